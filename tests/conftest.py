@@ -7,6 +7,7 @@ import os
 import shutil
 import string
 from collections.abc import Callable, Iterator
+from contextlib import chdir
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -36,7 +37,7 @@ for name in (
 gc.disable()  # until all is imported: it takes a third of that time
 
 START, END = "<|startoftext|>", "<|endoftext|>"
-RAY = ("tests/search/", "tests/test_end_to_end.py")
+RAY = ("tests/search/", "tests/test_end_to_end.py", "tests/workflow/test_run_study.py")
 """Where most tests of a running Ray are."""
 
 
@@ -126,13 +127,17 @@ def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def make_study(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Make a `tiny_study.TinyStudy` by name; values go over its configuration's sections."""
+    """Make a `tiny_study.TinyStudy` by name; values go over its configuration's sections.
+
+    Its backbone is named by a relative folder.
+    """
     from tests.tiny_study import TinyStudy
 
     storage = tmp_path_factory.mktemp("runs")
 
     def make(name: str, **values: Any) -> Any:
-        return TinyStudy(storage, name, tiny_backbone, **values)
+        with chdir(tiny_backbone.parent):
+            return TinyStudy(storage, name, Path(tiny_backbone.name), **values)
 
     return make
 

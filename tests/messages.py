@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from study.backbones.load_backbone import load_backbone
+from study.data.readers import glyphs
 
 
 class Ran(NamedTuple):
@@ -19,9 +20,10 @@ class Ran(NamedTuple):
     err: str
 
 
-def load_checkpoints_once(patch: pytest.MonkeyPatch):
-    """Let a check load each checkpoint once, which takes most of its time."""
+def load_data_once(patch: pytest.MonkeyPatch):
+    """Let a check load each checkpoint and the digits once, which takes most of its time."""
     patch.setattr("study.workflow.check.load_backbone", cache(load_backbone))
+    patch.setattr(glyphs, "read_digits", cache(glyphs.read_digits))
 
 
 def carry_out(

@@ -24,7 +24,7 @@ from tests.messages import (
     assert_accepted,
     assert_refused,
     carry_out,
-    load_checkpoints_once,
+    load_data_once,
 )
 
 pytest.importorskip("datasets")
@@ -50,7 +50,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder.create(dump_config(config), {})
     (folder.path / ".lock").touch()
     with pytest.MonkeyPatch.context() as patch:
-        load_checkpoints_once(patch)
+        load_data_once(patch)
         yield place
 
 

@@ -54,12 +54,16 @@ def fault(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 def printed(arguments: list[str]) -> str:
-    """Run the script; give what it prints, and at the end which heavy modules it imported."""
+    """Run the script; give what it prints, and at the end which heavy modules it imported.
+
+    Once a command has begun, it collects garbage, and none of what was imported.
+    """
     code = (
-        "import runpy, sys\n"
+        "import gc, runpy, sys\n"
         f"script, sys.argv = {str(SCRIPT)!r}, {['run.py', *arguments]!r}\n"
         "try: runpy.run_path(script, run_name='__main__')\n"
         "except SystemExit as end: assert not end.code\n"
+        "assert gc.isenabled() and gc.get_freeze_count() > 100_000\n"
         f"print([name for name in {HEAVY_IN_A_CHECK!r} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -12,10 +12,15 @@ LONGEST_MESSAGE = 100_000
 
 settings.register_profile(
     "whole",
-    max_examples=2_500,
+    max_examples=10_000,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
+
+
+def few_cases() -> settings:
+    """Try a quarter of the cases of other properties, since a file is read in each."""
+    return settings(deadline=None, max_examples=settings().max_examples // 4)
 
 
 @contextmanager

@@ -6,14 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from study.config.loading import dump_config, load_config
 from study.config.reference import list_keys
 from study.config.sweep import is_sweep, load_sweep
 
-from .conftest import LONGEST_MESSAGE, told
+from .conftest import LONGEST_MESSAGE, few_cases, told
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -70,7 +70,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("fuzz") / "config.yaml"
 
 
-@settings(deadline=None)
+@few_cases()
 @given(documents([*SINGLE, WHOLE]))
 def test_any_document_is_a_configuration_or_one_told_error(file: Path, text: str):
     file.write_bytes(text.encode(errors="surrogatepass"))
@@ -81,7 +81,7 @@ def test_any_document_is_a_configuration_or_one_told_error(file: Path, text: str
     assert not Path("owned").exists()
 
 
-@settings(deadline=None)
+@few_cases()
 @given(st.sampled_from(SINGLE), overrides)
 @example("", ["seed=" + "[" * 3000])
 @example("", ["seed=0x" + "f" * 5000])
@@ -92,7 +92,7 @@ def test_any_override_is_taken_or_one_told_error(file: Path, text: str, given: l
         load_config(file, given)
 
 
-@settings(deadline=None)
+@few_cases()
 @given(documents(SWEEPS), overrides)
 def test_any_sweep_is_studies_or_one_told_error(file: Path, text: str, given: list[str]):
     file.write_bytes(text.encode(errors="surrogatepass"))

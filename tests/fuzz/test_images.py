@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -16,7 +16,7 @@ from study.data.images.sources import FolderSource, read_any_image
 from study.errors import DataError
 from tests.pictures import RGB, chunk, known_pictures, saved, turned
 
-from .conftest import told
+from .conftest import few_cases, told
 
 pytestmark = [
     pytest.mark.timeout(1800),
@@ -74,7 +74,7 @@ def images(draw: st.DrawFn) -> bytes:
     return data
 
 
-@settings(deadline=None)
+@few_cases()
 @given(
     images() | st.binary(max_size=200),
     st.booleans(),

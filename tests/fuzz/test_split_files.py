@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from study.data.datasets import ReaderOptions, load_dataset
@@ -23,7 +23,7 @@ from study.data.records import Dataset, Record
 from study.data.shots import draw_shots, read_shots, write_shots
 from study.errors import DataError
 
-from .conftest import told
+from .conftest import few_cases, told
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -114,7 +114,7 @@ SPLIT: dict[str, list[list[Any]]] = {
 }
 
 
-@settings(deadline=None)
+@few_cases()
 @given(as_json(SPLIT))
 def test_shots_of_any_split_file_are_drawn_or_told(place: Path, content: bytes):
     (place / "dtd" / LAYOUTS["dtd"].split).write_bytes(content)
@@ -145,7 +145,7 @@ PUBLISHED = {
 }
 
 
-@settings(deadline=None)
+@few_cases()
 @given(as_json(PUBLISHED))
 def test_any_published_json_is_read_or_told(place: Path, content: bytes):
     file = place / "shot_1-seed_1.json"
@@ -159,7 +159,7 @@ HEADER = {"dataset": "dtd", "seed": 1, "shots": 1, "digest": "0" * 64}
 LINES = [HEADER, *({"label": n, "path": f"a/{n}.jpg", "split": "train"} for n in range(2))]
 
 
-@settings(deadline=None)
+@few_cases()
 @given(as_json(LINES))
 def test_any_file_of_shots_is_read_or_told(place: Path, content: bytes):
     (place / "own.jsonl").write_bytes(content.replace(b"}, ", b"}\n").strip(b"[]"))
@@ -188,7 +188,7 @@ def texts(draw: st.DrawFn, delimiter: str) -> bytes:
     return draw(st.sampled_from(["\n", "\r\n", "\r"])).join(lines).encode(errors="surrogatepass")
 
 
-@settings(deadline=None)
+@few_cases()
 @given(st.sampled_from([(".csv", ","), (".csv", ";"), (".tsv", "\t")]), st.data())
 def test_any_text_table_is_read_or_told(place: Path, form: tuple[str, str], data: st.DataObject):
     suffix, delimiter = form
@@ -216,7 +216,7 @@ ODD = [
 """Columns that a table may have in the place of any of its own."""
 
 
-@settings(deadline=None)
+@few_cases()
 @given(st.integers(0, 3), st.sampled_from(ODD), st.sampled_from(COLUMNS) | st.text(), st.data())
 def test_any_parquet_table_is_read_or_told(
     place: Path, at: int, odd: pa.Array, name: str, data: st.DataObject
@@ -244,7 +244,7 @@ WORDS = [
 lines = st.lists(st.sampled_from(WORDS) | st.text(max_size=12), max_size=5).map("\n".join)
 
 
-@settings(deadline=None)
+@few_cases()
 @given(spoiled(lines.map(lambda text: text.encode(errors="surrogatepass"))))
 def test_any_list_of_class_names_is_read_or_told(place: Path, content: bytes):
     (place / "classnames.txt").write_bytes(content)

@@ -1,13 +1,13 @@
 """Whatever text stands for a subset: the same subset when it is printed and read, or one error."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from study.backbones.architecture import Depths
 from study.method.subsets import PRESETS, parse, site_names
 
-from .conftest import told
+from .conftest import few_cases, told
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -22,7 +22,7 @@ terms = st.builds(str.__add__, st.sampled_from([*NAMES, *PRESETS]), st.sampled_f
 pieces = terms | st.sampled_from(ODD) | st.text(max_size=4)
 
 
-@settings(deadline=None)
+@few_cases()
 @given(st.lists(pieces, max_size=9).map("".join) | st.lists(terms, max_size=9).map(" + ".join))
 def test_any_text_is_a_subset_that_reads_back_or_one_told_error(text: str):
     with told():

@@ -3,7 +3,6 @@
 import gc
 import subprocess
 import sys
-import textwrap
 import weakref
 from collections.abc import Iterator
 from unittest.mock import Mock
@@ -83,17 +82,6 @@ with pause_collection():
 def test_the_backbone_that_was_loaded_first_is_not_kept():
     command = [sys.executable, "-c", FIRST]
     assert subprocess.check_output(command, text=True) == "True\n"
-
-
-def test_a_command_collects_once_it_has_begun():
-    script = """
-        import gc
-        from study.commands import main
-        assert main(["run", "quickstart", "--check"]) == 0
-        assert gc.isenabled()
-        assert gc.get_freeze_count() > 100_000
-    """
-    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True)
 
 
 def test_a_worker_begins_without_collecting(monkeypatch: pytest.MonkeyPatch):

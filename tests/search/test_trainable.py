@@ -14,14 +14,11 @@ from study.data.images.image_reading import ImageReading
 from study.errors import DataError, StudyError
 from study.method.delta import HEAD_CLASSES, load_delta
 from study.search import trainable
-from study.search.confirmation import run_confirm
 from study.search.trainable import ClipFitTrainable, WorkerSettings, one_line, trial_device
 from study.serving.classifier import load_classifier
 from study.trial import TrialConfig
-from study.trial.study import Candidate
 from tests import small_trials
-from tests.settings import settings
-from tests.tiny_study import TinyStudy, untimed
+from tests.tiny_study import untimed
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
 
@@ -83,17 +80,13 @@ def test_a_trial_that_diverges_or_raises_is_recorded_with_its_traceback(
 
 
 def test_a_backbone_named_by_a_relative_folder_is_found_by_workers_and_later_readers(
-    tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    searched: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.chdir(tiny_backbone.parent)
-    study = TinyStudy(tmp_path, "relative", Path(tiny_backbone.name))
-    clipfit = Candidate(label="clipfit", settings=settings("clipfit", 0.002, 0.002))
-    run_confirm(study.study, [clipfit], {1: study.preparer.confirm(1)}, [])
     monkeypatch.chdir(tmp_path)
-    resumed = load_config(study.folder.config_path)
-    assert read_architecture(resumed.backbone.name) == study.architecture
-    (trial,) = study.folder.trials()
-    assert load_classifier(trial.path / "delta.safetensors").backbone.image_size == 16
+    resumed = load_config(searched.folder.config_path)
+    assert read_architecture(resumed.backbone.name) == searched.study.architecture
+    trained = searched.folder.trial("search-0001")
+    assert load_classifier(trained.path / "delta.safetensors").backbone.image_size == 16
 
 
 def test_a_gpu_that_pytorch_cannot_use_is_told_and_no_cpu_takes_its_place(

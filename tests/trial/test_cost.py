@@ -52,6 +52,7 @@ def test_what_does_not_fit_into_memory_is_told(
         measure_apart()
 
 
-def test_a_fault_is_told_as_it_is():
+def test_a_fault_is_told_as_it_is(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("study.trial.cost.ProcessPoolExecutor", in_a_thread)
     with pytest.raises(BackboneError, match="no folder"):
         measure_apart(BackboneConfig(name="/not/there"), TrainingConfig(), TEXTS, 1, False)

@@ -13,6 +13,7 @@ from study.config.loading import build_config
 from study.config.schema import StudyConfig
 from study.config.shipped import shipped_file
 from study.storage.study_folder import CANDIDATES, REGISTERED, Registration, StudyFolder
+from study.trial.cost import Cost
 from tests.messages import Ran
 from tests.not_none import not_none
 from tests.results.conftest import ablation_study, few_shot_study, predicted, tuned_study
@@ -122,6 +123,14 @@ def configure(tiny_backbone: Path, tmp_path: Path, mlflow_store: str) -> Configu
         return build_config(sections, "here")
 
     return configure
+
+
+@pytest.fixture
+def known(monkeypatch: pytest.MonkeyPatch) -> Cost:
+    """A cost that is known, in place of a measured one."""
+    cost = Cost(step=1.0, image=0.001, memory=10**9)
+    monkeypatch.setattr("study.workflow.estimate.measure_apart", lambda *_: cost)
+    return cost
 
 
 @pytest.fixture

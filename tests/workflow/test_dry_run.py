@@ -4,15 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from study.workflow.estimate import Cost
 from tests.workflow.conftest import Run
 
 
-def test_a_check_tells_what_is_there_and_writes_nothing(
-    here: Path, run: Run, mlflow_store: str, monkeypatch: pytest.MonkeyPatch
-):
-    cost = Cost(step=1.0, image=0.001, memory=10**9)
-    monkeypatch.setattr("study.workflow.estimate.measure_apart", lambda *_: cost)
+@pytest.mark.usefixtures("known")
+def test_a_check_tells_what_is_there_and_writes_nothing(here: Path, run: Run, mlflow_store: str):
     words = ["quickstart", "--check", "data.shots=2", f"tracking.uri={mlflow_store}"]
     out = run(*words, "--images").out
     for line in ("10 of digits: digit zero", "images were decoded", "all is well"):

@@ -28,14 +28,6 @@ def study(tmp_path: Path, backbone: Path, **values: Any) -> Study:
     return Study(config, StudyFolder(tmp_path / "mine"))
 
 
-@pytest.fixture
-def known(monkeypatch: pytest.MonkeyPatch) -> Cost:
-    """A cost that is known, in place of a measured one."""
-    cost = Cost(step=1.0, image=0.001, memory=10**9)
-    monkeypatch.setattr(module, "measure_apart", lambda *_: cost)
-    return cost
-
-
 def test_steps_and_evaluations_add_up(tmp_path: Path, tiny_backbone: Path, known: Cost):
     found = estimate(study(tmp_path, tiny_backbone, search={"trials": 0}))
     # Nothing is searched. Of 5 baselines 3 train, but all are counted: 5 seeds, 10 epochs of

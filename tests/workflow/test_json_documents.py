@@ -91,6 +91,7 @@ def test_studies_and_an_unfinished_one_are_printed(mine: StudyFolder, run: Run):
         (["serch.trials=3"], ["serch"]),
     ],
 )
+@pytest.mark.usefixtures("known")
 def test_a_check_prints_what_it_found_and_all_faults(
     words: list[str], faults: list[str], here: Path, run: Run, mlflow_store: str
 ):

@@ -35,6 +35,7 @@ def test_a_graph_gives_the_answers_and_says_what_it_is_and_nothing_of_this_machi
     assert exporting.largest_difference(folder / "model.onnx", classifier, 32) > 1e-3
 
 
+@pytest.mark.long
 def test_weights_that_one_file_cannot_hold_lie_beside_it(
     make_delta: Any, exported: Any, monkeypatch: pytest.MonkeyPatch
 ):
