@@ -106,7 +106,7 @@ def _describe_references(board: Leaderboard, choice: Entry) -> str:
 def _describe_winner(board: Leaderboard, choice: Entry) -> Iterator[tuple[str, str]]:
     words = settings_in_words(choice.settings)
     if len(words) > LONGEST:
-        words = f"{words[: LONGEST - 1]}…"
+        words = f"{words[:LONGEST].rpartition(' ')[0]} …"
     if not board.winner:
         yield "chosen", f"{words}; it does not beat chance, so there is no winner"
         return

@@ -32,6 +32,9 @@ from study.trial.prepare import (
 from study.trial.study import Study
 from study.workflow.announcement import count_slots
 
+MINUTE = 60.0
+"""Seconds."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -75,17 +78,22 @@ class Estimate:
             limit = ""
             if self.minutes is not None:
                 limit = f" (at most search.minutes={self.minutes:g}, or what the baselines need)"
-            minutes = amount(max(1, math.ceil(self.answers / 60)), "minute")
-            parts = (
-                f"{search} for the search{limit}, whose first answers (zero-shot CLIP and the "
-                f"linear head) come within about {minutes}, and after it {parts}"
-            )
+            first = ""
+            if self.answers > MINUTE:
+                minutes = amount(math.ceil(self.answers / MINUTE), "minute")
+                first = (
+                    f", whose first answers (zero-shot CLIP and the linear head) come within about "
+                    f"{minutes}"
+                )
+            parts = f"{search} for the search{limit}{first}, and after it {parts}"
         return (
-            f"about {total} with {amount(self.slots, 'trial')} at once: {parts}. This is by the "
+            f"about {total} of training with {amount(self.slots, 'trial')} at once: {parts}. This "
+            "is by the "
             f"measured time of training steps of CLIPFit ({1000 * self.cost.step:.0f} ms each) and "
             f"of evaluation ({1000 * self.cost.image:.1f} ms an image); a trial needs about "
             f"{decimal(self.cost.memory)} of memory. Not counted: decoding images, starting "
-            "processes, the search of other methods such as full fine-tuning, the report"
+            "processes (most of the time of a small study), the search of other methods such as "
+            "full fine-tuning, the report"
         )
 
     def _format_times(self) -> list[str]:

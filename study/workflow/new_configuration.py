@@ -1,6 +1,7 @@
 """The command ``init``: a commented configuration for a folder or table of images."""
 
 import math
+import os
 import re
 import shlex
 from argparse import Namespace
@@ -88,7 +89,8 @@ def _find_study(options: Namespace) -> tuple[Study, Choices, Values]:
     Raises:
         StudyError: none is possible, or the images cannot be read.
     """
-    root = Path(options.images).absolute()
+    # Without `..`, and with the links that the user has set.
+    root = Path(os.path.abspath(options.images))  # noqa: PTH100
     if not is_text(str(root)):
         raise ConfigError(f"the name of {str(root)!r} is no UTF-8; rename it")
     given = parse_overrides(options.arguments)
