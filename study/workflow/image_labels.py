@@ -19,7 +19,7 @@ from study.data.records import class_table, listed, read_text
 from study.errors import ConfigError, DataError
 from study.method.delta import FOREIGN, KNOWN, load_delta
 from study.method.unknown import found_share, unknown_below
-from study.process.terminal_table import amount
+from study.process.terminal_table import amount, print_sentences
 from study.report.formatting import Table, csv_text, format_count, percent, spreadsheet_path
 from study.report.setting_descriptions import settings_in_words
 from study.report.shipping import FOUND
@@ -47,6 +47,7 @@ def label_and_write(options: Namespace, paths: Sequence[str], storage: str | Non
         StudyError: an option, the model or all of the images cannot be used.
     """
     _check(options)
+    told = Console(stderr=True)
     class_names = None
     if options.classes is not None:
         class_names = read_classes(options.classes)
@@ -56,7 +57,7 @@ def label_and_write(options: Namespace, paths: Sequence[str], storage: str | Non
         threshold = -math.inf
         if options.unknown is not None:
             threshold = find_threshold(saved, options.unknown, class_names)
-            print(describe_finding(saved, options.unknown), file=sys.stderr)
+            print_sentences(told, describe_finding(saved, options.unknown))
         committee = [saved]
         if options.next is not None:
             committee += read_committee(saved)
@@ -82,7 +83,8 @@ def label_and_write(options: Namespace, paths: Sequence[str], storage: str | Non
     lines = describe_labelling(saved, classifier, len(images), len(unreadable), seconds)
     if options.next is not None:
         lines.append(describe_choice(committee[1:]))
-    print(*lines, sep="\n", file=sys.stderr)
+    for line in lines:
+        print_sentences(told, line)
     if len(unreadable) == len(images):
         first = unreadable[0]
         raise DataError(

@@ -12,7 +12,7 @@ from PIL import Image
 from study.data.records import Dataset, Record
 from study.data.tasks import in_classes
 from study.errors import DataError, StudyError
-from study.process.terminal_table import amount, print_unwrapped
+from study.process.terminal_table import amount, print_sentences, print_unwrapped
 from study.report.label_tables import LABELS, describe_check, labels_csv, labels_table
 from study.results.label_check import SHIPPED, DoubtedLabel, Votes
 from study.results.study_results import Results, read_results
@@ -41,12 +41,12 @@ def list_doubted_labels(options: Namespace) -> None:
         )
     doubted = check.doubted
     count = len(check.paths)
-    print_unwrapped(options.console, describe_check(check))
+    print_sentences(options.console, describe_check(check))
     if options.all:
         further, scored = doubt_further_labels(results, check.paths)
         doubted += further
         count += scored
-        print_unwrapped(
+        print_sentences(
             options.console,
             f"{len(further)} of {amount(scored, 'label')} of further training images are doubtful. "
             "One model scored them, the one that ships, and no ensemble.",

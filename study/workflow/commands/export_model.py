@@ -4,6 +4,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from study.process.slow_imports import slow_imports
+from study.process.terminal_table import print_sentences
 from study.workflow.arguments import add_model, add_storage
 
 
@@ -38,4 +39,5 @@ def export_model(options: Namespace) -> None:
     refuse_unknown_model(options.model, options.storage)
     with slow_imports():
         from study.workflow.model_export import export
-    print(*export(options.model, options.format, options.out, options.storage), sep="\n")
+    for sentence in export(options.model, options.format, options.out, options.storage):
+        print_sentences(options.console, sentence)
