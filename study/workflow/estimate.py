@@ -19,6 +19,7 @@ from study.data.tasks import Task
 from study.errors import StudyError
 from study.method.head import VIEWS
 from study.process.terminal_table import amount
+from study.search.ablation_search import rate_grids
 from study.search.driver import rung_epochs
 from study.selection.candidates import possible_variants
 from study.trial.cost import Cost, measure_apart
@@ -43,7 +44,8 @@ class Estimate:
     search: float
     """The seconds of the search, if successive halving stops as many trials as it should.
 
-    At most those of ``search.minutes``, unless the baselines alone take longer."""
+    Of an ablation, those of the rates that it tries at first. At most those of ``search.minutes``,
+    unless the baselines alone take longer."""
     variants: float
     """The seconds of the trials that come after the search; see `possible_variants`."""
     test: float
@@ -156,6 +158,10 @@ def estimate_from_cost(study: Study, cost: Cost, slots: int) -> Estimate:
         search, variants = _estimate_search(study, cost, slots)
         refit = _estimate_refit(study, cost, slots)
         answers = _estimate_answers(study, cost)
+    elif config.ablation and study.protocol.validates(config):
+        search = _search_trial_seconds(study, cost, config.training.epochs) * sum(
+            grid.size for grid in rate_grids(study).values()
+        )
     test = _estimate_test(study, cost)
     return Estimate(
         search / slots,
@@ -173,9 +179,8 @@ def _estimate_search(study: Study, cost: Cost, slots: int) -> tuple[float, float
     """Return the seconds of the search, and of the variants after it, if no two trials overlap."""
     config = study.config
     search = study.config.search
-    tasks = tasks_of_search(study, find_shots(study, config.seed))
-    full_trial = _trial_seconds(tasks, config.training.epochs, config.training, cost)
-    halved_trial = _trial_seconds(tasks, _expected_epochs(study), config.training, cost)
+    full_trial = _search_trial_seconds(study, cost, config.training.epochs)
+    halved_trial = _search_trial_seconds(study, cost, _expected_epochs(study))
     arms = search.peer_arms.keys()
     free = search.quick_peers
     baselines = full_trial * (_count_trained(search) - len(arms - free))
@@ -189,6 +194,12 @@ def _estimate_search(study: Study, cost: Cost, slots: int) -> tuple[float, float
         if label.rpartition("-")[0] not in free:
             variants += 1
     return seconds, full_trial * variants
+
+
+def _search_trial_seconds(study: Study, cost: Cost, epochs: float) -> float:
+    """Return the seconds of a trial on the tasks of the search."""
+    tasks = tasks_of_search(study, find_shots(study, study.config.seed))
+    return _trial_seconds(tasks, epochs, study.config.training, cost)
 
 
 def _estimate_answers(study: Study, cost: Cost) -> float:
@@ -217,6 +228,8 @@ def _estimate_test(study: Study, cost: Cost) -> float:
     task = protocol.confirm_task(study.dataset, shots)
     seconds = _trial_seconds([task], epochs, config.training, cost, evaluations=1)
     tested = len(protocol.fixed_settings(config))
+    if config.ablation:
+        tested = len(rate_grids(study))
     if protocol.searches(config):
         tuned_winner_smallest = 3
         tested = _count_trained(config.search) + tuned_winner_smallest + config.confirm.runners_up

@@ -59,6 +59,17 @@ def test_a_search_is_shortened_by_halving_and_ends_with_its_time(
     assert found.answers == pytest.approx((80 + 4 * 80) * 0.001), "each image, and four views"
 
 
+def test_an_ablation_trains_each_cell_at_each_rate_and_tests_each_cell(
+    tmp_path: Path, tiny_backbone: Path, known: Cost
+):
+    ablation = {"design": "grid", "subsets": {"one": "vision.ln1", "two": "text.ln1"}}
+    mine = study(tmp_path, tiny_backbone, ablation={**ablation, "rates": [0.01, 0.1, 1.0]})
+    found = estimate(mine)
+    # 3 cells with the base; an epoch of a trial as above, and one of the test on 40 images.
+    assert found.search == pytest.approx(3 * 3 * 10 * (4 * 6 * 1.0 + 80 * 0.001))
+    assert found.test == pytest.approx(5 * 3 * (10 * 4 * 1.0 + 901 * 0.001))
+
+
 @pytest.mark.parametrize(
     ("heads", "strength", "variants"),
     # CLIPFit, all biases, all LayerNorms and tuned CLIPFit, with each head; as they are already
