@@ -17,7 +17,9 @@ PIPED = 120
 CONTINUED = " (continued)"
 """The end of the title of each piece of a table after the first."""
 _WORDS = 18
-"""The least width of a column with longer words; the longest label has this width."""
+"""The least width of a column of words; the longest label has this width."""
+_LONGEST_WORD = 32
+"""The most characters of a word that is not broken; the names of most studies are shorter."""
 
 
 def amount(number: float, name: str) -> str:
@@ -125,7 +127,8 @@ class TerminalTable:
             width = max((cell_len(text) for text in name.split() + cells), default=0)
             has_words = any(letter.isalpha() for letter in "".join(cells))
             if has_words:
-                width = min(width, _WORDS)
+                longest = max(cell_len(word) for cell in cells for word in cell.split())
+                width = min(width, max(_WORDS, min(longest, _LONGEST_WORD)))
             widths.append(width)
         return widths
 
