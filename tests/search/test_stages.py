@@ -139,7 +139,8 @@ def test_a_search_that_lost_its_patience_has_ended_for_good_and_goes_on_without_
     make_study: Any, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(patience, "SHARE", 1.0)  # so few images tell little, and a tenth takes long
-    study = make_study("patient", search={"trials": 200, "patience": "auto", "sampler": "random"})
+    search = {"trials": 200, "patience": "auto", "sampler": "random", "asha": None}
+    study = make_study("patient", search=search, training={"epochs": 1, "batch_size": 8})
     study.search()
     end = not_none(read_search_end(study.folder))
     before = _contents(study.folder)
