@@ -72,7 +72,7 @@ def _base_chosen_after_test(table: AblationTable) -> Iterator[str]:
 
 def _verdict_on_cells(table: AblationTable) -> Iterator[str]:
     """Yield which cells differ from the base by more than noise, which do not, and which may."""
-    beyond, within, untested = [], [], []
+    beyond, uncorrected, within, untested = [], [], [], []
     for cell in table.cells:
         if not cell.comparison:
             continue
@@ -83,9 +83,11 @@ def _verdict_on_cells(table: AblationTable) -> Iterator[str]:
         elif cell.differs_from_base:
             missed = describe_missed(difference)
             beyond.append(f"{name}: {points(difference.mean)} points; {missed}.")
-        else:
+        elif difference.within_noise:
             within.append(f"{name} {percent(difference.reach)}")
-    tests = len(beyond) + len(within)
+        else:
+            uncorrected.append(f"{name} {points(difference.mean)}")
+    tests = len(beyond) + len(uncorrected) + len(within)
     if tests:
         yield (
             f"Beyond noise from “{table.base.label}” ({format_mean(table.base.score, ' %')}), "
@@ -93,6 +95,11 @@ def _verdict_on_cells(table: AblationTable) -> Iterator[str]:
             f"{amount(tests, 'cell')}."
         )
     yield from beyond
+    if uncorrected:
+        yield (
+            "Beyond noise by their own intervals, but not once corrected for the number of tests, "
+            f"with their differences in points: {', '.join(uncorrected)}."
+        )
     if within:
         yield (
             "Within noise, which does not mean equal, each with the true difference in points that "

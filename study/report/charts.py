@@ -276,6 +276,8 @@ def _draw_axes(axes: Any, panel: Panel) -> None:
     if panel.x.line is not None:
         axes.axvline(panel.x.line, linestyle=":", color=GREY)
     _draw_axis(axes, "y", panel.y)
+    if panel.x.names and panel.y.names:
+        axes.grid(visible=False)  # which would hide pale squares
     if panel.y.line is not None:
         axes.axhline(panel.y.line, linestyle=":", color=GREY)
 
@@ -318,7 +320,7 @@ def _draw_series(axes: Any, series: Series) -> Any:
             series.x,
             BAR_HEIGHT,
             xerr=series.x_error,
-            ecolor=GREY,
+            ecolor="black",  # the colour of the page's text
             color=series.color,
             alpha=series.opacity,
         )

@@ -120,7 +120,8 @@ def recall_chart(board: Leaderboard) -> Chart:
     return Chart(
         "recalls",
         "Recall of each class, worst first",
-        f"{left_out}Mean over seeds on test images, with Wilson’s 95 % interval.",
+        f"{left_out}Of the {board.chosen_word}, mean over seeds on test images, with Wilson’s 95 % "
+        "interval.",
         [Panel(Axis("recall, %"), Axis("", names=names), [bars])],
         reason_if_empty="no prediction of single test images was kept",
         width=4.0,

@@ -165,5 +165,9 @@ def _tested_entry(board: Leaderboard, label: str) -> Entry:
     if not entry:
         names = [" = ".join(tested.labels) for tested in board.entries]
         tested_names = ", ".join(names) or "none"
+        if board.ablates:
+            tested_names += (
+                "; an ablation has cells, which `leaderboard NAME --base CELL` compares with one"
+            )
         raise DataError(f"no candidate '{label}' was tested; tested are: {tested_names}")
     return entry

@@ -60,7 +60,7 @@ def next_steps(results: Results, board: Leaderboard) -> Iterator[tuple[str, str]
         yield "label", predict_command(folder)
     elif len(tuned) == 1 and deltas and not board.has_search:
         yield "label", f"{PROGRAM} predict {shlex.quote(str(_from_here(deltas[0])))} FOLDER"
-    if board.has_search:
+    if board.has_search and not results.ablates:
         changes = ["search.trials=+50"]
         if read_search_end(results.folder):
             changes.append("search.patience=null")
@@ -96,7 +96,7 @@ def _describe_references(board: Leaderboard, choice: Entry) -> str:
     if zero_shot:
         texts.append(f"zero-shot CLIP {format_mean(zero_shot.test, ' %')}")
     if choice.balanced and board.chance is not None:
-        balanced = f"balanced; here {percent(choice.balanced.mean)} %"
+        balanced = f"the {board.chosen_word}’s balanced score: {percent(choice.balanced.mean)} %"
         texts.append(f"chance {percent(board.chance)} % ({balanced})")
     if choice.against_chance and not choice.against_chance.is_proven:
         texts.append("not shown to beat chance")
@@ -114,7 +114,7 @@ def _describe_winner(board: Leaderboard, choice: Entry) -> Iterator[tuple[str, s
     comparison = board.planned_comparisons.get(TUNED)
     if comparison:
         difference = f"{format_difference(comparison)} points: {judgement(comparison)}"
-        text += f"; against {rival_name(TUNED)} {difference}"
+        text += f"; against {rival_name(board, TUNED)} {difference}"
     yield "winner", text
     refit = board.refit
     if refit:

@@ -191,7 +191,7 @@ def _tested_comparisons(board: Leaderboard) -> str:
     """Return which comparisons are tested."""
     rivals = []
     for label, comparison in board.planned_comparisons.items():
-        name = rival_name(label)
+        name = rival_name(board, label)
         if label == board.top_peer:
             name += " (of the other methods the best by validation)"
         if comparison.holm_p is not None:

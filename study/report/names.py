@@ -61,9 +61,12 @@ def candidate_name(label: str, choice_name: str = "winner") -> str:
     return _NAMES.get(label, label).replace("{chosen}", choice_name)
 
 
-def rival_name(label: str) -> str:
+def rival_name(board: Leaderboard, label: str) -> str:
     """Return the name that a sentence has for what the winner is compared with."""
     name = candidate_name(label)
+    entry = board.find_entry(label)
+    if label == TUNED and entry and entry.label == PUBLISHED:
+        name = joint_name((PUBLISHED, TUNED))
     if label in (AVERAGE, BEST_PEER):
         return f"the {name}"
     return name

@@ -93,6 +93,7 @@ def render_report(
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_keep_percent_together,
     )
     environment.filters["svg"] = _inline_svg
     template = environment.get_template("report.html.jinja")
@@ -109,6 +110,11 @@ def render_report(
     digest = hashlib.sha256(script.encode()).digest()
     sections["script_hash"] = f"sha256-{base64.b64encode(digest).decode()}"
     return template.render(sections)
+
+
+def _keep_percent_together(value: Any) -> Any:
+    """Return a text in which no line ends between a number and its percent sign."""
+    return value.replace(" %", "\N{NO-BREAK SPACE}%") if isinstance(value, str) else value
 
 
 def _inline_svg(chart: Chart) -> str:

@@ -76,9 +76,8 @@ def _describe_outcome(board: Leaderboard, choice: Entry) -> str:
         parts = [f"{part} {format_mean(choice.parts.get(part))}" for part in board.parts]
         outcome += f" ({', '.join(parts)})"
     for label, comparison in board.planned_comparisons.items():
-        outcome += (
-            f"; {describe_difference(comparison)} against {rival_name(label)} ({judge(comparison)})"
-        )
+        rival = rival_name(board, label)
+        outcome += f"; {describe_difference(comparison)} against {rival} ({judge(comparison)})"
     return " ".join([f"{outcome}.", *describe_rivals_above(board)])
 
 

@@ -237,7 +237,7 @@ def _compare_with_rival(board: Leaderboard, winner: Entry, label: str) -> Iterat
     """Yield the fixed comparison of the winner with a rival, or that the rival has no score."""
     rival = board.find_entry(label)
     comparison = board.planned_comparisons.get(label)
-    name = rival_name(label)
+    name = rival_name(board, label)
     if not rival and label == AVERAGE:
         return
     if not rival:

@@ -1,8 +1,10 @@
 """An ablation's search: each cell at the rates of its grid, and the choice of the best of them."""
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
 from study.config.trial_settings import TrialSettings
+from study.data.records import listed_texts
 from study.errors import StudyError
 from study.method.subsets import Subset, kinds
 from study.search.ablation_cells import ablation_cells
@@ -72,11 +74,15 @@ def tune_cells(
             announce([], sum(grid.size for grid in grids.values()))
             return
         extensions_left -= 1
-        sentences = []
+        labels_by_rates: dict[str, list[str]] = defaultdict(list)
         for label, rates in extensions.items():
             grids[label] = grids[label].extended(rates)
-            text = grids[label].describe(rates)
-            sentences.append(f"the grid of “{label}” is extended to {text}")
+            labels_by_rates[grids[label].describe(rates)].append(f"“{label}”")
+        sentences = []
+        for text, labels in labels_by_rates.items():
+            sentences.append(
+                f"best at the edge of the rates, so {text} as well: {listed_texts(labels)}"
+            )
         most = 0
         for label, grid in grids.items():
             # A cell whose best rate is inside of its grid is not extended later either.

@@ -98,7 +98,7 @@ def _plan_of_search(config: StudyConfig, protocol: Protocol) -> Iterator[tuple[s
     if variants:
         besides.append(f"up to {variants} of baselines with another head or strength")
     if besides:
-        yield "", f"and {', '.join(besides)}"
+        yield "", f"beside them {', '.join(besides)}"
     if config.search.minutes is not None:
         minutes = amount(config.search.minutes, "minute")
         yield "", f"ends after {minutes} at the latest; tests come after them"
@@ -183,9 +183,9 @@ def _describe_images(config: StudyConfig, protocol: Protocol, dataset: Dataset) 
     if not protocol.trains:
         return
     shots = config.data.shots
-    line = f"{shots} of each class are drawn to learn from"
+    line = f"{shots} of each class are drawn to learn from (data.shots=all takes all)"
     if shots == 1:
-        line = "1 of each class is drawn to learn from"
+        line = "1 of each class is drawn to learn from (data.shots=all takes all)"
     if shots == ALL:
         line = "all are learned from"
     if protocol.validates(config) and protocol.rules:

@@ -59,6 +59,8 @@ def list_doubted_labels(options: Namespace) -> None:
         return
     if doubted:
         options.console.print(labels_table(doubted), highlight=False)
+        advice = "Look at these images; correct the labels that are wrong, and run a new study."
+        print_sentences(options.console, advice)
     print_unwrapped(options.console, str(out))
 
 

@@ -51,9 +51,9 @@ def write_configuration(options: Namespace) -> None:
     Raises:
         StudyError: the file is there already, or the images cannot be read or are too few.
     """
+    study, choices, values = _find_study(options)
     if options.out.exists():
         raise ConfigError(f"{options.out} exists; allowed is a new file: --out FILE.yaml")
-    study, choices, values = _find_study(options)
     if options.estimate and "search.minutes" in choices:
         search = study.config.search.model_copy(update={"minutes": None})
         measured = estimate(study.with_config(study.config.model_copy(update={"search": search})))

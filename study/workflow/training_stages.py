@@ -7,7 +7,7 @@ from functools import partial
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from study.process.terminal_table import print_sentences
+from study.process.terminal_table import amount, print_sentences
 from study.report.charts import prepare_drawing
 from study.search.ablation_search import fix_rates, tune_cells
 from study.search.ablation_search import most_trials as most_cell_trials
@@ -78,7 +78,7 @@ def run_search_stage(
         print_sentences(console, end.sentence)
     elif search.minutes is not None and trials < search.trials:
         console.print(
-            f"the search ended after its {search.minutes:g} minutes, with {trials} of "
+            f"the search ended after its {amount(search.minutes, 'minute')}, with {trials} of "
             f"{search.trials} trials",
             highlight=False,
         )

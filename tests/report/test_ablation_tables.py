@@ -50,6 +50,21 @@ def measure_sensitivity(folder: Path, gains: Mapping[str, float] | None = None):
     StudyFolder(folder).write_json(SENSITIVITY, {"depths": [4, 4], "tensors": tensors})
 
 
+def test_a_cell_that_its_own_interval_alone_tells_apart_is_not_called_noise(ablation_study: Path):
+    table = ablation_table(read_results(ablation_study))
+    cells = []
+    for cell in table.cells:
+        comparison = cell.comparison
+        if comparison:
+            clear = replace(comparison, mean=-0.15, reach=0.03, p_value=0.01, holm_p=0.12)
+            cell = replace(cell, comparison=clear)
+        cells.append(cell)
+    text = " ".join(ablation_verdict(replace(table, cells=cells)))
+    assert "own intervals, but not once corrected" in text
+    assert "−15.0" in text
+    assert "Within noise" not in text
+
+
 def forget_tests(folder: Path):
     """Let what was tested have been validated instead."""
     for path in folder.glob("trials/*/reports.jsonl"):

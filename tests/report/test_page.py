@@ -160,8 +160,8 @@ def test_it_is_small_and_every_figure_has_its_picture(report: str):
     assert report.count("<svg ") == 10
     texts = re.findall('<svg role="img" aria-label="([^"]+)" ', report)
     assert len(texts) == 10
-    assert "winner 71.8 ± 3.6 %" in texts[0]
-    assert "glyph f (base) 68.0 %" in texts[1]
+    assert "winner 71.8 ± 3.6\N{NO-BREAK SPACE}%" in texts[0]
+    assert "glyph f (base) 68.0\N{NO-BREAK SPACE}%" in texts[1]
 
 
 def test_a_report_is_what_was_kept(base_to_new_study: Path, as_kept: AsKept):

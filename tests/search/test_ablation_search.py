@@ -166,8 +166,8 @@ def test_a_grid_is_extended_by_its_ratio_until_the_best_rate_is_inside(ablation:
     said = ablation.tune(rates=[0.125, 0.25, 0.5], **cells)
     assert ablation.rates_of("biases") == [0.125, 0.25, 0.5, 1.0, 2.0]
     assert said == [
-        (["the grid of “biases” is extended to 1", "the grid of “mlp” is extended to 1"], 15),
-        (["the grid of “biases” is extended to 2", "the grid of “mlp” is extended to 2"], 15),
+        (["best at the edge of the rates, so 1 as well: “biases”, “mlp”"], 15),
+        (["best at the edge of the rates, so 2 as well: “biases”, “mlp”"], 15),
     ]
     assert ablation.rounds[1:] == [["biases at 1", "mlp at 1"], ["biases at 2", "mlp at 2"]]
     assert ablation.fix_rates(**cells)["biases"].rates == {"bias": 1.0}
@@ -192,7 +192,7 @@ def test_the_rates_of_each_kind_are_extended_in_combination_with_all_others(
     ablation.score = near(bias=0.01, ln=2.5)
     rates = {"bias": [0.001, 0.01, 0.1], "ln": [0.5, 1.0, 2.0]}
     said = ablation.tune(rates=rates, subsets={"biases": "text.bias"})
-    assert said == [(["the grid of “base” is extended to ln 4"], 33)]
+    assert said == [(["best at the edge of the rates, so ln 4 as well: “base”"], 33)]
     assert ablation.rounds[1] == [f"base at bias {bias}, ln 4" for bias in ("0.001", "0.01", "0.1")]
 
 

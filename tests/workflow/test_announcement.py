@@ -38,8 +38,8 @@ def test_what_a_study_will_work_on_is_told(tmp_path: Path):
     assert found["classes"] == ["10 of digits: digit zero, digit one, digit two, …"]
     assert found["images"] == [
         "896 in train, 0 in validation, 901 in test",
-        "4 of each class are drawn to learn from, 4 to validate; trials are compared by "
-        "cross-validation over the training and validation images",
+        "4 of each class are drawn to learn from (data.shots=all takes all), 4 to validate; trials "
+        "are compared by cross-validation over the training and validation images",
     ]
     assert found["prompts"] == ["“a photo of the digit zero.”, “a photo of the digit one.”"]
     # 3 · 64 biases of the text encoder, 8 LayerNorms of width 96 in the other.

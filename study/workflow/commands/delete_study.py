@@ -65,6 +65,7 @@ def delete_study(options: Namespace) -> None:
                 "--mlflow deletes these as well."
             )
         if not options.yes and not _is_confirmed(path.name):
+            print("nothing was deleted")
             return
         if delete_elsewhere is not None:
             for line in delete_elsewhere():
