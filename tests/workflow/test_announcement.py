@@ -113,7 +113,7 @@ def test_trials_at_once_are_what_fits_on_this_machine(
     gpus: list[str],
     expected: str,
 ):
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_ADDRESS", "local")  # even on the head of a cluster
     monkeypatch.setattr(module, "count_cores", lambda: 8)
     monkeypatch.setattr(module, "list_gpus", lambda: gpus)
     assert describe_concurrency(ResourcesConfig(**given)) == expected
