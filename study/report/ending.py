@@ -62,6 +62,9 @@ def next_steps(results: Results, board: Leaderboard) -> Iterator[tuple[str, str]
         yield "label", f"{PROGRAM} predict {shlex.quote(str(_from_here(deltas[0])))} FOLDER"
     if board.has_search and not results.ablates:
         changes = ["search.trials=+50"]
+        minutes = results.config.search.minutes
+        if minutes is not None:  # which `extend` must raise as well
+            changes.append(f"search.minutes={2 * minutes:g}")
         if read_search_end(results.folder):
             changes.append("search.patience=null")
         yield "go on", extend_command(folder, *changes)

@@ -54,7 +54,7 @@ def extended_config(study: Study, overrides: Sequence[str]) -> StudyConfig:
         )
     if extended.search.minutes and extended.search.minutes <= (config.search.minutes or 0):
         raise ConfigError(
-            f"search.minutes: the search of '{folder.name}' had {config.search.minutes:g} minutes, "
+            f"search.minutes: the limit of '{folder.name}' was {config.search.minutes:g}, "
             "which extend must raise as well, or lift by search.minutes=null"
         )
     end = read_search_end(folder)

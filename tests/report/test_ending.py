@@ -8,13 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from study.config.loading import load_config
 from study.report.configuration_table import configuration_rows
 from study.report.ending import findings, next_steps
 from study.results.leaderboard import leaderboard
 from study.results.study_results import read_results
+from study.selection.extension import extended_config
 from study.selection.patience import SearchEnd
 from study.storage.study_folder import PATIENCE, StudyFolder
+from study.trial.study import Study
 from study.workflow.status import study_status
+from tests.changed_studies import configure
 from tests.fake_studies import edit_candidates
 
 
@@ -45,6 +49,16 @@ def test_a_search_that_ended_early_says_so_and_goes_on_without_its_patience(few_
     results = read_results(few_shot_study)
     assert dict(configuration_rows(results))["Search"].endswith(f"(tpe); {end.sentence}")
     assert study_status(results).told[0] == end.sentence
+
+
+@pytest.mark.parametrize("limit", ["null", "35", "0.5"])
+def test_what_is_told_to_go_on_is_what_extend_takes(few_shot_study: Path, limit: str):
+    configure(few_shot_study, f"search.minutes={limit}")
+    _, steps = last_lines(few_shot_study)
+    *_, overrides = steps["go on"].partition(" search.")
+    study = Study(load_config(few_shot_study / "study.yaml"), StudyFolder(few_shot_study))
+    extended = extended_config(study, [f"search.{each}" for each in overrides.split(" search.")])
+    assert extended.search.trials == study.config.search.trials + 50
 
 
 def test_nothing_can_be_labelled_or_extended_without_a_winner_or_a_search(ablation_study: Path):
