@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from study.backbones.description import EMBEDDED
 from study.config.schema import StudyConfig
 from study.errors import DataError
 from study.report.ablation_charts import ablation_plots
@@ -155,7 +156,10 @@ def _subtitle(results: Results) -> str:
     words = [config.data.dataset, config.protocol.replace("_", "-")]
     if results.protocol.trains:
         words.append(shots_in_words(config.data))
-    words.append(config.backbone.name)
+    backbone = config.backbone.name
+    if backbone == EMBEDDED:
+        backbone += " (this package’s small CLIP, which has seen printed characters alone)"
+    words.append(backbone)
     return ", ".join(words)
 
 
