@@ -44,7 +44,7 @@ def _forest_chart(table: AblationTable) -> Chart:
         "ablation-forest",
         f"Difference of each cell to “{table.base.label}”",
         "Paired differences over common seeds with 95 % intervals, not corrected for their "
-        "number. Grey cells are within noise once corrected for the number of tests (Holm).",
+        "number. Grey cells are not told apart once corrected for the number of tests (Holm).",
         [Panel(axis, Axis("", names=[cell.label for cell in cells]), series)],
         reason_if_empty="the base cell is the only one with a score",
         width=7.0,

@@ -274,7 +274,7 @@ def _ablation(results: Results) -> dict[str, Any] | None:
     except DataError:
         return None
     return {
-        "verdict": ablation_verdict(table),
+        "verdict": list(ablation_verdict(table)),
         "cells": cell_table(table),
         "interactions": interaction_table(table.interactions),
         "settings": setting_table(table),
