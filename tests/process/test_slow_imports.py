@@ -25,4 +25,3 @@ def test_modules_load_without_collections_and_ctrl_c_is_as_before_afterwards():
         assert signal.getsignal(signal.SIGINT) is not before
     assert gc.isenabled()
     assert signal.getsignal(signal.SIGINT) is before
-    gc.unfreeze()

@@ -89,16 +89,6 @@ def test_printing_goes_nowhere_once_its_reader_is_gone():
         print("nor this", file=file, flush=True)
 
 
-def test_a_command_whose_reader_is_gone_ends_as_if_it_were_there(tmp_path: Path):
-    command = [sys.executable, "-m", "study", "list", f"storage={tmp_path}"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as listing:
-        assert listing.stdout is not None
-        assert listing.stderr is not None
-        listing.stdout.close()
-        assert listing.stderr.read() == b""
-    assert listing.returncode == 0
-
-
 @pytest.mark.parametrize(
     ("ctrl_c", "hint"),
     [
