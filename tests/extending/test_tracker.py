@@ -35,7 +35,7 @@ class JsonLines(Tracker):
 @pytest.mark.long
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_study_tells_it_of_every_trial(small: Any, tmp_path: Path):
-    folder = small({}, values={"tracking": {"trackers": ["lines"]}}, tracker=JsonLines())
+    folder = small({"trials": 0}, values={"tracking": {"trackers": ["lines"]}}, tracker=JsonLines())
     lines = (folder.path / "tracked.jsonl").read_text(encoding="utf-8").splitlines()
     *trials, last = map(json.loads, lines)
     assert {line["trial"] for line in trials} == {trial.trial_id for trial in folder.trials()}
