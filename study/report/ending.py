@@ -99,8 +99,11 @@ def _describe_references(board: Leaderboard, choice: Entry) -> str:
     if zero_shot:
         texts.append(f"zero-shot CLIP {format_mean(zero_shot.test, ' %')}")
     if choice.balanced and board.chance is not None:
-        balanced = f"the {board.chosen_word}’s balanced score: {percent(choice.balanced.mean)} %"
-        texts.append(f"chance {percent(board.chance)} % ({balanced})")
+        text = f"chance {percent(board.chance)} %"
+        balanced = percent(choice.balanced.mean)
+        if balanced != percent(choice.test.mean):
+            text += f" (balanced, as the {board.chosen_word}’s {balanced} %)"
+        texts.append(text)
     if choice.against_chance and not choice.against_chance.is_proven:
         texts.append("not shown to beat chance")
     return ", ".join(texts)
