@@ -102,7 +102,7 @@ def _describe_references(board: Leaderboard, choice: Entry) -> str:
         text = f"chance {percent(board.chance)} %"
         balanced = percent(choice.balanced.mean)
         if balanced != percent(choice.test.mean):
-            text += f" (balanced, as the {board.chosen_word}’s {balanced} %)"
+            text += f" (balanced score: {balanced} %)"
         texts.append(text)
     if choice.against_chance and not choice.against_chance.is_proven:
         texts.append("not shown to beat chance")
