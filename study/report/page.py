@@ -114,8 +114,13 @@ def render_report(
 
 
 def _keep_percent_together(value: Any) -> Any:
-    """Return a text in which no line ends between a number and its percent sign."""
-    return value.replace(" %", "\N{NO-BREAK SPACE}%") if isinstance(value, str) else value
+    """Return a text in which no line ends between a number and its percent sign.
+
+    Markup stays as it is: drawings, and code that readers copy.
+    """
+    if isinstance(value, str) and not hasattr(value, "__html__"):
+        return value.replace(" %", "\N{NO-BREAK SPACE}%")
+    return value
 
 
 def _inline_svg(chart: Chart) -> str:

@@ -43,6 +43,11 @@ def test_candidates_that_cannot_be_compared_are_named(predicted: Path, other: st
         difference_tables(read_results(predicted), "best", other)
 
 
+def test_of_an_ablation_the_command_that_compares_its_cells_is_named(ablation_study: Path):
+    with pytest.raises(StudyError, match=r"tested are: none; .* `leaderboard NAME --base CELL`"):
+        difference_tables(read_results(ablation_study), "base", "zero-shot")
+
+
 def test_a_difference_of_two_parts_is_what_was_kept(base_to_new_study: Path, as_kept: AsKept):
     classes, _ = difference_tables(read_results(base_to_new_study), "best", "clipfit-tuned")
     as_kept("difference", classes.markdown())

@@ -1,12 +1,13 @@
 """Readers see names, and what a candidate is follows from its label and its settings."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from study.report.names import candidate_name, entry_name, joint_name
+from study.report.names import candidate_name, entry_name, joint_name, rival_name
 from tests.changed_studies import board_of
-from tests.fake_studies import add_candidate
+from tests.fake_studies import add_candidate, edit_candidates
 from tests.not_none import not_none
 
 
@@ -34,6 +35,17 @@ def test_names_speak_of_a_choice_where_there_is_no_winner(guessing_study: Path):
     board = board_of(guessing_study)
     plain = not_none(board.find_entry("best-plain"))
     assert entry_name(board, plain) == "choice without its head, at full strength"
+
+
+def test_a_rival_whose_tuned_rates_were_no_better_is_not_called_tuned(few_shot_study: Path):
+    assert rival_name(board_of(few_shot_study), "clipfit-tuned") == "tuned CLIPFit"
+
+    def keep_published_rates(candidates: list[dict[str, Any]]):
+        by_label = {candidate["label"]: candidate for candidate in candidates}
+        by_label["clipfit-tuned"]["same_as"] = "clipfit"
+
+    edit_candidates(few_shot_study, keep_published_rates)
+    assert rival_name(board_of(few_shot_study), "clipfit-tuned").startswith("CLIPFit as published")
 
 
 def test_of_candidates_that_share_a_training_the_ones_that_say_more_are_named():

@@ -164,6 +164,15 @@ def test_it_is_small_and_every_figure_has_its_picture(report: str):
     assert "glyph f (base) 68.0\N{NO-BREAK SPACE}%" in texts[1]
 
 
+def test_percent_signs_stay_with_their_numbers_and_code_stays_as_it_is(few_shot_study: Path):
+    configure(few_shot_study, "data.templates=['a 5 % {}.']")
+    text = rendered(few_shot_study)
+    blocks = re.findall(r"<pre[^>]*>([^<]*a 5.%[^<]*)</pre>", text)
+    assert blocks
+    assert all("a 5 % {}." in block for block in blocks)
+    assert "\N{NO-BREAK SPACE}%" in text.partition("</main>")[0]
+
+
 def test_a_report_is_what_was_kept(base_to_new_study: Path, as_kept: AsKept):
     add_answer(base_to_new_study, strength=0.75)
     configure(base_to_new_study, "confirm.strength=0.75")
