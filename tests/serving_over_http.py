@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.environments import outside
+from tests.free_port import free_port
 
 
 @contextmanager
@@ -28,9 +28,7 @@ def served(model: str, uri: str, log: Path, fresh: Path | None = None) -> Iterat
         fresh: the programs of a fresh environment that serves it; None means those of this one.
     """
     programs = fresh or Path(sys.executable).parent
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = str(free_port())
     address = f"http://127.0.0.1:{port}"
     python = str(programs / "python")
     command = [python, "-m", "mlflow", "models", "serve", "--env-manager", "local"]

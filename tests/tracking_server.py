@@ -2,12 +2,13 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from pathlib import Path
+
+from tests.free_port import free_port
 
 HOST = "127.0.0.1"
 STARTS_WITHIN = 240.0
@@ -20,9 +21,7 @@ class TrackingServer:
     """An MLflow server on a free loopback port, with its database and artifacts in a folder."""
 
     def __init__(self, folder: Path):
-        with socket.socket() as probe:
-            probe.bind((HOST, 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self.database = folder / "mlflow.db"
         self.artifacts = folder / "artifacts"
         self.log = folder / "server.log"

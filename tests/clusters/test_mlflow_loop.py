@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+
+from tests.free_port import free_port
 
 NODE = Path(__file__).parents[2] / "clusters" / "node.sh"
 STARTS_WITHIN = 120.0  # seconds
@@ -23,9 +24,7 @@ class Head:
     """A home folder in which `node.sh` serves MLflow on a free port."""
 
     def __init__(self, home: Path):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self.home = home
         programs = home / ".clipfit" / "bin"
         programs.mkdir(parents=True)
