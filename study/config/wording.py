@@ -8,6 +8,7 @@ import re
 import reprlib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from types import NoneType
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -121,6 +122,9 @@ def describe_fault(fault: Any) -> str:
             hint = "keys with dots belong at the top of a file, not in a section"
         return f"{path}: {UNKNOWN_KEY}; {hint}"
     line = f"{path}: {_requirement(fault)}"
+    field = _section_of(fault["loc"]).model_fields.get(str(fault["loc"][-1]))
+    if fault["type"] in WORDS and field and NoneType in get_args(field.annotation):
+        line += " or null"
     if not isinstance(value, dict | BaseModel):  # the values of a section would be too many
         line += f", got {short_repr(value)}"
     return line
@@ -152,6 +156,15 @@ def _requirement(fault: Any) -> str:
 
 def _hint_of_keys(location: tuple[int | str, ...]) -> str:
     """Return the key that an unknown one may mean, or else all keys of its section."""
+    keys = list(_section_of(location).model_fields)
+    close = difflib.get_close_matches(str(location[-1]), keys, n=1)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    return f"allowed are {', '.join(keys)}"
+
+
+def _section_of(location: tuple[int | str, ...]) -> type[BaseModel]:
+    """Return the section of the key at the end of a location."""
     section: type[BaseModel] = StudyConfig
     for key in location[:-1]:
         section = BASELINES.get(str(key), section)
@@ -161,11 +174,7 @@ def _hint_of_keys(location: tuple[int | str, ...]) -> str:
                 if isinstance(kind, type) and issubclass(kind, BaseModel):
                     section = kind
                     break
-    keys = list(section.model_fields)
-    close = difflib.get_close_matches(str(location[-1]), keys, n=1)
-    if close:
-        return f"did you mean '{close[0]}'?"
-    return f"allowed are {', '.join(keys)}"
+    return section
 
 
 def override_texts(overrides: Iterable[str]) -> dict[str, str]:
