@@ -57,7 +57,7 @@ class Way(NamedTuple):
     """The most repetitions, since some take long."""
 
 
-WHOLE, UNHALVED = "search.space.whole=true", "search.asha=null"
+WHOLE = "search.space.whole=true"
 WAYS: Mapping[str, Way] = {
     "TPE, as shipped": Way(tpe),
     "TPE, patience": Way(tpe, ("search.patience=auto",)),
@@ -65,10 +65,6 @@ WAYS: Mapping[str, Way] = {
     "TPE, all choices of every trial": Way(together, (WHOLE,)),
     "Gaussian process, all choices of every trial": Way(gaussian_process, (WHOLE,), 30),
     "TPE, without CLIPFit's neighbours": Way(tpe, ("search.space.neighbours=false",)),
-    "TPE, no successive halving": Way(tpe, (UNHALVED,)),
-    "TPE, halving from epoch 5": Way(tpe, ("search.asha.grace_period=5",)),
-    "TPE, halving by 2": Way(tpe, ("search.asha.reduction_factor=2",)),
-    "TPE, halving by 4": Way(tpe, ("search.asha.reduction_factor=4",)),
 }
 
 
