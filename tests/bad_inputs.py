@@ -88,7 +88,7 @@ def _make_layouts(root: Path):
 
 def _make_tables(root: Path):
     def table(name: str, rows: Iterable[Row], head: Row = ("path", "class_name")):
-        with (root / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
+        with (root / f"{name}.csv").open("w", newline="") as file:
             csv.writer(file).writerows([*([head] if head else []), *rows])
 
     images = sorted((root / "good").glob("*/*"))

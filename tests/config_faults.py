@@ -34,7 +34,7 @@ def told_of(file: Path, *overrides: str) -> str:
 def check_faults(module: str) -> Callable[..., None]:
     """Return the test that each fault of a module is told with its path and what is allowed."""
 
-    @pytest.mark.parametrize(("values", "path", "told"), FAULTS[module])
+    @pytest.mark.parametrize("values, path, told", FAULTS[module])
     def check(values: dict[str, Any], path: str, told: list[str]):
         (fault,) = faults(values)
         assert fault.startswith(f"{path}: ")

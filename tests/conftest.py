@@ -188,13 +188,21 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 def new_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], str]:
     """Make an empty MLflow store in a folder and return its URI.
 
-    It is a copy, since MLflow takes seconds to make its tables. All copies have one folder for the
-    artifacts of the default experiment, so use another.
+    It is a copy, since MLflow takes seconds to make its tables: one process makes them for all. All
+    copies have one folder for the artifacts of the default experiment, so use another.
     """
+    from filelock import FileLock
     from mlflow import MlflowClient
 
-    template = tmp_path_factory.mktemp("empty-store") / "mlflow.db"
-    MlflowClient(f"sqlite:///{template}")
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    template = shared / "mlflow.db"
+    with FileLock(shared / "mlflow.lock"):
+        if not template.exists():
+            making = shared / "making.db"
+            MlflowClient(f"sqlite:///{making}")
+            making.rename(template)
     return lambda place: f"sqlite:///{shutil.copy(template, place)}"
 
 
@@ -205,11 +213,15 @@ def mlflow_store(new_store: Callable[[Path], str], tmp_path_factory: pytest.Temp
 
 
 @pytest.fixture(scope="session")
-def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def mlflow_server(
+    new_store: Callable[[Path], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
     """The address of a real MLflow server on a free loopback port."""
     from tests.tracking_server import TrackingServer
 
-    server = TrackingServer(tmp_path_factory.mktemp("mlflow-server"))
+    place = tmp_path_factory.mktemp("mlflow-server")
+    new_store(place)
+    server = TrackingServer(place)
     server.start()
     yield server.address
     server.stop()

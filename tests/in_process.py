@@ -1,8 +1,8 @@
 """Trials one after the other in the process of a test: a loop of their own, in place of Tune.
 
-Each stage of a study starts a worker, which takes seconds: the many stages of refits would take a
-minute and a half. So they use it, and what is compared with trials by Tune. A refit by Tune is in
-the long test `tests/test_first_hour.py`.
+Each stage of a study starts a worker, which takes seconds. So what is no question of Ray is asked
+here, such as refits of many stages, and compared with trials by Tune in `tests/search/test_queues.py`.
+A refit by Tune is in the long test `tests/test_first_hour.py`.
 """
 
 from collections.abc import Iterator, Mapping

@@ -40,7 +40,7 @@ def save(path: Path, label: int, number: int):
     draw(label, number).save(path, format=form, quality=95)
 
 
-TABLES = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+TABLES = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text())
 FORMS: dict[str, dict[str, Any]] = TABLES["coop"]
 """The datasets with a split file."""
 ELEVEN = (*FORMS, "fgvc_aircraft", "imagenet")

@@ -78,7 +78,7 @@ def refused(run: Run, line: str, *parts: str) -> str:
     return ran.err
 
 
-CASES = yaml.safe_load(Path(__file__).with_name("bad_inputs.yaml").read_text(encoding="utf-8"))
+CASES = yaml.safe_load(Path(__file__).with_name("bad_inputs.yaml").read_text())
 VALUES: dict[str, Any] = CASES["values"]
 """A value of the configuration, and the beginning of what is told of it."""
 

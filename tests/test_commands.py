@@ -140,7 +140,7 @@ EXITS = {
 
 
 def test_each_exit_code_of_the_table_is_one(tmp_path: Path):
-    page = (ROOT / "study" / "workflow" / "README.md").read_text(encoding="utf-8")
+    page = (ROOT / "study" / "workflow" / "README.md").read_text()
     assert re.findall(r"(?m)^\| (\d+) \|", page) == [*EXITS]
     for code, call in EXITS.items():
         reader, writer = os.pipe()
@@ -163,7 +163,7 @@ HELPS = [["--version"], ["--help"], *([command, "--help"] for command in COMMAND
 
 
 @pytest.mark.parametrize(
-    ("lines", "code", "heavy"), [(HELPS, 0, HEAVY), (MISTYPED, 2, COSTLY)], ids=["help", "mistyped"]
+    "lines, code, heavy", [(HELPS, 0, HEAVY), (MISTYPED, 2, COSTLY)], ids=["help", "mistyped"]
 )
 def test_a_help_and_a_typing_error_import_nothing_heavy(
     lines: list[list[str]], code: int, heavy: tuple[str, ...], tmp_path: Path

@@ -29,12 +29,12 @@ every_page = pytest.mark.parametrize(
 
 def blocks(page: Path) -> list[str]:
     """The code blocks of a page."""
-    return re.findall(r"(?ms)^```\w*\n(.*?)^```", page.read_text(encoding="utf-8"))
+    return re.findall(r"(?ms)^```\w*\n(.*?)^```", page.read_text())
 
 
 def spans(page: Path) -> list[str]:
     """What stands in backticks, outside of code blocks."""
-    prose = re.sub(r"(?ms)^```.*?^```", "", page.read_text(encoding="utf-8"))
+    prose = re.sub(r"(?ms)^```.*?^```", "", page.read_text())
     return re.findall(r"`([^`]+)`", prose)
 
 
@@ -49,18 +49,18 @@ def commands(page: Path) -> Iterator[list[str]]:
 
 def anchors(page: Path) -> set[str]:
     """The anchors of a page's headings, as GitHub makes them."""
-    prose = re.sub(r"(?ms)^```.*?^```", "", page.read_text(encoding="utf-8"))
+    prose = re.sub(r"(?ms)^```.*?^```", "", page.read_text())
     headings = re.findall(r"(?m)^#+ (.*)$", prose)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_the_readme_is_short():
-    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= LONGEST_README
+    assert len((ROOT / "README.md").read_text().splitlines()) <= LONGEST_README
 
 
 @every_page
 def test_links_lead_somewhere(page: Path):
-    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
         if re.match(r"[a-z]+:", link):
             continue
         path, _, anchor = link.partition("#")
@@ -93,7 +93,7 @@ def test_commands_exist(page: Path):
 
 @every_page
 def test_no_other_module_is_a_command(page: Path):
-    modules = re.findall(r"python -m ([\w.]+)", page.read_text(encoding="utf-8"))
+    modules = re.findall(r"python -m ([\w.]+)", page.read_text())
     assert set(modules) <= {
         *("venv", "study"),
         "tests.embedded",
@@ -116,13 +116,13 @@ def test_the_command_of_the_tests_is_the_one_that_guards_changes():
         line for block in blocks(ROOT / "README.md") for line in block.splitlines()
         if line.endswith("pytest -n 2")
     )  # fmt: skip
-    guarded = (ROOT / ".ci" / "run").read_text(encoding="utf-8").replace(" --quiet", "")
+    guarded = (ROOT / ".ci" / "run").read_text().replace(" --quiet", "")
     assert command in guarded.splitlines()
 
 
 def test_the_version_is_the_same_everywhere():
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     (next_release,) = re.findall(r"towards ([\d.]+)$", (ROOT / "CHANGELOG.md").read_text(), re.M)
     images = re.findall(r"clipfit:([\w.]+)", (ROOT / "clusters" / "kubernetes.yaml").read_text())
     assert {citation["version"], *images} == {version}

@@ -19,14 +19,15 @@ from study.trial import TrialConfig
 from tests.not_none import not_none
 
 SCRIPT = Path(run_module.__file__ or "")
-TRIALS, EPOCHS, SEEDS = 8, 3, (1, 2)
+TRIALS, EPOCHS, SEEDS = 6, 3, (1, 2)
+FEW = "{zero-shot: {subset: none}, clipfit: {subset: clipfit, rates: {bias: 0.01, ln: 0.01}}}"
 TRAINED = TRIALS + 1
 """The trials of the search, with the linear classifier on frozen CLIP that stands outside them."""
 OVERRIDES = [
     *("name=whole", "tracking.experiment=whole", "data.shots=4", f"training.epochs={EPOCHS}"),
     *(f"search.trials={TRIALS}", "search.space.heads=[text]", "search.selection=holdout"),
     *("confirm.seeds=[1, 2]", "confirm.runners_up=0", "refit.average=1"),
-    "refit.images=shots",
+    *("refit.images=shots", f"search.baselines={FEW}"),
 ]
 LARGE = 8_000_000
 """Bytes that a study may not take."""

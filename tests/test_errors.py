@@ -7,7 +7,7 @@ from study.errors import redacted_text
 
 
 @pytest.mark.parametrize(
-    ("text", "clean"),
+    "text, clean",
     [
         ("http://u:p@h:5/x", "http://***@h:5/x"),
         ("(postgresql://u:p@h/db) 'mysql://u:p@h'", "(postgresql://***@h/db) 'mysql://***@h'"),

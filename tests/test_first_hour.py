@@ -86,7 +86,7 @@ class Hour:
     @property
     def labels(self) -> list[dict[str, str]]:
         assert self.labelled
-        with (self.place / "labels.csv").open(newline="", encoding="utf-8") as file:
+        with (self.place / "labels.csv").open(newline="") as file:
             return list(csv.DictReader(file))
 
     @property

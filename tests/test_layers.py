@@ -47,7 +47,7 @@ def imports(path: Path, of_modules: Container[str] = ()) -> Iterator[tuple[str, 
 def import_statements(path: Path) -> list[tuple[ast.Import | ast.ImportFrom, bool]]:
     """Return the imports of a file, and whether each happens when it is imported."""
     statements = []
-    waiting: list[tuple[ast.AST, bool]] = [(ast.parse(path.read_text(encoding="utf-8")), True)]
+    waiting: list[tuple[ast.AST, bool]] = [(ast.parse(path.read_text()), True)]
     while waiting:
         node, top = waiting.pop()
         if isinstance(node, ast.Import | ast.ImportFrom):
@@ -175,7 +175,7 @@ def test_no_two_files_write_out_the_same_choices():
     """A set of names that is written twice is changed in one place only."""
     homes: dict[frozenset[str], list[str]] = {}
     for path in FILES:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "Literal":
                 values = frozenset(map(repr, ast.literal_eval(node.slice)))
                 homes.setdefault(values, []).append(f"{module_of(path)}:{node.lineno}")

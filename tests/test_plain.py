@@ -27,7 +27,7 @@ LINES, LONG, MOST_LONG = 80, 50, 25
 
 def parse(path: Path) -> ast.Module:
     """Return the tree of a file without its docstrings."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = ast.parse(path.read_text())
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
@@ -139,7 +139,7 @@ def test_no_room_is_much_denser_than_the_package(room: str):
 
 
 @pytest.mark.parametrize(
-    ("text", "is_one"),
+    "text, is_one",
     [
         ('"words" * flag', True),
         ('f"{x}" * flag', True),

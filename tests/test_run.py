@@ -134,7 +134,7 @@ def places_of_faults(capsys: pytest.CaptureFixture[str], *arguments: str) -> lis
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    "arguments, told",
     [
         (["sed=1", "training.epochs=2"], ["sed", "search.asha.grace_period"]),
         (["training.epochs=many", "search.asha.grace_period=150"], ["training.epochs"]),

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from tests.results.test_sweep_scores import placed
 from tests.screens import columns, run_in_terminal, sentences, squeezed, table_lines
 from tests.written_study import Written, sync
 
-WIDTHS = (60, 80)
+WIDTH = 60
 WIDE = 1000
 """The width of a terminal on which nothing needs to be wrapped."""
 MARK = "\x1e"
@@ -71,7 +72,7 @@ for name, words in named.items():
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], str]) -> Path:
     """A folder with finished studies in ``runs``, and their MLflow store."""
     place = tmp_path_factory.mktemp("terminal")
     runs = place / "runs"
@@ -89,14 +90,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     written = Written(runs, "a-study-whose-name-is-not-short-at-all")
     for number in (1, 2):
         written.whole(number)
-    sync(written, f"sqlite:///{place / 'mlflow.db'}")
+    sync(written, new_store(place))
     return place
 
 
 @pytest.fixture(scope="module")
 def screens(place: Path) -> dict[tuple[int, str], str]:
     """What each command printed on a pseudo-terminal of each width."""
-    work = json.dumps([[WIDE, *WIDTHS], COMMANDS])
+    work = json.dumps([[WIDE, WIDTH], COMMANDS])
     output = run_in_terminal(["-c", CHILD, work], place)
     _, *parts = output.split(MARK)
     names = zip(map(int, parts[::3]), parts[1::3], strict=True)
@@ -109,21 +110,19 @@ def test_each_command_does_what_it_is_for(screens: dict[tuple[int, str], str], n
     assert "exit code" not in screens[WIDE, name]
 
 
-@pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("name", COMMANDS)
-def test_no_column_and_no_cell_is_lost(screens: dict[tuple[int, str], str], name: str, width: int):
-    whole, screen = screens[WIDE, name], screens[width, name]
+def test_no_column_and_no_cell_is_lost(screens: dict[tuple[int, str], str], name: str):
+    whole, screen = screens[WIDE, name], screens[WIDTH, name]
     lost = columns(whole) - columns(screen)
     assert not lost
-    wide = [line for line in table_lines(screen) if cell_len(line) > width]
+    wide = [line for line in table_lines(screen) if cell_len(line) > WIDTH]
     # A command is on one line, so that it can be pasted.
     assert not [line for line in wide if not line.startswith("  clipfit-study ")]
 
 
-@pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("name", COMMANDS)
-def test_no_sentence_is_cut(screens: dict[tuple[int, str], str], name: str, width: int):
-    screen = squeezed(screens[width, name])
+def test_no_sentence_is_cut(screens: dict[tuple[int, str], str], name: str):
+    screen = squeezed(screens[WIDTH, name])
     for sentence in sentences(screens[WIDE, name]):
         assert squeezed(sentence) in screen
 

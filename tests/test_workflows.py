@@ -15,7 +15,7 @@ each_file = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 
 def load(file: Path) -> dict[str, Any]:
     """Return what a workflow's file contains."""
-    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    content = yaml.safe_load(file.read_text())
     return content
 
 
@@ -46,7 +46,7 @@ def test_actions_of_others_are_pinned_by_commit(file: Path):
 
 
 def test_the_hosted_tests_are_those_of_the_readme():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8").replace(".venv/bin/", "")
+    readme = (ROOT / "README.md").read_text().replace(".venv/bin/", "")
     (tests,) = (file for file in FILES if file.stem == "tests")
     default = load(tests)["jobs"]["default"]
     commands = [step["run"] for step in default["steps"] if "run" in step]
@@ -54,7 +54,7 @@ def test_the_hosted_tests_are_those_of_the_readme():
 
 
 def test_what_is_linted_here_is_linted_by_the_hosted_checks():
-    here = (ROOT / ".ci" / "run").read_text(encoding="utf-8").replace(".venv/bin/", "")
+    here = (ROOT / ".ci" / "run").read_text().replace(".venv/bin/", "")
     (lint,) = (file for file in FILES if file.stem == "lint")
     commands = {step["run"] for step in steps(lint) if "run" in step}
     lines = {line.strip() for line in here.splitlines()}

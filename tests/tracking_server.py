@@ -79,4 +79,4 @@ class TrackingServer:
         self._process.wait()
 
     def _last_lines(self) -> str:
-        return self.log.read_text(encoding="utf-8", errors="replace")[-2000:]
+        return self.log.read_text(errors="replace")[-2000:]

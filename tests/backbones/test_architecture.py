@@ -16,7 +16,7 @@ VIT_L14 = Architecture(
 
 
 @pytest.mark.parametrize(
-    ("architecture", "subset", "count"),
+    "architecture, subset, count",
     [*((VIT_B16, *known) for known in published_counts.VIT_B16), (VIT_L14, "clipfit", 111_616)],
 )
 def test_the_counts_of_published_models_are_known_without_their_weights(

@@ -30,7 +30,7 @@ def test_what_is_read_counts_as_the_model_itself_does(
 
 
 @pytest.mark.parametrize(
-    ("name", "counts"),
+    "name, counts",
     [
         ("model.safetensors", True),
         ("preprocessor_config.json", True),
@@ -65,7 +65,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
-@pytest.mark.parametrize(("damage", "told"), FAULTS.values(), ids=FAULTS)
+@pytest.mark.parametrize("damage, told", FAULTS.values(), ids=FAULTS)
 def test_a_folder_that_describes_no_checkpoint_is_an_error_that_names_it(
     checkpoint: Path, damage: Callable[[Path], object], told: str
 ):

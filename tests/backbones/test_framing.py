@@ -29,7 +29,7 @@ def image() -> Image.Image:
     return Image.fromarray(noise).resize((112, 80), Image.Resampling.BICUBIC)
 
 
-@pytest.mark.parametrize(("values", "framing"), CASES["read"])
+@pytest.mark.parametrize("values, framing", CASES["read"])
 def test_images_are_those_of_the_processor_that_a_checkpoint_describes(
     values: dict[str, Any], framing: dict[str, Any], image: Image.Image
 ):
@@ -51,7 +51,7 @@ def test_a_siglip_is_squashed(values: dict[str, Any]):
         read_framing({"size": 32}, 32, default=SIGLIP_FRAMING)
 
 
-@pytest.mark.parametrize(("values", "fault"), CASES["refused"])
+@pytest.mark.parametrize("values, fault", CASES["refused"])
 def test_what_is_prepared_otherwise_is_refused(values: dict[str, Any], fault: str):
     with pytest.raises(ValueError, match=fault):
         read_framing(values, 32, default=CLIP_FRAMING)

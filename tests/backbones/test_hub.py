@@ -106,7 +106,7 @@ def test_what_is_in_the_cache_does_without_the_hub(snapshot: Path):
 
 
 @pytest.mark.parametrize(
-    ("write", "family"),
+    "write, family",
     [(save_siglip, "siglip"), (lambda folder: write_open_clip(folder, {}), "clip")],
     ids=["siglip", "open_clip"],
 )

@@ -80,7 +80,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
-@pytest.mark.parametrize(("damage", "message"), FAULTS.values(), ids=FAULTS)
+@pytest.mark.parametrize("damage, message", FAULTS.values(), ids=FAULTS)
 def test_a_checkpoint_that_cannot_be_used_is_a_backbone_error_that_names_it(
     checkpoint: Path, damage: Callable[[Path], object], message: str
 ):

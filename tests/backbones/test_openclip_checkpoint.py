@@ -90,7 +90,7 @@ def test_the_architecture_is_read_without_the_weights(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("prepared", "framing"),
+    "prepared, framing",
     [
         ({}, Framing()),
         ({"mean": (0.1, 0.2, 0.3), "std": (0.5, 0.6, 0.7)}, Framing()),
@@ -110,7 +110,7 @@ def test_images_are_prepared_as_the_checkpoint_says(
 REFUSED = yaml.safe_load(Path(__file__).with_name("openclip_refused.yaml").read_text())
 
 
-@pytest.mark.parametrize(("changes", "told"), REFUSED)
+@pytest.mark.parametrize("changes, told", REFUSED)
 def test_another_network_is_refused_by_the_name_of_what_is_different(
     tmp_path: Path, changes: dict[str, Any], told: str
 ):
@@ -124,7 +124,7 @@ def test_another_network_is_refused_by_the_name_of_what_is_different(
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    "changes, told",
     [
         (
             {"visual.transformer.resblocks.0.ls_1.gamma": torch.ones(32)},

@@ -111,7 +111,7 @@ def test_its_sites_are_its_own():
 
 
 @pytest.mark.parametrize(
-    ("subset", "depths"),
+    "subset, depths",
     [
         ("vision.ln_pre", DEPTHS),
         ("vision.pool.q.bias", Depths(2, 3)),

@@ -49,7 +49,7 @@ def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
 
 
 def written() -> dict[str, Any]:
-    return dict(yaml.safe_load(FILE.read_text(encoding="utf-8")))
+    return dict(yaml.safe_load(FILE.read_text()))
 
 
 def bootstrapped(config: dict[str, Any]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ launcher_files = pytest.mark.parametrize("path", LAUNCHER_FILES, ids=lambda path
 
 
 def load(path: Path) -> dict[str, Any]:
-    return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+    return dict(yaml.safe_load(path.read_text()))
 
 
 def commands(config: dict[str, Any], text: str = "") -> list[str]:
@@ -43,7 +43,7 @@ def commands(config: dict[str, Any], text: str = "") -> list[str]:
 
 
 def without_comments(path: Path) -> str:
-    return re.sub(r"(?m)(^|\s)#.*$", "", path.read_text(encoding="utf-8"))
+    return re.sub(r"(?m)(^|\s)#.*$", "", path.read_text())
 
 
 @launcher_files
@@ -70,7 +70,7 @@ def test_all_machines_have_one_python_and_one_ray_inside_the_packages_ranges(pat
 
 @pytest.mark.parametrize("path", sorted(CLUSTERS.iterdir()), ids=lambda path: path.name)
 def test_no_other_release_of_ray_is_named(path: Path):
-    text = path.read_text(encoding="utf-8")
+    text = path.read_text()
     named = re.findall(r"ray(?:\[[a-z,]+\])?(?:==|:|Version: \")(\d[\d.]+)", text)
     assert set(named) <= {RAY}
     assert not re.search("nightly|latest", without_comments(path))
@@ -149,7 +149,7 @@ class Kubernetes:
     """The objects of kubernetes.yaml."""
 
     def __init__(self):
-        self.all = list(yaml.safe_load_all(KUBERNETES.read_text(encoding="utf-8")))
+        self.all = list(yaml.safe_load_all(KUBERNETES.read_text()))
         (self.job,) = self.of("RayJob")
         self.cluster: Any = self.job["spec"]["rayClusterSpec"]
         (self.mlflow,) = (deployment["spec"] for deployment in self.of("Deployment"))

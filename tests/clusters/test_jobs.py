@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ("study", "configs", "clusters", "pyproject.toml", "README.md", "LICENSE", ".gitignore")
 SMALL = ["quickstart", "search.trials=8", "data.shots=4", "data.augment=false"]
 SMALL += ["confirm.seeds=[1,2]", "confirm.runners_up=0", "training.epochs=6"]
+SMALL += ["search.selection=holdout", "refit.average=1", "refit.images=shots"]
 STORE = "a secret of mine"
 
 

@@ -14,9 +14,7 @@ import pytest
 import yaml
 
 DOCUMENTS = list(
-    yaml.safe_load_all(
-        (Path(__file__).parents[2] / "clusters" / "kubernetes.yaml").read_text(encoding="utf-8")
-    )
+    yaml.safe_load_all((Path(__file__).parents[2] / "clusters" / "kubernetes.yaml").read_text())
 )
 OLDEST = "1.30"
 """The oldest Kubernetes that is looked at; every part of the file is older."""
@@ -43,7 +41,7 @@ def strict(schema: Any) -> Any:
 
 
 def rayjob_schema() -> Any:
-    definition = yaml.safe_load(Path(str(SCHEMA)).read_text(encoding="utf-8"))
+    definition = yaml.safe_load(Path(str(SCHEMA)).read_text())
     assert definition["spec"]["names"]["kind"] == "RayJob"
     (served,) = (
         version["schema"]["openAPIV3Schema"]

@@ -113,14 +113,14 @@ def start(nodes: Any, tiny_backbone: Path, tmp_path: Path) -> Iterator[Start]:
 def test_data_and_backbone_reach_each_process_of_a_node_once_and_never_once_a_trial(
     nodes: Any, start: Start
 ):
-    running = start(2, 24, wait_for=2 * SLOTS)
+    running = start(2, 12, wait_for=2 * SLOTS)
     running.until("it says what it waits for", lambda: WAITS in running.said)
     for _ in range(2):
         nodes.add_node(num_cpus=SLOTS)
     running.end_well()
     configs = {t.trial_id: t.read_config() for t in running.folder.trials()}
     trials = {name: c["stage"] for name, c in configs.items() if c["arm"] != "variant"}
-    assert Counter(trials.values())["search"] == 24 + 1  # the linear peer
+    assert Counter(trials.values())["search"] == 12 + 1  # the linear peer
 
     epochs = running.notes("epoch")
     searching = {(n["node"], n["process"]) for n in epochs if trials.get(n["trial"]) == "search"}
@@ -142,7 +142,7 @@ def test_data_and_backbone_reach_each_process_of_a_node_once_and_never_once_a_tr
 
 
 def test_a_node_that_comes_in_mid_study_takes_trials_and_more_run_at_once(nodes: Any, start: Start):
-    running = start(5, 12, wait_for=2 * SLOTS, precision="auto")  # of which a worker is asked
+    running = start(5, 8, wait_for=2 * SLOTS, precision="auto")  # of which a worker is asked
     running.until("it says what it waits for", lambda: WAITS in running.said)
     first = nodes.add_node(num_cpus=SLOTS)
     running.until("the first node is full", lambda: len(running.processes()) == SLOTS)

@@ -64,7 +64,7 @@ RATES = {"bias": [1e-3, 1e-1], "ln": [5e-4, 2e-1]}
 
 
 @pytest.mark.parametrize(
-    ("override", "values"),
+    "override, values",
     [
         ("data.shots=8", {"data": {"shots": 8}}),
         ("search.asha=null", {"search": {"asha": None}}),

@@ -24,7 +24,7 @@ def test_what_is_not_given_is_that_of_the_row(method: str):
 
 
 @pytest.mark.parametrize(
-    ("given", "why"),
+    "given, why",
     [
         ({"method": "full", "dropout": 0.5}, "dropout 0.5 has no effect with method 'full'"),
         ({"method": "projection", "rank": 8}, "rank 8 has no effect with method 'projection'"),

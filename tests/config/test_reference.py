@@ -13,14 +13,14 @@ MARK = "<!-- The list below is written by UPDATE=1 pytest tests/config/test_refe
 
 
 def test_the_list_of_keys_is_that_of_the_schema():
-    before, mark, keys = PAGE.read_text(encoding="utf-8").partition(MARK)
+    before, mark, keys = PAGE.read_text().partition(MARK)
     assert mark
     written = ""
     for key in list_keys():
         default = "required" if key.default is None else f"default `{key.default}`"
         written += f"- `{key.name}` ({key.allowed}; {default}): {key.meaning}\n"
     if os.environ.get("UPDATE"):
-        PAGE.write_text(before + mark + written, encoding="utf-8")
+        PAGE.write_text(before + mark + written)
     else:
         assert keys == written
 

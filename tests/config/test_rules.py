@@ -61,7 +61,7 @@ def test_broken_rules_are_told_in_the_order_of_the_file():
 
 
 @pytest.mark.parametrize(
-    ("search", "told"),
+    "search, told",
     [
         (
             {
@@ -99,7 +99,7 @@ def test_a_search_is_refused_without_its_references_and_enough_trials(
     assert [fault.partition(", ")[0] for fault in broken_search_rules(config)] == told
 
 
-@pytest.mark.parametrize(("epochs", "fewer"), [(2, False), (3, True)])
+@pytest.mark.parametrize("epochs, fewer", [(2, False), (3, True)])
 def test_an_advice_on_the_grace_period_is_one_that_is_allowed(epochs: int, fewer: bool):
     values = {"search": {"asha": {"grace_period": 4}}, "training": {"epochs": epochs}}
     fault = next(broken_search_rules(build_config(values, "the file")))

@@ -22,7 +22,7 @@ def test_every_field_is_read_outside_the_schema():
         node.attr
         for path in STUDY.rglob("*.py")
         if path.parent != STUDY / "config"
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute)
     }
     # Those of a peer are read by their names in its row, the share where trials are split.
@@ -31,7 +31,7 @@ def test_every_field_is_read_outside_the_schema():
 
 
 @pytest.mark.parametrize(
-    ("working", "given", "meant"),
+    "working, given, meant",
     [
         ("models", "mine", "{}/models/mine"),
         ("models", ".", "{}/models"),

@@ -16,7 +16,7 @@ class Place(Section):
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    "values, told",
     [
         ({"path": "a" * (LONGEST_NAME + 1)}, "255"),
         ({"path": "a/" * LONGEST_PATH}, "4000"),

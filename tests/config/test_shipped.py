@@ -40,10 +40,10 @@ def test_a_shipped_file_is_found_by_its_name():
     assert shipped_file("none") is None
 
 
-CASES = yaml.safe_load(Path(__file__).with_name("overrides.yaml").read_text(encoding="utf-8"))
+CASES = yaml.safe_load(Path(__file__).with_name("overrides.yaml").read_text())
 
 
-@pytest.mark.parametrize(("key", "value"), CASES)
+@pytest.mark.parametrize("key, value", CASES)
 def test_overrides_lead_to_any_value(key: str, value: Any):
     start = build_config({"data": {"val_shots": 3}}, "here")
     (override,) = overrides_between(start, {key: value, "seed": 1})

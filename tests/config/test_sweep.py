@@ -71,7 +71,7 @@ def test_a_folder_stands_for_all_its_files(grid: Path):
 
 
 @pytest.mark.parametrize(
-    ("axes", "shared"),
+    "axes, shared",
     [
         ("{data.dataset: ['hf:a/b', 'hf:a.b']}", "mine-grid-hf.a.b"),
         ("{data.root: [pets, pets-1], data.columns.path: [1-x, x]}", "mine-grid-pets-1-x"),
@@ -85,7 +85,7 @@ def test_two_studies_never_share_a_folder(grid: Path, axes: str, shared: str):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    "old, new, told",
     [
         ("[digits, glyphs]", "digits", "lists of values"),
         ("data.shots", "data.shotz", "'shots'?"),

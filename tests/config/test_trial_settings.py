@@ -35,7 +35,7 @@ def test_linear_on_frozen_clip_is_a_peer_and_zero_shot_is_none():
 
 
 @pytest.mark.parametrize(
-    ("given", "why"),
+    "given, why",
     [
         ({"head": "linear", "head_lr": 0.1}, "head_lr 0.1 and head_steps None belong together"),
         ({"head": "linear", "head_steps": 5}, "head_lr None and head_steps 5 belong together"),
@@ -65,7 +65,7 @@ def test_a_peer_has_its_method_for_a_subset_and_keeps_its_strength(peer: Peer):
 
 
 @pytest.mark.parametrize(
-    ("given", "left"),
+    "given, left",
     [
         (settings("vision.ln", 0.1, 0.2, 8.0), settings("vision.ln", None, 0.2)),
         (settings("text.bias", 0.1, 0.2, 8.0), settings("text.bias", 0.1, None, 8.0)),

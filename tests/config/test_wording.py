@@ -47,7 +47,7 @@ def test_no_fault_is_told_in_words_of_pydantic(key: str):
         assert not PYDANTIC.search("\n".join(told)), value
 
 
-@pytest.mark.parametrize(("values", "told"), CASES)
+@pytest.mark.parametrize("values, told", CASES)
 def test_a_value_of_the_wrong_kind_is_told_with_what_is_allowed(values: dict[str, Any], told: str):
     assert faults(values) == [told]
 
@@ -59,7 +59,7 @@ def test_an_error_of_a_type_without_words_still_has_its_place_and_value():
 
 
 @pytest.mark.parametrize(
-    ("fault", "override"),
+    "fault, override",
     [
         ("search.trials: 4 leaves too few", "search.trials=4"),
         ("search.baselines: must keep 'clipfit'", "search.baselines.mine={subset: ln}"),

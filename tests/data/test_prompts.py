@@ -25,7 +25,7 @@ from tests.siglips import make_gemma, make_sentencepiece, make_tokenizer
 CASES = yaml.safe_load(Path(__file__).with_name("prompts.yaml").read_text())
 
 
-@pytest.mark.parametrize(("name", "spoken"), CASES["spoken"])
+@pytest.mark.parametrize("name, spoken", CASES["spoken"])
 def test_each_dataset_has_the_template_of_the_reference(name: str, spoken: str):
     assert prompts(["russian_blue"], templates_of(name)) == [[spoken]]
 
@@ -47,7 +47,7 @@ def test_any_class_name_survives_its_prompt(name: str):
     assert prompts([name], ["a {}.", "the {}!"]) == [[f"a {name}.", f"the {name}!"]]
 
 
-@pytest.mark.parametrize(("one", "other"), CASES["equal"])
+@pytest.mark.parametrize("one, other", CASES["equal"])
 def test_classes_that_clip_reads_as_the_same_text_are_refused(one: str, other: str):
     told = re.escape(f"same text: {one!r} and {other!r}; allowed")
     with pytest.raises(DataError, match=told):
@@ -66,7 +66,7 @@ def test_classes_with_prompts_of_their_own_pass():
         refuse_equal_prompts(name, load_dataset(name).class_names)
 
 
-@pytest.mark.parametrize(("name", "code"), CASES["control"])
+@pytest.mark.parametrize("name, code", CASES["control"])
 def test_a_class_name_with_a_control_character_is_refused(name: str, code: str):
     told = re.escape(f"not seen: {name!r} ({code}); rename")
     with pytest.raises(DataError, match=told) as caught:
@@ -92,7 +92,7 @@ def tokenizers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize(("family", "name", "token"), CASES["marks"])
+@pytest.mark.parametrize("family, name, token", CASES["marks"])
 def test_a_class_name_that_a_tokenizer_reads_as_a_mark_is_refused(
     family: str, name: str, token: str, tokenizers: dict[str, Any]
 ):

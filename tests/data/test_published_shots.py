@@ -82,7 +82,7 @@ def test_a_published_file_may_be_given_itself(tmp_path: Path):
         read_published_shots(file, EUROSAT, shots=1, seed=3)
 
 
-@pytest.mark.parametrize(("rows", "told"), CASES["unsound"])
+@pytest.mark.parametrize("rows, told", CASES["unsound"])
 def test_unsound_published_shots_are_refused(
     rows: list[dict[str, object]], told: str, tmp_path: Path
 ):

@@ -27,16 +27,16 @@ def test_a_path_that_leaves_the_folder_is_refused(path: str):
 
 
 @pytest.mark.parametrize(
-    ("path", "clean"), [("./a/b.jpg", "a/b.jpg"), ("a\\b.jpg", "a/b.jpg"), ("a..b/c.jpg",) * 2]
+    "path, clean", [("./a/b.jpg", "a/b.jpg"), ("a\\b.jpg", "a/b.jpg"), ("a..b/c.jpg",) * 2]
 )
 def test_a_path_inside_the_folder_is_written_one_way(path: str, clean: str):
     assert relative_path(path, where="x") == clean
 
 
-CASES = yaml.safe_load(Path(__file__).with_name("unsound_classes.yaml").read_text(encoding="utf-8"))
+CASES = yaml.safe_load(Path(__file__).with_name("unsound_classes.yaml").read_text())
 
 
-@pytest.mark.parametrize(("pairs", "told"), CASES)
+@pytest.mark.parametrize("pairs, told", CASES)
 def test_unsound_classes_are_refused(pairs: list[tuple[int, str]], told: str):
     with pytest.raises(DataError, match=told):
         class_table(pairs, where="x")

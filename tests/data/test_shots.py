@@ -50,7 +50,7 @@ def test_all_shots_are_all_images_less_a_fifth_that_validates(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("pattern", "replacement"),
+    "pattern, replacement",
     [(r".*\Z", ""), ("train/0/", "train/9/"), (r'"digest": "\w+"', r'"digest": "\\ud800"')],
 )
 def test_a_changed_file_is_refused(pattern: str, replacement: str, tmp_path: Path):

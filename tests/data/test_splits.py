@@ -15,7 +15,7 @@ from study.errors import DataError
 
 
 @pytest.mark.parametrize(
-    ("train", "val", "test", "told"),
+    "train, val, test, told",
     [
         ("aa", "", "b", "listed twice in train: 'a'"),
         ("a", "b", "a", "in both train and test: 'a'"),
@@ -42,7 +42,7 @@ def test_a_fixed_split_uses_every_image_once_and_trains_and_tests_every_class(
     assert val or not rest
 
 
-@pytest.mark.parametrize(("val", "sizes"), [(True, [50, 20, 30]), (False, [50, 0, 50])])
+@pytest.mark.parametrize("val, sizes", [(True, [50, 20, 30]), (False, [50, 0, 50])])
 def test_a_fixed_split_has_the_fields_proportions(val: bool, sizes: list[int]):
     records = [Record(f"{i}", 0) for i in range(100)]
     assert [*map(len, fixed_split(records, ["c"], key="k", val=val))] == sizes

@@ -37,7 +37,7 @@ def link(path: Path, target: str | Path):
 
 
 @pytest.mark.parametrize(
-    ("same", "found"),
+    "same, found",
     [
         ("dog/1.png", {"in_two_classes": (("train/cat/0.png", "train/dog/1.png"),)}),
         ("../test/cat/2.png", {"in_two_splits": (("test/cat/2.png", "train/cat/0.png"),)}),
@@ -106,7 +106,7 @@ def test_entries_of_a_table_that_lead_to_no_file_are_counted(root: Path):
 
 
 @pytest.mark.parametrize(
-    ("paths", "told"),
+    "paths, told",
     [
         (["a.png cat train", "b.png dog train", "test/cat/0.png cat test"], "2 training images"),
         (["train/cat/0.png cat train", "http://x/b.png dog test"], "1 test images"),

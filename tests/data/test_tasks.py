@@ -30,7 +30,7 @@ def labels(records: Records) -> Counter[int]:
 
 
 @pytest.mark.parametrize(
-    ("labels", "base", "new"),
+    "labels, base, new",
     [([4, 0, 1, 2, 3, 0, 4], (0, 1, 2), (3, 4)), ([9, 2], (2,), (9,)), ([7], (7,), ())],
 )
 def test_base_is_the_first_half_of_the_sorted_labels(

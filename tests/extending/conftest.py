@@ -13,6 +13,7 @@ from rich.console import Console
 
 import study
 from study.config.loading import build_config
+from study.config.schema import NO_REFIT
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
 from study.workflow.run_study import run_study
@@ -37,6 +38,7 @@ def small(tmp_path: Path, tiny_backbone: Path, monkeypatch: pytest.MonkeyPatch) 
             "training": {"epochs": 1, "batch_size": 8},
             "search": {"trials": 8, "selection": "holdout", "asha": None, **search},
             "confirm": {"seeds": [1, 2], "runners_up": 0},
+            "refit": NO_REFIT.model_dump(),
             "resources": {"max_concurrent": 1},
             **given.pop("values", {}),
         }
@@ -86,11 +88,11 @@ def edited(tmp_path: Path, tiny_backbone: Path, python: RunPython) -> Edited:
         shutil.copytree(PACKAGE, tmp_path / "study")
         for name, line, added in ((module, before, row), *more):
             path = tmp_path / "study" / name
-            contents = path.read_text(encoding="utf-8")
+            contents = path.read_text()
             assert contents.count(line) == 1
-            path.write_text(contents.replace(line, f"{added}\n{line}"), encoding="utf-8")
+            path.write_text(contents.replace(line, f"{added}\n{line}"))
         if own is not None:
-            (tmp_path / "study" / own[0]).write_text(own[1], encoding="utf-8")
+            (tmp_path / "study" / own[0]).write_text(own[1])
         shutil.copytree(PACKAGE.parent / "configs", tmp_path / "configs")
         small = [
             *("name=mine", f"backbone.name={tiny_backbone}", "data.shots=2", "training.epochs=1"),

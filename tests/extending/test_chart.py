@@ -28,7 +28,7 @@ def test_the_report_has_it(edited: Any, tmp_path: Path):
     drawing = (MODULE, "def pareto_chart(", DRAWING)
     edited(MODULE, "        history_chart(search_trials),", PLACE, more=[drawing])
     folder = tmp_path / "runs" / "mine"
-    report = (folder / "report.html").read_text(encoding="utf-8")
+    report = (folder / "report.html").read_text()
     assert 'aria-label="Scores of the tested. test score, % against place: candidates"' in report
     assert "Each tested candidate, in the order of the table." in report
     assert {p.name for p in folder.glob("plots/tested.*")} == {"tested.png", "tested.svg"}

@@ -30,6 +30,6 @@ def test_a_format_of_ones_own_is_exported(
     assert main(["export", str(study.folder.path), "--format", "npy", "--out", str(out)]) == 0
     assert "One row a class." in capsys.readouterr().out
     assert len(np.load(out / "classes.npy")) == 10
-    card = (out / "README.md").read_text(encoding="utf-8")
+    card = (out / "README.md").read_text()
     assert 'library_name: "numpy"' in card
     assert "This is an array with the winner of study 'mine'" in card

@@ -6,6 +6,7 @@ import pytest
 from optuna.samplers import BaseSampler, QMCSampler
 
 from study.errors import ConfigError
+from tests.in_process import trials_in_process
 
 
 def sobol(seed: int) -> BaseSampler:
@@ -17,7 +18,8 @@ def sobol(seed: int) -> BaseSampler:
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_study_searches_with_it(small: Any):
     search = {"sampler": "sobol"}
-    folder = small(search, sampler=sobol)
+    with trials_in_process():
+        folder = small(search, sampler=sobol)
     assert "sampler: sobol" in folder.config_path.read_text()
     searched = [t for t in folder.trials() if t.trial_id.startswith("search-")]
     assert len(searched) == 8 + 1 + 3, "those planned, the peer, and baselines with a head"

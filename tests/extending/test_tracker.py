@@ -11,6 +11,7 @@ from study.storage.trial_folder import End
 from study.tracking.tracker import Tracker
 from study.trial import TrialConfig
 from study.trial.study import Study
+from tests.in_process import trials_in_process
 
 
 class JsonLines(Tracker):
@@ -20,7 +21,7 @@ class JsonLines(Tracker):
     file: IO[str]
 
     def start(self, study: Study):
-        self.file = (study.folder.path / "tracked.jsonl").open("a", encoding="utf-8", buffering=1)
+        self.file = (study.folder.path / "tracked.jsonl").open("a", buffering=1)
 
     def trial_ended(self, config: TrialConfig, end: End, score: float | None):
         line = {"trial": config.trial_id, "status": end.status, "score": score}
@@ -35,8 +36,10 @@ class JsonLines(Tracker):
 @pytest.mark.long
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_study_tells_it_of_every_trial(small: Any, tmp_path: Path):
-    folder = small({"trials": 0}, values={"tracking": {"trackers": ["lines"]}}, tracker=JsonLines())
-    lines = (folder.path / "tracked.jsonl").read_text(encoding="utf-8").splitlines()
+    tracking = {"trackers": ["lines"]}
+    with trials_in_process():
+        folder = small({"trials": 0}, values={"tracking": tracking}, tracker=JsonLines())
+    lines = (folder.path / "tracked.jsonl").read_text().splitlines()
     *trials, last = map(json.loads, lines)
     assert {line["trial"] for line in trials} == {trial.trial_id for trial in folder.trials()}
     assert {line["status"] for line in trials} == {"finished"}

@@ -54,7 +54,7 @@ class Drivers:
             self._line()
             raise
         status = int(self._line())
-        return status, (place / "output").read_text(encoding="utf-8")
+        return status, (place / "output").read_text()
 
     def running(self) -> psutil.Process | None:
         """The study that runs now."""

@@ -59,7 +59,7 @@ def train(data: TrialData, backbone: Path) -> dict[str, float]:
     return last.metrics
 
 
-@pytest.mark.parametrize(("images", "test"), [(1, False), (3, True)])
+@pytest.mark.parametrize("images, test", [(1, False), (3, True)])
 def test_one_class_is_always_right(
     prepare: Callable[..., Preparer], tiny_backbone: Path, images: int, test: bool
 ):

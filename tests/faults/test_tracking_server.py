@@ -239,7 +239,7 @@ def test_a_trial_that_a_server_fails_at_again_and_again_holds_up_no_other(
 
 @pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize(
-    ("answer", "expected"),
+    "answer, expected",
     [
         ('400 {"error_code": "INVALID_PARAMETER_VALUE", "message": "no"}', True),
         ('404 {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "no"}', True),

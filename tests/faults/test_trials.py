@@ -216,7 +216,7 @@ NO_MEMORY = "out of memory with one image at a time (RuntimeError: "
 
 
 @pytest.mark.parametrize(
-    ("fault", "reason", "unfit"),
+    "fault, reason, unfit",
     [
         (later(fill_host_by_torch), f"{NO_MEMORY}[enforce fail at", True),
         (raises(ValueError("no\nsuch thing")), "ValueError: no such thing", True),

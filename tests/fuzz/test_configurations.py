@@ -25,7 +25,7 @@ WHOLE = dump_config(load_config(CONFIGS / "ablation.yaml"))
 """Every field that there is."""
 
 FRAGMENTS = [
-    *json.loads(Path(__file__).with_name("fragments.json").read_text(encoding="utf-8")),
+    *json.loads(Path(__file__).with_name("fragments.json").read_text()),
     *("9" * 5000, "-" + "9" * 400, "0x" + "f" * 5000, "9" * 30, "a" * 300, "/" + "a/" * 3000),
     *("[" * 3000, "[" * 90 + "]" * 90, "{a: " * 60 + "1" + "}" * 60),
 ]

@@ -27,7 +27,7 @@ from .conftest import few_cases, told
 
 pytestmark = pytest.mark.timeout(1800)
 
-HOSTILE = json.loads(Path(__file__).with_name("hostile.json").read_text(encoding="utf-8"))
+HOSTILE = json.loads(Path(__file__).with_name("hostile.json").read_text())
 """Numbers, places, texts and structures that no dataset has."""
 hostile = st.one_of(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),

@@ -57,7 +57,7 @@ def test_a_hugging_face_dataset_is_the_same_once_saved(frame: pd.DataFrame, tmp_
 
 
 @pytest.mark.parametrize(
-    ("changes", "fault"),
+    "changes, fault",
     [
         ({"class_name": None}, "the data frame: needs a column 'path' and a column 'label'"),
         ({"path": "gone.png"}, "the data frame: 12 of 12 images are not there: '.*gone.png'"),

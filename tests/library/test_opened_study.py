@@ -26,13 +26,13 @@ def test_a_study_is_opened_by_its_name(runs: Path, tmp_path: Path):
 
 
 def test_the_page_has_every_public_name():
-    names = re.findall(r"(?m)^\| `study\.(\w+)", PAGE.read_text(encoding="utf-8"))
+    names = re.findall(r"(?m)^\| `study\.(\w+)", PAGE.read_text())
     assert sorted(names) == sorted([*dir(study), "run"])
     assert all(getattr(study, name) for name in names)
 
 
 @pytest.mark.parametrize(
-    ("overrides", "fault"),
+    "overrides, fault",
     [
         ({"search.trails": 3}, "search.trails: unknown key"),
         ({"search.trials": "many"}, "search.trials=many"),
@@ -49,7 +49,7 @@ def test_a_fault_is_that_of_the_command(overrides: dict[str, Any], fault: str, r
 def test_the_example_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     variables: dict[str, Any] = {}
-    for block in re.findall(r"(?ms)^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8")):
+    for block in re.findall(r"(?ms)^```python\n(.*?)^```", PAGE.read_text()):
         exec(block, variables)
     assert variables["board"].winner.sum() == 1
     assert [*variables["labels"].index] == sorted(variables["frame"].path)

@@ -95,7 +95,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
-@pytest.mark.parametrize(("damage", "message"), FAULTS.values(), ids=FAULTS)
+@pytest.mark.parametrize("damage, message", FAULTS.values(), ids=FAULTS)
 def test_a_file_that_is_no_sound_delta_is_refused_by_name(
     path: Path, damage: Callable[[Path], object], message: str
 ):
@@ -113,7 +113,7 @@ def test_metadata_that_are_not_sound_are_refused(path: Path, case: dict[str, Any
 
 
 @pytest.mark.parametrize(
-    ("name", "tensor", "message"),
+    "name, tensor, message",
     [
         ("vision_model.no_such.bias", torch.zeros(32), r"vision_model\.no_such\.bias.*not have"),
         ("vision_model.post_layernorm.bias", torch.zeros(1), r"\(1,\).*\(32,\)"),

@@ -10,7 +10,7 @@ from study.method.device import choose_device, gpu_kind, list_gpus
 
 
 @pytest.mark.parametrize(
-    ("cuda", "mps", "chosen", "gpus", "allowed"),
+    "cuda, mps, chosen, gpus, allowed",
     [
         (2, True, "cuda", ["0", "1"], "auto, cpu, cuda, cuda:0, cuda:1"),
         (0, True, "mps", ["Apple's, by MPS, which is untested"], "auto, cpu, mps"),
@@ -40,7 +40,7 @@ def test_auto_is_cuda_then_mps_then_the_cpu_and_no_more_is_allowed_than_is_there
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    "name, told",
     [
         ("tpu?", "device 'tpu\\?' is unknown; allowed are auto, cpu, cuda, cuda:0 …, mps"),
         ("", "device '' is unknown"),

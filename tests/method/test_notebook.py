@@ -25,7 +25,7 @@ CHOSEN = re.compile(
 @pytest.fixture(scope="module")
 def notebook() -> dict[str, Any]:
     """Run the block, and return its variables."""
-    block = re.search(r"(?ms)^```python\n(.*?)^```", README.read_text(encoding="utf-8"))
+    block = re.search(r"(?ms)^```python\n(.*?)^```", README.read_text())
     assert block is not None
     variables: dict[str, Any] = {}
     with torch.random.fork_rng(devices=[]):

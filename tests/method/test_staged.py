@@ -51,7 +51,7 @@ def test_a_checkpoint_with_the_old_end_of_text_id_is_pooled_alike(backbone: Back
 
 
 @pytest.mark.parametrize(
-    ("subset", "stage"),
+    "subset, stage",
     [
         ("vision.ln_pre", 0),
         ("vision.ln1[0]", 1),
@@ -83,7 +83,7 @@ def test_each_distinct_prefix_is_encoded_once(backbone: Backbone):
 
 
 @pytest.mark.parametrize(
-    ("encoder", "name"),
+    "encoder, name",
     [
         ("vision", "embeddings.class_embedding"),
         ("text", "embeddings.token_embedding.weight"),

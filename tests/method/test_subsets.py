@@ -26,7 +26,7 @@ SLICES = [None, (0, None), (0, 1), (3, 9), (11, None), (-12, None), (-5, -2), (-
 """Layers of which an encoder of twelve has some."""
 
 
-@pytest.mark.parametrize(("text", "canonical", "count"), CASES["valid"])
+@pytest.mark.parametrize("text, canonical, count", CASES["valid"])
 def test_an_expression_has_one_canonical_form_and_resolves(
     text: str, canonical: str | None, count: int | None
 ):
@@ -38,7 +38,7 @@ def test_an_expression_has_one_canonical_form_and_resolves(
         assert len(subset.resolve(UNEVEN)) == count
 
 
-@pytest.mark.parametrize(("text", "named"), [*CASES["invalid"], *CASES["unresolvable"]])
+@pytest.mark.parametrize("text, named", [*CASES["invalid"], *CASES["unresolvable"]])
 def test_what_cannot_be_read_or_has_no_effect_is_named_with_what_is_allowed(
     text: str, named: list[str]
 ):

@@ -20,7 +20,7 @@ def test_every_cpu_is_asked_without_an_error():
 
 @pytest.mark.skipif(not ON_X86, reason="the variables name instructions of x86")
 @pytest.mark.parametrize(
-    ("variable", "value"), [("ONEDNN_MAX_CPU_ISA", "AVX2"), ("ATEN_CPU_CAPABILITY", "avx2")]
+    "variable, value", [("ONEDNN_MAX_CPU_ISA", "AVX2"), ("ATEN_CPU_CAPABILITY", "avx2")]
 )
 def test_instructions_that_are_switched_off_do_not_count(variable: str, value: str):
     """Whether they are there is asked once a process, so another one is asked."""
@@ -36,7 +36,7 @@ def test_instructions_that_are_switched_off_do_not_count(variable: str, value: s
 
 @pytest.mark.skipif(not ON_X86, reason="the names of the instructions are those of x86")
 @pytest.mark.parametrize(
-    ("wide", "bfloat16", "amx", "multiplies"),
+    "wide, bfloat16, amx, multiplies",
     [
         (True, True, False, True),
         (True, False, True, True),

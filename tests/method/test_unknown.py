@@ -7,7 +7,7 @@ from study.errors import DataError
 from study.method.unknown import check_unknown, found_share, p_values, unknown_below
 
 
-@pytest.mark.parametrize(("percent", "expected"), [(5, 0), (9.9, 0), (10, 1), (50, 9), (99, 18)])
+@pytest.mark.parametrize("percent, expected", [(5, 0), (9.9, 0), (10, 1), (50, 9), (99, 18)])
 def test_an_unknown_image_is_less_like_its_class_than_all_but_a_share_of_the_known(
     percent: float, expected: int
 ):

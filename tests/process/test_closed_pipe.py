@@ -12,7 +12,7 @@ from study.commands import main
 
 
 @pytest.mark.parametrize(
-    ("words", "unbuffered"), [(["--help"], ""), (["list", "--json"], "1"), (["list"], "")]
+    "words, unbuffered", [(["--help"], ""), (["list", "--json"], "1"), (["list"], "")]
 )
 def test_output_that_nobody_reads_any_more_ends_a_command_in_silence(
     words: list[str], unbuffered: str, tmp_path: Path

@@ -23,14 +23,14 @@ def shown(table: TerminalTable, width: int) -> str:
 
 
 @pytest.mark.parametrize(
-    ("number", "text"),
+    "number, text",
     [(1, "1 trial"), (0, "0 trials"), (1200, "1,200 trials"), (0.5, "0.5 trials")],
 )
 def test_one_thing_is_not_called_many(number: float, text: str):
     assert amount(number, "trial") == text
 
 
-@pytest.mark.parametrize(("is_terminal", "lines"), [(True, 3), (False, 1)])
+@pytest.mark.parametrize("is_terminal, lines", [(True, 3), (False, 1)])
 def test_sentences_are_wrapped_between_words_on_a_terminal_alone(is_terminal: bool, lines: int):
     file = io.StringIO()
     console = Console(width=20, file=file, force_terminal=is_terminal, color_system=None)

@@ -24,7 +24,7 @@ def test_beside_its_score_stand_those_where_all_names_compete():
 
 
 @pytest.mark.parametrize(
-    ("given", "of_few_shot", "strength"), [(None, 1.0, 0.75), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)]
+    "given, of_few_shot, strength", [(None, 1.0, 0.75), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)]
 )
 def test_three_quarters_of_the_change_are_kept_unless_it_is_set(
     given: float | None, of_few_shot: float, strength: float
@@ -49,7 +49,7 @@ def config(selection: str = "auto") -> StudyConfig:
     return build_config(values, "here")
 
 
-@pytest.mark.parametrize(("classes", "rule"), [(24, "class_folds"), (22, "base")])
+@pytest.mark.parametrize("classes, rule", [(24, "class_folds"), (22, "base")])
 def test_too_few_base_classes_make_the_choice_weak_and_that_is_said(
     classes: int, rule: str, caplog: pytest.LogCaptureFixture
 ):
@@ -60,7 +60,7 @@ def test_too_few_base_classes_make_the_choice_weak_and_that_is_said(
 
 
 @pytest.mark.parametrize(
-    ("selection", "report", "rule"),
+    "selection, report, rule",
     [
         ("auto", {"val_base": 1.0, "val_new": 0.5}, "class_folds"),
         ("auto", {"val_base": 1.0}, "base"),

@@ -32,7 +32,7 @@ ABOVE = float(np.nextafter(1.0, 2.0))
 
 
 @pytest.mark.parametrize(
-    ("known", "calibration", "best"),
+    "known, calibration, best",
     [
         # Of the pairs of KNOWN, (5/6, 1/4) has the highest mean: any number from -2 to -1 gives it.
         (KNOWN, -1.5, 5 / 13),

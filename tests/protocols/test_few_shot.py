@@ -19,7 +19,7 @@ def test_confirm_scores_the_whole_test_split(dataset: Dataset, shots: Shots):
 
 
 @pytest.mark.parametrize(
-    ("data", "search", "rule"),
+    "data, search, rule",
     [
         ({"shots": 1}, {}, "holdout"),
         ({"shots": 2}, {}, "folds"),

@@ -18,7 +18,7 @@ SCORES = yaml.safe_load(Path(__file__).with_name("scores.yaml").read_text())
 
 
 @pytest.mark.parametrize(
-    ("protocol", "selection"),
+    "protocol, selection",
     [
         ("few_shot", "holdout"),
         ("few_shot", "folds"),
@@ -39,7 +39,7 @@ def test_no_search_task_holds_a_test_image_or_a_new_class(
 
 
 @pytest.mark.parametrize(
-    ("protocol", "selection", "allowed"),
+    "protocol, selection, allowed",
     [
         ("few_shot", "class_folds", "holdout, folds"),
         ("base_to_new", "holdout", "class_folds, base"),
@@ -53,7 +53,7 @@ def test_a_selection_that_a_protocol_does_not_have_is_refused(
         find_protocol(protocol).find_rule(selection)
 
 
-@pytest.mark.parametrize(("protocol", "parts", "scores"), SCORES)
+@pytest.mark.parametrize("protocol, parts, scores", SCORES)
 def test_one_number_judges_a_trial_and_its_parts_stand_beside_it(
     protocol: str, parts: dict[str, float], scores: dict[str, float]
 ):
@@ -75,7 +75,7 @@ def test_a_balanced_protocol_counts_classes_alike_and_says_so():
     assert averaged.balanced() is averaged
 
 
-@pytest.mark.parametrize(("values", "path", "told"), FAULTS)
+@pytest.mark.parametrize("values, path, told", FAULTS)
 def test_a_fault_is_told_with_its_path_and_what_is_allowed(
     values: dict[str, Any], path: str, told: list[str]
 ):
@@ -90,7 +90,7 @@ def test_zero_shot_needs_no_targets_and_may_have_some(targets: list[str]):
     assert protocol_faults({"protocol": "zero_shot", "data": {"targets": targets}}) == []
 
 
-@pytest.mark.parametrize(("protocol", "search"), [("few_shot", {"trials": 0}), ("zero_shot", {})])
+@pytest.mark.parametrize("protocol, search", [("few_shot", {"trials": 0}), ("zero_shot", {})])
 def test_without_a_search_nothing_is_asked_of_one(protocol: str, search: dict[str, Any]):
     search = {**search, "baselines": {"mine": clipfit()}, "selection": "base"}
     values = {"protocol": protocol, "search": search, "training": {"epochs": 2}}
@@ -99,7 +99,7 @@ def test_without_a_search_nothing_is_asked_of_one(protocol: str, search: dict[st
 
 
 @pytest.mark.parametrize(
-    ("rates", "chooses"),
+    "rates, chooses",
     [
         ([0.1, 0.2], True),
         ([0.1, 0.1], False),

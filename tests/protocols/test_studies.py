@@ -58,7 +58,7 @@ SEARCH = ("search.trials=5", "search.asha=null", "data.shots=2", "data.val_shots
 
 
 @pytest.mark.parametrize(
-    ("name", "overrides", "studies", "file", "told"),
+    "name, overrides, studies, file, told",
     [
         ("base_to_new", [EUROSAT], 1, "tables.md", "78.97"),  # as published
         ("base_to_new", ["name=searched", *SEARCH], 11, "tables.md", "hmean"),

@@ -46,8 +46,8 @@ def as_kept() -> AsKept:
     def as_kept(name: str, text: str):
         path = Path(__file__).parent / "told" / f"{name}.txt"
         if os.environ.get("UPDATE"):
-            path.write_text(text, encoding="utf-8")
-        assert text.splitlines() == path.read_text(encoding="utf-8").splitlines()
+            path.write_text(text)
+        assert text.splitlines() == path.read_text().splitlines()
 
     return as_kept
 

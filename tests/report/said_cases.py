@@ -29,7 +29,7 @@ from tests.changed_studies import (
 )
 from tests.fake_studies import add_answer, add_candidate, edit_candidates, set_images
 
-SAID = yaml.safe_load(Path(__file__).with_name("said.yaml").read_text(encoding="utf-8"))
+SAID = yaml.safe_load(Path(__file__).with_name("said.yaml").read_text())
 """How studies are changed, by what they show then."""
 
 

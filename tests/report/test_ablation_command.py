@@ -34,7 +34,7 @@ OWN_IMAGES = (
 
 
 @pytest.mark.parametrize(
-    ("base_to_new", "changes"), [(True, ()), (False, OWN_IMAGES)], ids=["glyphs", "own images"]
+    "base_to_new, changes", [(True, ()), (False, OWN_IMAGES)], ids=["glyphs", "own images"]
 )
 def test_the_command_passes_the_check_of_everything_and_is_of_what_the_study_was_of(
     make_study: Callable[..., Path],

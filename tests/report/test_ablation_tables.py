@@ -72,7 +72,7 @@ def forget_tests(folder: Path):
 
 
 @pytest.mark.parametrize(
-    ("name", "change", "base"),
+    "name, change, base",
     [
         ("as-it-is", lambda _: None, "base"),
         ("of-unknown-images", forget_images, "base"),
@@ -97,7 +97,7 @@ def test_an_ablation_is_told_as_it_was_kept(
 
 
 @pytest.mark.parametrize(
-    ("order", "finding"),
+    "order, finding",
     [
         ((8, 7, 6, 5, 4, 3, 2, 1), ["sites that could gain more did better"]),
         ((1, 2, 3, 4, 5, 6, 7, 8), ["sites that could gain more did worse"]),
@@ -119,7 +119,7 @@ def test_whether_sensitivity_ranked_single_sites_is_told_of_enough_of_them(
     assert re.findall(r"over 8 single sites.*?: here (.*?)\.", verdict) == finding
 
 
-CASES = yaml.safe_load(Path(__file__).with_name("extended_grids.yaml").read_text(encoding="utf-8"))
+CASES = yaml.safe_load(Path(__file__).with_name("extended_grids.yaml").read_text())
 
 
 @pytest.mark.parametrize("case", CASES)

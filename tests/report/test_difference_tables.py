@@ -36,7 +36,7 @@ def test_two_candidates_differ_class_by_class_and_image_by_image(predicted: Path
 
 
 @pytest.mark.parametrize(
-    ("other", "fault"), [("bestt", "no candidate 'bestt'"), ("bitfit", "'best' and 'bitfit' have")]
+    "other, fault", [("bestt", "no candidate 'bestt'"), ("bitfit", "'best' and 'bitfit' have")]
 )
 def test_candidates_that_cannot_be_compared_are_named(predicted: Path, other: str, fault: str):
     with pytest.raises(StudyError, match=f"^{fault}"):

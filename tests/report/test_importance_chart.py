@@ -15,7 +15,7 @@ from tests.results.test_importance import finished_study, write_journal
 
 
 @pytest.mark.parametrize(
-    ("finished", "stopped", "told"),
+    "finished, stopped, told",
     [
         (0, 0, None),
         (29, 1, "1 trial stopped early"),

@@ -37,7 +37,7 @@ def pair(
 
 
 @pytest.mark.parametrize(
-    ("name", "pairs"),
+    "name, pairs",
     [
         ("none", []),
         ("clear", [pair(CLEAR, CLEAR)]),

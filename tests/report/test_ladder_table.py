@@ -35,7 +35,7 @@ def lack_a_rung(folder: Path):
 
 
 @pytest.mark.parametrize(
-    ("name", "change"),
+    "name, change",
     [
         ("in-one-order", add_answer),
         ("in-both-orders", partial(cross, strength=1.0)),

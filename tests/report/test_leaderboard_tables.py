@@ -40,7 +40,7 @@ def report_also(folder: Path, **scores: float):
 
 
 @pytest.mark.parametrize(
-    ("name", "base_to_new", "change"),
+    "name, base_to_new, change",
     [
         ("with-an-answer", False, add_answer),
         ("of-names-that-compete", True, compete),

@@ -12,7 +12,7 @@ from tests.not_none import not_none
 
 
 @pytest.mark.parametrize(
-    ("label", "name"),
+    "label, name",
     [
         ("linear", "linear on frozen CLIP"),
         ("clipfit-tuned", "tuned CLIPFit"),
@@ -59,7 +59,7 @@ def test_of_candidates_that_share_a_training_the_ones_that_say_more_are_named():
 
 @pytest.mark.parametrize("ending", ["", "-of-40"])
 @pytest.mark.parametrize(
-    ("shared", "name"),
+    "shared, name",
     [
         ("best-text", "winner without its head"),
         ("best-full-strength", "winner at full strength"),

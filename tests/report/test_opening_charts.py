@@ -10,7 +10,7 @@ from study.report.opening_charts import scores_chart, tuned_chart
 from tests.changed_studies import board_of, configure
 from tests.report.said_cases import prepare
 
-MAPS = yaml.safe_load(Path(__file__).with_name("maps.yaml").read_text(encoding="utf-8"))
+MAPS = yaml.safe_load(Path(__file__).with_name("maps.yaml").read_text())
 
 
 def squares(chart: Chart, name: str) -> set[tuple[str, str]]:

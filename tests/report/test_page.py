@@ -45,7 +45,7 @@ SORT = """(() => {
   const rows = [...heading.closest("table").tBodies[0].rows];
   return [heading.ariaSort, rows.map((row) => row.cells[heading.cellIndex].textContent)];
 })()"""
-PAGES = yaml.safe_load(Path(__file__).with_name("pages.yaml").read_text(encoding="utf-8"))
+PAGES = yaml.safe_load(Path(__file__).with_name("pages.yaml").read_text())
 
 
 def show_glyphs(folder: Path) -> Path:
@@ -99,7 +99,7 @@ def text_of(folder: Path) -> str:
 def report(drawn_study: tuple[Path, tuple[Chart, ...]]) -> str:
     folder, plots = drawn_study
     results = read_results(folder)
-    return write_report(results, leaderboard(results), plots).read_text(encoding="utf-8")
+    return write_report(results, leaderboard(results), plots).read_text()
 
 
 def test_nothing_is_fetched_from_outside_and_no_script_but_its_own_is_run(report: str):
@@ -135,7 +135,7 @@ def test_a_link_opens_its_section_and_a_heading_sorts_its_table(shown: Browser):
 
 
 @pytest.mark.parametrize(
-    ("width", "scheme", "rules"),
+    "width, scheme, rules",
     # What a scheme can change is contrast alone.
     [(1200, "light", "{runOnly: ['color-contrast']}"), (390, "dark", "{}")],
 )
@@ -145,7 +145,7 @@ def test_axe_finds_nothing_serious_and_no_page_is_wider_than_its_window(
     shown.show_as(width, scheme)
     shown.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     assert shown.evaluate("document.documentElement.scrollWidth") == width
-    shown.evaluate(AXE.read_text(encoding="utf-8"))
+    shown.evaluate(AXE.read_text())
     assert shown.evaluate(SERIOUS % rules) == []
 
 

@@ -71,7 +71,7 @@ def test_mistakes_are_the_surest_wrong_ones_and_doubts_the_least_sure(shown: Pat
     assert gallery.missing_images == 0
 
 
-@pytest.mark.parametrize(("form", "size"), [("PNG", 20), ("JPEG", 90)])
+@pytest.mark.parametrize("form, size", [("PNG", 20), ("JPEG", 90)])
 def test_words_and_profiles_that_pillow_would_copy_are_left_behind(form: str, size: int):
     words = PngImagePlugin.PngInfo()
     words.add_text("comment", SECRET)

@@ -9,12 +9,10 @@ import yaml
 from study.config.trial_settings import TrialSettings
 from study.report.setting_descriptions import setting_cells, settings_in_words
 
-SETTINGS = yaml.safe_load(
-    Path(__file__).with_name("settings_in_words.yaml").read_text(encoding="utf-8")
-)
+SETTINGS = yaml.safe_load(Path(__file__).with_name("settings_in_words.yaml").read_text())
 
 
-@pytest.mark.parametrize(("settings", "words"), SETTINGS)
+@pytest.mark.parametrize("settings, words", SETTINGS)
 def test_settings_are_words_that_a_sentence_can_hold(settings: dict[str, Any], words: str):
     assert settings_in_words(TrialSettings.model_validate(settings)) == words
 

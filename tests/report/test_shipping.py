@@ -23,7 +23,7 @@ def test_nothing_is_told_where_the_winner_ships_as_it_was_tested(study: Path):
 
 
 @pytest.mark.parametrize(
-    ("images", "told"),
+    "images, told",
     [
         ("labelled", "(shots and validation images)"),
         ("pool", "(all training and validation images)"),

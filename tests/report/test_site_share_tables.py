@@ -13,7 +13,7 @@ from tests.report.conftest import AsKept
 
 
 @pytest.mark.parametrize(
-    ("name", "subsets", "stopped"),
+    "name, subsets, stopped",
     [
         ("more", [*[WITH] * 9, WITHOUT, WITH, *[WITHOUT] * 9], 0),
         ("more-of-those-that-finished", [*[WITH] * 9, WITHOUT, WITH, *[WITHOUT] * 9], 3),

@@ -93,7 +93,7 @@ def searched(results: Results, label: str, *rates: dict[str, float]) -> Results:
 
 
 @pytest.mark.parametrize(
-    ("subset", "term"),
+    "subset, term",
     [
         ("vision.ln[0:2]", "vision.ln[0:2]"),
         ("text.bias", "text.bias"),
@@ -107,7 +107,7 @@ def test_a_cell_of_a_single_term_is_about_that_term(subset: str, term: str | Non
 
 
 @pytest.mark.parametrize(
-    ("subset", "term"),
+    "subset, term",
     [
         ("text.bias + vision.ln1", "vision.ln2"),
         ("text.bias + vision.ln1 + vision.ln2 - vision.ln2[0:2]", "vision.ln2[0:2]"),
@@ -204,7 +204,7 @@ MORE = PAIRS | {
 
 
 @pytest.mark.parametrize(
-    ("site", "base"),
+    "site, base",
     [("text.ln1", "text.ln1"), ("text.ln - text.ln2", "bitfit"), ("text.ln1", BOTH)],
 )
 def test_a_site_and_a_pair_may_be_the_base_itself_or_have_several_terms(

@@ -29,7 +29,7 @@ def hits(right: int, images: int) -> list[bool]:
     return [True] * right + [False] * (images - right)
 
 
-@pytest.mark.parametrize(("right", "images"), [(60, 60), (0, 30), (57, 60), (270, 300)])
+@pytest.mark.parametrize("right, images", [(60, 60), (0, 30), (57, 60), (270, 300)])
 def test_a_score_varies_as_if_two_more_images_were_right_and_two_wrong(right: int, images: int):
     found = drawn({("accuracy", "a"): hits(right, images)})["score"]
     share = (right + 2) / (images + 4)

@@ -86,7 +86,7 @@ def test_an_interaction_is_the_weighted_sum_of_log_odds_over_common_seeds():
 
 
 @pytest.mark.parametrize(
-    ("accuracy", "images", "log_odds"),
+    "accuracy, images, log_odds",
     [
         (0.5, 10, 0.0),
         (1.0, 10, math.log(1.05 / 0.05)),
@@ -111,7 +111,7 @@ def test_the_log_odds_of_a_score_with_parts_are_the_mean_of_those_of_its_parts()
 
 
 @pytest.mark.parametrize(
-    ("val", "better", "mean"),
+    "val, better, mean",
     [
         ((0.5, 0.7, 0.6, 0.8), ONE, 0.61),
         ((0.5, 0.6, 0.7, 0.8), OTHER, 0.70),
@@ -129,7 +129,7 @@ def test_what_leads_is_both_less_the_one_that_validation_scores_higher(
 
 
 @pytest.mark.parametrize(
-    ("val", "is_tested"),
+    "val, is_tested",
     [((0.668, 0.845, 0.922), False), ((0.50, 0.70, 0.75), True), ((0.50, 0.70, 0.76), False)],
 )
 def test_a_pair_that_needs_more_than_the_ceiling_on_validation_is_not_tested(
@@ -143,7 +143,7 @@ def test_a_pair_that_needs_more_than_the_ceiling_on_validation_is_not_tested(
 
 
 @pytest.mark.parametrize(
-    ("changes", "reason"), [({"images": {}}, "uncounted"), ({"split": "val"}, "untested")]
+    "changes, reason", [({"images": {}}, "uncounted"), ({"split": "val"}, "untested")]
 )
 def test_what_is_not_tested_or_not_counted_has_no_interaction(
     changes: dict[str, Any], reason: Literal["uncounted", "untested"]

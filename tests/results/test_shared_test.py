@@ -16,7 +16,7 @@ def damage(folder: Path):
 
 
 @pytest.mark.parametrize(
-    ("change", "others"),
+    "change, others",
     [
         (lambda _: None, 1),
         (forget_images, 0),  # it was not tested, and has read nothing

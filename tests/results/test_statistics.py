@@ -38,7 +38,7 @@ def test_rank_agreement_is_that_of_scipy():
 
 
 @pytest.mark.parametrize(
-    ("n", "rho", "low", "high"),
+    "n, rho, low, high",
     # By hand: tanh(artanh ρ ± 1.959964 √((1 + ρ²/2)/(n − 3)))
     [(13, 0.5, -0.107667, 0.835686), (13, 0.0, -0.550985, 0.550985), (5, 1.0, 0.997024, 1.0)],
 )
@@ -55,7 +55,7 @@ def test_too_little_to_rank_gives_no_agreement(pairs: list[tuple[float, float]])
 
 
 @pytest.mark.parametrize(
-    ("found", "of", "base_found", "base_of", "low", "high"),
+    "found, of, base_found, base_of, low, high",
     [  # Newcombe 1998, table II, method 10
         (56, 70, 48, 80, 0.0524, 0.3339),
         (9, 10, 3, 10, 0.1705, 0.8090),

@@ -11,7 +11,7 @@ from tests.not_none import not_none
 
 
 @pytest.mark.parametrize(
-    ("images", "share"),
+    "images, share",
     [
         (["abcd", "abcd"], 1.0),
         (["abcd", "efgh"], 0.0),

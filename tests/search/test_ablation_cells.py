@@ -54,7 +54,7 @@ def test_a_site_that_the_base_lacks_cannot_be_left_out_of_it(cells: MakeCells):
 
 
 @pytest.mark.parametrize(
-    ("site", "windows", "ranges"),
+    "site, windows, ranges",
     [
         ("vision.ln1", {"width": 1}, {"0–0": "0:1", "1–1": "1:2", "2–2": "2:3"}),
         ("vision.ln1", {"width": 2}, {"0–1": "0:2", "1–2": "1:3"}),
@@ -115,7 +115,7 @@ def test_a_base_that_is_itself_a_pair_or_nothing_is_written_as_one(cells: MakeCe
 
 
 @pytest.mark.parametrize(
-    ("sites", "told"),
+    "sites, told",
     [
         (["text.ln1"], "two sites or more, got text.ln1"),
         (["text.ln1", "text.ln1"], "'text.ln1' and 'text.ln1' cannot be paired"),
@@ -131,7 +131,7 @@ def test_sites_whose_sum_means_nothing_are_not_paired(
         cells("pairs", sites=sites)
 
 
-@pytest.mark.parametrize(("base", "cell"), [("clipfit", "base"), ("ln", "only text.bias")])
+@pytest.mark.parametrize("base, cell", [("clipfit", "base"), ("ln", "only text.bias")])
 def test_a_kind_that_a_cell_tunes_needs_rates(cells: MakeCells, base: str, cell: str):
     own = {"base": base, "rates": {"ln": [0.1, 0.2]}}
     with pytest.raises(StudyError, match=rf"'{cell}' tunes 'text\..* needs rates\.bias"):

@@ -91,7 +91,7 @@ def test_a_cluster_of_ray_up_is_joined_unasked_until_ray_stop_and_one_of_ray_sta
 
 
 @pytest.mark.parametrize(
-    ("named", "address"),
+    "named, address",
     [("auto", "10.0.0.1:6379"), ("local", "local"), ("ray://head:10001", "ray://head:10001")],
 )
 def test_the_variable_goes_before_the_files(alone: pytest.MonkeyPatch, named: str, address: str):
@@ -117,7 +117,7 @@ def test_the_file_of_the_address_is_where_ray_puts_it(
 
 
 @pytest.mark.parametrize(
-    ("address", "told"),
+    "address, told",
     [
         ("127.0.0.1:9", r"no Ray cluster answers at 127\.0\.0\.1:9 \(no answer within 0\.5 s\)"),
         ("ray://127.0.0.1:9", r"no Ray cluster answers at ray://127\.0\.0\.1:9"),
@@ -151,7 +151,7 @@ def live(ray_cluster: None, alone: pytest.MonkeyPatch) -> str:
     return str(ray.get_runtime_context().gcs_address)
 
 
-@pytest.mark.parametrize(("leave", "named"), [(ray_start, "auto"), (ray_up, ""), (ray_up, None)])
+@pytest.mark.parametrize("leave, named", [(ray_start, "auto"), (ray_up, ""), (ray_up, None)])
 def test_a_ray_that_runs_answers(
     alone: pytest.MonkeyPatch, live: str, leave: Callable[[str], None], named: str | None
 ):
@@ -163,7 +163,7 @@ def test_a_ray_that_runs_answers(
 
 
 @pytest.mark.parametrize(
-    ("leave", "named", "address", "allowed"),
+    "leave, named, address, allowed",
     [
         (ray_up, "", DEAD, f"though {BOOTSTRAP} says .* RAY_ADDRESS=local"),
         (ray_start, "auto", DEAD, "ray_current_cluster; .* unset RAY_ADDRESS"),
@@ -249,7 +249,7 @@ SLOW = "The current node timed out during startup. This could happen because som
 
 
 @pytest.mark.parametrize(
-    ("said", "kind", "told"),
+    "said, kind, told",
     [(SLOW, StudyError, "30 s"), ("something else", RuntimeError, "something else")],
 )
 def test_a_ray_that_does_not_start_in_time_is_told_in_words(

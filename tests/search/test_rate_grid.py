@@ -14,10 +14,10 @@ def planned(rates: Any, *tuned: str) -> RateGrid:
     return RateGrid.of_config(AblationConfig(design="only_one", rates=rates), tuned)
 
 
-CASES = yaml.safe_load(Path(__file__).with_name("rate_grids.yaml").read_text(encoding="utf-8"))
+CASES = yaml.safe_load(Path(__file__).with_name("rate_grids.yaml").read_text())
 
 
-@pytest.mark.parametrize(("rates", "tuned", "combinations"), CASES["combinations"])
+@pytest.mark.parametrize("rates, tuned, combinations", CASES["combinations"])
 def test_a_cell_is_tried_at_every_combination_of_the_rates_that_it_tunes(
     rates: Any, tuned: list[str], combinations: list[dict[str, float]]
 ):
@@ -26,7 +26,7 @@ def test_a_cell_is_tried_at_every_combination_of_the_rates_that_it_tunes(
     assert grid.size == len(combinations)
 
 
-@pytest.mark.parametrize(("rates", "best", "further"), CASES["further"])
+@pytest.mark.parametrize("rates, best, further", CASES["further"])
 def test_a_best_rate_at_a_bound_is_followed_by_the_next_in_the_same_ratio(
     rates: list[float], best: float, further: float | None
 ):

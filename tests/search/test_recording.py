@@ -106,7 +106,7 @@ def test_the_last_state_is_given_back_with_its_epoch(trial: TrialFolder):
 
 
 @pytest.mark.parametrize(
-    ("status", "settings"),
+    "status, settings",
     [
         ("failed", {"subset": "none"}),
         ("stopped", {"subset": "none", "peer": {"method": "full", "lr": 0.1}}),
@@ -143,7 +143,7 @@ def test_a_damaged_state_costs_epochs_and_not_the_trial(
 
 
 @pytest.mark.parametrize(
-    ("split", "predictions"), [("test", "predictions.parquet"), ("val", "validation.parquet")]
+    "split, predictions", [("test", "predictions.parquet"), ("val", "validation.parquet")]
 )
 def test_the_last_report_is_written_when_all_else_is_there(
     trial: TrialFolder, monkeypatch: pytest.MonkeyPatch, split: str, predictions: str
@@ -161,7 +161,7 @@ BEYOND = "holds reports that no epoch of the trial wrote; it goes on from epoch"
 
 
 @pytest.mark.parametrize(
-    ("epochs", "left", "planted", "kept", "told"),
+    "epochs, left, planted, kept, told",
     [
         (2, "", "", 0, CHANGED),
         (2, "1", "", 0, CHANGED),

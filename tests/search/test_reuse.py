@@ -69,7 +69,7 @@ def origin(study: Written) -> str | None:
 
 
 @pytest.mark.parametrize(
-    ("name", "contents"),
+    "name, contents",
     [
         ("config.json", "{no json}"),
         ("config.json", "[]"),
@@ -93,7 +93,7 @@ def test_a_trial_that_is_damaged_or_unfinished_is_passed_over_for_the_next(
 
 
 @pytest.mark.parametrize(
-    ("status", "taken_from"), [("failed", None), ("stopped", None), ("finished", "first/search-0")]
+    "status, taken_from", [("failed", None), ("stopped", None), ("finished", "first/search-0")]
 )
 def test_a_trial_that_did_not_run_to_its_end_or_was_taken_over_itself_is_no_origin(
     tmp_path: Path, status: str, taken_from: str | None

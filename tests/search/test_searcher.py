@@ -175,7 +175,7 @@ def test_results_of_other_trials_and_of_arms_that_are_not_open_are_passed_over(
 
 
 @pytest.mark.parametrize(
-    ("end", "outcome"),
+    "end, outcome",
     [
         (End("finished", EPOCHS, 1.0), Outcome(0.5, TrialState.COMPLETE, EPOCHS)),
         (End("stopped", 3, 1.0), Outcome(0.5, TrialState.PRUNED, 3)),

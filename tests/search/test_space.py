@@ -50,10 +50,10 @@ def suggest(
     return space(**of_space).suggest(trial), trial.asked
 
 
-CASES = yaml.safe_load(Path(__file__).with_name("choices.yaml").read_text(encoding="utf-8"))
+CASES = yaml.safe_load(Path(__file__).with_name("choices.yaml").read_text())
 
 
-@pytest.mark.parametrize(("chosen", "asked"), CASES)
+@pytest.mark.parametrize("chosen, asked", CASES)
 def test_a_choice_is_asked_for_only_where_it_acts_unless_the_space_is_whole(
     chosen: list[str], asked: list[str]
 ):
@@ -67,7 +67,7 @@ def test_a_choice_is_asked_for_only_where_it_acts_unless_the_space_is_whole(
 
 
 @pytest.mark.parametrize(
-    ("first", "last", "subset"),
+    "first, last, subset",
     [
         (0, 2, "vision.ln1 + vision.ln_post"),
         (2, 0, "vision.ln1 + vision.ln_post"),

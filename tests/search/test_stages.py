@@ -28,6 +28,7 @@ from study.trial import TrialConfig, TrialData
 from study.trial.study import Study
 from tests import small_trials
 from tests.damage import flip
+from tests.in_process import trials_in_process
 from tests.not_none import not_none
 from tests.settings import settings, study_of
 from tests.tiny_study import optuna_trials, untimed
@@ -141,18 +142,19 @@ def test_a_search_that_lost_its_patience_has_ended_for_good_and_goes_on_without_
     monkeypatch.setattr(patience, "SHARE", 1.0)  # so few images tell little, and a tenth takes long
     search = {"trials": 200, "patience": "auto", "sampler": "random", "asha": None}
     study = make_study("patient", search=search, training={"epochs": 1, "batch_size": 8})
-    study.search()
-    end = not_none(read_search_end(study.folder))
-    before = _contents(study.folder)
-    assert NEXT_TRIALS < end.trials == len([*study.folder.trials()]) < 100
-    study.search()
-    (study.folder.path / PATIENCE).unlink()
-    study.search()
-    assert read_search_end(study.folder) == end, "the ledger says the same"
-    assert _contents(study.folder) == before
-    (study.folder.path / PATIENCE).unlink()
-    study.config = changed(study.config, patience=None, trials=end.trials)
-    study.search()
+    with trials_in_process():
+        study.search()
+        end = not_none(read_search_end(study.folder))
+        before = _contents(study.folder)
+        assert NEXT_TRIALS < end.trials == len([*study.folder.trials()]) < 100
+        study.search()
+        (study.folder.path / PATIENCE).unlink()
+        study.search()
+        assert read_search_end(study.folder) == end, "the ledger says the same"
+        assert _contents(study.folder) == before
+        (study.folder.path / PATIENCE).unlink()
+        study.config = changed(study.config, patience=None, trials=end.trials)
+        study.search()
     assert len([*study.folder.trials()]) == end.trials + 1, "beside a peer"
 
 
@@ -243,7 +245,8 @@ def test_a_damaged_trial_ends_again_as_it_had_whatever_would_stop_it_now(
     flip(stopped.path / "delta.safetensors")
     repair(study.folder)
     study.config = changed(study.config, asha=STRICT, minutes=1e-6)
-    study.search()
+    with trials_in_process():
+        study.search()
     assert _told(study.folder) == before
     assert not (study.folder.path / "optuna.journal.damaged").exists()
     assert {event[1] for event in study.heard.events} == {weakest.trial_id, stopped.trial_id}
@@ -273,7 +276,7 @@ def test_data_that_changed_since_a_trial_began_are_refused(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("search", "parts"),
+    "search, parts",
     [
         ({}, (4, 12, 32)),
         ({"trials": 17}, (4, 5, 8)),

@@ -67,7 +67,7 @@ def test_a_trial_whose_worker_is_killed_goes_on_from_its_last_epoch(troubled: An
 
 
 @pytest.mark.parametrize(
-    ("number", "told"),
+    "number, told",
     [(2, ["Traceback", "NonFiniteLossError", "epoch 1"]), (3, ["Traceback", "IsADirectoryError"])],
 )
 def test_a_trial_that_diverges_or_raises_is_recorded_with_its_traceback(
@@ -99,7 +99,7 @@ def test_a_gpu_that_pytorch_cannot_use_is_told_and_no_cpu_takes_its_place(
 
 
 @pytest.mark.parametrize(
-    ("kind", "gpus", "expected"),
+    "kind, gpus, expected",
     [(None, [], "cpu"), ("cuda", [], "cuda"), ("mps", [], "cpu"), ("mps", [0], "mps")],
 )
 def test_a_trial_is_on_cuda_or_on_mps_if_that_is_assigned_or_else_on_the_cpu(
@@ -111,7 +111,7 @@ def test_a_trial_is_on_cuda_or_on_mps_if_that_is_assigned_or_else_on_the_cpu(
 
 
 @pytest.mark.parametrize(
-    ("error", "line"),
+    "error, line",
     [
         (ValueError("no\nsuch   thing"), "ValueError: no such thing"),
         (ValueError(), "ValueError"),

@@ -48,7 +48,7 @@ def aircraft(root: Path, rows: list[Row]) -> Dataset:
 
 
 @pytest.mark.parametrize(
-    ("read", "path"),
+    "read, path",
     [
         *((table, path) for path in ("{above}/secret.png", "..\\secret.png", "C:\\x.png")),
         *((read, "a/../../secret.png") for read in (split_file, table, aircraft)),

@@ -136,7 +136,7 @@ def watched(mlflow_server: str, tmp_path_factory: pytest.TempPathFactory) -> Wat
             image.save(place / path)
             quoted = name.replace('"', '""')
             rows.append(f'{path}\t{label}\t"{quoted}"\t{split}')
-    (place / "table.tsv").write_text("\n".join(rows), encoding="utf-8")
+    (place / "table.tsv").write_text("\n".join(rows))
     (place / "home").mkdir()
     scheme, _, host = mlflow_server.partition("://")
     environment = {

@@ -217,7 +217,7 @@ def test_a_winner_with_a_delta_is_registered_itself(written: Written):
 
 
 @pytest.mark.parametrize(
-    ("heads", "strength", "endings"),
+    "heads, strength, endings",
     [
         (["text"], 1.0, []),
         (["text"], 0.75, ["strength"]),

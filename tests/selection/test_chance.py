@@ -27,7 +27,7 @@ def counts(parts: dict[str, list[list[int]]]) -> Confusion:
     return +found
 
 
-@pytest.mark.parametrize(("protocol", "parts", "score", "chance"), BALANCED)
+@pytest.mark.parametrize("protocol, parts, score, chance", BALANCED)
 def test_every_class_of_a_part_counts_alike_and_the_protocol_makes_a_score_of_the_parts(
     protocol: str,
     parts: dict[str, list[list[int]]],
@@ -40,7 +40,7 @@ def test_every_class_of_a_part_counts_alike_and_the_protocol_makes_a_score_of_th
 
 
 @pytest.mark.parametrize(
-    ("balanced", "low", "above", "shown"),
+    "balanced, low, above, shown",
     [
         (0.5, 0.4, False, False),
         (0.6, 0.5, True, False),

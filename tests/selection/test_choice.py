@@ -38,7 +38,7 @@ def test_a_choice_above_chance_is_the_winner_and_its_scores_are_means_over_seeds
 
 
 @pytest.mark.parametrize(
-    ("right", "balanced", "wins"),
+    "right, balanced, wins",
     [
         ([90, 0], 0.5, False),  # a model that always answers with the larger class
         ([79, 9], 0.8889, True),

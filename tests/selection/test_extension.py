@@ -83,7 +83,7 @@ def told(candidates: list[Candidate]) -> dict[str, int | str]:
     return {c.label: c.same_as or int(str(c.source_trial)[-4:]) for c in candidates}
 
 
-@pytest.mark.parametrize(("text", "trials"), [("+50", 98), ("60", 60)])
+@pytest.mark.parametrize("text, trials", [("+50", 98), ("60", 60)])
 def test_trials_are_added_or_given_in_all_and_resources_may_change(
     study: Study, text: str, trials: int
 ):
@@ -93,7 +93,7 @@ def test_trials_are_added_or_given_in_all_and_resources_may_change(
 
 
 @pytest.mark.parametrize(
-    ("overrides", "told"),
+    "overrides, told",
     [
         (["search.trials=48"], "must raise"),
         (["search.trials=+0"], "must raise"),

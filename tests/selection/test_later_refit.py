@@ -63,7 +63,7 @@ def test_what_failed_is_tried_again(finished: Study):
 
 
 @pytest.mark.parametrize(
-    ("overrides", "told"),
+    "overrides, told",
     [
         ([], "refit.calibrate=False, refit.unknown_check=False, refit.average=1 already"),
         (["search.trials=90"], "refit takes refit.images"),

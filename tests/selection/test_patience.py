@@ -18,7 +18,7 @@ def test_the_gain_is_the_mean_rise_by_the_last_trials_over_all_their_orders():
 
 
 @pytest.mark.parametrize(
-    ("error", "free", "ends"),
+    "error, free, ends",
     [(0.3, 10, True), (0.2, 10, False), (0.3, 9, False), (None, 10, False)],
 )
 def test_a_search_ends_when_a_tenth_of_the_error_is_more_than_the_gain(

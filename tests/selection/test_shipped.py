@@ -21,7 +21,7 @@ ASKED = RefitConfig(average=2)
 
 
 @pytest.mark.parametrize(
-    ("candidates", "refit", "shipped"),
+    "candidates, refit, shipped",
     [
         (None, ASKED, None),
         ([AVERAGED], ASKED, None),

@@ -137,7 +137,7 @@ def test_an_image_at_fault_is_named_by_its_position(delta: Path, tmp_path: Path)
         classifier.probabilities([good, good, tmp_path / "none.png"])
 
 
-@pytest.mark.parametrize(("options", "told"), OPTIONS)
+@pytest.mark.parametrize("options, told", OPTIONS)
 def test_an_option_that_cannot_be_used_is_told(delta: Path, options: dict[str, Any], told: str):
     with pytest.raises(DataError, match=told):
         load_classifier(delta, **options)

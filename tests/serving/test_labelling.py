@@ -36,7 +36,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return paths
 
 
-@pytest.mark.parametrize(("batch_size", "top"), [(1, 10), (4, 3), (9, 1), (64, 99)])
+@pytest.mark.parametrize("batch_size, top", [(1, 10), (4, 3), (9, 1), (64, 99)])
 def test_the_most_probable_classes_are_those_of_the_classifier_whatever_the_batch(
     classifier: TunedClassifier, digits: list[Path], batch_size: int, top: int
 ):
@@ -114,7 +114,7 @@ def test_a_cpu_takes_a_batch_when_it_has_labelled_the_one_before(
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    "error, told",
     [
         (torch.OutOfMemoryError("of CUDA"), r"9 images at once .* memory of cpu; .* --batch-size"),
         (RuntimeError("a fault of the code"), "^a fault of the code$"),

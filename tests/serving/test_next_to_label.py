@@ -10,7 +10,7 @@ ONE_HOT = np.eye(3)[:, None, :]
 
 
 @pytest.mark.parametrize(
-    ("answers", "bits"),
+    "answers, bits",
     [
         (ONE_HOT, np.log2(3)),
         (ONE_HOT[[0, 0, 1]], 0.9183),
@@ -58,7 +58,7 @@ def test_of_equal_images_another_one_is_chosen_before_the_copy():
 
 
 @pytest.mark.parametrize(
-    ("sizes", "count", "expected"),
+    "sizes, count, expected",
     [
         ([5, 0, 2, 9], 8, [3, 0, 2, 3]),
         ([5, 6, 7, 8], 18, [4, 4, 5, 5]),

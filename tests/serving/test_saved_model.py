@@ -46,7 +46,7 @@ def refusal(study: Any, scratch: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    ("linear", "head", "known"), [(False, "text", ()), (True, "linear", ("digit two",))]
+    "linear, head, known", [(False, "text", ()), (True, "linear", ("digit two",))]
 )
 def test_a_delta_is_used_as_load_classifier_uses_it(
     finish: Any, tmp_path: Path, linear: bool, head: str, known: tuple[str, ...]
@@ -68,7 +68,7 @@ def test_a_delta_is_used_as_load_classifier_uses_it(
     assert ours.from_head == known
 
 
-@pytest.mark.parametrize(("ensemble", "templates"), [(False, 1), (True, 2)])
+@pytest.mark.parametrize("ensemble, templates", [(False, 1), (True, 2)])
 def test_the_delta_of_a_trial_is_used_as_its_study_uses_it(
     finish: Any, tmp_path: Path, scratch: Path, ensemble: bool, templates: int
 ):

@@ -24,13 +24,13 @@ def test_a_file_is_replaced(tmp_path: Path):
     path = tmp_path / "file"
     write_atomically(path, "old")
     write_atomically(path, "nüw")
-    assert path.read_text(encoding="utf-8") == "nüw"
+    assert path.read_text() == "nüw"
     write_atomically(path, b"\xff")
     assert path.read_bytes() == b"\xff"
 
 
 @pytest.mark.parametrize(
-    ("failing", "code"),
+    "failing, code",
     [
         ("os.fsync", errno.EFBIG),
         ("pathlib.Path.replace", errno.EACCES),
@@ -108,7 +108,7 @@ def test_who_gives_up_does_not_wait(tmp_path: Path, clock: Clock):
 
 
 @pytest.mark.parametrize(
-    ("meanwhile", "whole"),
+    "meanwhile, whole",
     [(b"", b"1\n2\n3\n"), (b"other\n", b"1\n2\n3\nother\n2\n3\n")],
 )
 def test_lines_whose_sync_failed_are_there_once_and_those_of_others_stay(

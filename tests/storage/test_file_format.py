@@ -50,7 +50,7 @@ def test_each_file_begins_with_the_number(folder: StudyFolder, delta: Path):
 
 
 @pytest.mark.parametrize(
-    ("numbers", "has"),
+    "numbers, has",
     [
         ({"format": 2}, "format 2"),
         ({"format": 0}, "format 0"),

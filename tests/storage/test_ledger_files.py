@@ -15,7 +15,7 @@ def test_a_number_that_json_lacks_is_refused(trial: TrialFolder):
 
 
 @pytest.mark.parametrize(
-    ("name", "contents", "read"),
+    "name, contents, read",
     [
         ("reports.jsonl", b"\0\0\0\n", TrialFolder.read_reports),
         ("end.json", b'{"status"', TrialFolder.read_end),

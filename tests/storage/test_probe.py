@@ -20,7 +20,7 @@ def test_a_folder_that_can_be_made_passes_and_is_not_made(
 
 
 @pytest.mark.parametrize(
-    ("folder", "told"),
+    "folder, told",
     [
         ("/proc/x", "/proc is not writable"),
         ("/proc/x/y/z", "/proc is not writable"),
@@ -44,7 +44,7 @@ def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize(
-    ("submitted", "copied"),
+    "submitted, copied",
     [
         (None, False),
         ("", False),

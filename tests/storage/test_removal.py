@@ -32,7 +32,7 @@ def fail_in(folder: StudyFolder, error: type[BaseException], made: str = "trials
 
 
 @pytest.mark.parametrize(
-    ("error", "made", "stays"),
+    "error, made, stays",
     [
         *((error, "trials", False) for error in (StudyError, ValueError, OSError)),
         (OSError, "identity.json", False),

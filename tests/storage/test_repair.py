@@ -57,7 +57,7 @@ def test_what_a_process_left_that_died_as_it_wrote_is_swept_and_all_else_stays(
 
 
 @pytest.mark.parametrize(
-    ("name", "damage"),
+    "name, damage",
     [
         *itertools.product(["reports.jsonl", "delta.safetensors"], [flip, cut, Path.unlink]),
         *itertools.product(["end.json"], [flip, cut, overwrite]),

@@ -98,7 +98,7 @@ def test_only_folders_with_a_configuration_are_trials(folder: StudyFolder, trial
 
 
 @pytest.mark.parametrize(
-    ("champion", "lasting", "address"),
+    "champion, lasting, address",
     [(True, False, "@champion"), (True, True, "/7"), (False, False, "/7"), (False, True, "/7")],
 )
 def test_a_winner_is_loaded_by_its_alias_or_where_that_may_move_by_its_version(

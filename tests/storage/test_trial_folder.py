@@ -69,7 +69,7 @@ def test_a_reason_that_a_trial_had_for_not_training_is_none_where_it_trains(
 
 
 @pytest.mark.parametrize(
-    ("damaged", "damage"),
+    "damaged, damage",
     [
         *itertools.product(["end.json", "earlier_end.json"], [cut, overwrite]),
         ("end.json", lambda path: flip(path, b"3")),

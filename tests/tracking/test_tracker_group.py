@@ -56,7 +56,7 @@ def test_a_trial_that_both_lack_is_told_once_with_both_reasons():
     assert both.title == "one and other"
 
 
-@pytest.mark.parametrize(("count", "told"), [(1, "no room"), (2, "no room; no server")])
+@pytest.mark.parametrize("count, told", [(1, "no room"), (2, "no room; no server")])
 def test_faults_of_all_are_told_together(study: Written, count: int, told: str):
     trackers = [heard(name, check=StudyError(name)) for name in ("no room", "no server")]
     with pytest.raises(StudyError) as fault:
@@ -123,7 +123,7 @@ def test_one_that_fails_keeps_no_other_from_being_asked(study: Written):
 
 
 @pytest.mark.parametrize(
-    ("trackers", "told"),
+    "trackers, told",
     [
         ([Least()], "takes results while a study runs|does not delete|keeps no models"),
         ([], r"tracking\.trackers is empty"),

@@ -33,7 +33,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> TrialData:
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    "one, other",
     [
         (
             {"optuna_number": 3, "taken_from": "run", "config_hash": "x", "number": 7},

@@ -26,7 +26,7 @@ def test_predictions_are_counted_by_part_class_and_what_the_class_is_taken_for()
 
 
 @pytest.mark.parametrize(
-    ("parts", "protocol", "chance"),
+    "parts, protocol, chance",
     [
         ({"accuracy": [40, 40, 40]}, "few_shot", 1 / 3),
         ({"accuracy": [60, 20, 20]}, "few_shot", 0.6),

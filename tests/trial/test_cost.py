@@ -39,7 +39,7 @@ def in_a_thread(*_: object, **__: object) -> ThreadPoolExecutor:
 
 
 @pytest.mark.parametrize(
-    ("measured", "executor"), [(too_large, in_a_thread), (ended, ProcessPoolExecutor)]
+    "measured, executor", [(too_large, in_a_thread), (ended, ProcessPoolExecutor)]
 )
 def test_what_does_not_fit_into_memory_is_told(
     monkeypatch: pytest.MonkeyPatch, measured: object, executor: object

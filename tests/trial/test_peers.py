@@ -61,7 +61,7 @@ def test_a_peer_learns_and_every_epoch_is_reported_with_its_delta_if_it_writes_o
 
 
 @pytest.mark.parametrize(
-    ("peer", "setting", "more"),
+    "peer, setting, more",
     [
         (FULL, "holdout", {}),
         (LORA, "augmented", {}),

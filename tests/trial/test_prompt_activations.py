@@ -31,7 +31,7 @@ def test_zero_shot_features_are_computed_once_for_all_trials_of_the_same_prompts
 
 
 @pytest.mark.parametrize(
-    ("subset", "at_once", "again"),
+    "subset, at_once, again",
     [
         ("vision.ln", 1024, False),
         ("vision.ln", 3, False),

@@ -16,7 +16,7 @@ from tests.small_trials import Prepare, digest, outcome, outcomes, trial
 
 
 @pytest.mark.parametrize(
-    ("setting", "parts"),
+    "setting, parts",
     [
         ("holdout", {"accuracy"}),
         ("augmented", {"accuracy"}),
@@ -73,7 +73,7 @@ def test_the_result_does_not_depend_on_what_ran_before_and_global_randomness_is_
 
 
 @pytest.mark.parametrize(
-    ("setting", "changes"),
+    "setting, changes",
     [
         ("holdout", {}),
         ("augmented", {"subset": "bitfit + ln"}),

@@ -39,7 +39,7 @@ def used(number: int, peer: Any = None, **changes: Any) -> TrialConfig:
 
 
 @pytest.mark.parametrize(
-    ("setting", "trained"),
+    "setting, trained",
     [("class_folds", "subset"), ("augmented", "subset"), ("augmented", "lora")],
 )
 def test_siblings_report_what_they_would_alone(

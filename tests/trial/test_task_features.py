@@ -11,7 +11,7 @@ from study.trial.task_model import make_task_model
 from tests.small_trials import Prepare, trial
 
 
-@pytest.mark.parametrize(("micro_batch", "at_once"), [(None, 30), (4, 15), (2, 7), (1, 3)])
+@pytest.mark.parametrize("micro_batch, at_once", [(None, 30), (4, 15), (2, 7), (1, 3)])
 def test_images_that_are_evaluated_at_once_shrink_with_those_of_a_batch(
     holdout: TrialData, backbone: Backbone, micro_batch: int | None, at_once: int
 ):

@@ -14,7 +14,7 @@ from tests.small_trials import Prepare, last_report, outcome, trial
 
 
 @pytest.mark.parametrize(
-    ("subset", "rates"),
+    "subset, rates",
     [
         ("vision.ln", {"bias_lr": None}),
         ("text.bias", {"ln_lr": None}),

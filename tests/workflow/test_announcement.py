@@ -89,7 +89,7 @@ def test_prompts_are_those_that_are_read_and_several_are_counted(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("given", "gpus", "expected"),
+    "given, gpus, expected",
     [
         ({}, [], "8 at once, each on 1 CPU core of 8"),
         ({"max_concurrent": 3}, [], "3 at once, each on 1 CPU core of 8"),
@@ -138,10 +138,10 @@ def test_names_are_printed_as_they_are(tmp_path: Path, capsys: pytest.CaptureFix
     assert "“[bold]digit zero[/bold]”" in capsys.readouterr().out
 
 
-CASES = yaml.safe_load(Path(__file__).with_name("amounts.yaml").read_text(encoding="utf-8"))
+CASES = yaml.safe_load(Path(__file__).with_name("amounts.yaml").read_text())
 
 
-@pytest.mark.parametrize(("values", "amounts"), CASES)
+@pytest.mark.parametrize("values, amounts", CASES)
 def test_one_thing_is_not_called_many(tmp_path: Path, values: dict[str, Any], amounts: list[str]):
     text = "\n".join(f"{word} {line}" for word, line in plan_rows(study(tmp_path, **values)))
     for part in amounts:

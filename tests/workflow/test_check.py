@@ -22,7 +22,7 @@ from study.workflow.check import StudyFaults, check_study
 from tests.image_folders import image_folder
 from tests.siglips import save_siglip
 
-FAULTS = yaml.safe_load(Path(__file__).with_name("faults.yaml").read_text(encoding="utf-8"))
+FAULTS = yaml.safe_load(Path(__file__).with_name("faults.yaml").read_text())
 
 Look = Callable[..., list[str]]
 

@@ -43,7 +43,7 @@ def test_one_study_of_a_sweep_is_printed_and_several_are_not(run: Run, refused: 
 
 
 @pytest.mark.parametrize(
-    ("key", "told"),
+    "key, told",
     [
         ("search.folds", "allowed: integer ≥ 2, ≤ 1000 or null default: null in photos: 3"),
         ("search.asha", "search.asha.grace_period: Epochs before the first decision"),
@@ -67,7 +67,7 @@ def test_a_section_is_explained_key_by_key_and_a_sweep_without_values(run: Run):
 
 
 @pytest.mark.parametrize(
-    ("key", "meant"),
+    "key, meant",
     [("search.flods", "search.folds"), ("folds", "search.folds"), ("serch", "search")],
 )
 def test_an_unknown_key_leads_to_the_nearest(key: str, meant: str, refused: Callable[..., str]):

@@ -29,7 +29,7 @@ def test_a_peer_that_is_left_out_is_no_fault_beside_others(siglip: str):
 
 
 @pytest.mark.parametrize(
-    ("images", "overrides", "decided"),
+    "images, overrides, decided",
     [
         ((9, 4), ["data.shots=all"], ("logit_adjusted", "balanced_accuracy")),
         ((9, 4), ["data.shots=8"], ("none", "accuracy")),

@@ -20,7 +20,7 @@ def test_a_check_tells_what_is_there_and_writes_nothing(here: Path, run: Run, ml
     assert not [*here.rglob("*")]
 
 
-@pytest.mark.parametrize(("seeds", "counted"), [("[1]", "1 study"), ("[1, 2]", "2 studies")])
+@pytest.mark.parametrize("seeds, counted", [("[1]", "1 study"), ("[1, 2]", "2 studies")])
 def test_a_check_of_a_sweep_counts_its_studies(
     here: Path, run: Run, mlflow_store: str, seeds: str, counted: str
 ):

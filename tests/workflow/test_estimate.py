@@ -37,7 +37,7 @@ def test_steps_and_evaluations_add_up(tmp_path: Path, tiny_backbone: Path, known
 
 
 @pytest.mark.parametrize(
-    ("limits", "within"),
+    "limits, within",
     # What is limited is 3 baselines of 10 epochs and 44 trials of 5 + 1/9; the baselines are not.
     # An epoch is 4 folds of 60 images each, and 80 images that are scored.
     [
@@ -71,7 +71,7 @@ def test_an_ablation_trains_each_cell_at_each_rate_and_tests_each_cell(
 
 
 @pytest.mark.parametrize(
-    ("heads", "strength", "variants"),
+    "heads, strength, variants",
     # CLIPFit, all biases, all LayerNorms and tuned CLIPFit, with each head; as they are already
     # where neither head nor strength differs.
     [
@@ -120,7 +120,7 @@ COST = Cost(0.5, 0.01, 1_500_000_000)
 
 
 @pytest.mark.parametrize(
-    ("found", "numbers"),
+    "found, numbers",
     [
         (Estimate(600.0, 0.0, 180.0, 2, COST), ["13 min", "2 trials", "10 min", "3 min"]),
         (

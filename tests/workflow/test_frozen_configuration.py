@@ -64,7 +64,7 @@ def become_file(path: Path):
 
 
 @pytest.mark.parametrize(
-    ("name", "damage", "told"),
+    "name, damage, told",
     [
         ("study.yaml", Path.unlink, "is missing; put it back"),
         ("study.yaml", empty, "is damaged"),

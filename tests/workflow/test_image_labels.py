@@ -77,7 +77,7 @@ def test_the_winner_of_a_study_labels_a_folder(delta: Path, tmp_path: Path, run:
     out = tmp_path / "labels.csv"
     out.write_text("before")
     said = run("predict", "mine", "photos", "--out", out)
-    text = out.read_text(encoding="utf-8")
+    text = out.read_text()
     assert text.splitlines()[0] == ",".join(HEADER)
     assert_same(text, load_classifier(delta), *(f"photos/{name}" for name in PHOTOS))
     assert said.out == ""
@@ -121,7 +121,7 @@ def test_a_study_is_looked_for_where_other_commands_look_for_it(
     assert len(rows(run("predict", "mine", image, f"storage={here / 'runs'}").out)) == 1
 
 
-@pytest.mark.parametrize(("words", "told"), REFUSED["commands"].items())
+@pytest.mark.parametrize("words, told", REFUSED["commands"].items())
 def test_models_and_options_that_cannot_be_used_are_refused(
     here: Path, words: str, told: str, refused: Callable[..., str]
 ):
@@ -138,7 +138,7 @@ def test_other_class_names_have_the_heads_rows_by_name_and_text_else(
     given = ", ".join(names)
     if as_file:
         given = str(tmp_path / "names.txt")
-        Path(given).write_text("\ufeff" + "\r\n\r\n".join(names) + "\r\n", encoding="utf-8")
+        Path(given).write_text("\ufeff" + "\r\n\r\n".join(names) + "\r\n")
     said = run("predict", "mine", "photos/1.png", "--classes", given, "--top", "9")
     expected = load_classifier(delta, class_names=names)
     assert expected.from_head == ("digit two",)
@@ -155,7 +155,7 @@ def test_class_names_that_cannot_be_told_apart_are_refused(text: str):
 
 
 @pytest.mark.parametrize(
-    ("contents", "told"),
+    "contents, told",
     [
         (b"a\n\n", "gives 'a'"),
         (b"", "gives no names"),
@@ -259,7 +259,7 @@ def test_a_fault_half_way_leaves_an_earlier_file_as_it_was(
     assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
 
 
-@pytest.mark.parametrize(("few", "is_table"), [(20, True), (4, False)])
+@pytest.mark.parametrize("few, is_table", [(20, True), (4, False)])
 def test_a_terminal_gets_a_table_of_a_few_images_and_csv_of_many(
     delta: Path, few: int, is_table: bool, monkeypatch: pytest.MonkeyPatch, run: Run
 ):

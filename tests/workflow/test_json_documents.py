@@ -32,7 +32,7 @@ from tests.workflow.conftest import Run
 def check(text: str, name: str) -> Any:
     """Read a document, and check it against its schema."""
     document = json.loads(text, parse_constant=lambda name: pytest.fail(name))
-    schema = {"$ref": f"#/$defs/{name}", **json.loads(SCHEMAS.read_text(encoding="utf-8"))}
+    schema = {"$ref": f"#/$defs/{name}", **json.loads(SCHEMAS.read_text())}
     Draft202012Validator(schema).validate(document)
     return document
 
@@ -40,8 +40,8 @@ def check(text: str, name: str) -> Any:
 def test_the_file_has_the_schemas():
     if os.environ.get("UPDATE"):
         text = json.dumps(json_schemas(), indent=1, ensure_ascii=False)
-        SCHEMAS.write_text(f"{text}\n", encoding="utf-8")
-    assert json.loads(SCHEMAS.read_text(encoding="utf-8")) == json_schemas()
+        SCHEMAS.write_text(f"{text}\n")
+    assert json.loads(SCHEMAS.read_text()) == json_schemas()
     assert {document.__name__ for document in DOCUMENTS} <= json_schemas()["$defs"].keys()
 
 
@@ -61,7 +61,7 @@ def test_a_number_that_is_not_finite_is_null(value: float, capsys: pytest.Captur
 
 
 @pytest.mark.parametrize(
-    ("study", "words", "document"),
+    "study, words, document",
     [
         ("predicted", ["leaderboard", "{}"], "Leaderboard"),
         ("predicted", ["diff", "{}", "best", "clipfit-tuned"], "Difference"),
@@ -84,7 +84,7 @@ def test_studies_and_an_unfinished_one_are_printed(mine: StudyFolder, run: Run):
 
 
 @pytest.mark.parametrize(
-    ("words", "faults"),
+    "words, faults",
     [
         (["data.shots=2", "--estimate"], []),
         (["data.shots=500", "search.trials=abc"], ["search.trials", "data"]),

@@ -35,7 +35,7 @@ def test_a_study_and_a_file_alone_are_exported_with_what_is_known_of_them(
     (here / "bare.safetensors").write_bytes(delta.read_bytes())
     out = tmp_path / "out"
     said = run("export", model, "--format", "hf", "--out", out).out
-    card = (out / "README.md").read_text(encoding="utf-8")
+    card = (out / "README.md").read_text()
     assert ("## Figures" in card) == (model == "mine")
     assert ("its study is not here" in said) == (model != "mine")
     assert str(tmp_path) not in card, "a card is shared"
@@ -54,7 +54,7 @@ def test_a_study_that_averages_templates_is_exported_with_their_mean(
     tensors, info = load_delta(delta)
     save_delta(delta, tensors, replace(info, templates=("a {}.", "the {}!")))
     run("export", delta, "--format", "hf", "--out", tmp_path / "out")
-    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    card = (tmp_path / "out" / "README.md").read_text()
     for part in ("75 %", "“a {}.”, “the {}!”", "unflatten(0, (-1, 2)).mean(dim=1)"):
         assert part in card
 
@@ -67,7 +67,7 @@ def test_what_is_there_is_not_replaced(delta: Path, tmp_path: Path, refused: Cal
 
 
 @pytest.mark.parametrize(
-    ("words", "fault"),
+    "words, fault",
     [
         (("gone.safetensors", "--format", "hf"), "gone.safetensors cannot be read"),
         (("mine", "--format", "zip"), "--format is 'zip'; allowed are hf"),

@@ -21,7 +21,7 @@ def fill(root: Path, **images: int) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("name", "images", "trials"),
+    "name, images, trials",
     [
         ("digits", {"a": 2, "b": 2}, 0),
         ('it\'s "#1": \n- é', {"a": 3, "b": 3}, 24),
@@ -56,7 +56,7 @@ def test_a_time_can_be_measured_and_values_may_be_given(here: Path, run: Run, si
 
 
 @pytest.mark.parametrize(
-    ("words", "fault"),
+    "words, fault",
     [
         (["empty"], "no class folders"),
         (["pets/a/0.png"], "not a dataset; allowed: a folder"),

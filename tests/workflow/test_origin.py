@@ -20,7 +20,7 @@ def mine(tmp_path: Path) -> Study:
 
 
 @pytest.mark.parametrize(
-    ("kept", "warning"),
+    "kept, warning",
     [
         ({"preprocessing": 1}, "images are decoded otherwise since 'mine' began"),
         ({"framing": "none"}, "says of it: the shorter side, bicubic, and none"),

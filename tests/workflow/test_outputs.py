@@ -32,7 +32,7 @@ def test_the_views_of_a_study_are_written_anew_from_its_ledger(tmp_path: Path):
     written.whole(2)
     write_outputs(written.folder)
     assert len(pq.read_table(path / "results.parquet")) == 3
-    assert "<html" in (path / "report.html").read_text(encoding="utf-8")
+    assert "<html" in (path / "report.html").read_text()
 
 
 def test_an_ablation_leaves_a_table_of_its_cells_in_place_of_a_leaderboard(
@@ -40,7 +40,7 @@ def test_an_ablation_leaves_a_table_of_its_cells_in_place_of_a_leaderboard(
 ):
     write_outputs(StudyFolder(ablation_study))
     assert not list(ablation_study.glob("leaderboard*"))
-    assert "without vision.ln" in (ablation_study / "ablation.md").read_text(encoding="utf-8")
+    assert "without vision.ln" in (ablation_study / "ablation.md").read_text()
 
 
 def test_outputs_wait_for_storage_that_is_gone_and_take_it_for_no_other_folder(

@@ -139,7 +139,7 @@ def half_done(clock: SimpleNamespace, name: str = "text.ln") -> StageProgress:
 
 
 @pytest.mark.parametrize(
-    ("minutes", "beside", "left"),
+    "minutes, beside, left",
     # A minute each; the last trials come after what has a limited time.
     [(None, 0, 60), (None, 20, 60), (100, 20, 60), (30, 0, 30), (30, 20, 50), (0, 20, 20)],
 )
@@ -155,7 +155,7 @@ NAME = "text.attn.v.bias[0:3] + vision.ln"
 
 
 @pytest.mark.parametrize(
-    ("room", "rest"),
+    "room, rest",
     [
         (45, ""),
         (54, " · 0 running"),

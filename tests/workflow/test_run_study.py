@@ -111,7 +111,7 @@ def test_a_study_begins_by_writing_down_what_it_is_and_saying_what_it_will_do(
     study = study_of(configure())
     with stop_before_ray(monkeypatch):
         run_study(study, console, resume=False)
-    assert study.folder.config_path.read_text(encoding="utf-8") == dump_config(study.config)
+    assert study.folder.config_path.read_text() == dump_config(study.config)
     identity = study.folder.read_identity()
     assert identity["checkpoint"] == read_architecture(tiny_backbone).checkpoint
     assert {"created", "git_commit", "torch_version", "ray_version"} <= identity.keys()

@@ -172,7 +172,7 @@ def test_what_is_left_of_a_sweep_goes_on_where_it_was(sweep: Sweep, runs: Runs):
 
 
 @pytest.mark.parametrize(
-    ("axes", "fault", "told", "tabled"),
+    "axes, fault, told, tabled",
     [
         (
             "{seed: [1, 2]}",

@@ -90,7 +90,7 @@ def test_printing_goes_nowhere_once_its_reader_is_gone():
 
 
 @pytest.mark.parametrize(
-    ("ctrl_c", "hint"),
+    "ctrl_c, hint",
     [
         (signal.default_int_handler, "; Ctrl-C ends it without sending what is left"),
         (signal.SIG_IGN, ""),

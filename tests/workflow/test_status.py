@@ -135,7 +135,7 @@ def confirmed(written: Written) -> Written:
 
 
 @pytest.mark.parametrize(
-    ("optimism", "low", "told"),
+    "optimism, low, told",
     [
         (
             True,

@@ -24,7 +24,7 @@ def make_dataset(train: list[int], val: list[int], path: str = "{}") -> Dataset:
     return Dataset("pets", names, (), splits[0], splits[1], splits[2], FolderSource(Path()))
 
 
-@pytest.mark.parametrize(("train", "val", "suited"), CASES)
+@pytest.mark.parametrize("train, val, suited", CASES)
 def test_shots_are_those_that_the_smallest_class_has(
     train: list[int], val: list[int], suited: dict[str, Any]
 ):
@@ -45,7 +45,7 @@ def test_more_classes_have_more_minutes_and_the_last_plan_searches_nothing():
 
 
 @pytest.mark.parametrize(
-    ("path", "told"), [("{1}{0}_1.jpg", False), ("7_{1}{0}.jpg", False), ("{1}/{1}_{0}.jpg", True)]
+    "path, told", [("{1}{0}_1.jpg", False), ("7_{1}{0}.jpg", False), ("{1}/{1}_{0}.jpg", True)]
 )
 def test_series_are_seen_by_names(path: str, told: bool):
     assert ("data.groups" in describe_images(make_dataset([5], [], path))) == told

@@ -16,6 +16,7 @@ from study.storage.study_folder import PATIENCE, StudyFolder
 from study.trial.study import Study
 from study.workflow import training_stages as module
 from study.workflow.run_study import run_study
+from tests.in_process import trials_in_process
 from tests.written_study import Written
 
 Configure = Callable[..., StudyConfig]
@@ -85,14 +86,15 @@ def test_an_ablation_of_pairs_tells_its_extensions_and_what_two_sites_give_toget
         ablation={"design": "pairs", "sites": sites, "rates": {"bias": [0.1], "ln": [1e-9, 2e-9]}},
     )
     folder = StudyFolder(config.storage / "mine")
-    run_study(Study(config, folder), console, resume=False)
+    with trials_in_process():
+        run_study(Study(config, folder), console, resume=False)
     said = output.getvalue()
     # So small rates change nothing: the first of two equal ones wins, and it is the lowest.
     assert re.search(r"edge of the rates, so ln 5e-10 as well: .*“only vision.ln2”", said)
-    told = (folder.path / "ablation.md").read_text(encoding="utf-8")
+    told = (folder.path / "ablation.md").read_text()
     assert "extended: of “base” to ln 5e-10" in told
     assert "ablation 10/10 done" in said
-    assert "Pairs of sites" in (folder.path / "report.html").read_text(encoding="utf-8")
+    assert "Pairs of sites" in (folder.path / "report.html").read_text()
     before = {path: path.stat().st_mtime_ns for path in folder.path.glob("trials/*/*")}
     run_study(Study(config, folder), console, resume=True)
     assert {path: path.stat().st_mtime_ns for path in folder.path.glob("trials/*/*")} == before

@@ -93,7 +93,7 @@ def main() -> int:
             if number in done:
                 continue
             done[number] = run(*draw_fault(number, options.seed), storage, drivers)
-            with kept.open("a", encoding="utf-8") as file:
+            with kept.open("a") as file:
                 print(json.dumps(done[number]), file=file)
             if done[number]["wrong"]:
                 print(f"draw {number} of seed {options.seed} failed: {done[number]}", flush=True)
@@ -112,7 +112,7 @@ def twin_of(kind: str, storage: Path, drivers: Drivers) -> Any:
             if status:
                 raise RuntimeError(f"the twin of {kind} failed:\n{output}")
             kept.write_text(json.dumps(place.contents()), encoding="utf-8")
-    return json.loads(kept.read_text(encoding="utf-8"))
+    return json.loads(kept.read_text())
 
 
 def run(draw: Draw, chance: random.Random, storage: Path, drivers: Drivers) -> dict[str, Any]:

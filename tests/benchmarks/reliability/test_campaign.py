@@ -27,7 +27,7 @@ def test_every_fault_and_kind_is_drawn_alike_whenever_it_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "line"),
+    "changes, line",
     [
         ({"trials": {"a": [1]}}, "/trials/b/0 is missing, in the other 2"),
         ({"trials": {**TWIN["trials"], "c": []}}, "/trials/c/length is 0, in the other missing"),

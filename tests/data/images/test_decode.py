@@ -53,7 +53,7 @@ def test_preprocessing_is_clips(size: tuple[int, int], target: int):
 
 
 @pytest.mark.parametrize(
-    ("size", "shape"),
+    "size, shape",
     [((15, 12), (12, 15, 3)), ((60, 40), (20, 30, 3)), ((19, 400), (400, 19, 3))],
 )
 def test_keeping_the_aspect_keeps_whole_images_of_bounded_size(

@@ -69,7 +69,7 @@ def test_ordinary_images_keep_every_byte_of_pillows_conversion(mode: str, form: 
 @pytest.mark.parametrize("read", WAYS.values(), ids=WAYS)
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
 @pytest.mark.parametrize(
-    ("suffix", "form", "options"),
+    "suffix, form, options",
     [
         ("png", "PNG", {}),
         ("webp", "WEBP", {"lossless": True}),
@@ -138,7 +138,7 @@ def test_the_file_is_named_where_its_pixels_have_no_known_range(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("image", "told"),
+    "image, told",
     [
         (Image.fromarray(np.array([[0, np.nan]], np.float32)), "not a number"),
         (Image.new("La", (2, 2)), "Pillow image of mode La"),
@@ -151,7 +151,7 @@ def test_pixels_that_are_no_colours_are_refused(image: Any, told: str):
 
 
 @pytest.mark.parametrize(
-    ("contents", "bounds", "expected"),
+    "contents, bounds, expected",
     [
         (UNCLEAR["float.tif"], (0, 255), GREY),
         (UNCLEAR["unsigned 32 bits.tif"], (0, 255 << 24), GREY),
@@ -190,7 +190,7 @@ def test_a_decoded_file_knows_the_highest_value_of_its_deep_images(tmp_path: Pat
     assert highest((0, 4095), "deep.png", "flat.png") is None, "it is another file"
 
 
-@pytest.mark.parametrize(("highest", "meant"), [(4095, 4095), (4000, 4095), (8191, 8191), (1, 1)])
+@pytest.mark.parametrize("highest, meant", [(4095, 4095), (4000, 4095), (8191, 8191), (1, 1)])
 def test_dark_images_are_asked_about_and_those_that_use_their_depth_are_not(
     highest: int, meant: int
 ):

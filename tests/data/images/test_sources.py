@@ -31,7 +31,7 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("content", "why"),
+    "content, why",
     [(b"", "it is empty"), (b"not an image", "it begins like none of BMP, GIF, JPEG"), (None, "")],
 )
 def test_a_corrupt_image_is_named_with_the_reason(content: bytes | None, why: str, root: Path):
@@ -75,7 +75,7 @@ def test_large_images_are_told_with_their_sizes_and_a_few_alone(
 
 
 @pytest.mark.parametrize(
-    ("path", "told"),
+    "path, told",
     [
         ("a/9.png", "no such image"),
         # As a folder that one may not enter is, but for root as well.
@@ -97,7 +97,7 @@ SPECIAL: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
-@pytest.mark.parametrize(("make", "kind"), SPECIAL.values(), ids=SPECIAL)
+@pytest.mark.parametrize("make, kind", SPECIAL.values(), ids=SPECIAL)
 def test_what_is_no_file_is_named_and_not_waited_for(
     make: Callable[[Path], object], kind: str, root: Path
 ):
@@ -147,7 +147,7 @@ def test_text_is_base64_or_a_path_and_keeps_every_pixel(picture: Image.Image):
 
 
 @pytest.mark.parametrize(
-    ("shape", "expected"),
+    "shape, expected",
     [((7, 9), 200), ((7, 9, 1), 200), ((7, 9, 3), 200), ((7, 9, 4), 212)],  # 212: over white
 )
 def test_arrays_of_grey_colour_and_transparency_are_images(shape: tuple[int, ...], expected: int):

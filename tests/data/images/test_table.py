@@ -105,7 +105,7 @@ def test_crops_are_distributed_as_torchvisions(size: tuple[int, int]):
 
 
 @pytest.mark.parametrize(
-    ("size", "middle"),
+    "size, middle",
     [((10, 200), (0, 93, 10, 13)), ((200, 10), (93, 0, 13, 10)), ((1, 300), (0, 149, 1, 1))],
 )
 def test_an_image_too_narrow_for_any_crop_gives_its_middle(

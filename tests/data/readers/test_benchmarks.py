@@ -11,7 +11,7 @@ from study.data.readers.published import read_split_file
 CASES = yaml.safe_load(Path(__file__).with_name("class_names.yaml").read_text())
 
 
-@pytest.mark.parametrize(("name", "raw", "clean"), CASES["cleaned"])
+@pytest.mark.parametrize("name, raw, clean", CASES["cleaned"])
 def test_raw_class_names_are_cleaned_and_clean_ones_kept(name: str, raw: str, clean: str) -> None:
     assert LAYOUTS[name].clean(raw) == clean
     assert LAYOUTS[name].clean(clean) == clean

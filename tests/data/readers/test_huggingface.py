@@ -128,7 +128,7 @@ def test_a_file_is_opened_wherever_the_library_keeps_files(
 
 
 @pytest.mark.parametrize(
-    ("path", "told"),
+    "path, told",
     [
         ("train/000000", "train/000000: not a readable image"),
         ("train/000001", "outside"),

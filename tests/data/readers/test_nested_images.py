@@ -32,7 +32,7 @@ TWO = "; data.root={root}/imgs/one (classes 'cat', 'dog') or data.root={root}/im
 
 
 @pytest.mark.parametrize(
-    ("places", "named", "told"),
+    "places, named, told",
     [
         (["imgs/images"], "imgs", ONE % "imgs/images"),
         (["imgs/pets/pets"], "imgs", ONE % "imgs/pets/pets"),

@@ -77,7 +77,7 @@ def test_a_list_may_begin_with_a_byte_order_mark_and_end_lines_as_windows_does(
     assert load_dataset(name, tmp_path) == before
 
 
-@pytest.mark.parametrize(("text", "told"), [*UNSOUND["texts"], ("[" * 100_000, "not whole JSON")])
+@pytest.mark.parametrize("text, told", [*UNSOUND["texts"], ("[" * 100_000, "not whole JSON")])
 def test_an_unsound_split_file_is_refused(text: str, told: str, tmp_path: Path):
     file = tmp_path / LAYOUTS["dtd"].split
     file.write_text(text)
@@ -87,7 +87,7 @@ def test_an_unsound_split_file_is_refused(text: str, told: str, tmp_path: Path):
         read_split_file(tmp_path, LAYOUTS["dtd"])
 
 
-@pytest.mark.parametrize(("split", "row", "told"), UNSOUND["rows"])
+@pytest.mark.parametrize("split, row, told", UNSOUND["rows"])
 def test_an_unsound_row_of_a_split_file_is_refused(
     split: str, row: list[object], told: str, tmp_path: Path
 ):
@@ -99,7 +99,7 @@ def test_an_unsound_row_of_a_split_file_is_refused(
         read_split_file(file, LAYOUTS["dtd"])
 
 
-@pytest.mark.parametrize(("name", "listing", "line", "told"), UNSOUND["lines"])
+@pytest.mark.parametrize("name, listing, line, told", UNSOUND["lines"])
 def test_an_unsound_line_of_a_list_is_refused(
     name: str, listing: str, line: str, told: str, tmp_path: Path
 ):
@@ -187,7 +187,7 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], object], str]] = {
 }
 
 
-@pytest.mark.parametrize(("name", "damage", "told"), DAMAGE.values(), ids=DAMAGE)
+@pytest.mark.parametrize("name, damage, told", DAMAGE.values(), ids=DAMAGE)
 def test_what_is_missing_of_imagenet_is_named(
     name: str, damage: Callable[[Path], object], told: str, tmp_path: Path
 ):
@@ -204,7 +204,7 @@ def test_class_folders_that_were_not_unpacked_are_named(tmp_path: Path):
     assert (len(dataset.class_names), absent_classes("imagenetv2", dataset)) == (4, [two])
 
 
-@pytest.mark.parametrize(("classes", "absent"), [(400, []), (398, ["imagenet-a/n… (1 of 200)"])])
+@pytest.mark.parametrize("classes, absent", [(400, []), (398, ["imagenet-a/n… (1 of 200)"])])
 def test_classes_of_a_subset_that_were_not_unpacked_are_counted(
     classes: int, absent: list[str], tmp_path: Path
 ):

@@ -23,7 +23,10 @@ def write(file: Path, rows: Sequence[Sequence[object]], header: Sequence[str] = 
         pq.write_table(pa.table([*map(pa.array, zip(*rows, strict=True))], names=[*header]), file)
         return file
     delimiter = {".csv": ",", ".tsv": "\t"}[file.suffix.lower()]
-    with file.open("w", newline="", encoding="utf-8") as lines:
+    with file.open(
+        "w",
+        newline="",
+    ) as lines:
         csv.writer(lines, delimiter=delimiter).writerows([header, *rows])
     return file
 
@@ -48,7 +51,7 @@ def test_a_table_of_paths_is_a_dataset(suffix: str, tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("splits", "expected"),
+    "splits, expected",
     [
         (["train", "train", "val", "Test", "test", "train"], [3, 1, 2]),
         (["train", "train", "train", "train", "val", "val"], [4, 0, 2]),  # there is no other
@@ -76,18 +79,18 @@ def test_columns_may_have_other_names(tmp_path: Path):
     assert "'picture' are not there" in refusal("mine", file, columns={"picture": "datei"})
 
 
-CASES = yaml.safe_load(Path(__file__).with_name("malformed_rows.yaml").read_text(encoding="utf-8"))
+CASES = yaml.safe_load(Path(__file__).with_name("malformed_rows.yaml").read_text())
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-@pytest.mark.parametrize(("row", "told"), CASES)
+@pytest.mark.parametrize("row, told", CASES)
 def test_a_malformed_row_is_named(suffix: str, row: list[object], told: str, tmp_path: Path):
     file = write(tmp_path / f"x{suffix}", [*rows(), row])
     assert re.search(told, refusal("mine", file))
 
 
 @pytest.mark.parametrize(
-    ("header", "row", "told"),
+    "header, row, told",
     [
         (("path", "label"), ["a", 0], "'class_name' is needed as well"),
         (HEADER, ["a.jpg", 0], "row 1: other than 3 fields"),
@@ -107,7 +110,7 @@ def test_a_file_that_is_no_table_is_named(name: str, tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("head", "mark", "name"),
+    "head, mark, name",
     [
         ("path,label,class_name,note", ", ", ".jpg"),
         (" Path, Label , Class_Name,note", ", ", ".jpg"),
@@ -122,7 +125,7 @@ def test_a_text_table_is_understood_however_it_is_spelt(
     head: str, mark: str, name: str, tmp_path: Path
 ):
     lines = [head, *(mark.join((f"{i}{name}", str(i % 2), "ab"[i % 2], "x")) for i in range(4))]
-    (tmp_path / "x.csv").write_text("\ufeff" + "\r\n".join(lines), encoding="utf-8", newline="")
+    (tmp_path / "x.csv").write_text("\ufeff" + "\r\n".join(lines), newline="")
     dataset = load_dataset("mine", tmp_path / "x.csv")
     assert dataset.class_names == ("a", "b")
     assert {record.path for record in dataset.train} < {f"{i}{name}" for i in range(4)}

@@ -45,7 +45,7 @@ assert (type(model).__name__, type(processor).__name__) == ('CLIPModel', 'CLIPPr
 @pytest.mark.long
 @pytest.mark.parametrize("name", MORE)
 @pytest.mark.parametrize(
-    ("head", "templates"), [((), MANY), ((2, 0, 7), ("a {}.",)), (range(10), MANY)]
+    "head, templates", [((), MANY), ((2, 0, 7), ("a {}.",)), (range(10), MANY)]
 )
 def test_the_library_alone_gives_the_tuned_answers(
     make_delta: Any,

@@ -10,7 +10,7 @@ from transformers import AutoImageProcessor
 from study.data.images.table import normalize
 
 
-@pytest.mark.parametrize(("shape", "beside"), [((45, 40), 0), ((40, 34), 0), ((35, 32), 1)])
+@pytest.mark.parametrize("shape, beside", [((45, 40), 0), ((40, 34), 0), ((35, 32), 1)])
 def test_transformers_crops_some_shapes_a_pixel_beside(
     make_delta: Any, exported: Any, shape: tuple[int, int], beside: int
 ):

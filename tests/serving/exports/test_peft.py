@@ -26,7 +26,7 @@ EVERYTHING = "text.bias + vision.bias + text.ln + vision.ln"
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("subset", "head", "adapters"),
+    "subset, head, adapters",
     [
         (EVERYTHING, (2, 0), {"biases", "layernorms"}),
         ("text.mlp.fc2.bias + vision.ln1", range(10), {"biases", "layernorms"}),

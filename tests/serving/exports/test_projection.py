@@ -42,4 +42,4 @@ def test_its_card_says_what_is_tuned(projection: SavedModel, tmp_path: Path, emb
     assert main(["export", str(projection.delta), "--format", "hf", "--out", str(out)]) == 0
     count = embedded.clip.visual_projection.weight.numel()
     said = f"Tuned: `projection`, {count:,} numbers of it; `projection` is image projection"
-    assert said in (out / "README.md").read_text(encoding="utf-8")
+    assert said in (out / "README.md").read_text()

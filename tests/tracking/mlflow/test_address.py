@@ -30,7 +30,7 @@ def check(uri: str):
 
 
 @pytest.mark.parametrize(
-    ("configured", "environment", "used"),
+    "configured, environment, used",
     [
         (None, None, "sqlite:///mlflow.db"),
         ("", "", "sqlite:///mlflow.db"),
@@ -87,7 +87,7 @@ def test_a_store_whose_folder_is_missing_or_cannot_be_written_is_refused(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("uri", "told"),
+    "uri, told",
     [
         ("mlruns", "mlruns is a folder of files, which MLflow no longer writes"),
         ("file:///tmp/mlruns", "is a folder of files"),
@@ -125,7 +125,7 @@ NOTHING = "No\r\nContent-Length: 0\r\n\r\n"
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    "answer, told",
     [
         (f"HTTP/1.1 404 {NOTHING}", "does not answer (HTTP 404: is it an MLflow server at all?)"),
         (f"HTTP/1.1 401 {NOTHING}", "(HTTP 401: it asks for MLFLOW_TRACKING_USERNAME"),

@@ -105,7 +105,7 @@ def test_configurations_that_ended_well_come_best_first_over_all_experiments(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "studies"),
+    "arguments, studies",
     [
         (("--study", "early"), {"early"}),
         (("--where", "params.dataset = 'digits'"), {"early", "late", "exact", "linear"}),
@@ -131,7 +131,7 @@ def test_a_found_configuration_is_a_baseline_of_the_next_study(ask: Any, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    "arguments, told",
     [
         (("--where", "nonsense"), "params.dataset = 'digits'"),
         (("--study", "none"), "no study"),

@@ -7,7 +7,7 @@ import yaml
 
 from study.tracking.mlflow.champion import judge
 
-CASES = yaml.safe_load(Path(__file__).with_name("champion.yaml").read_text(encoding="utf-8"))
+CASES = yaml.safe_load(Path(__file__).with_name("champion.yaml").read_text())
 TAGS = {
     **{
         "protocol": "base_to_new",
@@ -19,7 +19,7 @@ TAGS = {
 }
 
 
-@pytest.mark.parametrize(("challenger", "champion", "wins", "why"), CASES)
+@pytest.mark.parametrize("challenger, champion, wins, why", CASES)
 def test_the_alias_moves_for_a_better_validation_score_that_compares_alone(
     challenger: dict[str, str], champion: dict[str, str] | None, wins: bool, why: str
 ):

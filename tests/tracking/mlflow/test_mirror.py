@@ -148,7 +148,7 @@ def lose_artifact(client: MlflowClient, run: Run):
 
 
 @pytest.mark.parametrize(
-    ("lose", "lack"),
+    "lose, lack",
     [
         (lambda client, run: None, ""),
         (lambda client, run: client.delete_run(run.info.run_id), "its run is not there"),

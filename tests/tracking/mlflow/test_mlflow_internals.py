@@ -62,7 +62,7 @@ UNTESTED = (
 
 
 @pytest.mark.parametrize(
-    ("key", "score", "condition", "groups"),
+    "key, score, condition, groups",
     [
         ("trials", "val_score", "tags.stage = 'search'", []),
         ("tested", "test_score", UNTESTED, ["label", "study"]),

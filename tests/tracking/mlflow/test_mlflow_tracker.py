@@ -13,7 +13,7 @@ from tests.written_study import Written, runs, started
 
 
 @pytest.mark.parametrize(
-    ("values", "view"),
+    "values, view",
     [
         ({}, "trials"),
         ({"ablation": {"design": "leave_one_out"}}, "tested"),

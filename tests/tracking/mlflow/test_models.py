@@ -104,7 +104,7 @@ def test_the_configuration_of_the_model_comes_before_that_of_its_delta(
 
 
 @pytest.mark.parametrize(
-    ("address", "told"),
+    "address, told",
     [
         ("models:/clipfit-digits", "is no address of a registered model; allowed are models:/NAME"),
         ("models:/clipfit-digits/1/artifacts", "is no address"),

@@ -161,7 +161,7 @@ def test_every_table_of_a_description_is_a_table_and_its_cells_read_as_they_were
     failed.create(study.folder.trial("search-0002").read_config() | {"trial_id": "search-0003"})
     failed.write_end(End("failed", 0, 1.0, reason=MARKS))
     browser.open(Sent(study, mlflow_server).pages["page"])
-    lines = (study.folder.path / DESCRIPTION).read_text(encoding="utf-8").splitlines()
+    lines = (study.folder.path / DESCRIPTION).read_text().splitlines()
     browser.wait_for_text(
         "p <0.001 (the only test): better, beyond noise; a true",
         "tells the whole.",

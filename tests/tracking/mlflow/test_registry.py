@@ -258,7 +258,7 @@ def test_a_registry_that_fails_costs_the_study_nothing_and_is_made_up_for_later(
     assert told == [True], "tables and report say where the winner is"
 
 
-@pytest.mark.parametrize(("test_score", "warnings"), [(0.75, 1), (0.1, 0)])
+@pytest.mark.parametrize("test_score, warnings", [(0.75, 1), (0.1, 0)])
 def test_a_winner_that_waits_for_what_mlflow_lacks_is_told_and_nothing_at_chance_waits(
     finished: Any,
     store: str,

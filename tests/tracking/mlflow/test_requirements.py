@@ -76,7 +76,7 @@ def test_a_model_answers_where_the_package_is_not_and_requires_all_that_it_impor
 
     imported = set[str]()
     for file in modules.values():
-        for node in ast.parse(Path(file).read_text(encoding="utf-8")).body:
+        for node in ast.parse(Path(file).read_text()).body:
             if isinstance(node, ast.Import):
                 imported |= {alias.name.partition(".")[0] for alias in node.names}
             if isinstance(node, ast.ImportFrom):

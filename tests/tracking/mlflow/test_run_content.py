@@ -18,7 +18,7 @@ from study.tracking.mlflow.run_content import (
     trial_params,
 )
 
-CASES = yaml.safe_load(Path(__file__).with_name("run_content.yaml").read_text(encoding="utf-8"))
+CASES = yaml.safe_load(Path(__file__).with_name("run_content.yaml").read_text())
 CLIPFIT = {
     "subset": "text.mlp.fc2.bias + vision.ln",
     "rates": {"bias": 0.003068605962732783, "ln": 0.08404840643566887},
@@ -32,7 +32,7 @@ def config(stage: str = "search", **settings: Any) -> dict[str, Any]:
     return {"stage": stage, "seed": 3, "settings": own.model_dump(mode="json")}
 
 
-@pytest.mark.parametrize(("value", "digits", "shown"), CASES["numbers"])
+@pytest.mark.parametrize("value, digits, shown", CASES["numbers"])
 def test_numbers_have_few_digits_and_whole_ones_all(value: Any, digits: int, shown: Any):
     assert round_significant(value, digits) == shown
     assert type(round_significant(value, digits)) is type(shown)

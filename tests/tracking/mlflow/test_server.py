@@ -51,7 +51,7 @@ def test_a_deleted_experiment_is_told(mlflow_server: str, make: MakeStudy):
 
 
 @pytest.mark.parametrize(
-    ("uri", "told"),
+    "uri, told",
     [
         (f"postgresql://me:{SECRET}@host/runs", "postgresql://***@host/runs"),
         (f"http://me:p@{SECRET}@host:5000", "http://***@host:5000"),
@@ -64,7 +64,7 @@ def test_names_and_passwords_are_taken_out_of_an_address(uri: str, told: str):
 
 
 @pytest.mark.parametrize(
-    ("uri", "commands", "shown"),
+    "uri, commands, shown",
     [
         (f"https://me:{SECRET}@host", [], "https://***@host"),
         (
@@ -86,7 +86,7 @@ def test_a_server_is_opened_and_a_store_is_browsed_by_a_command_that_a_shell_tak
 
 
 @pytest.mark.parametrize(
-    ("error", "expected"),
+    "error, expected",
     [
         (DeltaError("a damaged file"), True),
         (TrackingError("no answer"), False),

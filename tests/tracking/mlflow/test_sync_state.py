@@ -32,7 +32,7 @@ def test_a_damaged_mark_is_as_good_as_none(make: MakeStudy, text: str):
 
 
 @pytest.mark.parametrize(
-    ("sent", "present", "fits"),
+    "sent, present, fits",
     [
         ((REPORTS[:2], None), (REPORTS[:2], None), True),
         ((REPORTS[:2], None), (REPORTS, END), True),

@@ -15,7 +15,7 @@ def test_a_study_that_runs_is_not_synced_beside(mine: StudyFolder, refused: Call
         assert "run by another process" in refused("sync", "mine")
 
 
-@pytest.mark.parametrize(("resent", "told"), [(0, ""), (1, ", 1 of them sent again")])
+@pytest.mark.parametrize("resent, told", [(0, ""), (1, ", 1 of them sent again")])
 def test_what_was_sent_is_told_and_what_was_sent_again(
     mine: StudyFolder, run: Run, monkeypatch: pytest.MonkeyPatch, resent: int, told: str
 ):
