@@ -13,6 +13,7 @@ import pytest
 from study.__main__ import main as as_a_process
 from study.commands import COMMANDS, main
 from study.workflow import run_study as run_study_module
+from tests.case_tables import from_table
 
 ROOT = Path(__file__).parent.parent
 HEAVY = (
@@ -48,7 +49,7 @@ def test_each_help_begins_with_its_usage_and_no_line_is_wider_than_80_columns(
         assert all(f"    {name}" in told for name in COMMANDS)
 
 
-@pytest.mark.parametrize("words", [["run", "quickstart"], ["quickstart"], ["run"], []])
+@from_table
 def test_the_word_run_may_be_left_out(
     words: list[str], tmp_path: Path, mlflow_store: str, monkeypatch: pytest.MonkeyPatch
 ):
@@ -72,10 +73,7 @@ def test_a_word_that_is_neither_command_nor_configuration_leads_to_the_help(
     assert "clipfit-study --help lists the commands" in said
 
 
-@pytest.mark.parametrize(
-    "words",
-    [["report"], ["report", "a", "b"], ["list", "store=x"], ["list", "storage="], ["export"]],
-)
+@from_table
 def test_words_that_a_command_does_not_take_are_refused(
     words: list[str], capsys: pytest.CaptureFixture[str]
 ):

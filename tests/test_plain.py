@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.case_tables import from_table
+
 STUDY = Path(__file__).parent.parent / "study"
 ROOMS = sorted(path.name for path in STUDY.iterdir() if [*path.glob("*.py")])
 
@@ -138,19 +140,6 @@ def test_no_room_is_much_denser_than_the_package(room: str):
     assert counts["nodes"] / counts["statements"] <= NODES_OF_A_ROOM
 
 
-@pytest.mark.parametrize(
-    "text, is_one",
-    [
-        ('"words" * flag', True),
-        ('f"{x}" * flag', True),
-        ('", " * (n > 1)', True),
-        ('"s" * (n > 1)', True),
-        ("3 * isinstance(x, int)", True),
-        ("x * (not y)", True),
-        ('"-" * width', False),
-        ("2 * x", False),
-        ("a * b", False),
-    ],
-)
+@from_table
 def test_a_truth_as_a_factor_is_found(text: str, is_one: bool):
     assert multiplies_truth(ast.parse(text, mode="eval").body) is is_one

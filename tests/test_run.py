@@ -15,6 +15,7 @@ from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
 from study.workflow import run_study as run_study_module
 from study.workflow.lookup import find_config
+from tests.case_tables import from_table
 from tests.image_folders import image_folder
 
 SCRIPT = Path(run_module.__file__ or "")
@@ -95,14 +96,7 @@ def test_a_configuration_is_found_by_name_by_path_and_from_the_environment(
     assert conducted.pop()[0].data.dataset == "digits"
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["quickstart", "seed=3", "--check", "search.trials=9"],
-        ["--check", "seed=3", "quickstart", "search.trials=9"],
-        ["seed=3", "--check", "search.trials=9", "quickstart"],
-    ],
-)
+@from_table
 def test_options_may_stand_anywhere(arguments: list[str], monkeypatch: pytest.MonkeyPatch):
     seen = []
     monkeypatch.setattr(

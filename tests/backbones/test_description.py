@@ -13,12 +13,13 @@ from study.errors import BackboneError
 from study.method.model import FewShotClassifier, model_depths
 from study.method.parameters import count_numbers
 from study.method.subsets import parse
+from tests.case_tables import from_table
 from tests.openclips import write_open_clip
 from tests.siglips import save_siglip
 from tests.small_clips import set_value
 
 
-@pytest.mark.parametrize("subset", ["clipfit", "bitfit", "ln", "text.mlp.fc1.bias[1]", "none"])
+@from_table
 def test_what_is_read_counts_as_the_model_itself_does(
     checkpoint: Path, backbone: Backbone, subset: str
 ):
@@ -29,15 +30,7 @@ def test_what_is_read_counts_as_the_model_itself_does(
     assert count_numbers(architecture, parse(subset).resolve(architecture.depths)) == numbers
 
 
-@pytest.mark.parametrize(
-    "name, counts",
-    [
-        ("model.safetensors", True),
-        ("preprocessor_config.json", True),
-        ("tokenizer.json", True),
-        ("README.md", False),
-    ],
-)
+@from_table
 def test_a_folder_is_another_checkpoint_where_a_file_differs_that_features_depend_on(
     checkpoint: Path, name: str, counts: bool
 ):
@@ -88,13 +81,7 @@ def test_all_that_a_folder_lacks_is_named_at_once(tmp_path: Path):
         read_architecture(tmp_path)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("./none", "../none", "~/none", "/no/such", "a/b/c", "here/none", "here/file"),
-        *("my clip", "clïp", "a/-/b"),
-    ],
-)
+@from_table
 def test_a_name_that_means_a_folder_is_not_looked_for_on_the_hub(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

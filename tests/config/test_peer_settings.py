@@ -10,6 +10,7 @@ from study.config.loading import build_config
 from study.config.peer_settings import Peer
 from study.config.trial_settings import TrialSettings
 from study.method.peers import PEERS
+from tests.case_tables import from_table
 
 
 @pytest.mark.parametrize("method", PEERS)
@@ -23,17 +24,7 @@ def test_what_is_not_given_is_that_of_the_row(method: str):
     assert Peer.model_validate(other.model_dump(mode="json")) == other
 
 
-@pytest.mark.parametrize(
-    "given, why",
-    [
-        ({"method": "full", "dropout": 0.5}, "dropout 0.5 has no effect with method 'full'"),
-        ({"method": "projection", "rank": 8}, "rank 8 has no effect with method 'projection'"),
-        ({"method": "lora", "distance_weight": 1}, "has no effect with .* only 'projection'"),
-        ({"method": "projection", "distance_weight": -1}, "greater than or equal to 0"),
-        ({"method": "lora", "rank": 0}, "greater than or equal to 1"),
-        ({"method": "prefix"}, "'full', 'lora' or 'projection'"),
-    ],
-)
+@from_table
 def test_a_number_without_an_effect_or_out_of_its_limits_is_refused(
     given: dict[str, Any], why: str
 ):

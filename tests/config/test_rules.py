@@ -9,6 +9,7 @@ from study.config.loading import build_config
 from study.config.rules import broken_rules, broken_search_rules
 from study.config.schema import StudyConfig
 from study.errors import ConfigError
+from tests.case_tables import from_table
 from tests.config_faults import baselines, check_faults, clipfit, faults
 
 test_a_broken_rule_is_told_with_its_path_and_what_is_allowed = check_faults("rules")
@@ -20,16 +21,7 @@ def test_a_baseline_cannot_take_the_label_of_a_candidate(label: str):
     assert fault.startswith(f"search.baselines.{label}: ")
 
 
-@pytest.mark.parametrize(
-    "uri",
-    [
-        "http://me:s3cret@host:5000",
-        "postgresql://me:s3cret@host/db",
-        "https://s3cret@host",
-        "http://me:a/s3cret@host",
-        "postgresql://host/db?user=me&password=s3cret",
-    ],
-)
+@from_table
 def test_a_password_in_the_uri_is_refused_and_not_repeated(uri: str):
     with pytest.raises(ConfigError, match=r"tracking: .*MLFLOW_TRACKING_PASSWORD") as caught:
         build_config({"tracking": {"uri": uri}, "sed": 1}, "the file")
@@ -99,7 +91,7 @@ def test_a_search_is_refused_without_its_references_and_enough_trials(
     assert [fault.partition(", ")[0] for fault in broken_search_rules(config)] == told
 
 
-@pytest.mark.parametrize("epochs, fewer", [(2, False), (3, True)])
+@from_table
 def test_an_advice_on_the_grace_period_is_one_that_is_allowed(epochs: int, fewer: bool):
     values = {"search": {"asha": {"grace_period": 4}}, "training": {"epochs": epochs}}
     fault = next(broken_search_rules(build_config(values, "the file")))

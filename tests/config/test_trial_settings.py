@@ -9,6 +9,7 @@ from study.backbones.architecture import Depths
 from study.config.peer_settings import Peer
 from study.config.trial_settings import TrialSettings, settings_columns, weight_has_effect
 from study.method.subsets import parse
+from tests.case_tables import from_table
 from tests.settings import settings
 
 DEPTHS = Depths(2, 3)
@@ -34,14 +35,7 @@ def test_linear_on_frozen_clip_is_a_peer_and_zero_shot_is_none():
     assert not TrialSettings(subset="vision.ln", rates={"ln": 0.01}, head="linear").is_peer
 
 
-@pytest.mark.parametrize(
-    "given, why",
-    [
-        ({"head": "linear", "head_lr": 0.1}, "head_lr 0.1 and head_steps None belong together"),
-        ({"head": "linear", "head_steps": 5}, "head_lr None and head_steps 5 belong together"),
-        ({"head_lr": 0.1, "head_steps": 5}, "head_lr 0.1 has no effect with head 'text'"),
-    ],
-)
+@from_table
 def test_what_would_be_ignored_is_refused(given: dict[str, Any], why: str):
     with pytest.raises(ValidationError, match=why):
         TrialSettings.model_validate({"subset": "none", **given})

@@ -11,6 +11,7 @@ from study.config.loading import ConfigFaults, build_config
 from study.config.reference import list_keys
 from study.config.wording import WORDS, describe_fault, faults_with_overrides, override_texts
 from study.method.peers import PEERS
+from tests.case_tables import from_table
 from tests.config_faults import faults
 
 PYDANTIC = re.compile(
@@ -58,25 +59,7 @@ def test_an_error_of_a_type_without_words_still_has_its_place_and_value():
     assert "of a later pydantic" not in WORDS
 
 
-@pytest.mark.parametrize(
-    "fault, override",
-    [
-        ("search.trials: 4 leaves too few", "search.trials=4"),
-        ("search.baselines: must keep 'clipfit'", "search.baselines.mine={subset: ln}"),
-        ("search.space.rates.bias.0: must be above 0", "search.space.rates.bias=[0, 1]"),
-        ("search.baselines.mine.subset: selects no layer", "search={baselines: {mine: {}}}"),
-        ("search.asha.grace_period: is longer than training.epochs, 1", "training.epochs=1"),
-        (
-            "search.selection: 'folds' cannot score trials of the protocol base_to_new",
-            "protocol=base_to_new",
-        ),
-        ("data: mine: 4 shots a class are wanted, but 'cat' has 1", "data.shots=4"),
-        ("data: pets/all: no class folders", "data.root=pets/all"),
-        ("backbone: backbone '/home/clips/mine' lacks 1 tensors", "backbone.name=clips/mine"),
-        ("serch: unknown key; did you mean 'search'?", "serch.trials=4"),
-        ("name: study 'mine' exists", "name=mine"),
-    ],
-)
+@from_table
 def test_an_override_is_named_that_a_fault_is_of(fault: str, override: str):
     texts = override_texts([override, "confirm.runners_up=1", "data.val_shots=1", "seed=3"])
     assert faults_with_overrides(texts, [fault]) == [f"{fault} (override {override})"]

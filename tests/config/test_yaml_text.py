@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from study.config.yaml_text import commented_yaml, yaml_on_one_line
+from tests.case_tables import from_table
 
 VALUES = {
     "data": {
@@ -18,7 +19,7 @@ VALUES = {
 }
 
 
-@pytest.mark.parametrize("comment", ["", "begins", f"begins: {'# ' * 99}"])
+@from_table
 def test_comments_change_no_value(comment: str):
     keys = ["data", "data.root", "data.groups", "search.space", "search.space.rates", "name"]
     text = commented_yaml(VALUES, dict.fromkeys(keys, comment))

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-import pytest
-
 from study.config.loading import load_config
+from tests.case_tables import from_table
 from tests.not_none import not_none
 from tests.settings import settings
 
@@ -25,7 +24,7 @@ def test_what_is_merged_gives_way_to_what_is_given(file: Path):
     assert load_config(file).search.baselines["ln"] == settings("ln", None, 0.3)
 
 
-@pytest.mark.parametrize("text", ["10", "0", "+50", "1_000", "1e3", "1.5", "-0"])
+@from_table
 def test_a_number_that_is_meant_is_taken(file: Path, text: str):
     assert load_config(file, [f"training.warmup_lr={text}"]).training.warmup_lr == float(text)
 

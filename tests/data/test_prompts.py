@@ -20,6 +20,7 @@ from study.data.prompts import (
     templates_of,
 )
 from study.errors import DataError
+from tests.case_tables import from_table
 from tests.siglips import make_gemma, make_sentencepiece, make_tokenizer
 
 CASES = yaml.safe_load(Path(__file__).with_name("prompts.yaml").read_text())
@@ -36,7 +37,7 @@ def test_every_template_of_the_table_is_sound():
     assert templates_of("x", ENSEMBLE) == ENSEMBLE
 
 
-@pytest.mark.parametrize("bad", [["a photo."], ["{} and {}"], [""], []])
+@from_table
 def test_templates_without_exactly_one_place_for_the_name_are_refused(bad: list[str]):
     with pytest.raises(DataError, match=r"at least one is needed, and each has .* exactly once"):
         templates_of("digits", bad)

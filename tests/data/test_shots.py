@@ -15,6 +15,7 @@ from study.data.shots import (
     write_shots,
 )
 from study.errors import DataError
+from tests.case_tables import from_table
 from tests.paper_dataset import grouped, groups_of, make_paper_dataset
 
 SHOTS = draw_shots(make_paper_dataset(classes=3), shots=2, seed=1)
@@ -49,10 +50,7 @@ def test_all_shots_are_all_images_less_a_fifth_that_validates(tmp_path: Path):
         draw_shots(together, shots="all", val_shots=1, seed=1)
 
 
-@pytest.mark.parametrize(
-    "pattern, replacement",
-    [(r".*\Z", ""), ("train/0/", "train/9/"), (r'"digest": "\w+"', r'"digest": "\\ud800"')],
-)
+@from_table
 def test_a_changed_file_is_refused(pattern: str, replacement: str, tmp_path: Path):
     file = tmp_path / "x.jsonl"
     write_shots(SHOTS, file)
@@ -62,9 +60,7 @@ def test_a_changed_file_is_refused(pattern: str, replacement: str, tmp_path: Pat
     str(told.value).encode()  # what is not text is escaped
 
 
-@pytest.mark.parametrize(
-    "text", [None, "", "{", "[]\n", '{"digest": 1}\n', '{"a": 1}\n{"split": "x"}']
-)
+@from_table
 def test_a_file_that_is_missing_or_of_something_else_is_refused(text: str | None, tmp_path: Path):
     if text is not None:
         (tmp_path / "x.jsonl").write_text(text)

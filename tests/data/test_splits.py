@@ -12,16 +12,10 @@ from study.data.splits import (
     refuse_shared_groups,
 )
 from study.errors import DataError
+from tests.case_tables import from_table
 
 
-@pytest.mark.parametrize(
-    "train, val, test, told",
-    [
-        ("aa", "", "b", "listed twice in train: 'a'"),
-        ("a", "b", "a", "in both train and test: 'a'"),
-        ("a", "b", "b", "in both val and test"),
-    ],
-)
+@from_table
 def test_an_image_listed_twice_is_named(train: str, val: str, test: str, told: str):
     def records(paths: str) -> list[Record]:
         return [Record(path, 0) for path in paths]
@@ -42,7 +36,7 @@ def test_a_fixed_split_uses_every_image_once_and_trains_and_tests_every_class(
     assert val or not rest
 
 
-@pytest.mark.parametrize("val, sizes", [(True, [50, 20, 30]), (False, [50, 0, 50])])
+@from_table
 def test_a_fixed_split_has_the_fields_proportions(val: bool, sizes: list[int]):
     records = [Record(f"{i}", 0) for i in range(100)]
     assert [*map(len, fixed_split(records, ["c"], key="k", val=val))] == sizes

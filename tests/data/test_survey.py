@@ -13,6 +13,7 @@ from study.data.ignored_files import Unread
 from study.data.records import Dataset
 from study.data.survey import Survey, empty_files, refuse_absent, survey
 from study.errors import DataError
+from tests.case_tables import from_table
 
 
 @pytest.fixture
@@ -105,13 +106,7 @@ def test_entries_of_a_table_that_lead_to_no_file_are_counted(root: Path):
     refuse_absent(read(file), "fail")
 
 
-@pytest.mark.parametrize(
-    "paths, told",
-    [
-        (["a.png cat train", "b.png dog train", "test/cat/0.png cat test"], "2 training images"),
-        (["train/cat/0.png cat train", "http://x/b.png dog test"], "1 test images"),
-    ],
-)
+@from_table
 def test_a_table_of_which_no_file_is_left_is_refused(root: Path, paths: list[str], told: str):
     with pytest.raises(DataError, match=f"none of the {told}"):
         refuse_absent(read(table(root, *paths)), "skip")

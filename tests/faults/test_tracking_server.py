@@ -19,6 +19,7 @@ from study.tracking.mlflow.mirror import NOT_SENT, sync_to_mlflow
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.tracking.mlflow.server import connect, is_refusal
 from study.workflow.run_sweep import check_sweep
+from tests.case_tables import from_table
 from tests.written_study import MakeStudy, Written, assert_whole, runs, started
 
 from .proxy import Proxy, wait_until
@@ -238,19 +239,7 @@ def test_a_trial_that_a_server_fails_at_again_and_again_holds_up_no_other(
 
 
 @pytest.mark.usefixtures("hasty")
-@pytest.mark.parametrize(
-    "answer, expected",
-    [
-        ('400 {"error_code": "INVALID_PARAMETER_VALUE", "message": "no"}', True),
-        ('404 {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "no"}', True),
-        ("413", True),
-        ("401", False),
-        ('403 {"error_code": "PERMISSION_DENIED", "message": "no"}', False),
-        ("404", False),
-        ("429", False),
-        ("500", False),
-    ],
-)
+@from_table
 def test_what_is_refused_is_told_from_a_server_at_fault(
     proxy: Proxy, mlflow_server: str, tmp_path: Path, answer: str, expected: bool
 ):

@@ -10,6 +10,7 @@ from PIL import Image
 from study import Dataset
 from study.data.datasets import load_dataset
 from study.errors import DataError
+from tests.case_tables import from_table
 
 NAMES = ("cat", "dog")
 
@@ -56,15 +57,7 @@ def test_a_hugging_face_dataset_is_the_same_once_saved(frame: pd.DataFrame, tmp_
         Dataset.from_huggingface([1])
 
 
-@pytest.mark.parametrize(
-    "changes, fault",
-    [
-        ({"class_name": None}, "the data frame: needs a column 'path' and a column 'label'"),
-        ({"path": "gone.png"}, "the data frame: 12 of 12 images are not there: '.*gone.png'"),
-        ({"split": ["train", ""] * 6}, "the data frame: 6 rows have no split"),
-        ({"name": "digits"}, "name is 'digits', which is another dataset"),
-    ],
-)
+@from_table
 def test_a_fault_is_named(frame: pd.DataFrame, tmp_path: Path, changes: dict[str, Any], fault: str):
     name = changes.pop("name", "pets")
     frame = frame.assign(**changes).dropna(axis=1)

@@ -7,16 +7,10 @@ import torch
 
 from study.errors import DataError
 from study.method.device import choose_device, gpu_kind, list_gpus
+from tests.case_tables import from_table
 
 
-@pytest.mark.parametrize(
-    "cuda, mps, chosen, gpus, allowed",
-    [
-        (2, True, "cuda", ["0", "1"], "auto, cpu, cuda, cuda:0, cuda:1"),
-        (0, True, "mps", ["Apple's, by MPS, which is untested"], "auto, cpu, mps"),
-        (0, False, "cpu", [], "auto, cpu"),
-    ],
-)
+@from_table
 def test_auto_is_cuda_then_mps_then_the_cpu_and_no_more_is_allowed_than_is_there(
     monkeypatch: pytest.MonkeyPatch,
     cuda: int,
@@ -39,15 +33,7 @@ def test_auto_is_cuda_then_mps_then_the_cpu_and_no_more_is_allowed_than_is_there
     assert ones.call_args_list == [call(1, device=device)] * 2, "no device is taken untried"
 
 
-@pytest.mark.parametrize(
-    "name, told",
-    [
-        ("tpu?", "device 'tpu\\?' is unknown; allowed are auto, cpu, cuda, cuda:0 …, mps"),
-        ("", "device '' is unknown"),
-        ("cuda:99", "device 'cuda:99' cannot be used here \\(.+\\); allowed here are auto, cpu"),
-        ("mps:7", "device 'mps:7' cannot be used here"),
-    ],
-)
+@from_table
 def test_a_device_that_cannot_compute_is_refused(name: str, told: str):
     with pytest.raises(DataError, match=told):
         choose_device(name)

@@ -11,6 +11,7 @@ from study.method.model import FewShotClassifier, TunedParameter
 from study.method.parameters import BIAS, Site
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
+from tests.case_tables import from_table
 from tests.staged_case import Case, distance
 
 SUBSETS = [
@@ -50,18 +51,7 @@ def test_a_checkpoint_with_the_old_end_of_text_id_is_pooled_alike(backbone: Back
     assert distance(text, expected) < 1e-10
 
 
-@pytest.mark.parametrize(
-    "subset, stage",
-    [
-        ("vision.ln_pre", 0),
-        ("vision.ln1[0]", 1),
-        ("vision.attn.out.bias[0]", 1),
-        ("vision.mlp.fc1.bias[0]", 2),
-        ("vision.ln2[1:]", 4),
-        ("vision.ln_post", 7),
-        ("text.bias", 8),
-    ],
-)
+@from_table
 def test_images_begin_where_something_is_tuned(backbone: Backbone, subset: str, stage: int):
     staged = StagedClassifier(FewShotClassifier(backbone, parse(subset)))
     assert staged.vision.first == stage
@@ -82,14 +72,7 @@ def test_each_distinct_prefix_is_encoded_once(backbone: Backbone):
     assert prompts.prefix_at.shape == ids.shape
 
 
-@pytest.mark.parametrize(
-    "encoder, name",
-    [
-        ("vision", "embeddings.class_embedding"),
-        ("text", "embeddings.token_embedding.weight"),
-        ("text", "encoder.layers.0.self_attn.k_proj.bias"),
-    ],
-)
+@from_table
 def test_a_tuned_tensor_that_is_of_no_site_is_refused_by_name(
     backbone: Backbone, encoder: str, name: str
 ):

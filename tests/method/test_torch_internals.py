@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from study.method.torch_internals import multiplies_bfloat16
+from tests.case_tables import from_table
 
 ON_X86 = platform.machine() in ("x86_64", "AMD64")
 ASK = "from study.method.torch_internals import multiplies_bfloat16; print(multiplies_bfloat16())"
@@ -19,9 +20,7 @@ def test_every_cpu_is_asked_without_an_error():
 
 
 @pytest.mark.skipif(not ON_X86, reason="the variables name instructions of x86")
-@pytest.mark.parametrize(
-    "variable, value", [("ONEDNN_MAX_CPU_ISA", "AVX2"), ("ATEN_CPU_CAPABILITY", "avx2")]
-)
+@from_table
 def test_instructions_that_are_switched_off_do_not_count(variable: str, value: str):
     """Whether they are there is asked once a process, so another one is asked."""
     asked = subprocess.run(
@@ -35,15 +34,7 @@ def test_instructions_that_are_switched_off_do_not_count(variable: str, value: s
 
 
 @pytest.mark.skipif(not ON_X86, reason="the names of the instructions are those of x86")
-@pytest.mark.parametrize(
-    "wide, bfloat16, amx, multiplies",
-    [
-        (True, True, False, True),
-        (True, False, True, True),
-        (True, False, False, False),
-        (False, True, True, False),
-    ],
-)
+@from_table
 def test_wide_registers_and_instructions_for_bfloat16_are_both_needed(
     wide: bool, bfloat16: bool, amx: bool, multiplies: bool, monkeypatch: pytest.MonkeyPatch
 ):

@@ -5,9 +5,10 @@ import pytest
 
 from study.errors import DataError
 from study.method.unknown import check_unknown, found_share, p_values, unknown_below
+from tests.case_tables import from_table
 
 
-@pytest.mark.parametrize("percent, expected", [(5, 0), (9.9, 0), (10, 1), (50, 9), (99, 18)])
+@from_table
 def test_an_unknown_image_is_less_like_its_class_than_all_but_a_share_of_the_known(
     percent: float, expected: int
 ):

@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 
 from study.commands import main
+from tests.case_tables import from_table
 
 
-@pytest.mark.parametrize(
-    "words, unbuffered", [(["--help"], ""), (["list", "--json"], "1"), (["list"], "")]
-)
+@from_table
 def test_output_that_nobody_reads_any_more_ends_a_command_in_silence(
     words: list[str], unbuffered: str, tmp_path: Path
 ):

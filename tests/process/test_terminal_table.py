@@ -4,7 +4,6 @@ import io
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
@@ -12,6 +11,7 @@ from rich.console import Console
 
 import study
 from study.process.terminal_table import TerminalTable, amount, print_sentences
+from tests.case_tables import from_table
 from tests.screens import columns, run_in_terminal, squeezed
 
 
@@ -22,15 +22,12 @@ def shown(table: TerminalTable, width: int) -> str:
     return console.file.getvalue()
 
 
-@pytest.mark.parametrize(
-    "number, text",
-    [(1, "1 trial"), (0, "0 trials"), (1200, "1,200 trials"), (0.5, "0.5 trials")],
-)
+@from_table
 def test_one_thing_is_not_called_many(number: float, text: str):
     assert amount(number, "trial") == text
 
 
-@pytest.mark.parametrize("is_terminal, lines", [(True, 3), (False, 1)])
+@from_table
 def test_sentences_are_wrapped_between_words_on_a_terminal_alone(is_terminal: bool, lines: int):
     file = io.StringIO()
     console = Console(width=20, file=file, force_terminal=is_terminal, color_system=None)

@@ -9,6 +9,7 @@ from study.config.schema import StudyConfig
 from study.data.records import Dataset
 from study.data.shots import Shots
 from study.protocols import BaseToNew, FewShot, hmean
+from tests.case_tables import from_table
 from tests.paper_dataset import make_paper_dataset
 
 from .conftest import competition, parts
@@ -23,9 +24,7 @@ def test_beside_its_score_stand_those_where_all_names_compete():
         assert FewShot().further_scores([one], validation=validation) == {}
 
 
-@pytest.mark.parametrize(
-    "given, of_few_shot, strength", [(None, 1.0, 0.75), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)]
-)
+@from_table
 def test_three_quarters_of_the_change_are_kept_unless_it_is_set(
     given: float | None, of_few_shot: float, strength: float
 ):
@@ -49,7 +48,7 @@ def config(selection: str = "auto") -> StudyConfig:
     return build_config(values, "here")
 
 
-@pytest.mark.parametrize("classes, rule", [(24, "class_folds"), (22, "base")])
+@from_table
 def test_too_few_base_classes_make_the_choice_weak_and_that_is_said(
     classes: int, rule: str, caplog: pytest.LogCaptureFixture
 ):
@@ -59,15 +58,7 @@ def test_too_few_base_classes_make_the_choice_weak_and_that_is_said(
     assert told == bool(caplog.text) == (rule == "base")
 
 
-@pytest.mark.parametrize(
-    "selection, report, rule",
-    [
-        ("auto", {"val_base": 1.0, "val_new": 0.5}, "class_folds"),
-        ("auto", {"val_base": 1.0}, "base"),
-        ("auto", {"val_base": 1.0, "val_new": None}, "base"),
-        ("class_folds", {}, "class_folds"),
-    ],
-)
+@from_table
 def test_a_report_shows_which_rule_was_used(
     selection: str, report: dict[str, float | None], rule: str
 ):

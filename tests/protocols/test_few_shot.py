@@ -2,12 +2,11 @@
 
 from typing import Any
 
-import pytest
-
 from study.config.loading import build_config
 from study.data.records import Dataset
 from study.data.shots import Shots
 from study.protocols import FewShot
+from tests.case_tables import from_table
 
 from .conftest import parts
 
@@ -18,17 +17,7 @@ def test_confirm_scores_the_whole_test_split(dataset: Dataset, shots: Shots):
     assert task.evaluations[0].records == dataset.test
 
 
-@pytest.mark.parametrize(
-    "data, search, rule",
-    [
-        ({"shots": 1}, {}, "holdout"),
-        ({"shots": 2}, {}, "folds"),
-        ({"shots": 1, "val_shots": 3}, {}, "folds"),
-        ({"shots": 16}, {"folds": 21}, "holdout"),
-        ({"shots": 16}, {"folds": 20}, "folds"),
-        ({"shots": 16}, {"selection": "holdout"}, "holdout"),
-    ],
-)
+@from_table
 def test_folds_need_an_image_of_each_class_in_every_fold_and_a_rule_that_is_named_is_taken(
     dataset: Dataset, data: dict[str, Any], search: dict[str, Any], rule: str
 ):

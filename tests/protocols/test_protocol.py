@@ -11,22 +11,14 @@ from study.data.records import Dataset
 from study.data.shots import Shots
 from study.errors import DataError
 from study.protocols import PROTOCOLS, find_protocol
+from tests.case_tables import from_table
 from tests.config_faults import clipfit, protocol_faults
 
 FAULTS = yaml.safe_load(Path(__file__).with_name("faults.yaml").read_text())["faults"]
 SCORES = yaml.safe_load(Path(__file__).with_name("scores.yaml").read_text())
 
 
-@pytest.mark.parametrize(
-    "protocol, selection",
-    [
-        ("few_shot", "holdout"),
-        ("few_shot", "folds"),
-        ("base_to_new", "class_folds"),
-        ("base_to_new", "base"),
-        ("transfer", "holdout"),
-    ],
-)
+@from_table
 def test_no_search_task_holds_a_test_image_or_a_new_class(
     protocol: str, selection: str, dataset: Dataset, shots: Shots
 ):
@@ -38,14 +30,7 @@ def test_no_search_task_holds_a_test_image_or_a_new_class(
         assert protocol != "base_to_new" or max(part.classes) < 12
 
 
-@pytest.mark.parametrize(
-    "protocol, selection, allowed",
-    [
-        ("few_shot", "class_folds", "holdout, folds"),
-        ("base_to_new", "holdout", "class_folds, base"),
-        ("zero_shot", "holdout", "no selection"),
-    ],
-)
+@from_table
 def test_a_selection_that_a_protocol_does_not_have_is_refused(
     protocol: str, selection: str, allowed: str
 ):
@@ -90,7 +75,7 @@ def test_zero_shot_needs_no_targets_and_may_have_some(targets: list[str]):
     assert protocol_faults({"protocol": "zero_shot", "data": {"targets": targets}}) == []
 
 
-@pytest.mark.parametrize("protocol, search", [("few_shot", {"trials": 0}), ("zero_shot", {})])
+@from_table
 def test_without_a_search_nothing_is_asked_of_one(protocol: str, search: dict[str, Any]):
     search = {**search, "baselines": {"mine": clipfit()}, "selection": "base"}
     values = {"protocol": protocol, "search": search, "training": {"epochs": 2}}
@@ -98,15 +83,7 @@ def test_without_a_search_nothing_is_asked_of_one(protocol: str, search: dict[st
     assert not find_protocol(protocol).searches(build_config(values, "here"))
 
 
-@pytest.mark.parametrize(
-    "rates, chooses",
-    [
-        ([0.1, 0.2], True),
-        ([0.1, 0.1], False),
-        ({"bias": [0.1], "ln": [0.2]}, False),
-        ({"bias": [0.1], "ln": [0.2, 0.3]}, True),
-    ],
-)
+@from_table
 def test_an_ablation_validates_where_a_kind_has_several_rates(rates: Any, chooses: bool):
     search = {"selection": "class_folds"}  # no rule of this protocol, for which it does not matter
     values = {"ablation": {"design": "only_one", "rates": rates}, "search": search}

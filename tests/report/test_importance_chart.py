@@ -3,26 +3,17 @@
 import re
 from pathlib import Path
 
-import pytest
-
 from study.report.charts import GREEN
 from study.report.importance_chart import importance_chart
 from study.report.plots import make_plots
 from study.results.importance import Importances, importances
 from study.results.leaderboard import leaderboard
 from study.results.study_results import read_results
+from tests.case_tables import from_table
 from tests.results.test_importance import finished_study, write_journal
 
 
-@pytest.mark.parametrize(
-    "finished, stopped, told",
-    [
-        (0, 0, None),
-        (29, 1, "1 trial stopped early"),
-        (30, 0, None),
-        (30, 1234, "1,234 trials stopped early"),
-    ],
-)
+@from_table
 def test_importance_is_drawn_from_30_finished_trials_on_and_stopped_ones_are_told(
     finished: int, stopped: int, told: str | None
 ):

@@ -6,26 +6,13 @@ from typing import Any
 import pytest
 
 from study.report.names import candidate_name, entry_name, joint_name, rival_name
+from tests.case_tables import from_table
 from tests.changed_studies import board_of
 from tests.fake_studies import add_candidate, edit_candidates
 from tests.not_none import not_none
 
 
-@pytest.mark.parametrize(
-    "label, name",
-    [
-        ("linear", "linear on frozen CLIP"),
-        ("clipfit-tuned", "tuned CLIPFit"),
-        ("second", "second by validation"),
-        ("best-plain", "winner without its head, at full strength"),
-        ("best-text", "winner without its head"),
-        ("best-of-40", "best by validation, of 40 trials"),
-        ("best-plain-of-40", "winner without its head, at full strength, of 40 trials"),
-        ("found-late-1", "found-late-1"),
-        ("mine-of-40", "mine-of-40"),
-        ("{chosen}", "winner"),
-    ],
-)
+@from_table
 def test_a_label_has_a_name_that_a_reader_understands(label: str, name: str):
     assert candidate_name(label) == name
 
@@ -58,13 +45,7 @@ def test_of_candidates_that_share_a_training_the_ones_that_say_more_are_named():
 
 
 @pytest.mark.parametrize("ending", ["", "-of-40"])
-@pytest.mark.parametrize(
-    "shared, name",
-    [
-        ("best-text", "winner without its head"),
-        ("best-full-strength", "winner at full strength"),
-    ],
-)
+@from_table
 def test_what_differs_from_the_winner_by_one_change_is_named_by_that_change(
     shared: str, name: str, ending: str
 ):

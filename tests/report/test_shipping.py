@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from study.report.shipping import describe_shipped
+from tests.case_tables import from_table
 from tests.changed_studies import board_of, change_json, configure, write_best_logits
 from tests.report.said_cases import add_average
 
@@ -22,14 +23,7 @@ def test_nothing_is_told_where_the_winner_ships_as_it_was_tested(study: Path):
     assert not [*describe_shipped(board_of(study))]
 
 
-@pytest.mark.parametrize(
-    "images, told",
-    [
-        ("labelled", "(shots and validation images)"),
-        ("pool", "(all training and validation images)"),
-        ("everything", "(all training, validation and test images)"),
-    ],
-)
+@from_table
 def test_a_refit_is_told_with_its_images(study: Path, images: str, told: str):
     add_average(study, effect=0.01, refit=images)
     (sentence,) = describe_shipped(board_of(study))

@@ -19,6 +19,7 @@ from study.method.subsets import parse
 from study.results.ablation import AblationTable, Cell, ablation_table, left_out_term, only_term
 from study.results.study_results import Results, read_results
 from study.trial.study import Study
+from tests.case_tables import from_table
 from tests.changed_studies import change_json, forget_images
 from tests.not_none import not_none
 
@@ -92,31 +93,13 @@ def searched(results: Results, label: str, *rates: dict[str, float]) -> Results:
     return replace(results, trials=tuple(trials))
 
 
-@pytest.mark.parametrize(
-    "subset, term",
-    [
-        ("vision.ln[0:2]", "vision.ln[0:2]"),
-        ("text.bias", "text.bias"),
-        ("text.bias + vision.ln", None),
-        ("none", None),
-    ],
-)
+@from_table
 def test_a_cell_of_a_single_term_is_about_that_term(subset: str, term: str | None):
     found = only_term(subset)
     assert (None if found is None else str(found)) == term
 
 
-@pytest.mark.parametrize(
-    "subset, term",
-    [
-        ("text.bias + vision.ln1", "vision.ln2"),
-        ("text.bias + vision.ln1 + vision.ln2 - vision.ln2[0:2]", "vision.ln2[0:2]"),
-        ("text.bias", None),
-        ("text.bias + vision.ln1 + vision.ln2", None),
-        ("text.bias + vision.ln1 - vision.ln1[0:2]", None),
-        ("text.ln1 + text.bias + vision.ln1", None),
-    ],
-)
+@from_table
 def test_a_left_out_term_is_found_from_the_base(subset: str, term: str | None):
     found = left_out_term(subset, "text.bias + vision.ln1 + vision.ln2")
     assert (None if found is None else str(found)) == term

@@ -10,6 +10,7 @@ from study.protocols import BaseToNew, FewShot, Generalized, Protocol
 from study.results import bootstrap
 from study.results.bootstrap import Rescored, rescore, rescore_competitions
 from study.trial.predictions import Outcomes
+from tests.case_tables import from_table
 
 Right = dict[tuple[str, str], list[bool]]
 
@@ -29,7 +30,7 @@ def hits(right: int, images: int) -> list[bool]:
     return [True] * right + [False] * (images - right)
 
 
-@pytest.mark.parametrize("right, images", [(60, 60), (0, 30), (57, 60), (270, 300)])
+@from_table
 def test_a_score_varies_as_if_two_more_images_were_right_and_two_wrong(right: int, images: int):
     found = drawn({("accuracy", "a"): hits(right, images)})["score"]
     share = (right + 2) / (images + 4)

@@ -22,6 +22,7 @@ from study.results.interactions import (
 from study.results.resampling import Resampled, resample
 from study.results.trial_results import TrialResult
 from study.trial.predictions import Outcomes
+from tests.case_tables import from_table
 from tests.not_none import not_none
 from tests.results.conftest import partial_result
 
@@ -142,9 +143,7 @@ def test_a_pair_that_needs_more_than_the_ceiling_on_validation_is_not_tested(
     assert pair.gain_over_better is not None, "it is told all the same"
 
 
-@pytest.mark.parametrize(
-    "changes, reason", [({"images": {}}, "uncounted"), ({"split": "val"}, "untested")]
-)
+@from_table
 def test_what_is_not_tested_or_not_counted_has_no_interaction(
     changes: dict[str, Any], reason: Literal["uncounted", "untested"]
 ):

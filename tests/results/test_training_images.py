@@ -6,23 +6,12 @@ import pytest
 
 from study.results.training_images import mean_overlap, read_training_images, training_overlap
 from study.storage.study_folder import StudyFolder
+from tests.case_tables import from_table
 from tests.changed_studies import shots_of, write_split
 from tests.not_none import not_none
 
 
-@pytest.mark.parametrize(
-    "images, share",
-    [
-        (["abcd", "abcd"], 1.0),
-        (["abcd", "efgh"], 0.0),
-        (["abcd", "abef"], 0.5),
-        (["abcd", "abef", "abcd"], (0.5 + 1.0 + 0.5) / 3),
-        (["abcd", "ab"], 2 / 3),
-        (["abcd"], None),
-        (["abcd", ""], None),
-        ([], None),
-    ],
-)
+@from_table
 def test_the_share_is_the_mean_over_pairs_of_seeds(images: list[str], share: float | None):
     assert mean_overlap(images) == pytest.approx(share)
 

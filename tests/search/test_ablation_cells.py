@@ -11,6 +11,7 @@ from study.errors import StudyError
 from study.method.subsets import Subset
 from study.search.ablation_cells import ablation_cells
 from study.storage.study_folder import StudyFolder
+from tests.case_tables import from_table
 from tests.settings import study_of
 
 MakeCells = Callable[..., dict[str, Subset]]
@@ -53,16 +54,7 @@ def test_a_site_that_the_base_lacks_cannot_be_left_out_of_it(cells: MakeCells):
         cells("leave_one_out", sites=["text.ln1"])
 
 
-@pytest.mark.parametrize(
-    "site, windows, ranges",
-    [
-        ("vision.ln1", {"width": 1}, {"0–0": "0:1", "1–1": "1:2", "2–2": "2:3"}),
-        ("vision.ln1", {"width": 2}, {"0–1": "0:2", "1–2": "1:3"}),
-        ("vision.ln1", {"windows": "from_bottom"}, {"0–0": "0:1", "0–1": "0:2", "0–2": "0:3"}),
-        ("vision.ln1", {"windows": "from_top"}, {"2–2": "2:3", "1–2": "1:3", "0–2": "0:3"}),
-        ("text.ln1", {"width": 1}, {"0–0": "0:1", "1–1": "1:2"}),
-    ],
-)
+@from_table
 def test_windows_slide_over_the_blocks_or_grow_from_an_end(
     cells: MakeCells, site: str, windows: dict[str, Any], ranges: dict[str, str]
 ):
@@ -114,16 +106,7 @@ def test_a_base_that_is_itself_a_pair_or_nothing_is_written_as_one(cells: MakeCe
     assert "zero-shot" not in cells("pairs", sites=sites, base="none")
 
 
-@pytest.mark.parametrize(
-    "sites, told",
-    [
-        (["text.ln1"], "two sites or more, got text.ln1"),
-        (["text.ln1", "text.ln1"], "'text.ln1' and 'text.ln1' cannot be paired"),
-        (["vision.ln2", "text.ln1", "text.ln"], "'text.ln1' and 'text.ln' cannot be paired"),
-        (["vision.ln1", "vision.ln - vision.ln1"], "cannot be paired"),
-        (["none", "text.ln"], "one of them has none"),
-    ],
-)
+@from_table
 def test_sites_whose_sum_means_nothing_are_not_paired(
     cells: MakeCells, sites: list[str], told: str
 ):
@@ -131,7 +114,7 @@ def test_sites_whose_sum_means_nothing_are_not_paired(
         cells("pairs", sites=sites)
 
 
-@pytest.mark.parametrize("base, cell", [("clipfit", "base"), ("ln", "only text.bias")])
+@from_table
 def test_a_kind_that_a_cell_tunes_needs_rates(cells: MakeCells, base: str, cell: str):
     own = {"base": base, "rates": {"ln": [0.1, 0.2]}}
     with pytest.raises(StudyError, match=rf"'{cell}' tunes 'text\..* needs rates\.bias"):

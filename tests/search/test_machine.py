@@ -24,6 +24,7 @@ from study.search.machine import (
     source_of_address,
     unjoined_cluster,
 )
+from tests.case_tables import from_table
 from tests.listening import listening
 
 DEAD = "127.0.0.1:9"
@@ -90,10 +91,7 @@ def test_a_cluster_of_ray_up_is_joined_unasked_until_ray_stop_and_one_of_ray_sta
     assert not joins_cluster()
 
 
-@pytest.mark.parametrize(
-    "named, address",
-    [("auto", "10.0.0.1:6379"), ("local", "local"), ("ray://head:10001", "ray://head:10001")],
-)
+@from_table
 def test_the_variable_goes_before_the_files(alone: pytest.MonkeyPatch, named: str, address: str):
     ray_up("10.0.0.1:6379")
     alone.setenv("RAY_ADDRESS", named)
@@ -102,10 +100,7 @@ def test_the_variable_goes_before_the_files(alone: pytest.MonkeyPatch, named: st
     assert source_of_address() == "RAY_ADDRESS"
 
 
-@pytest.mark.parametrize(
-    "variables",
-    [{}, {"TMPDIR": "/tmp/a"}, {"RAY_TMPDIR": "/tmp/b"}, {"TMPDIR": "/a", "RAY_TMPDIR": "/b"}],
-)
+@from_table
 def test_the_file_of_the_address_is_where_ray_puts_it(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
 ):
@@ -116,16 +111,7 @@ def test_the_file_of_the_address_is_where_ray_puts_it(
     assert str(address_file()) == get_ray_address_file(None)
 
 
-@pytest.mark.parametrize(
-    "address, told",
-    [
-        ("127.0.0.1:9", r"no Ray cluster answers at 127\.0\.0\.1:9 \(no answer within 0\.5 s\)"),
-        ("ray://127.0.0.1:9", r"no Ray cluster answers at ray://127\.0\.0\.1:9"),
-        ("head", "is 'head', which is no address"),
-        ("head:port", "is 'head:port', which is no address"),
-        ("auto", r"is 'auto', but no `ray start` has been here, .*ray_current_cluster"),
-    ],
-)
+@from_table
 def test_a_cluster_that_does_not_answer_is_refused_with_what_is_allowed(
     alone: pytest.MonkeyPatch, address: str, told: str
 ):

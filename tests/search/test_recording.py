@@ -34,6 +34,7 @@ from study.storage.trial_folder import End, Status, TrialFolder
 from study.trial import EpochReport, Prediction, TrialData
 from study.trial.predictions import read_predictions
 from tests import small_trials
+from tests.case_tables import from_table
 from tests.damage import cut, flip
 from tests.not_none import not_none
 from tests.small_trials import trial_data
@@ -105,13 +106,7 @@ def test_the_last_state_is_given_back_with_its_epoch(trial: TrialFolder):
     assert epochs_of(trial) == [1, 2]
 
 
-@pytest.mark.parametrize(
-    "status, settings",
-    [
-        ("failed", {"subset": "none"}),
-        ("stopped", {"subset": "none", "peer": {"method": "full", "lr": 0.1}}),
-    ],
-)
+@from_table
 def test_a_trial_that_failed_and_a_peer_that_is_stopped_leave_no_delta(
     trial: TrialFolder, status: Status, settings: dict[str, Any]
 ):
@@ -142,9 +137,7 @@ def test_a_damaged_state_costs_epochs_and_not_the_trial(
     assert not (trial.path / "delta.safetensors").exists()
 
 
-@pytest.mark.parametrize(
-    "split, predictions", [("test", "predictions.parquet"), ("val", "validation.parquet")]
-)
+@from_table
 def test_the_last_report_is_written_when_all_else_is_there(
     trial: TrialFolder, monkeypatch: pytest.MonkeyPatch, split: str, predictions: str
 ):

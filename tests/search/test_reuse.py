@@ -13,6 +13,7 @@ from study.search.reuse import finished_trials, reuse_results
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import TrialFolder
 from study.trial import TrialConfig
+from tests.case_tables import from_table
 from tests.not_none import not_none
 from tests.written_study import EPOCHS, Written
 
@@ -68,17 +69,7 @@ def origin(study: Written) -> str | None:
     return f"{trial.path.parents[1].name}/{trial.trial_id}"
 
 
-@pytest.mark.parametrize(
-    "name, contents",
-    [
-        ("config.json", "{no json}"),
-        ("config.json", "[]"),
-        ("reports.jsonl", "{}\n"),
-        ("delta.safetensors", "another"),
-        ("end.json", "[]"),
-        ("end.json", None),
-    ],
-)
+@from_table
 def test_a_trial_that_is_damaged_or_unfinished_is_passed_over_for_the_next(
     written: Written, tmp_path: Path, name: str, contents: str | None
 ):
@@ -92,9 +83,7 @@ def test_a_trial_that_is_damaged_or_unfinished_is_passed_over_for_the_next(
     assert origin(written) == "written/search-0000"
 
 
-@pytest.mark.parametrize(
-    "status, taken_from", [("failed", None), ("stopped", None), ("finished", "first/search-0")]
-)
+@from_table
 def test_a_trial_that_did_not_run_to_its_end_or_was_taken_over_itself_is_no_origin(
     tmp_path: Path, status: str, taken_from: str | None
 ):

@@ -15,6 +15,7 @@ from study.config.search_section import SpaceConfig
 from study.config.trial_settings import TrialSettings
 from study.method.subsets import parse
 from study.search.space import OpenSpace, PeerSpace, RateSpace
+from tests.case_tables import from_table
 from tests.not_none import not_none
 from tests.settings import settings
 
@@ -66,16 +67,7 @@ def test_a_choice_is_asked_for_only_where_it_acts_unless_the_space_is_whole(
     assert whole == proposal
 
 
-@pytest.mark.parametrize(
-    "first, last, subset",
-    [
-        (0, 2, "vision.ln1 + vision.ln_post"),
-        (2, 0, "vision.ln1 + vision.ln_post"),
-        (1, 2, "vision.ln1[1:3] + vision.ln_post"),
-        (2, 1, "vision.ln1[1:3] + vision.ln_post"),
-        (1, 1, "vision.ln1[1:2] + vision.ln_post"),
-    ],
-)
+@from_table
 def test_a_window_limits_the_sites_inside_the_blocks(first: int, last: int, subset: str):
     windows = {"vision.from": first, "vision.to": last}
     proposal, _ = suggest({"vision.ln1", "vision.ln_post"}, windows)

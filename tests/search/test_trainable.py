@@ -18,6 +18,7 @@ from study.search.trainable import ClipFitTrainable, WorkerSettings, one_line, t
 from study.serving.classifier import load_classifier
 from study.trial import TrialConfig
 from tests import small_trials
+from tests.case_tables import from_table
 from tests.tiny_study import untimed
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
@@ -66,10 +67,7 @@ def test_a_trial_whose_worker_is_killed_goes_on_from_its_last_epoch(troubled: An
     assert untimed(trial) == untimed(searched.folder.trial(trial.trial_id))
 
 
-@pytest.mark.parametrize(
-    "number, told",
-    [(2, ["Traceback", "NonFiniteLossError", "epoch 1"]), (3, ["Traceback", "IsADirectoryError"])],
-)
+@from_table
 def test_a_trial_that_diverges_or_raises_is_recorded_with_its_traceback(
     troubled: Any, number: int, told: list[str]
 ):
@@ -98,10 +96,7 @@ def test_a_gpu_that_pytorch_cannot_use_is_told_and_no_cpu_takes_its_place(
         trial_device()
 
 
-@pytest.mark.parametrize(
-    "kind, gpus, expected",
-    [(None, [], "cpu"), ("cuda", [], "cuda"), ("mps", [], "cpu"), ("mps", [0], "mps")],
-)
+@from_table
 def test_a_trial_is_on_cuda_or_on_mps_if_that_is_assigned_or_else_on_the_cpu(
     monkeypatch: pytest.MonkeyPatch, kind: str | None, gpus: list[int], expected: str
 ):

@@ -20,6 +20,7 @@ from study.selection.candidates import (
 from study.selection.ranking import rank_finished_trials
 from study.selection.shipped import candidate_to_ship
 from study.trial.study import Candidate, best_candidate
+from tests.case_tables import from_table
 from tests.not_none import not_none
 from tests.selection.conftest import BASELINES, add
 from tests.written_study import Written
@@ -216,17 +217,7 @@ def test_a_winner_with_a_delta_is_registered_itself(written: Written):
     assert candidate_to_ship(None, NO_REFIT) is None
 
 
-@pytest.mark.parametrize(
-    "heads, strength, endings",
-    [
-        (["text"], 1.0, []),
-        (["text"], 0.75, ["strength"]),
-        (["linear"], 1.0, ["linear"]),
-        (["linear"], 0.75, ["linear"]),
-        (["text", "linear"], 1.0, ["linear"]),
-        (["text", "linear"], 0.75, ["strength", "linear"]),
-    ],
-)
+@from_table
 def test_what_is_judged_plainly_is_judged_with_strength_and_head_too(
     written: Written, heads: list[str], strength: float, endings: list[str]
 ):

@@ -21,6 +21,7 @@ from study.storage.study_folder import (
 )
 from study.storage.trial_folder import End
 from study.trial.study import Candidate, Study, best_candidate
+from tests.case_tables import from_table
 from tests.settings import settings
 
 ANOTHER = settings("vision.ln + text.ln - text.ln", None, 0.05)
@@ -83,7 +84,7 @@ def told(candidates: list[Candidate]) -> dict[str, int | str]:
     return {c.label: c.same_as or int(str(c.source_trial)[-4:]) for c in candidates}
 
 
-@pytest.mark.parametrize("text, trials", [("+50", 98), ("60", 60)])
+@from_table
 def test_trials_are_added_or_given_in_all_and_resources_may_change(
     study: Study, text: str, trials: int
 ):
@@ -92,18 +93,7 @@ def test_trials_are_added_or_given_in_all_and_resources_may_change(
     assert load_config(study.folder.config_path) == extended
 
 
-@pytest.mark.parametrize(
-    "overrides, told",
-    [
-        (["search.trials=48"], "must raise"),
-        (["search.trials=+0"], "must raise"),
-        (["resources.max_concurrent=2"], "must raise"),
-        (["search.trials=+50", "seed=2"], "no longer compare"),
-        (["search.trials=+50", "training.epochs=9"], "no longer compare"),
-        (["search.trials=+50", "search.asha=null"], "no longer compare"),
-        (["search.trials=+5", "search.trials=60"], r"'search\.trials=\+5' and 'search\.trials=60'"),
-    ],
-)
+@from_table
 def test_what_adds_nothing_or_makes_trials_incomparable_is_refused(
     study: Study, overrides: list[str], told: str
 ):

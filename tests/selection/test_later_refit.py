@@ -11,6 +11,7 @@ from study.selection.later_refit import ask_for_refit, refitted_config, was_aske
 from study.storage.study_folder import REGISTERED, Registration
 from study.storage.trial_folder import End
 from study.trial.study import Study
+from tests.case_tables import from_table
 from tests.written_study import Written
 
 
@@ -62,16 +63,7 @@ def test_what_failed_is_tried_again(finished: Study):
     assert trial.read_end() is None, "what was made without the member that failed"
 
 
-@pytest.mark.parametrize(
-    "overrides, told",
-    [
-        ([], "refit.calibrate=False, refit.unknown_check=False, refit.average=1 already"),
-        (["search.trials=90"], "refit takes refit.images"),
-        (["seed=2", "refit.images=pool"], "seed cannot change"),
-        (["refit.average=3"], "has not tested; allowed is 1 or 2"),
-        (["refit.images=none"], "'shots', 'labelled', 'pool' or 'everything'"),
-    ],
-)
+@from_table
 def test_what_changes_nothing_or_what_was_tested_is_refused(
     finished: Study, overrides: list[str], told: str
 ):

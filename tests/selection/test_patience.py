@@ -8,6 +8,7 @@ import pytest
 
 from study.selection.patience import Patience, expected_gain, read_search_end
 from study.storage.study_folder import StudyFolder
+from tests.case_tables import from_table
 
 
 def test_the_gain_is_the_mean_rise_by_the_last_trials_over_all_their_orders():
@@ -17,10 +18,7 @@ def test_the_gain_is_the_mean_rise_by_the_last_trials_over_all_their_orders():
     assert expected_gain(scores[:-1], trials=5, following=3) == pytest.approx(fmean(rises))
 
 
-@pytest.mark.parametrize(
-    "error, free, ends",
-    [(0.3, 10, True), (0.2, 10, False), (0.3, 9, False), (None, 10, False)],
-)
+@from_table
 def test_a_search_ends_when_a_tenth_of_the_error_is_more_than_the_gain(
     tmp_path: Path, error: float | None, free: int, ends: bool
 ):

@@ -13,6 +13,7 @@ from study.data.datasets import load_dataset
 from study.errors import DataError
 from study.serving.classifier import TunedClassifier, load_classifier
 from study.serving.labelling import label_image_files, list_image_files
+from tests.case_tables import from_table
 from tests.data.test_ignored_files import add
 
 
@@ -36,7 +37,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return paths
 
 
-@pytest.mark.parametrize("batch_size, top", [(1, 10), (4, 3), (9, 1), (64, 99)])
+@from_table
 def test_the_most_probable_classes_are_those_of_the_classifier_whatever_the_batch(
     classifier: TunedClassifier, digits: list[Path], batch_size: int, top: int
 ):

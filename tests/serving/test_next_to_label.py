@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from study.serving.next_to_label import CANDIDATES, choose_next, disagreement, k_centres, quotas
+from tests.case_tables import from_table
 
 ONE_HOT = np.eye(3)[:, None, :]
 """Three models that are sure of three answers, (models, images, classes)."""
@@ -57,15 +58,7 @@ def test_of_equal_images_another_one_is_chosen_before_the_copy():
     assert choose_next(np.zeros(4, int), margin, margin * 0, features, 2) == [0, 3]
 
 
-@pytest.mark.parametrize(
-    "sizes, count, expected",
-    [
-        ([5, 0, 2, 9], 8, [3, 0, 2, 3]),
-        ([5, 6, 7, 8], 18, [4, 4, 5, 5]),
-        ([5, 0, 2, 9], 99, [5, 0, 2, 9]),
-        ([3], 2, [2]),
-    ],
-)
+@from_table
 def test_quotas_are_as_equal_as_the_classes_allow(
     sizes: list[int], count: int, expected: list[int]
 ):

@@ -13,6 +13,7 @@ from study.commands import main
 from study.config.loading import build_config, dump_config
 from study.method.delta import DeltaInfo, save_delta
 from study.storage.study_folder import StudyFolder
+from tests.case_tables import from_table
 
 INFO = DeltaInfo("tiny", None, "0" * 16, "none", ("cat",), ("{}",))
 
@@ -49,15 +50,7 @@ def test_each_file_begins_with_the_number(folder: StudyFolder, delta: Path):
     assert header(delta)["format"] == "clipfit-delta-1"
 
 
-@pytest.mark.parametrize(
-    "numbers, has",
-    [
-        ({"format": 2}, "format 2"),
-        ({"format": 0}, "format 0"),
-        ({"format": True}, "format True"),
-        ({}, "no format number"),
-    ],
-)
+@from_table
 @pytest.mark.parametrize("name", ["identity.json", "study.yaml"])
 def test_a_study_of_another_format_is_refused(
     folder: StudyFolder,

@@ -8,6 +8,7 @@ import pytest
 
 from study.storage.atomic import StorageError
 from study.storage.probe import JOB, refuse_unwritable, runs_in_copy
+from tests.case_tables import from_table
 
 
 def test_a_folder_that_can_be_made_passes_and_is_not_made(
@@ -19,15 +20,7 @@ def test_a_folder_that_can_be_made_passes_and_is_not_made(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "folder, told",
-    [
-        ("/proc/x", "/proc is not writable"),
-        ("/proc/x/y/z", "/proc is not writable"),
-        ("/dev/null/x", "/dev/null is not writable"),
-        ("/dev/null", "/dev/null is not writable"),
-    ],
-)
+@from_table
 def test_a_folder_in_which_nothing_can_be_made_is_named(folder: str, told: str):
     with pytest.raises(StorageError, match=f"^{folder} cannot be written: {told}"):
         refuse_unwritable(Path(folder))
@@ -43,17 +36,7 @@ def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "submitted, copied",
-    [
-        (None, False),
-        ("", False),
-        ("{}", False),
-        ('{"runtime_env": null}', False),
-        ('{"runtime_env": {"env_vars": {"A": "b"}}}', False),
-        ('{"runtime_env": {"working_dir": "gcs://_ray_pkg_0.zip"}}', True),
-    ],
-)
+@from_table
 def test_a_job_with_a_working_folder_of_its_own_runs_in_a_copy(
     submitted: str | None, copied: bool, monkeypatch: pytest.MonkeyPatch
 ):

@@ -12,6 +12,7 @@ from study.storage import study_folder
 from study.storage.ledger_files import LedgerError
 from study.storage.study_folder import BRIEFLY_SECONDS, LOCK, Registration, StudyFolder
 from study.storage.trial_folder import TrialFolder
+from tests.case_tables import from_table
 from tests.clock import Clock
 
 
@@ -97,10 +98,7 @@ def test_only_folders_with_a_configuration_are_trials(folder: StudyFolder, trial
     assert [t.trial_id for t in folder.trials()] == [trial.trial_id]
 
 
-@pytest.mark.parametrize(
-    "champion, lasting, address",
-    [(True, False, "@champion"), (True, True, "/7"), (False, False, "/7"), (False, True, "/7")],
-)
+@from_table
 def test_a_winner_is_loaded_by_its_alias_or_where_that_may_move_by_its_version(
     champion: bool, lasting: bool, address: str
 ):

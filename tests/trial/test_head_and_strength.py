@@ -13,6 +13,7 @@ from study.method.delta import HEAD_CLASSES
 from study.protocols import Transfer
 from study.trial import EpochReport, Prediction, Target, TrialData
 from study.trial.run_trial import run_trial
+from tests.case_tables import from_table
 from tests.small_trials import Prepare, last_report, outcome, trial
 
 LINEAR: dict[str, Any] = {"head": "linear", "head_lr": 0.01, "head_steps": 30}
@@ -73,9 +74,7 @@ def test_a_target_has_the_rows_of_the_classes_that_have_the_same_names(
     assert not torch.allclose(found[1], here, atol=1e-3), "it has the text of its own name"
 
 
-@pytest.mark.parametrize(
-    "setting, stage", [("augmented", "search"), ("class_folds", "search"), ("base", "confirm")]
-)
+@from_table
 def test_at_strength_0_with_a_head_of_text_every_prediction_is_zero_shot(
     prepare: Prepare, backbone: Backbone, setting: str, stage: str
 ):

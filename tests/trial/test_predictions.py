@@ -17,6 +17,7 @@ from study.storage.study_folder import StudyFolder
 from study.trial import Prediction
 from study.trial.predictions import outcomes_of, predictions_to_parquet, read_predictions
 from study.trial.run_trial import run_trial
+from tests.case_tables import from_table
 from tests.not_none import not_none
 from tests.small_trials import Prepare, trial
 
@@ -103,7 +104,7 @@ def test_a_trial_keeps_the_groups_of_its_test_images(prepare: Prepare, backbone:
     assert {name for names in found.groups.values() for name in names} == {*groups.values()}
 
 
-@pytest.mark.parametrize("change", [{"part": "new"}, {"path": "b.png"}, {"label": "zebra"}])
+@from_table
 def test_trials_are_of_the_same_images_whatever_they_predict(change: dict[str, Any]):
     first, second = SOME
     images = {

@@ -11,6 +11,7 @@ from study.config.trial_settings import TrialSettings
 from study.trial import TrialConfig
 from study.trial.run_trial import run_trial
 from study.trial.task_features import image_features
+from tests.case_tables import from_table
 from tests.small_trials import Prepare, outcome, trial
 
 LINEAR: dict[str, Any] = {"head": "linear", "head_lr": 0.01, "head_steps": 5}
@@ -38,10 +39,7 @@ def used(number: int, peer: Any = None, **changes: Any) -> TrialConfig:
     )
 
 
-@pytest.mark.parametrize(
-    "setting, trained",
-    [("class_folds", "subset"), ("augmented", "subset"), ("augmented", "lora")],
-)
+@from_table
 def test_siblings_report_what_they_would_alone(
     prepare: Prepare, backbone: Backbone, setting: str, trained: str
 ):

@@ -1,6 +1,5 @@
 """What a task's model makes of images and prompts: how many pass at once, and which compete."""
 
-import pytest
 import torch
 
 from study.backbones.backbone import Backbone
@@ -8,10 +7,11 @@ from study.trial import TrialData
 from study.trial.task_evaluation import rival_classes
 from study.trial.task_features import encode_part, image_features, labels_of
 from study.trial.task_model import make_task_model
+from tests.case_tables import from_table
 from tests.small_trials import Prepare, trial
 
 
-@pytest.mark.parametrize("micro_batch, at_once", [(None, 30), (4, 15), (2, 7), (1, 3)])
+@from_table
 def test_images_that_are_evaluated_at_once_shrink_with_those_of_a_batch(
     holdout: TrialData, backbone: Backbone, micro_batch: int | None, at_once: int
 ):

@@ -10,17 +10,11 @@ from study.backbones.backbone import Backbone
 from study.method.delta import HEAD_ROWS
 from study.trial import TrialData
 from study.trial.run_trial import run_trial
+from tests.case_tables import from_table
 from tests.small_trials import Prepare, last_report, outcome, trial
 
 
-@pytest.mark.parametrize(
-    "subset, rates",
-    [
-        ("vision.ln", {"bias_lr": None}),
-        ("text.bias", {"ln_lr": None}),
-        ("text.ln_final", {"bias_lr": None}),
-    ],
-)
+@from_table
 def test_one_encoder_alone_can_be_tuned(
     holdout: TrialData, backbone: Backbone, subset: str, rates: dict[str, None]
 ):
@@ -55,10 +49,7 @@ def test_batches_that_do_not_divide_the_images_still_train(
     assert ours == others
 
 
-@pytest.mark.parametrize(
-    "key",
-    [{"optimizer": "adamw"}, {"momentum": 0.0}, {"weight_decay": 10.0}, {"regularizer": "l2_init"}],
-)
+@from_table
 def test_every_key_of_the_recipe_changes_what_is_learnt(
     holdout: TrialData, backbone: Backbone, key: dict[str, Any]
 ):

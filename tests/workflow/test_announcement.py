@@ -19,6 +19,7 @@ from study.workflow.announcement import (
     print_study_rows,
     study_rows,
 )
+from tests.case_tables import from_table
 
 
 def study(tmp_path: Path, **values: Any) -> Study:
@@ -88,25 +89,7 @@ def test_prompts_are_those_that_are_read_and_several_are_counted(tmp_path: Path)
     ]
 
 
-@pytest.mark.parametrize(
-    "given, gpus, expected",
-    [
-        ({}, [], "8 at once, each on 1 CPU core of 8"),
-        ({"max_concurrent": 3}, [], "3 at once, each on 1 CPU core of 8"),
-        ({"cpus_per_trial": 5}, [], "1 at once, each on 5 CPU cores of 8"),
-        (
-            {"gpus_per_trial": 0.5, "cpus_per_trial": 2},
-            ["One"],
-            "2 at once, each on 2 CPU cores and 0.5 GPUs of 8",
-        ),
-        (
-            {},
-            ["One"],
-            "8 at once, each on 1 CPU core of 8; the GPU (One) is not used: "
-            "resources.gpus_per_trial=1 uses it",
-        ),
-    ],
-)
+@from_table
 def test_trials_at_once_are_what_fits_on_this_machine(
     monkeypatch: pytest.MonkeyPatch,
     given: dict[str, Any],

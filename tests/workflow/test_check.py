@@ -19,6 +19,7 @@ from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.tracking.tracker import Tracker
 from study.trial.study import Study
 from study.workflow.check import StudyFaults, check_study
+from tests.case_tables import from_table
 from tests.image_folders import image_folder
 from tests.siglips import save_siglip
 
@@ -71,9 +72,7 @@ def test_a_fault_is_told_with_its_place_and_what_is_allowed(look: Look, case: di
         assert part in fault
 
 
-@pytest.mark.parametrize(
-    "own", [{"peer": "lora"}, {"subset": "none", "peer": {"method": "lora", "lr": 0.01}}]
-)
+@from_table
 def test_lora_without_peft_is_told_before_anything_starts(
     look: Look, monkeypatch: pytest.MonkeyPatch, own: dict[str, Any]
 ):

@@ -8,6 +8,7 @@ import yaml
 
 from study.config.loading import load_config
 from study.workflow.resolved_config import resolve_config
+from tests.case_tables import from_table
 from tests.config.test_shipped import CONFIGS
 from tests.workflow.conftest import PHOTOS, Run
 
@@ -42,16 +43,7 @@ def test_one_study_of_a_sweep_is_printed_and_several_are_not(run: Run, refused: 
     assert printed["search"]["baselines"]["clipfit"]["distill_weight"] == 8.0
 
 
-@pytest.mark.parametrize(
-    "key, told",
-    [
-        ("search.folds", "allowed: integer ≥ 2, ≤ 1000 or null default: null in photos: 3"),
-        ("search.asha", "search.asha.grace_period: Epochs before the first decision"),
-        ("search.baselines.ln.rates", "default: {} in photos: {bias: 0.002, ln: 0.002}"),
-        ("search.baselines.projection.lr", "The range of the learning rate of the projection"),
-        ("ablation.design", "default: none, it is required"),
-    ],
-)
+@from_table
 def test_a_key_is_explained_with_its_value(key: str, told: str, run: Run):
     said = " ".join(run("config", "photos", "--explain", key).out.split())
     assert said.startswith(f"{key}")
@@ -66,9 +58,6 @@ def test_a_section_is_explained_key_by_key_and_a_sweep_without_values(run: Run):
     assert "  in " not in said
 
 
-@pytest.mark.parametrize(
-    "key, meant",
-    [("search.flods", "search.folds"), ("folds", "search.folds"), ("serch", "search")],
-)
+@from_table
 def test_an_unknown_key_leads_to_the_nearest(key: str, meant: str, refused: Callable[..., str]):
     assert f"no key '{key}' (did you mean '{meant}'?)" in refused("config", "--explain", key)

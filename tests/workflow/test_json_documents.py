@@ -26,6 +26,7 @@ from study.workflow.json_documents import (
 )
 from study.workflow.overview import COLUMNS
 from study.workflow.status import Status
+from tests.case_tables import from_table
 from tests.workflow.conftest import Run
 
 
@@ -60,14 +61,7 @@ def test_a_number_that_is_not_finite_is_null(value: float, capsys: pytest.Captur
     assert (printed["score_mean"], printed["beside"]) == (None, None)
 
 
-@pytest.mark.parametrize(
-    "study, words, document",
-    [
-        ("predicted", ["leaderboard", "{}"], "Leaderboard"),
-        ("predicted", ["diff", "{}", "best", "clipfit-tuned"], "Difference"),
-        ("ablation_study", ["leaderboard", "{}"], "Leaderboard"),
-    ],
-)
+@from_table
 def test_a_command_prints_one_document(
     study: str, words: list[str], document: str, run: Run, request: pytest.FixtureRequest
 ):
@@ -83,14 +77,7 @@ def test_studies_and_an_unfinished_one_are_printed(mine: StudyFolder, run: Run):
     assert check(run("status", "mine", "--json").out, "StatusDocument")["running"]
 
 
-@pytest.mark.parametrize(
-    "words, faults",
-    [
-        (["data.shots=2", "--estimate"], []),
-        (["data.shots=500", "search.trials=abc"], ["search.trials", "data"]),
-        (["serch.trials=3"], ["serch"]),
-    ],
-)
+@from_table
 @pytest.mark.usefixtures("known")
 def test_a_check_prints_what_it_found_and_all_faults(
     words: list[str], faults: list[str], here: Path, run: Run, mlflow_store: str

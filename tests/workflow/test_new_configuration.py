@@ -7,6 +7,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from tests.case_tables import from_table
 from tests.config.test_json_schema import VALIDATOR
 from tests.workflow.conftest import Run
 
@@ -20,15 +21,7 @@ def fill(root: Path, **images: int) -> Path:
     return root
 
 
-@pytest.mark.parametrize(
-    "name, images, trials",
-    [
-        ("digits", {"a": 2, "b": 2}, 0),
-        ('it\'s "#1": \n- é', {"a": 3, "b": 3}, 24),
-        ("unequal", {"a": 2, "b": 40}, 0),
-        ("many", {"#a": 33, "bb: c": 90}, 24),
-    ],
-)
+@from_table
 def test_the_file_passes_the_check_and_the_schema(
     name: str, images: dict[str, int], trials: int, here: Path, run: Run, mlflow_store: str
 ):
@@ -55,19 +48,7 @@ def test_a_time_can_be_measured_and_values_may_be_given(here: Path, run: Run, si
     assert (written["data"]["shots"], written["search"]["baselines"]) == (2, {"projection": None})
 
 
-@pytest.mark.parametrize(
-    "words, fault",
-    [
-        (["empty"], "no class folders"),
-        (["pets/a/0.png"], "not a dataset; allowed: a folder"),
-        (["nowhere"], "no such file or folder"),
-        (["single"], "tested on one class alone"),
-        (["pets", "nosuch"], "not of the form section.field=value"),
-        (["pets", "--out", "taken.yaml"], "taken.yaml exists; allowed is a new file"),
-        (["pets", "--out", "away/study.yaml"], "away/study.yaml cannot be written"),
-        (["$HOME"], "variables of the environment are not replaced"),
-    ],
-)
+@from_table
 def test_a_fault_is_told_and_nothing_is_written(
     words: list[str], fault: str, here: Path, refused: Callable[..., str]
 ):

@@ -10,6 +10,7 @@ from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
 from study.workflow import origin as module
 from study.workflow.origin import compare_with_origin, study_origin
+from tests.case_tables import from_table
 from tests.written_study import Written
 
 
@@ -19,15 +20,7 @@ def mine(tmp_path: Path) -> Study:
     return Study(Written(tmp_path, "written").config, StudyFolder(tmp_path / "mine"))
 
 
-@pytest.mark.parametrize(
-    "kept, warning",
-    [
-        ({"preprocessing": 1}, "images are decoded otherwise since 'mine' began"),
-        ({"framing": "none"}, "says of it: the shorter side, bicubic, and none"),
-        ({"framing": "the shorter side, bicubic"}, ""),
-        ({}, ""),
-    ],
-)
+@from_table
 def test_a_study_whose_images_were_read_otherwise_goes_on_with_a_warning(
     mine: Study, caplog: pytest.LogCaptureFixture, kept: dict[str, Any], warning: str
 ):

@@ -9,6 +9,7 @@ import yaml
 from study.data.images.sources import FolderSource
 from study.data.records import Dataset, Record
 from study.workflow.suited_values import LONGEST, SHORTEST, describe_images, suited_plans
+from tests.case_tables import from_table
 
 CASES = yaml.safe_load(Path(__file__).with_name("suited_values.yaml").read_text())
 
@@ -44,8 +45,6 @@ def test_more_classes_have_more_minutes_and_the_last_plan_searches_nothing():
     assert minutes[-1] == LONGEST
 
 
-@pytest.mark.parametrize(
-    "path, told", [("{1}{0}_1.jpg", False), ("7_{1}{0}.jpg", False), ("{1}/{1}_{0}.jpg", True)]
-)
+@from_table
 def test_series_are_seen_by_names(path: str, told: bool):
     assert ("data.groups" in describe_images(make_dataset([5], [], path))) == told

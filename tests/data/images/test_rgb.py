@@ -18,6 +18,7 @@ from study.data.images.rgb import dark_images, to_rgb
 from study.data.images.sources import FolderSource, read_any_image
 from study.data.images.table import ImageTable
 from study.errors import DataError
+from tests.case_tables import from_table
 from tests.pictures import (
     GREY,
     ORIENTATIONS,
@@ -58,7 +59,7 @@ def test_a_known_picture_is_read_as_it_is(picture: Picture, read: Read, tmp_path
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])
-@pytest.mark.parametrize("form", ["PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF"])
+@from_table
 def test_ordinary_images_keep_every_byte_of_pillows_conversion(mode: str, form: str):
     noise = np.random.default_rng(3).integers(0, 256, (40, 30, 3), np.uint8)
     contents = saved(Image.fromarray(noise).convert(mode), form)
@@ -190,7 +191,7 @@ def test_a_decoded_file_knows_the_highest_value_of_its_deep_images(tmp_path: Pat
     assert highest((0, 4095), "deep.png", "flat.png") is None, "it is another file"
 
 
-@pytest.mark.parametrize("highest, meant", [(4095, 4095), (4000, 4095), (8191, 8191), (1, 1)])
+@from_table
 def test_dark_images_are_asked_about_and_those_that_use_their_depth_are_not(
     highest: int, meant: int
 ):

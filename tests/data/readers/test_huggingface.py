@@ -14,6 +14,7 @@ from study.data.datasets import ReaderOptions, load_dataset
 from study.data.images.image_reading import ImageReading
 from study.errors import DataError
 from tests import miniature
+from tests.case_tables import from_table
 from tests.data.reading import refusal, sizes
 from tests.paper_dataset import groups_of
 
@@ -92,7 +93,7 @@ def test_text_labels_are_class_names_and_may_stand_beside_numbers(tmp_path: Path
     assert {record.label for record in dataset.train if int(record.path[6:]) % 2} == {0}
 
 
-@pytest.mark.parametrize("name", ["hf:", "hf:../x", "hf:/no/such", "hf:a/b/c", "hf:.hidden"])
+@from_table
 def test_a_name_that_is_none_of_the_hub_is_refused(name: str):
     assert "allowed is hf:owner/name" in refusal(name)
 
@@ -127,15 +128,7 @@ def test_a_file_is_opened_wherever_the_library_keeps_files(
         assert source.open_image(f"train/00000{number}").size == (30, 24)
 
 
-@pytest.mark.parametrize(
-    "path, told",
-    [
-        ("train/000000", "train/000000: not a readable image"),
-        ("train/000001", "outside"),
-        ("train/000002", "train/000002: the image of pets is empty"),
-        ("train/000009", "train/000009: dataset pets has no such image"),
-    ],
-)
+@from_table
 def test_a_corrupt_image_is_named_when_it_is_opened(path: str, told: str, tmp_path: Path):
     cells = [{"bytes": b"broken", "path": None}, {"bytes": None, "path": "/etc/hostname"}, None]
     write_cells(tmp_path / "x.parquet", cells * 2, [*"aaabbb"])

@@ -6,6 +6,7 @@ import pytest
 
 from study.data.datasets import ReaderOptions, load_dataset
 from tests import miniature
+from tests.case_tables import from_table
 from tests.data.reading import refusal, sizes
 
 Draw = Callable[..., Path]
@@ -77,7 +78,7 @@ def test_a_test_class_without_training_images_is_named(draw: Draw):
     assert "test: classes without training images: 'c'" in refusal("mine", root)
 
 
-@pytest.mark.parametrize("train, test", [("Train", "Test"), ("train", "val"), ("TRAIN", "Valid")])
+@from_table
 def test_splits_are_known_however_capitalized_and_validation_serves_as_test(
     train: str, test: str, draw: Draw
 ):
@@ -106,9 +107,7 @@ def test_a_name_that_is_no_text_is_refused(place: bytes, flat: Path):
     told.encode()
 
 
-@pytest.mark.parametrize(
-    "split, lacking", [("train", "'test' or 'val'"), ("Test", "'train'"), ("val", "'train'")]
-)
+@from_table
 def test_one_split_without_the_other_is_named(split: str, lacking: str, draw: Draw):
     root = draw(f"{split}/cat", f"{split}/dog", numbers=range(2))
     told = refusal("mine", root)

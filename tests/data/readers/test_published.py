@@ -16,6 +16,7 @@ from study.data.records import Record
 from study.data.shots import draw_shots
 from study.errors import DataError
 from tests import miniature
+from tests.case_tables import from_table
 from tests.data.reading import refusal, sizes
 
 NAMES = (*LAYOUTS, "fgvc_aircraft")
@@ -204,7 +205,7 @@ def test_class_folders_that_were_not_unpacked_are_named(tmp_path: Path):
     assert (len(dataset.class_names), absent_classes("imagenetv2", dataset)) == (4, [two])
 
 
-@pytest.mark.parametrize("classes, absent", [(400, []), (398, ["imagenet-a/n… (1 of 200)"])])
+@from_table
 def test_classes_of_a_subset_that_were_not_unpacked_are_counted(
     classes: int, absent: list[str], tmp_path: Path
 ):

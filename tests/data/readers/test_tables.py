@@ -10,6 +10,7 @@ import yaml
 
 from study.data.datasets import ReaderOptions, load_dataset
 from tests import miniature
+from tests.case_tables import from_table
 from tests.data.reading import refusal, sizes
 from tests.paper_dataset import groups_of
 
@@ -41,7 +42,7 @@ def rows(images: int = 10) -> list[list[object]]:
     return [[f"pictures/{i}.jpg", i % 2, NAMES[i % 2]] for i in range(images)]
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet", ".CSV", ".Tsv", ".PARQUET"])
+@from_table
 def test_a_table_of_paths_is_a_dataset(suffix: str, tmp_path: Path):
     dataset = load_dataset("mine", write(tmp_path / f"images{suffix}", rows()))
     assert dataset.class_names == NAMES
@@ -109,18 +110,7 @@ def test_a_file_that_is_no_table_is_named(name: str, tmp_path: Path):
     assert name in refusal("mine", tmp_path / name)
 
 
-@pytest.mark.parametrize(
-    "head, mark, name",
-    [
-        ("path,label,class_name,note", ", ", ".jpg"),
-        (" Path, Label , Class_Name,note", ", ", ".jpg"),
-        ("Image,TARGET,class,note", ", ", ".jpg"),
-        ("path;label;class_name;note", ";", ", a.jpg"),
-        ('path;label;class;"note, by hand"', ";", ", a.jpg"),
-        ("path\tlabel\tclass\tnote", "\t", ", a.jpg"),
-        ('path\tlabel\tclass\t"note, by hand"', "\t", ", a.jpg"),
-    ],
-)
+@from_table
 def test_a_text_table_is_understood_however_it_is_spelt(
     head: str, mark: str, name: str, tmp_path: Path
 ):

@@ -17,6 +17,7 @@ from study.tracking.mlflow.address import (
     tracking_uri,
 )
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
+from tests.case_tables import from_table
 from tests.listening import listening
 
 
@@ -29,15 +30,7 @@ def check(uri: str):
     MlflowTracker().check(build_config({"tracking": {"uri": uri}}, "here"))
 
 
-@pytest.mark.parametrize(
-    "configured, environment, used",
-    [
-        (None, None, "sqlite:///mlflow.db"),
-        ("", "", "sqlite:///mlflow.db"),
-        (None, "http://of-the-environment", "http://of-the-environment"),
-        ("http://configured", "http://of-the-environment", "http://configured"),
-    ],
-)
+@from_table
 def test_what_is_configured_goes_before_the_environment_and_that_before_the_default(
     configured: str | None,
     environment: str | None,

@@ -9,17 +9,11 @@ from study.config.loading import build_config
 from study.errors import TrackingError
 from study.tracking.mlflow import models
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
+from tests.case_tables import from_table
 from tests.written_study import Written, runs, started
 
 
-@pytest.mark.parametrize(
-    "values, view",
-    [
-        ({}, "trials"),
-        ({"ablation": {"design": "leave_one_out"}}, "tested"),
-        ({"protocol": "zero_shot"}, "tested"),
-    ],
-)
+@from_table
 def test_the_end_of_a_study_prints_where_it_is_browsed_and_the_view_that_has_its_trials(
     mlflow_store: str, study: Written, values: dict[str, Any], view: str
 ):

@@ -12,6 +12,7 @@ from PIL import Image
 from study.errors import DeltaError, TrackingError
 from study.serving.saved_model import read_winner
 from study.tracking.mlflow.models import download_registered_model
+from tests.case_tables import from_table
 from tests.tracking.mlflow.conftest import Registered
 
 CHAMPION, FIRST = "models:/clipfit-digits@champion", "models:/clipfit-digits/1"
@@ -103,17 +104,7 @@ def test_the_configuration_of_the_model_comes_before_that_of_its_delta(
     assert (info.revision, info.reading.pixel_range, info.backbone) == ("r1", (0, 9), "embedded")
 
 
-@pytest.mark.parametrize(
-    "address, told",
-    [
-        ("models:/clipfit-digits", "is no address of a registered model; allowed are models:/NAME"),
-        ("models:/clipfit-digits/1/artifacts", "is no address"),
-        ("models:clipfit-digits/1", "is no address"),
-        ("models:/clipfit-pets/1", "has no model 'clipfit-pets'; there are 'clipfit-digits'"),
-        ("models:/clipfit-digits/9", "no such version; the latest is 1, and aliases are 'champ"),
-        ("models:/clipfit-digits@best", "no such version; the latest is 1, and aliases are 'cha"),
-    ],
-)
+@from_table
 def test_what_is_not_there_is_told_with_what_is(
     store: str, tmp_path: Path, address: str, told: str
 ):

@@ -7,6 +7,7 @@ import pty
 import pytest
 
 from study.storage.study_folder import REGISTERED, Registration, StudyFolder, studies
+from tests.case_tables import from_table
 from tests.workflow.conftest import Run
 
 
@@ -19,7 +20,7 @@ def test_delete_without_a_terminal_refuses_and_says_what_there_is(mine: StudyFol
     assert (ran.code, "--yes" in ran.err, mine.exists()) == (2, True, True)
 
 
-@pytest.mark.parametrize("answer, kept", [("y\n", False), ("\n", True), ("\x04", True)])
+@from_table
 def test_delete_asks_on_a_terminal(
     mine: StudyFolder, run: Run, monkeypatch: pytest.MonkeyPatch, answer: str, kept: bool
 ):
