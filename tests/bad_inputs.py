@@ -9,7 +9,6 @@ import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-import datasets
 import numpy as np
 import torch
 from PIL import Image
@@ -117,6 +116,8 @@ def _make_tables(root: Path):
 
 def _make_hub_folders(root: Path):
     """Write folders of the library `datasets`, one of them with the same images in both splits."""
+    import datasets
+
     datasets.disable_progress_bars()
     files = sorted((root / "good").glob("*/*"))
     cells = [{"bytes": file.read_bytes(), "path": None} for file in files]

@@ -4,6 +4,7 @@ import gc
 import importlib
 import logging
 import os
+import re
 import shutil
 import string
 from collections.abc import Callable, Iterator
@@ -37,16 +38,28 @@ for name in (
 gc.disable()  # until all is imported: it takes a third of that time
 
 START, END = "<|startoftext|>", "<|endoftext|>"
-RAY = ("tests/search/", "tests/test_end_to_end.py", "tests/workflow/test_run_study.py")
-"""Where most tests of a running Ray are."""
+TOGETHER = (
+    *("tests/search/", "tests/test_end_to_end.py", "tests/workflow/test_run_study.py"),
+    "tests/faults/test_tracking_server.py",
+    *(f"tests/tracking/mlflow/test_{name}" for name in ("m", "se", "study_run")),
+)
+"""Where most tests of a running Ray and of a running MLflow server are."""
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import no file of long tests alone where these are not wanted, unless it is named."""
+    if config.option.markexpr != "not long" or collection_path.suffix != ".py":
+        return None
+    text = collection_path.read_text()
+    return re.search(r"(?m)^pytestmark = .*\.long\b", text) is not None or None
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
-    """Give each worker whole files, and one of them early on all that shares studies of one Ray."""
+    """Give each worker whole files, and one of them early on all that shares one Ray or server."""
 
     class Scheduler(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return "Ray" if nodeid.startswith(RAY) else super()._split_scope(nodeid)
+            return "together" if nodeid.startswith(TOGETHER) else super()._split_scope(nodeid)
 
     return Scheduler(config, log)
 

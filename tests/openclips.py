@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import open_clip
 import torch
 from safetensors.torch import save_file
 
@@ -28,6 +27,7 @@ def write_open_clip(
     folder: Path, changes: dict[str, Any], prepared: dict[str, Any] | None = None
 ) -> Any:
     """Write a random checkpoint, and return the model of ``open_clip``."""
+
     folder.mkdir(exist_ok=True)
     model_cfg = {**MODEL, **changes}
     contents = {"model_cfg": model_cfg, "preprocess_cfg": prepared or {}}
@@ -45,6 +45,8 @@ def write_open_clip(
 
 
 def make_open_clip(model_cfg: dict[str, Any]) -> Any:
+    import open_clip
+
     values = {key: value for key, value in model_cfg.items() if key != "custom_text"}
     kind = open_clip.CustomTextCLIP if model_cfg.get("custom_text") else open_clip.CLIP
     return kind(**json.loads(json.dumps(values))).eval()

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import open_clip
 import pytest
 import torch
 import yaml
@@ -47,6 +46,8 @@ def pixels() -> torch.Tensor:
 def test_features_are_those_of_open_clips_own_code(
     tmp_path: Path, pixels: torch.Tensor, changes: dict[str, Any]
 ):
+    import open_clip
+
     theirs = write_open_clip(tmp_path, changes)
     backbone = load_backbone(tmp_path)
     tokens = open_clip.SimpleTokenizer()(PROMPTS)
@@ -100,6 +101,8 @@ def test_the_architecture_is_read_without_the_weights(tmp_path: Path):
 def test_images_are_prepared_as_the_checkpoint_says(
     tmp_path: Path, prepared: dict[str, Any], framing: Framing
 ):
+    import open_clip
+
     write_open_clip(tmp_path, {}, prepared)
     backbone = load_backbone(tmp_path)
     assert backbone.framing == read_architecture(tmp_path).framing == framing

@@ -2,7 +2,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pandas as pd
 import pytest
 from PIL import Image
@@ -48,6 +47,8 @@ def test_a_frame_is_the_same_dataset_once_saved(frame: pd.DataFrame, tmp_path: P
 
 
 def test_a_hugging_face_dataset_is_the_same_once_saved(frame: pd.DataFrame, tmp_path: Path):
+    import datasets
+
     loaded = datasets.load_dataset("imagefolder", data_files=[str(frame.path[1])], split="train")
     images = [loaded[0]["image"]] * 12
     split = datasets.Dataset.from_dict({"image": images, "label": NAMES * 6})

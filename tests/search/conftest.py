@@ -18,6 +18,7 @@ from study.search.optuna_arm import Arm, open_journal
 from study.search.samplers import Sampler, random
 from study.search.space import OpenSpace, Space
 from study.trial import TrialData
+from tests.in_process import trials_in_process
 from tests.not_none import not_none
 from tests.tiny_study import TinyStudy, kill_worker
 
@@ -92,7 +93,8 @@ def confirmed(searched: TinyStudy, make_study: Callable[..., TinyStudy]) -> Tiny
     """A copy of the searched study, confirmed: the searched one holds its search alone."""
     shutil.copytree(searched.folder.path, searched.folder.path.with_name("confirmed"))
     study = make_study("confirmed", search=HALVED)
-    study.confirm()
+    with trials_in_process():
+        study.confirm()
     return study
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from shutil import copytree, rmtree
 from typing import Any
 
-import peft
 import pytest
 from safetensors.torch import load_file
 from torch import nn
@@ -97,7 +96,7 @@ def test_a_backbone_in_a_folder_has_a_place_to_set(make_delta: Any, name: str):
 
 
 def test_a_peft_that_is_missing_or_too_old_is_told(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.delattr(peft, "BeftConfig")
+    monkeypatch.delattr("peft.BeftConfig")
     with pytest.raises(ConfigError, match=r"PEFT .* has not: pip install 'clipfit-study\[peft\]'"):
         import_peft_with_beft()
     monkeypatch.setitem(sys.modules, "peft", None)
