@@ -39,7 +39,7 @@ gc.disable()  # until all is imported: it takes a third of that time
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 TOGETHER = (
-    *("tests/search/", "tests/test_end_to_end.py", "tests/workflow/test_run_study.py"),
+    *("tests/search/", "tests/workflow/test_run_study.py"),
     "tests/faults/test_tracking_server.py",
     *(f"tests/tracking/mlflow/test_{name}" for name in ("m", "se", "study_run")),
 )
