@@ -11,6 +11,8 @@ from typing import Any
 
 import aiohttp
 
+from study.storage.ledger_files import JsonObject
+
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 SECONDS = 90.0
 """A page may take on a busy machine."""
@@ -108,8 +110,8 @@ class Browser:
         self._process.terminate()
         self._process.wait(timeout=30)
 
-    def _call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        async def ask() -> dict[str, Any]:
+    def _call(self, method: str, **parameters: Any) -> JsonObject:
+        async def ask() -> JsonObject:
             self._calls += 1
             await self._socket.send_json(
                 {"id": self._calls, "method": method, "params": parameters}
@@ -135,7 +137,7 @@ class Browser:
         await self._session.close()
 
 
-def _texts(node: dict[str, Any]) -> Iterator[str]:
+def _texts(node: JsonObject) -> Iterator[str]:
     """Give the words of a document and of the documents framed in it."""
     if node["nodeName"] in ("SCRIPT", "STYLE"):
         return

@@ -4,7 +4,6 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,6 +12,7 @@ from study.config.loading import dump_config, load_config
 from study.results.leaderboard import Leaderboard, leaderboard
 from study.results.study_results import read_results
 from study.selection.validation import SCHEMA
+from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import PREDICTIONS, VALIDATION
 from study.trial import Prediction
@@ -30,7 +30,7 @@ def configure(folder: Path, *overrides: str):
     path.write_text(dump_config(load_config(path, overrides)))
 
 
-def choose(candidates: list[dict[str, Any]], label: str):
+def choose(candidates: list[JsonObject], label: str):
     """Let validation choose another candidate."""
     by_label = {candidate["label"]: candidate for candidate in candidates}
     by_label["best"]["same_as"] = label
@@ -69,7 +69,7 @@ def write_split(folder: Path, digest: str, *shots: object):
     (folder / f"shots/tasks-{digest}.jsonl").write_text(text + "\n")
 
 
-def shots_of(*names: str) -> list[dict[str, Any]]:
+def shots_of(*names: str) -> list[JsonObject]:
     """Training images with these names, of one class after another."""
     return [{"label": n % 12, "part": "train", "path": name} for n, name in enumerate(names)]
 

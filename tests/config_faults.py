@@ -10,12 +10,13 @@ import yaml
 from study.config.loading import build_config, load_config
 from study.errors import ConfigError
 from study.protocols import find_protocol, find_protocol_faults
+from study.storage.ledger_files import JsonObject
 
 FAULTS = yaml.safe_load((Path(__file__).parent / "config" / "faults.yaml").read_text())
 """The values, path and words of faults, by the module that finds them."""
 
 
-def faults(values: dict[str, Any]) -> list[str]:
+def faults(values: JsonObject) -> list[str]:
     """The lines that tell what is wrong with a configuration."""
     with pytest.raises(ConfigError) as caught:
         build_config(values, "the file")
@@ -35,7 +36,7 @@ def check_faults(module: str) -> Callable[..., None]:
     """Return the test that each fault of a module is told with its path and what is allowed."""
 
     @pytest.mark.parametrize("values, path, told", FAULTS[module])
-    def check(values: dict[str, Any], path: str, told: list[str]):
+    def check(values: JsonObject, path: str, told: list[str]):
         (fault,) = faults(values)
         assert fault.startswith(f"{path}: ")
         for part in told:
@@ -44,18 +45,18 @@ def check_faults(module: str) -> Callable[..., None]:
     return check
 
 
-def baselines(**more: Any) -> dict[str, Any]:
+def baselines(**more: Any) -> JsonObject:
     """The baselines that must be there, and more."""
     return {"zero-shot": {"subset": "none"}, "clipfit": clipfit(), **more}
 
 
-def clipfit(**changes: Any) -> dict[str, Any]:
+def clipfit(**changes: Any) -> JsonObject:
     """A sound baseline."""
     rates = {"bias": 0.01, "ln": 0.01}
     return {"subset": "clipfit", "rates": rates, "distill_weight": 8, **changes}
 
 
-def protocol_faults(values: dict[str, Any]) -> list[str]:
+def protocol_faults(values: JsonObject) -> list[str]:
     """The faults of a configuration that depend on its protocol; there must be no others."""
     config = build_config(values, "the file")
     return list(find_protocol_faults(config, find_protocol(config.protocol)))

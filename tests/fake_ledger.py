@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from study.storage.ledger_files import JsonObject
 from study.storage.trial_folder import PREDICTIONS
 from study.trial import Prediction
 from study.trial.predictions import predictions_to_parquet
@@ -67,7 +68,7 @@ class FakeLedger:
     def write_trial(
         self,
         trial_id: str,
-        config: dict[str, Any],
+        config: JsonObject,
         *,
         epochs: int,
         status: str | None,
@@ -142,7 +143,7 @@ class FakeLedger:
             counts.append(row.tolist())
         return counts
 
-    def config(self, stage: str, arm: str, number: int, **values: Any) -> dict[str, Any]:
+    def config(self, stage: str, arm: str, number: int, **values: Any) -> JsonObject:
         """A trial's configuration with the fields that the ledger promises."""
         subset = values.get("subset", CLIPFIT)
         return {

@@ -7,6 +7,7 @@ from typing import Any
 
 from study.config.loading import build_config, dump_config
 from study.config.schema import NO_REFIT
+from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import PREDICTIONS
 from study.trial.predictions import predictions_to_parquet, read_predictions
@@ -103,9 +104,9 @@ def write_study(
     return set_images(folder, *images) if images else folder
 
 
-def _write_search(ledger: FakeLedger) -> dict[str, tuple[str, dict[str, Any], float]]:
+def _write_search(ledger: FakeLedger) -> dict[str, tuple[str, JsonObject, float]]:
     """Write the search stage; returns source trial, configuration and score per candidate."""
-    chosen: dict[str, tuple[str, dict[str, Any], float]] = {}
+    chosen: dict[str, tuple[str, JsonObject, float]] = {}
     for number, (label, subset) in enumerate(BASELINES.items()):
         rates = dict.fromkeys(("bias_lr", "ln_lr"), None) if subset == "none" else {}
         config = ledger.config("search", "baseline", number, label=label, subset=subset, **rates)
@@ -147,7 +148,7 @@ def _write_search(ledger: FakeLedger) -> dict[str, tuple[str, dict[str, Any], fl
     return chosen
 
 
-def _candidates(values: dict[str, tuple[str, dict[str, Any], float]]) -> list[dict[str, Any]]:
+def _candidates(values: dict[str, tuple[str, JsonObject, float]]) -> list[JsonObject]:
     names = ("subset", "bias_lr", "ln_lr", "distill_weight")
     order = ("zero-shot", "clipfit", "bitfit", "clipfit-tuned", "best", "second", "third")
     return [
@@ -240,16 +241,16 @@ def add_answer(folder: Path, *, peer: float = -0.01, strength: float = 1.0) -> P
         peer: how much better the peer is on test than the winner, a fraction.
         strength: the protocol's strength.
     """
-    head: dict[str, Any] = {"head": "linear", "head_lr": 0.001, "head_steps": 100}
+    head: JsonObject = {"head": "linear", "head_lr": 0.001, "head_steps": 100}
 
-    def use(candidates: list[dict[str, Any]]):
+    def use(candidates: list[JsonObject]):
         best = next(c for c in candidates if c["label"] == "best")
         best["settings"].update(head, strength=strength)
 
     edit_candidates(folder, use)
     candidates = json.loads((folder / "candidates.json").read_text())
     best = next(c["settings"] for c in candidates if c["label"] == "best")
-    plain: dict[str, Any] = {name: best[name] for name in ("subset", "distill_weight")}
+    plain: JsonObject = {name: best[name] for name in ("subset", "distill_weight")}
     plain |= {f"{kind}_lr": best["rates"].get(kind) for kind in ("bias", "ln")}
     add_candidate(folder, "linear", peer, val_score=0.6, **head)
     add_candidate(folder, "smallest", -0.002, val_score=0.7, subset="vision.ln", ln_lr=0.01)
@@ -273,7 +274,7 @@ def add_answer(folder: Path, *, peer: float = -0.01, strength: float = 1.0) -> P
     return folder
 
 
-def edit_candidates(folder: Path, change: Callable[[list[dict[str, Any]]], object]):
+def edit_candidates(folder: Path, change: Callable[[list[JsonObject]], object]):
     """Change the candidates of a study, in place."""
     candidates = json.loads((folder / "candidates.json").read_text())
     change(candidates)

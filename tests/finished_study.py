@@ -13,6 +13,7 @@ from study.config.trial_settings import TrialSettings
 from study.embedded import EMBEDDED, backbone_path
 from study.method.delta import head_tensors, load_delta, save_delta
 from study.method.head import Head
+from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import DESCRIPTION, StudyFolder
 from study.storage.trial_folder import PREDICTIONS, End
 from study.trial import Prediction, TrialConfig
@@ -49,7 +50,7 @@ class Finished:
         self.val_score: float = changes.get("val_score", 0.8)
         self._images: list[int] = changes.get("images", [90] * 10)
         self._right: list[int] | None = changes.get("right")
-        self._winner: dict[str, Any] = WINNER | (LINEAR if changes.get("linear") else {})
+        self._winner: JsonObject = WINNER | (LINEAR if changes.get("linear") else {})
         self._search("baseline", "zero-shot", 0, 0.7, {"subset": "none"})
         self._search("search", "trial 1", 1, self.val_score, self._winner)
         self._search("search", "trial 2", 2, self.val_score - 0.1, WINNER | {"ln_lr": 0.01})
@@ -102,10 +103,10 @@ class Finished:
         rows = torch.randn(2, dim, generator=torch.Generator().manual_seed(3))
         return Head(torch.nn.functional.normalize(rows, dim=-1), (2, 0))
 
-    def _chosen(self, settings: dict[str, Any]) -> dict[str, Any]:
+    def _chosen(self, settings: JsonObject) -> JsonObject:
         return CHOSEN if "head" in settings else {}
 
-    def _search(self, arm: str, label: str, number: int, score: float, winner: dict[str, Any]):
+    def _search(self, arm: str, label: str, number: int, score: float, winner: JsonObject):
         trial = self.folder.trial(f"search-{number:04d}")
         # The head is chosen by validation.
         proposed = {name: value for name, value in winner.items() if name not in CHOSEN}
@@ -124,7 +125,7 @@ class Finished:
         label: str,
         number: int,
         seed: int,
-        settings: dict[str, Any],
+        settings: JsonObject,
     ):
         config = TrialConfig(
             trial_id=trial_id,

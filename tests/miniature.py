@@ -4,11 +4,12 @@ import json
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
 from PIL import Image
+
+from study.storage.ledger_files import JsonObject
 
 COUNTS = (3, 2, 2)  # images a class in train, val and test
 
@@ -41,7 +42,7 @@ def save(path: Path, label: int, number: int):
 
 
 TABLES = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text())
-FORMS: dict[str, dict[str, Any]] = TABLES["coop"]
+FORMS: dict[str, JsonObject] = TABLES["coop"]
 """The datasets with a split file."""
 ELEVEN = (*FORMS, "fgvc_aircraft", "imagenet")
 SHIFTED = (
@@ -76,7 +77,7 @@ def _numbered(classes: int, counts: Sequence[int]) -> Iterator[tuple[int, str, i
                 yield label, split, number
 
 
-def _make_coop(form: dict[str, Any], root: Path, classes: int, counts: Sequence[int]) -> Path:
+def _make_coop(form: JsonObject, root: Path, classes: int, counts: Sequence[int]) -> Path:
     folder, called = root / form["folder"], form["classes"]
     raw = [*called, *(f"zz_kind_{i}" for i in range(classes))][:classes]
     content: dict[str, list[list[object]]] = {"train": [], "val": [], "test": []}

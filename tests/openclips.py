@@ -8,8 +8,9 @@ import torch
 from safetensors.torch import save_file
 
 from study.backbones.openclip_checkpoint import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS
+from study.storage.ledger_files import JsonObject
 
-MODEL: dict[str, Any] = {
+MODEL: JsonObject = {
     "embed_dim": 24,
     "vision_cfg": {"image_size": 32, "layers": 3, "width": 32, "head_width": 16, "patch_size": 8},
     "text_cfg": {
@@ -23,9 +24,7 @@ MODEL: dict[str, Any] = {
 }
 
 
-def write_open_clip(
-    folder: Path, changes: dict[str, Any], prepared: dict[str, Any] | None = None
-) -> Any:
+def write_open_clip(folder: Path, changes: JsonObject, prepared: JsonObject | None = None) -> Any:
     """Write a random checkpoint, and return the model of ``open_clip``."""
 
     folder.mkdir(exist_ok=True)
@@ -44,7 +43,7 @@ def write_open_clip(
     return theirs
 
 
-def make_open_clip(model_cfg: dict[str, Any]) -> Any:
+def make_open_clip(model_cfg: JsonObject) -> Any:
     import open_clip
 
     values = {key: value for key, value in model_cfg.items() if key != "custom_text"}

@@ -9,10 +9,10 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from study.storage.ledger_files import JsonObject
 from tests.environments import outside
 from tests.free_port import free_port
 
@@ -63,7 +63,7 @@ def _wait_until_it_answers(server: "subprocess.Popen[bytes]", address: str, log:
     pytest.fail(f"the model is not served:\n{log.read_text()[-2000:]}")
 
 
-def ask(address: str, images: list[str] | str) -> list[dict[str, Any]]:
+def ask(address: str, images: list[str] | str) -> list[JsonObject]:
     """Return what a served model says of images in base64."""
     request = urllib.request.Request(
         f"{address}/invocations",

@@ -14,6 +14,7 @@ from study.config.loading import build_config
 from study.config.schema import StudyConfig
 from study.method.delta import DeltaInfo, save_delta
 from study.protocols import FewShot
+from study.storage.ledger_files import JsonObject
 from study.storage.trial_folder import TrialFolder
 from study.trial import EpochReport, TrialConfig, TrialData
 from study.trial.prepare import Preparer
@@ -26,7 +27,7 @@ EPOCHS = 4
 TIMED = ("seconds", "images_per_second")
 
 
-SETTINGS: dict[str, dict[str, Any]] = {
+SETTINGS: dict[str, JsonObject] = {
     "holdout": {
         "data": {"augment": False, "shots": 4},
         "search": {"selection": "holdout"},
@@ -117,7 +118,7 @@ def train_and_save(
     save_delta(folder / "delta.safetensors", last.deltas[0], info)
 
 
-def outcome(report: EpochReport) -> dict[str, Any]:
+def outcome(report: EpochReport) -> JsonObject:
     """What a report says, less what depends on the machine's mood."""
     return {
         "epoch": report.epoch,
@@ -138,5 +139,5 @@ def digest(tensor: Tensor) -> str:
     return hashlib.sha256(contents).hexdigest()[:12]
 
 
-def outcomes(reports: Iterator[EpochReport]) -> list[dict[str, Any]]:
+def outcomes(reports: Iterator[EpochReport]) -> list[JsonObject]:
     return [outcome(report) for report in reports]

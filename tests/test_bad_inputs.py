@@ -11,13 +11,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from study.config.loading import build_config, dump_config
 from study.run import main
+from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import StudyFolder
 from tests.messages import (
     Ran,
@@ -79,7 +79,7 @@ def refused(run: Run, line: str, *parts: str) -> str:
 
 
 CASES = yaml.safe_load(Path(__file__).with_name("bad_inputs.yaml").read_text())
-VALUES: dict[str, Any] = CASES["values"]
+VALUES: JsonObject = CASES["values"]
 """A value of the configuration, and the beginning of what is told of it."""
 
 
@@ -101,7 +101,7 @@ def test_a_bad_value_is_told_with_its_override(run: Run, override: str):
     assert "quickstart.yaml" not in ran.err
 
 
-SUBSETS: dict[str, Any] = CASES["subsets"]
+SUBSETS: JsonObject = CASES["subsets"]
 
 
 @pytest.mark.parametrize("subset", SUBSETS)
@@ -132,9 +132,9 @@ def data(name: str, *more: str) -> str:
     return shlex.join([*own.split(), *more])
 
 
-IMAGES: dict[str, Any] = CASES["images"]
-TABLES: dict[str, Any] = CASES["tables"]
-CHECKPOINTS: dict[str, Any] = CASES["checkpoints"]
+IMAGES: JsonObject = CASES["images"]
+TABLES: JsonObject = CASES["tables"]
+CHECKPOINTS: JsonObject = CASES["checkpoints"]
 
 
 @pytest.mark.parametrize("name", IMAGES)

@@ -3,23 +3,24 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
+
+from study.storage.ledger_files import JsonObject
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 each_file = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 
 
-def load(file: Path) -> dict[str, Any]:
+def load(file: Path) -> JsonObject:
     """Return what a workflow's file contains."""
     content = yaml.safe_load(file.read_text())
     return content
 
 
-def steps(file: Path) -> Iterator[dict[str, Any]]:
+def steps(file: Path) -> Iterator[JsonObject]:
     """Yield the steps of all jobs of a workflow."""
     for job in load(file)["jobs"].values():
         yield from job["steps"]

@@ -18,6 +18,7 @@ from study.backbones.load_backbone import load_backbone
 from study.data.images.decode import preprocess
 from study.embedded import EMBEDDED, backbone_path
 from study.errors import BackboneError
+from study.storage.ledger_files import JsonObject
 
 SQUARE = {"height": 32, "width": 32}
 CASES = yaml.safe_load(Path(__file__).with_name("framing.yaml").read_text())
@@ -31,7 +32,7 @@ def image() -> Image.Image:
 
 @pytest.mark.parametrize("values, framing", CASES["read"])
 def test_images_are_those_of_the_processor_that_a_checkpoint_describes(
-    values: dict[str, Any], framing: dict[str, Any], image: Image.Image
+    values: JsonObject, framing: JsonObject, image: Image.Image
 ):
     read = read_framing(values, 32, default=CLIP_FRAMING)
     assert vars(read) == framing
@@ -45,14 +46,14 @@ def test_images_are_those_of_the_processor_that_a_checkpoint_describes(
 
 
 @pytest.mark.parametrize("values", [{}, {"size": SQUARE}, {"size": SQUARE, "resample": 3}])
-def test_a_siglip_is_squashed(values: dict[str, Any]):
+def test_a_siglip_is_squashed(values: JsonObject):
     assert read_framing(values, 32, default=SIGLIP_FRAMING) == SIGLIP_FRAMING
     with pytest.raises(ValueError, match="do_center_crop is false with size"):
         read_framing({"size": 32}, 32, default=SIGLIP_FRAMING)
 
 
 @pytest.mark.parametrize("values, fault", CASES["refused"])
-def test_what_is_prepared_otherwise_is_refused(values: dict[str, Any], fault: str):
+def test_what_is_prepared_otherwise_is_refused(values: JsonObject, fault: str):
     with pytest.raises(ValueError, match=fault):
         read_framing(values, 32, default=CLIP_FRAMING)
 

@@ -4,7 +4,6 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -24,11 +23,12 @@ from study.errors import BackboneError
 from study.method.model import FewShotClassifier
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
+from study.storage.ledger_files import JsonObject
 from tests.damage import change_weights, cut
 from tests.openclips import MODEL, make_open_clip, write_open_clip
 
 PROMPTS = ["a photo of a cat.", "A photo of a  dog", "café au lait & bird"]
-KINDS: dict[str, dict[str, Any]] = {
+KINDS: dict[str, JsonObject] = {
     "gelu": {},
     "quick gelu": {"quick_gelu": True},
     "custom text": {"custom_text": True},
@@ -44,7 +44,7 @@ def pixels() -> torch.Tensor:
 
 @pytest.mark.parametrize("changes", KINDS.values(), ids=KINDS)
 def test_features_are_those_of_open_clips_own_code(
-    tmp_path: Path, pixels: torch.Tensor, changes: dict[str, Any]
+    tmp_path: Path, pixels: torch.Tensor, changes: JsonObject
 ):
     import open_clip
 
@@ -99,7 +99,7 @@ def test_the_architecture_is_read_without_the_weights(tmp_path: Path):
     ],
 )
 def test_images_are_prepared_as_the_checkpoint_says(
-    tmp_path: Path, prepared: dict[str, Any], framing: Framing
+    tmp_path: Path, prepared: JsonObject, framing: Framing
 ):
     import open_clip
 
@@ -115,7 +115,7 @@ REFUSED = yaml.safe_load(Path(__file__).with_name("openclip_refused.yaml").read_
 
 @pytest.mark.parametrize("changes, told", REFUSED)
 def test_another_network_is_refused_by_the_name_of_what_is_different(
-    tmp_path: Path, changes: dict[str, Any], told: str
+    tmp_path: Path, changes: JsonObject, told: str
 ):
     model = dict(MODEL)
     for name, value in changes.items():

@@ -11,12 +11,12 @@ import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 from ray.autoscaler._private.util import prepare_config
 
+from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import StudyFolder
 from tests.clusters.conftest import skip_without_namespaces
 
@@ -36,7 +36,7 @@ def short_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def cluster_config() -> dict[str, Any]:
+def cluster_config() -> JsonObject:
     """The cluster file, with nothing changed but who provides machines and what their head is."""
     text = (ROOT / "clusters" / "gpu.yaml").read_text()
     config = prepare_config(yaml.safe_load(text))

@@ -12,6 +12,8 @@ import boto3
 import pytest
 import yaml
 
+from study.storage.ledger_files import JsonObject
+
 # Read when moto is imported: Ray attaches policies that AWS itself keeps.
 os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
 
@@ -48,17 +50,17 @@ def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
         yield boto3.resource("ec2", region_name="us-west-2")
 
 
-def written() -> dict[str, Any]:
+def written() -> JsonObject:
     return dict(yaml.safe_load(FILE.read_text()))
 
 
-def bootstrapped(config: dict[str, Any]) -> dict[str, Any]:
+def bootstrapped(config: JsonObject) -> JsonObject:
     """What Ray makes of the file before it starts a machine."""
     made = AWSNodeProvider.fillout_available_node_types_resources(prepare_config(config))
     return dict(AWSNodeProvider.bootstrap_config(made))
 
 
-def launch(config: dict[str, Any], provider: AWSNodeProvider, name: str, kind: str) -> str:
+def launch(config: JsonObject, provider: AWSNodeProvider, name: str, kind: str) -> str:
     """Start a machine as the launcher and the autoscaler do; return its id."""
     node_config = {
         **(config["head_node"] if kind == NODE_KIND_HEAD else {}),

@@ -20,6 +20,7 @@ from ray.autoscaler._private.kuberay.autoscaling_config import (
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 from study.config.loading import load_config
+from study.storage.ledger_files import JsonObject
 
 ROOT = Path(__file__).parents[2]
 CLUSTERS = ROOT / "clusters"
@@ -32,11 +33,11 @@ PYTHON = "3.11"
 launcher_files = pytest.mark.parametrize("path", LAUNCHER_FILES, ids=lambda path: path.stem)
 
 
-def load(path: Path) -> dict[str, Any]:
+def load(path: Path) -> JsonObject:
     return dict(yaml.safe_load(path.read_text()))
 
 
-def commands(config: dict[str, Any], text: str = "") -> list[str]:
+def commands(config: JsonObject, text: str = "") -> list[str]:
     """The commands of a file that have a text in them."""
     lists = [value for key, value in config.items() if key.endswith("_commands")]
     return [command for commands in lists for command in commands if text in command]
@@ -155,7 +156,7 @@ class Kubernetes:
         (self.mlflow,) = (deployment["spec"] for deployment in self.of("Deployment"))
         self.groups = [self.cluster["headGroupSpec"], *self.cluster["workerGroupSpecs"]]
 
-    def of(self, kind: str) -> list[dict[str, Any]]:
+    def of(self, kind: str) -> list[JsonObject]:
         return [document for document in self.all if document["kind"] == kind]
 
 

@@ -13,6 +13,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from study.storage.ledger_files import JsonObject
+
 DOCUMENTS = list(
     yaml.safe_load_all((Path(__file__).parents[2] / "clusters" / "kubernetes.yaml").read_text())
 )
@@ -53,7 +55,7 @@ def rayjob_schema() -> Any:
     return schema
 
 
-def rayjob() -> dict[str, Any]:
+def rayjob() -> JsonObject:
     (found,) = (document for document in DOCUMENTS if document["kind"] == "RayJob")
     return dict(found)
 
@@ -68,7 +70,7 @@ def test_kuberay_knows_every_key_of_the_job():
     [d for d in DOCUMENTS if d["kind"] != "RayJob"],
     ids=lambda d: f"{d['kind']}-{d['metadata']['name']}",
 )
-def test_kubernetes_knows_every_key_of_the_other_objects(document: dict[str, Any]):
+def test_kubernetes_knows_every_key_of_the_other_objects(document: JsonObject):
     latest = kubernetes_validate.latest_version()
     for version in (OLDEST, latest):
         kubernetes_validate.validate(document, version, strict=True)

@@ -11,12 +11,12 @@ import subprocess
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from study.run import main
+from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import TrialFolder
 from tests.clusters.conftest import Site, wait_for
@@ -89,7 +89,7 @@ def live_nodes(site: Site) -> int:
     return int(found[1]) if found else 0
 
 
-def mlflow_runs(site: Site, study: str) -> dict[str, Any]:
+def mlflow_runs(site: Site, study: str) -> JsonObject:
     script = site.head.home / "runs.py"
     script.write_text(RUNS)
     shown = site.head.shell(f"python ~/runs.py {study} 2>/dev/null")

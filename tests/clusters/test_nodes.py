@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from study.search.trainable import ClipFitTrainable
+from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import StudyFolder
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
@@ -41,13 +42,13 @@ class Running:
     def said(self) -> str:
         return (self.place / "said.txt").read_text(errors="replace")
 
-    def notes(self, what: str) -> list[dict[str, Any]]:
+    def notes(self, what: str) -> list[JsonObject]:
         """What has been noted of one kind, the oldest first."""
         path = self.place / "notes.jsonl"
         lines = path.read_text().splitlines() if path.exists() else []
         return [note for note in map(json.loads, lines) if note["what"] == what]
 
-    def processes(self) -> dict[int, dict[str, Any]]:
+    def processes(self) -> dict[int, JsonObject]:
         """The first epoch of each process."""
         return {note["process"]: note for note in reversed(self.notes("epoch"))}
 

@@ -20,6 +20,7 @@ import ray
 from study import run
 from study.search import driver
 from study.search.trainable import ClipFitTrainable
+from study.storage.ledger_files import JsonObject
 
 NOTES = Path(sys.argv[1])
 WAIT_FOR = NOTES.with_name("wait_for")
@@ -42,7 +43,7 @@ def processes_that_train() -> int:
 class Watched(ClipFitTrainable):
     """A trainable that notes what its process loads, once it does, and each epoch."""
 
-    def setup(self, config: dict[str, Any], **given: Any):
+    def setup(self, config: JsonObject, **given: Any):
         """See `ClipFitTrainable`."""
         from study.data.images.table import ImageTable
         from study.search import trainable
@@ -52,7 +53,7 @@ class Watched(ClipFitTrainable):
         trainable.trial_device = lambda: "cpu"  # there are none but in name
         super().setup(config, **given)
 
-    def step(self) -> dict[str, Any]:
+    def step(self) -> JsonObject:
         """See `ClipFitTrainable`."""
         result = super().step()
         mapped = {

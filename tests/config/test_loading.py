@@ -1,7 +1,6 @@
 """A file and overrides become a configuration, or one error that tells every fault."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,6 +12,7 @@ from study.config.loading import (
 )
 from study.config.peer_settings import Peer
 from study.config.schema import StudyConfig
+from study.storage.ledger_files import JsonObject
 from tests.config_faults import baselines, clipfit, faults, told_of
 
 
@@ -78,7 +78,7 @@ RATES = {"bias": [1e-3, 1e-1], "ln": [5e-4, 2e-1]}
     ],
 )
 def test_an_override_reaches_a_field_and_creates_its_section(
-    file: Path, override: str, values: dict[str, Any]
+    file: Path, override: str, values: JsonObject
 ):
     assert load_config(file) == StudyConfig()
     file.write_text("data: {shots: 4}\n")

@@ -1,7 +1,5 @@
 """A peer's settings are those of its row."""
 
-from typing import Any
-
 import pytest
 from pydantic import ValidationError
 
@@ -10,6 +8,7 @@ from study.config.loading import build_config
 from study.config.peer_settings import Peer
 from study.config.trial_settings import TrialSettings
 from study.method.peers import PEERS
+from study.storage.ledger_files import JsonObject
 from tests.case_tables import from_table
 
 
@@ -25,9 +24,7 @@ def test_what_is_not_given_is_that_of_the_row(method: str):
 
 
 @from_table
-def test_a_number_without_an_effect_or_out_of_its_limits_is_refused(
-    given: dict[str, Any], why: str
-):
+def test_a_number_without_an_effect_or_out_of_its_limits_is_refused(given: JsonObject, why: str):
     with pytest.raises(ValidationError, match=why):
         TrialSettings.model_validate({"subset": "none", "peer": {"lr": 0.1, **given}})
 

@@ -1,7 +1,5 @@
 """The rules between values: each is told with its path, in one order, and all together."""
 
-from typing import Any
-
 import pytest
 
 from study.config.labels import RANKS, TUNED
@@ -9,6 +7,7 @@ from study.config.loading import build_config
 from study.config.rules import broken_rules, broken_search_rules
 from study.config.schema import StudyConfig
 from study.errors import ConfigError
+from study.storage.ledger_files import JsonObject
 from tests.case_tables import from_table
 from tests.config_faults import baselines, check_faults, clipfit, faults
 
@@ -85,7 +84,7 @@ def test_broken_rules_are_told_in_the_order_of_the_file():
     ],
 )
 def test_a_search_is_refused_without_its_references_and_enough_trials(
-    search: dict[str, Any], told: list[str]
+    search: JsonObject, told: list[str]
 ):
     config = build_config({"search": {"asha": None, **search}, "training": {"epochs": 4}}, "here")
     assert [fault.partition(", ")[0] for fault in broken_search_rules(config)] == told

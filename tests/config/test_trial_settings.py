@@ -1,7 +1,5 @@
 """TrialSettings: one record of what is tuned and how fast, and nothing in it that has no effect."""
 
-from typing import Any
-
 import pytest
 from pydantic import ValidationError
 
@@ -9,6 +7,7 @@ from study.backbones.architecture import Depths
 from study.config.peer_settings import Peer
 from study.config.trial_settings import TrialSettings, settings_columns, weight_has_effect
 from study.method.subsets import parse
+from study.storage.ledger_files import JsonObject
 from tests.case_tables import from_table
 from tests.settings import settings
 
@@ -36,7 +35,7 @@ def test_linear_on_frozen_clip_is_a_peer_and_zero_shot_is_none():
 
 
 @from_table
-def test_what_would_be_ignored_is_refused(given: dict[str, Any], why: str):
+def test_what_would_be_ignored_is_refused(given: JsonObject, why: str):
     with pytest.raises(ValidationError, match=why):
         TrialSettings.model_validate({"subset": "none", **given})
 

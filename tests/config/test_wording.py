@@ -2,7 +2,6 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -11,6 +10,7 @@ from study.config.loading import ConfigFaults, build_config
 from study.config.reference import list_keys
 from study.config.wording import WORDS, describe_fault, faults_with_overrides, override_texts
 from study.method.peers import PEERS
+from study.storage.ledger_files import JsonObject
 from tests.case_tables import from_table
 from tests.config_faults import faults
 
@@ -49,7 +49,7 @@ def test_no_fault_is_told_in_words_of_pydantic(key: str):
 
 
 @pytest.mark.parametrize("values, told", CASES)
-def test_a_value_of_the_wrong_kind_is_told_with_what_is_allowed(values: dict[str, Any], told: str):
+def test_a_value_of_the_wrong_kind_is_told_with_what_is_allowed(values: JsonObject, told: str):
     assert faults(values) == [told]
 
 

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,6 +12,7 @@ from study.data.ignored_files import Unread
 from study.data.records import Dataset
 from study.data.survey import Survey, empty_files, refuse_absent, survey
 from study.errors import DataError
+from study.storage.ledger_files import JsonObject
 from tests.case_tables import from_table
 
 
@@ -47,7 +47,7 @@ def link(path: Path, target: str | Path):
     ],
 )
 def test_the_same_file_in_two_classes_or_in_train_and_test_is_found(
-    same: str, found: dict[str, Any], root: Path
+    same: str, found: JsonObject, root: Path
 ):
     contents = (root / "train" / same).read_bytes()
     (root / "train/cat/0.png").write_bytes(contents)

@@ -2,13 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from study.backbones.backbone import Backbone
 from study.backbones.load_backbone import load_backbone
 from study.embedded import backbone_path
+from study.storage.ledger_files import JsonObject
 
 FOLDER = Path(backbone_path("embedded"))
 
@@ -19,5 +19,5 @@ def backbone() -> Backbone:
 
 
 @pytest.fixture(scope="session")
-def recorded() -> dict[str, Any]:
+def recorded() -> JsonObject:
     return json.loads((FOLDER / "zero_shot.json").read_text("utf-8"))

@@ -1,18 +1,18 @@
 """The embedded checkpoint: its record is of its weights, and it tells all its words apart."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from study.backbones.backbone import Backbone
 from study.data.readers.glyphs import GLYPH_CLASS_NAMES
 from study.embedded import backbone_path
+from study.storage.ledger_files import JsonObject
 
 FOLDER = Path(backbone_path("embedded"))
 
 
-def test_the_record_belongs_to_the_weights(backbone: Backbone, recorded: dict[str, Any]):
+def test_the_record_belongs_to_the_weights(backbone: Backbone, recorded: JsonObject):
     assert recorded["fingerprint"] == backbone.fingerprint
     assert (FOLDER / "model.safetensors").stat().st_size < 5e6
 

@@ -4,10 +4,10 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import StudyFolder
 from tests.tiny_study import untimed
 from tests.written_study import MakeStudy, Written
@@ -56,7 +56,7 @@ class Disk:
                 subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def told(folder: StudyFolder) -> dict[str, Any]:
+def told(folder: StudyFolder) -> JsonObject:
     """Return what a study knows, less times."""
     trials = {}
     for trial in folder.trials():

@@ -18,6 +18,7 @@ from study.method.delta import load_delta
 from study.search import driver, hung_workers
 from study.search.trainable import ClipFitTrainable, WorkerSettings
 from study.storage import atomic
+from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.trial import task_training
 from tests import small_trials
@@ -40,7 +41,7 @@ class Faulty(ClipFitTrainable):
     faults: Mapping[int, Fault]
     """By trial number."""
 
-    def setup(self, config: dict[str, Any], **given: Any):
+    def setup(self, config: JsonObject, **given: Any):
         """See `ClipFitTrainable`."""
         from study.trial import task_training
 
@@ -145,7 +146,7 @@ class Here:
             siblings={},
         )
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> JsonObject:
         """Run it to its end; give the last result."""
         while not (result := self.trainable.step())["done"]:
             pass
@@ -251,7 +252,7 @@ FAULTS: dict[int, Fault] = {
     9: lose_device,
     10: later(stand_still),
 }
-SETTINGS: dict[str, Any] = {
+SETTINGS: JsonObject = {
     "search": {
         "trials": 11,
         "asha": None,

@@ -7,7 +7,6 @@ says what it holds.
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -21,6 +20,7 @@ from study.method.model import FewShotClassifier, encode_prompts
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
 from study.method.training import Losses, Objective, Recipe, Schedule, make_optimizer, training_step
+from study.storage.ledger_files import JsonObject
 from tests.not_none import not_none
 
 OWN_FIXTURES = sorted(p for p in (Path(__file__).parent / "fixtures").iterdir() if p.is_dir())
@@ -31,7 +31,7 @@ class Fixture:
     """One folder of numbers, with a run of our method on its inputs for a given λ."""
 
     def __init__(self, folder: Path):
-        self.expected: dict[str, Any] = json.loads((folder / "expected.json").read_text())
+        self.expected: JsonObject = json.loads((folder / "expected.json").read_text())
         self.tensors = load_file(folder / "expected.safetensors")
         self.inputs = load_file(folder / "inputs.safetensors")
         clip = CLIPModel.from_pretrained(folder, dtype=torch.float32).eval()

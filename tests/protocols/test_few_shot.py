@@ -1,11 +1,10 @@
 """Few-shot: all classes are trained, and tested together."""
 
-from typing import Any
-
 from study.config.loading import build_config
 from study.data.records import Dataset
 from study.data.shots import Shots
 from study.protocols import FewShot
+from study.storage.ledger_files import JsonObject
 from tests.case_tables import from_table
 
 from .conftest import parts
@@ -19,7 +18,7 @@ def test_confirm_scores_the_whole_test_split(dataset: Dataset, shots: Shots):
 
 @from_table
 def test_folds_need_an_image_of_each_class_in_every_fold_and_a_rule_that_is_named_is_taken(
-    dataset: Dataset, data: dict[str, Any], search: dict[str, Any], rule: str
+    dataset: Dataset, data: JsonObject, search: JsonObject, rule: str
 ):
     config = build_config({"data": data, "search": {"folds": None, **search}}, "here")
     assert FewShot().rule(config, dataset).name == rule

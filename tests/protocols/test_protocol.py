@@ -11,6 +11,7 @@ from study.data.records import Dataset
 from study.data.shots import Shots
 from study.errors import DataError
 from study.protocols import PROTOCOLS, find_protocol
+from study.storage.ledger_files import JsonObject
 from tests.case_tables import from_table
 from tests.config_faults import clipfit, protocol_faults
 
@@ -62,7 +63,7 @@ def test_a_balanced_protocol_counts_classes_alike_and_says_so():
 
 @pytest.mark.parametrize("values, path, told", FAULTS)
 def test_a_fault_is_told_with_its_path_and_what_is_allowed(
-    values: dict[str, Any], path: str, told: list[str]
+    values: JsonObject, path: str, told: list[str]
 ):
     (fault,) = protocol_faults(values)
     assert fault.startswith(f"{path}: ")
@@ -76,7 +77,7 @@ def test_zero_shot_needs_no_targets_and_may_have_some(targets: list[str]):
 
 
 @from_table
-def test_without_a_search_nothing_is_asked_of_one(protocol: str, search: dict[str, Any]):
+def test_without_a_search_nothing_is_asked_of_one(protocol: str, search: JsonObject):
     search = {**search, "baselines": {"mine": clipfit()}, "selection": "base"}
     values = {"protocol": protocol, "search": search, "training": {"epochs": 2}}
     assert protocol_faults(values) == []

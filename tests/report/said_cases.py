@@ -4,7 +4,6 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -16,6 +15,7 @@ from study.report.verdict import headline, validation_findings, verdict
 from study.results.leaderboard import leaderboard
 from study.results.study_results import read_results
 from study.selection.optimism import Optimism
+from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import REGISTERED, Registration, StudyFolder
 from tests.changed_studies import (
     change_json,
@@ -33,7 +33,7 @@ SAID = yaml.safe_load(Path(__file__).with_name("said.yaml").read_text())
 """How studies are changed, by what they show then."""
 
 
-def prepare(folder: Path, case: dict[str, Any]) -> Path:
+def prepare(folder: Path, case: JsonObject) -> Path:
     """Change a finished study as a case has it."""
     configure(folder, *case.get("overrides", ()))
     for candidate in case.get("candidates", ()):
@@ -70,11 +70,11 @@ def prepare(folder: Path, case: dict[str, Any]) -> Path:
 
 def add_average(folder: Path, *, effect: float, refit: str | None = None):
     """Add the average of the three best, which ships, and its refit on other images."""
-    average: dict[str, Any] = {"val_score": 0.74, "source_trial": "average-text-1"}
+    average: JsonObject = {"val_score": 0.74, "source_trial": "average-text-1"}
     add_candidate(folder, "average", effect, subset="vision.ln", **average)
     configure(folder, "refit.average=3")
 
-    def name_members(candidates: list[dict[str, Any]]):
+    def name_members(candidates: list[JsonObject]):
         candidates[-1]["members"] = ["best", "second", "third"]
 
     edit_candidates(folder, name_members)
@@ -86,14 +86,14 @@ def add_average(folder: Path, *, effect: float, refit: str | None = None):
         write_split(folder, "00ff", *shots_of(*map(str, range(60))))
 
 
-def set_apart(candidates: list[dict[str, Any]]):
+def set_apart(candidates: list[JsonObject]):
     """Let no two candidates be near each other by validation."""
     for number, candidate in enumerate(candidates):
         is_chosen = candidate["label"] == "best"
         candidate["val_score"] = 0.9 if is_chosen else 0.1 * number
 
 
-def write_notes(folder: StudyFolder, case: dict[str, Any]):
+def write_notes(folder: StudyFolder, case: JsonObject):
     """Write what a study keeps beside the records of its trials."""
     for trial in case.get("deltas", ()):
         folder.trial(trial).write("delta.safetensors", b"")

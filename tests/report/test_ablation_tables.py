@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -26,6 +25,7 @@ from study.report.ablation_tables import (
 )
 from study.results.ablation import ablation_table
 from study.results.study_results import read_results
+from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import SENSITIVITY, StudyFolder
 from tests.changed_studies import forget_images, leave_one_seed, share_images
 from tests.report.conftest import AsKept, rounded
@@ -124,7 +124,7 @@ CASES = yaml.safe_load(Path(__file__).with_name("extended_grids.yaml").read_text
 
 @pytest.mark.parametrize("case", CASES)
 def test_rates_at_the_end_of_what_was_tried_and_beyond_are_told(
-    ablation_study: Path, case: dict[str, Any]
+    ablation_study: Path, case: JsonObject
 ):
     label = "only text.attn.v.bias"
     rates = [{"bias": bias, "ln": ln} for bias, ln in case["tried"]]

@@ -15,6 +15,7 @@ from study.report.best_configurations import (
     best_configurations_records,
     render_best_configurations,
 )
+from study.storage.ledger_files import JsonObject
 from study.tracking.tracker import RankedConfiguration
 from tests.report.conftest import AsKept
 
@@ -22,7 +23,7 @@ SETTINGS = {"subset": "vision.ln[0:2]", "bias_lr": None, "ln_lr": 0.1, "distill_
 
 
 def found(**changes: Any) -> RankedConfiguration:
-    values: dict[str, Any] = {
+    values: JsonObject = {
         **{"study": "late", "label": "trial 1", "dataset": "digits", "protocol": "few_shot"},
         **{"backbone": "embedded", "shots": 16, "trainable": 1536, "val_score": 0.9},
         **{"split_hash": "f" * 16, "test_score": 0.75, "test_seeds": 2},
@@ -33,14 +34,14 @@ def found(**changes: Any) -> RankedConfiguration:
     return RankedConfiguration(settings=trial_settings, **values | changes)
 
 
-def values_of(text: str) -> dict[str, Any]:
+def values_of(text: str) -> JsonObject:
     """The values of a configuration that was printed, without the number of its format."""
     values = yaml.safe_load(text)
     assert values.pop("format") == 1
     return values
 
 
-def baselines(text: str) -> dict[str, Any]:
+def baselines(text: str) -> JsonObject:
     config = build_config(values_of(text), "found")
     return {
         label: baseline.model_dump()

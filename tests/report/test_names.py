@@ -1,11 +1,11 @@
 """Readers see names, and what a candidate is follows from its label and its settings."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from study.report.names import candidate_name, entry_name, joint_name, rival_name
+from study.storage.ledger_files import JsonObject
 from tests.case_tables import from_table
 from tests.changed_studies import board_of
 from tests.fake_studies import add_candidate, edit_candidates
@@ -27,7 +27,7 @@ def test_names_speak_of_a_choice_where_there_is_no_winner(guessing_study: Path):
 def test_a_rival_whose_tuned_rates_were_no_better_is_not_called_tuned(few_shot_study: Path):
     assert rival_name(board_of(few_shot_study), "clipfit-tuned") == "tuned CLIPFit"
 
-    def keep_published_rates(candidates: list[dict[str, Any]]):
+    def keep_published_rates(candidates: list[JsonObject]):
         by_label = {candidate["label"]: candidate for candidate in candidates}
         by_label["clipfit-tuned"]["same_as"] = "clipfit"
 

@@ -1,19 +1,19 @@
 """What a trial tunes is told in words that a sentence can hold, and in columns of a table."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from study.config.trial_settings import TrialSettings
 from study.report.setting_descriptions import setting_cells, settings_in_words
+from study.storage.ledger_files import JsonObject
 
 SETTINGS = yaml.safe_load(Path(__file__).with_name("settings_in_words.yaml").read_text())
 
 
 @pytest.mark.parametrize("settings, words", SETTINGS)
-def test_settings_are_words_that_a_sentence_can_hold(settings: dict[str, Any], words: str):
+def test_settings_are_words_that_a_sentence_can_hold(settings: JsonObject, words: str):
     assert settings_in_words(TrialSettings.model_validate(settings)) == words
 
 

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ from study.errors import DataError
 from study.method.subsets import parse
 from study.results.ablation import AblationTable, Cell, ablation_table, left_out_term, only_term
 from study.results.study_results import Results, read_results
+from study.storage.ledger_files import JsonObject
 from study.trial.study import Study
 from tests.case_tables import from_table
 from tests.changed_studies import change_json, forget_images
@@ -83,7 +83,7 @@ def searched(results: Results, label: str, *rates: dict[str, float]) -> Results:
     trials = []
     for trial in results.trials:
         own = TrialSettings(subset="text.bias + text.ln", rates=rates[0])
-        changes: dict[str, Any] = {"settings": own} if trial.label == label else {}
+        changes: JsonObject = {"settings": own} if trial.label == label else {}
         trials.append(trial.model_copy(update=changes))
     cell = next(trial for trial in trials if trial.label == label)
     for number, tried in enumerate(rates):

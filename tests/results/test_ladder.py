@@ -8,6 +8,7 @@ import pytest
 
 from study.config.labels import TUNED_LINEAR
 from study.results.ladder import ladder, rate_source
+from study.storage.ledger_files import JsonObject
 from tests.changed_studies import board_of, change_json
 from tests.fake_ledger import SEEDS
 from tests.fake_studies import add_answer, add_candidate, edit_candidates
@@ -27,7 +28,7 @@ def add_tuned_with_head(folder: Path, effect: float = -0.005, **values: Any) -> 
 def let_a_peer_win(folder: Path, *labels: str):
     """Let these candidates of a study adapt CLIP by LoRA in place of a subset."""
 
-    def use_lora(candidates: list[dict[str, Any]]):
+    def use_lora(candidates: list[JsonObject]):
         for candidate in candidates:
             if candidate["label"] in labels:
                 peer = {"method": "lora", "lr": 1e-4}
@@ -81,7 +82,7 @@ def test_where_clipfits_own_subset_wins_with_a_head_the_subset_adds_nothing(
 ):
     add_answer(few_shot_study)
 
-    def let_clipfit_win(candidates: list[dict[str, Any]]):
+    def let_clipfit_win(candidates: list[JsonObject]):
         for candidate in candidates:
             if candidate["label"] in ("best-plain", "best-text"):
                 candidate["same_as"] = "clipfit-tuned"

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from scipy import stats
 
 from study.results.intervals import MeanInterval
 from study.results.leaderboard import Leaderboard, rivals_above_winner
+from study.storage.ledger_files import JsonObject
 from tests.changed_studies import board_of, forget_images
 from tests.fake_ledger import SEEDS
 from tests.fake_studies import add_candidate, edit_candidates
@@ -49,7 +49,7 @@ def test_the_peer_is_the_one_that_validation_ranks_best(few_shot_study: Path):
     assert board_of(few_shot_study).top_peer == "full"
     for index, expected in ((-1, "linear"), (-2, None)):
 
-        def forget_score(candidates: list[dict[str, Any]], at: int = index):
+        def forget_score(candidates: list[JsonObject], at: int = index):
             candidates[at].update(val_score=None)
 
         edit_candidates(few_shot_study, forget_score)
@@ -73,7 +73,7 @@ def test_as_many_right_images_are_a_tie_which_the_choice_leads(few_shot_study: P
 def share(folder: Path, label: str, other: str):
     """Let a candidate share the training of another one."""
 
-    def same(candidates: list[dict[str, Any]]):
+    def same(candidates: list[JsonObject]):
         next(c for c in candidates if c["label"] == label)["same_as"] = other
 
     edit_candidates(folder, same)

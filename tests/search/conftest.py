@@ -17,6 +17,7 @@ from study.config.trial_settings import TrialSettings
 from study.search.optuna_arm import Arm, open_journal
 from study.search.samplers import Sampler, random
 from study.search.space import OpenSpace, Space
+from study.storage.ledger_files import JsonObject
 from study.trial import TrialData
 from tests.in_process import trials_in_process
 from tests.not_none import not_none
@@ -24,11 +25,11 @@ from tests.tiny_study import TinyStudy, kill_worker
 
 DEPTHS = Depths(text=2, vision=3)
 CLIPFIT = "text.mlp.fc2.bias + vision.ln"
-PEERS: dict[str, Any] = {
+PEERS: JsonObject = {
     "full": {"peer": "full", "lr": [1e-4, 0.05]},
     "projection": {"peer": "projection", "lr": [1e-3, 0.1]},
 }
-HALVED: dict[str, Any] = {
+HALVED: JsonObject = {
     "trials": 14,
     "peer_trials": 2,
     "baselines": PEERS,

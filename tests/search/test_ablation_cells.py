@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -10,6 +9,7 @@ from study.config.loading import build_config
 from study.errors import StudyError
 from study.method.subsets import Subset
 from study.search.ablation_cells import ablation_cells
+from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import StudyFolder
 from tests.case_tables import from_table
 from tests.settings import study_of
@@ -56,7 +56,7 @@ def test_a_site_that_the_base_lacks_cannot_be_left_out_of_it(cells: MakeCells):
 
 @from_table
 def test_windows_slide_over_the_blocks_or_grow_from_an_end(
-    cells: MakeCells, site: str, windows: dict[str, Any], ranges: dict[str, str]
+    cells: MakeCells, site: str, windows: JsonObject, ranges: dict[str, str]
 ):
     base = f"{site} + vision.ln_post"
     expected = {f"layers {name}": f"{site}[{window}]" for name, window in ranges.items()}

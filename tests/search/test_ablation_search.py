@@ -11,13 +11,14 @@ from study.config.loading import build_config, dump_config
 from study.errors import InterruptedStudyError, StudyError
 from study.search import ablation_search
 from study.search.rate_grid import MOST_EXTENSIONS
+from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End, Status
 from study.trial import TrialConfig, TrialData
 from study.trial.study import Study
 from tests.settings import settings, study_of
 
-GRID: dict[str, Any] = {
+GRID: JsonObject = {
     "design": "grid",
     "subsets": {"norms": "vision.ln", "biases": "text.bias"},
     "rates": [0.01, 0.1],
@@ -73,7 +74,7 @@ class Ablation:
         assert totals[-1] == len(list(self.folder.trials()))
         return said
 
-    def fix_rates(self, **changes: Any) -> dict[str, Any]:
+    def fix_rates(self, **changes: Any) -> JsonObject:
         return {**ablation_search.fix_rates(self.study(**changes))}
 
     def rates_of(self, label: str) -> list[float]:

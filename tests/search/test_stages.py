@@ -21,6 +21,7 @@ from study.selection import patience
 from study.selection.candidates import fix_candidates
 from study.selection.patience import NEXT_TRIALS, read_search_end
 from study.selection.ranking import rank_finished_trials
+from study.storage.ledger_files import JsonObject
 from study.storage.repair import repair
 from study.storage.study_folder import PATIENCE, StudyFolder
 from study.storage.trial_folder import TrialFolder
@@ -252,7 +253,7 @@ def test_a_damaged_trial_ends_again_as_it_had_whatever_would_stop_it_now(
     assert {event[1] for event in study.heard.events} == {weakest.trial_id, stopped.trial_id}
 
 
-def _told(folder: StudyFolder) -> dict[str, Any]:
+def _told(folder: StudyFolder) -> JsonObject:
     """What is known of the trials, less times."""
     return {
         trial.trial_id: (
@@ -285,7 +286,7 @@ def test_data_that_changed_since_a_trial_began_are_refused(tmp_path: Path):
     ],
 )
 def test_the_trials_of_a_search_are_split_and_the_share_of_clipfit_is_rounded_up(
-    search: dict[str, Any], parts: tuple[int, int, int]
+    search: JsonObject, parts: tuple[int, int, int]
 ):
     config = build_config({"search": search}, "test")
     assert config.search.budget == parts

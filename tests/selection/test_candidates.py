@@ -19,6 +19,7 @@ from study.selection.candidates import (
 )
 from study.selection.ranking import rank_finished_trials
 from study.selection.shipped import candidate_to_ship
+from study.storage.ledger_files import JsonObject
 from study.trial.study import Candidate, best_candidate
 from tests.case_tables import from_table
 from tests.not_none import not_none
@@ -103,11 +104,11 @@ def crossed(written: Written) -> Candidate | None:
 def test_tuned_clipfit_is_tested_with_the_linear_head_that_validation_chose(
     written: Written,
 ):
-    head: dict[str, Any] = {"head_lr": 0.01, "head_steps": 30}
+    head: JsonObject = {"head_lr": 0.01, "head_steps": 30}
     add(written, 0.9)
     add(written, 0.7, arm="clipfit-tuned", ln_lr=0.5, subset_key="clipfit")
     assert crossed(written) is None, "no trial has a head"
-    own: dict[str, Any] = {"ln_lr": 0.5, "subset_key": "clipfit", "head": "linear"}
+    own: JsonObject = {"ln_lr": 0.5, "subset_key": "clipfit", "head": "linear"}
     add(written, 0.99, **own | {"subset_key": "another"})
     add(written, 0.98, **own | {"ln_lr": 0.4})
     assert crossed(written) is None, "those are other trainings"

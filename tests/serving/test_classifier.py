@@ -25,6 +25,7 @@ from study.method.head import Head
 from study.method.model import FewShotClassifier, accuracy
 from study.method.subsets import parse
 from study.serving.classifier import load_classifier
+from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import TrialFolder
 from study.trial.prepare import Preparer
@@ -59,7 +60,7 @@ def delta(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     ids=["clipfit", "at half its strength with a head", "the untouched backbone with a head"],
 )
 def test_the_classifier_scores_as_the_trial_that_it_comes_from(
-    tiny_backbone: Path, tmp_path: Path, changes: dict[str, Any]
+    tiny_backbone: Path, tmp_path: Path, changes: JsonObject
 ):
     trained = confirmed(tmp_path, tiny_backbone, **changes)
     score = TrialFolder(trained).read_reports()[-1]["test_accuracy"]
@@ -124,7 +125,7 @@ def test_classes_that_the_head_knows_have_its_rows_by_name(delta: Path, headed: 
     own = load_classifier(headed).class_features
     assert torch.equal(own[[2, 0]], rows)
     assert torch.equal(own[[1, 3]], load_classifier(delta).class_features[[1, 3]])
-    given: dict[str, Any] = {"class_names": ["a cat", two, zero, one], "templates": ["{}"]}
+    given: JsonObject = {"class_names": ["a cat", two, zero, one], "templates": ["{}"]}
     mixed = load_classifier(headed, **given).class_features
     assert torch.equal(mixed[[1, 2]], rows), "whatever the templates"
     assert torch.equal(mixed[[0, 3]], load_classifier(delta, **given).class_features[[0, 3]])
@@ -138,7 +139,7 @@ def test_an_image_at_fault_is_named_by_its_position(delta: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize("options, told", OPTIONS)
-def test_an_option_that_cannot_be_used_is_told(delta: Path, options: dict[str, Any], told: str):
+def test_an_option_that_cannot_be_used_is_told(delta: Path, options: JsonObject, told: str):
     with pytest.raises(DataError, match=told):
         load_classifier(delta, **options)
 

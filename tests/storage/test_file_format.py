@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -12,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from study.commands import main
 from study.config.loading import build_config, dump_config
 from study.method.delta import DeltaInfo, save_delta
+from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import StudyFolder
 from tests.case_tables import from_table
 
@@ -56,7 +56,7 @@ def test_a_study_of_another_format_is_refused(
     folder: StudyFolder,
     capsys: pytest.CaptureFixture[str],
     name: str,
-    numbers: dict[str, Any],
+    numbers: JsonObject,
     has: str,
 ):
     if name == "identity.json":

@@ -5,7 +5,6 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 
@@ -14,6 +13,7 @@ from study.config.schema import TrainingConfig
 from study.data.images.image_reading import ImageReading
 from study.errors import StudyError
 from study.protocols import PROTOCOLS, FewShot, Protocol, Transfer
+from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.trial import TrialData, config_hash
 from study.trial.config_hash import ROOMS, code_hash, code_of_others, compute_config_hash
@@ -49,9 +49,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> TrialData:
     ],
     ids=["names", "spelling", "momentum", "untrained"],
 )
-def test_what_has_no_effect_changes_nothing(
-    data: TrialData, one: dict[str, Any], other: dict[str, Any]
-):
+def test_what_has_no_effect_changes_nothing(data: TrialData, one: JsonObject, other: JsonObject):
     assert len({compute_config_hash(trial(**given), data, "w") for given in (one, other)}) == 1
 
 

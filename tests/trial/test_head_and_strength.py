@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
@@ -11,14 +10,15 @@ from torch import Tensor
 from study.backbones.backbone import Backbone
 from study.method.delta import HEAD_CLASSES
 from study.protocols import Transfer
+from study.storage.ledger_files import JsonObject
 from study.trial import EpochReport, Prediction, Target, TrialData
 from study.trial.run_trial import run_trial
 from tests.case_tables import from_table
 from tests.small_trials import Prepare, last_report, outcome, trial
 
-LINEAR: dict[str, Any] = {"head": "linear", "head_lr": 0.01, "head_steps": 30}
+LINEAR: JsonObject = {"head": "linear", "head_lr": 0.01, "head_steps": 30}
 BOTH = {"subset": "clipfit + text.ln + vision.bias"}
-NOTHING: dict[str, Any] = {"subset": "none", "epochs": 0, "bias_lr": None, "ln_lr": None}
+NOTHING: JsonObject = {"subset": "none", "epochs": 0, "bias_lr": None, "ln_lr": None}
 
 
 def answers(report: EpochReport, part: str | None = None) -> list[tuple[str, ...]]:
@@ -34,7 +34,7 @@ def scores(report: EpochReport) -> dict[str, float]:
     return {k: v for k, v in report.metrics.items() if k.startswith(("val_", "test_"))}
 
 
-def trained(report: EpochReport) -> dict[str, Any]:
+def trained(report: EpochReport) -> JsonObject:
     """What a report says of the training, whatever is made of it."""
     return {
         name: value

@@ -13,6 +13,7 @@ from study.method import peers as method_peers
 from study.method.head import VIEWS
 from study.method.lora import apply_dropout
 from study.method.staged import StagedClassifier
+from study.storage.ledger_files import JsonObject
 from study.trial import TrialConfig, TrialData
 from study.trial.config_hash import compute_config_hash
 from study.trial.image_activations import open_table
@@ -33,7 +34,7 @@ PEERS = pytest.mark.parametrize(
 
 def peers_trial(peer: Peer, strength: float = 1.0, head: str = "text", **more: Any) -> TrialConfig:
     settings = TrialSettings(subset="none", peer=peer, strength=strength, head=head)
-    training: dict[str, Any] = {"batch_size": 8, "optimizer": peer.optimizer, "warmup_lr": 0.01}
+    training: JsonObject = {"batch_size": 8, "optimizer": peer.optimizer, "warmup_lr": 0.01}
     training["regularizer"] = method_peers.PEERS[peer.method].regularizer or "cosine"
     training["weight_decay"] = peer.weight_decay
     return trial(training=training, **more).model_copy(update={"settings": settings})
@@ -73,7 +74,7 @@ def test_a_peer_learns_and_every_epoch_is_reported_with_its_delta_if_it_writes_o
     ids=["full", "lora", "dropout", "with a head", "projection", "projection with a head"],
 )
 def test_a_peer_goes_on_from_any_epoch_to_the_bit(
-    prepare: Prepare, backbone: Backbone, peer: Peer, setting: str, more: dict[str, Any]
+    prepare: Prepare, backbone: Backbone, peer: Peer, setting: str, more: JsonObject
 ):
     data, config = prepare(setting).search(), peers_trial(peer, **more)
     whole = list(run_trial(config, data, backbone))

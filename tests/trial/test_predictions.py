@@ -4,7 +4,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -12,7 +11,7 @@ import pytest
 from study.backbones.backbone import Backbone
 from study.protocols.competition import accuracies, ausuc, hmean
 from study.results.bootstrap import make_competition
-from study.storage.ledger_files import LedgerError
+from study.storage.ledger_files import JsonObject, LedgerError
 from study.storage.study_folder import StudyFolder
 from study.trial import Prediction
 from study.trial.predictions import outcomes_of, predictions_to_parquet, read_predictions
@@ -105,7 +104,7 @@ def test_a_trial_keeps_the_groups_of_its_test_images(prepare: Prepare, backbone:
 
 
 @from_table
-def test_trials_are_of_the_same_images_whatever_they_predict(change: dict[str, Any]):
+def test_trials_are_of_the_same_images_whatever_they_predict(change: JsonObject):
     first, second = SOME
     images = {
         not_none(outcomes_of([prediction, second])).images

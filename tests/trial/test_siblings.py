@@ -8,14 +8,15 @@ import pytest
 from study.backbones.backbone import Backbone
 from study.config.peer_settings import Peer
 from study.config.trial_settings import TrialSettings
+from study.storage.ledger_files import JsonObject
 from study.trial import TrialConfig
 from study.trial.run_trial import run_trial
 from study.trial.task_features import image_features
 from tests.case_tables import from_table
 from tests.small_trials import Prepare, outcome, trial
 
-LINEAR: dict[str, Any] = {"head": "linear", "head_lr": 0.01, "head_steps": 5}
-USES: tuple[dict[str, Any], ...] = (
+LINEAR: JsonObject = {"head": "linear", "head_lr": 0.01, "head_steps": 5}
+USES: tuple[JsonObject, ...] = (
     {"strength": 0.5, **LINEAR},
     {},
     {"strength": 0.5},
@@ -23,7 +24,7 @@ USES: tuple[dict[str, Any], ...] = (
     {"head": "linear"},
     {"strength": 0.5, **LINEAR, "calibration": 1.5},
 )
-TRAINED: dict[str, dict[str, Any]] = {
+TRAINED: dict[str, JsonObject] = {
     "subset": {},
     "lora": {"peer": {"method": "lora", "lr": 0.05, "dropout": 0.2}},
 }

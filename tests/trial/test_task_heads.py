@@ -1,21 +1,20 @@
 """Linear heads on the features of a task's model, trained in the ways that uses ask for."""
 
-from typing import Any
-
 import torch
 
 from study.backbones.backbone import Backbone
 from study.method.delta import HEAD_ROWS
 from study.method.head import DEFAULT, GRID, HeadTraining
+from study.storage.ledger_files import JsonObject
 from study.trial import TrialData
 from study.trial.task_heads import head_trainings, train_task_heads
 from study.trial.task_model import make_task_model
 from tests.not_none import not_none
 from tests.small_trials import Prepare, last_report, trial
 
-LINEAR: dict[str, Any] = {"head": "linear", "head_lr": 0.01, "head_steps": 30}
+LINEAR: JsonObject = {"head": "linear", "head_lr": 0.01, "head_steps": 30}
 BOTH = {"subset": "clipfit + text.ln + vision.bias"}
-NOTHING: dict[str, Any] = {"subset": "none", "epochs": 0, "bias_lr": None, "ln_lr": None}
+NOTHING: JsonObject = {"subset": "none", "epochs": 0, "bias_lr": None, "ln_lr": None}
 
 
 def test_validation_chooses_among_trainings_unless_one_is_given(prepare: Prepare):

@@ -1,13 +1,13 @@
 """What the models of a trial learn from, batch by batch."""
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
 
 from study.backbones.backbone import Backbone
 from study.method.delta import HEAD_ROWS
+from study.storage.ledger_files import JsonObject
 from study.trial import TrialData
 from study.trial.run_trial import run_trial
 from tests.case_tables import from_table
@@ -51,7 +51,7 @@ def test_batches_that_do_not_divide_the_images_still_train(
 
 @from_table
 def test_every_key_of_the_recipe_changes_what_is_learnt(
-    holdout: TrialData, backbone: Backbone, key: dict[str, Any]
+    holdout: TrialData, backbone: Backbone, key: JsonObject
 ):
     ends = []
     for training in ({}, key):

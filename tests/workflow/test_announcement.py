@@ -10,6 +10,7 @@ from rich.console import Console
 
 from study.config.loading import build_config
 from study.config.schema import ResourcesConfig
+from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
 from study.workflow import announcement as module
@@ -92,7 +93,7 @@ def test_prompts_are_those_that_are_read_and_several_are_counted(tmp_path: Path)
 @from_table
 def test_trials_at_once_are_what_fits_on_this_machine(
     monkeypatch: pytest.MonkeyPatch,
-    given: dict[str, Any],
+    given: JsonObject,
     gpus: list[str],
     expected: str,
 ):
@@ -125,7 +126,7 @@ CASES = yaml.safe_load(Path(__file__).with_name("amounts.yaml").read_text())
 
 
 @pytest.mark.parametrize("values, amounts", CASES)
-def test_one_thing_is_not_called_many(tmp_path: Path, values: dict[str, Any], amounts: list[str]):
+def test_one_thing_is_not_called_many(tmp_path: Path, values: JsonObject, amounts: list[str]):
     text = "\n".join(f"{word} {line}" for word, line in plan_rows(study(tmp_path, **values)))
     for part in amounts:
         assert part in text, text

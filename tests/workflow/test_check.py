@@ -13,6 +13,7 @@ import yaml
 from study.config.loading import build_config
 from study.config.schema import StudyConfig
 from study.errors import StudyError
+from study.storage.ledger_files import JsonObject
 from study.storage.probe import JOB
 from study.storage.study_folder import StudyFolder
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
@@ -64,7 +65,7 @@ def look(tiny_backbone: Path, tmp_path: Path, mlflow_store: str) -> Look:
 
 
 @pytest.mark.parametrize("case", FAULTS["given"].values(), ids=FAULTS["given"])
-def test_a_fault_is_told_with_its_place_and_what_is_allowed(look: Look, case: dict[str, Any]):
+def test_a_fault_is_told_with_its_place_and_what_is_allowed(look: Look, case: JsonObject):
     (fault,) = look(**case["values"])
     place, *others = case["told"]
     assert fault.startswith(place)
@@ -74,7 +75,7 @@ def test_a_fault_is_told_with_its_place_and_what_is_allowed(look: Look, case: di
 
 @from_table
 def test_lora_without_peft_is_told_before_anything_starts(
-    look: Look, monkeypatch: pytest.MonkeyPatch, own: dict[str, Any]
+    look: Look, monkeypatch: pytest.MonkeyPatch, own: JsonObject
 ):
     clipfit = {"subset": "clipfit", "rates": {"bias": 1, "ln": 1}}
     baselines = {"zero-shot": {"subset": "none"}, "clipfit": clipfit, "mine": own}
@@ -97,7 +98,7 @@ def test_a_peer_that_a_siglip_has_not_is_told_with_the_way_around(look: Look, tm
     )
 
 
-def few_classes(root: Path, trained: Iterable[str], tested: Iterable[str]) -> dict[str, Any]:
+def few_classes(root: Path, trained: Iterable[str], tested: Iterable[str]) -> JsonObject:
     """Make an image folder; give the section of the configuration that names it."""
     image_folder(root, trained, tested, number=8)
     return {"dataset": "mine", "root": str(root), "shots": 2, "val_shots": 2}
@@ -107,7 +108,7 @@ def few_classes(root: Path, trained: Iterable[str], tested: Iterable[str]) -> di
     "case", FAULTS["classes"], ids=lambda c: "{protocol}-{trained}".format(**c)
 )
 def test_classes_that_are_too_few_or_cannot_be_told_apart_are_told(
-    look: Look, tmp_path: Path, case: dict[str, Any]
+    look: Look, tmp_path: Path, case: JsonObject
 ):
     data = few_classes(tmp_path / "images", case["trained"], case["tested"])
     place = "data"

@@ -2,10 +2,10 @@
 
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
 from study.workflow import origin as module
@@ -22,7 +22,7 @@ def mine(tmp_path: Path) -> Study:
 
 @from_table
 def test_a_study_whose_images_were_read_otherwise_goes_on_with_a_warning(
-    mine: Study, caplog: pytest.LogCaptureFixture, kept: dict[str, Any], warning: str
+    mine: Study, caplog: pytest.LogCaptureFixture, kept: JsonObject, warning: str
 ):
     mine.folder.create("", study_origin(mine, ("mlflow",)) | kept)
     compare_with_origin(mine)

@@ -15,6 +15,7 @@ from study.config.loading import build_config
 from study.data.datasets import load_dataset
 from study.data.images.near_duplicates import PixelHashes
 from study.errors import StudyError
+from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
 from study.workflow.start_warnings import dataset_warnings, print_warnings
@@ -131,7 +132,7 @@ def test_a_look_that_was_cut_short_says_so(root: Path):
     ]
 
 
-def said(tmp_path: Path, *configurations: dict[str, Any]) -> str:
+def said(tmp_path: Path, *configurations: JsonObject) -> str:
     """What is said before studies of these configurations begin."""
     out, folder = io.StringIO(), StudyFolder(tmp_path / "runs" / "mine")
     studies = [Study(build_config(values, "here"), folder) for values in configurations]
@@ -139,7 +140,7 @@ def said(tmp_path: Path, *configurations: dict[str, Any]) -> str:
     return out.getvalue()
 
 
-def of(root: Path, **data: Any) -> dict[str, Any]:
+def of(root: Path, **data: Any) -> JsonObject:
     """The section of a configuration that names a dataset."""
     return {"data": {"dataset": "mine", "root": str(root), **data}}
 

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +24,7 @@ from study.backbones.architecture import ENCODERS, Depths
 from study.config.trial_settings import TrialSettings, rate_column
 from study.method.parameters import kind_names, parameter_name
 from study.method.subsets import list_sites, parse
+from study.storage.ledger_files import JsonObject
 
 PLAIN = [
     ("source", pa.string()),
@@ -107,7 +107,7 @@ class World:
         """
         values = []
         for row in self.rows:
-            columns: dict[str, Any] = {"source": row.source, **row.settings.column_values()}
+            columns: JsonObject = {"source": row.source, **row.settings.column_values()}
             columns["epochs"] = len(row.validation) if row.settings.rates else 0
             columns["validation"] = row.validation
             for number, scores in enumerate(zip(*row.folds, strict=True), start=1):

@@ -6,7 +6,6 @@ The views with which an experiment opens, as a browser shows them, are in `test_
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import mlflow
 import pytest
@@ -14,6 +13,7 @@ from mlflow.pyfunc import scoring_server
 from packaging.version import Version
 
 from study.config.trial_settings import settings_columns
+from study.storage.ledger_files import JsonObject
 from study.tracking.mlflow import mlflow_internals
 from study.tracking.mlflow.mlflow_internals import VIEW_PREFIX, experiment_tags
 from study.tracking.mlflow.run_content import ENDED, TOTALS
@@ -49,7 +49,7 @@ def test_its_pages_know_the_names_that_saved_views_are_made_of():
     assert names == set()
 
 
-def view_of(key: str) -> dict[str, Any]:
+def view_of(key: str) -> JsonObject:
     """What a view shows."""
     view = json.loads(json.loads(experiment_tags()[f"{VIEW_PREFIX}{key}"])["state"])
     return view

@@ -1,12 +1,12 @@
 """MLflow behind the interface of a tracker, against a real store."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from study.config.loading import build_config
 from study.errors import TrackingError
+from study.storage.ledger_files import JsonObject
 from study.tracking.mlflow import models
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from tests.case_tables import from_table
@@ -15,7 +15,7 @@ from tests.written_study import Written, runs, started
 
 @from_table
 def test_the_end_of_a_study_prints_where_it_is_browsed_and_the_view_that_has_its_trials(
-    mlflow_store: str, study: Written, values: dict[str, Any], view: str
+    mlflow_store: str, study: Written, values: JsonObject, view: str
 ):
     tracking = {"experiment": view + values.get("protocol", "")}
     study.config = build_config({**values, "name": "mine", "tracking": tracking}, "test")

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import packages_distributions
 from pathlib import Path
-from typing import Any
 
 import mlflow
 import pytest
@@ -17,6 +16,7 @@ from study.backbones.description import read_architecture
 from study.data.datasets import load_dataset
 from study.data.images.sources import encode_base64
 from study.embedded import EMBEDDED, backbone_path
+from study.storage.ledger_files import JsonObject
 from study.tracking.mlflow.requirements import LIBRARIES, TOKENIZERS, requirements
 from tests.environments import outside, with_libraries
 from tests.openclips import write_open_clip
@@ -50,7 +50,7 @@ def place(
     return place
 
 
-def assert_equal(rows: list[dict[str, Any]], place: Path):
+def assert_equal(rows: list[JsonObject], place: Path):
     """Compare answers with those of this process."""
     images = json.loads((place / "images.json").read_text())["inputs"]
     model = mlflow.pyfunc.load_model(str(place / "model"))

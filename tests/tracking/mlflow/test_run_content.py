@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from study.config.trial_settings import TrialSettings
+from study.storage.ledger_files import JsonObject
 from study.storage.trial_folder import End
 from study.tracking.mlflow.run_content import (
     describe_trial,
@@ -26,7 +27,7 @@ CLIPFIT = {
 }
 
 
-def config(stage: str = "search", **settings: Any) -> dict[str, Any]:
+def config(stage: str = "search", **settings: Any) -> JsonObject:
     """What a trial's folder holds of its configuration, as far as it is read."""
     own = TrialSettings.model_validate(CLIPFIT | settings)
     return {"stage": stage, "seed": 3, "settings": own.model_dump(mode="json")}
@@ -80,7 +81,7 @@ WHAT = "`text.mlp.fc2.bias + vision.ln`, bias lr 0.003069, ln lr 0.08405, λ 14.
 
 
 @pytest.mark.parametrize("case", CASES["trials"].values(), ids=CASES["trials"])
-def test_a_trial_is_told_in_one_line(case: dict[str, Any]):
+def test_a_trial_is_told_in_one_line(case: JsonObject):
     given = config(case.get("stage", "search"), **case.get("settings", {}))
     end = End(**case["end"]) if "end" in case else None
     assert describe_trial(given, case.get("reports", []), end) == case["line"]
