@@ -112,6 +112,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.long
 def test_kill_interrupts_a_study_also_while_ray_starts():
     command = [sys.executable, "-c", KILLED_AS_RAY_STARTS]
     assert subprocess.check_output(command, text=True) == "interrupted\n"
