@@ -64,10 +64,3 @@ def test_the_recorded_worlds_are_described_and_their_example_runs(tmp_path: Path
         assert f"{path.stem}: test % of the choice after 240 epochs" in printed
     assert printed.count("by a forest") == 2
     assert "study" not in (worlds / "replay.py").read_text().partition("import")[2]
-
-
-def test_a_quick_answer_prints_its_tables_and_runs_no_study_again(tmp_path: Path) -> None:
-    for studies in (2, 0):
-        printed = output_of("answer/answer.py --quick --only digits --storage answers", tmp_path)
-        for words in (f": {studies} studies to run", "| best | ", "Ladder"):
-            assert words in printed

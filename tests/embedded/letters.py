@@ -4,7 +4,6 @@ The command `python -m tests.embedded.letters` writes them to
 `study/data/readers/letters.safetensors`.
 """
 
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -27,7 +26,7 @@ _GREY_LEVELS = 16
 
 @cache
 def _font(file: str, pixels: int) -> ImageFont.FreeTypeFont:
-    path = Path(matplotlib.get_data_path(), "fonts/ttf", file)  # an absolute one stays as it is
+    path = Path(matplotlib.get_data_path(), "fonts/ttf", file)
     # The basic layout draws the same whether or not Pillow's text-shaping library is installed.
     return ImageFont.truetype(path, pixels, layout_engine=ImageFont.Layout.BASIC)
 
@@ -36,7 +35,7 @@ def render_glyph(file: str, character: str, size: int, *, margin: int = 0) -> Pi
     """Draw one character white on black, centred and as large as fits.
 
     Args:
-        file: the name of a font file that comes with matplotlib, or the path of another.
+        file: the name of a font file that comes with matplotlib.
         character: a character that the font has.
         size: the height and width of the picture, in pixels.
         margin: the number of black pixels to keep on every side.
@@ -82,36 +81,22 @@ def _warp(ink: Pixels, smooth: NDArray[np.float64], rng: np.random.Generator) ->
     soft = ndimage.gaussian_filter(warped.reshape(_CANVAS, _CANVAS), blur)
     threshold = rng.uniform(0.12, 0.4) * soft.max()
     blocks = (soft > threshold).reshape(8, 4, 8, 4).mean(axis=(1, 3))
-    return _as_pixels(np.rint(blocks * _GREY_LEVELS))
-
-
-def _as_pixels(levels: NDArray[np.float64]) -> Pixels:
-    """Return grey levels from 0 to 16 as pixels from 0 to 255."""
+    levels = np.rint(blocks * _GREY_LEVELS)
     return np.round(levels * (255 / _GREY_LEVELS)).astype(np.uint8)
 
 
-def warped_drawings(
-    character: str, fonts: Sequence[str], count: int, rng: np.random.Generator
-) -> Pixels:
-    """Draw a character in each of the fonts in turn, and warp every drawing in another way.
+def letter_images(letter: str, split: str) -> Pixels:
+    """Draw the images of a letter in a split: in each font in turn, each warped in another way.
 
     Returns:
-        (count, 8, 8) uint8 images, white on black.
+        (images, 8, 8) uint8, white on black, with the same pixels at every call.
     """
+    rng = np.random.default_rng([_SEED, ord(letter), int(split == "test")])
     # (32, 4) float64: cubic interpolation from 4 control points to the canvas, for elastic warps.
     smooth = ndimage.zoom(np.eye(4), (_CANVAS / 4, 1), order=3)
-    drawings = [render_glyph(font, character, _CANVAS, margin=1) for font in fonts]
-    images = []
-    for index in range(count):
-        drawing = drawings[index % len(drawings)]
-        images.append(_warp(drawing, smooth, rng))
+    drawings = [render_glyph(font, letter, _CANVAS, margin=1) for font in FONTS]
+    images = [_warp(drawings[index % len(FONTS)], smooth, rng) for index in range(IMAGES)]
     return np.stack(images)
-
-
-def letter_images(letter: str, split: str) -> Pixels:
-    """Draw the images of a letter in a split, with the same pixels at every call."""
-    rng = np.random.default_rng([_SEED, ord(letter), int(split == "test")])
-    return warped_drawings(letter, FONTS, IMAGES, rng)
 
 
 def drawn_letters() -> dict[str, Pixels]:
