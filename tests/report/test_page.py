@@ -30,6 +30,7 @@ from study.storage.ledger_files import JsonObject
 from study.trial import Prediction
 from study.trial.predictions import predictions_to_parquet
 from tests.browser import Browser
+from tests.case_tables import from_table
 from tests.changed_studies import change_json, configure, doubt_labels_of, forget_images
 from tests.fake_ledger import predictions_of
 from tests.fake_studies import add_answer, edit_candidates
@@ -135,11 +136,7 @@ def test_a_link_opens_its_section_and_a_heading_sorts_its_table(shown: Browser):
     assert (order, names) == ("ascending", sorted(names, key=str.lower))
 
 
-@pytest.mark.parametrize(
-    "width, scheme, rules",
-    # What a scheme can change is contrast alone.
-    [(1200, "light", "{runOnly: ['color-contrast']}"), (390, "dark", "{}")],
-)
+@from_table
 def test_axe_finds_nothing_serious_and_no_page_is_wider_than_its_window(
     shown: Browser, width: int, scheme: str, rules: str
 ):

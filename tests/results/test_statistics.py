@@ -12,6 +12,7 @@ from study.results.statistics import (
     proportion_interval,
     rank_agreement,
 )
+from tests.case_tables import from_table
 from tests.not_none import not_none
 
 # Sleep gained under two drugs by ten patients (Student, 1908).
@@ -37,11 +38,7 @@ def test_rank_agreement_is_that_of_scipy():
     assert (not_none(found).n, not_none(found).rho) == (10, pytest.approx(known.statistic))
 
 
-@pytest.mark.parametrize(
-    "n, rho, low, high",
-    # By hand: tanh(artanh ρ ± 1.959964 √((1 + ρ²/2)/(n − 3)))
-    [(13, 0.5, -0.107667, 0.835686), (13, 0.0, -0.550985, 0.550985), (5, 1.0, 0.997024, 1.0)],
-)
+@from_table
 def test_a_rank_correlation_has_the_interval_of_bonett_and_wright(
     n: int, rho: float, low: float, high: float
 ):
@@ -54,15 +51,7 @@ def test_too_little_to_rank_gives_no_agreement(pairs: list[tuple[float, float]])
     assert rank_agreement(pairs) is None
 
 
-@pytest.mark.parametrize(
-    "found, of, base_found, base_of, low, high",
-    [  # Newcombe 1998, table II, method 10
-        (56, 70, 48, 80, 0.0524, 0.3339),
-        (9, 10, 3, 10, 0.1705, 0.8090),
-        (10, 10, 0, 20, 0.6791, 1.0),
-        (0, 10, 0, 20, -0.1611, 0.2775),
-    ],
-)
+@from_table
 def test_the_difference_of_shares_is_newcombes(
     found: int, of: int, base_found: int, base_of: int, low: float, high: float
 ):

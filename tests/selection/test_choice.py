@@ -7,6 +7,7 @@ import pytest
 
 from study.selection.chance import AgainstChance, read_against_chance
 from study.selection.choice import Choice
+from tests.case_tables import from_table
 from tests.not_none import not_none
 
 
@@ -37,13 +38,7 @@ def test_a_choice_above_chance_is_the_winner_and_its_scores_are_means_over_seeds
     assert (choice.at_chance, choice.is_winner) == (False, True)
 
 
-@pytest.mark.parametrize(
-    "right, balanced, wins",
-    [
-        ([90, 0], 0.5, False),  # a model that always answers with the larger class
-        ([79, 9], 0.8889, True),
-    ],
-)
+@from_table
 def test_a_choice_wins_if_it_knows_both_classes_whatever_their_sizes(
     finish: Any, tmp_path: Path, right: list[int], balanced: float, wins: bool
 ):

@@ -13,6 +13,7 @@ from study.trial import TrialData
 from study.trial.machine_faults import free_memory
 from study.trial.prompt_activations import zero_shot_text
 from study.trial.run_trial import run_trial
+from tests.case_tables import from_table
 from tests.small_trials import outcomes, trial
 
 
@@ -30,15 +31,7 @@ def test_zero_shot_features_are_computed_once_for_all_trials_of_the_same_prompts
     assert not torch.equal(zero_shot_text(backbone, ids, "bfloat16", tmp_path), features)
 
 
-@pytest.mark.parametrize(
-    "subset, at_once, again",
-    [
-        ("vision.ln", 1024, False),
-        ("vision.ln", 3, False),
-        ("clipfit", 1024, False),
-        ("clipfit", 3, True),  # more than pass at once are encoded anew, where they change
-    ],
-)
+@from_table
 def test_prompts_are_begun_once_for_all_trials_as_far_as_nothing_is_tuned(
     subset: str,
     at_once: int,

@@ -13,6 +13,7 @@ from study.storage.trial_folder import End
 from study.trial import TrialConfig
 from study.workflow import progress as module
 from study.workflow.progress import StageProgress, Steps
+from tests.case_tables import from_table
 from tests.screens import run_in_terminal
 from tests.settings import settings
 
@@ -138,11 +139,7 @@ def half_done(clock: SimpleNamespace, name: str = "text.ln") -> StageProgress:
     return line
 
 
-@pytest.mark.parametrize(
-    "minutes, beside, left",
-    # A minute each; the last trials come after what has a limited time.
-    [(None, 0, 60), (None, 20, 60), (100, 20, 60), (30, 0, 30), (30, 20, 50), (0, 20, 20)],
-)
+@from_table
 def test_a_limit_shortens_the_time_of_what_it_limits_alone(
     clock: SimpleNamespace, minutes: float | None, beside: int, left: int
 ):

@@ -51,13 +51,7 @@ def test_a_table_of_paths_is_a_dataset(suffix: str, tmp_path: Path):
     assert dataset.source.open_image(dataset.test[0].path).mode == "RGB"
 
 
-@pytest.mark.parametrize(
-    "splits, expected",
-    [
-        (["train", "train", "val", "Test", "test", "train"], [3, 1, 2]),
-        (["train", "train", "train", "train", "val", "val"], [4, 0, 2]),  # there is no other
-    ],
-)
+@from_table
 def test_a_split_column_is_followed(splits: list[str], expected: list[int], tmp_path: Path):
     content = [[*row, split] for row, split in zip(rows(6), splits, strict=True)]
     dataset = load_dataset("mine", write(tmp_path / "x.csv", content, (*HEADER, "split")))
