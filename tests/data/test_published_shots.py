@@ -13,7 +13,6 @@ from study.data.records import Record, Records
 from study.data.shots import make_shots
 from study.data.tasks import all_classes, confirm_task
 from study.errors import DataError
-from tests.case_tables import from_table
 from tests.paper_dataset import grouped, make_paper_dataset
 
 CASES = yaml.safe_load(Path(__file__).with_name("published_shots.yaml").read_text())
@@ -94,7 +93,7 @@ def test_unsound_published_shots_are_refused(
 
 
 @pytest.mark.parametrize("name", ["shot_1-seed_1_train.jsonl", "shot_1-seed_1.json"])
-@from_table
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "9" * 5000])
 def test_a_damaged_file_is_named(name: str, text: str, tmp_path: Path):
     (tmp_path / name).write_text(text)
     with pytest.raises(DataError, match=name):
