@@ -136,6 +136,7 @@ def test_a_link_opens_its_section_and_a_heading_sorts_its_table(shown: Browser):
     assert (order, names) == ("ascending", sorted(names, key=str.lower))
 
 
+@pytest.mark.long
 @from_table
 def test_axe_finds_nothing_serious_and_no_page_is_wider_than_its_window(
     shown: Browser, width: int, scheme: str, rules: str

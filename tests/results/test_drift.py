@@ -27,6 +27,11 @@ FC2 = "text_model.encoder.layers.3.mlp.fc2.bias"
 PRE = "vision_model.pre_layrnorm.weight"
 
 
+@pytest.fixture(autouse=True)
+def _few_images(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("study.results.drift.MOST_IMAGES", 64)
+
+
 def test_relative_change_is_of_the_l2_norms():
     before = {FC2: torch.tensor([3.0, 4.0]), "not tuned": torch.ones(1)}
     (drift,) = parameter_drift(before, {FC2: torch.tensor([3.0, 5.0])})

@@ -13,6 +13,7 @@ from study.errors import ConfigError, DeltaError
 from study.serving.exports import onnx as exporting
 
 
+@pytest.mark.long
 def test_a_graph_gives_the_answers_and_says_what_it_is_and_nothing_of_this_machine(
     make_delta: Any, exported: Any
 ):

@@ -60,6 +60,7 @@ def assert_equal(rows: list[JsonObject], place: Path):
         assert row["probabilities"] == pytest.approx(other["probabilities"], abs=1e-5)
 
 
+@pytest.mark.long
 def test_a_model_answers_where_the_package_is_not_and_requires_all_that_it_imports(
     place: Path, tmp_path: Path
 ):
