@@ -1,6 +1,7 @@
 import copy
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -19,7 +20,6 @@ from study.data.prompts import (
     templates_of,
 )
 from study.errors import DataError
-from study.storage.ledger_files import JsonObject
 from tests.case_tables import from_table
 from tests.siglips import make_gemma, make_sentencepiece, make_tokenizer
 
@@ -82,7 +82,7 @@ def test_characters_that_join_others_are_text():
 
 
 @pytest.fixture(scope="module")
-def tokenizers(tmp_path_factory: pytest.TempPathFactory) -> JsonObject:
+def tokenizers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """A tokenizer of each family."""
     folder = tmp_path_factory.mktemp("tokenizers")
     return {
@@ -95,7 +95,7 @@ def tokenizers(tmp_path_factory: pytest.TempPathFactory) -> JsonObject:
 
 @pytest.mark.parametrize("family, name, token", CASES["marks"])
 def test_a_class_name_that_a_tokenizer_reads_as_a_mark_is_refused(
-    family: str, name: str, token: str, tokenizers: JsonObject
+    family: str, name: str, token: str, tokenizers: dict[str, Any]
 ):
     told = re.escape(f"that it reads: {name!r} ({token}); rename")
     with pytest.raises(DataError, match=told):
@@ -103,26 +103,26 @@ def test_a_class_name_that_a_tokenizer_reads_as_a_mark_is_refused(
 
 
 @pytest.mark.parametrize("family", ["clip", "words", "siglip", "siglip 2"])
-def test_text_that_only_looks_like_a_mark_passes(family: str, tokenizers: JsonObject):
+def test_text_that_only_looks_like_a_mark_passes(family: str, tokenizers: dict[str, Any]):
     names = ["cat", "<b>cat</b>", "yahoo!", "{}", "end of text", "🧵"]
     if family != "clip":
         names += ["<|endoftext|>"]
     refuse_special_tokens("mine", names, tokenizers[family])
 
 
-def test_a_mark_without_letters_is_text(tokenizers: JsonObject):
+def test_a_mark_without_letters_is_text(tokenizers: dict[str, Any]):
     tokenizer = copy.deepcopy(tokenizers["clip"])
     tokenizer.pad_token = "!"
     refuse_special_tokens("mine", ["yahoo!", "cat"], tokenizer)
 
 
 def test_classes_whose_characters_a_tokenizer_does_not_know_are_refused(
-    tokenizers: JsonObject,
+    tokenizers: dict[str, Any],
 ):
     with pytest.raises(DataError, match="not know their characters: '🧵' and '🧶'; rename"):
         refuse_equal_tokens("mine", ["cat", "🧵", "dog", "🧶"], tokenizers["words"])
 
 
-def test_classes_that_a_tokenizer_tells_apart_pass(tokenizers: JsonObject):
+def test_classes_that_a_tokenizer_tells_apart_pass(tokenizers: dict[str, Any]):
     refuse_equal_tokens("mine", ["cat", "🧵", "dog", "🧶"], tokenizers["clip"])
     refuse_equal_tokens("mine", ["cat", "Cat", "c_at", "c at"], tokenizers["clip"])

@@ -2,13 +2,13 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 import study
 from study.errors import ConfigError
-from study.storage.ledger_files import JsonObject
 
 PAGE = Path(study.__file__).parent / "library" / "README.md"
 
@@ -39,7 +39,7 @@ def test_the_page_has_every_public_name():
         ({"seed": Ellipsis}, "seed is Ellipsis, a ellipsis; allowed are text, numbers"),
     ],
 )
-def test_a_fault_is_that_of_the_command(overrides: JsonObject, fault: str, runs: Path):
+def test_a_fault_is_that_of_the_command(overrides: dict[str, Any], fault: str, runs: Path):
     with pytest.raises(ConfigError, match=re.escape(fault)):
         study.run_study("quickstart", overrides, storage=runs)
 
@@ -48,7 +48,7 @@ def test_a_fault_is_that_of_the_command(overrides: JsonObject, fault: str, runs:
 @pytest.mark.timeout(900)
 def test_the_example_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    variables: JsonObject = {}
+    variables: dict[str, Any] = {}
     for block in re.findall(r"(?ms)^```python\n(.*?)^```", PAGE.read_text()):
         exec(block, variables)
     assert variables["board"].winner.sum() == 1

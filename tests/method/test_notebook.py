@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,6 @@ from study.method import training
 from study.method.model import FewShotClassifier
 from study.method.subsets import parse
 from study.method.training import Objective, make_optimizer, training_step
-from study.storage.ledger_files import JsonObject
 
 README = Path(training.__file__).parent / "README.md"
 STEPS_OF_AN_EPOCH = 5
@@ -23,17 +23,17 @@ CHOSEN = re.compile(
 
 
 @pytest.fixture(scope="module")
-def notebook() -> JsonObject:
+def notebook() -> dict[str, Any]:
     """Run the block, and return its variables."""
     block = re.search(r"(?ms)^```python\n(.*?)^```", README.read_text())
     assert block is not None
-    variables: JsonObject = {}
+    variables: dict[str, Any] = {}
     with torch.random.fork_rng(devices=[]):
         exec(block[1], variables)
     return variables
 
 
-def test_its_loss_falls_by_the_chosen_parameters_and_no_others(notebook: JsonObject):
+def test_its_loss_falls_by_the_chosen_parameters_and_no_others(notebook: dict[str, Any]):
     losses = notebook["losses"]
     assert len(losses) == 6 * STEPS_OF_AN_EPOCH
     assert mean(losses[-STEPS_OF_AN_EPOCH:]) < 0.7 * mean(losses[:STEPS_OF_AN_EPOCH])
@@ -45,7 +45,7 @@ def test_its_loss_falls_by_the_chosen_parameters_and_no_others(notebook: JsonObj
     assert {name for name, parameter in after.items() if parameter.requires_grad} == chosen
 
 
-def test_its_steps_are_those_of_the_training_step(notebook: JsonObject):
+def test_its_steps_are_those_of_the_training_step(notebook: dict[str, Any]):
     images, labels = notebook["read"](
         notebook["draw_shots"](notebook["dataset"], shots=16, seed=1).train
     )

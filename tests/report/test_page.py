@@ -26,7 +26,6 @@ from study.report.page import render_report, write_report
 from study.report.plots import make_plots
 from study.results.leaderboard import leaderboard
 from study.results.study_results import read_results
-from study.storage.ledger_files import JsonObject
 from study.trial import Prediction
 from study.trial.predictions import predictions_to_parquet
 from tests.browser import Browser
@@ -270,11 +269,11 @@ def assert_escaped(page: str):
     assert [tag for tag, _ in Outline(page).tags].count("script") == 1
 
 
-def ran(folder: Path) -> JsonObject:
+def ran(folder: Path) -> dict[str, Any]:
     """Run the code by which the report loads the winner from the folder; give its variables."""
     blocks = re.findall("<pre[^>]*>(.*?)</pre>", rendered(folder), re.DOTALL)
     (code,) = (html.unescape(block) for block in blocks if "delta.safetensors" in block)
-    variables: JsonObject = {}
+    variables: dict[str, Any] = {}
     exec(code, variables)
     return variables
 
@@ -296,6 +295,6 @@ def test_the_code_that_loads_the_winner_runs_and_has_its_head_if_it_has_one(
     assert torch.equal(classifier.class_features[[2, 0]], head.rows)
 
 
-def add_head(candidates: list[JsonObject]):
+def add_head(candidates: list[dict[str, Any]]):
     best = next(candidate for candidate in candidates if candidate["label"] == "best")
     best["settings"] |= {"head": "linear", "head_lr": 0.01, "head_steps": 30}

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from typing import Any
 
 import optuna
 import pytest
@@ -11,13 +12,12 @@ from optuna.trial import TrialState
 
 from study.search import parzen
 from study.search.parzen import BoundedTpe
-from study.storage.ledger_files import JsonObject
 
-SPACE: JsonObject = {
+SPACE: dict[str, Any] = {
     "rate": FloatDistribution(1e-4, 1.0, log=True),
     "tuned": CategoricalDistribution((True, False)),
 }
-OPTIONS: JsonObject = {"multivariate": True, "group": True, "constant_liar": True}
+OPTIONS: dict[str, Any] = {"multivariate": True, "group": True, "constant_liar": True}
 
 
 def try_at_random(trial: optuna.Trial) -> float:
@@ -40,7 +40,7 @@ def past(count: int) -> optuna.Study:
     return study
 
 
-def proposals(sampler: type[TPESampler], study: optuna.Study) -> list[JsonObject]:
+def proposals(sampler: type[TPESampler], study: optuna.Study) -> list[dict[str, Any]]:
     """What several samplers propose, each with a seed of its own."""
     found = []
     for seed in range(9):

@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,6 @@ from study.data.images.near_duplicates import (
     perceptual_hash,
 )
 from study.data.records import SPLITS, Record
-from study.storage.ledger_files import JsonObject
 from tests.paper_dataset import make_paper_dataset
 
 PHOTO = Image.fromarray(load_sample_image("china.jpg"))
@@ -46,7 +46,7 @@ def test_a_copy_is_found_with_its_original_and_other_images_are_not(form: str):
     hashes = {}
     for name, image in images.items():
         hashes[name] = PixelHashes(image.tobytes(), perceptual_hash(image))
-    splits: JsonObject = {}
+    splits: dict[str, Any] = {}
     for split in SPLITS:
         splits[split] = tuple(Record(path, 0) for path in images if path.startswith(split))
     dataset = replace(make_paper_dataset(), **splits)
