@@ -17,6 +17,8 @@ from study.data.records import Dataset, OnCorrupt, listed
 from study.data.splits import has_groups
 from study.data.survey import WITHIN, survey
 from study.process.terminal_table import print_sentences
+from study.search.machine import joins_cluster
+from study.storage.study_folder import studies as folders_of_studies
 from study.trial.study import Study
 
 EXAMPLES = 3
@@ -47,6 +49,7 @@ def print_warnings(
     lines += _image_warnings(studies, pixels or {})
     lines += _group_warnings(studies)
     lines += _imbalance_warnings(studies)
+    lines += _company_warnings(studies)
     for line in dict.fromkeys(lines):
         print_sentences(console, line, "yellow")
 
@@ -116,6 +119,26 @@ def _imbalance_warnings(studies: Iterable[Study]) -> Iterator[str]:
                     f"({smallest}) to {most} ({largest}), and the metric is accuracy, which large "
                     "classes decide; look at the balanced score, in which every class counts alike"
                 )
+
+
+def _company_warnings(studies: Iterable[Study]) -> Iterator[str]:
+    """Yield a warning for each study that takes all places for trials while others run beside it.
+
+    Where those run is not known, since machines may share the folder.
+    """
+    for study in studies:
+        beside = folders_of_studies(study.folder.path.parent)
+        running = [other.name for other in beside if other.has_driver()]
+        running = [name for name in running if name != study.folder.name]
+        if not running or study.config.resources.max_concurrent is not None:
+            continue
+        effect = "on this machine, all use all of its CPU cores and take longer"
+        if joins_cluster():
+            effect = "on this cluster, each keeps its places until its last trials begin"
+        yield (
+            f"{study.folder.name}: {listed(running)} in the same folder runs, too; if that is "
+            f"{effect}; resources.max_concurrent leaves room for others"
+        )
 
 
 def _image_warnings(studies: Iterable[Study], pixels: Pixels) -> Iterator[str]:

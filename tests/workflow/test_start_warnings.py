@@ -151,6 +151,24 @@ def test_studies_on_one_dataset_are_warned_of_once(root: Path, tmp_path: Path):
     assert told.count("1 file is in two classes") == 1
 
 
+def test_a_study_that_runs_beside_is_named_with_what_leaves_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    beside = StudyFolder(tmp_path / "runs" / "beside")
+    beside.create("", {})
+    assert "beside" not in said(tmp_path, {}), "it does not run"
+    with beside.locked():
+        monkeypatch.setenv("RAY_ADDRESS", "local")
+        assert (
+            "mine: 'beside' in the same folder runs, too; if that is on this machine, all use"
+            in (said(tmp_path, {}))
+        )
+        monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+        assert "on this cluster, each keeps its places" in said(tmp_path, {})
+        limited = {"resources": {"max_concurrent": 1}}
+        assert "beside" not in said(tmp_path, limited), "who leaves room need not hear it"
+
+
 def test_targets_are_looked_at_as_well(root: Path, tmp_path: Path):
     copy(root, "train/cat/0.png", "test/dog/0.png")
     targets = {"targets": ["mine"], "targets_root": str(root)}

@@ -1,7 +1,12 @@
-"""The rule that decides which version of a registered model is champion."""
+"""The version of a registered model that is champion: the rule, and the move of the alias."""
 
+import fcntl
 import math
 
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+
+from study.storage.study_folder import CHAMPION, StudyFolder
 from study.tracking.mlflow.run_content import SCORE, Tags
 
 VAL_ERROR, BEATS_CHANCE = "val_error", "beats_chance"
@@ -10,6 +15,41 @@ whether the version is shown to beat chance on test. A version has each only if 
 SHOWN, NOT_SHOWN = "shown", "not shown"
 NORMAL = 1.96
 """The quantile of the normal distribution for a two-sided interval of 95 %."""
+
+
+def decide_champion(
+    client: MlflowClient, folder: StudyFolder, version: ModelVersion, tags: Tags
+) -> tuple[bool, str]:
+    """Move the champion's alias to a study's version of a model if it wins.
+
+    Studies in one folder decide one after the other, so that none overwrites what it has not seen.
+
+    Args:
+        client: a client of the registry.
+        folder: the folder of the study.
+        version: the version.
+        tags: where it is from, and how it was chosen.
+
+    Returns:
+        Whether the version has the alias now, and why.
+    """
+    with (folder.path.parent / ".champion.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        aliases = client.get_registered_model(version.name).aliases
+        champion_tags = None
+        if CHAMPION in aliases:
+            champion = client.get_model_version(version.name, aliases[CHAMPION])
+            if str(champion.version) == str(version.version):
+                registration = folder.read_registration()
+                if registration and registration.champion:
+                    return True, registration.reason
+                return True, "it has been given the alias"
+            champion_tags = champion.tags
+        wins, reason = judge(tags, champion_tags)
+        if wins:
+            client.set_registered_model_alias(version.name, CHAMPION, version.version)
+            return True, reason
+        return False, f"version {aliases[CHAMPION]} stays, since {reason}"
 
 
 def judge(challenger: Tags, champion: Tags | None) -> tuple[bool, str]:

@@ -12,7 +12,7 @@ from mlflow.entities.model_registry import ModelVersion
 
 from study.storage.study_folder import CHAMPION
 from study.tracking.mlflow.address import is_absent_store
-from study.tracking.mlflow.registry import judge
+from study.tracking.mlflow.champion import judge
 from study.tracking.mlflow.run_content import Tags
 from study.tracking.mlflow.server import (
     SEVERAL_WITHIN,

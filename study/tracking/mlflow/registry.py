@@ -35,7 +35,13 @@ from study.serving.saved_model import read_delta
 from study.storage.command_lines import sync_command
 from study.storage.study_folder import CHAMPION, REGISTERED, Registration
 from study.tracking.mlflow import server
-from study.tracking.mlflow.champion import BEATS_CHANCE, NOT_SHOWN, SHOWN, VAL_ERROR, judge
+from study.tracking.mlflow.champion import (
+    BEATS_CHANCE,
+    NOT_SHOWN,
+    SHOWN,
+    VAL_ERROR,
+    decide_champion,
+)
 from study.tracking.mlflow.requirements import requirements
 from study.tracking.mlflow.run_content import (
     METRIC_DIGITS,
@@ -149,7 +155,7 @@ class _Registrar:
             f"name = '{self._name}' and {_same_model(tags)}"
         )
         version = versions[0] if versions else self._create_version(tags)
-        is_champion, reason = self._decide_champion_and_move(version, tags)
+        is_champion, reason = decide_champion(self._client, self._study.folder, version, tags)
         registration = Registration(self._name, str(version.version), is_champion, reason)
         code = f"\n\n```python\nimport mlflow\n\n{registration.loading_line(lasting=True)}\n```"
         description = version.description or ""
@@ -160,8 +166,6 @@ class _Registrar:
     def _ensure_registered_model(self, dataset: str) -> None:
         """Create the dataset's registered model if there is none yet."""
         try:
-            self._client.get_registered_model(self._name)
-        except MlflowException:
             self._client.create_registered_model(
                 self._name,
                 tags={"dataset": dataset},
@@ -169,6 +173,8 @@ class _Registrar:
                 f"alias `{CHAMPION}` goes to the best validation score under one protocol, "
                 "selection rule and split.",
             )
+        except MlflowException:
+            self._client.get_registered_model(self._name)  # another study may have just created it
 
     def _version_tags(self) -> Tags:
         """Return the tags of a version: where it is from, and how it was chosen."""
@@ -313,28 +319,6 @@ class _Registrar:
         if score is None:
             return f"{images}, on the test images too, so it is not tested"
         return f"{images}, and on test {score:.1%}, which is one training"
-
-    def _decide_champion_and_move(self, version: ModelVersion, tags: Tags) -> tuple[bool, str]:
-        """Move the champion's alias to a version if it wins.
-
-        Returns:
-            Whether the version has the alias now, and why.
-        """
-        aliases = self._client.get_registered_model(self._name).aliases
-        champion_tags = None
-        if CHAMPION in aliases:
-            champion = self._client.get_model_version(self._name, aliases[CHAMPION])
-            if str(champion.version) == str(version.version):
-                registration = self._study.folder.read_registration()
-                if registration and registration.champion:
-                    return True, registration.reason
-                return True, "it has been given the alias"
-            champion_tags = champion.tags
-        wins, reason = judge(tags, champion_tags)
-        if wins:
-            self._client.set_registered_model_alias(self._name, CHAMPION, version.version)
-            return True, reason
-        return False, f"version {aliases[CHAMPION]} stays, since {reason}"
 
     def _write_model(self, scratch: Path, logged: LoggedModel) -> Path:
         """Write the winner as an MLflow model of code, delta and names, without a pickle.

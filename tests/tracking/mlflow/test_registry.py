@@ -2,7 +2,11 @@
 
 import shutil
 import sys
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,11 +24,13 @@ from study.errors import TrackingError
 from study.method.delta import load_delta, save_delta
 from study.selection.chance import AgainstChance
 from study.selection.optimism import Optimism
-from study.tracking.mlflow import registry
+from study.tracking.mlflow import champion, registry
+from study.tracking.mlflow.champion import judge
 from study.tracking.mlflow.mirror import sync_to_mlflow
 from study.tracking.mlflow.registry import model_name, register_winner
 from study.tracking.mlflow.study_run import StudyRun
 from tests.changed_studies import change_json, write_best_logits
+from tests.not_none import not_none
 from tests.tracking.mlflow.conftest import Registered
 from tests.written_study import started
 
@@ -54,6 +60,30 @@ def test_the_best_version_of_a_dataset_has_the_alias(finished: Any, store: str):
     assert first.model == better.model == "clipfit-digits"
     assert (first.champion, better.champion, worse.champion) == (True, True, False)
     alias = client.get_model_version_by_alias("clipfit-digits", "champion")
+    assert str(alias.version) == better.version
+
+
+def test_studies_that_register_at_once_leave_the_alias_with_the_best_of_them(
+    finished: Any, store: str, monkeypatch: pytest.MonkeyPatch
+):
+    before_the_move = threading.Barrier(2)
+
+    def judge_together(*tags: Any) -> tuple[bool, str]:
+        with suppress(threading.BrokenBarrierError):
+            before_the_move.wait(3)  # at which no other may be
+        time.sleep(2 * (tags[0]["val_score"] == "0.8"))  # the worse one would move it last
+        return judge(*tags)
+
+    monkeypatch.setattr(champion, "judge", judge_together)
+    runs = [
+        StudyRun(finished(name, val_score=score).study, store)
+        for name, score in (("better", 0.9), ("worse", 0.8))
+    ]
+    with ThreadPoolExecutor() as pool:
+        better, worse = map(not_none, pool.map(register_winner, runs))
+    assert better.champion
+    assert better.version != worse.version
+    alias = MlflowClient(store).get_model_version_by_alias("clipfit-digits", "champion")
     assert str(alias.version) == better.version
 
 
