@@ -65,6 +65,11 @@ COMMANDS = {
         "show_labels",
     ),
     "report": Command("write report.html of a study, and its charts", "write_report"),
+    "reproduce": Command(
+        "run what the paper reports, as far as this machine can, into one folder for others, or "
+        "print such a folder beside the published figures",
+        "reproduce_paper",
+    ),
     "predict": Command(
         "label images with what a study ships, or another tuned model", "label_images"
     ),

@@ -24,7 +24,7 @@ def study_origin(study: Study, tracker_packages: Sequence[str]) -> dict[str, str
     """
     origin: dict[str, str | int] = {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "git_commit": _git_commit(),
+        "git_commit": git_commit(),
         "checkpoint": study.architecture.checkpoint,
         "preprocessing": PREPROCESSING,
         "framing": _framing(study),
@@ -79,7 +79,7 @@ def _framing(study: Study) -> str:
     return f"{sides}, {framing.interpolation}"
 
 
-def _git_commit() -> str:
+def git_commit() -> str:
     """Return the git commit of the checkout that contains this package, or "unknown"."""
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     try:

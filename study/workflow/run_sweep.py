@@ -41,20 +41,13 @@ def run_sweep(members: Sequence[Member], console: Console) -> None:
     failed = []
     with ray_session(members[0].config):
         for member in members:
-            folder = _folder(member)
-            if _finished(folder):
-                continue
             try:
-                run_study(member_study(member), console, resume=folder.exists())
+                run_member(member, console)
             except InterruptedStudyError:
                 raise
             except StudyError as error:
-                logger.warning("%s failed: %s", folder.name, error)
-                failed.append(f"{folder.name}: {error}")
-            else:
-                folder.write_json(
-                    SWEEP_FILE, {"experiment": member.experiment, "axes": dict(member.axes)}
-                )
+                logger.warning("%s failed: %s", member.config.name, error)
+                failed.append(f"{member.config.name}: {error}")
     folders = [_folder(member) for member in members]
     finished = [folder.path for folder in folders if _finished(folder)]
     if finished:
@@ -65,6 +58,19 @@ def run_sweep(members: Sequence[Member], console: Console) -> None:
     if failed:
         lines = "\n".join(failed)
         raise StudyError(f"{len(failed)} of {len(members)} studies failed:\n{lines}")
+
+
+def run_member(member: Member, console: Console) -> None:
+    """Run a study of a sweep, or what is left of it.
+
+    Raises:
+        StudyError: it failed or was interrupted.
+    """
+    folder = _folder(member)
+    if _finished(folder):
+        return
+    run_study(member_study(member), console, resume=folder.exists())
+    folder.write_json(SWEEP_FILE, {"experiment": member.experiment, "axes": dict(member.axes)})
 
 
 def check_sweep(members: Sequence[Member]) -> None:

@@ -1,0 +1,1 @@
+"""The reproduction of published results in one folder that can be sent to others."""

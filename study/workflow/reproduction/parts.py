@@ -1,0 +1,125 @@
+"""The parts of a reproduction: which studies are run, in which order, with which settings."""
+
+import shlex
+from argparse import Namespace
+from collections.abc import Collection
+from pathlib import Path
+from typing import NamedTuple
+
+from study.config.shipped import shipped_file
+from study.config.sweep import Member, load_sweep
+from study.config.yaml_values import parse_overrides
+from study.data.readers.benchmarks import BENCHMARKS
+from study.errors import ConfigError
+from study.storage.command_lines import PROGRAM
+
+BENCHMARK = "benchmark"
+"""The part that measures a GPU, by a program that only a clone of the repository has."""
+PROGRAM_OF_BENCHMARK = "tests/benchmarks/gpu/gpu.py"
+PARTS = {
+    "base_to_new": "paper/base_to_new",
+    BENCHMARK: "",
+    "search": "gpu",
+    "zero_shot": "paper/zero_shot",
+    "few_shot": "paper/few_shot",
+    "ablation_regularizer": "paper/ablation_regularizer",
+    "ablation_layernorms": "paper/ablation_layernorms",
+    "ablation_biases": "paper/ablation_biases",
+    "transfer_datasets": "paper/transfer_datasets",
+    "transfer_domains": "paper/transfer_domains",
+}
+"""All parts in their order, each with its configuration."""
+EUROSAT = {"data.dataset": "eurosat"}
+_TINY = EUROSAT | {"data.shots": "1", "training.epochs": "1", "confirm.seeds": "[1, 2]"}
+_EMBEDDED = {"backbone.name": "embedded", "resources.gpus_per_trial": "0"}
+_SEARCH = {
+    "training.epochs": "3",
+    "training.precision": "float32",
+    "search.trials": "8",
+    "search.asha.grace_period": "3",
+}
+RANDOM = "random-vit-b16"
+"""The folder of the checkpoint with random weights, in the working folder."""
+QUICK: dict[str, dict[str, str]] = {
+    "base_to_new": _TINY | {"resources.gpus_per_trial": "0"},
+    BENCHMARK: {},
+    "search": _TINY | _EMBEDDED | _SEARCH,
+    "zero_shot": EUROSAT | _EMBEDDED | {"data.ensemble": "false"},
+    "few_shot": _TINY | _EMBEDDED,
+}
+"""The parts of a quick reproduction, each with its settings."""
+
+
+class Step(NamedTuple):
+    """Something that is run, and has results of its own."""
+
+    part: str
+    name: str
+    command: str
+    """The command that runs it alone."""
+    member: Member | None
+    """The study; None for the benchmark."""
+
+
+def list_steps(options: Namespace, work: Path) -> list[Step]:
+    """Return the steps that are asked for, in their order.
+
+    Args:
+        options: those of the command.
+        work: the folder of studies, and of the inputs of a quick reproduction.
+
+    Raises:
+        ConfigError: a part is unknown or not quick, or a setting is not allowed.
+    """
+    known: Collection[str] = PARTS
+    if options.quick:
+        known = QUICK
+    for name in options.only:
+        if name not in known:
+            raise ConfigError(f"--only {name} is no part; allowed are {', '.join(known)}")
+    steps = []
+    for part in known:
+        if options.only and part not in options.only:
+            continue
+        if part != BENCHMARK:
+            steps += _list_studies(part, options, work)
+        elif options.quick:
+            steps.append(Step(part, part, f"{PROGRAM_OF_BENCHMARK} --quick", None))
+        else:
+            steps.append(Step(part, part, PROGRAM_OF_BENCHMARK, None))
+    return steps
+
+
+def _list_studies(part: str, options: Namespace, work: Path) -> list[Step]:
+    """Return the studies of a part, those of the smallest datasets first."""
+    source = shipped_file(PARTS[part])
+    if source is None:
+        raise ConfigError(f"the configuration {PARTS[part]} is missing from this installation")
+    own: dict[str, str] = {}
+    data = options.data.expanduser().absolute()
+    if part == "search":
+        own |= EUROSAT
+    if options.quick:
+        own |= {"backbone.name": str(work / RANDOM)} | QUICK[part]
+        data = work / "data"
+    given = parse_overrides(options.arguments)
+    chosen = [f"{key}={text}" for key, text in own.items() if key not in given]
+    chosen += options.arguments
+    fixed = ["name=reproduce", f"storage={work}/runs", f"data.root={data}/", "tracking.trackers=[]"]
+    steps = []
+    for member in load_sweep(source, [*chosen, *fixed]):
+        axes = [f"{key}={value}" for key, value in member.axes.items() if key not in given | own]
+        command = shlex.join([PROGRAM, "run", PARTS[part], *axes, *chosen, "data.root=DATA"])
+        name = "-".join([part, *map(str, member.axes.values())])
+        steps.append(Step(part, name, command, member))
+    return sorted(steps, key=_size_of_dataset)
+
+
+def _size_of_dataset(step: Step) -> int:
+    """Return how many images the dataset of a study has, as far as that is published."""
+    benchmark = None
+    if step.member:
+        benchmark = BENCHMARKS.get(step.member.config.data.dataset)
+    if benchmark is None:
+        return 0
+    return benchmark.counts.train + benchmark.counts.test

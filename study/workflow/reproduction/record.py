@@ -1,0 +1,74 @@
+"""What a reproduction has found, in a file that others may read without trusting it."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("has control characters, which a terminal would obey")
+    return text
+
+
+Text = Annotated[str, Field(max_length=2000), AfterValidator(_printable)]
+Facts = Annotated[dict[Text, Text], Field(max_length=500)]
+Number = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+"""A fraction."""
+
+
+class _Strict(BaseModel):
+    """An object with these keys and types and no others."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Session(_Strict):
+    """A run of the command, on one machine with one installation."""
+
+    command: Text
+    began: Text
+    machine: Facts
+    versions: Facts
+
+
+class Score(_Strict):
+    """The test score of a configuration."""
+
+    configuration: Text
+    dataset: Text
+    seeds: Number
+    test: Share
+    parts: Annotated[dict[Text, Share], Field(max_length=100)]
+    """Base and new, or the accuracy on each dataset that was tested."""
+
+
+class StepRecord(_Strict):
+    """What became of a step, which is still to be run if it is not done and has no reasons."""
+
+    part: Text
+    name: Text
+    command: Text
+    """The command that runs it alone."""
+    done: bool = False
+    reasons: Annotated[list[Text], Field(max_length=100)] = []
+    """Why it has no results."""
+    session: Number = 0
+    """The index of the session that ran it."""
+    seconds: Number = 0
+    scores: Annotated[list[Score], Field(max_length=1000)] = []
+
+
+class Reproduction(_Strict):
+    """The whole record, ``reproduction.json``."""
+
+    format: Annotated[int, Field(ge=1, le=1)] = 1
+    measurement: bool
+    """Whether its figures measure anything; those of ``--quick`` do not."""
+    settings: Annotated[list[Text], Field(max_length=100)]
+    """The settings that differ from the published ones."""
+    sessions: Annotated[list[Session], Field(max_length=1000)] = []
+    inputs: Annotated[dict[Text, Facts], Field(max_length=100)] = {}
+    """What is known of the checkpoint and of each dataset, such as the SHA-256 of its files."""
+    steps: Annotated[list[StepRecord], Field(max_length=1000)] = []

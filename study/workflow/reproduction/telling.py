@@ -1,0 +1,75 @@
+"""A record in words: what could not be run comes first, then figures beside published ones."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from study.data.records import listed_texts
+from study.report.formatting import Table, markdown_text, percent
+from study.report.reproduction_tables import Pair, comparison_table
+from study.results.trial_results import PARTS
+from study.workflow.reproduction.record import Reproduction
+
+NO_MEASUREMENT = "no measurement"
+"""What stands beside each figure of a quick reproduction."""
+
+
+def first_lines(record: Reproduction) -> Iterator[str]:
+    """Yield what a reader must know before any figure, a line each."""
+    if not record.measurement:
+        yield (
+            "NO MEASUREMENT: tiny data, random weights and the embedded model show that each step "
+            "works. No figure here says how good anything is."
+        )
+    if record.settings:
+        yield f"NOT AS PUBLISHED, by these settings: {' '.join(record.settings)}"
+    names = defaultdict(list)
+    for step in record.steps:
+        if not step.done:
+            for reason in step.reasons or ["not yet run"]:
+                names[reason].append(step.name)
+    for reason, of_reason in names.items():
+        yield f"NO RESULT of {listed_texts(of_reason)}: {reason}"
+    done = sum(step.done for step in record.steps)
+    yield f"{done} of {len(record.steps)} steps have results."
+
+
+def figures(record: Reproduction) -> dict[str, Table]:
+    """Return the tables of figures, by the names of their CSV files."""
+    mark = ""
+    if not record.measurement:
+        mark = f" ({NO_MEASUREMENT})"
+    scores: dict[str, dict[str, Pair]] = defaultdict(dict)
+    rows = []
+    for step in record.steps:
+        for score in step.scores:
+            parts = [f"{name} {percent(part, 2)}" for name, part in score.parts.items()]
+            row = [step.name, score.configuration + mark, f"{score.seeds:g}"]
+            rows.append([*row, percent(score.test, 2), ", ".join(parts)])
+            if step.part == "base_to_new" and score.parts.keys() >= set(PARTS):
+                base, new = (score.parts[part] for part in PARTS)
+                scores[score.configuration][score.dataset] = (base, new)
+    header = ["step", "configuration", "seeds", "test %", "parts %"]
+    all_scores = Table(f"Test scores of all steps{mark}", header, rows, left=2, keys=2)
+    return {"comparison": comparison_table(scores, mark), "scores": all_scores}
+
+
+def facts(record: Reproduction) -> Iterator[Table]:
+    """Yield what was run, on which machine and data, with which versions."""
+    header = ["step", "session", "seconds", "command"]
+    steps = [[s.name, f"{s.session:g}", f"{s.seconds:.0f}", s.command] for s in record.steps]
+    yield Table("Steps", header, steps)
+    for number, session in enumerate(record.sessions):
+        rows = {"command": session.command, "began": session.began}
+        rows |= session.machine | session.versions
+        yield Table(f"Session {number}", ["fact", "value"], [*rows.items()], left=2)
+    for name, known in record.inputs.items():
+        yield Table(f"Input {name}", ["fact", "value"], [*known.items()], left=2)
+
+
+def markdown(record: Reproduction) -> str:
+    """Return the page of a record."""
+    blocks = ["# Results of `clipfit-study reproduce`"]
+    blocks.append("\n".join(f"- {markdown_text(line)}" for line in first_lines(record)))
+    blocks += [table.markdown() for table in (*figures(record).values(), *facts(record))]
+    blocks.append("`sha256sum -c sha256.txt` checks the files, and `--read` prints them.")
+    return "\n\n".join(blocks) + "\n"
