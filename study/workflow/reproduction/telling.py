@@ -50,6 +50,10 @@ def figures(record: Reproduction) -> dict[str, Table]:
                 scores[score.configuration][score.dataset] = (base, new)
     header = ["step", "configuration", "seeds", "test %", "parts %"]
     all_scores = Table(f"Test scores of all steps{mark}", header, rows, left=2, keys=2)
+    if not rows:
+        return {}
+    if not scores:
+        return {"scores": all_scores}
     return {"comparison": comparison_table(scores, mark), "scores": all_scores}
 
 
