@@ -23,7 +23,7 @@ class Command(NamedTuple):
     name: str
     """The name of its module in `study.workflow.commands`, and of the function that carries it out.
 
-    The module adds the arguments as well."""
+    `arguments.toml` has its arguments by this name."""
 
     def load(self) -> ModuleType:
         """Return the module of the command, which takes no time to import."""
@@ -119,8 +119,10 @@ def _main(words: list[str]) -> int:
     command = COMMANDS[words[0]]
     command_parser = parsers.choices[words[0]]
     with exit_at_ctrl_c():
+        from study.workflow.arguments import add_arguments
+
         module = command.load()
-    module.add_arguments(command_parser)
+    add_arguments(command_parser, command.name)
     for name in ("resume", "extend"):
         if f"--{name}" in words:
             command_parser.error(f"did you mean `{PROGRAM} {name} NAME`?")

@@ -29,7 +29,6 @@ def test_each_command_has_a_function():
     for command in COMMANDS.values():
         module = command.load()
         assert callable(getattr(module, command.name))
-        assert callable(module.add_arguments)
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     assert resolve_name(scripts["clipfit-study"]) is as_a_process
 

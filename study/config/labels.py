@@ -1,5 +1,7 @@
 """The labels of baselines and candidates, and the names of arms and scores."""
 
+PUBLISHED = "clipfit"
+"""The label of CLIPFit as published."""
 TUNED = "clipfit-tuned"
 """The label of the best configuration of CLIPFit's own search."""
 TUNED_LINEAR = "clipfit-tuned-linear"

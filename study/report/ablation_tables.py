@@ -1,21 +1,17 @@
 """An ablation's cells against its base: table, verdict, and their files."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Group
 from rich.text import Text
 
-from study.process.terminal_table import amount
 from study.report.ablation_charts import ablation_plots
 from study.report.charts import write_plots
 from study.report.formatting import (
     Table,
-    chance_sentences,
     comparison_cells,
-    describe_missed,
-    format_correlation,
     format_count,
     format_mean,
     format_rate,
@@ -23,7 +19,6 @@ from study.report.formatting import (
     markdown_text,
     p_columns,
     percent,
-    points,
     score_cells,
     score_header,
 )
@@ -32,7 +27,8 @@ from study.report.interaction_tables import (
     interaction_table,
     interaction_verdict,
 )
-from study.report.scope import interval_scope, same_test_sentences
+from study.report.scope import interval_scope
+from study.report.sentences import sentences
 from study.report.setting_descriptions import SETTING_NOTE, setting_cells, setting_header
 from study.results.ablation import BASE, AblationTable, Cell
 from study.results.trial_results import PARTS
@@ -44,117 +40,14 @@ SENSITIVITY_NOTE = (
 )
 
 
-def ablation_verdict(table: AblationTable) -> Iterator[str]:
-    """Yield sentences that name the cells beyond noise, within noise and at an edge of rates.
+def ablation_verdict(table: AblationTable) -> list[str]:
+    """Return sentences that name the cells beyond noise, within noise and at an edge of rates.
 
     They also name the cells with extended grids, and the pairs of sites that interact.
     """
-    yield from _base_chosen_after_test(table)
-    yield from _verdict_on_cells(table)
-    yield from _verdict_on_rates(table)
-    yield from _verdict_on_sensitivity(table)
-    yield from interaction_verdict(table.interactions)
-    yield from chance_sentences(table.chance, guess=table.protocol.guess)
-    yield from same_test_sentences(table)
-    if table.split == "val":
-        yield "These are validation scores: no test image was read."
-
-
-def _base_chosen_after_test(table: AblationTable) -> Iterator[str]:
-    """Yield a warning if the base is not the one that was fixed before anything was tested."""
-    if table.base.label != BASE and table.split == "test":
-        yield (
-            f"“{table.base.label}” was made the base after the cells had been tested: which cell "
-            "is the base may have been chosen by its test score, so take these differences and "
-            f"their p as a description. The base that was fixed before is “{BASE}”."
-        )
-
-
-def _verdict_on_cells(table: AblationTable) -> Iterator[str]:
-    """Yield which cells differ from the base by more than noise, which do not, and which may."""
-    beyond, uncorrected, within, untested = [], [], [], []
-    for cell in table.cells:
-        if not cell.comparison:
-            continue
-        name = f"“{cell.label}”"
-        difference = cell.comparison
-        if difference.holm_p is None or difference.reach is None:
-            untested.append(name)
-        elif cell.differs_from_base:
-            missed = describe_missed(difference)
-            beyond.append(f"{name}: {points(difference.mean)} points; {missed}.")
-        elif difference.within_noise:
-            within.append(f"{name} {percent(difference.reach)}")
-        else:
-            uncorrected.append(f"{name} {points(difference.mean)}")
-    tests = len(beyond) + len(uncorrected) + len(within)
-    if tests:
-        yield (
-            f"Beyond noise from “{table.base.label}” ({format_mean(table.base.score, ' %')}), "
-            f"corrected for {amount(tests, 'test')} (Holm): {len(beyond)} of "
-            f"{amount(tests, 'cell')}."
-        )
-    yield from beyond
-    if uncorrected:
-        yield (
-            "Beyond noise by their own intervals, but not once corrected for the number of tests, "
-            f"with their differences in points: {', '.join(uncorrected)}."
-        )
-    if within:
-        yield (
-            "Within noise, which does not mean equal, each with the true difference in points that "
-            f"would be missed half the time: {', '.join(within)}."
-        )
-    if untested:
-        yield f"Not tested against “{table.base.label}”: {', '.join(untested)}."
-
-
-def _verdict_on_rates(table: AblationTable) -> Iterator[str]:
-    """Yield the cells whose best rate is at an edge of those tried, or was before the grid grew."""
-    extended = [
-        f"of “{cell.label}” to {_format_rates(cell, cell.added_rates)}"
-        for cell in table.cells
-        if cell.added_rates
-    ]
-    if extended:
-        yield (
-            "The best learning rate was the lowest or highest tried, so that the grid was "
-            f"extended: {', '.join(extended)}."
-        )
-    for edge in ("lowest", "highest"):
-        at_edge = []
-        for cell in table.cells:
-            kinds = [kind for kind, edge_of_kind in cell.rate_edges.items() if edge_of_kind == edge]
-            name = f"“{cell.label}”"
-            if len(kinds) < len(cell.settings.rates):
-                name += f" ({', '.join(kinds)})"
-            if kinds:
-                at_edge.append(name)
-        if at_edge:
-            yield (
-                f"At the {edge} of the learning rates tried, so that more might help: "
-                f"{', '.join(at_edge)}."
-            )
-
-
-def _verdict_on_sensitivity(table: AblationTable) -> Iterator[str]:
-    """Yield whether what was known of single sites before training ranked them as training did."""
-    ranking = table.sensitivity_ranking
-    if not ranking or not ranking.interval:
-        return
-    low, high = ranking.interval
-    finding = "here this is not shown to tell which sites to train"
-    if low > 0:
-        finding = "here sites that could gain more did better"
-    if high < 0:
-        finding = "here sites that could gain more did worse"
-    yield (
-        f"Sensitivity was known before training. Its rank correlation with the {table.split} score "
-        f"over {ranking.n} single sites (Spearman’s rho; 0 is no relation) is "
-        f"{format_correlation(ranking.rho)}, 95 % interval {format_correlation(low)} to "
-        f"{format_correlation(high)}: {finding}. The interval supposes that sites do not depend "
-        "on each other, and says nothing of other images."
-    )
+    said = sentences("report/ablation_verdict", table=table, base=BASE, format_rates=_format_rates)
+    said += interaction_verdict(table.interactions)
+    return said + sentences("report/ablation_scope", table=table)
 
 
 def _format_rates(cell: Cell, rates: Mapping[str, tuple[float, ...]]) -> str:

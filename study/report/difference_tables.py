@@ -5,8 +5,8 @@ import pandas as pd
 from study.errors import DataError
 from study.process.terminal_table import amount
 from study.report.formatting import Table, describe_difference, format_count, points
+from study.report.judgements import metric_name
 from study.report.scope import leaderboard_scope
-from study.report.verdict import metric_name
 from study.results.entries import Entry
 from study.results.intervals import MeanInterval
 from study.results.leaderboard import Leaderboard, leaderboard

@@ -4,15 +4,9 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from study.config.labels import TUNED, ZERO_SHOT
 from study.report.ablation_tables import ablation_verdict
-from study.report.formatting import format_count, format_difference, format_mean, percent
-from study.report.names import entry_name, rival_name
-from study.report.setting_descriptions import settings_in_words
-from study.report.shipping import shipped_name
-from study.report.verdict import describe_score, judgement, metric_name
+from study.report.sentences import rows
 from study.results.ablation import ablation_table
-from study.results.entries import Entry
 from study.results.leaderboard import Leaderboard
 from study.results.study_results import Results
 from study.selection.patience import read_search_end
@@ -31,23 +25,16 @@ MOST = 3
 """The most configurations that are listed where nothing was searched."""
 
 
-def findings(results: Results, board: Leaderboard) -> Iterator[tuple[str, str]]:
-    """Yield what a study found, as a word and a short text each.
-
-    All that is behind it is in the report, and in what the command ``leaderboard`` prints.
-    """
-    choice = board.chosen
-    if results.ablates:
-        yield "found", next(ablation_verdict(ablation_table(results)))
-    elif not choice or not board.has_search:
-        yield "tested", _describe_tested(board)
-    else:
-        yield "score", f"{describe_score(choice.test)} {metric_name(board)} on test"
-        yield "beside", _describe_references(board, choice)
-        yield from _describe_winner(board, choice)
-        end = read_search_end(results.folder)
-        if end:
-            yield "search", f"ended early, after {end.trials} trials (search.patience)"
+def findings(results: Results, board: Leaderboard) -> list[tuple[str, str]]:
+    """Return what a study found: pairs of a word and a text."""
+    return rows(
+        "report/findings",
+        board=board,
+        ablation=ablation_verdict(ablation_table(results)) if results.ablates else (),
+        search_end=read_search_end(results.folder),
+        longest=LONGEST,
+        most=MOST,
+    )
 
 
 def next_steps(results: Results, board: Leaderboard) -> Iterator[tuple[str, str]]:
@@ -78,58 +65,3 @@ def next_steps(results: Results, board: Leaderboard) -> Iterator[tuple[str, str]
 def _from_here(path: Path) -> Path:
     """Return a path relative to the working folder, if it is below that."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
-def _describe_tested(board: Leaderboard) -> str:
-    """Return what a study has tested that has chosen nothing, or whose choice has no score."""
-    if not board.entries:
-        return "nothing yet"
-    scores = []
-    for entry in board.entries[:MOST]:
-        scores.append(f"{entry_name(board, entry)} {format_mean(entry.test, ' %')}")
-    if len(board.entries) > MOST:
-        scores.append(f"and {len(board.entries) - MOST} more")
-    return f"{metric_name(board)} of {', '.join(scores)}"
-
-
-def _describe_references(board: Leaderboard, choice: Entry) -> str:
-    """Return the scores of zero-shot CLIP and of guessing, and a doubt that guessing is beaten."""
-    texts = []
-    zero_shot = board.find_entry(ZERO_SHOT)
-    if zero_shot:
-        texts.append(f"zero-shot CLIP {format_mean(zero_shot.test, ' %')}")
-    if choice.balanced and board.chance is not None:
-        text = f"chance {percent(board.chance)} %"
-        balanced = percent(choice.balanced.mean)
-        if balanced != percent(choice.test.mean):
-            text += f" (balanced score: {balanced} %)"
-        texts.append(text)
-    if choice.against_chance and not choice.against_chance.is_proven:
-        texts.append("not shown to beat chance")
-    return ", ".join(texts)
-
-
-def _describe_winner(board: Leaderboard, choice: Entry) -> Iterator[tuple[str, str]]:
-    words = settings_in_words(choice.settings)
-    if len(words) > LONGEST:
-        words = f"{words[:LONGEST].rpartition(' ')[0]} …"
-    if not board.winner:
-        yield "chosen", f"{words}; it does not beat chance, so there is no winner"
-        return
-    text = f"{words} ({format_count(choice.trainable)} numbers)"
-    comparison = board.planned_comparisons.get(TUNED)
-    if comparison:
-        difference = f"{format_difference(comparison)} points: {judgement(comparison)}"
-        text += f"; against {rival_name(board, TUNED)} {difference}"
-    yield "winner", text
-    refit = board.refit
-    if refit:
-        text = shipped_name(board)
-        if refit.images is not None:
-            text += f", trained on {format_count(refit.images)} images"
-        score = "not tested"
-        if refit.test:
-            score = f"{percent(refit.test.mean)} % on test"
-        yield "ships", f"{text}: {score}"
-    elif board.shipped is not board.winner:
-        yield "ships", f"{shipped_name(board)}, as it was tested"

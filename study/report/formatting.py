@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from study.process.terminal_table import TerminalTable
-from study.protocols import Protocol
 from study.results.intervals import Interval, Intervals, MeanInterval
 
 # Entities where a backslash does not help: MLflow's reader takes `\<` for the start of a tag, up to
@@ -340,21 +339,3 @@ def duration(seconds: float) -> str:
     if seconds < 7200:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
-
-
-def chance_sentences(
-    chance: float | None, zero_shot: MeanInterval | None = None, guess: str = Protocol.guess
-) -> tuple[str, ...]:
-    """Return the sentence on chance, beside zero-shot's score; none where chance is unknown.
-
-    Args:
-        chance: the balanced score of guessing, a fraction.
-        zero_shot: the balanced score of the backbone as it is.
-        guess: how one guesses; see `study.protocols.Protocol.guess`.
-    """
-    if chance is None:
-        return ()
-    sentence = f"{guess} would have a balanced score of {percent(chance)} % (chance)"
-    if zero_shot:
-        sentence += f"; that of zero-shot is {format_mean(zero_shot, ' %')}"
-    return (f"{sentence}.",)

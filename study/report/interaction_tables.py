@@ -1,8 +1,7 @@
 """Interactions of sites as a table, as sentences and as rows of a file."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 
-from study.process.terminal_table import amount
 from study.report.formatting import (
     Table,
     comparison_cells,
@@ -12,6 +11,7 @@ from study.report.formatting import (
     points,
     probability,
 )
+from study.report.sentences import sentences
 from study.results.interactions import CEILING, Interaction, Obstacle
 from study.results.intervals import MeanInterval
 from study.results.statistics import is_significant
@@ -61,49 +61,15 @@ def _signed_decimals(value: float) -> str:
     return f"{rounded:+.2f}".replace("-", "−")
 
 
-def interaction_verdict(pairs: Sequence[Interaction]) -> Iterator[str]:
-    """Yield sentences on what pairs give over the better site, and whether they add up."""
-    gains = [(pair, pair.gain_over_better) for pair in pairs]
-    interactions = [(pair, pair.interaction) for pair in pairs]
-    subject = "The gain in points over the better site, which validation named,"
-    yield from _describe_family(subject, gains, points)
-    if pairs and not any(pair.better for pair in pairs):
-        yield "Validation names no better site of a pair, so what both give over it is not known."
-    yield from _describe_family("The interaction of log-odds", interactions, _signed_decimals)
-    yield from _describe_untested(pairs)
-
-
-def _describe_family(
-    subject: str,
-    family: Sequence[tuple[Interaction, MeanInterval | None]],
-    form: Callable[[float], str],
-) -> Iterator[str]:
-    """Yield for which pairs a difference that is tested for all of them is beyond noise."""
-    tests = 0
-    beyond = []
-    for pair, comparison in family:
-        if comparison and comparison.holm_p is not None:
-            tests += 1
-            if is_significant(comparison):
-                beyond.append(f"{_quote_sites(pair)} {form(comparison.mean)}")
-    if not tests:
-        return
-    sentence = f"{subject} is beyond noise for {len(beyond) or 'none'} of "
-    sentence += f"{amount(tests, 'pair')} of sites, corrected for {amount(tests, 'test')} (Holm)"
-    if beyond:
-        sentence += f": {', '.join(beyond)}"
-    yield f"{sentence}."
-
-
-def _describe_untested(pairs: Sequence[Interaction]) -> Iterator[str]:
-    """Yield the pairs whose interaction is not tested, with the reason."""
-    untested = [
-        f"{_quote_sites(pair)} ({_describe_obstacle(pair.obstacle)})"
-        for pair in pairs
-        if not pair.interaction
-    ]
-    if untested:
-        yield f"Not tested whether they interact: {'; '.join(untested)}."
+def interaction_verdict(pairs: Sequence[Interaction]) -> list[str]:
+    """Return which pairs of sites gain over the better site, and interact, beyond noise."""
+    return sentences(
+        "report/interaction_verdict",
+        pairs=pairs,
+        is_significant=is_significant,
+        signed_decimals=_signed_decimals,
+        describe_obstacle=_describe_obstacle,
+    )
 
 
 def _describe_obstacle(obstacle: Obstacle | None) -> str:
@@ -115,11 +81,6 @@ def _describe_obstacle(obstacle: Obstacle | None) -> str:
     if obstacle.reason == "uncounted":
         return "the numbers of its test images are not known"
     return f"to add up, both would need {percent(obstacle.needed)} % on validation"
-
-
-def _quote_sites(pair: Interaction) -> str:
-    first, second = pair.sites
-    return f"“{first}” with “{second}”"
 
 
 def interaction_record(pair: Interaction) -> dict[str, object]:

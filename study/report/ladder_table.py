@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from study.config.labels import PUBLISHED
 from study.report.formatting import Table, difference_cell, score_cell
 from study.report.names import starred_name
-from study.results.entries import PUBLISHED, Entry
+from study.results.entries import Entry
 from study.results.ladder import Change, Crossing, Ladder, RateSource, Step, ladder, rate_source
 from study.results.leaderboard import Leaderboard
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from rich.console import Group
 from rich.text import Text
 
-from study.config.labels import AVERAGE, TUNED, VARIANT
+from study.config.labels import AVERAGE, PUBLISHED, TUNED, VARIANT
 from study.config.trial_settings import settings_columns
 from study.report.arms import arm_name
 from study.report.formatting import (
@@ -23,8 +23,9 @@ from study.report.formatting import (
 )
 from study.report.further_scores import further_header, further_note
 from study.report.ladder_table import ladder_table
-from study.report.names import candidate_name, rival_name, starred_name
+from study.report.names import starred_name
 from study.report.scope import leaderboard_scope
+from study.report.sentences import sentences
 from study.report.setting_descriptions import (
     SETTING_NOTE,
     setting_cells,
@@ -32,7 +33,7 @@ from study.report.setting_descriptions import (
     tuned_in_words,
 )
 from study.report.verdict import validation_findings, verdict
-from study.results.entries import PUBLISHED, REFERENCES, Entry
+from study.results.entries import REFERENCES, Entry
 from study.results.intervals import MeanInterval
 from study.results.leaderboard import TRIAL_STATES, Leaderboard
 from study.results.trial_results import BASELINE, PARTS, SEARCH_ARM, SOURCE
@@ -153,54 +154,14 @@ def failure_table(board: Leaderboard) -> Table:
 
 
 def footnote(board: Leaderboard) -> str:
-    """Return the note on what the numbers mean and what their intervals leave out."""
-    sentences = []
-    if board.has_search:
-        choice = "★ chosen" if board.winner else "The choice was made"
-        sentences.append(f"{choice} {_describe_choosing(board)}")
-    sentences.append(
-        "± and [ ] are 95 % intervals. Δ are paired differences in percentage points over common "
-        "seeds and test images."
-    )
-    sentences += leaderboard_scope(board)
-    sentences.append(_tested_comparisons(board))
-    sentences.append(
-        "Within noise: these images and seeds do not tell which is better, which does not mean "
-        "that both are equal."
-    )
-    if board.further_names:
-        sentences.append(further_note(board))
-    if board.untested:
-        untested = ", ".join(map(candidate_name, board.untested))
-        sentences.append(f"Without a test score yet: {untested}.")
-    return " ".join(sentences)
-
-
-def _describe_choosing(board: Leaderboard) -> str:
-    """Return how and when the choice was made, as the end of a sentence."""
-    if not board.earlier_trial_counts:
-        return "by validation, before test was read."
-    trials = " and ".join(map(str, board.earlier_trial_counts))
-    return (
-        f"by validation, in a search that was extended after its choice from {trials} trials "
-        "had been tested. Whatever was chosen then and is not now has that number in its name."
-    )
-
-
-def _tested_comparisons(board: Leaderboard) -> str:
-    """Return which comparisons are tested."""
-    rivals = []
-    for label, comparison in board.planned_comparisons.items():
-        name = rival_name(board, label)
-        if label == board.top_peer:
-            name += " (of the other methods the best by validation)"
-        if comparison.holm_p is not None:
-            rivals.append(name)
-    if not rivals:
-        return "All differences are descriptive."
-    return (
-        f"The winner is tested, as fixed beforehand, against {', and against '.join(rivals)}. All "
-        "other differences are descriptive."
+    """Return the sentences below the main table: how to read it, and what it does not show."""
+    return " ".join(
+        sentences(
+            "report/footnote",
+            board=board,
+            scope=leaderboard_scope(board),
+            further_note=further_note,
+        )
     )
 
 

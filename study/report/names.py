@@ -1,6 +1,9 @@
 """The names of a study's candidates in tables and sentences, by their labels."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from study.config.labels import (
     AVERAGE,
@@ -10,6 +13,7 @@ from study.config.labels import (
     LINEAR,
     PLAIN,
     PLAIN_STRENGTH,
+    PUBLISHED,
     RANKS,
     SMALLEST,
     TUNED,
@@ -18,9 +22,11 @@ from study.config.labels import (
     ZERO_SHOT,
 )
 from study.method.peers import PEERS
-from study.results.entries import PUBLISHED, Entry
-from study.results.leaderboard import Leaderboard
 from study.trial.study import BEST
+
+if TYPE_CHECKING:
+    from study.results.entries import Entry
+    from study.results.leaderboard import Leaderboard
 
 _NAMES = {
     ZERO_SHOT: "zero-shot CLIP",

@@ -35,6 +35,7 @@ from study.report.leaderboard_tables import (
 from study.report.names import candidate_name
 from study.report.pictures import Datasets, label_pictures, make_gallery
 from study.report.reliability_table import reliability_table
+from study.report.sentences import sentences
 from study.report.setting_descriptions import (
     setting_cells,
     setting_header,
@@ -134,13 +135,13 @@ def _outcome_sections(board: Leaderboard) -> dict[str, Any]:
     """Return what the template shows from the title to the recommendation."""
     opening = headline(board)
     choice = _describe_choice(board, board.chosen) if board.chosen else None
-    sentences = list(judge_choice(board) if opening else verdict(board))
+    judged = judge_choice(board) if opening else verdict(board)
     return {
         "board": board,
         "subtitle": _subtitle(board),
         "headline": opening,
         "choice": choice,
-        "verdict": sentences,
+        "verdict": judged,
         "configuration": configuration_rows(board),
         "stages": stage_rows(board),
         "scores": main_table(board),
@@ -204,18 +205,11 @@ def _study_sections(results: Results, board: Leaderboard) -> dict[str, Any]:
 def _describe_choice(board: Leaderboard, choice: Entry) -> dict[str, Any]:
     """Return which sites the choice tunes and what they are, and how it was chosen."""
     settings = choice.settings
-    sentence = f"It tunes {tuned_in_words(settings)}"
-    if settings.head == "linear":
-        sentence += ", and a linear head"
-    sentence += f": {format_count(choice.trainable)} numbers. Validation chose it"
-    if board.earlier_trial_counts:
-        sentence += ", in a search that was extended after an earlier choice had been tested"
-    elif choice.is_winner:
-        sentence += ", before any test image was read"
+    (sentence,) = sentences("report/choice", board=board, choice=choice)
     sites: list[tuple[str, str]] = []
     if settings.subset != "none" or settings.peer is not None:
         sites = subset_in_words(settings.subset)
-    return {"sentence": f"{sentence}.", "sites": sites}
+    return {"sentence": sentence, "sites": sites}
 
 
 def _site_shares(results: Results) -> dict[str, Any]:
@@ -279,7 +273,7 @@ def _ablation(results: Results) -> dict[str, Any] | None:
     except DataError:
         return None
     return {
-        "verdict": list(ablation_verdict(table)),
+        "verdict": ablation_verdict(table),
         "cells": cell_table(table),
         "interactions": interaction_table(table.interactions),
         "settings": setting_table(table),

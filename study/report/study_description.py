@@ -1,19 +1,12 @@
 """The description of a study on its parent run in MLflow: a few sentences and the tables."""
 
-from study.method.parameters import list_kinds
 from study.report.ablation_tables import ablation_markdown
 from study.report.formatting import (
-    describe_difference,
-    format_count,
-    format_mean,
-    format_rate,
     markdown_text,
-    percent,
 )
 from study.report.leaderboard_tables import leaderboard_markdown
-from study.report.names import candidate_name, rival_name
-from study.report.setting_descriptions import settings_in_words
-from study.report.verdict import describe_rivals_above, describe_score, judge
+from study.report.names import candidate_name
+from study.report.sentences import sentences
 from study.results.ablation import ablation_table
 from study.results.entries import Entry
 from study.results.leaderboard import Leaderboard
@@ -33,7 +26,8 @@ def describe_study(results: Results, board: Leaderboard) -> str:
     if registration:
         blocks.append(f"`{registration.loading_line(lasting=True)}`")
     if board.winner:
-        blocks.append(markdown_text(_describe_winner(board, board.winner)))
+        (settings,) = sentences("report/winner_settings", board=board, winner=board.winner)
+        blocks.append(markdown_text(settings))
     if registration:
         blocks.append(markdown_text(champion_sentence(registration, board)))
     _, tables = leaderboard_markdown(board).split("\n\n", 1)
@@ -62,40 +56,8 @@ def _widen_columns(markdown: str) -> str:
 
 
 def _describe_outcome(board: Leaderboard, choice: Entry) -> str:
-    """Return, in Markdown, which trial won and by how much, or that none did."""
+    """Return what won with its score and the fixed comparisons, or that nothing won."""
     names = {trial.trial_id: trial.label for trial in board.trials}
     label = names.get(choice.source_trial or "", choice.label)
     name = markdown_text(candidate_name(label))
-    if not choice.is_winner:
-        return (
-            f"**No winner: {name}, chosen by validation, does not beat chance on test** "
-            f"(balanced {format_mean(choice.balanced, ' %')} against {percent(choice.chance)} %)."
-        )
-    outcome = f"**{name} ★ won: {describe_score(choice.test)} on test**"
-    if board.parts:
-        parts = [f"{part} {format_mean(choice.parts.get(part))}" for part in board.parts]
-        outcome += f" ({', '.join(parts)})"
-    for label, comparison in board.planned_comparisons.items():
-        rival = rival_name(board, label)
-        outcome += f"; {describe_difference(comparison)} against {rival} ({judge(comparison)})"
-    return " ".join([f"{outcome}.", *describe_rivals_above(board)])
-
-
-def _describe_winner(board: Leaderboard, winner: Entry) -> str:
-    """Return what the winner tunes, how fast, and its score on validation."""
-    settings = winner.settings
-    verb = "tunes" if settings.rates else "is"
-    sentence = (
-        f"It {verb} {settings_in_words(settings)}: {format_count(winner.trainable)} parameters"
-    )
-    rates = [
-        f"of {kind.plural} {format_rate(settings.rates[kind.name])}"
-        for kind in list_kinds()
-        if kind.name in settings.rates
-    ]
-    if rates:
-        sentence += f", learning rate {', '.join(rates)}"
-    if settings.rates:
-        sentence += f", λ {format_rate(settings.distill_weight)}"
-    optimism = board.optimism.remark_on(winner.val_score) if board.optimism else ""
-    return f"{sentence}; {percent(winner.val_score)} % on validation{optimism}."
+    return " ".join(sentences("report/outcome", board=board, name=name))

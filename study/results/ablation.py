@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from study.config.schema import AblationConfig
 from study.errors import DataError
@@ -23,6 +24,8 @@ BASE = "base"
 """The label of the cell that the others are compared with by default."""
 FEWEST_SITES = 8
 """The fewest sites for a rank correlation; with fewer, its interval has nearly all values."""
+Finding = Literal["beyond noise", "uncorrected", "within noise", "untested"]
+"""How sure a difference is; one is uncorrected that is beyond noise by its own interval alone."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,18 @@ class Cell(Configuration):
     def differs_from_base(self) -> bool:
         """Whether the cell differs from the base, by its interval and after Holm's correction."""
         return is_significant(self.comparison)
+
+    @property
+    def finding(self) -> Finding | None:
+        """How sure the difference to the base cell is; None where there is none."""
+        difference = self.comparison
+        if not difference:
+            return None
+        if difference.holm_p is None or difference.reach is None:
+            return "untested"
+        if self.differs_from_base:
+            return "beyond noise"
+        return "within noise" if difference.within_noise else "uncorrected"
 
 
 @dataclass(frozen=True)

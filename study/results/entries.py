@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from study.config.labels import TUNED
+from study.config.labels import PUBLISHED, TUNED
 from study.config.trial_settings import TrialSettings
 from study.results.intervals import Intervals, MeanInterval
 from study.results.resampling import Resampled
@@ -20,8 +20,6 @@ from study.selection.chance import BALANCED, AgainstChance
 from study.trial.predictions import beats_chance
 from study.trial.study import BEST, Candidate
 
-PUBLISHED = "clipfit"
-"""The label of CLIPFit as published."""
 REFERENCES = (TUNED, PUBLISHED)
 """The labels of the baselines that every candidate is compared with in tables."""
 

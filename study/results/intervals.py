@@ -25,6 +25,8 @@ import numpy as np
 from scipy import special
 
 CONFIDENCE = 0.95
+SIGNIFICANCE = 0.05
+"""The largest Holm-corrected p that counts as more than noise."""
 MOST_OVERLAP = 0.6
 """Up to this share of common training images, seeds stand for other labelled images as well."""
 

@@ -12,8 +12,15 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
-from study.config.labels import PLAIN, PLAIN_STRENGTH, TUNED, TUNED_LINEAR, VARIANT
-from study.results.entries import PUBLISHED, Entry
+from study.config.labels import (
+    PLAIN,
+    PLAIN_STRENGTH,
+    PUBLISHED,
+    TUNED,
+    TUNED_LINEAR,
+    VARIANT,
+)
+from study.results.entries import Entry
 from study.results.intervals import MeanInterval
 from study.results.leaderboard import Leaderboard
 from study.results.trial_results import BASELINE

@@ -118,6 +118,21 @@ class Leaderboard(Results):
         )
 
     @property
+    def rivals_above_winner(self) -> list[tuple[Entry, MeanInterval | None]]:
+        """The baselines and peers with a higher mean test score than the winner.
+
+        These are pairs of candidate and `winner - candidate`, which is None without a common seed.
+        """
+        winner = self.winner
+        if not winner:
+            return []
+        rivals = []
+        for entry in self.entries:
+            if (entry.is_baseline or entry.is_peer) and entry.test.mean > winner.test.mean:
+                rivals.append((entry, self.difference(winner, entry)))
+        return rivals
+
+    @property
     def best_with_delta(self) -> Entry | None:
         """The winner or, where that writes no delta, the best candidate by validation that does."""
         if not self.winner:
@@ -224,19 +239,3 @@ def _labels_by_configuration(results: Results) -> list[list[str]]:
         if trained_label in groups:
             groups[trained_label].append(label)
     return list(groups.values())
-
-
-def rivals_above_winner(board: Leaderboard) -> list[tuple[Entry, MeanInterval | None]]:
-    """Return the baselines and peers with a higher mean test score than the winner.
-
-    Returns:
-        Pairs of candidate and `winner - candidate`, which is None without a common seed.
-    """
-    winner = board.winner
-    if not winner:
-        return []
-    rivals = []
-    for entry in board.entries:
-        if (entry.is_baseline or entry.is_peer) and entry.test.mean > winner.test.mean:
-            rivals.append((entry, board.difference(winner, entry)))
-    return rivals

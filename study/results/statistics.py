@@ -11,12 +11,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from study.results.intervals import CONFIDENCE, Interval, Intervals, MeanInterval
+from study.results.intervals import CONFIDENCE, SIGNIFICANCE, Interval, Intervals, MeanInterval
 
 SeedScores = Mapping[int, float]
 """The score of each seed."""
-SIGNIFICANCE = 0.05
-"""The largest Holm-corrected p that counts as more than noise."""
 
 
 class RankAgreement(NamedTuple):

@@ -18,7 +18,7 @@ from study.data.prompts import prompts
 from study.data.tasks import Task
 from study.errors import StudyError
 from study.method.head import VIEWS
-from study.process.terminal_table import amount
+from study.report.sentences import sentences
 from study.search.ablation_search import rate_grids
 from study.search.driver import rung_epochs
 from study.selection.candidates import possible_variants
@@ -67,36 +67,17 @@ class Estimate:
 
     def __str__(self) -> str:
         """Return the estimate in sentences: the total, and the times of its parts."""
-        search, variants, test, refit, after_search, total = self._format_times()
-        parts = f"{test} for the test"
-        if self.refit:
-            parts += f", {refit} to train what ships once more"
-        if self.variants:
-            parts = (
-                f"{after_search}: {variants} for the baselines with other heads and strengths, "
-                f"{parts}"
-            )
-        if self.search:
-            limit = ""
-            if self.minutes is not None:
-                limit = f" (at most search.minutes={self.minutes:g}, or what the baselines need)"
-            first = ""
-            if self.answers > MINUTE:
-                minutes = amount(math.ceil(self.answers / MINUTE), "minute")
-                first = (
-                    f", whose first answers (zero-shot CLIP and the linear head) come within about "
-                    f"{minutes}"
-                )
-            parts = f"{search} for the search{limit}{first}, and after it {parts}"
-        return (
-            f"about {total} of training with {amount(self.slots, 'trial')} at once: {parts}. This "
-            "is by the "
-            f"measured time of training steps of CLIPFit ({1000 * self.cost.step:.0f} ms each) and "
-            f"of evaluation ({1000 * self.cost.image:.1f} ms an image); a trial needs about "
-            f"{decimal(self.cost.memory)} of memory. Not counted: decoding images, starting "
-            "processes (most of the time of a small study), the search of other methods such as "
-            "full fine-tuning, the report"
+        first_answers = 0
+        if self.answers > MINUTE:
+            first_answers = math.ceil(self.answers / MINUTE)
+        (text,) = sentences(
+            "workflow/estimate",
+            estimate=self,
+            times=self._format_times(),
+            first_answers=first_answers,
+            memory=decimal(self.cost.memory),
         )
+        return text
 
     def _format_times(self) -> list[str]:
         """Return the times of search, variants, test, refit, all these but the search, and all.

@@ -19,9 +19,9 @@ from study.data.records import class_table, listed, read_text
 from study.errors import ConfigError, DataError
 from study.method.delta import FOREIGN, KNOWN, load_delta
 from study.method.unknown import found_share, unknown_below
-from study.process.terminal_table import amount, print_sentences
-from study.report.formatting import Table, csv_text, format_count, percent, spreadsheet_path
-from study.report.setting_descriptions import settings_in_words
+from study.process.terminal_table import print_sentences
+from study.report.formatting import Table, csv_text, percent, spreadsheet_path
+from study.report.sentences import sentences
 from study.report.shipping import FOUND
 from study.serving.classifier import TunedClassifier
 from study.serving.labelling import UNKNOWN, LabelledImage, label_image_files, list_image_files
@@ -342,33 +342,11 @@ def describe_labelling(
         faults: the number of those that could not be read.
         seconds: how long decoding and labelling took.
     """
-    labelled = amount(images, "image")
-    if faults:
-        labelled += f", {format_count(faults)} could not be read (see the column error)"
-    rate = images / max(seconds, 1e-9)
-    lines = [
-        f"{labelled}; {rate:.1f} images per second on {classifier.model.device}",
-        f"labelled by {saved.name}: {settings_in_words(saved.settings)}; "
-        f"backbone {saved.info.backbone}; {_describe_classes(saved, classifier)}",
-    ]
-    if saved.instead_of is not None:
-        winner = settings_in_words(saved.instead_of)
-        lines.append(
-            f"it is used in place of the winner ({winner}), which has no file of tuned parameters; "
-            "the model registry has the same one"
-        )
-    return lines
-
-
-def _describe_classes(saved: SavedModel, classifier: TunedClassifier) -> str:
-    """Return how many classes there are, where they come from, and which have a trained head."""
-    names = classifier.class_names
-    classes = f"{len(names)} classes"
-    if names != saved.info.class_names:
-        classes += " from --classes"
-    in_head = len(classifier.from_head)
-    if saved.settings.head != "linear" or in_head == len(names):
-        return classes
-    if in_head == 0:
-        return f"{classes}; the trained head is not used"
-    return f"{classes}; the trained head is used for {in_head} of them, and text for the others"
+    return sentences(
+        "workflow/labelling",
+        saved=saved,
+        classifier=classifier,
+        images=images,
+        faults=faults,
+        rate=images / max(seconds, 1e-9),
+    )

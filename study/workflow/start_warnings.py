@@ -1,14 +1,13 @@
 """Warnings before a study starts: settings and data that are allowed, but may not be intended."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 from rich.console import Console
 
 from study.backbones.description import EMBEDDED, backbone_path
 from study.backbones.hub import find_preprocessing
 from study.data.datasets import PACKAGED
-from study.data.ignored_files import Unread
 from study.data.images.near_duplicates import PixelHashes, find_near_duplicates
 from study.data.images.sources import IMAGE_SUFFIXES, FolderSource
 from study.data.readers.benchmarks import download_note
@@ -17,6 +16,7 @@ from study.data.records import Dataset, OnCorrupt, listed
 from study.data.splits import has_groups
 from study.data.survey import WITHIN, survey
 from study.process.terminal_table import print_sentences
+from study.report.sentences import sentences
 from study.search.machine import joins_cluster
 from study.storage.study_folder import studies as folders_of_studies
 from study.trial.study import Study
@@ -170,113 +170,35 @@ def dataset_warnings(
         seconds: how long the check of the images may take.
         pixels: see `study.data.survey.survey`.
     """
-    surveyed = survey(dataset, seconds, pixels)
-    noun = "file" if pixels is None else "image"
-    total = len(dataset.train) + len(dataset.val) + len(dataset.test)
-    lines = [*_class_warnings(dataset), *_unread_warnings(surveyed.unread)]
-    if surveyed.absent:
-        consequence = (
-            "the study ends at the first that it reads, and the test reads all test images; "
-            "data.on_corrupt=skip leaves them out"
-        )
-        if on_corrupt == "skip":
-            consequence = "the study leaves them out (data.on_corrupt=skip)"
-        lines.append(
-            f"{len(surveyed.absent)} of {surveyed.looked} listed images are not there, or are "
-            f"led out of the dataset's folder by symbolic links ({_few(surveyed.absent)}): "
-            f"{consequence}"
-        )
-    if surveyed.in_two_classes:
-        groups = [_few(paths, " = ") for paths in surveyed.in_two_classes]
-        lines.append(
-            f"{_counted(len(groups), noun)} in two classes ({_few(groups)}): no "
-            "model can be right about both"
-        )
-    if surveyed.in_two_splits:
-        groups = [_few(paths, " = ") for paths in surveyed.in_two_splits]
-        lines.append(
-            f"{_counted(len(groups), noun)} among the test images and among those to learn "
-            f"from ({_few(groups)}): test scores are too high by them"
-        )
+    similar: Mapping[str, str] = {}
+    not_compared = 0
     if pixels is not None and not has_groups(dataset.train):
-        lines += _near_duplicate_warnings(dataset, pixels)
-    if surveyed.looked < total or not surveyed.compared:
-        extent = "all" if surveyed.compared else "not all"
-        lines.append(
-            f"{surveyed.looked} of {total} images were looked at in {seconds:g} s, and "
-            f"{extent} of these compared; others may have such faults too"
-        )
+        similar, not_compared = find_near_duplicates(dataset, pixels)
+    lines = sentences(
+        "workflow/dataset_warnings",
+        surveyed=survey(dataset, seconds, pixels),
+        pixels=pixels,
+        similar=similar,
+        not_compared=not_compared,
+        total=len(dataset.train) + len(dataset.val) + len(dataset.test),
+        seconds=seconds,
+        on_corrupt=on_corrupt,
+        suffixes=IMAGE_SUFFIXES,
+        few=_few,
+        format_suffixes=format_suffixes,
+        **_find_missing(dataset),
+    )
     return [f"{dataset.name}: {line}" for line in lines]
 
 
-def _near_duplicate_warnings(dataset: Dataset, pixels: Mapping[str, PixelHashes]) -> Iterator[str]:
-    """Yield a warning of test images that are nearly the same as images to learn from."""
-    similar, left_out = find_near_duplicates(dataset, pixels)
-    if similar:
-        examples = _few(map(" ~ ".join, similar.items()))
-        yield (
-            f"{_counted(len(similar), 'test image')} nearly the same as an image to learn from "
-            f"({examples}): test scores are too high by copies; data.groups or a column 'group' "
-            "keeps images that belong together on one side"
-        )
-    if left_out:
-        yield f"there was no time to look for copies of {left_out} test images in other sizes"
-
-
-def _class_warnings(dataset: Dataset) -> Iterator[str]:
-    """Yield what seems to be missing of ImageNet or a shift of it, whose images no file lists."""
-    if dataset.name not in WITHOUT_LISTS or not isinstance(dataset.source, FolderSource):
-        return
-    absent = absent_classes(dataset.name, dataset)
-    if absent:
-        note = download_note(dataset.name, dataset.source.root)
-        yield f"class folders are missing or empty ({_few(absent)}). {note}"
-    elif differing_counts(dataset) is not None:
-        yield "its numbers of images are not those published: was the whole archive unpacked?"
-
-
-def _unread_warnings(unread: Unread) -> Iterator[str]:
-    """Yield a warning for each kind of files and folders that are not read."""
-    if unread.suffixes:
-        yield (
-            f"{_counted(unread.suffixes.total(), 'file')} in class folders and not read "
-            f"({format_suffixes(unread.suffixes)}): only {' '.join(sorted(IMAGE_SUFFIXES))} are "
-            "read; "
-            "convert images of other formats, such as HEIC and AVIF, first"
-        )
-    if unread.deeper:
-        yield (
-            f"{_counted(len(unread.deeper), 'image')} in a folder of a class folder and not read "
-            f"({_few(unread.deeper)}): only images in the class folder itself are read"
-        )
-    if unread.loose:
-        yield (
-            f"{_counted(len(unread.loose), 'image')} beside class folders and not read "
-            f"({_few(unread.loose)}): only images in class folders are read"
-        )
-    if unread.hidden:
-        yield (
-            f"{_counted(len(unread.hidden), 'hidden folder')} not read, though there are images "
-            f"in {_pronoun(unread.hidden)} ({_few(unread.hidden)}): a folder of a class has no dot "
-            "at the beginning of its name"
-        )
-    if unread.beside:
-        yield (
-            f"{_counted(len(unread.beside), 'folder')} beside those of the splits and not read, "
-            f"though there are images in {_pronoun(unread.beside)} ({_few(unread.beside)})"
-        )
-
-
-def _pronoun(things: Sequence[str]) -> str:
-    if len(things) == 1:
-        return "it"
-    return "them"
-
-
-def _counted(number: int, noun: str) -> str:
-    if number == 1:
-        return f"1 {noun} is"
-    return f"{number} {noun}s are"
+def _find_missing(dataset: Dataset) -> dict[str, object]:
+    """Return what seems to be missing of ImageNet or a shift of it, whose images no file lists."""
+    missing: dict[str, object] = {"absent_classes": (), "is_incomplete": False}
+    if dataset.name in WITHOUT_LISTS and isinstance(dataset.source, FolderSource):
+        missing["absent_classes"] = absent_classes(dataset.name, dataset)
+        missing["is_incomplete"] = differing_counts(dataset) is not None
+        missing["download_note"] = download_note(dataset.name, dataset.source.root)
+    return missing
 
 
 def format_suffixes(files: Counter[str]) -> str:

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from study.results.intervals import MeanInterval
-from study.results.leaderboard import Leaderboard, rivals_above_winner
+from study.results.leaderboard import Leaderboard
 from study.storage.ledger_files import JsonObject
 from tests.changed_studies import board_of, forget_images
 from tests.fake_ledger import SEEDS
@@ -31,7 +31,7 @@ def test_the_winner_is_the_choice_of_validation_not_the_best_on_test(
     board = board_of(make_study(edge=-0.015))
     assert not_none(board.winner).label == "best"
     assert board.entries[0].label != "best"
-    assert {entry.label for entry, _ in rivals_above_winner(board)} == {"bitfit", "clipfit-tuned"}
+    assert {entry.label for entry, _ in board.rivals_above_winner} == {"bitfit", "clipfit-tuned"}
 
 
 def test_a_comparison_without_images_is_the_paired_t_test_over_seeds(few_shot_study: Path):
@@ -67,7 +67,7 @@ def test_as_many_right_images_are_a_tie_which_the_choice_leads(few_shot_study: P
     best, third = board.find_entry("best"), board.find_entry("third")
     assert not_none(best).test.mean == not_none(third).test.mean == pytest.approx(833 / 901)
     assert board.entries.index(best) < board.entries.index(third)
-    assert all(entry is not third for entry, _ in rivals_above_winner(board))
+    assert all(entry is not third for entry, _ in board.rivals_above_winner)
 
 
 def share(folder: Path, label: str, other: str):

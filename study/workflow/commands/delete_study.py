@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from functools import partial
 
 from rich.filesize import decimal
@@ -13,20 +13,6 @@ from study.process.terminal_table import amount
 from study.storage.atomic import StorageError, with_retries
 from study.storage.removal import deletion_path
 from study.storage.study_folder import StudyFolder
-from study.workflow.arguments import add_storage, add_study
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    add_study(parser)
-    add_storage(parser)
-    parser.add_argument("--yes", action="store_true", help="do not ask")
-    parser.add_argument(
-        "--mlflow",
-        dest="everywhere",
-        action="store_true",
-        help="delete its runs, and its versions of registered models, in MLflow as well",
-    )
 
 
 def delete_study(options: Namespace) -> None:

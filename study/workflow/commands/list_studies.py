@@ -1,6 +1,6 @@
 """The command ``list``: the studies of a storage."""
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 
 from rich.filesize import decimal
 
@@ -8,7 +8,6 @@ from study.errors import ConfigError
 from study.process.slow_imports import slow_imports
 from study.storage.command_lines import default_storage
 from study.storage.study_folder import studies
-from study.workflow.arguments import add_json, add_storage
 
 SCORE_COLUMNS = {
     "val_score": "val. %",
@@ -23,12 +22,6 @@ NOTE = (
     "every class counts alike"
 )
 """The explanation of these scores below the list."""
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    add_storage(parser)
-    add_json(parser)
 
 
 def list_studies(options: Namespace) -> None:

@@ -1,21 +1,9 @@
 """The command ``refit``: another training of what a finished study ships."""
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 
 from study.process.ctrl_c import exit_at_ctrl_c
 from study.process.garbage import pause_collection
-from study.workflow.arguments import add_study_and_settings
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    add_study_and_settings(parser)
-    parser.add_argument(
-        "--unknown-check",
-        action="store_true",
-        help="also estimate how many images of unknown classes predict --unknown finds, by three "
-        "more trainings of each member (refit.unknown_check=true)",
-    )
 
 
 @pause_collection()

@@ -1,16 +1,9 @@
 """The command ``resume``: the rest of a study."""
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 
 from study.process.ctrl_c import exit_at_ctrl_c
 from study.process.garbage import pause_collection
-from study.workflow.arguments import add_check, add_study_and_settings
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    add_study_and_settings(parser)
-    add_check(parser)
 
 
 @pause_collection()

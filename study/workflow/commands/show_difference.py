@@ -1,24 +1,8 @@
 """The command ``diff``: two rows of a leaderboard, class by class or image by image."""
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 
 from study.process.slow_imports import slow_imports
-from study.workflow.arguments import add_json, add_storage, add_study
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    add_study(parser)
-    parser.add_argument("one", metavar="ONE", help="the label of a row, such as best")
-    parser.add_argument("other", metavar="OTHER", help="that of another, such as clipfit-tuned")
-    add_storage(parser)
-    parser.add_argument(
-        "--format",
-        choices=("table", "csv"),
-        default="table",
-        help="table: a row per class; csv: a row per image that they label differently",
-    )
-    add_json(parser)
 
 
 def show_difference(options: Namespace) -> None:

@@ -1,21 +1,8 @@
 """The command ``drift``: how far tuning moved the model of a study."""
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 
 from study.process.slow_imports import slow_imports
-from study.workflow.arguments import add_storage, add_study
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    add_study(parser)
-    add_storage(parser)
-    parser.add_argument(
-        "--trial",
-        action="append",
-        default=[],
-        help="the id of a trial; several are averaged (default: those of the winner)",
-    )
 
 
 def show_drift(options: Namespace) -> None:

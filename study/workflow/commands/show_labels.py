@@ -1,28 +1,8 @@
 """The command ``labels``: training images whose label is to be checked."""
 
-from argparse import ArgumentParser, Namespace
-from pathlib import Path
+from argparse import Namespace
 
 from study.process.slow_imports import slow_imports
-from study.workflow.arguments import add_json, add_storage, add_study
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    add_study(parser)
-    add_storage(parser)
-    parser.add_argument(
-        "--out",
-        type=Path,
-        metavar="FILE.csv",
-        help="write CSV here (default: labels.csv in the study's folder)",
-    )
-    parser.add_argument(
-        "--all",
-        action="store_true",
-        help="also score the training images that no trial drew, by the model that ships",
-    )
-    add_json(parser)
 
 
 def show_labels(options: Namespace) -> None:

@@ -4,9 +4,6 @@ from argparse import Namespace
 
 from study.process.ctrl_c import exit_at_ctrl_c
 from study.process.garbage import pause_collection, resume_collection
-from study.workflow.arguments import add_study_and_settings
-
-add_arguments = add_study_and_settings
 
 
 @pause_collection()

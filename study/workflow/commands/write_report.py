@@ -1,16 +1,9 @@
 """The command ``report``: the page of a study, and its charts."""
 
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 
 from study.process.slow_imports import slow_imports
-from study.workflow.arguments import add_storage, add_study
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    add_study(parser)
-    add_storage(parser)
 
 
 def write_report(options: Namespace) -> None:

@@ -10,12 +10,13 @@ import pytest
 from study.commands import COMMANDS
 from study.errors import ConfigError
 from study.serving.exports import FORMATS, find_format
+from study.workflow.arguments import add_arguments
 from tests.siglips import save_siglip
 
 
 def test_the_help_names_every_format():
     parser = argparse.ArgumentParser()
-    COMMANDS["export"].load().add_arguments(parser)
+    add_arguments(parser, COMMANDS["export"].name)
     (option,) = (action for action in parser._actions if "--format" in action.option_strings)
     assert str(option.metavar).split(" | ") == list(FORMATS)
     assert all(f"{name}: " in str(option.help) for name in FORMATS)

@@ -1,0 +1,56 @@
+"""Scores and differences in words, with how sure they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from study.process.terminal_table import amount
+from study.report.formatting import describe_missed, percent
+from study.results.intervals import SIGNIFICANCE, MeanInterval
+
+if TYPE_CHECKING:
+    from study.results.leaderboard import Leaderboard
+
+
+def metric_name(board: Leaderboard) -> str:
+    """Return what the protocol's score is, and over what it is a mean."""
+    if board.parts:
+        accuracy = "balanced accuracy" if board.metric.startswith("balanced") else "accuracy"
+        return f"harmonic mean of {' and '.join(board.parts)} {accuracy}"
+    if board.scored_datasets:
+        kind = "target datasets" if board.protocol.trains else "datasets"
+        return f"mean {board.metric} over the {kind}"
+    return board.metric
+
+
+def describe_score(score: MeanInterval) -> str:
+    """Return a score in percent with its interval and its number of seeds, in words."""
+    return f"{percent(score.mean)} % ({interval_and_seeds(score)})"
+
+
+def interval_and_seeds(score: MeanInterval) -> str:
+    """Return the interval of a score, if it has one, and the number of its seeds, in words."""
+    if score.low is None:
+        return amount(score.n, "seed")
+    alone = " over seeds alone" if score.images is None else ""
+    ends = f"{percent(score.low)} to {percent(score.high)}"
+    return f"95 % interval{alone} {ends}, {amount(score.n, 'seed')}"
+
+
+def judge(difference: MeanInterval) -> str:
+    """Return `judgement`, and the true difference that would be missed half the time."""
+    if difference.p_value is None:
+        return judgement(difference)
+    return f"{judgement(difference)}; {describe_missed(difference)}"
+
+
+def judgement(difference: MeanInterval) -> str:
+    """Return whether a difference is more than noise: by its interval and, if fixed, Holm's p."""
+    if difference.p_value is None:
+        return "not tested"
+    if difference.within_noise:
+        return "within noise"
+    side = "better" if difference.mean > 0 else "worse"
+    if (difference.holm_p or 0.0) > SIGNIFICANCE:
+        return f"{side} by its own interval, but not once corrected for the number of tests"
+    return f"{side}, beyond noise"
