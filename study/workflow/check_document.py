@@ -53,15 +53,17 @@ class KeepingConsole(Console):
 
 
 def _print(console: KeepingConsole, options: Namespace, faults: Sequence[str]) -> None:
-    from study.workflow.json_documents import Check, estimate_values, print_document
+    from study.workflow.json_documents import print_document
 
+    estimate = None
+    if not isinstance(options.estimate, bool):  # it was measured
+        estimate = options.estimate.values()
     values = {
         "ok": not faults,
         "faults": faults,
         "warnings": console.warnings,
         "notes": console.notes,
         "facts": [{"word": word, "text": text} for word, text in console.rows],
+        "estimate": estimate,
     }
-    if not isinstance(options.estimate, bool):  # it was measured
-        values["estimate"] = estimate_values(options.estimate)
-    print_document(Check, values)
+    print_document(values)

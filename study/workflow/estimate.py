@@ -79,6 +79,21 @@ class Estimate:
         )
         return text
 
+    def values(self) -> dict[str, float | None]:
+        """Return the estimate for other programs."""
+        return {
+            "search_seconds": self.search,
+            "variants_seconds": self.variants,
+            "test_seconds": self.test,
+            "refit_seconds": self.refit,
+            "total_seconds": self.total,
+            "trials_at_once": self.slots,
+            "step_seconds": self.cost.step,
+            "image_seconds": self.cost.image,
+            "memory_bytes": self.cost.memory,
+            "search_minutes": self.minutes,
+        }
+
     def _format_times(self) -> list[str]:
         """Return the times of search, variants, test, refit, all these but the search, and all.
 

@@ -20,7 +20,7 @@ from study.results.training_images import read_training_images
 from study.serving.saved_model import read_winner
 from study.storage.atomic import write_atomically
 from study.workflow.image_labels import check_csv
-from study.workflow.json_documents import Labels, print_document
+from study.workflow.json_documents import print_document
 
 
 def list_doubted_labels(options: Namespace) -> None:
@@ -55,7 +55,7 @@ def list_doubted_labels(options: Namespace) -> None:
     write_atomically(out, labels_csv(doubted))
     if options.json:
         rows = [label._asdict() for label in doubted]
-        print_document(Labels, {"file": str(out), "scored": count, "doubted": rows})
+        print_document({"file": str(out), "scored": count, "doubted": rows})
         return
     if doubted:
         options.console.print(labels_table(doubted), highlight=False)

@@ -51,9 +51,9 @@ def _refuse_format(options: Namespace, *allowed: str) -> None:
 
 def _print(options: Namespace, view: object) -> None:
     if options.format == "json":
-        from study.workflow.json_documents import Leaderboard, print_document
+        from study.workflow.json_documents import print_document
 
-        print_document(Leaderboard, view)
+        print_document(view)
     elif isinstance(view, str):
         print(view, end="")
     else:

@@ -16,7 +16,7 @@ def test_a_score_of_one_seed_has_no_interval():
 
 
 @pytest.mark.parametrize(
-    ("difference", "said"),
+    "difference, said",
     [
         (mean_interval([0.1]), "not tested"),
         (mean_interval([-0.1, 0.02, 0.11]), "within noise"),

@@ -35,13 +35,13 @@ def list_studies(options: Namespace) -> None:
         raise ConfigError(f"storage={storage} is no folder; allowed is one that has studies")
     with slow_imports():
         from study.report.formatting import percent
-        from study.workflow.json_documents import Studies, print_document
+        from study.workflow.json_documents import print_document
         from study.workflow.overview import summarize_study
         from study.workflow.status import INTERRUPTED_STATE, plain_table, print_resume_commands
     folders = studies(storage)
     rows = [summarize_study(folder) for folder in folders]
     if options.json:
-        print_document(Studies, rows)
+        print_document(rows)
         return
     if not rows:
         options.console.print(f"no studies in {storage}", highlight=False)

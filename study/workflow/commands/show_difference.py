@@ -14,10 +14,10 @@ def show_difference(options: Namespace) -> None:
     with slow_imports():
         from study.report.difference_tables import difference_record, difference_tables
         from study.results.study_results import read_results
-        from study.workflow.json_documents import Difference, print_document
+        from study.workflow.json_documents import print_document
     results = read_results(options.folder.path)
     if options.json:
-        print_document(Difference, difference_record(results, options.one, options.other))
+        print_document(difference_record(results, options.one, options.other))
         return
     classes, images = difference_tables(results, options.one, options.other)
     if options.format == "csv":

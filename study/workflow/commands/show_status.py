@@ -17,14 +17,14 @@ def show_status(options: Namespace) -> None:
         from study.results.study_results import read_results
         from study.workflow import status
         from study.workflow.configured_study import load_study
-        from study.workflow.json_documents import StatusDocument, print_document
+        from study.workflow.json_documents import print_document
     results = read_results(load_study(options.folder, options.overrides).folder.path)
     current = status.study_status(results)
     if options.json:
         values = dict(vars(current))
         for name in ("running", "failed", "best"):
             values[name] = [trial.status_record() for trial in values[name]]
-        print_document(StatusDocument, values)
+        print_document(values)
         return
     options.console.print(status.render_status(current), highlight=False)
     if current.state == status.INTERRUPTED_STATE:
