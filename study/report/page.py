@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from study.backbones.description import EMBEDDED
-from study.config.schema import StudyConfig
 from study.errors import DataError
+from study.process.templates import templates
 from study.report.ablation_charts import ablation_plots
 from study.report.ablation_command import ablation_command
 from study.report.ablation_tables import (
@@ -60,6 +60,8 @@ from study.results.study_results import Results
 from study.results.trial_results import BASELINE, TrialResult
 from study.storage.atomic import write_atomically
 
+_FOLDER = Path(__file__).parent
+
 
 def write_report(
     results: Results, board: Leaderboard, plots: Sequence[Chart], datasets: Datasets | None = None
@@ -87,13 +89,9 @@ def render_report(
     results: Results, board: Leaderboard, plots: Sequence[Chart], datasets: Datasets | None = None
 ) -> str:
     """Return the report as HTML; arguments and errors are those of `write_report`."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+    environment = templates(
+        _FOLDER,
         autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
         lstrip_blocks=True,
         finalize=_keep_percent_together,
     )
@@ -231,39 +229,10 @@ def _loading_code(board: Leaderboard, recommended: Entry) -> str | None:
     present = [delta for delta in deltas if (board.folder.path / delta).is_file()]
     if not present:
         return None
-    if recommended.settings.head == "linear":
-        return _classifier_code(board.config, present[0])
-    return _backbone_code(board.config, present[0])
-
-
-def _classifier_code(config: StudyConfig, delta: str) -> str:
-    """Return code that labels an image with a tuned backbone and its linear head."""
-    import_line, argument = "", ""
-    if config.data.ensemble:  # new classes are tested with the mean of all templates
-        import_line = "from study.method.delta import load_delta\n"
-        argument = ", templates=load_delta(delta)[1].templates"
-    return (
-        f"from pathlib import Path\n\n{import_line}"
-        "from study.serving.classifier import load_classifier\n\n"
-        f'delta = Path("{delta}")\n'
-        f"classifier = load_classifier(delta{argument})\n"
-        'print(classifier.class_names, classifier.probabilities(["image.png"]))\n'
-    )
-
-
-def _backbone_code(config: StudyConfig, delta: str) -> str:
-    """Return code that writes the tuned parameters into a model of transformers."""
-    return (
-        "from pathlib import Path\n\n"
-        "from study.embedded import backbone_path\n"
-        "from study.backbones.load_backbone import load_backbone\n"
-        "from study.method.delta import apply_delta, load_delta\n\n"
-        f"backbone = load_backbone(backbone_path({config.backbone.name!r}), "
-        f"revision={config.backbone.revision!r})\n"
-        f'tensors, info = load_delta(Path("{delta}"))\n'
-        "apply_delta(backbone.clip, tensors)  # a model of transformers, now tuned\n"
-        "print(info.subset, info.class_names, info.templates)\n"
-    )
+    template = templates(_FOLDER, keep_trailing_newline=True).get_template("loading.py.jinja")
+    is_linear = recommended.settings.head == "linear"
+    code = template.render(config=board.config, delta=present[0], is_linear=is_linear)
+    return str(code)
 
 
 def _ablation(results: Results) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from study.method.unknown import PERCENT
+from study.process.templates import templates
 from study.process.terminal_table import amount
 from study.report import formatting, judgements, names, setting_descriptions, shipping
 
@@ -16,15 +17,7 @@ from study.report import formatting, judgements, names, setting_descriptions, sh
 @cache
 def _environment() -> Any:
     """Return the environment of all templates, with what they can call."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parents[1]),
-        autoescape=False,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates(Path(__file__).parents[1], lstrip_blocks=True)
     for module in (formatting, judgements, names, setting_descriptions, shipping):
         environment.globals.update(vars(module))
     environment.globals.update(amount=amount, PERCENT=PERCENT)

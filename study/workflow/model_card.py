@@ -15,6 +15,7 @@ from study.config.shipped import repeating_command
 from study.errors import StudyError
 from study.method.delta import LOGIT_SCALE, load_delta, without_head
 from study.method.peers import PEERS, find_peer
+from study.process.templates import templates
 from study.report.configuration_table import configuration_rows
 from study.report.formatting import (
     Table,
@@ -73,15 +74,7 @@ def model_card(
         guide: what the format says of its files.
         provenance: the study that the model is from; None if it is not known.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        trim_blocks=True,
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-        autoescape=False,  # the card is Markdown, in which the filter `text` escapes
-    )
+    environment = templates(Path(__file__).parent, keep_trailing_newline=True)
     environment.filters.update(text=markdown_text, percent=percent)
     card = environment.get_template("model_card.md.jinja").render(
         saved=saved,

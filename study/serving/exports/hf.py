@@ -3,13 +3,7 @@
 from pathlib import Path
 
 from study.serving.classifier import TunedClassifier
-from study.serving.exports.classes import (
-    classification_code,
-    crop_notes,
-    import_lines,
-    transformers_encoding,
-    write_head,
-)
+from study.serving.exports.classes import crop_notes, loading_code, write_head
 from study.serving.exports.format import ExportGuide
 from study.serving.exports.model_folder import save_merged
 from study.serving.saved_model import SavedModel
@@ -19,13 +13,5 @@ def write_hf(saved: SavedModel, model: TunedClassifier, folder: Path) -> ExportG
     """Write the tuned model, its tokenizer and its preprocessing; see `Format.write`."""
     save_merged(folder, model.backbone)
     write_head(folder, model)
-    libraries = "from transformers import AutoImageProcessor, AutoModel, AutoTokenizer"
-    loading = f"""\
-{import_lines(model, libraries)}
-torch.set_grad_enabled(False)
-folder = "."  # the folder of this file
-model = AutoModel.from_pretrained(folder)
-tokenizer = AutoTokenizer.from_pretrained(folder)
-processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
-{classification_code(saved, model, transformers_encoding(model.backbone))}"""
+    loading = loading_code("loading.py.jinja", saved, model, format="hf")
     return ExportGuide(loading, limits=crop_notes(model.backbone))

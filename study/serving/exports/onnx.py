@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from study.errors import ConfigError, DeltaError
 from study.serving.classifier import TunedClassifier
-from study.serving.exports.classes import CLASSES_FILE, OPEN_IMAGES, PRINT_ANSWERS
+from study.serving.exports.classes import loading_code
 from study.serving.exports.format import ExportGuide
 from study.serving.saved_model import SavedModel
 
@@ -105,7 +105,9 @@ def write_graph(saved: SavedModel, model: TunedClassifier, folder: Path) -> Expo
         f"gives `{PROBABILITIES}` (batch, {len(model.class_names)}) float32, in the order of the "
         f"class names. In ONNX Runtime they differed from PyTorch's by at most {difference:.1g}."
     )
-    return ExportGuide(_loading_code(model), (note,))
+    names = {"graph": GRAPH, "pixels": PIXELS, "probabilities": PROBABILITIES}
+    loading = loading_code("loading_onnx.py.jinja", saved, model, **names)
+    return ExportGuide(loading, (note,))
 
 
 def write_metadata(file: Path, model: TunedClassifier) -> None:
@@ -165,38 +167,3 @@ def _quietly() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
-
-
-def _loading_code(model: TunedClassifier) -> str:
-    backbone = model.backbone
-    framing = model.backbone.framing
-    sides = "[size, size]"
-    if not framing.squash:
-        sides = "[int(size * side / min(image.size)) for side in image.size]"
-    return f"""\
-import json
-
-import numpy as np
-import onnxruntime
-from PIL import Image
-
-folder = "."  # the folder of this file
-size = {backbone.image_size}
-mean = np.array({json.dumps(backbone.image_mean)}, np.float32)
-std = np.array({json.dumps(backbone.image_std)}, np.float32)
-
-
-def prepare(image):
-    sides = {sides}
-    image = image.resize(sides, Image.Resampling.{framing.interpolation.upper()})
-    left, top = (round((side - size) / 2) for side in sides)
-    pixels = np.asarray(image.crop((left, top, left + size, top + size)), np.float32) / 255
-    return ((pixels - mean) / std).transpose(2, 0, 1)
-
-
-session = onnxruntime.InferenceSession(f"{{folder}}/{GRAPH}")
-{OPEN_IMAGES}
-names = json.load(open(f"{{folder}}/{CLASSES_FILE}"))["class_names"]
-pixels = np.stack([prepare(image) for image in images])
-(probabilities,) = session.run(["{PROBABILITIES}"], {{"{PIXELS}": pixels}})
-{PRINT_ANSWERS}"""

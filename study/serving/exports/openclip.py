@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from study.backbones.openclip_checkpoint import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, to_open_clip
 from study.errors import DeltaError
 from study.serving.classifier import TunedClassifier
-from study.serving.exports.classes import classification_code, import_lines, write_head
+from study.serving.exports.classes import loading_code, write_head
 from study.serving.exports.format import ExportGuide
 from study.serving.exports.model_folder import save_preprocessing
 from study.serving.saved_model import SavedModel
@@ -41,18 +41,7 @@ def write_openclip(saved: SavedModel, model: TunedClassifier, folder: Path) -> E
     save_file(contiguous, folder / OPEN_CLIP_WEIGHTS)
     save_preprocessing(folder, backbone)
     write_head(folder, model)
-    encode = [
-        "text = model.encode_text(tokenizer(prompts))",
-        "image = model.encode_image(torch.stack([preprocess(image) for image in images]))",
-    ]
-    loading = f"""\
-{import_lines(model, "import open_clip")}
-torch.set_grad_enabled(False)
-folder = "."  # the folder of this file
-model, preprocess = open_clip.create_model_from_pretrained(f"local-dir:{{folder}}")
-model.eval()
-tokenizer = open_clip.get_tokenizer(f"local-dir:{{folder}}")
-{classification_code(saved, model, encode)}"""
+    loading = loading_code("loading.py.jinja", saved, model, format="openclip")
     note = (
         "It needs OpenCLIP 3.0 or newer. On the Hugging Face hub, `hf_tokenizer_name` in "
         "`open_clip_config.json` is to be the name of the repository, from which it loads "

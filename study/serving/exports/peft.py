@@ -22,13 +22,7 @@ from study.errors import ConfigError, DeltaError
 from study.method.delta import LOGIT_SCALE, load_delta, without_head
 from study.method.lora import import_peft
 from study.serving.classifier import TunedClassifier
-from study.serving.exports.classes import (
-    classification_code,
-    crop_notes,
-    import_lines,
-    transformers_encoding,
-    write_head,
-)
+from study.serving.exports.classes import crop_notes, loading_code, write_head
 from study.serving.exports.format import ExportGuide
 from study.serving.exports.model_folder import save_merged, save_preprocessing
 from study.serving.saved_model import SavedModel
@@ -98,10 +92,8 @@ def write_adapters(saved: SavedModel, model: TunedClassifier, folder: Path) -> E
             "files. Copy it beside the adapters, or set `backbone` to its place. Its fingerprint "
             f"is `{info.fingerprint}`."
         )
-    loading = _loading_code(saved, model, adapters, copied=is_copied)
-    if scale is not None:  # it is no layer, so that no adapter holds it
-        merged = "merge_and_unload()\n"
-        loading = loading.replace(merged, f"{merged}model.logit_scale.fill_({scale.item()!r})\n", 1)
+    value = None if scale is None else scale.item()
+    loading = _loading_code(saved, model, adapters, copied=is_copied, scale=value)
     return ExportGuide(loading, tuple(notes), limits=crop_notes(model.backbone))
 
 
@@ -159,33 +151,27 @@ def _save(adapter: Any, folder: Path, saved: SavedModel) -> None:
 
 
 def _loading_code(
-    saved: SavedModel, model: TunedClassifier, adapters: list[str], *, copied: bool
+    saved: SavedModel,
+    model: TunedClassifier,
+    adapters: list[str],
+    *,
+    copied: bool,
+    scale: float | None,
 ) -> str:
-    assignment = ""
+    checkpoint = "hub" if has_hub_name(saved) else "folder"
     if copied:
-        checkpoint = f'f"{{folder}}/{BACKBONE}"'
-    elif has_hub_name(saved):
-        checkpoint = f'"{saved.backbone_name}"'
-        if saved.info.revision:
-            checkpoint += f', revision="{saved.info.revision}"'
-    else:
-        checkpoint = "backbone"
-        subfolder = json.dumps(f"/{saved.backbone_name}", ensure_ascii=False)
-        assignment = f"backbone = folder + {subfolder}  # where the backbone is\n"
-    libraries = (
-        "from peft import PeftModel",
-        "from transformers import AutoImageProcessor, AutoModel, AutoTokenizer",
+        checkpoint = "copied"
+    return loading_code(
+        "loading.py.jinja",
+        saved,
+        model,
+        format="peft",
+        adapters=adapters,
+        checkpoint=checkpoint,
+        copy=BACKBONE,
+        subfolder=json.dumps(f"/{saved.backbone_name}", ensure_ascii=False),
+        scale=scale,
     )
-    return f"""\
-{import_lines(model, *libraries)}
-torch.set_grad_enabled(False)
-folder = "."  # the folder of this file
-{assignment}model = AutoModel.from_pretrained({checkpoint}, dtype=torch.float32)
-for adapter in {adapters!r}:
-    model = PeftModel.from_pretrained(model, f"{{folder}}/{{adapter}}").merge_and_unload()
-tokenizer = AutoTokenizer.from_pretrained(folder)
-processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
-{classification_code(saved, model, transformers_encoding(model.backbone))}"""
 
 
 def _adapter_notes(biases: int, norms: int) -> list[str]:

@@ -27,6 +27,7 @@ from study.data.images.sources import encode_base64
 from study.data.shots import read_shots
 from study.errors import StudyError, TrackingError
 from study.method.unknown import check_unknown
+from study.process.templates import templates
 from study.selection.choice import TEST_BALANCED, Choice
 from study.selection.later_refit import was_asked_after_test
 from study.selection.optimism import read_optimism
@@ -46,7 +47,6 @@ from study.tracking.mlflow.requirements import requirements
 from study.tracking.mlflow.run_content import (
     METRIC_DIGITS,
     SCORE,
-    TEST_SCORE,
     Tags,
     format_params,
     round_significant,
@@ -289,36 +289,18 @@ class _Registrar:
 
     def _describe_version(self, tags: Tags) -> str:
         """Return a version's description: what it is, its scores, and how certain they are."""
-        winner = self._winner
-        if winner.candidate.label == BEST:
-            title = "Winner"
-        elif winner.candidate.members:
-            title = "Average of the best configurations"
-        else:
-            title = "Best configuration with a file of tuned parameters, which the winner has not,"
-        # A validation score that is a maximum over trials is called one.
-        optimism = ""
-        if self._optimism and not winner.candidate.members:
-            optimism = self._optimism.remark_on(self._val_score)
-        doubt = ""
-        if winner.against_chance and not winner.against_chance.is_proven:
-            doubt = f" It is {winner.against_chance.doubt}."
-        settings = settings_markdown(winner.candidate.settings)
-        return (
-            f"{title} of the study `{tags['study']}`: {settings} (trial `{tags['trial_id']}`). "
-            f"{self._val_score:.1%} on validation{optimism}; {self._describe_test()}.{doubt}"
+        candidate = self._winner.candidate
+        template = templates(Path(__file__).parent).get_template("version.md.jinja")
+        description = template.render(
+            winner=self._winner,
+            is_best=candidate.label == BEST,
+            tags=tags,
+            settings=settings_markdown(candidate.settings),
+            val_score=self._val_score,
+            optimism=self._optimism,
+            refit_images=self._study.config.refit.images,
         )
-
-    def _describe_test(self) -> str:
-        """Return the test score of the version, or that it has none, and of what it is."""
-        winner = self._winner
-        score = winner.shipped_scores.get(TEST_SCORE)
-        if not winner.refit:
-            return f"on test {score:.1%}, the mean over {len(winner.trials)} seeds"
-        images = f"trained once more (refit.images={self._study.config.refit.images})"
-        if score is None:
-            return f"{images}, on the test images too, so it is not tested"
-        return f"{images}, and on test {score:.1%}, which is one training"
+        return str(description)
 
     def _write_model(self, scratch: Path, logged: LoggedModel) -> Path:
         """Write the winner as an MLflow model of code, delta and names, without a pickle.

@@ -22,7 +22,6 @@ from study.method.model import FewShotClassifier
 from study.method.subsets import parse
 from study.serving.classifier import TunedClassifier
 from study.serving.exports import FORMATS, write_export
-from study.serving.exports.classes import OPEN_IMAGES, PRINT_ANSWERS
 from study.serving.exports.format import ExportGuide
 from study.serving.saved_model import SavedModel, read_saved_model
 from tests.environments import outside, with_libraries
@@ -141,11 +140,12 @@ def answers(programs: Path, digits: list[str]) -> Callable[..., Tensor]:
     """
 
     def run(folder: Path, loading: str, *, more: str = "") -> Tensor:
-        assert OPEN_IMAGES in loading
-        assert loading.endswith(PRINT_ANSWERS)
+        opened = 'images = [Image.open("photo.png").convert("RGB")]'
+        assert opened in loading
+        assert loading.endswith("print(names[row.argmax()], float(row.max()))\n")
         images = f"images = [Image.open(path).convert('RGB') for path in {digits!r}]"
         told = "print('FOUND', json.dumps([list(map(float, row)) for row in probabilities]))"
-        loading = loading.replace(OPEN_IMAGES, images)
+        loading = loading.replace(opened, images)
         code = "\n".join(["import json", ALONE, loading, told, more])
         done = subprocess.run(
             [programs / "python", "-c", code],

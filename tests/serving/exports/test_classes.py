@@ -6,15 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from study.backbones.backbone import Backbone
 from study.backbones.load_backbone import load_backbone
-from study.serving.exports.classes import (
-    classification_code,
-    import_lines,
-    padding_arguments,
-    transformers_encoding,
-    write_classes,
-)
+from study.serving.exports.classes import loading_code, write_classes
 from tests.siglips import LENGTH, save_siglip
 
 
@@ -32,19 +25,24 @@ def test_the_file_has_names_and_the_prompts_of_each(make_delta: Any, tmp_path: P
 
 def test_code_names_what_it_needs_alone(make_delta: Any):
     plain = make_delta()
-    model = plain.load_classifier()
-    code = import_lines(model, "from transformers import AutoModel")
+    code = loading_code("loading.py.jinja", plain, plain.load_classifier(), format="hf")
     assert re.findall(r"^from \S+", code, re.M) == [
         "from PIL",
         "from torch.nn.functional",
         "from transformers",
     ]
-    code += classification_code(plain, model, transformers_encoding(model.backbone))
     assert not re.search("safetensors|unflatten", code)
     compile(code, "card", "exec")
 
 
-def test_prompts_are_padded_as_the_text_encoder_was_trained(embedded: Backbone, tmp_path: Path):
-    assert padding_arguments(embedded) == "padding=True"
+def test_prompts_are_padded_as_the_text_encoder_was_trained(make_delta: Any, tmp_path: Path):
+    saved = make_delta()
+    model = saved.load_classifier()
     siglip = load_backbone(save_siglip(tmp_path / "siglip"))
-    assert padding_arguments(siglip) == f'padding="max_length", max_length={LENGTH}'
+    longest = f'padding="max_length", max_length={LENGTH}'
+    for padded, padding in (
+        (model, "padding=True"),
+        (model._replace(backbone=siglip), longest),
+    ):
+        code = loading_code("loading.py.jinja", saved, padded, format="hf")
+        assert f'tokens = tokenizer(prompts, {padding}, return_tensors="pt")' in code
