@@ -155,13 +155,29 @@ def make_study(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) ->
     return make
 
 
+def _once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """Let one process make a folder of a name, and return it in each."""
+    from filelock import FileLock
+
+    shared = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    place = shared / name
+    with FileLock(f"{place}.lock"):
+        if not place.exists():
+            making = shared / f"making-{name}"
+            making.mkdir()
+            make(making)
+            making.rename(place)
+    return place
+
+
 @pytest.fixture(scope="session")
 def finish(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Make a `finished_study.Finished` of a name in a folder; see there for what can differ."""
     from tests.finished_study import Finished, train
 
-    trained = tmp_path_factory.mktemp("trained")
-    train(trained)
+    trained = _once(tmp_path_factory, "trained", train)
     return lambda place, name, **changes: Finished(place, trained, name, **changes)
 
 
@@ -201,21 +217,15 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 def new_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], str]:
     """Make an empty MLflow store in a folder and return its URI.
 
-    It is a copy, since MLflow takes seconds to make its tables: one process makes them for all. All
-    copies have one folder for the artifacts of the default experiment, so use another.
+    It is a copy, since MLflow takes seconds to make its tables. All copies have one folder for the
+    artifacts of the default experiment, so use another.
     """
-    from filelock import FileLock
     from mlflow import MlflowClient
 
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
-    template = shared / "mlflow.db"
-    with FileLock(shared / "mlflow.lock"):
-        if not template.exists():
-            making = shared / "making.db"
-            MlflowClient(f"sqlite:///{making}")
-            making.rename(template)
+    def make(place: Path):
+        MlflowClient(f"sqlite:///{place / 'mlflow.db'}")
+
+    template = _once(tmp_path_factory, "empty-store", make) / "mlflow.db"
     return lambda place: f"sqlite:///{shutil.copy(template, place)}"
 
 
