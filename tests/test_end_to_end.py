@@ -21,8 +21,6 @@ from tests.not_none import not_none
 SCRIPT = Path(run_module.__file__ or "")
 TRIALS, EPOCHS, SEEDS = 6, 3, (1, 2)
 FEW = "{zero-shot: {subset: none}, clipfit: {subset: clipfit, rates: {bias: 0.01, ln: 0.01}}}"
-TRAINED = TRIALS + 1
-"""The trials of the search, with the linear classifier on frozen CLIP that stands outside them."""
 OVERRIDES = [
     *("name=whole", "tracking.experiment=whole", "data.shots=4", f"training.epochs={EPOCHS}"),
     *(f"search.trials={TRIALS}", "search.space.heads=[text]", "search.selection=holdout"),
@@ -106,17 +104,17 @@ def test_it_ends_with_the_score_what_to_type_next_and_the_way_to_mlflow(whole: W
     own = whole.runs.loc["parent"].run_id
     assert re.search(rf"page +{whole.server}/#/experiments/\d+/runs/{own}\?", whole.output)
     assert "Traceback" not in whole.output
-    assert f"search   {TRAINED}/{TRAINED} done" in whole.output
+    assert f"search   {TRIALS}/{TRIALS} done" in whole.output
 
 
 def test_no_trial_was_lost_or_trained_twice(whole: Whole):
     search = [t for t in whole.folder.trials() if t.read_config()["stage"] == "search"]
-    assert [t.read_config()["number"] for t in search] == list(range(TRAINED))
+    assert [t.read_config()["number"] for t in search] == list(range(TRIALS))
     identities = {
         (c.subset_key, c.settings.model_copy(update={"subset": "none"}))
         for c in (TrialConfig.model_validate(t.read_config()) for t in search)
     }
-    assert len(identities) == TRAINED
+    assert len(identities) == TRIALS
     for trial in whole.folder.trials():
         assert trial.read_end() is not None
         epochs = [report["epoch"] for report in trial.read_reports()]

@@ -37,15 +37,7 @@ def link(path: Path, target: str | Path):
     path.symlink_to(target)
 
 
-@pytest.mark.parametrize(
-    "same, found",
-    [
-        ("dog/1.png", {"in_two_classes": (("train/cat/0.png", "train/dog/1.png"),)}),
-        ("../test/cat/2.png", {"in_two_splits": (("test/cat/2.png", "train/cat/0.png"),)}),
-        ("cat/1.png", {}),  # nor are two of one class and split
-        ("cat/0.png", {}),
-    ],
-)
+@from_table
 def test_the_same_file_in_two_classes_or_in_train_and_test_is_found(
     same: str, found: JsonObject, root: Path
 ):

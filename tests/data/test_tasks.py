@@ -18,6 +18,7 @@ from study.data.tasks import (
     left_out_class_tasks,
 )
 from study.errors import DataError
+from tests.case_tables import from_table
 from tests.paper_dataset import grouped, groups_of, make_paper_dataset
 
 EVERY = tuple(range(24))
@@ -29,10 +30,7 @@ def labels(records: Records) -> Counter[int]:
     return Counter(record.label for record in records)
 
 
-@pytest.mark.parametrize(
-    "labels, base, new",
-    [([4, 0, 1, 2, 3, 0, 4], (0, 1, 2), (3, 4)), ([9, 2], (2,), (9,)), ([7], (7,), ())],
-)
+@from_table
 def test_base_is_the_first_half_of_the_sorted_labels(
     labels: list[int], base: tuple[int, ...], new: tuple[int, ...]
 ):

@@ -77,9 +77,7 @@ def test_a_cpu_that_has_bfloat16_computes_in_it_if_it_multiplies_faster_by_enoug
     assert choose_precision(torch.device("cpu")) == found
 
 
-@pytest.mark.parametrize(
-    "capability, found", [((9, 0), "bfloat16"), ((8, 0), "bfloat16"), ((7, 5), "float32")]
-)
+@from_table
 def test_a_gpu_of_nvidia_has_it_from_ampere_on(
     capability: tuple[int, int], found: str, monkeypatch: pytest.MonkeyPatch
 ):

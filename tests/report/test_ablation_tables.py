@@ -27,6 +27,7 @@ from study.results.ablation import ablation_table
 from study.results.study_results import read_results
 from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import SENSITIVITY, StudyFolder
+from tests.case_tables import from_table
 from tests.changed_studies import forget_images, leave_one_seed, share_images
 from tests.report.conftest import AsKept, rounded
 from tests.results.test_ablation import (
@@ -96,15 +97,7 @@ def test_an_ablation_is_told_as_it_was_kept(
     as_kept(f"ablation-{name}", ablation_markdown(table) + rounded(ablation_csv(table)))
 
 
-@pytest.mark.parametrize(
-    "order, finding",
-    [
-        ((8, 7, 6, 5, 4, 3, 2, 1), ["sites that could gain more did better"]),
-        ((1, 2, 3, 4, 5, 6, 7, 8), ["sites that could gain more did worse"]),
-        ((1, 3, 5, 7, 8, 6, 4, 2), ["this is not shown to tell which sites to train"]),
-        ((7, 6, 5, 4, 3, 2, 1), []),
-    ],
-)
+@from_table
 def test_whether_sensitivity_ranked_single_sites_is_told_of_enough_of_them(
     ablation_study: Path, order: Sequence[int], finding: list[str]
 ):

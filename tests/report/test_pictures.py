@@ -20,6 +20,7 @@ from study.report.pictures import (
 from study.results.study_results import read_results
 from study.trial import Prediction
 from study.trial.study import Study
+from tests.case_tables import from_table
 from tests.changed_studies import board_of, configure, doubt_labels_of, forget_images
 from tests.image_folders import image_folder
 from tests.not_none import not_none
@@ -71,7 +72,7 @@ def test_mistakes_are_the_surest_wrong_ones_and_doubts_the_least_sure(shown: Pat
     assert gallery.missing_images == 0
 
 
-@pytest.mark.parametrize("form, size", [("PNG", 20), ("JPEG", 90)])
+@from_table
 def test_words_and_profiles_that_pillow_would_copy_are_left_behind(form: str, size: int):
     words = PngImagePlugin.PngInfo()
     words.add_text("comment", SECRET)
@@ -90,7 +91,7 @@ def test_words_and_profiles_that_pillow_would_copy_are_left_behind(form: str, si
     assert not image.info.keys() & {"comment", "icc_profile", "exif", "xmp", "photoshop"}
 
 
-@pytest.mark.parametrize("size", [(800, 600), (96, 96), (2000, 10), (8, 8)])
+@from_table
 def test_pictures_are_small_and_a_tiny_image_keeps_its_very_pixels(size: tuple[int, int]):
     noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     address, is_small = encode_picture(Image.fromarray(noise))

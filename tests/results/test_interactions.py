@@ -129,10 +129,7 @@ def test_what_leads_is_both_less_the_one_that_validation_scores_higher(
     assert not_none(pair.gain_over_better).mean == pytest.approx(0.75 - mean)
 
 
-@pytest.mark.parametrize(
-    "val, is_tested",
-    [((0.668, 0.845, 0.922), False), ((0.50, 0.70, 0.75), True), ((0.50, 0.70, 0.76), False)],
-)
+@from_table
 def test_a_pair_that_needs_more_than_the_ceiling_on_validation_is_not_tested(
     val: Sequence[float], is_tested: bool
 ):

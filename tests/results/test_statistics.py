@@ -46,7 +46,7 @@ def test_a_rank_correlation_has_the_interval_of_bonett_and_wright(
     assert RankAgreement(3, rho).interval is None
 
 
-@pytest.mark.parametrize("pairs", [[], [(1, 1), (2, 2)], [(1, 1), (1, 2), (1, 3)]])
+@from_table
 def test_too_little_to_rank_gives_no_agreement(pairs: list[tuple[float, float]]):
     assert rank_agreement(pairs) is None
 

@@ -30,10 +30,7 @@ def test_a_split_without_a_record_is_not_known(tmp_path: Path, digest: str | Non
     assert read_training_images(StudyFolder(tmp_path), digest) is None
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["", "{", "[]\n", '{"dataset": "a"}\n', '{"class_names": 3}\n', '{"class_names": ["a"]}\n{'],
-)
+@from_table
 def test_a_damaged_record_is_not_known(tmp_path: Path, text: str):
     write_split(tmp_path, "a1")
     (tmp_path / "shots/tasks-a1.jsonl").write_text(text + '{"part":"train","label":7}')

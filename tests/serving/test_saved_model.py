@@ -15,6 +15,7 @@ from study.method.delta import load_delta, save_delta
 from study.serving.classifier import load_classifier
 from study.serving.saved_model import Origin, read_saved_model, read_winner
 from study.storage.trial_folder import End
+from tests.case_tables import from_table
 from tests.finished_study import WINNER
 from tests.not_none import not_none
 
@@ -45,9 +46,7 @@ def refusal(study: Any, scratch: Path) -> str:
     return str(refused.value)
 
 
-@pytest.mark.parametrize(
-    "linear, head, known", [(False, "text", ()), (True, "linear", ("digit two",))]
-)
+@from_table
 def test_a_delta_is_used_as_load_classifier_uses_it(
     finish: Any, tmp_path: Path, linear: bool, head: str, known: tuple[str, ...]
 ):
@@ -68,7 +67,7 @@ def test_a_delta_is_used_as_load_classifier_uses_it(
     assert ours.from_head == known
 
 
-@pytest.mark.parametrize("ensemble, templates", [(False, 1), (True, 2)])
+@from_table
 def test_the_delta_of_a_trial_is_used_as_its_study_uses_it(
     finish: Any, tmp_path: Path, scratch: Path, ensemble: bool, templates: int
 ):

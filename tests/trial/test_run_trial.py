@@ -12,6 +12,7 @@ from study.method.training import NonFiniteLossError
 from study.trial import TrialData
 from study.trial.predictions import mean
 from study.trial.run_trial import run_trial
+from tests.case_tables import from_table
 from tests.small_trials import Prepare, digest, outcome, outcomes, trial
 
 
@@ -72,17 +73,7 @@ def test_the_result_does_not_depend_on_what_ran_before_and_global_randomness_is_
     assert torch.equal(torch.get_rng_state(), state)
 
 
-@pytest.mark.parametrize(
-    "setting, changes",
-    [
-        ("holdout", {}),
-        ("augmented", {"subset": "bitfit + ln"}),
-        ("folds", {}),
-        ("class_folds", {"training": {"optimizer": "adamw", "batch_size": 8}}),
-        ("augmented", {"head": "linear", "strength": 0.5}),
-        ("class_folds", {"head": "linear", "head_lr": 0.01, "head_steps": 10, "scored_at": (3,)}),
-    ],
-)
+@from_table
 def test_a_trial_goes_on_from_any_epoch_to_the_bit(
     prepare: Prepare, backbone: Backbone, setting: str, changes: Mapping[str, Any]
 ):

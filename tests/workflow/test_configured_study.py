@@ -7,6 +7,7 @@ import pytest
 
 from study.config.loading import ConfigFaults
 from study.workflow.configured_study import make_study
+from tests.case_tables import from_table
 from tests.workflow.conftest import PHOTOS
 
 
@@ -28,17 +29,7 @@ def test_a_peer_that_is_left_out_is_no_fault_beside_others(siglip: str):
     assert "projection" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "images, overrides, decided",
-    [
-        ((9, 4), ["data.shots=all"], ("logit_adjusted", "balanced_accuracy")),
-        ((9, 4), ["data.shots=8"], ("none", "accuracy")),
-        ((8, 4), ["data.shots=all"], ("none", "accuracy")),
-        ((9, 4), ["data.shots=all", "training.balance=weights"], ("weights", "balanced_accuracy")),
-        ((9, 4), ["data.shots=all", "search.metric=accuracy"], ("logit_adjusted", "accuracy")),
-        ((9, 4), ["data.root=away"], ("auto", "auto")),
-    ],
-)
+@from_table
 def test_the_sizes_of_classes_decide_how_they_are_made_up_for(
     images: tuple[int, int], overrides: list[str], decided: tuple[str, str], here: Path
 ):

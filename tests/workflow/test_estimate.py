@@ -12,6 +12,7 @@ from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
 from study.workflow import estimate as module
 from study.workflow.estimate import Cost, Estimate, estimate, estimate_from_cost
+from tests.case_tables import from_table
 from tests.not_none import not_none
 
 
@@ -70,17 +71,7 @@ def test_an_ablation_trains_each_cell_at_each_rate_and_tests_each_cell(
     assert found.test == pytest.approx(5 * 3 * (10 * 4 * 1.0 + 901 * 0.001))
 
 
-@pytest.mark.parametrize(
-    "heads, strength, variants",
-    # CLIPFit, all biases, all LayerNorms and tuned CLIPFit, with each head; as they are already
-    # where neither head nor strength differs.
-    [
-        (["text"], 1.0, 0),
-        (["text"], 0.75, 4),
-        (["text", "linear"], 1.0, 4),
-        (["text", "linear"], 0.5, 8),
-    ],
-)
+@from_table
 def test_what_comes_after_the_search_is_whole_trials_beside_its_time(
     tmp_path: Path, heads: list[str], strength: float, variants: int
 ):

@@ -11,6 +11,7 @@ from transformers import CLIPModel
 from study.config.loading import dump_config
 from study.method.delta import load_delta, save_delta
 from study.serving.exports import FORMATS
+from tests.case_tables import from_table
 from tests.workflow.conftest import Run, enter_place_of
 
 
@@ -66,13 +67,7 @@ def test_what_is_there_is_not_replaced(delta: Path, tmp_path: Path, refused: Cal
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-@pytest.mark.parametrize(
-    "words, fault",
-    [
-        (("gone.safetensors", "--format", "hf"), "gone.safetensors cannot be read"),
-        (("mine", "--format", "zip"), "--format is 'zip'; allowed are hf"),
-    ],
-)
+@from_table
 def test_a_fault_is_one_line_and_leaves_nothing(
     words: tuple[str, ...], fault: str, tmp_path: Path, refused: Callable[..., str]
 ):

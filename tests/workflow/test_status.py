@@ -14,6 +14,7 @@ from study.selection.optimism import Optimism
 from study.trial import Prediction
 from study.trial.predictions import predictions_to_parquet
 from study.workflow.status import Status, study_status
+from tests.case_tables import from_table
 from tests.changed_studies import forget_images
 from tests.workflow.conftest import Run
 from tests.written_study import Written
@@ -134,28 +135,7 @@ def confirmed(written: Written) -> Written:
     return written
 
 
-@pytest.mark.parametrize(
-    "optimism, low, told",
-    [
-        (
-            True,
-            0.3,
-            (
-                "the choice: 20.0 % on validation, the best of 41; expect about 17 %",
-                "the choice: 75.0 % on test, balanced 50.0 %; not shown to beat chance: on 8 "
-                "test images its balanced score is 60.0 %, and chance is 50.0 %",
-            ),
-        ),
-        (
-            False,
-            0.51,
-            (
-                "the choice: 20.0 % on validation",
-                "the choice: 75.0 % on test, balanced 50.0 %",
-            ),
-        ),
-    ],
-)
+@from_table
 def test_the_scores_of_the_choice_are_told_with_what_is_known_of_them(
     confirmed: Written, optimism: bool, low: float, told: tuple[str, str]
 ):

@@ -24,6 +24,7 @@ from study.data.images.table import ImageTable, cache_fault
 from study.errors import DataError
 from study.storage.atomic import StorageError
 from tests import miniature
+from tests.case_tables import from_table
 
 PATHS = [f"{i:03d}.jpg" for i in range(150)]
 SKIP = ImageReading(on_corrupt="skip")
@@ -43,7 +44,7 @@ def noise(size: tuple[int, int]) -> Image.Image:
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8))
 
 
-@pytest.mark.parametrize("size", [(40, 30), (30, 40), (33, 33), (8, 8), (500, 17), (17, 500)])
+@from_table
 @pytest.mark.parametrize("target", [16, 33])
 def test_preprocessing_is_clips(size: tuple[int, int], target: int):
     image = noise(size)
@@ -52,10 +53,7 @@ def test_preprocessing_is_clips(size: tuple[int, int], target: int):
     assert np.array_equal(ours, np.asarray(v2.CenterCrop(target)(resized)))
 
 
-@pytest.mark.parametrize(
-    "size, shape",
-    [((15, 12), (12, 15, 3)), ((60, 40), (20, 30, 3)), ((19, 400), (400, 19, 3))],
-)
+@from_table
 def test_keeping_the_aspect_keeps_whole_images_of_bounded_size(
     size: tuple[int, int], shape: tuple[int, ...]
 ):

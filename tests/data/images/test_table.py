@@ -22,6 +22,7 @@ from study.data.images.table import (
     random_resized_crop_flip,
 )
 from study.errors import DataError
+from tests.case_tables import from_table
 from tests.data.images.test_decode import PATHS
 
 
@@ -88,7 +89,7 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randint(0, 256, shape, generator=generator(seed), dtype=torch.uint8)
 
 
-@pytest.mark.parametrize("size", [(48, 64), (64, 64), (200, 40)])
+@from_table
 def test_crops_are_distributed_as_torchvisions(size: tuple[int, int]):
     count = 1500
     heights, widths = torch.tensor([size] * count).T
@@ -104,10 +105,7 @@ def test_crops_are_distributed_as_torchvisions(size: tuple[int, int]):
         assert stats.ks_2samp(ours[name].numpy(), theirs[name].numpy()).pvalue > 1e-3, name
 
 
-@pytest.mark.parametrize(
-    "size, middle",
-    [((10, 200), (0, 93, 10, 13)), ((200, 10), (93, 0, 13, 10)), ((1, 300), (0, 149, 1, 1))],
-)
+@from_table
 def test_an_image_too_narrow_for_any_crop_gives_its_middle(
     size: tuple[int, int], middle: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ):

@@ -2,15 +2,15 @@
 
 from typing import Any
 
-import pytest
 import torch
 from PIL import Image
 from transformers import AutoImageProcessor
 
 from study.data.images.table import normalize
+from tests.case_tables import from_table
 
 
-@pytest.mark.parametrize("shape, beside", [((45, 40), 0), ((40, 34), 0), ((35, 32), 1)])
+@from_table
 def test_transformers_crops_some_shapes_a_pixel_beside(
     make_delta: Any, exported: Any, shape: tuple[int, int], beside: int
 ):

@@ -17,6 +17,7 @@ from study.storage.trial_folder import End
 from study.tracking.mlflow.best_runs import best_configurations, read_study_configuration
 from study.tracking.mlflow.mirror import sync_to_mlflow
 from study.tracking.tracker import RankedConfiguration
+from tests.case_tables import from_table
 from tests.finished_study import WINNER
 from tests.written_study import Written
 
@@ -130,13 +131,7 @@ def test_a_found_configuration_is_a_baseline_of_the_next_study(ask: Any, tmp_pat
     assert (config.name, config.data.dataset) == (None, "digits")
 
 
-@pytest.mark.parametrize(
-    "arguments, told",
-    [
-        (("--where", "nonsense"), "params.dataset = 'digits'"),
-        (("--study", "none"), "no study"),
-    ],
-)
+@from_table
 def test_a_condition_that_is_none_and_nothing_found_are_told(
     ask: Any, arguments: tuple[str, ...], told: str
 ):

@@ -29,6 +29,7 @@ from study.tracking.mlflow.champion import judge
 from study.tracking.mlflow.mirror import sync_to_mlflow
 from study.tracking.mlflow.registry import model_name, register_winner
 from study.tracking.mlflow.study_run import StudyRun
+from tests.case_tables import from_table
 from tests.changed_studies import change_json, write_best_logits
 from tests.not_none import not_none
 from tests.tracking.mlflow.conftest import Registered
@@ -237,13 +238,7 @@ def test_a_version_says_how_sure_its_scores_are(finished: Any, store: str):
     assert (version.tags["val_error"], version.tags["beats_chance"]) == ("0.012346", "not shown")
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        *("log_model_artifacts", "finalize_logged_model", "log_batch", "log_outputs"),
-        "create_model_version",
-    ],
-)
+@from_table
 def test_a_registration_whose_answer_is_lost_is_made_up_for_with_the_same_model(
     finished: Any, store: str, monkeypatch: pytest.MonkeyPatch, call: str
 ):
@@ -288,7 +283,7 @@ def test_a_registry_that_fails_costs_the_study_nothing_and_is_made_up_for_later(
     assert told == [True], "tables and report say where the winner is"
 
 
-@pytest.mark.parametrize("test_score, warnings", [(0.75, 1), (0.1, 0)])
+@from_table
 def test_a_winner_that_waits_for_what_mlflow_lacks_is_told_and_nothing_at_chance_waits(
     finished: Any,
     store: str,

@@ -3,19 +3,11 @@
 import re
 from pathlib import Path
 
-import pytest
-
+from tests.case_tables import from_table
 from tests.workflow.conftest import Run
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        *(("--format", "csv"), ("--top", "0"), ("--base", "x"), ("--to", "x")),
-        *(("study", "--where", "x"), ("study", "--format", "yaml"), ("study", "--base", "x")),
-        *(("study", "study", "--format", "csv"), ("study", "study", "--base", "x")),
-    ],
-)
+@from_table
 def test_options_of_the_leaderboard_that_do_not_go_together_are_refused(
     few_shot_study: Path, run: Run, arguments: tuple[str, ...]
 ):
