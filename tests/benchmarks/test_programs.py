@@ -12,7 +12,6 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 HERE = Path(__file__).parent
 WORDS = {
-    "step/steps.py --quick --rounds 1": ["naive / staged", "| held |"],
     "gpu/gpu.py --quick": ["nothing here is a measurement", "| held | ", "| 2 | ", "| held on cpu"],
     "reliability/soak.py --trials 10": ["| 10 |", "MLflow has {'FINISHED': "],
 }
