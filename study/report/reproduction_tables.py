@@ -1,6 +1,6 @@
 """Base-to-new scores beside the published ones."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean, harmonic_mean
 
 from study.report.formatting import Table, percent, points
@@ -9,8 +9,8 @@ from study.results.trial_results import PARTS
 
 Pair = tuple[float, float]
 """The accuracy on base and on new classes."""
-ZERO_SHOT, CLIPFIT = "zero-shot", "clipfit"
-NOTE = (
+_AVERAGES = {method: averages for method, *averages in PUBLISHED_AVERAGES["base_to_new", 16]}
+_NOTE = (
     "Each of our scores stands before the published one, and Δ is ours minus that in points. Means "
     "are over the same datasets. Of CLIP the published figures of each dataset are known here, of "
     "CLIPFit the mean over all eleven alone."
@@ -28,50 +28,35 @@ def comparison_table(scores: Mapping[str, Mapping[str, Pair]], mark: str = "") -
     for part in (*PARTS, "hmean"):
         header += [f"{part} %", "published", "Δ"]
     rows = []
-    for configuration, by_dataset in scores.items():
-        name = configuration + mark
-        for dataset, pair in by_dataset.items():
-            published: Sequence[float | None] = ()
-            if configuration == ZERO_SHOT and dataset in PUBLISHED_CLIP:
-                published = _with_hmean(PUBLISHED_CLIP[dataset])
-            rows.append([name, dataset, *_cells(_with_hmean(pair), published)])
-        mean = _with_hmean(_mean(by_dataset.values()))
-        published = _published_mean(configuration, by_dataset)
-        rows.append([name, f"mean of {len(by_dataset)}", *_cells(mean, published)])
+    for configuration, pairs in scores.items():
+        averaged = {dataset: [dataset] for dataset in pairs}
+        averaged[f"mean of {len(pairs)}"] = list(pairs)
+        for name, datasets in averaged.items():
+            row: list[str | None] = [configuration + mark, name]
+            published = _published(configuration, datasets)
+            ours = _means([pairs[dataset] for dataset in datasets])
+            for score, other in zip(ours, published, strict=True):
+                row.append(percent(score, 2))
+                if other is None:
+                    row += [None, None]
+                else:
+                    row += [f"{other:.2f}", points(score - other / 100)]
+            rows.append(row)
     title = f"Base to new, beside published figures{mark}"
-    return Table(title, header, rows, left=2, keys=2, note=NOTE)
+    return Table(title, header, rows, left=2, keys=2, note=_NOTE)
 
 
-def _published_mean(configuration: str, datasets: Collection[str]) -> Sequence[float | None]:
-    """Return the published base, new and hmean over the same datasets, as far as they are known."""
-    if configuration == ZERO_SHOT and PUBLISHED_CLIP.keys() >= set(datasets):
-        return _with_hmean(_mean([PUBLISHED_CLIP[dataset] for dataset in datasets]))
-    if configuration == CLIPFIT and PUBLISHED_CLIP.keys() == set(datasets):
-        for method, *averages in PUBLISHED_AVERAGES["base_to_new", 16]:
-            if method == "CLIPFit":
-                return averages
-    return ()
+def _published(configuration: str, datasets: Sequence[str]) -> Sequence[float | None]:
+    """Return the published means over datasets in percent, as far as they are known."""
+    known = PUBLISHED_CLIP.keys()
+    if configuration == "zero-shot" and known >= set(datasets):
+        return _means([PUBLISHED_CLIP[dataset] for dataset in datasets])
+    if configuration == "clipfit" and known == set(datasets):
+        return _AVERAGES["CLIPFit"]
+    return [None, None, None]
 
 
-def _mean(pairs: Collection[Pair]) -> Pair:
-    base, new = zip(*pairs, strict=True)
-    return fmean(base), fmean(new)
-
-
-def _with_hmean(pair: Pair) -> tuple[float, float, float]:
-    return *pair, harmonic_mean(pair)
-
-
-def _cells(ours: Sequence[float], published: Sequence[float | None]) -> list[str | None]:
-    """Return each of our fractions with the published percentage and the difference in points."""
-    cells: list[str | None] = []
-    for number, score in enumerate(ours):
-        cells.append(percent(score, 2))
-        other = None
-        if published:
-            other = published[number]
-        if other is None:
-            cells += [None, None]
-        else:
-            cells += [f"{other:.2f}", points(score - other / 100)]
-    return cells
+def _means(pairs: Sequence[Pair]) -> list[float]:
+    """Return the means on base and on new classes, and their harmonic mean."""
+    means = [fmean(part) for part in zip(*pairs, strict=True)]
+    return [*means, harmonic_mean(means)]

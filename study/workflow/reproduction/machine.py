@@ -1,10 +1,9 @@
-"""This machine and this installation in words that name neither its user nor itself."""
+"""This machine and its installation in words that name neither its user nor itself."""
 
 import os
 import platform
 import re
-from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import requires, version
 from pathlib import Path
 
 import study
@@ -14,36 +13,28 @@ from study.trial.config_hash import code_hash
 from study.workflow.origin import git_commit
 
 _CPUS = Path("/proc/cpuinfo")
+_REQUIRED = re.compile(r"([\w.-]+)[^;]*")
+"""A requirement without a condition, as those of extras have one; the group is the package."""
 
 
 def describe_machine() -> dict[str, str]:
-    """Return the processor, cores, memory, GPUs and operating system."""
+    """Return the processor, cores, GPUs and system, and the versions of code and libraries."""
     processor = platform.processor()
     if _CPUS.exists():
         models = re.findall(r"(?m)^model name\s*: (.*)$", _CPUS.read_text(errors="replace"))
         processor = next(iter(models), processor)
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {
+    facts = {
         "processor": processor,
         "cores": str(os.cpu_count()),
-        "memory": f"{memory / 2**30:.0f} GiB",
         "GPUs": ", ".join(list_gpus()) or "none",
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-    }
-
-
-def list_versions() -> dict[str, str]:
-    """Return the versions of Python, of this package and its code, and of its dependencies."""
-    versions = {
+        "system": platform.platform(),
         "python": platform.python_version(),
-        PROGRAM: version(PROGRAM),
         "commit": git_commit(),
         "code": code_hash(Path(study.__file__ or "").parent),
+        PROGRAM: version(PROGRAM),
     }
     for requirement in requires(PROGRAM) or ():
-        name, _, condition = requirement.partition(";")
-        match = re.match(r"[\w.-]+", name)
-        if match and "extra" not in condition:
-            with suppress(PackageNotFoundError):
-                versions[match[0]] = version(match[0])
-    return versions
+        match = _REQUIRED.fullmatch(requirement)
+        if match:
+            facts[match[1]] = version(match[1])
+    return facts

@@ -38,6 +38,7 @@ _SEARCH = {
     "search.trials": "8",
     "search.asha.grace_period": "3",
 }
+_SIZES = {name: benchmark.counts.test for name, benchmark in BENCHMARKS.items()}
 RANDOM = "random-vit-b16"
 """The folder of the checkpoint with random weights, in the working folder."""
 QUICK: dict[str, dict[str, str]] = {
@@ -59,6 +60,11 @@ class Step(NamedTuple):
     """The command that runs it alone."""
     member: Member | None
     """The study; None for the benchmark."""
+
+
+def _size(member: Member) -> int:
+    """Return how many test images the dataset of a study has, as far as that is published."""
+    return _SIZES.get(member.config.data.dataset, 0)
 
 
 def list_steps(options: Namespace, work: Path) -> list[Step]:
@@ -107,19 +113,9 @@ def _list_studies(part: str, options: Namespace, work: Path) -> list[Step]:
     chosen += options.arguments
     fixed = ["name=reproduce", f"storage={work}/runs", f"data.root={data}/", "tracking.trackers=[]"]
     steps = []
-    for member in load_sweep(source, [*chosen, *fixed]):
+    for member in sorted(load_sweep(source, [*chosen, *fixed]), key=_size):
         axes = [f"{key}={value}" for key, value in member.axes.items() if key not in given | own]
         command = shlex.join([PROGRAM, "run", PARTS[part], *axes, *chosen, "data.root=DATA"])
         name = "-".join([part, *map(str, member.axes.values())])
         steps.append(Step(part, name, command, member))
-    return sorted(steps, key=_size_of_dataset)
-
-
-def _size_of_dataset(step: Step) -> int:
-    """Return how many images the dataset of a study has, as far as that is published."""
-    benchmark = None
-    if step.member:
-        benchmark = BENCHMARKS.get(step.member.config.data.dataset)
-    if benchmark is None:
-        return 0
-    return benchmark.counts.train + benchmark.counts.test
+    return steps

@@ -11,8 +11,8 @@ def _printable(text: str) -> str:
     return text
 
 
-Text = Annotated[str, Field(max_length=2000), AfterValidator(_printable)]
-Facts = Annotated[dict[Text, Text], Field(max_length=500)]
+Text = Annotated[str, AfterValidator(_printable)]
+Facts = dict[Text, Text]
 Number = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 """A fraction."""
@@ -30,7 +30,6 @@ class Session(_Strict):
     command: Text
     began: Text
     machine: Facts
-    versions: Facts
 
 
 class Score(_Strict):
@@ -40,24 +39,23 @@ class Score(_Strict):
     dataset: Text
     seeds: Number
     test: Share
-    parts: Annotated[dict[Text, Share], Field(max_length=100)]
+    parts: dict[Text, Share]
     """Base and new, or the accuracy on each dataset that was tested."""
 
 
 class StepRecord(_Strict):
     """What became of a step, which is still to be run if it is not done and has no reasons."""
 
-    part: Text
     name: Text
     command: Text
     """The command that runs it alone."""
     done: bool = False
-    reasons: Annotated[list[Text], Field(max_length=100)] = []
+    reasons: list[Text] = []
     """Why it has no results."""
     session: Number = 0
     """The index of the session that ran it."""
     seconds: Number = 0
-    scores: Annotated[list[Score], Field(max_length=1000)] = []
+    scores: list[Score] = []
 
 
 class Reproduction(_Strict):
@@ -66,9 +64,9 @@ class Reproduction(_Strict):
     format: Annotated[int, Field(ge=1, le=1)] = 1
     measurement: bool
     """Whether its figures measure anything; those of ``--quick`` do not."""
-    settings: Annotated[list[Text], Field(max_length=100)]
+    settings: list[Text]
     """The settings that differ from the published ones."""
-    sessions: Annotated[list[Session], Field(max_length=1000)] = []
-    inputs: Annotated[dict[Text, Facts], Field(max_length=100)] = {}
+    sessions: list[Session] = []
+    inputs: dict[Text, Facts] = {}
     """What is known of the checkpoint and of each dataset, such as the SHA-256 of its files."""
-    steps: Annotated[list[StepRecord], Field(max_length=1000)] = []
+    steps: list[StepRecord] = []

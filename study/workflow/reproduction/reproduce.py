@@ -25,7 +25,7 @@ from study.storage.atomic import write_atomically
 from study.storage.command_lines import PROGRAM
 from study.storage.study_folder import StudyFolder
 from study.workflow.reproduction.inputs import Inputs
-from study.workflow.reproduction.machine import describe_machine, list_versions
+from study.workflow.reproduction.machine import describe_machine
 from study.workflow.reproduction.parts import Step, list_steps
 from study.workflow.reproduction.quick_inputs import write_quick_inputs
 from study.workflow.reproduction.record import Reproduction, Score, Session, StepRecord
@@ -59,7 +59,7 @@ def print_results(folder: Path, console: Console) -> None:
     record = read_record(folder)
     for line in first_lines(record):
         print_sentences(console, line)
-    console.print(*figures(record).values(), *facts(record))
+    console.print(*figures(record).values(), facts(record))
     print_unwrapped(console, f"{len(read_files(folder))} files have their SHA-256")
 
 
@@ -84,7 +84,6 @@ def reproduce(options: Namespace) -> None:
                 command=plain_line(command),
                 began=datetime.now(UTC).isoformat(timespec="seconds"),
                 machine=describe_machine(),
-                versions=list_versions(),
             )
         )
         try:
@@ -117,7 +116,7 @@ def _open_record(out: Path, options: Namespace, steps: Sequence[Step]) -> Reprod
     for step in steps:
         if step.name not in known:
             command = plain_line(step.command)
-            record.steps.append(StepRecord(part=step.part, name=step.name, command=command))
+            record.steps.append(StepRecord(name=step.name, command=command))
     return record
 
 
@@ -179,7 +178,8 @@ def _run_benchmark(command: str) -> str:
     """Return the tables of the benchmark of a GPU.
 
     Raises:
-        StudyError: there is no GPU, or no clone of the repository, or it failed.
+        StudyError: there is no GPU, or no clone of the repository.
+        SubprocessError: it failed; the terminal has what it told.
     """
     root = Path(study.__file__ or "").parents[1]
     program, *words = command.split()
@@ -191,13 +191,11 @@ def _run_benchmark(command: str) -> str:
         [sys.executable, program, *words],
         cwd=root,
         env=os.environ | {"PYTHONPATH": str(root)},
-        capture_output=True,
+        stdout=subprocess.PIPE,
         text=True,
         timeout=BENCHMARK_SECONDS,
-        check=False,
+        check=True,
     )
-    if done.returncode:
-        raise StudyError(f"exit code {done.returncode}: {done.stderr[-1000:]}")
     return done.stdout
 
 

@@ -45,7 +45,7 @@ def figures(record: Reproduction) -> dict[str, Table]:
             parts = [f"{name} {percent(part, 2)}" for name, part in score.parts.items()]
             row = [step.name, score.configuration + mark, f"{score.seeds:g}"]
             rows.append([*row, percent(score.test, 2), ", ".join(parts)])
-            if step.part == "base_to_new" and score.parts.keys() >= set(PARTS):
+            if step.name.startswith("base_to_new-") and score.parts.keys() >= set(PARTS):
                 base, new = (score.parts[part] for part in PARTS)
                 scores[score.configuration][score.dataset] = (base, new)
     header = ["step", "configuration", "seeds", "test %", "parts %"]
@@ -57,23 +57,23 @@ def figures(record: Reproduction) -> dict[str, Table]:
     return {"comparison": comparison_table(scores, mark), "scores": all_scores}
 
 
-def facts(record: Reproduction) -> Iterator[Table]:
-    """Yield what was run, on which machine and data, with which versions."""
-    header = ["step", "session", "seconds", "command"]
-    steps = [[s.name, f"{s.session:g}", f"{s.seconds:.0f}", s.command] for s in record.steps]
-    yield Table("Steps", header, steps)
+def facts(record: Reproduction) -> Table:
+    """Return the table of what was run, on which machine and data."""
+    rows = []
     for number, session in enumerate(record.sessions):
-        rows = {"command": session.command, "began": session.began}
-        rows |= session.machine | session.versions
-        yield Table(f"Session {number}", ["fact", "value"], [*rows.items()], left=2)
+        known = {"command": session.command, "began": session.began} | session.machine
+        rows += [(f"session {number}", *fact) for fact in known.items()]
     for name, known in record.inputs.items():
-        yield Table(f"Input {name}", ["fact", "value"], [*known.items()], left=2)
+        rows += [(name, *fact) for fact in known.items()]
+    for step in record.steps:
+        rows.append((step.name, f"{step.seconds:.0f} s, session {step.session:g}", step.command))
+    return Table("What was run, and on what", ["", "fact", "value"], rows, left=3)
 
 
 def markdown(record: Reproduction) -> str:
     """Return the page of a record."""
     blocks = ["# Results of `clipfit-study reproduce`"]
     blocks.append("\n".join(f"- {markdown_text(line)}" for line in first_lines(record)))
-    blocks += [table.markdown() for table in (*figures(record).values(), *facts(record))]
+    blocks += [table.markdown() for table in (*figures(record).values(), facts(record))]
     blocks.append("`sha256sum -c sha256.txt` checks the files, and `--read` prints them.")
     return "\n\n".join(blocks) + "\n"

@@ -15,7 +15,7 @@ WHOLE = Reproduction(
     measurement=True,
     settings=[],
     inputs={"dtd": {"published": "(47, 2820, 1128, 1692)"}},
-    steps=[StepRecord(part="base_to_new", name="one", command="run", done=True, scores=[SCORE])],
+    steps=[StepRecord(name="one", command="run", done=True, scores=[SCORE])],
 )
 FAULTS = yaml.safe_load(Path(__file__).with_name("hostile.yaml").read_text(encoding="utf-8"))
 

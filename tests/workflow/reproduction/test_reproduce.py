@@ -98,8 +98,8 @@ def test_a_quick_run_goes_through_every_part(here: Path, run: Run):
     record = json.loads(Path("results/reproduction.json").read_text())
     for step in record["steps"]:
         assert step["done"]
-        assert step["scores"] or step["part"] == "benchmark"
-    (of_base_to_new,) = [step for step in record["steps"] if step["part"] == "base_to_new"]
+        assert step["scores"] or step["name"] == "benchmark"
+    (of_base_to_new,) = [step for step in record["steps"] if step["name"] == "base_to_new-eurosat"]
     assert {score["configuration"] for score in of_base_to_new["scores"]} == {
         "zero-shot",
         "clipfit",

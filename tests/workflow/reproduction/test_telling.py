@@ -11,7 +11,6 @@ SCORE = Score(
 def step(name: str, *reasons: str, done: bool = False) -> StepRecord:
     scores = [SCORE] if done else []
     return StepRecord(
-        part="base_to_new",
         name=name,
         command="run",
         reasons=list(reasons),
