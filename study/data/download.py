@@ -42,12 +42,11 @@ def fetch_benchmark(name: str, root: Path) -> dict[str, str]:
         The SHA-256 of each file that was fetched, by its address.
 
     Raises:
-        DataError: it needs an account, or a file cannot be had or is not the published one.
+        DataError: no address of it is known, or a file cannot be had or is not the published one.
     """
     downloads = BENCHMARKS[name].downloads
     if not downloads:
-        note = download_note(name, root)
-        raise DataError(f"{name} cannot be fetched without an account or a search. {note}")
+        raise DataError(f"{name} is not fetched by this program. {download_note(name, root)}")
     digests = {}
     for number, download in enumerate(downloads):
         target = root / download.to

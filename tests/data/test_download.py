@@ -129,8 +129,8 @@ def test_what_is_not_the_published_file_is_refused(
 
 
 @pytest.mark.parametrize("name", ["imagenet", "stanford_cars", "sun397"])
-def test_a_dataset_that_needs_an_account_or_a_search_is_told_how_to_get(name: str, tmp_path: Path):
-    with pytest.raises(DataError, match=f"{name} cannot be fetched .* Get it by .*{name}"):
+def test_a_dataset_without_an_address_is_told_how_to_get(name: str, tmp_path: Path):
+    with pytest.raises(DataError, match=f"{name} is not fetched .* Get it by .*{name}"):
         fetch_benchmark(name, tmp_path)
 
 

@@ -29,25 +29,27 @@ class Inputs:
         Datasets that are absent are fetched if the study has a GPU and a checkpoint.
         """
         config = study.config
-        faults = self._faults_of("GPU", lambda: refuse_too_many_gpus(config.resources))
-        faults = faults + self._faults_of("checkpoint", lambda: _read_checkpoint(study))
+        faults = []
+        try:
+            refuse_too_many_gpus(config.resources)
+        except StudyError as error:
+            faults.append(f"resources.gpus_per_trial: {error}")
+        faults += self._faults_of("checkpoint", lambda: _read_checkpoint(study))
         fetch = not faults
         for name in (config.data.dataset, *config.data.targets):
             find = partial(_find_dataset, name, config.data.root or Path(), fetch=fetch)
-            faults = faults + self._faults_of(name, find, fetch)
+            faults += self._faults_of(name, find, fetch)
         return faults
 
-    def _faults_of(
-        self, name: str, find: Callable[[], Facts | None], fetch: bool = False
-    ) -> list[str]:
+    def _faults_of(self, name: str, find: Callable[[], Facts], fetch: bool = False) -> list[str]:
         """Return the fault of an input, if it has one, and remember that or its facts."""
         key = (name, fetch)
         if key not in self._faults:
             self._faults[key] = []
             try:
-                self.facts[name] = self.facts.get(name, {}) | (find() or {})
+                self.facts[name] = self.facts.get(name, {}) | find()
             except StudyError as error:
-                self._faults[key].append(f"{name}: {error}")
+                self._faults[key].append(str(error))
         return self._faults[key]
 
 
@@ -69,7 +71,9 @@ def _find_dataset(name: str, root: Path, *, fetch: bool) -> Facts:
         if name not in BENCHMARKS:
             raise
         if BENCHMARKS[name].downloads and not fetch:
-            raise DataError("fetched only where there are a GPU and the checkpoint") from error
+            raise DataError(
+                "datasets are fetched only where there are a GPU and the checkpoint"
+            ) from error
         digests = fetch_benchmark(name, root)
         dataset = load_dataset(name, root)
     counts = (len(dataset.class_names), len(dataset.train), len(dataset.val), len(dataset.test))

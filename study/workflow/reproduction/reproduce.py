@@ -124,6 +124,7 @@ def _run_steps(steps: Sequence[Step], record: Reproduction, out: Path, console: 
     """Run the steps that are not done; one that fails stops no other."""
     inputs = Inputs(record.inputs)
     entries = {step.name: step for step in record.steps}
+    told: set[str] = set()
     for step in steps:
         entry = entries[step.name]
         if entry.done:
@@ -149,6 +150,9 @@ def _run_steps(steps: Sequence[Step], record: Reproduction, out: Path, console: 
             entry.reasons = [plain_line(repr(error))]
             log = out.with_name(f"{out.name}-work") / f"{step.name}.txt"
             write_atomically(log, traceback.format_exc())
+        for reason in sorted(set(entry.reasons) - told):
+            print_sentences(console, f"NO RESULT of {step.name}: {reason}", "yellow")
+            told.add(reason)
         entry.seconds = time.monotonic() - began
         entry.session = len(record.sessions) - 1
         _write(out, record, files)
