@@ -125,6 +125,7 @@ def _run_steps(steps: Sequence[Step], record: Reproduction, out: Path, console: 
     inputs = Inputs(record.inputs)
     entries = {step.name: step for step in record.steps}
     told: set[str] = set()
+    _write(out, record, {})
     for step in steps:
         entry = entries[step.name]
         if entry.done:
