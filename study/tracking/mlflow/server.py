@@ -1,5 +1,6 @@
 """Requests to a tracking server or store: their failures, runs, files and pages."""
 
+import fcntl
 import logging
 import os
 import re
@@ -7,6 +8,7 @@ import shlex
 import socket
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -124,12 +126,31 @@ def open_client(uri: str) -> MlflowClient:
 
     MLflow itself retries for 100 s before it reports an error of a database.
     """
-    if uri.startswith(("sqlite", "postgresql", "mysql", "mssql")):
-        url = make_url(uri)
+    if not uri.startswith(("sqlite", "postgresql", "mysql", "mssql")):
+        return MlflowClient(uri)
+    url = make_url(uri)
+    with ExitStack() as stack:
         if url.get_backend_name() == "sqlite" and url.database:
-            Path(url.database).parent.mkdir(parents=True, exist_ok=True)  # as MLflow does
+            stack.enter_context(_making_tables(Path(url.database)))
         create_engine(url, poolclass=NullPool).connect().close()
-    return MlflowClient(uri)
+        return MlflowClient(uri)
+
+
+@contextmanager
+def _making_tables(database: Path) -> Iterator[None]:
+    """Keep other processes from making the tables of a SQLite store at the same time.
+
+    MLflow does not: two studies that begin a store at once would both fail. The lock file is
+    deleted while the lock is held, since whoever waits for it, or comes later, finds the tables.
+    """
+    database.parent.mkdir(parents=True, exist_ok=True)  # as MLflow does
+    path = database.with_name(f".{database.name}.lock")
+    with ExitStack() as stack:
+        with suppress(OSError):  # where nothing can be written, the tables are there
+            lock = stack.enter_context(path.open("w"))
+            stack.callback(path.unlink, missing_ok=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def if_present(call: Callable[..., T], *arguments: str) -> T | None:

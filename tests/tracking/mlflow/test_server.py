@@ -1,5 +1,7 @@
 """What does not answer is told, and without its password."""
 
+import fcntl
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,13 @@ from mlflow.exceptions import MlflowException
 
 from study.errors import DeltaError, TrackingError
 from study.storage.atomic import StorageError
-from study.tracking.mlflow.server import connect, is_refusal, redact_uri, viewing_hints
+from study.tracking.mlflow.server import (
+    connect,
+    is_refusal,
+    open_client,
+    redact_uri,
+    viewing_hints,
+)
 from tests.written_study import MakeStudy, sync
 
 SECRET = "s3cr3t-passw0rd"
@@ -41,6 +49,18 @@ def test_a_file_that_is_no_store_is_told_at_once_with_the_reason(tmp_path: Path)
         connect(f"sqlite:///{__file__}", "any")
     with pytest.raises(TrackingError, match=r"does not answer .*unable to open database file"):
         connect(f"sqlite:///{tmp_path}", "any")
+
+
+def test_one_process_at_a_time_makes_the_tables_of_a_store(tmp_path: Path):
+    with (tmp_path / ".new.db.lock").open("w") as lock, ThreadPoolExecutor() as pool:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # as another study holds it
+        opening = pool.submit(open_client, f"sqlite:///{tmp_path}/new.db")
+        with pytest.raises(TimeoutError):
+            opening.result(1)
+        assert not (tmp_path / "new.db").exists()
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        assert opening.result().search_experiments()
+    assert [path.name for path in tmp_path.iterdir()] == ["new.db"], "no lock is left behind"
 
 
 def test_a_deleted_experiment_is_told(mlflow_server: str, make: MakeStudy):
