@@ -1,6 +1,7 @@
 """Find where trials run: in a cluster that answers, or on this machine with what it has."""
 
 import os
+import platform
 import sys
 import tempfile
 from pathlib import Path
@@ -128,6 +129,8 @@ def refuse_silent_cluster() -> None:
     fault = find_fault(place, ANSWERS_WITHIN)
     if fault is not None:
         raise StudyError(f"no Ray cluster answers at {named} ({fault}); {allowed}")
+    if not scheme:
+        _refuse_other_versions(place)
 
 
 def _refuse_silent_cluster_here(named: str) -> None:
@@ -150,6 +153,7 @@ def _refuse_silent_cluster_here(named: str) -> None:
         use_token()
         fault = cluster_fault(address, ANSWERS_WITHIN)
     if fault is None:
+        _refuse_other_versions(address)
         return
     if named:
         raise StudyError(
@@ -161,6 +165,24 @@ def _refuse_silent_cluster_here(named: str) -> None:
         "made this machine the head of one; start it again by `ray up`, or set "
         f"{ADDRESS}=local to run trials on this machine"
     )
+
+
+def _refuse_other_versions(address: str) -> None:
+    """Raise if the cluster that answers at an address has another Ray or Python than this process.
+
+    Raises:
+        StudyError: it does; the message has both versions and what is allowed.
+    """
+    from study.search.ray_internals import other_versions  # as above
+
+    versions = other_versions(address)
+    if versions is not None:
+        theirs, ours = versions
+        raise StudyError(
+            f"the Ray cluster at {address} has {theirs}, and this process on {platform.node()} has "
+            f"{ours}; Ray wants them equal: install those of the cluster here, start the cluster "
+            f"anew with these, or set {ADDRESS}=local to run trials on this machine"
+        )
 
 
 def _is_place(address: str) -> bool:

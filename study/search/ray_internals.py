@@ -16,6 +16,7 @@ from typing import Any
 import optuna
 import ray
 from optuna.trial import FrozenTrial, TrialState
+from ray._common.usage import usage_lib
 from ray._private import ray_constants
 from ray._private.authentication import authentication_token_setup
 from ray.tune.execution import class_cache
@@ -137,6 +138,25 @@ def cluster_fault(address: str, seconds: float) -> str | None:
             call_within(seconds, lambda: ray._raylet.GcsClient(address=address))
         except Exception as error:  # of Ray's own kinds
             return cause_of(error)
+    return None
+
+
+def other_versions(address: str) -> tuple[str, str] | None:
+    """Return the versions of the cluster that answers at HOST:PORT, and ours; None if Ray joins it.
+
+    Ray itself raises a RuntimeError as it joins, and does so for another patch of Python, too.
+    """
+    try:
+        client = ray._raylet.GcsClient(address=address)
+        cluster = usage_lib.get_cluster_metadata(client)
+    except Exception:  # of Ray's own kinds; what refuses to tell refuses `ray.init` as well
+        return None
+    try:
+        ray._private.utils.check_version_info(cluster, address)
+    except RuntimeError:
+        described = "Ray {} with Python {}"
+        theirs = described.format(cluster["ray_version"], cluster["python_version"])
+        return theirs, described.format(*ray._private.utils.compute_version_info())
     return None
 
 

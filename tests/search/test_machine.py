@@ -1,6 +1,7 @@
 """Where trials would run is looked at before they are asked for."""
 
 import logging
+import platform
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -146,6 +147,22 @@ def test_a_ray_that_runs_answers(
     refuse_silent_cluster()
     assert unjoined_cluster() is None
     assert cluster_address() == live
+
+
+@pytest.mark.parametrize("named", ["auto", "HOST:PORT"])
+def test_a_cluster_of_another_ray_is_refused_by_both_versions_and_the_way_out(
+    alone: pytest.MonkeyPatch, live: str, named: str
+):
+    ray_start(live)
+    alone.setenv("RAY_ADDRESS", named.replace("HOST:PORT", live))
+    theirs = ray.__version__
+    alone.setattr(ray, "__version__", "2.0.1")
+    python = platform.python_version()
+    wanted = f"the Ray cluster at {live} has Ray {theirs} with Python {python}, and this process on"
+    with pytest.raises(StudyError, match=wanted) as refused:
+        refuse_silent_cluster()
+    assert f" has Ray 2.0.1 with Python {python}; Ray wants them equal" in str(refused.value)
+    assert "RAY_ADDRESS=local" in str(refused.value)
 
 
 @pytest.mark.parametrize(
