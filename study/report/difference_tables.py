@@ -3,12 +3,10 @@
 import pandas as pd
 
 from study.errors import DataError
-from study.process.terminal_table import amount
-from study.report.formatting import Table, describe_difference, format_count, points
-from study.report.judgements import metric_name
+from study.report.formatting import Table, points
 from study.report.scope import leaderboard_scope
+from study.report.sentences import sentences
 from study.results.entries import Entry
-from study.results.intervals import MeanInterval
 from study.results.leaderboard import Leaderboard, leaderboard
 from study.results.predicted_classes import image_shares
 from study.results.study_results import Results
@@ -45,23 +43,25 @@ def difference_tables(results: Results, first_label: str, second_label: str) -> 
             rows.append([part, name, *_answer_cells(of_class)])
         rows.append([part, ALL_CLASSES, *_answer_cells(of_part)])
     right = [f"only {first_label} right", f"only {second_label} right"]
-    sentences = [_explain_counts(shares)]
-    differences = _score_differences(board, shares, first, second)
-    if differences:
-        signed = f"{first_label} less {second_label}"
-        sentences.append(f"Test scores, {signed}: {'; '.join(differences)}.")
-    if board.protocol.class_averaged:
-        sentences.append(
-            "These scores weigh each class alike, and the rows for all classes each image."
-        )
-    sentences += leaderboard_scope(board)
+    said = sentences(
+        "report/difference",
+        board=board,
+        first=first,
+        second=second,
+        labels=(first_label, second_label),
+        images_of_part=shares.groupby(level="part").size().to_dict(),
+        seeds=int(shares["seeds"].iloc[0]),
+        answers=int(shares["seeds"].sum()),
+        source=SOURCE,
+    )
+    said += leaderboard_scope(board)
     by_class = Table(
         f"{first_label} and {second_label} on each class",
         ["part", "class", "answers", *right, "Δ points"],
         rows,
         left=2,
         keys=2,
-        note=" ".join(sentences),
+        note=" ".join(said),
     )
     return by_class.without_constant("part"), _image_table(shares)
 
@@ -116,47 +116,6 @@ def _differing(shares: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of the images on which the candidates differ."""
     differing = shares[shares["gain"] != 0].drop(columns=["seeds", "only_one", "only_other"])
     return differing.round(12).reset_index()
-
-
-def _explain_counts(shares: pd.DataFrame) -> str:
-    """Return what the rows of a difference count, so that a reader can add them up."""
-    seeds = int(shares["seeds"].iloc[0])
-    images = len(shares)
-    answers = int(shares["seeds"].sum())
-    if seeds == 1:
-        models = "the one seed that both were tested with and kept predictions of"
-    else:
-        models = f"the {seeds} seeds that both were tested with and kept predictions of"
-    return (
-        f"Counted are answers: each of {format_count(images)} test images with each of {models}, "
-        f"{format_count(answers)} in all. “Only … right” is the number of answers that one gives "
-        "rightly and the other does not. Δ is their difference in percent of the answers of the "
-        "row, which are its images times the seeds."
-    )
-
-
-def _score_differences(
-    board: Leaderboard, shares: pd.DataFrame, first: Entry, second: Entry
-) -> list[str]:
-    """Return how the scores of two candidates differ, by part and in all, with intervals."""
-    differences = []
-    for part, of_part in shares.groupby(level="part"):
-        score_name = title = str(part)
-        if score_name == "accuracy" and SOURCE in board.scored_datasets:
-            score_name = SOURCE
-            title = f"{SOURCE} (part “{part}”)"
-        difference = board.difference(first, second, score_name)
-        if difference:
-            images = format_count(len(of_part))
-            differences.append(f"{title} {_difference_over_seeds(difference)}, {images} images")
-    difference = board.difference(first, second)
-    if difference and (board.parts or board.scored_datasets):
-        differences.append(f"{metric_name(board)} {_difference_over_seeds(difference)}")
-    return differences
-
-
-def _difference_over_seeds(difference: MeanInterval) -> str:
-    return f"{describe_difference(difference)} over {amount(difference.n, 'seed')}"
 
 
 def _tested_entry(board: Leaderboard, label: str) -> Entry:

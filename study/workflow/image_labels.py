@@ -22,7 +22,6 @@ from study.method.unknown import found_share, unknown_below
 from study.process.terminal_table import print_sentences
 from study.report.formatting import Table, csv_text, percent, spreadsheet_path
 from study.report.sentences import sentences
-from study.report.shipping import FOUND
 from study.serving.classifier import TunedClassifier
 from study.serving.labelling import UNKNOWN, LabelledImage, label_image_files, list_image_files
 from study.serving.saved_model import SavedModel, read_committee
@@ -122,18 +121,12 @@ def find_threshold(saved: SavedModel, share: float, class_names: Sequence[str] |
 def describe_finding(saved: SavedModel, share: float) -> str:
     """Return how many images of unknown classes ``--unknown`` finds, as far as that is known."""
     foreign = load_delta(saved.delta)[0].get(FOREIGN)
-    if foreign is None:
-        return (
-            f"--unknown {share:g}: how many images of unknown classes that finds was not measured"
-        )
-    least = 100 * foreign.min().item()
-    if share < least:
-        return (
-            f"--unknown {share:g}: how many images of unknown classes that finds was measured from "
-            f"{least:.1f} % on alone"
-        )
-    found = found_share(foreign, share)
-    return f"--unknown {share:g} {FOUND.format(found=f'{percent(found, 0)} %')}"
+    least = found = None
+    if foreign is not None:
+        least = 100 * foreign.min().item()
+        found = found_share(foreign, share)
+    (text,) = sentences("workflow/finding", share=share, least=least, found=found)
+    return text
 
 
 def _check(options: Namespace) -> None:

@@ -4,7 +4,6 @@ It is Markdown with the front matter of the Hugging Face hub. Without the study 
 has no dataset and no score. It has no licence, since that of the backbone is not known.
 """
 
-import json
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -76,6 +75,7 @@ def model_card(
     """
     environment = templates(Path(__file__).parent, keep_trailing_newline=True)
     environment.filters.update(text=markdown_text, percent=percent)
+    name = saved.info.backbone
     card = environment.get_template("model_card.md.jinja").render(
         saved=saved,
         info=saved.info,
@@ -83,26 +83,12 @@ def model_card(
         exported=exported,
         guide=guide,
         embedded=EMBEDDED,
+        is_on_hub=name != EMBEDDED and NAME_ON_HUB.fullmatch(name),
         most_names=MOST_NAMES,
         **_describe_tuning(saved),
         **_describe_study(provenance),
     )
-    measured = provenance is not None and provenance.entry is not None
-    return f"{front_matter(saved, exported, measured)}\n\n{card}"
-
-
-def front_matter(saved: SavedModel, exported: Format, measured: bool) -> str:
-    """Return the front matter, in YAML whose values are JSON, which is valid YAML."""
-    name = saved.info.backbone
-    values: dict[str, object] = {"library_name": exported.library}
-    if name != EMBEDDED and NAME_ON_HUB.fullmatch(name):
-        values["base_model"] = name
-    values["pipeline_tag"] = exported.task
-    values["tags"] = ["clip", "clipfit", "few-shot", "image-classification"]
-    if measured:
-        values["metrics"] = ["accuracy"]
-    lines = [f"{key}: {json.dumps(value)}" for key, value in values.items()]
-    return "\n".join(["---", *lines, "---"])
+    return str(card)
 
 
 def _describe_tuning(saved: SavedModel) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -10,6 +10,7 @@ from rich.console import Console, Group, RenderableType
 
 from study.process.terminal_table import TerminalTable, amount, print_unwrapped
 from study.report.formatting import percent
+from study.report.sentences import sentences
 from study.report.setting_descriptions import setting_cells, setting_header, tuned_in_words
 from study.results.study_results import Results
 from study.results.trial_results import TrialResult
@@ -18,7 +19,7 @@ from study.selection.extension import extensions
 from study.selection.patience import read_search_end
 from study.storage.command_lines import resume_command
 from study.storage.study_folder import StudyFolder
-from study.trial.study import Candidate, best_candidate
+from study.trial.study import best_candidate
 
 Trials = Sequence[TrialResult]
 """Trials of a study, such as those that run."""
@@ -97,8 +98,11 @@ def study_status(results: Results) -> Status:
     finished.sort(key=lambda trial: (-(trial.val_score or 0), trial.trainable, trial.number))
     choice = best_candidate(results.candidates)
     tested: Trials = ()
+    against_chance = None
     if choice:
-        tested = results.confirm_trials(choice.same_as or choice.label)
+        trained_as = choice.same_as or choice.label
+        tested = results.confirm_trials(trained_as)
+        against_chance = read_against_chance(folder, trained_as)
     test_score = _mean(trial.test_score for trial in tested)
     balanced = _mean(trial.test.get(BALANCED) for trial in tested)
     wanted = None
@@ -107,6 +111,15 @@ def study_status(results: Results) -> Status:
     expected = None
     if results.optimism:
         expected = results.optimism.expected
+    told = sentences(
+        "workflow/status",
+        search_end=read_search_end(folder),
+        choice=choice,
+        optimism=results.optimism,
+        test_score=test_score,
+        balanced=balanced,
+        against_chance=against_chance,
+    )
     return Status(
         study=folder.name,
         state=_state(results),
@@ -120,7 +133,7 @@ def study_status(results: Results) -> Status:
         expected=expected,
         test_score=test_score,
         balanced=balanced,
-        told=list(_sentences(results, choice, test_score, balanced)),
+        told=told,
     )
 
 
@@ -151,33 +164,6 @@ def _mean(scores: Iterable[float | None]) -> float | None:
     if not known:
         return None
     return fmean(known)
-
-
-def _sentences(
-    results: Results,
-    choice: Candidate | None,
-    test_score: float | None,
-    balanced: float | None,
-) -> Iterator[str]:
-    """Yield why the search ended early, and sentences on the scores of the choice."""
-    end = read_search_end(results.folder)
-    if end:
-        yield end.sentence
-    if not choice:
-        return
-    if choice.val_score is not None:
-        sentence = f"the choice: {percent(choice.val_score)} % on validation"
-        if results.optimism:
-            sentence += results.optimism.remark_on(choice.val_score)
-        yield sentence
-    if test_score is not None:
-        sentence = f"the choice: {percent(test_score)} % on test"
-        if balanced is not None:
-            sentence += f", balanced {percent(balanced)} %"
-        comparison = read_against_chance(results.folder, choice.same_as or choice.label)
-        if comparison and not comparison.is_proven:
-            sentence += f"; {comparison.doubt}"
-        yield sentence
 
 
 def render_status(status: Status) -> RenderableType:

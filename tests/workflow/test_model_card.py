@@ -13,7 +13,7 @@ from study.results.study_results import read_results
 from study.serving.exports import FORMATS
 from study.serving.exports.format import ExportGuide
 from study.serving.saved_model import SavedModel, read_saved_model, read_winner
-from study.workflow.model_card import Provenance, front_matter, model_card
+from study.workflow.model_card import Provenance, model_card
 
 CHOSEN = "confirm-best-seed1"
 WRITTEN = ExportGuide("print('loaded')\n", ("A note.",), ("A pixel is cropped beside.",))
@@ -107,5 +107,5 @@ def test_a_file_alone_knows_no_study_and_tells_no_path(study: Any, tmp_path: Pat
 @pytest.mark.parametrize("name", ["openai/clip-vit-base-patch32", "embedded", "/mnt/my-clip"])
 def test_a_base_model_is_a_name_of_the_hub(saved: SavedModel, name: str):
     of = replace(saved, info=replace(saved.info, backbone=name))
-    front = read_front(front_matter(of, FORMATS["hf"], False))
+    front = read_front(model_card(of, FORMATS["hf"], WRITTEN, None))
     assert (front.get("base_model") == name) == name.startswith("openai/")

@@ -33,7 +33,7 @@ def test_a_scoring_server_is_known_by_its_environment(monkeypatch: pytest.Monkey
 
 def test_its_pages_know_the_names_that_saved_views_are_made_of():
     names = {
-        *(VIEW_PREFIX, mlflow_internals.CHARTS),
+        *(VIEW_PREFIX, "Model metrics"),
         *mlflow_internals.MODEL_TRAINING,
         *mlflow_internals.MODEL_TRAINING.values(),
         *("viewStateShareKey", "workflowType", "machine_learning"),
