@@ -3,6 +3,7 @@
 from study.process.terminal_table import amount
 from study.report.arms import arm_name
 from study.report.charts import BAR_HEIGHT, Axis, Chart, Panel, Series
+from study.report.sentences import sentences
 from study.report.site_descriptions import choices_in_words
 from study.results.importance import METHODS, MIN_TRIALS, Importances
 
@@ -34,10 +35,18 @@ def importance_chart(arm: str, importances: Importances, color: str, *, stopped:
     reason = _reason_without_importances(importances)
     if stopped:
         reason += f"; {amount(stopped, 'trial')} stopped early"
+    (caption,) = sentences(
+        "report/importance",
+        importances=importances,
+        stopped=stopped,
+        trusted=TRUSTED_TRIALS,
+        parameters=parameters,
+        choices_in_words=choices_in_words,
+    )
     return Chart(
         f"importance-{arm}",
         f"Parameter importance: {arm_name(arm)}",
-        _caption(importances.trials, stopped) + choices_in_words(parameters),
+        caption,
         [Panel(Axis("share of the spread, %"), Axis("", names=parameters), series)],
         reason_if_empty=reason,
         width=6.5,
@@ -52,26 +61,3 @@ def _reason_without_importances(importances: Importances) -> str:
     if importances.error is not None:
         return f"Optuna cannot tell importances of these trials ({importances.error})"
     return NOTHING_VARIES
-
-
-def _caption(trials: int, stopped: int) -> str:
-    """Return what a chart of importances shows, and what it cannot.
-
-    Args:
-        trials: the number of finished trials that it is computed from.
-        stopped: the number of trials that were stopped early.
-    """
-    sentences = [
-        f"Share of the spread of validation scores over {trials} finished trials that each "
-        "parameter explains, by two methods; it says nothing of direction.",
-        "If the methods disagree, trust neither.",
-        "Parameters that too few trials have are left out.",
-    ]
-    if stopped:
-        sentences.append(
-            f"Not in it: {amount(stopped, 'trial')} stopped early, as by successive halving. A "
-            "parameter that they were stopped for can matter more than it seems here."
-        )
-    if trials < TRUSTED_TRIALS:
-        sentences.append("With so few trials this is a hint at best.")
-    return " ".join(sentences) + " "

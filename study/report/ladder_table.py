@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from study.config.labels import PUBLISHED
 from study.report.formatting import Table, difference_cell, score_cell
 from study.report.names import starred_name
+from study.report.sentences import sentences
 from study.results.entries import Entry
 from study.results.ladder import Change, Crossing, Ladder, RateSource, Step, ladder, rate_source
 from study.results.leaderboard import Leaderboard
@@ -18,7 +19,6 @@ _RATES: Mapping[RateSource | None, str] = {
 }
 """The words for where the learning rates of a candidate come from."""
 TITLE = "From CLIPFit as published to the winner"
-NOTE = "Each step is the paired difference to the row above, over common seeds."
 
 
 def ladder_table(board: Leaderboard) -> Table:
@@ -28,16 +28,22 @@ def ladder_table(board: Leaderboard) -> Table:
     the mean of both orders follow.
     """
     winner_ladder = ladder(board)
-    sentences = [NOTE]
-    if winner_ladder.steps:
-        sentences += _qualifications(board, winner_ladder)
+    rungs = [step.upper for step in winner_ladder.steps]
+    if winner_ladder.crossing:
+        rungs += winner_ladder.crossing.corners
+    (note,) = sentences(
+        "report/ladder",
+        ladder=winner_ladder,
+        rate_sources={rate_source(board, rung) for rung in rungs},
+        borrowed=_RATES["borrowed"],
+    )
     return Table(
         TITLE,
         ["step", "candidate", "rates", "test %", "Δ points"],
         list(_rows(board, winner_ladder)),
         left=3,
         keys=1,
-        note=" ".join(sentences),
+        note=note,
     )
 
 
@@ -72,21 +78,3 @@ def _row(board: Leaderboard, title: str, entry: Entry, score: str, difference: o
 
 def _join_changes(changes: Sequence[Change]) -> str:
     return " and ".join(changes)
-
-
-def _qualifications(board: Leaderboard, winner_ladder: Ladder) -> Iterator[str]:
-    """Yield what qualifies the steps of a ladder."""
-    rungs = [step.upper for step in winner_ladder.steps]
-    if winner_ladder.crossing:
-        yield "The first step in the other order is the difference to tuned CLIPFit."
-        rungs += winner_ladder.crossing.corners
-    if any(rate_source(board, rung) == "borrowed" for rung in rungs):
-        yield (
-            f"Rates that are “{_RATES['borrowed']}” were chosen for another row. At its own best "
-            "rates such a row might score higher, so its step may tell of rates as well."
-        )
-    if winner_ladder.head_in_one_order:
-        yield (
-            "The head is added last, and what it adds may depend on that: tuned CLIPFit was not "
-            "tested with a linear head at this strength."
-        )

@@ -1,16 +1,12 @@
 """What commands print with ``--json``: one document each.
 
 Scores are fractions, and a number that is not finite is null. The file of the same name that ends
-in ``.json`` has the schemas of all documents.
+in ``.json`` has the schemas of all documents, which tests hold them to.
 """
 
-from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
-
-SCHEMAS = Path(__file__).with_suffix(".json")
-"""The file of all schemas; tests hold the documents to it."""
 
 
 def print_document(values: Any) -> None:

@@ -105,29 +105,24 @@ def _describe_tuning(saved: SavedModel) -> dict[str, object]:
 
 
 def _describe_study(provenance: Provenance | None) -> dict[str, object]:
-    """Return what the template says of the study."""
+    """Return what the template says of the study, and by what functions it says the rest."""
     if not provenance:
         return {"board": None, "entry": None}
     board, trial = provenance
-    entry = provenance.entry
-    told: dict[str, object] = {
+    return {
         "board": board,
         "trial": trial,
-        "entry": entry,
+        "entry": provenance.entry,
         "study_rows": [row for row in configuration_rows(board) if row[0] in _STUDY_ROWS],
-        "trial_words": settings_in_words(trial.settings),
         "command": repeating_command(board.config),
+        "references": {label: candidate_name(label) for label in (TUNED, ZERO_SHOT)},
+        "entry_name": entry_name,
+        "further_note": further_note,
+        "leaderboard_scope": leaderboard_scope,
+        "score_table": _score_table,
+        "settings_in_words": settings_in_words,
+        "verdict": verdict,
     }
-    if entry:
-        told["scores"] = _score_table(board, entry, trial).markdown()
-        told["scope"] = " ".join(leaderboard_scope(board))
-        told["further"] = further_note(board)
-        told["entry_name"] = entry_name(board, entry)
-        told["verdict"] = verdict(board)
-        told["missing"] = [
-            candidate_name(label) for label in (TUNED, ZERO_SHOT) if not board.find_entry(label)
-        ]
-    return told
 
 
 def _score_table(board: Leaderboard, entry: Entry, trial: TrialResult) -> Table:

@@ -10,11 +10,14 @@ from jsonschema import Draft202012Validator
 
 from study.results.label_check import DoubtedLabel
 from study.storage.study_folder import StudyFolder
-from study.workflow.json_documents import SCHEMAS, print_document
+from study.workflow import json_documents
+from study.workflow.json_documents import print_document
 from study.workflow.overview import COLUMNS
 from study.workflow.status import Status
 from tests.case_tables import from_table
 from tests.workflow.conftest import Run
+
+SCHEMAS = Path(json_documents.__file__).with_suffix(".json")
 
 
 def check(text: str, name: str) -> Any:
