@@ -4,7 +4,9 @@ Exact values are in the ledger and in the artifacts of the trial's run.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from itertools import accumulate
+from pathlib import Path
 from typing import Any
 
 from mlflow.entities import Metric
@@ -13,6 +15,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from study.config.trial_settings import TrialSettings, rate_column
 from study.errors import redacted_text
 from study.method.parameters import kind_names
+from study.process.templates import templates
 from study.storage.ledger_files import JsonObject
 from study.storage.trial_folder import End, Status
 from study.trial.study import VALIDATED
@@ -154,12 +157,18 @@ def end_tags(config: JsonObject, reports: Reports, end: End) -> Tags:
     return {key: value for key, value in tags.items() if value}
 
 
+@cache
+def _words() -> Any:
+    """Return the macros that word a trial."""
+    return templates(Path(__file__).parent).get_template("trial.md.jinja").module
+
+
 def describe_trial(config: JsonObject, reports: Reports = (), end: End | None = None) -> str:
     """Return a line of Markdown: a trial's last score, how it ended, and what it trains."""
     settings = TrialSettings.model_validate(config["settings"])
-    phrases = [_last_score(reports), _describe_end(end), settings_markdown(settings)]
-    for name, value in _training_values(settings).items():
-        phrases.append(f"{name} {value:.{PARAMETER_DIGITS}g}")
+    words = _words()
+    phrases = [_last_score(reports), words.ended(end), words.trained(settings)]
+    phrases.append(words.rates(settings))
     return ", ".join(phrase for phrase in phrases if phrase)
 
 
@@ -173,36 +182,6 @@ def _last_score(reports: Reports) -> str:
     return text
 
 
-def _describe_end(end: End | None) -> str:
-    """Return how a trial ended, or an empty text if it runs or has finished."""
-    if not end or end.status == "finished":
-        return ""
-    unit = "epoch" if end.epochs == 1 else "epochs"
-    text = f"{end.status} after {end.epochs} {unit}"
-    # The reason of a failure may contain Markdown; this package writes the reason of a stop.
-    if end.status == "stopped" and end.reason:
-        text += f": {end.reason}"
-    return text
-
-
-def _training_values(settings: TrialSettings) -> dict[str, float]:
-    """Return the learning rates and λ, by the names that descriptions have for them."""
-    if settings.peer:
-        values = {"lr": settings.peer.lr}
-    else:
-        values = {f"{kind} lr": rate for kind, rate in settings.rates.items()}
-    if settings.rates:
-        values["λ"] = settings.distill_weight
-    return values
-
-
 def settings_markdown(settings: TrialSettings) -> str:
     """Return what a trial trains, in Markdown."""
-    text = f"`{settings.column_values()['subset']}`"
-    if settings.subset == "none" and not settings.peer:
-        text = "CLIP as it is"
-    if settings.head == "linear":
-        text += " with a linear head"
-    if settings.strength != 1:
-        text += f" at strength {settings.strength:g}"
-    return text
+    return str(_words().trained(settings))
