@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -29,7 +30,8 @@ def _with_customization() -> str:
 def drive(order: dict[str, Any]) -> NoReturn:
     """Run the command line in a place, its output in a file."""
     os.chdir(order["place"])
-    os.environ["MLFLOW_TRACKING_URI"] = order["store"]
+    os.environ |= order["environment"]
+    tempfile.tempdir = None  # which an import may have looked up
     output = os.open(order["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for stream in (1, 2):
         os.dup2(output, stream)

@@ -5,18 +5,22 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import psutil
 
 
 class Drivers:
-    """Processes of studies, one after the other."""
+    """Processes of studies, one after the other.
 
-    def __init__(self):
+    Args:
+        prefix: a command that executes the command line after it, such as ``env NAME=VALUE``.
+    """
+
+    def __init__(self, prefix: Sequence[str] = ()):
         self._server = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("drivers.py"))],
+            [*prefix, sys.executable, str(Path(__file__).with_name("drivers.py"))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -29,7 +33,7 @@ class Drivers:
         place: Path,
         *,
         wait: float | None = None,
-        store: str | None = None,
+        environment: Mapping[str, str] | None = None,
         meanwhile: Callable[[], object] = lambda: None,
     ) -> tuple[int, str]:
         """Run a study until it ends; give its exit status and its output.
@@ -38,12 +42,13 @@ class Drivers:
             arguments: of the command line.
             place: its working folder.
             wait: how long it and its workers wait for storage that is away, in seconds.
-            store: MLflow's address; None means a SQLite store in the working folder.
+            environment: variables; without MLflow's address, its store is in the working folder.
             meanwhile: is called once it runs.
         """
         order = {"arguments": arguments, "place": str(place), "wait": wait}
         order |= {"output": str(place / "output")}
-        order |= {"store": store or f"sqlite:///{place / 'mlflow.db'}"}
+        store = {"MLFLOW_TRACKING_URI": f"sqlite:///{place / 'mlflow.db'}"}
+        order |= {"environment": {**store, **(environment or {})}}
         assert self._server.stdin is not None
         print(json.dumps(order), file=self._server.stdin, flush=True)
         pid = int(self._line())

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import shutil
 import signal
@@ -33,13 +34,15 @@ import pandas as pd
 
 from study.errors import INTERRUPTED
 from tests.benchmarks.measuring import machine, table
+from tests.benchmarks.reliability.campaign_conditions import CONDITIONS, UnavailableError
 from tests.benchmarks.reliability.campaign_faults import FAULTS
-from tests.benchmarks.reliability.campaign_study import KINDS, Place
+from tests.benchmarks.reliability.campaign_study import BASES, KINDS, SEARCH, Place
 from tests.benchmarks.reliability.study_contents import differences
 from tests.faults.drivers_client import Drivers
 
 USER_ERROR = 2
 """The exit status after a fault that a user can repair, as a full disk is."""
+UNAVAILABLE = "this machine cannot make it"
 MOST = 10
 """How many differences are told."""
 MOST_RESUMES = 4
@@ -83,6 +86,8 @@ def main() -> int:
     storage.mkdir(parents=True, exist_ok=True)
     print(f"`{' '.join(['python', *sys.argv])}`, {machine()}\n", flush=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that disks and servers go as well
+    paths = [str(Path(__file__).with_name("package")), os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))  # which has a tracker
     done = {}
     kept = storage / "draws.jsonl"
     if kept.exists() and options.only is None:
@@ -105,13 +110,18 @@ def main() -> int:
 def twin_of(kind: str, storage: Path, drivers: Drivers) -> Any:
     """Return what a study of a kind is that nothing happened to; it runs when first asked for."""
     path = storage / f"twin-{kind}"
+    if kind in BASES:
+        twin_of(BASES[kind], storage, drivers)
     kept = path / "contents.json"
     if not kept.exists():
         with Place(path, kind, drivers) as place:
             status, output = place.run(*place.begin)
             if status:
                 raise RuntimeError(f"the twin of {kind} failed:\n{output}")
-            kept.write_text(json.dumps(place.contents()), encoding="utf-8")
+            contents = place.contents()
+            if kind in BASES.values():
+                shutil.copytree(place.folder.path, path / "finished")
+        kept.write_text(json.dumps(contents))
     return json.loads(kept.read_text())
 
 
@@ -119,11 +129,13 @@ def run(draw: Draw, chance: random.Random, storage: Path, drivers: Drivers) -> d
     """Let a fault meet a study, let it go on, and return what was drawn and what is wrong."""
     began, path = time.monotonic(), storage / f"draw-{draw.number}"
     twin = twin_of(draw.kind, storage, drivers)
+    base = twin_of(BASES.get(draw.kind, draw.kind), storage, drivers)
     did, wrong, resumes = ["nothing"], list[str](), 0
     try:
         with Place(path, draw.kind, drivers) as place:
+            CONDITIONS.get(draw.fault, lambda _: None)(place)
             fault = FAULTS[draw.fault](place, chance)
-            wanted = round(draw.moment * len(twin["trials"]))
+            wanted = moment(draw, twin, base)
 
             def meet() -> None:
                 place.wait_until(wanted, draw.later)
@@ -131,19 +143,25 @@ def run(draw: Draw, chance: random.Random, storage: Path, drivers: Drivers) -> d
 
             status, output = place.run(*place.begin, meanwhile=meet, wait=draw.wait)
             did += fault
-            wrong += wrong_end(status, output, begun=place.folder.config_path.exists())
-            while status and resumes < MOST_RESUMES:
+            wrong += wrong_end(status, output, begun=place.begun)
+            while (status or not place.begun) and resumes < MOST_RESUMES:
                 resumes += 1
                 place.put_back(output)
                 status, output = place.run(*place.again)
+                if status not in (0, USER_ERROR, INTERRUPTED):
+                    wrong.append(f"a resume ended with {status}: {output[-2000:]}")
             if not status:
                 status, output = place.run("sync", "mine")
             if status:
                 wrong.append(f"it does not go on: {output[-2000:]}")
             else:
                 wrong += [*differences(place.contents(), twin)][:MOST]
+            for name in place.beside:
+                wrong += [*differences(place.contents(name), base)][:MOST]
             if wrong:  # before its disk goes
                 shutil.copytree(place.folder.path, path / "wrong")
+    except UnavailableError as reason:
+        did.append(f"{UNAVAILABLE}: {reason}")
     except Exception:
         wrong = [traceback.format_exc()]
     if not wrong:
@@ -151,6 +169,15 @@ def run(draw: Draw, chance: random.Random, storage: Path, drivers: Drivers) -> d
     seconds = round(time.monotonic() - began)
     line = {"did": did[-1], "resumes": resumes, "seconds": seconds, "wrong": wrong}
     return {**asdict(draw), **line}
+
+
+def moment(draw: Draw, twin: Mapping[str, Any], base: Mapping[str, Any]) -> int:
+    """Return how many trials have ended when the fault comes."""
+    last = len(twin["trials"])
+    if draw.kind in SEARCH:
+        last = len([trial for trial in twin["trials"] if trial.startswith("search-")])
+    first = len(base["trials"]) if draw.kind in BASES else 0
+    return first + round(draw.moment * (last - first))
 
 
 def wrong_end(status: int, output: str, *, begun: bool) -> list[str]:
@@ -176,12 +203,14 @@ def summary(lines: Sequence[Mapping[str, Any]]) -> str:
     draws["draws"] = 1
     draws["resumed"] = draws["resumes"] > 0
     draws["failed"] = draws["wrong"].map(bool)
-    counts = draws.groupby("fault", sort=False)[["draws", "resumed", "failed"]].sum()
-    failed = counts["failed"].sum()
-    title = f"{len(lines)} draws, {failed} failed"
-    if not failed:
+    draws["unavailable"] = draws["did"].str.startswith(UNAVAILABLE)
+    columns = ["draws", "resumed", "failed", "unavailable"]
+    counts = draws.groupby("fault", sort=False)[columns].sum()
+    failed, made = counts["failed"].sum(), len(lines) - counts["unavailable"].sum()
+    title = f"{made} faults met studies, {failed} failed"
+    if made and not failed:
         # The exact upper 95 % limit of a rate of which nothing was seen in n draws, about 3 / n.
-        title += f"; at most {100 * (1 - 0.05 ** (1 / len(lines))):.1f} % (95 %)"
+        title += f"; at most {100 * (1 - 0.05 ** (1 / made)):.1f} % (95 %)"
     rows = counts.reset_index().astype(str).to_numpy().tolist()
     return table(title, ["fault", *counts], rows)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import random
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.benchmarks.reliability.campaign_conditions import SMALL, set_clock
 from tests.benchmarks.reliability.campaign_study import Place
 from tests.damage import cut, flip
 
@@ -38,11 +40,11 @@ def killing(name: str) -> Fault:
     return fault
 
 
-def stopping(name: str) -> Fault:
+def stopping(name: str, least: float = 1, most: float = 15) -> Fault:
     """Return the fault that lets a process stand still for some seconds."""
 
     def fault(place: Place, chance: random.Random) -> Iterator[str]:
-        process, seconds = place.process(name), chance.uniform(1, 15)
+        process, seconds = place.process(name), chance.uniform(least, most)
         with contextlib.suppress(psutil.Error):
             if process is not None:
                 process.suspend()
@@ -109,18 +111,29 @@ def unmount_top(place: Place) -> None:
     subprocess.run(["umount", "--lazy", place.storage], check=True)
 
 
-def fill(place: Place) -> None:
-    """Fill the small disk that the study is on: a file may not grow, whoever writes it."""
-    with (place.storage / "ballast").open("wb", buffering=0) as file:
+def fill(folder: Path) -> None:
+    """Fill a small disk that a study uses: a file may not grow, whoever writes it."""
+    with (folder / "ballast").open("wb", buffering=0) as file:
         for size in (2**20, 2**12):  # the last page as well
             with contextlib.suppress(OSError):
                 while True:
                     file.write(bytes(size))
 
 
-def free(place: Place) -> None:
+def free(folder: Path) -> None:
     """Give the space back."""
-    (place.storage / "ballast").unlink(missing_ok=True)
+    (folder / "ballast").unlink(missing_ok=True)
+
+
+def filling(disk: str, *, for_good: bool) -> Fault:
+    """Return the fault that one of the study's small disks is full."""
+
+    def folder(place: Place) -> Path:
+        return getattr(place, disk)
+
+    return breaking_disk(
+        lambda place: fill(folder(place)), lambda place: free(folder(place)), for_good=for_good
+    )
 
 
 def answering(answer: str, *, only_writes: bool = False) -> Fault:
@@ -164,6 +177,53 @@ def restoring(place: Place, chance: random.Random) -> Iterator[str]:
     yield f"MLflow was restored from a backup of {seconds:.0f} s ago"
 
 
+def leaving_address(place: Place, chance: random.Random) -> Iterator[str]:
+    """Kill the driver, and name a cluster that is gone; at its port there may be something else."""
+    driver = place.driver()
+    if driver is not None:
+        driver.kill()
+    yield "killed the driver"
+    listener = place.ends.enter_context(socket.create_server(("127.0.0.1", 0)))
+    address = "{}:{}".format(*listener.getsockname())
+    silent, named = chance.choice([True, False]), chance.choice(["", "auto", address])
+    if not silent:
+        listener.close()
+    file = place.temporary / "ray" / "ray_current_cluster"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(address)
+    if named:
+        place.environment["RAY_ADDRESS"] = named
+    yield f"RAY_ADDRESS was {named!r} and its file named a cluster that was gone, {silent=}"
+
+
+def beside_another(place: Place, chance: random.Random) -> Iterator[str]:
+    """Begin another study while the first runs."""
+    place.run_beside()
+    yield "another study ran"
+
+
+def jumping(place: Place, chance: random.Random) -> Iterator[str]:
+    """Let the clock of the study jump by a day."""
+    jump = chance.choice(["+1d", "-1d"])
+    set_clock(place, jump)
+    yield f"the clock jumped by {jump}"
+
+
+def having_little(place: Place, chance: random.Random) -> Iterator[str]:
+    """Do no more: it is so from the beginning."""
+    yield f"/dev/shm had {SMALL} MB"
+
+
+def limiting_memory(place: Place, chance: random.Random) -> Iterator[str]:
+    """Let a worker get no more memory, so that the kernel kills it."""
+    worker = place.process(WORKER)
+    if worker is not None:
+        (place.memory_limit.parent / "cgroup.procs").write_text(str(worker.pid))
+        place.memory_limit.write_text(str(2**20))
+        psutil.wait_procs([worker], timeout=60)
+    yield f"limited the memory of {worker}"
+
+
 FAULTS: Mapping[str, Fault] = {
     "driver killed": killing("driver"),
     "worker killed": killing(WORKER),
@@ -178,11 +238,19 @@ FAULTS: Mapping[str, Fault] = {
     "storage away": breaking_disk(take_away, unmount_top, for_good=False),
     "storage away for good": breaking_disk(take_away, unmount_top, for_good=True),
     "storage read-only": breaking_disk(forbid_writing, unmount_top, for_good=True),
-    "disk full": breaking_disk(fill, free, for_good=False),
-    "disk full for good": breaking_disk(fill, free, for_good=True),
+    "disk full": filling("storage", for_good=False),
+    "disk full for good": filling("storage", for_good=True),
     "MLflow dead": dying,
     "MLflow slow": answering("slow"),
     "MLflow fails": answering("500"),
     "MLflow lies": answering("200 {}", only_writes=True),
     "MLflow restored": restoring,
+    "driver stands still for minutes": stopping("driver", 600, 600),
+    "stale Ray address": leaving_address,
+    "another study": beside_another,
+    "clock jumps": jumping,
+    "temporary folder full": filling("temporary", for_good=False),
+    "temporary folder full for good": filling("temporary", for_good=True),
+    "little shared memory": having_little,
+    "worker out of memory": limiting_memory,
 }

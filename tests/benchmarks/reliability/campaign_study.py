@@ -7,15 +7,17 @@ import json
 import re
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import psutil
 from mlflow import MlflowClient
 
-from study.storage.study_folder import StudyFolder
+from study.storage.study_folder import DESCRIPTION, StudyFolder
 from tests.benchmarks.reliability.study_contents import trial_contents
 from tests.faults.drivers_client import Drivers
 from tests.faults.proxy import Proxy
@@ -23,6 +25,7 @@ from tests.tracking_server import TrackingServer
 
 ALIKE = ["name=mine", "resources.max_concurrent=1", "search.asha=null", "search.sampler=random"]
 ALIKE += ["search.space.neighbours=false", "confirm.runners_up=0", "confirm.seeds=[1,2]"]
+TINY = ["quickstart", *ALIKE, "search.trials=4", "training.epochs=1", "data.shots=2"]
 KINDS: Mapping[str, list[str]] = {
     "few_shot": [
         *("quickstart", *ALIKE, "search.trials=8", "training.epochs=3", "data.shots=4"),
@@ -35,11 +38,20 @@ KINDS: Mapping[str, list[str]] = {
         *("ablation", "name=mine", "resources.max_concurrent=1", "confirm.seeds=[1,2]"),
         *("ablation.rates=[0.1]", "ablation.extend=false", "training.epochs=2", "data.shots=4"),
     ],
+    "two trackers": [*TINY, "tracking.trackers=[mlflow,lines]", "search.selection=holdout"],
+    "labels": [*TINY, "search.folds=2", "refit.images=shots"],
+    "refit": ["refit", "mine", "refit.images=everything"],
 }
 """The command line of each kind."""
+BASES = {"refit": "labels"}
+"""The kinds that go on with a finished study, and the kind of that."""
+SEARCH = {"labels"}
+"""The kinds whose fault comes during the search, whose models check the labels."""
 DISK = "size=128m"
-MOMENT_WITHIN = 600.0
+MOMENT_WITHIN = 1800.0
 """Seconds within which a study comes to the moment of its fault, on a busy machine."""
+HANGS_AFTER = 3600.0
+"""Seconds after which a command is taken to hang, on a busy machine."""
 
 
 class Place:
@@ -47,8 +59,17 @@ class Place:
 
     def __init__(self, path: Path, kind: str, drivers: Drivers) -> None:
         self.path = path
-        self._drivers = drivers
+        self.kind = kind
         self.begin = KINDS[kind]
+        self._drivers = drivers
+        self.environment: dict[str, str] = {}
+        """Of the study's processes, beside their own."""
+        self.temporary = self.memory_limit = Path()
+        """What some faults need, see `campaign_conditions`."""
+        self.beside: list[str] = []
+        """The names of other studies here, which are of the same kind, or of its base."""
+        self.ends = ExitStack()
+        """What is closed and given back in the end."""
         self.copies: dict[str, bytes] = {}
         """What was in files before they were damaged, by path."""
         self.storage = path / "runs"
@@ -61,27 +82,45 @@ class Place:
     def __enter__(self) -> Place:
         # A small disk, which can be filled.
         self.storage.mkdir()
-        subprocess.run(["mount", "-t", "tmpfs", "-o", DISK, "tmpfs", self.storage], check=True)
+        mount(self.storage, DISK)
+        self.ends.callback(unmount, self.storage)
         empty = self.path.with_name("empty.db")  # whose tables take MLflow seconds to make
-        if empty.exists():
+        if self.kind in BASES:
+            base = self.path.with_name(f"twin-{BASES[self.kind]}")
+            shutil.copytree(base / "finished", self.folder.path)
+            shutil.copytree(base / "server", self.path / "server", dirs_exist_ok=True)
+        elif empty.exists():
             shutil.copy(empty, self.server.database)
         self.server.start()
+        self.ends.callback(self.server.kill)
         if not empty.exists():
             shutil.copy(self.server.database, empty)
         self.proxy = Proxy(self.server.address)
+        self.ends.callback(self.proxy.close)
+        self.environment["MLFLOW_TRACKING_URI"] = self.proxy.uri
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.proxy.close()
-        self.server.kill()
-        unmount(self.storage)
+        self.ends.close()
+
+    def drive_by(self, *prefix: str) -> None:
+        """Let all further commands be executed by a command."""
+        self._drivers = Drivers(prefix)
+        self.ends.callback(self._drivers.close)
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is something to go on with."""
+        config = self.folder.config_path
+        return config.exists() and self.begin[-1].partition("=")[2] in config.read_text()
 
     @property
     def again(self) -> list[str]:
         """The command line that goes on, or begins where nothing has begun."""
-        if self.folder.config_path.exists():
-            return ["resume", "mine"]
-        return self.begin
+        finished = (self.folder.path / DESCRIPTION).exists()
+        if not self.begun and finished == (self.kind in BASES):
+            return self.begin
+        return ["resume", "mine"]
 
     def run(
         self,
@@ -95,10 +134,42 @@ class Place:
             arguments: of the command line.
             meanwhile: is called once the process runs.
             wait: how long it and its workers wait for storage, in seconds.
+
+        Raises:
+            TimeoutError: it took so long that it was killed.
         """
+        hung: list[psutil.Process] = []
+
+        def kill() -> None:
+            if (driver := self.driver()) is not None:
+                hung.append(driver)
+                driver.kill()
+
+        timer = threading.Timer(HANGS_AFTER, kill)
+        timer.start()
         words = [*arguments, f"storage={self.storage}"]
-        store = self.proxy.uri
-        return self._drivers.run(words, self.path, store=store, meanwhile=meanwhile, wait=wait)
+        options = {"environment": self.environment, "meanwhile": meanwhile, "wait": wait}
+        ended = self._drivers.run(words, self.path, **options)
+        timer.cancel()
+        if hung:
+            raise TimeoutError(f"{arguments} hung: {ended[1][-2000:]}")
+        return ended
+
+    def run_beside(self) -> None:
+        """Run another study to its end, in the same storage and MLflow.
+
+        Raises:
+            RuntimeError: it does not end well.
+        """
+        self.beside.append("other")
+        folder = self.path / "other"
+        folder.mkdir()
+        words = [word.replace("mine", "other") for word in KINDS[BASES.get(self.kind, self.kind)]]
+        words.append(f"storage={self.storage}")
+        with closing(Drivers()) as drivers:
+            status, output = drivers.run(words, folder, environment=self.environment)
+        if status:
+            raise RuntimeError(f"the other study failed:\n{output}")
 
     def wait_until(self, ended: int, later: float) -> None:
         """Wait until so many trials have ended, and some seconds more."""
@@ -132,32 +203,52 @@ class Place:
         return None
 
     def put_back(self, message: str) -> None:
-        """Put back the damaged files that a message names."""
+        """Put back the damaged files that a message names, and an address of Ray."""
+        if "RAY_ADDRESS" in message:
+            self.environment.pop("RAY_ADDRESS", None)
         flat = re.sub(r"\s", "", message)
         for path, contents in self.copies.items():
             if re.sub(r"\s", "", path) in flat:
                 Path(path).write_bytes(contents)
 
-    def contents(self) -> Any:
-        """Return what the study is without times, in its folder and in MLflow, as JSON has it."""
+    def contents(self, name: str = "mine") -> Any:
+        """Return what a study is without times, in its folder and with trackers, as JSON has it."""
+        folder = StudyFolder(self.storage / name)
+        labels = folder.path / "labels.csv"
+        told = self.path / ("" if name == "mine" else name) / "tracked.jsonl"
         contents = {
-            "trials": {trial.trial_id: trial_contents(trial) for trial in self.folder.trials()},
-            "choice": self.folder.read_json("candidates.json"),
-            "runs": self._runs(),
+            "trials": {trial.trial_id: trial_contents(trial) for trial in folder.trials()},
+            "choice": folder.read_json("candidates.json"),
+            "refits": folder.read_json("refits.json"),
+            "labels": labels.read_text() if labels.exists() else "",
+            "told": sorted(set(told.read_text().splitlines())) if told.exists() else [],
+            "runs": self._runs(name),
+            "versions": self._versions(name),
         }
         return json.loads(json.dumps(contents))
 
-    def _runs(self) -> dict[str, list[Any]]:
+    def _runs(self, name: str) -> dict[str, list[Any]]:
         """Return the runs that MLflow has of each trial, and under "" those of the study itself."""
         client = MlflowClient(self.server.address)
         experiments = [experiment.experiment_id for experiment in client.search_experiments()]
         runs: dict[str, list[Any]] = {}
-        for run in client.search_runs(experiments):
+        for run in client.search_runs(experiments, f"tags.study = '{name}'"):
             names = sorted(artifact.path for artifact in client.list_artifacts(run.info.run_id))
             epochs = len(client.get_metric_history(run.info.run_id, "train_loss"))
             of_trial = runs.setdefault(run.data.tags.get("trial_id", ""), [])
             of_trial.append([run.info.status, epochs, names])
         return runs
+
+    def _versions(self, name: str) -> list[str]:
+        """Return the trials from which MLflow has versions of a study's model."""
+        client = MlflowClient(self.server.address)
+        versions = client.search_model_versions(f"tags.study = '{name}'")
+        return sorted(version.tags["trial_id"] for version in versions)
+
+
+def mount(folder: Path, options: str) -> None:
+    """Mount a disk in memory on a folder."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=True)
 
 
 def unmount(folder: Path) -> None:
