@@ -45,20 +45,20 @@ class Drivers:
             environment: variables; without MLflow's address, its store is in the working folder.
             meanwhile: is called once it runs.
         """
-        order = {"arguments": arguments, "place": str(place), "wait": wait}
-        order |= {"output": str(place / "output")}
-        store = {"MLFLOW_TRACKING_URI": f"sqlite:///{place / 'mlflow.db'}"}
-        order |= {"environment": {**store, **(environment or {})}}
+        variables = {"MLFLOW_TRACKING_URI": f"sqlite:///{place / 'mlflow.db'}"}
+        variables |= environment or {}
+        order: dict[str, object] = {"arguments": arguments, "place": str(place), "wait": wait}
+        order |= {"output": str(place / "output"), "environment": variables}
         assert self._server.stdin is not None
         print(json.dumps(order), file=self._server.stdin, flush=True)
         pid = int(self._line())
         try:
             meanwhile()
+            status = int(self._line())
         except BaseException:
             os.kill(pid, signal.SIGKILL)
             self._line()
             raise
-        status = int(self._line())
         return status, (place / "output").read_text()
 
     def running(self) -> psutil.Process | None:

@@ -16,6 +16,7 @@ What was drawn is kept in a file as it ends. The exit code is 1 if any draw fail
 from __future__ import annotations
 
 import argparse
+import fnmatch
 import json
 import os
 import random
@@ -28,7 +29,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pandas as pd
 
@@ -36,7 +37,7 @@ from study.errors import INTERRUPTED
 from tests.benchmarks.measuring import machine, table
 from tests.benchmarks.reliability.campaign_conditions import CONDITIONS, UnavailableError
 from tests.benchmarks.reliability.campaign_faults import FAULTS
-from tests.benchmarks.reliability.campaign_study import BASES, KINDS, SEARCH, Place
+from tests.benchmarks.reliability.campaign_study import BASES, KINDS, STAGES, Place
 from tests.benchmarks.reliability.study_contents import differences
 from tests.faults.drivers_client import Drivers
 
@@ -45,6 +46,8 @@ USER_ERROR = 2
 UNAVAILABLE = "this machine cannot make it"
 MOST = 10
 """How many differences are told."""
+HANGS_AFTER = 7200
+"""Seconds after which a draw is taken to hang, on a busy machine."""
 MOST_RESUMES = 4
 """How often a study is resumed at most, which a fault may need more than once."""
 
@@ -86,6 +89,7 @@ def main() -> int:
     storage.mkdir(parents=True, exist_ok=True)
     print(f"`{' '.join(['python', *sys.argv])}`, {machine()}\n", flush=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that disks and servers go as well
+    signal.signal(signal.SIGALRM, hang)
     paths = [str(Path(__file__).with_name("package")), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))  # which has a tracker
     done = {}
@@ -105,6 +109,11 @@ def main() -> int:
     lines = [done[number] for number in numbers]
     print(summary(lines))
     return 1 if any(line["wrong"] for line in lines) else 0
+
+
+def hang(*_: object) -> NoReturn:
+    """End a draw in which something waits for ever."""
+    raise TimeoutError(f"it hung for {HANGS_AFTER} s")
 
 
 def twin_of(kind: str, storage: Path, drivers: Drivers) -> Any:
@@ -129,13 +138,14 @@ def run(draw: Draw, chance: random.Random, storage: Path, drivers: Drivers) -> d
     """Let a fault meet a study, let it go on, and return what was drawn and what is wrong."""
     began, path = time.monotonic(), storage / f"draw-{draw.number}"
     twin = twin_of(draw.kind, storage, drivers)
-    base = twin_of(BASES.get(draw.kind, draw.kind), storage, drivers)
     did, wrong, resumes = ["nothing"], list[str](), 0
+    signal.alarm(HANGS_AFTER)
     try:
         with Place(path, draw.kind, drivers) as place:
             CONDITIONS.get(draw.fault, lambda _: None)(place)
             fault = FAULTS[draw.fault](place, chance)
-            wanted = moment(draw, twin, base)
+            trials = fnmatch.filter(twin["trials"], STAGES.get(draw.kind, "*"))
+            wanted = round(draw.moment * len(trials))
 
             def meet() -> None:
                 place.wait_until(wanted, draw.later)
@@ -156,28 +166,21 @@ def run(draw: Draw, chance: random.Random, storage: Path, drivers: Drivers) -> d
                 wrong.append(f"it does not go on: {output[-2000:]}")
             else:
                 wrong += [*differences(place.contents(), twin)][:MOST]
-            for name in place.beside:
-                wrong += [*differences(place.contents(name), base)][:MOST]
+            if (place.path / "other").exists():
+                base = twin_of(BASES.get(draw.kind, draw.kind), storage, drivers)
+                wrong += [*differences(place.contents("other"), base)][:MOST]
             if wrong:  # before its disk goes
                 shutil.copytree(place.folder.path, path / "wrong")
     except UnavailableError as reason:
         did.append(f"{UNAVAILABLE}: {reason}")
     except Exception:
         wrong = [traceback.format_exc()]
+    signal.alarm(0)
     if not wrong:
         shutil.rmtree(path, ignore_errors=True)
     seconds = round(time.monotonic() - began)
     line = {"did": did[-1], "resumes": resumes, "seconds": seconds, "wrong": wrong}
     return {**asdict(draw), **line}
-
-
-def moment(draw: Draw, twin: Mapping[str, Any], base: Mapping[str, Any]) -> int:
-    """Return how many trials have ended when the fault comes."""
-    last = len(twin["trials"])
-    if draw.kind in SEARCH:
-        last = len([trial for trial in twin["trials"] if trial.startswith("search-")])
-    first = len(base["trials"]) if draw.kind in BASES else 0
-    return first + round(draw.moment * (last - first))
 
 
 def wrong_end(status: int, output: str, *, begun: bool) -> list[str]:

@@ -76,19 +76,16 @@ def memory_group(place: Place) -> None:
     Raises:
         UnavailableError: none can be made.
     """
-    for root, limit in ("memory", "memory.limit_in_bytes"), (".", "memory.max"):
-        group = CGROUPS / root / f"campaign-{place.path.name}"
-        try:
-            if root == ".":
-                (CGROUPS / "cgroup.subtree_control").write_text("+memory")
-            group.mkdir(exist_ok=True)
-        except OSError:
-            continue
-        place.ends.callback(group.rmdir)
-        place.memory_limit = group / limit
-        if place.memory_limit.exists():
-            return
-    raise UnavailableError("no control group for memory")
+    root, limit = CGROUPS / "memory", "memory.limit_in_bytes"
+    try:
+        if not root.exists():
+            root, limit = CGROUPS, "memory.max"
+            (root / "cgroup.subtree_control").write_text("+memory")
+        place.memory_limit = root / f"campaign-{place.path.name}" / limit
+        place.memory_limit.parent.mkdir(exist_ok=True)
+    except OSError as error:
+        raise UnavailableError(f"no control group for memory ({error})") from error
+    place.ends.callback(place.memory_limit.parent.rmdir)
 
 
 CONDITIONS: Mapping[str, Callable[[Place], None]] = {

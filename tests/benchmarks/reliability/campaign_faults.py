@@ -78,37 +78,42 @@ def damaging(damage: Callable[[Path], object]) -> Fault:
 
 
 def breaking_disk(
-    break_it: Callable[[Place], object], repair: Callable[[Place], object], *, for_good: bool
+    break_it: Callable[[Path], object],
+    repair: Callable[[Path], object],
+    *,
+    for_good: bool,
+    disk: str = "storage",
 ) -> Fault:
-    """Return the fault of the disk that a study is on, for a while or until the study gives up."""
+    """Return the fault of a disk of the study, for a while or until the study gives up."""
 
     def fault(place: Place, chance: random.Random) -> Iterator[str]:
-        break_it(place)
+        folder = getattr(place, disk)
+        break_it(folder)
         began = time.monotonic()
         if for_good:
             yield "broke the disk for good"
         else:
             time.sleep(chance.uniform(1, 8))
-        repair(place)
+        repair(folder)
         yield f"broke the disk for {time.monotonic() - began:.0f} s"
 
     return fault
 
 
-def take_away(place: Place) -> None:
+def take_away(folder: Path) -> None:
     """Let the shared folder be an empty one."""
-    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", place.storage], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", folder], check=True)
 
 
-def forbid_writing(place: Place) -> None:
+def forbid_writing(folder: Path) -> None:
     """Let the folder be read-only, which no waiting repairs."""
-    subprocess.run(["mount", "--bind", place.storage, place.storage], check=True)
-    subprocess.run(["mount", "-o", "remount,bind,ro", place.storage], check=True)
+    subprocess.run(["mount", "--bind", folder, folder], check=True)
+    subprocess.run(["mount", "-o", "remount,bind,ro", folder], check=True)
 
 
-def unmount_top(place: Place) -> None:
+def unmount_top(folder: Path) -> None:
     """Take away what was mounted last."""
-    subprocess.run(["umount", "--lazy", place.storage], check=True)
+    subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 def fill(folder: Path) -> None:
@@ -123,17 +128,6 @@ def fill(folder: Path) -> None:
 def free(folder: Path) -> None:
     """Give the space back."""
     (folder / "ballast").unlink(missing_ok=True)
-
-
-def filling(disk: str, *, for_good: bool) -> Fault:
-    """Return the fault that one of the study's small disks is full."""
-
-    def folder(place: Place) -> Path:
-        return getattr(place, disk)
-
-    return breaking_disk(
-        lambda place: fill(folder(place)), lambda place: free(folder(place)), for_good=for_good
-    )
 
 
 def answering(answer: str, *, only_writes: bool = False) -> Fault:
@@ -238,8 +232,8 @@ FAULTS: Mapping[str, Fault] = {
     "storage away": breaking_disk(take_away, unmount_top, for_good=False),
     "storage away for good": breaking_disk(take_away, unmount_top, for_good=True),
     "storage read-only": breaking_disk(forbid_writing, unmount_top, for_good=True),
-    "disk full": filling("storage", for_good=False),
-    "disk full for good": filling("storage", for_good=True),
+    "disk full": breaking_disk(fill, free, for_good=False),
+    "disk full for good": breaking_disk(fill, free, for_good=True),
     "MLflow dead": dying,
     "MLflow slow": answering("slow"),
     "MLflow fails": answering("500"),
@@ -249,8 +243,8 @@ FAULTS: Mapping[str, Fault] = {
     "stale Ray address": leaving_address,
     "another study": beside_another,
     "clock jumps": jumping,
-    "temporary folder full": filling("temporary", for_good=False),
-    "temporary folder full for good": filling("temporary", for_good=True),
+    "temporary folder full": breaking_disk(fill, free, for_good=False, disk="temporary"),
+    "temporary folder full for good": breaking_disk(fill, free, for_good=True, disk="temporary"),
     "little shared memory": having_little,
     "worker out of memory": limiting_memory,
 }

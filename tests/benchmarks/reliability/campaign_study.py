@@ -7,7 +7,6 @@ import json
 import re
 import shutil
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
@@ -25,7 +24,7 @@ from tests.tracking_server import TrackingServer
 
 ALIKE = ["name=mine", "resources.max_concurrent=1", "search.asha=null", "search.sampler=random"]
 ALIKE += ["search.space.neighbours=false", "confirm.runners_up=0", "confirm.seeds=[1,2]"]
-TINY = ["quickstart", *ALIKE, "search.trials=4", "training.epochs=1", "data.shots=2"]
+TINY = [str(Path(__file__).with_name("tiny.yaml")), "name=mine"]
 KINDS: Mapping[str, list[str]] = {
     "few_shot": [
         *("quickstart", *ALIKE, "search.trials=8", "training.epochs=3", "data.shots=4"),
@@ -38,20 +37,19 @@ KINDS: Mapping[str, list[str]] = {
         *("ablation", "name=mine", "resources.max_concurrent=1", "confirm.seeds=[1,2]"),
         *("ablation.rates=[0.1]", "ablation.extend=false", "training.epochs=2", "data.shots=4"),
     ],
-    "two trackers": [*TINY, "tracking.trackers=[mlflow,lines]", "search.selection=holdout"],
-    "labels": [*TINY, "search.folds=2", "refit.images=shots"],
+    "two trackers": [*TINY, "tracking.trackers=[mlflow,lines]", "refit.images=labelled"],
+    "labels": [*TINY, "refit.images=shots"],
     "refit": ["refit", "mine", "refit.images=everything"],
 }
 """The command line of each kind."""
 BASES = {"refit": "labels"}
 """The kinds that go on with a finished study, and the kind of that."""
-SEARCH = {"labels"}
-"""The kinds whose fault comes during the search, whose models check the labels."""
+STAGES = {"labels": "search-*", "refit": "[mr]e*"}
+"""The trials during which the fault comes, where it is not all: those whose models check labels,
+and those of a refit."""
 DISK = "size=128m"
 MOMENT_WITHIN = 1800.0
 """Seconds within which a study comes to the moment of its fault, on a busy machine."""
-HANGS_AFTER = 3600.0
-"""Seconds after which a command is taken to hang, on a busy machine."""
 
 
 class Place:
@@ -66,8 +64,6 @@ class Place:
         """Of the study's processes, beside their own."""
         self.temporary = self.memory_limit = Path()
         """What some faults need, see `campaign_conditions`."""
-        self.beside: list[str] = []
-        """The names of other studies here, which are of the same kind, or of its base."""
         self.ends = ExitStack()
         """What is closed and given back in the end."""
         self.copies: dict[str, bytes] = {}
@@ -76,7 +72,7 @@ class Place:
         self.folder = StudyFolder(self.storage / "mine")
         unmount(self.storage)  # of a campaign that was killed
         shutil.rmtree(path, ignore_errors=True)
-        path.mkdir(parents=True)
+        (path / "mine").mkdir(parents=True)
         self.server = TrackingServer(path / "server")
 
     def __enter__(self) -> Place:
@@ -134,38 +130,22 @@ class Place:
             arguments: of the command line.
             meanwhile: is called once the process runs.
             wait: how long it and its workers wait for storage, in seconds.
-
-        Raises:
-            TimeoutError: it took so long that it was killed.
         """
-        hung: list[psutil.Process] = []
-
-        def kill() -> None:
-            if (driver := self.driver()) is not None:
-                hung.append(driver)
-                driver.kill()
-
-        timer = threading.Timer(HANGS_AFTER, kill)
-        timer.start()
         words = [*arguments, f"storage={self.storage}"]
-        options = {"environment": self.environment, "meanwhile": meanwhile, "wait": wait}
-        ended = self._drivers.run(words, self.path, **options)
-        timer.cancel()
-        if hung:
-            raise TimeoutError(f"{arguments} hung: {ended[1][-2000:]}")
-        return ended
+        return self._drivers.run(
+            words, self.path / "mine", environment=self.environment, meanwhile=meanwhile, wait=wait
+        )
 
     def run_beside(self) -> None:
-        """Run another study to its end, in the same storage and MLflow.
+        """Run another study of the same kind, or of its base, in the same storage and MLflow.
 
         Raises:
             RuntimeError: it does not end well.
         """
-        self.beside.append("other")
         folder = self.path / "other"
         folder.mkdir()
-        words = [word.replace("mine", "other") for word in KINDS[BASES.get(self.kind, self.kind)]]
-        words.append(f"storage={self.storage}")
+        words = [*KINDS[BASES.get(self.kind, self.kind)], f"storage={self.storage}"]
+        words[words.index("name=mine")] = "name=other"
         with closing(Drivers()) as drivers:
             status, output = drivers.run(words, folder, environment=self.environment)
         if status:
@@ -175,7 +155,8 @@ class Place:
         """Wait until so many trials have ended, and some seconds more."""
         deadline = time.monotonic() + MOMENT_WITHIN
         while self.driver() is not None:
-            if len(list(self.folder.path.glob("trials/*/end.json"))) >= ended:
+            pattern = f"trials/{STAGES.get(self.kind, '*')}/end.json"
+            if len(list(self.folder.path.glob(pattern))) >= ended:
                 break
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{ended} trials have not ended")
@@ -214,17 +195,16 @@ class Place:
     def contents(self, name: str = "mine") -> Any:
         """Return what a study is without times, in its folder and with trackers, as JSON has it."""
         folder = StudyFolder(self.storage / name)
-        labels = folder.path / "labels.csv"
-        told = self.path / ("" if name == "mine" else name) / "tracked.jsonl"
         contents = {
             "trials": {trial.trial_id: trial_contents(trial) for trial in folder.trials()},
             "choice": folder.read_json("candidates.json"),
             "refits": folder.read_json("refits.json"),
-            "labels": labels.read_text() if labels.exists() else "",
-            "told": sorted(set(told.read_text().splitlines())) if told.exists() else [],
             "runs": self._runs(name),
-            "versions": self._versions(name),
         }
+        # A line may be told twice, if the driver was killed.
+        for path in folder.path / "labels.csv", self.path / name / "tracked.jsonl":
+            if path.exists():
+                contents[path.name] = sorted(set(path.read_text().splitlines()))
         return json.loads(json.dumps(contents))
 
     def _runs(self, name: str) -> dict[str, list[Any]]:
@@ -237,13 +217,9 @@ class Place:
             epochs = len(client.get_metric_history(run.info.run_id, "train_loss"))
             of_trial = runs.setdefault(run.data.tags.get("trial_id", ""), [])
             of_trial.append([run.info.status, epochs, names])
+        for version in client.search_model_versions(f"tags.study = '{name}'"):
+            runs[version.tags["trial_id"]].append("registered")
         return runs
-
-    def _versions(self, name: str) -> list[str]:
-        """Return the trials from which MLflow has versions of a study's model."""
-        client = MlflowClient(self.server.address)
-        versions = client.search_model_versions(f"tags.study = '{name}'")
-        return sorted(version.tags["trial_id"] for version in versions)
 
 
 def mount(folder: Path, options: str) -> None:

@@ -1,4 +1,4 @@
-"""A tracker of another package, which the folder `package` installs for studies of a campaign."""
+"""A tracker of another package: one object, which writes what it hears as lines of JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from study.trial.study import Study
 
 
 class LinesTracker(Tracker):
-    """A tracker that writes a line for each trial into a file of the working folder."""
+    """A tracker that writes a line for each trial into ``tracked.jsonl`` of the working folder."""
 
     name = "lines"
 
