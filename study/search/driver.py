@@ -28,6 +28,7 @@ from study.search.machine import (
     refuse_silent_cluster,
     source_of_address,
     unjoined_cluster,
+    wait_for_temporary_space,
 )
 from study.search.ray_internals import (
     ignore_second_failure,
@@ -115,9 +116,10 @@ def _start_ray() -> None:
         try:
             ray.init(address=address, **options)
         except Exception as error:  # Ray's has no type of its own
-            if "timed out during startup" not in str(error):
+            if "timed out" not in str(error).lower():
                 raise
             ray.shutdown()
+            wait_for_temporary_space()
             raise StudyError(
                 "Ray did not start within 30 s, as on a machine that is busy with other work; "
                 "run the command again when it is less busy"

@@ -10,6 +10,7 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from study.search.hung_workers import HungWorkers
+from study.search.machine import wait_for_temporary_space
 from study.search.ray_errors import RAISED, cause_of
 from study.search.ray_internals import LOW_ON_MEMORY, MEMORY_REPORT, forget_results
 from study.search.recording import close_trial, read_hang
@@ -115,12 +116,21 @@ class LedgerCallback(Callback):
             reason = f"{cause} at epoch {result.get('epoch')}" if not before else before.reason
             self._close(trial, "stopped", result.get("score"), reason=reason)
 
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
+        """Wait until another worker can start, or remember to end the study."""
+        try:
+            wait_for_temporary_space()
+        except StorageError as fault:
+            self._fault = self._fault or fault
+
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """Close a trial whose worker died more often than is allowed."""
         self._hung_workers.remove(trial)
         error = Path(trial.error_file).read_text(errors="replace") if trial.error_file else ""
         last_failure = error.rpartition("Failure #")[2].partition(MEMORY_REPORT)[0]
         try:
+            if RAISED not in last_failure:
+                wait_for_temporary_space()
             config = self.searcher.running[trial.trial_id]
             hang = read_hang(self.searcher.folder.trial(config.trial_id))
         except StorageError as fault:

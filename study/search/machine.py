@@ -10,11 +10,14 @@ from urllib.parse import urlsplit
 from study.config.schema import ResourcesConfig
 from study.errors import StudyError
 from study.method.device import list_gpus
+from study.storage.atomic import FULL, with_retries
 
 ADDRESS = "RAY_ADDRESS"
 """The environment variable that names the cluster to join."""
 BOOTSTRAP = "~/ray_bootstrap_config.yaml"
 """The file that ``ray up`` leaves on the head of the cluster that it starts."""
+PROBE = 2**16
+"""How many bytes must fit beside Ray's temporary files."""
 ANSWERS_WITHIN = 11.0
 """How many seconds a cluster that is to be joined may take to answer.
 
@@ -61,13 +64,32 @@ def address_file() -> Path:
 
     It is in Ray's folder for temporary files. Importing Ray to ask for it would take seconds.
     """
-    folder = tempfile.gettempdir()
-    if sys.platform in ("linux", "darwin"):
-        folder = "/tmp"
-    if sys.platform == "linux":
-        folder = os.environ.get("TMPDIR", folder)
-    folder = os.environ.get("RAY_TMPDIR", folder)
+    folder = os.environ.get("RAY_TMPDIR")
+    if folder is None and sys.platform == "linux":
+        folder = os.environ.get("TMPDIR")
+    if folder is None:
+        # Python itself finds none on a full disk.
+        folder = "/tmp" if sys.platform in ("linux", "darwin") else tempfile.gettempdir()
     return Path(folder, "ray", "ray_current_cluster")
+
+
+def wait_for_temporary_space() -> None:
+    """Wait while the disk of Ray's temporary files is full, where no worker can start.
+
+    Raises:
+        StorageError: it is full for too long.
+    """
+    folder = address_file().parent
+
+    def write() -> None:
+        try:
+            with tempfile.TemporaryFile(dir=folder) as file:
+                file.write(bytes(PROBE))
+        except OSError as error:
+            if error.errno in FULL:
+                raise
+
+    with_retries(folder, write)
 
 
 def address_on_file() -> str | None:

@@ -1,14 +1,20 @@
 """Disks that are full, read-only, or gone for a while: waited for, or told by name."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from ray.tune.experiment import Trial
 
+from study.search.ledger_callback import LedgerCallback
+from study.search.machine import address_file
+from study.search.searcher import StudySearcher
 from study.storage import atomic
 from study.storage.atomic import StorageError
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End, TrialFolder
 from tests.clock import Clock
+from tests.written_study import Written
 
 from .conftest import Disk
 
@@ -94,3 +100,28 @@ def test_nothing_is_written_beside_a_share_that_is_gone(
     disk.bring_back()
     other.create({"number": 1})
     assert len(list(study.trials())) == 2
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_worker_that_died_on_a_full_disk_of_rays_is_waited_for_and_ends_no_trial(
+    disk: Disk, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(Trial, "error_file", None)  # which Tune's controller would write
+    monkeypatch.setenv("RAY_TMPDIR", str(disk.path))
+    address_file().parent.mkdir()
+    study = Written(tmp_path, "mine")
+    config = study.trial(0)
+    trial = Trial("any", config=config.model_dump(mode="json"), stub=True)
+    searcher = StudySearcher(study.folder, [config])
+    searcher.suggest(trial.trial_id)
+    callback = LedgerCallback(searcher, [], None)
+    disk.fill()
+    clock.after(0.2, disk.free)
+    callback.on_trial_recover(1, [trial], trial)
+    callback.on_step_end(1, [trial])
+    clock.now += 0.3  # so that it is another outage
+    disk.fill()
+    callback.on_trial_error(1, [trial], trial)
+    with pytest.raises(StorageError, match=r"/ray cannot be used, .* No space left"):
+        callback.on_step_end(1, [trial])
+    assert study.folder.trial(config.trial_id).read_end() is None

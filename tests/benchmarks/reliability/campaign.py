@@ -124,9 +124,10 @@ def twin_of(kind: str, storage: Path, drivers: Drivers) -> Any:
     kept = path / "contents.json"
     if not kept.exists():
         with Place(path, kind, drivers) as place:
-            status, output = place.run(*place.begin)
-            if status:
-                raise RuntimeError(f"the twin of {kind} failed:\n{output}")
+            for words in place.begin, ["sync", "mine"]:
+                status, output = place.run(*words)
+                if status:
+                    raise RuntimeError(f"the twin of {kind} failed:\n{output}")
             contents = place.contents()
             if kind in BASES.values():
                 shutil.copytree(place.folder.path, path / "finished")
