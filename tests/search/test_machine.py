@@ -253,7 +253,11 @@ SLOW = "The current node timed out during startup. This could happen because som
 
 @pytest.mark.parametrize(
     "said, kind, told",
-    [(SLOW, StudyError, "30 s"), ("something else", RuntimeError, "something else")],
+    [
+        (SLOW, StudyError, "30 s"),
+        ("Timed out waiting for file /tmp/ray/…/gcs_server_port_…", StudyError, "30 s"),
+        ("something else", RuntimeError, "something else"),
+    ],
 )
 def test_a_ray_that_does_not_start_in_time_is_told_in_words(
     init: Mock, said: str, kind: type[Exception], told: str
