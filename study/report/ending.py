@@ -1,7 +1,6 @@
 """The last lines of a run: the score, what won, what ships, and what to type next."""
 
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 
 from study.report.ablation_tables import ablation_verdict
@@ -37,29 +36,24 @@ def findings(results: Results, board: Leaderboard) -> list[tuple[str, str]]:
     )
 
 
-def next_steps(results: Results, board: Leaderboard) -> Iterator[tuple[str, str]]:
-    """Yield what to look at and to type next, as a word and a file or command each."""
+def next_steps(results: Results, board: Leaderboard) -> list[tuple[str, str]]:
+    """Return what a user may want to see or type next: pairs of a word and a text."""
     folder = results.folder.path
-    yield "report", str(_from_here(folder / "report.html"))
     deltas = sorted(folder.glob("trials/confirm-*/delta.safetensors"))
-    tuned = [entry for entry in board.entries if entry.trainable]
-    if board.winner:
-        yield "label", predict_command(folder)
-    elif len(tuned) == 1 and deltas and not board.has_search:
-        yield "label", f"{PROGRAM} predict {shlex.quote(str(_from_here(deltas[0])))} FOLDER"
-    if board.has_search and not results.ablates:
-        changes = ["search.trials=+50"]
-        minutes = results.config.search.minutes
-        if minutes is not None:  # which `extend` must raise as well
-            changes.append(f"search.minutes={2 * minutes:g}")
-        if read_search_end(results.folder):
-            changes.append("search.patience=null")
-        yield "go on", extend_command(folder, *changes)
-    yield "tables", leaderboard_command(folder)
-    registration = results.registration
-    if registration:
-        standing = "" if registration.champion else f" (not {CHAMPION}, see the report)"
-        yield "model", f"{registration.address}{standing}"
+    return rows(
+        "report/next_steps",
+        results=results,
+        board=board,
+        folder=folder,
+        report=_from_here(folder / "report.html"),
+        deltas=[shlex.quote(str(_from_here(delta))) for delta in deltas],
+        search_end=read_search_end(results.folder),
+        program=PROGRAM,
+        champion=CHAMPION,
+        extend_command=extend_command,
+        leaderboard_command=leaderboard_command,
+        predict_command=predict_command,
+    )
 
 
 def _from_here(path: Path) -> Path:

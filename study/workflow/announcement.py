@@ -18,7 +18,7 @@ from study.method.peers import PEERS
 from study.method.subsets import parse
 from study.process.terminal_table import TerminalTable, amount
 from study.protocols import Protocol
-from study.report.sentences import rows
+from study.report.sentences import rows, sentences
 from study.search.machine import joins_cluster
 from study.selection.candidates import possible_variants
 from study.selection.chance import balanced_chance
@@ -107,20 +107,14 @@ def study_rows(study: Study) -> list[tuple[str, str]]:
 
 def describe_concurrency(resources: ResourcesConfig) -> str:
     """Return how many trials run at once, and on what, as far as is known before Ray starts."""
-    each = amount(resources.cpus_per_trial, "CPU core")
-    if resources.gpus_per_trial:
-        each += f" and {amount(resources.gpus_per_trial, 'GPU')}"
-    slots = count_slots(resources)
-    # The check has refused what fits nowhere.
-    if not slots or joins_cluster():
-        most = resources.max_concurrent
-        if most is None:
-            return f"as many at once as the cluster has room for, each on {each}"
-        return f"up to {most} at once, each on {each}"
-    text = f"{slots} at once, each on {each} of {count_cores()}"
-    gpus = list_gpus()
-    if gpus and not resources.gpus_per_trial:
-        text += f"; the GPU ({gpus[0]}) is not used: resources.gpus_per_trial=1 uses it"
+    (text,) = sentences(
+        "workflow/concurrency",
+        resources=resources,
+        slots=count_slots(resources),
+        joins_cluster=joins_cluster(),
+        cores=count_cores(),
+        gpus=list_gpus(),
+    )
     return text
 
 
