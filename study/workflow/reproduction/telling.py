@@ -66,7 +66,9 @@ def facts(record: Reproduction) -> Table:
     for name, known in record.inputs.items():
         rows += [(name, *fact) for fact in known.items()]
     for step in record.steps:
-        rows.append((step.name, f"{step.seconds:.0f} s, session {step.session:g}", step.command))
+        if step.done:
+            fact = f"{step.seconds:.0f} s in session {step.session:g}"
+            rows.append((step.name, fact, step.command))
     return Table("What was run, and on what", ["", "fact", "value"], rows, left=3)
 
 
