@@ -72,7 +72,9 @@ def fetch_benchmark(name: str, root: Path) -> dict[str, str]:
 
 
 def _read_rest(url: str, part: Path) -> None:
-    """Append what a file lacks of a download."""
+    """Append what a file lacks of a download, and show its progress."""
+    from rich.progress import wrap_file  # most who read datasets fetch none
+
     size = 0
     if part.exists():
         size = part.stat().st_size
@@ -84,8 +86,9 @@ def _read_rest(url: str, part: Path) -> None:
             mode = "wb"
             if answer.status == 206:
                 mode = "ab"
-            with part.open(mode) as file:
-                shutil.copyfileobj(answer, file, 1 << 20)
+            shown = wrap_file(answer, answer.length or 0, description=url)
+            with part.open(mode) as file, shown as contents:
+                shutil.copyfileobj(contents, file, 1 << 20)
             if answer.length:
                 raise DataError(f"{url}: {answer.length:,} bytes are missing at the end")
     except (OSError, HTTPException) as error:
