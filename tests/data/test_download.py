@@ -63,7 +63,7 @@ def caltech(
     inner = tmp_path / "101_ObjectCategories.tar.gz"
     with tarfile.open(inner, "w:gz") as packed:
         packed.add(made / "101_ObjectCategories", "101_ObjectCategories")
-        for name, to in (("101_ObjectCategories/link", "/etc"), ("101_ObjectCategories/../x", "")):
+        for name, to in (("101_ObjectCategories/link", "/etc"), ("101_ObjectCategories/../../../x", "")):
             member = tarfile.TarInfo(name)
             member.type, member.linkname = (tarfile.SYMTYPE if to else tarfile.REGTYPE), to
             packed.addfile(member)
