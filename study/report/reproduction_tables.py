@@ -26,7 +26,7 @@ def comparison_table(scores: Mapping[str, Mapping[str, Pair]], mark: str = "") -
     """
     header = ["configuration", "dataset"]
     for part in (*PARTS, "hmean"):
-        header += [f"{part} %", "published", "Δ"]
+        header += [f"{part} %", f"{part} published", f"Δ {part}"]
     rows = []
     for configuration, pairs in scores.items():
         averaged = {dataset: [dataset] for dataset in pairs}
