@@ -63,9 +63,11 @@ def caltech(
     inner = tmp_path / "101_ObjectCategories.tar.gz"
     with tarfile.open(inner, "w:gz") as packed:
         packed.add(made / "101_ObjectCategories", "101_ObjectCategories")
-        for name, to in (("101_ObjectCategories/link", "/etc"), ("101_ObjectCategories/../../../x", "")):
-            member = tarfile.TarInfo(name)
-            member.type, member.linkname = (tarfile.SYMTYPE if to else tarfile.REGTYPE), to
+        for name, link in (("link", "/etc"), ("../../../x", "")):
+            member = tarfile.TarInfo(f"101_ObjectCategories/{name}")
+            member.linkname = link
+            if link:
+                member.type = tarfile.SYMTYPE
             packed.addfile(member)
     archive = folder / "caltech-101.zip"
     with zipfile.ZipFile(archive, "w") as zipped:
