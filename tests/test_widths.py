@@ -15,6 +15,8 @@ from tests.results.test_sweep_scores import placed
 from tests.screens import columns, run_in_terminal, sentences, squeezed, table_lines
 from tests.written_study import Written, sync
 
+pytestmark = pytest.mark.long
+
 WIDTH = 60
 WIDE = 1000
 """The width of a terminal on which nothing needs to be wrapped."""
