@@ -4,10 +4,12 @@ import argparse
 import atexit
 import logging
 import sys
+import tomllib
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -30,53 +32,9 @@ class Command(NamedTuple):
         return import_module(f"{ROOM}.{self.name}")
 
 
-COMMANDS = {
-    "run": Command("run a study; this word may be left out", "start_study"),
-    "init": Command("look at a folder of images, and write a configuration for it", "init_study"),
-    "config": Command(
-        "print a configuration with all its values, explain a key, or print the JSON schema",
-        "show_config",
-    ),
-    "resume": Command("continue an interrupted study", "resume_study"),
-    "extend": Command(
-        "give a study more trials, as by search.trials=+50, and continue it", "extend_study"
-    ),
-    "refit": Command(
-        "train what a finished study ships once more, as by refit.images=everything",
-        "refit_study",
-    ),
-    "status": Command("show what is done, running and best in a study", "show_status"),
-    "list": Command("list the studies in a folder: state, scores, size, age", "list_studies"),
-    "delete": Command("show what a study has, ask, and delete it", "delete_study"),
-    "sync": Command("send the results of a study to MLflow that are missing there", "sync_study"),
-    "leaderboard": Command(
-        "print the test scores of a study, the cells of an ablation, or the tables of a sweep "
-        "(several studies of one file) beside published averages; without NAME the best "
-        "configurations of all studies that MLflow has (MLFLOW_TRACKING_URI, else ./mlflow.db)",
-        "show_leaderboard",
-    ),
-    "diff": Command(
-        "compare two rows of a study's leaderboard class by class, or image by image",
-        "show_difference",
-    ),
-    "drift": Command("show how far tuning moved the model of a study", "show_drift"),
-    "labels": Command(
-        "list the training images whose label the trials of a study doubt, in labels.csv",
-        "show_labels",
-    ),
-    "report": Command("write report.html of a study, and its charts", "write_report"),
-    "reproduce": Command(
-        "run what the paper reports, as far as this machine can, into one folder for others, or "
-        "print such a folder beside the published figures",
-        "reproduce_paper",
-    ),
-    "predict": Command(
-        "label images with what a study ships, or another tuned model", "label_images"
-    ),
-    "export": Command(
-        "write what a study ships, or another tuned model, for other libraries", "export_model"
-    ),
-}
+_TABLE = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+COMMANDS = {word: Command(**row) for word, row in _TABLE.items()}
+"""All commands by their words, from ``commands.toml``."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

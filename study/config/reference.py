@@ -1,25 +1,16 @@
 """Every key of a configuration: its type, its default and its meaning, taken from the schema."""
 
 import re
+import tomllib
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from study.config.schema import StudyConfig
 from study.config.trial_settings import TrialSettings
 from study.config.yaml_text import yaml_on_one_line
 
-UNITS = {
-    **{"data.shots": "images per class", "data.val_shots": "images per class"},
-    **{"training.batch_size": "images", "training.eval_batch_size": "images"},
-    **{"training.epochs": "epochs", "search.asha.grace_period": "epochs"},
-    **{"search.trials": "trials", "search.tuned_share": "fraction of the trials"},
-    "search.minutes": "minutes",
-    **{"confirm.runners_up": "configurations", "refit.average": "configurations"},
-    "ablation.width": "layers",
-    **{"resources.cpus_per_trial": "CPU cores", "resources.gpus_per_trial": "GPUs"},
-    **{"resources.max_concurrent": "trials", "resources.max_failures": "restarts"},
-    "resources.max_epoch_seconds": "seconds",
-}
+UNITS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 """The unit of each key that has one."""
 BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 WORDS = {"string": "text"}

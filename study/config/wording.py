@@ -7,7 +7,9 @@ import difflib
 import re
 import reprlib
 import sys
+import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from types import NoneType
 from typing import Any, get_args
 
@@ -24,42 +26,7 @@ LONGEST = 200
 """The largest number of characters of a value in a message."""
 UNWRITTEN = {"[key]", "[list]", "[mapping]", "[number]", "[all]", *BASELINES}
 """Parts of pydantic's locations that are no keys of a file: a key itself, and forms of a value."""
-WHOLE_NUMBER = "must be a whole number"
-NUMBER = "must be a number"
-TRUTH = "must be true or false"
-TEXT = "must be text"
-LIST = "must be a list, as in [1, 2]"
-MAPPING = "must be a mapping, as in {{key: value}}"
-SECTION = "must be a section with keys of its own"
-WORDS: Texts = {
-    "int_type": WHOLE_NUMBER,
-    "int_parsing": WHOLE_NUMBER,
-    "int_from_float": WHOLE_NUMBER,
-    "int_parsing_size": WHOLE_NUMBER,
-    "float_type": NUMBER,
-    "float_parsing": NUMBER,
-    "finite_number": "must be a finite number",
-    "bool_type": TRUTH,
-    "bool_parsing": TRUTH,
-    "string_type": TEXT,
-    "string_unicode": TEXT,
-    "path_type": "must be the path of a file or folder",
-    "tuple_type": LIST,
-    "list_type": LIST,
-    "dict_type": MAPPING,
-    "mapping_type": MAPPING,
-    "model_type": SECTION,
-    "model_attributes_type": SECTION,
-    "greater_than": "must be above {gt}",
-    "greater_than_equal": "must be at least {ge}",
-    "less_than": "must be below {lt}",
-    "less_than_equal": "must be at most {le}",
-    "literal_error": "must be {expected}",
-    "string_too_short": "must have at least {min_length} characters",
-    "string_too_long": "must have at most {max_length} characters",
-    "too_short": "must have at least {min_length} entries",
-    "too_long": "must have at most {max_length} entries",
-}
+WORDS: Texts = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 """What a value must be, by the type of pydantic's error; names in braces are of its context."""
 PATTERNS: Texts = {
     NAME: "must be 1 to 100 letters, digits, dots, hyphens and underscores, and begin with a "

@@ -37,27 +37,7 @@ _UNSAID = ("Date", "Creator", "Format", "Type")
 """The metadata that files do not have."""
 _HOVER = re.compile(rb'<g id="hover: ([^"]*)">')
 """The group of a name in an SVG, with what it says under the mouse in place of an id."""
-_STYLE: dict[str, object] = {
-    "axes.axisbelow": True,
-    "axes.facecolor": "none",
-    "axes.grid": True,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlesize": 10,
-    "axes.xmargin": 0.08,
-    "axes.ymargin": 0.08,
-    "grid.alpha": 0.25,
-    "legend.fontsize": 9,
-    "legend.frameon": False,
-    "lines.linewidth": 1.3,
-    "savefig.dpi": 110,
-    "savefig.facecolor": "white",
-    # The reader's own font writes names, which can be selected, read out and searched.
-    "font.sans-serif": ["DejaVu Sans"],
-    "svg.fonttype": "none",
-    # A name with two dollar signs is no formula.
-    "text.parse_math": False,
-}
+_STYLE = Path(__file__).with_suffix(".mplstyle")
 
 
 Errors = Sequence[float] | tuple[Sequence[float], Sequence[float]]
@@ -207,10 +187,10 @@ def draw(chart: Chart, suffix: str) -> bytes:
 
 def _style_of(chart: Chart) -> AbstractContextManager[None]:
     """Return the context in which matplotlib draws a chart."""
-    import matplotlib
+    import matplotlib.style
 
     # Equal charts are equal files, and no two charts of a page have a mark's id in common.
-    return matplotlib.rc_context(_STYLE | {"svg.hashsalt": chart.name})
+    return matplotlib.style.context([_STYLE, {"svg.hashsalt": chart.name}])
 
 
 def _lay_out(chart: Chart) -> Any:

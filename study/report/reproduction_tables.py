@@ -9,7 +9,7 @@ from study.results.trial_results import PARTS
 
 Pair = tuple[float, float]
 """The accuracy on base and on new classes."""
-_AVERAGES = {method: averages for method, *averages in PUBLISHED_AVERAGES["base_to_new", 16]}
+_AVERAGES = {method: averages for method, *averages in PUBLISHED_AVERAGES["base_to_new 16"]}
 _NOTE = (
     "Each of our scores stands before the published one, and Δ is ours minus that in points. Means "
     "are over the same datasets. Of CLIP the published figures of each dataset are known here, of "

@@ -1,44 +1,16 @@
 """What sites and the other choices of a search are, for readers who never saw the code."""
 
+import tomllib
 from collections.abc import Iterable
+from pathlib import Path
 
 from study.method.subsets import parse
 
 ENCODER_NAMES = {"text": "text encoder", "vision": "image encoder"}
-_PARTS = {
-    "attn.q.bias": "the biases of the attention’s queries",
-    "attn.v.bias": "the biases of the attention’s values",
-    "attn.out.bias": "the biases of the attention’s output",
-    "attn.bias": "all biases of the attention",
-    "mlp.fc1.bias": "the biases of the feed-forward parts’ first layer",
-    "mlp.fc2.bias": "the biases of the feed-forward parts’ output",
-    "mlp.bias": "all biases of the feed-forward parts",
-    "pool.q.bias": "the biases of the pooling attention’s query",
-    "pool.v.bias": "the biases of the pooling attention’s values",
-    "pool.out.bias": "the biases of the pooling attention’s output",
-    "pool.fc1.bias": "the biases of the pool’s feed-forward part, first layer",
-    "pool.fc2.bias": "the biases of the pool’s feed-forward part, output",
-    "pool.bias": "all biases of the pool",
-    "proj.bias": "the bias of the last layer",
-    "bias": "all biases outside LayerNorms",
-    "ln1": "the LayerNorms before the attention",
-    "ln2": "the LayerNorms before the feed-forward parts",
-    "ln_pre": "the LayerNorm before the first block",
-    "ln_post": "the LayerNorm after the last block",
-    "ln_final": "the LayerNorm after the last block",
-    "pool.ln": "the LayerNorm of the pool",
-    "ln": "all LayerNorms",
-}
-_HALVES = {".weight": ", the weights alone", ".bias": ", the biases alone"}
-_CHOICES = {
-    "from": "{0}.from and {0}.to are the ends of the window of blocks of the {1} in which a trial "
-    "tunes its sites, counted from 0",
-    "bias_lr": "bias_lr is the learning rate of biases",
-    "ln_lr": "ln_lr is the learning rate of LayerNorms",
-    "distill_weight": "distill_weight is λ, the weight of the distillation",
-    "head": "head is what classifies images, the text or a linear layer",
-    "strength": "strength is the share of the tuned change that is kept",
-}
+_TABLE = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+_PARTS: dict[str, str] = _TABLE["parts"]
+_HALVES: dict[str, str] = _TABLE["halves"]
+_CHOICES: dict[str, str] = _TABLE["choices"]
 
 
 def subset_in_words(subset: str) -> list[tuple[str, str]]:

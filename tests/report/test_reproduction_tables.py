@@ -9,7 +9,7 @@ from study.results.sweep_scores import PUBLISHED_AVERAGES, PUBLISHED_CLIP
 
 
 def test_the_figures_of_each_dataset_have_the_published_averages():
-    (clip, *_) = PUBLISHED_AVERAGES["base_to_new", 16]
+    (clip, *_) = PUBLISHED_AVERAGES["base_to_new 16"]
     assert clip[0] == "CLIP"
     for number, average in enumerate(clip[1:3]):
         mean = fmean(pair[number] for pair in PUBLISHED_CLIP.values())
