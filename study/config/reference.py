@@ -1,16 +1,15 @@
 """Every key of a configuration: its type, its default and its meaning, taken from the schema."""
 
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from study.config.schema import StudyConfig
 from study.config.trial_settings import TrialSettings
 from study.config.yaml_text import yaml_on_one_line
+from study.process.table_files import read_table
 
-UNITS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+UNITS = read_table(__file__)
 """The unit of each key that has one."""
 BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 WORDS = {"string": "text"}

@@ -7,9 +7,7 @@ import difflib
 import re
 import reprlib
 import sys
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from types import NoneType
 from typing import Any, get_args
 
@@ -19,6 +17,7 @@ from study.config.baselines import BASELINES
 from study.config.schema import StudyConfig
 from study.config.value_types import LABEL, NAME
 from study.errors import redacted_text
+from study.process.table_files import read_table
 
 Texts = Mapping[str, str]
 """Texts by key."""
@@ -26,7 +25,7 @@ LONGEST = 200
 """The largest number of characters of a value in a message."""
 UNWRITTEN = {"[key]", "[list]", "[mapping]", "[number]", "[all]", *BASELINES}
 """Parts of pydantic's locations that are no keys of a file: a key itself, and forms of a value."""
-WORDS: Texts = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+WORDS: Texts = read_table(__file__)
 """What a value must be, by the type of pydantic's error; names in braces are of its context."""
 PATTERNS: Texts = {
     NAME: "must be 1 to 100 letters, digits, dots, hyphens and underscores, and begin with a "

@@ -1,13 +1,12 @@
 """What sites and the other choices of a search are, for readers who never saw the code."""
 
-import tomllib
 from collections.abc import Iterable
-from pathlib import Path
 
 from study.method.subsets import parse
+from study.process.table_files import read_table
 
 ENCODER_NAMES = {"text": "text encoder", "vision": "image encoder"}
-_TABLE = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+_TABLE = read_table(__file__)
 _PARTS: dict[str, str] = _TABLE["parts"]
 _HALVES: dict[str, str] = _TABLE["halves"]
 _CHOICES: dict[str, str] = _TABLE["choices"]

@@ -13,6 +13,7 @@ from pathlib import Path
 from study.config.shipped import FOLDERS, QUICKSTART
 from study.config.yaml_values import parse_overrides
 from study.errors import ConfigError
+from study.process.table_files import read_table
 from study.storage.command_lines import default_storage
 from study.storage.study_folder import StudyFolder, studies
 from study.workflow.arguments import refuse_without_check
@@ -24,25 +25,7 @@ DELTA_SUFFIX = ".safetensors"
 STORAGE = "storage="
 """The beginning of the word that names the folder of studies."""
 
-OTHER_WORDS = {
-    "version": "--version",
-    "help": "--help",
-    "continue": "resume NAME",
-    "check": "run --check",
-    "start": "run",
-    "train": "run",
-    "search": "run",
-    "studies": "list",
-    "ls": "list",
-    "show": "status NAME",
-    "stats": "status NAME",
-    "remove": "delete NAME",
-    "rm": "delete NAME",
-    "best": "leaderboard NAME",
-    "results": "leaderboard NAME",
-    "plots": "report NAME",
-    "plot": "report NAME",
-}
+OTHER_WORDS = read_table(__file__)
 """The commands that are meant by the words of other programs."""
 
 

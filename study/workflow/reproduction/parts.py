@@ -11,43 +11,20 @@ from study.config.sweep import Member, load_sweep
 from study.config.yaml_values import parse_overrides
 from study.data.readers.benchmarks import BENCHMARKS
 from study.errors import ConfigError
+from study.process.table_files import read_table
 from study.storage.command_lines import PROGRAM
 
 BENCHMARK = "benchmark"
 """The part that measures a GPU, by a program that only a clone of the repository has."""
 PROGRAM_OF_BENCHMARK = "tests/benchmarks/gpu/gpu.py"
-PARTS = {
-    "base_to_new": "paper/base_to_new",
-    BENCHMARK: "",
-    "search": "gpu",
-    "zero_shot": "paper/zero_shot",
-    "few_shot": "paper/few_shot",
-    "ablation_regularizer": "paper/ablation_regularizer",
-    "ablation_layernorms": "paper/ablation_layernorms",
-    "ablation_biases": "paper/ablation_biases",
-    "transfer_datasets": "paper/transfer_datasets",
-    "transfer_domains": "paper/transfer_domains",
-}
+_TABLE = read_table(__file__)
+PARTS = {part: row["configuration"] for part, row in _TABLE.items()}
 """All parts in their order, each with its configuration."""
 EUROSAT = {"data.dataset": "eurosat"}
-_TINY = EUROSAT | {"data.shots": "1", "training.epochs": "1", "confirm.seeds": "[1, 2]"}
-_EMBEDDED = {"backbone.name": "embedded", "resources.gpus_per_trial": "0"}
-_SEARCH = {
-    "training.epochs": "3",
-    "training.precision": "float32",
-    "search.trials": "8",
-    "search.asha.grace_period": "3",
-}
 _SIZES = {name: benchmark.counts.test for name, benchmark in BENCHMARKS.items()}
 RANDOM = "random-vit-b16"
 """The folder of the checkpoint with random weights, in the working folder."""
-QUICK: dict[str, dict[str, str]] = {
-    "base_to_new": _TINY | {"resources.gpus_per_trial": "0"},
-    BENCHMARK: {},
-    "search": _TINY | _EMBEDDED | _SEARCH,
-    "zero_shot": EUROSAT | _EMBEDDED | {"data.ensemble": "false"},
-    "few_shot": _TINY | _EMBEDDED,
-}
+QUICK = {part: row["quick"] for part, row in _TABLE.items() if "quick" in row}
 """The parts of a quick reproduction, each with its settings."""
 
 
