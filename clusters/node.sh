@@ -86,6 +86,24 @@ see() {
   exit 1
 }
 
+# watch_notice HEAD: on a spot machine, look for AWS's notice from now on. A second call leaves the first alone.
+watch_notice() {
+  setsid flock --nonblock "$ENVIRONMENT/notice.lock" bash "$0" await_notice "$1" \
+    < /dev/null >> "$ENVIRONMENT/notice.log" 2>&1 &
+}
+
+# await_notice HEAD: AWS gives it two minutes before it takes the machine, and asks to look every five seconds. Once
+# Ray knows, it starts nothing new here, and each study moves its trials as they end their epochs.
+await_notice() {
+  local metadata=http://169.254.169.254/latest/ token
+  until token=$(curl -sf -X PUT -H "X-aws-ec2-metadata-token-ttl-seconds: 60" "${metadata}api/token") &&
+    curl -sf -o /dev/null -H "X-aws-ec2-metadata-token: $token" "${metadata}meta-data/spot/instance-action"; do
+    sleep 5
+  done
+  RAY_ADDRESS=$1:6379 "$ENVIRONMENT/bin/ray" drain-node --reason DRAIN_NODE_REASON_PREEMPTION \
+    --reason-message "AWS takes this machine away" --deadline-remaining-seconds 110
+}
+
 # mlflow FOLDER: on the head, MLflow on loopback, started again whenever it ends. The database stays on
 # local disk. A second call leaves the first alone, since that holds the lock.
 mlflow() {

@@ -31,6 +31,8 @@ CREDENTIALS = frozenset(
 )
 """The environment variables that Tune must not copy to its workers, and Ray thus not log."""
 class_cache.ENV_VARS_TO_PROPAGATE -= CREDENTIALS
+ANSWERS_WITHIN = 1.0
+"""How many seconds the head of a cluster may take to name its draining nodes."""
 LOW_ON_MEMORY = "due to the node running low on memory"
 """A part of Ray's message about a worker that it killed to keep its machine alive."""
 MEMORY_REPORT = "Object store memory usage"
@@ -229,6 +231,16 @@ def started_here() -> bool:
     """Return whether this process started the Ray instance that it uses."""
     node = ray._private.worker._global_node
     return node is not None and bool(node.head)
+
+
+def own_node_drains() -> bool:
+    """Return whether the node of this worker is about to be taken away, as far as the head says."""
+    try:
+        client = ray._private.worker.global_worker.gcs_client
+        draining = client.get_draining_nodes(timeout=ANSWERS_WITHIN)
+        return bool(draining) and ray.get_runtime_context().get_node_id() in draining
+    except Exception:  # of Ray's own kinds, or there is no Ray
+        return False
 
 
 def worker_of(trial: Trial) -> ray.actor.ActorHandle | None:

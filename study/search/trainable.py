@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import ray
 import torch
 from ray import tune
+from ray.exceptions import RayActorError
 
 from study.backbones.backbone import Backbone
 from study.backbones.description import backbone_path
@@ -24,6 +25,7 @@ from study.method.precision import cast_matrices
 from study.method.recipe import Precision
 from study.process.garbage import pause_collection, resume_collection
 from study.search.deadline import Result
+from study.search.ray_internals import own_node_drains
 from study.search.recording import (
     exit_after_time_limit,
     load_state,
@@ -112,7 +114,11 @@ class ClipFitTrainable(tune.Trainable):
 
         Raises:
             DeviceError: the device failed; Tune then replaces this process.
+            RayActorError: the machine is about to be taken away; Tune then places the trial on
+                another one, where it goes on from its last epoch, and counts no failure.
         """
+        if own_node_drains():
+            raise RayActorError(error_msg="its machine is about to be taken away", preempted=True)
         try:
             with exit_after_time_limit(self._folder, self._max_epoch_seconds):
                 report = self._next_report()

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,10 @@ import yaml
 ROOT = Path(__file__).parents[2]
 HOME = Path(pwd.getpwuid(os.getuid()).pw_dir)
 NETWORK = "10.77.0"
+SMALL = ["quickstart", "search.selection=holdout", "search.asha=null", "data.shots=4"]
+SMALL += ["data.augment=false", "confirm.seeds=[1,2]", "confirm.runners_up=0"]
+SMALL += ["refit.average=1", "refit.images=shots"]
+"""The words of a study of few and short trials."""
 
 SSHD_CONFIG = """\
 Port 22
@@ -164,6 +169,20 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
                 machine.kill()
         for name in ("laptop", "head", "worker"):
             subprocess.run(["ip", "netns", "delete", f"{prefix}-{name}"], check=False)
+
+
+@pytest.fixture
+def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A head that trains nothing, to which nodes are added."""
+    from ray.cluster_utils import Cluster
+
+    # Else whatever Ray starts next on this computer would join. Short, since sockets lie in it.
+    with tempfile.TemporaryDirectory(prefix="nodes-") as folder:
+        monkeypatch.setenv("RAY_TMPDIR", folder)
+        cluster = Cluster()
+        cluster.add_node(num_cpus=0, include_dashboard=False)
+        yield cluster
+        cluster.shutdown()
 
 
 def wait_for(what: str, happened: Callable[[], Any], seconds: float = 120.0) -> Any:

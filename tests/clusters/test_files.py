@@ -74,7 +74,7 @@ def test_no_other_release_of_ray_is_named(path: Path):
     text = path.read_text()
     named = re.findall(r"ray(?:\[[a-z,]+\])?(?:==|:|Version: \")(\d[\d.]+)", text)
     assert set(named) <= {RAY}
-    assert not re.search("nightly|latest", without_comments(path))
+    assert not re.search("nightly|latest(?!/)", without_comments(path))
 
 
 @launcher_files
@@ -292,6 +292,19 @@ def test_a_machine_that_is_updating_itself_is_waited_for(tmp_path: Path):
     assert node(tmp_path, "apt_install", "nfs-common").returncode == 0
     *_, last = (tmp_path / "asked").read_text().splitlines()
     assert last == "DEBIAN_FRONTEND=noninteractive apt-get install -qq -y nfs-common"
+
+
+def test_a_spot_machine_that_aws_takes_away_is_drained_at_its_notice(tmp_path: Path):
+    no_notice_yet = 'echo "$@" >> "$HOME/asked"; [ "$(wc -l < "$HOME/asked")" -gt 4 ]'
+    write_programs(tmp_path / "bin", curl=f"{no_notice_yet} && echo token", sleep="")
+    write_programs(tmp_path / ".clipfit" / "bin", ray='echo "$RAY_ADDRESS $@"')
+    drained = node(tmp_path, "await_notice", "10.0.0.1")
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert asked[-1].endswith("http://169.254.169.254/latest/meta-data/spot/instance-action")
+    assert "X-aws-ec2-metadata-token: token" in asked[-1]
+    command = drained.stdout.removeprefix("token\n").split()  # which no file takes here
+    assert command[:2] == ["10.0.0.1:6379", "drain-node"]
+    assert "DRAIN_NODE_REASON_PREEMPTION" in command, "else Ray may refuse, as work is there"
 
 
 def test_an_environment_of_another_release_is_refused(tmp_path: Path):

@@ -104,7 +104,7 @@ def running(folder: StudyFolder) -> list[TrialFolder]:
     return [trial for trial in folder.trials() if trial.read_end() is None]
 
 
-def assert_complete(site: Site, study: str):
+def assert_complete(site: Site, study: str, searched: int = SEARCHED):
     """All trials have ended well, here and in MLflow, and none is there twice."""
     folder = folder_of(site, study)
     trials = list(folder.trials())
@@ -112,7 +112,7 @@ def assert_complete(site: Site, study: str):
         trial.read_config()["stage"] for trial in trials if trial.read_config()["arm"] != "variant"
     )
     wanted = sum(c["same_as"] is None for c in folder.read_json("candidates.json"))
-    assert stages == {"search": SEARCHED + PEERS, "confirm": 2 * wanted}
+    assert stages == {"search": searched + PEERS, "confirm": 2 * wanted}
     for trial in trials:
         assert not_none(trial.read_end()).status == "finished"
         epochs = [report["epoch"] for report in trial.read_reports()]
@@ -138,6 +138,25 @@ def test_a_study_runs_on_both_machines_and_its_results_are_in_mlflow_on_the_head
     assert seen == {"head", "worker"}
     assert "clipfit" in said, "what was found is shown where the study was submitted"
     assert_complete(cluster, "first")
+
+
+def test_ctrl_c_ends_the_driver_and_resume_and_extend_go_on(cluster: Site, tmp_path: Path):
+    folder = folder_of(cluster, "interrupted")
+    terminal, process = open_terminal(cluster.submit("name=interrupted"))
+    wait_for(
+        "trials are trained",
+        lambda: any(len(t.read_reports()) > 3 for t in running(folder)),
+        240,
+    )
+    os.write(terminal, b"\x03")
+    code, said = read_to_end(terminal, process)
+    assert code != 0
+    assert "resume interrupted" in said
+    wait_for("the driver ends", lambda: not cluster.head.processes("run.py"), 30)
+    for command in (["resume"], ["extend", f"search.trials={SEARCHED + 2}"]):
+        command.insert(1, "interrupted")
+        Submission(cluster.submit(*command), tmp_path).end_well()
+    assert_complete(cluster, "interrupted", SEARCHED + 2)
 
 
 def test_ports_are_open_to_the_machine_itself_alone(cluster: Site):

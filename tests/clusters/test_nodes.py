@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -18,6 +17,8 @@ import pytest
 from study.search.trainable import ClipFitTrainable
 from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import StudyFolder
+from tests.clusters.conftest import SMALL
+from tests.not_none import not_none
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
@@ -69,34 +70,20 @@ Start = Callable[..., Running]
 
 
 @pytest.fixture
-def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A head that trains nothing, to which nodes are added."""
-    from ray.cluster_utils import Cluster
-
-    # Else whatever Ray starts next on this computer would join. Short, since sockets lie in it.
-    with tempfile.TemporaryDirectory(prefix="nodes-") as folder:
-        monkeypatch.setenv("RAY_TMPDIR", folder)
-        cluster = Cluster()
-        cluster.add_node(num_cpus=0, include_dashboard=False)
-        yield cluster
-        cluster.shutdown()
-
-
-@pytest.fixture
 def start(nodes: Any, tiny_backbone: Path, tmp_path: Path) -> Iterator[Start]:
     """Start a study on the nodes, in which so many processes wait for each other."""
     started = []
 
-    def run(epochs: int, trials: int, wait_for: int, precision: str = "float32") -> Running:
+    def run(
+        epochs: int, trials: int, wait_for: int, *more: str, precision: str = "float32"
+    ) -> Running:
         (tmp_path / "wait_for").write_text(str(wait_for))
-        small = ["data.shots=4", "data.augment=false", f"search.trials={trials}"]
-        small += [f"training.epochs={epochs}", "search.selection=holdout", "search.asha=null"]
-        small += ["confirm.seeds=[1,2]", "confirm.runners_up=0", f"backbone.name={tiny_backbone}"]
-        small += ["refit.average=1", "refit.images=shots"]
-        command = [sys.executable, str(PROGRAM), str(tmp_path / "notes.jsonl"), "quickstart"]
+        small = [*SMALL, f"search.trials={trials}", f"training.epochs={epochs}"]
+        small += [f"backbone.name={tiny_backbone}", f"training.precision={precision}", *more]
+        command = [sys.executable, str(PROGRAM), str(tmp_path / "notes.jsonl")]
         with (tmp_path / "said.txt").open("wb") as file:
             process = subprocess.Popen(
-                [*command, "name=watched", f"training.precision={precision}", *small],
+                [*command, *small, "name=watched"],
                 cwd=tmp_path,
                 env={**os.environ, "RAY_ADDRESS": nodes.address},
                 stdout=file,
@@ -158,6 +145,33 @@ def test_a_node_that_comes_in_mid_study_takes_trials_and_more_run_at_once(nodes:
     assert len({n["trial"] for n in at_once}) == 2 * SLOTS
     ends = [trial.read_end() for trial in running.folder.trials()]
     assert {end and end.status for end in ends} == {"finished"}
+
+
+def test_trials_leave_a_node_that_is_about_to_be_taken_away_and_do_no_epoch_twice(
+    nodes: Any, start: Start
+):
+    leaving, _ = (nodes.add_node(num_cpus=1) for _ in range(2))
+    running = start(60, 8, 2, "resources.max_failures=0")
+    running.until("both train", lambda: len({n["node"] for n in running.notes("epoch")}) == 2)
+    ray = [sys.executable, "-m", "ray.scripts.scripts", "drain-node", "--address", nodes.address]
+    why = ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "as of a spot machine"]
+    subprocess.run([*ray, "--node-id", leaving.node_id, *why], check=True)
+    notice = time.time()
+    (raylet,) = leaving.all_processes["raylet"]
+    running.until("the node is empty, and ends itself", lambda: raylet.process.poll() is not None)
+    trained = len(running.notes("epoch"))
+    running.end_well()
+
+    epochs = running.notes("epoch")
+    there = [n for n in epochs if n["node"] == leaving.node_id]
+    assert sum(n["time"] > notice for n in there) <= 1, "that which a trial was in"
+    elsewhere = [n["trial"] for n in epochs if n not in there]
+    assert {n["trial"] for n in there}.intersection(elsewhere), "none went on on the other node"
+    assert trained < len(epochs), "the node ended with the study"
+    for trial_id, count in Counter(n["trial"] for n in epochs).items():
+        trial = running.folder.trial(trial_id)
+        assert not_none(trial.read_end()).status == "finished", "no failure was allowed"
+        assert count == len(trial.read_reports()), "an epoch was done twice"
 
 
 def test_a_study_whose_head_is_lost_for_good_ends_in_words(nodes: Any, start: Start):

@@ -22,7 +22,7 @@ def other_ray(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The programs of an environment with another release of Ray."""
     programs = tmp_path_factory.mktemp("other") / "environment" / "bin"
     subprocess.run([sys.executable, "-m", "venv", str(programs.parent)], check=True)
-    install = [str(programs / "pip"), "install", "--quiet", f"ray=={OTHER}"]
+    install = [str(programs / "pip"), "install", "--quiet", "--no-compile", f"ray=={OTHER}"]
     if subprocess.run(install, check=False).returncode:
         pytest.skip(f"Ray {OTHER} cannot be installed here")
     return programs

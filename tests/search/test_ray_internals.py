@@ -7,6 +7,7 @@ import stat
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from unittest.mock import create_autospec
 
 import grpc
@@ -191,3 +192,19 @@ def test_tune_takes_a_second_failure_of_a_trial_for_its_end():
     source = inspect.getsource(TuneController._process_trial_failure)
     assert "trial.status == Trial.RUNNING and trial.should_recover()" in source
     assert "elif trial.status in {Trial.RUNNING, Trial.PENDING}" in source
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_the_head_names_the_nodes_that_drain(monkeypatch: pytest.MonkeyPatch):
+    """For Ray, where https://github.com/ray-project/ray/issues/63968 asks for it in Ray Train.
+
+    `GcsClient.get_draining_nodes` has the ids of nodes and the times until which they live. Ray
+    Serve and Train read it, and Tune does not. Expected: that Tune moves trials, or a public way.
+    """
+    worker = ray._private.worker.global_worker
+    assert worker.gcs_client.get_draining_nodes(timeout=60) == {}
+    here = ray.get_runtime_context().get_node_id()
+    for draining, leaves in (({}, False), ({"another": 0}, False), ({here: 0}, True)):
+        head = SimpleNamespace(get_draining_nodes=lambda named=draining, **_: named)
+        monkeypatch.setattr(worker, "gcs_client", head)
+        assert ray_internals.own_node_drains() is leaves
