@@ -15,6 +15,7 @@ from rich.console import Console
 
 import study
 from study.config.sweep import Member
+from study.data.records import listed
 from study.errors import ConfigError, InterruptedStudyError, StudyError
 from study.method.device import list_gpus
 from study.process.terminal_table import print_sentences, print_unwrapped
@@ -83,7 +84,7 @@ def reproduce(options: Namespace) -> None:
             Session(
                 command=plain_line(command),
                 began=datetime.now(UTC).isoformat(timespec="seconds"),
-                machine=describe_machine(),
+                machine={name: plain_line(fact) for name, fact in describe_machine().items()},
             )
         )
         try:
@@ -160,7 +161,11 @@ def _run_steps(steps: Sequence[Step], record: Reproduction, out: Path, console: 
 
 
 def _run_study(member: Member, entry: StepRecord, console: Console) -> dict[str, str]:
-    """Run a study, record its scores, and return its files by name."""
+    """Run a study, record its scores, and return its files by name.
+
+    Raises:
+        StudyError: it failed, or one of its configurations has no test score.
+    """
     check_sweep([member])
     run_member(member, console)
     board = leaderboard(read_results(member.config.storage / str(member.config.name)))
@@ -175,6 +180,12 @@ def _run_study(member: Member, entry: StepRecord, console: Console) -> dict[str,
             parts={name: mean.mean for name, mean in means.items()},
         )
         entry.scores.append(score)
+    searched = member.config.search.trials > 0  # whose leaderboard tells of untested candidates
+    if not board.entries or (board.untested and not searched):
+        raise StudyError(
+            f"no test score of {listed(board.untested) or 'any configuration'}; `{PROGRAM} status` "
+            "tells why, and once the study is deleted it is tried again"
+        )
     table = leaderboard_csv(board)
     return {f"{entry.name}.md": leaderboard_markdown(board), f"{entry.name}.csv": table}
 

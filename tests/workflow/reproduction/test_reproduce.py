@@ -2,13 +2,20 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from study.config.sweep import Member
+from study.errors import StudyError
+from study.results.leaderboard import leaderboard
+from study.results.study_results import read_results
 from study.workflow.reproduction import reproduce as module
+from study.workflow.reproduction.record import StepRecord
 from study.workflow.reproduction.result_folder import read_record
 from tests.workflow.conftest import Run
 from tests.workflow.reproduction.test_record import SCORE
@@ -87,6 +94,22 @@ def test_a_benchmark_needs_a_gpu_and_a_clone(here: Path, run: Run, monkeypatch: 
     assert "finds no GPU" in run("reproduce", "--only", "benchmark").out
     monkeypatch.setattr(module, "study", SimpleNamespace(__file__=str(here / "study" / "x.py")))
     assert "no part of an installed package" in run("reproduce", "--only", "benchmark").out
+
+
+def test_a_study_without_a_test_score_has_no_result(
+    few_shot_study: Path, monkeypatch: pytest.MonkeyPatch
+):
+    board = leaderboard(read_results(few_shot_study))
+    monkeypatch.setattr(module, "check_sweep", lambda members: None)
+    monkeypatch.setattr(module, "run_member", lambda member, console: None)
+    place = {"storage": few_shot_study.parent, "name": few_shot_study.name}
+    member = Member("few_shot", {}, board.config.model_copy(update=place))
+    entry = StepRecord(name="one", command="run")
+    assert set(module._run_study(member, entry, Console())) == {"one.md", "one.csv"}
+    assert [score.configuration for score in entry.scores] == [row.label for row in board.entries]
+    monkeypatch.setattr(module, "leaderboard", lambda results: replace(board, entries=()))
+    with pytest.raises(StudyError, match="no test score of any configuration"):
+        module._run_study(member, entry, Console())
 
 
 @pytest.mark.long
