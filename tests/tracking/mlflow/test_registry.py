@@ -121,6 +121,7 @@ def test_the_artifact_tells_its_form_is_small_and_holds_no_pickle(told: Register
     sizes = {str(p.relative_to(place)): p.stat().st_size for p in place.rglob("*") if p.is_file()}
     suffixes = {Path(name).suffix for name in sizes}
     texts = {"", ".py", ".typed", ".jinja", ".css", ".js", ".json", ".yaml", ".toml", ".txt"}
+    texts.add(".mplstyle")
     assert suffixes <= {*texts, ".safetensors"}
     backbone = "code/study/embedded/glyph-clip/model.safetensors"
     weights = {name for name in sizes if name.endswith(".safetensors")}
