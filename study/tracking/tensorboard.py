@@ -5,6 +5,7 @@ again, and TensorBoard skips the earlier ones. So no point appears twice, and no
 """
 
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -136,7 +137,8 @@ class TensorBoardTracker(Tracker):
         changed = max(path.stat().st_mtime for path in ledger_files if path.exists())
         event_files = (self._events_folder / trial.trial_id).glob("*")
         written = max((path.stat().st_mtime for path in event_files), default=0.0)
-        return written < changed
+        # A time in the future is that of a clock which has jumped back since.
+        return written < changed or written > time.time()
 
     @contextmanager
     def _record_failure(self, trial_id: str) -> Iterator[None]:

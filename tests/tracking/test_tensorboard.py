@@ -1,5 +1,6 @@
 """TensorBoard's files of a study, read back as TensorBoard reads them."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -91,6 +92,18 @@ def test_what_ended_unheard_is_written_when_a_study_begins_again(study: Written)
     assert started(study).close(finished=True) == {}
     assert [step for step, _ in scores(study, "search-0001")] == [1, 2, 3]
     assert sorted((place(study) / "search-0000").iterdir()) == before
+
+
+def test_what_ended_unheard_is_written_though_the_clock_has_jumped_back(study: Written):
+    config = study.trial(0)
+    study.report(config, 1)
+    assert started(study).close(finished=False) == {}
+    for path in (place(study) / "search-0000").iterdir():
+        os.utime(path, (2**32, 2**32))
+    study.report(config, 2)
+    study.end(config)
+    assert started(study).close(finished=True) == {}
+    assert scores(study) == POINTS[:2]
 
 
 def test_an_epoch_from_the_ledger_has_its_time_and_what_is_no_metric_is_left_out(
