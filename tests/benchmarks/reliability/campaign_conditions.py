@@ -85,7 +85,8 @@ def memory_group(place: Place) -> None:
         place.memory_limit.parent.mkdir(exist_ok=True)
     except OSError as error:
         raise UnavailableError(f"no control group for memory ({error})") from error
-    place.ends.callback(place.memory_limit.parent.rmdir)
+    # It stays where a worker is still about to end.
+    place.ends.callback(subprocess.run, ["rmdir", place.memory_limit.parent])
 
 
 CONDITIONS: Mapping[str, Callable[[Place], None]] = {
