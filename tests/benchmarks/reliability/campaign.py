@@ -1,7 +1,7 @@
 """Faults drawn at random, hundreds of them: is a result ever lost, doubled or mixed?
 
     python tests/benchmarks/reliability/campaign.py --draws 200 --seed 1     # goes on where it was
-    python tests/benchmarks/reliability/campaign.py --only 17 --seed 1       # one draw again
+    python tests/benchmarks/reliability/campaign.py --only 17 --seed 1       # one draw, or more, again
 
 A draw is a kind of study, a moment and a fault. The fault meets the study while it runs. Then the
 study goes on, by `resume` as often as it takes and by `sync`, and what a message asks to be put
@@ -82,7 +82,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--draws", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", type=int, metavar="DRAW", help="do this one, again if need be")
+    parser.add_argument("--only", type=int, nargs="+", metavar="DRAW", help="draw these again")
     parser.add_argument("--storage", type=Path, default=Path("runs/campaign"))
     options = parser.parse_args()
     storage = options.storage.resolve() / f"seed-{options.seed}"
@@ -96,7 +96,7 @@ def main() -> int:
     kept = storage / "draws.jsonl"
     if kept.exists() and options.only is None:
         done = {line["number"]: line for line in map(json.loads, kept.read_text().splitlines())}
-    numbers = range(options.draws) if options.only is None else [options.only]
+    numbers = range(options.draws) if options.only is None else options.only
     with closing(Drivers()) as drivers:
         for number in numbers:
             if number in done:

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -210,8 +211,11 @@ class Place:
             epochs = len(client.get_metric_history(run.info.run_id, "train_loss"))
             of_trial = runs.setdefault(run.data.tags.get("trial_id", ""), [])
             of_trial.append([run.info.status, epochs, names])
-        for version in client.search_model_versions(f"tags.study = '{name}'"):
-            runs[version.tags["trial_id"]].append("registered")
+        versions = client.search_model_versions(f"tags.study = '{name}'")
+        registered = Counter(version.tags["trial_id"] for version in versions)
+        for trial, count in registered.items():
+            if count > 1:  # a busy machine may not come to the first
+                runs[trial].append(f"registered {count} times")
         return runs
 
 
