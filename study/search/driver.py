@@ -76,17 +76,20 @@ def ray_session(config: StudyConfig, go_on: str | None = None) -> Iterator[None]
         os.environ.setdefault(name, value)
     with ExitStack() as stack:
         if not ray.is_initialized():
-            _start_ray()
+            _start_ray(go_on)
             stack.callback(_shut_down)
         if go_on is not None:
             stack.enter_context(exit_if_ray_is_lost(go_on))  # left before Ray is asked to end
         yield
 
 
-def _start_ray() -> None:
+def _start_ray(go_on: str | None) -> None:
     """Join the cluster that is named, or start a Ray for this process alone.
 
     Name a live cluster of this machine that is not joined.
+
+    Args:
+        go_on: the command that goes on once Ray starts; None means the one that was run.
 
     Raises:
         StudyError: the cluster to join does not answer, or Ray does not start in time.
@@ -120,9 +123,10 @@ def _start_ray() -> None:
                 raise
             ray.shutdown()
             wait_for_temporary_space()
+            again = f"run\n  {go_on}" if go_on else "run the command again"
             raise StudyError(
                 "Ray did not start within 30 s, as on a machine that is busy with other work; "
-                "run the command again when it is less busy"
+                f"when it is less busy, {again}"
             ) from error
     keep_token_private()  # which Ray may have made
 

@@ -254,7 +254,7 @@ SLOW = "The current node timed out during startup. This could happen because som
 @pytest.mark.parametrize(
     "said, kind, told",
     [
-        (SLOW, StudyError, "30 s"),
+        (SLOW, StudyError, "30 s, .* less busy, run\n  resume mine$"),
         ("Timed out waiting for file /tmp/ray/…/gcs_server_port_…", StudyError, "30 s"),
         ("something else", RuntimeError, "something else"),
     ],
@@ -264,4 +264,4 @@ def test_a_ray_that_does_not_start_in_time_is_told_in_words(
 ):
     init.side_effect = RuntimeError(said)
     with pytest.raises(kind, match=told):
-        ray_session(StudyConfig()).__enter__()
+        ray_session(StudyConfig(), "resume mine").__enter__()
