@@ -37,7 +37,7 @@ from study.errors import INTERRUPTED
 from tests.benchmarks.measuring import machine, table
 from tests.benchmarks.reliability.campaign_conditions import CONDITIONS, UnavailableError
 from tests.benchmarks.reliability.campaign_faults import FAULTS
-from tests.benchmarks.reliability.campaign_study import BASES, KINDS, STAGES, Place
+from tests.benchmarks.reliability.campaign_study import KINDS, Place
 from tests.benchmarks.reliability.study_contents import differences
 from tests.faults.drivers_client import Drivers
 
@@ -119,8 +119,9 @@ def hang(*_: object) -> NoReturn:
 def twin_of(kind: str, storage: Path, drivers: Drivers) -> Any:
     """Return what a study of a kind is that nothing happened to; it runs when first asked for."""
     path = storage / f"twin-{kind}"
-    if kind in BASES:
-        twin_of(BASES[kind], storage, drivers)
+    base = KINDS[kind].get("base")
+    if base:
+        twin_of(base, storage, drivers)
     kept = path / "contents.json"
     if not kept.exists():
         with Place(path, kind, drivers) as place:
@@ -130,8 +131,7 @@ def twin_of(kind: str, storage: Path, drivers: Drivers) -> Any:
             if status or not place.folder.is_complete():
                 raise RuntimeError(f"the twin of {kind} failed:\n{output}")
             contents = place.contents()
-            if kind in BASES.values():
-                shutil.copytree(place.folder.path, path / "finished")
+            shutil.copytree(place.folder.path, path / "finished")
         kept.write_text(json.dumps(contents))
     return json.loads(kept.read_text())
 
@@ -146,7 +146,7 @@ def run(draw: Draw, chance: random.Random, storage: Path, drivers: Drivers) -> d
         with Place(path, draw.kind, drivers) as place:
             CONDITIONS.get(draw.fault, lambda _: None)(place)
             fault = FAULTS[draw.fault](place, chance)
-            trials = fnmatch.filter(twin["trials"], STAGES.get(draw.kind, "*"))
+            trials = fnmatch.filter(twin["trials"], place.trials)
             wanted = round(draw.moment * len(trials))
 
             def meet() -> None:
@@ -169,7 +169,7 @@ def run(draw: Draw, chance: random.Random, storage: Path, drivers: Drivers) -> d
             else:
                 wrong += [*differences(place.contents(), twin)][:MOST]
             if (place.path / "other").exists():
-                base = twin_of(BASES.get(draw.kind, draw.kind), storage, drivers)
+                base = twin_of(place.base or draw.kind, storage, drivers)
                 wrong += [*differences(place.contents("other"), base)][:MOST]
             if wrong:  # before its disk goes
                 shutil.copytree(place.folder.path, path / "wrong")

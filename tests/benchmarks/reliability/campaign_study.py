@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import yaml
 from mlflow import MlflowClient
 
 from study.storage.study_folder import DESCRIPTION, StudyFolder
@@ -23,31 +24,10 @@ from tests.faults.drivers_client import Drivers
 from tests.faults.proxy import Proxy
 from tests.tracking_server import TrackingServer
 
-ALIKE = ["name=mine", "resources.max_concurrent=1", "search.asha=null", "search.sampler=random"]
-ALIKE += ["search.space.neighbours=false", "confirm.runners_up=0", "confirm.seeds=[1,2]"]
-TINY = [str(Path(__file__).with_name("tiny.yaml")), "name=mine"]
-KINDS: Mapping[str, list[str]] = {
-    "few_shot": [
-        *("quickstart", *ALIKE, "search.trials=8", "training.epochs=3", "data.shots=4"),
-        "search.selection=holdout",
-    ],
-    "base_to_new": [
-        *("base_to_new", *ALIKE, "search.trials=8", "training.epochs=2", "data.shots=2"),
-    ],
-    "ablation": [
-        *("ablation", "name=mine", "resources.max_concurrent=1", "confirm.seeds=[1,2]"),
-        *("ablation.rates=[0.1]", "ablation.extend=false", "training.epochs=2", "data.shots=4"),
-    ],
-    "two trackers": [*TINY, "tracking.trackers=[mlflow,lines]", "refit.images=labelled"],
-    "labels": [*TINY, "refit.images=shots"],
-    "refit": ["refit", "mine", "refit.images=everything"],
-}
-"""The command line of each kind."""
-BASES = {"refit": "labels"}
-"""The kinds that go on with a finished study, and the kind of that."""
-STAGES = {"labels": "search-*", "refit": "[mr]e*"}
-"""The trials during which the fault comes, where it is not all: those whose models check labels,
-and those of a refit."""
+KINDS: Mapping[str, Mapping[str, str]] = yaml.safe_load(
+    Path(__file__).with_name("kinds.yaml").read_text()
+)
+"""What each kind of study is, see there."""
 DISK = "size=128m"
 
 
@@ -56,8 +36,12 @@ class Place:
 
     def __init__(self, path: Path, kind: str, drivers: Drivers) -> None:
         self.path = path
-        self.kind = kind
-        self.begin = KINDS[kind]
+        self.base = KINDS[kind].get("base")
+        self.begin = words_of(kind)
+        self.started_by = words_of(self.base or kind)
+        """The command line that makes a study of nothing."""
+        self.trials = KINDS[kind].get("trials", "*")
+        """The names of the trials during which the fault comes."""
         self._drivers = drivers
         self.environment: dict[str, str] = {}
         """Of the study's processes, beside their own."""
@@ -80,8 +64,8 @@ class Place:
         mount(self.storage, DISK)
         self.ends.callback(unmount, self.storage)
         empty = self.path.with_name("empty.db")  # whose tables take MLflow seconds to make
-        if self.kind in BASES:
-            base = self.path.with_name(f"twin-{BASES[self.kind]}")
+        if self.base:
+            base = self.path.with_name(f"twin-{self.base}")
             shutil.copytree(base / "finished", self.folder.path)
             shutil.copytree(base / "server", self.path / "server", dirs_exist_ok=True)
         elif empty.exists():
@@ -113,7 +97,7 @@ class Place:
     def again(self) -> list[str]:
         """The command line that goes on, or begins where nothing has begun."""
         finished = (self.folder.path / DESCRIPTION).exists()
-        if not self.begun and finished == (self.kind in BASES):
+        if not self.begun and finished == bool(self.base):
             return self.begin
         return ["resume", "mine"]
 
@@ -143,7 +127,7 @@ class Place:
         """
         folder = self.path / "other"
         folder.mkdir()
-        words = [*KINDS[BASES.get(self.kind, self.kind)], f"storage={self.storage}"]
+        words = [*self.started_by, f"storage={self.storage}"]
         words[words.index("name=mine")] = "name=other"
         with closing(Drivers()) as drivers:
             status, output = drivers.run(words, folder, environment=self.environment)
@@ -152,7 +136,7 @@ class Place:
 
     def wait_until(self, ended: int, later: float) -> None:
         """Wait until so many trials have ended, and some seconds more."""
-        pattern = f"trials/{STAGES.get(self.kind, '*')}/end.json"
+        pattern = f"trials/{self.trials}/end.json"
         while self.driver() is not None and len([*self.folder.path.glob(pattern)]) < ended:
             time.sleep(0.05)
         time.sleep(later)
@@ -217,6 +201,12 @@ class Place:
             if count > 1:  # a busy machine may not come to the first
                 runs[trial].append(f"registered {count} times")
         return runs
+
+
+def words_of(kind: str) -> list[str]:
+    """Return the command line of a kind."""
+    folder = Path(__file__).parent
+    return [word.format(folder=folder) for word in KINDS[kind]["words"].split()]
 
 
 def mount(folder: Path, options: str) -> None:
