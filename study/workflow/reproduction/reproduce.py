@@ -47,6 +47,8 @@ from study.workflow.reproduction.telling import (
 from study.workflow.run_sweep import check_sweep, member_study, run_member
 from study.workflow.signals import handle_hang_up, interrupt
 
+GPU = "gpu.md"
+"""The file of the tables of the benchmark."""
 BENCHMARK_SECONDS = 3600.0
 """The longest time that the benchmark of a GPU may take."""
 
@@ -61,7 +63,8 @@ def print_results(folder: Path, console: Console) -> None:
     for line in first_lines(record):
         print_sentences(console, line)
     console.print(*figures(record).values(), facts(record))
-    print_unwrapped(console, f"{len(read_files(folder))} files have their SHA-256")
+    benchmark = read_files(folder).get(GPU, b"").decode(errors="replace")
+    print_unwrapped(console, "\n".join(filter(str.isprintable, benchmark.splitlines())))
 
 
 @handle_hang_up(interrupt)
@@ -135,7 +138,7 @@ def _run_steps(steps: Sequence[Step], record: Reproduction, out: Path, console: 
         files: Mapping[str, str] = {}
         try:
             if step.member is None:
-                files = {"gpu.md": _run_benchmark(step.command)}
+                files = {GPU: _run_benchmark(step.command)}
                 entry.reasons = []
             else:
                 faults = inputs.find_faults(member_study(step.member))
