@@ -30,6 +30,8 @@ def test_all_that_is_lacking_is_told_without_fetching(tmp_path: Path):
         "datasets",
     ]
     assert "nobody/clip" in faults[1]
+    *_, fault = Inputs({}).find_faults(study(tmp_path, "sun397", "nobody/clip", gpus=64))
+    assert fault.startswith("sun397 is not fetched by this program")
 
 
 def test_a_dataset_is_fetched_once_and_its_files_are_recorded(
@@ -56,8 +58,3 @@ def test_a_dataset_is_fetched_once_and_its_files_are_recorded(
     assert facts["SHA-256 of https://a.org/x.zip"] == "abc"
     assert len(facts["SHA-256 of split_zhou_EuroSAT.json"]) == 64
     assert inputs.facts["checkpoint"]["identity"]
-
-
-def test_a_dataset_of_an_account_is_told_also_without_a_gpu(tmp_path: Path, tiny_backbone: Path):
-    *_, fault = Inputs({}).find_faults(study(tmp_path, "sun397", tiny_backbone, gpus=64))
-    assert fault.startswith("sun397 is not fetched by this program")

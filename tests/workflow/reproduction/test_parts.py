@@ -19,18 +19,12 @@ def test_all_configurations_of_the_paper_are_run_the_smallest_datasets_first():
     assert list(dict.fromkeys(step.part for step in all_steps)) == list(PARTS)
     shipped = [path.stem for path in Path("configs/paper").glob("*.yaml")]
     assert {f"paper/{name}" for name in shipped} | {"", "gpu"} == set(PARTS.values())
-    names = [step.name for step in all_steps]
-    assert (names[0], names[10], len(set(names))) == (
-        "base_to_new-dtd",
-        "base_to_new-imagenet",
-        155,
-    )
+    assert all_steps[10].name == "base_to_new-imagenet"
+    assert len({step.name for step in all_steps}) == 155
     first = all_steps[0]
+    assert first.command == "clipfit-study run paper/base_to_new data.dataset=dtd data.root=DATA"
     assert first.member
     assert first.member.config.data.root == Path("images").absolute()
-    assert first.member.config.storage == Path("/work/runs")
-    words = "clipfit-study run paper/base_to_new data.dataset=dtd data.root=DATA"
-    assert first.command == words
 
 
 def test_settings_hold_for_all_parts_and_replace_those_of_the_command():

@@ -2,6 +2,7 @@
 
 import getpass
 import os
+import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -41,13 +42,12 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (lambda at: (at / "one.csv").unlink(), "'one.csv' was changed or is missing"),
     "further": (lambda at: (at / "x[red].md").write_text(""), r"'x\[red\].md' has no checksum"),
     "link": (lambda at: (at / "l").symlink_to("/etc/passwd"), "'l' is a link"),
-    "folder": (lambda at: (at / "f").mkdir(), "'f' is a link, a folder"),
     "pipe": (lambda at: os.mkfifo(at / "p"), "'p' is a link, a folder or no plain file"),
     "huge": (lambda at: os.truncate(at / "one.csv", 1 << 40), "'one.csv' is too much"),
     "control": (lambda at: (at / "a\x1b[1m").write_text(""), r"'a\\x1b\[1m' has no checksum"),
+    "deleted": (shutil.rmtree, "is no folder"),
     "no record": (lambda at: publish(at, {RECORD: "[1"}), f"'{RECORD}' has a fault at"),
     "hostile": (lambda at: publish(at, {RECORD: HOSTILE}), r"\\x1b\[1m',\): Extra"),
-    "no sums": (lambda at: (at / "sha256.txt").unlink(), "has no checksum"),
 }
 
 
@@ -57,13 +57,6 @@ def test_a_folder_with_another_file_is_refused_by_the_name_of_that(damage: str, 
     do(folder)
     with pytest.raises(DataError, match=told):
         read_record(folder)
-
-
-def test_no_folder_is_refused(tmp_path: Path):
-    with pytest.raises(DataError, match="is no folder"):
-        read_record(tmp_path / "absent")
-    with pytest.raises(DataError, match=f"{RECORD}' is missing"):
-        read_record(tmp_path)
 
 
 def test_what_is_private_is_left_out(monkeypatch: pytest.MonkeyPatch):
