@@ -34,7 +34,8 @@ class Inputs:
             refuse_too_many_gpus(config.resources)
         except StudyError as error:
             faults.append(f"resources.gpus_per_trial: {error}")
-        faults += self._faults_of("checkpoint", lambda: _read_checkpoint(study))
+        checkpoint = f"checkpoint {Path(config.backbone.name).name}"
+        faults += self._faults_of(checkpoint, lambda: _read_checkpoint(study))
         fetch = not faults
         for name in (config.data.dataset, *config.data.targets):
             find = partial(_find_dataset, name, config.data.root or Path(), fetch=fetch)

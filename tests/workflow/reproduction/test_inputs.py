@@ -57,4 +57,4 @@ def test_a_dataset_is_fetched_once_and_its_files_are_recorded(
     assert facts["published"] == "(10, 13500, 5400, 8100)"
     assert facts["SHA-256 of https://a.org/x.zip"] == "abc"
     assert len(facts["SHA-256 of split_zhou_EuroSAT.json"]) == 64
-    assert inputs.facts["checkpoint"]["identity"]
+    assert inputs.facts[f"checkpoint {tiny_backbone.name}"]["identity"]
