@@ -19,7 +19,6 @@ from urllib.request import Request, urlopen
 from study.data.readers.benchmarks import BENCHMARKS, download_note
 from study.errors import DataError
 from study.storage.folders import new_folder
-from study.storage.time_limit import cause_of_silence
 
 ANSWERS_WITHIN = 20.0
 """How many seconds a server may be silent."""
@@ -93,7 +92,8 @@ def _read_rest(url: str, part: Path) -> None:
                 raise DataError(f"{url}: {answer.length:,} bytes are missing at the end")
     except (OSError, HTTPException) as error:
         if getattr(error, "code", None) != COMPLETE:
-            raise DataError(f"{url} cannot be fetched: {cause_of_silence(error)}") from error
+            reason = getattr(error, "reason", error)
+            raise DataError(f"{url} cannot be fetched: {reason}") from error
 
 
 def _checked_digest(file: BufferedReader, published: str) -> str:
