@@ -118,7 +118,7 @@ def test_what_is_not_the_published_file_is_refused(
         ({"url": f"{address}/page.html"}, "answers with a page in place of the file"),
         ({"url": f"{address}/bad.zip", "md5": ""}, "bad.zip is not the published file"),
         ({"inside": ["nowhere"]}, "is not the published file: the folder of the images"),
-        ({"url": f"{address}/absent"}, "absent cannot be fetched: Not Found"),
+        ({"url": f"{address}/absent"}, "absent cannot be fetched: File not found"),
         ({"url": "http://127.0.0.1:9/x"}, "cannot be fetched: Connection refused"),
     ):
         kept = downloads[0]
