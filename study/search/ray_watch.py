@@ -1,4 +1,4 @@
-"""Report the loss of Ray at once while a study runs; Ray itself would end without a word.
+"""Report the loss of Ray at once while a study runs; Ray itself would end or wait without a word.
 
 The main thread then waits inside Ray, deaf to signals, until Ray ends the process without running
 any Python code: a tenth of a second after the end of a process that Ray was started with, or a
@@ -6,12 +6,13 @@ minute after that of a cluster's head. Runs that are still open in MLflow are cl
 goes on, or by ``sync``.
 """
 
+import math
 import os
 import select
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn
 
@@ -24,6 +25,12 @@ from study.storage.time_limit import call_within
 
 EVERY = 1.0
 """The seconds between two looks at Ray."""
+SET_BACK = 60.0
+"""The seconds by which the clock may be set back.
+
+Timers of Ray go by the clock of the day. They then stand still for as long, and with them whatever
+waits for a place in the cluster.
+"""
 ANSWERS_WITHIN = 5.0
 """How many seconds the head of a cluster may take to answer one call."""
 PART_OF_PATIENCE = 0.7
@@ -39,13 +46,14 @@ def exit_if_ray_is_lost(go_on: str) -> Iterator[None]:
     """
     over = threading.Event()
 
-    def watch() -> None:
-        wait = _wait_for_an_end if started_here() else _wait_for_silence
+    def watch(wait: Callable[[threading.Event], str | None]) -> None:
         loss = wait(over)
         if loss is not None and not over.is_set():
             _end(loss, go_on)
 
-    threading.Thread(target=watch, name="lost-ray", daemon=True).start()
+    lost = _wait_for_an_end if started_here() else _wait_for_silence
+    for wait in (lost, _wait_for_clock):
+        threading.Thread(target=watch, args=(wait,), name="lost-ray", daemon=True).start()
     try:
         yield
     finally:
@@ -81,6 +89,24 @@ def _wait_for_an_end(over: threading.Event) -> str | None:
     if ended is None:
         return None
     return f"Ray's own process {ended} has ended"
+
+
+def _wait_for_clock(over: threading.Event) -> str | None:
+    """Return a sentence once the clock is set back by far; None if the watch is over.
+
+    Args:
+        over: set once it no longer matters.
+    """
+    furthest = -math.inf
+    while not over.wait(EVERY):
+        ahead = time.time() - time.monotonic()
+        furthest = max(furthest, ahead)
+        set_back = furthest - ahead
+        if set_back > SET_BACK:
+            return (
+                f"this machine's clock was set back by {set_back:.0f} s, for which Ray stands still"
+            )
+    return None
 
 
 def _wait_for_silence(over: threading.Event) -> str | None:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 import ray
@@ -87,3 +88,17 @@ def test_the_end_says_how_to_go_on():
     assert done.returncode == INTERRUPTED, done.stderr
     assert "since it has ended" in done.stderr
     assert done.stderr.endswith("\n  resume mine\n")
+
+
+@pytest.mark.usefixtures("told")
+def test_a_clock_that_is_set_back_by_far_is_told_and_one_that_is_set_forward_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    clock = SimpleNamespace(monotonic=lambda: 0.0)
+    monkeypatch.setattr(ray_watch, "time", clock)
+    times = iter([100.0, 50.0, 86500.0, 86460.0, 100.0])
+    clock.time = lambda: next(times)
+    assert ray_watch._wait_for_clock(threading.Event()) == (
+        "this machine's clock was set back by 86400 s, for which Ray stands still"
+    )
+    assert not [*times]
