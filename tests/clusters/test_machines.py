@@ -112,7 +112,7 @@ def assert_complete(site: Site, study: str, searched: int = SEARCHED):
         trial.read_config()["stage"] for trial in trials if trial.read_config()["arm"] != "variant"
     )
     wanted = sum(c["same_as"] is None for c in folder.read_json("candidates.json"))
-    assert stages == {"search": searched + PEERS, "confirm": 2 * wanted}
+    assert (stages["search"], stages["confirm"]) == (searched + PEERS, 2 * wanted)
     for trial in trials:
         assert not_none(trial.read_end()).status == "finished"
         epochs = [report["epoch"] for report in trial.read_reports()]
