@@ -147,4 +147,6 @@ def _end(loss: str, go_on: str) -> NoReturn:
         Console().show_cursor()  # a bar of progress hides it
         sys.stdout.flush()
     finally:  # nobody may read it any more
+        for process in own_processes().values():  # where timers stand still, they would stay
+            process.kill()
         os._exit(INTERRUPTED)

@@ -201,6 +201,8 @@ def jumping(place: Place, chance: random.Random) -> Iterator[str]:
     jump = chance.choice(["+1d", "-1d"])
     set_clock(place, jump)
     yield f"the clock jumped by {jump}"
+    set_clock(place, "+0")
+    yield f"the clock jumped by {jump}, and was right when the study went on"
 
 
 def having_little(place: Place, chance: random.Random) -> Iterator[str]:
