@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import open_clip
 import torch
 from safetensors.torch import save_file
 
@@ -44,8 +45,6 @@ def write_open_clip(folder: Path, changes: JsonObject, prepared: JsonObject | No
 
 
 def make_open_clip(model_cfg: JsonObject) -> Any:
-    import open_clip
-
     values = {key: value for key, value in model_cfg.items() if key != "custom_text"}
     kind = open_clip.CustomTextCLIP if model_cfg.get("custom_text") else open_clip.CLIP
     return kind(**json.loads(json.dumps(values))).eval()
