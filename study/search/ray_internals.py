@@ -5,6 +5,7 @@ A release may change them without notice. Each has a test that fails then. The r
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Container, Iterator, Mapping
@@ -112,6 +113,19 @@ def agents() -> dict[str, int]:
                 if title.endswith("Agent") and title.startswith(RAISED):
                     ids[title.removeprefix(RAISED)] = int(pid)
     return ids
+
+
+def kill_own_processes() -> None:
+    """Kill the Ray that this process started, on Linux with its workers."""
+    for process in own_processes().values():
+        pids: list[str] = []
+        for children in Path(f"/proc/{process.pid}/task").glob("*/children"):
+            with suppress(OSError):  # the thread may have ended
+                pids += children.read_text().split()
+        process.kill()
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
 
 
 def reconnects_within() -> float:

@@ -20,7 +20,13 @@ import ray
 from rich.console import Console
 
 from study.errors import INTERRUPTED
-from study.search.ray_internals import agents, own_processes, reconnects_within, started_here
+from study.search.ray_internals import (
+    agents,
+    kill_own_processes,
+    own_processes,
+    reconnects_within,
+    started_here,
+)
 from study.storage.time_limit import call_within
 
 EVERY = 1.0
@@ -147,6 +153,5 @@ def _end(loss: str, go_on: str) -> NoReturn:
         Console().show_cursor()  # a bar of progress hides it
         sys.stdout.flush()
     finally:  # nobody may read it any more
-        for process in own_processes().values():  # where timers stand still, they would stay
-            process.kill()
+        kill_own_processes()  # where timers stand still, workers would go on training
         os._exit(INTERRUPTED)

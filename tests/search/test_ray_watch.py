@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -14,6 +15,7 @@ from study.errors import INTERRUPTED
 from study.search import ray_watch
 from study.search.ray_internals import own_processes
 from tests.clock import Clock
+from tests.faults.proxy import wait_until
 
 Told = queue.Queue[tuple[str, str]]
 
@@ -102,3 +104,27 @@ def test_a_clock_that_is_set_back_by_far_is_told_and_one_that_is_set_forward_is_
         "this machine's clock was set back by 86400 s, for which Ray stands still"
     )
     assert not [*times]
+
+
+STANDING = """
+import os, signal
+import ray
+from study.search import ray_watch
+
+ray.init(address="local", include_dashboard=False, num_cpus=1, log_to_driver=False)
+pid = ray.get(ray.remote(lambda: os.getpid()).remote())
+os.kill(pid, signal.SIGSTOP)
+print(pid, flush=True)
+ray_watch._end("it is lost", "go on")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="children of processes are read from /proc")
+def test_the_end_of_a_study_leaves_no_worker_even_one_that_would_not_end_by_itself():
+    ran = subprocess.run(
+        [sys.executable, "-c", STANDING], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == INTERRUPTED
+    assert "it is lost; to continue, run\n  go on" in ran.stderr
+    process = Path("/proc", ran.stdout.split()[0])
+    wait_until(lambda: not process.exists() or "Z" in (process / "stat").read_text().split())
