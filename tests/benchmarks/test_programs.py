@@ -12,7 +12,12 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 HERE = Path(__file__).parent
 WORDS = {
+    "step/steps.py --quick --rounds 1": ["naive / staged", "| held |"],
     "gpu/gpu.py --quick": ["nothing here is a measurement", "| held | ", "| 2 | ", "| held on cpu"],
+    "scale/scale.py --trials 20 --epochs 3 --slots 2": [
+        "CPU s, ",
+        "behind at the end, and lacks 0",
+    ],
     "reliability/soak.py --trials 10": ["| 10 |", "MLflow has {'FINISHED': "],
 }
 

@@ -37,6 +37,7 @@ MOVED = 0.01
 
 At the very start the gradient of the distillation is zero, and what is computed of it is rounding.
 """
+CONTEXT = 77
 START, END = 49406, 49407
 SHARED = [320, 1125, 539, 320]
 """The tokens of "a photo of a"."""
@@ -64,16 +65,51 @@ class Step:
         """The prompts after all frozen stages."""
         return self.staged.begin_prompts(self.ids)
 
+    @cached_property
+    def images(self) -> Tensor:
+        """The images after all frozen stages, which a trial without augmentation keeps."""
+        return self.begin_images()
+
+    def begin_images(self) -> Tensor:
+        """Bring the images to the device and through all frozen stages."""
+        return self.staged.begin_images(to_device(self.pixels, self.classifier.device))
+
+    def take_naive(self) -> None:
+        """Take a step as the public trainer does: two text passes over the whole context."""
+        ids = F.pad(self.ids, (0, CONTEXT - self.ids.shape[1]))
+        text = self.classifier.encode_text(ids)
+        logits = self.classifier.logits(self.classifier.encode_image(self.pixels), text)
+        objective = Objective(ids, self.zero_shot_text, DISTILL_WEIGHT)
+        losses = objective.losses(logits, self.labels, self.classifier.encode_text(ids))
+        self.optimizer.zero_grad()
+        losses.loss.backward()
+        self.optimizer.step()
+
     def take_plain(self) -> None:
         """Take a step with `FewShotClassifier`, the version for reading."""
         objective = Objective(self.ids, self.zero_shot_text, DISTILL_WEIGHT)
         training_step(self.classifier, self.optimizer, self.pixels, self.labels, objective)
 
+    def take_staged(self) -> None:
+        """Take a step as trials do without augmentation."""
+        self._train(self.images)
+
     def take_augmented(self) -> None:
         """Take a step as trials do with augmentation: images are new in each step."""
-        images = self.staged.begin_images(to_device(self.pixels, self.classifier.device))
+        self._train(self.begin_images())
+
+    def _train(self, images: Tensor) -> None:
         objective = Objective(self.prompts, self.zero_shot_text, DISTILL_WEIGHT)
         training_step(self.staged, self.optimizer, images, self.labels, objective)
+
+    def take_floor(self) -> None:
+        """Pass both encoders there and back, and nothing else."""
+        features = [
+            self.classifier.encode_image(self.pixels),
+            self.classifier.encode_text(self.ids),
+        ]
+        losses = [feature.sum() for feature in features if feature.requires_grad]
+        torch.stack(losses).sum().backward()
 
     def gradients(self) -> list[Tensor]:
         """Return copies of the gradients of the last step, tensor by tensor."""
@@ -136,12 +172,12 @@ def make_prompts(classes: int, generator: torch.Generator) -> Tensor:
     return torch.tensor(rows)
 
 
-def make_backbone(*, small: bool) -> Backbone:
+def make_backbone(*, patch: int = 16, small: bool = False) -> Backbone:
     """Make a CLIP in the shapes of ViT-B with random weights."""
     torch.manual_seed(0)
     size = 224
     text = {"bos_token_id": START, "eos_token_id": END, "pad_token_id": 0}
-    vision = {"patch_size": 16}
+    vision = {"patch_size": patch}
     if small:
         size = 32
         shape = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}

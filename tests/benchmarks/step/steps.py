@@ -1,15 +1,28 @@
-"""Training steps in each precision, and the gradients of a plain and of a staged one.
+"""The CPU seconds of a training step, naive, staged and in bfloat16.
+
+    python tests/benchmarks/step/steps.py                # about an hour of a quiet machine
+    python tests/benchmarks/step/steps.py --quick        # tiny: shows that it works
+
+Every round takes each variant in turn; tables have medians.
+
+naive   as the public trainer does: two text passes over 77 tokens, for logits and distillation
+plain   `FewShotClassifier`: one text pass, tokens cut after the longest prompt
+staged  as trials do it; what is computed once a trial is not counted
+floor   both encoders there and back, nothing else
 
 Precisions are float32, autocast to bfloat16, and frozen matrices held in bfloat16.
 """
 
 from __future__ import annotations
 
+import argparse
 import time
+from functools import partial
 
+import torch
 from torch import Tensor
 
-from tests.benchmarks.measuring import median_seconds, table
+from tests.benchmarks.measuring import machine, median_seconds, table
 from tests.benchmarks.step.random_clip import (
     CLASSES,
     MOVED,
@@ -19,13 +32,55 @@ from tests.benchmarks.step.random_clip import (
     make_step,
 )
 
+VARIANTS = {
+    "naive": Step.take_naive,
+    "plain": Step.take_plain,
+    "staged": Step.take_staged,
+    "floor": Step.take_floor,
+}
+SHAPES = [(8, 10, "clipfit"), (8, 100, "clipfit"), (8, 200, "clipfit"), (8, 100, "vision.ln")]
+SHAPES += [(8, 100, "text.mlp.fc2.bias"), (32, 100, "clipfit")]
+"""The batch, the classes and the subset of each row."""
+
+
+def main() -> None:
+    """Measure, and print a table after the other."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--quick", action="store_true", help="tiny: measures nothing")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    print(machine(), end="\n\n", flush=True)
+    small = options.quick
+    shapes = [(2, 3, "clipfit")] if small else SHAPES
+    print(variants_table(shapes, options.rounds, small=small), flush=True)
+    for batch in [2] if small else [8, 32]:
+        print(precisions_table(batch, options.rounds, small=small), flush=True)
+
+
+def variants_table(shapes: list[tuple[int, int, str]], rounds: int, *, small: bool) -> str:
+    """Measure the variants at several shapes, and return the table."""
+    rows = []
+    for batch, classes, subset in shapes:
+        tasks = {}
+        for name, take in VARIANTS.items():
+            step = make_step(batch, subset=subset, classes=classes, small=small)
+            tasks[name] = partial(take, step)
+        seconds = median_seconds(tasks, rounds)
+        cells = [f"{seconds[name]:.2f}" for name in VARIANTS]
+        cells.append(f"{seconds['naive'] / seconds['staged']:.1f}")
+        cells.append(f"{seconds['staged'] / seconds['floor']:.2f}")
+        rows.append([str(batch), str(classes), subset, *cells])
+    header = ("batch", "classes", "tuned", *VARIANTS, "naive / staged", "staged / floor")
+    return table(f"CPU seconds a step, medians of {rounds}", header, rows)
+
 
 def gradients(
     batch: int, *, subset: str, classes: int = CLASSES, precision: str, small: bool = False
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Return the gradients of a plain and of a staged step from the same tensors."""
     pair = []
-    for take in (Step.take_plain, Step.take_augmented):
+    for take in (Step.take_plain, Step.take_staged):
         step = make_step(
             batch, subset=subset, classes=classes, precision=precision, moved=MOVED, small=small
         )
@@ -57,3 +112,7 @@ def precisions_table(batch: int, rounds: int, *, device: str = "cpu", small: boo
     title = f"A step of CLIPFit on {device}, batch {batch}, {CLASSES} classes, medians of {rounds}"
     header = ("", "ms", "times as fast", "median cosine of gradients with float32", "least")
     return table(title, header, rows)
+
+
+if __name__ == "__main__":
+    main()
