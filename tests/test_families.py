@@ -20,7 +20,7 @@ from tests.siglips import save_siglip_2
 SMALL = (
     *("name=mine", "data.shots=2", "data.augment=false", "training.epochs=2"),
     *("training.batch_size=8", "search.trials=8", "search.asha=null", "confirm.seeds=[1,2]"),
-    *("search.selection=holdout", "confirm.runners_up=0"),
+    "confirm.runners_up=0",
 )
 
 
