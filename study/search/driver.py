@@ -217,7 +217,7 @@ def run_trials(
         progress_reporter=tune.ProgressReporter(),  # Tune's own clears the cell of a notebook
     )
     tuner = tune.Tuner(trainable, tune_config=tune_config, run_config=run_config)
-    with ignore_second_failure():
+    with ignore_second_failure(wait_for_temporary_space):
         interrupted = _was_interrupted(tuner.fit)
     if interrupted or searcher.running:
         raise InterruptedStudyError(

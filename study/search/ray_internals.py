@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property, partial
 from pathlib import Path
@@ -222,16 +222,21 @@ def cpus_here() -> float:
 
 
 @contextmanager
-def ignore_second_failure() -> Iterator[None]:
+def ignore_second_failure(wait_for_space: Callable[[], None]) -> Iterator[None]:
     """Ignore the second failure of a trial that is already back in Tune's queue.
 
     Tune would count it as a failed restart and end the trial, whatever max_failures allows. A trial
     fails twice if its machine goes away while two calls to its worker are open, as when it begins.
+
+    Args:
+        wait_for_space: a function that returns once Ray's folder for temporary files has space,
+            since Tune writes each failure there.
     """
     before = TuneController._trial_task_failure
 
     def fail(self: TuneController, trial: Trial, exception: Exception) -> None:
         if trial.status != Trial.PENDING:
+            wait_for_space()
             before(self, trial, exception)
 
     TuneController._trial_task_failure = fail

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import create_autospec
 
 import pytest
+from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 
 from study.search.ledger_callback import LedgerCallback
-from study.search.machine import address_file
+from study.search.machine import address_file, wait_for_temporary_space
+from study.search.ray_internals import ignore_second_failure
 from study.search.searcher import StudySearcher
 from study.storage import atomic
 from study.storage.atomic import StorageError
@@ -125,3 +128,23 @@ def test_a_worker_that_died_on_a_full_disk_of_rays_is_waited_for_and_ends_no_tri
     with pytest.raises(StorageError, match=r"/ray cannot be used, .* No space left"):
         callback.on_step_end(1, [trial])
     assert study.folder.trial(config.trial_id).read_end() is None
+
+
+def test_a_failure_is_told_to_tune_once_the_disk_of_its_files_is_free(
+    disk: Disk, clock: Clock, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("RAY_TMPDIR", str(disk.path))
+    notes = address_file().parent
+    notes.mkdir()
+    controller = create_autospec(TuneController, instance=True)
+    controller._fail_fast, controller._print_trial_errors = False, False
+    controller._process_trial_failure.side_effect = lambda *_, **__: (notes / "error").write_text(
+        "as Tune does"
+    )
+    trial = Trial("any", stub=True)
+    trial.status = Trial.RUNNING
+    disk.fill()
+    clock.after(0.2, disk.free)
+    with ignore_second_failure(wait_for_temporary_space):
+        TuneController._trial_task_failure(controller, trial, RuntimeError("it has gone"))
+    assert (notes / "error").exists()
