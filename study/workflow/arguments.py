@@ -2,11 +2,11 @@
 
 import argparse
 import contextlib
-import tomllib
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from pathlib import Path
 
 from study.errors import ConfigError
+from study.process.table_files import read_table
 
 CHECK_OPTIONS = ("images", "estimate", "json")
 """The options that belong to ``--check``."""
@@ -32,7 +32,7 @@ def add_arguments(parser: ArgumentParser, command: str) -> None:
         parser: the parser.
         command: the name of the command's module.
     """
-    table = tomllib.loads(_FILE.read_text(encoding="utf-8"))
+    table = read_table(str(_FILE))
     described = table["shared"] | table[command]
     if "epilog" in described:
         parser.formatter_class = RawDescriptionHelpFormatter
