@@ -103,6 +103,17 @@ def test_ray_counts_the_cores_that_this_process_may_use():
 def test_a_ray_of_this_process_is_started_here_with_the_cores_it_was_given():
     assert ray_internals.started_here()
     assert ray_internals.cpus_here() == 2
+    assert ray_internals.own_processes().keys() == {"gcs_server", "raylet"}
+    if sys.platform == "linux":
+        assert ray_internals.agents().keys() >= {"DashboardAgent", "RuntimeEnvAgent"}
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_cluster_tells_its_versions_and_that_it_is_on_this_machine():
+    address = ray.get_runtime_context().gcs_address
+    assert ray_internals.runs_here(address)
+    assert not ray_internals.runs_here("203.0.113.1:6379")
+    assert ray_internals.other_versions(address) is None
 
 
 def test_a_server_of_the_client_of_ray_is_one_that_speaks_grpc():
@@ -149,6 +160,27 @@ def test_a_trial_of_optuna_remembers_what_it_was_enqueued_with():
     first, second = study.trials
     assert ray_internals.enqueued_choices(first) == {"x": 0.25}
     assert ray_internals.enqueued_choices(second) is None
+
+
+def test_a_trial_of_optuna_that_another_process_left_open_goes_on():
+    study = optuna.create_study()
+    study.ask()
+    again = ray_internals.reopen_trial(study, study.trials[0])
+    study.tell(again, 0.5)
+    assert [trial.value for trial in study.trials] == [0.5]
+
+
+def test_a_trial_of_tune_has_a_worker_and_statistics_that_can_be_dropped():
+    trial = Trial("any", stub=True)
+    trial.update_last_result({"score": 0.5, "training_iteration": 1})
+    assert "score" in trial.metric_analysis
+    assert "score" in trial.metric_n_steps
+    ray_internals.forget_results(trial)
+    assert not trial.metric_analysis
+    assert not trial.metric_n_steps
+    assert ray_internals.worker_of(trial) is None
+    trial.temporary_state.ray_actor = "its worker"
+    assert ray_internals.worker_of(trial) == "its worker"
 
 
 @pytest.mark.usefixtures("ray_cluster")
