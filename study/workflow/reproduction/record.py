@@ -24,7 +24,7 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class Session(_Strict):
+class Run(_Strict):
     """A run of the command, on one machine with one installation."""
 
     command: Text
@@ -52,8 +52,8 @@ class StepRecord(_Strict):
     done: bool = False
     reasons: list[Text] = []
     """Why it has no results."""
-    session: Number = 0
-    """The index of the session that ran it."""
+    run: Number = 0
+    """The index in ``runs`` of the run that did it."""
     seconds: Number = 0
     scores: list[Score] = []
 
@@ -66,7 +66,7 @@ class Reproduction(_Strict):
     """Whether its figures measure anything; those of ``--quick`` do not."""
     settings: list[Text]
     """The settings that differ from the published ones."""
-    sessions: list[Session] = []
+    runs: list[Run] = []
     inputs: dict[Text, Facts] = {}
     """What is known of the checkpoint and of each dataset, such as the SHA-256 of its files."""
     steps: list[StepRecord] = []

@@ -29,7 +29,7 @@ from study.workflow.reproduction.inputs import Inputs
 from study.workflow.reproduction.machine import describe_machine
 from study.workflow.reproduction.parts import Step, list_steps
 from study.workflow.reproduction.quick_inputs import write_quick_inputs
-from study.workflow.reproduction.record import Reproduction, Score, Session, StepRecord
+from study.workflow.reproduction.record import Reproduction, Run, Score, StepRecord
 from study.workflow.reproduction.result_folder import (
     RECORD,
     plain_line,
@@ -83,8 +83,8 @@ def reproduce(options: Namespace) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     with StudyFolder(work).locked():
         record = _open_record(out, options, steps)
-        record.sessions.append(
-            Session(
+        record.runs.append(
+            Run(
                 command=plain_line(command),
                 began=datetime.now(UTC).isoformat(timespec="seconds"),
                 machine={name: plain_line(fact) for name, fact in describe_machine().items()},
@@ -159,7 +159,7 @@ def _run_steps(steps: Sequence[Step], record: Reproduction, out: Path, console: 
             print_sentences(console, f"NO RESULT of {step.name}: {reason}", "yellow")
             told.add(reason)
         entry.seconds = time.monotonic() - began
-        entry.session = len(record.sessions) - 1
+        entry.run = len(record.runs) - 1
         _write(out, record, files)
 
 

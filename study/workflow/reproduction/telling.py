@@ -60,14 +60,14 @@ def figures(record: Reproduction) -> dict[str, Table]:
 def facts(record: Reproduction) -> Table:
     """Return the table of what was run, on which machine and data."""
     rows = []
-    for number, session in enumerate(record.sessions):
-        known = {"command": session.command, "began": session.began} | session.machine
-        rows += [(f"session {number}", *fact) for fact in known.items()]
+    for number, run in enumerate(record.runs):
+        known = {"command": run.command, "began": run.began} | run.machine
+        rows += [(f"run {number}", *fact) for fact in known.items()]
     for name, known in record.inputs.items():
         rows += [(name, *fact) for fact in known.items()]
     for step in record.steps:
         if step.done:
-            fact = f"{step.seconds:.0f} s in session {step.session:g}"
+            fact = f"{step.seconds:.0f} s in run {step.run:g}"
             rows.append((step.name, fact, step.command))
     return Table("What was run, and on what", ["", "fact", "value"], rows, left=3)
 

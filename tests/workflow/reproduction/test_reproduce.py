@@ -54,7 +54,7 @@ def test_a_failed_step_loses_no_other_and_is_tried_again(script: dict[str, Any],
     del script["search"]
     assert run("reproduce", "--quick").code == 0
     record = read_record(results)
-    assert [(step.done, step.session) for step in record.steps][1:3] == [(True, 0), (True, 1)]
+    assert [(step.done, step.run) for step in record.steps][1:3] == [(True, 0), (True, 1)]
     assert run("reproduce", "--read", results).out.endswith("steps a second\n")
     text = "".join(path.read_text() for path in results.iterdir())
     assert str(Path.cwd()) not in text
