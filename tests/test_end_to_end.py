@@ -14,9 +14,9 @@ from mlflow import MlflowClient
 
 from study import run as run_module
 from study.storage.study_folder import StudyFolder
-from study.tracking.mlflow.run_content import METRIC_DIGITS, round_significant
 from study.trial import TrialConfig
 from tests.not_none import not_none
+from tests.whole_study import assert_whole
 
 SCRIPT = Path(run_module.__file__ or "")
 TRIALS, EPOCHS, SEEDS = 6, 3, (1, 2)
@@ -115,10 +115,6 @@ def test_no_trial_was_lost_or_trained_twice(whole: Whole):
         for c in (TrialConfig.model_validate(t.read_config()) for t in search)
     }
     assert len(identities) == TRIALS
-    for trial in whole.folder.trials():
-        assert trial.read_end() is not None
-        epochs = [report["epoch"] for report in trial.read_reports()]
-        assert epochs in ([0], list(range(1, not_none(trial.read_end()).epochs + 1)))
 
 
 def test_what_had_ended_before_the_kill_is_byte_for_byte_as_it_was(whole: Whole):
@@ -127,34 +123,10 @@ def test_what_had_ended_before_the_kill_is_byte_for_byte_as_it_was(whole: Whole)
         assert Path(path).read_bytes() == contents
 
 
-def test_mlflow_has_a_parent_and_a_child_for_each_trial(whole: Whole):
-    runs = whole.runs
-    trials = {trial.trial_id: trial for trial in whole.folder.trials()}
-    assert set(runs.index) == {*trials, "parent"}
-    assert runs.index.is_unique
-    parent = runs.loc["parent"]
-    assert parent.status == "FINISHED"
-    children = runs.drop("parent")
-    assert set(children["tags.mlflow.parentRunId"]) == {parent.run_id}
-    assert set(children["tags.stage"]) >= {"search", "confirm"}
-    expected = {"finished": "FINISHED", "stopped": "FINISHED", "failed": "FAILED"}
-    for trial_id, trial in trials.items():
-        end, child = trial.read_end(), children.loc[trial_id]
-        assert child["tags.ended"] == end.status  # type: ignore[union-attr]
-        assert child.status == expected[end.status]  # type: ignore[union-attr]
-
-
-def test_every_epoch_is_in_mlflow_once(whole: Whole):
+def test_mlflow_has_a_parent_and_a_child_for_each_trial_with_every_epoch_once(whole: Whole):
     client = MlflowClient(whole.server)
-    search = whole.runs[whole.runs["tags.stage"] == "search"]
-    for trial_id, run in search.iterrows():
-        points = client.get_metric_history(run["run_id"], "val_score")
-        expected = {
-            report["epoch"]: round_significant(report["val_score"], METRIC_DIGITS)
-            for report in whole.folder.trial(str(trial_id)).read_reports()
-        }
-        assert len(points) == len(expected)
-        assert {point.step: point.value for point in points} == expected
+    experiment = not_none(client.get_experiment_by_name("whole"))
+    assert_whole(whole.folder, client, experiment.experiment_id)
 
 
 def test_only_confirmations_have_seen_test(whole: Whole):

@@ -3,12 +3,10 @@
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,14 +14,13 @@ import mlflow
 import pytest
 
 from study.storage.study_folder import StudyFolder
+from tests.clusters.conftest import SMALL, wait_for
+from tests.free_port import free_port
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ("study", "configs", "clusters", "pyproject.toml", "README.md", "LICENSE", ".gitignore")
-SMALL = ["quickstart", "search.trials=8", "data.shots=4", "data.augment=false"]
-SMALL += ["confirm.seeds=[1,2]", "confirm.runners_up=0", "training.epochs=6"]
-SMALL += ["search.selection=holdout", "refit.average=1", "refit.images=shots"]
 STORE = "a secret of mine"
 
 
@@ -57,21 +54,6 @@ class Cluster:
         return done.returncode, done.stdout
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
-def until(happened: Callable[[], object]):
-    deadline = time.monotonic() + 300
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.3)
-
-
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     checkout = tmp_path_factory.mktemp("checkout")
@@ -81,7 +63,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     for name in ("runs/earlier/study.yaml", ".venv/lib/big.so", "mlflow.db"):
         (checkout / name).parent.mkdir(parents=True, exist_ok=True)
         (checkout / name).write_text(STORE)
-    port, dashboard, client, agent = free_ports(4)
+    port, dashboard, client, agent = (free_port() for _ in range(4))
     with tempfile.TemporaryDirectory(prefix="jobs-") as folder:  # short, since sockets lie in it
         environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "PYTHONPATH"))},
@@ -103,7 +85,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
             stderr=subprocess.DEVNULL,
         )
         cluster = Cluster(f"http://127.0.0.1:{dashboard}", checkout, Path(folder), environment)
-        until(lambda: cluster.ray("list").returncode == 0)
+        wait_for("it takes jobs", lambda: cluster.ray("list").returncode == 0, 300)
         yield cluster
         head.terminate()
         head.wait(60)
@@ -125,13 +107,13 @@ def test_a_job_that_is_stopped_goes_on_as_another_with_nothing_but_the_package(
 ):
     places = [f"storage={tmp_path / 'shared'}", f"tracking.uri={mlflow_server}"]
     folder = StudyFolder(tmp_path / "shared" / "jobbed")
-    _, said = cluster.submit(*SMALL, "name=jobbed", *places, options=("--no-wait",))
+    words = [*SMALL, "search.trials=8", "training.epochs=3", "name=jobbed", *places]
+    _, said = cluster.submit(*words, options=("--no-wait",))
     (job,) = set(re.findall(r"raysubmit_\w+", said))
-    until(lambda: len(list(folder.path.glob("trials/*/end.json"))) >= 3)
+    ends = folder.path / "trials"
+    wait_for("three trials end", lambda: len([*ends.glob("*/end.json")]) >= 3, 300)
     assert cluster.ray("stop", job).returncode == 0
     ended = {t.trial_id: t.read_end() for t in folder.trials() if t.read_end() is not None}
-    code, said = cluster.submit("sync", "jobbed", *places)
-    assert code == 0, said
     code, said = cluster.submit("resume", "jobbed", *places)
     assert code == 0, said
     assert "\n winner " in said

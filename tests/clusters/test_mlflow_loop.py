@@ -4,18 +4,17 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.clusters.conftest import wait_for
 from tests.free_port import free_port
 
 NODE = Path(__file__).parents[2] / "clusters" / "node.sh"
-STARTS_WITHIN = 120.0  # seconds
 
 pytestmark = pytest.mark.long
 
@@ -61,13 +60,6 @@ def head(tmp_path: Path) -> Iterator[Head]:
         head.node("end_mlflow")
 
 
-def wait_for(true: Callable[[], object]):
-    deadline = time.monotonic() + STARTS_WITHIN
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-
-
 def test_a_killed_server_comes_back_once_until_it_is_ended(head: Head, tmp_path: Path):
     artifacts = tmp_path / "shared"
     first = head.node("mlflow", str(artifacts))
@@ -82,8 +74,8 @@ def test_a_killed_server_comes_back_once_until_it_is_ended(head: Head, tmp_path:
 
     for process in before:
         os.kill(process, signal.SIGKILL)
-    wait_for(lambda: head.answers() and not {*head.servers()} & {*before})
+    wait_for("another server answers", lambda: head.answers() and not {*head.servers()} & {*before})
 
     ended = head.node("end_mlflow")
     assert ended.returncode == 0
-    wait_for(lambda: not head.servers() and not head.answers())
+    wait_for("it ends", lambda: not head.servers() and not head.answers())

@@ -98,39 +98,10 @@ def start(nodes: Any, tiny_backbone: Path, tmp_path: Path) -> Iterator[Start]:
         running.process.wait()
 
 
-def test_data_and_backbone_reach_each_process_of_a_node_once_and_never_once_a_trial(
+def test_a_node_that_comes_in_mid_study_takes_trials_and_data_reach_each_process_once(
     nodes: Any, start: Start
 ):
-    running = start(2, 12, wait_for=2 * SLOTS)
-    running.until("it says what it waits for", lambda: WAITS in running.said)
-    for _ in range(2):
-        nodes.add_node(num_cpus=SLOTS)
-    running.end_well()
-    configs = {t.trial_id: t.read_config() for t in running.folder.trials()}
-    trials = {name: c["stage"] for name, c in configs.items() if c["arm"] != "variant"}
-    assert Counter(trials.values())["search"] == 12 + 1  # the linear peer
-
-    epochs = running.notes("epoch")
-    searching = {(n["node"], n["process"]) for n in epochs if trials.get(n["trial"]) == "search"}
-    assert len({node for node, _ in searching}) == 2
-    assert len(searching) == 2 * SLOTS
-    loaded = Counter(n["process"] for n in running.notes("load_backbone"))
-    assert loaded == dict.fromkeys(running.processes(), 1)
-    opened = Counter((n["process"], n["file"]) for n in running.notes("__init__"))  # of ImageTable
-    assert set(opened.values()) == {1}
-    for epoch in epochs:
-        kinds = {Path(name).suffix for name in epoch["mapped"]}
-        assert kinds == {".arrow", ".safetensors"}, "both are pages that a node's processes share"
-
-    sizes = [note["size"] for note in running.notes("put")]
-    told = inspect.getfullargspec(ClipFitTrainable.setup).kwonlyargs
-    stages = 3  # search, its variants and confirm
-    assert len(sizes) == len(told) * stages, "however many trials there are"
-    assert max(sizes) < 1e6, "images and weights travel as the names of files"
-
-
-def test_a_node_that_comes_in_mid_study_takes_trials_and_more_run_at_once(nodes: Any, start: Start):
-    running = start(5, 8, wait_for=2 * SLOTS, precision="auto")  # of which a worker is asked
+    running = start(2, 12, wait_for=2 * SLOTS, precision="auto")  # of which a worker is asked
     running.until("it says what it waits for", lambda: WAITS in running.said)
     first = nodes.add_node(num_cpus=SLOTS)
     running.until("the first node is full", lambda: len(running.processes()) == SLOTS)
@@ -145,6 +116,19 @@ def test_a_node_that_comes_in_mid_study_takes_trials_and_more_run_at_once(nodes:
     assert len({n["trial"] for n in at_once}) == 2 * SLOTS
     ends = [trial.read_end() for trial in running.folder.trials()]
     assert {end and end.status for end in ends} == {"finished"}
+
+    loaded = Counter(n["process"] for n in running.notes("load_backbone"))
+    assert loaded == dict.fromkeys(running.processes(), 1), "and never once a trial"
+    opened = Counter((n["process"], n["file"]) for n in running.notes("__init__"))  # of ImageTable
+    assert set(opened.values()) == {1}
+    for epoch in running.notes("epoch"):
+        kinds = {Path(name).suffix for name in epoch["mapped"]}
+        assert kinds == {".arrow", ".safetensors"}, "both are pages that a node's processes share"
+    sizes = [note["size"] for note in running.notes("put")]
+    told = inspect.getfullargspec(ClipFitTrainable.setup).kwonlyargs
+    stages = 3  # search, its variants and confirm
+    assert len(sizes) == len(told) * stages, "however many trials there are"
+    assert max(sizes) < 1e6, "images and weights travel as the names of files"
 
 
 def test_trials_leave_a_node_that_is_about_to_be_taken_away_and_do_no_epoch_twice(
