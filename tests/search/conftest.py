@@ -6,8 +6,6 @@ Whatever a test changes of those studies it puts back.
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-from unittest.mock import Mock
 
 import pytest
 
@@ -21,7 +19,7 @@ from study.storage.ledger_files import JsonObject
 from study.trial import TrialData
 from tests.in_process import trials_in_process
 from tests.not_none import not_none
-from tests.tiny_study import TinyStudy, kill_worker
+from tests.tiny_study import TinyStudy
 
 DEPTHS = Depths(text=2, vision=3)
 CLIPFIT = "text.mlp.fc2.bias + vision.ln"
@@ -37,18 +35,6 @@ HALVED: JsonObject = {
     # Some do worse than chance.
     "space": {"rates": {"bias": [0.002, 200], "ln": [0.002, 200]}, "heads": ["text"]},
 }
-BROKEN = {
-    "zero-shot": {"subset": "none"},
-    "clipfit": {"subset": "clipfit", "rates": {"bias": 0.002, "ln": 0.002}, "distill_weight": 8},
-    "diverging": {"subset": "ln", "rates": {"ln": 1e30}},
-    "raising": {"subset": "vision.ln", "rates": {"ln": 0.01}},
-}
-UNHEARD: tuple[tuple[str, str, Any], ...] = (
-    ("started", "search-0000", None),
-    ("reported", "search-0004", 2),
-    ("ended", "search-0005", "finished"),
-)
-"""Events of the troubled study at which its observer fails."""
 
 
 def search_arm(
@@ -96,20 +82,4 @@ def confirmed(searched: TinyStudy, make_study: Callable[..., TinyStudy]) -> Tiny
     study = make_study("confirmed", search=HALVED)
     with trials_in_process():
         study.confirm()
-    return study
-
-
-@pytest.fixture(scope="session")
-def troubled(make_study: Callable[..., TinyStudy], ray_cluster: None) -> TinyStudy:
-    """A study with a baseline that diverges, one that raises, and one whose worker is killed."""
-    with pytest.MonkeyPatch.context() as patch:  # a rate that diverges is one that is refused
-        patch.setattr("study.config.rules.HIGHEST_RATE", 1e30)
-        search = {"asha": None, "baselines": BROKEN, "sampler": "random"}
-        study = make_study("troubled", search=search)
-    blocked = study.folder.trial("search-0003").path / "delta.safetensors"
-    blocked.mkdir(parents=True)
-    study.heard.at["reported", "search-0001", 2] = kill_worker
-    for event in UNHEARD:
-        study.heard.at[event] = Mock(side_effect=ConnectionError("no server"))
-    study.search()
     return study

@@ -3,8 +3,10 @@
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import ray
@@ -15,9 +17,8 @@ from study.config.trial_settings import TrialSettings
 from study.search.driver import make_scheduler, ray_session
 from study.selection.ranking import rank_finished_trials
 from study.trial import TrialConfig
-from tests.tiny_study import statuses
-
-from .conftest import UNHEARD
+from tests.not_none import not_none
+from tests.tiny_study import TinyStudy, kill_worker, statuses, untimed
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
 
@@ -47,14 +48,47 @@ def test_observers_hear_of_every_start_epoch_and_end_with_all_its_metrics(search
         assert [event for event in searched.heard.events if event[1] == trial.trial_id] == expected
 
 
-def test_the_study_goes_on_without_what_failed_and_with_an_observer_at_fault(troubled: Any):
-    assert statuses(troubled.folder) == {"finished": 6, "failed": 2}
-    labels = [judged.config.label for judged in rank_finished_trials(troubled.folder)]
-    assert "diverging" not in labels
-    assert len(labels) == 6
-    assert not troubled.heard.at.keys() & set(UNHEARD), "nothing was raised"
-    for _, trial_id, _ in UNHEARD:
-        assert troubled.folder.trial(trial_id).read_end().status == "finished"
+BROKEN = {
+    "zero-shot": {"subset": "none"},
+    "clipfit": {"subset": "clipfit", "rates": {"bias": 0.002, "ln": 0.002}, "distill_weight": 8},
+    "diverging": {"subset": "ln", "rates": {"ln": 1e30}},
+    "raising": {"subset": "vision.ln", "rates": {"ln": 0.01}},
+}
+UNHEARD: tuple[tuple[str, str, Any], ...] = (
+    ("started", "search-0000", None),
+    ("reported", "search-0004", 2),
+    ("ended", "search-0005", "finished"),
+)
+"""Events at which the observer fails."""
+
+
+@pytest.mark.long
+def test_a_study_goes_on_beside_what_fails_a_worker_that_is_killed_and_an_observer_at_fault(
+    make_study: Callable[..., TinyStudy], searched: TinyStudy
+):
+    with pytest.MonkeyPatch.context() as patch:  # a rate that diverges is one that is refused
+        patch.setattr("study.config.rules.HIGHEST_RATE", 1e30)
+        search = {"asha": None, "baselines": BROKEN, "sampler": "random"}
+        study = make_study("troubled", search=search)
+    clipfit, diverging, raising = (study.folder.trial(f"search-{n:04d}") for n in (1, 2, 3))
+    (raising.path / "delta.safetensors").mkdir(parents=True)
+    study.heard.at["reported", clipfit.trial_id, 2] = kill_worker
+    for event in UNHEARD:
+        study.heard.at[event] = Mock(side_effect=ConnectionError("no server"))
+    study.search()
+    assert not study.heard.at, "something did not happen"
+    assert statuses(study.folder) == {"finished": 6, "failed": 2}
+    labels = {judged.config.label for judged in rank_finished_trials(study.folder)}
+    assert len(labels - {"diverging", "raising"}) == len(labels) == 6
+    for trial, told in ((diverging, "NonFiniteLossError"), (raising, "IsADirectoryError")):
+        error = str(not_none(trial.read_end()).error)
+        assert "Traceback" in error
+        assert told in error
+
+    events = [(what, epoch) for what, name, epoch in study.heard.events if name == clipfit.trial_id]
+    assert [epoch for what, epoch in events if what == "reported"] == [1, 2, 3, 4]
+    assert events.count(("started", None)) == 2, "its worker was not killed"
+    assert untimed(clipfit) == untimed(searched.folder.trial(clipfit.trial_id))
 
 
 def test_successive_halving_remembers_trials_that_ended_before(searched: Any):

@@ -1,5 +1,6 @@
 """Workers that stand still are ended in time, and no others."""
 
+import os
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,6 +26,16 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
+def start_worker() -> Any:
+    """Start an actor whose class travels to it, so that it imports nothing of this project."""
+
+    class Worker:
+        def pid(self) -> int:
+            return os.getpid()
+
+    return ray.remote(Worker).remote()
+
+
 def trial(name: str, actor: Any) -> Any:
     """What is read of a trial of Tune's."""
     return SimpleNamespace(trial_id=name, temporary_state=SimpleNamespace(ray_actor=actor))
@@ -33,7 +44,7 @@ def trial(name: str, actor: Any) -> Any:
 def test_a_stopped_process_is_killed_once_its_time_and_the_grace_are_over(
     clock: Clock,
 ):
-    worker = ray.remote(_Worker).remote()
+    worker = start_worker()
     process = psutil.Process(ray.get(worker.pid.remote()))
     workers, mine = HungWorkers(limit=0.2), trial("mine", worker)
     workers.record_sign_of_life(mine)
@@ -50,7 +61,7 @@ def test_a_stopped_process_is_killed_once_its_time_and_the_grace_are_over(
 
 
 def test_others_are_left_alone(clock: Clock):
-    worker = ray.remote(_Worker).remote()
+    worker = start_worker()
     workers = HungWorkers(limit=0.0)
     trials = ended, _, reporting = trial("a", worker), trial("waits", None), trial("b", worker)
     for each in trials:
@@ -66,8 +77,3 @@ def test_others_are_left_alone(clock: Clock):
     unlimited.end()
     assert not unlimited.ended
     assert ray.get(worker.pid.remote())
-
-
-class _Worker:
-    def pid(self) -> int:
-        return int(psutil.Process().pid)

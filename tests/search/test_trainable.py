@@ -19,7 +19,6 @@ from study.serving.classifier import load_classifier
 from study.trial import TrialConfig
 from tests import small_trials
 from tests.case_tables import from_table
-from tests.tiny_study import untimed
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
 
@@ -56,25 +55,6 @@ def test_every_trained_trial_leaves_its_delta_the_stopped_ones_too(searched: Any
             numbers = [t.numel() for name, t in tensors.items() if name != HEAD_CLASSES]
             assert sum(numbers) == config.trainable
             assert info.subset == config.settings.subset
-
-
-def test_a_trial_whose_worker_is_killed_goes_on_from_its_last_epoch(troubled: Any, searched: Any):
-    trial = troubled.folder.trial("search-0001")
-    events = [event for event in troubled.heard.events if event[1] == trial.trial_id]
-    assert [event[0] for event in events].count("started") == 2, "its worker was not killed"
-    assert [event[2] for event in events if event[0] == "reported"] == [1, 2, 3, 4]
-    assert trial.read_end().status == "finished"
-    assert untimed(trial) == untimed(searched.folder.trial(trial.trial_id))
-
-
-@from_table
-def test_a_trial_that_diverges_or_raises_is_recorded_with_its_traceback(
-    troubled: Any, number: int, told: list[str]
-):
-    end = troubled.folder.trial(f"search-{number:04d}").read_end()
-    assert end.status == "failed"
-    for part in told:
-        assert part in end.error
 
 
 def test_a_backbone_named_by_a_relative_folder_is_found_by_workers_and_later_readers(

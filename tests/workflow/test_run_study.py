@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock, create_autospec
+from unittest.mock import create_autospec
 
 import pytest
 from rich.console import Console
@@ -25,7 +25,7 @@ from study.errors import (
     TrackingError,
 )
 from study.storage.atomic import StorageError
-from study.storage.ledger_files import DamagedError, LedgerError
+from study.storage.ledger_files import DamagedError
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End
 from study.tracking.tracker import Tracker
@@ -33,6 +33,7 @@ from study.trial.study import Study
 from study.workflow import run_study as module
 from study.workflow.announcement import plan_rows
 from study.workflow.run_study import run_study
+from tests.in_process import trials_in_process
 from tests.reacting import reacting
 
 Configure = Callable[..., StudyConfig]
@@ -82,23 +83,6 @@ def test_the_tracker_says_where_a_copy_of_a_lost_configuration_of_a_trial_may_be
     assert lost.startswith(f"lost: {trial.path / 'config.json'}; put the file back from a copy, or")
     assert advice.startswith("MLflow may have copies: ")
     assert advice.endswith("config.json is one of the run of a trial that has ended")
-
-
-def test_a_study_that_fails_before_its_first_trial_leaves_no_folder(
-    configure: Configure, console: Console, monkeypatch: pytest.MonkeyPatch
-):
-    fail = Mock(side_effect=StudyError("no cluster answers"))
-    monkeypatch.setattr(module, "ray_session", fail)
-    study = study_of(configure())
-    with pytest.raises(StudyError, match="no cluster answers"):
-        run_study(study, console, resume=False)
-    assert not [*study.config.storage.rglob("*")]
-
-
-def test_a_second_driver_of_a_study_is_refused(begun: Study, console: Console):
-    other = Study(begun.config, StudyFolder(begun.folder.path))
-    with begun.folder.locked(), pytest.raises(LedgerError, match="run by another process"):
-        run_study(other, console, resume=True)
 
 
 def test_a_study_begins_by_writing_down_what_it_is_and_saying_what_it_will_do(
@@ -263,7 +247,8 @@ def test_a_whole_study_opens_its_dataset_once(
         training={"epochs": 1, "batch_size": 8},
         confirm={"seeds": [1, 2]},
     )
-    run_study(study_of(config), console, resume=False)
+    with trials_in_process():
+        run_study(study_of(config), console, resume=False)
     assert opened == {"digits": 1}
     lines = output.getvalue().splitlines()
     (made,) = (n for n, line in enumerate(lines) if line.startswith("finish   making tables"))

@@ -55,48 +55,27 @@ def delete(name: str, capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().out
 
 
-def test_a_study_goes_with_its_runs_and_versions_and_others_stay(
+def test_a_study_goes_with_its_runs_and_versions_and_the_next_best_becomes_champion(
     store: str, make: Any, capsys: pytest.CaptureFixture[str]
 ):
-    first, second = make("first", 0.9), make("second", 0.8)
-    before = left(store)
-    told = delete("second", capsys)
-    assert f"{before['second']} runs; 1 logged model; models:/{MODEL}/2" in told
-    assert "champion" not in told
-    assert "mlflow gc" in told
-    assert left(store) == {"first": before["first"]}
-    assert versions(store) == {"1": "first"}
-    assert champion(store) == "1"
-    assert (first.folder.exists(), second.folder.exists()) == (True, False)
-
-
-def test_the_best_version_that_compares_becomes_champion_and_else_none(
-    store: str, make: Any, capsys: pytest.CaptureFixture[str]
-):
-    for name, score in (("low", 0.7), ("high", 0.8), ("best", 0.9)):
-        make(name, score)
-    MlflowClient(store).set_model_version_tag(MODEL, "1", "val_score", "0.75")
-    assert champion(store) == "3"
-    told = delete("best", capsys)
-    assert f"models:/{MODEL}/3, the champion" in told
-    assert f"models:/{MODEL}/2, of study 'high', is the champion now" in told
-    assert champion(store) == "2"
-    MlflowClient(store).set_model_version_tag(MODEL, "1", "split_hash", "another")
-    assert f"{MODEL} has no champion now" in delete("high", capsys)
-    assert versions(store) == {"1": "low"}
-    assert champion(store) is None
-
-
-def test_a_registered_model_goes_with_its_last_version(
-    store: str, make: Any, capsys: pytest.CaptureFixture[str]
-):
-    study = make("only")
-    held = contents(study, store)
-    assert len(held.models) == 1
-    assert f"{MODEL} had no other version, and is deleted too" in delete("only", capsys)
     client = MlflowClient(store)
-    assert client.search_registered_models() == []
-    assert client.search_logged_models(["1", "0"]) == []
+    studies = [make("low", 0.7), make("high", 0.8), make("best", 0.9)]
+    client.set_model_version_tag(MODEL, "1", "split_hash", "another")
+    before = left(store)
+    told = delete("best", capsys)
+    assert f"{before.pop('best')} runs; 1 logged model; models:/{MODEL}/3, the champion" in told
+    assert "mlflow gc" in told
+    assert f"models:/{MODEL}/2, of study 'high', is the champion now" in told
+    assert left(store) == before
+    assert (versions(store), champion(store)) == ({"1": "low", "2": "high"}, "2")
+    assert [study.folder.exists() for study in studies] == [True, True, False]
+    told = delete("high", capsys)
+    assert f"{MODEL} has no champion now" in told, "the other was chosen on other images"
+    assert champion(store) is None
+    told = delete("low", capsys)
+    assert "champion" not in told
+    assert f"{MODEL} had no other version, and is deleted too" in told
+    assert client.search_registered_models() == client.search_logged_models(["1", "0"]) == []
     assert left(store) == {}
 
 

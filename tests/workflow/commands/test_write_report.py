@@ -3,22 +3,17 @@
 import shutil
 from pathlib import Path
 
-import optuna
-
+from study.storage.study_folder import StudyFolder
 from tests.workflow.conftest import Run
 
 
-def test_report_lists_its_files_and_what_is_missing(few_shot_study: Path, run: Run):
-    backend = optuna.storages.journal.JournalFileBackend(str(few_shot_study / "optuna.journal"))
-    storage = optuna.storages.JournalStorage(backend)
-    arm = optuna.create_study(storage=storage, study_name="clipfit-tuned", direction="maximize")
-    arm.add_trial(optuna.trial.create_trial(value=0.5))
-    printed = run("report", few_shot_study.name, f"storage={few_shot_study.parent}")
+def test_report_lists_its_files_and_what_is_missing(mine: StudyFolder, run: Run):
+    printed = run("report", "mine")
     lines = printed.out.splitlines()
-    assert lines[0] == str(few_shot_study / "report.html")
-    assert str(few_shot_study / "plots" / "pareto.png") in lines
-    assert (few_shot_study / "plots" / "pareto.png").is_file()
-    assert "importance-clipfit-tuned: not drawn" in printed.err
+    assert lines[0] == str(mine.path / "report.html")
+    assert str(mine.path / "plots" / "history.png") in lines
+    assert all(Path(line).is_file() for line in lines)
+    assert "agreement: not drawn" in printed.err
 
 
 def test_the_report_of_an_ablation_comes_with_its_charts(
