@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import yaml
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -19,6 +20,8 @@ from tests.miniature import draw
 
 CLASSES = ("cotton", "linen", "silk")
 EACH = 12  # images of a class
+WRITTEN = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text())["written"]
+"""Configurations that are written, with faults and without."""
 Row = Sequence[object]
 
 
@@ -161,34 +164,7 @@ def _make_checkpoints(root: Path):
 
 
 def _make_configurations(root: Path):
-    for name, contents in {
-        "list.yaml": b"- 1\n- 2\n",
-        "tab.yaml": b"data:\n\tshots: 4\n",
-        "twice.yaml": b"seed: 1\nseed: 2\n",
-        "nested.yaml": b"data: {shots: 1, shots: 2}\n",
-        "object.yaml": b"!!python/object/apply:os.system ['true']",
-        "plain.yaml": b"search: 5\nsearch.trials: 30\n",
-        "trails.yaml": b"search.trails: 30\n",
-        "minutes.yaml": b"search.minutes: 1:30.5\n",
-        "two faults.yaml": b"serch: {trials: 9}\ndata: {shots: many}\n",
-        "axis.yaml": b"sweep: {seed: 5}\n",
-        "empty.yaml": b"",
-        "comment.yaml": b"# nothing yet\n",
-        "unk.yaml": b"lr: 0.1\n",
-        "bom.yaml": "\ufeffseed: 1\n".encode(),
-        "utf16.yaml": "seed: 1\n".encode("utf-16"),
-        "anchor.yaml": b"a: &x {shots: 4}\nb: *x\n",
-        "bool.yaml": b"data: {shots: yes}\n",
-        "env.yaml": b"data: {root: '${HOME}/images'}\n",
-        "octal.yaml": b"data: {shots: 016}\n",
-        "dot.yaml": b"search.trials: 9\n",
-        "dots.yaml": b"search.trials: 9\nsearch: {trials: 10}\n",
-        "inner.yaml": b"search: {asha.grace_period: 4}\n",
-        "date.yaml": b"name: 2024-01-01\n",
-        "null.yaml": b"search: null\n",
-        "conf.json": b'{"seed": 1, "data": {"shots": 4}}',
-        "conf.toml": b"[data]\nshots = 4\n",
-        "folder/unknown.yaml": b"b: 1\n",
-    }.items():
+    for name, text in WRITTEN.items():
         (root / name).parent.mkdir(exist_ok=True)
-        (root / name).write_bytes(contents)
+        (root / name).write_text(text)
+    (root / "utf16.yaml").write_text("seed: 1\n", encoding="utf-16")

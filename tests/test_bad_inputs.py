@@ -184,20 +184,7 @@ def test_a_study_that_cannot_read_an_image_leaves_nothing(
     refused(run, line, "; --check --images finds all such images, and data.on_corrupt=skip leaves")
 
 
-ACCEPTED = [
-    *("quickstart", "quickstart search.space.rates.bias=[1e-3,0.4]", "quickstart name="),
-    *("'quickstart' 'tracking.experiment=🧵 x/y'", "quickstart backbone.name=bad/ck_extra"),
-    *("resume mine", "quickstart resources.cpus_per_trial=0.5", "quickstart search.trials=0"),
-    *("quickstart data.shots=16.0", "quickstart 'data.shots=\"16\"'", "quickstart storage=~/nope"),
-    *(
-        f"bad/{file}"
-        for file in ("empty.yaml", "comment.yaml", "bom.yaml", "dot.yaml", "conf.json")
-    ),
-    *(data(f"{name}.csv") for name in ("backslash", "below")),
-    *(data(name) for name in ("good", "emoji", "dsstore", "saved")),
-    data("good").replace("data.dataset=x", "data.dataset=🧵"),
-    data("good", "backbone.name=embedded").replace("quickstart data.dataset=x", "photos"),
-]
+ACCEPTED = [*CASES["accepted"], *(data(name) for name in CASES["accepted_data"])]
 
 
 @pytest.mark.parametrize("line", ACCEPTED)
@@ -206,20 +193,8 @@ def test_what_is_right_is_accepted_without_a_warning(run: Run, line: str):
     assert assert_accepted(ran) == []
 
 
-WARNED = {
-    data("dupes"): "x: 1 image is in two classes (silk/copy.png = cotton/00.png",
-    data("pixels"): "x: 1 image is in two classes (silk/other.bmp = cotton/00.png",
-    data("leak"): "x: 36 files are among the test images and among those to learn from (",
-    data("savedleak"): "x: 36 files are among the test images and among those to learn from (",
-    data("leak", "--images"): "x: 36 images are among the test images and among those to learn",
-    data("gray16"): "x: its 16-bit images are nearly black: their highest value is",
-    data("dangling", "data.on_corrupt=skip"): "x: 6 of 36 listed images are not there, or are led",
-    data("outside", "data.on_corrupt=skip"): "x: 6 of 36 listed images are not there, or are led",
-    data("webtest.csv", "data.on_corrupt=skip"): "1 of 37 listed images are not there, or are led",
-    data("truncated", "data.on_corrupt=skip"): "6 of 36 images cannot be read: ",
-    "quickstart backbone.name=bad/ck_noprep --check": "has no preprocessor_config.json: its images "
-    "are prepared as for OpenAI's CLIP",
-}
+WARNED = {data(*words.split()): told for words, told in CASES["warned_data"].items()}
+WARNED |= CASES["warned"]
 
 
 @pytest.mark.parametrize("line", WARNED)

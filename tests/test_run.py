@@ -116,40 +116,13 @@ def test_faults_of_every_kind_are_told_together(capsys: pytest.CaptureFixture[st
     assert places == ["seed", "search.asha.grace_period", "data", "backbone", "tracking"]
 
 
-LACKING = "search.baselines={clipfit: {subset: clipfit}, best: {subset: ln, rates: {ln: 1}}}"
-WITHOUT_NEEDED = "search.baselines={mine: {subset: 'text.mlp.fc2.bias[99]', rates: {ln: 1}}}"
-"""Neither zero-shot nor clipfit, and a baseline that needs a rate and a layer."""
-
-
 def places_of_faults(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
     """The places of the faults of a small study, checked without starting it."""
     message = fault(capsys, "quickstart", "name=mine", "data.shots=1", *arguments, "--check")
     return [line.strip().partition(":")[0] for line in message.splitlines()[1:]]
 
 
-@pytest.mark.parametrize(
-    "arguments, told",
-    [
-        (["sed=1", "training.epochs=2"], ["sed", "search.asha.grace_period"]),
-        (["training.epochs=many", "search.asha.grace_period=150"], ["training.epochs"]),
-        (["protocol=one_shot", "training.epochs=2"], ["protocol", "search.asha.grace_period"]),
-        (["data.val_shots=none", "data.targets=[dtd]"], ["data.val_shots", "data.targets"]),
-        (
-            ["training.epochs=2", "search.selection=base", "search.trials=8", LACKING],
-            [
-                *("search.asha.grace_period", "search.baselines", "search.baselines.best"),
-                *("search.baselines.clipfit", "search.baselines.clipfit", "search.selection"),
-            ],
-        ),
-        (
-            ["search.sampler=nosuch", "storage=/dev/null/x", WITHOUT_NEEDED],
-            [
-                *("search.baselines", "search.baselines", "search.baselines.mine"),
-                *("search.baselines.mine.subset", "search.sampler", "storage"),
-            ],
-        ),
-    ],
-)
+@from_table
 def test_faults_of_the_protocol_are_told_unless_a_default_that_stands_in_would_be_blamed(
     capsys: pytest.CaptureFixture[str], arguments: list[str], told: list[str]
 ):
@@ -185,17 +158,6 @@ def test_a_check_says_that_the_embedded_backbone_has_seen_characters_alone(
     assert "'mine', 'yours'" in told("sweep.yaml")
     assert CAUTION not in told(*own, f"backbone.name={tiny_backbone}")
     assert CAUTION not in told(*transfer, "data.targets=[glyphs]")
-
-
-def test_a_study_that_begins_says_what_its_backbone_has_not_seen(
-    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(
-        "study.workflow.run_study.ray_session", lambda *_: pytest.fail("far enough")
-    )
-    with pytest.raises(pytest.fail.Exception, match="far enough"):
-        main(few(here / "images"))
-    assert CAUTION in capsys.readouterr().out
 
 
 def test_a_resumed_study_has_the_configuration_it_was_frozen_with(here: Path, conducted: list[Any]):

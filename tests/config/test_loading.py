@@ -13,35 +13,8 @@ from study.config.loading import (
 from study.config.peer_settings import Peer
 from study.config.schema import StudyConfig
 from study.storage.ledger_files import JsonObject
-from tests.config_faults import baselines, clipfit, faults, told_of
-
-
-def test_faults_are_reported_all_together():
-    told = faults(
-        {
-            "sed": 1,
-            "data": {"shots": 0, "dataste": "digits"},
-            "training": {"epochs": "many"},
-            "search": {"space": {"sites": ["text.ln9", "vision.foo"]}},
-        }
-    )
-    assert sorted(places_of(told)) == [
-        *("data.dataste", "data.shots", "search.space.sites.0", "search.space.sites.1"),
-        *("sed", "training.epochs"),
-    ]
-
-
-def test_disagreements_are_told_beside_a_fault_elsewhere():
-    told = faults({"sed": 1, "search": {"baselines": baselines(best=clipfit())}})
-    assert places_of(told) == ["sed", "search.baselines.best"]
-
-
-def places_of(faults: list[str]) -> list[str]:
-    return [line.partition(":")[0] for line in faults]
-
-
-def test_a_default_that_stands_in_for_a_fault_is_not_blamed():
-    assert places_of(faults({"data": {"targets": 3, "targets_root": "x"}})) == ["data.targets"]
+from tests.case_tables import from_table
+from tests.config_faults import baselines, told_of
 
 
 def test_what_is_sound_can_be_read_in_spite_of_faults():
@@ -59,24 +32,7 @@ def test_a_frozen_configuration_is_read_with_overrides(file: Path):
     assert load_config(file, ["confirm.strength=0.25"], frozen=True).confirm.strength == 0.25
 
 
-RATES = {"bias": [1e-3, 1e-1], "ln": [5e-4, 2e-1]}
-"""Those of the default but for the first."""
-
-
-@pytest.mark.parametrize(
-    "override, values",
-    [
-        ("data.shots=8", {"data": {"shots": 8}}),
-        ("search.asha=null", {"search": {"asha": None}}),
-        ("search.space.rates.bias=[1e-3, 1e-1]", {"search": {"space": {"rates": RATES}}}),
-        ("training.weight_decay=1e-4", {"training": {"weight_decay": 1e-4}}),
-        ("name=mine", {"name": "mine"}),
-        (
-            "search.baselines={extra: {subset: ln, rates: {ln: 0.1}}}",
-            {"search": {"baselines": {"extra": {"subset": "ln", "rates": {"ln": 0.1}}}}},
-        ),
-    ],
-)
+@from_table
 def test_an_override_reaches_a_field_and_creates_its_section(
     file: Path, override: str, values: JsonObject
 ):

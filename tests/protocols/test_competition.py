@@ -18,8 +18,9 @@ from study.protocols.competition import (
     best_calibration,
     hmean,
 )
+from tests.case_tables import from_table
 
-from .conftest import competition
+from .conftest import Images, competition
 
 KNOWN = competition(
     # Class 0 has three images and class 1 has one; the second of class 0 is right among no names.
@@ -28,39 +29,12 @@ KNOWN = competition(
 )
 
 
-ABOVE = float(np.nextafter(1.0, 2.0))
-
-
-@pytest.mark.parametrize(
-    "known, calibration, best",
-    [
-        # Of the pairs of KNOWN, (5/6, 1/4) has the highest mean: any number from -2 to -1 gives it.
-        (KNOWN, -1.5, 5 / 13),
-        # Images of wrong names part the same accuracies; between 1 and 5 any number serves.
-        (
-            competition([(5.0, True, 0), (4.0, False, 0)], [(1.0, True, 1), (2.0, False, 1)]),
-            3.0,
-            0.5,
-        ),
-        # 1.5 and 3.5 give (3/4, 1/2) and (1/2, 3/4), and the least is taken.
-        (
-            competition(
-                seen=[(9.0, True, 0), (8.0, True, 0), (3.0, True, 0), (0.5, True, 0)],
-                unseen=[(1.0, True, 1), (0.6, True, 1), (4.0, True, 1), (8.5, True, 1)],
-            ),
-            2.0,
-            0.6,
-        ),
-        # Of the number half-way between neighbours, the lower of these is the nearest,
-        (competition([(ABOVE, True, 0)], [(1.0, True, 1)]), 1.0, 1.0),
-        # and the upper of those.
-        (competition([(float(np.nextafter(ABOVE, 2.0)), True, 0)], [(ABOVE, True, 1)]), ABOVE, 1.0),
-    ],
-)
+@from_table
 def test_the_best_calibration_has_a_known_value(
-    known: Competition, calibration: float, best: float
+    seen: Images, unseen: Images, calibration: float, best: float
 ):
-    assert best_calibration([known]) == (calibration, pytest.approx(best, abs=1e-11))
+    found = best_calibration([competition(seen, unseen)])
+    assert found == (calibration, pytest.approx(best, abs=1e-11))
 
 
 def test_an_image_without_a_gap_is_right_nowhere():

@@ -149,27 +149,7 @@ def test_the_last_report_is_written_when_all_else_is_there(
     assert written == ["delta.safetensors", predictions, "report"]
 
 
-CHANGED = "reports.jsonl does not hold the reports of its 2 epochs"
-BEYOND = "holds reports that no epoch of the trial wrote; it goes on from epoch"
-
-
-@pytest.mark.parametrize(
-    "epochs, left, planted, kept, told",
-    [
-        (2, "", "", 0, CHANGED),
-        (2, "1", "", 0, CHANGED),
-        (2, "2", "", 0, CHANGED),
-        (2, "21", "", 0, CHANGED),
-        (2, "1", "2", 0, CHANGED),
-        (2, "12", "3", 2, ""),  # one report more than the state knows is what a crash leaves
-        (2, "12", "34", 2, f"{BEYOND} 2"),
-        (2, "12", "4", 2, f"{BEYOND} 2"),
-        (0, "", "12", 0, f"{BEYOND} 0"),
-        (0, "", "1234", 0, f"{BEYOND} 0"),
-        (4, "123", "4", 3, f"{BEYOND} 3"),
-        (4, "123", "", 3, ""),
-    ],
-)
+@from_table
 def test_reports_that_no_epoch_wrote_are_not_believed(
     trial: TrialFolder,
     epochs: int,

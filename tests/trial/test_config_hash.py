@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import yaml
 
 from study.config.loading import build_config
 from study.config.schema import TrainingConfig
@@ -19,6 +20,7 @@ from study.trial import TrialData, config_hash
 from study.trial.config_hash import ROOMS, code_hash, code_of_others, compute_config_hash
 from study.trial.prepare import Preparer
 from study.trial.study import Study
+from tests.case_tables import from_table
 from tests.small_trials import trial
 
 
@@ -32,25 +34,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> TrialData:
     return prepared(tmp_path_factory.mktemp("same"), 16)
 
 
-@pytest.mark.parametrize(
-    "one, other",
-    [
-        (
-            {"optuna_number": 3, "taken_from": "run", "config_hash": "x", "number": 7},
-            {"trial_id": "ablation-0007", "stage": "ablation", "arm": "a", "label": "b"},
-        ),
-        # Of one `subset_key`.
-        ({"subset": "text.ln + vision.ln[0:2]"}, {"subset": "text.ln + vision.ln[-2:]"}),
-        (
-            {"training": {"optimizer": "adamw", "momentum": 0.5}},
-            {"training": {"optimizer": "adamw"}},
-        ),
-        ({"epochs": 0, "training": {"weight_decay": 0.5, "epochs": 9}}, {"epochs": 0}),
-    ],
-    ids=["names", "spelling", "momentum", "untrained"],
-)
+@from_table
 def test_what_has_no_effect_changes_nothing(data: TrialData, one: JsonObject, other: JsonObject):
     assert len({compute_config_hash(trial(**given), data, "w") for given in (one, other)}) == 1
+
+
+CHANGES = yaml.safe_load(Path(__file__).with_name("hashed_settings.yaml").read_text())
 
 
 def test_whatever_a_result_depends_on_changes_the_hash(
@@ -59,18 +48,9 @@ def test_whatever_a_result_depends_on_changes_the_hash(
     class Further(TrainingConfig):
         smoothing: float = 0.0
 
-    trials = [
-        trial(seed=2),
-        trial(ln_lr=0.2),
-        trial(subset_key="abd"),
-        trial(epochs=3),
-        trial(distill_weight=2.0),
-        trial(training={"momentum": 0.5, "batch_size": 8}),
-        trial(epochs=0),
-        trial(epochs=0, training={"balance": "weights", "batch_size": 8}),
-        trial().model_copy(update={"training": Further()}),
-        trial().model_copy(update={"training": Further(smoothing=0.1)}),
-    ]
+    trials = [trial(**changes) for changes in CHANGES]
+    trials.append(trial().model_copy(update={"training": Further()}))
+    trials.append(trial().model_copy(update={"training": Further(smoothing=0.1)}))
     larger = prepared(tmp_path, 24)
     assert larger.tasks == data.tasks, "other pixels of the same name"
     others = [

@@ -2,9 +2,10 @@
 
 import pytest
 
-from study.protocols import FewShot, find_protocol, hmean
+from study.protocols import FewShot, find_protocol
 from study.trial import Prediction
 from study.trial.predictions import Confusion, beats_chance, chance_level, confusion_of
+from tests.case_tables import from_table
 
 
 def counts(**parts: list[int]) -> Confusion:
@@ -25,20 +26,7 @@ def test_predictions_are_counted_by_part_class_and_what_the_class_is_taken_for()
     assert confusion_of(predictions) == dict(zip(answers, (2, 1, 1), strict=True))
 
 
-@pytest.mark.parametrize(
-    "parts, protocol, chance",
-    [
-        ({"accuracy": [40, 40, 40]}, "few_shot", 1 / 3),
-        ({"accuracy": [60, 20, 20]}, "few_shot", 0.6),
-        ({"base": [10, 10], "new": [10, 10, 10, 10]}, "base_to_new", 1 / 3),
-        ({"base": [80, 20], "new": [10, 30]}, "base_to_new", hmean(0.8, 0.75)),
-        ({"base": [10, 30]}, "base_to_new", 0.75),
-        # Images count for nothing where accuracies are averaged over classes, all names possible.
-        ({"base": [80, 20], "new": [20, 5, 5]}, "generalized", 1 / 5),
-        ({"accuracy": [9, 1], "dtd": [1, 1], "pets": [1, 3]}, "transfer", 0.625),
-        ({"accuracy": [9, 1], "dtd": [1, 1]}, "zero_shot", 0.7),
-    ],
-)
+@from_table
 def test_parts_make_up_chance_as_they_make_up_a_score(
     parts: dict[str, list[int]], protocol: str, chance: float
 ):
