@@ -16,10 +16,8 @@ from study.backbones.framing import Framing
 from study.backbones.load_backbone import load_backbone
 from study.errors import BackboneError, DataError, SubsetError
 from study.method.full_tuning import FullClassifier
-from study.method.lora import LoraClassifier
 from study.method.model import FewShotClassifier, model_depths
 from study.method.parameters import count_numbers, find_leaf, parameter_name
-from study.method.peers import PEERS
 from study.method.subsets import list_sites, parse
 from study.serving.exports.model_folder import save_merged
 from tests.not_none import not_none
@@ -184,16 +182,6 @@ def test_without_sentencepiece_the_extra_is_named(
     told = r"pip install 'clipfit-study\[siglip\]', which brings sentencepiece"
     with pytest.raises(BackboneError, match=told):
         load_backbone(checkpoint)
-
-
-def test_lora_adapts_the_queries_and_values_of_all_blocks(
-    checkpoint: Path, backbone: Backbone, ids: torch.Tensor
-):
-    plain = FewShotClassifier(backbone, parse("none")).encode_text(ids)
-    peer = LoraClassifier(backbone, rank=2, alpha=4.0, generator=torch.Generator())
-    numbers = sum(one.parameter.numel() for one in peer.tuned)
-    assert numbers == PEERS["lora"].count(read_architecture(checkpoint), {"rank": 2})
-    assert torch.allclose(peer.encode_text(ids), plain, atol=1e-6), "B begins at zero"
 
 
 def test_a_model_is_written_under_transformers_own_names(

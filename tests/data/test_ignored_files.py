@@ -46,23 +46,6 @@ def test_other_files_and_deeper_images_in_class_folders_are_found(root: Path):
     assert (unsplit.suffixes, unsplit.deeper) == ({".heic": 1}, ("cat/b/0.jpg",))
 
 
-def test_images_beside_class_folders_and_those_of_splits_are_found(root: Path):
-    add(root, "cover.JPG", "train/a.png", "train/b.webp")
-    assert unread_in(root).loose == ("cover.JPG", "train/a.png", "train/b.webp")
-    assert unread_in(root / "train").loose == ("a.png", "b.webp")
-
-
-def test_hidden_folders_are_found_if_there_are_images_in_them(root: Path):
-    add(root, ".cat/0.png", "test/.dog/0.png", ".git/objects/0.png", ".cache/x.txt")
-    assert unread_in(root).hidden == (".cat", "test/.dog")
-
-
-def test_folders_beside_those_of_the_splits_are_found_if_they_hold_images(root: Path):
-    add(root, "unlabelled/0.png", "folds/cat/0.png", "annotations/instances.json")
-    assert unread_in(root).beside == ("folds", "unlabelled")
-    assert unread_in(root / "train").beside == ()
-
-
 def test_nothing_is_looked_for_where_a_table_lists_the_images(root: Path):
     add(root, "cover.png", ".cat/0.png")
     assert find_unread(FolderSource(root), math.inf) == Unread()

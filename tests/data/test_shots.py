@@ -99,13 +99,6 @@ def test_another_seed_or_name_gives_other_images():
     assert len({draw.digest for draw in draws}) == 4
 
 
-def test_without_a_validation_split_the_rest_of_train_serves():
-    dataset = make_paper_dataset(train=8, val=0)
-    shots = draw_shots(dataset, shots=4, seed=1)
-    assert labels(shots.val) == dict.fromkeys(range(10), 4)
-    assert {*shots.val} <= {*dataset.train} - {*shots.train}
-
-
 def test_validation_shots_do_not_change_the_training_shots():
     many, none = (draw_shots(make_paper_dataset(), shots=2, val_shots=n, seed=1) for n in (4, 0))
     assert many.train == none.train

@@ -3,8 +3,6 @@
 from collections import Counter
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from study.data.datasets import load_dataset
@@ -142,24 +140,3 @@ def test_images_whose_pixels_are_known_are_compared_by_these(root: Path):
     (root / "train/cat/1.png").write_bytes((root / "train/dog/1.png").read_bytes())
     same = (("test/dog/1.png", "train/cat/0.png"),)
     assert survey(dataset, pixels=pixels) == Survey(12, True, (), same, same)
-
-
-def test_images_in_tables_of_the_hub_are_compared_by_their_encoded_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    datasets = pytest.importorskip("datasets")
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    for split, contents, labels in (
-        ("train", [b"one", b"two", b"three", b"one", b""], ["cat", "dog", "cat", "dog", "cat"]),
-        ("test", [b"four", b"two"], ["cat", "dog"]),
-    ):
-        table = pa.table({"image": [{"bytes": image} for image in contents], "label": labels})
-        pq.write_table(table, tmp_path / f"{split}.parquet")
-    expected = Survey(
-        looked=7,
-        compared=True,
-        absent=("train/000004",),
-        in_two_classes=(("train/000000", "train/000003"),),
-        in_two_splits=(("test/000001", "train/000001"),),
-    )
-    assert survey(load_dataset("mine", tmp_path)) == expected

@@ -15,11 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from study.data.datasets import ReaderOptions, load_dataset
-from study.data.images.sources import FolderSource
-from study.data.published_shots import read_published_shots
 from study.data.readers.benchmarks import LAYOUTS
-from study.data.readers.published import read_class_names
-from study.data.records import Dataset, Record
+from study.data.records import Dataset
 from study.data.shots import draw_shots, read_shots, write_shots
 from study.errors import DataError
 
@@ -126,47 +123,6 @@ def test_shots_of_any_split_file_are_drawn_or_told(place: Path, content: bytes):
         assert read_shots(place / "shots.jsonl") == shots
 
 
-PAPER = Dataset(
-    *("dtd", ("a", "b"), ("{}",)),
-    train=(Record("images/a/train0.jpg", 0), Record("images/b/train0.jpg", 1)),
-    val=(Record("images/a/val0.jpg", 0), Record("images/b/val0.jpg", 1)),
-    test=(),
-    source=FolderSource(Path()),
-)
-"""A dataset of two classes without files."""
-PUBLISHED = {
-    split: {
-        "data": [
-            {"impath": f"/data/dtd/images/{path}", "label": label, "classname": name}
-            for path, label, name in SPLIT[split][::2]
-        ]
-    }
-    for split in ("train", "val")
-}
-
-
-@few_cases()
-@given(as_json(PUBLISHED))
-def test_any_published_json_is_read_or_told(place: Path, content: bytes):
-    file = place / "shot_1-seed_1.json"
-    file.write_bytes(content)
-    with told():
-        shots = read_published_shots(file, PAPER, shots=1, seed=1)
-        assert {*shots.train, *shots.val} <= {*PAPER.train, *PAPER.val}
-
-
-HEADER = {"dataset": "dtd", "seed": 1, "shots": 1, "digest": "0" * 64}
-LINES = [HEADER, *({"label": n, "path": f"a/{n}.jpg", "split": "train"} for n in range(2))]
-
-
-@few_cases()
-@given(as_json(LINES))
-def test_any_file_of_shots_is_read_or_told(place: Path, content: bytes):
-    (place / "own.jsonl").write_bytes(content.replace(b"}, ", b"}\n").strip(b"[]"))
-    with told():
-        read_shots(place / "own.jsonl")
-
-
 COLUMNS = ["path", "label", "class_name", "split"]
 TABLE = [
     [f"{name}/{n}.jpg", label, name, split]
@@ -230,23 +186,3 @@ def test_any_parquet_table_is_read_or_told(
     file.write_bytes(data.draw(spoiled(st.just(sink.getvalue()))))
     with told():
         check_sound(load_dataset("mine", file))
-
-
-WORDS = [
-    "n01440764 tench",
-    "n01443537 goldfish",
-    "",
-    "n01484850",
-    "  x  y  ",
-    "\ufeffa b",
-    "a\0b c",
-]
-lines = st.lists(st.sampled_from(WORDS) | st.text(max_size=12), max_size=5).map("\n".join)
-
-
-@few_cases()
-@given(spoiled(lines.map(lambda text: text.encode(errors="surrogatepass"))))
-def test_any_list_of_class_names_is_read_or_told(place: Path, content: bytes):
-    (place / "classnames.txt").write_bytes(content)
-    with told():
-        read_class_names(place / "classnames.txt")

@@ -1,6 +1,5 @@
 """The average of several tunings is the mean of their changes."""
 
-import pytest
 import torch
 from torch import nn
 
@@ -34,13 +33,3 @@ def test_changes_are_averaged_and_what_a_member_does_not_tune_is_unchanged():
 def test_members_of_any_strength_are_averaged_at_full_strength():
     members = [member(0.5, both=2.0), member(0.25, both=2.0), member(0.0, both=1.0)]
     assert averaged(1.0, *members)["both"] == 1 + (2 + 4 + 0) / 3
-
-
-def test_a_single_member_is_itself():
-    values = {n: torch.randn(2) for n in NAMES}
-    parameters = tuned(0.0)
-    write_average(parameters, [Member(values, 1.0)])
-    for t in parameters:
-        torch.testing.assert_close(t.parameter.detach(), values[t.name])
-        assert t.parameter.requires_grad
-        assert t.initial[0].item() == pytest.approx(0.0)

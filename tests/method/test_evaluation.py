@@ -1,4 +1,3 @@
-import math
 from unittest.mock import Mock
 
 import pytest
@@ -9,7 +8,6 @@ from study.backbones.backbone import Backbone
 from study.method import model
 from study.method.model import (
     FewShotClassifier,
-    accuracy,
     class_accuracies,
     classify,
     encode_prompts,
@@ -58,11 +56,6 @@ def test_templates_of_a_class_are_averaged_at_unit_length_however_many_prompts_p
         assert not features.requires_grad
         torch.testing.assert_close(features, expected)
         assert [len(call.args[0]) for call in encode_text.call_args_list] == sizes
-
-
-def test_accuracy_is_a_fraction():
-    assert accuracy(torch.tensor([0, 1, 2]), torch.tensor([0, 1, 0])) == 2 / 3
-    assert math.isnan(accuracy(torch.tensor([]), torch.tensor([])))
 
 
 def test_the_accuracy_of_a_class_is_that_of_its_images():

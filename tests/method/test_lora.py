@@ -1,13 +1,9 @@
 """LoRA has adapters where it says, which begin at nothing and drop out by their seed."""
 
-import sys
-
-import pytest
 import torch
 from torch import Tensor
 
 from study.backbones.backbone import Backbone
-from study.errors import ConfigError
 from study.method.lora import LORA_TARGETS, apply_dropout
 from study.method.model import apply_strength
 from tests.trained_peers import features, generator, lora, step
@@ -75,11 +71,3 @@ def test_dropout_acts_within_its_block_alone_and_by_its_seed(
     assert not torch.allclose(dropped[0], dropped[2])
     assert not torch.allclose(dropped[0], still)
     assert torch.equal(features(classifier, pixel_values, input_ids)[0], still)
-
-
-def test_without_peft_the_message_names_the_extra(
-    backbone: Backbone, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setitem(sys.modules, "peft", None)
-    with pytest.raises(ConfigError, match=r"clipfit-study\[lora\]"):
-        lora(backbone)

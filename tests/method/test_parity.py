@@ -21,7 +21,6 @@ from study.method.staged import StagedClassifier
 from study.method.subsets import parse
 from study.method.training import Losses, Objective, Recipe, Schedule, make_optimizer, training_step
 from study.storage.ledger_files import JsonObject
-from tests.not_none import not_none
 
 OWN_FIXTURES = sorted(p for p in (Path(__file__).parent / "fixtures").iterdir() if p.is_dir())
 FIXTURES = [Path(p) for p in os.environ.get("PARITY_FIXTURES", "").split(":") if p]
@@ -80,21 +79,6 @@ def test_zero_shot_features_and_logits_are_the_references(fixture: Fixture):
 
 def runs(fixture: Fixture) -> list[tuple[str, float]]:
     return [(name, run["lambda"]) for name, run in fixture.expected["runs"].items()]
-
-
-def test_the_first_gradient_is_the_references(fixture: Fixture):
-    for run, distill_weight in runs(fixture):
-        classifier = fixture.classifier()
-        text = classifier.encode_text(fixture.input_ids)
-        image = classifier.encode_image(fixture.inputs["train_pixel_values"][0])
-        objective = Objective(fixture.input_ids, text.detach(), distill_weight)
-        logits, labels = classifier.logits(image, text), fixture.inputs["train_labels"][0]
-        losses = objective.losses(logits, labels, text)
-        losses.loss.backward()
-        for tuned in classifier.tuned:
-            theirs = fixture.tensors[f"{run}/grad_step0/{tuned.name}"]
-            scale = theirs.abs().max().clamp(min=1e-3)
-            assert (not_none(tuned.parameter.grad) - theirs).abs().max() / scale < 1e-4, tuned.name
 
 
 def step(

@@ -1,7 +1,6 @@
 """ProLIP trains the projection of the image encoder alone, by the loss that its paper has."""
 
 import copy
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,10 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from study.backbones.backbone import Backbone, fingerprint
-from study.backbones.load_backbone import load_backbone
-from study.errors import SubsetError
 from study.method.model import FewShotClassifier
-from study.method.parameters import PEER, PROJECTION
+from study.method.parameters import PEER
 from study.method.peer_model import PeerModel
 from study.method.peers import PEERS, PeerStart
 from study.method.projection import ProjectionClassifier
@@ -21,7 +18,6 @@ from study.method.recipe import Optimizer
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
 from study.method.training import Objective, Recipe, make_optimizer, training_step
-from tests.siglips import save_siglip
 
 LAMBDA, LR, STEPS = 0.5, 0.003, 6
 
@@ -91,9 +87,3 @@ def test_the_weight_is_one_in_the_training_images_of_a_class(backbone: Backbone)
     assert built(backbone, shots=12.5).distill_weight == 1 / 12.5
     assert built(backbone, weight=0.0).distill_weight == 0.0
     assert built(backbone, weight=3.0).distill_weight == 3.0
-
-
-def test_a_siglip_is_refused_by_name(tmp_path: Path):
-    folder = save_siglip(tmp_path / "small")
-    with pytest.raises(SubsetError, match=rf"small' has no {PROJECTION}.*allowed is a CLIP"):
-        ProjectionClassifier(load_backbone(folder))

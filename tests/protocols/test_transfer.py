@@ -14,9 +14,3 @@ def test_transfer_scores_every_target_among_its_own_names(dataset: Dataset, shot
     target = replace(make_paper_dataset(classes=5), name="shift", train=(), val=())
     task = Transfer().confirm_task(dataset, shots, [target])
     assert parts(task) == [("train", 96, 24), ("accuracy", 72, 24), ("shift", 15, 5)]
-
-
-def test_holdout_scores_on_the_validation_shots_of_the_source(dataset: Dataset, shots: Shots):
-    (task,) = Transfer().search_tasks(dataset, shots, Transfer().find_rule("holdout"), 1)
-    assert parts(task) == [("train", 96, 24), ("accuracy", 72, 24)]
-    assert (task.train.records, task.evaluations[0].records) == (shots.train, shots.val)

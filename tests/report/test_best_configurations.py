@@ -12,7 +12,6 @@ from study.config.trial_settings import TrialSettings
 from study.protocols import FewShot
 from study.report.best_configurations import (
     baselines_study_yaml,
-    best_configurations_records,
     render_best_configurations,
 )
 from study.storage.ledger_files import JsonObject
@@ -57,11 +56,6 @@ def test_the_tables_tell_rates_that_are_none_and_tests_that_were_not_made(
     untested = found(study="early", test_score=None, test_seeds=0)
     console.print(render_best_configurations([found(), untested]))
     as_kept("best-configurations", console.export_text())
-
-
-def test_a_record_has_all_that_was_found():
-    (row,) = best_configurations_records([found()])
-    assert row.items() >= {**SETTINGS, "test_seeds": 2, "val_score": 0.9}.items()
 
 
 def test_labels_are_made_of_what_a_label_may_hold_and_differ():

@@ -76,15 +76,6 @@ def test_of_many_failures_the_last_are_told(few_shot_study: Path):
     assert "and 20 before" in many
 
 
-def test_at_chance_no_form_names_a_winner(guessing_study: Path):
-    board = board_of(guessing_study)
-    text = leaderboard_markdown(board)
-    assert "Nothing that was tested beats chance." in text
-    assert "★" not in text
-    rows = csv.DictReader(io.StringIO(leaderboard_csv(board)))
-    assert {row["winner"] for row in rows} == {"False"}
-
-
 def test_csv_keeps_fractions_in_full_and_cells_show_their_parts(few_shot_study: Path):
     board = board_of(few_shot_study)
     first = next(csv.DictReader(io.StringIO(leaderboard_csv(board))))

@@ -1,6 +1,5 @@
 """An ablation's cells are paired with the base by seed, and pairs of sites are found among them."""
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import combinations
@@ -15,7 +14,7 @@ from study.config.loading import build_config
 from study.config.trial_settings import TrialSettings
 from study.errors import DataError
 from study.method.subsets import parse
-from study.results.ablation import AblationTable, Cell, ablation_table, left_out_term, only_term
+from study.results.ablation import ablation_table, left_out_term, only_term
 from study.results.study_results import Results, read_results
 from study.storage.ledger_files import JsonObject
 from study.trial.study import Study
@@ -40,20 +39,6 @@ def test_cells_are_sorted_paired_with_the_base_and_corrected_together(
         found = not_none(cell.comparison)
         assert found.mean == pytest.approx(cell.score.mean - np.mean(base))
         assert (found.p_value, found.holm_p) == pytest.approx((test.pvalue, holm_p))
-
-
-def cell_of(table: AblationTable, label: str) -> Cell:
-    return next(cell for cell in table.cells if cell.label == label)
-
-
-def test_an_interval_without_zero_is_still_noise_when_holm_says_so(ablation_study: Path):
-    for seed in (4, 5):
-        shutil.rmtree(ablation_study / f"trials/ablation-4-seed{seed}")
-    table = ablation_table(read_results(forget_images(ablation_study)))
-    cell = cell_of(table, "only vision.ln[0:2]")
-    assert not not_none(cell.comparison).within_noise
-    assert not_none(not_none(cell.comparison).holm_p) > 0.05
-    assert not cell.differs_from_base
 
 
 def test_a_base_without_scores_is_an_error_that_names_the_cells(ablation_study: Path):

@@ -87,13 +87,6 @@ def test_its_interval_covers_a_rate_near_1_where_a_plain_bootstrap_does_not():
     assert covered > 0.95
 
 
-def test_a_difference_of_equal_predictions_is_not_sure_to_be_0():
-    found = drawn({("accuracy", "a"): hits(50, 60)})["score"]
-    difference = found.minuend - found.subtrahend
-    assert difference.mean() == pytest.approx(0)
-    assert difference.std() == pytest.approx(math.sqrt(2) / 62, rel=0.05)
-
-
 def test_a_mean_over_classes_varies_as_samples_of_each_class_do():
     classes = {("base", name): hits(2, 4) for name in "abcdefgh"}
     others = {("new", name): hits(2, 4) for name in "ijklmnop"}

@@ -80,12 +80,6 @@ def test_shares_sum_to_one_and_are_of_the_trials_that_have_all_parameters():
         assert sum(shares.values()) == pytest.approx(1.0)
 
 
-def test_too_few_finished_trials_have_no_shares():
-    found = importances(finished_study(29))
-    assert (found.finished, found.shares) == (29, {})
-    assert importances(finished_study(30)).shares
-
-
 def test_what_optuna_cannot_tell_is_an_error(monkeypatch: pytest.MonkeyPatch):
     def fail(*_: object, **__: object):
         raise RuntimeError("no variance")

@@ -29,15 +29,6 @@ def test_it_is_work_over_slots_and_wall_time(tmp_path: Path):
     assert found.share == pytest.approx(26 / 36)
 
 
-def test_slots_work_at_once(tmp_path: Path):
-    write(tmp_path, "a", [10.0, 20.0], seconds=8)  # 2 to 10, 12 to 20
-    write(tmp_path, "b", [19.0], seconds=14)  # 5 to 19
-    write(tmp_path, "c", [30.0], seconds=9)  # 21 to 30
-    write(tmp_path, "d", [26.0], seconds=4)  # 22 to 26
-    found = occupancy(read_trials(StudyFolder(tmp_path)))
-    assert found == Occupancy(trials=4, slots=2, wall=28.0, busy=43.0)
-
-
 def test_one_trial_after_another_needs_one_slot_and_the_night_between_does_not_count(
     tmp_path: Path,
 ):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from study.protocols import BaseToNew, FewShot, Protocol, Transfer
+from study.protocols import BaseToNew, FewShot, Protocol
 from study.protocols.competition import (
     Competition,
     Competitors,
@@ -58,15 +58,6 @@ def width(*args: Any, **options: Any) -> float:
     interval = image_interval(*args, **options)
     assert interval is not None
     return (interval.high - interval.low) / 2
-
-
-@pytest.mark.parametrize("seeds", [(1,), (1, 2, 3)])
-def test_the_interval_of_an_accuracy_is_binomial_and_equal_seeds_are_as_unsure_as_one(
-    seeds: Sequence[int],
-):
-    trials = [trial("best", seed, {"accuracy": share(0.9, 901)}) for seed in seeds]
-    expected = 1.96 * math.sqrt(0.9 * 0.1 / 901)
-    assert width(resample(trials, FewShot()), "best", seeds) == pytest.approx(expected, rel=0.06)
 
 
 def test_the_harmonic_mean_varies_as_the_delta_method_says():
@@ -152,15 +143,6 @@ def test_a_weighted_sum_is_of_the_same_images():
     assert found.weighted_draws([*terms, ("another", 1)], [1]) is None
 
 
-def test_targets_are_drawn_apart_and_the_score_is_their_mean():
-    parts = {"accuracy": share(0.9, 400), "dtd": share(0.5, 400), "pets": share(0.5, 400)}
-    found = resample([trial("best", 1, parts)], Transfer())
-    single = 1.96 * math.sqrt(0.25 / 400)
-    assert width(found, "best", [1], "dtd") == pytest.approx(single, rel=0.06)
-    assert width(found, "best", [1]) == pytest.approx(single / math.sqrt(2), rel=0.06)
-    assert width(found, "best", [1], "source") < single
-
-
 @pytest.mark.parametrize(
     "others",
     [
@@ -178,14 +160,6 @@ def test_without_predictions_of_the_same_images_there_is_no_interval(
     assert image_interval(found, "a", [1], less="b") is None
     assert image_interval(found, "a", [1, 2]) is None
     assert image_interval(found, "a", [1], "hmean") is None
-
-
-def test_it_is_the_same_every_time(monkeypatch: pytest.MonkeyPatch):
-    trials = [trial("a", 1, {"accuracy": share(0.5, 999)})]
-    first, second = (image_interval(resample(trials, FewShot()), "a", [1]) for _ in range(2))
-    monkeypatch.setattr("study.results.bootstrap.SEED", 1)
-    other_draws = image_interval(resample(trials, FewShot()), "a", [1])
-    assert first == second != other_draws
 
 
 def test_a_protocol_with_a_score_of_its_own_is_asked_for_it():

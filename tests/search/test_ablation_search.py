@@ -187,16 +187,6 @@ def test_rates_beyond_a_bound_that_fail_end_the_extension(ablation: Ablation):
     assert ablation.fix_rates()["norms"].rates == {"ln": 1.0}
 
 
-def test_the_rates_of_each_kind_are_extended_in_combination_with_all_others(
-    ablation: Ablation,
-):
-    ablation.score = near(bias=0.01, ln=2.5)
-    rates = {"bias": [0.001, 0.01, 0.1], "ln": [0.5, 1.0, 2.0]}
-    said = ablation.tune(rates=rates, subsets={"biases": "text.bias"})
-    assert said == [(["best at the edge of the rates, so ln 4 as well: “base”"], 33)]
-    assert ablation.rounds[1] == [f"base at bias {bias}, ln 4" for bias in ("0.001", "0.01", "0.1")]
-
-
 def test_after_an_interruption_what_is_left_is_trained_under_the_same_names(
     ablation: Ablation, tmp_path: Path
 ):

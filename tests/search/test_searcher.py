@@ -80,33 +80,6 @@ def test_the_queue_goes_first_then_each_arm_its_share_until_all_is_spent(
     assert [c.number for c in configs] == list(range(10))
 
 
-def test_a_trial_is_in_the_ledger_before_tune_hears_of_it(folder: StudyFolder):
-    suggestion = searcher(folder, []).suggest("tune0")
-    assert folder.trial("search-0000").read_config() == suggestion
-
-
-def test_a_trial_that_was_stopped_is_pruned_at_the_score_it_was_stopped_with(
-    folder: StudyFolder,
-):
-    arms = open_arms(folder, tuned=0)
-    search = searcher(folder, arms, queue=[])
-    config = suggested(search)
-    for epoch in (1, 2):
-        search.on_trial_result("a", {"epoch": epoch, "score": epoch / 10})
-    search.conclude(config, End("stopped", 3, 1.0), 0.15)
-    (trial,) = arms[1].trials
-    assert (trial.state, trial.value) == (TrialState.PRUNED, 0.15)
-    assert trial.intermediate_values == {1: 0.1, 2: 0.2, 3: 0.15}
-
-
-def test_a_finished_baseline_teaches_the_arms_that_can_express_it(folder: StudyFolder):
-    arms = open_arms(folder)
-    search = searcher(folder, arms)
-    search.conclude(suggested(search), End("finished", EPOCHS, 1.0), 0.6)
-    for arm in arms:
-        assert [(t.value, t.state) for t in arm.trials] == [(0.6, TrialState.COMPLETE)]
-
-
 def repeating(arm: Arm, *proposals: TrialSettings):
     """Make an arm's space propose these."""
     space = create_autospec(OpenSpace, instance=True)

@@ -2,7 +2,6 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -290,9 +289,6 @@ def test_the_trials_of_a_search_are_split_and_the_share_of_clipfit_is_rounded_up
 ):
     config = build_config({"search": search}, "test")
     assert config.search.budget == parts
-
-
-Make = Callable[..., TrialConfig]
 
 
 def test_a_configuration_older_than_the_last_extension_is_refused(tmp_path: Path):

@@ -210,14 +210,6 @@ def test_a_baseline_is_found_by_its_label_whatever_an_arm_is_called(written: Wri
     assert choose(written, (label,))[0].source_trial == trial
 
 
-def test_a_winner_with_a_delta_is_registered_itself(written: Written):
-    add_peer(written, 0.7)
-    add(written, 0.8)
-    chosen = choose(written, ("full",))
-    assert candidate_to_ship(chosen, NO_REFIT) == best_candidate(chosen) is not None
-    assert candidate_to_ship(None, NO_REFIT) is None
-
-
 @from_table
 def test_what_is_judged_plainly_is_judged_with_strength_and_head_too(
     written: Written, heads: list[str], strength: float, endings: list[str]

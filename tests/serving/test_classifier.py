@@ -88,26 +88,6 @@ def test_probabilities_are_those_of_the_tuned_model(delta: Path, tiny_backbone: 
     torch.testing.assert_close(classifier.probabilities(images), expected, atol=1e-5, rtol=1e-4)
 
 
-def test_more_images_than_are_encoded_at_once_come_back_in_order(
-    delta: Path, monkeypatch: pytest.MonkeyPatch
-):
-    classifier = load_classifier(delta, class_names=NAMES)
-    images = [Image.new("L", (16, 16), 40 * grey) for grey in range(6)]
-    whole = classifier.probabilities(images)
-    monkeypatch.setattr("study.serving.classifier.IMAGES_PER_BATCH", 4)
-    torch.testing.assert_close(classifier.probabilities(iter(images)), whole)
-    assert classifier.probabilities([]).shape == (0, 3)
-
-
-def test_templates_of_a_class_are_averaged(delta: Path):
-    one, other, both = (
-        load_classifier(delta, class_names=NAMES, templates=templates).class_features
-        for templates in (["a {}."], ["the {}!"], ["a {}.", "the {}!"])
-    )
-    mean = torch.nn.functional.normalize(one + other, dim=-1)
-    torch.testing.assert_close(both, mean, atol=1e-5, rtol=0)
-
-
 @pytest.fixture
 def headed(delta: Path, tmp_path: Path) -> Path:
     """The delta with a head of the third digit and the first, and of random rows."""

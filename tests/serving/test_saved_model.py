@@ -5,14 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from PIL import Image
 
 from study.config.loading import dump_config
-from study.data.images.image_reading import ImageReading
 from study.errors import DataError, DeltaError
 from study.method.delta import load_delta, save_delta
-from study.serving.classifier import load_classifier
 from study.serving.saved_model import Origin, read_saved_model, read_winner
 from study.storage.trial_folder import End
 from tests.case_tables import from_table
@@ -20,7 +16,6 @@ from tests.finished_study import WINNER
 from tests.not_none import not_none
 
 FULL = {"subset": "none", "peer": {"method": "full", "lr": 1e-5}}
-IMAGES = [Image.linear_gradient("L"), Image.radial_gradient("L")]
 
 
 def delta_in(study: Any, trial: str = "confirm-best-seed1") -> Path:
@@ -44,27 +39,6 @@ def refusal(study: Any, scratch: Path) -> str:
     with pytest.raises((DataError, DeltaError)) as refused:
         read_winner(study.study, scratch)
     return str(refused.value)
-
-
-@from_table
-def test_a_delta_is_used_as_load_classifier_uses_it(
-    finish: Any, tmp_path: Path, linear: bool, head: str, known: tuple[str, ...]
-):
-    delta = delta_in(finish(tmp_path, "mine", linear=linear))
-    tensors, info = load_delta(delta)
-    used = replace(info, templates=("a {}.", "the {}!"), reading=ImageReading((0, 9)))
-    save_delta(delta, tensors, used)
-    saved = read_saved_model(delta)
-    assert (saved.settings.subset, saved.settings.head) == (WINNER["subset"], head)
-    own = saved.load_classifier()
-    assert (own.class_names, own.reading.pixel_range) == (info.class_names, (0, 9))
-    names = ["digit two", "a cat"]
-    ours, theirs = (
-        saved.load_classifier(class_names=names),
-        load_classifier(delta, class_names=names),
-    )
-    assert torch.equal(ours.probabilities(IMAGES), theirs.probabilities(IMAGES))
-    assert ours.from_head == known
 
 
 @from_table

@@ -48,21 +48,6 @@ def test_on_test_the_one_scores_beside_what_the_other_is_scored_by(
     assert not {"test_calibration", "test_calibrated", "test_generalized"} & own.keys()
 
 
-def test_a_report_of_test_scores_is_that_of_its_predictions(
-    data: tuple[TrialData, TrialData], backbone: Backbone
-):
-    report = last_report(as_generalized(data[1]), backbone, stage="confirm", epochs=2)
-    accuracies = []
-    for part, names in (("base", data[1].class_names[:18]), ("new", data[1].class_names[18:])):
-        found = [p for p in report.predictions if p.part == part]
-        assert {p.label for p in found} == set(names)
-        assert {p.predicted for p in found} - set(names), "no name of the other half was given"
-        of_class = [[p.label == p.predicted for p in found if p.label == name] for name in names]
-        accuracies.append(sum(sum(right) / len(right) for right in of_class) / len(names))
-        assert report.metrics[f"test_{part}"] == pytest.approx(accuracies[-1], abs=1e-11)
-    assert report.metrics["test_score"] == pytest.approx(hmean(*accuracies), abs=1e-11)
-
-
 def test_on_folds_of_classes_the_best_calibration_is_found(
     data: tuple[TrialData, TrialData], backbone: Backbone
 ):

@@ -91,12 +91,6 @@ def test_at_strength_0_with_a_head_of_text_every_prediction_is_zero_shot(
     assert answers(full) != answers(zero_shot), "there is something to take back"
 
 
-def test_a_head_of_no_steps_answers_as_the_text(prepare: Prepare, backbone: Backbone):
-    data = prepare("class_folds").search()
-    head = last_report(data, backbone, **LINEAR | {"head_steps": 0}, epochs=2)
-    check_same_answers(head, last_report(data, backbone, epochs=2))
-
-
 @pytest.mark.parametrize("setting", ["class_folds", "base"])
 def test_new_classes_are_told_apart_as_without_the_head(
     prepare: Prepare, backbone: Backbone, setting: str

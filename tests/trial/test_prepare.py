@@ -149,13 +149,6 @@ def test_an_ensemble_is_of_the_datasets_own_and_clips_or_of_those_given_and_trai
     assert data.templates == tuple(given)
 
 
-def test_a_class_with_too_few_images_fails_or_gives_all(prepare: Prepare):
-    with pytest.raises(DataError, match=r"at most 4 shots, or data\.short=take_all"):
-        prepare(dataset="dtd", shots=9).search()
-    task = prepare(dataset="dtd", shots=9, short="take_all").search().tasks[0]
-    assert len(task.train.records) == 4 * 4
-
-
 def test_without_a_search_no_image_is_kept_for_validation(prepare: Prepare):
     given = prepare(dataset="imagenet", shots=4, search={"trials": 0})
     assert given.shots(seed=1).val == ()

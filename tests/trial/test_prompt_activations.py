@@ -3,32 +3,15 @@
 from pathlib import Path
 
 import pytest
-import torch
 
-from study.backbones.backbone import Backbone
 from study.backbones.load_backbone import load_backbone
 from study.method.model import FewShotClassifier
 from study.method.subsets import parse
 from study.trial import TrialData
 from study.trial.machine_faults import free_memory
-from study.trial.prompt_activations import zero_shot_text
 from study.trial.run_trial import run_trial
 from tests.case_tables import from_table
 from tests.small_trials import outcomes, trial
-
-
-def test_zero_shot_features_are_computed_once_for_all_trials_of_the_same_prompts(
-    backbone: Backbone, tmp_path: Path
-):
-    prompts = ["a red cat", "a dog", "a bird"]
-    ids = backbone.tokenize(prompts)
-    features = zero_shot_text(backbone, ids, "float32", tmp_path)
-    untouched = FewShotClassifier(backbone, parse("none"))
-    torch.testing.assert_close(features, untouched.encode_text(ids))
-    again = backbone.tokenize(prompts)
-    assert zero_shot_text(backbone, again, "float32", tmp_path) is features
-    assert zero_shot_text(backbone, ids.flip(0), "float32", tmp_path) is not features
-    assert not torch.equal(zero_shot_text(backbone, ids, "bfloat16", tmp_path), features)
 
 
 @from_table

@@ -51,12 +51,6 @@ def test_a_choice_is_looked_for_until_it_is_there_and_then_kept(mine: Study):
     assert other.candidates() == (BEST_ONE,)
 
 
-def test_cells_are_kept_too(mine: Study):
-    assert mine.cells() is None
-    assert mine.write_cells({"base": settings("ln", None, 0.1)}) == mine.cells()
-    assert Study(mine.config, mine.folder).cells() == {"base": settings("ln", None, 0.1)}
-
-
 def test_a_damaged_choice_is_an_error(mine: Study):
     mine.write_candidates([BEST_ONE])
     (mine.folder.path / "candidates.json").write_text("[]")

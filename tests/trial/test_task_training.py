@@ -11,7 +11,7 @@ from study.storage.ledger_files import JsonObject
 from study.trial import TrialData
 from study.trial.run_trial import run_trial
 from tests.case_tables import from_table
-from tests.small_trials import Prepare, last_report, outcome, trial
+from tests.small_trials import last_report, trial
 
 
 @from_table
@@ -25,28 +25,6 @@ def test_one_encoder_alone_can_be_tuned(
     assert all(name.startswith(f"{tower}_model.") for name in delta)
     moved = reports[-1].metrics["distillation"]
     assert moved > 1e-7 if tower == "text" else moved == pytest.approx(0, abs=1e-6)
-
-
-def test_confirmations_train_on_the_seeds_own_shots(prepare: Prepare):
-    first, second = (prepare("holdout").confirm(seed) for seed in (1, 2))
-    assert first.digest != second.digest
-    assert first.tasks[0].evaluations == second.tasks[0].evaluations
-    assert first.tasks[0].train == prepare("holdout").search().tasks[0].train
-
-
-@pytest.mark.parametrize("batch_size", [7, 64])
-def test_batches_that_do_not_divide_the_images_still_train(
-    holdout: TrialData, backbone: Backbone, batch_size: int
-):
-    config = trial(epochs=1, training={"batch_size": batch_size, "eval_batch_size": 3})
-    (report,) = run_trial(config, holdout, backbone)
-    whole = trial(epochs=1, training={"batch_size": batch_size})
-    (same,) = run_trial(whole, holdout, backbone)
-    ours, others = outcome(report), outcome(same)
-    for mine, other in zip(ours.pop("predictions"), others.pop("predictions"), strict=True):
-        assert mine[:4] == other[:4]
-        assert mine.probability == pytest.approx(other.probability, rel=1e-4)
-    assert ours == others
 
 
 @from_table
