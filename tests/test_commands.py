@@ -63,15 +63,6 @@ def test_the_word_run_may_be_left_out(
     assert (config.data.dataset, config.seed) == ("digits", 3)
 
 
-def test_a_word_that_is_neither_command_nor_configuration_leads_to_the_help(
-    capsys: pytest.CaptureFixture[str],
-):
-    assert main(["leaderbord"]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("error: no command 'leaderbord', and no configuration; did you mean ")
-    assert "clipfit-study --help lists the commands" in said
-
-
 @from_table
 def test_words_that_a_command_does_not_take_are_refused(
     words: list[str], capsys: pytest.CaptureFixture[str]

@@ -69,14 +69,6 @@ def test_all_machines_have_one_python_and_one_ray_inside_the_packages_ranges(pat
     assert RAY in ranges["ray"]
 
 
-@pytest.mark.parametrize("path", sorted(CLUSTERS.iterdir()), ids=lambda path: path.name)
-def test_no_other_release_of_ray_is_named(path: Path):
-    text = path.read_text()
-    named = re.findall(r"ray(?:\[[a-z,]+\])?(?:==|:|Version: \")(\d[\d.]+)", text)
-    assert set(named) <= {RAY}
-    assert not re.search("nightly|latest(?!/)", without_comments(path))
-
-
 @launcher_files
 def test_nothing_listens_to_the_world_and_every_machine_has_the_token(path: Path):
     config = load(path)
@@ -204,17 +196,6 @@ def test_kubernetes_authenticates_and_opens_nothing(kubernetes: Kubernetes):
         assert group["template"]["metadata"]["labels"] == allowed
 
 
-def test_kubernetes_shares_studies_and_keeps_sqlite_to_one_pod(kubernetes: Kubernetes):
-    claims = kubernetes.of("PersistentVolumeClaim")
-    modes = {claim["metadata"]["name"]: claim["spec"]["accessModes"] for claim in claims}
-    assert modes == {"clipfit-shared": ["ReadWriteMany"], "mlflow-database": ["ReadWriteOnce"]}
-    (container,) = kubernetes.mlflow["template"]["spec"]["containers"]
-    mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
-    assert f"--backend-store-uri=sqlite:///{mounts['database']}/mlflow.db" in container["args"]
-    assert kubernetes.mlflow["strategy"] == {"type": "Recreate"}
-    assert kubernetes.mlflow["replicas"] == 1
-
-
 def test_kubernetes_names_a_configuration_that_there_is(kubernetes: Kubernetes):
     _, program, name, *overrides = kubernetes.job["spec"]["entrypoint"].split()
     assert (ROOT / program.removeprefix("/home/ray/clipfit/")).is_file()
@@ -284,14 +265,6 @@ def test_the_heads_folder_is_for_machines_of_any_subnet_of_the_cluster_and_no_ot
     assert all(network.is_private for network in networks)
     for machine in ("172.31.5.4", "172.31.20.4", "172.31.40.4", "10.0.3.7"):
         assert any(ip_address(machine) in network for network in networks)
-
-
-def test_a_machine_that_is_updating_itself_is_waited_for(tmp_path: Path):
-    sudo = 'echo "$@" >> "$HOME/asked"; [ "$(wc -l < "$HOME/asked")" -gt 2 ]'
-    write_programs(tmp_path / "bin", sudo=sudo, sleep="")
-    assert node(tmp_path, "apt_install", "nfs-common").returncode == 0
-    *_, last = (tmp_path / "asked").read_text().splitlines()
-    assert last == "DEBIAN_FRONTEND=noninteractive apt-get install -qq -y nfs-common"
 
 
 def test_a_spot_machine_that_aws_takes_away_is_drained_at_its_notice(tmp_path: Path):

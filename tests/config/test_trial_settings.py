@@ -57,21 +57,6 @@ def test_a_peer_has_its_method_for_a_subset_and_keeps_its_strength(peer: Peer):
     assert hash(TrialSettings.model_validate(found.model_dump(mode="json"))) == hash(found)
 
 
-@pytest.mark.parametrize(
-    "given, left",
-    [
-        (settings("vision.ln", 0.1, 0.2, 8.0), settings("vision.ln", None, 0.2)),
-        (settings("text.bias", 0.1, 0.2, 8.0), settings("text.bias", 0.1, None, 8.0)),
-        (settings("none", 0.1, 0.2, 8.0), settings("none")),
-    ],
-)
-def test_what_has_no_effect_is_left_out(given: TrialSettings, left: TrialSettings):
-    leaves = parse(given.subset).resolve(DEPTHS)
-    assert given.effective(leaves, "cosine") == left
-    assert hash(given.effective(leaves, "cosine")) == hash(left)
-    assert given.result_key(DEPTHS, "cosine") == left.result_key(DEPTHS, "cosine")
-
-
 def test_a_subset_in_other_words_is_the_same_and_another_rate_is_not():
     norms = settings("text.ln + vision.ln", None, 0.1).result_key(DEPTHS, "cosine")
     assert settings("ln", None, 0.1).result_key(DEPTHS, "cosine") == norms

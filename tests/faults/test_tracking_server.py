@@ -15,7 +15,7 @@ from study.errors import ConfigError, TrackingError
 from study.tracking.mlflow import best_runs, server
 from study.tracking.mlflow import mirror as mirror_module
 from study.tracking.mlflow.best_runs import best_configurations
-from study.tracking.mlflow.mirror import NOT_SENT, sync_to_mlflow
+from study.tracking.mlflow.mirror import sync_to_mlflow
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.tracking.mlflow.server import connect, is_refusal
 from study.workflow.run_sweep import check_sweep
@@ -152,23 +152,6 @@ def test_a_server_that_stays_away_holds_up_no_trial_and_leaves_all_to_be_sent_la
     send_all_later(study, proxy, 3)
 
 
-@pytest.mark.long
-def test_a_server_that_is_slow_is_waited_for_no_longer_than_it_may_take(
-    proxy: Proxy, make: MakeStudy, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(mirror_module, "LONGEST_SECONDS", 1.0)
-    monkeypatch.setattr(mirror_module, "FINAL_SECONDS", 60.0)
-    study = make("slow")
-    tracker = started(study, proxy.uri)
-    proxy.slow_seconds = 0.3
-    proxy.fail("slow")
-    train(study, tracker, *range(12))
-    unsent = tracker.close(finished=True)
-    assert len(unsent) > 6
-    assert set(unsent.values()) == {NOT_SENT}
-    send_all_later(study, proxy, 12)
-
-
 def test_trials_that_mlflow_refuses_stop_no_other_and_are_named(
     mlflow_server: str, make: MakeStudy, caplog: pytest.LogCaptureFixture
 ):
@@ -212,30 +195,6 @@ def test_trials_that_mlflow_refuses_stop_no_other_and_are_named(
         sync_to_mlflow(study.study, mlflow_server)
     assert f"  search-0001: {lacking['search-0001']}" in str(told.value)
     assert f"  search-0002: {lacking['search-0002']}" in str(told.value)
-
-
-@pytest.mark.long
-def test_a_trial_that_a_server_fails_at_again_and_again_holds_up_no_other(
-    proxy: Proxy,
-    make: MakeStudy,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-):
-    monkeypatch.setattr(mirror_module, "FINAL_SECONDS", 1.0)
-    study = make("poison")
-    study.conclude()
-    tracker = started(study, proxy.uri)
-    proxy.fail("500", where="search-0001")
-    train(study, tracker, *range(3))
-    assert tracker.close(finished=True).keys() == {"search-0001"}
-    assert len([r for r in caplog.records if "does not take" in r.message]) == 1
-    study.whole(3)
-    with pytest.raises(TrackingError, match=r"lacks 1 run:\n  search-0001: "):
-        sync_to_mlflow(study.study, proxy.uri)
-    found = runs(proxy.uri, study)
-    assert found.keys() == {"", *(f"search-{n:04d}" for n in (0, 2, 3))}
-    assert {run.info.status for run in found.values()} == {"FINISHED"}
-    send_all_later(study, proxy, 4)
 
 
 @pytest.mark.usefixtures("hasty")

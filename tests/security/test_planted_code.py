@@ -6,9 +6,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -177,45 +174,3 @@ def test_code_that_comes_with_a_checkpoint_is_never_run_and_never_asked_about(
         load_backbone(folder)
     assert not trace.exists()
     assert asked == []
-
-
-EXTENSION = {
-    b"ARROW:extension:name": b"arrow.py_extension_type",
-    b"PANDAS": b"",
-}
-
-
-def test_arrow_types_that_were_unpickled_once_are_not(poison: bytes, trace: Path, tmp_path: Path):
-    """PyArrow before 14.0.1 loaded a pickle that stood in the metadata of a column."""
-    hidden = {**EXTENSION, b"ARROW:extension:metadata": poison}
-    fields = [
-        pa.field("path", pa.string(), metadata=hidden),
-        pa.field("class_name", pa.string()),
-    ]
-    schema = pa.schema(fields, metadata={b"pandas": poison.hex().encode()})
-    table = pa.table([["a/1.png", "a/2.png", "b/1.png", "b/2.png"], [*"aabb"]], schema=schema)
-    pq.write_table(table, tmp_path / "table.parquet")
-    assert load_dataset("mine", tmp_path / "table.parquet").class_names == ("a", "b")
-    with pa.OSFile(str(tmp_path / "cache.arrow"), "wb") as sink, pa.ipc.new_file(sink, schema) as w:
-        w.write_table(table)
-    with pytest.raises(DataError):
-        ImageTable(tmp_path / "cache.arrow")
-    assert not trace.exists()
-
-
-def test_arrays_of_objects_are_no_images(trace: Path, tmp_path: Path):
-    np.save(tmp_path / "a.npy", np.array([Planted(trace)], dtype=object), allow_pickle=True)
-    (tmp_path / "a.npy").rename(tmp_path / "a.png")
-    with pytest.raises(DataError, match="not a readable image"):
-        FolderSource(tmp_path).open_image("a.png")
-    assert not trace.exists()
-
-
-def test_a_search_to_learn_from_is_read_as_text(poison: bytes, trace: Path, tmp_path: Path):
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
-
-    (tmp_path / "optuna.journal").write_bytes(poison + b"\n" + poison.hex().encode() + b"\n")
-    with pytest.raises(ValueError, match=r"."):
-        JournalStorage(JournalFileBackend(str(tmp_path / "optuna.journal")))
-    assert not trace.exists()

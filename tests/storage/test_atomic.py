@@ -56,11 +56,6 @@ def test_what_fails_for_good_is_told_at_once_and_leaves_the_old_file_and_no_othe
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_missing_folder_is_told(tmp_path: Path):
-    with pytest.raises(StorageError, match="none/file cannot be used: No such file or directory"):
-        write_atomically(tmp_path / "none" / "file", "text")
-
-
 @pytest.fixture
 def full(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> list[bool]:
     """Storage that is full as long as it is told to be, of a process that has not waited yet."""

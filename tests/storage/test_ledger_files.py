@@ -5,7 +5,6 @@ from collections.abc import Callable
 import pytest
 
 from study.storage.ledger_files import LedgerError
-from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import TrialFolder
 
 
@@ -30,12 +29,3 @@ def test_damage_of_a_trial_is_told_with_the_file(
     (trial.path / name).write_bytes(contents)
     with pytest.raises(LedgerError, match=f"{name} is damaged"):
         read(trial)
-
-
-def test_what_was_written_of_a_study_is_read_or_its_damage_told(folder: StudyFolder):
-    assert folder.read_json("candidates.json") is None
-    folder.write_json("candidates.json", [{"λ": 1}])
-    assert folder.read_json("candidates.json") == [{"λ": 1}]
-    (folder.path / "candidates.json").write_text("[")
-    with pytest.raises(LedgerError, match=r"candidates\.json is damaged"):
-        folder.read_json("candidates.json")

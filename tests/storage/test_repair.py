@@ -93,12 +93,6 @@ def test_a_damaged_configuration_is_named_and_nothing_is_touched(
     assert trial.read_reports() == REPORTS
 
 
-def test_a_damaged_identity_is_named(folder: StudyFolder):
-    flip(folder.path / "identity.json")
-    with pytest.raises(LedgerError, match=r"identity\.json is damaged: "):
-        repair(folder)
-
-
 def test_reports_that_cannot_be_read_cost_an_unfinished_trial_its_epochs(
     folder: StudyFolder,
 ):

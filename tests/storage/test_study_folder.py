@@ -1,8 +1,6 @@
 """A study's folder has one driver, a name of its own, and only trials that are whole."""
 
 import fcntl
-import subprocess
-import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -79,18 +77,6 @@ def test_who_looks_for_a_driver_finds_it_and_keeps_none_out(
         monkeypatch.setattr(study_folder, "time", Clock(looks_away))
         with folder.locked():
             assert folder.has_driver()
-
-
-def test_a_killed_driver_leaves_no_lock(folder: StudyFolder):
-    code = (
-        "import os, sys, signal; from pathlib import Path\n"
-        "from study.storage.study_folder import StudyFolder\n"
-        "with StudyFolder(Path(sys.argv[1])).locked(): os.kill(os.getpid(), signal.SIGKILL)"
-    )
-    ended = subprocess.run([sys.executable, "-c", code, str(folder.path)], check=False)
-    assert ended.returncode == -9
-    with folder.locked():
-        pass
 
 
 def test_only_folders_with_a_configuration_are_trials(folder: StudyFolder, trial: TrialFolder):

@@ -19,18 +19,6 @@ def test_a_trial_keeps_the_configuration_it_began_with(trial: TrialFolder):
     assert trial.trial_id == "search-0001"
 
 
-def test_reports_come_back_in_order_until_those_after_the_last_state_are_dropped(
-    trial: TrialFolder,
-):
-    assert trial.read_reports() == []
-    for report in REPORTS:
-        trial.append_report(report)
-    assert trial.read_reports() == REPORTS
-    for count in (2, 0):
-        trial.keep_reports(count)
-        assert trial.read_reports() == REPORTS[:count]
-
-
 def test_a_report_that_a_crash_cut_short_is_left_out_and_written_over(trial: TrialFolder):
     trial.append_report(REPORTS[0])
     with (trial.path / "reports.jsonl").open("a") as file:
@@ -39,14 +27,6 @@ def test_a_report_that_a_crash_cut_short_is_left_out_and_written_over(trial: Tri
     trial.keep_reports(1)
     trial.append_report(REPORTS[1])
     assert trial.read_reports() == REPORTS[:2]
-
-
-def test_an_end_is_read_back_and_the_state_is_gone(trial: TrialFolder):
-    (trial.path / "state.safetensors").write_bytes(b"state")
-    assert trial.read_end() is None
-    trial.write_end(STOPPED)
-    assert trial.read_end() == STOPPED
-    assert not (trial.path / "state.safetensors").exists()
 
 
 def test_how_a_trial_had_ended_that_is_reopened_is_known_until_it_ends_again(
@@ -58,14 +38,6 @@ def test_how_a_trial_had_ended_that_is_reopened_is_known_until_it_ends_again(
         assert (trial.read_end(), trial.read_earlier_end()) == (None, STOPPED)
     trial.write_end(End("finished", 4, 2.0))
     assert trial.read_earlier_end() is None
-
-
-def test_a_reason_that_a_trial_had_for_not_training_is_none_where_it_trains(
-    trial: TrialFolder,
-):
-    trial.write_end(End("finished", 4, 0.0, reason="the training is that of another"))
-    trial.reopen()
-    assert trial.read_earlier_end() == End("finished", 4, 0.0)
 
 
 @pytest.mark.parametrize(

@@ -143,14 +143,6 @@ def test_a_table_of_which_no_file_is_there_is_told(look: Look, tmp_path: Path):
     assert fault.startswith(f"data.targets: {absent}")
 
 
-def test_a_name_that_exists_is_told_unless_it_is_resumed(look: Look, tmp_path: Path):
-    StudyFolder(tmp_path / "runs" / "mine").create("", {})
-    (fault,) = look()
-    assert fault.startswith("name: study 'mine' exists")
-    assert "resume mine" in fault
-    assert look(resuming=True) == []
-
-
 def test_what_a_search_starts_from_is_needed_until_it_has_begun(look: Look, tmp_path: Path):
     search = {"warm_start": "other"}
     folder = StudyFolder(tmp_path / "runs" / "mine")

@@ -8,7 +8,6 @@ import pytest
 
 from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
-from study.errors import ConfigError
 from study.storage.ledger_files import LedgerError
 from study.storage.study_folder import StudyFolder
 from study.workflow.frozen_configuration import frozen_config, load_resumed_config
@@ -114,14 +113,6 @@ def test_overrides_that_change_results_are_refused_by_key_with_both_values(
         assert "allowed to change are storage, resources and tracking" in message
         assert "max_concurrent" not in message
         assert "data.augment" not in message
-
-
-@pytest.mark.parametrize(
-    "override", ["name=yours", "search.trials=20", "confirm.seeds=[1,2]", "backbone.name=/other"]
-)
-def test_what_a_study_consists_of_cannot_change(folder: StudyFolder, override: str):
-    with pytest.raises(ConfigError, match=f"{override.partition('=')[0]}: is frozen as "):
-        load_resumed_config(folder, [override])
 
 
 def test_what_changes_no_result_may_change(folder: StudyFolder, config: StudyConfig):

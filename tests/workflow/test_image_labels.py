@@ -112,15 +112,6 @@ def test_delta_and_registry_lead_to_the_same_labels(
         assert f"labelled by {told}" in said.err
 
 
-def test_a_study_is_looked_for_where_other_commands_look_for_it(
-    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run
-):
-    monkeypatch.chdir(tmp_path)
-    image = here / "photos" / "1.png"
-    assert run("predict", "mine", image).code == 2
-    assert len(rows(run("predict", "mine", image, f"storage={here / 'runs'}").out)) == 1
-
-
 @pytest.mark.parametrize("words, told", REFUSED["commands"].items())
 def test_models_and_options_that_cannot_be_used_are_refused(
     here: Path, words: str, told: str, refused: Callable[..., str]

@@ -3,7 +3,6 @@
 import io
 import re
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -14,7 +13,6 @@ from study.trial import TrialConfig
 from study.workflow import progress as module
 from study.workflow.progress import StageProgress, Steps
 from tests.case_tables import from_table
-from tests.screens import run_in_terminal
 from tests.settings import settings
 
 SHOW_CURSOR, ERASE_LINE = "\x1b[?25h", "\x1b[2K"
@@ -166,36 +164,6 @@ def test_what_matters_most_comes_first_and_the_name_is_shortened(
 ):
     most = "60/120 done · best 75.0% · 60 min left"
     assert half_done(clock, NAME).line(room) == f"{most}{rest}"
-
-
-CHILD = """
-import fcntl, struct, sys, termios
-from rich.console import Console
-from study.storage.trial_folder import End
-from study.workflow import progress
-sys.path[:0] = sys.argv[1:]
-from tests.workflow.test_progress import NAME, config
-
-for width in (200, 60):
-    fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
-    with progress.StageProgress(Console(), "search", total=120) as line:
-        for number in range(100):
-            line.trial_started(config(number, NAME))
-            line.trial_ended(config(number, NAME), End("finished", 3, 1.0), 0.75)
-        line._started_at -= 3600
-"""
-
-
-def test_on_a_terminal_the_line_fits_and_nothing_is_cut_but_the_name():
-    """The terminal is a real one, as far as programs can tell."""
-    root = str(Path(__file__).parents[2])
-    shown = run_in_terminal(["-c", CHILD, root, f"{root}/tests"]).splitlines()
-    wide, narrow = (line for line in shown if line.endswith(("vision.ln", "left")))
-    assert len(narrow) <= 60
-    left = r"search +━+ 100/120 done · best 75.0% · 12 min left"
-    assert re.match(left, wide)
-    assert re.fullmatch(left, narrow)
-    assert ("━" in wide, NAME in wide, "━" in narrow) == (True, True, True)
 
 
 def test_each_step_is_a_line_where_there_is_no_terminal():

@@ -1,30 +1,14 @@
 """A configuration with what its backbone decides."""
 
-import io
 import shutil
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
 
 from study.config.loading import build_config
 from study.config.search_section import SITES_OF
 from study.workflow.resolved_config import resolve_config, with_sites_of_backbone
 from tests.siglips import save_siglip
 from tests.workflow.conftest import PHOTOS
-
-
-def test_a_shipped_peer_that_the_backbone_has_not_is_left_out_with_a_line(
-    siglip: str, tiny_backbone: Path, console: Console, output: io.StringIO
-):
-    config = resolve_config(PHOTOS, [f"backbone.name={tiny_backbone}"], console)
-    assert "projection" in config.search.baselines
-    assert output.getvalue() == ""
-    config = resolve_config(PHOTOS, [siglip], console)
-    assert "projection" not in config.search.baselines
-    assert "clipfit" in config.search.baselines
-    (line,) = output.getvalue().splitlines()
-    assert line.startswith("search.baselines.projection of photos.yaml is left out, since ")
 
 
 def test_a_peer_that_ones_own_configuration_or_override_asks_for_stays_and_is_refused_later(

@@ -43,14 +43,6 @@ def test_a_driver_of_a_database_that_is_not_installed_is_told():
         connect("mssql+pymssql://127.0.0.1:9/runs", "any")
 
 
-@pytest.mark.timeout(60)
-def test_a_file_that_is_no_store_is_told_at_once_with_the_reason(tmp_path: Path):
-    with pytest.raises(TrackingError, match=r"does not answer .*file is not a database"):
-        connect(f"sqlite:///{__file__}", "any")
-    with pytest.raises(TrackingError, match=r"does not answer .*unable to open database file"):
-        connect(f"sqlite:///{tmp_path}", "any")
-
-
 def test_one_process_at_a_time_makes_the_tables_of_a_store(tmp_path: Path):
     with (tmp_path / ".new.db.lock").open("w") as lock, ThreadPoolExecutor() as pool:
         fcntl.flock(lock, fcntl.LOCK_EX)  # as another study holds it
