@@ -96,7 +96,7 @@ def _read_yaml(text: str, subject: str) -> Any:
         ConfigError: the text is not valid YAML.
     """
     try:
-        return yaml.load(text, _SafeLoader)
+        return yaml.load(text, _SafeLoader)  # noqa: S506, it is a subclass of SafeLoader
     except _UnclearNumber as error:
         raise ConfigError(f"{subject} not clear: {error}") from None
     except Exception as error:  # PyYAML raises many kinds, such as ValueError on 2001-02-30

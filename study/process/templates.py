@@ -14,4 +14,5 @@ def templates(folder: Path, **options: Any) -> Any:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # which few commands need
 
     loader = FileSystemLoader(folder)
-    return Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, **options)
+    # Most are of texts for a terminal; those of HTML ask for `autoescape`.
+    return Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, **options)  # noqa: S701

@@ -69,7 +69,9 @@ def address_file() -> Path:
         folder = os.environ.get("TMPDIR")
     if folder is None:
         # Python itself finds none on a full disk.
-        folder = "/tmp" if sys.platform in ("linux", "darwin") else tempfile.gettempdir()
+        folder = tempfile.gettempdir()
+        if sys.platform in ("linux", "darwin"):
+            folder = "/tmp"  # noqa: S108, it is where Ray writes
     return Path(folder, "ray", "ray_current_cluster")
 
 
