@@ -7,29 +7,22 @@ import sys
 import tomllib
 from argparse import Namespace
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from types import ModuleType
+from pkgutil import resolve_name
 from typing import Any, NamedTuple
 
 PROGRAM = "clipfit-study"
-ROOM = "study.workflow.commands"
-"""The package that has a module for each command."""
+ROOM = "study.workflow"
+"""The package that has the functions of all commands."""
 
 
 class Command(NamedTuple):
     """One command of the command line."""
 
     help: str
-    name: str
-    """The name of its module in `study.workflow.commands`, and of the function that carries it out.
-
-    `arguments.toml` has its arguments by this name."""
-
-    def load(self) -> ModuleType:
-        """Return the module of the command, which takes no time to import."""
-        return import_module(f"{ROOM}.{self.name}")
+    function: str
+    """What carries it out, as MODULE:FUNCTION of `study.workflow`."""
 
 
 _TABLE = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
@@ -74,18 +67,15 @@ def _main(words: list[str]) -> int:
         parser.parse_args(words)  # prints the help, and ends
     from study.process.ctrl_c import exit_at_ctrl_c
 
-    command = COMMANDS[words[0]]
     command_parser = parsers.choices[words[0]]
     with exit_at_ctrl_c():
         from study.workflow.arguments import add_arguments
-
-        module = command.load()
-    add_arguments(command_parser, command.name)
+    add_arguments(command_parser, words[0])
     for name in ("resume", "extend"):
         if f"--{name}" in words:
             command_parser.error(f"did you mean `{PROGRAM} {name} NAME`?")
     options = command_parser.parse_intermixed_args(words[1:])
-    return _carry_out(_run_command, getattr(module, command.name), options)
+    return _carry_out(_run_command, COMMANDS[words[0]].function, options)
 
 
 def _refuse_mistyped(word: str) -> None:
@@ -96,11 +86,11 @@ def _refuse_mistyped(word: str) -> None:
     refuse_mistyped_command(word, COMMANDS)
 
 
-def _run_command(carry_out: Callable[[Namespace], None], options: Namespace) -> None:
+def _run_command(function: str, options: Namespace) -> None:
     """Carry out a command.
 
     Args:
-        carry_out: its function, which finds the ``console`` among the options as well.
+        function: see `Command.function`; it finds the ``console`` among the options as well.
         options: what the user gave.
 
     Raises:
@@ -117,6 +107,8 @@ def _run_command(carry_out: Callable[[Namespace], None], options: Namespace) -> 
         output = sys.stderr  # the standard output has the document alone
     options.console = LastingConsole(output)
     find_studies(options)
+    with slow_imports():  # later than names are looked for, so that an unknown one is told at once
+        carry_out = resolve_name(f"{ROOM}.{function}")
     carry_out(options)
 
 

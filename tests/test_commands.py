@@ -11,7 +11,7 @@ from pkgutil import resolve_name
 import pytest
 
 from study.__main__ import main as as_a_process
-from study.commands import COMMANDS, main
+from study.commands import COMMANDS, ROOM, main
 from study.workflow import run_study as run_study_module
 from tests.case_tables import from_table
 
@@ -27,8 +27,7 @@ COSTLY = ("torch", "transformers", "ray", "mlflow", "optuna", "pandas", "scipy",
 
 def test_each_command_has_a_function():
     for command in COMMANDS.values():
-        module = command.load()
-        assert callable(getattr(module, command.name))
+        assert callable(resolve_name(f"{ROOM}.{command.function}"))
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     assert resolve_name(scripts["clipfit-study"]) is as_a_process
 

@@ -1,4 +1,4 @@
-"""The arguments of all commands, which stand in `commands/arguments.toml`."""
+"""The arguments of all commands, which stand in `arguments.toml`."""
 
 import argparse
 import contextlib
@@ -10,7 +10,6 @@ from study.process.table_files import read_table
 
 CHECK_OPTIONS = ("images", "estimate", "json")
 """The options that belong to ``--check``."""
-_FILE = Path(__file__).with_name("commands") / "arguments.toml"
 
 
 def _storage(text: str) -> Path:
@@ -30,9 +29,9 @@ def add_arguments(parser: ArgumentParser, command: str) -> None:
 
     Args:
         parser: the parser.
-        command: the name of the command's module.
+        command: the word of the command.
     """
-    table = read_table(str(_FILE))
+    table = read_table(__file__)
     described = table["shared"] | table[command]
     if "epilog" in described:
         parser.formatter_class = RawDescriptionHelpFormatter

@@ -22,7 +22,6 @@ from study.method.unknown import found_share, unknown_below
 from study.process.terminal_table import print_sentences
 from study.report.formatting import Table, csv_text, percent, spreadsheet_path
 from study.report.sentences import sentences
-from study.serving.classifier import TunedClassifier
 from study.serving.labelling import UNKNOWN, LabelledImage, label_image_files, list_image_files
 from study.serving.saved_model import SavedModel, read_committee
 from study.storage.atomic import write_atomically
@@ -34,13 +33,12 @@ FEW = 20
 """The largest number of images whose labels a terminal shows as a table."""
 
 
-def label_and_write(options: Namespace, paths: Sequence[str], storage: str | None) -> None:
+def label_and_write(options: Namespace) -> None:
     """Label images with a study's winner, a registered model or a delta, and write the labels.
 
     Args:
-        options: the options of the command.
-        paths: the images, and the folders of images.
-        storage: see `study.workflow.lookup.find_study`.
+        options: the options of the command, with the words for images and the storage set by
+            `study.workflow.lookup.find_studies`.
 
     Raises:
         StudyError: an option, the model or all of the images cannot be used.
@@ -50,9 +48,9 @@ def label_and_write(options: Namespace, paths: Sequence[str], storage: str | Non
     class_names = None
     if options.classes is not None:
         class_names = read_classes(options.classes)
-    images = find_images(paths)
+    images = find_images(options.images)
     with tempfile.TemporaryDirectory(prefix="clipfit-predict-") as scratch:
-        saved = find_model(options.model, Path(scratch), storage, now=options.now)
+        saved = find_model(options.model, Path(scratch), options.storage, now=options.now)
         threshold = -math.inf
         if options.unknown is not None:
             threshold = find_threshold(saved, options.unknown, class_names)
@@ -79,7 +77,14 @@ def label_and_write(options: Namespace, paths: Sequence[str], storage: str | Non
     few = len(images) <= FEW and options.next is None
     unreadable = _write(labelled, options, top, few=few)
     seconds = time.monotonic() - began
-    lines = describe_labelling(saved, classifier, len(images), len(unreadable), seconds)
+    lines = sentences(
+        "workflow/labelling",
+        saved=saved,
+        classifier=classifier,
+        images=len(images),
+        faults=len(unreadable),
+        rate=len(images) / max(seconds, 1e-9),
+    )
     if options.next is not None:
         lines.append(describe_choice(committee[1:]))
     for line in lines:
@@ -321,25 +326,3 @@ def labels_table(labelled: Sequence[LabelledImage], top: int) -> Table:
             row.append(image.error or "")
         rows.append(row)
     return Table("", columns, rows, left=len(columns))
-
-
-def describe_labelling(
-    saved: SavedModel, classifier: TunedClassifier, images: int, faults: int, seconds: float
-) -> list[str]:
-    """Return lines on how many images were labelled, and by which model.
-
-    Args:
-        saved: the model.
-        classifier: the model as it was loaded.
-        images: the number of images.
-        faults: the number of those that could not be read.
-        seconds: how long decoding and labelling took.
-    """
-    return sentences(
-        "workflow/labelling",
-        saved=saved,
-        classifier=classifier,
-        images=images,
-        faults=faults,
-        rate=images / max(seconds, 1e-9),
-    )

@@ -1,8 +1,12 @@
 """Arguments that several commands have."""
 
+from argparse import ArgumentParser
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+
+from study.workflow.arguments import add_arguments
 
 
 @pytest.mark.parametrize("words", [["quickstart"], ["resume", "mine"]], ids=" ".join)
@@ -11,3 +15,11 @@ def test_what_belongs_to_a_check_is_refused_without_it(
     words: list[str], option: str, refused: Callable[..., str]
 ):
     assert f"{option} belongs to --check" in refused(*words, option)
+
+
+def test_settings_and_options_may_stand_in_any_order():
+    parser = ArgumentParser()
+    add_arguments(parser, "reproduce")
+    options = parser.parse_intermixed_args(["--quick", "seed=2", "--only=search", "data.shots=1"])
+    assert (options.quick, options.only, options.out) == (True, ["search"], Path("results"))
+    assert options.arguments == ["seed=2", "data.shots=1"]

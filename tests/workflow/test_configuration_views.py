@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from study.commands import main
+from study.config.json_schema import json_schema_text
 from study.config.loading import load_config
 from study.workflow.resolved_config import resolve_config
 from tests.case_tables import from_table
@@ -61,3 +63,10 @@ def test_a_section_is_explained_key_by_key_and_a_sweep_without_values(run: Run):
 @from_table
 def test_an_unknown_key_leads_to_the_nearest(key: str, meant: str, refused: Callable[..., str]):
     assert f"no key '{key}' (did you mean '{meant}'?)" in refused("config", "--explain", key)
+
+
+def test_the_schema_is_printed_alone(run: Run, refused: Callable[..., str]):
+    assert run("config", "--schema").out == json_schema_text()
+    assert "--schema is of all configurations" in refused("config", "photos", "--schema")
+    with pytest.raises(SystemExit):
+        main(["config", "--schema", "--explain", "seed"])

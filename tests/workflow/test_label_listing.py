@@ -9,6 +9,7 @@ import pytest
 
 from study.data.datasets import load_dataset
 from study.results.label_check import SHIPPED
+from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import VALIDATION
 from tests.changed_studies import change_json, doubt_labels_of
 from tests.workflow.conftest import Run, enter_place_of
@@ -61,3 +62,8 @@ def test_what_is_missing_or_damaged_is_named(study: Any, refused: Callable[..., 
     for trial in trials:
         (trial / VALIDATION).write_bytes(b"PAR1 no more")
     assert "validation.parquet is damaged" in refused("labels", "mine")
+
+
+def test_a_study_is_looked_for_where_the_word_says(mine: StudyFolder, refused: Callable[..., str]):
+    told = refused("labels", "nosuch", "storage=runs", "--all")
+    assert "no study 'nosuch' in runs; studies there: 'mine'" in told

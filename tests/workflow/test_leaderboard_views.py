@@ -3,12 +3,14 @@
 import io
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from tests.case_tables import from_table
 from tests.results.test_sweep_scores import placed
 from tests.workflow.conftest import Run
 
@@ -50,3 +52,13 @@ def test_tables_of_a_sweep_are_printed_and_written_and_need_one(
     named = run("leaderboard", few_shot_study, "--to", tmp_path).out.splitlines()
     assert str(tmp_path / "tables.md") in named
     assert (tmp_path / "tables.csv").is_file()
+
+
+@from_table
+def test_options_of_the_leaderboard_that_do_not_go_together_are_refused(
+    few_shot_study: Path, run: Run, arguments: tuple[str, ...]
+):
+    words = [few_shot_study if word == "study" else word for word in arguments]
+    ran = run("leaderboard", *words)
+    assert (ran.code, ran.out) == (2, "")
+    assert re.match("error: --(format|top|study|to|base) .*(allowed|leave|ablations)", ran.err)

@@ -7,6 +7,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from study.commands import main
 from tests.case_tables import from_table
 from tests.config.test_json_schema import VALIDATOR
 from tests.workflow.conftest import Run
@@ -59,3 +60,9 @@ def test_a_fault_is_told_and_nothing_is_written(
     (here / "taken.yaml").touch()
     assert fault in refused("init", *words)
     assert [path.name for path in here.glob("*.yaml")] == ["taken.yaml"]
+
+
+def test_a_folder_is_named(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        main(["init"])
+    assert "required: FOLDER" in capsys.readouterr().err

@@ -7,12 +7,15 @@ from functools import partial
 
 from rich.filesize import decimal
 
+from study import tracking
 from study.errors import ConfigError
-from study.process.slow_imports import slow_imports
 from study.process.terminal_table import amount
 from study.storage.atomic import StorageError, with_retries
 from study.storage.removal import deletion_path
 from study.storage.study_folder import StudyFolder
+from study.trial.study import Study
+from study.workflow.frozen_configuration import frozen_config
+from study.workflow.overview import summarize_study
 
 
 def delete_study(options: Namespace) -> None:
@@ -24,8 +27,6 @@ def delete_study(options: Namespace) -> None:
         TrackingError: the tracking server does not answer.
         StorageError: some of its files could not be deleted.
     """
-    with slow_imports():
-        from study.workflow.overview import summarize_study
     folder: StudyFolder = options.folder
     path = folder.path.resolve()
     summary = summarize_study(folder)  # before the lock, by which a study looks as if it were run
@@ -34,10 +35,6 @@ def delete_study(options: Namespace) -> None:
         print(f"{path}: {summary['state']}, {trials}, {decimal(summary['bytes'])}")
         delete_elsewhere = None
         if options.everywhere:
-            with slow_imports():
-                from study import tracking
-                from study.trial.study import Study
-                from study.workflow.frozen_configuration import frozen_config
             study = Study(frozen_config(folder), folder)
             tracker = tracking.make_tracker(study.config.tracking.trackers)
             delete_elsewhere = partial(tracker.delete, study)

@@ -2,8 +2,9 @@
 
 from argparse import Namespace
 
-from study.process.ctrl_c import exit_at_ctrl_c
 from study.process.garbage import pause_collection
+from study.selection.extension import extend, extended_config
+from study.workflow.run_study import change_and_run
 
 
 @pause_collection()
@@ -13,7 +14,4 @@ def extend_study(options: Namespace) -> None:
     Raises:
         StudyError: there is a fault that the user can fix, or the study was interrupted.
     """
-    with exit_at_ctrl_c():
-        from study.selection.extension import extend, extended_config
-        from study.workflow.run_study import change_and_run
     change_and_run(options.folder, options.overrides, options.console, extended_config, extend)

@@ -5,9 +5,12 @@ from argparse import Namespace
 from rich.filesize import decimal
 
 from study.errors import ConfigError
-from study.process.slow_imports import slow_imports
+from study.report.formatting import percent
 from study.storage.command_lines import default_storage
 from study.storage.study_folder import studies
+from study.workflow.json_documents import print_document
+from study.workflow.overview import summarize_study
+from study.workflow.status import INTERRUPTED_STATE, plain_table, print_resume_commands
 
 SCORE_COLUMNS = {
     "val_score": "val. %",
@@ -33,11 +36,6 @@ def list_studies(options: Namespace) -> None:
     storage = options.storage or default_storage()
     if options.storage and not storage.is_dir():
         raise ConfigError(f"storage={storage} is no folder; allowed is one that has studies")
-    with slow_imports():
-        from study.report.formatting import percent
-        from study.workflow.json_documents import print_document
-        from study.workflow.overview import summarize_study
-        from study.workflow.status import INTERRUPTED_STATE, plain_table, print_resume_commands
     folders = studies(storage)
     rows = [summarize_study(folder) for folder in folders]
     if options.json:

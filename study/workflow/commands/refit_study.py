@@ -2,8 +2,9 @@
 
 from argparse import Namespace
 
-from study.process.ctrl_c import exit_at_ctrl_c
 from study.process.garbage import pause_collection
+from study.selection.later_refit import ask_for_refit, refitted_config
+from study.workflow.run_study import change_and_run
 
 
 @pause_collection()
@@ -16,7 +17,4 @@ def refit_study(options: Namespace) -> None:
     overrides = list(options.overrides)
     if options.unknown_check:
         overrides.append("refit.unknown_check=true")
-    with exit_at_ctrl_c():
-        from study.selection.later_refit import ask_for_refit, refitted_config
-        from study.workflow.run_study import change_and_run
     change_and_run(options.folder, overrides, options.console, refitted_config, ask_for_refit)

@@ -2,8 +2,10 @@
 
 from argparse import Namespace
 
-from study.process.ctrl_c import exit_at_ctrl_c
 from study.process.garbage import pause_collection
+from study.workflow.check_document import printed_as_json
+from study.workflow.configured_study import load_study
+from study.workflow.dry_run import check_or_run
 
 
 @pause_collection()
@@ -13,10 +15,6 @@ def resume_study(options: Namespace) -> None:
     Raises:
         StudyError: there is a fault that the user can fix, or the study was interrupted.
     """
-    with exit_at_ctrl_c():
-        from study.workflow.check_document import printed_as_json
-        from study.workflow.configured_study import load_study
-        from study.workflow.dry_run import check_or_run
     with printed_as_json(options):
         study = load_study(options.folder, options.overrides)
         check_or_run(study, options.overrides, options, resume=True)

@@ -2,7 +2,9 @@
 
 from argparse import Namespace
 
-from study.process.slow_imports import slow_imports
+from study.report.difference_tables import difference_record, difference_tables
+from study.results.study_results import read_results
+from study.workflow.json_documents import print_document
 
 
 def show_difference(options: Namespace) -> None:
@@ -11,10 +13,6 @@ def show_difference(options: Namespace) -> None:
     Raises:
         StudyError: the study cannot be read, or a candidate was not tested.
     """
-    with slow_imports():
-        from study.report.difference_tables import difference_record, difference_tables
-        from study.results.study_results import read_results
-        from study.workflow.json_documents import print_document
     results = read_results(options.folder.path)
     if options.json:
         print_document(difference_record(results, options.one, options.other))

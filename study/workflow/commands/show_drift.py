@@ -2,15 +2,13 @@
 
 from argparse import Namespace
 
-from study.process.slow_imports import slow_imports
+from study.report.drift_tables import render_drift, write_drift
+from study.results.drift import study_drift
+from study.results.study_results import read_results
 
 
 def show_drift(options: Namespace) -> None:
     """Print, draw and save the drift of the winner or of named trials."""
-    with slow_imports():
-        from study.report.drift_tables import render_drift, write_drift
-        from study.results.drift import study_drift
-        from study.results.study_results import read_results
     results = read_results(options.folder.path)
     drift = study_drift(results, options.trial)
     options.console.print(render_drift(drift), highlight=False)

@@ -2,22 +2,18 @@
 
 from argparse import Namespace
 
-from study.process.ctrl_c import exit_at_ctrl_c
-from study.process.garbage import pause_collection
+from study.results.study_results import read_results
+from study.workflow import status
+from study.workflow.configured_study import load_study
+from study.workflow.json_documents import print_document
 
 
-@pause_collection()
 def show_status(options: Namespace) -> None:
     """Print what is done, running and best in a study, and how to continue it.
 
     Raises:
         StudyError: the study cannot be read, or an override may not be given.
     """
-    with exit_at_ctrl_c():
-        from study.results.study_results import read_results
-        from study.workflow import status
-        from study.workflow.configured_study import load_study
-        from study.workflow.json_documents import print_document
     results = read_results(load_study(options.folder, options.overrides).folder.path)
     current = status.study_status(results)
     if options.json:

@@ -3,8 +3,12 @@
 from argparse import Namespace
 from pathlib import Path
 
+from study.config.sweep import is_sweep, load_sweep
 from study.process.ctrl_c import exit_at_ctrl_c
 from study.process.garbage import pause_collection
+from study.workflow.check_document import printed_as_json
+from study.workflow.lookup import find_config_and_overrides
+from study.workflow.unknown_keys import refuse_unknown_keys
 
 
 @pause_collection()
@@ -14,11 +18,6 @@ def start_study(options: Namespace) -> None:
     Raises:
         StudyError: there is a fault that the user can fix, or the study was interrupted.
     """
-    with exit_at_ctrl_c():
-        from study.config.sweep import is_sweep
-        from study.workflow.check_document import printed_as_json
-        from study.workflow.lookup import find_config_and_overrides
-        from study.workflow.unknown_keys import refuse_unknown_keys
     with printed_as_json(options):
         source, overrides = find_config_and_overrides(options.arguments)
         refuse_unknown_keys(source, overrides)
@@ -34,7 +33,6 @@ def start_study(options: Namespace) -> None:
 
 def _start_sweep(source: Path, overrides: list[str], options: Namespace) -> None:
     with exit_at_ctrl_c():
-        from study.config.sweep import load_sweep
         from study.workflow.dry_run import dry_run_of_sweep
         from study.workflow.run_sweep import run_sweep
     members = load_sweep(source, overrides)

@@ -2,24 +2,19 @@
 
 from argparse import Namespace
 
-from study.process.ctrl_c import exit_at_ctrl_c
-from study.process.garbage import pause_collection, resume_collection
+from study import tracking
+from study.workflow import outputs
+from study.workflow.configured_study import load_study
 
 
-@pause_collection()
 def sync_study(options: Namespace) -> None:
     """Send to the tracker what it lacks of a study.
 
     Raises:
         StudyError: there is a fault that the user can fix, or results could not be sent.
     """
-    with exit_at_ctrl_c():
-        from study import tracking
-        from study.workflow import outputs
-        from study.workflow.configured_study import load_study
     folder = options.folder
     study = load_study(folder, options.overrides)
-    resume_collection()
     with folder.locked(briefly=True):
         tracker = tracking.make_tracker(study.config.tracking.trackers)
         synced = tracker.sync(study, lambda: outputs.write_outputs(folder))

@@ -3,19 +3,17 @@
 import sys
 from argparse import Namespace
 
-from study.process.slow_imports import slow_imports
+from study.report import page
+from study.report.ablation_charts import ablation_plots
+from study.report.charts import write_plots
+from study.report.plots import make_plots
+from study.results.ablation import ablation_table
+from study.results.leaderboard import leaderboard
+from study.results.study_results import read_results
 
 
 def write_report(options: Namespace) -> None:
     """Write the report of a study, and the charts in it as files."""
-    with slow_imports():
-        from study.report import page
-        from study.report.ablation_charts import ablation_plots
-        from study.report.charts import write_plots
-        from study.report.plots import make_plots
-        from study.results.ablation import ablation_table
-        from study.results.leaderboard import leaderboard
-        from study.results.study_results import read_results
     results = read_results(options.folder.path)
     board = leaderboard(results)
     charts = make_plots(results, board)

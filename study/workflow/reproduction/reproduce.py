@@ -53,6 +53,18 @@ BENCHMARK_SECONDS = 3600.0
 """The longest time that the benchmark of a GPU may take."""
 
 
+def reproduce_or_print(options: Namespace) -> None:
+    """Run what the paper reports, or print the results of such a run.
+
+    Raises:
+        StudyError: not every step has a result, or the folder cannot be read.
+    """
+    if options.read is not None:
+        print_results(options.read, options.console)
+    else:
+        reproduce(options)
+
+
 def print_results(folder: Path, console: Console) -> None:
     """Print the figures of a folder beside the published ones, once its files were checked.
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from study.commands import COMMANDS
 from study.errors import ConfigError
 from study.serving.exports import FORMATS, find_format
 from study.workflow.arguments import add_arguments
@@ -16,7 +15,7 @@ from tests.siglips import save_siglip
 
 def test_the_help_names_every_format():
     parser = argparse.ArgumentParser()
-    add_arguments(parser, COMMANDS["export"].name)
+    add_arguments(parser, "export")
     (option,) = (action for action in parser._actions if "--format" in action.option_strings)
     assert str(option.metavar).split(" | ") == list(FORMATS)
     assert all(f"{name}: " in str(option.help) for name in FORMATS)
