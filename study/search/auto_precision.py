@@ -4,7 +4,6 @@ import torch
 
 from study.config.search_section import AUTO
 from study.method.precision import choose_precision
-from study.method.recipe import Precision
 from study.search.trainable import trial_device
 from study.search.worker_call import call_on_worker
 from study.trial.study import PRECISION, Study
@@ -30,10 +29,8 @@ def decide_precision(study: Study) -> Study:
     trained = (trial.read_config()["training"]["precision"] for trial in study.folder.trials())
     precision = next(trained, None)
     if precision is None:
-        precision = call_on_worker(study.config, _fastest_here)
+        precision = call_on_worker(
+            study.config, lambda: choose_precision(torch.device(trial_device()))
+        )
     study.folder.write_json(PRECISION, precision)
     return study.resolve_precision()
-
-
-def _fastest_here() -> Precision:
-    return choose_precision(torch.device(trial_device()))

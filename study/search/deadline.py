@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
-from ray.tune.schedulers import FIFOScheduler, TrialScheduler
-
 Result = dict[str, Any]
 """What a trial reports to Tune after an epoch."""
 GRACE = 60.0
@@ -82,39 +80,3 @@ def working_seconds(reports: Iterable[Iterable[Mapping[str, Any]]]) -> float:
             total = total + end - until
             until = end
     return total
-
-
-class DeadlineScheduler(FIFOScheduler):
-    """A scheduler that also stops trials whose time is over; it never stops a baseline.
-
-    Args:
-        deadline: the end of the time.
-        scheduler: the scheduler that decides before.
-    """
-
-    def __init__(self, deadline: Deadline, scheduler: TrialScheduler) -> None:
-        super().__init__()
-        self._deadline = deadline
-        self._scheduler = scheduler
-
-    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """See `TrialScheduler`."""
-        self._scheduler.on_trial_add(tune_controller, trial)
-
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: Result) -> str:
-        """Return whether the trial goes on after a result."""
-        decision = self._scheduler.on_trial_result(tune_controller, trial, result)
-        if decision != TrialScheduler.CONTINUE or trial.config["arm"] == "baseline":
-            return decision
-        epochs_left = result["epochs"] - result["epoch"]
-        if self._deadline.must_stop(trial.trial_id, epochs_left, result["time_this_iter_s"]):
-            return TrialScheduler.STOP
-        return decision
-
-    def on_trial_complete(self, tune_controller: Any, trial: Any, result: Result) -> None:
-        """See `TrialScheduler`."""
-        self._scheduler.on_trial_complete(tune_controller, trial, result)
-
-    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
-        """See `TrialScheduler`."""
-        self._scheduler.on_trial_remove(tune_controller, trial)

@@ -21,7 +21,7 @@ from study.config.schema import StudyConfig
 from study.config.search_section import AshaConfig
 from study.errors import InterruptedStudyError, StudyError
 from study.method.device import gpu_kind
-from study.search.deadline import Result
+from study.search.deadline import Deadline, Result
 from study.search.ledger_callback import LedgerCallback, Observers
 from study.search.machine import (
     cluster_address,
@@ -40,7 +40,7 @@ from study.search.ray_internals import (
 from study.search.ray_watch import exit_if_ray_is_lost
 from study.search.searcher import StudySearcher
 from study.search.trainable import ClipFitTrainable, WorkerSettings
-from study.storage.command_lines import resume_command
+from study.storage.command_lines import study_command
 from study.storage.ledger_files import JsonObject
 from study.storage.trial_folder import End
 from study.trial.study import Study, TrialConfig, TrialData
@@ -222,7 +222,7 @@ def run_trials(
     if interrupted or searcher.running:
         raise InterruptedStudyError(
             "the study was interrupted before all its trials had ended; "
-            f"to continue, run\n  {resume_command(folder.path)}"
+            f"to continue, run\n  {study_command('resume', folder.path)}"
         )
 
 
@@ -230,28 +230,30 @@ def make_scheduler(
     asha: AshaConfig | None,
     epochs: int,
     history: Sequence[tuple[TrialConfig, Sequence[JsonObject]]] = (),
+    deadline: Deadline | None = None,
 ) -> TrialScheduler:
-    """Return ASHA on epochs, or a scheduler that never stops a trial if ``asha`` is None.
+    """Return a scheduler that stops trials by ASHA on epochs, and those that the time cuts off.
 
     Args:
-        asha: the settings of successive halving.
+        asha: the settings of successive halving; None means that it stops no trial.
         epochs: the number of epochs of a full trial.
         history: the trials that ended before the study was resumed, each with its reports; the
             scheduler takes their scores into account.
+        deadline: the end of the time of the search, if it has one.
     """
-    if not asha:
-        return FIFOScheduler()
-    make = partial(
-        ASHAScheduler,
-        time_attr="epoch",
-        metric="score",
-        mode="max",
-        max_t=epochs,
-        grace_period=asha.grace_period,
-        reduction_factor=asha.reduction_factor,
-        stop_last_trials=False,
-    )
-    scheduler = _FairASHA(make)
+    make: Callable[[], TrialScheduler] = FIFOScheduler
+    if asha:
+        make = partial(
+            ASHAScheduler,
+            time_attr="epoch",
+            metric="score",
+            mode="max",
+            max_t=epochs,
+            grace_period=asha.grace_period,
+            reduction_factor=asha.reduction_factor,
+            stop_last_trials=False,
+        )
+    scheduler = _FairScheduler(make, deadline)
     for config, reports in history:
         # The part of a Tune trial that the scheduler reads.
         ended = SimpleNamespace(trial_id=config.trial_id, config=config.model_dump(mode="json"))
@@ -293,7 +295,7 @@ class RepeatingScheduler(FIFOScheduler):
         return TrialScheduler.CONTINUE
 
 
-class _FairASHA(FIFOScheduler):
+class _FairScheduler(FIFOScheduler):
     """Successive halving among trials that use their encoders alike; it never stops a baseline.
 
     A linear head lifts early scores far above those of the text, which would stop the text's trials
@@ -302,15 +304,17 @@ class _FairASHA(FIFOScheduler):
 
     Args:
         make: a function that returns the scheduler of one use.
+        deadline: the end of the time, after which trials are stopped as well.
     """
 
-    def __init__(self, make: Callable[[], ASHAScheduler]) -> None:
+    def __init__(self, make: Callable[[], TrialScheduler], deadline: Deadline | None) -> None:
         super().__init__()
         self._make = make
-        self._schedulers_by_use: dict[object, ASHAScheduler] = {}
-        """One ASHA for each combination of head, strength and peer method."""
+        self._deadline = deadline
+        self._schedulers_by_use: dict[object, TrialScheduler] = {}
+        """One scheduler for each combination of head, strength and peer method."""
 
-    def _scheduler_of(self, trial: Any) -> ASHAScheduler:
+    def _scheduler_of(self, trial: Any) -> TrialScheduler:
         settings = trial.config["settings"]
         peer = settings["peer"] or {}
         use = settings["head"], settings["strength"], peer.get("method")
@@ -321,12 +325,16 @@ class _FairASHA(FIFOScheduler):
         self._scheduler_of(trial).on_trial_add(tune_controller, trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: Result) -> str:
-        """Return whether the trial continues or stops after a result; one without score goes on."""
-        if result["score"] is None:
-            return TrialScheduler.CONTINUE
-        decision = self._scheduler_of(trial).on_trial_result(tune_controller, trial, result)
+        """Return whether the trial continues or stops after a result."""
+        decision = TrialScheduler.CONTINUE
+        if result["score"] is not None:
+            decision = self._scheduler_of(trial).on_trial_result(tune_controller, trial, result)
         if trial.config["arm"] == "baseline":
             return TrialScheduler.CONTINUE
+        if self._deadline and decision == TrialScheduler.CONTINUE:
+            epochs_left = result["epochs"] - result["epoch"]
+            if self._deadline.must_stop(trial.trial_id, epochs_left, result["time_this_iter_s"]):
+                return TrialScheduler.STOP
         return decision
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: Result) -> None:

@@ -1,7 +1,8 @@
 """Close a trial on disk when Tune says that it ended, then notify the search and the observers."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -76,14 +77,12 @@ class LedgerCallback(Callback):
         """Return nothing for Tune's own snapshot of the experiment, which is never read."""
         return {}
 
-    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
+    def on_trial_start(self, trial: Trial, **_: Any) -> None:
         """Notify the observers that a trial starts."""
         self._hung_workers.record_sign_of_life(trial)
         notify(self.observers, lambda o: o.trial_started(self.searcher.running[trial.trial_id]))
 
-    def on_trial_result(
-        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **_: Any
-    ) -> None:
+    def on_trial_result(self, trial: Trial, result: dict[str, Any], **_: Any) -> None:
         """Notify the observers of an epoch's result."""
         self._hung_workers.record_sign_of_life(trial)
         if not result.get("failed"):
@@ -93,9 +92,7 @@ class LedgerCallback(Callback):
                 lambda o: o.trial_reported(config, result["epoch"], result["metrics"]),
             )
 
-    def on_trial_complete(
-        self, iteration: int, trials: list[Trial], trial: Trial, **_: Any
-    ) -> None:
+    def on_trial_complete(self, trial: Trial, **_: Any) -> None:
         """Close a trial; Tune also calls this for one that raised or was stopped."""
         self._hung_workers.remove(trial)
         result = trial.last_result or {}
@@ -116,26 +113,24 @@ class LedgerCallback(Callback):
             reason = f"{cause} at epoch {result.get('epoch')}" if not before else before.reason
             self._close(trial, "stopped", result.get("score"), reason=reason)
 
-    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
+    def on_trial_recover(self, trial: Trial, **_: Any) -> None:
         """Wait until another worker can start, or remember to end the study."""
-        try:
+        with self._keep_fault():
             wait_for_temporary_space()
-        except StorageError as fault:
-            self._fault = self._fault or fault
 
-    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
+    def on_trial_error(self, trial: Trial, **_: Any) -> None:
         """Close a trial whose worker died more often than is allowed."""
         self._hung_workers.remove(trial)
         error = Path(trial.error_file).read_text(errors="replace") if trial.error_file else ""
         last_failure = error.rpartition("Failure #")[2].partition(MEMORY_REPORT)[0]
-        try:
+        with self._keep_fault():
             if RAISED not in last_failure:
                 wait_for_temporary_space()
-            config = self.searcher.running[trial.trial_id]
-            hang = read_hang(self.searcher.folder.trial(config.trial_id))
-        except StorageError as fault:
-            self._fault = self._fault or fault
-            return
+            self._close_after_death(trial, last_failure)
+
+    def _close_after_death(self, trial: Trial, last_failure: str) -> None:
+        config = self.searcher.running[trial.trial_id]
+        hang = read_hang(self.searcher.folder.trial(config.trial_id))
         reason = "its worker died"
         was_ended = trial.trial_id in self._hung_workers.ended
         if hang is not None or was_ended:
@@ -148,7 +143,7 @@ class LedgerCallback(Callback):
         unfit = hang is not None or (RAISED not in last_failure and LOW_ON_MEMORY in last_failure)
         self._close(trial, "failed", None, reason=reason, error=hang or last_failure, unfit=unfit)
 
-    def on_step_end(self, iteration: int, trials: list[Trial], **_: Any) -> None:
+    def on_step_end(self, **_: Any) -> None:
         """End hung workers, or the study if the ledger cannot be read or written.
 
         Tune would end only a trial for such an error in another event.
@@ -163,7 +158,7 @@ class LedgerCallback(Callback):
     def _close(self, trial: Trial, status: Status, score: float | None, **cause: Any) -> None:
         config = self.searcher.running[trial.trial_id]
         folder = self.searcher.folder.trial(config.trial_id)
-        try:
+        with self._keep_fault():
             reports = folder.read_reports()
             epochs = 0
             if reports:
@@ -175,9 +170,6 @@ class LedgerCallback(Callback):
                 **cause,
             )
             close_trial(folder, end)
-        except StorageError as fault:
-            self._fault = self._fault or fault
-        else:
             self.searcher.conclude(config, end, score)
             forget_results(trial)
             notify_of_end(self.observers, config, end, score)
@@ -188,14 +180,19 @@ class LedgerCallback(Callback):
         """Notify the observers of the siblings that the worker of an ended trial has added."""
         for sibling in self.searcher.siblings.get(config.trial_id, ()):
             folder = self.searcher.folder.trial(sibling.trial_id)
-            try:
+            with self._keep_fault():
                 end = folder.read_end()
                 reports = folder.read_reports()
-            except StorageError as fault:
-                self._fault = self._fault or fault
-            else:
                 if end:
                     notify_of_end(self.observers, sibling, end, reports[-1].get("test_score"))
+
+    @contextmanager
+    def _keep_fault(self) -> Iterator[None]:
+        """Keep the first error of storage in the block, for `on_step_end`."""
+        try:
+            yield
+        except StorageError as fault:
+            self._fault = self._fault or fault
 
 
 def notify(observers: Observers, call: Callable[[Observer], None]) -> None:

@@ -31,10 +31,7 @@ def joins_cluster() -> bool:
     A cluster is joined if ``$RAY_ADDRESS`` names one, as in a job of ``ray job submit``, and on the
     head that ``ray up`` has started, where ``ray submit`` runs a study.
     """
-    named = os.environ.get(ADDRESS, "")
-    if named:
-        return named != "local"
-    return _is_head_of_ray_up() and address_on_file() is not None
+    return cluster_address() != "local"
 
 
 def _is_head_of_ray_up() -> bool:
@@ -46,12 +43,13 @@ def _is_head_of_ray_up() -> bool:
 
 def cluster_address() -> str:
     """Return the address of the cluster to join, or ``local`` for a Ray of this study alone."""
-    if not joins_cluster():
-        return "local"
-    named = os.environ.get(ADDRESS, "")
-    if named in ("", "auto"):
-        return address_on_file() or "auto"
-    return named
+    named = os.environ.get(ADDRESS)
+    on_file = address_on_file()
+    if named == "auto":
+        return on_file or "auto"
+    if not named and on_file and _is_head_of_ray_up():
+        return on_file
+    return named or "local"
 
 
 def source_of_address() -> str:

@@ -17,6 +17,7 @@ def make_trial(
     *,
     label: str | None = None,
     seed: int | None = None,
+    **further: object,
 ) -> TrialConfig:
     """Return the trial of a proposal, less settings without an effect, with its config hash.
 
@@ -27,6 +28,7 @@ def make_trial(
         proposal: the settings, and who proposes them.
         label: the label of the trial; None means one that is made from its number.
         seed: the seed of the trial; None means that of the search.
+        **further: values of the trial that replace those above.
     """
     training = study.config.training
     architecture = study.architecture
@@ -78,5 +80,6 @@ def make_trial(
         optuna_number=proposal.optuna_number,
         scored_at=scored_at,
     )
+    trial = trial.model_copy(update=further)
     config_hash = compute_config_hash(trial, data, architecture.checkpoint)
     return trial.model_copy(update={"config_hash": config_hash})

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from functools import partial
 
 from study.backbones.architecture import ENCODERS
 from study.config.schema import AblationConfig, BackboneConfig
@@ -43,7 +44,8 @@ def keep_sensitivities(preparer: Preparer, ablation: AblationConfig) -> None:
     data = preparer.labelled()
     trial = make_trial(study, data, "search", Proposal(settings, "search", 0))
     try:
-        measured = call_on_worker(study.config, _measure, study.config.backbone, trial, data)
+        measure = partial(_measure, study.config.backbone, trial, data)
+        measured = call_on_worker(study.config, measure)
     except Exception as error:  # of any kind: nothing depends on it
         logger.warning("what each tensor could gain cannot be measured: %s", one_line(error))
         return

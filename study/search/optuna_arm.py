@@ -24,6 +24,7 @@ from study.search.ray_internals import enqueued_choices, reopen_trial
 from study.search.samplers import Sampler, seed_from_text
 from study.search.space import Choices, Params, Space
 from study.storage.atomic import StorageError, append_lines, drop_cut_line, with_retries
+from study.trial.study import TrialConfig
 
 logger = logging.getLogger(__name__)
 
@@ -156,12 +157,10 @@ class Arm:
         return choices
 
     def name_trial(self, number: int, trial_id: str) -> None:
-        """Record the id of a proposal's trial, once; a closed proposal stays as it is."""
-        trial = self._trial(number)
-        if trial is not None and NAME not in trial.user_attrs:
-            trial.set_user_attr(NAME, trial_id)
+        """Record the id of the trial of a new proposal."""
+        self._open[number].set_user_attr(NAME, trial_id)
 
-    def report(self, number: int, epoch: int, score: float) -> None:
+    def report(self, number: int | None, epoch: int, score: float) -> None:
         """Record an epoch's score, a fraction; an epoch reported before keeps its first score."""
         trial = self._trial(number)
         if trial is not None:
@@ -169,9 +168,9 @@ class Arm:
             with warnings.catch_warnings(action="ignore", category=UserWarning):
                 trial.report(score, epoch)
 
-    def tell(self, number: int, outcome: Outcome) -> None:
+    def tell(self, number: int | None, outcome: Outcome) -> None:
         """Close a proposal with its outcome; a closed one stays unchanged."""
-        if self._trial(number) is None:
+        if number is None or self._trial(number) is None:
             return
         value = outcome.score
         if outcome.state is TrialState.PRUNED:
@@ -182,21 +181,14 @@ class Arm:
         self.study.tell(number, value, state=outcome.state)
         self._open.pop(number, None)
 
-    def add_baseline(
-        self, settings: TrialSettings, outcome: Outcome, label: str, trial_id: str
-    ) -> None:
-        """Add a completed baseline to the Optuna study, once, if the arm's space contains it.
-
-        Args:
-            settings: the baseline's settings.
-            outcome: how the baseline's trial ended.
-            label: the baseline's label, by which it is recognised.
-            trial_id: the id of the baseline's trial.
-        """
+    def add_baseline(self, baseline: TrialConfig, outcome: Outcome) -> None:
+        """Add a completed baseline to the Optuna study, once, if the arm's space contains it."""
+        label = baseline.label
         is_known = any(trial.user_attrs.get("label") == label for trial in self.trials)
-        choices = self.space.encode(settings)
+        choices = self.space.encode(baseline.settings)
         if choices is not None and not is_known and outcome.state is TrialState.COMPLETE:
-            self._add(choices, value=outcome.score, user_attrs={"label": label, NAME: trial_id})
+            attributes = {"label": label, NAME: baseline.trial_id}
+            self._add(choices, value=outcome.score, user_attrs=attributes)
 
     def enqueue_best_of(self, path: Path) -> int:
         """Enqueue the best configurations of the same arm in another study, and log how many.
@@ -293,7 +285,9 @@ class Arm:
             scores[last_epoch] = trial.value
         return all(record.scores.get(epoch, score) == score for epoch, score in scores.items())
 
-    def _trial(self, number: int) -> optuna.Trial | None:
+    def _trial(self, number: int | None) -> optuna.Trial | None:
+        if number is None:
+            return None
         if number not in self._open:
             trials = self.trials
             # Without its journal, a resumed study continues with a sampler that starts afresh.

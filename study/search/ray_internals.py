@@ -8,15 +8,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import optuna
 import ray
-from optuna.trial import FrozenTrial, TrialState
 from ray._common.usage import usage_lib
 from ray._private import ray_constants
 from ray._private.authentication import authentication_token_setup
@@ -281,42 +280,3 @@ def reopen_trial(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> optuna
 def enqueued_choices(trial: optuna.trial.FrozenTrial) -> dict[str, Any] | None:
     """Return the choices that a trial was enqueued with; None where it was sampled."""
     return trial.system_attrs.get("fixed_params")
-
-
-class PartOfHistory(optuna.Study):
-    """An Optuna study of which a sampler sees the best and the latest trials alone.
-
-    It is for one proposal: it reads the trials once.
-
-    Args:
-        study: the study, whose values are to be maximized.
-        best: how many of the completed trials with the highest values are seen.
-        latest: how many of the latest trials are seen.
-    """
-
-    def __init__(self, study: optuna.Study, best: int, latest: int) -> None:
-        self.__dict__.update(study.__dict__)
-        self._best = best
-        self._latest = latest
-
-    def _get_trials(
-        self,
-        deepcopy: bool = True,
-        states: Container[TrialState] | None = None,
-        use_cache: bool = False,
-    ) -> list[FrozenTrial]:
-        return [trial for trial in self._visible if states is None or trial.state in states]
-
-    @cached_property
-    def _visible(self) -> list[FrozenTrial]:
-        trials = super()._get_trials(deepcopy=False)
-        completed = [trial for trial in trials if trial.state is TrialState.COMPLETE]
-        completed.sort(key=lambda trial: -(trial.value or 0.0))
-        best = {trial.number for trial in completed[: self._best]}
-        visible = [
-            trial
-            for trial in trials[: -self._latest]
-            if trial.state is TrialState.COMPLETE and trial.number in best
-        ]
-        visible += trials[-self._latest :]
-        return visible

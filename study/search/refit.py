@@ -14,7 +14,6 @@ from study.search.queues import run_queue
 from study.search.searcher import Proposal
 from study.selection.shipped import candidate_to_ship, refit_trial_id
 from study.selection.validation import read_best_logits
-from study.trial.config_hash import compute_config_hash
 from study.trial.prepare import Preparer, labelled_task
 from study.trial.study import AveragedTrial, Candidate, Stage, Study, TrialConfig, TrialData
 
@@ -123,19 +122,16 @@ class _Maker(NamedTuple):
         """Return the trial that trains a candidate, or that averages its trained members."""
         averaged = [AveragedTrial(trial_id=m.trial_id, settings=m.settings) for m in members]
         proposal = Proposal(settings, candidate.label, number=0, members=averaged)
-        trial = make_trial(self.study, self.data, stage, proposal, label=candidate.label)
         refit = self.study.config.refit
-        changes = {
+        values = {
+            "label": candidate.label,
             "trial_id": refit_trial_id(stage, refit, candidate),
             "epoch_images": self.epoch_images,
         }
         if members and stage == "refit":
-            changes["known_from"] = candidate.source_trial
-            changes["foreign_from"] = self.foreign_from
+            values["known_from"] = candidate.source_trial
+            values["foreign_from"] = self.foreign_from
             if refit.calibrate:
                 (*_, report) = self.study.folder.trial(str(candidate.source_trial)).read_reports()
-                changes["temperature"] = report["val_temperature"]
-        trial = trial.model_copy(update=changes)
-        checkpoint = self.study.architecture.checkpoint
-        config_hash = compute_config_hash(trial, self.data, checkpoint)
-        return trial.model_copy(update={"config_hash": config_hash})
+                values["temperature"] = report["val_temperature"]
+        return make_trial(self.study, self.data, stage, proposal, **values)

@@ -26,17 +26,13 @@ def random(seed: int) -> "BaseSampler":
 
 
 def tpe(seed: int) -> "BaseSampler":
-    """Return the tree-structured Parzen estimator, for a conditional space and parallel trials.
-
-    It sees the best and the latest trials alone, since each proposal would else cost more than the
-    one before.
-    """
+    """Return the tree-structured Parzen estimator, for a conditional space and parallel trials."""
     import optuna
 
-    from study.search.parzen import BoundedTpe
-
     with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
-        return BoundedTpe(multivariate=True, group=True, constant_liar=True, seed=seed)
+        return optuna.samplers.TPESampler(
+            multivariate=True, group=True, constant_liar=True, seed=seed
+        )
 
 
 def sampler_named(name: str, given: Sampler | None = None) -> Sampler:

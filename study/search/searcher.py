@@ -115,9 +115,6 @@ class StudySearcher(Searcher):
         if not config:
             return Searcher.FINISHED
         self.folder.trial(config.trial_id).create(config.model_dump(mode="json"))
-        arm = self._arms.get(config.arm)
-        if arm and config.optuna_number is not None:
-            arm.name_trial(config.optuna_number, config.trial_id)
         self.running[trial_id] = config
         self._outcomes.setdefault(_identity(config), UNDER_WAY)
         return config.model_dump(mode="json")
@@ -125,12 +122,11 @@ class StudySearcher(Searcher):
     def on_trial_result(self, trial_id: str, result: Result) -> None:
         """Report an epoch's score to the arm that proposed the trial."""
         config = self.running.get(trial_id)
-        score = None if result.get("failed") else result.get("score")
-        if not config or config.optuna_number is None or score is None:
+        score = result.get("score")
+        if not config or score is None or result.get("failed"):
             return
-        arm = self._arms.get(config.arm)
-        if arm:
-            arm.report(config.optuna_number, result["epoch"], score)
+        if config.arm in self._arms:
+            self._arms[config.arm].report(config.optuna_number, result["epoch"], score)
 
     def on_trial_complete(
         self, trial_id: str, result: Result | None = None, error: bool = False
@@ -143,12 +139,11 @@ class StudySearcher(Searcher):
         self._outcomes[_identity(config)] = outcome
         self._count(config, outcome)
         try:
-            arm = self._arms.get(config.arm)
-            if arm and config.optuna_number is not None:
-                arm.tell(config.optuna_number, outcome)
+            if config.arm in self._arms:
+                self._arms[config.arm].tell(config.optuna_number, outcome)
             if config.arm == "baseline":
-                for each in self._arms.values():
-                    each.add_baseline(config.settings, outcome, config.label, config.trial_id)
+                for arm in self._arms.values():
+                    arm.add_baseline(config, outcome)
         except StorageError as error:  # if it were raised, Tune would start the trial again
             logger.warning(
                 "%s; the score of %s is taken into account when the study is resumed",
@@ -216,6 +211,7 @@ class StudySearcher(Searcher):
             return None
         optuna_number, settings = answer
         trial = trial_of(settings)
+        arm.name_trial(optuna_number, trial.trial_id)
         self._next_number += 1
         return trial.model_copy(update={"optuna_number": optuna_number})
 

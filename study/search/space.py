@@ -47,9 +47,11 @@ class Space(ABC):
         a rate is out of range.
         """
 
-    @abstractmethod
     def fits(self, choices: Params) -> bool:
         """Return whether another study's choices are complete and allowed in this space."""
+        trial = FixedTrial(dict(choices))
+        is_complete = self.decode(trial) is not None and trial.params == choices
+        return is_complete and _choices_of(trial) is not None
 
     def decode(self, trial: FixedTrial) -> TrialSettings | None:
         """Return the settings that choices lead to, in or out of their ranges.
@@ -120,22 +122,13 @@ class OpenSpace(Space):
         leaves = parse(settings.subset).resolve(self.depths)
         if settings.peer or settings.calibration or (leaves and settings.strength != self.strength):
             return None
-        values = self._values_of(settings, leaves)
-        trial = FixedTrial(values)
+        trial = FixedTrial(self._values_of(settings, leaves))
         decoded = self.decode(trial)
         if not decoded or decoded.head != settings.head:
             return None
         if parse(decoded.subset).resolve(self.depths) != leaves:
             return None
-        choices = {}
-        for name, distribution in trial.distributions.items():
-            value = values[name]
-            low = getattr(distribution, "low", value)
-            high = getattr(distribution, "high", value)
-            if not low <= value <= high:
-                return None
-            choices[name] = (value, distribution)
-        return choices
+        return _choices_of(trial)
 
     def _values_of(self, settings: TrialSettings, leaves: frozenset[Leaf]) -> dict[str, Any]:
         """Return the values of all choices that lead to settings, also of those without effect."""
@@ -157,26 +150,18 @@ class OpenSpace(Space):
 
     def fits(self, choices: Params) -> bool:
         """See `Space.fits`."""
-        # Of a study without a choice of heads, Optuna chooses one itself.
-        head = choices.get("head", self.config.heads[0])
-        if head not in self.config.heads:
-            return False
-        if any(site not in choices for site in self.config.sites):
-            return False
-        ranges: Ranges = dict.fromkeys(self.config.sites, (False, True))
+        # What a study does not choose, such as a head, Optuna chooses here.
+        others = dict(choices)
+        head = others.pop("head", self.config.heads[0])
+        ranges = self.rates | dict.fromkeys(self.config.sites, (False, True))
         if self.config.windows:
             for encoder in ENCODERS:
                 ranges |= dict.fromkeys((f"{encoder}.from", f"{encoder}.to"), self._layers(encoder))
-        ranges.update(self.rates)
-        for name, value in choices.items():
-            if name == "head":
-                continue
-            if name not in ranges:
-                return False
-            low, high = ranges[name]
-            if not low <= value <= high:
-                return False
-        return True
+        if head not in self.config.heads or not set(self.config.sites) <= others.keys():
+            return False
+        if not others.keys() <= ranges.keys():
+            return False
+        return all(ranges[name][0] <= value <= ranges[name][1] for name, value in others.items())
 
     def neighbours(self, subset: Subset) -> list[dict[str, Any]]:
         """Return the choices of the subsets with one listed site less, or more, than a subset.
@@ -257,10 +242,7 @@ class RateSpace(OpenSpace):
     def _is_whole(self) -> bool:
         return False
 
-    def fits(self, choices: Params) -> bool:
-        """See `Space.fits`."""
-        leaves = parse(self.subset).resolve(self.depths)
-        return _are_in_ranges(choices, self._ranges_with_effect(leaves))
+    fits = Space.fits
 
     def _suggest_subset(self, trial: Trial | FixedTrial) -> str:
         return self.subset
@@ -287,21 +269,22 @@ class PeerSpace(Space):
 
     def encode(self, settings: TrialSettings) -> Choices | None:
         """See `Space.encode`."""
-        low, high = self.peer.lr
-        if not settings.peer or not low <= settings.peer.lr <= high:
+        if not settings.peer:
             return None
         trial = FixedTrial({rate_column(PEER): settings.peer.lr})
-        if self.suggest(trial) != settings:
+        if self.decode(trial) != settings:
             return None
-        return {name: (settings.peer.lr, kind) for name, kind in trial.distributions.items()}
-
-    def fits(self, choices: Params) -> bool:
-        """See `Space.fits`."""
-        return _are_in_ranges(choices, self.rates)
+        return _choices_of(trial)
 
 
-def _are_in_ranges(choices: Params, ranges: Ranges) -> bool:
-    """Return whether there is a choice for each range, within it, and no other choice."""
-    if choices.keys() != ranges.keys():
-        return False
-    return all(low <= choices[name] <= high for name, (low, high) in ranges.items())
+def _choices_of(trial: FixedTrial) -> Choices | None:
+    """Return what a trial chose, with the distributions; None if a number is out of its range."""
+    choices = {}
+    for name, distribution in trial.distributions.items():
+        value = trial.params[name]
+        low = getattr(distribution, "low", value)
+        high = getattr(distribution, "high", value)
+        if not low <= value <= high:
+            return None
+        choices[name] = (value, distribution)
+    return choices

@@ -10,7 +10,7 @@ from study.config.labels import TUNED, VARIANT
 from study.config.schema import StudyConfig
 from study.errors import DataError
 from study.method.subsets import parse
-from study.search.deadline import Deadline, DeadlineScheduler, working_seconds
+from study.search.deadline import Deadline, working_seconds
 from study.search.driver import make_scheduler, run_trials
 from study.search.ledger_callback import Observers
 from study.search.make_trial import make_trial
@@ -164,13 +164,11 @@ def _deadline_and_scheduler(
         for trial in proposed
         if trial.end and trial.end.status != "failed"
     ]
-    scheduler = make_scheduler(config.search.asha, config.training.epochs, history)
-    minutes = config.search.minutes
-    if minutes is None:
-        return None, scheduler
-    seconds = working_seconds(trial.reports for trial in proposed)
-    deadline = Deadline(60 * minutes - seconds)
-    return deadline, DeadlineScheduler(deadline, scheduler)
+    deadline = None
+    if config.search.minutes is not None:
+        seconds = working_seconds(trial.reports for trial in proposed)
+        deadline = Deadline(60 * config.search.minutes - seconds)
+    return deadline, make_scheduler(config.search.asha, config.training.epochs, history, deadline)
 
 
 def _count_left(
@@ -253,8 +251,7 @@ def open_arms(study: Study, ledger: Collection[LedgerTrial], sampler: Sampler | 
         arm.started = sum(trial.config.arm == arm.name for trial in ledger)
         for trial in ledger:
             if trial.config.arm == "baseline" and trial.outcome:
-                config = trial.config
-                arm.add_baseline(config.settings, trial.outcome, config.label, config.trial_id)
+                arm.add_baseline(trial.config, trial.outcome)
         arm.fail_orphans({trial.number for trial in recorded[arm.name]})
     if search.space.neighbours:
         tuned_arm, search_arm, *_ = arms

@@ -1,7 +1,7 @@
 """Call a function once on a worker, which has what a trial needs."""
 
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import TypeVar
 
 import ray
 import torch
@@ -12,13 +12,10 @@ from study.errors import StudyError
 from study.search.driver import concurrency
 from study.search.ray_errors import cause_of
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def call_on_worker(
-    config: StudyConfig, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
-) -> T:
+def call_on_worker(config: StudyConfig, function: Callable[[], T]) -> T:
     """Return what a function returns on a worker, with the PyTorch threads of a trial; Ray runs.
 
     Raises:
@@ -29,7 +26,7 @@ def call_on_worker(
 
     def run() -> T:
         torch.set_num_threads(threads)
-        return function(*args, **kwargs)
+        return function()
 
     concurrency(config)  # says if it waits for a machine
     remote = ray.remote(num_cpus=resources.cpus_per_trial, num_gpus=resources.gpus_per_trial)
