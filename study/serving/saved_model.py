@@ -19,7 +19,7 @@ from study.method.delta import HEAD_ROWS, DeltaInfo, load_delta, save_delta
 from study.selection.choice import TEST_BALANCED, Choice
 from study.selection.ranking import rank_finished_trials
 from study.serving.classifier import TunedClassifier, load_classifier
-from study.storage.command_lines import resume_command
+from study.storage.command_lines import study_command
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import TrialFolder
 from study.trial.study import Study, read_candidates
@@ -164,7 +164,7 @@ def read_winner(study: Study, scratch: Path) -> SavedModel:
         raise DataError(
             f"study '{name}' is not finished, and what validation chose is not tested yet; "
             "predict --now takes its best trial so far; to continue, run\n"
-            f"  {resume_command(study.folder.path)}"
+            f"  {study_command('resume', study.folder.path)}"
         )
     for choice in (best, registered):
         if choice.at_chance:

@@ -17,6 +17,7 @@ from study.config.schema import StudyConfig
 from study.config.trial_settings import TrialSettings
 from study.data.shots import ShotCount
 from study.errors import TrackingError, redacted_text
+from study.process.terminal_table import amount
 from study.storage.time_limit import first_cause
 from study.storage.trial_folder import End
 from study.trial.study import Study, TrialConfig
@@ -237,8 +238,7 @@ def describe_unsent(unsent: Mapping[str, str], most: int = 3) -> str:
     trials_by_reason = defaultdict(list)
     for trial_id, reason in unsent.items():
         trials_by_reason[reason].append(trial_id)
-    plural = "s" if len(unsent) > 1 else ""
-    lines = [f"{len(unsent)} run{plural}:"]
+    lines = [f"{amount(len(unsent), 'run')}:"]
     for reason, trial_ids in trials_by_reason.items():
         names = ", ".join(trial_ids[:most])
         if len(trial_ids) > most:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
+NO_TRACKER = "tracking.trackers is empty; name a tracker, such as mlflow"
+"""Why there is no answer."""
+
 
 class TrackerGroup(Tracker):
     """A tracker that forwards each call to several trackers; if one fails, the others go on.
@@ -37,10 +40,6 @@ class TrackerGroup(Tracker):
         self.name = ", ".join(tracker.name for tracker in trackers)
         self.title = " and ".join(tracker.title for tracker in trackers)
         self.packages = [package for tracker in trackers for package in tracker.packages]
-
-    def check(self, config: StudyConfig) -> None:
-        """See `Tracker.check`."""
-        self._call_all(lambda tracker: tracker.check(config))
 
     def start(self, study: Study) -> None:
         """See `Tracker.start`; if one cannot start, those before it are closed."""
@@ -92,13 +91,11 @@ class TrackerGroup(Tracker):
     def sync(self, study: Study, write_outputs: Callable[[], object]) -> SyncResult:
         """See `Tracker.sync`; `SyncResult.resent` is the largest of the trackers' numbers."""
         results = self._call_all(lambda tracker: tracker.sync(study, write_outputs))
-        self._refuse_no_trackers(results)
         return SyncResult(results[0].trials, max(result.resent for result in results))
 
     def describe_contents(self, study: Study) -> str:
         """See `Tracker.describe_contents`."""
         answers = self._call_all(lambda tracker: tracker.describe_contents(study))
-        self._refuse_no_trackers(answers)
         return "\n".join(answers)
 
     def delete(self, study: Study) -> Sequence[str]:
@@ -144,6 +141,7 @@ class TrackerGroup(Tracker):
 
         Raises:
             StudyError: a tracker failed, or none supports the call; all have been called by then.
+            TrackingError: the configuration names no tracker.
         """
         answers = []
         faults = []
@@ -159,7 +157,9 @@ class TrackerGroup(Tracker):
             raise TrackingError("; ".join(str(fault) for fault in faults))
         if faults:
             raise faults[0]
-        if unsupported and not answers:
+        if not self._trackers:
+            raise TrackingError(NO_TRACKER)
+        if not answers:
             raise unsupported[0]
         return answers
 
@@ -169,20 +169,10 @@ class TrackerGroup(Tracker):
         Raises:
             StudyError: that tracker failed, or none supports the call.
         """
-        unsupported = []
+        unsupported: UnsupportedError | None = None
         for tracker in self._trackers:
             try:
                 return call(tracker)
             except UnsupportedError as error:
-                unsupported.append(error)
-        self._refuse_no_trackers(unsupported)
-        raise unsupported[0]
-
-    def _refuse_no_trackers(self, answers: Sequence[object]) -> None:
-        """Raise if there are no answers, which happens only without trackers.
-
-        Raises:
-            TrackingError: the configuration names no tracker.
-        """
-        if not answers:
-            raise TrackingError("tracking.trackers is empty; name a tracker, such as mlflow")
+                unsupported = unsupported or error
+        raise unsupported or TrackingError(NO_TRACKER)

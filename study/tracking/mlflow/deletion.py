@@ -10,6 +10,7 @@ from typing import NamedTuple
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
+from study.process.terminal_table import amount
 from study.storage.study_folder import CHAMPION
 from study.tracking.mlflow.address import is_absent_store
 from study.tracking.mlflow.champion import judge
@@ -38,9 +39,9 @@ class StudyContents(NamedTuple):
 
     def summary(self) -> str:
         """Return the contents in words."""
-        items = [_count(len(self.runs), "run")]
+        items = [amount(len(self.runs), "run")]
         if self.models:
-            items.append(_count(len(self.models), "logged model"))
+            items.append(amount(len(self.models), "logged model"))
         for name, version in self.versions:
             alias = ", the champion" if name in self.championed else ""
             items.append(f"models:/{name}/{version}{alias}")
@@ -78,25 +79,13 @@ def _find(client: MlflowClient, condition: str) -> StudyContents:
         model_ids = [model.model_id for model in models]
     versions = []
     championed = []
-    for version in _search_versions(client, condition):
+    for version in client.search_model_versions(condition):
         number = str(version.version)
         versions.append((version.name, number))
         aliases = client.get_registered_model(version.name).aliases
         if str(aliases.get(CHAMPION)) == number:
             championed.append(version.name)
     return StudyContents(tuple(run_ids), tuple(model_ids), tuple(versions), tuple(championed))
-
-
-def _search_versions(client: MlflowClient, condition: str) -> list[ModelVersion]:
-    """Return all versions of registered models that meet a condition."""
-    versions = []
-    token = None
-    while True:
-        page = client.search_model_versions(condition, page_token=token)
-        versions += page
-        token = page.token
-        if not token:
-            return versions
 
 
 def delete_contents(uri: str, contents: StudyContents) -> list[str]:
@@ -155,7 +144,7 @@ def _update_registered_model(client: MlflowClient, name: str, deleted_tags: Tags
     Returns:
         What was done, in words; empty if nothing was done.
     """
-    versions = _search_versions(client, f"name = '{name}'")
+    versions = client.search_model_versions(f"name = '{name}'")
     if not versions:
         if_present(client.delete_registered_model, name)
         return f"{name} had no other version, and is deleted too"
@@ -191,7 +180,3 @@ def _best_comparable(versions: Sequence[ModelVersion], deleted_tags: Tags) -> Mo
         if best is None or judge(tags, best.tags)[0]:
             best = version
     return best
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

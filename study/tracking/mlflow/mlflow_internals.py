@@ -41,22 +41,15 @@ def experiment_tags() -> dict[str, str]:
     return tags
 
 
-def run_page(server: str, experiment_id: str, run_id: str) -> str:
-    """Return the address of a run's own page, in model-training mode."""
-    return _page(server, f"{experiment_id}/runs/{run_id}")
-
-
-def runs_page(server: str, experiment_id: str, view: str) -> str:
-    """Return the address of a saved view of an experiment's runs, in model-training mode.
+def run_pages(server: str, experiment_id: str, run_id: str, view: str) -> tuple[str, str]:
+    """Return the addresses of a run's page and of a saved view, in model-training mode.
 
     Args:
         server: the address at which MLflow answers.
         experiment_id: the experiment's id.
+        run_id: the run's id.
         view: the key of one of the views in `experiment_tags`.
     """
-    page = _page(server, f"{experiment_id}/runs")
-    return f"{page}&viewStateShareKey={view}"
-
-
-def _page(server: str, path: str) -> str:
-    return f"{server.rstrip('/')}/#/experiments/{path}?workflowType=machine_learning"
+    runs = f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs"
+    mode = "?workflowType=machine_learning"
+    return f"{runs}/{run_id}{mode}", f"{runs}{mode}&viewStateShareKey={view}"

@@ -7,7 +7,6 @@ Only the delta and the description of a model are downloaded. The code that is s
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from study.errors import DeltaError
 from study.method.delta import DeltaInfo, read_info
 from study.serving.saved_model import Origin, SavedModel, read_saved_model
 from study.tracking.mlflow.server import (
-    ANSWERS_WITHIN,
     SEVERAL_WITHIN,
     call_mlflow,
     if_present,
@@ -53,21 +51,32 @@ def download_registered_model(uri: str, address: str, folder: Path) -> SavedMode
         raise DeltaError(
             f"{address} is no address of a registered model; allowed are {ADDRESS_FORMS}"
         )
-    fault = f"{redact_uri(uri)} does not give {address}"
-    advice = "; see MLFLOW_TRACKING_URI"
-    client = call_mlflow(ANSWERS_WITHIN, lambda: open_client(uri), fault, advice)
-    find_model = partial(if_present, client.get_registered_model, parsed["name"])
-    model = call_mlflow(ANSWERS_WITHIN, find_model, fault)
+    version = call_mlflow(
+        SEVERAL_WITHIN,
+        lambda: _download(uri, parsed, folder),
+        f"{redact_uri(uri)} does not give {address}",
+        "; see MLFLOW_TRACKING_URI",
+    )
+    return _read_model(address, version, folder)
+
+
+def _download(uri: str, address: re.Match[str], folder: Path) -> ModelVersion:
+    """Download the files of a model, and return its version.
+
+    Raises:
+        DeltaError: there is no such model.
+    """
+    client = open_client(uri)
+    fault = f"{redact_uri(uri)} does not give {address[0]}"
+    model = if_present(client.get_registered_model, address["name"])
     if model is None:
-        models = call_mlflow(ANSWERS_WITHIN, client.search_registered_models, fault)
-        names = listed([model.name for model in models]) or "none"
-        raise DeltaError(f"{fault}: it has no model '{parsed['name']}'; there are {names}")
+        names = listed([model.name for model in client.search_registered_models()]) or "none"
+        raise DeltaError(f"{fault}: it has no model '{address['name']}'; there are {names}")
     aliases = {alias: str(version) for alias, version in model.aliases.items()}
-    number = parsed["version"] or aliases.get(parsed["alias"], "")
+    number = address["version"] or aliases.get(address["alias"])
     version = None
     if number:
-        find_version = partial(if_present, client.get_model_version, model.name, number)
-        version = call_mlflow(ANSWERS_WITHIN, find_version, fault)
+        version = if_present(client.get_model_version, model.name, number)
     if version is None:
         numbers = [int(version.version) for version in model.latest_versions]
         raise DeltaError(
@@ -75,17 +84,14 @@ def download_registered_model(uri: str, address: str, folder: Path) -> SavedMode
             f"{max(numbers, default='none')}, and aliases are {listed(aliases) or 'none'}"
         )
     # Not `mlflow.pyfunc.load_model`, which would run code, and ask the server of the process.
-    find_source = partial(client.get_model_version_download_uri, model.name, version.version)
-    source = call_mlflow(ANSWERS_WITHIN, find_source, fault)
+    source = client.get_model_version_download_uri(model.name, version.version)
     for path in (MLMODEL_FILE_NAME, DELTA):
-        download = partial(
-            mlflow.artifacts.download_artifacts,
+        mlflow.artifacts.download_artifacts(
             artifact_uri=f"{source}/{path}",
             dst_path=str((folder / path).parent),
             tracking_uri=uri,
         )
-        call_mlflow(SEVERAL_WITHIN, download, fault)
-    return _read_model(address, version, folder)
+    return version
 
 
 def _read_model(address: str, version: ModelVersion, folder: Path) -> SavedModel:

@@ -33,7 +33,7 @@ from study.selection.later_refit import was_asked_after_test
 from study.selection.optimism import read_optimism
 from study.selection.validation import read_best_logits
 from study.serving.saved_model import read_delta
-from study.storage.command_lines import sync_command
+from study.storage.command_lines import study_command
 from study.storage.study_folder import CHAMPION, REGISTERED, Registration
 from study.tracking.mlflow import server
 from study.tracking.mlflow.champion import (
@@ -127,7 +127,7 @@ def register_or_warn(
         logger.warning(
             "the winner is not in the model registry: %s; to put it there, run\n  %s",
             error,
-            sync_command(run.study.folder.path),
+            study_command("sync", run.study.folder.path),
         )
 
 

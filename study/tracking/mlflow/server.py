@@ -6,7 +6,6 @@ import os
 import re
 import shlex
 import socket
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from fnmatch import fnmatch
@@ -43,7 +42,7 @@ from sqlalchemy import NullPool, create_engine, make_url  # noqa: E402
 from study.errors import StudyError, TrackingError, redacted_text  # noqa: E402
 from study.storage.atomic import StorageError, read_if_exists  # noqa: E402
 from study.storage.time_limit import T, call_within, cause_of_silence, first_cause  # noqa: E402
-from study.tracking.mlflow.mlflow_internals import run_page, runs_page  # noqa: E402
+from study.tracking.mlflow.mlflow_internals import run_pages  # noqa: E402
 from study.tracking.tracker import summarize_error  # noqa: E402
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)  # it logs every table it creates
@@ -190,15 +189,32 @@ def search_all_runs(
 
 
 def send_files(
-    client: MlflowClient, run_id: str, folder: Path, patterns: Sequence[str], *, existing: Path
+    client: MlflowClient,
+    run_id: str,
+    folder: Path,
+    patterns: Sequence[str],
+    *,
+    existing: Path,
+    into: str | None = None,
 ) -> None:
-    """Send the files and folders in a folder whose names match one of the patterns.
+    """Send the files of a folder whose names match one of the patterns, and of folders in it all.
 
-    A copy is sent, since MLflow would treat a folder on missing storage as empty.
+    They are sent one by one, since MLflow would treat a folder on missing storage as empty.
+
+    Args:
+        client: a client of the server.
+        run_id: the run that gets the files.
+        folder: the folder.
+        patterns: see `matching_files`.
+        existing: see `matching_files`.
+        into: the folder among the run's artifacts; None means the top.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        _copy(folder, Path(scratch), patterns, existing=existing)
-        client.log_artifacts(run_id, scratch)
+    for name in matching_files(folder, patterns, existing=existing):
+        path = folder / name
+        if path.is_dir():
+            send_files(client, run_id, path, ["*"], existing=existing, into=name)
+        else:
+            client.log_artifact(run_id, str(path), into)
 
 
 def matching_files(folder: Path, patterns: Sequence[str], *, existing: Path) -> list[str]:
@@ -212,20 +228,6 @@ def matching_files(folder: Path, patterns: Sequence[str], *, existing: Path) -> 
     names = read_if_exists(folder, lambda: os.listdir(folder), existing=existing)  # noqa: PTH208
     matching = {name for name in names or () for pattern in patterns if fnmatch(name, pattern)}
     return sorted(matching)
-
-
-def _copy(folder: Path, target: Path, patterns: Sequence[str], *, existing: Path) -> None:
-    """Copy the files and whole folders that match a pattern; wait for missing storage."""
-    target.mkdir(exist_ok=True)
-    for name in matching_files(folder, patterns, existing=existing):
-        path = folder / name
-        try:
-            contents = read_if_exists(path, path.read_bytes, existing=existing)
-        except IsADirectoryError:
-            _copy(path, target / name, ["*"], existing=existing)
-        else:
-            if contents is not None:
-                (target / name).write_bytes(contents)
 
 
 def is_refusal(error: Exception) -> bool:
@@ -268,5 +270,5 @@ def viewing_hints(uri: str, experiment_id: str, run_id: str, view: str) -> list[
         server = "http://127.0.0.1:5000"
         command = f"mlflow ui --backend-store-uri {shlex.quote(public_uri)}"
         hints.append(("browse", command))
-    hints.append(("page", run_page(server, experiment_id, run_id)))
-    return [*hints, ("trials", runs_page(server, experiment_id, view))]
+    page, trials = run_pages(server, experiment_id, run_id, view)
+    return [*hints, ("page", page), ("trials", trials)]

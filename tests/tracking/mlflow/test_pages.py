@@ -11,7 +11,7 @@ from study.data.records import Record
 from study.data.tasks import Part, Task
 from study.storage.study_folder import DESCRIPTION
 from study.storage.trial_folder import End
-from study.tracking.mlflow.mlflow_internals import runs_page
+from study.tracking.mlflow.mlflow_internals import run_pages
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.trial.study import Study
 from study.workflow.outputs import write_outputs
@@ -125,7 +125,7 @@ def test_the_printed_link_opens_the_study_in_model_training_mode_and_leads_to_it
 
 
 def test_seeds_of_a_candidate_are_one_group(browser: Browser, sent: Sent):
-    browser.open(runs_page(sent.server, sent.experiment_id, "tested"))
+    browser.open(run_pages(sent.server, sent.experiment_id, "", "tested")[1])
     browser.wait_for_text("best ★ · seed 1", "best ★ · seed 2", "label: best, study: paged")
 
 
