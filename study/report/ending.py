@@ -11,9 +11,7 @@ from study.results.study_results import Results
 from study.selection.patience import read_search_end
 from study.storage.command_lines import (
     PROGRAM,
-    extend_command,
-    leaderboard_command,
-    predict_command,
+    study_command,
 )
 from study.storage.study_folder import CHAMPION
 
@@ -50,9 +48,7 @@ def next_steps(results: Results, board: Leaderboard) -> list[tuple[str, str]]:
         search_end=read_search_end(results.folder),
         program=PROGRAM,
         champion=CHAMPION,
-        extend_command=extend_command,
-        leaderboard_command=leaderboard_command,
-        predict_command=predict_command,
+        study_command=study_command,
     )
 
 

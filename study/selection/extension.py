@@ -14,7 +14,7 @@ from study.config.trial_settings import TrialSettings
 from study.config.yaml_values import parse_overrides, put_value
 from study.errors import ConfigError
 from study.selection.patience import read_search_end
-from study.storage.command_lines import extend_command
+from study.storage.command_lines import study_command
 from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import CANDIDATES
 from study.trial.study import Candidate, Study
@@ -50,7 +50,7 @@ def extended_config(study: Study, overrides: Sequence[str]) -> StudyConfig:
     if extended.search.trials <= now or not study.protocol.searches(config):
         raise ConfigError(
             f"study '{folder.name}' has search.trials={now}, which extend must raise, as by\n"
-            f"  {extend_command(folder.path, 'search.trials=+50')}"
+            f"  {study_command('extend', folder.path, 'search.trials=+50')}"
         )
     if extended.search.minutes and extended.search.minutes <= (config.search.minutes or 0):
         raise ConfigError(

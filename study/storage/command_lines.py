@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 
 PROGRAM = "clipfit-study"
@@ -17,32 +16,7 @@ def default_storage() -> Path:
     return Path(os.environ.get("STUDY_STORAGE") or "runs")
 
 
-def resume_command(folder: Path) -> str:
-    """Return the command that resumes the study of a folder."""
-    return _command("resume", folder)
-
-
-def extend_command(folder: Path, *overrides: str) -> str:
-    """Return the command that gives the study of a folder more trials, by overrides."""
-    return _command("extend", folder, overrides)
-
-
-def leaderboard_command(folder: Path) -> str:
-    """Return the command that prints the tables of the study of a folder."""
-    return _command("leaderboard", folder)
-
-
-def predict_command(folder: Path) -> str:
-    """Return the command that labels images with what the study of a folder ships."""
-    return f"{_command('predict', folder)} FOLDER"
-
-
-def sync_command(folder: Path) -> str:
-    """Return the command that sends the study of a folder to its tracker."""
-    return _command("sync", folder)
-
-
-def _command(name: str, folder: Path, overrides: Sequence[str] = ()) -> str:
+def study_command(name: str, folder: Path, *overrides: str) -> str:
     """Return a command about a study, with its storage unless that is the default."""
     whole = Path(os.path.abspath(folder))  # noqa: PTH100 -- as in `cd`: symbolic links stay
     storage = whole.parent

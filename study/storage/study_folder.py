@@ -27,7 +27,7 @@ from study.storage.atomic import (
     sync_folder,
     with_retries,
 )
-from study.storage.command_lines import resume_command
+from study.storage.command_lines import study_command
 from study.storage.file_format import FORMAT, KEY, refuse_other_format
 from study.storage.ledger_files import (
     DamagedError,
@@ -153,7 +153,7 @@ class StudyFolder(LedgerFolder):
         if self.exists():
             raise LedgerError(
                 f"study '{self.name}' exists in {self.path.parent}; choose another name, or go on "
-                f"with it by this command\n    {resume_command(self.path)}"
+                f"with it by this command\n    {study_command('resume', self.path)}"
             )
 
     @contextmanager

@@ -3,7 +3,7 @@
 from rich.console import Console
 
 from study.process.terminal_table import print_unwrapped
-from study.storage.command_lines import sync_command
+from study.storage.command_lines import study_command
 from study.storage.study_folder import StudyFolder
 from study.tracking.tracker import Tracker, describe_unsent
 from study.workflow.progress import Steps
@@ -35,6 +35,6 @@ def close_tracker(
         if unsent:
             text = (
                 f"{tracker.title} lacks {describe_unsent(unsent)}\nto send them "
-                f"later, run\n  {sync_command(folder.path)}"
+                f"later, run\n  {study_command('sync', folder.path)}"
             )
             print_unwrapped(console, text, "yellow")

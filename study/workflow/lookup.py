@@ -12,7 +12,7 @@ from pathlib import Path
 
 from study.config.shipped import FOLDERS, QUICKSTART
 from study.config.yaml_values import parse_overrides
-from study.errors import ConfigError
+from study.errors import ConfigError, did_you_mean
 from study.process.table_files import read_table
 from study.storage.command_lines import default_storage
 from study.storage.study_folder import StudyFolder, studies
@@ -84,17 +84,9 @@ def find_config(name: str) -> Path:
             shipped.append(path.relative_to(folder).with_suffix("").as_posix())
     shipped.sort()
     raise ConfigError(
-        f"no configuration '{name}'; {_hint(name, shipped)}by name there are {', '.join(shipped)} "
-        "(clipfit-study --help lists the commands)"
+        f"no configuration '{name}'{did_you_mean(name, shipped)}; by name there are "
+        f"{', '.join(shipped)} (clipfit-study --help lists the commands)"
     )
-
-
-def _hint(name: str, known: Sequence[str]) -> str:
-    """Return a question that names the nearest known name, or an empty text."""
-    close = difflib.get_close_matches(name, known, n=1)
-    if not close:
-        return ""
-    return f"did you mean '{close[0]}'? "
 
 
 def find_config_and_overrides(words: Sequence[str]) -> tuple[Path, list[str]]:
@@ -125,11 +117,12 @@ def _split(words: Sequence[str], *, most: int) -> tuple[list[str], list[str]]:
 def find_studies(options: Namespace) -> None:
     """Set ``options.folder`` or ``options.folders`` to those of the studies that a command names.
 
-    Of a command that may change settings of a study, set ``options.overrides`` as well.
+    Of a command that may change settings of a study, set ``options.overrides`` as well. Of one that
+    labels images, take the storage out of ``options.images``.
 
     Raises:
-        ConfigError: there is no such study, a word is no override, or an option that belongs to
-            ``--check`` is given without it.
+        ConfigError: there is no such study or model, a word is no override, or an option that
+            belongs to ``--check`` is given without it.
     """
     if "check" in options:
         refuse_without_check(options)
@@ -141,6 +134,10 @@ def find_studies(options: Namespace) -> None:
     if "names" in options:
         words, options.storage = split_off_storage(options.names)
         options.folders = [find_study(word, options.storage) for word in words]
+    if "model" in options:
+        if "images" in options:
+            options.images, options.storage = split_off_storage(options.images)
+        refuse_unknown_model(options.model, options.storage)
 
 
 def split_off_storage(words: Sequence[str]) -> tuple[list[str], str | None]:
@@ -177,8 +174,8 @@ def find_study(name: str, storage: str | Path | None = None) -> StudyFolder:
     if names:
         listing = f"studies there: {', '.join(map(repr, names))}"
     raise ConfigError(
-        f"no study '{name}' in {storage}; {_hint(name, names)}{listing} (storage=FOLDER looks "
-        "elsewhere)"
+        f"no study '{name}' in {storage}{did_you_mean(name, names)}; {listing} (storage=FOLDER "
+        "looks elsewhere)"
     )
 
 

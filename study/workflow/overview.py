@@ -38,23 +38,28 @@ def summarize_study(folder: StudyFolder) -> JsonObject:
         in ``seconds``; and for trackers its ``study_id`` and where its winner is ``registered``. A
         value that does not exist is None.
     """
-    row = dict.fromkeys(COLUMNS)
-    row["study"] = folder.name
-    row["state"] = "damaged"
-    row["trials"] = len(list(folder.path.glob("trials/*/config.json")))
-    row["bytes"], row["seconds"] = _size_and_age(folder.path)
+    size, age = _size_and_age(folder.path)
+    row = dict.fromkeys(COLUMNS) | {
+        "study": folder.name,
+        "state": "damaged",
+        "trials": len(list(folder.path.glob("trials/*/config.json"))),
+        "bytes": size,
+        "seconds": age,
+    }
     with contextlib.suppress(StudyError):
         results = read_results(folder.path)
         status = study_status(results)
-        row["study_id"] = results.identity.get("study_id")
-        if results.registration:
-            row["registered"] = results.registration.uri
-        row["state"] = status.state
+        row |= {
+            "state": status.state,
+            "val_expected": status.expected,
+            "test_score": status.test_score,
+            "test_balanced": status.balanced,
+            "study_id": results.identity.get("study_id"),
+        }
         if status.best:
             row["val_score"] = status.best[0].val_score
-        row["val_expected"] = status.expected
-        row["test_score"] = status.test_score
-        row["test_balanced"] = status.balanced
+        if results.registration:
+            row["registered"] = results.registration.uri
     return row
 
 

@@ -20,7 +20,7 @@ from study.search.driver import ray_session
 from study.search.recording import drop_reports_beyond_state
 from study.search.samplers import Sampler
 from study.storage.atomic import StorageError
-from study.storage.command_lines import resume_command
+from study.storage.command_lines import study_command
 from study.storage.removal import new_study
 from study.storage.repair import repair
 from study.storage.study_folder import StudyFolder
@@ -130,7 +130,7 @@ def _open_folder(study: Study, tracker: Tracker, *, resume: bool) -> Iterator[No
 @contextmanager
 def _resume_command_in_errors(folder: StudyFolder) -> Iterator[None]:
     """Name the command that resumes the study in errors after which it can be resumed."""
-    command = resume_command(folder.path)
+    command = study_command("resume", folder.path)
     try:
         yield
     except KeyboardInterrupt as interruption:
@@ -160,7 +160,7 @@ def _run_to_the_end(
     steps = Steps(console)
     tracker_start = start_thread(partial(tracker.start, study))  # takes as long as Ray
     try:
-        with ray_session(study.config, resume_command(folder.path)):
+        with ray_session(study.config, study_command("resume", folder.path)):
             tracker_start.result()
             resume_collection()
             study = _in_precision(study, console)

@@ -15,7 +15,7 @@ from study.process.terminal_table import print_unwrapped
 from study.report.paper_tables import sweep_tables, write_sweep_tables
 from study.results.sweep_scores import SWEEP_FILE, read_sweep
 from study.search.driver import ray_session
-from study.storage.command_lines import resume_command
+from study.storage.command_lines import study_command
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
 from study.workflow.check import find_faults
@@ -111,7 +111,7 @@ def _faults_of_member(
         if not folder.is_complete():
             faults.append(
                 f"name: {folder.path} has ended, and was then extended or repaired; finish that "
-                f"first, by\n    {resume_command(folder.path)}"
+                f"first, by\n    {study_command('resume', folder.path)}"
             )
         return faults
     if resuming:

@@ -17,7 +17,7 @@ from study.results.trial_results import TrialResult
 from study.selection.chance import BALANCED, read_against_chance
 from study.selection.extension import extensions
 from study.selection.patience import read_search_end
-from study.storage.command_lines import resume_command
+from study.storage.command_lines import study_command
 from study.storage.study_folder import StudyFolder
 from study.trial.study import best_candidate
 
@@ -223,5 +223,5 @@ def print_resume_commands(console: Console, interrupted: Sequence[StudyFolder]) 
     if not interrupted:
         return
     lines = ["to continue, run"]
-    lines += [f"  {resume_command(folder.path)}" for folder in interrupted]
+    lines += [f"  {study_command('resume', folder.path)}" for folder in interrupted]
     print_unwrapped(console, "\n".join(lines))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from study.config.yaml_values import parse_overrides
-from study.storage.command_lines import extend_command, resume_command, sync_command
+from study.storage.command_lines import study_command
 
 FOLDERS = [
     *("elsewhere", "2024", "a b", "it's", "a: b", "# no comment", "[x]", "true", "~", "~x", "-x"),
@@ -24,10 +24,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_study_of_the_default_storage_is_named_alone(here: Path, monkeypatch: pytest.MonkeyPatch):
     for folder in (Path("runs/mine"), here / "runs" / "mine"):
-        assert resume_command(folder) == "clipfit-study resume mine"
+        assert study_command("resume", folder) == "clipfit-study resume mine"
     monkeypatch.setenv("STUDY_STORAGE", str(here / "others"))
-    assert sync_command(Path("others/mine")) == "clipfit-study sync mine"
-    assert sync_command(Path("runs/mine")) == "clipfit-study sync mine storage=./runs"
+    assert study_command("sync", Path("others/mine")) == "clipfit-study sync mine"
+    assert study_command("sync", Path("runs/mine")) == "clipfit-study sync mine storage=./runs"
 
 
 @pytest.mark.parametrize("name", [*FOLDERS, "."])
@@ -39,7 +39,7 @@ def test_the_storage_of_another_is_read_back_from_what_is_pasted(
     storage.mkdir(exist_ok=True)
     (here / below).mkdir(exist_ok=True)
     monkeypatch.chdir(here / below)
-    command = extend_command(storage / "mine", "search.trials=+50")
+    command = study_command("extend", storage / "mine", "search.trials=+50")
     *words, override, trials = shlex.split(command)
     assert words == ["clipfit-study", "extend", "mine"]
     assert trials == "search.trials=+50"

@@ -31,9 +31,18 @@ def test_a_study_is_named_by_its_name_or_by_a_path(
 def test_a_study_that_is_not_there_is_named_with_the_one_that_is_meant(
     mine: StudyFolder, refused: Callable[..., str], command: str
 ):
-    told = "error: no study 'mime' in runs; did you mean 'mine'? studies there: 'mine'"
+    told = "error: no study 'mime' in runs (did you mean 'mine'?); studies there: 'mine'"
     assert refused(command, "mime").startswith(told)
 
 
 def test_a_folder_that_is_no_study_is_named(tmp_path: Path, refused: Callable[..., str]):
     assert str(tmp_path) in refused("leaderboard", tmp_path)
+
+
+def test_a_model_is_looked_for_before_images_are(
+    mine: StudyFolder, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("study.workflow.image_labels.find_images", lambda _: pytest.fail("looked"))
+    told = refused("predict", "nosuch", "images", "storage=runs")
+    assert "no study 'nosuch' in runs; studies there: 'mine'" in told
+    assert "A model is a study, a registered model" in told
