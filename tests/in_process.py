@@ -49,12 +49,12 @@ def _run_trials(
         trial = Mock(trial_id=str(number), config=config, last_result={})
         trainable.setup(config, worker=worker, data=data, siblings=searcher.siblings)
         scheduler.on_trial_add(None, trial)
-        callback.on_trial_start(0, [], trial)
+        callback.on_trial_start(trial)
         goes_on = True
         while goes_on:
             result = trial.last_result = trainable.step()
             searcher.on_trial_result(trial.trial_id, result)
             decision = scheduler.on_trial_result(None, trial, result)
-            callback.on_trial_result(0, [], trial, result)
+            callback.on_trial_result(trial, result)
             goes_on = not result["done"] and decision == TrialScheduler.CONTINUE
-        callback.on_trial_complete(0, [], trial)
+        callback.on_trial_complete(trial)

@@ -5,7 +5,7 @@ An average is trained as its members are, each alone and untested; then it is te
 
 import logging
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from study.config.trial_settings import TrialSettings
 from study.search.ledger_callback import Observers
@@ -123,7 +123,7 @@ class _Maker(NamedTuple):
         averaged = [AveragedTrial(trial_id=m.trial_id, settings=m.settings) for m in members]
         proposal = Proposal(settings, candidate.label, number=0, members=averaged)
         refit = self.study.config.refit
-        values = {
+        values: dict[str, Any] = {
             "label": candidate.label,
             "trial_id": refit_trial_id(stage, refit, candidate),
             "epoch_images": self.epoch_images,

@@ -120,13 +120,13 @@ def test_a_worker_that_died_on_a_full_disk_of_rays_is_waited_for_and_ends_no_tri
     callback = LedgerCallback(searcher, [], None)
     disk.fill()
     clock.after(0.2, disk.free)
-    callback.on_trial_recover(1, [trial], trial)
-    callback.on_step_end(1, [trial])
+    callback.on_trial_recover(trial)
+    callback.on_step_end()
     clock.now += 0.3  # so that it is another outage
     disk.fill()
-    callback.on_trial_error(1, [trial], trial)
+    callback.on_trial_error(trial)
     with pytest.raises(StorageError, match=r"/ray cannot be used, .* No space left"):
-        callback.on_step_end(1, [trial])
+        callback.on_step_end()
     assert study.folder.trial(config.trial_id).read_end() is None
 
 

@@ -24,7 +24,7 @@ def test_nothing_is_kept_of_what_tune_counts_of_a_trial_that_has_ended(tmp_path:
     assert trial.metric_n_steps.keys() == trial.metric_analysis.keys() >= {"epoch", "score"}
     searcher = StudySearcher(study.folder, [config])
     searcher.suggest(trial.trial_id)
-    LedgerCallback(searcher, [], None).on_trial_complete(1, [trial], trial)
+    LedgerCallback(searcher, [], None).on_trial_complete(trial)
     assert trial.metric_n_steps == trial.metric_analysis == {}
     assert trial.last_result["score"] == 0.5
     assert not_none(study.folder.trial(config.trial_id).read_end()).status == "finished"

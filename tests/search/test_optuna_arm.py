@@ -10,6 +10,7 @@ from study.search import samplers
 from study.search.optuna_arm import Outcome
 from study.search.samplers import Sampler
 from tests.settings import settings
+from tests.small_trials import trial
 
 from .conftest import CLIPFIT, ask, search_arm
 
@@ -22,11 +23,8 @@ def test_the_values_of_an_arm_are_named_and_its_trials_have_the_ids_of_the_repor
     arm = search_arm(journal)
     first, second = ask(arm)[0], ask(arm)[0]
     arm.name_trial(first, "search-0007")
+    arm.name_trial(second, "search-0009")
     arm.tell(first, Outcome(0.5, COMPLETE))
-    arm = search_arm(journal)
-    for trial_id in ("search-0009", "search-0010"):  # a resumed trial is named again
-        arm.name_trial(second, trial_id)
-        arm.name_trial(first, trial_id)
     assert arm.study.metric_names == ["val_score"]
     named = [trial.user_attrs for trial in search_arm(journal).trials]
     assert named == [{"trial": "search-0007"}, {"trial": "search-0009"}]
@@ -93,16 +91,17 @@ def test_proposals_whose_trial_was_never_recorded_are_failed_and_made_again(jour
 
 
 def test_a_baseline_is_learned_once_where_the_space_can_express_it(journal: Path):
-    clipfit = settings(CLIPFIT, 0.01, 0.02, 2.0)
+    clipfit = trial().model_copy(update={"settings": settings(CLIPFIT, 0.01, 0.02, 2.0)})
+    foreign = clipfit.model_copy(update={"settings": settings("text.bias", 0.9), "label": "other"})
+    failed = clipfit.model_copy(update={"label": "failed"})
     for arm in (search_arm(journal), search_arm(journal)):
-        arm.add_baseline(clipfit, Outcome(0.6, COMPLETE), "clipfit", "search-0001")
-        foreign = settings("text.bias", 0.9)
-        arm.add_baseline(foreign, Outcome(0.6, COMPLETE), "out of range", "search-0002")
-        arm.add_baseline(clipfit, Outcome(0.6, FAIL), "failed", "search-0003")
-    (trial,) = search_arm(journal).trials
-    assert trial.value == 0.6
-    assert trial.user_attrs == {"label": "clipfit", "trial": "search-0001"}
-    rates = [trial.params[name] for name in ("bias_lr", "ln_lr", "distill_weight")]
+        arm.add_baseline(clipfit, Outcome(0.6, COMPLETE))
+        arm.add_baseline(foreign, Outcome(0.6, COMPLETE))
+        arm.add_baseline(failed, Outcome(0.6, FAIL))
+    (known,) = search_arm(journal).trials
+    assert known.value == 0.6
+    assert known.user_attrs == {"label": "clipfit", "trial": "search-0001"}
+    rates = [known.params[name] for name in ("bias_lr", "ln_lr", "distill_weight")]
     assert rates == [0.01, 0.02, 2.0]
 
 

@@ -10,8 +10,8 @@ from study.search.worker_call import call_on_worker
 
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_worker_that_cannot_train_says_why():
-    def unable(device: str):
-        raise BackboneError(f"PyTorch sees no {device}, {torch.get_num_threads()} thread")
+    def unable():
+        raise BackboneError(f"PyTorch sees no GPU, {torch.get_num_threads()} thread")
 
     with pytest.raises(BackboneError, match=r"^PyTorch sees no GPU, 1 thread$"):
-        call_on_worker(StudyConfig(), unable, "GPU")
+        call_on_worker(StudyConfig(), unable)

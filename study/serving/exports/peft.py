@@ -92,20 +92,8 @@ def write_adapters(saved: SavedModel, model: TunedClassifier, folder: Path) -> E
             "files. Copy it beside the adapters, or set `backbone` to its place. Its fingerprint "
             f"is `{info.fingerprint}`."
         )
-    checkpoint_place = "copied"
-    if not is_copied:
-        checkpoint_place = "hub" if has_hub_name(saved) else "folder"
-    loading = loading_code(
-        "loading.py.jinja",
-        saved,
-        model,
-        format="peft",
-        adapters=adapters,
-        checkpoint=checkpoint_place,
-        copy=BACKBONE,
-        subfolder=json.dumps(f"/{saved.backbone_name}", ensure_ascii=False),
-        scale=None if scale is None else scale.item(),
-    )
+    value = None if scale is None else scale.item()
+    loading = _loading_code(saved, model, adapters, copied=is_copied, scale=value)
     return ExportGuide(loading, tuple(notes), limits=crop_notes(model.backbone))
 
 
@@ -160,6 +148,30 @@ def _save(adapter: Any, folder: Path, saved: SavedModel) -> None:
     config.revision = saved.info.revision
     adapter.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)  # an empty template of PEFT
+
+
+def _loading_code(
+    saved: SavedModel,
+    model: TunedClassifier,
+    adapters: list[str],
+    *,
+    copied: bool,
+    scale: float | None,
+) -> str:
+    checkpoint = "hub" if has_hub_name(saved) else "folder"
+    if copied:
+        checkpoint = "copied"
+    return loading_code(
+        "loading.py.jinja",
+        saved,
+        model,
+        format="peft",
+        adapters=adapters,
+        checkpoint=checkpoint,
+        copy=BACKBONE,
+        subfolder=json.dumps(f"/{saved.backbone_name}", ensure_ascii=False),
+        scale=scale,
+    )
 
 
 def _adapter_notes(biases: int, norms: int) -> list[str]:
