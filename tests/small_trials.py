@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from torch import Tensor
 
 from study.backbones.backbone import Backbone
@@ -22,32 +23,11 @@ from study.trial.run_trial import run_trial
 from tests.settings import with_settings
 
 EPOCHS = 4
-
-
 TIMED = ("seconds", "images_per_second")
 
 
-SETTINGS: dict[str, JsonObject] = {
-    "holdout": {
-        "data": {"augment": False, "shots": 4},
-        "search": {"selection": "holdout"},
-    },
-    "augmented": {
-        "data": {"augment": True, "shots": 4},
-        "search": {"selection": "holdout"},
-    },
-    "augmented_folds": {"data": {"augment": True, "shots": 2}, "search": {"selection": "folds"}},
-    "folds": {"data": {"augment": False, "shots": 2}, "search": {"selection": "folds"}},
-    "class_folds": {
-        "protocol": "base_to_new",
-        "data": {"dataset": "glyphs", "augment": False, "shots": 2},
-    },
-    "base": {
-        "protocol": "base_to_new",
-        "data": {"augment": False, "shots": 4},
-        "search": {"selection": "base"},
-    },
-}
+SETTINGS: dict[str, JsonObject] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text())
+"""Sections of the configuration by the name of a setting."""
 
 
 Prepare = Callable[[str], Preparer]

@@ -9,6 +9,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 
 import pytest
+import yaml
 
 from study.__main__ import main as as_a_process
 from study.commands import COMMANDS, ROOM, main
@@ -140,12 +141,7 @@ def test_each_exit_code_of_the_table_is_one(tmp_path: Path):
         assert str(done.returncode) == code, call
 
 
-MISTYPED = [
-    *(["stats"], ["nosuch"], ["quickstart", "serch.trials=4"], ["quickstart", "seed=1", "seed=2"]),
-    *(["status", "nosuch"], ["resume", "nosuch"], ["run", "--images"], ["--chek"]),
-    *(["predict", "nosuch", "."], ["export", "nosuch", "--format", "hf", "--out", "x"]),
-    *(["delete", "nosuch"], ["leaderboard", "nosuch"], ["report", "nosuch"]),
-]
+MISTYPED = yaml.safe_load(Path(__file__).with_name("mistyped.yaml").read_text())
 HELPS = [["--version"], ["--help"], *([command, "--help"] for command in COMMANDS)]
 
 

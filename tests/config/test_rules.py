@@ -45,38 +45,7 @@ def test_broken_rules_are_told_in_the_order_of_the_file():
     ]
 
 
-@pytest.mark.parametrize(
-    "search, told",
-    [
-        (
-            {
-                "trials": 5,
-                "asha": {"grace_period": 9},
-                "baselines": {
-                    "clipfit": clipfit(strength=0.5, calibration=0.25),
-                    "mine": clipfit(),
-                    "yours": clipfit(),
-                },
-            },
-            [
-                "search.asha.grace_period: 9 is longer than training.epochs",
-                "search.baselines: must keep 'zero-shot'",
-                "search.baselines.clipfit: is a reference",
-                "search.baselines.clipfit.calibration: 0.25 cannot be given in a search",
-                "search.trials: 5 leaves too few beside the 3 baselines; allowed is 6 or more",
-            ],
-        ),
-        (
-            {"trials": 6, "tuned_share": 0.5, "baselines": baselines(mine=clipfit())},
-            ["search.tuned_share: 0.5 of search.trials"],
-        ),
-        # Only peers are left.
-        (
-            {"baselines": {"mine": {"subset": "none", "head": "linear"}}},
-            ["search.baselines: must keep 'zero-shot'", "search.baselines: must keep 'clipfit'"],
-        ),
-    ],
-)
+@from_table
 def test_a_search_is_refused_without_its_references_and_enough_trials(
     search: JsonObject, told: list[str]
 ):
