@@ -119,23 +119,19 @@ def _carry_out(do: Callable[..., None], *arguments: Any) -> int:
 
     try:
         do(*arguments)
+        return 0
     except StudyError as error:
-        _print_error(redacted_text(str(error)))
-        return INTERRUPTED if isinstance(error, InterruptedStudyError) else 2
+        text = redacted_text(str(error))
+        code = INTERRUPTED if isinstance(error, InterruptedStudyError) else 2
     except PermissionError as error:  # even of asking whether a file is there
         if error.filename is None:
             raise
-        _print_error(f"{error.filename} cannot be used: {error.strerror}")
-        return 2
+        text = f"{error.filename} cannot be used: {error.strerror}"
+        code = 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
-    return 0
-
-
-def _print_error(text: str) -> None:
-    from study.process.terminal_table import (
-        print_error,  # which imports what most commands need later
-    )
+    from study.process.terminal_table import print_error  # imports what most need later
 
     print_error(text)
+    return code

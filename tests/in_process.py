@@ -15,7 +15,7 @@ from ray.tune.schedulers import TrialScheduler
 from study.search import queues, stages
 from study.search.ledger_callback import LedgerCallback, Observers
 from study.search.searcher import StudySearcher
-from study.search.trainable import ClipFitTrainable, WorkerSettings
+from study.search.trainable import ClipFitTrainable
 from study.trial import TrialData
 from study.trial.study import Study
 
@@ -39,7 +39,6 @@ def _run_trials(
     observers: Observers,
 ):
     """Do as `study.search.driver.run_trials`."""
-    worker = WorkerSettings(study.folder.path, study.config.backbone, 1, None)
     callback = LedgerCallback(searcher, observers, None)
     trainable = object.__new__(ClipFitTrainable)
     for number in range(count):
@@ -47,7 +46,13 @@ def _run_trials(
         if not isinstance(config, dict):
             return
         trial = Mock(trial_id=str(number), config=config, last_result={})
-        trainable.setup(config, worker=worker, data=data, siblings=searcher.siblings)
+        trainable.setup(
+            config,
+            folder=study.folder.path,
+            settings=study.config,
+            data=data,
+            siblings=searcher.siblings,
+        )
         scheduler.on_trial_add(None, trial)
         callback.on_trial_start(trial)
         goes_on = True

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator
 
@@ -291,6 +291,11 @@ class ResourcesConfig(Section):
     """The seconds after which an epoch, with its evaluation, counts as hung, and its worker as one
     that died. None means no limit."""
 
+    @property
+    def threads(self) -> int:
+        """The number of PyTorch threads of a trial, limited so that trials share the machine."""
+        return max(1, int(self.cpus_per_trial))
+
 
 class TrackingConfig(Section):
     """Where a study's results are kept beside its folder."""
@@ -332,3 +337,8 @@ class StudyConfig(Section):
     """The folder of all studies; on a cluster, one that all nodes share.
 
     The environment variable ``STUDY_STORAGE`` replaces the default."""
+
+    def with_section(self, section: str, **changes: object) -> Self:
+        """Return the configuration with other values of a section, which are not validated."""
+        changed = getattr(self, section).model_copy(update=changes)
+        return self.model_copy(update={section: changed})

@@ -1,6 +1,6 @@
 """The cells of an ablation, which are the subsets that it compares."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import combinations
 
 from study.backbones.architecture import ENCODERS, Depths
@@ -54,7 +54,8 @@ def ablation_cells(study: Study) -> dict[str, Subset]:
     base = parse(base_of(study, ablation))
     cells = {base.key(depths): ("base", base)}
     is_pairs = ablation.design == "pairs"
-    for label, subset in _designed_cells(study.config, ablation, base, depths):
+    for label, text in _designed_cells(study.config, ablation, base, depths).items():
+        subset = parse(text)
         if not subset.resolve(depths) and not is_pairs:
             continue
         key = subset.key(depths)
@@ -80,31 +81,27 @@ def ablation_cells(study: Study) -> dict[str, Subset]:
 
 def _designed_cells(
     config: StudyConfig, ablation: AblationConfig, base: Subset, depths: Depths
-) -> Iterator[tuple[str, Subset]]:
-    """Yield the label and the subset of each cell of a design, besides the base."""
+) -> Mapping[str, str]:
+    """Return the subset of each cell of a design besides the base, by label."""
     if ablation.design == "grid":
-        for label, subset in ablation.subsets.items():
-            yield label, parse(subset)
-    elif ablation.design == "only_one":
-        for site in ablation.sites or config.search.space.sites:
-            yield f"only {site}", parse(site)
-    elif ablation.design == "leave_one_out":
-        for site in ablation.sites or list(_sites_in(base, depths)):
-            yield f"without {site}", _without(site, base, depths)
-    elif ablation.design == "pairs":
-        sites = ablation.sites or tuple(_sites_in(base, depths))
-        _refuse_overlaps(sites, depths)
-        yield ZERO_SHOT, parse("none")
-        for site in sites:
-            yield f"only {site}", parse(site)
-        for pair in combinations(sites, 2):
-            label = " + ".join(pair)
-            yield label, parse(label)
-    else:
-        yield from _windows(ablation, base, depths)
+        return ablation.subsets
+    if ablation.design == "layers":
+        return _windows(ablation, base, depths)
+    sites = ablation.sites or tuple(_sites_in(base, depths))
+    if ablation.design == "leave_one_out":
+        return {f"without {site}": _without(site, base, depths) for site in sites}
+    if ablation.design == "only_one":
+        return _alone(ablation.sites or config.search.space.sites)
+    _refuse_overlaps(sites, depths)
+    pairs = map(" + ".join, combinations(sites, 2))
+    return {ZERO_SHOT: "none"} | _alone(sites) | {pair: pair for pair in pairs}
 
 
-def _without(site: str, base: Subset, depths: Depths) -> Subset:
+def _alone(sites: Iterable[str]) -> dict[str, str]:
+    return {f"only {site}": site for site in sites}
+
+
+def _without(site: str, base: Subset, depths: Depths) -> str:
     """Return the base without a site.
 
     Raises:
@@ -119,13 +116,12 @@ def _without(site: str, base: Subset, depths: Depths) -> Subset:
             f"ablation.sites: '{site}' is not in the base '{base}'; "
             f"in it are {', '.join(_sites_in(base, depths))}"
         ) from None
-    return rest
+    return str(rest)
 
 
-def _windows(
-    ablation: AblationConfig, base: Subset, depths: Depths
-) -> Iterator[tuple[str, Subset]]:
-    """Yield the part of the base in each window of layers, without the sites outside the blocks."""
+def _windows(ablation: AblationConfig, base: Subset, depths: Depths) -> dict[str, str]:
+    """Return the part of the base in each window of layers, less the sites outside the blocks."""
+    cells = {}
     deepest = max(depths.text, depths.vision)
     width = ablation.width
     ranges = {
@@ -141,7 +137,8 @@ def _windows(
             if start < depth:
                 terms.append(f"{site}[{start}:{min(stop, depth)}]")
         if terms:
-            yield f"layers {start}–{stop - 1}", parse(" + ".join(terms))
+            cells[f"layers {start}–{stop - 1}"] = " + ".join(terms)
+    return cells
 
 
 def _refuse_overlaps(sites: tuple[str, ...], depths: Depths) -> None:

@@ -78,11 +78,10 @@ def tune_cells(
         for label, rates in extensions.items():
             grids[label] = grids[label].extended(rates)
             labels_by_rates[grids[label].describe(rates)].append(f"“{label}”")
-        sentences = []
-        for text, labels in labels_by_rates.items():
-            sentences.append(
-                f"best at the edge of the rates, so {text} as well: {listed_texts(labels)}"
-            )
+        sentences = [
+            f"best at the edge of the rates, so {text} as well: {listed_texts(labels)}"
+            for text, labels in labels_by_rates.items()
+        ]
         most = 0
         for label, grid in grids.items():
             # A cell whose best rate is inside of its grid is not extended later either.

@@ -39,7 +39,7 @@ from study.search.ray_internals import (
 )
 from study.search.ray_watch import exit_if_ray_is_lost
 from study.search.searcher import StudySearcher
-from study.search.trainable import ClipFitTrainable, WorkerSettings
+from study.search.trainable import ClipFitTrainable
 from study.storage.command_lines import study_command
 from study.storage.ledger_files import JsonObject
 from study.storage.trial_folder import End
@@ -189,14 +189,12 @@ def run_trials(
         return
     folder = study.folder
     resources = study.config.resources
-    worker = WorkerSettings(
-        folder.path.resolve(),
-        study.config.backbone,
-        threads=max(1, math.floor(resources.cpus_per_trial)),
-        max_epoch_seconds=resources.max_epoch_seconds,
-    )
     trainable = tune.with_parameters(
-        ClipFitTrainable, worker=worker, data=data, siblings=searcher.siblings
+        ClipFitTrainable,
+        folder=folder.path.resolve(),
+        settings=study.config,
+        data=data,
+        siblings=searcher.siblings,
     )
     needs = {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}
     trainable = tune.with_resources(trainable, needs)

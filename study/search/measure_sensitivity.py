@@ -54,7 +54,7 @@ def keep_sensitivities(preparer: Preparer, ablation: AblationConfig) -> None:
 
 def _measure(backbone: BackboneConfig, trial: TrialConfig, data: TrialData) -> dict[str, float]:
     precision = trial.training.trial_precision
-    loaded = load_once(backbone.name, backbone.revision, device=trial_device(), held=precision)
+    loaded = load_once(backbone, trial_device(), precision)
     (task,) = data.tasks
     model = make_task_model(trial, loaded, task, 0)
     return TaskTraining(model, trial, data, task.train, 0).sensitivities()

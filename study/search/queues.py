@@ -64,30 +64,25 @@ def run_queue(
     if reuse_results is not None:
         new = [config for config in queue if config.trial_id not in ledger]
         ledger = read_and_close_trials(study, stage, data, observers, reuse_results(new))
-    _train(study, unfinished(ledger, queue), _earlier_ends(ledger), data, observers)
+    _train(study, unfinished(ledger, queue), ledger, data, observers)
 
 
 def run_reopened(study: Study, data: DataBySeed, observers: Observers) -> None:
     """Train the trials of the search that had ended before they were reopened; see `run_queue`."""
     ledger = read_and_close_trials(study, "search", data, observers)
-    before = _earlier_ends(ledger)
-    reopened = [trial for trial in unfinished(ledger, ()) if trial.trial_id in before]
-    _train(study, reopened, before, data, observers)
-
-
-def _earlier_ends(ledger: Mapping[str, LedgerTrial]) -> dict[str, End]:
-    """Return how reopened trials had ended before, by id."""
-    return {name: trial.before for name, trial in ledger.items() if trial.before}
+    reopened = [trial.config for trial in ledger.values() if trial.before and not trial.end]
+    _train(study, reopened, ledger, data, observers)
 
 
 def _train(
     study: Study,
     trials: Sequence[TrialConfig],
-    before: Mapping[str, End],
+    ledger: Mapping[str, LedgerTrial],
     data: DataBySeed,
     observers: Observers,
 ) -> None:
     """Train trials of one stage to their last epoch, or to where they had been stopped before."""
+    before = {name: trial.before for name, trial in ledger.items() if trial.before}
     averages = [trial for trial in trials if trial.members]
     others = [trial for trial in trials if not trial.members]
     # An average reads what its members trained, so all others come first.

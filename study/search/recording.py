@@ -168,8 +168,7 @@ def drop_reports_beyond_state(folder: TrialFolder) -> None:
     """
     reports = folder.read_reports()
     complete = bool(reports) and reports[-1]["epoch"] >= folder.read_config()["epochs"]
-    final = folder.reports_are_final()
-    if complete and final:
+    if complete and folder.reports_are_final():
         return
     without_state = folder.read(STATE) is None
     start = load_state(folder)  # warns if the state cannot be used

@@ -82,8 +82,7 @@ def _trial_without_classes(
     maker.run("unknown", members, observers)
     trial = maker.make("unknown", average, average.settings, members)
     maker.run("unknown", [trial], observers)
-    end = study.folder.trial(trial.trial_id).read_end()
-    if not end or end.status == "failed":
+    if not study.folder.trial(trial.trial_id).has_finished():
         logger.warning("refit.unknown_check failed, so what ships does not tell what it finds")
         return None
     return trial.trial_id

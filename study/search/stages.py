@@ -109,7 +109,8 @@ def run_search(
         make_trial(study, data, "search", Proposal(settings, "baseline", number), label=label)
         for number, (label, settings) in enumerate(config.search.fixed_baselines.items())
     ]
-    baselines.sort(key=_cost)  # their numbers stay those of the configuration
+    # What trains an encoder comes last; their numbers stay those of the configuration.
+    baselines.sort(key=lambda trial: (trains_encoders(trial), trial.epochs, trial.trainable))
     queue = [trial for trial in unfinished(ledger, baselines) if trial.arm != VARIANT]
     numbers = [trial.config.number for trial in ledger.values()]
     deadline, scheduler = _deadline_and_scheduler(config, ledger.values())
@@ -135,11 +136,6 @@ def run_search(
         observers=observers,
     )
     _run_variants(study, data, observers, announce)
-
-
-def _cost(trial: TrialConfig) -> tuple[bool, int, int]:
-    """Return what baselines are ordered by, so that the first answers come soon."""
-    return trains_encoders(trial), trial.epochs, trial.trainable
 
 
 def _refuse_too_many(study: Study, ledger: Iterable[LedgerTrial]) -> None:
@@ -230,18 +226,18 @@ def open_arms(study: Study, ledger: Collection[LedgerTrial], sampler: Sampler | 
     """Open all arms and add to their Optuna studies what only the ledger holds."""
     search = study.config.search
     journal = study.folder.path / JOURNAL
-    recorded = {name: _records_of(name, ledger) for name in (TUNED, "search", *search.peer_arms)}
     try:
         arms = _open_journal(study, journal, sampler)
         for arm in arms:
-            if arm.trials and not arm.agrees_with(recorded[arm.name]):
+            if arm.trials and not arm.agrees_with(_records_of(arm.name, ledger)):
                 raise DamagedJournalError("it differs from the trials' own files")
     except DamagedJournalError as error:
         rename_damaged(journal, str(error))
         arms = _open_journal(study, journal, sampler)
     for arm in arms:
         is_new = not arm.trials
-        arm.restore(recorded[arm.name])
+        recorded = _records_of(arm.name, ledger)
+        arm.restore(recorded)
         if search.warm_start is not None and is_new:
             source = study.folder.path.with_name(search.warm_start) / JOURNAL
             # A search that has begun read the source then. If its journal was lost and the source
@@ -252,7 +248,7 @@ def open_arms(study: Study, ledger: Collection[LedgerTrial], sampler: Sampler | 
         for trial in ledger:
             if trial.config.arm == "baseline" and trial.outcome:
                 arm.add_baseline(trial.config, trial.outcome)
-        arm.fail_orphans({trial.number for trial in recorded[arm.name]})
+        arm.fail_orphans({trial.number for trial in recorded})
     if search.space.neighbours:
         tuned_arm, search_arm, *_ = arms
         clipfit = search.fixed_baselines["clipfit"]

@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import ray
 import torch
@@ -16,7 +16,7 @@ from ray.exceptions import RayActorError
 from study.backbones.backbone import Backbone
 from study.backbones.description import backbone_path
 from study.backbones.load_backbone import load_backbone
-from study.config.schema import BackboneConfig
+from study.config.schema import BackboneConfig, StudyConfig
 from study.errors import BackboneError, ConfigError, DataError, StudyError
 from study.method.delta import DeltaInfo
 from study.method.device import gpu_kind
@@ -52,20 +52,6 @@ MOST_CHARACTERS = 200
 """The maximum length of the line that names the cause of a failure."""
 
 
-class WorkerSettings(NamedTuple):
-    """What a worker reads and writes, and the limits that it keeps."""
-
-    folder: Path
-    """The study's folder."""
-    backbone: BackboneConfig
-    """The backbone's configuration; the checkpoint is loaded once per process."""
-    threads: int
-    """The number of PyTorch threads, limited so that trials share the machine."""
-    max_epoch_seconds: float | None
-    """The time limit of an epoch, in seconds, at which the process ends itself; None means no
-    limit."""
-
-
 class ClipFitTrainable(tune.Trainable):
     """A worker that runs trials one after the other in one process; a step is an epoch.
 
@@ -77,7 +63,8 @@ class ClipFitTrainable(tune.Trainable):
         self,
         config: dict[str, Any],
         *,
-        worker: WorkerSettings,
+        folder: Path,
+        settings: StudyConfig,
         data: Mapping[str, TrialData],
         siblings: Mapping[str, Sequence[TrialConfig]],
     ) -> None:
@@ -85,18 +72,19 @@ class ClipFitTrainable(tune.Trainable):
 
         Args:
             config: the first trial's `TrialConfig` as a mapping.
-            worker: what this process reads and writes, and its limits.
+            folder: the study's folder.
+            settings: the configuration of the study.
             data: the data of the trials, by ``STAGE/SEED``.
             siblings: by the id of a trial, the trials that use the result of its training
                 otherwise; its worker tests them, too.
         """
         resume_collection()
-        torch.set_num_threads(worker.threads)
-        self._study = StudyFolder(worker.folder)
-        self._backbone = worker.backbone
+        torch.set_num_threads(settings.resources.threads)
+        self._study = StudyFolder(folder)
+        self._backbone = settings.backbone
         self._data = data
         self._all_siblings = siblings
-        self._max_epoch_seconds = worker.max_epoch_seconds
+        self._max_epoch_seconds = settings.resources.max_epoch_seconds
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -187,12 +175,7 @@ class ClipFitTrainable(tune.Trainable):
         peer = trial.settings.peer
         if peer and PEERS[peer.method].tunes_matrices:
             precision = "float32"
-        backbone = load_once(
-            self._backbone.name,
-            self._backbone.revision,
-            device=trial_device(),
-            held=precision,
-        )
+        backbone = load_once(self._backbone, trial_device(), precision)
         self._info = DeltaInfo(
             backbone=self._backbone.name,
             revision=self._backbone.revision,
@@ -260,17 +243,16 @@ def one_line(error: BaseException) -> str:
 
 
 @lru_cache(maxsize=1)
-def load_once(name: str, revision: str | None, *, device: str, held: Precision) -> Backbone:
+def load_once(backbone: BackboneConfig, device: str, held: Precision) -> Backbone:
     """Return the backbone, which this process loads when it is asked for another one than before.
 
     Args:
-        name: see `study.config.schema.BackboneConfig`.
-        revision: see there.
+        backbone: the backbone's configuration.
         device: where its weights are.
         held: the precision that its frozen matrices are held in.
     """
     with pause_collection():  # transformers is imported now
-        backbone = load_backbone(backbone_path(name), revision=revision)
-    cast_matrices(backbone.clip, held)
-    backbone.clip.to(device)
-    return backbone
+        loaded = load_backbone(backbone_path(backbone.name), revision=backbone.revision)
+    cast_matrices(loaded.clip, held)
+    loaded.clip.to(device)
+    return loaded

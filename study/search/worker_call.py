@@ -22,10 +22,9 @@ def call_on_worker(config: StudyConfig, function: Callable[[], T]) -> T:
         StudyError: no worker can run it. What the function raises is raised here, too.
     """
     resources = config.resources
-    threads = max(1, int(resources.cpus_per_trial))
 
     def run() -> T:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(resources.threads)
         return function()
 
     concurrency(config)  # says if it waits for a machine

@@ -197,14 +197,12 @@ class StudyFolder(LedgerFolder):
 
         A process that holds the lock briefly, such as ``sync``, does not run the study.
         """
-        try:
-            with (self.path / LOCK).open() as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    return file.read() != BRIEFLY
-        except OSError:  # no process has run it yet, or the disk has no locks
-            pass
+        # No process may have run it yet, and a disk may have no locks.
+        with suppress(OSError), (self.path / LOCK).open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return file.read() != BRIEFLY
         return False
 
     def refuse_damaged(self) -> None:

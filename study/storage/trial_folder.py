@@ -129,12 +129,10 @@ class TrialFolder(LedgerFolder):
         """Return the SHA-256 of the first ``count`` reports, or of all if there are fewer."""
         return sha256_of(b"".join(self._report_lines()[:count]))
 
-    def reports_are_final(self) -> bool | None:
-        """Return whether the reports match the last epoch's checksum of them; None without one."""
+    def reports_are_final(self) -> bool:
+        """Return whether the reports match the checksum of them that the last epoch leaves."""
         checksums = Checksums(self.path)
-        if REPORTS not in checksums.names:
-            return None
-        return checksums.matches(REPORTS, self.read(REPORTS))
+        return REPORTS in checksums.names and checksums.matches(REPORTS, self.read(REPORTS))
 
     def _report_lines(self) -> list[bytes]:
         """Return the whole lines of the reports, each with its line end."""
@@ -190,12 +188,12 @@ class TrialFolder(LedgerFolder):
         if (self.path / "end.json").exists():
             names = checksums.names
         damaged = {name for name in names if not checksums.matches(name, self.read(name))}
-        if collect_faults(self.read_config):
-            damaged.add("config.json")
-        if collect_faults(self.read_reports):
-            damaged.add(REPORTS)
-        if collect_faults(self.read_end):
-            damaged.add("end.json")
+        readers = {
+            "config.json": self.read_config,
+            REPORTS: self.read_reports,
+            "end.json": self.read_end,
+        }
+        damaged.update(name for name, read in readers.items() if collect_faults(read))
         return sorted(damaged)
 
     def reopen(self) -> None:

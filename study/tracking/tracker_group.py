@@ -3,6 +3,7 @@
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -43,15 +44,11 @@ class TrackerGroup(Tracker):
 
     def start(self, study: Study) -> None:
         """See `Tracker.start`; if one cannot start, those before it are closed."""
-        started = []
-        try:
+        with ExitStack() as started:
             for tracker in self._trackers:
                 tracker.start(study)
-                started.append(tracker)
-        except BaseException:
-            for tracker in started:
-                tracker.close(finished=False)
-            raise
+                started.callback(tracker.close, finished=False)
+            started.pop_all()
 
     def trial_started(self, config: TrialConfig) -> None:
         """See `Tracker.trial_started`."""

@@ -110,8 +110,7 @@ class Preparer:
     def labelled(self) -> TrialData:
         """Prepare the shots and validation images for training, none augmented, and no others."""
         study = self.study
-        data = study.config.data.model_copy(update={"augment": False})
-        plain = study.with_config(study.config.model_copy(update={"data": data}))
+        plain = study.with_config(study.config.with_section("data", augment=False))
         task = labelled_task(study, self.shots(study.config.seed))
         return replace(self, study=plain).prepare_tasks((Task(task.train, ()),), "val")
 

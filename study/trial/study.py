@@ -160,8 +160,7 @@ class Study:
         precision = self.folder.read_json(PRECISION)
         if precision is None:
             return self
-        training = self.config.training.model_copy(update={"precision": precision})
-        return self.with_config(self.config.model_copy(update={"training": training}))
+        return self.with_config(self.config.with_section("training", precision=precision))
 
     def with_config(self, config: StudyConfig) -> Study:
         """Return the study with another configuration of the same data."""

@@ -166,16 +166,15 @@ def _find_data_faults(checks: _Checks, study: Study) -> list[Dataset]:
     refuse_targets_root = partial(refuse_unread_folder, option="data.targets=[NAME]")
     checks.attempt("data.root", refuse_root, data.root, [data.dataset])
     checks.attempt("data.targets_root", refuse_targets_root, data.targets_root, data.targets)
-    read = [checks.attempt("data", _check_data, study)]
+    read = [("data", checks.attempt("data", _check_data, study))]
     for name in data.targets:
-        read.append(checks.attempt("data.targets", _check_target, study, name))
-    datasets = [dataset for dataset in read if dataset]
-    for dataset in datasets:
-        path = "data.targets"
-        if dataset.name == data.dataset:
-            path = "data"
-        checks.attempt(path, refuse_equal_prompts, dataset.name, dataset.class_names)
-        checks.attempt(path, refuse_control_characters, dataset.name, dataset.class_names)
+        read.append(("data.targets", checks.attempt("data.targets", _check_target, study, name)))
+    datasets = []
+    for path, dataset in read:
+        if dataset:
+            checks.attempt(path, refuse_equal_prompts, dataset.name, dataset.class_names)
+            checks.attempt(path, refuse_control_characters, dataset.name, dataset.class_names)
+            datasets.append(dataset)
     return datasets
 
 
@@ -206,7 +205,10 @@ def _find_task_faults(
     for seed in sorted(seeds):
         checks.attempt(path, _check_tasks, study, seed, searched and seed == config.seed)
     if searched and config.refit.unknown_check:
-        checks.attempt("refit.unknown_check", _check_unknown, study)
+        checks.attempt(
+            "refit.unknown_check",
+            lambda: tasks_without_classes(study, find_shots(study, config.seed)),
+        )
 
 
 def _find_backbone_faults(checks: _Checks, study: Study, datasets: Sequence[Dataset]) -> None:
@@ -242,11 +244,6 @@ def _find_machine_faults(checks: _Checks, study: Study, *, resuming: bool) -> No
     else:
         checks.attempt("storage", _check_storage, config.storage)
         checks.attempt("name", _check_name, study)
-
-
-def _check_unknown(study: Study) -> None:
-    """Make the tasks that estimate how many images of unknown classes are found."""
-    tasks_without_classes(study, find_shots(study, study.config.seed))
 
 
 def _check_backbone(study: Study) -> Backbone:

@@ -4,7 +4,6 @@ import re
 import shlex
 from argparse import Namespace
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -34,7 +33,11 @@ def print_configuration(options: Namespace) -> None:
         print(json_schema_text(), end="")
         return
     source, overrides = find_config_and_overrides(options.arguments)
-    configs = _resolve(source, overrides)
+    if is_sweep(source):
+        members = load_sweep(source, overrides)
+        configs = [with_sites_of_backbone(member.config) for member in members]
+    else:
+        configs = [resolve_config(source, overrides, Console(stderr=True))]
     if options.explain is not None:
         explain(options.explain, configs, source.stem, options.console)
         return
@@ -45,14 +48,6 @@ def print_configuration(options: Namespace) -> None:
         )
     command = shlex.join(["clipfit-study", "config", *options.arguments])
     print(modeline() + resolved_yaml(configs[0], command), end="")
-
-
-def _resolve(source: Path, overrides: list[str]) -> list[StudyConfig]:
-    """Return the configurations of a file or folder, one for each study that it stands for."""
-    if is_sweep(source):
-        members = load_sweep(source, overrides)
-        return [with_sites_of_backbone(member.config) for member in members]
-    return [resolve_config(source, overrides, Console(stderr=True))]
 
 
 def resolved_yaml(config: StudyConfig, command: str) -> str:

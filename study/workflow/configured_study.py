@@ -56,15 +56,13 @@ def by_class_sizes(study: Study) -> Study:
         class_averaged = unequal or study.protocol.class_averaged
     except StudyError:
         return study
-    training = config.training
-    search = config.search
-    if training.balance == AUTO:
+    if config.training.balance == AUTO:
         balance = "logit_adjusted" if unequal else "none"
-        training = training.model_copy(update={"balance": balance})
-    if search.metric == AUTO:
+        config = config.with_section("training", balance=balance)
+    if config.search.metric == AUTO:
         metric = "balanced_accuracy" if class_averaged else "accuracy"
-        search = search.model_copy(update={"metric": metric})
-    return study.with_config(config.model_copy(update={"training": training, "search": search}))
+        config = config.with_section("search", metric=metric)
+    return study.with_config(config)
 
 
 def _have_unequal_sizes(study: Study) -> bool:

@@ -131,9 +131,8 @@ def estimate(study: Study) -> Estimate:
     names = [dataset.class_names[label] for label in labels]
     templates = configured_templates(dataset, config.data)[:1]
     texts = [texts_of_class[0] for texts_of_class in prompts(names, templates)]
-    threads = max(1, int(config.resources.cpus_per_trial))
     gpu = bool(config.resources.gpus_per_trial)
-    cost = measure_apart(config.backbone, config.training, texts, threads, gpu)
+    cost = measure_apart(config.backbone, config.training, texts, config.resources.threads, gpu)
     return estimate_from_cost(study, cost, slots)
 
 

@@ -7,7 +7,7 @@ from study.config.schema import TrackingConfig
 from study.serving.saved_model import SavedModel, read_provisional, read_saved_model, read_winner
 from study.trial.study import Study
 from study.workflow.frozen_configuration import frozen_config
-from study.workflow.lookup import REGISTERED, find_study, is_file_or_address, refuse_unknown_model
+from study.workflow.lookup import REGISTERED, find_study_of_model
 
 
 def find_model(
@@ -26,10 +26,9 @@ def find_model(
     """
     if word.startswith(REGISTERED):
         return tracking.make_tracker(TrackingConfig().trackers).download_model(word, scratch)
-    if is_file_or_address(word):
+    folder = find_study_of_model(word, storage)
+    if folder is None:
         return read_saved_model(Path(word))
-    refuse_unknown_model(word, storage)
-    folder = find_study(word, storage)
     if now and not folder.is_complete():
         return read_provisional(folder)
     return read_winner(Study(frozen_config(folder), folder), scratch)

@@ -137,7 +137,7 @@ def find_studies(options: Namespace) -> None:
     if "model" in options:
         if "images" in options:
             options.images, options.storage = split_off_storage(options.images)
-        refuse_unknown_model(options.model, options.storage)
+        find_study_of_model(options.model, options.storage)  # that is, refuse an unknown one
 
 
 def split_off_storage(words: Sequence[str]) -> tuple[list[str], str | None]:
@@ -188,16 +188,16 @@ def is_file_or_address(word: str) -> bool:
     return False
 
 
-def refuse_unknown_model(word: str, storage: str | Path | None = None) -> None:
-    """Raise if a word can name no model; nothing is read.
+def find_study_of_model(word: str, storage: str | Path | None = None) -> StudyFolder | None:
+    """Return the study that a word names as a model; None if it is an address or a file.
 
     Raises:
         ConfigError: it is no address, no file and no study.
     """
     if is_file_or_address(word):
-        return
+        return None
     try:
-        find_study(word, storage)
+        return find_study(word, storage)
     except ConfigError as error:
         raise ConfigError(
             f"{error}. A model is a study, a registered model (models:/NAME/VERSION or "

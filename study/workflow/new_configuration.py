@@ -55,8 +55,8 @@ def write_configuration(options: Namespace) -> None:
     if options.out.exists():
         raise ConfigError(f"{options.out} exists; allowed is a new file: --out FILE.yaml")
     if options.estimate and "search.minutes" in choices:
-        search = study.config.search.model_copy(update={"minutes": None})
-        measured = estimate(study.with_config(study.config.model_copy(update={"search": search})))
+        unlimited = study.config.with_section("search", minutes=None)
+        measured = estimate(study.with_config(unlimited))
         minutes = math.ceil(MARGIN * measured.search / 60)
         values["search"]["minutes"] = max(minutes, SHORTEST)
         choices["search.minutes"] = (

@@ -22,7 +22,6 @@ from study.results.study_results import Results, read_results, write_results
 from study.storage.atomic import with_retries, write_atomically
 from study.storage.study_folder import DESCRIPTION, StudyFolder
 from study.tracking.tracker import Tracker
-from study.trial.study import Study
 
 LINES, WIDTH = 12, 80
 """The most lines that a study prints at its end on a terminal of this width or a wider one. What
@@ -62,15 +61,6 @@ def write_outputs(
     write_plots(folder.path, plots)
     write_atomically(folder.path / DESCRIPTION, describe_study(results, board))
     return results, board
-
-
-def tested_datasets(study: Study) -> Datasets:
-    """Return the datasets of the test by name, which have been read by now."""
-    data = study.config.data
-    datasets = {data.dataset: study.dataset}
-    for name in data.targets:
-        datasets[name] = study.target(name)
-    return datasets
 
 
 def print_outcome(results: Results, board: Leaderboard, tracker: Tracker, console: Console) -> None:

@@ -56,8 +56,7 @@ def with_sites_of_backbone(config: StudyConfig) -> StudyConfig:
         return config
     family = _read_family(config)
     space = space.model_copy(update={"sites": SITES_OF[family or "clip"]})
-    search = config.search.model_copy(update={"space": space})
-    return config.model_copy(update={"search": search})
+    return config.with_section("search", space=space)
 
 
 def unfit_peers(config: StudyConfig, source: Path | None, overrides: list[str]) -> list[str]:
@@ -97,8 +96,9 @@ def _read_family(config: StudyConfig) -> Family | None:
 
 def without_baselines(config: StudyConfig, labels: Sequence[str]) -> StudyConfig:
     """Return a configuration without some of its baselines."""
-    baselines = dict(config.search.baselines)
-    for label in labels:
-        del baselines[label]
-    search = config.search.model_copy(update={"baselines": baselines})
-    return config.model_copy(update={"search": search})
+    baselines = {
+        label: baseline
+        for label, baseline in config.search.baselines.items()
+        if label not in labels
+    }
+    return config.with_section("search", baselines=baselines)

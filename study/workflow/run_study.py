@@ -33,7 +33,7 @@ from study.workflow.close_tracker import close_tracker
 from study.workflow.configured_study import load_study, naming_overrides
 from study.workflow.frozen_configuration import tracker_advice
 from study.workflow.origin import compare_with_origin, study_origin
-from study.workflow.outputs import print_outcome, tested_datasets, write_outputs
+from study.workflow.outputs import print_outcome, write_outputs
 from study.workflow.progress import Steps
 from study.workflow.signals import handle_hang_up, interrupt
 from study.workflow.training_stages import (
@@ -163,7 +163,11 @@ def _run_to_the_end(
         with ray_session(study.config, study_command("resume", folder.path)):
             tracker_start.result()
             resume_collection()
-            study = _in_precision(study, console)
+            is_auto = study.config.training.precision == AUTO
+            study = decide_precision(study)
+            if is_auto:
+                precision = study.config.training.precision
+                console.print(f"precision {precision}, the faster one where trials run")
             if study.config.ablation:
                 run_ablation(study, preparer, tracker, console)
             else:
@@ -176,18 +180,10 @@ def _run_to_the_end(
             steps(f"sending results to {tracker.title}, and registering the winner there")
         tracker.register()
         steps("making tables, charts and the report")
-        outputs = write_outputs(folder, study.custom_protocol, tested_datasets(study))
+        datasets = {dataset.name: dataset for dataset in (study.dataset, *study.targets())}
+        outputs = write_outputs(folder, study.custom_protocol, datasets)
         finished = True
         return outputs
     finally:
         if tracker_start.exception() is None:
             close_tracker(tracker, folder, console, steps, finished=finished)
-
-
-def _in_precision(study: Study, console: Console) -> Study:
-    """Return the study with the precision that replaces ``auto``, and print it."""
-    decided = decide_precision(study)
-    if study.config.training.precision == AUTO:
-        precision = decided.config.training.precision
-        console.print(f"precision {precision}, the faster one where trials run")
-    return decided

@@ -69,10 +69,10 @@ def run_search_stage(
         progress.limit(seconds_left(study), after=total - study.config.search.planned_trials)
         run_search(study, data, [progress, tracker], sampler, _announcer(progress, console))
     search = study.config.search
-    trials = 0
-    for _, trial in study.folder.trials_of("search"):
-        if search.counts_trial(trial["arm"], trial["label"]):
-            trials += 1
+    trials = sum(
+        search.counts_trial(trial["arm"], trial["label"])
+        for _, trial in study.folder.trials_of("search")
+    )
     end = read_search_end(study.folder)
     if end:
         print_sentences(console, end.sentence)

@@ -16,7 +16,7 @@ import torch
 
 from study.method.delta import load_delta
 from study.search import driver, hung_workers
-from study.search.trainable import ClipFitTrainable, WorkerSettings
+from study.search.trainable import ClipFitTrainable
 from study.storage import atomic
 from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import StudyFolder
@@ -126,9 +126,6 @@ class Here:
     def __init__(self, study: TinyStudy, trial_id: str, fault: Fault | None):
         self.study = study
         self.folder = study.folder.trial(trial_id)
-        self._worker = WorkerSettings(
-            study.folder.path, study.config.backbone, threads=1, max_epoch_seconds=None
-        )
         self.config = small_trials.trial(
             trial_id=trial_id, number=0, training=study.config.training
         )
@@ -141,7 +138,8 @@ class Here:
         self.trainable = object.__new__(with_faults(self._faults))
         self.trainable.setup(
             self.config.model_dump(mode="json"),
-            worker=self._worker,
+            folder=self.study.folder.path,
+            settings=self.study.config,
             data={"search/1": self.study.data},
             siblings={},
         )

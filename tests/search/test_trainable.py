@@ -14,7 +14,7 @@ from study.data.images.image_reading import ImageReading
 from study.errors import DataError, StudyError
 from study.method.delta import HEAD_CLASSES, load_delta
 from study.search import trainable
-from study.search.trainable import ClipFitTrainable, WorkerSettings, one_line, trial_device
+from study.search.trainable import ClipFitTrainable, one_line, trial_device
 from study.serving.classifier import load_classifier
 from study.trial import TrialConfig
 from tests import small_trials
@@ -34,9 +34,8 @@ def test_the_delta_of_a_trial_says_how_its_images_were_read(
     gc.disable()  # as a worker begins
     trainable.setup(
         config.model_dump(mode="json"),
-        worker=WorkerSettings(
-            study.folder.path, study.config.backbone, threads=1, max_epoch_seconds=None
-        ),
+        folder=study.folder.path,
+        settings=study.config,
         data={"search/1": replace(study.preparer.confirm(1), reading=ImageReading((0, 4095)))},
         siblings={},
     )

@@ -176,16 +176,10 @@ def _find_folders(
         params = client.get_run(tags[MLFLOW_PARENT_RUN_ID]).data.params
         for parent in (storage, Path(params.get("storage", storage))):
             folder = StudyFolder(parent / tags["study"])
-            if _has_study_id(folder, study_id):
-                folders[study_id] = str(folder.path)
+            with suppress(StudyError, OSError):  # another study may have the same name
+                if folder.exists() and folder.read_identity()["study_id"] == study_id:
+                    folders[study_id] = str(folder.path)
     return folders
-
-
-def _has_study_id(folder: StudyFolder, study_id: str) -> bool:
-    """Return whether a folder holds the study of an id; another study may have the same name."""
-    with suppress(StudyError, OSError):
-        return folder.exists() and folder.read_identity()["study_id"] == study_id
-    return False
 
 
 def _trial_settings(run: Run) -> TrialSettings:

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 
 from mlflow.entities import DatasetInput, Run
 
@@ -98,17 +99,13 @@ class Mirror:
             try:
                 trial_id = self._changed.get(block=not self._unsent)
             except queue.Empty:  # only now, so that several changes of a trial are sent together
-                self._send(self._next_unsent())
+                is_ledger_next = self._unsent.get(LEDGER) == NOT_SENT
+                self._send(LEDGER if is_ledger_next else next(iter(self._unsent)))
             else:
                 if trial_id is None:
                     self._closing = True
                     trial_id = LEDGER
                 self._unsent.setdefault(trial_id, NOT_SENT)
-
-    def _next_unsent(self) -> str:
-        if self._unsent.get(LEDGER) == NOT_SENT:
-            return LEDGER
-        return next(iter(self._unsent))
 
     def _send(self, trial_id: str) -> None:
         try:
@@ -243,9 +240,7 @@ def find_missing(sender: Sender, listed: Mapping[str, Run], trials: Iterable[str
         TrackingError: the server no longer answers.
         StorageError: the study's folder cannot be read.
     """
-    return _call_for_each(
-        sender, trials, lambda trial_id: _describe_missing(sender, listed, trial_id)
-    )
+    return _call_for_each(sender, trials, partial(_describe_missing, sender, listed))
 
 
 def _describe_missing(sender: Sender, listed: Mapping[str, Run], trial_id: str) -> str | None:
@@ -284,20 +279,18 @@ def _missing_parts(sender: Sender, record: TrialRecord, run: Run, end: End | Non
         scored = add_balanced_score(sender.study, record)
     except LedgerError:  # of damaged predictions no score can be sent again
         scored = record.reports
-    sent_points = run_content.epoch_metrics(scored[: mark.reports], start_time=0)
+    sent_points = []
+    if mark.reports or end:
+        sent_points = run_content.trial_metrics(config, scored[: mark.reports], end, start_time=0)
     point_counts = Counter(point.key for point in sent_points)
-    metrics = set(point_counts)
     tags = trial_runs.tags(config)
     if end:
-        metrics.update(run_content.TOTALS)
         tags[run_content.ENDED] = end.status
-    if metrics:
-        metrics.add("trainable")
     sent_datasets = _dataset_keys(trial_runs.inputs(config))
     missing = {
         "tags": tags.items() - run.data.tags.items(),
         "parameters": trial_runs.params(config).items() - run.data.params.items(),
-        "metrics": metrics - run.data.metrics.keys(),
+        "metrics": point_counts.keys() - run.data.metrics.keys(),
         "datasets": sent_datasets - _dataset_keys(run.inputs.dataset_inputs),
     }
     parts = [name for name, values in missing.items() if values]

@@ -140,11 +140,6 @@ class TrialRecord:
         """Whether all of the trial was sent, under its present name."""
         return self.matches_mark and self.mark.closed and not self.is_renamed
 
-    def reset_mark(self) -> None:
-        """Mark the trial as unsent."""
-        self.mark = Mark(parent_id=self.mark.parent_id)
-        self.mark.write_to(self.folder)
-
 
 def modified_at(path: Path, *, existing: Path) -> int:
     """Return when a file was last written, in milliseconds.

@@ -112,7 +112,8 @@ class TrialRuns:
         """Delete the run of a trial that was trained again, and mark the trial as unsent."""
         if_present(self._client.delete_run, record.mark.run_id)
         self._unmarked_runs[record.trial_id] = None
-        record.reset_mark()
+        record.mark = Mark(parent_id=self._parent.run_id)
+        record.mark.write_to(record.folder)
 
     def close_run(self, trial: TrialFolder, *, winner: bool) -> None:
         """End the run of an interrupted trial, and mark the winner in the run's name."""

@@ -35,7 +35,7 @@ class Inputs:
         except StudyError as error:
             faults.append(f"resources.gpus_per_trial: {error}")
         checkpoint = f"checkpoint {Path(config.backbone.name).name}"
-        faults += self._faults_of(checkpoint, lambda: _read_checkpoint(study))
+        faults += self._faults_of(checkpoint, lambda: {"identity": study.architecture.checkpoint})
         fetch = not faults
         for name in (config.data.dataset, *config.data.targets):
             find = partial(_find_dataset, name, config.data.root or Path(), fetch=fetch)
@@ -52,11 +52,6 @@ class Inputs:
             except StudyError as error:
                 self._faults[key].append(str(error))
         return self._faults[key]
-
-
-def _read_checkpoint(study: Study) -> Facts:
-    """Return the identity of the weights: a commit of the hub, or a hash of files."""
-    return {"identity": study.architecture.checkpoint}
 
 
 def _find_dataset(name: str, root: Path, *, fetch: bool) -> Facts:

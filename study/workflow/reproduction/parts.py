@@ -66,10 +66,11 @@ def list_steps(options: Namespace, work: Path) -> list[Step]:
             continue
         if part != BENCHMARK:
             steps += _list_studies(part, options, work)
-        elif options.quick:
-            steps.append(Step(part, part, f"{PROGRAM_OF_BENCHMARK} --quick", None))
-        else:
-            steps.append(Step(part, part, PROGRAM_OF_BENCHMARK, None))
+            continue
+        command = PROGRAM_OF_BENCHMARK
+        if options.quick:
+            command += " --quick"
+        steps.append(Step(part, part, command, None))
     return steps
 
 

@@ -48,13 +48,14 @@ def figures(record: Reproduction) -> dict[str, Table]:
             if step.name.startswith("base_to_new-") and score.parts.keys() >= set(PARTS):
                 base, new = (score.parts[part] for part in PARTS)
                 scores[score.configuration][score.dataset] = (base, new)
-    header = ["step", "configuration", "seeds", "test %", "parts %"]
-    all_scores = Table(f"Test scores of all steps{mark}", header, rows, left=2, keys=2)
-    if not rows:
-        return {}
-    if not scores:
-        return {"scores": all_scores}
-    return {"comparison": comparison_table(scores, mark), "scores": all_scores}
+    tables = {}
+    if scores:
+        tables["comparison"] = comparison_table(scores, mark)
+    if rows:
+        header = ["step", "configuration", "seeds", "test %", "parts %"]
+        title = f"Test scores of all steps{mark}"
+        tables["scores"] = Table(title, header, rows, left=2, keys=2)
+    return tables
 
 
 def facts(record: Reproduction) -> Table:
