@@ -9,6 +9,7 @@ import logging
 import math
 import warnings
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -147,9 +148,8 @@ class Arm:
         """Return the choices of a subset, with the best rates so far within their ranges."""
         best = self._default_rates
         if self._other:
-            completed = [t for t in self._other.trials if t.state is TrialState.COMPLETE]
-            if completed:
-                best = max(completed, key=lambda trial: trial.value or 0.0).params
+            with suppress(ValueError):  # it has completed no trial yet
+                best = self._other.study.best_params
         choices = dict(subset)
         for name, (low, high) in self.space.rates.items():
             if best.get(name):
@@ -243,10 +243,10 @@ class Arm:
     def agrees_with(self, recorded: Iterable[Recorded]) -> bool:
         """Return whether the journal agrees with the ledger's records of this arm's trials."""
         trials = self.trials
-        for record in recorded:
-            if record.number >= len(trials) or not self._matches(trials[record.number], record):
-                return False
-        return True
+        return all(
+            record.number < len(trials) and self._matches(trials[record.number], record)
+            for record in recorded
+        )
 
     def restore(self, recorded: Iterable[Recorded]) -> None:
         """Add what the journal lacks of recorded trials: under their numbers, scores and outcomes.

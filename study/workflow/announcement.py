@@ -45,7 +45,7 @@ def announce(study: Study, console: Console) -> None:
         f"results in {study.folder.path}"
     )
     console.print(title, highlight=False)
-    _print_rows([*plan_rows(study), *study_rows(study)], console)
+    print_rows([*plan_rows(study), *study_rows(study)], console)
     print_warnings([study], console)
 
 
@@ -74,12 +74,8 @@ def plan_rows(study: Study) -> list[tuple[str, str]]:
     )
 
 
-def print_study_rows(study: Study, console: Console) -> None:
-    """Print what a study will work on, a line each, with the word for it in front."""
-    _print_rows(study_rows(study), console)
-
-
-def _print_rows(pairs: Sequence[tuple[str, str]], console: Console) -> None:
+def print_rows(pairs: Sequence[tuple[str, str]], console: Console) -> None:
+    """Print pairs of a word and its description, a line each."""
     table = TerminalTable(["", ""], pairs, words=2, lines=False)
     console.print(table, highlight=False)
 

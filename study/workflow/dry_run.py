@@ -12,7 +12,7 @@ from study.process.garbage import resume_collection
 from study.process.terminal_table import print_sentences
 from study.search.machine import unjoined_cluster
 from study.trial.study import Study
-from study.workflow.announcement import print_study_rows
+from study.workflow.announcement import print_rows, study_rows
 from study.workflow.check import check_study
 from study.workflow.configured_study import naming_overrides
 from study.workflow.image_check import check_images
@@ -57,7 +57,7 @@ def dry_run(study: Study, options: Namespace, *, resuming: bool) -> None:
     console = options.console
     check_study(study, resuming=resuming)
     resume_collection()
-    print_study_rows(study, console)
+    print_rows(study_rows(study), console)
     try:
         pixels = check_images(study, console, every=options.images)
     except StudyError:  # the warnings say more about faulty images

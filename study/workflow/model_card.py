@@ -139,7 +139,9 @@ def _score_table(board: Leaderboard, entry: Entry, trial: TrialResult) -> Table:
             labels.add(rival.label)
             rows.append(_score_row(board, entry_name(board, rival), rival))
     if board.chance is not None:
-        rows.append(_chance_row(board, board.chance))
+        cells = dict.fromkeys((*board.parts, "score", *board.further_names))
+        cells[BALANCED if BALANCED in cells else "score"] = percent(board.chance)
+        rows.append(["chance", *cells.values(), None])
     metric = f"test {board.metric}"
     if board.parts:
         metric = board.metric
@@ -156,16 +158,6 @@ def _score_row(board: Leaderboard, name: str, entry: Entry) -> list[object]:
     row += [format_mean(entry.further_scores.get(further)) for further in board.further_names]
     row.append(len(entry.scores))
     return row
-
-
-def _chance_row(board: Leaderboard, chance: float) -> list[object]:
-    """Return the row of guessing, in the column of the balanced score if there is one."""
-    cells = dict.fromkeys((*board.parts, "score", *board.further_names))
-    column = "score"
-    if BALANCED in cells:
-        column = BALANCED
-    cells[column] = percent(chance)
-    return ["chance", *cells.values(), None]
 
 
 def find_study_of(saved: SavedModel, word: str, storage: Path | None = None) -> Provenance | None:

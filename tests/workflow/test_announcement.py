@@ -17,7 +17,7 @@ from study.workflow import announcement as module
 from study.workflow.announcement import (
     describe_concurrency,
     plan_rows,
-    print_study_rows,
+    print_rows,
     study_rows,
 )
 from tests.case_tables import from_table
@@ -118,7 +118,7 @@ def test_a_cluster_runs_as_many_trials_as_it_has_room_for(monkeypatch: pytest.Mo
 
 def test_names_are_printed_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     data = {"shots": 2, "templates": ["[bold]{}[/bold]"]}
-    print_study_rows(study(tmp_path, data=data), Console(width=120))
+    print_rows(study_rows(study(tmp_path, data=data)), Console(width=120))
     assert "“[bold]digit zero[/bold]”" in capsys.readouterr().out
 
 

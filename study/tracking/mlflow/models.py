@@ -5,10 +5,8 @@ Only the delta and the description of a model are downloaded. The code that is s
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import mlflow.artifacts
 from mlflow import pyfunc
@@ -18,7 +16,7 @@ from mlflow.models.model import MLMODEL_FILE_NAME, Model
 from study.data.images.image_reading import DEFAULT_READING, MODEL_FACTS
 from study.data.records import listed
 from study.errors import DeltaError
-from study.method.delta import DeltaInfo, read_info
+from study.method.delta import read_info
 from study.serving.saved_model import Origin, SavedModel, read_saved_model
 from study.tracking.mlflow.server import (
     SEVERAL_WITHIN,
@@ -104,7 +102,10 @@ def _read_model(address: str, version: ModelVersion, folder: Path) -> SavedModel
     try:
         description = Model.load(str(folder / MLMODEL_FILE_NAME))
         config = description.flavors[pyfunc.FLAVOR_NAME][pyfunc.MODEL_CONFIG]
-        info = _update_info(saved.info, config)
+        needed = ("class_names", "templates", "backbone", "revision")
+        changes = {name: config[name] for name in (*needed, *DEFAULT_READING.model_facts())}
+        changes |= {name: config[name] for name in MODEL_FACTS if name in config}
+        info = read_info(saved.info.to_json_values() | changes)
     except Exception as error:  # a file that is no MLmodel leads to many types
         raise DeltaError(
             f"{address} is no model that a study has registered ({error!r})"
@@ -121,18 +122,3 @@ def _read_model(address: str, version: ModelVersion, folder: Path) -> SavedModel
     strength = float(tags.get("strength", 1.0))
     settings = saved.settings.model_copy(update={"strength": strength})
     return replace(saved, origin=origin, name=name, info=info, settings=settings)
-
-
-def _update_info(info: DeltaInfo, config: Mapping[str, Any]) -> DeltaInfo:
-    """Return a delta's description with the values of a registered model's configuration.
-
-    Raises:
-        KeyError: a value is missing.
-        ValueError: a value has another type.
-    """
-    names = ("class_names", "templates", "backbone", "revision", *DEFAULT_READING.model_facts())
-    changes = {name: config[name] for name in names}
-    for name in MODEL_FACTS:
-        if name in config:
-            changes[name] = config[name]
-    return read_info(info.to_json_values() | changes)

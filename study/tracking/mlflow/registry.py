@@ -149,7 +149,16 @@ class _Registrar:
 
     def register(self) -> Registration:
         tags = self._version_tags()
-        self._ensure_registered_model(tags["dataset"])
+        try:
+            self._client.create_registered_model(
+                self._name,
+                tags={"dataset": tags["dataset"]},
+                description=f"CLIP tuned by studies on {tags['dataset']}, one version a study. The "
+                f"alias `{CHAMPION}` goes to the best validation score under one protocol, "
+                "selection rule and split.",
+            )
+        except MlflowException:
+            self._client.get_registered_model(self._name)  # another study may have just created it
         # A study that was extended, or trained what ships again, may have several versions.
         versions = self._client.search_model_versions(
             f"name = '{self._name}' and {_same_model(tags)}"
@@ -162,19 +171,6 @@ class _Registrar:
         if code not in description:
             self._client.update_model_version(self._name, version.version, description + code)
         return registration
-
-    def _ensure_registered_model(self, dataset: str) -> None:
-        """Create the dataset's registered model if there is none yet."""
-        try:
-            self._client.create_registered_model(
-                self._name,
-                tags={"dataset": dataset},
-                description=f"CLIP tuned by studies on {dataset}, one version a study. The "
-                f"alias `{CHAMPION}` goes to the best validation score under one protocol, "
-                "selection rule and split.",
-            )
-        except MlflowException:
-            self._client.get_registered_model(self._name)  # another study may have just created it
 
     def _version_tags(self) -> Tags:
         """Return the tags of a version: where it is from, and how it was chosen."""
@@ -232,7 +228,16 @@ class _Registrar:
         return tags
 
     def _create_version(self, tags: Tags) -> ModelVersion:
-        logged = self._find_or_create_logged_model(tags)
+        # An earlier attempt may have created it, and lost the server's answer.
+        models = self._client.search_logged_models([self._run.experiment_id], _same_model(tags))
+        logged = next(iter(models), None) or self._client.create_logged_model(
+            self._run.experiment_id,
+            name=self._name,
+            source_run_id=self._run.run_id,
+            tags=tags,
+            params=format_params(self._winner.candidate.settings.column_values()),
+            model_type="classifier",
+        )
         if logged.status != LoggedModelStatus.READY:
             with tempfile.TemporaryDirectory() as scratch:
                 model = self._write_model(Path(scratch), logged)
@@ -248,23 +253,6 @@ class _Registrar:
             tags=tags,
             description=self._describe_version(tags),
             model_id=logged.model_id,
-        )
-
-    def _find_or_create_logged_model(self, tags: Tags) -> LoggedModel:
-        """Return the winner's logged model.
-
-        An earlier attempt may have created it, and lost the server's answer.
-        """
-        models = self._client.search_logged_models([self._run.experiment_id], _same_model(tags))
-        if models:
-            return models[0]
-        return self._client.create_logged_model(
-            self._run.experiment_id,
-            name=self._name,
-            source_run_id=self._run.run_id,
-            tags=tags,
-            params=format_params(self._winner.candidate.settings.column_values()),
-            model_type="classifier",
         )
 
     def _link_to_run(self, logged: LoggedModel) -> None:

@@ -9,19 +9,11 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from study.storage.atomic import read_if_exists
-from study.storage.study_folder import (
-    CANDIDATES,
-    CELLS,
-    CHANCE,
-    DESCRIPTION,
-    OPTIMISM,
-    PATIENCE,
-    SENSITIVITY,
-)
+from study.storage.study_folder import DESCRIPTION
 from study.tracking.mlflow import mlflow_internals, server
 from study.tracking.mlflow.run_content import Tags, format_params
 from study.tracking.mlflow.sync_state import modified_at
-from study.trial.study import PRECISION, Study
+from study.trial.study import Study
 
 LONGEST_NOTE = 8000
 """The largest number of characters of a description; MLflow cuts longer ones anywhere."""
@@ -29,23 +21,12 @@ LONGEST_PARAM = 6000
 """The largest number of characters of a parameter that MLflow accepts."""
 STUDY_ARTIFACTS = (
     "study.yaml",
-    "identity.json",
-    PRECISION,
+    "*.json",
+    "*.parquet",
+    "*.csv",
+    "*.md",
+    "*.html",
     "shots",
-    CANDIDATES,
-    PATIENCE,
-    OPTIMISM,
-    CHANCE,
-    "results.parquet",
-    "leaderboard.csv",
-    "leaderboard.md",
-    "labels.csv",
-    CELLS,
-    SENSITIVITY,
-    "ablation.csv",
-    "ablation.md",
-    "interactions.csv",
-    "report.html",
     "plots",
 )
 
