@@ -16,6 +16,7 @@ from study.config.schema import StudyConfig
 from study.config.shipped import shipped_file
 from study.config.sweep import AXES, EXCEPTIONS
 from study.storage.file_format import FORMAT, KEY
+from study.storage.ledger_files import JsonObject
 
 DIALECT = "http://json-schema.org/draft-07/schema#"
 """The latest dialect that the YAML language server knows."""
@@ -31,9 +32,9 @@ class _WithoutTitles(GenerateJsonSchema):
         return False
 
 
-def json_schema() -> dict[str, Any]:
+def json_schema() -> JsonObject:
     """Return the JSON schema of a file: one study, or a sweep."""
-    schema: dict[str, Any] = _for_editors(
+    schema: JsonObject = _for_editors(
         StudyConfig.model_json_schema(schema_generator=_WithoutTitles)
     )
     keys = {}
@@ -119,7 +120,7 @@ def _list_of(items: Schema) -> Schema:
     return {"type": "array", "minItems": 1, "items": items}
 
 
-def _section(properties: Schema, patterns: Schema) -> dict[str, Any]:
+def _section(properties: Schema, patterns: Schema) -> JsonObject:
     return {
         "type": "object",
         "properties": properties,

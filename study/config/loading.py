@@ -73,8 +73,7 @@ def load_config(
     """
     overrides = list(overrides)
     values = read_values(source, frozen=frozen)
-    changes = parse_overrides(overrides)
-    return build_config(values, str(source), changes, override_texts(overrides))
+    return build_config(values, str(source), parse_overrides(overrides), override_texts(overrides))
 
 
 def build_config(

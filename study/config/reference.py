@@ -84,8 +84,7 @@ def _keys(
 
 def markdown(docstring: str) -> str:
     """Return the docstring of a key as Markdown on one line, in the words of YAML."""
-    text = " ".join(docstring.replace("``", "`").split())
-    return re.sub(r"\bNone\b", "`null`", text)
+    return re.sub(r"\bNone\b", "`null`", " ".join(docstring.replace("``", "`").split()))
 
 
 def _kind(field: Schema) -> str:

@@ -2,6 +2,8 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +112,4 @@ def wrap_command(words: Sequence[str]) -> str:
 
 def value_at(config: StudyConfig, key: str) -> Any:
     """Return the value at a dotted key as JSON has it."""
-    value = config.model_dump(mode="json")
-    for part in key.split("."):
-        value = value[part]
-    return value
+    return reduce(getitem, key.split("."), config.model_dump(mode="json"))

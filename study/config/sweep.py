@@ -115,8 +115,7 @@ def _members_of_file(file: Path, overridden: Mapping[str, Any], written: Texts) 
                 changes |= exception["set"]
         changes |= overridden
         changes["name"] = name.replace("/", ".")
-        config = build_config(values, f"{file} ({name})", changes, written)
-        yield Member(file.stem, point, config)
+        yield Member(file.stem, point, build_config(values, f"{file} ({name})", changes, written))
 
 
 def _check_axes(axes: Any) -> None:

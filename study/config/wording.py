@@ -83,9 +83,14 @@ def describe_fault(fault: Any) -> str:
     if fault["type"] == "peer":
         return f"{path}.peer: {fault['msg']}, got {short_repr(value['peer'])}"
     if fault["type"] == "extra_forbidden":
-        hint = _hint_of_keys(fault["loc"])
-        if "." in str(fault["loc"][-1]):
+        keys = list(_section_of(fault["loc"]).model_fields)
+        key = str(fault["loc"][-1])
+        close = difflib.get_close_matches(key, keys, n=1)
+        hint = f"allowed are {', '.join(keys)}"
+        if "." in key:
             hint = "keys with dots belong at the top of a file, not in a section"
+        elif close:
+            hint = f"did you mean '{close[0]}'?"
         return f"{path}: {UNKNOWN_KEY}; {hint}"
     line = f"{path}: {_requirement(fault)}"
     field = _section_of(fault["loc"]).model_fields.get(str(fault["loc"][-1]))
@@ -118,15 +123,6 @@ def _requirement(fault: Any) -> str:
     words = WORDS.get(kind, "is not allowed here").format_map(context)
     words = re.sub(r"\b1 characters\b", "1 character", words)
     return re.sub(r"\b1 entries\b", "1 entry", words)
-
-
-def _hint_of_keys(location: tuple[int | str, ...]) -> str:
-    """Return the key that an unknown one may mean, or else all keys of its section."""
-    keys = list(_section_of(location).model_fields)
-    close = difflib.get_close_matches(str(location[-1]), keys, n=1)
-    if close:
-        return f"did you mean '{close[0]}'?"
-    return f"allowed are {', '.join(keys)}"
 
 
 def _section_of(location: tuple[int | str, ...]) -> type[BaseModel]:

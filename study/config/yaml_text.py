@@ -67,8 +67,7 @@ def commented_yaml(values: Mapping[str, Any], comments: Mapping[str, str], heade
         comments: a comment for some of the values, by dotted key.
         header: a comment before all values.
     """
-    lines = _lines(values, comments, "", "")
-    return "\n".join([f"# {_printable(header)}", *lines]) + "\n"
+    return "\n".join([f"# {_printable(header)}", *_lines(values, comments, "", "")]) + "\n"
 
 
 def _printable(comment: str) -> str:

@@ -3,7 +3,10 @@
 import itertools
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable
+from contextlib import suppress
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -69,20 +72,11 @@ def _split_dotted_keys(values: dict[Any, Any], title: str) -> Values:
         else:
             nested[key] = value
     for key, value in dotted.items():
-        if _is_set(nested, key):
+        with suppress(KeyError, TypeError):  # where its section does not set it
+            reduce(getitem, key.split("."), nested)
             raise ConfigError(f"{title} sets '{key}' twice: with dots, and in its section")
         put_value(nested, key, value)
     return nested
-
-
-def _is_set(values: Mapping[Any, Any], key: str) -> bool:
-    """Return whether values have something at a dotted key."""
-    inner = values
-    for part in key.split("."):
-        if not isinstance(inner, Mapping) or part not in inner:
-            return False
-        inner = inner[part]
-    return True
 
 
 def _read_yaml(text: str, subject: str) -> Any:
