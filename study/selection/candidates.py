@@ -224,8 +224,7 @@ def _with_same_as(candidates: Iterable[tuple[str, Candidate]]) -> list[Candidate
     first_labels: dict[tuple[str, TrialSettings], str] = {}
     labelled = []
     for subset_key, candidate in candidates:
-        training = trained(subset_key, candidate.settings)
-        label = first_labels.setdefault(training, candidate.label)
+        label = first_labels.setdefault(trained(subset_key, candidate.settings), candidate.label)
         if label != candidate.label:
             candidate = candidate.model_copy(update={"same_as": label})
         labelled.append(candidate)

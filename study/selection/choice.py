@@ -62,7 +62,9 @@ class Choice(NamedTuple):
         if not candidate:
             return None
         label = candidate.same_as or candidate.label
-        finished = _finished_confirmations(study, label)
+        seeds = study.config.confirm.seeds
+        confirmations = [study.folder.trial(f"confirm-{label}-seed{seed}") for seed in seeds]
+        finished = [trial for trial in confirmations if trial.has_finished()]
         refit = study.folder.trial(refit_trial_id("refit", study.config.refit, candidate))
         scores = defaultdict(list)
         chance = None
@@ -109,16 +111,6 @@ class Choice(NamedTuple):
     def is_winner(self) -> bool:
         """Whether the choice is confirmed and not known to be at chance."""
         return bool(self.trials) and not self.at_chance
-
-
-def _finished_confirmations(study: Study, label: str) -> list[TrialFolder]:
-    """Return the finished confirmations of a candidate, in the order of the seeds."""
-    finished = []
-    for seed in study.config.confirm.seeds:
-        trial = study.folder.trial(f"confirm-{label}-seed{seed}")
-        if trial.has_finished():
-            finished.append(trial)
-    return finished
 
 
 def winners(study: Study) -> set[str]:

@@ -77,8 +77,7 @@ def ask_for_refit(study: Study, refitted: StudyConfig) -> None:
 
 def was_asked_after_test(study: Study) -> bool:
     """Return whether the refit of a study was asked for after its test had been read."""
-    asked = study.folder.read_json(FILE) or []
-    return _what_is_trained(study.config) in asked
+    return _what_is_trained(study.config) in (study.folder.read_json(FILE) or [])
 
 
 def _failed_trials(study: Study) -> list[TrialFolder]:
@@ -96,8 +95,7 @@ def _failed_trials(study: Study) -> list[TrialFolder]:
         if end and end.status == "failed":
             failed.append(trial)
     if failed:
-        last = refit_trial_id("refit", study.config.refit, candidate)
-        failed.append(study.folder.trial(last))
+        failed.append(study.folder.trial(refit_trial_id("refit", study.config.refit, candidate)))
     return failed
 
 

@@ -173,14 +173,9 @@ def optimism_of(folder: StudyFolder, protocol: Protocol) -> Optimism | None:
     judged = rank_finished_trials(folder)
     if len(judged) < 2:
         return None
-    tables = []
-    for trial in judged:
-        table = read_validation(folder.trial(trial.config.trial_id))
-        if table is None:
-            return None
-        tables.append(table)
-    outcomes = _outcomes(tables, protocol)
-    if not outcomes or not _agree(outcomes, [trial.val_score for trial in judged]):
+    scores = {trial.config.trial_id: trial.val_score for trial in judged}
+    outcomes = _read_outcomes(folder, protocol, scores)
+    if not outcomes:
         return None
     return _optimism(outcomes, judged)
 
@@ -202,17 +197,40 @@ def standard_error(
     Raises:
         LedgerError: the trial's file is damaged.
     """
-    table = read_validation(folder.trial(trial_id))
-    if table is None:
-        return None
-    outcomes = _outcomes([table], protocol)
-    if not outcomes or not _agree(outcomes, [score]):
+    outcomes = _read_outcomes(folder, protocol, {trial_id: score})
+    if not outcomes:
         return None
     scores = []
     for drawn in _draws(outcomes.images):
         parts = outcomes.parts(drawn)
         scores += [outcomes.score(parts, row, 0) for row in range(len(drawn))]
     return float(np.nanstd(scores))
+
+
+def _read_outcomes(
+    folder: StudyFolder, protocol: Protocol, scores: Mapping[str, float]
+) -> _Outcomes | None:
+    """Return the outcomes of trials; None unless they give the scores that the trials reported.
+
+    Args:
+        folder: the study's folder.
+        protocol: the study's protocol.
+        scores: the reported scores, by the ids of the trials.
+    """
+    tables = []
+    for trial_id in scores:
+        table = read_validation(folder.trial(trial_id))
+        if table is None:
+            return None
+        tables.append(table)
+    outcomes = _outcomes(tables, protocol)
+    if not outcomes:
+        return None
+    parts = outcomes.parts(np.ones((1, outcomes.images)))
+    found = [outcomes.score(parts, 0, trial) for trial in range(len(tables))]
+    if np.allclose(found, list(scores.values()), rtol=0.0, atol=_AGREES):
+        return outcomes
+    return None
 
 
 def _outcomes(tables: Sequence[pa.Table], protocol: Protocol) -> _Outcomes | None:
@@ -228,17 +246,11 @@ def _outcomes(tables: Sequence[pa.Table], protocol: Protocol) -> _Outcomes | Non
     columns = zip(*(rows[name].to_pylist() for name in ("fold", "part", "label")), strict=True)
     for row, (fold, part, label) in enumerate(columns):
         rows_of[fold, part, label if protocol.class_averaged else ""].append(row)
-    blocks = []
-    for (_, part, label), numbers in rows_of.items():
-        blocks.append(_Block(part, label, images[numbers], right[:, numbers].astype(float)))
+    blocks = [
+        _Block(part, label, images[numbers], right[:, numbers].astype(float))
+        for (_, part, label), numbers in rows_of.items()
+    ]
     return _Outcomes(protocol, blocks, int(images.max()) + 1)
-
-
-def _agree(outcomes: _Outcomes, reported: Sequence[float]) -> bool:
-    """Return whether the outcomes give the scores that the trials reported."""
-    parts = outcomes.parts(np.ones((1, outcomes.images)))
-    scores = [outcomes.score(parts, 0, trial) for trial in range(len(reported))]
-    return bool(np.allclose(scores, reported, rtol=0.0, atol=_AGREES))
 
 
 def _optimism(outcomes: _Outcomes, judged: Sequence[Judged]) -> Optimism | None:

@@ -47,8 +47,7 @@ def rank_finished_trials(folder: StudyFolder, stage: Stage = "search") -> list[J
         if not trial.has_finished():
             continue
         for report in trial.read_reports()[-1:]:
-            trial_config = TrialConfig.model_validate(config)
-            judged.append(Judged(trial_config, report["val_score"], report))
+            judged.append(Judged(TrialConfig.model_validate(config), report["val_score"], report))
     return sorted(judged, key=lambda trial: trial.sort_key)
 
 

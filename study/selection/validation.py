@@ -35,14 +35,12 @@ def validation_to_parquet(predictions: Sequence[Prediction], data: TrialData) ->
     """
     folds = []
     for number, task in enumerate(data.tasks):
-        images = sum(len(part.records) for part in task.evaluations)
-        folds += [number] * images
+        folds += [number] * sum(len(part.records) for part in task.evaluations)
     columns = [*SCHEMA]
     if any(prediction.best_logit is not None for prediction in predictions):
         columns += [pa.field(BEST_LOGIT, pa.float32()), pa.field(WAS_TRAINED, pa.bool_())]
-    rows = []
-    for fold, prediction in zip(folds, predictions, strict=True):
-        rows.append(prediction._asdict() | {"fold": fold})
+    pairs = zip(folds, predictions, strict=True)
+    rows = [prediction._asdict() | {"fold": fold} for fold, prediction in pairs]
     return to_parquet(rows, columns)
 
 
