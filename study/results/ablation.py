@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from study.config.schema import AblationConfig
 from study.errors import DataError
 from study.method.subsets import Term, parse
 from study.results.entries import Configuration
@@ -175,7 +174,7 @@ def _make_cell(
 ) -> Cell:
     """Summarize the trials of one cell, one trial a seed."""
     first = trials[0]
-    tried = _tried_rates(first, results.stage("search"))
+    rate_edges, added_rates = _compare_rates(first, results)
     names = ["score"]
     if BALANCED in results.further_names:
         names.append(BALANCED)
@@ -194,46 +193,31 @@ def _make_cell(
         parts=resampled.mean_intervals(trials, results.parts, split),
         seconds=mean_seconds,
         comparison=comparison,
-        rate_edges=_rate_edges(first, tried),
-        added_rates=_added_rates(tried, results.config.ablation),
+        rate_edges=rate_edges,
+        added_rates=added_rates,
     )
 
 
-def _tried_rates(cell: TrialResult, search_trials: Sequence[TrialResult]) -> dict[str, list[float]]:
-    """Return the rates that were tried of each kind that a cell tunes, each once, lowest first."""
-    tried: dict[str, set[float]] = {kind: set() for kind in cell.settings.rates}
-    for trial in search_trials:
-        if trial.subset_key == cell.subset_key:
-            for kind in tried.keys() & trial.settings.rates.keys():
-                tried[kind].add(trial.settings.rates[kind])
-    return {kind: sorted(rates) for kind, rates in tried.items()}
-
-
-def _rate_edges(cell: TrialResult, tried: Mapping[str, list[float]]) -> dict[str, str]:
-    """Compute `Cell.rate_edges` from the rates that were tried of each kind."""
+def _compare_rates(
+    cell: TrialResult, results: Results
+) -> tuple[dict[str, str], dict[str, tuple[float, ...]]]:
+    """Return `Cell.rate_edges` and `Cell.added_rates`, from the trials that tried rates."""
+    ablation = results.config.ablation
+    search = results.stage("search")
+    rates_of_trials = [one.settings.rates for one in search if one.subset_key == cell.subset_key]
     edges = {}
-    for kind, rates in tried.items():
-        rate = cell.settings.rates[kind]
-        if len(rates) > 1 and rate == rates[0]:
+    added = {}
+    for kind, rate in cell.settings.rates.items():
+        tried = sorted({rates[kind] for rates in rates_of_trials if kind in rates})
+        if len(tried) > 1 and rate == tried[0]:
             edges[kind] = "lowest"
-        elif len(rates) > 1 and rate == rates[-1]:
+        elif len(tried) > 1 and rate == tried[-1]:
             edges[kind] = "highest"
-    return edges
-
-
-def _added_rates(
-    tried: Mapping[str, list[float]], ablation: AblationConfig | None
-) -> dict[str, tuple[float, ...]]:
-    """Compute `Cell.added_rates`; it is empty if no configuration lists the planned rates."""
-    added: dict[str, tuple[float, ...]] = {}
-    if not ablation:
-        return added
-    for kind, rates in tried.items():
-        planned = ablation.rates_for(kind)
-        unplanned = tuple(rate for rate in rates if rate not in planned)
+        planned = ablation.rates_for(kind) if ablation else ()
+        unplanned = tuple(one for one in tried if one not in planned)
         if planned and unplanned:
             added[kind] = unplanned
-    return added
+    return edges, added
 
 
 def _interactions(
@@ -246,43 +230,34 @@ def _interactions(
     subsets = [cell.settings.subset for cell in cells]
     # Sites that are not listed are single ones of the base, so cells of one term.
     sites = ablation.sites or [subset for subset in subsets if only_term(subset)]
-    site_cells = [_site_cell(cell, results, split) for cell in cells]
+    site_cells = []
+    for cell in cells:
+        ablated = results.stage("ablation")
+        scored = [one for one in ablated if one.label == cell.label and one.seed in cell.scores]
+        first = scored[0]
+        # Without parts, the score is the accuracy on all images.
+        names = results.parts or ("score",)
+        images: Counter[str] = Counter()
+        for (part, _), number in images_of(first.confusion).items():
+            images[part if results.parts else "score"] += number
+        val_scores = [
+            one.val_score
+            for one in results.stage("search")
+            if (one.subset_key, one.settings.rates) == (first.subset_key, first.settings.rates)
+            and one.status == "finished"
+            and one.val_score is not None
+        ]
+        site_cell = SiteCell(
+            label=cell.label,
+            subset=cell.settings.subset,
+            split=split,
+            scores=cell.scores,
+            parts={name: seed_scores(scored, name, split) for name in names},
+            images=images,
+            val_score=max(val_scores, default=None),
+        )
+        site_cells.append(site_cell)
     return interactions(site_cells, sites, resampled)
-
-
-def _site_cell(cell: Cell, results: Results, split: Split) -> SiteCell:
-    """Collect the scores of a cell that the interactions of sites need."""
-    scored = [
-        trial
-        for trial in results.stage("ablation")
-        if trial.label == cell.label and trial.seed in cell.scores
-    ]
-    # Without parts, the score is the accuracy on all images.
-    names = results.parts or ("score",)
-    parts = {name: seed_scores(scored, name, split) for name in names}
-    images: Counter[str] = Counter()
-    for (part, _), number in images_of(scored[0].confusion).items():
-        name = part if results.parts else "score"
-        images[name] += number
-    return SiteCell(
-        label=cell.label,
-        subset=cell.settings.subset,
-        split=split,
-        scores=cell.scores,
-        parts=parts,
-        images=images,
-        val_score=_validation_score(scored[0], results.stage("search")),
-    )
-
-
-def _validation_score(cell: TrialResult, search_trials: Sequence[TrialResult]) -> float | None:
-    """Return the validation score of a cell at its rates; None where nothing was validated."""
-    scores = []
-    for trial in search_trials:
-        alike = trial.subset_key == cell.subset_key and trial.settings.rates == cell.settings.rates
-        if alike and trial.status == "finished" and trial.val_score is not None:
-            scores.append(trial.val_score)
-    return max(scores, default=None)
 
 
 def only_term(subset: str) -> Term | None:

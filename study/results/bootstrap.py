@@ -149,9 +149,10 @@ def rescore(
     if not parts:
         return {}
     trial_seeds = [trial_seed for _, trial_seed in outcomes]
-    accuracies = {}
-    for name, part in parts.items():
-        accuracies[name] = _add_pseudo_images(part.drawn, part.units, trial_seeds, rng)
+    accuracies = {
+        name: _add_pseudo_images(part.drawn, part.units, trial_seeds, rng)
+        for name, part in parts.items()
+    }
     drawn_scores = _score_accuracies(protocol, accuracies)
     exact_scores = _score_accuracies(protocol, {name: part.exact for name, part in parts.items()})
     least_df = min(part.df for part in parts.values())
@@ -285,8 +286,7 @@ def make_competition(outcomes: Outcomes, trained: str) -> Competition:
         for number, ((part, _), images) in enumerate(outcomes.competing.items()):
             if (part == trained) is of_trained:
                 rows += [(gap, right, number) for right, gap in images]
-        columns = zip(*rows, strict=True)
-        kinds.append(Competitors(*map(np.array, columns)))
+        kinds.append(Competitors(*map(np.array, zip(*rows, strict=True))))
     return Competition(*kinds)
 
 
@@ -337,8 +337,7 @@ def _draw_competitions(
         sets = min(batch, DRAWS - start)
         seen, unseen = [_draw_counts_by_class(labels, sets, rng) for labels in kinds]
         for column, competition in enumerate(competitions):
-            drawn = resample_scores(competition, seen, unseen)
-            scores[:, start : start + sets, column] = drawn
+            scores[:, start : start + sets, column] = resample_scores(competition, seen, unseen)
     return scores
 
 

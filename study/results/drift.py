@@ -113,8 +113,7 @@ def parameter_drift(before: Tensors, after: Tensors) -> list[TensorDrift]:
     drifts = []
     for name, tensor in sorted(after.items()):
         old = before[name].detach().double()
-        new = tensor.detach().double()
-        moved = (new - old).norm().item()
+        moved = (tensor.detach().double() - old).norm().item()
         drift = TensorDrift(name=name, **_site_of(name), moved=moved, size=old.norm().item())
         drifts.append(drift)
     return drifts
@@ -197,8 +196,7 @@ def study_drift(results: Results, trial_ids: Sequence[str] = ()) -> StudyDrift:
     if missing:
         raise DataError(f"no tuned parameters at {', '.join(missing)}")
     # A relative storage path would be relative to the folder in which this command runs.
-    storage = results.folder.path.parent
-    config = results.config.model_copy(update={"storage": storage})
+    config = results.config.model_copy(update={"storage": results.folder.path.parent})
     backbone = load_backbone(backbone_path(config.backbone.name), revision=config.backbone.revision)
     preparer = Preparer(Study(config, results.folder), backbone.image_size)
     runs = []
@@ -223,8 +221,7 @@ def study_drift(results: Results, trial_ids: Sequence[str] = ()) -> StudyDrift:
         except DataError as error:
             logger.warning("the features of images are not compared: %s", error)
         else:
-            encode_images = backbone.clip.get_image_features
-            drift = _compare(encode_images, tuned.get_image_features, pixels)
+            drift = _compare(backbone.clip.get_image_features, tuned.get_image_features, pixels)
             drifts["images"].append(drift)
     if len(drifts["images"]) < len(paths):
         del drifts["images"]
@@ -234,15 +231,13 @@ def study_drift(results: Results, trial_ids: Sequence[str] = ()) -> StudyDrift:
 
 def _tokenize(backbone: Backbone, info: DeltaInfo, classes: Sequence[str]) -> Tensor:
     """Return the token ids of the prompts of classes, by the template that is trained with."""
-    texts = [text for (text,) in prompts(list(classes), info.templates[:1])]
-    return backbone.tokenize(texts)
+    return backbone.tokenize([text for (text,) in prompts(list(classes), info.templates[:1])])
 
 
 @torch.no_grad()
 def _head_drift(encode: Callable[[Tensor], Any], tokens: Tensor, rows: Tensor) -> FeatureDrift:
     """Measure the drift of the rows of a head from the text features that they started as."""
-    features = encode(tokens).pooler_output
-    return feature_drift(F.normalize(features, dim=-1), rows)
+    return feature_drift(F.normalize(encode(tokens).pooler_output, dim=-1), rows)
 
 
 def _evaluation_pixels(
@@ -277,5 +272,4 @@ def _winner_trials(results: Results) -> list[str]:
     winner = leaderboard(results).best_with_delta
     if not winner:
         raise DataError(f"{results.folder.path}: there is no winner; name trials by --trial")
-    confirmed = results.confirm_trials(winner.label)
-    return [trial.trial_id for trial in confirmed if trial.test_score is not None]
+    return [trial.trial_id for trial in results.tested_trials(winner.label)]

@@ -132,8 +132,7 @@ def make_entry(
         resampled: the scores of the confirmations on resampled test images.
     """
     label = labels[0]
-    trials = results.confirm_trials(label)
-    tested = [trial for trial in trials if trial.test_score is not None]
+    tested = results.tested_trials(label)
     if not candidate:
         candidate = Candidate(label=label, settings=tested[0].settings)
     baselines = {trial.label for trial in results.trials if trial.arm == BASELINE}
@@ -151,7 +150,7 @@ def make_entry(
         is_average=bool(candidate.members),
         is_chosen=BEST in labels,
         scores=seed_scores(tested),
-        confirm_trial_count=len(trials),
+        confirm_trial_count=len(results.confirm_trials(label)),
         test=main_scores["score"],
         parts=resampled.mean_intervals(tested, results.parts),
         further_scores=resampled.mean_intervals(tested, results.further_names),

@@ -24,8 +24,7 @@ def image_counts(board: Leaderboard) -> ImageCounts:
     """Return how many images of each class the choice of validation was trained and tested on."""
     tested = []
     if board.chosen:
-        trials = board.confirm_trials(board.chosen.label)
-        tested = [trial for trial in trials if trial.test_score is not None]
+        tested = board.tested_trials(board.chosen.label)
     if not tested:
         return ImageCounts(None, {}, ())
     first = min(tested, key=lambda trial: trial.seed)

@@ -53,13 +53,11 @@ def importances(study: optuna.Study) -> Importances:
     parameters, trials = common_parameters(study)
     if not parameters:
         return none
-    evaluators = (
-        FanovaImportanceEvaluator(seed=SEED),
-        MeanDecreaseImpurityImportanceEvaluator(seed=SEED),
-    )
+    kinds = (FanovaImportanceEvaluator, MeanDecreaseImpurityImportanceEvaluator)
     shares = {}
     try:
-        for method, evaluator in zip(METHODS, evaluators, strict=True):
+        for method, kind in zip(METHODS, kinds, strict=True):
+            evaluator = kind(seed=SEED)
             shares[method] = get_param_importances(study, evaluator=evaluator, params=parameters)
     except (RuntimeError, ValueError) as error:
         return replace(none, error=str(error))
@@ -115,10 +113,8 @@ def load_optuna_studies(results: Results) -> dict[str, optuna.Study]:
     except Exception as error:  # any kind: Optuna does not check what it reads
         logger.warning("%s is damaged (%s); importances are not drawn", path, error)
         return {}
-    arms = set()
-    for trial in results.stage("search"):
-        if trial.proposed and not trial.settings.peer:
-            arms.add(trial.arm)
+    search = results.stage("search")
+    arms = {trial.arm for trial in search if trial.proposed and not trial.settings.peer}
     studies = {}
     for arm in sorted(arms.intersection(optuna.get_all_study_names(storage))):
         study = optuna.load_study(study_name=arm, storage=storage)

@@ -21,7 +21,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from study.method.subsets import parse
-from study.results.intervals import DrawnScores, Intervals, MeanInterval, mean_interval
+from study.results.intervals import DrawnScores, MeanInterval, mean_interval
 from study.results.resampling import Resampled
 from study.results.statistics import SeedScores, common_seeds, make_comparisons
 from study.trial import Split
@@ -97,36 +97,36 @@ def interactions(
         resampled: the scores of the cells on resampled test images.
     """
     by_subset = {cell.subset: cell for cell in cells}
-    pairs = {}
+    rows = {}
+    gains_over_better = {}
+    log_odds = {}
     for first, second in combinations(sites, 2):
-        both = str(parse(f"{first} + {second}"))
-        subsets = ("none", first, second, both)
-        if all(subset in by_subset for subset in subsets):
-            pair_cells = _with_common_seeds([by_subset[subset] for subset in subsets])
-            if pair_cells[0].scores:
-                pairs[both] = pair_cells
-    gain_tests = make_comparisons(_gains_over_better(pairs, resampled))
-    log_odds = {
-        pair: log_odds_interaction(pair_cells, resampled)
-        for pair, pair_cells in pairs.items()
-        if not find_obstacle(pair_cells)
-    }
-    interaction_tests = make_comparisons(log_odds)
-    rows = []
-    for pair, pair_cells in pairs.items():
+        pair = str(parse(f"{first} + {second}"))
+        subsets = ("none", first, second, pair)
+        if not all(subset in by_subset for subset in subsets):
+            continue
+        pair_cells = _with_common_seeds([by_subset[subset] for subset in subsets])
+        if not pair_cells[0].scores:
+            continue
         zero_shot, *others = pair_cells
         better = _better(pair_cells)
-        better_subset = better.subset if better else None
-        row = Interaction(
-            sites=(pair_cells[1].subset, pair_cells[2].subset),
-            gains=[_difference(cell, zero_shot, resampled) for cell in others],
-            better=better_subset,
-            gain_over_better=gain_tests.get(pair),
-            interaction=interaction_tests.get(pair),
-            obstacle=find_obstacle(pair_cells),
-        )
-        rows.append(row)
-    return sorted(rows, key=_size, reverse=True)
+        better_subset = None
+        if better:
+            better_subset = better.subset
+            gains_over_better[pair] = _difference(pair_cells[3], better, resampled)
+        obstacle = find_obstacle(pair_cells)
+        if not obstacle:
+            log_odds[pair] = log_odds_interaction(pair_cells, resampled)
+        gains = [_difference(cell, zero_shot, resampled) for cell in others]
+        rows[pair] = Interaction((first, second), gains, better_subset, None, None, obstacle)
+    gain_tests = make_comparisons(gains_over_better)
+    interaction_tests = make_comparisons(log_odds)
+    tested = [
+        row._replace(gain_over_better=gain_tests.get(pair), interaction=interaction_tests.get(pair))
+        for pair, row in rows.items()
+    ]
+    # Without a better site, the gain of both counts.
+    return sorted(tested, key=lambda row: -(row.gain_over_better or row.gains[2]).mean)
 
 
 def _with_common_seeds(cells: Sequence[SiteCell]) -> list[SiteCell]:
@@ -134,19 +134,8 @@ def _with_common_seeds(cells: Sequence[SiteCell]) -> list[SiteCell]:
     seeds = common_seeds([cell.scores for cell in cells])
     restricted = []
     for cell in cells:
-        scores = {seed: cell.scores[seed] for seed in seeds}
-        restricted.append(replace(cell, scores=scores))
+        restricted.append(replace(cell, scores={seed: cell.scores[seed] for seed in seeds}))
     return restricted
-
-
-def _size(pair: Interaction) -> float:
-    """Return what pairs are sorted by: the gain over the better site.
-
-    Without one, it is the gain of both together.
-    """
-    if not pair.gain_over_better:
-        return pair.gains[2].mean
-    return pair.gain_over_better.mean
 
 
 def _better(cells: Sequence[SiteCell]) -> SiteCell | None:
@@ -159,21 +148,10 @@ def _better(cells: Sequence[SiteCell]) -> SiteCell | None:
     return first
 
 
-def _gains_over_better(pairs: Mapping[str, Sequence[SiteCell]], resampled: Resampled) -> Intervals:
-    """Return the gain of both sites over the better one, of the pairs that have a better one."""
-    differences = {}
-    for pair, cells in pairs.items():
-        better = _better(cells)
-        if better:
-            differences[pair] = _difference(cells[3], better, resampled)
-    return differences
-
-
 def _difference(cell: SiteCell, base: SiteCell, resampled: Resampled) -> MeanInterval:
     """Return the difference of the scores of two cells, which have the same seeds."""
     difference = resampled.difference(cell.label, cell.scores, base.label, base.scores)
-    if not difference:
-        raise ValueError(f"{cell.label}: expected a seed in common with {base.label}")
+    assert difference, "the cells of a pair have their seeds in common"
     return difference
 
 
@@ -264,8 +242,7 @@ def _drawn_log_odds(
         for name in cell.parts:
             if name not in scores:
                 return None
-            accuracy = scores[name].side(weight)
-            parts.append(logit(accuracy, cell.images[name]))
+            parts.append(logit(scores[name].side(weight), cell.images[name]))
             df.append(scores[name].df)
         columns.append(np.mean(parts, axis=0))
     return DrawnScores(np.stack(columns, axis=1), min(df))

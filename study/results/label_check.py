@@ -128,8 +128,7 @@ def ensemble_votes(rows: pa.Table) -> Votes:
     """
     paths, image = np.unique(rows["path"].to_pylist(), return_inverse=True)
     labels = rows["label"].to_pylist()
-    predictions = rows["predicted"].to_pylist()
-    names, classes = np.unique(labels + predictions, return_inverse=True)
+    names, classes = np.unique(labels + rows["predicted"].to_pylist(), return_inverse=True)
     label, predicted = np.split(classes, 2)
     given = np.zeros(len(paths), np.int64)
     given[image] = label

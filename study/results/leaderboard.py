@@ -55,8 +55,7 @@ class Leaderboard(Results):
         spent = trials.groupby("arm").agg(
             trials=("status", "size"), epochs=("epochs", "sum"), seconds=("seconds", "sum")
         )
-        budgets = spent.join(states).reset_index()
-        return list(budgets.itertuples(name="ArmBudget", index=False))
+        return list(spent.join(states).reset_index().itertuples(name="ArmBudget", index=False))
 
     @cached_property
     def validation_check(self) -> ValidationCheck:
@@ -126,11 +125,11 @@ class Leaderboard(Results):
         winner = self.winner
         if not winner:
             return []
-        rivals = []
-        for entry in self.entries:
-            if (entry.is_baseline or entry.is_peer) and entry.test.mean > winner.test.mean:
-                rivals.append((entry, self.difference(winner, entry)))
-        return rivals
+        return [
+            (entry, self.difference(winner, entry))
+            for entry in self.entries
+            if (entry.is_baseline or entry.is_peer) and entry.test.mean > winner.test.mean
+        ]
 
     @property
     def best_with_delta(self) -> Entry | None:
@@ -206,7 +205,7 @@ def leaderboard(results: Results) -> Leaderboard:
     untested = []
     for labels in _labels_by_configuration(results):
         label = labels[0]
-        if any(trial.test_score is not None for trial in results.confirm_trials(label)):
+        if results.tested_trials(label):
             tested.append(make_entry(labels, candidates.get(label), results, resampled))
         else:
             untested.append(label)
@@ -225,17 +224,13 @@ def _labels_by_configuration(results: Results) -> list[list[str]]:
 
     Equal configurations are trained once and share an entry, or they would be compared twice.
     """
-    groups = {}
-    trained_as = {}
-    for candidate in results.candidates:
-        if candidate.same_as:
-            trained_as[candidate.label] = candidate.same_as
-        else:
-            groups[candidate.label] = [candidate.label]
+    trained_as = {one.label: one.same_as or one.label for one in results.candidates}
     for trial in results.stage("confirm"):
-        if trial.label not in trained_as:
-            groups.setdefault(trial.label, [trial.label])
+        trained_as.setdefault(trial.label, trial.label)
+    groups = {
+        label: [label] for label, trained_label in trained_as.items() if label == trained_label
+    }
     for label, trained_label in trained_as.items():
-        if trained_label in groups:
+        if label != trained_label and trained_label in groups:
             groups[trained_label].append(label)
     return list(groups.values())

@@ -71,8 +71,7 @@ def _confusion_shares(board: Leaderboard) -> pd.DataFrame:
         if zero_shot:
             before = zero_shot.get((part, true, predicted), 0.0)
             gain = after - before
-        count = counts[part, true, predicted]
-        rows.append((part, true, predicted, before, after, gain, count))
+        rows.append((part, true, predicted, before, after, gain, counts[part, true, predicted]))
     columns = ["part", "true", "predicted", "before", "after", "gain", "count"]
     return pd.DataFrame(rows, columns=columns)
 

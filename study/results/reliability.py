@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from study.results.study_results import Results
 from study.trial.predictions import read_predictions
@@ -63,23 +64,14 @@ def calibrations(results: Results, trial_id: str) -> list[Calibration]:
     found = []
     for part, rows in by_part.items():
         right = np.array([row.predicted == row.label for row in rows])
-        before = _reliability(
-            right,
-            [row.probability for row in rows],
-            [row.true_probability or 0.0 for row in rows],
-        )
-        after = _reliability(
-            right,
-            [row.scaled_probability or 0.0 for row in rows],
-            [row.scaled_true_probability or 0.0 for row in rows],
-        )
+        table = pd.DataFrame(rows)
+        before = _reliability(right, table["probability"], table["true_probability"])
+        after = _reliability(right, table["scaled_probability"], table["scaled_true_probability"])
         found.append(Calibration(part, before, after))
     return found
 
 
-def _reliability(
-    right: np.ndarray, probabilities: Sequence[float], true: Sequence[float]
-) -> Reliability:
+def _reliability(right: np.ndarray, probabilities: pd.Series, true: pd.Series) -> Reliability:
     """Return how probabilities fit.
 
     Args:
@@ -87,7 +79,7 @@ def _reliability(
         probabilities: that of each predicted class.
         true: that of each true class.
     """
-    of_predicted = np.array(probabilities)
+    of_predicted = probabilities.to_numpy(float)
     numbers = np.minimum((of_predicted * BINS).astype(int), BINS - 1)
     bins = []
     for number in np.unique(numbers):
@@ -95,6 +87,7 @@ def _reliability(
         bins.append(
             Bin(int(inside.sum()), float(of_predicted[inside].mean()), float(right[inside].mean()))
         )
+    of_true = true.astype(float).fillna(0.0).to_numpy()
     # float32 rounds the least probabilities to 0.
-    likelihood = -np.log(np.maximum(true, np.finfo(np.float32).tiny)).mean()
+    likelihood = -np.log(np.maximum(of_true, np.finfo(np.float32).tiny)).mean()
     return Reliability(float(likelihood), bins)

@@ -115,8 +115,7 @@ class Resampled(NamedTuple):
         for seed in seeds:
             sums.append(sum(weight * scores[seed] for _, scores, weight in terms))
         weights = [(label, weight) for label, _, weight in terms]
-        drawn = self.weighted_draws(weights, seeds, name)
-        return mean_interval(sums, drawn, overlap=self.overlap)
+        return mean_interval(sums, self.weighted_draws(weights, seeds, name), overlap=self.overlap)
 
     def weighted_draws(
         self, terms: Sequence[tuple[str, float]], seeds: Sequence[int], name: str = "score"

@@ -45,12 +45,12 @@ class SiteShare(NamedTuple):
 
 def rank_trials(results: Results) -> list[TrialResult]:
     """Return the trials that chose what to tune and ran all their epochs, best first."""
-    scored = []
-    for trial in results.stage("search"):
-        if trial.arm == SEARCH_ARM and trial.status == "finished" and trial.val_score is not None:
-            scored.append((trial.val_score, trial))
-    scored.sort(key=lambda pair: (-pair[0], pair[1].trainable, pair[1].number))
-    return [trial for _, trial in scored]
+    scored = [
+        trial
+        for trial in results.stage("search")
+        if trial.arm == SEARCH_ARM and trial.status == "finished" and trial.val_score is not None
+    ]
+    return sorted(scored, key=lambda one: (-(one.val_score or 0.0), one.trainable, one.number))
 
 
 def site_shares(results: Results) -> list[SiteShare]:

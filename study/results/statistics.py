@@ -118,5 +118,4 @@ def rank_agreement(pairs: Sequence[tuple[float, float]]) -> RankAgreement | None
     """Return Spearman's rho; None below three pairs or when one side is constant."""
     if len(pairs) < 3 or any(len(set(side)) == 1 for side in zip(*pairs, strict=True)):
         return None
-    result = stats.spearmanr(pairs)
-    return RankAgreement(len(pairs), float(result.statistic))
+    return RankAgreement(len(pairs), float(stats.spearmanr(pairs).statistic))

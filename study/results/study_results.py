@@ -126,6 +126,10 @@ class Results:
         """Return the confirm trials of one candidate, one a seed, scored or not."""
         return [trial for trial in self.stage("confirm") if trial.label == label]
 
+    def tested_trials(self, label: str) -> list[TrialResult]:
+        """Return the confirm trials of one candidate that have a test score."""
+        return [trial for trial in self.confirm_trials(label) if trial.test_score is not None]
+
 
 def read_results(folder: Path, protocol: Protocol | None = None) -> Results:
     """Read a study's folder.

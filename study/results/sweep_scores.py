@@ -57,8 +57,7 @@ def read_sweep(folders: Sequence[Path]) -> pd.DataFrame:
             if name != "data.dataset"
         ]
         for entry in board.entries:
-            series = ", ".join([entry.label, *axes])
-            rows.append(study | {"series": series, "entry": entry})
+            rows.append(study | {"series": ", ".join([entry.label, *axes]), "entry": entry})
         if not board.entries:
             rows.append(study | {"series": None, "entry": None})
     if not rows:

@@ -190,7 +190,11 @@ def _read_trial(folder: StudyFolder, trial: TrialFolder, protocol: Protocol | No
         "error": None,
         "test": test,
         "chance": chance,
-        "work": _epoch_times(lines),
+        "work": [
+            (line["ended_at"] - line["seconds"], line["ended_at"])
+            for line in lines
+            if "ended_at" in line
+        ],
         "confusion": confusion,
         "outcomes": outcomes_of(predictions),
     }
@@ -238,12 +242,3 @@ def _read_scores(report: JsonObject, prefix: str) -> dict[str, float | None]:
             finite = value is not None and isfinite(value)
             scores[name.removeprefix(prefix)] = float(value) if finite else None
     return scores
-
-
-def _epoch_times(lines: Sequence[JsonObject]) -> list[tuple[float, float]]:
-    """Return the start and the end of each reported epoch, in seconds since 1970."""
-    return [
-        (line["ended_at"] - line["seconds"], line["ended_at"])
-        for line in lines
-        if "ended_at" in line
-    ]

@@ -45,30 +45,21 @@ def check_validation(
     scores = [(entry.val_score or 0.0, entry.test.mean) for entry in ranked]
     threshold = max(scores, default=(0.0,))[0] - CLOSE_TO_BEST - _ROUNDING
     close = [pair for pair in scores if pair[0] >= threshold]
-    base_pick, base_pick_trial = _picks_by_base_classes(ranked, search_trials)
+    base_of_trials = {
+        trial.trial_id: trial.val.get(BASE_PART)
+        for trial in search_trials
+        if trial.status == "finished"
+    }
+    base_pick, accuracy = find_highest({entry.label: entry.val_base for entry in ranked})
+    base_pick_trial, trial_accuracy = find_highest(base_of_trials)
+    if base_pick is not None and accuracy >= trial_accuracy:
+        base_pick_trial = None
     return ValidationCheck(
         agreement=rank_agreement(scores),
         close=rank_agreement(close),
         base_pick=base_pick,
         base_pick_trial=base_pick_trial,
     )
-
-
-def _picks_by_base_classes(
-    entries: Sequence[Entry], search_trials: Sequence[TrialResult]
-) -> tuple[str | None, str | None]:
-    """Return the label and the trial id that `ValidationCheck` has for base classes."""
-    of_entries = {entry.label: entry.val_base for entry in entries}
-    of_trials = {
-        trial.trial_id: trial.val.get(BASE_PART)
-        for trial in search_trials
-        if trial.status == "finished"
-    }
-    label, accuracy = find_highest(of_entries)
-    trial_id, trial_accuracy = find_highest(of_trials)
-    if label is not None and trial_id is not None and accuracy >= trial_accuracy:
-        trial_id = None
-    return label, trial_id
 
 
 def find_highest(scores: Mapping[str, float | None]) -> tuple[str | None, float]:
