@@ -54,15 +54,28 @@ def _forest_chart(table: AblationTable) -> Chart:
 
 def _map_chart(table: AblationTable) -> Chart:
     """Draw the difference of each cell that varies a single term, by its layers and its site."""
-    meaning, points = _points_by_term(table)
+    only: dict[tuple[Window, str], float] = {}
+    left_out: dict[tuple[Window, str], float] = {}
+    base = table.base.settings.subset
+    for cell in table.cells:
+        subset = cell.settings.subset
+        for points, term in ((only, only_term(subset)), (left_out, left_out_term(subset, base))):
+            if term and cell.comparison:
+                window = _window_of(term)
+                points[window, f"{term.encoder}.{term.site}"] = 100 * cell.comparison.mean
+    # All fields of a map must mean the same, so take the reading that fits more cells.
+    points = only
+    meaning = "tunes a site in these layers alone"
+    if len(left_out) > len(only):
+        points = left_out
+        meaning = "leaves a site in these layers out"
     windows = sorted({window for window, _ in points})
     sites = sorted({site for _, site in points}, reverse=True)
     series = []
     if len(points) > 1:
         xs = [windows.index(window) for window, _ in points]
         ys = [sites.index(site) for _, site in points]
-        values = list(points.values())
-        series.append(Series("difference", xs, ys, style="cells", values=values))
+        series.append(Series("difference", xs, ys, style="cells", values=list(points.values())))
     layers_axis = Axis("layers", names=[name for _, _, name in windows])
     return Chart(
         "ablation-map",
@@ -101,24 +114,6 @@ def _sensitivity_chart(table: AblationTable) -> Chart:
         width=max(PANEL_WIDTH, 3.6 + 0.5 * len(layers)),
         height=1.4 + 0.3 * len(sites),
     )
-
-
-def _points_by_term(table: AblationTable) -> tuple[str, dict[tuple[Window, str], float]]:
-    """Return what a cell of the map does, and its difference in points by layers and site."""
-    only: dict[tuple[Window, str], float] = {}
-    left_out: dict[tuple[Window, str], float] = {}
-    for cell in table.cells:
-        subset = cell.settings.subset
-        base = table.base.settings.subset
-        for points, term in ((only, only_term(subset)), (left_out, left_out_term(subset, base))):
-            if term and cell.comparison:
-                window = _window_of(term)
-                site = f"{term.encoder}.{term.site}"
-                points[window, site] = 100 * cell.comparison.mean
-    # All fields of a map must mean the same, so take the reading that fits more cells.
-    if len(left_out) > len(only):
-        return "leaves a site in these layers out", left_out
-    return "tunes a site in these layers alone", only
 
 
 def _window_of(term: Term) -> Window:

@@ -75,15 +75,9 @@ def _ablation_settings(results: Results) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     if rates:
         middle = round(2 * log10(median(rates)))
-        settings["ablation.rates"] = [_from_half_power(middle + step) for step in RATE_STEPS]
+        # With one digit, 10 to a half power is 3, 30, 0.3, …
+        powers = [(middle + step) / 2 for step in RATE_STEPS]
+        settings["ablation.rates"] = [float(f"{10**power:.0e}") for power in powers]
     if weights:
         settings["ablation.distill_weight"] = float(f"{weights[0]:.3g}")
     return settings
-
-
-def _from_half_power(power: int) -> float:
-    """Return 1, 3, 10, 30, … or 0.3, 0.1, … by the number of half powers of ten."""
-    exponent, half = divmod(power, 2)
-    if half:
-        return float(f"3e{exponent}")
-    return float(f"1e{exponent}")

@@ -104,8 +104,7 @@ def setting_table(table: AblationTable) -> Table:
     rows = [
         [cell.label, cell.settings.subset, *setting_cells(cell.settings)] for cell in table.cells
     ]
-    header = ["cell", "subset", *setting_header()]
-    return Table("Cells", header, rows, left=2, note=SETTING_NOTE)
+    return Table("Cells", ["cell", "subset", *setting_header()], rows, left=2, note=SETTING_NOTE)
 
 
 def _all_tables(table: AblationTable) -> list[Table]:
@@ -143,31 +142,32 @@ def ablation_csv(table: AblationTable) -> str:
 
 def ablation_records(table: AblationTable) -> list[dict[str, object]]:
     """Return the ablation as records: one per cell, with the columns of its CSV."""
-    return [_cell_record(table, cell) for cell in table.cells]
-
-
-def _cell_record(table: AblationTable, cell: Cell) -> dict[str, object]:
-    means = {"score": cell.score, "balanced": cell.balanced}
-    for part in PARTS + table.parts:
-        means[part] = cell.parts.get(part)
-    comparison = cell.comparison
-    means["difference"] = comparison
-    added = {kind: ", ".join(map(repr, rates)) for kind, rates in cell.added_rates.items()}
-    return {
-        "label": cell.label,
-        "base_label": table.base.label,
-        "split": table.split,
-        **cell.settings.column_values(),
-        "trainable": cell.trainable,
-        "sensitivity": cell.sensitivity,
-        "seeds": len(cell.scores),
-        "chance": table.chance,
-        "seconds": cell.seconds,
-        **interval_columns(means),
-        **p_columns(comparison),
-        "edges": _join_kinds(cell.rate_edges),
-        "added": _join_kinds(added),
-    }
+    records: list[dict[str, object]] = []
+    for cell in table.cells:
+        means = {"score": cell.score, "balanced": cell.balanced}
+        for part in PARTS + table.parts:
+            means[part] = cell.parts.get(part)
+        comparison = cell.comparison
+        means["difference"] = comparison
+        added = {kind: ", ".join(map(repr, rates)) for kind, rates in cell.added_rates.items()}
+        records.append(
+            {
+                "label": cell.label,
+                "base_label": table.base.label,
+                "split": table.split,
+                **cell.settings.column_values(),
+                "trainable": cell.trainable,
+                "sensitivity": cell.sensitivity,
+                "seeds": len(cell.scores),
+                "chance": table.chance,
+                "seconds": cell.seconds,
+                **interval_columns(means),
+                **p_columns(comparison),
+                "edges": _join_kinds(cell.rate_edges),
+                "added": _join_kinds(added),
+            }
+        )
+    return records
 
 
 def _join_kinds(texts: Mapping[str, str]) -> str | None:

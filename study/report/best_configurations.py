@@ -35,10 +35,13 @@ def render_best_configurations(configurations: Sequence[RankedConfiguration]) ->
     scores = []
     subsets = []
     for rank, row in enumerate(configurations, start=1):
-        scores.append(_score_row(rank, row))
+        study = row.study if row.folder else f"{row.study} {GONE_MARK}"
+        test = f"{percent(row.test_score)} ({row.test_seeds})" if row.test_seeds else None
+        cells = [rank, study, row.label, row.dataset, percent(row.val_score), test]
+        cells += [row.split_hash[:6], *setting_cells(row.settings), format_count(row.trainable)]
+        scores.append(cells)
         subsets.append([rank, tuned_in_words(row.settings)])
-    header = ["", "study", "trial", "dataset", "val %", "test %", "split"]
-    header += setting_header()
+    header = ["", "study", "trial", "dataset", "val %", "test %", "split", *setting_header()]
     header.append("trainable")
     note = (
         "Trials that ran all their epochs, by validation score. Compare only rows with the "
@@ -54,16 +57,6 @@ def render_best_configurations(configurations: Sequence[RankedConfiguration]) ->
         gone = f"{GONE_MARK} The folder of this study is gone, or is on another machine."
         blocks.append(Text(gone, style="dim"))
     return Group(*blocks)
-
-
-def _score_row(rank: int, row: RankedConfiguration) -> list[object]:
-    study = row.study if row.folder else f"{row.study} {GONE_MARK}"
-    test = f"{percent(row.test_score)} ({row.test_seeds})" if row.test_seeds else None
-    val = percent(row.val_score)
-    cells = [rank, study, row.label, row.dataset, val, test, row.split_hash[:6]]
-    cells += setting_cells(row.settings)
-    cells.append(format_count(row.trainable))
-    return cells
 
 
 def best_configurations_records(

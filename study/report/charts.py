@@ -339,7 +339,8 @@ def _draw_cells(axes: Any, series: Series) -> None:
         depth = value / limit
         text = f"{value:+z.1f}"
         if are_shares:
-            depth = signed_root(value)
+            # A root, by which 1 % is visible beside 100 %.
+            depth = math.copysign(math.sqrt(abs(value) / 100), value)
             text = f"{abs(value):.0f}" if abs(value) >= 0.5 else "<1"
         grid[int(y), int(x)] = depth
         if max(grid.shape) <= MANY_NAMES:
@@ -358,8 +359,3 @@ def _signed_colors() -> Any:
     places = (0.0, 0.5, 0.5, 1.0)
     colors = ("#b2182b", "#b2182b00", "#2166ac00", "#2166ac")
     return LinearSegmentedColormap.from_list("signed", list(zip(places, colors, strict=True)))
-
-
-def signed_root(share: float) -> float:
-    """Return the place of a share on the scale of colours, where 1 % is visible beside 100 %."""
-    return math.copysign(math.sqrt(abs(share) / 100), share)

@@ -63,10 +63,7 @@ def occupancy_in_words(work: Occupancy) -> str:
 
 def _rule_sentence(results: Results) -> str:
     """Return by what the trials were compared."""
-    report: dict[str, float | None] = {}
-    for trial in results.stage("search"):
-        if trial.val.get("new") is not None:
-            for name, value in trial.val.items():
-                report[f"val_{name}"] = value or 0.0
-            break
+    of_new_classes = [t.val for t in results.stage("search") if t.val.get("new") is not None]
+    scores = next(iter(of_new_classes), {})
+    report = {f"val_{name}": value for name, value in scores.items()}
     return results.protocol.rule_from_report(results.config, report).sentence

@@ -113,8 +113,7 @@ def recall_chart(board: Leaderboard) -> Chart:
         recalls.append(100 * row.after)
         below.append(100 * (row.after - low))
         above.append(100 * (high - row.after))
-    rows = range(len(names))
-    bars = Series("recall", recalls, rows, style="bars", x_error=(below, above))
+    bars = Series("recall", recalls, range(len(names)), style="bars", x_error=(below, above))
     others = len(accuracies) - len(worst)
     left_out = f"The other {others} are in the table of classes. " if others else ""
     return Chart(
@@ -179,29 +178,24 @@ def _heat_map(
         Axis("class", names=_axis_names(rows, NAMED_ROWS)),
         [Series("shares", xs, ys, style="shares", values=values)],
     )
-    return Chart(
-        CONFUSION,
-        "What test images are taken for",
-        _map_caption(len(columns), choice),
-        [panel],
-        reason_if_empty="no prediction was kept",
-        width=min(9.5, 2.4 + 0.36 * len(columns)),
-        height=min(12.0, 2.0 + 0.27 * len(rows)),
-    )
-
-
-def _map_caption(columns: int, choice: str) -> str:
-    """Return what a heat map shows, and how it is read."""
     caption = (
         "A row for each class, a column for what its images are taken for: the share of the "
         f"row’s test images in percent, over all seeds of the {choice}. Blue is right, red is "
         "wrong; the colour grows with the root of the share, so that few mistakes are seen too."
     )
-    if columns > NAMED_COLUMNS:
+    if len(columns) > NAMED_COLUMNS:
         caption += " Columns are in the order of the rows."
-    if columns > MANY_NAMES:
+    if len(columns) > MANY_NAMES:
         caption += " The largest shares stand in the table of confusions."
-    return caption
+    return Chart(
+        CONFUSION,
+        "What test images are taken for",
+        caption,
+        [panel],
+        reason_if_empty="no prediction was kept",
+        width=min(9.5, 2.4 + 0.36 * len(columns)),
+        height=min(12.0, 2.0 + 0.27 * len(rows)),
+    )
 
 
 def _axis_names(names: Sequence[str], most: int) -> list[str]:

@@ -33,10 +33,7 @@ def difference_tables(results: Results, first_label: str, second_label: str) -> 
         DataError: a candidate was not tested, or no common seed kept predictions.
         LedgerError: a file of predictions is damaged.
     """
-    board = leaderboard(results)
-    first = _tested_entry(board, first_label)
-    second = _tested_entry(board, second_label)
-    shares = _shares(results, first, second)
+    board, first, second, shares = _compare(results, first_label, second_label)
     rows = []
     for part, of_part in shares.groupby(level="part"):
         for name, of_class in of_part.groupby(level="class"):
@@ -63,7 +60,9 @@ def difference_tables(results: Results, first_label: str, second_label: str) -> 
         keys=2,
         note=" ".join(said),
     )
-    return by_class.without_constant("part"), _image_table(shares)
+    differing = _differing(shares)
+    by_image = Table("", list(differing), differing.values.tolist())
+    return by_class.without_constant("part"), by_image
 
 
 def difference_record(results: Results, first_label: str, second_label: str) -> dict[str, object]:
@@ -73,10 +72,7 @@ def difference_record(results: Results, first_label: str, second_label: str) -> 
         DataError: see there.
         LedgerError: see there.
     """
-    board = leaderboard(results)
-    first = _tested_entry(board, first_label)
-    second = _tested_entry(board, second_label)
-    shares = _shares(results, first, second)
+    *_, shares = _compare(results, first_label, second_label)
     counts = shares.groupby(level=["part", "class"])[["seeds", "only_one", "only_other"]].sum()
     counts["gain"] = (counts["only_one"] - counts["only_other"]) / counts["seeds"]
     classes = counts.rename(columns={"seeds": "answers"}).reset_index()
@@ -88,13 +84,19 @@ def difference_record(results: Results, first_label: str, second_label: str) -> 
     }
 
 
-def _shares(results: Results, first: Entry, second: Entry) -> pd.DataFrame:
+def _compare(
+    results: Results, first_label: str, second_label: str
+) -> tuple[Leaderboard, Entry, Entry, pd.DataFrame]:
+    """Return the leaderboard, both candidates, and the `image_shares` of them."""
+    board = leaderboard(results)
+    first = _tested_entry(board, first_label)
+    second = _tested_entry(board, second_label)
     shares = image_shares(results, first.label, second.label)
     if shares.empty:
         raise DataError(
             f"'{first.label}' and '{second.label}' have no seed in common that kept its predictions"
         )
-    return shares
+    return board, first, second, shares
 
 
 def _answer_cells(shares: pd.DataFrame) -> list[object]:
@@ -104,12 +106,6 @@ def _answer_cells(shares: pd.DataFrame) -> list[object]:
     answers = int(shares["seeds"].sum())
     gain = (only_first - only_second) / answers
     return [answers, only_first, only_second, points(gain)]
-
-
-def _image_table(shares: pd.DataFrame) -> Table:
-    """Return the images on which the candidates differ, with the share of seeds of each."""
-    differing = _differing(shares)
-    return Table("", list(differing), differing.values.tolist())
 
 
 def _differing(shares: pd.DataFrame) -> pd.DataFrame:

@@ -33,48 +33,43 @@ def drift_chart(drifts: Sequence[TensorDrift]) -> Chart:
     Each encoder has a panel and each site a series.
     """
     sites = sorted({drift.site for drift in drifts})
+    looks = list(product(OTHER_MARKERS, PALETTE))
+    change_axis = Axis("relative change (L2)", scale="log")
+    panels = []
+    for encoder in ENCODERS:
+        of_encoder = [drift for drift in drifts if drift.encoder == encoder]
+        layers = _layer_names(of_encoder)
+        series = []
+        for number, site in enumerate(sites):  # which looks the same in every panel
+            points = sorted(
+                (layers.index(_layer_name(drift)), drift.relative)
+                for drift in of_encoder
+                if drift.site == site and 0 < drift.relative < math.inf
+            )
+            xs = [x for x, _ in points]
+            changes = [change for _, change in points]
+            marker, color = looks[number % len(looks)]
+            series.append(Series(site, xs, changes, marker=marker, color=color))
+        layer_axis = Axis("layer", names=layers)
+        panels.append(Panel(layer_axis, change_axis, series, ENCODER_NAMES[encoder]))
     return Chart(
         "drift",
         "Drift",
         "Norm of the change of tuned tensors as a share of their norm before; biases that were "
         "almost zero move by many times that. Tensors that were zero or did not move are left out. "
         "LayerNorms before the first and after the last layer stand at “pre” and “post”.",
-        [_encoder_panel(encoder, drifts, sites) for encoder in ENCODERS],
+        panels,
         reason_if_empty="no tuned tensor",
         height=4.4,
     )
-
-
-def _encoder_panel(encoder: str, drifts: Sequence[TensorDrift], sites: Sequence[str]) -> Panel:
-    """Return the panel of an encoder's tensors; each site looks the same in every panel."""
-    looks = list(product(OTHER_MARKERS, PALETTE))
-    of_encoder = [drift for drift in drifts if drift.encoder == encoder]
-    layers = _layer_names(of_encoder)
-    series = []
-    for number, site in enumerate(sites):
-        points = sorted(
-            (layers.index(_layer_name(drift)), drift.relative)
-            for drift in of_encoder
-            if drift.site == site and 0 < drift.relative < math.inf
-        )
-        xs = [x for x, _ in points]
-        changes = [change for _, change in points]
-        marker, color = looks[number % len(looks)]
-        series.append(Series(site, xs, changes, marker=marker, color=color))
-    change_axis = Axis("relative change (L2)", scale="log")
-    return Panel(Axis("layer", names=layers), change_axis, series, ENCODER_NAMES[encoder])
 
 
 def _layer_names(drifts: Sequence[TensorDrift]) -> list[str]:
     """Return the names of the layers from the bottom up, with “pre” and “post” where needed."""
     used = {_layer_name(drift) for drift in drifts}
     last = max((drift.layer for drift in drifts if drift.layer is not None), default=-1)
-    names = [str(layer) for layer in range(last + 1)]
-    if BEFORE in used:
-        names.insert(0, BEFORE)
-    if AFTER in used:
-        names.append(AFTER)
-    return names
+    names = [BEFORE, *map(str, range(last + 1)), AFTER]
+    return [name for name in names if name in used or name.isdecimal()]
 
 
 def _layer_name(drift: TensorDrift) -> str:
@@ -93,8 +88,7 @@ def drift_csv(drifts: Sequence[TensorDrift]) -> str:
 
 def render_drift(drift: StudyDrift) -> Group:
     """Return the drift of each site, and of the features, for the terminal."""
-    change_by_site = pooled_drift(drift.tensors)
-    largest_first = sorted(change_by_site.items(), key=lambda item: -item[1])
+    largest_first = sorted(pooled_drift(drift.tensors).items(), key=lambda item: -item[1])
     rows = [[site, f"{change:.4f}"] for site, change in largest_first]
     blocks: list[Table | Text] = []
     if rows:

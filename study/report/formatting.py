@@ -183,28 +183,31 @@ def _half_width(fraction: float) -> str:
 
 def score_cell(score: MeanInterval | None) -> HoverText:
     """Return a mean with its interval, and the intervals of seeds and of images under the mouse."""
-    if score is None:
-        return HoverText(format_mean(None), "")
     return HoverText(format_mean(score), _intervals_alone(score, percent))
 
 
-def _intervals_alone(mean: MeanInterval, form: Callable[[float], str]) -> str:
+def _intervals_alone(mean: MeanInterval | None, form: Callable[[float], str]) -> str:
     """Return the interval over seeds and that over test images, as far as there are any."""
     intervals = []
-    for source, interval in (("seeds", mean.seeds), ("test images", mean.images)):
+    for field, source in (("seeds", "seeds"), ("images", "test images")):
+        interval = getattr(mean, field, None)
         if interval is not None:
-            low = form(interval.low)
-            high = form(interval.high)
+            low, high = map(form, interval)
             intervals.append(f"over {source} alone {low} to {high}")
     return "; ".join(intervals)
 
 
 def points(value: float) -> str:
     """Return a difference of fractions as signed percentage points."""
-    rounded = round(100 * value, 1)
+    return signed(100 * value, 1)
+
+
+def signed(value: float, digits: int) -> str:
+    """Return a number with its sign, unless it is rounded to 0."""
+    rounded = round(value, digits)
     if rounded == 0:  # -0.0 too, which would have a sign
-        return "0.0"
-    return f"{rounded:+.1f}".replace("-", "−")
+        return f"{0:.{digits}f}"
+    return f"{rounded:+.{digits}f}".replace("-", "−")
 
 
 def format_difference(difference: MeanInterval | None) -> str:
@@ -218,10 +221,7 @@ def format_difference(difference: MeanInterval | None) -> str:
 
 def difference_cell(difference: MeanInterval | None) -> HoverText:
     """Return a difference with its interval, and those of seeds and of images under the mouse."""
-    text = format_difference(difference)
-    if difference is None:
-        return HoverText(text, "")
-    return HoverText(text, _intervals_alone(difference, points))
+    return HoverText(format_difference(difference), _intervals_alone(difference, points))
 
 
 def describe_difference(difference: MeanInterval) -> str:
@@ -298,8 +298,7 @@ def score_cells(
 
 def comparison_cells(difference: MeanInterval | None) -> tuple[str, str]:
     """Return a difference with its interval in percentage points, and its corrected p."""
-    holm_p = difference.holm_p if difference else None
-    return difference_cell(difference), probability(holm_p)
+    return difference_cell(difference), probability(getattr(difference, "holm_p", None))
 
 
 def interval_columns(means: Mapping[str, MeanInterval | None]) -> dict[str, float | None]:

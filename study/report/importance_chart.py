@@ -30,8 +30,7 @@ def importance_chart(arm: str, importances: Importances, color: str, *, stopped:
     for (method, shares), (opacity, shift) in zip(importances.shares.items(), _LOOKS, strict=False):
         percents = [100 * shares.get(parameter, 0.0) for parameter in parameters]
         ys = [row + shift * BAR_HEIGHT for row in range(len(parameters))]
-        bars = Series(method, percents, ys, style="bars", color=color, opacity=opacity)
-        series.append(bars)
+        series.append(Series(method, percents, ys, style="bars", color=color, opacity=opacity))
     reason = _reason_without_importances(importances)
     if stopped:
         reason += f"; {amount(stopped, 'trial')} stopped early"

@@ -1,6 +1,7 @@
 """Interactions of sites as a table, as sentences and as rows of a file."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from study.report.formatting import (
     Table,
@@ -10,6 +11,7 @@ from study.report.formatting import (
     percent,
     points,
     probability,
+    signed,
 )
 from study.report.sentences import sentences
 from study.results.interactions import CEILING, Interaction, Obstacle
@@ -28,37 +30,27 @@ NOTE = (
 
 def interaction_table(pairs: Sequence[Interaction]) -> Table:
     """Return what two sites give alone and together, over the better one, and beyond adding up."""
-    header = ["a", "b", "a alone", "b alone", "a + b", "Δ better one", "p"]
-    header += ["interaction, log-odds", "p of interaction"]
+    sites = ("a", "b", "a alone", "b alone", "a + b")
+    header = [*sites, "Δ better one", "p", "interaction, log-odds", "p of interaction"]
     rows = []
     for pair in pairs:
         row = list(pair.sites)
         row += [points(gain.mean) for gain in pair.gains]
         row += comparison_cells(pair.gain_over_better)
-        row += _interaction_cells(pair)
+        if pair.interaction:
+            row += [format_log_odds(pair.interaction), probability(pair.interaction.holm_p)]
+        else:
+            row += ["not tested", "–"]
         rows.append(row)
     return Table("Pairs of sites", header, rows, left=2, keys=2, break_at=7, note=NOTE)
 
 
-def _interaction_cells(pair: Interaction) -> tuple[str, str]:
-    if not pair.interaction:
-        return "not tested", "–"
-    return format_log_odds(pair.interaction), probability(pair.interaction.holm_p)
-
-
 def format_log_odds(difference: MeanInterval) -> str:
     """Return an interaction with its interval, in log-odds."""
-    mean = _signed_decimals(difference.mean)
+    mean = signed(difference.mean, 2)
     if difference.low is None or difference.high is None:
         return f"{mean} (no interval)"
-    return f"{mean} [{_signed_decimals(difference.low)}, {_signed_decimals(difference.high)}]"
-
-
-def _signed_decimals(value: float) -> str:
-    rounded = round(value, 2)
-    if rounded == 0:
-        return "0.00"
-    return f"{rounded:+.2f}".replace("-", "−")
+    return f"{mean} [{signed(difference.low, 2)}, {signed(difference.high, 2)}]"
 
 
 def interaction_verdict(pairs: Sequence[Interaction]) -> list[str]:
@@ -67,7 +59,7 @@ def interaction_verdict(pairs: Sequence[Interaction]) -> list[str]:
         "report/interaction_verdict",
         pairs=pairs,
         is_significant=is_significant,
-        signed_decimals=_signed_decimals,
+        signed_decimals=partial(signed, digits=2),
         describe_obstacle=_describe_obstacle,
     )
 

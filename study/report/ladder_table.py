@@ -7,7 +7,7 @@ from study.report.formatting import Table, difference_cell, score_cell
 from study.report.names import starred_name
 from study.report.sentences import sentences
 from study.results.entries import Entry
-from study.results.ladder import Change, Crossing, Ladder, RateSource, Step, ladder, rate_source
+from study.results.ladder import Ladder, RateSource, Step, ladder, rate_source
 from study.results.leaderboard import Leaderboard
 
 Row = Sequence[object]
@@ -18,6 +18,7 @@ _RATES: Mapping[RateSource | None, str] = {
     None: "",
 }
 """The words for where the learning rates of a candidate come from."""
+_JOIN = " and "
 TITLE = "From CLIPFit as published to the winner"
 
 
@@ -52,17 +53,14 @@ def _rows(board: Leaderboard, winner_ladder: Ladder) -> Iterator[Row]:
     if winner_ladder.steps and published:
         yield _row(board, "published", published, score_cell(published.test), None)
     for step in winner_ladder.steps:
-        yield _step_row(board, step, f"+ {_join_changes(step.adds)}")
-    if winner_ladder.crossing:
-        yield from _crossing_rows(board, winner_ladder.crossing)
-
-
-def _crossing_rows(board: Leaderboard, crossing: Crossing) -> Iterator[Row]:
+        yield _step_row(board, step, f"+ {_JOIN.join(step.adds)}")
+    crossing = winner_ladder.crossing
+    if not crossing:
+        return
     for step in crossing.other_order:
-        yield _step_row(board, step, f"other order: + {_join_changes(step.adds)}")
+        yield _step_row(board, step, f"other order: + {_JOIN.join(step.adds)}")
     for adds, mean in crossing.means.items():
-        title = f"{_join_changes(adds)}, mean of both orders"
-        yield [title, "", "", None, difference_cell(mean)]
+        yield [f"{_JOIN.join(adds)}, mean of both orders", "", "", None, difference_cell(mean)]
 
 
 def _step_row(board: Leaderboard, step: Step, title: str) -> Row:
@@ -74,7 +72,3 @@ def _step_row(board: Leaderboard, step: Step, title: str) -> Row:
 
 def _row(board: Leaderboard, title: str, entry: Entry, score: str, difference: object) -> Row:
     return [title, starred_name(board, entry), _RATES[rate_source(board, entry)], score, difference]
-
-
-def _join_changes(changes: Sequence[Change]) -> str:
-    return " and ".join(changes)

@@ -55,11 +55,9 @@ def main_table(board: Leaderboard) -> Table:
     if board.parts:
         title += f" of {' and '.join(board.parts)} accuracy"
         score = board.metric
-    header = ["candidate"]
-    header += score_header(board.parts, score)
-    header += further_header(board)
-    break_at = len(header) + 1  # after the number of seeds
-    header += ["seeds", "Δ tuned CLIPFit", "Δ published"]
+    header = ["candidate", *score_header(board.parts, score), *further_header(board), "seeds"]
+    break_at = len(header)
+    header += ["Δ tuned CLIPFit", "Δ published"]
     return Table(
         f"{title}, %",
         header,
@@ -79,26 +77,22 @@ def _main_row(board: Leaderboard, entry: Entry) -> list[object]:
         row.append(f"{seeds}/{entry.confirm_trial_count}")
     else:
         row.append(seeds)
-    for label in REFERENCES:
-        row.append(difference_cell(board.difference(entry, board.find_entry(label))))
+    references = map(board.find_entry, REFERENCES)
+    row += [difference_cell(board.difference(entry, reference)) for reference in references]
     return row
 
 
 def configuration_table(board: Leaderboard) -> Table:
     """Return the candidates' labels, configurations and validation scores."""
-    header = ["label", "candidate", "tunes"]
-    header += setting_header()
-    header += ["trainable", "val %"]
     rows = []
     for entry in board.entries:
-        row = [" = ".join(entry.labels), starred_name(board, entry)]
-        row.append(tuned_in_words(entry.settings))
-        row += setting_cells(entry.settings)
-        row += [format_count(entry.trainable), percent(entry.val_score)]
+        row = [" = ".join(entry.labels), starred_name(board, entry), tuned_in_words(entry.settings)]
+        row += [*setting_cells(entry.settings), format_count(entry.trainable)]
+        row.append(percent(entry.val_score))
         rows.append(row)
     return Table(
         "Configurations",
-        header,
+        ["label", "candidate", "tunes", *setting_header(), "trainable", "val %"],
         rows,
         left=3,
         marked=_winner_row(board),
@@ -109,17 +103,15 @@ def configuration_table(board: Leaderboard) -> Table:
 
 def target_table(board: Leaderboard) -> Table:
     """Return accuracies in percent: datasets by candidates."""
-    header = ["dataset"]
-    header += [starred_name(board, entry) for entry in board.entries]
+    names = [starred_name(board, entry) for entry in board.entries]
     rows = []
     for target in board.scored_datasets:
         name = target
         if target == SOURCE:
             name = f"{board.config.data.dataset} (source)"
-        row = [name]
-        row += [score_cell(entry.dataset_scores.get(target)) for entry in board.entries]
-        rows.append(row)
-    return Table("Accuracy by dataset, %", header, rows)
+        cells = [score_cell(entry.dataset_scores.get(target)) for entry in board.entries]
+        rows.append([name, *cells])
+    return Table("Accuracy by dataset, %", ["dataset", *names], rows)
 
 
 def budget_table(board: Leaderboard) -> Table:
@@ -129,10 +121,9 @@ def budget_table(board: Leaderboard) -> Table:
     for arm in board.arm_budgets:
         name = arm_name(arm.arm)
         notes.append(f"“{name}”: {_ARM_NOTES.get(arm.arm, 'another method, with its own search')}.")
-        row = [name, arm.trials]
-        row += [getattr(arm, state) for state in TRIAL_STATES]
-        row += [format_count(arm.epochs), duration(arm.seconds)]
-        rows.append(row)
+        states = [getattr(arm, state) for state in TRIAL_STATES]
+        spent = [format_count(arm.epochs), duration(arm.seconds)]
+        rows.append([name, arm.trials, *states, *spent])
     return Table(
         "What the search spent",
         ["part of the search", "trials", *TRIAL_STATES, "epochs", "time"],
@@ -184,8 +175,7 @@ def render_leaderboard(board: Leaderboard) -> Group:
         # The note of the main table, on all scores, stands after the sentences.
         if table.note and table is not main:
             blocks.append(Text(table.note, style="dim"))
-    for sentence in (*verdict(board), *validation_findings(board)):
-        blocks.append(Text(sentence))
+    blocks += map(Text, verdict(board) + validation_findings(board))
     if board.entries:
         blocks.append(Text(main.note, style="dim"))
     return Group(*blocks)
@@ -255,19 +245,6 @@ def _candidate_record(board: Leaderboard, entry: Entry | None) -> dict[str, obje
         record["val_expected"] = board.optimism.expected
     record["seeds"] = len(fields.get("scores", ()))
     record["chance"] = board.chance
-    record |= interval_columns(_means_of_record(board, entry))
-    for name, label in (("tuned", TUNED), ("peer", board.top_peer), ("average", AVERAGE)):
-        comparison = (
-            board.planned_comparisons.get(label or "") if entry and entry.is_winner else None
-        )
-        record |= p_columns(comparison, f"versus_{name}_")
-    record["peer"] = board.top_peer
-    return record
-
-
-def _means_of_record(board: Leaderboard, entry: Entry | None) -> dict[str, MeanInterval | None]:
-    """Return the mean scores and differences of a candidate's record, by their columns' names."""
-    fields = vars(entry) if entry else {}
     means: dict[str, MeanInterval | None] = {"test": fields.get("test")}
     columns = {
         "parts": (*PARTS, *board.parts),
@@ -276,9 +253,15 @@ def _means_of_record(board: Leaderboard, entry: Entry | None) -> dict[str, MeanI
     }
     for field, names in columns.items():
         scores = fields.get(field, {})
-        for name in names:
-            means[name] = scores.get(name)
+        means |= {name: scores.get(name) for name in names}
     for name, label in (("tuned", TUNED), ("published", PUBLISHED), ("peer", board.top_peer)):
         rival = board.find_entry(label or "")
         means[f"versus_{name}"] = board.difference(entry, rival) if entry else None
-    return means
+    record |= interval_columns(means)
+    for name, label in (("tuned", TUNED), ("peer", board.top_peer), ("average", AVERAGE)):
+        comparison = (
+            board.planned_comparisons.get(label or "") if entry and entry.is_winner else None
+        )
+        record |= p_columns(comparison, f"versus_{name}_")
+    record["peer"] = board.top_peer
+    return record

@@ -48,7 +48,6 @@ from study.report.site_share_tables import share_sentences, share_table
 from study.report.study_description import champion_sentence
 from study.report.verdict import (
     headline,
-    judge_choice,
     validation_findings,
     verdict,
 )
@@ -97,19 +96,44 @@ def render_report(
     )
     environment.filters["svg"] = _inline_svg
     template = environment.get_template("report.html.jinja")
-    sections = _outcome_sections(board)
-    sections |= _study_sections(results, board)
-    sections["gallery"] = make_gallery(board, datasets or {})
-    sections["label_check"] = describe_check(results.label_check)
-    sections["label_pictures"] = label_pictures(results, datasets or {})
-    ablation = sections["ablation"]
+    datasets = datasets or {}
+    opening = headline(board)
+    searches = board.protocol.searches(board.config)
+    ablation = _ablation(results)
     if ablation:
         plots = [*plots, *ablation["plots"]]
-    sections["plots"] = plots
-    script = environment.get_template("report.js").render()
-    digest = hashlib.sha256(script.encode()).digest()
-    sections["script_hash"] = f"sha256-{base64.b64encode(digest).decode()}"
-    return template.render(sections)
+    digest = hashlib.sha256(environment.get_template("report.js").render().encode()).digest()
+    return template.render(
+        board=board,
+        subtitle=_subtitle(board),
+        headline=opening,
+        choice=_describe_choice(board, board.chosen) if board.chosen else None,
+        verdict=sentences("report/judged_choice", board=board) if opening else verdict(board),
+        configuration=configuration_rows(board),
+        stages=stage_rows(board),
+        scores=main_table(board),
+        ladder=ladder_table(board),
+        reliability=reliability_table(board.calibrations),
+        targets=target_table(board),
+        configurations=configuration_table(board),
+        budgets=budget_table(board),
+        validation=validation_findings(board),
+        searches=searches,
+        recommendation=_recommendation(board),
+        classes=class_accuracy_table(board),
+        confusions=confusion_table(board),
+        site_shares=_site_shares(results) if searches else None,
+        ablation=ablation,
+        search_trials=_search_table(results),
+        confirm_trials=_confirm_table(results),
+        yaml=results.folder.config_path.read_text(encoding="utf-8"),
+        identity=sorted(results.identity.items()),
+        gallery=make_gallery(board, datasets),
+        label_check=describe_check(results.label_check),
+        label_pictures=label_pictures(results, datasets),
+        plots=plots,
+        script_hash=f"sha256-{base64.b64encode(digest).decode()}",
+    )
 
 
 def _keep_percent_together(value: Any) -> Any:
@@ -127,31 +151,6 @@ def _inline_svg(chart: Chart) -> str:
     _, _, drawing = draw(chart, "svg").decode().partition("<svg")
     # The numbered groups of every chart have the same ids, to which nothing refers.
     return re.sub(r' id="[\w.]+_\d+"', "", drawing)
-
-
-def _outcome_sections(board: Leaderboard) -> dict[str, Any]:
-    """Return what the template shows from the title to the recommendation."""
-    opening = headline(board)
-    choice = _describe_choice(board, board.chosen) if board.chosen else None
-    judged = judge_choice(board) if opening else verdict(board)
-    return {
-        "board": board,
-        "subtitle": _subtitle(board),
-        "headline": opening,
-        "choice": choice,
-        "verdict": judged,
-        "configuration": configuration_rows(board),
-        "stages": stage_rows(board),
-        "scores": main_table(board),
-        "ladder": ladder_table(board),
-        "reliability": reliability_table(board.calibrations),
-        "targets": target_table(board),
-        "configurations": configuration_table(board),
-        "budgets": budget_table(board),
-        "validation": validation_findings(board),
-        "searches": board.protocol.searches(board.config),
-        "recommendation": _recommendation(board),
-    }
 
 
 def _subtitle(results: Results) -> str:
@@ -182,22 +181,6 @@ def _recommendation(board: Leaderboard) -> dict[str, Any] | None:
         section["registration"] = champion_sentence(registration, board)
         section["serving_code"] = f"import mlflow\n\n{registration.loading_line()}"
     return section
-
-
-def _study_sections(results: Results, board: Leaderboard) -> dict[str, Any]:
-    """Return what the template shows of sites, classes and single trials."""
-    searches = results.protocol.searches(results.config)
-    shares = _site_shares(results) if searches else None
-    return {
-        "classes": class_accuracy_table(board),
-        "confusions": confusion_table(board),
-        "site_shares": shares,
-        "ablation": _ablation(results),
-        "search_trials": _search_table(results),
-        "confirm_trials": _confirm_table(results),
-        "yaml": results.folder.config_path.read_text(encoding="utf-8"),
-        "identity": sorted(results.identity.items()),
-    }
 
 
 def _describe_choice(board: Leaderboard, choice: Entry) -> dict[str, Any]:
@@ -254,8 +237,7 @@ def _search_table(results: Results) -> Table:
     """Return the trials of the search, by validation score; those without a score are last."""
     # The score is beside the name, since a narrow screen would hide the last columns.
     header = ["trial", "validation %", "part of the search", "ended", "tunes", "epochs"]
-    header += setting_header()
-    header.append("trainable")
+    header += [*setting_header(), "trainable"]
     trials = sorted(
         results.stage("search"),
         key=lambda trial: (trial.val_score is None, -(trial.val_score or 0.0)),
@@ -272,24 +254,22 @@ def _search_table(results: Results) -> Table:
             _describe_end(trial),
             tuned_in_words(trial.settings),
             f"{trial.epochs}/{trial.epochs_planned}",
+            *setting_cells(trial.settings),
+            format_count(trial.trainable),
         ]
-        row += setting_cells(trial.settings)
-        row.append(format_count(trial.trainable))
         rows.append(row)
     return Table("", header, rows, left=5)
 
 
 def _confirm_table(results: Results) -> Table:
     """Return the confirmation trials, by candidate and seed."""
-    header = ["candidate", "ended", "seed", "epochs"]
-    header += score_header(results.parts, "test")
+    header = ["candidate", "ended", "seed", "epochs", *score_header(results.parts, "test")]
     header += further_header(results)
     scores = (*results.parts, "score", *results.further_names)
     rows = []
     for trial in sorted(results.stage("confirm"), key=lambda trial: (trial.label, trial.seed)):
-        row = [trial.label, _describe_end(trial), trial.seed, trial.epochs]
-        row += [percent(trial.test.get(score)) for score in scores]
-        rows.append(row)
+        cells = [percent(trial.test.get(score)) for score in scores]
+        rows.append([trial.label, _describe_end(trial), trial.seed, trial.epochs, *cells])
     return Table("", header, rows, left=2)
 
 

@@ -95,9 +95,9 @@ def write_sweep_tables(sweep: pd.DataFrame, folder: Path) -> Path:
     for study in sweep.dropna().itertuples():
         entry = study.entry
         row = [study.experiment, study.series, study.dataset, len(entry.scores)]
-        row += [entry.test.mean, entry.test.sd, getattr(entry.balanced, "mean", None)]
-        for part in PARTS:
-            row.append(getattr(entry.parts.get(part), "mean", None))
+        row += [entry.test.mean, entry.test.sd]
+        means = (entry.balanced, *map(entry.parts.get, PARTS))
+        row += [getattr(mean, "mean", None) for mean in means]
         rows.append(row)
     header = ["experiment", "series", "dataset", "seeds", "test", "sd", "balanced", *PARTS]
     markdown = [table.markdown() for table in sweep_tables(sweep)]

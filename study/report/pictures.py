@@ -7,10 +7,10 @@ file gets into the report. Test images are shown after everything is chosen, and
 import base64
 import io
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 
 import numpy as np
 from PIL import Image
@@ -99,7 +99,12 @@ def make_gallery(board: Leaderboard, datasets: Datasets) -> Gallery:
     Raises:
         LedgerError: a file of predictions is damaged.
     """
-    predictions_by_seed = _predictions_by_seed(board)
+    predictions_by_seed = {}
+    trials = board.tested_trials(board.chosen.label) if board.chosen else ()
+    for trial in trials:
+        predictions = read_predictions(board.folder, trial.trial_id)
+        if predictions:
+            predictions_by_seed[trial.seed] = predictions
     if not predictions_by_seed:
         return Gallery((), (), None)
     wrong_seeds = Counter(
@@ -158,18 +163,6 @@ def label_pictures(results: Results, datasets: Datasets) -> list[Picture]:
     return pictures
 
 
-def _predictions_by_seed(board: Leaderboard) -> dict[int, Sequence[Prediction]]:
-    """Return the predictions of the choice by seed, for the seeds that kept any."""
-    trials = board.confirm_trials(board.chosen.label) if board.chosen else ()
-    predictions_by_seed: dict[int, Sequence[Prediction]] = {}
-    for trial in trials:
-        if trial.test_score is not None:
-            predictions = read_predictions(board.folder, trial.trial_id)
-            if predictions:
-                predictions_by_seed[trial.seed] = predictions
-    return predictions_by_seed
-
-
 def _image_key(prediction: Prediction) -> ImageKey:
     return prediction.part, prediction.path
 
@@ -187,7 +180,22 @@ def _encode_images(
     study: Study, predictions: Iterable[Prediction], datasets: Datasets, *, tested: bool = True
 ) -> dict[ImageKey, tuple[str, bool]]:
     """Encode the test or training images that are still there, each as `encode_picture` does."""
-    find_images = cache(partial(_find_images, study, datasets, tested=tested))
+
+    @cache
+    def find_images(name: str) -> tuple[Dataset, set[tuple[str, str]]] | None:
+        """Return a dataset and the path and class of each of its images; None if it is gone."""
+        dataset = datasets.get(name)
+        if dataset is None:
+            if name.startswith(PREFIX):  # which a report must not begin to download
+                return None
+            is_trained = name == study.config.data.dataset
+            try:
+                dataset = study.dataset if is_trained else study.target(name)
+            except StudyError:
+                return None
+        records = dataset.test if tested else dataset.train + dataset.val
+        return dataset, {(record.path, dataset.class_names[record.label]) for record in records}
+
     sources = {}
     for prediction in predictions:
         name = study.config.data.dataset
@@ -201,23 +209,6 @@ def _encode_images(
     with ThreadPoolExecutor(_THREADS) as pool:  # Pillow decodes without Python's global lock
         pictures = list(pool.map(_encode_file, sources.values(), paths))
     return {key: picture for key, picture in zip(sources, pictures, strict=True) if picture}
-
-
-def _find_images(
-    study: Study, datasets: Datasets, name: str, *, tested: bool
-) -> tuple[Dataset, set[tuple[str, str]]] | None:
-    """Return a dataset and the path and class of each of its images; None if it is gone."""
-    dataset = datasets.get(name)
-    if dataset is None:
-        if name.startswith(PREFIX):  # which a report must not begin to download
-            return None
-        is_trained = name == study.config.data.dataset
-        try:
-            dataset = study.dataset if is_trained else study.target(name)
-        except StudyError:
-            return None
-    records = dataset.test if tested else dataset.train + dataset.val
-    return dataset, {(record.path, dataset.class_names[record.label]) for record in records}
 
 
 def _encode_file(dataset: Dataset, path: str) -> tuple[str, bool] | None:

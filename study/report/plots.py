@@ -183,8 +183,7 @@ def _searched_sizes(search_trials: Sequence[TrialResult], size_axis: Axis) -> Pa
         points += zip(trials.x, trials.y, strict=True)
     front = pareto_front(points)
     sizes = [size for size, _ in front]
-    scores = [score for _, score in front]
-    series.append(Series("front", sizes, scores, style="step", color=GREY))
+    series.append(Series("front", sizes, [score for _, score in front], style="step", color=GREY))
     return Panel(size_axis, VALIDATION_AXIS, series, "Search, on validation")
 
 
@@ -252,8 +251,7 @@ def _series_by_arm_and_status(trials: TrialsByX) -> list[Series]:
             alike = [
                 (x, trial) for x, trial in trials if trial.arm == arm and trial.status == status
             ]
-            name = f"{arm_name(arm)}, {status}"
-            series.append(_score_series(name, alike, color=color, **style))
+            series.append(_score_series(f"{arm_name(arm)}, {status}", alike, color=color, **style))
     return series
 
 

@@ -8,7 +8,6 @@ from study.report.leaderboard_tables import leaderboard_markdown
 from study.report.names import candidate_name
 from study.report.sentences import sentences
 from study.results.ablation import ablation_table
-from study.results.entries import Entry
 from study.results.leaderboard import Leaderboard
 from study.results.study_results import Results
 from study.storage.study_folder import CHAMPION, Registration
@@ -22,7 +21,10 @@ def describe_study(results: Results, board: Leaderboard) -> str:
     blocks = []
     registration = board.registration
     if board.chosen:
-        blocks.append(_describe_outcome(board, board.chosen))
+        names = {trial.trial_id: trial.label for trial in board.trials}
+        label = names.get(board.chosen.source_trial or "", board.chosen.label)
+        name = markdown_text(candidate_name(label))
+        blocks.append(" ".join(sentences("report/outcome", board=board, name=name)))
     if registration:
         blocks.append(f"`{registration.loading_line(lasting=True)}`")
     if board.winner:
@@ -53,11 +55,3 @@ def _widen_columns(markdown: str) -> str:
             line = line.replace(" | ", "&emsp; | ")
         lines.append(line)
     return "\n".join(lines)
-
-
-def _describe_outcome(board: Leaderboard, choice: Entry) -> str:
-    """Return what won with its score and the fixed comparisons, or that nothing won."""
-    names = {trial.trial_id: trial.label for trial in board.trials}
-    label = names.get(choice.source_trial or "", choice.label)
-    name = markdown_text(candidate_name(label))
-    return " ".join(sentences("report/outcome", board=board, name=name))

@@ -26,25 +26,16 @@ def headline(board: Leaderboard) -> tuple[str, str] | None:
     return f"{percent(choice.test.mean)} %", sentence
 
 
-def judge_choice(board: Leaderboard) -> list[str]:
-    """Return how the choice compares with its rivals and with chance, and what qualifies it."""
-    return sentences("report/judged_choice", board=board)
-
-
 def validation_findings(board: Leaderboard) -> list[str]:
     """Return sentences on how well validation ranked, and what base classes alone would pick."""
+    search_seeds = {trial.seed for trial in board.stage("search")}
+    tested_seeds = {trial.seed for trial in board.stage("confirm") if trial.test_score is not None}
+    shared_seeds = []
+    if len(tested_seeds) > 1:  # otherwise the test has no other seeds
+        shared_seeds = sorted(search_seeds & tested_seeds)
     return sentences(
         "report/validation_findings",
         board=board,
         close_to_best=CLOSE_TO_BEST,
-        shared_seeds=_shared_seeds(board),
+        shared_seeds=shared_seeds,
     )
-
-
-def _shared_seeds(board: Leaderboard) -> list[int]:
-    """Return the seeds of the test that are the search's too, if the test has others."""
-    search_seeds = {trial.seed for trial in board.stage("search")}
-    tested_seeds = {trial.seed for trial in board.stage("confirm") if trial.test_score is not None}
-    if len(tested_seeds) == 1:
-        return []
-    return sorted(search_seeds & tested_seeds)
