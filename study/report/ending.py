@@ -7,7 +7,6 @@ from study.report.ablation_tables import ablation_verdict
 from study.report.sentences import rows
 from study.results.ablation import ablation_table
 from study.results.leaderboard import Leaderboard
-from study.results.study_results import Results
 from study.selection.patience import read_search_end
 from study.storage.command_lines import (
     PROGRAM,
@@ -22,30 +21,29 @@ MOST = 3
 """The most configurations that are listed where nothing was searched."""
 
 
-def findings(results: Results, board: Leaderboard) -> list[tuple[str, str]]:
+def findings(board: Leaderboard) -> list[tuple[str, str]]:
     """Return what a study found: pairs of a word and a text."""
     return rows(
         "report/findings",
         board=board,
-        ablation=ablation_verdict(ablation_table(results)) if results.ablates else (),
-        search_end=read_search_end(results.folder),
+        ablation=ablation_verdict(ablation_table(board)) if board.ablates else (),
+        search_end=read_search_end(board.folder),
         longest=LONGEST,
         most=MOST,
     )
 
 
-def next_steps(results: Results, board: Leaderboard) -> list[tuple[str, str]]:
+def next_steps(board: Leaderboard) -> list[tuple[str, str]]:
     """Return what a user may want to see or type next: pairs of a word and a text."""
-    folder = results.folder.path
+    folder = board.folder.path
     deltas = sorted(folder.glob("trials/confirm-*/delta.safetensors"))
     return rows(
         "report/next_steps",
-        results=results,
         board=board,
         folder=folder,
         report=_from_here(folder / "report.html"),
         deltas=[shlex.quote(str(_from_here(delta))) for delta in deltas],
-        search_end=read_search_end(results.folder),
+        search_end=read_search_end(board.folder),
         program=PROGRAM,
         champion=CHAMPION,
         study_command=study_command,

@@ -63,13 +63,12 @@ _FOLDER = Path(__file__).parent
 
 
 def write_report(
-    results: Results, board: Leaderboard, plots: Sequence[Chart], datasets: Datasets | None = None
+    board: Leaderboard, plots: Sequence[Chart], datasets: Datasets | None = None
 ) -> Path:
     """Write `report.html`, which needs no other file or network, into the study's folder.
 
     Args:
-        results: the results of the study.
-        board: its leaderboard.
+        board: the results of the study.
         plots: the charts from `make_plots`.
         datasets: the datasets that were read already, for pictures; see `make_gallery`.
 
@@ -79,13 +78,13 @@ def write_report(
     Raises:
         LedgerError: a file of predictions is damaged.
     """
-    path = results.folder.path / "report.html"
-    write_atomically(path, render_report(results, board, plots, datasets))
+    path = board.folder.path / "report.html"
+    write_atomically(path, render_report(board, plots, datasets))
     return path
 
 
 def render_report(
-    results: Results, board: Leaderboard, plots: Sequence[Chart], datasets: Datasets | None = None
+    board: Leaderboard, plots: Sequence[Chart], datasets: Datasets | None = None
 ) -> str:
     """Return the report as HTML; arguments and errors are those of `write_report`."""
     environment = templates(
@@ -99,7 +98,7 @@ def render_report(
     datasets = datasets or {}
     opening = headline(board)
     searches = board.protocol.searches(board.config)
-    ablation = _ablation(results)
+    ablation = _ablation(board)
     if ablation:
         plots = [*plots, *ablation["plots"]]
     digest = hashlib.sha256(environment.get_template("report.js").render().encode()).digest()
@@ -122,15 +121,15 @@ def render_report(
         recommendation=_recommendation(board),
         classes=class_accuracy_table(board),
         confusions=confusion_table(board),
-        site_shares=_site_shares(results) if searches else None,
+        site_shares=_site_shares(board) if searches else None,
         ablation=ablation,
-        search_trials=_search_table(results),
-        confirm_trials=_confirm_table(results),
-        yaml=results.folder.config_path.read_text(encoding="utf-8"),
-        identity=sorted(results.identity.items()),
+        search_trials=_search_table(board),
+        confirm_trials=_confirm_table(board),
+        yaml=board.folder.config_path.read_text(encoding="utf-8"),
+        identity=sorted(board.identity.items()),
         gallery=make_gallery(board, datasets),
-        label_check=describe_check(results.label_check),
-        label_pictures=label_pictures(results, datasets),
+        label_check=describe_check(board.label_check),
+        label_pictures=label_pictures(board, datasets),
         plots=plots,
         script_hash=f"sha256-{base64.b64encode(digest).decode()}",
     )

@@ -26,7 +26,6 @@ from study.report.reliability_table import reliability_chart
 from study.results.entries import Entry
 from study.results.importance import importances, load_optuna_studies
 from study.results.leaderboard import Leaderboard
-from study.results.study_results import Results
 from study.results.trial_results import BASELINE, SEARCH_ARM, TrialResult
 
 VALIDATION_AXIS = Axis("validation score, %")
@@ -39,19 +38,15 @@ TrialsByX = Sequence[tuple[float | None, TrialResult]]
 """Trials, each with its x in a chart; None if it has none."""
 
 
-def make_plots(results: Results, board: Leaderboard) -> list[Chart]:
+def make_plots(board: Leaderboard) -> list[Chart]:
     """Return the charts of a search and its choice, in the order of the report.
 
     An ablation has none: its search only tries a few rates for each cell, and its charts are those
     of `ablation_plots`.
-
-    Args:
-        results: the results of the study.
-        board: its leaderboard.
     """
-    if results.ablates:
+    if board.ablates:
         return []
-    search_trials = results.stage("search")
+    search_trials = board.stage("search")
     charts = [
         scores_chart(board),
         recall_chart(board),
@@ -63,7 +58,7 @@ def make_plots(results: Results, board: Leaderboard) -> list[Chart]:
         history_chart(search_trials),
     ]
     stopped = Counter(trial.arm for trial in search_trials if trial.status == "stopped")
-    for arm, study in load_optuna_studies(results).items():
+    for arm, study in load_optuna_studies(board).items():
         color = arm_colors([arm])[arm]
         charts.append(importance_chart(arm, importances(study), color, stopped=stopped[arm]))
     charts += confusion_charts(board)

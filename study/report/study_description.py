@@ -9,14 +9,13 @@ from study.report.names import candidate_name
 from study.report.sentences import sentences
 from study.results.ablation import ablation_table
 from study.results.leaderboard import Leaderboard
-from study.results.study_results import Results
 from study.storage.study_folder import CHAMPION, Registration
 
 
-def describe_study(results: Results, board: Leaderboard) -> str:
+def describe_study(board: Leaderboard) -> str:
     """Return the description of a finished study in Markdown."""
-    if results.ablates:
-        return _widen_columns(ablation_markdown(ablation_table(results)))
+    if board.ablates:
+        return _widen_columns(ablation_markdown(ablation_table(board)))
     # MLflow hides all but the first five lines at first, and its page already has the study's name.
     blocks = []
     registration = board.registration

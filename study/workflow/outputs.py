@@ -18,7 +18,7 @@ from study.report.plots import make_plots
 from study.report.study_description import describe_study
 from study.results.ablation import ablation_table
 from study.results.leaderboard import Leaderboard, leaderboard
-from study.results.study_results import Results, read_results, write_results
+from study.results.study_results import read_results, write_results
 from study.storage.atomic import with_retries, write_atomically
 from study.storage.study_folder import DESCRIPTION, StudyFolder
 from study.tracking.tracker import Tracker
@@ -30,7 +30,7 @@ matters least is left out."""
 
 def write_outputs(
     folder: StudyFolder, protocol: Protocol | None = None, datasets: Datasets | None = None
-) -> tuple[Results, Leaderboard]:
+) -> Leaderboard:
     """Write everything that is made from a study's results, from the table to the summary.
 
     Args:
@@ -39,38 +39,37 @@ def write_outputs(
         datasets: the datasets that were read already, whose test images the report may show.
 
     Returns:
-        The results, which are read once, and their leaderboard.
+        The results, which are read once.
 
     Raises:
         StorageError: the folder cannot be read or written.
     """
     trials = folder.path / "trials"
     with_retries(trials, trials.stat, existing=folder.path)  # storage may be away
-    results = read_results(folder.path, protocol)
-    board = leaderboard(results)
-    write_results(results)
-    if results.ablates:
-        write_ablation(folder.path, ablation_table(results))
+    board = leaderboard(read_results(folder.path, protocol))
+    write_results(board)
+    if board.ablates:
+        write_ablation(folder.path, ablation_table(board))
     else:
         write_leaderboard(board)
-    check = results.label_check
+    check = board.label_check
     if check is not None:
         write_atomically(folder.path / LABELS, labels_csv(check.doubted))
-    plots = make_plots(results, board)
-    write_report(results, board, plots, datasets)  # it needs one format alone of each chart
+    plots = make_plots(board)
+    write_report(board, plots, datasets)  # it needs one format alone of each chart
     write_plots(folder.path, plots)
-    write_atomically(folder.path / DESCRIPTION, describe_study(results, board))
-    return results, board
+    write_atomically(folder.path / DESCRIPTION, describe_study(board))
+    return board
 
 
-def print_outcome(results: Results, board: Leaderboard, tracker: Tracker, console: Console) -> None:
+def print_outcome(board: Leaderboard, tracker: Tracker, console: Console) -> None:
     """Print what was found, and what to look at and to type next, in a dozen lines."""
-    rows = [(f"{word:8}", text) for word, text in findings(results, board)]
+    rows = [(f"{word:8}", text) for word, text in findings(board)]
     table = TerminalTable(["", ""], rows, words=2, lines=False)
     width = max(WIDTH, console.width)
     room = LINES - len(console.render_lines(table, console.options.update_width(width)))
     console.print(table)
-    hints = [*next_steps(results, board), *tracker.viewing_hints()]
+    hints = [*next_steps(board), *tracker.viewing_hints()]
     for word, hint in hints:
         line = f" {word:9} {hint}"
         room -= math.ceil(cell_len(line) / width)

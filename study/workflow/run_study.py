@@ -14,7 +14,6 @@ from study.errors import InterruptedStudyError, StudyError, TrackingError
 from study.process.garbage import resume_collection
 from study.results.against_chance import fix_chance
 from study.results.leaderboard import Leaderboard
-from study.results.study_results import Results
 from study.search.auto_precision import decide_precision
 from study.search.driver import ray_session
 from study.search.recording import drop_reports_beyond_state
@@ -70,8 +69,8 @@ def run_study(
     check_study(study, resuming=resume, sampler=sampler, tracker=tracker)
     tracker = tracking.make_tracker(study.config.tracking.trackers, tracker)
     with _open_folder(study, tracker, resume=resume), _resume_command_in_errors(study.folder):
-        results, board = _run_to_the_end(study, tracker, console, sampler)
-    print_outcome(results, board, tracker, console)
+        board = _run_to_the_end(study, tracker, console, sampler)
+    print_outcome(board, tracker, console)
 
 
 def change_and_run(
@@ -147,7 +146,7 @@ def _resume_command_in_errors(folder: StudyFolder) -> Iterator[None]:
 
 def _run_to_the_end(
     study: Study, tracker: Tracker, console: Console, sampler: Sampler | None
-) -> tuple[Results, Leaderboard]:
+) -> Leaderboard:
     """Run the remaining stages of a study whose folder is open, and write its outputs.
 
     Returns:

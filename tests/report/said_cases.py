@@ -113,8 +113,7 @@ def write_notes(folder: StudyFolder, case: JsonObject):
 
 def sentences_on(folder: Path) -> Iterator[str]:
     """Yield all that is told of a study in sentences, under headings."""
-    results = read_results(folder)
-    board = leaderboard(results)
+    board = leaderboard(read_results(folder))
     yield "# Headline"
     yield from headline(board) or ()
     sentences = verdict(board)
@@ -125,7 +124,7 @@ def sentences_on(folder: Path) -> Iterator[str]:
     yield "# Note"
     yield footnote(board)
     yield "# Description before the verdict and the tables"
-    yield describe_study(results, board).partition(markdown_text(sentences[0]))[0]
+    yield describe_study(board).partition(markdown_text(sentences[0]))[0]
     yield "# The last lines of the run"
-    for word, text in findings(results, board):
+    for word, text in findings(board):
         yield f"{word}: {text}"

@@ -11,21 +11,19 @@ import pytest
 from study.config.loading import load_config
 from study.report.configuration_table import configuration_rows
 from study.report.ending import findings, next_steps
-from study.results.leaderboard import leaderboard
 from study.results.study_results import read_results
 from study.selection.extension import extended_config
 from study.selection.patience import SearchEnd
 from study.storage.study_folder import PATIENCE, StudyFolder
 from study.trial.study import Study
 from study.workflow.status import study_status
-from tests.changed_studies import configure
+from tests.changed_studies import board_of, configure
 from tests.fake_studies import edit_candidates
 
 
 def last_lines(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
-    results = read_results(folder)
-    board = leaderboard(results)
-    return dict(findings(results, board)), dict(next_steps(results, board))
+    board = board_of(folder)
+    return dict(findings(board)), dict(next_steps(board))
 
 
 def test_what_to_type_next_names_the_study_where_it_is(

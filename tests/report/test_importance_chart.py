@@ -32,10 +32,10 @@ def test_the_chart_of_each_arm_tells_how_many_of_its_trials_were_stopped(
 ):
     for arm in ("search", "clipfit-tuned"):
         write_journal(few_shot_study, arm, 12)
-    results = read_results(few_shot_study)
-    charts = {chart.name: chart for chart in make_plots(results, leaderboard(results))}
+    board = leaderboard(read_results(few_shot_study))
+    charts = {chart.name: chart for chart in make_plots(board)}
     for arm in ("search", "clipfit-tuned"):
-        ended = [t.status for t in results.stage("search") if t.arm == arm]
+        ended = [t.status for t in board.stage("search") if t.arm == arm]
         chart = charts[f"importance-{arm}"]
         told = chart.missing_reason or chart.caption
         assert re.findall(r"(\d+) trials? stopped early", told) == [str(ended.count("stopped"))]

@@ -24,13 +24,11 @@ from study.method.head import Head
 from study.report.charts import Chart
 from study.report.page import render_report, write_report
 from study.report.plots import make_plots
-from study.results.leaderboard import leaderboard
-from study.results.study_results import read_results
 from study.trial import Prediction
 from study.trial.predictions import predictions_to_parquet
 from tests.browser import Browser
 from tests.case_tables import from_table
-from tests.changed_studies import change_json, configure, doubt_labels_of, forget_images
+from tests.changed_studies import board_of, change_json, configure, doubt_labels_of, forget_images
 from tests.fake_ledger import predictions_of
 from tests.fake_studies import add_answer, edit_candidates
 from tests.report.conftest import AsKept, keep
@@ -87,8 +85,7 @@ class Outline(HTMLParser):
 
 
 def rendered(folder: Path, plots: Sequence[Chart] = ()) -> str:
-    results = read_results(folder)
-    return render_report(results, leaderboard(results), plots)
+    return render_report(board_of(folder), plots)
 
 
 def text_of(folder: Path) -> str:
@@ -99,8 +96,7 @@ def text_of(folder: Path) -> str:
 @pytest.fixture(scope="module")
 def report(drawn_study: tuple[Path, tuple[Chart, ...]]) -> str:
     folder, plots = drawn_study
-    results = read_results(folder)
-    return write_report(results, leaderboard(results), plots).read_text()
+    return write_report(board_of(folder), plots).read_text()
 
 
 def test_nothing_is_fetched_from_outside_and_no_script_but_its_own_is_run(report: str):
@@ -230,8 +226,7 @@ def test_names_and_paths_of_images_are_escaped(few_shot_study: Path):
     keep(few_shot_study, 1, [Prediction("accuracy", evil, evil, name, 0.9) for name in ("a", evil)])
     source: Any = SimpleNamespace(open_image=lambda path: Image.new("RGB", (9, 9)))
     known = Dataset("glyphs", (evil,), ("{}",), (), (), (Record(evil, 0),), source)
-    results = read_results(few_shot_study)
-    page = render_report(results, leaderboard(results), (), {"glyphs": known})
+    page = render_report(board_of(few_shot_study), (), {"glyphs": known})
     assert page.count('<img class="small"') == 3
     assert_escaped(page)
 
@@ -253,8 +248,7 @@ def test_names_from_files_are_escaped_in_tables_and_in_plots(few_shot_study: Pat
     predictions = predictions_of("accuracy", [EVIL, "b"], [[1, 1], [0, 0]])
     for path in few_shot_study.glob("trials/*/predictions.parquet"):
         path.write_bytes(predictions_to_parquet(predictions))
-    results = read_results(few_shot_study)
-    assert_escaped(rendered(few_shot_study, make_plots(results, leaderboard(results))))
+    assert_escaped(rendered(few_shot_study, make_plots(board_of(few_shot_study))))
 
 
 def assert_escaped(page: str):

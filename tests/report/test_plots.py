@@ -50,14 +50,13 @@ def test_a_finished_study_has_every_plot_as_png_and_svg(
 
 def test_a_study_without_results_says_why_there_is_no_plot(tmp_path: Path, as_kept: AsKept):
     StudyFolder(tmp_path / "new").create(dump_config(build_config({}, "test")), {})
-    plots = make_plots(read_results(tmp_path / "new"), board_of(tmp_path / "new"))
+    plots = make_plots(board_of(tmp_path / "new"))
     as_kept("charts-of-nothing", "\n".join(map(text_of, plots)))
     assert write_plots(tmp_path, plots) == []
 
 
 def test_an_ablation_has_its_own_plots_instead(few_shot_study: Path):
-    results = replace(read_results(few_shot_study), ablates=True)
-    assert make_plots(results, board_of(few_shot_study)) == []
+    assert make_plots(replace(board_of(few_shot_study), ablates=True)) == []
 
 
 def test_one_confirmed_seed_of_unknown_images_is_drawn_without_an_interval(

@@ -88,8 +88,7 @@ def base_to_new_study(tmp_path: Path) -> Path:
 def drawn_study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Chart]]:
     """A finished base-to-new study with its charts, which take seconds: for reading only."""
     folder = write_study(tmp_path_factory.mktemp("drawn") / "glyphs", base_to_new=True, seed=5)
-    results = read_results(folder)
-    return folder, make_plots(results, leaderboard(results))
+    return folder, make_plots(leaderboard(read_results(folder)))
 
 
 @pytest.fixture

@@ -56,12 +56,12 @@ def test_the_ending_has_at_most_twelve_lines_and_leaves_out_what_matters_least(
     few_shot_study: Path, monkeypatch: pytest.MonkeyPatch, width: int
 ):
     monkeypatch.chdir(few_shot_study.parent.parent)
-    results = read_results(few_shot_study)
+    board = leaderboard(read_results(few_shot_study))
     output = io.StringIO()
     console = Console(file=output, width=width, force_terminal=True, color_system=None)
     hints = [(f"hint-{number}", "x" * 60) for number in range(9)]
     tracker = Mock(viewing_hints=Mock(return_value=hints))
-    print_outcome(results, leaderboard(results), tracker, console)
+    print_outcome(board, tracker, console)
     lines = output.getvalue().splitlines()
     assert sum(math.ceil(cell_len(line) / width) for line in lines) == 12
     words = [line.split()[0] for line in lines if line[1] != " "]

@@ -14,13 +14,12 @@ from study.results.study_results import read_results
 
 def write_report(options: Namespace) -> None:
     """Write the report of a study, and the charts in it as files."""
-    results = read_results(options.folder.path)
-    board = leaderboard(results)
-    charts = make_plots(results, board)
-    print(page.write_report(results, board, charts))
-    if results.ablates:
-        charts = ablation_plots(ablation_table(results))
-    print(*write_plots(results.folder.path, charts), sep="\n")
+    board = leaderboard(read_results(options.folder.path))
+    charts = make_plots(board)
+    print(page.write_report(board, charts))
+    if board.ablates:
+        charts = ablation_plots(ablation_table(board))
+    print(*write_plots(board.folder.path, charts), sep="\n")
     for chart in charts:
         if chart.missing_reason is not None:
             print(f"{chart.name}: not drawn: {chart.missing_reason}", file=sys.stderr)
