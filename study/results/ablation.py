@@ -155,7 +155,7 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
         cells.append(cell)
     by_score = sorted(cells, key=lambda cell: -cell.score.mean)
     return AblationTable(
-        **vars(results),
+        **results.facts(),
         base=next(cell for cell in cells if cell.label == base_label),
         split=split,
         cells=by_score,

@@ -211,7 +211,7 @@ def leaderboard(results: Results) -> Leaderboard:
             untested.append(label)
     tested.sort(key=lambda entry: (-entry.test.mean, not entry.is_chosen))
     return Leaderboard(
-        **vars(results),
+        **results.facts(),
         entries=tested,
         untested=untested,
         failures=[trial for trial in results.trials if trial.status == "failed"],

@@ -2,9 +2,10 @@
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -117,6 +118,10 @@ class Results:
     def _test_names(self) -> list[str]:
         """Return the names of all test scores, in the order in which trials have them."""
         return list(dict.fromkeys(name for trial in self.trials for name in trial.test))
+
+    def facts(self) -> dict[str, Any]:
+        """Return what was read of the study, by field, without what was made of it."""
+        return {field.name: getattr(self, field.name) for field in fields(Results)}
 
     def stage(self, stage: str) -> list[TrialResult]:
         """Return the trials of one stage."""
