@@ -9,9 +9,8 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from textwrap import shorten
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from study.config.schema import StudyConfig
 from study.config.trial_settings import TrialSettings
@@ -21,11 +20,6 @@ from study.process.terminal_table import amount
 from study.storage.time_limit import first_cause
 from study.storage.trial_folder import End
 from study.trial.study import Study, TrialConfig
-
-if TYPE_CHECKING:
-    from study.serving.saved_model import (
-        SavedModel,  # imports torch, which most commands do without
-    )
 
 LONGEST_CAUSE = 200
 """The largest number of characters of the line that `summarize_error` returns."""
@@ -58,8 +52,7 @@ class RankedConfiguration:
     backbone: str
     shots: ShotCount
     settings: TrialSettings
-    """The settings as the tracker shows them, perhaps rounded; see
-    `Tracker.read_exact`."""
+    """The settings as the tracker shows them, perhaps rounded."""
     trainable: int
     val_score: float
     split_hash: str
@@ -125,20 +118,6 @@ class Tracker(ABC):
     def register(self) -> None:
         """Put the study's winner into the tracker's registry of models, if it has one."""
 
-    def download_model(self, address: str, folder: Path) -> "SavedModel":
-        """Copy the delta of a registered model into an empty folder, and return the model.
-
-        No code that came with the model is run. Neither a study nor `start` is needed.
-
-        Args:
-            address: the model's address, such as ``models:/NAME/VERSION``.
-            folder: the empty folder.
-
-        Raises:
-            StudyError: there is no such model, or no study has registered it.
-        """
-        raise UnsupportedError(f"the tracker '{self.name}' keeps no models; got {address}")
-
     @abstractmethod
     def close(self, *, finished: bool) -> Mapping[str, str]:
         """Keep the remaining results, and stop.
@@ -184,37 +163,6 @@ class Tracker(ABC):
             StudyError: some of it could not be deleted; the study may be tried again.
         """
         raise UnsupportedError(f"the tracker '{self.name}' does not delete what it has of studies")
-
-    def best_configurations(
-        self, *, study: str | None, where: str | None, top: int, storage: Path
-    ) -> Sequence[RankedConfiguration]:
-        """Return the configurations with the best validation scores of all studies, the best first.
-
-        Neither a study nor `start` is needed. The same holds for `read_exact`.
-
-        Args:
-            study: the name of the one study to search; None means all studies.
-            where: a further condition, in the tracker's own syntax.
-            top: the largest number of configurations to return.
-            storage: a folder that may hold the studies, besides the folder each was run in.
-
-        Raises:
-            StudyError: the tracker does not answer, or does not understand the condition.
-        """
-        raise UnsupportedError(f"the tracker '{self.name}' does not compare studies")
-
-    def read_exact(
-        self, configurations: Sequence[RankedConfiguration]
-    ) -> tuple[list[RankedConfiguration], StudyConfig]:
-        """Return ranked configurations with the unrounded settings of their trials.
-
-        Returns:
-            Copies of the configurations, and the configuration of the study of the first.
-
-        Raises:
-            StudyError: the tracker does not have them.
-        """
-        raise UnsupportedError(f"the tracker '{self.name}' does not compare studies")
 
     def advice(self) -> str:
         """Return a sentence on where copies of a study's files may be; empty if nowhere."""

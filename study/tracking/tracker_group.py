@@ -4,14 +4,11 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
-from study.config.schema import StudyConfig
 from study.errors import StudyError, TrackingError
 from study.storage.trial_folder import End
 from study.tracking.tracker import (
-    RankedConfiguration,
     Reasons,
     SyncResult,
     Tracker,
@@ -19,14 +16,8 @@ from study.tracking.tracker import (
 )
 from study.trial.study import Study, TrialConfig
 
-if TYPE_CHECKING:
-    from study.serving.saved_model import SavedModel
-
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
-
-NO_TRACKER = "tracking.trackers is empty; name a tracker, such as mlflow"
-"""Why there is no answer."""
 
 
 class TrackerGroup(Tracker):
@@ -70,10 +61,6 @@ class TrackerGroup(Tracker):
         """See `Tracker.register`."""
         self._notify(lambda tracker: tracker.register())
 
-    def download_model(self, address: str, folder: Path) -> "SavedModel":
-        """See `Tracker.download_model`; the first tracker that keeps models answers."""
-        return self._call_first(lambda tracker: tracker.download_model(address, folder))
-
     def close(self, *, finished: bool) -> Reasons:
         """See `Tracker.close`; each reason names its tracker."""
         unsent = defaultdict(list)
@@ -99,22 +86,6 @@ class TrackerGroup(Tracker):
         """See `Tracker.delete`."""
         answers = self._call_all(lambda tracker: tracker.delete(study))
         return [line for lines in answers for line in lines]
-
-    def best_configurations(
-        self, *, study: str | None, where: str | None, top: int, storage: Path
-    ) -> Sequence[RankedConfiguration]:
-        """See `Tracker.best_configurations`; the first tracker that compares studies answers."""
-        return self._call_first(
-            lambda tracker: tracker.best_configurations(
-                study=study, where=where, top=top, storage=storage
-            )
-        )
-
-    def read_exact(
-        self, configurations: Sequence[RankedConfiguration]
-    ) -> tuple[list[RankedConfiguration], StudyConfig]:
-        """See `Tracker.read_exact`."""
-        return self._call_first(lambda tracker: tracker.read_exact(configurations))
 
     def advice(self) -> str:
         """See `Tracker.advice`."""
@@ -155,21 +126,7 @@ class TrackerGroup(Tracker):
         if faults:
             raise faults[0]
         if not self._trackers:
-            raise TrackingError(NO_TRACKER)
+            raise TrackingError("tracking.trackers is empty; name a tracker, such as mlflow")
         if not answers:
             raise unsupported[0]
         return answers
-
-    def _call_first(self, call: Callable[[Tracker], T]) -> T:
-        """Return the result of the first tracker that supports a call.
-
-        Raises:
-            StudyError: that tracker failed, or none supports the call.
-        """
-        unsupported: UnsupportedError | None = None
-        for tracker in self._trackers:
-            try:
-                return call(tracker)
-            except UnsupportedError as error:
-                unsupported = unsupported or error
-        raise unsupported or TrackingError(NO_TRACKER)

@@ -3,7 +3,6 @@
 from argparse import Namespace
 from pathlib import Path
 
-from study.config.schema import TrackingConfig
 from study.errors import ConfigError, TrackingError
 from study.process.terminal_table import print_unwrapped
 from study.report import ablation_tables
@@ -109,22 +108,24 @@ def _show_sweep(options: Namespace) -> None:
 
 def _best_on_server(options: Namespace) -> object:
     # The results of a study do not need these imports.
-    from study import tracking
     from study.report.best_configurations import (
         baselines_study_yaml,
         best_configurations_records,
         render_best_configurations,
     )
+    from study.tracking.mlflow import best_runs
+    from study.tracking.mlflow.address import tracking_uri
 
-    tracker = tracking.make_tracker(TrackingConfig().trackers)
+    uri = tracking_uri(None)
     storage = Path(options.storage or default_storage()).expanduser()
-    rows = tracker.best_configurations(
-        study=options.study, where=options.where, top=options.top, storage=storage
+    rows = best_runs.best_configurations(
+        uri, study=options.study, where=options.where, top=options.top, storage=storage
     )
     if options.format == "json":
         return best_configurations_records(rows)
     if not rows:
         raise TrackingError("no study on the tracking server has such a configuration")
     if options.format == "yaml":
-        return baselines_study_yaml(*tracker.read_exact(rows))
+        exact = [best_runs.restore_exact_settings(uri, row) for row in rows]
+        return baselines_study_yaml(exact, best_runs.read_study_configuration(uri, rows[0]))
     return render_best_configurations(rows)

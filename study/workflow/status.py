@@ -4,7 +4,6 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
 from rich.console import Console, Group, RenderableType
 
@@ -14,12 +13,11 @@ from study.report.sentences import sentences
 from study.report.setting_descriptions import setting_cells, setting_header, tuned_in_words
 from study.results.study_results import Results
 from study.results.trial_results import TrialResult
-from study.selection.chance import BALANCED, read_against_chance
+from study.selection.choice import TEST_BALANCED, Choice
 from study.selection.extension import extensions
 from study.selection.patience import read_search_end
 from study.storage.command_lines import study_command
 from study.storage.study_folder import StudyFolder
-from study.trial.study import best_candidate
 
 Trials = Sequence[TrialResult]
 """Trials of a study, such as those that run."""
@@ -96,15 +94,10 @@ def study_status(results: Results) -> Status:
         silent[trial.trial_id] = max(0.0, seconds)
     finished = [trial for trial in results.stage("search") if trial.status == "finished"]
     finished.sort(key=lambda trial: (-(trial.val_score or 0), trial.trainable, trial.number))
-    choice = best_candidate(results.candidates)
-    tested: Trials = ()
-    against_chance = None
-    if choice:
-        trained_as = choice.same_as or choice.label
-        tested = results.confirm_trials(trained_as)
-        against_chance = read_against_chance(folder, trained_as)
-    test_score = _mean(trial.test_score for trial in tested)
-    balanced = _mean(trial.test.get(BALANCED) for trial in tested)
+    choice = Choice.read(results.study)
+    test_scores = choice.test_scores if choice else {}
+    test_score = test_scores.get("test_score")
+    balanced = test_scores.get(TEST_BALANCED)
     wanted = None
     if not config.ablation:
         wanted = config.search.trials
@@ -118,7 +111,6 @@ def study_status(results: Results) -> Status:
         optimism=results.optimism,
         test_score=test_score,
         balanced=balanced,
-        against_chance=against_chance,
     )
     return Status(
         study=folder.name,
@@ -156,14 +148,6 @@ def _count_trials(results: Results) -> dict[str, dict[str, int]]:
             group = OUTSIDE
         counts[group][trial.status.replace("running", "unfinished")] += 1
     return {group: dict(ends) for group, ends in counts.items()}
-
-
-def _mean(scores: Iterable[float | None]) -> float | None:
-    """Return the mean of the known scores; None if there are none."""
-    known = [score for score in scores if score is not None]
-    if not known:
-        return None
-    return fmean(known)
 
 
 def render_status(status: Status) -> RenderableType:

@@ -1,7 +1,6 @@
 """What a tracker does of itself where only its three necessary methods are written."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import pytest
 
@@ -37,12 +36,8 @@ def test_a_tracker_has_no_pages_registry_or_models_of_its_own(study: Written):
     tracker.start(study.study)
     tracker.register()
     assert study.folder.read_registration() is None
-    with pytest.raises(TrackingError, match=r"'least'.*models:/letters/1"):
-        tracker.download_model("models:/letters/1", Path())
     with pytest.raises(TrackingError, match="'least' takes results while a study runs"):
         tracker.sync(study.study, lambda: None)
-    with pytest.raises(TrackingError, match="'least' does not compare studies"):
-        tracker.best_configurations(study=None, where=None, top=1, storage=Path())
     assert (tracker.viewing_hints(), tracker.advice(), tracker.packages) == ((), "", ())
 
 

@@ -1,6 +1,5 @@
 """Several trackers at once: what each hears, and who answers."""
 
-from pathlib import Path
 from typing import Any
 from unittest.mock import Mock, call
 
@@ -95,26 +94,6 @@ def test_all_are_asked_what_they_keep_and_those_that_keep_nothing_are_passed_ove
     assert several.advice() == "one has copies\nother has copies"
 
 
-QUERIES = [
-    call.download_model("models:/a/1", Path("folder")),
-    call.best_configurations(study=None, where="x > 1", top=2, storage=Path("folder")),
-    call.read_exact("one"),
-]
-
-
-@pytest.mark.parametrize("query", QUERIES, ids=lambda query: query[0])
-def test_the_first_that_can_answer_does_so_even_where_it_fails(query: Any):
-    name, arguments, options = query
-    first, second = heard("first"), heard("second")
-    getattr(first, name).side_effect = ["an answer", StudyError("there is none")]
-    ask = getattr(TrackerGroup([heard("heard"), first, second]), name)
-    assert ask(*arguments, **options) == "an answer"
-    with pytest.raises(StudyError, match="there is none"):
-        ask(*arguments, **options)
-    assert first.mock_calls == [query] * 2
-    assert second.mock_calls == []
-
-
 def test_one_that_fails_keeps_no_other_from_being_asked(study: Written):
     faulty, other = heard("faulty", sync=TrackingError("it is down")), whole("other", 0)
     with pytest.raises(TrackingError, match="it is down"):
@@ -125,7 +104,7 @@ def test_one_that_fails_keeps_no_other_from_being_asked(study: Written):
 @pytest.mark.parametrize(
     "trackers, told",
     [
-        ([Least()], "takes results while a study runs|does not delete|keeps no models"),
+        ([Least()], "takes results while a study runs|does not delete"),
         ([], r"tracking\.trackers is empty"),
     ],
 )
@@ -134,7 +113,6 @@ def test_where_none_can_answer_an_error_says_so(study: Written, trackers: list[L
     for query in (
         lambda: several.sync(study.study, lambda: None),
         lambda: several.describe_contents(study.study),
-        lambda: several.download_model("models:/a/1", Path()),
     ):
         with pytest.raises(TrackingError, match=told):
             query()

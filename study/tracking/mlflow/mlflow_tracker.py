@@ -17,7 +17,7 @@ from study.tracking.mlflow.address import (
     refuse_unusable,
     tracking_uri,
 )
-from study.tracking.tracker import RankedConfiguration, Reasons, SyncResult, Tracker
+from study.tracking.tracker import Reasons, SyncResult, Tracker
 from study.trial.study import Study, TrialConfig
 
 if TYPE_CHECKING:
@@ -110,25 +110,6 @@ class MlflowTracker(Tracker):
 
         lines = delete_contents(tracking_uri(study.config.tracking.uri), self._contents)
         return [*lines, "`mlflow gc` frees the space that deleted runs have"]
-
-    def best_configurations(
-        self, *, study: str | None, where: str | None, top: int, storage: Path
-    ) -> Sequence[RankedConfiguration]:
-        """See `study.tracking.mlflow.best_runs`; the server is ``$MLFLOW_TRACKING_URI``."""
-        from study.tracking.mlflow.best_runs import best_configurations
-
-        uri = tracking_uri(None)
-        return best_configurations(uri, study=study, where=where, top=top, storage=storage)
-
-    def read_exact(
-        self, configurations: Sequence[RankedConfiguration]
-    ) -> tuple[list[RankedConfiguration], StudyConfig]:
-        """See `Tracker.read_exact`."""
-        from study.tracking.mlflow.best_runs import read_study_configuration, restore_exact_settings
-
-        uri = tracking_uri(None)
-        exact = [restore_exact_settings(uri, configuration) for configuration in configurations]
-        return exact, read_study_configuration(uri, configurations[0])
 
     def advice(self) -> str:
         """See `Tracker.advice`."""
