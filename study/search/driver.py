@@ -62,11 +62,10 @@ TUNE_ENVIRONMENT = {
 
 
 @contextmanager
-def ray_session(config: StudyConfig, go_on: str | None = None) -> Iterator[None]:
+def ray_session(go_on: str | None = None) -> Iterator[None]:
     """Join a cluster, or start a Ray of one's own, for the duration of the block.
 
     Args:
-        config: the configuration of a study.
         go_on: see `exit_if_ray_is_lost`; None means that the loss of Ray is not watched for.
 
     Raises:

@@ -3,9 +3,9 @@
 import time
 from collections.abc import Mapping
 
-from rich.console import Console, RenderableType
+from rich.console import Console
+from rich.live import Live
 from rich.markup import escape
-from rich.progress import Progress, ProgressColumn, Task
 from rich.status import Status
 from rich.text import Text
 
@@ -51,19 +51,30 @@ class StageProgress:
         self._started_at = time.monotonic()
         self._printed_at = 0.0
         self._notebook_line = NotebookLine()
-        self._bar = Progress(_StageColumn(self), console=console, refresh_per_second=4)
-        self._task = self._bar.add_task(stage, total=total, completed=done)
+        self._live = Live(self, console=console, refresh_per_second=4)
 
     def __enter__(self) -> "StageProgress":
         if self._console.is_terminal:
-            self._bar.start()
+            self._live.start(refresh=True)
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._console.is_terminal:
-            self._bar.stop()
+            self._live.stop()
         else:
             self._show(at_once=True)
+
+    def __rich__(self) -> Text:
+        """Return the stage, a bar where there is room for one, and how far the stage is."""
+        room = self._console.width - STAGE - 1
+        text = Text(f"{self._stage:<{STAGE}} ", style="bold", no_wrap=True)
+        bar = min(BAR, room - len(self.summary()) - 1)
+        if bar >= LEAST_BAR:
+            room -= bar + 1
+            filled = round(bar * self._done / max(1, self._total))
+            text.append("━" * filled, style="bar.complete")
+            text.append("━" * (bar - filled) + " ", style="bar.back")
+        return text.append(self.line(room), style="not bold")
 
     @property
     def _done(self) -> int:
@@ -74,7 +85,6 @@ class StageProgress:
         """Lower the number of trials of the stage, if fewer are needed than was possible."""
         least = self._done + len(self._running)
         self._total = min(self._total, max(total, least))
-        self._bar.update(self._task, total=self._total)
 
     def limit(self, seconds: float | None, *, after: int) -> None:
         """Limit the time of the first part of the stage, for the estimate of the time left.
@@ -171,7 +181,6 @@ class StageProgress:
 
     def _show(self, *, at_once: bool = False) -> None:
         now = time.monotonic()
-        self._bar.update(self._task, completed=self._done, total=self._total)
         line = f"{self._stage:<{STAGE}} {self.line(PIPED)}"
         due = at_once or now - self._printed_at > QUIET_SECONDS
         if self._console.is_jupyter:
@@ -179,26 +188,6 @@ class StageProgress:
         elif due and not self._console.is_terminal:
             self._printed_at = now
             print_unwrapped(self._console, line)
-
-
-class _StageColumn(ProgressColumn):
-    """The whole line of a stage, drawn for the current width of the terminal."""
-
-    def __init__(self, progress: StageProgress) -> None:
-        super().__init__()
-        self._progress = progress
-
-    def render(self, task: Task) -> RenderableType:
-        """Return the stage, a bar where there is room for one, and how far the stage is."""
-        room = self._progress._console.width - STAGE - 1
-        text = Text(f"{task.description:<{STAGE}} ", style="bold", no_wrap=True, end="")
-        bar = min(BAR, room - len(self._progress.summary()) - 1)
-        if bar >= LEAST_BAR:
-            room -= bar + 1
-            filled = round(bar * task.percentage / 100)
-            text.append("━" * filled, style="bar.complete")
-            text.append("━" * (bar - filled) + " ", style="bar.back")
-        return text.append(self._progress.line(room), style="not bold")
 
 
 class Steps:

@@ -159,7 +159,7 @@ def _run_to_the_end(
     steps = Steps(console)
     tracker_start = start_thread(partial(tracker.start, study))  # takes as long as Ray
     try:
-        with ray_session(study.config, study_command("resume", folder.path)):
+        with ray_session(study_command("resume", folder.path)):
             tracker_start.result()
             resume_collection()
             is_auto = study.config.training.precision == AUTO

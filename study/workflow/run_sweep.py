@@ -39,7 +39,7 @@ def run_sweep(members: Sequence[Member], console: Console) -> None:
     """
     check_sweep(members)
     failed = []
-    with ray_session(members[0].config):
+    with ray_session():
         for member in members:
             try:
                 run_member(member, console)

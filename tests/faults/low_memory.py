@@ -26,5 +26,5 @@ study = TinyStudy(
     },
     resources={"max_concurrent": 1, "max_failures": 1},
 )
-with ray_session(study.config):
+with ray_session():
     study.search()

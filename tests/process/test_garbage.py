@@ -9,7 +9,6 @@ from unittest.mock import Mock
 
 import pytest
 
-from study.config.schema import StudyConfig
 from study.process.garbage import pause_collection, resume_collection, unfreeze_for_triton
 from study.search import driver
 
@@ -89,6 +88,6 @@ def test_a_worker_begins_without_collecting(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("ray.is_initialized", lambda: False)
     monkeypatch.setattr("ray.init", start)
     monkeypatch.setattr(driver, "_shut_down", lambda: None)
-    with driver.ray_session(StudyConfig()):
+    with driver.ray_session():
         options = start.call_args.kwargs
     assert options["runtime_env"] == {"worker_process_setup_hook": "gc.disable"}

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 import study.workflow.training_stages
-from study.config.schema import StudyConfig
 from study.run import main
 from study.search.driver import ray_session
 from study.storage.study_folder import StudyFolder
@@ -25,7 +24,7 @@ Run = Callable[..., Path]
 
 @pytest.fixture(scope="module", autouse=True)
 def one_ray_session() -> Iterator[None]:
-    with ray_session(StudyConfig()):
+    with ray_session():
         yield
 
 

@@ -11,7 +11,6 @@ from unittest.mock import Mock
 import pytest
 import ray
 
-from study.config.schema import StudyConfig
 from study.config.search_section import AshaConfig
 from study.config.trial_settings import TrialSettings
 from study.search.driver import make_scheduler, ray_session
@@ -119,7 +118,7 @@ def test_ray_leaves_to_the_study_what_kill_does(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(ray, "init", start)
     monkeypatch.setattr(ray, "shutdown", lambda: None)
     before = signal.getsignal(signal.SIGTERM)
-    with ray_session(StudyConfig()):
+    with ray_session():
         assert signal.getsignal(signal.SIGTERM) is before
 
 
@@ -139,7 +138,7 @@ try:
     with handle_hang_up(interrupt):
         own = signal.getsignal(signal.SIGTERM)
         threading.Thread(target=kill_once, args=(own,)).start()
-        with ray_session(StudyConfig()):
+        with ray_session():
             print("Ray runs")
 except KeyboardInterrupt:
     print("interrupted")
@@ -173,7 +172,7 @@ def leave_garbage():
         time.sleep(0.0001)
 
 ray.shutdown = begin
-with ray_session(StudyConfig()):
+with ray_session():
     references = [ray.put(0) for _ in range(20000)]
     gc.set_threshold(5)
     threading.Thread(target=leave_garbage, daemon=True).start()

@@ -11,7 +11,7 @@ import pytest
 import ray
 from ray._common.utils import get_ray_address_file
 
-from study.config.schema import ResourcesConfig, StudyConfig
+from study.config.schema import ResourcesConfig
 from study.errors import StudyError
 from study.search.driver import ray_session
 from study.search.machine import (
@@ -226,7 +226,7 @@ def test_a_study_starts_its_own_ray_and_names_a_cluster_beside_it_that_lives(
     for address in (DEAD, live):
         ray_start(address)
         with caplog.at_level(logging.WARNING), pytest.raises(Asked):
-            ray_session(StudyConfig()).__enter__()
+            ray_session().__enter__()
     assert [call.kwargs["address"] for call in init.call_args_list] == ["local", "local"]
     (message,) = caplog.messages
     assert live in message
@@ -237,13 +237,13 @@ def test_a_study_ends_where_the_cluster_to_join_is_silent_and_ray_is_not_tried(
 ):
     ray_up(DEAD)
     with pytest.raises(StudyError, match=f"^{address_file()}: .*{DEAD}"):
-        ray_session(StudyConfig()).__enter__()
+        ray_session().__enter__()
     over = threading.Event()
     with listening(lambda _: over.wait()) as port:
         for address in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}"):
             alone.setenv("RAY_ADDRESS", address)
             with pytest.raises(StudyError, match=rf"^RAY_ADDRESS: no Ray .* at {address} \(no an"):
-                ray_session(StudyConfig()).__enter__()
+                ray_session().__enter__()
         over.set()
     init.assert_not_called()
 
@@ -264,4 +264,4 @@ def test_a_ray_that_does_not_start_in_time_is_told_in_words(
 ):
     init.side_effect = RuntimeError(said)
     with pytest.raises(kind, match=told):
-        ray_session(StudyConfig(), "resume mine").__enter__()
+        ray_session("resume mine").__enter__()

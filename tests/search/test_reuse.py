@@ -6,7 +6,6 @@ from unittest.mock import Mock
 
 import pytest
 
-from study.config.schema import StudyConfig
 from study.run import main
 from study.search.driver import ray_session
 from study.search.reuse import finished_trials, reuse_results
@@ -31,7 +30,7 @@ def test_the_same_ablation_again_trains_nothing_unless_that_is_wished(
         "ablation.subsets={vision: vision.ln, text: text.mlp.fc2.bias}",
     )
     taken = {}
-    with ray_session(StudyConfig()):
+    with ray_session():
         for name in ("first", "again", "afresh"):
             reuse = str(name != "afresh").lower()
             assert main(["ablation", f"name={name}", f"ablation.reuse={reuse}", *small]) == 0
