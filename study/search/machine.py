@@ -132,61 +132,49 @@ def refuse_silent_cluster() -> None:
     """
     if not joins_cluster():
         return
-    named = os.environ.get(ADDRESS, "")
-    if named in ("", "auto"):
-        _refuse_silent_cluster_here(named)
-        return
-    allowed = (
-        "start the cluster, correct the address (HOST:PORT, as `ray start --head` prints it), or "
-        f"unset {ADDRESS} to run trials on this machine"
-    )
-    scheme, _, place = named.rpartition("://")
+    address = cluster_address()
+    scheme, _, place = address.rpartition("://")
     if scheme not in ("", "ray"):  # the address of a service, which a plug-in of Ray knows
         return
-    if not _is_place(place):
-        raise StudyError(f"is {named!r}, which is no address of a cluster; {allowed}")
-    from study.search.ray_internals import client_fault, cluster_fault  # as above
-
-    find_fault = client_fault if scheme else cluster_fault
-    fault = find_fault(place, ANSWERS_WITHIN)
-    if fault is not None:
-        raise StudyError(f"no Ray cluster answers at {named} ({fault}); {allowed}")
-    if not scheme:
-        _refuse_other_versions(place)
-
-
-def _refuse_silent_cluster_here(named: str) -> None:
-    """Raise if the cluster that ``ray start`` made on this machine does not answer.
-
-    Args:
-        named: what ``$RAY_ADDRESS`` says: ``auto``, or nothing on the head of ``ray up``.
-    """
     file = address_file()
-    address = address_on_file()
-    if address is None:
+    if address == "auto":
         raise StudyError(
             f"is 'auto', but no `ray start` has been here, which would have written {file}; start "
             f"the cluster, or unset {ADDRESS} to run trials on this machine"
         )
-    fault: str | None = "which is no address"
-    if _is_place(address):
-        from study.search.ray_internals import cluster_fault, use_token  # as above
-
-        use_token()
-        fault = cluster_fault(address, ANSWERS_WITHIN)
+    fault = _find_fault(place, by_client=bool(scheme))
     if fault is None:
-        _refuse_other_versions(address)
+        if not scheme:
+            _refuse_other_versions(place)
         return
-    if named:
+    silence = f"no Ray cluster answers at {address} ({fault})"
+    named = os.environ.get(ADDRESS)
+    if not named:
         raise StudyError(
-            f"is 'auto', and no Ray cluster answers at {address} ({fault}), the address in {file}; "
-            f"start the cluster, or unset {ADDRESS} to run trials on this machine"
+            f"{silence}, though {BOOTSTRAP} says that `ray up` has made this machine the head of "
+            f"one; start it again by `ray up`, or set {ADDRESS}=local to run trials on this machine"
+        )
+    if named == "auto":
+        raise StudyError(
+            f"is 'auto', and {silence}, the address in {file}; start the cluster, or unset "
+            f"{ADDRESS} to run trials on this machine"
         )
     raise StudyError(
-        f"no Ray cluster answers at {address} ({fault}), though {BOOTSTRAP} says that `ray up` has "
-        "made this machine the head of one; start it again by `ray up`, or set "
-        f"{ADDRESS}=local to run trials on this machine"
+        f"{silence}; start the cluster, correct the address (HOST:PORT, as `ray start --head` "
+        f"prints it), or unset {ADDRESS} to run trials on this machine"
     )
+
+
+def _find_fault(place: str, *, by_client: bool) -> str | None:
+    """Return why no cluster answers at a place, to Ray's client or to Ray; None if one does."""
+    if not _is_place(place):
+        return "which is no address of a cluster"
+    from study.search.ray_internals import client_fault, cluster_fault, use_token  # as above
+
+    if by_client:
+        return client_fault(place, ANSWERS_WITHIN)
+    use_token()
+    return cluster_fault(place, ANSWERS_WITHIN)
 
 
 def _refuse_other_versions(address: str) -> None:

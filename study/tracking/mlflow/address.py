@@ -54,10 +54,9 @@ def refuse_unusable(uri: str) -> None:
     Raises:
         TrackingError: the message says what is wrong, and what is allowed.
     """
-    for find_fault in (_scheme_fault, _sqlite_fault, _server_fault):
-        fault = find_fault(uri)
-        if fault:
-            raise TrackingError(f"{redacted_text(uri)} {fault}; {ADVICE}")
+    fault = _find_fault(uri)
+    if fault:
+        raise TrackingError(f"{redacted_text(uri)} {fault}; {ADVICE}")
     if runs_in_copy() and uri.startswith("sqlite"):
         raise TrackingError(
             f"{uri} is on the machine that this job happens to run on; allowed is the address of a "
@@ -65,30 +64,30 @@ def refuse_unusable(uri: str) -> None:
         )
 
 
-def _scheme_fault(uri: str) -> str:
-    """Return what is wrong with the scheme of a URI; empty if nothing is."""
-    scheme, separator, _ = uri.partition("://")
+def _find_fault(uri: str) -> str:
+    """Return what is wrong with a URI; empty if nothing is."""
+    scheme, separator, path = uri.partition("://")
+    kind = scheme.partition("+")[0]
     if scheme == "file" or not (separator or scheme in DATABRICKS):
         return "is a folder of files, which MLflow no longer writes"
     plugins = entry_points(group="mlflow.tracking_store")
     added = {plugin.name for plugin in plugins}  # by other packages
     schemes = {*SERVERS, *DATABASES, *DATABRICKS, *added, "file"}
-    if separator and scheme.partition("+")[0] not in schemes:
+    if separator and kind not in schemes:
         return f"begins with '{scheme}://', which MLflow does not know"
+    if kind == "sqlite":
+        return _sqlite_fault(uri, path)
+    if kind in SERVERS:
+        return _server_fault(uri)
     return ""
 
 
-def _sqlite_fault(uri: str) -> str:
+def _sqlite_fault(uri: str, path: str) -> str:
     """Return what is wrong with a SQLite store's URI or file; empty if nothing is."""
-    scheme, _, path = uri.partition("://")
-    if scheme.partition("+")[0] == "sqlite":
-        if path and not path.startswith(("/", "?")):
-            return (
-                "has two slashes, and three stand before the name of a file, as in "
-                "sqlite:///FILE.db"
-            )
-        if path.partition("?")[0] in ("", "/", "/:memory:"):
-            return "is a store in memory, which ends with the study"
+    if path and not path.startswith(("/", "?")):
+        return "has two slashes, and three stand before the name of a file, as in sqlite:///FILE.db"
+    if path.partition("?")[0] in ("", "/", "/:memory:"):
+        return "is a store in memory, which ends with the study"
     file = _sqlite_file(uri)
     if not file:
         return ""
@@ -101,8 +100,6 @@ def _sqlite_fault(uri: str) -> str:
 
 def _server_fault(uri: str) -> str:
     """Return what is wrong with the URI of a server; empty if nothing is."""
-    if uri.partition("://")[0].partition("+")[0] not in SERVERS:
-        return ""
     try:
         address = urlsplit(uri)
         if not address.hostname or address.port == 0:
