@@ -16,16 +16,9 @@ from study.method.delta import LOGIT_SCALE, load_delta, without_head
 from study.method.peers import PEERS, find_peer
 from study.process.templates import templates
 from study.report.configuration_table import configuration_rows
-from study.report.formatting import (
-    Table,
-    format_count,
-    format_mean,
-    markdown_text,
-    percent,
-    score_cells,
-    score_header,
-)
-from study.report.further_scores import further_header, further_note
+from study.report.formatting import Table, format_count, markdown_text, percent
+from study.report.further_scores import further_note
+from study.report.leaderboard_tables import main_table
 from study.report.names import candidate_name, entry_name
 from study.report.scope import leaderboard_scope
 from study.report.setting_descriptions import settings_in_words
@@ -127,37 +120,22 @@ def _describe_study(provenance: Provenance | None) -> dict[str, object]:
 
 def _score_table(board: Leaderboard, entry: Entry, trial: TrialResult) -> Table:
     """Return the scores of a model, its configuration, its rivals, and chance."""
-    alone: list[object] = [f"this model alone, seed {trial.seed}"]
-    for name in (*board.parts, "score", *board.further_names):
-        alone.append(percent(trial.test.get(name)))
-    alone.append(1)
-    name = f"this configuration: {entry_name(board, entry)}"
-    rows = [_score_row(board, name, entry), alone]
-    labels = {entry.label}
+    main = main_table(board)
+    end = main.header.index("seeds") + 1
+    scores = {other.label: row[1:end] for other, row in zip(board.entries, main.rows, strict=True)}
+    names = {entry.label: f"this configuration: {entry_name(board, entry)}"}
     for rival in (board.find_entry(TUNED), board.find_entry(ZERO_SHOT)):
-        if rival and rival.label not in labels:
-            labels.add(rival.label)
-            rows.append(_score_row(board, entry_name(board, rival), rival))
+        if rival:
+            names.setdefault(rival.label, entry_name(board, rival))
+    rows = [[name, *scores[label]] for label, name in names.items()]
+    columns = (*board.parts, "score", *board.further_names)
+    alone = [percent(trial.test.get(column)) for column in columns]
+    rows.insert(1, [f"this model alone, seed {trial.seed}", *alone, 1])
     if board.chance is not None:
-        cells = dict.fromkeys((*board.parts, "score", *board.further_names))
+        cells = dict.fromkeys(columns)
         cells[BALANCED if BALANCED in cells else "score"] = percent(board.chance)
         rows.append(["chance", *cells.values(), None])
-    metric = f"test {board.metric}"
-    if board.parts:
-        metric = board.metric
-    header = [""]
-    header += score_header(board.parts, metric)
-    header += further_header(board)
-    header.append("seeds")
-    return Table("", header, rows)
-
-
-def _score_row(board: Leaderboard, name: str, entry: Entry) -> list[object]:
-    row: list[object] = [name]
-    row += score_cells(board.parts, entry.parts, entry.test)
-    row += [format_mean(entry.further_scores.get(further)) for further in board.further_names]
-    row.append(len(entry.scores))
-    return row
+    return Table("", ["", *main.header[1:end]], rows)
 
 
 def find_study_of(saved: SavedModel, word: str, storage: Path | None = None) -> Provenance | None:
