@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from study import tracking
 from study.serving.saved_model import SavedModel, read_provisional, read_saved_model, read_winner
-from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.trial.study import Study
 from study.workflow.frozen_configuration import frozen_config
 from study.workflow.lookup import REGISTERED, find_study_of_model
@@ -24,7 +24,7 @@ def find_model(
         StudyError: there is no such model, or the study has no winner.
     """
     if word.startswith(REGISTERED):
-        return MlflowTracker().download_model(word, scratch)
+        return tracking.MlflowTracker().download_model(word, scratch)
     folder = find_study_of_model(word, storage)
     if folder is None:
         return read_saved_model(Path(word))

@@ -108,24 +108,22 @@ def _show_sweep(options: Namespace) -> None:
 
 def _best_on_server(options: Namespace) -> object:
     # The results of a study do not need these imports.
+    from study import tracking
     from study.report.best_configurations import (
         baselines_study_yaml,
         best_configurations_records,
         render_best_configurations,
     )
-    from study.tracking.mlflow import best_runs
-    from study.tracking.mlflow.address import tracking_uri
 
-    uri = tracking_uri(None)
+    tracker = tracking.MlflowTracker()
     storage = Path(options.storage or default_storage()).expanduser()
-    rows = best_runs.best_configurations(
-        uri, study=options.study, where=options.where, top=options.top, storage=storage
+    rows = tracker.best_configurations(
+        study=options.study, where=options.where, top=options.top, storage=storage
     )
     if options.format == "json":
         return best_configurations_records(rows)
     if not rows:
         raise TrackingError("no study on the tracking server has such a configuration")
     if options.format == "yaml":
-        exact = [best_runs.restore_exact_settings(uri, row) for row in rows]
-        return baselines_study_yaml(exact, best_runs.read_study_configuration(uri, rows[0]))
+        return baselines_study_yaml(*tracker.read_exact(rows))
     return render_best_configurations(rows)

@@ -6,7 +6,7 @@ the check of a store that does not exist yet needs it.
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from study.config.schema import StudyConfig
 from study.errors import TrackingError, redacted_text
@@ -17,7 +17,7 @@ from study.tracking.mlflow.address import (
     refuse_unusable,
     tracking_uri,
 )
-from study.tracking.tracker import Reasons, SyncResult, Tracker
+from study.tracking.tracker import RankedConfiguration, Reasons, SyncResult, Tracker
 from study.trial.study import Study, TrialConfig
 
 if TYPE_CHECKING:
@@ -110,6 +110,22 @@ class MlflowTracker(Tracker):
 
         lines = delete_contents(tracking_uri(study.config.tracking.uri), self._contents)
         return [*lines, "`mlflow gc` frees the space that deleted runs have"]
+
+    def best_configurations(self, **query: Any) -> list[RankedConfiguration]:
+        """See `study.tracking.mlflow.best_runs`; the server is ``$MLFLOW_TRACKING_URI``."""
+        from study.tracking.mlflow.best_runs import best_configurations
+
+        return best_configurations(tracking_uri(None), **query)
+
+    def read_exact(
+        self, configurations: Sequence[RankedConfiguration]
+    ) -> tuple[list[RankedConfiguration], StudyConfig]:
+        """Return ranked configurations with the unrounded settings, and the study of the first."""
+        from study.tracking.mlflow.best_runs import read_study_configuration, restore_exact_settings
+
+        uri = tracking_uri(None)
+        exact = [restore_exact_settings(uri, configuration) for configuration in configurations]
+        return exact, read_study_configuration(uri, configurations[0])
 
     def advice(self) -> str:
         """See `Tracker.advice`."""
