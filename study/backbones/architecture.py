@@ -1,6 +1,6 @@
 """The sizes of a model's encoders and images, and the family of its networks."""
 
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from study.backbones.framing import CLIP_FRAMING, Framing
 
@@ -31,22 +31,10 @@ class EncoderShape(NamedTuple):
     """The size of a token's state between blocks."""
     mlp_width: int
     """The size of the hidden layer in a block's MLP."""
-    outside: int = 0
-    """The count of numbers outside the blocks: embeddings, LayerNorms, projection or pool."""
     dim: int = 0
     """The number of features."""
     tokens: int = 0
     """The number of tokens of an image; texts have different ones."""
-
-    def count_all(self) -> int:
-        """Return how many numbers the encoder holds."""
-        width = self.width
-        inner = self.mlp_width
-        attention = 4 * width * (width + 1)
-        mlp = 2 * width * inner + inner + width
-        layer_norms = 4 * width
-        block = attention + mlp + layer_norms
-        return self.outside + self.depth * block
 
 
 class Architecture(NamedTuple):
@@ -66,6 +54,8 @@ class Architecture(NamedTuple):
     """How images are brought to their size."""
     open_clip: bool = False
     """Whether it is an OpenCLIP checkpoint."""
+    config: Any = None
+    """The configuration of the model in transformers."""
 
     @property
     def depths(self) -> Depths:
@@ -74,4 +64,10 @@ class Architecture(NamedTuple):
 
     def count_all(self) -> int:
         """Return how many numbers both encoders hold, without the logit scale and bias."""
-        return self.text.count_all() + self.vision.count_all()
+        import torch  # both take seconds to import, and few studies count
+        from transformers import AutoModel
+
+        with torch.device("meta"):  # the network without memory for its weights
+            model = AutoModel.from_config(self.config)
+        weights = model.named_parameters()
+        return sum(weight.numel() for name, weight in weights if not name.startswith("logit"))

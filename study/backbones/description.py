@@ -19,6 +19,7 @@ from study.backbones.hub import (
 )
 from study.backbones.openclip_checkpoint import OPEN_CLIP_CONFIG, clip_values, open_clip_framing
 from study.errors import BackboneError
+from study.storage.ledger_files import JsonObject
 
 NAME_ON_HUB = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
 """The pattern of a checkpoint's name on the hub."""
@@ -68,18 +69,25 @@ def read_architecture(name: CheckpointName, *, revision: str | None = None) -> A
     """
     description = read_description(name, revision=revision)
     config = description.config
+    vision = config.vision_config
     family = description.family
     try:
-        text, vision = _SHAPES[family](config)
+        tokens = (vision.image_size // vision.patch_size) ** 2
+        if family == "clip":
+            dim = int(config.projection_dim)
+            tokens += 1  # that of the class
+        else:
+            dim = _siglip_dim(config)
         return Architecture(
-            text=text,
-            vision=vision,
-            image_size=int(config.vision_config.image_size),
-            dim=text.dim,
+            text=_shape("text", config.text_config, dim),
+            vision=_shape("vision", vision, dim, tokens),
+            image_size=vision.image_size,
+            dim=dim,
             checkpoint=description.identity,
             family=family,
             framing=description.framing,
             open_clip=description.open_clip is not None,
+            config=config,
         )
     except Exception as error:  # transformers raises many types, all of them about this file
         raise _wrong_config(name, family, error) from error
@@ -177,7 +185,7 @@ def _unreadable(name: CheckpointName, revision: str | None, error: Exception) ->
 
 def _read_config(
     name: CheckpointName, revision: str | None, locally: bool
-) -> tuple[dict[str, Any], dict[str, Any] | None, str | None]:
+) -> tuple[JsonObject, JsonObject | None, str | None]:
     """Return the values of config.json, the contents of OpenCLIP's file, and the hub's commit.
 
     A checkpoint that has both files is read as transformers would, if its family is known.
@@ -287,62 +295,26 @@ def _hash_folder(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def _sizes(encoder: Encoder, config: Any) -> tuple[int, int, int]:
-    """Return the depth, the width and the width of the MLP."""
+def _shape(encoder: Encoder, config: Any, dim: int, tokens: int = 0) -> EncoderShape:
+    """Return the sizes of an encoder."""
     sizes = (config.num_hidden_layers, config.hidden_size, config.intermediate_size)
     if min(sizes) < 1:
         raise BackboneError(f"the {encoder} encoder's configuration has sizes {sizes}")
-    return sizes
+    return EncoderShape(*sizes, dim, tokens)
 
 
-def _text_shape(config: Any, dim: int, *, projection_bias: int) -> EncoderShape:
-    """Return the sizes of a text encoder, given the count of numbers in its projection's bias."""
-    depth, width, mlp_width = _sizes("text", config)
-    # In units of the width: tokens, positions, and the last LayerNorm.
-    outside = config.vocab_size + config.max_position_embeddings + 2
-    numbers = width * (outside + dim) + projection_bias
-    return EncoderShape(depth, width, mlp_width, numbers, dim)
-
-
-def _clip_shapes(config: Any) -> tuple[EncoderShape, EncoderShape]:
-    """Return the sizes of CLIP's text encoder and of its image encoder."""
-    vision = config.vision_config
-    dim = int(config.projection_dim)
-    text_shape = _text_shape(config.text_config, dim, projection_bias=0)
-    depth, width, mlp_width = _sizes("vision", vision)
-    patches = (vision.image_size // vision.patch_size) ** 2
-    # Patches and their positions, the class token and its position, and two LayerNorms.
-    outside = vision.num_channels * vision.patch_size**2 + patches + 2 + 4
-    tokens = patches + 1
-    vision_shape = EncoderShape(depth, width, mlp_width, width * (outside + dim), dim, tokens)
-    return text_shape, vision_shape
-
-
-def _siglip_shapes(config: Any) -> tuple[EncoderShape, EncoderShape]:
-    """Return the sizes of SigLIP's text encoder and of its image encoder.
+def _siglip_dim(config: Any) -> int:
+    """Return the number of features of a SigLIP.
 
     Raises:
         BackboneError: the image encoder has no pool, so that it has no features.
     """
-    text = config.text_config
+    dim = config.text_config.projection_size
     vision = config.vision_config
-    dim = text.projection_size
-    if not getattr(vision, "vision_use_head", True):  # older transformers set it only if given
+    if not vision.vision_use_head:
         raise BackboneError("vision_use_head is false; allowed is an image encoder with its pool")
     if dim != vision.hidden_size:
         raise BackboneError(
             f"texts have {dim} features, and images {vision.hidden_size}: they cannot be compared"
         )
-    text_shape = _text_shape(text, dim, projection_bias=dim)
-    depth, width, mlp_width = _sizes("vision", vision)
-    patches = (vision.image_size // vision.patch_size) ** 2
-    # Patches with their bias and positions, the last LayerNorm, the pool's query and LayerNorm.
-    outside = vision.num_channels * vision.patch_size**2 + 1 + patches + 2 + 1 + 2
-    pool_attention = 4 * width * (width + 1)
-    pool_mlp = 2 * width * mlp_width + mlp_width + width
-    pool = pool_attention + pool_mlp
-    vision_shape = EncoderShape(depth, width, mlp_width, width * outside + pool, dim, patches)
-    return text_shape, vision_shape
-
-
-_SHAPES = {"clip": _clip_shapes, "siglip": _siglip_shapes}
+    return dim

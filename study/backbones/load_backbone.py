@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from operator import attrgetter
@@ -46,8 +46,8 @@ def load_backbone(name: CheckpointName, *, revision: str | None = None) -> Backb
                 clip, report = _load_transformers(description)
             tokenizer = load_tokenizer(description)
             processor = _load_processor(description)
-        image_mean = _three_numbers(processor.image_mean)
-        image_std = _three_numbers(processor.image_std)
+        image_mean = tuple(map(float, processor.image_mean))
+        image_std = tuple(map(float, processor.image_std))
     except BackboneError:
         raise
     except SafetensorError as error:
@@ -128,8 +128,7 @@ def _load_open_clip(description: Description) -> tuple[Any, Mapping[str, Any]]:
 
     clip = CLIPModel(description.config)
     expected = clip.state_dict()
-    weights = _find_open_clip_weights(description)
-    tensors = from_open_clip(load_file(weights))
+    tensors = from_open_clip(load_file(_find_open_clip_weights(description)), description.config)
     unknown = sorted(tensors.keys() - expected.keys())
     if unknown:
         raise BackboneError(
@@ -149,8 +148,7 @@ def _load_open_clip(description: Description) -> tuple[Any, Mapping[str, Any]]:
 
 def _find_open_clip_weights(description: Description) -> Path:
     name = description.name
-    locally = description.locally
-    path = find_file(name, OPEN_CLIP_WEIGHTS, description.revision, locally=locally)
+    path = find_file(name, OPEN_CLIP_WEIGHTS, description.revision, locally=description.locally)
     if path:
         return path
     files = list(Path(name).glob("*.safetensors"))
@@ -243,8 +241,3 @@ def find_weights_fault(weights: Iterable[tuple[str, Any]]) -> str | None:
     if zero:
         return f"nothing but zeros in {len(zero)} of its {count} tensors, first {zero[0]}"
     return None
-
-
-def _three_numbers(values: Sequence[float]) -> tuple[float, float, float]:
-    red, green, blue = values
-    return float(red), float(green), float(blue)

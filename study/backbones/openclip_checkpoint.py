@@ -7,12 +7,13 @@ is read wrongly gives wrong answers without an error.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 from study.backbones.framing import Framing, Interpolation
 from study.backbones.hub import CheckpointName
 from study.errors import BackboneError
+from study.storage.ledger_files import JsonObject
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -94,14 +95,18 @@ _TRANSPOSED = {
     "text_projection": "text_projection.weight",
 }
 """The matrices that are transposed in OpenCLIP."""
-_TOWERS = {"visual.transformer": "vision_model", "transformer": "text_model"}
+_TOWERS = {
+    "visual.transformer": ("vision_model", "vision_config"),
+    "transformer": ("text_model", "text_config"),
+}
+"""The path of each encoder's blocks in OpenCLIP, and those of the encoder and its configuration."""
 _EPS = 1e-5
 """The number that OpenCLIP's LayerNorms add to variances."""
 _LARGEST_ID = 2
 """The ``eos_token_id`` by which transformers pools the largest id of a text, as OpenCLIP does."""
 
 
-def clip_values(name: CheckpointName, contents: _Values) -> dict[str, Any]:
+def clip_values(name: CheckpointName, contents: _Values) -> JsonObject:
     """Return the values of the ``CLIPConfig`` of the same network.
 
     Args:
@@ -161,7 +166,7 @@ def _refuse_other_values(
         )
 
 
-def _encoder_values(encoder: _Values, model: _Values, *, default_width: int) -> dict[str, Any]:
+def _encoder_values(encoder: _Values, model: _Values, *, default_width: int) -> JsonObject:
     """Return the values that both encoders have."""
     width = int(encoder.get("width", default_width))
     norm = encoder.get("norm_kwargs") or {}
@@ -208,45 +213,55 @@ def open_clip_framing(name: CheckpointName, contents: _Values) -> Framing:
     return Framing(mode == "squash", interpolation)
 
 
-def from_open_clip(tensors: Mapping[str, Tensor]) -> _Tensors:
+def _names(config: Any) -> Iterator[tuple[str, list[str]]]:
+    """Yield the name of each tensor in OpenCLIP, and those in transformers that it is made of.
+
+    Args:
+        config: the ``CLIPConfig`` of the network.
+    """
+    for theirs, ours in (_AROUND | _TRANSPOSED).items():
+        yield theirs, [ours]
+    for tower, (model, section) in _TOWERS.items():
+        for layer in range(getattr(config, section).num_hidden_layers):
+            their_block = f"{tower}.resblocks.{layer}"
+            block = f"{model}.encoder.layers.{layer}"
+            for kind in ("weight", "bias"):
+                thirds = [f"{block}.self_attn.{letter}_proj.{kind}" for letter in "qkv"]
+                yield f"{their_block}.attn.in_proj_{kind}", thirds
+                for theirs, ours in _BLOCK.items():
+                    yield f"{their_block}.{theirs}.{kind}", [f"{block}.{ours}.{kind}"]
+
+
+def from_open_clip(tensors: Mapping[str, Tensor], config: Any) -> _Tensors:
     """Return the tensors of an OpenCLIP checkpoint by their names in a ``CLIPModel``.
 
     Tensors that the network does not have keep their names.
+
+    Args:
+        tensors: the tensors by OpenCLIP's names.
+        config: the ``CLIPConfig`` of the network.
     """
+    unread = {name.removeprefix("text."): tensor for name, tensor in tensors.items()}
     renamed = {}
-    for full_name, tensor in tensors.items():
-        name = full_name.removeprefix("text.")
-        if name in ("logit_bias", "attn_mask"):
+    for theirs, ours in _names(config):
+        if theirs not in unread:
             continue
-        if name == "logit_scale":
+        tensor = unread.pop(theirs)
+        if theirs in _TRANSPOSED:
+            tensor = tensor.T
+        elif theirs == "logit_scale":
             tensor = tensor.reshape(())
-        if name in _TRANSPOSED:
-            renamed[_TRANSPOSED[name]] = tensor.T.contiguous()
-        elif name in _AROUND:
-            renamed[_AROUND[name]] = tensor
-        else:
-            renamed.update(_rename_in_block(name, tensor))
-    return renamed
+        parts = [tensor]
+        if len(ours) > 1:
+            parts = list(tensor.chunk(len(ours)))
+        for name, part in zip(ours, parts, strict=True):
+            renamed[name] = part.contiguous()
+    for name in ("logit_bias", "attn_mask"):
+        unread.pop(name, None)
+    return renamed | unread
 
 
-def _rename_in_block(name: str, tensor: Tensor) -> _Tensors:
-    """Return the tensors of a ``CLIPModel`` that a tensor of an OpenCLIP block becomes."""
-    tower, _, path = name.partition(".resblocks.")
-    if tower not in _TOWERS:
-        return {name: tensor}
-    layer, _, path = path.partition(".")
-    module, _, kind = path.rpartition(".")
-    block = f"{_TOWERS[tower]}.encoder.layers.{layer}"
-    if kind not in ("in_proj_weight", "in_proj_bias"):
-        return {f"{block}.{_BLOCK.get(module, module)}.{kind}": tensor}
-    kind = kind.removeprefix("in_proj_")
-    return {
-        f"{block}.self_attn.{letter}_proj.{kind}": third.clone()
-        for letter, third in zip("qkv", tensor.chunk(3), strict=True)
-    }
-
-
-def to_open_clip(clip: Any) -> tuple[dict[str, Any], _Tensors]:
+def to_open_clip(clip: Any) -> tuple[JsonObject, _Tensors]:
     """Return a ``CLIPModel`` as OpenCLIP's ``model_cfg``, and its tensors by OpenCLIP's names.
 
     Args:
@@ -255,6 +270,8 @@ def to_open_clip(clip: Any) -> tuple[dict[str, Any], _Tensors]:
     Raises:
         BackboneError: OpenCLIP has no such network.
     """
+    import torch
+
     config = clip.config
     text = config.text_config
     vision = config.vision_config
@@ -282,42 +299,19 @@ def to_open_clip(clip: Any) -> tuple[dict[str, Any], _Tensors]:
         "vision_cfg": vision_cfg,
         "text_cfg": text_cfg,
     }
-    return model_cfg, _rename_to_open_clip(clip.state_dict())
-
-
-def _rename_to_open_clip(tensors: Mapping[str, Tensor]) -> _Tensors:
-    """Return the tensors of a ``CLIPModel`` by OpenCLIP's names."""
-    import torch
-
-    around = _invert(_AROUND)
-    transposed = _invert(_TRANSPOSED)
-    modules = _invert(_BLOCK)
-    towers = _invert(_TOWERS)
+    tensors = clip.state_dict()
     renamed = {}
-    for name, tensor in tensors.items():
-        if name in transposed:
-            renamed[transposed[name]] = tensor.T.contiguous()
-        elif name in around:
-            renamed[around[name]] = tensor
-        elif ".encoder.layers." in name:
-            tower, _, path = name.partition(".encoder.layers.")
-            layer, _, path = path.partition(".")
-            module, _, kind = path.rpartition(".")
-            block = f"{towers[tower]}.resblocks.{layer}"
-            if module == "self_attn.q_proj":
-                key = tensors[name.replace(".q_proj.", ".k_proj.")]
-                value = tensors[name.replace(".q_proj.", ".v_proj.")]
-                renamed[f"{block}.attn.in_proj_{kind}"] = torch.cat([tensor, key, value])
-            elif module in modules:
-                renamed[f"{block}.{modules[module]}.{kind}"] = tensor
-    return renamed
+    for theirs, ours in _names(config):
+        tensor = tensors[ours[0]]
+        if len(ours) > 1:
+            tensor = torch.cat([tensors[name] for name in ours])
+        elif theirs in _TRANSPOSED:
+            tensor = tensor.T.contiguous()
+        renamed[theirs] = tensor
+    return model_cfg, renamed
 
 
-def _invert(names: Mapping[str, str]) -> dict[str, str]:
-    return {theirs: ours for ours, theirs in names.items()}
-
-
-def _encoder_cfg(config: Any) -> dict[str, Any]:
+def _encoder_cfg(config: Any) -> JsonObject:
     """Return the values that ``vision_cfg`` and ``text_cfg`` both have."""
     cfg = {
         "layers": config.num_hidden_layers,
