@@ -25,6 +25,7 @@ from study.errors import DataError, DeltaError
 from study.method.head import Head
 from study.storage.atomic import write_atomically
 from study.storage.file_format import FORMAT, KEY, refuse_other_format
+from study.storage.ledger_files import JsonObject
 
 Tensors = dict[str, Tensor]
 """Tensors by their names."""
@@ -59,7 +60,7 @@ class DeltaInfo:
     reading: ImageReading = DEFAULT_READING
     """How images are read; the file holds what `ImageReading.model_facts` returns of it."""
 
-    def to_json_values(self) -> dict[str, Any]:
+    def to_json_values(self) -> JsonObject:
         """Return the JSON values that `read_info` reads."""
         values = asdict(self)
         del values["reading"]
@@ -122,7 +123,7 @@ def read_info(values: Any) -> DeltaInfo:
                 facts[name] = tuple(texts)
             case _:
                 raise ValueError(f"{name} is {value!r}")
-    reading: dict[str, Any] = {}
+    reading: JsonObject = {}
     for name in MODEL_FACTS:
         try:
             reading |= check_model_facts({name: values.get(name)})
@@ -206,14 +207,12 @@ def to_checked_bytes(tensors: Tensors, metadata: Mapping[str, str]) -> bytes:
     Equal tensors and metadata give equal bytes.
     """
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    digest = _hash(on_cpu, metadata)
-    contents = save(on_cpu, {**metadata, "sha256": digest})
+    contents = save(on_cpu, {**metadata, "sha256": _hash(on_cpu, metadata)})
     header, end = _read_header(contents)
     # The library writes the metadata in a random order.
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
-    padding = -len(text) % 8  # the library aligns the tensors to 8 bytes
-    text += b" " * padding
+    text += b" " * (-len(text) % 8)  # the library aligns the tensors to 8 bytes
     return len(text).to_bytes(8, "little") + text + contents[end:]
 
 
@@ -233,19 +232,16 @@ def from_checked_bytes(contents: bytes) -> tuple[Tensors, dict[str, str]]:
     return tensors, metadata
 
 
-def _read_header(contents: bytes) -> tuple[dict[str, Any], int]:
+def _read_header(contents: bytes) -> tuple[JsonObject, int]:
     """Return the header of a safetensors file, and the offset in bytes at which it ends."""
-    length = int.from_bytes(contents[:8], "little")
-    end = 8 + length
+    end = 8 + int.from_bytes(contents[:8], "little")
     return json.loads(contents[8:end]), end
 
 
 def _hash(tensors: Tensors, metadata: Mapping[str, str]) -> str:
-    text = json.dumps(metadata, sort_keys=True)
-    digest = hashlib.sha256(text.encode())
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
         description = f"{name} {tensor.dtype} {tuple(tensor.shape)}"
         digest.update(description.encode())
-        array = tensor.reshape(-1).view(torch.uint8).numpy()
-        digest.update(array.data)
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -133,9 +133,14 @@ def unfreeze(model: CLIPModel, kinds: Mapping[str, str]) -> list[TunedParameter]
     tuned = []
     for name, parameter in sorted(model.named_parameters()):
         parameter.requires_grad_(name in kinds)
-        if name in kinds:
-            tuned.append(TunedParameter(name, kinds[name], parameter))
-    refuse_low_precision(tuned)
+        if name not in kinds:
+            continue
+        if parameter.dtype not in (torch.float32, torch.float64):
+            raise SubsetError(
+                f"{name} is held in {parameter.dtype}, in which small steps vanish; allowed is "
+                "tuning biases and LayerNorms, or a backbone that is held in float32"
+            )
+        tuned.append(TunedParameter(name, kinds[name], parameter))
     return tuned
 
 
@@ -216,21 +221,6 @@ class FewShotClassifier(nn.Module):
         # Some devices warn of a type that they cannot cast to, even where nothing is cast.
         enabled = self.precision != "float32"
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
-
-
-def refuse_low_precision(tuned: Iterable[TunedParameter]) -> None:
-    """Raise if a parameter to tune has a number format in which small steps are lost.
-
-    Raises:
-        SubsetError: a parameter is neither float32 nor float64.
-    """
-    for tuned_parameter in tuned:
-        dtype = tuned_parameter.parameter.dtype
-        if dtype not in (torch.float32, torch.float64):
-            raise SubsetError(
-                f"{tuned_parameter.name} is held in {dtype}, in which small steps vanish; "
-                "allowed is tuning biases and LayerNorms, or a backbone that is held in float32"
-            )
 
 
 @torch.no_grad()

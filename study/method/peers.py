@@ -123,8 +123,7 @@ def _count_lora(architecture: Architecture, numbers: Numbers) -> int:
     rank = int(numbers["rank"] or 0)
     count = 0
     for shape in (architecture.text, architecture.vision):
-        matrices = 2 * rank * shape.width
-        count += shape.depth * adapted * matrices
+        count += shape.depth * adapted * (2 * rank * shape.width)
     return count
 
 

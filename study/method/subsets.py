@@ -339,11 +339,9 @@ def tensors_by_name(encoder: Encoder, sites: tuple[Site, ...]) -> dict[str, list
 
 def _normalise(terms: list[SignedTerm]) -> tuple[SignedTerm, ...]:
     """Sort and deduplicate each run of equal signs, in which the order does not change the set."""
-    normalised = []
-    for sign, run in groupby(terms, key=lambda signed: signed[0]):
-        distinct = {term for _, term in run}
-        for term in sorted(distinct, key=_reading_order):
-            normalised.append((sign, term))
+    normalised: list[SignedTerm] = []
+    for _, run in groupby(terms, key=lambda signed: signed[0]):
+        normalised += sorted(set(run), key=lambda signed: _reading_order(signed[1]))
     return tuple(normalised)
 
 

@@ -53,8 +53,7 @@ REFERENCE = Recipe()
 
 def read_recipe(keys: Mapping[str, Any]) -> Recipe:
     """Return the recipe of a study, from the keys of its section ``training``."""
-    values = {field.name: keys[field.name] for field in fields(Recipe)}
-    return Recipe(**values)
+    return Recipe(**{field.name: keys[field.name] for field in fields(Recipe)})
 
 
 class Schedule(NamedTuple):
