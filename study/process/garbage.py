@@ -17,8 +17,7 @@ def pause_collection() -> Iterator[None]:
 
     Use it in this package's own processes only: garbage of the block is never collected.
     """
-    if _Collection.was_resumed:  # there may be garbage since then
-        gc.collect()
+    gc.collect()  # there may be garbage since an earlier block
     gc.disable()
     try:
         yield
@@ -31,7 +30,6 @@ def resume_collection() -> None:
     if not gc.isenabled():
         gc.freeze()
         gc.enable()
-        _Collection.was_resumed = True
 
 
 def unfreeze_for_triton() -> None:
@@ -42,10 +40,3 @@ def unfreeze_for_triton() -> None:
     """
     if "triton" in sys.modules:
         gc.unfreeze()
-
-
-class _Collection:
-    """The state of the process's collection that Python does not report."""
-
-    was_resumed = False
-    """Whether objects are frozen. `gc.get_freeze_count` would count them in 0.2 seconds."""

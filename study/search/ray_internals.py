@@ -70,15 +70,12 @@ def in_own_sessions() -> Iterator[None]:
         ray._private.services.ConsolePopen = before
 
 
-def keep_token_private(token: Path | None = None) -> None:
+def keep_token_private() -> None:
     """Let no other user of this machine read the token with which Ray is spoken to.
 
     Before there is one, its folder is made so that only its owner may enter it.
-
-    Args:
-        token: the token's file; None means Ray's own.
     """
-    token = token or authentication_token_setup._get_default_token_path()
+    token = authentication_token_setup._get_default_token_path()
     with suppress(OSError):  # the home folder may be nobody's
         token.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         token.chmod(0o600)

@@ -77,7 +77,9 @@ def test_ray_starts_its_processes_by_one_function_that_can_give_them_sessions():
     assert services.ConsolePopen is before
 
 
-def test_nobody_else_reads_the_token_of_ray_from_its_first_moment_on(tmp_path: Path):
+def test_nobody_else_reads_the_token_of_ray_from_its_first_moment_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     """For Ray, beside https://github.com/ray-project/ray/pull/57835.
 
     `generate_and_save_token` opens `~/.ray/auth_token` with the permissions of the umask, which are
@@ -85,13 +87,14 @@ def test_nobody_else_reads_the_token_of_ray_from_its_first_moment_on(tmp_path: P
     who started Ray. Expected: its folder is made with 0700, and the file with 0600.
     """
     token = tmp_path / "home" / ".ray" / "auth_token"
-    ray_internals.keep_token_private(token)
+    assert authentication_token_setup._get_default_token_path().parts[-2:] == token.parts[-2:]
+    monkeypatch.setattr(authentication_token_setup, "_get_default_token_path", lambda: token)
+    ray_internals.keep_token_private()
     assert stat.S_IMODE(token.parent.stat().st_mode) == 0o700
     token.write_text("secret")
     token.chmod(0o644)
-    ray_internals.keep_token_private(token)
+    ray_internals.keep_token_private()
     assert stat.S_IMODE(token.stat().st_mode) == 0o600
-    assert authentication_token_setup._get_default_token_path().parts[-2:] == token.parts[-2:]
 
 
 def test_ray_counts_the_cores_that_this_process_may_use():
