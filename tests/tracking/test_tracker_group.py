@@ -57,9 +57,9 @@ def test_a_trial_that_both_lack_is_told_once_with_both_reasons():
 
 @pytest.mark.parametrize("count, told", [(1, "no room"), (2, "no room; no server")])
 def test_faults_of_all_are_told_together(study: Written, count: int, told: str):
-    trackers = [heard(name, check=StudyError(name)) for name in ("no room", "no server")]
+    trackers = [heard(name, delete=StudyError(name)) for name in ("no room", "no server")]
     with pytest.raises(StudyError) as fault:
-        TrackerGroup(trackers[:count]).check(study.config)
+        TrackerGroup(trackers[:count]).delete(study.study)
     assert str(fault.value) == told
 
 

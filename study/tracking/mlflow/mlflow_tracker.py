@@ -4,13 +4,12 @@ MLflow takes seconds to import, so modules that import it are imported late: nei
 the check of a store that does not exist yet needs it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from study.config.schema import StudyConfig
 from study.errors import TrackingError, redacted_text
-from study.storage.trial_folder import End
 from study.tracking.mlflow.address import (
     SERVERS,
     is_absent_store,
@@ -49,17 +48,11 @@ class MlflowTracker(Tracker):
         self._sender = sender.Sender(study, tracking_uri(study.config.tracking.uri))
         self._mirror = mirror.Mirror(self._sender)
 
-    def trial_started(self, config: TrialConfig) -> None:
-        """See `Tracker.trial_started`; what the ledger holds of the trial is sent."""
+    def trial_ended(self, config: TrialConfig, *_: Any, **__: Any) -> None:
+        """Send a trial that has changed, whatever it is that has."""
         self._mirror.send(config.trial_id)
 
-    def trial_reported(self, config: TrialConfig, epoch: int, metrics: Mapping[str, float]) -> None:
-        """See `Tracker.trial_reported`; what the ledger holds of the trial is sent."""
-        self._mirror.send(config.trial_id)
-
-    def trial_ended(self, config: TrialConfig, end: End, score: float | None) -> None:
-        """See `Tracker.trial_ended`; what the ledger holds of the trial is sent."""
-        self._mirror.send(config.trial_id)
+    trial_started = trial_reported = trial_ended
 
     def rescan_trials(self) -> None:
         """See `Tracker.rescan_trials`."""
