@@ -77,7 +77,6 @@ def make_trial(
         members=tuple(proposal.members),
         split_hash=data.digest[:SPLIT_HASH],
         training=training,
-        optuna_number=proposal.optuna_number,
         scored_at=scored_at,
     )
     trial = trial.model_copy(update=further)

@@ -37,8 +37,6 @@ class Proposal(NamedTuple):
     arm: str
     number: int
     """The number of the trial within its stage."""
-    optuna_number: int | None = None
-    """The number of the proposal in the Optuna study of its arm."""
     members: Sequence[AveragedTrial] = ()
     """The trials to average instead of training."""
 
@@ -201,7 +199,7 @@ class StudySearcher(Searcher):
 
         @cache  # as the hash of a trial costs more than a look at it
         def trial_of(settings: TrialSettings) -> TrialConfig:
-            return make_trial(Proposal(settings, arm.name, self._next_number, 0))
+            return make_trial(Proposal(settings, arm.name, self._next_number))
 
         def known_outcome(settings: TrialSettings) -> Outcome | None:
             return self._outcomes.get(_identity(trial_of(settings)))

@@ -30,8 +30,6 @@ logger = logging.getLogger(__name__)
 class Origin(NamedTuple):
     """The study and the trial that a model comes from."""
 
-    study: str
-    """The name of the study."""
     study_id: str
     """The unique id of the study."""
     trial: str
@@ -134,7 +132,7 @@ def _read_trial_model(delta: Path, info: DeltaInfo, trial: TrialFolder) -> Saved
 
 
 def _origin(folder: StudyFolder, trial_id: str) -> Origin:
-    return Origin(folder.name, str(folder.read_identity()["study_id"]), trial_id)
+    return Origin(str(folder.read_identity()["study_id"]), trial_id)
 
 
 def read_winner(study: Study, scratch: Path) -> SavedModel:

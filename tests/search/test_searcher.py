@@ -39,7 +39,6 @@ def config(proposal: Proposal) -> TrialConfig:
         arm=proposal.arm,
         number=proposal.number,
         subset_key=proposal.settings.subset,
-        optuna_number=proposal.optuna_number,
     )
     return made.model_copy(update={"settings": proposal.settings})
 
@@ -137,7 +136,7 @@ def test_an_exhausted_arm_ends_and_leaves_the_other_its_own(
 def test_results_of_other_trials_and_of_arms_that_are_not_open_are_passed_over(
     folder: StudyFolder,
 ):
-    own = config(Proposal(settings("none"), "search", 3, 0))
+    own = config(Proposal(settings("none"), "search", 3)).model_copy(update={"optuna_number": 0})
     search = StudySearcher(folder, [own, BASELINE])
     assert suggested(search) == own
     search.suggest("b")

@@ -84,7 +84,7 @@ def test_of_a_winner_the_first_seed_is_taken_or_the_next_if_it_failed(study: Any
     assert saved.name == "the winner of study 'mine' (trial confirm-best-seed1)"
     assert saved.instead_of is None
     study_id = study.folder.read_identity()["study_id"]
-    assert saved.origin == Origin("mine", study_id, "confirm-best-seed1")
+    assert saved.origin == Origin(study_id, "confirm-best-seed1")
     assert saved.settings == study.study.candidates()[1].settings
     assert saved.info.templates == load_delta(saved.delta)[1].templates[:1]
     study.folder.trial("confirm-best-seed1").write_end(End("failed", 1, 1.0))

@@ -117,8 +117,8 @@ def _read_model(address: str, version: ModelVersion, folder: Path) -> SavedModel
     if "trial_id" in tags:
         name += f" (trial {tags['trial_id']})"
     origin = None
-    if {"study", "study_id", "trial_id"} <= tags.keys():
-        origin = Origin(tags["study"], tags["study_id"], tags["trial_id"])
+    if {"study_id", "trial_id"} <= tags.keys():
+        origin = Origin(tags["study_id"], tags["trial_id"])
     strength = float(tags.get("strength", 1.0))
     settings = saved.settings.model_copy(update={"strength": strength})
     return replace(saved, origin=origin, name=name, info=info, settings=settings)

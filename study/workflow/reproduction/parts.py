@@ -31,7 +31,6 @@ QUICK = {part: row["quick"] for part, row in _TABLE.items() if "quick" in row}
 class Step(NamedTuple):
     """Something that is run, and has results of its own."""
 
-    part: str
     name: str
     command: str
     """The command that runs it alone."""
@@ -70,7 +69,7 @@ def list_steps(options: Namespace, work: Path) -> list[Step]:
         command = PROGRAM_OF_BENCHMARK
         if options.quick:
             command += " --quick"
-        steps.append(Step(part, part, command, None))
+        steps.append(Step(part, command, None))
     return steps
 
 
@@ -95,5 +94,5 @@ def _list_studies(part: str, options: Namespace, work: Path) -> list[Step]:
         axes = [f"{key}={value}" for key, value in member.axes.items() if key not in given | own]
         command = shlex.join([PROGRAM, "run", PARTS[part], *axes, *chosen, "data.root=DATA"])
         name = "-".join([part, *map(str, member.axes.values())])
-        steps.append(Step(part, name, command, member))
+        steps.append(Step(name, command, member))
     return steps
