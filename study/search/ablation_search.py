@@ -43,7 +43,7 @@ def tune_cells(
     data: TrialData,
     observers: Observers,
     reuse_results: ReuseResults | None,
-    announce: Callable[[Sequence[str], int], object] = lambda sentences, trials: None,
+    announce: Callable[[Sequence[str], int], object],
 ) -> None:
     """Train every cell at every combination of its rates and evaluate it by validation.
 
@@ -120,9 +120,8 @@ def fix_rates(study: Study) -> Mapping[str, TrialSettings]:
     cells = ablation_cells(study)
     settings_of = {}
     if not study.protocol.validates(study.config):
-        for label, _, settings in _trials(study, cells, rate_grids(study)):
-            settings_of[label] = settings
-        return study.write_cells(settings_of)
+        trials = _trials(study, cells, rate_grids(study))
+        return study.write_cells({label: settings for label, _, settings in trials})
     for label, ranked in _ranked(study, cells).items():
         if not ranked:
             raise StudyError(f"no trial of the cell '{label}' ran all its epochs")
@@ -149,8 +148,6 @@ def _trials(study: Study, cells: _Cells, grids: _Grids) -> list[tuple[str, str, 
 
 def _untried(study: Study, data: TrialData, cells: _Cells, grids: _Grids) -> list[TrialConfig]:
     """Return the trials of the grids that the ledger lacks, under the lowest free numbers."""
-    depths = study.architecture.depths
-    regularizer = study.config.training.regularizer
     # By what they train: a score that changed since may have led to an extension of another cell.
     tried = set()
     numbers = set()
@@ -161,14 +158,13 @@ def _untried(study: Study, data: TrialData, cells: _Cells, grids: _Grids) -> lis
     untried = []
     number = 0
     for label, name, settings in _trials(study, cells, grids):
-        rates = settings.effective(cells[label].resolve(depths), regularizer).rates
-        if (cells[label].key(depths), *rates.items()) in tried:
-            continue
         while number in numbers:
             number += 1
         proposal = Proposal(settings, label, number)
-        untried.append(make_trial(study, data, "search", proposal, label=name))
-        number += 1
+        trial = make_trial(study, data, "search", proposal, label=name)
+        if (trial.subset_key, *trial.settings.rates.items()) not in tried:
+            untried.append(trial)
+            number += 1
     return untried
 
 

@@ -11,6 +11,7 @@ from study.search.ledger_callback import Observers, notify_of_end
 from study.search.optuna_arm import Outcome
 from study.search.recording import close_trial, drop_reports_beyond_state
 from study.search.searcher import StudySearcher, outcome_of
+from study.selection.ranking import trained
 from study.storage.ledger_files import JsonObject
 from study.storage.trial_folder import End, TrialFolder
 from study.trial.study import SPLIT_HASH, Stage, Study, TrialConfig, TrialData
@@ -115,16 +116,12 @@ def _batches(
     siblings: dict[str, list[TrialConfig]] = {}
     to_train = []
     for trial in queue:
-        settings_without_use = trial.settings.training_settings.model_copy(
-            update={"subset": "none"}  # `subset_key` compares the subset, however it is written
-        )
         training_key = (
             trial.seed,
             trial.split_hash,
-            trial.subset_key,
             trial.training,
             trial.epochs,
-            settings_without_use,
+            trained(trial.subset_key, trial.settings.training_settings),
         )
         first = first_trials.setdefault(training_key, trial)
         has_started = study.folder.trial(trial.trial_id).path.exists()

@@ -19,6 +19,7 @@ from study.method.peers import PEERS
 from study.search.deadline import Deadline, Result
 from study.search.optuna_arm import Arm, Outcome
 from study.selection.patience import Patience
+from study.selection.ranking import trained
 from study.storage.atomic import StorageError
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End
@@ -247,4 +248,4 @@ def trains_encoders(config: TrialConfig) -> bool:
 
 def _identity(config: TrialConfig) -> tuple[Any, ...]:
     """Return a key that is equal for two trials with the same result."""
-    return config.seed, config.subset_key, config.settings.model_copy(update={"subset": "none"})
+    return config.seed, trained(config.subset_key, config.settings)

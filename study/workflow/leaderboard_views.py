@@ -61,13 +61,7 @@ def _print(options: Namespace, view: object) -> None:
 
 def _show_study(options: Namespace) -> None:
     """Print the leaderboard of a study, or the tables of its ablation or its sweep."""
-    views = {
-        "table": render_leaderboard,
-        "markdown": leaderboard_markdown,
-        "csv": leaderboard_csv,
-        "json": leaderboard_records,
-    }
-    _refuse_format(options, *views)
+    _refuse_format(options, "table", "markdown", "csv", "json")
     results = read_results(options.folders[0].path)
     if results.ablates:
         _show_ablation(options, results)
@@ -76,6 +70,12 @@ def _show_study(options: Namespace) -> None:
     elif options.to is not None:
         _show_sweep(options)
     else:
+        views = {
+            "table": render_leaderboard,
+            "markdown": leaderboard_markdown,
+            "csv": leaderboard_csv,
+            "json": leaderboard_records,
+        }
         _print(options, views[options.format](leaderboard(results)))
 
 
@@ -87,7 +87,6 @@ def _show_ablation(options: Namespace, results: Results) -> None:
         "csv": ablation_tables.ablation_csv,
         "json": ablation_tables.ablation_records,
     }
-    _refuse_format(options, *views)
     table = ablation_table(results, options.base or BASE)
     _print(options, views[options.format](table))
     if options.to is not None:
