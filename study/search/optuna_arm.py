@@ -23,7 +23,7 @@ from study.config.trial_settings import TrialSettings
 from study.errors import StudyError
 from study.search.ray_internals import enqueued_choices, reopen_trial
 from study.search.samplers import Sampler, seed_from_text
-from study.search.space import Choices, Params, Space
+from study.search.space import Params, Space
 from study.storage.atomic import StorageError, append_lines, drop_cut_line, with_retries
 from study.trial.study import TrialConfig
 
@@ -257,9 +257,9 @@ class Arm:
         for number in range(len(self.trials), max(by_number, default=-1) + 1):
             record = by_number.get(number)
             if not record:
-                self._add({}, state=TrialState.FAIL, user_attrs={})
+                self._add(FixedTrial({}), state=TrialState.FAIL, user_attrs={})
             else:
-                choices = self.space.encode(record.settings) or {}
+                choices = self.space.encode(record.settings) or FixedTrial({})
                 self._add(choices, state=TrialState.RUNNING, user_attrs={NAME: record.trial_id})
         for number, record in by_number.items():
             for epoch, score in record.scores.items():
@@ -267,13 +267,10 @@ class Arm:
             if record.outcome:
                 self.tell(number, record.outcome)
 
-    def _add(self, choices: Choices, **fields: Any) -> None:
-        params = {}
-        distributions = {}
-        for name, (value, distribution) in choices.items():
-            params[name] = value
-            distributions[name] = distribution
-        trial = optuna.trial.create_trial(params=params, distributions=distributions, **fields)
+    def _add(self, choices: FixedTrial, **fields: Any) -> None:
+        trial = optuna.trial.create_trial(
+            params=choices.params, distributions=choices.distributions, **fields
+        )
         self.study.add_trial(trial)
 
     def _matches(self, trial: FrozenTrial, record: Recorded) -> bool:

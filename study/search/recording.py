@@ -6,7 +6,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -54,13 +54,12 @@ def exit_after_time_limit(folder: TrialFolder, limit: float | None) -> Iterator[
         yield
         return
     path = folder.path / HANG
-    with (
-        with_retries(path, lambda: path.open("w"), existing=folder.path.parent) as file,
-        ExitStack() as stack,
-    ):
+    with with_retries(path, lambda: path.open("w"), existing=folder.path.parent) as file:
         faulthandler.dump_traceback_later(limit, exit=True, file=file)
-        stack.callback(faulthandler.cancel_dump_traceback_later)
-        yield
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
     with_retries(path, lambda: path.unlink(missing_ok=True))
 
 

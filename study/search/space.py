@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any
 
-from optuna.distributions import BaseDistribution
 from optuna.trial import FixedTrial, Trial
 
 from study.backbones.architecture import ENCODERS, Depths
@@ -19,8 +18,6 @@ from study.method.parameters import PEER, Leaf, kind_names
 from study.method.recipe import Regularizer
 from study.method.subsets import Subset, is_in_blocks, kinds, parse
 
-Choices = dict[str, tuple[Any, BaseDistribution]]
-"""The value and its distribution, by the name of the Optuna parameter."""
 Params = Mapping[str, Any]
 """The values of Optuna's parameters, by name."""
 Ranges = dict[str, tuple[float, float]]
@@ -40,8 +37,8 @@ class Space(ABC):
         """Ask Optuna for one configuration."""
 
     @abstractmethod
-    def encode(self, settings: TrialSettings) -> Choices | None:
-        """Return the choices, with their distributions, that lead to these settings.
+    def encode(self, settings: TrialSettings) -> FixedTrial | None:
+        """Return a trial whose choices, with their distributions, lead to these settings.
 
         None means that the space does not contain them, for example because a site is not listed or
         a rate is out of range.
@@ -51,7 +48,7 @@ class Space(ABC):
         """Return whether another study's choices are complete and allowed in this space."""
         trial = FixedTrial(dict(choices))
         is_complete = self.decode(trial) is not None and trial.params == choices
-        return is_complete and _choices_of(trial) is not None
+        return is_complete and _is_in_ranges(trial)
 
     def decode(self, trial: FixedTrial) -> TrialSettings | None:
         """Return the settings that choices lead to, in or out of their ranges.
@@ -117,7 +114,7 @@ class OpenSpace(Space):
             return heads[0]
         return trial.suggest_categorical("head", heads)
 
-    def encode(self, settings: TrialSettings) -> Choices | None:
+    def encode(self, settings: TrialSettings) -> FixedTrial | None:
         """See `Space.encode`."""
         leaves = parse(settings.subset).resolve(self.depths)
         if settings.peer or settings.calibration or (leaves and settings.strength != self.strength):
@@ -126,9 +123,9 @@ class OpenSpace(Space):
         decoded = self.decode(trial)
         if not decoded or decoded.head != settings.head:
             return None
-        if parse(decoded.subset).resolve(self.depths) != leaves:
+        if parse(decoded.subset).resolve(self.depths) != leaves or not _is_in_ranges(trial):
             return None
-        return _choices_of(trial)
+        return trial
 
     def _values_of(self, settings: TrialSettings, leaves: frozenset[Leaf]) -> dict[str, Any]:
         """Return the values of all choices that lead to settings, also of those without effect."""
@@ -267,24 +264,22 @@ class PeerSpace(Space):
         lr = trial.suggest_float(rate_column(PEER), *self.peer.lr, log=True)
         return TrialSettings(subset="none", peer=self.peer.with_rate(lr))
 
-    def encode(self, settings: TrialSettings) -> Choices | None:
+    def encode(self, settings: TrialSettings) -> FixedTrial | None:
         """See `Space.encode`."""
         if not settings.peer:
             return None
         trial = FixedTrial({rate_column(PEER): settings.peer.lr})
-        if self.decode(trial) != settings:
+        if self.decode(trial) != settings or not _is_in_ranges(trial):
             return None
-        return _choices_of(trial)
+        return trial
 
 
-def _choices_of(trial: FixedTrial) -> Choices | None:
-    """Return what a trial chose, with the distributions; None if a number is out of its range."""
-    choices = {}
+def _is_in_ranges(trial: FixedTrial) -> bool:
+    """Return whether all numbers that a trial chose are in their ranges."""
     for name, distribution in trial.distributions.items():
         value = trial.params[name]
         low = getattr(distribution, "low", value)
         high = getattr(distribution, "high", value)
         if not low <= value <= high:
-            return None
-        choices[name] = (value, distribution)
-    return choices
+            return False
+    return True

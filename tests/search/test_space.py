@@ -82,8 +82,8 @@ def test_without_windows_all_layers_are_tuned():
 
 def test_a_whole_space_has_the_middle_of_a_range_for_what_has_no_effect():
     choices = not_none(space(whole=True).encode(settings("vision.ln_post", None, 0.01)))
-    assert choices["bias_lr"][0] == pytest.approx(0.01), "between 0.0005 and 0.2"
-    assert choices["ln_lr"][0] == 0.01
+    assert choices.params["bias_lr"] == pytest.approx(0.01), "between 0.0005 and 0.2"
+    assert choices.params["ln_lr"] == 0.01
     without_weight = settings("text.ln_final", None, 0.01, 0.0)
     assert space(whole=True).encode(without_weight) is None, "λ acts, and is out"
 
@@ -105,8 +105,7 @@ def test_every_proposal_of_a_space_resolves_and_repeats_from_its_choices(
         assert open_space.suggest(FixedTrial(trial.params)) == proposal
         choices = open_space.encode(proposal)
         assert choices is not None
-        values = {name: value for name, (value, _) in choices.items()}
-        assert open_space.suggest(FixedTrial(values)) == proposal
+        assert open_space.suggest(FixedTrial(choices.params)) == proposal
         subsets.add(proposal.subset)
     assert len(subsets) > 40
 
@@ -168,8 +167,9 @@ def test_a_peers_space_holds_its_own_settings_alone():
     arms = build_config({"search": {"baselines": PEERS}}, "test").search.peer_arms
     full, projection = arms.values()
     space = PeerSpace(full)
-    choices = {"peer_lr": (0.01, FloatDistribution(1e-4, 0.05, log=True))}
-    assert space.encode(TrialSettings(subset="none", peer=full.with_rate(0.01))) == choices
+    choices = not_none(space.encode(TrialSettings(subset="none", peer=full.with_rate(0.01))))
+    assert choices.params == {"peer_lr": 0.01}
+    assert choices.distributions == {"peer_lr": FloatDistribution(1e-4, 0.05, log=True)}
     for peer in (projection.with_rate(0.01), full.with_rate(0.5), None):
         assert space.encode(TrialSettings(subset="none", peer=peer)) is None
     fitting = [space.fits(c) for c in ({"peer_lr": 0.01}, {"peer_lr": 0.5}, {"bias_lr": 0.01})]
