@@ -118,8 +118,9 @@ def run_search(
     if config.search.patience:
         error_of = cache(partial(standard_error, study.folder, study.protocol))
         patience = Patience(study.folder, error_of)
+    arms = open_arms(study, ledger.values(), sampler)
     proposers = Proposers(
-        open_arms(study, ledger.values(), sampler),
+        arms,
         make_trial=partial(make_trial, study, data, "search"),
         ended=[(t.config, t.outcome) for t in ledger.values() if t.outcome],
         next_number=max(len(baselines), 1 + max(numbers, default=-1)),
@@ -132,7 +133,7 @@ def run_search(
         StudySearcher(study.folder, queue, proposers=proposers),
         data={f"search/{config.seed}": data},
         scheduler=scheduler,
-        count=_count_left(config, ledger.values(), queue),
+        count=len(queue) + sum(arm.budget - arm.started for arm in arms),
         observers=observers,
     )
     _run_variants(study, data, observers, announce)
@@ -165,23 +166,6 @@ def _deadline_and_scheduler(
         seconds = working_seconds(trial.reports for trial in proposed)
         deadline = Deadline(60 * config.search.minutes - seconds)
     return deadline, make_scheduler(config.search.asha, config.training.epochs, history, deadline)
-
-
-def _count_left(
-    config: StudyConfig, ledger: Iterable[LedgerTrial], queue: Iterable[TrialConfig]
-) -> int:
-    """Return how many trials the search still comes to, with its peers."""
-    search = config.search
-    count = search.trials + search.peer_trials * len(search.peer_arms)
-    for trial in ledger:
-        if trial.config.arm in search.peer_arms:
-            count -= 1
-        if trial.outcome and search.counts_trial(trial.config.arm, trial.config.label):
-            count -= 1
-    for queued in queue:
-        if not search.counts_trial(queued.arm, queued.label):
-            count += 1
-    return count
 
 
 def _run_variants(study: Study, data: TrialData, observers: Observers, announce: Announce) -> None:

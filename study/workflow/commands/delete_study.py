@@ -3,7 +3,6 @@
 import shutil
 import sys
 from argparse import Namespace
-from functools import partial
 
 from rich.filesize import decimal
 
@@ -33,11 +32,9 @@ def delete_study(options: Namespace) -> None:
     with folder.locked():
         trials = amount(summary["trials"], "trial")
         print(f"{path}: {summary['state']}, {trials}, {decimal(summary['bytes'])}")
-        delete_elsewhere = None
         if options.everywhere:
             study = Study(frozen_config(folder), folder)
             tracker = tracking.make_tracker(study.config.tracking.trackers)
-            delete_elsewhere = partial(tracker.delete, study)
             print(tracker.describe_contents(study))
         else:
             model = "no registered model"
@@ -50,8 +47,8 @@ def delete_study(options: Namespace) -> None:
         if not options.yes and not _is_confirmed(path.name):
             print("nothing was deleted")
             return
-        if delete_elsewhere is not None:
-            for line in delete_elsewhere():
+        if options.everywhere:
+            for line in tracker.delete(study):
                 print(line)
         renamed = deletion_path(path)
         with_retries(path, lambda: path.rename(renamed))
