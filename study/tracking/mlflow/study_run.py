@@ -146,17 +146,14 @@ class StudyRun:
         return list(self.client.search_runs([self.experiment_id], filter_string=full_condition))
 
     def _find_or_create_experiment(self, name: str) -> str:
-        experiment = self.client.get_experiment_by_name(name)
-        if experiment is not None:
-            return str(experiment.experiment_id)
         try:
             tags = mlflow_internals.experiment_tags()
             return str(self.client.create_experiment(name, tags=tags))
-        except MlflowException:
+        except MlflowException:  # an earlier study has created it, or one that starts beside
             experiment = self.client.get_experiment_by_name(name)
             if experiment is None:
                 raise
-            return str(experiment.experiment_id)  # another study has just created it
+            return str(experiment.experiment_id)
 
 
 def shorten_description(description: str) -> str:

@@ -44,7 +44,7 @@ from study.workflow.reproduction.telling import (
     first_lines,
     markdown,
 )
-from study.workflow.run_sweep import check_sweep, member_study, run_member
+from study.workflow.run_sweep import member_study, run_member
 from study.workflow.signals import handle_hang_up, interrupt
 
 GPU = "gpu.md"
@@ -181,7 +181,6 @@ def _run_study(member: Member, entry: StepRecord, console: Console) -> dict[str,
     Raises:
         StudyError: it failed, or one of its configurations has no test score.
     """
-    check_sweep([member])
     run_member(member, console)
     board = leaderboard(read_results(member.config.storage / str(member.config.name)))
     entry.scores = []

@@ -101,7 +101,6 @@ def test_a_study_without_a_test_score_has_no_result(
     few_shot_study: Path, monkeypatch: pytest.MonkeyPatch
 ):
     board = leaderboard(read_results(few_shot_study))
-    monkeypatch.setattr(module, "check_sweep", lambda members: None)
     monkeypatch.setattr(module, "run_member", lambda member, console: None)
     place = {"storage": few_shot_study.parent, "name": few_shot_study.name}
     member = Member("few_shot", {}, board.config.model_copy(update=place))
