@@ -130,11 +130,11 @@ def _batches(
         else:
             siblings.setdefault(first.trial_id, []).append(trial)
     yield to_train, siblings
-    without_end = []
-    for trials in siblings.values():
-        for trial in trials:
-            if not study.folder.trial(trial.trial_id).read_end():
-                without_end.append(trial)
+    without_end = [
+        trial
+        for trial in chain.from_iterable(siblings.values())
+        if not study.folder.trial(trial.trial_id).read_end()
+    ]
     yield without_end, {}
 
 

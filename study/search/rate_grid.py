@@ -63,11 +63,12 @@ class RateGrid(NamedTuple):
 
     def contains(self, rates: Rates) -> bool:
         """Return whether a combination, which may lack kinds that are not tuned, is in the grid."""
-        for kinds, tried in self.rates.items():
-            for kind in kinds:
-                if kind in rates and rates[kind] not in tried:
-                    return False
-        return True
+        return all(
+            rates[kind] in tried
+            for kinds, tried in self.rates.items()
+            for kind in kinds
+            if kind in rates
+        )
 
     def describe(self, rates: Rates) -> str:
         """Return rates by kind as text: a shared one as a number, others beside their kind."""

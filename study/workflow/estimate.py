@@ -290,10 +290,8 @@ def _expected_epochs(study: Study) -> float:
 def _count_trained(search: SearchConfig) -> int:
     """Return how many baselines train the encoders, or the parameters of a peer."""
     free = search.quick_peers
-    trained = 0
-    for label, baseline in search.baselines.items():
-        if label in free:
-            continue
-        if isinstance(baseline, PeerConfig) or baseline.subset != "none" or baseline.peer:
-            trained += 1
-    return trained
+    return sum(
+        isinstance(baseline, PeerConfig) or baseline.subset != "none" or baseline.peer is not None
+        for label, baseline in search.baselines.items()
+        if label not in free
+    )

@@ -80,11 +80,11 @@ def changes_of_results(
     """
     before = frozen.model_dump(mode="json")
     after = config.model_dump(mode="json")
-    lines = []
-    for key, old, new in _differences(before, after):
-        if not key.startswith(MAY_CHANGE) and key not in besides:
-            lines.append(f"{key}: is frozen as {short_repr(old)}, got {short_repr(new)}")
-    return lines
+    return [
+        f"{key}: is frozen as {short_repr(old)}, got {short_repr(new)}"
+        for key, old, new in _differences(before, after)
+        if not key.startswith(MAY_CHANGE) and key not in besides
+    ]
 
 
 def _differences(

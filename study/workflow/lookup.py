@@ -78,11 +78,11 @@ def find_config(name: str) -> Path:
     file = configuration_file(name)
     if file:
         return file
-    shipped = []
-    for folder in FOLDERS:
-        for path in folder.rglob("*.yaml"):
-            shipped.append(path.relative_to(folder).with_suffix("").as_posix())
-    shipped.sort()
+    shipped = sorted(
+        path.relative_to(folder).with_suffix("").as_posix()
+        for folder in FOLDERS
+        for path in folder.rglob("*.yaml")
+    )
     raise ConfigError(
         f"no configuration '{name}'{did_you_mean(name, shipped)}; by name there are "
         f"{', '.join(shipped)} (clipfit-study --help lists the commands)"
