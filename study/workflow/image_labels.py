@@ -53,8 +53,8 @@ def label_and_write(options: Namespace) -> None:
         saved = find_model(options.model, Path(scratch), options.storage, now=options.now)
         threshold = -math.inf
         if options.unknown is not None:
-            threshold = find_threshold(saved, options.unknown, class_names)
-            print_sentences(told, describe_finding(saved, options.unknown))
+            threshold, finding = find_threshold(saved, options.unknown, class_names)
+            print_sentences(told, finding)
         committee = [saved]
         if options.next is not None:
             committee += read_committee(saved)
@@ -97,8 +97,10 @@ def label_and_write(options: Namespace) -> None:
         )
 
 
-def find_threshold(saved: SavedModel, share: float, class_names: Sequence[str] | None) -> float:
-    """Return the logit below which an image is of an unknown class.
+def find_threshold(
+    saved: SavedModel, share: float, class_names: Sequence[str] | None
+) -> tuple[float, str]:
+    """Return the logit below which an image is of an unknown class, and how many such it finds.
 
     Args:
         saved: the model.
@@ -108,7 +110,8 @@ def find_threshold(saved: SavedModel, share: float, class_names: Sequence[str] |
     Raises:
         DataError: the model or other class names do not allow it, or the percentage is too small.
     """
-    known = load_delta(saved.delta)[0].get(KNOWN)
+    tensors, _ = load_delta(saved.delta)
+    known = tensors.get(KNOWN)
     if known is None:
         raise DataError(
             f"--unknown: {saved.name} does not know how like their classes images are; allowed is "
@@ -120,18 +123,14 @@ def find_threshold(saved: SavedModel, share: float, class_names: Sequence[str] |
             f"--unknown: it holds for the model's own classes, none of them called {UNKNOWN!r}; "
             "allowed is a model and a command line without other names"
         )
-    return unknown_below(known, share)
-
-
-def describe_finding(saved: SavedModel, share: float) -> str:
-    """Return how many images of unknown classes ``--unknown`` finds, as far as that is known."""
-    foreign = load_delta(saved.delta)[0].get(FOREIGN)
+    threshold = unknown_below(known, share)
+    foreign = tensors.get(FOREIGN)
     least = found = None
     if foreign is not None:
         least = 100 * foreign.min().item()
         found = found_share(foreign, share)
-    (text,) = sentences("workflow/finding", share=share, least=least, found=found)
-    return text
+    (finding,) = sentences("workflow/finding", share=share, least=least, found=found)
+    return threshold, finding
 
 
 def _check(options: Namespace) -> None:
