@@ -250,7 +250,7 @@ def make_scheduler(
             reduction_factor=asha.reduction_factor,
             stop_last_trials=False,
         )
-    scheduler = _FairScheduler(make, deadline)
+    scheduler = _FairScheduler(make)
     for config, reports in history:
         # The part of a Tune trial that the scheduler reads.
         ended = SimpleNamespace(trial_id=config.trial_id, config=config.model_dump(mode="json"))
@@ -258,6 +258,7 @@ def make_scheduler(
         for report in reports:
             result = {"epoch": report["epoch"], "score": report.get("val_score")}
             scheduler.on_trial_result(None, ended, result)
+    scheduler.deadline = deadline  # only now, since it stops no trial that has ended
     return scheduler
 
 
@@ -301,13 +302,13 @@ class _FairScheduler(FIFOScheduler):
 
     Args:
         make: a function that returns the scheduler of one use.
-        deadline: the end of the time, after which trials are stopped as well.
     """
 
-    def __init__(self, make: Callable[[], TrialScheduler], deadline: Deadline | None) -> None:
+    def __init__(self, make: Callable[[], TrialScheduler]) -> None:
         super().__init__()
         self._make = make
-        self._deadline = deadline
+        self.deadline: Deadline | None = None
+        """The end of the time, after which trials are stopped as well."""
         self._schedulers_by_use: dict[object, TrialScheduler] = {}
         """One scheduler for each combination of head, strength and peer method."""
 
@@ -328,9 +329,9 @@ class _FairScheduler(FIFOScheduler):
             decision = self._scheduler_of(trial).on_trial_result(tune_controller, trial, result)
         if trial.config["arm"] == "baseline":
             return TrialScheduler.CONTINUE
-        if self._deadline and decision == TrialScheduler.CONTINUE:
+        if self.deadline and decision == TrialScheduler.CONTINUE:
             epochs_left = result["epochs"] - result["epoch"]
-            if self._deadline.must_stop(trial.trial_id, epochs_left, result["time_this_iter_s"]):
+            if self.deadline.must_stop(trial.trial_id, epochs_left, result["time_this_iter_s"]):
                 return TrialScheduler.STOP
         return decision
 

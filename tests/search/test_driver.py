@@ -13,6 +13,7 @@ import ray
 
 from study.config.search_section import AshaConfig
 from study.config.trial_settings import TrialSettings
+from study.search.deadline import Deadline
 from study.search.driver import make_scheduler, ray_session
 from study.selection.ranking import rank_finished_trials
 from study.trial import TrialConfig
@@ -101,9 +102,10 @@ def test_successive_halving_remembers_trials_that_ended_before(searched: Any):
         config={"arm": "search", "settings": TrialSettings(subset="ln").model_dump()},
     )
     for known, expected in ((history, "STOP"), ([], "CONTINUE")):
-        scheduler = make_scheduler(AshaConfig(), 4, known)
+        scheduler = make_scheduler(AshaConfig(), 4, known, Deadline(3600.0))
         scheduler.on_trial_add(None, new)
-        assert scheduler.on_trial_result(None, new, {"epoch": 3, "score": 0.0}) == expected
+        result = {"epoch": 3, "epochs": 4, "score": 0.0, "time_this_iter_s": 1.0}
+        assert scheduler.on_trial_result(None, new, result) == expected
 
 
 def test_ctrl_c_is_nobodys_after_a_stage(searched: Any):
