@@ -52,6 +52,12 @@ def share_table(shares: Sequence[SiteShare]) -> Table:
         ]
         for share in shares
     ]
-    shares_of = (f"% of the best {BEST_TRIALS}", "% of all")
-    header = ["site", "what it is", *shares_of, "Δ points", "95 % interval"]
+    header = [
+        "site",
+        "what it is",
+        f"% of the best {BEST_TRIALS}",
+        "% of all",
+        "Δ points",
+        "95 % interval",
+    ]
     return Table("", header, rows, left=2)
