@@ -22,12 +22,6 @@ SHOTS = draw_shots(make_paper_dataset(classes=3), shots=2, seed=1)
 """Two shots of three classes."""
 
 
-def test_shots_survive_their_file(tmp_path: Path):
-    write_shots(SHOTS, tmp_path / "shots" / "x.jsonl")
-    assert read_shots(tmp_path / "shots" / "x.jsonl") == SHOTS
-    assert [path.name for path in (tmp_path / "shots").iterdir()] == ["x.jsonl"]
-
-
 def test_all_shots_are_all_images_less_a_fifth_that_validates(tmp_path: Path):
     dataset = make_paper_dataset(classes=3)
     for split, val_shots in (((), None), ((), 0), (dataset.val, None)):

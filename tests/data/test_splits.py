@@ -36,12 +36,6 @@ def test_a_fixed_split_uses_every_image_once_and_trains_and_tests_every_class(
     assert val or not rest
 
 
-@from_table
-def test_a_fixed_split_has_the_fields_proportions(val: bool, sizes: list[int]):
-    records = [Record(f"{i}", 0) for i in range(100)]
-    assert [*map(len, fixed_split(records, ["c"], key="k", val=val))] == sizes
-
-
 def test_a_class_of_one_image_cannot_be_split():
     with pytest.raises(DataError, match=r"'lonely' \(1\)"):
         fixed_split([Record("a", 0), Record("b", 0), Record("c", 1)], ["x", "lonely"], key="k")

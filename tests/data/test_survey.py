@@ -68,18 +68,6 @@ def test_empty_files_are_found_and_are_not_the_same_image(root: Path):
     assert survey(dataset) == Survey(12, compared=True, absent=("test/cat/1.png",))
 
 
-def test_links_that_lead_out_or_nowhere_are_told_as_absent(root: Path, tmp_path: Path):
-    (tmp_path / "away.png").touch()
-    link(root / "train/cat/0.png", tmp_path / "away.png")
-    link(root / "train/cat/1.png", "no/where")
-    link(root / "train/dog/0.png", "0.png")  # to itself
-    link(root / "train/dog/1.png", "2.png")
-    (root / "test" / "dog").rename(tmp_path / "dogs")
-    (root / "test" / "dog").symlink_to(tmp_path / "dogs")
-    absent = {"train/cat/0.png", "train/cat/1.png", "train/dog/0.png"}
-    assert {*survey(read(root)).absent} == absent | {f"test/dog/{n}.png" for n in range(3)}
-
-
 def table(root: Path, *rows: str) -> Path:
     file = root / "images.csv"
     file.write_text("\n".join(["path class split", *rows]).replace(" ", ","))
@@ -130,13 +118,3 @@ def test_a_test_image_that_is_not_there_is_refused_unless_it_is_left_out(
         with pytest.raises(DataError, match=r"^mine: not in .*: 1 of 6 test images, 'test/dog/2"):
             refuse_absent(read(root), "fail")
         refuse_absent(read(root), "skip")
-
-
-def test_images_whose_pixels_are_known_are_compared_by_these(root: Path):
-    dataset = read(root)
-    pixels = {record.path: record.path.encode() for record in dataset.train + dataset.test}
-    pixels["train/cat/0.png"] = pixels["test/dog/1.png"]
-    del pixels["test/dog/2.png"]  # it cannot be decoded
-    (root / "train/cat/1.png").write_bytes((root / "train/dog/1.png").read_bytes())
-    same = (("test/dog/1.png", "train/cat/0.png"),)
-    assert survey(dataset, pixels=pixels) == Survey(12, True, (), same, same)

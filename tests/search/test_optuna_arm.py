@@ -103,9 +103,3 @@ def test_a_baseline_is_learned_once_where_the_space_can_express_it(journal: Path
     assert known.user_attrs == {"label": "clipfit", "trial": "search-0001"}
     rates = [known.params[name] for name in ("bias_lr", "ln_lr", "distill_weight")]
     assert rates == [0.01, 0.02, 2.0]
-
-
-def test_a_lock_that_a_killed_driver_left_is_no_obstacle(journal: Path):
-    ask(search_arm(journal))
-    journal.with_name("optuna.journal.lock").symlink_to("runs/mine/optuna.journal")
-    assert ask(search_arm(journal))[0] == 1

@@ -262,14 +262,6 @@ def test_a_stopped_trial_leaves_what_it_is_used_with_where_that_is_something_els
         torch.testing.assert_close(tensors, expected, rtol=0, atol=0)
 
 
-def test_each_fold_leaves_a_delta_of_its_own(trial: TrialFolder):
-    record_epoch(trial, report(LAST, done=True, tasks=3), data(), INFO)
-    names = sorted(path.name for path in trial.path.glob("delta*"))
-    assert names == [f"delta-fold{n}.safetensors" for n in range(3)]
-    tensors, _ = load_delta(trial.path / names[1])
-    assert tensors[NAME][0] == pytest.approx(LAST + 0.1)
-
-
 def test_predictions_of_test_and_of_validation_are_kept_in_files_of_their_own(
     trial: TrialFolder,
 ):

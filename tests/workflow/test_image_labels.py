@@ -11,7 +11,6 @@ from unittest.mock import Mock, call
 import pytest
 import torch
 import yaml
-from PIL import Image
 
 from study.data.datasets import load_dataset
 from study.errors import DataError
@@ -165,20 +164,6 @@ def test_a_file_of_class_names_is_named_in_its_faults(tmp_path: Path, contents: 
 def test_many_class_names_are_more_than_a_path_may_be_long():
     names = tuple(f"class {number}" for number in range(2000))
     assert read_classes(",".join(names)) == names
-
-
-def test_an_image_that_cannot_be_read_is_a_row_and_is_counted(
-    delta: Path, tmp_path: Path, run: Run
-):
-    (tmp_path / "a.png").write_bytes(b"no image")
-    Image.new("RGB", (9, 9)).save(tmp_path / "b.png")
-    said = run("predict", delta, tmp_path, "photos/none.png", "--top", "1", "--batch-size", "2")
-    broken, good, missing = (list(row.values()) for row in rows(said.out))
-    assert broken[:3] == [str(tmp_path / "a.png"), "", ""]
-    assert broken[3].startswith("not a readable image (")
-    assert good[1].startswith("digit ")
-    assert missing == ["photos/none.png", "", "", "no such image"]
-    assert "3 images, 2 could not be read (see the column error); " in said.err
 
 
 def test_where_no_image_can_be_read_the_rows_are_written_and_the_command_fails(

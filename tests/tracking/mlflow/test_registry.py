@@ -7,21 +7,15 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import mlflow
-import numpy as np
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelStatus
 from mlflow.models import Model
-from PIL import Image
 
-from study.data.images.image_reading import ImageReading
 from study.errors import TrackingError
-from study.method.delta import load_delta, save_delta
 from study.selection.chance import AgainstChance
 from study.selection.optimism import Optimism
 from study.tracking.mlflow import champion, registry
@@ -34,8 +28,6 @@ from tests.changed_studies import change_json, write_best_logits
 from tests.not_none import not_none
 from tests.tracking.mlflow.conftest import Registered
 from tests.written_study import started
-
-DELTA = "trials/confirm-best-seed1/delta.safetensors"
 
 
 @pytest.fixture
@@ -176,19 +168,6 @@ def test_of_a_winner_without_a_delta_the_best_that_has_one_is_registered_and_say
     assert "80.0% on validation; on test 70.0%" in version.description
     expected = {"trial_id": "confirm-best-with-delta-seed1", "val_score": "0.8"}
     assert version.tags.items() >= expected.items()
-
-
-def test_a_version_reads_deep_images_as_its_study_did(finished: Any, store: str):
-    study = finished("deep")
-    tensors, info = load_delta(study.folder.path / DELTA)
-    read_deep = replace(info, reading=ImageReading((0, 4080)))
-    save_delta(study.folder.path / DELTA, tensors, read_deep)
-    served = mlflow.pyfunc.load_model(Registered(study, store).model.artifact_location)
-    flat = np.asarray(Image.linear_gradient("L"))
-    deep = flat.astype(np.uint16) * 16
-    images = [Image.fromarray(array) for array in (deep, flat)]
-    shown, expected = served.predict(images)["probabilities"]
-    assert shown == pytest.approx(expected)
 
 
 def test_what_does_not_beat_chance_is_no_version_and_no_champion(
