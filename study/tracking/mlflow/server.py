@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import socket
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from fnmatch import fnmatch
@@ -189,32 +190,15 @@ def search_all_runs(
 
 
 def send_files(
-    client: MlflowClient,
-    run_id: str,
-    folder: Path,
-    patterns: Sequence[str],
-    *,
-    existing: Path,
-    into: str | None = None,
+    client: MlflowClient, run_id: str, folder: Path, patterns: Sequence[str], *, existing: Path
 ) -> None:
-    """Send the files of a folder whose names match one of the patterns, and of folders in it all.
+    """Send the files and folders in a folder whose names match one of the patterns.
 
-    They are sent one by one, since MLflow would treat a folder on missing storage as empty.
-
-    Args:
-        client: a client of the server.
-        run_id: the run that gets the files.
-        folder: the folder.
-        patterns: see `matching_files`.
-        existing: see `matching_files`.
-        into: the folder among the run's artifacts; None means the top.
+    A copy is sent, since MLflow would treat a folder on missing storage as empty.
     """
-    for name in matching_files(folder, patterns, existing=existing):
-        path = folder / name
-        if path.is_dir():
-            send_files(client, run_id, path, ["*"], existing=existing, into=name)
-        else:
-            client.log_artifact(run_id, str(path), into)
+    with tempfile.TemporaryDirectory() as scratch:
+        _copy(folder, Path(scratch), patterns, existing=existing)
+        client.log_artifacts(run_id, scratch)
 
 
 def matching_files(folder: Path, patterns: Sequence[str], *, existing: Path) -> list[str]:
@@ -228,6 +212,20 @@ def matching_files(folder: Path, patterns: Sequence[str], *, existing: Path) -> 
     names = read_if_exists(folder, lambda: os.listdir(folder), existing=existing)  # noqa: PTH208
     matching = {name for name in names or () for pattern in patterns if fnmatch(name, pattern)}
     return sorted(matching)
+
+
+def _copy(folder: Path, target: Path, patterns: Sequence[str], *, existing: Path) -> None:
+    """Copy the files and whole folders that match a pattern; wait for missing storage."""
+    target.mkdir(exist_ok=True)
+    for name in matching_files(folder, patterns, existing=existing):
+        path = folder / name
+        try:
+            contents = read_if_exists(path, path.read_bytes, existing=existing)
+        except IsADirectoryError:
+            _copy(path, target / name, ["*"], existing=existing)
+        else:
+            if contents is not None:
+                (target / name).write_bytes(contents)
 
 
 def is_refusal(error: Exception) -> bool:

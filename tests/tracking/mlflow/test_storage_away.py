@@ -81,7 +81,8 @@ def test_what_ended_without_a_word_and_tables_are_sent_where_storage_is_away_as_
     assert_whole(mlflow_store, study, 1)
     parent = runs(mlflow_store, study)[""]
     assert parent.data.tags["mlflow.note.content"] == "the **best** is here"
-    assert artifacts(mlflow_store, parent) == {"study.yaml", "identity.json", "leaderboard.md"}
+    tables = {"description.md", "leaderboard.md"}
+    assert artifacts(mlflow_store, parent) == {"study.yaml", "identity.json", *tables}
 
 
 def test_storage_that_stays_away_is_named_and_what_was_not_sent(
