@@ -5,6 +5,7 @@ here, such as refits of many stages; `tests/search/test_queues.py` compares it w
 A refit by Tune is in the long test `tests/test_first_hour.py`.
 """
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from unittest.mock import Mock
@@ -57,7 +58,9 @@ def _run_trials(
         callback.on_trial_start(trial)
         goes_on = True
         while goes_on:
+            began = time.monotonic()
             result = trial.last_result = trainable.step()
+            result["time_this_iter_s"] = time.monotonic() - began  # as Tune adds it
             searcher.on_trial_result(trial.trial_id, result)
             decision = scheduler.on_trial_result(None, trial, result)
             callback.on_trial_result(trial, result)

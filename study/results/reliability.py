@@ -79,7 +79,7 @@ def _reliability(right: np.ndarray, probabilities: pd.Series, true: pd.Series) -
         probabilities: that of each predicted class.
         true: that of each true class.
     """
-    of_predicted = probabilities.to_numpy(float)
+    of_predicted = probabilities.astype(float).fillna(0.0).to_numpy()
     numbers = np.minimum((of_predicted * BINS).astype(int), BINS - 1)
     bins = []
     for number in np.unique(numbers):

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import CLIPConfig
 
 from study.config.loading import build_config
 from study.config.trial_settings import TrialSettings
@@ -17,6 +18,8 @@ from study.trial.study import AveragedTrial
 from tests.search.conftest import PEERS
 from tests.settings import ARCHITECTURE, settings, study_of
 
+WITH_CONFIG = ARCHITECTURE._replace(config=CLIPConfig())
+"""Of a model whose numbers can be counted."""
 Make = Callable[..., TrialConfig]
 
 
@@ -26,7 +29,7 @@ def make(few_digits: TrialData) -> Make:
 
     def make(proposal: TrialSettings, **training: Any) -> TrialConfig:
         config = build_config({"training": training}, "test")
-        study = study_of(config, StudyFolder(Path("unread")))
+        study = study_of(config, StudyFolder(Path("unread")), WITH_CONFIG)
         return make_trial(study, few_digits, "search", Proposal(proposal, "search", 7))
 
     return make
@@ -66,7 +69,7 @@ def test_a_peer_is_trained_by_its_own_settings_with_text_at_full_strength(make: 
         assert training == (peer.optimizer, peer.weight_decay)
         assert config.training.regularizer == ("l2_init" if label == "projection" else "cosine")
         assert config.epochs == 5
-        assert config.trainable == peers.PEERS[label].count(ARCHITECTURE, own.numbers)
+        assert config.trainable == peers.PEERS[label].count(WITH_CONFIG, own.numbers)
 
 
 def test_an_average_trains_nothing_and_is_named_by_its_members(few_digits: TrialData):
