@@ -173,7 +173,8 @@ def _find_fault(place: str, *, by_client: bool) -> str | None:
 
     if by_client:
         return client_fault(place, ANSWERS_WITHIN)
-    use_token()
+    if os.environ.get(ADDRESS, "auto") in ("", "auto"):
+        use_token()  # an address that is named may be of a cluster without tokens
     return cluster_fault(place, ANSWERS_WITHIN)
 
 

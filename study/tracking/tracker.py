@@ -16,7 +16,6 @@ from study.config.schema import StudyConfig
 from study.config.trial_settings import TrialSettings
 from study.data.shots import ShotCount
 from study.errors import TrackingError, redacted_text
-from study.process.terminal_table import amount
 from study.storage.time_limit import first_cause
 from study.storage.trial_folder import End
 from study.trial.study import Study, TrialConfig
@@ -183,6 +182,8 @@ def describe_unsent(unsent: Mapping[str, str], most: int = 3) -> str:
         unsent: the reason of each run, by its trial's id.
         most: the largest number of runs to name for one reason; the others are counted.
     """
+    from study.process.terminal_table import amount  # needs rich, which a served model has not
+
     trials_by_reason = defaultdict(list)
     for trial_id, reason in unsent.items():
         trials_by_reason[reason].append(trial_id)

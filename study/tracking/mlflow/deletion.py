@@ -10,7 +10,6 @@ from typing import NamedTuple
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
-from study.process.terminal_table import amount
 from study.storage.study_folder import CHAMPION
 from study.tracking.mlflow.address import is_absent_store
 from study.tracking.mlflow.champion import judge
@@ -39,6 +38,8 @@ class StudyContents(NamedTuple):
 
     def summary(self) -> str:
         """Return the contents in words."""
+        from study.process.terminal_table import amount  # needs rich, as its callers do
+
         items = [amount(len(self.runs), "run")]
         if self.models:
             items.append(amount(len(self.models), "logged model"))

@@ -34,12 +34,12 @@ MARKS = (100, 500, 1000, 2000, 5000, 10000)
 class NoTraining(tune.Trainable):
     """A trial without a model: it imports no torch, so that many fit in memory."""
 
-    def setup(self, config: dict[str, Any], *, worker: Any, **_: Any) -> None:
+    def setup(self, config: dict[str, Any], *, folder: Path, **_: Any) -> None:
         """See `study.search.trainable.ClipFitTrainable`."""
-        self._folder = worker.folder
+        self._folder = folder
         self.reset_config(config)
         self._all_started = False
-        self._slots = worker.folder.with_name("slots")
+        self._slots = folder.with_name("slots")
         (self._slots / str(os.getpid())).touch()
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
