@@ -30,9 +30,9 @@ class Backbone:
     tokenizer: Any
     image_size: int
     """The side of the square images, in pixels."""
-    image_mean: tuple[float, ...]
+    image_mean: tuple[float, float, float]
     """The mean of each colour channel, for pixels between 0 and 1."""
-    image_std: tuple[float, ...]
+    image_std: tuple[float, float, float]
     """The standard deviation of each colour channel."""
     fingerprint: str
     """The hash of all parameters; see `fingerprint`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from operator import attrgetter
@@ -46,8 +46,8 @@ def load_backbone(name: CheckpointName, *, revision: str | None = None) -> Backb
                 clip, report = _load_transformers(description)
             tokenizer = load_tokenizer(description)
             processor = _load_processor(description)
-        image_mean = tuple(map(float, processor.image_mean))
-        image_std = tuple(map(float, processor.image_std))
+        image_mean = _three_numbers(processor.image_mean)
+        image_std = _three_numbers(processor.image_std)
     except BackboneError:
         raise
     except SafetensorError as error:
@@ -241,3 +241,8 @@ def find_weights_fault(weights: Iterable[tuple[str, Any]]) -> str | None:
     if zero:
         return f"nothing but zeros in {len(zero)} of its {count} tensors, first {zero[0]}"
     return None
+
+
+def _three_numbers(values: Sequence[float]) -> tuple[float, float, float]:
+    red, green, blue = values
+    return float(red), float(green), float(blue)

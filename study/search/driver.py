@@ -229,7 +229,7 @@ def make_scheduler(
     history: Sequence[tuple[TrialConfig, Sequence[JsonObject]]] = (),
     deadline: Deadline | None = None,
 ) -> TrialScheduler:
-    """Return a scheduler that stops trials by ASHA on epochs, and those that the time cuts off.
+    """Return a scheduler that stops trials by ASHA on epochs, and by the time of the search.
 
     Args:
         asha: the settings of successive halving; None means that it stops no trial.
@@ -240,16 +240,9 @@ def make_scheduler(
     """
     make: Callable[[], TrialScheduler] = FIFOScheduler
     if asha:
-        make = partial(
-            ASHAScheduler,
-            time_attr="epoch",
-            metric="score",
-            mode="max",
-            max_t=epochs,
-            grace_period=asha.grace_period,
-            reduction_factor=asha.reduction_factor,
-            stop_last_trials=False,
-        )
+        scale = {"time_attr": "epoch", "metric": "score", "mode": "max", "max_t": epochs}
+        rungs = {"grace_period": asha.grace_period, "reduction_factor": asha.reduction_factor}
+        make = partial(ASHAScheduler, **scale, **rungs, stop_last_trials=False)
     scheduler = _FairScheduler(make)
     for config, reports in history:
         # The part of a Tune trial that the scheduler reads.
