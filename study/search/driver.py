@@ -35,6 +35,7 @@ from study.search.ray_internals import (
     in_own_sessions,
     keep_token_private,
     on_loopback,
+    retry_record,
     started_here,
 )
 from study.search.ray_watch import exit_if_ray_is_lost
@@ -214,7 +215,7 @@ def run_trials(
         progress_reporter=tune.ProgressReporter(),  # Tune's own clears the cell of a notebook
     )
     tuner = tune.Tuner(trainable, tune_config=tune_config, run_config=run_config)
-    with ignore_second_failure(wait_for_temporary_space):
+    with ignore_second_failure(wait_for_temporary_space), retry_record():
         interrupted = _was_interrupted(tuner.fit)
     if interrupted or searcher.running:
         raise InterruptedStudyError(

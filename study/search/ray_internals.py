@@ -24,6 +24,7 @@ from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 
 from study.search.ray_errors import RAISED, cause_of
+from study.storage.atomic import with_retries
 from study.storage.time_limit import call_within
 
 CREDENTIALS = frozenset(
@@ -240,6 +241,28 @@ def ignore_second_failure(wait_for_space: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         TuneController._trial_task_failure = before
+
+
+@contextmanager
+def retry_record() -> Iterator[None]:
+    """Let Tune write its own record again while a disk is full, which would end the study.
+
+    Nothing reads the record, but Tune does not return without one.
+
+    Raises:
+        StorageError: during the block, the disk is full for too long or cannot be written.
+    """
+    before = TuneController.save_to_dir
+
+    def save(self: TuneController) -> None:
+        folder = Path(self._storage.experiment_driver_staging_path)
+        with_retries(folder, partial(before, self))
+
+    TuneController.save_to_dir = save
+    try:
+        yield
+    finally:
+        TuneController.save_to_dir = before
 
 
 def started_here() -> bool:

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from unittest.mock import create_autospec
+from types import SimpleNamespace
+from unittest.mock import Mock, create_autospec
 
 import pytest
 from ray.tune.execution.tune_controller import TuneController
@@ -10,7 +11,7 @@ from ray.tune.experiment import Trial
 
 from study.search.ledger_callback import LedgerCallback
 from study.search.machine import address_file, wait_for_temporary_space
-from study.search.ray_internals import ignore_second_failure
+from study.search.ray_internals import ignore_second_failure, retry_record
 from study.search.searcher import StudySearcher
 from study.storage import atomic
 from study.storage.atomic import StorageError
@@ -148,3 +149,25 @@ def test_a_failure_is_told_to_tune_once_the_disk_of_its_files_is_free(
     with ignore_second_failure(wait_for_temporary_space):
         TuneController._trial_task_failure(controller, trial, RuntimeError("it has gone"))
     assert (notes / "error").exists()
+
+
+def test_tune_writes_its_record_once_the_disk_is_free_or_it_is_told(disk: Disk, clock: Clock):
+    controller = create_autospec(TuneController, instance=True)
+    controller.configure_mock(
+        _storage=SimpleNamespace(experiment_driver_staging_path=disk.path),
+        _get_trial_checkpoints=dict,
+        __getstate__=lambda _: {},
+        _start_time=0,
+        _search_alg=Mock(),
+        _callbacks=Mock(),
+        _session_str="",
+        experiment_state_file_name="state.json",
+    )
+    disk.fill()
+    with retry_record():
+        with pytest.raises(StorageError, match=r"cannot be used, .* No space left"):
+            TuneController.save_to_dir(controller)
+        clock.now += 0.3  # so that it is another outage
+        clock.after(0.2, disk.free)
+        TuneController.save_to_dir(controller)
+    assert "stats" in (disk.path / "state.json").read_text()
