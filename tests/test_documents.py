@@ -114,7 +114,7 @@ def test_configuration_keys_exist(page: Path):
 def test_the_command_of_the_tests_is_the_one_that_guards_changes():
     (command,) = (
         line for block in blocks(ROOT / "README.md") for line in block.splitlines()
-        if line.endswith("pytest -n 2")
+        if line.endswith("pytest -n 3")
     )  # fmt: skip
     guarded = (ROOT / ".ci" / "run").read_text().replace(" --quiet", "")
     assert command in guarded.splitlines()
