@@ -1,8 +1,8 @@
 """`load_dataset`, the single entry point to every dataset."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,29 +25,8 @@ from study.errors import DataError, did_you_mean
 PACKAGED = {"digits": load_digits, "glyphs": load_glyphs}
 DATASET_NAMES = (*PACKAGED, *BENCHMARKS)
 HUB_OPTIONS = ("columns", "splits", "subset", "revision")
-
-
-@dataclass(frozen=True)
-class ReaderOptions:
-    """Options of the readers of tables and of datasets of the hub; None means the default."""
-
-    columns: Mapping[str, str] | None = None
-    """The column of each part of a table or hub dataset, where the default name does not fit."""
-    splits: Mapping[str, str] | None = None
-    """The split in a hub dataset for "train", "val" and "test", where the default does not fit."""
-    subset: str | None = None
-    """The configuration of a hub dataset."""
-    revision: str | None = None
-    """The branch, tag or commit of a hub dataset."""
-    groups: str | None = None
-    """The pattern of the groups in the paths of a folder or table."""
-
-    def chosen(self) -> dict[str, Any]:
-        """Return the options that are not None, by name."""
-        return {name: value for name, value in vars(self).items() if value is not None}
-
-
-DEFAULT_OPTIONS = ReaderOptions()
+READER_OPTIONS = (*HUB_OPTIONS, "groups")
+"""The options of all readers, by the names of the keys that set them."""
 
 
 def load_dataset(
@@ -56,8 +35,8 @@ def load_dataset(
     *,
     templates: Sequence[str] | None = None,
     reading: ImageReading = DEFAULT_READING,
-    options: ReaderOptions = DEFAULT_OPTIONS,
     other: OtherUse | None = None,
+    **options: Any,
 ) -> Dataset:
     """Read the classes and the labelled images of a dataset, but no pixels.
 
@@ -71,14 +50,15 @@ def load_dataset(
         templates: prompt templates that replace the dataset's own; the first one is used in
             training.
         reading: how the images are read; packaged images have 8 bits, and take the default only.
-        options: how a table or a dataset of the hub is read.
         other: what images in a class of a name such as "unknown" are, see `set_aside`.
+        **options: some of `READER_OPTIONS`, see `load_hub`, `load_table` and `load_folder`; None
+            means the default.
 
     Raises:
         DataError: if something is missing or invalid; the message names it, where it was looked
             for, and what is allowed.
     """
-    chosen = options.chosen()
+    chosen = {option: value for option, value in options.items() if value is not None}
     read, allowed = _find_reader(name, root)
     unread = [option for option in chosen if option not in allowed]
     if unread:

@@ -89,13 +89,8 @@ def _lines(split: str, records: Records) -> list[str]:
 
 def write_shots(shots: Shots, path: Path) -> None:
     """Write a header line and one line per image; the file appears complete or not at all."""
-    header = {
-        "dataset": shots.dataset,
-        "seed": shots.seed,
-        "shots": shots.shots,
-        "digest": shots.digest,
-    }
-    lines = [json.dumps(header)]
+    names = ("dataset", "seed", "shots", "digest")
+    lines = [json.dumps({name: getattr(shots, name) for name in names})]
     lines += _lines("train", shots.train)
     lines += _lines("val", shots.val)
     make_folder(path.parent)
@@ -112,18 +107,13 @@ def read_shots(path: Path) -> Shots:
     try:
         header, *entries = read_json(path, by_line=True)
         for entry in entries:
-            group = str(entry.get("group", ""))
-            record = Record(str(entry["path"]), int(entry["label"]), group)
+            record = Record(entry["path"], entry["label"], entry.get("group", ""))
             parts[entry["split"]].append(record)
-        dataset = str(header["dataset"])
-        digest = str(header["digest"])
-        size: ShotCount = ALL
-        if header["shots"] != ALL:
-            size = int(header["shots"])
-        seed = int(header["seed"])
-        shots = make_shots(dataset, size, seed, parts["train"], parts["val"])
-    # An infinite label raises OverflowError.
-    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+        shots = make_shots(
+            header["dataset"], header["shots"], header["seed"], parts["train"], parts["val"]
+        )
+        digest = header["digest"]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: not a file of shots ({error!r})") from error
     if shots.digest != digest:
         raise DataError(
@@ -226,10 +216,8 @@ def _refuse_small_classes(
     fewest = min(sizes)
     if fewest >= shots or (short == "take_all" and fewest >= 1):
         return
-    small = []
-    for class_name, size in zip(dataset.class_names, sizes, strict=True):
-        if size < shots:
-            small.append(f"{class_name!r} has {size}")
+    sized = zip(dataset.class_names, sizes, strict=True)
+    small = [f"{class_name!r} has {size}" for class_name, size in sized if size < shots]
     classes = ", ".join(small[:5])
     if len(small) > 5:
         classes += f" and {len(small) - 5} more have too few"

@@ -140,6 +140,27 @@ def deal(records: Sequence[Record], shares: Sequence[float], key: str) -> list[i
     return [part_of[record.group] for record in records]
 
 
+def deal_in_turn(records: Sequence[Record], parts: int, key: str) -> dict[Record, int]:
+    """Return the number of the part that each image goes to; parts are equal and stratified.
+
+    The images of a class are dealt in turn, in an order that depends on the key and their paths.
+    Classes begin in turn too, so that single images of classes go to several parts. Images with
+    groups are dealt by these, see `deal`.
+
+    Args:
+        records: the images.
+        parts: the number of parts.
+        key: a text that fixes the order.
+    """
+    part_of = {}
+    for turn, images in enumerate(ordered_records(records, key).values()):
+        for position, record in enumerate(images):
+            part_of[record] = (position + turn) % parts
+    if has_groups(records):
+        part_of = dict(zip(part_of, deal([*part_of], [1 / parts] * parts, key), strict=True))
+    return part_of
+
+
 def divide(
     records: Sequence[Record], shares: Sequence[float], key: str, class_names: Sequence[str]
 ) -> list[Records]:
@@ -212,8 +233,7 @@ def fixed_split(
         middle = max(1, count // 2)
         end = middle
         if val:
-            tested = max(1, round(0.3 * count))
-            end = count - tested
+            end = count - max(1, round(0.3 * count))
         train += _by_path(images[:middle])
         validation += _by_path(images[middle:end])
         test += _by_path(images[end:])

@@ -12,14 +12,13 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from study.data.ignored_files import Paths, Unread, find_unread
 from study.data.images.sources import FolderSource
 from study.data.readers.huggingface import HubSource
-from study.data.records import Dataset, OnCorrupt, listed
+from study.data.records import Dataset, OnCorrupt, Record, listed
 from study.errors import DataError
 
 WITHIN = 20.0
@@ -81,26 +80,21 @@ def survey(
     absent = []
     images_of_key = defaultdict(list)
     looked = 0
-    for image in _test_first(dataset):
-        if time.monotonic() > ends:
-            break
+    for record, key in _look_at(dataset.test + dataset.train + dataset.val, key_of, ends):
+        image = _Image(looked < len(dataset.test), record.label, record.path)
         looked += 1
-        try:
-            key: Hashable = key_of(image.path)
-        except (DataError, OSError, ValueError):
+        if key is None:
             absent.append(image.path)
-            continue
-        if key == 0:  # empty files are no images, and reported as such when they are decoded
-            continue
-        if pixels is not None:
-            key = pixels.get(image.path, image.path)
-        images_of_key[key].append(image)
+        elif key != 0:  # empty files are no images, and reported as such when they are decoded
+            if pixels is not None:
+                key = pixels.get(image.path, image.path)
+            images_of_key[key].append(image)
     groups = [group for group in images_of_key.values() if _is_conflict(group)]
     compared = True
     if pixels is None and isinstance(source, FolderSource):  # so far only their sizes are equal
         groups, compared = _same_files(groups, source.root, ends)
-    in_two_classes = _paths(group for group in groups if _is_in_two_classes(group))
-    in_two_splits = _paths(group for group in groups if _is_in_two_splits(group))
+    in_two_classes = _paths_that_differ(groups, "label")
+    in_two_splits = _paths_that_differ(groups, "is_test")
     return Survey(looked, compared, tuple(absent), in_two_classes, in_two_splits, unread)
 
 
@@ -130,16 +124,8 @@ def refuse_absent(dataset: Dataset, on_corrupt: OnCorrupt) -> None:
             )
     if on_corrupt == "skip":
         return
-    absent = []
-    size_of = _size_reader(source)
-    ends = time.monotonic() + WITHIN
-    for record in dataset.test:
-        if time.monotonic() > ends:
-            break
-        try:
-            size_of(record.path)
-        except (DataError, OSError, ValueError):
-            absent.append(record.path)
+    tested = _look_at(dataset.test, _size_reader(source), time.monotonic() + WITHIN)
+    absent = [record.path for record, size in tested if size is None]
     if absent:
         raise DataError(
             f"{dataset.name}: not in {source.root}, or led out of it by symbolic links: "
@@ -149,29 +135,33 @@ def refuse_absent(dataset: Dataset, on_corrupt: OnCorrupt) -> None:
         )
 
 
-def _test_first(dataset: Dataset) -> Iterator[_Image]:
-    """Yield the test images, then the others."""
-    for record in dataset.test:
-        yield _Image(True, record.label, record.path)
-    for record in chain(dataset.train, dataset.val):
-        yield _Image(False, record.label, record.path)
-
-
 def empty_files(dataset: Dataset, seconds: float) -> list[str]:
     """Return the paths of the images whose files are empty, as far as time allows."""
     source = dataset.source
     if not isinstance(source, FolderSource):
         return []
-    empty = []
-    size_of = _size_reader(source)
-    ends = time.monotonic() + seconds
-    for image in _test_first(dataset):
+    records = dataset.test + dataset.train + dataset.val
+    images = _look_at(records, _size_reader(source), time.monotonic() + seconds)
+    return [record.path for record, size in images if size == 0]
+
+
+def _look_at(
+    records: Iterable[Record], key_of: Callable[[str], Hashable], ends: float
+) -> Iterator[tuple[Record, Hashable]]:
+    """Yield images until time is up, each with its key; None where its file is not there.
+
+    Args:
+        records: the images.
+        key_of: a function from a path to a key, which raises where there is no file.
+        ends: when to stop, by the monotonic clock.
+    """
+    for record in records:
         if time.monotonic() > ends:
-            break
-        with suppress(DataError, OSError, ValueError):  # it is absent or outside
-            if size_of(image.path) == 0:
-                empty.append(image.path)
-    return empty
+            return
+        key = None
+        with suppress(DataError, OSError, ValueError):
+            key = key_of(record.path)
+        yield record, key
 
 
 def _size_reader(source: FolderSource) -> Callable[[str], int]:
@@ -242,19 +232,17 @@ def _same_files(
 
 def _is_conflict(group: Sequence[_Image]) -> bool:
     """Return whether images that may be the same are of several classes or splits."""
-    return _is_in_two_classes(group) or _is_in_two_splits(group)
+    return _differ(group, "label") or _differ(group, "is_test")
 
 
-def _is_in_two_classes(group: Sequence[_Image]) -> bool:
-    return len({image.label for image in group}) > 1
+def _differ(group: Iterable[_Image], name: str) -> bool:
+    return len({getattr(image, name) for image in group}) > 1
 
 
-def _is_in_two_splits(group: Sequence[_Image]) -> bool:
-    return len({image.is_test for image in group}) > 1
-
-
-def _paths(groups: Iterable[Sequence[_Image]]) -> tuple[Paths, ...]:
+def _paths_that_differ(groups: Iterable[Sequence[_Image]], name: str) -> tuple[Paths, ...]:
+    """Return the paths of each group of images that differ in a field."""
     paths = []
     for group in groups:
-        paths.append(tuple(image.path for image in group))
+        if _differ(group, name):
+            paths.append(tuple(image.path for image in group))
     return tuple(paths)

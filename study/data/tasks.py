@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from study.data.records import Dataset, Record, Records, listed, ordered_records
 from study.data.shots import Shots, canonical_line, record_line
-from study.data.splits import apart_from, deal, has_groups
+from study.data.splits import apart_from, deal_in_turn
 from study.errors import DataError
 from study.storage.atomic import sha256_of
 
@@ -119,8 +119,7 @@ def holdout_tasks(shots: Shots, name: str, classes: Classes, folds: int = 1) -> 
             "draw some, or select by folds"
         )
     train = Part("train", in_classes(shots.train, classes), classes)
-    evaluation = Part(name, val, classes)
-    return (Task(train, (evaluation,)),)
+    return (Task(train, (Part(name, val, classes),)),)
 
 
 def image_fold_tasks(shots: Shots, name: str, classes: Classes, folds: int) -> tuple[Task, ...]:
@@ -144,12 +143,7 @@ def image_fold_tasks(shots: Shots, name: str, classes: Classes, folds: int) -> t
             f"{shots.dataset}: {folds} folds over {least} images of the smallest class; "
             "allowed: at least 2 folds and 2 images a class"
         )
-    fold_of = {}
-    for turn, images in enumerate(ordered.values()):
-        for position, record in enumerate(images):
-            fold_of[record] = (position + turn) % folds
-    if has_groups(records):
-        fold_of = dict(zip(fold_of, deal([*fold_of], [1 / folds] * folds, key), strict=True))
+    fold_of = deal_in_turn(records, folds, key)
     for images in ordered.values():
         if len({fold_of[record] for record in images}) < 2:
             raise DataError(
@@ -168,8 +162,7 @@ def image_fold_tasks(shots: Shots, name: str, classes: Classes, folds: int) -> t
         trained = tuple(record for record, number in fold_of.items() if number != fold)
         held_out = tuple(record for record, number in fold_of.items() if number == fold)
         train = Part("train", trained, classes)
-        evaluation = Part(name, held_out, classes)
-        tasks.append(Task(train, (evaluation,)))
+        tasks.append(Task(train, (Part(name, held_out, classes),)))
     return tuple(tasks)
 
 
@@ -223,8 +216,7 @@ def left_out_class_tasks(shots: Shots, name: str, classes: Classes, folds: int) 
         unseen = apart_from(in_classes(shots.train + shots.val, left_out), train.records)
         if not seen or not unseen:
             raise DataError(f"{shots.dataset}: class folds need validation shots; got none")
-        evaluations = (Part(name, seen, classes), Part("new", unseen, classes))
-        tasks.append(Task(train, evaluations))
+        tasks.append(Task(train, (Part(name, seen, classes), Part("new", unseen, classes))))
     return tuple(tasks)
 
 
@@ -289,10 +281,8 @@ def check_shots(dataset: Dataset, shots: Shots, classes: Iterable[int]) -> None:
     if shots.dataset != dataset.name:
         raise DataError(f"these shots are of {shots.dataset!r}, the dataset is {dataset.name!r}")
     label_of = {record.path: record.label for record in dataset.train + dataset.val}
-    foreign = []
-    for record in shots.train + shots.val:
-        if label_of.get(record.path) != record.label:
-            foreign.append(record.path)
+    drawn = shots.train + shots.val
+    foreign = [record.path for record in drawn if label_of.get(record.path) != record.label]
     if foreign:
         raise DataError(
             f"shots of {dataset.name} (seed {shots.seed}): not among its training and validation "

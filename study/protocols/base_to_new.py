@@ -141,8 +141,7 @@ class Generalized(BaseToNew):
     def answers(self, dataset: Dataset) -> Scored:
         """Return all classes for both parts."""
         scored = self.scored(dataset)
-        classes = tuple(chain.from_iterable(scored.values()))
-        return dict.fromkeys(scored, classes)
+        return dict.fromkeys(scored, tuple(chain.from_iterable(scored.values())))
 
     def further_scores(self, competitions: Sequence[Competition], *, validation: bool) -> Scores:
         """Return the area under the curve; on validation also the best γ, and H at this γ.
@@ -161,8 +160,7 @@ class Generalized(BaseToNew):
 
         A guess that always names one class is right in one part alone, so that its H is 0.
         """
-        names = sum(len(images) for images in sizes.values())
-        return dict.fromkeys(sizes, 1 / names)
+        return dict.fromkeys(sizes, 1 / sum(len(images) for images in sizes.values()))
 
     def confirm_task(
         self, dataset: Dataset, shots: Shots | None, targets: Sequence[Dataset] = ()
@@ -177,7 +175,5 @@ class Generalized(BaseToNew):
             raise DataError(f"{dataset.name}: {self.name} needs a training split of 3 classes")
         task = super().confirm_task(dataset, shots, targets)
         answers = self.answers(dataset)
-        parts = []
-        for part in task.evaluations:
-            parts.append(replace(part, classes=answers[part.name]))
+        parts = (replace(part, classes=answers[part.name]) for part in task.evaluations)
         return replace(task, evaluations=tuple(parts))

@@ -106,8 +106,7 @@ def best_calibration(competitions: Sequence[Competition]) -> tuple[float, float]
     for seen_accuracy, unseen_accuracy in zip(
         seen[changed].tolist(), unseen[changed].tolist(), strict=True
     ):
-        mean = hmean(seen_accuracy, unseen_accuracy)
-        means_by_candidate.append(round(mean, _DECIMALS))
+        means_by_candidate.append(round(hmean(seen_accuracy, unseen_accuracy), _DECIMALS))
     means = np.array(means_by_candidate)
     best = np.lexsort((candidates, abs(candidates), -means))[0]
     return float(candidates[best]), float(means[best])

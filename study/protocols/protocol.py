@@ -183,8 +183,7 @@ class Protocol(ABC):
             DataError: the shots belong to another dataset or lack a class, or there are too few
                 images or classes for the rule.
         """
-        parts = list(self.scored(dataset).items())
-        name, classes = parts[0]
+        name, classes = next(iter(self.scored(dataset).items()))
         check_shots(dataset, shots, classes)
         return rule.tasks(shots, name, classes, folds or rule.folds)
 

@@ -6,12 +6,12 @@ of the classes. Guessing among C classes scores 1/C by it, whatever their sizes.
 such as base and new classes, are balanced one by one, and the protocol makes a score of them.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass
 
 from study.protocols import Protocol
 from study.storage.study_folder import CHANCE, StudyFolder
-from study.trial.predictions import Confusion, beats_chance, chance_level, images_of, mean
+from study.trial.predictions import Confusion, beats_chance, images_of, mean
 
 BALANCED = "balanced"
 """The name of the score of balanced accuracies, beside those of a protocol."""
@@ -32,8 +32,7 @@ def balanced_score(confusion: Confusion, protocol: Protocol) -> float | None:
         recalls[part].append(confusion[part, label, label] / images)
     if not recalls:
         return None
-    means = {part: mean(sorted(values)) for part, values in recalls.items()}
-    return protocol.score(means)["score"]
+    return protocol.score({part: mean(sorted(values)) for part, values in recalls.items()})["score"]
 
 
 def balanced_chance(confusion: Confusion, protocol: Protocol) -> float | None:
@@ -41,8 +40,13 @@ def balanced_chance(confusion: Confusion, protocol: Protocol) -> float | None:
 
     Arguments and None are those of `balanced_score`.
     """
-    one_of_each = Counter({(part, label, label): 1 for part, label in images_of(confusion)})
-    return chance_level(one_of_each, protocol)
+    sizes = defaultdict(list)
+    for part, _ in images_of(confusion):
+        sizes[part].append(1)  # every class counts alike
+    if not sizes:
+        return None
+    chances = {part: mean([chance]) for part, chance in protocol.chance(sizes).items()}
+    return protocol.score(chances)["score"]
 
 
 @dataclass(frozen=True)

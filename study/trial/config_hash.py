@@ -68,9 +68,15 @@ def compute_config_hash(config: TrialConfig, data: TrialData, checkpoint: str) -
     for name, target in data.targets.items():
         images[f"target {name}"] = ImageTable(target.images).content_hash
         targets[name] = (target.class_names, target.templates)
+    training = config.training.model_dump()
+    if config.epochs == 0:  # those of heads and tests
+        names = ("precision", "eval_batch_size", "balance")
+        training = {name: training[name] for name in names}
+    elif config.training.optimizer == "adamw":
+        del training["momentum"]
     facts = {
         "trial": config.model_dump(mode="json", exclude=UNHASHED),
-        "training": _effective_training(config),
+        "training": training,
         "tasks": data.digest,
         "preprocessing": PREPROCESSING,
         "images": images,
@@ -91,16 +97,6 @@ def compute_config_hash(config: TrialConfig, data: TrialData, checkpoint: str) -
         for library in PEERS[config.settings.peer.method].libraries:
             facts[library] = version(library)
     return sha256_of(json.dumps(facts, sort_keys=True).encode())[:16]
-
-
-def _effective_training(config: TrialConfig) -> dict[str, Any]:
-    """Return the training settings that have an effect; without training, on heads and tests."""
-    if config.epochs == 0:
-        return config.training.model_dump(include={"precision", "eval_batch_size", "balance"})
-    values = config.training.model_dump()
-    if config.training.optimizer == "adamw":
-        del values["momentum"]
-    return values
 
 
 @cache
@@ -149,8 +145,7 @@ def code_of_others(protocol: type[Protocol]) -> list[str]:
             package, _, _ = module.partition(".")
             if package == study.__name__ or package in sys.stdlib_module_names:
                 continue
-            path = Path(inspect.getfile(sys.modules[module]))
-            hashes.append(_syntax_hash(path.read_bytes()))
+            hashes.append(_syntax_hash(Path(inspect.getfile(sys.modules[module])).read_bytes()))
     except (TypeError, OSError) as error:
         raise StudyError(
             f"the code of the protocol '{protocol.name}' stands in no file, so that its results "

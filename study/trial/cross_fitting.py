@@ -18,11 +18,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from study.data.records import ordered_records
-from study.data.splits import deal, has_groups
+from study.data.splits import deal_in_turn
 from study.data.tasks import Part
 from study.trial.evaluation import (
     Accuracies,
+    EvaluatedPart,
     Evaluation,
     joint_scores,
     part_accuracies,
@@ -63,10 +63,13 @@ def choose_head(evaluated: Sequence[Sequence[Evaluation]], data: TrialData) -> H
     for tasks in trainings:
         accuracies.append([part_accuracies(evaluation, data) for evaluation in tasks])
     shipped = trainings[_best_training(accuracies, data)]
-    if len(evaluated) > 1:
-        scored = _by_other_folds(trainings, accuracies, data)
+    scored = []
+    if len(evaluated) == 1:
+        scored.append(_by_other_half(evaluated[0], data))
     else:
-        scored = [_by_other_half(evaluated[0], data)]
+        for fold in range(len(evaluated)):
+            other_folds = [[*tasks[:fold], *tasks[fold + 1 :]] for tasks in accuracies]
+            scored.append(trainings[_best_training(other_folds, data)][fold])
     scores = trial_scores(scored, data)
     # The calibration and the like must suit the head that ships.
     names_of_shipped = scores.keys() & set(data.protocol.further_shipped)
@@ -88,33 +91,18 @@ def _best_training(accuracies: Sequence[Sequence[Accuracies]], data: TrialData) 
     return scores.index(max(scores))
 
 
-def _by_other_folds(
-    trainings: Sequence[Sequence[Evaluation]],
-    accuracies: Sequence[Sequence[Accuracies]],
-    data: TrialData,
-) -> list[Evaluation]:
-    """Return the evaluation of each fold with the training that is best on the other folds."""
-    scored = []
-    for fold in range(len(trainings[0])):
-        other_folds = [[*tasks[:fold], *tasks[fold + 1 :]] for tasks in accuracies]
-        best = trainings[_best_training(other_folds, data)]
-        scored.append(best[fold])
-    return scored
-
-
 def _by_other_half(trainings: Sequence[Evaluation], data: TrialData) -> Evaluation:
     """Return the evaluation of each half of the images with the best training of the other half.
 
     Images that cannot be divided are scored with the first training, which none of them chose.
     """
-    first_half = [in_first_half(part) for part, _, _ in trainings[0].parts]
+    first_half = [in_first_half(one.part) for one in trainings[0].parts]
     for mask in first_half:
         if mask.all() or not mask.any():
             return trainings[0]
     second_half = [~mask for mask in first_half]
     best_on_first = _best_on(trainings, first_half, data)
-    best_on_second = _best_on(trainings, second_half, data)
-    return _combine(best_on_second, best_on_first, first_half, data)
+    return _combine(_best_on(trainings, second_half, data), best_on_first, first_half)
 
 
 def _best_on(
@@ -123,66 +111,43 @@ def _best_on(
     """Return the evaluation that is best on some images of each part."""
     accuracies = []
     for evaluation in trainings:
-        restricted = _restrict(evaluation, masks)
-        accuracies.append([part_accuracies(restricted, data)])
+        parts = []
+        for one, mask in zip(evaluation.parts, masks, strict=True):
+            pairs = zip(one.part.records, mask.tolist(), strict=True)
+            records = tuple(record for record, is_included in pairs if is_included)
+            part = replace(one.part, records=records)
+            parts.append(EvaluatedPart(part, one.predicted[mask], one.probabilities[:, mask]))
+        accuracies.append([part_accuracies(replace(evaluation, parts=parts), data)])
     return trainings[_best_training(accuracies, data)]
 
 
 def in_first_half(part: Part) -> Tensor:
     """Return whether each image is in the first of two halves, (images,) bool on the CPU.
 
-    The images of a class are dealt in turn, in an order that depends on their paths alone. Classes
-    begin in turn too, so that single images of classes go to both halves. A group goes to one half.
+    The halves depend on the paths of the images alone, see `deal_in_turn`.
     """
-    if has_groups(part.records):
-        return torch.tensor(deal(part.records, (0.5, 0.5), HALVES_KEY)) == 0
-    half_of = {}
-    for turn, images in enumerate(ordered_records(part.records, HALVES_KEY).values()):
-        for position, record in enumerate(images):
-            half_of[record] = (position + turn) % 2
-    halves = [half_of[record] for record in part.records]
-    return torch.tensor(halves) == 0
+    half_of = deal_in_turn(part.records, 2, HALVES_KEY)
+    return torch.tensor([half_of[record] == 0 for record in part.records])
 
 
-def _restrict(evaluation: Evaluation, masks: Sequence[Tensor]) -> Evaluation:
-    """Return an evaluation with some of the images of each part."""
-    parts = []
-    for (part, predicted, probabilities), mask in zip(evaluation.parts, masks, strict=True):
-        pairs = zip(part.records, mask.tolist(), strict=True)
-        records = tuple(record for record, is_included in pairs if is_included)
-        parts.append((replace(part, records=records), predicted[mask], probabilities[:, mask]))
-    return replace(evaluation, parts=parts, competing=[])
-
-
-def _combine(
-    one: Evaluation, other: Evaluation, masks: Sequence[Tensor], data: TrialData
-) -> Evaluation:
+def _combine(one: Evaluation, other: Evaluation, masks: Sequence[Tensor]) -> Evaluation:
     """Return an evaluation with the answers of one for some images, and of another for the rest.
 
     Args:
         one: the evaluation of the images whose mask is true.
         other: the evaluation of all other images.
         masks: the mask of each part, (images,) bool.
-        data: the data of the trial.
     """
     parts = []
-    masks_of_competing = []
-    for (part, *answers), (_, *other_answers), mask in zip(
-        one.parts, other.parts, masks, strict=True
-    ):
-        predicted, probabilities = _select(mask, answers, other_answers)
-        parts.append((part, predicted, probabilities))
-        if part.name not in data.targets:  # the names of a target do not compete
-            masks_of_competing.append(mask)
-    competing = []
-    # An evaluation without competition has masks, but nothing to combine.
-    for columns, other_columns, mask in zip(
-        one.competing, other.competing, masks_of_competing, strict=False
-    ):
-        competing.append(tuple(_select(mask, columns, other_columns)))
-    return replace(one, head=None, training=None, parts=parts, competing=competing)
-
-
-def _select(mask: Tensor, some: Sequence[Tensor], others: Sequence[Tensor]) -> list[Tensor]:
-    """Return the values of some where the mask is true, and of others elsewhere."""
-    return [torch.where(mask, *pair) for pair in zip(some, others, strict=True)]
+    for some, others, mask in zip(one.parts, other.parts, masks, strict=True):
+        competing = None
+        if some.competing and others.competing:
+            pairs = zip(some.competing, others.competing, strict=True)
+            competing = tuple(torch.where(mask, *pair) for pair in pairs)
+        combined = some._replace(
+            predicted=torch.where(mask, some.predicted, others.predicted),
+            probabilities=torch.where(mask, some.probabilities, others.probabilities),
+            competing=competing,
+        )
+        parts.append(combined)
+    return replace(one, head=None, training=None, parts=parts)

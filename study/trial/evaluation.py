@@ -3,7 +3,8 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import chain
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -46,6 +47,20 @@ class PartFeatures:
     """The text features of the rivals, (rivals, dim) float32; None if they do not compete here."""
 
 
+class EvaluatedPart(NamedTuple):
+    """The result of a model on one part."""
+
+    part: Part
+    predicted: Tensor
+    """The predicted class ids, (images,) int64."""
+    probabilities: Tensor
+    """The probabilities of these and of the images' own classes, (2, images) float32."""
+    competing: tuple[Tensor, ...] | None = None
+    """If names compete: labels, best trained and best other class, and gap; each (images,)."""
+    logits: Labelled | None = None
+    """The logits, if they are kept."""
+
+
 @dataclass
 class Evaluation:
     """The result of one model with one head on its evaluation images."""
@@ -56,16 +71,9 @@ class Evaluation:
     """How the head was trained."""
     trained: frozenset[int]
     """The classes that the model was trained on."""
-    parts: list[tuple[Part, Tensor, Tensor]] = field(default_factory=list)
-    """Each part, with the predicted class ids, (images,) int64, and the probabilities of these and
-    of the images' own classes, (2, images) float32."""
-    competing: list[tuple[Tensor, ...]] = field(default_factory=list)
-    """For each part whose names compete: labels, best trained and best other class, and gap; each
-    (images,)."""
+    parts: list[EvaluatedPart] = field(default_factory=list)
     temperature: float | None = None
     """What logits are divided by where the model ships; None means that they are not kept."""
-    logits: list[Labelled] = field(default_factory=list)
-    """The logits of each part, if they are kept."""
     calibration: float = 0.0
     """γ, which is subtracted from the logits of trained classes where they compete with others."""
 
@@ -88,20 +96,24 @@ class Evaluation:
             subtracted = (self.calibration * trained).to(text.device)
         columns = (_labels_of(part)[:, None] == classes).int().argmax(dim=1)
         rows, probabilities = classify(classifier, features.images, text, columns, subtracted)
-        self.parts.append((part, classes[rows], probabilities))
+        logits = competing = None
         if self.temperature is not None:
-            logits = [classifier.logits(images, text).cpu() for images in features.images]
-            self.logits.append(Labelled(torch.cat(logits), columns))
+            batches = [classifier.logits(images, text).cpu() for images in features.images]
+            logits = Labelled(torch.cat(batches), columns)
         if rivals_text is not None:
             rivals = torch.tensor(features.rivals)
             is_trained = self._were_trained(rivals)
             best, other, gap = compare_groups(classifier, features.images, rivals_text, is_trained)
-            self.competing.append((_labels_of(part), rivals[best], rivals[other], gap))
+            competing = (_labels_of(part), rivals[best], rivals[other], gap)
+        self.parts.append(EvaluatedPart(part, classes[rows], probabilities, competing, logits))
 
     @property
-    def competition(self) -> Competition:
-        """All images whose names compete."""
-        columns = zip(*self.competing, strict=True)
+    def competition(self) -> Competition | None:
+        """All images whose names compete; None if there are none."""
+        competing = [one.competing for one in self.parts if one.competing]
+        if not competing:
+            return None
+        columns = zip(*competing, strict=True)
         labels, best_trained, best_other, gap = (torch.cat(column) for column in columns)
         seen = self._were_trained(labels)
         kinds = []
@@ -113,9 +125,7 @@ class Evaluation:
     def predictions(self, data: TrialData) -> list[Prediction]:
         """Return the prediction of every evaluated image."""
         rows = []
-        competing = iter(self.competing)
-        kept = iter(self.logits)
-        for part, predicted, (probability, of_label) in self.parts:
+        for part, predicted, (probability, of_label), competing, logits in self.parts:
             class_names = data.targets.get(part.name, data.own_target).class_names
             names = (*class_names, "")  # the label of a foreign image is −1
             columns: _Columns = {
@@ -127,16 +137,12 @@ class Evaluation:
             }
             if data.split == "val":
                 columns["true_probability"] = of_label.tolist()
-            competition = None
-            if part.name not in data.targets:  # the names of a target do not compete
-                competition = next(competing, None)
-            if competition is not None:
-                labels, best_trained, best_other, gaps = competition
+            if competing is not None:
+                labels, best_trained, best_other, gaps = competing
                 # The best name of each image's own kind, trained or not.
                 best = torch.where(self._were_trained(labels), best_trained, best_other)
                 columns["right_of_kind"] = (best == labels).tolist()
                 columns["gap"] = gaps.tolist()
-            logits = next(kept, None)
             if logits is not None:
                 columns |= self._columns_of_logits(part, logits, data.split)
             for values in zip(*columns.values(), strict=True):
@@ -170,7 +176,8 @@ def likelihood_scores(evaluations: Iterable[Evaluation]) -> dict[str, float]:
 
     The likelihoods are mean negative log-likelihoods in nats. Empty if no logits were kept.
     """
-    groups = [labelled for evaluation in evaluations for labelled in evaluation.logits]
+    parts = chain.from_iterable(evaluation.parts for evaluation in evaluations)
+    groups = [one.logits for one in parts if one.logits]
     if not groups:
         return {}
     temperature = fit_temperature(groups)
@@ -194,13 +201,12 @@ ALL_CLASSES = -1
 def part_accuracies(evaluation: Evaluation, data: TrialData) -> Accuracies:
     """Return the accuracies of a model: of each part, or of each class where these count alike."""
     values = {}
-    for part, predicted, _ in evaluation.parts:
+    for part, predicted, *_ in evaluation.parts:
         labels = _labels_of(part)
         of_part = {ALL_CLASSES: accuracy(predicted, labels)}
         if data.protocol.class_averaged:
             of_part = class_accuracies(predicted, labels)
-        for label, value in of_part.items():
-            values[part.name, label] = value
+        values.update({(part.name, label): value for label, value in of_part.items()})
     return values
 
 
@@ -232,9 +238,12 @@ def trial_scores(evaluations: Sequence[Evaluation], data: TrialData) -> dict[str
     if not any(evaluation.parts for evaluation in evaluations):
         return {}
     scores = joint_scores([part_accuracies(one, data) for one in evaluations], data)
-    if not all(evaluation.competing for evaluation in evaluations):
-        return scores
-    competitions = [evaluation.competition for evaluation in evaluations]
+    competitions = []
+    for evaluation in evaluations:
+        competition = evaluation.competition
+        if not competition:
+            return scores
+        competitions.append(competition)
     return scores | data.protocol.further_scores(competitions, validation=data.split == "val")
 
 

@@ -72,12 +72,19 @@ def cached_features(
         The tensors by name, on the backbone's device.
     """
     device = next(backbone.clip.parameters()).device
+    # The settings that features depend on, such as the activation function.
+    config = backbone.clip.config.to_dict()
+    config.pop("_name_or_path", None)
+    config.pop("transformers_version", None)
+    settings = json.dumps(
+        [config, backbone.image_mean, backbone.image_std], sort_keys=True, default=str
+    )
     identity = {
         **what,
         # The version of the computation; change it when features may round otherwise.
         "form": "2" if precision == "float32" else "3",
         "backbone": backbone.state,
-        "settings": _settings_hash(backbone),
+        "settings": sha256_of(settings.encode())[:32],
         "precision": precision,
         # Rounding depends on these, and a trial must yield the same bytes wherever it runs.
         "device": device.type,
@@ -94,15 +101,6 @@ def cached_features(
                 tensors = {key: tensor.contiguous() for key, tensor in compute().items()}
                 _write(path, tensors, identity)
     return {key: tensor.to(device) for key, tensor in tensors.items()}
-
-
-def _settings_hash(backbone: Backbone) -> str:
-    """Return a hash of the settings that features depend on, such as the activation function."""
-    config = backbone.clip.config.to_dict()
-    config.pop("_name_or_path", None)
-    config.pop("transformers_version", None)
-    settings = [config, backbone.image_mean, backbone.image_std]
-    return sha256_of(json.dumps(settings, sort_keys=True, default=str).encode())[:32]
 
 
 def _write(path: Path, tensors: Tensors, identity: Mapping[str, str]) -> None:

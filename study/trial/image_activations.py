@@ -57,8 +57,7 @@ def begin_images(
     whole_table = IMAGES.get(key, partial(_begin_table, model, backbone, table))
     if not whole_table:
         return begin_uncached(model, backbone, table, paths)
-    rows = torch.tensor(table.rows(paths), device=device)
-    return whole_table["features"][rows]
+    return whole_table["features"][torch.tensor(table.rows(paths), device=device)]
 
 
 def _begin_table(
@@ -103,5 +102,4 @@ def begin_uncached(
 ) -> Tensor:
     """Return what a model's own `begin_images` returns for images of a table, without a cache."""
     pixels = to_device(table.pixels(paths), model.classifier.device)
-    images = normalize(pixels, backbone.image_mean, backbone.image_std)
-    return model.begin_images(images)
+    return model.begin_images(normalize(pixels, backbone.image_mean, backbone.image_std))

@@ -1,4 +1,4 @@
-"""The prediction of every test image, in the file of a trial, and the score of guessing."""
+"""The prediction of every test image, in the file of a trial, and what follows from it."""
 
 import hashlib
 import io
@@ -10,7 +10,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from study.protocols import Protocol
 from study.storage.ledger_files import JsonObject, LedgerError
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import PREDICTIONS
@@ -163,27 +162,6 @@ def mean(accuracies: Sequence[float]) -> float:
     47 of 50 correct average to less than folds with 45, 45, 45 and 46.
     """
     return round(sum(accuracies) / len(accuracies), 12)
-
-
-def chance_level(confusion: Confusion, protocol: Protocol) -> float | None:
-    """Return the test score of guessing, see `Protocol.chance`.
-
-    It is made of its parts in the same way as the score of a trial.
-
-    Args:
-        confusion: the result of `confusion_of` for a trial.
-        protocol: the study's protocol.
-
-    Returns:
-        The score, a fraction; None if the trial kept no counts.
-    """
-    sizes = defaultdict(list)
-    for (part, _), number in images_of(confusion).items():
-        sizes[part].append(number)
-    if not sizes:
-        return None
-    chances = {part: mean([chance]) for part, chance in protocol.chance(sizes).items()}
-    return protocol.score(chances)["score"]
 
 
 def beats_chance(test_score: float, chance: float | None) -> bool:

@@ -149,8 +149,7 @@ class Preparer:
                     skipped_of_part = tables[part.name].skipped
                 evaluations.append(_readable(part, skipped_of_part))
             readable_tasks.append(Task(train, tuple(evaluations)))
-        digests = "".join(task.digest for task in readable_tasks)
-        digest = sha256_of(digests.encode())
+        digest = sha256_of("".join(task.digest for task in readable_tasks).encode())
         self._record(readable_tasks, digest, (dataset, *targets))
         return TrialData(
             protocol=self.study.protocol,
@@ -228,8 +227,7 @@ class Preparer:
 
     def _warn_if_dark(self, name: str, *tables: ImageTable) -> None:
         """Warn, once per dataset, if its 16-bit images use only a small part of their depth."""
-        highest = max(table.highest or 0 for table in tables)
-        warning = dark_images(highest)
+        warning = dark_images(max(table.highest for table in tables))
         if warning and name not in self._dark_datasets:
             self._dark_datasets.add(name)
             logger.warning("%s: %s", name, warning)
@@ -246,23 +244,18 @@ class Preparer:
         *,
         keep_aspect: bool = False,
     ) -> ImageTable:
+        key = dataset.name
+        if root:  # different for each folder
+            key += f"-{sha256_of(str(root.resolve()).encode())[:8]}"
         cache = ImageCache(
             image_cache(self.study.config).resolve(),
-            _cache_key(dataset, root),
+            key,
             self.image_size,
             keep_aspect,
         )
         reading = self._reading()
         file = decode_images(dataset.source, paths, cache, reading=reading, progress=self.progress)
         return ImageTable(file)
-
-
-def _cache_key(dataset: Dataset, root: Path | None) -> str:
-    """Return the start of the names of a dataset's Arrow files, different for each folder."""
-    if not root:
-        return dataset.name
-    digest = sha256_of(str(root.resolve()).encode())
-    return f"{dataset.name}-{digest[:8]}"
 
 
 def image_cache(config: StudyConfig) -> Path:
@@ -330,8 +323,7 @@ def tasks_without_classes(study: Study, shots: Shots) -> tuple[Task, ...]:
 
 def labelled_task(study: Study, shots: Shots) -> Task:
     """Return the task of a model that is trained on the shots and the validation images."""
-    images = shots.train + shots.val
-    labelled = make_shots(shots.dataset, shots.shots, shots.seed, images, ())
+    labelled = make_shots(shots.dataset, shots.shots, shots.seed, shots.train + shots.val, ())
     return study.protocol.confirm_task(study.dataset, labelled, study.targets())
 
 

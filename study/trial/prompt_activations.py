@@ -72,8 +72,7 @@ def class_features(
         folder: the folder of the feature cache, see `cached_features`.
     """
     if templates == 1 and len(input_ids) <= PROMPTS_AT_ONCE:
-        begun = begin_prompts(model, backbone, input_ids, folder)
-        return model.encode_text(begun)
+        return model.encode_text(begin_prompts(model, backbone, input_ids, folder))
     classifier = model.classifier
     if isinstance(model, PlainPass) or model.text.is_tuned:
         return encode_prompts(classifier, input_ids, templates)
@@ -82,8 +81,7 @@ def class_features(
     def encode() -> Tensors:
         return {"features": encode_prompts(classifier, input_ids, templates)}
 
-    precision = classifier.precision
-    return _from_cache(what, precision, backbone, input_ids, folder, encode)["features"]
+    return _from_cache(what, classifier.precision, backbone, input_ids, folder, encode)["features"]
 
 
 @torch.no_grad()

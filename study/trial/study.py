@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from study.backbones.architecture import Architecture
 from study.backbones.description import backbone_path, read_architecture
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
         Tensors,  # the import takes a second, and reading results does not need it
     )
 
-T = TypeVar("T")
 Stage = Literal["search", "average", "confirm", "ablation", "member", "unknown", "refit"]
 Split = Literal["val", "test"]
 VALIDATED = frozenset[Stage]({"search", "average", "unknown"})
@@ -39,7 +38,7 @@ PRECISION = "precision.json"
 """The file of the precision that ``auto`` stands for in a study."""
 BEST = "best"
 """The label of the candidate that validation chose."""
-_OF_DATA = ("architecture", "dataset", "_values")
+_OF_DATA = ("architecture", "dataset", "_targets")
 """What a study with another configuration of the same data keeps."""
 
 
@@ -60,17 +59,16 @@ class Candidate(Section):
 
 @dataclass(frozen=True)
 class Study:
-    """What all parts of one run of a study share; each value is read once, when it is first used.
-
-    A file of a choice is looked for until it exists, since the choice is made late in a run.
-    """
+    """What all parts of one run of a study share; datasets and the backbone are read once."""
 
     config: StudyConfig
     folder: StudyFolder
     custom_protocol: Protocol | None = None
     """The protocol to use if the name in the configuration is not that of a shipped one."""
-    _values: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
-    """The values that were read so far, by name."""
+    _targets: dict[str, Dataset] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """The further datasets that were read so far, by name."""
 
     @cached_property
     def protocol(self) -> Protocol:
@@ -107,22 +105,18 @@ class Study:
             DataError: it cannot be read.
         """
         # A trial needs no reader.
-        from study.data.datasets import PACKAGED, ReaderOptions, load_dataset
+        from study.data.datasets import PACKAGED, READER_OPTIONS, load_dataset
 
         data, reading = self.config.data, self.reading
         if data.dataset in PACKAGED and data.targets:  # the reading is for the targets alone
             reading = DEFAULT_READING
-        # mypy accepts no dict of literal keys as a Mapping of str.
-        columns: Any = data.columns
-        splits: Any = data.splits
-        options = ReaderOptions(columns, splits, data.subset, data.revision, data.groups)
         return load_dataset(
             data.dataset,
             data.root,
             templates=data.templates,
             reading=reading,
-            options=options,
             other=data.other,
+            **{option: getattr(data, option) for option in READER_OPTIONS},
         )
 
     def target(self, name: str) -> Dataset:
@@ -133,12 +127,12 @@ class Study:
         """
         from study.data.datasets import PACKAGED, load_dataset
 
-        reading = DEFAULT_READING if name in PACKAGED else self.reading
-        other = self.config.data.other
-        return self._read_once(
-            f"target {name}",
-            lambda: load_dataset(name, self.targets_root, reading=reading, other=other),
-        )
+        if name not in self._targets:
+            reading = DEFAULT_READING if name in PACKAGED else self.reading
+            other = self.config.data.other
+            dataset = load_dataset(name, self.targets_root, reading=reading, other=other)
+            self._targets[name] = dataset
+        return self._targets[name]
 
     def targets(self) -> list[Dataset]:
         """Return all target datasets; see `target`."""
@@ -175,14 +169,13 @@ class Study:
         Raises:
             LedgerError: their file is damaged.
         """
-        return self._read_once(CANDIDATES, lambda: read_candidates(self.folder))
+        return read_candidates(self.folder)
 
     def write_candidates(self, candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
         """Write the configurations to test, which then stay as they are; return them."""
         candidates = tuple(candidates)
         values = [candidate.model_dump(mode="json") for candidate in candidates]
         self.folder.write_json(CANDIDATES, values)
-        self._values[CANDIDATES] = candidates
         return candidates
 
     def cells(self) -> Mapping[str, TrialSettings] | None:
@@ -191,23 +184,16 @@ class Study:
         Raises:
             LedgerError: their file is damaged.
         """
-        return self._read_once(CELLS, lambda: _read_cells(self.folder))
+        values = self.folder.read_json(CELLS)
+        if values is None:
+            return None
+        return {label: TrialSettings.model_validate(cell) for label, cell in values.items()}
 
     def write_cells(self, cells: Mapping[str, TrialSettings]) -> Mapping[str, TrialSettings]:
         """Write the settings of an ablation's cells, which then stay as they are; return them."""
         values = {label: settings.model_dump(mode="json") for label, settings in cells.items()}
         self.folder.write_json(CELLS, values)
-        self._values[CELLS] = cells
         return cells
-
-    def _read_once(self, name: str, read: Callable[[], T]) -> T:
-        """Return the value that was read before, else read it; None is read again."""
-        if name not in self._values:
-            value = read()
-            if value is None:
-                return value
-            self._values[name] = value
-        return self._values[name]
 
 
 def read_candidates(folder: StudyFolder) -> tuple[Candidate, ...] | None:
@@ -233,13 +219,6 @@ def candidate_of_label(candidates: Sequence[Candidate] | None, label: str) -> Ca
         if candidate.label == label:
             return candidate
     return None
-
-
-def _read_cells(folder: StudyFolder) -> dict[str, TrialSettings] | None:
-    values = folder.read_json(CELLS)
-    if values is None:
-        return None
-    return {label: TrialSettings.model_validate(cell) for label, cell in values.items()}
 
 
 class AveragedTrial(Section):

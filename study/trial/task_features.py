@@ -67,8 +67,7 @@ def image_features(model: TaskModel, images: Path, paths: Sequence[str]) -> Iter
     """Yield the features of images of a table in batches, (batch, dim) float32."""
     for start in range(0, len(paths), model.images_at_once):
         batch = paths[start : start + model.images_at_once]
-        begun = begin_images(model.staged, model.backbone, images, batch)
-        yield model.staged.encode_image(begun)
+        yield model.staged.encode_image(begin_images(model.staged, model.backbone, images, batch))
 
 
 def training_features(model: TaskModel, data: TrialData, train: Part) -> Tensor:
@@ -103,32 +102,24 @@ def encode_part(
     """
     is_target = part.name in data.targets
     target = data.own_target
+    names: Sequence[int] = part.classes
+    rivals_text = None
     if is_target:
         target = data.targets[part.name]
-    rivals_text = None
-    if rivals and not is_target:
+        # The ids of its classes are its own, so that classes of equal names are the same.
+        ids = {data.class_names[label]: label for label in train.classes}
+        names = [ids.get(target.class_names[label], -1) for label in part.classes]
+    elif rivals:
         rivals_text = text_features(model, data, target, rivals)
     return PartFeatures(
         part,
         is_target=is_target,
-        names=names_in_training(part, train, data),
+        names=names,
         text=text_features(model, data, target, part.classes),
         rivals=rivals,
         rivals_text=rivals_text,
         images=list(image_features(model, target.images, paths_of(part))),
     )
-
-
-def names_in_training(part: Part, train: Part, data: TrialData) -> Sequence[int]:
-    """Return the ids in training of a part's classes; −1 where a target's class was not trained.
-
-    The ids of a target's classes are its own, so that classes of equal names are the same.
-    """
-    if part.name not in data.targets:
-        return part.classes
-    ids = {data.class_names[label]: label for label in train.classes}
-    names = data.targets[part.name].class_names
-    return [ids.get(names[label], -1) for label in part.classes]
 
 
 def augment_images(

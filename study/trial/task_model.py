@@ -44,8 +44,7 @@ class TaskModel(PeerModel):
         """Return copies of the tuned parameters on the CPU, by transformers name."""
         copies = {}
         for tuned in self.classifier.tuned:
-            copy = tuned.parameter.detach().to("cpu", copy=True)
-            copies[tuned.name] = copy.contiguous()
+            copies[tuned.name] = tuned.parameter.detach().to("cpu", copy=True).contiguous()
         return copies
 
     def delta(self, use: TrialSettings, head: Head | None, temperature: float = 1.0) -> Tensors:
@@ -82,7 +81,21 @@ def make_task_model(
         micro_batch: see `study.trial.run_trial.run_trial`.
     """
     seed = config.seed * 1_000_003 + index
-    untrained = _build_model(config, backbone, task, seed)
+    settings = config.settings
+    precision = config.training.trial_precision
+    if settings.peer:
+        start = PeerStart(
+            backbone=backbone,
+            numbers=settings.peer.numbers,
+            seed=seed,
+            precision=precision,
+            shots=len(task.train.records) / len(task.train.classes),
+        )
+        untrained = PEERS[settings.peer.method].build(start)
+    else:
+        classifier = FewShotClassifier(backbone, parse(settings.subset), precision=precision)
+        staged = StagedClassifier(classifier)
+        untrained = PeerModel(classifier, staged, settings.distill_weight)
     at_once = config.training.eval_batch_size
     if micro_batch is not None:
         at_once = max(1, at_once * micro_batch // config.training.batch_size)
@@ -95,21 +108,3 @@ def make_task_model(
         images_at_once=at_once,
         balance=config.training.balance,
     )
-
-
-def _build_model(config: TrialConfig, backbone: Backbone, task: Task, seed: int) -> PeerModel:
-    """Return the untrained classifier of a subset or of a peer, and its pass."""
-    settings = config.settings
-    precision = config.training.trial_precision
-    if not settings.peer:
-        classifier = FewShotClassifier(backbone, parse(settings.subset), precision=precision)
-        return PeerModel(classifier, StagedClassifier(classifier), settings.distill_weight)
-    shots = len(task.train.records) / len(task.train.classes)
-    start = PeerStart(
-        backbone=backbone,
-        numbers=settings.peer.numbers,
-        seed=seed,
-        precision=precision,
-        shots=shots,
-    )
-    return PEERS[settings.peer.method].build(start)

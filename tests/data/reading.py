@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from study.data.datasets import ReaderOptions, load_dataset
+from study.data.datasets import load_dataset
 from study.data.records import Dataset
 from study.errors import DataError
 
@@ -18,5 +18,5 @@ def sizes(dataset: Dataset) -> list[int]:
 def refusal(name: str, root: Path | None = None, **options: Any) -> str:
     """Return why a dataset is not read."""
     with pytest.raises(DataError) as refused:
-        load_dataset(name, root, options=ReaderOptions(**options))
+        load_dataset(name, root, **options)
     return str(refused.value)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from study.data.datasets import ReaderOptions, load_dataset
+from study.data.datasets import load_dataset
 from study.data.readers.benchmarks import LAYOUTS
 from study.data.records import Dataset
 from study.data.shots import draw_shots, read_shots, write_shots
@@ -152,7 +152,7 @@ def test_any_text_table_is_read_or_told(place: Path, form: tuple[str, str], data
     file.write_bytes(data.draw(spoiled(texts(delimiter))))
     columns = data.draw(st.none() | st.dictionaries(st.sampled_from(["path", "x"]), st.text()))
     with told():
-        check_sound(load_dataset("mine", file, options=ReaderOptions(columns=columns)))
+        check_sound(load_dataset("mine", file, columns=columns))
 
 
 ODD = [

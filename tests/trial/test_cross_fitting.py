@@ -14,7 +14,7 @@ from study.method.head import GRID, HeadTraining
 from study.protocols import Generalized
 from study.trial import TrialData
 from study.trial.cross_fitting import HeadChoice, choose_head, in_first_half
-from study.trial.evaluation import Evaluation, fold_scores, trial_scores
+from study.trial.evaluation import EvaluatedPart, Evaluation, fold_scores, trial_scores
 from study.trial.run_trial import run_trial
 from study.trial.task_evaluation import evaluate_task
 from tests.paper_dataset import grouped
@@ -37,7 +37,8 @@ def part(images: int, name: str = "accuracy") -> Part:
 def came_to(training: int, right: Sequence[bool], images: Part | None = None) -> Evaluation:
     """A model with a head of so many steps, and which of its images of class 0 it recognises."""
     predicted = torch.tensor([0 if is_right else 1 for is_right in right])
-    parts = [(images or part(len(right)), predicted, torch.full((2, len(right)), float(training)))]
+    probabilities = torch.full((2, len(right)), float(training))
+    parts = [EvaluatedPart(images or part(len(right)), predicted, probabilities)]
     return Evaluation(None, HeadTraining(0.001, training), frozenset(CLASSES), parts)
 
 
@@ -90,7 +91,7 @@ def test_without_folds_each_half_is_scored_with_the_training_that_is_best_on_the
     choice = choose_head([models], data)
     assert choice.scores["score"] == 0.0
     assert [trial_scores([one], data)["score"] for one in models] == [0.5, 0.5]
-    ((_, predicted, probabilities),) = choice.scored[0].parts
+    ((_, predicted, probabilities, *_),) = choice.scored[0].parts
     assert predicted.tolist() == [1] * 8
     assert probabilities.tolist() == 2 * [[1.0 if one else 0.0 for one in first]]
     assert trainings_of(choice.shipped) == [0]
@@ -133,12 +134,15 @@ def test_the_calibration_that_ships_suits_the_head_that_ships(data: TrialData):
     models = []
     for training, gap in enumerate((1.0, 5.0)):
         gaps = torch.full((2,), gap)
-        competing = [(zeros, zeros, ones, gaps + 10), (ones, zeros, ones, gaps)]
+        competing = ((zeros, zeros, ones, gaps + 10), (ones, zeros, ones, gaps))
         # Each training is right on one of the folds.
         for answers in (ones, zeros) if training else (zeros, ones):
-            parts = [(base, answers, torch.ones(2)), (new, 1 - answers, torch.ones(2))]
+            parts = [
+                EvaluatedPart(base, answers, torch.ones(2), competing[0]),
+                EvaluatedPart(new, 1 - answers, torch.ones(2), competing[1]),
+            ]
             way = HeadTraining(0.001, training)
-            models.append(Evaluation(None, way, frozenset({0}), parts, list(competing)))
+            models.append(Evaluation(None, way, frozenset({0}), parts))
     choice = choose_head([models[::2], models[1::2]], generalized)
     assert trainings_of(choice.scored) == [1, 0]
     assert choice.scores["score"] == 0.0

@@ -15,7 +15,6 @@ from PIL import Image
 import study.data.datasets
 from study.backbones.backbone import Backbone
 from study.config.loading import build_config
-from study.data.datasets import ReaderOptions
 from study.data.images.image_reading import DEFAULT_READING
 from study.data.images.table import ImageTable, cache_fault
 from study.data.prompts import ENSEMBLE, TEMPLATES
@@ -201,7 +200,8 @@ def test_every_option_of_a_hub_dataset_reaches_it(
         root,
         templates=None,
         reading=DEFAULT_READING,
-        options=ReaderOptions(**options),
+        **options,
+        groups=None,
         other=None,
     )
 

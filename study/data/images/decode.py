@@ -245,8 +245,7 @@ class _Decoder:
                     SKIPPED: json.dumps(self.skipped).encode(),
                     HIGHEST_VALUE: str(max(self._highest, default="")).encode(),
                 }
-                end = pa.RecordBatch.from_pylist([], SCHEMA)
-                writer.write_batch(end, custom_metadata=metadata)
+                writer.write_batch(pa.RecordBatch.from_pylist([], SCHEMA), custom_metadata=metadata)
             sink.flush()
             os.fsync(sink.fileno())
         warning = large_images(self._large)

@@ -8,6 +8,7 @@ from typing import Any
 from study.backbones.framing import CLIP_FRAMING, Framing
 from study.data.records import OnCorrupt
 from study.errors import DataError
+from study.storage.ledger_files import JsonObject
 
 PixelRange = tuple[float, float]
 """The values that become black and white, in images deeper than 8 bits a channel."""
@@ -50,16 +51,12 @@ class ImageReading:
     framing: Framing = CLIP_FRAMING
     """How an image of any shape is brought to the model's square, as the checkpoint says."""
 
-    def changed_facts(self) -> dict[str, Any]:
+    def changed_facts(self) -> JsonObject:
         """Return the facts of a model that differ from their defaults, by name."""
-        facts = {}
-        for name in MODEL_FACTS:
-            value = getattr(self, name)
-            if value != getattr(DEFAULT_READING, name):
-                facts[name] = value
-        return facts
+        values = {name: getattr(self, name) for name in MODEL_FACTS}
+        return {n: value for n, value in values.items() if value != getattr(DEFAULT_READING, n)}
 
-    def model_facts(self) -> dict[str, Any]:
+    def model_facts(self) -> JsonObject:
         """Return the JSON values that the files of a model contain: the range, and all changes."""
         facts = {"pixel_range": self.pixel_range, **self.changed_facts()}
         for name, value in facts.items():
@@ -93,7 +90,7 @@ def reading_of_config(keys: Mapping[str, Any]) -> ImageReading:
     return ImageReading(**{name: value for name, value in keys.items() if name in names})
 
 
-def check_model_facts(values: Mapping[str, Any]) -> dict[str, Any]:
+def check_model_facts(values: Mapping[str, Any]) -> JsonObject:
     """Return the checked fields of a file or of a user, without those that are None.
 
     Raises:
@@ -103,8 +100,4 @@ def check_model_facts(values: Mapping[str, Any]) -> dict[str, Any]:
     strange = sorted(values.keys() - MODEL_FACTS)
     if strange:
         raise TypeError(f"{', '.join(strange)} says nothing of how images are read")
-    checked = {}
-    for name, value in values.items():
-        if value is not None:
-            checked[name] = MODEL_FACTS[name](value)
-    return checked
+    return {name: MODEL_FACTS[name](value) for name, value in values.items() if value is not None}

@@ -78,8 +78,7 @@ def _tiff_tags(image: Image.Image) -> Mapping[int, Any]:
 
 def _sample_format(tags: Mapping[int, Any]) -> int:
     """Return the kind of a TIFF's numbers; unsigned is the standard's default."""
-    formats = tags.get(ExifTags.Base.SampleFormat, (_UNSIGNED,))
-    return int(formats[0])
+    return int(tags.get(ExifTags.Base.SampleFormat, (_UNSIGNED,))[0])
 
 
 def dark_images(highest: int | None) -> str | None:

@@ -47,27 +47,38 @@ class ImageTable:
             DataError: the file is missing, cut short, or not such a file.
         """
         self.path = path
+        fault = f"{path}: not a whole file of decoded images"
         try:
-            batches, metadata = _read_file(path)
+            mapped = read_if_exists(path, lambda: pa.memory_map(str(path)), existing=path.parent)
+            reader = None
+            if mapped is not None:
+                reader = pa.ipc.open_file(mapped)
+            if reader is None or reader.schema != SCHEMA:
+                raise DataError(
+                    f"{fault} (it is missing, or has other columns than {SCHEMA.names})"
+                )
+            batches = []
+            metadata: dict[bytes, bytes] = {}
+            for number in range(reader.num_record_batches):
+                batch, metadata = reader.get_batch_with_custom_metadata(number)
+                batch.validate(full=True)
+                batches.append(batch)
+            self.batches = batches[:-1]  # the last one is empty, and has the metadata
             self.content_hash = metadata[HASH].decode()
             """The SHA-256 of paths, sizes and pixels that is stored in the file."""
             self.skipped = [str(skipped) for skipped in json.loads(metadata[SKIPPED])]
             """The paths of the images that were unreadable when the file was made."""
         except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
-            raise DataError(f"{path}: not a whole file of decoded images ({error!r})") from error
-        self.batches = batches
+            raise DataError(f"{fault} ({error!r})") from error
         self.paths = []
         """The paths of all images, in the order of the file; skipped images are not there."""
-        for batch in batches:
+        for batch in self.batches:
             self.paths += batch["path"].to_pylist()
         self._row_of = {path: row for row, path in enumerate(self.paths)}
-        highest = metadata.get(HIGHEST_VALUE, b"")
-        self.highest = None
+        self.highest = int(metadata.get(HIGHEST_VALUE) or 0)
         """The highest value of the 16-bit images before they were scaled.
 
-        None means that there are none, or that a ``pixel_range`` says how they are scaled."""
-        if highest.isdigit():
-            self.highest = int(highest)
+        0 means that there are none, or that a ``pixel_range`` says how they are scaled."""
 
     @cached_property
     def _images(self) -> list[Tensor]:
@@ -103,9 +114,7 @@ class ImageTable:
         return [self._images[row].permute(2, 0, 1) for row in self.rows(paths)]
 
     def pixels(self, paths: Sequence[str]) -> Tensor:
-        """Return images of one size as a batch: (images, 3, height, width) uint8.
-
-        Consecutive images of one record batch are returned as a view, others are copied.
+        """Return copies of images of one size as a batch: (images, 3, height, width) uint8.
 
         Raises:
             DataError: the images differ in size, or are not in the file.
@@ -117,42 +126,7 @@ class ImageTable:
                 f"{self.path}: {len(images)} images of {len(sizes)} sizes cannot be one batch; "
                 "allowed is one size (decode without keep_aspect)"
             )
-        # Images of two record batches never adjoin, since a record batch begins with a header.
-        ends = [image.data_ptr() + image.numel() for image in images]
-        if ends[:-1] == [image.data_ptr() for image in images[1:]]:
-            first = images[0]
-            shape = (len(images), *first.shape)
-            batch = first.as_strided(shape, (first.numel(), *first.stride()))
-        else:
-            batch = torch.stack(images)
-        return batch.permute(0, 3, 1, 2)
-
-
-def _read_file(path: Path) -> tuple[list[pa.RecordBatch], dict[bytes, bytes]]:
-    """Return the record batches of an Arrow file but the empty last one, and its metadata.
-
-    Raises:
-        DataError: the file is missing, or is not a file of decoded images.
-        OSError, TypeError, ValueError, ArrowException: it is damaged.
-    """
-    mapped = read_if_exists(path, lambda: pa.memory_map(str(path)), existing=path.parent)
-    reader = None
-    if mapped is not None:
-        reader = pa.ipc.open_file(mapped)
-    if reader is None or reader.schema != SCHEMA:
-        raise DataError(
-            f"{path}: not a whole file of decoded images (it is missing, or has other "
-            f"columns than {SCHEMA.names})"
-        )
-    batches = []
-    metadata = None
-    for number in range(reader.num_record_batches):
-        batch, metadata = reader.get_batch_with_custom_metadata(number)
-        batch.validate(full=True)
-        batches.append(batch)
-    if metadata is None:
-        raise ValueError("it has no metadata")
-    return batches[:-1], metadata
+        return torch.stack(images).permute(0, 3, 1, 2)
 
 
 def cache_fault(file: Path, paths: Sequence[str], on_corrupt: OnCorrupt = "skip") -> str | None:
@@ -302,8 +276,7 @@ def random_resized_crop_flip(
     """
     heights = torch.tensor([image.shape[-2] for image in images], dtype=torch.long)
     widths = torch.tensor([image.shape[-1] for image in images], dtype=torch.long)
-    crops = draw_crops(heights, widths, generator)
-    resized = crop_resize(images, crops, size)
+    resized = crop_resize(images, draw_crops(heights, widths, generator), size)
     return to_device(resized, torch.device(device))
 
 

@@ -7,16 +7,12 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 DEFAULT_TEMPLATE = "a photo of a {}."
 _TABLE = Path(__file__).with_name("benchmarks.toml")
-
-
-def _cars(name: str) -> str:
-    """Move the year from the end to the front."""
-    return re.sub(r"\A(.+) ((?:19|20)\d\d)\Z", r"\2 \1", name)
 
 
 def _sun(name: str) -> str:
@@ -26,17 +22,14 @@ def _sun(name: str) -> str:
     return " ".join(part for part in reversed(path.split("/")) if part)
 
 
-def _ucf(name: str) -> str:
-    """Separate CamelCase words: `ApplyEyeMakeup` becomes `Apply_Eye_Makeup`."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
-
-
 CLEANINGS: Mapping[str, Callable[[str], str]] = {
     "none": str,
     "lower": str.lower,
-    "year_first": _cars,
+    # The year from the end to the front.
+    "year_first": partial(re.sub, r"\A(.+) ((?:19|20)\d\d)\Z", r"\2 \1"),
     "parts_reversed": _sun,
-    "words_apart": _ucf,
+    # CamelCase words: `ApplyEyeMakeup` becomes `Apply_Eye_Makeup`.
+    "words_apart": partial(re.sub, r"(?<=[a-z0-9])(?=[A-Z])", "_"),
 }
 """The functions from a raw class name to the class name of the prompts."""
 

@@ -67,8 +67,7 @@ def read_digits() -> tuple[Pixels, NDArray[np.int64]]:
     package = find_spec("sklearn")
     assert package is not None
     assert package.origin
-    table = Path(package.origin).parent / "datasets/data/digits.csv.gz"
-    rows = np.loadtxt(table, delimiter=",")
+    rows = np.loadtxt(Path(package.origin).parent / "datasets/data/digits.csv.gz", delimiter=",")
     pixels = np.round(rows[:, :-1] * (255 / 16)).astype(np.uint8)
     return pixels.reshape(-1, 8, 8), rows[:, -1].astype(np.int64)
 
@@ -86,8 +85,7 @@ def load_glyphs() -> Contents:
     pixels = glyph_pixels()
     images, train = _with_ids("glyphs/train", pixels["train"], labels)
     test_images, test = _with_ids("glyphs/test", pixels["test"], labels)
-    source = ArraySource("glyphs", images | test_images)
-    return GLYPH_CLASS_NAMES, train, (), test, source
+    return GLYPH_CLASS_NAMES, train, (), test, ArraySource("glyphs", images | test_images)
 
 
 def glyph_pixels() -> dict[str, Pixels]:

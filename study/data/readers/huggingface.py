@@ -136,24 +136,25 @@ def load_hub(
     if not sys.stderr.isatty():  # in a log, a bar is one long line
         datasets.disable_progress_bars()
     splits = splits or {}
-    if place is not None and is_saved(place):
-        tables = _load_saved(datasets, name, place, splits)
-        return _contents(datasets, name, tables, columns or {})
     try:
-        # A builder knows the files of each split without downloading them.
-        if place is None:
-            builder = datasets.load_dataset_builder(where, subset, revision=revision)
-        elif place.is_file():
-            builder = datasets.load_dataset_builder("parquet", data_files={"train": [where]})
+        if place is not None and is_saved(place):
+            tables = _tables_of(name, datasets.load_from_disk(where), splits)
         else:
-            builder = datasets.load_dataset_builder(where, subset)
-        tables = _load_files(datasets, name, builder, splits)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+            # A builder knows the files of each split without downloading them.
+            if place is None:
+                builder = datasets.load_dataset_builder(where, subset, revision=revision)
+            elif place.is_file():
+                builder = datasets.load_dataset_builder("parquet", data_files={"train": [where]})
+            else:
+                builder = datasets.load_dataset_builder(where, subset)
+            tables = _load_files(name, builder, splits)
+    # Damaged files raise many kinds of errors.
+    except (OSError, ValueError, KeyError, TypeError, datasets.exceptions.DatasetsError) as error:
         advice = ""
         if place is None:
             advice = f". If the hub cannot be reached, bring it over: {download}"
         raise DataError(f"{name}: cannot be read from {where} ({error}){advice}") from error
-    return _contents(datasets, name, tables, columns or {})
+    return _contents(name, tables, columns or {})
 
 
 def _download_note(name: str, revision: str | None) -> str:
@@ -168,11 +169,13 @@ def _download_note(name: str, revision: str | None) -> str:
     )
 
 
-def _load_files(datasets: Any, name: str, builder: Any, splits: Renamed) -> Any:
+def _load_files(name: str, builder: Any, splits: Renamed) -> Any:
     """Return the tables of the files that a builder knows, by split."""
-    files_of = {}
-    for split, files in (builder.config.data_files or {}).items():
-        files_of[str(split)] = list(files)
+    import datasets
+
+    files_of = {
+        str(split): list(files) for split, files in (builder.config.data_files or {}).items()
+    }
     # Only the chosen splits: `load_dataset` by name would download all of them.
     return datasets.load_dataset(
         builder.name,
@@ -233,16 +236,6 @@ def is_saved(folder: Path) -> bool:
     return (folder / "state.json").is_file() and (folder / "dataset_info.json").is_file()
 
 
-def _load_saved(datasets: Any, name: str, folder: Path, splits: Renamed) -> Any:
-    """Return the tables of a folder that `save_to_disk` wrote, by split."""
-    try:
-        saved = datasets.load_from_disk(str(folder))
-    # Damaged files raise many kinds of errors.
-    except (OSError, ValueError, KeyError, TypeError, datasets.exceptions.DatasetsError) as error:
-        raise DataError(f"{name}: cannot be read from {folder} ({error})") from error
-    return _tables_of(datasets, name, saved, splits)
-
-
 def loaded_contents(name: str, loaded: object) -> Contents:
     """Read a `Dataset` or a `DatasetDict` that the library `datasets` has loaded; see `load_hub`.
 
@@ -256,24 +249,27 @@ def loaded_contents(name: str, loaded: object) -> Contents:
             f"{name}: got {type(loaded).__name__}; allowed are a Dataset and a DatasetDict of the "
             "library datasets"
         )
-    return _contents(datasets, name, _tables_of(datasets, name, loaded, {}), {})
+    return _contents(name, _tables_of(name, loaded, {}), {})
 
 
-def _tables_of(datasets: Any, name: str, loaded: Any, splits: Renamed) -> Any:
+def _tables_of(name: str, loaded: Any, splits: Renamed) -> Any:
     """Return the tables of a dataset, by split; one alone is ``train``."""
+    import datasets
+
     if not isinstance(loaded, Mapping):
         loaded = {"train": loaded}
     return datasets.DatasetDict(_chosen_splits(name, loaded, splits))
 
 
-def _contents(datasets: Any, name: str, tables: Any, columns: Renamed) -> Contents:
+def _contents(name: str, tables: Any, columns: Renamed) -> Contents:
     """Return the classes and records of the tables of splits, without decoding an image."""
+    import datasets
     from huggingface_hub.constants import HF_HUB_CACHE  # which `datasets` brings
 
-    image, label, group = _column_names(datasets, name, tables["train"].features, columns)
+    image, label, group = _column_names(name, tables["train"].features, columns)
     # Keep the images encoded: reading the labels must not decode them.
     tables = tables.cast_column(image, datasets.Image(decode=False))
-    class_names, records = _classes(datasets, name, tables, label)
+    class_names, records = _classes(name, tables, label)
     if group is not None:
         for split, of_split in records.items():
             cells = tables[split].select_columns([group])[group]
@@ -292,19 +288,14 @@ def _contents(datasets: Any, name: str, tables: Any, columns: Renamed) -> Conten
         train, val, test = fixed_split(train, class_names, key=name)
     settings = datasets.config
     # Each has a variable of the environment, so that it may be outside the first.
-    folders = (
-        Path(settings.HF_CACHE_HOME),
-        Path(settings.HF_DATASETS_CACHE),
-        Path(settings.EXTRACTED_DATASETS_PATH),
-        Path(HF_HUB_CACHE),
-    )
+    paths = [settings.HF_CACHE_HOME, settings.HF_DATASETS_CACHE, settings.EXTRACTED_DATASETS_PATH]
+    folders = tuple(map(Path, [*paths, HF_HUB_CACHE]))
     return class_names, train, val, test, HubSource(name, image, tables, folders)
 
 
-def _column_names(
-    datasets: Any, name: str, features: Any, requested: Renamed
-) -> tuple[str, str, str | None]:
+def _column_names(name: str, features: Any, requested: Renamed) -> tuple[str, str, str | None]:
     """Return the names of the columns of images, of labels and, if requested, of groups."""
+    import datasets
 
     def column_of(part: str, kind: type, aliases: Sequence[str]) -> str:
         candidates = [column for column, feature in features.items() if isinstance(feature, kind)]
@@ -328,16 +319,18 @@ def _column_names(
 
 
 def _classes(
-    datasets: Any, name: str, tables: Mapping[str, Any], column: str
+    name: str, tables: Mapping[str, Any], column: str
 ) -> tuple[ClassNames, dict[str, Records]]:
     """Return the class names and the records of every split, without opening an image.
 
     Raises:
         DataError: there are no class names, or labels that the training split has not.
     """
-    values = {}
-    for split, table in tables.items():
-        values[split] = list(table.select_columns([column])[column])
+    import datasets
+
+    values = {
+        split: list(table.select_columns([column])[column]) for split, table in tables.items()
+    }
     features = tables["train"].features
     if isinstance(features[column], datasets.ClassLabel):
         class_names = class_table(enumerate(features[column].names), where=name)
@@ -347,7 +340,7 @@ def _classes(
         if all(text.isdecimal() for text in texts):
             for other in ("class_name", "class name", "classname", "label_name", "label_text"):
                 if other in features and other != column:
-                    return _classes(datasets, name, tables, other)
+                    return _classes(name, tables, other)
             raise DataError(
                 f"{name}: column {column!r} holds numbers without class names; allowed are class "
                 "labels and text"

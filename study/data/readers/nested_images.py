@@ -61,8 +61,7 @@ def _readable_folders(root: Path, read: Callable[[Path], Contents]) -> list[str]
     """Return the settings that would read folders near the root, with the classes of each."""
     candidates: list[Path] = []
     if _holds_images(root):
-        parents = root.parents or root.absolute().parents
-        candidates += reversed(parents[:ABOVE])
+        candidates += reversed((root.parents or root.absolute().parents)[:ABOVE])
     readable: list[Path] = []
     settings = []
     candidates += _folders_below(root)

@@ -219,8 +219,7 @@ def _class_names(root: Path, folders: Sequence[str]) -> ClassNames:
         faults.append(f"{root}: folders with names that are not UTF-8: {listed(not_text)}; rename")
     folders_of = defaultdict(list)
     for folder in folders:
-        in_prompt = folder.replace("_", " ")
-        folders_of[in_prompt].append(folder)
+        folders_of[folder.replace("_", " ")].append(folder)
     for same in folders_of.values():
         if len(same) > 1:
             faults.append(

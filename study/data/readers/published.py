@@ -93,10 +93,8 @@ def read_split_file(path: Path, layout: Layout) -> tuple[ClassNames, Records, Re
         for number, item in enumerate(items):
             where = f"{path}, {split}[{number}]"
             entries[split].append(_entry(item, layout.images, where=where))
-    dropped = set()
-    for record, raw_name in chain.from_iterable(entries.values()):
-        if raw_name in layout.dropped:
-            dropped.add(record.label)
+    every_entry = chain.from_iterable(entries.values())
+    dropped = {record.label for record, raw_name in every_entry if raw_name in layout.dropped}
     # Renumber the classes that are kept, so that their labels are 0..n-1 again.
     pairs = set()
     splits = []

@@ -1,6 +1,7 @@
 """Your own images by a table beside them, with the path and the class of an image in each row."""
 
 import csv
+import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,10 +18,10 @@ from study.data.records import (
     DataFaults,
     Record,
     class_table,
-    encoding_fault,
     find_parts,
     listed,
     read_label,
+    read_text,
     relative_path,
 )
 from study.data.splits import find_groups, fixed_split
@@ -245,20 +246,18 @@ def _read_table(file: Path) -> Table:
             names = list(columns)
             rows: list[Any] = list(zip(*columns.values(), strict=True))
         else:
-            with file.open(encoding="utf-8-sig", newline="") as lines:
-                separator = "\t"
-                if suffix != ".tsv":
-                    # A comma is preferred, as names of columns may contain the other separators.
-                    unquoted = re.sub(r'"[^"]*"', "", lines.readline())
-                    separator = ","
-                    if "," not in unquoted:
-                        separator = max(SEPARATORS, key=unquoted.count)
-                    lines.seek(0)
-                reader = csv.reader(lines, delimiter=separator, strict=True, skipinitialspace=True)
-                names = [name.strip() for name in next(reader, [])]
-                rows = list(reader)
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file}: cannot be read ({encoding_fault(error)})") from error
+            text = read_text(file)
+            separator = "\t"
+            if suffix != ".tsv":
+                # A comma is preferred, as names of columns may contain the other separators.
+                unquoted = re.sub(r'"[^"]*"', "", text.partition("\n")[0])
+                separator = ","
+                if "," not in unquoted:
+                    separator = max(SEPARATORS, key=unquoted.count)
+            lines = io.StringIO(text)
+            reader = csv.reader(lines, delimiter=separator, strict=True, skipinitialspace=True)
+            names = [name.strip() for name in next(reader, [])]
+            rows = list(reader)
     # Damaged files raise many kinds of errors, such as that of times out of range.
     except (OSError, pa.ArrowException, csv.Error, ValueError, ArithmeticError) as error:
         raise DataError(f"{file}: cannot be read ({error})") from error

@@ -43,11 +43,6 @@ def test_pixels_are_those_of_the_images_asked_for(rows: list[int], square: Image
     assert np.array_equal(pixels.permute(0, 2, 3, 1).numpy(), np.stack(expected))
 
 
-@pytest.mark.filterwarnings("error")
-def test_neighbours_are_a_view_of_the_file(square: ImageTable):
-    assert square.pixels(PATHS[3:9]).data_ptr() == square.images(PATHS[3:4])[0].data_ptr()
-
-
 def test_whole_images_keep_their_sizes(colors: Any, tmp_path: Path):
     paths = PATHS[:5]
     cache = ImageCache(tmp_path, "k", size=4, keep_aspect=True)

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from study.data.datasets import ReaderOptions, load_dataset
+from study.data.datasets import load_dataset
 from study.data.images.image_reading import ImageReading
 from study.errors import DataError
 from tests import miniature
@@ -68,8 +68,8 @@ def test_a_folder_as_the_hub_lays_it_out_keeps_its_splits(tmp_path: Path):
     assert dataset.val[0].path == "val/000000"
     assert dataset.source.open_image("val/000000").size == (30, 24)
     (tmp_path / "data/validation-00000-of-00001.parquet").write_bytes(b"never read")
-    options = ReaderOptions(splits={"train": "train", "test": "test"})
-    assert sizes(load_dataset("pets", tmp_path, options=options)) == [12, 0, 4]
+    options: Any = {"splits": {"train": "train", "test": "test"}}
+    assert sizes(load_dataset("pets", tmp_path, **options)) == [12, 0, 4]
 
 
 @pytest.mark.parametrize("layout", ["plain_text/{}-00000-of-00001", "{}/0000", "default/{}/0000"])
@@ -166,8 +166,8 @@ def test_splits_that_were_saved_to_disk_are_kept(tmp_path: Path):
     parts = {split: saved([0, 1] * count) for split, count in counts.items()}
     datasets.DatasetDict(parts).save_to_disk(tmp_path / "saved")
     assert sizes(load_dataset("mine", tmp_path / "saved")) == [8, 4, 6]
-    options = ReaderOptions(splits={"train": "test", "test": "train"})
-    assert sizes(load_dataset("mine", tmp_path / "saved", options=options)) == [6, 0, 8]
+    options: Any = {"splits": {"train": "test", "test": "train"}}
+    assert sizes(load_dataset("mine", tmp_path / "saved", **options)) == [6, 0, 8]
     datasets.DatasetDict({"test": parts["test"]}).save_to_disk(tmp_path / "test")
     assert "no training split; the dataset has 'test'" in refusal("mine", tmp_path / "test")
 
@@ -218,8 +218,8 @@ def test_images_beside_a_link_to_a_folder_with_parquet_are_no_dataset_of_the_hub
 def test_a_column_that_is_named_has_the_groups(tmp_path: Path):
     table = saved([*"ab"] * 8, datasets.Value("string"))
     table.add_column("patient", [*range(8)] * 2).to_parquet(tmp_path / "x.parquet")
-    options = ReaderOptions(columns={"group": "patient"})
-    dataset = load_dataset("pets", tmp_path / "x.parquet", options=options)
+    options: Any = {"columns": {"group": "patient"}}
+    dataset = load_dataset("pets", tmp_path / "x.parquet", **options)
     assert not groups_of(dataset.train) & groups_of(dataset.test)
     told = refusal("pets", tmp_path / "x.parquet", columns={"group": "doctor"})
     assert "no group column 'doctor'; name it in columns.group" in told

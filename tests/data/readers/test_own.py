@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from study.data.datasets import ReaderOptions, load_dataset
+from study.data.datasets import load_dataset
 from tests import miniature
 from tests.case_tables import from_table
 from tests.data.reading import refusal, sizes
@@ -125,8 +125,7 @@ def test_a_class_may_have_the_name_of_a_split(draw: Draw):
 @pytest.mark.parametrize("by_pattern", [True, False])
 def test_images_are_split_by_the_groups_of_their_paths(by_pattern: bool, draw: Draw):
     root = draw("cat", "dog", numbers=range(10, 50))
-    options = ReaderOptions(groups=r"/(\d)" if by_pattern else None)
-    dataset = load_dataset("mine", root, options=options)
+    dataset = load_dataset("mine", root, groups=r"/(\d)" if by_pattern else None)
     tens = [{record.path[4] for record in part} for part in (dataset.train, dataset.test)]
     assert tens[0].isdisjoint(tens[1]) is by_pattern
     assert sizes(dataset) == ([40, 20, 20] if by_pattern else [40, 16, 24])
@@ -137,4 +136,4 @@ def test_a_group_in_two_split_folders_is_refused(draw: Draw):
     told = refusal("mine", root, groups=r"\d")
     assert "mine: 1 groups are on two sides of the split" in told
     assert "'train/a/1.jpg' in train and 'test/b/1.jpg' in test" in told
-    load_dataset("mine", root, options=ReaderOptions(groups="^.*"))
+    load_dataset("mine", root, groups="^.*")

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from study.data.datasets import ReaderOptions, load_dataset
+from study.data.datasets import load_dataset
 from tests import miniature
 from tests.case_tables import from_table
 from tests.data.reading import refusal, sizes
@@ -68,7 +68,7 @@ def test_names_alone_are_numbered_in_alphabetical_order(column: str, tmp_path: P
 def test_columns_may_have_other_names(tmp_path: Path):
     file = write(tmp_path / "x.csv", rows(), ("datei", "nummer", "name"))
     columns = {"path": "datei", "label": "nummer", "class_name": "name"}
-    assert load_dataset("mine", file, options=ReaderOptions(columns=columns)).class_names == NAMES
+    assert load_dataset("mine", file, columns=columns).class_names == NAMES
     assert re.search("needs a column 'path'.*'datei'", refusal("mine", file))
     assert "'datum' are not there" in refusal("mine", file, columns={"path": "datum"})
     assert "'picture' are not there" in refusal("mine", file, columns={"picture": "datei"})
@@ -188,7 +188,7 @@ def test_a_column_has_the_groups_unless_a_pattern_does(
     content = [[*row, f"p{i // 4}"] for i, row in enumerate(rows(40))]
     file = write(tmp_path / "x.csv", content, (*HEADER, column))
     columns = {"group": column} if column != "group" else None
-    dataset = load_dataset("mine", file, options=ReaderOptions(columns, groups=pattern))
+    dataset = load_dataset("mine", file, columns=columns, groups=pattern)
     assert not groups_of(dataset.train) & groups_of(dataset.test)
     assert {*map(len, groups_of(dataset.train))} == {1 if pattern else 2}
     if pattern is None:
