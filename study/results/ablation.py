@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Literal
 
 from study.errors import DataError
@@ -12,7 +13,7 @@ from study.results.interactions import Interaction, SiteCell, interactions
 from study.results.intervals import MeanInterval
 from study.results.resampling import Resampled, resample
 from study.results.sensitivity import Sensitivities, read_sensitivities
-from study.results.statistics import RankAgreement, is_significant, rank_agreement
+from study.results.statistics import RankAgreement, is_significant, make_comparisons, rank_agreement
 from study.results.study_results import Results
 from study.results.trial_results import TrialResult, first_chance, seed_scores
 from study.selection.chance import BALANCED
@@ -138,14 +139,13 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
         labels = ", ".join(sorted(scored)) or "none"
         raise DataError(f"base cell '{base_label}' has no score; cells with one: {labels}")
     # Predictions are of test images, so that validation scores have an interval over seeds alone.
-    predicted = []
-    scores = {}
-    for label, trials in scored.items():
-        scores[label] = seed_scores(trials, split=split)
-        if split == "test":
-            predicted += trials
+    predicted = chain.from_iterable(scored.values())
     resampled = resample(predicted, results.protocol, overlap=results.training_overlap)
-    comparisons = resampled.compare(scores, base_label)
+    scores = {label: seed_scores(trials, split=split) for label, trials in scored.items()}
+    base = base_label, scores.pop(base_label), -1
+    comparisons = make_comparisons(
+        {label: resampled.weighted_sum([(label, own, 1), base]) for label, own in scores.items()}
+    )
     sensitivities = read_sensitivities(results.folder)
     cells = []
     for label, trials in scored.items():
@@ -160,7 +160,7 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
         split=split,
         cells=by_score,
         resampled=resampled,
-        interactions=_interactions(cells, results, split, resampled),
+        interactions=_interactions(cells, scored, results, split, resampled),
         sensitivities=sensitivities,
     )
 
@@ -175,10 +175,7 @@ def _make_cell(
     """Summarize the trials of one cell, one trial a seed."""
     first = trials[0]
     rate_edges, added_rates = _compare_rates(first, results)
-    names = ["score"]
-    if BALANCED in results.further_names:
-        names.append(BALANCED)
-    intervals = resampled.mean_intervals(trials, names, split)
+    intervals = resampled.mean_intervals(trials, ["score", *results.further_names], split)
     durations = [trial.seconds for trial in trials if trial.seconds is not None]
     mean_seconds = None
     if durations:
@@ -209,10 +206,10 @@ def _compare_rates(
     added = {}
     for kind, rate in cell.settings.rates.items():
         tried = sorted({rates[kind] for rates in rates_of_trials if kind in rates})
-        if len(tried) > 1 and rate == tried[0]:
-            edges[kind] = "lowest"
-        elif len(tried) > 1 and rate == tried[-1]:
-            edges[kind] = "highest"
+        if len(tried) > 1:
+            ends = {tried[0]: "lowest", tried[-1]: "highest"}
+            if rate in ends:
+                edges[kind] = ends[rate]
         planned = ablation.rates_for(kind) if ablation else ()
         unplanned = tuple(one for one in tried if one not in planned)
         if planned and unplanned:
@@ -221,9 +218,21 @@ def _compare_rates(
 
 
 def _interactions(
-    cells: Sequence[Cell], results: Results, split: Split, resampled: Resampled
+    cells: Sequence[Cell],
+    trials: Mapping[str, Sequence[TrialResult]],
+    results: Results,
+    split: Split,
+    resampled: Resampled,
 ) -> list[Interaction]:
-    """Return the interactions of the sites that an ablation pairs; none in other designs."""
+    """Return the interactions of the sites that an ablation pairs; none in other designs.
+
+    Args:
+        cells: the cells that have a score.
+        trials: the trials of each, by its label.
+        results: the results of the study.
+        split: the images that the scores were measured on.
+        resampled: the scores of the cells on resampled test images.
+    """
     ablation = results.config.ablation
     if not ablation or ablation.design != "pairs":
         return []
@@ -232,9 +241,7 @@ def _interactions(
     sites = ablation.sites or [subset for subset in subsets if only_term(subset)]
     site_cells = []
     for cell in cells:
-        ablated = results.stage("ablation")
-        scored = [one for one in ablated if one.label == cell.label and one.seed in cell.scores]
-        first = scored[0]
+        first = trials[cell.label][0]
         # Without parts, the score is the accuracy on all images.
         names = results.parts or ("score",)
         images: Counter[str] = Counter()
@@ -252,7 +259,7 @@ def _interactions(
             subset=cell.settings.subset,
             split=split,
             scores=cell.scores,
-            parts={name: seed_scores(scored, name, split) for name in names},
+            parts={name: seed_scores(trials[cell.label], name, split) for name in names},
             images=images,
             val_score=max(val_scores, default=None),
         )

@@ -46,8 +46,6 @@ def against_chance(results: Results) -> dict[str, AgainstChance]:
     ):
         if choice:
             labels.add(choice.same_as or choice.label)
-    if not labels:
-        return {}
     # Other candidates are left out, so that their images are not resampled for nothing.
     trials = [t for t in results.trials if t.stage != "confirm" or t.label in labels]
     board = leaderboard(replace(results, trials=trials))

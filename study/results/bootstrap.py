@@ -16,7 +16,7 @@ Binomial Proportions Based on Paired Data”.
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,20 +48,22 @@ Trial = tuple[str, int]
 class Rescored:
     """One score of a trial on sets of resampled test images, ``(draws,)`` each."""
 
-    alone: Array
-    """With the pseudo-images of a score that stands alone."""
-    minuend: Array
-    """With the pseudo-images of a difference, for the scores that others are subtracted from."""
-    subtrahend: Array
-    """With the pseudo-images of a difference, for the scores that are subtracted."""
+    kinds: Sequence[Array]
+    """With the pseudo-images of a score that stands alone, then with those of a difference: of the
+    scores that others are subtracted from, and of the scores that are subtracted."""
     df: int
     """The images, or groups of them, of the smallest part less the strata they are drawn in."""
 
+    @property
+    def alone(self) -> Array:
+        """The scores of a trial that stands alone."""
+        return self.kinds[0]
+
     def side(self, weight: float) -> Array:
-        """Return the scores to add with a weight: `minuend` if positive, else `subtrahend`."""
+        """Return the scores to add to others with a weight, whose sign says of which side."""
         if weight > 0:
-            return self.minuend
-        return self.subtrahend
+            return self.kinds[1]
+        return self.kinds[2]
 
 
 RescoredTrials = dict[Trial, dict[str, Rescored]]
@@ -94,35 +96,23 @@ def _add_pseudo_images(accuracy: Array, images: int, seeds: Sequence[int], rng: 
         rng: the generator that draws.
 
     Returns:
-        An array for each kind of `Rescored`: ``(3, draws, trials)``.
+        The kinds of `Rescored` for each trial, ``(3, draws, trials)``.
     """
-    draws = len(accuracy)
-    drawn, right = _draw_pseudo_images(images, PSEUDO_OF_SCORE, (draws, 1), rng)
-    alone = _mix(accuracy, images + PSEUDO_OF_SCORE, drawn, right)
-    distinct_seeds, columns = np.unique(seeds, return_inverse=True)
-    shape = draws, len(distinct_seeds)
-    of_seed, right_of_seed = _draw_pseudo_images(images, PSEUDO_OF_DIFFERENCE, shape, rng)
-    drawn = of_seed[:, columns]
-    right = right_of_seed[:, columns]
-    minuend = _mix(accuracy, images + PSEUDO_OF_DIFFERENCE, drawn, right)
-    # What one side gets right, the other side gets wrong.
-    subtrahend = _mix(accuracy, images + PSEUDO_OF_DIFFERENCE, drawn, drawn - right)
+    _, by_seed = np.unique(seeds, return_inverse=True)
+    kinds = []
+    for pseudo_images, columns in (
+        (PSEUDO_OF_SCORE, np.zeros_like(by_seed)),
+        (PSEUDO_OF_DIFFERENCE, by_seed),
+    ):
+        total = images + pseudo_images
+        shape = len(accuracy), columns.max() + 1
+        drawn = rng.binomial(total, pseudo_images / total, size=shape)
+        right = rng.binomial(drawn, 0.5)
+        # What one side of a difference gets right, the other side gets wrong.
+        for hits in (right, drawn - right):
+            kinds.append(((total - drawn[:, columns]) * accuracy + hits[:, columns]) / total)
+    alone, _, minuend, subtrahend = kinds
     return np.stack([alone, minuend, subtrahend])
-
-
-def _draw_pseudo_images(
-    images: int, pseudo_images: int, shape: tuple[int, int], rng: Generator
-) -> tuple[Array, Array]:
-    """Return how many images of each set are pseudo-images, and how many of these are right."""
-    total = images + pseudo_images
-    drawn = rng.binomial(total, pseudo_images / total, size=shape)
-    return drawn, rng.binomial(drawn, 0.5)
-
-
-def _mix(accuracy: Array, total: int, drawn: Array, right: Array) -> Array:
-    """Return accuracies on sets of so many images in total, some of which are pseudo-images."""
-    mixed: Array = ((total - drawn) * accuracy + right) / total
-    return mixed
 
 
 def rescore(
@@ -143,9 +133,8 @@ def rescore(
         class or, if accuracies are not averaged over classes, a whole part.
     """
     rng = np.random.default_rng(SEED)
-    right = [outcome.right for outcome in outcomes.values()]
-    groups = next((outcome.groups for outcome in outcomes.values()), {})
-    parts = _resample_parts(right, groups, balanced or protocol.class_averaged, rng)
+    class_averaged = balanced or protocol.class_averaged
+    parts = _resample_parts([*outcomes.values()], class_averaged, rng)
     if not parts:
         return {}
     trial_seeds = [trial_seed for _, trial_seed in outcomes]
@@ -176,8 +165,7 @@ def _add_scores(rescored: RescoredTrials, name: str, drawn: Array, exact: Array,
     """
     centered = drawn - drawn.mean(axis=1, keepdims=True) + exact
     for column, scores in enumerate(rescored.values()):
-        alone, minuend, subtrahend = centered[:, :, column]
-        scores[name] = Rescored(alone, minuend, subtrahend, df)
+        scores[name] = Rescored(centered[:, :, column], df)
 
 
 def _score_accuracies(protocol: Protocol, parts: Mapping[str, Array]) -> dict[str, Array]:
@@ -196,10 +184,7 @@ def _score_accuracies(protocol: Protocol, parts: Mapping[str, Array]) -> dict[st
 
 
 def _resample_parts(
-    right: Sequence[Mapping[tuple[str, str], Sequence[bool]]],
-    groups: Mapping[tuple[str, str], Sequence[str]],
-    class_averaged: bool,
-    rng: Generator,
+    outcomes: Sequence[Outcomes], class_averaged: bool, rng: Generator
 ) -> dict[str, _Part]:
     """Return the accuracy of each trial on each part of the images.
 
@@ -208,24 +193,22 @@ def _resample_parts(
     or group.
     """
     rows: dict[str, list[pd.DataFrame]] = defaultdict(list)
-    for part, label in right[0]:
-        of_trials = np.array([by_class[part, label] for by_class in right], dtype=float)
-        names: Sequence[object] = groups.get((part, label), ())
-        if not names:
-            names = [(label, number) for number in range(of_trials.shape[1])]
-        columns = pd.DataFrame(of_trials.T)
-        rows[part].append(columns.assign(images=1.0, group=pd.Series(list(names), dtype=object)))
+    for part, label in outcomes[0].right:
+        of_trials = np.array([outcome.right[part, label] for outcome in outcomes], dtype=float).T
+        numbers = range(len(of_trials))
+        names = outcomes[0].groups.get((part, label)) or [(label, number) for number in numbers]
+        rows[part].append(pd.DataFrame(of_trials).assign(images=1.0, group=[*names]))
     if not class_averaged:
         rows = {part: [pd.concat(classes)] for part, classes in rows.items()}
     parts = {}
     for part, classes in rows.items():
         strata = [images.groupby("group", sort=False).sum().to_numpy() for images in classes]
-        units = sum(len(stratum) for stratum in strata)
-        if min(len(stratum) for stratum in strata) < FEWEST_OF_CLASS:
+        sizes = [len(stratum) for stratum in strata]
+        if min(sizes) < FEWEST_OF_CLASS:
             return {}
         drawn = np.mean([_resample_means(stratum, rng) for stratum in strata], axis=0)
         exact = np.mean([_mean_of_images(stratum.sum(axis=0)) for stratum in strata], axis=0)
-        parts[part] = _Part(exact, drawn, units, df=units - len(strata))
+        parts[part] = _Part(exact, drawn, sum(sizes), df=sum(sizes) - len(strata))
     return parts
 
 
@@ -280,13 +263,10 @@ def make_competition(outcomes: Outcomes, trained: str) -> Competition:
         outcomes: the outcomes of the trial, with its competing predictions.
         trained: the part of the images of trained classes.
     """
-    kinds = []
-    for of_trained in (True, False):
-        rows = []
-        for number, ((part, _), images) in enumerate(outcomes.competing.items()):
-            if (part == trained) is of_trained:
-                rows += [(gap, right, number) for right, gap in images]
-        kinds.append(Competitors(*map(np.array, zip(*rows, strict=True))))
+    rows: dict[bool, list[Any]] = defaultdict(list)
+    for number, ((part, _), images) in enumerate(outcomes.competing.items()):
+        rows[part == trained] += [(gap, right, number) for right, gap in images]
+    kinds = [Competitors(*map(np.array, zip(*rows[kind], strict=True))) for kind in (True, False)]
     return Competition(*kinds)
 
 
@@ -304,31 +284,26 @@ def rescore_competitions(outcomes: Mapping[Trial, Outcomes], protocol: Protocol)
     if not competitions:
         return {}
     first = next(iter(competitions.values()))  # all trials have the same images
-    kinds = (first.seen.labels, first.unseen.labels)
+    kinds = [images.labels for images in first]
     class_sizes = [np.unique(labels, return_counts=True)[1] for labels in kinds]
     if np.concatenate(class_sizes).min() < FEWEST_OF_CLASS:
         return {}
-    drawn = _draw_competitions(competitions.values(), kinds)
+    drawn = _draw_competitions([*competitions.values()], kinds)
     every_image = [np.ones((1, len(labels))) for labels in kinds]
+    exact = [resample_scores(competition, *every_image) for competition in competitions.values()]
     trial_seeds = [trial_seed for _, trial_seed in competitions]
     images = min(len(labels) for labels in kinds)
     df = min(int(sizes.sum()) - len(sizes) for sizes in class_sizes)
     rescored: RescoredTrials = {trial: {} for trial in competitions}
-    for position, name in enumerate(("generalized", "ausuc")):
-        exact = [
-            resample_scores(competition, *every_image)[position]
-            for competition in competitions.values()
-        ]
+    names = ("generalized", "ausuc")
+    for name, of_sets, of_images in zip(names, drawn, np.hstack(exact), strict=True):
         rng = np.random.default_rng(SEED)
-        with_pseudo = _add_pseudo_images(drawn[position], images, trial_seeds, rng)
-        _add_scores(rescored, name, with_pseudo, np.concatenate(exact), df)
+        with_pseudo = _add_pseudo_images(of_sets, images, trial_seeds, rng)
+        _add_scores(rescored, name, with_pseudo, of_images, df)
     return rescored
 
 
-def _draw_competitions(
-    competitions: Collection[Competition],
-    kinds: tuple[Array, Array],
-) -> Array:
+def _draw_competitions(competitions: Sequence[Competition], kinds: Sequence[Array]) -> Array:
     """Return H and AUSUC of each trial on each set, ``(2, draws, trials)``."""
     rng = np.random.default_rng(SEED)
     scores = np.empty((2, DRAWS, len(competitions)))

@@ -174,6 +174,7 @@ def feature_drift(before: Tensor, after: Tensor) -> FeatureDrift:
     return FeatureDrift(cosines.mean().item(), cka.item())
 
 
+@torch.no_grad()
 def study_drift(results: Results, trial_ids: Sequence[str] = ()) -> StudyDrift:
     """Measure the drift of trials of a study, averaged over them.
 
@@ -215,7 +216,8 @@ def study_drift(results: Results, trial_ids: Sequence[str] = ()) -> StudyDrift:
         head = read_head(tensors, info)
         if head:
             head_tokens = _tokenize(backbone, info, [str(name) for name in head.classes])
-            drifts["head"].append(_head_drift(encode, head_tokens, head.rows))
+            started = F.normalize(encode(head_tokens).pooler_output, dim=-1)
+            drifts["head"].append(feature_drift(started, head.rows))
         try:
             pixels = _evaluation_pixels(backbone, preparer, trials[trial_id])
         except DataError as error:
@@ -234,12 +236,6 @@ def _tokenize(backbone: Backbone, info: DeltaInfo, classes: Sequence[str]) -> Te
     return backbone.tokenize([text for (text,) in prompts(list(classes), info.templates[:1])])
 
 
-@torch.no_grad()
-def _head_drift(encode: Callable[[Tensor], Any], tokens: Tensor, rows: Tensor) -> FeatureDrift:
-    """Measure the drift of the rows of a head from the text features that they started as."""
-    return feature_drift(F.normalize(encode(tokens).pooler_output, dim=-1), rows)
-
-
 def _evaluation_pixels(
     backbone: Backbone, preparer: Preparer, trial: TrialResult
 ) -> tuple[Tensor, ...]:
@@ -253,7 +249,6 @@ def _evaluation_pixels(
     return batches
 
 
-@torch.no_grad()
 def _compare(
     before: Callable[[Tensor], Any], after: Callable[[Tensor], Any], batches: Sequence[Tensor]
 ) -> FeatureDrift:

@@ -12,13 +12,12 @@ from study.results.study_results import Results
 from study.results.trial_results import (
     BASE_PART,
     BASELINE,
-    TrialResult,
     first_chance,
     seed_scores,
 )
 from study.selection.chance import BALANCED, AgainstChance
 from study.trial.predictions import beats_chance
-from study.trial.study import BEST, Candidate
+from study.trial.study import BEST, Candidate, candidate_of_label
 
 REFERENCES = (TUNED, PUBLISHED)
 """The labels of the baselines that every candidate is compared with in tables."""
@@ -117,22 +116,17 @@ class Entry(Configuration):
         return self.is_chosen and self.above_chance
 
 
-def make_entry(
-    labels: Sequence[str],
-    candidate: Candidate | None,
-    results: Results,
-    resampled: Resampled,
-) -> Entry:
+def make_entry(labels: Sequence[str], results: Results, resampled: Resampled) -> Entry:
     """Collect the scores of a candidate that has at least one test score.
 
     Args:
         labels: its label, then those of candidates with the same configuration.
-        candidate: the candidate as validation fixed it; None if it is not among those.
         results: the results of the study.
         resampled: the scores of the confirmations on resampled test images.
     """
     label = labels[0]
     tested = results.tested_trials(label)
+    candidate = candidate_of_label(results.candidates, label)
     if not candidate:
         candidate = Candidate(label=label, settings=tested[0].settings)
     baselines = {trial.label for trial in results.trials if trial.arm == BASELINE}
@@ -157,18 +151,10 @@ def make_entry(
         dataset_scores=resampled.mean_intervals(tested, results.tested_datasets),
         chance=first_chance(tested),
         balanced=main_scores.get(BALANCED),
-        images=_count_images(tested),
+        images=next((t.confusion.total() for t in tested if t.confusion), None),
         settings=candidate.settings,
         trainable=tested[0].trainable,
         source_trial=candidate.source_trial,
         val_score=candidate.val_score,
         val_base=val_base,
     )
-
-
-def _count_images(tested: Sequence[TrialResult]) -> int | None:
-    """Return the number of test images of a trial; None if no trial kept its predictions."""
-    for trial in tested:
-        if trial.outcomes:
-            return sum(len(right) for right in trial.outcomes.right.values())
-    return None

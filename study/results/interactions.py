@@ -16,12 +16,13 @@ Source of the smoothing: Anscombe 1956, “On Estimating Binomial Response Relat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from study.method.subsets import parse
-from study.results.intervals import DrawnScores, MeanInterval, mean_interval
+from study.results.bootstrap import Rescored
+from study.results.intervals import MeanInterval
 from study.results.resampling import Resampled
 from study.results.statistics import SeedScores, common_seeds, make_comparisons
 from study.trial import Split
@@ -150,7 +151,8 @@ def _better(cells: Sequence[SiteCell]) -> SiteCell | None:
 
 def _difference(cell: SiteCell, base: SiteCell, resampled: Resampled) -> MeanInterval:
     """Return the difference of the scores of two cells, which have the same seeds."""
-    difference = resampled.difference(cell.label, cell.scores, base.label, base.scores)
+    terms = [(cell.label, cell.scores, 1), (base.label, base.scores, -1)]
+    difference = resampled.weighted_sum(terms)
     assert difference, "the cells of a pair have their seeds in common"
     return difference
 
@@ -175,29 +177,28 @@ def find_obstacle(cells: Sequence[SiteCell]) -> Obstacle | None:
     return Obstacle("ceiling", needed)
 
 
-def log_odds_interaction(cells: Sequence[SiteCell], resampled: Resampled) -> MeanInterval:
+def log_odds_interaction(cells: Sequence[SiteCell], resampled: Resampled) -> MeanInterval | None:
     """Return the interaction of the log-odds of four cells over their seeds.
 
     Args:
         cells: zero-shot, each site alone, and both together, with the same seeds.
         resampled: the scores of the cells on resampled test images.
     """
-    seeds = tuple(cells[0].scores)
-    values = np.zeros(len(seeds))
-    trials = [(cell.label, seed) for cell in cells for seed in seeds]
-    on_same_images = len({resampled.images.get(trial) for trial in trials}) == 1
-    drawn = None
-    columns = []
-    df = []
+    terms = []
+    drawn = {}
     for cell, weight in zip(cells, INTERACTION, strict=True):
-        values += weight * _mean_log_odds(cell, seeds)
-        rescored = _drawn_log_odds(cell, seeds, weight, resampled)
-        if rescored:
-            columns.append(weight * rescored.scores)
-            df.append(rescored.df)
-    if on_same_images and len(columns) == len(cells):
-        drawn = DrawnScores(np.sum(columns, axis=0), min(df))
-    return mean_interval(values.tolist(), drawn, overlap=resampled.overlap)
+        log_odds = {}
+        for seed in cell.scores:
+            accuracies = {part: scores[seed] for part, scores in cell.parts.items()}
+            log_odds[seed] = float(_mean_log_odds(accuracies, cell.images))
+            trial = cell.label, seed
+            rescored = resampled.scores.get(trial, {})
+            if cell.parts.keys() <= rescored.keys():
+                kinds = {part: rescored[part].kinds for part in cell.parts}
+                df = min(rescored[part].df for part in cell.parts)
+                drawn[trial] = {"score": Rescored(_mean_log_odds(kinds, cell.images), df)}
+        terms.append((cell.label, log_odds, weight))
+    return resampled._replace(scores=drawn).weighted_sum(terms)
 
 
 def logit(accuracy: np.ndarray, images: int) -> np.ndarray:
@@ -213,36 +214,7 @@ def logit(accuracy: np.ndarray, images: int) -> np.ndarray:
     return log_odds
 
 
-def _mean_log_odds(cell: SiteCell, seeds: Sequence[int]) -> np.ndarray:
-    """Return the log-odds of a cell with each seed, averaged over its parts, (seeds,) float64."""
-    parts = []
-    for name, scores in cell.parts.items():
-        accuracy = np.array([scores[seed] for seed in seeds])
-        parts.append(logit(accuracy, cell.images[name]))
-    mean: np.ndarray = np.mean(parts, axis=0)
-    return mean
-
-
-def _drawn_log_odds(
-    cell: SiteCell, seeds: Sequence[int], weight: int, resampled: Resampled
-) -> DrawnScores | None:
-    """Return a cell's log-odds on resampled images, a column a seed; None without predictions.
-
-    Args:
-        cell: the cell.
-        seeds: the seeds.
-        weight: its weight in a sum, whose sign says which pseudo-images are added.
-        resampled: the scores on these images.
-    """
-    columns = []
-    df = []
-    for seed in seeds:
-        scores = resampled.scores.get((cell.label, seed), {})
-        parts = []
-        for name in cell.parts:
-            if name not in scores:
-                return None
-            parts.append(logit(scores[name].side(weight), cell.images[name]))
-            df.append(scores[name].df)
-        columns.append(np.mean(parts, axis=0))
-    return DrawnScores(np.stack(columns, axis=1), min(df))
+def _mean_log_odds(accuracies: Mapping[str, Any], images: Mapping[str, int]) -> Any:
+    """Return the mean of the log-odds of accuracies on parts, all of one shape."""
+    log_odds = [logit(accuracy, images[part]) for part, accuracy in accuracies.items()]
+    return np.mean(log_odds, axis=0)

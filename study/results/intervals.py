@@ -185,11 +185,7 @@ def mean_interval(
             return None
         return Interval(max(lowest, mean - reach), min(highest, mean + reach))
 
-    low = high = None
-    whole = around(joint)
-    if whole is not None:
-        low = whole.low
-        high = whole.high
+    low, high = around(joint) or (None, None)
     return MeanInterval(
         n,
         mean,

@@ -41,8 +41,6 @@ RUNGS: Mapping[str, tuple[Change, ...]] = {
 """The ladder from CLIPFit as published to the winner: labels, and what each adds to the last.
 
 Where the winner is a peer, such as LoRA, another method takes the place of the subset."""
-STEPS = tuple(pairwise(RUNGS))
-"""The steps of the ladder: pairs of labels."""
 
 
 class Step(NamedTuple):
@@ -100,7 +98,7 @@ def ladder(board: Leaderboard) -> Ladder:
     if not board.winner or len(rungs) < len(RUNGS):
         return Ladder((), None)
     steps = []
-    for below, above in STEPS:
+    for below, above in pairwise(RUNGS):
         adds = _subset_or_method(rungs[PLAIN]) if above == PLAIN else RUNGS[above]
         steps.append(_step(board, adds, rungs[below], rungs[above]))
     return Ladder(steps, _crossing(board, rungs[TUNED], rungs[PLAIN], board.winner))

@@ -20,9 +20,10 @@ from study.results.reliability import Calibration, calibrations
 from study.results.resampling import Resampled, resample
 from study.results.statistics import make_comparisons
 from study.results.study_results import Results
-from study.results.trial_results import TrialResult, seed_scores
+from study.results.trial_results import TrialResult, first_chance, seed_scores
 from study.results.validation_check import ValidationCheck, check_validation, find_highest
 from study.selection.shipped import candidate_to_ship
+from study.trial.study import BEST
 
 TRIAL_STATES = ("finished", "stopped", "failed", "running")
 """How a trial may have ended, or not yet."""
@@ -65,7 +66,7 @@ class Leaderboard(Results):
     @property
     def chance(self) -> float | None:
         """The balanced test score of guessing; the same for all candidates."""
-        return next((entry.chance for entry in self.entries if entry.chance is not None), None)
+        return first_chance(self.stage("confirm"))
 
     @property
     def chosen_word(self) -> str:
@@ -75,7 +76,7 @@ class Leaderboard(Results):
     @property
     def chosen(self) -> Entry | None:
         """The candidate that validation chose, which need not be the first entry."""
-        return next((entry for entry in self.entries if entry.is_chosen), None)
+        return self.find_entry(BEST)
 
     @property
     def winner(self) -> Entry | None:
@@ -94,13 +95,12 @@ class Leaderboard(Results):
         return label
 
     @property
-    def rivals(self) -> tuple[str, ...]:
+    def rivals(self) -> list[str]:
         """The labels of the candidates that the winner is compared with, as fixed beforehand.
 
         They are tuned CLIPFit, the peer that validation ranks best, and the average of the best.
         """
-        peers = () if self.top_peer is None else (self.top_peer,)
-        return (TUNED, *peers, AVERAGE)
+        return [label for label in (TUNED, self.top_peer, AVERAGE) if label]
 
     @cached_property
     def planned_comparisons(self) -> Intervals:
@@ -189,7 +189,8 @@ class Leaderboard(Results):
             return None
         scores = seed_scores(self.confirm_trials(entry.label), name)
         base_scores = seed_scores(self.confirm_trials(base.label), name)
-        return self.resampled.difference(entry.label, scores, base.label, base_scores, name)
+        terms = [(entry.label, scores, 1), (base.label, base_scores, -1)]
+        return self.resampled.weighted_sum(terms, name)
 
 
 def leaderboard(results: Results) -> Leaderboard:
@@ -200,13 +201,12 @@ def leaderboard(results: Results) -> Leaderboard:
     """
     confirmations = results.stage("confirm")
     resampled = resample(confirmations, results.protocol, overlap=results.training_overlap)
-    candidates = {candidate.label: candidate for candidate in results.candidates}
     tested = []
     untested = []
     for labels in _labels_by_configuration(results):
         label = labels[0]
         if results.tested_trials(label):
-            tested.append(make_entry(labels, candidates.get(label), results, resampled))
+            tested.append(make_entry(labels, results, resampled))
         else:
             untested.append(label)
     tested.sort(key=lambda entry: (-entry.test.mean, not entry.is_chosen))

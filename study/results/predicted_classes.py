@@ -59,14 +59,10 @@ def _confusion_shares(board: Leaderboard) -> pd.DataFrame:
         The `gain` is their difference. Where the classes are the same, the share is the accuracy of
         the class. `before` and `gain` are None if zero-shot's predictions were not recorded.
     """
-    zero_shot = {}
-    chosen = {}
-    if board.chosen:
-        zero_shot = _shares_by_classes(board.confirm_trials(ZERO_SHOT))
-        chosen = _shares_by_classes(board.confirm_trials(board.chosen.label))
+    zero_shot = _shares_by_classes(_summed(board.confirm_trials(ZERO_SHOT)))
     rows = []
     counts = _counts(board)
-    for (part, true, predicted), after in chosen.items():
+    for (part, true, predicted), after in _shares_by_classes(counts).items():
         before = gain = None
         if zero_shot:
             before = zero_shot.get((part, true, predicted), 0.0)
@@ -103,9 +99,8 @@ def _summed(trials: Sequence[TrialResult]) -> Confusion:
     return sum((trial.confusion for trial in trials), Counter())
 
 
-def _shares_by_classes(trials: Sequence[TrialResult]) -> dict[tuple[str, str, str], float]:
+def _shares_by_classes(counts: Confusion) -> dict[tuple[str, str, str], float]:
     """Return shares by part, true class and predicted class, with the accuracy of every class."""
-    counts = _summed(trials)
     images = images_of(counts)
     pairs = dict.fromkeys(counts)
     pairs.update(dict.fromkeys((part, true, true) for part, true in images))

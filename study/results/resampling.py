@@ -13,7 +13,7 @@ from study.results.bootstrap import (
     rescore_competitions,
 )
 from study.results.intervals import DrawnScores, Intervals, MeanInterval, mean_interval
-from study.results.statistics import SeedScores, common_seeds, make_comparisons
+from study.results.statistics import SeedScores, common_seeds
 from study.results.trial_results import TrialResult, seed_scores
 from study.selection.chance import BALANCED
 from study.trial import Split
@@ -62,40 +62,6 @@ class Resampled(NamedTuple):
                 )
         return intervals
 
-    def difference(
-        self,
-        label: str,
-        scores: SeedScores,
-        base_label: str,
-        base_scores: SeedScores,
-        name: str = "score",
-    ) -> MeanInterval | None:
-        """Return the mean of `scores - base_scores` over common seeds, with its interval.
-
-        Args:
-            label: the label of the first trials.
-            scores: the score of each of their seeds.
-            base_label: the label of the trials that are subtracted.
-            base_scores: the score of each of their seeds.
-            name: the name of the score.
-        """
-        return self.weighted_sum([(label, scores, 1), (base_label, base_scores, -1)], name)
-
-    def compare(self, scores: Mapping[str, SeedScores], baseline: str) -> Intervals:
-        """Compare all others with a baseline over common seeds, corrected for their number.
-
-        Args:
-            scores: the score of each seed, by label.
-            baseline: the label of the baseline; if it has no scores, nothing is compared.
-        """
-        base = scores.get(baseline, {})
-        differences = {
-            label: self.difference(label, values, baseline, base)
-            for label, values in scores.items()
-            if label != baseline
-        }
-        return make_comparisons(differences)
-
     def weighted_sum(
         self, terms: Sequence[tuple[str, SeedScores, float]], name: str = "score"
     ) -> MeanInterval | None:
@@ -130,28 +96,25 @@ class Resampled(NamedTuple):
         Returns:
             A column a seed; None unless all these trials have the score on the same images.
         """
-        trials = [(label, seed) for label, _ in terms for seed in seeds]
-        if not all(name in self.scores.get(trial, {}) for trial in trials):
-            return None
-        if len({self.images[trial] for trial in trials}) != 1:
-            return None
         columns = []
+        df = []
+        images = set()
         for seed in seeds:
-            rescored = [(self.scores[label, seed][name], weight) for label, weight in terms]
-            columns.append(_add_weighted(rescored))
-        df = min(self.scores[trial][name].df for trial in trials)
-        return DrawnScores(np.stack(columns, axis=1), df)
-
-
-def _add_weighted(terms: Sequence[tuple[Rescored, float]]) -> np.ndarray:
-    """Return a weighted sum of scores on each set; a single one stands alone."""
-    if len(terms) == 1:
-        rescored, weight = terms[0]
-        return weight * rescored.alone
-    total = np.zeros_like(terms[0][0].alone)
-    for rescored, weight in terms:
-        total += weight * rescored.side(weight)
-    return total
+            column = np.zeros(())
+            for label, weight in terms:
+                rescored = self.scores.get((label, seed), {}).get(name)
+                if not rescored:
+                    return None
+                scores = rescored.alone
+                if len(terms) > 1:
+                    scores = rescored.side(weight)
+                column = column + weight * scores
+                df.append(rescored.df)
+                images.add(self.images[label, seed])
+            columns.append(column)
+        if len(images) != 1:
+            return None
+        return DrawnScores(np.stack(columns, axis=1), min(df))
 
 
 def resample(

@@ -93,25 +93,16 @@ def common_seeds(scores: Sequence[SeedScores]) -> list[int]:
 def make_comparisons(differences: Mapping[str, MeanInterval | None]) -> Intervals:
     """Return differences with their p values, corrected for their number by Holm's method.
 
-    What could not be compared, and has no difference, is left out.
+    What could not be compared, and has no difference, is left out. What could not be tested, and
+    has no p, does not count.
     """
     compared = {label: difference for label, difference in differences.items() if difference}
-    p_values = adjust_by_holm([difference.p_value for difference in compared.values()])
-    return {
-        label: replace(difference, holm_p=holm_p)
-        for (label, difference), holm_p in zip(compared.items(), p_values, strict=True)
-    }
-
-
-def adjust_by_holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Correct the p values of one family by Holm's step-down method; None stays None."""
-    tests = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
-    adjusted: list[float | None] = [None] * len(p_values)
+    tests = [(d.p_value, label) for label, d in compared.items() if d.p_value is not None]
     largest = 0.0
-    for rank, (p, index) in enumerate(tests):
-        largest = max(largest, min(1.0, p * (len(tests) - rank)))
-        adjusted[index] = largest
-    return adjusted
+    for rank, (p_value, label) in enumerate(sorted(tests)):
+        largest = max(largest, min(1.0, p_value * (len(tests) - rank)))
+        compared[label] = replace(compared[label], holm_p=largest)
+    return compared
 
 
 def rank_agreement(pairs: Sequence[tuple[float, float]]) -> RankAgreement | None:

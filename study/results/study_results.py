@@ -1,6 +1,7 @@
 """A study's results as typed records, which are read once and handed to every view."""
 
 import io
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -26,6 +27,9 @@ from study.storage.atomic import write_atomically
 from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import CELLS, IDENTITY, Registration, StudyFolder
 from study.trial.study import COMPARED, Candidate, Study, read_candidates
+
+_COLUMNS = json.loads(Path(__file__).with_name("results_columns.json").read_bytes())
+"""The types of the columns of results that are neither settings nor scores, by name."""
 
 
 @dataclass(frozen=True)
@@ -179,21 +183,15 @@ def read_results(folder: Path, protocol: Protocol | None = None) -> Results:
 
 def results_schema() -> pa.Schema:
     """Return the columns that the results of every study have."""
-    text, whole, number = pa.string(), pa.int64(), pa.float64()
-    kinds = dict.fromkeys(["study", "trial_id", "stage", "arm", "label"], text)
-    kinds |= {"number": whole, "status": text}
-    kinds |= dict.fromkeys(["epochs", "epochs_planned", "seed"], whole)
-    kinds |= {"subset": text, "subset_key": text}
-    kinds |= dict.fromkeys(settings_columns(), number)
-    kinds |= {"subset": text, "head": text, "head_steps": whole}
-    kinds |= {"trainable": whole, "seconds": number}
-    for split in ("val", "test"):
-        kinds |= {f"{split}_{name}": number for name in SCORES}
-    kinds |= {f"test_{BALANCED}": number, "chance": number, "reason": text, "error": text}
+    kinds = _COLUMNS["before_settings"] | dict.fromkeys(settings_columns(), "double")
+    kinds |= _COLUMNS["after_settings"]
+    scores = [f"{split}_{name}" for split in ("val", "test") for name in SCORES]
+    kinds |= dict.fromkeys([*scores, f"test_{BALANCED}"], "double")
+    kinds |= _COLUMNS["after_scores"]
     fields = []
     for name, kind in kinds.items():
-        optional = name not in ("study", "trial_id", "status", "epochs")
-        fields.append(pa.field(name, kind, nullable=optional))
+        optional = name not in _COLUMNS["never_empty"]
+        fields.append(pa.field(name, pa.type_for_alias(kind), nullable=optional))
     return pa.schema(fields)
 
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import combinations
 from statistics import fmean
 from typing import NamedTuple
@@ -45,26 +45,7 @@ def read_training_images(folder: StudyFolder, split_hash: str | None) -> Trainin
         return None
 
 
-def mean_overlap(images: Iterable[Collection[str]]) -> float | None:
-    """Return the share of images that two seeds have in common, averaged over pairs of seeds.
-
-    Args:
-        images: the paths of the training images of each seed.
-
-    Returns:
-        A fraction; None for fewer than two seeds, or where a seed has none.
-    """
-    image_sets = [set(paths) for paths in images]
-    if len(image_sets) < 2 or not all(image_sets):
-        return None
-    shares = [
-        2 * len(first & second) / (len(first) + len(second))
-        for first, second in combinations(image_sets, 2)
-    ]
-    return fmean(shares)
-
-
-def training_overlap(folder: StudyFolder, split_hashes: Collection[str | None]) -> float | None:
+def training_overlap(folder: StudyFolder, split_hashes: Iterable[str | None]) -> float | None:
     """Return the mean share of training images that two seeds of a study have in common.
 
     Args:
@@ -72,12 +53,18 @@ def training_overlap(folder: StudyFolder, split_hashes: Collection[str | None]) 
         split_hashes: the split hash of each seed.
 
     Returns:
-        A fraction; None for fewer than two seeds, or where no record says what was trained on.
+        A fraction, averaged over pairs of seeds; None for fewer than two seeds, or where no record
+        says what was trained on.
     """
     trained = []
     for digest in split_hashes:
         images = read_training_images(folder, digest)
-        if images is None:
+        if not images or not images.records:
             return None
         trained.append({record.path for record in images.records})
-    return mean_overlap(trained)
+    if len(trained) < 2:
+        return None
+    shares = []
+    for first, second in combinations(trained, 2):
+        shares.append(2 * len(first & second) / (len(first) + len(second)))
+    return fmean(shares)

@@ -144,12 +144,12 @@ def first_chance(trials: Iterable[TrialResult]) -> float | None:
     return next((trial.chance for trial in trials if trial.chance is not None), None)
 
 
-def read_trials(folder: StudyFolder, protocol: Protocol | None = None) -> list[TrialResult]:
+def read_trials(folder: StudyFolder, protocol: Protocol) -> list[TrialResult]:
     """Read the trials of a study, in the order of their ids.
 
     Args:
         folder: the study's folder.
-        protocol: the study's protocol, without which no chance is computed.
+        protocol: the study's protocol, which makes a score of guessing.
 
     Raises:
         LedgerError: a file of a trial is damaged.
@@ -157,7 +157,7 @@ def read_trials(folder: StudyFolder, protocol: Protocol | None = None) -> list[T
     return [_read_trial(folder, trial, protocol) for trial in folder.trials()]
 
 
-def _read_trial(folder: StudyFolder, trial: TrialFolder, protocol: Protocol | None) -> TrialResult:
+def _read_trial(folder: StudyFolder, trial: TrialFolder, protocol: Protocol) -> TrialResult:
     config = trial.read_config()
     # Read before the reports, so that a trial that has ended has all of them.
     end = trial.read_end()
@@ -175,7 +175,7 @@ def _read_trial(folder: StudyFolder, trial: TrialFolder, protocol: Protocol | No
         predictions = read_predictions(folder, trial.trial_id)
     confusion = confusion_of(predictions)
     chance = None
-    if protocol and confusion:
+    if confusion:
         test[BALANCED] = balanced_score(confusion, protocol)
         chance = balanced_chance(confusion, protocol)
     values: JsonObject = {name: config.get(name) for name in TrialConfig.model_fields}
@@ -200,8 +200,7 @@ def _read_trial(folder: StudyFolder, trial: TrialFolder, protocol: Protocol | No
     }
     values["val"], values["curve"] = _read_validation(reports)
     if end:
-        for name in ("status", "epochs", "seconds", "reason", "error"):
-            values[name] = getattr(end, name)
+        values |= vars(end)
     return TrialResult.model_construct(**values)
 
 

@@ -61,7 +61,7 @@ def average_candidate(
     trials = averaged_trials(members)
     scored = rank_finished_trials(study.folder, "average")
     of_members = [average for average in scored if average.config.members == trials]
-    if not members or not of_members:
+    if not of_members:
         return None
     best = of_members[0]
     labels = {candidate.source_trial: candidate.label for candidate in reversed(chosen)}

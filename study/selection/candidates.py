@@ -6,7 +6,6 @@ A study that is extended gets a new choice beside the earlier one, see `study.se
 import math
 from collections.abc import Iterable, Sequence
 from statistics import stdev
-from typing import Any
 
 from study.config.labels import (
     BEST_PEER,
@@ -26,12 +25,10 @@ from study.errors import StudyError
 from study.selection.average import average_candidate, average_members
 from study.selection.extension import beside_earlier
 from study.selection.ranking import Judged, rank_finished_trials, trained
+from study.storage.ledger_files import JsonObject
 from study.trial.study import Candidate, Study
 
-Changes = dict[str, dict[str, Any]]
-"""Changes of settings, by the names of what they make."""
-
-TEXT: dict[str, Any] = {"head": "text", "head_lr": None, "head_steps": None}
+TEXT: JsonObject = {"head": "text", "head_lr": None, "head_steps": None}
 """The settings of a head that is the text."""
 
 
@@ -47,7 +44,7 @@ def tuned_clipfit(judged: Iterable[Judged]) -> Judged | None:
     return None
 
 
-def tuned_with_head(judged: Iterable[Judged]) -> Judged | None:
+def tuned_with_head(judged: Sequence[Judged]) -> Judged | None:
     """Return the best trial that uses the training of tuned CLIPFit with a linear head.
 
     Args:
@@ -56,13 +53,10 @@ def tuned_with_head(judged: Iterable[Judged]) -> Judged | None:
     Returns:
         None where no trial does, as in a study without linear heads.
     """
-    ranked = list(judged)
-    tuned = tuned_clipfit(ranked)
-    if not tuned:
-        return None
-    training = tuned.training
-    for trial in ranked:
-        if trial.config.settings.head == "linear" and trial.training == training:
+    tuned = tuned_clipfit(judged)
+    for trial in judged:
+        is_linear = trial.config.settings.head == "linear"
+        if tuned and is_linear and trial.training == tuned.training:
             return trial
     return None
 
@@ -113,12 +107,11 @@ def variants(
     for label, trial in plain.items():
         if not trial or not trial.config.epochs:
             continue
-        for suffix, change in _variant_changes(config, strength).items():
-            settings = trial.config.settings.model_copy(update=change)
+        for name, settings in _variants_of(label, trial.config.settings, config, strength).items():
             training = trained(trial.config.subset_key, settings)
             if training not in known:
                 known.add(training)
-                further[f"{label}-{suffix}"] = settings
+                further[name] = settings
     return further
 
 
@@ -138,20 +131,24 @@ def possible_variants(config: StudyConfig, strength: float) -> list[str]:
     for label, settings in plain.items():
         if settings.subset == "none" and not settings.peer:
             continue
-        for suffix, change in _variant_changes(config, strength).items():
-            if settings.model_copy(update=change) != settings:
-                labels.append(f"{label}-{suffix}")
+        for name, variant in _variants_of(label, settings, config, strength).items():
+            if variant != settings:
+                labels.append(name)
     return labels
 
 
-def _variant_changes(config: StudyConfig, strength: float) -> Changes:
-    """Return the changed settings of variants, by the ending of their labels."""
-    changes: Changes = {}
-    if "text" in config.search.space.heads:
-        changes["strength"] = {"strength": strength}
-    if "linear" in config.search.space.heads:
-        changes["linear"] = {"strength": strength, "head": "linear"}
-    return changes
+def _variants_of(
+    label: str, settings: TrialSettings, config: StudyConfig, strength: float
+) -> dict[str, TrialSettings]:
+    """Return settings with the heads of the search and another strength, by their labels."""
+    further = {}
+    heads = config.search.space.heads
+    if "text" in heads:
+        further[f"{label}-strength"] = settings.model_copy(update={"strength": strength})
+    if "linear" in heads:
+        change = {"strength": strength, "head": "linear"}
+        further[f"{label}-linear"] = settings.model_copy(update=change)
+    return further
 
 
 def choose_candidates(
@@ -203,7 +200,7 @@ def choose_candidates(
     return _with_same_as(candidates)
 
 
-def _changes_of_best(best: Judged) -> Changes:
+def _changes_of_best(best: Judged) -> dict[str, JsonObject]:
     """Return the changes with which the best is tested once more, by label."""
     changes = {
         PLAIN: {**TEXT, "strength": 1.0},

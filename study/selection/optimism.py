@@ -242,14 +242,13 @@ def _outcomes(tables: Sequence[pa.Table], protocol: Protocol) -> _Outcomes | Non
     labels = np.array(rows["label"].to_pylist())
     _, images = np.unique(rows["path"].to_pylist(), return_inverse=True)
     right = np.array([np.array(table["predicted"].to_pylist()) == labels for table in tables])
-    rows_of = defaultdict(list)
-    columns = zip(*(rows[name].to_pylist() for name in ("fold", "part", "label")), strict=True)
-    for row, (fold, part, label) in enumerate(columns):
-        rows_of[fold, part, label if protocol.class_averaged else ""].append(row)
-    blocks = [
-        _Block(part, label, images[numbers], right[:, numbers].astype(float))
-        for (_, part, label), numbers in rows_of.items()
-    ]
+    frame = rows.to_pandas()
+    if not protocol.class_averaged:
+        frame["label"] = ""
+    blocks = []
+    for (_, part, label), block in frame.groupby(["fold", "part", "label"], sort=False):
+        numbers = block.index.to_numpy()
+        blocks.append(_Block(part, label, images[numbers], right[:, numbers].astype(float)))
     return _Outcomes(protocol, blocks, int(images.max()) + 1)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from study.protocols import FewShot
 from study.results.occupancy import Occupancy, occupancy
 from study.results.trial_results import read_trials
 from study.storage.study_folder import StudyFolder
@@ -24,7 +25,7 @@ def test_it_is_work_over_slots_and_wall_time(tmp_path: Path):
     write(tmp_path, "a", [10.0, 20.0], seconds=8)  # 2 to 10, 12 to 20
     write(tmp_path, "b", [20.0], seconds=10)  # 10 to 20
     write(tmp_path, "d", [900.0], seconds=9, taken_from="another run")
-    found = not_none(occupancy(read_trials(StudyFolder(tmp_path))))
+    found = not_none(occupancy(read_trials(StudyFolder(tmp_path), FewShot())))
     assert found == Occupancy(trials=2, slots=2, wall=18.0, busy=26.0)
     assert found.share == pytest.approx(26 / 36)
 
@@ -35,9 +36,9 @@ def test_one_trial_after_another_needs_one_slot_and_the_night_between_does_not_c
     write(tmp_path, "a", [10.0], seconds=10)
     write(tmp_path, "b", [20.0], seconds=10)
     write(tmp_path, "c", [40_000.0], seconds=10)
-    found = occupancy(read_trials(StudyFolder(tmp_path)))
+    found = occupancy(read_trials(StudyFolder(tmp_path), FewShot()))
     assert found == Occupancy(trials=3, slots=1, wall=30.0, busy=30.0)
 
 
 def test_a_study_without_times_has_none(few_shot_study: Path):
-    assert occupancy(read_trials(StudyFolder(few_shot_study))) is None
+    assert occupancy(read_trials(StudyFolder(few_shot_study), FewShot())) is None

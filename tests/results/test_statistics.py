@@ -5,9 +5,10 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
+from study.results.intervals import MeanInterval
 from study.results.statistics import (
     RankAgreement,
-    adjust_by_holm,
+    make_comparisons,
     proportion_difference,
     proportion_interval,
     rank_agreement,
@@ -20,16 +21,25 @@ FIRST = (0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0)
 SECOND = (1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4)
 
 
+def adjusted(*p_values: float | None) -> list[float | None]:
+    """The p values of differences after the correction, in their order."""
+    differences: dict[str, MeanInterval | None] = {}
+    for number, p_value in enumerate(p_values):
+        differences[f"{number}"] = MeanInterval(5, 0.1, 0.1, 0.0, 0.2, p_value=p_value)
+    return [difference.holm_p for difference in make_comparisons(differences).values()]
+
+
 def test_holm_is_that_of_statsmodels():
     for seed in range(5):
         p_values = np.random.default_rng(seed).uniform(0, 0.2, size=8).tolist()
         known = multipletests(p_values, method="holm")[1]
-        assert adjust_by_holm(p_values) == pytest.approx(tuple(known))
+        assert adjusted(*p_values) == pytest.approx(tuple(known))
 
 
 def test_holm_leaves_out_what_was_not_tested():
-    assert adjust_by_holm([0.01, None, 0.04]) == pytest.approx([0.02, None, 0.04])
-    assert adjust_by_holm([]) == []
+    assert adjusted(0.01, None, 0.04) == pytest.approx([0.02, None, 0.04])
+    assert adjusted() == []
+    assert make_comparisons({"not compared": None}) == {}
 
 
 def test_rank_agreement_is_that_of_scipy():

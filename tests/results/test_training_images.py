@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from study.results.training_images import mean_overlap, read_training_images, training_overlap
+from study.results.training_images import read_training_images, training_overlap
 from study.storage.study_folder import StudyFolder
 from tests.case_tables import from_table
 from tests.changed_studies import shots_of, write_split
@@ -12,8 +12,13 @@ from tests.not_none import not_none
 
 
 @from_table
-def test_the_share_is_the_mean_over_pairs_of_seeds(images: list[str], share: float | None):
-    assert mean_overlap(images) == pytest.approx(share)
+def test_the_share_is_the_mean_over_pairs_of_seeds(
+    images: list[str], share: float | None, tmp_path: Path
+):
+    digests = [f"a{number}" for number in range(len(images))]
+    for digest, names in zip(digests, images, strict=True):
+        write_split(tmp_path, digest, *shots_of(*names))
+    assert training_overlap(StudyFolder(tmp_path), digests) == pytest.approx(share)
 
 
 def test_the_training_images_of_a_split_are_read_without_its_test_images(tmp_path: Path):
