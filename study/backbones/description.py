@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 from study.backbones.architecture import FAMILIES, Architecture, Encoder, EncoderShape, Family
 from study.backbones.framing import CLIP_FRAMING, SIGLIP_FRAMING, Framing, read_framing
 from study.backbones.hub import (
+    PREPROCESSING,
     CheckpointName,
-    find_file,
-    find_preprocessing,
+    Source,
     format_unreachable,
     must_read_locally,
     silence_transformers,
@@ -39,10 +39,8 @@ def backbone_path(name: str) -> str:
 class Description(NamedTuple):
     """The facts of a checkpoint that are known without its weights."""
 
-    name: CheckpointName
-    """The hub name or local folder."""
-    revision: str | None
-    """The branch, tag or commit on the hub; a folder has none."""
+    source: Source
+    """Where it is read from."""
     config: Any
     """The configuration of the model in transformers, a ``CLIPConfig`` or a ``SiglipConfig``."""
     family: Family
@@ -51,8 +49,6 @@ class Description(NamedTuple):
     """How images are brought to their size."""
     identity: str
     """See `Architecture.checkpoint`."""
-    locally: bool
-    """Whether files are read from this machine alone."""
     open_clip: Mapping[str, Any] | None
     """The contents of ``open_clip_config.json`` of an OpenCLIP checkpoint; None for others."""
 
@@ -106,7 +102,7 @@ def read_family(name: CheckpointName, *, revision: str | None = None) -> Family 
     refuse_absent_folder(name)
     locally = Path(name).is_dir() or must_read_locally(name, CONFIGS, revision)
     try:
-        values, open_clip, _ = _read_config(name, revision, locally)
+        values, open_clip = _read_config(Source(name, revision, locally))
     except (OSError, ValueError):
         return None
     if open_clip is not None:
@@ -139,16 +135,19 @@ def read_description(name: CheckpointName, *, revision: str | None = None) -> De
         if is_folder:
             _refuse_incomplete(folder)
         locally = is_folder or must_read_locally(name, CONFIGS, revision)
-        values, open_clip, commit = _read_config(name, revision, locally)
+        source = Source(name, revision, locally)
+        values, open_clip = _read_config(source)
     except (OSError, ValueError) as error:
         raise _unreadable(name, revision, error) from error
-    identity = f"{name}@{commit}"
     if is_folder:
         identity = _hash_folder(folder)
+    else:
+        path = Source(name, revision).find(*CONFIGS)
+        identity = f"{name}@{path and path.parent.name}"  # the commit
     if open_clip is not None:
         config = CLIPConfig.from_dict(clip_values(name, open_clip))
         framing = open_clip_framing(name, open_clip)
-        return Description(name, revision, config, "clip", framing, identity, locally, open_clip)
+        return Description(source, config, "clip", framing, identity, open_clip)
     family = values.get("model_type")
     if family not in FAMILIES:
         allowed = ", ".join(map(repr, FAMILIES))
@@ -163,11 +162,11 @@ def read_description(name: CheckpointName, *, revision: str | None = None) -> De
         config = config_class.from_dict(values)
     except Exception as error:  # transformers raises many types, all of them about this file
         raise _wrong_config(name, family, error) from error
-    file = find_preprocessing(name, revision, locally=locally)
+    file = source.find(*PREPROCESSING)
     framing = default
     if file:
         framing = _read_framing_of_file(name, file, config.vision_config.image_size, default)
-    return Description(name, revision, config, family, framing, identity, locally, None)
+    return Description(source, config, family, framing, identity, None)
 
 
 def _unreadable(name: CheckpointName, revision: str | None, error: Exception) -> BackboneError:
@@ -183,10 +182,8 @@ def _unreadable(name: CheckpointName, revision: str | None, error: Exception) ->
     )
 
 
-def _read_config(
-    name: CheckpointName, revision: str | None, locally: bool
-) -> tuple[JsonObject, JsonObject | None, str | None]:
-    """Return the values of config.json, the contents of OpenCLIP's file, and the hub's commit.
+def _read_config(source: Source) -> tuple[JsonObject, JsonObject | None]:
+    """Return the values of config.json, and the contents of OpenCLIP's file.
 
     A checkpoint that has both files is read as transformers would, if its family is known.
     """
@@ -195,26 +192,17 @@ def _read_config(
     values = {}
     failure = None
     try:
-        values, _ = CLIPConfig.get_config_dict(name, revision=revision, local_files_only=locally)
+        values, _ = CLIPConfig.get_config_dict(source.name, **source.options)
     except (OSError, ValueError) as error:
         failure = error
     if values.get("model_type") in FAMILIES:
-        return values, None, _find_commit(name, "config.json", revision)
-    path = find_file(name, OPEN_CLIP_CONFIG, revision, locally=locally)
-    if not path:
-        if failure is not None:
-            raise failure
-        return values, None, None
-    contents = json.loads(path.read_text(encoding="utf-8"))
-    return values, contents, _find_commit(name, OPEN_CLIP_CONFIG, revision)
-
-
-def _find_commit(name: CheckpointName, file: str, revision: str | None) -> str | None:
-    """Return the commit of a file, by which the hub's cache names its folder; None if absent."""
-    path = find_file(name, file, revision)
-    if not path:
-        return None
-    return path.parent.name
+        return values, None
+    path = source.find(OPEN_CLIP_CONFIG)
+    if path:
+        return values, json.loads(path.read_text(encoding="utf-8"))
+    if failure is not None:
+        raise failure
+    return values, None
 
 
 def _wrong_config(name: CheckpointName, family: Family, error: Exception) -> BackboneError:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from study.errors import BackboneError
 from study.storage.time_limit import call_within, cause_of_silence
@@ -13,6 +14,42 @@ PREPROCESSING = ("preprocessor_config.json", "processor_config.json")
 """The files that may say how images are prepared."""
 CheckpointName = str | Path
 """The name of a checkpoint on the hub, or its folder."""
+
+
+class Source(NamedTuple):
+    """Where the files of a checkpoint are read from."""
+
+    name: CheckpointName
+    """The hub name or local folder."""
+    revision: str | None = None
+    """The branch, tag or commit on the hub; a folder has none."""
+    locally: bool = True
+    """Whether files are read from this machine alone, without asking the hub."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options by which transformers reads a file from here."""
+        return {"revision": self.revision or "main", "local_files_only": self.locally}
+
+    def find(self, *files: str) -> Path | None:
+        """Return the path of the first of these files that is there; None if none is.
+
+        It is in the folder, or in the hub's cache, which names a folder by its commit.
+        """
+        from transformers.utils import cached_file  # takes a second to import
+
+        for file in files:
+            path = cached_file(
+                self.name,
+                file,
+                **self.options,
+                _raise_exceptions_for_missing_entries=False,
+                _raise_exceptions_for_connection_errors=False,
+                _raise_exceptions_for_gated_repo=False,
+            )
+            if path is not None:
+                return Path(path)
+        return None
 
 
 @contextmanager
@@ -55,7 +92,7 @@ def must_read_locally(name: CheckpointName, files: Sequence[str], revision: str 
         fault = cause_of_silence(error)
     else:
         return False
-    if not any(find_file(name, file, revision) for file in files):
+    if not Source(name, revision).find(*files):
         raise BackboneError(format_unreachable(name, revision, fault))
     return True
 
@@ -73,48 +110,3 @@ def format_unreachable(name: CheckpointName, revision: str | None, fault: str) -
         f"`hf download {name}{at} --local-dir DIR` (or `huggingface-cli download`), then copy "
         "DIR here and set backbone.name=DIR"
     )
-
-
-def find_file(
-    name: CheckpointName, file: str, revision: str | None, *, locally: bool = True
-) -> Path | None:
-    """Return the path of a checkpoint's file, in a folder or in the hub's cache; None if absent.
-
-    Args:
-        name: the checkpoint's name on the hub, or its folder.
-        file: the name of the file.
-        revision: branch, tag or commit.
-        locally: whether to search this machine alone, without asking the hub.
-    """
-    from transformers.utils import cached_file  # takes a second to import
-
-    path = cached_file(
-        name,
-        file,
-        revision=revision or "main",
-        local_files_only=locally,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-        _raise_exceptions_for_gated_repo=False,
-    )
-    if path is None:
-        return None
-    return Path(path)
-
-
-def find_preprocessing(
-    name: CheckpointName, revision: str | None = None, *, locally: bool = True
-) -> Path | None:
-    """Return the file that says how images are prepared for a checkpoint; None if it has none.
-
-    Args:
-        name: the checkpoint's name on the hub, or its folder.
-        revision: branch, tag or commit.
-        locally: whether to search this machine's cache of the hub alone, which has the files once
-            the checkpoint was loaded.
-    """
-    for file in PREPROCESSING:
-        path = find_file(name, file, revision, locally=locally)
-        if path:
-            return path
-    return None

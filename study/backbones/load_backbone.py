@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 
 from study.backbones.backbone import Backbone, fingerprint
 from study.backbones.description import Description, format_cause, read_description
-from study.backbones.hub import CheckpointName, find_file, find_preprocessing, silence_transformers
+from study.backbones.hub import PREPROCESSING, CheckpointName, Source, silence_transformers
 from study.backbones.openclip_checkpoint import OPEN_CLIP_WEIGHTS, from_open_clip
 from study.backbones.siglip import split_biases
 from study.backbones.tokenizing import has_words, load_tokenizer
@@ -105,13 +105,12 @@ def _load_transformers(description: Description) -> tuple[Any, Mapping[str, Any]
     if description.family == "clip":
         model_class = CLIPModel
     model, report = model_class.from_pretrained(
-        description.name,
+        description.source.name,
         dtype=torch.float32,
         output_loading_info=True,
         use_safetensors=True,
         ignore_mismatched_sizes=True,  # `_refuse_incomplete` refuses and names them
-        revision=description.revision or "main",
-        local_files_only=description.locally,
+        **description.source.options,
     )
     return model, report
 
@@ -128,12 +127,13 @@ def _load_open_clip(description: Description) -> tuple[Any, Mapping[str, Any]]:
 
     clip = CLIPModel(description.config)
     expected = clip.state_dict()
-    tensors = from_open_clip(load_file(_find_open_clip_weights(description)), description.config)
+    weights = load_file(_find_open_clip_weights(description.source))
+    tensors = from_open_clip(weights, description.config)
     unknown = sorted(tensors.keys() - expected.keys())
     if unknown:
         raise BackboneError(
-            f"backbone '{description.name}' has {len(unknown)} tensors that a CLIP does not have, "
-            f"first {unknown[0]}: it is another network than its configuration says"
+            f"backbone '{description.source.name}' has {len(unknown)} tensors that a CLIP does not "
+            f"have, first {unknown[0]}: it is another network than its configuration says"
         )
     mismatched = []
     for key, tensor in tensors.items():
@@ -146,16 +146,15 @@ def _load_open_clip(description: Description) -> tuple[Any, Mapping[str, Any]]:
     return clip, {"missing_keys": missing, "mismatched_keys": mismatched}
 
 
-def _find_open_clip_weights(description: Description) -> Path:
-    name = description.name
-    path = find_file(name, OPEN_CLIP_WEIGHTS, description.revision, locally=description.locally)
+def _find_open_clip_weights(source: Source) -> Path:
+    path = source.find(OPEN_CLIP_WEIGHTS)
     if path:
         return path
-    files = list(Path(name).glob("*.safetensors"))
+    files = list(Path(source.name).glob("*.safetensors"))
     if len(files) != 1:
         raise BackboneError(
-            f"backbone '{name}' has {len(files)} files of weights; allowed is {OPEN_CLIP_WEIGHTS}, "
-            "or one file in safetensors format in a folder"
+            f"backbone '{source.name}' has {len(files)} files of weights; allowed is "
+            f"{OPEN_CLIP_WEIGHTS}, or one file in safetensors format in a folder"
         )
     return files[0]
 
@@ -164,14 +163,12 @@ def _load_processor(description: Description) -> Any:
     """Return the image processor, with which a tuned model is saved."""
     from transformers import CLIPImageProcessor, SiglipImageProcessor
 
-    name, revision, locally = description.name, description.revision, description.locally
-    if description.open_clip is None and find_preprocessing(name, revision, locally=locally):
+    source = description.source
+    if description.open_clip is None and source.find(*PREPROCESSING):
         processor_class = SiglipImageProcessor
         if description.family == "clip":
             processor_class = CLIPImageProcessor
-        return processor_class.from_pretrained(
-            name, revision=revision or "main", local_files_only=locally
-        )
+        return processor_class.from_pretrained(source.name, **source.options)
     side = description.config.vision_config.image_size
     square = {"height": side, "width": side}
     if description.family == "siglip":
@@ -183,11 +180,10 @@ def _load_processor(description: Description) -> Any:
     if description.framing.interpolation == "bilinear":
         resample = 2
     options = {"size": size, "crop_size": square, "resample": resample}
-    if description.open_clip is not None:
-        values = description.open_clip.get("preprocess_cfg") or {}
-        for key in ("mean", "std"):
-            if key in values:
-                options[f"image_{key}"] = list(values[key])
+    values = (description.open_clip or {}).get("preprocess_cfg") or {}
+    for key in ("mean", "std"):
+        if key in values:
+            options[f"image_{key}"] = list(values[key])
     return CLIPImageProcessor(**options)
 
 

@@ -1,18 +1,19 @@
 """OpenCLIP checkpoints: the same networks as transformers' CLIP, under other names.
 
 A checkpoint is ``open_clip_config.json`` and weights in safetensors format. The keys and values
-that its configuration may have are listed here. All others are refused by name, since a model that
-is read wrongly gives wrong answers without an error.
+that its configuration may have are in the table beside this module. All others are refused by name,
+since a model that is read wrongly gives wrong answers without an error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 from study.backbones.framing import Framing, Interpolation
 from study.backbones.hub import CheckpointName
 from study.errors import BackboneError
+from study.process.table_files import read_table
 from study.storage.ledger_files import JsonObject
 
 if TYPE_CHECKING:
@@ -24,50 +25,8 @@ _Tensors: TypeAlias = "dict[str, Tensor]"
 """Tensors by their names."""
 _Values = Mapping[str, Any]
 """The keys and values of a section of a configuration."""
-# The keys whose values are read below, or features do not depend on them.
-_MODEL = {
-    "embed_dim",
-    "vision_cfg",
-    "text_cfg",
-    "quick_gelu",
-    "custom_text",  # other names for the same tensors
-    "init_logit_scale",
-    "init_logit_bias",  # it cancels in the softmax over classes
-}
-_BLOCKS = {
-    "layers",
-    "width",
-    "mlp_ratio",
-    "norm_kwargs",
-    "output_tokens",
-    "final_ln_after_pool",  # the same if one token is pooled
-}
-_VISION = _BLOCKS | {
-    "image_size",
-    "patch_size",
-    "head_width",
-    "patch_dropout",  # acts in training from scratch only
-    "attn_pooler_queries",
-    "attn_pooler_heads",
-    "pos_embed_type",  # both kinds are in the weights
-    "timm_pool",
-    "timm_proj",
-    "timm_drop",
-}
-_TEXT = _BLOCKS | {
-    "context_length",
-    "vocab_size",
-    "heads",
-    "pad_id",
-    "eos_id",
-    "hf_tokenizer_name",
-    "hf_model_pretrained",
-    "hf_proj_type",
-    "hf_pooler_type",
-}
-# The only value of each further key.
-_VISION_VALUES = {"block_type": "default", "pool_type": "tok"}
-_TEXT_VALUES = {"block_type": "default", "pool_type": "argmax", "proj_type": "linear"}
+_ALLOWED = read_table(__file__)
+"""The keys that a configuration may have, by its sections."""
 # The names in OpenCLIP and in transformers, for the modules of a block and outside the blocks.
 _BLOCK = {
     "ln_1": "layer_norm1",
@@ -121,9 +80,9 @@ def clip_values(name: CheckpointName, contents: _Values) -> JsonObject:
         raise BackboneError(f"backbone '{name}' has no model_cfg in its {OPEN_CLIP_CONFIG}")
     vision = model.get("vision_cfg") or {}
     text = model.get("text_cfg") or {}
-    _refuse_other_values(name, "vision_cfg.", vision, _VISION, _VISION_VALUES)
-    _refuse_other_values(name, "text_cfg.", text, _TEXT, _TEXT_VALUES)
-    _refuse_other_values(name, "", model, _MODEL, {})
+    _refuse_other_values(name, vision, _ALLOWED["vision_cfg"], "vision_cfg.")
+    _refuse_other_values(name, text, _ALLOWED["text_cfg"], "text_cfg.")
+    _refuse_other_values(name, model, _ALLOWED["model"])
     try:
         vision_config = _encoder_values(vision, model, default_width=768)
         vision_config |= {
@@ -152,11 +111,12 @@ def clip_values(name: CheckpointName, contents: _Values) -> JsonObject:
 
 
 def _refuse_other_values(
-    name: CheckpointName, section: str, values: _Values, free: Set[str], fixed: _Values
+    name: CheckpointName, values: _Values, allowed_values: _Values, section: str = ""
 ) -> None:
     """Raise if a section has a key or a value that is not allowed; false and empty ones are."""
+    fixed = allowed_values["fixed"]
     for key, value in values.items():
-        if not value or key in free or value == fixed.get(key):
+        if not value or key in allowed_values["free"] or value == fixed.get(key):
             continue
         allowed = repr(fixed[key]) if key in fixed else "a model without it"
         raise BackboneError(

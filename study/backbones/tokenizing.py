@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from study.backbones.description import Description
-from study.backbones.hub import find_file
 from study.errors import BackboneError
 
 TOKENIZER = ("tokenizer.json", "vocab.json")
@@ -22,7 +21,7 @@ def load_tokenizer(description: Description) -> Any:
     """
     from transformers import AutoTokenizer
 
-    name, revision, locally = description.name, description.revision, description.locally
+    source = description.source
     if description.open_clip is not None:
         text = description.open_clip["model_cfg"].get("text_cfg") or {}
         other_name = text.get("hf_tokenizer_name")
@@ -30,7 +29,7 @@ def load_tokenizer(description: Description) -> Any:
             tokenizer = _open_clip_tokenizer(text)
             if tokenizer is not None:
                 return tokenizer
-        if not any(find_file(name, file, revision, locally=locally) for file in TOKENIZER):
+        if not source.find(*TOKENIZER):
             repair = (
                 "its vocabulary is in the optional extra: pip install 'clipfit-study[openclip]'"
             )
@@ -40,17 +39,16 @@ def load_tokenizer(description: Description) -> Any:
                     "names"
                 )
             raise BackboneError(
-                f"backbone '{name}' is an OpenCLIP checkpoint without the files of a tokenizer; "
-                f"{repair}"
+                f"backbone '{source.name}' is an OpenCLIP checkpoint without the files of a "
+                f"tokenizer; {repair}"
             )
-    options = {"revision": revision or "main", "local_files_only": locally}
     try:
-        return AutoTokenizer.from_pretrained(name, **options)
+        return AutoTokenizer.from_pretrained(source.name, **source.options)
     except (ImportError, ValueError) as error:
         message = str(error).lower()
         if "sentencepiece" in message or "protobuf" in message:
             raise BackboneError(
-                f"backbone '{name}' has a tokenizer that needs the optional extra: "
+                f"backbone '{source.name}' has a tokenizer that needs the optional extra: "
                 "pip install 'clipfit-study[siglip]', which brings sentencepiece and protobuf"
             ) from error
         raise

@@ -14,7 +14,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from study.config.reference import Schema, markdown
 from study.config.schema import StudyConfig
 from study.config.shipped import shipped_file
-from study.config.sweep import AXES, EXCEPTIONS
+from study.process.table_files import read_table
 from study.storage.file_format import FORMAT, KEY
 from study.storage.ledger_files import JsonObject
 
@@ -48,22 +48,9 @@ def json_schema() -> JsonObject:
     axes = {key: _list_of(reference) for key, reference in keys.items()}
     schema["$defs"]["values"] = _section(keys, {entry_of_mapping: {}})
     schema["$defs"]["axes"] = _section(axes, {entry_of_mapping: _list_of({})})
-    for_and_set = {"for": {"$ref": "#/$defs/axes"}, "set": {"$ref": "#/$defs/values"}}
-    schema["properties"] |= dotted
     schema["patternProperties"] = {entry_of_mapping: {}}
-    schema["properties"] |= {
-        KEY: {"const": FORMAT, "description": "The number of the format."},
-        AXES: {
-            "allOf": [{"$ref": "#/$defs/axes"}],
-            "description": "Keys with dots, each with a list of values: a study for each "
-            "combination.",
-        },
-        EXCEPTIONS: {
-            "type": "array",
-            "items": _section(for_and_set, {}) | {"required": list(for_and_set)},
-            "description": "Values that some studies of a sweep have in place of others.",
-        },
-    }
+    number = {"const": FORMAT, "description": "The number of the format."}
+    schema["properties"] |= {**dotted, KEY: number, **read_table(__file__)}
     return {"$schema": DIALECT, **schema}
 
 

@@ -60,10 +60,7 @@ class BasePeer(Section):
     def _serialize(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Return the values without the numbers of other rows."""
         of_other_rows = list_peer_numbers().keys() - PEERS[self.method].numbers.keys()
-        values: dict[str, Any] = serialize(self)
-        for name in of_other_rows:
-            values.pop(name, None)
-        return values
+        return {name: value for name, value in serialize(self).items() if name not in of_other_rows}
 
     @property
     def numbers(self) -> dict[str, float | None]:

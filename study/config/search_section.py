@@ -20,6 +20,7 @@ from study.config.trial_settings import Head, KnownKind, SubsetText, TrialSettin
 from study.config.value_types import NAME, Label, ObjectName, Range, Weights
 from study.method.parameters import kind_names
 from study.method.peers import PEERS
+from study.process.table_files import read_table
 
 AUTO = "auto"
 """The name that leaves the rule of selection to the protocol."""
@@ -27,38 +28,7 @@ SHORTEST_GRACE_PERIOD = 3
 """The fewest epochs before the first decision of successive halving."""
 
 SITES_OF: Mapping[Family, tuple[str, ...]] = {
-    "clip": (
-        "text.attn.bias",
-        "text.mlp.fc1.bias",
-        "text.mlp.fc2.bias",
-        "text.ln1",
-        "text.ln2",
-        "text.ln_final",
-        "vision.attn.bias",
-        "vision.mlp.fc1.bias",
-        "vision.mlp.fc2.bias",
-        "vision.ln_pre",
-        "vision.ln1",
-        "vision.ln2",
-        "vision.ln_post",
-    ),
-    "siglip": (
-        "text.attn.bias",
-        "text.mlp.fc1.bias",
-        "text.mlp.fc2.bias",
-        "text.proj.bias",
-        "text.ln1",
-        "text.ln2",
-        "text.ln_final",
-        "vision.attn.bias",
-        "vision.mlp.fc1.bias",
-        "vision.mlp.fc2.bias",
-        "vision.pool.bias",
-        "vision.ln1",
-        "vision.ln2",
-        "vision.ln_post",
-        "vision.pool.ln",
-    ),
+    family: tuple(sites) for family, sites in read_table(__file__).items()
 }
 """The sites that a search chooses from, by the family of the backbone: all that it has."""
 

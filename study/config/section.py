@@ -37,10 +37,8 @@ class Section(BaseModel):
         types = _types_of_field(cls, info.field_name or "")
         if value == "" and Path in types:
             raise ValueError("is empty; allowed is the path of a file or folder")
-        entries: list[Any] = []
         # No deeper than lists in a mapping: aliases of YAML can make a value endless.
-        for entry in _entries(value):
-            entries.extend(_entries(entry))
+        entries = [inner for entry in _entries(value) for inner in _entries(entry)]
         if not any(isinstance(kind, type) and issubclass(kind, Section) for kind in types):
             _refuse_variables(entries)  # a section checks its own values
         if bool not in types and (int in types or float in types):

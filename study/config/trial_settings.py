@@ -84,10 +84,7 @@ class TrialSettings(Section):
 
     def __hash__(self) -> int:
         """Return a hash, which pydantic cannot compute of a mapping."""
-        values = [self.subset, self.distill_weight, self.peer]
-        values += [getattr(self, name) for name in _FINISH]
-        values.append(frozenset(self.rates.items()))
-        return hash(tuple(values))
+        return hash((self.subset, frozenset(self.rates.items()), self.distill_weight, self.peer))
 
     @classmethod
     def from_column_values(cls, values: Mapping[str, Any]) -> "TrialSettings":
@@ -96,12 +93,8 @@ class TrialSettings(Section):
         A peer must be among the values as a whole, since the columns hold only a part of it.
         """
         fields = {name: values[name] for name in cls.model_fields if name in values}
-        rates = {}
-        for kind in kind_names():
-            rate = values.get(rate_column(kind))
-            if rate is not None:
-                rates[kind] = rate
-        fields["rates"] = rates
+        rates = {kind: values.get(rate_column(kind)) for kind in kind_names()}
+        fields["rates"] = {kind: rate for kind, rate in rates.items() if rate is not None}
         return cls.model_validate(fields)
 
     def with_reported_head(self, report: Mapping[str, Any]) -> "TrialSettings":
@@ -189,16 +182,13 @@ class TrialSettings(Section):
 
         A peer has its method in the column of the subset.
         """
-        values: dict[str, str | float | None] = {"subset": self.subset}
-        for kind in kind_names():
-            values[rate_column(kind)] = self.rates.get(kind)
-        values["distill_weight"] = self.distill_weight
-        for name in _FINISH:
+        values: dict[str, str | float | None] = dict.fromkeys(settings_columns())
+        for name in ("subset", "distill_weight", *_FINISH):
             values[name] = getattr(self, name)
-        values["peer_lr"] = None
+        for kind, rate in self.rates.items():
+            values[rate_column(kind)] = rate
         if self.peer:
-            values["subset"] = self.peer.method
-            values["peer_lr"] = self.peer.lr
+            values |= {"subset": self.peer.method, "peer_lr": self.peer.lr}
         return values
 
 

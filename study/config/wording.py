@@ -3,7 +3,6 @@
 pydantic's own messages speak of Python's types, so each type of its errors has a text here.
 """
 
-import difflib
 import re
 import reprlib
 import sys
@@ -16,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from study.config.baselines import BASELINES
 from study.config.schema import StudyConfig
 from study.config.value_types import LABEL, NAME
-from study.errors import redacted_text
+from study.errors import did_you_mean, redacted_text
 from study.process.table_files import read_table
 
 Texts = Mapping[str, str]
@@ -85,12 +84,9 @@ def describe_fault(fault: Any) -> str:
     if fault["type"] == "extra_forbidden":
         keys = list(_section_of(fault["loc"]).model_fields)
         key = str(fault["loc"][-1])
-        close = difflib.get_close_matches(key, keys, n=1)
-        hint = f"allowed are {', '.join(keys)}"
+        hint = did_you_mean(key, keys).strip(" ()") or f"allowed are {', '.join(keys)}"
         if "." in key:
             hint = "keys with dots belong at the top of a file, not in a section"
-        elif close:
-            hint = f"did you mean '{close[0]}'?"
         return f"{path}: {UNKNOWN_KEY}; {hint}"
     line = f"{path}: {_requirement(fault)}"
     field = _section_of(fault["loc"]).model_fields.get(str(fault["loc"][-1]))

@@ -64,14 +64,10 @@ def _split_dotted_keys(values: dict[Any, Any], title: str) -> Values:
     Raises:
         ConfigError: a key with dots sets a value that its section sets as well.
     """
-    dotted = {}
-    nested = {}
-    for key, value in values.items():
-        if isinstance(key, str) and "." in key:
-            dotted[key] = value
-        else:
-            nested[key] = value
-    for key, value in dotted.items():
+    nested = dict(values)
+    dotted = [key for key in values if isinstance(key, str) and "." in key]
+    for key in dotted:
+        value = nested.pop(key)
         with suppress(KeyError, TypeError):  # where its section does not set it
             reduce(getitem, key.split("."), nested)
             raise ConfigError(f"{title} sets '{key}' twice: with dots, and in its section")

@@ -66,20 +66,12 @@ def list_image_files(folder: Path) -> tuple[list[Path], Counter[str]]:
     other_suffixes: Counter[str] = Counter()
     for file in _walk_files(folder, above=frozenset()):
         suffix = file.suffix.lower()
-        if suffix in IMAGE_SUFFIXES or _is_broken_link(file):
+        is_broken_link = not os.path.exists(file) and file.is_symlink()  # noqa: PTH110, of a loop too
+        if suffix in IMAGE_SUFFIXES or is_broken_link:
             images.append(file)
         else:
             other_suffixes[suffix] += 1
     return images, other_suffixes
-
-
-def _is_broken_link(path: Path) -> bool:
-    """Return whether a path is a link to nothing, or to itself."""
-    try:
-        path.stat()
-    except OSError:
-        return path.is_symlink()
-    return False
 
 
 def _walk_files(folder: Path, above: frozenset[Path]) -> Iterator[Path]:

@@ -56,13 +56,18 @@ class SavedModel:
     """The study and trial of the model; None if they are unknown."""
 
     @property
+    def is_on_hub(self) -> bool:
+        """Whether its checkpoint has a name of the hub, and is no folder of this machine."""
+        return NAME_ON_HUB.fullmatch(self.info.backbone) is not None
+
+    @property
     def backbone_name(self) -> str:
         """The name of its checkpoint on the hub, or the name of the checkpoint's folder.
 
         Shared files must not contain other paths of this machine.
         """
         name = self.info.backbone
-        return name if NAME_ON_HUB.fullmatch(name) else Path(name).name
+        return name if self.is_on_hub else Path(name).name
 
     def load_classifier(
         self, *, class_names: Sequence[str] | None = None, device: str = "auto"

@@ -27,14 +27,14 @@ def make_trackers(names: Sequence[str], instance: Tracker | None = None) -> list
         raise ConfigError(
             f"'{', '.join(names)}' is named, but '{instance.name}' of the trackers was handed over"
         )
+    ready_made = {}
+    if instance:
+        ready_made[instance.name] = instance
     trackers = []
     faults = []
     for name in names:
-        ready_made = None
-        if instance and instance.name == name:
-            ready_made = instance
         try:
-            trackers.append(find_object("trackers", name, TRACKERS, ready_made))
+            trackers.append(find_object("trackers", name, TRACKERS, ready_made.get(name)))
         except ConfigError as error:
             faults.append(str(error))
     if faults:

@@ -196,7 +196,7 @@ def describe_unsent(unsent: Mapping[str, str], most: int = 3) -> str:
     return "\n  ".join(lines)
 
 
-def summarize_error(error: Exception) -> str:
+def summarize_error(error: BaseException) -> str:
     """Return an error as one short line without passwords; database errors can fill a screen.
 
     If the network failed, the line names that failure instead of the call that met it.

@@ -2,22 +2,26 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import TypeVar
+from operator import methodcaller
+from typing import Any, TypeVar
 
 from study.errors import StudyError, TrackingError
-from study.storage.trial_folder import End
-from study.tracking.tracker import (
-    Reasons,
-    SyncResult,
-    Tracker,
-    UnsupportedError,
-)
-from study.trial.study import Study, TrialConfig
+from study.tracking.tracker import Reasons, SyncResult, Tracker, UnsupportedError
+from study.trial.study import Study
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
+
+
+def _notifying(method: str) -> Any:
+    """Return a method that calls the method of this name of each tracker; see `Tracker`."""
+
+    def notify(group: "TrackerGroup", *arguments: Any) -> None:
+        group._notify(methodcaller(method, *arguments))
+
+    return notify
 
 
 class TrackerGroup(Tracker):
@@ -41,25 +45,11 @@ class TrackerGroup(Tracker):
                 started.callback(tracker.close, finished=False)
             started.pop_all()
 
-    def trial_started(self, config: TrialConfig) -> None:
-        """See `Tracker.trial_started`."""
-        self._notify(lambda tracker: tracker.trial_started(config))
-
-    def trial_reported(self, config: TrialConfig, epoch: int, metrics: Mapping[str, float]) -> None:
-        """See `Tracker.trial_reported`."""
-        self._notify(lambda tracker: tracker.trial_reported(config, epoch, metrics))
-
-    def trial_ended(self, config: TrialConfig, end: End, score: float | None) -> None:
-        """See `Tracker.trial_ended`."""
-        self._notify(lambda tracker: tracker.trial_ended(config, end, score))
-
-    def rescan_trials(self) -> None:
-        """See `Tracker.rescan_trials`."""
-        self._notify(lambda tracker: tracker.rescan_trials())
-
-    def register(self) -> None:
-        """See `Tracker.register`."""
-        self._notify(lambda tracker: tracker.register())
+    trial_started = _notifying("trial_started")
+    trial_reported = _notifying("trial_reported")
+    trial_ended = _notifying("trial_ended")
+    rescan_trials = _notifying("rescan_trials")
+    register = _notifying("register")
 
     def close(self, *, finished: bool) -> Reasons:
         """See `Tracker.close`; each reason names its tracker."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from rich.console import Console
 
 from study.backbones.description import EMBEDDED, backbone_path
-from study.backbones.hub import find_preprocessing
+from study.backbones.hub import PREPROCESSING, Source
 from study.data.datasets import PACKAGED
 from study.data.images.near_duplicates import PixelHashes, find_near_duplicates
 from study.data.images.sources import IMAGE_SUFFIXES, FolderSource
@@ -79,7 +79,8 @@ def _preprocessing_warnings(studies: Iterable[Study]) -> Iterator[str]:
         architecture = study.architecture
         if architecture.open_clip:
             continue
-        if not find_preprocessing(backbone_path(backbone.name), backbone.revision):
+        source = Source(backbone_path(backbone.name), backbone.revision)
+        if not source.find(*PREPROCESSING):
             original = "Google's SigLIP"
             if architecture.family == "clip":
                 original = "OpenAI's CLIP"

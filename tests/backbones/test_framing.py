@@ -13,7 +13,7 @@ from transformers import CLIPImageProcessorPil
 
 from study.backbones.description import read_architecture
 from study.backbones.framing import CLIP_FRAMING, SIGLIP_FRAMING, Framing, read_framing
-from study.backbones.hub import find_preprocessing
+from study.backbones.hub import PREPROCESSING, Source
 from study.backbones.load_backbone import load_backbone
 from study.data.images.decode import preprocess
 from study.embedded import EMBEDDED, backbone_path
@@ -70,9 +70,9 @@ def test_a_checkpoint_is_read_as_its_file_says_or_refused(tmp_path: Path, file: 
             own = {"image_processor": own, "processor_class": "CLIPProcessor"}
         (folder / file).write_text(json.dumps(own))
 
-    assert not find_preprocessing(folder)
+    assert not Source(folder).find(*PREPROCESSING)
     write(size=SQUARE, do_center_crop=False, resample=2)
-    assert find_preprocessing(folder)
+    assert Source(folder).find(*PREPROCESSING)
     assert read_architecture(folder).framing == Framing(True, "bilinear")
     assert load_backbone(folder).framing == Framing(True, "bilinear")
     write(size={"shortest_edge": 36})

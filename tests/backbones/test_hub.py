@@ -9,7 +9,7 @@ import pytest
 
 from study.backbones import hub
 from study.backbones.description import read_architecture
-from study.backbones.hub import find_preprocessing, must_read_locally
+from study.backbones.hub import PREPROCESSING, Source, must_read_locally
 from study.backbones.load_backbone import load_backbone
 from study.errors import BackboneError
 from tests.listening import listening
@@ -100,9 +100,9 @@ def test_what_is_in_the_cache_does_without_the_hub(snapshot: Path):
     assert must_read_locally(NAME, ["other.json", "config.json"], None)
     with pytest.raises(BackboneError, match="is a 'bert' model; allowed are 'clip'"):
         read_architecture(NAME)
-    assert not find_preprocessing(NAME)
+    assert not Source(NAME).find(*PREPROCESSING)
     (snapshot / "preprocessor_config.json").write_text("{}")
-    assert find_preprocessing(NAME)
+    assert Source(NAME).find(*PREPROCESSING)
 
 
 @pytest.mark.parametrize(

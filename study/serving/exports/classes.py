@@ -1,4 +1,4 @@
-"""Write the classes of an exported model to a file, and the code that uses them."""
+"""Write the classes of an exported model to a file, and the guide that uses them."""
 
 import json
 from pathlib import Path
@@ -53,8 +53,8 @@ def crop_notes(backbone: Backbone) -> tuple[str, ...]:
     return (note,)
 
 
-def loading_code(template: str, saved: SavedModel, model: TunedClassifier, **values: object) -> str:
-    """Return code that loads an export from the folder ``.``, and classifies ``photo.png``.
+def render_guide(template: str, saved: SavedModel, model: TunedClassifier, **values: object) -> str:
+    """Return a part of the guide to an export, such as the code that loads it.
 
     Args:
         template: the name of its template in this folder.
@@ -63,11 +63,11 @@ def loading_code(template: str, saved: SavedModel, model: TunedClassifier, **val
         values: what the template names besides.
     """
     environment = templates(Path(__file__).parent, keep_trailing_newline=True)
-    code = environment.get_template(template).render(
+    text = environment.get_template(template).render(
         saved=saved,
         model=model,
         classes_file=CLASSES_FILE,
         merged_head=MERGED_HEAD,
         **values,
     )
-    return str(code)
+    return str(text)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from study.errors import ConfigError, DeltaError
 from study.serving.classifier import TunedClassifier
-from study.serving.exports.classes import loading_code
+from study.serving.exports.classes import render_guide
 from study.serving.exports.format import ExportGuide
 from study.serving.saved_model import SavedModel
 
@@ -106,7 +106,7 @@ def write_graph(saved: SavedModel, model: TunedClassifier, folder: Path) -> Expo
         f"class names. In ONNX Runtime they differed from PyTorch's by at most {difference:.1g}."
     )
     names = {"graph": GRAPH, "pixels": PIXELS, "probabilities": PROBABILITIES}
-    loading = loading_code("loading_onnx.py.jinja", saved, model, **names)
+    loading = render_guide("loading_onnx.py.jinja", saved, model, **names)
     return ExportGuide(loading, (note,))
 
 

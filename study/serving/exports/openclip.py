@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from study.backbones.openclip_checkpoint import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, to_open_clip
 from study.errors import DeltaError
 from study.serving.classifier import TunedClassifier
-from study.serving.exports.classes import loading_code, write_head
+from study.serving.exports.classes import render_guide, write_head
 from study.serving.exports.format import ExportGuide
 from study.serving.exports.model_folder import save_preprocessing
 from study.serving.saved_model import SavedModel
@@ -41,7 +41,7 @@ def write_openclip(saved: SavedModel, model: TunedClassifier, folder: Path) -> E
     save_file(contiguous, folder / OPEN_CLIP_WEIGHTS)
     save_preprocessing(folder, backbone)
     write_head(folder, model)
-    loading = loading_code("loading.py.jinja", saved, model, format="openclip")
+    loading = render_guide("loading.py.jinja", saved, model, format="openclip")
     note = (
         "It needs OpenCLIP 3.0 or newer. On the Hugging Face hub, `hf_tokenizer_name` in "
         "`open_clip_config.json` is to be the name of the repository, from which it loads "

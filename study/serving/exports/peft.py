@@ -15,14 +15,14 @@ from typing import Any
 
 from torch import nn
 
-from study.backbones.description import EMBEDDED, NAME_ON_HUB, backbone_path, read_description
+from study.backbones.description import EMBEDDED, backbone_path, read_description
 from study.backbones.load_backbone import load_backbone
 from study.backbones.siglip import with_published_names
 from study.errors import ConfigError, DeltaError
 from study.method.delta import LOGIT_SCALE, load_delta, without_head
 from study.method.lora import import_peft
 from study.serving.classifier import TunedClassifier
-from study.serving.exports.classes import crop_notes, loading_code, write_head
+from study.serving.exports.classes import crop_notes, render_guide, write_head
 from study.serving.exports.format import ExportGuide
 from study.serving.exports.model_folder import save_merged, save_preprocessing
 from study.serving.saved_model import SavedModel
@@ -85,21 +85,17 @@ def write_adapters(saved: SavedModel, model: TunedClassifier, folder: Path) -> E
         save_merged(folder / BACKBONE, untouched)
     save_preprocessing(folder, untouched)
     write_head(folder, model)
-    notes = _adapter_notes(len(biases), len(norms))
-    if not (is_copied or has_hub_name(saved)):
-        notes.append(
-            f"The backbone was a folder named `{saved.backbone_name}`, which is not among these "
-            "files. Copy it beside the adapters, or set `backbone` to its place. Its fingerprint "
-            f"is `{info.fingerprint}`."
-        )
+    notes = render_guide(
+        "peft_notes.md.jinja",
+        saved,
+        model,
+        biases=len(biases),
+        norms=len(norms),
+        copied=is_copied,
+    )
     value = None if scale is None else scale.item()
     loading = _loading_code(saved, model, adapters, copied=is_copied, scale=value)
-    return ExportGuide(loading, tuple(notes), limits=crop_notes(model.backbone))
-
-
-def has_hub_name(saved: SavedModel) -> bool:
-    """Return whether the backbone has a name of the hub, and is no folder of this machine."""
-    return NAME_ON_HUB.fullmatch(saved.info.backbone) is not None
+    return ExportGuide(loading, tuple(notes.splitlines()), limits=crop_notes(model.backbone))
 
 
 def find_tuned_modules(model: nn.Module, tuned: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -158,35 +154,13 @@ def _loading_code(
     copied: bool,
     scale: float | None,
 ) -> str:
-    checkpoint = "hub" if has_hub_name(saved) else "folder"
-    if copied:
-        checkpoint = "copied"
-    return loading_code(
+    return render_guide(
         "loading.py.jinja",
         saved,
         model,
         format="peft",
         adapters=adapters,
-        checkpoint=checkpoint,
-        copy=BACKBONE,
+        copied=copied,
         subfolder=json.dumps(f"/{saved.backbone_name}", ensure_ascii=False),
         scale=scale,
     )
-
-
-def _adapter_notes(biases: int, norms: int) -> list[str]:
-    """Return the notes on adapters for so many Linear layers and LayerNorms."""
-    contents = []
-    if biases:
-        contents.append(f"`{BIASES}` has BEFT's vectors for {biases} Linear layers")
-    if norms:
-        contents.append(f"`{NORMS}` has {norms} LayerNorms")
-    notes = [f"{'; '.join(contents)}. They need PEFT 0.20 or newer."]
-    if biases and norms:
-        notes.append(
-            "An adapter of PEFT has one kind. So each is merged into the model before the next is "
-            "loaded; the order does not matter."
-        )
-    if norms:
-        notes.append("PEFT warns of the layer type LayerNorm, which can be ignored.")
-    return notes

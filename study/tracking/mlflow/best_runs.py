@@ -16,7 +16,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from study.config.loading import load_config
 from study.config.schema import StudyConfig
-from study.config.trial_settings import TrialSettings, settings_columns
+from study.config.trial_settings import TrialSettings
 from study.data.shots import ALL
 from study.errors import StudyError
 from study.storage.study_folder import StudyFolder
@@ -122,9 +122,11 @@ def _search(
     ranked = search_all_runs(client, experiments, condition, order)
     complete = (run for run in ranked if run.data.tags.get(ENDED) != "stopped")
     runs = list(islice(complete, top))
-    folders = _find_folders(client, runs, storage)
+    folders = {}
     scores_by_settings = defaultdict(list)
-    for study_id in {run.data.tags["study_id"] for run in runs}:
+    first_runs = {run.data.tags["study_id"]: run for run in reversed(runs)}
+    for study_id, first in first_runs.items():
+        folders[study_id] = _find_folder(client, first, storage)
         confirmations = f"tags.stage = 'confirm' and tags.study_id = '{study_id}'"
         for run in search_all_runs(client, experiments, confirmations):
             score = run.data.metrics.get("test_score")
@@ -162,47 +164,30 @@ def _ranked_configuration(
     )
 
 
-def _find_folders(
-    client: MlflowClient, runs: Sequence[Run], storage: Path
-) -> dict[str, str | None]:
-    """Return the folders of the runs' studies by study id; None for a folder that is gone."""
-    folders: dict[str, str | None] = {}
-    for run in runs:
-        tags = run.data.tags
-        study_id = tags["study_id"]
-        if study_id in folders:
-            continue
-        folders[study_id] = None
-        params = client.get_run(tags[MLFLOW_PARENT_RUN_ID]).data.params
-        for parent in (storage, Path(params.get("storage", storage))):
-            folder = StudyFolder(parent / tags["study"])
-            with suppress(StudyError, OSError):  # another study may have the same name
-                if folder.exists() and folder.read_identity()["study_id"] == study_id:
-                    folders[study_id] = str(folder.path)
-    return folders
+def _find_folder(client: MlflowClient, run: Run, storage: Path) -> str | None:
+    """Return the folder of a run's study; None if it is gone."""
+    tags = run.data.tags
+    params = client.get_run(tags[MLFLOW_PARENT_RUN_ID]).data.params
+    for parent in (Path(params.get("storage", storage)), storage):
+        folder = StudyFolder(parent / tags["study"])
+        with suppress(StudyError, OSError):  # another study may have the same name
+            if folder.exists() and folder.read_identity()["study_id"] == tags["study_id"]:
+                return str(folder.path)
+    return None
 
 
 def _trial_settings(run: Run) -> TrialSettings:
     """Return the settings of a trial's run, with the head that validation chose."""
-    params = run.data.params
-    values: dict[str, Any] = {}
-    peer: dict[str, Any] = {}
-    for name, text in params.items():
-        if name in settings_columns():
-            values[name] = _parse_value(name, text)
-        if name.startswith(PEER_PREFIX):
-            peer[name.removeprefix(PEER_PREFIX)] = _parse_value(name, text)
+    params, metrics = run.data.params, run.data.metrics
+    values: dict[str, Any] = dict(params)
+    for name in ("head_lr", "head_steps"):
+        if name in metrics:  # they have more digits than parameters
+            values[name] = round_significant(metrics[name], PARAMETER_DIGITS)
+    peer = {
+        name.removeprefix(PEER_PREFIX): text
+        for name, text in params.items()
+        if name.startswith(PEER_PREFIX)
+    }
     if "lr" in peer:
-        values["subset"] = "none"
-        values["peer"] = {**peer, "method": params["subset"]}
-    metrics = {name: _parse_value(name, value) for name, value in run.data.metrics.items()}
-    return TrialSettings.from_column_values(values).with_reported_head(metrics)
-
-
-def _parse_value(name: str, value: str | float) -> str | float:
-    if name in ("subset", "head", f"{PEER_PREFIX}optimizer"):
-        return value
-    if name in ("head_steps", f"{PEER_PREFIX}rank"):
-        return int(float(value))
-    # Metrics have more digits than parameters.
-    return float(round_significant(float(value), PARAMETER_DIGITS))
+        values |= {"subset": "none", "peer": {**peer, "method": params["subset"]}}
+    return TrialSettings.from_column_values(values)

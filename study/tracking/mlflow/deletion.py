@@ -4,7 +4,8 @@ Registered models are shared by all studies of a dataset, so versions of other s
 deleted study had the champion, the best of the comparable versions becomes champion.
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from mlflow import MlflowClient
@@ -31,8 +32,8 @@ class StudyContents(NamedTuple):
     """The ids of its runs, its own run last."""
     models: tuple[str, ...] = ()
     """The ids of its logged models."""
-    versions: tuple[tuple[str, str], ...] = ()
-    """The study's versions of registered models, as pairs of a model's name and a number."""
+    versions: Mapping[str, Sequence[str]] = {}
+    """The numbers of the study's versions of registered models, by the models' names."""
     championed: tuple[str, ...] = ()
     """The names of the registered models whose champion is one of these versions."""
 
@@ -43,9 +44,9 @@ class StudyContents(NamedTuple):
         items = [amount(len(self.runs), "run")]
         if self.models:
             items.append(amount(len(self.models), "logged model"))
-        for name, version in self.versions:
+        for name, numbers in self.versions.items():
             alias = ", the champion" if name in self.championed else ""
-            items.append(f"models:/{name}/{version}{alias}")
+            items += [f"models:/{name}/{number}{alias}" for number in numbers]
         return "; ".join(items)
 
 
@@ -78,15 +79,15 @@ def _find(client: MlflowClient, condition: str) -> StudyContents:
         run_ids = [run.info.run_id for run in runs]
         models = client.search_logged_models(experiments, condition)
         model_ids = [model.model_id for model in models]
-    versions = []
+    versions = defaultdict(list)
     championed = []
     for version in client.search_model_versions(condition):
         number = str(version.version)
-        versions.append((version.name, number))
+        versions[version.name].append(number)
         aliases = client.get_registered_model(version.name).aliases
         if str(aliases.get(CHAMPION)) == number:
             championed.append(version.name)
-    return StudyContents(tuple(run_ids), tuple(model_ids), tuple(versions), tuple(championed))
+    return StudyContents(tuple(run_ids), tuple(model_ids), versions, tuple(championed))
 
 
 def delete_contents(uri: str, contents: StudyContents) -> list[str]:
@@ -116,14 +117,13 @@ def delete_contents(uri: str, contents: StudyContents) -> list[str]:
 
 def _delete(client: MlflowClient, contents: StudyContents) -> list[str]:
     lines = []
-    for name in dict.fromkeys(name for name, _ in contents.versions):
+    for name, numbers in contents.versions.items():
         deleted_tags = None
         if name in contents.championed:
             champion = client.get_model_version_by_alias(name, CHAMPION)
             deleted_tags = dict(champion.tags)
-        for model, version in contents.versions:
-            if model == name:
-                if_present(client.delete_model_version, name, version)
+        for number in numbers:
+            if_present(client.delete_model_version, name, number)
         line = _update_registered_model(client, name, deleted_tags)
         if line:
             lines.append(line)

@@ -215,15 +215,12 @@ def list_runs(sender: Sender) -> dict[str, Run]:
     Raises:
         TrackingError: the server does not return the runs.
     """
-    study_run = sender.study_run
-    runs = server.search_all_runs(
-        study_run.client, [study_run.experiment_id], study_run.runs_condition
-    )
-    return server.call_mlflow(
+    runs = server.call_mlflow(
         None,
-        lambda: {run.info.run_id: run for run in runs},
+        sender.study_run.search,
         f"MLflow does not give the runs of study '{sender.study.folder.name}'",
     )
+    return {run.info.run_id: run for run in runs}
 
 
 def find_missing(sender: Sender, listed: Mapping[str, Run], trials: Iterable[str]) -> Reasons:

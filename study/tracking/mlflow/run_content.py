@@ -89,14 +89,22 @@ def without_score_duplicates(values: Mapping[str, float]) -> dict[str, float]:
     }
 
 
-def epoch_metrics(reports: Reports, start_time: int, sent: int = 0) -> list[Metric]:
-    """Return the metrics of a trial's epochs, scores first; see `has_first_metric`.
+def trial_metrics(
+    config: JsonObject,
+    reports: Reports,
+    end: End | None,
+    start_time: int,
+    sent: int = 0,
+) -> list[Metric]:
+    """Return the metrics of a trial: the scores of its epochs first, see `has_first_metric`.
 
     Timestamps come from the reports. If a driver dies before it marks metrics as sent, they are
     sent again. This changes nothing, since MLflow stores equal points once.
 
     Args:
+        config: the trial's configuration.
         reports: the trial's epoch reports, from the first.
+        end: how the trial ended; None if it has not.
         start_time: the start of the trial's run, in milliseconds.
         sent: the number of leading epochs to leave out.
     """
@@ -107,18 +115,7 @@ def epoch_metrics(reports: Reports, start_time: int, sent: int = 0) -> list[Metr
         for key, value in without_score_duplicates(report).items():
             if key not in UNSENT_FIELDS:
                 points.append(Metric(key, value, timestamp, report["epoch"]))
-    return sorted(points, key=lambda point: point.key not in (SCORE, TEST_SCORE))
-
-
-def trial_metrics(
-    config: JsonObject,
-    reports: Reports,
-    end: End | None,
-    start_time: int,
-    sent: int = 0,
-) -> list[Metric]:
-    """Return the metrics of a trial, including those of its end; see `epoch_metrics`."""
-    points = epoch_metrics(reports, start_time, sent)
+    points.sort(key=lambda point: point.key not in (SCORE, TEST_SCORE))
     if not sent:
         points.append(Metric("trainable", config["trainable"], start_time, 0))
     if end:
@@ -166,20 +163,7 @@ def _words() -> Any:
 def describe_trial(config: JsonObject, reports: Reports = (), end: End | None = None) -> str:
     """Return a line of Markdown: a trial's last score, how it ended, and what it trains."""
     settings = TrialSettings.model_validate(config["settings"])
-    words = _words()
-    phrases = [_last_score(reports), words.ended(end), words.trained(settings)]
-    phrases.append(words.rates(settings))
-    return ", ".join(phrase for phrase in phrases if phrase)
-
-
-def _last_score(reports: Reports) -> str:
-    """Return the last score in words, or an empty text if no epoch has one."""
-    text = ""
-    for report in reports:
-        for key, split in ((SCORE, "validation"), (TEST_SCORE, "test")):
-            if report.get(key) is not None:
-                text = f"{100 * report[key]:.1f} % on {split}"
-    return text
+    return str(_words().trial(settings, reports, end))
 
 
 def settings_markdown(settings: TrialSettings) -> str:

@@ -85,8 +85,7 @@ def _describe_cause(error: Exception) -> str:
         return cause_of_silence(innermost)
     status = re.search(r"failed with error code (\d+)", str(error))
     if not status:
-        described = innermost if isinstance(innermost, Exception) else error
-        return summarize_error(described)
+        return summarize_error(innermost)
     code = status[1]
     if code in ("401", "403"):
         variables = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"

@@ -53,8 +53,6 @@ class StudyRun:
         identity = folder.read_identity()
         self.tags = {"study": folder.name, "study_id": identity["study_id"]}
         """The tags of every run of the study."""
-        self.runs_condition = f"tags.study_id = '{identity['study_id']}'"
-        """The filter that selects all runs of the study, in MLflow's syntax."""
         self._inputs: set[str] = set()
         """The digests of the datasets that the run has."""
         start_time = modified_at(folder.config_path, existing=folder.path)
@@ -140,10 +138,10 @@ class StudyRun:
         end_time = max(end_times, default=None)
         self.client.set_terminated(self.run_id, status, end_time=end_time)
 
-    def search(self, condition: str) -> list[Run]:
-        """Return the runs of the study that meet a condition."""
-        full_condition = f"{self.runs_condition} and {condition}"
-        return list(self.client.search_runs([self.experiment_id], filter_string=full_condition))
+    def search(self, *conditions: str) -> list[Run]:
+        """Return the runs of the study that meet some conditions, in MLflow's syntax."""
+        condition = " and ".join([f"tags.study_id = '{self.tags['study_id']}'", *conditions])
+        return list(server.search_all_runs(self.client, [self.experiment_id], condition))
 
     def _find_or_create_experiment(self, name: str) -> str:
         try:

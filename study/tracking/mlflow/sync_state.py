@@ -120,11 +120,6 @@ class TrialRecord:
         """The trial's configuration."""
         return self.folder.read_config()
 
-    @cached_property
-    def start_time(self) -> int:
-        """When the trial began, in milliseconds."""
-        return modified_at(self.folder.path / "config.json", existing=self.folder.path.parent)
-
     @property
     def matches_mark(self) -> bool:
         """Whether the trial begins with what was sent; otherwise it was trained again."""

@@ -12,7 +12,7 @@ from study.tracking.mlflow import run_content
 from study.tracking.mlflow.inputs import dataset_inputs
 from study.tracking.mlflow.server import if_present
 from study.tracking.mlflow.study_run import StudyRun
-from study.tracking.mlflow.sync_state import Mark, TrialRecord
+from study.tracking.mlflow.sync_state import Mark, TrialRecord, modified_at
 from study.trial.study import VALIDATED
 
 TRIAL_TAGS = ("trial_id", "stage", "arm", "label", "split_hash", "config_hash", "taken_from")
@@ -143,9 +143,10 @@ class TrialRuns:
         description = run_content.describe_trial(config)
         run = self._take_unmarked_run(record.trial_id)
         if run is None:
+            folder = record.folder.path
             run = self._client.create_run(
                 self._parent.experiment_id,
-                start_time=record.start_time,
+                start_time=modified_at(folder / "config.json", existing=folder.parent),
                 run_name=name,
                 tags=tags | {MLFLOW_RUN_NOTE: description},
             )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from study.backbones.load_backbone import load_backbone
-from study.serving.exports.classes import loading_code, write_classes
+from study.serving.exports.classes import render_guide, write_classes
 from tests.siglips import LENGTH, save_siglip
 
 
@@ -25,7 +25,7 @@ def test_the_file_has_names_and_the_prompts_of_each(make_delta: Any, tmp_path: P
 
 def test_code_names_what_it_needs_alone(make_delta: Any):
     plain = make_delta()
-    code = loading_code("loading.py.jinja", plain, plain.load_classifier(), format="hf")
+    code = render_guide("loading.py.jinja", plain, plain.load_classifier(), format="hf")
     assert re.findall(r"^from \S+", code, re.M) == [
         "from PIL",
         "from torch.nn.functional",
@@ -44,5 +44,5 @@ def test_prompts_are_padded_as_the_text_encoder_was_trained(make_delta: Any, tmp
         (model, "padding=True"),
         (model._replace(backbone=siglip), longest),
     ):
-        code = loading_code("loading.py.jinja", saved, padded, format="hf")
+        code = render_guide("loading.py.jinja", saved, padded, format="hf")
         assert f'tokens = tokenizer(prompts, {padding}, return_tensors="pt")' in code

@@ -83,7 +83,7 @@ def test_what_was_deleted_in_part_is_deleted_whole_by_another_try(store: str, ma
     study = make("half")
     held = contents(study, store)
     MlflowClient(store).delete_run(held.runs[0])
-    MlflowClient(store).delete_model_version(*held.versions[0])
+    MlflowClient(store).delete_model_version(MODEL, held.versions[MODEL][0])
     MlflowClient(store).delete_logged_model(held.models[0])
     rest = contents(study, store)
     assert rest == StudyContents(runs=held.runs[1:])

@@ -13,9 +13,9 @@ from study.storage.trial_folder import End
 from study.tracking.mlflow.run_content import (
     describe_trial,
     end_tags,
-    epoch_metrics,
     has_first_metric,
     round_significant,
+    trial_metrics,
     trial_params,
 )
 
@@ -56,7 +56,7 @@ def test_metrics_have_five_digits_none_is_there_twice_and_the_score_is_the_first
     report = {"epoch": 1, "seconds": 0.123456789, "train_loss": 1.3599354028701782}
     report |= {"val_hmean": 0.2 / 3, "val_base": 0.5 / 3, "val_score": 0.2 / 3}
     later = {**report, "epoch": 2, "val_score": 0.3 / 3}
-    points = epoch_metrics([report, later], start_time=1000)
+    points = trial_metrics({"trainable": 9}, [report, later], None, start_time=1000)
     assert [(point.key, point.step, point.value) for point in points] == [
         ("val_score", 1, 0.066667),
         ("val_score", 2, 0.1),
@@ -64,6 +64,7 @@ def test_metrics_have_five_digits_none_is_there_twice_and_the_score_is_the_first
         ("val_base", 1, 0.16667),
         ("train_loss", 2, 1.3599),
         ("val_base", 2, 0.16667),
+        ("trainable", 0, 9),
     ]
     assert [point.timestamp for point in points[:2]] == [1123, 1246]
 
