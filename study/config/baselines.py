@@ -35,18 +35,22 @@ class PeerConfig(Section):
 
 def _peer_model(name: str, row: PeerRow) -> type[PeerConfig]:
     """Return the model of the entries that ask for a peer."""
-    peer = Field(description=row.meaning)
-    optimizer = Field(row.optimizer, description=f"The optimizer of {row.title}.")
-    lr = Field(row.rates, description=f"The range of the learning rate of {row.trained}.")
-    decay = Field(row.weight_decay, description=f"The weight decay of {row.trained}.")
     fields: dict[str, Any] = {
-        "peer": (literal_type([name]), peer),
-        "optimizer": (Optimizer, optimizer),
-        "lr": (Range, lr),
-        "weight_decay": (Decay, decay),
+        "peer": (literal_type([name]), Field(description=row.meaning)),
+        "optimizer": (
+            Optimizer,
+            Field(row.optimizer, description=f"The optimizer of {row.title}."),
+        ),
+        "lr": (
+            Range,
+            Field(row.rates, description=f"The range of the learning rate of {row.trained}."),
+        ),
+        "weight_decay": (
+            Decay,
+            Field(row.weight_decay, description=f"The weight decay of {row.trained}."),
+        ),
+        **{key: number_field(number) for key, number in row.numbers.items()},
     }
-    for key, number in row.numbers.items():
-        fields[key] = number_field(number)
     return create_model(f"{name.capitalize()}Config", __base__=PeerConfig, **fields)
 
 

@@ -72,9 +72,8 @@ def _keys(
         if "LABEL" in kind:
             key += ".LABEL"
             below = TrialSettings(subset="none").model_dump(mode="json")
-        places = {part: str(field).find(f"'#/$defs/{part}'") for part in named}
-        inner = [part for part in named if places[part] >= 0]
-        for part in sorted(inner, key=places.__getitem__):
+        inner = re.findall(r"'#/\$defs/(\w+)'", str(field))
+        for part in dict.fromkeys(inner):
             peer = named[part]["properties"].get("peer", {}).get("const")
             inner_key = key
             if peer:

@@ -12,7 +12,16 @@ from study.backbones.description import EMBEDDED
 from study.config.search_section import SearchConfig
 from study.config.section import Section, expand_home
 from study.config.trial_settings import KnownKind, SubsetText
-from study.config.value_types import HIGHEST_RATE, NAME, Decay, Label, ObjectName, Rates, Seed
+from study.config.value_types import (
+    HIGHEST_RATE,
+    NAME,
+    Count,
+    Decay,
+    Label,
+    ObjectName,
+    Rates,
+    Seed,
+)
 from study.data.other_class import OtherUse
 from study.data.records import OnCorrupt
 from study.data.shots import ALL, All, Short
@@ -74,11 +83,11 @@ class DataConfig(Section):
     root: Path | None = None
     """The folder of the images; packaged and hub datasets need none."""
     shots: Annotated[
-        Annotated[int, Field(ge=1, le=100_000), Tag("[number]")] | Annotated[All, Tag("[all]")],
+        Annotated[Count, Tag("[number]")] | Annotated[All, Tag("[all]")],
         Discriminator(_form_of_shots),
     ] = 16
     """The number of labelled training images per class, or ``all``."""
-    val_shots: int | None = Field(None, ge=1, le=100_000)
+    val_shots: Count | None = None
     """The number of validation images per class, besides the shots. None means min(shots, 4); with
     ``all`` it means the dataset's validation images, or a fifth of each class if it has none."""
     short: Short = "fail"
@@ -150,7 +159,7 @@ class BackboneConfig(Section):
 class TrainingConfig(Section):
     """The training settings that all trials share."""
 
-    epochs: int = Field(100, ge=1, le=100_000)
+    epochs: Count = 100
     """The number of epochs of a trial, the warm-up included."""
     batch_size: int = Field(32, ge=1, le=65_536)
     """The number of images in a training step."""
@@ -280,7 +289,7 @@ class ResourcesConfig(Section):
     """CPU cores of a trial."""
     gpus_per_trial: float = Field(0, ge=0, le=1000)
     """GPUs of a trial; a fraction lets several trials share a GPU: 0.25 puts four on one."""
-    max_concurrent: int | None = Field(None, ge=1, le=100_000)
+    max_concurrent: Count | None = None
     """The most trials at once.
 
     None means as many as fit, and on a cluster one more, which waits for a machine that joins

@@ -19,7 +19,7 @@ QUICKSTART = "quickstart"
 """The configuration of a run that names none."""
 _WIDTH = 88
 """The number of characters of a line of a command."""
-_OF_THIS_MACHINE = ("name", "storage", "resources", "tracking")
+_OF_THIS_MACHINE = {"name", "storage", "resources", "tracking"}
 """The keys of a configuration that say where and how a study runs, but change no result."""
 
 
@@ -71,9 +71,8 @@ def repeating_command(config: StudyConfig) -> str | None:
         return None
     base = load_config(source)
     values = {}
-    for key, value in _values_by_key(config.model_dump(mode="json"), base).items():
-        if key.partition(".")[0] in _OF_THIS_MACHINE:
-            continue
+    elsewhere = config.model_dump(mode="json", exclude=_OF_THIS_MACHINE)
+    for key, value in _values_by_key(elsewhere, base).items():
         values[key] = value
         if isinstance(value, str) and Path(value).is_absolute():
             values[key] = Path(value).name

@@ -9,6 +9,7 @@ from study.method.recipe import MAX_WEIGHT
 # The bounds of numbers are far beyond useful values; they refuse typing errors.
 HIGHEST_RATE = 1000
 """The highest learning rate."""
+Count = Annotated[int, Field(ge=1, le=100_000)]
 Positive = Annotated[float, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, le=HIGHEST_RATE)]
 """A learning rate."""

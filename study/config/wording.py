@@ -24,15 +24,15 @@ LONGEST = 200
 """The largest number of characters of a value in a message."""
 UNWRITTEN = {"[key]", "[list]", "[mapping]", "[number]", "[all]", *BASELINES}
 """Parts of pydantic's locations that are no keys of a file: a key itself, and forms of a value."""
-WORDS: Texts = read_table(__file__)
-"""What a value must be, by the type of pydantic's error; names in braces are of its context."""
-PATTERNS: Texts = {
+WORDS: Texts = {
+    **read_table(__file__),
     NAME: "must be 1 to 100 letters, digits, dots, hyphens and underscores, and begin with a "
     "letter or a digit",
     LABEL: "must be 1 to 40 small letters, digits, dots, hyphens and underscores, and begin with a "
     "letter or a digit",
 }
-"""What a text must be, by the pattern that it does not match."""
+"""What a value must be, by the type of pydantic's error or the pattern that a text does not match;
+names in braces are of the error's context."""
 UNKNOWN_KEY = "unknown key"
 """The beginning of the fault of a key that does not exist, after its path."""
 SECTIONS = {
@@ -114,8 +114,8 @@ def _requirement(fault: Any) -> str:
         context[name] = value
         if isinstance(value, float) and value.is_integer():
             context[name] = int(value)
-    if kind == "string_pattern_mismatch" and str(context["pattern"]) in PATTERNS:
-        return PATTERNS[str(context["pattern"])]
+    if kind == "string_pattern_mismatch":
+        kind = str(context["pattern"])
     words = WORDS.get(kind, "is not allowed here").format_map(context)
     words = re.sub(r"\b1 characters\b", "1 character", words)
     return re.sub(r"\b1 entries\b", "1 entry", words)

@@ -5,13 +5,12 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from operator import methodcaller
-from typing import Any, TypeVar
+from typing import Any
 
 from study.errors import StudyError, TrackingError
 from study.tracking.tracker import Reasons, SyncResult, Tracker, UnsupportedError
 from study.trial.study import Study
 
-T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
@@ -64,17 +63,17 @@ class TrackerGroup(Tracker):
 
     def sync(self, study: Study, write_outputs: Callable[[], object]) -> SyncResult:
         """See `Tracker.sync`; `SyncResult.resent` is the largest of the trackers' numbers."""
-        results = self._call_all(lambda tracker: tracker.sync(study, write_outputs))
+        results = self._ask("sync", study, write_outputs)
         return SyncResult(results[0].trials, max(result.resent for result in results))
 
     def describe_contents(self, study: Study) -> str:
         """See `Tracker.describe_contents`."""
-        answers = self._call_all(lambda tracker: tracker.describe_contents(study))
+        answers = self._ask("describe_contents", study)
         return "\n".join(answers)
 
     def delete(self, study: Study) -> Sequence[str]:
         """See `Tracker.delete`."""
-        answers = self._call_all(lambda tracker: tracker.delete(study))
+        answers = self._ask("delete", study)
         return [line for lines in answers for line in lines]
 
     def advice(self) -> str:
@@ -94,8 +93,8 @@ class TrackerGroup(Tracker):
             except Exception:
                 logger.exception("%s failed; the study goes on", type(tracker).__name__)
 
-    def _call_all(self, call: Callable[[Tracker], T]) -> list[T]:
-        """Call each tracker, and return the results of those that support the call.
+    def _ask(self, method: str, *arguments: Any) -> list[Any]:
+        """Call a method of each tracker, and return the results of those that support it.
 
         Raises:
             StudyError: a tracker failed, or none supports the call; all have been called by then.
@@ -106,7 +105,7 @@ class TrackerGroup(Tracker):
         unsupported = []
         for tracker in self._trackers:
             try:
-                answers.append(call(tracker))
+                answers.append(getattr(tracker, method)(*arguments))
             except UnsupportedError as error:
                 unsupported.append(error)
             except StudyError as error:

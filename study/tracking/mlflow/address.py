@@ -70,8 +70,7 @@ def _find_fault(uri: str) -> str:
     kind = scheme.partition("+")[0]
     if scheme == "file" or not (separator or scheme in DATABRICKS):
         return "is a folder of files, which MLflow no longer writes"
-    plugins = entry_points(group="mlflow.tracking_store")
-    added = {plugin.name for plugin in plugins}  # by other packages
+    added = entry_points(group="mlflow.tracking_store").names  # by other packages
     schemes = {*SERVERS, *DATABASES, *DATABRICKS, *added, "file"}
     if separator and kind not in schemes:
         return f"begins with '{scheme}://', which MLflow does not know"

@@ -73,30 +73,30 @@ def best_configurations(
     )
 
 
-def read_study_configuration(uri: str, configuration: RankedConfiguration) -> StudyConfig:
-    """Return the full configuration of the study that a ranked configuration is of.
+def read_exact(
+    uri: str, configurations: Sequence[RankedConfiguration]
+) -> tuple[list[RankedConfiguration], StudyConfig]:
+    """Return ranked configurations with the unrounded settings, and the study of the first.
+
+    The settings are those of their trials, since MLflow's parameters are rounded.
 
     Raises:
-        TrackingError: the server does not have it, because it is sent only when a study ends.
+        TrackingError: the server does not give the ``config.json`` of a trial, or does not have the
+            configuration of the study, because it is sent only when a study ends.
     """
-    owner = f"the study '{configuration.study}'"
+    exact = []
+    for configuration in configurations:
+        owner = f"'{configuration.label}' of '{configuration.study}'"
+        with _artifact(uri, configuration.run_id, "config.json", owner) as path:
+            config = json.loads(path.read_bytes())
+        settings = TrialSettings.model_validate(config["settings"])
+        head = configuration.settings.model_dump(include={"head_lr", "head_steps"})
+        exact.append(replace(configuration, settings=settings.with_reported_head(head)))
+    first = configurations[0]
+    owner = f"the study '{first.study}'"
     advice = "; it is sent when the study ends"
-    with _artifact(uri, configuration.parent_id, "study.yaml", owner, advice) as path:
-        return load_config(path, frozen=True)
-
-
-def restore_exact_settings(uri: str, configuration: RankedConfiguration) -> RankedConfiguration:
-    """Return a configuration with the exact settings of its trial; MLflow's parameters are rounded.
-
-    Raises:
-        TrackingError: the server does not give the trial's ``config.json``.
-    """
-    owner = f"'{configuration.label}' of '{configuration.study}'"
-    with _artifact(uri, configuration.run_id, "config.json", owner) as path:
-        config = json.loads(path.read_bytes())
-    settings = TrialSettings.model_validate(config["settings"])
-    head = configuration.settings.model_dump(include={"head_lr", "head_steps"})
-    return replace(configuration, settings=settings.with_reported_head(head))
+    with _artifact(uri, first.parent_id, "study.yaml", owner, advice) as path:
+        return exact, load_config(path, frozen=True)
 
 
 @contextmanager

@@ -187,11 +187,11 @@ def sync_to_mlflow(
     missing = find_missing(sender, listed, trials)
     incomplete = [trial_id for trial_id, text in missing.items() if text]
     for trial_id in incomplete:
-        sender.trial_runs.mark_unsent(folder.trial(trial_id), listed)
+        sender.mark_unsent(folder.trial(trial_id), listed)
     failed = _call_for_each(sender, trials, sender.send_trial)
     unsent = _call_for_each(sender, failed, sender.send_trial)
-    whole = {trial_id for trial_id, text in missing.items() if not text}
-    sent = [trial_id for trial_id in trials if trial_id not in unsent and trial_id not in whole]
+    lacked = [trial_id for trial_id in trials if missing.get(trial_id) != ""]
+    sent = [trial_id for trial_id in lacked if trial_id not in unsent]
     if sent:
         still_missing = find_missing(sender, list_runs(sender), sent)
         unsent |= {trial_id: text for trial_id, text in still_missing.items() if text}
@@ -271,7 +271,7 @@ def _missing_parts(sender: Sender, record: TrialRecord, run: Run, end: End | Non
         run: the trial's run.
         end: the end of the trial, if it was sent.
     """
-    config, mark, trial_runs = record.config, record.mark, sender.trial_runs
+    config, mark = record.config, record.mark
     try:
         scored = add_balanced_score(sender.study, record)
     except LedgerError:  # of damaged predictions no score can be sent again
@@ -280,13 +280,13 @@ def _missing_parts(sender: Sender, record: TrialRecord, run: Run, end: End | Non
     if mark.reports or end:
         sent_points = run_content.trial_metrics(config, scored[: mark.reports], end, start_time=0)
     point_counts = Counter(point.key for point in sent_points)
-    tags = trial_runs.tags(config)
+    tags = sender.tags(config)
     if end:
         tags[run_content.ENDED] = end.status
-    sent_datasets = _dataset_keys(trial_runs.inputs(config))
+    sent_datasets = _dataset_keys(sender.inputs(config))
     missing = {
         "tags": tags.items() - run.data.tags.items(),
-        "parameters": trial_runs.params(config).items() - run.data.params.items(),
+        "parameters": sender.params(config).items() - run.data.params.items(),
         "metrics": point_counts.keys() - run.data.metrics.keys(),
         "datasets": sent_datasets - _dataset_keys(run.inputs.dataset_inputs),
     }

@@ -113,12 +113,10 @@ class MlflowTracker(Tracker):
     def read_exact(
         self, configurations: Sequence[RankedConfiguration]
     ) -> tuple[list[RankedConfiguration], StudyConfig]:
-        """Return ranked configurations with the unrounded settings, and the study of the first."""
-        from study.tracking.mlflow.best_runs import read_study_configuration, restore_exact_settings
+        """See `study.tracking.mlflow.best_runs`; the server is ``$MLFLOW_TRACKING_URI``."""
+        from study.tracking.mlflow.best_runs import read_exact
 
-        uri = tracking_uri(None)
-        exact = [restore_exact_settings(uri, configuration) for configuration in configurations]
-        return exact, read_study_configuration(uri, configurations[0])
+        return read_exact(tracking_uri(None), configurations)
 
     def advice(self) -> str:
         """See `Tracker.advice`."""

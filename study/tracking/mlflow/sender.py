@@ -1,36 +1,70 @@
-"""Send to a trial's run what the ledger has and the run lacks."""
+"""Send to a trial's run what the ledger has and the run lacks; doing so twice changes nothing."""
 
-from collections.abc import Collection
+from collections.abc import Mapping, Set
 
-from mlflow.entities import RunTag
+from mlflow.entities import DatasetInput, Param, Run, RunTag
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 from study.selection.chance import balanced_score
 from study.selection.choice import TEST_BALANCED, winners
-from study.storage.trial_folder import RESULT_FILES, End
+from study.storage.atomic import read_if_exists
+from study.storage.ledger_files import JsonObject
+from study.storage.trial_folder import RESULT_FILES, End, TrialFolder
 from study.tracking.mlflow import run_content, server
+from study.tracking.mlflow.inputs import dataset_inputs
 from study.tracking.mlflow.run_content import Reports
 from study.tracking.mlflow.study_run import StudyRun
-from study.tracking.mlflow.sync_state import TrialRecord, modified_at
-from study.tracking.mlflow.trial_run import TrialRuns
+from study.tracking.mlflow.sync_state import Mark, TrialRecord, modified_at
 from study.trial.predictions import confusion_of, read_predictions
-from study.trial.study import Study
+from study.trial.study import VALIDATED, Study
 
 METRICS_PER_CALL = 900
 """The largest number of metrics that one call sends; MLflow accepts up to 1,000."""
 TRIAL_ARTIFACTS = ("config.json", *RESULT_FILES)
+TRIAL_TAGS = ("trial_id", "stage", "arm", "label", "split_hash", "config_hash", "taken_from")
+"""The fields of a trial's configuration that its run has as tags, if they are set."""
+
+_RUN_ENDINGS = {
+    "average": "on the folds",
+    "member": "to average",
+    "unknown": "without a part of the classes",
+    "refit": "refit",
+}
+"""What the name of a run ends with, by the stage of its trial."""
 
 
 class Sender:
-    """Sends a study and its trials; a mark in each trial's folder records what was sent.
+    """Sends a study and its trials, whose runs are children of the study's own run.
 
-    Args and errors are those of `StudyRun`.
+    A mark in each trial's folder records what was sent. Args and errors are those of `StudyRun`.
     """
 
     def __init__(self, study: Study, uri: str) -> None:
         self.study = study
         self.study_run = StudyRun(study, uri)
-        self.trial_runs = TrialRuns(self.study_run)
         self.client = self.study_run.client
+        config = study.config
+        trial_ids = [trial.trial_id for trial in study.folder.trials()]
+        # MLflow's pages fetch all tags and parameters of a hundred runs at once. So a run has only
+        # those that are shown, filtered by, or read by `study.tracking`; the parent run has what
+        # all trials share.
+        self._params = {
+            "dataset": config.data.dataset,
+            "protocol": config.protocol,
+            "backbone": config.backbone.name,
+            "shots": str(config.data.shots),
+        }
+        self._unmarked_runs = dict[str, Run | None].fromkeys(trial_ids)
+        """The trials that may have a run without a mark in their folder, each with that run or, if
+        it has to be searched for, None. Such a run is left if, after its creation, the driver died
+        or the server's answer was lost. If the study's own run is new, only these trials are
+        searched for, since a search takes longer the more runs there are."""
+        self._maybe_newer_than_mark = set(trial_ids)
+        """The trials whose run may have more metrics than their mark says: those that an earlier
+        driver sent last. If such a trial was trained again, one run would hold the metrics of both
+        trainings, so `_open_run` compares them first."""
+        self._inputs: dict[tuple[str, str], list[DatasetInput]] = {}
+        """The datasets of trials, by split hash and stage."""
 
     def send_trial(self, trial_id: str) -> None:
         """Send what a trial's folder holds and its run lacks.
@@ -49,32 +83,19 @@ class Sender:
         tags = {}
         if end is not None:
             tags = run_content.end_tags(config, record.reports, end)
-        present = self.trial_runs.open_run(record, {run_content.point_key(m) for m in metrics})
+        present = self._open_run(record, {run_content.point_key(m) for m in metrics})
+        mark = record.mark
         if has_metrics:
-            self._send_metrics(record, scored, present)
+            points = run_content.trial_metrics(config, scored, end, mark.began, mark.reports)
+            missing = [point for point in points if run_content.point_key(point) not in present]
+            for start in range(0, len(missing), METRICS_PER_CALL):
+                batch = missing[start : start + METRICS_PER_CALL]
+                self.client.log_batch(mark.run_id, metrics=batch)
         if end is not None:
             self._send_end(record, end, tags)
         if has_metrics:
-            record.mark.record_sent(record.reports, end)
-        record.mark.write_to(record.folder)
-
-    def _send_metrics(
-        self, record: TrialRecord, scored: Reports, present: Collection[run_content.PointKey]
-    ) -> None:
-        """Send the metrics of a trial that its run lacks.
-
-        Args:
-            record: the trial.
-            scored: its reports, with the scores that are computed from predictions.
-            present: the metrics that the run may have beyond those in the mark.
-        """
-        mark = record.mark
-        points = run_content.trial_metrics(
-            record.config, scored, record.end, mark.began, mark.reports
-        )
-        missing = [point for point in points if run_content.point_key(point) not in present]
-        for start in range(0, len(missing), METRICS_PER_CALL):
-            self.client.log_batch(mark.run_id, metrics=missing[start : start + METRICS_PER_CALL])
+            mark.record_sent(record.reports, end)
+        mark.write_to(record.folder)
 
     def _send_end(self, record: TrialRecord, end: End, tags: run_content.Tags) -> None:
         """Send the artifacts and tags of a trial that has ended, and end its run."""
@@ -99,11 +120,186 @@ class Sender:
         winner_ids = winners(self.study)
         for trial in self.study.folder.trials():
             try:
-                self.trial_runs.close_run(trial, winner=trial.trial_id in winner_ids)
+                self._close_run(trial, winner=trial.trial_id in winner_ids)
             except Exception as error:  # MLflow may refuse one run, which does not stop the others
                 if not server.is_refusal(error):
                     raise
         self.study_run.close(finished=finished)
+
+    def _open_run(
+        self, record: TrialRecord, metrics: Set[run_content.PointKey]
+    ) -> set[run_content.PointKey]:
+        """Find, create or continue the run of a trial, and write it into the trial's mark.
+
+        A run with metrics that the trial does not have is of an earlier training. It is deleted,
+        and the trial gets a new one, since MLflow keeps every value of a metric at a step.
+
+        Args:
+            record: the trial.
+            metrics: all metrics of the trial.
+
+        Returns:
+            The metrics that the run may have beyond those in the mark.
+        """
+        if not record.matches_mark:
+            self._discard_run(record)
+        mark = record.mark
+        present = set()
+        if mark.paused:
+            self.client.update_run(mark.run_id, status="RUNNING")
+            mark.paused = False
+        if not mark.run_id:
+            present = self._find_or_create(record)
+        elif record.trial_id in self._maybe_newer_than_mark and not mark.closed:
+            present = self._metrics(self.client.get_run(mark.run_id))
+        if record.is_renamed:
+            self._rename(mark.run_id, record.config)
+            mark.winner = False
+        self._maybe_newer_than_mark.discard(record.trial_id)
+        if present - metrics:
+            self._discard_run(record)
+            present = self._find_or_create(record)
+        record.mark.trial_id = record.trial_id
+        return present
+
+    def mark_unsent(self, folder: TrialFolder, listed: Mapping[str, Run]) -> None:
+        """Mark a trial as unsent, so that everything of it is sent to its run again.
+
+        Args:
+            folder: the trial's folder.
+            listed: the runs that MLflow has, by their ids, perhaps with the trial's run.
+        """
+        mark = Mark.from_folder(folder, self.study_run.run_id)
+        self._unmarked_runs[folder.trial_id] = listed.get(mark.run_id)
+        Mark(parent_id=self.study_run.run_id).write_to(folder)
+
+    def _discard_run(self, record: TrialRecord) -> None:
+        """Delete the run of a trial that was trained again, and mark the trial as unsent."""
+        server.if_present(self.client.delete_run, record.mark.run_id)
+        self._unmarked_runs[record.trial_id] = None
+        record.mark = Mark(parent_id=self.study_run.run_id)
+        record.mark.write_to(record.folder)
+
+    def _close_run(self, trial: TrialFolder, *, winner: bool) -> None:
+        """End the run of an interrupted trial, and mark the winner in the run's name."""
+        mark = Mark.from_folder(trial, self.study_run.run_id)
+        if not mark.run_id:
+            return
+        if not mark.closed:
+            self.client.set_terminated(mark.run_id, "KILLED")
+            mark.paused = True
+            mark.write_to(trial)
+        if mark.winner != winner:
+            name = _run_name(trial.read_config(), winner=winner)
+            self.client.update_run(mark.run_id, name=name)
+            mark.winner = winner
+            mark.write_to(trial)
+
+    def _find_or_create(self, record: TrialRecord) -> set[run_content.PointKey]:
+        """Find or create a trial's run, and mark it; return the metrics it has.
+
+        A driver that died before it wrote the mark may have created the run. Its metrics must not
+        be sent again, since MLflow would keep both values.
+        """
+        config = record.config
+        present = set()
+        inputs = self.inputs(config)  # before a run is created, since storage may be missing
+        tags = self.tags(config)
+        name = _run_name(config)
+        params = self.params(config)
+        description = run_content.describe_trial(config)
+        run = self._take_unmarked_run(record.trial_id)
+        if run is None:
+            folder = record.folder.path
+            run = self.client.create_run(
+                self.study_run.experiment_id,
+                start_time=modified_at(folder / "config.json", existing=folder.parent),
+                run_name=name,
+                tags=tags | {MLFLOW_RUN_NOTE: description},
+            )
+        else:
+            if run.info.run_name != name or not run.data.tags.items() >= tags.items():
+                self._rename(run.info.run_id, config)
+            present = self._metrics(run)
+        run_id = str(run.info.run_id)
+        missing = params.items() - run.data.params.items()
+        self.client.log_batch(run_id, params=[Param(key, value) for key, value in missing])
+        if inputs:
+            self.client.log_inputs(run_id, datasets=inputs)
+            self.study_run.add_inputs(inputs)
+        record.mark.run_id = run_id
+        record.mark.began = int(run.info.start_time)
+        return present
+
+    def _take_unmarked_run(self, trial_id: str) -> Run | None:
+        """Return the run that a trial may have without a mark.
+
+        If the trial's folder was deleted meanwhile, as a damaged one has to be, the run is of an
+        earlier training, and is deleted.
+        """
+        existed_at_start = trial_id in self._unmarked_runs
+        run = self._unmarked_runs.get(trial_id)
+        if run is None and (existed_at_start or self.study_run.existed_before):
+            run = self._find_unmarked_run(trial_id)
+        if run is not None and not existed_at_start:
+            server.if_present(self.client.delete_run, run.info.run_id)
+            run = None
+        self._unmarked_runs[trial_id] = None
+        return run
+
+    def _find_unmarked_run(self, trial_id: str) -> Run | None:
+        """Find a trial's run that no trial's mark names.
+
+        A renamed trial keeps its run, whose tag may still have the earlier name.
+        """
+        runs = self.study_run.search(f"tags.trial_id = '{trial_id}'")
+        if not runs:
+            return None
+        trials = self.study.folder.trials()
+        marked = {Mark.from_folder(trial, self.study_run.run_id).run_id for trial in trials}
+        return next((run for run in runs if run.info.run_id not in marked), None)
+
+    def _metrics(self, run: Run) -> set[run_content.PointKey]:
+        """Return the points of all metrics of a run."""
+        return {
+            run_content.point_key(point)
+            for key in run.data.metrics
+            for point in self.client.get_metric_history(run.info.run_id, key)
+        }
+
+    def inputs(self, config: JsonObject) -> list[DatasetInput]:
+        """Return the datasets of a trial, or an empty list if its images are not recorded."""
+        split_hash = config["split_hash"]
+        stage = config["stage"]
+        key = (split_hash, stage)
+        if not self._inputs.get(key):  # a study that resumes may write the file anew
+            folder = self.study.folder.path
+            path = folder / "shots" / f"tasks-{split_hash}.jsonl"
+            tasks = read_if_exists(path, path.read_bytes, existing=folder)
+            evaluated = "validation" if stage in VALIDATED else "test"
+            root = self.study.config.data.root
+            self._inputs[key] = dataset_inputs(
+                tasks or b"", split_hash, evaluated=evaluated, root=root
+            )
+        return self._inputs[key]
+
+    def tags(self, config: JsonObject) -> run_content.Tags:
+        """Return the tags with which a trial's run is created."""
+        tags = {MLFLOW_PARENT_RUN_ID: self.study_run.run_id, **self.study_run.tags}
+        tags |= {key: str(config[key]) for key in TRIAL_TAGS if config.get(key) is not None}
+        if config.get("members"):
+            tags["members"] = " ".join(member["trial_id"] for member in config["members"])
+        return tags
+
+    def params(self, config: JsonObject) -> run_content.Tags:
+        """Return the parameters of a trial's run."""
+        return run_content.trial_params(config) | self._params
+
+    def _rename(self, run_id: str, config: JsonObject) -> None:
+        """Update a run's name and tags after its trial was renamed."""
+        self.client.update_run(run_id, name=_run_name(config))
+        tags = [RunTag(key, value) for key, value in self.tags(config).items()]
+        self.client.log_batch(run_id, tags=tags)
 
 
 def add_balanced_score(study: Study, record: TrialRecord) -> Reports:
@@ -119,3 +315,11 @@ def add_balanced_score(study: Study, record: TrialRecord) -> Reports:
     if balanced is None:
         return reports
     return [*reports[:-1], {**reports[-1], TEST_BALANCED: balanced}]
+
+
+def _run_name(config: JsonObject, *, winner: bool = False) -> str:
+    name = f"{config['label']} ★" if winner else str(config["label"])
+    stage = config["stage"]
+    if stage == "confirm":
+        return f"{name} · seed {config['seed']}"
+    return f"{name} · {_RUN_ENDINGS[stage]}" if stage in _RUN_ENDINGS else name

@@ -43,6 +43,7 @@ from sqlalchemy import NullPool, create_engine, make_url  # noqa: E402
 from study.errors import StudyError, TrackingError, redacted_text  # noqa: E402
 from study.storage.atomic import StorageError, read_if_exists  # noqa: E402
 from study.storage.time_limit import T, call_within, cause_of_silence, first_cause  # noqa: E402
+from study.tracking.mlflow.address import DATABASES  # noqa: E402
 from study.tracking.mlflow.mlflow_internals import run_pages  # noqa: E402
 from study.tracking.tracker import summarize_error  # noqa: E402
 
@@ -125,7 +126,7 @@ def open_client(uri: str) -> MlflowClient:
 
     MLflow itself retries for 100 s before it reports an error of a database.
     """
-    if not uri.startswith(("sqlite", "postgresql", "mysql", "mssql")):
+    if not uri.startswith(DATABASES):
         return MlflowClient(uri)
     url = make_url(uri)
     with ExitStack() as stack:

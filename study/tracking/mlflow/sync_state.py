@@ -69,16 +69,6 @@ class Mark:
         self.closed = end is not None
         self.digest = _digest(reports, end)
 
-    def matches(self, reports: Reports, end: End | None) -> bool:
-        """Return whether a trial begins with what was sent; it may have more by now.
-
-        A trial that was trained again does not match.
-        """
-        if self.closed and not end:
-            return False
-        sent_end = end if self.closed else None
-        return self.digest in ("", _digest(reports[: self.reports], sent_end))
-
 
 @dataclass
 class TrialRecord:
@@ -122,8 +112,15 @@ class TrialRecord:
 
     @property
     def matches_mark(self) -> bool:
-        """Whether the trial begins with what was sent; otherwise it was trained again."""
-        return self.mark.matches(self.reports, self.end)
+        """Whether the trial begins with what was sent; it may have more by now.
+
+        A trial that was trained again does not match.
+        """
+        mark = self.mark
+        if mark.closed and not self.end:
+            return False
+        sent_end = self.end if mark.closed else None
+        return mark.digest in ("", _digest(self.reports[: mark.reports], sent_end))
 
     @property
     def is_renamed(self) -> bool:

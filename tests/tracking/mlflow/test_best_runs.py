@@ -14,7 +14,7 @@ from study.config.schema import StudyConfig
 from study.config.trial_settings import TrialSettings
 from study.report.best_configurations import baselines_study_yaml
 from study.storage.trial_folder import End
-from study.tracking.mlflow.best_runs import best_configurations, read_study_configuration
+from study.tracking.mlflow.best_runs import best_configurations, read_exact
 from study.tracking.mlflow.mirror import sync_to_mlflow
 from study.tracking.tracker import RankedConfiguration
 from tests.case_tables import from_table
@@ -141,7 +141,7 @@ def test_a_condition_that_is_none_and_nothing_found_are_told(
 
 
 def test_the_configuration_of_a_study_comes_from_the_store(store: str):
-    config = read_study_configuration(store, best(store, "late")[0])
+    _, config = read_exact(store, best(store, "late"))
     assert (config.name, config.tracking.experiment) == ("late", "late")
 
 
@@ -160,7 +160,7 @@ def test_heads_and_peers_are_found_as_they_were_trained(store: str, tmp_path: Pa
     head = {"head": "linear", "head_lr": 0.01, "head_steps": 30, "strength": 0.75}
     assert second.settings.column_values() == FOUND | head, "as validation chose it"
     assert (second.test_score, second.test_seeds) == (0.75, 2), "the confirmations have its head"
-    config = read_study_configuration(store, first)
+    _, config = read_exact(store, [first])
     found = loaded(baselines_study_yaml([first, second], config), tmp_path)
     baselines = found.search.fixed_baselines
     assert baselines["found-linear-3"] == lora

@@ -1,11 +1,12 @@
 """A mark tells what has been sent of a trial, and whether that is still true of the trial."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from study.storage.trial_folder import End
-from study.tracking.mlflow.sync_state import Mark
+from study.storage.trial_folder import End, TrialFolder
+from study.tracking.mlflow.sync_state import Mark, TrialRecord
 from tests.written_study import MakeStudy
 
 REPORTS = [{"epoch": epoch, "val_score": 0.1 * epoch} for epoch in (1, 2, 3)]
@@ -43,8 +44,9 @@ def test_a_damaged_mark_is_as_good_as_none(make: MakeStudy, text: str):
         ((REPORTS, END), (REPORTS, End("stopped", 3, 1.5)), False),
     ],
 )
-def test_a_mark_fits_what_was_only_added_to(sent: Any, present: Any, fits: bool):
-    mark = Mark()
-    assert mark.matches(*present), "nothing was sent"
-    mark.record_sent(*sent)
-    assert mark.matches(*present) == fits
+def test_a_mark_fits_what_was_only_added_to(sent: Any, present: Any, fits: bool, tmp_path: Path):
+    reports, end = present
+    record = TrialRecord(TrialFolder(tmp_path), Mark(), end, reports)
+    assert record.matches_mark, "nothing was sent"
+    record.mark.record_sent(*sent)
+    assert record.matches_mark == fits
