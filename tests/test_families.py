@@ -61,7 +61,7 @@ def test_a_study_runs_from_its_check_to_a_registered_model(family: str, tmp_path
     folder = StudyFolder(tmp_path / "runs" / "mine")
     assert folder.is_complete()
     config = load_config(folder.config_path, frozen=True)
-    assert config.search.space.sites == SITES_OF[family]  # type: ignore[index]
+    assert config.search.space.sites == SITES_OF[family]
     tuned = {
         name
         for delta in folder.path.glob("trials/*/delta.safetensors")

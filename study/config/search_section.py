@@ -6,7 +6,6 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, field_validator
 
-from study.backbones.architecture import Family
 from study.config.baselines import (
     SETTINGS,
     Baseline,
@@ -27,7 +26,7 @@ AUTO = "auto"
 SHORTEST_GRACE_PERIOD = 3
 """The fewest epochs before the first decision of successive halving."""
 
-SITES_OF: Mapping[Family, tuple[str, ...]] = {
+SITES_OF: Mapping[str, tuple[str, ...]] = {
     family: tuple(sites) for family, sites in read_table(__file__).items()
 }
 """The sites that a search chooses from, by the family of the backbone: all that it has."""

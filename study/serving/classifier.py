@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 IMAGES_PER_BATCH = 256
 """The number of images that are encoded at once."""
+Pixels = NDArray[np.uint8]
+"""An image at CLIP's size, (size, size, 3)."""
 
 
 class TunedClassifier(NamedTuple):
@@ -67,7 +69,7 @@ class TunedClassifier(NamedTuple):
             DataError: an image cannot be read; the message has its position.
         """
         logits = []
-        pixels: list[NDArray[np.uint8]] = []
+        pixels: list[Pixels] = []
         for index, image in enumerate(images):
             try:
                 pixels.append(self.read_pixels(image, files=files))
@@ -99,7 +101,7 @@ class TunedClassifier(NamedTuple):
         }
         return pd.DataFrame(columns)
 
-    def batch_logits(self, pixels: Sequence[NDArray[np.uint8]]) -> Tensor:
+    def batch_logits(self, pixels: Sequence[Pixels]) -> Tensor:
         """Return scaled cosines of one batch, (images, classes) float32 on the CPU.
 
         Args:
@@ -112,7 +114,7 @@ class TunedClassifier(NamedTuple):
         return self.model.logits(image_features, self.class_features).detach().cpu()
 
     @torch.no_grad()
-    def batch_features(self, pixels: Sequence[NDArray[np.uint8]]) -> Tensor:
+    def batch_features(self, pixels: Sequence[Pixels]) -> Tensor:
         """Return image features of one batch, (images, dim) float32 of unit length."""
         if not pixels:
             return self.class_features[:0]
@@ -121,7 +123,7 @@ class TunedClassifier(NamedTuple):
         staged = StagedClassifier(self.model)  # as trials do, and with less work
         return staged.encode_image(staged.begin_images(normalized))
 
-    def read_pixels(self, image: object, *, files: bool = True) -> NDArray[np.uint8]:
+    def read_pixels(self, image: object, *, files: bool = True) -> Pixels:
         """Return an image at CLIP's size, (size, size, 3) uint8; see `probabilities`.
 
         Raises:

@@ -18,7 +18,7 @@ from study.data.images.sources import IMAGE_SUFFIXES, LONGEST
 from study.data.readers.own import is_folder, visible
 from study.data.records import is_text
 from study.errors import DataError, StudyError
-from study.serving.classifier import TunedClassifier
+from study.serving.classifier import Pixels, TunedClassifier
 from study.serving.next_to_label import disagreement
 from study.trial.machine_faults import is_out_of_memory
 
@@ -123,7 +123,7 @@ def label_image_files(
     ahead = classifier.model.device.type != "cpu"
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
 
-        def submit_batch() -> list[tuple[Path, Future[NDArray[np.uint8] | str]]]:
+        def submit_batch() -> list[tuple[Path, Future[Pixels | str]]]:
             batch = islice(remaining, batch_size)
             return [(path, pool.submit(_read_pixels, classifier, path)) for path in batch]
 
@@ -140,7 +140,7 @@ def label_image_files(
             pool.shutdown(cancel_futures=True)  # if the caller stops early
 
 
-def _read_pixels(classifier: TunedClassifier, path: Path) -> NDArray[np.uint8] | str:
+def _read_pixels(classifier: TunedClassifier, path: Path) -> Pixels | str:
     """Return the pixels of an image, or the reason why it cannot be read."""
     if not is_text(str(path)):
         return "its path is not UTF-8 text; rename it"
@@ -152,7 +152,7 @@ def _read_pixels(classifier: TunedClassifier, path: Path) -> NDArray[np.uint8] |
 
 def _label_batch(
     classifier: TunedClassifier,
-    batch: list[tuple[Path, NDArray[np.uint8] | str]],
+    batch: list[tuple[Path, Pixels | str]],
     top: int,
     unknown_below: float,
     others: Sequence[TunedClassifier],

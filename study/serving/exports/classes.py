@@ -5,14 +5,15 @@ from pathlib import Path
 
 from study.backbones.backbone import Backbone
 from study.data.prompts import prompts
-from study.method.head import Head
+from study.method.delta import to_checked_bytes
 from study.process.templates import templates
 from study.serving.classifier import TunedClassifier
-from study.serving.exports.model_folder import MERGED_HEAD, save_head
 from study.serving.saved_model import SavedModel
 
 CLASSES_FILE = "classes.json"
 """The file of class names and prompts."""
+MERGED_HEAD = "head.safetensors"
+"""The file of a linear head, which is not part of a merged model."""
 
 
 def write_classes(folder: Path, saved: SavedModel, model: TunedClassifier) -> None:
@@ -29,11 +30,16 @@ def write_classes(folder: Path, saved: SavedModel, model: TunedClassifier) -> No
 
 
 def write_head(folder: Path, model: TunedClassifier) -> None:
-    """Write the rows of the linear head for the model's classes, if there are any."""
+    """Write the rows of the linear head for the model's classes as `MERGED_HEAD`, if there are any.
+
+    The tensor ``rows`` is (classes, dim) float32 of unit length. In the metadata, ``class_names``
+    is a JSON list with the name of each row's class.
+    """
     names = model.from_head
     if names:
-        class_ids = [model.class_names.index(name) for name in names]
-        save_head(folder, Head(model.class_features[class_ids], names))
+        rows = model.class_features[[model.class_names.index(name) for name in names]]
+        contents = to_checked_bytes({"rows": rows}, {"class_names": json.dumps(names)})
+        (folder / MERGED_HEAD).write_bytes(contents)
 
 
 def crop_notes(backbone: Backbone) -> tuple[str, ...]:

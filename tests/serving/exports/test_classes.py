@@ -6,8 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors import safe_open
+
 from study.backbones.load_backbone import load_backbone
-from study.serving.exports.classes import render_guide, write_classes
+from study.method.delta import load_delta, read_head
+from study.serving.classifier import load_classifier
+from study.serving.exports.classes import render_guide, write_classes, write_head
 from tests.siglips import LENGTH, save_siglip
 
 
@@ -21,6 +26,18 @@ def test_the_file_has_names_and_the_prompts_of_each(make_delta: Any, tmp_path: P
     assert found["prompts"][0] == ["a digit one.", "the digit one"]
     assert found["templates"] == ["a {}.", "the {}"]
     assert found["from_head"] == []
+
+
+def test_the_rows_of_a_head_stand_in_a_file_by_the_names_of_their_classes(
+    headed: Path, checkpoint: Path, tmp_path: Path
+):
+    head = read_head(*load_delta(headed))
+    assert head is not None
+    write_head(tmp_path, load_classifier(headed, backbone=str(checkpoint)))
+    with safe_open(tmp_path / "head.safetensors", "pt") as opened:
+        rows, names = opened.get_tensor("rows"), json.loads(opened.metadata()["class_names"])
+    assert sorted(names) == ["bird", "cat"]
+    assert torch.equal(rows, head.rows[[head.classes.index(name) for name in names]])
 
 
 def test_code_names_what_it_needs_alone(make_delta: Any):

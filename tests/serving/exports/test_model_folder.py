@@ -1,27 +1,13 @@
-"""A tuned model is a folder that transformers loads, with a linear head beside it."""
+"""A tuned model is a folder that transformers loads."""
 
-import json
 from pathlib import Path
 
-import torch
-from safetensors import safe_open
 from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
 
 from study.backbones.backbone import fingerprint
-from study.method.delta import load_delta, read_head
-from study.method.head import Head
 from study.method.model import FewShotClassifier
-from study.serving.exports.model_folder import save_head, save_merged
+from study.serving.exports.model_folder import save_merged
 from study.serving.tuned_backbone import load_tuned_backbone
-
-
-def test_a_merged_folder_has_the_head_beside_the_model(headed: Path, head: Head, tmp_path: Path):
-    kept = read_head(*load_delta(headed))
-    assert kept is not None
-    save_head(tmp_path, kept)
-    with safe_open(tmp_path / "head.safetensors", "pt") as opened:
-        assert torch.equal(opened.get_tensor("rows"), head.rows)
-        assert json.loads(opened.metadata()["class_names"]) == ["bird", "cat"]
 
 
 def test_a_merged_folder_is_an_ordinary_checkpoint_of_the_tuned_model(
