@@ -7,59 +7,57 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from study.backbones.description import EMBEDDED
 from study.errors import DataError
 from study.process.templates import templates
-from study.report.ablation_charts import ablation_plots
-from study.report.ablation_command import ablation_command
-from study.report.ablation_tables import (
-    ablation_verdict,
-    cell_table,
-    setting_table,
+from study.report import (
+    ablation_charts,
+    ablation_command,
+    ablation_tables,
+    configuration_table,
+    confusion_tables,
+    label_tables,
+    leaderboard_tables,
+    pictures,
+    reliability_table,
+    setting_descriptions,
+    site_descriptions,
+    site_share_tables,
+    study_description,
+    verdict,
 )
 from study.report.arms import arm_name
 from study.report.charts import Chart, draw
-from study.report.configuration_table import configuration_rows, stage_rows
-from study.report.confusion_tables import class_accuracy_table, confusion_table
 from study.report.formatting import Table, format_count, percent, score_header
 from study.report.further_scores import further_header
-from study.report.interaction_tables import interaction_table
-from study.report.label_tables import describe_check
-from study.report.ladder_table import ladder_table
-from study.report.leaderboard_tables import (
-    budget_table,
-    configuration_table,
-    main_table,
-    target_table,
-)
 from study.report.names import candidate_name
-from study.report.pictures import Datasets, label_pictures, make_gallery
-from study.report.reliability_table import reliability_table
-from study.report.sentences import sentences
-from study.report.setting_descriptions import (
-    setting_cells,
-    setting_header,
-    settings_in_words,
-    shots_in_words,
-    tuned_in_words,
-)
-from study.report.site_descriptions import subset_in_words
-from study.report.site_share_tables import share_sentences, share_table
-from study.report.study_description import champion_sentence
-from study.report.verdict import (
-    headline,
-    validation_findings,
-    verdict,
-)
-from study.results.ablation import ablation_table
+from study.report.pictures import Datasets
+from study.report.setting_descriptions import setting_cells, setting_header, tuned_in_words
+from study.results import site_shares
+from study.results.ablation import AblationTable, ablation_table
 from study.results.entries import Entry
 from study.results.leaderboard import Leaderboard
-from study.results.site_shares import site_shares
 from study.results.study_results import Results
 from study.results.trial_results import BASELINE, TrialResult
 from study.storage.atomic import write_atomically
 
 _FOLDER = Path(__file__).parent
+_CALLED = (
+    ablation_command,
+    ablation_tables,
+    configuration_table,
+    confusion_tables,
+    label_tables,
+    leaderboard_tables,
+    pictures,
+    reliability_table,
+    setting_descriptions,
+    site_descriptions,
+    site_share_tables,
+    site_shares,
+    study_description,
+    verdict,
+)
+"""The modules whose functions the page's template calls."""
 
 
 def write_report(
@@ -94,42 +92,20 @@ def render_report(
         finalize=_keep_percent_together,
     )
     environment.filters["svg"] = _inline_svg
-    template = environment.get_template("report.html.jinja")
-    datasets = datasets or {}
-    opening = headline(board)
-    searches = board.protocol.searches(board.config)
+    for module in _CALLED:
+        environment.globals.update(vars(module))
     ablation = _ablation(board)
     if ablation:
-        plots = [*plots, *ablation["plots"]]
+        plots = [*plots, *ablation_charts.ablation_plots(ablation)]
     digest = hashlib.sha256(environment.get_template("report.js").render().encode()).digest()
+    template = environment.get_template("report.html.jinja")
     return template.render(
         board=board,
-        subtitle=_subtitle(board),
-        headline=opening,
-        choice=_describe_choice(board, board.chosen) if board.chosen else None,
-        verdict=sentences("report/judged_choice", board=board) if opening else verdict(board),
-        configuration=configuration_rows(board),
-        stages=stage_rows(board),
-        scores=main_table(board),
-        ladder=ladder_table(board),
-        reliability=reliability_table(board.calibrations),
-        targets=target_table(board),
-        configurations=configuration_table(board),
-        budgets=budget_table(board),
-        validation=validation_findings(board),
-        searches=searches,
-        recommendation=_recommendation(board),
-        classes=class_accuracy_table(board),
-        confusions=confusion_table(board),
-        site_shares=_site_shares(board) if searches else None,
+        datasets=datasets or {},
         ablation=ablation,
         search_trials=_search_table(board),
         confirm_trials=_confirm_table(board),
-        yaml=board.folder.config_path.read_text(encoding="utf-8"),
-        identity=sorted(board.identity.items()),
-        gallery=make_gallery(board, datasets),
-        label_check=describe_check(board.label_check),
-        label_pictures=label_pictures(board, datasets),
+        loading_code=_loading_code,
         plots=plots,
         script_hash=f"sha256-{base64.b64encode(digest).decode()}",
     )
@@ -152,55 +128,6 @@ def _inline_svg(chart: Chart) -> str:
     return re.sub(r' id="[\w.]+_\d+"', "", drawing)
 
 
-def _subtitle(results: Results) -> str:
-    """Return the dataset, the protocol, the number of training images, and the backbone."""
-    config = results.config
-    words = [config.data.dataset, config.protocol.replace("_", "-")]
-    if results.protocol.trains:
-        words.append(shots_in_words(config.data))
-    backbone = config.backbone.name
-    if backbone == EMBEDDED:
-        backbone += " (this package’s small CLIP, which has seen printed characters alone)"
-    words.append(backbone)
-    return ", ".join(words)
-
-
-def _recommendation(board: Leaderboard) -> dict[str, Any] | None:
-    """Return what the template recommends under “What to use”; None without a winner."""
-    recommended, registration = board.shipped, board.registration
-    if recommended is None:
-        return None
-    section = {
-        "entry": recommended,
-        "settings": settings_in_words(recommended.settings),
-        "loading_code": _loading_code(board, recommended),
-        "serving_code": None,
-    }
-    if registration is not None:
-        section["registration"] = champion_sentence(registration, board)
-        section["serving_code"] = f"import mlflow\n\n{registration.loading_line()}"
-    return section
-
-
-def _describe_choice(board: Leaderboard, choice: Entry) -> dict[str, Any]:
-    """Return which sites the choice tunes and what they are, and how it was chosen."""
-    settings = choice.settings
-    (sentence,) = sentences("report/choice", board=board, choice=choice)
-    sites: list[tuple[str, str]] = []
-    if settings.subset != "none" or settings.peer is not None:
-        sites = subset_in_words(settings.subset)
-    return {"sentence": sentence, "sites": sites}
-
-
-def _site_shares(results: Results) -> dict[str, Any]:
-    shares = site_shares(results)
-    return {
-        "sentences": share_sentences(results, shares),
-        "table": share_table(shares),
-        "command": ablation_command(results),
-    }
-
-
 def _loading_code(board: Leaderboard, recommended: Entry) -> str | None:
     """Return code that loads the delta of what ships; None without one."""
     # The first seed, not the best on test: that would be selecting on test.
@@ -217,19 +144,12 @@ def _loading_code(board: Leaderboard, recommended: Entry) -> str | None:
     return str(code)
 
 
-def _ablation(results: Results) -> dict[str, Any] | None:
+def _ablation(results: Results) -> AblationTable | None:
     """Return the ablation with the base `BASE`, if there is one; others are not in the report."""
     try:
-        table = ablation_table(results)
+        return ablation_table(results)
     except DataError:
         return None
-    return {
-        "verdict": ablation_verdict(table),
-        "cells": cell_table(table),
-        "interactions": interaction_table(table.interactions),
-        "settings": setting_table(table),
-        "plots": ablation_plots(table),
-    }
 
 
 def _search_table(results: Results) -> Table:
