@@ -11,6 +11,7 @@ from study.report.charts import (
     Chart,
     Panel,
     Series,
+    cell_series,
 )
 from study.results.ablation import AblationTable, left_out_term, only_term
 
@@ -33,8 +34,7 @@ def _forest_chart(table: AblationTable) -> Chart:
             cells.append(cell)
             differences.append(cell.comparison)
     series = []
-    for name, color in (("beyond noise", ORANGE), ("within noise", GREY)):
-        is_beyond = name == "beyond noise"
+    for name, color, is_beyond in (("beyond noise", ORANGE, True), ("within noise", GREY, False)):
         rows = [row for row, cell in enumerate(cells) if cell.differs_from_base == is_beyond]
         means = [100 * differences[row].mean for row in rows]
         reaches = [100 * (differences[row].reach or 0.0) for row in rows]
@@ -73,9 +73,7 @@ def _map_chart(table: AblationTable) -> Chart:
     sites = sorted({site for _, site in points}, reverse=True)
     series = []
     if len(points) > 1:
-        xs = [windows.index(window) for window, _ in points]
-        ys = [sites.index(site) for _, site in points]
-        series.append(Series("difference", xs, ys, style="cells", values=list(points.values())))
+        series.append(cell_series("difference", points, windows, sites, style="cells"))
     layers_axis = Axis("layers", names=[name for _, _, name in windows])
     return Chart(
         "ablation-map",
@@ -96,12 +94,10 @@ def _sensitivity_chart(table: AblationTable) -> Chart:
     if table.sensitivities:
         for name in table.sensitivities.tensors:
             site, _, layer = name.partition("[")
-            by_place[site, layer.rstrip("]")] = 100 * (table.sensitivities.share(name) or 0.0)
-    sites = sorted({site for site, _ in by_place}, reverse=True)
-    layers = sorted({layer for _, layer in by_place}, key=lambda layer: (len(layer), layer))
-    xs = [layers.index(layer) for _, layer in by_place]
-    ys = [sites.index(site) for site, _ in by_place]
-    series = Series("share", xs, ys, style="shares", values=list(by_place.values()))
+            by_place[layer.rstrip("]"), site] = 100 * (table.sensitivities.share(name) or 0.0)
+    layers = sorted({layer for layer, _ in by_place}, key=lambda layer: (len(layer), layer))
+    sites = sorted({site for _, site in by_place}, reverse=True)
+    series = cell_series("share", by_place, layers, sites, style="shares")
     layers_axis = Axis("layer", names=[layer or "outside" for layer in layers])
     return Chart(
         "sensitivity",

@@ -36,5 +36,5 @@ def arm_colors(arms: Iterable[str]) -> Mapping[str, str]:
     further = cycle(_FURTHER)
     colors = {}
     for arm in sorted(set(arms)):
-        colors[arm] = _COLORS[arm] if arm in _COLORS else next(further)
+        colors[arm] = _COLORS.get(arm) or next(further)
     return colors

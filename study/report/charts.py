@@ -3,7 +3,7 @@
 import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -75,6 +75,19 @@ class Series(NamedTuple):
     """The number in each cell: red below 0, blue above, darker the further away."""
 
 
+def cell_series(
+    name: str,
+    values: Mapping[tuple[Any, Any], float],
+    columns: Sequence[Any],
+    rows: Sequence[Any],
+    **style: Any,
+) -> Series:
+    """Return a series with a square for each value, which stands under its column and its row."""
+    xs = [columns.index(column) for column, _ in values]
+    ys = [rows.index(row) for _, row in values]
+    return Series(name, xs, ys, values=list(values.values()), **style)
+
+
 class Axis(NamedTuple):
     """The x or the y of a panel."""
 
@@ -128,8 +141,32 @@ class Chart:
 
     @cached_property
     def _figure(self) -> Any:
-        """The figure, laid out."""
-        return _lay_out(self)
+        """The figure, in which everything has its place."""
+        import matplotlib.figure
+
+        panels = self.panels_with_marks
+        width = self.width * len(panels)
+        with _style_of(self):
+            figure = matplotlib.figure.Figure(figsize=(width, self.height), layout="constrained")
+            (subplots,) = figure.subplots(1, len(panels), squeeze=False)
+            handles: dict[str, Any] = {}
+            for axes, panel in zip(subplots, panels, strict=True):
+                for series in panel.series_with_marks:
+                    handle = _draw_series(axes, series)
+                    if handle:
+                        handles.setdefault(series.name, handle)
+                _draw_axes(axes, panel)
+            if len(handles) > 1:
+                # An inch holds about 13 characters, and a marker is about 6 wide.
+                entry_width = max(map(len, handles)) + 6
+                columns = max(1, int(13 * width / entry_width))
+                figure.legend(
+                    handles.values(), handles.keys(), loc="outside upper center", ncols=columns
+                )
+            # Places are found once; a figure that keeps its layout finds them twice a format.
+            figure.draw_without_rendering()
+            figure.set_layout_engine(None)
+        return figure
 
     @property
     def panels_with_marks(self) -> list[Panel]:
@@ -143,7 +180,7 @@ class Chart:
         for panel in self.panels_with_marks:
             names = [series.name for series in panel.series_with_marks]
             if panel.y.names is not None:  # the first row is the lowest
-                names = [name for name in reversed(panel.y.names) if name]
+                names = [*reversed(panel.y.names)]
             shown = ", ".join(dict.fromkeys(name.replace("\n", " ") for name in names if name))
             sides = " against ".join(axis.title for axis in (panel.y, panel.x) if axis.title)
             sentences.append(f"{panel.title} {sides}: {shown}".strip())
@@ -193,35 +230,6 @@ def _style_of(chart: Chart) -> AbstractContextManager[None]:
     return matplotlib.style.context([_STYLE, {"svg.hashsalt": chart.name}])
 
 
-def _lay_out(chart: Chart) -> Any:
-    """Return the figure of a chart, in which everything has its place."""
-    import matplotlib.figure
-
-    panels = chart.panels_with_marks
-    width = chart.width * len(panels)
-    with _style_of(chart):
-        figure = matplotlib.figure.Figure(figsize=(width, chart.height), layout="constrained")
-        (subplots,) = figure.subplots(1, len(panels), squeeze=False)
-        handles: dict[str, Any] = {}
-        for axes, panel in zip(subplots, panels, strict=True):
-            for series in panel.series_with_marks:
-                handle = _draw_series(axes, series)
-                if handle:
-                    handles.setdefault(series.name, handle)
-            _draw_axes(axes, panel)
-        if len(handles) > 1:
-            # An inch holds about 13 characters, and a marker is about 6 wide.
-            entry_width = max(map(len, handles)) + 6
-            columns = max(1, int(13 * width / entry_width))
-            figure.legend(
-                handles.values(), handles.keys(), loc="outside upper center", ncols=columns
-            )
-        # Places are found once; a figure that keeps its layout finds them twice for each format.
-        figure.draw_without_rendering()
-        figure.set_layout_engine(None)
-    return figure
-
-
 def write_plots(folder: Path, charts: Sequence[Chart]) -> list[Path]:
     """Write each chart as `plots/NAME.png` and `plots/NAME.svg`.
 
@@ -252,21 +260,17 @@ def write_plots(folder: Path, charts: Sequence[Chart]) -> list[Path]:
 def _draw_axes(axes: Any, panel: Panel) -> None:
     """Draw what stands around the marks of a panel, and the lines across it."""
     axes.set_title(panel.title)
-    _draw_axis(axes, "x", panel.x)
-    if panel.x.line is not None:
-        axes.axvline(panel.x.line, linestyle=":", color=GREY)
-    _draw_axis(axes, "y", panel.y)
+    _draw_axis(axes, "x", panel.x, axes.axvline)
+    _draw_axis(axes, "y", panel.y, axes.axhline)
     if panel.x.names and panel.y.names:
         axes.grid(visible=False)  # which would hide pale squares
-    if panel.y.line is not None:
-        axes.axhline(panel.y.line, linestyle=":", color=GREY)
 
 
-def _draw_axis(axes: Any, side: Literal["x", "y"], axis: Axis) -> None:
-    """Draw the title, the scale, the ticks and the names of one axis."""
+def _draw_axis(axes: Any, side: Literal["x", "y"], axis: Axis, draw_line: Any) -> None:
+    """Draw the title, the scale, the line, the ticks and the names of one axis."""
     from matplotlib.ticker import LogFormatter, MaxNLocator
 
-    ticks = {"x": axes.xaxis, "y": axes.yaxis}[side]
+    ticks = getattr(axes, f"{side}axis")
     ticks.set_label_text(axis.title)
     if axis.scale == "log":
         axes.set(**{f"{side}scale": "log"})
@@ -276,6 +280,8 @@ def _draw_axis(axes: Any, side: Literal["x", "y"], axis: Axis) -> None:
     if axis.scale == "count":
         axes.set(**{f"{side}lim": (0, None)})
         ticks.set_major_locator(MaxNLocator(integer=True))
+    if axis.line is not None:
+        draw_line(axis.line, linestyle=":", color=GREY)
     if axis.names is None:
         return
     number = len(axis.names)
@@ -348,8 +354,15 @@ def _draw_cells(axes: Any, series: Series) -> None:
             color = "white" if abs(depth) > 0.65 else "black"
             axes.text(x, y, text, ha="center", va="center", fontsize=8, color=color)
     axes.grid(visible=False)
-    picture = {"vmin": -1, "vmax": 1, "origin": "lower", "aspect": "auto"}
-    axes.imshow(grid, cmap=_signed_colors(), interpolation="nearest", **picture)
+    axes.imshow(
+        grid,
+        cmap=_signed_colors(),
+        vmin=-1,
+        vmax=1,
+        origin="lower",
+        aspect="auto",
+        interpolation="nearest",
+    )
 
 
 def _signed_colors() -> Any:

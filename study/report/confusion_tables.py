@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from study.report.charts import MANY_NAMES, Axis, Chart, Panel, Series
-from study.report.formatting import HoverText, Table, format_count, percent, points
-from study.results.image_counts import ImageCounts, image_counts
+from study.report.charts import MANY_NAMES, Axis, Chart, Panel, Series, cell_series
+from study.report.formatting import HoverText, Table, percent, points
+from study.report.sentences import sentences
+from study.results.image_counts import image_counts
 from study.results.leaderboard import Leaderboard
 from study.results.predicted_classes import class_accuracies, confusions, mean_f1
 from study.results.statistics import proportion_interval
@@ -58,19 +59,9 @@ def class_accuracy_table(board: Leaderboard) -> Table:
         ],
         rows,
         left=2,
-        note=f"{_count_images(counts)} Accuracy on test images, mean over seeds, the worst classes "
-        "first, with Wilson’s interval for that number of test images. F1, averaged over classes: "
-        f"{percent(mean_f1(board))} %.",
+        note=" ".join(sentences("report/class_accuracies", counts=counts, f1=mean_f1(board))),
     )
     return table.without_constant("part")
-
-
-def _count_images(counts: ImageCounts) -> str:
-    """Return a sentence with the total numbers of training and test images."""
-    tested = f"{format_count(sum(counts.tested.values()))} test images"
-    if counts.trained is None:
-        return f"Scored on {tested}."
-    return f"Each seed: {format_count(sum(counts.trained.values()))} training images, {tested}."
 
 
 def confusion_table(board: Leaderboard) -> Table:
@@ -133,8 +124,6 @@ def confusion_charts(board: Leaderboard) -> list[Chart]:
     shares_by_part: dict[str, dict[tuple[str, str], float]] = defaultdict(dict)
     for row in class_accuracies(board) + confusions(board):
         shares_by_part[row.part][row.true, row.predicted] = row.after
-    if not shares_by_part:
-        return []
     class_order = image_counts(board).order
     charts = []
     drawn_parts = list(shares_by_part)[:MOST_MAPS]
@@ -167,16 +156,14 @@ def _heat_map(
     # The first row is to be at the top.
     rows = sorted(true_classes, key=rank_of, reverse=True)
     columns = sorted(true_classes | predicted_classes, key=rank_of)
-    xs, ys, values = [], [], []
+    values = {}
     for (true, predicted), share in shares.items():
-        xs.append(columns.index(predicted))
-        ys.append(rows.index(true))
         sign = 1 if true == predicted else -1
-        values.append(sign * 100 * share)
+        values[predicted, true] = sign * 100 * share
     panel = Panel(
         Axis("taken for", names=_axis_names(columns, NAMED_COLUMNS)),
         Axis("class", names=_axis_names(rows, NAMED_ROWS)),
-        [Series("shares", xs, ys, style="shares", values=values)],
+        [cell_series("shares", values, columns, rows, style="shares")],
     )
     caption = (
         "A row for each class, a column for what its images are taken for: the share of the "

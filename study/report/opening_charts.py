@@ -7,7 +7,6 @@ from dataclasses import replace
 from study.backbones.architecture import ENCODERS, Depths
 from study.config.labels import LINEAR, TUNED, ZERO_SHOT
 from study.errors import BackboneError
-from study.method.parameters import Leaf
 from study.method.subsets import Subset, Term, list_sites, parse
 from study.report.charts import BLUE, GREY, WINNER_MARKER, Axis, Chart, Panel, Series
 from study.report.formatting import HoverText, format_mean, score_cell
@@ -19,8 +18,12 @@ WIDTH = 4.0
 """The width of a chart in inches, of which a phone has one beside no other, and a page three."""
 COMPARED = {ZERO_SHOT, LINEAR, TUNED}
 """The candidates that the winner of a search is drawn beside."""
-_STATES = {"tuned": (BLUE, 0.95), "tuned in part": (BLUE, 0.45), "as in CLIP": (GREY, 0.35)}
-"""The colour and the opacity of what is tuned, in part or not at all."""
+_STATES = (
+    ("tuned", {True}, BLUE, 0.95),
+    ("tuned in part", {True, False}, BLUE, 0.45),
+    ("as in CLIP", {False}, GREY, 0.35),
+)
+"""The name of each state of a square, whether its tensors are tuned, its colour and opacity."""
 
 
 def scores_chart(board: Leaderboard) -> Chart:
@@ -38,9 +41,10 @@ def scores_chart(board: Leaderboard) -> Chart:
         names.append(HoverText(text, score_cell(score).hover))
         marker = WINNER_MARKER if name == "winner" else "circle"
         series.append(Series("", [100 * score.mean], [row], marker=marker, x_error=error))
-    chance = None if board.chance is None else 100 * board.chance
+    chance = None
     caption = "With 95 % intervals; a score that was trained once has that of test images alone."
-    if chance is not None:
+    if board.chance is not None:
+        chance = 100 * board.chance
         caption += " Dotted: chance."
     return Chart(
         "scores",
@@ -110,26 +114,19 @@ def _map_of(subset: Subset, depths: Depths) -> Panel:
         Term(encoder, site) for encoder in ENCODERS for site in list_sites(encoder, depths.family)
     ]
     terms.reverse()  # the first row is to be at the top
-    squares: dict[str, list[tuple[int, int]]] = {state: [] for state in _STATES}
+    squares: dict[tuple[int, int], set[bool]] = defaultdict(set)
     for row, term in enumerate(terms):
-        tensors_by_column: dict[int, set[Leaf]] = defaultdict(set)
         for leaf in sorted(term.resolve(depths), key=str):
             column = leaf.layer
             if column is None:
                 column = -2 if leaf.row.stage == "before" else layers + 1
-            tensors_by_column[column].add(leaf)
-        for column, tensors in tensors_by_column.items():
-            state = "tuned in part"
-            if tensors <= tuned:
-                state = "tuned"
-            elif tensors.isdisjoint(tuned):
-                state = "as in CLIP"
-            squares[state].append((column + 2, row))
+            squares[column + 2, row].add(leaf in tuned)
     series = []
-    for state, (color, opacity) in _STATES.items():
-        xs = [x for x, _ in squares[state]]
-        ys = [y for _, y in squares[state]]
-        series.append(Series(state, xs, ys, marker="square", color=color, opacity=opacity))
+    for name, are_tuned, color, opacity in _STATES:
+        places = [place for place, state in squares.items() if state == are_tuned]
+        xs = [x for x, _ in places]
+        ys = [y for _, y in places]
+        series.append(Series(name, xs, ys, marker="square", color=color, opacity=opacity))
     step = 1 + layers // 13
     numbers = [str(layer) if layer % step == 0 else "" for layer in range(layers)]
     columns = ["in", "", *numbers, "", "out"]

@@ -69,12 +69,16 @@ def make_plots(board: Leaderboard) -> list[Chart]:
 
 def rates_chart(search_trials: Sequence[TrialResult]) -> Chart:
     """Draw validation scores against the learning rate of each kind of parameter, and against λ."""
-    panels = []
+    points = {}
     for kind in list_kinds():
-        by_rate = [(trial.settings.rates.get(kind.name), trial) for trial in search_trials]
-        panels.append(_rate_panel(f"learning rate of {kind.plural}", by_rate))
-    by_weight = [(trial.settings.distill_weight or None, trial) for trial in search_trials]
-    panels.append(_rate_panel("λ (distillation weight)", by_weight))
+        title = f"learning rate of {kind.plural}"
+        points[title] = [(trial.settings.rates.get(kind.name), trial) for trial in search_trials]
+    weights = [(trial.settings.distill_weight or None, trial) for trial in search_trials]
+    points["λ (distillation weight)"] = weights
+    panels = []
+    for title, trials in points.items():
+        axis = Axis(title, scale="log")
+        panels.append(Panel(axis, VALIDATION_AXIS, _series_by_arm_and_status(trials)))
     return Chart(
         "learning-rates",
         "Validation score against learning rates and λ",
@@ -85,10 +89,6 @@ def rates_chart(search_trials: Sequence[TrialResult]) -> Chart:
         reason_if_empty="no search trial has a learning rate and a score yet",
         width=3.9,
     )
-
-
-def _rate_panel(title: str, trials: TrialsByX) -> Panel:
-    return Panel(Axis(title, scale="log"), VALIDATION_AXIS, _series_by_arm_and_status(trials))
 
 
 def rungs_chart(search_trials: Sequence[TrialResult]) -> Chart:
@@ -139,8 +139,8 @@ def history_chart(search_trials: Sequence[TrialResult]) -> Chart:
         name = arm_name(arm)
         scores = _score_series(name, by_number, color=color, opacity=0.7)
         best = list(accumulate(scores.y, max))
-        series.append(scores)
-        series.append(Series(f"{name}, best so far", scores.x, best, style="step", color=color))
+        so_far = Series(f"{name}, best so far", scores.x, best, style="step", color=color)
+        series += [scores, so_far]
     return Chart(
         "history",
         "Optimisation history",
@@ -177,8 +177,8 @@ def _searched_sizes(search_trials: Sequence[TrialResult], size_axis: Axis) -> Pa
     for trials in series:
         points += zip(trials.x, trials.y, strict=True)
     front = pareto_front(points)
-    sizes = [size for size, _ in front]
-    series.append(Series("front", sizes, [score for _, score in front], style="step", color=GREY))
+    sizes, scores = list(front), list(front.values())
+    series.append(Series("front", sizes, scores, style="step", color=GREY))
     return Panel(size_axis, VALIDATION_AXIS, series, "Search, on validation")
 
 
@@ -220,21 +220,20 @@ def _agreement_panel(board: Leaderboard, title: str, entries: Sequence[Entry]) -
     return Panel(VALIDATION_AXIS, Axis(f"test {board.metric}, %"), series, title)
 
 
-def pareto_front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+def pareto_front(points: Iterable[tuple[float, float]]) -> dict[float, float]:
     """Return the Pareto front: the points that no other beats at the same or less cost.
 
     Args:
         points: pairs (cost, score); less cost and more score are better.
 
     Returns:
-        The front, by rising cost.
+        The score of each cost of the front, by rising cost.
     """
-    front = []
+    front = {}
     best = -inf
     for cost, score in sorted(points, key=lambda point: (point[0], -point[1])):
         if score > best:
-            front.append((cost, score))
-            best = score
+            front[cost] = best = score
     return front
 
 

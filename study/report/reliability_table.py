@@ -14,10 +14,8 @@ ONE_TEMPERATURE = (
 RIGHT_AXIS = Axis("right, %")
 
 
-def reliability_table(found: Sequence[Calibration]) -> Table | None:
+def reliability_table(found: Sequence[Calibration]) -> Table:
     """Return the likelihoods and calibration errors without and with the temperature."""
-    if not found:
-        return None
     header = ["test images", "NLL", "NLL with temperature", "ECE %", "ECE % with temperature"]
     rows = [
         [
@@ -37,13 +35,13 @@ def reliability_chart(found: Sequence[Calibration]) -> Chart:
     panels = []
     for one in found:
         series = [Series("as it should be", [0, 100], [0, 100], style="line", color=GREY)]
-        for name, reliability in (("without", one.before), ("with", one.after)):
+        for name, marker, fit in (("without", "x", one.before), ("with", "circle", one.after)):
             series.append(
                 Series(
                     f"{name} temperature",
-                    [100 * each.probability for each in reliability.bins],
-                    [100 * each.right for each in reliability.bins],
-                    marker="circle" if name == "with" else "x",
+                    [100 * each.probability for each in fit.bins],
+                    [100 * each.right for each in fit.bins],
+                    marker=marker,
                 )
             )
         panels.append(Panel(Axis(f"probability of the answer, {one.part}, %"), RIGHT_AXIS, series))
