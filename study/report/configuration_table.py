@@ -2,23 +2,11 @@
 
 from study.data.shots import val_shots_per_class
 from study.embedded import EMBEDDED
-from study.process.terminal_table import amount
-from study.report.formatting import duration, percent
 from study.report.sentences import rows
 from study.report.site_descriptions import sites_in_words
-from study.results.occupancy import Occupancy, occupancy
+from study.results.occupancy import occupancy
 from study.results.study_results import Results
 from study.selection.patience import read_search_end
-
-_STAGES = {
-    "search": "Search",
-    "average": "Averages of the best",
-    "ablation": "Cells",
-    "confirm": "Test",
-    "member": "Members of an average",
-    "unknown": "Images of unknown classes",
-    "refit": "Refit, which ships",
-}
 
 
 def configuration_rows(results: Results) -> list[tuple[str, str]]:
@@ -39,26 +27,11 @@ def configuration_rows(results: Results) -> list[tuple[str, str]]:
 
 
 def stage_rows(results: Results) -> list[tuple[str, str]]:
-    """Return how long each stage took: pairs of its name and a text."""
-    durations = []
-    for stage, name in _STAGES.items():
-        trials = results.stage(stage)
-        work = occupancy(trials)
-        if work:
-            durations.append((name, occupancy_in_words(work)))
-        elif trials:
-            seconds = sum(trial.seconds or 0.0 for trial in trials)
-            durations.append((name, f"{amount(len(trials), 'trial')}, {duration(seconds)} of work"))
-    return durations
+    """Return how long each stage took: pairs of its name and a text.
 
-
-def occupancy_in_words(work: Occupancy) -> str:
-    """Return the share of time in which the slots of a stage worked."""
-    slots = "one at a time" if work.slots == 1 else f"{work.slots} at a time"
-    return (
-        f"{amount(work.trials, 'trial')} in {duration(work.wall)}, {slots}: "
-        f"{percent(work.share, 0)} % of the time was training and evaluation"
-    )
+    The text has the share of time in which the slots of the stage worked.
+    """
+    return rows("report/stage_rows", results=results, occupancy=occupancy)
 
 
 def _rule_sentence(results: Results) -> str:

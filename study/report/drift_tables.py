@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from itertools import product
+from itertools import cycle, product
 from pathlib import Path
 
 from rich.console import Group
@@ -18,9 +18,10 @@ from study.report.charts import (
     Series,
     write_plots,
 )
-from study.report.formatting import Table
+from study.report.formatting import Table, with_notes
+from study.report.sentences import sentences
 from study.report.site_descriptions import ENCODER_NAMES
-from study.results.drift import FeatureDrift, StudyDrift, TensorDrift, pooled_drift
+from study.results.drift import StudyDrift, TensorDrift, pooled_drift
 from study.storage.atomic import write_atomically
 
 BEFORE, AFTER = "pre", "post"
@@ -33,14 +34,14 @@ def drift_chart(drifts: Sequence[TensorDrift]) -> Chart:
     Each encoder has a panel and each site a series.
     """
     sites = sorted({drift.site for drift in drifts})
-    looks = list(product(OTHER_MARKERS, PALETTE))
+    looks = dict(zip(sites, cycle(product(OTHER_MARKERS, PALETTE)), strict=False))
     change_axis = Axis("relative change (L2)", scale="log")
     panels = []
     for encoder in ENCODERS:
         of_encoder = [drift for drift in drifts if drift.encoder == encoder]
         layers = _layer_names(of_encoder)
         series = []
-        for number, site in enumerate(sites):  # which looks the same in every panel
+        for site, (marker, color) in looks.items():  # which are the same in every panel
             points = sorted(
                 (layers.index(_layer_name(drift)), drift.relative)
                 for drift in of_encoder
@@ -48,7 +49,6 @@ def drift_chart(drifts: Sequence[TensorDrift]) -> Chart:
             )
             xs = [x for x, _ in points]
             changes = [change for _, change in points]
-            marker, color = looks[number % len(looks)]
             series.append(Series(site, xs, changes, marker=marker, color=color))
         layer_axis = Axis("layer", names=layers)
         panels.append(Panel(layer_axis, change_axis, series, ENCODER_NAMES[encoder]))
@@ -90,24 +90,8 @@ def render_drift(drift: StudyDrift) -> Group:
     """Return the drift of each site, and of the features, for the terminal."""
     largest_first = sorted(pooled_drift(drift.tensors).items(), key=lambda item: -item[1])
     rows = [[site, f"{change:.4f}"] for site, change in largest_first]
-    blocks: list[Table | Text] = []
-    if rows:
-        blocks.append(Table("Relative change (L2) over layers", ["site", "change"], rows))
-    blocks.append(_similarity("Features of the class names", drift.text, "those before"))
-    if drift.images is not None:
-        blocks.append(_similarity("Features of the images", drift.images, "those before"))
-    if drift.head:
-        reference = "the tuned features of its class names"
-        blocks.append(_similarity("Rows of the head", drift.head, reference))
-    return Group(*blocks)
-
-
-def _similarity(subject: str, features: FeatureDrift, reference: str) -> Text:
-    """Return the sentence on how similar features are to those of a reference."""
-    return Text(
-        f"{subject}: mean cosine {features.cosine:.4f}, linear CKA {features.cka:.4f} to "
-        f"{reference}."
-    )
+    table = Table("Relative change (L2) over layers", ["site", "change"], rows)
+    return Group(*with_notes([table]), *map(Text, sentences("report/drift", drift=drift)))
 
 
 def write_drift(folder: Path, drift: StudyDrift) -> list[Path]:

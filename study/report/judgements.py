@@ -1,26 +1,8 @@
 """Scores and differences in words, with how sure they are."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from study.process.terminal_table import amount
 from study.report.formatting import describe_missed, percent
 from study.results.intervals import SIGNIFICANCE, MeanInterval
-
-if TYPE_CHECKING:
-    from study.results.leaderboard import Leaderboard
-
-
-def metric_name(board: Leaderboard) -> str:
-    """Return what the protocol's score is, and over what it is a mean."""
-    if board.parts:
-        accuracy = "balanced accuracy" if board.metric.startswith("balanced") else "accuracy"
-        return f"harmonic mean of {' and '.join(board.parts)} {accuracy}"
-    if board.scored_datasets:
-        kind = "target datasets" if board.protocol.trains else "datasets"
-        return f"mean {board.metric} over the {kind}"
-    return board.metric
 
 
 def describe_score(score: MeanInterval) -> str:

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from study.process.terminal_table import amount
-from study.report.formatting import Table, csv_text, format_count, spreadsheet_path
+from study.report.formatting import Table, csv_text, spreadsheet_path
+from study.report.sentences import sentences
 from study.results.label_check import DoubtedLabel, LabelCheck
 
 LABELS = "labels.csv"
@@ -29,11 +29,4 @@ def labels_table(doubted: Sequence[DoubtedLabel]) -> Table:
 
 def describe_check(check: LabelCheck | None) -> str:
     """Return in words how many labels are doubtful, and by which models; empty without a check."""
-    if check is None:
-        return ""
-    return (
-        f"{format_count(len(check.doubted))} of {amount(len(check.paths), 'label')} of training "
-        "images are doubtful. Models that had not seen an image scored it: those of the "
-        f"{amount(check.trials, 'finished trial')} with the best validation scores. A search "
-        "without folds of images scores validation shots alone."
-    )
+    return " ".join(sentences("report/label_check", check=check))

@@ -22,7 +22,6 @@ from study.report import (
     setting_descriptions,
     site_descriptions,
     site_share_tables,
-    study_description,
     verdict,
 )
 from study.report.arms import arm_name
@@ -54,7 +53,6 @@ _CALLED = (
     site_descriptions,
     site_share_tables,
     site_shares,
-    study_description,
     verdict,
 )
 """The modules whose functions the page's template calls."""
@@ -139,8 +137,7 @@ def _loading_code(board: Leaderboard, recommended: Entry) -> str | None:
     if not present:
         return None
     template = templates(_FOLDER, keep_trailing_newline=True).get_template("loading.py.jinja")
-    is_linear = recommended.settings.head == "linear"
-    code = template.render(config=board.config, delta=present[0], is_linear=is_linear)
+    code = template.render(board=board, delta=present[0], settings=recommended.settings)
     return str(code)
 
 

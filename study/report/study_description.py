@@ -9,7 +9,6 @@ from study.report.names import candidate_name
 from study.report.sentences import sentences
 from study.results.ablation import ablation_table
 from study.results.leaderboard import Leaderboard
-from study.storage.study_folder import CHAMPION, Registration
 
 
 def describe_study(board: Leaderboard) -> str:
@@ -27,23 +26,14 @@ def describe_study(board: Leaderboard) -> str:
     if registration:
         blocks.append(f"`{registration.loading_line(lasting=True)}`")
     if board.winner:
-        (settings,) = sentences("report/winner_settings", board=board, winner=board.winner)
-        blocks.append(markdown_text(settings))
+        settings = sentences("report/winner_settings", board=board, winner=board.winner)
+        blocks += map(markdown_text, settings)
     if registration:
-        blocks.append(markdown_text(champion_sentence(registration, board)))
+        blocks += map(markdown_text, sentences("report/registered", board=board))
     _, tables = leaderboard_markdown(board).split("\n\n", 1)
     blocks.append(_widen_columns(tables))
     blocks.append("`report.html` among this run's artifacts tells the whole.")
     return "\n\n".join(blocks)
-
-
-def champion_sentence(registration: Registration, board: Leaderboard) -> str:
-    """Return the sentence that says whether what is registered is champion, and why."""
-    standing = CHAMPION if registration.champion else f"not {CHAMPION}"
-    model = f"{registration.model}, version {registration.version} ({standing})"
-    if board.best_with_delta is not board.winner:
-        model += ", which is the best that writes a delta"
-    return f"Registered as {model}: {registration.reason}."
 
 
 def _widen_columns(markdown: str) -> str:

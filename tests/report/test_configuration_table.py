@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from study.report.configuration_table import configuration_rows, occupancy_in_words
+from study.report import sentences
+from study.report.configuration_table import configuration_rows, stage_rows
 from study.results.occupancy import Occupancy
-from study.results.study_results import read_results
+from study.results.study_results import Results, read_results
 from tests.changed_studies import configure
 
 
@@ -25,8 +26,24 @@ def test_an_ablation_and_a_test_without_a_search_have_other_questions(
     assert told["Learning rates"].startswith("0.01, 0.1: each cell at the best of them")
 
 
-def test_the_share_of_work_is_told_in_a_sentence():
-    told = occupancy_in_words(Occupancy(trials=4, slots=2, wall=28.0, busy=43.0))
-    assert "4 trials in 28 s, 2 at a time: 77 % of the time was training and evaluation" in told
-    told = occupancy_in_words(Occupancy(trials=1, slots=1, wall=28.0, busy=14.0))
+def told_of_search(results: Results, work: Occupancy) -> str:
+    """Return what is said of a search whose trials worked like this."""
+    told = sentences.rows("report/stage_rows", results=results, occupancy=lambda _: work)
+    return dict(told)["Search"]
+
+
+def test_the_share_of_work_is_told_in_a_sentence(few_shot_study: Path):
+    results = read_results(few_shot_study)
+    told = told_of_search(results, Occupancy(trials=4, slots=2, wall=28.0, busy=43.0))
+    assert told == "4 trials in 28 s, 2 at a time: 77 % of the time was training and evaluation"
+    told = told_of_search(results, Occupancy(trials=1, slots=1, wall=28.0, busy=14.0))
     assert "1 trial in 28 s, one at a time: 50 % of" in told
+
+
+def test_of_a_stage_without_times_of_epochs_the_work_is_told(few_shot_study: Path):
+    trials = read_results(few_shot_study).stage("search")
+    (search, test) = stage_rows(read_results(few_shot_study))
+    assert search[0] == "Search"
+    assert search[1].startswith(f"{len(trials)} trials, ")
+    assert search[1].endswith(" of work")
+    assert test[0] == "Test"
