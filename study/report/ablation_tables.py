@@ -21,6 +21,7 @@ from study.report.formatting import (
     percent,
     score_cells,
     score_header,
+    with_notes,
 )
 from study.report.interaction_tables import (
     interaction_record,
@@ -118,11 +119,7 @@ def _all_tables(table: AblationTable) -> list[Table]:
 
 def render_ablation(table: AblationTable) -> Group:
     """Return the ablation as tables for the terminal, with its verdict."""
-    blocks: list[Table | Text] = []
-    for block in _all_tables(table):
-        blocks += [block, Text(block.note, style="dim")]
-    blocks += [Text(sentence) for sentence in ablation_verdict(table)]
-    return Group(*blocks)
+    return Group(*with_notes(_all_tables(table)), *map(Text, ablation_verdict(table)))
 
 
 def ablation_markdown(table: AblationTable) -> str:

@@ -7,11 +7,10 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Group
-from rich.text import Text
 
 from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
-from study.report.formatting import Table, format_count, percent
+from study.report.formatting import Table, format_count, percent, with_notes
 from study.report.setting_descriptions import (
     SETTING_NOTE,
     setting_cells,
@@ -48,15 +47,13 @@ def render_best_configurations(configurations: Sequence[RankedConfiguration]) ->
         "same split (the images they had); rows are not sorted by test score. Test is the mean "
         f"over the seeds in brackets, where a configuration was tested. {SETTING_NOTE}"
     )
-    blocks: list[Table | Text] = [
-        Table("Best configurations", header, scores, left=4),
-        Table("Their subsets", ["", "subset"], subsets, left=2),
-        Text(note, style="dim"),
-    ]
     if any(row.folder is None for row in configurations):
-        gone = f"{GONE_MARK} The folder of this study is gone, or is on another machine."
-        blocks.append(Text(gone, style="dim"))
-    return Group(*blocks)
+        note += f"\n{GONE_MARK} The folder of this study is gone, or is on another machine."
+    tables = [
+        Table("Best configurations", header, scores, left=4),
+        Table("Their subsets", ["", "subset"], subsets, left=2, note=note),
+    ]
+    return Group(*with_notes(tables))
 
 
 def best_configurations_records(
@@ -65,9 +62,8 @@ def best_configurations_records(
     """Return configurations as records: one each, with its settings."""
     records = []
     for row in configurations:
-        record = dict(vars(row))
+        record = vars(row) | row.settings.column_values()
         del record["settings"]
-        record |= row.settings.column_values()
         records.append(record)
     return records
 

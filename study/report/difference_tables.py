@@ -101,11 +101,9 @@ def _compare(
 
 def _answer_cells(shares: pd.DataFrame) -> list[object]:
     """Return the answers of some rows of `image_shares`, those that differ, and Δ."""
-    only_first = int(shares["only_one"].sum())
-    only_second = int(shares["only_other"].sum())
-    answers = int(shares["seeds"].sum())
-    gain = (only_first - only_second) / answers
-    return [answers, only_first, only_second, points(gain)]
+    counts = shares[["seeds", "only_one", "only_other"]].sum()
+    answers, only_first, only_second = map(int, counts)
+    return [answers, only_first, only_second, points((only_first - only_second) / answers)]
 
 
 def _differing(shares: pd.DataFrame) -> pd.DataFrame:

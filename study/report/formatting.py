@@ -9,7 +9,9 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
+
+from rich.text import Text
 
 from study.process.terminal_table import TerminalTable
 from study.results.intervals import Interval, Intervals, MeanInterval
@@ -74,16 +76,18 @@ class Table:
 
     def without_constant(self, name: str) -> Table:
         """Return the table without a column of words, if that is the same in every row."""
-        column = list(self.header).index(name)
-        values = {row[column] for row in self.rows}
-        if len(values) > 1:
+        column = self.header.index(name)
+        if len({row[column] for row in self.rows}) > 1:
             return self
         keys = self.keys
         if column < keys:
             keys -= 1
-        header = [*self.header[:column], *self.header[column + 1 :]]
-        rows = [[*row[:column], *row[column + 1 :]] for row in self.rows]
-        return replace(self, header=header, rows=rows, left=self.left - 1, keys=keys)
+
+        def others(cells: Sequence[Any]) -> list[Any]:
+            return [*cells[:column], *cells[column + 1 :]]
+
+        rows = list(map(others, self.rows))
+        return replace(self, header=others(self.header), rows=rows, left=self.left - 1, keys=keys)
 
     def __rich__(self) -> TerminalTable:
         """Return the table for the terminal."""
@@ -116,6 +120,17 @@ class Table:
 
 def _markdown_row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
+
+
+def with_notes(tables: Iterable[Table]) -> list[Table | Text]:
+    """Return what a terminal shows of tables: those that have rows, each with its note below."""
+    shown: list[Table | Text] = []
+    for table in tables:
+        if table.rows:
+            shown.append(table)
+            if table.note:
+                shown.append(Text(table.note, style="dim"))
+    return shown
 
 
 def csv_text(rows: Iterable[Sequence[object]]) -> str:
@@ -163,7 +178,10 @@ def format_mean(score: MeanInterval | None, unit: str = "") -> str:
     if score.half_width is None:
         return f"{mean}{unit} {_no_interval(score)}"
     if score.symmetric:
-        return f"{mean} ± {_half_width(score.half_width)}{unit}"
+        half_width = percent(score.half_width)
+        if half_width == "0.0":  # which an interval is not
+            half_width = "<0.1"
+        return f"{mean} ± {half_width}{unit}"
     return f"{mean}{unit} [{percent(score.low)}, {percent(score.high)}]"
 
 
@@ -171,14 +189,6 @@ def _no_interval(mean: MeanInterval) -> str:
     if mean.n == 1:
         return "(1 seed)"
     return "(no interval)"
-
-
-def _half_width(fraction: float) -> str:
-    """Return half the width of an interval in percent, which is never shown as 0."""
-    text = percent(fraction)
-    if text == "0.0":
-        return "<0.1"
-    return text
 
 
 def score_cell(score: MeanInterval | None) -> HoverText:
@@ -313,8 +323,8 @@ def interval_columns(means: Mapping[str, MeanInterval | None]) -> dict[str, floa
             columns[f"{name}_{field}"] = getattr(mean, field, None)
         for source in ("seeds", "images", "wider"):
             interval = getattr(mean, source, None)
-            columns[f"{name}_{source}_low"] = getattr(interval, "low", None)
-            columns[f"{name}_{source}_high"] = getattr(interval, "high", None)
+            for end in ("low", "high"):
+                columns[f"{name}_{source}_{end}"] = getattr(interval, end, None)
     return columns
 
 

@@ -20,6 +20,7 @@ from study.report.formatting import (
     score_cell,
     score_cells,
     score_header,
+    with_notes,
 )
 from study.report.further_scores import further_header, further_note
 from study.report.ladder_table import ladder_table
@@ -160,21 +161,14 @@ def render_leaderboard(board: Leaderboard) -> Group:
     """Return the leaderboard as tables for the terminal, with its findings."""
     main = main_table(board)
     tables = [
-        main,
+        replace(main, note=""),  # which is on all scores, and stands after the sentences
         ladder_table(board),
         target_table(board),
         configuration_table(board),
         budget_table(board),
         failure_table(board),
     ]
-    blocks: list[Table | Text] = []
-    for table in tables:
-        if not table.rows:
-            continue
-        blocks.append(table)
-        # The note of the main table, on all scores, stands after the sentences.
-        if table.note and table is not main:
-            blocks.append(Text(table.note, style="dim"))
+    blocks = with_notes(tables)
     blocks += map(Text, verdict(board) + validation_findings(board))
     if board.entries:
         blocks.append(Text(main.note, style="dim"))
@@ -184,7 +178,7 @@ def render_leaderboard(board: Leaderboard) -> Group:
 def leaderboard_markdown(board: Leaderboard) -> str:
     """Return the leaderboard as Markdown: verdict, tables, notes."""
     blocks = [f"# {markdown_text(board.folder.name)}"]
-    blocks += [markdown_text(sentence) for sentence in verdict(board)]
+    blocks += map(markdown_text, verdict(board))
     untitled = replace(main_table(board), title="")
     scores = [untitled, ladder_table(board), target_table(board), configuration_table(board)]
     blocks += [table.markdown() for table in scores if table.rows]
@@ -231,37 +225,31 @@ def _winner_row(board: Leaderboard) -> int | None:
 
 def _candidate_record(board: Leaderboard, entry: Entry | None) -> dict[str, object]:
     """Return the columns of a candidate for CSV and JSON; None yields the header."""
-    fields = vars(entry) if entry else {}
-    record = {"label": fields.get("label"), "winner": None}
-    if not entry:
-        record |= dict.fromkeys(settings_columns())
-    else:
-        record["winner"] = entry.is_winner
-        record |= entry.settings.column_values()
+    is_winner = getattr(entry, "is_winner", None)
+    record = {"label": getattr(entry, "label", None), "winner": is_winner}
+    record |= entry.settings.column_values() if entry else dict.fromkeys(settings_columns())
     for name in ("trainable", "source_trial", "val_score", "val_base"):
-        record[name] = fields.get(name)
+        record[name] = getattr(entry, name, None)
     record["val_expected"] = None
     if board.optimism and entry and entry.is_chosen:
         record["val_expected"] = board.optimism.expected
-    record["seeds"] = len(fields.get("scores", ()))
+    record["seeds"] = len(getattr(entry, "scores", ()))
     record["chance"] = board.chance
-    means: dict[str, MeanInterval | None] = {"test": fields.get("test")}
+    means: dict[str, MeanInterval | None] = {"test": getattr(entry, "test", None)}
     columns = {
         "parts": (*PARTS, *board.parts),
         "further_scores": board.further_names,
         "dataset_scores": board.scored_datasets,
     }
     for field, names in columns.items():
-        scores = fields.get(field, {})
+        scores = getattr(entry, field, {})
         means |= {name: scores.get(name) for name in names}
     for name, label in (("tuned", TUNED), ("published", PUBLISHED), ("peer", board.top_peer)):
         rival = board.find_entry(label or "")
         means[f"versus_{name}"] = board.difference(entry, rival) if entry else None
     record |= interval_columns(means)
+    comparisons = board.planned_comparisons if is_winner else {}
     for name, label in (("tuned", TUNED), ("peer", board.top_peer), ("average", AVERAGE)):
-        comparison = (
-            board.planned_comparisons.get(label or "") if entry and entry.is_winner else None
-        )
-        record |= p_columns(comparison, f"versus_{name}_")
+        record |= p_columns(comparisons.get(label or ""), f"versus_{name}_")
     record["peer"] = board.top_peer
     return record

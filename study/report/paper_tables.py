@@ -1,6 +1,7 @@
 """A sweep's results as the tables of a paper, with published averages beside ours."""
 
 from collections.abc import Collection, Sequence
+from itertools import chain
 from pathlib import Path
 from statistics import fmean, harmonic_mean
 
@@ -63,15 +64,12 @@ def _dataset_table(experiment: str, studies: pd.DataFrame) -> Table:
     for dataset in studies["dataset"].unique():
         entries = [by_dataset.get(dataset) for by_dataset in series.values()]
         target_scores = [entry.dataset_scores if entry else {} for entry in entries]
-        targets: dict[str, None] = {}
-        for scores in target_scores:
-            targets |= dict.fromkeys(scores)
+        targets = dict.fromkeys(chain.from_iterable(target_scores))
         for target in targets:
             name = f"{dataset} (source)" if target == SOURCE else target
             cells[name] = [score_cell(scores.get(target)) for scores in target_scores]
         name = f"{dataset}: mean" if targets else dataset
-        tests = [entry.test if entry else None for entry in entries]
-        cells[name] = [score_cell(test) for test in tests]
+        cells[name] = [score_cell(getattr(entry, "test", None)) for entry in entries]
     return Table(
         f"{experiment}: test %",
         ["dataset", *series],

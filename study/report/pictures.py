@@ -7,7 +7,7 @@ file gets into the report. Test images are shown after everything is chosen, and
 import base64
 import io
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -67,9 +67,9 @@ class Picture:
 class Gallery:
     """The pictures of a report."""
 
-    mistakes: tuple[Picture, ...]
+    mistakes: Sequence[Picture]
     """The wrong predictions with the highest probabilities, the highest first."""
-    uncertain: tuple[Picture, ...]
+    uncertain: Sequence[Picture]
     """The predictions with the lowest probabilities, the lowest first."""
     seed: int | None
     """The seed of the model that made the predictions; None where none were kept."""
@@ -77,12 +77,12 @@ class Gallery:
     @property
     def missing_images(self) -> int:
         """The number of pictures whose image is gone."""
-        return sum(picture.address is None for picture in self.mistakes + self.uncertain)
+        return sum(picture.address is None for picture in (*self.mistakes, *self.uncertain))
 
     @property
     def has_images(self) -> bool:
         """Whether the image of any picture is there."""
-        return any(picture.address for picture in self.mistakes + self.uncertain)
+        return self.missing_images < len(self.mistakes) + len(self.uncertain)
 
 
 def make_gallery(board: Leaderboard, datasets: Datasets) -> Gallery:
@@ -122,22 +122,12 @@ def make_gallery(board: Leaderboard, datasets: Datasets) -> Gallery:
 
     def make_picture(prediction: Prediction) -> Picture:
         key = _image_key(prediction)
-        address, small = images.get(key, (None, False))
-        return Picture(
-            address=address,
-            small=small,
-            path=prediction.path,
-            true=prediction.label,
-            predicted=prediction.predicted,
-            probability=f"{percent(prediction.probability)} %",
-            seeds=_describe_seeds(wrong_seeds[key], len(predictions_by_seed)),
-        )
+        seeds = _describe_seeds(wrong_seeds[key], len(predictions_by_seed))
+        probability = f"{percent(prediction.probability)} %"
+        taken = prediction.label, prediction.predicted
+        return Picture(*images[key], prediction.path, *taken, probability, seeds)
 
-    return Gallery(
-        mistakes=tuple(make_picture(prediction) for prediction in mistakes),
-        uncertain=tuple(make_picture(prediction) for prediction in uncertain),
-        seed=seed,
-    )
+    return Gallery(list(map(make_picture, mistakes)), list(map(make_picture, uncertain)), seed)
 
 
 def label_pictures(results: Results, datasets: Datasets) -> list[Picture]:
@@ -156,11 +146,7 @@ def label_pictures(results: Results, datasets: Datasets) -> list[Picture]:
     shown = check.doubted[:LABELS_SHOWN]
     predictions = [Prediction("", *label[:3], 0.0) for label in shown]
     images = _encode_images(results.study, predictions, datasets, tested=False)
-    pictures = []
-    for label in shown:
-        address, small = images.get(("", label.path), (None, False))
-        pictures.append(Picture(address, small, *label[:3], "", label.agreement))
-    return pictures
+    return [Picture(*images["", label.path], *label[:3], "", label.agreement) for label in shown]
 
 
 def _image_key(prediction: Prediction) -> ImageKey:
@@ -177,9 +163,9 @@ def _describe_seeds(wrong: int, seeds: int) -> str:
 
 
 def _encode_images(
-    study: Study, predictions: Iterable[Prediction], datasets: Datasets, *, tested: bool = True
-) -> dict[ImageKey, tuple[str, bool]]:
-    """Encode the test or training images that are still there, each as `encode_picture` does."""
+    study: Study, predictions: Sequence[Prediction], datasets: Datasets, *, tested: bool = True
+) -> dict[ImageKey, tuple[str | None, bool]]:
+    """Encode images of the test or of the training; None stands for an image that is gone."""
 
     @cache
     def find_images(name: str) -> tuple[Dataset, set[tuple[str, str]]] | None:
@@ -207,15 +193,16 @@ def _encode_images(
             sources[_image_key(prediction)] = images[0]
     paths = [path for _, path in sources]
     with ThreadPoolExecutor(_THREADS) as pool:  # Pillow decodes without Python's global lock
-        pictures = list(pool.map(_encode_file, sources.values(), paths))
-    return {key: picture for key, picture in zip(sources, pictures, strict=True) if picture}
+        pictures = pool.map(_encode_file, sources.values(), paths)
+    gone = dict.fromkeys(map(_image_key, predictions), (None, False))
+    return gone | dict(zip(sources, pictures, strict=True))
 
 
-def _encode_file(dataset: Dataset, path: str) -> tuple[str, bool] | None:
+def _encode_file(dataset: Dataset, path: str) -> tuple[str | None, bool]:
     try:
         image = dataset.source.open_image(path)
     except StudyError:
-        return None
+        return None, False
     return encode_picture(image)
 
 
