@@ -170,7 +170,8 @@ class Arm:
 
     def tell(self, number: int | None, outcome: Outcome) -> None:
         """Close a proposal with its outcome; a closed one stays unchanged."""
-        if number is None or self._trial(number) is None:
+        trial = self._trial(number)
+        if trial is None:
             return
         value = outcome.score
         if outcome.state is TrialState.PRUNED:
@@ -178,8 +179,8 @@ class Arm:
             if outcome.score is not None and outcome.epoch is not None:
                 # Tune does not pass the result at which a trial was stopped to the searcher.
                 self.report(number, outcome.epoch, outcome.score)
-        self.study.tell(number, value, state=outcome.state)
-        self._open.pop(number, None)
+        self.study.tell(trial, value, state=outcome.state)
+        del self._open[trial.number]
 
     def add_baseline(self, baseline: TrialConfig, outcome: Outcome) -> None:
         """Add a completed baseline to the Optuna study, once, if the arm's space contains it."""
@@ -243,10 +244,21 @@ class Arm:
     def agrees_with(self, recorded: Iterable[Recorded]) -> bool:
         """Return whether the journal agrees with the ledger's records of this arm's trials."""
         trials = self.trials
-        return all(
-            record.number < len(trials) and self._matches(trials[record.number], record)
-            for record in recorded
-        )
+        for record in recorded:
+            if record.number >= len(trials):
+                return False
+            trial = trials[record.number]
+            choices = FixedTrial(trial.params)
+            if self.space.decode(choices, out_of_range="ignore") != record.settings:
+                return False
+            scores = dict(trial.intermediate_values)
+            if trial.state is TrialState.COMPLETE:
+                last_epoch = max(record.scores, default=0)
+                scores[last_epoch] = trial.value
+            for epoch, score in scores.items():
+                if record.scores.get(epoch, score) != score:
+                    return False
+        return True
 
     def restore(self, recorded: Iterable[Recorded]) -> None:
         """Add what the journal lacks of recorded trials: under their numbers, scores and outcomes.
@@ -257,7 +269,7 @@ class Arm:
         for number in range(len(self.trials), max(by_number, default=-1) + 1):
             record = by_number.get(number)
             if not record:
-                self._add(FixedTrial({}), state=TrialState.FAIL, user_attrs={})
+                self._add(FixedTrial({}), state=TrialState.FAIL)
             else:
                 choices = self.space.encode(record.settings) or FixedTrial({})
                 self._add(choices, state=TrialState.RUNNING, user_attrs={NAME: record.trial_id})
@@ -272,15 +284,6 @@ class Arm:
             params=choices.params, distributions=choices.distributions, **fields
         )
         self.study.add_trial(trial)
-
-    def _matches(self, trial: FrozenTrial, record: Recorded) -> bool:
-        if self.space.decode(FixedTrial(trial.params)) != record.settings:
-            return False
-        scores = dict(trial.intermediate_values)
-        if trial.state is TrialState.COMPLETE:
-            last_epoch = max(record.scores, default=0)
-            scores[last_epoch] = trial.value
-        return all(record.scores.get(epoch, score) == score for epoch, score in scores.items())
 
     def _trial(self, number: int | None) -> optuna.Trial | None:
         if number is None:

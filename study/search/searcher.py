@@ -101,8 +101,7 @@ class StudySearcher(Searcher):
             self._next_number = proposers.next_number
             self.deadline = proposers.deadline
             for config, outcome in proposers.ended:
-                self._outcomes[_identity(config)] = outcome
-                self._count(config, outcome)
+                self._record(config, outcome)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the next trial's configuration, or ``Searcher.FINISHED`` if there is none."""
@@ -135,8 +134,7 @@ class StudySearcher(Searcher):
     def conclude(self, config: TrialConfig, end: End, score: float | None) -> None:
         """Report to the arms how a trial ended and the score of its last epoch, a fraction."""
         outcome = outcome_of(end, score)
-        self._outcomes[_identity(config)] = outcome
-        self._count(config, outcome)
+        self._record(config, outcome)
         try:
             if config.arm in self._arms:
                 self._arms[config.arm].tell(config.optuna_number, outcome)
@@ -154,8 +152,12 @@ class StudySearcher(Searcher):
         """Return nothing for Tune's own snapshot of the experiment, which is never read."""
         return {}
 
-    def _count(self, config: TrialConfig, outcome: Outcome) -> None:
-        """Count a trial towards the end of the search; a failure of a machine says nothing."""
+    def _record(self, config: TrialConfig, outcome: Outcome) -> None:
+        """Record the outcome of a trial, and count it towards the end of the search.
+
+        A failure of a machine does not count, since it says nothing about the search.
+        """
+        self._outcomes[_identity(config)] = outcome
         patience = self._proposers and self._proposers.patience
         if not patience or config.arm == VARIANT or outcome.state is TrialState.FAIL:
             return
@@ -230,14 +232,12 @@ def outcome_of(end: End, score: float | None) -> Outcome:
     """
     if end.unfit:  # the trial failed in the epoch after its last completed one
         return Outcome(0.0, TrialState.PRUNED, end.epochs + 1)
-    states = {
-        "finished": TrialState.COMPLETE,
-        "stopped": TrialState.PRUNED,
-        "failed": TrialState.FAIL,
-    }
     if end.status == "failed":
-        score = None
-    return Outcome(score, states[end.status], end.epochs)
+        return Outcome(None, TrialState.FAIL, end.epochs)
+    state = TrialState.COMPLETE
+    if end.status == "stopped":
+        state = TrialState.PRUNED
+    return Outcome(score, state, end.epochs)
 
 
 def trains_encoders(config: TrialConfig) -> bool:

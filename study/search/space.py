@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import zip_longest
-from typing import Any
+from typing import Any, Literal
 
 from optuna.trial import FixedTrial, Trial
 
@@ -47,22 +47,22 @@ class Space(ABC):
     def fits(self, choices: Params) -> bool:
         """Return whether another study's choices are complete and allowed in this space."""
         trial = FixedTrial(dict(choices))
-        is_complete = self.decode(trial) is not None and trial.params == choices
-        return is_complete and _is_in_ranges(trial)
+        return self.decode(trial) is not None and trial.params == choices
 
-    def decode(self, trial: FixedTrial) -> TrialSettings | None:
-        """Return the settings that choices lead to, in or out of their ranges.
+    def decode(
+        self, trial: FixedTrial, out_of_range: Literal["error", "ignore"] = "error"
+    ) -> TrialSettings | None:
+        """Return the settings that choices lead to; None if one is missing or not allowed.
 
-        None means that a choice is missing.
-
-        Raises:
-            ValidationError: a value is none that settings may have.
+        Args:
+            trial: the choices.
+            out_of_range: what a number out of its range is; if it is ignored, settings may have it.
         """
         try:
             # Optuna warns of a number out of its range.
-            with warnings.catch_warnings(action="ignore", category=UserWarning):
+            with warnings.catch_warnings(action=out_of_range, category=UserWarning):
                 return self.suggest(trial)
-        except ValueError:
+        except (UserWarning, ValueError):
             return None
 
 
@@ -123,12 +123,15 @@ class OpenSpace(Space):
         decoded = self.decode(trial)
         if not decoded or decoded.head != settings.head:
             return None
-        if parse(decoded.subset).resolve(self.depths) != leaves or not _is_in_ranges(trial):
+        if parse(decoded.subset).resolve(self.depths) != leaves:
             return None
         return trial
 
     def _values_of(self, settings: TrialSettings, leaves: frozenset[Leaf]) -> dict[str, Any]:
-        """Return the values of all choices that lead to settings, also of those without effect."""
+        """Return the values of all choices that lead to settings, also of those without effect.
+
+        A window spans all layers if none is tuned or the space has no windows.
+        """
         values = settings.column_values()
         with_effect = self._ranges_with_effect(leaves)
         for name, ends in self.rates.items():
@@ -136,7 +139,13 @@ class OpenSpace(Space):
             if name not in with_effect:
                 values[name] = math.sqrt(math.prod(ends))
         for encoder in ENCODERS:
-            low, high = self._window(encoder, leaves)
+            layers = [
+                leaf.layer for leaf in leaves if leaf.encoder == encoder and leaf.layer is not None
+            ]
+            low, high = self._layers(encoder)
+            if layers and self.config.windows:
+                low = min(layers)
+                high = max(layers)
             values[f"{encoder}.from"] = low
             values[f"{encoder}.to"] = high
             for site in self.config.sites:
@@ -154,9 +163,8 @@ class OpenSpace(Space):
         if self.config.windows:
             for encoder in ENCODERS:
                 ranges |= dict.fromkeys((f"{encoder}.from", f"{encoder}.to"), self._layers(encoder))
-        if head not in self.config.heads or not set(self.config.sites) <= others.keys():
-            return False
-        if not others.keys() <= ranges.keys():
+        is_complete = set(self.config.sites) <= others.keys() <= ranges.keys()
+        if head not in self.config.heads or not is_complete:
             return False
         return all(ranges[name][0] <= value <= ranges[name][1] for name, value in others.items())
 
@@ -204,18 +212,6 @@ class OpenSpace(Space):
                 high = max(start, end)
             terms += [self._within(site, low, high) for site in sites]
         return " + ".join(terms) or "none"
-
-    def _window(self, encoder: str, leaves: frozenset[Leaf]) -> tuple[int, int]:
-        """Return the lowest and highest tuned layer of an encoder, both included.
-
-        They span all layers if none is tuned or the space has no windows.
-        """
-        layers = [
-            leaf.layer for leaf in leaves if leaf.encoder == encoder and leaf.layer is not None
-        ]
-        if layers and self.config.windows:
-            return min(layers), max(layers)
-        return self._layers(encoder)
 
     def _within(self, site: str, low: int, high: int) -> str:
         """Limit a site to a window of layers, unless it lies outside the blocks or keeps all."""
@@ -269,17 +265,6 @@ class PeerSpace(Space):
         if not settings.peer:
             return None
         trial = FixedTrial({rate_column(PEER): settings.peer.lr})
-        if self.decode(trial) != settings or not _is_in_ranges(trial):
+        if self.decode(trial) != settings:
             return None
         return trial
-
-
-def _is_in_ranges(trial: FixedTrial) -> bool:
-    """Return whether all numbers that a trial chose are in their ranges."""
-    for name, distribution in trial.distributions.items():
-        value = trial.params[name]
-        low = getattr(distribution, "low", value)
-        high = getattr(distribution, "high", value)
-        if not low <= value <= high:
-            return False
-    return True

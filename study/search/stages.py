@@ -4,10 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cache, partial
 from pathlib import Path
 
-from ray.tune.schedulers import TrialScheduler
-
 from study.config.labels import TUNED, VARIANT
-from study.config.schema import StudyConfig
 from study.errors import DataError
 from study.method.subsets import parse
 from study.search.deadline import Deadline, working_seconds
@@ -53,7 +50,10 @@ def most_trials(study: Study) -> int:
 
 
 def seconds_left(study: Study) -> float | None:
-    """Return the seconds that the search may still take; None means without limit."""
+    """Return the seconds that the search may still take, negative if it has taken more.
+
+    None means without limit.
+    """
     minutes = study.config.search.minutes
     if minutes is None:
         return None
@@ -62,7 +62,7 @@ def seconds_left(study: Study) -> float | None:
         for trial, config in study.folder.trials_of("search")
         if config["arm"] != VARIANT
     ]
-    return max(0.0, 60 * minutes - working_seconds(reports))
+    return 60 * minutes - working_seconds(reports)
 
 
 def run_search(
@@ -75,9 +75,8 @@ def run_search(
     """Train what is left of the baselines, CLIPFit's own search, the open search and the peers.
 
     Baselines come first, the cheapest before the others, and with them a first trial of each peer
-    whose steps pass no encoder.
-
-    Then train the baselines and tuned CLIPFit again, with a linear head or the protocol's strength.
+    whose steps pass no encoder. In the end, the baselines and tuned CLIPFit are trained again, with
+    a linear head or the protocol's strength.
 
     Trials that had ended and were reopened come first, and end as they had. If the study has made
     its choice, no further trials are begun, since they could not be chosen any more.
@@ -113,7 +112,15 @@ def run_search(
     baselines.sort(key=lambda trial: (trains_encoders(trial), trial.epochs, trial.trainable))
     queue = [trial for trial in unfinished(ledger, baselines) if trial.arm != VARIANT]
     numbers = [trial.config.number for trial in ledger.values()]
-    deadline, scheduler = _deadline_and_scheduler(config, ledger.values())
+    deadline = None
+    seconds = seconds_left(study)
+    if seconds is not None:
+        deadline = Deadline(seconds)
+    history = [
+        (trial.config, trial.reports)
+        for trial in ledger.values()
+        if trial.config.arm != VARIANT and trial.end and trial.end.status != "failed"
+    ]
     patience = None
     if config.search.patience:
         error_of = cache(partial(standard_error, study.folder, study.protocol))
@@ -132,7 +139,7 @@ def run_search(
         study,
         StudySearcher(study.folder, queue, proposers=proposers),
         data={f"search/{config.seed}": data},
-        scheduler=scheduler,
+        scheduler=make_scheduler(config.search.asha, config.training.epochs, history, deadline),
         count=len(queue) + sum(arm.budget - arm.started for arm in arms),
         observers=observers,
     )
@@ -149,23 +156,6 @@ def _refuse_too_many(study: Study, ledger: Iterable[LedgerTrial]) -> None:
             f"{len(planned)} are there: it is older than the study's last extension; set "
             "search.trials as extensions.json says, by clipfit-study extend"
         )
-
-
-def _deadline_and_scheduler(
-    config: StudyConfig, ledger: Iterable[LedgerTrial]
-) -> tuple[Deadline | None, TrialScheduler]:
-    """Return the end of the search's time, if it has one, and what stops trials early."""
-    proposed = [trial for trial in ledger if trial.config.arm != VARIANT]
-    history = [
-        (trial.config, trial.reports)
-        for trial in proposed
-        if trial.end and trial.end.status != "failed"
-    ]
-    deadline = None
-    if config.search.minutes is not None:
-        seconds = working_seconds(trial.reports for trial in proposed)
-        deadline = Deadline(60 * config.search.minutes - seconds)
-    return deadline, make_scheduler(config.search.asha, config.training.epochs, history, deadline)
 
 
 def _run_variants(study: Study, data: TrialData, observers: Observers, announce: Announce) -> None:
@@ -233,11 +223,6 @@ def open_arms(study: Study, ledger: Collection[LedgerTrial], sampler: Sampler | 
             if trial.config.arm == "baseline" and trial.outcome:
                 arm.add_baseline(trial.config, trial.outcome)
         arm.fail_orphans({trial.number for trial in recorded})
-    if search.space.neighbours:
-        tuned_arm, search_arm, *_ = arms
-        clipfit = search.fixed_baselines["clipfit"]
-        neighbours = _open_space(study).neighbours(parse(clipfit.subset))
-        search_arm.start_with(neighbours, tuned_arm, clipfit.column_values())
     return arms
 
 
@@ -249,13 +234,12 @@ def _open_journal(study: Study, journal: Path, sampler: Sampler | None) -> list[
     """
     search = study.config.search
     _, tuned_trials, open_trials = search.budget
-    open_space = _open_space(study)
-    rate_space = RateSpace(
-        search.space,
-        open_space.depths,
-        search.fixed_baselines["clipfit"].subset,
-        regularizer=open_space.regularizer,
-    )
+    depths = study.architecture.depths
+    regularizer = study.config.training.regularizer
+    strength = study.protocol.configured_strength(study.config)
+    open_space = OpenSpace(search.space, depths, regularizer=regularizer, strength=strength)
+    clipfit = search.fixed_baselines["clipfit"]
+    rate_space = RateSpace(search.space, depths, clipfit.subset, regularizer=regularizer)
     plan: list[tuple[str, int, Space]] = [
         (TUNED, tuned_trials, rate_space),
         ("search", open_trials, open_space),
@@ -264,19 +248,14 @@ def _open_journal(study: Study, journal: Path, sampler: Sampler | None) -> list[
         plan.append((label, search.peer_trials, PeerSpace(peer)))
     sampler = sampler_named(search.sampler, sampler)
     seed = study.config.seed
-    return [
+    arms = [
         Arm(name, open_journal(journal, name), trials, space, sampler, seed)
         for name, trials, space in plan
     ]
-
-
-def _open_space(study: Study) -> OpenSpace:
-    return OpenSpace(
-        study.config.search.space,
-        study.architecture.depths,
-        regularizer=study.config.training.regularizer,
-        strength=study.protocol.configured_strength(study.config),
-    )
+    if search.space.neighbours:
+        neighbours = open_space.neighbours(parse(clipfit.subset))
+        arms[1].start_with(neighbours, arms[0], clipfit.column_values())
+    return arms
 
 
 def _records_of(arm: str, ledger: Iterable[LedgerTrial]) -> list[Recorded]:
