@@ -14,6 +14,7 @@ import pytest
 from ray.tune.schedulers import TrialScheduler
 
 from study.search import queues, stages
+from study.search.hung_workers import HungWorkers
 from study.search.ledger_callback import LedgerCallback, Observers
 from study.search.searcher import StudySearcher
 from study.search.trainable import ClipFitTrainable
@@ -40,7 +41,7 @@ def _run_trials(
     observers: Observers,
 ):
     """Do as `study.search.driver.run_trials`."""
-    callback = LedgerCallback(searcher, observers, None)
+    callback = LedgerCallback(searcher, observers, HungWorkers(None))
     trainable = object.__new__(ClipFitTrainable)
     for number in range(count):
         config = searcher.suggest(str(number))

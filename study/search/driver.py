@@ -22,6 +22,7 @@ from study.config.search_section import AshaConfig
 from study.errors import InterruptedStudyError, StudyError
 from study.method.device import gpu_kind
 from study.search.deadline import Deadline, Result
+from study.search.hung_workers import HungWorkers
 from study.search.ledger_callback import LedgerCallback, Observers
 from study.search.machine import (
     cluster_address,
@@ -208,7 +209,7 @@ def run_trials(
     run_config = tune.RunConfig(
         name="tune",
         storage_path=str(folder.path.resolve()),
-        callbacks=[LedgerCallback(searcher, observers, resources.max_epoch_seconds)],
+        callbacks=[LedgerCallback(searcher, observers, HungWorkers(resources.max_epoch_seconds))],
         failure_config=tune.FailureConfig(max_failures=resources.max_failures),
         checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         verbose=0,
@@ -241,9 +242,15 @@ def make_scheduler(
     """
     make: Callable[[], TrialScheduler] = FIFOScheduler
     if asha:
-        scale = {"time_attr": "epoch", "metric": "score", "mode": "max", "max_t": epochs}
-        rungs = {"grace_period": asha.grace_period, "reduction_factor": asha.reduction_factor}
-        make = partial(ASHAScheduler, **scale, **rungs, stop_last_trials=False)
+        make = partial(
+            ASHAScheduler,
+            **dict(asha),
+            time_attr="epoch",
+            metric="score",
+            mode="max",
+            max_t=epochs,
+            stop_last_trials=False,
+        )
     scheduler = _FairScheduler(make)
     for config, reports in history:
         # The part of a Tune trial that the scheduler reads.
@@ -333,10 +340,6 @@ class _FairScheduler(FIFOScheduler):
         """Count a trial's last score."""
         if result["score"] is not None:
             self._scheduler_of(trial).on_trial_complete(tune_controller, trial, result)
-
-    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
-        """Forget a trial that was removed."""
-        self._scheduler_of(trial).on_trial_remove(tune_controller, trial)
 
 
 def _was_interrupted(fit: Callable[[], object]) -> bool:

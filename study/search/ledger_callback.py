@@ -61,17 +61,13 @@ class LedgerCallback(Callback):
     Args:
         searcher: the searcher of the trials.
         observers: the listeners that are notified after it.
-        max_epoch_seconds: the time limit of an epoch, in seconds, at which a hung worker exits
-            by itself; None means no limit.
+        hung_workers: the workers that are ended if they neither report nor exit.
     """
 
     searcher: StudySearcher
     observers: Observers
-    max_epoch_seconds: float | None
+    hung_workers: HungWorkers
     _fault: StorageError | None = field(default=None, init=False)
-
-    def __post_init__(self) -> None:
-        self._hung_workers = HungWorkers(self.max_epoch_seconds)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing for Tune's own snapshot of the experiment, which is never read."""
@@ -79,12 +75,12 @@ class LedgerCallback(Callback):
 
     def on_trial_start(self, trial: Trial, **_: Any) -> None:
         """Notify the observers that a trial starts."""
-        self._hung_workers.record_sign_of_life(trial)
+        self.hung_workers.record_sign_of_life(trial)
         notify(self.observers, lambda o: o.trial_started(self.searcher.running[trial.trial_id]))
 
     def on_trial_result(self, trial: Trial, result: dict[str, Any], **_: Any) -> None:
         """Notify the observers of an epoch's result."""
-        self._hung_workers.record_sign_of_life(trial)
+        self.hung_workers.record_sign_of_life(trial)
         if not result.get("failed"):
             config = self.searcher.running[trial.trial_id]
             notify(
@@ -94,7 +90,7 @@ class LedgerCallback(Callback):
 
     def on_trial_complete(self, trial: Trial, **_: Any) -> None:
         """Close a trial; Tune also calls this for one that raised or was stopped."""
-        self._hung_workers.remove(trial)
+        self.hung_workers.remove(trial)
         result = trial.last_result or {}
         if result.get("storage"):  # the trial has not ended: a resumed study continues it
             self._fault = self._fault or StorageError(result["error"])
@@ -120,28 +116,30 @@ class LedgerCallback(Callback):
 
     def on_trial_error(self, trial: Trial, **_: Any) -> None:
         """Close a trial whose worker died more often than is allowed."""
-        self._hung_workers.remove(trial)
-        error = Path(trial.error_file).read_text(errors="replace") if trial.error_file else ""
+        self.hung_workers.remove(trial)
+        error = ""
+        if trial.error_file:
+            error = Path(trial.error_file).read_text(errors="replace")
         last_failure = error.rpartition("Failure #")[2].partition(MEMORY_REPORT)[0]
-        with self._keep_fault():
-            if RAISED not in last_failure:
-                wait_for_temporary_space()
-            self._close_after_death(trial, last_failure)
-
-    def _close_after_death(self, trial: Trial, last_failure: str) -> None:
+        has_raised = RAISED in last_failure
+        lacked_memory = not has_raised and LOW_ON_MEMORY in last_failure
         config = self.searcher.running[trial.trial_id]
-        hang = read_hang(self.searcher.folder.trial(config.trial_id))
-        reason = "its worker died"
-        was_ended = trial.trial_id in self._hung_workers.ended
-        if hang is not None or was_ended:
-            reason = f"no epoch within {self.max_epoch_seconds:g} seconds"
-            reason += ", and its process stood still" if was_ended else ""
-        elif RAISED in last_failure:
-            reason = cause_of(last_failure)
-        elif LOW_ON_MEMORY in last_failure:
-            reason = "out of memory: Ray killed its worker to keep the machine alive"
-        unfit = hang is not None or (RAISED not in last_failure and LOW_ON_MEMORY in last_failure)
-        self._close(trial, "failed", None, reason=reason, error=hang or last_failure, unfit=unfit)
+        with self._keep_fault():
+            if not has_raised:
+                wait_for_temporary_space()
+            hang = read_hang(self.searcher.folder.trial(config.trial_id))
+            reason = "its worker died"
+            was_ended = trial.trial_id in self.hung_workers.ended
+            if hang is not None or was_ended:
+                reason = f"no epoch within {self.hung_workers.limit:g} seconds"
+                if was_ended:
+                    reason += ", and its process stood still"
+            elif has_raised:
+                reason = cause_of(last_failure)
+            elif lacked_memory:
+                reason = "out of memory: Ray killed its worker to keep the machine alive"
+            cause = {"reason": reason, "error": hang or last_failure}
+            self._close(trial, "failed", None, **cause, unfit=hang is not None or lacked_memory)
 
     def on_step_end(self, **_: Any) -> None:
         """End hung workers, or the study if the ledger cannot be read or written.
@@ -153,7 +151,7 @@ class LedgerCallback(Callback):
         """
         if self._fault:
             raise self._fault
-        self._hung_workers.end()
+        self.hung_workers.end()
 
     def _close(self, trial: Trial, status: Status, score: float | None, **cause: Any) -> None:
         config = self.searcher.running[trial.trial_id]

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,34 +41,35 @@ MEMORY_REPORT = "Object store memory usage"
 
 
 @contextmanager
-def on_loopback() -> Iterator[None]:
+def _replaced(owner: object, name: str, value: object) -> Iterator[None]:
+    """Replace an attribute of a library's module or class during the block."""
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
+
+
+def on_loopback() -> AbstractContextManager[None]:
     """Make Ray listen on loopback only; on Linux it otherwise listens on every interface.
 
     Passing the loopback address to Ray is not enough: where Ray supports clusters, it replaces
     that address by the external one.
     """
-    before = ray_constants.ENABLE_RAY_CLUSTER
-    ray_constants.ENABLE_RAY_CLUSTER = False
-    try:
-        yield
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER = before
+    return _replaced(ray_constants, "ENABLE_RAY_CLUSTER", False)
 
 
-@contextmanager
-def in_own_sessions() -> Iterator[None]:
+def in_own_sessions() -> AbstractContextManager[None]:
     """Start Ray's own processes out of reach of signals to the process group of this one.
 
     A terminal, a service manager and a batch system send them. Ray's processes end with this one
     all the same: Linux sees to that. Elsewhere Ray does, by means of the group, which stays.
     """
-    before = ray._private.services.ConsolePopen
+    start = ray._private.services.ConsolePopen
     if sys.platform == "linux":
-        ray._private.services.ConsolePopen = partial(before, start_new_session=True)
-    try:
-        yield
-    finally:
-        ray._private.services.ConsolePopen = before
+        start = partial(start, start_new_session=True)
+    return _replaced(ray._private.services, "ConsolePopen", start)
 
 
 def keep_token_private() -> None:
@@ -218,8 +219,7 @@ def cpus_here() -> float:
     return float(ray._private.utils.get_num_cpus())
 
 
-@contextmanager
-def ignore_second_failure(wait_for_space: Callable[[], None]) -> Iterator[None]:
+def ignore_second_failure(wait_for_space: Callable[[], None]) -> AbstractContextManager[None]:
     """Ignore the second failure of a trial that is already back in Tune's queue.
 
     Tune would count it as a failed restart and end the trial, whatever max_failures allows. A trial
@@ -236,15 +236,10 @@ def ignore_second_failure(wait_for_space: Callable[[], None]) -> Iterator[None]:
             wait_for_space()
             before(self, trial, exception)
 
-    TuneController._trial_task_failure = fail
-    try:
-        yield
-    finally:
-        TuneController._trial_task_failure = before
+    return _replaced(TuneController, "_trial_task_failure", fail)
 
 
-@contextmanager
-def retry_record() -> Iterator[None]:
+def retry_record() -> AbstractContextManager[None]:
     """Let Tune write its own record again while a disk is full, which would end the study.
 
     Nothing reads the record, but Tune does not return without one.
@@ -258,11 +253,7 @@ def retry_record() -> Iterator[None]:
         folder = Path(self._storage.experiment_driver_staging_path)
         with_retries(folder, partial(before, self))
 
-    TuneController.save_to_dir = save
-    try:
-        yield
-    finally:
-        TuneController.save_to_dir = before
+    return _replaced(TuneController, "save_to_dir", save)
 
 
 def started_here() -> bool:

@@ -197,16 +197,17 @@ def close_trial(folder: TrialFolder, end: End) -> None:
 
 def _deltas_of(tensors: Tensors) -> list[Tensors]:
     """Return the delta of each task in the tensors of a state."""
-    tensors_of: dict[str, Tensors] = defaultdict(dict)
+    parameters: dict[str, Tensors] = defaultdict(dict)
+    deltas: dict[str, Tensors] = defaultdict(dict)
     for name, tensor in tensors.items():
         task, kind, *rest = name.split(".", 2)
-        if kind in ("parameter", "delta"):
-            tensors_of[f"{kind} {task}"][rest[0]] = tensor
+        if kind == "parameter":
+            parameters[task][rest[0]] = tensor
+        if kind == "delta":
+            deltas[task][rest[0]] = tensor
     # A delta stands beside the parameters only where it differs from them.
-    kind = "parameter"
-    if any(name.startswith("delta") for name in tensors_of):
-        kind = "delta"
-    return [tensors_of[name] for name in sorted(tensors_of) if name.startswith(kind)]
+    by_task = deltas or parameters
+    return [by_task[task] for task in sorted(by_task)]
 
 
 def _save_deltas(folder: TrialFolder, deltas: Sequence[Tensors], info: DeltaInfo) -> None:

@@ -81,10 +81,9 @@ class ClipFitTrainable(tune.Trainable):
         resume_collection()
         torch.set_num_threads(settings.resources.threads)
         self._study = StudyFolder(folder)
-        self._backbone = settings.backbone
+        self._settings = settings
         self._data = data
         self._all_siblings = siblings
-        self._max_epoch_seconds = settings.resources.max_epoch_seconds
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -108,7 +107,8 @@ class ClipFitTrainable(tune.Trainable):
         if own_node_drains():
             raise RayActorError(error_msg="its machine is about to be taken away", preempted=True)
         try:
-            with exit_after_time_limit(self._folder, self._max_epoch_seconds):
+            limit = self._settings.resources.max_epoch_seconds
+            with exit_after_time_limit(self._folder, limit):
                 report = self._next_report()
             # Waiting for unavailable storage is no hang, so the limit does not apply to it.
             if report.siblings:
@@ -175,10 +175,11 @@ class ClipFitTrainable(tune.Trainable):
         peer = trial.settings.peer
         if peer and PEERS[peer.method].tunes_matrices:
             precision = "float32"
-        backbone = load_once(self._backbone, trial_device(), precision)
+        config = self._settings.backbone
+        backbone = load_once(config, trial_device(), precision)
         self._info = DeltaInfo(
-            backbone=self._backbone.name,
-            revision=self._backbone.revision,
+            backbone=config.name,
+            revision=config.revision,
             fingerprint=backbone.fingerprint,
             subset=trial.settings.subset,
             class_names=self._trial_data.class_names,

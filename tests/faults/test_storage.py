@@ -9,6 +9,7 @@ import pytest
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 
+from study.search.hung_workers import HungWorkers
 from study.search.ledger_callback import LedgerCallback
 from study.search.machine import address_file, wait_for_temporary_space
 from study.search.ray_internals import ignore_second_failure, retry_record
@@ -118,7 +119,7 @@ def test_a_worker_that_died_on_a_full_disk_of_rays_is_waited_for_and_ends_no_tri
     trial = Trial("any", config=config.model_dump(mode="json"), stub=True)
     searcher = StudySearcher(study.folder, [config])
     searcher.suggest(trial.trial_id)
-    callback = LedgerCallback(searcher, [], None)
+    callback = LedgerCallback(searcher, [], HungWorkers(None))
     disk.fill()
     clock.after(0.2, disk.free)
     callback.on_trial_recover(trial)

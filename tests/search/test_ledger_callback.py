@@ -6,6 +6,7 @@ from unittest.mock import create_autospec
 import pytest
 from ray.tune.experiment import Trial
 
+from study.search.hung_workers import HungWorkers
 from study.search.ledger_callback import LedgerCallback, notify
 from study.search.searcher import StudySearcher
 from tests.not_none import not_none
@@ -24,7 +25,7 @@ def test_nothing_is_kept_of_what_tune_counts_of_a_trial_that_has_ended(tmp_path:
     assert trial.metric_n_steps.keys() == trial.metric_analysis.keys() >= {"epoch", "score"}
     searcher = StudySearcher(study.folder, [config])
     searcher.suggest(trial.trial_id)
-    LedgerCallback(searcher, [], None).on_trial_complete(trial)
+    LedgerCallback(searcher, [], HungWorkers(None)).on_trial_complete(trial)
     assert trial.metric_n_steps == trial.metric_analysis == {}
     assert trial.last_result["score"] == 0.5
     assert not_none(study.folder.trial(config.trial_id).read_end()).status == "finished"
