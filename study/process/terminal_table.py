@@ -136,15 +136,14 @@ class TerminalTable:
         """Return the width of each column, so that their sum is at most a number of characters."""
         columns = zip(self.header, *self.rows, strict=True)
         widths = [max(map(cell_len, column)) for column in columns]  # if nothing is wrapped
-        least = self._least_widths()
-        while sum(widths) > room:
-            shrinkable = [index for index in range(len(widths)) if widths[index] > least[index]]
-            if not shrinkable:  # the table cannot fit otherwise: fold words and numbers anywhere
-                shrinkable = [index for index in range(len(widths)) if widths[index] > 1]
-            if not shrinkable:
-                break
-            widest = max(shrinkable, key=lambda index: widths[index])
-            widths[widest] -= 1
+        # If the table cannot fit by its words, words and numbers are folded anywhere.
+        for least in (self._least_widths(), [1] * len(widths)):
+            while sum(widths) > room:
+                shrinkable = [index for index, width in enumerate(widths) if width > least[index]]
+                if not shrinkable:
+                    break
+                widest = max(shrinkable, key=widths.__getitem__)
+                widths[widest] -= 1
         return widths
 
     def _to_rich_table(self, width: int) -> Table:
@@ -162,6 +161,5 @@ class TerminalTable:
         if not self.lines:
             table.box = None
         for row in self.rows:
-            cells = [Text(cell) for cell in row]
-            table.add_row(*cells)
+            table.add_row(*map(Text, row))
         return table

@@ -1,6 +1,7 @@
 """The cells of an ablation, which are the subsets that it compares."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from itertools import combinations
 
 from study.backbones.architecture import ENCODERS, Depths
@@ -107,16 +108,14 @@ def _without(site: str, base: Subset, depths: Depths) -> str:
     Raises:
         StudyError: the site is not in the base.
     """
-    try:
+    with suppress(SubsetError):
         rest = base - parse(site)
-        if rest.resolve(depths) == base.resolve(depths):
-            raise SubsetError(f"{site} is not in {base}")
-    except SubsetError:
-        raise StudyError(
-            f"ablation.sites: '{site}' is not in the base '{base}'; "
-            f"in it are {', '.join(_sites_in(base, depths))}"
-        ) from None
-    return str(rest)
+        if rest.resolve(depths) != base.resolve(depths):
+            return str(rest)
+    raise StudyError(
+        f"ablation.sites: '{site}' is not in the base '{base}'; "
+        f"in it are {', '.join(_sites_in(base, depths))}"
+    )
 
 
 def _windows(ablation: AblationConfig, base: Subset, depths: Depths) -> dict[str, str]:
@@ -152,11 +151,9 @@ def _refuse_overlaps(sites: tuple[str, ...], depths: Depths) -> None:
             f"ablation.sites: pairs need two sites or more, got {', '.join(sites) or 'none'}"
         )
     for first, second in combinations(sites, 2):
-        first_leaves = parse(first).resolve(depths)
-        second_leaves = parse(second).resolve(depths)
+        sizes = [len(parse(site).resolve(depths)) for site in (first, second)]
         both = parse(f"{first} + {second}").resolve(depths)
-        is_empty = not first_leaves or not second_leaves
-        if is_empty or len(first_leaves) + len(second_leaves) > len(both):
+        if 0 in sizes or sum(sizes) > len(both):
             raise StudyError(
                 f"ablation.sites: '{first}' and '{second}' cannot be paired, as they share "
                 "parameters or one of them has none"

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from study.config.trial_settings import TrialSettings
 from study.data.records import listed_texts
 from study.errors import StudyError
-from study.method.subsets import Subset, kinds
 from study.search.ablation_cells import ablation_cells
 from study.search.ledger_callback import Observers
 from study.search.make_trial import make_trial
@@ -16,8 +15,6 @@ from study.search.searcher import Proposal
 from study.selection.ranking import rank_finished_trials
 from study.trial.study import Study, TrialConfig, TrialData
 
-_Cells = Mapping[str, Subset]
-"""The subset of each cell, by label."""
 _Grids = Mapping[str, RateGrid]
 """The grid of each cell, by label."""
 
@@ -32,7 +29,7 @@ def rate_grids(study: Study) -> dict[str, RateGrid]:
     ablation = study.config.ablation
     depths = study.architecture.depths
     return {
-        label: RateGrid.of_config(ablation, kinds(subset.resolve(depths)))
+        label: RateGrid.of_config(ablation, subset, depths)
         for label, subset in ablation_cells(study).items()
         if ablation
     }
@@ -60,16 +57,15 @@ def tune_cells(
             each and the largest number of trials that all grids may still come to, and in the end.
     """
     ablation = study.config.ablation
-    cells = ablation_cells(study)
     grids = rate_grids(study)
     extensions_left = 0
     # A choice that was written stays, so that only what a repair has opened again is trained.
     if ablation and ablation.extend and study.cells() is None:
         extensions_left = MOST_EXTENSIONS
     while True:
-        untried = _untried(study, data, cells, grids)
+        untried = _untried(study, data, grids)
         run_queue(study, "search", untried, {study.config.seed: data}, observers, reuse_results)
-        extensions = _beyond_bounds(study, cells, grids) if extensions_left else {}
+        extensions = _beyond_bounds(study, grids) if extensions_left else {}
         if not extensions:
             announce([], sum(grid.size for grid in grids.values()))
             return
@@ -117,36 +113,35 @@ def fix_rates(study: Study) -> Mapping[str, TrialSettings]:
     written = study.cells()
     if written is not None:
         return written
-    cells = ablation_cells(study)
+    grids = rate_grids(study)
     settings_of = {}
     if not study.protocol.validates(study.config):
-        trials = _trials(study, cells, rate_grids(study))
+        trials = _trials(study, grids)
         return study.write_cells({label: settings for label, _, settings in trials})
-    for label, ranked in _ranked(study, cells).items():
+    for label, ranked in _ranked(study, grids).items():
         if not ranked:
             raise StudyError(f"no trial of the cell '{label}' ran all its epochs")
         settings_of[label] = ranked[0]
     return study.write_cells(settings_of)
 
 
-def _trials(study: Study, cells: _Cells, grids: _Grids) -> list[tuple[str, str, TrialSettings]]:
+def _trials(study: Study, grids: _Grids) -> list[tuple[str, str, TrialSettings]]:
     """Return the label of each trial's cell, the trial's own label, and its settings."""
     ablation = study.config.ablation
     if not ablation:
         return []
     trials = []
-    for label, subset in cells.items():
-        grid = grids[label]
+    for label, grid in grids.items():
         for rates in grid.combinations():
             name = f"{label} at {grid.describe(rates)}" if rates else label
             settings = TrialSettings(
-                subset=str(subset), rates=rates, distill_weight=ablation.distill_weight
+                subset=str(grid.subset), rates=rates, distill_weight=ablation.distill_weight
             )
             trials.append((label, name, settings))
     return trials
 
 
-def _untried(study: Study, data: TrialData, cells: _Cells, grids: _Grids) -> list[TrialConfig]:
+def _untried(study: Study, data: TrialData, grids: _Grids) -> list[TrialConfig]:
     """Return the trials of the grids that the ledger lacks, under the lowest free numbers."""
     # By what they train: a score that changed since may have led to an extension of another cell.
     tried = set()
@@ -157,7 +152,7 @@ def _untried(study: Study, data: TrialData, cells: _Cells, grids: _Grids) -> lis
         numbers.add(trial.number)
     untried = []
     number = 0
-    for label, name, settings in _trials(study, cells, grids):
+    for label, name, settings in _trials(study, grids):
         while number in numbers:
             number += 1
         proposal = Proposal(settings, label, number)
@@ -168,10 +163,10 @@ def _untried(study: Study, data: TrialData, cells: _Cells, grids: _Grids) -> lis
     return untried
 
 
-def _beyond_bounds(study: Study, cells: _Cells, grids: _Grids) -> dict[str, dict[str, float]]:
+def _beyond_bounds(study: Study, grids: _Grids) -> dict[str, dict[str, float]]:
     """Return the rates by which to extend the grids whose best rates are at bounds, by cell."""
     extensions = {}
-    for label, ranked in _ranked(study, cells).items():
+    for label, ranked in _ranked(study, grids).items():
         grid = grids[label]
         in_grid = [settings.rates for settings in ranked if grid.contains(settings.rates)]
         if in_grid:
@@ -181,12 +176,12 @@ def _beyond_bounds(study: Study, cells: _Cells, grids: _Grids) -> dict[str, dict
     return extensions
 
 
-def _ranked(study: Study, cells: _Cells) -> dict[str, list[TrialSettings]]:
+def _ranked(study: Study, grids: _Grids) -> dict[str, list[TrialSettings]]:
     """Return the settings of each cell's trials that ran all their epochs, best first."""
     depths = study.architecture.depths
     finished = [trial.config for trial in rank_finished_trials(study.folder)]
     ranked = {}
-    for label, subset in cells.items():
-        key = subset.key(depths)
+    for label, grid in grids.items():
+        key = grid.subset.key(depths)
         ranked[label] = [trial.settings for trial in finished if trial.subset_key == key]
     return ranked

@@ -2,12 +2,14 @@
 
 import itertools
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
+from study.backbones.architecture import Depths
 from study.config.schema import AblationConfig
 from study.config.value_types import HIGHEST_RATE
 from study.method.parameters import kind_names
+from study.method.subsets import Subset, kinds
 
 Rates = Mapping[str, float]
 """The learning rate of each kind of parameter."""
@@ -20,21 +22,25 @@ class RateGrid(NamedTuple):
 
     rates: Mapping[tuple[str, ...], tuple[float, ...]]
     """The lists of rates, by the kinds of parameter that share one rate."""
+    subset: Subset
+    """The subset of the cell."""
 
     @classmethod
-    def of_config(cls, ablation: AblationConfig, tuned: Collection[str]) -> "RateGrid":
+    def of_config(cls, ablation: AblationConfig, subset: Subset, depths: Depths) -> "RateGrid":
         """Return the grid of a cell as it is configured.
 
         Args:
             ablation: the configuration of the ablation.
-            tuned: the kinds of parameter that the cell tunes; of other kinds no rate is tried.
+            subset: the subset of the cell; of kinds of parameter that it lacks, no rate is tried.
+            depths: the numbers of layers of the encoders.
         """
+        tuned = kinds(subset.resolve(depths))
         groups: list[tuple[str, ...]] = []
         if isinstance(ablation.rates, Mapping):
             groups = [(kind,) for kind in kind_names() if kind in tuned]
         elif tuned:
             groups = [kind_names()]
-        return cls({kinds: ablation.rates_for(kinds[0]) for kinds in groups})
+        return cls({group: ablation.rates_for(group[0]) for group in groups}, subset)
 
     @property
     def size(self) -> int:
@@ -56,8 +62,8 @@ class RateGrid(NamedTuple):
         combinations = []
         for point in itertools.product(*self.rates.values()):
             rates = {}
-            for kinds, rate in zip(self.rates, point, strict=True):
-                rates.update(dict.fromkeys(kinds, rate))
+            for group, rate in zip(self.rates, point, strict=True):
+                rates.update(dict.fromkeys(group, rate))
             combinations.append(rates)
         return combinations
 
@@ -65,19 +71,19 @@ class RateGrid(NamedTuple):
         """Return whether a combination, which may lack kinds that are not tuned, is in the grid."""
         return all(
             rates[kind] in tried
-            for kinds, tried in self.rates.items()
-            for kind in kinds
+            for group, tried in self.rates.items()
+            for kind in group
             if kind in rates
         )
 
     def describe(self, rates: Rates) -> str:
         """Return rates by kind as text: a shared one as a number, others beside their kind."""
         texts = []
-        for kinds in self.rates:
-            kind = kinds[0]
+        for group in self.rates:
+            kind = group[0]
             if kind in rates:
                 text = f"{rates[kind]:.3g}"
-                if len(kinds) == 1:
+                if len(group) == 1:
                     text = f"{kind} {text}"
                 texts.append(text)
         return ", ".join(texts)
@@ -91,22 +97,22 @@ class RateGrid(NamedTuple):
             best: the best rate of each kind that the cell tunes.
         """
         further = {}
-        for kinds, tried in self.rates.items():
+        for group, tried in self.rates.items():
             if len(tried) < 2:
                 continue
             rates = sorted(tried)
-            best_rate = next(best[kind] for kind in kinds if kind in best)
+            best_rate = next(best[kind] for kind in group if kind in best)
             for bound, neighbour in ((rates[0], rates[1]), (rates[-1], rates[-2])):
                 # Six digits, which are also shown: 0.009, and not 0.009000000000000001.
                 rate = float(f"{bound * (bound / neighbour):.6g}")
                 if best_rate == bound and 0 < rate <= HIGHEST_RATE and rate not in rates:
-                    further.update(dict.fromkeys(kinds, rate))
+                    further.update(dict.fromkeys(group, rate))
         return further
 
     def extended(self, further: Rates) -> "RateGrid":
         """Return the grid with the rates from `next_rates`, in combination with all others."""
         extended = {}
-        for kinds, tried in self.rates.items():
-            added = {further[kind] for kind in kinds if kind in further}
-            extended[kinds] = (*tried, *added)
-        return RateGrid(extended)
+        for group, tried in self.rates.items():
+            added = {further[kind] for kind in group if kind in further}
+            extended[group] = (*tried, *added)
+        return self._replace(rates=extended)

@@ -70,14 +70,11 @@ class LedgerFolder:
             raise LedgerError(f"{self.path / name} is missing{advice}")
         return contents
 
-    def write(self, name: str, contents: bytes | str, *, recorded: bool = False) -> None:
+    def write(self, name: str, contents: bytes, *, recorded: bool = False) -> None:
         """Write a file atomically; if it is to be ``recorded``, write its checksum first."""
-        data = contents
-        if isinstance(data, str):
-            data = data.encode()
         if recorded:
-            record_checksums(self.path, {name: data}, existing=self._existing)
-        write_atomically(self.path / name, data, existing=self._existing)
+            record_checksums(self.path, {name: contents}, existing=self._existing)
+        write_atomically(self.path / name, contents, existing=self._existing)
 
 
 def json_bytes(value: Any) -> bytes:

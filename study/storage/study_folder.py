@@ -142,7 +142,7 @@ class StudyFolder(LedgerFolder):
 
     def write_config(self, config: str) -> None:
         """Write the frozen configuration and its checksum; an earlier configuration is replaced."""
-        self.write(self.config_path.name, config, recorded=True)
+        self.write(self.config_path.name, config.encode(), recorded=True)
 
     def refuse_existing(self) -> None:
         """Raise if a study of this name exists.
@@ -321,7 +321,7 @@ class StudyFolder(LedgerFolder):
     def write_json(self, name: str, value: Any) -> None:
         """Write a JSON file of the study, such as `CANDIDATES`; it may hold dataclasses."""
         contents = json.dumps(value, indent=2, ensure_ascii=False, default=asdict)
-        self.write(name, f"{contents}\n", recorded=True)
+        self.write(name, f"{contents}\n".encode(), recorded=True)
 
     def read(self, name: str) -> bytes | None:
         """Return the contents of a file; None if it has not been written.

@@ -33,12 +33,10 @@ def call_within(seconds: float | None, call: Callable[[], T]) -> T:
 
 def first_cause(error: BaseException) -> BaseException:
     """Return the first error of a chain of causes, which may pass through several libraries."""
-    cause = error
-    earlier = cause.__cause__ or cause.__context__
-    while earlier is not None:
-        cause = earlier
-        earlier = cause.__cause__ or cause.__context__
-    return cause
+    earlier = error.__cause__ or error.__context__
+    if earlier is None:
+        return error
+    return first_cause(earlier)
 
 
 def cause_of_silence(error: BaseException) -> str:

@@ -197,10 +197,18 @@ class TrialFolder(LedgerFolder):
         return sorted(damaged)
 
     def reopen(self) -> None:
-        """Delete all but the configuration and how the trial had ended; it is trained again."""
+        """Delete all but the configuration and how the trial had ended; it is trained again.
+
+        Its end is kept as `EARLIER_END`, unless it had failed.
+        """
         with suppress(LedgerError):
-            if Checksums(self.path).matches("end.json", self.read("end.json")):
-                self._keep_end()
+            end = self.read_end()
+            is_intact = Checksums(self.path).matches("end.json", self.read("end.json"))
+            if end and end.status != "failed" and is_intact:
+                # A finished trial that was taken over from another study has that as its reason.
+                if end.status == "finished":
+                    end = replace(end, reason=None)
+                self.write(EARLIER_END, json_bytes(end))
         # Checksums last: after a crash in between, they reveal what is missing.
         for pattern in (*RESULT_FILES, "state.safetensors", "end.json", SUMS):
             for path in self.path.glob(pattern):
@@ -209,13 +217,3 @@ class TrialFolder(LedgerFolder):
         if config.get("taken_from"):
             config["taken_from"] = None
         self.write("config.json", json_bytes(config), recorded=True)
-
-    def _keep_end(self) -> None:
-        """Write how the trial ended to `EARLIER_END`, unless it failed."""
-        end = self.read_end()
-        if not end or end.status == "failed":
-            return
-        # A finished trial that was taken over from another study has that as its reason.
-        if end.status == "finished":
-            end = replace(end, reason=None)
-        self.write(EARLIER_END, json_bytes(end))

@@ -7,11 +7,17 @@ import pytest
 import yaml
 
 from study.config.schema import AblationConfig
+from study.method.subsets import parse
 from study.search.rate_grid import RateGrid
+
+from .conftest import DEPTHS
+
+SITES = {"bias": "text.mlp.fc2.bias", "ln": "vision.ln1"}
 
 
 def planned(rates: Any, *tuned: str) -> RateGrid:
-    return RateGrid.of_config(AblationConfig(design="only_one", rates=rates), tuned)
+    subset = parse(" + ".join(SITES[kind] for kind in tuned) or "none")
+    return RateGrid.of_config(AblationConfig(design="only_one", rates=rates), subset, DEPTHS)
 
 
 CASES = yaml.safe_load(Path(__file__).with_name("rate_grids.yaml").read_text())

@@ -61,7 +61,7 @@ class Mark:
         Raises:
             StorageError: the folder cannot be written.
         """
-        folder.write(MARK_FILE, json.dumps(asdict(self)))
+        folder.write(MARK_FILE, json.dumps(asdict(self)).encode())
 
     def record_sent(self, reports: Reports, end: End | None) -> None:
         """Record in this mark that these epochs, and the end if there is one, were sent."""
