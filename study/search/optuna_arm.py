@@ -79,6 +79,8 @@ class Arm:
     seed: int
     started: int = 0
     """The number of trials that were proposed and recorded."""
+    is_quick: bool = False
+    """Whether its first trial precedes those of the queue that train encoders."""
     progress_before: float = 0.0
     """The `progress` that the arm begins with. It waits until other arms have come as far."""
     _open: dict[int, optuna.Trial] = field(default_factory=dict)
@@ -90,6 +92,11 @@ class Arm:
     def progress(self) -> float:
         """How far the arm is, between `progress_before` and 1; the smallest proposes next."""
         return self.progress_before + (1 - self.progress_before) * self.started / self.budget
+
+    @property
+    def begins_first(self) -> bool:
+        """Whether the arm is quick and has not begun."""
+        return self.is_quick and self.budget > self.started == 0
 
     def start_with(self, subsets: Sequence[Params], other: "Arm", default: Params) -> None:
         """Begin with given subsets, at the rates of another arm's best trial so far.

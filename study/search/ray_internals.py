@@ -23,6 +23,7 @@ from ray.tune.execution import class_cache
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 
+from study.process.closed_pipe import silence_streams
 from study.search.ray_errors import RAISED, cause_of
 from study.storage.atomic import with_retries
 from study.storage.time_limit import call_within
@@ -199,14 +200,12 @@ def runs_here(address: str) -> bool:
 def _without_stderr() -> Iterator[None]:
     """Drop what the process, and not Python alone, writes to its standard error in the block."""
     kept = os.dup(2)
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, 2)
+    silence_streams(2)
     try:
         yield
     finally:
         os.dup2(kept, 2)
         os.close(kept)
-        os.close(nothing)
 
 
 def cpus_here() -> float:

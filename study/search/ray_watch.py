@@ -8,13 +8,13 @@ goes on, or by ``sync``.
 
 import math
 import os
-import select
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import NoReturn
+from multiprocessing import connection
+from typing import Any, NoReturn
 
 import ray
 from rich.console import Console
@@ -75,17 +75,14 @@ def _wait_for_an_end(over: threading.Event) -> str | None:
     processes = own_processes()
     ids = {name: process.pid for name, process in processes.items()}
     ids.update(agents())
-    ends = select.poll()
-    names = {}
+    names: dict[Any, str] = {}
     if sys.platform == "linux":
         for name, pid in ids.items():
             with suppress(ProcessLookupError):
-                descriptor = os.pidfd_open(pid)
-                names[descriptor] = name
-                ends.register(descriptor, select.POLLIN)  # readable once the process has ended
+                names[os.pidfd_open(pid)] = name  # readable once the process has ended
     ended = None
     while ended is None and not over.is_set():
-        for descriptor, _ in ends.poll(1000 * EVERY):
+        for descriptor in connection.wait(names, EVERY):
             ended = names[descriptor]
         for name, process in processes.items():
             if process.poll() is not None:

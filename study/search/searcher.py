@@ -6,7 +6,7 @@ the first trial of a quick arm precedes what trains an encoder.
 
 import logging
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -58,8 +58,6 @@ class Proposers(NamedTuple):
     """The end of the time after which no arm proposes another trial."""
     patience: Patience | None = None
     """What ends the search when its next trials promise too little."""
-    quick: Collection[str] = ()
-    """The names of the arms whose first trial precedes those of the queue that train encoders."""
 
 
 class StudySearcher(Searcher):
@@ -106,7 +104,8 @@ class StudySearcher(Searcher):
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the next trial's configuration, or ``Searcher.FINISHED`` if there is none."""
         config = None
-        if not self._queue or (self._quick_arms() and trains_encoders(self._queue[0])):
+        arms_first = any(arm.begins_first for arm in self._arms.values())
+        if not self._queue or (arms_first and trains_encoders(self._queue[0])):
             config = self._ask_arms()
         if not config and self._queue:
             config = self._queue.popleft()
@@ -166,13 +165,6 @@ class StudySearcher(Searcher):
             score = None
         patience.add(config.trial_id, config.arm, score)
 
-    def _quick_arms(self) -> list[Arm]:
-        """Return the quick arms that have not begun."""
-        if not self._proposers:
-            return []
-        arms = [self._arms[name] for name in self._proposers.quick]
-        return [arm for arm in arms if arm.budget > arm.started == 0]
-
     def _ask_arms(self) -> TrialConfig | None:
         """Return a trial that the arm with the smallest `Arm.progress` proposes, or None.
 
@@ -190,8 +182,9 @@ class StudySearcher(Searcher):
                 return None
             if self._proposers.patience and self._proposers.patience.has_ended():
                 return None
-            candidates = self._quick_arms() or unfinished_arms
-            arm = min(candidates, key=lambda arm: (arm.progress, arm.name))
+            arm = min(
+                unfinished_arms, key=lambda arm: (not arm.begins_first, arm.progress, arm.name)
+            )
             trial = self._ask(arm, self._proposers.make_trial)
             if trial:
                 return trial

@@ -27,7 +27,7 @@ from study.selection.extension import extensions
 from study.selection.optimism import standard_error
 from study.selection.patience import Patience
 from study.selection.ranking import rank_finished_trials
-from study.trial.study import Study, TrialConfig, TrialData
+from study.trial.study import Study, TrialData
 
 JOURNAL = "optuna.journal"
 
@@ -133,7 +133,6 @@ def run_search(
         next_number=max(len(baselines), 1 + max(numbers, default=-1)),
         deadline=deadline,
         patience=patience,
-        quick=config.search.quick_peers & config.search.peer_arms.keys(),
     )
     run_trials(
         study,
@@ -177,23 +176,19 @@ def _run_variants(study: Study, data: TrialData, observers: Observers, announce:
         trial = make_trial(study, data, "search", proposal, label=label)
         if trial.config_hash not in known_hashes:
             untried.append(trial)
-    announce(_on_variants(study, untried), len(numbers) + len(untried))
+    sentences = []
+    if untried:
+        count = "1 trial of a baseline"
+        if len(untried) > 1:
+            count = f"{len(untried)} trials of baselines"
+        labels = ", ".join(trial.label for trial in untried)
+        sentence = f"plus {count} with another head or strength: {labels}"
+        limit = study.config.search.minutes
+        if limit is not None:
+            sentence += f"; not limited by search.minutes={limit:g}"
+        sentences.append(sentence)
+    announce(sentences, len(numbers) + len(untried))
     run_queue(study, "search", untried, data_by_seed, observers)
-
-
-def _on_variants(study: Study, untried: Sequence[TrialConfig]) -> list[str]:
-    """Return a sentence on the variants that are to be trained, if there are any."""
-    if not untried:
-        return []
-    count = "1 trial of a baseline"
-    if len(untried) > 1:
-        count = f"{len(untried)} trials of baselines"
-    labels = ", ".join(trial.label for trial in untried)
-    sentence = f"plus {count} with another head or strength: {labels}"
-    limit = study.config.search.minutes
-    if limit is not None:
-        sentence += f"; not limited by search.minutes={limit:g}"
-    return [sentence]
 
 
 def open_arms(study: Study, ledger: Collection[LedgerTrial], sampler: Sampler | None) -> list[Arm]:
@@ -249,7 +244,15 @@ def _open_journal(study: Study, journal: Path, sampler: Sampler | None) -> list[
     sampler = sampler_named(search.sampler, sampler)
     seed = study.config.seed
     arms = [
-        Arm(name, open_journal(journal, name), trials, space, sampler, seed)
+        Arm(
+            name,
+            open_journal(journal, name),
+            trials,
+            space,
+            sampler,
+            seed,
+            is_quick=name in search.quick_peers,
+        )
         for name, trials, space in plan
     ]
     if search.space.neighbours:

@@ -17,25 +17,21 @@ def default_storage() -> Path:
 
 
 def study_command(name: str, folder: Path, *overrides: str) -> str:
-    """Return a command about a study, with its storage unless that is the default."""
+    """Return a command about a study, with its storage unless that is the default.
+
+    The storage is relative to the working folder if it is in it.
+    """
     whole = Path(os.path.abspath(folder))  # noqa: PTH100 -- as in `cd`: symbolic links stay
     storage = whole.parent
     words = [PROGRAM, name, whole.name]
     if os.path.realpath(storage) != os.path.realpath(default_storage()):
-        words.append(f"storage={_yaml_value(storage)}")
+        text = str(storage)
+        here = Path.cwd()
+        if storage != here and storage.is_relative_to(here):
+            # The slash tells YAML that a name such as `2024` is no number.
+            text = f"./{storage.relative_to(here)}"
+        if not PLAIN_PATH.fullmatch(text):
+            text = json.dumps(text, ensure_ascii=False)
+        words.append(f"storage={text}")
     words += overrides
     return shlex.join(words)
-
-
-def _yaml_value(storage: Path) -> str:
-    """Return a folder as the value of an override, relative to the working folder if it is in it.
-
-    The value always has a slash, so that YAML does not read a name such as ``2024`` as a number.
-    """
-    text = str(storage)
-    here = Path.cwd()
-    if storage != here and storage.is_relative_to(here):
-        text = f"./{storage.relative_to(here)}"
-    if PLAIN_PATH.fullmatch(text):
-        return text
-    return json.dumps(text, ensure_ascii=False)
