@@ -35,7 +35,7 @@ def _run_trials(
     study: Study,
     searcher: StudySearcher,
     *,
-    data: Mapping[str, TrialData],
+    data: Mapping[int, TrialData],
     scheduler: TrialScheduler,
     count: int,
     observers: Observers,

@@ -95,7 +95,7 @@ class TerminalTable:
             return
         if self.break_at:
             count = min(count, self.break_at)
-        yield self._with_columns(list(range(count)))
+        yield self._with_columns(range(count))
         title = self.title
         if title:
             title = title.removesuffix(CONTINUED) + CONTINUED
@@ -124,10 +124,11 @@ class TerminalTable:
         """
         widths = []
         for name, *cells in zip(self.header, *self.rows, strict=True):
-            width = max((cell_len(text) for text in name.split() + cells), default=0)
-            has_words = any(letter.isalpha() for letter in "".join(cells))
+            width = max(map(cell_len, name.split() + cells), default=0)
+            text = " ".join(cells)
+            has_words = any(map(str.isalpha, text))
             if has_words:
-                longest = max(cell_len(word) for cell in cells for word in cell.split())
+                longest = max(map(cell_len, text.split()))
                 width = min(width, max(_WORDS, min(longest, _LONGEST_WORD)))
             widths.append(width)
         return widths

@@ -166,7 +166,7 @@ def run_trials(
     study: Study,
     searcher: StudySearcher,
     *,
-    data: Mapping[str, TrialData],
+    data: Mapping[int, TrialData],
     scheduler: TrialScheduler,
     count: int,
     observers: Observers,
@@ -176,7 +176,7 @@ def run_trials(
     Args:
         study: the study.
         searcher: the source of the trials.
-        data: the data of the trials, by ``STAGE/SEED``.
+        data: the data of the trials, by seed.
         scheduler: the scheduler that stops trials early.
         count: the most trials to run.
         observers: the listeners that are notified of every trial.

@@ -4,6 +4,7 @@ Its journal's lines are written whole, and damage costs no trial. Only the study
 it for writing; the study's lock ensures that there is one driver.
 """
 
+import heapq
 import json
 import logging
 import math
@@ -224,9 +225,9 @@ class Arm:
                 # Baselines, which have a label, are tried anyway, at their own rates.
                 if "label" not in trial.user_attrs and self.space.fits(trial.params):
                     candidates.append(trial)
-        candidates.sort(key=lambda trial: (-(trial.value or 0.0), trial.number))
+        most = math.ceil(self.budget / 4)
         before = len(self.trials)
-        for trial in candidates[: math.ceil(self.budget / 4)]:
+        for trial in heapq.nlargest(most, candidates, key=lambda trial: trial.value or 0.0):
             self.study.enqueue_trial(trial.params, skip_if_exists=True)
         added = len(self.trials) - before
         logger.info("%s: begins with configurations of %s: %d", self.name, path.parent.name, added)

@@ -88,13 +88,10 @@ def _train(
     others = [trial for trial in trials if not trial.members]
     # An average reads what its members trained, so all others come first.
     for batch, siblings in chain(_batches(study, others, data), _batches(study, averages, data)):
-        if not batch:
-            continue
-        stage = batch[0].stage
         run_trials(
             study,
             StudySearcher(study.folder, batch, siblings=siblings, before=before),
-            data={f"{stage}/{seed}": seed_data for seed, seed_data in data.items()},
+            data=data,
             scheduler=RepeatingScheduler(before),
             count=len(batch),
             observers=observers,

@@ -137,7 +137,7 @@ def run_search(
     run_trials(
         study,
         StudySearcher(study.folder, queue, proposers=proposers),
-        data={f"search/{config.seed}": data},
+        data=data_by_seed,
         scheduler=make_scheduler(config.search.asha, config.training.epochs, history, deadline),
         count=len(queue) + sum(arm.budget - arm.started for arm in arms),
         observers=observers,

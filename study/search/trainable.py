@@ -65,7 +65,7 @@ class ClipFitTrainable(tune.Trainable):
         *,
         folder: Path,
         settings: StudyConfig,
-        data: Mapping[str, TrialData],
+        data: Mapping[int, TrialData],
         siblings: Mapping[str, Sequence[TrialConfig]],
     ) -> None:
         """Store what all trials of this process share, and start the first trial.
@@ -74,7 +74,7 @@ class ClipFitTrainable(tune.Trainable):
             config: the first trial's `TrialConfig` as a mapping.
             folder: the study's folder.
             settings: the configuration of the study.
-            data: the data of the trials, by ``STAGE/SEED``.
+            data: the data of the trials, by seed.
             siblings: by the id of a trial, the trials that use the result of its training
                 otherwise; its worker tests them, too.
         """
@@ -170,7 +170,7 @@ class ClipFitTrainable(tune.Trainable):
 
     def _start(self) -> Iterator[EpochReport]:
         trial = self._trial
-        self._trial_data = self._data[f"{trial.stage}/{trial.seed}"]
+        self._trial_data = self._data[trial.seed]
         precision = trial.training.trial_precision
         peer = trial.settings.peer
         if peer and PEERS[peer.method].tunes_matrices:

@@ -140,7 +140,7 @@ class Here:
             self.config.model_dump(mode="json"),
             folder=self.study.folder.path,
             settings=self.study.config,
-            data={"search/1": self.study.data},
+            data={1: self.study.data},
             siblings={},
         )
 
