@@ -4,7 +4,7 @@ import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from typing import Any, Literal
 
@@ -156,17 +156,14 @@ class OpenSpace(Space):
 
     def fits(self, choices: Params) -> bool:
         """See `Space.fits`."""
-        # What a study does not choose, such as a head, Optuna chooses here.
-        others = dict(choices)
-        head = others.pop("head", self.config.heads[0])
-        ranges = self.rates | dict.fromkeys(self.config.sites, (False, True))
-        if self.config.windows:
-            for encoder in ENCODERS:
-                ranges |= dict.fromkeys((f"{encoder}.from", f"{encoder}.to"), self._layers(encoder))
-        is_complete = set(self.config.sites) <= others.keys() <= ranges.keys()
-        if head not in self.config.heads or not is_complete:
+        # A whole space asks for everything. What a study does not choose, Optuna chooses here.
+        heads = self.config.heads
+        whole = replace(self, config=self.config.model_copy(update={"whole": True}))
+        untuned = whole._values_of(TrialSettings(subset="none"), frozenset())
+        trial = FixedTrial({**untuned, **choices})
+        if whole.decode(trial) is None or choices.get("head", heads[0]) not in heads:
             return False
-        return all(ranges[name][0] <= value <= ranges[name][1] for name, value in others.items())
+        return set(self.config.sites) <= choices.keys() <= trial.params.keys() | {"head"}
 
     def neighbours(self, subset: Subset) -> list[dict[str, Any]]:
         """Return the choices of the subsets with one listed site less, or more, than a subset.

@@ -28,7 +28,7 @@ def test_a_mark_is_read_as_it_was_written(make: MakeStudy):
 def test_a_damaged_mark_is_as_good_as_none(make: MakeStudy, text: str):
     study = make("damaged-mark")
     folder = study.folder.trial(study.trial(0).trial_id)
-    folder.write("mlflow.json", text)
+    folder.write("mlflow.json", text.encode())
     assert Mark.from_folder(folder, "") == Mark()
 
 
