@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -307,17 +308,16 @@ class _FairScheduler(FIFOScheduler):
 
     def __init__(self, make: Callable[[], TrialScheduler]) -> None:
         super().__init__()
-        self._make = make
         self.deadline: Deadline | None = None
         """The end of the time, after which trials are stopped as well."""
-        self._schedulers_by_use: dict[object, TrialScheduler] = {}
+        self._schedulers_by_use: dict[object, TrialScheduler] = defaultdict(make)
         """One scheduler for each combination of head, strength and peer method."""
 
     def _scheduler_of(self, trial: Any) -> TrialScheduler:
         settings = trial.config["settings"]
         peer = settings["peer"] or {}
         use = settings["head"], settings["strength"], peer.get("method")
-        return self._schedulers_by_use.setdefault(use, self._make())
+        return self._schedulers_by_use[use]
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Let the trial compete with those like it."""

@@ -34,20 +34,15 @@ def joins_cluster() -> bool:
     return cluster_address() != "local"
 
 
-def _is_head_of_ray_up() -> bool:
-    try:
-        return Path(BOOTSTRAP).expanduser().exists()
-    except (OSError, RuntimeError):  # the home folder may be nobody's, or there may be none
-        return False
-
-
 def cluster_address() -> str:
     """Return the address of the cluster to join, or ``local`` for a Ray of this study alone."""
     named = os.environ.get(ADDRESS)
     on_file = address_on_file()
     if named == "auto":
         return on_file or "auto"
-    if not named and on_file and _is_head_of_ray_up():
+    # Raises neither where the home folder is nobody's nor where there is none.
+    is_head_of_ray_up = os.path.exists(os.path.expanduser(BOOTSTRAP))  # noqa: PTH110, PTH111
+    if not named and on_file and is_head_of_ray_up:
         return on_file
     return named or "local"
 
@@ -130,9 +125,9 @@ def refuse_silent_cluster() -> None:
     Raises:
         StudyError: it does not answer; the message says what is allowed.
     """
-    if not joins_cluster():
-        return
     address = cluster_address()
+    if address == "local":
+        return
     scheme, _, place = address.rpartition("://")
     if scheme not in ("", "ray"):  # the address of a service, which a plug-in of Ray knows
         return

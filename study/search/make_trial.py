@@ -40,8 +40,11 @@ def make_trial(
     proposer = "trial"
     if peer:
         row = PEERS[peer.method]
-        optimization = peer.model_dump(include={"optimizer", "weight_decay"})
-        optimization["regularizer"] = row.regularizer or training.regularizer
+        optimization = {
+            "optimizer": peer.optimizer,
+            "weight_decay": peer.weight_decay,
+            "regularizer": row.regularizer or training.regularizer,
+        }
         training = training.model_copy(update=optimization)
         trainable = row.count(architecture, peer.numbers)
         proposer = proposal.arm
