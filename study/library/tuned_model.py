@@ -50,17 +50,14 @@ class TunedModel:
         if is_array or isinstance(images, str | bytes) or not isinstance(images, Iterable):
             images = [images]
         expanded: list[object] = []
-        index: list[object] = []
         for image in images:
-            files: Sequence[object] = [image]
             if isinstance(image, str | Path):
-                files = find_images([str(image)])
-            for file in files:
-                name: object = len(expanded)
-                if isinstance(file, Path):
-                    name = str(file)
-                index.append(name)
-                expanded.append(file)
+                expanded += find_images([str(image)])
+            else:
+                expanded.append(image)
+        index: list[object] = []
+        for number, image in enumerate(expanded):
+            index.append(str(image) if isinstance(image, Path) else number)
         return self._classifier.predict(expanded).set_axis(index)
 
 

@@ -11,12 +11,12 @@ from study.config.schema import ResourcesConfig
 from study.data.prompts import prompts
 from study.data.readers.published import differing_counts
 from study.data.records import Dataset
-from study.data.shots import ALL, val_shots_per_class
+from study.data.shots import val_shots_per_class
 from study.method.device import list_gpus
 from study.method.parameters import count_numbers
 from study.method.peers import PEERS
 from study.method.subsets import parse
-from study.process.terminal_table import TerminalTable, amount
+from study.process.terminal_table import TerminalTable
 from study.protocols import Protocol
 from study.report.sentences import rows, sentences
 from study.search.machine import joins_cluster
@@ -33,18 +33,7 @@ TITLES |= {peer: row.title for peer, row in PEERS.items()}
 
 def announce(study: Study, console: Console) -> None:
     """Print what a study is, its plan, what it works on, and warnings."""
-    config = study.config
-    protocol = study.protocol
-    shots = ""
-    if protocol.trains:
-        shots = "all labelled images, "
-        if config.data.shots != ALL:
-            shots = f"{amount(config.data.shots, 'shot')} (labelled images of each class), "
-    title = (
-        f"[bold]{study.folder.name}[/]: {config.protocol} on {config.data.dataset}, {shots}"
-        f"results in {study.folder.path}"
-    )
-    console.print(title, highlight=False)
+    console.print(*sentences("workflow/announcement", study=study), highlight=False)
     print_rows([*plan_rows(study), *study_rows(study)], console)
     print_warnings([study], console)
 
@@ -141,6 +130,5 @@ def _find_chance(protocol: Protocol, dataset: Dataset) -> float | None:
         tested = labels.intersection(of_part)
         if not tested:
             return None
-        for label in tested:
-            one_of_each[part, str(label), str(label)] += 1
+        one_of_each.update((part, str(label), str(label)) for label in tested)
     return balanced_chance(one_of_each, protocol)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -67,12 +67,14 @@ class _Checks:
     """The sections that are not checked."""
     faults: list[str] = field(default_factory=list)
 
-    def attempt(self, path: str, check: Callable[..., T], *arguments: object) -> T | None:
+    def attempt(
+        self, path: str, check: Callable[..., T], *arguments: object, **options: object
+    ) -> T | None:
         """Return the result of a check of the value at a path; None if it fails or is skipped."""
         if path.partition(".")[0] in self.skipped:
             return None
         try:
-            return check(*arguments)
+            return check(*arguments, **options)
         except DataFaults as error:
             self.faults += [f"{path}: {fault}" for fault in error.faults]
         except StudyError as error:
@@ -162,10 +164,10 @@ def find_faults(
 def _find_data_faults(checks: _Checks, study: Study) -> list[Dataset]:
     """Check the datasets, and return those without a fault."""
     data = study.config.data
-    refuse_root = partial(refuse_unread_folder, option="data.dataset=NAME")
-    refuse_targets_root = partial(refuse_unread_folder, option="data.targets=[NAME]")
-    checks.attempt("data.root", refuse_root, data.root, [data.dataset])
-    checks.attempt("data.targets_root", refuse_targets_root, data.targets_root, data.targets)
+    refuse = refuse_unread_folder
+    checks.attempt("data.root", refuse, data.root, [data.dataset], option="data.dataset=NAME")
+    option = "data.targets=[NAME]"
+    checks.attempt("data.targets_root", refuse, data.targets_root, data.targets, option=option)
     read = [("data", checks.attempt("data", _check_data, study))]
     for name in data.targets:
         read.append(("data.targets", checks.attempt("data.targets", _check_target, study, name)))
@@ -190,11 +192,8 @@ def _find_task_faults(
         searched: whether trials are validated, with the seed of the study.
     """
     config = study.config
-    before = len(checks.faults)
-    checks.attempt("data.shots_from", _check_published, config.data.shots_from)
-    if len(checks.faults) > before:
-        return
-    if not any(dataset.name == config.data.dataset for dataset in datasets):
+    published = checks.attempt("data.shots_from", _check_published, config.data.shots_from)
+    if not published or config.data.dataset not in [dataset.name for dataset in datasets]:
         return
     path = "data"
     if config.data.shots_from:
@@ -224,10 +223,9 @@ def _find_backbone_faults(checks: _Checks, study: Study, datasets: Sequence[Data
         checks.attempt(f"search.space.sites.{number}", _check_subset, study, site)
     for label, method in search.peer_methods.items():
         checks.attempt(f"search.baselines.{label}", _check_family, study, label, method)
-    for dataset in datasets:
-        checks.attempt("data.templates", _check_prompts, dataset, backbone)
-    for dataset in datasets:
-        checks.attempt("data", _check_tokens, dataset, backbone)
+    for path, check in (("data.templates", _check_prompts), ("data", _check_tokens)):
+        for dataset in datasets:
+            checks.attempt(path, check, dataset, backbone)
     # The cells of an ablation are made of the sites of the search.
     if study.config.ablation and "search" not in checks.skipped:
         checks.attempt("ablation", ablation_cells, study)
@@ -254,10 +252,8 @@ def _check_backbone(study: Study) -> Backbone:
 
 
 def _check_prompts(dataset: Dataset, backbone: Backbone) -> None:
-    texts = []
-    for texts_of_class in prompts(dataset.class_names, dataset.templates):
-        texts += texts_of_class
-    backbone.tokenize(texts)
+    texts = chain.from_iterable(prompts(dataset.class_names, dataset.templates))
+    backbone.tokenize(list(texts))
 
 
 def _check_tokens(dataset: Dataset, backbone: Backbone) -> None:
@@ -305,9 +301,11 @@ def _check_target(study: Study, name: str) -> Dataset:
     return target
 
 
-def _check_published(folder: Path | None) -> None:
+def _check_published(folder: Path | None) -> bool:
+    """Return true; raise if a folder of published splits is given, and is none."""
     if folder and not folder.is_dir():
         raise DataError(f"{folder} is no folder; allowed is one with published few-shot splits")
+    return True
 
 
 def _check_tasks(study: Study, seed: int, searching: bool) -> None:

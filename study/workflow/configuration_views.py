@@ -114,8 +114,8 @@ def _find_keys(wanted: str) -> list[Key]:
         return below
     names = [key.name for key in keys]
     sections = {name.rpartition(".")[0] for name in names if "." in name}
-    of_another_section = [name for name in names if name.endswith(f".{wanted}")]
     hint = did_you_mean(wanted, [*names, *sections])
+    of_another_section = [name for name in names if name.endswith(f".{wanted}")]
     if of_another_section:
         hint = f" (did you mean '{of_another_section[0]}'?)"
     raise ConfigError(f"no key '{wanted}'{hint}; configs/README.md lists all keys")

@@ -70,11 +70,11 @@ def _have_unequal_sizes(study: Study) -> bool:
     dataset, protocol, shots = study.dataset, study.protocol, study.config.data.shots
     if not protocol.trains or not dataset.train:
         return False
+    if shots == ALL:
+        shots = len(dataset.train)
     sizes = Counter(record.label for record in dataset.train)
     trained = next(iter(protocol.scored(dataset).values()))
-    counts = [sizes[label] for label in trained]
-    if shots != ALL:
-        counts = [min(count, shots) for count in counts]
+    counts = [min(sizes[label], shots) for label in trained]
     return max(counts) > UNEQUAL * min(counts)
 
 

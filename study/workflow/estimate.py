@@ -8,11 +8,11 @@ layers takes less.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from rich.filesize import decimal
 
 from study.config.baselines import PeerConfig
-from study.config.schema import TrainingConfig
 from study.config.search_section import SearchConfig
 from study.data.prompts import prompts
 from study.data.tasks import Task
@@ -32,9 +32,6 @@ from study.trial.prepare import (
 )
 from study.trial.study import Study
 from study.workflow.announcement import count_slots
-
-MINUTE = 60.0
-"""Seconds."""
 
 
 @dataclass(frozen=True)
@@ -67,16 +64,7 @@ class Estimate:
 
     def __str__(self) -> str:
         """Return the estimate in sentences: the total, and the times of its parts."""
-        first_answers = 0
-        if self.answers > MINUTE:
-            first_answers = math.ceil(self.answers / MINUTE)
-        (text,) = sentences(
-            "workflow/estimate",
-            estimate=self,
-            times=self._format_times(),
-            first_answers=first_answers,
-            memory=decimal(self.cost.memory),
-        )
+        (text,) = sentences("workflow/estimate", estimate=self, memory=decimal(self.cost.memory))
         return text
 
     def values(self) -> dict[str, float | None]:
@@ -93,23 +81,6 @@ class Estimate:
             "memory_bytes": self.cost.memory,
             "search_minutes": self.minutes,
         }
-
-    def _format_times(self) -> list[str]:
-        """Return the times of search, variants, test, refit, all these but the search, and all.
-
-        All have one unit. The sums are those of the rounded parts, so that they add up for a
-        reader.
-        """
-        unit, digits, name = 3600, 1, "h"
-        if self.total < 7200:
-            unit, digits, name = 60, 0, "min"
-        if self.total < 120:
-            unit, digits, name = 1, 0, "s"
-        parts = (self.search, self.variants, self.test, self.refit)
-        times = [round(part / unit, digits) for part in parts]
-        after_search = sum(times[1:])
-        times += [after_search, times[0] + after_search]
-        return [f"{time:.{digits}f} {name}" for time in times]
 
 
 def estimate(study: Study) -> Estimate:
@@ -149,14 +120,17 @@ def estimate_from_cost(study: Study, cost: Cost, slots: int) -> Estimate:
     """
     config = study.config
     search = variants = refit = answers = 0.0
-    if study.protocol.searches(config):
-        search, variants = _estimate_search(study, cost, slots)
-        refit = _estimate_refit(study, cost, slots)
-        answers = _estimate_answers(study, cost)
-    elif config.ablation and study.protocol.validates(config):
-        search = _search_trial_seconds(study, cost, config.training.epochs) * sum(
-            grid.size for grid in rate_grids(study).values()
-        )
+    if study.protocol.validates(config):
+        tasks = tasks_of_search(study, find_shots(study, config.seed))
+        full_trial = _trial_seconds(study, cost, tasks, config.training.epochs)
+        if config.ablation:
+            search = full_trial * sum(grid.size for grid in rate_grids(study).values())
+        else:
+            halved_trial = _trial_seconds(study, cost, tasks, _expected_epochs(study))
+            search = _estimate_search(config.search, full_trial, halved_trial, slots)
+            variants = full_trial * _count_variants(study)
+            refit = _estimate_refit(study, cost, slots)
+            answers = _estimate_answers(study, cost, tasks)
     test = _estimate_test(study, cost)
     return Estimate(
         search / slots,
@@ -170,12 +144,10 @@ def estimate_from_cost(study: Study, cost: Cost, slots: int) -> Estimate:
     )
 
 
-def _estimate_search(study: Study, cost: Cost, slots: int) -> tuple[float, float]:
-    """Return the seconds of the search, and of the variants after it, if no two trials overlap."""
-    config = study.config
-    search = study.config.search
-    full_trial = _search_trial_seconds(study, cost, config.training.epochs)
-    halved_trial = _search_trial_seconds(study, cost, _expected_epochs(study))
+def _estimate_search(
+    search: SearchConfig, full_trial: float, halved_trial: float, slots: int
+) -> float:
+    """Return the seconds of the search, if no two trials overlap."""
     arms = search.peer_arms.keys()
     free = search.quick_peers
     baselines = full_trial * (_count_trained(search) - len(arms - free))
@@ -184,28 +156,21 @@ def _estimate_search(study: Study, cost: Cost, slots: int) -> tuple[float, float
     seconds = baselines + halved_trial * proposed
     if search.minutes is not None:  # baselines are trained in any case
         seconds = min(seconds, max(60 * search.minutes * slots, baselines))
-    variants = 0
-    for label in possible_variants(config, study.protocol.configured_strength(config)):
-        if label.rpartition("-")[0] not in free:
-            variants += 1
-    return seconds, full_trial * variants
+    return seconds
 
 
-def _search_trial_seconds(study: Study, cost: Cost, epochs: float) -> float:
-    """Return the seconds of a trial on the tasks of the search."""
-    tasks = tasks_of_search(study, find_shots(study, study.config.seed))
-    return _trial_seconds(tasks, epochs, study.config.training, cost)
+def _count_variants(study: Study) -> int:
+    """Return how many trials after the search train the encoders, or the parameters of a peer."""
+    labels = possible_variants(study.config, study.protocol.configured_strength(study.config))
+    free = study.config.search.quick_peers
+    return sum(label.rpartition("-")[0] not in free for label in labels)
 
 
-def _estimate_answers(study: Study, cost: Cost) -> float:
+def _estimate_answers(study: Study, cost: Cost, tasks: Sequence[Task]) -> float:
     """Return the seconds in which the images of the search, and their views, pass the encoder."""
-    tasks = tasks_of_search(study, find_shots(study, study.config.seed))
-    trained: set[str] = set()
-    images = 0
-    for task in tasks:
-        trained.update(record.path for record in task.train.records)
-        images += sum(len(part.records) for part in task.evaluations)
+    images = sum(len(part.records) for task in tasks for part in task.evaluations)
     if study.config.data.augment:
+        trained = {record.path for task in tasks for record in task.train.records}
         images += VIEWS * len(trained)
     return images * cost.image
 
@@ -221,7 +186,7 @@ def _estimate_test(study: Study, cost: Cost) -> float:
         shots = find_shots(study, seeds[0])
         epochs = config.training.epochs
     task = protocol.confirm_task(study.dataset, shots)
-    seconds = _trial_seconds([task], epochs, config.training, cost, evaluations=1)
+    seconds = _trial_seconds(study, cost, [task], epochs, evaluations=1)
     tested = len(protocol.fixed_settings(config))
     if config.ablation:
         tested = len(rate_grids(study))
@@ -238,36 +203,35 @@ def _estimate_refit(study: Study, cost: Cost, slots: int) -> float:
         return 0.0
     shots = find_shots(study, config.seed)
     task = labelled_task(study, shots)
-    untested = Task(task.train, ())
-    training = _trial_seconds([untested], config.training.epochs, config.training, cost)
-    test = _trial_seconds([task], 0, config.training, cost, evaluations=1)
+    epochs = config.training.epochs
+    training = _trial_seconds(study, cost, [task], epochs, evaluations=0)
+    test = _trial_seconds(study, cost, [task], 0, evaluations=1)
     if config.refit.unknown_check:
-        tasks = tasks_without_classes(study, shots)
-        training += _trial_seconds(tasks, config.training.epochs, config.training, cost)
+        training += _trial_seconds(study, cost, tasks_without_classes(study, shots), epochs)
     return math.ceil(config.refit.average / slots) * training + test
 
 
 def _trial_seconds(
+    study: Study,
+    cost: Cost,
     tasks: Sequence[Task],
     epochs: float,
-    training: TrainingConfig,
-    cost: Cost,
     *,
     evaluations: float | None = None,
 ) -> float:
     """Return the seconds of a trial on some tasks.
 
     Args:
+        study: the study.
+        cost: what a step and the evaluation of an image cost.
         tasks: the tasks.
         epochs: the number of epochs.
-        training: the settings of the training.
-        cost: what a step and the evaluation of an image cost.
         evaluations: how often the images are evaluated; None means after each epoch.
     """
     images = steps = 0
     for task in tasks:
         images += sum(len(part.records) for part in task.evaluations)
-        steps += max(1, len(task.train.records) // training.batch_size)
+        steps += max(1, len(task.train.records) // study.config.training.batch_size)
     if evaluations is None:
         evaluations = epochs
     return epochs * steps * cost.step + evaluations * images * cost.image
@@ -277,14 +241,9 @@ def _expected_epochs(study: Study) -> float:
     """Return the mean number of epochs of a trial if halving stops as many as it should."""
     asha = study.config.search.asha
     epochs = study.config.training.epochs
-    ends = [*rung_epochs(asha, epochs), epochs]
+    ends = [0, *rung_epochs(asha, epochs), epochs]
     factor = asha.reduction_factor if asha else 1.0
-    expected = 0.0
-    begin = 0
-    for rung, end in enumerate(ends):
-        expected += (end - begin) / factor**rung
-        begin = end
-    return expected
+    return sum((end - begin) / factor**rung for rung, (begin, end) in enumerate(pairwise(ends)))
 
 
 def _count_trained(search: SearchConfig) -> int:

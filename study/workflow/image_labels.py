@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from study.data.images.sources import IMAGE_SUFFIXES
 from study.data.prompts import refuse_equal_prompts
-from study.data.records import class_table, listed, read_text
+from study.data.records import class_table, listed, listed_texts, read_text
 from study.errors import ConfigError, DataError
 from study.method.delta import FOREIGN, KNOWN, load_delta
 from study.method.unknown import found_share, unknown_below
@@ -26,7 +26,7 @@ from study.serving.labelling import UNKNOWN, LabelledImage, label_image_files, l
 from study.serving.saved_model import SavedModel, read_committee
 from study.storage.atomic import write_atomically
 from study.workflow.find_model import find_model
-from study.workflow.images_to_label import COLUMNS, describe_choice, images_to_label
+from study.workflow.images_to_label import COLUMNS, images_to_label
 from study.workflow.start_warnings import format_suffixes
 
 FEW = 20
@@ -55,12 +55,12 @@ def label_and_write(options: Namespace) -> None:
         if options.unknown is not None:
             threshold, finding = find_threshold(saved, options.unknown, class_names)
             print_sentences(told, finding)
-        committee = [saved]
+        committee = None
         if options.next is not None:
-            committee += read_committee(saved)
+            committee = read_committee(saved)
         classifier, *others = (
             model.load_classifier(class_names=class_names, device=options.device)
-            for model in committee
+            for model in (saved, *(committee or ()))
         )
     top = min(options.top, len(classifier.class_names))
     began = time.monotonic()
@@ -77,17 +77,16 @@ def label_and_write(options: Namespace) -> None:
     few = len(images) <= FEW and options.next is None
     unreadable = _write(labelled, options, top, few=few)
     seconds = time.monotonic() - began
-    lines = sentences(
+    for line in sentences(
         "workflow/labelling",
         saved=saved,
         classifier=classifier,
         images=len(images),
         faults=len(unreadable),
         rate=len(images) / max(seconds, 1e-9),
-    )
-    if options.next is not None:
-        lines.append(describe_choice(committee[1:]))
-    for line in lines:
+        committee=committee,
+        listed_texts=listed_texts,
+    ):
         print_sentences(told, line)
     if len(unreadable) == len(images):
         first = unreadable[0]

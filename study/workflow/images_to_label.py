@@ -1,16 +1,14 @@
 """``predict --next``: the labelled images of a pool that a person should label next."""
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
 
-from study.data.records import listed_texts
 from study.process.terminal_table import amount
 from study.serving.labelling import LabelledImage
 from study.serving.next_to_label import choose_next
-from study.serving.saved_model import SavedModel
 
 COLUMNS = ("order", "margin", "disagreement")
 """The fields of a chosen image that are columns of the CSV."""
@@ -44,15 +42,3 @@ def images_to_label(labelled: Iterable[LabelledImage], count: int) -> Iterator[L
     )
     for order, row in enumerate(chosen, start=1):
         yield replace(pool[row], order=order)
-
-
-def describe_choice(committee: Sequence[SavedModel]) -> str:
-    """Return what images were chosen by.
-
-    Args:
-        committee: the models that were asked for their disagreement.
-    """
-    if len(committee) < 2:
-        return "chosen by the margin alone: fewer than two tested models of its study are there"
-    names = listed_texts([model.name for model in committee])
-    return f"chosen by the margin and the disagreement of {names}"

@@ -97,10 +97,8 @@ def find_config_and_overrides(words: Sequence[str]) -> tuple[Path, list[str]]:
     """
     names, overrides = _split(words, most=1)
     parse_overrides(overrides)
-    name = os.environ.get("STUDY_CONFIG") or QUICKSTART
-    if names:
-        name = names[0]
-    return find_config(name), overrides
+    names.append(os.environ.get("STUDY_CONFIG") or QUICKSTART)
+    return find_config(names[0]), overrides
 
 
 def _split(words: Sequence[str], *, most: int) -> tuple[list[str], list[str]]:
@@ -143,11 +141,10 @@ def find_studies(options: Namespace) -> None:
 def split_off_storage(words: Sequence[str]) -> tuple[list[str], str | None]:
     """Return words without ``storage=FOLDER``, and the folder, or None if it is not among them."""
     overrides = [word for word in words if word.startswith(STORAGE)]
-    others = [word for word in words if word not in overrides]
     storage = parse_overrides(overrides).get("storage")
     if storage is not None:
         storage = str(storage)
-    return others, storage
+    return [word for word in words if word not in overrides], storage
 
 
 def find_study(name: str, storage: str | Path | None = None) -> StudyFolder:
@@ -161,15 +158,14 @@ def find_study(name: str, storage: str | Path | None = None) -> StudyFolder:
         ConfigError: the study does not exist; the message lists those in the storage.
     """
     storage = Path(str(storage or default_storage()))
-    existing = []
+    names = []
     with contextlib.suppress(OSError, ValueError, RuntimeError):  # no folder can have this name
         storage = storage.expanduser()
         for path in (storage / name, Path(name).expanduser().resolve()):
             folder = StudyFolder(path)
             if folder.exists():
                 return folder
-        existing = studies(storage)
-    names = [folder.name for folder in existing]
+        names = [folder.name for folder in studies(storage)]
     listing = "there are none"
     if names:
         listing = f"studies there: {', '.join(map(repr, names))}"

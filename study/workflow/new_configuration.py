@@ -16,6 +16,7 @@ from study.config.yaml_values import Values, parse_overrides, put_value, read_va
 from study.data.datasets import DATASET_NAMES
 from study.data.records import is_text
 from study.errors import ConfigError
+from study.process.table_files import read_table
 from study.process.terminal_table import print_sentences, print_unwrapped
 from study.storage.atomic import StorageError
 from study.storage.study_folder import StudyFolder
@@ -31,18 +32,6 @@ MARGIN = 1.5
 """How many times the measured time of a search its limit is."""
 HEADER = "For editors; and `clipfit-study config --explain KEY` says what a key means."
 """The comment after the line that names the schema."""
-REASONS = {
-    "data.dataset": "any name; results and the model have it",
-    "data.augment": "crops and mirrored images; false for what must not be mirrored",
-    "training.epochs": "of each training",
-    "search.trials": "so many configurations are tried",
-    "search.space.rates": "around the paper's 0.002",
-    "search.baselines.projection": "ProLIP, beside the usual baselines",
-    "confirm.seeds": "the test is repeated with as many draws of the images to learn from",
-    "confirm.runners_up": "the next best, which is tested as well",
-    "resources.cpus_per_trial": "trials run at once on all cores",
-}
-"""The reasons for values that are always the same."""
 
 
 def write_configuration(options: Namespace) -> None:
@@ -59,11 +48,9 @@ def write_configuration(options: Namespace) -> None:
         measured = estimate(study.with_config(unlimited))
         minutes = math.ceil(MARGIN * measured.search / 60)
         values["search"]["minutes"] = max(minutes, SHORTEST)
-        choices["search.minutes"] = (
-            None,
-            f"a limit of the search, above what is measured: {measured}",
-        )
-    reasons = REASONS | {key: reason for key, (_, reason) in choices.items()}
+        reason = f"a limit of the search, above what is measured: {measured}"
+        choices["search.minutes"] = (None, reason)
+    reasons = read_table(__file__) | {key: reason for key, (_, reason) in choices.items()}
     text = modeline() + commented_yaml(values, reasons, HEADER)
     try:
         with options.out.open("x", encoding="utf-8") as file:
@@ -107,7 +94,8 @@ def _find_study(options: Namespace) -> tuple[Study, Choices, Values]:
         if file:
             shipped = read_values(file)
             values = shipped | {"data": values["data"] | shipped["data"]}
-        for key, value in ({key: value for key, (value, _) in choices.items()} | given).items():
+        changes = {key: value for key, (value, _) in choices.items()} | given
+        for key, value in changes.items():
             put_value(values, key, value)
         config = build_config(values, options.images, overrides=texts)
         for label in unfit_peers(config, file, options.arguments):

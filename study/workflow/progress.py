@@ -1,7 +1,7 @@
 """The progress of a study: a line for each stage with trials, and one for each other step."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.live import Live
@@ -11,7 +11,7 @@ from rich.text import Text
 
 from study.config.labels import VARIANT
 from study.process.notebook_line import NotebookLine
-from study.process.terminal_table import PIPED, print_unwrapped
+from study.process.terminal_table import PIPED, print_sentences, print_unwrapped
 from study.report.formatting import duration, percent
 from study.report.setting_descriptions import settings_in_words
 from study.storage.trial_folder import End
@@ -40,6 +40,7 @@ class StageProgress:
     def __init__(self, console: Console, stage: str, total: int, done: int = 0) -> None:
         self._console = console
         self._stage = stage
+        self._title = f"{stage:<{STAGE}} "
         self._total = total
         self._counts = {"finished": done, "stopped": 0, "failed": 0}
         self._already_done = done
@@ -67,7 +68,7 @@ class StageProgress:
     def __rich__(self) -> Text:
         """Return the stage, a bar where there is room for one, and how far the stage is."""
         room = self._console.width - STAGE - 1
-        text = Text(f"{self._stage:<{STAGE}} ", style="bold", no_wrap=True)
+        text = Text(self._title, style="bold", no_wrap=True)
         bar = min(BAR, room - len(self.summary()) - 1)
         if bar >= LEAST_BAR:
             room -= bar + 1
@@ -85,6 +86,12 @@ class StageProgress:
         """Lower the number of trials of the stage, if fewer are needed than was possible."""
         least = self._done + len(self._running)
         self._total = min(self._total, max(total, least))
+
+    def announce(self, sentences: Sequence[str], total: int) -> None:
+        """Print sentences, and lower the number of trials of the stage; see `expect`."""
+        self.expect(total)
+        for sentence in sentences:
+            print_sentences(self._console, sentence)
 
     def limit(self, seconds: float | None, *, after: int) -> None:
         """Limit the time of the first part of the stage, for the estimate of the time left.
@@ -121,14 +128,15 @@ class StageProgress:
 
     def _print_answer(self, config: TrialConfig, score: float) -> None:
         """Print the score of a baseline, or the first one of a peer whose rate is searched."""
-        name = config.label
-        if config.arm != "baseline":
-            name = config.arm
-        is_peer = config.settings.peer is not None and config.arm != VARIANT
-        if name in self._answers or not (is_peer or config.arm == "baseline"):
+        name = config.arm
+        if name == "baseline":
+            name = config.label
+        elif config.settings.peer is None or name == VARIANT:
+            return
+        if name in self._answers:
             return
         self._answers.add(name)
-        answer = f"{self._stage:<{STAGE}} {name} {percent(score)} % on validation"
+        answer = f"{self._title}{name} {percent(score)} % on validation"
         print_unwrapped(self._console, answer)
 
     def summary(self) -> str:
@@ -149,13 +157,12 @@ class StageProgress:
                 shortened to what is left of them, and nothing else.
         """
         line = self.summary()
-        counts = [f"{len(self._running)} running"]
-        for status in ("stopped", "failed"):
-            if self._counts[status]:
-                counts.append(f"{self._counts[status]} {status}")
-        for count in counts:
-            if len(line) + len(count) + 3 <= width:
-                line += f" · {count}"
+        counts = {"running": len(self._running), **self._counts}
+        del counts["finished"]
+        for status, number in counts.items():
+            count = f" · {number} {status}"
+            if (number or status == "running") and len(line + count) <= width:
+                line += count
         if self._best is None:
             return line
         room = min(NAME, width - len(line) - 3)
@@ -169,19 +176,20 @@ class StageProgress:
     def _seconds_left(self) -> float | None:
         """Return the seconds until the stage ends; None if they are unknown, and at its end."""
         ended_here = self._done - self._already_done
-        if not ended_here or self._done >= self._total:
+        remaining = self._total - self._done
+        if not ended_here or remaining <= 0:
             return None
         passed = time.monotonic() - self._started_at
         of_each = passed / ended_here
-        after = min(self._after, self._total - self._done)
-        seconds = of_each * (self._total - self._done - after)
+        after = min(self._after, remaining)
+        seconds = of_each * (remaining - after)
         if self._limit is not None:
             seconds = min(seconds, max(0.0, self._limit - passed))
         return seconds + of_each * after
 
     def _show(self, *, at_once: bool = False) -> None:
         now = time.monotonic()
-        line = f"{self._stage:<{STAGE}} {self.line(PIPED)}"
+        line = self._title + self.line(PIPED)
         due = at_once or now - self._printed_at > QUIET_SECONDS
         if self._console.is_jupyter:
             self._notebook_line.show(line)

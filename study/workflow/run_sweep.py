@@ -2,7 +2,7 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from rich.console import Console
 
@@ -103,19 +103,17 @@ def _faults_of_member(
     folder = study.folder
     server = member.config.tracking
     resuming = folder.exists()
+    finished = _finished(folder)
     faults = []
-    if _finished(folder):
-        if resuming:
-            # The number of trials may differ, since the study may have been extended.
-            faults += _compare_configs(study, besides=["search.trials"])
+    if resuming:
+        faults += _compare_configs(study, extended=finished)
+    if finished:
         if not folder.is_complete():
             faults.append(
                 f"name: {folder.path} has ended, and was then extended or repaired; finish that "
                 f"first, by\n    {study_command('resume', folder.path)}"
             )
         return faults
-    if resuming:
-        faults += _compare_configs(study)
     skipped = ("tracking",) if server in faults_by_server else ()
     faults += find_faults(study, resuming=resuming, skipped=skipped)
     if server not in faults_by_server:
@@ -131,17 +129,23 @@ def member_study(member: Member) -> Study:
     return by_class_sizes(study)
 
 
-def _compare_configs(study: Study, besides: Collection[str] = ()) -> list[str]:
+def _compare_configs(study: Study, *, extended: bool) -> list[str]:
     """Return a fault if the existing study has another configuration than the wanted one.
 
     What the data decides may still be open in either of them.
+
+    Args:
+        study: the study.
+        extended: whether it may have been extended, so that the number of its trials may differ.
     """
-    folder = study.folder
+    folder, wanted = study.folder, study.config
     try:
         frozen = frozen_config(folder)
-        either = [(key, value_at(frozen, key), value_at(study.config, key)) for key in BY_DATA]
-        decided = [key for key, *values in either if AUTO in values]
-        changes = changes_of_results(frozen, study.config, besides=[*besides, *decided])
+        may_differ = ["search.trials"] if extended else []
+        for key in BY_DATA:
+            if AUTO in (value_at(frozen, key), value_at(wanted, key)):
+                may_differ.append(key)
+        changes = changes_of_results(frozen, wanted, besides=may_differ)
     except StudyError as error:
         return [f"name: {error}"]
     if not changes:

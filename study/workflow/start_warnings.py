@@ -7,6 +7,7 @@ from rich.console import Console
 
 from study.backbones.description import EMBEDDED, backbone_path
 from study.backbones.hub import PREPROCESSING, Source
+from study.config.schema import BackboneConfig
 from study.data.datasets import PACKAGED
 from study.data.images.near_duplicates import PixelHashes, find_near_duplicates
 from study.data.images.sources import IMAGE_SUFFIXES, FolderSource
@@ -18,7 +19,8 @@ from study.data.survey import WITHIN, survey
 from study.process.terminal_table import print_sentences
 from study.report.sentences import sentences
 from study.search.machine import joins_cluster
-from study.storage.study_folder import studies as folders_of_studies
+from study.storage.study_folder import StudyFolder
+from study.storage.study_folder import studies as studies_in
 from study.trial.study import Study
 
 EXAMPLES = 3
@@ -44,102 +46,50 @@ def print_warnings(
         pixels: what is known of the datasets' pixels.
     """
     studies = list(studies)
-    lines = _embedded_warnings(studies)
-    lines += _preprocessing_warnings(studies)
-    lines += _image_warnings(studies, pixels or {})
-    lines += _group_warnings(studies)
-    lines += _imbalance_warnings(studies)
-    lines += _company_warnings(studies)
+    last_of_backbone = {study.config.backbone: study for study in studies}
+    lines = sentences(
+        "workflow/start_warnings",
+        studies=studies,
+        foreign=_foreign_datasets(studies),
+        backbones={name: study.architecture for name, study in last_of_backbone.items()},
+        has_preprocessing=_has_preprocessing,
+        image_warnings=_image_warnings(studies, pixels or {}),
+        datasets={study.dataset.name: study.dataset for study in studies}.values(),
+        count_groups=lambda dataset: len({image.group for image in dataset.test if image.group}),
+        class_sizes=_class_sizes,
+        running_beside=_running_beside,
+        joins_cluster=joins_cluster,
+        listed=listed,
+        UNEQUAL=UNEQUAL,
+    )
     for line in dict.fromkeys(lines):
         print_sentences(console, line, "yellow")
 
 
-def _embedded_warnings(studies: Iterable[Study]) -> list[str]:
-    """Return a warning if the embedded backbone meets datasets that it is not made for."""
+def _foreign_datasets(studies: Iterable[Study]) -> dict[str, None]:
+    """Return the datasets that the embedded backbone is not made for, where a study has it."""
     foreign: dict[str, None] = {}
     for study in studies:
-        if study.config.backbone.name != EMBEDDED:
-            continue
         data = study.config.data
-        for name in (data.dataset, *data.targets):
-            if name not in PACKAGED:
-                foreign[name] = None
-    if not foreign:
-        return []
-    return [
-        "the embedded backbone has seen printed characters and nothing else, so scores on "
-        f"{listed(foreign)} mean little; photographs need a CLIP that has seen them, such as "
-        "backbone.name=openai/clip-vit-base-patch32"
-    ]
+        if study.config.backbone.name == EMBEDDED:
+            foreign |= dict.fromkeys((data.dataset, *data.targets))
+    return {name: None for name in foreign if name not in PACKAGED}
 
 
-def _preprocessing_warnings(studies: Iterable[Study]) -> Iterator[str]:
-    """Yield a warning for each backbone that does not say how images are prepared for it."""
-    for backbone, study in {study.config.backbone: study for study in studies}.items():
-        architecture = study.architecture
-        if architecture.open_clip:
-            continue
-        source = Source(backbone_path(backbone.name), backbone.revision)
-        if not source.find(*PREPROCESSING):
-            original = "Google's SigLIP"
-            if architecture.family == "clip":
-                original = "OpenAI's CLIP"
-            yield (
-                f"the backbone {backbone.name} has no preprocessor_config.json: its images are "
-                f"prepared as for {original}, with the same means and deviations of the colours"
-            )
+def _has_preprocessing(backbone: BackboneConfig) -> bool:
+    """Return whether a checkpoint says how images are prepared for it."""
+    return bool(Source(backbone_path(backbone.name), backbone.revision).find(*PREPROCESSING))
 
 
-def _group_warnings(studies: Iterable[Study]) -> Iterator[str]:
-    """Yield a warning for each dataset with several test images of a group."""
-    for dataset in {study.dataset.name: study.dataset for study in studies}.values():
-        groups = {record.group for record in dataset.test if record.group}
-        if groups and len(groups) < len(dataset.test):
-            yield (
-                f"{dataset.name}: its {len(dataset.test)} test images are of {len(groups)} groups, "
-                "which intervals draw as wholes; only those of single classes, of H and of AUSUC "
-                "take each image as independent"
-            )
+def _class_sizes(dataset: Dataset) -> list[tuple[str, int]]:
+    """Return the classes of a dataset's test images, and how many each has, the largest first."""
+    return Counter(dataset.class_names[image.label] for image in dataset.test).most_common()
 
 
-def _imbalance_warnings(studies: Iterable[Study]) -> Iterator[str]:
-    """Yield a warning for each dataset whose test classes differ in size where accuracy counts."""
-    for study in studies:
-        if study.protocol.class_averaged:
-            continue
-        for dataset in (study.dataset, *study.targets()):
-            sizes = Counter(dataset.class_names[record.label] for record in dataset.test)
-            if not sizes:
-                continue
-            ordered = sizes.most_common()
-            (largest, most) = ordered[0]
-            (smallest, fewest) = ordered[-1]
-            if most > UNEQUAL * fewest:
-                yield (
-                    f"{dataset.name}: the test classes differ in size, from {fewest} images "
-                    f"({smallest}) to {most} ({largest}), and the metric is accuracy, which large "
-                    "classes decide; look at the balanced score, in which every class counts alike"
-                )
-
-
-def _company_warnings(studies: Iterable[Study]) -> Iterator[str]:
-    """Yield a warning for each study that takes all places for trials while others run beside it.
-
-    Where those run is not known, since machines may share the folder.
-    """
-    for study in studies:
-        beside = folders_of_studies(study.folder.path.parent)
-        running = [other.name for other in beside if other.has_driver()]
-        running = [name for name in running if name != study.folder.name]
-        if not running or study.config.resources.max_concurrent is not None:
-            continue
-        effect = "on this machine, all use all of its CPU cores and take longer"
-        if joins_cluster():
-            effect = "on this cluster, each keeps its places until its last trials begin"
-        yield (
-            f"{study.folder.name}: {listed(running)} in the same folder runs, too; if that is "
-            f"{effect}; resources.max_concurrent leaves room for others"
-        )
+def _running_beside(folder: StudyFolder) -> list[str]:
+    """Return the other studies of the same storage that run."""
+    others = [other for other in studies_in(folder.path.parent) if other.name != folder.name]
+    return [other.name for other in others if other.has_driver()]
 
 
 def _image_warnings(studies: Iterable[Study], pixels: Pixels) -> Iterator[str]:

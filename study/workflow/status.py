@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rich.console import Console, Group, RenderableType
 
-from study.process.terminal_table import TerminalTable, amount, print_unwrapped
+from study.process.terminal_table import TerminalTable, print_unwrapped
 from study.report.formatting import percent
 from study.report.sentences import sentences
 from study.report.setting_descriptions import setting_cells, setting_header, tuned_in_words
@@ -23,24 +23,8 @@ Trials = Sequence[TrialResult]
 """Trials of a study, such as those that run."""
 INTERRUPTED_STATE = "interrupted"
 """The state of a study that is not finished, and that no driver runs."""
-STATES = {
-    "finished": "finished",
-    "searching": "running, in its search",
-    "confirming": "running, and testing what its search chose",
-    INTERRUPTED_STATE: "interrupted: it is not finished, and no process runs it",
-}
-"""The description of each state of a study."""
 OUTSIDE = "peers and variants"
 """The name of the group of search trials that do not count towards ``search.trials``."""
-GROUP_TITLES = {
-    "average": "average (the average of the best, on the folds)",
-    "confirm": "confirm (the test)",
-    "member": "members (what the average is made of, trained once more)",
-    "unknown": "unknown (trainings without a part of the classes)",
-    "refit": "refit (what ships)",
-    OUTSIDE: "beside the search (other methods, other heads and strengths)",
-}
-"""The printed titles of groups of trials whose names say too little."""
 TERMS = "lr: learning rate; LN: LayerNorm; λ: how firmly text features are held at CLIP’s"
 """The meaning of the abbreviations in the header of a table of configurations."""
 MOST_TRIALS = 5
@@ -53,7 +37,7 @@ class Status:
 
     study: str
     state: str
-    """One of the keys of `STATES`."""
+    """One of the states that ``status_lines.txt.jinja`` describes."""
     wanted: int | None
     """The configured number of trials of the search; None for an ablation, whose grids may grow."""
     extended: Sequence[int]
@@ -90,8 +74,7 @@ def study_status(results: Results) -> Status:
         path = folder.trial(trial.trial_id).path
         files = [path / name for name in ("reports.jsonl", "config.json")]
         last_written = max((file.stat().st_mtime for file in files if file.exists()), default=0.0)
-        seconds = time.time() - last_written
-        silent[trial.trial_id] = max(0.0, seconds)
+        silent[trial.trial_id] = max(0.0, time.time() - last_written)
     finished = [trial for trial in results.stage("search") if trial.status == "finished"]
     finished.sort(key=lambda trial: (-(trial.val_score or 0), trial.trainable, trial.number))
     choice = Choice.read(results.study)
@@ -152,15 +135,8 @@ def _count_trials(results: Results) -> dict[str, dict[str, int]]:
 
 def render_status(status: Status) -> RenderableType:
     """Return the status as lines and tables for a terminal."""
-    lines: list[RenderableType] = [f"[bold]{status.study}[/]: {STATES[status.state]}"]
-    for group, counts in status.counts.items():
-        number = sum(counts.values())
-        trials = amount(number, "trial")
-        if group == "search" and status.wanted is not None:
-            trials = f"{number} of {amount(status.wanted, 'trial')}"
-        ends = ", ".join(f"{n} {end}" for end, n in sorted(counts.items()))
-        lines.append(f"{GROUP_TITLES.get(group, group)}: {trials}: {ends}")
-    lines += status.told
+    lines: list[RenderableType] = []
+    lines += (*sentences("workflow/status_lines", status=status), *status.told)
     running = []
     for trial in status.running:
         epochs = f"{trial.epochs}/{trial.epochs_planned}"
@@ -172,28 +148,21 @@ def render_status(status: Status) -> RenderableType:
     ]
     if len(status.failed) > MOST_TRIALS:
         failed.append([f"and {len(status.failed) - MOST_TRIALS} before", "", ""])
-    for header, rows in (
-        (("unfinished", "epoch", "last wrote", "subset"), running),
-        (("failed", "epochs", "cause"), failed),
-    ):
-        if rows:
-            lines += ["", plain_table(header, rows)]
+    if running:
+        lines += ["", plain_table(("unfinished", "epoch", "last wrote", "subset"), running)]
+    if failed:
+        lines += ["", plain_table(("failed", "epochs", "cause"), failed)]
     if status.best:
-        lines += ["", _best_table(status)]
-        lines.append(TERMS)
+        lines += ["", _best_table(status), TERMS]
     return Group(*lines)
 
 
 def _best_table(status: Status) -> TerminalTable:
-    header = ["best trials", "validation %"]
-    header += setting_header()
-    header.append("subset")
+    header = ("best trials", "validation %", *setting_header(), "subset")
     rows = []
     for trial in status.best:
-        row = [trial.trial_id, percent(trial.val_score, 2)]
-        row += setting_cells(trial.settings)
-        row.append(tuned_in_words(trial.settings))
-        rows.append(row)
+        scores = (trial.trial_id, percent(trial.val_score, 2))
+        rows.append((*scores, *setting_cells(trial.settings), tuned_in_words(trial.settings)))
     return plain_table(header, rows)
 
 

@@ -4,7 +4,6 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator
-from itertools import chain
 from typing import Any
 
 from study.data.records import Dataset
@@ -12,6 +11,7 @@ from study.data.shots import ALL
 from study.method.device import choose_device, gpu_kind, list_gpus
 from study.method.precision import choose_precision
 from study.process.terminal_table import amount
+from study.report.sentences import sentences
 from study.workflow.announcement import count_cores
 from study.workflow.start_warnings import UNEQUAL
 
@@ -92,20 +92,15 @@ def _shots_wanted(classes: int) -> int:
 
 def describe_images(dataset: Dataset) -> str:
     """Return what is there, and how to keep images together that seem to be of one series."""
-    splits = {"learn from": dataset.train, "validate": dataset.val, "test": dataset.test}
-    counts = [f"{len(records)} to {use}" for use, records in splits.items()]
-    text = f"{len(dataset.class_names)} classes; images: {', '.join(counts)}"
+    images = dataset.train + dataset.val + dataset.test
     series: Counter[str] = Counter()
-    for record in chain(*splits.values()):
-        match = re.match(SERIES, record.path)
-        if match and not record.group:
+    for image in images:
+        match = re.match(SERIES, image.path)
+        if match and not image.group:
             series[match[1]] += 1
-    in_series = series.total()
-    if in_series >= 2 * len(series) > 2 and in_series > 0.8 * sum(map(len, splits.values())):
-        text += (
-            f". Many names look like {len(series)} series. If the images of one show the same "
-            f"thing, keep them on one side of every split by data.groups: '{SERIES}'"
-        )
+    (text,) = sentences(
+        "workflow/images", dataset=dataset, images=len(images), series=series, pattern=SERIES
+    )
     return text
 
 

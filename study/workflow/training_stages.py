@@ -1,6 +1,6 @@
 """The stages of a study that run trials, each under a line of its progress."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
@@ -16,7 +16,7 @@ from study.search.measure_sensitivity import keep_sensitivities
 from study.search.refit import candidate_to_refit, run_refit
 from study.search.reuse import reuse_results
 from study.search.samplers import Sampler
-from study.search.stages import Announce, most_trials, run_search, seconds_left
+from study.search.stages import most_trials, run_search, seconds_left
 from study.selection.candidates import fix_candidates
 from study.selection.extension import extensions
 from study.selection.optimism import fix_optimism
@@ -67,7 +67,7 @@ def run_search_stage(
     total = most_trials(study)
     with _stage(console, study.folder, "search", total) as progress:
         progress.limit(seconds_left(study), after=total - study.config.search.planned_trials)
-        run_search(study, data, [progress, tracker], sampler, _announcer(progress, console))
+        run_search(study, data, [progress, tracker], sampler, progress.announce)
     search = study.config.search
     trials = sum(
         search.counts_trial(trial["arm"], trial["label"])
@@ -129,8 +129,7 @@ def run_ablation(study: Study, preparer: Preparer, tracker: Tracker, console: Co
             reuse = partial(reuse_results, study.folder)
     if study.protocol.validates(study.config) and not _has_chosen(study, study.cells()):
         with _stage(console, study.folder, "search", most_cell_trials(study)) as progress:
-            announcer = _announcer(progress, console)
-            tune_cells(study, preparer.search(), [progress, tracker], reuse, announcer)
+            tune_cells(study, preparer.search(), [progress, tracker], reuse, progress.announce)
     cells = [
         Candidate(label=label, settings=settings) for label, settings in fix_rates(study).items()
     ]
@@ -157,14 +156,3 @@ def _has_chosen(study: Study, choice: object) -> bool:
 def _stage(console: Console, folder: StudyFolder, stage: str, total: int) -> StageProgress:
     done = sum(trial.read_end() is not None for trial, _ in folder.trials_of(stage))
     return StageProgress(console, stage, total, done=done)
-
-
-def _announcer(progress: StageProgress, console: Console) -> Announce:
-    """Return a function that prints sentences, and sets the number of trials of the progress."""
-
-    def announce(sentences: Sequence[str], trials: int) -> None:
-        progress.expect(trials)
-        for line in sentences:
-            print_sentences(console, line)
-
-    return announce

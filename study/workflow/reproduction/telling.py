@@ -1,11 +1,11 @@
 """A record in words: what could not be run comes first, then figures beside published ones."""
 
 from collections import defaultdict
-from collections.abc import Iterator
 
 from study.data.records import listed_texts
 from study.report.formatting import Table, markdown_text, percent
 from study.report.reproduction_tables import Pair, comparison_table
+from study.report.sentences import sentences
 from study.results.trial_results import PARTS
 from study.workflow.reproduction.record import Reproduction
 
@@ -13,24 +13,19 @@ NO_MEASUREMENT = "no measurement"
 """What stands beside each figure of a quick reproduction."""
 
 
-def first_lines(record: Reproduction) -> Iterator[str]:
-    """Yield what a reader must know before any figure, a line each."""
-    if not record.measurement:
-        yield (
-            "NO MEASUREMENT: tiny data, random weights and the embedded model show that each step "
-            "works. No figure here says how good anything is."
-        )
-    if record.settings:
-        yield f"NOT AS PUBLISHED, by these settings: {' '.join(record.settings)}"
+def first_lines(record: Reproduction) -> list[str]:
+    """Return what a reader must know before any figure, a line each."""
     names = defaultdict(list)
     for step in record.steps:
         if not step.done:
             for reason in step.reasons or ["not yet run"]:
                 names[reason].append(step.name)
-    for reason, of_reason in names.items():
-        yield f"NO RESULT of {listed_texts(of_reason)}: {reason}"
-    done = sum(step.done for step in record.steps)
-    yield f"{done} of {len(record.steps)} steps have results."
+    return sentences(
+        "workflow/reproduction_lines",
+        record=record,
+        steps_by_reason=names,
+        listed_texts=listed_texts,
+    )
 
 
 def figures(record: Reproduction) -> dict[str, Table]:
