@@ -10,24 +10,16 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, NamedTuple
+from typing import Any
 
 PROGRAM = "clipfit-study"
 ROOM = "study.workflow"
 """The package that has the functions of all commands."""
 
 
-class Command(NamedTuple):
-    """One command of the command line."""
-
-    help: str
-    function: str
-    """What carries it out, as MODULE:FUNCTION of `study.workflow`."""
-
-
-_TABLE = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
-COMMANDS = {word: Command(**row) for word, row in _TABLE.items()}
-"""All commands by their words, from ``commands.toml``."""
+COMMANDS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+"""All commands by their words: the ``help`` of each, and the ``function`` that carries it out, as
+MODULE:FUNCTION of `study.workflow`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,7 +54,7 @@ def _main(words: list[str]) -> int:
     parser.add_argument("--version", action="store_true", help="print the version, and end")
     parsers = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name, command in COMMANDS.items():
-        parsers.add_parser(name, help=command.help, description=command.help)
+        parsers.add_parser(name, help=command["help"], description=command["help"])
     if words[0] not in COMMANDS:
         parser.parse_args(words)  # prints the help, and ends
     from study.process.ctrl_c import exit_at_ctrl_c
@@ -75,7 +67,7 @@ def _main(words: list[str]) -> int:
         if f"--{name}" in words:
             command_parser.error(f"did you mean `{PROGRAM} {name} NAME`?")
     options = command_parser.parse_intermixed_args(words[1:])
-    return _carry_out(_run_command, COMMANDS[words[0]].function, options)
+    return _carry_out(_run_command, COMMANDS[words[0]]["function"], options)
 
 
 def _refuse_mistyped(word: str) -> None:
@@ -90,7 +82,7 @@ def _run_command(function: str, options: Namespace) -> None:
     """Carry out a command.
 
     Args:
-        function: see `Command.function`; it finds the ``console`` among the options as well.
+        function: see `COMMANDS`; it finds the ``console`` among the options as well.
         options: what the user gave.
 
     Raises:

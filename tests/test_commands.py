@@ -28,7 +28,7 @@ COSTLY = ("torch", "transformers", "ray", "mlflow", "optuna", "pandas", "scipy",
 
 def test_each_command_has_a_function():
     for command in COMMANDS.values():
-        assert callable(resolve_name(f"{ROOM}.{command.function}"))
+        assert callable(resolve_name(f"{ROOM}.{command['function']}"))
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     assert resolve_name(scripts["clipfit-study"]) is as_a_process
 

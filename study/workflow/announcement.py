@@ -44,22 +44,18 @@ def plan_rows(study: Study) -> list[tuple[str, str]]:
     Raises:
         StudyError: the backbone cannot be read.
     """
-    config = study.config
     grid_sizes = []
-    variants = []
-    if config.ablation:
+    if study.config.ablation:
         # Ray takes seconds to import, and a check, which prints no plan, does without it.
         from study.search.ablation_search import rate_grids
 
         grid_sizes = [grid.size for grid in rate_grids(study).values()]
-    elif study.protocol.searches(config):
-        variants = possible_variants(config, study.protocol.configured_strength(config))
     return rows(
         "workflow/plan",
         study=study,
         grid_sizes=grid_sizes,
         titles=TITLES,
-        variants=variants,
+        possible_variants=possible_variants,
     )
 
 

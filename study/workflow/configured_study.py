@@ -37,7 +37,7 @@ def make_study(source: Path, overrides: list[str], console: Console | None = Non
     Raises:
         ConfigFaults: the configuration has faults.
     """
-    with _with_remaining_faults(overrides, resuming=False, source=source):
+    with _with_remaining_faults(overrides, source):
         config = resolve_config(source, overrides, console)
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", source.stem)[:60].strip("-._") or "study"
     unique = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
@@ -84,7 +84,7 @@ def load_study(folder: StudyFolder, overrides: list[str]) -> Study:
     Raises:
         StudyError: its configuration cannot be read, or an override is not allowed.
     """
-    with naming_overrides(overrides), _with_remaining_faults(overrides, resuming=True):
+    with naming_overrides(overrides), _with_remaining_faults(overrides):
         return Study(load_resumed_config(folder, overrides), folder)
 
 
@@ -99,33 +99,30 @@ def naming_overrides(overrides: Sequence[str]) -> Iterator[None]:
 
 
 @contextmanager
-def _with_remaining_faults(
-    overrides: list[str], *, resuming: bool, source: Path | None = None
-) -> Iterator[None]:
-    """Add to the faults of a configuration those that a check finds in its other sections."""
+def _with_remaining_faults(overrides: list[str], source: Path | None = None) -> Iterator[None]:
+    """Add to the faults of a configuration those that a check finds in its valid sections.
+
+    Args:
+        overrides: those of the command line, which are named in faults.
+        source: the file of the configuration; None for that of a study that exists.
+    """
     try:
         yield
     except ConfigFaults as error:
-        if error.valid_config:
-            unfit = unfit_peers(error.valid_config, source, overrides)
-            error.valid_config = without_baselines(error.valid_config, unfit)
-        raise _add_remaining(error, overrides, resuming=resuming) from None
-
-
-def _add_remaining(error: ConfigFaults, overrides: list[str], *, resuming: bool) -> ConfigFaults:
-    """Return the faults of an error, with those that a check of the valid sections finds."""
-    config = error.valid_config
-    if not config:
-        return error
-    skipped = {fault.partition(":")[0].partition(".")[0] for fault in error.faults}
-    # A default that replaces a value of the wrong kind says nothing about its section. If only
-    # baselines that are needed are missing, the rest of the search can be checked.
-    if "search" not in {path.partition(".")[0] for path in error.replaced}:
-        skipped.discard("search")
-    study = Study(config, StudyFolder(config.storage / (config.name or secrets.token_hex(8))))
-    faults = find_faults(study, resuming=resuming, skipped=skipped, replaced=error.replaced)
-    faults = faults_with_overrides(override_texts(overrides), faults)
-    source = error.source
-    if faults and source == OVERRIDES:
-        source = "the study"
-    return ConfigFaults(source, error.faults + faults, config, error.replaced)
+        if not error.valid_config:
+            raise
+        unfit = unfit_peers(error.valid_config, source, overrides)
+        config = without_baselines(error.valid_config, unfit)
+        skipped = {fault.partition(":")[0].partition(".")[0] for fault in error.faults}
+        # A default that replaces a value of the wrong kind says nothing about its section. If only
+        # baselines that are needed are missing, the rest of the search can be checked.
+        if "search" not in {path.partition(".")[0] for path in error.replaced}:
+            skipped.discard("search")
+        study = Study(config, StudyFolder(config.storage / (config.name or secrets.token_hex(8))))
+        resuming = source is None
+        faults = find_faults(study, resuming=resuming, skipped=skipped, replaced=error.replaced)
+        faults = faults_with_overrides(override_texts(overrides), faults)
+        blamed = error.source
+        if faults and blamed == OVERRIDES:
+            blamed = "the study"
+        raise ConfigFaults(blamed, error.faults + faults, config, error.replaced) from None

@@ -40,11 +40,8 @@ def tracker_advice(tracker: Tracker) -> Iterator[None]:
     try:
         yield
     except DamagedError as error:
-        lines = [str(error)]
-        advice = tracker.advice()
-        if advice:
-            lines.append(advice)
-        raise DamagedError("\n".join(lines)) from error
+        lines = f"{error}\n{tracker.advice()}"
+        raise DamagedError(lines.removesuffix("\n")) from error
 
 
 def load_resumed_config(folder: StudyFolder, overrides: Iterable[str]) -> StudyConfig:

@@ -123,12 +123,9 @@ def find_threshold(
             "allowed is a model and a command line without other names"
         )
     threshold = unknown_below(known, share)
-    foreign = tensors.get(FOREIGN)
-    least = found = None
-    if foreign is not None:
-        least = 100 * foreign.min().item()
-        found = found_share(foreign, share)
-    (finding,) = sentences("workflow/finding", share=share, least=least, found=found)
+    (finding,) = sentences(
+        "workflow/finding", share=share, foreign=tensors.get(FOREIGN), found_share=found_share
+    )
     return threshold, finding
 
 
@@ -265,8 +262,7 @@ def _write(
     elif on_terminal:  # where the bar would be in between
         print("".join(lines), end="")
     else:
-        for line in lines:
-            sys.stdout.write(line)
+        sys.stdout.writelines(lines)
         sys.stdout.flush()
     return unreadable
 

@@ -80,9 +80,9 @@ def _find_study(options: Namespace) -> tuple[Study, Choices, Values]:
     root = Path(os.path.abspath(options.images))  # noqa: PTH100
     if not is_text(str(root)):
         raise ConfigError(f"the name of {str(root)!r} is no UTF-8; rename it")
-    given = parse_overrides(options.arguments)
     texts = override_texts(options.arguments)
-    given = {"data.dataset": _dataset_name(root), "data.root": str(root), **given}
+    given: Values = {"data.dataset": _dataset_name(root), "data.root": str(root)}
+    given |= parse_overrides(options.arguments)
     first = build_config({}, options.images, given, texts)
     study = Study(first, StudyFolder(first.storage / "init"))
     found = {"data.root": (None, describe_images(study.dataset))}

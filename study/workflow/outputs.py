@@ -5,7 +5,7 @@ import math
 from rich.cells import cell_len
 from rich.console import Console
 
-from study.process.terminal_table import TerminalTable, print_unwrapped
+from study.process.terminal_table import print_unwrapped
 from study.protocols import Protocol
 from study.report.ablation_tables import write_ablation
 from study.report.charts import write_plots
@@ -22,6 +22,7 @@ from study.results.study_results import read_results, write_results
 from study.storage.atomic import with_retries, write_atomically
 from study.storage.study_folder import DESCRIPTION, StudyFolder
 from study.tracking.tracker import Tracker
+from study.workflow.status import plain_table
 
 LINES, WIDTH = 12, 80
 """The most lines that a study prints at its end on a terminal of this width or a wider one. What
@@ -65,7 +66,7 @@ def write_outputs(
 def print_outcome(board: Leaderboard, tracker: Tracker, console: Console) -> None:
     """Print what was found, and what to look at and to type next, in a dozen lines."""
     rows = [(f"{word:8}", text) for word, text in findings(board)]
-    table = TerminalTable(["", ""], rows, words=2, lines=False)
+    table = plain_table(("", ""), rows)
     width = max(WIDTH, console.width)
     room = LINES - len(console.render_lines(table, console.options.update_width(width)))
     console.print(table)

@@ -137,19 +137,13 @@ def dataset_warnings(
         suffixes=IMAGE_SUFFIXES,
         few=_few,
         format_suffixes=format_suffixes,
-        **_find_missing(dataset),
+        dataset=dataset,
+        lists_nothing=dataset.name in WITHOUT_LISTS and isinstance(dataset.source, FolderSource),
+        absent_classes=absent_classes,
+        differing_counts=differing_counts,
+        download_note=download_note,
     )
     return [f"{dataset.name}: {line}" for line in lines]
-
-
-def _find_missing(dataset: Dataset) -> dict[str, object]:
-    """Return what seems to be missing of ImageNet or a shift of it, whose images no file lists."""
-    missing: dict[str, object] = {"absent_classes": (), "is_incomplete": False}
-    if dataset.name in WITHOUT_LISTS and isinstance(dataset.source, FolderSource):
-        missing["absent_classes"] = absent_classes(dataset.name, dataset)
-        missing["is_incomplete"] = differing_counts(dataset) is not None
-        missing["download_note"] = download_note(dataset.name, dataset.source.root)
-    return missing
 
 
 def format_suffixes(files: Counter[str]) -> str:

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console, Group, RenderableType
@@ -166,9 +166,9 @@ def _best_table(status: Status) -> TerminalTable:
     return plain_table(header, rows)
 
 
-def plain_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> TerminalTable:
+def plain_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> TerminalTable:
     """Return a table without lines for the terminal."""
-    return TerminalTable(header, [*rows], words=len(header), lines=False)
+    return TerminalTable(header, rows, words=len(header), lines=False)
 
 
 def print_resume_commands(console: Console, interrupted: Sequence[StudyFolder]) -> None:

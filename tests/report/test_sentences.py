@@ -29,6 +29,6 @@ def test_rows_are_names_and_texts():
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
 def test_a_template_stands_where_code_asks_for_it(path: Path):
-    name = f"{path.parent.name}/{path.name.removesuffix('.txt.jinja')}"
+    name = str(path.relative_to(Path(study.__file__).parent)).removesuffix(".txt.jinja")
     room = [file.read_text(encoding="utf-8") for file in path.parent.glob("*.*")]
     assert any(f'"{name}' in text for text in room)

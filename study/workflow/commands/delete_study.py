@@ -8,7 +8,7 @@ from rich.filesize import decimal
 
 from study import tracking
 from study.errors import ConfigError
-from study.process.terminal_table import amount
+from study.report.sentences import sentences
 from study.storage.atomic import StorageError, with_retries
 from study.storage.removal import deletion_path
 from study.storage.study_folder import StudyFolder
@@ -30,20 +30,18 @@ def delete_study(options: Namespace) -> None:
     path = folder.path.resolve()
     summary = summarize_study(folder)  # before the lock, by which a study looks as if it were run
     with folder.locked():
-        trials = amount(summary["trials"], "trial")
-        print(f"{path}: {summary['state']}, {trials}, {decimal(summary['bytes'])}")
+        lines = sentences(
+            "workflow/commands/deletion",
+            path=path,
+            summary=summary,
+            size=decimal(summary["bytes"]),
+            everywhere=options.everywhere,
+        )
+        print(*lines, sep="\n")
         if options.everywhere:
             study = Study(frozen_config(folder), folder)
             tracker = tracking.make_tracker(study.config.tracking.trackers)
             print(tracker.describe_contents(study))
-        else:
-            model = "no registered model"
-            if summary["registered"]:
-                model = f"its model {summary['registered']}"
-            print(
-                f"Its trackers keep its runs (study_id = '{summary['study_id']}') and {model}; "
-                "--mlflow deletes these as well."
-            )
         if not options.yes and not _is_confirmed(path.name):
             print("nothing was deleted")
             return

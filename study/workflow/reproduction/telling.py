@@ -1,8 +1,10 @@
 """A record in words: what could not be run comes first, then figures beside published ones."""
 
 from collections import defaultdict
+from pathlib import Path
 
 from study.data.records import listed_texts
+from study.process.templates import templates
 from study.report.formatting import Table, markdown_text, percent
 from study.report.reproduction_tables import Pair, comparison_table
 from study.report.sentences import sentences
@@ -21,7 +23,7 @@ def first_lines(record: Reproduction) -> list[str]:
             for reason in step.reasons or ["not yet run"]:
                 names[reason].append(step.name)
     return sentences(
-        "workflow/reproduction_lines",
+        "workflow/reproduction/first_lines",
         record=record,
         steps_by_reason=names,
         listed_texts=listed_texts,
@@ -70,8 +72,8 @@ def facts(record: Reproduction) -> Table:
 
 def markdown(record: Reproduction) -> str:
     """Return the page of a record."""
-    blocks = ["# Results of `clipfit-study reproduce`"]
-    blocks.append("\n".join(f"- {markdown_text(line)}" for line in first_lines(record)))
-    blocks += [table.markdown() for table in (*figures(record).values(), facts(record))]
-    blocks.append("`sha256sum -c sha256.txt` checks the files, and `--read` prints them.")
-    return "\n\n".join(blocks) + "\n"
+    page = templates(Path(__file__).parent, keep_trailing_newline=True).get_template(
+        "page.md.jinja"
+    )
+    tables = [*figures(record).values(), facts(record)]
+    return str(page.render(lines=first_lines(record), tables=tables, markdown_text=markdown_text))
