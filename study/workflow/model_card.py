@@ -71,15 +71,24 @@ def model_card(
     name = saved.info.backbone
     card = environment.get_template("model_card.md.jinja").render(
         saved=saved,
-        info=saved.info,
-        settings=saved.settings,
         exported=exported,
         guide=guide,
+        provenance=provenance,
         embedded=EMBEDDED,
         is_on_hub=name != EMBEDDED and NAME_ON_HUB.fullmatch(name),
         most_names=MOST_NAMES,
         **_describe_tuning(saved),
-        **_describe_study(provenance),
+        configuration_rows=configuration_rows,
+        study_rows=_STUDY_ROWS,
+        repeating_command=repeating_command,
+        references=(TUNED, ZERO_SHOT),
+        candidate_name=candidate_name,
+        entry_name=entry_name,
+        further_note=further_note,
+        leaderboard_scope=leaderboard_scope,
+        score_table=_score_table,
+        settings_in_words=settings_in_words,
+        verdict=verdict,
     )
     return str(card)
 
@@ -95,27 +104,6 @@ def _describe_tuning(saved: SavedModel) -> dict[str, object]:
         terms = [(peer, PEERS[peer].title)]
     numbers = format_count(sum(tensor.numel() for tensor in tensors.values()))
     return {"calibrated": calibrated, "peer": peer, "terms": terms, "numbers": numbers}
-
-
-def _describe_study(provenance: Provenance | None) -> dict[str, object]:
-    """Return what the template says of the study, and by what functions it says the rest."""
-    if not provenance:
-        return {"board": None, "entry": None}
-    board, trial = provenance
-    return {
-        "board": board,
-        "trial": trial,
-        "entry": provenance.entry,
-        "study_rows": [row for row in configuration_rows(board) if row[0] in _STUDY_ROWS],
-        "command": repeating_command(board.config),
-        "references": {label: candidate_name(label) for label in (TUNED, ZERO_SHOT)},
-        "entry_name": entry_name,
-        "further_note": further_note,
-        "leaderboard_scope": leaderboard_scope,
-        "score_table": _score_table,
-        "settings_in_words": settings_in_words,
-        "verdict": verdict,
-    }
 
 
 def _score_table(board: Leaderboard, entry: Entry, trial: TrialResult) -> Table:
