@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from operator import attrgetter
@@ -165,6 +165,12 @@ def keyed_order(paths: Iterable[str], key: str) -> list[str]:
     of a library. The same key therefore picks the same images everywhere.
     """
     return sorted(paths, key=lambda path: sha256_of(f"{key}\0{path}".encode()))
+
+
+def in_chunks(paths: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """Yield the paths in chunks of one size; the last one may be smaller."""
+    for start in range(0, len(paths), size):
+        yield paths[start : start + size]
 
 
 def ordered_records(records: Iterable[Record], key: str) -> dict[int, list[Record]]:

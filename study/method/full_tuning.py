@@ -21,4 +21,4 @@ class FullClassifier(FewShotClassifier):
     def __init__(self, backbone: Backbone, *, precision: Precision = "float32") -> None:
         super().__init__(backbone, parse("none"), precision=precision)
         names = [name for name, _ in self.clip.named_parameters() if not name.startswith("logit")]
-        self.own(dict.fromkeys(names, PEER), backbone)
+        self.own(dict.fromkeys(names, PEER))

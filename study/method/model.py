@@ -167,22 +167,24 @@ class FewShotClassifier(nn.Module):
     ) -> None:
         super().__init__()
         leaves = tuned_names(backbone.clip, subset)
+        self.backbone = backbone
+        """The frozen checkpoint, which stays unchanged."""
         self.precision = precision
-        self.own({name: leaf.kind for name, leaf in leaves.items()}, backbone)
+        self.own({name: leaf.kind for name, leaf in leaves.items()})
 
-    def own(self, kinds: Mapping[str, str], backbone: Backbone) -> None:
+    def own(self, kinds: Mapping[str, str]) -> None:
         """Copy the parameters to tune from the backbone, and share all others with it.
 
         Args:
             kinds: see `unfreeze`.
-            backbone: the frozen checkpoint.
         """
+        untuned = self.backbone.clip
         shared = {
             id(parameter): parameter
-            for name, parameter in backbone.clip.named_parameters()
+            for name, parameter in untuned.named_parameters()
             if name not in kinds
         }
-        self.clip = copy.deepcopy(backbone.clip, shared)
+        self.clip = copy.deepcopy(untuned, shared)
         self.tuned = unfreeze(self.clip, kinds)
 
     @property

@@ -35,13 +35,17 @@ class PlainPass:
         return pixel_values
 
 
+ForwardPass = StagedClassifier | PlainPass
+"""The forward pass of a classifier, whose first part may run beforehand."""
+
+
 @dataclass(frozen=True)
 class PeerModel:
     """The model that a row of `study.method.peers.PEERS` builds."""
 
     classifier: FewShotClassifier
     """The classifier, whose tuned parameters change in training."""
-    staged: StagedClassifier | PlainPass
+    staged: ForwardPass
     """The forward pass of the same classifier, for training and evaluation."""
     distill_weight: float = 0.0
     """The weight of the loss term that the row's regularizer names."""

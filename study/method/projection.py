@@ -39,4 +39,4 @@ class ProjectionClassifier(FewShotClassifier):
                 f"'{backbone.name}' has no {PROJECTION}, the projection of its image encoder; "
                 "allowed is a CLIP"
             )
-        self.own({PROJECTION: PEER}, backbone)
+        self.own({PROJECTION: PEER})

@@ -55,6 +55,5 @@ def keep_sensitivities(preparer: Preparer, ablation: AblationConfig) -> None:
 def _measure(backbone: BackboneConfig, trial: TrialConfig, data: TrialData) -> dict[str, float]:
     precision = trial.training.trial_precision
     loaded = load_once(backbone, trial_device(), precision)
-    (task,) = data.tasks
-    model = make_task_model(trial, loaded, task, 0)
-    return TaskTraining(model, trial, data, task.train, 0).sensitivities()
+    model = make_task_model(trial, data, loaded, 0)
+    return TaskTraining(model).sensitivities()

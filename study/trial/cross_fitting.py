@@ -15,14 +15,15 @@ estimation when using cross-validation for model selection".
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from study.data.splits import deal_in_turn
 from study.data.tasks import Part
+from study.protocols.competition import Competitors
 from study.trial.evaluation import (
     Accuracies,
-    EvaluatedPart,
     Evaluation,
     joint_scores,
     part_accuracies,
@@ -109,15 +110,7 @@ def _best_on(
     trainings: Sequence[Evaluation], masks: Sequence[Tensor], data: TrialData
 ) -> Evaluation:
     """Return the evaluation that is best on some images of each part."""
-    accuracies = []
-    for evaluation in trainings:
-        parts = []
-        for one, mask in zip(evaluation.parts, masks, strict=True):
-            pairs = zip(one.part.records, mask.tolist(), strict=True)
-            records = tuple(record for record, is_included in pairs if is_included)
-            part = replace(one.part, records=records)
-            parts.append(EvaluatedPart(part, one.predicted[mask], one.probabilities[:, mask]))
-        accuracies.append([part_accuracies(replace(evaluation, parts=parts), data)])
+    accuracies = [[part_accuracies(evaluation, data, masks)] for evaluation in trainings]
     return trainings[_best_training(accuracies, data)]
 
 
@@ -143,7 +136,7 @@ def _combine(one: Evaluation, other: Evaluation, masks: Sequence[Tensor]) -> Eva
         competing = None
         if some.competing and others.competing:
             pairs = zip(some.competing, others.competing, strict=True)
-            competing = tuple(torch.where(mask, *pair) for pair in pairs)
+            competing = Competitors(*(np.where(mask.numpy(), *pair) for pair in pairs))
         combined = some._replace(
             predicted=torch.where(mask, some.predicted, others.predicted),
             probabilities=torch.where(mask, some.probabilities, others.probabilities),

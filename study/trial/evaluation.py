@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -55,8 +56,8 @@ class EvaluatedPart(NamedTuple):
     """The predicted class ids, (images,) int64."""
     probabilities: Tensor
     """The probabilities of these and of the images' own classes, (2, images) float32."""
-    competing: tuple[Tensor, ...] | None = None
-    """If names compete: labels, best trained and best other class, and gap; each (images,)."""
+    competing: Competitors | None = None
+    """The images of both kinds, if names compete."""
     logits: Labelled | None = None
     """The logits, if they are kept."""
 
@@ -104,7 +105,10 @@ class Evaluation:
             rivals = torch.tensor(features.rivals)
             is_trained = self._were_trained(rivals)
             best, other, gap = compare_groups(classifier, features.images, rivals_text, is_trained)
-            competing = (_labels_of(part), rivals[best], rivals[other], gap)
+            labels = _labels_of(part)
+            best_of_kind = torch.where(self._were_trained(labels), rivals[best], rivals[other])
+            right = best_of_kind == labels
+            competing = Competitors(gap.numpy(), right.numpy(), labels.numpy())
         self.parts.append(EvaluatedPart(part, classes[rows], probabilities, competing, logits))
 
     @property
@@ -113,13 +117,11 @@ class Evaluation:
         competing = [one.competing for one in self.parts if one.competing]
         if not competing:
             return None
-        columns = zip(*competing, strict=True)
-        labels, best_trained, best_other, gap = (torch.cat(column) for column in columns)
-        seen = self._were_trained(labels)
+        columns = [np.concatenate(column) for column in zip(*competing, strict=True)]
+        seen = np.isin(columns[-1], [*self.trained])
         kinds = []
-        for of_kind, best in ((seen, best_trained), (~seen, best_other)):
-            of_images = (gap, best == labels, labels)
-            kinds.append(Competitors(*(values[of_kind].numpy() for values in of_images)))
+        for mask in (seen, ~seen):
+            kinds.append(Competitors(*(values[mask] for values in columns)))
         return Competition(*kinds)
 
     def predictions(self, data: TrialData) -> list[Prediction]:
@@ -138,11 +140,8 @@ class Evaluation:
             if data.split == "val":
                 columns["true_probability"] = of_label.tolist()
             if competing is not None:
-                labels, best_trained, best_other, gaps = competing
-                # The best name of each image's own kind, trained or not.
-                best = torch.where(self._were_trained(labels), best_trained, best_other)
-                columns["right_of_kind"] = (best == labels).tolist()
-                columns["gap"] = gaps.tolist()
+                columns["right_of_kind"] = competing.right.tolist()
+                columns["gap"] = competing.gap.tolist()
             if logits is not None:
                 columns |= self._columns_of_logits(part, logits, data.split)
             for values in zip(*columns.values(), strict=True):
@@ -198,11 +197,20 @@ Accuracies = Mapping[tuple[str, int], float]
 ALL_CLASSES = -1
 
 
-def part_accuracies(evaluation: Evaluation, data: TrialData) -> Accuracies:
-    """Return the accuracies of a model: of each part, or of each class where these count alike."""
+def part_accuracies(
+    evaluation: Evaluation, data: TrialData, masks: Sequence[Tensor | slice] = ()
+) -> Accuracies:
+    """Return the accuracies of a model: of each part, or of each class where these count alike.
+
+    Args:
+        evaluation: the evaluation of the model.
+        data: the data of the trial.
+        masks: which images of each part count, (images,) bool; empty means all.
+    """
     values = {}
-    for part, predicted, *_ in evaluation.parts:
-        labels = _labels_of(part)
+    masks = masks or [slice(None)] * len(evaluation.parts)
+    for (part, predictions, *_), mask in zip(evaluation.parts, masks, strict=True):
+        labels, predicted = _labels_of(part)[mask], predictions[mask]
         of_part = {ALL_CLASSES: accuracy(predicted, labels)}
         if data.protocol.class_averaged:
             of_part = class_accuracies(predicted, labels)

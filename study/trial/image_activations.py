@@ -14,10 +14,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from study.backbones.backbone import Backbone
 from study.data.images.table import ImageTable, normalize, to_device
+from study.data.records import in_chunks
 from study.method.delta import Tensors
-from study.method.peer_model import PlainPass
+from study.method.peer_model import ForwardPass, PlainPass
 from study.method.staged import StagedClassifier
 from study.trial.feature_cache import Cache, cached_features
 
@@ -30,12 +30,7 @@ open_table = cache(ImageTable)
 """Open an image table once per process; it is a read-only memory map."""
 
 
-def begin_images(
-    model: StagedClassifier | PlainPass,
-    backbone: Backbone,
-    path: Path,
-    paths: Sequence[str],
-) -> Tensor:
+def begin_images(model: ForwardPass, path: Path, paths: Sequence[str]) -> Tensor:
     """Return what a model's own `begin_images` returns for images of a table, from a cache.
 
     The whole table is encoded in chunks of a fixed size, so that an image's activations do not
@@ -44,32 +39,31 @@ def begin_images(
 
     Args:
         model: the classifier; its lowest tuned stage is where the activations end.
-        backbone: the backbone of the classifier.
         path: the image table; its images are square.
         paths: the paths of the images in the table.
     """
     table = open_table(path)
-    device = model.classifier.device
+    classifier = model.classifier
+    device = classifier.device
     stage: int | str = "pixels"
     if isinstance(model, StagedClassifier):
         stage = model.vision.first
-    key = (path, backbone.state, model.classifier.precision, str(device), stage)
-    whole_table = IMAGES.get(key, partial(_begin_table, model, backbone, table))
+    key = (path, classifier.backbone.state, classifier.precision, str(device), stage)
+    whole_table = IMAGES.get(key, partial(_begin_table, model, table))
     if not whole_table:
-        return begin_uncached(model, backbone, table, paths)
+        return begin_uncached(model, table, paths)
     return whole_table["features"][torch.tensor(table.rows(paths), device=device)]
 
 
-def _begin_table(
-    model: StagedClassifier | PlainPass, backbone: Backbone, table: ImageTable
-) -> Tensors:
+def _begin_table(model: ForwardPass, table: ImageTable) -> Tensors:
     """Return all images of a table, begun; no tensor if they do not fit into the cache."""
     if isinstance(model, PlainPass) or not model.images_are_frozen:
-        chunks = _begin_chunks(model, backbone, table)
+        chunks = _begin_chunks(model, table)
         first = next(chunks)
         if first[0].numel() * len(table.paths) > IMAGES.room:
             return {}
         return {"features": torch.cat([first, *chunks])}
+    backbone = model.classifier.backbone
     what = "features of images"
     size = backbone.dim
     if model.vision.first == model.vision.projection:
@@ -79,27 +73,21 @@ def _begin_table(
         return {}
 
     def encode_table() -> Tensors:
-        return {"features": torch.cat(list(_begin_chunks(model, backbone, table)))}
+        return {"features": torch.cat(list(_begin_chunks(model, table)))}
 
     identity = {"what": what, "images": table.content_hash}
     precision = model.classifier.precision
     return cached_features(table.path.parent, identity, backbone, precision, encode_table)
 
 
-def _begin_chunks(
-    model: StagedClassifier | PlainPass, backbone: Backbone, table: ImageTable
-) -> Iterator[Tensor]:
+def _begin_chunks(model: ForwardPass, table: ImageTable) -> Iterator[Tensor]:
     """Yield the images of a table, begun, in chunks of a fixed size."""
-    for start in range(0, len(table.paths), CHUNK):
-        yield begin_uncached(model, backbone, table, table.paths[start : start + CHUNK])
+    for paths in in_chunks(table.paths, CHUNK):
+        yield begin_uncached(model, table, paths)
 
 
-def begin_uncached(
-    model: StagedClassifier | PlainPass,
-    backbone: Backbone,
-    table: ImageTable,
-    paths: Sequence[str],
-) -> Tensor:
+def begin_uncached(model: ForwardPass, table: ImageTable, paths: Sequence[str]) -> Tensor:
     """Return what a model's own `begin_images` returns for images of a table, without a cache."""
+    backbone = model.classifier.backbone
     pixels = to_device(table.pixels(paths), model.classifier.device)
     return model.begin_images(normalize(pixels, backbone.image_mean, backbone.image_std))

@@ -15,7 +15,7 @@ from torch import Tensor
 from study.backbones.backbone import Backbone
 from study.method.delta import Tensors
 from study.method.model import PROMPTS_AT_ONCE, FewShotClassifier, encode_prompts
-from study.method.peer_model import PlainPass
+from study.method.peer_model import ForwardPass, PlainPass
 from study.method.recipe import Precision
 from study.method.staged import Prompts, StagedClassifier
 from study.method.subsets import parse
@@ -26,14 +26,11 @@ PROMPTS = Cache(2**25)
 """128 MiB of float32 for prompts."""
 
 
-def begin_prompts(
-    model: StagedClassifier | PlainPass, backbone: Backbone, input_ids: Tensor, folder: Path
-) -> Any:
+def begin_prompts(model: ForwardPass, input_ids: Tensor, folder: Path) -> Any:
     """Return what a model's own `begin_prompts` returns, from a cache if possible.
 
     Args:
         model: the classifier that encodes the prompts.
-        backbone: the backbone of the classifier.
         input_ids: the token ids of the prompts, (prompts, length) int64.
         folder: the folder of the feature cache, see `cached_features`.
     """
@@ -49,30 +46,24 @@ def begin_prompts(
         return vars(model.begin_prompts(input_ids))
 
     precision = model.classifier.precision
+    backbone = model.classifier.backbone
     return Prompts(**_from_cache(what, precision, backbone, input_ids, disk_folder, begin))
 
 
-def class_features(
-    model: StagedClassifier | PlainPass,
-    backbone: Backbone,
-    input_ids: Tensor,
-    templates: int,
-    folder: Path,
-) -> Tensor:
+def class_features(model: ForwardPass, input_ids: Tensor, templates: int, folder: Path) -> Tensor:
     """Return the text features of classes, (classes, dim) float32.
 
     If there are too many prompts for one pass through the encoder, they are encoded in parts.
 
     Args:
         model: the classifier that encodes the prompts.
-        backbone: the backbone of the classifier.
         input_ids: the token ids of the prompts, (classes · templates, length) int64; the rows of
             one class stand together.
         templates: the number of prompts per class, whose features are averaged.
         folder: the folder of the feature cache, see `cached_features`.
     """
     if templates == 1 and len(input_ids) <= PROMPTS_AT_ONCE:
-        return model.encode_text(begin_prompts(model, backbone, input_ids, folder))
+        return model.encode_text(begin_prompts(model, input_ids, folder))
     classifier = model.classifier
     if isinstance(model, PlainPass) or model.text.is_tuned:
         return encode_prompts(classifier, input_ids, templates)
@@ -81,7 +72,9 @@ def class_features(
     def encode() -> Tensors:
         return {"features": encode_prompts(classifier, input_ids, templates)}
 
-    return _from_cache(what, classifier.precision, backbone, input_ids, folder, encode)["features"]
+    precision = classifier.precision
+    backbone = classifier.backbone
+    return _from_cache(what, precision, backbone, input_ids, folder, encode)["features"]
 
 
 @torch.no_grad()
@@ -99,7 +92,7 @@ def zero_shot_text(
 
     def encode() -> Tensors:
         staged = StagedClassifier(FewShotClassifier(backbone, parse("none"), precision=precision))
-        return {"features": staged.encode_text(begin_prompts(staged, backbone, input_ids, folder))}
+        return {"features": staged.encode_text(begin_prompts(staged, input_ids, folder))}
 
     return _from_cache("zero-shot", precision, backbone, input_ids, None, encode)["features"]
 

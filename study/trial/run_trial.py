@@ -127,13 +127,12 @@ class _RunningTrial:
         self._config = config
         self._data = data
         self._models = [
-            make_task_model(config, backbone, task, index, micro_batch=micro_batch)
-            for index, task in enumerate(data.tasks)
+            make_task_model(config, data, backbone, index, micro_batch)
+            for index in range(len(data.tasks))
         ]
-        self.trainings = []
+        self.trainings: list[TaskTraining] = []
         if config.epochs:
-            for index, (model, task) in enumerate(zip(self._models, data.tasks, strict=True)):
-                self.trainings.append(TaskTraining(model, config, data, task.train, index))
+            self.trainings += map(TaskTraining, self._models)
 
     def average(self, members: Sequence[Sequence[Member]]) -> None:
         """Write the average of each task's members into its model."""
@@ -176,10 +175,7 @@ class _RunningTrial:
         )
         if not trained.done and not is_validated:
             return [self._report(trained, use, ()) for use in uses]
-        by_task = [
-            evaluate_task(model, self._data, task, uses, temperature)
-            for model, task in zip(self._models, self._data.tasks, strict=True)
-        ]
+        by_task = [evaluate_task(model, uses, temperature) for model in self._models]
         by_use = zip(*by_task, strict=True)
         return [
             self._report(trained, use, evaluated)

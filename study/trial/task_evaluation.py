@@ -19,35 +19,29 @@ from study.trial.task_model import TaskModel
 
 @torch.no_grad()
 def evaluate_task(
-    model: TaskModel,
-    data: TrialData,
-    task: Task,
-    uses: Sequence[TrialSettings],
-    temperature: float | None = None,
+    model: TaskModel, uses: Sequence[TrialSettings], temperature: float | None = None
 ) -> list[list[Evaluation]]:
-    """Classify the evaluation images of a task by each use of its model.
+    """Classify the evaluation images of a model's task by each use of the model.
 
     Uses of equal strength share the features of images, which are computed once.
 
     Args:
         model: the model, as trained so far.
-        data: the trial's data.
-        task: the task.
         uses: settings of the training, each with another strength, head or calibration.
         temperature: see `Evaluation.temperature`.
 
     Returns:
         The evaluations of each use: one, or one for each way to train its linear head.
     """
-    train = task.train
-    trained = frozenset(train.classes)
-    rivals = rival_classes(task, data)
-    trainings = {use: head_trainings(use, data) for use in uses}
+    task = model.task
+    trained = frozenset(task.train.classes)
+    rivals = rival_classes(task, model.data)
+    trainings = {use: head_trainings(use, model.data) for use in uses}
     evaluations = {}
     for strength in dict.fromkeys(use.strength for use in uses):
         of_strength = [use for use in uses if use.strength == strength]
         with apply_strength(model.classifier.tuned, strength):
-            heads = train_task_heads(model, data, train, [trainings[use] for use in of_strength])
+            heads = train_task_heads(model, [trainings[use] for use in of_strength])
             for use in of_strength:
                 evaluations[use] = [
                     Evaluation(
@@ -60,7 +54,7 @@ def evaluate_task(
                     for head, training in heads[trainings[use]]
                 ]
             for part in task.evaluations:
-                features = encode_part(model, data, train, part, rivals)
+                features = encode_part(model, part, rivals)
                 for use in of_strength:
                     for evaluation in evaluations[use]:
                         evaluation.classify_part(model.classifier, features)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from study.data.images.table import normalize, random_resized_crop_flip
 from study.data.prompts import prompts
+from study.data.records import in_chunks
 from study.data.tasks import Part
 from study.method.delta import Tensors
 from study.method.head import VIEWS
@@ -17,7 +18,7 @@ from study.trial.evaluation import PartFeatures
 from study.trial.feature_cache import cached_features
 from study.trial.image_activations import CHUNK, begin_images, open_table
 from study.trial.prompt_activations import class_features
-from study.trial.study import Target, TrialData
+from study.trial.study import Target
 from study.trial.task_model import TaskModel
 
 
@@ -49,57 +50,50 @@ def tokenize(
     texts = []
     for prompts_of_class in prompts(names, target.templates[:templates]):
         texts += prompts_of_class
-    return model.backbone.tokenize(texts).to(model.classifier.device)
+    return model.classifier.backbone.tokenize(texts).to(model.classifier.device)
 
 
-def text_features(
-    model: TaskModel, data: TrialData, target: Target, classes: Sequence[int]
-) -> Tensor:
+def text_features(model: TaskModel, target: Target, classes: Sequence[int]) -> Tensor:
     """Return the text features of a target's classes by its prompts, (classes, dim) float32."""
     templates = 1
-    if data.ensemble:
+    if model.data.ensemble:
         templates = len(target.templates)
     ids = tokenize(model, target, classes, templates)
-    return class_features(model.staged, model.backbone, ids, templates, data.caches)
+    return class_features(model.staged, ids, templates, model.data.caches)
 
 
 def image_features(model: TaskModel, images: Path, paths: Sequence[str]) -> Iterator[Tensor]:
     """Yield the features of images of a table in batches, (batch, dim) float32."""
-    for start in range(0, len(paths), model.images_at_once):
-        batch = paths[start : start + model.images_at_once]
-        yield model.staged.encode_image(begin_images(model.staged, model.backbone, images, batch))
+    for batch in in_chunks(paths, model.images_at_once):
+        yield model.staged.encode_image(begin_images(model.staged, images, batch))
 
 
-def training_features(model: TaskModel, data: TrialData, train: Part) -> Tensor:
+def training_features(model: TaskModel) -> Tensor:
     """Return the features of the training images, (images, dim), or of several views of each."""
-    paths = paths_of(train)
+    data = model.data
+    paths = paths_of(model.task.train)
     if not data.augment:
-        return torch.cat(list(image_features(model, data.train_images, paths)))
+        return torch.cat([*image_features(model, data.train_images, paths)])
     if model.staged.images_are_frozen:
-        views = cached_views(model, data, paths, VIEWS).flatten(0, 1)
+        views = cached_views(model, paths, VIEWS).flatten(0, 1)
         return torch.cat([model.staged.encode_image(v) for v in views.split(model.images_at_once)])
     generator = torch.Generator().manual_seed(model.seed)
-    paths *= VIEWS
     features = []
-    for start in range(0, len(paths), model.images_at_once):
-        batch = paths[start : start + model.images_at_once]
-        images = augment_images(model, data.train_images, batch, generator)
+    for batch in in_chunks(paths * VIEWS, model.images_at_once):
+        images = augment_images(model, batch, generator)
         features.append(model.staged.encode_image(images))
     return torch.cat(features)
 
 
-def encode_part(
-    model: TaskModel, data: TrialData, train: Part, part: Part, rivals: Sequence[int]
-) -> PartFeatures:
+def encode_part(model: TaskModel, part: Part, rivals: Sequence[int]) -> PartFeatures:
     """Return the features of a part's images and classes.
 
     Args:
         model: the model.
-        data: the trial's data.
-        train: the part that it was trained on.
         part: the part to evaluate.
         rivals: the classes that compete for the images, unless they are of a target.
     """
+    data = model.data
     is_target = part.name in data.targets
     target = data.own_target
     names: Sequence[int] = part.classes
@@ -107,38 +101,33 @@ def encode_part(
     if is_target:
         target = data.targets[part.name]
         # The ids of its classes are its own, so that classes of equal names are the same.
-        ids = {data.class_names[label]: label for label in train.classes}
+        ids = {data.class_names[label]: label for label in model.task.train.classes}
         names = [ids.get(target.class_names[label], -1) for label in part.classes]
     elif rivals:
-        rivals_text = text_features(model, data, target, rivals)
+        rivals_text = text_features(model, target, rivals)
     return PartFeatures(
         part,
         is_target=is_target,
         names=names,
-        text=text_features(model, data, target, part.classes),
+        text=text_features(model, target, part.classes),
         rivals=rivals,
         rivals_text=rivals_text,
         images=list(image_features(model, target.images, paths_of(part))),
     )
 
 
-def augment_images(
-    model: TaskModel, images: Path, paths: Sequence[str], generator: torch.Generator
-) -> Tensor:
-    """Return images of a table, cropped and flipped at random, as begun images."""
-    backbone = model.backbone
-    pixels = random_resized_crop_flip(
-        open_table(images).images(paths),
-        backbone.image_size,
-        generator,
-        device=model.classifier.device,
-    )
+def augment_images(model: TaskModel, paths: Sequence[str], generator: torch.Generator) -> Tensor:
+    """Return training images, cropped and flipped at random, as begun images."""
+    backbone = model.classifier.backbone
+    images = open_table(model.data.train_images).images(paths)
+    device = model.classifier.device
+    pixels = random_resized_crop_flip(images, backbone.image_size, generator, device=device)
     pixels = normalize(pixels, backbone.image_mean, backbone.image_std)
     chunks = pixels.split(model.micro_batch or len(paths))
     return torch.cat([model.staged.begin_images(chunk) for chunk in chunks])
 
 
-def cached_views(model: TaskModel, data: TrialData, paths: Sequence[str], views: int) -> Tensor:
+def cached_views(model: TaskModel, paths: Sequence[str], views: int) -> Tensor:
     """Return augmented views of training images, begun: (views, images, …).
 
     They depend on the seed but not on the task or the tuned parameters: all tasks and trials of a
@@ -146,32 +135,30 @@ def cached_views(model: TaskModel, data: TrialData, paths: Sequence[str], views:
 
     Args:
         model: the model.
-        data: the trial's data.
         paths: the training images.
         views: the number of views of each image.
     """
+    data = model.data
+    backbone = model.classifier.backbone
+    precision = model.classifier.precision
     table = open_table(data.train_images)
     begun = {}
     # Processes that need them at the same time begin with different ones, and share the work.
     for view in sorted(range(views), key=lambda view: (view + os.getpid()) % views):
-        seed = model.trial_seed * views + view
+        seed = model.config.seed * views + view
         identity = {
             "what": "a view of images before the projection",
             "images": table.content_hash,
             "seed": str(seed),
         }
-        compute = partial(_begin_view, model, data, table.paths, seed)
-        precision = model.classifier.precision
-        begun[view] = cached_features(data.caches, identity, model.backbone, precision, compute)
+        compute = partial(_begin_view, model, table.paths, seed)
+        begun[view] = cached_features(data.caches, identity, backbone, precision, compute)
     rows = torch.tensor(table.rows(paths), device=model.classifier.device)
     return torch.stack([begun[view]["view"][rows] for view in range(views)])
 
 
-def _begin_view(model: TaskModel, data: TrialData, paths: Sequence[str], seed: int) -> Tensors:
+def _begin_view(model: TaskModel, paths: Sequence[str], seed: int) -> Tensors:
     """Return a view of each image, cropped and flipped at random, and begun."""
     generator = torch.Generator().manual_seed(seed)
-    chunks = []
-    for start in range(0, len(paths), CHUNK):
-        chunk = paths[start : start + CHUNK]
-        chunks.append(augment_images(model, data.train_images, chunk, generator))
+    chunks = [augment_images(model, chunk, generator) for chunk in in_chunks(paths, CHUNK)]
     return {"view": torch.cat(chunks)}

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 
 from study.config.trial_settings import TrialSettings
-from study.data.tasks import Part
 from study.method.balance import class_balance
 from study.method.head import DEFAULT, GRID, Head, HeadTraining, train_heads
 from study.trial.study import TrialData
@@ -34,27 +33,24 @@ def head_trainings(use: TrialSettings, data: TrialData) -> Trainings:
 
 
 @torch.no_grad()
-def train_task_heads(
-    model: TaskModel, data: TrialData, train: Part, trainings_of_uses: Iterable[Trainings]
-) -> TrainedHeads:
+def train_task_heads(model: TaskModel, trainings_of_uses: Iterable[Trainings]) -> TrainedHeads:
     """Train heads in each of several ways, on features of the model as trained so far.
 
     Args:
         model: the model.
-        data: the trial's data.
-        train: the part that it was trained on.
         trainings_of_uses: the ways of each use.
     """
     heads: dict[Trainings, UseHeads] = {(): [(None, None)]}
     distinct = [trainings for trainings in dict.fromkeys(trainings_of_uses) if trainings]
     if not distinct:
         return heads
-    text = text_features(model, data, data.own_target, train.classes)
-    features = training_features(model, data, train)
+    train = model.task.train
+    text = text_features(model, model.data.own_target, train.classes)
+    features = training_features(model)
     labels = labels_of(train).to(features.device)
     labels = labels.repeat(len(features) // len(labels))
     scale = model.classifier.clip.logit_scale.exp().item()
-    balance = class_balance(model.balance, labels, len(train.classes))
+    balance = class_balance(model.config.training.balance, labels, len(train.classes))
     for trainings in distinct:
         trained = train_heads(features, labels, text, scale, trainings, balance)
         heads[trainings] = [

@@ -13,10 +13,9 @@ from study.method.head import Head
 from study.method.model import FewShotClassifier, apply_strength
 from study.method.peer_model import PeerModel
 from study.method.peers import PEERS, PeerStart
-from study.method.recipe import WantedBalance
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
-from study.trial.study import TrialConfig
+from study.trial.study import TrialConfig, TrialData
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,18 +26,20 @@ class TaskModel(PeerModel):
     reads it as it is.
     """
 
-    backbone: Backbone
-    """The backbone, which stays unchanged."""
+    config: TrialConfig
+    """The trial's configuration."""
+    data: TrialData
+    """The trial's data."""
+    task: Task
+    """The task to train and evaluate."""
+    index: int
+    """The position of the task among the trial's tasks."""
     seed: int
     """The seed of batches, augmentation and dropout, another one for each task."""
-    trial_seed: int
-    """The seed of the trial, and of the views of images, which its tasks share."""
     micro_batch: int | None
     """See `study.trial.run_trial.run_trial`."""
     images_at_once: int
     """The number of images that pass the encoder at once in an evaluation."""
-    balance: WantedBalance
-    """How heads make up for classes of unequal size."""
 
     def parameters(self) -> Tensors:
         """Return copies of the tuned parameters on the CPU, by transformers name."""
@@ -65,21 +66,21 @@ class TaskModel(PeerModel):
 
 def make_task_model(
     config: TrialConfig,
+    data: TrialData,
     backbone: Backbone,
-    task: Task,
     index: int,
-    *,
     micro_batch: int | None = None,
 ) -> TaskModel:
     """Return the untrained model of a task.
 
     Args:
         config: the trial's configuration.
+        data: the trial's data.
         backbone: the backbone, which stays unchanged.
-        task: the task to train and evaluate.
         index: the position of the task among the trial's tasks; it varies the seed.
         micro_batch: see `study.trial.run_trial.run_trial`.
     """
+    task = data.tasks[index]
     seed = config.seed * 1_000_003 + index
     settings = config.settings
     precision = config.training.trial_precision
@@ -101,10 +102,11 @@ def make_task_model(
         at_once = max(1, at_once * micro_batch // config.training.batch_size)
     return TaskModel(
         **vars(untrained),
-        backbone=backbone,
+        config=config,
+        data=data,
+        task=task,
+        index=index,
         seed=seed,
-        trial_seed=config.seed,
         micro_batch=micro_batch,
         images_at_once=at_once,
-        balance=config.training.balance,
     )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from study.config.trial_settings import rate_column
-from study.data.tasks import Part
+from study.data.records import in_chunks
 from study.method.balance import class_balance
 from study.method.lora import apply_dropout
 from study.method.parameters import PEER
@@ -24,7 +24,6 @@ from study.method.training import (
 )
 from study.trial.image_activations import begin_images
 from study.trial.prompt_activations import begin_prompts, zero_shot_text
-from study.trial.study import TrialConfig, TrialData
 from study.trial.task_features import augment_images, cached_views, labels_of, paths_of, tokenize
 from study.trial.task_model import TaskModel
 
@@ -33,22 +32,13 @@ class TaskTraining:
     """The optimizer of a task's model, its random generator, and its prompts.
 
     Args:
-        model: the model, whose classifier is trained in place.
-        config: the trial's configuration.
-        data: the trial's data.
-        train: the part to train on.
-        index: the position of the task among the trial's tasks; it names the state.
+        model: the model, whose classifier is trained in place; its index names the state.
     """
 
-    def __init__(
-        self, model: TaskModel, config: TrialConfig, data: TrialData, train: Part, index: int
-    ) -> None:
+    def __init__(self, model: TaskModel) -> None:
         self.model = model
-        self._data = data
-        self._settings = config.settings
-        self._training = config.training
-        self._most_images = config.epoch_images
-        self._prefix = f"task{index}"
+        config, data, train = model.config, model.data, model.task.train
+        self._prefix = f"task{model.index}"
         self._generator = torch.Generator().manual_seed(model.seed)
         self.rates = config.settings.rates
         """The learning rate of each kind of parameter, or the one of a peer."""
@@ -60,12 +50,12 @@ class TaskTraining:
         self._labels = labels_of(train).to(model.classifier.device)
         self._views = None
         if data.augment and model.views is not None:
-            self._views = cached_views(model, data, self._paths, model.views)
+            self._views = cached_views(model, self._paths, model.views)
         input_ids = tokenize(model, data.own_target, train.classes)
-        backbone = model.backbone
+        backbone = model.classifier.backbone
         precision = config.training.trial_precision
         self._objective = Objective(
-            begin_prompts(model.staged, backbone, input_ids, data.caches),
+            begin_prompts(model.staged, input_ids, data.caches),
             zero_shot_text(backbone, input_ids, precision, data.caches),
             model.distill_weight,
             recipe,
@@ -79,9 +69,10 @@ class TaskTraining:
         An incomplete last batch is dropped, as in the reference, unless it is the only one.
         """
         images = len(self._paths)
-        size = self._training.batch_size
-        if self._most_images is not None:
-            images = min(images, self._most_images)
+        config = self.model.config
+        size = config.training.batch_size
+        if config.epoch_images is not None:
+            images = min(images, config.epoch_images)
         if images < size:
             return images
         return images // size * size
@@ -111,27 +102,26 @@ class TaskTraining:
 
     def _unshuffled_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         model = self.model
-        size = self._training.batch_size
-        for start in range(0, len(self._paths), size):
-            paths = self._paths[start : start + size]
-            images = begin_images(model.staged, model.backbone, self._data.train_images, paths)
-            yield images, self._labels[start : start + size]
+        size = model.config.training.batch_size
+        chunks = in_chunks(self._paths, size)
+        for paths, labels in zip(chunks, self._labels.split(size), strict=True):
+            yield begin_images(model.staged, model.data.train_images, paths), labels
 
     def _shuffled_batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield each batch of an epoch, shuffled: begun images and labels, (batch,) int64."""
-        model, labels, train_images = self.model, self._labels, self._data.train_images
+        model, labels, data = self.model, self._labels, self.model.data
         view = None
         if self._views is not None:
             view = self._views[epoch % len(self._views)]
         order = torch.randperm(len(self._paths), generator=self._generator)
-        for rows in order[: self.images_per_epoch].split(self._training.batch_size):
+        for rows in order[: self.images_per_epoch].split(model.config.training.batch_size):
             paths = [self._paths[row] for row in rows]
             if view is not None:
                 images = view[rows.to(view.device)]
-            elif self._data.augment:
-                images = augment_images(model, train_images, paths, self._generator)
+            elif data.augment:
+                images = augment_images(model, paths, self._generator)
             else:
-                images = begin_images(model.staged, model.backbone, train_images, paths)
+                images = begin_images(model.staged, data.train_images, paths)
             yield images, labels[rows.to(labels.device)]
 
     def state(self, delta: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -141,7 +131,7 @@ class TaskTraining:
             delta: the result of `TaskModel.delta`. It is part of the state where it differs from
                 the parameters, for a trial that is stopped.
         """
-        settings = self._settings
+        settings = self.model.config.settings
         tensors = {
             f"parameter.{name}": parameter for name, parameter in self.model.parameters().items()
         }

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,7 +12,7 @@ from study.backbones.backbone import Backbone
 from study.data.records import Record
 from study.data.tasks import Part
 from study.method.head import GRID, HeadTraining
-from study.protocols import Generalized
+from study.protocols import Competitors, Generalized
 from study.trial import TrialData
 from study.trial.cross_fitting import HeadChoice, choose_head, in_first_half
 from study.trial.evaluation import EvaluatedPart, Evaluation, fold_scores, trial_scores
@@ -131,10 +132,14 @@ def test_the_calibration_that_ships_suits_the_head_that_ships(data: TrialData):
     generalized = replace(data, protocol=Generalized(), split="val")
     base, new = part(2, "base"), Part("new", (Record("3.png", 1), Record("4.png", 1)), CLASSES)
     zeros, ones = torch.zeros(2, dtype=torch.int64), torch.ones(2, dtype=torch.int64)
+    right = np.array([True, True])
     models = []
     for training, gap in enumerate((1.0, 5.0)):
-        gaps = torch.full((2,), gap)
-        competing = ((zeros, zeros, ones, gaps + 10), (ones, zeros, ones, gaps))
+        gaps = np.full(2, gap)
+        competing = (
+            Competitors(gaps + 10, right, zeros.numpy()),
+            Competitors(gaps, right, ones.numpy()),
+        )
         # Each training is right on one of the folds.
         for answers in (ones, zeros) if training else (zeros, ones):
             parts = [

@@ -58,7 +58,7 @@ def test_a_table_is_begun_once_for_all_that_have_it_begun_as_far(table: Path, ba
     some = paths[5:8]
     for subset, new in (("vision.ln1[-1]", True), ("vision.ln1[-1]", False), ("none", True)):
         spy = Spy(backbone, subset)
-        begun, turned = (begin_images(spy, backbone, table, own) for own in (some, some[::-1]))
+        begun, turned = (begin_images(spy, table, own) for own in (some, some[::-1]))
         torch.testing.assert_close(begun, plain(table, backbone, subset, some))
         assert torch.equal(turned, begun.flip(0))
         assert sum(spy.given) == (len(paths) if new else 0)
@@ -71,7 +71,7 @@ def test_what_there_is_no_room_for_is_begun_when_asked_for_and_found_out_once(
     some = list(open_table(table).paths)[5:8]
     for given in ([CHUNK, 3], [3]):
         spy = Spy(backbone, "vision.ln1[-1]")
-        begun = begin_images(spy, backbone, table, some)
+        begun = begin_images(spy, table, some)
         torch.testing.assert_close(begun, plain(table, backbone, "vision.ln1[-1]", some))
         assert spy.given == given
 

@@ -149,11 +149,11 @@ def test_the_views_of_a_projection_are_those_of_its_seed(prepare: Prepare, backb
     (task,) = data.tasks
     views = []
     for seed in (1, 1, 2):
-        model = make_task_model(peers_trial(PROJECTION, seed=seed), backbone, task, 0)
+        model = make_task_model(peers_trial(PROJECTION, seed=seed), data, backbone, 0)
         assert model.views == VIEWS
-        views.append(cached_views(model, data, paths_of(task.train), VIEWS))
+        views.append(cached_views(model, paths_of(task.train), VIEWS))
     assert views[0].shape == (VIEWS, len(task.train.records), 1, 32)
     assert torch.equal(views[0], views[1])
     assert not torch.allclose(views[0], views[2])
     assert not torch.allclose(views[0][0], views[0][1])
-    assert make_task_model(peers_trial(LORA), backbone, task, 0).views is None
+    assert make_task_model(peers_trial(LORA), data, backbone, 0).views is None

@@ -17,7 +17,7 @@ def test_images_that_are_evaluated_at_once_shrink_with_those_of_a_batch(
 ):
     config = trial(training={"batch_size": 8, "eval_batch_size": 30})
     (task,) = holdout.tasks
-    model = make_task_model(config, backbone, task, 0, micro_batch=micro_batch)
+    model = make_task_model(config, holdout, backbone, 0, micro_batch)
     assert model.images_at_once == at_once
     evaluated = [record.path for part in task.evaluations for record in part.records]
     sizes = [len(batch) for batch in image_features(model, holdout.eval_images, evaluated)]
@@ -30,12 +30,12 @@ def test_names_compete_for_images_of_their_own_dataset_alone(prepare: Prepare, b
     (task,) = data.tasks
     rivals = rival_classes(task, data)
     assert rivals == tuple(range(len(data.class_names)))
-    model = make_task_model(trial(), backbone, task, 0)
-    base, new = (encode_part(model, data, task.train, part, rivals) for part in task.evaluations)
+    model = make_task_model(trial(), data, backbone, 0)
+    base, new = (encode_part(model, part, rivals) for part in task.evaluations)
     for features in (base, new):
         assert features.rivals_text is not None
         assert features.rivals_text[[*features.part.classes]].equal(features.text)
-    none = encode_part(model, data, task.train, base.part, ())
+    none = encode_part(model, base.part, ())
     assert none.rivals_text is None
 
 

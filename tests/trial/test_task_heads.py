@@ -31,9 +31,9 @@ def test_uses_that_ask_for_the_same_trainings_share_their_heads(
     holdout: TrialData, backbone: Backbone
 ):
     (task,) = holdout.tasks
-    model = make_task_model(trial(), backbone, task, 0)
+    model = make_task_model(trial(), holdout, backbone, 0)
     ways = (HeadTraining(0.01, 1), HeadTraining(0.01, 5))
-    heads = train_task_heads(model, holdout, task.train, [(), ways, (), ways])
+    heads = train_task_heads(model, [(), ways, (), ways])
     assert heads.keys() == {(), ways}
     assert [*heads[()]] == [(None, None)]
     assert tuple(training for _, training in heads[ways]) == ways

@@ -27,6 +27,6 @@ def test_each_task_of_a_trial_has_a_seed_of_its_own(prepare: Prepare, backbone: 
     data = prepare("folds").search()
     seeds = set()
     for seed in (1, 2):
-        for index, task in enumerate(data.tasks):
-            seeds.add(make_task_model(trial(seed=seed), backbone, task, index).seed)
+        for index in range(len(data.tasks)):
+            seeds.add(make_task_model(trial(seed=seed), data, backbone, index).seed)
     assert len(seeds) == 2 * len(data.tasks)
