@@ -63,8 +63,8 @@ def load_dataset(
     unread = [option for option in chosen if option not in allowed]
     if unread:
         raise DataError(f"dataset {name!r} does not read {', '.join(unread)}")
-    class_names, train, val, test, source = read(**chosen)
-    refuse_shared_groups(train, val, test, where=name)
+    class_names, splits, source = read(**chosen)
+    refuse_shared_groups(splits, where=name)
     changed = reading.changed_facts()
     if isinstance(source, FolderSource | HubSource):
         source = replace(source, reading=reading)
@@ -72,7 +72,7 @@ def load_dataset(
         raise DataError(
             f"dataset {name!r} does not read {', '.join(changed)}: its images have 8 bits"
         )
-    dataset = Dataset(name, class_names, templates_of(name, templates), train, val, test, source)
+    dataset = Dataset(name, class_names, templates_of(name, templates), *splits, source)
     return set_aside(dataset, other)
 
 

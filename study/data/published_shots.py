@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from study.data.records import Dataset, Record, listed, read_json, read_label
+from study.data.records import (
+    Dataset,
+    Record,
+    Records,
+    Splits,
+    listed,
+    read_json,
+    read_label,
+)
 from study.data.shots import Shots, make_shots
 from study.data.splits import refuse_shared_groups
 from study.errors import DataError
@@ -44,7 +52,7 @@ def read_published_shots(path: Path, dataset: Dataset, *, shots: int, seed: int)
         raise DataError(f"{where}: in both train and val: {listed(sorted(shared))}")
     if not train:
         raise DataError(f"{where}: has no training images")
-    refuse_shared_groups(train, val, (), where=str(where))
+    refuse_shared_groups(Splits(train, val, ()), where=where)
     available = Counter(record.label for record in dataset.train)
     too_many = []
     too_few = []
@@ -119,10 +127,10 @@ def _shot_folders(path: Path, dataset: Dataset) -> list[Path]:
     return folders
 
 
-def _match_records(rows: list[Any], dataset: Dataset, *, where: str) -> list[Record]:
+def _match_records(rows: list[Any], dataset: Dataset, *, where: str) -> Records:
     """Return the dataset's own record for each published one."""
     tested = {record.path for record in dataset.test}
-    record_of = {record.path: record for record in dataset.test + dataset.train + dataset.val}
+    record_of = {record.path: record for record in dataset.records}
     matched = {}
     absent = []
     for number, row in enumerate(rows):
@@ -152,7 +160,7 @@ def _match_records(rows: list[Any], dataset: Dataset, *, where: str) -> list[Rec
         raise DataError(f"{where}: images of the test split of {dataset.name}: {listed(leaked)}")
     if absent:
         raise DataError(f"{where}: {dataset.name} has no such images: {listed(absent)}")
-    return list(matched.values())
+    return tuple(matched.values())
 
 
 def _find_record(text: str, record_of: Mapping[str, Record]) -> Record | None:

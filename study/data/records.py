@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from operator import attrgetter
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from study.errors import DataError
 from study.storage.atomic import sha256_of
@@ -39,6 +39,16 @@ class Record:
 
 
 Records = tuple[Record, ...]
+
+
+class Splits(NamedTuple):
+    """The images of each split, in the order of `SPLITS`; those that are absent are empty."""
+
+    train: Records
+    val: Records
+    test: Records
+
+
 ClassNames = tuple[str, ...]
 """The class names of a dataset, indexed by label."""
 
@@ -84,6 +94,11 @@ class Dataset:
     foreign: Records = ()
     """Images of no class, see `study.data.other_class`; none is in a split."""
 
+    @property
+    def records(self) -> Records:
+        """The images of all splits, those of the test split first."""
+        return self.test + self.train + self.val
+
 
 class DataFaults(DataError):
     """Several faults of one dataset; `faults` has a sentence with its place for each."""
@@ -93,8 +108,8 @@ class DataFaults(DataError):
         self.faults = tuple(faults)
 
 
-Contents = tuple[ClassNames, Records, Records, Records, ImageSource]
-"""The result of a reader: the class names, the images of train, val and test, and their source."""
+Contents = tuple[ClassNames, Splits, ImageSource]
+"""The result of a reader: the class names, the images of each split, and their source."""
 
 
 def listed(names: Iterable[object], count: int | None = None) -> str:

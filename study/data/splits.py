@@ -9,9 +9,9 @@ from operator import attrgetter
 
 from study.data.records import (
     SHOWN,
-    SPLITS,
     Record,
     Records,
+    Splits,
     keyed_order,
     listed,
     listed_texts,
@@ -23,16 +23,14 @@ GROUP_SHARES = (0.5, 0.3, 0.2)
 """The shares of train, test and val where groups are split."""
 
 
-def check_splits(
-    train: Sequence[Record], val: Sequence[Record], test: Sequence[Record], *, where: str
-) -> None:
+def check_splits(splits: Splits, *, where: str) -> None:
     """Check that no image is listed twice, in one split or in two.
 
     Raises:
         DataError: if one is; the message names the images and the splits.
     """
     split_of: dict[str, str] = {}
-    for split, records in zip(SPLITS, (train, val, test), strict=True):
+    for split, records in splits._asdict().items():
         counts = Counter(record.path for record in records)
         repeated = sorted(path for path, count in counts.items() if count > 1)
         if repeated:
@@ -87,9 +85,7 @@ def apart_from(records: Iterable[Record], others: Iterable[Record]) -> Records:
     return tuple(record for record in records if record.group not in groups)
 
 
-def refuse_shared_groups(
-    train: Iterable[Record], val: Iterable[Record], test: Iterable[Record], *, where: str
-) -> None:
+def refuse_shared_groups(splits: Splits, *, where: str) -> None:
     """Refuse a split with a group on two sides.
 
     Raises:
@@ -97,7 +93,7 @@ def refuse_shared_groups(
     """
     first_of: dict[str, tuple[str, str]] = {}
     examples = {}
-    for split, records in zip(SPLITS, (train, val, test), strict=True):
+    for split, records in splits._asdict().items():
         for record in records:
             before, path = first_of.setdefault(record.group, (split, record.path))
             if record.group and before != split:
@@ -188,7 +184,7 @@ def divide(
 
 def fixed_split(
     records: Iterable[Record], class_names: Sequence[str], *, key: str, val: bool = True
-) -> tuple[Records, Records, Records]:
+) -> Splits:
     """Split the images of each class into train, val and test, always in the same way.
 
     About half of a class goes to train, three tenths to test and the rest to val. The split depends
@@ -201,9 +197,6 @@ def fixed_split(
         key: a text that fixes the split, usually the dataset's name.
         val: whether to make a validation split; without one, train and test get half of a class
             each.
-
-    Returns:
-        The images of train, val and test.
 
     Raises:
         DataError: if a class has fewer than two images, or cannot be divided by its groups; the
@@ -224,7 +217,7 @@ def fixed_split(
         )
     if has_groups(records):
         grouped_train, grouped_test, rest = divide(records, GROUP_SHARES, order, class_names)
-        return grouped_train, rest, grouped_test
+        return Splits(grouped_train, rest, grouped_test)
     train = []
     validation = []
     test = []
@@ -237,7 +230,7 @@ def fixed_split(
         train += _by_path(images[:middle])
         validation += _by_path(images[middle:end])
         test += _by_path(images[end:])
-    return tuple(train), tuple(validation), tuple(test)
+    return Splits(tuple(train), tuple(validation), tuple(test))
 
 
 def _by_path(records: Iterable[Record]) -> list[Record]:

@@ -66,8 +66,7 @@ def survey(
     """
     source = dataset.source
     if not isinstance(source, FolderSource | HubSource):
-        count = len(dataset.train) + len(dataset.val) + len(dataset.test)
-        return Survey(count, compared=True)
+        return Survey(len(dataset.records), compared=True)
     ends = time.monotonic() + seconds
     unread = Unread()
     key_of: Callable[[str], Hashable]
@@ -80,7 +79,7 @@ def survey(
     absent = []
     images_of_key = defaultdict(list)
     looked = 0
-    for record, key in _look_at(dataset.test + dataset.train + dataset.val, key_of, ends):
+    for record, key in _look_at(dataset.records, key_of, ends):
         image = _Image(looked < len(dataset.test), record.label, record.path)
         looked += 1
         if key is None:
@@ -140,8 +139,7 @@ def empty_files(dataset: Dataset, seconds: float) -> list[str]:
     source = dataset.source
     if not isinstance(source, FolderSource):
         return []
-    records = dataset.test + dataset.train + dataset.val
-    images = _look_at(records, _size_reader(source), time.monotonic() + seconds)
+    images = _look_at(dataset.records, _size_reader(source), time.monotonic() + seconds)
     return [record.path for record, size in images if size == 0]
 
 

@@ -88,9 +88,9 @@ class Dataset(records.Dataset):
 
     @classmethod
     def _of(cls, name: str, contents: Contents) -> "Dataset":
-        class_names, train, val, test, source = contents
-        refuse_shared_groups(train, val, test, where=name)
-        return cls(name, class_names, templates_of(name, None), train, val, test, source)
+        class_names, splits, source = contents
+        refuse_shared_groups(splits, where=name)
+        return cls(name, class_names, templates_of(name, None), *splits, source)
 
     def save(self, storage: Path) -> Path:
         """Write the dataset below a folder of studies, once, and return its ``data.root``.

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from study.data.records import Record
+from study.data.records import Record, Records, Splits
 from study.data.splits import (
     check_splits,
     find_groups,
@@ -17,11 +17,11 @@ from tests.case_tables import from_table
 
 @from_table
 def test_an_image_listed_twice_is_named(train: str, val: str, test: str, told: str):
-    def records(paths: str) -> list[Record]:
-        return [Record(path, 0) for path in paths]
+    def records(paths: str) -> Records:
+        return tuple(Record(path, 0) for path in paths)
 
     with pytest.raises(DataError, match=told):
-        check_splits(records(train), records(val), records(test), where="x")
+        check_splits(Splits(records(train), records(val), records(test)), where="x")
 
 
 @given(st.lists(st.integers(2, 40), min_size=1, max_size=5), st.booleans())
@@ -59,7 +59,7 @@ def test_a_split_by_groups_has_none_on_two_sides_and_every_class_on_both(
     names = [*map(str, classes)]
     train, val, test = fixed_split(records, names, key="k")
     assert Counter((*train, *val, *test)) == Counter(records)
-    refuse_shared_groups(train, val, test, where="x")
+    refuse_shared_groups(Splits(train, val, test), where="x")
     for part in (train, test):
         assert {record.label for record in part} == {*range(len(classes))}
     shuffled = [records[i] for i in order] + [*records[8:]]

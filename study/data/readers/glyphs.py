@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from study.data.images.sources import ArraySource
-from study.data.records import Contents, Record, Records
+from study.data.records import Contents, Record, Records, Splits
 from study.data.splits import fixed_split
 
 DIGIT_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -75,8 +75,8 @@ def read_digits() -> tuple[Pixels, NDArray[np.int64]]:
 def load_digits() -> Contents:
     """Load scikit-learn's 1,797 handwritten digits (8×8): half for train, half for test."""
     images, records = _with_ids("digits", *read_digits())
-    train, val, test = fixed_split(records, DIGIT_NAMES, key="digits", val=False)
-    return DIGIT_NAMES, train, val, test, ArraySource("digits", images)
+    splits = fixed_split(records, DIGIT_NAMES, key="digits", val=False)
+    return DIGIT_NAMES, splits, ArraySource("digits", images)
 
 
 def load_glyphs() -> Contents:
@@ -85,7 +85,8 @@ def load_glyphs() -> Contents:
     pixels = glyph_pixels()
     images, train = _with_ids("glyphs/train", pixels["train"], labels)
     test_images, test = _with_ids("glyphs/test", pixels["test"], labels)
-    return GLYPH_CLASS_NAMES, train, (), test, ArraySource("glyphs", images | test_images)
+    source = ArraySource("glyphs", images | test_images)
+    return GLYPH_CLASS_NAMES, Splits(train, (), test), source
 
 
 def glyph_pixels() -> dict[str, Pixels]:

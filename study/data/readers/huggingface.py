@@ -23,6 +23,7 @@ from study.data.records import (
     Contents,
     Record,
     Records,
+    Splits,
     class_table,
     find_parts,
     listed,
@@ -282,15 +283,16 @@ def _contents(name: str, tables: Any, columns: Renamed) -> Contents:
             pairs = zip(of_split, cells, strict=True)
             records[split] = tuple(replace(record, group=str(cell)) for record, cell in pairs)
     train, val, test = (records.get(split, ()) for split in SPLITS)
+    splits = Splits(train, val, test)
     if not test:
-        val, test = (), val
-    if not test:
-        train, val, test = fixed_split(train, class_names, key=name)
+        splits = Splits(train, (), val)
+    if not splits.test:
+        splits = fixed_split(train, class_names, key=name)
     settings = datasets.config
     # Each has a variable of the environment, so that it may be outside the first.
     paths = [settings.HF_CACHE_HOME, settings.HF_DATASETS_CACHE, settings.EXTRACTED_DATASETS_PATH]
     folders = tuple(map(Path, [*paths, HF_HUB_CACHE]))
-    return class_names, train, val, test, HubSource(name, image, tables, folders)
+    return class_names, splits, HubSource(name, image, tables, folders)
 
 
 def _column_names(name: str, features: Any, requested: Renamed) -> tuple[str, str, str | None]:

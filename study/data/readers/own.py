@@ -17,6 +17,7 @@ from study.data.records import (
     DataFaults,
     Record,
     Records,
+    Splits,
     class_table,
     find_parts,
     is_text,
@@ -166,11 +167,11 @@ def load_folder(name: str, root: Path, *, groups: str | None = None) -> Contents
         _refuse_split_alone(root, folders, split_folders)
         names = _class_names(root, folders)
         records = find_groups(class_records(root, "", names), groups, where=root)
-        train, val, test = fixed_split(records, names, key=name)
-        return names, train, val, test, FolderSource(root, class_folders=names)
-    names, *splits, source = _load_splits(root, split_folders)
-    train, val, test = (find_groups(records, groups, where=root) for records in splits)
-    return names, train, val, test, source
+        splits = fixed_split(records, names, key=name)
+        return names, splits, FolderSource(root, class_folders=names)
+    names, splits, source = _load_splits(root, split_folders)
+    grouped = Splits(*(find_groups(records, groups, where=root) for records in splits))
+    return names, grouped, source
 
 
 def _load_splits(root: Path, split_folders: Mapping[str, str]) -> Contents:
@@ -201,7 +202,8 @@ def _load_splits(root: Path, split_folders: Mapping[str, str]) -> Contents:
     if "val" in split_folders:
         val = class_records(root, split_folders["val"], classes, optional=True)
     test = class_records(root, split_folders["test"], classes, optional=True)
-    return classes, train, val, test, FolderSource(root, class_folders=tuple(class_folders))
+    source = FolderSource(root, class_folders=tuple(class_folders))
+    return classes, Splits(train, val, test), source
 
 
 def _class_names(root: Path, folders: Sequence[str]) -> ClassNames:

@@ -31,6 +31,7 @@ from study.data.records import (
     Dataset,
     Record,
     Records,
+    Splits,
     class_table,
     listed,
     read_json,
@@ -44,8 +45,8 @@ from study.errors import DataError
 CLASS_NAMES = "classnames.txt"
 WITHOUT_LISTS = (*SHIFTS, "imagenet")
 """The datasets whose images no file lists."""
-Lists = tuple[ClassNames, Records, Records, Records, tuple[str, ...]]
-"""The class names, the images of train, val and test, and the image folders, which may be links."""
+Lists = tuple[ClassNames, Splits, tuple[str, ...]]
+"""The class names, the images of each split, and the image folders, which may be links."""
 _Entry = tuple[Record, str]
 """An image and the raw name of its class."""
 
@@ -66,17 +67,17 @@ def load_published(name: str, root: Path) -> Contents:
     if name in LAYOUTS:
         optional = LAYOUTS[name].anchors
     try:
-        names, train, val, test, anchors = read(name, path)
+        names, splits, anchors = read(name, path)
         for anchor in anchors:
             if anchor not in optional and not (path / anchor).is_dir():
                 raise DataError(f"image folder {anchor} is missing; looked in {path}")
     except DataError as error:
         raise DataError(f"{error}. {download_note(name, path)}") from error
-    return names, train, val, test, FolderSource(path, anchors)
+    return names, splits, FolderSource(path, anchors)
 
 
-def read_split_file(path: Path, layout: Layout) -> tuple[ClassNames, Records, Records, Records]:
-    """Read class names, train, val and test from a split file.
+def read_split_file(path: Path, layout: Layout) -> tuple[ClassNames, Splits]:
+    """Read the class names and the images of each split from a split file.
 
     Raises:
         DataError: if the file is missing or not JSON, or an entry is malformed, is listed twice, or
@@ -97,7 +98,7 @@ def read_split_file(path: Path, layout: Layout) -> tuple[ClassNames, Records, Re
     dropped = {record.label for record, raw_name in every_entry if raw_name in layout.dropped}
     # Renumber the classes that are kept, so that their labels are 0..n-1 again.
     pairs = set()
-    splits = []
+    kept = []
     for split_entries in entries.values():
         records = []
         for record, raw_name in split_entries:
@@ -106,11 +107,11 @@ def read_split_file(path: Path, layout: Layout) -> tuple[ClassNames, Records, Re
             label = record.label - sum(other < record.label for other in dropped)
             pairs.add((label, layout.clean(raw_name)))
             records.append(Record(record.path, label))
-        splits.append(tuple(records))
+        kept.append(tuple(records))
     names = class_table(sorted(pairs), where=str(path))
-    train, val, test = splits
-    check_splits(train, val, test, where=str(path))
-    return names, train, val, test
+    splits = Splits(*kept)
+    check_splits(splits, where=str(path))
+    return names, splits
 
 
 def _entry(entry: object, images: str, *, where: str) -> _Entry:
@@ -127,11 +128,11 @@ def _entry(entry: object, images: str, *, where: str) -> _Entry:
 def _read_coop(name: str, folder: Path) -> Lists:
     """Read a dataset that has a published split file (one of `LAYOUTS`)."""
     layout = LAYOUTS[name]
-    names, train, val, test = read_split_file(folder / layout.split, layout)
-    first_folders = {record.path.partition("/")[0] for record in train + val + test}
+    names, splits = read_split_file(folder / layout.split, layout)
+    first_folders = {record.path.partition("/")[0] for record in chain(*splits)}
     image_folders = (layout.images, *layout.anchors)
     anchors = tuple(folder for folder in image_folders if folder in first_folders)
-    return names, train, val, test, anchors
+    return names, splits, anchors
 
 
 def _read_aircraft(name: str, folder: Path) -> Lists:
@@ -143,14 +144,14 @@ def _read_aircraft(name: str, folder: Path) -> Lists:
     """
     file = folder / "variants.txt"
     names = class_table(enumerate(_lines(file).values()), where=str(file))
-    train, val, test = (_aircraft_records(folder, split, names) for split in SPLITS)
-    check_splits(train, val, test, where=str(folder))
-    trained = {record.label for record in train}
+    splits = Splits(*(_aircraft_records(folder, split, names) for split in SPLITS))
+    check_splits(splits, where=str(folder))
+    trained = {record.label for record in splits.train}
     untrained = [name for label, name in enumerate(names) if label not in trained]
     if untrained:
         file = folder / "images_variant_train.txt"
         raise DataError(f"{file}: no image of {listed(untrained)}")
-    return names, train, val, test, ("images",)
+    return names, splits, ("images",)
 
 
 def _aircraft_records(folder: Path, split: str, names: Sequence[str]) -> Records:
@@ -243,16 +244,15 @@ def _read_imagenet(name: str, folder: Path) -> Lists:
     classes = list(names)
     if folders_of and not (shift and shift.numbered):
         classes = next(iter(folders_of.values()))
-    records: dict[str, Records] = {"train": (), "test": ()}
+    splits = Splits((), (), ())
     for split in folders_of:
-        records[split] = class_records(
-            folder, split_folders[split], classes, optional=shift is not None
-        )
+        records = class_records(folder, split_folders[split], classes, optional=shift is not None)
+        splits = splits._replace(**{split: records})
     class_names = tuple(names[wnid] for wnid in classes)
     anchors = ("images", *split_folders.values())
     if shift:
         anchors = (shift.images,)
-    return class_names, records["train"], (), records["test"], anchors
+    return class_names, splits, anchors
 
 
 def _named_folders(parent: Path, names: Mapping[str, str]) -> list[str]:

@@ -17,6 +17,7 @@ from study.data.records import (
     Contents,
     DataFaults,
     Record,
+    Splits,
     class_table,
     find_parts,
     listed,
@@ -175,11 +176,12 @@ def table_contents(
     train, val, test, unsplit = (
         find_groups(tuple(of_split), groups, where=table.name) for of_split in records.values()
     )
+    splits = Splits(train, val, test)
     if unsplit:
-        train, val, test = fixed_split(unsplit, class_names, key=name)
+        splits = fixed_split(unsplit, class_names, key=name)
     elif not test:
-        val, test = (), val
-    return class_names, train, val, test, FolderSource(table.folder, anchors=(LINKED,))
+        splits = Splits(train, (), val)
+    return class_names, splits, FolderSource(table.folder, anchors=(LINKED,))
 
 
 def _check_rows(table: Table, parts: Mapping[str, Cells]) -> list[_Row]:
