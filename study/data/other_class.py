@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Literal
 
-from study.data.records import Dataset, listed
+from study.data.records import SPLITS, Dataset, Records, listed
 from study.errors import DataError
 
 OtherUse = Literal["class", "foreign"]
@@ -31,17 +31,14 @@ def set_aside(dataset: Dataset, use: OtherUse | None) -> Dataset:
         )
     kept = [label for label in range(len(dataset.class_names)) if label not in others]
     foreign = []
-    splits = []
-    for records in (dataset.train, dataset.val, dataset.test):
+    changed: dict[str, Records] = {}
+    for split in SPLITS:
         in_class = []
-        for record in records:
+        for record in getattr(dataset, split):
             if record.label in others:
                 foreign.append(replace(record, label=NO_CLASS))
             else:
                 in_class.append(replace(record, label=kept.index(record.label)))
-        splits.append(in_class)
-    train, val, test = map(tuple, splits)
+        changed[split] = tuple(in_class)
     names = tuple(dataset.class_names[label] for label in kept)
-    return replace(
-        dataset, class_names=names, train=train, val=val, test=test, foreign=tuple(foreign)
-    )
+    return replace(dataset, class_names=names, foreign=tuple(foreign), **changed)

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Literal
 
 from study.data.records import (
+    SHOWN,
     Dataset,
     Record,
     Records,
     listed,
+    listed_texts,
     ordered_records,
     read_json,
 )
@@ -71,7 +73,7 @@ def make_shots(
     by_label_and_path = attrgetter("label", "path")
     train = tuple(sorted(train, key=by_label_and_path))
     val = tuple(sorted(val, key=by_label_and_path))
-    text = "\n".join(_lines("train", train) + _lines("val", val))
+    text = "\n".join(_lines(train, val))
     return Shots(dataset, shots, seed, train, val, sha256_of(text.encode()))
 
 
@@ -83,16 +85,17 @@ def record_line(record: Record, **place: object) -> str:
     return canonical_line(**content)
 
 
-def _lines(split: str, records: Records) -> list[str]:
-    return [record_line(record, split=split) for record in records]
+def _lines(train: Records, val: Records) -> list[str]:
+    lines = [record_line(record, split="train") for record in train]
+    lines += [record_line(record, split="val") for record in val]
+    return lines
 
 
 def write_shots(shots: Shots, path: Path) -> None:
     """Write a header line and one line per image; the file appears complete or not at all."""
     names = ("dataset", "seed", "shots", "digest")
     lines = [json.dumps({name: getattr(shots, name) for name in names})]
-    lines += _lines("train", shots.train)
-    lines += _lines("val", shots.val)
+    lines += _lines(shots.train, shots.val)
     make_folder(path.parent)
     write_atomically(path, "\n".join(lines) + "\n", existing=path.parent)
 
@@ -218,9 +221,9 @@ def _refuse_small_classes(
         return
     sized = zip(dataset.class_names, sizes, strict=True)
     small = [f"{class_name!r} has {size}" for class_name, size in sized if size < shots]
-    classes = ", ".join(small[:5])
-    if len(small) > 5:
-        classes += f" and {len(small) - 5} more have too few"
+    classes = listed_texts(small)
+    if len(small) > SHOWN:
+        classes += " have too few"
     raise DataError(
         f"{dataset.name}: {shots} shots a class are wanted, but {classes}; "
         f"allowed: at most {fewest} shots, or data.short=take_all for all that a class has"

@@ -23,20 +23,23 @@ ROOMS = ("backbones", "data", "method", "protocols", "trial")
 """The folders of ``study``, with their subfolders, that hold the code results depend on."""
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 """The nodes of a syntax tree whose body may contain docstrings."""
+_UNHASHED_WHOLE = (
+    "trial_id",
+    "stage",
+    "arm",
+    "label",
+    "number",
+    "optuna_number",
+    "config_hash",
+    "taken_from",
+    "split_hash",
+    "scored_at",
+    "training",
+)
 UNHASHED: dict[str, Any] = {
-    "trial_id": True,
-    "stage": True,
-    "arm": True,
-    "label": True,
-    "number": True,
-    "optuna_number": True,
-    "config_hash": True,
-    "taken_from": True,
-    "split_hash": True,
-    "scored_at": True,
+    **dict.fromkeys(_UNHASHED_WHOLE, True),
     "settings": {"subset"},
     "members": {"__all__": {"trial_id"}},
-    "training": True,
 }
 """The fields of `TrialConfig` that the hash leaves out.
 

@@ -111,15 +111,13 @@ class Outcomes:
 
     images: str
     """A hash of the images' parts, classes and paths; equal for trials of the same images."""
-    right: Mapping[tuple[str, str], tuple[bool, ...]]
+    right: Mapping[tuple[str, str], Sequence[bool]]
     """Whether each image is predicted rightly, by part and class, in the order of the paths."""
-    competing: Mapping[tuple[str, str], tuple[tuple[bool, float], ...]] = field(
-        default_factory=dict
-    )
+    competing: Mapping[tuple[str, str], Sequence[tuple[bool, float]]] = field(default_factory=dict)
     """`Prediction.right_of_kind` and ``gap`` of each image, by part and class, in the same order.
 
     Empty where no names compete."""
-    groups: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    groups: Mapping[tuple[str, str], Sequence[str]] = field(default_factory=dict)
     """The group of each image, by part and class, in the same order; empty if they have none."""
 
 
@@ -139,12 +137,7 @@ def outcomes_of(predictions: Iterable[Prediction]) -> Outcomes | None:
         digest.update(repr((row.part, row.path, row.label)).encode())
     if not right:
         return None
-    return Outcomes(
-        images=digest.hexdigest(),
-        right={stratum: tuple(values) for stratum, values in right.items()},
-        competing={stratum: tuple(values) for stratum, values in competing.items()},
-        groups={stratum: tuple(names) for stratum, names in groups.items()},
-    )
+    return Outcomes(digest.hexdigest(), right, competing, groups)
 
 
 def images_of(confusion: Confusion) -> Counter[tuple[str, str]]:

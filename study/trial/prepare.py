@@ -187,19 +187,17 @@ class Preparer:
         """
         dataset = self.study.dataset
         data = self.study.config.data
-        train_parts = [task.train for task in tasks]
+        train_paths = _paths(task.train for task in tasks)
         eval_parts = []
         for task in tasks:
             eval_parts += [part for part in task.evaluations if part.name not in targets]
-        train_paths = _paths(train_parts)
         eval_paths = _paths(eval_parts)
-        if not eval_paths:
-            table = self._decode(dataset, train_paths, data.root, keep_aspect=data.augment)
-            return table, table
-        if train_paths and (data.augment or split == "test"):
+        if train_paths and eval_paths and (data.augment or split == "test"):
             train = self._decode(dataset, train_paths, data.root, keep_aspect=data.augment)
             return train, self._decode(dataset, eval_paths, data.root)
-        table = self._decode(dataset, _paths(train_parts + eval_parts), data.root)
+        paths = sorted({*train_paths, *eval_paths})
+        keep_aspect = data.augment and not eval_paths
+        table = self._decode(dataset, paths, data.root, keep_aspect=keep_aspect)
         return table, table
 
     def _record(

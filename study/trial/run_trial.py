@@ -51,15 +51,19 @@ def run_trial(
     """
     trial = _RunningTrial(config, data, backbone, micro_batch)
     schedule = Schedule(max(config.epochs, 1), config.training.warmup_lr)
+    trainings: list[TaskTraining] = []
+    if config.epochs:
+        trainings += map(TaskTraining, trial.models)
     epoch, state = start or (0, {})
     if state:
-        trial.load_state(state)
+        for training in trainings:
+            training.load_state(state)
     done = False
     while not done:
         began = time.perf_counter()
         metrics = {}
         if config.epochs:
-            metrics = train_tasks(trial.trainings, schedule, epoch)
+            metrics = train_tasks(trainings, schedule, epoch)
             epoch += 1
         if micro_batch is not None:
             metrics["micro_batch"] = micro_batch
@@ -75,7 +79,7 @@ def run_trial(
         for other in others:
             other.metrics["seconds"] = 0.0  # it shares all work with the first report
         if not done:
-            report = replace(report, state=trial.state(report.deltas))
+            report = replace(report, state=_state(trainings, report.deltas))
         yield replace(report, siblings=tuple(others))
 
 
@@ -99,7 +103,8 @@ def run_average(
     """
     began = time.perf_counter()
     trial = _RunningTrial(config, data, backbone, micro_batch)
-    trial.average(members)
+    for model, members_of_task in zip(trial.models, members, strict=True):
+        write_average(model.classifier.tuned, members_of_task)
     trained = EpochReport(epoch=0, done=True, metrics={}, state={}, deltas=(), predictions=[])
     temperature = None
     if data.split == "val" or config.temperature != 1.0:
@@ -111,8 +116,17 @@ def run_average(
     yield report
 
 
+def _state(trainings: Sequence[TaskTraining], deltas: Sequence[Tensors]) -> Tensors:
+    """Return the state of all trainings, with the deltas of their models if there are any."""
+    state: Tensors = {}
+    deltas = deltas or [{}] * len(trainings)
+    for training, delta in zip(trainings, deltas, strict=True):
+        state |= training.state(delta)
+    return state
+
+
 class _RunningTrial:
-    """The models of a trial's tasks, and their trainings.
+    """The models of a trial's tasks.
 
     Args:
         config: the trial's configuration.
@@ -126,32 +140,10 @@ class _RunningTrial:
     ) -> None:
         self._config = config
         self._data = data
-        self._models = [
+        self.models = [
             make_task_model(config, data, backbone, index, micro_batch)
             for index in range(len(data.tasks))
         ]
-        self.trainings: list[TaskTraining] = []
-        if config.epochs:
-            self.trainings += map(TaskTraining, self._models)
-
-    def average(self, members: Sequence[Sequence[Member]]) -> None:
-        """Write the average of each task's members into its model."""
-        for model, members_of_task in zip(self._models, members, strict=True):
-            write_average(model.classifier.tuned, members_of_task)
-
-    def load_state(self, state: Tensors) -> None:
-        """Restore what `state` returned."""
-        for training in self.trainings:
-            training.load_state(state)
-
-    def state(self, deltas: Sequence[Tensors]) -> Tensors:
-        """Return the state of all trainings, with the deltas of their models if there are any."""
-        state: Tensors = {}
-        if not deltas:
-            deltas = [{}] * len(self.trainings)
-        for training, delta in zip(self.trainings, deltas, strict=True):
-            state |= training.state(delta)
-        return state
 
     def reports(
         self,
@@ -175,7 +167,7 @@ class _RunningTrial:
         )
         if not trained.done and not is_validated:
             return [self._report(trained, use, ()) for use in uses]
-        by_task = [evaluate_task(model, uses, temperature) for model in self._models]
+        by_task = [evaluate_task(model, uses, temperature) for model in self.models]
         by_use = zip(*by_task, strict=True)
         return [
             self._report(trained, use, evaluated)
@@ -197,7 +189,7 @@ class _RunningTrial:
         """
         metrics = dict(trained.metrics)
         scored: Sequence[Evaluation] = ()
-        heads: Sequence[Head | None] = [None] * len(self._models)
+        heads: Sequence[Head | None] = [None] * len(self.models)
         if evaluated:
             choice = choose_head(evaluated, self._data)
             scored = choice.scored
@@ -213,7 +205,7 @@ class _RunningTrial:
                     metrics[f"head_{name}"] = value
         deltas: tuple[Tensors, ...] = ()
         if use.writes_delta:
-            pairs = zip(self._models, heads, strict=True)
+            pairs = zip(self.models, heads, strict=True)
             temperature = self._config.temperature
             deltas = tuple(model.delta(use, head, temperature) for model, head in pairs)
         predictions: list[Prediction] = []

@@ -97,15 +97,12 @@ class TaskTraining:
 
         See `study.method.sensitivity`; the images have one size.
         """
-        batches = self._unshuffled_batches()
-        return tensor_sensitivities(self.model.staged, batches, self._objective, self.rates)
-
-    def _unshuffled_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        model = self.model
-        size = model.config.training.batch_size
-        chunks = in_chunks(self._paths, size)
-        for paths, labels in zip(chunks, self._labels.split(size), strict=True):
-            yield begin_images(model.staged, model.data.train_images, paths), labels
+        staged = self.model.staged
+        size = self.model.config.training.batch_size
+        table = self.model.data.train_images
+        images = (begin_images(staged, table, paths) for paths in in_chunks(self._paths, size))
+        batches = zip(images, self._labels.split(size), strict=True)
+        return tensor_sensitivities(staged, batches, self._objective, self.rates)
 
     def _shuffled_batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield each batch of an epoch, shuffled: begun images and labels, (batch,) int64."""

@@ -65,10 +65,10 @@ def test_a_damaged_file_is_named(study: StudyFolder, contents: bytes):
 def test_what_is_right_and_competes_is_known_by_part_and_class_in_the_order_of_paths():
     right = COMPETING[0]._replace(path="a/1.png", predicted="ökapi", right_of_kind=False, gap=1.5)
     found = not_none(outcomes_of([right, *COMPETING]))
-    assert found.right == {("base", "ökapi"): (False, True), ("new", "zebra"): (True,)}
+    assert found.right == {("base", "ökapi"): [False, True], ("new", "zebra"): [True]}
     assert found.competing == {
-        ("base", "ökapi"): ((True, -0.5), (False, 1.5)),
-        ("new", "zebra"): ((False, 2.0),),
+        ("base", "ökapi"): [(True, -0.5), (False, 1.5)],
+        ("new", "zebra"): [(False, 2.0)],
     }
     assert outcomes_of([*COMPETING, right]) == found
     assert not not_none(outcomes_of(SOME)).competing

@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ from study.data.images.table import (
     cache_fault,
     hash_batch,
 )
-from study.data.records import ImageSource, OnCorrupt, StampedSource, listed
+from study.data.records import ImageSource, StampedSource, in_chunks, listed
 from study.errors import DataError
 from study.storage.atomic import StorageError, sha256_of, sync_folder
 
@@ -162,10 +161,7 @@ def decode_images(
         logger.warning("%s: %s; decoding again", file, fault)
     cache.folder.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(cache.folder)
-    resize = partial(
-        preprocess, size=cache.size, keep_aspect=cache.keep_aspect, framing=reading.framing
-    )
-    decoder = _Decoder(source, distinct, resize, reading.on_corrupt, progress)
+    decoder = _Decoder(source, distinct, cache, reading, progress)
     temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}.tmp")
     try:
         decoder.write(temporary)
@@ -213,8 +209,8 @@ class _Decoder:
 
     source: ImageSource
     paths: Sequence[str]
-    resize: Callable[[Image.Image], NDArray[np.uint8]]
-    on_corrupt: OnCorrupt
+    cache: ImageCache
+    reading: ImageReading
     progress: ImageCounter | None
     skipped: list[str] = field(default_factory=list)
     """The images that are left out because they are unreadable."""
@@ -258,23 +254,22 @@ class _Decoder:
         Raises:
             DataError: an image is unreadable, and such images are not skipped.
         """
-        done = 0
-        for start in range(0, len(self.paths), ROWS):
-            chunk = self.paths[start : start + ROWS]
-            for path, row in zip(chunk, pool.map(self._decode, chunk), strict=True):
-                if isinstance(row, DataError):
-                    if self.on_corrupt == "fail":
-                        raise DataError(
-                            f"{row}; --check --images finds all such images, and "
-                            "data.on_corrupt=skip leaves them out"
-                        ) from row
-                    logger.warning("skipped: %s", row)
-                    self.skipped.append(path)
-                else:
-                    yield row
-                done += 1
-                if self.progress is not None:
-                    self.progress(done, len(self.paths))
+        decoded = chain.from_iterable(
+            pool.map(self._decode, chunk) for chunk in in_chunks(self.paths, ROWS)
+        )
+        for done, (path, row) in enumerate(zip(self.paths, decoded, strict=True), start=1):
+            if isinstance(row, DataError):
+                if self.reading.on_corrupt == "fail":
+                    raise DataError(
+                        f"{row}; --check --images finds all such images, and "
+                        "data.on_corrupt=skip leaves them out"
+                    ) from row
+                logger.warning("skipped: %s", row)
+                self.skipped.append(path)
+            else:
+                yield row
+            if self.progress is not None:
+                self.progress(done, len(self.paths))
 
     def _decode(self, path: str) -> _Row | DataError:
         """Return the row of an image, or the error if it is unreadable."""
@@ -286,7 +281,9 @@ class _Decoder:
             self._highest.append(image.info[HIGHEST])
         if is_large(image):
             self._large[path] = image.size
-        pixels = self.resize(image)
+        cache = self.cache
+        framing = self.reading.framing
+        pixels = preprocess(image, size=cache.size, keep_aspect=cache.keep_aspect, framing=framing)
         height, width, _ = pixels.shape
         return {"path": path, "height": height, "width": width, "pixels": pixels.tobytes()}
 

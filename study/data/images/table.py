@@ -274,8 +274,7 @@ def random_resized_crop_flip(
     Returns:
         (batch, 3, size, size) uint8 on the device.
     """
-    heights = torch.tensor([image.shape[-2] for image in images], dtype=torch.long)
-    widths = torch.tensor([image.shape[-1] for image in images], dtype=torch.long)
+    heights, widths = torch.tensor([image.shape[-2:] for image in images]).unbind(1)
     resized = crop_resize(images, draw_crops(heights, widths, generator), size)
     return to_device(resized, torch.device(device))
 
@@ -291,8 +290,8 @@ def normalize(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     Returns:
         (batch, 3, height, width) float32, on the same device.
     """
-    center = torch.tensor(mean, dtype=torch.float32, device=pixels.device).view(3, 1, 1)
-    spread = torch.tensor(std, dtype=torch.float32, device=pixels.device).view(3, 1, 1)
+    statistics = torch.tensor([mean, std], dtype=torch.float32, device=pixels.device)
+    center, spread = statistics.view(2, 3, 1, 1)
     return pixels.float().div_(255).sub_(center).div_(spread)
 
 
