@@ -52,7 +52,7 @@ def read_published_shots(path: Path, dataset: Dataset, *, shots: int, seed: int)
         raise DataError(f"{where}: in both train and val: {listed(sorted(shared))}")
     if not train:
         raise DataError(f"{where}: has no training images")
-    refuse_shared_groups(Splits(train, val, ()), where=where)
+    refuse_shared_groups(Splits(train, val), where=where)
     available = Counter(record.label for record in dataset.train)
     too_many = []
     too_few = []

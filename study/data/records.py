@@ -44,9 +44,9 @@ Records = tuple[Record, ...]
 class Splits(NamedTuple):
     """The images of each split, in the order of `SPLITS`; those that are absent are empty."""
 
-    train: Records
-    val: Records
-    test: Records
+    train: Records = ()
+    val: Records = ()
+    test: Records = ()
 
 
 ClassNames = tuple[str, ...]

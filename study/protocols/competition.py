@@ -102,12 +102,8 @@ def best_calibration(competitions: Sequence[Competition]) -> tuple[float, float]
     candidates = np.append(midpoints, 0.0)
     changed_at_0 = np.searchsorted(gaps, 0.0, side="right")
     changed = np.append(np.arange(1, len(gaps)), changed_at_0)
-    means_by_candidate = []
-    for seen_accuracy, unseen_accuracy in zip(
-        seen[changed].tolist(), unseen[changed].tolist(), strict=True
-    ):
-        means_by_candidate.append(round(hmean(seen_accuracy, unseen_accuracy), _DECIMALS))
-    means = np.array(means_by_candidate)
+    pairs = zip(seen[changed].tolist(), unseen[changed].tolist(), strict=True)
+    means = np.array([round(hmean(*pair), _DECIMALS) for pair in pairs])
     best = np.lexsort((candidates, abs(candidates), -means))[0]
     return float(candidates[best]), float(means[best])
 

@@ -40,13 +40,12 @@ class Cache:
         if result is None:
             result = compute()
         self.results[key] = result
-        while sum(map(_count_values, self.results.values())) > self.room:
+        while self._count_values() > self.room:
             self.results.popitem(last=False)
         return result
 
-
-def _count_values(tensors: Tensors) -> int:
-    return sum(tensor.numel() for tensor in tensors.values())
+    def _count_values(self) -> int:
+        return sum(t.numel() for tensors in self.results.values() for t in tensors.values())
 
 
 def cached_features(

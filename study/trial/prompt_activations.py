@@ -6,6 +6,7 @@ features are stored on disk as well.
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -119,11 +120,8 @@ def _from_cache(
     device = str(input_ids.device)
     digest = sha256_of(f"{shape}".encode() + input_ids.cpu().numpy().tobytes())
 
-    def read_or_compute() -> Tensors:
-        if not folder:
-            return compute()
+    if folder:
         identity = {"what": what, "prompts": digest}
-        return cached_features(folder, identity, backbone, precision, compute)
-
+        compute = partial(cached_features, folder, identity, backbone, precision, compute)
     key = (what, precision, backbone.state, digest, device)
-    return PROMPTS.get(key, read_or_compute)
+    return PROMPTS.get(key, compute)

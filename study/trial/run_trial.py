@@ -168,11 +168,8 @@ class _RunningTrial:
         if not trained.done and not is_validated:
             return [self._report(trained, use, ()) for use in uses]
         by_task = [evaluate_task(model, uses, temperature) for model in self.models]
-        by_use = zip(*by_task, strict=True)
-        return [
-            self._report(trained, use, evaluated)
-            for use, evaluated in zip(uses, by_use, strict=True)
-        ]
+        by_use = zip(uses, *by_task, strict=True)
+        return [self._report(trained, use, evaluated) for use, *evaluated in by_use]
 
     def _report(
         self,

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -47,9 +48,7 @@ def tokenize(
         templates: the number of prompts of each class.
     """
     names = [target.class_names[class_id] for class_id in classes]
-    texts = []
-    for prompts_of_class in prompts(names, target.templates[:templates]):
-        texts += prompts_of_class
+    texts = [*chain.from_iterable(prompts(names, target.templates[:templates]))]
     return model.classifier.backbone.tokenize(texts).to(model.classifier.device)
 
 

@@ -208,31 +208,28 @@ def draw_crops(
         generator: a CPU generator, so that the draw is the same with every device.
     """
     uniform = torch.rand(len(heights), 2 * TRIES + 3, generator=generator, dtype=torch.float64)
-    tall, wide = heights.double(), widths.double()
+    sides = torch.stack([heights, widths]).double()
+    tall, wide = sides
     share = SCALE[0] + (SCALE[1] - SCALE[0]) * uniform[:, :TRIES]
     area = (tall * wide)[:, None] * share
     low, high = math.log(RATIO[0]), math.log(RATIO[1])
     aspect = torch.exp(low + (high - low) * uniform[:, TRIES : 2 * TRIES])
-    width = torch.round(torch.sqrt(area * aspect))
-    height = torch.round(torch.sqrt(area / aspect))
-    fits_width = (width > 0) & (width <= wide[:, None])
-    fits_height = (height > 0) & (height <= tall[:, None])
+    # Heights and widths from here on: (2, batch), and (2, batch, TRIES) of the proposals.
+    proposed = torch.stack([area / aspect, area * aspect]).sqrt().round()
+    fits = ((proposed > 0) & (proposed <= sides[:, :, None])).all(dim=0)
     # Not argmax: among equal values it need not return the first one.
-    proposals = torch.where(fits_width & fits_height, torch.arange(TRIES), TRIES)
-    first_fit = proposals.amin(dim=1)
+    first_fit = torch.where(fits, torch.arange(TRIES), TRIES).amin(dim=1)
     has_fit = first_fit < TRIES
-    column = first_fit.clamp(max=TRIES - 1)[:, None]
-    widest = torch.where(wide / tall > RATIO[1], torch.round(tall * RATIO[1]), wide)
+    images = torch.arange(len(heights))
     highest = torch.where(wide / tall < RATIO[0], torch.round(wide / RATIO[0]), tall)
-    width = torch.where(has_fit, width.gather(1, column)[:, 0], widest)
-    height = torch.where(has_fit, height.gather(1, column)[:, 0], highest)
-    spare_y, spare_x = tall - height, wide - width
-    random_top = (uniform[:, -3] * (spare_y + 1)).floor()
-    random_left = (uniform[:, -2] * (spare_x + 1)).floor()
-    top = torch.where(has_fit, random_top, (spare_y / 2).floor())
-    left = torch.where(has_fit, random_left, (spare_x / 2).floor())
+    widest = torch.where(wide / tall > RATIO[1], torch.round(tall * RATIO[1]), wide)
+    fitting = proposed[:, images, first_fit.clamp(max=TRIES - 1)]
+    size = torch.where(has_fit, fitting, torch.stack([highest, widest]))
+    spare = sides - size
+    random_place = (uniform[:, -3:-1].T * (spare + 1)).floor()
+    place = torch.where(has_fit, random_place, (spare / 2).floor())
     flip = uniform[:, -1] < 0.5
-    return Crops(top.long(), left.long(), height.long(), width.long(), flip)
+    return Crops(*place.long(), *size.long(), flip)
 
 
 def crop_resize(images: Iterable[Tensor], crops: Crops, size: int) -> Tensor:

@@ -282,12 +282,11 @@ def _contents(name: str, tables: Any, columns: Renamed) -> Contents:
                 )
             pairs = zip(of_split, cells, strict=True)
             records[split] = tuple(replace(record, group=str(cell)) for record, cell in pairs)
-    train, val, test = (records.get(split, ()) for split in SPLITS)
-    splits = Splits(train, val, test)
-    if not test:
-        splits = Splits(train, (), val)
+    splits = Splits(**records)
     if not splits.test:
-        splits = fixed_split(train, class_names, key=name)
+        splits = Splits(splits.train, test=splits.val)
+    if not splits.test:
+        splits = fixed_split(splits.train, class_names, key=name)
     settings = datasets.config
     # Each has a variable of the environment, so that it may be outside the first.
     paths = [settings.HF_CACHE_HOME, settings.HF_DATASETS_CACHE, settings.EXTRACTED_DATASETS_PATH]

@@ -197,13 +197,13 @@ def _load_splits(root: Path, split_folders: Mapping[str, str]) -> Contents:
                 f"{root}/{split_folder}: classes without training images: {listed(untrained)}; "
                 f"allowed are the folders of {root}/{split_folders['train']}"
             )
-    train = class_records(root, split_folders["train"], classes)
-    val: Records = ()
-    if "val" in split_folders:
-        val = class_records(root, split_folders["val"], classes, optional=True)
-    test = class_records(root, split_folders["test"], classes, optional=True)
+    records = {}
+    for split in SPLITS:
+        if split in split_folders:
+            folder = split_folders[split]
+            records[split] = class_records(root, folder, classes, optional=split != "train")
     source = FolderSource(root, class_folders=tuple(class_folders))
-    return classes, Splits(train, val, test), source
+    return classes, Splits(**records), source
 
 
 def _class_names(root: Path, folders: Sequence[str]) -> ClassNames:

@@ -244,15 +244,16 @@ def _read_imagenet(name: str, folder: Path) -> Lists:
     classes = list(names)
     if folders_of and not (shift and shift.numbered):
         classes = next(iter(folders_of.values()))
-    splits = Splits((), (), ())
+    records = {}
     for split in folders_of:
-        records = class_records(folder, split_folders[split], classes, optional=shift is not None)
-        splits = splits._replace(**{split: records})
+        records[split] = class_records(
+            folder, split_folders[split], classes, optional=shift is not None
+        )
     class_names = tuple(names[wnid] for wnid in classes)
     anchors = ("images", *split_folders.values())
     if shift:
         anchors = (shift.images,)
-    return class_names, splits, anchors
+    return class_names, Splits(**records), anchors
 
 
 def _named_folders(parent: Path, names: Mapping[str, str]) -> list[str]:

@@ -3,8 +3,9 @@
 import csv
 import io
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -76,40 +77,8 @@ class _Row:
     group: str
 
 
-@dataclass(frozen=True)
-class _RowFaults:
-    """The faults of a table's rows, by kind: the first in words, and the numbers of other rows.
-
-    A whole column may be wrong in the same way, so a message describes each kind once.
-    """
-
-    table: str
-    """The name of the table."""
-    _rows_and_texts: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
-
-    def add(self, kind: str, row: int, text: str) -> None:
-        """Add a fault.
-
-        Args:
-            kind: a name for all faults of this kind.
-            row: the number of the row.
-            text: the fault in words.
-        """
-        self._rows_and_texts.setdefault(kind, []).append((row, text))
-
-    def sentences(self) -> list[str]:
-        """Return a sentence for each kind of fault."""
-        sentences = []
-        for rows_and_texts in self._rows_and_texts.values():
-            first, text = rows_and_texts[0]
-            others = [row for row, _ in rows_and_texts[1:]]
-            sentence = f"{self.table}, row {first}: {text}"
-            if len(others) == 1:
-                sentence += f"; row {others[0]} has this fault too"
-            elif others:
-                sentence += f"; rows {listed(others)} have this fault too"
-            sentences.append(sentence)
-        return sentences
+_RowFaults = dict[str, list[tuple[int, str]]]
+"""The faults of a table's rows by kind, each with the number of its row and its words."""
 
 
 def load_table(
@@ -180,7 +149,7 @@ def table_contents(
     if unsplit:
         splits = fixed_split(unsplit, class_names, key=name)
     elif not test:
-        splits = Splits(train, (), val)
+        splits = Splits(train, test=val)
     return class_names, splits, FolderSource(table.folder, anchors=(LINKED,))
 
 
@@ -190,26 +159,25 @@ def _check_rows(table: Table, parts: Mapping[str, Cells]) -> list[_Row]:
     Raises:
         DataFaults: rows are malformed; it has all their faults.
     """
-    faults = _RowFaults(table.name)
+    faults: _RowFaults = defaultdict(list)
     for number in table.blank:
-        faults.add("blank", number, "is blank; remove it")
+        faults["blank"].append((number, "is blank; remove it"))
     pairs = _classes(table.numbers, parts, faults)
     paths = _paths(table, parts["path"], faults)
     blank = [""] * len(table.numbers)
-    cells = zip(parts.get("split", blank), parts.get("group", blank), strict=True)
+    splits, groups = parts.get("split", blank), parts.get("group", blank)
     rows = []
-    for number, path, pair, (cell, group_cell) in zip(
-        table.numbers, paths, pairs, cells, strict=True
+    for number, path, (label, class_name), cell, group_cell in zip(
+        table.numbers, paths, pairs, splits, groups, strict=True
     ):
         split, group = _text(cell).lower(), _text(group_cell)
         if split and split not in SPLIT_OF:
-            faults.add("split", number, f"split {cell!r}; allowed: {', '.join(SPLIT_OF)}")
+            faults["split"].append((number, f"split {cell!r}; allowed: {', '.join(SPLIT_OF)}"))
         if "group" in parts and not group:
-            faults.add("group", number, "has no group; allowed is a name of its own")
-        label, class_name = pair
+            faults["group"].append((number, "has no group; allowed is a name of its own"))
         rows.append(_Row(number, path, label, class_name, SPLIT_OF.get(split, split), group))
     _add_repeated(rows, faults)
-    sentences = faults.sentences()
+    sentences = _fault_sentences(table.name, faults)
     if "class_name" not in parts and all(row.class_name.isdecimal() for row in rows):
         sentences.append(
             f"{table.name}: labels are numbers, so a column 'class_name' is needed as well"
@@ -223,6 +191,23 @@ def _check_rows(table: Table, parts: Mapping[str, Cells]) -> list[_Row]:
     if sentences:
         raise DataFaults(sentences)
     return rows
+
+
+def _fault_sentences(table: str, faults: _RowFaults) -> list[str]:
+    """Return a sentence for each kind of fault: the first in words, and the numbers of other rows.
+
+    A whole column may be wrong in the same way, so a message describes each kind once.
+    """
+    sentences = []
+    for (first, text), *more in faults.values():
+        others = [row for row, _ in more]
+        sentence = f"{table}, row {first}: {text}"
+        if len(others) == 1:
+            sentence += f"; row {others[0]} has this fault too"
+        elif others:
+            sentence += f"; rows {listed(others)} have this fault too"
+        sentences.append(sentence)
+    return sentences
 
 
 def is_path_table(file: Path) -> bool:
@@ -326,11 +311,12 @@ def _classes(
         label = label_of[text]
         pairs.append((label, name))
         if not name:
-            faults.add("class", number, "has no class name")
+            faults["class"].append((number, "has no class name"))
         elif "\0" in name:
-            faults.add("zero", number, f"class name {name!r:.80} has a zero byte in it")
+            faults["zero"].append((number, f"class name {name!r:.80} has a zero byte in it"))
         elif label < 0:
-            faults.add("label", number, f"label {text!r:.80}; allowed are whole numbers from 0")
+            allowed = "allowed are whole numbers from 0"
+            faults["label"].append((number, f"label {text!r:.80}; {allowed}"))
     return pairs
 
 
@@ -346,7 +332,7 @@ def _paths(table: Table, cells: Cells, faults: _RowFaults) -> list[str]:
         try:
             path = relative_path(text, where="")
         except DataError as error:
-            faults.add("path", number, str(error).removeprefix(": "))
+            faults["path"].append((number, str(error).removeprefix(": ")))
         paths.append(path)
     return paths
 
@@ -363,11 +349,12 @@ def _add_repeated(rows: Sequence[_Row], faults: _RowFaults) -> None:
             here, there = str(row.label), str(before.label)
         if here != there:
             text = f"has conflicting labels, {here!r} here and {there!r} in row {before.number}"
-            faults.add("conflict", row.number, f"{row.path!r} {text}; allowed is one")
+            kind, allowed = "conflict", "; allowed is one"
         elif row.split != before.split:
             here, there = row.split or "no split", before.split or "none"
             text = f"is in {here} here and in {there} in row {before.number}"
-            faults.add("splits", row.number, f"{row.path!r} {text}; an image may be in one only")
+            kind, allowed = "splits", "; an image may be in one only"
         else:
             text = f"is listed twice, in row {before.number} too"
-            faults.add("twice", row.number, f"{row.path!r} {text}")
+            kind, allowed = "twice", ""
+        faults[kind].append((row.number, f"{row.path!r} {text}{allowed}"))
