@@ -47,9 +47,9 @@ def read_published_shots(path: Path, dataset: Dataset, *, shots: int, seed: int)
     (where, train_rows), (val_where, val_rows) = _published_rows(path, dataset, shots, seed)
     train = _match_records(train_rows, dataset, where=where)
     val = _match_records(val_rows, dataset, where=val_where)
-    shared = {record.path for record in train} & {record.path for record in val}
+    shared = sorted(record.path for record in set(train) & set(val))
     if shared:
-        raise DataError(f"{where}: in both train and val: {listed(sorted(shared))}")
+        raise DataError(f"{where}: in both train and val: {listed(shared)}")
     if not train:
         raise DataError(f"{where}: has no training images")
     refuse_shared_groups(Splits(train, val), where=where)
@@ -118,12 +118,11 @@ def _shot_folders(path: Path, dataset: Dataset) -> list[Path]:
     names = [dataset.name]
     if isinstance(dataset.source, FolderSource) and dataset.source.root.name != dataset.name:
         names.append(dataset.source.root.name)
-    folders = [path, path / "split_fewshot"]
+    inner = "split_fewshot"
+    folders = [path, path / inner]
     for name in names:
-        folders.append(path / name)
-        folders.append(path / name / "split_fewshot")
-        folders.append(path / "split_fewshot" / name)
-        folders.append(path / "indices" / name)
+        for parts in ((name,), (name, inner), (inner, name), ("indices", name)):
+            folders.append(path.joinpath(*parts))
     return folders
 
 

@@ -33,6 +33,11 @@ class Part:
     classes: Classes
     """The labels whose class names are the possible answers."""
 
+    @property
+    def paths(self) -> list[str]:
+        """The paths of the images in their table."""
+        return [record.path for record in self.records]
+
 
 @dataclass(frozen=True)
 class Task:
@@ -280,9 +285,8 @@ def check_shots(dataset: Dataset, shots: Shots, classes: Iterable[int]) -> None:
     """
     if shots.dataset != dataset.name:
         raise DataError(f"these shots are of {shots.dataset!r}, the dataset is {dataset.name!r}")
-    label_of = {record.path: record.label for record in dataset.train + dataset.val}
-    drawn = shots.train + shots.val
-    foreign = [record.path for record in drawn if label_of.get(record.path) != record.label]
+    pool = set(dataset.train + dataset.val)
+    foreign = [record.path for record in shots.train + shots.val if record not in pool]
     if foreign:
         raise DataError(
             f"shots of {dataset.name} (seed {shots.seed}): not among its training and validation "

@@ -48,11 +48,11 @@ class Site:
     """The name in the subset language, such as ``mlp.fc2``."""
     module: str
     """The path in transformers' encoder or, in the blocks, in a block."""
-    tensors: tuple[str, ...]
-    """The tensors' names in the module. A site of one tensor is written with it."""
-    kind: Kind
     stage: Literal["before", "attention", "mlp", "after"] | None
     """The stage of a block or encoder that reads the tensors; None if the staged pass has none."""
+    tensors: tuple[str, ...] = ("bias",)
+    """The tensors' names in the module. A site of one tensor is written with it."""
+    kind: Kind = BIAS
     encoders: tuple[Encoder, ...] = ENCODERS
     """The encoders that have the site."""
     in_blocks: bool = True
@@ -76,28 +76,28 @@ _pool = partial(Site, stage="after", encoders=("vision",), in_blocks=False, fami
 # The key bias is missing on purpose: it cannot change the model. "pre_layrnorm" is spelt as in
 # transformers.
 SITES: tuple[Site, ...] = (
-    Site("attn.q", "self_attn.q_proj", ("bias",), BIAS, "attention"),
-    Site("attn.v", "self_attn.v_proj", ("bias",), BIAS, "attention"),
-    Site("attn.out", "self_attn.out_proj", ("bias",), BIAS, "attention"),
-    Site("mlp.fc1", "mlp.fc1", ("bias",), BIAS, "mlp", shape=("mlp_width",)),
-    Site("mlp.fc2", "mlp.fc2", ("bias",), BIAS, "mlp"),
-    Site("ln1", "layer_norm1", _NORM_TENSORS, NORM, "attention"),
-    Site("ln2", "layer_norm2", _NORM_TENSORS, NORM, "mlp"),
+    Site("attn.q", "self_attn.q_proj", "attention"),
+    Site("attn.v", "self_attn.v_proj", "attention"),
+    Site("attn.out", "self_attn.out_proj", "attention"),
+    Site("mlp.fc1", "mlp.fc1", "mlp", shape=("mlp_width",)),
+    Site("mlp.fc2", "mlp.fc2", "mlp"),
+    Site("ln1", "layer_norm1", "attention", _NORM_TENSORS, NORM),
+    Site("ln2", "layer_norm2", "mlp", _NORM_TENSORS, NORM),
     Site(
-        "ln_pre", "pre_layrnorm", _NORM_TENSORS, NORM, "before", ("vision",), in_blocks=False,
+        "ln_pre", "pre_layrnorm", "before", _NORM_TENSORS, NORM, ("vision",), in_blocks=False,
         families=("clip",),
     ),
-    Site("ln_post", "post_layernorm", _NORM_TENSORS, NORM, "after", ("vision",), in_blocks=False),
-    Site("ln_final", "final_layer_norm", _NORM_TENSORS, NORM, "after", ("text",), in_blocks=False),
-    _pool("pool.q", _BIASES, ("bias",), BIAS, parameter="original0"),
-    _pool("pool.v", _BIASES, ("bias",), BIAS, parameter="original2"),
-    _pool("pool.out", f"{POOL}.out_proj", ("bias",), BIAS),
-    _pool("pool.fc1", "head.mlp.fc1", ("bias",), BIAS, shape=("mlp_width",)),
-    _pool("pool.fc2", "head.mlp.fc2", ("bias",), BIAS),
-    _pool("pool.ln", "head.layernorm", _NORM_TENSORS, NORM),
+    Site("ln_post", "post_layernorm", "after", _NORM_TENSORS, NORM, ("vision",), in_blocks=False),
+    Site("ln_final", "final_layer_norm", "after", _NORM_TENSORS, NORM, ("text",), in_blocks=False),
+    _pool("pool.q", _BIASES, parameter="original0"),
+    _pool("pool.v", _BIASES, parameter="original2"),
+    _pool("pool.out", f"{POOL}.out_proj"),
+    _pool("pool.fc1", "head.mlp.fc1", shape=("mlp_width",)),
+    _pool("pool.fc2", "head.mlp.fc2"),
+    _pool("pool.ln", "head.layernorm", tensors=_NORM_TENSORS, kind=NORM),
     Site(
-        "proj", "head", ("bias",), BIAS, "after", ("text",), in_blocks=False,
-        shape=("dim",), families=("siglip",),
+        "proj", "head", "after", encoders=("text",), in_blocks=False, shape=("dim",),
+        families=("siglip",),
     ),
 )  # fmt: skip
 

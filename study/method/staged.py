@@ -86,22 +86,19 @@ class StagedClassifier:
         else:
             ends = [len(row) - 1 for row in rows]
         length = max(ends) + 1
-        index_of: dict[tuple[int, ...], int] = {}
-        first_positions = []
-        prefix_rows: list[list[int]] = []
-        for row, end in zip(rows, ends, strict=True):
+        index_and_position: dict[tuple[int, ...], tuple[int, int]] = {}
+        prefix_rows = []
+        for number, (row, end) in enumerate(zip(rows, ends, strict=True)):
             prefix_row = [0] * length
             for position in range(end + 1):
                 # What the state of a token depends on; in SigLIP, these are all tokens.
                 prefix = (*row, position)
                 if self._is_causal:
                     prefix = tuple(row[: position + 1])
-                if prefix not in index_of:
-                    index_of[prefix] = len(index_of)
-                    first_positions.append(len(prefix_rows) * length + position)
-                prefix_row[position] = index_of[prefix]
+                at_first = (len(index_and_position), number * length + position)
+                prefix_row[position], _ = index_and_position.setdefault(prefix, at_first)
             prefix_rows.append(prefix_row)
-        first_at = torch.tensor(first_positions, device=device)
+        first_at = torch.tensor([at for _, at in index_and_position.values()], device=device)
         tokens = input_ids.to(device)[:, :length].flatten()[first_at]
         embeddings = self.classifier.clip.text_model.embeddings
         positions = embeddings.position_embedding(first_at % length)

@@ -71,16 +71,11 @@ class Transfer(FewShot):
         """
         if parts.keys() == {"accuracy"}:
             return super().score(parts)
-        by_dataset = {}
-        averaged = []
-        for part, accuracy in parts.items():
-            is_source = part == "accuracy"
-            dataset = part
-            if is_source:
-                dataset = "source"
-            by_dataset[dataset] = accuracy
-            if not (is_source and self.trains):
-                averaged.append(accuracy)
+        names = {"accuracy": "source"}
+        by_dataset = {names.get(part, part): accuracy for part, accuracy in parts.items()}
+        averaged = [
+            accuracy for part, accuracy in parts.items() if part != "accuracy" or not self.trains
+        ]
         by_dataset["score"] = sum(averaged) / len(averaged)
         return by_dataset
 

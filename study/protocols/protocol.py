@@ -159,14 +159,13 @@ class Protocol(ABC):
         Raises:
             DataError: the protocol has no such rule.
         """
-        for rule in self.rules:
-            if rule.name == name:
-                return rule
-        allowed = ", ".join(rule.name for rule in self.rules)
-        raise DataError(
-            f"protocol {self.name!r} cannot select by {name!r}; "
-            f"allowed: {allowed or 'no selection'}"
-        )
+        rules = {rule.name: rule for rule in self.rules}
+        if name not in rules:
+            raise DataError(
+                f"protocol {self.name!r} cannot select by {name!r}; "
+                f"allowed: {', '.join(rules) or 'no selection'}"
+            )
+        return rules[name]
 
     def search_tasks(
         self, dataset: Dataset, shots: Shots, rule: Rule, folds: int | None = None

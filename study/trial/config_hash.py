@@ -168,6 +168,7 @@ def _syntax_hash(code: bytes) -> str:
 
 
 def _is_text(statement: ast.stmt) -> bool:
-    if not isinstance(statement, ast.Expr) or not isinstance(statement.value, ast.Constant):
-        return False
-    return isinstance(statement.value.value, str)
+    match statement:
+        case ast.Expr(ast.Constant(str())):
+            return True
+    return False

@@ -102,8 +102,22 @@ def _by_other_half(trainings: Sequence[Evaluation], data: TrialData) -> Evaluati
         if mask.all() or not mask.any():
             return trainings[0]
     second_half = [~mask for mask in first_half]
-    best_on_first = _best_on(trainings, first_half, data)
-    return _combine(_best_on(trainings, second_half, data), best_on_first, first_half)
+    # The images of the first half have the answers of one, and the others those of the other.
+    one = _best_on(trainings, second_half, data)
+    other = _best_on(trainings, first_half, data)
+    parts = []
+    for some, others, mask in zip(one.parts, other.parts, first_half, strict=True):
+        competing = None
+        if some.competing and others.competing:
+            pairs = zip(some.competing, others.competing, strict=True)
+            competing = Competitors(*(np.where(mask.numpy(), *pair) for pair in pairs))
+        combined = some._replace(
+            predicted=torch.where(mask, some.predicted, others.predicted),
+            probabilities=torch.where(mask, some.probabilities, others.probabilities),
+            competing=competing,
+        )
+        parts.append(combined)
+    return replace(one, head=None, training=None, parts=parts)
 
 
 def _best_on(
@@ -121,26 +135,3 @@ def in_first_half(part: Part) -> Tensor:
     """
     half_of = deal_in_turn(part.records, 2, HALVES_KEY)
     return torch.tensor([half_of[record] == 0 for record in part.records])
-
-
-def _combine(one: Evaluation, other: Evaluation, masks: Sequence[Tensor]) -> Evaluation:
-    """Return an evaluation with the answers of one for some images, and of another for the rest.
-
-    Args:
-        one: the evaluation of the images whose mask is true.
-        other: the evaluation of all other images.
-        masks: the mask of each part, (images,) bool.
-    """
-    parts = []
-    for some, others, mask in zip(one.parts, other.parts, masks, strict=True):
-        competing = None
-        if some.competing and others.competing:
-            pairs = zip(some.competing, others.competing, strict=True)
-            competing = Competitors(*(np.where(mask.numpy(), *pair) for pair in pairs))
-        combined = some._replace(
-            predicted=torch.where(mask, some.predicted, others.predicted),
-            probabilities=torch.where(mask, some.probabilities, others.probabilities),
-            competing=competing,
-        )
-        parts.append(combined)
-    return replace(one, head=None, training=None, parts=parts)

@@ -131,7 +131,7 @@ class Evaluation:
             class_names = data.targets.get(part.name, data.own_target).class_names
             names = (*class_names, "")  # the label of a foreign image is −1
             columns: _Columns = {
-                "path": [record.path for record in part.records],
+                "path": part.paths,
                 "label": [names[record.label] for record in part.records],
                 "predicted": [names[class_id] for class_id in predicted.tolist()],
                 "probability": probability.tolist(),

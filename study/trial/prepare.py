@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
 from study.config.schema import DataConfig, StudyConfig
@@ -327,10 +328,7 @@ def labelled_task(study: Study, shots: Shots) -> Task:
 
 def _paths(parts: Iterable[Part]) -> list[str]:
     """Return the paths of the images of some parts, sorted."""
-    paths: set[str] = set()
-    for part in parts:
-        paths.update(record.path for record in part.records)
-    return sorted(paths)
+    return sorted(set(chain.from_iterable(part.paths for part in parts)))
 
 
 def _readable(part: Part, skipped: Collection[str]) -> Part:

@@ -68,9 +68,7 @@ def run_trial(
         if micro_batch is not None:
             metrics["micro_batch"] = micro_batch
         done = epoch >= config.epochs
-        trained = EpochReport(
-            epoch=epoch, done=done, metrics=metrics, state={}, deltas=(), predictions=[]
-        )
+        trained = EpochReport(epoch, done, metrics)
         uses = [config.settings]
         if done:
             uses += [sibling.settings for sibling in siblings]
@@ -105,7 +103,7 @@ def run_average(
     trial = _RunningTrial(config, data, backbone, micro_batch)
     for model, members_of_task in zip(trial.models, members, strict=True):
         write_average(model.classifier.tuned, members_of_task)
-    trained = EpochReport(epoch=0, done=True, metrics={}, state={}, deltas=(), predictions=[])
+    trained = EpochReport(0, done=True, metrics={})
     temperature = None
     if data.split == "val" or config.temperature != 1.0:
         temperature = config.temperature

@@ -341,13 +341,13 @@ class EpochReport:
     """The losses, learning rates and speed, and the time in seconds.
 
     After an evaluation also ``val_score`` or ``test_score`` and its parts, as fractions."""
-    state: Tensors
+    state: Tensors = field(default_factory=dict)
     """What `run_trial` needs to continue after this epoch, by name, on the CPU; empty when done."""
-    deltas: tuple[Tensors, ...]
+    deltas: tuple[Tensors, ...] = ()
     """The tuned parameters of each task's model, by transformers name, at the trial's strength.
 
     After an evaluation they contain its head, too. Empty where no delta is written."""
-    predictions: list[Prediction]
+    predictions: list[Prediction] = field(default_factory=list)
     """The prediction of every evaluated image, over all tasks; empty without an evaluation."""
     folds: tuple[float, ...] = ()
     """The validation score of each task's model alone, where there are several."""

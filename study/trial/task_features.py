@@ -23,11 +23,6 @@ from study.trial.study import Target
 from study.trial.task_model import TaskModel
 
 
-def paths_of(part: Part) -> list[str]:
-    """Return the paths of a part's images in their table."""
-    return [record.path for record in part.records]
-
-
 def labels_of(train: Part) -> Tensor:
     """Return the position of each training image's class among the classes, (images,) int64."""
     position = {class_id: index for index, class_id in enumerate(train.classes)}
@@ -70,7 +65,7 @@ def image_features(model: TaskModel, images: Path, paths: Sequence[str]) -> Iter
 def training_features(model: TaskModel) -> Tensor:
     """Return the features of the training images, (images, dim), or of several views of each."""
     data = model.data
-    paths = paths_of(model.task.train)
+    paths = model.task.train.paths
     if not data.augment:
         return torch.cat([*image_features(model, data.train_images, paths)])
     if model.staged.images_are_frozen:
@@ -111,7 +106,7 @@ def encode_part(model: TaskModel, part: Part, rivals: Sequence[int]) -> PartFeat
         text=text_features(model, target, part.classes),
         rivals=rivals,
         rivals_text=rivals_text,
-        images=list(image_features(model, target.images, paths_of(part))),
+        images=list(image_features(model, target.images, part.paths)),
     )
 
 

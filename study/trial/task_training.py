@@ -24,7 +24,7 @@ from study.method.training import (
 )
 from study.trial.image_activations import begin_images
 from study.trial.prompt_activations import begin_prompts, zero_shot_text
-from study.trial.task_features import augment_images, cached_views, labels_of, paths_of, tokenize
+from study.trial.task_features import augment_images, cached_views, labels_of, tokenize
 from study.trial.task_model import TaskModel
 
 
@@ -46,7 +46,7 @@ class TaskTraining:
             self.rates = {PEER: config.settings.peer.lr}
         recipe = read_recipe(vars(config.training))
         self._optimizer = make_optimizer(model.classifier.tuned, self.rates, recipe)
-        self._paths = paths_of(train)
+        self._paths = train.paths
         self._labels = labels_of(train).to(model.classifier.device)
         self._views = None
         if data.augment and model.views is not None:

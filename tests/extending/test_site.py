@@ -7,7 +7,7 @@ import pytest
 from safetensors.torch import load_file
 
 ROW = """    Site(
-        *("mlp.fc2", "mlp.fc2", ("weight",), Kind("weight", "weight", "weights"), "mlp"),
+        *("mlp.fc2", "mlp.fc2", "mlp", ("weight",), Kind("weight", "weight", "weights")),
         shape=("width", "mlp_width"),
     ),"""
 

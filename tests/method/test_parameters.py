@@ -39,7 +39,7 @@ def test_a_leaf_of_no_site_has_no_kind():
 
 
 MATRIX = Site(
-    *("mlp.fc2", "mlp.fc2", ("weight",), Kind("weight", "weight", "weights"), "mlp"),
+    *("mlp.fc2", "mlp.fc2", "mlp", ("weight",), Kind("weight", "weight", "weights")),
     shape=("width", "mlp_width"),
 )
 

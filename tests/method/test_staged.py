@@ -8,7 +8,7 @@ from study.backbones.backbone import Backbone
 from study.errors import SubsetError
 from study.method import parameters
 from study.method.model import FewShotClassifier, TunedParameter
-from study.method.parameters import BIAS, Site
+from study.method.parameters import Site
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
 from tests.case_tables import from_table
@@ -86,9 +86,9 @@ def test_a_tuned_tensor_that_is_of_no_site_is_refused_by_name(
 @pytest.mark.parametrize(
     "row",
     [
-        Site("patch", "embeddings.patch_embedding", ("weight",), BIAS, None, in_blocks=False),
+        Site("patch", "embeddings.patch_embedding", None, ("weight",), in_blocks=False),
         # A block's tensor is in no stage that comes before or after the blocks.
-        Site("attn.k", "self_attn.k_proj", ("weight",), BIAS, "after"),
+        Site("attn.k", "self_attn.k_proj", "after", ("weight",)),
     ],
     ids=lambda row: row.name,
 )

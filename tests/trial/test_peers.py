@@ -19,7 +19,7 @@ from study.trial.config_hash import compute_config_hash
 from study.trial.image_activations import open_table
 from study.trial.machine_faults import free_memory
 from study.trial.run_trial import run_trial
-from study.trial.task_features import cached_views, paths_of
+from study.trial.task_features import cached_views
 from study.trial.task_model import make_task_model
 from tests.small_trials import Prepare, outcome, outcomes, trial
 
@@ -151,7 +151,7 @@ def test_the_views_of_a_projection_are_those_of_its_seed(prepare: Prepare, backb
     for seed in (1, 1, 2):
         model = make_task_model(peers_trial(PROJECTION, seed=seed), data, backbone, 0)
         assert model.views == VIEWS
-        views.append(cached_views(model, paths_of(task.train), VIEWS))
+        views.append(cached_views(model, task.train.paths, VIEWS))
     assert views[0].shape == (VIEWS, len(task.train.records), 1, 32)
     assert torch.equal(views[0], views[1])
     assert not torch.allclose(views[0], views[2])

@@ -86,7 +86,6 @@ def _bits(
     records: Iterable[Record], hashes: Mapping[str, PixelHashes]
 ) -> tuple[list[str], NDArray[np.uint64]]:
     """Return the paths of the images with detail, and their bits, (images, 4)."""
-    paths = [record.path for record in records if record.path in hashes]
-    paths = [path for path in paths if hashes[path].perceptual]
+    paths = [r.path for r in records if r.path in hashes and hashes[r.path].perceptual]
     packed = b"".join(hashes[path].perceptual for path in paths)
     return paths, np.frombuffer(packed, np.uint64).reshape(-1, SIDE**2 // 64)

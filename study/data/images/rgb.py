@@ -138,11 +138,8 @@ def _scale_to_8_bits(
 
 def _as_pillow_scales(pixel_range: PixelRange, image: Image.Image) -> PixelRange:
     """Return a range in the values that Pillow reads, which in a PPM differ from the file's."""
-    tiles = getattr(image, "tile", ())  # none once the image is loaded
-    if not tiles or image.format != "PPM":
-        return pixel_range
-    match tiles[0]:
-        case (_, _, _, (_, maximum, *_)):
+    match image.format, getattr(image, "tile", ()):  # there are no tiles once the image is loaded
+        case "PPM", [(_, _, _, (_, maximum, *_)), *_]:
             scale = FULL_DEPTH / int(maximum)  # Pillow scales by the maximum that the file names
             return pixel_range[0] * scale, pixel_range[1] * scale
     return pixel_range

@@ -4,15 +4,15 @@ A further dataset with one of these layouts is one more row of it.
 """
 
 import re
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from study.process.table_files import read_table
+
 DEFAULT_TEMPLATE = "a photo of a {}."
-_TABLE = Path(__file__).with_name("benchmarks.toml")
 
 
 def _sun(name: str) -> str:
@@ -106,7 +106,7 @@ class Benchmark:
 
 BENCHMARKS: dict[str, Benchmark] = {}
 """The rows of ``benchmarks.toml`` by name."""
-for _name, _row in tomllib.loads(_TABLE.read_text(encoding="utf-8")).items():
+for _name, _row in read_table(__file__).items():
     _layout = _row.pop("layout", None)
     if _layout:
         _layout = Layout(**_layout)

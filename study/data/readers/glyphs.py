@@ -50,13 +50,9 @@ def _with_ids(
     folder: str, pixels: Pixels, labels: NDArray[np.int64]
 ) -> tuple[dict[str, Pixels], Records]:
     """Give images virtual ids such as `digits/0017`; return them by id, and their records."""
-    images = {}
-    records = []
-    for index, label in enumerate(labels.tolist()):
-        path = f"{folder}/{index:04d}"
-        images[path] = pixels[index]
-        records.append(Record(path, label))
-    return images, tuple(records)
+    paths = [f"{folder}/{index:04d}" for index in range(len(labels))]
+    records = tuple(map(Record, paths, labels.tolist()))
+    return dict(zip(paths, pixels, strict=True)), records
 
 
 def read_digits() -> tuple[Pixels, NDArray[np.int64]]:

@@ -350,19 +350,15 @@ def _classes(
         label_of = {text: label for label, text in enumerate(class_names)}
     records = {}
     for split, cells in values.items():
-        labelled = []
-        unknown = []
-        for row, cell in enumerate(cells):
-            label = label_of.get(str(cell))
-            if label is None:
-                unknown.append(row)
-            else:
-                labelled.append(Record(f"{split}/{row:06d}", label))
+        texts_of_rows = list(map(str, cells))
+        unknown = [row for row, text in enumerate(texts_of_rows) if text not in label_of]
         if unknown:
             raise DataError(
                 f"{name}: {len(unknown)} images of {split} have no label of the training split "
                 f"(rows {listed(unknown)}); a hidden test split cannot be scored: choose others in "
                 "splits"
             )
-        records[split] = tuple(labelled)
+        records[split] = tuple(
+            Record(f"{split}/{row:06d}", label_of[text]) for row, text in enumerate(texts_of_rows)
+        )
     return class_names, records

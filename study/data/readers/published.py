@@ -10,7 +10,7 @@ for selection are therefore drawn from the training images.
 """
 
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -226,14 +226,21 @@ def _read_imagenet(name: str, folder: Path) -> Lists:
     """Read ImageNet, or one of its shifted test sets, which have no training images.
 
     Raises:
-        DataError: if classnames.txt is missing, a folder has no class name, or the two splits of
-            ImageNet differ in classes.
+        DataError: if classnames.txt is missing, a split has no class folders, one of these has no
+            class name, or the two splits of ImageNet differ in classes.
     """
     names, split_folders, shift = _class_folders(name, folder)
     folders_of = {}
     for split, split_folder in split_folders.items():
-        if (folder / split_folder).is_dir():
-            folders_of[split] = _named_folders(folder / split_folder, names)
+        parent = folder / split_folder
+        if not parent.is_dir():
+            continue
+        folders_of[split] = subfolders(parent)
+        unknown = [wnid for wnid in folders_of[split] if wnid not in names]
+        if unknown:
+            raise DataError(f"{parent}: folders without a class name: {listed(unknown)}")
+        if not folders_of[split]:
+            raise DataError(f"{parent}: has no class folders, one for each id of {CLASS_NAMES}")
     if len(folders_of) == 2:
         differing = set(folders_of["train"]) ^ set(folders_of["test"])
         if differing:
@@ -254,21 +261,6 @@ def _read_imagenet(name: str, folder: Path) -> Lists:
     if shift:
         anchors = (shift.images,)
     return class_names, Splits(**records), anchors
-
-
-def _named_folders(parent: Path, names: Mapping[str, str]) -> list[str]:
-    """Return the class folders of a split.
-
-    Raises:
-        DataError: there are none, or one has no class name.
-    """
-    folders = subfolders(parent)
-    unknown = [wnid for wnid in folders if wnid not in names]
-    if unknown:
-        raise DataError(f"{parent}: folders without a class name: {listed(unknown)}")
-    if not folders:
-        raise DataError(f"{parent}: has no class folders, one for each id of {CLASS_NAMES}")
-    return folders
 
 
 def absent_classes(name: str, dataset: Dataset) -> list[str]:
@@ -307,9 +299,7 @@ def differing_counts(dataset: Dataset) -> Counts | None:
     benchmark = BENCHMARKS.get(dataset.name)
     if benchmark is None:
         return None
-    counts = Counts(
-        len(dataset.class_names), len(dataset.train), len(dataset.val), len(dataset.test)
-    )
+    counts = Counts(*map(len, (dataset.class_names, dataset.train, dataset.val, dataset.test)))
     if benchmark.counts == counts:
         return None
     return benchmark.counts
