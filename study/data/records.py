@@ -182,6 +182,11 @@ def keyed_order(paths: Iterable[str], key: str) -> list[str]:
     return sorted(paths, key=lambda path: sha256_of(f"{key}\0{path}".encode()))
 
 
+def in_order(records: Iterable[Record]) -> Records:
+    """Return the images sorted by label and path."""
+    return tuple(sorted(records, key=attrgetter("label", "path")))
+
+
 def in_chunks(paths: Sequence[str], size: int) -> Iterator[Sequence[str]]:
     """Yield the paths in chunks of one size; the last one may be smaller."""
     for start in range(0, len(paths), size):

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from operator import attrgetter
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +14,7 @@ from study.data.records import (
     Dataset,
     Record,
     Records,
+    in_order,
     listed,
     listed_texts,
     ordered_records,
@@ -70,9 +70,7 @@ def make_shots(
     dataset: str, shots: ShotCount, seed: int, train: Iterable[Record], val: Iterable[Record]
 ) -> Shots:
     """Return a few-shot split with its records sorted and its digest computed."""
-    by_label_and_path = attrgetter("label", "path")
-    train = tuple(sorted(train, key=by_label_and_path))
-    val = tuple(sorted(val, key=by_label_and_path))
+    train, val = in_order(train), in_order(val)
     text = "\n".join(_lines(train, val))
     return Shots(dataset, shots, seed, train, val, sha256_of(text.encode()))
 

@@ -5,13 +5,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
-from operator import attrgetter
 
 from study.data.records import (
     SHOWN,
     Record,
     Records,
     Splits,
+    in_order,
     keyed_order,
     listed,
     listed_texts,
@@ -166,7 +166,7 @@ def divide(
         DataError: one of these lacks a class; the message names it and its groups.
     """
     parts: list[list[Record]] = [[] for _ in shares]
-    ordered = sorted(records, key=attrgetter("label", "path"))
+    ordered = in_order(records)
     for record, part in zip(ordered, deal(ordered, shares, key), strict=True):
         parts[part].append(record)
     on_both_sides = {r.label for r in parts[0]} & {r.label for r in parts[1]}
@@ -227,11 +227,7 @@ def fixed_split(
         end = middle
         if val:
             end = count - max(1, round(0.3 * count))
-        train += _by_path(images[:middle])
-        validation += _by_path(images[middle:end])
-        test += _by_path(images[end:])
-    return Splits(tuple(train), tuple(validation), tuple(test))
-
-
-def _by_path(records: Iterable[Record]) -> list[Record]:
-    return sorted(records, key=attrgetter("path"))
+        train += images[:middle]
+        validation += images[middle:end]
+        test += images[end:]
+    return Splits(in_order(train), in_order(validation), in_order(test))

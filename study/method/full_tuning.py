@@ -4,7 +4,6 @@ from study.backbones.backbone import Backbone
 from study.method.model import FewShotClassifier
 from study.method.parameters import PEER
 from study.method.recipe import Precision
-from study.method.subsets import parse
 
 
 class FullClassifier(FewShotClassifier):
@@ -19,6 +18,6 @@ class FullClassifier(FewShotClassifier):
     """
 
     def __init__(self, backbone: Backbone, *, precision: Precision = "float32") -> None:
-        super().__init__(backbone, parse("none"), precision=precision)
+        super().__init__(backbone, precision=precision)
         names = [name for name, _ in self.clip.named_parameters() if not name.startswith("logit")]
         self.own(dict.fromkeys(names, PEER))

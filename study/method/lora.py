@@ -13,7 +13,6 @@ from study.errors import ConfigError
 from study.method.model import FewShotClassifier, TunedParameter
 from study.method.parameters import PEER
 from study.method.recipe import Precision
-from study.method.subsets import parse
 
 LORA_TARGETS = ("q_proj", "v_proj")
 """The modules with adapters: the projections of queries and values in each block's attention."""
@@ -48,7 +47,7 @@ class LoraClassifier(FewShotClassifier):
         precision: Precision = "float32",
     ) -> None:
         peft = import_peft()
-        super().__init__(backbone, parse("none"), precision=precision)
+        super().__init__(backbone, precision=precision)
         adapters = peft.LoraConfig(
             r=rank,
             lora_alpha=alpha,

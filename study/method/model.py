@@ -18,7 +18,7 @@ from study.backbones.backbone import Backbone
 from study.errors import SubsetError
 from study.method.parameters import Leaf, parameter_name
 from study.method.recipe import Precision
-from study.method.subsets import Subset
+from study.method.subsets import NOTHING, Subset
 
 if TYPE_CHECKING:
     from transformers import CLIPModel  # takes seconds to import; only loading a model needs it
@@ -163,7 +163,7 @@ class FewShotClassifier(nn.Module):
     """
 
     def __init__(
-        self, backbone: Backbone, subset: Subset, *, precision: Precision = "float32"
+        self, backbone: Backbone, subset: Subset = NOTHING, *, precision: Precision = "float32"
     ) -> None:
         super().__init__()
         leaves = tuned_names(backbone.clip, subset)

@@ -17,7 +17,6 @@ from study.errors import SubsetError
 from study.method.model import FewShotClassifier
 from study.method.parameters import PEER, PROJECTION
 from study.method.recipe import Precision
-from study.method.subsets import parse
 
 
 class ProjectionClassifier(FewShotClassifier):
@@ -33,7 +32,7 @@ class ProjectionClassifier(FewShotClassifier):
     """
 
     def __init__(self, backbone: Backbone, *, precision: Precision = "float32") -> None:
-        super().__init__(backbone, parse("none"), precision=precision)
+        super().__init__(backbone, precision=precision)
         if PROJECTION not in dict(self.clip.named_parameters()):
             raise SubsetError(
                 f"'{backbone.name}' has no {PROJECTION}, the projection of its image encoder; "

@@ -156,8 +156,12 @@ class Subset:
 
     def key(self, depths: Depths) -> str:
         """Return 16 hexadecimal digits that are equal for subsets with equal tensors."""
-        names = "\n".join(sorted(str(leaf) for leaf in self.resolve(depths)))
+        names = "\n".join(sorted(map(str, self.resolve(depths))))
         return hashlib.sha256(names.encode()).hexdigest()[:16]
+
+
+NOTHING = Subset()
+"""The subset ``none``."""
 
 
 def parse(text: str) -> Subset:

@@ -19,7 +19,6 @@ from study.method.model import PROMPTS_AT_ONCE, FewShotClassifier, encode_prompt
 from study.method.peer_model import ForwardPass, PlainPass
 from study.method.recipe import Precision
 from study.method.staged import Prompts, StagedClassifier
-from study.method.subsets import parse
 from study.storage.atomic import sha256_of
 from study.trial.feature_cache import Cache, cached_features
 
@@ -92,7 +91,7 @@ def zero_shot_text(
     """
 
     def encode() -> Tensors:
-        staged = StagedClassifier(FewShotClassifier(backbone, parse("none"), precision=precision))
+        staged = StagedClassifier(FewShotClassifier(backbone, precision=precision))
         return {"features": staged.encode_text(begin_prompts(staged, input_ids, folder))}
 
     return _from_cache("zero-shot", precision, backbone, input_ids, None, encode)["features"]

@@ -201,8 +201,7 @@ class _RunningTrial:
         deltas: tuple[Tensors, ...] = ()
         if use.writes_delta:
             pairs = zip(self.models, heads, strict=True)
-            temperature = self._config.temperature
-            deltas = tuple(model.delta(use, head, temperature) for model, head in pairs)
+            deltas = tuple(model.delta(use, head) for model, head in pairs)
         predictions: list[Prediction] = []
         for evaluation in scored:
             predictions += evaluation.predictions(self._data)

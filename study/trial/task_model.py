@@ -48,14 +48,13 @@ class TaskModel(PeerModel):
             copies[tuned.name] = tuned.parameter.detach().to("cpu", copy=True).contiguous()
         return copies
 
-    def delta(self, use: TrialSettings, head: Head | None, temperature: float = 1.0) -> Tensors:
+    def delta(self, use: TrialSettings, head: Head | None) -> Tensors:
         """Return the tuned parameters at a use's strength and the tensors of a head, on the CPU.
 
-        Their names are those of `study.method.delta`. The dictionary is empty if the use writes no
-        delta. A temperature other than 1 is part of the logit scale, which stands beside them then.
+        Their names are those of `study.method.delta`. A temperature other than 1 is part of the
+        logit scale, which stands beside them then.
         """
-        if not use.writes_delta:
-            return {}
+        temperature = self.config.temperature
         with apply_strength(self.classifier.tuned, use.strength):
             tensors = {**self.parameters(), **head_tensors(head)}
         if temperature != 1.0:

@@ -85,21 +85,20 @@ def read_split_file(path: Path, layout: Layout) -> tuple[ClassNames, Splits]:
     """
     match read_json(path):
         case {"train": [*train_items], "val": [*val_items], "test": [*test_items]}:
-            lists = {"train": train_items, "val": val_items, "test": test_items}
+            lists = (train_items, val_items, test_items)
         case _:
             raise DataError(f"{path}: needs the lists 'train', 'val' and 'test'")
-    entries: dict[str, list[_Entry]] = {}
-    for split, items in lists.items():
-        entries[split] = []
+    entries = []
+    for split, items in zip(SPLITS, lists, strict=True):
+        in_split = []
         for number, item in enumerate(items):
-            where = f"{path}, {split}[{number}]"
-            entries[split].append(_entry(item, layout.images, where=where))
-    every_entry = chain.from_iterable(entries.values())
-    dropped = {record.label for record, raw_name in every_entry if raw_name in layout.dropped}
+            in_split.append(_entry(item, layout.images, where=f"{path}, {split}[{number}]"))
+        entries.append(in_split)
+    dropped = {record.label for record, raw in chain(*entries) if raw in layout.dropped}
     # Renumber the classes that are kept, so that their labels are 0..n-1 again.
     pairs = set()
     kept = []
-    for split_entries in entries.values():
+    for split_entries in entries:
         records = []
         for record, raw_name in split_entries:
             if raw_name in layout.dropped:

@@ -293,12 +293,11 @@ def _classes(
     numbers: Sequence[int], parts: Mapping[str, Cells], faults: _RowFaults
 ) -> list[tuple[int, str]]:
     """Return the (label, class name) of every row; the label of a faulty row is -1."""
-    labels = [_text(cell) for cell in parts.get("label", ())]
     # A data frame writes 3 as 3.0 if its column once had missing values.
-    labels = [re.sub(r"^(\d+)\.0+$", r"\1", label) for label in labels]
+    labels = [re.sub(r"^(\d+)\.0+$", r"\1", _text(cell)) for cell in parts.get("label", ())]
     names = [_text(cell) for cell in parts.get("class_name", ())]
     label_of = {}
-    if "label" in parts and "class_name" in parts:
+    if labels and names:
         for text in labels:
             number_in_text = read_label(text)
             label_of[text] = -1 if number_in_text is None else number_in_text
