@@ -197,11 +197,5 @@ def _holds_parquet(folder: Path, *, depth: int = 2) -> bool:
         return False  # reported by name when its images are listed
     if any(entry.name.endswith(".parquet") for entry in entries):
         return True
-    if depth == 0:
-        return False
-    for entry in entries:
-        if is_folder(entry) and not entry.is_symlink():
-            inner = Path(entry.path)
-            if _holds_parquet(inner, depth=depth - 1):
-                return True
-    return False
+    folders = (Path(entry.path) for entry in entries if is_folder(entry) and not entry.is_symlink())
+    return depth > 0 and any(_holds_parquet(folder, depth=depth - 1) for folder in folders)

@@ -64,20 +64,13 @@ def choose_device(name: str = "auto") -> "torch.device":
         cause = message.splitlines()[0]
         if device.type in ("cuda", "mps") and device.type != gpu_kind():
             cause = f"PyTorch finds no {device.type.upper()} on this machine"
-        allowed = ", ".join(_list_device_names())
+        names = ["auto", "cpu"]
+        kind = gpu_kind()
+        if kind is not None:
+            names.append(kind)
+        if kind == "cuda":
+            names += [f"cuda:{index}" for index in range(len(list_gpus()))]
         raise DataError(
-            f"device '{name}' cannot be used here ({cause}); allowed here are {allowed}"
+            f"device '{name}' cannot be used here ({cause}); allowed here are {', '.join(names)}"
         ) from error
     return device
-
-
-def _list_device_names() -> list[str]:
-    """Return every name that `choose_device` accepts on this machine."""
-    names = ["auto", "cpu"]
-    kind = gpu_kind()
-    if kind is not None:
-        names.append(kind)
-    if kind == "cuda":
-        for index in range(len(list_gpus())):
-            names.append(f"cuda:{index}")
-    return names

@@ -54,16 +54,15 @@ class Head(NamedTuple):
             classes: the class of each row.
         """
         row_of_class = {name: row for row, name in enumerate(self.classes)}
-        replaced = []
-        sources = []
-        for index, name in enumerate(classes):
-            if name in row_of_class:
-                replaced.append(index)
-                sources.append(row_of_class[name])
-        if not replaced:
+        pairs = [
+            (index, row_of_class[name])
+            for index, name in enumerate(classes)
+            if name in row_of_class
+        ]
+        if not pairs:
             return text
-        rows = self.rows.to(text)[torch.tensor(sources, device=text.device)]
-        return text.index_copy(0, torch.tensor(replaced, device=text.device), rows)
+        replaced, sources = torch.tensor(pairs, device=text.device).unbind(1)
+        return text.index_copy(0, replaced, self.rows.to(text)[sources])
 
 
 @torch.enable_grad()

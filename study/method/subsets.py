@@ -304,13 +304,12 @@ def list_sites(encoder: Encoder, family: Family) -> tuple[str, ...]:
     with_one_tensor = []
     with_several = []
     for row in parameters.SITES:
-        if encoder not in row.encoders or family not in row.families:
-            continue
-        if len(row.tensors) == 1:
-            with_one_tensor.append(f"{row.name}.{row.tensors[0]}")
-        else:
-            with_several.append(row.name)
-    return tuple(with_one_tensor + with_several)
+        if encoder in row.encoders and family in row.families:
+            if len(row.tensors) == 1:
+                with_one_tensor.append(f"{row.name}.{row.tensors[0]}")
+            else:
+                with_several.append(row.name)
+    return (*with_one_tensor, *with_several)
 
 
 def is_in_blocks(name: str) -> bool:

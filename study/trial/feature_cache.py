@@ -40,12 +40,9 @@ class Cache:
         if result is None:
             result = compute()
         self.results[key] = result
-        while self._count_values() > self.room:
+        while sum(t.numel() for kept in self.results.values() for t in kept.values()) > self.room:
             self.results.popitem(last=False)
         return result
-
-    def _count_values(self) -> int:
-        return sum(t.numel() for tensors in self.results.values() for t in tensors.values())
 
 
 def cached_features(

@@ -229,12 +229,10 @@ class _Decoder:
         with ThreadPoolExecutor(workers) as pool, file.open("wb") as sink:
             with pa.ipc.new_file(sink, SCHEMA) as writer:
                 rows = self._readable_rows(pool)
-                chunk = list(islice(rows, ROWS))
-                while chunk:
+                for chunk in iter(lambda: list(islice(rows, ROWS)), []):
                     batch = pa.RecordBatch.from_pylist(chunk, schema=SCHEMA)
                     hash_batch(batch, digest)
                     writer.write_batch(batch)
-                    chunk = list(islice(rows, ROWS))
                 # The hash is known only now, and an Arrow file's own metadata come first.
                 metadata = {
                     HASH: digest.hexdigest().encode(),

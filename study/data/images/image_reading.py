@@ -67,11 +67,10 @@ class ImageReading:
     @property
     def identity(self) -> str:
         """A text that differs for readings that give an image other pixels before its framing."""
-        texts = [str(self.pixel_range)]
-        for name, value in self.changed_facts().items():
-            if name != "pixel_range":
-                texts.append(f"{name}={value}")
-        return " ".join(texts)
+        changes = self.changed_facts()
+        changes.pop("pixel_range", None)
+        others = [f"{name}={value}" for name, value in changes.items()]
+        return " ".join([str(self.pixel_range), *others])
 
 
 MODEL_FACTS: Mapping[str, Callable[[Any], Any]] = {

@@ -86,13 +86,13 @@ class ImageTable:
         images = []
         for batch in self.batches:
             heights, widths = batch["height"].to_pylist(), batch["width"].to_pylist()
+            sizes = list(zip(heights, widths, strict=True))
             data = batch["pixels"].buffers()[2]
             array = pa.UInt8Array.from_buffers(pa.uint8(), data.size, [None, data])
             pixels = torch.from_dlpack(array)
-            bytes_each = [3 * height * width for height, width in zip(heights, widths, strict=True)]
-            views = pixels.split(bytes_each)
-            for view, height, width in zip(views, heights, widths, strict=True):
-                images.append(view.view(height, width, 3))
+            views = pixels.split([3 * height * width for height, width in sizes])
+            for view, size in zip(views, sizes, strict=True):
+                images.append(view.view(*size, 3))
         return images
 
     def rows(self, paths: Sequence[str]) -> list[int]:
