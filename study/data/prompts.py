@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from study.data.readers.benchmarks import BENCHMARKS, DEFAULT_TEMPLATE
-from study.data.records import SHOWN, listed, listed_texts
+from study.data.records import SHOWN, Templates, listed, listed_texts
 from study.errors import DataError
 
 # The first template of a dataset is used in training.
-TEMPLATES: dict[str, tuple[str, ...]] = {
+TEMPLATES: dict[str, Templates] = {
     "digits": ("a photo of the {}.",),
     "glyphs": ("a photo of the {}.",),
     **{name: (benchmark.template,) for name, benchmark in BENCHMARKS.items()},
@@ -38,7 +38,7 @@ CONTROL = ("Cc", "Zl", "Zp")
 """The categories of Unicode for control characters, and the ends of lines and paragraphs."""
 
 
-def templates_of(name: str, override: Sequence[str] | None = None) -> tuple[str, ...]:
+def templates_of(name: str, override: Sequence[str] | None = None) -> Templates:
     """Return the templates of a dataset, or the override in their place.
 
     Raises:

@@ -51,6 +51,10 @@ class Splits(NamedTuple):
 
 ClassNames = tuple[str, ...]
 """The class names of a dataset, indexed by label."""
+Templates = tuple[str, ...]
+"""Prompt templates, each with one "{}"; the first one is used in training."""
+ImagePaths = Sequence[str]
+"""The paths of images, see `Record.path`."""
 
 
 class ImageSource(Protocol):
@@ -81,8 +85,8 @@ class Dataset:
     """The name that `load_dataset` was called with."""
     class_names: ClassNames
     """The cleaned class names, indexed by label."""
-    templates: tuple[str, ...]
-    """The prompt templates, each with one "{}"; the first one is used in training."""
+    templates: Templates
+    """The prompt templates."""
     train: Records
     """The pool of images from which the shots are drawn."""
     val: Records
@@ -187,7 +191,7 @@ def in_order(records: Iterable[Record]) -> Records:
     return tuple(sorted(records, key=attrgetter("label", "path")))
 
 
-def in_chunks(paths: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+def in_chunks(paths: ImagePaths, size: int) -> Iterator[ImagePaths]:
     """Yield the paths in chunks of one size; the last one may be smaller."""
     for start in range(0, len(paths), size):
         yield paths[start : start + size]

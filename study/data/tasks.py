@@ -64,6 +64,10 @@ class Task:
         return sha256_of("\n".join(self.lines()).encode())
 
 
+Tasks = tuple[Task, ...]
+"""Several tasks, one model each."""
+
+
 def class_halves(labels: Iterable[int]) -> tuple[Classes, Classes]:
     """Divide labels into base and new: base has the first ceil(n / 2) of the sorted labels."""
     ordered = tuple(sorted(set(labels)))
@@ -105,7 +109,7 @@ def in_classes(records: Iterable[Record], classes: Iterable[int]) -> Records:
     return tuple(record for record in records if record.label in labels)
 
 
-def holdout_tasks(shots: Shots, name: str, classes: Classes, folds: int = 1) -> tuple[Task, ...]:
+def holdout_tasks(shots: Shots, name: str, classes: Classes, folds: int = 1) -> Tasks:
     """Return one task, which is scored on the validation shots of the classes that it trains.
 
     Args:
@@ -127,7 +131,7 @@ def holdout_tasks(shots: Shots, name: str, classes: Classes, folds: int = 1) -> 
     return (Task(train, (Part(name, val, classes),)),)
 
 
-def image_fold_tasks(shots: Shots, name: str, classes: Classes, folds: int) -> tuple[Task, ...]:
+def image_fold_tasks(shots: Shots, name: str, classes: Classes, folds: int) -> Tasks:
     """Return one task per fold of all shots; every class is in the training part of each.
 
     Args:
@@ -171,7 +175,7 @@ def image_fold_tasks(shots: Shots, name: str, classes: Classes, folds: int) -> t
     return tuple(tasks)
 
 
-def class_fold_tasks(shots: Shots, name: str, classes: Classes, folds: int) -> tuple[Task, ...]:
+def class_fold_tasks(shots: Shots, name: str, classes: Classes, folds: int) -> Tasks:
     """Return one task per fold of the classes, with the left-out classes as pseudo-new.
 
     All class names are possible answers in both scores. With only their own names as answers, the
@@ -194,7 +198,7 @@ def class_fold_tasks(shots: Shots, name: str, classes: Classes, folds: int) -> t
     return left_out_class_tasks(shots, name, classes, folds)
 
 
-def left_out_class_tasks(shots: Shots, name: str, classes: Classes, folds: int) -> tuple[Task, ...]:
+def left_out_class_tasks(shots: Shots, name: str, classes: Classes, folds: int) -> Tasks:
     """Return one task per fold of the classes, which trains and knows the classes of the others.
 
     Args:

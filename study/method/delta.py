@@ -21,6 +21,7 @@ from study.data.images.image_reading import (
     ImageReading,
     check_model_facts,
 )
+from study.data.records import ClassNames, Templates
 from study.errors import DataError, DeltaError
 from study.method.head import Head
 from study.storage.atomic import write_atomically
@@ -53,9 +54,9 @@ class DeltaInfo:
     """The fingerprint of the untouched backbone; see `study.backbones.backbone.fingerprint`."""
     subset: str
     """The expression of the tuned subset; see `study.method.subsets`."""
-    class_names: tuple[str, ...]
+    class_names: ClassNames
     """The names of all classes of the dataset, in the order of their ids."""
-    templates: tuple[str, ...]
+    templates: Templates
     """The prompt templates, each with one ``{}``; training uses the first."""
     reading: ImageReading = DEFAULT_READING
     """How images are read; the file holds what `ImageReading.model_facts` returns of it."""

@@ -43,6 +43,10 @@ PRESETS = {
 }
 
 
+SiteTensors = list[tuple[Site, str]]
+"""Tensors in a block or around the blocks, with their rows."""
+
+
 @dataclass(frozen=True)
 class Term:
     """One term of a subset expression, ``encoder.site[start:stop]``."""
@@ -61,7 +65,7 @@ class Term:
         return f"{self.encoder}.{self.site}{layers}"
 
     @property
-    def tensors(self) -> list[tuple[Site, str]]:
+    def tensors(self) -> SiteTensors:
         """The tensors that the term names in a block or around the blocks, with their rows."""
         return tensors_by_name(self.encoder, parameters.SITES)[self.site]
 
@@ -319,10 +323,10 @@ def is_in_blocks(name: str) -> bool:
 
 
 @cache
-def tensors_by_name(encoder: Encoder, sites: tuple[Site, ...]) -> dict[str, list[tuple[Site, str]]]:
+def tensors_by_name(encoder: Encoder, sites: tuple[Site, ...]) -> dict[str, SiteTensors]:
     """Return the tensors that each site or group name of an encoder means, with their rows."""
     pairs = [(row, tensor) for row in sites if encoder in row.encoders for tensor in row.tensors]
-    by_name: dict[str, list[tuple[Site, str]]] = {}
+    by_name: dict[str, SiteTensors] = {}
     for is_single, form in (  # whether a tensor is its site's only one, and a name that it has then
         (True, "{site.name}.{tensor}"),
         (False, "{site.name}"),

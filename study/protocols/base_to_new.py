@@ -19,7 +19,7 @@ from study.data.tasks import (
 )
 from study.errors import DataError
 from study.protocols.competition import (
-    Competition,
+    Competitions,
     accuracies,
     ausuc,
     best_calibration,
@@ -78,7 +78,7 @@ class BaseToNew(Protocol):
         harmonic_mean = hmean(parts["base"], parts["new"])
         return {**parts, "hmean": harmonic_mean, "score": harmonic_mean}
 
-    def further_scores(self, competitions: Sequence[Competition], *, validation: bool) -> Scores:
+    def further_scores(self, competitions: Competitions, *, validation: bool) -> Scores:
         """Return the harmonic mean where all names compete, and the area under its curve."""
         if not competitions:
             return {}
@@ -143,7 +143,7 @@ class Generalized(BaseToNew):
         scored = self.scored(dataset)
         return dict.fromkeys(scored, tuple(chain.from_iterable(scored.values())))
 
-    def further_scores(self, competitions: Sequence[Competition], *, validation: bool) -> Scores:
+    def further_scores(self, competitions: Competitions, *, validation: bool) -> Scores:
         """Return the area under the curve; on validation also the best γ, and H at this γ.
 
         On the test split, the best γ would be chosen by test images.

@@ -45,6 +45,10 @@ class Competition(NamedTuple):
     """The images of other classes, at least one."""
 
 
+Competitions = Sequence[Competition]
+"""The competitions of the models of all folds."""
+
+
 def hmean(base: float, new: float) -> float:
     """Return the harmonic mean of two accuracies; 0 if both are 0."""
     total = base + new
@@ -53,9 +57,7 @@ def hmean(base: float, new: float) -> float:
     return 2 * base * new / total
 
 
-def accuracies(
-    competitions: Sequence[Competition], calibration: float = 0.0
-) -> tuple[float, float]:
+def accuracies(competitions: Competitions, calibration: float = 0.0) -> tuple[float, float]:
     """Return the accuracies on seen and unseen images, averaged over classes and then folds.
 
     An image gets a trained name if its gap is greater than γ. If they are equal, it gets another
@@ -70,7 +72,7 @@ def accuracies(
     return float(seen[changed]), float(unseen[changed])
 
 
-def ausuc(competitions: Sequence[Competition]) -> float:
+def ausuc(competitions: Competitions) -> float:
     """Return the area under the curve of seen against unseen accuracy over all γ, a fraction.
 
     Neighbouring points are joined by a straight line, also where several images change their names
@@ -86,7 +88,7 @@ def ausuc(competitions: Sequence[Competition]) -> float:
     return round(float(area), _DECIMALS)
 
 
-def best_calibration(competitions: Sequence[Competition]) -> tuple[float, float]:
+def best_calibration(competitions: Competitions) -> tuple[float, float]:
     """Return the γ with the highest harmonic mean of the two accuracies, and this mean.
 
     The candidates are 0 and the midpoints between neighbouring gaps, which stand for every γ. If
@@ -149,7 +151,7 @@ def _shares(images: Competitors) -> Floats:
     return is_right / (len(sizes) * sizes[class_of_image])
 
 
-def _curve(competitions: Sequence[Competition]) -> tuple[Floats, Floats, Floats]:
+def _curve(competitions: Competitions) -> tuple[Floats, Floats, Floats]:
     """Return the γ at which accuracies change, and the accuracies before, between and after them.
 
     Returns:

@@ -13,9 +13,9 @@ from study.config.search_section import AUTO
 from study.config.trial_settings import TrialSettings
 from study.data.records import Dataset
 from study.data.shots import Shots
-from study.data.tasks import Scored, Task, check_shots, confirm_task
+from study.data.tasks import Classes, Scored, Task, Tasks, check_shots, confirm_task
 from study.errors import DataError
-from study.protocols.competition import Competition
+from study.protocols.competition import Competitions
 
 Scores = dict[str, float]
 """Scores by name, as fractions."""
@@ -32,7 +32,7 @@ class Rule:
     """The name in the configuration."""
     sentence: str
     """How trials are compared; it continues "Trials were compared"."""
-    tasks: Callable[[Shots, str, tuple[int, ...], int], tuple[Task, ...]]
+    tasks: Callable[[Shots, str, Classes, int], Tasks]
     """A function of the shots, the name of the scored part, the trained classes and the number of
     folds, such as `study.data.tasks.holdout_tasks`; it returns one task per model."""
     folds: int = 1
@@ -100,7 +100,7 @@ class Protocol(ABC):
             parts: the accuracy of each part, as a fraction; on validation some may be absent.
         """
 
-    def further_scores(self, competitions: Sequence[Competition], *, validation: bool) -> Scores:
+    def further_scores(self, competitions: Competitions, *, validation: bool) -> Scores:
         """Return further scores of a trial by name, from trained and other names in one space.
 
         Args:
@@ -169,7 +169,7 @@ class Protocol(ABC):
 
     def search_tasks(
         self, dataset: Dataset, shots: Shots, rule: Rule, folds: int | None = None
-    ) -> tuple[Task, ...]:
+    ) -> Tasks:
         """Return the tasks that a configuration is selected on, without test images.
 
         Args:

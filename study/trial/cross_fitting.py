@@ -25,6 +25,7 @@ from study.protocols.competition import Competitors
 from study.trial.evaluation import (
     Accuracies,
     Evaluation,
+    Evaluations,
     joint_scores,
     part_accuracies,
     trial_scores,
@@ -39,15 +40,15 @@ HALVES_KEY = "halves of the validation images"
 class HeadChoice:
     """The training of a head that ships, and the scores of its trial."""
 
-    shipped: Sequence[Evaluation]
+    shipped: Evaluations
     """The evaluations with the training that is best on all images, one per task."""
-    scored: Sequence[Evaluation]
+    scored: Evaluations
     """The evaluations that the score is computed from, one per task."""
     scores: Mapping[str, float]
     """The scores of the trial by name, as fractions."""
 
 
-def choose_head(evaluated: Sequence[Sequence[Evaluation]], data: TrialData) -> HeadChoice:
+def choose_head(evaluated: Sequence[Evaluations], data: TrialData) -> HeadChoice:
     """Choose among the trainings of a head, and score the trial by cross-fitting.
 
     Of trainings with equal scores the first is chosen.
@@ -92,7 +93,7 @@ def _best_training(accuracies: Sequence[Sequence[Accuracies]], data: TrialData) 
     return scores.index(max(scores))
 
 
-def _by_other_half(trainings: Sequence[Evaluation], data: TrialData) -> Evaluation:
+def _by_other_half(trainings: Evaluations, data: TrialData) -> Evaluation:
     """Return the evaluation of each half of the images with the best training of the other half.
 
     Images that cannot be divided are scored with the first training, which none of them chose.
@@ -120,9 +121,7 @@ def _by_other_half(trainings: Sequence[Evaluation], data: TrialData) -> Evaluati
     return replace(one, head=None, training=None, parts=parts)
 
 
-def _best_on(
-    trainings: Sequence[Evaluation], masks: Sequence[Tensor], data: TrialData
-) -> Evaluation:
+def _best_on(trainings: Evaluations, masks: Sequence[Tensor], data: TrialData) -> Evaluation:
     """Return the evaluation that is best on some images of each part."""
     accuracies = [[part_accuracies(evaluation, data, masks)] for evaluation in trainings]
     return trainings[_best_training(accuracies, data)]

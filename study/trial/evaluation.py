@@ -21,6 +21,7 @@ from study.method.model import (
 )
 from study.method.temperature import Labelled, fit_temperature, negative_log_likelihood
 from study.protocols.competition import Competition, Competitors
+from study.protocols.protocol import Scores
 from study.trial.prediction import Prediction
 from study.trial.predictions import mean
 from study.trial.study import Split, TrialData
@@ -170,7 +171,11 @@ class Evaluation:
         return torch.tensor([label in self.trained for label in labels.tolist()])
 
 
-def likelihood_scores(evaluations: Iterable[Evaluation]) -> dict[str, float]:
+Evaluations = Sequence[Evaluation]
+"""Several evaluations, such as one for each task, or for each way to train a head."""
+
+
+def likelihood_scores(evaluations: Evaluations) -> Scores:
     """Return the temperature that suits the kept logits of all tasks, and what it changes.
 
     The likelihoods are mean negative log-likelihoods in nats. Empty if no logits were kept.
@@ -218,7 +223,7 @@ def part_accuracies(
     return values
 
 
-def joint_scores(tasks: Iterable[Accuracies], data: TrialData) -> dict[str, float]:
+def joint_scores(tasks: Iterable[Accuracies], data: TrialData) -> Scores:
     """Return the protocol's scores of the models of some tasks, as fractions.
 
     Each part is averaged over the tasks before the score is computed: a single fold is too noisy.
@@ -238,7 +243,7 @@ def joint_scores(tasks: Iterable[Accuracies], data: TrialData) -> dict[str, floa
     return data.protocol.score({name: mean(values) for name, values in of_part.items()})
 
 
-def trial_scores(evaluations: Sequence[Evaluation], data: TrialData) -> dict[str, float]:
+def trial_scores(evaluations: Evaluations, data: TrialData) -> Scores:
     """Return the scores of the models of all tasks, and those beside them, as fractions.
 
     There are none if no image is evaluated.
@@ -255,7 +260,7 @@ def trial_scores(evaluations: Sequence[Evaluation], data: TrialData) -> dict[str
     return scores | data.protocol.further_scores(competitions, validation=data.split == "val")
 
 
-def fold_scores(evaluations: Sequence[Evaluation], data: TrialData) -> tuple[float, ...]:
+def fold_scores(evaluations: Evaluations, data: TrialData) -> tuple[float, ...]:
     """Return the score of each task's model alone; empty where there is one task."""
     if len(evaluations) <= 1:
         return ()

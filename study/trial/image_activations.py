@@ -7,7 +7,7 @@ an encoder are far larger. For a peer that may tune every stage, images are kept
 pixels.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from study.data.images.table import ImageTable, normalize, to_device
-from study.data.records import in_chunks
+from study.data.records import ImagePaths, in_chunks
 from study.method.delta import Tensors
 from study.method.peer_model import ForwardPass, PlainPass
 from study.method.staged import StagedClassifier
@@ -30,7 +30,7 @@ open_table = cache(ImageTable)
 """Open an image table once per process; it is a read-only memory map."""
 
 
-def begin_images(model: ForwardPass, path: Path, paths: Sequence[str]) -> Tensor:
+def begin_images(model: ForwardPass, path: Path, paths: ImagePaths) -> Tensor:
     """Return what a model's own `begin_images` returns for images of a table, from a cache.
 
     The whole table is encoded in chunks of a fixed size, so that an image's activations do not
@@ -86,7 +86,7 @@ def _begin_chunks(model: ForwardPass, table: ImageTable) -> Iterator[Tensor]:
         yield begin_uncached(model, table, paths)
 
 
-def begin_uncached(model: ForwardPass, table: ImageTable, paths: Sequence[str]) -> Tensor:
+def begin_uncached(model: ForwardPass, table: ImageTable, paths: ImagePaths) -> Tensor:
     """Return what a model's own `begin_images` returns for images of a table, without a cache."""
     backbone = model.classifier.backbone
     pixels = to_device(table.pixels(paths), model.classifier.device)

@@ -96,6 +96,8 @@ def read_predictions(folder: StudyFolder, trial_id: str) -> list[Prediction]:
         raise LedgerError(f"{folder.path / name} is damaged: {error}") from error
 
 
+Stratum = tuple[str, str]
+"""The name of a part, and of a class of its images."""
 Confusion = Counter[tuple[str, str, str]]
 """The number of images by the name of their part, of their class and of the predicted class."""
 
@@ -111,13 +113,13 @@ class Outcomes:
 
     images: str
     """A hash of the images' parts, classes and paths; equal for trials of the same images."""
-    right: Mapping[tuple[str, str], Sequence[bool]]
+    right: Mapping[Stratum, Sequence[bool]]
     """Whether each image is predicted rightly, by part and class, in the order of the paths."""
-    competing: Mapping[tuple[str, str], Sequence[tuple[bool, float]]] = field(default_factory=dict)
+    competing: Mapping[Stratum, Sequence[tuple[bool, float]]] = field(default_factory=dict)
     """`Prediction.right_of_kind` and ``gap`` of each image, by part and class, in the same order.
 
     Empty where no names compete."""
-    groups: Mapping[tuple[str, str], Sequence[str]] = field(default_factory=dict)
+    groups: Mapping[Stratum, Sequence[str]] = field(default_factory=dict)
     """The group of each image, by part and class, in the same order; empty if they have none."""
 
 
@@ -140,9 +142,9 @@ def outcomes_of(predictions: Iterable[Prediction]) -> Outcomes | None:
     return Outcomes(digest.hexdigest(), right, competing, groups)
 
 
-def images_of(confusion: Confusion) -> Counter[tuple[str, str]]:
+def images_of(confusion: Confusion) -> Counter[Stratum]:
     """Return the number of images by the name of their part and of their class."""
-    images: Counter[tuple[str, str]] = Counter()
+    images: Counter[Stratum] = Counter()
     for (part, true, _), number in confusion.items():
         images[part, true] += number
     return images

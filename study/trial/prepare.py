@@ -14,7 +14,7 @@ from study.data.images.rgb import dark_images
 from study.data.images.table import ImageTable
 from study.data.prompts import ENSEMBLE
 from study.data.published_shots import read_published_shots
-from study.data.records import Dataset, listed
+from study.data.records import Dataset, ImagePaths, Templates, listed
 from study.data.shots import (
     ALL,
     Shots,
@@ -26,6 +26,7 @@ from study.data.shots import (
 from study.data.tasks import (
     Part,
     Task,
+    Tasks,
     class_fold_tasks,
     foreign_task,
     in_classes,
@@ -238,7 +239,7 @@ class Preparer:
     def _decode(
         self,
         dataset: Dataset,
-        paths: Sequence[str],
+        paths: ImagePaths,
         root: Path | None,
         *,
         keep_aspect: bool = False,
@@ -282,7 +283,7 @@ def find_shots(study: Study, seed: int) -> Shots:
     return draw_shots(dataset, shots=data.shots, val_shots=val_shots, seed=seed, short=data.short)
 
 
-def configured_templates(dataset: Dataset, data: DataConfig) -> tuple[str, ...]:
+def configured_templates(dataset: Dataset, data: DataConfig) -> Templates:
     """Return the prompt templates that a study uses for a dataset; the first is for training."""
     is_configured = data.templates is not None and dataset.name == data.dataset
     if data.ensemble and not is_configured:
@@ -290,7 +291,7 @@ def configured_templates(dataset: Dataset, data: DataConfig) -> tuple[str, ...]:
     return dataset.templates
 
 
-def tasks_of_search(study: Study, shots: Shots) -> tuple[Task, ...]:
+def tasks_of_search(study: Study, shots: Shots) -> Tasks:
     """Return the tasks that the trials of the search are scored on.
 
     Raises:
@@ -301,7 +302,7 @@ def tasks_of_search(study: Study, shots: Shots) -> tuple[Task, ...]:
     return protocol.search_tasks(dataset, shots, rule, config.search.folds)
 
 
-def tasks_without_classes(study: Study, shots: Shots) -> tuple[Task, ...]:
+def tasks_without_classes(study: Study, shots: Shots) -> Tasks:
     """Return three tasks, each of which trains the shots of two thirds of the classes.
 
     Where the dataset has foreign images, one task trains all classes and sees these.

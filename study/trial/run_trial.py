@@ -14,7 +14,7 @@ from study.method.delta import Tensors
 from study.method.head import Head
 from study.method.training import Schedule
 from study.trial.cross_fitting import choose_head
-from study.trial.evaluation import Evaluation, fold_scores, likelihood_scores
+from study.trial.evaluation import Evaluations, fold_scores, likelihood_scores
 from study.trial.prediction import Prediction
 from study.trial.study import EpochReport, TrialConfig, TrialData
 from study.trial.task_evaluation import evaluate_task
@@ -173,7 +173,7 @@ class _RunningTrial:
         self,
         trained: EpochReport,
         use: TrialSettings,
-        evaluated: Sequence[Sequence[Evaluation]],
+        evaluated: Sequence[Evaluations],
     ) -> EpochReport:
         """Return the report of one use of the models.
 
@@ -183,7 +183,7 @@ class _RunningTrial:
             evaluated: the evaluations of each task, one per head; empty without an evaluation.
         """
         metrics = dict(trained.metrics)
-        scored: Sequence[Evaluation] = ()
+        scored: Evaluations = ()
         heads: Sequence[Head | None] = [None] * len(self.models)
         if evaluated:
             choice = choose_head(evaluated, self._data)

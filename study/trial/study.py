@@ -15,8 +15,8 @@ from study.config.search_section import AUTO
 from study.config.section import Section
 from study.config.trial_settings import TrialSettings
 from study.data.images.image_reading import DEFAULT_READING, ImageReading, reading_of_config
-from study.data.records import Dataset
-from study.data.tasks import Task
+from study.data.records import ClassNames, Dataset, Templates
+from study.data.tasks import Tasks
 from study.protocols import Protocol, find_protocol
 from study.storage.study_folder import CANDIDATES, CELLS, StudyFolder
 from study.trial.prediction import Prediction
@@ -286,8 +286,8 @@ class TrialConfig(Section):
 class Target(NamedTuple):
     """A further dataset that a model is tested on, with its own classes and prompts."""
 
-    class_names: tuple[str, ...]
-    templates: tuple[str, ...]
+    class_names: ClassNames
+    templates: Templates
     images: Path
     """The Arrow file of the decoded images."""
 
@@ -297,9 +297,9 @@ class TrialData:
     """The data that a trial may read; before the stage ``confirm`` it has no test image."""
 
     protocol: Protocol
-    class_names: tuple[str, ...]
-    templates: tuple[str, ...]
-    tasks: tuple[Task, ...]
+    class_names: ClassNames
+    templates: Templates
+    tasks: Tasks
     """The tasks, one model each; the trial's score is computed over all of them."""
     digest: str
     """A hash of the shots and folds."""

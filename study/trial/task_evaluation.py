@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from study.config.trial_settings import TrialSettings
-from study.data.tasks import Task
+from study.data.tasks import Classes, Task
 from study.method.model import apply_strength
 from study.trial.evaluation import Evaluation
 from study.trial.study import TrialData
@@ -61,7 +61,7 @@ def evaluate_task(
     return [evaluations[use] for use in uses]
 
 
-def rival_classes(task: Task, data: TrialData) -> tuple[int, ...]:
+def rival_classes(task: Task, data: TrialData) -> Classes:
     """Return the classes of all parts if trained and other classes compete, else no class."""
     labels: set[int] = set()
     for part in task.evaluations:

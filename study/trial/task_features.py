@@ -11,7 +11,7 @@ from torch import Tensor
 
 from study.data.images.table import normalize, random_resized_crop_flip
 from study.data.prompts import prompts
-from study.data.records import in_chunks
+from study.data.records import ImagePaths, in_chunks
 from study.data.tasks import Part
 from study.method.delta import Tensors
 from study.method.head import VIEWS
@@ -56,7 +56,7 @@ def text_features(model: TaskModel, target: Target, classes: Sequence[int]) -> T
     return class_features(model.staged, ids, templates, model.data.caches)
 
 
-def image_features(model: TaskModel, images: Path, paths: Sequence[str]) -> Iterator[Tensor]:
+def image_features(model: TaskModel, images: Path, paths: ImagePaths) -> Iterator[Tensor]:
     """Yield the features of images of a table in batches, (batch, dim) float32."""
     for batch in in_chunks(paths, model.images_at_once):
         yield model.staged.encode_image(begin_images(model.staged, images, batch))
@@ -110,7 +110,7 @@ def encode_part(model: TaskModel, part: Part, rivals: Sequence[int]) -> PartFeat
     )
 
 
-def augment_images(model: TaskModel, paths: Sequence[str], generator: torch.Generator) -> Tensor:
+def augment_images(model: TaskModel, paths: ImagePaths, generator: torch.Generator) -> Tensor:
     """Return training images, cropped and flipped at random, as begun images."""
     backbone = model.classifier.backbone
     images = open_table(model.data.train_images).images(paths)
@@ -121,7 +121,7 @@ def augment_images(model: TaskModel, paths: Sequence[str], generator: torch.Gene
     return torch.cat([model.staged.begin_images(chunk) for chunk in chunks])
 
 
-def cached_views(model: TaskModel, paths: Sequence[str], views: int) -> Tensor:
+def cached_views(model: TaskModel, paths: ImagePaths, views: int) -> Tensor:
     """Return augmented views of training images, begun: (views, images, …).
 
     They depend on the seed but not on the task or the tuned parameters: all tasks and trials of a
@@ -151,7 +151,7 @@ def cached_views(model: TaskModel, paths: Sequence[str], views: int) -> Tensor:
     return torch.stack([begun[view]["view"][rows] for view in range(views)])
 
 
-def _begin_view(model: TaskModel, paths: Sequence[str], seed: int) -> Tensors:
+def _begin_view(model: TaskModel, paths: ImagePaths, seed: int) -> Tensors:
     """Return a view of each image, cropped and flipped at random, and begun."""
     generator = torch.Generator().manual_seed(seed)
     chunks = [augment_images(model, chunk, generator) for chunk in in_chunks(paths, CHUNK)]

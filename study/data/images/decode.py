@@ -7,7 +7,7 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ from study.data.images.table import (
     cache_fault,
     hash_batch,
 )
-from study.data.records import ImageSource, StampedSource, in_chunks, listed
+from study.data.records import ImagePaths, ImageSource, StampedSource, in_chunks, listed
 from study.errors import DataError
 from study.storage.atomic import StorageError, sha256_of, sync_folder
 
@@ -95,7 +95,7 @@ class ImageCache:
     keep_aspect: bool = False
     """Whether to keep whole images for augmentation, their shorter side at most 2 · size."""
 
-    def file(self, source: ImageSource, paths: Sequence[str], framing: Framing) -> Path:
+    def file(self, source: ImageSource, paths: ImagePaths, framing: Framing) -> Path:
         """Return the path of the images' Arrow file; its name depends on every image.
 
         Args:
@@ -122,7 +122,7 @@ class ImageCache:
 
 def decode_images(
     source: ImageSource,
-    paths: Sequence[str],
+    paths: ImagePaths,
     cache: ImageCache,
     *,
     reading: ImageReading = DEFAULT_READING,
@@ -208,7 +208,7 @@ class _Decoder:
     """The decoding of images into one file, and what is noticed about them on the way."""
 
     source: ImageSource
-    paths: Sequence[str]
+    paths: ImagePaths
     cache: ImageCache
     reading: ImageReading
     progress: ImageCounter | None

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from study.data.records import OnCorrupt, listed
+from study.data.records import ImagePaths, OnCorrupt, listed
 from study.errors import DataError
 from study.storage.atomic import read_if_exists
 
@@ -95,7 +95,7 @@ class ImageTable:
                 images.append(view.view(*size, 3))
         return images
 
-    def rows(self, paths: Sequence[str]) -> list[int]:
+    def rows(self, paths: ImagePaths) -> list[int]:
         """Return the row of each image.
 
         Raises:
@@ -109,11 +109,11 @@ class ImageTable:
             raise DataError(f"{self.path}: has no pixels of {listed(missing)}{reason}")
         return [self._row_of[path] for path in paths]
 
-    def images(self, paths: Sequence[str]) -> list[Tensor]:
+    def images(self, paths: ImagePaths) -> list[Tensor]:
         """Return images of any sizes, each a (3, height, width) uint8 view of the file."""
         return [self._images[row].permute(2, 0, 1) for row in self.rows(paths)]
 
-    def pixels(self, paths: Sequence[str]) -> Tensor:
+    def pixels(self, paths: ImagePaths) -> Tensor:
         """Return copies of images of one size as a batch: (images, 3, height, width) uint8.
 
         Raises:
@@ -129,7 +129,7 @@ class ImageTable:
         return torch.stack(images).permute(0, 3, 1, 2)
 
 
-def cache_fault(file: Path, paths: Sequence[str], on_corrupt: OnCorrupt = "skip") -> str | None:
+def cache_fault(file: Path, paths: ImagePaths, on_corrupt: OnCorrupt = "skip") -> str | None:
     """Return what is wrong with an Arrow file, or None if it is complete.
 
     A complete file has pixels with the hash stored in it, and contains all images but those that it

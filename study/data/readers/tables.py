@@ -44,6 +44,8 @@ SEPARATORS = (",", ";", "\t")
 LINKED = "images"
 """The folder beside a table that may be a symbolic link to its images."""
 Cells = Sequence[object]
+Columns = Mapping[str, Cells]
+"""The cells of columns by a name."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Table:
     """Its name in messages."""
     folder: Path
     """The folder that paths are relative to."""
-    columns: Mapping[str, Cells]
+    columns: Columns
     """The cells of each column, by the column's name."""
     numbers: Sequence[int]
     """The number of each row, counted from 1 after the row of names; blank rows count as well."""
@@ -122,9 +124,7 @@ def find_columns(table: Table, requested: Mapping[str, str]) -> dict[str, Cells]
     return {part: table.columns[column] for part, column in names.items()}
 
 
-def table_contents(
-    name: str, table: Table, parts: Mapping[str, Cells], groups: str | None = None
-) -> Contents:
+def table_contents(name: str, table: Table, parts: Columns, groups: str | None = None) -> Contents:
     """Return the classes and images of a table; see `load_table`.
 
     Args:
@@ -153,7 +153,7 @@ def table_contents(
     return class_names, splits, FolderSource(table.folder, anchors=(LINKED,))
 
 
-def _check_rows(table: Table, parts: Mapping[str, Cells]) -> list[_Row]:
+def _check_rows(table: Table, parts: Columns) -> list[_Row]:
     """Return the rows of a table.
 
     Raises:
@@ -289,9 +289,7 @@ def _text(cell: object) -> str:
     return str(cell).strip()
 
 
-def _classes(
-    numbers: Sequence[int], parts: Mapping[str, Cells], faults: _RowFaults
-) -> list[tuple[int, str]]:
+def _classes(numbers: Sequence[int], parts: Columns, faults: _RowFaults) -> list[tuple[int, str]]:
     """Return the (label, class name) of every row; the label of a faulty row is -1."""
     # A data frame writes 3 as 3.0 if its column once had missing values.
     labels = [re.sub(r"^(\d+)\.0+$", r"\1", _text(cell)) for cell in parts.get("label", ())]
