@@ -5,8 +5,7 @@ import gc
 import torch
 
 from study.errors import StudyError
-from study.trial.image_activations import IMAGES
-from study.trial.prompt_activations import PROMPTS
+from study.trial.activations import IMAGES, PROMPTS
 
 LOW_MEMORY = ("out of memory", "DefaultCPUAllocator", "ALLOC_FAILED")
 """Parts of the messages of RuntimeErrors that mean low memory: device, host, cuBLAS.

@@ -15,10 +15,9 @@ from study.data.records import ImagePaths, in_chunks
 from study.data.tasks import Part
 from study.method.delta import Tensors
 from study.method.head import VIEWS
+from study.trial.activations import CHUNK, begin_images, class_features, open_table
 from study.trial.evaluation import PartFeatures
 from study.trial.feature_cache import cached_features
-from study.trial.image_activations import CHUNK, begin_images, open_table
-from study.trial.prompt_activations import class_features
 from study.trial.study import Target
 from study.trial.task_model import TaskModel
 

@@ -22,8 +22,7 @@ from study.method.training import (
     read_recipe,
     train_epoch,
 )
-from study.trial.image_activations import begin_images
-from study.trial.prompt_activations import begin_prompts, zero_shot_text
+from study.trial.activations import begin_images, begin_prompts, zero_shot_text
 from study.trial.task_features import augment_images, cached_views, labels_of, tokenize
 from study.trial.task_model import TaskModel
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from study.trial import image_activations
+from study.trial import activations
 from study.trial.machine_faults import free_memory, is_device_failure, is_out_of_memory
 
 
@@ -37,6 +37,6 @@ def test_other_faults_are_a_trials_own(error: Exception):
 
 
 def test_what_is_kept_for_speed_alone_is_given_back():
-    image_activations.IMAGES.results[(Path("images.arrow"),)] = {"features": torch.zeros(2)}
+    activations.IMAGES.results[(Path("images.arrow"),)] = {"features": torch.zeros(2)}
     free_memory()
-    assert not image_activations.IMAGES.results
+    assert not activations.IMAGES.results

@@ -15,8 +15,8 @@ from study.method.lora import apply_dropout
 from study.method.staged import StagedClassifier
 from study.storage.ledger_files import JsonObject
 from study.trial import TrialConfig, TrialData
+from study.trial.activations import open_table
 from study.trial.config_hash import compute_config_hash
-from study.trial.image_activations import open_table
 from study.trial.machine_faults import free_memory
 from study.trial.run_trial import run_trial
 from study.trial.task_features import cached_views

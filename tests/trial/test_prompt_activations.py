@@ -24,7 +24,7 @@ def test_prompts_are_begun_once_for_all_trials_as_far_as_nothing_is_tuned(
     monkeypatch: pytest.MonkeyPatch,
 ):
     forget_all(holdout)
-    monkeypatch.setattr("study.trial.prompt_activations.PROMPTS_AT_ONCE", at_once)
+    monkeypatch.setattr("study.trial.activations.PROMPTS_AT_ONCE", at_once)
     backbone = load_backbone(tiny_backbone)
     embedded = []
     backbone.clip.text_model.embeddings.token_embedding.register_forward_hook(

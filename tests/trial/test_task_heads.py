@@ -7,7 +7,7 @@ from study.method.delta import HEAD_ROWS
 from study.method.head import DEFAULT, GRID, HeadTraining
 from study.storage.ledger_files import JsonObject
 from study.trial import TrialData
-from study.trial.task_heads import head_trainings, train_task_heads
+from study.trial.task_evaluation import head_trainings, train_task_heads
 from study.trial.task_model import make_task_model
 from tests.not_none import not_none
 from tests.small_trials import Prepare, last_report, trial

@@ -15,10 +15,9 @@ from study.method.model import FewShotClassifier
 from study.method.precision import cast_matrices
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
-from study.trial import TrialData, image_activations
-from study.trial.image_activations import CHUNK, begin_images, open_table
+from study.trial import TrialData, activations
+from study.trial.activations import CHUNK, begin_images, open_table, zero_shot_text
 from study.trial.machine_faults import free_memory
-from study.trial.prompt_activations import zero_shot_text
 
 
 class Spy(StagedClassifier):
@@ -67,7 +66,7 @@ def test_a_table_is_begun_once_for_all_that_have_it_begun_as_far(table: Path, ba
 def test_what_there_is_no_room_for_is_begun_when_asked_for_and_found_out_once(
     table: Path, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(image_activations.IMAGES, "room", 1000)
+    monkeypatch.setattr(activations.IMAGES, "room", 1000)
     some = list(open_table(table).paths)[5:8]
     for given in ([CHUNK, 3], [3]):
         spy = Spy(backbone, "vision.ln1[-1]")
