@@ -24,6 +24,8 @@ ANSWERS_WITHIN = 20.0
 """How many seconds a server may be silent."""
 COMPLETE = 416
 """The HTTP status of a request for what follows the last byte."""
+Files = Iterator[tuple[PurePosixPath, IO[bytes]]]
+"""The path and the contents of each file of an archive."""
 BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError)
 """What damaged archives raise."""
 
@@ -110,7 +112,7 @@ def _checked_digest(file: BufferedReader, published: str) -> str:
     return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _write_files(files: Iterator[tuple[PurePosixPath, IO[bytes]]], folder: Path) -> None:
+def _write_files(files: Files, folder: Path) -> None:
     for path, contents in files:
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -120,9 +122,7 @@ def _write_files(files: Iterator[tuple[PurePosixPath, IO[bytes]]], folder: Path)
         raise tarfile.TarError("the folder of the images is not in it")
 
 
-def _files_below(
-    archive: IO[bytes], inside: str, *further: str
-) -> Iterator[tuple[PurePosixPath, IO[bytes]]]:
+def _files_below(archive: IO[bytes], inside: str, *further: str) -> Files:
     """Yield the path and the contents of each plain file below a folder of an archive.
 
     Args:

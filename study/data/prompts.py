@@ -30,6 +30,8 @@ ENSEMBLE = (
 )
 
 
+Names = Sequence[str]
+"""The names of some classes."""
 UNSEEN = frozenset("\u200b\u2060\ufeff\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """Invisible characters, and those that reverse the order of others. No class name needs them.
 
@@ -56,7 +58,7 @@ def templates_of(name: str, override: Sequence[str] | None = None) -> Templates:
     return templates
 
 
-def prompts(class_names: Sequence[str], templates: Sequence[str]) -> list[list[str]]:
+def prompts(class_names: Names, templates: Sequence[str]) -> list[list[str]]:
     """Put every class name into every template, with "_" replaced by a space.
 
     Returns:
@@ -70,7 +72,7 @@ def prompts(class_names: Sequence[str], templates: Sequence[str]) -> list[list[s
     return prompts_of_classes
 
 
-def refuse_equal_prompts(dataset: str, class_names: Sequence[str]) -> None:
+def refuse_equal_prompts(dataset: str, class_names: Names) -> None:
     """Refuse class names that CLIP's tokenizer reads as one and the same text.
 
     It joins letters and accents that stand apart (NFC), takes all white space for one space, and
@@ -96,7 +98,7 @@ def refuse_equal_prompts(dataset: str, class_names: Sequence[str]) -> None:
         )
 
 
-def refuse_control_characters(dataset: str, class_names: Sequence[str]) -> None:
+def refuse_control_characters(dataset: str, class_names: Names) -> None:
     """Refuse class names with line breaks, control characters or characters that are not seen.
 
     Tables, charts and terminals would show them as something else, and CLIP reads them as text.
@@ -124,7 +126,7 @@ def refuse_control_characters(dataset: str, class_names: Sequence[str]) -> None:
         )
 
 
-def refuse_special_tokens(dataset: str, class_names: Sequence[str], tokenizer: Any) -> None:
+def refuse_special_tokens(dataset: str, class_names: Names, tokenizer: Any) -> None:
     """Refuse class names that a tokenizer reads as special tokens instead of text.
 
     Such a token may end a text, for example, so that the rest of a prompt is lost.
@@ -163,7 +165,7 @@ def refuse_special_tokens(dataset: str, class_names: Sequence[str], tokenizer: A
         )
 
 
-def refuse_equal_tokens(dataset: str, class_names: Sequence[str], tokenizer: Any) -> None:
+def refuse_equal_tokens(dataset: str, class_names: Names, tokenizer: Any) -> None:
     """Refuse class names that differ only in characters that a tokenizer does not know.
 
     Names that CLIP reads as the same text anyway are left to `refuse_equal_prompts`.
@@ -187,7 +189,7 @@ def refuse_equal_tokens(dataset: str, class_names: Sequence[str], tokenizer: Any
         )
 
 
-def _token_rows(class_names: Sequence[str], tokenizer: Any) -> list[list[int]]:
+def _token_rows(class_names: Names, tokenizer: Any) -> list[list[int]]:
     """Return the token ids of each class name as it stands in a prompt, without start and end."""
     texts = [name.replace("_", " ") for name in class_names]
     encoded = tokenizer(texts, add_special_tokens=False, verbose=False)

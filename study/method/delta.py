@@ -172,10 +172,8 @@ def without_head(tensors: Tensors) -> Tensors:
 
     Its head is none, nor is what it knows of unknown classes.
     """
-    parameters = dict(tensors)
-    for name in (HEAD_ROWS, HEAD_CLASSES, KNOWN, FOREIGN):
-        parameters.pop(name, None)
-    return parameters
+    others = (HEAD_ROWS, HEAD_CLASSES, KNOWN, FOREIGN)
+    return {name: tensor for name, tensor in tensors.items() if name not in others}
 
 
 def apply_delta(model: nn.Module, tensors: Tensors) -> None:

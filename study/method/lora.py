@@ -69,8 +69,8 @@ class LoraClassifier(FewShotClassifier):
                 bound = math.sqrt(5)  # as in PEFT
                 nn.init.kaiming_uniform_(initial, a=bound, generator=generator)
                 parameter.data.copy_(initial)
-            is_scaled = ".lora_B." in name
-            self.tuned.append(TunedParameter(name, PEER, parameter, is_scaled=is_scaled))
+            tuned = TunedParameter(name, PEER, parameter, is_scaled=".lora_B." in name)
+            self.tuned.append(tuned)
 
 
 @contextmanager

@@ -11,16 +11,14 @@ layer or any other set of tensors could gain is the sum over its tensors.
 import math
 from collections.abc import Iterable, Mapping
 
-from torch import Tensor
-
 from study.method.model import Classifier
 from study.method.parameters import find_leaf
-from study.method.training import NonFiniteLossError, Objective
+from study.method.training import Batch, NonFiniteLossError, Objective
 
 
 def tensor_sensitivities(
     classifier: Classifier,
-    batches: Iterable[tuple[Tensor, Tensor]],
+    batches: Iterable[Batch],
     objective: Objective,
     rates: Mapping[str, float],
 ) -> dict[str, float]:

@@ -64,7 +64,6 @@ class StagedClassifier:
         """The tuned parameters."""
         self.logits = classifier.logits
         """Scaled cosines; see `FewShotClassifier.logits`."""
-        self._is_causal = classifier.clip.config.model_type == "clip"
         self.text = StagedEncoder(classifier, "text")
         """The text encoder; the results of `begin_prompts` depend on its first tuned stage."""
         self.vision = StagedEncoder(classifier, "vision")
@@ -81,7 +80,7 @@ class StagedClassifier:
         """
         device = self.classifier.device
         rows = input_ids.tolist()
-        if self._is_causal:
+        if self.text.is_causal:
             ends = end_positions(rows, self.classifier.clip.config.text_config.eos_token_id)
         else:
             ends = [len(row) - 1 for row in rows]
@@ -93,7 +92,7 @@ class StagedClassifier:
             for position in range(end + 1):
                 # What the state of a token depends on; in SigLIP, these are all tokens.
                 prefix = (*row, position)
-                if self._is_causal:
+                if self.text.is_causal:
                     prefix = tuple(row[: position + 1])
                 at_first = (len(index_and_position), number * length + position)
                 prefix_row[position], _ = index_and_position.setdefault(prefix, at_first)
@@ -165,14 +164,11 @@ class StagedEncoder:
         self._layers = tower.encoder.layers
         self._autocast = classifier.autocast
         self._config = tower.config
-        self._is_causal = clip.config.model_type == "clip"
-        # The tokens of an image that have a query in the last block.
-        self._last_queries = slice(None)
-        if self._is_causal:
-            self._last_queries = slice(1)
+        self.is_causal = clip.config.model_type == "clip"
+        """Whether the text encoder's tokens see those before them alone, as in CLIP."""
         # The layer from states to features.
         self._projection: nn.Module
-        if not self._is_causal:
+        if not self.is_causal:
             self._projection = tower.head
         elif encoder == "text":
             self._projection = clip.text_projection
@@ -195,7 +191,7 @@ class StagedEncoder:
             if leaf.encoder == encoder:
                 stages.append(self._stage(leaf))
         untuned = self.last
-        if self._is_causal and encoder == "vision":
+        if self.is_causal and encoder == "vision":
             untuned = self.projection
         self.first = min(stages, default=untuned)
         """The first stage with a tuned tensor. Where nothing is tuned, it is CLIP's projection of
@@ -262,8 +258,8 @@ class StagedEncoder:
         attention = layer.self_attn
         normed = layer.layer_norm1(hidden)
         queries = slice(None)
-        if layer is self._layers[-1]:
-            queries = self._last_queries
+        if self.is_causal and layer is self._layers[-1]:
+            queries = slice(1)
         query = self._split_heads(attention.q_proj(normed[:, queries]))
         key = self._split_heads(attention.k_proj(normed))
         value = self._split_heads(attention.v_proj(normed))
@@ -282,7 +278,7 @@ class StagedEncoder:
         value = self._split_heads(attention.v_proj(normed)[prefix_at])
         if layer is not self._layers[-1]:
             query = self._split_heads(attention.q_proj(normed)[prefix_at])
-            attended = self._attend(query, key, value, is_causal=self._is_causal)
+            attended = self._attend(query, key, value, is_causal=self.is_causal)
             by_position = attended.transpose(1, 2).flatten(2).flatten(0, 1)
             change = attention.out_proj(by_position[prompts.first_at])
             return hidden + change

@@ -22,6 +22,9 @@ from study.method.recipe import (
     WantedBalance,
 )
 
+Batch = tuple[Tensor, Tensor]
+"""Images and their labels, as `training_step` takes them."""
+
 
 class NonFiniteLossError(StudyError):
     """A loss or tuned parameter that is infinite or not a number: the configuration diverged."""
@@ -274,7 +277,7 @@ def _refuse_missing_gradients(tuned: Sequence[TunedParameter]) -> None:
 def train_epoch(
     classifier: Classifier,
     optimizer: torch.optim.Optimizer,
-    batches: Iterable[tuple[Tensor, Tensor]],
+    batches: Iterable[Batch],
     objective: Objective,
     *,
     epoch: int,

@@ -25,7 +25,7 @@ from study.protocols.competition import (
     best_calibration,
     hmean,
 )
-from study.protocols.protocol import Protocol, Report, Rule, Scores
+from study.protocols.protocol import Headings, PartAccuracies, Protocol, Report, Rule, Scores
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class BaseToNew(Protocol):
     metric = "hmean"
     parts = ("base", "new")
     rules = (CLASS_FOLDS, BASE)
-    further_headings: ClassVar[Mapping[str, str]] = {"generalized": "H", "ausuc": "AUSUC"}
+    further_headings: ClassVar[Headings] = {"generalized": "H", "ausuc": "AUSUC"}
     further_explanation = (
         "Where all names compete, H is the harmonic mean of the accuracies on images of base and "
         "new classes, averaged over classes, and AUSUC the area under the curve of these two "
@@ -71,7 +71,7 @@ class BaseToNew(Protocol):
         base, new = class_halves(record.label for record in dataset.train)
         return {"base": base, "new": new}
 
-    def score(self, parts: Mapping[str, float]) -> Scores:
+    def score(self, parts: PartAccuracies) -> Scores:
         """Return both accuracies and their harmonic mean; the base accuracy if there is no new."""
         if "new" not in parts:
             return {**parts, "score": parts["base"]}
@@ -129,7 +129,7 @@ class Generalized(BaseToNew):
         "other half (new), of which it never saw an image; both are averaged over classes."
     )
     metric = "H"
-    further_headings: ClassVar[Mapping[str, str]] = {"ausuc": "AUSUC"}
+    further_headings: ClassVar[Headings] = {"ausuc": "AUSUC"}
     further_explanation = (
         "AUSUC is the area under the curve of base and new accuracy as trained names are made less "
         "likely."

@@ -1,13 +1,12 @@
 """Protocols that train on all classes of a dataset, or on none: few-shot, transfer, zero-shot."""
 
-from collections.abc import Mapping
 from typing import ClassVar
 
 from study.config.schema import StudyConfig
 from study.data.records import Dataset
 from study.data.shots import ALL, val_shots_per_class
 from study.data.tasks import Scored, all_classes, holdout_tasks, image_fold_tasks
-from study.protocols.protocol import Protocol, Report, Rule, Scores, Targets
+from study.protocols.protocol import PartAccuracies, Protocol, Report, Rule, Scores, Targets
 
 HOLDOUT = Rule(
     "holdout",
@@ -36,7 +35,7 @@ class FewShot(Protocol):
         """Return all classes as one part."""
         return all_classes(dataset)
 
-    def score(self, parts: Mapping[str, float]) -> Scores:
+    def score(self, parts: PartAccuracies) -> Scores:
         """Return the accuracy on all classes, which is the score."""
         return {**parts, "score": parts["accuracy"]}
 
@@ -64,7 +63,7 @@ class Transfer(FewShot):
     ablates = False
     targets: ClassVar[Targets] = "needed"
 
-    def score(self, parts: Mapping[str, float]) -> Scores:
+    def score(self, parts: PartAccuracies) -> Scores:
         """Return the accuracy by dataset and their mean; without targets, that of the source.
 
         The mean is over the targets, and over the source as well if nothing is trained on it.

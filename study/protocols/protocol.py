@@ -19,6 +19,10 @@ from study.protocols.competition import Competitions
 
 Scores = dict[str, float]
 """Scores by name, as fractions."""
+Headings = Mapping[str, str]
+"""The headings of the columns of scores, by the scores' names."""
+PartAccuracies = Mapping[str, float]
+"""The accuracy of each part of a test, as a fraction."""
 Report = Mapping[str, float | None]
 """The metrics in a report of a trial, by name."""
 Targets = Literal["refused", "allowed", "needed"]
@@ -58,7 +62,7 @@ class Protocol(ABC):
     """Whether models are tested on further datasets."""
     rules: ClassVar[tuple[Rule, ...]]
     """The rules of selection that the configuration may name."""
-    further_headings: ClassVar[Mapping[str, str]] = {}
+    further_headings: ClassVar[Headings] = {}
     """The headings of those `further_scores` that tables show, by name."""
     further_explanation: ClassVar[str] = ""
     """The explanation of these scores, in whole sentences."""
@@ -93,7 +97,7 @@ class Protocol(ABC):
         return self.scored(dataset)
 
     @abstractmethod
-    def score(self, parts: Mapping[str, float]) -> Scores:
+    def score(self, parts: PartAccuracies) -> Scores:
         """Return the accuracies of the parts and ``score``, the number that ranks trials.
 
         Args:

@@ -7,7 +7,7 @@ if that alone is tuned. Activations inside the image encoder are far larger. For
 tune every stage, images are kept as normalised pixels.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from study.method.peer_model import ForwardPass, PlainPass
 from study.method.recipe import Precision
 from study.method.staged import Prompts, StagedClassifier
 from study.storage.atomic import sha256_of
-from study.trial.feature_cache import Cache, cached_features
+from study.trial.feature_cache import Cache, Compute, cached_features
 
 CHUNK = 64
 """The number of images that are encoded at once."""
@@ -168,7 +168,7 @@ def _from_cache(
     classifier: FewShotClassifier,
     input_ids: Tensor,
     folder: Path | None,
-    compute: Callable[[], Tensors],
+    compute: Compute,
 ) -> Tensors:
     """Return the tensors that `compute` returns for prompts, from a cache if possible.
 

@@ -30,6 +30,10 @@ _Columns = dict[str, list[Any]]
 """The values of all images of a part, by the fields of `Prediction`."""
 
 
+ClassIds = Sequence[int]
+"""The ids of classes in their dataset."""
+
+
 @dataclass(frozen=True)
 class PartFeatures:
     """The features that a model computes of the images and classes of a part."""
@@ -37,13 +41,13 @@ class PartFeatures:
     part: Part
     is_target: bool
     """Whether the part belongs to a further dataset, which has other classes than the training."""
-    names: Sequence[int]
+    names: ClassIds
     """The class in training of each class of the part; −1 where there is none."""
     images: Sequence[Tensor]
     """The features of the images in batches, (batch, dim) float32."""
     text: Tensor
     """The text features of the classes, (classes, dim) float32."""
-    rivals: Sequence[int]
+    rivals: ClassIds
     """All classes, trained and other ones, that compete for images of the model's own dataset."""
     rivals_text: Tensor | None
     """The text features of the rivals, (rivals, dim) float32; None if they do not compete here."""
@@ -91,12 +95,13 @@ class Evaluation:
             text = self.head.replace_in(text, features.names)
             if rivals_text is not None:
                 rivals_text = self.head.replace_in(rivals_text, features.rivals)
+        labels = _labels_of(part)
         classes = torch.tensor(part.classes)
         trained = self._were_trained(classes)
         subtracted: Tensor | float = 0.0
         if self.calibration and not features.is_target and not trained.all():
             subtracted = (self.calibration * trained).to(text.device)
-        columns = (_labels_of(part)[:, None] == classes).int().argmax(dim=1)
+        columns = (labels[:, None] == classes).int().argmax(dim=1)
         rows, probabilities = classify(classifier, features.images, text, columns, subtracted)
         logits = competing = None
         if self.temperature is not None:
@@ -106,7 +111,6 @@ class Evaluation:
             rivals = torch.tensor(features.rivals)
             is_trained = self._were_trained(rivals)
             best, other, gap = compare_groups(classifier, features.images, rivals_text, is_trained)
-            labels = _labels_of(part)
             best_of_kind = torch.where(self._were_trained(labels), rivals[best], rivals[other])
             right = best_of_kind == labels
             competing = Competitors(gap.numpy(), right.numpy(), labels.numpy())

@@ -21,6 +21,10 @@ from study.method.recipe import Precision
 from study.storage.atomic import StorageError, read_if_exists, sha256_of, write_atomically
 
 logger = logging.getLogger(__name__)
+Compute = Callable[[], Tensors]
+"""A function that returns tensors; every call must return the same values."""
+Facts = Mapping[str, str]
+"""What tensors depend on, which distinguishes them from others."""
 
 
 class Cache:
@@ -34,7 +38,7 @@ class Cache:
         self.room = room
         self.results: OrderedDict[tuple[object, ...], Tensors] = OrderedDict()
 
-    def get(self, key: tuple[object, ...], compute: Callable[[], Tensors]) -> Tensors:
+    def get(self, key: tuple[object, ...], compute: Compute) -> Tensors:
         """Return the result of a key; compute it unless it is in the cache."""
         result = self.results.pop(key, None)
         if result is None:
@@ -47,10 +51,10 @@ class Cache:
 
 def cached_features(
     folder: Path,
-    what: Mapping[str, str],
+    what: Facts,
     backbone: Backbone,
     precision: Precision,
-    compute: Callable[[], Tensors],
+    compute: Compute,
 ) -> Tensors:
     """Read tensors from their file, or compute them and write the file.
 
@@ -62,7 +66,7 @@ def cached_features(
         what: facts that distinguish these tensors from others of this backbone and precision.
         backbone: the backbone as loaded, on the device that computes.
         precision: the precision of the encoders.
-        compute: a function that returns the tensors; every call must return the same values.
+        compute: a function that returns the tensors.
 
     Returns:
         The tensors by name, on the backbone's device.
@@ -99,7 +103,7 @@ def cached_features(
     return {key: tensor.to(device) for key, tensor in tensors.items()}
 
 
-def _write(path: Path, tensors: Tensors, identity: Mapping[str, str]) -> None:
+def _write(path: Path, tensors: Tensors, identity: Facts) -> None:
     """Write the file of some tensors; log a warning if that is impossible."""
     contents = to_checked_bytes(tensors, identity)
     try:
@@ -108,7 +112,7 @@ def _write(path: Path, tensors: Tensors, identity: Mapping[str, str]) -> None:
         logger.warning("%s; other processes compute for themselves what it would hold", error)
 
 
-def _read(path: Path, identity: Mapping[str, str]) -> Tensors | None:
+def _read(path: Path, identity: Facts) -> Tensors | None:
     """Return the tensors of a file; None if it is missing or damaged."""
     contents = read_if_exists(path, path.read_bytes, existing=path.parent)
     if contents is None:

@@ -141,15 +141,14 @@ class Preparer:
         for name, table in tables.items():
             self._warn_if_dark(name, table)
         skipped = {*train_images.skipped, *eval_images.skipped}
+        skipped_of_targets = {name: table.skipped for name, table in tables.items()}
         readable_tasks = []
         for task in tasks:
             train = _readable_train(task.train, skipped, dataset)
             evaluations = []
             for part in task.evaluations:
-                skipped_of_part: Collection[str] = skipped
-                if part.name in tables:
-                    skipped_of_part = tables[part.name].skipped
-                evaluations.append(_readable(part, skipped_of_part))
+                skipped_here = skipped_of_targets.get(part.name, skipped)
+                evaluations.append(_readable(part, skipped_here))
             readable_tasks.append(Task(train, tuple(evaluations)))
         digest = sha256_of("".join(task.digest for task in readable_tasks).encode())
         self._record(readable_tasks, digest, (dataset, *targets))

@@ -5,7 +5,7 @@ Each use of the model asks for heads of its own, which are trained on its featur
 `study.trial.evaluation` scores what this returns.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 
@@ -23,8 +23,6 @@ Trainings = tuple[HeadTraining, ...]
 """The ways to train the linear head of a use; none if its text features classify."""
 UseHeads = Sequence[tuple[Head | None, HeadTraining | None]]
 """The heads of a use, with their trainings; None twice where text classifies."""
-TrainedHeads = Mapping[Trainings, UseHeads]
-"""The heads of each of several uses."""
 
 
 @torch.no_grad()
@@ -97,7 +95,9 @@ def head_trainings(use: TrialSettings, data: TrialData) -> Trainings:
 
 
 @torch.no_grad()
-def train_task_heads(model: TaskModel, trainings_of_uses: Iterable[Trainings]) -> TrainedHeads:
+def train_task_heads(
+    model: TaskModel, trainings_of_uses: Iterable[Trainings]
+) -> dict[Trainings, UseHeads]:
     """Train heads in each of several ways, on features of the model as trained so far.
 
     Args:

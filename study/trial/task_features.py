@@ -1,7 +1,7 @@
 """The features that the model of a task, as trained so far, computes of images and prompts."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -16,7 +16,7 @@ from study.data.tasks import Part
 from study.method.delta import Tensors
 from study.method.head import VIEWS
 from study.trial.activations import CHUNK, begin_images, class_features, open_table
-from study.trial.evaluation import PartFeatures
+from study.trial.evaluation import ClassIds, PartFeatures
 from study.trial.feature_cache import cached_features
 from study.trial.study import Target
 from study.trial.task_model import TaskModel
@@ -28,9 +28,7 @@ def labels_of(train: Part) -> Tensor:
     return torch.tensor([position[record.label] for record in train.records])
 
 
-def tokenize(
-    model: TaskModel, target: Target, classes: Sequence[int], templates: int = 1
-) -> Tensor:
+def tokenize(model: TaskModel, target: Target, classes: ClassIds, templates: int = 1) -> Tensor:
     """Return the token ids of classes' prompts, (classes · templates, length) int64.
 
     The rows of one class stand together.
@@ -46,7 +44,7 @@ def tokenize(
     return model.classifier.backbone.tokenize(texts).to(model.classifier.device)
 
 
-def text_features(model: TaskModel, target: Target, classes: Sequence[int]) -> Tensor:
+def text_features(model: TaskModel, target: Target, classes: ClassIds) -> Tensor:
     """Return the text features of a target's classes by its prompts, (classes, dim) float32."""
     templates = 1
     if model.data.ensemble:
@@ -78,7 +76,7 @@ def training_features(model: TaskModel) -> Tensor:
     return torch.cat(features)
 
 
-def encode_part(model: TaskModel, part: Part, rivals: Sequence[int]) -> PartFeatures:
+def encode_part(model: TaskModel, part: Part, rivals: ClassIds) -> PartFeatures:
     """Return the features of a part's images and classes.
 
     Args:
@@ -89,7 +87,7 @@ def encode_part(model: TaskModel, part: Part, rivals: Sequence[int]) -> PartFeat
     data = model.data
     is_target = part.name in data.targets
     target = data.own_target
-    names: Sequence[int] = part.classes
+    names: ClassIds = part.classes
     rivals_text = None
     if is_target:
         target = data.targets[part.name]

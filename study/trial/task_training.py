@@ -14,6 +14,7 @@ from study.method.lora import apply_dropout
 from study.method.parameters import PEER
 from study.method.sensitivity import tensor_sensitivities
 from study.method.training import (
+    Batch,
     Losses,
     Objective,
     Schedule,
@@ -103,7 +104,7 @@ class TaskTraining:
         batches = zip(images, self._labels.split(size), strict=True)
         return tensor_sensitivities(staged, batches, self._objective, self.rates)
 
-    def _shuffled_batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def _shuffled_batches(self, epoch: int) -> Iterator[Batch]:
         """Yield each batch of an epoch, shuffled: begun images and labels, (batch,) int64."""
         model, labels, data = self.model, self._labels, self.model.data
         view = None

@@ -30,11 +30,15 @@ LEFTOVERS = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
 """The names of what archivers and Windows leave in folders."""
 
 
+Entry = os.DirEntry[str]
+"""A file or folder in a folder."""
+
+
 class NoImagesError(DataError):
     """A folder without class folders, or class folders without images."""
 
 
-def is_folder(entry: os.DirEntry[str]) -> bool:
+def is_folder(entry: Entry) -> bool:
     """Return whether an entry of a folder is a folder or a link to one.
 
     Raises:
@@ -46,9 +50,7 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
         raise DataError(f"{entry.path}: is a broken link ({error.strerror}); remove it") from error
 
 
-def visible(
-    folder: Path, most: int | None = None, *, hidden: bool = False
-) -> list[os.DirEntry[str]]:
+def visible(folder: Path, most: int | None = None, *, hidden: bool = False) -> list[Entry]:
     """Return the entries of a folder that are not hidden or left over.
 
     Args:
@@ -59,7 +61,7 @@ def visible(
     Raises:
         DataError: if the folder is missing or may not be listed.
     """
-    entries: list[os.DirEntry[str]] = []
+    entries: list[Entry] = []
     try:
         with os.scandir(folder) as every_entry:
             for entry in every_entry:

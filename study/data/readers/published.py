@@ -47,6 +47,8 @@ WITHOUT_LISTS = (*SHIFTS, "imagenet")
 """The datasets whose images no file lists."""
 Lists = tuple[ClassNames, Splits, tuple[str, ...]]
 """The class names, the images of each split, and the image folders, which may be links."""
+FolderNames = dict[str, str]
+"""The class name of each class folder, or the folder of each split."""
 _Entry = tuple[Record, str]
 """An image and the raw name of its class."""
 
@@ -178,7 +180,7 @@ def _lines(path: Path) -> dict[int, str]:
     return lines
 
 
-def read_class_names(path: Path) -> dict[str, str]:
+def read_class_names(path: Path) -> FolderNames:
     """Read `n01440764 tench` lines: WordNet id → class name, in the file's order.
 
     Raises:
@@ -203,7 +205,7 @@ def read_class_names(path: Path) -> dict[str, str]:
     return names
 
 
-def _class_folders(name: str, folder: Path) -> tuple[dict[str, str], dict[str, str], Layout | None]:
+def _class_folders(name: str, folder: Path) -> tuple[FolderNames, FolderNames, Layout | None]:
     """Return class folder → class name, split → its folder, and the shift, unless it is ImageNet.
 
     classnames.txt is looked for in the dataset's folder, or in imagenet/ beside it.
