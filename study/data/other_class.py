@@ -1,9 +1,9 @@
 """Classes whose names say that their images are of none, such as a folder `unknown`."""
 
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
-from study.data.records import SPLITS, Dataset, Records, listed
+from study.data.records import SPLITS, Dataset, listed
 from study.errors import DataError
 
 OtherUse = Literal["class", "foreign"]
@@ -31,7 +31,7 @@ def set_aside(dataset: Dataset, use: OtherUse | None) -> Dataset:
         )
     kept = [label for label in range(len(dataset.class_names)) if label not in others]
     foreign = []
-    changed: dict[str, Records] = {}
+    changed: dict[str, Any] = {}
     for split in SPLITS:
         in_class = []
         for record in getattr(dataset, split):

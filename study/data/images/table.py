@@ -229,7 +229,9 @@ def draw_crops(
     random_place = (uniform[:, -3:-1].T * (spare + 1)).floor()
     place = torch.where(has_fit, random_place, (spare / 2).floor())
     flip = uniform[:, -1] < 0.5
-    return Crops(*place.long(), *size.long(), flip)
+    top, left = place.long()
+    height, width = size.long()
+    return Crops(top, left, height, width, flip)
 
 
 def crop_resize(images: Iterable[Tensor], crops: Crops, size: int) -> Tensor:
