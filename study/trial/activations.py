@@ -70,7 +70,8 @@ def _begin_table(model: ForwardPass, table: ImageTable) -> Tensors:
         if first[0].numel() * len(table.paths) > IMAGES.room:
             return {}
         return {"features": torch.cat([first, *chunks])}
-    backbone = model.classifier.backbone
+    classifier = model.classifier
+    backbone = classifier.backbone
     what = "features of images"
     size = backbone.dim
     if model.vision.first == model.vision.projection:
@@ -83,8 +84,7 @@ def _begin_table(model: ForwardPass, table: ImageTable) -> Tensors:
         return {"features": torch.cat(list(_begin_chunks(model, table)))}
 
     identity = {"what": what, "images": table.content_hash}
-    precision = model.classifier.precision
-    return cached_features(table.path.parent, identity, backbone, precision, encode_table)
+    return cached_features(table.path.parent, identity, classifier, encode_table)
 
 
 def _begin_chunks(model: ForwardPass, table: ImageTable) -> Iterator[Tensor]:
@@ -179,12 +179,11 @@ def _from_cache(
         folder: the folder of the feature cache; None means that they are kept in memory alone.
         compute: a function that returns the tensors.
     """
-    backbone, precision = classifier.backbone, classifier.precision
     shape = tuple(input_ids.shape)
     device = str(input_ids.device)
     digest = sha256_of(f"{shape}".encode() + input_ids.cpu().numpy().tobytes())
     if folder:
         identity = {"what": what, "prompts": digest}
-        compute = partial(cached_features, folder, identity, backbone, precision, compute)
-    key = (what, precision, backbone.state, digest, device)
+        compute = partial(cached_features, folder, identity, classifier, compute)
+    key = (what, classifier.precision, classifier.backbone.state, digest, device)
     return PROMPTS.get(key, compute)

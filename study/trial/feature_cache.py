@@ -15,9 +15,8 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 
-from study.backbones.backbone import Backbone
 from study.method.delta import Tensors, from_checked_bytes, to_checked_bytes
-from study.method.recipe import Precision
+from study.method.model import FewShotClassifier
 from study.storage.atomic import StorageError, read_if_exists, sha256_of, write_atomically
 
 logger = logging.getLogger(__name__)
@@ -50,11 +49,7 @@ class Cache:
 
 
 def cached_features(
-    folder: Path,
-    what: Facts,
-    backbone: Backbone,
-    precision: Precision,
-    compute: Compute,
+    folder: Path, what: Facts, classifier: FewShotClassifier, compute: Compute
 ) -> Tensors:
     """Read tensors from their file, or compute them and write the file.
 
@@ -64,14 +59,13 @@ def cached_features(
     Args:
         folder: the folder of the decoded images.
         what: facts that distinguish these tensors from others of this backbone and precision.
-        backbone: the backbone as loaded, on the device that computes.
-        precision: the precision of the encoders.
+        classifier: a classifier of this backbone and precision, on the device that computes.
         compute: a function that returns the tensors.
 
     Returns:
-        The tensors by name, on the backbone's device.
+        The tensors by name, on the classifier's device.
     """
-    device = next(backbone.clip.parameters()).device
+    backbone, precision, device = classifier.backbone, classifier.precision, classifier.device
     # The settings that features depend on, such as the activation function.
     config = backbone.clip.config.to_dict()
     config.pop("_name_or_path", None)

@@ -130,8 +130,6 @@ def cached_views(model: TaskModel, paths: ImagePaths, views: int) -> Tensor:
         views: the number of views of each image.
     """
     data = model.data
-    backbone = model.classifier.backbone
-    precision = model.classifier.precision
     table = open_table(data.train_images)
     begun = {}
     # Processes that need them at the same time begin with different ones, and share the work.
@@ -143,7 +141,7 @@ def cached_views(model: TaskModel, paths: ImagePaths, views: int) -> Tensor:
             "seed": str(seed),
         }
         compute = partial(_begin_view, model, table.paths, seed)
-        begun[view] = cached_features(data.caches, identity, backbone, precision, compute)
+        begun[view] = cached_features(data.caches, identity, model.classifier, compute)
     rows = torch.tensor(table.rows(paths), device=model.classifier.device)
     return torch.stack([begun[view]["view"][rows] for view in range(views)])
 

@@ -13,12 +13,17 @@ import torch
 from torch import Tensor
 
 from study.backbones.backbone import Backbone
-from study.method.recipe import Precision
+from study.method.model import FewShotClassifier
 from study.storage.atomic import StorageError
 from study.trial import feature_cache
 from study.trial.feature_cache import Cache, Tensors, cached_features
 
 WHAT = {"what": "numbers"}
+
+
+@pytest.fixture
+def classifier(backbone: Backbone) -> FewShotClassifier:
+    return FewShotClassifier(backbone)
 
 
 @pytest.fixture
@@ -28,10 +33,10 @@ def computed() -> Mock:
     return Mock(return_value={"x": torch.arange(6).reshape(2, 3).T, "half": half})
 
 
-def test_what_is_on_disk_is_not_computed_again(tmp_path: Path, backbone: Backbone, computed: Mock):
-    first, again = (
-        cached_features(tmp_path, WHAT, backbone, "float32", computed) for _ in range(2)
-    )
+def test_what_is_on_disk_is_not_computed_again(
+    tmp_path: Path, classifier: FewShotClassifier, computed: Mock
+):
+    first, again = (cached_features(tmp_path, WHAT, classifier, computed) for _ in range(2))
     assert computed.call_count == 1
     for name, tensor in computed.return_value.items():
         for found in (first, again):
@@ -42,34 +47,35 @@ def test_what_is_on_disk_is_not_computed_again(tmp_path: Path, backbone: Backbon
 
 
 def test_whatever_else_it_depends_on_has_a_file_of_its_own(
-    tmp_path: Path, backbone: Backbone, computed: Mock, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, classifier: FewShotClassifier, computed: Mock, monkeypatch: pytest.MonkeyPatch
 ):
-    own: list[tuple[dict[str, str], Backbone, Precision]] = [
-        (WHAT, backbone, "float32"),
-        ({"what": "others"}, backbone, "float32"),
-        (WHAT, backbone, "bfloat16"),
-        (WHAT, replace(backbone, image_mean=(0.0, 0.0, 0.0)), "float32"),
-        (WHAT, replace(backbone, fingerprint="0" * 16), "float32"),
+    backbone = classifier.backbone
+    own = [
+        (WHAT, classifier),
+        ({"what": "others"}, classifier),
+        (WHAT, FewShotClassifier(backbone, precision="bfloat16")),
+        (WHAT, FewShotClassifier(replace(backbone, image_mean=(0.0, 0.0, 0.0)))),
+        (WHAT, FewShotClassifier(replace(backbone, fingerprint="0" * 16))),
     ]
-    for what, other, precision in own:
-        cached_features(tmp_path, what, other, precision, computed)
+    for what, other in own:
+        cached_features(tmp_path, what, other, computed)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 99)
-    cached_features(tmp_path, WHAT, backbone, "float32", computed)
+    cached_features(tmp_path, WHAT, classifier, computed)
     assert computed.call_count == len(list(tmp_path.iterdir())) == 6
 
 
 @pytest.mark.parametrize("damage", ["flipped", "empty", "other"])
 def test_a_damaged_file_is_told_and_made_again(
     tmp_path: Path,
-    backbone: Backbone,
+    classifier: FewShotClassifier,
     computed: Mock,
     damage: str,
     caplog: pytest.LogCaptureFixture,
 ):
-    cached_features(tmp_path, WHAT, backbone, "float32", computed)
+    cached_features(tmp_path, WHAT, classifier, computed)
     (path,) = tmp_path.iterdir()
     contents = path.read_bytes()
-    cached_features(tmp_path, {"what": "others"}, backbone, "float32", computed)
+    cached_features(tmp_path, {"what": "others"}, classifier, computed)
     (other,) = set(tmp_path.iterdir()) - {path}
     bad = {
         "flipped": contents[:-1] + bytes([contents[-1] ^ 1]),
@@ -78,14 +84,14 @@ def test_a_damaged_file_is_told_and_made_again(
     }
     path.write_bytes(bad[damage])
     with caplog.at_level(logging.WARNING):
-        cached_features(tmp_path, WHAT, backbone, "float32", computed)
+        cached_features(tmp_path, WHAT, classifier, computed)
     assert computed.call_count == 3
     assert f"{path} is damaged, and computed again" in caplog.text
     assert path.read_bytes() == contents
 
 
 def test_of_several_that_want_it_at_once_one_computes(
-    tmp_path: Path, backbone: Backbone, computed: Mock
+    tmp_path: Path, classifier: FewShotClassifier, computed: Mock
 ):
     begun, go_on = threading.Event(), threading.Event()
 
@@ -95,7 +101,7 @@ def test_of_several_that_want_it_at_once_one_computes(
         return computed()
 
     def ask(compute: Callable[[], Tensors]) -> Tensor:
-        return cached_features(tmp_path, WHAT, backbone, "float32", compute)["x"]
+        return cached_features(tmp_path, WHAT, classifier, compute)["x"]
 
     with ThreadPoolExecutor(4) as pool:
         first = pool.submit(ask, slowly)
@@ -111,7 +117,7 @@ def test_of_several_that_want_it_at_once_one_computes(
 
 def test_without_a_place_to_write_it_each_computes_for_itself(
     tmp_path: Path,
-    backbone: Backbone,
+    classifier: FewShotClassifier,
     computed: Mock,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -120,14 +126,14 @@ def test_without_a_place_to_write_it_each_computes_for_itself(
     monkeypatch.setattr(feature_cache, "write_atomically", refuse)
     monkeypatch.setattr(feature_cache.fcntl, "flock", Mock(side_effect=OSError))
     for _ in range(2):
-        assert cached_features(tmp_path, WHAT, backbone, "float32", computed)["x"].shape == (3, 2)
+        assert cached_features(tmp_path, WHAT, classifier, computed)["x"].shape == (3, 2)
     assert computed.call_count == 2
     assert "read-only; other processes compute for themselves" in caplog.text
 
 
-def test_a_fault_in_computing_leaves_nothing_behind(tmp_path: Path, backbone: Backbone):
+def test_a_fault_in_computing_leaves_nothing_behind(tmp_path: Path, classifier: FewShotClassifier):
     with pytest.raises(MemoryError):
-        cached_features(tmp_path, WHAT, backbone, "float32", Mock(side_effect=MemoryError))
+        cached_features(tmp_path, WHAT, classifier, Mock(side_effect=MemoryError))
     assert list(tmp_path.iterdir()) == []
 
 
