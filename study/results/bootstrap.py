@@ -196,7 +196,9 @@ def _resample_parts(
     for part, label in outcomes[0].right:
         of_trials = np.array([outcome.right[part, label] for outcome in outcomes], dtype=float).T
         numbers = range(len(of_trials))
-        names = outcomes[0].groups.get((part, label)) or [(label, number) for number in numbers]
+        names: Sequence[object] = outcomes[0].groups.get((part, label)) or [
+            (label, number) for number in numbers
+        ]
         rows[part].append(pd.DataFrame(of_trials).assign(images=1.0, group=[*names]))
     if not class_averaged:
         rows = {part: [pd.concat(classes)] for part, classes in rows.items()}
