@@ -60,6 +60,10 @@ class Proposers(NamedTuple):
     """What ends the search when its next trials promise too little."""
 
 
+NO_PROPOSERS = Proposers(arms=(), make_trial=TrialConfig.model_validate)
+"""Stands for a queue alone: without arms, no trial is ever made of a proposal."""
+
+
 class StudySearcher(Searcher):
     """A source of trials that records each in the ledger before it returns it to Tune.
 
@@ -67,7 +71,7 @@ class StudySearcher(Searcher):
         folder: the study's folder.
         queue: the configurations that are already fixed: trials to resume, baselines,
             confirmations.
-        proposers: what proposes trials once the queue is empty; None means nothing.
+        proposers: what proposes trials once the queue is empty.
         siblings: by the id of a trial, the trials that use the result of its training otherwise;
             its worker tests them, too.
         before: how trials of the queue had ended before they were reopened, by id.
@@ -78,7 +82,7 @@ class StudySearcher(Searcher):
         folder: StudyFolder,
         queue: Iterable[TrialConfig],
         *,
-        proposers: Proposers | None = None,
+        proposers: Proposers = NO_PROPOSERS,
         siblings: Mapping[str, Sequence[TrialConfig]] | None = None,
         before: Mapping[str, End] | None = None,
     ) -> None:
@@ -89,17 +93,13 @@ class StudySearcher(Searcher):
         self.siblings = siblings or {}
         self.before = before or {}
         self._queue = deque(queue)
-        self._arms: dict[str, Arm] = {}
+        self._arms = {arm.name: arm for arm in proposers.arms}
         self._proposers = proposers
-        self._next_number = 0
-        self.deadline: Deadline | None = None
+        self._next_number = proposers.next_number
+        self.deadline = proposers.deadline
         self._outcomes = {_identity(config): UNDER_WAY for config in self._queue}
-        if proposers:
-            self._arms = {arm.name: arm for arm in proposers.arms}
-            self._next_number = proposers.next_number
-            self.deadline = proposers.deadline
-            for config, outcome in proposers.ended:
-                self._record(config, outcome)
+        for config, outcome in proposers.ended:
+            self._record(config, outcome)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the next trial's configuration, or ``Searcher.FINISHED`` if there is none."""
@@ -157,7 +157,7 @@ class StudySearcher(Searcher):
         A failure of a machine does not count, since it says nothing about the search.
         """
         self._outcomes[_identity(config)] = outcome
-        patience = self._proposers and self._proposers.patience
+        patience = self._proposers.patience
         if not patience or config.arm == VARIANT or outcome.state is TrialState.FAIL:
             return
         score = outcome.score
@@ -172,8 +172,6 @@ class StudySearcher(Searcher):
 
         An arm that has nothing left to propose gives up the rest of its budget.
         """
-        if not self._proposers:
-            return None
         if self.deadline and not self.deadline.allows_another:
             return None
         while True:
@@ -185,17 +183,17 @@ class StudySearcher(Searcher):
             arm = min(
                 unfinished_arms, key=lambda arm: (not arm.begins_first, arm.progress, arm.name)
             )
-            trial = self._ask(arm, self._proposers.make_trial)
+            trial = self._ask(arm)
             if trial:
                 return trial
             arm.budget = arm.started
 
-    def _ask(self, arm: Arm, make_trial: Callable[[Proposal], TrialConfig]) -> TrialConfig | None:
+    def _ask(self, arm: Arm) -> TrialConfig | None:
         """Return the trial that an arm proposes; None means that it has nothing left to propose."""
 
         @cache  # as the hash of a trial costs more than a look at it
         def trial_of(settings: TrialSettings) -> TrialConfig:
-            return make_trial(Proposal(settings, arm.name, self._next_number))
+            return self._proposers.make_trial(Proposal(settings, arm.name, self._next_number))
 
         def known_outcome(settings: TrialSettings) -> Outcome | None:
             return self._outcomes.get(_identity(trial_of(settings)))
