@@ -18,7 +18,6 @@ from study.results.study_results import Results
 from study.results.trial_results import TrialResult, first_chance, seed_scores
 from study.selection.chance import BALANCED
 from study.trial import Split
-from study.trial.predictions import images_of
 
 BASE = "base"
 """The label of the cell that the others are compared with by default."""
@@ -245,7 +244,7 @@ def _interactions(
         # Without parts, the score is the accuracy on all images.
         names = results.parts or ("score",)
         images: Counter[str] = Counter()
-        for (part, _), number in images_of(first.confusion).items():
+        for (part, _, _), number in first.confusion.items():
             images[part if results.parts else "score"] += number
         val_scores = [
             one.val_score

@@ -16,9 +16,8 @@ Binomial Proportions Based on Paired Data”.
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -44,8 +43,7 @@ Trial = tuple[str, int]
 """A trial's label and seed."""
 
 
-@dataclass(frozen=True, eq=False)
-class Rescored:
+class Rescored(NamedTuple):
     """One score of a trial on sets of resampled test images, ``(draws,)`` each."""
 
     kinds: Sequence[Array]
@@ -70,8 +68,7 @@ RescoredTrials = dict[Trial, dict[str, Rescored]]
 """The scores of trials by their names."""
 
 
-@dataclass(frozen=True, eq=False)
-class _Part:
+class _Part(NamedTuple):
     """The accuracy of trials on one part of the images."""
 
     exact: Array
@@ -83,7 +80,9 @@ class _Part:
     df: int
 
 
-def _add_pseudo_images(accuracy: Array, images: int, seeds: Sequence[int], rng: Generator) -> Array:
+def _add_pseudo_images(
+    accuracy: Array, images: int, trials: Iterable[Trial], rng: Generator
+) -> Array:
     """Return accuracies on sets of images and pseudo-images.
 
     A set is drawn from the images and the pseudo-images together, so that each of its images is a
@@ -92,13 +91,13 @@ def _add_pseudo_images(accuracy: Array, images: int, seeds: Sequence[int], rng: 
     Args:
         accuracy: the accuracies on sets of images, ``(draws, trials)``.
         images: how many images there are.
-        seeds: the seed of each trial; trials of one seed share the pseudo-images of a difference.
+        trials: the trials; those of one seed share the pseudo-images of a difference.
         rng: the generator that draws.
 
     Returns:
         The kinds of `Rescored` for each trial, ``(3, draws, trials)``.
     """
-    _, by_seed = np.unique(seeds, return_inverse=True)
+    _, by_seed = np.unique([seed for _, seed in trials], return_inverse=True)
     kinds = []
     for pseudo_images, columns in (
         (PSEUDO_OF_SCORE, np.zeros_like(by_seed)),
@@ -137,9 +136,8 @@ def rescore(
     parts = _resample_parts([*outcomes.values()], class_averaged, rng)
     if not parts:
         return {}
-    trial_seeds = [trial_seed for _, trial_seed in outcomes]
     accuracies = {
-        name: _add_pseudo_images(part.drawn, part.units, trial_seeds, rng)
+        name: _add_pseudo_images(part.drawn, part.units, outcomes, rng)
         for name, part in parts.items()
     }
     drawn_scores = _score_accuracies(protocol, accuracies)
@@ -293,14 +291,13 @@ def rescore_competitions(outcomes: Mapping[Trial, Outcomes], protocol: Protocol)
     drawn = _draw_competitions([*competitions.values()], kinds)
     every_image = [np.ones((1, len(labels))) for labels in kinds]
     exact = [resample_scores(competition, *every_image) for competition in competitions.values()]
-    trial_seeds = [trial_seed for _, trial_seed in competitions]
     images = min(len(labels) for labels in kinds)
     df = min(int(sizes.sum()) - len(sizes) for sizes in class_sizes)
     rescored: RescoredTrials = {trial: {} for trial in competitions}
     names = ("generalized", "ausuc")
     for name, of_sets, of_images in zip(names, drawn, np.hstack(exact), strict=True):
         rng = np.random.default_rng(SEED)
-        with_pseudo = _add_pseudo_images(of_sets, images, trial_seeds, rng)
+        with_pseudo = _add_pseudo_images(of_sets, images, competitions, rng)
         _add_scores(rescored, name, with_pseudo, of_images, df)
     return rescored
 

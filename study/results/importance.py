@@ -48,10 +48,8 @@ def importances(study: optuna.Study) -> Importances:
 
     finished = len(_completed(study))
     none = Importances(finished, {}, finished)
-    if finished < MIN_TRIALS:
-        return none
     parameters, trials = common_parameters(study)
-    if not parameters:
+    if not parameters:  # nor are there any below `MIN_TRIALS`
         return none
     kinds = (FanovaImportanceEvaluator, MeanDecreaseImpurityImportanceEvaluator)
     shares = {}

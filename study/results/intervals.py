@@ -43,8 +43,7 @@ class Interval(NamedTuple):
     """The upper end."""
 
 
-@dataclass(frozen=True, eq=False)
-class DrawnScores:
+class DrawnScores(NamedTuple):
     """The scores of several seeds on sets of resampled test images."""
 
     scores: np.ndarray

@@ -2,15 +2,14 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from study.backbones.architecture import Depths
 from study.method.subsets import parse
 from study.storage.study_folder import SENSITIVITY, StudyFolder
 
 
-@dataclass(frozen=True)
-class Sensitivities:
+class Sensitivities(NamedTuple):
     """The sensitivity of each tensor of a model; see `study.method.sensitivity`."""
 
     depths: Depths

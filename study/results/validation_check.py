@@ -52,7 +52,7 @@ def check_validation(
     }
     base_pick, accuracy = find_highest({entry.label: entry.val_base for entry in ranked})
     base_pick_trial, trial_accuracy = find_highest(base_of_trials)
-    if base_pick is not None and accuracy >= trial_accuracy:
+    if accuracy >= trial_accuracy:
         base_pick_trial = None
     return ValidationCheck(
         agreement=rank_agreement(scores),

@@ -76,14 +76,13 @@ def smallest(judged: Sequence[Judged]) -> Judged | None:
     if len(fold_counts) != 1 or len(judged[0].folds) < 2:
         return None
     best = judged[0]
-
-    def is_as_good(other: Judged) -> bool:
-        pairs = zip(best.folds, other.folds, strict=True)
-        differences = [of_best - of_other for of_best, of_other in pairs]
+    as_good = []
+    for trial in judged:
+        pairs = zip(best.folds, trial.folds, strict=True)
+        differences = [of_best - of_trial for of_best, of_trial in pairs]
         error = stdev(differences) / math.sqrt(len(differences))
-        return best.val_score - other.val_score <= error
-
-    as_good = [trial for trial in judged if is_as_good(trial)]
+        if best.val_score - trial.val_score <= error:
+            as_good.append(trial)
     return min(as_good, key=lambda trial: (trial.config.trainable, -trial.val_score))
 
 

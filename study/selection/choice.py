@@ -1,12 +1,11 @@
 """The choice of validation with its confirmations on test: the winner, if it beats chance."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple, Self
 
-from study.config.schema import NO_REFIT
+from study.config.schema import NO_REFIT, RefitConfig
 from study.selection.chance import (
     BALANCED,
     AgainstChance,
@@ -44,21 +43,20 @@ class Choice(NamedTuple):
 
         It is that of `candidate_to_ship`, unless that is an average whose tests have all failed.
         """
-        choice = None
-        for refit in (study.config.refit, NO_REFIT):
-            choice = cls.read(study, partial(candidate_to_ship, refit=refit))
-            if choice is None or choice.trials:
-                break
+        choice = cls.read(study, study.config.refit)
+        if choice and not choice.trials:
+            return cls.read(study, NO_REFIT)
         return choice
 
     @classmethod
-    def read(
-        cls,
-        study: Study,
-        choose: Callable[[Sequence[Candidate] | None], Candidate | None] = best_candidate,
-    ) -> Self | None:
-        """Return a choice of a study, by default its best; None if there is none yet."""
-        candidate = choose(study.candidates())
+    def read(cls, study: Study, refit_config: RefitConfig | None = None) -> Self | None:
+        """Return the choice that ships by a section ``refit``; without it, the best one.
+
+        None if there is none yet.
+        """
+        candidate = best_candidate(study.candidates())
+        if refit_config:
+            candidate = candidate_to_ship(study.candidates(), refit_config)
         if not candidate:
             return None
         label = candidate.same_as or candidate.label

@@ -57,8 +57,7 @@ class Optimism:
 
     def remark_on(self, score: float | None) -> str:
         """Return `remark` after a comma if a score is that of the best, else an empty text."""
-        is_best = score is not None and math.isclose(score, self.best, abs_tol=_AGREES)
-        if not is_best:
+        if score is None or not math.isclose(score, self.best, abs_tol=_AGREES):
             return ""
         return f", {self.remark}"
 
