@@ -162,10 +162,7 @@ def read_description(name: CheckpointName, *, revision: str | None = None) -> De
         config = config_class.from_dict(values)
     except Exception as error:  # transformers raises many types, all of them about this file
         raise _wrong_config(name, family, error) from error
-    file = source.find(*PREPROCESSING)
-    framing = default
-    if file:
-        framing = _read_framing_of_file(name, file, config.vision_config.image_size, default)
+    framing = _read_framing_of(source, config.vision_config.image_size, default)
     return Description(source, config, family, framing, identity, None)
 
 
@@ -213,19 +210,22 @@ def _wrong_config(name: CheckpointName, family: Family, error: Exception) -> Bac
     return BackboneError(f"backbone '{name}' has a config.json that describes no {model} ({error})")
 
 
-def _read_framing_of_file(name: CheckpointName, path: Path, side: int, default: Framing) -> Framing:
-    """Return the framing that a file of a checkpoint describes.
+def _read_framing_of(source: Source, side: int, default: Framing) -> Framing:
+    """Return the framing that a file of a checkpoint describes, or the default without one.
 
     Raises:
         BackboneError: the file cannot be read, or it prepares images in another way.
     """
+    path = source.find(*PREPROCESSING)
+    if not path:
+        return default
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         return read_framing(values.get("image_processor", values), side, default=default)
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise BackboneError(
-            f"backbone '{name}' prepares images in a way that is not understood ({path.name}: "
-            f"{error})"
+            f"backbone '{source.name}' prepares images in a way that is not understood "
+            f"({path.name}: {error})"
         ) from error
 
 

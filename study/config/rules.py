@@ -110,8 +110,7 @@ def _kinds_without_rate(baseline: TrialSettings) -> list[str]:
     for sign, term in parse(baseline.subset).terms:
         if sign > 0:
             tuned |= term.kinds
-    without_rate = tuned - baseline.rates.keys()
-    return [kind for kind in kind_names() if kind in without_rate]
+    return [kind for kind in kind_names() if kind in tuned - baseline.rates.keys()]
 
 
 def _broken_by_confirm(confirm: ConfirmConfig) -> _Lines:

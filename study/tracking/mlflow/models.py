@@ -70,11 +70,11 @@ def _download(uri: str, address: re.Match[str], folder: Path) -> ModelVersion:
     if model is None:
         names = listed([model.name for model in client.search_registered_models()]) or "none"
         raise DeltaError(f"{fault}: it has no model '{address['name']}'; there are {names}")
-    aliases = {alias: str(version) for alias, version in model.aliases.items()}
+    aliases = model.aliases
     number = address["version"] or aliases.get(address["alias"])
     version = None
     if number:
-        version = if_present(client.get_model_version, model.name, number)
+        version = if_present(client.get_model_version, model.name, str(number))
     if version is None:
         numbers = [int(version.version) for version in model.latest_versions]
         raise DeltaError(
