@@ -8,6 +8,7 @@ import pytest
 import study
 from study.config.loading import build_config
 from study.config.reference import list_keys
+from study.data.datasets import READER_OPTIONS
 from tests.config_faults import check_faults
 
 STUDY = Path(study.__file__ or "").parent
@@ -25,8 +26,9 @@ def test_every_field_is_read_outside_the_schema():
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute)
     }
-    # Those of a peer are read by their names in its row, the share where trials are split.
-    elsewhere = {"rank", "alpha", "dropout", "distance_weight", "tuned_share"}
+    # Those of a peer are read by their names in its row, the share where trials are split, and the
+    # options of a dataset's reader by their names as well.
+    elsewhere = {"rank", "alpha", "dropout", "distance_weight", "tuned_share", *READER_OPTIONS}
     assert {key.name.rpartition(".")[2] for key in list_keys()} - elsewhere <= read
 
 
