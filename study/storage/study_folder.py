@@ -85,15 +85,20 @@ class Registration:
         """The address from which MLflow loads this version."""
         return f"models:/{self.model}/{self.version}"
 
+    @property
+    def address(self) -> str:
+        """The address by the alias, which may move to a later version; if it has none, `uri`."""
+        if self.champion:
+            return f"models:/{self.model}@{CHAMPION}"
+        return self.uri
+
     def loading_line(self, *, lasting: bool = False) -> str:
         """Return the line of Python that loads the winner.
 
         Args:
             lasting: whether to name the version, since the alias may move to a later one.
         """
-        address = self.uri
-        if self.champion and not lasting:
-            address = f"models:/{self.model}@{CHAMPION}"
+        address = self.uri if lasting else self.address
         return f'mlflow.pyfunc.load_model("{address}").predict(["image.png"])'
 
 

@@ -14,7 +14,7 @@ from study.report.ending import findings, next_steps
 from study.results.study_results import read_results
 from study.selection.extension import extended_config
 from study.selection.patience import SearchEnd
-from study.storage.study_folder import PATIENCE, StudyFolder
+from study.storage.study_folder import PATIENCE, REGISTERED, Registration, StudyFolder
 from study.trial.study import Study
 from study.workflow.status import study_status
 from tests.changed_studies import board_of, configure
@@ -57,6 +57,22 @@ def test_what_is_told_to_go_on_is_what_extend_takes(few_shot_study: Path, limit:
     study = Study(load_config(few_shot_study / "study.yaml"), StudyFolder(few_shot_study))
     extended = extended_config(study, [f"search.{each}" for each in overrides.split(" search.")])
     assert extended.search.trials == study.config.search.trials + 50
+
+
+@pytest.mark.parametrize(
+    "champion, address",
+    [
+        (True, "models:/letters@champion"),
+        (False, "models:/letters/3 (not champion, see the report)"),
+    ],
+)
+def test_a_registered_winner_is_named_where_mlflow_has_it(
+    few_shot_study: Path, champion: bool, address: str
+):
+    registration = Registration("letters", "3", champion, "it is the first")
+    StudyFolder(few_shot_study).write_json(REGISTERED, registration)
+    _, steps = last_lines(few_shot_study)
+    assert steps["model"] == address
 
 
 def test_nothing_can_be_labelled_or_extended_without_a_winner_or_a_search(ablation_study: Path):
