@@ -299,7 +299,7 @@ def _siglip_dim(config: Any) -> int:
     """
     dim = config.text_config.projection_size
     vision = config.vision_config
-    if not vision.vision_use_head:
+    if not getattr(vision, "vision_use_head", True):  # transformers 5.6 leaves it out
         raise BackboneError("vision_use_head is false; allowed is an image encoder with its pool")
     if dim != vision.hidden_size:
         raise BackboneError(

@@ -50,7 +50,8 @@ def test_over_seeds_alone_it_is_the_t_interval_of_statsmodels():
     assert (found.n, found.mean) == (10, pytest.approx(0.75))
     assert found.sd == pytest.approx(stats.tstd(FIRST))
     assert (found.low, found.high) == pytest.approx(known.tconfint_mean(0.05))
-    assert found.half_width == found.reach == pytest.approx(not_none(found.high) - found.mean)
+    reach = pytest.approx(not_none(found.high) - found.mean)
+    assert (found.half_width, found.reach) == (reach, reach)
     assert found.p_value == pytest.approx(stats.ttest_1samp(FIRST, 0).pvalue)
     assert found.within_noise
     assert found.images is None
