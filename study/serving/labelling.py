@@ -66,8 +66,8 @@ def list_image_files(folder: Path) -> tuple[list[Path], Counter[str]]:
     other_suffixes: Counter[str] = Counter()
     for file in _walk_files(folder, above=frozenset()):
         suffix = file.suffix.lower()
-        is_broken_link = not os.path.exists(file) and file.is_symlink()  # noqa: PTH110, of a loop too
-        if suffix in IMAGE_SUFFIXES or is_broken_link:
+        is_image = suffix in IMAGE_SUFFIXES  # whose file is not asked for, which may take long
+        if is_image or (file.is_symlink() and not os.path.exists(file)):  # noqa: PTH110, of a loop too
             images.append(file)
         else:
             other_suffixes[suffix] += 1

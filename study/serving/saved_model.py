@@ -228,7 +228,7 @@ def read_committee(saved: SavedModel) -> list[SavedModel]:
     Raises:
         StudyError: a file of the study is damaged.
     """
-    folder = StudyFolder(saved.delta.resolve().parents[2])
+    folder = StudyFolder(saved.delta.resolve().parent.parent.parent)
     candidates = read_candidates(folder) or ()
     trained = {candidate.label: candidate.same_as or candidate.label for candidate in candidates}
     committee = {}

@@ -258,6 +258,7 @@ class _Decoder:
         for done, (path, row) in enumerate(zip(self.paths, decoded, strict=True), start=1):
             if isinstance(row, DataError):
                 if self.reading.on_corrupt == "fail":
+                    pool.shutdown(cancel_futures=True)  # no further image of the chunk
                     raise DataError(
                         f"{row}; --check --images finds all such images, and "
                         "data.on_corrupt=skip leaves them out"

@@ -2,6 +2,7 @@ import errno
 import multiprocessing
 import os
 import random
+import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -154,6 +155,24 @@ def test_a_corrupt_image_is_fatal_and_leaves_nothing_behind(decode: Decode, tmp_
     with pytest.raises(DataError, match="none of 2 images is readable"):
         decode(["bad1", "bad2"], reading=SKIP)
     assert not list(tmp_path.iterdir())
+
+
+def test_after_a_corrupt_image_no_others_of_its_chunk_are_read(
+    decode: Decode, colors: Any, monkeypatch: pytest.MonkeyPatch
+):
+    opened: list[str] = []
+    open_image = colors.open_image
+
+    def open_slowly(path: str) -> Image.Image:
+        opened.append(path)
+        if path != "bad.jpg":
+            time.sleep(0.2)
+        return open_image(path)
+
+    monkeypatch.setattr(colors, "open_image", open_slowly)
+    with pytest.raises(DataError, match="bad"):
+        decode(["bad.jpg", *PATHS])
+    assert len(opened) < 40
 
 
 def test_corrupt_images_are_left_out_by_choice_and_told_whenever_their_file_is_used(
