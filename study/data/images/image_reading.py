@@ -1,6 +1,6 @@
 """How images are read, from their files to the squares that a model takes, as one value."""
 
-import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -22,7 +22,8 @@ def check_range(values: Sequence[float]) -> PixelRange:
     Raises:
         DataError: the values are not two finite numbers, the lower one first.
     """
-    is_range = len(values) == 2 and -math.inf < values[0] < values[1] < math.inf
+    largest = sys.float_info.max / 2  # so that their difference is a number as well
+    is_range = len(values) == 2 and -largest < values[0] < values[1] < largest
     if not is_range:
         raise DataError(
             f"pixel_range is {list(values)}; allowed are two finite numbers, the lower one first"

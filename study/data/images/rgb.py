@@ -147,8 +147,7 @@ def _as_pillow_scales(pixel_range: PixelRange, image: Image.Image) -> PixelRange
 
 def _levels(values: NDArray[Any], black: float, white: float) -> NDArray[np.uint8]:
     """Return values from black to white as 8-bit levels, clipped."""
-    share = np.clip((values - float(black)) / (float(white) - float(black)), 0, 1)
-    return np.rint(share * 255).astype(np.uint8)
+    return np.rint(np.interp(values, (black, white), (0, 255))).astype(np.uint8)
 
 
 def _range_of(image: Image.Image, values: NDArray[Any], bits: int | None) -> PixelRange:

@@ -113,6 +113,15 @@ def test_sixteen_bits_are_rounded_and_not_cut():
     assert pixels(to_rgb(Image.fromarray(deep)))[0, :, 0].tolist() == [0, 0, 1, 1, 2, 255]
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "white, levels", [(1e300, [0, 0, 0, 0, 255]), (1e-320, [0, 0, 255, 255, 255])]
+)
+def test_no_range_is_too_wide_or_narrow_for_32_bits(white: float, levels: list[int]):
+    image = Image.fromarray(np.array([[-3e38, 0, 1, 3e38, np.inf]], np.float32))
+    assert pixels(to_rgb(image, ImageReading((0.0, white))))[0, :, 0].tolist() == levels
+
+
 SHORT = np.array([[-1000, 0, 1000, 3000], [3000, 24, 24, -24]], "<i2")
 UNCLEAR = {
     "float.tif": saved(Image.fromarray(GREY.astype(np.float32)), "TIFF"),
