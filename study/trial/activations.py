@@ -15,13 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from study.backbones.backbone import Backbone
 from study.data.images.table import ImageTable, normalize, to_device
 from study.data.records import ImagePaths, in_chunks
 from study.method.delta import Tensors
 from study.method.model import PROMPTS_AT_ONCE, FewShotClassifier, encode_prompts
 from study.method.peer_model import ForwardPass, PlainPass
-from study.method.recipe import Precision
 from study.method.staged import Prompts, StagedClassifier
 from study.storage.atomic import sha256_of
 from study.trial.feature_cache import Cache, Compute, cached_features
@@ -148,19 +146,22 @@ def class_features(model: ForwardPass, input_ids: Tensor, templates: int, folder
 
 
 @torch.no_grad()
-def zero_shot_text(
-    backbone: Backbone, input_ids: Tensor, precision: Precision, folder: Path
-) -> Tensor:
-    """Return the untuned text encoder's features of prompts, (classes, dim) float32.
+def zero_shot_text(classifier: FewShotClassifier, input_ids: Tensor, folder: Path) -> Tensor:
+    """Return the features of prompts by the untuned text encoder, (classes, dim) float32.
 
     Args:
-        backbone: the backbone, which holds the untuned text encoder.
+        classifier: a classifier of the backbone, in the precision of the encoder.
         input_ids: the token ids of the prompts, (classes, length) int64.
-        precision: the precision of the encoder.
         folder: the folder of the feature cache, see `cached_features`.
     """
-    staged = StagedClassifier(FewShotClassifier(backbone, precision=precision))
-    return staged.encode_text(begin_prompts(staged, input_ids, folder))
+
+    def encode() -> Tensors:
+        untuned = FewShotClassifier(classifier.backbone, precision=classifier.precision)
+        staged = StagedClassifier(untuned)
+        return {"features": staged.encode_text(begin_prompts(staged, input_ids, folder))}
+
+    # To copy the modules of a CLIP takes longer than to encode prompts from the cache.
+    return _from_cache("zero-shot", classifier, input_ids, None, encode)["features"]
 
 
 def _from_cache(

@@ -52,11 +52,9 @@ class TaskTraining:
         if data.augment and model.views is not None:
             self._views = cached_views(model, self._paths, model.views)
         input_ids = tokenize(model, data.own_target, train.classes)
-        backbone = model.classifier.backbone
-        precision = config.training.trial_precision
         self._objective = Objective(
             begin_prompts(model.staged, input_ids, data.caches),
-            zero_shot_text(backbone, input_ids, precision, data.caches),
+            zero_shot_text(model.classifier, input_ids, data.caches),
             model.distill_weight,
             recipe,
             class_balance(recipe.balance, self._labels, len(train.classes)),

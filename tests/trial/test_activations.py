@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -79,8 +80,22 @@ def test_text_features_are_those_of_the_matrices_that_are_held(backbone: Backbon
     ids = backbone.tokenize(["a photo of a one", "a photo of a two"])
     held = replace(backbone, clip=deepcopy(backbone.clip))
     cast_matrices(held.clip, "bfloat16")
-    exact, cast = (zero_shot_text(own, ids, "bfloat16", tmp_path) for own in (backbone, held))
+    unchanged, casting = (FewShotClassifier(one, precision="bfloat16") for one in (backbone, held))
+    exact, cast = (zero_shot_text(classifier, ids, tmp_path) for classifier in (unchanged, casting))
     assert not torch.equal(exact, cast)
     free_memory()
-    assert torch.equal(zero_shot_text(backbone, ids, "bfloat16", tmp_path), exact)
-    assert torch.equal(zero_shot_text(held, ids, "bfloat16", tmp_path), cast)
+    assert torch.equal(zero_shot_text(unchanged, ids, tmp_path), exact)
+    assert torch.equal(zero_shot_text(casting, ids, tmp_path), cast)
+
+
+def test_the_untuned_model_is_copied_once_for_all_trainings(
+    backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    ids = backbone.tokenize(["a photo of a one", "a photo of a two"])
+    made = Mock(wraps=FewShotClassifier)
+    monkeypatch.setattr(activations, "FewShotClassifier", made)
+    tuned = [FewShotClassifier(backbone, parse(subset)) for subset in ("clipfit", "text-bias")]
+    free_memory()
+    first, again = (zero_shot_text(classifier, ids, tmp_path) for classifier in tuned)
+    assert torch.equal(first, again)
+    assert made.call_count == 1
