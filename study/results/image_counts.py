@@ -27,7 +27,8 @@ def image_counts(board: Leaderboard) -> ImageCounts:
         tested = board.tested_trials(board.chosen.label)
     if not tested:
         return ImageCounts(None, {}, ())
-    first = min(tested, key=lambda trial: trial.seed)
+    # Of a seed whose predictions are lost, no test images are known.
+    first = min(tested, key=lambda trial: (not trial.confusion, trial.seed))
     tested_images = images_of(first.confusion)
     images = read_training_images(board.folder, first.split_hash)
     if images is None:
