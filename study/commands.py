@@ -106,7 +106,11 @@ def _run_command(function: str, options: Namespace) -> None:
 
 def _carry_out(do: Callable[..., None], *arguments: Any) -> int:
     """Do something and return the exit code; a `StudyError` becomes one message."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    from study.process.visible_text import VisibleFormatter
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(VisibleFormatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     from study.errors import INTERRUPTED, InterruptedStudyError, StudyError, redacted_text
 
     try:

@@ -87,6 +87,8 @@ def load_delta(path: Path) -> tuple[Tensors, DeltaInfo]:
         DeltaError: the file is missing, damaged or of another format, or is not a delta.
     """
     try:
+        if path.exists() and not path.is_file():  # to read a named pipe might never end
+            raise DeltaError(f"{path} is no delta: it is no file")
         with safe_open(path, "pt") as file:
             form = (file.metadata() or {}).get(KEY, "")
         if not form.startswith(KIND):
@@ -99,7 +101,7 @@ def load_delta(path: Path) -> tuple[Tensors, DeltaInfo]:
         raise DeltaError(f"delta {path} cannot be read: {error}") from error
     try:
         info = read_info(json.loads(metadata["info"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise DeltaError(f"delta {path} has damaged metadata: {error}") from error
     return tensors, info
 

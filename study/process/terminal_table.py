@@ -4,6 +4,7 @@ All tables that commands print are a `TerminalTable`. A table that is too wide w
 that is not enough, it is split into several tables, which repeat the columns that name the rows.
 """
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -11,6 +12,8 @@ from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Column, Table
 from rich.text import Text
+
+from study.process.visible_text import visible_text
 
 PIPED = 120
 """The width of output in characters if it is not a terminal, such as a pipe."""
@@ -30,15 +33,24 @@ def amount(number: float, name: str) -> str:
 
 def print_sentences(console: Console, text: str, style: str = "") -> None:
     """Print long text, wrapped between words on a terminal, and unwrapped elsewhere."""
-    unwrapped = not console.is_terminal
-    console.print(
-        text, style=style, markup=False, highlight=False, emoji=False, soft_wrap=unwrapped
-    )
+    _print_plain(console, text, style, soft_wrap=not console.is_terminal)
 
 
 def print_unwrapped(console: Console, text: str, style: str = "") -> None:
     """Print text as it is, without further line breaks, so that commands in it can be pasted."""
-    console.print(text, style=style, markup=False, highlight=False, emoji=False, soft_wrap=True)
+    _print_plain(console, text, style, soft_wrap=True)
+
+
+def _print_plain(console: Console, text: str, style: str, *, soft_wrap: bool) -> None:
+    plain = Text(visible_text(text))
+    console.print(plain, style=style, highlight=False, soft_wrap=soft_wrap)
+
+
+def print_csv(text: str) -> None:
+    """Print CSV to the standard output, for programs as it is, and as `visible_text` otherwise."""
+    if sys.stdout.isatty():
+        text = visible_text(text)
+    print(text, end="")
 
 
 def print_error(text: str) -> None:
@@ -75,7 +87,8 @@ class TerminalTable:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the pieces, for rich to print, with an empty line between those without lines."""
-        for number, piece in enumerate(self.pieces(options.max_width)):
+        rows = [list(map(visible_text, row)) for row in self.rows]
+        for number, piece in enumerate(replace(self, rows=rows).pieces(options.max_width)):
             if number and not self.lines:
                 yield Text("")
             yield piece._to_rich_table(options.max_width)

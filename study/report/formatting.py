@@ -6,9 +6,9 @@ Arguments are fractions; texts have scores in percent and differences in percent
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any, Self
 
 from rich.text import Text
@@ -135,9 +135,10 @@ def with_notes(tables: Iterable[Table]) -> list[Table | Text]:
 
 def csv_text(rows: Iterable[Sequence[object]]) -> str:
     """Return rows as CSV, with values in full precision; an unknown value is an empty cell."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
+    # Where lines end in "\n", the library leaves a cell with "\r" unquoted, which ends a line too.
+    lines: list[str] = []
+    csv.writer(SimpleNamespace(write=lines.append)).writerows(rows)
+    return "".join(line.removesuffix("\r\n") + "\n" for line in lines)
 
 
 def spreadsheet_path(path: str) -> str:

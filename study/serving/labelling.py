@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -52,8 +52,9 @@ def list_image_files(folder: Path) -> tuple[list[Path], Counter[str]]:
     """Return the image files in a folder and its subfolders, and count the other files.
 
     The suffix decides what is an image. Hidden files and folders are skipped, as in datasets. A
-    link to a folder is followed unless it leads to a folder above it. A broken link counts as an
-    image, whatever its name, so that it is reported as unreadable.
+    link to a folder is followed unless that folder is read anyway, so circles end and no image is
+    there twice. A broken link counts as an image, whatever its name, so that it is reported as
+    unreadable.
 
     Returns:
         The paths, each of which begins with ``folder``, sorted by their parts; and the numbers of
@@ -64,7 +65,7 @@ def list_image_files(folder: Path) -> tuple[list[Path], Counter[str]]:
     """
     images = []
     other_suffixes: Counter[str] = Counter()
-    for file in _walk_files(folder, above=frozenset()):
+    for file in _walk_files(folder):
         suffix = file.suffix.lower()
         is_image = suffix in IMAGE_SUFFIXES  # whose file is not asked for, which may take long
         if is_image or (file.is_symlink() and not os.path.exists(file)):  # noqa: PTH110, of a loop too
@@ -74,15 +75,27 @@ def list_image_files(folder: Path) -> tuple[list[Path], Counter[str]]:
     return images, other_suffixes
 
 
-def _walk_files(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
-    resolved = folder.resolve()
-    if resolved in above:
-        return
-    for entry in sorted(visible(folder), key=lambda entry: entry.name):
-        if _is_folder(entry):
-            yield from _walk_files(folder / entry.name, above | {resolved})
-        else:
-            yield folder / entry.name
+def _walk_files(folder: Path) -> list[Path]:
+    files = []
+    seen = set()
+    waiting = deque([folder])
+    while waiting:
+        current = waiting.pop()
+        entries = visible(current)
+        status = current.stat()
+        identity = (status.st_dev, status.st_ino)
+        if identity in seen:
+            continue
+        seen.add(identity)
+        for entry in entries:
+            path = current / entry.name
+            if not _is_folder(entry):
+                files.append(path)
+            elif entry.is_symlink():  # later than all other folders, which have shorter paths
+                waiting.appendleft(path)
+            else:
+                waiting.append(path)
+    return sorted(files)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -14,8 +14,9 @@ from study.backbones.description import NAME_ON_HUB
 from study.config.labels import RANKS
 from study.config.loading import load_config
 from study.config.trial_settings import TrialSettings
-from study.errors import DataError, DeltaError, StudyError
+from study.errors import DataError, DeltaError, StudyError, SubsetError
 from study.method.delta import HEAD_ROWS, DeltaInfo, load_delta, save_delta
+from study.method.subsets import parse
 from study.selection.choice import TEST_BALANCED, Choice
 from study.selection.ranking import rank_finished_trials
 from study.serving.classifier import TunedClassifier, load_classifier
@@ -111,6 +112,10 @@ def read_saved_model(delta: Path) -> SavedModel:
             return _read_trial_model(delta, info, trial)
         except StudyError as error:
             logger.warning("%s is read alone, without what its study says of it: %s", delta, error)
+    try:
+        parse(info.subset)
+    except SubsetError as error:
+        raise DeltaError(f"delta {delta} has damaged metadata: {error}") from error
     head = "linear" if HEAD_ROWS in tensors else "text"
     return SavedModel(
         str(delta),

@@ -19,7 +19,8 @@ from study.data.records import class_table, listed, listed_texts, read_text
 from study.errors import ConfigError, DataError
 from study.method.delta import FOREIGN, KNOWN, load_delta
 from study.method.unknown import found_share, unknown_below
-from study.process.terminal_table import print_sentences
+from study.process.terminal_table import print_csv, print_sentences
+from study.process.visible_text import visible_text
 from study.report.formatting import Table, csv_text, percent, spreadsheet_path
 from study.report.sentences import sentences
 from study.serving.labelling import UNKNOWN, LabelledImage, label_image_files, list_image_files
@@ -207,10 +208,11 @@ def find_images(words: Iterable[str]) -> list[Path]:
             continue
         in_folder, other_suffixes = list_image_files(path)
         if not in_folder:
-            print(f"{path}: has no images", file=sys.stderr)
+            print(visible_text(f"{path}: has no images"), file=sys.stderr)
         if other_suffixes:
             suffixes = format_suffixes(other_suffixes)
-            print(f"{path}: files of other formats are passed over: {suffixes}", file=sys.stderr)
+            line = f"{path}: files of other formats are passed over: {suffixes}"
+            print(visible_text(line), file=sys.stderr)
         images += in_folder
     if not images:
         raise DataError(
@@ -260,7 +262,7 @@ def _write(
     if options.out is not None:
         write_atomically(options.out, "".join(lines))
     elif on_terminal:  # where the bar would be in between
-        print("".join(lines), end="")
+        print_csv("".join(lines))
     else:
         sys.stdout.writelines(lines)
         sys.stdout.flush()

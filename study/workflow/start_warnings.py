@@ -17,6 +17,7 @@ from study.data.records import Dataset, OnCorrupt, listed
 from study.data.splits import has_groups
 from study.data.survey import WITHIN, survey
 from study.process.terminal_table import print_sentences
+from study.process.visible_text import visible_text
 from study.report.sentences import sentences
 from study.search.machine import joins_cluster
 from study.storage.study_folder import StudyFolder
@@ -153,8 +154,8 @@ def format_suffixes(files: Counter[str]) -> str:
 
 def _few(examples: Iterable[str], between: str = ", ") -> str:
     """Return the first few examples, and the number of the others."""
-    # Names of files that are not read need not be text.
-    texts = [text.encode(errors="backslashreplace").decode() for text in examples]
+    # Names of files that are not read need not be text, and may hold what looks like a message.
+    texts = [visible_text(text).replace("\n", "\\n") for text in examples]
     line = between.join(texts[:EXAMPLES])
     if len(texts) > EXAMPLES:
         line += f" and {len(texts) - EXAMPLES} more"

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -78,6 +79,18 @@ FIELDS = INFO.to_json_values()
 METADATA_FAULTS = yaml.safe_load(Path(__file__).with_name("delta_metadata.yaml").read_text())
 
 
+def nest(path: Path):
+    """Nest the metadata deeper than Python reads JSON."""
+    metadata = {"format": f"{KIND}{FORMAT}", "info": "[" * 100_000}
+    path.write_bytes(to_checked_bytes({}, metadata))
+
+
+def become_pipe(path: Path):
+    """Put a named pipe in its place, which nobody writes to."""
+    path.unlink()
+    os.mkfifo(path)
+
+
 def flip(path: Path):
     """Change one bit of a number, so that the file can still be read."""
     contents = bytearray(path.read_bytes())
@@ -91,6 +104,8 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a flipped number": (flip, "not those that were written"),
     "no metadata": (lambda path: save_file({"x": torch.zeros(1)}, path), "is no delta.*''"),
     "foreign": (lambda path: rewrite(path, FIELDS, "pt"), f"no delta.*'pt'.*'{KIND}{FORMAT}'"),
+    "nested": (nest, "damaged metadata.*recursion"),
+    "a pipe": (become_pipe, "is no delta: it is no file"),
     "a list": (lambda path: rewrite(path, []), "damaged metadata.*fingerprint"),
 }
 

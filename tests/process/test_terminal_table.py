@@ -4,13 +4,14 @@ import io
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
 import study
-from study.process.terminal_table import TerminalTable, amount, print_sentences
+from study.process.terminal_table import TerminalTable, amount, print_csv, print_sentences
 from tests.case_tables import from_table
 from tests.screens import columns, run_in_terminal, squeezed
 
@@ -110,6 +111,20 @@ def test_texts_are_shown_as_they_are():
     table = TerminalTable(["[red]n[/]", "s"], [["[bold]x[/bold] :cat:", "7"]], title="[dim]t[/]")
     for text in ("[red]n[/]", "[bold]x[/bold] :cat:", "[dim]t[/]"):
         assert text in shown(table, 60)
+
+
+def test_a_terminal_obeys_no_cell_and_no_sentence():
+    table = TerminalTable(["path"], [["\x1b[31mred.png"], ["a\u202eb"]])
+    assert "│ \\x1b[31mred.png │" in shown(table, 60)
+    assert "│ a\\u202eb        │" in shown(table, 60)
+    code = "from study.process.terminal_table import print_csv, print_error\n"
+    code += "print_csv('a\\x1b[2J.png,cat\\n'); print_error('b\\x1b[2J.png')"
+    assert run_in_terminal(["-c", code]).split() == ["a\\x1b[2J.png,cat", "error:", "b\\x1b[2J.png"]
+
+
+def test_csv_for_programs_is_as_it_is(capsys: pytest.CaptureFixture[str]):
+    print_csv("a\x1b[2J.png,cat\n")
+    assert capsys.readouterr().out == "a\x1b[2J.png,cat\n"
 
 
 def test_all_tables_of_the_terminal_are_made_here():

@@ -1,5 +1,6 @@
 """Numbers are worded with their doubt, and tables show every cell as it is."""
 
+import csv
 import io
 from dataclasses import replace
 
@@ -8,6 +9,7 @@ from rich.console import Console
 from study.process.terminal_table import TerminalTable
 from study.report.formatting import (
     Table,
+    csv_text,
     describe_difference,
     describe_missed,
     duration,
@@ -69,6 +71,13 @@ def test_values_are_shown_short_and_written_in_full():
     head, rows, note = table.markdown().split("\n\n")
     assert (head, note) == ("## Of \\*a\\*", "s &lt; 1.")
     assert rows.splitlines()[1:] == ["| --- | --- |", "| x | 0.30000000000000004 |", "| – | 3 |"]
+
+
+def test_a_cell_of_csv_stays_one_cell_whatever_is_in_it():
+    row = ["cr\rover.png", "crlf\r\n", "new\nline", 'a,"b"', "plain", ""]
+    text = csv_text([row, ["next"]])
+    assert list(csv.reader(io.StringIO(text, newline=""))) == [row, ["next"]]
+    assert text.endswith(",plain,\nnext\n")
 
 
 def test_records_are_rows_under_the_names_of_their_fields():

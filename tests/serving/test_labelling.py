@@ -167,6 +167,31 @@ def test_links_to_folders_are_followed_but_not_in_a_circle(tmp_path: Path):
     assert list_image_files(root) == (images, {})
 
 
+def test_folders_that_link_to_each_other_are_read_once_by_their_own_paths(tmp_path: Path):
+    """Each of 12 folders leads to all others: 479 million paths."""
+    names = [f"{number:02}" for number in range(12)]
+    add(tmp_path, *(f"{name}/1.png" for name in names))
+    for name in names:
+        for other in names:
+            (tmp_path / name / f"0-{other}").symlink_to(tmp_path / other)
+    (tmp_path / "0-first").symlink_to("05")
+    images = [tmp_path / name / "1.png" for name in names]
+    assert list_image_files(tmp_path) == (images, {})
+
+
+def test_folders_are_read_however_deep_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(1200):
+        Path("d").mkdir()
+        os.chdir("d")
+    add(Path(), "1.png")
+    os.chdir(tmp_path)
+    ((image,), _) = list_image_files(Path())
+    assert len(image.parts) == 1201
+    image.unlink()
+    os.removedirs(image.parent)  # pytest cannot remove folders so deep
+
+
 def test_a_folder_that_may_not_be_listed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def refuse(folder: Path):
         raise PermissionError(errno.EACCES, "Permission denied")

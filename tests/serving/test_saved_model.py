@@ -73,6 +73,13 @@ def test_a_delta_right_below_the_root_has_no_committee(study: Any, place: str):
     assert read_committee(replace(saved, delta=Path(place))) == []
 
 
+def test_a_delta_of_a_stranger_whose_subset_is_none_is_refused(study: Any, tmp_path: Path):
+    tensors, info = load_delta(delta_in(study))
+    save_delta(tmp_path / "other.safetensors", tensors, replace(info, subset="<script>"))
+    with pytest.raises(DeltaError, match=r"other.* has damaged metadata: subset '<script>'"):
+        read_saved_model(tmp_path / "other.safetensors")
+
+
 @pytest.mark.parametrize("damaged", ["study.yaml", "identity.json"])
 def test_a_delta_of_a_damaged_study_is_used_alone(
     study: Any, caplog: pytest.LogCaptureFixture, damaged: str

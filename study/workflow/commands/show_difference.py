@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 
+from study.process.terminal_table import print_csv
 from study.report.difference_tables import difference_record, difference_tables
 from study.results.study_results import read_results
 from study.workflow.json_documents import print_document
@@ -19,6 +20,6 @@ def show_difference(options: Namespace) -> None:
         return
     classes, images = difference_tables(results, options.one, options.other)
     if options.format == "csv":
-        print(images.csv(), end="")
+        print_csv(images.csv())
     else:
         options.console.print(classes, classes.note)
