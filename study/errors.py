@@ -44,6 +44,10 @@ class InterruptedStudyError(StudyError):
     """A study that was asked to stop before all its trials had ended."""
 
 
+class ClusterError(StudyError):
+    """A Ray that does not start, or a worker that does not answer."""
+
+
 class TrackingError(StudyError):
     """A tracking server or store that cannot be reached or used."""
 

@@ -1,28 +1,22 @@
-"""The driver that runs a stage's trials on Ray: Tuner, successive halving, resources, resuming."""
+"""The driver that runs a stage's trials on Ray: its start, Tune, resources, interruptions."""
 
 import gc
 import logging
-import math
 import os
+import re
 import signal
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import partial
-from types import SimpleNamespace
-from typing import Any
 
 import ray
 from ray import tune
-from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.schedulers import TrialScheduler
 
 from study.config.schema import StudyConfig
-from study.config.search_section import AshaConfig
-from study.errors import InterruptedStudyError, StudyError
+from study.errors import ClusterError, InterruptedStudyError, StudyError
 from study.method.device import gpu_kind
-from study.search.deadline import Deadline, Result
 from study.search.hung_workers import HungWorkers
 from study.search.ledger_callback import LedgerCallback, Observers
 from study.search.machine import (
@@ -32,6 +26,7 @@ from study.search.machine import (
     unjoined_cluster,
     wait_for_temporary_space,
 )
+from study.search.ray_errors import cause_of
 from study.search.ray_internals import (
     ignore_second_failure,
     in_own_sessions,
@@ -45,8 +40,7 @@ from study.search.searcher import StudySearcher
 from study.search.trainable import ClipFitTrainable
 from study.storage.command_lines import study_command
 from study.storage.ledger_files import JsonObject
-from study.storage.trial_folder import End
-from study.trial.study import Study, TrialConfig, TrialData
+from study.trial.study import Study, TrialData
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +56,8 @@ TUNE_ENVIRONMENT = {
     # What Apple's GPU cannot do is left to the CPU.
     "PYTORCH_ENABLE_MPS_FALLBACK": "1",
 }
+NOT_STARTED = re.compile("timed out|^Failed to start", re.IGNORECASE)
+"""What Ray says if it does not start, or if a process of it ends meanwhile."""
 
 
 @contextmanager
@@ -72,29 +68,28 @@ def ray_session(go_on: str | None = None) -> Iterator[None]:
         go_on: see `exit_if_ray_is_lost`; None means that the loss of Ray is not watched for.
 
     Raises:
-        StudyError: the cluster to join does not answer, or Ray does not start in time.
+        StudyError: the cluster to join does not answer.
+        ClusterError: Ray does not start.
     """
     for name, value in TUNE_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     with ExitStack() as stack:
         if not ray.is_initialized():
-            _start_ray(go_on)
+            _start_ray()
             stack.callback(_shut_down)
         if go_on is not None:
             stack.enter_context(exit_if_ray_is_lost(go_on))  # left before Ray is asked to end
         yield
 
 
-def _start_ray(go_on: str | None) -> None:
+def _start_ray() -> None:
     """Join the cluster that is named, or start a Ray for this process alone.
 
     Name a live cluster of this machine that is not joined.
 
-    Args:
-        go_on: the command that goes on once Ray starts; None means the one that was run.
-
     Raises:
-        StudyError: the cluster to join does not answer, or Ray does not start in time.
+        StudyError: the cluster to join does not answer.
+        ClusterError: Ray does not start.
     """
     try:
         refuse_silent_cluster()
@@ -121,15 +116,12 @@ def _start_ray(go_on: str | None) -> None:
         try:
             ray.init(address=address, **options)
         except Exception as error:  # Ray's has no type of its own
-            if "timed out" not in str(error).lower():
+            if not NOT_STARTED.search(str(error)):
                 raise
             ray.shutdown()
             wait_for_temporary_space()
-            again = f"run\n  {go_on}" if go_on else "run the command again"
-            raise StudyError(
-                "Ray did not start within 30 s, as on a machine that is busy with other work; "
-                f"when it is less busy, {again}"
-            ) from error
+            cause = cause_of(error)
+            raise ClusterError(f"Ray did not start; the machine may be busy: {cause}") from error
     keep_token_private()  # which Ray may have made
 
 
@@ -224,122 +216,6 @@ def run_trials(
             "the study was interrupted before all its trials had ended; "
             f"to continue, run\n  {study_command('resume', folder.path)}"
         )
-
-
-def make_scheduler(
-    asha: AshaConfig | None,
-    epochs: int,
-    history: Sequence[tuple[TrialConfig, Sequence[JsonObject]]] = (),
-    deadline: Deadline | None = None,
-) -> TrialScheduler:
-    """Return a scheduler that stops trials by ASHA on epochs, and by the time of the search.
-
-    Args:
-        asha: the settings of successive halving; None means that it stops no trial.
-        epochs: the number of epochs of a full trial.
-        history: the trials that ended before the study was resumed, each with its reports; the
-            scheduler takes their scores into account.
-        deadline: the end of the time of the search, if it has one.
-    """
-    make: Callable[[], TrialScheduler] = FIFOScheduler
-    if asha:
-        make = partial(
-            ASHAScheduler,
-            **dict(asha),
-            time_attr="epoch",
-            metric="score",
-            mode="max",
-            max_t=epochs,
-            stop_last_trials=False,
-        )
-    scheduler = _FairScheduler(make)
-    for config, reports in history:
-        # The part of a Tune trial that the scheduler reads.
-        ended = SimpleNamespace(trial_id=config.trial_id, config=config.model_dump(mode="json"))
-        scheduler.on_trial_add(None, ended)
-        for report in reports:
-            result = {"epoch": report["epoch"], "score": report.get("val_score")}
-            scheduler.on_trial_result(None, ended, result)
-    scheduler.deadline = deadline  # only now, since it stops no trial that has ended
-    return scheduler
-
-
-def rung_epochs(asha: AshaConfig | None, epochs: int) -> list[int]:
-    """Return the epochs after which `make_scheduler`'s scheduler may stop a trial, rising."""
-    if not asha:
-        return []
-    rungs = []
-    epoch = float(asha.grace_period)
-    while epoch < epochs:
-        rungs.append(math.ceil(epoch))
-        epoch *= asha.reduction_factor
-    return rungs
-
-
-class RepeatingScheduler(FIFOScheduler):
-    """A scheduler that stops trials where they had been stopped before, and no other trial.
-
-    Args:
-        before: how trials had ended before they were reopened, by id.
-    """
-
-    def __init__(self, before: Mapping[str, End]) -> None:
-        super().__init__()
-        self._before = before
-
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: Result) -> str:
-        """Return whether the trial goes on after a result."""
-        before = self._before.get(trial.config["trial_id"])
-        if before and result["epoch"] >= before.epochs:
-            return TrialScheduler.STOP
-        return TrialScheduler.CONTINUE
-
-
-class _FairScheduler(FIFOScheduler):
-    """Successive halving among trials that use their encoders alike; it never stops a baseline.
-
-    A linear head lifts early scores far above those of the text, which would stop the text's trials
-    before their encoders have learned anything; so would another strength. Results are compared
-    with baselines, so their scores count, and trials of the same use must keep up with them.
-
-    Args:
-        make: a function that returns the scheduler of one use.
-    """
-
-    def __init__(self, make: Callable[[], TrialScheduler]) -> None:
-        super().__init__()
-        self.deadline: Deadline | None = None
-        """The end of the time, after which trials are stopped as well."""
-        self._schedulers_by_use: dict[object, TrialScheduler] = defaultdict(make)
-        """One scheduler for each combination of head, strength and peer method."""
-
-    def _scheduler_of(self, trial: Any) -> TrialScheduler:
-        settings = trial.config["settings"]
-        peer = settings["peer"] or {}
-        use = settings["head"], settings["strength"], peer.get("method")
-        return self._schedulers_by_use[use]
-
-    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """Let the trial compete with those like it."""
-        self._scheduler_of(trial).on_trial_add(tune_controller, trial)
-
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: Result) -> str:
-        """Return whether the trial continues or stops after a result."""
-        decision = TrialScheduler.CONTINUE
-        if result["score"] is not None:
-            decision = self._scheduler_of(trial).on_trial_result(tune_controller, trial, result)
-        if trial.config["arm"] == "baseline":
-            return TrialScheduler.CONTINUE
-        if self.deadline and decision == TrialScheduler.CONTINUE:
-            epochs_left = result["epochs"] - result["epoch"]
-            if self.deadline.must_stop(trial.trial_id, epochs_left, result["time_this_iter_s"]):
-                return TrialScheduler.STOP
-        return decision
-
-    def on_trial_complete(self, tune_controller: Any, trial: Any, result: Result) -> None:
-        """Count a trial's last score."""
-        if result["score"] is not None:
-            self._scheduler_of(trial).on_trial_complete(tune_controller, trial, result)
 
 
 def _was_interrupted(fit: Callable[[], object]) -> bool:

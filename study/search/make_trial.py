@@ -3,7 +3,7 @@
 from study.method.parameters import count_numbers
 from study.method.peers import PEERS
 from study.method.subsets import parse
-from study.search.driver import rung_epochs
+from study.search.scheduler import rung_epochs
 from study.search.searcher import Proposal
 from study.trial.config_hash import compute_config_hash
 from study.trial.study import SPLIT_HASH, Stage, Study, TrialConfig, TrialData

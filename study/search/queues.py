@@ -6,10 +6,11 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from study.errors import DataError
-from study.search.driver import RepeatingScheduler, run_trials
+from study.search.driver import run_trials
 from study.search.ledger_callback import Observers, notify_of_end
 from study.search.optuna_arm import Outcome
 from study.search.recording import close_trial, drop_reports_beyond_state
+from study.search.scheduler import RepeatingScheduler
 from study.search.searcher import StudySearcher, outcome_of
 from study.selection.ranking import trained
 from study.storage.ledger_files import JsonObject

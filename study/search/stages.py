@@ -8,7 +8,7 @@ from study.config.labels import TUNED, VARIANT
 from study.errors import DataError
 from study.method.subsets import parse
 from study.search.deadline import Deadline, working_seconds
-from study.search.driver import make_scheduler, run_trials
+from study.search.driver import run_trials
 from study.search.ledger_callback import Observers
 from study.search.make_trial import make_trial
 from study.search.optuna_arm import Arm, DamagedJournalError, Recorded, open_journal, rename_damaged
@@ -20,6 +20,7 @@ from study.search.queues import (
     unfinished,
 )
 from study.search.samplers import Sampler, sampler_named
+from study.search.scheduler import make_scheduler
 from study.search.searcher import Proposal, Proposers, StudySearcher, trains_encoders
 from study.search.space import OpenSpace, PeerSpace, RateSpace, Space
 from study.selection.candidates import possible_variants, variants

@@ -8,7 +8,7 @@ import torch
 from ray.exceptions import RayError, RayTaskError
 
 from study.config.schema import StudyConfig
-from study.errors import StudyError
+from study.errors import ClusterError
 from study.search.driver import concurrency
 from study.search.ray_errors import cause_of
 
@@ -19,7 +19,7 @@ def call_on_worker(config: StudyConfig, function: Callable[[], T]) -> T:
     """Return what a function returns on a worker, with the PyTorch threads of a trial; Ray runs.
 
     Raises:
-        StudyError: no worker can run it. What the function raises is raised here, too.
+        ClusterError: no worker can run it. What the function raises is raised here, too.
     """
     resources = config.resources
 
@@ -34,5 +34,5 @@ def call_on_worker(config: StudyConfig, function: Callable[[], T]) -> T:
     except RayTaskError as error:  # whose text is a worker's traceback
         raise error.cause from error
     except RayError as error:
-        raise StudyError(f"no worker answers: {cause_of(error)}") from error
+        raise ClusterError(f"no worker answers: {cause_of(error)}") from error
     return result

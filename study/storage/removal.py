@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from study.errors import InterruptedStudyError, TrackingError
+from study.errors import ClusterError, InterruptedStudyError, TrackingError
 from study.storage.atomic import StorageError
 from study.storage.study_folder import StudyFolder
 
-RESUMABLE_FAULTS = (StorageError, TrackingError)
-"""The faults of storage or a server; once they are repaired, a study can be resumed."""
+RESUMABLE_FAULTS = (StorageError, TrackingError, ClusterError)
+"""The faults of storage, a server or Ray; once they are repaired, a study can be resumed."""
 
 
 def deletion_path(path: Path) -> Path:
@@ -26,8 +26,8 @@ def deletion_path(path: Path) -> Path:
 def new_study(folder: StudyFolder, shared_folders: Sequence[Path] = ()) -> Iterator[None]:
     """Claim and lock a new study for the block; delete it if that fails before the first trial.
 
-    A folder that existed before stays. A study also stays if it was interrupted, or if its storage
-    or its tracking server failed: it can be resumed, and the server may have a run of it already.
+    A folder that existed before stays. A study also stays if it was interrupted, or if its storage,
+    its tracking server or Ray failed: it can be resumed, and the server may have a run of it.
 
     Args:
         folder: the study's folder.

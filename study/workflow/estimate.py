@@ -20,7 +20,7 @@ from study.errors import StudyError
 from study.method.head import VIEWS
 from study.report.sentences import sentences
 from study.search.ablation_search import rate_grids
-from study.search.driver import rung_epochs
+from study.search.scheduler import rung_epochs
 from study.selection.candidates import possible_variants
 from study.trial.cost import Cost, measure_apart
 from study.trial.prepare import (

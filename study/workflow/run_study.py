@@ -10,7 +10,7 @@ from study import tracking
 from study.config.loading import dump_config
 from study.config.schema import StudyConfig
 from study.config.search_section import AUTO
-from study.errors import InterruptedStudyError, StudyError, TrackingError
+from study.errors import InterruptedStudyError, StudyError
 from study.process.garbage import resume_collection
 from study.results.against_chance import fix_chance
 from study.results.leaderboard import Leaderboard
@@ -18,9 +18,8 @@ from study.search.auto_precision import decide_precision
 from study.search.driver import ray_session
 from study.search.recording import drop_reports_beyond_state
 from study.search.samplers import Sampler
-from study.storage.atomic import StorageError
 from study.storage.command_lines import study_command
-from study.storage.removal import new_study
+from study.storage.removal import RESUMABLE_FAULTS, new_study
 from study.storage.repair import repair
 from study.storage.study_folder import StudyFolder
 from study.tracking.tracker import Tracker
@@ -140,7 +139,7 @@ def _resume_command_in_errors(folder: StudyFolder) -> Iterator[None]:
         raise InterruptedStudyError(
             f"the study was interrupted{cause}; to continue, run\n  {command}"
         ) from None
-    except (StorageError, TrackingError) as error:
+    except RESUMABLE_FAULTS as error:
         raise type(error)(f"{error}; once that is repaired, run\n  {command}") from error
 
 

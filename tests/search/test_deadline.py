@@ -9,7 +9,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from study.search import deadline as module
 from study.search.deadline import Deadline, working_seconds
-from study.search.driver import make_scheduler
+from study.search.scheduler import make_scheduler
 from tests.clock import Clock
 from tests.in_process import trials_in_process
 from tests.not_none import not_none

@@ -4,19 +4,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
 import ray
 
-from study.config.search_section import AshaConfig
-from study.config.trial_settings import TrialSettings
-from study.search.deadline import Deadline
-from study.search.driver import make_scheduler, ray_session
+from study.search.driver import ray_session
 from study.selection.ranking import rank_finished_trials
-from study.trial import TrialConfig
 from tests.not_none import not_none
 from tests.tiny_study import TinyStudy, kill_worker, statuses, untimed
 
@@ -89,23 +84,6 @@ def test_a_study_goes_on_beside_what_fails_a_worker_that_is_killed_and_an_observ
     assert [epoch for what, epoch in events if what == "reported"] == [1, 2, 3, 4]
     assert events.count(("started", None)) == 2, "its worker was not killed"
     assert untimed(clipfit) == untimed(searched.folder.trial(clipfit.trial_id))
-
-
-def test_successive_halving_remembers_trials_that_ended_before(searched: Any):
-    history = []
-    for trial in searched.folder.trials():
-        config = TrialConfig.model_validate(trial.read_config())
-        if config.arm != "baseline":
-            history.append((config, trial.read_reports()))
-    new = SimpleNamespace(
-        trial_id="new",
-        config={"arm": "search", "settings": TrialSettings(subset="ln").model_dump()},
-    )
-    for known, expected in ((history, "STOP"), ([], "CONTINUE")):
-        scheduler = make_scheduler(AshaConfig(), 4, known, Deadline(3600.0))
-        scheduler.on_trial_add(None, new)
-        result = {"epoch": 3, "epochs": 4, "score": 0.0, "time_this_iter_s": 1.0}
-        assert scheduler.on_trial_result(None, new, result) == expected
 
 
 def test_ctrl_c_is_nobodys_after_a_stage(searched: Any):

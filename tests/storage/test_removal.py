@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from study.errors import InterruptedStudyError, StudyError, TrackingError
+from study.errors import ClusterError, InterruptedStudyError, StudyError, TrackingError
 from study.storage.atomic import StorageError
 from study.storage.ledger_files import LedgerError
 from study.storage.removal import new_study
@@ -37,7 +37,7 @@ def fail_in(folder: StudyFolder, error: type[BaseException], made: str = "trials
         *((error, "trials", False) for error in (StudyError, ValueError, OSError)),
         (OSError, "identity.json", False),
         (StorageError, "identity.json", False),
-        *((error, "trials", True) for error in (TrackingError, StorageError)),
+        *((error, "trials", True) for error in (TrackingError, StorageError, ClusterError)),
         *((error, "trials", True) for error in (InterruptedStudyError, KeyboardInterrupt)),
         (StudyError, "trials/search-0000", True),
     ],

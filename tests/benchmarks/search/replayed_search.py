@@ -21,9 +21,9 @@ from ray.tune.search import Searcher
 from study.config.labels import VARIANT
 from study.config.loading import dump_config, load_config
 from study.config.schema import StudyConfig
-from study.search.driver import make_scheduler
 from study.search.make_trial import make_trial
 from study.search.samplers import Sampler
+from study.search.scheduler import make_scheduler
 from study.search.searcher import Proposal, Proposers, StudySearcher
 from study.search.stages import open_arms
 from study.selection.candidates import variants
