@@ -42,8 +42,10 @@ def print_unwrapped(console: Console, text: str, style: str = "") -> None:
 
 
 def _print_plain(console: Console, text: str, style: str, *, soft_wrap: bool) -> None:
-    plain = Text(visible_text(text))
-    console.print(plain, style=style, highlight=False, soft_wrap=soft_wrap)
+    visible = visible_text(text)
+    console.print(
+        visible, style=style, markup=False, highlight=False, emoji=False, soft_wrap=soft_wrap
+    )
 
 
 def print_csv(text: str) -> None:
