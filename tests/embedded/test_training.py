@@ -25,6 +25,7 @@ def test_a_picture_without_a_caption_does_not_count():
     torch.testing.assert_close(contrastive_loss(logits, matches), (rows + columns) / 2)
 
 
+@pytest.mark.long
 def test_the_command_trains_and_writes_a_checkpoint_of_the_recipe(
     backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

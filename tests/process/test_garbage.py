@@ -79,6 +79,7 @@ with pause_collection():
 """
 
 
+@pytest.mark.long
 def test_the_backbone_that_was_loaded_first_is_not_kept():
     command = [sys.executable, "-c", FIRST]
     assert subprocess.check_output(command, text=True) == "True\n"

@@ -16,7 +16,7 @@ from study.trial.machine_faults import OutOfMemoryError
 TEXTS = ["a photo of a cat.", "a photo of a dog."]
 
 
-@pytest.mark.parametrize("measured", [measure, measure_apart])
+@pytest.mark.parametrize("measured", [measure, pytest.param(measure_apart, marks=pytest.mark.long)])
 def test_real_steps_are_measured(tiny_backbone: Path, measured: object):
     assert callable(measured)
     backbone = BackboneConfig(name=str(tiny_backbone))
