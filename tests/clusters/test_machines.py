@@ -54,14 +54,16 @@ def cluster(site: Site, tiny_backbone: Path) -> Site:
 
 def write_config(path: Path, backbone: Path):
     """Write the configuration that a study without arguments has here."""
-    search = {"trials": SEARCHED, "selection": "holdout", "asha": None}
+    fewer = {"bitfit": None, "ln": None}
+    search = {"trials": SEARCHED, "selection": "holdout", "asha": None, "baselines": fewer}
     config = {
         "name": "first",
         "data": {"dataset": "digits", "shots": 4, "augment": False},
         "backbone": {"name": str(backbone)},
-        "training": {"epochs": 300},
+        "training": {"epochs": 100},
         "search": search,
         "confirm": {"seeds": [1, 2], "runners_up": 0},
+        "refit": {"average": 1, "images": "shots"},
     }
     path.write_text(yaml.safe_dump(config))
 
@@ -186,7 +188,7 @@ def test_a_machine_that_dies_loses_no_result_and_its_trials_go_on_elsewhere(
     cluster: Site, tmp_path: Path
 ):
     folder = folder_of(cluster, "bereaved")
-    submitted = Submission(cluster.submit("name=bereaved", "training.epochs=600"), tmp_path)
+    submitted = Submission(cluster.submit("name=bereaved", "training.epochs=200"), tmp_path)
     wait_for(
         "trials are trained on both machines",
         lambda: (
