@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from operator import getitem
 from typing import TYPE_CHECKING, Annotated, Any, Union
 
-from pydantic import Discriminator, Field, Tag, create_model
+from pydantic import ConfigDict, Discriminator, Field, Tag, create_model
 
 from study.config.labels import LINEAR, ZERO_SHOT
 from study.config.peer_settings import Peer, literal_type, number_field
@@ -22,6 +22,9 @@ class PeerConfig(Section):
     λ, the weight of the paper's distillation, is 0. Each row of `study.method.peers.PEERS` has a
     model of its own.
     """
+
+    # There are none, and to look for them goes through all modules: 0.1 s a peer in a worker.
+    model_config = ConfigDict(use_attribute_docstrings=False)
 
     peer: str
     optimizer: Optimizer
