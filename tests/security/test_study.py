@@ -161,7 +161,7 @@ def watched(mlflow_server: str, tmp_path_factory: pytest.TempPathFactory) -> Wat
 def test_every_class_has_its_name_in_the_results(watched: Watched):
     predictions = read_predictions(watched.folder, "confirm-clipfit-seed1")
     assert {(p.part, p.label) for p in predictions} == {("accuracy", name) for name in NAMES}
-    assert "score" in watched.output
+    assert re.search(r"(?m)^ score +\d+\.\d %", watched.output)
     assert "Traceback" not in watched.output
     assert not (watched.place / "owned").exists()
 
