@@ -20,8 +20,8 @@ from study.storage.atomic import (
 from study.workflow.reproduction.record import Reproduction
 
 RECORD = "reproduction.json"
-MOST_FILES, MOST_BYTES = 2000, 1 << 24
-"""The most files of a folder, and the most bytes of each, that are read."""
+MOST_FILES, MOST_BYTES = 2000, 1 << 26
+"""The most files of a folder, and the most bytes of all of them, that are read."""
 PATH = re.compile(r"(?<![\w./:~…-])~?(?:/[^\s/'\"`,:;()\[\]|]+)+/?")
 """A path from the root or from a home folder."""
 ADDRESS = re.compile(r"\b(?:\d{1,3}\.){3}\d{1,3}\b")
@@ -114,10 +114,12 @@ def read_files(folder: Path) -> dict[str, bytes]:
     if not folder.is_dir():
         raise DataError(f"{str(folder)!r} is no folder; allowed is one that reproduce wrote")
     files: dict[str, bytes] = {}
+    room = MOST_BYTES
     for path in sorted(folder.iterdir()):
         if path.is_symlink() or not path.is_file():
             raise _refusal(folder, path.name, "is a link, a folder or no plain file")
-        if len(files) >= MOST_FILES or path.stat().st_size > MOST_BYTES:
+        room -= path.stat().st_size
+        if len(files) >= MOST_FILES or room < 0:
             raise _refusal(folder, path.name, "is too much: too large, or one file too many")
         if path.name != SUMS:
             files[path.name] = path.read_bytes()

@@ -44,11 +44,19 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "link": (lambda at: (at / "l").symlink_to("/etc/passwd"), "'l' is a link"),
     "pipe": (lambda at: os.mkfifo(at / "p"), "'p' is a link, a folder or no plain file"),
     "huge": (lambda at: os.truncate(at / "one.csv", 1 << 40), "'one.csv' is too much"),
+    "many": (lambda at: _add_large(at, 5), "'large-4' is too much"),
     "control": (lambda at: (at / "a\x1b[1m").write_text(""), r"'a\\x1b\[1m' has no checksum"),
     "deleted": (shutil.rmtree, "is no folder"),
     "no record": (lambda at: publish(at, {RECORD: "[1"}), f"'{RECORD}' has a fault at"),
     "hostile": (lambda at: publish(at, {RECORD: HOSTILE}), r"\\x1b\[1m',\): Extra"),
 }
+
+
+def _add_large(folder: Path, count: int) -> None:
+    for number in range(count):
+        path = folder / f"large-{number}"
+        path.touch()
+        os.truncate(path, 1 << 24)
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
