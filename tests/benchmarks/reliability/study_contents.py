@@ -9,8 +9,11 @@ from typing import Any
 from study.errors import StudyError
 from study.storage.trial_folder import TrialFolder
 
-UNLIKE = ("optuna_number", "config_hash")
-"""What differs where a proposal was lost with its driver, or where the code has changed since."""
+UNLIKE = ("optuna_number", "config_hash", "taken_from")
+"""What differs where a proposal was lost with its driver, or where the code has changed since.
+
+A trial that shared the training of another is trained alone, once its files were damaged.
+"""
 TIMED = ("seconds", "ended_at", "images_per_second", "began_at")
 HASH = 64
 """The characters of a hash."""
@@ -34,7 +37,8 @@ def trial_contents(trial: TrialFolder) -> list[Any]:
         for path in trial.path.glob(pattern):
             hashes[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
     end = trial.read_end()
-    return [config, reports, end and [end.status, end.epochs, end.reason], hashes]
+    reason = end and end.status != "finished" and end.reason
+    return [config, reports, end and [end.status, end.epochs, reason], hashes]
 
 
 def differences(one: Any, other: Any, within: float = 0.0) -> Iterator[str]:
