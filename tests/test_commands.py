@@ -134,7 +134,11 @@ def test_each_exit_code_of_the_table_is_one(tmp_path: Path):
         reader, writer = os.pipe()
         if code == "141":
             os.close(reader)
-        child = f"import signal; from study import commands; main = commands.main; exit({call})"
+        child = (
+            # A shell lets what it starts beside itself ignore Ctrl-C.
+            "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+            f"from study import commands; main = commands.main; exit({call})"
+        )
         done = subprocess.run(
             [sys.executable, "-c", child], stdout=writer, stderr=subprocess.DEVNULL, cwd=tmp_path
         )
