@@ -64,7 +64,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         (checkout / name).parent.mkdir(parents=True, exist_ok=True)
         (checkout / name).write_text(STORE)
     port, dashboard, client, agent = (free_port() for _ in range(4))
-    with tempfile.TemporaryDirectory(prefix="jobs-") as folder:  # short, since sockets lie in it
+    # Short, since sockets lie in it. Workers that outlive the head for a moment still write there.
+    with tempfile.TemporaryDirectory(prefix="jobs-", ignore_cleanup_errors=True) as folder:
         environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "PYTHONPATH"))},
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
