@@ -120,7 +120,8 @@ def read_files(folder: Path) -> dict[str, bytes]:
             raise _refusal(folder, path.name, "is a link, a folder or no plain file")
         room -= path.stat().st_size
         if len(files) >= MOST_FILES or room < 0:
-            raise _refusal(folder, path.name, "is too much: too large, or one file too many")
+            most = f"allowed are {MOST_FILES} files of {MOST_BYTES >> 20} MB together"
+            raise _refusal(folder, path.name, f"is too much; {most}")
         if path.name != SUMS:
             files[path.name] = path.read_bytes()
     return files

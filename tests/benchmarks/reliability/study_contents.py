@@ -37,8 +37,12 @@ def trial_contents(trial: TrialFolder) -> list[Any]:
         for path in trial.path.glob(pattern):
             hashes[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
     end = trial.read_end()
-    reason = end and end.status != "finished" and end.reason
-    return [config, reports, end and [end.status, end.epochs, reason], hashes]
+    ending: list[Any] = []
+    if end is not None:
+        ending = [end.status, end.epochs]
+        if end.status != "finished":  # that of a finished one tells which training it was
+            ending.append(end.reason)
+    return [config, reports, ending, hashes]
 
 
 def differences(one: Any, other: Any, within: float = 0.0) -> Iterator[str]:
