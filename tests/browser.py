@@ -16,13 +16,13 @@ from study.storage.ledger_files import JsonObject
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 SECONDS = 90.0
 """A page may take on a busy machine."""
-MIDDLE = """(() => {
-  const found = [...document.querySelectorAll(%s)].filter((one) => one.textContent === %s);
+# Sent to the element and not to a place on the page: what slides open would have moved on.
+CLICK = """(() => {
+  const found = [...document.querySelectorAll("*")].filter((one) => one.textContent === %s);
   const shown = found.filter((one) => one.getClientRects().length).at(-1);
-  if (!shown) return null;
-  shown.scrollIntoView({block: "center"});
-  const box = shown.getBoundingClientRect();
-  return {x: box.x + box.width / 2, y: box.y + box.height / 2};
+  for (const kind of shown ? ["mousedown", "mouseup", "click"] : [])
+    shown.dispatchEvent(new MouseEvent(kind, {bubbles: true, cancelable: true}));
+  return !!shown;
 })()"""
 
 
@@ -95,13 +95,9 @@ class Browser:
         """Wait until an expression of JavaScript is true."""
         _wait_for(lambda: self.evaluate(script) is True, script)
 
-    def click(self, text: str, element: str = "*"):
+    def click(self, text: str):
         """Wait for an element that holds this text and nothing else, and click on it."""
-        script = MIDDLE % (json.dumps(element), json.dumps(text))
-        _wait_for(lambda: self.evaluate(script) is not None, f"'{text}' to click on")
-        where = self.evaluate(script)
-        for kind in ("mousePressed", "mouseReleased"):
-            self._call("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **where)
+        self.wait_for(CLICK % json.dumps(text))
 
     def close(self):
         """End it."""
