@@ -123,7 +123,9 @@ def test_the_command_of_the_tests_is_the_one_that_guards_changes():
 def test_the_version_is_the_same_everywhere():
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
-    (next_release,) = re.findall(r"towards ([\d.]+)$", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    (first, *_) = re.findall(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(), re.M)
     images = re.findall(r"clipfit:([\w.]+)", (ROOT / "clusters" / "kubernetes.yaml").read_text())
     assert {citation["version"], *images} == {version}
-    assert version == f"{next_release}.dev0"
+    released = f"[{version}] - {citation['date-released']}"
+    towards = f"[Unreleased], towards {version.removesuffix('.dev0')}"
+    assert first == (towards if version.endswith(".dev0") else released)
