@@ -16,6 +16,7 @@ from study import run as run_module
 from study.storage.study_folder import StudyFolder
 from study.trial import TrialConfig
 from tests.not_none import not_none
+from tests.told_of_server import told_of_server
 from tests.whole_study import assert_whole
 
 SCRIPT = Path(run_module.__file__ or "")
@@ -67,8 +68,8 @@ class Whole:
     @property
     def runs(self) -> pd.DataFrame:
         """All that MLflow has of it, by the trial's id."""
-        mlflow.set_tracking_uri(self.server)
-        found = mlflow.search_runs(experiment_names=["whole"])
+        with told_of_server(self.server):
+            found = mlflow.search_runs(experiment_names=["whole"])
         return found.set_index(found["tags.trial_id"].fillna("parent"))
 
 

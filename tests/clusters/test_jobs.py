@@ -16,6 +16,7 @@ import pytest
 from study.storage.study_folder import StudyFolder
 from tests.clusters.conftest import SMALL, wait_for
 from tests.free_port import free_port
+from tests.told_of_server import told_of_server
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
@@ -120,8 +121,9 @@ def test_a_job_that_is_stopped_goes_on_as_another_with_nothing_but_the_package(
     assert "\n winner " in said
     assert (folder.path / "report.html").exists()
     assert ended.items() <= {t.trial_id: t.read_end() for t in folder.trials()}.items()
-    mlflow.set_tracking_uri(mlflow_server)
-    runs = mlflow.search_runs(search_all_experiments=True, filter_string="tags.study = 'jobbed'")
+    with told_of_server(mlflow_server):
+        own = "tags.study = 'jobbed'"
+        runs = mlflow.search_runs(search_all_experiments=True, filter_string=own)
     assert set(runs.status) == {"FINISHED"}
 
     copies = cluster.temporary.glob("session_latest/runtime_resources/working_dir_files/_ray_pkg_*")

@@ -20,6 +20,7 @@ from PIL import Image
 from study.data.datasets import load_dataset
 from study.data.images.sources import encode_base64
 from study.errors import DataError, DeltaError
+from tests.told_of_server import told_of_server
 from tests.tracking.mlflow.conftest import Registered
 
 CHAMPION = "models:/clipfit-digits@champion"
@@ -37,14 +38,8 @@ def digits(count: int) -> tuple[list[Image.Image], list[str]]:
 def champion(register_in_own_store: Callable[..., Registered]) -> Iterator[str]:
     """The store of a registered study, which MLflow is told of as a user would."""
     uri = register_in_own_store("served").uri
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setenv(
-            "MLFLOW_TRACKING_URI", ""
-        )  # MLflow sets it too, and it is to be put back
-        before = mlflow.get_tracking_uri()
-        mlflow.set_tracking_uri(uri)
+    with told_of_server(uri):
         yield uri
-        mlflow.set_tracking_uri(before)
 
 
 @pytest.fixture(scope="module")
