@@ -26,6 +26,7 @@ os.environ.update(
         "RAY_USAGE_STATS_ENABLED": "0",
         # By default its workers give way to all other work, and hardly run beside it.
         "RAY_worker_niceness": "0",
+        "TERM": "xterm",
         "TOKENIZERS_PARALLELISM": "false",
     }
 )

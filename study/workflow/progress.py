@@ -55,12 +55,12 @@ class StageProgress:
         self._live = Live(self, console=console, refresh_per_second=4)
 
     def __enter__(self) -> "StageProgress":
-        if self._console.is_terminal:
+        if self._console.is_interactive:
             self._live.start(refresh=True)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._console.is_terminal:
+        if self._console.is_interactive:
             self._live.stop()
         else:
             self._show(at_once=True)
@@ -193,7 +193,7 @@ class StageProgress:
         due = at_once or now - self._printed_at > QUIET_SECONDS
         if self._console.is_jupyter:
             self._notebook_line.show(line)
-        elif due and not self._console.is_terminal:
+        elif due and not self._console.is_interactive:
             self._printed_at = now
             print_unwrapped(self._console, line)
 
@@ -219,7 +219,7 @@ class Steps:
 
     def __call__(self, step: str) -> None:
         """Show a step, such as “drawing the charts”."""
-        if not self._console.is_terminal:
+        if not self._console.is_interactive:
             print_unwrapped(self._console, f"{'finish':<8} {step}")
         elif self._line is None:
             self._line = self._console.status(escape(step))

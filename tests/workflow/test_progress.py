@@ -53,6 +53,17 @@ def test_it_tells_done_running_stopped_best_and_time_left(out: Console):
     assert "left · 1 running · 1 stopped · best: text.ln1[0:2]" in text(out)
 
 
+def test_it_is_told_as_it_happens_on_a_terminal_that_moves_no_line(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(module, "QUIET_SECONDS", 0.0)
+    monkeypatch.setenv("TERM", "dumb")
+    out = console(terminal=True)
+    with StageProgress(out, "search", total=6) as line:
+        line.trial_started(config(0))
+        assert "0/6 done · 1 running\n" in text(out)
+
+
 def test_the_best_so_far_is_told_with_its_head(out: Console):
     with StageProgress(out, "search", total=1) as line:
         own = {"settings": {"subset": "none", "head": "linear"}}
@@ -166,9 +177,13 @@ def test_what_matters_most_comes_first_and_the_name_is_shortened(
     assert half_done(clock, NAME).line(room) == f"{most}{rest}"
 
 
-def test_each_step_is_a_line_where_there_is_no_terminal():
+@pytest.mark.parametrize("terminal", [False, True], ids=["none", "one that moves no line"])
+def test_each_step_is_a_line_where_no_line_can_move(
+    monkeypatch: pytest.MonkeyPatch, terminal: bool
+):
+    monkeypatch.setenv("TERM", "dumb")
     output = io.StringIO()
-    with Steps(Console(file=output, width=40)) as step:
+    with Steps(Console(file=output, width=40, force_terminal=terminal)) as step:
         step("making [bold]tables[/], charts and the whole report")
         step("sending the rest")
         assert output.getvalue().count("\n") == 2, "it is told as it begins"
