@@ -41,6 +41,7 @@ def trial(name: str, actor: Any) -> Any:
     return SimpleNamespace(trial_id=name, temporary_state=SimpleNamespace(ray_actor=actor))
 
 
+@pytest.mark.long
 def test_a_stopped_process_is_killed_once_its_time_and_the_grace_are_over(
     clock: Clock,
 ):

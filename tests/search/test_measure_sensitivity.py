@@ -21,6 +21,7 @@ def measure(tiny: Any, backbone: str) -> Sensitivities | None:
     return read_sensitivities(tiny.folder)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("ray_cluster")
 def test_it_is_measured_once_of_all_tensors_and_of_images_that_are_not_augmented(
     make_study: Any, caplog: pytest.LogCaptureFixture

@@ -205,7 +205,9 @@ def record_until(trial: TrialFolder, turn: int, when: str) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("when", ["before", "half", "after"])
+@pytest.mark.parametrize(
+    "when", ["half", *(pytest.param(when, marks=pytest.mark.long) for when in ("before", "after"))]
+)
 def test_a_crash_at_whatever_write_is_no_damage(
     trial: TrialFolder, when: str, caplog: pytest.LogCaptureFixture
 ):

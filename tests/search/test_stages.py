@@ -136,6 +136,7 @@ def test_optuna_knows_every_outcome_under_the_name_that_the_report_has(searched:
         assert {**told.intermediate_values, end.epochs: told.value} == scores
 
 
+@pytest.mark.long
 def test_a_search_that_lost_its_patience_has_ended_for_good_and_goes_on_without_it(
     make_study: Any, monkeypatch: pytest.MonkeyPatch
 ):

@@ -66,7 +66,9 @@ def test_a_peer_learns_and_every_epoch_is_reported_with_its_delta_if_it_writes_o
     [
         (FULL, "holdout", {}),
         (DROPPING, "augmented", {}),
-        (LORA, "class_folds", {"strength": 0.75, "head": "linear"}),
+        pytest.param(
+            LORA, "class_folds", {"strength": 0.75, "head": "linear"}, marks=pytest.mark.long
+        ),
         (PROJECTION, "folds", {}),
         (PROJECTION, "augmented", {"strength": 0.75, "head": "linear"}),
     ],

@@ -55,6 +55,7 @@ def delete(name: str, capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_a_study_goes_with_its_runs_and_versions_and_the_next_best_becomes_champion(
     store: str, make: Any, capsys: pytest.CaptureFixture[str]
 ):

@@ -137,6 +137,7 @@ def test_a_model_without_a_delta_is_refused(store: str, place: Path, tmp_path: P
         download_registered_model(store, FIRST, tmp_path)
 
 
+@pytest.mark.long
 def test_a_server_takes_a_model_and_gives_it_to_whoever_asks(
     registered: Registered, mlflow_server: str, tmp_path: Path
 ):

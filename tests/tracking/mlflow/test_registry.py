@@ -44,6 +44,7 @@ def told(register_in_own_store: Callable[..., Registered]) -> Registered:
     return registered
 
 
+@pytest.mark.long
 def test_studies_that_register_at_once_leave_the_alias_with_the_best_of_them(
     finished: Any, store: str, monkeypatch: pytest.MonkeyPatch
 ):
