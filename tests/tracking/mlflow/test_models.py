@@ -13,6 +13,7 @@ from study.errors import DeltaError, TrackingError
 from study.serving.saved_model import read_winner
 from study.tracking.mlflow.models import download_registered_model
 from tests.case_tables import from_table
+from tests.told_of_server import told_of_server
 from tests.tracking.mlflow.conftest import Registered
 
 CHAMPION, FIRST = "models:/clipfit-digits@champion", "models:/clipfit-digits/1"
@@ -64,12 +65,10 @@ def test_it_is_the_winner_that_the_study_itself_has(
 
 
 @pytest.fixture
-def turn_to(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+def turn_to() -> Iterator[Callable[[str], None]]:
     """Tell the whole process of a server, as a user would, until the test ends."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # MLflow sets it too, and it is to be put back
-    before = mlflow.get_tracking_uri()
-    yield mlflow.set_tracking_uri
-    mlflow.set_tracking_uri(before)
+    with told_of_server(mlflow.get_tracking_uri()):
+        yield mlflow.set_tracking_uri
 
 
 def test_probabilities_are_those_of_the_model_that_mlflow_loads(
