@@ -1,5 +1,6 @@
 """New folders that appear whole or not at all."""
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +13,10 @@ def refuse_taken(folder: Path) -> None:
     """Raise if a folder cannot be written without replacing something.
 
     Raises:
-        StorageError: it is a file, or a folder with contents.
+        StorageError: it is a file, a link to nothing, or a folder with contents.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    taken = not folder.is_dir() or any(folder.iterdir())
+    if taken and os.path.lexists(folder):
         raise StorageError(f"{folder} is taken; allowed is a new or an empty folder")
 
 

@@ -1,73 +1,81 @@
-"""The removal of studies: those that a user deletes, and new ones that failed at their start."""
+"""The removal of a new study that failed at its start."""
 
-import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from study.errors import ClusterError, InterruptedStudyError, TrackingError
-from study.storage.atomic import StorageError
-from study.storage.study_folder import StudyFolder
+from study.storage.atomic import SUMS, Checksums, StorageError
+from study.storage.study_folder import LOCK, StudyFolder
 
 RESUMABLE_FAULTS = (StorageError, TrackingError, ClusterError)
 """The faults of storage, a server or Ray; once they are repaired, a study can be resumed."""
-
-
-def deletion_path(path: Path) -> Path:
-    """Return a new path beside a folder, to which the folder is renamed before it is deleted.
-
-    So a study that is deleted only in part does not look like a study.
-    """
-    return path.with_name(f".deleted-{path.name}-{secrets.token_hex(4)}")
+UNRECORDED = ("trials", "shots", "tune", "optuna.journal", "mlflow.json", SUMS, LOCK)
+"""What a study writes before its first trial, beside the files that have a checksum."""
 
 
 @contextmanager
 def new_study(folder: StudyFolder, shared_folders: Sequence[Path] = ()) -> Iterator[None]:
-    """Claim and lock a new study for the block; delete it if that fails before the first trial.
+    """Claim and lock a new study for the block; remove it if that fails before the first trial.
 
-    A folder that existed before stays. A study also stays if it was interrupted, or if its storage,
-    its tracking server or Ray failed: it can be resumed, and the server may have a run of it.
+    Only a folder that is missing or empty is claimed, and only what was made in it since is removed.
+    A study stays if it was interrupted, or if its storage, its tracking server or Ray failed: it
+    can be resumed, and the server may have a run of it.
 
     Args:
         folder: the study's folder.
         shared_folders: folders that the block makes beside it, which other studies share.
 
     Raises:
-        LedgerError: another process runs this study.
-        StorageError: the study's folder cannot be written.
+        LedgerError: the study exists, or another process runs it.
+        StorageError: the study's folder has other contents, or cannot be written.
     """
-    parents = folder.path.absolute().parents
-    absent = [path.absolute() for path in (*shared_folders, *parents) if not path.exists()]
+    folder.refuse_existing()  # before anything is written there
+    path = folder.path.absolute()
+    absent = [each.absolute() for each in (path, *shared_folders, *path.parents)]
+    absent = [each for each in absent if not each.exists()]
     folder.claim()
-    renamed = deletion_path(folder.path)
+    removed = False
     try:
         with folder.locked():
-            existed = folder.exists()
+            folder.refuse_existing()  # another process may have made it meanwhile
             try:
                 yield
             except InterruptedStudyError:
                 raise
             except Exception as error:
-                with suppress(OSError):  # the first error is the one to raise
-                    resumable = isinstance(error, RESUMABLE_FAULTS) and folder.exists()
-                    has_trials = any((folder.path / "trials").glob("*"))
-                    if not (existed or resumable or has_trials):
-                        folder.path.rename(renamed)
+                resumable = isinstance(error, RESUMABLE_FAULTS) and folder.exists()
+                has_trials = any((folder.path / "trials").glob("*"))
+                if not (resumable or has_trials):
+                    _remove_made(folder)
+                    removed = True
                 raise
     finally:
         # After the lock, since a network file system keeps the folder of an open file.
-        if renamed.exists():
-            shutil.rmtree(renamed, ignore_errors=True)
-            _delete_if_alone(absent, parents[0])
+        if removed:
+            _remove_if_alone(absent, path)
 
 
-def _delete_if_alone(made: Sequence[Path], storage: Path) -> None:
-    """Delete folders that were made for a study, unless the storage has another study by now."""
+def _remove_made(folder: StudyFolder) -> None:
+    """Remove what was made in a study's folder; first the files that make it a study."""
+    with suppress(OSError):  # the error of the study is the one to raise
+        for name in (*Checksums(folder.path).names, *UNRECORDED):
+            path = folder.path / name
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _remove_if_alone(made: Sequence[Path], study: Path) -> None:
+    """Remove folders that were made for a study, unless its storage has another study by now."""
     with suppress(OSError):
-        if set(storage.iterdir()) <= set(made):
+        if study in made:
+            study.rmdir()
+        if {*study.parent.iterdir()} <= {*made, study}:
             for path in made:
-                if path.parent == storage:
+                if path.parent == study.parent and path != study:
                     shutil.rmtree(path, ignore_errors=True)
-                else:
+                elif path != study:
                     path.rmdir()

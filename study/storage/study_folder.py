@@ -20,6 +20,7 @@ from typing import Any
 
 from study.storage.atomic import (
     SUMS,
+    TEMPORARY,
     Checksums,
     StorageError,
     make_folder,
@@ -29,6 +30,7 @@ from study.storage.atomic import (
 )
 from study.storage.command_lines import study_command
 from study.storage.file_format import FORMAT, KEY, refuse_other_format
+from study.storage.folders import refuse_taken
 from study.storage.ledger_files import (
     DamagedError,
     JsonObject,
@@ -133,6 +135,7 @@ class StudyFolder(LedgerFolder):
 
         Raises:
             LedgerError: a study of this name exists.
+            StorageError: see `refuse_existing`.
         """
         self.refuse_existing()
         self.claim()
@@ -147,16 +150,27 @@ class StudyFolder(LedgerFolder):
         self.write(self.config_path.name, config.encode(), recorded=True)
 
     def refuse_existing(self) -> None:
-        """Raise if a study of this name exists.
+        """Raise unless a new study may have this folder: there is none, or it is empty.
 
         Raises:
-            LedgerError: it exists; the message says what to do about it.
+            LedgerError: a study of this name exists; the message says what to do about it.
+            StorageError: the folder has contents that are no study's, or it is no folder.
         """
         if self.exists():
             raise LedgerError(
                 f"study '{self.name}' exists in {self.path.parent}; choose another name, or go on "
                 f"with it by this command\n    {study_command('resume', self.path)}"
             )
+        if not self._is_unfinished_start():
+            refuse_taken(self.path)
+
+    def _is_unfinished_start(self) -> bool:
+        """Return whether the folder has what a process left that was killed within `create`."""
+        if not self.path.is_dir():
+            return False
+        names = {name for name in os.listdir(self.path) if not TEMPORARY.fullmatch(name)}  # noqa: PTH208
+        trials = self.path / "trials"
+        return LOCK in names <= {LOCK, SUMS, IDENTITY, trials.name} and not any(trials.glob("*"))
 
     @contextmanager
     def locked(self, *, briefly: bool = False) -> Iterator[None]:

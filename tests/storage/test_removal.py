@@ -21,7 +21,7 @@ def fail_in(folder: StudyFolder, error: type[BaseException], made: str = "trials
             images.mkdir(exist_ok=True)
             (images / f"{folder.name}.arrow").touch()
             if made == "identity.json":
-                (folder.path / made).touch()
+                folder.write_json(made, {})
             else:
                 folder.create("seed: 1\n", {})
                 (folder.path / made).mkdir(exist_ok=True)
@@ -81,3 +81,54 @@ def test_a_study_that_was_there_before_or_that_another_driver_runs_stays(tmp_pat
         folder.create("seed: 2\n", {})
     assert folder.config_path.read_text() == "seed: 1\n"
     assert json.loads((folder.path / "identity.json").read_text())["study_id"]
+
+
+@pytest.mark.parametrize("contents", ["photo.png", "study/data.csv", "trials/notes.txt"])
+def test_a_folder_with_other_contents_is_refused_before_it_is_touched(
+    tmp_path: Path, contents: str
+):
+    file = tmp_path / "runs" / "mine" / contents
+    file.parent.mkdir(parents=True)
+    file.touch()
+    folder = StudyFolder(tmp_path / "runs" / "mine")
+    with pytest.raises(StorageError, match="is taken"), new_study(folder):
+        pytest.fail("it was claimed")
+    assert [path for path in folder.path.rglob("*") if path.is_file()] == [file]
+
+
+def test_an_empty_folder_may_be_claimed_and_stays_where_the_study_fails(tmp_path: Path):
+    storage = tmp_path / "runs"
+    (tmp_path / "disk").mkdir()
+    storage.mkdir()
+    (storage / "mine").symlink_to(tmp_path / "disk")
+    (storage / "yours").mkdir()
+    for name in ("mine", "yours"):
+        fail_in(StudyFolder(storage / name), StudyError)
+        assert list((storage / name).iterdir()) == []
+    assert (storage / "mine").is_symlink()
+
+
+def test_what_a_user_puts_into_the_folder_of_a_study_that_fails_stays(tmp_path: Path):
+    folder = StudyFolder(tmp_path / "runs" / "mine")
+    fail_in(folder, StudyError, made="notes")
+    assert list(folder.path.iterdir()) == [folder.path / "notes"]
+
+
+def test_a_file_and_a_link_to_nothing_are_refused(tmp_path: Path):
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "nothing")
+    for name in ("file", "link"):
+        with pytest.raises(StorageError, match="is taken"):
+            new_study(StudyFolder(tmp_path / name)).__enter__()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link"]
+
+
+def test_a_start_that_was_killed_may_be_repeated(tmp_path: Path):
+    folder = StudyFolder(tmp_path / "mine")
+    with pytest.raises(KeyboardInterrupt), new_study(folder):
+        folder.create("seed: 1\n", {})
+        folder.config_path.unlink()  # it is written last
+        raise KeyboardInterrupt
+    with new_study(folder):
+        folder.create("seed: 2\n", {})
+    assert folder.config_path.read_text() == "seed: 2\n"

@@ -73,6 +73,14 @@ def test_a_fault_is_told_with_its_place_and_what_is_allowed(look: Look, case: Js
         assert part in fault
 
 
+def test_a_folder_of_the_study_that_holds_other_files_is_refused(look: Look, tmp_path: Path):
+    folder = tmp_path / "runs" / "mine"
+    folder.mkdir(parents=True)
+    assert look() == []
+    (folder / "my.yaml").touch()
+    assert look() == [f"name: {folder} is taken; allowed is a new or an empty folder"]
+
+
 @from_table
 def test_lora_without_peft_is_told_before_anything_starts(
     look: Look, monkeypatch: pytest.MonkeyPatch, own: JsonObject
