@@ -289,7 +289,7 @@ class _Decoder:
 
 def _remove_abandoned(cache: Path) -> None:
     """Remove the files of killed processes; a running process writes to its file all the time."""
-    for path in cache.glob(".*.tmp"):
+    for path in cache.glob(".*.arrow.*.tmp"):
         with suppress(OSError):  # another process was faster
             if time.time() - path.stat().st_mtime > 3600:  # seconds
                 path.unlink()

@@ -229,11 +229,13 @@ def test_what_a_killed_writer_left_goes_and_what_another_writes_stays(
     decode: Decode, tmp_path: Path
 ):
     left, written = tmp_path / ".k-4.arrow.1.tmp", tmp_path / ".k-4.arrow.2.tmp"
-    left.touch()
-    written.touch()
-    os.utime(left, (0, 0))
+    other = tmp_path / ".other.tmp"  # of another program
+    for path in (left, written, other):
+        path.touch()
+    for path in (left, other):
+        os.utime(path, (0, 0))
     file = decode(PATHS[:3])
-    assert sorted(tmp_path.iterdir()) == [written, file]
+    assert sorted(tmp_path.iterdir()) == [written, other, file]
 
 
 def test_processes_that_decode_at_once_all_end_well(tmp_path: Path):
