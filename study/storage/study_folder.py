@@ -114,13 +114,22 @@ class StudyFolder(LedgerFolder):
 
     @property
     def config_path(self) -> Path:
-        """The path of the frozen configuration; a folder that has one is a study."""
+        """The path of the frozen configuration."""
         return self.path / "study.yaml"
 
     def exists(self) -> bool:
-        """Return whether a study was created here, even if its configuration is lost since."""
+        """Return whether a study was created here, even if a part of it is lost since.
+
+        Two of its configuration, its identity and its trials are asked for, since any folder may
+        have a ``study.yaml``.
+        """
         trials = self.path / "trials"
-        return self.config_path.exists() or (trials.is_dir() and any(self.trials()))
+        parts = (
+            self.config_path.exists(),
+            (self.path / IDENTITY).exists(),
+            trials.is_dir() and any(self.trials()),
+        )
+        return sum(parts) >= 2
 
     def claim(self) -> None:
         """Make the folder of a new study, so that it can be locked before `create`."""

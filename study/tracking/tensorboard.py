@@ -88,14 +88,6 @@ class TensorBoardTracker(Tracker):
             )
         return SyncResult(len(list(study.folder.trials())), 0)
 
-    def describe_contents(self, study: Study) -> str:
-        """See `Tracker.describe_contents`."""
-        return "TensorBoard's files are in the study's folder"
-
-    def delete(self, study: Study) -> Sequence[str]:
-        """See `Tracker.delete`; the files are deleted with the study's folder."""
-        return ()
-
     def viewing_hints(self) -> Sequence[tuple[str, str]]:
         """See `Tracker.viewing_hints`."""
         return [("charts", f"tensorboard --logdir {self._events_folder}")]

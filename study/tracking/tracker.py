@@ -144,25 +144,6 @@ class Tracker(ABC):
             f"the tracker '{self.name}' takes results while a study runs, and none afterwards"
         )
 
-    def describe_contents(self, study: Study) -> str:
-        """Describe what the tracker has of a study; `start` need not be called before.
-
-        Raises:
-            StudyError: the tracker does not answer.
-        """
-        raise UnsupportedError(f"the tracker '{self.name}' does not delete what it has of studies")
-
-    def delete(self, study: Study) -> Sequence[str]:
-        """Delete what the tracker has of a study; `describe_contents` was called before.
-
-        Returns:
-            Lines on the side effects of the deletion, for the user.
-
-        Raises:
-            StudyError: some of it could not be deleted; the study may be tried again.
-        """
-        raise UnsupportedError(f"the tracker '{self.name}' does not delete what it has of studies")
-
     def advice(self) -> str:
         """Return a sentence on where copies of a study's files may be; empty if nowhere."""
         return ""

@@ -66,16 +66,6 @@ class TrackerGroup(Tracker):
         results = self._ask("sync", study, write_outputs)
         return SyncResult(results[0].trials, max(result.resent for result in results))
 
-    def describe_contents(self, study: Study) -> str:
-        """See `Tracker.describe_contents`."""
-        answers = self._ask("describe_contents", study)
-        return "\n".join(answers)
-
-    def delete(self, study: Study) -> Sequence[str]:
-        """See `Tracker.delete`."""
-        answers = self._ask("delete", study)
-        return [line for lines in answers for line in lines]
-
     def advice(self) -> str:
         """See `Tracker.advice`."""
         sentences = [tracker.advice() for tracker in self._trackers]

@@ -161,4 +161,4 @@ def _folder(member: Member) -> StudyFolder:
 
 
 def _finished(folder: StudyFolder) -> bool:
-    return folder.path.exists() and folder.read_json(SWEEP_FILE) is not None
+    return folder.exists() and folder.read_json(SWEEP_FILE) is not None

@@ -57,9 +57,9 @@ def test_a_trial_that_both_lack_is_told_once_with_both_reasons():
 
 @pytest.mark.parametrize("count, told", [(1, "no room"), (2, "no room; no server")])
 def test_faults_of_all_are_told_together(study: Written, count: int, told: str):
-    trackers = [heard(name, delete=StudyError(name)) for name in ("no room", "no server")]
+    trackers = [heard(name, sync=StudyError(name)) for name in ("no room", "no server")]
     with pytest.raises(StudyError) as fault:
-        TrackerGroup(trackers[:count]).delete(study.study)
+        TrackerGroup(trackers[:count]).sync(study.study, lambda: None)
     assert str(fault.value) == told
 
 
@@ -76,8 +76,6 @@ def whole(name: str, resent: int) -> Mock:
     return heard(
         name,
         sync=SyncResult(3, resent),
-        describe_contents=f"{name} has runs",
-        delete=[f"{name} is empty"],
         viewing_hints=[("page", name)],
         advice=f"{name} has copies",
     )
@@ -88,8 +86,6 @@ def test_all_are_asked_what_they_keep_and_those_that_keep_nothing_are_passed_ove
 ):
     several = TrackerGroup([heard("heard"), whole("one", 3), whole("other", 5)])
     assert several.sync(study.study, lambda: None) == SyncResult(3, 5)
-    assert several.describe_contents(study.study) == "one has runs\nother has runs"
-    assert several.delete(study.study) == ["one is empty", "other is empty"]
     assert several.viewing_hints() == [("page", "one"), ("page", "other")]
     assert several.advice() == "one has copies\nother has copies"
 
@@ -104,18 +100,13 @@ def test_one_that_fails_keeps_no_other_from_being_asked(study: Written):
 @pytest.mark.parametrize(
     "trackers, told",
     [
-        ([Least()], "takes results while a study runs|does not delete"),
+        ([Least()], "takes results while a study runs"),
         ([], r"tracking\.trackers is empty"),
     ],
 )
 def test_where_none_can_answer_an_error_says_so(study: Written, trackers: list[Least], told: str):
-    several = TrackerGroup(trackers)
-    for query in (
-        lambda: several.sync(study.study, lambda: None),
-        lambda: several.describe_contents(study.study),
-    ):
-        with pytest.raises(TrackingError, match=told):
-            query()
+    with pytest.raises(TrackingError, match=told):
+        TrackerGroup(trackers).sync(study.study, lambda: None)
 
 
 def test_without_trackers_a_study_is_told_nowhere(study: Written):

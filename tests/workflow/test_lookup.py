@@ -27,12 +27,31 @@ def test_a_study_is_named_by_its_name_or_by_a_path(
     assert find_study("mine").name == "mine"
 
 
-@pytest.mark.parametrize("command", ["drift", "leaderboard", "report", "status", "sync", "delete"])
+@pytest.mark.parametrize("command", ["drift", "leaderboard", "report", "status", "sync"])
 def test_a_study_that_is_not_there_is_named_with_the_one_that_is_meant(
     mine: StudyFolder, refused: Callable[..., str], command: str
 ):
     told = "error: no study 'mime' in runs (did you mean 'mine'?); studies there: 'mine'"
     assert refused(command, "mime").startswith(told)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(["status"], ["resume"], ["resume", "--check"], ["sync"], ["report"], ["leaderboard"]),
+        *(["drift"], ["extend", "search.trials=+9"], ["export", "--format", "hf", "--out", "x"]),
+        ["predict", "photos"],
+    ],
+    ids=" ".join,
+)
+def test_a_project_with_a_configuration_is_no_study(
+    here: Path, refused: Callable[..., str], words: list[str]
+):
+    (here / "study.yaml").write_text("name: pets\n")  # as `init` writes it
+    (here / "photos").mkdir()
+    command, *others = words
+    assert "no study '.'" in refused(command, ".", *others)
+    assert {path.name for path in here.iterdir()} == {"study.yaml", "photos"}
 
 
 def test_a_folder_that_is_no_study_is_named(tmp_path: Path, refused: Callable[..., str]):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from study.config.schema import StudyConfig
-from study.errors import TrackingError, redacted_text
+from study.errors import TrackingError
 from study.tracking.mlflow.address import (
     SERVERS,
     is_absent_store,
@@ -88,21 +88,6 @@ class MlflowTracker(Tracker):
         from study.tracking.mlflow.mirror import sync_to_mlflow
 
         return sync_to_mlflow(study, tracking_uri(study.config.tracking.uri), write_outputs)
-
-    def describe_contents(self, study: Study) -> str:
-        """See `Tracker.describe_contents`."""
-        from study.tracking.mlflow.deletion import find_contents
-
-        uri = tracking_uri(study.config.tracking.uri)
-        self._contents = find_contents(uri, study.folder.read_identity()["study_id"])
-        return f"{redacted_text(uri)} has of it: {self._contents.summary()}"
-
-    def delete(self, study: Study) -> Sequence[str]:
-        """See `study.tracking.mlflow.deletion.delete_contents`."""
-        from study.tracking.mlflow.deletion import delete_contents
-
-        lines = delete_contents(tracking_uri(study.config.tracking.uri), self._contents)
-        return [*lines, "`mlflow gc` frees the space that deleted runs have"]
 
     def best_configurations(self, **query: Any) -> list[RankedConfiguration]:
         """See `study.tracking.mlflow.best_runs`; the server is ``$MLFLOW_TRACKING_URI``."""
