@@ -15,7 +15,13 @@ from study.data.datasets import DATASET_NAMES
 from study.data.images.sources import FolderSource
 from study.data.prompts import templates_of
 from study.data.readers.huggingface import PREFIX, HubSource, loaded_contents
-from study.data.readers.tables import LINKED, find_columns, make_table, table_contents
+from study.data.readers.tables import (
+    LINKED,
+    cell_text,
+    find_columns,
+    make_table,
+    table_contents,
+)
 from study.data.records import Contents, listed
 from study.data.splits import refuse_shared_groups
 from study.errors import DataError
@@ -46,7 +52,8 @@ class Dataset(records.Dataset):
         """Return the dataset of a data frame with a row for each image.
 
         Its columns are those of a table: ``path``, ``class_name`` or ``label`` or both, and if
-        wanted ``split`` (train, val, test) and ``group``.
+        wanted ``split`` (train, val, test) and ``group``. A row without a group is a group of its
+        own.
 
         Args:
             frame: the data frame.
@@ -57,19 +64,26 @@ class Dataset(records.Dataset):
             DataError: a column or a file is missing, or rows have faults; the message names them.
         """
         _refuse_taken(name)
-        rows = list(frame.itertuples(index=False, name=None))
+        # The text of pandas' missing values would be a class or a group "nan".
+        cells = frame.astype(object).where(frame.notna(), None)
+        rows = list(cells.itertuples(index=False, name=None))
         table = make_table(FRAME, Path(folder), list(map(str, frame.columns)), rows)
         parts = find_columns(table, {})
         # Without symbolic links, which a source refuses to follow out of its folder.
-        files = [os.path.realpath(table.folder / str(cell)) for cell in parts["path"]]
-        missing = [file for file in files if not Path(file).is_file()]
+        files = [cell and os.path.realpath(table.folder / str(cell)) for cell in parts["path"]]
+        named = [str(file) for file in files if file]
+        missing = [file for file in named if not Path(file).is_file()]
         if missing:
             raise DataError(
-                f"{FRAME}: {len(missing)} of {len(files)} images are not there: {listed(missing)}"
+                f"{FRAME}: {len(missing)} of {len(named)} images are not there: {listed(missing)}"
             )
-        root = os.path.commonpath(map(os.path.dirname, files))
-        table = replace(table, folder=Path(root))
-        return cls._of(name, table_contents(name, table, {**parts, "path": files}))
+        if named:
+            table = replace(table, folder=Path(os.path.commonpath([*map(os.path.dirname, named)])))
+        parts["path"] = files
+        if "group" in parts:
+            pairs = zip(parts["group"], files, strict=True)
+            parts["group"] = [group if cell_text(group) else file for group, file in pairs]
+        return cls._of(name, table_contents(name, table, parts))
 
     @classmethod
     def from_huggingface(cls, dataset: object, *, name: str = OWN) -> "Dataset":

@@ -65,3 +65,21 @@ def test_a_fault_is_named(frame: pd.DataFrame, tmp_path: Path, changes: dict[str
     with pytest.raises(DataError) as error:
         Dataset.from_frame(frame, name=name, folder=tmp_path)
     assert re.match(fault, str(error.value))
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), pd.NA, pd.NaT])
+def test_missing_values_are_blank_cells(frame: pd.DataFrame, tmp_path: Path, missing: object):
+    def with_missing(column: str, rows: list[int]) -> pd.DataFrame:
+        cells = [missing if row in rows else cell for row, cell in enumerate(frame[column])]
+        return frame.assign(**{column: pd.Series(cells, dtype=object)})
+
+    for column in ("class_name", "path"):
+        with pytest.raises(DataError, match=f"row 6: .*{column[:4]}.*row 8"):
+            Dataset.from_frame(with_missing(column, [5, 7]), folder=tmp_path)
+    ungrouped = Dataset.from_frame(with_missing("group", [2, 4, 6, 8]), folder=tmp_path)
+    assert len({record.group for record in ungrouped.records}) == len(frame)
+    assert reloaded(ungrouped, tmp_path / "runs").train
+    for rows in (frame[:0], frame):
+        blank = pd.concat([rows, pd.DataFrame([[missing] * 3] * 2, columns=frame.columns)])
+        with pytest.raises(DataError, match=f"row {len(rows) + 1}: is blank"):
+            Dataset.from_frame(blank, folder=tmp_path)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -170,7 +171,7 @@ def _check_rows(table: Table, parts: Columns) -> list[_Row]:
     for number, path, (label, class_name), cell, group_cell in zip(
         table.numbers, paths, pairs, splits, groups, strict=True
     ):
-        split, group = _text(cell).lower(), _text(group_cell)
+        split, group = cell_text(cell).lower(), cell_text(group_cell)
         if split and split not in SPLIT_OF:
             faults["split"].append((number, f"split {cell!r}; allowed: {', '.join(SPLIT_OF)}"))
         if "group" in parts and not group:
@@ -178,7 +179,7 @@ def _check_rows(table: Table, parts: Columns) -> list[_Row]:
         rows.append(_Row(number, path, label, class_name, SPLIT_OF.get(split, split), group))
     _add_repeated(rows, faults)
     sentences = _fault_sentences(table.name, faults)
-    if "class_name" not in parts and all(row.class_name.isdecimal() for row in rows):
+    if "class_name" not in parts and rows and all(row.class_name.isdecimal() for row in rows):
         sentences.append(
             f"{table.name}: labels are numbers, so a column 'class_name' is needed as well"
         )
@@ -272,7 +273,7 @@ def make_table(name: str, folder: Path, header: Sequence[str], rows: Sequence[Ce
     for number, row in enumerate(rows, start=1):
         if not row:  # an empty line, which spreadsheets and editors leave at the end
             continue
-        if not any(_text(cell) for cell in row):
+        if not any(cell_text(cell) for cell in row):
             blank.append(number)
             continue
         if len(row) != len(header):
@@ -283,8 +284,9 @@ def make_table(name: str, folder: Path, header: Sequence[str], rows: Sequence[Ce
     return Table(name, folder, cells_of, numbers, blank)
 
 
-def _text(cell: object) -> str:
-    if cell is None:
+def cell_text(cell: object) -> str:
+    """Return the text of a cell; a blank one, or a number that is missing, has none."""
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
         return ""
     return str(cell).strip()
 
@@ -292,8 +294,8 @@ def _text(cell: object) -> str:
 def _classes(numbers: Sequence[int], parts: Columns, faults: _RowFaults) -> list[tuple[int, str]]:
     """Return the (label, class name) of every row; the label of a faulty row is -1."""
     # A data frame writes 3 as 3.0 if its column once had missing values.
-    labels = [re.sub(r"^(\d+)\.0+$", r"\1", _text(cell)) for cell in parts.get("label", ())]
-    names = [_text(cell) for cell in parts.get("class_name", ())]
+    labels = [re.sub(r"^(\d+)\.0+$", r"\1", cell_text(cell)) for cell in parts.get("label", ())]
+    names = [cell_text(cell) for cell in parts.get("class_name", ())]
     label_of = {}
     if labels and names:
         for text in labels:
