@@ -145,10 +145,10 @@ def test_a_check_says_that_the_embedded_backbone_has_seen_characters_alone(
         assert main([*arguments, "--check"]) == 0
         return capsys.readouterr().out
 
-    root = here / "images"
+    root = here / "mine"
     own = few(root)
     transfer = ["quickstart", "protocol=transfer", "data.shots=1"]
-    for arguments in (own, [*transfer, "data.targets=[mine]", f"data.targets_root={root}"]):
+    for arguments in (own, [*transfer, "data.targets=[mine]", f"data.targets_root={here}"]):
         (line,) = (line for line in told(*arguments).splitlines() if CAUTION in line)
         assert "'mine'" in line
         assert "backbone.name=openai/clip-vit-base-patch32" in line

@@ -123,7 +123,8 @@ class DataConfig(Section):
     targets: tuple[str, ...] = ()
     """Further datasets to test on, for the protocols transfer and zero_shot."""
     targets_root: Path | None = None
-    """The folder of the targets; None means ``root``."""
+    """The folder of the targets; None means ``root``. A target of your own is the folder or table
+    of its name in there."""
     augment: bool = True
     """Whether training images are cropped, resized and flipped at random."""
     on_corrupt: OnCorrupt = "fail"

@@ -29,6 +29,11 @@ READER_OPTIONS = (*HUB_OPTIONS, "groups")
 """The options of all readers, by the names of the keys that set them."""
 
 
+def is_own(name: str) -> bool:
+    """Return whether a name is that of a dataset of the user's own."""
+    return name not in DATASET_NAMES and not name.startswith(PREFIX)
+
+
 def load_dataset(
     name: str,
     root: Path | None = None,

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from study.data import records
-from study.data.datasets import DATASET_NAMES
+from study.data.datasets import is_own
 from study.data.images.sources import FolderSource
 from study.data.prompts import templates_of
-from study.data.readers.huggingface import PREFIX, HubSource, loaded_contents
+from study.data.readers.huggingface import HubSource, loaded_contents
 from study.data.readers.tables import (
     LINKED,
     cell_text,
@@ -154,7 +154,7 @@ def _refuse_taken(name: str) -> None:
     Raises:
         DataError: it is.
     """
-    if name in DATASET_NAMES or name.startswith(PREFIX):
+    if not is_own(name):
         raise DataError(
             f"name is {name!r}, which is another dataset; allowed is a name of your own"
         )

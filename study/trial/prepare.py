@@ -135,7 +135,7 @@ class Preparer:
         tables: dict[str, ImageTable] = {}
         for target in targets:
             paths = [record.path for record in target.test]
-            tables[target.name] = self._decode(target, paths, self.study.targets_root)
+            tables[target.name] = self._decode(target, paths, self.study.target_root(target.name))
         train_images, eval_images = self._decode_own(tasks, split, tables.keys())
         self._warn_if_dark(dataset.name, train_images, eval_images)
         for name, table in tables.items():

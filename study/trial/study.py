@@ -130,7 +130,7 @@ class Study:
         if name not in self._targets:
             reading = DEFAULT_READING if name in PACKAGED else self.reading
             other = self.config.data.other
-            dataset = load_dataset(name, self.targets_root, reading=reading, other=other)
+            dataset = load_dataset(name, self.target_root(name), reading=reading, other=other)
             self._targets[name] = dataset
         return self._targets[name]
 
@@ -138,10 +138,12 @@ class Study:
         """Return all target datasets; see `target`."""
         return [self.target(name) for name in self.config.data.targets]
 
-    @property
-    def targets_root(self) -> Path | None:
-        """The folder of the further datasets to test on."""
-        return self.config.data.targets_root or self.config.data.root
+    def target_root(self, name: str) -> Path | None:
+        """Return the folder that a further dataset is read from; None if there is none."""
+        from study.data.datasets import is_own
+
+        root = self.config.data.targets_root or self.config.data.root
+        return root / name if root and is_own(name) else root
 
     def resolve_precision(self) -> Study:
         """Return the study with the precision that ``auto`` stands for, if that is decided.

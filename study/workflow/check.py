@@ -20,7 +20,7 @@ from study.data.prompts import (
     refuse_special_tokens,
 )
 from study.data.records import DataFaults, Dataset
-from study.data.survey import refuse_absent
+from study.data.survey import refuse_absent, refuse_shared_images
 from study.data.tasks import all_classes, refuse_one_class
 from study.errors import ConfigError, DataError, StudyError
 from study.method.peers import PEERS
@@ -171,12 +171,13 @@ def _find_data_faults(checks: _Checks, study: Study) -> list[Dataset]:
     read = [("data", checks.attempt("data", _check_data, study))]
     for name in data.targets:
         read.append(("data.targets", checks.attempt("data.targets", _check_target, study, name)))
-    datasets = []
+    datasets = [dataset for _, dataset in read if dataset]
+    if data.targets and len(datasets) == len(read):
+        checks.attempt("data.targets", refuse_shared_images, datasets[0], datasets[1:])
     for path, dataset in read:
         if dataset:
             checks.attempt(path, refuse_equal_prompts, dataset.name, dataset.class_names)
             checks.attempt(path, refuse_control_characters, dataset.name, dataset.class_names)
-            datasets.append(dataset)
     return datasets
 
 

@@ -100,7 +100,7 @@ def _image_warnings(studies: Iterable[Study], pixels: Pixels) -> Iterator[str]:
         data = study.config.data
         for name in (data.dataset, *data.targets):
             is_target = name != data.dataset
-            root = study.targets_root if is_target else data.root
+            root = study.target_root(name) if is_target else data.root
             if name in PACKAGED or (name, root) in checked:
                 continue
             checked.add((name, root))

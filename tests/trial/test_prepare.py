@@ -175,7 +175,8 @@ def test_a_range_reaches_the_pixels_of_a_study_and_of_its_targets_but_for_packag
     prepare: Prepare, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     deep = str(deep_images(tmp_path / "deep"))
-    targets = {"targets": ["mine", "digits"], "targets_root": deep}
+    deep_images(tmp_path / "mine")
+    targets = {"targets": ["mine", "digits"], "targets_root": str(tmp_path)}
     data = prepare(
         "zero_shot", dataset="deep", root=deep, pixel_range=[0, 4095], **targets
     ).confirm(1)

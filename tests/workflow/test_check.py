@@ -118,15 +118,36 @@ def few_classes(root: Path, trained: Iterable[str], tested: Iterable[str]) -> Js
 def test_classes_that_are_too_few_or_cannot_be_told_apart_are_told(
     look: Look, tmp_path: Path, case: JsonObject
 ):
-    data = few_classes(tmp_path / "images", case["trained"], case["tested"])
+    data = few_classes(tmp_path / "mine", case["trained"], case["tested"])
     place = "data"
     if case.get("target"):
         place = "data.targets"
-        data = {"shots": 2, "targets": ["mine"], "targets_root": data["root"]}
+        data = {"shots": 2, "targets": ["mine"], "targets_root": str(tmp_path)}
     faults = look(protocol=case["protocol"], data=data)
     assert len(faults) == ("told" in case)
     for fault in faults:
         assert fault.startswith(f"{place}: mine: {case['told']}")
+
+
+def test_a_target_of_ones_own_is_another_folder_than_the_training(look: Look, tmp_path: Path):
+    for name in ("mine", "other"):
+        image_folder(tmp_path / name, number=8)
+    (tmp_path / "link").symlink_to("other")
+    training, beside = str(tmp_path / "mine"), str(tmp_path)
+    source = {"dataset": "mine", "root": training, "shots": 2, "val_shots": 2}
+
+    def faults(*targets: str, **data: str) -> list[str]:
+        return look(protocol="transfer", data={**source, "targets": targets, **data})
+
+    assert faults("other", targets_root=beside) == []
+    (fault,) = faults("other")  # which is no folder of the training images
+    assert fault.startswith("data.targets: ")
+    for targets in (("test",), ("other", "link")):
+        root = training if targets == ("test",) else beside
+        (fault,) = faults(*targets, targets_root=root)
+        assert "have images in common" in fault
+    (fault,) = faults("mine", targets_root=beside, dataset="pets")
+    assert "mine and pets have images in common" in fault
 
 
 def test_names_that_are_no_text_are_all_told(look: Look, tmp_path: Path):
@@ -143,10 +164,11 @@ def test_a_table_of_which_no_file_is_there_is_told(look: Look, tmp_path: Path):
         lines.append(f"{n}.png,{name},{split}")
     table = tmp_path / "images.csv"
     table.write_text("\n".join(lines))
-    absent = "mine: none of the 16 training images that are listed is in "
-    (fault,) = look(data={"dataset": "mine", "root": str(table), "shots": 2, "val_shots": 2})
+    absent = "images.csv: none of the 16 training images that are listed is in "
+    data = {"dataset": "images.csv", "root": str(table), "shots": 2, "val_shots": 2}
+    (fault,) = look(data=data)
     assert fault.startswith(f"data: {absent}")
-    targets = {"targets": ["mine"], "targets_root": str(table)}
+    targets = {"targets": ["images.csv"], "targets_root": str(tmp_path)}
     (fault,) = look(protocol="transfer", data={"shots": 2, **targets})
     assert fault.startswith(f"data.targets: {absent}")
 

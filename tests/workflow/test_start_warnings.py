@@ -171,9 +171,9 @@ def test_a_study_that_runs_beside_is_named_with_what_leaves_room(
 
 def test_targets_are_looked_at_as_well(root: Path, tmp_path: Path):
     copy(root, "train/cat/0.png", "test/dog/0.png")
-    targets = {"targets": ["mine"], "targets_root": str(root)}
+    targets = {"targets": ["images"], "targets_root": str(root.parent)}
     told = said(tmp_path, {"protocol": "transfer", "data": targets})
-    assert "mine: 1 file is among the test images" in told
+    assert "images: 1 file is among the test images" in told
 
 
 @pytest.mark.parametrize(
