@@ -180,7 +180,8 @@ class TrainingConfig(Section):
     balance: WantedBalance = "auto"
     """How training makes up for classes of unequal size: ``logit_adjusted`` adds the logarithm of
     each class's share to its logit in training, ``weights`` divides losses by the share. ``auto``
-    is ``logit_adjusted`` if one class has more than twice the images of another, else ``none``."""
+    is ``logit_adjusted`` for each training whose images of one class are more than twice as many
+    as those of another, else ``none``."""
     precision: WantedPrecision = "float32"
     """The precision that the encoders compute in, and hold their frozen matrices in; what is tuned,
     features and losses stay float32. ``auto`` is bfloat16 for all trials if a worker finds it

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from study.method.recipe import WantedBalance
+from study.method.recipe import WantedBalance, are_unequal
 
 
 class ClassBalance(NamedTuple):
@@ -34,7 +34,8 @@ def class_balance(form: WantedBalance, labels: Tensor, classes: int) -> ClassBal
 
     Args:
         form: ``logit_adjusted`` adds the logarithm of each class's share of the images (Menon et
-            al., ICLR 2021); ``weights`` divides losses by it. Any other changes nothing.
+            al., ICLR 2021); ``weights`` divides losses by it; ``none`` changes nothing. ``auto`` is
+            ``logit_adjusted`` if the classes are unequal, see `are_unequal`, else ``none``.
         labels: (images,) int64, the classes of all training images.
         classes: the number of classes.
 
@@ -43,7 +44,7 @@ def class_balance(form: WantedBalance, labels: Tensor, classes: int) -> ClassBal
     """
     sizes = torch.bincount(labels, minlength=classes)
     shares = sizes.clamp(min=1) / len(labels)  # a class may have lost all its images
-    if form == "logit_adjusted":
+    if form == "logit_adjusted" or (form == "auto" and are_unequal(sizes.tolist())):
         return ClassBalance(shares.log(), torch.ones_like(shares))
     if form == "weights":
         return ClassBalance(torch.zeros_like(shares), 1 / (classes * shares))

@@ -4,6 +4,7 @@ The values are those of the paper's reference implementation. This module import
 that a configuration can be read without it.
 """
 
+from collections.abc import Iterable
 from typing import Literal
 
 Optimizer = Literal["sgd", "adamw"]
@@ -14,6 +15,8 @@ WantedBalance = Literal["none", "logit_adjusted", "weights", "auto"]
 WantedPrecision = Literal["float32", "bfloat16", "auto"]
 """A precision, or ``auto``: a study chooses one when it starts."""
 
+UNEQUAL = 2
+"""How many times the images of another class a class has at most, without being unequal."""
 LEARNING_RATE = 0.002
 DISTILL_WEIGHT = 8.0
 """The paper's λ, which is 2 for some of its few-shot datasets."""
@@ -23,3 +26,9 @@ WARMUP_LR = 1e-5
 """The learning rate of epoch 0."""
 MAX_WEIGHT = 10_000
 """The highest weight of a term of the loss, such as λ, and the highest α of LoRA."""
+
+
+def are_unequal(sizes: Iterable[int]) -> bool:
+    """Return whether one class has more than `UNEQUAL` times the images of another."""
+    ordered = sorted(sizes)
+    return bool(ordered) and ordered[-1] > UNEQUAL * ordered[0]

@@ -1,11 +1,16 @@
 """What was asked in a study, in rows of a name and a text that depend on the kind of study."""
 
+from collections import Counter
+
 from study.data.shots import val_shots_per_class
 from study.embedded import EMBEDDED
+from study.method.recipe import are_unequal
 from study.report.sentences import rows
+from study.report.setting_descriptions import unequal_in_words
 from study.report.site_descriptions import sites_in_words
 from study.results.occupancy import occupancy
 from study.results.study_results import Results
+from study.results.training_images import read_training_images
 from study.selection.patience import read_search_end
 
 
@@ -18,12 +23,22 @@ def configuration_rows(results: Results) -> list[tuple[str, str]]:
     return rows(
         "report/configuration_rows",
         results=results,
+        unequal=unequal_in_words(results.config, unequal=_trains_on_unequal_classes(results)),
         embedded=EMBEDDED,
         val_shots_per_class=val_shots_per_class,
         rule_sentence=_rule_sentence,
         sites_in_words=sites_in_words,
         search_end=read_search_end(results.folder),
     )
+
+
+def _trains_on_unequal_classes(results: Results) -> bool:
+    """Return whether classes were unequal in a training, as far as records say."""
+    for split_hash in {trial.split_hash for trial in results.trials}:
+        trained = read_training_images(results.folder, split_hash)
+        if trained and are_unequal(Counter(r.label for r in trained.records).values()):
+            return True
+    return False
 
 
 def stage_rows(results: Results) -> list[tuple[str, str]]:

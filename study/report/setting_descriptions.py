@@ -24,10 +24,20 @@ def shots_in_words(data: DataConfig) -> str:
     return f"{data.shots} images a class"
 
 
-def unequal_in_words(config: StudyConfig) -> str:
-    """Return what a study does about classes of unequal size; empty if that is nothing."""
+def unequal_in_words(config: StudyConfig, *, unequal: bool) -> str:
+    """Return what a study does about classes of unequal size; empty if that is nothing.
+
+    Args:
+        config: the study's configuration.
+        unequal: whether it trains, or may train, on classes of unequal size.
+    """
     measures = []
     match config.training.balance:
+        case "auto" if unequal:
+            measures.append(
+                "training adjusts the logits where one class has more than twice the images of "
+                "another"
+            )
         case "logit_adjusted":
             measures.append("training adjusts the logits to the sizes of the classes")
         case "weights":

@@ -15,10 +15,12 @@ from study.data.shots import val_shots_per_class
 from study.method.device import list_gpus
 from study.method.parameters import count_numbers
 from study.method.peers import PEERS
+from study.method.recipe import are_unequal
 from study.method.subsets import parse
 from study.process.terminal_table import TerminalTable
 from study.protocols import Protocol
 from study.report.sentences import rows, sentences
+from study.report.setting_descriptions import unequal_in_words
 from study.search.machine import joins_cluster
 from study.selection.candidates import possible_variants
 from study.selection.chance import balanced_chance
@@ -75,9 +77,11 @@ def study_rows(study: Study) -> list[tuple[str, str]]:
     architecture = study.architecture
     templates = configured_templates(study.dataset, config.data)
     clipfit = parse("clipfit").resolve(architecture.depths)
+    sizes = Counter(record.label for record in study.dataset.train)
     return rows(
         "workflow/study_rows",
         study=study,
+        unequal=unequal_in_words(config, unequal=are_unequal(sizes.values())),
         differing_counts=differing_counts,
         val_shots_per_class=val_shots_per_class,
         templates=templates,

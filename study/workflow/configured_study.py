@@ -15,15 +15,12 @@ from study.config.search_section import AUTO
 from study.config.wording import faults_with_overrides, override_texts
 from study.data.shots import ALL
 from study.errors import StudyError
+from study.method.recipe import are_unequal
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
 from study.workflow.check import StudyFaults, find_faults
 from study.workflow.frozen_configuration import load_resumed_config
 from study.workflow.resolved_config import resolve_config, unfit_peers, without_baselines
-from study.workflow.start_warnings import UNEQUAL
-
-BY_DATA = ("training.balance", "search.metric")
-"""The keys that the sizes of classes decide."""
 
 
 def make_study(source: Path, overrides: list[str], console: Console | None = None) -> Study:
@@ -42,27 +39,23 @@ def make_study(source: Path, overrides: list[str], console: Console | None = Non
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", source.stem)[:60].strip("-._") or "study"
     unique = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
     config = config.model_copy(update={"name": config.name or unique})
-    return by_class_sizes(Study(config, StudyFolder(config.storage / str(config.name))))
+    return with_metric(Study(config, StudyFolder(config.storage / str(config.name))))
 
 
-def by_class_sizes(study: Study) -> Study:
-    """Decide what ``training.balance`` and ``search.metric`` are, where the data is to decide.
+def with_metric(study: Study) -> Study:
+    """Decide what ``search.metric`` is, where the sizes of classes are to decide.
 
     Nothing is decided if the dataset cannot be read, which the check of the study reports.
     """
     config = study.config
+    if config.search.metric != AUTO:
+        return study
     try:
-        unequal = _have_unequal_sizes(study)
-        class_averaged = unequal or study.protocol.class_averaged
+        class_averaged = _have_unequal_sizes(study) or study.protocol.class_averaged
     except StudyError:
         return study
-    if config.training.balance == AUTO:
-        balance = "logit_adjusted" if unequal else "none"
-        config = config.with_section("training", balance=balance)
-    if config.search.metric == AUTO:
-        metric = "balanced_accuracy" if class_averaged else "accuracy"
-        config = config.with_section("search", metric=metric)
-    return study.with_config(config)
+    metric = "balanced_accuracy" if class_averaged else "accuracy"
+    return study.with_config(config.with_section("search", metric=metric))
 
 
 def _have_unequal_sizes(study: Study) -> bool:
@@ -74,8 +67,7 @@ def _have_unequal_sizes(study: Study) -> bool:
         shots = len(dataset.train)
     sizes = Counter(record.label for record in dataset.train)
     trained = next(iter(protocol.scored(dataset).values()))
-    counts = [min(sizes[label], shots) for label in trained]
-    return max(counts) > UNEQUAL * min(counts)
+    return are_unequal(min(sizes[label], shots) for label in trained)
 
 
 def load_study(folder: StudyFolder, overrides: list[str]) -> Study:

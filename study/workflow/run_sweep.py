@@ -8,7 +8,6 @@ from rich.console import Console
 
 from study.config.schema import TrackingConfig
 from study.config.search_section import AUTO
-from study.config.shipped import value_at
 from study.config.sweep import Member
 from study.errors import ConfigError, InterruptedStudyError, StudyError
 from study.process.terminal_table import print_unwrapped
@@ -19,7 +18,7 @@ from study.storage.command_lines import study_command
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
 from study.workflow.check import find_faults
-from study.workflow.configured_study import BY_DATA, by_class_sizes
+from study.workflow.configured_study import with_metric
 from study.workflow.frozen_configuration import changes_of_results, frozen_config
 from study.workflow.resolved_config import with_sites_of_backbone
 from study.workflow.run_study import run_study
@@ -126,13 +125,13 @@ def member_study(member: Member) -> Study:
     study = Study(with_sites_of_backbone(member.config), _folder(member))
     if _finished(study.folder):  # its data may be gone
         return study
-    return by_class_sizes(study)
+    return with_metric(study)
 
 
 def _compare_configs(study: Study, *, extended: bool) -> list[str]:
     """Return a fault if the existing study has another configuration than the wanted one.
 
-    What the data decides may still be open in either of them.
+    The metric, which the data decides, may still be open in either of them.
 
     Args:
         study: the study.
@@ -142,9 +141,8 @@ def _compare_configs(study: Study, *, extended: bool) -> list[str]:
     try:
         frozen = frozen_config(folder)
         may_differ = ["search.trials"] if extended else []
-        for key in BY_DATA:
-            if AUTO in (value_at(frozen, key), value_at(wanted, key)):
-                may_differ.append(key)
+        if AUTO in (frozen.search.metric, wanted.search.metric):
+            may_differ.append("search.metric")
         changes = changes_of_results(frozen, wanted, besides=may_differ)
     except StudyError as error:
         return [f"name: {error}"]

@@ -16,6 +16,7 @@ from study.data.readers.published import WITHOUT_LISTS, absent_classes, differin
 from study.data.records import Dataset, OnCorrupt, listed
 from study.data.splits import has_groups
 from study.data.survey import WITHIN, survey
+from study.method.recipe import UNEQUAL
 from study.process.terminal_table import print_sentences
 from study.process.visible_text import visible_text
 from study.report.sentences import sentences
@@ -26,8 +27,6 @@ from study.trial.study import Study
 
 EXAMPLES = 3
 """The largest number of examples in a warning."""
-UNEQUAL = 2
-"""The largest ratio of the test images of two classes without a warning."""
 
 
 Pixels = Mapping[str, Mapping[str, PixelHashes]]

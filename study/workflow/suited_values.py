@@ -10,10 +10,10 @@ from study.data.records import Dataset
 from study.data.shots import ALL
 from study.method.device import choose_device, gpu_kind, list_gpus
 from study.method.precision import choose_precision
+from study.method.recipe import UNEQUAL
 from study.process.terminal_table import amount
 from study.report.sentences import sentences
 from study.workflow.announcement import count_cores
-from study.workflow.start_warnings import UNEQUAL
 
 Choices = dict[str, tuple[Any, str]]
 """Values by dotted key, each with the reason for it; a text is empty where there is none."""

@@ -48,12 +48,15 @@ def test_unequal_classes_are_made_up_for_by_the_encoders_and_by_the_head(
     unequal = replace(task, train=replace(task.train, records=(rare, *fewer)))
     data = replace(holdout, tasks=(unequal,))
     reports = []
-    for way in ("none", "weights", "logit_adjusted"):
+    for way in ("none", "weights", "logit_adjusted", "auto"):
         training = {"batch_size": 8, "balance": way}
         reports.append(last_report(data, backbone, training=training, epochs=1))
         # Of an untouched encoder, so that the heads differ by their own training.
         linear = {"head": "linear", "subset": "none", "bias_lr": None, "ln_lr": None, "epochs": 0}
         reports.append(last_report(data, backbone, training=training, **linear))
-    losses = {report.metrics["train_loss"] for report in reports[::2]}
-    rows = {report.deltas[0][HEAD_ROWS].sum().item() for report in reports[1::2]}
-    assert (len(losses), len(rows)) == (3, 3)
+    losses = [report.metrics["train_loss"] for report in reports[::2]]
+    rows = [report.deltas[0][HEAD_ROWS].sum().item() for report in reports[1::2]]
+    for values in (losses, rows):
+        *of_ways, of_auto = values
+        assert len({*of_ways}) == 3
+        assert of_auto == of_ways[-1], "these images are unequal, whatever the study's others are"
