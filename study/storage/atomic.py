@@ -35,7 +35,7 @@ FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 UNREACHABLE = frozenset(
     {
         errno.EIO,
-        errno.EREMOTEIO,
+        getattr(errno, "EREMOTEIO", errno.EIO),  # only Linux has it
         errno.ESTALE,
         errno.EBUSY,
         errno.ENOTCONN,
