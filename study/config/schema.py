@@ -87,9 +87,10 @@ class DataConfig(Section):
         Discriminator(_form_of_shots),
     ] = 16
     """The number of labelled training images per class, or ``all``."""
-    val_shots: Count | None = None
-    """The number of validation images per class, besides the shots. None means min(shots, 4); with
-    ``all`` it means the dataset's validation images, or a fifth of each class if it has none."""
+    val_shots: int | None = Field(None, ge=0, le=100_000)
+    """The number of validation images per class, besides the shots; with 0, only folds can
+    validate. None means min(shots, 4); with ``all`` it means the dataset's validation images, or a
+    fifth of each class if it has none."""
     short: Short = "fail"
     """What to do if a class has too few training images for ``shots``: fail, or take them all."""
     shots_from: Path | None = None

@@ -24,7 +24,13 @@ from study.trial.study import Study
 from study.workflow.check import StudyFaults, find_faults
 from study.workflow.estimate import estimate
 from study.workflow.resolved_config import unfit_peers
-from study.workflow.suited_values import SHORTEST, Choices, describe_images, suited_plans
+from study.workflow.suited_values import (
+    SHORTEST,
+    Choices,
+    describe_images,
+    suited_plans,
+    suited_to_machine,
+)
 
 APART = ("backbone", "resources", "storage", "name", "tracking", "RAY_ADDRESS")
 """The beginnings of the paths of faults that are not of the images; ``--check`` finds these."""
@@ -38,11 +44,12 @@ def write_configuration(options: Namespace) -> None:
     """Write a configuration for the images of a folder or table, and print how to run it.
 
     Raises:
-        StudyError: the file is there already, or the images cannot be read or are too few.
+        StudyError: the file is there already, the checkpoint cannot be had, or the images cannot
+            be read or are too few.
     """
-    study, choices, values = _find_study(options)
     if options.out.exists():
         raise ConfigError(f"{options.out} exists; allowed is a new file: --out FILE.yaml")
+    study, choices, values = _find_study(options)
     if options.estimate and "search.minutes" in choices:
         unlimited = study.config.with_section("search", minutes=None)
         measured = estimate(study.with_config(unlimited))
@@ -74,7 +81,7 @@ def _find_study(options: Namespace) -> tuple[Study, Choices, Values]:
     """Return the first plan that is possible: its study, its choices, and the values of its file.
 
     Raises:
-        StudyError: none is possible, or the images cannot be read.
+        StudyError: none is possible, or the checkpoint or the images cannot be read.
     """
     # Without `..`, and with the links that the user has set.
     root = Path(os.path.abspath(options.images))  # noqa: PTH100
@@ -83,12 +90,15 @@ def _find_study(options: Namespace) -> tuple[Study, Choices, Values]:
     texts = override_texts(options.arguments)
     given: Values = {"data.dataset": _dataset_name(root), "data.root": str(root)}
     given |= parse_overrides(options.arguments)
-    first = build_config({}, options.images, given, texts)
+    machine = suited_to_machine()
+    changes = {key: value for key, (value, _) in machine.items()} | given
+    first = build_config({}, options.images, changes, texts)
     study = Study(first, StudyFolder(first.storage / "init"))
     found = {"data.root": (None, describe_images(study.dataset))}
+    _ = study.architecture  # the images are read, and the checkpoint can be had
     faults: list[str] = []
-    for base, plan in suited_plans(study.dataset):
-        choices = {key: choice for key, choice in plan.items() if key not in given}
+    for base, plan in suited_plans(study.dataset, first.backbone.name):
+        choices = {key: choice for key, choice in (machine | plan).items() if key not in given}
         values: Values = {"data": {"dataset": "", "root": ""}}
         file = shipped_file(base)
         if file:

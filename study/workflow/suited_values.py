@@ -6,8 +6,11 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from study.config.shipped import QUICKSTART, shipped_file
+from study.config.yaml_values import read_values
 from study.data.records import Dataset
 from study.data.shots import ALL
+from study.embedded import EMBEDDED
 from study.method.device import choose_device, gpu_kind, list_gpus
 from study.method.precision import choose_precision
 from study.method.recipe import UNEQUAL
@@ -27,15 +30,19 @@ SERIES = r"(.*\d)[-_ ][A-Za-z]*\d+\.\w+$"
 """A pattern of paths such as ``cat/012_1.jpg`` and ``cat/012_2.jpg``, whose group is 012."""
 
 
-def suited_plans(dataset: Dataset) -> Iterator[tuple[str, Choices]]:
+def suited_plans(dataset: Dataset, backbone: str) -> Iterator[tuple[str, Choices]]:
     """Yield the studies that may be possible with the images of a dataset, the best first.
 
     Each is the name of a shipped configuration and what replaces its values.
+
+    Args:
+        dataset: the dataset.
+        backbone: the name of the checkpoint.
     """
-    choices = _of_machine() | _of_images(dataset)
+    choices = _of_images(dataset)
     for folds in (3, 2):
         reason = "each trial trains so many models, and each is validated on images left out"
-        yield "photos", choices | {"search.folds": (folds, reason)}
+        yield "photos", choices | _ranges_of(backbone) | {"search.folds": (folds, reason)}
     del choices["search.minutes"]
     reason = (
         "no search, since its trials cannot be validated with so few images: 3 of each class allow "
@@ -104,7 +111,17 @@ def describe_images(dataset: Dataset) -> str:
     return text
 
 
-def _of_machine() -> Choices:
+def _ranges_of(backbone: str) -> Choices:
+    """Return the ranges of a checkpoint for which those of `photos` are wrong."""
+    file = shipped_file(QUICKSTART)
+    if backbone != EMBEDDED or not file:
+        return {}
+    space = read_values(file)["search"]["space"]
+    reason = "as in the quickstart: this small checkpoint wants larger steps than ViT-B"
+    return {f"search.space.{key}": (value, reason) for key, value in space.items()}
+
+
+def suited_to_machine() -> Choices:
     """Return the values that this machine decides."""
     device = choose_device()
     name = "this machine's CPU"

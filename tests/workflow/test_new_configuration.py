@@ -8,9 +8,14 @@ import yaml
 from PIL import Image
 
 from study.commands import main
+from study.config.loading import load_config
+from study.config.shipped import shipped_file
 from tests.case_tables import from_table
 from tests.config.test_json_schema import VALIDATOR
-from tests.workflow.conftest import Run
+from tests.not_none import not_none
+from tests.workflow.conftest import PHOTOS, Run
+
+QUICKSTART = not_none(shipped_file("quickstart"))
 
 
 def fill(root: Path, **images: int) -> Path:
@@ -37,6 +42,21 @@ def test_the_file_passes_the_check_and_the_schema(
     assert checked.code == 0, checked.err
 
 
+def test_a_checkpoint_that_cannot_be_had_is_told(here: Path, refused: Callable[..., str]):
+    fill(here / "pets", a=3, b=3)
+    # The tests are offline, and nothing of this name is in any cache.
+    assert "nobody/clip" in refused("init", "pets", "backbone.name=nobody/clip")
+    assert not Path("study.yaml").exists()
+
+
+def test_the_search_has_the_ranges_of_its_checkpoint(here: Path, run: Run, siglip: str):
+    fill(here / "pets", a=9, b=9)
+    for backbone, file in (("backbone.name=embedded", QUICKSTART), (siglip, PHOTOS)):
+        run("init", "pets", backbone, "--out", f"{file.stem}.yaml")
+        written, shipped = load_config(Path(f"{file.stem}.yaml")), load_config(file)
+        assert written.search.space == shipped.search.space
+
+
 @pytest.mark.long
 def test_a_time_can_be_measured_and_values_may_be_given(here: Path, run: Run, siglip: str):
     fill(here / "pets", a=9, b=9)
@@ -58,7 +78,7 @@ def test_a_fault_is_told_and_nothing_is_written(
     fill(here / "single", a=3)
     (here / "empty").mkdir()
     (here / "taken.yaml").touch()
-    assert fault in refused("init", *words)
+    assert fault in refused("init", *words, "backbone.name=embedded")
     assert [path.name for path in here.glob("*.yaml")] == ["taken.yaml"]
 
 

@@ -29,7 +29,7 @@ def make_dataset(train: list[int], val: list[int], path: str = "{}") -> Dataset:
 def test_shots_are_those_that_the_smallest_class_has(
     train: list[int], val: list[int], suited: dict[str, Any]
 ):
-    base, choices = next(suited_plans(make_dataset(train, val)))
+    base, choices = next(suited_plans(make_dataset(train, val), "any"))
     of_images = {key: choices[key][0] for key in choices if key.startswith(("data", "training.b"))}
     assert (base, of_images) == ("photos", suited)
 
@@ -37,7 +37,7 @@ def test_shots_are_those_that_the_smallest_class_has(
 def test_more_classes_have_more_minutes_and_the_last_plan_searches_nothing():
     minutes = []
     for classes in (2, 10, 1000):
-        first, *_, last = suited_plans(make_dataset([20] * classes, []))
+        first, *_, last = suited_plans(make_dataset([20] * classes, []), "any")
         minutes.append(first[1]["search.minutes"][0])
         assert last[1]["search.trials"][0] == 0
     assert minutes[0] >= SHORTEST
