@@ -6,6 +6,9 @@ wrong ones for a score that stands alone, and for a difference one that either s
 right. Those of a difference are drawn for each seed by itself, since seeds seldom agree on the
 images that one side alone gets right.
 
+A mean over classes is as sure as its smallest classes let it be: of 300 images and 5, it varies as
+a share of 20 images does. So it gets pseudo-images and degrees of freedom as that many.
+
 Images of one group, such as a patient, are alike: whole groups are drawn then, and count as one
 image where images are counted.
 
@@ -49,8 +52,8 @@ class Rescored(NamedTuple):
     kinds: Sequence[Array]
     """With the pseudo-images of a score that stands alone, then with those of a difference: of the
     scores that others are subtracted from, and of the scores that are subtracted."""
-    df: int
-    """The images, or groups of them, of the smallest part less the strata they are drawn in."""
+    df: float
+    """The degrees of freedom of their variance; those of the part with the fewest."""
 
     @property
     def alone(self) -> Array:
@@ -68,6 +71,15 @@ RescoredTrials = dict[Trial, dict[str, Rescored]]
 """The scores of trials by their names."""
 
 
+class _Size(NamedTuple):
+    """How many images an accuracy is as sure as."""
+
+    units: float
+    """The number of images in a simple sample on which a share varies as much."""
+    df: float
+    """The degrees of freedom of the variance (Satterthwaite)."""
+
+
 class _Part(NamedTuple):
     """The accuracy of trials on one part of the images."""
 
@@ -75,13 +87,26 @@ class _Part(NamedTuple):
     """The accuracy on the tested images, ``(trials,)``."""
     drawn: Array
     """The accuracy on each resampled set, ``(draws, trials)``."""
-    units: int
-    """The number of images or, where they have groups, of groups."""
-    df: int
+    size: _Size
+
+
+def _size_of_mean(strata: Sequence[int]) -> _Size:
+    """Return how many images the mean of the accuracies of strata is as sure as.
+
+    Each stratum, such as a class, counts alike. The accuracy of n images has the variance v/n, with
+    n − 1 degrees of freedom; v is taken to be the same in all strata.
+
+    Args:
+        strata: the number of images of each stratum, at least two.
+    """
+    images = np.array(strata, dtype=float)
+    variance = (1 / images).sum()
+    df = variance**2 / (1 / (images**2 * (images - 1))).sum()
+    return _Size(round(float(len(images) ** 2 / variance), 9), round(float(df), 9))
 
 
 def _add_pseudo_images(
-    accuracy: Array, images: int, trials: Iterable[Trial], rng: Generator
+    accuracy: Array, units: float, trials: Iterable[Trial], rng: Generator
 ) -> Array:
     """Return accuracies on sets of images and pseudo-images.
 
@@ -90,7 +115,7 @@ def _add_pseudo_images(
 
     Args:
         accuracy: the accuracies on sets of images, ``(draws, trials)``.
-        images: how many images there are.
+        units: how many images the accuracy is as sure as.
         trials: the trials; those of one seed share the pseudo-images of a difference.
         rng: the generator that draws.
 
@@ -103,7 +128,7 @@ def _add_pseudo_images(
         (PSEUDO_OF_SCORE, np.zeros_like(by_seed)),
         (PSEUDO_OF_DIFFERENCE, by_seed),
     ):
-        total = images + pseudo_images
+        total = round(units) + pseudo_images
         shape = len(accuracy), columns.max() + 1
         drawn = rng.binomial(total, pseudo_images / total, size=shape)
         right = rng.binomial(drawn, 0.5)
@@ -137,20 +162,20 @@ def rescore(
     if not parts:
         return {}
     accuracies = {
-        name: _add_pseudo_images(part.drawn, part.units, outcomes, rng)
+        name: _add_pseudo_images(part.drawn, part.size.units, outcomes, rng)
         for name, part in parts.items()
     }
     drawn_scores = _score_accuracies(protocol, accuracies)
     exact_scores = _score_accuracies(protocol, {name: part.exact for name, part in parts.items()})
-    least_df = min(part.df for part in parts.values())
+    least_df = min(part.size.df for part in parts.values())
     rescored: RescoredTrials = {trial: {} for trial in outcomes}
     for name, drawn in drawn_scores.items():
-        df = parts[name].df if name in parts else least_df
+        df = parts[name].size.df if name in parts else least_df
         _add_scores(rescored, name, drawn, exact_scores[name], df)
     return rescored
 
 
-def _add_scores(rescored: RescoredTrials, name: str, drawn: Array, exact: Array, df: int) -> None:
+def _add_scores(rescored: RescoredTrials, name: str, drawn: Array, exact: Array, df: float) -> None:
     """Add a score of each trial on sets of images.
 
     Args:
@@ -208,7 +233,7 @@ def _resample_parts(
             return {}
         drawn = np.mean([_resample_means(stratum, rng) for stratum in strata], axis=0)
         exact = np.mean([_mean_of_images(stratum.sum(axis=0)) for stratum in strata], axis=0)
-        parts[part] = _Part(exact, drawn, sum(sizes), df=sum(sizes) - len(strata))
+        parts[part] = _Part(exact, drawn, _size_of_mean(sizes))
     return parts
 
 
@@ -273,8 +298,8 @@ def make_competition(outcomes: Outcomes, trained: str) -> Competition:
 def rescore_competitions(outcomes: Mapping[Trial, Outcomes], protocol: Protocol) -> RescoredTrials:
     """Return H and AUSUC where all names compete; arguments are those of `rescore`.
 
-    Their pseudo-images are added to the score itself, as if it were an accuracy on as many images
-    as the smaller kind has. That varies no less than with pseudo-images of both kinds.
+    Their pseudo-images are added to the score itself, as if it were an accuracy as sure as that
+    of the less sure kind. That varies no less than with pseudo-images of both kinds.
     """
     competitions = {
         trial: make_competition(outcome, protocol.parts[0])
@@ -288,16 +313,16 @@ def rescore_competitions(outcomes: Mapping[Trial, Outcomes], protocol: Protocol)
     class_sizes = [np.unique(labels, return_counts=True)[1] for labels in kinds]
     if np.concatenate(class_sizes).min() < FEWEST_OF_CLASS:
         return {}
+    sizes = [_size_of_mean(own) for own in class_sizes]
     drawn = _draw_competitions([*competitions.values()], kinds)
     every_image = [np.ones((1, len(labels))) for labels in kinds]
     exact = [resample_scores(competition, *every_image) for competition in competitions.values()]
-    images = min(len(labels) for labels in kinds)
-    df = min(int(sizes.sum()) - len(sizes) for sizes in class_sizes)
+    units, df = map(min, zip(*sizes, strict=True))
     rescored: RescoredTrials = {trial: {} for trial in competitions}
     names = ("generalized", "ausuc")
     for name, of_sets, of_images in zip(names, drawn, np.hstack(exact), strict=True):
         rng = np.random.default_rng(SEED)
-        with_pseudo = _add_pseudo_images(of_sets, images, competitions, rng)
+        with_pseudo = _add_pseudo_images(of_sets, units, competitions, rng)
         _add_scores(rescored, name, with_pseudo, of_images, df)
     return rescored
 

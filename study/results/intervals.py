@@ -48,12 +48,8 @@ class DrawnScores(NamedTuple):
 
     scores: np.ndarray
     """The score, or the difference of two, on each set, ``(draws, seeds)`` float64."""
-    df: int
-    """The degrees of freedom of their variance.
-
-    The images of the smallest part less the number of strata that they are drawn in: its classes
-    where accuracies are averaged over classes, else one.
-    """
+    df: float
+    """The degrees of freedom of their variance."""
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,17 @@ def test_a_mean_over_classes_varies_as_samples_of_each_class_do():
     assert found.df == 32 - 8
 
 
+@from_table
+def test_a_mean_over_classes_is_as_sure_as_its_small_classes_let_it_be(
+    classes: list[int], units: int, df: float
+):
+    right = {("accuracy", f"{n}"): hits(images, images) for n, images in enumerate(classes)}
+    found = drawn(right, FewShot().balanced())["score"]
+    # All images are right, so that the pseudo-images alone vary.
+    assert found.alone.var() == pytest.approx((units + 2) * 2 / (units + 4) ** 3, rel=0.06)
+    assert found.df == pytest.approx(df, rel=1e-3)
+
+
 def test_a_class_with_a_single_image_leaves_averages_over_classes_without_a_variance():
     right = {("base", "a"): hits(1, 1), ("base", "b"): hits(3, 4), ("new", "c"): hits(3, 4)}
     assert drawn(right, Generalized()) == {}
