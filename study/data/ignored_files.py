@@ -1,7 +1,6 @@
 """Find what is in a folder of class folders and is not read, since the user may have meant it."""
 
 import posixpath
-import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -34,33 +33,30 @@ class Unread:
     """Folders beside those of the splits that have images, or class folders with images."""
 
 
-def find_unread(source: FolderSource, ends: float) -> Unread:
+def find_unread(source: FolderSource) -> Unread:
     """Return the content of a dataset's folder that is not read.
 
     Args:
         source: the source; if it does not read class folders, nothing is searched.
-        ends: when to stop, by the monotonic clock.
     """
     if not source.class_folders:
         return Unread()
-    suffixes, deeper = _in_class_folders(source, ends)
+    suffixes, deeper = _in_class_folders(source)
     loose = []
     hidden = []
     parents = map(posixpath.dirname, source.class_folders)
     for path in dict.fromkeys(("", *parents)):
-        if time.monotonic() > ends:
-            break
         folder = source.root / path
         with suppress(DataError):  # a folder that may not be listed
             entries = [entry for entry in visible(folder) if is_image_name(entry.name)]
             images = [entry.name for entry in entries if not is_folder(entry)]
             loose += [posixpath.join(path, name) for name in sorted(images)]
             hidden += [posixpath.join(path, name) for name in hidden_folders(folder)]
-    others = _beside_splits(source.root, source.class_folders, ends)
+    others = _beside_splits(source.root, source.class_folders)
     return Unread(suffixes, tuple(deeper), tuple(loose), tuple(hidden), tuple(others))
 
 
-def _in_class_folders(source: FolderSource, ends: float) -> tuple[Counter[str], list[str]]:
+def _in_class_folders(source: FolderSource) -> tuple[Counter[str], list[str]]:
     """Return other files than images by suffix, and images in folders of class folders.
 
     Class folders and the folders in them are listed, none deeper.
@@ -68,7 +64,7 @@ def _in_class_folders(source: FolderSource, ends: float) -> tuple[Counter[str], 
     suffixes: Counter[str] = Counter()
     deeper = []
     unlisted = [(path, False) for path in reversed(source.class_folders)]
-    while unlisted and time.monotonic() <= ends:
+    while unlisted:
         path, is_deeper = unlisted.pop()
         with suppress(DataError):  # a folder that may not be listed
             for entry in visible(source.root / path):
@@ -83,7 +79,7 @@ def _in_class_folders(source: FolderSource, ends: float) -> tuple[Counter[str], 
     return suffixes, deeper
 
 
-def _beside_splits(root: Path, class_folders: Sequence[str], ends: float) -> list[str]:
+def _beside_splits(root: Path, class_folders: Sequence[str]) -> list[str]:
     """Return the folders beside those of the splits that have images, or class folders with some.
 
     There are none where the class folders are in the root itself.
@@ -94,7 +90,7 @@ def _beside_splits(root: Path, class_folders: Sequence[str], ends: float) -> lis
     others = []
     with suppress(DataError):
         for name in subfolders(root):
-            if name in splits or time.monotonic() > ends:
+            if name in splits:
                 continue
             folder = root / name
             folders = [folder]

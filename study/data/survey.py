@@ -6,7 +6,6 @@ Public benchmarks have such images, so most findings are only warnings.
 import hashlib
 import os
 import stat
-import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -21,9 +20,6 @@ from study.data.readers.huggingface import HubSource
 from study.data.records import Dataset, OnCorrupt, Record, listed
 from study.errors import DataError
 
-WITHIN = 20.0
-"""How many seconds a look takes at most, whatever the size of the dataset."""
-
 
 class _Image(NamedTuple):
     """An image whose file exists."""
@@ -37,10 +33,6 @@ class _Image(NamedTuple):
 class Survey:
     """The faults that a survey of a dataset's files found."""
 
-    looked: int
-    """The number of images that were looked at before time was up."""
-    compared: bool
-    """Whether there was time to compare all those that may be the same."""
     absent: Paths = ()
     """The paths that lead to no file in the dataset's folder."""
     in_two_classes: tuple[Paths, ...] = ()
@@ -51,37 +43,30 @@ class Survey:
     """The content of the dataset's folder that is not read."""
 
 
-def survey(
-    dataset: Dataset, seconds: float = WITHIN, pixels: Mapping[str, Hashable] | None = None
-) -> Survey:
+def survey(dataset: Dataset, pixels: Mapping[str, Hashable] | None = None) -> Survey:
     """Survey the image files of a dataset; images in memory are skipped.
 
     Two images are the same if their encoded files are, or their pixels where these are known.
 
     Args:
         dataset: the dataset.
-        seconds: how long it may take.
         pixels: a hash of the pixels of each image that can be decoded, by path; None means that not
             all were decoded.
     """
     source = dataset.source
     if not isinstance(source, FolderSource | HubSource):
-        return Survey(len(dataset.records), compared=True)
-    ends = time.monotonic() + seconds
+        return Survey()
     unread = Unread()
     key_of: Callable[[str], Hashable]
     if isinstance(source, FolderSource):
-        # First, since images may take all of the time; if this does, no image counts as looked at.
-        unread = find_unread(source, ends)
+        unread = find_unread(source)
         key_of = _size_reader(source)
     else:
         key_of = partial(_digest, source)
     absent = []
     images_of_key = defaultdict(list)
-    looked = 0
-    for record, key in _look_at(dataset.records, key_of, ends):
-        image = _Image(looked < len(dataset.test), record.label, record.path)
-        looked += 1
+    for number, (record, key) in enumerate(_look_at(dataset.records, key_of)):
+        image = _Image(number < len(dataset.test), record.label, record.path)
         if key is None:
             absent.append(image.path)
         elif key != 0:  # empty files are no images, and reported as such when they are decoded
@@ -89,12 +74,11 @@ def survey(
                 key = pixels.get(image.path, image.path)
             images_of_key[key].append(image)
     groups = [group for group in images_of_key.values() if _is_conflict(group)]
-    compared = True
     if pixels is None and isinstance(source, FolderSource):  # so far only their sizes are equal
-        groups, compared = _same_files(groups, source.root, ends)
+        groups = _same_files(groups, source.root)
     in_two_classes = _paths_that_differ(groups, "label")
     in_two_splits = _paths_that_differ(groups, "is_test")
-    return Survey(looked, compared, tuple(absent), in_two_classes, in_two_splits, unread)
+    return Survey(tuple(absent), in_two_classes, in_two_splits, unread)
 
 
 def refuse_shared_images(source: Dataset, targets: Iterable[Dataset]) -> None:
@@ -162,7 +146,7 @@ def refuse_absent(dataset: Dataset, on_corrupt: OnCorrupt) -> None:
             )
     if on_corrupt == "skip":
         return
-    tested = _look_at(dataset.test, _size_reader(source), time.monotonic() + WITHIN)
+    tested = _look_at(dataset.test, _size_reader(source))
     absent = [record.path for record, size in tested if size is None]
     if absent:
         raise DataError(
@@ -173,28 +157,25 @@ def refuse_absent(dataset: Dataset, on_corrupt: OnCorrupt) -> None:
         )
 
 
-def empty_files(dataset: Dataset, seconds: float) -> list[str]:
-    """Return the paths of the images whose files are empty, as far as time allows."""
+def empty_files(dataset: Dataset) -> list[str]:
+    """Return the paths of the images whose files are empty."""
     source = dataset.source
     if not isinstance(source, FolderSource):
         return []
-    images = _look_at(dataset.records, _size_reader(source), time.monotonic() + seconds)
+    images = _look_at(dataset.records, _size_reader(source))
     return [record.path for record, size in images if size == 0]
 
 
 def _look_at(
-    records: Iterable[Record], key_of: Callable[[str], Hashable], ends: float
+    records: Iterable[Record], key_of: Callable[[str], Hashable]
 ) -> Iterator[tuple[Record, Hashable]]:
-    """Yield images until time is up, each with its key; None where its file is not there.
+    """Yield images, each with its key; None where its file is not there.
 
     Args:
         records: the images.
         key_of: a function from a path to a key, which raises where there is no file.
-        ends: when to stop, by the monotonic clock.
     """
     for record in records:
-        if time.monotonic() > ends:
-            return
         key = None
         with suppress(DataError, OSError, ValueError):
             key = key_of(record.path)
@@ -241,22 +222,17 @@ def _digest(source: HubSource, path: str) -> bytes:
     return hashlib.sha256(encoded.getbuffer()).digest()
 
 
-def _same_files(
-    groups: Iterable[Sequence[_Image]], root: Path, ends: float
-) -> tuple[list[list[_Image]], bool]:
-    """Return the images whose files have equal contents, and whether there was time for all.
+def _same_files(groups: Iterable[Sequence[_Image]], root: Path) -> list[list[_Image]]:
+    """Return the images whose files have equal contents.
 
     Args:
         groups: images whose files have one size.
         root: the dataset's folder.
-        ends: when to stop, by the monotonic clock.
     """
     same: list[list[_Image]] = []
     for group in groups:
         images_of_digest = defaultdict(list)
         for image in group:
-            if time.monotonic() > ends:
-                return same, False
             try:
                 with (root / image.path).open("rb") as file:
                     digest = hashlib.file_digest(file, "sha256").digest()
@@ -264,7 +240,7 @@ def _same_files(
                 continue
             images_of_digest[digest].append(image)
         same += filter(_is_conflict, images_of_digest.values())
-    return same, True
+    return same
 
 
 def _is_conflict(group: Sequence[_Image]) -> bool:

@@ -9,7 +9,6 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.progress import Progress
 
-from study.data.images.near_duplicates import PixelHashes, perceptual_hash
 from study.data.images.rgb import HIGHEST, dark_images
 from study.data.images.sources import is_large, large_images
 from study.data.records import Dataset, ImageSource, keyed_order, listed
@@ -25,8 +24,6 @@ SAMPLE = 64
 AT_ONCE = 512
 """How many images are handed to the threads at a time, since a million would fill the memory."""
 THREADS = 8
-WITHIN = 5.0
-"""The seconds of the search for empty files outside the sample."""
 
 
 class Decoded(NamedTuple):
@@ -35,8 +32,8 @@ class Decoded(NamedTuple):
     path: str
     fault: str | None = None
     """Why it cannot be read; None if it can."""
-    hashes: PixelHashes = PixelHashes(b"", b"")
-    """The hashes of its pixels."""
+    digest: bytes = b""
+    """A hash of its pixels, equal for equal pixels alone."""
     highest: int = 0
     """Its highest value, if it has 16 bits."""
     large: tuple[int, int] | None = None
@@ -55,7 +52,7 @@ def check_images(study: Study, console: Console, *, every: bool) -> Pixels:
         every: whether to decode all images, instead of `SAMPLE` of each dataset.
 
     Returns:
-        The hashes of the pixels of each image, by dataset and path. A dataset is left out unless
+        A hash of the pixels of each image, by dataset and path. A dataset is left out unless
         all its images were decoded.
 
     Raises:
@@ -69,7 +66,7 @@ def check_images(study: Study, console: Console, *, every: bool) -> Pixels:
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("decoding", total=tried)
         for dataset, paths in zip(datasets, samples, strict=True):
-            hashes = {}
+            digests = {}
             large = {}
             highest = 0
             for image in _decode_all(dataset.source, paths):
@@ -77,7 +74,7 @@ def check_images(study: Study, console: Console, *, every: bool) -> Pixels:
                 if image.fault:
                     faults.append(image.fault)
                 else:
-                    hashes[image.path] = image.hashes
+                    digests[image.path] = image.digest
                     highest = max(highest, image.highest)
                 if image.large:
                     large[image.path] = image.large
@@ -85,7 +82,7 @@ def check_images(study: Study, console: Console, *, every: bool) -> Pixels:
                 if warning:
                     print_sentences(console, f"{dataset.name}: {warning}", "yellow")
             if len(paths) == len(_paths(dataset, every=True)):
-                pixels[dataset.name] = hashes
+                pixels[dataset.name] = digests
     if faults:
         _report_unreadable(study, console, faults, tried, every=every)
         return pixels
@@ -117,7 +114,7 @@ def _paths(dataset: Dataset, *, every: bool) -> list[str]:
     if every:
         return list(paths)
     sample = keyed_order(paths, "a look at the images")[:SAMPLE]
-    return list(dict.fromkeys((*sample, *empty_files(dataset, WITHIN))))
+    return list(dict.fromkeys((*sample, *empty_files(dataset))))
 
 
 def _decode_all(source: ImageSource, paths: Sequence[str]) -> Iterator[Decoded]:
@@ -135,5 +132,4 @@ def _decode(source: ImageSource, path: str) -> Decoded:
     shape = f"{image.width} {image.height} ".encode()
     digest = hashlib.blake2b(shape + image.tobytes(), digest_size=16).digest()
     large = image.size if is_large(image) else None
-    hashes = PixelHashes(digest, perceptual_hash(image))
-    return Decoded(path, None, hashes, image.info.get(HIGHEST, 0), large)
+    return Decoded(path, None, digest, image.info.get(HIGHEST, 0), large)

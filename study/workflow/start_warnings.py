@@ -9,13 +9,12 @@ from study.backbones.description import EMBEDDED, backbone_path
 from study.backbones.hub import PREPROCESSING, Source
 from study.config.schema import BackboneConfig
 from study.data.datasets import PACKAGED
-from study.data.images.near_duplicates import PixelHashes, find_near_duplicates
 from study.data.images.sources import IMAGE_SUFFIXES, FolderSource
 from study.data.readers.benchmarks import download_note
 from study.data.readers.published import WITHOUT_LISTS, absent_classes, differing_counts
 from study.data.records import Dataset, OnCorrupt, listed
 from study.data.splits import has_groups
-from study.data.survey import WITHIN, survey
+from study.data.survey import survey
 from study.method.recipe import UNEQUAL
 from study.process.terminal_table import print_sentences
 from study.process.visible_text import visible_text
@@ -29,8 +28,8 @@ EXAMPLES = 3
 """The largest number of examples in a warning."""
 
 
-Pixels = Mapping[str, Mapping[str, PixelHashes]]
-"""The hashes of the pixels of each image that can be decoded, by dataset and path.
+Pixels = Mapping[str, Mapping[str, bytes]]
+"""A hash of the pixels of each image that can be decoded, by dataset and path.
 
 A dataset is left out unless all its images were decoded."""
 
@@ -110,29 +109,19 @@ def _image_warnings(studies: Iterable[Study], pixels: Pixels) -> Iterator[str]:
 def dataset_warnings(
     dataset: Dataset,
     on_corrupt: OnCorrupt = "fail",
-    seconds: float = WITHIN,
-    pixels: Mapping[str, PixelHashes] | None = None,
+    pixels: Mapping[str, bytes] | None = None,
 ) -> list[str]:
     """Return warnings about a dataset's images, each with a number and a few examples.
 
     Args:
         dataset: the dataset.
         on_corrupt: what the study does about images that it cannot read.
-        seconds: how long the check of the images may take.
         pixels: see `study.data.survey.survey`.
     """
-    similar: Mapping[str, str] = {}
-    not_compared = 0
-    if pixels is not None and not has_groups(dataset.train):
-        similar, not_compared = find_near_duplicates(dataset, pixels)
     lines = sentences(
         "workflow/dataset_warnings",
-        surveyed=survey(dataset, seconds, pixels),
+        surveyed=survey(dataset, pixels),
         pixels=pixels,
-        similar=similar,
-        not_compared=not_compared,
-        total=len(dataset.train) + len(dataset.val) + len(dataset.test),
-        seconds=seconds,
         on_corrupt=on_corrupt,
         suffixes=IMAGE_SUFFIXES,
         few=_few,

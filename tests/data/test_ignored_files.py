@@ -1,7 +1,5 @@
 """What is in a dataset's folder and is not read is found, as far as it may have been meant."""
 
-import math
-import time
 from pathlib import Path
 
 import pytest
@@ -19,10 +17,10 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def unread_in(root: Path, ends: float = math.inf) -> Unread:
+def unread_in(root: Path) -> Unread:
     source = load_dataset("mine", root).source
     assert isinstance(source, FolderSource)
-    return find_unread(source, ends)
+    return find_unread(source)
 
 
 def add(root: Path, *names: str):
@@ -48,9 +46,4 @@ def test_other_files_and_deeper_images_in_class_folders_are_found(root: Path):
 
 def test_nothing_is_looked_for_where_a_table_lists_the_images(root: Path):
     add(root, "cover.png", ".cat/0.png")
-    assert find_unread(FolderSource(root), math.inf) == Unread()
-
-
-def test_a_look_ends_in_time(root: Path):
-    add(root, "cover.png", ".cat/0.png", "folds/cat/0.png", "train/cat/x.heic")
-    assert unread_in(root, time.monotonic() - 1) == Unread()
+    assert find_unread(FolderSource(root)) == Unread()

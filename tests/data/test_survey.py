@@ -1,4 +1,4 @@
-"""The files of a dataset are looked at without decoding any, and within a time."""
+"""The files of a dataset are looked at without decoding any."""
 
 from collections import Counter
 from pathlib import Path
@@ -41,20 +41,19 @@ def test_the_same_file_in_two_classes_or_in_train_and_test_is_found(
 ):
     contents = (root / "train" / same).read_bytes()
     (root / "train/cat/0.png").write_bytes(contents)
-    assert survey(read(root)) == Survey(12, compared=True, **found)
+    assert survey(read(root)) == Survey(**found)
 
 
 def test_only_files_of_equal_size_are_read(root: Path, monkeypatch: pytest.MonkeyPatch):
     for n, path in enumerate(sorted(root.glob("*/*/*.png"))):
         path.write_text("x" * (n + 1))
     monkeypatch.setattr(Path, "open", lambda *_, **__: pytest.fail("a file was read"))
-    assert survey(read(root)).looked == 12
+    assert survey(read(root)) == Survey()
 
 
 def test_what_is_not_read_is_a_part_of_it(root: Path):
     (root / "train/cat/a.HEIC").touch()
     assert survey(read(root)).unread == Unread(Counter({".heic": 1}))
-    assert survey(read(root), seconds=-1) == Survey(0, compared=True)
 
 
 def test_empty_files_are_found_and_are_not_the_same_image(root: Path):
@@ -63,9 +62,8 @@ def test_empty_files_are_found_and_are_not_the_same_image(root: Path):
         (root / name).write_bytes(b"")
     link(root / "test/cat/1.png", "nowhere")
     dataset = read(root)
-    assert set(empty_files(dataset, 5.0)) == empty
-    assert empty_files(dataset, -1.0) == []
-    assert survey(dataset) == Survey(12, compared=True, absent=("test/cat/1.png",))
+    assert set(empty_files(dataset)) == empty
+    assert survey(dataset) == Survey(absent=("test/cat/1.png",))
 
 
 def table(root: Path, *rows: str) -> Path:
@@ -90,20 +88,9 @@ def test_a_table_of_which_no_file_is_left_is_refused(root: Path, paths: list[str
         refuse_absent(read(table(root, *paths)), "skip")
 
 
-def test_a_look_that_is_cut_short_has_seen_test_images(root: Path, monkeypatch: pytest.MonkeyPatch):
-    clock = iter(range(100))
-    monkeypatch.setattr("study.data.survey.time.monotonic", lambda: next(clock))
-    for path in root.glob("*/*/*.png"):
-        path.write_text("the same")
-    found = survey(
-        read(root), seconds=9.5 + 4 + 3
-    )  # class folders and those of them are listed first
-    assert (found.looked, found.compared) == (9, False)
-
-
 def test_packaged_images_are_passed_over():
     digits = load_dataset("digits")
-    assert survey(digits, seconds=0) == Survey(1797, compared=True)
+    assert survey(digits) == Survey()
     refuse_absent(digits, "fail")
 
 
