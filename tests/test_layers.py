@@ -150,7 +150,7 @@ def test_every_library_that_is_imported_is_a_dependency():
     """A library that another one happens to bring may be gone with its next release."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    kinds = ("hf", "lora", "notebook", "onnx", "openclip", "peft")
+    kinds = ("hf", "lora", "onnx", "openclip", "peft")
     optional = (text for name in kinds for text in extras[name])
     wanted = [*project["dependencies"], *optional]
     declared = {text.split(">")[0].split("[")[0].strip().lower() for text in wanted}

@@ -10,7 +10,6 @@ from rich.status import Status
 from rich.text import Text
 
 from study.config.labels import VARIANT
-from study.process.notebook_line import NotebookLine
 from study.process.terminal_table import PIPED, print_sentences, print_unwrapped
 from study.report.formatting import duration, percent
 from study.report.setting_descriptions import settings_in_words
@@ -28,7 +27,7 @@ NAME, LEAST_NAME = 46, 14
 
 
 class StageProgress:
-    """An observer of one stage: a live line on a terminal or in a notebook, else one now and then.
+    """An observer of one stage: a live line on a terminal, else one now and then.
 
     Args:
         console: where the line is shown.
@@ -51,7 +50,6 @@ class StageProgress:
         self._after = 0
         self._started_at = time.monotonic()
         self._printed_at = 0.0
-        self._notebook_line = NotebookLine()
         self._live = Live(self, console=console, refresh_per_second=4)
 
     def __enter__(self) -> "StageProgress":
@@ -189,13 +187,10 @@ class StageProgress:
 
     def _show(self, *, at_once: bool = False) -> None:
         now = time.monotonic()
-        line = self._title + self.line(PIPED)
         due = at_once or now - self._printed_at > QUIET_SECONDS
-        if self._console.is_jupyter:
-            self._notebook_line.show(line)
-        elif due and not self._console.is_interactive:
+        if due and not self._console.is_interactive:
             self._printed_at = now
-            print_unwrapped(self._console, line)
+            print_unwrapped(self._console, self._title + self.line(PIPED))
 
 
 class Steps:
