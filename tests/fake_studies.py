@@ -234,7 +234,7 @@ def add_candidate(
 
 
 def add_answer(folder: Path, *, peer: float = -0.01, strength: float = 1.0) -> Path:
-    """Add what studies of today test beside: a peer, the smallest, the ladder to the winner.
+    """Add what studies of today test beside: a peer, the ladder to the winner.
 
     Args:
         folder: where the finished study is, whose winner is given a linear head.
@@ -253,7 +253,6 @@ def add_answer(folder: Path, *, peer: float = -0.01, strength: float = 1.0) -> P
     plain: JsonObject = {name: best[name] for name in ("subset", "distill_weight")}
     plain |= {f"{kind}_lr": best["rates"].get(kind) for kind in ("bias", "ln")}
     add_candidate(folder, "linear", peer, val_score=0.6, **head)
-    add_candidate(folder, "smallest", -0.002, val_score=0.7, subset="vision.ln", ln_lr=0.01)
     add_candidate(folder, "best-plain", -0.02, **plain)
     add_candidate(
         folder,

@@ -8,8 +8,6 @@ TUNED_LINEAR = "clipfit-tuned-linear"
 """The label of that configuration with a linear head."""
 RANKS = ("best", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
 """The labels of the best configurations of the whole search, best first."""
-SMALLEST = "smallest"
-"""The label of the candidate with the fewest tuned values within one standard error of the best."""
 WITH_DELTA = "best-with-delta"
 """The label of the best configuration with a delta, where the best has none."""
 PLAIN, PLAIN_STRENGTH, FULL_STRENGTH = "best-plain", "best-text", "best-full-strength"
@@ -22,7 +20,6 @@ AVERAGE = "average"
 BEST_PEER = "best-peer"
 """The label of the best peer, where it is neither a baseline nor among the best."""
 CANDIDATE_LABELS = (
-    SMALLEST,
     BEST_PEER,
     WITH_DELTA,
     PLAIN,

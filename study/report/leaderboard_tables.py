@@ -230,9 +230,6 @@ def _candidate_record(board: Leaderboard, entry: Entry | None) -> dict[str, obje
     record |= entry.settings.column_values() if entry else dict.fromkeys(settings_columns())
     for name in ("trainable", "source_trial", "val_score", "val_base"):
         record[name] = getattr(entry, name, None)
-    record["val_expected"] = None
-    if board.optimism and entry and entry.is_chosen:
-        record["val_expected"] = board.optimism.expected
     record["seeds"] = len(getattr(entry, "scores", ()))
     record["chance"] = board.chance
     means: dict[str, MeanInterval | None] = {"test": getattr(entry, "test", None)}

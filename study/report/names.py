@@ -15,7 +15,6 @@ from study.config.labels import (
     PLAIN_STRENGTH,
     PUBLISHED,
     RANKS,
-    SMALLEST,
     TUNED,
     TUNED_LINEAR,
     WITH_DELTA,
@@ -36,7 +35,6 @@ _NAMES = {
     "bitfit": "all biases (BitFit)",
     "ln": "all LayerNorms",
     LINEAR: "linear on frozen CLIP",
-    SMALLEST: "smaller, about as good on validation",
     PLAIN: "{chosen} without its head, at full strength",
     PLAIN_STRENGTH: "{chosen} without its head",
     FULL_STRENGTH: "{chosen} at full strength",
@@ -49,7 +47,7 @@ _NAMES |= {peer: row.title for peer, row in PEERS.items()}
 _NAMES |= {rank: f"{rank} by validation" for rank in RANKS}
 _EARLIER = "-of-"
 """The text between label and number of trials where an extension renamed an earlier choice."""
-_UNNAMED = {BEST, SMALLEST, PLAIN, PLAIN_STRENGTH, FULL_STRENGTH, WITH_DELTA}
+_UNNAMED = {BEST, PLAIN, PLAIN_STRENGTH, FULL_STRENGTH, WITH_DELTA}
 """Labels that add nothing to the name of the candidate whose training they share."""
 
 

@@ -22,7 +22,6 @@ from study.results.shared_test import count_studies_on_same_test
 from study.results.training_images import training_overlap
 from study.results.trial_results import TrialResult, read_trials
 from study.selection.chance import BALANCED
-from study.selection.optimism import Optimism, read_optimism
 from study.storage.atomic import write_atomically
 from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import CELLS, IDENTITY, Registration, StudyFolder
@@ -52,8 +51,6 @@ class Results:
     """Whether the study is an ablation whose cells are fixed."""
     registration: Registration | None
     """The registration of the winner; None if it is not registered."""
-    optimism: Optimism | None
-    """What the best validation score is worth; None before the choice, or if it is not known."""
     identity: JsonObject
     """The study's id and the versions that it was made with; empty where they are missing."""
     training_overlap: float | None
@@ -175,7 +172,6 @@ def read_results(folder: Path, protocol: Protocol | None = None) -> Results:
         earlier_trial_counts=earlier_trial_counts,
         ablates=opened.read_json(CELLS) is not None,
         registration=opened.read_registration(),
-        optimism=read_optimism(opened),
         identity=identity,
         training_overlap=training_overlap(opened, split_hashes.values()),
     )

@@ -25,9 +25,9 @@ from study.search.searcher import Proposal, Proposers, StudySearcher, trains_enc
 from study.search.space import OpenSpace, PeerSpace, RateSpace, Space
 from study.selection.candidates import possible_variants, variants
 from study.selection.extension import extensions
-from study.selection.optimism import standard_error
 from study.selection.patience import Patience
 from study.selection.ranking import rank_finished_trials
+from study.selection.standard_error import standard_error
 from study.trial.study import Study, TrialData
 
 JOURNAL = "optuna.journal"

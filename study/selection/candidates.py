@@ -3,9 +3,7 @@
 A study that is extended gets a new choice beside the earlier one, see `study.selection.extension`.
 """
 
-import math
 from collections.abc import Iterable, Sequence
-from statistics import stdev
 
 from study.config.labels import (
     BEST_PEER,
@@ -14,7 +12,6 @@ from study.config.labels import (
     PLAIN,
     PLAIN_STRENGTH,
     RANKS,
-    SMALLEST,
     TUNED,
     TUNED_LINEAR,
     WITH_DELTA,
@@ -59,31 +56,6 @@ def tuned_with_head(judged: Sequence[Judged]) -> Judged | None:
         if tuned and is_linear and trial.training == tuned.training:
             return trial
     return None
-
-
-def smallest(judged: Sequence[Judged]) -> Judged | None:
-    """Return the trial with the fewest tuned values within one standard error of the best.
-
-    The standard error is that of the difference to the best, paired over the folds.
-
-    Args:
-        judged: the finished trials, best first.
-
-    Returns:
-        None unless every trial has the same folds, two or more, to estimate the error from.
-    """
-    fold_counts = {len(trial.folds) for trial in judged}
-    if len(fold_counts) != 1 or len(judged[0].folds) < 2:
-        return None
-    best = judged[0]
-    as_good = []
-    for trial in judged:
-        pairs = zip(best.folds, trial.folds, strict=True)
-        differences = [of_best - of_trial for of_best, of_trial in pairs]
-        error = stdev(differences) / math.sqrt(len(differences))
-        if best.val_score - trial.val_score <= error:
-            as_good.append(trial)
-    return min(as_good, key=lambda trial: (trial.config.trainable, -trial.val_score))
 
 
 def variants(
@@ -159,9 +131,9 @@ def choose_candidates(
     """Return the configurations to test; equal ones are trained once.
 
     They are the baselines, tuned CLIPFit without and with a linear head, the winner, the
-    runners-up, the smallest within one standard error of the winner, the best peer, and the winner
-    without its head and its strength. A baseline can win too. Tuned CLIPFit is the best of
-    CLIPFit's own search and the baseline ``clipfit``, which has the published rates.
+    runners-up, the best peer, and the winner without its head and its strength. A baseline can win
+    too. Tuned CLIPFit is the best of CLIPFit's own search and the baseline ``clipfit``, which has
+    the published rates.
 
     Args:
         judged: the finished trials, best first.
@@ -175,7 +147,6 @@ def choose_candidates(
         if rank <= runners_up or ranked in members:
             trials.append((label, ranked))
     trials.append((TUNED_LINEAR, tuned_with_head(judged)))
-    trials.append((SMALLEST, smallest(judged)))
     best_peer = next((trial for trial in judged if trial.settings.is_peer), None)
     if all(trial is not best_peer for _, trial in trials):
         trials.append((BEST_PEER, best_peer))

@@ -1,6 +1,5 @@
 """The finished trials of a search, ranked by validation."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from study.config.trial_settings import TrialSettings
@@ -33,11 +32,6 @@ class Judged:
     def training(self) -> tuple[str, TrialSettings]:
         """A key that is equal for trials that differ only in head, strength or calibration."""
         return trained(self.config.subset_key, self.config.settings.training_settings)
-
-    @property
-    def folds(self) -> Sequence[float]:
-        """The validation score of each fold; empty where there is one, or none was recorded."""
-        return self.report.get("folds", ())
 
 
 def rank_finished_trials(folder: StudyFolder, stage: Stage = "search") -> list[Judged]:

@@ -54,9 +54,9 @@ IDENTITY = "identity.json"
 CANDIDATES, CELLS, REGISTERED = "candidates.json", "cells.json", "registered.json"
 """The names of the files with the configurations to test, with an ablation's cells, and with the
 winner's address in the model registry. Each can be made again from the trials."""
-OPTIMISM, CHANCE = "optimism.json", "chance.json"
-"""The names of the files with the estimate of the best validation score, and with the comparison of
-the tested configurations with chance. Both are made from the trials."""
+CHANCE = "chance.json"
+"""The name of the file with the comparison of the tested configurations with chance, which is made
+from the trials."""
 SENSITIVITY = "sensitivity.json"
 """The name of the file with what each tensor could gain, as measured before an ablation trains."""
 PATIENCE = "patience.json"
@@ -297,7 +297,7 @@ class StudyFolder(LedgerFolder):
         """
         names = [DESCRIPTION, REGISTERED]
         if choice:
-            names += [CHANCE, OPTIMISM, CANDIDATES, PATIENCE]
+            names += [CHANCE, CANDIDATES, PATIENCE]
         for name in names:
             (self.path / name).unlink(missing_ok=True)
 

@@ -191,8 +191,8 @@ def _estimate_test(study: Study, cost: Cost) -> float:
     if config.ablation:
         tested = len(rate_grids(study))
     if protocol.searches(config):
-        tuned_winner_smallest = 3
-        tested = _count_trained(config.search) + tuned_winner_smallest + config.confirm.runners_up
+        tuned_and_winner = 2
+        tested = _count_trained(config.search) + tuned_and_winner + config.confirm.runners_up
     return len(seeds) * tested * seconds
 
 

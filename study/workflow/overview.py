@@ -16,7 +16,6 @@ COLUMNS = (
     "state",
     "trials",
     "val_score",
-    "val_expected",
     "test_score",
     "test_balanced",
     "bytes",
@@ -32,11 +31,10 @@ def summarize_study(folder: StudyFolder) -> JsonObject:
 
     Returns:
         The ``study``; its ``state``, which is that of `Status` or "damaged"; its number of
-        ``trials``; the best ``val_score`` of the search, and the same without the optimism of a
-        maximum (``val_expected``); the mean ``test_score`` of the choice, and the same with the
-        mean recall of the classes (``test_balanced``), as fractions; its size in ``bytes``, its age
-        in ``seconds``; and for trackers its ``study_id`` and where its winner is ``registered``. A
-        value that does not exist is None.
+        ``trials``; the best ``val_score`` of the search; the mean ``test_score`` of the choice, and
+        the same with the mean recall of the classes (``test_balanced``), as fractions; its size in
+        ``bytes``, its age in ``seconds``; and for trackers its ``study_id`` and where its winner is
+        ``registered``. A value that does not exist is None.
     """
     size, age = _size_and_age(folder.path)
     row = dict.fromkeys(COLUMNS) | {
@@ -51,7 +49,6 @@ def summarize_study(folder: StudyFolder) -> JsonObject:
         status = study_status(results)
         row |= {
             "state": status.state,
-            "val_expected": status.expected,
             "test_score": status.test_score,
             "test_balanced": status.balanced,
             "study_id": results.identity.get("study_id"),

@@ -52,9 +52,6 @@ class Status:
     failed: Trials
     best: Trials
     """The best finished trials of the search, by validation."""
-    expected: float | None
-    """The best validation score without the optimism of a maximum, a fraction; None before the
-    choice, and if it cannot be estimated."""
     test_score: float | None
     """The mean test score of the choice, a fraction; None while nothing is chosen and tested."""
     balanced: float | None
@@ -84,14 +81,10 @@ def study_status(results: Results) -> Status:
     wanted = None
     if not config.ablation:
         wanted = config.search.trials
-    expected = None
-    if results.optimism:
-        expected = results.optimism.expected
     told = sentences(
         "workflow/status",
         search_end=read_search_end(folder),
         choice=choice,
-        optimism=results.optimism,
         test_score=test_score,
         balanced=balanced,
     )
@@ -105,7 +98,6 @@ def study_status(results: Results) -> Status:
         silent=silent,
         failed=[trial for trial in results.trials if trial.status == "failed"],
         best=finished[:MOST_TRIALS],
-        expected=expected,
         test_score=test_score,
         balanced=balanced,
         told=told,

@@ -19,7 +19,6 @@ from study.search.samplers import Sampler
 from study.search.stages import most_trials, run_search, seconds_left
 from study.selection.candidates import fix_candidates
 from study.selection.extension import extensions
-from study.selection.optimism import fix_optimism
 from study.selection.patience import read_search_end
 from study.selection.shipped import refit_trial_ids
 from study.storage.study_folder import StudyFolder
@@ -90,7 +89,6 @@ def run_search_stage(
 def run_confirm_stage(study: Study, preparer: Preparer, tracker: Tracker, console: Console) -> None:
     """Choose the candidates, and only then read the test split and test them."""
     candidates = fix_candidates(study)
-    fix_optimism(study)
     if extensions(study):
         tracker.rescan_trials()
     data = {seed: preparer.confirm(seed) for seed in study.protocol.shot_seeds(study.config)}

@@ -1,6 +1,5 @@
 """Studies, and all sentences that are told of them."""
 
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,6 @@ from study.report.study_description import describe_study
 from study.report.verdict import headline, validation_findings, verdict
 from study.results.leaderboard import leaderboard
 from study.results.study_results import read_results
-from study.selection.optimism import Optimism
 from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import REGISTERED, Registration, StudyFolder
 from tests.changed_studies import (
@@ -104,11 +102,6 @@ def write_notes(folder: StudyFolder, case: JsonObject):
         folder.write_json(REGISTERED, registration)
     if "extended" in case:
         folder.write_json("extensions.json", case["extended"])
-    if "optimism" in case:
-        candidates = json.loads((folder.path / "candidates.json").read_text())
-        chosen = next(c["val_score"] for c in candidates if c["label"] == "best")
-        best = chosen + case["optimism"]
-        folder.write_json("optimism.json", Optimism(41, best, best - 0.021, {}))
 
 
 def sentences_on(folder: Path) -> Iterator[str]:

@@ -14,7 +14,6 @@ from study.selection.candidates import (
     choose_candidates,
     fix_candidates,
     possible_variants,
-    smallest,
     variants,
 )
 from study.selection.ranking import rank_finished_trials
@@ -149,21 +148,6 @@ def test_what_the_winner_has_not_is_not_taken_away_from_it_and_its_folds_calibra
     found = further(written)
     assert found.pop("best-calibrated").settings.calibration == 1.5
     assert {candidate.same_as for candidate in found.values()} == {"best"}
-
-
-def test_the_smallest_is_within_one_standard_error_of_the_difference_to_the_best(
-    written: Written,
-):
-    add_peer(written, 0.80, trainable=900, report={"folds": [0.7, 0.8, 0.9]})
-    # Paired differences 0.02, 0.03, 0.04: a mean of 0.03, and a standard error of 0.0058.
-    add(written, 0.77, trainable=10, report={"folds": [0.68, 0.77, 0.86]})
-    # -0.1, 0.0, 0.13: a mean of 0.01, and a standard error of 0.066.
-    add(written, 0.79, trainable=20, report={"folds": [0.8, 0.8, 0.77]})
-    found = not_none(smallest(rank_finished_trials(written.folder)))
-    assert found.config.trainable == 20
-    assert further(written)["smallest"].source_trial == found.config.trial_id
-    add(written, 0.795, trainable=5)  # without folds
-    assert smallest(rank_finished_trials(written.folder)) is None, "that one may be the smallest"
 
 
 def test_a_peer_may_win_and_the_best_with_a_delta_is_registered(written: Written):

@@ -11,4 +11,4 @@ def test_a_study_is_described_by_what_it_has(mine: StudyFolder):
     assert (row["study"], row["state"], row["trials"]) == ("mine", "interrupted", 2)
     assert row["val_score"] == pytest.approx(0.13)
     assert row["study_id"] == mine.read_identity()["study_id"]
-    assert [row[name] for name in ("val_expected", "test_score", "registered")] == [None] * 3
+    assert [row[name] for name in ("test_score", "registered")] == [None] * 2

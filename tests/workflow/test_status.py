@@ -10,7 +10,6 @@ import pytest
 from study.config.loading import build_config, dump_config
 from study.results.study_results import read_results
 from study.selection.chance import AgainstChance
-from study.selection.optimism import Optimism
 from study.trial import Prediction
 from study.trial.predictions import predictions_to_parquet
 from study.workflow.status import Status, study_status
@@ -137,10 +136,8 @@ def confirmed(written: Written) -> Written:
 
 @from_table
 def test_the_scores_of_the_choice_are_told_with_what_is_known_of_them(
-    confirmed: Written, optimism: bool, low: float, told: tuple[str, str]
+    confirmed: Written, low: float, told: tuple[str, str]
 ):
-    if optimism:
-        confirmed.folder.write_json("optimism.json", Optimism(41, 0.2, 0.17, {}))
     against = AgainstChance(0.6, 0.5, images=8, low=low)
     confirmed.folder.write_json("chance.json", {"best": against})
     assert read(confirmed).told == list(told)

@@ -1,7 +1,6 @@
 """The version of a registered model that is champion: the rule, and the move of the alias."""
 
 import fcntl
-import math
 
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
@@ -9,12 +8,9 @@ from mlflow.entities.model_registry import ModelVersion
 from study.storage.study_folder import CHAMPION, StudyFolder
 from study.tracking.mlflow.run_content import SCORE, Tags
 
-VAL_ERROR, BEATS_CHANCE = "val_error", "beats_chance"
-"""The tags with the standard error of a version's validation score over other images, and with
-whether the version is shown to beat chance on test. A version has each only if it is known."""
+BEATS_CHANCE = "beats_chance"
+"""The tag with whether a version is shown to beat chance on test, if that is known."""
 SHOWN, NOT_SHOWN = "shown", "not shown"
-NORMAL = 1.96
-"""The quantile of the normal distribution for a two-sided interval of 95 %."""
 
 
 def decide_champion(
@@ -81,27 +77,12 @@ def judge(challenger: Tags, champion: Tags | None) -> tuple[bool, str]:
     new_score = float(challenger[SCORE])
     old_score = float(champion[SCORE])
     study = champion.get("study")
-    noise = _describe_noise(challenger, champion, new_score - old_score)
     if new_score > old_score:
         return True, (
             f"its validation score is {new_score:.1%}, and that of study '{study}' is "
-            f"{old_score:.1%}{noise}"
+            f"{old_score:.1%}"
         )
     return False, (
         f"the new one has {new_score:.1%} on validation, no better than study "
-        f"'{study}' ({old_score:.1%}{noise})"
+        f"'{study}' ({old_score:.1%})"
     )
-
-
-def _describe_noise(challenger: Tags, champion: Tags, difference: float) -> str:
-    """Return a clause if the difference of two validation scores is within noise, else "".
-
-    Both scores are of the same images, so the error of their difference is at most that of
-    independent scores. The clause is empty if a version has no standard error.
-    """
-    if VAL_ERROR not in challenger or VAL_ERROR not in champion:
-        return ""
-    error = math.hypot(float(challenger[VAL_ERROR]), float(champion[VAL_ERROR]))
-    if abs(difference) > NORMAL * error:
-        return ""
-    return ", within noise"

@@ -30,19 +30,12 @@ from study.method.unknown import check_unknown
 from study.process.templates import templates
 from study.selection.choice import TEST_BALANCED, Choice
 from study.selection.later_refit import was_asked_after_test
-from study.selection.optimism import read_optimism
 from study.selection.validation import read_best_logits
 from study.serving.saved_model import read_delta
 from study.storage.command_lines import study_command
 from study.storage.study_folder import CHAMPION, REGISTERED, Registration
 from study.tracking.mlflow import server
-from study.tracking.mlflow.champion import (
-    BEATS_CHANCE,
-    NOT_SHOWN,
-    SHOWN,
-    VAL_ERROR,
-    decide_champion,
-)
+from study.tracking.mlflow.champion import BEATS_CHANCE, NOT_SHOWN, SHOWN, decide_champion
 from study.tracking.mlflow.requirements import requirements
 from study.tracking.mlflow.run_content import (
     METRIC_DIGITS,
@@ -144,7 +137,6 @@ class _Registrar:
         self._run = run
         self._study = run.study
         self._client = run.client
-        self._optimism = read_optimism(run.study.folder)
         self._name = model_name(run.study.config.data.dataset)
 
     def register(self) -> Registration:
@@ -210,18 +202,6 @@ class _Registrar:
                 tags["unknown_auroc"] = f"{check.auroc:.3f}"
                 if check.found is not None:
                     tags["unknown_found_at_5_percent"] = f"{check.found:.3f}"
-        return tags | self._certainty_tags(source.trial_id)
-
-    def _certainty_tags(self, source: str) -> Tags:
-        """Return tags on how certain a version's scores are, as far as that is known.
-
-        Args:
-            source: the id of the trial for which the version was chosen.
-        """
-        tags = {}
-        if self._optimism and source in self._optimism.errors:
-            error = self._optimism.errors[source]
-            tags[VAL_ERROR] = repr(round_significant(error, METRIC_DIGITS))
         against_chance = self._winner.against_chance
         if against_chance:
             tags[BEATS_CHANCE] = SHOWN if against_chance.is_proven else NOT_SHOWN
@@ -285,7 +265,6 @@ class _Registrar:
             tags=tags,
             settings=settings_markdown(candidate.settings),
             val_score=self._val_score,
-            optimism=self._optimism,
             refit_images=self._study.config.refit.images,
         )
         return str(description)

@@ -14,15 +14,13 @@ from study.workflow.status import INTERRUPTED_STATE, plain_table, print_resume_c
 
 SCORE_COLUMNS = {
     "val_score": "val. %",
-    "val_expected": "expect %",
     "test_score": "test %",
     "test_balanced": "balanced %",
 }
 """The headings of the scores in the list of studies."""
 NOTE = (
-    "val. %: validation score of the best trial, which is a maximum and in part luck; expect %: "
-    "what to expect of it on other images; test %: of the winner; balanced %: the same, where "
-    "every class counts alike"
+    "val. %: validation score of the best trial, which is a maximum and in part luck; test %: of "
+    "the winner; balanced %: the same, where every class counts alike"
 )
 """The explanation of these scores below the list."""
 

@@ -17,7 +17,6 @@ from mlflow.models import Model
 
 from study.errors import TrackingError
 from study.selection.chance import AgainstChance
-from study.selection.optimism import Optimism
 from study.tracking.mlflow import champion, registry
 from study.tracking.mlflow.champion import judge
 from study.tracking.mlflow.mirror import sync_to_mlflow
@@ -91,7 +90,7 @@ def test_a_version_says_where_it_comes_from_and_what_it_was_chosen_by(told: Regi
 
 def test_a_version_claims_nothing_of_what_is_not_known(told: Registered):
     assert "shown" not in told.version.description
-    assert not {"val_error", "beats_chance"} & told.version.tags.keys()
+    assert "beats_chance" not in told.version.tags
 
 
 def test_the_artifact_tells_its_form_is_small_and_holds_no_pickle(told: Registered):
@@ -195,16 +194,14 @@ def test_what_does_not_beat_chance_is_no_version_and_no_champion(
 
 def test_a_version_says_how_sure_its_scores_are(finished: Any, store: str):
     study = finished("sure")
-    errors = {"search-0001": 0.0123456}
-    study.folder.write_json("optimism.json", Optimism(41, 0.8, 0.776, errors))
     study.folder.write_json("chance.json", {"best": AgainstChance(0.75, 0.1, images=9, low=0.05)})
     version = Registered(study, store).version
-    assert "80.0% on validation, the best of 41; expect about 78 %; on test" in version.description
+    assert "80.0% on validation; on test" in version.description
     assert (
         "It is not shown to beat chance: on 9 test images its balanced score is 75.0 %, and chance "
         "is 10.0 %."
     ) in version.description
-    assert (version.tags["val_error"], version.tags["beats_chance"]) == ("0.012346", "not shown")
+    assert version.tags["beats_chance"] == "not shown"
 
 
 @from_table
