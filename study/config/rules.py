@@ -121,12 +121,11 @@ def _broken_by_confirm(confirm: ConfirmConfig) -> _Lines:
 def _broken_by_refit(refit: RefitConfig) -> _Lines:
     if refit.average > 1 and refit.images != "shots":
         return
-    for name in ("calibrate", "unknown_check"):
-        if getattr(refit, name):
-            yield (
-                f"refit.{name}: has no effect without a refitted average; allowed beside it is "
-                "refit.average=2 or more, and refit.images other than shots"
-            )
+    if refit.unknown_check:
+        yield (
+            "refit.unknown_check: has no effect without a refitted average; allowed beside it is "
+            "refit.average=2 or more, and refit.images other than shots"
+        )
 
 
 def _broken_by_ablation(ablation: AblationConfig | None) -> _Lines:

@@ -218,9 +218,6 @@ class RefitConfig(Section):
     """What the shipped model is trained on. ``shots`` ships what was tested; all others are one
     more training, on the validation images too (``labelled``), on all images of both splits
     (``pool``), or on those of test as well, which then cannot test it (``everything``)."""
-    calibrate: bool = False
-    """Whether a refitted average divides its logits by the temperature that suits the folds, so
-    that its probabilities are the shares of images that are right."""
     unknown_check: bool = False
     """Whether a refitted average learns how many images of unknown classes ``predict --unknown``
     finds: its members are trained three times more, each time without a third of the classes.

@@ -22,7 +22,6 @@ from study.report.confusion_tables import confusion_charts, recall_chart
 from study.report.importance_chart import importance_chart
 from study.report.names import starred_name
 from study.report.opening_charts import scores_chart, tuned_chart
-from study.report.reliability_table import reliability_chart
 from study.results.entries import Entry
 from study.results.importance import importances, load_optuna_studies
 from study.results.leaderboard import Leaderboard
@@ -62,8 +61,6 @@ def make_plots(board: Leaderboard) -> list[Chart]:
         color = arm_colors([arm])[arm]
         charts.append(importance_chart(arm, importances(study), color, stopped=stopped[arm]))
     charts += confusion_charts(board)
-    if board.calibrations:
-        charts.append(reliability_chart(board.calibrations))
     return charts
 
 

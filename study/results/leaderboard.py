@@ -16,7 +16,6 @@ from study.config.labels import AVERAGE, TUNED, WITH_DELTA
 from study.results.entries import Entry, make_entry
 from study.results.intervals import Intervals, MeanInterval
 from study.results.refit import Refit, refit_of
-from study.results.reliability import Calibration, calibrations
 from study.results.resampling import Resampled, resample
 from study.results.statistics import make_comparisons
 from study.results.study_results import Results
@@ -155,13 +154,6 @@ class Leaderboard(Results):
     def refit(self) -> Refit | None:
         """What ships, if it was trained once more on more images."""
         return refit_of(self)
-
-    @cached_property
-    def calibrations(self) -> list[Calibration]:
-        """How well the probabilities of the refit fit, by part; empty without a temperature."""
-        if not self.refit:
-            return []
-        return calibrations(self, self.refit.trial.trial_id)
 
     @property
     def shipped(self) -> Entry | None:

@@ -254,7 +254,7 @@ def read_unknown(study: StudyFolder, trial: TrialConfig) -> Tensors:
     tensors = {}
     if trial.known_from is not None:
         known = read_best_logits(study.trial(trial.known_from)).known
-        tensors[KNOWN] = torch.tensor(sorted(known)) / trial.temperature
+        tensors[KNOWN] = torch.tensor(sorted(known))
     if trial.foreign_from is not None:
         logits = read_best_logits(study.trial(trial.foreign_from))
         tensors[FOREIGN] = torch.from_numpy(p_values(logits.known, logits.foreign))

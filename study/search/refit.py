@@ -130,7 +130,4 @@ class _Maker(NamedTuple):
         if members and stage == "refit":
             values["known_from"] = candidate.source_trial
             values["foreign_from"] = self.foreign_from
-            if refit.calibrate:
-                (*_, report) = self.study.folder.trial(str(candidate.source_trial)).read_reports()
-                values["temperature"] = report["val_temperature"]
         return make_trial(self.study, self.data, stage, proposal, **values)

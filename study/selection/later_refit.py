@@ -39,8 +39,7 @@ def refitted_config(study: Study, overrides: Sequence[str]) -> StudyConfig:
             "finished study with a search, see clipfit-study status"
         )
     advice = (
-        "; refit takes refit.images, refit.average, refit.calibrate, refit.unknown_check, "
-        "resources and tracking"
+        "; refit takes refit.images, refit.average, refit.unknown_check, resources and tracking"
     )
     refitted = changed_config(study, parse_overrides(overrides), MAY_CHANGE, advice)
     if refitted.refit == config.refit and not _failed_trials(study):

@@ -29,11 +29,8 @@ def refit_trial_id(stage: Stage, refit: RefitConfig, candidate: Candidate) -> st
     if stage == "unknown":
         return f"{stage}-{source}"
     words: list[str] = [stage, refit.images]
-    if stage == "refit" and candidate.members:
-        if refit.calibrate:
-            words.append("calibrated")
-        if refit.unknown_check:
-            words.append("checked")
+    if stage == "refit" and candidate.members and refit.unknown_check:
+        words.append("checked")
     return "-".join([*words, source])
 
 

@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,12 +18,11 @@ from study.method.model import (
     classify,
     compare_groups,
 )
-from study.method.temperature import Labelled, fit_temperature, negative_log_likelihood
 from study.protocols.competition import Competition, Competitors
 from study.protocols.protocol import Scores
 from study.trial.prediction import Prediction
 from study.trial.predictions import mean
-from study.trial.study import Split, TrialData
+from study.trial.study import TrialData
 
 _Columns = dict[str, list[Any]]
 """The values of all images of a part, by the fields of `Prediction`."""
@@ -63,8 +61,8 @@ class EvaluatedPart(NamedTuple):
     """The probabilities of these and of the images' own classes, (2, images) float32."""
     competing: Competitors | None = None
     """The images of both kinds, if names compete."""
-    logits: Labelled | None = None
-    """The logits, if they are kept."""
+    logits: Tensor | None = None
+    """The logits, (images, classes) float32, if they are kept."""
 
 
 @dataclass
@@ -78,8 +76,8 @@ class Evaluation:
     trained: frozenset[int]
     """The classes that the model was trained on."""
     parts: list[EvaluatedPart] = field(default_factory=list)
-    temperature: float | None = None
-    """What logits are divided by where the model ships; None means that they are not kept."""
+    keeps_logits: bool = False
+    """Whether the logits of the images are kept."""
     calibration: float = 0.0
     """γ, which is subtracted from the logits of trained classes where they compete with others."""
 
@@ -104,9 +102,9 @@ class Evaluation:
         columns = (labels[:, None] == classes).int().argmax(dim=1)
         rows, probabilities = classify(classifier, features.images, text, columns, subtracted)
         logits = competing = None
-        if self.temperature is not None:
+        if self.keeps_logits:
             batches = [classifier.logits(images, text).cpu() for images in features.images]
-            logits = Labelled(torch.cat(batches), columns)
+            logits = torch.cat(batches)
         if rivals_text is not None:
             rivals = torch.tensor(features.rivals)
             is_trained = self._were_trained(rivals)
@@ -148,26 +146,17 @@ class Evaluation:
                 columns["right_of_kind"] = competing.right.tolist()
                 columns["gap"] = competing.gap.tolist()
             if logits is not None:
-                columns |= self._columns_of_logits(part, logits, data.split)
+                columns |= self._columns_of_logits(part, logits)
             for values in zip(*columns.values(), strict=True):
                 rows.append(Prediction(part.name, **dict(zip(columns, values, strict=True))))
         return rows
 
-    def _columns_of_logits(self, part: Part, labelled: Labelled, split: Split) -> _Columns:
-        """Return the best logit of a trained name of each image, or on test the likelihoods."""
-        if split == "val":
-            of_trained = labelled.logits[:, self._were_trained(torch.tensor(part.classes))]
-            return {
-                "best_logit": of_trained.amax(dim=1).tolist(),
-                "was_trained": self._were_trained(_labels_of(part)).tolist(),
-            }
-        rows = labelled.labels[:, None]
-        true = labelled.logits.softmax(dim=-1).gather(1, rows)
-        scaled = (labelled.logits / (self.temperature or 1.0)).softmax(dim=-1)
+    def _columns_of_logits(self, part: Part, logits: Tensor) -> _Columns:
+        """Return the best logit of a trained name of each image."""
+        of_trained = logits[:, self._were_trained(torch.tensor(part.classes))]
         return {
-            "true_probability": true.squeeze(1).tolist(),
-            "scaled_probability": scaled.amax(dim=-1).tolist(),
-            "scaled_true_probability": scaled.gather(1, rows).squeeze(1).tolist(),
+            "best_logit": of_trained.amax(dim=1).tolist(),
+            "was_trained": self._were_trained(_labels_of(part)).tolist(),
         }
 
     def _were_trained(self, labels: Tensor) -> Tensor:
@@ -177,23 +166,6 @@ class Evaluation:
 
 Evaluations = Sequence[Evaluation]
 """Several evaluations, such as one for each task, or for each way to train a head."""
-
-
-def likelihood_scores(evaluations: Evaluations) -> Scores:
-    """Return the temperature that suits the kept logits of all tasks, and what it changes.
-
-    The likelihoods are mean negative log-likelihoods in nats. Empty if no logits were kept.
-    """
-    parts = chain.from_iterable(evaluation.parts for evaluation in evaluations)
-    groups = [one.logits for one in parts if one.logits]
-    if not groups:
-        return {}
-    temperature = fit_temperature(groups)
-    return {
-        "temperature": temperature,
-        "nll": negative_log_likelihood(groups),
-        "nll_scaled": negative_log_likelihood(groups, temperature),
-    }
 
 
 def _labels_of(part: Part) -> Tensor:

@@ -28,11 +28,6 @@ class Prediction(NamedTuple):
     was_trained: bool | None = None
     """Whether the model was trained on the class of the image; None as above."""
     true_probability: float | None = None
-    """The probability that the model gives to the class of `label`; None for a test image, unless
-    it is a refit."""
-    scaled_probability: float | None = None
-    """`probability` at the temperature with which the model ships; None unless it is a refit."""
-    scaled_true_probability: float | None = None
-    """`true_probability` at that temperature; None as above."""
+    """The probability that the model gives to the class of `label`; None for a test image."""
     group: str = ""
     """See `Record.group`."""

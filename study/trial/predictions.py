@@ -24,23 +24,18 @@ COLUMNS = [
 ]
 """The columns of every file of predictions; those behind them are of some trials alone."""
 _COMPETITION_COLUMNS = [("right_of_kind", pa.bool_()), ("gap", pa.float32())]
-_LIKELIHOOD_COLUMNS = [
-    ("true_probability", pa.float32()),
-    ("scaled_probability", pa.float32()),
-    ("scaled_true_probability", pa.float32()),
-]
 _GROUP_COLUMNS = [("group", pa.string())]
 
 
 def predictions_to_parquet(predictions: Iterable[Prediction]) -> bytes:
     """Return predictions as a Parquet file, with a column for each of their fields.
 
-    Where no names compete, there are no columns of the competition, only a refit has those of
-    likelihoods, and only images with groups have theirs.
+    Where no names compete, there are no columns of the competition, and only images with groups
+    have theirs.
     """
     values = [prediction._asdict() for prediction in predictions]
     columns = [*COLUMNS]
-    for further in (_COMPETITION_COLUMNS, _LIKELIHOOD_COLUMNS, _GROUP_COLUMNS):
+    for further in (_COMPETITION_COLUMNS, _GROUP_COLUMNS):
         name, _ = further[0]
         if any(value[name] not in (None, "") for value in values):
             columns += further

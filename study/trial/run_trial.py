@@ -14,7 +14,7 @@ from study.method.delta import Tensors
 from study.method.head import Head
 from study.method.training import Schedule
 from study.trial.cross_fitting import choose_head
-from study.trial.evaluation import Evaluations, fold_scores, likelihood_scores
+from study.trial.evaluation import Evaluations, fold_scores
 from study.trial.prediction import Prediction
 from study.trial.study import EpochReport, TrialConfig, TrialData
 from study.trial.task_evaluation import evaluate_task
@@ -104,10 +104,7 @@ def run_average(
     for model, members_of_task in zip(trial.models, members, strict=True):
         write_average(model.classifier.tuned, members_of_task)
     trained = EpochReport(0, done=True, metrics={})
-    temperature = None
-    if data.split == "val" or config.temperature != 1.0:
-        temperature = config.temperature
-    (report,) = trial.reports(trained, [config.settings], temperature)
+    (report,) = trial.reports(trained, [config.settings], keeps_logits=data.split == "val")
     report.metrics["seconds"] = time.perf_counter() - began
     for delta in report.deltas:
         delta |= unknown or {}
@@ -147,7 +144,8 @@ class _RunningTrial:
         self,
         trained: EpochReport,
         uses: Sequence[TrialSettings],
-        temperature: float | None = None,
+        *,
+        keeps_logits: bool = False,
     ) -> list[EpochReport]:
         """Return the report of each use of the models, without a state.
 
@@ -157,7 +155,7 @@ class _RunningTrial:
         Args:
             trained: the epoch, with the metrics of the training alone.
             uses: the settings of the uses.
-            temperature: see `study.trial.evaluation.Evaluation.temperature`.
+            keeps_logits: see `study.trial.evaluation.Evaluation.keeps_logits`.
         """
         scored_at = self._config.scored_at
         is_validated = self._data.split == "val" and (
@@ -165,7 +163,7 @@ class _RunningTrial:
         )
         if not trained.done and not is_validated:
             return [self._report(trained, use, ()) for use in uses]
-        by_task = [evaluate_task(model, uses, temperature) for model in self.models]
+        by_task = [evaluate_task(model, uses, keeps_logits=keeps_logits) for model in self.models]
         by_use = zip(uses, *by_task, strict=True)
         return [self._report(trained, use, evaluated) for use, *evaluated in by_use]
 
@@ -191,9 +189,6 @@ class _RunningTrial:
             heads = [evaluation.head for evaluation in choice.shipped]
             for name, score in choice.scores.items():
                 metrics[f"{self._data.split}_{name}"] = score
-            if self._data.split == "val":
-                for name, value in likelihood_scores(choice.shipped).items():
-                    metrics[f"val_{name}"] = value
             training = choice.shipped[0].training
             if training is not None:
                 for name, value in training._asdict().items():

@@ -268,8 +268,6 @@ class TrialConfig(Section):
     """The trial whose images of known classes tell what an unknown one is; None means no trial."""
     foreign_from: str | None = None
     """The trial that tells how many images of unknown classes are found so; None means no trial."""
-    temperature: float = 1.0
-    """What the model that ships divides its logits by, see `study.method.temperature`."""
     epoch_images: int | None = None
     """The most training images of an epoch, which draws them anew; None means all."""
     taken_from: str | None = None

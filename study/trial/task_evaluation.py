@@ -27,7 +27,7 @@ UseHeads = Sequence[tuple[Head | None, HeadTraining | None]]
 
 @torch.no_grad()
 def evaluate_task(
-    model: TaskModel, uses: Sequence[TrialSettings], temperature: float | None = None
+    model: TaskModel, uses: Sequence[TrialSettings], *, keeps_logits: bool = False
 ) -> list[list[Evaluation]]:
     """Classify the evaluation images of a model's task by each use of the model.
 
@@ -36,7 +36,7 @@ def evaluate_task(
     Args:
         model: the model, as trained so far.
         uses: settings of the training, each with another strength, head or calibration.
-        temperature: see `Evaluation.temperature`.
+        keeps_logits: see `Evaluation.keeps_logits`.
 
     Returns:
         The evaluations of each use: one, or one for each way to train its linear head.
@@ -57,7 +57,7 @@ def evaluate_task(
                         training,
                         trained,
                         calibration=use.calibration,
-                        temperature=temperature,
+                        keeps_logits=keeps_logits,
                     )
                     for head, training in heads[trainings[use]]
                 ]

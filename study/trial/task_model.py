@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from study.backbones.backbone import Backbone
 from study.config.trial_settings import TrialSettings
 from study.data.tasks import Task
-from study.method.delta import LOGIT_SCALE, Tensors, head_tensors
+from study.method.delta import Tensors, head_tensors
 from study.method.head import Head
 from study.method.model import FewShotClassifier, apply_strength
 from study.method.peer_model import PeerModel
@@ -51,16 +50,10 @@ class TaskModel(PeerModel):
     def delta(self, use: TrialSettings, head: Head | None) -> Tensors:
         """Return the tuned parameters at a use's strength and the tensors of a head, on the CPU.
 
-        Their names are those of `study.method.delta`. A temperature other than 1 is part of the
-        logit scale, which stands beside them then.
+        Their names are those of `study.method.delta`.
         """
-        temperature = self.config.temperature
         with apply_strength(self.classifier.tuned, use.strength):
-            tensors = {**self.parameters(), **head_tensors(head)}
-        if temperature != 1.0:
-            scale = self.classifier.clip.logit_scale.detach().cpu()
-            tensors[LOGIT_SCALE] = scale - math.log(temperature)
-        return tensors
+            return {**self.parameters(), **head_tensors(head)}
 
 
 def make_task_model(

@@ -12,7 +12,7 @@ from study.backbones.description import EMBEDDED, NAME_ON_HUB
 from study.config.labels import TUNED, ZERO_SHOT
 from study.config.shipped import repeating_command
 from study.errors import StudyError
-from study.method.delta import LOGIT_SCALE, load_delta, without_head
+from study.method.delta import load_delta, without_head
 from study.method.peers import PEERS, find_peer
 from study.process.templates import templates
 from study.report.configuration_table import configuration_rows
@@ -95,15 +95,13 @@ def model_card(
 
 def _describe_tuning(saved: SavedModel) -> dict[str, object]:
     """Return what the template says of the tuned parameters."""
-    every_tensor = load_delta(saved.delta)[0]
-    tensors = without_head(every_tensor)
-    calibrated = tensors.pop(LOGIT_SCALE, None) is not None
+    tensors = without_head(load_delta(saved.delta)[0])
     peer = find_peer(tensors)
     terms = subset_in_words(saved.settings.subset)
     if peer is not None:
         terms = [(peer, PEERS[peer].title)]
     numbers = format_count(sum(tensor.numel() for tensor in tensors.values()))
-    return {"calibrated": calibrated, "peer": peer, "terms": terms, "numbers": numbers}
+    return {"peer": peer, "terms": terms, "numbers": numbers}
 
 
 def _score_table(board: Leaderboard, entry: Entry, trial: TrialResult) -> Table:

@@ -1,11 +1,9 @@
 """What ships: the average of the best, trained once more on the validation images too."""
 
-import math
 import shutil
 from collections.abc import Iterator
 from copy import copy
 from pathlib import Path
-from statistics import fmean
 
 import pytest
 import torch
@@ -13,8 +11,6 @@ from torch import Tensor
 
 from study.backbones.load_backbone import load_backbone
 from study.method.delta import load_delta, without_head
-from study.results.reliability import calibrations
-from study.results.study_results import read_results
 from study.search.confirmation import validate_average
 from study.search.refit import candidate_to_refit, run_refit
 from study.selection.shipped import refit_trial_ids
@@ -47,7 +43,7 @@ def refitted(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         },
         training={"epochs": 2, "batch_size": 8},
         confirm={"seeds": [1, 2], "runners_up": 0, "strength": 0.5},
-        refit={"images": "labelled", "average": 2, "calibrate": True},
+        refit={"images": "labelled", "average": 2},
     )
     with trials_in_process():
         tiny.search()
@@ -91,7 +87,6 @@ def test_an_average_has_the_mean_change_of_its_members_at_the_protocols_strength
         for s, member in members
     ]
     averaged = parameters(trial)
-    averaged.pop("logit_scale", None)
     assert averaged.keys() == set().union(*changes)
     for name, value in averaged.items():
         nothing = torch.zeros_like(value)
@@ -122,35 +117,14 @@ def test_the_refit_is_tested_once_and_ships(refitted: TinyStudy, tmp_path: Path)
     assert trial.trial_id.endswith(str(average.source_trial).removeprefix("average-"))
 
 
-def test_the_refit_has_the_temperature_and_the_known_images_of_the_folds(
-    refitted: TinyStudy, tiny_backbone: Path
-):
+def test_the_refit_has_the_known_images_of_the_folds(refitted: TinyStudy):
     (trial,) = trials(refitted, "refit-")
     average = not_none(refitted.study.candidates())[-1]
     validated = refitted.folder.trial(str(average.source_trial))
-    temperature = validated.read_reports()[-1]["val_temperature"]
-    assert trial.read_config()["temperature"] == temperature != 1
     tensors, _ = load_delta(trial.path / "delta.safetensors")
-    scale = load_backbone(tiny_backbone).clip.logit_scale.item()
-    assert tensors["logit_scale"].item() == pytest.approx(scale - math.log(temperature))
-    logits = [temperature * value for value in tensors["known.logits"].tolist()]
+    logits = tensors["known.logits"].tolist()
     assert logits == pytest.approx(sorted(read_best_logits(validated).known), rel=1e-5)
     assert len(logits) == len(refitted.preparer.refit(tested=False).tasks[0].train.records)
-
-
-def test_probabilities_are_kept_without_and_with_the_temperature(refitted: TinyStudy):
-    (trial,) = trials(refitted, "refit-")
-    rows = read_predictions(refitted.folder, trial.trial_id)
-    for row in rows:
-        true, scaled = not_none(row.true_probability), not_none(row.scaled_true_probability)
-        right = row.label == row.predicted
-        assert (true == pytest.approx(row.probability)) == right
-        assert (scaled == pytest.approx(not_none(row.scaled_probability))) == right
-    (found,) = calibrations(read_results(refitted.folder.path), trial.trial_id)
-    losses = [-math.log(not_none(row.true_probability)) for row in rows]
-    assert found.before.likelihood == pytest.approx(fmean(losses), rel=1e-4)
-    assert sum(one.images for one in found.after.bins) == len(rows)
-    assert 0 <= found.after.error <= 1
 
 
 def test_a_refit_goes_on_where_it_was(refitted: TinyStudy):
@@ -170,7 +144,7 @@ def test_foreign_images_are_of_classes_that_the_training_left_out(refitted: Tiny
     section = refitted.config.refit.model_copy(update={"unknown_check": True})
     checked.config = refitted.config.model_copy(update={"refit": section})
     refit(checked)
-    (trial,) = trials(checked, "refit-labelled-calibrated-checked-")
+    (trial,) = trials(checked, "refit-labelled-checked-")
     source = checked.folder.trial(trial.read_config()["foreign_from"])
     table = not_none(read_validation(source)).to_pandas()
     shots = checked.preparer.shots(1)

@@ -38,11 +38,11 @@ def test_an_average_ships_if_it_is_asked_for_and_the_winner_is_no_peer(
     assert candidate_to_ship(candidates, refit) == shipped
 
 
-def test_refits_of_other_images_members_or_temperatures_have_other_names():
-    labelled = RefitConfig(images="labelled", calibrate=True)
+def test_refits_of_other_images_or_members_have_other_names():
+    labelled = RefitConfig(images="labelled")
     assert refit_trial_id("member", labelled, BEST) == "member-labelled-0012"
     assert refit_trial_id("refit", labelled, BEST) == "refit-labelled-0012"
-    name = "refit-labelled-calibrated-text-0012-0003"
+    name = "refit-labelled-text-0012-0003"
     assert refit_trial_id("refit", labelled, AVERAGED) == name
     assert refit_trial_id("unknown", labelled, AVERAGED) == "unknown-text-0012-0003"
     assert refit_trial_id("refit", RefitConfig(images="pool"), AVERAGED).startswith("refit-pool-t")

@@ -19,7 +19,7 @@ from study.backbones.description import EMBEDDED, backbone_path, read_descriptio
 from study.backbones.load_backbone import load_backbone
 from study.backbones.siglip import with_published_names
 from study.errors import ConfigError, DeltaError
-from study.method.delta import LOGIT_SCALE, load_delta, without_head
+from study.method.delta import load_delta, without_head
 from study.method.lora import import_peft
 from study.serving.classifier import TunedClassifier
 from study.serving.exports.classes import crop_notes, render_guide, write_head
@@ -58,7 +58,6 @@ def write_adapters(saved: SavedModel, model: TunedClassifier, folder: Path) -> E
     untouched = load_backbone(checkpoint, revision=info.revision)
     tensors, _ = load_delta(saved.delta)
     tuned = without_head(tensors)
-    scale = tuned.pop(LOGIT_SCALE, None)
     biases, norms = find_tuned_modules(untouched.clip, tuned)
     if not (biases or norms):
         raise DeltaError(
@@ -93,8 +92,7 @@ def write_adapters(saved: SavedModel, model: TunedClassifier, folder: Path) -> E
         norms=len(norms),
         copied=is_copied,
     )
-    value = None if scale is None else scale.item()
-    loading = _loading_code(saved, model, adapters, copied=is_copied, scale=value)
+    loading = _loading_code(saved, model, adapters, copied=is_copied)
     return ExportGuide(loading, tuple(notes.splitlines()), limits=crop_notes(model.backbone))
 
 
@@ -147,12 +145,7 @@ def _save(adapter: Any, folder: Path, saved: SavedModel) -> None:
 
 
 def _loading_code(
-    saved: SavedModel,
-    model: TunedClassifier,
-    adapters: list[str],
-    *,
-    copied: bool,
-    scale: float | None,
+    saved: SavedModel, model: TunedClassifier, adapters: list[str], *, copied: bool
 ) -> str:
     return render_guide(
         "loading.py.jinja",
@@ -162,5 +155,4 @@ def _loading_code(
         adapters=adapters,
         copied=copied,
         subfolder=json.dumps(f"/{saved.backbone_name}", ensure_ascii=False),
-        scale=scale,
     )

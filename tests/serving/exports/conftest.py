@@ -1,7 +1,6 @@
 """A tuned embedded model, 300 digits, and an environment that has never seen this package."""
 
 import json
-import math
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -16,7 +15,7 @@ from study.backbones.load_backbone import load_backbone
 from study.data.datasets import load_dataset
 from study.data.images.table import normalize
 from study.embedded import EMBEDDED, backbone_path
-from study.method.delta import FOREIGN, KNOWN, LOGIT_SCALE, DeltaInfo, head_tensors, save_delta
+from study.method.delta import FOREIGN, KNOWN, DeltaInfo, head_tensors, save_delta
 from study.method.head import Head
 from study.method.model import FewShotClassifier
 from study.method.subsets import parse
@@ -80,8 +79,7 @@ def make_delta(embedded: Backbone, tmp_path: Path) -> Callable[..., SavedModel]:
             rows = torch.randn(len(head), backbone.dim, generator=generator)
         if head:
             tensors |= head_tensors(Head(torch.nn.functional.normalize(rows, dim=-1), tuple(head)))
-        if average:  # has a temperature of 1.6, and knows how like their classes images are
-            tensors[LOGIT_SCALE] = backbone.clip.logit_scale.detach() - math.log(1.6)
+        if average:  # knows how like their classes images are
             tensors |= {KNOWN: torch.rand(30), FOREIGN: torch.rand(30)}
         info = DeltaInfo(
             backbone=str(folder or EMBEDDED),

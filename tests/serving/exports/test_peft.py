@@ -75,7 +75,7 @@ def test_where_nothing_is_tuned_there_is_no_adapter(make_delta: Any, exported: A
 def loading_code(saved: Any, backbone: str, revision: str | None = None) -> str:
     info = replace(saved.info, backbone=backbone, revision=revision)
     model = saved.load_classifier()
-    return _loading_code(replace(saved, info=info), model, ["biases"], copied=False, scale=None)
+    return _loading_code(replace(saved, info=info), model, ["biases"], copied=False)
 
 
 def test_a_backbone_of_the_hub_is_named(make_delta: Any):
