@@ -13,7 +13,6 @@ from study.data.images.sources import IMAGE_SUFFIXES, FolderSource
 from study.data.readers.benchmarks import download_note
 from study.data.readers.published import WITHOUT_LISTS, absent_classes, differing_counts
 from study.data.records import Dataset, OnCorrupt, listed
-from study.data.splits import has_groups
 from study.data.survey import survey
 from study.method.recipe import UNEQUAL
 from study.process.terminal_table import print_sentences
