@@ -129,14 +129,6 @@ def set_search(folder: Path, subsets: list[str]) -> Path:
     return folder
 
 
-def write_best_logits(trial: Path):
-    """Let a trial have told 19 images of known classes from 4 others, of which 3 are below all."""
-    known, foreign = [float(logit) for logit in range(19)], [-1.0, -2.0, -3.0, 8.5]
-    trained = [True] * len(known) + [False] * len(foreign)
-    table = pa.table({"best_logit": known + foreign, "was_trained": trained})
-    pq.write_table(table, trial / VALIDATION)
-
-
 def keep_validation(trial: Path, rows: Sequence[Sequence[object]]):
     """Let a trial have validated images: the fold and so on of each, and its probabilities."""
     columns = dict(zip(SCHEMA.names, zip(*rows, strict=True), strict=True))

@@ -25,7 +25,7 @@ FEW = "{zero-shot: {subset: none}, clipfit: {subset: clipfit, rates: {bias: 0.01
 OVERRIDES = [
     *("name=whole", "tracking.experiment=whole", "data.shots=4", f"training.epochs={EPOCHS}"),
     *(f"search.trials={TRIALS}", "search.space.heads=[text]", "search.selection=holdout"),
-    *("confirm.seeds=[1, 2]", "confirm.runners_up=0", "refit.average=1"),
+    *("confirm.seeds=[1, 2]", "confirm.runners_up=0"),
     *("refit.images=shots", f"search.baselines={FEW}"),
 ]
 LARGE = 8_000_000

@@ -15,8 +15,6 @@ PLAIN, PLAIN_STRENGTH, FULL_STRENGTH = "best-plain", "best-text", "best-full-str
 without its strength alone."""
 CALIBRATED = "best-calibrated"
 """The label of the best configuration with calibrated stacking."""
-AVERAGE = "average"
-"""The label of the average of the best configurations."""
 BEST_PEER = "best-peer"
 """The label of the best peer, where it is neither a baseline nor among the best."""
 CANDIDATE_LABELS = (
@@ -27,7 +25,6 @@ CANDIDATE_LABELS = (
     FULL_STRENGTH,
     CALIBRATED,
     TUNED_LINEAR,
-    AVERAGE,
 )
 """The labels of candidates other than baselines and ranks."""
 ZERO_SHOT = "zero-shot"

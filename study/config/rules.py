@@ -13,7 +13,6 @@ from study.config.schema import (
     AblationConfig,
     ConfirmConfig,
     DataConfig,
-    RefitConfig,
     StudyConfig,
     TrackingConfig,
 )
@@ -40,7 +39,6 @@ def broken_rules(config: StudyConfig) -> list[str]:
         _broken_by_space(config.search.space),
         _broken_by_baselines(config.search),
         _broken_by_confirm(config.confirm),
-        _broken_by_refit(config.refit),
         _broken_by_ablation(config.ablation),
         _broken_by_tracking(config.tracking),
     )
@@ -116,16 +114,6 @@ def _kinds_without_rate(baseline: TrialSettings) -> list[str]:
 def _broken_by_confirm(confirm: ConfirmConfig) -> _Lines:
     if len(set(confirm.seeds)) < len(confirm.seeds):
         yield f"confirm: seeds {list(confirm.seeds)} name one seed twice"
-
-
-def _broken_by_refit(refit: RefitConfig) -> _Lines:
-    if refit.average > 1 and refit.images != "shots":
-        return
-    if refit.unknown_check:
-        yield (
-            "refit.unknown_check: has no effect without a refitted average; allowed beside it is "
-            "refit.average=2 or more, and refit.images other than shots"
-        )
 
 
 def _broken_by_ablation(ablation: AblationConfig | None) -> _Lines:

@@ -218,16 +218,9 @@ class RefitConfig(Section):
     """What the shipped model is trained on. ``shots`` ships what was tested; all others are one
     more training, on the validation images too (``labelled``), on all images of both splits
     (``pool``), or on those of test as well, which then cannot test it (``everything``)."""
-    unknown_check: bool = False
-    """Whether a refitted average learns how many images of unknown classes ``predict --unknown``
-    finds: its members are trained three times more, each time without a third of the classes.
-    Where validation leaves classes out, that is known without it."""
-    average: int = Field(3, ge=1, le=9)
-    """The number of best configurations whose tuned parameters are averaged; 1 means the winner
-    alone. Their average is tested beside them."""
 
 
-NO_REFIT = RefitConfig(images="shots", average=1)
+NO_REFIT = RefitConfig(images="shots")
 """The winner ships, as it was tested."""
 
 

@@ -1,6 +1,6 @@
 """The settings that a study chooses between."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
@@ -13,7 +13,7 @@ from study.errors import SubsetError
 from study.method.parameters import Leaf, kind_names
 from study.method.peers import PEERS
 from study.method.recipe import MAX_WEIGHT, Regularizer
-from study.method.subsets import kinds, parse, union
+from study.method.subsets import kinds, parse
 
 
 def _canonical_subset(text: str) -> str:
@@ -190,11 +190,6 @@ class TrialSettings(Section):
         if self.peer:
             values |= {"subset": self.peer.method, "peer_lr": self.peer.lr}
         return values
-
-
-def joint_subset(settings: Iterable[TrialSettings], depths: Depths) -> str:
-    """Return a subset of all parameters that any of some settings tune in a model."""
-    return str(union([parse(one.subset) for one in settings], depths))
 
 
 def weight_has_effect(leaves: Collection[Leaf], regularizer: Regularizer) -> bool:

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
@@ -206,32 +206,6 @@ def parse(text: str) -> Subset:
         sign = _SIGNS[symbol]
         unread = unread[1:].lstrip()
     return Subset(_normalise(terms))
-
-
-def union(subsets: Sequence[Subset], depths: Depths) -> Subset:
-    """Return a subset of all tensors that some subsets have in a model of these depths.
-
-    The terms of a subset that takes nothing away are kept, unless another term has all that they
-    have. The language has no brackets, so of another subset the remaining tensors are named, each
-    with its layers.
-    """
-    terms: list[SignedTerm] = []
-    for subset in subsets:
-        if all(sign > 0 for sign, _ in subset.terms):
-            terms += subset.terms
-    kept = Subset(_normalise(terms)).resolve(depths)
-    for subset in subsets:
-        for leaf in subset.resolve(depths) - kept:
-            layers = None
-            if leaf.layer is not None:
-                layers = (leaf.layer, leaf.layer + 1)
-            terms.append((1, Term(leaf.encoder, f"{leaf.site}.{leaf.tensor}", layers)))
-    leaves_of = {term: term.resolve(depths) for _, term in terms}
-    needed = []
-    for term, leaves in leaves_of.items():
-        if not any(leaves < others for others in leaves_of.values()):
-            needed.append((1, term))
-    return Subset(_normalise(needed))
 
 
 def kinds(leaves: Iterable[Leaf]) -> frozenset[str]:

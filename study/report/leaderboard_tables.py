@@ -5,7 +5,7 @@ from dataclasses import replace
 from rich.console import Group
 from rich.text import Text
 
-from study.config.labels import AVERAGE, PUBLISHED, TUNED, VARIANT
+from study.config.labels import PUBLISHED, TUNED, VARIANT
 from study.config.trial_settings import settings_columns
 from study.report.arms import arm_name
 from study.report.formatting import (
@@ -246,7 +246,7 @@ def _candidate_record(board: Leaderboard, entry: Entry | None) -> dict[str, obje
         means[f"versus_{name}"] = board.difference(entry, rival) if entry else None
     record |= interval_columns(means)
     comparisons = board.planned_comparisons if is_winner else {}
-    for name, label in (("tuned", TUNED), ("peer", board.top_peer), ("average", AVERAGE)):
+    for name, label in (("tuned", TUNED), ("peer", board.top_peer)):
         record |= p_columns(comparisons.get(label or ""), f"versus_{name}_")
     record["peer"] = board.top_peer
     return record

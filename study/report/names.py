@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from study.config.labels import (
-    AVERAGE,
     BEST_PEER,
     CALIBRATED,
     FULL_STRENGTH,
@@ -41,7 +40,6 @@ _NAMES = {
     CALIBRATED: "calibrated stacking",
     BEST_PEER: "best peer",
     WITH_DELTA: "best that writes a delta",
-    AVERAGE: "average of the best",
 }
 _NAMES |= {peer: row.title for peer, row in PEERS.items()}
 _NAMES |= {rank: f"{rank} by validation" for rank in RANKS}
@@ -71,7 +69,7 @@ def rival_name(board: Leaderboard, label: str) -> str:
     entry = board.find_entry(label)
     if label == TUNED and entry and entry.label == PUBLISHED:
         name = joint_name((PUBLISHED, TUNED))
-    if label in (AVERAGE, BEST_PEER):
+    if label == BEST_PEER:
         return f"the {name}"
     return name
 

@@ -17,9 +17,6 @@ FOUND = (
 
 def shipped_name(board: Leaderboard) -> str:
     """Return what ships, in words."""
-    shipped = board.shipped
-    if shipped and shipped.is_average:
-        return "the average of the best"
-    if shipped is board.winner:
+    if board.shipped is board.winner:
         return "the winner"
     return "the best configuration that writes a delta"

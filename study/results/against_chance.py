@@ -42,7 +42,7 @@ def against_chance(results: Results) -> dict[str, AgainstChance]:
     labels = set()
     for choice in (
         best_candidate(results.candidates),
-        candidate_to_ship(results.candidates, results.config.refit),
+        candidate_to_ship(results.candidates),
     ):
         if choice:
             labels.add(choice.same_as or choice.label)

@@ -54,8 +54,6 @@ class Entry(Configuration):
     """
     is_peer: bool
     """Whether it adapts CLIP in another way than by tuning its biases and LayerNorms."""
-    is_average: bool
-    """Whether it is the average of other candidates, which is never the winner."""
     is_chosen: bool
     """Whether validation chose the candidate; no test score takes part in the choice.
 
@@ -88,11 +86,6 @@ class Entry(Configuration):
     """The validation score by which candidates were ranked."""
     val_base: float | None
     """The source trial's accuracy on validation images of base classes."""
-
-    @property
-    def is_ranked(self) -> bool:
-        """Whether validation ranked the candidate among those to choose from."""
-        return self.val_score is not None and not self.is_average
 
     @property
     def above_chance(self) -> bool:
@@ -141,7 +134,6 @@ def make_entry(labels: Sequence[str], results: Results, resampled: Resampled) ->
         labels=labels,
         is_baseline=not baselines.isdisjoint(labels),
         is_peer=candidate.settings.is_peer,
-        is_average=bool(candidate.members),
         is_chosen=BEST in labels,
         scores=seed_scores(tested),
         confirm_trial_count=len(results.confirm_trials(label)),

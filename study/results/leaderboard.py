@@ -1,7 +1,7 @@
 """The results of the confirm stage: candidates on test, and the differences between them.
 
 Nothing is selected here: the winner is the candidate that validation chose, unless its test score
-is no better than guessing. Up to three comparisons of it are fixed beforehand, and tested; all
+is no better than guessing. Up to two comparisons of it are fixed beforehand, and tested; all
 other differences are described only.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from study.config.labels import AVERAGE, TUNED, WITH_DELTA
+from study.config.labels import TUNED, WITH_DELTA
 from study.results.entries import Entry, make_entry
 from study.results.intervals import Intervals, MeanInterval
 from study.results.refit import Refit, refit_of
@@ -97,9 +97,9 @@ class Leaderboard(Results):
     def rivals(self) -> list[str]:
         """The labels of the candidates that the winner is compared with, as fixed beforehand.
 
-        They are tuned CLIPFit, the peer that validation ranks best, and the average of the best.
+        They are tuned CLIPFit, and the peer that validation ranks best.
         """
-        return [label for label in (TUNED, self.top_peer, AVERAGE) if label]
+        return [label for label in (TUNED, self.top_peer) if label]
 
     @cached_property
     def planned_comparisons(self) -> Intervals:
@@ -158,7 +158,7 @@ class Leaderboard(Results):
     @property
     def shipped(self) -> Entry | None:
         """The entry of the candidate that ships; None without a winner."""
-        candidate = candidate_to_ship(self.candidates, self.config.refit)
+        candidate = candidate_to_ship(self.candidates)
         if not self.winner or not candidate:
             return None
         return self.find_entry(candidate.label) or self.best_with_delta

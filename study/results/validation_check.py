@@ -41,7 +41,7 @@ def check_validation(
         entries: the tested candidates; those that validation did not rank are left out.
         search_trials: the trials of the search.
     """
-    ranked = [entry for entry in entries if entry.is_ranked]
+    ranked = [entry for entry in entries if entry.val_score is not None]
     scores = [(entry.val_score or 0.0, entry.test.mean) for entry in ranked]
     threshold = max(scores, default=(0.0,))[0] - CLOSE_TO_BEST - _ROUNDING
     close = [pair for pair in scores if pair[0] >= threshold]

@@ -49,7 +49,7 @@ def make_trial(
         trainable = row.count(architecture, peer.numbers)
         proposer = proposal.arm
     epochs = 0
-    if (leaves or peer) and not proposal.members:
+    if leaves or peer:
         epochs = training.epochs
     scored_at = None
     if settings.head == "linear":
@@ -59,9 +59,6 @@ def make_trial(
     name = f"{proposal.number:04d}"
     if stage == "confirm":
         name = f"{label}-seed{seed}"
-    elif proposal.members:
-        numbers = [member.trial_id.rpartition("-")[2] for member in proposal.members]
-        name = "-".join([settings.head, *numbers])
     if label is None:
         label = f"{proposer} {proposal.number}"
     if seed is None:
@@ -77,7 +74,6 @@ def make_trial(
         subset_key=subset.key(architecture.depths),
         trainable=trainable,
         epochs=epochs,
-        members=tuple(proposal.members),
         split_hash=data.digest[:SPLIT_HASH],
         training=training,
         scored_at=scored_at,

@@ -85,10 +85,7 @@ def _train(
 ) -> None:
     """Train trials of one stage to their last epoch, or to where they had been stopped before."""
     before = {name: trial.before for name, trial in ledger.items() if trial.before}
-    averages = [trial for trial in trials if trial.members]
-    others = [trial for trial in trials if not trial.members]
-    # An average reads what its members trained, so all others come first.
-    for batch, siblings in chain(_batches(study, others, data), _batches(study, averages, data)):
+    for batch, siblings in _batches(study, trials, data):
         run_trials(
             study,
             StudySearcher(study.folder, batch, siblings=siblings, before=before),
@@ -165,7 +162,7 @@ def read_and_close_trials(
         ledger[config.trial_id] = _read_and_close_trial(folder, config, observers, reused_ids)
     for trial in ledger.values():
         # Ended refits may have been trained on other images than the one that is asked for now.
-        is_compared = trial.end is None or stage not in ("member", "refit")
+        is_compared = trial.end is None or stage != "refit"
         if not is_compared or trial.config.seed not in data:
             continue
         before = trial.config.split_hash

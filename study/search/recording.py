@@ -10,25 +10,18 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import torch
 from safetensors import SafetensorError
 
 from study.config.trial_settings import TrialSettings
-from study.method.averaging import Member
 from study.method.delta import (
-    FOREIGN,
-    KNOWN,
     DeltaInfo,
     Tensors,
     from_checked_bytes,
-    load_delta,
     read_info,
     to_checked_bytes,
     to_delta_bytes,
-    without_head,
 )
-from study.method.unknown import p_values
-from study.selection.validation import read_best_logits, validation_to_parquet
+from study.selection.validation import validation_to_parquet
 from study.storage.atomic import with_retries
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import PREDICTIONS, REPORTS, VALIDATION, End, TrialFolder
@@ -212,53 +205,12 @@ def _deltas_of(tensors: Tensors) -> list[Tensors]:
 
 def _save_deltas(folder: TrialFolder, deltas: Sequence[Tensors], info: DeltaInfo) -> None:
     """Write one delta per task; only a trial of one task has a delta that is used afterwards."""
-    for name, tensors in zip(_delta_names(len(deltas)), deltas, strict=True):
+    names = [f"delta-fold{task}.safetensors" for task in range(len(deltas))]
+    if len(deltas) == 1:
+        names = ["delta.safetensors"]
+    for name, tensors in zip(names, deltas, strict=True):
         if tensors:
             folder.write(name, to_delta_bytes(tensors, info))
-
-
-def _delta_names(tasks: int) -> list[str]:
-    """Return the name of the delta of each task of a trial."""
-    if tasks == 1:
-        return ["delta.safetensors"]
-    return [f"delta-fold{task}.safetensors" for task in range(tasks)]
-
-
-def read_members(study: StudyFolder, trial: TrialConfig, tasks: int) -> list[list[Member]]:
-    """Return what an average is made of, for each of its tasks.
-
-    Args:
-        study: the folder of the study.
-        trial: the trial, whose members have ended.
-        tasks: the number of tasks of the trial, and of each of its members.
-
-    Raises:
-        DeltaError: a member has kept no tuned parameters, as it failed, or they are damaged.
-    """
-    members_by_task = []
-    for name in _delta_names(tasks):
-        members = []
-        for member in trial.members:
-            tensors, _ = load_delta(study.trial(member.trial_id).path / name)
-            members.append(Member(without_head(tensors), member.settings.strength))
-        members_by_task.append(members)
-    return members_by_task
-
-
-def read_unknown(study: StudyFolder, trial: TrialConfig) -> Tensors:
-    """Return the tensors by which the delta of a refit tells images of unknown classes.
-
-    Raises:
-        LedgerError: the validation of the trials that they are of is damaged.
-    """
-    tensors = {}
-    if trial.known_from is not None:
-        known = read_best_logits(study.trial(trial.known_from)).known
-        tensors[KNOWN] = torch.tensor(sorted(known))
-    if trial.foreign_from is not None:
-        logits = read_best_logits(study.trial(trial.foreign_from))
-        tensors[FOREIGN] = torch.from_numpy(p_values(logits.known, logits.foreign))
-    return tensors
 
 
 class _State(NamedTuple):

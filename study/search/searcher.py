@@ -23,7 +23,7 @@ from study.selection.ranking import trained
 from study.storage.atomic import StorageError
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End
-from study.trial.study import AveragedTrial, TrialConfig
+from study.trial.study import TrialConfig
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +38,6 @@ class Proposal(NamedTuple):
     arm: str
     number: int
     """The number of the trial within its stage."""
-    members: Sequence[AveragedTrial] = ()
-    """The trials to average instead of training."""
 
 
 class Proposers(NamedTuple):

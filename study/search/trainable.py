@@ -29,8 +29,6 @@ from study.search.ray_internals import own_node_drains
 from study.search.recording import (
     exit_after_time_limit,
     load_state,
-    read_members,
-    read_unknown,
     record_epoch,
     record_siblings,
 )
@@ -44,7 +42,7 @@ from study.trial.machine_faults import (
     is_device_failure,
     is_out_of_memory,
 )
-from study.trial.run_trial import run_average, run_trial
+from study.trial.run_trial import run_trial
 
 logger = logging.getLogger(__name__)
 
@@ -189,12 +187,6 @@ class ClipFitTrainable(tune.Trainable):
         start = load_state(self._folder)
         epochs = start[0] if start else 0
         self._folder.keep_reports(epochs)
-        if trial.members:
-            members = read_members(self._study, trial, len(self._trial_data.tasks))
-            unknown = read_unknown(self._study, trial)
-            return run_average(
-                trial, self._trial_data, backbone, members, unknown, self._micro_batch
-            )
         return run_trial(
             trial, self._trial_data, backbone, start, self._micro_batch, self._siblings
         )

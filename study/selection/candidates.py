@@ -19,7 +19,6 @@ from study.config.labels import (
 from study.config.schema import StudyConfig
 from study.config.trial_settings import TrialSettings
 from study.errors import StudyError
-from study.selection.average import average_candidate, average_members
 from study.selection.extension import beside_earlier
 from study.selection.ranking import Judged, rank_finished_trials, trained
 from study.storage.ledger_files import JsonObject
@@ -123,10 +122,7 @@ def _variants_of(
 
 
 def choose_candidates(
-    judged: Sequence[Judged],
-    baselines: Iterable[str],
-    runners_up: int,
-    members: Sequence[Judged] = (),
+    judged: Sequence[Judged], baselines: Iterable[str], runners_up: int
 ) -> list[Candidate]:
     """Return the configurations to test; equal ones are trained once.
 
@@ -139,13 +135,10 @@ def choose_candidates(
         judged: the finished trials, best first.
         baselines: the labels of the baselines.
         runners_up: the number of configurations to test after the winner.
-        members: finished trials to test in any case, of an average.
     """
     trials = [(label, _baseline(judged, label)) for label in baselines]
     trials.append((TUNED, tuned_clipfit(judged)))
-    for rank, (label, ranked) in enumerate(zip(RANKS, judged, strict=False)):
-        if rank <= runners_up or ranked in members:
-            trials.append((label, ranked))
+    trials += zip(RANKS[: 1 + runners_up], judged, strict=False)
     trials.append((TUNED_LINEAR, tuned_with_head(judged)))
     best_peer = next((trial for trial in judged if trial.settings.is_peer), None)
     if all(trial is not best_peer for _, trial in trials):
@@ -198,16 +191,6 @@ def _with_same_as(candidates: Iterable[tuple[str, Candidate]]) -> list[Candidate
     return labelled
 
 
-def _with_trained_members(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Return candidates whose members have the labels under which they are trained."""
-    trained_as = {candidate.label: candidate.same_as or candidate.label for candidate in candidates}
-    resolved = []
-    for candidate in candidates:
-        members = tuple(trained_as[member] for member in candidate.members)
-        resolved.append(candidate.model_copy(update={"members": members}))
-    return resolved
-
-
 def _baseline(judged: Iterable[Judged], label: str) -> Judged | None:
     """Return a baseline; of a peer that has a search of its own, the best."""
     for trial in judged:
@@ -251,9 +234,5 @@ def fix_candidates(study: Study) -> tuple[Candidate, ...]:
             f"no trial of {folder.name} ran all its epochs, so there is nothing to test; "
             f"the last error was: {last_error}"
         )
-    members = average_members(judged, config.refit.average)
-    chosen = choose_candidates(judged, config.search.baselines, config.confirm.runners_up, members)
-    average = average_candidate(study, members, chosen)
-    if average:
-        chosen.append(average)
-    return study.write_candidates(_with_trained_members(beside_earlier(study, chosen)))
+    chosen = choose_candidates(judged, config.search.baselines, config.confirm.runners_up)
+    return study.write_candidates(beside_earlier(study, chosen))

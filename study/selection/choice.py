@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple, Self
 
-from study.config.schema import NO_REFIT, RefitConfig
 from study.selection.chance import (
     BALANCED,
     AgainstChance,
@@ -38,32 +37,24 @@ class Choice(NamedTuple):
     """The finished trial that trained it on more images; None if there is none."""
 
     @classmethod
-    def read_shipped(cls, study: Study) -> Self | None:
-        """Return the choice that ships; None if there is none.
-
-        It is that of `candidate_to_ship`, unless that is an average whose tests have all failed.
-        """
-        choice = cls.read(study, study.config.refit)
-        if choice and not choice.trials:
-            return cls.read(study, NO_REFIT)
-        return choice
+    def read(cls, study: Study) -> Self | None:
+        """Return the choice that is best by validation; None if there is none yet."""
+        return cls._of(study, best_candidate(study.candidates()))
 
     @classmethod
-    def read(cls, study: Study, refit_config: RefitConfig | None = None) -> Self | None:
-        """Return the choice that ships by a section ``refit``; without it, the best one.
+    def read_shipped(cls, study: Study) -> Self | None:
+        """Return the choice that ships, see `candidate_to_ship`; None if there is none yet."""
+        return cls._of(study, candidate_to_ship(study.candidates()))
 
-        None if there is none yet.
-        """
-        candidate = best_candidate(study.candidates())
-        if refit_config:
-            candidate = candidate_to_ship(study.candidates(), refit_config)
+    @classmethod
+    def _of(cls, study: Study, candidate: Candidate | None) -> Self | None:
         if not candidate:
             return None
         label = candidate.same_as or candidate.label
         seeds = study.config.confirm.seeds
         confirmations = [study.folder.trial(f"confirm-{label}-seed{seed}") for seed in seeds]
         finished = [trial for trial in confirmations if trial.has_finished()]
-        refit = study.folder.trial(refit_trial_id("refit", study.config.refit, candidate))
+        refit = study.folder.trial(refit_trial_id(study.config.refit, candidate))
         scores = defaultdict(list)
         chance = None
         for trial in finished:

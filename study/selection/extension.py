@@ -130,31 +130,24 @@ def beside_earlier(study: Study, chosen: Sequence[Candidate]) -> list[Candidate]
         return list(chosen)
     # Labels that no candidate has now are included: else an earlier candidate of such a label would
     # continue as one of the new choice.
-    made_of_chosen = _made_of(chosen)
-    made_of_now = dict.fromkeys(CANDIDATE_LABELS)
-    made_of_now |= made_of_chosen
+    settings_now: dict[str, TrialSettings | None] = dict.fromkeys(CANDIDATE_LABELS)
+    settings_now |= {candidate.label: candidate.settings for candidate in chosen}
     earlier_candidates = []
     labels_of_tested = {}
-    renamed = {}
-    all_tested = [Candidate.model_validate(values) for values in earlier[-1]["candidates"]]
-    made_of = _made_of(all_tested)
-    for tested in all_tested:
+    for values in earlier[-1]["candidates"]:
+        tested = Candidate.model_validate(values)
         if tested.same_as is not None:
             continue
-        made = made_of[tested.label]
-        if made_of_now.get(tested.label, made) != made:
+        if settings_now.get(tested.label, tested.settings) != tested.settings:
             label = f"{tested.label}-of-{earlier[-1]['from']}"
-            _move_trials(study, tested.label, made, label)
-            renamed[tested.label] = label
-            members = tuple(renamed.get(member, member) for member in tested.members)
-            tested = tested.model_copy(update={"label": label, "members": members})
-        if tested.label not in made_of_now:
+            _move_trials(study, tested, label)
+            tested = tested.model_copy(update={"label": label})
+        if tested.label not in settings_now:
             earlier_candidates.append(tested)
-        labels_of_tested[tuple(made)] = tested.label
+        labels_of_tested[tested.settings] = tested.label
     same_as = {}
     for candidate in chosen:
-        made = made_of_chosen[candidate.label]
-        tested_as = labels_of_tested.get(tuple(made), candidate.same_as)
+        tested_as = labels_of_tested.get(candidate.settings, candidate.same_as)
         if tested_as == candidate.label:
             tested_as = None
         same_as[candidate.label] = tested_as
@@ -167,34 +160,16 @@ def beside_earlier(study: Study, chosen: Sequence[Candidate]) -> list[Candidate]
     return direct + earlier_candidates
 
 
-def _made_of(candidates: Sequence[Candidate]) -> dict[str, list[TrialSettings]]:
-    """Return by label the settings of each candidate, for an average with those of its members."""
-    settings = {candidate.label: candidate.settings for candidate in candidates}
-    made = {}
-    for candidate in candidates:
-        members = [settings[label] for label in candidate.members]
-        made[candidate.label] = [candidate.settings, *members]
-    return made
-
-
-def _move_trials(study: Study, tested: str, made: Sequence[TrialSettings], label: str) -> None:
-    """Give another label to the trials that tested a candidate.
-
-    Args:
-        study: the study.
-        tested: the label of the candidate.
-        made: what `_made_of` returns of it.
-        label: its new label.
-    """
+def _move_trials(study: Study, tested: Candidate, label: str) -> None:
+    """Give another label to the trials that tested a candidate."""
     depths = study.architecture.depths
     regularizer = study.config.training.regularizer
-    resolved = [settings.result_key(depths, regularizer) for settings in made]
+    resolved = tested.settings.result_key(depths, regularizer)
     for trial in list(study.folder.trials()):  # fewer, if an earlier call was interrupted
         config = trial.read_config()
-        if trial.trial_id != f"confirm-{tested}-seed{config['seed']}":
+        if trial.trial_id != f"confirm-{tested.label}-seed{config['seed']}":
             continue
         # A trial of other settings belongs to a new choice that was lost and is made again.
-        trained = [config["settings"], *(m["settings"] for m in config.get("members", ()))]
-        settings = [TrialSettings.model_validate(values) for values in trained]
-        if [one.result_key(depths, regularizer) for one in settings] == resolved:
+        settings = TrialSettings.model_validate(config["settings"])
+        if settings.result_key(depths, regularizer) == resolved:
             trial.rename(f"confirm-{label}-seed{config['seed']}", label=label, arm=label)

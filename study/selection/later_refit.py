@@ -2,14 +2,12 @@
 
 from collections.abc import Sequence
 
-from study.config.labels import AVERAGE
 from study.config.loading import dump_config
 from study.config.schema import WITHOUT_EFFECT, StudyConfig
 from study.config.yaml_values import parse_overrides
 from study.errors import ConfigError
 from study.selection.extension import changed_config
-from study.selection.shipped import candidate_to_ship, refit_trial_id, refit_trial_ids
-from study.storage.ledger_files import JsonObject
+from study.selection.shipped import candidate_to_ship, refit_trial_id
 from study.storage.trial_folder import TrialFolder
 from study.trial.study import Study
 
@@ -27,8 +25,8 @@ def refitted_config(study: Study, overrides: Sequence[str]) -> StudyConfig:
         overrides: settings that begin as in `MAY_CHANGE`.
 
     Raises:
-        ConfigError: the study is not finished or has chosen nothing, the refit does not change, it
-            averages what the study has not tested, or other settings would change.
+        ConfigError: the study is not finished or has chosen nothing, the refit does not change, or
+            other settings would change.
     """
     config = study.config
     folder = study.folder
@@ -38,22 +36,13 @@ def refitted_config(study: Study, overrides: Sequence[str]) -> StudyConfig:
             f"study '{folder.name}' has no finished choice to train once more; allowed is a "
             "finished study with a search, see clipfit-study status"
         )
-    advice = (
-        "; refit takes refit.images, refit.average, refit.unknown_check, resources and tracking"
-    )
+    advice = "; refit takes refit.images, resources and tracking"
     refitted = changed_config(study, parse_overrides(overrides), MAY_CHANGE, advice)
     if refitted.refit == config.refit and not _failed_trials(study):
         values_now = [f"refit.{name}={value}" for name, value in config.refit]
         raise ConfigError(
             f"study '{folder.name}' has {', '.join(values_now)} already; allowed is another value, "
             "as refit.images=everything"
-        )
-    (tested,) = [len(c.members) for c in candidates if c.label == AVERAGE] or [1]
-    if refitted.refit.average not in (1, tested, config.refit.average):
-        allowed = "1" if tested == 1 else f"1 or {tested}"
-        raise ConfigError(
-            f"refit.average: {refitted.refit.average} is an average that study '{folder.name}' has "
-            f"not tested; allowed is {allowed}"
         )
     return refitted
 
@@ -65,9 +54,8 @@ def ask_for_refit(study: Study, refitted: StudyConfig) -> None:
     """
     folder = study.folder
     asked = folder.read_json(FILE) or []
-    trained = _what_is_trained(refitted)
-    if trained != _what_is_trained(study.config):
-        folder.write_json(FILE, [*asked, trained])
+    if refitted.refit != study.config.refit:
+        folder.write_json(FILE, [*asked, refitted.refit.model_dump(mode="json")])
     for trial in _failed_trials(Study(refitted, folder)):
         trial.reopen()
     folder.delete_conclusions(choice=False)
@@ -76,28 +64,14 @@ def ask_for_refit(study: Study, refitted: StudyConfig) -> None:
 
 def was_asked_after_test(study: Study) -> bool:
     """Return whether the refit of a study was asked for after its test had been read."""
-    return _what_is_trained(study.config) in (study.folder.read_json(FILE) or [])
+    return study.config.refit.model_dump(mode="json") in (study.folder.read_json(FILE) or [])
 
 
 def _failed_trials(study: Study) -> list[TrialFolder]:
-    """Return the trials of the refit that are to be tried again: those that failed, and the last.
-
-    Empty if none failed. The last is made of all others.
-    """
-    candidate = candidate_to_ship(study.candidates(), study.config.refit)
+    """Return the trial of the refit if it failed, which is then tried again."""
+    candidate = candidate_to_ship(study.candidates())
     if not candidate:
         return []
-    failed = []
-    for name in refit_trial_ids(study, candidate):
-        trial = study.folder.trial(name)
-        end = trial.read_end()
-        if end and end.status == "failed":
-            failed.append(trial)
-    if failed:
-        failed.append(study.folder.trial(refit_trial_id("refit", study.config.refit, candidate)))
-    return failed
-
-
-def _what_is_trained(config: StudyConfig) -> JsonObject:
-    """Return the section ``refit`` without what only measures the model that ships."""
-    return config.refit.model_dump(mode="json", exclude={"unknown_check"})
+    trial = study.folder.trial(refit_trial_id(study.config.refit, candidate))
+    end = trial.read_end()
+    return [trial] if end and end.status == "failed" else []

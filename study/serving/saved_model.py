@@ -185,9 +185,7 @@ def read_winner(study: Study, scratch: Path) -> SavedModel:
     delta, info = read_delta(registered, study, scratch)
     title = "the winner"
     instead_of = None
-    if registered.candidate.members:
-        title = "the average of the best"
-    elif registered.candidate.label != best.candidate.label:
+    if registered.candidate.label != best.candidate.label:
         title = "the best configuration with a file of tuned parameters"
         instead_of = best.candidate.settings
     trial_id = registered.shipped.trial_id

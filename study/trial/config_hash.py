@@ -39,7 +39,6 @@ _UNHASHED_WHOLE = (
 UNHASHED: dict[str, Any] = {
     **dict.fromkeys(_UNHASHED_WHOLE, True),
     "settings": {"subset"},
-    "members": {"__all__": {"trial_id"}},
 }
 """The fields of `TrialConfig` that the hash leaves out.
 

@@ -27,18 +27,13 @@ from study.data.tasks import (
     Part,
     Task,
     Tasks,
-    class_fold_tasks,
-    foreign_task,
     in_classes,
-    left_out_class_tasks,
 )
 from study.errors import DataError
 from study.storage.atomic import make_folder, sha256_of, write_atomically
 from study.trial.study import SPLIT_HASH, Split, Study, Target, TrialData
 
 logger = logging.getLogger(__name__)
-UNKNOWN_FOLDS = 3
-"""The number of trainings that each leave out a part of the classes, to see how unknown ones do."""
 
 
 @dataclass(frozen=True)
@@ -87,13 +82,8 @@ class Preparer:
         task = protocol.confirm_task(self.study.dataset, shots, targets)
         return self.prepare_tasks((task,), "test", targets)
 
-    def left_out_classes(self) -> TrialData:
-        """Prepare the tasks of `tasks_without_classes`."""
-        shots = self.shots(self.study.config.seed)
-        return self.prepare_tasks(tasks_without_classes(self.study, shots), "val")
-
-    def refit(self, *, tested: bool) -> TrialData:
-        """Prepare the images of ``refit.images``, with the test split if the model is tested."""
+    def refit(self) -> TrialData:
+        """Prepare the images of ``refit.images``, with the test split unless it is among them."""
         study = self.study
         dataset = study.dataset
         task = labelled_task(study, self.shots(study.config.seed))
@@ -105,7 +95,7 @@ class Preparer:
             task = replace(
                 task, train=replace(task.train, records=in_classes(records, task.train.classes))
             )
-        if not tested or images == "everything":
+        if images == "everything":
             return self.prepare_tasks((Task(task.train, ()),), "test")
         return self.prepare_tasks((task,), "test", study.targets())
 
@@ -299,25 +289,6 @@ def tasks_of_search(study: Study, shots: Shots) -> Tasks:
     config, dataset, protocol = study.config, study.dataset, study.protocol
     rule = protocol.rule(config, dataset)
     return protocol.search_tasks(dataset, shots, rule, config.search.folds)
-
-
-def tasks_without_classes(study: Study, shots: Shots) -> Tasks:
-    """Return three tasks, each of which trains the shots of two thirds of the classes.
-
-    Where the dataset has foreign images, one task trains all classes and sees these.
-
-    Raises:
-        DataError: the search leaves classes out already, they are too few, or there are no
-            validation images.
-    """
-    dataset = study.dataset
-    protocol = study.protocol
-    name, classes = next(iter(protocol.scored(dataset).items()))
-    if dataset.foreign:
-        return (foreign_task(shots, name, classes, dataset.foreign),)
-    if protocol.rule(study.config, dataset).tasks is class_fold_tasks:
-        raise DataError("has no effect, since the search leaves classes out; allowed is false")
-    return left_out_class_tasks(shots, name, classes, folds=UNKNOWN_FOLDS)
 
 
 def labelled_task(study: Study, shots: Shots) -> Task:

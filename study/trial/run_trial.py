@@ -9,7 +9,6 @@ from dataclasses import replace
 
 from study.backbones.backbone import Backbone
 from study.config.trial_settings import TrialSettings
-from study.method.averaging import Member, write_average
 from study.method.delta import Tensors
 from study.method.head import Head
 from study.method.training import Schedule
@@ -81,36 +80,6 @@ def run_trial(
         yield replace(report, siblings=tuple(others))
 
 
-def run_average(
-    config: TrialConfig,
-    data: TrialData,
-    backbone: Backbone,
-    members: Sequence[Sequence[Member]],
-    unknown: Tensors | None = None,
-    micro_batch: int | None = None,
-) -> Iterator[EpochReport]:
-    """Evaluate the average of what other trials trained; yield one report.
-
-    Args:
-        config: the configuration of the average, whose subset has the tensors of all members.
-        data: the data of the trial, on which the members were trained.
-        backbone: see `run_trial`.
-        members: the members for each task.
-        unknown: what tells images of unknown classes; it becomes a part of the delta.
-        micro_batch: see `run_trial`.
-    """
-    began = time.perf_counter()
-    trial = _RunningTrial(config, data, backbone, micro_batch)
-    for model, members_of_task in zip(trial.models, members, strict=True):
-        write_average(model.classifier.tuned, members_of_task)
-    trained = EpochReport(0, done=True, metrics={})
-    (report,) = trial.reports(trained, [config.settings], keeps_logits=data.split == "val")
-    report.metrics["seconds"] = time.perf_counter() - began
-    for delta in report.deltas:
-        delta |= unknown or {}
-    yield report
-
-
 def _state(trainings: Sequence[TaskTraining], deltas: Sequence[Tensors]) -> Tensors:
     """Return the state of all trainings, with the deltas of their models if there are any."""
     state: Tensors = {}
@@ -140,13 +109,7 @@ class _RunningTrial:
             for index in range(len(data.tasks))
         ]
 
-    def reports(
-        self,
-        trained: EpochReport,
-        uses: Sequence[TrialSettings],
-        *,
-        keeps_logits: bool = False,
-    ) -> list[EpochReport]:
+    def reports(self, trained: EpochReport, uses: Sequence[TrialSettings]) -> list[EpochReport]:
         """Return the report of each use of the models, without a state.
 
         Validation images are evaluated after the epochs that the configuration names, and all
@@ -155,7 +118,6 @@ class _RunningTrial:
         Args:
             trained: the epoch, with the metrics of the training alone.
             uses: the settings of the uses.
-            keeps_logits: see `study.trial.evaluation.Evaluation.keeps_logits`.
         """
         scored_at = self._config.scored_at
         is_validated = self._data.split == "val" and (
@@ -163,7 +125,7 @@ class _RunningTrial:
         )
         if not trained.done and not is_validated:
             return [self._report(trained, use, ()) for use in uses]
-        by_task = [evaluate_task(model, uses, keeps_logits=keeps_logits) for model in self.models]
+        by_task = [evaluate_task(model, uses) for model in self.models]
         by_use = zip(uses, *by_task, strict=True)
         return [self._report(trained, use, evaluated) for use, *evaluated in by_use]
 

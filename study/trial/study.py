@@ -26,9 +26,9 @@ if TYPE_CHECKING:
         Tensors,  # the import takes a second, and reading results does not need it
     )
 
-Stage = Literal["search", "average", "confirm", "ablation", "member", "unknown", "refit"]
+Stage = Literal["search", "confirm", "ablation", "refit"]
 Split = Literal["val", "test"]
-VALIDATED = frozenset[Stage]({"search", "average", "unknown"})
+VALIDATED = frozenset[Stage]({"search"})
 """The stages whose trials are evaluated on validation images."""
 COMPARED = frozenset[Stage]({"confirm", "ablation"})
 """The stages whose trials are tested, each on all seeds."""
@@ -53,8 +53,6 @@ class Candidate(Section):
     """The id of the search trial that it comes from; None if nothing was searched."""
     same_as: str | None = None
     """The label of an equal candidate that is trained instead of this one."""
-    members: tuple[str, ...] = ()
-    """The labels of the candidates that it is the average of; empty unless it is an average."""
 
 
 @dataclass(frozen=True)
@@ -223,13 +221,6 @@ def candidate_of_label(candidates: Sequence[Candidate] | None, label: str) -> Ca
     return None
 
 
-class AveragedTrial(Section):
-    """A trial of the same study whose tuned parameters are averaged."""
-
-    trial_id: str
-    settings: TrialSettings
-
-
 class TrialConfig(Section):
     """Everything that distinguishes one trial, as stored in its ``config.json``."""
 
@@ -253,8 +244,7 @@ class TrialConfig(Section):
     trainable: int
     """The number of tuned values, over all tensors of the subset or of a peer, and of a head."""
     epochs: int
-    """The number of epochs; 0 means that the backbone, or the average of other trials, is evaluated
-    without training."""
+    """The number of epochs; 0 means that the backbone is evaluated without training."""
     split_hash: str
     """A hash of the images and classes that the trial trains and is evaluated on."""
     training: TrainingConfig = TrainingConfig()
@@ -262,12 +252,6 @@ class TrialConfig(Section):
     """A hash that trials with equal results share, see `study.trial.config_hash`.
 
     An empty text means that it was not computed."""
-    members: tuple[AveragedTrial, ...] = ()
-    """The trials whose average is evaluated; empty for a trial that trains its own subset."""
-    known_from: str | None = None
-    """The trial whose images of known classes tell what an unknown one is; None means no trial."""
-    foreign_from: str | None = None
-    """The trial that tells how many images of unknown classes are found so; None means no trial."""
     epoch_images: int | None = None
     """The most training images of an epoch, which draws them anew; None means all."""
     taken_from: str | None = None

@@ -43,7 +43,6 @@ from study.trial.prepare import (
     find_shots,
     image_cache,
     tasks_of_search,
-    tasks_without_classes,
 )
 from study.trial.study import Study
 
@@ -204,11 +203,6 @@ def _find_task_faults(
         seeds.add(config.seed)
     for seed in sorted(seeds):
         checks.attempt(path, _check_tasks, study, seed, searched and seed == config.seed)
-    if searched and config.refit.unknown_check:
-        checks.attempt(
-            "refit.unknown_check",
-            lambda: tasks_without_classes(study, find_shots(study, config.seed)),
-        )
 
 
 def _find_backbone_faults(checks: _Checks, study: Study, datasets: Sequence[Dataset]) -> None:

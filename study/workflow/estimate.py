@@ -5,7 +5,6 @@ They tune CLIPFit's own subset, which reaches through all layers of both encoder
 layers takes less.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -28,7 +27,6 @@ from study.trial.prepare import (
     find_shots,
     labelled_task,
     tasks_of_search,
-    tasks_without_classes,
 )
 from study.trial.study import Study
 from study.workflow.announcement import count_slots
@@ -129,7 +127,7 @@ def estimate_from_cost(study: Study, cost: Cost, slots: int) -> Estimate:
             halved_trial = _trial_seconds(study, cost, tasks, _expected_epochs(study))
             search = _estimate_search(config.search, full_trial, halved_trial, slots)
             variants = full_trial * _count_variants(study)
-            refit = _estimate_refit(study, cost, slots)
+            refit = _estimate_refit(study, cost)
             answers = _estimate_answers(study, cost, tasks)
     test = _estimate_test(study, cost)
     return Estimate(
@@ -196,8 +194,8 @@ def _estimate_test(study: Study, cost: Cost) -> float:
     return len(seeds) * tested * seconds
 
 
-def _estimate_refit(study: Study, cost: Cost, slots: int) -> float:
-    """Return the seconds of the training of what ships, whose members train at the same time."""
+def _estimate_refit(study: Study, cost: Cost) -> float:
+    """Return the seconds of the training of what ships, and of its test."""
     config = study.config
     if config.refit.images == "shots":
         return 0.0
@@ -206,9 +204,7 @@ def _estimate_refit(study: Study, cost: Cost, slots: int) -> float:
     epochs = config.training.epochs
     training = _trial_seconds(study, cost, [task], epochs, evaluations=0)
     test = _trial_seconds(study, cost, [task], 0, evaluations=1)
-    if config.refit.unknown_check:
-        training += _trial_seconds(study, cost, tasks_without_classes(study, shots), epochs)
-    return math.ceil(config.refit.average / slots) * training + test
+    return training + test
 
 
 def _trial_seconds(

@@ -11,7 +11,7 @@ from study.process.terminal_table import amount, print_sentences
 from study.report.charts import prepare_drawing
 from study.search.ablation_search import fix_rates, tune_cells
 from study.search.ablation_search import most_trials as most_cell_trials
-from study.search.confirmation import run_confirm, validate_average
+from study.search.confirmation import run_confirm
 from study.search.measure_sensitivity import keep_sensitivities
 from study.search.refit import candidate_to_refit, run_refit
 from study.search.reuse import reuse_results
@@ -20,7 +20,7 @@ from study.search.stages import most_trials, run_search, seconds_left
 from study.selection.candidates import fix_candidates
 from study.selection.extension import extensions
 from study.selection.patience import read_search_end
-from study.selection.shipped import refit_trial_ids
+from study.selection.shipped import refit_trial_id
 from study.storage.study_folder import StudyFolder
 from study.tracking.tracker import Tracker
 from study.trial.prepare import Preparer
@@ -81,9 +81,6 @@ def run_search_stage(
             f"{search.trials} trials",
             highlight=False,
         )
-    if study.config.refit.average > 1:
-        with _stage(console, study.folder, "average", len(search.space.heads)) as progress:
-            validate_average(study, data, [progress, tracker])
 
 
 def run_confirm_stage(study: Study, preparer: Preparer, tracker: Tracker, console: Console) -> None:
@@ -104,9 +101,9 @@ def run_refit_stage(study: Study, preparer: Preparer, tracker: Tracker, console:
     """Train what ships on more images, if the configuration says so."""
     candidate = candidate_to_refit(study)
     if candidate:
-        ids = refit_trial_ids(study, candidate)
-        done = sum(study.folder.trial(name).read_end() is not None for name in ids)
-        with StageProgress(console, "refit", len(ids), done=done) as progress:
+        trial = study.folder.trial(refit_trial_id(study.config.refit, candidate))
+        done = int(trial.read_end() is not None)
+        with StageProgress(console, "refit", 1, done=done) as progress:
             run_refit(study, candidate, preparer, [progress, tracker])
 
 
@@ -148,7 +145,7 @@ def _has_chosen(study: Study, choice: object) -> bool:
     """Return whether a choice is made and no trial before it is open, such as a damaged one."""
     if choice is None:
         return False
-    return all(trial.read_end() for trial, _ in study.folder.trials_of("search", "average"))
+    return all(trial.read_end() for trial, _ in study.folder.trials_of("search"))
 
 
 def _stage(console: Console, folder: StudyFolder, stage: str, total: int) -> StageProgress:

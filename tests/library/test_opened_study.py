@@ -21,8 +21,8 @@ def test_a_study_is_opened_by_its_name(runs: Path, tmp_path: Path):
     assert len(opened.predict([[[0, 255], [9, 8]]])) == 1
     opened.export("hf", tmp_path / "out")
     assert (tmp_path / "out" / "README.md").exists()
-    with pytest.raises(ConfigError, match="is an average that study 'mine' has not tested"):
-        opened.refit({"refit.average": 2})
+    with pytest.raises(ConfigError, match="seed cannot change"):
+        opened.refit({"seed": 2})
 
 
 def test_the_page_has_every_public_name():

@@ -1,5 +1,6 @@
 """Studies, and all sentences that are told of them."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,8 +37,6 @@ def prepare(folder: Path, case: JsonObject) -> Path:
     configure(folder, *case.get("overrides", ()))
     for candidate in case.get("candidates", ()):
         add_candidate(folder, **candidate)
-    if "average" in case:
-        add_average(folder, **case["average"])
     if "answer" in case:
         add_answer(folder, **case["answer"])
     for label in case.get("untested", ()):
@@ -62,26 +61,22 @@ def prepare(folder: Path, case: JsonObject) -> Path:
         forget_images(folder)
     if "seeds" in case:
         leave_one_seed(folder)
+    if "refit" in case:
+        add_refit(folder, case["refit"])
     write_notes(StudyFolder(folder), case)
     return folder
 
 
-def add_average(folder: Path, *, effect: float, refit: str | None = None):
-    """Add the average of the three best, which ships, and its refit on other images."""
-    average: JsonObject = {"val_score": 0.74, "source_trial": "average-text-1"}
-    add_candidate(folder, "average", effect, subset="vision.ln", **average)
-    configure(folder, "refit.average=3")
-
-    def name_members(candidates: list[JsonObject]):
-        candidates[-1]["members"] = ["best", "second", "third"]
-
-    edit_candidates(folder, name_members)
-    if refit is not None:
-        configure(folder, f"refit.images={refit}")
-        trial = folder / f"trials/refit-{refit}-text-1"
-        shutil.copytree(folder / "trials/confirm-average-seed1", trial)
-        change_json(trial / "config.json", stage="refit", split_hash="00ff")
-        write_split(folder, "00ff", *shots_of(*map(str, range(60))))
+def add_refit(folder: Path, images: str):
+    """Add the refit of the winner on other images."""
+    configure(folder, f"refit.images={images}")
+    candidates = json.loads((folder / "candidates.json").read_text())
+    best = next(candidate for candidate in candidates if candidate["label"] == "best")
+    number = best["source_trial"].removeprefix("search-")
+    trial = folder / f"trials/refit-{images}-{number}"
+    shutil.copytree(folder / "trials/confirm-best-seed1", trial)
+    change_json(trial / "config.json", stage="refit", split_hash="00ff")
+    write_split(folder, "00ff", *shots_of(*map(str, range(60))))
 
 
 def set_apart(candidates: list[JsonObject]):

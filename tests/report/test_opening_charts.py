@@ -44,7 +44,7 @@ def test_a_map_tells_whole_sites_from_halves_and_layers_from_what_is_around_them
 def test_a_refit_is_drawn_with_the_interval_over_images_and_all_that_is_tested_as_given(
     few_shot_study: Path,
 ):
-    case = {"average": {"effect": 0.01, "refit": "labelled"}}
+    case = {"refit": "labelled"}
     (panel,) = scores_chart(board_of(prepare(few_shot_study, case))).panels
     *names, refit = panel.y.names or ()
     assert refit.startswith("refit, which ships\n")

@@ -7,8 +7,8 @@ import pytest
 
 from study.report.sentences import sentences
 from tests.case_tables import from_table
-from tests.changed_studies import board_of, change_json, configure, write_best_logits
-from tests.report.said_cases import add_average
+from tests.changed_studies import board_of
+from tests.report.said_cases import add_refit
 
 
 @pytest.fixture
@@ -18,34 +18,21 @@ def study(make_study: Callable[..., Path]) -> Path:
 
 def test_nothing_is_told_where_the_winner_ships_as_it_was_tested(study: Path):
     assert not sentences("report/shipped", board=board_of(study))
-    add_average(study, effect=0.01)
-    configure(study, "refit.average=1")
-    assert not sentences("report/shipped", board=board_of(study))
 
 
 @from_table
 def test_a_refit_is_told_with_its_images(study: Path, images: str, told: str):
-    add_average(study, effect=0.01, refit=images)
+    add_refit(study, images)
     (sentence,) = sentences("report/shipped", board=board_of(study))
-    assert f"trained once more on 60 labelled images {told}: 7" in sentence
+    assert f"trained once more on 60 labelled images {told}: " in sentence
     refit = board_of(study).study.config.refit
-    (study / "refits.json").write_text(f"[{refit.model_dump_json(exclude={'unknown_check'})}]")
+    (study / "refits.json").write_text(f"[{refit.model_dump_json()}]")
     *_, last = sentences("report/shipped", board=board_of(study))
     assert last == "It was asked for after the test had been read."
 
 
-def test_what_is_found_of_unknown_classes_is_told_with_how_it_was_measured(study: Path):
-    add_average(study, effect=0.01, refit="labelled")
-    (trial,) = (study / "trials").glob("refit-*")
-    change_json(trial / "config.json", foreign_from="confirm-average-seed1")
-    write_best_logits(study / "trials/confirm-average-seed1")
-    *_, last = sentences("report/shipped", board=board_of(study))
-    assert last.startswith("predict --unknown 5 calls 75 % of the images of unknown classes")
-    assert last.endswith("with fewer names, and on classes of the same dataset (AUROC 0.88).")
-
-
 def test_a_refit_on_test_images_is_not_tested(study: Path):
-    add_average(study, effect=0.01, refit="everything")
+    add_refit(study, "everything")
     (trial,) = (study / "trials").glob("refit-*")
     (trial / "reports.jsonl").write_text('{"epoch": 0, "seconds": 1.0}\n')
     assert "It is not tested." in " ".join(sentences("report/shipped", board=board_of(study)))

@@ -5,17 +5,17 @@ from pathlib import Path
 
 from study.results.refit import refit_of
 from tests.changed_studies import board_of, change_json
-from tests.report.said_cases import add_average
+from tests.report.said_cases import add_refit
 
 
 def test_a_refit_has_an_interval_over_images_alone(make_study: Callable[..., Path]):
     folder = make_study("mine")
     assert refit_of(board_of(folder)) is None
-    add_average(folder, effect=0.01, refit="labelled")
+    add_refit(folder, "labelled")
     board = board_of(folder)
     refit = refit_of(board)
     assert refit is not None
-    assert (refit.images, refit.members, refit.after_test) == (60, 3, False)
+    assert (refit.images, refit.after_test) == (60, False)
     assert refit.test is not None
     assert refit.test.images is not None
     assert (refit.test.n, refit.test.low) == (1, None)

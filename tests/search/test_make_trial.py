@@ -14,7 +14,6 @@ from study.search.make_trial import make_trial
 from study.search.searcher import Proposal
 from study.storage.study_folder import StudyFolder
 from study.trial import TrialConfig, TrialData
-from study.trial.study import AveragedTrial
 from tests.search.conftest import PEERS
 from tests.settings import ARCHITECTURE, settings, study_of
 
@@ -70,13 +69,3 @@ def test_a_peer_is_trained_by_its_own_settings_with_text_at_full_strength(make: 
         assert config.training.regularizer == ("l2_init" if label == "projection" else "cosine")
         assert config.epochs == 5
         assert config.trainable == peers.PEERS[label].count(WITH_CONFIG, own.numbers)
-
-
-def test_an_average_trains_nothing_and_is_named_by_its_members(few_digits: TrialData):
-    study = study_of(build_config({}, "test"), StudyFolder(Path("unread")))
-    own = settings("vision.ln", None, 0.1)
-    members = [AveragedTrial(trial_id=f"search-{n:04d}", settings=own) for n in (12, 3)]
-    proposal = Proposal(settings("vision.ln"), "average", 0, members=members)
-    trial = make_trial(study, few_digits, "average", proposal, label="average")
-    assert (trial.trial_id, trial.epochs) == ("average-text-0012-0003", 0)
-    assert trial.members == tuple(members)

@@ -8,7 +8,6 @@ import pytest
 
 from study.config.labels import CANDIDATE_LABELS, RANKS
 from study.config.loading import build_config
-from study.config.schema import NO_REFIT
 from study.errors import StudyError
 from study.selection.candidates import (
     choose_candidates,
@@ -170,7 +169,7 @@ def test_a_peer_may_win_and_the_best_with_a_delta_is_registered(written: Written
     assert candidates["best-with-delta"].source_trial == "search-0005"
     assert candidates["best-plain"].same_as == "full"
     assert best_candidate(chosen) == candidates["best"]
-    assert candidate_to_ship(chosen, NO_REFIT) == candidates["best-with-delta"]
+    assert candidate_to_ship(chosen) == candidates["best-with-delta"]
 
 
 def test_the_peer_that_validation_ranks_best_is_tested_whatever_its_rank(

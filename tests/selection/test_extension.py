@@ -1,6 +1,6 @@
 """A study that has ended grows, and what it had confirmed stays beside what it confirms now."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,14 +62,12 @@ def candidates(trials: Mapping[str, int], **same_as: str) -> list[Candidate]:
     ]
 
 
-def confirm(
-    study: Study, label: str, own: TrialSettings, score: float, members: Sequence[Any] = ()
-):
+def confirm(study: Study, label: str, own: TrialSettings, score: float):
     for seed in (1, 2):
         trial = study.folder.trial(f"confirm-{label}-seed{seed}")
         config: dict[str, Any] = {"stage": "confirm", "label": label, "arm": label, "seed": seed}
         settings = own.model_dump(mode="json")
-        config |= {"trial_id": trial.trial_id, "settings": settings, "members": members}
+        config |= {"trial_id": trial.trial_id, "settings": settings}
         trial.create(config)
         trial.append_report({"epoch": 4, "test_score": score})
         trial.write_end(End("finished", 4, 1.0))
@@ -197,7 +195,7 @@ def test_what_stood_for_an_earlier_winner_without_a_delta_does_not_stand_for_the
     extended = grow(study, "search.trials=+50")
     found = beside_earlier(extended, candidates({"full": 3, "best": 60}))
     assert told(found) == {"full": 3, "best": 60, "best-with-delta-of-48": 2}
-    assert candidate_to_ship(found, extended.config.refit) == best_candidate(found)
+    assert candidate_to_ship(found) == best_candidate(found)
     assert study.folder.trial("confirm-best-with-delta-of-48-seed1").read_end()
 
 
@@ -244,27 +242,3 @@ def test_a_second_extension_keeps_what_the_first_set_aside(extended: Study):
         "best-of-48": 7,
         "best-of-98": 60,
     }
-
-
-def test_an_average_of_other_members_is_another_one_and_keeps_its_own(study: Study):
-    def chosen(best: int, second: int) -> list[Candidate]:
-        (average,) = candidates({"average": 1})
-        members = candidates({"best": best, "second": second})
-        return [*members, average.model_copy(update={"members": ("best", "second")})]
-
-    choose(study, chosen(7, 5))
-    members = [{"trial_id": f"t{n}", "settings": of(n).model_dump(mode="json")} for n in (7, 5)]
-    for each in chosen(7, 5):
-        confirm(study, each.label, each.settings, 0.7, members if each.members else [])
-    extended = grow(study, "search.trials=+50")
-    assert beside_earlier(extended, chosen(7, 5)) == chosen(7, 5), "it is the same one"
-    for _ in ("once", "after a crash"):
-        found = beside_earlier(extended, chosen(7, 6))
-        assert told(found)["average"] == told(found)["average-of-48"] == 1
-        assert found[-1].members == ("best", "second-of-48")
-        names = {trial.trial_id for trial in study.folder.trials()}
-        assert "confirm-average-of-48-seed1" in names
-        other = [{"trial_id": "t", "settings": of(n).model_dump(mode="json")} for n in (7, 6)]
-        if "confirm-average-seed1" not in names:
-            confirm(extended, "average", of(1), 0.8, other)
-    assert extended.folder.trial("confirm-average-seed1").read_reports()[0]["test_score"] == 0.8

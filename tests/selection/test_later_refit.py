@@ -17,13 +17,11 @@ from tests.written_study import Written
 
 @pytest.fixture
 def finished(tmp_path: Path) -> Study:
-    """A study that has tested its winner and an average of two."""
+    """A study that has tested its winner."""
     written = Written(tmp_path, "mine")
     config = written.whole(1)
     values = {"settings": config.settings.model_dump(mode="json")}
-    average = {**values, "label": "average", "members": ["best", "second"]}
-    names = [{**values, "label": label} for label in ("best", "second")]
-    written.folder.write_json("candidates.json", [*names, average])
+    written.folder.write_json("candidates.json", [{**values, "label": "best"}])
     registered = Registration("clipfit-digits", "1", True, "it is the first")
     written.folder.write_json(REGISTERED, registered)
     written.conclude()
@@ -32,35 +30,24 @@ def finished(tmp_path: Path) -> Study:
 
 def test_it_ships_something_else_and_says_that_the_test_had_been_read(finished: Study):
     assert not was_asked_after_test(finished)
-    config = refitted_config(finished, ["refit.images=pool", "refit.average=2"])
+    config = refitted_config(finished, ["refit.images=pool"])
     ask_for_refit(finished, config)
     now = Study(load_config(finished.folder.config_path, frozen=True), finished.folder)
-    assert (now.config.refit.images, now.config.refit.average) == ("pool", 2)
+    assert now.config.refit.images == "pool"
     assert was_asked_after_test(now)
     assert now.candidates() is not None, "the choice stays"
     assert now.folder.read_registration() is None
     assert not now.folder.is_complete()
 
 
-def planned(finished: Study) -> Study:
-    config = finished.config.model_copy(update={"refit": RefitConfig(average=2)})
-    return Study(config, finished.folder)
-
-
-def test_a_check_of_what_was_planned_makes_no_other_model(finished: Study):
-    study = planned(finished)
-    ask_for_refit(study, refitted_config(study, ["refit.unknown_check=true"]))
-    assert not was_asked_after_test(study)
-
-
 def test_what_failed_is_tried_again(finished: Study):
-    study = planned(finished)
-    for name, end in (("member", End("failed", 1, 1.0)), ("refit", End("finished", 1, 1.0))):
-        trial = finished.folder.trial(f"{name}-labelled-")
-        trial.create({})
-        trial.write_end(end)
+    config = finished.config.model_copy(update={"refit": RefitConfig()})
+    study = Study(config, finished.folder)
+    trial = finished.folder.trial("refit-labelled-")
+    trial.create({})
+    trial.write_end(End("failed", 1, 1.0))
     ask_for_refit(study, refitted_config(study, []))
-    assert trial.read_end() is None, "what was made without the member that failed"
+    assert trial.read_end() is None
 
 
 @from_table

@@ -1,7 +1,6 @@
 """What each protocol lays out for trials, from files in the field's formats."""
 
 import json
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -19,15 +18,12 @@ from study.data.images.image_reading import DEFAULT_READING
 from study.data.images.table import ImageTable, cache_fault
 from study.data.prompts import ENSEMBLE, TEMPLATES
 from study.errors import DataError
-from study.method.averaging import Member
 from study.storage.study_folder import StudyFolder
 from study.trial import SPLIT_HASH, EpochReport, TrialData
 from study.trial.prepare import Preparer
-from study.trial.run_trial import run_average
 from study.trial.study import Study
 from study.workflow.check import find_faults
-from tests.image_folders import image_folder
-from tests.small_trials import last_report, trial
+from tests.small_trials import last_report
 
 Prepare = Callable[..., Preparer]
 
@@ -222,23 +218,6 @@ def test_what_a_trial_learns_from_and_is_judged_on_is_on_record_under_its_hash(
     assert path.stat().st_mtime_ns == written
     preparer.confirm(1)
     assert len(list(path.parent.glob("tasks-*.jsonl"))) == 2
-
-
-def test_foreign_images_are_seen_beside_all_classes_and_have_no_label(
-    prepare: Prepare, backbone: Backbone, tmp_path: Path
-):
-    names = ("cat", "dog", "other")
-    root = image_folder(tmp_path / "pets", names, names)
-    data = prepare(dataset="pets", root=str(root), other="foreign").left_out_classes()
-    trained = last_report(data, backbone)
-    members = [[Member(trained.deltas[0], 1.0)]]
-    (report,) = run_average(trial(epochs=0), data, backbone, members)
-    seen = Counter((p.part, p.label, p.was_trained) for p in report.predictions)
-    known = {("accuracy", name, True): 2 for name in ("cat", "dog")}
-    assert seen == {**known, ("new", "", False): 12}
-    assert None not in {p.best_logit for p in report.predictions}
-    lines = (line for path in tmp_path.glob("runs/*/shots/tasks-*") for line in path.open())
-    assert sum('"label":-1' in line for line in lines) == 12, "they are on record"
 
 
 def data_faults(preparer: Preparer) -> list[str]:

@@ -26,11 +26,9 @@ from PIL import Image
 from study.data.images.sources import encode_base64
 from study.data.shots import read_shots
 from study.errors import StudyError, TrackingError
-from study.method.unknown import check_unknown
 from study.process.templates import templates
 from study.selection.choice import TEST_BALANCED, Choice
 from study.selection.later_refit import was_asked_after_test
-from study.selection.validation import read_best_logits
 from study.serving.saved_model import read_delta
 from study.storage.command_lines import study_command
 from study.storage.study_folder import CHAMPION, REGISTERED, Registration
@@ -196,12 +194,6 @@ class _Registrar:
             tags["refit"] = config.refit.images
             if was_asked_after_test(study):
                 tags["refit_after_test"] = "true"
-            foreign_from = self._winner.refit.read_config().get("foreign_from")
-            if foreign_from is not None:
-                check = check_unknown(*read_best_logits(study.folder.trial(foreign_from)))
-                tags["unknown_auroc"] = f"{check.auroc:.3f}"
-                if check.found is not None:
-                    tags["unknown_found_at_5_percent"] = f"{check.found:.3f}"
         against_chance = self._winner.against_chance
         if against_chance:
             tags[BEATS_CHANCE] = SHOWN if against_chance.is_proven else NOT_SHOWN

@@ -24,12 +24,7 @@ TRIAL_ARTIFACTS = ("config.json", *RESULT_FILES)
 TRIAL_TAGS = ("trial_id", "stage", "arm", "label", "split_hash", "config_hash", "taken_from")
 """The fields of a trial's configuration that its run has as tags, if they are set."""
 
-_RUN_ENDINGS = {
-    "average": "on the folds",
-    "member": "to average",
-    "unknown": "without a part of the classes",
-    "refit": "refit",
-}
+_RUN_ENDINGS = {"refit": "refit"}
 """What the name of a run ends with, by the stage of its trial."""
 
 
@@ -287,8 +282,6 @@ class Sender:
         """Return the tags with which a trial's run is created."""
         tags = {MLFLOW_PARENT_RUN_ID: self.study_run.run_id, **self.study_run.tags}
         tags |= {key: str(config[key]) for key in TRIAL_TAGS if config.get(key) is not None}
-        if config.get("members"):
-            tags["members"] = " ".join(member["trial_id"] for member in config["members"])
         return tags
 
     def params(self, config: JsonObject) -> run_content.Tags:

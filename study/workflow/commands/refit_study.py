@@ -14,7 +14,6 @@ def refit_study(options: Namespace) -> None:
     Raises:
         StudyError: there is a fault that the user can fix, or the study was interrupted.
     """
-    overrides = list(options.overrides)
-    if options.unknown_check:
-        overrides.append("refit.unknown_check=true")
-    change_and_run(options.folder, overrides, options.console, refitted_config, ask_for_refit)
+    change_and_run(
+        options.folder, options.overrides, options.console, refitted_config, ask_for_refit
+    )

@@ -55,10 +55,7 @@ def view_of(key: str) -> JsonObject:
     return view
 
 
-UNTESTED = (
-    "tags.stage != 'study' and tags.stage != 'search' and tags.stage != 'average' and "
-    "tags.stage != 'member' and tags.stage != 'unknown' and tags.stage != 'refit'"
-)
+UNTESTED = "tags.stage != 'study' and tags.stage != 'search' and tags.stage != 'refit'"
 
 
 @pytest.mark.parametrize(
