@@ -234,7 +234,7 @@ def add_candidate(
 
 
 def add_answer(folder: Path, *, peer: float = -0.01, strength: float = 1.0) -> Path:
-    """Add what studies of today test beside: a peer, the ladder to the winner.
+    """Add what studies of today test beside: a peer.
 
     Args:
         folder: where the finished study is, whose winner is given a linear head.
@@ -248,28 +248,7 @@ def add_answer(folder: Path, *, peer: float = -0.01, strength: float = 1.0) -> P
         best["settings"].update(head, strength=strength)
 
     edit_candidates(folder, use)
-    candidates = json.loads((folder / "candidates.json").read_text())
-    best = next(c["settings"] for c in candidates if c["label"] == "best")
-    plain: JsonObject = {name: best[name] for name in ("subset", "distill_weight")}
-    plain |= {f"{kind}_lr": best["rates"].get(kind) for kind in ("bias", "ln")}
     add_candidate(folder, "linear", peer, val_score=0.6, **head)
-    add_candidate(folder, "best-plain", -0.02, **plain)
-    add_candidate(
-        folder,
-        "best-text",
-        -0.012,
-        same_as="best-plain" if strength == 1.0 else None,
-        **plain,
-        strength=strength,
-    )
-    add_candidate(
-        folder,
-        "best-full-strength",
-        -0.015,
-        same_as="best" if strength == 1.0 else None,
-        **plain,
-        **head,
-    )
     return folder
 
 

@@ -10,9 +10,6 @@ RANKS = ("best", "second", "third", "fourth", "fifth", "sixth", "seventh", "eigh
 """The labels of the best configurations of the whole search, best first."""
 WITH_DELTA = "best-with-delta"
 """The label of the best configuration with a delta, where the best has none."""
-PLAIN, PLAIN_STRENGTH, FULL_STRENGTH = "best-plain", "best-text", "best-full-strength"
-"""The labels of the best configuration without both head and strength, without its head alone, and
-without its strength alone."""
 CALIBRATED = "best-calibrated"
 """The label of the best configuration with calibrated stacking."""
 BEST_PEER = "best-peer"
@@ -20,9 +17,6 @@ BEST_PEER = "best-peer"
 CANDIDATE_LABELS = (
     BEST_PEER,
     WITH_DELTA,
-    PLAIN,
-    PLAIN_STRENGTH,
-    FULL_STRENGTH,
     CALIBRATED,
     TUNED_LINEAR,
 )

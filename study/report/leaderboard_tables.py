@@ -23,7 +23,6 @@ from study.report.formatting import (
     with_notes,
 )
 from study.report.further_scores import further_header, further_note
-from study.report.ladder_table import ladder_table
 from study.report.names import starred_name
 from study.report.scope import leaderboard_scope
 from study.report.sentences import sentences
@@ -70,7 +69,7 @@ def main_table(board: Leaderboard) -> Table:
 
 
 def _main_row(board: Leaderboard, entry: Entry) -> list[object]:
-    row: list[object] = [starred_name(board, entry) + _finished_trials(board, entry)]
+    row: list[object] = [starred_name(entry) + _finished_trials(board, entry)]
     row += score_cells(board.parts, entry.parts, entry.test)
     row += [score_cell(entry.further_scores.get(name)) for name in board.further_names]
     seeds = len(entry.scores)
@@ -87,7 +86,7 @@ def configuration_table(board: Leaderboard) -> Table:
     """Return the candidates' labels, configurations and validation scores."""
     rows = []
     for entry in board.entries:
-        row = [" = ".join(entry.labels), starred_name(board, entry), tuned_in_words(entry.settings)]
+        row = [" = ".join(entry.labels), starred_name(entry), tuned_in_words(entry.settings)]
         row += [*setting_cells(entry.settings), format_count(entry.trainable)]
         row.append(percent(entry.val_score))
         rows.append(row)
@@ -104,7 +103,7 @@ def configuration_table(board: Leaderboard) -> Table:
 
 def target_table(board: Leaderboard) -> Table:
     """Return accuracies in percent: datasets by candidates."""
-    names = [starred_name(board, entry) for entry in board.entries]
+    names = [starred_name(entry) for entry in board.entries]
     rows = []
     for target in board.scored_datasets:
         name = target
@@ -162,7 +161,6 @@ def render_leaderboard(board: Leaderboard) -> Group:
     main = main_table(board)
     tables = [
         replace(main, note=""),  # which is on all scores, and stands after the sentences
-        ladder_table(board),
         target_table(board),
         configuration_table(board),
         budget_table(board),
@@ -180,7 +178,7 @@ def leaderboard_markdown(board: Leaderboard) -> str:
     blocks = [f"# {markdown_text(board.folder.name)}"]
     blocks += map(markdown_text, verdict(board))
     untitled = replace(main_table(board), title="")
-    scores = [untitled, ladder_table(board), target_table(board), configuration_table(board)]
+    scores = [untitled, target_table(board), configuration_table(board)]
     blocks += [table.markdown() for table in scores if table.rows]
     if board.entries:
         blocks.append("## How far to trust validation")

@@ -8,10 +8,7 @@ from typing import TYPE_CHECKING
 from study.config.labels import (
     BEST_PEER,
     CALIBRATED,
-    FULL_STRENGTH,
     LINEAR,
-    PLAIN,
-    PLAIN_STRENGTH,
     PUBLISHED,
     RANKS,
     TUNED,
@@ -34,9 +31,6 @@ _NAMES = {
     "bitfit": "all biases (BitFit)",
     "ln": "all LayerNorms",
     LINEAR: "linear on frozen CLIP",
-    PLAIN: "{chosen} without its head, at full strength",
-    PLAIN_STRENGTH: "{chosen} without its head",
-    FULL_STRENGTH: "{chosen} at full strength",
     CALIBRATED: "calibrated stacking",
     BEST_PEER: "best peer",
     WITH_DELTA: "best that writes a delta",
@@ -45,22 +39,21 @@ _NAMES |= {peer: row.title for peer, row in PEERS.items()}
 _NAMES |= {rank: f"{rank} by validation" for rank in RANKS}
 _EARLIER = "-of-"
 """The text between label and number of trials where an extension renamed an earlier choice."""
-_UNNAMED = {BEST, PLAIN, PLAIN_STRENGTH, FULL_STRENGTH, WITH_DELTA}
+_UNNAMED = {BEST, WITH_DELTA}
 """Labels that add nothing to the name of the candidate whose training they share."""
 
 
-def candidate_name(label: str, choice_name: str = "winner") -> str:
+def candidate_name(label: str) -> str:
     """Return the name of a candidate for readers; one without a name of its own has its label.
 
     Args:
         label: its label; after an extension, that of an earlier choice ends with ``-of-TRIALS``.
-        choice_name: the name of the candidate that validation chose.
     """
     start, ending = _split_label(label)
     if ending:
         trials = ending.removeprefix(_EARLIER)
-        return f"{candidate_name(start, choice_name)}, of {trials} trials"
-    return _NAMES.get(label, label).replace("{chosen}", choice_name)
+        return f"{candidate_name(start)}, of {trials} trials"
+    return _NAMES.get(label, label)
 
 
 def rival_name(board: Leaderboard, label: str) -> str:
@@ -74,52 +67,30 @@ def rival_name(board: Leaderboard, label: str) -> str:
     return name
 
 
-def entry_name(board: Leaderboard, entry: Entry) -> str:
+def entry_name(entry: Entry) -> str:
     """Return the name of a tested candidate, with the others that share its training."""
-    return joint_name(entry.labels, board.chosen_word)
+    return joint_name(entry.labels)
 
 
-def starred_name(board: Leaderboard, entry: Entry) -> str:
+def starred_name(entry: Entry) -> str:
     """Return the name of a tested candidate, which ★ marks as the winner."""
-    name = entry_name(board, entry)
+    name = entry_name(entry)
     return f"{name} ★" if entry.is_winner else name
 
 
-def joint_name(labels: Sequence[str], choice_name: str = "winner") -> str:
-    """Return the name of candidates that share a training, the first of which was trained.
-
-    At strength 1, the winner without head and strength is the winner without its head. If it has no
-    head to take away, it is the winner at full strength.
-
-    Args:
-        labels: the labels of the candidates.
-        choice_name: the name of the candidate that validation chose.
-    """
-    name = candidate_name(_single_change(labels), choice_name)
+def joint_name(labels: Sequence[str]) -> str:
+    """Return the name of candidates that share a training, the first of which was trained."""
+    name = candidate_name(labels[0])
     further = list(labels[1:])
     if labels[0] == PUBLISHED and TUNED in further:
-        name = f"{candidate_name(PUBLISHED, choice_name)} (no tuned rates validated better)"
+        name = f"{candidate_name(PUBLISHED)} (no tuned rates validated better)"
         further.remove(TUNED)
     _, first_ending = _split_label(labels[0])
     for label in further:
         start, ending = _split_label(label)
         if start not in _UNNAMED or ending != first_ending:
-            name += f", also {candidate_name(label, choice_name)}"
+            name += f", also {candidate_name(label)}"
     return name
-
-
-def _single_change(labels: Sequence[str]) -> str:
-    """Return the label that names candidates which share a training.
-
-    It is the first, unless that is the winner without head and strength, and taking away one of
-    the two has no effect: then it is the label of the winner without the other one.
-    """
-    start, ending = _split_label(labels[0])
-    if start == PLAIN:
-        for single in (PLAIN_STRENGTH, FULL_STRENGTH):
-            if single + ending in labels:
-                return single + ending
-    return labels[0]
 
 
 def _split_label(label: str) -> tuple[str, str]:

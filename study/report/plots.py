@@ -276,7 +276,7 @@ def _series_by_entry(
         marker = WINNER_MARKER if entry.is_winner else other_marker
         uses[color] += 1
         candidate = Series(
-            starred_name(board, entry),
+            starred_name(entry),
             [x],
             [100 * entry.test.mean],
             marker=marker,

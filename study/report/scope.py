@@ -21,5 +21,5 @@ def interval_scope(resampled: Resampled, scores: Intervals) -> list[str]:
 
 def leaderboard_scope(board: Leaderboard) -> list[str]:
     """Return sentences on what the intervals of a leaderboard hold for."""
-    scores = {entry_name(board, entry): entry.test for entry in board.entries}
+    scores = {entry_name(entry): entry.test for entry in board.entries}
     return interval_scope(board.resampled, scores)

@@ -8,9 +8,6 @@ from collections.abc import Iterable, Sequence
 from study.config.labels import (
     BEST_PEER,
     CALIBRATED,
-    FULL_STRENGTH,
-    PLAIN,
-    PLAIN_STRENGTH,
     RANKS,
     TUNED,
     TUNED_LINEAR,
@@ -21,11 +18,7 @@ from study.config.trial_settings import TrialSettings
 from study.errors import StudyError
 from study.selection.extension import beside_earlier
 from study.selection.ranking import Judged, rank_finished_trials, trained
-from study.storage.ledger_files import JsonObject
 from study.trial.study import Candidate, Study
-
-TEXT: JsonObject = {"head": "text", "head_lr": None, "head_steps": None}
-"""The settings of a head that is the text."""
 
 
 def tuned_clipfit(judged: Iterable[Judged]) -> Judged | None:
@@ -127,9 +120,8 @@ def choose_candidates(
     """Return the configurations to test; equal ones are trained once.
 
     They are the baselines, tuned CLIPFit without and with a linear head, the winner, the
-    runners-up, the best peer, and the winner without its head and its strength. A baseline can win
-    too. Tuned CLIPFit is the best of CLIPFit's own search and the baseline ``clipfit``, which has
-    the published rates.
+    runners-up, and the best peer. A baseline can win too. Tuned CLIPFit is the best of CLIPFit's
+    own search and the baseline ``clipfit``, which has the published rates.
 
     Args:
         judged: the finished trials, best first.
@@ -157,22 +149,11 @@ def choose_candidates(
                 source_trial=trial.config.trial_id,
             )
             candidates.append((trial.config.subset_key, candidate))
-    for label, change in _changes_of_best(best).items():
-        settings = best.settings.model_copy(update=change)
-        candidates.append((best.config.subset_key, Candidate(label=label, settings=settings)))
-    return _with_same_as(candidates)
-
-
-def _changes_of_best(best: Judged) -> dict[str, JsonObject]:
-    """Return the changes with which the best is tested once more, by label."""
-    changes = {
-        PLAIN: {**TEXT, "strength": 1.0},
-        PLAIN_STRENGTH: TEXT,
-        FULL_STRENGTH: {"strength": 1.0},
-    }
     if "val_calibration" in best.report:
-        changes[CALIBRATED] = {"calibration": best.report["val_calibration"]}
-    return changes
+        change = {"calibration": best.report["val_calibration"]}
+        calibrated = Candidate(label=CALIBRATED, settings=best.settings.model_copy(update=change))
+        candidates.append((best.config.subset_key, calibrated))
+    return _with_same_as(candidates)
 
 
 def _with_same_as(candidates: Iterable[tuple[str, Candidate]]) -> list[Candidate]:

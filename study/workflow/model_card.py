@@ -109,10 +109,10 @@ def _score_table(board: Leaderboard, entry: Entry, trial: TrialResult) -> Table:
     main = main_table(board)
     end = main.header.index("seeds") + 1
     scores = {other.label: row[1:end] for other, row in zip(board.entries, main.rows, strict=True)}
-    names = {entry.label: f"this configuration: {entry_name(board, entry)}"}
+    names = {entry.label: f"this configuration: {entry_name(entry)}"}
     for rival in (board.find_entry(TUNED), board.find_entry(ZERO_SHOT)):
         if rival:
-            names.setdefault(rival.label, entry_name(board, rival))
+            names.setdefault(rival.label, entry_name(rival))
     rows = [[name, *scores[label]] for label, name in names.items()]
     columns = (*board.parts, "score", *board.further_names)
     alone = [percent(trial.test.get(column)) for column in columns]

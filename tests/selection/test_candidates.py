@@ -125,28 +125,9 @@ def further(written: Written) -> dict[str, Candidate]:
     return {c.label: c for c in chosen if c.label in CANDIDATE_LABELS}
 
 
-def test_the_winner_is_tested_without_its_head_and_its_strength(written: Written):
-    head = {"head_lr": 0.01, "head_steps": 30}
-    add(written, 0.9, head="linear", strength=0.75, report=head)
-    found = further(written)
-    used = {label: (c.settings.head, c.settings.strength) for label, c in found.items()}
-    assert used == {
-        "best-plain": ("text", 1.0),
-        "best-text": ("text", 0.75),
-        "best-full-strength": ("linear", 1.0),
-    }
-    assert found["best-full-strength"].settings.head_steps == 30, "the head that validation chose"
-    assert {c.same_as for c in found.values()} == {None}
-    assert {c.val_score for c in found.values()} == {None}, "nothing judged them"
-
-
-def test_what_the_winner_has_not_is_not_taken_away_from_it_and_its_folds_calibrate_it(
-    written: Written,
-):
+def test_folds_calibrate_the_winner(written: Written):
     add(written, 0.9, report={"val_calibration": 1.5})
-    found = further(written)
-    assert found.pop("best-calibrated").settings.calibration == 1.5
-    assert {candidate.same_as for candidate in found.values()} == {"best"}
+    assert further(written)["best-calibrated"].settings.calibration == 1.5
 
 
 def test_a_peer_may_win_and_the_best_with_a_delta_is_registered(written: Written):
@@ -167,7 +148,6 @@ def test_a_peer_may_win_and_the_best_with_a_delta_is_registered(written: Written
         "second": 2,
     }
     assert candidates["best-with-delta"].source_trial == "search-0005"
-    assert candidates["best-plain"].same_as == "full"
     assert best_candidate(chosen) == candidates["best"]
     assert candidate_to_ship(chosen) == candidates["best-with-delta"]
 

@@ -203,13 +203,13 @@ def test_what_follows_from_the_choice_is_not_trained_again_where_it_was_tested(
     extended: Study,
 ):
     chosen = candidates({"clipfit-tuned": 80, "best": 60, "third": 5})
-    (derived,) = candidates({"best-plain": 5})
+    (derived,) = candidates({"best-with-delta": 5})
     derived = derived.model_copy(update={"source_trial": None})
     same = derived.model_copy(update={"same_as": "third", "settings": ANOTHER})
     for plain in (derived, same):
         found = told(beside_earlier(extended, [*chosen, plain]))
         assert found["third"] == "clipfit-tuned-of-48"
-        assert found["best-plain"] == "clipfit-tuned-of-48", "not by way of another"
+        assert found["best-with-delta"] == "clipfit-tuned-of-48", "not by way of another"
 
 
 def test_choosing_again_after_the_new_winner_was_tested_moves_none_of_its_tests(
