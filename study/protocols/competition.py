@@ -115,12 +115,12 @@ def resample_scores(
 ) -> tuple[Floats, Floats]:
     """Return the harmonic mean of the two accuracies, and AUSUC, on each resampled set of images.
 
-    Each class must be drawn as often as it has images.
+    The weights of a class must add up to the number of its images.
 
     Args:
         competition: the competition whose images are resampled.
-        seen: how often each set has each seen image, (sets, seen images).
-        unseen: how often each set has each unseen image, (sets, unseen images).
+        seen: the weight of each seen image in each set, (sets, seen images).
+        unseen: the weight of each unseen image in each set, (sets, unseen images).
 
     Returns:
         The harmonic means and the areas, (sets,) each.

@@ -9,8 +9,8 @@ images that one side alone gets right.
 A mean over classes is as sure as its smallest classes let it be: of 300 images and 5, it varies as
 a share of 20 images does. So it gets pseudo-images and degrees of freedom as that many.
 
-Images of one group, such as a patient, are alike: whole groups are drawn then, and count as one
-image where images are counted.
+Images of one group, such as a patient, are alike: whole groups are drawn then. Groups of m_g images
+count as (Σ m_g)²/Σ m_g² images, which is their number where all are of one size.
 
 Sources: Agresti and Coull 1998, “Approximate Is Better than ‘Exact’ for Interval Estimation of
 Binomial Proportions”; Bonett and Price 2012, “Adjusted Wald Confidence Interval for a Difference of
@@ -23,22 +23,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.random import Generator
 
 from study.protocols import Protocol
 from study.protocols.competition import Competition, Competitors, resample_scores
-from study.trial.predictions import Outcomes
+from study.trial.predictions import Outcomes, Stratum
 
 Array = np.ndarray
 DRAWS = 2_000
 """How many sets of images are drawn; the square root of a variance is then known to about 2 %."""
 SEED = 0
 """The seed of the draws."""
-LARGEST_BATCH = 2**23
-"""The largest number of counts that are drawn at a time, which take 8 bytes each."""
+LARGEST_BATCH = 2**22
+"""The largest number of weights that are drawn at a time, which take 8 bytes each."""
 FEWEST_OF_CLASS = 2
-"""The fewest images of a stratum whose variance can be estimated."""
+"""The fewest images, or groups of them, of a stratum whose variance can be estimated."""
 PSEUDO_OF_SCORE, PSEUDO_OF_DIFFERENCE = 4, 2
 """The number of pseudo-images that are added to each part."""
 
@@ -90,19 +89,37 @@ class _Part(NamedTuple):
     size: _Size
 
 
-def _size_of_mean(strata: Sequence[int]) -> _Size:
+def _size_of_mean(strata: Sequence[Array]) -> _Size | None:
     """Return how many images the mean of the accuracies of strata is as sure as.
 
     Each stratum, such as a class, counts alike. The accuracy of n images has the variance v/n, with
-    n − 1 degrees of freedom; v is taken to be the same in all strata.
+    n − 1 degrees of freedom; v is taken to be the same in all strata. Groups are taken to be right
+    or wrong as wholes.
 
     Args:
-        strata: the number of images of each stratum, at least two.
+        strata: the number of the group of each image of each stratum.
+
+    Returns:
+        None if a stratum is a single image or group, so that its variance is not known.
     """
-    images = np.array(strata, dtype=float)
+    counts = [np.bincount(groups).astype(float) for groups in strata]
+    if min(map(len, counts)) < FEWEST_OF_CLASS:
+        return None
+    images = np.array([own.sum() ** 2 / (own**2).sum() for own in counts])
     variance = (1 / images).sum()
     df = variance**2 / (1 / (images**2 * (images - 1))).sum()
-    return _Size(round(float(len(images) ** 2 / variance), 9), round(float(df), 9))
+    # Where one group has nearly all images, less than 1 would be left, and an interval without end.
+    return _Size(round(float(len(images) ** 2 / variance), 9), max(1.0, round(float(df), 9)))
+
+
+def _group_numbers(outcomes: Outcomes, classes: Iterable[Stratum]) -> Array:
+    """Return the number of the group of each image of some classes; one without has its own."""
+    names: list[object] = []
+    for stratum in classes:
+        groups = outcomes.groups.get(stratum) or [""] * len(outcomes.right[stratum])
+        names += [group or (stratum, number) for number, group in enumerate(groups)]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return np.array([numbers[name] for name in names])
 
 
 def _add_pseudo_images(
@@ -215,70 +232,71 @@ def _resample_parts(
     class, or else each part, is a stratum that is drawn by itself. Empty if one has a single image
     or group.
     """
-    rows: dict[str, list[pd.DataFrame]] = defaultdict(list)
+    classes: dict[str, list[Stratum]] = defaultdict(list)
     for part, label in outcomes[0].right:
-        of_trials = np.array([outcome.right[part, label] for outcome in outcomes], dtype=float).T
-        numbers = range(len(of_trials))
-        names: Sequence[object] = outcomes[0].groups.get((part, label)) or [
-            (label, number) for number in numbers
-        ]
-        rows[part].append(pd.DataFrame(of_trials).assign(images=1.0, group=[*names]))
-    if not class_averaged:
-        rows = {part: [pd.concat(classes)] for part, classes in rows.items()}
+        classes[part].append((part, label))
     parts = {}
-    for part, classes in rows.items():
-        strata = [images.groupby("group", sort=False).sum().to_numpy() for images in classes]
-        sizes = [len(stratum) for stratum in strata]
-        if min(sizes) < FEWEST_OF_CLASS:
+    for part, own in classes.items():
+        strata = [[stratum] for stratum in own] if class_averaged else [own]
+        resampled = _resample_part(outcomes, strata, rng)
+        if resampled is None:
             return {}
-        drawn = np.mean([_resample_means(stratum, rng) for stratum in strata], axis=0)
-        exact = np.mean([_mean_of_images(stratum.sum(axis=0)) for stratum in strata], axis=0)
-        parts[part] = _Part(exact, drawn, _size_of_mean(sizes))
+        parts[part] = resampled
     return parts
 
 
-def _mean_of_images(sums: Array) -> Array:
-    """Return means over images: columns of sums, divided by the last one, the number of images."""
-    means: Array = sums[..., :-1] / sums[..., -1:]
-    return means
-
-
-def _resample_means(sums: Array, rng: Generator) -> Array:
-    """Return the means over images of resampled rows, ``(draws, columns)``.
-
-    The same rows are drawn for all columns.
+def _resample_part(
+    outcomes: Sequence[Outcomes], strata: Sequence[Sequence[Stratum]], rng: Generator
+) -> _Part | None:
+    """Return the mean over strata of the accuracy of each trial; None if one has a single image.
 
     Args:
-        sums: ``(units, columns + 1)``, a row for each image or group: a column for each trial, of
-            how many images it has right, and one of how many there are.
+        outcomes: the outcomes of trials that were tested on the same images.
+        strata: the classes that are drawn together, of each stratum.
         rng: the generator that draws.
     """
-    units = len(sums)
-    batch = max(1, LARGEST_BATCH // units)
-    rows = sums.astype(np.float32)  # which holds sums of up to 16 million exactly
-    drawn = []
-    for start in range(0, DRAWS, batch):
-        counts = _draw_counts(units, min(batch, DRAWS - start), rng)
-        drawn.append(counts.astype(np.float32) @ rows)
-    means = _mean_of_images(np.concatenate(drawn).astype(np.float64))
-    return _widen(means, _mean_of_images(sums.sum(axis=0)), units)
+    groups = [_group_numbers(outcomes[0], classes) for classes in strata]
+    size = _size_of_mean(groups)
+    if size is None:
+        return None
+    drawn, exact = [], []
+    for classes, of_images in zip(strata, groups, strict=True):
+        rows = [np.array([one.right[name] for one in outcomes], dtype=float) for name in classes]
+        right = np.concatenate(rows, axis=1).T
+        drawn.append(_resample_means(right, of_images, rng))
+        exact.append(right.mean(axis=0))
+    return _Part(np.mean(exact, axis=0), np.mean(drawn, axis=0), size)
 
 
-def _draw_counts(images: int, sets: int, rng: Generator) -> Array:
-    """Return how often each set has each image, (sets, images)."""
-    rows = rng.integers(images, size=(sets, images), dtype=np.int32)
-    # Each set counts in bins of its own.
-    rows += images * np.arange(sets, dtype=np.int32)[:, None]
-    counts = np.bincount(rows.ravel(), minlength=sets * images)
-    return counts.reshape(sets, images)
+def _resample_means(right: Array, groups: Array, rng: Generator) -> Array:
+    """Return the means over resampled images, ``(draws, trials)``; all trials have the same images.
 
-
-def _widen(drawn: Array, mean: Array | float, images: int) -> Array:
-    """Return means over sets of images, or counts of them, with the variance of a sample.
-
-    A bootstrap of n images varies by (n − 1)/n of what a sample does.
+    Args:
+        right: whether each image is right, ``(images, trials)``.
+        groups: the number of the group of each image.
+        rng: the generator that draws.
     """
-    return mean + (drawn - mean) * math.sqrt(images / (images - 1))
+    batch = max(1, LARGEST_BATCH // len(groups))
+    means = []
+    for start in range(0, DRAWS, batch):
+        means.append(_draw_weights(groups, min(batch, DRAWS - start), rng) @ right / len(groups))
+    return np.concatenate(means)
+
+
+def _draw_weights(groups: Array, sets: int, rng: Generator) -> Array:
+    """Return the weight of each image in sets of groups that are drawn, ``(sets, images)``.
+
+    The weights of a set add up to the number of images. They vary as those of a sample do: a
+    bootstrap of n groups varies by (n − 1)/n of that.
+    """
+    units = int(groups.max()) + 1
+    rows = rng.integers(units, size=(sets, units), dtype=np.int32)
+    # Each set counts in bins of its own.
+    rows += units * np.arange(sets, dtype=np.int32)[:, None]
+    counts = np.bincount(rows.ravel(), minlength=sets * units).reshape(sets, units)
+    weights = counts[:, groups] * 1.0
+    weights *= len(groups) / weights.sum(axis=1, keepdims=True)
+    return 1 + (weights - 1) * math.sqrt(units / (units - 1))
 
 
 def make_competition(outcomes: Outcomes, trained: str) -> Competition:
@@ -301,23 +319,23 @@ def rescore_competitions(outcomes: Mapping[Trial, Outcomes], protocol: Protocol)
     Their pseudo-images are added to the score itself, as if it were an accuracy as sure as that
     of the less sure kind. That varies no less than with pseudo-images of both kinds.
     """
-    competitions = {
-        trial: make_competition(outcome, protocol.parts[0])
-        for trial, outcome in outcomes.items()
-        if protocol.parts and outcome.competing
-    }
-    if not competitions:
+    competing = {trial: one for trial, one in outcomes.items() if protocol.parts and one.competing}
+    if not competing:
         return {}
-    first = next(iter(competitions.values()))  # all trials have the same images
-    kinds = [images.labels for images in first]
-    class_sizes = [np.unique(labels, return_counts=True)[1] for labels in kinds]
-    if np.concatenate(class_sizes).min() < FEWEST_OF_CLASS:
+    trained = protocol.parts[0]
+    competitions = {trial: make_competition(one, trained) for trial, one in competing.items()}
+    first = next(iter(competing.values()))  # all trials have the same images
+    kinds: dict[bool, list[Array]] = defaultdict(list)
+    for part, label in first.competing:
+        kinds[part == trained].append(_group_numbers(first, [(part, label)]))
+    seen, unseen = kinds[True], kinds[False]
+    seen_size, unseen_size = _size_of_mean(seen), _size_of_mean(unseen)
+    if seen_size is None or unseen_size is None:
         return {}
-    sizes = [_size_of_mean(own) for own in class_sizes]
-    drawn = _draw_competitions([*competitions.values()], kinds)
-    every_image = [np.ones((1, len(labels))) for labels in kinds]
+    drawn = _draw_competitions([*competitions.values()], seen, unseen)
+    every_image = [np.ones((1, sum(map(len, kind)))) for kind in (seen, unseen)]
     exact = [resample_scores(competition, *every_image) for competition in competitions.values()]
-    units, df = map(min, zip(*sizes, strict=True))
+    units, df = map(min, seen_size, unseen_size)
     rescored: RescoredTrials = {trial: {} for trial in competitions}
     names = ("generalized", "ausuc")
     for name, of_sets, of_images in zip(names, drawn, np.hstack(exact), strict=True):
@@ -327,23 +345,25 @@ def rescore_competitions(outcomes: Mapping[Trial, Outcomes], protocol: Protocol)
     return rescored
 
 
-def _draw_competitions(competitions: Sequence[Competition], kinds: Sequence[Array]) -> Array:
-    """Return H and AUSUC of each trial on each set, ``(2, draws, trials)``."""
+def _draw_competitions(
+    competitions: Sequence[Competition], seen: Sequence[Array], unseen: Sequence[Array]
+) -> Array:
+    """Return H and AUSUC of each trial on each set, ``(2, draws, trials)``.
+
+    Args:
+        competitions: the images of each trial.
+        seen: the number of the group of each image, for each trained class.
+        unseen: the same for each other class.
+    """
     rng = np.random.default_rng(SEED)
     scores = np.empty((2, DRAWS, len(competitions)))
-    batch = max(1, LARGEST_BATCH // sum(len(labels) for labels in kinds))
+    batch = max(1, LARGEST_BATCH // sum(map(len, [*seen, *unseen])))
     for start in range(0, DRAWS, batch):
         sets = min(batch, DRAWS - start)
-        seen, unseen = [_draw_counts_by_class(labels, sets, rng) for labels in kinds]
+        weights = [
+            np.hstack([_draw_weights(groups, sets, rng) for groups in kind])
+            for kind in (seen, unseen)
+        ]
         for column, competition in enumerate(competitions):
-            scores[:, start : start + sets, column] = resample_scores(competition, seen, unseen)
+            scores[:, start : start + sets, column] = resample_scores(competition, *weights)
     return scores
-
-
-def _draw_counts_by_class(labels: Array, sets: int, rng: Generator) -> Array:
-    """Draw each class by itself; return how often each set has each image, (sets, images)."""
-    counts = np.empty((sets, len(labels)))
-    for label in np.unique(labels):
-        (rows,) = np.nonzero(labels == label)
-        counts[:, rows] = _widen(_draw_counts(len(rows), sets, rng), 1, len(rows))
-    return counts

@@ -115,7 +115,8 @@ class Outcomes:
 
     Empty where no names compete."""
     groups: Mapping[Stratum, Sequence[str]] = field(default_factory=dict)
-    """The group of each image, by part and class, in the same order; empty if they have none."""
+    """The group of each image, by part and class, in the same order, where an image without one has
+    an empty text; empty if none has one."""
 
 
 def outcomes_of(predictions: Iterable[Prediction]) -> Outcomes | None:
@@ -129,11 +130,12 @@ def outcomes_of(predictions: Iterable[Prediction]) -> Outcomes | None:
         right[stratum].append(row.label == row.predicted)
         if row.right_of_kind is not None and row.gap is not None:
             competing[stratum].append((row.right_of_kind, row.gap))
-        if row.group:
-            groups[stratum].append(row.group)
+        groups[stratum].append(row.group)
         digest.update(repr((row.part, row.path, row.label)).encode())
     if not right:
         return None
+    if not any(map(any, groups.values())):
+        groups.clear()
     return Outcomes(digest.hexdigest(), right, competing, groups)
 
 

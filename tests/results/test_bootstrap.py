@@ -56,6 +56,20 @@ def test_groups_of_equal_images_vary_as_one_image_each_does(of_class: bool):
     np.testing.assert_allclose(scores[0].alone, scores[1].alone, rtol=1e-6)
 
 
+@from_table
+def test_a_large_group_leaves_the_accuracy_as_sure_as_few_images(
+    groups: list[int], units: int, df: float
+):
+    stratum = ("accuracy", "a")
+    names = tuple(np.repeat(range(len(groups)), groups).astype(str))
+    right = {stratum: (True,) * len(names)}
+    outcomes = Outcomes("hash", right, groups={stratum: names})
+    found = rescore({("best", 1): outcomes}, FewShot())["best", 1]["score"]
+    # All images are right, so that the pseudo-images alone vary.
+    assert found.alone.var() == pytest.approx((units + 2) * 2 / (units + 4) ** 3, rel=0.06)
+    assert found.df == pytest.approx(df, rel=1e-3)
+
+
 def test_groups_of_unequal_sizes_cover_their_rate(monkeypatch: pytest.MonkeyPatch):
     """Each group is right or wrong as a whole; intervals by single images miss too often."""
     rng = np.random.default_rng(1)
@@ -136,6 +150,22 @@ def test_where_names_compete_few_images_are_not_sure_either(name: str):
     assert found.alone.std() == pytest.approx(math.sqrt(2) / 24, rel=0.1)
     assert (found.side(1) - found.side(-1)).std() == pytest.approx(math.sqrt(2) / 22, rel=0.1)
     assert found.df == 18
+
+
+def test_where_names_compete_groups_of_equal_images_vary_as_one_image_each_does():
+    scores = []
+    for copies in (1, 5):
+        gaps = np.repeat([1.0, 1.0, -1.0, 1.0, -1.0, 1.0, 1.0, 1.0], copies)
+        kinds = {("base", "a"): gaps, ("base", "b"): gaps, ("new", "c"): -gaps}
+        competing = {kind: [(True, float(gap)) for gap in own] for kind, own in kinds.items()}
+        right = {kind: [bool(own) for own in gaps > 0] for kind in kinds}
+        names = dict.fromkeys(kinds, np.repeat(range(8), copies).astype(str).tolist())
+        outcomes = Outcomes("hash", right, competing, names)
+        scores.append(rescore_competitions({("best", 1): outcomes}, BaseToNew())["best", 1])
+    for name in ("generalized", "ausuc"):
+        single, grouped = (found[name] for found in scores)
+        assert single.df == grouped.df
+        np.testing.assert_allclose(single.alone, grouped.alone)
 
 
 def test_where_names_compete_a_class_needs_two_images():

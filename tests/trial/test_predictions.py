@@ -103,6 +103,12 @@ def test_a_trial_keeps_the_groups_of_its_test_images(prepare: Prepare, backbone:
     assert {name for names in found.groups.values() for name in names} == {*groups.values()}
 
 
+def test_an_image_without_a_group_keeps_its_place_among_those_that_have_one():
+    groups = ["p1", "", "p1"]
+    found = [SOME[0]._replace(path=f"{n}.png", group=name) for n, name in enumerate(groups)]
+    assert not_none(outcomes_of(found)).groups == {("base", "ökapi"): groups}
+
+
 @from_table
 def test_trials_are_of_the_same_images_whatever_they_predict(change: JsonObject):
     first, second = SOME
