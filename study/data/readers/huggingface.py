@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from PIL import Image
 
 from study.data.data_internals import table_fingerprint
@@ -35,6 +36,10 @@ from study.storage.time_limit import call_within, cause_of_silence
 Renamed = Mapping[str, str]
 """Our name of a column or split → the dataset's name of it."""
 PREFIX = "hf:"
+NAME_COLUMNS = ("class_name", "class name", "classname", "label_name", "label_text")
+"""The columns whose texts are class names where labels are numbers."""
+PLAIN = r"null|bool|u?int\d+|(large_)?string|string_view"
+"""The types of the cells of labels and groups."""
 ANSWERS_WITHIN = 4.0
 """How many seconds the hub may take to answer."""
 
@@ -268,12 +273,24 @@ def _contents(name: str, tables: Any, columns: Renamed) -> Contents:
     from huggingface_hub.constants import HF_HUB_CACHE  # which `datasets` brings
 
     image, label, group = _column_names(name, tables["train"].features, columns)
-    # Keep the images encoded: reading the labels must not decode them.
-    tables = tables.cast_column(image, datasets.Image(decode=False))
-    class_names, records = _classes(name, tables, label)
+    named = _find_names(name, tables["train"], label)
+    # Reading a row decodes all its images: no others are kept, and this one stays encoded.
+    kept = dict.fromkeys([image, label, named, *([group] if group else [])])
+    for split, table in tables.items():
+        absent = [column for column in kept if column not in table.column_names]
+        if absent:
+            raise DataError(f"{name}: {split} has no column {listed(absent)}, which train has")
+    tables = tables.select_columns([*kept])
+    try:
+        if getattr(tables["train"].features[image], "dtype", None) == "binary_view":
+            tables = tables.cast_column(image, datasets.Value("binary"))
+        tables = tables.cast_column(image, datasets.Image(decode=False))
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise DataError(f"{name}: column {image!r} holds no images ({error})") from error
+    class_names, records = _classes(name, tables, named)
     if group is not None:
         for split, of_split in records.items():
-            cells = tables[split].select_columns([group])[group]
+            cells = list(tables[split][group])
             blank = [row for row, cell in enumerate(cells) if cell is None or str(cell) == ""]
             if blank:
                 raise DataError(
@@ -313,10 +330,46 @@ def _column_names(name: str, features: Any, requested: Renamed) -> tuple[str, st
 
     image = column_of("image", datasets.Image, ("image", "img"))
     label = column_of("label", datasets.ClassLabel, ("label", "labels", "fine_label", "class"))
+    _refuse_kind(name, "label", label, features[label])
     group = None
     if "group" in requested:
         group = column_of("group", type(None), ())
+        _refuse_kind(name, "group", group, features[group])
     return image, label, group
+
+
+def _refuse_kind(name: str, part: str, column: str, feature: Any) -> None:
+    """Raise DataError unless a column holds class labels, whole numbers or text."""
+    import datasets
+
+    kind = getattr(feature, "dtype", type(feature).__name__)
+    if not isinstance(feature, datasets.ClassLabel) and not re.fullmatch(PLAIN, kind):
+        raise DataError(
+            f"{name}: column {column!r} is of type {kind}; allowed are class labels, whole numbers "
+            f"and text; name another in columns.{part}"
+        )
+
+
+def _find_names(name: str, table: Any, label: str) -> str:
+    """Return the column of the classes: that of the labels, or of names where these are numbers.
+
+    Raises:
+        DataError: the labels are numbers, and there are no names.
+    """
+    import datasets
+
+    for column in (label, *NAME_COLUMNS):
+        feature = table.features.get(column)
+        if isinstance(feature, datasets.ClassLabel):
+            return column
+        if feature is not None and re.fullmatch(PLAIN, str(getattr(feature, "dtype", ""))):
+            values = set(table.select_columns([column])[column]) - {None}
+            if not all(str(value).isdecimal() for value in values):
+                return column
+    raise DataError(
+        f"{name}: column {label!r} holds numbers without class names; allowed are class labels and "
+        "text"
+    )
 
 
 def _classes(
@@ -325,27 +378,17 @@ def _classes(
     """Return the class names and the records of every split, without opening an image.
 
     Raises:
-        DataError: there are no class names, or labels that the training split has not.
+        DataError: there are labels that the training split has not.
     """
     import datasets
 
-    values = {
-        split: list(table.select_columns([column])[column]) for split, table in tables.items()
-    }
+    values = {split: list(table[column]) for split, table in tables.items()}
     features = tables["train"].features
     if isinstance(features[column], datasets.ClassLabel):
         class_names = class_table(enumerate(features[column].names), where=name)
         label_of = {str(label): label for label in range(len(class_names))}
     else:
         texts = {str(value) for value in values["train"] if value is not None}
-        if all(text.isdecimal() for text in texts):
-            for other in ("class_name", "class name", "classname", "label_name", "label_text"):
-                if other in features and other != column:
-                    return _classes(name, tables, other)
-            raise DataError(
-                f"{name}: column {column!r} holds numbers without class names; allowed are class "
-                "labels and text"
-            )
         class_names = class_table(enumerate(sorted(texts)), where=name)
         label_of = {text: label for label, text in enumerate(class_names)}
     records = {}

@@ -222,7 +222,9 @@ def is_path_table(file: Path) -> bool:
     # A column name that is not UTF-8 raises ValueError.
     except (OSError, pa.ArrowException, ValueError) as error:
         raise DataError(f"{file}: not a readable Parquet file ({error})") from error
-    return not any(pa.types.is_struct(kind) or pa.types.is_binary(kind) for kind in kinds)
+    types = pa.types
+    images = (types.is_struct, types.is_binary, types.is_large_binary, types.is_binary_view)
+    return not any(is_image(kind) for kind in kinds for is_image in images)
 
 
 def _read_table(file: Path) -> Table:

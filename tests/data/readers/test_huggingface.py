@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from study import Dataset
 from study.data.datasets import load_dataset
 from study.data.images.image_reading import ImageReading
 from study.errors import DataError
@@ -43,7 +44,7 @@ def saved(labels: Sequence[object], feature: object = None) -> Any:
     return datasets.Dataset.from_dict({"image": images, "label": labels}, features=features)
 
 
-def write_cells(file: Path, cells: list[Any], labels: list[str]):
+def write_cells(file: Path, cells: list[Any], labels: list[Any]):
     """Write a Parquet file with cells of images as they are given."""
     pq.write_table(pa.table({"image": cells, "label": labels}), file)
 
@@ -170,6 +171,9 @@ def test_splits_that_were_saved_to_disk_are_kept(tmp_path: Path):
     assert sizes(load_dataset("mine", tmp_path / "saved", **options)) == [6, 0, 8]
     datasets.DatasetDict({"test": parts["test"]}).save_to_disk(tmp_path / "test")
     assert "no training split; the dataset has 'test'" in refusal("mine", tmp_path / "test")
+    parts["test"] = parts["test"].remove_columns("label")
+    datasets.DatasetDict(parts).save_to_disk(tmp_path / "unlabelled")
+    assert "test has no column 'label'" in refusal("mine", tmp_path / "unlabelled")
 
 
 def test_a_damaged_file_is_named(tmp_path: Path):
@@ -213,6 +217,46 @@ def test_images_beside_a_link_to_a_folder_with_parquet_are_no_dataset_of_the_hub
     (tmp_path / "pets" / "cat" / "up").symlink_to(tmp_path)
     dataset = load_dataset("pets", tmp_path / "pets")
     assert {record.path.partition("/")[0] for record in dataset.train} == set(NAMES)
+
+
+def test_no_other_image_of_a_row_is_opened(tmp_path: Path):
+    table = saved([0, 1] * 10)
+    mask = {"bytes": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 1 1\n", "path": None}
+    masked = table.add_column("mask", [mask] * 20).cast_column("mask", datasets.Image())
+    masked.to_parquet(tmp_path / "x.parquet")
+    for dataset in (load_dataset("pets", tmp_path / "x.parquet"), Dataset.from_huggingface(masked)):
+        image = dataset.source.open_image("train/000003")
+        assert image.tobytes() == miniature.draw(1, 3).tobytes()
+    for part in ("label", "group"):
+        told = refusal("pets", tmp_path / "x.parquet", columns={part: "mask"})
+        assert f"name another in columns.{part}" in told
+
+
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.binary_view()], ids=str)
+def test_encoded_images_may_be_in_any_binary_column(kind: pa.DataType, tmp_path: Path):
+    contents = io.BytesIO()
+    miniature.draw(0, 0).save(contents, "PNG")
+    for name in ("plain", "struct"):
+        cells = pa.array([contents.getvalue()] * 4, kind)
+        if name == "struct":
+            cells = pa.StructArray.from_arrays([cells], ["bytes"])
+        pq.write_table(pa.table({"image": cells, "label": [*"aabb"]}), tmp_path / "x.parquet")
+        source = load_dataset(name, tmp_path / "x.parquet").source
+        assert source.open_image("train/000000").tobytes() == miniature.draw(0, 0).tobytes()
+
+
+@pytest.mark.parametrize("label", [0.0, [0], {"id": 0}], ids=str)
+def test_a_column_of_labels_that_are_no_whole_numbers_or_text_is_refused(
+    label: object, tmp_path: Path
+):
+    write_cells(tmp_path / "x.parquet", [{"bytes": b"x"}] * 4, [label] * 4)
+    assert "column 'label' is of type" in refusal("pets", tmp_path / "x.parquet")
+
+
+def test_a_column_that_holds_no_images_is_named(tmp_path: Path):
+    table = {"photo": [{"bytes": b"x"}] * 4, "image": [*range(4)], "label": [*"aabb"]}
+    pq.write_table(pa.table(table), tmp_path / "x.parquet")
+    assert "column 'image' holds no images" in refusal("pets", tmp_path / "x.parquet")
 
 
 def test_a_column_that_is_named_has_the_groups(tmp_path: Path):
