@@ -18,8 +18,11 @@ def load_tokenizer(description: Description) -> Any:
     OpenCLIP has a tokenizer of its own, and uses it unless the configuration names another one. If
     ``open_clip`` is not installed, the tokenizer in most of OpenCLIP's checkpoints gives the same
     tokens.
+
+    SigLIP was trained on small letters. The checkpoints of SigLIP 2 name Gemma's tokenizer, which
+    keeps capitals; transformers' own for SigLIP 2 is the same without them.
     """
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer, GemmaTokenizer, Siglip2Tokenizer
 
     source = description.source
     if description.open_clip is not None:
@@ -43,7 +46,10 @@ def load_tokenizer(description: Description) -> Any:
                 f"tokenizer; {repair}"
             )
     try:
-        return AutoTokenizer.from_pretrained(source.name, **source.options)
+        tokenizer = AutoTokenizer.from_pretrained(source.name, **source.options)
+        if description.family == "siglip" and isinstance(tokenizer, GemmaTokenizer):
+            return Siglip2Tokenizer.from_pretrained(source.name, **source.options)
+        return tokenizer
     except (ImportError, ValueError) as error:
         message = str(error).lower()
         if "sentencepiece" in message or "protobuf" in message:

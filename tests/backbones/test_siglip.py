@@ -27,6 +27,7 @@ from tests.siglips import (
     make_sentencepiece,
     make_siglip,
     save_siglip,
+    save_siglip_2,
 )
 from tests.staged_case import Case, distance
 
@@ -147,6 +148,18 @@ def test_full_fine_tuning_leaves_scale_and_bias_of_the_logits(backbone: Backbone
     names = {one.name for one in FullClassifier(backbone).tuned}
     own = {name for name, _ in backbone.clip.named_parameters()}
     assert own - names == {"logit_scale", "logit_bias"}
+
+
+def test_a_tokenizer_of_gemma_reads_small_letters_as_siglip_2_was_trained(tmp_path: Path):
+    folder = save_siglip_2(tmp_path / "siglip")
+    settings = folder / "tokenizer_config.json"
+    settings.write_text(settings.read_text().replace("Siglip2Tokenizer", "GemmaTokenizer"))
+    backbone = load_backbone(folder)
+    capitals, small = backbone.tokenize(["A photo of a CAT", "a photo of a cat"])
+    assert torch.equal(capitals, small)
+    save_merged(tmp_path / "merged", backbone)
+    exported = AutoTokenizer.from_pretrained(tmp_path / "merged")
+    assert exported("CAT")["input_ids"] == exported("cat")["input_ids"]
 
 
 @pytest.mark.parametrize("version", [1, 2])
