@@ -27,11 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None:
         arguments = sys.argv[1:]
     words = list(arguments)
-    from study.process.closed_pipe import survive_closed_pipe
     from study.process.garbage import unfreeze_for_triton
+    from study.process.output import with_usable_output
 
     atexit.register(unfreeze_for_triton)
-    return survive_closed_pipe(lambda: _main(words))
+    return with_usable_output(lambda: _main(words))
 
 
 def _main(words: list[str]) -> int:

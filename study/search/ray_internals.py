@@ -23,7 +23,7 @@ from ray.tune.execution import class_cache
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 
-from study.process.closed_pipe import silence_streams
+from study.process.output import silence_streams
 from study.search.ray_errors import RAISED, cause_of
 from study.storage.atomic import with_retries
 from study.storage.time_limit import call_within

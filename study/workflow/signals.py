@@ -7,32 +7,29 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import IO
+from typing import TextIO, cast
 
 from rich.console import Console
 
-from study.process.closed_pipe import silence_streams
+from study.process.output import Output, silence_streams
 from study.process.terminal_table import PIPED
 
 logger = logging.getLogger(__name__)
 
 
 class LastingConsole(Console):
-    """A console that keeps working when its reader ends before the process.
+    """A console that keeps working when its reader ends before the process, or its disk is full.
 
     Ctrl-C also ends ``tee``, while the study still has to be closed. Output that is no terminal has
     `PIPED` columns.
     """
 
-    def __init__(self, file: IO[str] | None = None) -> None:
+    def __init__(self, file: TextIO | None = None) -> None:
         width = None
         if not sys.stdout.isatty():
             width = PIPED
-        super().__init__(file=file, width=width)
-
-    def on_broken_pipe(self) -> None:
-        """Discard all further output; rich would end the process."""
-        silence_streams(self.file.fileno())
+        output = Output(file or sys.stdout, lasting=True)
+        super().__init__(file=cast(TextIO, output), width=width)
 
 
 @contextmanager
