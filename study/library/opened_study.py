@@ -16,7 +16,7 @@ from study.report.leaderboard_tables import leaderboard_csv
 from study.results.ablation import BASE, ablation_table
 from study.results.leaderboard import leaderboard
 from study.results.study_results import Results, read_results
-from study.selection.later_refit import ask_for_refit, refitted_config
+from study.selection.extension import extend, extended_config
 from study.storage.study_folder import StudyFolder
 from study.workflow import run_study as workflow
 from study.workflow.configured_study import make_study, naming_overrides
@@ -85,18 +85,18 @@ class OpenedStudy:
             self._model = load_model(self.path)
         return self._model.predict(images)
 
-    def refit(self, overrides: Mapping[str, object]) -> None:
-        """Train what the study ships once more, as by ``{"refit.images": "everything"}``.
+    def extend(self, overrides: Mapping[str, object]) -> None:
+        """Continue the study with more trials or another final model, as the command does.
 
         Args:
-            overrides: values by the keys of ``refit``, ``resources`` and ``tracking``.
+            overrides: what changes, such as ``{"search.trials": 90}``, the number in all.
 
         Raises:
-            StudyError: a value is not allowed, the study is not finished, or it was interrupted.
+            StudyError: a value is not allowed, or the study was interrupted.
         """
         self._model = None
         workflow.change_and_run(
-            self._folder, _written(overrides), LastingConsole(), refitted_config, ask_for_refit
+            self._folder, _written(overrides), LastingConsole(), extended_config, extend
         )
 
     def export(self, format: str, out: str | Path) -> None:

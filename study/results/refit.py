@@ -7,7 +7,6 @@ from study.results.resampling import resample
 from study.results.study_results import Results
 from study.results.training_images import read_training_images
 from study.results.trial_results import TrialResult
-from study.selection.later_refit import was_asked_after_test
 from study.selection.shipped import candidate_to_ship, refit_trial_id
 
 
@@ -17,8 +16,6 @@ class Refit(NamedTuple):
     trial: TrialResult
     images: int | None
     """The number of images that it was trained on; None if no record says it."""
-    after_test: bool
-    """Whether it was asked for after the test had been read."""
     test: MeanInterval | None
     """Its test score, with the interval over test images alone; None if it was not tested."""
 
@@ -34,6 +31,5 @@ def refit_of(results: Results) -> Refit | None:
             tested = resample([trial], results.protocol).mean_intervals([trial], ["score"])
             trained = read_training_images(results.folder, trial.split_hash)
             images = None if not trained else len(trained.records)
-            after_test = was_asked_after_test(results.study)
-            return Refit(trial, images, after_test, tested.get("score"))
+            return Refit(trial, images, tested.get("score"))
     return None

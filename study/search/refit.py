@@ -44,12 +44,16 @@ def run_refit(study: Study, candidate: Candidate, preparer: Preparer, observers:
         trial_id=refit_trial_id(study.config.refit, candidate),
         epoch_images=epoch_images,
     )
+    folder = study.folder.trial(trial.trial_id)
+    end = folder.read_end()
+    if end and end.status == "failed":
+        folder.reopen()
     run_queue(study, "refit", [trial], {study.config.seed: data}, observers)
-    end = study.folder.trial(trial.trial_id).read_end()
+    end = folder.read_end()
     if end and end.status == "failed":
         logger.warning(
             "the refit failed, so what was tested ships as it is (%s); "
-            "clipfit-study refit %s tries it again",
+            "clipfit-study resume %s tries it again",
             end.reason,
             study.folder.name,
         )

@@ -1,8 +1,9 @@
-"""The extension of a study by more trials, whose new choice stands beside the earlier one.
+"""The extension of a study by more trials, or by another final model.
 
-The earlier choice has already been tested. The new one is made by validation alone, as the earlier
-one was, and is tested where it differs. Earlier test results are kept; if a label now means another
-trial, they get a label with the number of trials from which they were chosen.
+The earlier choice of a study that gets more trials has already been tested. The new one is made by
+validation alone, as the earlier one was, and is tested where it differs. Earlier test results are
+kept; if a label now means another trial, they get a label with the number of trials from which they
+were chosen.
 """
 
 from collections.abc import Sequence
@@ -21,21 +22,24 @@ from study.trial.study import Candidate, Study
 
 FILE = "extensions.json"
 """A list of extensions: numbers of trials ``from`` and ``to``, and the ``candidates`` before it."""
-MAY_CHANGE = ("search.trials", "search.minutes", "search.patience", *WITHOUT_EFFECT)
+MAY_CHANGE = (
+    *("search.trials", "search.minutes", "search.patience", "refit.images"),
+    *WITHOUT_EFFECT,
+)
 """The beginnings of the keys that an extension may change."""
 
 
 def extended_config(study: Study, overrides: Sequence[str]) -> StudyConfig:
-    """Return the configuration of a study with more trials, without writing anything.
+    """Return the configuration of an extended study, without writing anything.
 
     Args:
         study: the study, with its frozen configuration.
-        overrides: ``search.trials=+50`` for 50 more, or a plain number for the new total, and
-            settings that begin as in `MAY_CHANGE`.
+        overrides: ``search.trials=+50`` for 50 more, or a plain number for the new total;
+            ``refit.images`` for another final model; and settings that begin as in `MAY_CHANGE`.
 
     Raises:
-        ConfigError: the study has no search, the number does not grow, or other settings would
-            change.
+        ConfigError: the study has no search, neither the number grows nor the final model changes,
+            or other settings would change.
     """
     config, folder, now = study.config, study.folder, study.config.search.trials
     changes = parse_overrides(overrides)
@@ -44,14 +48,25 @@ def extended_config(study: Study, overrides: Sequence[str]) -> StudyConfig:
         changes["search.trials"] += now
     advice = (
         ", since its trials would no longer compare; extend takes search.trials, search.minutes, "
-        "search.patience, resources and tracking"
+        "search.patience, refit.images, resources and tracking"
     )
     extended = changed_config(study, changes, MAY_CHANGE, advice)
-    if extended.search.trials <= now or not study.protocol.searches(config):
+    grows = extended.search.trials > now
+    changes_model = extended.search == config.search and extended.refit != config.refit
+    if not (grows or changes_model) or not study.protocol.searches(config):
         raise ConfigError(
-            f"study '{folder.name}' has search.trials={now}, which extend must raise, as by\n"
-            f"  {study_command('extend', folder.path, 'search.trials=+50')}"
+            f"study '{folder.name}' has search.trials={now} and "
+            f"refit.images={config.refit.images}; extend must raise the first or change the "
+            f"second, as by\n  {study_command('extend', folder.path, 'search.trials=+50')}"
         )
+    if grows:
+        _refuse_ended_search(study, extended)
+    return extended
+
+
+def _refuse_ended_search(study: Study, extended: StudyConfig) -> None:
+    """Raise ConfigError if the search of a study would end at once, whatever its trials."""
+    config, folder = study.config, study.folder
     if extended.search.minutes and extended.search.minutes <= (config.search.minutes or 0):
         raise ConfigError(
             f"search.minutes: the limit of '{folder.name}' was {config.search.minutes:g}, "
@@ -63,7 +78,6 @@ def extended_config(study: Study, overrides: Sequence[str]) -> StudyConfig:
             f"search.patience: of '{folder.name}', {end.sentence}; to go on all the same, add "
             "search.patience=null"
         )
-    return extended
 
 
 def changed_config(
@@ -94,13 +108,18 @@ def extend(study: Study, extended: StudyConfig) -> None:
     """Give a study the configuration of `extended_config`, and delete its conclusions.
 
     Only the study's files change; running the study then continues it as after an interruption.
+    The choice is made again only if there will be more trials.
 
     Args:
         study: the study, with its frozen configuration.
-        extended: its configuration with more trials.
+        extended: its configuration with more trials or another final model.
     """
     folder = study.folder
     now = study.config.search.trials
+    if extended.search.trials == now:
+        folder.delete_conclusions(choice=False)
+        folder.write_config(dump_config(extended))
+        return
     # The driver may die between any two of these writes. An entry counts only once the
     # configuration has that many trials; until then it may hold the only copy of the choice.
     chosen = folder.read_json(CANDIDATES)

@@ -22,7 +22,7 @@ def test_a_study_is_opened_by_its_name(runs: Path, tmp_path: Path):
     opened.export("hf", tmp_path / "out")
     assert (tmp_path / "out" / "README.md").exists()
     with pytest.raises(ConfigError, match="seed cannot change"):
-        opened.refit({"seed": 2})
+        opened.extend({"seed": 2})
 
 
 def test_the_page_has_every_public_name():

@@ -25,10 +25,6 @@ def test_a_refit_is_told_with_its_images(study: Path, images: str, told: str):
     add_refit(study, images)
     (sentence,) = sentences("report/shipped", board=board_of(study))
     assert f"trained once more on 60 labelled images {told}: " in sentence
-    refit = board_of(study).study.config.refit
-    (study / "refits.json").write_text(f"[{refit.model_dump_json()}]")
-    *_, last = sentences("report/shipped", board=board_of(study))
-    assert last == "It was asked for after the test had been read."
 
 
 def test_a_refit_on_test_images_is_not_tested(study: Path):

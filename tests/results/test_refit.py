@@ -15,7 +15,7 @@ def test_a_refit_has_an_interval_over_images_alone(make_study: Callable[..., Pat
     board = board_of(folder)
     refit = refit_of(board)
     assert refit is not None
-    assert (refit.images, refit.after_test) == (60, False)
+    assert refit.images == 60
     assert refit.test is not None
     assert refit.test.images is not None
     assert (refit.test.n, refit.test.low) == (1, None)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from study.search.refit import candidate_to_refit, run_refit
-from study.storage.trial_folder import TrialFolder
+from study.storage.trial_folder import End, TrialFolder
 from study.trial.predictions import read_predictions
 from study.trial.study import Study, best_candidate
 from tests.in_process import trials_in_process
@@ -71,12 +71,16 @@ def test_the_best_configuration_learns_from_validation_images_too_and_is_tested_
     assert (trial.path / "delta.safetensors").exists()
 
 
-def test_a_refit_goes_on_where_it_was(refitted: TinyStudy):
+def test_a_refit_that_is_lost_is_trained_again(refitted: TinyStudy):
     trial = the_refit(refitted)
     before = untimed(trial), (trial.path / "delta.safetensors").read_bytes()
-    kept = len(refitted.heard.events)
     shutil.rmtree(trial.path)
     refit(refitted)
     assert before == (untimed(trial), (trial.path / "delta.safetensors").read_bytes())
-    started = [name for what, name, _ in refitted.heard.events[kept:] if what == "started"]
-    assert started == [trial.trial_id]
+
+
+def test_a_refit_that_failed_is_tried_again(refitted: TinyStudy):
+    trial = the_refit(refitted)
+    trial.write_end(End("failed", 1, 1.0))
+    refit(refitted)
+    assert trial.has_finished()

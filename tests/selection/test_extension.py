@@ -145,6 +145,15 @@ def test_an_extended_study_says_no_more_what_it_found(study: Study):
     assert not study.folder.is_complete()
 
 
+def test_another_final_model_is_trained_without_choosing_again(study: Study):
+    choose(study, candidates({"best": 7}))
+    (study.folder.path / DESCRIPTION).write_text("the best is here")
+    assert grow(study, "refit.images=everything").config.refit.images == "everything"
+    assert told(list(study.candidates() or ())) == {"best": 7}
+    assert extensions(study) == []
+    assert not study.folder.is_complete()
+
+
 @pytest.fixture
 def extended(study: Study) -> Study:
     chosen = candidates({"clipfit": 1, "clipfit-tuned": 5, "best": 7})

@@ -28,7 +28,6 @@ from study.data.shots import read_shots
 from study.errors import StudyError, TrackingError
 from study.process.templates import templates
 from study.selection.choice import TEST_BALANCED, Choice
-from study.selection.later_refit import was_asked_after_test
 from study.serving.saved_model import read_delta
 from study.storage.command_lines import study_command
 from study.storage.study_folder import CHAMPION, REGISTERED, Registration
@@ -192,8 +191,6 @@ class _Registrar:
         }
         if self._winner.refit:
             tags["refit"] = config.refit.images
-            if was_asked_after_test(study):
-                tags["refit_after_test"] = "true"
         against_chance = self._winner.against_chance
         if against_chance:
             tags[BEATS_CHANCE] = SHOWN if against_chance.is_proven else NOT_SHOWN

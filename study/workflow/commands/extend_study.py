@@ -1,4 +1,4 @@
-"""The command ``extend``: more trials for a study."""
+"""The command ``extend``: more trials for a study, or another final model."""
 
 from argparse import Namespace
 
@@ -9,7 +9,7 @@ from study.workflow.run_study import change_and_run
 
 @pause_collection()
 def extend_study(options: Namespace) -> None:
-    """Give a study more trials, and continue it.
+    """Give a study more trials or another final model, and continue it.
 
     Raises:
         StudyError: there is a fault that the user can fix, or the study was interrupted.

@@ -176,7 +176,6 @@ class Place:
         contents = {
             "trials": {trial.trial_id: trial_contents(trial) for trial in folder.trials()},
             "choice": folder.read_json("candidates.json"),
-            "refits": folder.read_json("refits.json"),
             "runs": self._runs(name),
         }
         # A line may be told twice, if the driver was killed.
