@@ -102,6 +102,8 @@ def test_no_other_module_is_a_command(page: Path):
 
 @every_page
 def test_configuration_keys_exist(page: Path):
+    if page.name == "CHANGELOG.md":  # which has the keys of earlier releases, too
+        return
     known = {".".join(key.split(".")[:end]) for key in KEYS for end in range(1, 5)}
     words = [word for text in [*blocks(page), *spans(page)] for word in text.split()]
     for word in words:

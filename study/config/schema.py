@@ -22,7 +22,6 @@ from study.config.value_types import (
     Rates,
     Seed,
 )
-from study.data.other_class import OtherUse
 from study.data.records import OnCorrupt
 from study.data.shots import ALL, All, Short
 from study.method.parameters import kind_names
@@ -110,11 +109,6 @@ class DataConfig(Section):
     group (else the whole match) is the image's group, such as a patient; it replaces the column.
 
     No group stands on both sides of a split or fold."""
-    other: OtherUse | None = None
-    """What a class called ``unknown``, ``other``, ``others`` or ``misc`` is: a class like the
-    others, or images of no class (``foreign``), which say what ``predict --unknown`` finds.
-
-    None refuses such a class."""
     splits: dict[Literal["train", "val", "test"], str] | None = None
     """Split → its name in a Hugging Face dataset, where that is another."""
     subset: str | None = None

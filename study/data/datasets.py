@@ -9,7 +9,6 @@ from typing import Any
 
 from study.data.images.image_reading import DEFAULT_READING, ImageReading
 from study.data.images.sources import FolderSource, kind_fault
-from study.data.other_class import OtherUse, set_aside
 from study.data.prompts import templates_of
 from study.data.readers.benchmarks import BENCHMARKS, download_note
 from study.data.readers.glyphs import load_digits, load_glyphs
@@ -40,7 +39,6 @@ def load_dataset(
     *,
     templates: Sequence[str] | None = None,
     reading: ImageReading = DEFAULT_READING,
-    other: OtherUse | None = None,
     **options: Any,
 ) -> Dataset:
     """Read the classes and the labelled images of a dataset, but no pixels.
@@ -55,7 +53,6 @@ def load_dataset(
         templates: prompt templates that replace the dataset's own; the first one is used in
             training.
         reading: how the images are read; packaged images have 8 bits, and take the default only.
-        other: what images in a class of a name such as "unknown" are, see `set_aside`.
         **options: some of `READER_OPTIONS`, see `load_hub`, `load_table` and `load_folder`; None
             means the default.
 
@@ -77,8 +74,7 @@ def load_dataset(
         raise DataError(
             f"dataset {name!r} does not read {', '.join(changed)}: its images have 8 bits"
         )
-    dataset = Dataset(name, class_names, templates_of(name, templates), *splits, source)
-    return set_aside(dataset, other)
+    return Dataset(name, class_names, templates_of(name, templates), *splits, source)
 
 
 def _find_reader(name: str, root: Path | None) -> tuple[Callable[..., Contents], Collection[str]]:

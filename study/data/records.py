@@ -95,8 +95,6 @@ class Dataset:
     """The test images, the same for every seed."""
     source: ImageSource
     """The source that opens the images."""
-    foreign: Records = ()
-    """Images of no class, see `study.data.other_class`; none is in a split."""
 
     @property
     def records(self) -> Records:

@@ -195,26 +195,6 @@ def class_fold_tasks(shots: Shots, name: str, classes: Classes, folds: int) -> T
             f"{shots.dataset}: {folds} class folds over {len(classes)} base classes; allowed: at "
             f"least {FEWEST_CLASSES_FOR_FOLDS} base classes and between 2 folds and one a class"
         )
-    return left_out_class_tasks(shots, name, classes, folds)
-
-
-def left_out_class_tasks(shots: Shots, name: str, classes: Classes, folds: int) -> Tasks:
-    """Return one task per fold of the classes, which trains and knows the classes of the others.
-
-    Args:
-        shots: see `class_fold_tasks`, as for all arguments.
-        name: the name of the part of kept classes; that of the left-out ones is "new".
-        classes: the classes that are divided; at least two more than `folds`.
-        folds: the number of folds.
-
-    Raises:
-        DataError: there are too few classes, or no validation images.
-    """
-    if len(classes) < folds + 2:
-        raise DataError(
-            f"{shots.dataset}: {len(classes)} classes are too few to leave each out in one of "
-            f"{folds} folds; allowed: at least {folds + 2}"
-        )
     tasks = []
     for fold in range(folds):
         # Leave out every n-th class, not a block: neighbours in the alphabet are similar.
@@ -227,25 +207,6 @@ def left_out_class_tasks(shots: Shots, name: str, classes: Classes, folds: int) 
             raise DataError(f"{shots.dataset}: class folds need validation shots; got none")
         tasks.append(Task(train, (Part(name, seen, classes), Part("new", unseen, classes))))
     return tuple(tasks)
-
-
-def foreign_task(shots: Shots, name: str, classes: Classes, foreign: Records) -> Task:
-    """Return the task that trains and scores all shots, and sees images of no class beside them.
-
-    Args:
-        shots: see `holdout_tasks`, as for the next arguments.
-        name: the name of the part of validation images; that of the foreign ones is "new".
-        classes: the classes that are trained.
-        foreign: images of no class.
-
-    Raises:
-        DataError: there are no validation images, or no foreign ones of other groups.
-    """
-    (task,) = holdout_tasks(shots, name, classes)
-    unseen = apart_from(foreign, task.train.records)
-    if not unseen:
-        raise DataError(f"{shots.dataset}: all foreign images share groups with training images")
-    return Task(task.train, (*task.evaluations, Part("new", unseen, classes)))
 
 
 def confirm_task(

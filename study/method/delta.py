@@ -34,10 +34,6 @@ KIND = "clipfit-delta-"
 """The prefix of the format's number in the header of a delta."""
 HEAD_ROWS, HEAD_CLASSES = "head.rows", "head.classes"
 """The tensors of a linear head: its rows, and the index of each row's class name."""
-KNOWN = "known.logits"
-"""The best logits of images of known classes that the training left out, (images,) rising."""
-FOREIGN = "foreign.p_values"
-"""The p-values of images of classes that trainings left out; see `study.method.unknown`."""
 
 
 @dataclass(frozen=True)
@@ -168,12 +164,9 @@ def read_head(tensors: Tensors, info: DeltaInfo) -> Head | None:
 
 
 def without_head(tensors: Tensors) -> Tensors:
-    """Return the tensors of a delta that are parameters of its backbone.
-
-    Its head is none, nor is what it knows of unknown classes.
-    """
-    others = (HEAD_ROWS, HEAD_CLASSES, KNOWN, FOREIGN)
-    return {name: tensor for name, tensor in tensors.items() if name not in others}
+    """Return the tensors of a delta that are parameters of its backbone, as its head is not."""
+    head = (HEAD_ROWS, HEAD_CLASSES)
+    return {name: tensor for name, tensor in tensors.items() if name not in head}
 
 
 def apply_delta(model: nn.Module, tensors: Tensors) -> None:

@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from study.method.unknown import PERCENT
 from study.process.templates import templates
 from study.process.terminal_table import amount
 from study.report import formatting, judgements, names, setting_descriptions, shipping
@@ -20,7 +19,7 @@ def _environment() -> Any:
     environment = templates(Path(__file__).parents[1], lstrip_blocks=True)
     for module in (formatting, judgements, names, setting_descriptions, shipping):
         environment.globals.update(vars(module))
-    environment.globals.update(amount=amount, PERCENT=PERCENT)
+    environment.globals.update(amount=amount)
     environment.filters["format_rate"] = formatting.format_rate
     return environment
 

@@ -1,10 +1,8 @@
 """The prediction of every validation image, as a finished trial of a search keeps it."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from study.storage.ledger_files import LedgerError
 from study.storage.trial_folder import VALIDATION, TrialFolder
@@ -13,17 +11,6 @@ from study.trial.predictions import COLUMNS, read_parquet, to_parquet
 
 SCHEMA = pa.schema([("fold", pa.int32()), *COLUMNS, ("true_probability", pa.float32())])
 """The columns of the file. The same image may be in several folds, each with another model."""
-BEST_LOGIT, WAS_TRAINED = "best_logit", "was_trained"
-"""The columns that an average has beside these; see `Prediction`."""
-
-
-class BestLogits(NamedTuple):
-    """The best logits of images that trainings left out."""
-
-    known: list[float]
-    """Those of images of classes that were trained."""
-    foreign: list[float]
-    """Those of images of classes that were not, and whose names were no answers."""
 
 
 def validation_to_parquet(predictions: Sequence[Prediction], data: TrialData) -> bytes:
@@ -36,28 +23,9 @@ def validation_to_parquet(predictions: Sequence[Prediction], data: TrialData) ->
     folds = []
     for number, task in enumerate(data.tasks):
         folds += [number] * sum(len(part.records) for part in task.evaluations)
-    columns = [*SCHEMA]
-    if any(prediction.best_logit is not None for prediction in predictions):
-        columns += [pa.field(BEST_LOGIT, pa.float32()), pa.field(WAS_TRAINED, pa.bool_())]
     pairs = zip(folds, predictions, strict=True)
     rows = [prediction._asdict() | {"fold": fold} for fold, prediction in pairs]
-    return to_parquet(rows, columns)
-
-
-def read_best_logits(trial: TrialFolder) -> BestLogits:
-    """Return the best logits of the images that an average was validated on.
-
-    Raises:
-        LedgerError: the file is missing or damaged, or has none.
-    """
-    try:
-        table = read_parquet(trial.read(VALIDATION) or b"")
-        logits = table[BEST_LOGIT]
-        trained = table[WAS_TRAINED]
-    except (pa.ArrowException, KeyError) as error:
-        raise LedgerError(f"{trial.path / VALIDATION} is damaged: {error}") from error
-    known = logits.filter(trained)
-    return BestLogits(known.to_pylist(), logits.filter(pc.invert(trained)).to_pylist())
+    return to_parquet(rows, [*SCHEMA])
 
 
 def read_validation(trial: TrialFolder) -> pa.Table | None:

@@ -1,6 +1,5 @@
 """Label many image files with a tuned classifier, one batch at a time."""
 
-import math
 import os
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,9 +21,6 @@ from study.serving.classifier import Pixels, TunedClassifier
 from study.serving.next_to_label import disagreement
 from study.trial.machine_faults import is_out_of_memory
 
-UNKNOWN = "unknown"
-"""The answer for an image that is like none of the classes."""
-
 
 @dataclass(frozen=True)
 class LabelledImage:
@@ -32,10 +28,9 @@ class LabelledImage:
 
     path: Path
     """The file."""
-    classes: tuple[tuple[str, float | None], ...] = ()
+    classes: tuple[tuple[str, float], ...] = ()
     """The most probable classes with their probabilities, the most probable first; empty if the
-    image could not be read. An image of no known class has `UNKNOWN` before them, without a
-    probability."""
+    image could not be read."""
     error: str | None = None
     """The reason why the image could not be read, without its path."""
     margin: float = 0.0
@@ -110,7 +105,6 @@ def label_image_files(
     *,
     top: int,
     batch_size: int,
-    unknown_below: float = -math.inf,
     others: Sequence[TunedClassifier] = (),
 ) -> Iterator[LabelledImage]:
     """Yield the most probable classes of each image, in the order of the paths.
@@ -125,8 +119,6 @@ def label_image_files(
         paths: the files, whatever their suffixes.
         top: the number of classes to name.
         batch_size: the number of images that are encoded at once.
-        unknown_below: the logit below which the best of an image's logits means an unknown class;
-            see `study.method.unknown.unknown_below`.
         others: further models of the same classes, which are asked for their disagreement.
 
     Raises:
@@ -146,7 +138,7 @@ def label_image_files(
                 decoded = [(path, future.result()) for path, future in batch]
                 if ahead:
                     batch = submit_batch()
-                yield from _label_batch(classifier, decoded, top, unknown_below, others)
+                yield from _label_batch(classifier, decoded, top, others)
                 if not ahead:
                     batch = submit_batch()
         finally:
@@ -167,7 +159,6 @@ def _label_batch(
     classifier: TunedClassifier,
     batch: list[tuple[Path, Pixels | str]],
     top: int,
-    unknown_below: float,
     others: Sequence[TunedClassifier],
 ) -> Iterator[LabelledImage]:
     readable = [pixels for _, pixels in batch if not isinstance(pixels, str)]
@@ -184,7 +175,6 @@ def _label_batch(
         ) from error
     # Of equal probabilities, the first class comes first, whatever the device.
     probabilities, class_ids = logits.softmax(dim=-1).sort(descending=True, stable=True)
-    is_unknown = (logits.amax(dim=-1) < unknown_below).tolist()
     disagreements = disagreement(torch.stack(answers).softmax(dim=-1).numpy()).tolist()
     margins = (probabilities[:, 0] - probabilities[:, 1]).tolist()
     vectors = features.cpu().numpy()
@@ -195,12 +185,9 @@ def _label_batch(
             continue
         names = [classifier.class_names[index] for index in class_ids[row, :top].tolist()]
         values = probabilities[row, :top].tolist()
-        classes: list[tuple[str, float | None]] = list(zip(names, values, strict=True))
-        if is_unknown[row]:
-            classes = [(UNKNOWN, None), *classes[: top - 1]]
         yield LabelledImage(
             path,
-            tuple(classes),
+            tuple(zip(names, values, strict=True)),
             margin=margins[row],
             disagreement=disagreements[row],
             features=vectors[row],

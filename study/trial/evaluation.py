@@ -61,8 +61,6 @@ class EvaluatedPart(NamedTuple):
     """The probabilities of these and of the images' own classes, (2, images) float32."""
     competing: Competitors | None = None
     """The images of both kinds, if names compete."""
-    logits: Tensor | None = None
-    """The logits, (images, classes) float32, if they are kept."""
 
 
 @dataclass
@@ -76,8 +74,6 @@ class Evaluation:
     trained: frozenset[int]
     """The classes that the model was trained on."""
     parts: list[EvaluatedPart] = field(default_factory=list)
-    keeps_logits: bool = False
-    """Whether the logits of the images are kept."""
     calibration: float = 0.0
     """γ, which is subtracted from the logits of trained classes where they compete with others."""
 
@@ -101,10 +97,7 @@ class Evaluation:
             subtracted = (self.calibration * trained).to(text.device)
         columns = (labels[:, None] == classes).int().argmax(dim=1)
         rows, probabilities = classify(classifier, features.images, text, columns, subtracted)
-        logits = competing = None
-        if self.keeps_logits:
-            batches = [classifier.logits(images, text).cpu() for images in features.images]
-            logits = torch.cat(batches)
+        competing = None
         if rivals_text is not None:
             rivals = torch.tensor(features.rivals)
             is_trained = self._were_trained(rivals)
@@ -112,7 +105,7 @@ class Evaluation:
             best_of_kind = torch.where(self._were_trained(labels), rivals[best], rivals[other])
             right = best_of_kind == labels
             competing = Competitors(gap.numpy(), right.numpy(), labels.numpy())
-        self.parts.append(EvaluatedPart(part, classes[rows], probabilities, competing, logits))
+        self.parts.append(EvaluatedPart(part, classes[rows], probabilities, competing))
 
     @property
     def competition(self) -> Competition | None:
@@ -130,13 +123,12 @@ class Evaluation:
     def predictions(self, data: TrialData) -> list[Prediction]:
         """Return the prediction of every evaluated image."""
         rows = []
-        for part, predicted, (probability, of_label), competing, logits in self.parts:
+        for part, predicted, (probability, of_label), competing in self.parts:
             class_names = data.targets.get(part.name, data.own_target).class_names
-            names = (*class_names, "")  # the label of a foreign image is −1
             columns: _Columns = {
                 "path": part.paths,
-                "label": [names[record.label] for record in part.records],
-                "predicted": [names[class_id] for class_id in predicted.tolist()],
+                "label": [class_names[record.label] for record in part.records],
+                "predicted": [class_names[class_id] for class_id in predicted.tolist()],
                 "probability": probability.tolist(),
                 "group": [record.group for record in part.records],
             }
@@ -145,19 +137,9 @@ class Evaluation:
             if competing is not None:
                 columns["right_of_kind"] = competing.right.tolist()
                 columns["gap"] = competing.gap.tolist()
-            if logits is not None:
-                columns |= self._columns_of_logits(part, logits)
             for values in zip(*columns.values(), strict=True):
                 rows.append(Prediction(part.name, **dict(zip(columns, values, strict=True))))
         return rows
-
-    def _columns_of_logits(self, part: Part, logits: Tensor) -> _Columns:
-        """Return the best logit of a trained name of each image."""
-        of_trained = logits[:, self._were_trained(torch.tensor(part.classes))]
-        return {
-            "best_logit": of_trained.amax(dim=1).tolist(),
-            "was_trained": self._were_trained(_labels_of(part)).tolist(),
-        }
 
     def _were_trained(self, labels: Tensor) -> Tensor:
         """Return whether the model was trained on each class, (classes,) bool."""

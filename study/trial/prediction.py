@@ -22,11 +22,6 @@ class Prediction(NamedTuple):
     None where trained names do not compete with others."""
     gap: float | None = None
     """The highest logit among the trained names, minus the highest among the others."""
-    best_logit: float | None = None
-    """The highest logit among the trained names, of an image that a fold left out; None unless the
-    trial is an average on the folds."""
-    was_trained: bool | None = None
-    """Whether the model was trained on the class of the image; None as above."""
     true_probability: float | None = None
     """The probability that the model gives to the class of `label`; None for a test image."""
     group: str = ""

@@ -113,7 +113,6 @@ class Study:
             data.root,
             templates=data.templates,
             reading=reading,
-            other=data.other,
             **{option: getattr(data, option) for option in READER_OPTIONS},
         )
 
@@ -127,9 +126,7 @@ class Study:
 
         if name not in self._targets:
             reading = DEFAULT_READING if name in PACKAGED else self.reading
-            other = self.config.data.other
-            dataset = load_dataset(name, self.target_root(name), reading=reading, other=other)
-            self._targets[name] = dataset
+            self._targets[name] = load_dataset(name, self.target_root(name), reading=reading)
         return self._targets[name]
 
     def targets(self) -> list[Dataset]:

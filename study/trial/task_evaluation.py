@@ -26,9 +26,7 @@ UseHeads = Sequence[tuple[Head | None, HeadTraining | None]]
 
 
 @torch.no_grad()
-def evaluate_task(
-    model: TaskModel, uses: Sequence[TrialSettings], *, keeps_logits: bool = False
-) -> list[list[Evaluation]]:
+def evaluate_task(model: TaskModel, uses: Sequence[TrialSettings]) -> list[list[Evaluation]]:
     """Classify the evaluation images of a model's task by each use of the model.
 
     Uses of equal strength share the features of images, which are computed once.
@@ -36,7 +34,6 @@ def evaluate_task(
     Args:
         model: the model, as trained so far.
         uses: settings of the training, each with another strength, head or calibration.
-        keeps_logits: see `Evaluation.keeps_logits`.
 
     Returns:
         The evaluations of each use: one, or one for each way to train its linear head.
@@ -52,13 +49,7 @@ def evaluate_task(
             heads = train_task_heads(model, [trainings[use] for use in of_strength])
             for use in of_strength:
                 evaluations[use] = [
-                    Evaluation(
-                        head,
-                        training,
-                        trained,
-                        calibration=use.calibration,
-                        keeps_logits=keeps_logits,
-                    )
+                    Evaluation(head, training, trained, calibration=use.calibration)
                     for head, training in heads[trainings[use]]
                 ]
             for part in task.evaluations:

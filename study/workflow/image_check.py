@@ -109,7 +109,7 @@ def _report_unreadable(
 
 def _paths(dataset: Dataset, *, every: bool) -> list[str]:
     """Return the images to decode: all of them, or a sample and those whose files are empty."""
-    splits = (dataset.train, dataset.val, dataset.test, dataset.foreign)
+    splits = (dataset.train, dataset.val, dataset.test)
     paths = dict.fromkeys(record.path for records in splits for record in records)
     if every:
         return list(paths)

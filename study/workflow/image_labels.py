@@ -1,6 +1,5 @@
 """The labels that a tuned model gives to images, as a table or as CSV."""
 
-import math
 import os
 import sys
 import tempfile
@@ -17,14 +16,12 @@ from study.data.images.sources import IMAGE_SUFFIXES
 from study.data.prompts import refuse_equal_prompts
 from study.data.records import class_table, listed, listed_texts, read_text
 from study.errors import ConfigError, DataError
-from study.method.delta import FOREIGN, KNOWN, load_delta
-from study.method.unknown import found_share, unknown_below
 from study.process.terminal_table import print_csv, print_sentences
 from study.process.visible_text import visible_text
 from study.report.formatting import Table, csv_text, percent, spreadsheet_path
 from study.report.sentences import sentences
-from study.serving.labelling import UNKNOWN, LabelledImage, label_image_files, list_image_files
-from study.serving.saved_model import SavedModel, read_committee
+from study.serving.labelling import LabelledImage, label_image_files, list_image_files
+from study.serving.saved_model import read_committee
 from study.storage.atomic import write_atomically
 from study.workflow.find_model import find_model
 from study.workflow.images_to_label import COLUMNS, images_to_label
@@ -52,10 +49,6 @@ def label_and_write(options: Namespace) -> None:
     images = find_images(options.images)
     with tempfile.TemporaryDirectory(prefix="clipfit-predict-") as scratch:
         saved = find_model(options.model, Path(scratch), options.storage, now=options.now)
-        threshold = -math.inf
-        if options.unknown is not None:
-            threshold, finding = find_threshold(saved, options.unknown, class_names)
-            print_sentences(told, finding)
         committee = None
         if options.next is not None:
             committee = read_committee(saved)
@@ -70,7 +63,6 @@ def label_and_write(options: Namespace) -> None:
         images,
         top=top,
         batch_size=options.batch_size,
-        unknown_below=threshold,
         others=others,
     )
     labelled = _with_progress(labelled, len(images))
@@ -97,39 +89,6 @@ def label_and_write(options: Namespace) -> None:
         )
 
 
-def find_threshold(
-    saved: SavedModel, share: float, class_names: Sequence[str] | None
-) -> tuple[float, str]:
-    """Return the logit below which an image is of an unknown class, and how many such it finds.
-
-    Args:
-        saved: the model.
-        share: the share of images of known classes that may be called unknown, in percent.
-        class_names: the names of ``--classes``; None means the model's own.
-
-    Raises:
-        DataError: the model or other class names do not allow it, or the percentage is too small.
-    """
-    tensors, _ = load_delta(saved.delta)
-    known = tensors.get(KNOWN)
-    if known is None:
-        raise DataError(
-            f"--unknown: {saved.name} does not know how like their classes images are; allowed is "
-            "a refitted average (refit.average=3 and refit.images=labelled), unless a peer or "
-            "zero-shot CLIP won"
-        )
-    if class_names is not None or UNKNOWN in saved.info.class_names:
-        raise DataError(
-            f"--unknown: it holds for the model's own classes, none of them called {UNKNOWN!r}; "
-            "allowed is a model and a command line without other names"
-        )
-    threshold = unknown_below(known, share)
-    (finding,) = sentences(
-        "workflow/finding", share=share, foreign=tensors.get(FOREIGN), found_share=found_share
-    )
-    return threshold, finding
-
-
 def _check(options: Namespace) -> None:
     """Look for faults before anything slow begins.
 
@@ -141,8 +100,6 @@ def _check(options: Namespace) -> None:
         if value is not None and value < 1:
             name = f"--{name.replace('_', '-')}"
             raise ConfigError(f"{name} is {value}; allowed is 1 or more")
-    if options.next is not None and options.unknown is not None:
-        raise ConfigError("--next and --unknown do not go together; allowed is one of them")
     check_csv(options.out)
 
 
@@ -316,7 +273,7 @@ def labels_table(labelled: Sequence[LabelledImage], top: int) -> Table:
     for image in labelled:
         row: list[object] = [format_path(image.path)]
         for name, probability in image.classes:
-            row.append(name if probability is None else f"{name} {percent(probability)} %")
+            row.append(f"{name} {percent(probability)} %")
         row += [None] * (top - len(image.classes))
         if has_errors:
             row.append(image.error or "")

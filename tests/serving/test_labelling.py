@@ -62,20 +62,6 @@ def test_equal_probabilities_leave_the_classes_in_their_order(
     assert [name for name, _ in one.classes] == ["digit zero", "digit one", "digit two"]
 
 
-def test_an_image_that_is_less_like_its_class_than_the_threshold_is_unknown(
-    classifier: TunedClassifier, digits: list[Path]
-):
-    pixels = [classifier.read_pixels(path) for path in digits]
-    best = classifier.batch_logits(pixels).amax(dim=1)
-    threshold = best.sort().values[3].item() + 1e-3
-    plain = list(label_image_files(classifier, digits, top=3, batch_size=4))
-    found = label_image_files(classifier, digits, top=3, batch_size=4, unknown_below=threshold)
-    for one, without, logit in zip(found, plain, best, strict=True):
-        is_unknown = bool(logit < threshold)
-        wanted = [("unknown", None), *without.classes[:2]] if is_unknown else without.classes
-        assert list(one.classes) == list(wanted)
-
-
 @pytest.mark.parametrize("batch_size", [1, 2, 64])
 def test_an_image_that_cannot_be_read_keeps_its_place_and_its_fault(
     classifier: TunedClassifier, digits: list[Path], tmp_path: Path, batch_size: int

@@ -199,7 +199,6 @@ def test_every_option_of_a_hub_dataset_reaches_it(
         reading=DEFAULT_READING,
         **options,
         groups=None,
-        other=None,
     )
 
 

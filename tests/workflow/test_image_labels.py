@@ -14,7 +14,6 @@ import yaml
 
 from study.data.datasets import load_dataset
 from study.errors import DataError
-from study.method.delta import load_delta, save_delta
 from study.serving.classifier import TunedClassifier, load_classifier
 from study.serving.labelling import LabelledImage
 from study.tracking.mlflow.registry import register_winner
@@ -272,30 +271,3 @@ def test_a_table_has_a_column_of_faults_only_where_there_are_some():
         ["a.png", "cat 91.1 %", "dog 5.0 %", ""],
         ["b.png", "–", "–", "no such image"],
     ]
-
-
-def test_images_of_no_class_are_called_unknown_by_a_model_that_can_tell(
-    delta: Path, tmp_path: Path, run: Run
-):
-    tensors, info = load_delta(delta)
-    other = tmp_path / "known.safetensors"
-    tensors["known.logits"] = torch.full((19,), 1e6)
-    save_delta(other, tensors, info)
-    ran = run("predict", other, "photos", "--unknown", "5")
-    assert "--unknown 5: how many images of unknown classes that finds was not" in ran.err
-    tensors["foreign.p_values"] = torch.tensor([0.01, 0.2, 0.5, 1.0])
-    save_delta(other, tensors, info)
-    ran = run("predict", other, "photos", "--unknown", "5")
-    assert "--unknown 5 calls 25 % of the images of unknown classes unknown" in ran.err
-    found = rows(ran.out)
-    assert {(row["class_1"], row["probability_1"]) for row in found} == {("unknown", "")}
-    plain = rows(run("predict", other, "photos").out)
-    assert [row["class_2"] for row in found] == [row["class_1"] for row in plain]
-    for model, further, told in (
-        (other, ["--unknown", "1"], "allowed is 5 or more"),
-        (other, ["--unknown", "5", "--classes", "a,b"], "holds for the model's own classes"),
-        (delta, ["--unknown", "5"], "allowed is a refitted average"),
-    ):
-        refused = run("predict", model, "photos", *further)
-        assert refused.code == 2
-        assert told in " ".join(refused.err.split())

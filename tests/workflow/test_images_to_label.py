@@ -1,6 +1,5 @@
 """``clipfit-study predict --next``: what it chooses by, what it writes, and what it refuses."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +60,3 @@ def test_the_best_trials_say_how_much_they_disagree(finish: Any, tmp_path: Path,
     assert [float(row["disagreement"]) for row in rows(same.out)] == [0, 0, 0]
     for row in rows(other.out):
         assert 0 < float(row["disagreement"]) <= 1
-
-
-def test_an_option_of_another_question_is_refused(refused: Callable[..., str]):
-    words = ("predict", "mine", "photos", "--next", "3", "--unknown", "5")
-    assert "--next and --unknown do not go together" in refused(*words)

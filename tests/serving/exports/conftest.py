@@ -15,7 +15,7 @@ from study.backbones.load_backbone import load_backbone
 from study.data.datasets import load_dataset
 from study.data.images.table import normalize
 from study.embedded import EMBEDDED, backbone_path
-from study.method.delta import FOREIGN, KNOWN, DeltaInfo, head_tensors, save_delta
+from study.method.delta import DeltaInfo, head_tensors, save_delta
 from study.method.head import Head
 from study.method.model import FewShotClassifier
 from study.method.subsets import parse
@@ -66,8 +66,6 @@ def make_delta(embedded: Backbone, tmp_path: Path) -> Callable[..., SavedModel]:
         templates: Sequence[str] = ("a {}.",),
         folder: Path | None = None,
         rows: Tensor | None = None,
-        *,
-        average: bool = False,
     ) -> SavedModel:
         backbone = load_backbone(folder) if folder else embedded
         generator = torch.Generator().manual_seed(5)
@@ -79,8 +77,6 @@ def make_delta(embedded: Backbone, tmp_path: Path) -> Callable[..., SavedModel]:
             rows = torch.randn(len(head), backbone.dim, generator=generator)
         if head:
             tensors |= head_tensors(Head(torch.nn.functional.normalize(rows, dim=-1), tuple(head)))
-        if average:  # knows how like their classes images are
-            tensors |= {KNOWN: torch.rand(30), FOREIGN: torch.rand(30)}
         info = DeltaInfo(
             backbone=str(folder or EMBEDDED),
             revision=None,

@@ -61,8 +61,7 @@ def test_the_library_alone_gives_the_tuned_answers(
     head: Sequence[int],
     templates: Sequence[str],
 ):
-    average = len(head) == 10
-    saved = make_delta(JOINT if average else "bitfit", head, templates, average=average)
+    saved = make_delta(JOINT if len(head) == 10 else "bitfit", head, templates)
     folder, _ = assert_tuned_answers(saved, name, more=MORE[name])
     has_file = bool(head) and name != "onnx"  # whose head is in the graph
     assert (folder / "head.safetensors").exists() == has_file

@@ -40,7 +40,7 @@ def test_adapters_make_the_untouched_backbone_the_tuned_model(
     head: Sequence[int],
     adapters: set[str],
 ):
-    saved = make_delta(subset, head=head, average=len(head) == 10)
+    saved = make_delta(subset, head=head)
     folder, _ = assert_tuned_answers(saved, "peft")
     assert {path.name for path in folder.iterdir() if path.is_dir()} == adapters | {"backbone"}
 
