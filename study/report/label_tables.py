@@ -1,15 +1,13 @@
-"""The labels to check, as CSV, as a table of the first, and in sentences."""
+"""The labels to check, as CSV and in a sentence."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from study.report.formatting import Table, csv_text, spreadsheet_path
-from study.report.sentences import sentences
+from study.process.terminal_table import amount
+from study.report.formatting import csv_text, format_count, percent, spreadsheet_path
 from study.results.label_check import DoubtedLabel, LabelCheck
 
 LABELS = "labels.csv"
 """The file of the labels to check, in the folder of a study."""
-FEW = 10
-"""The largest number of labels that a terminal shows."""
 
 
 def labels_csv(doubted: Iterable[DoubtedLabel]) -> str:
@@ -21,12 +19,13 @@ def labels_csv(doubted: Iterable[DoubtedLabel]) -> str:
     return csv_text([DoubtedLabel._fields, *rows])
 
 
-def labels_table(doubted: Sequence[DoubtedLabel]) -> Table:
-    """Return the first of the labels to check."""
-    rows = [[*label[:3], label.agreement] for label in doubted[:FEW]]
-    return Table("", ["path", "given", "suggested", "models"], rows, left=3)
-
-
 def describe_check(check: LabelCheck | None) -> str:
-    """Return in words how many labels are doubtful, and by which models; empty without a check."""
-    return " ".join(sentences("report/label_check", check=check))
+    """Return how many labels are likely wrong, and by which models; empty without a check."""
+    if check is None:
+        return ""
+    return (
+        f"{format_count(len(check.doubted))} of {amount(check.images, 'label')} of training images "
+        "are likely wrong. Models of the best configuration that had not seen an image scored it; "
+        f"they predict {percent(check.right)} % of these labels as they are given. A search "
+        "without folds of images scores validation shots alone."
+    )

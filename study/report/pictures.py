@@ -59,8 +59,8 @@ class Picture:
     probability: str
     """The probability of that class, in percent; empty for a label to check."""
     seeds: str
-    """How many of the seeds take the image for another class, or how many models for the predicted
-    one; empty if there is one seed."""
+    """How many of the seeds take the image for another class; empty if there is one seed, and for a
+    label to check."""
 
 
 @dataclass(frozen=True)
@@ -144,9 +144,9 @@ def label_pictures(results: Results, datasets: Datasets) -> list[Picture]:
     if check is None:
         return []
     shown = check.doubted[:LABELS_SHOWN]
-    predictions = [Prediction("", *label[:3], 0.0) for label in shown]
+    predictions = [Prediction("", *label) for label in shown]
     images = _encode_images(results.study, predictions, datasets, tested=False)
-    return [Picture(*images["", label.path], *label[:3], "", label.agreement) for label in shown]
+    return [Picture(*images["", label.path], *label[:3], "", "") for label in shown]
 
 
 def _image_key(prediction: Prediction) -> ImageKey:

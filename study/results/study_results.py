@@ -25,7 +25,7 @@ from study.selection.chance import BALANCED
 from study.storage.atomic import write_atomically
 from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import CELLS, IDENTITY, Registration, StudyFolder
-from study.trial.study import COMPARED, Candidate, Study, read_candidates
+from study.trial.study import COMPARED, Candidate, Study, best_candidate, read_candidates
 
 _COLUMNS = json.loads(Path(__file__).with_name("results_columns.json").read_bytes())
 """The types of the columns of results that are neither settings nor scores, by name."""
@@ -109,12 +109,17 @@ class Results:
 
     @property
     def label_check(self) -> LabelCheck | None:
-        """The labels that the search doubts; None if no finished trial kept probabilities.
+        """The training images that are likely mislabelled, by the best configuration's folds.
+
+        None before the choice, and if its trial kept no probabilities.
 
         Raises:
             LedgerError: a file of a trial is damaged.
         """
-        return check_labels(self.folder, self.trials)
+        best = best_candidate(self.candidates)
+        if not best or best.source_trial is None:
+            return None
+        return check_labels(self.folder, best.source_trial)
 
     def _test_names(self) -> list[str]:
         """Return the names of all test scores, in the order in which trials have them."""

@@ -101,27 +101,20 @@ class TunedClassifier(NamedTuple):
         }
         return pd.DataFrame(columns)
 
+    @torch.no_grad()
     def batch_logits(self, pixels: Sequence[Pixels]) -> Tensor:
         """Return scaled cosines of one batch, (images, classes) float32 on the CPU.
 
         Args:
             pixels: the results of `read_pixels` for each image; all are encoded at once.
         """
-        return self.feature_logits(self.batch_features(pixels))
-
-    def feature_logits(self, image_features: Tensor) -> Tensor:
-        """Return scaled cosines on the CPU, of the result of `batch_features`."""
-        return self.model.logits(image_features, self.class_features).detach().cpu()
-
-    @torch.no_grad()
-    def batch_features(self, pixels: Sequence[Pixels]) -> Tensor:
-        """Return image features of one batch, (images, dim) float32 of unit length."""
         if not pixels:
-            return self.class_features[:0]
+            return torch.empty(0, len(self.class_names))
         batch = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).to(self.model.device)
         normalized = normalize(batch, self.backbone.image_mean, self.backbone.image_std)
         staged = StagedClassifier(self.model)  # as trials do, and with less work
-        return staged.encode_image(staged.begin_images(normalized))
+        features = staged.encode_image(staged.begin_images(normalized))
+        return self.model.logits(features, self.class_features).cpu()
 
     def read_pixels(self, image: object, *, files: bool = True) -> Pixels:
         """Return an image at CLIP's size, (size, size, 3) uint8; see `probabilities`.

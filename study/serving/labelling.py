@@ -2,23 +2,18 @@
 
 import os
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
 from study.data.images.sources import IMAGE_SUFFIXES, LONGEST
 from study.data.readers.own import is_folder, visible
 from study.data.records import is_text
 from study.errors import DataError, StudyError
 from study.serving.classifier import Pixels, TunedClassifier
-from study.serving.next_to_label import disagreement
 from study.trial.machine_faults import is_out_of_memory
 
 
@@ -33,14 +28,6 @@ class LabelledImage:
     image could not be read."""
     error: str | None = None
     """The reason why the image could not be read, without its path."""
-    margin: float = 0.0
-    """The highest probability minus the second."""
-    disagreement: float = 0.0
-    """How much other models disagree, see `study.serving.next_to_label.disagreement`."""
-    order: int | None = None
-    """The turn in which it should be labelled, counted from 1; None unless it was chosen for it."""
-    features: NDArray[np.floating] | None = None
-    """The features of the image, (dim,); None if it could not be read."""
 
 
 def list_image_files(folder: Path) -> tuple[list[Path], Counter[str]]:
@@ -105,7 +92,6 @@ def label_image_files(
     *,
     top: int,
     batch_size: int,
-    others: Sequence[TunedClassifier] = (),
 ) -> Iterator[LabelledImage]:
     """Yield the most probable classes of each image, in the order of the paths.
 
@@ -119,7 +105,6 @@ def label_image_files(
         paths: the files, whatever their suffixes.
         top: the number of classes to name.
         batch_size: the number of images that are encoded at once.
-        others: further models of the same classes, which are asked for their disagreement.
 
     Raises:
         DataError: a batch does not fit into memory.
@@ -138,7 +123,7 @@ def label_image_files(
                 decoded = [(path, future.result()) for path, future in batch]
                 if ahead:
                     batch = submit_batch()
-                yield from _label_batch(classifier, decoded, top, others)
+                yield from _label_batch(classifier, decoded, top)
                 if not ahead:
                     batch = submit_batch()
         finally:
@@ -159,13 +144,10 @@ def _label_batch(
     classifier: TunedClassifier,
     batch: list[tuple[Path, Pixels | str]],
     top: int,
-    others: Sequence[TunedClassifier],
 ) -> Iterator[LabelledImage]:
     readable = [pixels for _, pixels in batch if not isinstance(pixels, str)]
     try:
-        features = classifier.batch_features(readable)
-        logits = classifier.feature_logits(features)
-        answers = [other.batch_logits(readable) for other in others] or [logits]
+        logits = classifier.batch_logits(readable)
     except Exception as error:  # PyTorch has several types for it
         if not is_out_of_memory(error):
             raise
@@ -175,9 +157,6 @@ def _label_batch(
         ) from error
     # Of equal probabilities, the first class comes first, whatever the device.
     probabilities, class_ids = logits.softmax(dim=-1).sort(descending=True, stable=True)
-    disagreements = disagreement(torch.stack(answers).softmax(dim=-1).numpy()).tolist()
-    margins = (probabilities[:, 0] - probabilities[:, 1]).tolist()
-    vectors = features.cpu().numpy()
     row = 0
     for path, pixels in batch:
         if isinstance(pixels, str):
@@ -185,11 +164,5 @@ def _label_batch(
             continue
         names = [classifier.class_names[index] for index in class_ids[row, :top].tolist()]
         values = probabilities[row, :top].tolist()
-        yield LabelledImage(
-            path,
-            tuple(zip(names, values, strict=True)),
-            margin=margins[row],
-            disagreement=disagreements[row],
-            features=vectors[row],
-        )
+        yield LabelledImage(path, tuple(zip(names, values, strict=True)))
         row += 1

@@ -11,19 +11,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from study.backbones.description import NAME_ON_HUB
-from study.config.labels import RANKS
 from study.config.loading import load_config
 from study.config.trial_settings import TrialSettings
 from study.errors import DataError, DeltaError, StudyError, SubsetError
 from study.method.delta import HEAD_ROWS, DeltaInfo, load_delta, save_delta
 from study.method.subsets import parse
 from study.selection.choice import TEST_BALANCED, Choice
-from study.selection.ranking import rank_finished_trials
 from study.serving.classifier import TunedClassifier, load_classifier
 from study.storage.command_lines import study_command
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import TrialFolder
-from study.trial.study import Study, read_candidates
+from study.trial.study import Study
 
 logger = logging.getLogger(__name__)
 
@@ -165,13 +163,12 @@ def read_winner(study: Study, scratch: Path) -> SavedModel:
     if not best or registered is None:
         raise DataError(
             f"study '{name}' has no winner, since validation has chosen nothing (an ablation "
-            "chooses nothing at all); allowed is a finished study, see clipfit-study status, and "
-            "its best trial so far by predict --now"
+            "chooses nothing at all); allowed is a finished study, see clipfit-study status"
         )
     if not (study.folder.is_complete() and best.trials and registered.trials):
         raise DataError(
             f"study '{name}' is not finished, and what validation chose is not tested yet; "
-            "predict --now takes its best trial so far; to continue, run\n"
+            "to continue, run\n"
             f"  {study_command('resume', study.folder.path)}"
         )
     for choice in (best, registered):
@@ -197,49 +194,6 @@ def read_winner(study: Study, scratch: Path) -> SavedModel:
         instead_of=instead_of,
         origin=_origin(study.folder, trial_id),
     )
-
-
-def read_provisional(folder: StudyFolder) -> SavedModel:
-    """Return the best finished trial of a search by validation, of those with a delta.
-
-    A trial on several folds has a delta for each; that of its first fold is taken. The search may
-    go on meanwhile.
-
-    Raises:
-        DataError: no trial with a delta has finished yet.
-        StudyError: a file of the study is damaged.
-    """
-    judged = rank_finished_trials(folder)
-    for trial in judged:
-        path = folder.trial(trial.config.trial_id).path
-        for delta in sorted(path.glob("delta*.safetensors"))[:1]:
-            saved = read_saved_model(delta)
-            score = f"{trial.val_score:.1%} on validation, the best of {len(judged)} so far"
-            return replace(saved, name=f"{saved.name}, which is provisional: {score}")
-    raise DataError(
-        f"study '{folder.name}' has no finished trial with tuned parameters yet; see "
-        "clipfit-study status"
-    )
-
-
-def read_committee(saved: SavedModel) -> list[SavedModel]:
-    """Return the tested models of the best trials of a model's study, best first; three at most.
-
-    Those without a delta are left out, and so is one that equals another. Empty if the model is not
-    in the folder of its study.
-
-    Raises:
-        StudyError: a file of the study is damaged.
-    """
-    folder = StudyFolder(saved.delta.resolve().parent.parent.parent)
-    candidates = read_candidates(folder) or ()
-    trained = {candidate.label: candidate.same_as or candidate.label for candidate in candidates}
-    committee = {}
-    for label in RANKS:
-        pattern = f"trials/confirm-{trained.get(label)}-seed*/delta.safetensors"
-        for delta in sorted(folder.path.glob(pattern))[:1]:
-            committee[delta] = read_saved_model(delta)
-    return list(committee.values())[:3]
 
 
 def read_delta(choice: Choice, study: Study, scratch: Path) -> tuple[Path, DeltaInfo]:

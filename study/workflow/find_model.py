@@ -3,22 +3,19 @@
 from pathlib import Path
 
 from study import tracking
-from study.serving.saved_model import SavedModel, read_provisional, read_saved_model, read_winner
+from study.serving.saved_model import SavedModel, read_saved_model, read_winner
 from study.trial.study import Study
 from study.workflow.frozen_configuration import frozen_config
 from study.workflow.lookup import REGISTERED, find_study_of_model
 
 
-def find_model(
-    word: str, scratch: Path, storage: str | Path | None = None, *, now: bool = False
-) -> SavedModel:
+def find_model(word: str, scratch: Path, storage: str | Path | None = None) -> SavedModel:
     """Return the model that a command names.
 
     Args:
         word: a study's name or folder, the address of a registered model, or the path of a delta.
         scratch: an empty folder, which the model may need until it is loaded.
         storage: see `study.workflow.lookup.find_study`.
-        now: whether the best finished trial stands for a study that is not finished.
 
     Raises:
         StudyError: there is no such model, or the study has no winner.
@@ -28,6 +25,4 @@ def find_model(
     folder = find_study_of_model(word, storage)
     if folder is None:
         return read_saved_model(Path(word))
-    if now and not folder.is_complete():
-        return read_provisional(folder)
     return read_winner(Study(frozen_config(folder), folder), scratch)

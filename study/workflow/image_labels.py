@@ -14,17 +14,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from study.data.images.sources import IMAGE_SUFFIXES
 from study.data.prompts import refuse_equal_prompts
-from study.data.records import class_table, listed, listed_texts, read_text
+from study.data.records import class_table, listed, read_text
 from study.errors import ConfigError, DataError
 from study.process.terminal_table import print_csv, print_sentences
 from study.process.visible_text import visible_text
 from study.report.formatting import Table, csv_text, percent, spreadsheet_path
 from study.report.sentences import sentences
 from study.serving.labelling import LabelledImage, label_image_files, list_image_files
-from study.serving.saved_model import read_committee
 from study.storage.atomic import write_atomically
 from study.workflow.find_model import find_model
-from study.workflow.images_to_label import COLUMNS, images_to_label
 from study.workflow.start_warnings import format_suffixes
 
 FEW = 20
@@ -48,14 +46,8 @@ def label_and_write(options: Namespace) -> None:
         class_names = read_classes(options.classes)
     images = find_images(options.images)
     with tempfile.TemporaryDirectory(prefix="clipfit-predict-") as scratch:
-        saved = find_model(options.model, Path(scratch), options.storage, now=options.now)
-        committee = None
-        if options.next is not None:
-            committee = read_committee(saved)
-        classifier, *others = (
-            model.load_classifier(class_names=class_names, device=options.device)
-            for model in (saved, *(committee or ()))
-        )
+        saved = find_model(options.model, Path(scratch), options.storage)
+        classifier = saved.load_classifier(class_names=class_names, device=options.device)
     top = min(options.top, len(classifier.class_names))
     began = time.monotonic()
     labelled = label_image_files(
@@ -63,12 +55,9 @@ def label_and_write(options: Namespace) -> None:
         images,
         top=top,
         batch_size=options.batch_size,
-        others=others,
     )
     labelled = _with_progress(labelled, len(images))
-    # A choice of images has columns that the table lacks.
-    few = len(images) <= FEW and options.next is None
-    unreadable = _write(labelled, options, top, few=few)
+    unreadable = _write(labelled, options, top, few=len(images) <= FEW)
     seconds = time.monotonic() - began
     for line in sentences(
         "workflow/labelling",
@@ -77,8 +66,6 @@ def label_and_write(options: Namespace) -> None:
         images=len(images),
         faults=len(unreadable),
         rate=len(images) / max(seconds, 1e-9),
-        committee=committee,
-        listed_texts=listed_texts,
     ):
         print_sentences(told, line)
     if len(unreadable) == len(images):
@@ -95,20 +82,12 @@ def _check(options: Namespace) -> None:
     Raises:
         ConfigError: there is one.
     """
-    for name in ("top", "batch_size", "next"):
+    for name in ("top", "batch_size"):
         value = getattr(options, name)
-        if value is not None and value < 1:
+        if value < 1:
             name = f"--{name.replace('_', '-')}"
             raise ConfigError(f"{name} is {value}; allowed is 1 or more")
-    check_csv(options.out)
-
-
-def check_csv(out: Path | None) -> None:
-    """Refuse a file of ``--out`` that cannot be written as CSV.
-
-    Raises:
-        ConfigError: it is no name of a CSV file, or in no folder that may be written.
-    """
+    out = options.out
     if out is None:
         return
     if out.suffix.lower() != ".csv" or out.is_dir():
@@ -206,16 +185,13 @@ def _write(
     Raises:
         StorageError: the file cannot be written.
     """
-    columns: Sequence[str] = ()
-    if options.next is not None:
-        labelled, columns = images_to_label(labelled, options.next), COLUMNS
     on_terminal = options.out is None and sys.stdout.isatty()
     if on_terminal and few:
         images = list(labelled)
         options.console.print(labels_table(images, top), highlight=False)
         return [image for image in images if image.error is not None]
     unreadable: list[LabelledImage] = []
-    lines = _csv_lines(labelled, top, unreadable, columns)
+    lines = _csv_lines(labelled, top, unreadable)
     if options.out is not None:
         write_atomically(options.out, "".join(lines))
     elif on_terminal:  # where the bar would be in between
@@ -227,21 +203,17 @@ def _write(
 
 
 def _csv_lines(
-    labelled: Iterable[LabelledImage],
-    top: int,
-    unreadable: list[LabelledImage],
-    columns: Sequence[str],
+    labelled: Iterable[LabelledImage], top: int, unreadable: list[LabelledImage]
 ) -> Iterator[str]:
     """Yield the lines of the CSV, and collect the images that could not be read."""
     header = ["path"]
     for rank in range(1, top + 1):
         header += [f"class_{rank}", f"probability_{rank}"]
-    yield csv_text([[*header, "error", *columns]])
+    yield csv_text([[*header, "error"]])
     for image in labelled:
         if image.error is not None:
             unreadable.append(image)
-        further = [getattr(image, column) for column in columns]
-        yield csv_text([[*csv_row(image, top), *further]])
+        yield csv_text([csv_row(image, top)])
 
 
 def csv_row(image: LabelledImage, top: int) -> list[object]:

@@ -1,23 +1,19 @@
 """What is written and said of labels to check."""
 
-from study.report.label_tables import describe_check, labels_csv, labels_table
+from study.report.label_tables import describe_check, labels_csv
 from study.results.label_check import DoubtedLabel, LabelCheck
 
-DOUBTED = [DoubtedLabel("=1.png", "=cat", "a dog", 3, 24, 0.06, "out-of-fold")] * 12
+DOUBTED = (DoubtedLabel("=1.png", "=cat", "a dog", 0.06),)
 
 
 def test_no_path_is_a_formula_and_names_are_as_they_are():
-    header, *rows = labels_csv(DOUBTED).splitlines()
-    assert header == "path,given,suggested,agree,models,confidence,source"
-    assert rows == ["./=1.png,=cat,a dog,3,24,0.06,out-of-fold"] * 12
+    header, row = labels_csv(DOUBTED).splitlines()
+    assert header == "path,given,suggested,confidence"
+    assert row == "./=1.png,=cat,a dog,0.06"
 
 
-def test_a_terminal_gets_the_first_ten():
-    assert labels_table(DOUBTED).texts == [["=1.png", "=cat", "a dog", "3 of 24"]] * 10
-
-
-def test_a_check_says_how_many_images_and_trials_it_had():
-    text = describe_check(LabelCheck(tuple(DOUBTED), frozenset("abc"), 1))
-    assert text.startswith("12 of 3 labels of training images are doubtful. ")
-    assert "those of the 1 finished trial with the best" in text
+def test_a_check_says_how_many_images_it_had_and_how_right_its_models_are():
+    text = describe_check(LabelCheck(DOUBTED, 40, 0.925))
+    assert text.startswith("1 of 40 labels of training images are likely wrong. ")
+    assert "92.5 % of these labels" in text
     assert describe_check(None) == ""

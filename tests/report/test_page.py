@@ -238,7 +238,7 @@ def test_labels_to_check_have_a_section_with_their_pictures_and_escaped_names(
     page = rendered(few_shot_study)
     assert_escaped(page)
     _, _, section = Outline(page).text.rpartition("Labels to check\n")
-    assert section.startswith("1 of 9 labels of training images are doubtful.")
+    assert section.startswith("1 of 9 labels of training images are likely wrong.")
     assert f"no picture\ngiven cat\nsuggested {EVIL}\n" in section
 
 

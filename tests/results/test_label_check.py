@@ -1,43 +1,49 @@
-"""The labels that the trials of a search doubt together."""
+"""The labels that the best configuration's own folds take for wrong."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from study.results.label_check import OUT_OF_FOLD
 from study.results.study_results import read_results
 from tests.changed_studies import doubt_labels_of, keep_validation
 from tests.not_none import not_none
 
 
-def finished_of(folder: Path) -> list[Path]:
-    """Return the folders of the finished trials of the search, the best first."""
-    trials = [one for one in read_results(folder).stage("search") if one.status == "finished"]
-    trials.sort(key=lambda trial: not_none(trial.val_score), reverse=True)
-    return [folder / "trials" / trial.trial_id for trial in trials]
+def best_of(folder: Path) -> Path:
+    """The folder of the trial of the search that was chosen."""
+    candidates = json.loads((folder / "candidates.json").read_text())
+    (source,) = [c["source_trial"] for c in candidates if c["label"] == "best"]
+    return folder / "trials" / source
 
 
-def test_the_better_half_of_the_finished_trials_votes(few_shot_study: Path):
+def test_the_models_of_the_best_configuration_alone_decide(few_shot_study: Path):
     doubt_labels_of(few_shot_study, "x.png", ("cat", "dog"))
-    best, *others = finished_of(few_shot_study)
-    keep_validation(best, [(0, "accuracy", "x.png", "cat", "owl", 0.5, 0.25)])
-    half = len(others) // 2 + 1
-    for trial in others[half - 1 :]:
-        keep_validation(trial, [(0, "accuracy", "other.png", "cat", "dog", 1.0, 0.0)])
+    for trial in few_shot_study.glob("trials/search-*"):
+        if trial != best_of(few_shot_study):
+            keep_validation(trial, [(0, "accuracy", "other.png", "cat", "dog", 1.0, 0.0)])
     check = not_none(read_results(few_shot_study).label_check)
-    assert (check.trials, len(check.paths), "other.png" in check.paths) == (half, 9, False)
-    (label,) = check.doubted
-    assert label[:5] == ("x.png", "cat", "dog", half - 1, half)
-    assert label.confidence == pytest.approx((0.25 + (half - 1) * 0.01) / half)
-    assert label.source == OUT_OF_FOLD
+    assert (check.images, check.right) == (9, pytest.approx(8 / 9))
+    ((*texts, confidence),) = check.doubted
+    assert (texts, confidence) == (["x.png", "cat", "dog"], pytest.approx(0.01))
 
 
-def test_models_that_do_not_know_the_class_of_an_image_have_no_vote(
-    base_to_new_study: Path,
-):
+def test_models_that_do_not_know_the_class_of_an_image_have_no_vote(base_to_new_study: Path):
     rows = [(fold, "base", "1.png", "a", "a", 0.9, 0.9) for fold in (0, 1)]
     rows += [(2, "new", path, "a", "b", 1.0, 0.0) for path in ("1.png", "3.png")]
-    for trial in finished_of(base_to_new_study):
-        keep_validation(trial, rows)
-    check = not_none(read_results(base_to_new_study).label_check)
-    assert (check.doubted, check.paths) == ((), {"1.png"})
+    keep_validation(best_of(base_to_new_study), rows)
+    assert not_none(read_results(base_to_new_study).label_check) == ((), 1, 1.0)
+
+
+def test_the_models_of_several_folds_are_averaged(base_to_new_study: Path):
+    rows = [(0, "base", "1.png", "a", "b", 0.8, 0.1), (1, "base", "1.png", "a", "b", 0.6, 0.3)]
+    rows += [(0, "base", f"{n}.png", "ab"[n % 2], "ab"[n % 2], 0.7, 0.7) for n in range(2, 8)]
+    keep_validation(best_of(base_to_new_study), rows)
+    (label,) = not_none(read_results(base_to_new_study).label_check).doubted
+    assert label.confidence == pytest.approx(0.2)
+
+
+def test_before_the_choice_there_is_none(few_shot_study: Path):
+    doubt_labels_of(few_shot_study, "x.png", ("cat", "dog"))
+    (few_shot_study / "candidates.json").unlink()
+    assert read_results(few_shot_study).label_check is None

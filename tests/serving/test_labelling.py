@@ -57,7 +57,7 @@ def test_the_most_probable_classes_are_those_of_the_classifier_whatever_the_batc
 def test_equal_probabilities_leave_the_classes_in_their_order(
     classifier: TunedClassifier, digits: list[Path], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(TunedClassifier, "feature_logits", lambda *_: torch.zeros(1, 10))
+    monkeypatch.setattr(TunedClassifier, "batch_logits", lambda *_: torch.zeros(1, 10))
     (one,) = label_image_files(classifier, digits[:1], top=3, batch_size=1)
     assert [name for name, _ in one.classes] == ["digit zero", "digit one", "digit two"]
 
@@ -117,7 +117,7 @@ def test_a_batch_that_does_not_fit_into_memory_leads_to_the_option(
     def fail(*_: object):
         raise error
 
-    monkeypatch.setattr(TunedClassifier, "batch_features", fail)
+    monkeypatch.setattr(TunedClassifier, "batch_logits", fail)
     with pytest.raises((DataError, RuntimeError), match=told):
         list(label_image_files(classifier, digits, top=1, batch_size=64))
 

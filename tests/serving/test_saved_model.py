@@ -9,7 +9,7 @@ import pytest
 from study.config.loading import dump_config
 from study.errors import DataError, DeltaError
 from study.method.delta import load_delta, save_delta
-from study.serving.saved_model import Origin, read_committee, read_saved_model, read_winner
+from study.serving.saved_model import Origin, read_saved_model, read_winner
 from study.storage.trial_folder import End
 from tests.case_tables import from_table
 from tests.finished_study import WINNER
@@ -65,12 +65,6 @@ def test_a_delta_in_no_study_has_no_origin_and_one_template(study: Any, tmp_path
     save_delta(path, tensors, replace(info, templates=("a {}.", "the {}!")))
     saved = read_saved_model(path)
     assert (saved.origin, saved.info.templates) == (None, ("a {}.",))
-
-
-@pytest.mark.parametrize("place", ["/delta.safetensors", "/models/delta.safetensors"])
-def test_a_delta_right_below_the_root_has_no_committee(study: Any, place: str):
-    saved = read_saved_model(delta_in(study))
-    assert read_committee(replace(saved, delta=Path(place))) == []
 
 
 def test_a_delta_of_a_stranger_whose_subset_is_none_is_refused(study: Any, tmp_path: Path):

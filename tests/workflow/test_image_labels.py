@@ -210,13 +210,13 @@ def test_images_are_encoded_in_batches_of_the_size_that_is_asked_for(
     delta: Path, monkeypatch: pytest.MonkeyPatch, run: Run
 ):
     sizes = []
-    encode = TunedClassifier.batch_features
+    encode = TunedClassifier.batch_logits
 
     def counted(self: TunedClassifier, pixels: Any) -> torch.Tensor:
         sizes.append(len(pixels))
         return encode(self, pixels)
 
-    monkeypatch.setattr(TunedClassifier, "batch_features", counted)
+    monkeypatch.setattr(TunedClassifier, "batch_logits", counted)
     for size in (["--batch-size", "2"], []):
         run("predict", delta, "photos", *size)
     assert sizes == [2, 2, 1, 5]
@@ -228,7 +228,7 @@ def test_a_fault_half_way_leaves_an_earlier_file_as_it_was(
     out = tmp_path / "rows.csv"
     out.write_text("before")
     fail = Mock(side_effect=torch.OutOfMemoryError)
-    monkeypatch.setattr(TunedClassifier, "batch_features", fail)
+    monkeypatch.setattr(TunedClassifier, "batch_logits", fail)
     assert run("predict", delta, "photos", "--out", out).code == 2
     assert out.read_text() == "before"
     assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]

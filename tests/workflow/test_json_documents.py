@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from study.results.label_check import DoubtedLabel
 from study.storage.study_folder import StudyFolder
 from study.workflow import json_documents
 from study.workflow.json_documents import print_document
@@ -38,7 +37,6 @@ def keys(name: str) -> tuple[str, ...]:
 def test_the_keys_are_those_of_what_is_printed():
     assert keys("StatusDocument") == tuple(field.name for field in fields(Status))
     assert keys("Summary") == COLUMNS
-    assert keys("DoubtfulLabel") == DoubtedLabel._fields
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
