@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from study.config.loading import build_config, dump_config
-from study.config.schema import NO_REFIT
 from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import PREDICTIONS
@@ -72,7 +71,7 @@ def write_study(
         "data": {"dataset": "glyphs", "shots": 4},
         "training": {"epochs": EPOCHS},
         "search": {"trials": 35},
-        "refit": NO_REFIT.model_dump(),
+        "final": {"images": "shots"},
     }
     (folder / "study.yaml").write_text(dump_config(build_config(settings, "study.yaml")))
     candidates = _candidates(_write_search(ledger))

@@ -1,8 +1,8 @@
 """Trials one after the other in the process of a test: a loop of their own, in place of Tune.
 
 Each stage of a study starts a worker, which takes seconds. So what is no question of Ray is asked
-here, such as refits of many stages; `tests/search/test_queues.py` compares it with trials by Tune.
-A refit by Tune is in the long test `tests/test_first_hour.py`.
+here, such as the final training; `tests/search/test_queues.py` compares it with trials by Tune.
+A final training by Tune is in the long test `tests/test_first_hour.py`.
 """
 
 import time

@@ -26,7 +26,7 @@ OVERRIDES = [
     *("name=whole", "tracking.experiment=whole", "data.shots=4", f"training.epochs={EPOCHS}"),
     *(f"search.trials={TRIALS}", "search.space.heads=[text]", "search.selection=holdout"),
     *("confirm.seeds=[1, 2]", "confirm.runners_up=0"),
-    *("refit.images=shots", f"search.baselines={FEW}"),
+    *("final.images=shots", f"search.baselines={FEW}"),
 ]
 LARGE = 8_000_000
 """Bytes that a study may not take."""

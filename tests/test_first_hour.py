@@ -127,7 +127,7 @@ def test_images_are_labelled_in_order_and_none_is_dropped(hour: Hour):
     assert re.search(r"41 images, 1 could not be read .*; [0-9.,]+ images per second on ", said), (
         said
     )
-    assert "labelled by the average of the " in said
+    assert "labelled by the final model of " in said
     right = [row["class_1"].split()[1] in row["path"] for row in hour.readable]
     assert sum(right) / len(right) > 0.7, "the backbone as it is gets 0.6"
 

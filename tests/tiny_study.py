@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial
 
 from study.backbones.architecture import Architecture
 from study.config.loading import build_config, dump_config
-from study.config.schema import NO_REFIT, StudyConfig
+from study.config.schema import StudyConfig
 from study.search.confirmation import run_confirm
 from study.search.stages import run_search
 from study.selection.candidates import fix_candidates
@@ -71,7 +71,7 @@ class TinyStudy:
                 "training": {"epochs": 4, "batch_size": 8},
                 "search": search,
                 "confirm": {"seeds": [1, 2], "runners_up": 1},
-                "refit": NO_REFIT.model_dump(),
+                "final": {"images": "shots"},
                 "resources": {"max_concurrent": 1},  # so that trials come in one order
                 **values,
             },

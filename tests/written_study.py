@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from study.config.loading import build_config, dump_config
-from study.config.schema import NO_REFIT, StudyConfig
+from study.config.schema import StudyConfig
 from study.data.tasks import Task
 from study.storage.atomic import sha256_of
 from study.storage.study_folder import DESCRIPTION, StudyFolder
@@ -32,7 +32,7 @@ class Written:
                 "name": name,
                 "tracking": {"experiment": name},
                 "storage": str(path),
-                "refit": NO_REFIT.model_dump(),
+                "final": {"images": "shots"},
             },
             name,
         )

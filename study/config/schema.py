@@ -44,8 +44,8 @@ WITHOUT_EFFECT = ("resources.", "tracking.")
 """The beginnings of the keys on which no trial's result depends."""
 
 
-RefitImages = Literal["shots", "labelled", "pool", "everything"]
-"""The images that the shipped model may be trained on."""
+FinalImages = Literal["shots", "labelled", "everything"]
+"""The images that the final model may be trained on."""
 
 
 def _check_rising(bounds: tuple[float, float]) -> tuple[float, float]:
@@ -205,17 +205,13 @@ class ConfirmConfig(Section):
     """α, the share of the tuned change that is kept: θ₀ + α(θ − θ₀). None means the protocol's."""
 
 
-class RefitConfig(Section):
-    """What is registered, exported and predicted with."""
+class FinalConfig(Section):
+    """The final model, which is registered, exported and predicted with."""
 
-    images: RefitImages = "labelled"
-    """What the shipped model is trained on. ``shots`` ships what was tested; all others are one
-    more training, on the validation images too (``labelled``), on all images of both splits
-    (``pool``), or on those of test as well, which then cannot test it (``everything``)."""
-
-
-NO_REFIT = RefitConfig(images="shots")
-"""The winner ships, as it was tested."""
+    images: FinalImages = "labelled"
+    """What the best configuration is trained on once more: shots and validation images
+    (``labelled``), or all images of all splits, so that it cannot be tested (``everything``).
+    ``shots`` trains nothing more: the final model is that of the first test seed."""
 
 
 class AblationConfig(Section):
@@ -324,7 +320,7 @@ class StudyConfig(Section):
     training: TrainingConfig = TrainingConfig()
     search: SearchConfig = SearchConfig()
     confirm: ConfirmConfig = ConfirmConfig()
-    refit: RefitConfig = RefitConfig()
+    final: FinalConfig = FinalConfig()
     ablation: AblationConfig | None = None
     """An ablation that replaces search and confirm, with the seeds of confirm; None means none."""
     resources: ResourcesConfig = ResourcesConfig()

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from study.config.loading import build_config
-from study.config.schema import NO_REFIT, StudyConfig
+from study.config.schema import StudyConfig
 from study.config.wording import Texts, override_texts, short_repr
 from study.config.yaml_values import parse_overrides, read_values
 from study.errors import ConfigError
@@ -90,9 +90,9 @@ def _members_of_file(file: Path, overridden: Mapping[str, Any], written: Texts) 
     values = read_values(file)
     axes = values.pop(AXES, {})
     exceptions = values.pop(EXCEPTIONS, [])
-    refit = values.setdefault("refit", {})
-    if isinstance(refit, dict):  # a sweep compares, and ships nothing unless it asks for that
-        values["refit"] = NO_REFIT.model_dump() | refit
+    final = values.setdefault("final", {})
+    if isinstance(final, dict):  # a sweep compares, and trains no final model unless asked to
+        values["final"] = {"images": "shots"} | final
     try:
         _check_axes(axes)
         _check_exceptions(exceptions, axes)

@@ -76,7 +76,7 @@ class OpenedStudy:
         return pd.read_csv(io.StringIO(text))
 
     def predict(self, images: Any) -> "DataFrame":
-        """Classify images with what the study ships; see `TunedModel.predict`.
+        """Classify images with the final model of the study; see `TunedModel.predict`.
 
         Raises:
             StudyError: the study has no winner, or an image cannot be read.
@@ -100,7 +100,7 @@ class OpenedStudy:
         )
 
     def export(self, format: str, out: str | Path) -> None:
-        """Write what the study ships for another library, with a model card.
+        """Write the final model of the study for another library, with a model card.
 
         Args:
             format: ``hf``, ``peft``, ``openclip`` or ``onnx``.

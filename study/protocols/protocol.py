@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from study.config.labels import ZERO_SHOT
 from study.config.rules import broken_search_rules
-from study.config.schema import NO_REFIT, RefitConfig, StudyConfig
+from study.config.schema import StudyConfig
 from study.config.search_section import AUTO
 from study.config.trial_settings import TrialSettings
 from study.data.records import Dataset
@@ -243,8 +243,8 @@ class Protocol(ABC):
             for limit in ("minutes", "patience"):
                 if getattr(config.search, limit) is not None:
                     yield f"search.{limit}: has no effect without a search"
-            if config.refit not in (RefitConfig(), NO_REFIT):
-                yield "refit: has no effect without a search, which chooses what ships"
+            if config.final.images == "everything":
+                yield "final.images: has no effect without a search, which chooses what to train"
             for label, peer in config.search.peer_arms.items():
                 yield (
                     f"search.baselines.{label}: is a peer whose learning rate is searched, and "

@@ -1,9 +1,10 @@
-"""The last lines of a run: the score, what won, what ships, and what to type next."""
+"""The last lines of a run: the score, what won, the final model, and what to type next."""
 
 import shlex
 from pathlib import Path
 
 from study.report.ablation_tables import ablation_verdict
+from study.report.final_model import final_model_line
 from study.report.sentences import rows
 from study.results.ablation import ablation_table
 from study.results.leaderboard import Leaderboard
@@ -23,7 +24,7 @@ MOST = 3
 
 def findings(board: Leaderboard) -> list[tuple[str, str]]:
     """Return what a study found: pairs of a word and a text."""
-    return rows(
+    found = rows(
         "report/findings",
         board=board,
         ablation=ablation_verdict(ablation_table(board)) if board.ablates else (),
@@ -31,6 +32,10 @@ def findings(board: Leaderboard) -> list[tuple[str, str]]:
         longest=LONGEST,
         most=MOST,
     )
+    final = final_model_line(board)
+    if final:
+        found.append(("final", final))
+    return found
 
 
 def next_steps(board: Leaderboard) -> list[tuple[str, str]]:

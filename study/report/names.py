@@ -33,7 +33,7 @@ _NAMES = {
     LINEAR: "linear on frozen CLIP",
     CALIBRATED: "calibrated stacking",
     BEST_PEER: "best peer",
-    WITH_DELTA: "best that writes a delta",
+    WITH_DELTA: "best that can be written as a delta",
 }
 _NAMES |= {peer: row.title for peer, row in PEERS.items()}
 _NAMES |= {rank: f"{rank} by validation" for rank in RANKS}

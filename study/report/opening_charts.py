@@ -27,7 +27,7 @@ _STATES = (
 
 
 def scores_chart(board: Leaderboard) -> Chart:
-    """Draw the test scores of the winner, what it is compared with, and the refit that ships.
+    """Draw the test scores of the winner, what it is compared with, and the final model.
 
     In a study without a search all candidates are drawn.
     """
@@ -65,11 +65,11 @@ def _compared_scores(board: Leaderboard) -> Iterator[tuple[str, MeanInterval]]:
             yield board.chosen_word, entry.test
         elif compared or not board.has_search:
             yield candidate_name(next(iter(compared), entry.label)), entry.test
-    if board.refit and board.refit.test:
-        score = board.refit.test
+    if board.final and board.final.test:
+        score = board.final.test
         if score.images:  # a single training has no other interval
             score = replace(score, low=score.images.low, high=score.images.high)
-        yield "refit, which ships", score
+        yield "final model", score
 
 
 def tuned_chart(board: Leaderboard) -> Chart:

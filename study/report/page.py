@@ -32,7 +32,7 @@ from study.report.pictures import Datasets
 from study.report.setting_descriptions import setting_cells, setting_header, tuned_in_words
 from study.results import site_shares
 from study.results.ablation import AblationTable, ablation_table
-from study.results.entries import Entry
+from study.results.final_model import FinalModel
 from study.results.leaderboard import Leaderboard
 from study.results.study_results import Results
 from study.results.trial_results import BASELINE, TrialResult
@@ -124,18 +124,18 @@ def _inline_svg(chart: Chart) -> str:
     return re.sub(r' id="[\w.]+_\d+"', "", drawing)
 
 
-def _loading_code(board: Leaderboard, recommended: Entry) -> str | None:
-    """Return code that loads the delta of what ships; None without one."""
+def _loading_code(board: Leaderboard, final: FinalModel) -> str | None:
+    """Return code that loads the delta of the final model; None without one."""
     # The first seed, not the best on test: that would be selecting on test.
-    trials = sorted(board.confirm_trials(recommended.label), key=lambda trial: trial.seed)
-    if board.refit is not None:
-        trials = [board.refit.trial]
+    trials = sorted(board.confirm_trials(final.entry.label), key=lambda trial: trial.seed)
+    if final.trial is not None:
+        trials = [final.trial]
     deltas = [f"trials/{trial.trial_id}/delta.safetensors" for trial in trials]
     present = [delta for delta in deltas if (board.folder.path / delta).is_file()]
     if not present:
         return None
     template = templates(_FOLDER, keep_trailing_newline=True).get_template("loading.py.jinja")
-    code = template.render(board=board, delta=present[0], settings=recommended.settings)
+    code = template.render(board=board, delta=present[0], settings=final.entry.settings)
     return str(code)
 
 

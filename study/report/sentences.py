@@ -10,14 +10,14 @@ from typing import Any
 
 from study.process.templates import templates
 from study.process.terminal_table import amount
-from study.report import formatting, judgements, names, setting_descriptions, shipping
+from study.report import final_model, formatting, judgements, names, setting_descriptions
 
 
 @cache
 def _environment() -> Any:
     """Return the environment of all templates, with what they can call."""
     environment = templates(Path(__file__).parents[1], lstrip_blocks=True)
-    for module in (formatting, judgements, names, setting_descriptions, shipping):
+    for module in (final_model, formatting, judgements, names, setting_descriptions):
         environment.globals.update(vars(module))
     environment.globals.update(amount=amount)
     environment.filters["format_rate"] = formatting.format_rate

@@ -6,7 +6,7 @@ from study.protocols import Protocol
 from study.results.leaderboard import leaderboard
 from study.results.study_results import Results, read_results
 from study.selection.chance import AgainstChance
-from study.selection.shipped import candidate_to_ship
+from study.selection.choice import final_candidate
 from study.storage.atomic import with_retries
 from study.storage.study_folder import CHANCE, StudyFolder
 from study.trial.study import best_candidate
@@ -42,7 +42,7 @@ def against_chance(results: Results) -> dict[str, AgainstChance]:
     labels = set()
     for choice in (
         best_candidate(results.candidates),
-        candidate_to_ship(results.candidates),
+        final_candidate(results.candidates),
     ):
         if choice:
             labels.add(choice.same_as or choice.label)

@@ -264,7 +264,7 @@ def _winner_trials(results: Results) -> list[str]:
     Raises:
         DataError: there is no winner.
     """
-    winner = leaderboard(results).best_with_delta
-    if not winner:
+    final = leaderboard(results).final
+    if not final:
         raise DataError(f"{results.folder.path}: there is no winner; name trials by --trial")
-    return [trial.trial_id for trial in results.tested_trials(winner.label)]
+    return [trial.trial_id for trial in results.tested_trials(final.entry.label)]

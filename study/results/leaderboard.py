@@ -12,16 +12,16 @@ from typing import Any
 
 import pandas as pd
 
-from study.config.labels import TUNED, WITH_DELTA
+from study.config.labels import TUNED
 from study.results.entries import Entry, make_entry
+from study.results.final_model import FinalModel, read_final_model
 from study.results.intervals import Intervals, MeanInterval
-from study.results.refit import Refit, refit_of
 from study.results.resampling import Resampled, resample
 from study.results.statistics import make_comparisons
 from study.results.study_results import Results
 from study.results.trial_results import TrialResult, first_chance, seed_scores
 from study.results.validation_check import ValidationCheck, check_validation, find_highest
-from study.selection.shipped import candidate_to_ship
+from study.selection.choice import final_candidate, final_trial_id
 from study.trial.study import BEST
 
 TRIAL_STATES = ("finished", "stopped", "failed", "running")
@@ -131,13 +131,6 @@ class Leaderboard(Results):
         ]
 
     @property
-    def best_with_delta(self) -> Entry | None:
-        """The winner or, where that writes no delta, the best candidate by validation that does."""
-        if not self.winner:
-            return None
-        return self.find_entry(WITH_DELTA) or self.winner
-
-    @property
     def has_search(self) -> bool:
         """Whether the study has search trials, from which validation could choose."""
         return bool(self.stage("search"))
@@ -151,17 +144,14 @@ class Leaderboard(Results):
         return list(names)
 
     @cached_property
-    def refit(self) -> Refit | None:
-        """What ships, if it was trained once more on more images."""
-        return refit_of(self)
-
-    @property
-    def shipped(self) -> Entry | None:
-        """The entry of the candidate that ships; None without a winner."""
-        candidate = candidate_to_ship(self.candidates)
-        if not self.winner or not candidate:
+    def final(self) -> FinalModel | None:
+        """The final model; None without a winner, or before its configuration is tested."""
+        candidate = final_candidate(self.candidates)
+        entry = self.find_entry(candidate.label) if candidate else None
+        if not self.winner or not entry:
             return None
-        return self.find_entry(candidate.label) or self.best_with_delta
+        return read_final_model(self, entry, final_trial_id(self.config, candidate))
+
 
     def find_entry(self, label: str) -> Entry | None:
         """Return the candidate that has this label; None if there is none."""

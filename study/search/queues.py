@@ -161,8 +161,8 @@ def read_and_close_trials(
         config = TrialConfig.model_validate(contents)
         ledger[config.trial_id] = _read_and_close_trial(folder, config, observers, reused_ids)
     for trial in ledger.values():
-        # Ended refits may have been trained on other images than the one that is asked for now.
-        is_compared = trial.end is None or stage != "refit"
+        # An earlier final model may have been trained on other images than the one of now.
+        is_compared = trial.end is None or stage != "final"
         if not is_compared or trial.config.seed not in data:
             continue
         before = trial.config.split_hash

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple, Self
 
+from study.config.labels import WITH_DELTA
+from study.config.schema import StudyConfig
 from study.selection.chance import (
     BALANCED,
     AgainstChance,
@@ -12,13 +14,35 @@ from study.selection.chance import (
     balanced_score,
     read_against_chance,
 )
-from study.selection.shipped import candidate_to_ship, refit_trial_id
 from study.storage.trial_folder import TrialFolder
 from study.trial.predictions import beats_chance, confusion_of, read_predictions
-from study.trial.study import Candidate, Study, best_candidate
+from study.trial.study import Candidate, Study, best_candidate, candidate_of_label
 
 TEST_BALANCED = f"test_{BALANCED}"
 """The name of the balanced score among test scores."""
+
+
+def final_candidate(candidates: Sequence[Candidate] | None) -> Candidate | None:
+    """Return the candidate that the final model is of; None if there is none.
+
+    It is the best by validation that can be written as a delta.
+    """
+    return candidate_of_label(candidates, WITH_DELTA) or best_candidate(candidates)
+
+
+def final_trial_id(config: StudyConfig, candidate: Candidate | None) -> str | None:
+    """Return the id of the trial that trains a candidate as the final model.
+
+    Returns:
+        None if there is no such trial: without a candidate, with ``final.images`` as ``shots``, or
+        where the candidate trains nothing.
+    """
+    if not candidate or config.final.images == "shots":
+        return None
+    if candidate.settings.subset == "none" and not candidate.settings.is_peer:
+        return None
+    _, _, source = str(candidate.source_trial).partition("-")
+    return f"final-{config.final.images}-{source}"
 
 
 class Choice(NamedTuple):
@@ -33,8 +57,8 @@ class Choice(NamedTuple):
     """The test scores, means over the seeds, as fractions; empty while nothing is confirmed."""
     against_chance: AgainstChance | None = None
     """How it compares with chance; None while that is unknown."""
-    refit: TrialFolder | None = None
-    """The finished trial that trained it on more images; None if there is none."""
+    final: TrialFolder | None = None
+    """The finished trial that trained it as the final model; None if there is none."""
 
     @classmethod
     def read(cls, study: Study) -> Self | None:
@@ -42,9 +66,9 @@ class Choice(NamedTuple):
         return cls._of(study, best_candidate(study.candidates()))
 
     @classmethod
-    def read_shipped(cls, study: Study) -> Self | None:
-        """Return the choice that ships, see `candidate_to_ship`; None if there is none yet."""
-        return cls._of(study, candidate_to_ship(study.candidates()))
+    def read_final(cls, study: Study) -> Self | None:
+        """Return the choice for the final model, see `final_candidate`; None if there is none."""
+        return cls._of(study, final_candidate(study.candidates()))
 
     @classmethod
     def _of(cls, study: Study, candidate: Candidate | None) -> Self | None:
@@ -54,7 +78,10 @@ class Choice(NamedTuple):
         seeds = study.config.confirm.seeds
         confirmations = [study.folder.trial(f"confirm-{label}-seed{seed}") for seed in seeds]
         finished = [trial for trial in confirmations if trial.has_finished()]
-        refit = study.folder.trial(refit_trial_id(study.config.refit, candidate))
+        final = None
+        trial_id = final_trial_id(study.config, candidate)
+        if trial_id and study.folder.trial(trial_id).has_finished():
+            final = study.folder.trial(trial_id)
         scores = defaultdict(list)
         chance = None
         for trial in finished:
@@ -74,20 +101,20 @@ class Choice(NamedTuple):
             chance=chance,
             test_scores={name: fmean(values) for name, values in scores.items()},
             against_chance=read_against_chance(study.folder, label),
-            refit=refit if refit.has_finished() else None,
+            final=final,
         )
 
     @property
-    def shipped(self) -> TrialFolder:
-        """The trial whose model ships, once `trials` has one."""
-        return self.refit or self.trials[0]
+    def model_trial(self) -> TrialFolder:
+        """The trial whose model is used, once `trials` has one: the final one, or the first."""
+        return self.final or self.trials[0]
 
     @property
-    def shipped_scores(self) -> Mapping[str, float]:
-        """The test scores of what ships: of the refit alone, or `test_scores`."""
-        if not self.refit:
+    def model_scores(self) -> Mapping[str, float]:
+        """The test scores of the model: of the final training alone, or `test_scores`."""
+        if not self.final:
             return self.test_scores
-        report = self.refit.read_reports()[-1]
+        report = self.final.read_reports()[-1]
         return {name: score for name, score in report.items() if name.startswith("test_")}
 
     @property

@@ -23,7 +23,7 @@ from study.trial.study import Candidate, Study
 FILE = "extensions.json"
 """A list of extensions: numbers of trials ``from`` and ``to``, and the ``candidates`` before it."""
 MAY_CHANGE = (
-    *("search.trials", "search.minutes", "search.patience", "refit.images"),
+    *("search.trials", "search.minutes", "search.patience", "final.images"),
     *WITHOUT_EFFECT,
 )
 """The beginnings of the keys that an extension may change."""
@@ -35,7 +35,7 @@ def extended_config(study: Study, overrides: Sequence[str]) -> StudyConfig:
     Args:
         study: the study, with its frozen configuration.
         overrides: ``search.trials=+50`` for 50 more, or a plain number for the new total;
-            ``refit.images`` for another final model; and settings that begin as in `MAY_CHANGE`.
+            ``final.images`` for another final model; and settings that begin as in `MAY_CHANGE`.
 
     Raises:
         ConfigError: the study has no search, neither the number grows nor the final model changes,
@@ -48,15 +48,15 @@ def extended_config(study: Study, overrides: Sequence[str]) -> StudyConfig:
         changes["search.trials"] += now
     advice = (
         ", since its trials would no longer compare; extend takes search.trials, search.minutes, "
-        "search.patience, refit.images, resources and tracking"
+        "search.patience, final.images, resources and tracking"
     )
     extended = changed_config(study, changes, MAY_CHANGE, advice)
     grows = extended.search.trials > now
-    changes_model = extended.search == config.search and extended.refit != config.refit
+    changes_model = extended.search == config.search and extended.final != config.final
     if not (grows or changes_model) or not study.protocol.searches(config):
         raise ConfigError(
             f"study '{folder.name}' has search.trials={now} and "
-            f"refit.images={config.refit.images}; extend must raise the first or change the "
+            f"final.images={config.final.images}; extend must raise the first or change the "
             f"second, as by\n  {study_command('extend', folder.path, 'search.trials=+50')}"
         )
     if grows:

@@ -1,7 +1,7 @@
 """Tuned models on disk: a delta with everything that is needed to use it.
 
-The model that a study ships is its refit or, without one, that of the first of ``confirm.seeds``
-that was trained to its end. The model registry gets the same one.
+The final model of a study is that of its final training or, without one, that of the first of
+``confirm.seeds`` that was trained to its end. The model registry gets the same one.
 """
 
 import logging
@@ -50,7 +50,8 @@ class SavedModel:
     """The tuned parameters, the kind of the head, and the strength, as far as they are known. The
     strength of a model without origin is unknown."""
     instead_of: TrialSettings | None = None
-    """The settings of the study's winner, if it has no delta and this model replaces it."""
+    """The settings of the study's best configuration, if it cannot be written as a delta and this
+    is the best that can."""
     origin: Origin | None = None
     """The study and trial of the model; None if they are unknown."""
 
@@ -159,7 +160,7 @@ def read_winner(study: Study, scratch: Path) -> SavedModel:
     """
     name = study.folder.name
     best = Choice.read(study)
-    registered = Choice.read_shipped(study)
+    registered = Choice.read_final(study)
     if not best or registered is None:
         raise DataError(
             f"study '{name}' has no winner, since validation has chosen nothing (an ablation "
@@ -180,14 +181,12 @@ def read_winner(study: Study, scratch: Path) -> SavedModel:
                 f"delta.safetensors of a trial, in {study.folder.path / 'trials'}"
             )
     delta, info = read_delta(registered, study, scratch)
-    title = "the winner"
     instead_of = None
     if registered.candidate.label != best.candidate.label:
-        title = "the best configuration with a file of tuned parameters"
         instead_of = best.candidate.settings
-    trial_id = registered.shipped.trial_id
+    trial_id = registered.model_trial.trial_id
     return SavedModel(
-        f"{title} of study '{name}' (trial {trial_id})",
+        f"the final model of study '{name}' (trial {trial_id})",
         delta,
         info,
         settings=registered.candidate.settings,
@@ -207,7 +206,7 @@ def read_delta(choice: Choice, study: Study, scratch: Path) -> tuple[Path, Delta
     Raises:
         DeltaError: there is no delta, or it is damaged.
     """
-    trial = choice.shipped
+    trial = choice.model_trial
     settings = choice.candidate.settings
     delta = trial.path / "delta.safetensors"
     if delta.exists():

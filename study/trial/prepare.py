@@ -82,21 +82,15 @@ class Preparer:
         task = protocol.confirm_task(self.study.dataset, shots, targets)
         return self.prepare_tasks((task,), "test", targets)
 
-    def refit(self) -> TrialData:
-        """Prepare the images of ``refit.images``, with the test split unless it is among them."""
+    def final(self) -> TrialData:
+        """Prepare the images of ``final.images``, with the test split unless it is among them."""
         study = self.study
         dataset = study.dataset
         task = labelled_task(study, self.shots(study.config.seed))
-        images = study.config.refit.images
-        if images != "labelled":
-            records = dataset.train + dataset.val
-            if images == "everything":
-                records += dataset.test
-            task = replace(
-                task, train=replace(task.train, records=in_classes(records, task.train.classes))
-            )
-        if images == "everything":
-            return self.prepare_tasks((Task(task.train, ()),), "test")
+        if study.config.final.images == "everything":
+            records = dataset.train + dataset.val + dataset.test
+            train = replace(task.train, records=in_classes(records, task.train.classes))
+            return self.prepare_tasks((Task(train, ()),), "test")
         return self.prepare_tasks((task,), "test", study.targets())
 
     def labelled(self) -> TrialData:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         Tensors,  # the import takes a second, and reading results does not need it
     )
 
-Stage = Literal["search", "confirm", "ablation", "refit"]
+Stage = Literal["search", "confirm", "ablation", "final"]
 Split = Literal["val", "test"]
 VALIDATED = frozenset[Stage]({"search"})
 """The stages whose trials are evaluated on validation images."""

@@ -50,15 +50,15 @@ class Estimate:
     cost: Cost
     minutes: float | None = None
     """The longest time of the search that the study has set; None means there is no limit."""
-    refit: float = 0.0
-    """The seconds of the training of what ships; 0 where what was tested ships."""
+    final: float = 0.0
+    """The seconds of the training of the final model, and of its test; 0 where there is none."""
     answers: float = 0.0
     """The seconds of one process until what trains no encoder is scored; 0 without a search."""
 
     @property
     def total(self) -> float:
         """The seconds of the whole study."""
-        return self.search + self.variants + self.test + self.refit
+        return self.search + self.variants + self.test + self.final
 
     def __str__(self) -> str:
         """Return the estimate in sentences: the total, and the times of its parts."""
@@ -71,7 +71,7 @@ class Estimate:
             "search_seconds": self.search,
             "variants_seconds": self.variants,
             "test_seconds": self.test,
-            "refit_seconds": self.refit,
+            "final_seconds": self.final,
             "total_seconds": self.total,
             "trials_at_once": self.slots,
             "step_seconds": self.cost.step,
@@ -117,7 +117,7 @@ def estimate_from_cost(study: Study, cost: Cost, slots: int) -> Estimate:
         StudyError: the data cannot be read.
     """
     config = study.config
-    search = variants = refit = answers = 0.0
+    search = variants = final = answers = 0.0
     if study.protocol.validates(config):
         tasks = tasks_of_search(study, find_shots(study, config.seed))
         full_trial = _trial_seconds(study, cost, tasks, config.training.epochs)
@@ -127,7 +127,7 @@ def estimate_from_cost(study: Study, cost: Cost, slots: int) -> Estimate:
             halved_trial = _trial_seconds(study, cost, tasks, _expected_epochs(study))
             search = _estimate_search(config.search, full_trial, halved_trial, slots)
             variants = full_trial * _count_variants(study)
-            refit = _estimate_refit(study, cost)
+            final = _estimate_final(study, cost)
             answers = _estimate_answers(study, cost, tasks)
     test = _estimate_test(study, cost)
     return Estimate(
@@ -136,7 +136,7 @@ def estimate_from_cost(study: Study, cost: Cost, slots: int) -> Estimate:
         test / slots,
         slots,
         cost,
-        refit=refit,
+        final=final,
         answers=answers,
         minutes=config.search.minutes,
     )
@@ -194,10 +194,10 @@ def _estimate_test(study: Study, cost: Cost) -> float:
     return len(seeds) * tested * seconds
 
 
-def _estimate_refit(study: Study, cost: Cost) -> float:
-    """Return the seconds of the training of what ships, and of its test."""
+def _estimate_final(study: Study, cost: Cost) -> float:
+    """Return the seconds of the training of the final model, and of its test."""
     config = study.config
-    if config.refit.images == "shots":
+    if config.final.images == "shots":
         return 0.0
     shots = find_shots(study, config.seed)
     task = labelled_task(study, shots)

@@ -38,7 +38,7 @@ from study.workflow.training_stages import (
     prepare_data,
     run_ablation,
     run_confirm_stage,
-    run_refit_stage,
+    run_final_stage,
     run_search_stage,
     start_thread,
 )
@@ -171,7 +171,7 @@ def _run_to_the_end(
             else:
                 run_search_stage(study, search_data, tracker, console, sampler)
                 run_confirm_stage(study, preparer, tracker, console)
-                run_refit_stage(study, preparer, tracker, console)
+                run_final_stage(study, preparer, tracker, console)
             steps("ending the processes of the trials")
         fix_chance(folder, study.custom_protocol)
         if tracker.title:

@@ -12,15 +12,15 @@ from study.report.charts import prepare_drawing
 from study.search.ablation_search import fix_rates, tune_cells
 from study.search.ablation_search import most_trials as most_cell_trials
 from study.search.confirmation import run_confirm
+from study.search.final import run_final, stop_other_final_trials
 from study.search.measure_sensitivity import keep_sensitivities
-from study.search.refit import candidate_to_refit, run_refit
 from study.search.reuse import reuse_results
 from study.search.samplers import Sampler
 from study.search.stages import most_trials, run_search, seconds_left
 from study.selection.candidates import fix_candidates
+from study.selection.choice import final_candidate, final_trial_id
 from study.selection.extension import extensions
 from study.selection.patience import read_search_end
-from study.selection.shipped import refit_trial_id
 from study.storage.study_folder import StudyFolder
 from study.tracking.tracker import Tracker
 from study.trial.prepare import Preparer
@@ -97,14 +97,14 @@ def run_confirm_stage(study: Study, preparer: Preparer, tracker: Tracker, consol
     drawing.result()
 
 
-def run_refit_stage(study: Study, preparer: Preparer, tracker: Tracker, console: Console) -> None:
-    """Train what ships on more images, if the configuration says so."""
-    candidate = candidate_to_refit(study)
-    if candidate:
-        trial = study.folder.trial(refit_trial_id(study.config.refit, candidate))
-        done = int(trial.read_end() is not None)
-        with StageProgress(console, "refit", 1, done=done) as progress:
-            run_refit(study, candidate, preparer, [progress, tracker])
+def run_final_stage(study: Study, preparer: Preparer, tracker: Tracker, console: Console) -> None:
+    """Train the final model, if the configuration says so."""
+    trial_id = final_trial_id(study.config, final_candidate(study.candidates()))
+    stop_other_final_trials(study, trial_id, [tracker])
+    if trial_id is not None:
+        done = int(study.folder.trial(trial_id).has_finished())
+        with StageProgress(console, "final", 1, done=done) as progress:
+            run_final(study, preparer, [progress, tracker])
 
 
 def run_ablation(study: Study, preparer: Preparer, tracker: Tracker, console: Console) -> None:

@@ -63,7 +63,7 @@ def write_config(path: Path, backbone: Path):
         "training": {"epochs": 100},
         "search": search,
         "confirm": {"seeds": [1, 2], "runners_up": 0},
-        "refit": {"images": "shots"},
+        "final": {"images": "shots"},
     }
     path.write_text(yaml.safe_dump(config))
 

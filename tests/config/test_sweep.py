@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from study.config.loading import build_config
-from study.config.schema import RefitConfig
+from study.config.schema import FinalConfig
 from study.config.sweep import is_sweep, load_sweep
 from study.errors import ConfigError
 from tests.case_tables import from_table
@@ -25,7 +25,7 @@ search:
   trials: 0
   baselines:
     clipfit: {subset: clipfit, rates: {bias: 0.1, ln: 0.1}, distill_weight: 1.0}
-refit: {images: labelled}
+final: {images: labelled}
 """
 PAPER = Path(__file__).parents[2] / "configs" / "paper"
 
@@ -51,7 +51,7 @@ def test_a_file_stands_for_every_combination_with_what_differs_for_some(grid: Pa
         ("mine-grid-glyphs-4", 7, 3.0),
     ]
     assert members[3].axes == {"data.dataset": "glyphs", "data.shots": 4}
-    assert {member.config.refit for member in members} == {RefitConfig(images="labelled")}
+    assert {member.config.final for member in members} == {FinalConfig(images="labelled")}
 
 
 def test_an_override_of_an_axis_keeps_its_value_and_any_other_wins(grid: Path):

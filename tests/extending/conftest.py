@@ -13,7 +13,6 @@ from rich.console import Console
 
 import study
 from study.config.loading import build_config
-from study.config.schema import NO_REFIT
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
 from study.workflow.run_study import run_study
@@ -38,7 +37,7 @@ def small(tmp_path: Path, tiny_backbone: Path, monkeypatch: pytest.MonkeyPatch) 
             "training": {"epochs": 1, "batch_size": 8},
             "search": {"trials": 8, "selection": "holdout", "asha": None, **search},
             "confirm": {"seeds": [1, 2], "runners_up": 0},
-            "refit": NO_REFIT.model_dump(),
+            "final": {"images": "shots"},
             "resources": {"max_concurrent": 1},
             **given.pop("values", {}),
         }

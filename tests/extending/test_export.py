@@ -32,4 +32,4 @@ def test_a_format_of_ones_own_is_exported(
     assert len(np.load(out / "classes.npy")) == 10
     card = (out / "README.md").read_text()
     assert 'library_name: "numpy"' in card
-    assert "This is an array with the winner of study 'mine'" in card
+    assert "This is an array with the final model of study 'mine'" in card

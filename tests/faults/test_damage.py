@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 SMALL = ["quickstart", "name=mine", "search.trials=12", "training.epochs=4", "data.shots=4"]
 SMALL += ["confirm.seeds=[1,2]", "confirm.runners_up=0", "search.selection=holdout"]
 SMALL += ["search.sampler=random", "search.asha.reduction_factor=20"]
-SMALL += ["refit.images=shots"]
+SMALL += ["final.images=shots"]
 SPOILED: dict[str, Callable[[Path], None]] = {
     "trials/search-0001/reports.jsonl": lambda path: flip(path, b'"val_score": 0.'),
     "trials/search-0002/end.json": cut,

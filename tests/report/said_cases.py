@@ -61,21 +61,21 @@ def prepare(folder: Path, case: JsonObject) -> Path:
         forget_images(folder)
     if "seeds" in case:
         leave_one_seed(folder)
-    if "refit" in case:
-        add_refit(folder, case["refit"])
+    if "final" in case:
+        add_final(folder, case["final"])
     write_notes(StudyFolder(folder), case)
     return folder
 
 
-def add_refit(folder: Path, images: str):
-    """Add the refit of the winner on other images."""
-    configure(folder, f"refit.images={images}")
+def add_final(folder: Path, images: str):
+    """Add the final training on other images."""
+    configure(folder, f"final.images={images}")
     candidates = json.loads((folder / "candidates.json").read_text())
     best = next(candidate for candidate in candidates if candidate["label"] == "best")
     number = best["source_trial"].removeprefix("search-")
-    trial = folder / f"trials/refit-{images}-{number}"
+    trial = folder / f"trials/final-{images}-{number}"
     shutil.copytree(folder / "trials/confirm-best-seed1", trial)
-    change_json(trial / "config.json", stage="refit", split_hash="00ff")
+    change_json(trial / "config.json", stage="final", split_hash="00ff")
     write_split(folder, "00ff", *shots_of(*map(str, range(60))))
 
 

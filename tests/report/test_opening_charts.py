@@ -41,13 +41,13 @@ def test_a_map_tells_whole_sites_from_halves_and_layers_from_what_is_around_them
     assert ("text.mlp.fc2.bias", "0") in squares(chart, "as in CLIP")
 
 
-def test_a_refit_is_drawn_with_the_interval_over_images_and_all_that_is_tested_as_given(
+def test_a_final_model_is_drawn_with_the_interval_over_images_and_all_that_is_tested_as_given(
     few_shot_study: Path,
 ):
-    case = {"refit": "labelled"}
+    case = {"final": "labelled"}
     (panel,) = scores_chart(board_of(prepare(few_shot_study, case))).panels
-    *names, refit = panel.y.names or ()
-    assert refit.startswith("refit, which ships\n")
+    *names, final = panel.y.names or ()
+    assert final.startswith("final model\n")
     assert panel.series[-1].x_error
     assert [name.partition("\n")[0] for name in names] == [
         "zero-shot CLIP",

@@ -15,8 +15,8 @@ from study.selection.candidates import (
     possible_variants,
     variants,
 )
+from study.selection.choice import final_candidate
 from study.selection.ranking import rank_finished_trials
-from study.selection.shipped import candidate_to_ship
 from study.storage.ledger_files import JsonObject
 from study.trial.study import Candidate, best_candidate
 from tests.case_tables import from_table
@@ -149,7 +149,7 @@ def test_a_peer_may_win_and_the_best_with_a_delta_is_registered(written: Written
     }
     assert candidates["best-with-delta"].source_trial == "search-0005"
     assert best_candidate(chosen) == candidates["best"]
-    assert candidate_to_ship(chosen) == candidates["best-with-delta"]
+    assert final_candidate(chosen) == candidates["best-with-delta"]
 
 
 def test_the_peer_that_validation_ranks_best_is_tested_whatever_its_rank(

@@ -5,8 +5,11 @@ from typing import Any
 
 import pytest
 
+from study.config.loading import build_config
+from study.config.trial_settings import TrialSettings
 from study.selection.chance import AgainstChance, read_against_chance
-from study.selection.choice import Choice
+from study.selection.choice import Choice, final_trial_id
+from study.trial.study import Candidate
 from tests.case_tables import from_table
 from tests.not_none import not_none
 
@@ -89,3 +92,25 @@ def test_where_predictions_are_missing_chance_is_unknown_and_any_score_above_it(
     choice = choice_of(study)
     assert choice.chance is None
     assert choice.is_winner
+
+
+@pytest.mark.parametrize(
+    "images, settings, trial_id",
+    [
+        ("labelled", {"subset": "vision.ln", "rates": {"ln": 0.1}}, "final-labelled-0012"),
+        ("everything", {"subset": "none", "head": "linear"}, "final-everything-0012"),
+        ("labelled", {"subset": "none"}, None),
+        ("shots", {"subset": "vision.ln", "rates": {"ln": 0.1}}, None),
+    ],
+)
+def test_a_final_training_is_named_by_its_images_and_trial_if_there_is_something_to_train(
+    images: str, settings: Any, trial_id: str | None
+):
+    config = build_config({"final": {"images": images}}, "test")
+    best = Candidate(
+        label="best",
+        settings=TrialSettings.model_validate(settings),
+        source_trial="search-0012",
+    )
+    assert final_trial_id(config, best) == trial_id
+    assert final_trial_id(config, None) is None

@@ -9,9 +9,9 @@ import pytest
 from study.config.loading import build_config, dump_config, load_config
 from study.config.trial_settings import TrialSettings
 from study.errors import ConfigError
+from study.selection.choice import final_candidate
 from study.selection.extension import beside_earlier, extend, extended_config, extensions
 from study.selection.patience import SearchEnd, read_search_end
-from study.selection.shipped import candidate_to_ship
 from study.storage.study_folder import (
     DESCRIPTION,
     PATIENCE,
@@ -148,7 +148,7 @@ def test_an_extended_study_says_no_more_what_it_found(study: Study):
 def test_another_final_model_is_trained_without_choosing_again(study: Study):
     choose(study, candidates({"best": 7}))
     (study.folder.path / DESCRIPTION).write_text("the best is here")
-    assert grow(study, "refit.images=everything").config.refit.images == "everything"
+    assert grow(study, "final.images=everything").config.final.images == "everything"
     assert told(list(study.candidates() or ())) == {"best": 7}
     assert extensions(study) == []
     assert not study.folder.is_complete()
@@ -204,7 +204,7 @@ def test_what_stood_for_an_earlier_winner_without_a_delta_does_not_stand_for_the
     extended = grow(study, "search.trials=+50")
     found = beside_earlier(extended, candidates({"full": 3, "best": 60}))
     assert told(found) == {"full": 3, "best": 60, "best-with-delta-of-48": 2}
-    assert candidate_to_ship(found) == best_candidate(found)
+    assert final_candidate(found) == best_candidate(found)
     assert study.folder.trial("confirm-best-with-delta-of-48-seed1").read_end()
 
 

@@ -88,7 +88,7 @@ def test_a_delta_of_a_damaged_study_is_used_alone(
 def test_of_a_winner_the_first_seed_is_taken_or_the_next_if_it_failed(study: Any, scratch: Path):
     saved = read_winner(study.study, scratch)
     assert saved.delta == delta_in(study)
-    assert saved.name == "the winner of study 'mine' (trial confirm-best-seed1)"
+    assert saved.name == "the final model of study 'mine' (trial confirm-best-seed1)"
     assert saved.instead_of is None
     study_id = study.folder.read_identity()["study_id"]
     assert saved.origin == Origin(study_id, "confirm-best-seed1")
@@ -134,7 +134,6 @@ def test_of_a_winner_without_a_delta_the_best_that_has_one_stands_for_it(study: 
     study.confirm(1, "best-with-delta", 0.7)
     saved = read_winner(study.study, scratch)
     assert saved.delta == delta_in(study, "confirm-best-with-delta-seed1")
-    assert saved.name.startswith("the best configuration with a file of tuned parameters of study")
     assert not_none(saved.instead_of).peer is not None
     assert saved.settings.subset == WINNER["subset"]
 

@@ -79,7 +79,7 @@ def test_what_comes_after_the_search_is_whole_trials_beside_its_time(
     mine = study(tmp_path, Path("none"), search=search, confirm={"strength": strength})
     found = estimate_from_cost(mine, Cost(step=1.0, image=0.001, memory=10**9), slots=2)
     assert found.variants == pytest.approx(variants * 10 * (4 * 6 * 1.0 + 80 * 0.001) / 2)
-    assert found.total == found.search + found.variants + found.test + found.refit
+    assert found.total == found.search + found.variants + found.test + found.final
 
 
 def test_photos_search_within_their_time_and_all_that_is_beside_it_is_named(

@@ -84,7 +84,7 @@ def test_the_winner_of_a_study_labels_a_folder(delta: Path, tmp_path: Path, run:
     assert first.startswith("5 images; ")
     assert first.endswith(" images per second on cpu")
     assert second == (
-        "labelled by the winner of study 'mine' (trial confirm-best-seed1): "
+        "labelled by the final model of study 'mine' (trial confirm-best-seed1): "
         "text.mlp.fc2.bias + vision.ln, linear head, strength 0.75; backbone embedded; "
         "10 classes; the trained head is used for 2 of them, and text for the others"
     )

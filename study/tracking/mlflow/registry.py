@@ -75,7 +75,7 @@ def register_winner(
     """
     study, folder = run.study, run.study.folder
     best = Choice.read(study)
-    registered = Choice.read_shipped(study)
+    registered = Choice.read_final(study)
     if not best or registered is None or not (best.trials and registered.trials):
         return None
     for choice in (best, registered):
@@ -148,7 +148,7 @@ class _Registrar:
             )
         except MlflowException:
             self._client.get_registered_model(self._name)  # another study may have just created it
-        # A study that was extended, or trained what ships again, may have several versions.
+        # A study that was extended may have several versions.
         versions = self._client.search_model_versions(
             f"name = '{self._name}' and {_same_model(tags)}"
         )
@@ -167,7 +167,7 @@ class _Registrar:
         config = study.config
         candidate = self._winner.candidate
         settings = candidate.settings
-        trained = self._winner.shipped
+        trained = self._winner.model_trial
         source = study.folder.trial(str(candidate.source_trial))
         rule = study.protocol.rule_from_report(config, source.read_reports()[-1])
         shots = read_shots(shots_path(study, trained.read_config()["seed"]))
@@ -189,8 +189,8 @@ class _Registrar:
             "source_trial": source.trial_id,
             "training_data_hash": shots.digest,
         }
-        if self._winner.refit:
-            tags["refit"] = config.refit.images
+        if self._winner.final:
+            tags["final_images"] = config.final.images
         against_chance = self._winner.against_chance
         if against_chance:
             tags[BEATS_CHANCE] = SHOWN if against_chance.is_proven else NOT_SHOWN
@@ -231,7 +231,7 @@ class _Registrar:
         if model_id in [output.model_id for output in outputs]:
             return
         if not self._client.get_logged_model(model_id).metrics:
-            scores = {SCORE: self._val_score, **self._winner.shipped_scores}
+            scores = {SCORE: self._val_score, **self._winner.model_scores}
             now = int(time.time() * 1000)
             metrics = [
                 Metric(key, value, now, 0, model_id=model_id)
@@ -254,7 +254,7 @@ class _Registrar:
             tags=tags,
             settings=settings_markdown(candidate.settings),
             val_score=self._val_score,
-            refit_images=self._study.config.refit.images,
+            final_images=self._study.config.final.images,
         )
         return str(description)
 

@@ -24,7 +24,7 @@ TRIAL_ARTIFACTS = ("config.json", *RESULT_FILES)
 TRIAL_TAGS = ("trial_id", "stage", "arm", "label", "split_hash", "config_hash", "taken_from")
 """The fields of a trial's configuration that its run has as tags, if they are set."""
 
-_RUN_ENDINGS = {"refit": "refit"}
+_RUN_ENDINGS = {"final": "final model"}
 """What the name of a run ends with, by the stage of its trial."""
 
 

@@ -55,7 +55,7 @@ def view_of(key: str) -> JsonObject:
     return view
 
 
-UNTESTED = "tags.stage != 'study' and tags.stage != 'search' and tags.stage != 'refit'"
+UNTESTED = "tags.stage != 'study' and tags.stage != 'search' and tags.stage != 'final'"
 
 
 @pytest.mark.parametrize(

@@ -126,13 +126,13 @@ def test_a_version_has_the_head_of_its_winner_and_says_so(finished: Any, store: 
     assert linear.model.params.items() >= params.items()
 
 
-def test_a_refit_is_the_version(finished: Any, store: str):
-    study = finished("refitted")
+def test_a_final_training_is_the_version(finished: Any, store: str):
+    study = finished("trained")
     tested = study.folder.trial("confirm-best-seed1").path
-    refit = shutil.copytree(tested, tested.with_name("refit-labelled-0001"))
-    change_json(refit / "config.json", stage="refit")
+    final = shutil.copytree(tested, tested.with_name("final-labelled-0001"))
+    change_json(final / "config.json", stage="final")
     version = Registered(study, store).version
-    assert version.tags["refit"] == "labelled"
+    assert version.tags["final_images"] == "labelled"
     assert "and on test 75.0%, which is one training" in version.description
 
 
@@ -153,7 +153,7 @@ def test_of_a_winner_without_a_delta_the_best_that_has_one_is_registered_and_say
     choose(study, winner, {"label": "best-with-delta", "val_score": 0.8})
     version = Registered(study, store).version
     assert version.description.startswith(
-        "Best configuration with a file of tuned parameters, which the winner has not, of the "
+        "Best configuration that can be written as a delta, which the best of all cannot, of the "
         "study `peer`: `text."
     )
     assert "80.0% on validation; on test 70.0%" in version.description
