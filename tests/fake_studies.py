@@ -160,12 +160,12 @@ def _candidates(values: dict[str, tuple[str, JsonObject, float]]) -> list[JsonOb
 
 ABLATION = {
     "base": (CLIPFIT, 0.0),
-    "without text.mlp.fc2.bias": ("vision.ln", -0.03),
-    "without vision.ln": ("text.mlp.fc2.bias", -0.02),
+    "without text.mlp.fc2.bias": ("vision.ln", -0.06),
+    "without vision.ln": ("text.mlp.fc2.bias", -0.04),
     "only text.attn.v.bias": ("text.attn.v.bias", -0.001),
     "only vision.ln[0:2]": ("vision.ln[0:2]", -0.012),
     "only vision.ln[2:4]": ("vision.ln[2:4]", 0.001),
-    "text.bias + vision.ln": ("text.bias + vision.ln", 0.02),
+    "text.bias + vision.ln": ("text.bias + vision.ln", 0.04),
 }
 
 

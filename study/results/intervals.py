@@ -6,9 +6,10 @@ other test images.
 
 - A is the variance of the mean over seeds, s²/n. It contains what each seed does on each image.
 - B is the variance of the mean over test images, by a bootstrap. It contains that as well.
-- C is what both contain, estimated from the same bootstrap.
+- C is what both contain, estimated from the same bootstrap. A is at least C: seeds that agree by
+  chance, as two often do on few images, would else be taken for sure.
 
-The interval has the variance V = max(A, B, A + B − C) and Satterthwaite's degrees of freedom. It is
+The interval has the variance V = max(A, A + B − C) and Satterthwaite's degrees of freedom. It is
 never narrower than the t interval over seeds alone, which is the wider one where there are few
 seeds and many images.
 
@@ -76,7 +77,7 @@ class MeanInterval:
     holm_p: float | None = None
     """The p after Holm's correction, of a difference that is tested together with others."""
     seeds: Interval | None = None
-    """The part over seeds alone: the t interval, for the same test images."""
+    """The part over seeds alone: the t interval of A, for the same test images."""
     images: Interval | None = None
     """The part over test images alone; None where no predictions were kept."""
     wider: Interval | None = None
@@ -160,7 +161,7 @@ def mean_interval(
     sd = None
     if n > 1:
         sd = float(np.std(values, ddof=1))
-    over_seeds = _seed_errors(sd, n)
+    over_seeds = _seed_errors(sd, drawn, n)
     over_images = _image_errors(drawn)
     joint = _joint_errors(over_seeds, drawn, n, trained)
     # The errors that verdicts and p are based on.
@@ -171,7 +172,7 @@ def mean_interval(
             joint = over_images
             deciding = []
         elif overlap > MOST_OVERLAP:
-            wider = _joint_errors(_seed_errors(sd, n, overlap), drawn, n, trained)
+            wider = _joint_errors(_seed_errors(sd, drawn, n, overlap), drawn, n, trained)
             deciding = wider
 
     def around(errors: Sequence[_Error]) -> Interval | None:
@@ -200,15 +201,20 @@ def _reach(errors: Sequence[_Error]) -> float | None:
     return max((error.reach for error in errors), default=None)
 
 
-def _seed_errors(sd: float | None, n: int, overlap: float = 0.0) -> list[_Error]:
+def _seed_errors(
+    sd: float | None, drawn: DrawnScores | None, n: int, overlap: float = 0.0
+) -> list[_Error]:
     """Return the error whose variance is A; empty if a spread of seeds is not known, or is 0.
 
     With an overlap, the share of training images that seeds have in common, A is that for other
     labelled images.
     """
-    if sd is None or sd < _ROUNDING:
+    if sd is None:
         return []
-    return [_Error(sd**2 * (1 / n + overlap / (1 - overlap)), n - 1)]
+    variance = max(sd**2, n * _common_variance(drawn))
+    if variance < _ROUNDING**2:
+        return []
+    return [_Error(variance * (1 / n + overlap / (1 - overlap)), n - 1)]
 
 
 def _image_errors(drawn: DrawnScores | None) -> list[_Error]:
@@ -232,21 +238,20 @@ def _joint_errors(
         return over_seeds + over_images
     a = over_seeds[0].variance
     b = over_images[0].variance
-    both = max(a, b, a + b - _common_variance(drawn))
+    both = max(a, a + b - _common_variance(drawn))
     df = both**2 / (a**2 / over_seeds[0].df + b**2 / over_images[0].df)
     return [*over_seeds, _Error(both, df)]
 
 
-def _common_variance(drawn: DrawnScores) -> float:
-    """Return C, the part of the variance of the mean that A and B both contain.
+def _common_variance(drawn: DrawnScores | None) -> float:
+    """Return C, the part of the variance of the mean that A and B both contain; 0 if not known.
 
     On the same images, scores of single seeds vary by what is common to the seeds and by a rest,
-    and their mean by what is common and by the rest over the number of seeds. For accuracies that
-    is the residual mean square of the table of seeds and images, over its number of cells.
+    and their mean by what is common and by the rest over the number of seeds, which is C. For
+    accuracies that is the residual mean square of the table of seeds and images, over its number of
+    cells.
     """
-    seeds = int(drawn.scores.shape[1])
-    if seeds == 1:
+    if drawn is None or drawn.scores.shape[1] == 1:
         return 0.0
-    of_one = float(np.var(drawn.scores, axis=0).mean())
-    of_mean = float(np.var(drawn.scores.mean(axis=1)))
-    return (of_one - of_mean) / (seeds - 1)
+    residuals = drawn.scores - drawn.scores.mean(axis=1, keepdims=True)
+    return float(np.var(residuals, axis=0).mean()) / (drawn.scores.shape[1] - 1)

@@ -78,8 +78,8 @@ def test_what_both_parts_contain_is_counted_once():
     values = RIGHT.astype(float)
     values = values - values.mean(axis=0) + values.mean() + np.linspace(-1, 1, 5) * 1e-3
     a, b, c = components(values)
-    assert c > a
-    df = b**2 / (a**2 / 4 + b**2 / 399)
+    assert b > c > a
+    df = b**2 / (c**2 / 4 + b**2 / 399)  # A is at least C
     assert of(values).reach == pytest.approx(stats.t.ppf(0.975, df) * math.sqrt(b), rel=0.01)
 
 
@@ -97,6 +97,18 @@ def test_its_p_is_below_a_twentieth_exactly_where_it_leaves_out_0():
         found = mean_interval((RIGHT.mean(axis=0) - shift).tolist(), moved)
         assert found.p_value is not None
         assert (found.p_value >= 0.05) is found.within_noise
+
+
+def test_seeds_that_agree_on_a_difference_by_chance_are_not_taken_for_sure():
+    one, other = np.zeros((400, 2)), np.zeros((400, 2))
+    one[:8, 0] = one[8:16, 1] = 1  # each seed gains 8 images, but not the same ones
+    values = one - other
+    _, b, c = components(values)
+    found = of(values)
+    assert (found.sd, found.mean) == (0.0, 0.02)
+    assert found.reach == pytest.approx(stats.t.ppf(0.975, 1) * math.sqrt(c), rel=0.02)
+    assert found.within_noise
+    assert found.mean > stats.t.ppf(0.975, 399) * math.sqrt(b), "as the images alone would have it"
 
 
 def test_seeds_without_any_spread_leave_the_images():
