@@ -256,15 +256,15 @@ def _describe_interval(difference: MeanInterval) -> str:
     return format_ends(difference, "95 % interval {} to {}") + wider
 
 
-def describe_missed(difference: MeanInterval) -> str:
-    """Return the size of a true difference that would be missed half the time, in words.
+def describe_detectable(difference: MeanInterval) -> str:
+    """Return the size of a true difference that half of such studies would find, in words.
 
     The text is empty where the size is not known.
     """
-    if difference.reach is None:
+    if difference.detectable is None:
         return ""
-    size = percent(difference.reach)
-    return f"a true difference of {size} points would be missed half the time"
+    size = percent(difference.detectable)
+    return f"a true difference of {size} points would be found in about half of such studies"
 
 
 def format_ends(interval: MeanInterval | Interval | None, template: str = "{} to {}") -> str:

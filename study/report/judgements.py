@@ -1,8 +1,9 @@
 """Scores and differences in words, with how sure they are."""
 
 from study.process.terminal_table import amount
-from study.report.formatting import describe_missed, percent
-from study.results.intervals import SIGNIFICANCE, MeanInterval
+from study.report.formatting import describe_detectable, percent
+from study.results.intervals import MeanInterval
+from study.results.statistics import finding
 
 
 def describe_score(score: MeanInterval) -> str:
@@ -20,19 +21,21 @@ def interval_and_seeds(score: MeanInterval) -> str:
 
 
 def judge(difference: MeanInterval) -> str:
-    """Return `judgement`, and the true difference that would be missed half the time."""
-    if difference.p_value is None:
+    """Return `judgement`, and the true difference that half of such studies would find."""
+    if difference.holm_p is None:
         return judgement(difference)
-    return f"{judgement(difference)}; {describe_missed(difference)}"
+    return f"{judgement(difference)}; {describe_detectable(difference)}"
 
 
 def judgement(difference: MeanInterval) -> str:
-    """Return whether a difference is more than noise: by its interval and, if fixed, Holm's p."""
-    if difference.p_value is None:
-        return "not tested"
-    if difference.within_noise:
-        return "within noise"
+    """Return whether a difference that was to be tested is more than noise, in words."""
     side = "better" if difference.mean > 0 else "worse"
-    if (difference.holm_p or 0.0) > SIGNIFICANCE:
-        return f"{side} by its own interval, but not once corrected for the number of tests"
-    return f"{side}, beyond noise"
+    words = {
+        "untested": "not tested",
+        "within noise": "within noise",
+        "uncorrected": (
+            f"{side} by its own interval, but not once corrected for the number of tests"
+        ),
+        "beyond noise": f"{side}, beyond noise",
+    }
+    return words[finding(difference)]

@@ -4,7 +4,6 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Literal
 
 from study.errors import DataError
 from study.method.subsets import Term, parse
@@ -13,7 +12,14 @@ from study.results.interactions import Interaction, SiteCell, interactions
 from study.results.intervals import MeanInterval
 from study.results.resampling import Resampled, resample
 from study.results.sensitivity import Sensitivities, read_sensitivities
-from study.results.statistics import RankAgreement, is_significant, make_comparisons, rank_agreement
+from study.results.statistics import (
+    Finding,
+    RankAgreement,
+    finding,
+    is_significant,
+    make_comparisons,
+    rank_agreement,
+)
 from study.results.study_results import Results
 from study.results.trial_results import TrialResult, first_chance, seed_scores
 from study.selection.chance import BALANCED
@@ -23,8 +29,6 @@ BASE = "base"
 """The label of the cell that the others are compared with by default."""
 FEWEST_SITES = 8
 """The fewest sites for a rank correlation; with fewer, its interval has nearly all values."""
-Finding = Literal["beyond noise", "uncorrected", "within noise", "untested"]
-"""How sure a difference is; one is uncorrected that is beyond noise by its own interval alone."""
 
 
 @dataclass(frozen=True)
@@ -57,14 +61,7 @@ class Cell(Configuration):
     @property
     def finding(self) -> Finding | None:
         """How sure the difference to the base cell is; None where there is none."""
-        difference = self.comparison
-        if not difference:
-            return None
-        if difference.holm_p is None or difference.reach is None:
-            return "untested"
-        if self.differs_from_base:
-            return "beyond noise"
-        return "within noise" if difference.within_noise else "uncorrected"
+        return finding(self.comparison) if self.comparison else None
 
 
 @dataclass(frozen=True)

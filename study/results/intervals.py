@@ -53,6 +53,26 @@ class DrawnScores(NamedTuple):
     """The degrees of freedom of their variance."""
 
 
+class Error(NamedTuple):
+    """The variance of a mean, with the degrees of freedom of its estimate."""
+
+    variance: float
+    df: float
+
+    def reach(self, tests: int = 1) -> float:
+        """Return the distance from the mean to the ends of its t interval.
+
+        Args:
+            tests: how many means have intervals, all of which are to cover (Bonferroni).
+        """
+        quantile = float(special.stdtrit(self.df, 1 - (1 - CONFIDENCE) / (2 * tests)))
+        return quantile * math.sqrt(self.variance)
+
+    def p_value(self, mean: float) -> float:
+        """Return the two-sided p of a true mean of 0; the variance is not 0."""
+        return float(2 * special.stdtr(self.df, -abs(mean) / math.sqrt(self.variance)))
+
+
 @dataclass(frozen=True)
 class MeanInterval:
     """A mean over seeds and its interval."""
@@ -67,21 +87,40 @@ class MeanInterval:
     """The lower end of the interval; None where there is no interval."""
     high: float | None
     """The upper end of the interval; None where there is no interval."""
-    reach: float | None = None
-    """The distance from the mean to the ends of the widest interval, which decides verdicts.
+    errors: Sequence[Error] = ()
+    """The errors of the mean, of which that of the widest interval decides verdicts.
 
-    None where nothing can be tested.
+    Empty where nothing can be tested.
     """
     p_value: float | None = None
     """The two-sided p of a mean of 0, by the widest interval; None where nothing can be tested."""
     holm_p: float | None = None
     """The p after Holm's correction, of a difference that is tested together with others."""
+    tests: int = 1
+    """The number of differences that are tested together."""
     seeds: Interval | None = None
     """The part over seeds alone: the t interval of A, for the same test images."""
     images: Interval | None = None
     """The part over test images alone; None where no predictions were kept."""
     wider: Interval | None = None
     """The interval for other labelled images, where seeds share many; else None."""
+
+    @property
+    def reach(self) -> float | None:
+        """The distance from the mean to the ends of the widest interval, which decides verdicts.
+
+        None where nothing can be tested.
+        """
+        return _reach(self.errors)
+
+    @property
+    def detectable(self) -> float | None:
+        """The true difference that is found in about half of the studies that are like this one.
+
+        It counts as found where p is small enough for the first of Holm's tests. None where nothing
+        can be tested.
+        """
+        return _reach(self.errors, self.tests)
 
     @property
     def half_width(self) -> float | None:
@@ -105,23 +144,6 @@ class MeanInterval:
 
 Intervals = Mapping[str, MeanInterval]
 """Means with their intervals, by the names of what they are of."""
-
-
-class _Error(NamedTuple):
-    """The variance of a mean, with the degrees of freedom of its estimate."""
-
-    variance: float
-    df: float
-
-    @property
-    def reach(self) -> float:
-        """The distance from the mean to the ends of its t interval."""
-        quantile = float(special.stdtrit(self.df, (1 + CONFIDENCE) / 2))
-        return quantile * math.sqrt(self.variance)
-
-    def p_value(self, mean: float) -> float:
-        """Return the two-sided p of a true mean of 0; the variance is not 0."""
-        return float(2 * special.stdtr(self.df, -abs(mean) / math.sqrt(self.variance)))
 
 
 def mean_interval(
@@ -166,7 +188,7 @@ def mean_interval(
     joint = _joint_errors(over_seeds, drawn, n, trained)
     # The errors that verdicts and p are based on.
     deciding = joint
-    wider = []
+    wider: list[Error] = []
     if overlap is not None and trained and n > 1:
         if overlap >= 1:
             joint = over_images
@@ -175,7 +197,7 @@ def mean_interval(
             wider = _joint_errors(_seed_errors(sd, drawn, n, overlap), drawn, n, trained)
             deciding = wider
 
-    def around(errors: Sequence[_Error]) -> Interval | None:
+    def around(errors: Sequence[Error]) -> Interval | None:
         reach = _reach(errors)
         if reach is None:
             return None
@@ -188,7 +210,7 @@ def mean_interval(
         sd,
         low=low,
         high=high,
-        reach=_reach(deciding),
+        errors=tuple(deciding),
         p_value=max((error.p_value(mean) for error in deciding), default=None),
         seeds=around(over_seeds),
         images=around(over_images),
@@ -196,14 +218,14 @@ def mean_interval(
     )
 
 
-def _reach(errors: Sequence[_Error]) -> float | None:
+def _reach(errors: Sequence[Error], tests: int = 1) -> float | None:
     """Return the distance to the ends of the widest interval; None without errors."""
-    return max((error.reach for error in errors), default=None)
+    return max((error.reach(tests) for error in errors), default=None)
 
 
 def _seed_errors(
     sd: float | None, drawn: DrawnScores | None, n: int, overlap: float = 0.0
-) -> list[_Error]:
+) -> list[Error]:
     """Return the error whose variance is A; empty if a spread of seeds is not known, or is 0.
 
     With an overlap, the share of training images that seeds have in common, A is that for other
@@ -214,19 +236,19 @@ def _seed_errors(
     variance = max(sd**2, n * _common_variance(drawn))
     if variance < _ROUNDING**2:
         return []
-    return [_Error(variance * (1 / n + overlap / (1 - overlap)), n - 1)]
+    return [Error(variance * (1 / n + overlap / (1 - overlap)), n - 1)]
 
 
-def _image_errors(drawn: DrawnScores | None) -> list[_Error]:
+def _image_errors(drawn: DrawnScores | None) -> list[Error]:
     """Return the error whose variance is B; empty where no predictions were kept."""
     if drawn is None:
         return []
-    return [_Error(float(np.var(drawn.scores.mean(axis=1))), drawn.df)]
+    return [Error(float(np.var(drawn.scores.mean(axis=1))), drawn.df)]
 
 
 def _joint_errors(
-    over_seeds: list[_Error], drawn: DrawnScores | None, n: int, trained: bool
-) -> list[_Error]:
+    over_seeds: list[Error], drawn: DrawnScores | None, n: int, trained: bool
+) -> list[Error]:
     """Return the errors of a mean over seeds and images, whose widest interval is its interval.
 
     Empty if the mean has no interval.
@@ -240,7 +262,7 @@ def _joint_errors(
     b = over_images[0].variance
     both = max(a, a + b - _common_variance(drawn))
     df = both**2 / (a**2 / over_seeds[0].df + b**2 / over_images[0].df)
-    return [*over_seeds, _Error(both, df)]
+    return [*over_seeds, Error(both, df)]
 
 
 def _common_variance(drawn: DrawnScores | None) -> float:
@@ -254,4 +276,4 @@ def _common_variance(drawn: DrawnScores | None) -> float:
     if drawn is None or drawn.scores.shape[1] == 1:
         return 0.0
     residuals = drawn.scores - drawn.scores.mean(axis=1, keepdims=True)
-    return float(np.var(residuals, axis=0).mean()) / (drawn.scores.shape[1] - 1)
+    return float(np.var(residuals, axis=0).mean() / (drawn.scores.shape[1] - 1))

@@ -6,7 +6,7 @@ Scores are fractions.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -15,6 +15,10 @@ from study.results.intervals import CONFIDENCE, SIGNIFICANCE, Interval, Interval
 
 SeedScores = Mapping[int, float]
 """The score of each seed."""
+
+
+Finding = Literal["beyond noise", "uncorrected", "within noise", "untested"]
+"""How sure a difference is; one is uncorrected that is beyond noise by its own interval alone."""
 
 
 class RankAgreement(NamedTuple):
@@ -78,11 +82,18 @@ def proportion_difference(count: int, total: int, base_count: int, base_total: i
     return Interval(difference - below, difference + above)
 
 
+def finding(difference: MeanInterval | None) -> Finding:
+    """Return how sure a difference is, by its interval and after Holm's correction."""
+    if not difference or difference.holm_p is None:
+        return "untested"
+    if difference.within_noise:
+        return "within noise"
+    return "beyond noise" if difference.holm_p <= SIGNIFICANCE else "uncorrected"
+
+
 def is_significant(difference: MeanInterval | None) -> bool:
     """Return whether a difference is not 0, by its interval and after Holm's correction."""
-    if not difference or difference.holm_p is None:
-        return False
-    return not difference.within_noise and difference.holm_p <= SIGNIFICANCE
+    return finding(difference) == "beyond noise"
 
 
 def common_seeds(scores: Sequence[SeedScores]) -> list[int]:
@@ -101,7 +112,7 @@ def make_comparisons(differences: Mapping[str, MeanInterval | None]) -> Interval
     largest = 0.0
     for rank, (p_value, label) in enumerate(sorted(tests)):
         largest = max(largest, min(1.0, p_value * (len(tests) - rank)))
-        compared[label] = replace(compared[label], holm_p=largest)
+        compared[label] = replace(compared[label], holm_p=largest, tests=len(tests))
     return compared
 
 

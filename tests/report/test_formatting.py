@@ -10,8 +10,8 @@ from study.process.terminal_table import TerminalTable
 from study.report.formatting import (
     Table,
     csv_text,
+    describe_detectable,
     describe_difference,
-    describe_missed,
     duration,
     format_count,
     format_mean,
@@ -113,7 +113,7 @@ def test_a_difference_is_spelt_with_what_its_interval_leaves_out():
     assert describe_difference(both) == f"+2.0 points (95 % interval {ends})"
     wider = replace(both, wider=Interval(-0.2, 0.24))
     assert describe_difference(wider).endswith(f"{ends}, for other labelled images −20.0 to +24.0)")
-    assert "12.7 points" in describe_missed(seeds)
+    assert "12.7 points" in describe_detectable(seeds)
     one = mean_interval([0.01])
     assert "no interval" in describe_difference(one)
-    assert describe_missed(one) == ""
+    assert describe_detectable(one) == ""

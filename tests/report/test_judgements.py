@@ -19,7 +19,8 @@ def test_a_score_of_one_seed_has_no_interval():
     "difference, said",
     [
         (mean_interval([0.1]), "not tested"),
-        (mean_interval([-0.1, 0.02, 0.11]), "within noise"),
+        (replace(BETTER, holm_p=None), "not tested"),
+        (replace(mean_interval([-0.1, 0.02, 0.11]), holm_p=0.9), "within noise"),
         (BETTER, "better, beyond noise"),
         (replace(BETTER, mean=-0.11), "worse, beyond noise"),
         (

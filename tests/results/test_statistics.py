@@ -5,9 +5,10 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from study.results.intervals import MeanInterval
+from study.results.intervals import MeanInterval, mean_interval
 from study.results.statistics import (
     RankAgreement,
+    is_significant,
     make_comparisons,
     proportion_difference,
     proportion_interval,
@@ -40,6 +41,19 @@ def test_holm_leaves_out_what_was_not_tested():
     assert adjusted(0.01, None, 0.04) == pytest.approx([0.02, None, 0.04])
     assert adjusted() == []
     assert make_comparisons({"not compared": None}) == {}
+
+
+@pytest.mark.parametrize("tests", [1, 3, 13])
+def test_a_detectable_difference_is_the_least_that_the_first_of_holms_tests_finds(tests: int):
+    differences = {f"{n}": mean_interval([0.0, 0.1, 0.3]) for n in range(tests)}
+    found = make_comparisons(differences)["0"].detectable
+    critical = stats.t.ppf(1 - 0.05 / (2 * tests), 2) * stats.sem([0.0, 0.1, 0.3])
+    assert found == pytest.approx(critical)
+    mean = sum([0.0, 0.1, 0.3]) / 3
+    for size, significant in ((critical * 0.999, False), (critical * 1.001, True)):
+        moved = mean_interval([value - mean + size for value in (0.0, 0.1, 0.3)])
+        corrected = make_comparisons(differences | {"0": moved})["0"]
+        assert is_significant(corrected) is significant
 
 
 def test_rank_agreement_is_that_of_scipy():
