@@ -6,7 +6,8 @@ from study.config.trial_settings import TrialSettings
 from study.data.shots import ALL
 from study.method.parameters import kind_names, list_kinds
 from study.method.peers import PEERS
-from study.report.formatting import format_rate
+from study.process.terminal_table import amount
+from study.report.formatting import format_rate, percent
 
 SETTING_NOTE = (
     "Head: what turns the features of an image into classes, “text” CLIP’s own text features of "
@@ -22,6 +23,25 @@ def shots_in_words(data: DataConfig) -> str:
     if data.shots == ALL:
         return "all images of each class"
     return f"{data.shots} images a class"
+
+
+def seeds_in_words(seeds: int, overlap: float | None) -> str:
+    """Return how many seeds a test has, and whether they have training images in common.
+
+    Args:
+        seeds: the number of seeds.
+        overlap: the mean share of training images that two seeds have in common, a fraction; None
+            if there is one seed, or nothing says it.
+    """
+    text = amount(seeds, "seed")
+    if overlap is None:
+        return text
+    if overlap >= 1:
+        return f"{text}, all with the same training images"
+    shared = percent(overlap, 0)
+    if shared != "0":
+        return f"{text}; two of them share {shared} % of their training images on average"
+    return f"{text}, each with its own training images"
 
 
 def unequal_in_words(config: StudyConfig, *, unequal: bool) -> str:

@@ -1,6 +1,9 @@
 """What was asked is told of every kind of study."""
 
+from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from study.report import sentences
 from study.report.configuration_table import configuration_rows, stage_rows
@@ -24,6 +27,19 @@ def test_an_ablation_and_a_test_without_a_search_have_other_questions(
     assert told["Question"].startswith("Which parameters matter?")
     assert "each two sites together" in told["Cells"]
     assert told["Learning rates"].startswith("0.01, 0.1: each cell at the best of them")
+
+
+@pytest.mark.parametrize(
+    "overlap, words",
+    [(0.001, "each with its own"), (0.314, "share 31 %"), (1.0, "all with the same")],
+)
+def test_seeds_have_training_images_of_their_own_only_where_they_do(
+    few_shot_study: Path, overlap: float, words: str
+):
+    results = replace(read_results(few_shot_study), training_overlap=overlap)
+    told = dict(configuration_rows(results))["Test"]
+    assert words in told
+    assert ("own" in told) == (overlap < 0.01)
 
 
 def told_of_search(results: Results, work: Occupancy) -> str:
