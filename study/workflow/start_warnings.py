@@ -60,6 +60,8 @@ def print_warnings(
         listed=listed,
         UNEQUAL=UNEQUAL,
     )
+    for study in studies:
+        lines += filter(None, map(_untested_classes, [study.dataset, *study.targets()]))
     for line in dict.fromkeys(lines):
         print_sentences(console, line, "yellow")
 
@@ -82,6 +84,18 @@ def _has_preprocessing(backbone: BackboneConfig) -> bool:
 def _class_sizes(dataset: Dataset) -> list[tuple[str, int]]:
     """Return the classes of a dataset's test images, and how many each has, the largest first."""
     return Counter(dataset.class_names[image.label] for image in dataset.test).most_common()
+
+
+def _untested_classes(dataset: Dataset) -> str | None:
+    """Return a warning that some classes have no test image; None if all have some."""
+    tested = {image.label for image in dataset.test}
+    names = [name for label, name in enumerate(dataset.class_names) if label not in tested]
+    if not names:
+        return None
+    return (
+        f"{dataset.name}: no test image is of {listed(names)} ({len(names)} of "
+        f"{len(dataset.class_names)} classes), so no score shows how well they are recognized"
+    )
 
 
 def _running_beside(folder: StudyFolder) -> list[str]:

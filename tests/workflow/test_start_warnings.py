@@ -190,6 +190,16 @@ def test_test_classes_of_more_than_two_to_one_are_warned_of_while_accuracy_count
     assert "differ in size" not in said(tmp_path, {"protocol": "generalized", **of(root)})
 
 
+def test_classes_without_a_test_image_are_named(root: Path, tmp_path: Path):
+    targets = {"targets": ["images"], "targets_root": str(root.parent)}
+    studies = (of(root), {"protocol": "transfer", "data": targets})
+    assert not any("no test image" in said(tmp_path, values) for values in studies)
+    for path in [*(root / "test" / "dog").iterdir()]:
+        path.rename(root / "train" / "dog" / f"more-{path.name}")
+    for values in studies:
+        assert "no test image is of 'dog' (1 of 2 classes)" in said(tmp_path, values)
+
+
 def test_it_is_said_which_intervals_draw_groups_of_test_images_as_wholes(
     root: Path, tmp_path: Path
 ):
