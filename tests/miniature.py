@@ -20,6 +20,9 @@ WNIDS = {
     "n01491361": "tiger shark",
     "n01494475": "hammerhead shark",
     "n01496331": "electric ray",
+    # The published list has this name twice.
+    "n04355933": "sunglasses",
+    "n04356056": "sunglasses",
 }
 
 

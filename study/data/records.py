@@ -290,6 +290,22 @@ def relative_path(text: str, *, where: str) -> str:
     return str(path)
 
 
+def result_names(class_names: Sequence[str]) -> ClassNames:
+    """Return the names that classes have in results, indexed by label, no two of them equal.
+
+    Published lists repeat a few names, such as ImageNet's of sunglasses. Prompts have them as they
+    are; in results, each further class of a name gets a number.
+    """
+    names: dict[str, None] = {}
+    for name in class_names:
+        unique, number = name, 1
+        while unique in names or (number > 1 and unique in class_names):
+            number += 1
+            unique = f"{name} ({number})"
+        names[unique] = None
+    return tuple(names)
+
+
 def class_table(pairs: Iterable[tuple[int, str]], *, where: str) -> ClassNames:
     """Return the class names, indexed by label, from (label, name) pairs.
 

@@ -140,7 +140,7 @@ def head_tensors(head: Head | None) -> Tensors:
 
 
 def read_head(tensors: Tensors, info: DeltaInfo) -> Head | None:
-    """Return the linear head of a delta, with the names of its classes; None if it has none.
+    """Return the linear head of a delta, with the ids of its classes; None if it has none.
 
     Raises:
         DeltaError: the head does not belong to the class names, or its rows are not finite.
@@ -160,7 +160,7 @@ def read_head(tensors: Tensors, info: DeltaInfo) -> Head | None:
         )
     if not rows.isfinite().all():
         raise DeltaError("the delta's head holds values that are not finite")
-    return Head(rows, tuple(info.class_names[i] for i in ids))
+    return Head(rows, tuple(ids))
 
 
 def without_head(tensors: Tensors) -> Tensors:

@@ -43,21 +43,21 @@ class Head(NamedTuple):
 
     rows: Tensor
     """The class vectors, (classes, dim) float32 of unit length."""
-    classes: tuple[int, ...] | tuple[str, ...]
-    """The classes of the rows: their ids in a trial, their names in a delta."""
+    classes: tuple[int, ...]
+    """The ids of the rows' classes."""
 
-    def replace_in(self, text: Tensor, classes: Sequence[int] | Sequence[str]) -> Tensor:
+    def replace_in(self, text: Tensor, classes: Sequence[int]) -> Tensor:
         """Return text features in which this head's rows replace those of its classes.
 
         Args:
             text: (classes, dim) float32 of unit length; it is not changed.
-            classes: the class of each row.
+            classes: the id of each row's class, or -1 if it is none of the trial's classes.
         """
-        row_of_class = {name: row for row, name in enumerate(self.classes)}
+        row_of_class = {class_id: row for row, class_id in enumerate(self.classes)}
         pairs = [
-            (index, row_of_class[name])
-            for index, name in enumerate(classes)
-            if name in row_of_class
+            (index, row_of_class[class_id])
+            for index, class_id in enumerate(classes)
+            if class_id in row_of_class
         ]
         if not pairs:
             return text

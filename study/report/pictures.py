@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from study.data.readers.huggingface import PREFIX
-from study.data.records import Dataset
+from study.data.records import Dataset, result_names
 from study.errors import StudyError
 from study.report.formatting import percent
 from study.results.leaderboard import Leaderboard
@@ -180,7 +180,8 @@ def _encode_images(
             except StudyError:
                 return None
         records = dataset.test if tested else dataset.train + dataset.val
-        return dataset, {(record.path, dataset.class_names[record.label]) for record in records}
+        names = result_names(dataset.class_names)
+        return dataset, {(record.path, names[record.label]) for record in records}
 
     sources = {}
     for prediction in predictions:

@@ -215,7 +215,8 @@ def study_drift(results: Results, trial_ids: Sequence[str] = ()) -> StudyDrift:
         drifts["text"].append(_compare(backbone.clip.get_text_features, encode, [tokens]))
         head = read_head(tensors, info)
         if head:
-            head_tokens = _tokenize(backbone, info, [str(name) for name in head.classes])
+            names = [info.class_names[class_id] for class_id in head.classes]
+            head_tokens = _tokenize(backbone, info, names)
             started = F.normalize(encode(head_tokens).pooler_output, dim=-1)
             drifts["head"].append(feature_drift(started, head.rows))
         try:

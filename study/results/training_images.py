@@ -7,7 +7,7 @@ from itertools import combinations
 from statistics import fmean
 from typing import NamedTuple
 
-from study.data.records import Record
+from study.data.records import Record, result_names
 from study.storage.study_folder import StudyFolder
 
 _TRAIN_LINE = '"part":"train"'
@@ -18,7 +18,7 @@ class TrainingImages(NamedTuple):
     """The training images of a split, from the study's record of it."""
 
     class_names: Sequence[str]
-    """The names of all classes, by label."""
+    """The names that all classes have in results, by label."""
     records: Sequence[Record]
     """The training images."""
 
@@ -40,7 +40,7 @@ def read_training_images(folder: StudyFolder, split_hash: str | None) -> Trainin
                     images.append(Record(image["path"], image["label"]))
         if any(image.label not in range(len(names)) for image in images):
             return None
-        return TrainingImages(names, images)
+        return TrainingImages(result_names(names), images)
     except (ValueError, LookupError, TypeError):
         return None
 

@@ -22,7 +22,7 @@ from study.data.prompts import (
     refuse_special_tokens,
     templates_of,
 )
-from study.data.records import is_text
+from study.data.records import is_text, result_names
 from study.errors import DataError
 from study.method.device import choose_device
 from study.method.model import FewShotClassifier, encode_prompts
@@ -47,7 +47,7 @@ class TunedClassifier(NamedTuple):
     model: FewShotClassifier
     """The classifier built on the backbone."""
     class_names: tuple[str, ...]
-    """The names of the classes, in the order of their ids."""
+    """The names of the classes in results, in the order of their ids."""
     class_features: Tensor
     """The vectors that images are compared with, (classes, dim) float32 of unit length: the text
     features of each class, or its row of the linear head."""
@@ -145,6 +145,8 @@ def load_classifier(
     If the delta has a linear head, the classes that it was trained on use its rows, whatever the
     templates. All other classes use their text features, which do not depend on the head.
 
+    The delta's own names may be those of a published list that repeats some; other names may not.
+
     Args:
         delta: a file written by `study.method.delta.save_delta`.
         class_names: the classes to choose between, two or more; None means those in the delta.
@@ -165,8 +167,14 @@ def load_classifier(
     changes = check_model_facts(reading)
     loaded, head, info = load_tuned_backbone(delta, backbone, revision=revision)
     names = custom_names or info.class_names
+    head_classes = head.classes if head else ()
+    if names == info.class_names:
+        class_ids = list(range(len(names)))
+    else:
+        refuse_equal_prompts("class_names", names)
+        id_of_name = {info.class_names[class_id]: class_id for class_id in reversed(head_classes)}
+        class_ids = [id_of_name.get(name, -1) for name in names]
     chosen_templates = templates_of("this classifier", custom_templates or info.templates[:1])
-    refuse_equal_prompts("class_names", names)
     refuse_control_characters("class_names", names)
     refuse_special_tokens("class_names", names, loaded.tokenizer)
     loaded.clip.to(chosen_device)
@@ -174,12 +182,12 @@ def load_classifier(
     texts = [prompt for of_class in prompts(names, chosen_templates) for prompt in of_class]
     token_ids = loaded.tokenize(texts).to(chosen_device)
     features = encode_prompts(model, token_ids, len(chosen_templates))
-    from_head: tuple[str, ...] = ()
     if head:
-        features = head.replace_in(features, names)
-        from_head = tuple(name for name in names if name in head.classes)
+        features = head.replace_in(features, class_ids)
+    shown = result_names(names)
+    from_head = tuple(shown[at] for at, id_ in enumerate(class_ids) if id_ in head_classes)
     image_reading = replace(info.reading, framing=loaded.framing, **changes)
-    return TunedClassifier(loaded, model, names, features, image_reading, from_head)
+    return TunedClassifier(loaded, model, shown, features, image_reading, from_head)
 
 
 def _check_texts(

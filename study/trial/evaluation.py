@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from study.data.records import result_names
 from study.data.tasks import Part
 from study.method.head import Head, HeadTraining
 from study.method.model import (
@@ -124,11 +125,11 @@ class Evaluation:
         """Return the prediction of every evaluated image."""
         rows = []
         for part, predicted, (probability, of_label), competing in self.parts:
-            class_names = data.targets.get(part.name, data.own_target).class_names
+            names = result_names(data.targets.get(part.name, data.own_target).class_names)
             columns: _Columns = {
                 "path": part.paths,
-                "label": [class_names[record.label] for record in part.records],
-                "predicted": [class_names[class_id] for class_id in predicted.tolist()],
+                "label": [names[record.label] for record in part.records],
+                "predicted": [names[class_id] for class_id in predicted.tolist()],
                 "probability": probability.tolist(),
                 "group": [record.group for record in part.records],
             }

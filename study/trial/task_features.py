@@ -11,7 +11,7 @@ from torch import Tensor
 
 from study.data.images.table import normalize, random_resized_crop_flip
 from study.data.prompts import prompts
-from study.data.records import ImagePaths, in_chunks
+from study.data.records import ImagePaths, in_chunks, result_names
 from study.data.tasks import Part
 from study.method.delta import Tensors
 from study.method.head import VIEWS
@@ -92,8 +92,9 @@ def encode_part(model: TaskModel, part: Part, rivals: ClassIds) -> PartFeatures:
     if is_target:
         target = data.targets[part.name]
         # The ids of its classes are its own, so that classes of equal names are the same.
-        ids = {data.class_names[label]: label for label in model.task.train.classes}
-        names = [ids.get(target.class_names[label], -1) for label in part.classes]
+        trained, tested = result_names(data.class_names), result_names(target.class_names)
+        ids = {trained[label]: label for label in model.task.train.classes}
+        names = [ids.get(tested[label], -1) for label in part.classes]
     elif rivals:
         rivals_text = text_features(model, target, rivals)
     return PartFeatures(

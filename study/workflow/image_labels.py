@@ -63,6 +63,7 @@ def label_and_write(options: Namespace) -> None:
         "workflow/labelling",
         saved=saved,
         classifier=classifier,
+        given_classes=options.classes is not None,
         images=len(images),
         faults=len(unreadable),
         rate=len(images) / max(seconds, 1e-9),

@@ -12,7 +12,7 @@ from study.data.datasets import PACKAGED
 from study.data.images.sources import IMAGE_SUFFIXES, FolderSource
 from study.data.readers.benchmarks import download_note
 from study.data.readers.published import WITHOUT_LISTS, absent_classes, differing_counts
-from study.data.records import Dataset, OnCorrupt, listed
+from study.data.records import Dataset, OnCorrupt, listed, result_names
 from study.data.survey import survey
 from study.method.recipe import UNEQUAL
 from study.process.terminal_table import print_sentences
@@ -83,13 +83,15 @@ def _has_preprocessing(backbone: BackboneConfig) -> bool:
 
 def _class_sizes(dataset: Dataset) -> list[tuple[str, int]]:
     """Return the classes of a dataset's test images, and how many each has, the largest first."""
-    return Counter(dataset.class_names[image.label] for image in dataset.test).most_common()
+    names = result_names(dataset.class_names)
+    return Counter(names[image.label] for image in dataset.test).most_common()
 
 
 def _untested_classes(dataset: Dataset) -> str | None:
     """Return a warning that some classes have no test image; None if all have some."""
     tested = {image.label for image in dataset.test}
-    names = [name for label, name in enumerate(dataset.class_names) if label not in tested]
+    every = enumerate(result_names(dataset.class_names))
+    names = [name for label, name in every if label not in tested]
     if not names:
         return None
     return (

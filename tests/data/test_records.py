@@ -8,6 +8,7 @@ from study.data.records import (
     keyed_order,
     listed,
     relative_path,
+    result_names,
 )
 from study.errors import DataError
 from tests.case_tables import from_table
@@ -36,6 +37,11 @@ CASES = yaml.safe_load(Path(__file__).with_name("unsound_classes.yaml").read_tex
 def test_unsound_classes_are_refused(pairs: list[tuple[int, str]], told: str):
     with pytest.raises(DataError, match=told):
         class_table(pairs, where="x")
+
+
+def test_repeated_names_have_numbers_in_results_that_no_other_class_has():
+    names = ("sun (2)", "sun", "moon", "sun", "sun")
+    assert result_names(names) == ("sun (2)", "sun", "moon", "sun (3)", "sun (4)")
 
 
 def test_a_long_list_is_cut_and_counted():

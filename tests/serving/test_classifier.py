@@ -111,6 +111,22 @@ def test_classes_that_the_head_knows_have_its_rows_by_name(delta: Path, headed: 
     assert torch.equal(mixed[[0, 3]], load_classifier(delta, **given).class_features[[0, 3]])
 
 
+def test_a_published_list_may_repeat_a_name_and_its_classes_stay_apart(
+    headed: Path, tmp_path: Path
+):
+    tensors, info = load_delta(headed)
+    names = (*info.class_names[:2], info.class_names[0], *info.class_names[3:])
+    save_delta(tmp_path / "repeated.safetensors", tensors, replace(info, class_names=names))
+    model = load_classifier(tmp_path / "repeated.safetensors")
+    assert torch.equal(model.class_features[[2, 0]], tensors[HEAD_ROWS])
+    assert len({*model.class_names}) == len(model.from_head) + len(names) - 2 == len(names)
+    row = model.predict([Image.new("L", (8, 8), 90)]).iloc[0]
+    assert len(row.probabilities) == len(names)
+    assert sum(row.probabilities.values()) == pytest.approx(1)
+    with pytest.raises(DataError, match="as the same text"):
+        load_classifier(tmp_path / "repeated.safetensors", class_names=names[:3])
+
+
 def test_an_image_at_fault_is_named_by_its_position(delta: Path, tmp_path: Path):
     classifier = load_classifier(delta)
     good = Image.new("RGB", (8, 8))

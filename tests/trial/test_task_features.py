@@ -1,14 +1,18 @@
 """What a task's model makes of images and prompts: how many pass at once, and which compete."""
 
+from dataclasses import replace
+
+import pytest
 import torch
 
 from study.backbones.backbone import Backbone
+from study.storage.ledger_files import JsonObject
 from study.trial import TrialData
 from study.trial.task_evaluation import rival_classes
 from study.trial.task_features import encode_part, image_features, labels_of
 from study.trial.task_model import make_task_model
 from tests.case_tables import from_table
-from tests.small_trials import Prepare, trial
+from tests.small_trials import Prepare, last_report, trial
 
 
 @from_table
@@ -37,6 +41,19 @@ def test_names_compete_for_images_of_their_own_dataset_alone(prepare: Prepare, b
         assert features.rivals_text[[*features.part.classes]].equal(features.text)
     none = encode_part(model, base.part, ())
     assert none.rivals_text is None
+
+
+@pytest.mark.parametrize("changes", [{}, {"head": "linear", "head_lr": 0.01, "head_steps": 30}])
+def test_classes_of_one_name_are_counted_apart(
+    prepare: Prepare, backbone: Backbone, changes: JsonObject
+):
+    data = prepare("holdout").confirm(1)
+    first, _, *others = data.class_names
+    report = last_report(replace(data, class_names=(first, first, *others)), backbone, **changes)
+    right = [one.label == one.predicted for one in report.predictions]
+    assert sum(right) / len(right) == pytest.approx(report.metrics["test_accuracy"])
+    assert len({one.label for one in report.predictions}) == len(data.class_names)
+    assert first in {one.label for one in report.predictions}
 
 
 def test_labels_are_the_places_of_classes_among_those_of_training(prepare: Prepare):

@@ -20,6 +20,7 @@ from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.tracking.tracker import Tracker
 from study.trial.study import Study
 from study.workflow.check import StudyFaults, check_study
+from tests import miniature
 from tests.case_tables import from_table
 from tests.image_folders import image_folder
 from tests.siglips import save_siglip
@@ -148,6 +149,15 @@ def test_a_target_of_ones_own_is_another_folder_than_the_training(look: Look, tm
         assert "have images in common" in fault
     (fault,) = faults("mine", targets_root=beside, dataset="pets")
     assert "mine and pets have images in common" in fault
+
+
+def test_a_published_list_may_repeat_a_name_and_no_other_dataset(look: Look, tmp_path: Path):
+    miniature.make("imagenet", tmp_path, classes=8, counts=(4, 0, 2))
+    data = {"shots": 2, "val_shots": 2}
+    assert look(data={"dataset": "imagenet", "root": str(tmp_path), **data}) == []
+    image_folder(tmp_path / "mine", ("cat", "Cat"), ("cat", "Cat"))
+    (fault,) = look(data={"dataset": "mine", "root": str(tmp_path / "mine"), **data})
+    assert "as the same text: 'Cat' and 'cat'" in fault
 
 
 def test_names_that_are_no_text_are_all_told(look: Look, tmp_path: Path):

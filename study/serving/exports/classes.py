@@ -23,7 +23,7 @@ def write_classes(folder: Path, saved: SavedModel, model: TunedClassifier) -> No
     contents = {
         "class_names": names,
         "templates": templates,
-        "prompts": prompts(names, templates),
+        "prompts": prompts(saved.info.class_names, templates),
         "from_head": list(model.from_head),
     }
     (folder / CLASSES_FILE).write_text(json.dumps(contents, indent=2) + "\n", encoding="utf-8")

@@ -13,6 +13,7 @@ from study.backbones.load_backbone import load_backbone
 from study.method.delta import load_delta, read_head
 from study.serving.classifier import load_classifier
 from study.serving.exports.classes import render_guide, write_classes, write_head
+from tests.not_none import not_none
 from tests.siglips import LENGTH, save_siglip
 
 
@@ -31,13 +32,15 @@ def test_the_file_has_names_and_the_prompts_of_each(make_delta: Any, tmp_path: P
 def test_the_rows_of_a_head_stand_in_a_file_by_the_names_of_their_classes(
     headed: Path, checkpoint: Path, tmp_path: Path
 ):
-    head = read_head(*load_delta(headed))
-    assert head is not None
+    tensors, info = load_delta(headed)
+    head = not_none(read_head(tensors, info))
     write_head(tmp_path, load_classifier(headed, backbone=str(checkpoint)))
     with safe_open(tmp_path / "head.safetensors", "pt") as opened:
         rows, names = opened.get_tensor("rows"), json.loads(opened.metadata()["class_names"])
     assert sorted(names) == ["bird", "cat"]
-    assert torch.equal(rows, head.rows[[head.classes.index(name) for name in names]])
+    assert torch.equal(
+        rows, head.rows[[head.classes.index(info.class_names.index(name)) for name in names]]
+    )
 
 
 def test_code_names_what_it_needs_alone(make_delta: Any):
