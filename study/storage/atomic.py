@@ -149,6 +149,20 @@ def write_atomically(path: Path, contents: bytes | str, *, existing: Path | None
     with_retries(path, lambda: _replace(path, data), existing=existing)
 
 
+def write_output(path: Path, text: str) -> None:
+    """Replace a file that a command was asked for in one step, as `write_atomically` does.
+
+    A full disk is an error at once, since somebody waits for the command.
+
+    Raises:
+        StorageError: the file cannot be written; an old one stays as it is.
+    """
+    try:
+        _replace(path, text.encode())
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
 def append_lines(path: Path, lines: bytes, *, existing: Path | None = None) -> None:
     """Append whole lines to a file, after removing a last line that was cut short.
 

@@ -21,7 +21,7 @@ from study.process.visible_text import visible_text
 from study.report.formatting import Table, csv_text, percent, spreadsheet_path
 from study.report.sentences import sentences
 from study.serving.labelling import LabelledImage, label_image_files, list_image_files
-from study.storage.atomic import write_atomically
+from study.storage.atomic import write_output
 from study.workflow.find_model import find_model
 from study.workflow.start_warnings import format_suffixes
 
@@ -161,13 +161,15 @@ def find_images(words: Iterable[str]) -> list[Path]:
 
 def _with_progress(labelled: Iterator[LabelledImage], total: int) -> Iterator[LabelledImage]:
     """Yield the labelled images, under a bar on the error output if that is a terminal."""
+    console = Console(stderr=True)
     bar = Progress(
         TextColumn("labelling"),
         BarColumn(24),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,  # gone at the end; without a terminal, rich then writes nothing at all
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,  # rich would write an empty line
         # The rows go to the standard output meanwhile, which the bar must leave alone.
         redirect_stdout=False,
     )
@@ -194,7 +196,7 @@ def _write(
     unreadable: list[LabelledImage] = []
     lines = _csv_lines(labelled, top, unreadable)
     if options.out is not None:
-        write_atomically(options.out, "".join(lines))
+        write_output(options.out, "".join(lines))
     elif on_terminal:  # where the bar would be in between
         print_csv("".join(lines))
     else:

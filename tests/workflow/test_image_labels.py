@@ -1,6 +1,7 @@
 """``clipfit-study predict``: which model it takes, what it writes where, and what it refuses."""
 
 import csv
+import errno
 import io
 import os
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from study.data.datasets import load_dataset
 from study.errors import DataError
 from study.serving.classifier import TunedClassifier, load_classifier
 from study.serving.labelling import LabelledImage
+from study.storage import atomic
 from study.tracking.mlflow.registry import register_winner
 from study.tracking.mlflow.study_run import StudyRun
 from study.workflow import image_labels
@@ -232,6 +234,25 @@ def test_a_fault_half_way_leaves_an_earlier_file_as_it_was(
     assert run("predict", delta, "photos", "--out", out).code == 2
     assert out.read_text() == "before"
     assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
+
+
+def test_a_full_disk_is_one_line_at_once_and_leaves_an_earlier_file_as_it_was(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    refused: Callable[..., str],
+    caplog: pytest.LogCaptureFixture,
+):
+    def fail(_: int):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    out = tmp_path / "labels.csv"
+    out.write_text("before")
+    monkeypatch.setattr(atomic, "WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(os, "fsync", fail)
+    told = refused("predict", "mine", "photos/1.png", "--out", out)
+    assert told == f"error: {out} cannot be written: No space left on device"
+    assert caplog.messages == []
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["before"]
 
 
 @pytest.mark.parametrize("few, is_table", [(20, True), (4, False)])

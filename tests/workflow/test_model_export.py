@@ -1,16 +1,16 @@
 """Exports: of which models they are, where they are written, and what is refused."""
 
+import resource
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 from transformers import CLIPModel
 
 from study.config.loading import dump_config
 from study.method.delta import load_delta, save_delta
-from study.serving.exports import FORMATS
 from tests.case_tables import from_table
 from tests.workflow.conftest import Run, enter_place_of
 
@@ -75,14 +75,14 @@ def test_a_fault_is_one_line_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_format_that_fails_leaves_nothing(
-    delta: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: Callable[..., str]
+def test_a_disk_that_takes_no_whole_model_is_one_line_and_leaves_nothing(
+    delta: Path, tmp_path: Path, refused: Callable[..., str]
 ):
-    def full(saved: Any, model: Any, folder: Path) -> NoReturn:
-        (folder / "half").write_text("half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setitem(FORMATS, "hf", replace(FORMATS["hf"], write=full))
-    told = refused("export", delta, "--format", "hf", "--out", tmp_path / "out")
-    assert "cannot be written: No space left on device" in told
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, before[1]))
+    try:
+        told = refused("export", delta, "--format", "hf", "--out", tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert f"{tmp_path / 'out'} cannot be written: " in told
     assert list(tmp_path.iterdir()) == []

@@ -5,6 +5,8 @@ To add a format, write a module with a function that writes it, and add a row to
 
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from study.errors import ConfigError
 from study.serving.exports import hf, onnx, openclip, peft
 from study.serving.exports.classes import write_classes
@@ -64,8 +66,12 @@ def write_export(saved: SavedModel, export_format: Format, folder: Path) -> Expo
 
     Raises:
         StudyError: the model cannot be loaded, or the format cannot hold it.
+        OSError: a file cannot be written.
     """
     model = saved.load_classifier(device="cpu")
     folder.mkdir()
     write_classes(folder, saved, model)
-    return export_format.write(saved, model, folder)
+    try:
+        return export_format.write(saved, model, folder)
+    except SafetensorError as error:  # of a full disk, for which others raise an OSError
+        raise OSError(str(error)) from error
