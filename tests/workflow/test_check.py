@@ -2,6 +2,7 @@
 
 import errno
 import json
+import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -243,3 +244,16 @@ def test_a_tracker_that_was_handed_over_is_asked_in_place_of_mlflow(look: Look):
             raise StudyError(f"no room for '{config.name}'")
 
     assert look(tracker=Full(), tracking={"uri": "unknown://x"}) == ["tracking: no room for 'mine'"]
+
+
+@pytest.mark.long
+def test_a_check_meets_no_warning(tmp_path: Path, mlflow_store: str):
+    check = ["-W", "error", "-m", "study", "run", "quickstart", "--check"]
+    done = subprocess.run(
+        [sys.executable, *check, f"tracking.uri={mlflow_store}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

@@ -11,8 +11,6 @@ import os
 import time
 from pathlib import Path
 
-from mlflow.pyfunc.scoring_server import _SERVER_MODEL_PATH
-
 from study.config.trial_settings import rate_column
 from study.method.parameters import kind_names
 from study.process.templates import templates
@@ -25,6 +23,9 @@ VIEW_PREFIX = "mlflow.sharedViewState."
 
 def in_scoring_server() -> bool:
     """Return whether this process answers requests for ``mlflow models serve``."""
+    # Where a model is loaded, MLflow has imported it already. Elsewhere it takes seconds and warns.
+    from mlflow.pyfunc.scoring_server import _SERVER_MODEL_PATH
+
     return _SERVER_MODEL_PATH in os.environ
 
 

@@ -7,6 +7,7 @@ import re
 import shlex
 import socket
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from fnmatch import fnmatch
@@ -39,6 +40,7 @@ from mlflow import MlflowClient  # noqa: E402
 from mlflow.entities import Run  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 from sqlalchemy import NullPool, create_engine, make_url  # noqa: E402
+from sqlalchemy.exc import SADeprecationWarning  # noqa: E402
 
 from study.errors import StudyError, TrackingError, redacted_text  # noqa: E402
 from study.storage.atomic import StorageError, read_if_exists  # noqa: E402
@@ -47,6 +49,8 @@ from study.tracking.mlflow.address import DATABASES  # noqa: E402
 from study.tracking.mlflow.mlflow_internals import run_pages  # noqa: E402
 from study.tracking.tracker import summarize_error  # noqa: E402
 
+# What MLflow's own store asks of SQLAlchemy.
+warnings.filterwarnings("ignore", category=SADeprecationWarning, module=r"mlflow\.")
 logging.getLogger("mlflow").setLevel(logging.WARNING)  # it logs every table it creates
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it logs what it also raises
 logging.getLogger("urllib3").setLevel(logging.ERROR)  # it logs every retry
