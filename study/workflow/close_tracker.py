@@ -27,7 +27,14 @@ def close_tracker(
     Raises:
         KeyboardInterrupt: the study was asked to end, even if only during this.
     """
-    with hold_back_signals():
+    sync = study_command("sync", folder.path)
+    notice = "the study is ending already"
+    if finished:
+        notice = (
+            f"the study is finished and sends the rest to {tracker.title}; `{sync}` sends later "
+            "what is missing then"
+        )
+    with hold_back_signals(notice):
         with steps:
             if tracker.title:
                 steps(f"sending the rest to {tracker.title}")
@@ -35,6 +42,6 @@ def close_tracker(
         if unsent:
             text = (
                 f"{tracker.title} lacks {describe_unsent(unsent)}\nto send them "
-                f"later, run\n  {study_command('sync', folder.path)}"
+                f"later, run\n  {sync}"
             )
             print_unwrapped(console, text, "yellow")

@@ -67,7 +67,7 @@ def run_study(
     """
     check_study(study, resuming=resume, sampler=sampler, tracker=tracker)
     tracker = tracking.make_tracker(study.config.tracking.trackers, tracker)
-    with _open_folder(study, tracker, resume=resume), _resume_command_in_errors(study.folder):
+    with _open_folder(study, tracker, resume=resume), _next_command_in_errors(study.folder):
         board = _run_to_the_end(study, tracker, console, sampler)
     print_outcome(board, tracker, console)
 
@@ -126,8 +126,11 @@ def _open_folder(study: Study, tracker: Tracker, *, resume: bool) -> Iterator[No
 
 
 @contextmanager
-def _resume_command_in_errors(folder: StudyFolder) -> Iterator[None]:
-    """Name the command that resumes the study in errors after which it can be resumed."""
+def _next_command_in_errors(folder: StudyFolder) -> Iterator[None]:
+    """Name the command that resumes the study in errors after which it can be resumed.
+
+    If the study is finished, name the one that sends what its tracker lacks.
+    """
     command = study_command("resume", folder.path)
     try:
         yield
@@ -136,6 +139,11 @@ def _resume_command_in_errors(folder: StudyFolder) -> Iterator[None]:
         fault = interruption.__context__  # a fault after which the study was being closed
         if isinstance(fault, StudyError):
             cause = f" as it ended because of a fault ({fault})"
+        elif folder.is_complete():
+            raise InterruptedStudyError(
+                f"study '{folder.name}' is finished; to send what its tracker lacks, run\n"
+                f"  {study_command('sync', folder.path)}"
+            ) from None
         raise InterruptedStudyError(
             f"the study was interrupted{cause}; to continue, run\n  {command}"
         ) from None

@@ -72,8 +72,11 @@ def interrupt() -> None:
 
 
 @contextmanager
-def hold_back_signals() -> Iterator[None]:
+def hold_back_signals(notice: str) -> Iterator[None]:
     """Let the block finish before a closed terminal or ``kill`` ends the study.
+
+    Args:
+        notice: what is logged when one of these signals arrives.
 
     Raises:
         KeyboardInterrupt: one of these signals arrived during the block.
@@ -81,7 +84,7 @@ def hold_back_signals() -> Iterator[None]:
     arrived = threading.Event()
 
     def warn() -> None:
-        message = "the study is ending already"
+        message = notice
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
             message += "; Ctrl-C ends it without sending what is left"
         logger.warning(message)

@@ -26,7 +26,7 @@ from study.errors import (
 )
 from study.storage.atomic import StorageError
 from study.storage.ledger_files import DamagedError
-from study.storage.study_folder import StudyFolder
+from study.storage.study_folder import DESCRIPTION, StudyFolder
 from study.storage.trial_folder import End
 from study.tracking.tracker import Tracker
 from study.trial.study import Study
@@ -210,6 +210,31 @@ def test_a_study_that_is_interrupted_after_its_trials_is_closed_and_says_how_to_
             run_study(study, console, resume=False)
         assert signal.getsignal(name) is before
     tracker.close.assert_called_once_with(finished=False)
+
+
+@pytest.mark.usefixtures("ending")
+@pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM])
+def test_a_finished_study_that_is_asked_to_end_names_the_command_that_sends_its_rest(
+    configure: Configure,
+    console: Console,
+    tracker: Any,
+    name: signal.Signals,
+    caplog: pytest.LogCaptureFixture,
+):
+    def closed(*, finished: bool) -> dict[str, str]:
+        signal.raise_signal(name)
+        return {}
+
+    study = study_of(configure(search={"trials": 0}))
+    outputs = module.write_outputs
+    outputs.side_effect = lambda folder, *_: (folder.path / DESCRIPTION).touch()  # type: ignore[attr-defined]
+    tracker.close.side_effect = closed
+    with reacting(), pytest.raises(InterruptedStudyError) as interrupted:
+        run_study(study, console, resume=False)
+    told = [str(interrupted.value), *caplog.messages]
+    assert all("is finished" in text and "clipfit-study sync mine" in text for text in told), told
+    assert len(told) == (1 if name == signal.SIGINT else 2)
+    assert "resume" not in told[0]
 
 
 @pytest.mark.usefixtures("ending")

@@ -104,11 +104,11 @@ def test_what_is_ending_already_ends_in_its_own_time(
     signal.signal(signal.SIGINT, ctrl_c)
 
     def close():
-        with hold_back_signals():
+        with hold_back_signals("it is ending"):
             signal.raise_signal(name)
             done.append("closed")
 
     with handle_hang_up(interrupt), pytest.raises(KeyboardInterrupt):
         close()
     assert done == ["closed"]
-    assert caplog.messages == [f"the study is ending already{hint}"]
+    assert caplog.messages == [f"it is ending{hint}"]
