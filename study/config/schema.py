@@ -62,6 +62,12 @@ def _check_pattern(pattern: str) -> str:
     return pattern
 
 
+def _check_gpus(gpus: float) -> float:
+    if gpus > 1 and not gpus.is_integer():  # Ray assigns no such share
+        raise ValueError("must be a whole number, or a fraction below 1")
+    return gpus
+
+
 def _form_of_rates(rates: Any) -> str:
     if isinstance(rates, Mapping):
         return "[mapping]"
@@ -270,8 +276,8 @@ class ResourcesConfig(Section):
 
     cpus_per_trial: float = Field(1, gt=0, le=10_000)
     """CPU cores of a trial."""
-    gpus_per_trial: float = Field(0, ge=0, le=1000)
-    """GPUs of a trial; a fraction lets several trials share a GPU: 0.25 puts four on one."""
+    gpus_per_trial: Annotated[float, AfterValidator(_check_gpus)] = Field(0, ge=0, le=1000)
+    """GPUs of a trial, a whole number or a fraction of one: 0.25 lets four trials share a GPU."""
     max_concurrent: Count | None = None
     """The most trials at once.
 

@@ -70,10 +70,10 @@ def test_a_trial_that_fits_this_machine_passes_and_any_does_in_a_cluster(
 def test_a_trial_that_does_not_fit_is_refused_with_what_there_is(
     alone: pytest.MonkeyPatch,
 ):
-    resources = ResourcesConfig(cpus_per_trial=5, gpus_per_trial=2.5)
+    resources = ResourcesConfig(cpus_per_trial=5, gpus_per_trial=3)
     with pytest.raises(StudyError, match=r"^5 a trial, and this machine has 4 CPU cores; .*4 or"):
         refuse_too_many_cpus(resources)
-    with pytest.raises(StudyError, match=r"^2\.5 a trial, and this machine has 2 GPUs; .* cluster"):
+    with pytest.raises(StudyError, match=r"^3 a trial, and this machine has 2 GPUs; .* cluster"):
         refuse_too_many_gpus(resources)
     alone.setattr("study.search.machine.list_gpus", list)
     with pytest.raises(StudyError, match="has 0 GPUs; allowed is 0, or a cluster"):
