@@ -42,11 +42,11 @@ def _forest_chart(table: AblationTable) -> Chart:
     axis = Axis(f"difference of the {table.split} score, percentage points", line=0.0)
     return Chart(
         "ablation-forest",
-        f"Difference of each cell to “{table.base.label}”",
+        f"Difference of each cell to “{table.base_label}”",
         "Paired differences over common seeds with 95 % intervals, not corrected for their "
         "number. Grey cells are not told apart once corrected for the number of tests (Holm).",
         [Panel(axis, Axis("", names=[cell.label for cell in cells]), series)],
-        reason_if_empty="the base cell is the only one with a score",
+        reason_if_empty="no cell can be compared with the base",
         width=7.0,
         height=1.5 + 0.32 * len(cells),
     )
@@ -56,7 +56,7 @@ def _map_chart(table: AblationTable) -> Chart:
     """Draw the difference of each cell that varies a single term, by its layers and its site."""
     only: dict[tuple[Window, str], float] = {}
     left_out: dict[tuple[Window, str], float] = {}
-    base = table.base.settings.subset
+    base = table.base.settings.subset if table.base else "none"
     for cell in table.cells:
         subset = cell.settings.subset
         for points, term in ((only, only_term(subset)), (left_out, left_out_term(subset, base))):
@@ -78,7 +78,7 @@ def _map_chart(table: AblationTable) -> Chart:
     return Chart(
         "ablation-map",
         "Layers and sites",
-        f"Mean difference to “{table.base.label}”, in percentage points, of the cell that "
+        f"Mean difference to “{table.base_label}”, in percentage points, of the cell that "
         f"{meaning}: blue is better, red is worse. Colour tells size, not certainty: for that see "
         "the forest.",
         [Panel(layers_axis, Axis("", names=sites), series)],

@@ -44,11 +44,24 @@ SENSITIVITY_NOTE = (
 def ablation_verdict(table: AblationTable) -> list[str]:
     """Return sentences that name the cells beyond noise, within noise and at an edge of rates.
 
-    They also name the cells with extended grids, and the pairs of sites that interact.
+    They also name the cells without a score, those with extended grids, and the pairs of sites that
+    interact.
     """
-    said = sentences("report/ablation_verdict", table=table, base=BASE, format_rates=_format_rates)
+    said = _describe_unscored(table)
+    said += sentences("report/ablation_verdict", table=table, base=BASE, format_rates=_format_rates)
     said += interaction_verdict(table.interactions)
     return said + sentences("report/ablation_scope", table=table)
+
+
+def _describe_unscored(table: AblationTable) -> list[str]:
+    """Return a sentence that names the cells without a score, and one if the base is among them."""
+    if not table.unscored:
+        return []
+    names = ", ".join(f"“{label}”" for label in table.unscored)
+    said = [f"No score, since no trial ran to its end: {names}."]
+    if table.base is None:
+        said.append(f"So no cell is compared with “{table.base_label}”.")
+    return said
 
 
 def _format_rates(cell: Cell, rates: Mapping[str, tuple[float, ...]]) -> str:
@@ -86,7 +99,7 @@ def cell_table(table: AblationTable) -> Table:
 
 def _cell_row(table: AblationTable, cell: Cell) -> list[object]:
     name = cell.label
-    if name == table.base.label != BASE:
+    if name == table.base_label != BASE:
         name += " (base)"
     row: list[object] = [name, *score_cells(table.parts, cell.parts, cell.score)]
     if table.shows_balanced:
@@ -150,7 +163,7 @@ def ablation_records(table: AblationTable) -> list[dict[str, object]]:
         records.append(
             {
                 "label": cell.label,
-                "base_label": table.base.label,
+                "base_label": table.base_label,
                 "split": table.split,
                 **cell.settings.column_values(),
                 "trainable": cell.trainable,

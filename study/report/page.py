@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from study.errors import DataError
 from study.process.templates import templates
 from study.report import (
     ablation_charts,
@@ -31,7 +30,7 @@ from study.report.names import candidate_name
 from study.report.pictures import Datasets
 from study.report.setting_descriptions import setting_cells, setting_header, tuned_in_words
 from study.results import site_shares
-from study.results.ablation import AblationTable, ablation_table
+from study.results.ablation import ablation_table
 from study.results.final_model import FinalModel
 from study.results.leaderboard import Leaderboard
 from study.results.study_results import Results
@@ -90,7 +89,7 @@ def render_report(
     environment.filters["svg"] = _inline_svg
     for module in _CALLED:
         environment.globals.update(vars(module))
-    ablation = _ablation(board)
+    ablation = ablation_table(board) if board.stage("ablation") else None
     if ablation:
         plots = [*plots, *ablation_charts.ablation_plots(ablation)]
     digest = hashlib.sha256(environment.get_template("report.js").render().encode()).digest()
@@ -137,14 +136,6 @@ def _loading_code(board: Leaderboard, final: FinalModel) -> str | None:
     template = templates(_FOLDER, keep_trailing_newline=True).get_template("loading.py.jinja")
     code = template.render(board=board, delta=present[0], settings=final.entry.settings)
     return str(code)
-
-
-def _ablation(results: Results) -> AblationTable | None:
-    """Return the ablation with the base `BASE`, if there is one; others are not in the report."""
-    try:
-        return ablation_table(results)
-    except DataError:
-        return None
 
 
 def _search_table(results: Results) -> Table:

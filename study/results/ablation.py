@@ -68,18 +68,25 @@ class Cell(Configuration):
 class AblationTable(Results):
     """The results of an ablation, with the comparison of its cells."""
 
-    base: Cell
-    """The cell that all others are compared with."""
+    base_label: str
+    """The label of the cell that all others are compared with."""
     split: Split
     """The images that the scores were measured on."""
     cells: Sequence[Cell]
-    """The cells that have a score, with the base, best mean first."""
+    """The cells that have a score, best mean first."""
+    unscored: Sequence[str]
+    """The labels of the cells that have none, since no trial of theirs ran to its end."""
     resampled: Resampled
     """The scores of the cells on resampled test images."""
     interactions: Sequence[Interaction]
     """The interactions of pairs of sites, largest first; empty in other designs."""
     sensitivities: Sensitivities | None
     """What each tensor could gain before training; None if it was not measured."""
+
+    @property
+    def base(self) -> Cell | None:
+        """The cell that all others are compared with; None if it has no score."""
+        return next((cell for cell in self.cells if cell.label == self.base_label), None)
 
     @property
     def sensitivity_ranking(self) -> RankAgreement | None:
@@ -121,7 +128,7 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
         base_label: the label of the cell to compare with.
 
     Raises:
-        DataError: no cell with the label `base_label` has a score.
+        DataError: another base than `BASE` is asked for, and has no score.
     """
     ablated = results.stage("ablation")
     split: Split = "val"
@@ -131,17 +138,22 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
     for trial in ablated:
         if trial.status == "finished" and trial.scores(split).get("score") is not None:
             scored[trial.label].append(trial)
-    if base_label not in scored:
+    if base_label not in (BASE, *scored):
         labels = ", ".join(sorted(scored)) or "none"
         raise DataError(f"base cell '{base_label}' has no score; cells with one: {labels}")
     # Predictions are of test images, so that validation scores have an interval over seeds alone.
     predicted = chain.from_iterable(scored.values())
     resampled = resample(predicted, results.protocol, overlap=results.training_overlap)
     scores = {label: seed_scores(trials, split=split) for label, trials in scored.items()}
-    base = base_label, scores.pop(base_label), -1
-    comparisons = make_comparisons(
-        {label: resampled.weighted_sum([(label, own, 1), base]) for label, own in scores.items()}
-    )
+    comparisons: Mapping[str, MeanInterval] = {}
+    if base_label in scored:
+        base = base_label, scores.pop(base_label), -1
+        comparisons = make_comparisons(
+            {
+                label: resampled.weighted_sum([(label, own, 1), base])
+                for label, own in scores.items()
+            }
+        )
     sensitivities = read_sensitivities(results.folder)
     cells = []
     for label, trials in scored.items():
@@ -150,11 +162,14 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
             cell = replace(cell, sensitivity=sensitivities.share(cell.settings.subset))
         cells.append(cell)
     by_score = sorted(cells, key=lambda cell: -cell.score.mean)
+    # A search has the cells as its arms.
+    tried = [trial.arm for trial in results.stage("search")] + [trial.label for trial in ablated]
     return AblationTable(
         **results.facts(),
-        base=next(cell for cell in cells if cell.label == base_label),
+        base_label=base_label,
         split=split,
         cells=by_score,
+        unscored=[label for label in dict.fromkeys(tried) if label not in scored],
         resampled=resampled,
         interactions=_interactions(cells, scored, results, split, resampled),
         sensitivities=sensitivities,

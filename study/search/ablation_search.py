@@ -105,10 +105,11 @@ def fix_rates(study: Study) -> Mapping[str, TrialSettings]:
     The choice is written once; later calls read it.
 
     Returns:
-        The chosen settings of each cell, by label.
+        The chosen settings of each cell, by label; a cell of which no trial ran all its epochs is
+        left out.
 
     Raises:
-        StudyError: no trial of a cell ran all its epochs.
+        StudyError: no trial of any cell ran all its epochs.
     """
     written = study.cells()
     if written is not None:
@@ -119,9 +120,10 @@ def fix_rates(study: Study) -> Mapping[str, TrialSettings]:
         trials = _trials(study, grids)
         return study.write_cells({label: settings for label, _, settings in trials})
     for label, ranked in _ranked(study, grids).items():
-        if not ranked:
-            raise StudyError(f"no trial of the cell '{label}' ran all its epochs")
-        settings_of[label] = ranked[0]
+        if ranked:
+            settings_of[label] = ranked[0]
+    if not settings_of:
+        raise StudyError("no trial of any cell ran all its epochs, so that no cell can be tested")
     return study.write_cells(settings_of)
 
 

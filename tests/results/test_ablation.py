@@ -29,10 +29,11 @@ def test_cells_are_sorted_paired_with_the_base_and_corrected_together(
     table = ablation_table(read_results(forget_images(ablation_study)))
     means = [cell.score.mean for cell in table.cells]
     assert means == sorted(means, reverse=True)
-    assert (table.base.comparison, table.base.trainable) == (None, 5_120)
-    assert table.base.seconds == pytest.approx(18)
-    base = list(table.base.scores.values())
-    compared = [cell for cell in table.cells if cell is not table.base]
+    base_cell = not_none(table.base)
+    assert (base_cell.comparison, base_cell.trainable) == (None, 5_120)
+    assert base_cell.seconds == pytest.approx(18)
+    base = list(base_cell.scores.values())
+    compared = [cell for cell in table.cells if cell is not base_cell]
     tests = [stats.ttest_rel(list(cell.scores.values()), base) for cell in compared]
     corrected = multipletests([test.pvalue for test in tests], method="holm")[1]
     for cell, test, holm_p in zip(compared, tests, corrected, strict=True):

@@ -1,6 +1,7 @@
 """What is made of a study's results."""
 
 import io
+import json
 import math
 from pathlib import Path
 from unittest.mock import Mock
@@ -10,11 +11,13 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from study.results.ablation import ablation_table
 from study.results.leaderboard import leaderboard
 from study.results.study_results import read_results
 from study.storage.atomic import StorageError
 from study.storage.study_folder import StudyFolder
 from study.workflow.outputs import print_outcome, write_outputs
+from tests.changed_studies import change_json
 from tests.written_study import Written
 
 
@@ -41,6 +44,22 @@ def test_an_ablation_leaves_a_table_of_its_cells_in_place_of_a_leaderboard(
     write_outputs(StudyFolder(ablation_study))
     assert not list(ablation_study.glob("leaderboard*"))
     assert "without vision.ln" in (ablation_study / "ablation.md").read_text()
+
+
+@pytest.mark.parametrize("failed, rows", [("base", 6), ("", 0)])
+def test_an_ablation_has_its_outputs_without_a_score_of_its_base(
+    ablation_study: Path, failed: str, rows: int
+):
+    for trial in ablation_study.glob("trials/*"):
+        if failed in json.loads((trial / "config.json").read_text())["label"]:
+            change_json(trial / "end.json", status="failed")
+    board = write_outputs(StudyFolder(ablation_study))
+    print_outcome(board, Mock(viewing_hints=Mock(return_value=[])), Console(file=io.StringIO()))
+    assert "<html" in (ablation_study / "report.html").read_text()
+    cells = ablation_table(read_results(ablation_study)).cells
+    assert [cell.comparison for cell in cells] == [None] * rows
+    assert len((ablation_study / "ablation.csv").read_text().splitlines()) == max(1, rows + 1)
+    assert "base" in ablation_table(board).unscored
 
 
 def test_outputs_wait_for_storage_that_is_gone_and_take_it_for_no_other_folder(
