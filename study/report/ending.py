@@ -1,5 +1,6 @@
 """The last lines of a run: the score, what won, the final model, and what to type next."""
 
+import math
 import shlex
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from study.report.sentences import rows
 from study.results.ablation import ablation_table
 from study.results.leaderboard import Leaderboard
 from study.selection.patience import read_search_end
+from study.selection.search_time import seconds_used
 from study.storage.command_lines import (
     PROGRAM,
     study_command,
@@ -42,10 +44,14 @@ def next_steps(board: Leaderboard) -> list[tuple[str, str]]:
     """Return what a user may want to see or type next: pairs of a word and a text."""
     folder = board.folder.path
     deltas = sorted(folder.glob("trials/confirm-*/delta.safetensors"))
+    minutes = board.config.search.minutes
+    if minutes is not None:  # as many again, and `extend` takes nothing below what was used
+        minutes += max(minutes, math.ceil(seconds_used(board.folder) / 60))
     return rows(
         "report/next_steps",
         board=board,
         folder=folder,
+        minutes=minutes,
         report=_from_here(folder / "report.html"),
         deltas=[shlex.quote(str(_from_here(delta))) for delta in deltas],
         search_end=read_search_end(board.folder),

@@ -7,6 +7,7 @@ from study.config.labels import VARIANT
 from study.config.trial_settings import TrialSettings
 from study.protocols import Protocol
 from study.selection.chance import BALANCED, balanced_chance, balanced_score
+from study.selection.search_time import epochs_of
 from study.storage.ledger_files import JsonObject, LedgerError
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import TrialFolder
@@ -190,11 +191,7 @@ def _read_trial(folder: StudyFolder, trial: TrialFolder, protocol: Protocol) -> 
         "error": None,
         "test": test,
         "chance": chance,
-        "work": [
-            (line["ended_at"] - line["seconds"], line["ended_at"])
-            for line in lines
-            if "ended_at" in line
-        ],
+        "work": epochs_of(lines),
         "confusion": confusion,
         "outcomes": outcomes_of(predictions),
     }

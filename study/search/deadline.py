@@ -1,17 +1,13 @@
 """The limit of the time that a search may take."""
 
 import time
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any
 
 Result = dict[str, Any]
 """What a trial reports to Tune after an epoch."""
 GRACE = 60.0
 """The seconds after the end of the time within which a trial may still finish."""
-PAUSE = 60.0
-"""The seconds without any work after which a search counts as interrupted."""
 
 
 @dataclass
@@ -58,25 +54,3 @@ class Deadline:
             return False
         self.stopped_ids.add(trial_id)
         return True
-
-
-def working_seconds(reports: Iterable[Iterable[Mapping[str, Any]]]) -> float:
-    """Return the seconds that a search took so far, without its interruptions.
-
-    Args:
-        reports: the reports of each of its trials.
-    """
-    epochs = []
-    for report in chain.from_iterable(reports):
-        if "ended_at" in report:
-            end = report["ended_at"]
-            epochs.append((end - report["seconds"], end))
-    total = 0.0
-    until = None
-    for begin, end in sorted(epochs):
-        if until is None or begin - until > PAUSE:
-            until = begin
-        if end > until:
-            total = total + end - until
-            until = end
-    return total

@@ -7,7 +7,7 @@ from pathlib import Path
 from study.config.labels import TUNED, VARIANT
 from study.errors import DataError
 from study.method.subsets import parse
-from study.search.deadline import Deadline, working_seconds
+from study.search.deadline import Deadline
 from study.search.driver import run_trials
 from study.search.ledger_callback import Observers
 from study.search.make_trial import make_trial
@@ -27,6 +27,7 @@ from study.selection.candidates import possible_variants, variants
 from study.selection.extension import extensions
 from study.selection.patience import Patience
 from study.selection.ranking import rank_finished_trials
+from study.selection.search_time import seconds_used
 from study.selection.standard_error import standard_error
 from study.trial.study import Study, TrialData
 
@@ -58,12 +59,7 @@ def seconds_left(study: Study) -> float | None:
     minutes = study.config.search.minutes
     if minutes is None:
         return None
-    reports = [
-        trial.read_reports()
-        for trial, config in study.folder.trials_of("search")
-        if config["arm"] != VARIANT
-    ]
-    return 60 * minutes - working_seconds(reports)
+    return 60 * minutes - seconds_used(study.folder)
 
 
 def run_search(

@@ -6,6 +6,7 @@ kept; if a label now means another trial, they get a label with the number of tr
 were chosen.
 """
 
+import shlex
 from collections.abc import Sequence
 
 from study.config.labels import CANDIDATE_LABELS
@@ -15,7 +16,8 @@ from study.config.trial_settings import TrialSettings
 from study.config.yaml_values import parse_overrides, put_value
 from study.errors import ConfigError
 from study.selection.patience import read_search_end
-from study.storage.command_lines import study_command
+from study.selection.search_time import seconds_used
+from study.storage.command_lines import PROGRAM, study_command
 from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import CANDIDATES
 from study.trial.study import Candidate, Study
@@ -39,7 +41,7 @@ def extended_config(study: Study, overrides: Sequence[str]) -> StudyConfig:
 
     Raises:
         ConfigError: the study has no search, neither the number grows nor the final model changes,
-            or other settings would change.
+            no time would be left, or other settings would change.
     """
     config, folder, now = study.config, study.folder, study.config.search.trials
     changes = parse_overrides(overrides)
@@ -50,10 +52,16 @@ def extended_config(study: Study, overrides: Sequence[str]) -> StudyConfig:
         ", since its trials would no longer compare; extend takes search.trials, search.minutes, "
         "search.patience, final.images, resources and tracking"
     )
+    if not study.protocol.searches(config):
+        raise ConfigError(
+            f"study '{folder.name}' has no search that could get more trials; allowed is another "
+            "study of its configuration, with the cells, baselines or trials that you want, by\n"
+            f"  {PROGRAM} run {shlex.quote(str(folder.config_path))} name=ANOTHER KEY=VALUE"
+        )
     extended = changed_config(study, changes, MAY_CHANGE, advice)
     grows = extended.search.trials > now
     changes_model = extended.search == config.search and extended.final != config.final
-    if not (grows or changes_model) or not study.protocol.searches(config):
+    if not (grows or changes_model):
         raise ConfigError(
             f"study '{folder.name}' has search.trials={now} and "
             f"final.images={config.final.images}; extend must raise the first or change the "
@@ -67,10 +75,14 @@ def extended_config(study: Study, overrides: Sequence[str]) -> StudyConfig:
 def _refuse_ended_search(study: Study, extended: StudyConfig) -> None:
     """Raise ConfigError if the search of a study would end at once, whatever its trials."""
     config, folder = study.config, study.folder
-    if extended.search.minutes and extended.search.minutes <= (config.search.minutes or 0):
+    before, minutes = config.search.minutes, extended.search.minutes
+    used = seconds_used(folder) / 60
+    least = max(used, before or 0)
+    if minutes and minutes <= least:
+        of_limit = f" of {before:g}" if before else ""
         raise ConfigError(
-            f"search.minutes: the limit of '{folder.name}' was {config.search.minutes:g}, "
-            "which extend must raise as well, or lift by search.minutes=null"
+            f"search.minutes: got {minutes:g}, and the search of '{folder.name}' has taken "
+            f"{used:.1f} minutes{of_limit}; allowed is more than {least:.4g}, or null for no limit"
         )
     end = read_search_end(folder)
     if end and extended.search.patience:

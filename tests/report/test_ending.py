@@ -52,6 +52,8 @@ def test_a_search_that_ended_early_says_so_and_goes_on_without_its_patience(few_
 @pytest.mark.parametrize("limit", ["null", "35", "0.5"])
 def test_what_is_told_to_go_on_is_what_extend_takes(few_shot_study: Path, limit: str):
     configure(few_shot_study, f"search.minutes={limit}")
+    trial = StudyFolder(few_shot_study).trial("search-0000")
+    trial.append_report({"epoch": 0, "seconds": 3000.0, "ended_at": 1e9})
     _, steps = last_lines(few_shot_study)
     *_, overrides = steps["go on"].partition(" search.")
     study = Study(load_config(few_shot_study / "study.yaml"), StudyFolder(few_shot_study))

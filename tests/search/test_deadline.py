@@ -8,7 +8,7 @@ import pytest
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from study.search import deadline as module
-from study.search.deadline import Deadline, working_seconds
+from study.search.deadline import Deadline
 from study.search.scheduler import make_scheduler
 from tests.clock import Clock
 from tests.in_process import trials_in_process
@@ -67,18 +67,6 @@ def test_the_time_stops_no_baseline_and_none_that_is_stopped_anyway(
         trial = SimpleNamespace(trial_id=arm, config={"arm": arm})
         assert scheduler.on_trial_result(None, trial, result) == expected
     assert deadline.stopped_ids == {"search"}
-
-
-def test_what_was_spent_is_the_time_in_which_anything_worked():
-    def report(begin: float, end: float) -> dict[str, float]:
-        return {"ended_at": end, "seconds": end - begin}
-
-    beside = [[report(0, 10), report(10, 20)], [report(5, 30)]]
-    assert working_seconds(beside) == 30
-    soon, later = [report(40, 50)], [report(1000, 1010)]
-    assert working_seconds([*beside, soon]) == 50, "a worker that starts is no interruption"
-    assert working_seconds([*beside, later]) == 40
-    assert working_seconds([]) == working_seconds([[{"seconds": 3.0}]]) == 0
 
 
 def test_a_search_ends_in_its_time_with_all_baselines_and_what_was_done(

@@ -100,15 +100,41 @@ def test_what_adds_nothing_or_makes_trials_incomparable_is_refused(
     assert load_config(study.folder.config_path) == study.config
 
 
+def limited(study: Study, minutes: float | None) -> Study:
+    """Return a study whose search has a limit of time."""
+    return Study(study.config.with_section("search", minutes=minutes), study.folder)
+
+
 def test_a_time_that_is_over_is_raised_or_lifted_as_well(study: Study):
-    search = study.config.search.model_copy(update={"minutes": 20})
-    limited = Study(study.config.model_copy(update={"search": search}), study.folder)
     for overrides in ([], ["search.minutes=20"], ["search.minutes=5"]):
-        with pytest.raises(ConfigError, match="was 20, which extend must raise"):
-            grow(limited, "search.trials=+1", *overrides)
-    longer = grow(limited, "search.trials=+1", "search.minutes=30")
+        with pytest.raises(ConfigError, match=r"search\.minutes: .* more than 20, or null"):
+            grow(limited(study, 20), "search.trials=+1", *overrides)
+    longer = grow(limited(study, 20), "search.trials=+1", "search.minutes=30")
     assert longer.config.search.minutes == 30
     assert grow(longer, "search.trials=+1", "search.minutes=null").config.search.minutes is None
+
+
+@pytest.mark.parametrize("before", [None, 20])
+def test_the_new_time_is_longer_than_what_was_used(study: Study, before: float | None):
+    trial = study.folder.trial("search-0000")
+    trial.create({"stage": "search", "arm": "baseline", "label": "clipfit"})
+    trial.append_report({"epoch": 0, "seconds": 1800.0, "ended_at": 1e9})
+    with pytest.raises(ConfigError, match=r"taken 30\.0 minutes.* more than 30, or null"):
+        grow(limited(study, before), "search.trials=+1", "search.minutes=30")
+    grown = grow(limited(study, before), "search.trials=+1", "search.minutes=30.5")
+    assert grown.config.search.minutes == 30.5
+
+
+@pytest.mark.parametrize(
+    "values", [{"ablation": {"design": "only_one"}}, {"search": {"trials": 0}}]
+)
+def test_a_study_without_a_search_is_not_advised_to_extend_itself(
+    study: Study, values: dict[str, Any]
+):
+    unsearched = Study(build_config({"name": "mine", **values}, "test"), study.folder)
+    with pytest.raises(ConfigError, match="has no search") as caught:
+        grow(unsearched, "search.trials=+50")
+    assert " extend " not in str(caught.value)
 
 
 def test_a_search_that_ended_early_is_extended_without_its_patience(study: Study):
