@@ -123,6 +123,18 @@ def _broken_by_ablation(ablation: AblationConfig | None) -> _Lines:
         yield "ablation: subsets belong to the design grid, which needs at least one"
     if "base" in ablation.subsets:
         yield "ablation: subsets: 'base' is the name of the base itself"
+    design = ablation.design
+    if ablation.sites and design not in ("only_one", "leave_one_out", "pairs"):
+        yield (
+            f"ablation.sites: has no effect with the design {design}; only_one, leave_one_out and "
+            "pairs read it"
+        )
+    if design != "layers":
+        for key, default in (("windows", "sliding"), ("width", 1)):
+            if getattr(ablation, key) != default:
+                yield f"ablation.{key}: has no effect with the design {design}; layers reads it"
+    elif ablation.windows != "sliding" and ablation.width != 1:
+        yield f"ablation.width: has no effect with windows {ablation.windows}; sliding reads it"
 
 
 def _broken_by_tracking(tracking: TrackingConfig) -> _Lines:

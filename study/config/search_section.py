@@ -110,7 +110,9 @@ class SearchConfig(Section):
     over classes (``balanced_accuracy``). ``auto`` is ``balanced_accuracy`` if one class has more
     than twice the training images of another."""
     folds: int | None = Field(None, ge=2, le=1000)
-    """The number of parts of the shots (folds; None means 4) or base classes (class_folds; 3)."""
+    """The number of parts of the shots (folds; None means 4) or base classes (class_folds; 3).
+
+    Other rules of selection have no parts."""
     tuned_share: float = Field(0.25, ge=0.25, le=0.9)
     """The share of the trials that are CLIPFit's own search, of its rates and λ."""
     warm_start: str | None = Field(None, pattern=NAME)

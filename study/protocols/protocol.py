@@ -40,7 +40,7 @@ class Rule:
     """A function of the shots, the name of the scored part, the trained classes and the number of
     folds, such as `study.data.tasks.holdout_tasks`; it returns one task per model."""
     folds: int = 1
-    """The number of folds, unless the configuration sets it."""
+    """The number of folds, unless the configuration sets it; 1 means that there are none."""
 
 
 class Protocol(ABC):

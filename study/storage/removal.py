@@ -19,9 +19,9 @@ UNRECORDED = ("trials", "shots", "tune", "optuna.journal", "mlflow.json", SUMS, 
 def new_study(folder: StudyFolder, shared_folders: Sequence[Path] = ()) -> Iterator[None]:
     """Claim and lock a new study for the block; remove it if that fails before the first trial.
 
-    Only a folder that is missing or empty is claimed, and only what was made in it since is removed.
-    A study stays if it was interrupted, or if its storage, its tracking server or Ray failed: it
-    can be resumed, and the server may have a run of it.
+    Only a folder that is missing or empty is claimed, and only what was made in it since is
+    removed. A study stays if it was interrupted, or if its storage, its tracking server or Ray
+    failed: it can be resumed, and the server may have a run of it.
 
     Args:
         folder: the study's folder.

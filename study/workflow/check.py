@@ -205,6 +205,8 @@ def _find_task_faults(
         seeds.add(config.seed)
     for seed in sorted(seeds):
         checks.attempt(path, _check_tasks, study, seed, searched and seed == config.seed)
+    if searched and config.search.folds is not None:
+        checks.attempt("search.folds", _check_folds, study)
 
 
 def _find_backbone_faults(checks: _Checks, study: Study, datasets: Sequence[Dataset]) -> None:
@@ -313,6 +315,17 @@ def _check_tasks(study: Study, seed: int, searching: bool) -> None:
         tasks_of_search(study, shots)
     if seed in protocol.shot_seeds(study.config):
         protocol.confirm_task(study.dataset, shots)
+
+
+def _check_folds(study: Study) -> None:
+    """Refuse a number of folds beside a rule of selection that has none."""
+    search = study.config.search
+    rule = study.protocol.rule(study.config, study.dataset)
+    if rule.folds == 1:
+        raise ConfigError(
+            f"{search.folds} has no effect, since search.selection={search.selection} is "
+            f"'{rule.name}' here, which has no folds; allowed is null"
+        )
 
 
 def _check_name(study: Study) -> None:
