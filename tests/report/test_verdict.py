@@ -8,6 +8,7 @@ import pytest
 
 from study.report.verdict import headline, verdict
 from tests.changed_studies import board_of
+from tests.not_none import not_none
 from tests.report.conftest import AsKept
 from tests.report.said_cases import SAID, prepare, sentences_on
 
@@ -18,6 +19,18 @@ def test_all_that_is_told_of_a_study_is_what_was_kept(
 ):
     folder = prepare(make_study("glyphs", **SAID[name].get("study", {})), SAID[name])
     as_kept(name.replace(" ", "-"), "\n".join(sentences_on(folder)) + "\n")
+
+
+def test_what_its_test_score_chose_for_a_comparison_gets_no_verdict(
+    make_study: Callable[..., Path],
+):
+    board = board_of(make_study(edge=-0.06))
+    (said,) = [sentence for sentence in verdict(board) if "BitFit" in sentence]
+    compared = {entry.label: difference for entry, difference in board.rivals_above_winner}
+    assert not_none(not_none(compared["bitfit"]).high) < 0
+    assert "95 % interval" in said
+    assert "not tested" in said
+    assert "noise" not in said
 
 
 def test_over_several_datasets_a_score_is_called_a_mean(few_shot_study: Path):
