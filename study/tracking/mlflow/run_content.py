@@ -33,6 +33,8 @@ ENDED = "ended"
 RATE_FIELDS = [rate_column(kind) for kind in kind_names()]
 UNSENT_FIELDS = {"epoch", "seconds", "ended_at", "folds", *RATE_FIELDS}
 """The fields of a report that are not sent; rates follow from the run's parameters."""
+LONGEST_TEXT = 4000
+"""The most characters of an error or a reason that are sent."""
 SAME_AS_SCORE = ("_accuracy", "_hmean")
 """Suffixes of further fields that are not sent because they always equal the score."""
 SCORE, TEST_SCORE = "val_score", "test_score"
@@ -142,16 +144,21 @@ def has_first_metric(config: JsonObject, reports: Reports) -> bool:
 def end_tags(config: JsonObject, reports: Reports, end: End) -> Tags:
     """Return the tags that a run gets when its trial has ended."""
     description = describe_trial(config, reports, end)
-    error = redacted_text((end.error or "")[-4000:])
+    error = _sendable(end.error or "")
     if error:
         description += f"\n\n```\n{error}\n```"
     tags = {
         ENDED: end.status,
-        "stop_reason": end.reason or end.status,
+        "stop_reason": _sendable(end.reason or end.status),
         "error": error,
         MLFLOW_RUN_NOTE: description,
     }
     return {key: value for key, value in tags.items() if value}
+
+
+def _sendable(text: str) -> str:
+    """Return the end of a text without credentials, as long as a tag of MLflow may be."""
+    return redacted_text(text)[-LONGEST_TEXT:]
 
 
 @cache

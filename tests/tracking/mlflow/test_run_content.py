@@ -101,3 +101,14 @@ def test_a_failure_has_its_error_below_the_line_and_why_it_ended_in_tags():
     assert end_tags(config(), [], End("finished", 1, 1.0)).keys() == {
         *("ended", "stop_reason", "mlflow.note.content"),
     }
+
+
+@pytest.mark.parametrize("key, field", [("error", "error"), ("stop_reason", "reason")])
+def test_no_tag_of_an_end_has_a_credential_or_is_longer_than_mlflow_allows(key: str, field: str):
+    url = "https://user:secret@host/data"
+    cut = "x" * 9000 + url + "x" * (3995 - len("secret@host/data"))  # between "://" and "@"
+    for text in (f"no answer from {url}", cut):
+        tag = end_tags(config(), [], End("failed", 1, 1.0, **{field: text}))[key]
+        assert "secret" not in tag
+        assert "@host" in tag
+        assert len(tag) <= 4000
