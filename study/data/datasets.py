@@ -12,9 +12,16 @@ from study.data.images.sources import FolderSource, kind_fault
 from study.data.prompts import templates_of
 from study.data.readers.benchmarks import BENCHMARKS, download_note
 from study.data.readers.glyphs import load_digits, load_glyphs
-from study.data.readers.huggingface import PREFIX, HubSource, is_saved, load_hub
+from study.data.readers.huggingface import (
+    PREFIX,
+    HubSource,
+    holds_parquet,
+    is_saved,
+    load_hub,
+    load_parquet,
+)
 from study.data.readers.nested_images import advise_on_images
-from study.data.readers.own import NoImagesError, is_folder, load_folder, visible
+from study.data.readers.own import NoImagesError, load_folder
 from study.data.readers.published import load_published
 from study.data.readers.tables import TABLE_SUFFIXES, is_path_table, load_table
 from study.data.records import Contents, DataFaults, Dataset, listed
@@ -23,7 +30,8 @@ from study.errors import DataError, did_you_mean
 
 PACKAGED = {"digits": load_digits, "glyphs": load_glyphs}
 DATASET_NAMES = (*PACKAGED, *BENCHMARKS)
-HUB_OPTIONS = ("columns", "splits", "subset", "revision")
+FILE_OPTIONS = ("columns", "splits", "subset")
+HUB_OPTIONS = (*FILE_OPTIONS, "revision")
 READER_OPTIONS = (*HUB_OPTIONS, "groups")
 """The options of all readers, by the names of the keys that set them."""
 
@@ -39,6 +47,7 @@ def load_dataset(
     *,
     templates: Sequence[str] | None = None,
     reading: ImageReading = DEFAULT_READING,
+    storage: Path | None = None,
     **options: Any,
 ) -> Dataset:
     """Read the classes and the labelled images of a dataset, but no pixels.
@@ -53,6 +62,7 @@ def load_dataset(
         templates: prompt templates that replace the dataset's own; the first one is used in
             training.
         reading: how the images are read; packaged images have 8 bits, and take the default only.
+        storage: the folder of studies, in which no images are looked for.
         **options: some of `READER_OPTIONS`, see `load_hub`, `load_table` and `load_folder`; None
             means the default.
 
@@ -61,7 +71,7 @@ def load_dataset(
             for, and what is allowed.
     """
     chosen = {option: value for option, value in options.items() if value is not None}
-    read, allowed = _find_reader(name, root)
+    read, allowed = _find_reader(name, root, storage)
     unread = [option for option in chosen if option not in allowed]
     if unread:
         raise DataError(f"dataset {name!r} does not read {', '.join(unread)}")
@@ -77,7 +87,9 @@ def load_dataset(
     return Dataset(name, class_names, templates_of(name, templates), *splits, source)
 
 
-def _find_reader(name: str, root: Path | None) -> tuple[Callable[..., Contents], Collection[str]]:
+def _find_reader(
+    name: str, root: Path | None, storage: Path | None
+) -> tuple[Callable[..., Contents], Collection[str]]:
     """Return the function that reads a dataset, and the options that it reads."""
     if name in PACKAGED:
         return PACKAGED[name], ()
@@ -94,11 +106,11 @@ def _find_reader(name: str, root: Path | None) -> tuple[Callable[..., Contents],
     suffix = root.suffix.lower()
     if suffix in TABLE_SUFFIXES and (suffix != ".parquet" or is_path_table(root)):
         return partial(load_table, name, root), ("columns", "groups")
-    if suffix == ".parquet" or is_saved(root) or (root.is_dir() and _holds_parquet(root)):
-        return partial(load_hub, name, root), HUB_OPTIONS
+    if suffix == ".parquet" or is_saved(root) or holds_parquet(root, storage):
+        return partial(load_parquet, name, root, storage), FILE_OPTIONS
     if root.is_file():
         raise DataError(f"{root}: not a dataset; allowed: a folder, {', '.join(TABLE_SUFFIXES)}")
-    return partial(_load_folder, name, root), ("groups",)
+    return partial(_load_folder, name, root, storage=storage), ("groups",)
 
 
 def _check_root(name: str, root: Path) -> Path:
@@ -141,11 +153,14 @@ def _refuse_folder_of_hub(name: str) -> None:
         )
 
 
-def _load_folder(name: str, root: Path, *, groups: str | None = None) -> Contents:
+def _load_folder(
+    name: str, root: Path, *, storage: Path | None, groups: str | None = None
+) -> Contents:
+    read = partial(load_folder, name, storage=storage)
     try:
-        return load_folder(name, root, groups=groups)
+        return read(root, groups=groups)
     except NoImagesError as error:
-        elsewhere = advise_on_images(root, partial(load_folder, name))
+        elsewhere = advise_on_images(root, read)
         raise DataError(f"{error}{elsewhere}{_hint(name)}") from error
     except DataFaults:
         raise
@@ -184,19 +199,3 @@ def _hint(name: str) -> str:
     if name in DATASET_NAMES:
         return ""
     return did_you_mean(name, DATASET_NAMES)
-
-
-def _holds_parquet(folder: Path, *, depth: int = 2) -> bool:
-    """Return whether a folder holds Parquet files, as deep as the hub lays them out.
-
-    The hub uses `data/`, `<subset>/` and `<subset>/<split>/`. Only a few entries of each folder are
-    read, since an image folder may have millions, and links to folders may lead up.
-    """
-    try:
-        entries = visible(folder, 32)
-    except DataError:
-        return False  # reported by name when its images are listed
-    if any(entry.name.endswith(".parquet") for entry in entries):
-        return True
-    folders = (Path(entry.path) for entry in entries if is_folder(entry) and not entry.is_symlink())
-    return depth > 0 and any(_holds_parquet(folder, depth=depth - 1) for folder in folders)

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from study.data import records
 from study.data.datasets import is_own
 from study.data.images.sources import FolderSource
+from study.data.outputs import DATASETS
 from study.data.prompts import templates_of
 from study.data.readers.huggingface import HubSource, loaded_contents
 from study.data.readers.tables import (
@@ -161,4 +162,4 @@ def _refuse_taken(name: str) -> None:
 
 
 def _place(storage: Path, identity: bytes) -> Path:
-    return storage.expanduser().absolute() / "datasets" / sha256_of(identity)[:16]
+    return storage.expanduser().absolute() / DATASETS / sha256_of(identity)[:16]

@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from study.data.images.sources import IMAGE_SUFFIXES, LONGEST
+from study.data.outputs import is_output
 from study.data.readers.own import is_folder, visible
 from study.data.records import is_text
 from study.errors import DataError, StudyError
@@ -33,7 +34,8 @@ class LabelledImage:
 def list_image_files(folder: Path) -> tuple[list[Path], Counter[str]]:
     """Return the image files in a folder and its subfolders, and count the other files.
 
-    The suffix decides what is an image. Hidden files and folders are skipped, as in datasets. A
+    The suffix decides what is an image. Hidden files and folders are skipped, as in datasets, and
+    so are folders of studies and of MLflow. A
     link to a folder is followed unless that folder is read anyway, so circles end and no image is
     there twice. A broken link counts as an image, whatever its name, so that it is reported as
     unreadable.
@@ -73,6 +75,8 @@ def _walk_files(folder: Path) -> list[Path]:
             path = current / entry.name
             if not _is_folder(entry):
                 files.append(path)
+            elif is_output(path):
+                continue
             elif entry.is_symlink():  # later than all other folders, which have shorter paths
                 waiting.appendleft(path)
             else:

@@ -123,13 +123,9 @@ class StudyFolder(LedgerFolder):
         Two of its configuration, its identity and its trials are asked for, since any folder may
         have a ``study.yaml``.
         """
+        files = self.config_path.exists() + (self.path / IDENTITY).exists()
         trials = self.path / "trials"
-        parts = (
-            self.config_path.exists(),
-            (self.path / IDENTITY).exists(),
-            trials.is_dir() and any(self.trials()),
-        )
-        return sum(parts) >= 2
+        return files == 2 or (files == 1 and trials.is_dir() and any(self.trials()))
 
     def claim(self) -> None:
         """Make the folder of a new study, so that it can be locked before `create`."""

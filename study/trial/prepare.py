@@ -12,6 +12,7 @@ from study.data.images.decode import ImageCache, ImageCounter, decode_images
 from study.data.images.image_reading import ImageReading
 from study.data.images.rgb import dark_images
 from study.data.images.table import ImageTable
+from study.data.outputs import IMAGES
 from study.data.prompts import ENSEMBLE
 from study.data.published_shots import read_published_shots
 from study.data.records import Dataset, ImagePaths, Templates, listed
@@ -243,7 +244,7 @@ class Preparer:
 
 def image_cache(config: StudyConfig) -> Path:
     """Return the folder of the decoded images, which the studies of a storage share."""
-    return config.storage / "images"
+    return config.storage / IMAGES
 
 
 def shots_path(study: Study, seed: int) -> Path:

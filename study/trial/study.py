@@ -113,6 +113,7 @@ class Study:
             data.root,
             templates=data.templates,
             reading=reading,
+            storage=self.config.storage,
             **{option: getattr(data, option) for option in READER_OPTIONS},
         )
 
@@ -126,7 +127,9 @@ class Study:
 
         if name not in self._targets:
             reading = DEFAULT_READING if name in PACKAGED else self.reading
-            self._targets[name] = load_dataset(name, self.target_root(name), reading=reading)
+            self._targets[name] = load_dataset(
+                name, self.target_root(name), reading=reading, storage=self.config.storage
+            )
         return self._targets[name]
 
     def targets(self) -> list[Dataset]:

@@ -1,11 +1,16 @@
+import os
+import time
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from study.data.datasets import DATASET_NAMES, load_dataset
 from study.data.prompts import TEMPLATES
+from study.data.readers import nested_images
 from tests import miniature
-from tests.data.reading import refusal
+from tests.data.reading import refusal, write_images
 
 
 def test_every_name_has_templates():
@@ -34,3 +39,50 @@ def test_a_mistyped_name_with_a_folder_that_is_no_dataset_names_the_nearest(tmp_
 def test_an_option_that_a_format_does_not_read_is_refused(option: str, name: str, tmp_path: Path):
     told = refusal(name, tmp_path, **{option: {"train": "x"}})
     assert f"'{name}' does not read {option}" in told
+
+
+def test_the_name_of_a_folder_of_parquet_means_no_script(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    pytest.importorskip("datasets")
+    monkeypatch.chdir(tmp_path)
+    for name in ("lib", "csv"):
+        Path(name).mkdir()
+        write_images(Path(name, "all.parquet"), [*"xyxyxyxyxy"])
+        for script in (f"{name}.py", f"{name}/{name}.py"):
+            Path(script).touch()
+        assert load_dataset("mine", Path(name)).class_names == ("x", "y")
+
+
+@pytest.fixture
+def listed(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Count how often folders are listed, each of which takes half a millisecond."""
+    count = Counter[str]()
+    scandir = os.scandir
+
+    def slow(place: Any = ".") -> Any:
+        count[str(place)] += 1
+        time.sleep(0.0005)
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", slow)
+    return count
+
+
+def test_a_folder_far_above_the_images_is_refused_within_seconds(
+    tmp_path: Path, listed: Counter[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(nested_images, "MAX_SECONDS", 0.05)
+    for number in range(2000):
+        (tmp_path / f"{number % 100}/{number}").mkdir(parents=True)
+    assert "no images" in refusal("mine", tmp_path)
+    assert listed.total() < 2000, "the time is one for all classes"
+
+
+def test_parquet_is_not_looked_for_in_all_folders_below(tmp_path: Path, listed: Counter[str]):
+    pytest.importorskip("datasets")
+    write_images(tmp_path / "all.parquet", ["a"])
+    for number in range(100):
+        (tmp_path / f"a/b/c/{number}").mkdir(parents=True)
+    assert "class" in refusal("mine", tmp_path)
+    assert listed.total() < 20

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import ANY, Mock
 
 import numpy as np
 import pytest
@@ -199,6 +199,7 @@ def test_every_option_of_a_hub_dataset_reaches_it(
         reading=DEFAULT_READING,
         **options,
         groups=None,
+        storage=ANY,
     )
 
 

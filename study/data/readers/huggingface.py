@@ -4,10 +4,13 @@ The images stay in the Arrow files of the `datasets` library's cache and are dec
 Records have virtual ids such as `train/000123`.
 """
 
+import glob
 import io
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,8 @@ from PIL import Image
 from study.data.data_internals import table_fingerprint
 from study.data.images.image_reading import DEFAULT_READING, ImageReading
 from study.data.images.sources import read_image
+from study.data.outputs import is_output
+from study.data.readers.own import is_folder, visible
 from study.data.records import (
     SPLITS,
     ClassNames,
@@ -42,6 +47,16 @@ PLAIN = r"null|bool|u?int\d+|(large_)?string|string_view"
 """The types of the cells of labels and groups."""
 ANSWERS_WITHIN = 4.0
 """How many seconds the hub may take to answer."""
+CARDS = ("README.md", ".huggingface.yaml", "dataset_infos.json")
+"""The files in which a dataset of the hub says what its files are."""
+FIRST = 32
+"""The number of entries of a folder that are searched for a Parquet file."""
+KEYWORDS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "dev", "val"),
+    "test": ("test", "testing", "eval", "evaluation"),
+}
+"""The splits of the library `datasets`, and the words for each in names of files and folders."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +102,7 @@ class HubSource:
         return file
 
     def save(self, folder: Path) -> None:
-        """Write all images and labels into a new folder, from which `load_hub` reads them."""
+        """Write all images and labels into a new folder, from which `load_parquet` reads them."""
         tables: Any = self.tables
         tables.save_to_disk(str(folder))
 
@@ -99,22 +114,19 @@ class HubSource:
 
 def load_hub(
     name: str,
-    place: Path | None = None,
     *,
     columns: Renamed | None = None,
     splits: Renamed | None = None,
     subset: str | None = None,
     revision: str | None = None,
 ) -> Contents:
-    """Read a dataset of the hub (`hf:owner/name`), a Parquet file, or a folder of Parquet files.
+    """Read a dataset of the hub, of which only the splits in use are downloaded.
 
     Without a test split, the validation split is the test split. With a training split alone, the
-    images are split by `fixed_split`. Only the splits in use are downloaded.
+    images are split by `fixed_split`.
 
     Args:
-        name: the dataset's name; "hf:owner/name" on the hub.
-        place: a Parquet file, a folder with the hub's layout, or one that `save_to_disk` wrote;
-            None means the hub.
+        name: the dataset's name, "hf:owner/name".
         columns: "image", "label" → column of the dataset, where the default names do not fit;
             "group" → the column of the groups, if it has one.
         splits: "train", "val", "test" → split of the dataset, where the default names do not fit.
@@ -125,6 +137,64 @@ def load_hub(
         DataError: if the optional extra is not installed, the dataset cannot be read, or columns or
             splits are missing.
     """
+    where = name.removeprefix(PREFIX)
+    download = _download_note(where, revision)
+    with _library_errors(name, where, f". If the hub cannot be reached, bring it over: {download}"):
+        if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", where):
+            raise DataError(f"{name}: not a dataset of the hub; allowed is {PREFIX}owner/name")
+        _refuse_silent_hub(where, revision, download)
+        tables = _tables_of_builder(name, where, splits or {}, subset=subset, revision=revision)
+    return _contents(name, tables, columns or {})
+
+
+def load_parquet(
+    name: str,
+    place: Path,
+    storage: Path | None = None,
+    *,
+    columns: Renamed | None = None,
+    splits: Renamed | None = None,
+    subset: str | None = None,
+) -> Contents:
+    """Read a Parquet file, or a folder of them; see `load_hub`.
+
+    Args:
+        name: the dataset's name.
+        place: a Parquet file, a folder with the hub's layout, or one that `save_to_disk` wrote.
+        storage: the folder of studies, whose Parquet files are of no dataset.
+        columns: see `load_hub`.
+        splits: see `load_hub`.
+        subset: see `load_hub`.
+
+    Raises:
+        DataError: see `load_hub`.
+    """
+    splits = splits or {}
+    with _library_errors(name, str(place)) as datasets:
+        if is_saved(place):
+            tables = _tables_of(name, datasets.load_from_disk(str(place)), splits)
+        elif subset or _has_card(place):
+            # By the folder's own name, the library might look for a script, or a kind of file.
+            where = f"{place.absolute()}/."
+            tables = _tables_of_builder(name, where, splits, subset=subset)
+        else:
+            files = [place] if place.is_file() else sorted(_parquet_files(place, storage))
+            tables = _load_files(name, "parquet", _files_of_splits(place, files), splits)
+    return _contents(name, tables, columns or {})
+
+
+@contextmanager
+def _library_errors(name: str, where: str, advice: str = "") -> Iterator[Any]:
+    """Yield the library `datasets`, and raise its errors as those of a dataset.
+
+    Args:
+        name: the dataset's name.
+        where: the place that it is read from.
+        advice: the end of a message.
+
+    Raises:
+        DataError: the library is not installed, or the block raised.
+    """
     try:
         # Imported here because it is an optional extra, and takes a second to import.
         import datasets
@@ -133,34 +203,14 @@ def load_hub(
             f"{name}: Hugging Face datasets need the optional extra: "
             "pip install 'clipfit-study[hf]'"
         ) from error
-    where = str(place or name.removeprefix(PREFIX))
-    download = _download_note(where, revision)
-    if place is None:
-        if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", where):
-            raise DataError(f"{name}: not a dataset of the hub; allowed is {PREFIX}owner/name")
-        _refuse_silent_hub(where, revision, download)
     if not sys.stderr.isatty():  # in a log, a bar is one long line
         datasets.disable_progress_bars()
-    splits = splits or {}
+    faults = (OSError, ValueError, KeyError, TypeError, RuntimeError)
     try:
-        if place is not None and is_saved(place):
-            tables = _tables_of(name, datasets.load_from_disk(where), splits)
-        else:
-            # A builder knows the files of each split without downloading them.
-            if place is None:
-                builder = datasets.load_dataset_builder(where, subset, revision=revision)
-            elif place.is_file():
-                builder = datasets.load_dataset_builder("parquet", data_files={"train": [where]})
-            else:
-                builder = datasets.load_dataset_builder(where, subset)
-            tables = _load_files(name, builder, splits)
-    # Damaged files raise many kinds of errors.
-    except (OSError, ValueError, KeyError, TypeError, datasets.exceptions.DatasetsError) as error:
-        advice = ""
-        if place is None:
-            advice = f". If the hub cannot be reached, bring it over: {download}"
+        yield datasets
+    # Damaged files raise many kinds of errors, and a script a RuntimeError.
+    except (*faults, datasets.exceptions.DatasetsError) as error:
         raise DataError(f"{name}: cannot be read from {where} ({error}){advice}") from error
-    return _contents(name, tables, columns or {})
 
 
 def _download_note(name: str, revision: str | None) -> str:
@@ -175,18 +225,122 @@ def _download_note(name: str, revision: str | None) -> str:
     )
 
 
-def _load_files(name: str, builder: Any, splits: Renamed) -> Any:
-    """Return the tables of the files that a builder knows, by split."""
+def holds_parquet(folder: Path, storage: Path | None = None) -> bool:
+    """Return whether a folder holds Parquet files, as deep as the hub lays them out.
+
+    Only a few entries of each folder are read, since an image folder may have millions.
+    """
+    return folder.is_dir() and any(_parquet_files(folder, storage, most=FIRST))
+
+
+def _parquet_files(
+    folder: Path, storage: Path | None, *, most: int | None = None, depth: int = 2
+) -> Iterator[Path]:
+    """Yield the Parquet files that a dataset has where the hub lays them out.
+
+    The hub uses `data/`, `<subset>/` and `<subset>/<split>/`. Links to folders, which may lead up,
+    and what studies wrote are passed over.
+
+    Args:
+        folder: the folder.
+        storage: the folder of studies.
+        most: how many entries of each folder are read; None means all.
+        depth: how many levels of folders are searched.
+    """
+    try:
+        entries = visible(folder, most)
+    except DataError:
+        return  # reported by name when its images are listed
+    for entry in entries:
+        if entry.name.endswith(".parquet"):
+            yield folder / entry.name
+    for entry in entries:
+        inner = folder / entry.name
+        if depth == 0 or not is_folder(entry) or entry.is_symlink():
+            continue
+        files = _parquet_files(inner, storage, most=most, depth=depth - 1)
+        first = next(files, None)
+        if first is not None and not is_output(inner, storage):
+            yield first
+            yield from files
+
+
+def _files_of_splits(folder: Path, files: Sequence[Path]) -> dict[str, list[str]]:
+    """Return the files of each split as the `datasets` library would, without its search.
+
+    The library searches all folders below, tens of times, and takes those of studies as well. It
+    looks for `data/SPLIT-00000-of-00001`, words in the names of folders, and words in those of
+    files; where none has one, all files are for training.
+    """
+
+    def sharded(path: Path) -> str | None:
+        match = re.fullmatch(r"data/(\w+(?:\.\w+)*)-\d{5}-of-\d{5}\..*", path.as_posix())
+        return match and match[1]
+
+    def by_words(text: str) -> str | None:
+        words = re.split(r"[-._ 0-9/]+", text)
+        return next((split for split, known in KEYWORDS.items() if {*words} & {*known}), None)
+
+    rules: tuple[Callable[[Path], str | None], ...] = (
+        sharded,
+        lambda path: by_words(path.parent.as_posix()),
+        lambda path: by_words(path.name),
+    )
+    for rule in rules:
+        files_of = defaultdict(list)
+        for file in files:
+            split = rule(file.relative_to(folder))
+            if split:
+                files_of[split].append(glob.escape(str(file)))
+        if files_of:
+            return files_of
+    return {"train": [glob.escape(str(file)) for file in files]}
+
+
+def _has_card(folder: Path) -> bool:
+    """Return whether a folder has a file that says what its other files are."""
+    readme, *others = (folder / name for name in CARDS)
+    if any(file.is_file() for file in others):
+        return True
+    return readme.is_file() and readme.read_bytes()[:4].rstrip() == b"---"
+
+
+def _tables_of_builder(
+    name: str, where: str, splits: Renamed, *, subset: str | None, revision: str | None = None
+) -> Any:
+    """Return the tables of a dataset of the hub, or of a folder with its card, by split."""
     import datasets
 
+    # A builder knows the files of each split without downloading them.
+    builder = datasets.load_dataset_builder(where, subset, revision=revision)
     files_of = {
         str(split): list(files) for split, files in (builder.config.data_files or {}).items()
     }
-    # Only the chosen splits: `load_dataset` by name would download all of them.
+    return _load_files(name, builder.name, files_of, splits, builder.info.features)
+
+
+def _load_files(
+    name: str,
+    kind: str,
+    files_of: Mapping[str, Sequence[str]],
+    splits: Renamed,
+    features: Any = None,
+) -> Any:
+    """Return the tables of the chosen splits; `load_dataset` by name would download all of them.
+
+    Args:
+        name: the dataset's name, for messages.
+        kind: the format of the files.
+        files_of: the patterns of the files of each split.
+        splits: see `_chosen_splits`.
+        features: the columns, if they are known.
+    """
+    import datasets
+
     return datasets.load_dataset(
-        builder.name,
+        kind,
         data_files=_chosen_splits(name, files_of, splits),
-        features=builder.info.features,
+        features=features,
         verification_mode="no_checks",
     )
 

@@ -6,6 +6,7 @@ Archives contain a folder around their files, and photographs often lie in folde
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 
 from study.data.readers.own import holds_images, is_folder, subfolders, visible
@@ -19,7 +20,7 @@ ABOVE = 2
 MAX_FOLDERS = 100
 """The number of folders after which the search ends."""
 MAX_SECONDS = 5.0
-"""The seconds after which the search ends."""
+"""The seconds after which all searches of a folder end."""
 
 
 def advise_on_images(root: Path, read: Callable[[Path], Contents]) -> str:
@@ -32,11 +33,12 @@ def advise_on_images(root: Path, read: Callable[[Path], Contents]) -> str:
     Returns:
         Which folder can be read instead, or which images lie too deep; empty if neither is known.
     """
+    deadline = time.monotonic() + MAX_SECONDS
     classes = subfolders(root)
     empty = [name for name in classes if not _holds_images(root / name)]
     readable = []
     if len(empty) == len(classes):
-        readable = _readable_folders(root, read)
+        readable = _readable_folders(root, read, deadline)
     advice = ""
     if readable:
         advice = f"; {' or '.join(readable)} would work"
@@ -44,7 +46,7 @@ def advise_on_images(root: Path, read: Callable[[Path], Contents]) -> str:
             advice += f", and so would images that stand in the folders of {root} themselves"
     else:
         for name in empty:
-            deep = next(filter(_holds_images, _folders_below(root / name)), None)
+            deep = next(filter(_holds_images, _folders_below(root / name, deadline)), None)
             if deep is not None:
                 inner = deep.relative_to(root).as_posix()
                 advice += (
@@ -57,15 +59,14 @@ def advise_on_images(root: Path, read: Callable[[Path], Contents]) -> str:
     return advice
 
 
-def _readable_folders(root: Path, read: Callable[[Path], Contents]) -> list[str]:
+def _readable_folders(root: Path, read: Callable[[Path], Contents], deadline: float) -> list[str]:
     """Return the settings that would read folders near the root, with the classes of each."""
     candidates: list[Path] = []
     if _holds_images(root):
         candidates += reversed((root.parents or root.absolute().parents)[:ABOVE])
     readable: list[Path] = []
     settings = []
-    candidates += _folders_below(root)
-    for folder in candidates:
+    for folder in chain(candidates, _folders_below(root, deadline)):
         if any(folder.is_relative_to(outer) for outer in readable):
             continue
         try:
@@ -96,13 +97,12 @@ def _holds_images(folder: Path) -> bool:
         return False
 
 
-def _folders_below(root: Path) -> Iterator[Path]:
-    """Yield the folders below a folder level by level.
+def _folders_below(root: Path, deadline: float) -> Iterator[Path]:
+    """Yield the folders below a folder level by level, until a time of the monotonic clock.
 
     Links are not followed, since a link to a folder above would never end.
     """
     waiting = deque([(root, 0)])
-    deadline = time.monotonic() + MAX_SECONDS
     seen = 0
     while waiting and seen < MAX_FOLDERS and time.monotonic() < deadline:
         folder, level = waiting.popleft()

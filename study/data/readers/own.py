@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 
 from study.data.images.sources import IMAGE_SUFFIXES, FolderSource
+from study.data.outputs import is_output
 from study.data.records import (
     SPLITS,
     ClassNames,
@@ -78,13 +79,18 @@ def visible(folder: Path, most: int | None = None, *, hidden: bool = False) -> l
     return entries
 
 
-def subfolders(folder: Path) -> list[str]:
-    """Return the names of the visible folders in a folder, sorted.
+def subfolders(folder: Path, storage: Path | None = None) -> list[str]:
+    """Return the names of the visible folders in a folder that studies did not write, sorted.
+
+    Args:
+        folder: the folder.
+        storage: the folder of studies, see `is_output`.
 
     Raises:
         DataError: if the folder is missing or may not be listed.
     """
-    return sorted(entry.name for entry in visible(folder) if is_folder(entry))
+    names = [entry.name for entry in visible(folder) if is_folder(entry)]
+    return sorted(name for name in names if not is_output(folder / name, storage))
 
 
 def holds_images(folder: Path) -> bool:
@@ -139,7 +145,9 @@ def class_records(
     return tuple(records)
 
 
-def load_folder(name: str, root: Path, *, groups: str | None = None) -> Contents:
+def load_folder(
+    name: str, root: Path, *, groups: str | None = None, storage: Path | None = None
+) -> Contents:
     """Read `root/class/*` or `root/{train,val,test}/class/*`; folder names are class names.
 
     The folders in root are classes, unless there is a `train` folder and a `test` or `val` folder.
@@ -150,13 +158,14 @@ def load_folder(name: str, root: Path, *, groups: str | None = None) -> Contents
         name: the dataset's name in results.
         root: the dataset's folder.
         groups: the pattern of the groups, see `study.data.splits.find_groups`.
+        storage: the folder of studies, which has no classes.
 
     Raises:
         NoImagesError: there are no class folders, or there is one without images.
         DataError: a path tells no group, a class has too few images, or is in val or test but not
             in train, or two folders have the same name in a prompt.
     """
-    folders = subfolders(root)
+    folders = subfolders(root, storage)
     if not folders:
         raise NoImagesError(
             f"{root}: no class folders; allowed are root/class/*.jpg and "
@@ -171,27 +180,28 @@ def load_folder(name: str, root: Path, *, groups: str | None = None) -> Contents
         records = find_groups(class_records(root, "", names), groups, where=root)
         splits = fixed_split(records, names, key=name)
         return names, splits, FolderSource(root, class_folders=names)
-    names, splits, source = _load_splits(root, split_folders)
+    names, splits, source = _load_splits(root, split_folders, storage)
     grouped = Splits(*(find_groups(records, groups, where=root) for records in splits))
     return names, grouped, source
 
 
-def _load_splits(root: Path, split_folders: Mapping[str, str]) -> Contents:
+def _load_splits(root: Path, split_folders: Mapping[str, str], storage: Path | None) -> Contents:
     """Read the class folders of each split.
 
     Args:
         root: the dataset's folder.
         split_folders: split → its folder; at least those of "train" and "test".
+        storage: the folder of studies.
 
     Raises:
         NoImagesError: there are no class folders, or a training one has no images.
         DataError: a class is not in train, or two folders have the same name in a prompt.
     """
     train_folder = root / split_folders["train"]
-    classes = _class_names(train_folder, subfolders(train_folder))
+    classes = _class_names(train_folder, subfolders(train_folder, storage))
     class_folders = []
     for split_folder in split_folders.values():
-        folders = subfolders(root / split_folder)
+        folders = subfolders(root / split_folder, storage)
         class_folders += [f"{split_folder}/{folder}" for folder in folders]
         untrained = sorted(set(folders) - set(classes))
         if untrained:
