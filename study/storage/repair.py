@@ -5,6 +5,7 @@ Damaged files that can be made again are deleted; the others are named in an err
 
 import logging
 import shutil
+from collections.abc import Callable
 
 from study.storage.atomic import Checksums, delete_temporary_files
 from study.storage.ledger_files import DamagedError
@@ -30,11 +31,16 @@ TRIAL_ADVICE = (
 """The advice for the configuration of a trial."""
 
 
-def repair(folder: StudyFolder) -> None:
+def repair(folder: StudyFolder, is_outdated: Callable[[str], bool] = lambda _: False) -> None:
     """Delete the damaged files that can be made again; a damaged trial is trained again.
 
     The tables and the report are rewritten at the end of a study in any case. Optuna's journal is
     repaired when the search continues.
+
+    Args:
+        folder: the study's folder.
+        is_outdated: whether a trial, given by its id, is one that the study would not train now.
+            If it is damaged, it is deleted.
 
     Raises:
         DamagedError: files that cannot be made again are damaged; the message names them.
@@ -54,6 +60,7 @@ def repair(folder: StudyFolder) -> None:
             path.unlink(missing_ok=True)
         else:
             faults.append(f"damaged: {path}; put it back from a copy")
+    _delete_outdated(folder, is_outdated)
     faults += _repair_trials(folder)
     for path in sorted((folder.path / "trials").iterdir()):
         config = path / "config.json"
@@ -62,6 +69,21 @@ def repair(folder: StudyFolder) -> None:
             faults.append(f"lost: {config}; {TRIAL_ADVICE}")
     if faults:
         raise DamagedError("\n".join(faults))
+
+
+def _delete_outdated(folder: StudyFolder, is_outdated: Callable[[str], bool]) -> None:
+    """Delete outdated trials that are damaged: nothing would train them again."""
+    for path in sorted((folder.path / "trials").iterdir()):
+        if not path.is_dir() or not is_outdated(path.name):
+            continue
+        damaged = folder.trial(path.name).damaged()
+        if damaged:
+            logger.warning(
+                "%s is of an earlier plan of the study and has damaged files (%s); it is deleted",
+                path,
+                ", ".join(damaged),
+            )
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _repair_trials(folder: StudyFolder) -> list[str]:

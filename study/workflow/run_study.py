@@ -18,6 +18,7 @@ from study.search.auto_precision import decide_precision
 from study.search.driver import ray_session
 from study.search.recording import drop_reports_beyond_state
 from study.search.samplers import Sampler
+from study.selection.choice import is_outdated_final
 from study.storage.command_lines import study_command
 from study.storage.removal import RESUMABLE_FAULTS, new_study
 from study.storage.repair import repair
@@ -117,7 +118,7 @@ def _open_folder(study: Study, tracker: Tracker, *, resume: bool) -> Iterator[No
         return
     with folder.locked():
         with tracker_advice(tracker):
-            repair(folder)
+            repair(folder, partial(is_outdated_final, study))
         for trial in folder.trials():  # before a tracker or the search read their reports
             if not trial.read_end():
                 drop_reports_beyond_state(trial)

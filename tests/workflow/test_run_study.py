@@ -27,14 +27,16 @@ from study.errors import (
 from study.storage.atomic import StorageError
 from study.storage.ledger_files import DamagedError
 from study.storage.study_folder import DESCRIPTION, StudyFolder
-from study.storage.trial_folder import End
+from study.storage.trial_folder import End, TrialFolder
 from study.tracking.tracker import Tracker
-from study.trial.study import Study
+from study.trial.study import Candidate, Study, TrialConfig
 from study.workflow import run_study as module
 from study.workflow.announcement import plan_rows
 from study.workflow.run_study import run_study
+from tests.damage import flip
 from tests.in_process import trials_in_process
 from tests.reacting import reacting
+from tests.settings import settings
 
 Configure = Callable[..., StudyConfig]
 
@@ -251,6 +253,52 @@ def test_a_fault_is_told_though_the_study_was_asked_to_end_as_it_closed(
     told = rf"interrupted as it ended because of a fault \(No space left\); to continue, run{GO_ON}"
     with reacting(), pytest.raises(InterruptedStudyError, match=told):
         run_study(study, console, resume=False)
+
+
+@pytest.mark.usefixtures("ending")
+@pytest.mark.parametrize("name", ["delta.safetensors", "reports.jsonl", "end.json", "config.json"])
+def test_a_damaged_final_training_of_an_earlier_choice_blocks_nothing(
+    configure: Configure, console: Console, monkeypatch: pytest.MonkeyPatch, name: str
+):
+    study = study_of(configure(search={"trials": 0}))
+    run_study(study, console, resume=False)
+    best = Candidate(label="best", settings=settings("vision.ln"), source_trial="search-0002")
+    study.write_candidates([best])
+    earlier, present = (
+        trained(study.folder.trial(f"final-labelled-{number}"), split_hash)
+        for number, split_hash in (("0001", "e" * 16), ("0002", "f" * 16))
+    )
+    before = [path.read_bytes() for path in sorted(present.path.iterdir())]
+    flip(earlier.path / name)
+    trainings: list[int] = []
+    record = lambda *_, count, **__: trainings.append(count)  # noqa: E731
+    monkeypatch.setattr("study.search.queues.run_trials", record)
+    run_study(study, console, resume=True)
+    assert not any(trainings)
+    assert [path.read_bytes() for path in sorted(present.path.iterdir())] == before
+    assert all(trial.read_end() for trial in study.folder.trials())
+
+
+def trained(trial: TrialFolder, split_hash: str) -> TrialFolder:
+    """Write a final training that has ended."""
+    config = TrialConfig(
+        settings=settings("vision.ln"),
+        trial_id=trial.trial_id,
+        stage="final",
+        arm="best",
+        label="best",
+        number=0,
+        seed=1,
+        subset_key="0" * 16,
+        trainable=1,
+        epochs=1,
+        split_hash=split_hash,
+    )
+    trial.create(config.model_dump(mode="json"))
+    trial.write("delta.safetensors", b"0123456789")
+    trial.append_report({"epoch": 1, "seconds": 1.0}, last=True)
+    trial.write_end(End("finished", 1, 1.0))
+    return trial
 
 
 @pytest.mark.usefixtures("ray_cluster")
