@@ -336,6 +336,16 @@ class StudyConfig(Section):
 
     The environment variable ``STUDY_STORAGE`` replaces the default."""
 
+    def with_absolute_folders(self) -> Self:
+        """Return the configuration with folders of data that mean the same from any other folder.
+
+        Links stay as the user has set them.
+        """
+        names = ("root", "shots_from", "targets_root")
+        folders = {name: getattr(self.data, name) for name in names}
+        absolute = {name: folder.absolute() for name, folder in folders.items() if folder}
+        return self.with_section("data", **absolute)
+
     def with_section(self, section: str, **changes: object) -> Self:
         """Return the configuration with other values of a section, which are not validated."""
         changed = getattr(self, section).model_copy(update=changes)

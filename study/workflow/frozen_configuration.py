@@ -75,8 +75,8 @@ def changes_of_results(
         config: the configuration that is to replace it.
         besides: further keys that may differ.
     """
-    before = frozen.model_dump(mode="json")
-    after = config.model_dump(mode="json")
+    before = frozen.with_absolute_folders().model_dump(mode="json")
+    after = config.with_absolute_folders().model_dump(mode="json")
     return [
         f"{key}: is frozen as {short_repr(old)}, got {short_repr(new)}"
         for key, old, new in _differences(before, after)

@@ -67,6 +67,8 @@ def run_study(
         StudyError: the study has a fault that the user can fix, or it was interrupted.
     """
     check_study(study, resuming=resume, sampler=sampler, tracker=tracker)
+    # Later than the checks, whose messages have folders as they were given.
+    study = study.with_config(study.config.with_absolute_folders())
     tracker = tracking.make_tracker(study.config.tracking.trackers, tracker)
     with _open_folder(study, tracker, resume=resume), _next_command_in_errors(study.folder):
         board = _run_to_the_end(study, tracker, console, sampler)

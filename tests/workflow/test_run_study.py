@@ -15,7 +15,7 @@ from rich.console import Console
 
 import study.data.datasets
 from study.backbones.description import read_architecture
-from study.config.loading import dump_config
+from study.config.loading import dump_config, load_config
 from study.config.schema import StudyConfig
 from study.data.records import Dataset
 from study.errors import (
@@ -32,8 +32,10 @@ from study.tracking.tracker import Tracker
 from study.trial.study import Candidate, Study, TrialConfig
 from study.workflow import run_study as module
 from study.workflow.announcement import plan_rows
+from study.workflow.frozen_configuration import changes_of_results
 from study.workflow.run_study import run_study
 from tests.damage import flip
+from tests.image_folders import image_folder
 from tests.in_process import trials_in_process
 from tests.reacting import reacting
 from tests.settings import settings
@@ -104,6 +106,23 @@ def test_a_study_begins_by_writing_down_what_it_is_and_saying_what_it_will_do(
     printed = " ".join(output.getvalue().split())
     for word, text in plan_rows(study):
         assert f"{word} {text}".strip() in printed
+
+
+def test_a_relative_folder_of_images_is_stored_absolute(
+    configure: Configure, console: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    image_folder(tmp_path / "images")
+    monkeypatch.chdir(tmp_path)
+    config = configure(data={"dataset": "mine", "root": "images", "shots": 2, "val_shots": 1})
+    study = study_of(config)
+    with stop_before_ray(monkeypatch):
+        run_study(study, console, resume=False)
+    frozen = load_config(study.folder.config_path, frozen=True)
+    assert frozen.data.root == tmp_path / "images"
+    assert changes_of_results(frozen, config) == []
+    monkeypatch.chdir("/")
+    with stop_before_ray(monkeypatch):
+        run_study(study_of(frozen), console, resume=True)
 
 
 def test_an_ablation_keeps_the_base_that_it_took_from_a_study_which_is_deleted_since(
