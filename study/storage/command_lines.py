@@ -4,7 +4,10 @@ import json
 import os
 import re
 import shlex
+from contextlib import suppress
 from pathlib import Path
+
+from study.errors import ConfigError
 
 PROGRAM = "clipfit-study"
 PLAIN_PATH = re.compile(r"[\w./-]+", re.ASCII)
@@ -14,6 +17,22 @@ PLAIN_PATH = re.compile(r"[\w./-]+", re.ASCII)
 def default_storage() -> Path:
     """Return the folder of studies if none is given: ``$STUDY_STORAGE``, or else ``runs``."""
     return Path(os.environ.get("STUDY_STORAGE") or "runs")
+
+
+def storage_folder(storage: str | Path | None = None) -> Path:
+    """Return the folder of studies, with "~" expanded; None means `default_storage`.
+
+    Raises:
+        ConfigError: it is a file.
+    """
+    folder = Path(str(storage or default_storage()))
+    is_file = False
+    with suppress(OSError, ValueError, RuntimeError):  # no folder can have this name
+        folder = folder.expanduser()
+        is_file = folder.exists() and not folder.is_dir()
+    if is_file:
+        raise ConfigError(f"storage={folder} is no folder; allowed is one that has studies")
+    return folder
 
 
 def study_command(name: str, folder: Path, *overrides: str) -> str:

@@ -28,12 +28,15 @@ def refuse_unwritable(folder: Path) -> None:
         folder: the folder, which need not exist.
 
     Raises:
-        StorageError: it cannot be written; the message names the folder that refused.
+        StorageError: it cannot be written; the message names the folder that refused, or the file
+            in its place.
     """
     existing = folder.absolute()
     try:
         while not existing.exists() and existing != existing.parent:
             existing = existing.parent
+        if not existing.is_dir():
+            raise StorageError(f"{folder} cannot be written: {existing} is no folder")
         with (
             tempfile.TemporaryDirectory(prefix=".clipfit-check-", dir=existing) as inner,
             tempfile.TemporaryFile(dir=inner) as file,

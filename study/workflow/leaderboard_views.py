@@ -1,7 +1,6 @@
 """The views of the command ``leaderboard``: a study, an ablation, a sweep, a tracking server."""
 
 from argparse import Namespace
-from pathlib import Path
 
 from study.errors import ConfigError, TrackingError
 from study.process.terminal_table import print_unwrapped
@@ -17,7 +16,7 @@ from study.results.ablation import BASE, ablation_table
 from study.results.leaderboard import leaderboard
 from study.results.study_results import Results, read_results
 from study.results.sweep_scores import read_sweep
-from study.storage.command_lines import default_storage
+from study.storage.command_lines import storage_folder
 
 
 def print_leaderboard(options: Namespace) -> None:
@@ -115,7 +114,7 @@ def _best_on_server(options: Namespace) -> object:
     )
 
     tracker = tracking.MlflowTracker()
-    storage = Path(options.storage or default_storage()).expanduser()
+    storage = storage_folder(options.storage)
     rows = tracker.best_configurations(
         study=options.study, where=options.where, top=options.top, storage=storage
     )

@@ -14,7 +14,7 @@ from study.config.shipped import FOLDERS, QUICKSTART
 from study.config.yaml_values import parse_overrides
 from study.errors import ConfigError, did_you_mean
 from study.process.table_files import read_table
-from study.storage.command_lines import default_storage
+from study.storage.command_lines import storage_folder
 from study.storage.study_folder import StudyFolder, studies
 from study.workflow.arguments import refuse_without_check
 
@@ -155,12 +155,12 @@ def find_study(name: str, storage: str | Path | None = None) -> StudyFolder:
         storage: the folder of studies; None means ``$STUDY_STORAGE``, or else ``runs``.
 
     Raises:
-        ConfigError: the study does not exist; the message lists those in the storage.
+        ConfigError: the study does not exist, and the message lists those in the storage; or the
+            storage is a file.
     """
-    storage = Path(str(storage or default_storage()))
+    storage = storage_folder(storage)
     names = []
     with contextlib.suppress(OSError, ValueError, RuntimeError):  # no folder can have this name
-        storage = storage.expanduser()
         for path in (storage / name, Path(name).expanduser().resolve()):
             folder = StudyFolder(path)
             if folder.exists():

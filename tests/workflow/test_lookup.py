@@ -54,6 +54,19 @@ def test_a_project_with_a_configuration_is_no_study(
     assert {path.name for path in here.iterdir()} == {"study.yaml", "photos"}
 
 
+@pytest.mark.parametrize("words", [["status", "mine"], ["list"], ["leaderboard"]], ids=" ".join)
+def test_a_storage_that_is_a_file_is_refused(
+    here: Path,
+    refused: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+):
+    (here / "file").touch()
+    assert "storage=file is no folder" in refused(*words, "storage=file")
+    monkeypatch.setenv("STUDY_STORAGE", "file")
+    assert "storage=file is no folder" in refused(*words)
+
+
 def test_a_folder_that_is_no_study_is_named(tmp_path: Path, refused: Callable[..., str]):
     assert str(tmp_path) in refused("leaderboard", tmp_path)
 

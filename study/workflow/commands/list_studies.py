@@ -6,7 +6,7 @@ from rich.filesize import decimal
 
 from study.errors import ConfigError
 from study.report.formatting import percent
-from study.storage.command_lines import default_storage
+from study.storage.command_lines import storage_folder
 from study.storage.study_folder import studies
 from study.workflow.json_documents import print_document
 from study.workflow.overview import summarize_study
@@ -29,9 +29,9 @@ def list_studies(options: Namespace) -> None:
     """Print the studies of a storage, as a table or as JSON.
 
     Raises:
-        ConfigError: the storage is given, and is no folder.
+        ConfigError: the storage is a file, or is given and is no folder.
     """
-    storage = options.storage or default_storage()
+    storage = storage_folder(options.storage)
     if options.storage and not storage.is_dir():
         raise ConfigError(f"storage={storage} is no folder; allowed is one that has studies")
     folders = studies(storage)
