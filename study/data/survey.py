@@ -124,15 +124,15 @@ def refuse_absent(dataset: Dataset, on_corrupt: OnCorrupt) -> None:
     """Raise DataError if a study would fail because listed images are missing.
 
     A study reads all test images, but only some training images. A training image that is absent
-    is therefore only warned about, unless all are.
+    is therefore only warned about, unless all are. Links that lead out of the folder are refused.
 
     Args:
         dataset: the dataset.
         on_corrupt: what the study does about images that it cannot read.
 
     Raises:
-        DataError: a test image is not in the dataset's folder, and the study would fail; or all
-            training images are absent, or all test images.
+        DataError: an image is led out of the dataset's folder by a link or a test image is absent,
+            and the study would fail; or all training images are absent, or all test images.
     """
     source = dataset.source
     if not isinstance(source, FolderSource):
@@ -146,15 +146,35 @@ def refuse_absent(dataset: Dataset, on_corrupt: OnCorrupt) -> None:
             )
     if on_corrupt == "skip":
         return
-    tested = _look_at(dataset.test, _size_reader(source))
-    absent = [record.path for record, size in tested if size is None]
+    outside, absent = _find_lost(dataset, source)
+    if outside:
+        raise DataError(
+            f"{dataset.name}: symbolic links lead {len(outside)} of {len(dataset.records)} images "
+            f"out of {source.root}, {listed(outside)}; allowed are images and links in that "
+            "folder, that folder as a link, or data.on_corrupt=skip, which leaves them out"
+        )
     if absent:
         raise DataError(
-            f"{dataset.name}: not in {source.root}, or led out of it by symbolic links: "
-            f"{len(absent)} of {len(dataset.test)} test images, {listed(absent)}; allowed are "
-            "images in that folder, a list without them, or data.on_corrupt=skip, which leaves "
-            "them out, as the test reads all of them"
+            f"{dataset.name}: not in {source.root}: {len(absent)} of {len(dataset.test)} test "
+            f"images, {listed(absent)}; allowed are images in that folder, a list without them, or "
+            "data.on_corrupt=skip, which leaves them out, as the test reads all of them"
         )
+
+
+def _find_lost(dataset: Dataset, source: FolderSource) -> tuple[list[str], list[str]]:
+    """Return the images that are led out of a dataset's folder, and the absent test images."""
+    size_of = _size_reader(source)
+    outside = []
+    absent = []
+    for number, record in enumerate(dataset.records):  # the test images come first
+        try:
+            size_of(record.path)
+        except DataError:
+            outside.append(record.path)
+        except (OSError, ValueError):
+            if number < len(dataset.test):
+                absent.append(record.path)
+    return outside, absent
 
 
 def empty_files(dataset: Dataset) -> list[str]:

@@ -94,14 +94,28 @@ def test_packaged_images_are_passed_over():
     refuse_absent(digits, "fail")
 
 
-def test_a_test_image_that_is_not_there_is_refused_unless_it_is_left_out(
-    root: Path, tmp_path: Path
-):
+def test_a_test_image_that_is_not_there_is_refused_unless_it_is_left_out(root: Path):
     link(root / "train/cat/0.png", "nowhere")
     refuse_absent(read(root), "fail")
+    link(root / "test/dog/2.png", "nowhere")
+    with pytest.raises(DataError, match=r"^mine: not in .*: 1 of 6 test images, 'test/dog/2"):
+        refuse_absent(read(root), "fail")
+    refuse_absent(read(root), "skip")
+
+
+def test_links_out_of_the_folder_are_refused_with_their_number_and_others_are_read(
+    root: Path, tmp_path: Path
+):
+    link(root / "train/cat/0.png", root / "train/cat/1.png")
+    (root / "train/dog").rename(root / ".dogs")
+    (root / "train/dog").symlink_to("../.dogs")
+    refuse_absent(read(root), "fail")
+    assert survey(read(root)).absent == ()
+    (root / ".dogs").rename(tmp_path / "dogs")
+    (root / "train/dog").unlink()
+    (root / "train/dog").symlink_to(tmp_path / "dogs")
     (tmp_path / "away.png").touch()
-    for target in ("nowhere", tmp_path / "away.png"):
-        link(root / "test/dog/2.png", target)
-        with pytest.raises(DataError, match=r"^mine: not in .*: 1 of 6 test images, 'test/dog/2"):
-            refuse_absent(read(root), "fail")
-        refuse_absent(read(root), "skip")
+    link(root / "train/cat/0.png", tmp_path / "away.png")
+    with pytest.raises(DataError, match=r"links lead 4 of 12 images out of .*'train/cat/0.png'"):
+        refuse_absent(read(root), "fail")
+    refuse_absent(read(root), "skip")
