@@ -21,7 +21,7 @@ from study.data.readers.huggingface import (
     load_parquet,
 )
 from study.data.readers.nested_images import advise_on_images
-from study.data.readers.own import NoImagesError, load_folder
+from study.data.readers.own import NoImagesError, is_folder, load_folder, visible
 from study.data.readers.published import load_published
 from study.data.readers.tables import TABLE_SUFFIXES, is_path_table, load_table
 from study.data.records import Contents, DataFaults, Dataset, listed
@@ -106,11 +106,13 @@ def _find_reader(
     suffix = root.suffix.lower()
     if suffix in TABLE_SUFFIXES and (suffix != ".parquet" or is_path_table(root)):
         return partial(load_table, name, root), ("columns", "groups")
-    if suffix == ".parquet" or is_saved(root) or holds_parquet(root, storage):
+    table = _only_table(root)
+    has_images = holds_parquet(root, storage) and (table is None or table.suffix != ".parquet")
+    if suffix == ".parquet" or is_saved(root) or has_images:
         return partial(load_parquet, name, root, storage), FILE_OPTIONS
     if root.is_file():
         raise DataError(f"{root}: not a dataset; allowed: a folder, {', '.join(TABLE_SUFFIXES)}")
-    return partial(_load_folder, name, root, storage=storage), ("groups",)
+    return partial(_load_folder, name, root, table, storage=storage), ("groups",)
 
 
 def _check_root(name: str, root: Path) -> Path:
@@ -153,19 +155,47 @@ def _refuse_folder_of_hub(name: str) -> None:
         )
 
 
+def _only_table(root: Path) -> Path | None:
+    """Return the one table of paths in a folder; None if there are others, or none."""
+    if not root.is_dir():
+        return None
+    tables = []
+    with suppress(DataError):  # a folder that may not be listed, or a damaged Parquet file
+        for entry in visible(root):
+            file = root / entry.name
+            suffix = file.suffix.lower()
+            if suffix not in TABLE_SUFFIXES or is_folder(entry):
+                continue
+            if suffix != ".parquet" or is_path_table(file):
+                tables.append(file)
+    return tables[0] if len(tables) == 1 else None
+
+
 def _load_folder(
-    name: str, root: Path, *, storage: Path | None, groups: str | None = None
+    name: str,
+    root: Path,
+    table: Path | None,
+    *,
+    storage: Path | None,
+    groups: str | None = None,
 ) -> Contents:
+    """Read an image folder; if that fails and there is a table in it, the error names the table."""
     read = partial(load_folder, name, storage=storage)
+    hint = _hint(name)
+    if table:
+        hint = f"; data.root={table} reads the table{hint}"
     try:
-        return read(root, groups=groups)
+        contents = read(root, groups=groups)
     except NoImagesError as error:
         elsewhere = advise_on_images(root, read)
-        raise DataError(f"{error}{elsewhere}{_hint(name)}") from error
+        raise DataError(f"{error}{elsewhere}{hint}") from error
     except DataFaults:
         raise
     except DataError as error:
-        raise DataError(f"{error}{_hint(name)}") from error
+        raise DataError(f"{error}{hint}") from error
+    if table and len(contents[0]) == 1:
+        raise DataError(f"{root}: has one class folder, {contents[0][0]!r}{hint}")
+    return contents
 
 
 def refuse_unread_folder(folder: Path | None, names: Sequence[str], *, option: str) -> None:
