@@ -29,7 +29,8 @@ class LastingConsole(Console):
         if not sys.stdout.isatty():
             width = PIPED
         output = Output(file or sys.stdout, lasting=True)
-        super().__init__(file=cast(TextIO, output), width=width)
+        # Paths may have brackets and colons, which are no markup.
+        super().__init__(file=cast(TextIO, output), width=width, markup=False, emoji=False)
 
 
 @contextmanager

@@ -61,6 +61,13 @@ def test_a_parquet_file_with_images_is_a_dataset(tmp_path: Path, capfd: pytest.C
     assert image.tobytes() == miniature.draw(1, 3).tobytes()
 
 
+def test_brackets_in_a_path_are_no_pattern(tmp_path: Path):
+    (tmp_path / "[x]").mkdir()
+    file = write(tmp_path / "[x]" / "all.parquet", [0, 1] * 10)
+    for place in (file, file.parent):
+        assert sizes(load_dataset("pets", place)) == [10, 4, 6]
+
+
 def test_a_folder_as_the_hub_lays_it_out_keeps_its_splits(tmp_path: Path):
     for split, count in (("train", 6), ("validation", 4), ("test", 2)):
         write(tmp_path / f"data/{split}-00000-of-00001.parquet", [0, 1] * count)

@@ -82,3 +82,5 @@ def test_a_storage_without_studies_is_told_and_one_that_is_named_must_be_there(
     assert run("list").out == "no studies in runs\n"
     assert "storage=nowhere is no folder" in refused("list", "storage=nowhere")
     assert not any(here.iterdir())
+    (here / "[x]").mkdir()
+    assert run("list", "storage=[x]").out == "no studies in [x]\n"
