@@ -15,15 +15,18 @@ from study.config.schema import WITHOUT_EFFECT, StudyConfig
 from study.config.trial_settings import TrialSettings
 from study.config.yaml_values import parse_overrides, put_value
 from study.errors import ConfigError
+from study.selection.choice import Choice
 from study.selection.patience import read_search_end
 from study.selection.search_time import seconds_used
 from study.storage.command_lines import PROGRAM, study_command
 from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import CANDIDATES
+from study.storage.trial_folder import TrialFolder
 from study.trial.study import Candidate, Study
 
 FILE = "extensions.json"
-"""A list of extensions: numbers of trials ``from`` and ``to``, and the ``candidates`` before it."""
+"""A list of extensions: numbers of trials ``from`` and ``to``, and the ``candidates`` and the id of
+the trial of the ``final`` model before it."""
 MAY_CHANGE = (
     *("search.trials", "search.minutes", "search.patience", "final.images"),
     *WITHOUT_EFFECT,
@@ -128,7 +131,11 @@ def extend(study: Study, extended: StudyConfig) -> None:
     """
     folder = study.folder
     now = study.config.search.trials
+    final = final_trial(study)
+    final_id = final.trial_id if final else None
     if extended.search.trials == now:
+        entry = {"from": now, "to": now, "candidates": None, "final": final_id}
+        folder.write_json(FILE, [*extensions(study), entry])
         folder.delete_conclusions(choice=False)
         folder.write_config(dump_config(extended))
         return
@@ -138,7 +145,8 @@ def extend(study: Study, extended: StudyConfig) -> None:
     written = folder.read_json(FILE)
     if chosen is None and written and written[-1]["to"] > now:
         chosen = written[-1]["candidates"]
-    entry = {"from": now, "to": extended.search.trials, "candidates": chosen}
+        final_id = written[-1]["final"]
+    entry = {"from": now, "to": extended.search.trials, "candidates": chosen, "final": final_id}
     folder.write_json(FILE, [*extensions(study), entry])
     folder.delete_conclusions()
     folder.write_config(dump_config(extended))
@@ -148,6 +156,24 @@ def extensions(study: Study) -> list[JsonObject]:
     """Return the completed extensions of a study, oldest first."""
     written = study.folder.read_json(FILE) or []
     return [entry for entry in written if entry["to"] <= study.config.search.trials]
+
+
+def final_trial(study: Study) -> TrialFolder | None:
+    """Return the trial of a study's final model; while it is extended, that of before.
+
+    None if there is none, as in a study that has not been finished yet.
+    """
+    if study.folder.is_complete():
+        choice = Choice.read_final(study)
+        return choice.model_trial if choice and choice.is_winner else None
+    completed = extensions(study)
+    if not completed or completed[-1]["final"] is None:
+        return None
+    final = completed[-1]["final"]
+    label, _, seed = final.partition("-seed")
+    # As `beside_earlier` renames it, after which the new choice may have the label.
+    renamed = study.folder.trial(f"{label}-of-{completed[-1]['from']}-seed{seed}")
+    return renamed if renamed.path.exists() else study.folder.trial(final)
 
 
 def beside_earlier(study: Study, chosen: Sequence[Candidate]) -> list[Candidate]:

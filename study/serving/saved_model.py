@@ -17,6 +17,7 @@ from study.errors import DataError, DeltaError, StudyError, SubsetError
 from study.method.delta import HEAD_ROWS, DeltaInfo, load_delta, save_delta
 from study.method.subsets import parse
 from study.selection.choice import TEST_BALANCED, Choice
+from study.selection.extension import final_trial
 from study.serving.classifier import TunedClassifier, load_classifier
 from study.storage.command_lines import study_command
 from study.storage.study_folder import StudyFolder
@@ -24,6 +25,9 @@ from study.storage.trial_folder import TrialFolder
 from study.trial.study import Study
 
 logger = logging.getLogger(__name__)
+
+DELTA = "delta.safetensors"
+"""The name of the file of a trial's tuned parameters."""
 
 
 class Origin(NamedTuple):
@@ -147,7 +151,7 @@ def _origin(folder: StudyFolder, trial_id: str) -> Origin:
 def read_winner(study: Study, scratch: Path) -> SavedModel:
     """Return the model of a study's winner or, if that has no delta, the model that replaces it.
 
-    The registry gets the same model of the study.
+    The registry gets the same model of the study. While a study is extended, it is that of before.
 
     Args:
         study: the study.
@@ -159,6 +163,15 @@ def read_winner(study: Study, scratch: Path) -> SavedModel:
         LedgerError: a file of the study is damaged.
     """
     name = study.folder.name
+    if not study.folder.is_complete():
+        earlier = final_trial(study)
+        if earlier and (earlier.path / DELTA).exists():
+            saved = read_saved_model(earlier.path / DELTA)
+            return replace(
+                saved,
+                name=f"the final model of study '{name}' from before its extension, which has not "
+                f"ended (trial {earlier.trial_id})",
+            )
     best = Choice.read(study)
     registered = Choice.read_final(study)
     if not best or registered is None:
@@ -208,7 +221,7 @@ def read_delta(choice: Choice, study: Study, scratch: Path) -> tuple[Path, Delta
     """
     trial = choice.model_trial
     settings = choice.candidate.settings
-    delta = trial.path / "delta.safetensors"
+    delta = trial.path / DELTA
     if delta.exists():
         _, info = load_delta(delta)
     elif settings.writes_delta and (settings.subset, settings.head) == ("none", "text"):
@@ -218,7 +231,7 @@ def read_delta(choice: Choice, study: Study, scratch: Path) -> tuple[Path, Delta
             raise DeltaError(f"study '{study.folder.name}' has kept no tuned parameters")
         _, other_info = load_delta(deltas[0])
         info = replace(other_info, subset="none")
-        delta = scratch / "delta.safetensors"
+        delta = scratch / DELTA
         save_delta(delta, {}, info)
     elif settings.writes_delta:
         raise DeltaError(f"{delta} is missing")
