@@ -57,7 +57,7 @@ def test_a_study_runs_from_its_check_to_a_registered_model(family: str, tmp_path
     assert "2 layers for text, 3 for images of 32 × 32 pixels" in checked
     assert "preprocessor_config.json" not in checked
     told = run(tmp_path, *words)
-    assert "models:/clipfit-digits@champion" in told
+    assert "models:/clipfit-digits" in told
     folder = StudyFolder(tmp_path / "runs" / "mine")
     assert folder.is_complete()
     config = load_config(folder.config_path, frozen=True)
@@ -72,7 +72,7 @@ def test_a_study_runs_from_its_check_to_a_registered_model(family: str, tmp_path
     script = """
 import sys, json, mlflow
 import numpy as np
-model = mlflow.pyfunc.load_model("models:/clipfit-digits@champion")
+model = mlflow.pyfunc.load_model("models:/clipfit-digits/1")
 images = list(np.random.default_rng(0).integers(0, 255, (3, 8, 8), dtype=np.uint8))
 found = model.predict(images)
 print(json.dumps([sum(p.values()) for p in found["probabilities"]]))

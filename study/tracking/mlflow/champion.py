@@ -45,7 +45,9 @@ def decide_champion(
         if wins:
             client.set_registered_model_alias(version.name, CHAMPION, version.version)
             return True, reason
-        return False, f"version {aliases[CHAMPION]} stays, since {reason}"
+        if CHAMPION in aliases:
+            reason = f"version {aliases[CHAMPION]} stays, since {reason}"
+        return False, reason
 
 
 def judge(challenger: Tags, champion: Tags | None) -> tuple[bool, str]:
@@ -55,6 +57,8 @@ def judge(challenger: Tags, champion: Tags | None) -> tuple[bool, str]:
         challenger: the tags of the new version.
         champion: the tags of the present champion; None if there is none.
     """
+    if challenger.get(BEATS_CHANCE) == NOT_SHOWN:
+        return False, "the new one is not shown to beat chance on test"
     if champion is None:
         return True, "there was no champion before"
     origin = [(tags.get("study_id"), tags.get("source_trial")) for tags in (challenger, champion)]
@@ -72,8 +76,6 @@ def judge(challenger: Tags, champion: Tags | None) -> tuple[bool, str]:
                 f"the new one was chosen under another {title} ({champion.get(key)}, here "
                 f"{challenger[key]}) and validation scores do not compare"
             )
-    if challenger.get(BEATS_CHANCE) == NOT_SHOWN and champion.get(BEATS_CHANCE) != NOT_SHOWN:
-        return False, "the new one is not shown to beat chance on test"
     new_score = float(challenger[SCORE])
     old_score = float(champion[SCORE])
     study = champion.get("study")

@@ -4,7 +4,7 @@ The winner is the configuration that validation chose, if it beats chance on tes
 no delta, the best configuration with a delta is registered instead.
 The alias moves by validation: to a version with a better score under the same protocol and
 selection rule on the same split. A version also shows its test scores, which are never compared.
-But a version that is not shown to beat chance on test does not take the alias from one that is.
+A version that is not shown to beat chance on test does not get the alias.
 """
 
 import logging

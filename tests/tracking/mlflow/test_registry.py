@@ -16,6 +16,7 @@ from mlflow.entities import LoggedModelStatus
 from mlflow.models import Model
 
 from study.errors import TrackingError
+from study.results.against_chance import fix_chance
 from study.selection.chance import AgainstChance
 from study.tracking.mlflow import champion, registry
 from study.tracking.mlflow.champion import judge
@@ -181,6 +182,15 @@ def test_what_does_not_beat_chance_is_no_version_and_no_champion(
     assert str(version.version) == champion.version
     alias = client.get_model_version_by_alias("clipfit-digits", "champion")
     assert alias.version == version.version
+
+
+def test_a_version_whose_interval_has_chance_in_it_is_no_champion(finished: Any, store: str):
+    few = finished("few", images=[2] * 10, right=[0] * 8 + [1, 2], test_score=0.15)
+    fix_chance(few.folder)
+    near = Registered(few, store)
+    assert not near.registration.champion
+    assert near.registration.address == near.registration.uri
+    assert "chance" in near.registration.reason
 
 
 def test_a_version_says_how_sure_its_scores_are(finished: Any, store: str):
