@@ -1,4 +1,4 @@
-"""All commands: ``clipfit-study [COMMAND] …``, or ``python -m study`` with the same words."""
+"""All commands: ``clipfit-study COMMAND …``, or ``python -m study`` with the same words."""
 
 import argparse
 import atexit
@@ -16,6 +16,20 @@ PROGRAM = "clipfit-study"
 ROOM = "study.workflow"
 """The package that has the functions of all commands."""
 
+DESCRIPTION = """
+Adapt CLIP to a few labelled images per class, and find out which of its
+parameters to tune for that."""
+FIRST_COMMANDS = """
+first commands:
+  clipfit-study run
+      digits, with the small CLIP that comes with the package; a few minutes
+  clipfit-study init FOLDER
+      look at your own images, and write a configuration, study.yaml
+  clipfit-study run study.yaml
+      search, test, and train the final model on them
+
+`clipfit-study COMMAND --help` explains a command.
+"""
 
 COMMANDS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 """All commands by their words: the ``help`` of each, and the ``function`` that carries it out, as
@@ -39,7 +53,7 @@ def _main(words: list[str]) -> int:
         print(f"{PROGRAM} {version(PROGRAM)}")
         return 0
     if not words:
-        words = ["run"]
+        words = ["--help"]
     if words[0] not in ("-h", "--help") and words[0] not in COMMANDS:
         refused = _carry_out(_refuse_mistyped, words[0])
         if refused:
@@ -47,9 +61,9 @@ def _main(words: list[str]) -> int:
         words.insert(0, "run")
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
-        description="Adapt CLIP to a few labelled images per class, and find out which of its "
-        "parameters to tune for that.",
-        epilog="`clipfit-study COMMAND --help` explains a command.",
+        description=DESCRIPTION,
+        epilog=FIRST_COMMANDS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="store_true", help="print the version, and end")
     parsers = parser.add_subparsers(title="commands", metavar="COMMAND")

@@ -1,6 +1,7 @@
 """The command ``clipfit-study``, as a script: see `study.commands`.
 
-``ray submit`` copies the script alone to a cluster, where the package is installed.
+``ray submit`` copies the script alone to a cluster, where the package is installed. Without
+arguments, the script starts a study.
 """
 
 import sys
@@ -33,4 +34,4 @@ def _remove_package_from_path() -> None:
 
 if __name__ == "__main__":
     _remove_package_from_path()
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:] or ["run"]))

@@ -48,6 +48,21 @@ def test_each_help_begins_with_its_usage_and_no_line_is_wider_than_80_columns(
         assert all(f"    {name}" in told for name in COMMANDS)
 
 
+def test_no_words_at_all_print_the_help_with_the_first_commands(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    helps = []
+    monkeypatch.setattr(run_study_module, "run_study", lambda *_, **__: pytest.fail("it starts"))
+    for words in ([], ["--help"]):
+        with pytest.raises(SystemExit) as end:
+            main(words)
+        assert not end.value.code
+        helps.append(capsys.readouterr().out)
+    assert helps[0] == helps[1]
+    for command in ("clipfit-study run", "clipfit-study init FOLDER", "clipfit-study run study"):
+        assert command in helps[0]
+
+
 @from_table
 def test_the_word_run_may_be_left_out(
     words: list[str], tmp_path: Path, mlflow_store: str, monkeypatch: pytest.MonkeyPatch

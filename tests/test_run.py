@@ -1,6 +1,7 @@
 """The command line: quick where nothing heavy is needed, and one clear message for each fault."""
 
 import errno
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -89,11 +90,26 @@ def test_a_configuration_is_found_by_name_by_path_and_from_the_environment(
     assert conducted.pop()[0].seed == 3
     assert find_config("configs/quickstart.yaml").samefile(find_config("quickstart"))
     monkeypatch.setenv("STUDY_CONFIG", str(here / "mine.yaml"))
-    assert main([]) == 0
+    assert main(["run"]) == 0
     assert conducted.pop()[0].seed == 7
-    monkeypatch.setenv("STUDY_CONFIG", "")
-    assert main([]) == 0
-    assert conducted.pop()[0].data.dataset == "digits"
+
+
+@pytest.mark.parametrize("configured, seed", [("mine.yaml", 7), ("", 1)])
+def test_the_script_alone_starts_the_study_of_the_environment_or_quickstart(
+    configured: str,
+    seed: int,
+    here: Path,
+    conducted: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    (here / "mine.yaml").write_text("seed: 7\n")
+    monkeypatch.setenv("STUDY_CONFIG", configured)
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT)])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+    assert not end.value.code
+    ((config, _, resumed),) = conducted
+    assert (config.data.dataset, config.seed, resumed) == ("digits", seed, False)
 
 
 @from_table
