@@ -11,6 +11,7 @@ from study.config.loading import build_config, load_config
 from study.errors import ConfigError
 from study.protocols import find_protocol, find_protocol_faults
 from study.storage.ledger_files import JsonObject
+from tests.settings import FEW
 
 FAULTS = yaml.safe_load((Path(__file__).parent / "config" / "faults.yaml").read_text())
 """The values, path and words of faults, by the module that finds them."""
@@ -46,8 +47,9 @@ def check_faults(module: str) -> Callable[..., None]:
 
 
 def baselines(**more: Any) -> JsonObject:
-    """The baselines that must be there, and more."""
-    return {"zero-shot": {"subset": "none"}, "clipfit": clipfit(), **more}
+    """The entries for the baselines that must be there and more, and no others."""
+    given = {"zero-shot": {"subset": "none"}, "clipfit": clipfit(), **more}
+    return {**given, **{label: None for label in FEW if label not in given}}
 
 
 def clipfit(**changes: Any) -> JsonObject:

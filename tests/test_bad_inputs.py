@@ -102,11 +102,13 @@ def test_a_bad_value_is_told_with_its_override(run: Run, override: str):
 
 
 SUBSETS: JsonObject = CASES["subsets"]
+NEITHER = "zero-shot: null, clipfit: null"
+"""Without the baselines that a search needs."""
 
 
 @pytest.mark.parametrize("subset", SUBSETS)
 def test_a_bad_subset_is_told_though_needed_baselines_are_absent(run: Run, subset: str):
-    baseline = f"mine: {{subset: {subset!r}, rates: {{bias: 0.1, ln: 0.1}}}}"
+    baseline = f"mine: {{subset: {subset!r}, rates: {{bias: 0.1, ln: 0.1}}}}, {NEITHER}"
     told = refused(
         run, shlex.join(["quickstart", f"search.baselines={{{baseline}}}", "--check"]),
         "search.baselines.mine.subset: ", SUBSETS[subset], "(override search.baselines={mine: ",

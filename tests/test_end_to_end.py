@@ -21,7 +21,10 @@ from tests.whole_study import assert_whole
 
 SCRIPT = Path(run_module.__file__ or "")
 TRIALS, EPOCHS, SEEDS = 6, 3, (1, 2)
-FEW = "{zero-shot: {subset: none}, clipfit: {subset: clipfit, rates: {bias: 0.01, ln: 0.01}}}"
+FEW = (
+    "{clipfit: {subset: clipfit, rates: {bias: 0.01, ln: 0.01}}, bitfit: null, ln: null, "
+    "linear: null}"
+)
 OVERRIDES = [
     *("name=whole", "tracking.experiment=whole", "data.shots=4", f"training.epochs={EPOCHS}"),
     *(f"search.trials={TRIALS}", "search.space.heads=[text]", "search.selection=holdout"),

@@ -27,14 +27,12 @@ EACH = 20
 """The images of each class to learn from."""
 NEW = 10
 """The images of each class to label."""
-BASELINES = (
-    "{zero-shot: {subset: none}, "
-    "clipfit: {subset: clipfit, rates: {bias: 0.002, ln: 0.002}, distill_weight: 8}}"
-)
+BASELINES = "{projection: null, bitfit: null, ln: null, linear: null}"
 STUDY = (
     *("run", "photos", "name=first-hour", "data.root=pets", "backbone.name=embedded"),
     *("data.augment=false", "training.epochs=8", "confirm.seeds=[1,2]", "confirm.runners_up=0"),
-    *("search.trials=6", "search.selection=holdout", f"search.baselines={BASELINES}"),
+    *("search.trials=6", "search.selection=holdout", "search.folds=null"),
+    f"search.baselines={BASELINES}",
     # A linear head is no part of a CLIP, so that an exported folder would not classify with it.
     *("search.space.heads=[text]", "search.space.rates={bias: [0.01, 0.4], ln: [0.01, 0.4]}"),
 )

@@ -39,11 +39,14 @@ def list_keys() -> list[Key]:
 
 
 def short_baselines(config: StudyConfig) -> dict[str, Any]:
-    """Return the baselines of a configuration without the values that are their defaults."""
-    return {
-        label: baseline.model_dump(mode="json", exclude_defaults=True)
-        for label, baseline in config.search.baselines.items()
-    }
+    """Return the baselines of a configuration without the values that are their defaults.
+
+    One of the default's that it leaves out is None.
+    """
+    entries: dict[str, Any] = config.model_dump(mode="json")["search"]["baselines"]
+    for label, baseline in config.search.baselines.items():
+        entries[label] = baseline.model_dump(mode="json", exclude_defaults=True)
+    return entries
 
 
 def _keys(

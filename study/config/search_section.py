@@ -4,15 +4,9 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
-from pydantic import Field, field_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_serializer, field_validator
 
-from study.config.baselines import (
-    SETTINGS,
-    Baseline,
-    PeerConfig,
-    baseline_form,
-    published_baselines,
-)
+from study.config.baselines import Baseline, PeerConfig, published_baselines
 from study.config.labels import VARIANT
 from study.config.section import Section
 from study.config.trial_settings import Head, KnownKind, SubsetText, TrialSettings
@@ -125,20 +119,25 @@ class SearchConfig(Section):
     baselines: dict[Label, Baseline] = Field(default_factory=published_baselines)
     """The baselines by label, which are tested whatever their validation scores are.
 
-    An entry with ``peer`` is another method, and its learning rate is searched. Such entries alone
-    are added to the default's. An entry that is null is left out."""
+    Entries are added to the default's, or replace those of the same label; null removes one. An
+    entry with ``peer`` is another method, and its learning rate is searched."""
 
     @field_validator("baselines", mode="before")
     @classmethod
-    def _add_published(cls, value: Any) -> Any:
-        """Add the published baselines to peers, so that a single override can ask for a peer."""
-        if not isinstance(value, Mapping) or not value:
+    def _add_to_published(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
             return value
-        entries = {label: entry for label, entry in value.items() if entry is not None}
-        forms = {baseline_form(entry) for entry in entries.values()}
-        if SETTINGS in forms:
-            return entries
-        return published_baselines() | entries
+        published = published_baselines().items()
+        others = {label: baseline for label, baseline in published if label not in value}
+        return others | {label: entry for label, entry in value.items() if entry is not None}
+
+    @field_serializer("baselines", mode="wrap")
+    def _keep_removals(
+        self, baselines: Mapping[str, Baseline], serialize: SerializerFunctionWrapHandler
+    ) -> dict[str, Any]:
+        """Return the entries with null for each published one that is not among them."""
+        removed = [label for label in published_baselines() if label not in baselines]
+        return {**serialize(baselines), **dict.fromkeys(removed)}
 
     @property
     def fixed_baselines(self) -> dict[str, TrialSettings]:

@@ -19,6 +19,8 @@ from study.storage.file_format import KEY, refuse_other_format
 
 Values = dict[str, Any]
 """Values by key."""
+MERGED = "search.baselines"
+"""The key of a mapping to which a file or an override adds entries."""
 DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
 """A whole number as people write it; YAML also has octal, hexadecimal and other forms."""
 
@@ -190,6 +192,8 @@ def _read_override(key: str, text: str, subject: str) -> Any:
 def put_value(values: Values, key: str, value: Any) -> None:
     """Set the value at a dotted key in place, and create missing sections.
 
+    Entries of `MERGED` are added to those that are there, or replace those of the same name.
+
     Raises:
         ConfigError: a part of the key before the last is not a section.
     """
@@ -201,4 +205,7 @@ def put_value(values: Values, key: str, value: Any) -> None:
                 f"'{key}' cannot be set: {section} is {short_repr(inner)}, not a section"
             )
         values = inner
+    before = values.get(field)
+    if key == MERGED and isinstance(before, dict) and isinstance(value, dict):
+        value = before | value
     values[field] = value

@@ -91,7 +91,8 @@ def baselines_study_yaml(configurations: Sequence[RankedConfiguration], config: 
         if settings not in baselines.values():
             baselines[_baseline_label(row, baselines)] = settings
     search["baselines"] = baselines
-    search["trials"] = max(search["trials"], 2 * len(baselines))
+    count = sum(settings is not None for settings in baselines.values())
+    search["trials"] = max(search["trials"], 2 * count)
     values["name"] = None
     values["ablation"] = None  # would run instead of the search
     return dump_config(build_config(values, "the configuration that was found"))

@@ -56,7 +56,12 @@ def test_one_override_asks_for_a_peer_beside_the_baselines_of_a_file(file: Path)
     assert search.peer_arms["lora"].with_rate(0.01) == Peer.model_validate(lora)
     assert search.peer_arms["lora"].lr == (1e-3, 1e-1)
     file.write_text(dump_config(build_config({"search": {"baselines": baselines()}}, "here")))
-    assert list(load_config(file, PEERS).search.baselines) == [*baselines(), "lora", "full"]
+    assert list(load_config(file, PEERS).search.baselines) == [
+        "zero-shot",
+        "clipfit",
+        "lora",
+        "full",
+    ]
 
 
 def test_faults_of_overrides_alone_do_not_blame_the_file(file: Path):

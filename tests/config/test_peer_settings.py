@@ -40,9 +40,3 @@ def test_an_entry_that_asks_for_a_peer_has_the_range_and_the_numbers_of_its_row(
     assert own.lr == PEERS[method].rates
     assert own.with_rate(0.25) == Peer(method=method, lr=0.25)
     assert "zero-shot" in search.baselines
-
-
-def test_an_entry_that_is_null_is_left_out():
-    values = {"search": {"baselines": {"projection": None, "lora": {"peer": "lora"}}}}
-    search = build_config(values, "here").search
-    assert search.peers == ["linear", "lora"]

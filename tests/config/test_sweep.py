@@ -25,6 +25,7 @@ search:
   trials: 0
   baselines:
     clipfit: {subset: clipfit, rates: {bias: 0.1, ln: 0.1}, distill_weight: 1.0}
+    bitfit: null
 final: {images: labelled}
 """
 PAPER = Path(__file__).parents[2] / "configs" / "paper"
@@ -109,6 +110,15 @@ def test_the_papers_hyperparameters_are_as_published():
     for config in configs["few_shot"]:
         weight = 8.0 if config.data.dataset in ("dtd", "sun397") else 2.0
         assert config.search.fixed_baselines["clipfit"].distill_weight == weight
+    fewest = {"base_to_new", "few_shot", "transfer_datasets", "transfer_domains"}
+    for experiment in fewest:
+        for config in configs[experiment]:
+            assert list(config.search.baselines) == ["zero-shot", "clipfit"]
+    biases, norms, regularizer = (
+        [len(config.search.baselines) for config in configs[f"ablation_{name}"]]
+        for name in ("biases", "layernorms", "regularizer")
+    )
+    assert (set(biases), set(norms), set(regularizer)) == ({15}, {12}, {1})
     targets = [m.config.data.targets for m in members if m.config.protocol == "transfer"]
     assert sorted(map(len, targets)) == [4, 10]
     kinds = {config.training.regularizer for config in configs["ablation_regularizer"]}

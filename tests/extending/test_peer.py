@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
+from tests.settings import NONE
+
 MODULE = '''"""The norms behind both encoders."""
 
 from study.backbones.backbone import Backbone
@@ -49,12 +51,13 @@ ROW = """    "norms": PeerRow(
 
 @pytest.mark.long
 def test_a_study_trains_it_and_ranks_it(edited: Any, tmp_path: Path):
-    fixed = "{subset: none, peer: {method: norms, lr: 0.05, warmth: 0.5}}"
+    peer = {"method": "norms", "lr": 0.05, "warmth": 0.5}
+    baselines = json.dumps({**NONE, "norms": {"subset": "none", "peer": peer}})
     printed = edited(
         "method/peers.py",
         '    "projection": PeerRow(',
         ROW,
-        f"search.baselines={{zero-shot: {{subset: none}}, norms: {fixed}}}",
+        f"search.baselines={baselines}",
         more=[("method/peers.py", "PEERS: dict[str, PeerRow] = {", BUILD)],
         own=("method/norms.py", MODULE),
     )

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from study.search.driver import ray_session
+from tests.settings import FEW
 from tests.tiny_study import TinyStudy
 
 study = TinyStudy(
@@ -20,6 +21,7 @@ study = TinyStudy(
         "asha": None,
         "sampler": "random",
         "baselines": {
+            **FEW,
             "zero-shot": {"subset": "none"},
             "clipfit": {"subset": "clipfit", "rates": {"bias": 0.002, "ln": 0.002}},
         },

@@ -23,6 +23,7 @@ from study.storage.study_folder import StudyFolder
 from study.trial import task_training
 from tests import small_trials
 from tests.not_none import not_none
+from tests.settings import FEW
 from tests.tiny_study import TinyStudy, statuses, untimed
 
 pytestmark = pytest.mark.timeout(600)
@@ -258,6 +259,7 @@ SETTINGS: JsonObject = {
         # They begin at the best rates so far, which depend on what failed.
         "space": {"neighbours": False},
         "baselines": {
+            **FEW,
             "zero-shot": {"subset": "none"},
             "clipfit": {"subset": "clipfit", "rates": {"bias": 0.002, "ln": 0.002}},
         },

@@ -13,6 +13,7 @@ import ray
 from study.search.driver import ray_session
 from study.selection.ranking import rank_finished_trials
 from tests.not_none import not_none
+from tests.settings import FEW
 from tests.tiny_study import TinyStudy, kill_worker, statuses, untimed
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
@@ -44,6 +45,7 @@ def test_observers_hear_of_every_start_epoch_and_end_with_all_its_metrics(search
 
 
 BROKEN = {
+    **FEW,
     "zero-shot": {"subset": "none"},
     "clipfit": {"subset": "clipfit", "rates": {"bias": 0.002, "ln": 0.002}, "distill_weight": 8},
     "diverging": {"subset": "ln", "rates": {"ln": 1e30}},

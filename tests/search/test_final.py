@@ -13,6 +13,7 @@ from study.trial.prepare import Preparer
 from study.trial.study import Study, best_candidate
 from tests.in_process import trials_in_process
 from tests.not_none import not_none
+from tests.settings import FEW
 from tests.tiny_study import TinyStudy, untimed
 
 
@@ -30,6 +31,7 @@ def finished(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> I
             "asha": None,
             "space": {"heads": ["text", "linear"]},
             "baselines": {
+                **FEW,
                 "zero-shot": {"subset": "none"},
                 "clipfit": {"subset": "clipfit", "rates": {"bias": 0.02, "ln": 0.02}},
             },

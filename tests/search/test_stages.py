@@ -30,16 +30,13 @@ from tests import small_trials
 from tests.damage import flip
 from tests.in_process import trials_in_process
 from tests.not_none import not_none
-from tests.settings import settings, study_of
+from tests.settings import FEW, settings, study_of
 from tests.tiny_study import optuna_trials, untimed
 from tests.written_study import Written
 
 from .conftest import HALVED, PEERS
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
-
-NOTHING = {"subset": "none"}
-CLIPFIT = {"subset": "clipfit", "rates": {"bias": 0.01, "ln": 0.01}}
 
 
 def test_a_search_trains_nothing_twice_and_each_arm_has_its_share(searched: Any):
@@ -282,7 +279,7 @@ def test_data_that_changed_since_a_trial_began_are_refused(tmp_path: Path):
         ({}, (4, 12, 32)),
         ({"trials": 17}, (4, 5, 8)),
         ({"trials": 20, "tuned_share": 0.5}, (4, 10, 6)),
-        ({"trials": 10, "baselines": {"zero-shot": NOTHING, "clipfit": CLIPFIT}}, (2, 3, 5)),
+        ({"trials": 10, "baselines": FEW}, (2, 3, 5)),
     ],
 )
 def test_the_trials_of_a_search_are_split_and_the_share_of_clipfit_is_rounded_up(

@@ -38,7 +38,7 @@ from tests.damage import flip
 from tests.image_folders import image_folder
 from tests.in_process import trials_in_process
 from tests.reacting import reacting
-from tests.settings import settings
+from tests.settings import NONE, settings
 
 Configure = Callable[..., StudyConfig]
 
@@ -335,7 +335,7 @@ def test_a_whole_study_opens_its_dataset_once(
 
     monkeypatch.setattr(study.data.datasets, "load_dataset", load_dataset)
     config = configure(
-        search={"trials": 0, "baselines": {"ln": {"subset": "ln", "rates": {"ln": 0.1}}}},
+        search={"trials": 0, "baselines": {**NONE, "ln": {"subset": "ln", "rates": {"ln": 0.1}}}},
         training={"epochs": 1, "batch_size": 8},
         confirm={"seeds": [1, 2]},
     )
