@@ -152,7 +152,6 @@ class Leaderboard(Results):
             return None
         return read_final_model(self, entry, final_trial_id(self.config, candidate))
 
-
     def find_entry(self, label: str) -> Entry | None:
         """Return the candidate that has this label; None if there is none."""
         return next((entry for entry in self.entries if label in entry.labels), None)

@@ -181,8 +181,7 @@ def read_winner(study: Study, scratch: Path) -> SavedModel:
         )
     if not (study.folder.is_complete() and best.trials and registered.trials):
         raise DataError(
-            f"study '{name}' is not finished, and what validation chose is not tested yet; "
-            "to continue, run\n"
+            f"study '{name}' is not finished and has no final model yet; to continue, run\n"
             f"  {study_command('resume', study.folder.path)}"
         )
     for choice in (best, registered):

@@ -97,7 +97,7 @@ def test_of_a_winner_the_first_seed_is_taken_or_the_next_if_it_failed(study: Any
     study.folder.trial("confirm-best-seed1").write_end(End("failed", 1, 1.0))
     assert read_winner(study.study, scratch).delta == delta_in(study, "confirm-best-seed2")
     study.folder.trial("confirm-best-seed2").write_end(End("failed", 1, 1.0))
-    assert "is not tested yet" in refusal(study, scratch)
+    assert "has no final model yet" in refusal(study, scratch)
 
 
 def test_a_winner_that_tunes_nothing_is_the_backbone_as_it_is(study: Any, scratch: Path):
