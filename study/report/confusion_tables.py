@@ -9,9 +9,9 @@ from study.report.charts import MANY_NAMES, Axis, Chart, Panel, Series, cell_ser
 from study.report.formatting import HoverText, Table, percent, points
 from study.report.sentences import sentences
 from study.results.image_counts import image_counts
+from study.results.intervals import Interval, MeanInterval
 from study.results.leaderboard import Leaderboard
 from study.results.predicted_classes import class_accuracies, confusions, mean_f1
-from study.results.statistics import proportion_interval
 
 CONFUSION = "confusion"
 """The prefix of the names of heat maps."""
@@ -37,14 +37,14 @@ def class_accuracy_table(board: Leaderboard) -> Table:
         if counts.trained is not None and accuracy.part not in board.scored_datasets:
             trained = counts.trained.get(accuracy.true, 0)
         tested = counts.tested.get((accuracy.part, accuracy.true))
-        interval = "–"
-        if tested:
-            wilson = proportion_interval(accuracy.after, tested)
-            interval = f"{percent(wilson.low)} to {percent(wilson.high)}"
+        interval = _shown_interval(board.recalls.get((accuracy.part, accuracy.true)))
+        ends = "–"
+        if interval:
+            ends = f"{percent(interval.low)} to {percent(interval.high)}"
         before = percent(accuracy.before)
         after = percent(accuracy.after)
         gain = None if accuracy.gain is None else points(accuracy.gain)
-        rows.append([accuracy.true, accuracy.part, trained, tested, before, after, interval, gain])
+        rows.append([accuracy.true, accuracy.part, trained, tested, before, after, ends, gain])
     table = Table(
         "",
         [
@@ -59,7 +59,14 @@ def class_accuracy_table(board: Leaderboard) -> Table:
         ],
         rows,
         left=2,
-        note=" ".join(sentences("report/class_accuracies", counts=counts, f1=mean_f1(board))),
+        note=" ".join(
+            sentences(
+                "report/class_accuracies",
+                counts=counts,
+                f1=mean_f1(board),
+                source=_source_of_intervals(board),
+            )
+        ),
     )
     return table.without_constant("part")
 
@@ -88,7 +95,7 @@ def confusion_table(board: Leaderboard) -> Table:
 
 
 def recall_chart(board: Leaderboard) -> Chart:
-    """Draw the recall of each class, the worst first, with Wilson's interval."""
+    """Draw the recall of each class, the worst first, with its interval."""
     tested = image_counts(board).tested
     accuracies = sorted(class_accuracies(board), key=lambda row: (row.after, row.part, row.true))
     worst = accuracies[:MOST_RECALLS][::-1]  # the first row is to be at the top
@@ -97,9 +104,11 @@ def recall_chart(board: Leaderboard) -> Chart:
     for row in worst:
         (name,) = _axis_names([row.true], 1)
         part = f" ({row.part})" if len(parts) > 1 else ""
-        images = tested[row.part, row.true]
-        low, high = map(float, proportion_interval(row.after, images))
-        hover = f"{images} test images; 95 % interval {percent(low)} to {percent(high)} %"
+        hover = f"{tested[row.part, row.true]} test images"
+        interval = _shown_interval(board.recalls.get((row.part, row.true)))
+        low, high = interval or (row.after, row.after)
+        if interval:
+            hover += f"; 95 % interval {percent(low)} to {percent(high)} %"
         names.append(HoverText(f"{name}{part} {percent(row.after)} %", hover))
         recalls.append(100 * row.after)
         below.append(100 * (row.after - low))
@@ -110,13 +119,29 @@ def recall_chart(board: Leaderboard) -> Chart:
     return Chart(
         "recalls",
         "Recall of each class, worst first",
-        f"{left_out}Of the {board.chosen_word}, mean over seeds on test images, with Wilson’s 95 % "
-        "interval.",
+        f"{left_out}Of the {board.chosen_word}, mean over seeds on test images, with 95 % "
+        f"intervals over {_source_of_intervals(board)}.",
         [Panel(Axis("recall, %"), Axis("", names=names), [bars])],
         reason_if_empty="no prediction of single test images was kept",
         width=4.0,
         height=0.8 + 0.21 * len(names),
     )
+
+
+def _shown_interval(recall: MeanInterval | None) -> Interval | None:
+    """Return the interval of a mean recall; with a single seed, that over test images alone."""
+    if recall is None:
+        return None
+    if recall.low is None or recall.high is None:
+        return recall.images
+    return Interval(recall.low, recall.high)
+
+
+def _source_of_intervals(board: Leaderboard) -> str:
+    """Return what the intervals of classes are over, in words."""
+    if any(recall.errors for recall in board.recalls.values()):
+        return "seeds and test images"
+    return "test images alone"
 
 
 def confusion_charts(board: Leaderboard) -> list[Chart]:

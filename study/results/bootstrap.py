@@ -27,6 +27,7 @@ from numpy.random import Generator
 
 from study.protocols import Protocol
 from study.protocols.competition import Competition, Competitors, resample_scores
+from study.results.intervals import DrawnScores
 from study.trial.predictions import Outcomes, Stratum
 
 Array = np.ndarray
@@ -190,6 +191,26 @@ def rescore(
         df = parts[name].size.df if name in parts else least_df
         _add_scores(rescored, name, drawn, exact_scores[name], df)
     return rescored
+
+
+def resample_recalls(outcomes: Mapping[Trial, Outcomes]) -> dict[Stratum, DrawnScores]:
+    """Return the accuracy on each class, on resampled images of it.
+
+    Args:
+        outcomes: the outcomes of trials that were tested on the same images.
+
+    Returns:
+        The accuracies by part and class. A class with a single image or group is left out.
+    """
+    rng = np.random.default_rng(SEED)
+    trials = [*outcomes.values()]
+    recalls = {}
+    for stratum in trials[0].right:
+        part = _resample_part(trials, [[stratum]], rng)
+        if part is not None:
+            alone, *_ = _add_pseudo_images(part.drawn, part.size.units, outcomes, rng)
+            recalls[stratum] = DrawnScores(alone, part.size.df)
+    return recalls
 
 
 def _add_scores(rescored: RescoredTrials, name: str, drawn: Array, exact: Array, df: float) -> None:

@@ -5,7 +5,7 @@ is no better than guessing. Up to two comparisons of it are fixed beforehand, an
 other differences are described only.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,12 +16,13 @@ from study.config.labels import TUNED
 from study.results.entries import Entry, make_entry
 from study.results.final_model import FinalModel, read_final_model
 from study.results.intervals import Intervals, MeanInterval
-from study.results.resampling import Resampled, resample
+from study.results.resampling import Resampled, recall_intervals, resample
 from study.results.statistics import make_comparisons
 from study.results.study_results import Results
 from study.results.trial_results import TrialResult, first_chance, seed_scores
 from study.results.validation_check import ValidationCheck, check_validation, find_highest
 from study.selection.choice import final_candidate, final_trial_id
+from study.trial.predictions import Stratum
 from study.trial.study import BEST
 
 TRIAL_STATES = ("finished", "stopped", "failed", "running")
@@ -129,6 +130,13 @@ class Leaderboard(Results):
             for entry in self.entries
             if (entry.is_baseline or entry.is_peer) and entry.test.mean > winner.test.mean
         ]
+
+    @cached_property
+    def recalls(self) -> Mapping[Stratum, MeanInterval]:
+        """The mean accuracy of the choice on each class; see `recall_intervals`."""
+        if not self.chosen:
+            return {}
+        return recall_intervals(self.confirm_trials(self.chosen.label), self.resampled.overlap)
 
     @property
     def has_search(self) -> bool:

@@ -9,6 +9,7 @@ from study.protocols import Protocol
 from study.results.bootstrap import (
     Rescored,
     Trial,
+    resample_recalls,
     rescore,
     rescore_competitions,
 )
@@ -17,6 +18,7 @@ from study.results.statistics import SeedScores, common_seeds
 from study.results.trial_results import TrialResult, seed_scores
 from study.selection.chance import BALANCED
 from study.trial import Split
+from study.trial.predictions import Stratum
 
 
 class Resampled(NamedTuple):
@@ -150,3 +152,33 @@ def resample(
                 scores[trial][BALANCED] = balanced[trial]["score"]
     images_of = {trial: outcome.images for trial, outcome in outcomes.items()}
     return Resampled(images_of, scores, overlap, single_image_class)
+
+
+def recall_intervals(
+    trials: Iterable[TrialResult], overlap: float | None = None
+) -> dict[Stratum, MeanInterval]:
+    """Return the mean accuracy of one candidate on each class, with its interval.
+
+    Args:
+        trials: the trials of the candidate, one a seed; those without `outcomes` are left out.
+        overlap: see `Resampled.overlap`.
+
+    Returns:
+        The means by part and class. A class with a single image or group is left out; empty unless
+        all trials were tested on the same images.
+    """
+    tested = [trial for trial in trials if trial.outcomes]
+    outcomes = {(t.label, t.seed): t.outcomes for t in tested if t.outcomes}
+    if len({outcome.images for outcome in outcomes.values()}) != 1:
+        return {}
+    intervals = {}
+    for stratum, drawn in resample_recalls(outcomes).items():
+        intervals[stratum] = mean_interval(
+            [float(np.mean(outcome.right[stratum])) for outcome in outcomes.values()],
+            drawn,
+            overlap=overlap,
+            trained=tested[0].trainable > 0,
+            lowest=0.0,
+            highest=1.0,
+        )
+    return intervals

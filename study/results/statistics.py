@@ -48,14 +48,14 @@ class RankAgreement(NamedTuple):
         return Interval(float(np.tanh(middle - reach)), float(np.tanh(middle + reach)))
 
 
-def proportion_interval(share: float, total: int) -> Interval:
+def proportion_interval(count: int, total: int) -> Interval:
     """Return the 95 % interval of a share by Wilson's method.
 
     Args:
-        share: the share, a mean over repetitions on the same members; it is rounded to a count.
+        count: how many members count.
         total: the number of members, at least one.
     """
-    wilson = stats.binomtest(round(share * total), total).proportion_ci(CONFIDENCE, method="wilson")
+    wilson = stats.binomtest(count, total).proportion_ci(CONFIDENCE, method="wilson")
     return Interval(wilson.low, wilson.high)
 
 
@@ -74,8 +74,8 @@ def proportion_difference(count: int, total: int, base_count: int, base_total: i
     """
     share = count / total
     base_share = base_count / base_total
-    wilson = proportion_interval(share, total)
-    base_wilson = proportion_interval(base_share, base_total)
+    wilson = proportion_interval(count, total)
+    base_wilson = proportion_interval(base_count, base_total)
     difference = share - base_share
     below = math.hypot(share - wilson.low, base_wilson.high - base_share)
     above = math.hypot(wilson.high - share, base_share - base_wilson.low)

@@ -16,7 +16,7 @@ from study.method.delta import load_delta, without_head
 from study.method.peers import PEERS, find_peer
 from study.process.templates import templates
 from study.report.configuration_table import configuration_rows
-from study.report.formatting import Table, format_count, markdown_text, percent
+from study.report.formatting import Table, format_alone, format_count, markdown_text, percent
 from study.report.further_scores import further_note
 from study.report.leaderboard_tables import main_table
 from study.report.names import candidate_name, entry_name
@@ -26,6 +26,7 @@ from study.report.site_descriptions import subset_in_words
 from study.report.verdict import verdict
 from study.results.entries import Entry
 from study.results.leaderboard import Leaderboard, leaderboard
+from study.results.resampling import resample
 from study.results.study_results import read_results
 from study.results.trial_results import TrialResult
 from study.selection.chance import BALANCED
@@ -115,8 +116,9 @@ def _score_table(board: Leaderboard, entry: Entry, trial: TrialResult) -> Table:
             names.setdefault(rival.label, entry_name(rival))
     rows = [[name, *scores[label]] for label, name in names.items()]
     columns = (*board.parts, "score", *board.further_names)
-    alone = [percent(trial.test.get(column)) for column in columns]
-    rows.insert(1, [f"this model alone, seed {trial.seed}", *alone, 1])
+    scores_alone = resample([trial], board.protocol).mean_intervals([trial], columns)
+    alone = [format_alone(scores_alone.get(column)) for column in columns]
+    rows.insert(1, [f"this model alone, seed {trial.seed}, over test images", *alone, 1])
     if board.chance is not None:
         cells = dict.fromkeys(columns)
         cells[BALANCED if BALANCED in cells else "score"] = percent(board.chance)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from study.protocols import BaseToNew, FewShot, Protocol
 from study.protocols.competition import (
@@ -17,7 +18,7 @@ from study.protocols.competition import (
     resample_scores,
 )
 from study.results.intervals import Interval
-from study.results.resampling import Resampled, resample
+from study.results.resampling import Resampled, recall_intervals, resample
 from study.results.trial_results import TrialResult
 from study.trial import Prediction
 from study.trial.predictions import outcomes_of
@@ -141,6 +142,32 @@ def test_a_weighted_sum_is_of_the_same_images():
     assert drawn.scores.mean() == pytest.approx(values.mean())
     assert drawn.scores.std() == pytest.approx(np.std(values) / math.sqrt(len(values)), rel=0.06)
     assert found.weighted_draws([*terms, ("another", 1)], [1]) is None
+
+
+def test_the_recall_of_a_class_varies_over_seeds_and_images():
+    right = {seed: share(p, 200) for seed, p in enumerate((0.7, 0.8, 0.9))}
+    for hits in right.values():
+        hits.append(True)  # the one image of a class of its own
+    trials = []
+    for seed, hits in right.items():
+        predictions = []
+        for n, hit in enumerate(hits):
+            true = "alone" if n == 200 else f"class {n % 2}"
+            predictions.append(Prediction("accuracy", f"{n:03}", true, true if hit else "-", 1.0))
+        one = partial_result(
+            label="best", seed=seed, trainable=1, outcomes=outcomes_of(predictions)
+        )
+        trials.append(one)
+    found = recall_intervals(trials)
+    assert found.keys() == {("accuracy", "class 0"), ("accuracy", "class 1")}
+    for number, recall in enumerate(found.values()):
+        seeds = [np.mean(hits[number:200:2]) for hits in right.values()]
+        assert recall.mean == pytest.approx(np.mean(seeds))
+        t_interval = stats.t.ppf(0.975, 2) * stats.sem(seeds)
+        assert not_none(recall.low) < recall.mean - t_interval + 1e-6
+    (one_seed, _) = recall_intervals(trials[:1]).values()
+    assert one_seed.low is None
+    assert one_seed.images
 
 
 @pytest.mark.parametrize(

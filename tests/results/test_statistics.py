@@ -85,5 +85,5 @@ def test_the_difference_of_shares_is_newcombes(
 
 def test_the_interval_of_a_share_is_wilsons():
     # Newcombe 1998, “Two-sided confidence intervals for the single proportion”, table I.
-    interval = proportion_interval(81 / 263, 263)
+    interval = proportion_interval(81, 263)
     assert (interval.low, interval.high) == pytest.approx((0.2553, 0.3662), abs=1e-4)
