@@ -2,6 +2,7 @@
 
 import math
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from study.report.ablation_tables import ablation_verdict
@@ -40,14 +41,21 @@ def findings(board: Leaderboard) -> list[tuple[str, str]]:
     return found
 
 
-def next_steps(board: Leaderboard) -> list[tuple[str, str]]:
-    """Return what a user may want to see or type next: pairs of a word and a text."""
+def next_steps(
+    board: Leaderboard, viewing_hints: Sequence[tuple[str, str]] = ()
+) -> list[tuple[str, str]]:
+    """Return what a user may want to see or type next: pairs of a word and a text, first to last.
+
+    Args:
+        board: the leaderboard of the study.
+        viewing_hints: what a tracker says of where to look; see `Tracker.viewing_hints`.
+    """
     folder = board.folder.path
     deltas = sorted(folder.glob("trials/confirm-*/delta.safetensors"))
     minutes = board.config.search.minutes
     if minutes is not None:  # as many again, and `extend` takes nothing below what was used
         minutes += max(minutes, math.ceil(seconds_used(board.folder) / 60))
-    return rows(
+    report, *commands = rows(
         "report/next_steps",
         board=board,
         folder=folder,
@@ -59,6 +67,8 @@ def next_steps(board: Leaderboard) -> list[tuple[str, str]]:
         champion=CHAMPION,
         study_command=study_command,
     )
+    tables = "tables", study_command("leaderboard", folder)
+    return [report, *viewing_hints, *commands, tables]
 
 
 def _from_here(path: Path) -> Path:

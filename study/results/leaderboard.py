@@ -85,11 +85,15 @@ class Leaderboard(Results):
 
     @property
     def top_peer(self) -> str | None:
-        """The label of the peer that validation ranks best; None if none has a validation score."""
+        """The label of the best other method by validation; None if none has a validation score.
+
+        Other methods are all that tune no subset: peers, a linear classifier on frozen CLIP, and
+        CLIP as it is.
+        """
         scores = {
             candidate.label: candidate.val_score
             for candidate in self.candidates
-            if candidate.settings.is_peer
+            if candidate.settings.subset == "none"
         }
         label, _ = find_highest(scores)
         return label
@@ -98,7 +102,7 @@ class Leaderboard(Results):
     def rivals(self) -> list[str]:
         """The labels of the candidates that the winner is compared with, as fixed beforehand.
 
-        They are tuned CLIPFit, and the peer that validation ranks best.
+        They are tuned CLIPFit, and the best other method.
         """
         return [label for label in (TUNED, self.top_peer) if label]
 
@@ -106,15 +110,17 @@ class Leaderboard(Results):
     def planned_comparisons(self) -> Intervals:
         """The comparisons of the winner that are fixed beforehand, by the other's label.
 
+        The rival that comes closest to the winner, or that is furthest above it, stands first.
         The winner is not compared with itself or with a candidate without a score, and Holm
         corrects for the number of comparisons that remain.
         """
         winner = self.winner
         if not winner:
             return {}
-        return make_comparisons(
+        compared = make_comparisons(
             {label: self.difference(winner, self.find_entry(label)) for label in self.rivals}
         )
+        return dict(sorted(compared.items(), key=lambda comparison: comparison[1].mean))
 
     @property
     def rivals_above_winner(self) -> list[tuple[Entry, MeanInterval | None]]:

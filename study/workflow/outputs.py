@@ -70,8 +70,7 @@ def print_outcome(board: Leaderboard, tracker: Tracker, console: Console) -> Non
     width = max(WIDTH, console.width)
     room = LINES - len(console.render_lines(table, console.options.update_width(width)))
     console.print(table)
-    hints = [*next_steps(board), *tracker.viewing_hints()]
-    for word, hint in hints:
+    for word, hint in next_steps(board, tracker.viewing_hints()):
         line = f" {word:9} {hint}"
         room -= math.ceil(cell_len(line) / width)
         if room >= 0:

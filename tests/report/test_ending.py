@@ -11,6 +11,7 @@ import pytest
 from study.config.loading import load_config
 from study.report.configuration_table import configuration_rows
 from study.report.ending import findings, next_steps
+from study.report.formatting import format_difference
 from study.results.study_results import read_results
 from study.selection.extension import extended_config
 from study.selection.patience import SearchEnd
@@ -18,7 +19,7 @@ from study.storage.study_folder import PATIENCE, REGISTERED, Registration, Study
 from study.trial.study import Study
 from study.workflow.status import study_status
 from tests.changed_studies import board_of, configure
-from tests.fake_studies import edit_candidates
+from tests.fake_studies import add_candidate, edit_candidates
 
 
 def last_lines(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
@@ -36,6 +37,15 @@ def test_what_to_type_next_names_the_study_where_it_is(
     where = "" if storage == "runs" else f" storage=./{storage}"
     assert steps["label"] == f"clipfit-study predict {name}{where} FOLDER"
     assert steps["go on"] == f"clipfit-study extend {name}{where} search.trials=+50"
+
+
+def test_every_planned_comparison_stands_at_the_end_in_its_order(few_shot_study: Path):
+    add_candidate(few_shot_study, "linear", 0.01, val_score=0.6, head="linear")
+    board = board_of(few_shot_study)
+    against = [text for word, text in findings(board) if word == "against"]
+    assert len(against) == 2
+    for label, text in zip(("linear", "clipfit-tuned"), against, strict=True):
+        assert format_difference(board.planned_comparisons[label]) in text
 
 
 def test_a_search_that_ended_early_says_so_and_goes_on_without_its_patience(few_shot_study: Path):

@@ -43,17 +43,29 @@ def test_a_comparison_without_images_is_the_paired_t_test_over_seeds(few_shot_st
     assert found.p_value == pytest.approx(stats.ttest_rel(best, tuned).pvalue)
 
 
-def test_the_peer_is_the_one_that_validation_ranks_best(few_shot_study: Path):
+def test_the_best_other_method_is_the_best_by_validation_that_tunes_no_subset(
+    few_shot_study: Path,
+):
     add_candidate(few_shot_study, "linear", 0.03, val_score=0.6, head="linear")
     add_candidate(few_shot_study, "full", -0.03, val_score=0.61, peer=FULL)
     assert board_of(few_shot_study).top_peer == "full"
-    for index, expected in ((-1, "linear"), (-2, None)):
+    for index, expected in ((-1, "linear"), (-2, "zero-shot")):
 
         def forget_score(candidates: list[JsonObject], at: int = index):
             candidates[at].update(val_score=None)
 
         edit_candidates(few_shot_study, forget_score)
         assert board_of(few_shot_study).top_peer == expected
+
+
+@pytest.mark.parametrize("effect", [0.005, -0.3])
+def test_the_closer_of_the_planned_rivals_comes_first(few_shot_study: Path, effect: float):
+    add_candidate(few_shot_study, "linear", effect, val_score=0.6, head="linear")
+    compared = board_of(few_shot_study).planned_comparisons
+    assert compared.keys() == {"clipfit-tuned", "linear"}
+    means = [difference.mean for difference in compared.values()]
+    assert means == sorted(means)
+    assert {difference.tests for difference in compared.values()} == {2}
 
 
 def test_as_many_right_images_are_a_tie_which_the_choice_leads(few_shot_study: Path):

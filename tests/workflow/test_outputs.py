@@ -84,5 +84,5 @@ def test_the_ending_has_at_most_twelve_lines_and_leaves_out_what_matters_least(
     lines = output.getvalue().splitlines()
     assert sum(math.ceil(cell_len(line) / width) for line in lines) == 12
     words = [line.split()[0] for line in lines if line[1] != " "]
-    assert words[:5] == ["score", "beside", "winner", "report", "label"]
+    assert words[:6] == ["score", "beside", "winner", "against", "against", "report"]
     assert words[-1].startswith("hint-")
