@@ -129,14 +129,20 @@ def read_classes(text: str) -> tuple[str, ...]:
 def find_images(words: Iterable[str]) -> list[Path]:
     """Return the images that are named, and those in named folders, in the order of the words.
 
-    A file that is named itself counts as an image whatever its suffix is, even if it is missing:
-    it is listed as unreadable then. Files of other formats in folders are counted as error output.
+    A file that is named itself counts as an image whatever its suffix is. Files of other formats in
+    folders are counted as error output.
 
     Raises:
-        DataError: no image is found.
+        DataError: a path does not exist, or no image is found.
     """
+    paths = [Path(word) for word in words]
+    missing = [str(path) for path in paths if not os.path.exists(path)]  # noqa: PTH110 -- no error
+    if missing:
+        raise DataError(
+            f"no such image or folder: {listed(missing)}; allowed are image files and folders"
+        )
     images: list[Path] = []
-    for path in map(Path, words):
+    for path in paths:
         is_folder = False
         with suppress(OSError):  # a name that no folder can have, or one that may not be read
             is_folder = path.is_dir()

@@ -27,5 +27,5 @@ def test_an_image_in_any_form_has_the_same_probabilities(runs: Path, tmp_path: P
 def test_what_is_no_model_or_no_image_is_refused(runs: Path):
     with pytest.raises(ConfigError, match=r"no study 'yours' .* studies there: 'mine'"):
         study.load_model("yours", storage=runs)
-    with pytest.raises(DataError, match=r"image 0: gone\.png: no such image"):
+    with pytest.raises(DataError, match=r"no such image or folder: .gone\.png"):
         study.load_model("mine", storage=runs).predict("gone.png")

@@ -1,6 +1,7 @@
 """What MLflow shows of a trial is rounded, says each thing once, and is told in a line."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,8 @@ def test_no_tag_of_an_end_has_a_credential_or_is_longer_than_mlflow_allows(key: 
     url = "https://user:secret@host/data"
     cut = "x" * 9000 + url + "x" * (3995 - len("secret@host/data"))  # between "://" and "@"
     for text in (f"no answer from {url}", cut):
-        tag = end_tags(config(), [], End("failed", 1, 1.0, **{field: text}))[key]
+        end = replace(End("failed", 1, 1.0), **{field: text})
+        tag = end_tags(config(), [], end)[key]
         assert "secret" not in tag
         assert "@host" in tag
         assert len(tag) <= 4000
