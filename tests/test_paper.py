@@ -1,0 +1,60 @@
+"""The studies of the paper run in miniature, each file from the check to its tables."""
+
+from contextlib import nullcontext
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from study.commands import main
+from study.config.sweep import load_sweep
+from study.config.yaml_values import read_values
+from study.results.leaderboard import leaderboard
+from study.results.study_results import read_results
+from study.workflow import run_study, run_sweep
+from tests.in_process import trials_in_process
+from tests.miniature import ELEVEN, SHIFTED, make
+
+FILES = sorted((Path(__file__).parents[1] / "configs" / "paper").glob("*.yaml"))
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All datasets; two classes of ImageNet and its shifts have one name."""
+    root = tmp_path_factory.mktemp("data")
+    for name in (*ELEVEN, *SHIFTED):
+        make(name, root, classes=8, counts=(2, 1, 1))
+    return root
+
+
+@pytest.fixture
+def small(data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """Overrides for one epoch of the embedded checkpoint, with trials in this process."""
+    monkeypatch.chdir(tmp_path)
+    for module in (run_study, run_sweep):
+        monkeypatch.setattr(module, "ray_session", lambda *_: nullcontext())
+    there = [f"data.root={data}", "backbone.name=embedded", "tracking.trackers=[]"]
+    return [*there, "name=small", "resources.gpus_per_trial=0", "training.epochs=1"]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_file_of_the_paper_gives_a_score_on_each_of_its_datasets(file: Path, small: list[str]):
+    command = ["run", f"paper/{file.stem}", *small]
+    assert main([*command, "--check"]) == 0
+    with trials_in_process():
+        assert main(command) == 0
+    values = read_values(file)
+    if "sweep" not in values:
+        board = leaderboard(read_results(Path("runs/small")))
+        assert len(board.entries) == len(values["search"]["baselines"])
+        for entry in board.entries:
+            assert {*values["data"]["targets"]} < {*entry.dataset_scores}
+        return
+    tables = pd.read_csv("runs/tables.csv")
+    assert not tables.test.isna().any()
+    studies = len(load_sweep(file, small))
+    labels = len(values.get("search", {}).get("baselines", ["zero-shot"]))
+    assert len(tables) == studies * labels
+    assert {*tables.dataset} == {*values["sweep"]["data.dataset"]}
