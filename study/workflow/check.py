@@ -323,8 +323,8 @@ def _check_folds(study: Study) -> None:
     rule = study.protocol.rule(study.config, study.dataset)
     if rule.folds == 1:
         raise ConfigError(
-            f"{search.folds} has no effect, since search.selection={search.selection} is "
-            f"'{rule.name}' here, which has no folds; allowed is null"
+            f"{search.folds} has no effect with the rule '{rule.name}', which has no folds and "
+            f"follows from search.selection={search.selection}; allowed is null"
         )
 
 
