@@ -14,6 +14,12 @@ HERE = Path(__file__).parent
 WORDS = {
     "step/steps.py --quick --rounds 1": ["naive / staged", "| held |"],
     "gpu/gpu.py --quick": ["nothing here is a measurement", "| held | ", "| 2 | ", "| held on cpu"],
+    "intervals/coverage.py --studies 2": [
+        "| classes of 300 and 5 | ",
+        "| H, 6 classes of 6 groups of 10 | ",
+        "| 3 seeds, 60 images | ",
+        "| 300 images, 5 seeds | ",
+    ],
     "scale/scale.py --trials 20 --epochs 3 --slots 2": [
         "CPU s, ",
         "behind at the end, and lacks 0",
