@@ -203,7 +203,7 @@ def resample_recalls(outcomes: Mapping[Trial, Outcomes]) -> dict[Stratum, DrawnS
         The accuracies by part and class. A class with a single image or group is left out.
     """
     rng = np.random.default_rng(SEED)
-    trials = [*outcomes.values()]
+    trials = list(outcomes.values())
     recalls = {}
     for stratum in trials[0].right:
         part = _resample_part(trials, [[stratum]], rng)
@@ -282,11 +282,15 @@ def _resample_part(
         return None
     drawn, exact = [], []
     for classes, of_images in zip(strata, groups, strict=True):
-        rows = [np.array([one.right[name] for one in outcomes], dtype=float) for name in classes]
-        right = np.concatenate(rows, axis=1).T
+        right = np.concatenate([_right_images(outcomes, name) for name in classes])
         drawn.append(_resample_means(right, of_images, rng))
         exact.append(right.mean(axis=0))
     return _Part(np.mean(exact, axis=0), np.mean(drawn, axis=0), size)
+
+
+def _right_images(outcomes: Sequence[Outcomes], name: Stratum) -> Array:
+    """Return whether each image of a class is right, ``(images, trials)``."""
+    return np.array([each.right[name] for each in outcomes], dtype=np.float64).T
 
 
 def _resample_means(right: Array, groups: Array, rng: Generator) -> Array:
@@ -353,7 +357,7 @@ def rescore_competitions(outcomes: Mapping[Trial, Outcomes], protocol: Protocol)
     seen_size, unseen_size = _size_of_mean(seen), _size_of_mean(unseen)
     if seen_size is None or unseen_size is None:
         return {}
-    drawn = _draw_competitions([*competitions.values()], seen, unseen)
+    drawn = _draw_competitions(list(competitions.values()), seen, unseen)
     every_image = [np.ones((1, sum(map(len, kind)))) for kind in (seen, unseen)]
     exact = [resample_scores(competition, *every_image) for competition in competitions.values()]
     units, df = map(min, seen_size, unseen_size)
@@ -381,10 +385,18 @@ def _draw_competitions(
     batch = max(1, LARGEST_BATCH // sum(map(len, [*seen, *unseen])))
     for start in range(0, DRAWS, batch):
         sets = min(batch, DRAWS - start)
-        weights = [
-            np.hstack([_draw_weights(groups, sets, rng) for groups in kind])
-            for kind in (seen, unseen)
-        ]
+        weights = (_drawn_weights(seen, sets, rng), _drawn_weights(unseen, sets, rng))
         for column, competition in enumerate(competitions):
             scores[:, start : start + sets, column] = resample_scores(competition, *weights)
     return scores
+
+
+def _drawn_weights(kind: Sequence[Array], sets: int, rng: Generator) -> Array:
+    """Return how often each image is drawn, ``(sets, images)``; each class is drawn by itself.
+
+    Args:
+        kind: the number of the group of each image, for each class.
+        sets: how often the images are drawn.
+        rng: the generator that draws.
+    """
+    return np.hstack([_draw_weights(groups, sets, rng) for groups in kind])

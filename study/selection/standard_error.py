@@ -117,7 +117,7 @@ def _score(protocol: Protocol, accuracies: Mapping[str, float]) -> float:
 
 def _mean_of_known(arrays: Iterable[Floats]) -> Floats:
     """Return the mean over arrays where they are numbers; not a number where none is."""
-    stacked = np.array([*arrays])
+    stacked = np.array(list(arrays))
     with np.errstate(invalid="ignore"):
         mean = np.nansum(stacked, axis=0) / np.isfinite(stacked).sum(axis=0)
     return mean

@@ -20,7 +20,7 @@ def test_a_finished_study_answers_by_what_it_ships_and_no_other_does(finish: Any
     found = find_model(str(study.folder.path), tmp_path)
     assert found.name == "the final model of study 'mine' (trial confirm-best-seed1)"
     (study.folder.path / DESCRIPTION).unlink()
-    with pytest.raises(DataError, match=r"(?s)is not finished, .* clipfit-study resume"):
+    with pytest.raises(DataError, match=r"(?s)is not finished and .* clipfit-study resume"):
         find_model(str(study.folder.path), tmp_path)
 
 
