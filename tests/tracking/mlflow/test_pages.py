@@ -163,7 +163,7 @@ def test_every_table_of_a_description_is_a_table_and_its_cells_read_as_they_were
     browser.open(Sent(study, mlflow_server).pages["page"])
     lines = (study.folder.path / DESCRIPTION).read_text().splitlines()
     browser.wait_for_text(
-        "p <0.001 (the only test): better, beyond noise; a true",
+        "p 0.005 (the only test): better, beyond noise; a true",
         "tells the whole.",
     )
     tables = browser.evaluate(TABLES)
