@@ -1,8 +1,5 @@
 """The outputs of a study at its end: tables, charts, the report and the last printed lines."""
 
-import math
-
-from rich.cells import cell_len
 from rich.console import Console
 
 from study.process.terminal_table import print_unwrapped
@@ -23,10 +20,6 @@ from study.storage.atomic import with_retries, write_atomically
 from study.storage.study_folder import DESCRIPTION, StudyFolder
 from study.tracking.tracker import Tracker
 from study.workflow.status import plain_table
-
-LINES, WIDTH = 12, 80
-"""The most lines that a study prints at its end on a terminal of this width or a wider one. What
-matters least is left out."""
 
 
 def write_outputs(
@@ -64,14 +57,8 @@ def write_outputs(
 
 
 def print_outcome(board: Leaderboard, tracker: Tracker, console: Console) -> None:
-    """Print what was found, and what to look at and to type next, in a dozen lines."""
+    """Print what was found, and what to look at and to type next."""
     rows = [(f"{word:8}", text) for word, text in findings(board)]
-    table = plain_table(("", ""), rows)
-    width = max(WIDTH, console.width)
-    room = LINES - len(console.render_lines(table, console.options.update_width(width)))
-    console.print(table)
+    console.print(plain_table(("", ""), rows))
     for word, hint in next_steps(board, tracker.viewing_hints()):
-        line = f" {word:9} {hint}"
-        room -= math.ceil(cell_len(line) / width)
-        if room >= 0:
-            print_unwrapped(console, line)
+        print_unwrapped(console, f" {word:9} {hint}")
