@@ -2,8 +2,8 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from study.storage.atomic import StorageError
@@ -34,11 +34,27 @@ def new_folder(folder: Path) -> Iterator[Path]:
         StorageError: see `refuse_taken`; or the folder cannot be written.
     """
     refuse_taken(folder)
+    absent = [parent for parent in folder.absolute().parents if not parent.exists()]
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
+        with (
+            _removed_on_failure(absent),
+            tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch,
+        ):
             temporary = Path(scratch, folder.name)
             yield temporary
             temporary.replace(folder)
     except OSError as error:
         raise StorageError(f"{folder} cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def _removed_on_failure(folders: Sequence[Path]) -> Iterator[None]:
+    """Remove folders, the lowest first, if the block raises; those with contents stay."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            for folder in folders:
+                folder.rmdir()
+        raise

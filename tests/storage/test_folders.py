@@ -38,7 +38,7 @@ def test_an_empty_folder_is_filled_and_no_other_is_touched(tmp_path: Path):
 @pytest.mark.parametrize("fault", [OSError(28, "No space left on device"), StudyError("no model")])
 def test_a_fault_leaves_nothing(tmp_path: Path, fault: Exception):
     def fail():
-        with new_folder(tmp_path / "out") as place:
+        with new_folder(tmp_path / "a" / "b" / "out") as place:
             write(place)
             raise fault
 
