@@ -276,6 +276,8 @@ def describe_detectable(difference: MeanInterval) -> str:
     """
     if difference.detectable is None:
         return ""
+    if difference.detectable >= 1:  # of two seeds, whose t distribution has long tails
+        return "no difference, however large, would be found in half of such studies"
     size = percent(difference.detectable)
     return f"a true difference of {size} points would be found in about half of such studies"
 

@@ -114,6 +114,7 @@ def test_a_difference_is_spelt_with_what_its_interval_leaves_out():
     wider = replace(both, wider=Interval(-0.2, 0.24))
     assert describe_difference(wider).endswith(f"{ends}, for other labelled images −20.0 to +24.0)")
     assert "12.7 points" in describe_detectable(seeds)
+    assert "points" not in describe_detectable(mean_interval([-0.4, 0.4]))
     one = mean_interval([0.01])
     assert "no interval" in describe_difference(one)
     assert describe_detectable(one) == ""
