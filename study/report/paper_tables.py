@@ -1,6 +1,8 @@
 """A sweep's results as the tables of a paper, with published averages beside ours."""
 
+import os
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from statistics import fmean, harmonic_mean
@@ -11,7 +13,9 @@ from study.report.formatting import HoverText, Table, percent, score_cell, score
 from study.results.entries import Entry
 from study.results.sweep_scores import PUBLISHED_DATASETS
 from study.results.trial_results import PARTS, SOURCE
-from study.storage.atomic import write_atomically
+from study.storage.atomic import StorageError, write_atomically
+
+CSV_HEADER = ("experiment", "series", "dataset", "seeds", "test", "sd", "balanced", *PARTS)
 
 
 def sweep_tables(sweep: pd.DataFrame) -> list[Table]:
@@ -88,7 +92,11 @@ def write_sweep_tables(sweep: pd.DataFrame, folder: Path) -> Path:
     """Write `tables.md` and `tables.csv` into a folder, and return the path of the former.
 
     The latter has every series of every study: fractions, means over seeds.
+
+    Raises:
+        StorageError: see `refuse_other_tables`.
     """
+    refuse_other_tables(folder)
     rows = []
     for study in sweep.dropna().itertuples():
         entry = study.entry
@@ -97,9 +105,27 @@ def write_sweep_tables(sweep: pd.DataFrame, folder: Path) -> Path:
         means = (entry.balanced, *map(entry.parts.get, PARTS))
         row += [getattr(mean, "mean", None) for mean in means]
         rows.append(row)
-    header = ["experiment", "series", "dataset", "seeds", "test", "sd", "balanced", *PARTS]
     markdown = [table.markdown() for table in sweep_tables(sweep)]
     path = folder / "tables.md"
+    # The file by which both are known is written first.
+    write_atomically(path.with_suffix(".csv"), Table("", CSV_HEADER, rows).csv())
     write_atomically(path, "\n\n".join(markdown) + "\n")
-    write_atomically(path.with_suffix(".csv"), Table("", header, rows).csv())
     return path
+
+
+def refuse_other_tables(folder: Path) -> None:
+    """Raise if a folder has a `tables.md` or `tables.csv` that no sweep wrote.
+
+    Raises:
+        StorageError: it has; the message names the file.
+    """
+    csv = folder / "tables.csv"
+    with suppress(OSError), csv.open(errors="replace") as file:
+        if file.readline().strip() == ",".join(CSV_HEADER):
+            return
+    for path in (csv, csv.with_suffix(".md")):
+        if os.path.lexists(path):
+            raise StorageError(
+                f"{path} is no table of a sweep, and would be replaced; move it, or choose another "
+                "folder"
+            )

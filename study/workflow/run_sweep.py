@@ -11,9 +11,10 @@ from study.config.search_section import AUTO
 from study.config.sweep import Member
 from study.errors import ConfigError, InterruptedStudyError, StudyError
 from study.process.terminal_table import print_unwrapped
-from study.report.paper_tables import sweep_tables, write_sweep_tables
+from study.report.paper_tables import refuse_other_tables, sweep_tables, write_sweep_tables
 from study.results.sweep_scores import SWEEP_FILE, read_sweep
 from study.search.driver import ray_session
+from study.storage.atomic import StorageError
 from study.storage.command_lines import study_command
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
@@ -77,7 +78,12 @@ def check_sweep(members: Sequence[Member]) -> None:
 
     Raises:
         ConfigError: a study cannot start; the message lists every fault with its studies and path.
+            Or the tables would replace a file of the user's own.
     """
+    try:
+        refuse_other_tables(members[0].config.storage)
+    except StorageError as error:
+        raise ConfigError(f"storage: {error}") from error
     studies_by_fault = defaultdict(list)
     # Each server is asked only once.
     faults_by_server: dict[TrackingConfig, list[str]] = {}

@@ -3,9 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from study.protocols import hmean
 from study.report.paper_tables import sweep_tables, write_sweep_tables
 from study.results.sweep_scores import read_sweep
+from study.storage.atomic import StorageError
 from tests.changed_studies import board_of
 from tests.not_none import not_none
 from tests.report.conftest import AsKept, rounded
@@ -25,6 +28,16 @@ def test_ours_stand_beside_the_published_averages(
     path = write_sweep_tables(results, tmp_path)
     written = path.with_suffix(".csv").read_text()
     as_kept("tables-of-a-sweep", path.read_text() + rounded(written))
+
+
+def test_the_tables_replace_earlier_ones_and_no_other_file(few_shot_study: Path, tmp_path: Path):
+    results = read_sweep([placed(few_shot_study, "dtd", "few_shot")])
+    path = write_sweep_tables(results, tmp_path)
+    before = path.read_text()
+    assert write_sweep_tables(results, tmp_path).read_text() == before
+    path.with_suffix(".csv").write_text("name,score\nmine,1\n")
+    with pytest.raises(StorageError, match=r"tables\.csv is no table of a sweep"):
+        write_sweep_tables(results, tmp_path)
 
 
 def test_published_averages_stand_beside_no_other_experiment(few_shot_study: Path):

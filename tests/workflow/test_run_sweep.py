@@ -197,3 +197,13 @@ def test_ctrl_c_ends_a_sweep_and_not_one_study_alone(sweep: Sweep, runs: Runs):
     with pytest.raises(InterruptedStudyError):
         run(sweep("{seed: [1, 2]}"))
     assert (runs.ran, runs.tabled) == ([("my-grid-1", False)], [])
+
+
+@pytest.mark.parametrize("name", ["tables.md", "tables.csv"])
+def test_tables_of_the_users_own_are_not_replaced(sweep: Sweep, tmp_path: Path, name: str):
+    members = sweep("{seed: [1]}")
+    taken = tmp_path / "runs" / name
+    taken.parent.mkdir()
+    taken.write_text("my notes")
+    with pytest.raises(ConfigError, match=rf"storage: .*{name}"):
+        check_sweep(members)
