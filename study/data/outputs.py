@@ -7,8 +7,10 @@ from pathlib import Path
 from study.data.images.sources import IMAGE_SUFFIXES
 from study.storage.study_folder import StudyFolder
 
-IMAGES, DATASETS = "images", "datasets"
-"""The folders of a storage with decoded images, and with the datasets of notebooks."""
+IMAGES, DATASETS = ".images", ".datasets"
+"""The folders of a storage with decoded images, and with the datasets of notebooks.
+
+They are hidden, since a storage may be a folder of the user's own with a folder of either name."""
 STORES = frozenset({"mlruns", "mlartifacts"})
 """The names of the folders in which MLflow keeps artifacts."""
 
@@ -22,10 +24,8 @@ def is_output(folder: Path, storage: Path | None = None) -> bool:
     """
     if folder.name in STORES:
         return True
-    if storage is not None:
-        storage = storage.expanduser().resolve()
-        if folder.resolve() in (storage, storage / IMAGES, storage / DATASETS):
-            return True
+    if storage is not None and folder.resolve() == storage.expanduser().resolve():
+        return True
     with suppress(OSError):  # such as one of permission, which is reported when it is listed
         return StudyFolder(folder).exists() or _holds_studies(folder)
     return False

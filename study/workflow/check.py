@@ -42,7 +42,6 @@ from study.tracking.tracker import Tracker
 from study.trial.config_hash import code_of_others
 from study.trial.prepare import (
     find_shots,
-    image_cache,
     tasks_of_search,
 )
 from study.trial.study import Study
@@ -240,7 +239,7 @@ def _find_machine_faults(checks: _Checks, study: Study, *, resuming: bool) -> No
         checks.attempt("storage", _check_storage, study.folder.path)
     else:
         checks.attempt("storage", _check_storage, config.storage)
-        checks.attempt("name", _check_name, study)
+        checks.attempt("name", study.folder.refuse_existing)
 
 
 def _check_backbone(study: Study) -> Backbone:
@@ -326,13 +325,6 @@ def _check_folds(study: Study) -> None:
             f"{search.folds} has no effect with the rule '{rule.name}', which has no folds and "
             f"follows from search.selection={search.selection}; allowed is null"
         )
-
-
-def _check_name(study: Study) -> None:
-    images = image_cache(study.config)
-    if study.folder.path.name.casefold() == images.name:  # not all disks tell capitals
-        raise ConfigError(f"{images} is the folder of decoded images; choose another name")
-    study.folder.refuse_existing()
 
 
 def _check_warm_start(study: Study) -> None:

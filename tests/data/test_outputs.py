@@ -29,13 +29,20 @@ def project(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("storage", ["runs", "new", "."])
 def test_what_studies_and_mlflow_write_is_no_class(project: Path, storage: str):
     place = project / storage
-    (place / "images").mkdir(parents=True, exist_ok=True)
+    (place / ".images").mkdir(parents=True, exist_ok=True)
     StudyFolder(place / "other").create("seed: 1\n", {})
     if storage == "new":
         shutil.rmtree(place / "other")
     dataset = load_dataset("mine", project, storage=place)
     assert dataset.class_names == ("cat", "dog")
     assert sizes(dataset) == [4, 2, 2]
+
+
+def test_folders_of_ones_own_in_the_storage_are_classes(tmp_path: Path):
+    for label, name in enumerate(("datasets", "images")):
+        for number in range(4):
+            miniature.save(tmp_path / name / f"{number}.png", label, number)
+    assert load_dataset("mine", tmp_path, storage=tmp_path).class_names == ("datasets", "images")
 
 
 def test_what_studies_write_is_no_table_of_images(project: Path):

@@ -54,7 +54,7 @@ class Spoiled:
         self.run(*SMALL, f"backbone.name={backbone}")
         self.before = told(self.folder)
         self.shots = self._shots()
-        self.images = {path: path.read_bytes() for path in place.glob("runs/images/*.arrow")}
+        self.images = {path: path.read_bytes() for path in place.glob("runs/.images/*.arrow")}
         for name, spoil in SPOILED.items():
             spoil(self.folder.path / name)
         for path in self.images:
