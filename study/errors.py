@@ -36,6 +36,10 @@ class ConfigError(StudyError):
     """One or more faults of a configuration, reported together."""
 
 
+class FormatError(StudyError):
+    """A file was written in a format that this version does not read."""
+
+
 class DeltaError(StudyError):
     """A file of tuned parameters that is corrupt or belongs to another model."""
 

@@ -178,7 +178,7 @@ def test_a_check_says_that_the_embedded_backbone_has_seen_characters_alone(
 
 def test_a_resumed_study_has_the_configuration_it_was_frozen_with(here: Path, conducted: list[Any]):
     StudyFolder(here / "elsewhere" / "mine").create(
-        "format: 1\nname: mine\nseed: 7\nstorage: elsewhere\n", {}
+        "format: 2\nname: mine\nseed: 7\nstorage: elsewhere\n", {}
     )
     assert main(["resume", "mine", "storage=elsewhere"]) == 0
     ((config, folder, resumed),) = conducted

@@ -52,7 +52,7 @@ def read_values(source: Path, *, frozen: bool = False) -> Values:
             f"configuration {source} must be a mapping of sections, got {short_repr(values)}"
         )
     if frozen or KEY in values:
-        refuse_other_format(source, values.pop(KEY, None), ConfigError)
+        refuse_other_format(source, values.pop(KEY, None))
     return _split_dotted_keys(values, f"configuration {source}")
 
 

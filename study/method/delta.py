@@ -78,7 +78,8 @@ def load_delta(path: Path) -> tuple[Tensors, DeltaInfo]:
     """Read a delta. Nothing in the file is executed.
 
     Raises:
-        DeltaError: the file is missing, damaged or of another format, or is not a delta.
+        DeltaError: the file is missing or damaged, or is not a delta.
+        FormatError: it is of another format.
     """
     try:
         if path.exists() and not path.is_file():  # to read a named pipe might never end
@@ -89,7 +90,7 @@ def load_delta(path: Path) -> tuple[Tensors, DeltaInfo]:
             raise DeltaError(
                 f"{path} is no delta: its format is {form!r}, allowed is '{KIND}{FORMAT}'"
             )
-        refuse_other_format(path, form.removeprefix(KIND), DeltaError)
+        refuse_other_format(path, form.removeprefix(KIND))
         tensors, metadata = from_checked_bytes(path.read_bytes())
     except (OSError, SafetensorError, ValueError) as error:
         raise DeltaError(f"delta {path} cannot be read: {error}") from error

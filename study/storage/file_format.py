@@ -2,27 +2,29 @@
 
 from pathlib import Path
 
-from study.errors import StudyError
+from study.errors import FormatError
 
-FORMAT = 1
+FORMAT = 2
 """The number of this version; it grows when files of an earlier form can no longer be read."""
 KEY = "format"
 """The key that the number has in a file."""
 
 
-def refuse_other_format(file: Path | str, number: object, error: type[StudyError]) -> None:
+def refuse_other_format(file: Path | str, number: object) -> None:
     """Raise an error if a file is of another format than this version reads.
 
     Args:
         file: the file, for the message.
         number: the number that the file has; None means none.
-        error: the kind of error.
+
+    Raises:
+        FormatError: it is.
     """
     if str(number) != str(FORMAT):  # true is 1 to Python
         format_of_file = f"format {str(number)[:100]}"
         if number is None:
             format_of_file = "no format number"
-        raise error(
+        raise FormatError(
             f"{file} has {format_of_file}, and this version of clipfit-study reads format "
             f"{FORMAT}; use it with the version that wrote it, or make it again"
         )

@@ -231,6 +231,7 @@ class StudyFolder(LedgerFolder):
 
         Raises:
             DamagedError: files are missing or damaged; the message says what to do about each.
+            FormatError: the study is of another format.
         """
         faults = collect_faults(
             lambda: self.read_required(self.config_path.name, FROM_A_COPY),
@@ -255,7 +256,8 @@ class StudyFolder(LedgerFolder):
         """Return the unique ``study_id``, and the versions that the study was made with.
 
         Raises:
-            LedgerError: the file is missing, damaged or of another format.
+            LedgerError: the file is missing or damaged.
+            FormatError: it is of another format.
         """
         path = self.path / IDENTITY
         advice = (
@@ -266,7 +268,7 @@ class StudyFolder(LedgerFolder):
         values = parse_json(path, self.read_required(IDENTITY, advice), advice=advice)
         if not isinstance(values, dict) or "study_id" not in values:
             raise LedgerError(f"{path} is damaged: it has no study_id{advice}")
-        refuse_other_format(path, values.get(KEY), LedgerError)
+        refuse_other_format(path, values.get(KEY))
         return {"git_commit": "unknown", **values}
 
     def read_registration(self) -> Registration | None:

@@ -5,7 +5,7 @@ import os
 import time
 from pathlib import Path
 
-from study.errors import StudyError
+from study.errors import FormatError, StudyError
 from study.results.study_results import read_results
 from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import StudyFolder
@@ -30,21 +30,21 @@ def summarize_study(folder: StudyFolder) -> JsonObject:
     """Return the row of a study in the list of studies.
 
     Returns:
-        The ``study``; its ``state``, which is that of `Status` or "damaged"; its number of
-        ``trials``; the best ``val_score`` of the search; the mean ``test_score`` of the choice, and
-        the same with the mean recall of the classes (``test_balanced``), as fractions; its size in
-        ``bytes``, its age in ``seconds``; and for trackers its ``study_id`` and where its winner is
-        ``registered``. A value that does not exist is None.
+        The ``study``; its ``state``, which is that of `Status`, "damaged", or "other format" where
+        another version wrote it; its number of ``trials``; the best ``val_score`` of the search;
+        the mean ``test_score`` of the choice, and the same with the mean recall of the classes
+        (``test_balanced``), as fractions; its size in ``bytes``, its age in ``seconds``; and for
+        trackers its ``study_id`` and where its winner is ``registered``. A value that does not
+        exist is None.
     """
     size, age = _size_and_age(folder.path)
     row = dict.fromkeys(COLUMNS) | {
         "study": folder.name,
-        "state": "damaged",
         "trials": len(list(folder.path.glob("trials/*/config.json"))),
         "bytes": size,
         "seconds": age,
     }
-    with contextlib.suppress(StudyError):
+    try:
         results = read_results(folder.path)
         status = study_status(results)
         row |= {
@@ -57,6 +57,10 @@ def summarize_study(folder: StudyFolder) -> JsonObject:
             row["val_score"] = status.best[0].val_score
         if results.registration:
             row["registered"] = results.registration.uri
+    except FormatError:
+        row["state"] = "other format"
+    except StudyError:
+        row["state"] = "damaged"
     return row
 
 

@@ -1,4 +1,3 @@
-import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -23,12 +22,10 @@ from study.method.delta import (
     DeltaInfo,
     apply_delta,
     from_checked_bytes,
-    head_tensors,
     load_delta,
     read_head,
     save_delta,
     to_checked_bytes,
-    to_delta_bytes,
 )
 from study.method.model import FewShotClassifier
 from study.method.subsets import parse
@@ -144,13 +141,7 @@ def test_tensors_that_do_not_fit_are_refused_and_nothing_is_written(
     assert all(torch.equal(p, before[n]) for n, p in backbone.clip.named_parameters())
 
 
-def test_a_delta_without_a_head_is_the_file_that_it_was_before_there_were_heads(
-    path: Path,
-):
-    tensors = {name: TENSORS[name] for name in "abc"}
-    assert hashlib.sha256(to_delta_bytes({**tensors, **head_tensors(None)}, INFO)).hexdigest() == (
-        "dc73bd8f2f1fe636a8e7b73c4b68d40bbda71598a6396a26575607cf874497a1"
-    )
+def test_a_delta_without_a_head_has_none(path: Path):
     assert read_head(*load_delta(path)) is None
 
 

@@ -36,7 +36,7 @@ def found(**changes: Any) -> RankedConfiguration:
 def values_of(text: str) -> JsonObject:
     """The values of a configuration that was printed, without the number of its format."""
     values = yaml.safe_load(text)
-    assert values.pop("format") == 1
+    assert values.pop("format") == 2
     return values
 
 

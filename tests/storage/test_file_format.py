@@ -45,9 +45,9 @@ def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 def test_each_file_begins_with_the_number(folder: StudyFolder, delta: Path):
     identity = json.loads((folder.path / "identity.json").read_text())
-    assert next(iter(identity.items())) == ("format", 1)
-    assert folder.config_path.read_text().startswith("format: 1\n")
-    assert header(delta)["format"] == "clipfit-delta-1"
+    assert next(iter(identity.items())) == ("format", 2)
+    assert folder.config_path.read_text().startswith("format: 2\n")
+    assert header(delta)["format"] == "clipfit-delta-2"
 
 
 @from_table
@@ -67,10 +67,41 @@ def test_a_study_of_another_format_is_refused(
         folder.write_config(yaml.safe_dump({**values, **numbers}))
     message = refusal(capsys, "status", str(folder.path))
     assert f"{folder.path / name} has {has}, and" in message
-    assert "reads format 1;" in message
+    assert "reads format 2;" in message
 
 
-@pytest.mark.parametrize("number", ["2", "0", ""])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["resume"],
+        ["resume", "--check"],
+        ["extend", "search.trials=+8"],
+        ["status"],
+        ["leaderboard"],
+        ["report"],
+        ["sync"],
+        ["export", "--format", "hf", "--out", "out"],
+    ],
+    ids=" ".join,
+)
+def test_every_command_refuses_a_study_of_1_0_0_in_one_sentence(
+    folder: StudyFolder, capsys: pytest.CaptureFixture[str], words: list[str]
+):
+    folder.write_json("identity.json", {"format": 1, "study_id": "0"})
+    folder.write_config(folder.config_path.read_text().replace("format: 2", "format: 1"))
+    command, *options = words
+    message = refusal(capsys, command, str(folder.path), *options)
+    assert message.count("has format 1, and this version of clipfit-study reads format 2;") == 1
+    assert "MLflow" not in message
+
+
+def test_a_study_of_1_0_0_is_listed_as_one(folder: StudyFolder, capsys: pytest.CaptureFixture[str]):
+    folder.write_json("identity.json", {"format": 1, "study_id": "0"})
+    assert main(["list", "--json", f"storage={folder.path.parent}"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["state"] == "other format"
+
+
+@pytest.mark.parametrize("number", ["1", "0", ""])
 def test_a_delta_of_another_format_is_refused(
     delta: Path, capsys: pytest.CaptureFixture[str], number: str
 ):
@@ -79,7 +110,7 @@ def test_a_delta_of_another_format_is_refused(
     out = str(delta.with_name("out"))
     message = refusal(capsys, "export", str(delta), "--format", "hf", "--out", out)
     assert f"{delta} has format {number}, and" in message
-    assert "reads format 1;" in message
+    assert "reads format 2;" in message
 
 
 def test_a_configuration_of_a_study_is_read_as_any_other(
@@ -87,5 +118,5 @@ def test_a_configuration_of_a_study_is_read_as_any_other(
 ):
     words = ["run", str(folder.config_path), "--check", "name=again"]
     assert main(words) == 0
-    folder.config_path.write_text("format: 2\n")
-    assert "has format 2" in refusal(capsys, *words)
+    folder.config_path.write_text("format: 1\n")
+    assert "has format 1" in refusal(capsys, *words)
