@@ -1,0 +1,92 @@
+"""A linear head in one training: logistic regression that is held near the text features.
+
+The rows W minimise the mean cross-entropy of 20·f·Wᵀ plus μ/C·‖W − P‖². f are the image features, C
+is the number of classes, and P are their text features. There is one minimum, which L-BFGS (Liu
+and Nocedal 1989) finds in some tens of steps. So there is no learning rate to choose, and no
+validation. Source of the penalty: Silva-Rodríguez et al., CVPR 2024, "A Closer Look at the Few-Shot
+Adaptation of Large Vision-Language Models", who hold the rows near the text features of CLIP.
+
+The mean of W − P over the classes is 0 at the minimum, since the logits of all classes may be moved
+alike. So the rows of trained classes stay comparable with the text features of others.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from study.method.balance import ClassBalance
+
+SCALE = 20.0
+"""What cosines are multiplied by in the training."""
+PENALTY = 0.1
+"""μ, the weight of the squared distance from the text features."""
+MOST_STEPS = 1000
+"""The most evaluations of the loss; of some hundred heads, none needed 100."""
+
+
+def train_logistic_head(
+    images: Tensor, labels: Tensor, text: Tensor, balance: ClassBalance | None = None
+) -> Tensor:
+    """Return the rows of a head, (classes, dim) float32; their mean length is 1.
+
+    One factor for all rows changes no decision among them. By it they have the length of the text
+    features, beside which those of other classes may stand.
+
+    Args:
+        images: (images, dim), unit-length features in any precision.
+        labels: (images,) int64, rows of ``text``; a class may have no image.
+        text: (classes, dim), unit-length text features.
+        balance: what makes up for classes of unequal size; None leaves the cross-entropy as it is.
+    """
+    rows = fit_rows(images, labels, text, balance=balance)
+    length: Tensor = rows.norm(dim=-1).mean()
+    return rows / length
+
+
+@torch.enable_grad()
+def fit_rows(
+    images: Tensor,
+    labels: Tensor,
+    prior: Tensor,
+    *,
+    penalty: float = PENALTY,
+    balance: ClassBalance | None = None,
+) -> Tensor:
+    """Return the rows W at the minimum; the prior itself if a feature is not finite.
+
+    Args:
+        images: see `train_logistic_head`, as for labels and balance.
+        labels: (images,) int64.
+        prior: P, (classes, dim).
+        penalty: μ.
+        balance: None or the balance.
+
+    Returns:
+        (classes, dim) float32; float64 if the prior is float64.
+    """
+    precision = torch.promote_types(prior.dtype, torch.float32)
+    images, prior = images.detach().to(precision), prior.detach().to(precision)
+    if not (images.isfinite().all() and prior.isfinite().all()):
+        return prior  # of a model that has diverged
+    cross_entropy = F.cross_entropy if balance is None else balance.cross_entropy
+    rows = prior.clone().requires_grad_()
+    optimizer = torch.optim.LBFGS(
+        [rows],
+        max_iter=MOST_STEPS,
+        max_eval=MOST_STEPS,
+        tolerance_grad=1e-5,
+        tolerance_change=1e-12,
+        line_search_fn="strong_wolfe",
+    )
+
+    def loss_with_gradient() -> Tensor:
+        optimizer.zero_grad()
+        # Times C, so that gradients of a row have one size whatever the number of classes: L-BFGS
+        # learns nothing from small ones.
+        loss = len(prior) * cross_entropy(SCALE * images @ rows.T, labels)
+        loss = loss + penalty * (rows - prior).square().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(loss_with_gradient)
+    return rows.detach()
