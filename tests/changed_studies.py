@@ -33,7 +33,7 @@ def configure(folder: Path, *overrides: str):
 def choose(candidates: list[JsonObject], label: str):
     """Let validation choose another candidate."""
     by_label = {candidate["label"]: candidate for candidate in candidates}
-    by_label["best"]["same_as"] = label
+    by_label["best"] |= {key: by_label[label][key] for key in ("settings", "training")}
     by_label[label]["val_score"] = 0.95
 
 
@@ -108,7 +108,9 @@ def predict(folder: Path, label: str, seed: int, *predicted: str):
     """Keep predictions of four images of class a, then four of class b, as if it were now."""
     trial = StudyFolder(folder).trial(f"confirm-{label}-seed{seed}")
     images = enumerate(zip("aaaabbbb", "".join(predicted), strict=False))
-    found = [Prediction("accuracy", f"{n}.png", true, taken, 0.9) for n, (true, taken) in images]
+    found = [
+        Prediction("text", "accuracy", f"{n}.png", true, taken, 0.9) for n, (true, taken) in images
+    ]
     trial.write("predictions.parquet", predictions_to_parquet(found))
 
 
@@ -131,7 +133,8 @@ def set_search(folder: Path, subsets: list[str]) -> Path:
 
 def keep_validation(trial: Path, rows: Sequence[Sequence[object]]):
     """Let a trial have validated images: the fold and so on of each, and its probabilities."""
-    columns = dict(zip(SCHEMA.names, zip(*rows, strict=True), strict=True))
+    with_head = [(fold, "text", *rest) for fold, *rest in rows]
+    columns = dict(zip(SCHEMA.names, zip(*with_head, strict=True), strict=True))
     pq.write_table(pa.table(columns), trial / VALIDATION)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from study.config.trial_settings import HEADS, Head
 from study.storage.ledger_files import JsonObject
 from study.storage.trial_folder import PREDICTIONS
 from study.trial import Prediction
@@ -102,8 +103,14 @@ class FakeLedger:
             if config["stage"] == "search":
                 report |= self.parts("val", score)
             lines.append(report)
+        head = with_settings(config)["settings"]["head"] or "text"
+        for line in lines:
+            if "val_score" in line:
+                line["head"] = head
         if test is not None:
-            lines[-1] |= self.parts("test", test)
+            scores = self.parts("test", test)
+            of_head = {name.removeprefix("test_"): score for name, score in scores.items()}
+            lines[-1] |= {**scores, "head": head, "scores": dict.fromkeys(HEADS, of_head)}
             self._write_predictions(folder, test)
         text = "".join(json.dumps(line) + "\n" for line in lines)
         (folder / "reports.jsonl").write_text(text)
@@ -129,7 +136,8 @@ class FakeLedger:
         predictions = []
         for part, names in parts.items():
             counts = self._confusion([accuracy[name] for name in names])
-            predictions += predictions_of(part, names, counts)
+            for head in HEADS:
+                predictions += predictions_of(part, names, counts, head)
         (folder / PREDICTIONS).write_bytes(predictions_to_parquet(predictions))
 
     def _confusion(self, accuracies: Sequence[float]) -> list[list[int]]:
@@ -163,7 +171,7 @@ class FakeLedger:
 
 
 def predictions_of(
-    part: str, names: Sequence[str], counts: Sequence[Sequence[int]]
+    part: str, names: Sequence[str], counts: Sequence[Sequence[int]], head: Head = "text"
 ) -> list[Prediction]:
     """Predictions of so many images of each class as each class, of the same images every time."""
     predictions = []
@@ -172,7 +180,7 @@ def predictions_of(
         # What is right comes first, so that most images are right with every seed.
         taken = sorted(np.repeat(names, row).tolist(), key=partial(ne, name))
         for number, predicted in enumerate(taken):
-            predictions.append(Prediction(part, f"{true}-{number}.png", name, predicted, 0.9))
+            predictions.append(Prediction(head, part, f"{true}-{number}.png", name, predicted, 0.9))
     return predictions
 
 

@@ -153,7 +153,7 @@ def _candidates(values: dict[str, tuple[str, JsonObject, float]]) -> list[JsonOb
     return [
         {"label": label, "val_score": values[label][2], "source_trial": values[label][0]}
         | {name: values[label][1][name] for name in names}
-        | {"same_as": None}
+        | {"training": label, "choice": 35}
         for label in order
     ]
 
@@ -217,7 +217,8 @@ def add_candidate(
     file = folder / "candidates.json"
     candidates = [c for c in json.loads(file.read_text()) if c["label"] != label]
     settings = {"subset": "none", "bias_lr": None, "ln_lr": None, "distill_weight": 0.0}
-    added = {"label": label, "val_score": None, "source_trial": None, "same_as": same_as}
+    added = {"label": label, "val_score": None, "source_trial": None, "choice": 35}
+    added["training"] = label if same_as is None else same_as
     candidates.append(with_settings(added | settings | values))
     file.write_text(json.dumps(candidates))
     if same_as is not None:
@@ -240,7 +241,7 @@ def add_answer(folder: Path, *, peer: float = -0.01, strength: float = 1.0) -> P
         peer: how much better the peer is on test than the winner, a fraction.
         strength: the protocol's strength.
     """
-    head: JsonObject = {"head": "linear", "head_lr": 0.001, "head_steps": 100}
+    head: JsonObject = {"head": "linear"}
 
     def use(candidates: list[JsonObject]):
         best = next(c for c in candidates if c["label"] == "best")
@@ -277,7 +278,7 @@ def set_images(folder: Path, *images: int, naming_the_largest: bool = False) -> 
             counts[true][other] = number - right
         before = read_predictions(StudyFolder(folder), path.parent.name)
         predictions = []
-        for part in dict.fromkeys(prediction.part for prediction in before):
-            predictions += predictions_of(part, CLASSES[: len(images)], counts)
+        for head, part in dict.fromkeys((one.head, one.part) for one in before):
+            predictions += predictions_of(part, CLASSES[: len(images)], counts, head)
         path.write_bytes(predictions_to_parquet(predictions))
     return folder

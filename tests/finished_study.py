@@ -24,8 +24,7 @@ from tests.small_trials import train_and_save
 
 SEEDS = (1, 2)
 WINNER = {"subset": "text.mlp.fc2.bias + vision.ln", "bias_lr": 0.05, "ln_lr": 0.1}
-CHOSEN = {"head_lr": 0.01, "head_steps": 30}
-LINEAR = {"head": "linear", "strength": 0.75, **CHOSEN}
+LINEAR = {"head": "linear", "strength": 0.75}
 """What a winner with a linear head has beside; its head is of the third digit and the first."""
 
 
@@ -62,6 +61,8 @@ class Finished:
                 val_score=score,
                 source_trial=trial,
                 settings=TrialSettings.from_column_values(w),
+                training=label,
+                choice=2,
             )
             for label, w, score, trial in (
                 ("zero-shot", {"subset": "none"}, 0.7, "search-0000"),
@@ -84,7 +85,9 @@ class Finished:
         head = head_tensors(self._head) if "head" in self._winner else {}
         save_delta(trial.path / "delta.safetensors", {**tensors, **head}, info)
         scores = {"test_accuracy": test_score, "test_score": test_score}
-        trial.append_report({"epoch": 1, "seconds": 1.0, **scores, **self._chosen(self._winner)})
+        head = self._winner.get("head", "text")
+        of_head = {head: {"accuracy": test_score, "score": test_score}}
+        trial.append_report({"epoch": 1, "seconds": 1.0, **scores, "head": head, "scores": of_head})
         right = self._right or [round(images * test_score) for images in self._images]
         names = [f"digit {number}" for number in range(len(self._images))]
         predictions = []
@@ -92,7 +95,8 @@ class Finished:
             name, other = names[true], names[(true + 1) % len(names)]
             for number in range(images):
                 taken = name if number < right[true] else other
-                predictions.append(Prediction("accuracy", f"{true}-{number}.png", name, taken, 0.9))
+                path = f"{true}-{number}.png"
+                predictions.append(Prediction(head, "accuracy", path, name, taken, 0.9))
         trial.write(PREDICTIONS, predictions_to_parquet(predictions))
         trial.write_end(End("finished", 1, 1.0))
 
@@ -103,18 +107,15 @@ class Finished:
         rows = torch.randn(2, dim, generator=torch.Generator().manual_seed(3))
         return Head(torch.nn.functional.normalize(rows, dim=-1), (2, 0))
 
-    def _chosen(self, settings: JsonObject) -> JsonObject:
-        return CHOSEN if "head" in settings else {}
-
     def _search(self, arm: str, label: str, number: int, score: float, winner: JsonObject):
         trial = self.folder.trial(f"search-{number:04d}")
-        # The head is chosen by validation.
-        proposed = {name: value for name, value in winner.items() if name not in CHOSEN}
+        head = winner.get("head", "text")
+        proposed = {**winner, "head": None}  # which validation chooses
         self._trial(trial.trial_id, "search", arm, label, number, 1, proposed)
         for epoch in (1, 2):
             now = score - 0.1 * (2 - epoch)
             report = {"epoch": epoch, "seconds": 1.0, "train_loss": 1.0 - now, "val_score": now}
-            trial.append_report({**report, **self._chosen(winner)})
+            trial.append_report({**report, "head": head})
         trial.write_end(End("finished", 2, 2.0))
 
     def _trial(

@@ -48,13 +48,7 @@ def _run_trials(
         if not isinstance(config, dict):
             return
         trial = Mock(trial_id=str(number), config=config, last_result={})
-        trainable.setup(
-            config,
-            folder=study.folder.path,
-            settings=study.config,
-            data=data,
-            siblings=searcher.siblings,
-        )
+        trainable.setup(config, folder=study.folder.path, settings=study.config, data=data)
         scheduler.on_trial_add(None, trial)
         callback.on_trial_start(trial)
         goes_on = True

@@ -56,7 +56,8 @@ def trial(**changes: Any) -> TrialConfig:
         "split_hash": "0",
         "training": {"batch_size": 8},
     }
-    return TrialConfig.model_validate(with_settings(values | changes))
+    config = TrialConfig.model_validate(with_settings(values | changes))
+    return config.model_copy(update={"heads": changes.get("heads", (config.settings.head,))})
 
 
 def trial_data(**changes: Any) -> TrialData:
@@ -86,7 +87,7 @@ def train_and_save(
 ):
     """Train a trial on a backbone of a name, and write its last report and its delta."""
     *_, last = run_trial(config, data, backbone)
-    TrialFolder(folder).append_report({"epoch": last.epoch, **last.metrics})
+    TrialFolder(folder).append_report({"epoch": last.epoch, **last.metrics, "head": last.head})
     info = DeltaInfo(
         backbone=name,
         revision=None,

@@ -27,7 +27,7 @@ FEW = (
 )
 OVERRIDES = [
     *("name=whole", "tracking.experiment=whole", "data.shots=4", f"training.epochs={EPOCHS}"),
-    *(f"search.trials={TRIALS}", "search.space.heads=[text]", "search.selection=holdout"),
+    *(f"search.trials={TRIALS}", "search.heads=[text]", "search.selection=holdout"),
     *("confirm.seeds=[1, 2]", "confirm.runners_up=0"),
     *("final.images=shots", f"search.baselines={FEW}"),
 ]

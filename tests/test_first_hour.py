@@ -34,7 +34,7 @@ STUDY = (
     *("search.trials=6", "search.selection=holdout", "search.folds=null"),
     f"search.baselines={BASELINES}",
     # A linear head is no part of a CLIP, so that an exported folder would not classify with it.
-    *("search.space.heads=[text]", "search.space.rates={bias: [0.01, 0.4], ln: [0.01, 0.4]}"),
+    *("search.heads=[text]", "search.space.rates={bias: [0.01, 0.4], ln: [0.01, 0.4]}"),
 )
 
 

@@ -15,8 +15,8 @@ from optuna.trial import FrozenTrial
 from study.backbones.architecture import Architecture
 from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
-from study.search.confirmation import run_confirm
 from study.search.stages import run_search
+from study.search.testing import run_test, trainings_of
 from study.selection.candidates import fix_candidates
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End, TrialFolder
@@ -59,7 +59,7 @@ class TinyStudy:
         search = {
             "trials": 8,
             "selection": "holdout",
-            "space": {"heads": ["text"]},
+            "heads": ["text"],
             **values.pop("search", {}),
         }
         self.config: StudyConfig = build_config(
@@ -99,7 +99,7 @@ class TinyStudy:
         study = Study(self.config, self.folder)
         candidates = fix_candidates(study)
         data = {seed: self.preparer.confirm(seed) for seed in self.config.confirm.seeds}
-        run_confirm(study, candidates, data, [self.heard])
+        run_test(study, trainings_of(candidates), data, [self.heard])
 
 
 def optuna_trials(folder: StudyFolder, arm: str) -> list[FrozenTrial]:

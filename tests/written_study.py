@@ -68,7 +68,9 @@ class Written:
         """Record an epoch; give its metrics."""
         score = round(0.1 * config.number + 0.01 * epoch, 6)
         metrics = {"train_loss": 2.0 - score, "val_score": score, "seconds": seconds}
-        self.folder.trial(config.trial_id).append_report({"epoch": epoch, **metrics})
+        self.folder.trial(config.trial_id).append_report(
+            {"epoch": epoch, **metrics, "head": config.settings.head or "text"}
+        )
         return metrics
 
     def end(self, config: TrialConfig, status: Any = "finished", **told: Any) -> End:

@@ -8,7 +8,7 @@ import itertools
 import re
 from collections.abc import Iterator
 
-from study.config.labels import ARMS, AS_PUBLISHED, CANDIDATE_LABELS, RANKS, SCORES, ZERO_SHOT
+from study.config.labels import ARMS, RANKS, SCORES, WITH_DELTA, ZERO_SHOT
 from study.config.schema import (
     AblationConfig,
     ConfirmConfig,
@@ -85,7 +85,7 @@ def _broken_by_space(space: SpaceConfig) -> _Lines:
 def _broken_by_baselines(search: SearchConfig) -> _Lines:
     if not search.fixed_baselines:
         yield "search.baselines: is empty; allowed is one or more"
-    reserved = ARMS + RANKS + CANDIDATE_LABELS
+    reserved = (*ARMS, *RANKS, WITH_DELTA)
     for label in search.baselines:
         if label in reserved:
             yield f"search.baselines.{label}: is a name that results use; use another"
@@ -97,9 +97,25 @@ def _broken_by_baselines(search: SearchConfig) -> _Lines:
                     f"search.baselines.{label}.rates.{kind}: must be at most {HIGHEST_RATE:g}, got "
                     f"{rate:g}"
                 )
+    yield from _broken_by_use(search.fixed_baselines)
     for label, baseline in search.fixed_baselines.items():
         for kind in _kinds_without_rate(baseline):
             yield f"search.baselines.{label}: tunes '{baseline.subset}' and so needs rates.{kind}"
+
+
+def _broken_by_use(fixed: dict[str, TrialSettings]) -> _Lines:
+    for label, baseline in fixed.items():
+        untuned = baseline.subset == "none" and baseline.peer is None
+        if baseline.head != "text" and not (untuned and baseline.head == "linear"):
+            yield (
+                f"search.baselines.{label}.head: {baseline.head} is found by a trial; allowed is "
+                "text, and linear where nothing else is trained"
+            )
+        if baseline.strength != 1.0:
+            yield (
+                f"search.baselines.{label}.strength: is always 1 in what is given, got "
+                f"{baseline.strength:g}"
+            )
 
 
 def _kinds_without_rate(baseline: TrialSettings) -> list[str]:
@@ -174,20 +190,6 @@ def _broken_by_references(fixed: dict[str, TrialSettings]) -> _Lines:
     for label in (ZERO_SHOT, "clipfit"):
         if label not in fixed:
             yield f"search.baselines: must keep '{label}', which results are compared with"
-    for label in AS_PUBLISHED:
-        reference = fixed.get(label)
-        if reference and (reference.head, reference.strength) != ("text", 1.0):
-            yield (
-                f"search.baselines.{label}: is a reference, with head text and strength 1; got "
-                f"head {reference.head} and strength {reference.strength:g}, which need another "
-                "label"
-            )
-    for label, baseline in fixed.items():
-        if baseline.calibration != 0.0:
-            yield (
-                f"search.baselines.{label}.calibration: {baseline.calibration:g} cannot be given "
-                "in a search, which chooses it on the folds; allowed is 0"
-            )
 
 
 def _broken_by_number_of_trials(search: SearchConfig) -> _Lines:

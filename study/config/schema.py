@@ -207,8 +207,6 @@ class ConfirmConfig(Section):
     """The seeds of the test; each has its own shots and batch order. zero_shot ignores them."""
     runners_up: int = Field(2, ge=0, le=8)
     """The number of configurations tested after the winner, in addition to the baselines."""
-    strength: float | None = Field(None, ge=0, le=1)
-    """α, the share of the tuned change that is kept: θ₀ + α(θ − θ₀). None means the protocol's."""
 
 
 class FinalConfig(Section):

@@ -7,9 +7,8 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Field, SerializerFunctionWrapHandler, field_serializer, field_validator
 
 from study.config.baselines import Baseline, PeerConfig, published_baselines
-from study.config.labels import VARIANT
 from study.config.section import Section
-from study.config.trial_settings import Head, KnownKind, SubsetText, TrialSettings
+from study.config.trial_settings import HEADS, Head, KnownKind, SubsetText, TrialSettings
 from study.config.value_types import NAME, Label, ObjectName, Range, Weights
 from study.method.parameters import kind_names
 from study.method.peers import PEERS
@@ -38,20 +37,11 @@ class SpaceConfig(Section):
     """The range of the learning rate of each kind of parameter; a kind left out has 5e-4 to 0.2."""
     distill_weight: Weights = (0.25, 16.0)
     """The range of λ, which has an effect only if the text encoder is tuned."""
-    heads: tuple[Head, ...] = Field(("text", "linear"), min_length=1)
-    """What classifies images: the text features of the classes, or a linear head."""
     neighbours: bool = True
     """Whether the open search begins with CLIPFit less a site, or with one more."""
     whole: bool = False
     """Whether the open search also chooses what has no effect on a trial, so that a sampler can
     model all choices together."""
-
-    @field_validator("heads")
-    @classmethod
-    def _refuse_repeated_heads(cls, heads: tuple[Head, ...]) -> tuple[Head, ...]:
-        if len(set(heads)) < len(heads):
-            raise ValueError("names one head twice")
-        return heads
 
     @field_validator("rates")
     @classmethod
@@ -113,6 +103,9 @@ class SearchConfig(Section):
     """A study in ``storage`` whose best configurations are tried right after the baselines."""
     asha: AshaConfig | None = AshaConfig()
     """When to stop poor trials early; None trains every trial to its last epoch."""
+    heads: tuple[Head, ...] = Field(HEADS, min_length=1)
+    """What may classify images: the text features of the classes, or a linear head on the image
+    features. Each training is scored with all of them, and used with the best."""
     space: SpaceConfig = SpaceConfig()
     peer_trials: int = Field(8, ge=1, le=10_000)
     """The number of trials that look for the learning rate of each peer, beside ``trials``."""
@@ -121,6 +114,13 @@ class SearchConfig(Section):
 
     Entries are added to the default's, or replace those of the same label; null removes one. An
     entry with ``peer`` is another method, and its learning rate is searched."""
+
+    @field_validator("heads")
+    @classmethod
+    def _refuse_repeated_heads(cls, heads: tuple[Head, ...]) -> tuple[Head, ...]:
+        if len(set(heads)) < len(heads):
+            raise ValueError("names one head twice")
+        return heads
 
     @field_validator("baselines", mode="before")
     @classmethod
@@ -174,9 +174,8 @@ class SearchConfig(Section):
         return Budget(baselines, tuned, self.trials - baselines - tuned)
 
     def counts_trial(self, arm: str, label: str) -> bool:
-        """Return whether a trial is one of ``trials``; peers and variants stand outside."""
-        outside = {VARIANT}.union(self.peers)
-        return arm not in outside and label not in outside
+        """Return whether a trial is one of ``trials``; those of peers stand outside."""
+        return arm not in self.peers and label not in self.peers
 
     @property
     def peer_methods(self) -> dict[str, str]:
@@ -195,6 +194,6 @@ class SearchConfig(Section):
 
     @property
     def planned_trials(self) -> int:
-        """The number of trials of the search with those of the peers, and without variants."""
+        """The number of trials of the search with those of the peers."""
         fixed = len(self.peers) - len(self.peer_arms)
         return self.trials + fixed + self.peer_trials * len(self.peer_arms)

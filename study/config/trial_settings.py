@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 from study.backbones.architecture import Depths
 from study.config.peer_settings import Peer
 from study.config.section import Section
-from study.config.value_types import Positive, Rate
+from study.config.value_types import Positive
 from study.errors import SubsetError
 from study.method.parameters import Leaf, kind_names
 from study.method.peers import PEERS
@@ -46,12 +46,14 @@ def rate_column(kind: str) -> str:
 
 Head = Literal["text", "linear"]
 """What classifies images: the text features of the classes, or a linear layer that begins there."""
-_FINISH = ("head", "head_lr", "head_steps", "strength", "calibration")
+HEADS: tuple[Head, ...] = ("text", "linear")
+"""All heads; of equal scores the first wins."""
+_USE = ("head", "strength")
 
 
 def settings_columns() -> tuple[str, ...]:
     """Return the columns of `TrialSettings.column_values`, in their order."""
-    return ("subset", *map(rate_column, kind_names()), "distill_weight", *_FINISH, "peer_lr")
+    return ("subset", *map(rate_column, kind_names()), "distill_weight", *_USE, "peer_lr")
 
 
 class TrialSettings(Section):
@@ -66,19 +68,11 @@ class TrialSettings(Section):
     """The learning rate of each kind of parameter; that of a baseline is at most 1000."""
     distill_weight: float = Field(0.0, ge=0, le=MAX_WEIGHT)
     """The paper's λ."""
-    head: Head = "text"
-    """What classifies images, see `study.method.head`."""
-    head_lr: Rate | None = None
-    """The learning rate of a linear head.
-
-    None means that it and the steps are chosen by validation, from `study.method.head.GRID`, or
-    without a search are `study.method.head.DEFAULT`."""
-    head_steps: int | None = Field(None, ge=0, le=1_000_000)
-    """The number of steps of a linear head; after 0 steps it is the text."""
+    head: Head | None = "text"
+    """The head that the training is used with; None means the better one by validation, which
+    is a result of the trial."""
     strength: float = Field(1.0, ge=0, le=1)
-    """α, see ``confirm.strength``."""
-    calibration: float = 0.0
-    """γ of calibrated stacking: what is taken from the logits of trained classes."""
+    """α, the share of the tuned change that is kept: θ₀ + α(θ − θ₀)."""
     peer: Peer | None = None
     """Another way to train than by the subset, which is then ``none``; None means the subset's."""
 
@@ -98,26 +92,13 @@ class TrialSettings(Section):
         return cls.model_validate(fields)
 
     def with_reported_head(self, report: Mapping[str, Any]) -> "TrialSettings":
-        """Return the settings with the head that validation chose, taken from a trial's report."""
-        head = {name: report[name] for name in ("head_lr", "head_steps") if name in report}
-        return self.model_copy(update=head)
+        """Return the settings with the head that a trial's report names, if it names one."""
+        return self.model_copy(update={"head": report.get("head", self.head)})
 
     @model_validator(mode="after")
     def _refuse_subset_of_peer(self) -> "TrialSettings":
         if self.peer and self.subset != "none":
             raise ValueError(f"a peer trains no subset; got {self.subset!r}, allowed is 'none'")
-        return self
-
-    @model_validator(mode="after")
-    def _check_head(self) -> "TrialSettings":
-        lr = self.head_lr
-        steps = self.head_steps
-        if (lr is None) != (steps is None):
-            raise ValueError(
-                f"head_lr {lr} and head_steps {steps} belong together: give both or neither"
-            )
-        if lr is not None and self.head != "linear":
-            raise ValueError(f"head_lr {lr} has no effect with head {self.head!r}, only 'linear'")
         return self
 
     @property
@@ -129,17 +110,14 @@ class TrialSettings(Section):
     def writes_delta(self) -> bool:
         """Whether a delta holds everything that is needed to use the result.
 
-        A delta is to be small, so it does not hold the parameters of most peers. Nor does it hold a
-        calibration, which has an effect only where trained names compete with others.
+        A delta is to be small, so it does not hold the parameters of most peers.
         """
-        if self.calibration:
-            return False
         return self.peer is None or bool(PEERS[self.peer.method].delta)
 
     @property
     def training_settings(self) -> "TrialSettings":
         """The settings of the training alone, with the defaults for the use of its result."""
-        defaults = {name: type(self).model_fields[name].default for name in _FINISH}
+        defaults = {name: type(self).model_fields[name].default for name in _USE}
         return self.model_copy(update=defaults)
 
     def effective(self, leaves: Collection[Leaf], regularizer: Regularizer) -> "TrialSettings":
@@ -151,16 +129,12 @@ class TrialSettings(Section):
         """
         tuned = kinds(leaves) & self.rates.keys()
         rates = {kind: self.rates[kind] for kind in kind_names() if kind in tuned}
-        effective = TrialSettings(
-            subset=self.subset, rates=rates, calibration=self.calibration, peer=self.peer
-        )
+        effective = TrialSettings(subset=self.subset, rates=rates, head=self.head, peer=self.peer)
         changes = {}
         if weight_has_effect(leaves, regularizer):
             changes["distill_weight"] = self.distill_weight
         if leaves or self.peer:
             changes["strength"] = self.strength
-        if self.head == "linear":
-            changes |= {name: getattr(self, name) for name in ("head", "head_lr", "head_steps")}
         return effective.model_copy(update=changes)
 
     def result_key(self, depths: Depths, regularizer: Regularizer) -> "tuple[str, TrialSettings]":
@@ -183,7 +157,7 @@ class TrialSettings(Section):
         A peer has its method in the column of the subset.
         """
         values: dict[str, str | float | None] = dict.fromkeys(settings_columns())
-        for name in ("subset", "distill_weight", *_FINISH):
+        for name in ("subset", "distill_weight", *_USE):
             values[name] = getattr(self, name)
         for kind, rate in self.rates.items():
             values[rate_column(kind)] = rate

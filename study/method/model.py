@@ -231,7 +231,6 @@ def classify(
     features: Iterable[Tensor],
     class_features: Tensor,
     labels: Tensor,
-    calibration: Tensor | float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Return the class that is nearest to each image, its probability, and that of its own class.
 
@@ -240,7 +239,6 @@ def classify(
         features: batches of image features, (batch, dim) float32, unit length.
         class_features: (classes, dim) float32, unit length.
         labels: the class of each image, (images,) int64, rows of ``class_features``.
-        calibration: what is subtracted from the logit of each class, (classes,) float32.
 
     Returns:
         (images,) int64, rows of ``class_features``; and (2, images) float32, the probabilities of
@@ -250,7 +248,7 @@ def classify(
     probabilities = [torch.empty(2, 0)]
     start = 0
     for batch in features:
-        logits = classifier.logits(batch, class_features) - calibration
+        logits = classifier.logits(batch, class_features)
         rows.append(logits.argmax(dim=-1).cpu())
         softmax = logits.softmax(dim=-1).cpu()
         of_label = softmax.gather(1, labels[start : start + len(batch), None])

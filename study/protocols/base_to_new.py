@@ -18,13 +18,7 @@ from study.data.tasks import (
     holdout_tasks,
 )
 from study.errors import DataError
-from study.protocols.competition import (
-    Competitions,
-    accuracies,
-    ausuc,
-    best_calibration,
-    hmean,
-)
+from study.protocols.competition import Competitions, accuracies, ausuc, hmean
 from study.protocols.protocol import Headings, PartAccuracies, Protocol, Report, Rule, Scores
 
 logger = logging.getLogger(__name__)
@@ -78,7 +72,7 @@ class BaseToNew(Protocol):
         harmonic_mean = hmean(parts["base"], parts["new"])
         return {**parts, "hmean": harmonic_mean, "score": harmonic_mean}
 
-    def further_scores(self, competitions: Competitions, *, validation: bool) -> Scores:
+    def further_scores(self, competitions: Competitions) -> Scores:
         """Return the harmonic mean where all names compete, and the area under its curve."""
         if not competitions:
             return {}
@@ -134,7 +128,6 @@ class Generalized(BaseToNew):
         "AUSUC is the area under the curve of base and new accuracy as trained names are made less "
         "likely."
     )
-    further_shipped: ClassVar[tuple[str, ...]] = ("calibration", "calibrated")
     guess = "Naming each class equally often"
     class_averaged = True
 
@@ -143,17 +136,11 @@ class Generalized(BaseToNew):
         scored = self.scored(dataset)
         return dict.fromkeys(scored, tuple(chain.from_iterable(scored.values())))
 
-    def further_scores(self, competitions: Competitions, *, validation: bool) -> Scores:
-        """Return the area under the curve; on validation also the best γ, and H at this γ.
-
-        On the test split, the best γ would be chosen by test images.
-        """
+    def further_scores(self, competitions: Competitions) -> Scores:
+        """Return the area under the curve."""
         if not competitions:
             return {}
-        scores = {"ausuc": ausuc(competitions)}
-        if validation:
-            scores["calibration"], scores["calibrated"] = best_calibration(competitions)
-        return scores
+        return {"ausuc": ausuc(competitions)}
 
     def chance(self, sizes: Mapping[str, Sequence[int]]) -> Scores:
         """Return one over the number of all names: the score of naming them equally often.

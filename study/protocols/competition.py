@@ -57,18 +57,16 @@ def hmean(base: float, new: float) -> float:
     return 2 * base * new / total
 
 
-def accuracies(competitions: Competitions, calibration: float = 0.0) -> tuple[float, float]:
+def accuracies(competitions: Competitions) -> tuple[float, float]:
     """Return the accuracies on seen and unseen images, averaged over classes and then folds.
 
-    An image gets a trained name if its gap is greater than γ. If they are equal, it gets another
-    name, so that the least γ that changes its name is its gap.
+    An image gets a trained name if its gap is greater than 0.
 
     Args:
         competitions: one per fold, at least one.
-        calibration: γ, in units of logits.
     """
     gaps, seen, unseen = _curve(competitions)
-    changed = np.searchsorted(gaps, calibration, side="right")
+    changed = np.searchsorted(gaps, 0.0, side="right")
     return float(seen[changed]), float(unseen[changed])
 
 
@@ -86,28 +84,6 @@ def ausuc(competitions: Competitions) -> float:
     heights = unseen[:-1] + unseen[1:]
     area = widths @ heights / 2
     return round(float(area), _DECIMALS)
-
-
-def best_calibration(competitions: Competitions) -> tuple[float, float]:
-    """Return the γ with the highest harmonic mean of the two accuracies, and this mean.
-
-    The candidates are 0 and the midpoints between neighbouring gaps, which stand for every γ. If
-    means are equal, the γ nearest to 0 wins.
-
-    Args:
-        competitions: one per fold, at least one.
-    """
-    gaps, seen, unseen = _curve(competitions)
-    midpoints = gaps[:-1] + np.diff(gaps) / 2
-    # Between two numbers without a third, the lower one separates them as a midpoint does.
-    midpoints = np.where(midpoints < gaps[1:], midpoints, gaps[:-1])
-    candidates = np.append(midpoints, 0.0)
-    changed_at_0 = np.searchsorted(gaps, 0.0, side="right")
-    changed = np.append(np.arange(1, len(gaps)), changed_at_0)
-    pairs = zip(seen[changed].tolist(), unseen[changed].tolist(), strict=True)
-    means = np.array([round(hmean(*pair), _DECIMALS) for pair in pairs])
-    best = np.lexsort((candidates, abs(candidates), -means))[0]
-    return float(candidates[best]), float(means[best])
 
 
 def resample_scores(

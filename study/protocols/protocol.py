@@ -66,9 +66,6 @@ class Protocol(ABC):
     """The headings of those `further_scores` that tables show, by name."""
     further_explanation: ClassVar[str] = ""
     """The explanation of these scores, in whole sentences."""
-    further_shipped: ClassVar[tuple[str, ...]] = ()
-    """The `further_scores` that set how the model is used, and that result from this use. They are
-    taken from the head that ships."""
     guess: ClassVar[str] = "Always naming the largest class"
     """The guess that `chance` scores; it begins a sentence that goes on "would score"."""
     competes: ClassVar[bool] = False
@@ -76,7 +73,7 @@ class Protocol(ABC):
     class_averaged: bool = False
     """Whether the accuracy of a part is averaged over classes, rather than over images."""
     strength: ClassVar[float] = 1.0
-    """α, the share of the tuned change that is kept, unless the configuration sets it."""
+    """α, the share of the tuned change that is kept in what a search tunes."""
 
     def balanced(self) -> "Protocol":
         """Return the protocol with accuracies that are averaged over classes."""
@@ -104,12 +101,11 @@ class Protocol(ABC):
             parts: the accuracy of each part, as a fraction; on validation some may be absent.
         """
 
-    def further_scores(self, competitions: Competitions, *, validation: bool) -> Scores:
+    def further_scores(self, competitions: Competitions) -> Scores:
         """Return further scores of a trial by name, from trained and other names in one space.
 
         Args:
             competitions: one per task in which names compete; empty where none do.
-            validation: whether the images are validation images, rather than test images.
         """
         return {}
 
@@ -122,12 +118,6 @@ class Protocol(ABC):
             sizes: the number of test images of each class, by part.
         """
         return {part: max(images) / sum(images) for part, images in sizes.items()}
-
-    def configured_strength(self, config: StudyConfig) -> float:
-        """Return α of a study, the share of the tuned change that is kept, θ₀ + α(θ − θ₀)."""
-        if config.confirm.strength is None:
-            return self.strength
-        return config.confirm.strength
 
     @abstractmethod
     def automatic_rule_from_report(self, config: StudyConfig, report: Report) -> Rule:
@@ -235,11 +225,6 @@ class Protocol(ABC):
         if self.searches(config):
             yield from broken_search_rules(config)
         else:
-            if config.confirm.strength not in (None, 1):
-                yield (
-                    "confirm.strength: has no effect without a search; what is tested as given and "
-                    "the cells of an ablation keep all of the tuned change"
-                )
             for limit in ("minutes", "patience"):
                 if getattr(config.search, limit) is not None:
                     yield f"search.{limit}: has no effect without a search"

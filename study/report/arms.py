@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 from itertools import cycle
 
-from study.config.labels import TUNED, VARIANT
+from study.config.labels import TUNED
 from study.method.peers import PEERS
-from study.report.charts import BLUE, COLORS, GREEN, GREY, OLIVE, ORANGE, PINK, VIOLET
+from study.report.charts import BLUE, COLORS, GREY, OLIVE, ORANGE, PINK, VIOLET
 from study.report.names import candidate_name
 from study.results.trial_results import BASELINE, SEARCH_ARM
 
@@ -13,9 +13,8 @@ _NAMES = {
     SEARCH_ARM: "subsets and rates",
     TUNED: "rates of CLIPFit",
     BASELINE: "given beforehand",
-    VARIANT: "given with head or strength",
 }
-_COLORS = {SEARCH_ARM: BLUE, TUNED: ORANGE, VARIANT: GREEN, BASELINE: GREY}
+_COLORS = {SEARCH_ARM: BLUE, TUNED: ORANGE, BASELINE: GREY}
 _COLORS |= {peer: COLORS[row.color] for peer, row in PEERS.items()}
 _FURTHER = (VIOLET, PINK, OLIVE)
 """The colours of arms that are not known beforehand, in turn."""

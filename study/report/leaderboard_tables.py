@@ -5,8 +5,8 @@ from dataclasses import replace
 from rich.console import Group
 from rich.text import Text
 
-from study.config.labels import PUBLISHED, TUNED, VARIANT
-from study.config.trial_settings import settings_columns
+from study.config.labels import PUBLISHED, TUNED
+from study.config.trial_settings import HEADS, Head, settings_columns
 from study.report.arms import arm_name
 from study.report.formatting import (
     Table,
@@ -43,7 +43,6 @@ _ARM_NOTES = {
     BASELINE: "baselines, tried first",
     SEARCH_ARM: "which parameters to tune, and how fast",
     TUNED: "learning rates and λ for CLIPFit’s own parameters",
-    VARIANT: "baselines once more",
 }
 """What the parts of a search do; all others are those of peers."""
 
@@ -55,7 +54,9 @@ def main_table(board: Leaderboard) -> Table:
     if board.parts:
         title += f" of {' and '.join(board.parts)} accuracy"
         score = board.metric
-    header = ["candidate", *score_header(board.parts, score), *further_header(board), "seeds"]
+    header = ["candidate", *score_header(board.parts, score)]
+    header += [f"{head} head" for head in _scored_heads(board)]
+    header += [*further_header(board), "seeds"]
     break_at = len(header)
     header += ["Δ tuned CLIPFit", "Δ published"]
     return Table(
@@ -71,6 +72,7 @@ def main_table(board: Leaderboard) -> Table:
 def _main_row(board: Leaderboard, entry: Entry) -> list[object]:
     row: list[object] = [starred_name(entry) + _finished_trials(board, entry)]
     row += score_cells(board.parts, entry.parts, entry.test)
+    row += [percent(entry.head_scores.get(head)) for head in _scored_heads(board)]
     row += [score_cell(entry.further_scores.get(name)) for name in board.further_names]
     seeds = len(entry.scores)
     if seeds < entry.confirm_trial_count:
@@ -206,6 +208,12 @@ def write_leaderboard(board: Leaderboard) -> None:
     write_atomically(board.folder.path / "leaderboard.md", leaderboard_markdown(board))
 
 
+def _scored_heads(board: Leaderboard) -> list[Head]:
+    """Return the heads that any test was scored with, if there are several."""
+    scored = [head for head in HEADS if any(head in one.head_scores for one in board.entries)]
+    return scored if len(scored) > 1 else []
+
+
 def _finished_trials(board: Leaderboard, entry: Entry) -> str:
     """Return how many trials of tuned CLIPFit's own search finished; empty for other candidates."""
     for budget in board.arm_budgets:
@@ -228,6 +236,8 @@ def _candidate_record(board: Leaderboard, entry: Entry | None) -> dict[str, obje
     record |= entry.settings.column_values() if entry else dict.fromkeys(settings_columns())
     for name in ("trainable", "source_trial", "val_score", "val_base"):
         record[name] = getattr(entry, name, None)
+    for head in HEADS:
+        record[f"test_{head}_head"] = getattr(entry, "head_scores", {}).get(head)
     record["seeds"] = len(getattr(entry, "scores", ()))
     record["chance"] = board.chance
     means: dict[str, MeanInterval | None] = {"test": getattr(entry, "test", None)}

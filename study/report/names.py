@@ -6,13 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from study.config.labels import (
-    BEST_PEER,
-    CALIBRATED,
     LINEAR,
     PUBLISHED,
     RANKS,
     TUNED,
-    TUNED_LINEAR,
     WITH_DELTA,
     ZERO_SHOT,
 )
@@ -27,12 +24,9 @@ _NAMES = {
     ZERO_SHOT: "zero-shot CLIP",
     PUBLISHED: "CLIPFit as published",
     TUNED: "tuned CLIPFit",
-    TUNED_LINEAR: "tuned CLIPFit with a linear head",
     "bitfit": "all biases (BitFit)",
     "ln": "all LayerNorms",
     LINEAR: "linear on frozen CLIP",
-    CALIBRATED: "calibrated stacking",
-    BEST_PEER: "best peer",
     WITH_DELTA: "best that can be written as a delta",
 }
 _NAMES |= {peer: row.title for peer, row in PEERS.items()}
@@ -62,8 +56,6 @@ def rival_name(board: Leaderboard, label: str) -> str:
     entry = board.find_entry(label)
     if label == TUNED and entry and entry.label == PUBLISHED:
         name = joint_name((PUBLISHED, TUNED))
-    if label == BEST_PEER:
-        return f"the {name}"
     return name
 
 

@@ -102,7 +102,7 @@ def make_gallery(board: Leaderboard, datasets: Datasets) -> Gallery:
     predictions_by_seed = {}
     trials = board.tested_trials(board.chosen.label) if board.chosen else ()
     for trial in trials:
-        predictions = read_predictions(board.folder, trial.trial_id)
+        predictions = read_predictions(board.folder, trial.trial_id, trial.settings.head)
         if predictions:
             predictions_by_seed[trial.seed] = predictions
     if not predictions_by_seed:
@@ -144,7 +144,7 @@ def label_pictures(results: Results, datasets: Datasets) -> list[Picture]:
     if check is None:
         return []
     shown = check.doubted[:LABELS_SHOWN]
-    predictions = [Prediction("", *label) for label in shown]
+    predictions = [Prediction("text", "", *label) for label in shown]
     images = _encode_images(results.study, predictions, datasets, tested=False)
     return [Picture(*images["", label.path], *label[:3], "", "") for label in shown]
 

@@ -73,8 +73,8 @@ def setting_header() -> list[str]:
 
 
 def setting_cells(settings: TrialSettings) -> list[str]:
-    """Return the head with its training, the strength, the rate of each kind, and λ."""
-    cells = [_describe_head(settings), format_rate(settings.strength)]
+    """Return the head, the strength, the rate of each kind, and λ."""
+    cells = [settings.head or "–", format_rate(settings.strength)]
     cells += [format_rate(settings.rates.get(kind)) for kind in kind_names()]
     # Where no parameter of CLIP is tuned, there is no loss to weight.
     weight = settings.distill_weight if settings.rates else None
@@ -83,14 +83,10 @@ def setting_cells(settings: TrialSettings) -> list[str]:
 
 
 def tuned_in_words(settings: TrialSettings) -> str:
-    """Return which parameters are tuned, a subset or those of a peer, and γ if it is not 0."""
+    """Return which parameters are tuned: a subset, or those of a peer."""
     if not settings.peer:
-        tuned = settings.subset.replace("none", "nothing")
-    else:
-        tuned = f"{peer_in_words(settings.peer)}, lr {format_rate(settings.peer.lr)}"
-    if settings.calibration:
-        tuned += f", γ {format_rate(settings.calibration)}"
-    return tuned
+        return settings.subset.replace("none", "nothing")
+    return f"{peer_in_words(settings.peer)}, lr {format_rate(settings.peer.lr)}"
 
 
 def peer_in_words(peer: Peer) -> str:
@@ -114,14 +110,3 @@ def settings_in_words(settings: TrialSettings) -> str:
     if settings.strength != 1.0:
         words += f", strength {format_rate(settings.strength)}"
     return words
-
-
-def _describe_head(settings: TrialSettings) -> str:
-    """Return the kind of the head, and how a linear head was trained, once that is chosen.
-
-    Each step is on all training images; see `study.method.head`.
-    """
-    if settings.head_lr is None or settings.head_steps is None:
-        return settings.head
-    steps = "1 step" if settings.head_steps == 1 else f"{settings.head_steps} steps"
-    return f"{settings.head}, learning rate {format_rate(settings.head_lr)}, {steps}"

@@ -36,16 +36,12 @@ def against_chance(results: Results) -> dict[str, AgainstChance]:
     """Compare the choice, and the candidate to register, with chance.
 
     Returns:
-        The comparisons by the label under which a candidate was trained, without those that cannot
-        be made.
+        The comparisons by the labels of these candidates and of those that equal them, without
+        comparisons that cannot be made.
     """
-    labels = set()
-    for choice in (
-        best_candidate(results.candidates),
-        final_candidate(results.candidates),
-    ):
-        if choice:
-            labels.add(choice.same_as or choice.label)
+    chosen = best_candidate(results.candidates), final_candidate(results.candidates)
+    tested = {candidate.tested for candidate in chosen if candidate}
+    labels = {one.label for one in results.candidates if one.tested in tested}
     # Other candidates are left out, so that their images are not resampled for nothing.
     trials = [t for t in results.trials if t.stage != "confirm" or t.label in labels]
     board = leaderboard(replace(results, trials=trials))

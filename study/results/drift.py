@@ -26,7 +26,7 @@ from study.results.leaderboard import leaderboard
 from study.results.study_results import Results
 from study.results.trial_results import TrialResult
 from study.trial.prepare import Preparer
-from study.trial.study import VALIDATED, Study
+from study.trial.study import Study
 
 logger = logging.getLogger(__name__)
 MOST_IMAGES = 512
@@ -241,7 +241,7 @@ def _evaluation_pixels(
     backbone: Backbone, preparer: Preparer, trial: TrialResult
 ) -> tuple[Tensor, ...]:
     """Return the evaluation images of a trial in batches, (images, 3, size, size) float32."""
-    data = preparer.search() if trial.stage in VALIDATED else preparer.confirm(trial.seed)
+    data = preparer.search() if trial.stage == "search" else preparer.confirm(trial.seed)
     paths = [record.path for part in data.tasks[0].evaluations for record in part.records]
     step = math.ceil(len(paths) / MOST_IMAGES)
     images = ImageTable(data.eval_images).pixels(paths[::step])

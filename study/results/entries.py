@@ -1,10 +1,11 @@
 """The configurations of a study over their seeds, and the candidates that were tested."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from study.config.labels import PUBLISHED, TUNED
-from study.config.trial_settings import TrialSettings
+from study.config.trial_settings import HEADS, Head, TrialSettings
 from study.results.intervals import Intervals, MeanInterval
 from study.results.resampling import Resampled
 from study.results.statistics import SeedScores
@@ -66,6 +67,8 @@ class Entry(Configuration):
     """The protocol's score on test."""
     further_scores: Intervals
     """The further test scores that tables show, by name; see `Results.further_names`."""
+    head_scores: Mapping[Head, float]
+    """The mean test score with each head that was scored, a fraction."""
     dataset_scores: Intervals
     """The accuracy on each dataset, where several are tested; else empty.
 
@@ -120,8 +123,8 @@ def make_entry(labels: Sequence[str], results: Results, resampled: Resampled) ->
     label = labels[0]
     tested = results.tested_trials(label)
     candidate = candidate_of_label(results.candidates, label)
-    if not candidate:
-        candidate = Candidate(label=label, settings=tested[0].settings)
+    if not candidate:  # their file is lost
+        candidate = Candidate(label=label, settings=tested[0].settings, training=label, choice=0)
     baselines = {trial.label for trial in results.trials if trial.arm == BASELINE}
     baselines.update(REFERENCES)
     val_base = None
@@ -129,6 +132,7 @@ def make_entry(labels: Sequence[str], results: Results, resampled: Resampled) ->
         if trial.trial_id == candidate.source_trial:
             val_base = trial.val.get(BASE_PART)
     main_scores = resampled.mean_intervals(tested, ("score", BALANCED))
+    heads = {head: seed_scores(tested, f"score_{head}") for head in HEADS}
     return Entry(
         label=label,
         labels=labels,
@@ -140,6 +144,7 @@ def make_entry(labels: Sequence[str], results: Results, resampled: Resampled) ->
         test=main_scores["score"],
         parts=resampled.mean_intervals(tested, results.parts),
         further_scores=resampled.mean_intervals(tested, results.further_names),
+        head_scores={head: fmean(scores.values()) for head, scores in heads.items() if scores},
         dataset_scores=resampled.mean_intervals(tested, results.tested_datasets),
         chance=first_chance(tested),
         balanced=main_scores.get(BALANCED),

@@ -215,17 +215,14 @@ def leaderboard(results: Results) -> Leaderboard:
 
 
 def _labels_by_configuration(results: Results) -> list[list[str]]:
-    """Return the labels of each configuration, first the one that it was trained under.
+    """Return the labels of each configuration.
 
-    Equal configurations are trained once and share an entry, or they would be compared twice.
+    Equal configurations share an entry, or they would be compared twice.
     """
-    trained_as = {one.label: one.same_as or one.label for one in results.candidates}
+    groups: dict[object, list[str]] = {}
+    labels = {candidate.label: candidate.tested for candidate in results.candidates}
     for trial in results.stage("confirm"):
-        trained_as.setdefault(trial.label, trial.label)
-    groups = {
-        label: [label] for label, trained_label in trained_as.items() if label == trained_label
-    }
-    for label, trained_label in trained_as.items():
-        if label != trained_label and trained_label in groups:
-            groups[trained_label].append(label)
+        labels.setdefault(trial.label, (trial.label, None))
+    for label, tested in labels.items():
+        groups.setdefault(tested, []).append(label)
     return list(groups.values())

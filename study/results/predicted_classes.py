@@ -152,7 +152,7 @@ def _right_by_seed(results: Results, label: str) -> pd.DataFrame:
     columns = {}
     for trial in results.confirm_trials(label):
         right = {}
-        for prediction in read_predictions(results.folder, trial.trial_id):
+        for prediction in read_predictions(results.folder, trial.trial_id, trial.settings.head):
             image = (prediction.part, prediction.label, prediction.path)
             right[image] = prediction.label == prediction.predicted
         if right:

@@ -58,7 +58,7 @@ class Resampled(NamedTuple):
                     list(scores.values()),
                     self.weighted_draws([(first.label, 1)], tuple(scores), name),
                     overlap=self.overlap,
-                    trained=first.trainable > 0,
+                    trained=first.trainable > 0 or first.settings.head == "linear",
                     lowest=0.0,
                     highest=1.0,
                 )

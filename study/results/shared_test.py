@@ -4,7 +4,6 @@ from study.config.loading import load_config
 from study.errors import StudyError
 from study.storage.study_folder import StudyFolder, studies
 from study.trial.predictions import read_predictions
-from study.trial.study import VALIDATED
 
 
 def count_studies_on_same_test(study: StudyFolder) -> int:
@@ -28,7 +27,7 @@ def _tested_images(folder: StudyFolder) -> frozenset[tuple[str, str, str]]:
     try:
         data = load_config(folder.config_path, frozen=True).data
         for trial in folder.trials():
-            if trial.read_config().get("stage") in VALIDATED:
+            if trial.read_config().get("stage") == "search":
                 continue
             predictions = read_predictions(folder, trial.trial_id)
             if predictions:

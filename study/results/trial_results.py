@@ -1,10 +1,10 @@
 """The trials of a study as typed records, read from the ledger."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 
-from study.config.labels import VARIANT
-from study.config.trial_settings import TrialSettings
+from study.config.trial_settings import Head, TrialSettings
 from study.protocols import Protocol
 from study.selection.chance import BALANCED, balanced_chance, balanced_score
 from study.selection.search_time import epochs_of
@@ -18,7 +18,7 @@ from study.trial.predictions import (
     outcomes_of,
     read_predictions,
 )
-from study.trial.study import VALIDATED, Split, TrialConfig
+from study.trial.study import Split, TrialConfig, read_candidates
 
 SEARCH_ARM = "search"
 """The arm that chooses what to tune; in every other arm that is fixed."""
@@ -102,8 +102,8 @@ class TrialResult(TrialConfig):
 
     @property
     def proposed(self) -> bool:
-        """Whether a search proposed it: it is no baseline, and no change of a validated trial."""
-        return self.arm not in (BASELINE, VARIANT)
+        """Whether a search proposed it: it is no baseline."""
+        return self.arm != BASELINE
 
     def scores(self, split: Split) -> Scores:
         """Return the scores on validation or on test images."""
@@ -148,6 +148,9 @@ def first_chance(trials: Iterable[TrialResult]) -> float | None:
 def read_trials(folder: StudyFolder, protocol: Protocol) -> list[TrialResult]:
     """Read the trials of a study, in the order of their ids.
 
+    A test stands here once for each head that a candidate uses its training with, under the label
+    of the first such candidate, and with the scores of this head.
+
     Args:
         folder: the study's folder.
         protocol: the study's protocol, which makes a score of guessing.
@@ -155,11 +158,27 @@ def read_trials(folder: StudyFolder, protocol: Protocol) -> list[TrialResult]:
     Raises:
         LedgerError: a file of a trial is damaged.
     """
-    return [_read_trial(folder, trial, protocol) for trial in folder.trials()]
+    uses: dict[str, dict[Head | None, str]] = defaultdict(dict)
+    for candidate in read_candidates(folder) or ():
+        uses[candidate.training].setdefault(candidate.settings.head, candidate.label)
+    trials = []
+    for trial in folder.trials():
+        config = trial.read_config()
+        stage, label = config.get("stage"), config.get("label")
+        heads = uses.get(str(label)) if stage == "confirm" else None
+        for head, name in heads.items() if heads else [(None, label)]:
+            trials.append(_read_trial(folder, trial, {**config, "label": name}, protocol, head))
+    return trials
 
 
-def _read_trial(folder: StudyFolder, trial: TrialFolder, protocol: Protocol) -> TrialResult:
-    config = trial.read_config()
+def _read_trial(
+    folder: StudyFolder,
+    trial: TrialFolder,
+    config: JsonObject,
+    protocol: Protocol,
+    head: Head | None,
+) -> TrialResult:
+    """Return the result of a trial with one of its heads; None means the one it was used with."""
     # Read before the reports, so that a trial that has ended has all of them.
     end = trial.read_end()
     lines = trial.read_reports()
@@ -167,13 +186,18 @@ def _read_trial(folder: StudyFolder, trial: TrialFolder, protocol: Protocol) -> 
     by_epoch = {line["epoch"]: line for line in lines}
     reports = [by_epoch[epoch] for epoch in sorted(by_epoch)]
     last_report = reports[-1] if reports else {}
+    settings = _read_settings(trial, config).with_reported_head(last_report)
+    if head:
+        settings = settings.model_copy(update={"head": head})
     test = {}
-    if config.get("stage") not in VALIDATED:
-        test = _read_scores(last_report, "test_")
+    if config.get("stage") != "search":
+        test = _read_scores(last_report, "test_") | _finite(
+            last_report.get("scores", {}).get(settings.head)
+        )
     predictions = []
     # Without a test score there is nothing to compare with chance, so nothing is read.
     if test.get("score") is not None:
-        predictions = read_predictions(folder, trial.trial_id)
+        predictions = read_predictions(folder, trial.trial_id, settings.head)
     confusion = confusion_of(predictions)
     chance = None
     if confusion:
@@ -185,7 +209,7 @@ def _read_trial(folder: StudyFolder, trial: TrialFolder, protocol: Protocol) -> 
         "status": "running",
         "epochs": len(reports),
         "epochs_planned": config.get("epochs", 0),
-        "settings": _read_settings(trial, config).with_reported_head(last_report),
+        "settings": settings,
         "seconds": None,
         "reason": None,
         "error": None,
@@ -231,10 +255,21 @@ def _read_validation(
 
 def _read_scores(report: JsonObject, prefix: str) -> dict[str, float | None]:
     """Return the scores of a split in a report, by their names without its prefix."""
-    scores = {}
-    for name, value in report.items():
-        if name.startswith(prefix):
-            # A diverged trial reports NaN, which would spoil sorts and means; a null does not.
-            finite = value is not None and isfinite(value)
-            scores[name.removeprefix(prefix)] = float(value) if finite else None
-    return scores
+    return _finite(
+        {
+            name.removeprefix(prefix): value
+            for name, value in report.items()
+            if name.startswith(prefix)
+        }
+    )
+
+
+def _finite(scores: Mapping[str, float | None] | None) -> dict[str, float | None]:
+    """Return scores, of which those that are no finite number are None.
+
+    A diverged trial reports NaN, which would spoil sorts and means; a null does not.
+    """
+    return {
+        name: float(value) if value is not None and isfinite(value) else None
+        for name, value in (scores or {}).items()
+    }

@@ -188,7 +188,6 @@ def run_trials(
         folder=folder.path.resolve(),
         settings=study.config,
         data=data,
-        siblings=searcher.siblings,
     )
     needs = {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}
     trainable = tune.with_resources(trainable, needs)

@@ -172,17 +172,6 @@ class LedgerCallback(Callback):
             forget_results(trial)
             notify_of_end(self.observers, config, end, score)
             del self.searcher.running[trial.trial_id]
-            self._notify_of_siblings(config)
-
-    def _notify_of_siblings(self, config: TrialConfig) -> None:
-        """Notify the observers of the siblings that the worker of an ended trial has added."""
-        for sibling in self.searcher.siblings.get(config.trial_id, ()):
-            folder = self.searcher.folder.trial(sibling.trial_id)
-            with self._keep_fault():
-                end = folder.read_end()
-                reports = folder.read_reports()
-                if end:
-                    notify_of_end(self.observers, sibling, end, reports[-1].get("test_score"))
 
     @contextmanager
     def _keep_fault(self) -> Iterator[None]:

@@ -1,5 +1,6 @@
 """The trial of a proposal, complete with all that its result depends on."""
 
+from study.config.trial_settings import HEADS
 from study.method.parameters import count_numbers
 from study.method.peers import PEERS
 from study.method.subsets import parse
@@ -48,14 +49,13 @@ def make_trial(
         training = training.model_copy(update=optimization)
         trainable = row.count(architecture, peer.numbers)
         proposer = proposal.arm
-    epochs = 0
-    if leaves or peer:
-        epochs = training.epochs
+    epochs = training.epochs if leaves or peer else 0
     scored_at = None
-    if settings.head == "linear":
-        trainable += architecture.dim * len(data.tasks[0].train.classes)
-        if stage == "search":
-            scored_at = rung_epochs(study.config.search.asha, training.epochs)
+    if stage == "search":
+        scored_at = rung_epochs(study.config.search.asha, training.epochs)
+    heads = {settings.head, *study.config.search.heads}
+    if study.config.ablation or stage == "final":
+        heads = {settings.head}
     name = f"{proposal.number:04d}"
     if stage == "confirm":
         name = f"{label}-seed{seed}"
@@ -77,6 +77,7 @@ def make_trial(
         split_hash=data.digest[:SPLIT_HASH],
         training=training,
         scored_at=scored_at,
+        heads=tuple(head for head in HEADS if head in heads),
     )
     trial = trial.model_copy(update=further)
     config_hash = compute_config_hash(trial, data, architecture.checkpoint)

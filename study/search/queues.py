@@ -1,9 +1,8 @@
 """Train a queue of trials to their ends, without those whose ends the ledger holds."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from study.errors import DataError
 from study.search.driver import run_trials
@@ -12,7 +11,6 @@ from study.search.optuna_arm import Outcome
 from study.search.recording import close_trial, drop_reports_beyond_state
 from study.search.scheduler import RepeatingScheduler
 from study.search.searcher import StudySearcher, outcome_of
-from study.selection.ranking import trained
 from study.storage.ledger_files import JsonObject
 from study.storage.trial_folder import End, TrialFolder
 from study.trial.study import SPLIT_HASH, Stage, Study, TrialConfig, TrialData
@@ -85,52 +83,14 @@ def _train(
 ) -> None:
     """Train trials of one stage to their last epoch, or to where they had been stopped before."""
     before = {name: trial.before for name, trial in ledger.items() if trial.before}
-    for batch, siblings in _batches(study, trials, data):
-        run_trials(
-            study,
-            StudySearcher(study.folder, batch, siblings=siblings, before=before),
-            data=data,
-            scheduler=RepeatingScheduler(before),
-            count=len(batch),
-            observers=observers,
-        )
-
-
-def _batches(
-    study: Study, queue: Sequence[TrialConfig], data: DataBySeed
-) -> Iterator[tuple[list[TrialConfig], dict[str, list[TrialConfig]]]]:
-    """Yield two batches: trials to train and, by the id of each, its siblings.
-
-    Siblings are trials of one training. They may differ in what is done with its result: in head,
-    strength and calibration. The worker that trains the first of them tests the others, too.
-
-    The second batch has the siblings that still have no end, because the training of the first
-    failed. They are trained alone. The ledger is read for it, so the first batch must have run.
-    """
-    first_trials: dict[tuple[Any, ...], TrialConfig] = {}
-    siblings: dict[str, list[TrialConfig]] = {}
-    to_train = []
-    for trial in queue:
-        training_key = (
-            trial.seed,
-            trial.split_hash,
-            trial.training,
-            trial.epochs,
-            trained(trial.subset_key, trial.settings.training_settings),
-        )
-        first = first_trials.setdefault(training_key, trial)
-        has_started = study.folder.trial(trial.trial_id).path.exists()
-        if first is trial or has_started or data[trial.seed].split != "test":
-            to_train.append(trial)
-        else:
-            siblings.setdefault(first.trial_id, []).append(trial)
-    yield to_train, siblings
-    without_end = [
-        trial
-        for trial in chain.from_iterable(siblings.values())
-        if not study.folder.trial(trial.trial_id).read_end()
-    ]
-    yield without_end, {}
+    run_trials(
+        study,
+        StudySearcher(study.folder, trials, before=before),
+        data=data,
+        scheduler=RepeatingScheduler(before),
+        count=len(trials),
+        observers=observers,
+    )
 
 
 def read_and_close_trials(

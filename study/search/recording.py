@@ -7,7 +7,6 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from safetensors import SafetensorError
@@ -23,9 +22,8 @@ from study.method.delta import (
 )
 from study.selection.validation import validation_to_parquet
 from study.storage.atomic import with_retries
-from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import PREDICTIONS, REPORTS, VALIDATION, End, TrialFolder
-from study.trial import EpochReport, TrialConfig, TrialData
+from study.trial import EpochReport, TrialData
 from study.trial.predictions import predictions_to_parquet
 
 logger = logging.getLogger(__name__)
@@ -61,41 +59,6 @@ def read_hang(folder: TrialFolder) -> str | None:
     return (folder.read(HANG) or b"").decode(errors="replace") or None
 
 
-def record_siblings(
-    folder: TrialFolder,
-    report: EpochReport,
-    data: TrialData,
-    info: DeltaInfo,
-    siblings: Sequence[TrialConfig],
-) -> None:
-    """Add finished siblings: the same trained weights with another head, strength or calibration.
-
-    They are added before the last epoch of the trial itself is recorded, so a trial that has ended
-    has its siblings. A sibling that an earlier worker added stays as it is.
-
-    Args:
-        folder: the trial's folder, which has the reports of the epochs before.
-        report: the trial's last report, with those of its siblings.
-        data: the trial's data.
-        info: what a delta's file says about it.
-        siblings: the siblings, in the order of their reports.
-    """
-    study = StudyFolder(folder.path.parents[1])
-    for trial, last_report in zip(siblings, report.siblings, strict=True):
-        if study.trial(trial.trial_id).read_end():
-            continue
-        contents = trial.model_dump(mode="json")
-        contents["taken_from"] = f"{study.name}/{folder.trial_id}"
-        with study.add_trial(trial.trial_id) as added:
-            added.create(contents)
-            for earlier in folder.read_reports():
-                if earlier["epoch"] < last_report.epoch:
-                    added.append_report({**earlier, "seconds": 0.0})
-            record_epoch(added, last_report, data, replace(info, subset=trial.settings.subset))
-            reason = f"the training is that of {folder.trial_id}"
-            added.write_end(End("finished", last_report.epoch, 0.0, reason))
-
-
 def record_epoch(
     folder: TrialFolder, report: EpochReport, data: TrialData, info: DeltaInfo
 ) -> None:
@@ -111,6 +74,8 @@ def record_epoch(
     """
     ended_at = round(time.time(), 3)
     line: dict[str, Any] = {"epoch": report.epoch, "ended_at": ended_at, **report.metrics}
+    if report.head:
+        line |= {"head": report.head, "scores": report.scores}
     if report.folds:
         line["folds"] = report.folds
     if report.done:
@@ -211,6 +176,13 @@ def _save_deltas(folder: TrialFolder, deltas: Sequence[Tensors], info: DeltaInfo
     for name, tensors in zip(names, deltas, strict=True):
         if tensors:
             folder.write(name, to_delta_bytes(tensors, info))
+
+
+def _delta_names(tasks: int) -> list[str]:
+    """Return the name of the delta of each task of a trial."""
+    if tasks == 1:
+        return ["delta.safetensors"]
+    return [f"delta-fold{task}.safetensors" for task in range(tasks)]
 
 
 class _State(NamedTuple):

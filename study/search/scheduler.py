@@ -42,7 +42,7 @@ def make_scheduler(
             max_t=epochs,
             stop_last_trials=False,
         )
-    scheduler = _FairScheduler(make)
+    scheduler = _GroupScheduler(make)
     for config, reports in history:
         # The part of a Tune trial that the scheduler reads.
         ended = SimpleNamespace(trial_id=config.trial_id, config=config.model_dump(mode="json"))
@@ -85,29 +85,22 @@ class RepeatingScheduler(FIFOScheduler):
         return TrialScheduler.CONTINUE
 
 
-class _FairScheduler(FIFOScheduler):
-    """Successive halving among trials that use their encoders alike; it never stops a baseline.
-
-    A linear head lifts early scores far above those of the text, which would stop the text's trials
-    before their encoders have learned anything; so would another strength. Results are compared
-    with baselines, so their scores count, and trials of the same use must keep up with them.
+class _GroupScheduler(FIFOScheduler):
+    """Successive halving among the trials of one part of a search; it never stops a baseline.
 
     Args:
-        make: a function that returns the scheduler of one use.
+        make: a function that returns the scheduler of one part.
     """
 
     def __init__(self, make: Callable[[], TrialScheduler]) -> None:
         super().__init__()
         self.deadline: Deadline | None = None
         """The end of the time, after which trials are stopped as well."""
-        self._schedulers_by_use: dict[object, TrialScheduler] = defaultdict(make)
-        """One scheduler for each combination of head, strength and peer method."""
+        self._schedulers: dict[str, TrialScheduler] = defaultdict(make)
+        """The scheduler of each arm."""
 
     def _scheduler_of(self, trial: Any) -> TrialScheduler:
-        settings = trial.config["settings"]
-        peer = settings["peer"] or {}
-        use = settings["head"], settings["strength"], peer.get("method")
-        return self._schedulers_by_use[use]
+        return self._schedulers[trial.config["arm"]]
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Let the trial compete with those like it."""

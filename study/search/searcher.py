@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
-from study.config.labels import VARIANT
 from study.config.trial_settings import TrialSettings
 from study.method.peers import PEERS
 from study.search.deadline import Deadline, Result
@@ -70,8 +69,6 @@ class StudySearcher(Searcher):
         queue: the configurations that are already fixed: trials to resume, baselines,
             confirmations.
         proposers: what proposes trials once the queue is empty.
-        siblings: by the id of a trial, the trials that use the result of its training otherwise;
-            its worker tests them, too.
         before: how trials of the queue had ended before they were reopened, by id.
     """
 
@@ -81,14 +78,12 @@ class StudySearcher(Searcher):
         queue: Iterable[TrialConfig],
         *,
         proposers: Proposers = NO_PROPOSERS,
-        siblings: Mapping[str, Sequence[TrialConfig]] | None = None,
         before: Mapping[str, End] | None = None,
     ) -> None:
         super().__init__(metric="score", mode="max")
         self.folder = folder
         self.running: dict[str, TrialConfig] = {}
         """The configuration of each trial that is not closed on disk, by Tune's id of the trial."""
-        self.siblings = siblings or {}
         self.before = before or {}
         self._queue = deque(queue)
         self._arms = {arm.name: arm for arm in proposers.arms}
@@ -156,7 +151,7 @@ class StudySearcher(Searcher):
         """
         self._outcomes[_identity(config)] = outcome
         patience = self._proposers.patience
-        if not patience or config.arm == VARIANT or outcome.state is TrialState.FAIL:
+        if not patience or outcome.state is TrialState.FAIL:
             return
         score = outcome.score
         if outcome.state is TrialState.PRUNED:

@@ -99,29 +99,22 @@ class OpenSpace(Space):
             suggested[name] = trial.suggest_float(name, low, high, log=True)
         rates = {name: suggested[name] for name in with_effect}
         strength = self.strength if leaves else 1.0
-        head = self._suggest_head(trial)
         return TrialSettings.from_column_values(
-            {**rates, "subset": subset, "head": head, "strength": strength}
+            {**rates, "subset": subset, "head": None, "strength": strength}
         )
 
     @property
     def _is_whole(self) -> bool:
         return self.config.whole
 
-    def _suggest_head(self, trial: Trial | FixedTrial) -> str:
-        heads = self.config.heads
-        if len(heads) == 1:
-            return heads[0]
-        return trial.suggest_categorical("head", heads)
-
     def encode(self, settings: TrialSettings) -> FixedTrial | None:
         """See `Space.encode`."""
         leaves = parse(settings.subset).resolve(self.depths)
-        if settings.peer or settings.calibration or (leaves and settings.strength != self.strength):
+        if settings.peer or (leaves and settings.strength != self.strength):
             return None
         trial = FixedTrial(self._values_of(settings, leaves))
         decoded = self.decode(trial)
-        if not decoded or decoded.head != settings.head:
+        if not decoded:
             return None
         if parse(decoded.subset).resolve(self.depths) != leaves:
             return None
@@ -156,14 +149,13 @@ class OpenSpace(Space):
 
     def fits(self, choices: Params) -> bool:
         """See `Space.fits`."""
-        # A whole space asks for everything. What a study does not choose, Optuna chooses here.
-        heads = self.config.heads
+        # A whole space asks for everything.
         whole = replace(self, config=self.config.model_copy(update={"whole": True}))
         untuned = whole._values_of(TrialSettings(subset="none"), frozenset())
         trial = FixedTrial({**untuned, **choices})
-        if whole.decode(trial) is None or choices.get("head", heads[0]) not in heads:
+        if whole.decode(trial) is None:
             return False
-        return set(self.config.sites) <= choices.keys() <= trial.params.keys() | {"head"}
+        return set(self.config.sites) <= choices.keys() <= trial.params.keys()
 
     def neighbours(self, subset: Subset) -> list[dict[str, Any]]:
         """Return the choices of the subsets with one listed site less, or more, than a subset.
@@ -236,9 +228,6 @@ class RateSpace(OpenSpace):
 
     def _suggest_subset(self, trial: Trial | FixedTrial) -> str:
         return self.subset
-
-    def _suggest_head(self, trial: Trial | FixedTrial) -> str:
-        return "text"
 
 
 @dataclass(frozen=True)

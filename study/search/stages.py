@@ -1,10 +1,10 @@
 """Run the search, or what the ledger lacks of it, and make the trials of all stages."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from functools import cache, partial
 from pathlib import Path
 
-from study.config.labels import TUNED, VARIANT
+from study.config.labels import TUNED
 from study.errors import DataError
 from study.method.subsets import parse
 from study.search.deadline import Deadline
@@ -23,32 +23,12 @@ from study.search.samplers import Sampler, sampler_named
 from study.search.scheduler import make_scheduler
 from study.search.searcher import Proposal, Proposers, StudySearcher, trains_encoders
 from study.search.space import OpenSpace, PeerSpace, RateSpace, Space
-from study.selection.candidates import possible_variants, variants
-from study.selection.extension import extensions
 from study.selection.patience import Patience
-from study.selection.ranking import rank_finished_trials
 from study.selection.search_time import seconds_used
 from study.selection.standard_error import standard_error
 from study.trial.study import Study, TrialData
 
 JOURNAL = "optuna.journal"
-
-Announce = Callable[[Sequence[str], int], None]
-"""A function that prints sentences and shows another number of trials from then on."""
-
-
-def most_trials(study: Study) -> int:
-    """Return the largest number of trials that a search may come to, with peers and variants."""
-    labels = [
-        config["label"]
-        for _, config in study.folder.trials_of("search")
-        if config["arm"] == VARIANT
-    ]
-    further = set(possible_variants(study.config, study.protocol.configured_strength(study.config)))
-    # More trials may change what is best of an arm, whose variants are then trained anew.
-    if not extensions(study):
-        further.difference_update(labels)
-    return study.config.search.planned_trials + len(labels) + len(further)
 
 
 def seconds_left(study: Study) -> float | None:
@@ -67,13 +47,11 @@ def run_search(
     data: TrialData,
     observers: Observers,
     sampler: Sampler | None = None,
-    announce: Announce = lambda sentences, trials: None,
 ) -> None:
     """Train what is left of the baselines, CLIPFit's own search, the open search and the peers.
 
     Baselines come first, the cheapest before the others, and with them a first trial of each peer
-    whose steps pass no encoder. In the end, the baselines and tuned CLIPFit are trained again, with
-    a linear head or the protocol's strength.
+    whose steps pass no encoder.
 
     Trials that had ended and were reopened come first, and end as they had. If the study has made
     its choice, no further trials are begun, since they could not be chosen any more.
@@ -83,8 +61,6 @@ def run_search(
         data: the data of the search's trials.
         observers: the listeners that are notified of every trial.
         sampler: the sampler, if it is not found by the name in the configuration.
-        announce: a function that is called once before the variants are trained, with the sentences
-            to print (none without variants) and the search's new number of trials.
 
     Raises:
         DataError: earlier trials used other images or classes, or are more than are planned.
@@ -107,7 +83,7 @@ def run_search(
     ]
     # What trains an encoder comes last; their numbers stay those of the configuration.
     baselines.sort(key=lambda trial: (trains_encoders(trial), trial.epochs, trial.trainable))
-    queue = [trial for trial in unfinished(ledger, baselines) if trial.arm != VARIANT]
+    queue = unfinished(ledger, baselines)
     numbers = [trial.config.number for trial in ledger.values()]
     deadline = None
     seconds = seconds_left(study)
@@ -116,7 +92,7 @@ def run_search(
     history = [
         (trial.config, trial.reports)
         for trial in ledger.values()
-        if trial.config.arm != VARIANT and trial.end and trial.end.status != "failed"
+        if trial.end and trial.end.status != "failed"
     ]
     patience = None
     if config.search.patience:
@@ -139,7 +115,6 @@ def run_search(
         count=len(queue) + sum(arm.budget - arm.started for arm in arms),
         observers=observers,
     )
-    _run_variants(study, data, observers, announce)
 
 
 def _refuse_too_many(study: Study, ledger: Iterable[LedgerTrial]) -> None:
@@ -152,40 +127,6 @@ def _refuse_too_many(study: Study, ledger: Iterable[LedgerTrial]) -> None:
             f"{len(planned)} are there: it is older than the study's last extension; set "
             "search.trials as extensions.json says, by clipfit-study extend"
         )
-
-
-def _run_variants(study: Study, data: TrialData, observers: Observers, announce: Announce) -> None:
-    """Train the baselines and tuned CLIPFit again, with a linear head or the protocol's strength.
-
-    Each goes on to its last epoch. They stand outside the budget of the search, since they propose
-    nothing new.
-    """
-    data_by_seed = {study.config.seed: data}
-    run_queue(study, "search", [], data_by_seed, observers)  # those interrupted
-    configs = [trial.read_config() for trial in study.folder.trials()]
-    numbers = [config["number"] for config in configs if config["stage"] == "search"]
-    known_hashes = {config.get("config_hash") for config in configs}  # some, if they failed before
-    strength = study.protocol.configured_strength(study.config)
-    settings_of = variants(rank_finished_trials(study.folder), study.config, strength)
-    untried = []
-    for number, (label, settings) in enumerate(settings_of.items(), start=1 + max(numbers)):
-        proposal = Proposal(settings, VARIANT, number)
-        trial = make_trial(study, data, "search", proposal, label=label)
-        if trial.config_hash not in known_hashes:
-            untried.append(trial)
-    sentences = []
-    if untried:
-        count = "1 trial of a baseline"
-        if len(untried) > 1:
-            count = f"{len(untried)} trials of baselines"
-        labels = ", ".join(trial.label for trial in untried)
-        sentence = f"plus {count} with another head or strength: {labels}"
-        limit = study.config.search.minutes
-        if limit is not None:
-            sentence += f"; not limited by search.minutes={limit:g}"
-        sentences.append(sentence)
-    announce(sentences, len(numbers) + len(untried))
-    run_queue(study, "search", untried, data_by_seed, observers)
 
 
 def open_arms(study: Study, ledger: Collection[LedgerTrial], sampler: Sampler | None) -> list[Arm]:
@@ -228,10 +169,12 @@ def _open_journal(study: Study, journal: Path, sampler: Sampler | None) -> list[
     _, tuned_trials, open_trials = search.budget
     depths = study.architecture.depths
     regularizer = study.config.training.regularizer
-    strength = study.protocol.configured_strength(study.config)
+    strength = study.protocol.strength
     open_space = OpenSpace(search.space, depths, regularizer=regularizer, strength=strength)
     clipfit = search.fixed_baselines["clipfit"]
-    rate_space = RateSpace(search.space, depths, clipfit.subset, regularizer=regularizer)
+    rate_space = RateSpace(
+        search.space, depths, clipfit.subset, regularizer=regularizer, strength=strength
+    )
     plan: list[tuple[str, int, Space]] = [
         (TUNED, tuned_trials, rate_space),
         ("search", open_trials, open_space),

@@ -3,7 +3,7 @@
 import logging
 import platform
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,6 @@ from study.search.recording import (
     exit_after_time_limit,
     load_state,
     record_epoch,
-    record_siblings,
 )
 from study.storage.atomic import StorageError
 from study.storage.study_folder import StudyFolder
@@ -64,7 +63,6 @@ class ClipFitTrainable(tune.Trainable):
         folder: Path,
         settings: StudyConfig,
         data: Mapping[int, TrialData],
-        siblings: Mapping[str, Sequence[TrialConfig]],
     ) -> None:
         """Store what all trials of this process share, and start the first trial.
 
@@ -73,22 +71,18 @@ class ClipFitTrainable(tune.Trainable):
             folder: the study's folder.
             settings: the configuration of the study.
             data: the data of the trials, by seed.
-            siblings: by the id of a trial, the trials that use the result of its training
-                otherwise; its worker tests them, too.
         """
         resume_collection()
         torch.set_num_threads(settings.resources.threads)
         self._study = StudyFolder(folder)
         self._settings = settings
         self._data = data
-        self._all_siblings = siblings
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Start another trial in this process; the backbone stays loaded."""
         self._trial = TrialConfig.model_validate(new_config)
         self._folder = self._study.trial(self._trial.trial_id)
-        self._siblings = self._all_siblings.get(self._trial.trial_id, ())
         self._epoch = 0
         self._micro_batch: int | None = None
         self._reports: Iterator[EpochReport] | None = None
@@ -109,8 +103,6 @@ class ClipFitTrainable(tune.Trainable):
             with exit_after_time_limit(self._folder, limit):
                 report = self._next_report()
             # Waiting for unavailable storage is no hang, so the limit does not apply to it.
-            if report.siblings:
-                record_siblings(self._folder, report, self._trial_data, self._info, self._siblings)
             record_epoch(self._folder, report, self._trial_data, self._info)
         except StorageError as error:  # the study must end, but the trial can be resumed
             return self._result(score=0.0, done=True, failed=True, storage=True, error=str(error))
@@ -187,9 +179,7 @@ class ClipFitTrainable(tune.Trainable):
         start = load_state(self._folder)
         epochs = start[0] if start else 0
         self._folder.keep_reports(epochs)
-        return run_trial(
-            trial, self._trial_data, backbone, start, self._micro_batch, self._siblings
-        )
+        return run_trial(trial, self._trial_data, backbone, start, self._micro_batch)
 
     def _result(self, *, score: float | None, done: bool, **further: Any) -> Result:
         return {

@@ -3,21 +3,15 @@
 A study that is extended gets a new choice beside the earlier one, see `study.selection.extension`.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 
-from study.config.labels import (
-    BEST_PEER,
-    CALIBRATED,
-    RANKS,
-    TUNED,
-    TUNED_LINEAR,
-    WITH_DELTA,
-)
-from study.config.schema import StudyConfig
+from study.config.labels import RANKS, TUNED, WITH_DELTA
 from study.config.trial_settings import TrialSettings
 from study.errors import StudyError
 from study.selection.extension import beside_earlier
-from study.selection.ranking import Judged, rank_finished_trials, trained
+from study.selection.ranking import Judged, rank_finished_trials
+from study.storage.atomic import sha256_of
 from study.trial.study import Candidate, Study
 
 
@@ -33,143 +27,27 @@ def tuned_clipfit(judged: Iterable[Judged]) -> Judged | None:
     return None
 
 
-def tuned_with_head(judged: Sequence[Judged]) -> Judged | None:
-    """Return the best trial that uses the training of tuned CLIPFit with a linear head.
-
-    Args:
-        judged: the finished trials, best first.
-
-    Returns:
-        None where no trial does, as in a study without linear heads.
-    """
-    tuned = tuned_clipfit(judged)
-    for trial in judged:
-        is_linear = trial.config.settings.head == "linear"
-        if tuned and is_linear and trial.training == tuned.training:
-            return trial
-    return None
-
-
-def variants(
-    judged: Sequence[Judged], config: StudyConfig, strength: float
-) -> dict[str, TrialSettings]:
-    """Return the baselines and tuned CLIPFit with another head and strength, to be validated too.
-
-    Args:
-        judged: the finished trials, best first.
-        config: the study's configuration.
-        strength: the protocol's strength.
-
-    Returns:
-        The settings by label; those equal to others among the finished trials are left out.
-    """
-    plain = {label: _baseline(judged, label) for label in config.search.baselines}
-    plain[TUNED] = tuned_clipfit(judged)
-    known = {trained(trial.config.subset_key, trial.config.settings) for trial in judged}
-    further = {}
-    for label, trial in plain.items():
-        if not trial or not trial.config.epochs:
-            continue
-        for name, settings in _variants_of(label, trial.config.settings, config, strength).items():
-            training = trained(trial.config.subset_key, settings)
-            if training not in known:
-                known.add(training)
-                further[name] = settings
-    return further
-
-
-def possible_variants(config: StudyConfig, strength: float) -> list[str]:
-    """Return the labels that `variants` can have at most, whatever the search finds.
-
-    Args:
-        config: the study's configuration.
-        strength: the protocol's strength.
-    """
-    search = config.search
-    plain = dict(search.fixed_baselines)
-    for label, peer in search.peer_arms.items():
-        plain[label] = TrialSettings(subset="none", peer=peer.with_rate(peer.lr[0]))
-    plain[TUNED] = TrialSettings(subset=search.fixed_baselines["clipfit"].subset)
-    labels = []
-    for label, settings in plain.items():
-        if settings.subset == "none" and not settings.peer:
-            continue
-        for name, variant in _variants_of(label, settings, config, strength).items():
-            if variant != settings:
-                labels.append(name)
-    return labels
-
-
-def _variants_of(
-    label: str, settings: TrialSettings, config: StudyConfig, strength: float
-) -> dict[str, TrialSettings]:
-    """Return settings with the heads of the search and another strength, by their labels."""
-    further = {}
-    heads = config.search.space.heads
-    if "text" in heads:
-        further[f"{label}-strength"] = settings.model_copy(update={"strength": strength})
-    if "linear" in heads:
-        change = {"strength": strength, "head": "linear"}
-        further[f"{label}-linear"] = settings.model_copy(update=change)
-    return further
-
-
 def choose_candidates(
     judged: Sequence[Judged], baselines: Iterable[str], runners_up: int
-) -> list[Candidate]:
-    """Return the configurations to test; equal ones are trained once.
+) -> dict[str, Judged]:
+    """Return the trials whose configurations are tested, by label.
 
-    They are the baselines, tuned CLIPFit without and with a linear head, the winner, the
-    runners-up, and the best peer. A baseline can win too. Tuned CLIPFit is the best of CLIPFit's
-    own search and the baseline ``clipfit``, which has the published rates.
+    They are the baselines, of a method whose rate is searched the best; tuned CLIPFit; the best of
+    all and the runners-up; and the best that writes a delta, if the best of all writes none. A
+    baseline can be the best too. Tuned CLIPFit is the best of CLIPFit's own search and the baseline
+    ``clipfit``, which has the published rates.
 
     Args:
         judged: the finished trials, best first.
         baselines: the labels of the baselines.
-        runners_up: the number of configurations to test after the winner.
+        runners_up: the number of configurations to test after the best.
     """
-    trials = [(label, _baseline(judged, label)) for label in baselines]
-    trials.append((TUNED, tuned_clipfit(judged)))
-    trials += zip(RANKS[: 1 + runners_up], judged, strict=False)
-    trials.append((TUNED_LINEAR, tuned_with_head(judged)))
-    best_peer = next((trial for trial in judged if trial.settings.is_peer), None)
-    if all(trial is not best_peer for _, trial in trials):
-        trials.append((BEST_PEER, best_peer))
-    best = judged[0]
-    if not best.settings.writes_delta:
-        with_delta = (trial for trial in judged if trial.settings.writes_delta)
-        trials.append((WITH_DELTA, next(with_delta, None)))
-    candidates = []
-    for label, trial in trials:
-        if trial:
-            candidate = Candidate(
-                label=label,
-                settings=trial.settings,
-                val_score=trial.val_score,
-                source_trial=trial.config.trial_id,
-            )
-            candidates.append((trial.config.subset_key, candidate))
-    if "val_calibration" in best.report:
-        change = {"calibration": best.report["val_calibration"]}
-        calibrated = Candidate(label=CALIBRATED, settings=best.settings.model_copy(update=change))
-        candidates.append((best.config.subset_key, calibrated))
-    return _with_same_as(candidates)
-
-
-def _with_same_as(candidates: Iterable[tuple[str, Candidate]]) -> list[Candidate]:
-    """Return candidates, each with the label of the first one that is trained in the same way.
-
-    Args:
-        candidates: the key of the subset of each, and the candidate.
-    """
-    first_labels: dict[tuple[str, TrialSettings], str] = {}
-    labelled = []
-    for subset_key, candidate in candidates:
-        label = first_labels.setdefault(trained(subset_key, candidate.settings), candidate.label)
-        if label != candidate.label:
-            candidate = candidate.model_copy(update={"same_as": label})
-        labelled.append(candidate)
-    return labelled
+    found = {label: _baseline(judged, label) for label in baselines}
+    found[TUNED] = tuned_clipfit(judged)
+    found |= zip(RANKS[: 1 + runners_up], judged, strict=False)
+    if not judged[0].settings.writes_delta:
+        found[WITH_DELTA] = next((one for one in judged if one.settings.writes_delta), None)
+    return {label: trial for label, trial in found.items() if trial}
 
 
 def _baseline(judged: Iterable[Judged], label: str) -> Judged | None:
@@ -199,11 +77,10 @@ def fix_candidates(study: Study) -> tuple[Candidate, ...]:
         return written
     config, folder, protocol = study.config, study.folder, study.protocol
     if not protocol.searches(config):
-        baselines = [
-            Candidate(label=label, settings=settings)
+        return study.write_candidates(
+            make_candidate(study, label, settings)
             for label, settings in protocol.fixed_settings(config).items()
-        ]
-        return study.write_candidates(baselines)
+        )
     judged = rank_finished_trials(folder)
     if not judged:
         last_error = "none"
@@ -216,4 +93,50 @@ def fix_candidates(study: Study) -> tuple[Candidate, ...]:
             f"the last error was: {last_error}"
         )
     chosen = choose_candidates(judged, config.search.baselines, config.confirm.runners_up)
-    return study.write_candidates(beside_earlier(study, chosen))
+    candidates = [make_candidate(study, label, one.settings, one) for label, one in chosen.items()]
+    return study.write_candidates(beside_earlier(study, candidates))
+
+
+def make_candidate(
+    study: Study, label: str, settings: TrialSettings, source: Judged | None = None
+) -> Candidate:
+    """Return a configuration to test, with the hash of its training.
+
+    Args:
+        study: the study.
+        label: the label of the candidate.
+        settings: its settings, with the head that it is used with.
+        source: the trial of the search that it comes from; None if nothing was searched.
+    """
+    return Candidate(
+        label=label,
+        settings=settings,
+        training=training_hash(study, settings),
+        val_score=source.val_score if source else None,
+        source_trial=source.config.trial_id if source else None,
+        choice=study.config.search.trials if source else 0,
+    )
+
+
+def training_hash(study: Study, settings: TrialSettings, images: str = "shots") -> str:
+    """Return a hash of a training, which names its trials.
+
+    Neither the seed nor the head is a part of it, and nor is the code.
+
+    Args:
+        study: the study.
+        settings: the settings of the training; those without an effect are left out.
+        images: which images it trains on.
+
+    Returns:
+        Twelve hexadecimal digits.
+    """
+    training = study.config.training
+    subset_key, effective = settings.result_key(study.architecture.depths, training.regularizer)
+    facts = {
+        "subset": subset_key,
+        "settings": effective.model_dump(mode="json", exclude={"subset", "head"}),
+        "epochs": training.epochs,
+        "images": images,
+    }
+    return sha256_of(json.dumps(facts, sort_keys=True).encode())[:12]

@@ -80,10 +80,10 @@ class Choice(NamedTuple):
     def _of(cls, study: Study, candidate: Candidate | None) -> Self | None:
         if not candidate:
             return None
-        label = candidate.same_as or candidate.label
+        head = candidate.settings.head
         seeds = study.config.confirm.seeds
-        confirmations = [study.folder.trial(f"confirm-{label}-seed{seed}") for seed in seeds]
-        finished = [trial for trial in confirmations if trial.has_finished()]
+        names = [f"confirm-{candidate.training}-seed{seed}" for seed in seeds]
+        finished = [trial for trial in map(study.folder.trial, names) if trial.has_finished()]
         final = None
         trial_id = final_trial_id(study.config, candidate)
         if trial_id and study.folder.trial(trial_id).has_finished():
@@ -91,22 +91,21 @@ class Choice(NamedTuple):
         scores = defaultdict(list)
         chance = None
         for trial in finished:
-            confusion = confusion_of(read_predictions(study.folder, trial.trial_id))
+            confusion = confusion_of(read_predictions(study.folder, trial.trial_id, head))
             balanced = balanced_score(confusion, study.protocol)
             if balanced is not None:
                 scores[TEST_BALANCED].append(balanced)
             if not chance:
                 chance = balanced_chance(confusion, study.protocol)
             for report in trial.read_reports()[-1:]:
-                for name, score in report.items():
-                    if name.startswith("test_"):
-                        scores[name].append(score)
+                for name, score in report["scores"][head].items():
+                    scores[f"test_{name}"].append(score)
         return cls(
             candidate=candidate,
             trials=finished,
             chance=chance,
             test_scores={name: fmean(values) for name, values in scores.items()},
-            against_chance=read_against_chance(study.folder, label),
+            against_chance=read_against_chance(study.folder, candidate.label),
             final=final,
         )
 

@@ -1,18 +1,15 @@
 """The extension of a study by more trials, or by another final model.
 
 The earlier choice of a study that gets more trials has already been tested. The new one is made by
-validation alone, as the earlier one was, and is tested where it differs. Earlier test results are
-kept; if a label now means another trial, they get a label with the number of trials from which they
-were chosen.
+validation alone, as the earlier one was, and is tested where it differs. Tests are named by what
+was trained, so that nothing that was tested moves.
 """
 
 import shlex
 from collections.abc import Sequence
 
-from study.config.labels import CANDIDATE_LABELS
 from study.config.loading import build_config, dump_config
 from study.config.schema import WITHOUT_EFFECT, StudyConfig
-from study.config.trial_settings import TrialSettings
 from study.config.yaml_values import parse_overrides, put_value
 from study.errors import ConfigError
 from study.selection.choice import Choice
@@ -27,6 +24,8 @@ from study.trial.study import Candidate, Study
 FILE = "extensions.json"
 """A list of extensions: numbers of trials ``from`` and ``to``, and the ``candidates`` and the id of
 the trial of the ``final`` model before it."""
+OF = "-of-"
+"""The text between the label of an earlier choice and the number of its trials."""
 MAY_CHANGE = (
     *("search.trials", "search.minutes", "search.patience", "final.images"),
     *WITHOUT_EFFECT,
@@ -169,64 +168,22 @@ def final_trial(study: Study) -> TrialFolder | None:
     completed = extensions(study)
     if not completed or completed[-1]["final"] is None:
         return None
-    final = completed[-1]["final"]
-    label, _, seed = final.partition("-seed")
-    # As `beside_earlier` renames it, after which the new choice may have the label.
-    renamed = study.folder.trial(f"{label}-of-{completed[-1]['from']}-seed{seed}")
-    return renamed if renamed.path.exists() else study.folder.trial(final)
+    return study.folder.trial(completed[-1]["final"])
 
 
 def beside_earlier(study: Study, chosen: Sequence[Candidate]) -> list[Candidate]:
     """Return the candidates chosen now, and those tested after an earlier, shorter search.
 
-    If a label now means another trial than before, its earlier test results move to the label
-    ``LABEL-of-TRIALS``. A configuration that was tested under any label is not trained again.
+    An earlier candidate that is not chosen again has the number of trials that it was chosen from
+    in its label, ``LABEL-of-TRIALS``.
     """
-    earlier = [entry for entry in extensions(study) if entry["candidates"]]
-    if not earlier:
-        return list(chosen)
-    # Labels that no candidate has now are included: else an earlier candidate of such a label would
-    # continue as one of the new choice.
-    settings_now: dict[str, TrialSettings | None] = dict.fromkeys(CANDIDATE_LABELS)
-    settings_now |= {candidate.label: candidate.settings for candidate in chosen}
-    earlier_candidates = []
-    labels_of_tested = {}
-    for values in earlier[-1]["candidates"]:
-        tested = Candidate.model_validate(values)
-        if tested.same_as is not None:
-            continue
-        if settings_now.get(tested.label, tested.settings) != tested.settings:
-            label = f"{tested.label}-of-{earlier[-1]['from']}"
-            _move_trials(study, tested, label)
-            tested = tested.model_copy(update={"label": label})
-        if tested.label not in settings_now:
-            earlier_candidates.append(tested)
-        labels_of_tested[tested.settings] = tested.label
-    same_as = {}
-    for candidate in chosen:
-        tested_as = labels_of_tested.get(candidate.settings, candidate.same_as)
-        if tested_as == candidate.label:
-            tested_as = None
-        same_as[candidate.label] = tested_as
-    direct = []
-    for candidate in chosen:
-        other = same_as[candidate.label]
-        if other is not None:
-            other = same_as.get(other) or other
-        direct.append(candidate.model_copy(update={"same_as": other}))
-    return direct + earlier_candidates
-
-
-def _move_trials(study: Study, tested: Candidate, label: str) -> None:
-    """Give another label to the trials that tested a candidate."""
-    depths = study.architecture.depths
-    regularizer = study.config.training.regularizer
-    resolved = tested.settings.result_key(depths, regularizer)
-    for trial in list(study.folder.trials()):  # fewer, if an earlier call was interrupted
-        config = trial.read_config()
-        if trial.trial_id != f"confirm-{tested.label}-seed{config['seed']}":
-            continue
-        # A trial of other settings belongs to a new choice that was lost and is made again.
-        settings = TrialSettings.model_validate(config["settings"])
-        if settings.result_key(depths, regularizer) == resolved:
-            trial.rename(f"confirm-{label}-seed{config['seed']}", label=label, arm=label)
+    candidates = {candidate.tested: candidate for candidate in chosen}
+    earlier = []
+    for entry in extensions(study):
+        for values in entry["candidates"] or ():
+            tested = Candidate.model_validate(values)
+            if tested.tested not in candidates:
+                label = f"{tested.label.partition(OF)[0]}{OF}{tested.choice}"
+                candidates[tested.tested] = tested.model_copy(update={"label": label})
+                earlier.append(candidates[tested.tested])
+    return [*chosen, *earlier]

@@ -28,11 +28,6 @@ class Judged:
         """The settings to test: those of the trial, with the head that validation chose for it."""
         return self.config.settings.with_reported_head(self.report)
 
-    @property
-    def training(self) -> tuple[str, TrialSettings]:
-        """A key that is equal for trials that differ only in head, strength or calibration."""
-        return trained(self.config.subset_key, self.config.settings.training_settings)
-
 
 def rank_finished_trials(folder: StudyFolder, stage: Stage = "search") -> list[Judged]:
     """Return the trials of a stage that completed all their epochs, best first."""

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from study.config.labels import VARIANT
 from study.storage.study_folder import StudyFolder
 
 PAUSE = 60.0
@@ -37,7 +36,6 @@ def working_seconds(epochs: Iterable[tuple[float, float]]) -> float:
 def seconds_used(folder: StudyFolder) -> float:
     """Return the seconds of ``search.minutes`` that the search of a study has taken so far."""
     epochs: Epochs = []
-    for trial, config in folder.trials_of("search"):
-        if config["arm"] != VARIANT:
-            epochs += epochs_of(trial.read_reports())
+    for trial, _ in folder.trials_of("search"):
+        epochs += epochs_of(trial.read_reports())
     return working_seconds(epochs)

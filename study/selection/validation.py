@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from study.storage.ledger_files import LedgerError
 from study.storage.trial_folder import VALIDATION, TrialFolder
@@ -17,19 +18,28 @@ def validation_to_parquet(predictions: Sequence[Prediction], data: TrialData) ->
     """Return the predictions of validation images as a Parquet file.
 
     Args:
-        predictions: the predictions of all tasks, in the order of the tasks.
+        predictions: the predictions of all heads and tasks; those of a head are in the order of the
+            tasks.
         data: the data of the trial, whose tasks are its folds.
+
+    Raises:
+        ValueError: the predictions are not of the images of the tasks.
     """
     folds = []
     for number, task in enumerate(data.tasks):
         folds += [number] * sum(len(part.records) for part in task.evaluations)
-    pairs = zip(folds, predictions, strict=True)
-    rows = [prediction._asdict() | {"fold": fold} for fold, prediction in pairs]
+    if len(predictions) % max(1, len(folds)):
+        raise ValueError(f"{len(predictions)} predictions of {len(folds)} images")
+    rows = []
+    for index, prediction in enumerate(predictions):
+        rows.append(prediction._asdict() | {"fold": folds[index % len(folds)]})
     return to_parquet(rows, [*SCHEMA])
 
 
 def read_validation(trial: TrialFolder) -> pa.Table | None:
     """Return the predictions of a trial for validation images, with the columns of `SCHEMA`.
+
+    They are those with the head that the trial is used with.
 
     Returns:
         None if the trial kept nothing, because it has not finished.
@@ -43,6 +53,7 @@ def read_validation(trial: TrialFolder) -> pa.Table | None:
     try:
         table = read_parquet(contents)
         table.select(SCHEMA.names)  # which raises for a file that lacks one
-        return table
+        head = trial.read_reports()[-1]["head"]
+        return table.filter(pc.equal(table["head"], head))
     except (pa.ArrowException, KeyError) as error:
         raise LedgerError(f"{trial.path / VALIDATION} is damaged: {error}") from error

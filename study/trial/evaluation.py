@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from study.config.trial_settings import Head as HeadName
 from study.data.records import result_names
 from study.data.tasks import Part
-from study.method.head import Head, HeadTraining
+from study.method.head import Head
 from study.method.model import (
     FewShotClassifier,
     accuracy,
@@ -69,14 +70,10 @@ class Evaluation:
     """The result of one model with one head on its evaluation images."""
 
     head: Head | None
-    """The head; None means that the text features classify."""
-    training: HeadTraining | None
-    """How the head was trained."""
+    """The linear head; None means that the text features classify."""
     trained: frozenset[int]
     """The classes that the model was trained on."""
     parts: list[EvaluatedPart] = field(default_factory=list)
-    calibration: float = 0.0
-    """γ, which is subtracted from the logits of trained classes where they compete with others."""
 
     def classify_part(self, classifier: FewShotClassifier, features: PartFeatures) -> None:
         """Classify the images of a part, and add the result.
@@ -92,12 +89,8 @@ class Evaluation:
                 rivals_text = self.head.replace_in(rivals_text, features.rivals)
         labels = _labels_of(part)
         classes = torch.tensor(part.classes)
-        trained = self._were_trained(classes)
-        subtracted: Tensor | float = 0.0
-        if self.calibration and not features.is_target and not trained.all():
-            subtracted = (self.calibration * trained).to(text.device)
         columns = (labels[:, None] == classes).int().argmax(dim=1)
-        rows, probabilities = classify(classifier, features.images, text, columns, subtracted)
+        rows, probabilities = classify(classifier, features.images, text, columns)
         competing = None
         if rivals_text is not None:
             rivals = torch.tensor(features.rivals)
@@ -123,6 +116,7 @@ class Evaluation:
 
     def predictions(self, data: TrialData) -> list[Prediction]:
         """Return the prediction of every evaluated image."""
+        head: HeadName = "text" if self.head is None else "linear"
         rows = []
         for part, predicted, (probability, of_label), competing in self.parts:
             names = result_names(data.targets.get(part.name, data.own_target).class_names)
@@ -139,7 +133,7 @@ class Evaluation:
                 columns["right_of_kind"] = competing.right.tolist()
                 columns["gap"] = competing.gap.tolist()
             for values in zip(*columns.values(), strict=True):
-                rows.append(Prediction(part.name, **dict(zip(columns, values, strict=True))))
+                rows.append(Prediction(head, part.name, **dict(zip(columns, values, strict=True))))
         return rows
 
     def _were_trained(self, labels: Tensor) -> Tensor:
@@ -148,7 +142,7 @@ class Evaluation:
 
 
 Evaluations = Sequence[Evaluation]
-"""Several evaluations, such as one for each task, or for each way to train a head."""
+"""The evaluations of the models of all tasks, with one of their heads."""
 
 
 def _labels_of(part: Part) -> Tensor:
@@ -161,20 +155,16 @@ Accuracies = Mapping[tuple[str, int], float]
 ALL_CLASSES = -1
 
 
-def part_accuracies(
-    evaluation: Evaluation, data: TrialData, masks: Sequence[Tensor | slice] = ()
-) -> Accuracies:
+def part_accuracies(evaluation: Evaluation, data: TrialData) -> Accuracies:
     """Return the accuracies of a model: of each part, or of each class where these count alike.
 
     Args:
         evaluation: the evaluation of the model.
         data: the data of the trial.
-        masks: which images of each part count, (images,) bool; empty means all.
     """
     values = {}
-    masks = masks or [slice(None)] * len(evaluation.parts)
-    for (part, predictions, *_), mask in zip(evaluation.parts, masks, strict=True):
-        labels, predicted = _labels_of(part)[mask], predictions[mask]
+    for part, predicted, *_ in evaluation.parts:
+        labels = _labels_of(part)
         of_part = {ALL_CLASSES: accuracy(predicted, labels)}
         if data.protocol.class_averaged:
             of_part = class_accuracies(predicted, labels)
@@ -216,7 +206,7 @@ def trial_scores(evaluations: Evaluations, data: TrialData) -> Scores:
         if not competition:
             return scores
         competitions.append(competition)
-    return scores | data.protocol.further_scores(competitions, validation=data.split == "val")
+    return scores | data.protocol.further_scores(competitions)
 
 
 def fold_scores(evaluations: Evaluations, data: TrialData) -> tuple[float, ...]:

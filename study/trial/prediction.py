@@ -2,10 +2,14 @@
 
 from typing import NamedTuple
 
+from study.config.trial_settings import Head
+
 
 class Prediction(NamedTuple):
-    """The class that a model predicts for one image."""
+    """The class that a model predicts for one image, with one of its heads."""
 
+    head: Head
+    """The head that classifies."""
     part: str
     """The name of the evaluated part, such as "accuracy", "base" or a target."""
     path: str

@@ -10,12 +10,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from study.config.trial_settings import Head
 from study.storage.ledger_files import JsonObject, LedgerError
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import PREDICTIONS
 from study.trial.prediction import Prediction
 
 COLUMNS = [
+    ("head", pa.string()),
     ("part", pa.string()),
     ("path", pa.string()),
     ("label", pa.string()),
@@ -57,7 +59,7 @@ def to_parquet(rows: Sequence[JsonObject], columns: Sequence[Any]) -> bytes:
         compression="zstd",
         store_schema=False,
         # All paths differ, so that a dictionary of them would only take space.
-        use_dictionary=["part", "label", "predicted"],
+        use_dictionary=["head", "part", "label", "predicted"],
     )
     return contents.getvalue()
 
@@ -75,8 +77,10 @@ def read_parquet(contents: bytes) -> pa.Table:
         return file.read(use_threads=False)
 
 
-def read_predictions(folder: StudyFolder, trial_id: str) -> list[Prediction]:
-    """Return the predictions of one trial; empty if it kept none.
+def read_predictions(
+    folder: StudyFolder, trial_id: str, head: Head | None = None
+) -> list[Prediction]:
+    """Return the predictions of a trial with a head, or with all of them; empty if it kept none.
 
     Raises:
         LedgerError: the file is damaged.
@@ -86,8 +90,9 @@ def read_predictions(folder: StudyFolder, trial_id: str) -> list[Prediction]:
     if contents is None:
         return []
     try:
-        return [Prediction(**row) for row in read_parquet(contents).to_pylist()]
-    except (pa.ArrowException, TypeError) as error:
+        rows = read_parquet(contents).to_pylist()
+        return [Prediction(**row) for row in rows if head in (None, row["head"])]
+    except (pa.ArrowException, KeyError, TypeError) as error:
         raise LedgerError(f"{folder.path / name} is damaged: {error}") from error
 
 
@@ -125,7 +130,7 @@ def outcomes_of(predictions: Iterable[Prediction]) -> Outcomes | None:
     competing = defaultdict(list)
     groups = defaultdict(list)
     digest = hashlib.sha256()
-    for row in sorted(predictions, key=lambda prediction: prediction[:5]):
+    for row in sorted(predictions, key=lambda row: (row.part, row.path, row.label)):
         stratum = (row.part, row.label)
         right[stratum].append(row.label == row.predicted)
         if row.right_of_kind is not None and row.gap is not None:

@@ -13,7 +13,7 @@ from study.backbones.description import backbone_path, read_architecture
 from study.config.schema import StudyConfig, TrainingConfig
 from study.config.search_section import AUTO
 from study.config.section import Section
-from study.config.trial_settings import TrialSettings
+from study.config.trial_settings import Head, TrialSettings
 from study.data.images.image_reading import DEFAULT_READING, ImageReading, reading_of_config
 from study.data.records import ClassNames, Dataset, Templates
 from study.data.tasks import Tasks
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 Stage = Literal["search", "confirm", "ablation", "final"]
 Split = Literal["val", "test"]
-VALIDATED = frozenset[Stage]({"search"})
-"""The stages whose trials are evaluated on validation images."""
 COMPARED = frozenset[Stage]({"confirm", "ablation"})
 """The stages whose trials are tested, each on all seeds."""
 SPLIT_HASH = 16
@@ -43,7 +41,7 @@ _OF_DATA = ("architecture", "dataset", "_targets")
 
 
 class Candidate(Section):
-    """A configuration that the stage ``confirm`` tests."""
+    """A configuration that the stage ``test`` tests, and the head that it is used with."""
 
     settings: TrialSettings
     label: str
@@ -51,8 +49,17 @@ class Candidate(Section):
     """The validation score, a fraction; None if nothing was searched."""
     source_trial: str | None = None
     """The id of the search trial that it comes from; None if nothing was searched."""
-    same_as: str | None = None
-    """The label of an equal candidate that is trained instead of this one."""
+    training: str
+    """The hash of its training, see `study.selection.candidates.training_hash`; candidates of one
+    training share its tests."""
+    choice: int
+    """The number of search trials that it was chosen from, which tells the choices apart of a study
+    that was extended; 0 if nothing was searched."""
+
+    @property
+    def tested(self) -> tuple[str, Head | None]:
+        """The training and the head, which are equal for candidates with equal test results."""
+        return self.training, self.settings.head
 
 
 @dataclass(frozen=True)
@@ -230,8 +237,10 @@ class TrialConfig(Section):
     stage: Stage
     arm: str
     """Who proposed the trial: one of `study.config.labels.ARMS`, or the label of a peer. A trial
-    that no search proposed repeats the label of its candidate or cell here."""
+    that no search proposed repeats its label here."""
     label: str
+    """The label of a baseline or a cell; of a test and a final training, the hash of the training.
+    """
     number: int
     """The trial's number within its stage.
 
@@ -242,7 +251,7 @@ class TrialConfig(Section):
     subset_key: str
     """A hash of the resolved subset, equal for equal sets of parameters."""
     trainable: int
-    """The number of tuned values, over all tensors of the subset or of a peer, and of a head."""
+    """The number of tuned values, over all tensors of the subset or of a peer, without a head's."""
     epochs: int
     """The number of epochs; 0 means that the backbone is evaluated without training."""
     split_hash: str
@@ -255,14 +264,13 @@ class TrialConfig(Section):
     epoch_images: int | None = None
     """The most training images of an epoch, which draws them anew; None means all."""
     taken_from: str | None = None
-    """The trial that the result, or its training, was taken from; None means this trial itself.
-
-    It is ``STUDY/TRIAL`` of a ledger, which may be this study's own, or the name that a tracker has
-    for it, such as the id of an MLflow run."""
+    """The trial that the result was taken from, ``STUDY/TRIAL``; None means this trial itself."""
     scored_at: tuple[int, ...] | None = None
     """The epochs after which validation scores the trial, beside the last; None means every epoch.
 
-    A linear head is trained for each score. So the trial is scored only where it may be stopped."""
+    A trial of a search is scored only where it may be stopped."""
+    heads: tuple[Head, ...] = ("text",)
+    """The heads that are scored; the one that the settings name is among them."""
     optuna_number: int | None = None
     """The proposal's number in the Optuna study of its arm; None for other trials."""
 
@@ -278,7 +286,7 @@ class Target(NamedTuple):
 
 @dataclass(frozen=True)
 class TrialData:
-    """The data that a trial may read; before the stage ``confirm`` it has no test image."""
+    """The data that a trial may read; before the stage ``test`` it has no test image."""
 
     protocol: Protocol
     class_names: ClassNames
@@ -324,16 +332,20 @@ class EpochReport:
     metrics: dict[str, float]
     """The losses, learning rates and speed, and the time in seconds.
 
-    After an evaluation also ``val_score`` or ``test_score`` and its parts, as fractions."""
+    After an evaluation also ``val_score`` or ``test_score`` and its parts, as fractions, with the
+    head that the trial is used with, and ``val_score_text`` and the like of each head."""
     state: Tensors = field(default_factory=dict)
     """What `run_trial` needs to continue after this epoch, by name, on the CPU; empty when done."""
     deltas: tuple[Tensors, ...] = ()
     """The tuned parameters of each task's model, by transformers name, at the trial's strength.
 
-    After an evaluation they contain its head, too. Empty where no delta is written."""
+    After an evaluation they contain its linear head, too. Empty where no delta is written."""
     predictions: list[Prediction] = field(default_factory=list)
-    """The prediction of every evaluated image, over all tasks; empty without an evaluation."""
+    """The predictions of every evaluated image, over all heads and tasks; empty without an
+    evaluation."""
     folds: tuple[float, ...] = ()
     """The validation score of each task's model alone, where there are several."""
-    siblings: tuple[EpochReport, ...] = ()
-    """When done, the last reports of trials that use the same training in another way."""
+    head: Head | None = None
+    """The head that the trial is used with; None without an evaluation."""
+    scores: Mapping[Head, Mapping[str, float]] = field(default_factory=dict)
+    """All scores of each head by name, as fractions; empty without an evaluation."""

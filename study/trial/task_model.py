@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from study.backbones.backbone import Backbone
-from study.config.trial_settings import TrialSettings
 from study.data.tasks import Task
 from study.method.delta import Tensors, head_tensors
 from study.method.head import Head
@@ -47,12 +46,12 @@ class TaskModel(PeerModel):
             copies[tuned.name] = tuned.parameter.detach().to("cpu", copy=True).contiguous()
         return copies
 
-    def delta(self, use: TrialSettings, head: Head | None) -> Tensors:
-        """Return the tuned parameters at a use's strength and the tensors of a head, on the CPU.
+    def delta(self, head: Head | None) -> Tensors:
+        """Return the tuned parameters at the trial's strength, and a head's tensors, on the CPU.
 
         Their names are those of `study.method.delta`.
         """
-        with apply_strength(self.classifier.tuned, use.strength):
+        with apply_strength(self.classifier.tuned, self.config.settings.strength):
             return {**self.parameters(), **head_tensors(head)}
 
 

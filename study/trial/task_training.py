@@ -119,19 +119,16 @@ class TaskTraining:
                 images = begin_images(model.staged, data.train_images, paths)
             yield images, labels[rows.to(labels.device)]
 
-    def state(self, delta: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def state(self) -> dict[str, Tensor]:
         """Return copies of the parameters, optimizer state and generator state on the CPU.
 
-        Args:
-            delta: the result of `TaskModel.delta`. It is part of the state where it differs from
-                the parameters, for a trial that is stopped.
+        The delta is part of the state where it differs from the parameters, for a trial that is
+        stopped.
         """
-        settings = self.model.config.settings
-        tensors = {
-            f"parameter.{name}": parameter for name, parameter in self.model.parameters().items()
-        }
-        if settings.strength != 1 or settings.head != "text":
-            tensors |= {f"delta.{name}": tensor for name, tensor in delta.items()}
+        model = self.model
+        tensors = {f"parameter.{name}": value for name, value in model.parameters().items()}
+        if model.config.settings.strength != 1 and model.config.settings.writes_delta:
+            tensors |= {f"delta.{name}": value for name, value in model.delta(None).items()}
         for index, values in self._optimizer.state_dict()["state"].items():
             for key, value in values.items():
                 copied = torch.as_tensor(value).detach().to("cpu", copy=True)

@@ -22,7 +22,6 @@ from study.protocols import Protocol
 from study.report.sentences import rows, sentences
 from study.report.setting_descriptions import unequal_in_words
 from study.search.machine import joins_cluster
-from study.selection.candidates import possible_variants
 from study.selection.chance import balanced_chance
 from study.trial.prepare import configured_templates
 from study.trial.study import Study
@@ -57,7 +56,6 @@ def plan_rows(study: Study) -> list[tuple[str, str]]:
         study=study,
         grid_sizes=grid_sizes,
         titles=TITLES,
-        possible_variants=possible_variants,
     )
 
 

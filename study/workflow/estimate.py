@@ -20,7 +20,6 @@ from study.method.head import VIEWS
 from study.report.sentences import sentences
 from study.search.ablation_search import rate_grids
 from study.search.scheduler import rung_epochs
-from study.selection.candidates import possible_variants
 from study.trial.cost import Cost, measure_apart
 from study.trial.prepare import (
     configured_templates,
@@ -41,8 +40,6 @@ class Estimate:
 
     Of an ablation, those of the rates that it tries at first. At most those of ``search.minutes``,
     unless the baselines alone take longer."""
-    variants: float
-    """The seconds of the trials that come after the search; see `possible_variants`."""
     test: float
     """The seconds of the test of all candidates."""
     slots: int
@@ -58,7 +55,7 @@ class Estimate:
     @property
     def total(self) -> float:
         """The seconds of the whole study."""
-        return self.search + self.variants + self.test + self.final
+        return self.search + self.test + self.final
 
     def __str__(self) -> str:
         """Return the estimate in sentences: the total, and the times of its parts."""
@@ -69,7 +66,6 @@ class Estimate:
         """Return the estimate for other programs."""
         return {
             "search_seconds": self.search,
-            "variants_seconds": self.variants,
             "test_seconds": self.test,
             "final_seconds": self.final,
             "total_seconds": self.total,
@@ -117,7 +113,7 @@ def estimate_from_cost(study: Study, cost: Cost, slots: int) -> Estimate:
         StudyError: the data cannot be read.
     """
     config = study.config
-    search = variants = final = answers = 0.0
+    search = final = answers = 0.0
     if study.protocol.validates(config):
         tasks = tasks_of_search(study, find_shots(study, config.seed))
         full_trial = _trial_seconds(study, cost, tasks, config.training.epochs)
@@ -126,13 +122,11 @@ def estimate_from_cost(study: Study, cost: Cost, slots: int) -> Estimate:
         else:
             halved_trial = _trial_seconds(study, cost, tasks, _expected_epochs(study))
             search = _estimate_search(config.search, full_trial, halved_trial, slots)
-            variants = full_trial * _count_variants(study)
             final = _estimate_final(study, cost)
             answers = _estimate_answers(study, cost, tasks)
     test = _estimate_test(study, cost)
     return Estimate(
         search / slots,
-        variants / slots,
         test / slots,
         slots,
         cost,
@@ -155,13 +149,6 @@ def _estimate_search(
     if search.minutes is not None:  # baselines are trained in any case
         seconds = min(seconds, max(60 * search.minutes * slots, baselines))
     return seconds
-
-
-def _count_variants(study: Study) -> int:
-    """Return how many trials after the search train the encoders, or the parameters of a peer."""
-    labels = possible_variants(study.config, study.protocol.configured_strength(study.config))
-    free = study.config.search.quick_peers
-    return sum(label.rpartition("-")[0] not in free for label in labels)
 
 
 def _estimate_answers(study: Study, cost: Cost, tasks: Sequence[Task]) -> float:
@@ -189,8 +176,8 @@ def _estimate_test(study: Study, cost: Cost) -> float:
     if config.ablation:
         tested = len(rate_grids(study))
     if protocol.searches(config):
-        tuned_and_winner = 2
-        tested = _count_trained(config.search) + tuned_and_winner + config.confirm.runners_up
+        tuned_and_best = 2
+        tested = _count_trained(config.search) + tuned_and_best + config.confirm.runners_up
     return len(seeds) * tested * seconds
 
 

@@ -9,7 +9,6 @@ from rich.markup import escape
 from rich.status import Status
 from rich.text import Text
 
-from study.config.labels import VARIANT
 from study.process.terminal_table import PIPED, print_sentences, print_unwrapped
 from study.report.formatting import duration, percent
 from study.report.setting_descriptions import settings_in_words
@@ -47,7 +46,6 @@ class StageProgress:
         self._best: tuple[float, str] | None = None
         self._answers: set[str] = set()
         self._limit: float | None = None
-        self._after = 0
         self._started_at = time.monotonic()
         self._printed_at = 0.0
         self._live = Live(self, console=console, refresh_per_second=4)
@@ -91,16 +89,14 @@ class StageProgress:
         for sentence in sentences:
             print_sentences(self._console, sentence)
 
-    def limit(self, seconds: float | None, *, after: int) -> None:
-        """Limit the time of the first part of the stage, for the estimate of the time left.
+    def limit(self, seconds: float | None) -> None:
+        """Limit the time of the stage, for the estimate of the time left.
 
         Args:
-            seconds: the longest time from now on of that part; None means no limit.
-            after: the largest number of trials that come after it, without a limit.
+            seconds: the longest time from now on; None means no limit.
         """
         passed = time.monotonic() - self._started_at
         self._limit = None if seconds is None else passed + seconds
-        self._after = after
 
     def trial_started(self, config: TrialConfig) -> None:
         """See `study.search.ledger_callback.Observer`."""
@@ -129,7 +125,7 @@ class StageProgress:
         name = config.arm
         if name == "baseline":
             name = config.label
-        elif config.settings.peer is None or name == VARIANT:
+        elif config.settings.peer is None:
             return
         if name in self._answers:
             return
@@ -178,12 +174,10 @@ class StageProgress:
         if not ended_here or remaining <= 0:
             return None
         passed = time.monotonic() - self._started_at
-        of_each = passed / ended_here
-        after = min(self._after, remaining)
-        seconds = of_each * (remaining - after)
+        seconds = passed / ended_here * remaining
         if self._limit is not None:
             seconds = min(seconds, max(0.0, self._limit - passed))
-        return seconds + of_each * after
+        return seconds
 
     def _show(self, *, at_once: bool = False) -> None:
         now = time.monotonic()

@@ -38,9 +38,9 @@ from study.workflow.signals import handle_hang_up, interrupt
 from study.workflow.training_stages import (
     prepare_data,
     run_ablation,
-    run_confirm_stage,
     run_final_stage,
     run_search_stage,
+    run_test_stage,
     start_thread,
 )
 
@@ -181,7 +181,7 @@ def _run_to_the_end(
                 run_ablation(study, preparer, tracker, console)
             else:
                 run_search_stage(study, search_data, tracker, console, sampler)
-                run_confirm_stage(study, preparer, tracker, console)
+                run_test_stage(study, preparer, tracker, console)
                 run_final_stage(study, preparer, tracker, console)
             steps("ending the processes of the trials")
         fix_chance(folder, study.custom_protocol)

@@ -11,12 +11,12 @@ from study.process.terminal_table import amount, print_sentences
 from study.report.charts import prepare_drawing
 from study.search.ablation_search import fix_rates, tune_cells
 from study.search.ablation_search import most_trials as most_cell_trials
-from study.search.confirmation import run_confirm
 from study.search.final import run_final, stop_other_final_trials
 from study.search.measure_sensitivity import keep_sensitivities
 from study.search.reuse import reuse_results
 from study.search.samplers import Sampler
-from study.search.stages import most_trials, run_search, seconds_left
+from study.search.stages import run_search, seconds_left
+from study.search.testing import run_test, trainings_of
 from study.selection.candidates import fix_candidates
 from study.selection.choice import final_candidate, final_trial_id
 from study.selection.extension import extensions
@@ -24,7 +24,7 @@ from study.selection.patience import read_search_end
 from study.storage.study_folder import StudyFolder
 from study.tracking.tracker import Tracker
 from study.trial.prepare import Preparer
-from study.trial.study import Candidate, Study, TrialData
+from study.trial.study import Study, TrialData
 from study.workflow.progress import StageProgress
 
 
@@ -63,11 +63,10 @@ def run_search_stage(
     """
     if not data or _has_chosen(study, study.candidates()):
         return
-    total = most_trials(study)
-    with _stage(console, study.folder, "search", total) as progress:
-        progress.limit(seconds_left(study), after=total - study.config.search.planned_trials)
-        run_search(study, data, [progress, tracker], sampler, progress.announce)
     search = study.config.search
+    with _stage(console, study.folder, "search", search.planned_trials) as progress:
+        progress.limit(seconds_left(study))
+        run_search(study, data, [progress, tracker], sampler)
     trials = sum(
         search.counts_trial(trial["arm"], trial["label"])
         for _, trial in study.folder.trials_of("search")
@@ -83,17 +82,17 @@ def run_search_stage(
         )
 
 
-def run_confirm_stage(study: Study, preparer: Preparer, tracker: Tracker, console: Console) -> None:
+def run_test_stage(study: Study, preparer: Preparer, tracker: Tracker, console: Console) -> None:
     """Choose the candidates, and only then read the test split and test them."""
     candidates = fix_candidates(study)
     if extensions(study):
         tracker.rescan_trials()
     data = {seed: preparer.confirm(seed) for seed in study.protocol.shot_seeds(study.config)}
-    trained = [candidate for candidate in candidates if candidate.same_as is None]
+    trainings = trainings_of(candidates)
     # While workers train, so that the report need not wait for it.
     drawing = start_thread(prepare_drawing)
-    with _stage(console, study.folder, "confirm", len(data) * len(trained)) as progress:
-        run_confirm(study, candidates, data, [progress, tracker])
+    with _stage(console, study.folder, "confirm", len(data) * len(trainings)) as progress:
+        run_test(study, trainings, data, [progress, tracker])
     drawing.result()
 
 
@@ -125,12 +124,10 @@ def run_ablation(study: Study, preparer: Preparer, tracker: Tracker, console: Co
     if study.protocol.validates(study.config) and not _has_chosen(study, study.cells()):
         with _stage(console, study.folder, "search", most_cell_trials(study)) as progress:
             tune_cells(study, preparer.search(), [progress, tracker], reuse, progress.announce)
-    cells = [
-        Candidate(label=label, settings=settings) for label, settings in fix_rates(study).items()
-    ]
+    cells = fix_rates(study)
     data = {seed: preparer.confirm(seed) for seed in study.protocol.shot_seeds(study.config)}
     with _stage(console, study.folder, "ablation", len(data) * len(cells)) as progress:
-        run_confirm(study, cells, data, [progress, tracker], stage="ablation", reuse_results=reuse)
+        run_test(study, cells, data, [progress, tracker], stage="ablation", reuse_results=reuse)
 
 
 def start_thread(function: Callable[[], None]) -> Future[None]:

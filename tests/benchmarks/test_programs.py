@@ -5,7 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
@@ -57,28 +56,3 @@ def test_a_program_prints_its_tables(command: str, tmp_path: Path) -> None:
     printed = output_of(command, tmp_path)
     for words in ("torch", *WORDS[command]):
         assert words in printed
-
-
-def test_a_world_is_recorded_once_and_searches_are_compared_in_it(tmp_path: Path) -> None:
-    tiny = "--tiny --studies quickstart --storage rows"
-    written = []
-    for _ in range(2):
-        output_of(f"search/record.py {tiny}", tmp_path)
-        paths = sorted((tmp_path / "rows/tiny").rglob("*-0.parquet"))
-        written.append([path.stat().st_mtime_ns for path in paths])
-    assert written[0] == written[1] != [], "what was trained is not trained again"
-    printed = output_of(f"search/compare.py {tiny} --repetitions 2 --only random", tmp_path)
-    for words in ("**quickstart: 17 configurations", "not to be trusted", "| random | 2 |"):
-        assert words in printed
-
-
-def test_the_recorded_worlds_are_described_and_their_example_runs(tmp_path: Path) -> None:
-    worlds = HERE / "search/worlds"
-    card = (worlds / "README.md").read_text()
-    printed = output_of("search/worlds/replay.py --repetitions 1 --epochs 240", tmp_path)
-    for path in worlds.glob("*.parquet"):
-        for column in pq.read_schema(path).names:
-            assert column.startswith("fold_") or f"`{column}`" in card
-        assert f"{path.stem}: test % of the choice after 240 epochs" in printed
-    assert printed.count("by a forest") == 2
-    assert "study" not in (worlds / "replay.py").read_text().partition("import")[2]

@@ -19,8 +19,13 @@ def test_peers_stand_outside_the_trials_and_have_trials_of_their_own():
     assert search.peers == ["linear", "full", "lora"]
     assert search.peer_methods == {"full": "full", "lora": "lora"}
     assert search.planned_trials == search.trials + 1 + 2 * 5
-    trials = [("baseline", "mine"), ("baseline", "linear"), ("variant", "mine")]
-    assert [search.counts_trial(*trial) for trial in trials] == [True, False, False]
+    trials = [
+        ("baseline", "mine"),
+        ("baseline", "linear"),
+        ("search", "trial 7"),
+        ("full", "full 9"),
+    ]
+    assert [search.counts_trial(*trial) for trial in trials] == [True, False, True, False]
 
 
 @pytest.mark.parametrize("site", sorted({site for sites in SITES_OF.values() for site in sites}))

@@ -1,14 +1,11 @@
 """TrialSettings: one record of what is tuned and how fast, and nothing in it that has no effect."""
 
 import pytest
-from pydantic import ValidationError
 
 from study.backbones.architecture import Depths
 from study.config.peer_settings import Peer
 from study.config.trial_settings import TrialSettings, settings_columns, weight_has_effect
 from study.method.subsets import parse
-from study.storage.ledger_files import JsonObject
-from tests.case_tables import from_table
 from tests.settings import settings
 
 DEPTHS = Depths(2, 3)
@@ -34,15 +31,14 @@ def test_linear_on_frozen_clip_is_a_peer_and_zero_shot_is_none():
     assert not TrialSettings(subset="vision.ln", rates={"ln": 0.01}, head="linear").is_peer
 
 
-@from_table
-def test_what_would_be_ignored_is_refused(given: JsonObject, why: str):
-    with pytest.raises(ValidationError, match=why):
-        TrialSettings.model_validate({"subset": "none", **given})
-
-
-def test_no_delta_holds_what_a_calibrated_model_is_used_with():
+def test_a_linear_head_alone_is_written_as_a_delta():
     assert TrialSettings(subset="none", head="linear").writes_delta
-    assert not TrialSettings(subset="clipfit", calibration=0.5).writes_delta
+
+
+def test_the_head_is_that_of_a_report_where_it_names_one():
+    own = settings("ln", None, 0.1).model_copy(update={"head": None})
+    assert own.with_reported_head({"head": "linear"}).head == "linear"
+    assert own.with_reported_head({}) == own
 
 
 @pytest.mark.parametrize("peer", [Peer(method="full", lr=0.1), Peer(method="lora", lr=0.1)])

@@ -29,6 +29,7 @@ def test_the_report_has_it(edited: Any, tmp_path: Path):
     edited(MODULE, "        history_chart(search_trials),", PLACE, more=[drawing])
     folder = tmp_path / "runs" / "mine"
     report = (folder / "report.html").read_text()
-    assert 'aria-label="Scores of the tested. test score, % against place: candidates"' in report
+    label = "Scores of the tested. test score,\xa0% against place: candidates"
+    assert f'aria-label="{label}"' in report
     assert "Each tested candidate, in the order of the table." in report
     assert {p.name for p in folder.glob("plots/tested.*")} == {"tested.png", "tested.svg"}

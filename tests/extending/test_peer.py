@@ -62,9 +62,11 @@ def test_a_study_trains_it_and_ranks_it(edited: Any, tmp_path: Path):
         own=("method/norms.py", MODULE),
     )
     assert "the last norms" in printed
-    trials = sorted((tmp_path / "runs" / "mine" / "trials").glob("confirm-norms-*"))
+    tested = (tmp_path / "runs" / "mine" / "trials").glob("confirm-*/config.json")
+    configs = {path.parent: json.loads(path.read_text()) for path in tested}
+    trials = [path for path, config in configs.items() if config["settings"]["peer"]]
     assert len(trials) == 2
-    config = json.loads((trials[0] / "config.json").read_text())
+    config = configs[trials[0]]
     assert config["settings"]["peer"].items() > {"method": "norms", "warmth": 0.5}.items()
     assert config["trainable"] == 64
     delta = load_file(trials[0] / "delta.safetensors")

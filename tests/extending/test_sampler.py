@@ -22,7 +22,7 @@ def test_a_study_searches_with_it(small: Any):
         folder = small(search, sampler=sobol)
     assert "sampler: sobol" in folder.config_path.read_text()
     searched = [t for t in folder.trials() if t.trial_id.startswith("search-")]
-    assert len(searched) == 8 + 1 + 3, "those planned, the peer, and baselines with a head"
+    assert len(searched) == 8 + 1, "those planned, and the linear classifier"
     assert folder.is_complete()
     with pytest.raises(ConfigError, match=r"search\.sampler: 'sobol' is unknown; allowed are tpe"):
         small(search, resume=True)

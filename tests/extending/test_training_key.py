@@ -28,7 +28,10 @@ ROWS = (
 @pytest.mark.long
 def test_it_reaches_the_step(edited: Any, tmp_path: Path):
     edited("method/training.py", BEFORE, FIELD, "training.label_smoothing=1", more=ROWS)
-    trial = tmp_path / "runs" / "mine" / "trials" / "confirm-clipfit-seed1"
+    folder = tmp_path / "runs" / "mine"
+    candidates = json.loads((folder / "candidates.json").read_text())
+    (clipfit,) = (one for one in candidates if one["label"] == "clipfit")
+    trial = folder / "trials" / f"confirm-{clipfit['training']}-seed1"
     assert json.loads((trial / "config.json").read_text())["training"]["label_smoothing"] == 1
     (report,) = map(json.loads, (trial / "reports.jsonl").read_text().splitlines())
     assert report["cross_entropy"] > log(10), "no prediction of ten classes does better"

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from study.method.balance import class_balance
-from study.method.head import HeadTraining, train_heads
+from study.method.head import train_head
 from study.method.recipe import WantedBalance
 from tests.not_none import not_none
 
@@ -45,6 +45,6 @@ def test_an_adjusted_head_finds_the_rare_class_more_often():
     text = F.normalize(torch.randn(2, 8, generator=generator), dim=-1)
     rare = []
     for balance in (None, class_balance("logit_adjusted", labels, 2)):
-        (rows,) = train_heads(images, labels, text, 5.0, [HeadTraining(0.01, 100)], balance)
+        rows = train_head(images, labels, text, balance)
         rare.append((images @ rows.T).argmax(dim=1).sum().item())
     assert rare[0] < rare[1]

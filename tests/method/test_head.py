@@ -1,46 +1,106 @@
-"""The linear head: it begins at the text, and what it does not know stays the text."""
+"""The linear head: it is at the minimum of its loss, and what it does not know stays the text."""
 
+import numpy as np
+import pytest
 import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import log_softmax
+from torch import Tensor
 from torch.nn import functional as F
 
-from study.method.head import GRID, Head, HeadTraining, train_heads
+from study.method.balance import class_balance
+from study.method.head import PENALTY, SCALE, Head, fit_rows, train_head
+from study.method.recipe import WantedBalance
 
-SCALE = 20.0
-
-
-def features(rows: int, seed: int) -> torch.Tensor:
-    return F.normalize(torch.randn(rows, 8, generator=torch.Generator().manual_seed(seed)), dim=-1)
-
-
-IMAGES, LABELS, TEXT = features(30, 1), torch.arange(30) % 3, features(3, 2)
+LABELS = torch.tensor([0, 0, 0, 0, 0, 1, 1, 2, 3, 3])
+CLASSES, DIM = 4, 4
 
 
-def by_adam(lr: float, steps: int) -> torch.Tensor:
-    """The definition: rows that begin at the text, tuned by Adam on the whole set."""
-    rows = TEXT.clone().requires_grad_()
-    optimizer = torch.optim.Adam([rows], lr=lr)
-    for _ in range(steps):
-        optimizer.zero_grad()
-        F.cross_entropy(SCALE * IMAGES @ F.normalize(rows, dim=-1).T, LABELS).backward()
-        optimizer.step()
-    return F.normalize(rows.detach(), dim=-1)
+def features(rows: int, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return F.normalize(torch.randn(rows, DIM, generator=generator, dtype=torch.float64), dim=-1)
 
 
-def test_every_training_of_the_grid_is_adam_from_the_text():
-    for training, rows in zip(GRID, train_heads(IMAGES, LABELS, TEXT, SCALE, GRID), strict=True):
-        torch.testing.assert_close(rows, by_adam(*training), atol=1e-4, rtol=0)
-        torch.testing.assert_close(rows.norm(dim=-1), torch.ones(3))
+IMAGES, TEXT = features(len(LABELS), 1), features(CLASSES, 2)
 
 
-def test_a_head_of_no_steps_is_the_text():
-    ways = [HeadTraining(0.01, 0), HeadTraining(0.01, 5)]
-    first, second = train_heads(IMAGES, LABELS, TEXT, SCALE, ways)
-    assert torch.equal(first, TEXT)
-    assert not torch.equal(second, TEXT)
+def expected_loss(flat: NDArray[np.float64], form: WantedBalance) -> float:
+    """The definition, with the balance written out."""
+    rows = flat.reshape(CLASSES, DIM)
+    shares = np.bincount(LABELS, minlength=CLASSES) / len(LABELS)
+    offsets = np.log(shares) if form == "logit_adjusted" else 0.0
+    weights = 1 / (CLASSES * shares) if form == "weights" else np.ones(CLASSES)
+    likelihoods = log_softmax(20 * IMAGES.numpy() @ rows.T + offsets, axis=1)
+    of_labels = likelihoods[np.arange(len(LABELS)), LABELS]
+    distance = np.square(rows - TEXT.numpy()).sum()
+    return float(-(weights[LABELS] * of_labels).mean() + 0.1 / CLASSES * distance)
+
+
+@pytest.mark.parametrize("form", ["none", "logit_adjusted", "weights"])
+def test_the_rows_are_those_that_scipy_finds(form: WantedBalance):
+    rows = fit_rows(IMAGES, LABELS, TEXT, balance=class_balance(form, LABELS, CLASSES))
+    start = np.zeros(CLASSES * DIM)
+    found = minimize(expected_loss, start, (form,), tol=1e-10, options={"maxiter": 10_000})
+    assert expected_loss(rows.numpy().ravel(), form) == pytest.approx(found.fun, abs=1e-9)
+    np.testing.assert_allclose(rows.numpy().ravel(), found.x, atol=1e-4)
+
+
+def test_the_gradient_is_zero_and_the_rows_keep_the_mean_of_the_text():
+    rows = fit_rows(IMAGES, LABELS, TEXT)
+    wrong = (SCALE * IMAGES @ rows.T).softmax(dim=1) - F.one_hot(LABELS, CLASSES)
+    gradient = SCALE * wrong.T @ IMAGES / len(LABELS) + 2 * PENALTY / CLASSES * (rows - TEXT)
+    assert gradient.abs().max() < 1e-5
+    torch.testing.assert_close(rows.mean(dim=0), TEXT.mean(dim=0), atol=1e-5, rtol=0)
+
+
+def test_under_a_large_penalty_the_rows_are_the_text():
+    rows = fit_rows(IMAGES, LABELS, TEXT, penalty=1e7)
+    torch.testing.assert_close(rows, TEXT, atol=1e-5, rtol=0)
+    assert not torch.allclose(fit_rows(IMAGES, LABELS, TEXT), TEXT, atol=0.1)
+
+
+def test_the_order_of_classes_and_images_has_no_effect():
+    order = torch.tensor([2, 0, 3, 1])
+    renamed = order.argsort()[LABELS].flip(0)
+    rows = train_head(IMAGES.flip(0), renamed, TEXT[order])
+    expected = train_head(IMAGES, LABELS, TEXT)[order]
+    torch.testing.assert_close(rows, expected, atol=1e-4, rtol=0)
+
+
+def test_a_head_decides_as_the_minimum_and_has_the_length_of_the_text():
+    head, rows = train_head(IMAGES, LABELS, TEXT), fit_rows(IMAGES, LABELS, TEXT)
+    assert head.norm(dim=1).mean().item() == pytest.approx(1)
+    assert abs(rows.norm(dim=1).mean() - 1) > 0.05
+    others = features(1000, 3)
+    assert torch.equal((others @ head.T).argmax(dim=1), (others @ rows.T).argmax(dim=1))
+
+
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float32])
+def test_features_of_any_precision_give_the_same_float32_head_each_time(precision: torch.dtype):
+    images, text = IMAGES.to(precision), TEXT.to(precision)
+    head = train_head(images, LABELS, text)
+    assert head.dtype == torch.float32
+    assert torch.equal(head, train_head(images, LABELS, text))
+    expected = train_head(images.double(), LABELS, text.double()).float()
+    torch.testing.assert_close(head, expected, atol=2e-3, rtol=0)
+
+
+def test_one_image_is_enough_and_a_class_may_have_none():
+    balance = class_balance("logit_adjusted", LABELS[:1], CLASSES)
+    head = train_head(IMAGES[:1], LABELS[:1], TEXT, balance)
+    assert head.isfinite().all()
+    assert (IMAGES[0] @ head.T).argmax() == LABELS[0]
+
+
+def test_a_diverged_model_keeps_its_text():
+    images = IMAGES.clone()
+    images[3, 2] = torch.nan
+    torch.testing.assert_close(train_head(images, LABELS, TEXT), TEXT)
 
 
 def test_classes_that_a_head_does_not_know_keep_their_text():
-    head, text = Head(features(2, 3), (1, 3)), features(4, 4)
+    head, text = Head(features(2, 3).float(), (1, 3)), features(4, 4).float()
     replaced = head.replace_in(text, (0, 1, -1, 3))
     assert torch.equal(replaced[[0, 2]], text[[0, 2]])
     assert torch.equal(replaced[[1, 3]], head.rows)

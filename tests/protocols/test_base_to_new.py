@@ -8,7 +8,7 @@ from study.config.loading import build_config
 from study.config.schema import StudyConfig
 from study.data.records import Dataset
 from study.data.shots import Shots
-from study.protocols import BaseToNew, FewShot, hmean
+from study.protocols import BaseToNew, FewShot, Generalized, hmean
 from tests.case_tables import from_table
 from tests.paper_dataset import make_paper_dataset
 
@@ -18,19 +18,13 @@ from .conftest import competition, parts
 def test_beside_its_score_stand_those_where_all_names_compete():
     one = competition(seen=[(1.0, True, 0), (-1.0, True, 0)], unseen=[(-2.0, True, 1)])
     expected = {"generalized": pytest.approx(hmean(0.5, 1.0)), "ausuc": 1.0}
-    for validation in (True, False):
-        assert BaseToNew().further_scores([one], validation=validation) == expected
-        assert BaseToNew().further_scores([], validation=validation) == {}
-        assert FewShot().further_scores([one], validation=validation) == {}
+    assert BaseToNew().further_scores([one]) == expected
+    assert BaseToNew().further_scores([]) == {}
+    assert FewShot().further_scores([one]) == {}
 
 
-@from_table
-def test_three_quarters_of_the_change_are_kept_unless_it_is_set(
-    given: float | None, of_few_shot: float, strength: float
-):
-    config = build_config({"confirm": {"strength": given}}, "here")
-    assert BaseToNew().configured_strength(config) == strength
-    assert FewShot().configured_strength(config) == of_few_shot
+def test_three_quarters_of_the_change_are_kept_where_classes_are_new():
+    assert [own.strength for own in (FewShot, BaseToNew, Generalized)] == [1.0, 0.75, 0.75]
 
 
 def test_confirm_scores_base_and_new_among_their_own_names(dataset: Dataset, shots: Shots):

@@ -1,4 +1,4 @@
-"""Where all names compete: accuracies, the area under their curve, and the best calibration."""
+"""Where all names compete: accuracies, and the area under their curve."""
 
 import functools
 import tracemalloc
@@ -15,12 +15,9 @@ from study.protocols.competition import (
     Competitors,
     accuracies,
     ausuc,
-    best_calibration,
-    hmean,
 )
-from tests.case_tables import from_table
 
-from .conftest import Images, competition
+from .conftest import competition
 
 KNOWN = competition(
     # Class 0 has three images and class 1 has one; the second of class 0 is right among no names.
@@ -29,18 +26,9 @@ KNOWN = competition(
 )
 
 
-@from_table
-def test_the_best_calibration_has_a_known_value(
-    seen: Images, unseen: Images, calibration: float, best: float
-):
-    found = best_calibration([competition(seen, unseen)])
-    assert found == (calibration, pytest.approx(best, abs=1e-11))
-
-
 def test_an_image_without_a_gap_is_right_nowhere():
     broken = competition(seen=[(np.nan, True, 0), (1.0, True, 0)], unseen=[(np.nan, True, 1)])
     assert accuracies([broken]) == (0.5, 0.0)
-    assert best_calibration([broken]) == (0.0, 0.0)
 
 
 # Few values, so that gaps are equal within and between both kinds of images.
@@ -74,21 +62,16 @@ EVERY = np.arange(-7, 7.5, 0.5)
 @settings(deadline=None)
 @given(folds)
 @example([KNOWN])
-def test_accuracies_their_best_and_their_area_are_what_counting_gives(
+def test_accuracies_and_their_area_are_what_counting_gives(
     competitions: list[Competition],
 ):
     counted = [by_hand(competitions, calibration) for calibration in EVERY]
     near = functools.partial(pytest.approx, abs=1e-11)
-    found = [accuracies(competitions, calibration) for calibration in EVERY]
-    assert found == [*map(near, counted)]
+    assert accuracies(competitions) == near(by_hand(competitions, 0.0))
     seen, unseen = np.array(counted).T
     widths = seen[:-1] - seen[1:]
     heights = unseen[:-1] + unseen[1:]
     assert ausuc(competitions) == near(np.sum(widths * heights / 2))
-    calibration, best = best_calibration(competitions)
-    assert best == near(max(hmean(*pair) for pair in counted))
-    assert best == near(hmean(*by_hand(competitions, calibration)))
-    assert calibration == 0.0 or best > hmean(*accuracies(competitions))
 
 
 def test_fifty_thousand_images_are_not_compared_in_pairs():
@@ -101,7 +84,7 @@ def test_fifty_thousand_images_are_not_compared_in_pairs():
     large = Competition(*map(Competitors, gaps, right, labels))
     tracemalloc.start()
     assert 0 < ausuc([large]) < 0.7**2
-    assert best_calibration([large])[1] < 0.7
+    assert 0 < accuracies([large])[0] < 0.7
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 500 * 2 * size  # bytes

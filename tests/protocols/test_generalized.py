@@ -44,13 +44,10 @@ def test_one_base_class_leaves_nothing_to_learn():
     assert [part.classes for part in task.evaluations] == [(0, 1, 2)] * 2
 
 
-def test_the_best_calibration_is_found_on_validation_alone():
+def test_beside_its_score_stands_the_area_alone():
     one = competition(seen=[(5.0, True, 0), (3.0, True, 0)], unseen=[(1.0, True, 1)])
-    assert Generalized().further_scores([one], validation=False) == {"ausuc": 1.0}
-    found = Generalized().further_scores([one], validation=True)
-    assert found == {"ausuc": 1.0, "calibration": 2.0, "calibrated": 1.0}
-    for validation in (True, False):
-        assert Generalized().further_scores([], validation=validation) == {}
+    assert Generalized().further_scores([one]) == {"ausuc": 1.0}
+    assert Generalized().further_scores([]) == {}
 
 
 def test_no_guess_that_looks_at_no_image_is_better_than_chance():

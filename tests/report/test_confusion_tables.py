@@ -83,7 +83,7 @@ def test_a_hundred_classes_are_drawn_small_and_named_at_the_side(few_shot_study:
     for seed in range(1, 6):
         trial = few_shot_study / f"trials/confirm-best-seed{seed}"
         predictions = [
-            Prediction("accuracy", f"{n}.png", names[n % 100], names[int(guess)], 0.5)
+            Prediction("text", "accuracy", f"{n}.png", names[n % 100], names[int(guess)], 0.5)
             for n, guess in enumerate(random.integers(0, 100, 3000))
         ]
         (trial / "predictions.parquet").write_bytes(predictions_to_parquet(predictions))

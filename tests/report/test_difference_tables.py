@@ -78,7 +78,7 @@ def score_on_datasets(folder: Path, trial_id: str, right: int):
     for part in ("accuracy", "dtd", "pets"):
         for number in range(4):
             predicted = "a" if number < right else "b"
-            predictions.append(Prediction(part, f"{number}.png", "a", predicted, 0.9))
+            predictions.append(Prediction("text", part, f"{number}.png", "a", predicted, 0.9))
     trial.write("predictions.parquet", predictions_to_parquet(predictions))
     names = ("test_source", "test_dtd", "test_pets", "test_score")
     report = {"epoch": 12} | dict.fromkeys(names, right / 4)

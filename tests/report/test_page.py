@@ -54,7 +54,9 @@ def show_glyphs(folder: Path) -> Path:
     predictions = []
     for n, record in enumerate(glyphs.test):
         taken = names[record.label - (n % 3 == 0)]
-        seen = Prediction("accuracy", record.path, names[record.label], taken, 0.3 + n / 1e4)
+        seen = Prediction(
+            "text", "accuracy", record.path, names[record.label], taken, 0.3 + n / 1e4
+        )
         predictions.append(seen)
     for seed in range(1, 6):
         keep(folder, seed, predictions)
@@ -215,7 +217,7 @@ def test_a_model_without_mistakes_is_said_to_have_none(few_shot_study: Path):
     glyphs = load_dataset("glyphs")
     record = glyphs.test[0]
     name = glyphs.class_names[record.label]
-    keep(few_shot_study, 1, [Prediction("accuracy", record.path, name, name, 0.9)])
+    keep(few_shot_study, 1, [Prediction("text", "accuracy", record.path, name, name, 0.9)])
     text = text_of(few_shot_study)
     assert "With this seed no test image is mistaken." in text
 
@@ -223,7 +225,11 @@ def test_a_model_without_mistakes_is_said_to_have_none(few_shot_study: Path):
 def test_names_and_paths_of_images_are_escaped(few_shot_study: Path):
     forget_images(few_shot_study)
     evil = f'"{EVIL}'
-    keep(few_shot_study, 1, [Prediction("accuracy", evil, evil, name, 0.9) for name in ("a", evil)])
+    keep(
+        few_shot_study,
+        1,
+        [Prediction("text", "accuracy", evil, evil, name, 0.9) for name in ("a", evil)],
+    )
     source: Any = SimpleNamespace(open_image=lambda path: Image.new("RGB", (9, 9)))
     known = Dataset("glyphs", (evil,), ("{}",), (), (), (Record(evil, 0),), source)
     page = render_report(board_of(few_shot_study), (), {"glyphs": known})
@@ -285,4 +291,4 @@ def test_the_code_that_loads_the_winner_runs_and_has_its_head_if_it_has_one(
 
 def add_head(candidates: list[dict[str, Any]]):
     best = next(candidate for candidate in candidates if candidate["label"] == "best")
-    best["settings"] |= {"head": "linear", "head_lr": 0.01, "head_steps": 30}
+    best["settings"] |= {"head": "linear"}

@@ -44,7 +44,7 @@ def shown(few_shot_study: Path, pets: Path) -> Path:
             name = "cat" if n < 20 else "dog"
             taken = "dog" if n < 15 and seed < 4 else name
             path = f"test/{name}/{n % 20}.png"
-            predictions.append(Prediction("accuracy", path, name, taken, 0.5 + n / 100))
+            predictions.append(Prediction("text", "accuracy", path, name, taken, 0.5 + n / 100))
         keep(few_shot_study, seed, predictions)
     return few_shot_study
 
@@ -115,7 +115,7 @@ def test_an_image_that_is_gone_or_of_another_class_is_left_out(shown: Path, pets
 
 
 def test_other_images_of_the_same_names_are_not_shown_under_another_class(shown: Path):
-    keep(shown, 1, [Prediction("accuracy", "test/cat/1.png", "dog", "cat", 0.9)])
+    keep(shown, 1, [Prediction("text", "accuracy", "test/cat/1.png", "dog", "cat", 0.9)])
     assert not gallery_of(shown).has_images
 
 
@@ -130,7 +130,7 @@ def test_images_of_another_dataset_are_looked_for_there(
 ):
     wild = image_folder(tmp_path / "wolves", ("wolf", "fox"), ("wolf", "fox"))
     configure(shown, "protocol=transfer", "data.targets=[wolves]")
-    keep(shown, 1, [Prediction("wolves", "test/wolf/1.png", "wolf", "fox", 0.9)])
+    keep(shown, 1, [Prediction("text", "wolves", "test/wolf/1.png", "wolf", "fox", 0.9)])
     monkeypatch.setattr(Study, "dataset", property(lambda self: pytest.fail("read again")))
     known = {"pets": load_dataset("pets", pets), "wolves": load_dataset("wolves", wild)}
     (picture,) = gallery_of(shown, **known).mistakes

@@ -13,7 +13,7 @@ def test_images_are_counted_by_class_in_the_order_of_the_dataset(trained_study: 
     assert counts.trained == {"glyph l": 2, "glyph k": 1}
     assert set(counts.tested) == {("accuracy", name) for name in CLASSES}
     assert set(counts.tested.values()) == {40}
-    assert counts.order == tuple(reversed(CLASSES))
+    assert [*counts.order] == [*reversed(CLASSES)]
 
 
 def test_of_a_seed_without_predictions_the_next_one_stands_for_it(trained_study: Path):

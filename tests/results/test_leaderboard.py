@@ -86,7 +86,8 @@ def share(folder: Path, label: str, other: str):
     """Let a candidate share the training of another one."""
 
     def same(candidates: list[JsonObject]):
-        next(c for c in candidates if c["label"] == label)["same_as"] = other
+        by_label = {candidate["label"]: candidate for candidate in candidates}
+        by_label[label] |= {key: by_label[other][key] for key in ("settings", "training")}
 
     edit_candidates(folder, same)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from study.config.trial_settings import Head, TrialSettings
 from study.protocols import BaseToNew, FewShot, Protocol
 from study.protocols.competition import (
     Competition,
@@ -35,7 +36,7 @@ def trial(label: str, seed: int, right: Right, classes: int = 4) -> TrialResult:
         for n, hit in enumerate(hits):
             true = f"class {n % classes}"
             taken = true if hit else "another"
-            predictions.append(Prediction(part, f"{n:05d}.png", true, taken, 1.0))
+            predictions.append(Prediction("text", part, f"{n:05d}.png", true, taken, 1.0))
     return partial_result(label=label, seed=seed, outcomes=outcomes_of(reversed(predictions)))
 
 
@@ -101,7 +102,9 @@ def test_h_and_its_area_have_an_interval_over_images():
     for n in range(800):
         part, gap = ("base", 9.0) if n < 400 else ("new", -9.0)
         name = f"{part} {n % 4}"
-        predictions.append(Prediction(part, f"{n:04d}.png", name, name, 1.0, n % 10 > 0, gap))
+        predictions.append(
+            Prediction("text", part, f"{n:04d}.png", name, name, 1.0, n % 10 > 0, gap)
+        )
     own = partial_result(label="best", seed=1, outcomes=outcomes_of(predictions))
     found = resample([own], BaseToNew())
     spread = math.sqrt(0.9 * 0.1 / 400 / 2)
@@ -198,3 +201,16 @@ def test_a_protocol_with_a_score_of_its_own_is_asked_for_it():
     parts = {"a": share(0.9, 200), "b": share(0.5, 200)}
     found = resample([trial("best", 1, parts)], protocol)
     assert image_interval(found, "best", [1]) == image_interval(found, "best", [1], "b")
+
+
+@pytest.mark.parametrize("head, depends_on_images", [("text", False), ("linear", True)])
+def test_a_head_that_is_trained_on_frozen_encoders_depends_on_the_training_images(
+    head: Head, depends_on_images: bool
+):
+    own = TrialSettings(subset="none", head=head)
+    trials = [
+        partial_result(label="given", seed=seed, settings=own, trainable=0, test={"score": score})
+        for seed, score in enumerate((0.5, 0.6, 0.7))
+    ]
+    (found,) = Resampled({}, {}, overlap=1.0).mean_intervals(trials, ["score"]).values()
+    assert (found.low is None) == depends_on_images, "all seeds have the same"

@@ -33,7 +33,7 @@ HALVED: JsonObject = {
     "baselines": PEERS,
     "asha": {"reduction_factor": 4},
     # Some do worse than chance.
-    "space": {"rates": {"bias": [0.002, 200], "ln": [0.002, 200]}, "heads": ["text"]},
+    "space": {"rates": {"bias": [0.002, 200], "ln": [0.002, 200]}},
 }
 
 

@@ -79,7 +79,8 @@ def test_the_winner_of_a_study_can_be_the_base(cells: MakeCells, tmp_path: Path)
         cells("only_one", **wanted)
     other = StudyFolder(tmp_path / "other")
     other.path.mkdir()
-    other.write_json("candidates.json", [{"label": "best", "settings": {"subset": "vision.ln2"}}])
+    best = {"label": "best", "settings": {"subset": "vision.ln2"}, "training": "a", "choice": 8}
+    other.write_json("candidates.json", [best])
     assert str(cells("only_one", **wanted)["base"]) == "vision.ln2"
 
 

@@ -29,7 +29,7 @@ def finished(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> I
             "selection": "folds",
             "folds": 2,
             "asha": None,
-            "space": {"heads": ["text", "linear"]},
+            "heads": ["text", "linear"],
             "baselines": {
                 **FEW,
                 "zero-shot": {"subset": "none"},

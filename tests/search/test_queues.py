@@ -1,4 +1,4 @@
-"""Candidates of one training: it is done once, and each has what it would have alone."""
+"""A queue of trials: each training is done once with all heads, and what ended stays as it was."""
 
 import json
 from collections.abc import Callable
@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 
 from study.config.trial_settings import TrialSettings
-from study.method.delta import DeltaInfo, to_checked_bytes
-from study.search.confirmation import run_confirm
+from study.method.delta import HEAD_ROWS, DeltaInfo, load_delta, to_checked_bytes
 from study.search.queues import read_and_close_trials
 from study.search.recording import STATE
+from study.search.testing import run_test, trainings_of
+from study.selection.candidates import make_candidate
 from study.storage.trial_folder import TrialFolder
 from study.trial import TrialConfig
-from study.trial.study import Candidate
+from study.trial.predictions import read_predictions
+from study.trial.study import BEST
 from tests.in_process import trials_in_process
 from tests.tiny_study import Listener, TinyStudy, untimed
 from tests.written_study import Written
@@ -23,63 +25,49 @@ pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
 
 MakeStudy = Callable[..., TinyStudy]
 TUNED = {"subset": "clipfit", "rates": {"bias": 0.05, "ln": 0.02}, "distill_weight": 1.0}
-TRAINING = {"epochs": 2, "batch_size": 8}
-LINEAR = {"head": "linear", "head_lr": 0.01, "head_steps": 5}
+# The same tensors, written otherwise.
+LINEAR = {**TUNED, "subset": "text.mlp.fc2.bias + vision.ln", "head": "linear"}
 INFO = DeltaInfo("tiny", None, "", "ln", class_names=("a",), templates=("{}",))
-CANDIDATES = [
-    Candidate(label=label, settings=TrialSettings.model_validate(own))
-    for label, own in (
-        ("plain", TUNED),
-        ("other", {**TUNED, "rates": {"bias": 0.05, "ln": 0.01}}),
-        ("kept", {**TUNED, "strength": 0.5}),
-        # The same tensors, written otherwise.
-        ("linear", {**TUNED, "subset": "text.mlp.fc2.bias + vision.ln", **LINEAR}),
-    )
-]
 
 
-def confirm(study: TinyStudy, wanted: list[Candidate]) -> dict[str, TrialFolder]:
-    """Confirm some candidates with one seed; return the trials by label."""
-    run_confirm(study.study, wanted, {1: study.preparer.confirm(1)}, [study.heard])
-    return {trial.read_config()["label"]: trial for trial in study.folder.trials()}
-
-
-def heard(study: TinyStudy, what: str) -> list[str]:
-    return [name.split("-")[1] for event, name, _ in study.heard.events if event == what]
+def trial_of(study: TinyStudy) -> TrialFolder:
+    """Test two candidates of one training with one seed; return its trial."""
+    candidates = [
+        make_candidate(study.study, label, TrialSettings.model_validate(own))
+        for label, own in (("plain", TUNED), (BEST, LINEAR))
+    ]
+    data = {1: study.preparer.confirm(1)}
+    run_test(study.study, trainings_of(candidates), data, [study.heard])
+    (trial,) = study.folder.trials()
+    assert trial.trial_id == f"confirm-{candidates[0].training}-seed1"
+    return trial
 
 
 def whole(trial: TrialFolder) -> tuple[Any, ...]:
     """All that must be the same of a trial, however it came to its results."""
-    config = {k: v for k, v in trial.read_config().items() if k not in ("number", "taken_from")}
     delta, images = (trial.read(n) for n in ("delta.safetensors", "predictions.parquet"))
-    return config, untimed(trial), delta, images, trial.damaged()
+    return trial.read_config(), untimed(trial), delta, images, trial.damaged()
 
 
-@pytest.fixture(scope="module")
-def together(make_study: MakeStudy) -> tuple[TinyStudy, dict[str, TrialFolder]]:
-    study = make_study("together", training=TRAINING)
-    return study, confirm(study, CANDIDATES)
-
-
-def test_one_has_what_it_would_have_alone(together: Any, make_study: MakeStudy):
+def test_candidates_of_one_training_share_a_trial_that_has_the_scores_of_each_head(
+    make_study: MakeStudy,
+):
+    given = {
+        "training": {"epochs": 2, "batch_size": 8},
+        "search": {"heads": ["text", "linear"]},
+    }
+    study = make_study("by-tune", **given)
+    trial = trial_of(study)
     with trials_in_process():
-        alone = confirm(make_study("alone", training=TRAINING), CANDIDATES[-1:])
-    assert whole(together[1]["linear"]) == whole(alone["linear"])
-
-
-def test_one_of_them_trains_and_all_are_heard_of(together: Any):
-    study, trials = together
-    assert heard(study, "started") == ["plain", "other"]
-    assert sorted(heard(study, "ended")) == sorted(trials)
-    origin = "confirm-plain-seed1"
-    for label, trial in trials.items():
-        end = trial.read_end()
-        told = (trial.read_config()["taken_from"], end.reason, end.seconds > 0)
-        if label in ("kept", "linear"):
-            assert told == (f"together/{origin}", f"the training is that of {origin}", False)
-        else:
-            assert told == (None, None, True)
-        assert end.status == "finished"
+        assert whole(trial_of(make_study("in-process", **given))) == whole(trial)
+    *_, last = trial.read_reports()
+    assert last["test_score"] == last["test_score_linear"], "the head of the best"
+    tensors, _ = load_delta(trial.path / "delta.safetensors")
+    assert HEAD_ROWS in tensors
+    for head in ("text", "linear"):
+        rows = read_predictions(study.folder, trial.trial_id, head)
+        right = sum(row.label == row.predicted for row in rows) / len(rows)
+        assert right == pytest.approx(last["scores"][head]["score"])
 
 
 @pytest.mark.parametrize("epochs", [1, 2])

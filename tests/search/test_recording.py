@@ -26,14 +26,12 @@ from study.search.recording import (
     load_state,
     read_hang,
     record_epoch,
-    record_siblings,
 )
 from study.selection.validation import read_validation
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End, Status, TrialFolder
 from study.trial import EpochReport, Prediction, TrialData
 from study.trial.predictions import read_predictions
-from tests import small_trials
 from tests.case_tables import from_table
 from tests.damage import cut, flip
 from tests.not_none import not_none
@@ -44,7 +42,7 @@ LAST = 4
 NAME = "vision_model.post_layernorm.weight"
 LABELS = ("digit zero", "digit öne")
 INFO = DeltaInfo("tiny", None, "0" * 16, "vision.ln_post", LABELS, ("a {}",))
-PREDICTED = [Prediction("accuracy", f"digits/{n}", *LABELS, 0.5 + n / 8) for n in range(3)]
+PREDICTED = [Prediction("text", "accuracy", f"digits/{n}", *LABELS, 0.5 + n / 8) for n in range(3)]
 SHOWN = tuple(Record(prediction.path, 0) for prediction in PREDICTED)
 TASK = Task(Part("train", (), (0, 1)), (Part("accuracy", SHOWN, (0, 1)),))
 
@@ -78,6 +76,8 @@ def report(epoch: int, *, done: bool = False, tasks: int = 1) -> EpochReport:
         state=state,
         deltas=tuple(deltas),
         predictions=PREDICTED,
+        head="text",
+        scores={"text": {"score": 0.5}},
     )
 
 
@@ -251,7 +251,7 @@ def test_a_stopped_trial_leaves_its_delta_and_no_state(trial: TrialFolder):
 def test_a_stopped_trial_leaves_what_it_is_used_with_where_that_is_something_else(
     trial: TrialFolder,
 ):
-    used = {NAME: torch.full((3,), 1.5), "head.rows": torch.eye(2), "head.classes": torch.arange(2)}
+    used = {NAME: torch.full((3,), 1.5)}
     state = report(3, tasks=2).state
     for fold in range(2):
         for name, tensor in used.items():
@@ -275,26 +275,6 @@ def test_predictions_of_test_and_of_validation_are_kept_in_files_of_their_own(
     assert read_predictions(study, trial.trial_id) == PREDICTED
     paths = not_none(read_validation(trial))["path"].to_pylist()
     assert paths == [prediction.path for prediction in PREDICTED]
-
-
-def test_what_is_missing_of_siblings_is_added_and_the_rest_stays(trial: TrialFolder):
-    """A worker may have added one of its siblings and died before its own last epoch."""
-    record(trial, 1, 2, 3)
-    study = StudyFolder(trial.path.parents[1])
-    last = report(LAST, done=True)
-    siblings = [small_trials.trial(trial_id=f"confirm-{name}-seed1") for name in ("a", "b")]
-    for count in (1, 2):
-        own = replace(last, siblings=(last,) * count)
-        record_siblings(trial, own, data("test"), INFO, siblings[:count])
-    first, second = (study.trial(sibling.trial_id) for sibling in siblings)
-    ends = [report["ended_at"] for report in (*first.read_reports(), *second.read_reports())]
-    assert ends.count(ends[3]) == 1, "it was not added again"
-    for added in (first, second):
-        assert epochs_of(added) == [1, 2, 3, LAST]
-        assert [report["seconds"] for report in added.read_reports()] == [0.0, 0.0, 0.0, 1.0]
-        assert added.read_config()["taken_from"] == "mine/search-0000"
-        assert not_none(added.read_end()).reason == "the training is that of search-0000"
-        assert added.damaged() == []
 
 
 def hang_while_holding_the_interpreter():

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from study.config.search_section import AshaConfig
-from study.config.trial_settings import TrialSettings
 from study.search.deadline import Deadline
 from study.search.scheduler import make_scheduler
 from study.trial import TrialConfig
@@ -20,10 +19,7 @@ def test_successive_halving_remembers_trials_that_ended_before(searched: Any):
         config = TrialConfig.model_validate(trial.read_config())
         if config.arm != "baseline":
             history.append((config, trial.read_reports()))
-    new = SimpleNamespace(
-        trial_id="new",
-        config={"arm": "search", "settings": TrialSettings(subset="ln").model_dump()},
-    )
+    new = SimpleNamespace(trial_id="new", config={"arm": "search"})
     for known, expected in ((history, "STOP"), ([], "CONTINUE")):
         scheduler = make_scheduler(AshaConfig(), 4, known, Deadline(3600.0))
         scheduler.on_trial_add(None, new)

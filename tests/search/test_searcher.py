@@ -112,8 +112,7 @@ def test_a_search_counts_what_ended_and_asks_no_arm_once_its_patience_is_lost(
 ):
     patience = create_autospec(Patience, instance=True)
     patience.has_ended.return_value = False
-    variant = BASELINE.model_copy(update={"arm": "variant"})
-    ended = [(trial, Outcome(0.6, TrialState.COMPLETE)) for trial in (BASELINE, variant)]
+    ended = [(BASELINE, Outcome(0.6, TrialState.COMPLETE))]
     search = searcher(folder, open_arms(folder), queue=[], patience=patience, ended=ended)
     for end in (End("stopped", 3, 1.0), End("failed", 2, 1.0), End("finished", EPOCHS, 1.0)):
         search.conclude(suggested(search), end, 0.5)

@@ -47,7 +47,7 @@ def suggest(
 ) -> tuple[TrialSettings, set[str]]:
     """What is proposed when these sites are taken; and what was asked for."""
     sites = {site: site in chosen for site in SITES}
-    trial = Recorder({**sites, **RATES, **layers, "head": "text"})
+    trial = Recorder({**sites, **RATES, **layers})
     return space(**of_space).suggest(trial), trial.asked
 
 
@@ -59,11 +59,12 @@ def test_a_choice_is_asked_for_only_where_it_acts_unless_the_space_is_whole(
     chosen: list[str], asked: list[str]
 ):
     proposal, got = suggest(chosen)
-    assert got == {*SITES, *asked, "head"}
+    assert got == {*SITES, *asked}
     bias, ln, weight = (RATES[name] if name in asked else None for name in RATES)
-    assert proposal == settings(proposal.subset, bias, ln, weight or 0.0)
+    own = settings(proposal.subset, bias, ln, weight or 0.0)
+    assert proposal == own.model_copy(update={"head": None}), "the better head is a result"
     whole, got = suggest(chosen, whole=True)
-    assert got == {*SITES, *RATES, *ALL_LAYERS, "head"}
+    assert got == {*SITES, *RATES, *ALL_LAYERS}
     assert whole == proposal
 
 
@@ -77,7 +78,7 @@ def test_a_window_limits_the_sites_inside_the_blocks(first: int, last: int, subs
 def test_without_windows_all_layers_are_tuned():
     proposal, asked = suggest(SITES, {}, windows=False)
     assert parse(proposal.subset) == parse(" + ".join(SITES))
-    assert asked == {*SITES, *RATES, "head"}
+    assert asked == {*SITES, *RATES}
 
 
 def test_a_whole_space_has_the_middle_of_a_range_for_what_has_no_effect():
@@ -145,7 +146,7 @@ def test_the_neighbours_of_a_subset_have_one_site_less_or_more():
     clipfit = parse("clipfit")
     proposed = []
     for choices in open_space.neighbours(clipfit):
-        proposal = open_space.suggest(FixedTrial({**choices, **RATES, "head": "text"}))
+        proposal = open_space.suggest(FixedTrial({**choices, **RATES}))
         proposed.append(parse(proposal.subset).resolve(DEPTHS))
     own = clipfit.resolve(DEPTHS)
     assert len(set(proposed)) == len(SpaceConfig().sites)
@@ -155,10 +156,10 @@ def test_the_neighbours_of_a_subset_have_one_site_less_or_more():
 
 def test_a_configuration_has_the_strength_of_the_space_unless_it_tunes_nothing():
     open_space = OpenSpace(SpaceConfig(sites=SITES), DEPTHS, strength=0.75)
-    values = {**dict.fromkeys(SITES, False), **RATES, "head": "linear"}
+    values = {**dict.fromkeys(SITES, False), **RATES}
     assert open_space.suggest(FixedTrial(values)).strength == 1.0
     tuned = open_space.suggest(FixedTrial({**values, "vision.ln_post": True}))
-    assert (tuned.strength, tuned.head) == (0.75, "linear")
+    assert (tuned.strength, tuned.head) == (0.75, None)
     whole = tuned.model_copy(update={"strength": 1.0})
     assert [open_space.encode(own) is None for own in (tuned, whole)] == [False, True]
 

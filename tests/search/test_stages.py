@@ -13,9 +13,9 @@ from study.config.loading import build_config
 from study.config.schema import StudyConfig
 from study.config.search_section import AshaConfig
 from study.errors import DataError, StudyError
-from study.search import deadline, stages
+from study.search import deadline
 from study.search.queues import run_queue
-from study.search.stages import JOURNAL, most_trials, open_arms, run_search, seconds_left
+from study.search.stages import JOURNAL, open_arms, run_search, seconds_left
 from study.selection import patience
 from study.selection.candidates import fix_candidates
 from study.selection.patience import NEXT_TRIALS, read_search_end
@@ -24,13 +24,13 @@ from study.storage.ledger_files import JsonObject
 from study.storage.repair import repair
 from study.storage.study_folder import PATIENCE, StudyFolder
 from study.storage.trial_folder import TrialFolder
-from study.trial import TrialConfig, TrialData
+from study.trial import TrialConfig
 from study.trial.study import Study
 from tests import small_trials
 from tests.damage import flip
 from tests.in_process import trials_in_process
 from tests.not_none import not_none
-from tests.settings import FEW, settings, study_of
+from tests.settings import FEW, study_of
 from tests.tiny_study import optuna_trials, untimed
 from tests.written_study import Written
 
@@ -49,7 +49,7 @@ def test_a_search_trains_nothing_twice_and_each_arm_has_its_share(searched: Any)
     in_turn = {config.arm for config in configs[5:13]}
     assert in_turn == shares.keys() - {"baseline"}, "the arms must not wait for each other"
     trainings = {(c.subset_key, c.settings.model_copy(update={"subset": "none"})) for c in configs}
-    assert len(trainings) == len(configs) <= most_trials(Study(searched.config, searched.folder))
+    assert len(trainings) == len(configs) == searched.config.search.planned_trials
 
 
 def test_the_cheapest_answers_come_first_and_those_that_train_encoders_follow_by_cost(
@@ -65,7 +65,7 @@ def test_the_cheapest_answers_come_first_and_those_that_train_encoders_follow_by
 def with_peers(tmp_path: Path) -> Study:
     """A study that has not begun, with a peer that has a search of its own, and a limited time."""
     search = {"trials": 12, "peer_trials": 5, "minutes": 2, "baselines": {"full": {"peer": "full"}}}
-    config = build_config({"name": "mine", "search": search, "confirm": {"strength": 0.5}}, "test")
+    config = build_config({"name": "mine", "search": search}, "test")
     folder = StudyFolder(tmp_path / "mine")
     (folder.path / "trials").mkdir(parents=True)
     return study_of(config, folder)
@@ -79,43 +79,12 @@ def add_trial(study: Study, number: int, arm: str, label: str, *ended_at: float)
         trial.append_report({"epoch": epoch, "seconds": 10.0, "ended_at": end})
 
 
-def test_the_most_trials_are_those_with_all_peers_and_variants(with_peers: Study):
-    # A linear classifier, five trials of full fine-tuning; and each head of full fine-tuning, of
-    # CLIPFit, of all biases, of all LayerNorms and of tuned CLIPFit.
-    most = 12 + 1 + 5 + 2 * 5
-    assert most_trials(with_peers) == most
-    add_trial(with_peers, 29, "search", "trial 29")
-    add_trial(with_peers, 30, "variant", "clipfit-linear")
-    add_trial(with_peers, 31, "variant", "clipfit-tuned-linear")
-    assert most_trials(with_peers) == most, "they are some of those"
-    extended = {"from": 8, "to": 12, "candidates": None}
-    with_peers.folder.write_json("extensions.json", [extended])
-    assert most_trials(with_peers) == most + 2, "what they are variants of may have changed"
-
-
 def test_a_search_has_the_time_left_that_its_own_trials_have_not_spent(with_peers: Study):
     assert seconds_left(with_peers) == 120
     add_trial(with_peers, 0, "search", "trial 0", 1000.0, 1010.0)
-    add_trial(with_peers, 1, "variant", "clipfit-linear", 1020.0)
     assert seconds_left(with_peers) == 100
     add_trial(with_peers, 2, "search", "trial 2", *range(2000, 2300, 10))
     assert seconds_left(with_peers) == 120 - 20 - 300
-
-
-def test_before_the_variants_it_is_told_how_many_there_are(
-    with_peers: Study, few_digits: TrialData, monkeypatch: pytest.MonkeyPatch
-):
-    add_trial(with_peers, 0, "search", "trial 0")
-    further = {"clipfit-linear": settings("clipfit", 0.1, 0.1)}
-    monkeypatch.setattr(stages, "variants", lambda *_: further)
-    monkeypatch.setattr(stages, "run_queue", lambda *_: None)
-    heard = []
-    stages._run_variants(with_peers, few_digits, [], lambda *told: heard.append(told))
-    unlimited = study_of(changed(with_peers.config, minutes=None), with_peers.folder)
-    stages._run_variants(unlimited, few_digits, [], lambda *told: heard.append(told))
-    sentence = "plus 1 trial of a baseline with another head or strength: clipfit-linear"
-    limit = "; not limited by search.minutes=2"
-    assert heard == [([sentence + limit], 2), ([sentence], 2)]
 
 
 def test_optuna_knows_every_outcome_under_the_name_that_the_report_has(searched: Any):
@@ -127,7 +96,9 @@ def test_optuna_knows_every_outcome_under_the_name_that_the_report_has(searched:
         if config["arm"] == "baseline":
             continue
         told = known[config["arm"]][config["optuna_number"]]
-        scores = {report["epoch"]: report["val_score"] for report in trial.read_reports()}
+        reports = [report for report in trial.read_reports() if "val_score" in report]
+        assert {report["epoch"] for report in reports} <= {3, 4}, "a rung, and the last"
+        scores = {report["epoch"]: report["val_score"] for report in reports}
         state = TrialState.COMPLETE if end.status == "finished" else TrialState.PRUNED
         assert (told.state, told.user_attrs) == (state, {"trial": trial.trial_id})
         assert {**told.intermediate_values, end.epochs: told.value} == scores
@@ -194,10 +165,10 @@ def test_all_candidates_are_tested_the_best_of_each_peer_too_and_nothing_else_is
     confirmed: Any,
 ):
     candidates = confirmed.folder.read_json("candidates.json")
-    trained = [c["label"] for c in candidates if c["same_as"] is None]
+    trained = {candidate["training"] for candidate in candidates}
     confirmations = [t for t in confirmed.folder.trials() if t.read_config()["stage"] == "confirm"]
     assert sorted(t.trial_id for t in confirmations) == sorted(
-        f"confirm-{label}-seed{seed}" for label in trained for seed in (1, 2)
+        f"confirm-{training}-seed{seed}" for training in trained for seed in (1, 2)
     )
     ranked = rank_finished_trials(confirmed.folder)
     origins = {candidate["label"]: candidate["source_trial"] for candidate in candidates}
@@ -237,7 +208,7 @@ def test_a_damaged_trial_ends_again_as_it_had_whatever_would_stop_it_now(
     for trial in study.folder.trials():
         if trial.read_config()["arm"] in ("search", "clipfit-tuned"):
             ended[trial.read_end().status].append(trial)
-    weakest = min(ended["finished"], key=lambda t: t.read_reports()[0]["val_score"])
+    weakest = min(ended["finished"], key=lambda t: t.read_reports()[2]["val_score"])
     stopped = ended["stopped"][0]
     flip(weakest.path / "reports.jsonl", b'"val_score": 0.')
     flip(stopped.path / "delta.safetensors")

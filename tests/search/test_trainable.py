@@ -37,7 +37,6 @@ def test_the_delta_of_a_trial_says_how_its_images_were_read(
         folder=study.folder.path,
         settings=study.config,
         data={1: replace(study.preparer.confirm(1), reading=ImageReading((0, 4095)))},
-        siblings={},
     )
     assert gc.isenabled()
     assert trainable.step()["done"]
@@ -48,11 +47,13 @@ def test_every_trained_trial_leaves_its_delta_the_stopped_ones_too(searched: Any
     for trial in searched.folder.trials():
         config = TrialConfig.model_validate(trial.read_config())
         path = trial.path / "delta.safetensors"
-        assert path.exists() == bool(config.trainable and config.settings.writes_delta)
+        has_content = config.trainable or config.settings.head == "linear"
+        assert path.exists() == bool(has_content and config.settings.writes_delta)
         if path.exists():
             tensors, info = load_delta(path)
-            numbers = [t.numel() for name, t in tensors.items() if name != HEAD_CLASSES]
-            assert sum(numbers) == config.trainable
+            numbers = [t.numel() for name, t in tensors.items() if not name.startswith("head.")]
+            assert sum(numbers) == config.trainable, "less the head, which every trial has"
+            assert (HEAD_CLASSES in tensors) == (config.settings.head == "linear")
             assert info.subset == config.settings.subset
 
 

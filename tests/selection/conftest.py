@@ -32,7 +32,7 @@ def add(
     trial = written.folder.trial(config.trial_id)
     trial.append_report({"epoch": EPOCHS - 1, "val_score": 1.0})
     if status == "finished":
-        trial.append_report({"epoch": EPOCHS, "val_score": score, **(report or {})})
+        trial.append_report({"epoch": EPOCHS, "val_score": score, "head": "text", **(report or {})})
     if status is not None:
         trial.write_end(End(status, EPOCHS, 1.0, reason="boom"))
     return config.trial_id

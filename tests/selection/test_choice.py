@@ -79,7 +79,7 @@ def test_a_choice_that_a_baseline_equals_is_confirmed_by_that_baseline(finish: A
     study = finish(tmp_path, "equal")
     study.confirm(1, "clipfit", 0.6)
     zero_shot, best = study.folder.read_json("candidates.json")
-    study.folder.write_json("candidates.json", [zero_shot, best | {"same_as": "clipfit"}])
+    study.folder.write_json("candidates.json", [zero_shot, best | {"training": "clipfit"}])
     assert [trial.trial_id for trial in choice_of(study).trials] == ["confirm-clipfit-seed1"]
 
 
@@ -111,6 +111,8 @@ def test_a_final_training_is_named_by_its_images_and_trial_if_there_is_something
         label="best",
         settings=TrialSettings.model_validate(settings),
         source_trial="search-0012",
+        training="0123456789ab",
+        choice=12,
     )
     assert final_trial_id(config, best) == trial_id
     assert final_trial_id(config, None) is None

@@ -19,13 +19,9 @@ from study.storage.study_folder import (
     Registration,
     StudyFolder,
 )
-from study.storage.trial_folder import End
 from study.trial.study import Candidate, Study, best_candidate
 from tests.case_tables import from_table
 from tests.settings import settings
-
-ANOTHER = settings("vision.ln + text.ln - text.ln", None, 0.05)
-"""The settings of trial 5 with the subset in other words."""
 
 
 @pytest.fixture
@@ -48,7 +44,7 @@ def of(trial: int) -> TrialSettings:
     return settings("vision.ln", None, trial / 100)
 
 
-def candidates(trials: Mapping[str, int], **same_as: str) -> list[Candidate]:
+def candidates(trials: Mapping[str, int], choice: int = 48) -> list[Candidate]:
     """The candidates of labels, each with its trial."""
     return [
         Candidate(
@@ -56,30 +52,20 @@ def candidates(trials: Mapping[str, int], **same_as: str) -> list[Candidate]:
             settings=of(trial),
             val_score=0.5,
             source_trial=f"search-{trial:04d}",
-            same_as=same_as.get(label),
+            training=f"{trial:012d}",
+            choice=choice,
         )
         for label, trial in trials.items()
     ]
-
-
-def confirm(study: Study, label: str, own: TrialSettings, score: float):
-    for seed in (1, 2):
-        trial = study.folder.trial(f"confirm-{label}-seed{seed}")
-        config: dict[str, Any] = {"stage": "confirm", "label": label, "arm": label, "seed": seed}
-        settings = own.model_dump(mode="json")
-        config |= {"trial_id": trial.trial_id, "settings": settings}
-        trial.create(config)
-        trial.append_report({"epoch": 4, "test_score": score})
-        trial.write_end(End("finished", 4, 1.0))
 
 
 def choose(study: Study, candidates: list[Candidate]):
     study.folder.write_json("candidates.json", [c.model_dump(mode="json") for c in candidates])
 
 
-def told(candidates: list[Candidate]) -> dict[str, int | str]:
-    """What each label stands for: another label, or its trial."""
-    return {c.label: c.same_as or int(str(c.source_trial)[-4:]) for c in candidates}
+def told(candidates: list[Candidate]) -> dict[str, int]:
+    """The trial that each label stands for."""
+    return {c.label: int(str(c.source_trial)[-4:]) for c in candidates}
 
 
 @from_table
@@ -182,98 +168,54 @@ def test_another_final_model_is_trained_without_choosing_again(study: Study):
 
 @pytest.fixture
 def extended(study: Study) -> Study:
-    chosen = candidates({"clipfit": 1, "clipfit-tuned": 5, "best": 7})
-    choose(study, chosen + candidates({"second": 5}, second="clipfit-tuned"))
-    for each in chosen:
-        confirm(study, each.label, each.settings, 0.7)
+    choose(study, candidates({"clipfit": 1, "clipfit-tuned": 5, "best": 7, "second": 5}))
     return grow(study, "search.trials=+50")
 
 
-def test_a_winner_that_stays_is_not_confirmed_again(study: Study, extended: Study):
+def test_a_choice_that_stays_has_nothing_beside_it(study: Study, extended: Study):
     chosen = candidates({"clipfit": 1, "clipfit-tuned": 5, "best": 7})
     for of in (study, extended):  # without an extension a choice stays as it is
         assert beside_earlier(of, chosen) == chosen
 
 
-def test_a_new_winner_is_confirmed_and_the_earlier_one_keeps_its_results_under_its_own_name(
+def test_what_was_tested_before_stays_beside_the_new_choice_under_a_label_of_its_own(
     extended: Study,
 ):
-    chosen = candidates({"clipfit": 1, "clipfit-tuned": 5, "best": 60, "second": 7})
-    now = {"clipfit": 1, "clipfit-tuned": 5, "best": 60, "second": "best-of-48", "best-of-48": 7}
-    assert told(beside_earlier(extended, chosen)) == now
-    assert not (extended.folder.path / "trials" / "confirm-best-seed1").exists()
-    moved = extended.folder.trial("confirm-best-of-48-seed2")
-    assert moved.read_reports() == [{"epoch": 4, "test_score": 0.7}]
-    names = {moved.read_config()[key] for key in ("label", "arm")}
-    assert names == {"best-of-48"}
-    assert moved.read_config()["trial_id"] == "confirm-best-of-48-seed2"
-    assert told(beside_earlier(extended, chosen)) == now, "after a crash"
-
-
-def test_what_was_confirmed_under_another_name_is_not_trained_again(extended: Study):
-    trials = {"clipfit": 1, "clipfit-tuned": 80, "best": 80, "second": 5}
-    assert told(beside_earlier(extended, candidates(trials, best="clipfit-tuned"))) == {
+    chosen = candidates({"clipfit": 1, "clipfit-tuned": 80, "best": 60, "second": 7}, 98)
+    found = beside_earlier(extended, chosen)
+    assert told(found) == {
         "clipfit": 1,
         "clipfit-tuned": 80,
-        "best": "clipfit-tuned",
-        "second": "clipfit-tuned-of-48",
+        "best": 60,
+        "second": 7,
         "clipfit-tuned-of-48": 5,
-        "best-of-48": 7,
     }
+    assert [one.choice for one in found] == [98, 98, 98, 98, 48]
+    assert found[-1].training == candidates({"any": 5})[0].training, "its tests are found by this"
 
 
-def test_what_stood_for_an_earlier_winner_without_a_delta_does_not_stand_for_the_new_one(
-    study: Study,
-):
-    choose(study, candidates({"full": 3, "best": 3, "best-with-delta": 2}, best="full"))
-    confirm(study, "best-with-delta", of(2), 0.6)
-    extended = grow(study, "search.trials=+50")
-    found = beside_earlier(extended, candidates({"full": 3, "best": 60}))
-    assert told(found) == {"full": 3, "best": 60, "best-with-delta-of-48": 2}
-    assert final_candidate(found) == best_candidate(found)
-    assert study.folder.trial("confirm-best-with-delta-of-48-seed1").read_end()
-
-
-def test_what_follows_from_the_choice_is_not_trained_again_where_it_was_tested(
-    extended: Study,
-):
-    chosen = candidates({"clipfit-tuned": 80, "best": 60, "third": 5})
-    (derived,) = candidates({"best-with-delta": 5})
-    derived = derived.model_copy(update={"source_trial": None})
-    same = derived.model_copy(update={"same_as": "third", "settings": ANOTHER})
-    for plain in (derived, same):
-        found = told(beside_earlier(extended, [*chosen, plain]))
-        assert found["third"] == "clipfit-tuned-of-48"
-        assert found["best-with-delta"] == "clipfit-tuned-of-48", "not by way of another"
-
-
-def test_choosing_again_after_the_new_winner_was_tested_moves_none_of_its_tests(
-    study: Study,
-):
-    choose(study, candidates({"best": 5}))
-    confirm(study, "best", ANOTHER, 0.7)
-    extended = grow(study, "search.trials=+50")
-    first = beside_earlier(extended, candidates({"best": 60}))
-    assert told(first) == {"best": 60, "best-of-48": 5}
-    confirm(study, "best", of(60), 0.8)
-    assert beside_earlier(extended, candidates({"best": 60})) == first
-    scores = {t.trial_id: t.read_reports()[-1]["test_score"] for t in study.folder.trials()}
-    assert scores == {
-        "confirm-best-of-48-seed1": 0.7,
-        "confirm-best-of-48-seed2": 0.7,
-        "confirm-best-seed1": 0.8,
-        "confirm-best-seed2": 0.8,
-    }
+def test_a_training_with_another_head_is_another_result(extended: Study):
+    (best,) = candidates({"best": 7}, 98)
+    linear = best.model_copy(
+        update={"settings": best.settings.model_copy(update={"head": "linear"})}
+    )
+    assert told(beside_earlier(extended, [linear])).keys() >= {"best", "best-of-48"}
 
 
 def test_a_second_extension_keeps_what_the_first_set_aside(extended: Study):
-    choose(extended, beside_earlier(extended, candidates({"best": 60})))
-    confirm(extended, "best", of(60), 0.8)
+    choose(extended, beside_earlier(extended, candidates({"best": 60}, 98)))
     again = grow(extended, "search.trials=+2")
-    assert told(beside_earlier(again, candidates({"best": 7}))) == {
-        "best": "best-of-48",  # an earlier winner may win again
-        "clipfit": 1,
-        "clipfit-tuned": 5,
-        "best-of-48": 7,
+    assert told(beside_earlier(again, candidates({"best": 7}, 100))) == {
+        "best": 7,  # an earlier one may be the best again
+        "clipfit-of-48": 1,
+        "clipfit-tuned-of-48": 5,
         "best-of-98": 60,
     }
+
+
+def test_an_earlier_stand_in_for_a_best_without_a_delta_is_not_the_final_model(study: Study):
+    choose(study, candidates({"full": 3, "best": 3, "best-with-delta": 2}))
+    extended = grow(study, "search.trials=+50")
+    found = beside_earlier(extended, candidates({"full": 3, "best": 60}, 98))
+    assert told(found) == {"full": 3, "best": 60, "best-with-delta-of-48": 2}
+    assert final_candidate(found) == best_candidate(found)

@@ -37,7 +37,7 @@ def test_the_search_has_all_its_trials_and_the_first_ones_were_kept(grown: Study
     configs = [trial.read_config() for trial in grown.trials()]
     whole = [config for config in configs if config["stage"] == "search"]
     numbers = [config["number"] for config in whole]
-    assert numbers == list(range(len(whole))), "peers and variants are numbered with them"
+    assert numbers == list(range(len(whole))), "those of peers are numbered with them"
     counts_trial = load_config(grown.config_path).search.counts_trial
     search = [config for config in whole if counts_trial(config["arm"], config["label"])]
     assert len({(config["subset_key"], str(config["settings"])) for config in search}) == 16
@@ -46,7 +46,7 @@ def test_the_search_has_all_its_trials_and_the_first_ones_were_kept(grown: Study
 
 def test_the_choice_was_made_anew_and_everything_chosen_is_confirmed(grown: StudyFolder):
     candidates = grown.read_json("candidates.json")
-    chosen = {c["label"]: c["settings"]["rates"] for c in candidates if c["same_as"] is None}
+    chosen = {c["training"]: c["settings"]["rates"] for c in candidates}
     configs = [trial.read_config() for trial in grown.trials()]
     tested = [config for config in configs if config["stage"] == "confirm"]
     assert {config["label"]: config["settings"]["rates"] for config in tested} == chosen

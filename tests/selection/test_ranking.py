@@ -20,11 +20,3 @@ def test_among_equals_fewer_parameters_win_then_the_earlier_trial(written: Writt
     add(written, 0.5, trainable=90)
     add(written, 0.5, trainable=90)
     assert [j.config.number for j in rank_finished_trials(written.folder)] == [1, 2, 0]
-
-
-def test_equal_trainings_have_equal_keys_whatever_is_done_with_them(written: Written):
-    add(written, 0.5, ln_lr=0.1)
-    add(written, 0.5, ln_lr=0.1, head="linear", strength=0.5)
-    add(written, 0.5, ln_lr=0.2)
-    one, other, another = (judged.training for judged in rank_finished_trials(written.folder))
-    assert one == other != another

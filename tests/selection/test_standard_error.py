@@ -55,10 +55,12 @@ def add(folder: StudyFolder, rows: Rows, right: Any, score: float):
     *others, labels = zip(*rows, strict=True)
     predicted = np.where(np.array(right, bool), labels, "other")
     unsure = [0.5] * len(labels)
-    values = (*others, labels, predicted, unsure, unsure)
+    fold, part, path = others
+    head = ["text"] * len(labels)
+    values = (fold, head, part, path, labels, predicted, unsure, unsure)
     columns = zip(SCHEMA.names, values, strict=True)
     pq.write_table(pa.table(dict(columns), schema=SCHEMA), written.path / VALIDATION)
-    written.append_report({"epoch": own.epochs, "val_score": float(score)})
+    written.append_report({"epoch": own.epochs, "val_score": float(score), "head": "text"})
     written.write_end(End("finished", own.epochs, 1.0))
 
 

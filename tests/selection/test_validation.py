@@ -25,7 +25,9 @@ def data(*sizes: int) -> TrialData:
 
 
 def predicted(*paths: str) -> list[Prediction]:
-    return [Prediction("accuracy", path, "a", "b", 0.5, true_probability=0.25) for path in paths]
+    return [
+        Prediction("text", "accuracy", path, "a", "b", 0.5, true_probability=0.25) for path in paths
+    ]
 
 
 @pytest.fixture
@@ -39,17 +41,20 @@ def trial(tmp_path: Path) -> TrialFolder:
 
 def test_every_image_is_kept_with_the_fold_whose_model_saw_it(trial: TrialFolder):
     assert read_validation(trial) is None
-    trial.write(VALIDATION, validation_to_parquet(predicted("0.png", "1.png", "0.png"), data(2, 1)))
+    text = predicted("0.png", "1.png", "0.png")
+    linear = [one._replace(head="linear", predicted="a") for one in text]
+    trial.write(VALIDATION, validation_to_parquet([*linear, *text], data(2, 1)))
+    trial.append_report({"epoch": 1, "head": "text"})
     table = not_none(read_validation(trial))
     assert table.to_pylist() == [
-        {"fold": fold, "path": path, "part": "accuracy", "label": "a", "predicted": "b"}
-        | {"probability": 0.5, "true_probability": 0.25}
+        {"fold": fold, "head": "text", "path": path, "part": "accuracy"}
+        | {"label": "a", "predicted": "b", "probability": 0.5, "true_probability": 0.25}
         for fold, path in ((0, "0.png"), (0, "1.png"), (1, "0.png"))
     ]
 
 
 def test_predictions_of_other_images_than_the_tasks_have_are_refused():
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(ValueError, match="1 predictions of 2 images"):
         validation_to_parquet(predicted("0.png"), data(2))
 
 

@@ -45,7 +45,7 @@ def confirmed(folder: Path, tiny_backbone: Path, **changes: Any) -> Path:
     return folder
 
 
-LINEAR = {"head": "linear", "head_lr": 0.01, "head_steps": 30}
+LINEAR = {"head": "linear"}
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from tests.case_tables import from_table
 def test_predictions_are_counted_by_part_class_and_what_the_class_is_taken_for():
     answers = [("base", "cat", "cat"), ("base", "cat", "dog"), ("new", "cat", "dog")]
     predictions = [
-        Prediction(part, f"{number}.png", label, predicted, 0.9)
+        Prediction("text", part, f"{number}.png", label, predicted, 0.9)
         for number, (part, label, predicted) in enumerate([*answers, answers[0]])
     ]
     assert confusion_of(predictions) == dict(zip(answers, (2, 1, 1), strict=True))

@@ -33,7 +33,7 @@ def as_generalized(data: TrialData) -> TrialData:
 
 @pytest.mark.parametrize(
     "finish",
-    [{"strength": 0.5}, {"head": "linear", "head_lr": 0.01, "head_steps": 5}],
+    [{"strength": 0.5}, {"head": "linear"}],
     ids=["text", "linear"],
 )
 def test_on_test_the_one_scores_beside_what_the_other_is_scored_by(
@@ -43,24 +43,8 @@ def test_on_test_the_one_scores_beside_what_the_other_is_scored_by(
     beside = last_report(data[1], backbone, **changes).metrics
     own = last_report(as_generalized(data[1]), backbone, **changes).metrics
     assert beside["test_generalized"] == pytest.approx(own["test_score"], abs=1e-11)
-    assert beside["test_ausuc"] == own["test_ausuc"]
     assert 0 < own["test_score"] < beside["test_score"]
-    assert not {"test_calibration", "test_calibrated", "test_generalized"} & own.keys()
-
-
-def test_on_folds_of_classes_the_best_calibration_is_found(
-    data: tuple[TrialData, TrialData], backbone: Backbone
-):
-    beside = last_report(data[0], backbone, epochs=1).metrics
-    own = last_report(as_generalized(data[0]), backbone, epochs=1).metrics
-    assert beside["val_generalized"] == pytest.approx(own["val_score"], abs=1e-11)
-    assert own["val_calibrated"] > own["val_score"]
-    calibration = own["val_calibration"]
-    stacked = last_report(
-        as_generalized(data[0]), backbone, epochs=1, calibration=calibration
-    ).metrics
-    assert stacked["val_score"] == pytest.approx(own["val_calibrated"], abs=1e-11)
-    assert stacked["val_ausuc"] == own["val_ausuc"]
+    assert "test_generalized" not in own
 
 
 def test_parts_are_averaged_over_tasks_before_the_harmonic_mean():

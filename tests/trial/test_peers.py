@@ -37,7 +37,8 @@ def peers_trial(peer: Peer, strength: float = 1.0, head: str = "text", **more: A
     training: JsonObject = {"batch_size": 8, "optimizer": peer.optimizer, "warmup_lr": 0.01}
     training["regularizer"] = method_peers.PEERS[peer.method].regularizer or "cosine"
     training["weight_decay"] = peer.weight_decay
-    return trial(training=training, **more).model_copy(update={"settings": settings})
+    changes = {"settings": settings, "heads": (head,)}
+    return trial(training=training, **more).model_copy(update=changes)
 
 
 @PEERS

@@ -21,8 +21,8 @@ from tests.not_none import not_none
 from tests.small_trials import Prepare, trial
 
 SOME = [
-    Prediction("base", "a/0.png", "ökapi", "zebra", 0.5),
-    Prediction("new", "a/0.png", "zebra", "zebra", 0.75),
+    Prediction("text", "base", "a/0.png", "ökapi", "zebra", 0.5),
+    Prediction("text", "new", "a/0.png", "zebra", "zebra", 0.75),
 ]
 
 COMPETING = [
@@ -43,8 +43,8 @@ def test_what_is_written_is_read_and_other_programs_find_a_column_for_each_field
     assert read_predictions(study, "t") == []
     fields = Prediction._fields
     grouped = [SOME[0]._replace(group="p1"), SOME[1]._replace(group="p2")]
-    cases = [(SOME, fields[:5]), (COMPETING, fields[:7]), ([], fields[:5])]
-    cases.append((grouped, (*fields[:5], "group")))
+    cases = [(SOME, fields[:6]), (COMPETING, fields[:8]), ([], fields[:6])]
+    cases.append((grouped, (*fields[:6], "group")))
     for predictions, columns in cases:
         study.trial("t").write("predictions.parquet", predictions_to_parquet(predictions))
         assert read_predictions(study, "t") == predictions
@@ -53,6 +53,14 @@ def test_what_is_written_is_read_and_other_programs_find_a_column_for_each_field
         assert [tuple(row.values()) for row in table.to_pylist()] == [
             tuple(getattr(prediction, name) for name in columns) for prediction in predictions
         ]
+
+
+def test_the_predictions_of_a_head_are_read_alone(study: StudyFolder):
+    linear = [one._replace(head="linear", predicted="ökapi") for one in SOME]
+    study.trial("t").write("predictions.parquet", predictions_to_parquet([*SOME, *linear]))
+    assert read_predictions(study, "t", "text") == SOME
+    assert read_predictions(study, "t", "linear") == linear
+    assert read_predictions(study, "t") == [*SOME, *linear]
 
 
 @pytest.mark.parametrize("contents", [b"", b"PAR1", predictions_to_parquet(SOME)[:-9]])
@@ -134,7 +142,7 @@ print(rows, os.listdir("/proc/self/task") == before)
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="no list of threads")
 def test_no_thread_of_arrow_is_left_that_could_abort_the_end_of_the_process(tmp_path: Path):
     path = tmp_path / "predictions.parquet"
-    prediction = Prediction("accuracy", "0.png", "cat", "dog", 0.5)
+    prediction = Prediction("text", "accuracy", "0.png", "cat", "dog", 0.5)
     path.write_bytes(predictions_to_parquet([prediction]))
     done = subprocess.run(
         [sys.executable, "-c", READ, str(path)], capture_output=True, text=True, check=True

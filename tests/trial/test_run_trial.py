@@ -27,7 +27,7 @@ def test_every_epoch_is_reported_with_its_score(
     for report in reports:
         assert report.metrics.keys() == {
             *("train_loss", "cross_entropy", "distillation", "bias_lr", "ln_lr"),
-            *("images_per_second", "seconds", "val_score"),
+            *("images_per_second", "seconds", "val_score", "val_score_text"),
             *(f"val_{part}" for part in parts),
         }
         assert all(0 <= report.metrics[f"val_{part}"] <= 1 for part in parts)
@@ -80,7 +80,7 @@ def test_where_nothing_is_tuned_one_report_tells_the_zero_shot_score(
     nothing = trial(subset="none", epochs=0, bias_lr=None, ln_lr=None)
     (report,) = run_trial(nothing, holdout, backbone)
     assert (report.epoch, report.done) == (0, True)
-    assert report.metrics.keys() == {"val_accuracy", "val_score", "seconds"}
+    assert report.metrics.keys() == {"val_accuracy", "val_score", "val_score_text", "seconds"}
     assert report.deltas == ({},)
     warm = next(run_trial(trial(training={"warmup_lr": 0.0}), holdout, backbone))
     assert warm.metrics["val_score"] == report.metrics["val_score"]

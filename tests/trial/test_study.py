@@ -27,7 +27,12 @@ def mine(tmp_path: Path) -> Study:
 
 
 BEST_ONE = Candidate(
-    label=BEST, settings=settings("vision.ln", None, 0.1), val_score=0.9, source_trial="search-0003"
+    label=BEST,
+    settings=settings("vision.ln", None, 0.1),
+    val_score=0.9,
+    source_trial="search-0003",
+    training="0123456789ab",
+    choice=48,
 )
 
 

@@ -20,7 +20,7 @@ def test_every_validation_image_is_predicted_once(
             for part in task.evaluations
             for record in part.records
         ]
-        assert [p[:3] for p in report.predictions] == evaluated
+        assert [p[1:4] for p in report.predictions] == evaluated
         assert all(1 / len(data.class_names) < p.probability <= 1 for p in report.predictions)
         if len(data.tasks) == 1:
             right = sum(p.label == p.predicted for p in report.predictions) / len(evaluated)

@@ -1,45 +1,16 @@
-"""Linear heads on the features of a task's model, trained in the ways that uses ask for."""
+"""Linear heads on the features of a task's model, beside its text."""
 
 import torch
 
 from study.backbones.backbone import Backbone
 from study.method.delta import HEAD_ROWS
-from study.method.head import DEFAULT, GRID, HeadTraining
 from study.storage.ledger_files import JsonObject
 from study.trial import TrialData
-from study.trial.task_evaluation import head_trainings, train_task_heads
-from study.trial.task_model import make_task_model
-from tests.not_none import not_none
-from tests.small_trials import Prepare, last_report, trial
+from tests.small_trials import last_report, outcome
 
-LINEAR: JsonObject = {"head": "linear", "head_lr": 0.01, "head_steps": 30}
+LINEAR: JsonObject = {"head": "linear"}
 BOTH = {"subset": "clipfit + text.ln + vision.bias"}
 NOTHING: JsonObject = {"subset": "none", "epochs": 0, "bias_lr": None, "ln_lr": None}
-
-
-def test_validation_chooses_among_trainings_unless_one_is_given(prepare: Prepare):
-    search, confirm = prepare("holdout").search(), prepare("holdout").confirm(1)
-    given, chosen = trial(**LINEAR).settings, trial(head="linear").settings
-    for data in (search, confirm):
-        assert head_trainings(given, data) == (HeadTraining(0.01, 30),)
-        assert head_trainings(trial().settings, data) == ()
-    assert head_trainings(chosen, search) == GRID
-    assert head_trainings(chosen, confirm) == (DEFAULT,)
-
-
-def test_uses_that_ask_for_the_same_trainings_share_their_heads(
-    holdout: TrialData, backbone: Backbone
-):
-    (task,) = holdout.tasks
-    model = make_task_model(trial(), holdout, backbone, 0)
-    ways = (HeadTraining(0.01, 1), HeadTraining(0.01, 5))
-    heads = train_task_heads(model, [(), ways, (), ways])
-    assert heads.keys() == {(), ways}
-    assert [*heads[()]] == [(None, None)]
-    assert tuple(training for _, training in heads[ways]) == ways
-    one, other = (not_none(head) for head, _ in heads[ways])
-    assert one.classes == other.classes == task.train.classes
-    assert not torch.equal(one.rows, other.rows)
 
 
 def test_a_head_is_trained_on_features_at_the_strength(holdout: TrialData, backbone: Backbone):
@@ -50,3 +21,27 @@ def test_a_head_is_trained_on_features_at_the_strength(holdout: TrialData, backb
     untouched = last_report(holdout, backbone, **NOTHING, **LINEAR).deltas[0][HEAD_ROWS]
     torch.testing.assert_close(rows[0.0], untouched, atol=1e-3, rtol=0)
     assert all((rows[alpha] - untouched).abs().max() > 0.01 for alpha in (0.5, 1.0))
+
+
+def test_a_training_reports_with_each_head_what_it_would_with_that_head_alone(
+    holdout: TrialData, backbone: Backbone
+):
+    both = last_report(holdout, backbone, head=None, heads=("text", "linear"))
+    assert both.head == max(("text", "linear"), key=lambda name: both.scores[name]["score"])
+    assert both.metrics["val_score"] == max(one["score"] for one in both.scores.values())
+    for head in ("text", "linear"):
+        alone = last_report(holdout, backbone, head=head)
+        assert alone.scores == {head: both.scores[head]}
+        assert both.metrics[f"val_score_{head}"] == alone.metrics["val_score"]
+        assert alone.predictions == [one for one in both.predictions if one.head == head]
+        if head == both.head:
+            assert outcome(alone)["delta 0 head.rows"] == outcome(both)["delta 0 head.rows"]
+
+
+def test_what_is_given_is_used_with_its_own_head_whichever_is_better(
+    holdout: TrialData, backbone: Backbone
+):
+    for head in ("text", "linear"):
+        report = last_report(holdout, backbone, head=head, heads=("text", "linear"))
+        assert report.head == head
+        assert report.metrics["val_score"] == report.scores[head]["score"]

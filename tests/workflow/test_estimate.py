@@ -51,7 +51,7 @@ def test_steps_and_evaluations_add_up(tmp_path: Path, tiny_backbone: Path, known
 def test_a_search_is_shortened_by_halving_and_ends_with_its_time(
     tmp_path: Path, limits: dict[str, Any], within: float
 ):
-    search = {"space": {"heads": ["text"]}, **limits}
+    search = {"heads": ["text"], **limits}
     mine = study(tmp_path, Path("none"), search=search)
     found = estimate_from_cost(mine, Cost(step=1.0, image=0.001, memory=10**9), slots=2)
     epoch = 4 * 6 * 1.0 + 80 * 0.001

@@ -127,7 +127,7 @@ def confirmed(written: Written) -> Written:
     confirmation = {"trial_id": "confirm-best-seed1", "stage": "confirm", "label": "best"}
     config = written.trial(1, **confirmation)
     trial = written.folder.trial(config.trial_id)
-    shown = [Prediction("accuracy", f"{n}.png", "ab"[n // 6], "a", 0.9) for n in range(8)]
+    shown = [Prediction("text", "accuracy", f"{n}.png", "ab"[n // 6], "a", 0.9) for n in range(8)]
     trial.write("predictions.parquet", predictions_to_parquet(shown))
     trial.append_report({"epoch": 4, "test_score": 0.75})
     written.end(config)

@@ -22,9 +22,7 @@ from study.errors import StudyError
 from study.storage.study_folder import StudyFolder
 from study.tracking.mlflow.run_content import (
     ENDED,
-    PARAMETER_DIGITS,
     PEER_PREFIX,
-    round_significant,
 )
 from study.tracking.mlflow.server import (
     ANSWERS_WITHIN,
@@ -90,8 +88,8 @@ def read_exact(
         with _artifact(uri, configuration.run_id, "config.json", owner) as path:
             config = json.loads(path.read_bytes())
         settings = TrialSettings.model_validate(config["settings"])
-        head = configuration.settings.model_dump(include={"head_lr", "head_steps"})
-        exact.append(replace(configuration, settings=settings.with_reported_head(head)))
+        head = configuration.settings.head
+        exact.append(replace(configuration, settings=settings.model_copy(update={"head": head})))
     first = configurations[0]
     owner = f"the study '{first.study}'"
     advice = "; it is sent when the study ends"
@@ -178,11 +176,8 @@ def _find_folder(client: MlflowClient, run: Run, storage: Path) -> str | None:
 
 def _trial_settings(run: Run) -> TrialSettings:
     """Return the settings of a trial's run, with the head that validation chose."""
-    params, metrics = run.data.params, run.data.metrics
-    values: dict[str, Any] = dict(params)
-    for name in ("head_lr", "head_steps"):
-        if name in metrics:  # they have more digits than parameters
-            values[name] = round_significant(metrics[name], PARAMETER_DIGITS)
+    params = run.data.params
+    values: dict[str, Any] = {**params, "head": run.data.tags.get("head", params.get("head"))}
     peer = {
         name.removeprefix(PEER_PREFIX): text
         for name, text in params.items()

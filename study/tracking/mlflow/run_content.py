@@ -18,7 +18,6 @@ from study.method.parameters import kind_names
 from study.process.templates import templates
 from study.storage.ledger_files import JsonObject
 from study.storage.trial_folder import End, Status
-from study.trial.study import VALIDATED
 
 PARAMETER_DIGITS, METRIC_DIGITS = 4, 5
 """The numbers of significant digits of parameters, and of scores and all other metrics."""
@@ -31,7 +30,7 @@ STATUS: Mapping[Status, str] = {
 ENDED = "ended"
 """The tag with the status of the trial in the ledger."""
 RATE_FIELDS = [rate_column(kind) for kind in kind_names()]
-UNSENT_FIELDS = {"epoch", "seconds", "ended_at", "folds", *RATE_FIELDS}
+UNSENT_FIELDS = {"epoch", "seconds", "ended_at", "folds", "head", "scores", *RATE_FIELDS}
 """The fields of a report that are not sent; rates follow from the run's parameters."""
 LONGEST_TEXT = 4000
 """The most characters of an error or a reason that are sent."""
@@ -77,8 +76,6 @@ def trial_params(config: JsonObject) -> Tags:
         for name, value in settings.peer.model_dump(exclude={"method"}).items():
             values[f"{PEER_PREFIX}{name}"] = value
     values["seed"] = config["seed"]
-    if not settings.calibration:  # nearly no trial has any
-        del values["calibration"]
     return format_params(values)
 
 
@@ -136,9 +133,9 @@ def has_first_metric(config: JsonObject, reports: Reports) -> bool:
     """Return whether a trial has reported the metric that has to be sent first.
 
     MLflow colours its page that compares runs by the first metric of a run. So nothing of a trial
-    that is validated is sent before its first score. With a linear head, not every epoch has one.
+    that is validated is sent before its first score. Not every epoch has one.
     """
-    return any(config["stage"] not in VALIDATED or SCORE in report for report in reports)
+    return any(config["stage"] != "search" or SCORE in report for report in reports)
 
 
 def end_tags(config: JsonObject, reports: Reports, end: End) -> Tags:

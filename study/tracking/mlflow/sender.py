@@ -16,7 +16,7 @@ from study.tracking.mlflow.run_content import Reports
 from study.tracking.mlflow.study_run import StudyRun
 from study.tracking.mlflow.sync_state import Mark, TrialRecord, modified_at
 from study.trial.predictions import confusion_of, read_predictions
-from study.trial.study import VALIDATED, Study
+from study.trial.study import Study
 
 METRICS_PER_CALL = 900
 """The largest number of metrics that one call sends; MLflow accepts up to 1,000."""
@@ -271,7 +271,7 @@ class Sender:
             folder = self.study.folder.path
             path = folder / "shots" / f"tasks-{split_hash}.jsonl"
             tasks = read_if_exists(path, path.read_bytes, existing=folder)
-            evaluated = "validation" if stage in VALIDATED else "test"
+            evaluated = "validation" if stage == "search" else "test"
             root = self.study.config.data.root
             self._inputs[key] = dataset_inputs(
                 tasks or b"", split_hash, evaluated=evaluated, root=root
@@ -303,7 +303,7 @@ def add_balanced_score(study: Study, record: TrialRecord) -> Reports:
     reports = record.reports
     if not reports or run_content.TEST_SCORE not in reports[-1]:
         return reports
-    confusion = confusion_of(read_predictions(study.folder, record.trial_id))
+    confusion = confusion_of(read_predictions(study.folder, record.trial_id, reports[-1]["head"]))
     balanced = balanced_score(confusion, study.protocol)
     if balanced is None:
         return reports

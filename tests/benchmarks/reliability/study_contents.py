@@ -10,10 +10,7 @@ from study.errors import StudyError
 from study.storage.trial_folder import TrialFolder
 
 UNLIKE = ("optuna_number", "config_hash", "taken_from")
-"""What differs where a proposal was lost with its driver, or where the code has changed since.
-
-A trial that shared the training of another is trained alone, once its files were damaged.
-"""
+"""What differs where a proposal was lost with its driver, or where the code has changed since."""
 TIMED = ("seconds", "ended_at", "images_per_second", "began_at")
 HASH = 64
 """The characters of a hash."""

@@ -39,7 +39,7 @@ def test_a_finished_study_is_listed_with_the_test_score_of_its_choice(here: Path
     written = Written(here / "runs", "done")
     chosen = {"settings": {"subset": "none"}, "label": "best", "same_as": "clipfit"}
     written.folder.write_json("candidates.json", [chosen])
-    shown = [Prediction("accuracy", f"{n}.png", "ab"[n % 2], "a", 0.9) for n in range(8)]
+    shown = [Prediction("text", "accuracy", f"{n}.png", "ab"[n % 2], "a", 0.9) for n in range(8)]
     for seed, score in ((1, 0.5), (2, 0.7)):
         confirmation = {"stage": "confirm", "label": "clipfit", "seed": seed}
         config = written.trial(seed, trial_id=f"confirm-clipfit-seed{seed}", **confirmation)
