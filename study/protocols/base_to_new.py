@@ -18,7 +18,7 @@ from study.data.tasks import (
     holdout_tasks,
 )
 from study.errors import DataError
-from study.protocols.competition import Competitions, accuracies, ausuc, hmean
+from study.protocols.competition import Competitions, accuracies, hmean
 from study.protocols.protocol import Headings, PartAccuracies, Protocol, Report, Rule, Scores
 
 logger = logging.getLogger(__name__)
@@ -51,11 +51,10 @@ class BaseToNew(Protocol):
     metric = "hmean"
     parts = ("base", "new")
     rules = (CLASS_FOLDS, BASE)
-    further_headings: ClassVar[Headings] = {"generalized": "H", "ausuc": "AUSUC"}
+    further_headings: ClassVar[Headings] = {"generalized": "H"}
     further_explanation = (
         "Where all names compete, H is the harmonic mean of the accuracies on images of base and "
-        "new classes, averaged over classes, and AUSUC the area under the curve of these two "
-        "accuracies as trained names are made less likely."
+        "new classes, averaged over classes."
     )
     competes = True
     strength = 0.75
@@ -73,11 +72,10 @@ class BaseToNew(Protocol):
         return {**parts, "hmean": harmonic_mean, "score": harmonic_mean}
 
     def further_scores(self, competitions: Competitions) -> Scores:
-        """Return the harmonic mean where all names compete, and the area under its curve."""
+        """Return the harmonic mean where all names compete."""
         if not competitions:
             return {}
-        seen, unseen = accuracies(competitions)
-        return {"generalized": hmean(seen, unseen), "ausuc": ausuc(competitions)}
+        return {"generalized": hmean(*accuracies(competitions))}
 
     def automatic_rule(self, config: StudyConfig, dataset: Dataset) -> Rule:
         """Return class folds if there are enough base classes, else the weak rule, and warn."""
@@ -123,11 +121,8 @@ class Generalized(BaseToNew):
         "other half (new), of which it never saw an image; both are averaged over classes."
     )
     metric = "H"
-    further_headings: ClassVar[Headings] = {"ausuc": "AUSUC"}
-    further_explanation = (
-        "AUSUC is the area under the curve of base and new accuracy as trained names are made less "
-        "likely."
-    )
+    further_headings: ClassVar[Headings] = {}
+    competes = False
     guess = "Naming each class equally often"
     class_averaged = True
 
@@ -135,12 +130,6 @@ class Generalized(BaseToNew):
         """Return all classes for both parts."""
         scored = self.scored(dataset)
         return dict.fromkeys(scored, tuple(chain.from_iterable(scored.values())))
-
-    def further_scores(self, competitions: Competitions) -> Scores:
-        """Return the area under the curve."""
-        if not competitions:
-            return {}
-        return {"ausuc": ausuc(competitions)}
 
     def chance(self, sizes: Mapping[str, Sequence[int]]) -> Scores:
         """Return one over the number of all names: the score of naming them equally often.

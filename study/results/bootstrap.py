@@ -26,7 +26,7 @@ import numpy as np
 from numpy.random import Generator
 
 from study.protocols import Protocol
-from study.protocols.competition import Competition, Competitors, resample_scores
+from study.protocols.competition import Competition, Competitors, resample_hmean
 from study.results.intervals import DrawnScores
 from study.trial.predictions import Outcomes, Stratum
 
@@ -339,9 +339,9 @@ def make_competition(outcomes: Outcomes, trained: str) -> Competition:
 
 
 def rescore_competitions(outcomes: Mapping[Trial, Outcomes], protocol: Protocol) -> RescoredTrials:
-    """Return H and AUSUC where all names compete; arguments are those of `rescore`.
+    """Return H where all names compete; arguments are those of `rescore`.
 
-    Their pseudo-images are added to the score itself, as if it were an accuracy as sure as that
+    Its pseudo-images are added to the score itself, as if it were an accuracy as sure as that
     of the less sure kind. That varies no less than with pseudo-images of both kinds.
     """
     competing = {trial: one for trial, one in outcomes.items() if protocol.parts and one.competing}
@@ -359,21 +359,18 @@ def rescore_competitions(outcomes: Mapping[Trial, Outcomes], protocol: Protocol)
         return {}
     drawn = _draw_competitions(list(competitions.values()), seen, unseen)
     every_image = [np.ones((1, sum(map(len, kind)))) for kind in (seen, unseen)]
-    exact = [resample_scores(competition, *every_image) for competition in competitions.values()]
+    exact = [resample_hmean(competition, *every_image) for competition in competitions.values()]
     units, df = map(min, seen_size, unseen_size)
     rescored: RescoredTrials = {trial: {} for trial in competitions}
-    names = ("generalized", "ausuc")
-    for name, of_sets, of_images in zip(names, drawn, np.hstack(exact), strict=True):
-        rng = np.random.default_rng(SEED)
-        with_pseudo = _add_pseudo_images(of_sets, units, competitions, rng)
-        _add_scores(rescored, name, with_pseudo, of_images, df)
+    with_pseudo = _add_pseudo_images(drawn, units, competitions, np.random.default_rng(SEED))
+    _add_scores(rescored, "generalized", with_pseudo, np.concatenate(exact), df)
     return rescored
 
 
 def _draw_competitions(
     competitions: Sequence[Competition], seen: Sequence[Array], unseen: Sequence[Array]
 ) -> Array:
-    """Return H and AUSUC of each trial on each set, ``(2, draws, trials)``.
+    """Return H of each trial on each set, ``(draws, trials)``.
 
     Args:
         competitions: the images of each trial.
@@ -381,13 +378,13 @@ def _draw_competitions(
         unseen: the same for each other class.
     """
     rng = np.random.default_rng(SEED)
-    scores = np.empty((2, DRAWS, len(competitions)))
+    scores = np.empty((DRAWS, len(competitions)))
     batch = max(1, LARGEST_BATCH // sum(map(len, [*seen, *unseen])))
     for start in range(0, DRAWS, batch):
         sets = min(batch, DRAWS - start)
         weights = (_drawn_weights(seen, sets, rng), _drawn_weights(unseen, sets, rng))
         for column, competition in enumerate(competitions):
-            scores[:, start : start + sets, column] = resample_scores(competition, *weights)
+            scores[start : start + sets, column] = resample_hmean(competition, *weights)
     return scores
 
 

@@ -12,7 +12,7 @@ from study.errors import DataError
 from study.protocols import BaseToNew, Generalized, hmean
 from tests.paper_dataset import make_paper_dataset
 
-from .conftest import competition, parts
+from .conftest import parts
 
 ALL = tuple(range(24))
 
@@ -42,12 +42,6 @@ def test_one_base_class_leaves_nothing_to_learn():
         Generalized().confirm_task(make_paper_dataset(classes=2), None)
     task = Generalized().confirm_task(make_paper_dataset(classes=3), None)
     assert [part.classes for part in task.evaluations] == [(0, 1, 2)] * 2
-
-
-def test_beside_its_score_stands_the_area_alone():
-    one = competition(seen=[(5.0, True, 0), (3.0, True, 0)], unseen=[(1.0, True, 1)])
-    assert Generalized().further_scores([one]) == {"ausuc": 1.0}
-    assert Generalized().further_scores([]) == {}
 
 
 def test_no_guess_that_looks_at_no_image_is_better_than_chance():

@@ -23,7 +23,7 @@ from tests.report.conftest import AsKept, rounded
 
 def compete(folder: Path):
     """Let the names of a study compete."""
-    report_also(folder, test_generalized=0.5, test_ausuc=0.25)
+    report_also(folder, test_generalized=0.5)
 
 
 def several_datasets(folder: Path):

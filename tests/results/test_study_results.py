@@ -35,10 +35,12 @@ def test_every_trial_is_one_row_of_the_fixed_schema(base_to_new_study: Path, tmp
 
 def test_scores_of_competing_names_are_no_datasets(base_to_new_study: Path):
     for path in base_to_new_study.glob("trials/confirm-*/reports.jsonl"):
-        add_report(path.parent, **json.loads(path.read_text().splitlines()[-1]), test_ausuc=0.25)
+        add_report(
+            path.parent, **json.loads(path.read_text().splitlines()[-1]), test_generalized=0.25
+        )
     results = read_results(base_to_new_study)
-    assert (results.tested_datasets, results.further_names) == ([], ["balanced", "ausuc"])
-    assert row_of(base_to_new_study, "confirm-best-seed1")["test_ausuc"] == 0.25
+    assert (results.tested_datasets, results.further_names) == ([], ["balanced", "generalized"])
+    assert row_of(base_to_new_study, "confirm-best-seed1")["test_generalized"] == 0.25
 
 
 def add_report(trial: Path, **values: object):

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from study.backbones.backbone import Backbone
-from study.protocols.competition import accuracies, ausuc, hmean
+from study.protocols.competition import accuracies, hmean
 from study.results.bootstrap import make_competition
 from study.storage.ledger_files import JsonObject, LedgerError
 from study.storage.study_folder import StudyFolder
@@ -90,7 +90,6 @@ def test_competing_predictions_make_up_the_scores_of_their_trial(
     *_, report = run_trial(trial(stage="confirm", epochs=2), data, backbone)
     one = make_competition(not_none(outcomes_of(report.predictions)), "base")
     assert hmean(*accuracies([one])) == pytest.approx(report.metrics["test_generalized"])
-    assert ausuc([one]) == pytest.approx(report.metrics["test_ausuc"])
 
 
 def test_a_trial_keeps_the_groups_of_its_test_images(prepare: Prepare, backbone: Backbone):
