@@ -31,10 +31,13 @@ def configure(folder: Path, *overrides: str):
 
 
 def choose(candidates: list[JsonObject], label: str):
-    """Let validation choose another candidate."""
+    """Let validation choose another candidate, which stands before the best as in a real study."""
     by_label = {candidate["label"]: candidate for candidate in candidates}
-    by_label["best"] |= {key: by_label[label][key] for key in ("settings", "training")}
-    by_label[label]["val_score"] = 0.95
+    best, chosen = by_label["best"], by_label[label]
+    best |= {key: chosen[key] for key in ("settings", "training")}
+    chosen["val_score"] = 0.95
+    candidates.remove(chosen)
+    candidates.insert(candidates.index(best), chosen)
 
 
 def change_json(path: Path, **values: object):

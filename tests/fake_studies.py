@@ -200,7 +200,7 @@ def add_candidate(
     label: str,
     effect: float = 0.0,
     *,
-    same_as: str | None = None,
+    training: str | None = None,
     seeds: Sequence[int] = SEEDS,
     **values: Any,
 ):
@@ -210,7 +210,7 @@ def add_candidate(
         folder: where the study is.
         label: the candidate's label.
         effect: how much better it is on test than the winner, a fraction.
-        same_as: the label of the candidate whose training it shares, if any.
+        training: the label of the candidate whose training it shares, if any.
         seeds: its seeds.
         values: the candidate's fields, such as ``val_score``, and its settings.
     """
@@ -218,10 +218,10 @@ def add_candidate(
     candidates = [c for c in json.loads(file.read_text()) if c["label"] != label]
     settings = {"subset": "none", "bias_lr": None, "ln_lr": None, "distill_weight": 0.0}
     added = {"label": label, "val_score": None, "source_trial": None, "choice": 35}
-    added["training"] = label if same_as is None else same_as
+    added["training"] = training or label
     candidates.append(with_settings(added | settings | values))
     file.write_text(json.dumps(candidates))
-    if same_as is not None:
+    if training:
         return
     ledger = FakeLedger(folder, base_to_new="base_to_new" in (folder / "study.yaml").read_text())
     for number, seed in enumerate(seeds):
@@ -233,19 +233,18 @@ def add_candidate(
         )
 
 
-def add_answer(folder: Path, *, peer: float = -0.01, strength: float = 1.0) -> Path:
+def add_answer(folder: Path, *, peer: float = -0.01) -> Path:
     """Add what studies of today test beside: a peer.
 
     Args:
         folder: where the finished study is, whose winner is given a linear head.
         peer: how much better the peer is on test than the winner, a fraction.
-        strength: the protocol's strength.
     """
     head: JsonObject = {"head": "linear"}
 
     def use(candidates: list[JsonObject]):
         best = next(c for c in candidates if c["label"] == "best")
-        best["settings"].update(head, strength=strength)
+        best["settings"].update(head)
 
     edit_candidates(folder, use)
     add_candidate(folder, "linear", peer, val_score=0.6, **head)

@@ -56,7 +56,8 @@ def main_table(board: Leaderboard) -> Table:
         score = board.metric
     header = ["candidate", *score_header(board.parts, score)]
     header += [f"{head} head" for head in _scored_heads(board)]
-    header += [*further_header(board), "seeds"]
+    header += further_header(board)
+    header.append("seeds")
     break_at = len(header)
     header += ["Δ tuned CLIPFit", "Δ published"]
     return Table(
@@ -210,8 +211,10 @@ def write_leaderboard(board: Leaderboard) -> None:
 
 def _scored_heads(board: Leaderboard) -> list[Head]:
     """Return the heads that any test was scored with, if there are several."""
-    scored = [head for head in HEADS if any(head in one.head_scores for one in board.entries)]
-    return scored if len(scored) > 1 else []
+    scored: set[Head] = set()
+    for entry in board.entries:
+        scored.update(entry.head_scores)
+    return [head for head in HEADS if head in scored] if len(scored) > 1 else []
 
 
 def _finished_trials(board: Leaderboard, entry: Entry) -> str:

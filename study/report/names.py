@@ -32,7 +32,7 @@ _NAMES = {
 _NAMES |= {peer: row.title for peer, row in PEERS.items()}
 _NAMES |= {rank: f"{rank} by validation" for rank in RANKS}
 _EARLIER = "-of-"
-"""The text between label and number of trials where an extension renamed an earlier choice."""
+"""The text between the label of a choice before an extension and the number of its trials."""
 _UNNAMED = {BEST, WITH_DELTA}
 """Labels that add nothing to the name of the candidate whose training they share."""
 

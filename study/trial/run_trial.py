@@ -93,9 +93,9 @@ def _evaluate(
         models: the models of its tasks.
     """
     by_task = [evaluate_task(model) for model in models]
-    evaluations: dict[Head, Evaluations] = {
-        head: [task[head] for task in by_task] for head in config.heads
-    }
+    evaluations: dict[Head, Evaluations] = {}
+    for head in config.heads:
+        evaluations[head] = [task[head] for task in by_task]
     scores = {head: trial_scores(one, data) for head, one in evaluations.items()}
     head = config.settings.head or better_head(scores)
     metrics = {f"{data.split}_{name}": value for name, value in scores[head].items()}

@@ -7,7 +7,7 @@ from study.results.trial_results import SEARCH_ARM
 
 def test_the_arms_of_every_search_are_told_apart_and_none_is_without_a_colour():
     colors = arm_colors([*ARMS, "full", "lora", "mine"])
-    assert len(set(colors.values())) == len(colors) == 7
+    assert len(set(colors.values())) == len(colors) == 6
     assert len(arm_colors(f"arm {n}" for n in range(30))) == 30
 
 

@@ -90,3 +90,13 @@ def test_without_trials_of_its_own_tuned_clipfit_has_its_name_alone(few_shot_stu
     for path in few_shot_study.glob("trials/search-*/config.json"):
         path.write_text(path.read_text().replace('"arm": "clipfit-tuned"', '"arm": "search"'))
     assert "tuned CLIPFit" in [row[0] for row in main_table(board_of(few_shot_study)).rows]
+
+
+def test_a_column_shows_the_score_with_each_head_where_there_are_several(few_shot_study: Path):
+    report_also(few_shot_study, test_score_text=0.75)
+    assert "text head" not in main_table(board_of(few_shot_study)).header
+    report_also(few_shot_study, test_score_linear=0.25)
+    table = main_table(board_of(few_shot_study))
+    start = table.header.index("text head")
+    assert table.header[start + 1] == "linear head"
+    assert {tuple(row[start : start + 2]) for row in table.rows} == {("75.0", "25.0")}

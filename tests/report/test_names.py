@@ -19,7 +19,7 @@ def test_a_rival_whose_tuned_rates_were_no_better_is_not_called_tuned(few_shot_s
 
     def keep_published_rates(candidates: list[JsonObject]):
         by_label = {candidate["label"]: candidate for candidate in candidates}
-        by_label["clipfit-tuned"]["same_as"] = "clipfit"
+        by_label["clipfit-tuned"]["training"] = "clipfit"
 
     edit_candidates(few_shot_study, keep_published_rates)
     assert rival_name(board_of(few_shot_study), "clipfit-tuned").startswith("CLIPFit as published")

@@ -164,8 +164,7 @@ def test_percent_signs_stay_with_their_numbers_and_code_stays_as_it_is(few_shot_
 
 
 def test_a_report_is_what_was_kept(base_to_new_study: Path, as_kept: AsKept):
-    add_answer(base_to_new_study, strength=0.75)
-    configure(base_to_new_study, "confirm.strength=0.75")
+    add_answer(base_to_new_study)
     for path in base_to_new_study.glob("trials/search-*/reports.jsonl"):
         reports = [json.loads(line) for line in path.read_text().splitlines()]
         timed = [{**report, "ended_at": 2.0 * n} for n, report in enumerate(reports, 1)]

@@ -17,13 +17,10 @@ def test_settings_are_words_that_a_sentence_can_hold(settings: JsonObject, words
     assert settings_in_words(TrialSettings.model_validate(settings)) == words
 
 
-def test_a_linear_head_is_shown_with_its_training_and_nothing_weighs_where_nothing_is_tuned():
-    chosen = TrialSettings(
-        subset="none", head="linear", head_lr=0.001, head_steps=100, strength=0.75
-    )
-    training = "linear, learning rate 0.001, 100 steps"
-    assert setting_cells(chosen) == [training, "0.75", "–", "–", "–"]
+def test_nothing_weighs_where_nothing_is_tuned_and_a_head_that_is_not_known_yet_is_a_dash():
+    frozen = TrialSettings(subset="none", head="linear", distill_weight=8)
+    assert setting_cells(frozen) == ["linear", "1", "–", "–", "–"]
     searched = TrialSettings(
-        subset="vision.ln", rates={"ln": 0.01}, distill_weight=8, head="linear"
+        subset="vision.ln", rates={"ln": 0.01}, distill_weight=8, head=None, strength=0.75
     )
-    assert setting_cells(searched) == ["linear", "1", "–", "0.01", "8"]
+    assert setting_cells(searched) == ["–", "0.75", "–", "0.01", "8"]

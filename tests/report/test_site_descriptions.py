@@ -28,6 +28,6 @@ def test_each_term_of_a_subset_and_its_layers_are_explained(as_kept: AsKept):
 
 
 def test_only_the_choices_that_there_are_are_explained(as_kept: AsKept):
-    every = ["text.to", "text.from", "vision.to", "bias_lr", "ln_lr", "distill_weight", "head"]
-    as_kept("choices", choices_in_words([*every, "strength", *SpaceConfig().sites]))
+    every = ["text.to", "text.from", "vision.to", "bias_lr", "ln_lr", "distill_weight"]
+    as_kept("choices", choices_in_words([*every, *SpaceConfig().sites]))
     assert choices_in_words(["something else"]) == choices_in_words([]) == ""
