@@ -86,6 +86,7 @@ class Finished:
         save_delta(trial.path / "delta.safetensors", {**tensors, **head}, info)
         scores = {"test_accuracy": test_score, "test_score": test_score}
         head = self._winner.get("head", "text")
+        scores[f"test_score_{head}"] = test_score
         of_head = {head: {"accuracy": test_score, "score": test_score}}
         trial.append_report({"epoch": 1, "seconds": 1.0, **scores, "head": head, "scores": of_head})
         right = self._right or [round(images * test_score) for images in self._images]

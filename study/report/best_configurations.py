@@ -73,7 +73,8 @@ def baselines_study_yaml(configurations: Sequence[RankedConfiguration], config: 
 
     Baselines are tried first and confirmed on test whatever they score. So a study with
     this file shows whether they do as well again: on another dataset (``data.dataset=…``),
-    backbone or draw of images.
+    backbone or draw of images. They are read as given, with the text head and all of the tuned
+    change, whatever the study that found them used.
 
     Args:
         configurations: the configurations.
@@ -87,7 +88,10 @@ def baselines_study_yaml(configurations: Sequence[RankedConfiguration], config: 
         if not label.startswith(FOUND_PREFIX)
     }
     for row in configurations:
-        settings = row.settings.model_dump(mode="json")
+        given = row.settings
+        if given.peer or given.subset != "none":  # what is given keeps all that was tuned
+            given = given.model_copy(update={"head": "text", "strength": 1.0})
+        settings = given.model_dump(mode="json")
         if settings not in baselines.values():
             baselines[_baseline_label(row, baselines)] = settings
     search["baselines"] = baselines

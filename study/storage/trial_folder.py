@@ -4,7 +4,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from study.storage.atomic import (
     SUMS,
@@ -13,7 +13,6 @@ from study.storage.atomic import (
     make_folder,
     record_checksums,
     sha256_of,
-    sync_folder,
     with_retries,
 )
 from study.storage.ledger_files import (
@@ -72,18 +71,6 @@ class TrialFolder(LedgerFolder):
         make_folder(self.path)
         if self.read("config.json") is None:
             self.write("config.json", json_bytes(config), recorded=True)
-
-    def rename(self, trial_id: str, **changes: Any) -> None:
-        """Rename the trial.
-
-        Args:
-            trial_id: the new id.
-            **changes: further values of the configuration that change with it.
-        """
-        config = self.read_config() | {"trial_id": trial_id} | changes
-        self.write("config.json", json_bytes(config), recorded=True)
-        self.path = self.path.rename(self.path.with_name(trial_id))
-        sync_folder(self.path.parent)
 
     def read_config(self) -> JsonObject:
         """Return the trial's configuration.

@@ -4,7 +4,6 @@ Epochs appear as they end. If a trial continues or is trained again, all its epo
 again, and TensorBoard skips the earlier ones. So no point appears twice, and none is lost.
 """
 
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ from study.trial.study import Study, TrialConfig
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-NON_METRIC_FIELDS = ("epoch", "ended_at", "folds")
+NON_METRIC_FIELDS = ("epoch", "ended_at", "folds", "head", "scores")
 """The fields of a report that are not metrics."""
 
 
@@ -62,13 +61,9 @@ class TensorBoardTracker(Tracker):
 
     def rescan_trials(self) -> None:
         """See `Tracker.rescan_trials`."""
-        trials = {trial.trial_id: trial for trial in self._study.folder.trials()}
-        for path in self._events_folder.glob("*"):
-            if path.name not in trials:  # the trial was renamed
-                shutil.rmtree(path, ignore_errors=True)
-        for trial_id, trial in trials.items():
-            with self._record_failure(trial_id):
-                if trial_id not in self._writers and self._is_behind(trial):
+        for trial in self._study.folder.trials():
+            with self._record_failure(trial.trial_id):
+                if trial.trial_id not in self._writers and self._is_behind(trial):
                     self._finish(trial, trial.read_end())
 
     def close(self, *, finished: bool) -> Reasons:
@@ -124,7 +119,7 @@ class TensorBoardTracker(Tracker):
         del self._writers[trial.trial_id]
 
     def _is_behind(self, trial: TrialFolder) -> bool:
-        """Return whether a trial reported, ended or was renamed after its events were written."""
+        """Return whether a trial reported or ended after its events were written."""
         ledger_files = [trial.path / name for name in ("config.json", REPORTS, "end.json")]
         changed = max(path.stat().st_mtime for path in ledger_files if path.exists())
         event_files = (self._events_folder / trial.trial_id).glob("*")

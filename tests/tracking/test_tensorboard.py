@@ -110,20 +110,12 @@ def test_an_epoch_from_the_ledger_has_its_time_and_what_is_no_metric_is_left_out
     study: Written,
 ):
     report = {"epoch": 1, "ended_at": 1000.5, "val_score": 0.5, "folds": [0.25, 0.75]}
+    report |= {"head": "text", "scores": {"text": {"score": 0.5}}}
     study.folder.trial(study.trial(0).trial_id).append_report(report)
     assert started(study).close(finished=False) == {}
     (point,) = events(study).Scalars("val_score")
     assert (point.step, point.value, point.wall_time) == (1, 0.5, 1000.5)
     assert events(study).Tags()["scalars"] == ["val_score"]
-
-
-def test_a_renamed_trial_is_there_by_its_new_name_alone(study: Written):
-    study.whole(0)
-    tracker = started(study)
-    study.folder.trial("search-0000").rename("confirm-best")
-    tracker.rescan_trials()
-    assert [path.name for path in place(study).iterdir()] == ["confirm-best"]
-    assert scores(study, "confirm-best") == POINTS
 
 
 def test_what_cannot_be_written_is_told_at_the_end_and_ends_nothing(study: Written):

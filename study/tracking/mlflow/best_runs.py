@@ -16,7 +16,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from study.config.loading import load_config
 from study.config.schema import StudyConfig
-from study.config.trial_settings import TrialSettings
+from study.config.trial_settings import HEADS, TrialSettings
 from study.data.shots import ALL
 from study.errors import StudyError
 from study.storage.study_folder import StudyFolder
@@ -40,7 +40,7 @@ def best_configurations(
     """Return the configurations with the best validation scores, the best first.
 
     Only trials of the search that ran all their epochs count. If a configuration was confirmed, its
-    test score is the mean over the seeds.
+    test score is the mean over the seeds, with the head that the trial is used with.
 
     Args:
         uri: the address of the tracking server or store.
@@ -127,9 +127,11 @@ def _search(
         folders[study_id] = _find_folder(client, first, storage)
         confirmations = f"tags.stage = 'confirm' and tags.study_id = '{study_id}'"
         for run in search_all_runs(client, experiments, confirmations):
-            score = run.data.metrics.get("test_score")
-            if score is not None:
-                scores_by_settings[study_id, _trial_settings(run)].append(score)
+            for head in HEADS:
+                score = run.data.metrics.get(f"test_score_{head}")
+                settings = _trial_settings(run).model_copy(update={"head": head})
+                if score is not None:
+                    scores_by_settings[study_id, settings].append(score)
     for run in runs:
         study_id = run.data.tags["study_id"]
         test_scores = scores_by_settings[study_id, _trial_settings(run)]
@@ -175,9 +177,9 @@ def _find_folder(client: MlflowClient, run: Run, storage: Path) -> str | None:
 
 
 def _trial_settings(run: Run) -> TrialSettings:
-    """Return the settings of a trial's run, with the head that validation chose."""
+    """Return the settings of a trial's run."""
     params = run.data.params
-    values: dict[str, Any] = {**params, "head": run.data.tags.get("head", params.get("head"))}
+    values: dict[str, Any] = dict(params)
     peer = {
         name.removeprefix(PEER_PREFIX): text
         for name, text in params.items()

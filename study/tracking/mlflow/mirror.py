@@ -253,7 +253,7 @@ def _describe_missing(sender: Sender, listed: Mapping[str, Run], trial_id: str) 
     run = listed.get(record.mark.run_id)
     if run is None:
         return "its run is not there"
-    if record.is_renamed or not record.matches_mark:
+    if not record.matches_mark:
         return None
     end = record.end if record.mark.closed else None
     if end is not None and run.info.status != run_content.STATUS[end.status]:
@@ -281,12 +281,14 @@ def _missing_parts(sender: Sender, record: TrialRecord, run: Run, end: End | Non
         sent_points = run_content.trial_metrics(config, scored[: mark.reports], end, start_time=0)
     point_counts = Counter(point.key for point in sent_points)
     tags = sender.tags(config)
+    reports: run_content.Reports = ()
     if end:
         tags[run_content.ENDED] = end.status
+        reports = record.reports
     sent_datasets = _dataset_keys(sender.inputs(config))
     missing = {
         "tags": tags.items() - run.data.tags.items(),
-        "parameters": sender.params(config).items() - run.data.params.items(),
+        "parameters": sender.params(config, reports).items() - run.data.params.items(),
         "metrics": point_counts.keys() - run.data.metrics.keys(),
         "datasets": sent_datasets - _dataset_keys(run.inputs.dataset_inputs),
     }

@@ -67,9 +67,20 @@ def format_params(values: JsonObject) -> Tags:
     }
 
 
-def trial_params(config: JsonObject) -> Tags:
-    """Return the parameters of a run that come from its trial's own configuration."""
+def trial_settings(config: JsonObject, reports: Reports = ()) -> TrialSettings:
+    """Return a trial's settings, with the head that its last report names."""
     settings = TrialSettings.model_validate(config["settings"])
+    return settings.with_reported_head(reports[-1]) if reports else settings
+
+
+def trial_params(config: JsonObject, reports: Reports = ()) -> Tags:
+    """Return the parameters of a run that are its trial's own.
+
+    Args:
+        config: the trial's configuration.
+        reports: the reports of a trial that has ended, which may name the head.
+    """
+    settings = trial_settings(config, reports)
     values = settings.column_values()
     if settings.peer:
         # To repeat the trial, also the values are needed that `column_values` does not have.
@@ -166,8 +177,7 @@ def _words() -> Any:
 
 def describe_trial(config: JsonObject, reports: Reports = (), end: End | None = None) -> str:
     """Return a line of Markdown: a trial's last score, how it ended, and what it trains."""
-    settings = TrialSettings.model_validate(config["settings"])
-    return str(_words().trial(settings, reports, end))
+    return str(_words().trial(trial_settings(config, reports), reports, end))
 
 
 def settings_markdown(settings: TrialSettings) -> str:

@@ -98,15 +98,19 @@ class Sender:
         folder = record.folder.path
         server.send_files(self.client, run_id, folder, TRIAL_ARTIFACTS, existing=folder.parent)
         run_tags = [RunTag(key, value) for key, value in tags.items()]
-        self.client.log_batch(run_id, tags=run_tags)
+        config = record.config
+        chosen = self.params(config, record.reports).items() - self.params(config).items()
+        params = [Param(key, value) for key, value in chosen]  # the head, if validation chose it
+        self.client.log_batch(run_id, params=params, tags=run_tags)
         end_time = modified_at(folder / "end.json", existing=folder.parent)
         status = run_content.STATUS[end.status]
         self.client.set_terminated(run_id, status, end_time=end_time)
 
     def close_study(self, *, finished: bool) -> None:
-        """Send the study's tables and report, mark the runs of what was chosen, and end all runs.
+        """Send the study's tables and report, name the runs of what was chosen, and end all runs.
 
-        The marks are in names of runs, since other trials may have the same score.
+        Those of the best configuration have a mark in their names, since other trials may have the
+        same score. An extended search may change both.
 
         Args:
             finished: whether the study ran to its end.
@@ -147,14 +151,10 @@ class Sender:
             present = self._find_or_create(record)
         elif record.trial_id in self._maybe_newer_than_mark and not mark.closed:
             present = self._metrics(self.client.get_run(mark.run_id))
-        if record.is_renamed:
-            self._rename(mark.run_id, record.config)
-            mark.winner = False
         self._maybe_newer_than_mark.discard(record.trial_id)
         if present - metrics:
             self._discard_run(record)
             present = self._find_or_create(record)
-        record.mark.trial_id = record.trial_id
         return present
 
     def mark_unsent(self, folder: TrialFolder, listed: Mapping[str, Run]) -> None:
@@ -184,10 +184,11 @@ class Sender:
             self.client.set_terminated(mark.run_id, "KILLED")
             mark.paused = True
             mark.write_to(trial)
-        if mark.winner != winner:
-            name = _run_name(trial.read_config(), winner=winner)
-            self.client.update_run(mark.run_id, name=name)
-            mark.winner = winner
+        config = trial.read_config()
+        name = self._run_name(config, winner=winner)
+        if mark.name != name:
+            self._update(mark.run_id, name, self.tags(config))
+            mark.name = name
             mark.write_to(trial)
 
     def _find_or_create(self, record: TrialRecord) -> set[run_content.PointKey]:
@@ -200,7 +201,7 @@ class Sender:
         present = set()
         inputs = self.inputs(config)  # before a run is created, since storage may be missing
         tags = self.tags(config)
-        name = _run_name(config)
+        name = self._run_name(config)
         params = self.params(config)
         description = run_content.describe_trial(config)
         run = self._take_unmarked_run(record.trial_id)
@@ -214,7 +215,7 @@ class Sender:
             )
         else:
             if run.info.run_name != name or not run.data.tags.items() >= tags.items():
-                self._rename(run.info.run_id, config)
+                self._update(run.info.run_id, name, tags)
             present = self._metrics(run)
         run_id = str(run.info.run_id)
         missing = params.items() - run.data.params.items()
@@ -223,6 +224,7 @@ class Sender:
             self.client.log_inputs(run_id, datasets=inputs)
             self.study_run.add_inputs(inputs)
         record.mark.run_id = run_id
+        record.mark.name = name
         record.mark.began = int(run.info.start_time)
         return present
 
@@ -243,10 +245,7 @@ class Sender:
         return run
 
     def _find_unmarked_run(self, trial_id: str) -> Run | None:
-        """Find a trial's run that no trial's mark names.
-
-        A renamed trial keeps its run, whose tag may still have the earlier name.
-        """
+        """Find a trial's run that no trial's mark names."""
         runs = self.study_run.search(f"tags.trial_id = '{trial_id}'")
         if not runs:
             return None
@@ -282,17 +281,32 @@ class Sender:
         """Return the tags with which a trial's run is created."""
         tags = {MLFLOW_PARENT_RUN_ID: self.study_run.run_id, **self.study_run.tags}
         tags |= {key: str(config[key]) for key in TRIAL_TAGS if config.get(key) is not None}
-        return tags
+        return tags | {"label": self._label(config)}
 
-    def params(self, config: JsonObject) -> run_content.Tags:
-        """Return the parameters of a trial's run."""
-        return run_content.trial_params(config) | self._params
+    def params(self, config: JsonObject, reports: Reports = ()) -> run_content.Tags:
+        """Return the parameters of a trial's run; arguments are those of `trial_params`."""
+        return run_content.trial_params(config, reports) | self._params
 
-    def _rename(self, run_id: str, config: JsonObject) -> None:
-        """Update a run's name and tags after its trial was renamed."""
-        self.client.update_run(run_id, name=_run_name(config))
-        tags = [RunTag(key, value) for key, value in self.tags(config).items()]
-        self.client.log_batch(run_id, tags=tags)
+    def _label(self, config: JsonObject) -> str:
+        """Return the label of a trial; that of a test is of the first candidate it tests."""
+        label = str(config["label"])
+        if config["stage"] == "confirm":
+            for candidate in self.study.candidates() or ():
+                if candidate.training == label:
+                    return candidate.label
+        return label
+
+    def _run_name(self, config: JsonObject, *, winner: bool = False) -> str:
+        name = f"{self._label(config)} ★" if winner else self._label(config)
+        stage = config["stage"]
+        if stage == "confirm":
+            return f"{name} · seed {config['seed']}"
+        return f"{name} · {_RUN_ENDINGS[stage]}" if stage in _RUN_ENDINGS else name
+
+    def _update(self, run_id: str, name: str, tags: run_content.Tags) -> None:
+        """Update a run's name and tags."""
+        self.client.update_run(run_id, name=name)
+        self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
 
 def add_balanced_score(study: Study, record: TrialRecord) -> Reports:
@@ -308,11 +322,3 @@ def add_balanced_score(study: Study, record: TrialRecord) -> Reports:
     if balanced is None:
         return reports
     return [*reports[:-1], {**reports[-1], TEST_BALANCED: balanced}]
-
-
-def _run_name(config: JsonObject, *, winner: bool = False) -> str:
-    name = f"{config['label']} ★" if winner else str(config["label"])
-    stage = config["stage"]
-    if stage == "confirm":
-        return f"{name} · seed {config['seed']}"
-    return f"{name} · {_RUN_ENDINGS[stage]}" if stage in _RUN_ENDINGS else name

@@ -23,8 +23,8 @@ class Mark:
     """The id of the study's own run."""
     run_id: str = ""
     """The id of the trial's run; empty if nothing was sent."""
-    trial_id: str = ""
-    """The trial's id when it was sent; a trial may be renamed later."""
+    name: str = ""
+    """The name of the run."""
     began: int = 0
     """When the run started, in milliseconds; the metrics' timestamps count from here."""
     reports: int = 0
@@ -33,8 +33,6 @@ class Mark:
     """Whether the end and the artifacts were sent."""
     paused: bool = False
     """Whether the run was ended because the study stopped before this trial finished."""
-    winner: bool = False
-    """Whether the run's name shows that validation chose it."""
     digest: str = ""
     """The SHA-256 of the epochs and the end that were sent; empty before any were."""
 
@@ -82,7 +80,7 @@ class TrialRecord:
 
     @classmethod
     def from_folder(cls, folder: TrialFolder, parent_id: str) -> Self | None:
-        """Read a trial's folder; return None if it is gone because the trial was renamed.
+        """Read a trial's folder; return None if it is gone.
 
         Args:
             folder: the trial's folder.
@@ -123,14 +121,9 @@ class TrialRecord:
         return mark.digest in ("", _digest(self.reports[: mark.reports], sent_end))
 
     @property
-    def is_renamed(self) -> bool:
-        """Whether the trial had another name when it was sent."""
-        return self.mark.trial_id not in ("", self.trial_id)
-
-    @property
     def is_sent(self) -> bool:
-        """Whether all of the trial was sent, under its present name."""
-        return self.matches_mark and self.mark.closed and not self.is_renamed
+        """Whether all of the trial was sent."""
+        return self.matches_mark and self.mark.closed
 
 
 def modified_at(path: Path, *, existing: Path) -> int:

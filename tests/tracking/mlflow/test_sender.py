@@ -1,19 +1,16 @@
 """What is sent of trials to MLflow, and to which runs, read back from a real store or server."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mlflow import MlflowClient
-from mlflow.entities import Run
 
-from study.storage.trial_folder import End, TrialFolder
+from study.storage.trial_folder import TrialFolder
 from study.tracking.mlflow.sender import Sender
 from tests.written_study import EPOCHS, MakeStudy, artifacts, history, runs, sync
 
-CONFIRMED, ASIDE = "confirm-best-seed1", "confirm-best-of-8-seed1"
-"""A confirmation, and its name once an extended study has set its winner aside."""
+CONFIRMED = "confirm-0f0f0f0f0f0f-seed1"
 
 
 def test_each_trial_is_a_child_that_ends_as_the_trial_did(mlflow_server: str, make: MakeStudy):
@@ -123,26 +120,38 @@ def test_a_study_is_sent_whole_to_another_server(
         assert (run.info.status, len(history(uri, run))) == ("FINISHED", EPOCHS)
 
 
-def test_the_runs_that_validation_chose_say_so_in_their_names(mlflow_store: str, make: MakeStudy):
+def test_a_test_has_the_label_of_its_candidate_and_the_best_are_marked(
+    mlflow_store: str, make: MakeStudy
+):
     study = make("starred")
     for number in range(2):
         study.whole(number)
-    study.end(study.trial(2, trial_id=CONFIRMED, stage="confirm", label="best", arm="best"))
+    confirmed = study.trial(2, trial_id=CONFIRMED, stage="confirm", label="0f0f0f0f0f0f")
+    study.end(confirmed)
 
-    def choose(trial_id: str, same_as: str | None = None) -> dict[str, str]:
-        best = {"label": "best", "source_trial": trial_id, "same_as": same_as}
-        study.folder.write_json("candidates.json", [best | {"settings": {"subset": "ln"}}])
+    def choose(trial_id: str, *labels: str) -> dict[str, str]:
+        best = {"label": "best", "source_trial": trial_id, "training": "f0f0f0f0f0f0", "choice": 9}
+        tested = best | {"training": "0f0f0f0f0f0f"}
+        study.folder.write_json(
+            "candidates.json",
+            [
+                candidate | {"settings": {"subset": "ln"}}
+                for candidate in (*(tested | {"label": label} for label in labels), best)
+            ],
+        )
         sync(study, mlflow_store)
-        return {trial: run.info.run_name for trial, run in runs(mlflow_store, study).items()}
+        sent = runs(mlflow_store, study)
+        assert sent[CONFIRMED].data.tags["label"] == labels[0]
+        return {trial: run.info.run_name for trial, run in sent.items()}
 
-    assert choose("search-0000") == {
+    assert choose("search-0000", "clipfit", "best") == {
         **{"": "starred", "search-0000": "trial 0 ★", "search-0001": "trial 1"},
-        CONFIRMED: "best ★ · seed 1",
+        CONFIRMED: "clipfit ★ · seed 1",
     }
-    # The search went on and found a better one, which a baseline is equal to.
-    assert choose("search-0001", same_as="clipfit") == {
+    # The search went on and found a better one, which has another training.
+    assert choose("search-0001", "best-of-8") == {
         **{"": "starred", "search-0000": "trial 0", "search-0001": "trial 1 ★"},
-        CONFIRMED: "best · seed 1",
+        CONFIRMED: "best-of-8 · seed 1",
     }
 
 
@@ -169,51 +178,6 @@ def test_a_run_is_found_again_where_its_creation_was_not_heard_of(
             sender.send_trial("search-0000")
     sender.send_trial("search-0000")
     assert runs(mlflow_store, study).keys() == {"", "search-0000"}
-
-
-@pytest.fixture
-def renamed(make: MakeStudy, tmp_path: Path, new_store: Callable[[Path], str]) -> Sender:
-    """Has sent a confirmation that has been renamed since."""
-    study = make("mine")
-    config = study.trial(0, trial_id=CONFIRMED, stage="confirm", label="best", arm="best")
-    trial = study.folder.trial(CONFIRMED)
-    trial.append_report({"epoch": 1, "test_score": 0.5, "seconds": 1.0})
-    study.end(config)
-    sender = Sender(study.study, new_store(tmp_path))
-    sender.send_trial(CONFIRMED)
-    trial.rename(ASIDE, label="best-of-8")
-    return sender
-
-
-def confirmations(sender: Sender) -> list[Run]:
-    client: MlflowClient = sender.client
-    return list(client.search_runs([sender.study_run.experiment_id], "tags.stage = 'confirm'"))
-
-
-def test_the_run_of_a_renamed_trial_follows_and_no_second_one_is_made(renamed: Sender):
-    renamed.send_trial(CONFIRMED)  # under its old name, which is no fault
-    (run,) = confirmations(renamed)
-    assert run.info.run_name == "best · seed 1"
-    renamed.send_trial(ASIDE)
-    (run,) = confirmations(renamed)
-    assert run.data.tags.items() >= {"trial_id": ASIDE, "label": "best-of-8"}.items()
-    assert (run.info.run_name, run.info.status) == ("best-of-8 · seed 1", "FINISHED")
-    assert run.data.metrics["test_score"] == 0.5
-
-
-def test_the_next_of_its_name_leaves_the_run_of_a_renamed_trial_alone(renamed: Sender):
-    (earlier,), folder = confirmations(renamed), renamed.study.folder
-    trial = folder.trial(CONFIRMED)
-    changes = {"trial_id": CONFIRMED, "label": "best", "settings": {"subset": "ln"}}
-    trial.create(folder.trial(ASIDE).read_config() | changes)
-    trial.append_report({"epoch": 1, "test_score": 0.75, "seconds": 1.0})
-    trial.write_end(End("finished", 1, 1.0))
-    renamed.send_trial(CONFIRMED)  # where the renamed one could not be sent yet
-    renamed.send_trial(ASIDE)
-    sent = {run.data.tags["trial_id"]: run for run in confirmations(renamed)}
-    scores = {trial_id: run.data.metrics["test_score"] for trial_id, run in sent.items()}
-    assert scores == {CONFIRMED: 0.75, ASIDE: 0.5}
-    assert sent[ASIDE].info.run_id == earlier.info.run_id
 
 
 def test_a_trial_that_was_damaged_and_is_trained_again_gets_another_run(

@@ -17,7 +17,7 @@ def test_a_mark_is_read_as_it_was_written(make: MakeStudy):
     study = make("marked")
     folder = study.folder.trial(study.trial(0).trial_id)
     assert Mark.from_folder(folder, "") == Mark()
-    mark = Mark(parent_id="p", run_id="r", trial_id="search-0000", began=7, winner=True)
+    mark = Mark(parent_id="p", run_id="r", name="trial 0", began=7)
     mark.record_sent(REPORTS, END)
     mark.write_to(folder)
     assert Mark.from_folder(folder, "p") == mark
