@@ -81,9 +81,9 @@ class StudyDrift:
     images: FeatureDrift | None = None
     """The drift of the features of evaluation images; None where those can no longer be read."""
     head: FeatureDrift | None = None
-    """The drift of the rows of linear heads from the features that they started as.
+    """The drift of the rows of linear heads from the tuned features of their class names.
 
-    These are the tuned features of the class names, by the first template. None without heads.
+    These are by the first template. None without heads.
     """
 
 
