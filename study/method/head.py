@@ -1,11 +1,11 @@
 """The linear head: a class vector for each trained class, held near the text features.
 
 It is trained after the encoders, on image features that no longer change. The rows W minimise the
-mean cross-entropy of 20·f·Wᵀ plus μ/C·‖W − P‖². f are the image features, C is the number of
-classes, and P are their text features. There is one minimum, which L-BFGS (Liu and Nocedal 1989)
-finds in some tens of steps. So there is no learning rate to choose, and no validation. Source of
-the penalty: Silva-Rodríguez et al., CVPR 2024, "A Closer Look at the Few-Shot Adaptation of Large
-Vision-Language Models", who hold the rows near the text features of CLIP.
+mean cross-entropy of s·f·Wᵀ plus μ/C·‖W − P‖². f are the image features, s is CLIP's logit scale, C
+is the number of classes, and P are their text features. There is one minimum, which L-BFGS (Liu and
+Nocedal 1989) finds in some tens of steps. So there is no learning rate to choose, and no
+validation. Source of the penalty: Silva-Rodríguez et al., CVPR 2024, "A Closer Look at the Few-Shot
+Adaptation of Large Vision-Language Models", who hold the rows near the text features of CLIP.
 
 The mean of W − P over the classes is 0 at the minimum, since the logits of all classes may be moved
 alike. So the rows stay comparable with the text features of classes that are not trained.
@@ -20,9 +20,7 @@ from torch.nn import functional as F
 
 from study.method.balance import ClassBalance
 
-SCALE = 20.0
-"""What cosines are multiplied by in the training."""
-PENALTY = 0.1
+PENALTY = 0.3
 """μ, the weight of the squared distance from the text features."""
 MOST_STEPS = 1000
 """The most evaluations of the loss; of some hundred heads, none needed 100."""
@@ -58,7 +56,11 @@ class Head(NamedTuple):
 
 
 def train_head(
-    images: Tensor, labels: Tensor, text: Tensor, balance: ClassBalance | None = None
+    images: Tensor,
+    labels: Tensor,
+    text: Tensor,
+    logit_scale: float,
+    balance: ClassBalance | None = None,
 ) -> Tensor:
     """Return the rows of a head, (classes, dim) float32; their mean length is 1.
 
@@ -69,9 +71,10 @@ def train_head(
         images: (images, dim), unit-length features in any precision.
         labels: (images,) int64, rows of ``text``; a class may have no image.
         text: (classes, dim), unit-length text features.
+        logit_scale: what cosines are multiplied by.
         balance: what makes up for classes of unequal size; None leaves the cross-entropy as it is.
     """
-    rows = fit_rows(images, labels, text, balance=balance)
+    rows = fit_rows(images, labels, text, logit_scale, balance=balance)
     length: Tensor = rows.norm(dim=-1).mean()
     return rows / length
 
@@ -81,6 +84,7 @@ def fit_rows(
     images: Tensor,
     labels: Tensor,
     prior: Tensor,
+    logit_scale: float,
     *,
     penalty: float = PENALTY,
     balance: ClassBalance | None = None,
@@ -88,9 +92,10 @@ def fit_rows(
     """Return the rows W at the minimum; the prior itself if a feature is not finite.
 
     Args:
-        images: see `train_head`, as for labels and balance.
+        images: see `train_head`, as for the other arguments.
         labels: (images,) int64.
         prior: P, (classes, dim).
+        logit_scale: s.
         penalty: μ.
         balance: None or the balance.
 
@@ -116,7 +121,7 @@ def fit_rows(
         optimizer.zero_grad()
         # Times C, so that gradients of a row have one size whatever the number of classes: L-BFGS
         # learns nothing from small ones.
-        loss = len(prior) * cross_entropy(SCALE * images @ rows.T, labels)
+        loss = len(prior) * cross_entropy(logit_scale * images @ rows.T, labels)
         loss = loss + penalty * (rows - prior).square().sum()
         loss.backward()
         return loss

@@ -63,4 +63,5 @@ def train_task_head(model: TaskModel) -> Head:
     labels = labels_of(train).to(features.device)
     labels = labels.repeat(len(features) // len(labels))
     balance = class_balance(model.config.training.balance, labels, len(train.classes))
-    return Head(train_head(features, labels, text, balance), train.classes)
+    scale = model.classifier.clip.logit_scale.exp().item()
+    return Head(train_head(features, labels, text, scale, balance), train.classes)

@@ -11,14 +11,6 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 HERE = Path(__file__).parent
 WORDS = {
-    "heads/heads.py --shots 2 --seeds 1 2": [
-        "digits, tuned, 2 |",
-        "near text at CLIP's scale, μ = 0.3 |",
-    ],
-    "heads/stacking.py --seeds 1 2 --rates 0.05": [
-        "| frozen, logistic |",
-        "| best, text or grid |",
-    ],
     "step/steps.py --quick --rounds 1": ["naive / staged", "| held |"],
     "gpu/gpu.py --quick": ["nothing here is a measurement", "| held | ", "| 2 | ", "| held on cpu"],
     "intervals/coverage.py --studies 2": [

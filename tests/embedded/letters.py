@@ -4,7 +4,6 @@ The command `python -m tests.embedded.letters` writes them to
 `study/data/readers/letters.safetensors`.
 """
 
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -86,13 +85,8 @@ def _warp(ink: Pixels, smooth: NDArray[np.float64], rng: np.random.Generator) ->
     return np.round(levels * (255 / _GREY_LEVELS)).astype(np.uint8)
 
 
-def letter_images(letter: str, split: str, fonts: Sequence[str] = FONTS) -> Pixels:
+def letter_images(letter: str, split: str) -> Pixels:
     """Draw the images of a letter in a split: in each font in turn, each warped in another way.
-
-    Args:
-        letter: the character.
-        split: the split.
-        fonts: font files that come with matplotlib, or the absolute paths of others.
 
     Returns:
         (images, 8, 8) uint8, white on black, with the same pixels at every call.
@@ -100,8 +94,8 @@ def letter_images(letter: str, split: str, fonts: Sequence[str] = FONTS) -> Pixe
     rng = np.random.default_rng([_SEED, ord(letter), int(split == "test")])
     # (32, 4) float64: cubic interpolation from 4 control points to the canvas, for elastic warps.
     smooth = ndimage.zoom(np.eye(4), (_CANVAS / 4, 1), order=3)
-    drawings = [render_glyph(font, letter, _CANVAS, margin=1) for font in fonts]
-    images = [_warp(drawings[index % len(fonts)], smooth, rng) for index in range(IMAGES)]
+    drawings = [render_glyph(font, letter, _CANVAS, margin=1) for font in FONTS]
+    images = [_warp(drawings[index % len(FONTS)], smooth, rng) for index in range(IMAGES)]
     return np.stack(images)
 
 

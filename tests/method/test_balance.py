@@ -45,6 +45,6 @@ def test_an_adjusted_head_finds_the_rare_class_more_often():
     text = F.normalize(torch.randn(2, 8, generator=generator), dim=-1)
     rare = []
     for balance in (None, class_balance("logit_adjusted", labels, 2)):
-        rows = train_head(images, labels, text, balance)
+        rows = train_head(images, labels, text, 20.0, balance)
         rare.append((images @ rows.T).argmax(dim=1).sum().item())
     assert rare[0] < rare[1]

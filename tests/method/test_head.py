@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from study.method.balance import class_balance
-from study.method.head import PENALTY, SCALE, Head, fit_rows, train_head
+from study.method.head import PENALTY, Head, fit_rows, train_head
 from study.method.recipe import WantedBalance
 
 LABELS = torch.tensor([0, 0, 0, 0, 0, 1, 1, 2, 3, 3])
-CLASSES, DIM = 4, 4
+CLASSES, DIM, SCALE = 4, 4, 20.0
 
 
 def features(rows: int, seed: int) -> Tensor:
@@ -34,12 +34,12 @@ def expected_loss(flat: NDArray[np.float64], form: WantedBalance) -> float:
     likelihoods = log_softmax(20 * IMAGES.numpy() @ rows.T + offsets, axis=1)
     of_labels = likelihoods[np.arange(len(LABELS)), LABELS]
     distance = np.square(rows - TEXT.numpy()).sum()
-    return float(-(weights[LABELS] * of_labels).mean() + 0.1 / CLASSES * distance)
+    return float(-(weights[LABELS] * of_labels).mean() + 0.3 / CLASSES * distance)
 
 
 @pytest.mark.parametrize("form", ["none", "logit_adjusted", "weights"])
 def test_the_rows_are_those_that_scipy_finds(form: WantedBalance):
-    rows = fit_rows(IMAGES, LABELS, TEXT, balance=class_balance(form, LABELS, CLASSES))
+    rows = fit_rows(IMAGES, LABELS, TEXT, SCALE, balance=class_balance(form, LABELS, CLASSES))
     start = np.zeros(CLASSES * DIM)
     found = minimize(expected_loss, start, (form,), tol=1e-10, options={"maxiter": 10_000})
     assert expected_loss(rows.numpy().ravel(), form) == pytest.approx(found.fun, abs=1e-9)
@@ -47,7 +47,7 @@ def test_the_rows_are_those_that_scipy_finds(form: WantedBalance):
 
 
 def test_the_gradient_is_zero_and_the_rows_keep_the_mean_of_the_text():
-    rows = fit_rows(IMAGES, LABELS, TEXT)
+    rows = fit_rows(IMAGES, LABELS, TEXT, SCALE)
     wrong = (SCALE * IMAGES @ rows.T).softmax(dim=1) - F.one_hot(LABELS, CLASSES)
     gradient = SCALE * wrong.T @ IMAGES / len(LABELS) + 2 * PENALTY / CLASSES * (rows - TEXT)
     assert gradient.abs().max() < 1e-5
@@ -55,21 +55,22 @@ def test_the_gradient_is_zero_and_the_rows_keep_the_mean_of_the_text():
 
 
 def test_under_a_large_penalty_the_rows_are_the_text():
-    rows = fit_rows(IMAGES, LABELS, TEXT, penalty=1e7)
+    rows = fit_rows(IMAGES, LABELS, TEXT, SCALE, penalty=1e7)
     torch.testing.assert_close(rows, TEXT, atol=1e-5, rtol=0)
-    assert not torch.allclose(fit_rows(IMAGES, LABELS, TEXT), TEXT, atol=0.1)
+    assert not torch.allclose(fit_rows(IMAGES, LABELS, TEXT, SCALE), TEXT, atol=0.1)
 
 
 def test_the_order_of_classes_and_images_has_no_effect():
     order = torch.tensor([2, 0, 3, 1])
     renamed = order.argsort()[LABELS].flip(0)
-    rows = train_head(IMAGES.flip(0), renamed, TEXT[order])
-    expected = train_head(IMAGES, LABELS, TEXT)[order]
+    rows = train_head(IMAGES.flip(0), renamed, TEXT[order], SCALE)
+    expected = train_head(IMAGES, LABELS, TEXT, SCALE)[order]
     torch.testing.assert_close(rows, expected, atol=1e-4, rtol=0)
 
 
 def test_a_head_decides_as_the_minimum_and_has_the_length_of_the_text():
-    head, rows = train_head(IMAGES, LABELS, TEXT), fit_rows(IMAGES, LABELS, TEXT)
+    head = train_head(IMAGES, LABELS, TEXT, SCALE)
+    rows = fit_rows(IMAGES, LABELS, TEXT, SCALE)
     assert head.norm(dim=1).mean().item() == pytest.approx(1)
     assert abs(rows.norm(dim=1).mean() - 1) > 0.05
     others = features(1000, 3)
@@ -79,16 +80,16 @@ def test_a_head_decides_as_the_minimum_and_has_the_length_of_the_text():
 @pytest.mark.parametrize("precision", [torch.bfloat16, torch.float32])
 def test_features_of_any_precision_give_the_same_float32_head_each_time(precision: torch.dtype):
     images, text = IMAGES.to(precision), TEXT.to(precision)
-    head = train_head(images, LABELS, text)
+    head = train_head(images, LABELS, text, SCALE)
     assert head.dtype == torch.float32
-    assert torch.equal(head, train_head(images, LABELS, text))
-    expected = train_head(images.double(), LABELS, text.double()).float()
+    assert torch.equal(head, train_head(images, LABELS, text, SCALE))
+    expected = train_head(images.double(), LABELS, text.double(), SCALE).float()
     torch.testing.assert_close(head, expected, atol=2e-3, rtol=0)
 
 
 def test_one_image_is_enough_and_a_class_may_have_none():
     balance = class_balance("logit_adjusted", LABELS[:1], CLASSES)
-    head = train_head(IMAGES[:1], LABELS[:1], TEXT, balance)
+    head = train_head(IMAGES[:1], LABELS[:1], TEXT, SCALE, balance)
     assert head.isfinite().all()
     assert (IMAGES[0] @ head.T).argmax() == LABELS[0]
 
@@ -96,7 +97,7 @@ def test_one_image_is_enough_and_a_class_may_have_none():
 def test_a_diverged_model_keeps_its_text():
     images = IMAGES.clone()
     images[3, 2] = torch.nan
-    torch.testing.assert_close(train_head(images, LABELS, TEXT), TEXT)
+    torch.testing.assert_close(train_head(images, LABELS, TEXT, SCALE), TEXT)
 
 
 def test_classes_that_a_head_does_not_know_keep_their_text():
