@@ -59,6 +59,9 @@ def make_trial(
     name = f"{proposal.number:04d}"
     if stage == "confirm":
         name = f"{label}-seed{seed}"
+        # Zero-shot CLIP and the linear head are one training, whichever heads the search has.
+        candidates = study.candidates() or ()
+        heads.update(one.settings.head for one in candidates if one.training == label)
     if label is None:
         label = f"{proposer} {proposal.number}"
     if seed is None:

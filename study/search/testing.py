@@ -7,19 +7,20 @@ from study.search.ledger_callback import Observers
 from study.search.make_trial import make_trial
 from study.search.queues import ReuseResults, run_queue
 from study.search.searcher import Proposal
-from study.trial.study import Candidate, Stage, Study, TrialData, best_candidate
+from study.selection.choice import final_candidate
+from study.trial.study import Candidate, Stage, Study, TrialData
 
 
 def trainings_of(candidates: Sequence[Candidate]) -> dict[str, TrialSettings]:
     """Return the settings of each training that candidates need, by its hash.
 
     Candidates of one training may differ in the head that they are used with. A trial has the head
-    of the best configuration, else of the first of them, and scores of all heads.
+    of the final model, else of the first of them, and scores of all of them.
     """
     settings = {candidate.training: candidate.settings for candidate in reversed(candidates)}
-    best = best_candidate(candidates)
-    if best:  # its head is a part of its delta
-        settings[best.training] = best.settings
+    final = final_candidate(candidates)
+    if final:  # its head is a part of its delta
+        settings[final.training] = final.settings
     return dict(reversed(settings.items()))
 
 

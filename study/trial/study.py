@@ -239,8 +239,7 @@ class TrialConfig(Section):
     """Who proposed the trial: one of `study.config.labels.ARMS`, or the label of a peer. A trial
     that no search proposed repeats its label here."""
     label: str
-    """The label of a baseline or a cell; of a test and a final training, the hash of the training.
-    """
+    """The label of a baseline, a cell or a final training; of a test, the hash of the training."""
     number: int
     """The trial's number within its stage.
 
