@@ -78,14 +78,16 @@ class Finished:
         return Study(self.config, self.folder)
 
     def confirm(self, seed: int, label: str = "best", test_score: float = 0.75):
-        """Write a finished confirmation with the trained delta."""
+        """Write a finished test with the trained delta; of zero-shot CLIP there is none."""
         trial = self.folder.trial(f"confirm-{label}-seed{seed}")
-        self._trial(trial.trial_id, "confirm", label, label, seed, seed, self._winner)
-        tensors, info = load_delta(self._trained / "delta.safetensors")
-        head = head_tensors(self._head) if "head" in self._winner else {}
-        save_delta(trial.path / "delta.safetensors", {**tensors, **head}, info)
+        own = {"subset": "none"} if label == "zero-shot" else self._winner
+        self._trial(trial.trial_id, "confirm", label, label, seed, seed, own)
+        if label != "zero-shot":
+            tensors, info = load_delta(self._trained / "delta.safetensors")
+            head = head_tensors(self._head) if "head" in own else {}
+            save_delta(trial.path / "delta.safetensors", {**tensors, **head}, info)
         scores = {"test_accuracy": test_score, "test_score": test_score}
-        head = self._winner.get("head", "text")
+        head = own.get("head", "text")
         scores[f"test_score_{head}"] = test_score
         of_head = {head: {"accuracy": test_score, "score": test_score}}
         trial.append_report({"epoch": 1, "seconds": 1.0, **scores, "head": head, "scores": of_head})

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from study.backbones.description import EMBEDDED, NAME_ON_HUB
 from study.config.labels import TUNED, ZERO_SHOT
 from study.config.shipped import repeating_command
+from study.config.trial_settings import HEADS
 from study.errors import StudyError
 from study.method.delta import load_delta, without_head
 from study.method.peers import PEERS, find_peer
@@ -115,7 +116,8 @@ def _score_table(board: Leaderboard, entry: Entry, trial: TrialResult) -> Table:
         if rival:
             names.setdefault(rival.label, entry_name(rival))
     rows = [[name, *scores[label]] for label, name in names.items()]
-    columns = (*board.parts, "score", *board.further_names)
+    heads = [f"score_{head}" for head in HEADS if f"{head} head" in main.header]
+    columns = (*board.parts, "score", *heads, *board.further_names)
     scores_alone = resample([trial], board.protocol).mean_intervals([trial], columns)
     alone = [format_alone(scores_alone.get(column)) for column in columns]
     rows.insert(1, [f"this model alone, seed {trial.seed}, over test images", *alone, 1])
@@ -152,7 +154,8 @@ def find_study_of(saved: SavedModel, word: str, storage: Path | None = None) -> 
         if study_id == origin.study_id:
             board = leaderboard(read_results(folder.path))
             for trial in board.trials:
-                if trial.trial_id == origin.trial:
+                head = trial.settings.head  # a test is listed once for each head in use
+                if (trial.trial_id, head) == (origin.trial, saved.settings.head):
                     return Provenance(board, trial)
             return None
     return None

@@ -1,5 +1,6 @@
 """A model card says what is known of a model, and nothing that leads to this machine."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,23 @@ def test_a_trial_that_validation_did_not_choose_says_so(study: Any, saved: Saved
     card = model_card(saved, FORMATS["hf"], WRITTEN, from_trial(study, "confirm-zero-shot-seed1"))
     assert "Validation did not choose this configuration, “zero-shot CLIP”" in card
     card = model_card(saved, FORMATS["hf"], WRITTEN, from_trial(study, CHOSEN))
-    assert "| zero-shot CLIP | 67.0 (1 seed) | 66.7 (1 seed) | 1 |" in card
+    assert "| zero-shot CLIP | 67.0 ± 3.0 | 66.7 ± 3.1 | 1 |" in card
+
+
+def test_the_figures_of_a_card_have_a_column_for_each_head(
+    finish: Any, saved: SavedModel, tmp_path: Path
+):
+    study = finish(tmp_path, "both")
+    for file in study.folder.path.glob("trials/confirm-*/reports.jsonl"):
+        report = json.loads(file.read_text())
+        report |= {"test_score_text": 0.75, "test_score_linear": 0.7}
+        file.write_text(json.dumps(report) + "\n")
+    card = model_card(saved, FORMATS["hf"], WRITTEN, from_trial(study, CHOSEN))
+    rows = [line.split(" | ")[1:] for line in card.splitlines() if " | " in line]
+    assert ["test %", "text head", "linear head", "balanced %", "seeds |"] in rows
+    (alone,) = [row for row in rows if row[0].startswith("75.0 \\[")]
+    assert (*alone[1:3], alone[4]) == ("75.0", "70.0", "1 |")
+    assert ["–", "–", "–", "10.0", "– |"] in rows, "chance"
 
 
 def test_intervals_of_a_card_are_over_seeds_alone_where_no_predictions_were_kept(
