@@ -8,6 +8,7 @@ layers takes less.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from operator import mul
 
 from rich.filesize import decimal
 
@@ -116,11 +117,13 @@ def estimate_from_cost(study: Study, cost: Cost, slots: int) -> Estimate:
     search = final = answers = 0.0
     if study.protocol.validates(config):
         tasks = tasks_of_search(study, find_shots(study, config.seed))
-        full_trial = _trial_seconds(study, cost, tasks, config.training.epochs)
+        epochs = config.training.epochs
+        rungs = rung_epochs(config.search.asha, epochs)
+        full_trial = _trial_seconds(study, cost, tasks, epochs, len(rungs) + 1)
         if config.ablation:
             search = full_trial * sum(grid.size for grid in rate_grids(study).values())
         else:
-            halved_trial = _trial_seconds(study, cost, tasks, _expected_epochs(study))
+            halved_trial = _trial_seconds(study, cost, tasks, *_expected_work(study))
             search = _estimate_search(config.search, full_trial, halved_trial, slots)
             final = _estimate_final(study, cost)
             answers = _estimate_answers(study, cost, tasks)
@@ -171,7 +174,7 @@ def _estimate_test(study: Study, cost: Cost) -> float:
         shots = find_shots(study, seeds[0])
         epochs = config.training.epochs
     task = protocol.confirm_task(study.dataset, shots)
-    seconds = _trial_seconds(study, cost, [task], epochs, evaluations=1)
+    seconds = _trial_seconds(study, cost, [task], epochs, 1)
     tested = len(protocol.fixed_settings(config))
     if config.ablation:
         tested = len(rate_grids(study))
@@ -189,8 +192,8 @@ def _estimate_final(study: Study, cost: Cost) -> float:
     shots = find_shots(study, config.seed)
     task = labelled_task(study, shots)
     epochs = config.training.epochs
-    training = _trial_seconds(study, cost, [task], epochs, evaluations=0)
-    test = _trial_seconds(study, cost, [task], 0, evaluations=1)
+    training = _trial_seconds(study, cost, [task], epochs, 0)
+    test = _trial_seconds(study, cost, [task], 0, 1)
     return training + test
 
 
@@ -199,8 +202,7 @@ def _trial_seconds(
     cost: Cost,
     tasks: Sequence[Task],
     epochs: float,
-    *,
-    evaluations: float | None = None,
+    evaluations: float,
 ) -> float:
     """Return the seconds of a trial on some tasks.
 
@@ -209,24 +211,24 @@ def _trial_seconds(
         cost: what a step and the evaluation of an image cost.
         tasks: the tasks.
         epochs: the number of epochs.
-        evaluations: how often the images are evaluated; None means after each epoch.
+        evaluations: how often the images are evaluated.
     """
     images = steps = 0
     for task in tasks:
         images += sum(len(part.records) for part in task.evaluations)
         steps += max(1, len(task.train.records) // study.config.training.batch_size)
-    if evaluations is None:
-        evaluations = epochs
     return epochs * steps * cost.step + evaluations * images * cost.image
 
 
-def _expected_epochs(study: Study) -> float:
-    """Return the mean number of epochs of a trial if halving stops as many as it should."""
+def _expected_work(study: Study) -> tuple[float, float]:
+    """Return a trial's mean numbers of epochs and evaluations, if halving stops as it should."""
     asha = study.config.search.asha
     epochs = study.config.training.epochs
     ends = [0, *rung_epochs(asha, epochs), epochs]
     factor = asha.reduction_factor if asha else 1.0
-    return sum((end - begin) / factor**rung for rung, (begin, end) in enumerate(pairwise(ends)))
+    shares = [factor**-rung for rung in range(len(ends) - 1)]
+    lengths = [end - begin for begin, end in pairwise(ends)]
+    return sum(map(mul, shares, lengths)), sum(shares)
 
 
 def _count_trained(search: SearchConfig) -> int:
