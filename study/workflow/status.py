@@ -23,7 +23,7 @@ Trials = Sequence[TrialResult]
 """Trials of a study, such as those that run."""
 INTERRUPTED_STATE = "interrupted"
 """The state of a study that is not finished, and that no driver runs."""
-OUTSIDE = "peers and variants"
+OUTSIDE = "other methods"
 """The name of the group of search trials that do not count towards ``search.trials``."""
 TERMS = "lr: learning rate; LN: LayerNorm; λ: how firmly text features are held at CLIP’s"
 """The meaning of the abbreviations in the header of a table of configurations."""

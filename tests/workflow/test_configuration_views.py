@@ -53,7 +53,7 @@ def test_a_key_is_explained_with_its_value(key: str, told: str, run: Run):
 
 
 def test_a_section_is_explained_key_by_key_and_a_sweep_without_values(run: Run):
-    assert run("config", "--explain", "confirm").out.count("  in quickstart: ") == 3
+    assert run("config", "--explain", "confirm").out.count("  in quickstart: ") == 2
     said = run("config", "paper/few_shot", "--explain", "search").out
     assert "search.space.sites" in said
     assert "LABEL." not in said

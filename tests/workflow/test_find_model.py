@@ -46,9 +46,11 @@ def choose_another(study: Study):
     """Let a study that is extended have a new best trial, which is not tested yet."""
     first, best = (Candidate.model_validate(c) for c in extensions(study)[-1]["candidates"])
     other = TrialSettings.from_column_values({"subset": "vision.ln", "ln_lr": 0.02})
-    new = best.model_copy(update={"settings": other, "source_trial": "search-0002"})
+    new = best.model_copy(
+        update={"settings": other, "training": "other", "source_trial": "search-0002"}
+    )
     study.write_candidates(beside_earlier(study, [first, new]))
-    (study.folder.path / "trials/confirm-best-seed1").mkdir()
+    (study.folder.path / "trials/confirm-other-seed1").mkdir()
 
 
 def test_while_a_study_is_extended_its_earlier_final_model_answers_and_says_so(

@@ -78,7 +78,6 @@ def test_the_scores_of_baselines_and_the_first_of_each_peer_are_told_as_they_com
     trials = [
         ("baseline", "zero-shot", {}),
         *2 * [("mine", "mine 1", peer)],
-        ("variant", "v", peer),
     ]
     with StageProgress(out, "search", total=9) as line:
         for number, (arm, label, own) in enumerate(trials):
@@ -149,11 +148,9 @@ def half_done(clock: SimpleNamespace, name: str = "text.ln") -> StageProgress:
 
 
 @from_table
-def test_a_limit_shortens_the_time_of_what_it_limits_alone(
-    clock: SimpleNamespace, minutes: float | None, beside: int, left: int
-):
+def test_a_limit_shortens_the_time_left(clock: SimpleNamespace, minutes: float | None, left: int):
     line = half_done(clock)
-    line.limit(None if minutes is None else 60 * minutes, after=beside)
+    line.limit(None if minutes is None else 60 * minutes)
     assert f" {left} min left" in line.line(200)
 
 

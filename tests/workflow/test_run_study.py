@@ -132,7 +132,8 @@ def test_an_ablation_keeps_the_base_that_it_took_from_a_study_which_is_deleted_s
     other = StudyFolder(config.storage / "other")
     other.path.mkdir(parents=True)
     own = {"subset": "vision.ln1 + vision.ln2"}
-    other.write_json("candidates.json", [{"label": "best", "settings": own}])
+    best = {"label": "best", "settings": own, "training": "abc", "choice": 8}
+    other.write_json("candidates.json", [best])
     for resume in (False, True):
         with stop_before_ray(monkeypatch):
             run_study(study_of(config), console, resume=resume)
@@ -166,7 +167,7 @@ def ending(monkeypatch: pytest.MonkeyPatch, output: io.StringIO, tracker: Any) -
 
     tracker.register.side_effect = tracker.close.side_effect = say
     monkeypatch.setattr(module, "ray_session", cluster)
-    monkeypatch.setattr(module, "run_confirm_stage", lambda *_: None)
+    monkeypatch.setattr(module, "run_test_stage", lambda *_: None)
     outputs = create_autospec(module.write_outputs, side_effect=lambda *_: (say(), None))
     monkeypatch.setattr(module, "write_outputs", outputs)
     monkeypatch.setattr(module, "print_outcome", lambda *_: say())
@@ -211,8 +212,8 @@ def test_what_was_not_sent_is_told_also_where_a_study_fails(
 ):
     tracker.close.return_value = {"trial": "away"}
     monkeypatch.setattr(module, "ray_session", lambda *_: nullcontext())
-    fail = create_autospec(module.run_confirm_stage, side_effect=StudyError)
-    monkeypatch.setattr(module, "run_confirm_stage", fail)
+    fail = create_autospec(module.run_test_stage, side_effect=StudyError)
+    monkeypatch.setattr(module, "run_test_stage", fail)
     with pytest.raises(StudyError):
         run_study(study_of(configure(search={"trials": 0})), console, resume=False)
     assert "the tracker lacks 1 run:\n  trial: away" in output.getvalue()
@@ -281,7 +282,10 @@ def test_a_damaged_final_training_of_an_earlier_choice_blocks_nothing(
 ):
     study = study_of(configure(search={"trials": 0}))
     run_study(study, console, resume=False)
-    best = Candidate(label="best", settings=settings("vision.ln"), source_trial="search-0002")
+    own = settings("vision.ln")
+    best = Candidate(
+        label="best", settings=own, source_trial="search-0002", training="abc", choice=8
+    )
     study.write_candidates([best])
     earlier, present = (
         trained(study.folder.trial(f"final-labelled-{number}"), split_hash)

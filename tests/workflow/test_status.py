@@ -47,25 +47,24 @@ def test_done_running_and_best_are_told(written: Written):
     assert [trial.number for trial in status.best] == [2, 1]
 
 
-def test_peers_and_variants_stand_outside_the_planned_trials(written: Written, run: Run):
+def test_other_methods_stand_outside_the_planned_trials(written: Written, run: Run):
     written.whole(1)
-    add(written, 2, arm="variant", label="ln-linear")
     add(written, 3, arm="baseline", label="linear")
     add(written, 4, arm="baseline", label="ln")
-    counts = {"search": {"finished": 2}, "peers and variants": {"finished": 2}}
+    counts = {"search": {"finished": 2}, "other methods": {"finished": 1}}
     assert read(written).counts == counts
     said = run("status", "mine").out
     assert "search: 2 of 48 trials: 2 finished" in said
-    beside = next(line for line in said.splitlines() if line.startswith("beside the search"))
-    assert beside.endswith(": 2 trials: 2 finished")
+    beside = next(line for line in said.splitlines() if line.startswith("other methods"))
+    assert beside.endswith(": 1 trial: 1 finished")
 
 
 def test_the_best_are_told_with_the_head_that_validation_chose(written: Written, run: Run):
-    config = written.trial(1, subset="vision.ln", ln_lr=0.1, head="linear", strength=0.75)
-    chosen = {"epoch": 1, "val_score": 0.1, "head_lr": 0.001, "head_steps": 30}
+    config = written.trial(1, subset="vision.ln", ln_lr=0.1, head=None, strength=0.75)
+    chosen = {"epoch": 1, "val_score": 0.1, "head": "linear"}
     written.folder.trial(config.trial_id).append_report(chosen)
     written.end(config)
-    row = "search-0001 10.00 linear, learning rate 0.001, 30 steps 0.75 – 0.1 0 vision.ln"
+    row = "search-0001 10.00 linear 0.75 – 0.1 0 vision.ln"
     assert f"subset {row}" in " ".join(run("status", "mine").out.split())
 
 
@@ -123,13 +122,14 @@ def test_looking_changes_nothing(mine: Any, here: Path, run: Run):
 def confirmed(written: Written) -> Written:
     """A study that has chosen and tested one configuration, by a trial that guesses."""
     choice = {"label": "best", "val_score": 0.2, "settings": {"subset": "vision.ln"}}
+    choice |= {"training": "abc", "choice": 8}
     written.folder.write_json("candidates.json", [choice])
-    confirmation = {"trial_id": "confirm-best-seed1", "stage": "confirm", "label": "best"}
+    confirmation = {"trial_id": "confirm-abc-seed1", "stage": "confirm", "label": "abc"}
     config = written.trial(1, **confirmation)
     trial = written.folder.trial(config.trial_id)
     shown = [Prediction("text", "accuracy", f"{n}.png", "ab"[n // 6], "a", 0.9) for n in range(8)]
     trial.write("predictions.parquet", predictions_to_parquet(shown))
-    trial.append_report({"epoch": 4, "test_score": 0.75})
+    trial.append_report({"epoch": 4, "scores": {"text": {"score": 0.75}}})
     written.end(config)
     return written
 

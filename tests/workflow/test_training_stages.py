@@ -27,9 +27,8 @@ def written(tmp_path: Path) -> Written:
     """A study of eight trials, of which one has ended, that has made its choice."""
     written = Written(tmp_path, "mine")
     written.whole(1)
-    written.folder.write_json(
-        "candidates.json", [{"label": "best", "settings": {"subset": "vision.ln"}}]
-    )
+    best = {"label": "best", "settings": {"subset": "vision.ln"}, "training": "abc", "choice": 8}
+    written.folder.write_json("candidates.json", [best])
     return written
 
 

@@ -37,15 +37,15 @@ def test_the_list_has_state_scores_trials_size_and_age(mine: StudyFolder, here: 
 
 def test_a_finished_study_is_listed_with_the_test_score_of_its_choice(here: Path, run: Run):
     written = Written(here / "runs", "done")
-    chosen = {"settings": {"subset": "none"}, "label": "best", "same_as": "clipfit"}
+    chosen = {"settings": {"subset": "none"}, "label": "best", "training": "abc", "choice": 8}
     written.folder.write_json("candidates.json", [chosen])
     shown = [Prediction("text", "accuracy", f"{n}.png", "ab"[n % 2], "a", 0.9) for n in range(8)]
     for seed, score in ((1, 0.5), (2, 0.7)):
-        confirmation = {"stage": "confirm", "label": "clipfit", "seed": seed}
-        config = written.trial(seed, trial_id=f"confirm-clipfit-seed{seed}", **confirmation)
+        confirmation = {"stage": "confirm", "label": "abc", "seed": seed}
+        config = written.trial(seed, trial_id=f"confirm-abc-seed{seed}", **confirmation)
         trial = written.folder.trial(config.trial_id)
         trial.write("predictions.parquet", predictions_to_parquet(shown))
-        trial.append_report({"epoch": 1, "test_score": score})
+        trial.append_report({"epoch": 1, "scores": {"text": {"score": score}}})
         written.end(config)
     written.conclude()
     (found,) = json.loads(run("list", "--json").out)
