@@ -145,11 +145,11 @@ def test_mlflow_has_a_parent_and_a_child_for_each_trial_with_every_epoch_once(wh
 
 def test_only_confirmations_have_seen_test(whole: Whole):
     candidates = whole.folder.read_json("candidates.json")
-    trained = [c["label"] for c in candidates if c["same_as"] is None]
+    trained = {c["training"] for c in candidates}
     runs = whole.runs
     confirm = runs[runs["tags.stage"] == "confirm"]
     assert set(confirm.index) == {
-        f"confirm-{label}-seed{seed}" for label in trained for seed in SEEDS
+        f"confirm-{training}-seed{seed}" for training in trained for seed in SEEDS
     }
     assert confirm["metrics.test_score"].notna().all()
     assert runs[runs["tags.stage"] == "search"]["metrics.test_score"].isna().all()
@@ -167,7 +167,9 @@ def test_artifacts_are_where_they_are_looked_for(whole: Whole):
         *("study.yaml", "candidates.json", "results.parquet", "leaderboard.md", "report.html"),
     }
     assert names("search-0001") >= {"config.json", "delta.safetensors"}
-    assert names("confirm-clipfit-seed1") >= {"delta.safetensors", "predictions.parquet"}
+    candidates = whole.folder.read_json("candidates.json")
+    clipfit = next(c["training"] for c in candidates if c["label"] == "clipfit")
+    assert names(f"confirm-{clipfit}-seed1") >= {"delta.safetensors", "predictions.parquet"}
 
 
 def test_the_folder_is_small_and_has_every_plot_in_both_forms(whole: Whole):

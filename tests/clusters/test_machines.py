@@ -110,10 +110,8 @@ def assert_complete(site: Site, study: str, searched: int = SEARCHED):
     """All trials have ended well, here and in MLflow, and none is there twice."""
     folder = folder_of(site, study)
     trials = list(folder.trials())
-    stages = Counter(
-        trial.read_config()["stage"] for trial in trials if trial.read_config()["arm"] != "variant"
-    )
-    wanted = sum(c["same_as"] is None for c in folder.read_json("candidates.json"))
+    stages = Counter(trial.read_config()["stage"] for trial in trials)
+    wanted = len({c["training"] for c in folder.read_json("candidates.json")})
     assert (stages["search"], stages["confirm"]) == (searched + PEERS, 2 * wanted)
     for trial in trials:
         assert not_none(trial.read_end()).status == "finished"

@@ -31,9 +31,9 @@ SPOILED: dict[str, Callable[[Path], None]] = {
     "trials/search-0006/reports.jsonl": cut,
     "trials/search-0007/delta.safetensors": flip,
     "trials/search-0008/delta.safetensors": flip,
-    "trials/confirm-ln-seed1/delta.safetensors": flip,
-    "trials/confirm-clipfit-seed2/predictions.parquet": flip,
-    "trials/confirm-bitfit-seed1/predictions.parquet": overwrite,
+    "trials/confirm-{ln}-seed1/delta.safetensors": flip,
+    "trials/confirm-{clipfit}-seed2/predictions.parquet": flip,
+    "trials/confirm-{bitfit}-seed1/predictions.parquet": overwrite,
     "candidates.json": overwrite,
     "registered.json": cut,
     "results.parquet": overwrite,
@@ -55,7 +55,10 @@ class Spoiled:
         self.before = told(self.folder)
         self.shots = self._shots()
         self.images = {path: path.read_bytes() for path in place.glob("runs/.images/*.arrow")}
-        for name, spoil in SPOILED.items():
+        candidates = self.folder.read_json("candidates.json")
+        trainings = {c["label"]: c["training"] for c in candidates}
+        self.spoiled = {name.format(**trainings): spoil for name, spoil in SPOILED.items()}
+        for name, spoil in self.spoiled.items():
             spoil(self.folder.path / name)
         for path in self.images:
             flip(path)
@@ -66,7 +69,8 @@ class Spoiled:
         flip(weights)
         self.output = self.run("resume", "mine", status=2)
         weights.write_bytes(whole)
-        trial = self.folder.trial("confirm-clipfit-seed1")
+        trial = self.folder.trial(f"confirm-{trainings['clipfit']}-seed1")
+        self.lost = trial.trial_id
         flip(trial.path / "config.json")
         self.output += self.run("resume", "mine", status=2)
         shutil.rmtree(trial.path)
@@ -100,11 +104,11 @@ def test_it_is_whole_again_with_the_same_results(spoiled: Spoiled):
 
 def test_it_names_what_was_damaged_and_what_must_be_put_back(spoiled: Spoiled):
     output = " ".join(spoiled.output.split())
-    for name in {*SPOILED} - {"results.parquet"}:  # a view, made anew in any case
+    for name in {*spoiled.spoiled} - {"results.parquet"}:  # a view, made anew in any case
         assert all(part in output for part in name.split("/")[-2:]), name
     for path in spoiled.images:
         assert path.name in output
-    assert "confirm-clipfit-seed1/config.json;putthefileback" in output.replace(" ", "")
+    assert f"{spoiled.lost}/config.json;putthefileback" in output.replace(" ", "")
     assert "the backbone's files have changed since 'mine' began, or are damaged" in output
 
 
