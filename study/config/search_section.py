@@ -78,8 +78,8 @@ class SearchConfig(Section):
     minutes: float | None = Field(None, gt=0, le=1_000_000)
     """The longest time that the search may take; None means no limit.
 
-    Baselines are trained in any case. What comes after the search has its own time: heads and
-    strengths for what was validated without, the test, and the report."""
+    Baselines are trained in any case. What comes after the search has its own time: the test, the
+    final model, and the report."""
     patience: Literal["auto"] | None = None
     """When the search may end before it has all its trials: ``auto`` when its next ten are expected
     to raise the best validation score by less than a tenth of its standard error. None means never.
