@@ -80,11 +80,6 @@ class SearchConfig(Section):
 
     Baselines are trained in any case. What comes after the search has its own time: the test, the
     final model, and the report."""
-    patience: Literal["auto"] | None = None
-    """When the search may end before it has all its trials: ``auto`` when its next ten are expected
-    to raise the best validation score by less than a tenth of its standard error. None means never.
-
-    A search that has ended so is extended with ``search.patience=null``."""
     sampler: ObjectName = "tpe"
     """The sampler that proposes trials: ``tpe``, ``random``, or one of an installed package."""
     selection: ObjectName = AUTO

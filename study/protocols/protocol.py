@@ -225,9 +225,8 @@ class Protocol(ABC):
         if self.searches(config):
             yield from broken_search_rules(config)
         else:
-            for limit in ("minutes", "patience"):
-                if getattr(config.search, limit) is not None:
-                    yield f"search.{limit}: has no effect without a search"
+            if config.search.minutes is not None:
+                yield "search.minutes: has no effect without a search"
             if config.final.images == "everything":
                 yield "final.images: has no effect without a search, which chooses what to train"
             for label, peer in config.search.peer_arms.items():

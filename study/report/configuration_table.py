@@ -11,7 +11,6 @@ from study.report.site_descriptions import sites_in_words
 from study.results.occupancy import occupancy
 from study.results.study_results import Results
 from study.results.training_images import read_training_images
-from study.selection.patience import read_search_end
 
 
 def configuration_rows(results: Results) -> list[tuple[str, str]]:
@@ -28,7 +27,6 @@ def configuration_rows(results: Results) -> list[tuple[str, str]]:
         val_shots_per_class=val_shots_per_class,
         rule_sentence=_rule_sentence,
         sites_in_words=sites_in_words,
-        search_end=read_search_end(results.folder),
     )
 
 

@@ -10,7 +10,6 @@ from study.report.final_model import final_model_line
 from study.report.sentences import rows
 from study.results.ablation import ablation_table
 from study.results.leaderboard import Leaderboard
-from study.selection.patience import read_search_end
 from study.selection.search_time import seconds_used
 from study.storage.command_lines import (
     PROGRAM,
@@ -31,7 +30,6 @@ def findings(board: Leaderboard) -> list[tuple[str, str]]:
         "report/findings",
         board=board,
         ablation=ablation_verdict(ablation_table(board)) if board.ablates else (),
-        search_end=read_search_end(board.folder),
         longest=LONGEST,
         most=MOST,
     )
@@ -62,7 +60,6 @@ def next_steps(
         minutes=minutes,
         report=_from_here(folder / "report.html"),
         deltas=[shlex.quote(str(_from_here(delta))) for delta in deltas],
-        search_end=read_search_end(board.folder),
         program=PROGRAM,
         champion=CHAMPION,
         study_command=study_command,

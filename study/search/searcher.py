@@ -17,7 +17,6 @@ from study.config.trial_settings import TrialSettings
 from study.method.peers import PEERS
 from study.search.deadline import Deadline, Result
 from study.search.optuna_arm import Arm, Outcome
-from study.selection.patience import Patience
 from study.selection.ranking import trained
 from study.storage.atomic import StorageError
 from study.storage.study_folder import StudyFolder
@@ -53,8 +52,6 @@ class Proposers(NamedTuple):
     """The number of the next trial that an arm proposes."""
     deadline: Deadline | None = None
     """The end of the time after which no arm proposes another trial."""
-    patience: Patience | None = None
-    """What ends the search when its next trials promise too little."""
 
 
 NO_PROPOSERS = Proposers(arms=(), make_trial=TrialConfig.model_validate)
@@ -92,7 +89,7 @@ class StudySearcher(Searcher):
         self.deadline = proposers.deadline
         self._outcomes = {_identity(config): UNDER_WAY for config in self._queue}
         for config, outcome in proposers.ended:
-            self._record(config, outcome)
+            self._outcomes[_identity(config)] = outcome
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the next trial's configuration, or ``Searcher.FINISHED`` if there is none."""
@@ -126,7 +123,7 @@ class StudySearcher(Searcher):
     def conclude(self, config: TrialConfig, end: End, score: float | None) -> None:
         """Report to the arms how a trial ended and the score of its last epoch, a fraction."""
         outcome = outcome_of(end, score)
-        self._record(config, outcome)
+        self._outcomes[_identity(config)] = outcome
         try:
             if config.arm in self._arms:
                 self._arms[config.arm].tell(config.optuna_number, outcome)
@@ -144,20 +141,6 @@ class StudySearcher(Searcher):
         """Return nothing for Tune's own snapshot of the experiment, which is never read."""
         return {}
 
-    def _record(self, config: TrialConfig, outcome: Outcome) -> None:
-        """Record the outcome of a trial, and count it towards the end of the search.
-
-        A failure of a machine does not count, since it says nothing about the search.
-        """
-        self._outcomes[_identity(config)] = outcome
-        patience = self._proposers.patience
-        if not patience or outcome.state is TrialState.FAIL:
-            return
-        score = outcome.score
-        if outcome.state is TrialState.PRUNED:
-            score = None
-        patience.add(config.trial_id, config.arm, score)
-
     def _ask_arms(self) -> TrialConfig | None:
         """Return a trial that the arm with the smallest `Arm.progress` proposes, or None.
 
@@ -170,8 +153,6 @@ class StudySearcher(Searcher):
         while True:
             unfinished_arms = [arm for arm in self._arms.values() if arm.started < arm.budget]
             if not unfinished_arms:
-                return None
-            if self._proposers.patience and self._proposers.patience.has_ended():
                 return None
             arm = min(
                 unfinished_arms, key=lambda arm: (not arm.begins_first, arm.progress, arm.name)

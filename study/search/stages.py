@@ -1,7 +1,7 @@
 """Run the search, or what the ledger lacks of it, and make the trials of all stages."""
 
 from collections.abc import Collection, Iterable
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 from study.config.labels import TUNED
@@ -23,9 +23,7 @@ from study.search.samplers import Sampler, sampler_named
 from study.search.scheduler import make_scheduler
 from study.search.searcher import Proposal, Proposers, StudySearcher, trains_encoders
 from study.search.space import OpenSpace, PeerSpace, RateSpace, Space
-from study.selection.patience import Patience
 from study.selection.search_time import seconds_used
-from study.selection.standard_error import standard_error
 from study.trial.study import Study, TrialData
 
 JOURNAL = "optuna.journal"
@@ -94,10 +92,6 @@ def run_search(
         for trial in ledger.values()
         if trial.end and trial.end.status != "failed"
     ]
-    patience = None
-    if config.search.patience:
-        error_of = cache(partial(standard_error, study.folder, study.protocol))
-        patience = Patience(study.folder, error_of)
     arms = open_arms(study, ledger.values(), sampler)
     proposers = Proposers(
         arms,
@@ -105,7 +99,6 @@ def run_search(
         ended=[(t.config, t.outcome) for t in ledger.values() if t.outcome],
         next_number=max(len(baselines), 1 + max(numbers, default=-1)),
         deadline=deadline,
-        patience=patience,
     )
     run_trials(
         study,

@@ -13,7 +13,6 @@ from study.config.schema import WITHOUT_EFFECT, StudyConfig
 from study.config.yaml_values import parse_overrides, put_value
 from study.errors import ConfigError
 from study.selection.choice import Choice
-from study.selection.patience import read_search_end
 from study.selection.search_time import seconds_used
 from study.storage.command_lines import PROGRAM, study_command
 from study.storage.ledger_files import JsonObject
@@ -27,7 +26,7 @@ the trial of the ``final`` model before it."""
 OF = "-of-"
 """The text between the label of an earlier choice and the number of its trials."""
 MAY_CHANGE = (
-    *("search.trials", "search.minutes", "search.patience", "final.images"),
+    *("search.trials", "search.minutes", "final.images"),
     *WITHOUT_EFFECT,
 )
 """The beginnings of the keys that an extension may change."""
@@ -52,7 +51,7 @@ def extended_config(study: Study, overrides: Sequence[str]) -> StudyConfig:
         changes["search.trials"] += now
     advice = (
         ", since its trials would no longer compare; extend takes search.trials, search.minutes, "
-        "search.patience, final.images, resources and tracking"
+        "final.images, resources and tracking"
     )
     if not study.protocol.searches(config):
         raise ConfigError(
@@ -85,12 +84,6 @@ def _refuse_ended_search(study: Study, extended: StudyConfig) -> None:
         raise ConfigError(
             f"search.minutes: got {minutes:g}, and the search of '{folder.name}' has taken "
             f"{used:.1f} minutes{of_limit}; allowed is more than {least:.4g}, or null for no limit"
-        )
-    end = read_search_end(folder)
-    if end and extended.search.patience:
-        raise ConfigError(
-            f"search.patience: of '{folder.name}', {end.sentence}; to go on all the same, add "
-            "search.patience=null"
         )
 
 

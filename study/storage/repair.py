@@ -13,7 +13,6 @@ from study.storage.study_folder import (
     CANDIDATES,
     CELLS,
     CHANCE,
-    PATIENCE,
     REGISTERED,
     SENSITIVITY,
     StudyFolder,
@@ -22,7 +21,7 @@ from study.storage.trial_folder import REPORTS
 
 logger = logging.getLogger(__name__)
 
-REMADE = (CANDIDATES, CELLS, CHANCE, PATIENCE, REGISTERED, SENSITIVITY)
+REMADE = (CANDIDATES, CELLS, CHANCE, REGISTERED, SENSITIVITY)
 """The names of the files that are made again."""
 TRIAL_ADVICE = (
     "put the file back from a copy, or delete the folder of the trial that it belongs to, which is "

@@ -59,8 +59,6 @@ CHANCE = "chance.json"
 from the trials."""
 SENSITIVITY = "sensitivity.json"
 """The name of the file with what each tensor could gain, as measured before an ablation trains."""
-PATIENCE = "patience.json"
-"""The name of the file that says why a search ended before it had all its trials."""
 DESCRIPTION = "description.md"
 """The name of the summary of a study's results; it is the last file that a study writes."""
 CHAMPION = "champion"
@@ -295,7 +293,7 @@ class StudyFolder(LedgerFolder):
         """
         names = [DESCRIPTION, REGISTERED]
         if choice:
-            names += [CHANCE, CANDIDATES, PATIENCE]
+            names += [CHANCE, CANDIDATES]
         for name in names:
             (self.path / name).unlink(missing_ok=True)
 

@@ -15,7 +15,6 @@ from study.results.study_results import Results
 from study.results.trial_results import TrialResult
 from study.selection.choice import TEST_BALANCED, Choice
 from study.selection.extension import extensions
-from study.selection.patience import read_search_end
 from study.storage.command_lines import study_command
 from study.storage.study_folder import StudyFolder
 
@@ -57,7 +56,7 @@ class Status:
     balanced: float | None
     """The same score with the mean recall of the classes in place of the accuracy."""
     told: Sequence[str]
-    """Sentences on these scores, and before them why the search ended early."""
+    """Sentences on these scores."""
 
 
 def study_status(results: Results) -> Status:
@@ -83,7 +82,6 @@ def study_status(results: Results) -> Status:
         wanted = config.search.trials
     told = sentences(
         "workflow/status",
-        search_end=read_search_end(folder),
         choice=choice,
         test_score=test_score,
         balanced=balanced,

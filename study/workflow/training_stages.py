@@ -7,7 +7,7 @@ from functools import partial
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from study.process.terminal_table import amount, print_sentences
+from study.process.terminal_table import amount
 from study.report.charts import prepare_drawing
 from study.search.ablation_search import fix_rates, tune_cells
 from study.search.ablation_search import most_trials as most_cell_trials
@@ -20,7 +20,6 @@ from study.search.testing import run_test, trainings_of
 from study.selection.candidates import fix_candidates
 from study.selection.choice import final_candidate, final_trial_id
 from study.selection.extension import extensions
-from study.selection.patience import read_search_end
 from study.storage.study_folder import StudyFolder
 from study.tracking.tracker import Tracker
 from study.trial.prepare import Preparer
@@ -71,10 +70,7 @@ def run_search_stage(
         search.counts_trial(trial["arm"], trial["label"])
         for _, trial in study.folder.trials_of("search")
     )
-    end = read_search_end(study.folder)
-    if end:
-        print_sentences(console, end.sentence)
-    elif search.minutes is not None and trials < search.trials:
+    if search.minutes is not None and trials < search.trials:
         console.print(
             f"the search ended after its {amount(search.minutes, 'minute')}, with {trials} of "
             f"{search.trials} trials",

@@ -9,15 +9,11 @@ from pathlib import Path
 import pytest
 
 from study.config.loading import load_config
-from study.report.configuration_table import configuration_rows
 from study.report.ending import findings, next_steps
 from study.report.formatting import format_difference
-from study.results.study_results import read_results
 from study.selection.extension import extended_config
-from study.selection.patience import SearchEnd
-from study.storage.study_folder import PATIENCE, REGISTERED, Registration, StudyFolder
+from study.storage.study_folder import REGISTERED, Registration, StudyFolder
 from study.trial.study import Study
-from study.workflow.status import study_status
 from tests.changed_studies import board_of, configure
 from tests.fake_studies import add_candidate, edit_candidates
 
@@ -46,17 +42,6 @@ def test_every_planned_comparison_stands_at_the_end_in_its_order(few_shot_study:
     assert len(against) == 2
     for label, text in zip(("linear", "clipfit-tuned"), against, strict=True):
         assert format_difference(board.planned_comparisons[label]) in text
-
-
-def test_a_search_that_ended_early_says_so_and_goes_on_without_its_patience(few_shot_study: Path):
-    end = SearchEnd(39, 0.0018, 0.0212)
-    StudyFolder(few_shot_study).write_json(PATIENCE, end)
-    found, steps = last_lines(few_shot_study)
-    assert found["search"] == "ended early, after 39 trials (search.patience)"
-    assert steps["go on"].endswith("search.trials=+50 search.patience=null")
-    results = read_results(few_shot_study)
-    assert dict(configuration_rows(results))["Search"].endswith(f"(tpe); {end.sentence}")
-    assert study_status(results).told[0] == end.sentence
 
 
 @pytest.mark.parametrize("limit", ["null", "35", "0.5"])

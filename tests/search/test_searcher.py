@@ -16,7 +16,6 @@ from study.search import optuna_arm as arms_module
 from study.search.optuna_arm import Arm, Outcome
 from study.search.searcher import Proposal, Proposers, StudySearcher, outcome_of
 from study.search.space import OpenSpace, RateSpace
-from study.selection.patience import Patience
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End
 from study.trial import TrialConfig
@@ -105,21 +104,6 @@ def test_an_equal_training_is_proposed_once_whoever_proposed_it(folder: StudyFol
     new = (TrialState.RUNNING, None)
     told = [(trial.state, trial.value) for trial in arms[1].trials]
     assert told == [known, new, (TrialState.FAIL, None), known, new]
-
-
-def test_a_search_counts_what_ended_and_asks_no_arm_once_its_patience_is_lost(
-    folder: StudyFolder,
-):
-    patience = create_autospec(Patience, instance=True)
-    patience.has_ended.return_value = False
-    ended = [(BASELINE, Outcome(0.6, TrialState.COMPLETE))]
-    search = searcher(folder, open_arms(folder), queue=[], patience=patience, ended=ended)
-    for end in (End("stopped", 3, 1.0), End("failed", 2, 1.0), End("finished", EPOCHS, 1.0)):
-        search.conclude(suggested(search), end, 0.5)
-    counted = [(arm, score) for _, arm, score in (call.args for call in patience.add.mock_calls)]
-    assert counted == [("baseline", 0.6), ("clipfit-tuned", None), ("search", 0.5)]
-    patience.has_ended.return_value = True
-    assert all_suggestions(search) == []
 
 
 def test_an_exhausted_arm_ends_and_leaves_the_other_its_own(

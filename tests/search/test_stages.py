@@ -16,13 +16,11 @@ from study.errors import DataError, StudyError
 from study.search import deadline
 from study.search.queues import run_queue
 from study.search.stages import JOURNAL, open_arms, run_search, seconds_left
-from study.selection import patience
 from study.selection.candidates import fix_candidates
-from study.selection.patience import NEXT_TRIALS, read_search_end
 from study.selection.ranking import rank_finished_trials
 from study.storage.ledger_files import JsonObject
 from study.storage.repair import repair
-from study.storage.study_folder import PATIENCE, StudyFolder
+from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import TrialFolder
 from study.trial import TrialConfig
 from study.trial.study import Study
@@ -102,29 +100,6 @@ def test_optuna_knows_every_outcome_under_the_name_that_the_report_has(searched:
         state = TrialState.COMPLETE if end.status == "finished" else TrialState.PRUNED
         assert (told.state, told.user_attrs) == (state, {"trial": trial.trial_id})
         assert {**told.intermediate_values, end.epochs: told.value} == scores
-
-
-@pytest.mark.long
-def test_a_search_that_lost_its_patience_has_ended_for_good_and_goes_on_without_it(
-    make_study: Any, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(patience, "SHARE", 1.0)  # so few images tell little, and a tenth takes long
-    search = {"trials": 200, "patience": "auto", "sampler": "random", "asha": None}
-    study = make_study("patient", search=search, training={"epochs": 1, "batch_size": 8})
-    with trials_in_process():
-        study.search()
-        end = not_none(read_search_end(study.folder))
-        before = _contents(study.folder)
-        assert NEXT_TRIALS < end.trials == len([*study.folder.trials()]) < 100
-        study.search()
-        (study.folder.path / PATIENCE).unlink()
-        study.search()
-        assert read_search_end(study.folder) == end, "the ledger says the same"
-        assert _contents(study.folder) == before
-        (study.folder.path / PATIENCE).unlink()
-        study.config = changed(study.config, patience=None, trials=end.trials)
-        study.search()
-    assert len([*study.folder.trials()]) == end.trials + 1, "beside a peer"
 
 
 def test_neither_a_finished_search_nor_its_confirmations_are_run_again(

@@ -11,10 +11,8 @@ from study.config.trial_settings import TrialSettings
 from study.errors import ConfigError
 from study.selection.choice import final_candidate
 from study.selection.extension import beside_earlier, extend, extended_config, extensions
-from study.selection.patience import SearchEnd, read_search_end
 from study.storage.study_folder import (
     DESCRIPTION,
-    PATIENCE,
     REGISTERED,
     Registration,
     StudyFolder,
@@ -121,16 +119,6 @@ def test_a_study_without_a_search_is_not_advised_to_extend_itself(
     with pytest.raises(ConfigError, match="has no search") as caught:
         grow(unsearched, "search.trials=+50")
     assert " extend " not in str(caught.value)
-
-
-def test_a_search_that_ended_early_is_extended_without_its_patience(study: Study):
-    patient = study.config.search.model_copy(update={"patience": "auto"})
-    patient_study = Study(study.config.model_copy(update={"search": patient}), study.folder)
-    study.folder.write_json(PATIENCE, SearchEnd(30, 0.001, 0.02))
-    with pytest.raises(ConfigError, match=r"after 30 trials.* add search\.patience=null"):
-        grow(patient_study, "search.trials=+1")
-    grow(patient_study, "search.trials=+1", "search.patience=null")
-    assert read_search_end(study.folder) is None
 
 
 def test_an_extension_that_died_before_its_configuration_keeps_the_earlier_choice(
