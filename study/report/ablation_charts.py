@@ -20,8 +20,8 @@ Window = tuple[float, float, str]
 
 
 def ablation_plots(table: AblationTable) -> list[Chart]:
-    """Return the forest plot, the map of cells that vary a term, and that of sensitivity."""
-    return [_forest_chart(table), _map_chart(table), _sensitivity_chart(table)]
+    """Return the forest plot, and the map of cells that vary a term."""
+    return [_forest_chart(table), _map_chart(table)]
 
 
 def _forest_chart(table: AblationTable) -> Chart:
@@ -85,30 +85,6 @@ def _map_chart(table: AblationTable) -> Chart:
         reason_if_empty="too few cells vary a single term",
         width=max(PANEL_WIDTH, 3.6 + 0.7 * len(windows)),
         height=1.4 + 0.34 * len(sites),
-    )
-
-
-def _sensitivity_chart(table: AblationTable) -> Chart:
-    """Draw the share of each tensor in what all could gain, by its layer and its site."""
-    by_place: dict[tuple[str, str], float] = {}
-    if table.sensitivities:
-        for name in table.sensitivities.tensors:
-            site, _, layer = name.partition("[")
-            by_place[layer.rstrip("]"), site] = 100 * (table.sensitivities.share(name) or 0.0)
-    layers = sorted({layer for layer, _ in by_place}, key=lambda layer: (len(layer), layer))
-    sites = sorted({site for _, site in by_place}, reverse=True)
-    series = cell_series("share", by_place, layers, sites, style="shares")
-    layers_axis = Axis("layer", names=[layer or "outside" for layer in layers])
-    return Chart(
-        "sensitivity",
-        "Sensitivity before training",
-        "The share of each tensor, in percent, in how much a first step on all tensors would lower "
-        "the loss, to first order: the rate times the squared norm of the gradient, from one pass "
-        "over the labelled images. It was known before anything was trained.",
-        [Panel(layers_axis, Axis("", names=sites), [series])],
-        reason_if_empty="it was not measured before the training",
-        width=max(PANEL_WIDTH, 3.6 + 0.5 * len(layers)),
-        height=1.4 + 0.3 * len(sites),
     )
 
 

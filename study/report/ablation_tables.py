@@ -18,7 +18,6 @@ from study.report.formatting import (
     interval_columns,
     markdown_text,
     p_columns,
-    percent,
     score_cells,
     score_header,
     with_notes,
@@ -34,11 +33,6 @@ from study.report.setting_descriptions import SETTING_NOTE, setting_cells, setti
 from study.results.ablation import BASE, AblationTable, Cell
 from study.results.trial_results import PARTS
 from study.storage.atomic import write_atomically
-
-SENSITIVITY_NOTE = (
-    "Sensitivity is known before training, from one pass over the labelled images: the share of "
-    "these tensors in how much a first step on all tensors would lower the loss, to first order. "
-)
 
 
 def ablation_verdict(table: AblationTable) -> list[str]:
@@ -79,15 +73,11 @@ def cell_table(table: AblationTable) -> Table:
     header = ["cell", *score_header(table.parts, score)]
     if table.shows_balanced:
         header.append("balanced %")
-    header += ["Δ base cell", "p", "seeds"]
+    header += ["Δ base cell", "p", "seeds", "trainable", "s"]
     note = (
         "± and [ ] are 95 % intervals. Δ are paired differences in percentage points over "
         "common seeds; any p is corrected for the number of tests (Holm); s is seconds. "
     )
-    if table.sensitivities:
-        header.append("sensitivity %")
-        note += SENSITIVITY_NOTE
-    header += ["trainable", "s"]
     scores = {cell.label: cell.score for cell in table.cells}
     return Table(
         f"Ablation: {table.split} {table.metric}, %",
@@ -106,10 +96,7 @@ def _cell_row(table: AblationTable, cell: Cell) -> list[object]:
         row.append(format_mean(cell.balanced))
     row += comparison_cells(cell.comparison)
     seconds = None if cell.seconds is None else f"{cell.seconds:.0f}"
-    row.append(len(cell.scores))
-    if table.sensitivities:
-        row.append(percent(cell.sensitivity))
-    row += [format_count(cell.trainable), seconds]
+    row += [len(cell.scores), format_count(cell.trainable), seconds]
     return row
 
 
@@ -167,7 +154,6 @@ def ablation_records(table: AblationTable) -> list[dict[str, object]]:
                 "split": table.split,
                 **cell.settings.column_values(),
                 "trainable": cell.trainable,
-                "sensitivity": cell.sensitivity,
                 "seeds": len(cell.scores),
                 "chance": table.chance,
                 "seconds": cell.seconds,

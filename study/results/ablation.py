@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 
 from study.errors import DataError
@@ -11,14 +11,11 @@ from study.results.entries import Configuration
 from study.results.interactions import Interaction, SiteCell, interactions
 from study.results.intervals import MeanInterval
 from study.results.resampling import Resampled, resample
-from study.results.sensitivity import Sensitivities, read_sensitivities
 from study.results.statistics import (
     Finding,
-    RankAgreement,
     finding,
     is_significant,
     make_comparisons,
-    rank_agreement,
 )
 from study.results.study_results import Results
 from study.results.trial_results import TrialResult, first_chance, seed_scores
@@ -27,8 +24,6 @@ from study.trial import Split
 
 BASE = "base"
 """The label of the cell that the others are compared with by default."""
-FEWEST_SITES = 8
-"""The fewest sites for a rank correlation; with fewer, its interval has nearly all values."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +45,6 @@ class Cell(Configuration):
     """
     added_rates: Mapping[str, tuple[float, ...]]
     """The rates of each kind that were tried beyond the configured ones, lowest first."""
-    sensitivity: float | None = None
-    """The share of its tensors in what all could gain, a fraction; None if it was not measured."""
 
     @property
     def differs_from_base(self) -> bool:
@@ -80,29 +73,11 @@ class AblationTable(Results):
     """The scores of the cells on resampled test images."""
     interactions: Sequence[Interaction]
     """The interactions of pairs of sites, largest first; empty in other designs."""
-    sensitivities: Sensitivities | None
-    """What each tensor could gain before training; None if it was not measured."""
 
     @property
     def base(self) -> Cell | None:
         """The cell that all others are compared with; None if it has no score."""
         return next((cell for cell in self.cells if cell.label == self.base_label), None)
-
-    @property
-    def sensitivity_ranking(self) -> RankAgreement | None:
-        """The rank correlation of sensitivity and score over single sites; None over few of them.
-
-        Cells of other designs share tensors, so that they are no independent pairs.
-        """
-        ablation = self.config.ablation
-        if not ablation or ablation.design != "only_one":
-            return None
-        pairs = [
-            (cell.sensitivity, cell.score.mean)
-            for cell in self.cells
-            if cell.label != BASE and cell.sensitivity is not None
-        ]
-        return rank_agreement(pairs) if len(pairs) >= FEWEST_SITES else None
 
     @property
     def chance(self) -> float | None:
@@ -154,13 +129,10 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
                 for label, own in scores.items()
             }
         )
-    sensitivities = read_sensitivities(results.folder)
-    cells = []
-    for label, trials in scored.items():
-        cell = _make_cell(trials, comparisons.get(label), results, resampled, split)
-        if sensitivities:
-            cell = replace(cell, sensitivity=sensitivities.share(cell.settings.subset))
-        cells.append(cell)
+    cells = [
+        _make_cell(trials, comparisons.get(label), results, resampled, split)
+        for label, trials in scored.items()
+    ]
     by_score = sorted(cells, key=lambda cell: -cell.score.mean)
     # A search has the cells as its arms.
     tried = [trial.arm for trial in results.stage("search")] + [trial.label for trial in ablated]
@@ -172,7 +144,6 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
         unscored=[label for label in dict.fromkeys(tried) if label not in scored],
         resampled=resampled,
         interactions=_interactions(cells, scored, results, split, resampled),
-        sensitivities=sensitivities,
     )
 
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
-import numpy as np
 from scipy import stats
 
 from study.results.intervals import CONFIDENCE, SIGNIFICANCE, Interval, Intervals, MeanInterval
@@ -32,20 +31,6 @@ class RankAgreement(NamedTuple):
     """The number of pairs."""
     rho: float
     """1 for the same order, −1 for the reverse."""
-
-    @property
-    def interval(self) -> Interval | None:
-        """The 95 % interval, if the pairs are independent; None below four pairs.
-
-        By Fisher's transform with the variance of Bonett and Wright (2000, “Sample size
-        requirements for estimating Pearson, Kendall and Spearman correlations”).
-        """
-        if self.n < 4:
-            return None
-        middle = np.arctanh(np.clip(self.rho, -0.9999, 0.9999))
-        quantile = stats.norm.ppf((1 + CONFIDENCE) / 2)
-        reach = quantile * math.sqrt((1 + self.rho**2 / 2) / (self.n - 3))
-        return Interval(float(np.tanh(middle - reach)), float(np.tanh(middle + reach)))
 
 
 def proportion_interval(count: int, total: int) -> Interval:

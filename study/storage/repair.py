@@ -14,14 +14,13 @@ from study.storage.study_folder import (
     CELLS,
     CHANCE,
     REGISTERED,
-    SENSITIVITY,
     StudyFolder,
 )
 from study.storage.trial_folder import REPORTS
 
 logger = logging.getLogger(__name__)
 
-REMADE = (CANDIDATES, CELLS, CHANCE, REGISTERED, SENSITIVITY)
+REMADE = (CANDIDATES, CELLS, CHANCE, REGISTERED)
 """The names of the files that are made again."""
 TRIAL_ADVICE = (
     "put the file back from a copy, or delete the folder of the trial that it belongs to, which is "

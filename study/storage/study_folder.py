@@ -57,8 +57,6 @@ winner's address in the model registry. Each can be made again from the trials."
 CHANCE = "chance.json"
 """The name of the file with the comparison of the tested configurations with chance, which is made
 from the trials."""
-SENSITIVITY = "sensitivity.json"
-"""The name of the file with what each tensor could gain, as measured before an ablation trains."""
 DESCRIPTION = "description.md"
 """The name of the summary of a study's results; it is the last file that a study writes."""
 CHAMPION = "champion"

@@ -94,13 +94,6 @@ class Preparer:
             return self.prepare_tasks((Task(train, ()),), "test")
         return self.prepare_tasks((task,), "test", study.targets())
 
-    def labelled(self) -> TrialData:
-        """Prepare the shots and validation images for training, none augmented, and no others."""
-        study = self.study
-        plain = study.with_config(study.config.with_section("data", augment=False))
-        task = labelled_task(study, self.shots(study.config.seed))
-        return replace(self, study=plain).prepare_tasks((Task(task.train, ()),), "val")
-
     def prepare_tasks(
         self, tasks: Sequence[Task], split: Split, targets: Sequence[Dataset] = ()
     ) -> TrialData:

@@ -8,11 +8,9 @@ import torch
 from torch import Tensor
 
 from study.config.trial_settings import rate_column
-from study.data.records import in_chunks
 from study.method.balance import class_balance
 from study.method.lora import apply_dropout
 from study.method.parameters import PEER
-from study.method.sensitivity import tensor_sensitivities
 from study.method.training import (
     Batch,
     Losses,
@@ -89,18 +87,6 @@ class TaskTraining:
                 epoch=epoch,
                 micro_batch=model.micro_batch,
             )
-
-    def sensitivities(self) -> dict[str, float]:
-        """Return what each tuned tensor could gain on all training images, none augmented.
-
-        See `study.method.sensitivity`; the images have one size.
-        """
-        staged = self.model.staged
-        size = self.model.config.training.batch_size
-        table = self.model.data.train_images
-        images = (begin_images(staged, table, paths) for paths in in_chunks(self._paths, size))
-        batches = zip(images, self._labels.split(size), strict=True)
-        return tensor_sensitivities(staged, batches, self._objective, self.rates)
 
     def _shuffled_batches(self, epoch: int) -> Iterator[Batch]:
         """Yield each batch of an epoch, shuffled: begun images and labels, (batch,) int64."""

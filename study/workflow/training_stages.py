@@ -12,7 +12,6 @@ from study.report.charts import prepare_drawing
 from study.search.ablation_search import fix_rates, tune_cells
 from study.search.ablation_search import most_trials as most_cell_trials
 from study.search.final import run_final, stop_other_final_trials
-from study.search.measure_sensitivity import keep_sensitivities
 from study.search.reuse import reuse_results
 from study.search.samplers import Sampler
 from study.search.stages import run_search, seconds_left
@@ -113,10 +112,8 @@ def run_ablation(study: Study, preparer: Preparer, tracker: Tracker, console: Co
     """
     ablation = study.config.ablation
     reuse = None
-    if ablation:
-        keep_sensitivities(preparer, ablation)
-        if ablation.reuse:
-            reuse = partial(reuse_results, study.folder)
+    if ablation and ablation.reuse:
+        reuse = partial(reuse_results, study.folder)
     if study.protocol.validates(study.config) and not _has_chosen(study, study.cells()):
         with _stage(console, study.folder, "search", most_cell_trials(study)) as progress:
             tune_cells(study, preparer.search(), [progress, tracker], reuse, progress.announce)

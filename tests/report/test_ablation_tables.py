@@ -2,8 +2,7 @@
 
 import csv
 import io
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,9 +11,6 @@ import pytest
 import yaml
 from rich.console import Console
 
-from study.backbones.architecture import Depths
-from study.config.search_section import SITES_OF
-from study.method.subsets import parse
 from study.report.ablation_charts import ablation_plots
 from study.report.ablation_tables import (
     ablation_csv,
@@ -26,8 +22,6 @@ from study.report.ablation_tables import (
 from study.results.ablation import ablation_table
 from study.results.study_results import read_results
 from study.storage.ledger_files import JsonObject
-from study.storage.study_folder import SENSITIVITY, StudyFolder
-from tests.case_tables import from_table
 from tests.changed_studies import forget_images, leave_one_seed, share_images
 from tests.report.conftest import AsKept, rounded
 from tests.results.test_ablation import (
@@ -40,15 +34,6 @@ from tests.results.test_ablation import (
     validated,
     with_rates,
 )
-
-
-def measure_sensitivity(folder: Path, gains: Mapping[str, float] | None = None):
-    """Let the tensors of some sites of a model of four layers have a gain of their own."""
-    tensors: dict[str, float] = {}
-    for site, gain in {"bitfit + ln": 1.0, "vision.ln[2]": 30.0, **(gains or {})}.items():
-        leaves = sorted(map(str, parse(site).resolve(Depths(4, 4))))
-        tensors |= dict.fromkeys(leaves, gain)
-    StudyFolder(folder).write_json(SENSITIVITY, {"depths": [4, 4], "tensors": tensors})
 
 
 def test_a_cell_that_its_own_interval_alone_tells_apart_is_not_called_noise(ablation_study: Path):
@@ -82,7 +67,6 @@ def forget_tests(folder: Path):
         ("of-much-the-same-training-images", partial(share_images, share=0.95), "base"),
         ("that-was-not-tested", forget_tests, "base"),
         ("with-another-base", lambda _: None, "without vision.ln"),
-        ("with-sensitivity", measure_sensitivity, "base"),
     ],
 )
 def test_an_ablation_is_told_as_it_was_kept(
@@ -95,21 +79,6 @@ def test_an_ablation_is_told_as_it_was_kept(
     change(ablation_study)
     table = ablation_table(read_results(ablation_study), base)
     as_kept(f"ablation-{name}", ablation_markdown(table) + rounded(ablation_csv(table)))
-
-
-@from_table
-def test_whether_sensitivity_ranked_single_sites_is_told_of_enough_of_them(
-    ablation_study: Path, order: Sequence[int], finding: list[str]
-):
-    sites = SITES_OF["clip"][: len(order)]
-    # So far apart that it does not matter how many tensors a site has.
-    gains = {site: 100.0**place for site, place in zip(sites, order, strict=True)}
-    measure_sensitivity(ablation_study, gains)
-    scores = {site: (0.8 - place / 50,) * 2 for place, site in enumerate(sites)}
-    scores["bitfit"] = (0.5, 0.5)
-    results = of_pairs(read_results(ablation_study), scores, design="only_one")
-    verdict = " ".join(ablation_verdict(ablation_table(results)))
-    assert re.findall(r"over 8 single sites.*?: here (.*?)\.", verdict) == finding
 
 
 CASES = yaml.safe_load(Path(__file__).with_name("extended_grids.yaml").read_text())

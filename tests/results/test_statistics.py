@@ -7,7 +7,6 @@ from statsmodels.stats.multitest import multipletests
 
 from study.results.intervals import MeanInterval, mean_interval
 from study.results.statistics import (
-    RankAgreement,
     is_significant,
     make_comparisons,
     proportion_difference,
@@ -60,14 +59,6 @@ def test_rank_agreement_is_that_of_scipy():
     found = rank_agreement([*zip(FIRST, SECOND, strict=True)])
     known = stats.spearmanr(FIRST, SECOND)
     assert (not_none(found).n, not_none(found).rho) == (10, pytest.approx(known.statistic))
-
-
-@from_table
-def test_a_rank_correlation_has_the_interval_of_bonett_and_wright(
-    n: int, rho: float, low: float, high: float
-):
-    assert RankAgreement(n, rho).interval == pytest.approx((low, high), abs=1e-5)
-    assert RankAgreement(3, rho).interval is None
 
 
 @from_table
