@@ -9,13 +9,15 @@ from pydantic import Field, SerializerFunctionWrapHandler, field_serializer, fie
 from study.config.baselines import Baseline, PeerConfig, published_baselines
 from study.config.section import Section
 from study.config.trial_settings import HEADS, Head, KnownKind, SubsetText, TrialSettings
-from study.config.value_types import NAME, Label, ObjectName, Range, Weights
+from study.config.value_types import Label, ObjectName, Range, Weights
 from study.method.parameters import kind_names
 from study.method.peers import PEERS
 from study.process.table_files import read_table
 
 AUTO = "auto"
 """The name that leaves the rule of selection to the protocol."""
+TUNED_SHARE = 0.25
+"""The share of the trials that are CLIPFit's own search, of its rates and λ."""
 SHORTEST_GRACE_PERIOD = 3
 """The fewest epochs before the first decision of successive halving."""
 
@@ -37,11 +39,6 @@ class SpaceConfig(Section):
     """The range of the learning rate of each kind of parameter; a kind left out has 5e-4 to 0.2."""
     distill_weight: Weights = (0.25, 16.0)
     """The range of λ, which has an effect only if the text encoder is tuned."""
-    neighbours: bool = True
-    """Whether the open search begins with CLIPFit less a site, or with one more."""
-    whole: bool = False
-    """Whether the open search also chooses what has no effect on a trial, so that a sampler can
-    model all choices together."""
 
     @field_validator("rates")
     @classmethod
@@ -92,10 +89,6 @@ class SearchConfig(Section):
     """The number of parts of the shots (folds; None means 4) or base classes (class_folds; 3).
 
     Other rules of selection have no parts."""
-    tuned_share: float = Field(0.25, ge=0.25, le=0.9)
-    """The share of the trials that are CLIPFit's own search, of its rates and λ."""
-    warm_start: str | None = Field(None, pattern=NAME)
-    """A study in ``storage`` whose best configurations are tried right after the baselines."""
     asha: AshaConfig | None = AshaConfig()
     """When to stop poor trials early; None trains every trial to its last epoch."""
     heads: tuple[Head, ...] = Field(HEADS, min_length=1)
@@ -163,9 +156,9 @@ class SearchConfig(Section):
 
     @property
     def budget(self) -> Budget:
-        """How the trials are split; ``tuned_share`` is a fraction of all trials."""
+        """How the trials are split: CLIPFit's own search has `TUNED_SHARE` of all."""
         baselines = len(self.baselines) - len(self.peers)
-        tuned = math.ceil(self.tuned_share * self.trials)
+        tuned = math.ceil(TUNED_SHARE * self.trials)
         return Budget(baselines, tuned, self.trials - baselines - tuned)
 
     def counts_trial(self, arm: str, label: str) -> bool:

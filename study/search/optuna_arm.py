@@ -4,13 +4,10 @@ Its journal's lines are written whole, and damage costs no trial. Only the study
 it for writing; the study's lock ensures that there is one driver.
 """
 
-import heapq
 import json
 import logging
-import math
 import warnings
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,9 +19,9 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
 from study.config.trial_settings import TrialSettings
 from study.errors import StudyError
-from study.search.ray_internals import enqueued_choices, reopen_trial
+from study.search.ray_internals import reopen_trial
 from study.search.samplers import Sampler, seed_from_text
-from study.search.space import Params, Space
+from study.search.space import Space
 from study.storage.atomic import StorageError, append_lines, drop_cut_line, with_retries
 from study.trial.study import TrialConfig
 
@@ -82,38 +79,17 @@ class Arm:
     """The number of trials that were proposed and recorded."""
     is_quick: bool = False
     """Whether its first trial precedes those of the queue that train encoders."""
-    progress_before: float = 0.0
-    """The `progress` that the arm begins with. It waits until other arms have come as far."""
     _open: dict[int, optuna.Trial] = field(default_factory=dict)
-    _openings: Sequence[Params] = ()
-    _other: "Arm | None" = None
-    _default_rates: Params = field(default_factory=dict)
 
     @property
     def progress(self) -> float:
-        """How far the arm is, between `progress_before` and 1; the smallest proposes next."""
-        return self.progress_before + (1 - self.progress_before) * self.started / self.budget
+        """How far the arm is, between 0 and 1; the smallest proposes next."""
+        return self.started / self.budget
 
     @property
     def begins_first(self) -> bool:
         """Whether the arm is quick and has not begun."""
         return self.is_quick and self.budget > self.started == 0
-
-    def start_with(self, subsets: Sequence[Params], other: "Arm", default: Params) -> None:
-        """Begin with given subsets, at the rates of another arm's best trial so far.
-
-        They fill at most half of the budget. The other arm spends half of its budget before: this
-        arm's progress begins at 0.5.
-
-        Args:
-            subsets: the choices of each subset, without rates.
-            other: the arm whose best trial has the rates.
-            default: the rates while it has none.
-        """
-        self._openings = subsets[: self.budget // 2]
-        self._other = other
-        self._default_rates = default
-        self.progress_before = 0.5 if self._openings else 0.0
 
     @property
     def trials(self) -> list[FrozenTrial]:
@@ -134,8 +110,6 @@ class Arm:
             # The turn counts recorded trials: a driver may die between asking and recording.
             seed = seed_from_text(f"{self.seed}/{self.name}/{self.started}/{attempt}")
             self.study.sampler = self.sampler(seed)
-            if attempt == 0 and self.started < len(self._openings):
-                self.study.enqueue_trial(self._opening(self._openings[self.started]))
             trial = self.study.ask()
             settings = self.space.suggest(trial)
             outcome = outcome_of(settings)
@@ -151,18 +125,6 @@ class Arm:
             "%s: every further proposal was tried before; this part of the search ends", self.name
         )
         return None
-
-    def _opening(self, subset: Params) -> dict[str, Any]:
-        """Return the choices of a subset, with the best rates so far within their ranges."""
-        best = self._default_rates
-        if self._other:
-            with suppress(ValueError):  # it has completed no trial yet
-                best = self._other.study.best_params
-        choices = dict(subset)
-        for name, (low, high) in self.space.rates.items():
-            if best.get(name):
-                choices[name] = min(max(best[name], low), high)
-        return choices
 
     def name_trial(self, number: int, trial_id: str) -> None:
         """Record the id of the trial of a new proposal."""
@@ -199,55 +161,15 @@ class Arm:
             attributes = {"label": label, NAME: baseline.trial_id}
             self._add(choices, value=outcome.score, user_attrs=attributes)
 
-    def enqueue_best_of(self, path: Path) -> int:
-        """Enqueue the best configurations of the same arm in another study, and log how many.
-
-        They fill at most a quarter of the budget. They are tried here without their scores, which
-        are not comparable if the dataset is another.
-
-        Args:
-            path: the other study's journal.
-
-        Returns:
-            The number of configurations enqueued.
-
-        Raises:
-            StudyError: the journal is damaged.
-        """
-        try:
-            storage = JournalStorage(journal.JournalFileBackend(str(path)))
-        except Exception as error:  # see `open_journal`
-            raise StudyError(f"{path} is damaged ({type(error).__name__}: {error})") from error
-        candidates = []
-        if self.name in optuna.get_all_study_names(storage):
-            other = optuna.load_study(storage=storage, study_name=self.name)
-            for trial in other.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-                # Baselines, which have a label, are tried anyway, at their own rates.
-                if "label" not in trial.user_attrs and self.space.fits(trial.params):
-                    candidates.append(trial)
-        most = math.ceil(self.budget / 4)
-        before = len(self.trials)
-        for trial in heapq.nlargest(most, candidates, key=lambda trial: trial.value or 0.0):
-            self.study.enqueue_trial(trial.params, skip_if_exists=True)
-        added = len(self.trials) - before
-        logger.info("%s: begins with configurations of %s: %d", self.name, path.parent.name, added)
-        return added
-
     def fail_orphans(self, numbers: set[int]) -> None:
         """Close the proposals of a driver that died before it recorded their trials.
-
-        A proposal that was enqueued is enqueued again.
 
         Args:
             numbers: the Optuna numbers of the recorded trials.
         """
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if trial.number in numbers:
-                continue
-            self.study.tell(trial.number, state=TrialState.FAIL)
-            enqueued = enqueued_choices(trial)
-            if enqueued:
-                self.study.enqueue_trial(enqueued)
+            if trial.number not in numbers:
+                self.study.tell(trial.number, state=TrialState.FAIL)
 
     def agrees_with(self, recorded: Iterable[Recorded]) -> bool:
         """Return whether the journal agrees with the ledger's records of this arm's trials."""

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import optuna
 import ray
@@ -285,8 +284,3 @@ def forget_results(trial: Trial) -> None:
 def reopen_trial(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> optuna.Trial:
     """Return the open trial of a proposal that an earlier process asked Optuna for."""
     return optuna.Trial(study, trial._trial_id)
-
-
-def enqueued_choices(trial: optuna.trial.FrozenTrial) -> dict[str, Any] | None:
-    """Return the choices that a trial was enqueued with; None where it was sampled."""
-    return trial.system_attrs.get("fixed_params")

@@ -1,11 +1,8 @@
 """The search space: converts Optuna's choices to settings, and settings back to choices."""
 
-import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from itertools import zip_longest
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from optuna.trial import FixedTrial, Trial
@@ -16,21 +13,14 @@ from study.config.search_section import SpaceConfig
 from study.config.trial_settings import TrialSettings, rate_column, weight_has_effect
 from study.method.parameters import PEER, Leaf, kind_names
 from study.method.recipe import Regularizer
-from study.method.subsets import Subset, is_in_blocks, kinds, parse
+from study.method.subsets import is_in_blocks, kinds, parse
 
-Params = Mapping[str, Any]
-"""The values of Optuna's parameters, by name."""
 Ranges = dict[str, tuple[float, float]]
 """The lower and the upper end, by the name of the Optuna parameter."""
 
 
 class Space(ABC):
     """What an arm searches."""
-
-    @property
-    @abstractmethod
-    def rates(self) -> Ranges:
-        """The range of each learning rate, and of λ, which are log-uniform."""
 
     @abstractmethod
     def suggest(self, trial: Trial | FixedTrial) -> TrialSettings:
@@ -43,11 +33,6 @@ class Space(ABC):
         None means that the space does not contain them, for example because a site is not listed or
         a rate is out of range.
         """
-
-    def fits(self, choices: Params) -> bool:
-        """Return whether another study's choices are complete and allowed in this space."""
-        trial = FixedTrial(dict(choices))
-        return self.decode(trial) is not None and trial.params == choices
 
     def decode(
         self, trial: FixedTrial, out_of_range: Literal["error", "ignore"] = "error"
@@ -71,8 +56,7 @@ class OpenSpace(Space):
     """The space of subsets, learning rates and λ.
 
     It chooses whether each listed site is tuned, a window of layers per encoder, a learning rate
-    per kind, and λ. A parameter is asked for only if the earlier choices give it an effect, or
-    always if the space is whole; the settings have only what has an effect.
+    per kind, and λ. A parameter is asked for only if the earlier choices give it an effect.
     """
 
     config: SpaceConfig
@@ -83,7 +67,7 @@ class OpenSpace(Space):
 
     @property
     def rates(self) -> Ranges:
-        """See `Space.rates`."""
+        """The range of each learning rate, and of λ, which are log-uniform."""
         ranges = {rate_column(kind): ends for kind, ends in self.config.rates.items()}
         ranges["distill_weight"] = self.config.distill_weight
         return ranges
@@ -92,20 +76,13 @@ class OpenSpace(Space):
         """See `Space.suggest`."""
         subset = self._suggest_subset(trial)
         leaves = parse(subset).resolve(self.depths)
-        with_effect = self._ranges_with_effect(leaves)
-        ranges = self.rates if self._is_whole else with_effect
-        suggested = {}
-        for name, (low, high) in ranges.items():
-            suggested[name] = trial.suggest_float(name, low, high, log=True)
-        rates = {name: suggested[name] for name in with_effect}
+        rates = {}
+        for name, (low, high) in self._ranges_with_effect(leaves).items():
+            rates[name] = trial.suggest_float(name, low, high, log=True)
         strength = self.strength if leaves else 1.0
         return TrialSettings.from_column_values(
             {**rates, "subset": subset, "head": None, "strength": strength}
         )
-
-    @property
-    def _is_whole(self) -> bool:
-        return self.config.whole
 
     def encode(self, settings: TrialSettings) -> FixedTrial | None:
         """See `Space.encode`."""
@@ -121,16 +98,11 @@ class OpenSpace(Space):
         return trial
 
     def _values_of(self, settings: TrialSettings, leaves: frozenset[Leaf]) -> dict[str, Any]:
-        """Return the values of all choices that lead to settings, also of those without effect.
+        """Return the values of the choices that lead to settings.
 
         A window spans all layers if none is tuned or the space has no windows.
         """
         values = settings.column_values()
-        with_effect = self._ranges_with_effect(leaves)
-        for name, ends in self.rates.items():
-            # What has no effect may have any value, and here the middle of its range.
-            if name not in with_effect:
-                values[name] = math.sqrt(math.prod(ends))
         for encoder in ENCODERS:
             layers = [
                 leaf.layer for leaf in leaves if leaf.encoder == encoder and leaf.layer is not None
@@ -146,35 +118,6 @@ class OpenSpace(Space):
                     within = parse(self._within(site, low, high))
                     values[site] = within.resolve(self.depths) <= leaves
         return {name: value for name, value in values.items() if value is not None}
-
-    def fits(self, choices: Params) -> bool:
-        """See `Space.fits`."""
-        # A whole space asks for everything.
-        whole = replace(self, config=self.config.model_copy(update={"whole": True}))
-        untuned = whole._values_of(TrialSettings(subset="none"), frozenset())
-        trial = FixedTrial({**untuned, **choices})
-        if whole.decode(trial) is None:
-            return False
-        return set(self.config.sites) <= choices.keys() <= trial.params.keys()
-
-    def neighbours(self, subset: Subset) -> list[dict[str, Any]]:
-        """Return the choices of the subsets with one listed site less, or more, than a subset.
-
-        They begin with one less and one more, in turn. Sites are tuned in all layers.
-        """
-        leaves = subset.resolve(self.depths)
-        tuned = {site: parse(site).resolve(self.depths) <= leaves for site in self.config.sites}
-        less = [site for site, is_tuned in tuned.items() if is_tuned]
-        more = [site for site, is_tuned in tuned.items() if not is_tuned]
-        windows = {}
-        for encoder in ENCODERS:
-            windows[f"{encoder}.from"], windows[f"{encoder}.to"] = self._layers(encoder)
-        neighbours = []
-        for pair in zip_longest(less, more):
-            for site in pair:
-                if site is not None:
-                    neighbours.append({**tuned, site: not tuned[site], **windows})
-        return neighbours
 
     def _ranges_with_effect(self, leaves: frozenset[Leaf]) -> Ranges:
         """Return the ranges of the rates, and of λ, that have an effect on tuned tensors."""
@@ -194,7 +137,7 @@ class OpenSpace(Space):
         for encoder in ENCODERS:
             sites = [site for site in tuned if site.startswith(encoder)]
             low, high = self._layers(encoder)
-            if self.config.windows and (self._is_whole or any(map(is_in_blocks, sites))):
+            if self.config.windows and any(map(is_in_blocks, sites)):
                 start = trial.suggest_int(f"{encoder}.from", low, high)
                 end = trial.suggest_int(f"{encoder}.to", low, high)
                 low = min(start, end)
@@ -220,12 +163,6 @@ class RateSpace(OpenSpace):
 
     subset: str
 
-    @property
-    def _is_whole(self) -> bool:
-        return False
-
-    fits = Space.fits
-
     def _suggest_subset(self, trial: Trial | FixedTrial) -> str:
         return self.subset
 
@@ -235,11 +172,6 @@ class PeerSpace(Space):
     """The space of a peer's learning rate; everything else about it is fixed."""
 
     peer: PeerConfig
-
-    @property
-    def rates(self) -> Ranges:
-        """See `Space.rates`."""
-        return {rate_column(PEER): self.peer.lr}
 
     def suggest(self, trial: Trial | FixedTrial) -> TrialSettings:
         """See `Space.suggest`."""

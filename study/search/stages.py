@@ -6,7 +6,6 @@ from pathlib import Path
 
 from study.config.labels import TUNED
 from study.errors import DataError
-from study.method.subsets import parse
 from study.search.deadline import Deadline
 from study.search.driver import run_trials
 from study.search.ledger_callback import Observers
@@ -63,7 +62,7 @@ def run_search(
     Raises:
         DataError: earlier trials used other images or classes, or are more than are planned.
         InterruptedStudyError: the study was interrupted before all trials ended.
-        StudyError: the journal of `search.warm_start` is damaged, or no trial fits this machine.
+        StudyError: no trial fits this machine.
     """
     config = study.config
     data_by_seed = {config.seed: data}
@@ -124,7 +123,6 @@ def _refuse_too_many(study: Study, ledger: Iterable[LedgerTrial]) -> None:
 
 def open_arms(study: Study, ledger: Collection[LedgerTrial], sampler: Sampler | None) -> list[Arm]:
     """Open all arms and add to their Optuna studies what only the ledger holds."""
-    search = study.config.search
     journal = study.folder.path / JOURNAL
     try:
         arms = _open_journal(study, journal, sampler)
@@ -135,15 +133,8 @@ def open_arms(study: Study, ledger: Collection[LedgerTrial], sampler: Sampler | 
         rename_damaged(journal, str(error))
         arms = _open_journal(study, journal, sampler)
     for arm in arms:
-        is_new = not arm.trials
         recorded = _records_of(arm.name, ledger)
         arm.restore(recorded)
-        if search.warm_start is not None and is_new:
-            source = study.folder.path.with_name(search.warm_start) / JOURNAL
-            # A search that has begun read the source then. If its journal was lost and the source
-            # study deleted, it goes on without the source's untried configurations.
-            if source.exists() or not ledger:
-                arm.enqueue_best_of(source)
         arm.started = sum(trial.config.arm == arm.name for trial in ledger)
         for trial in ledger:
             if trial.config.arm == "baseline" and trial.outcome:
@@ -176,7 +167,7 @@ def _open_journal(study: Study, journal: Path, sampler: Sampler | None) -> list[
         plan.append((label, search.peer_trials, PeerSpace(peer)))
     sampler = sampler_named(search.sampler, sampler)
     seed = study.config.seed
-    arms = [
+    return [
         Arm(
             name,
             open_journal(journal, name),
@@ -188,10 +179,6 @@ def _open_journal(study: Study, journal: Path, sampler: Sampler | None) -> list[
         )
         for name, trials, space in plan
     ]
-    if search.space.neighbours:
-        neighbours = open_space.neighbours(parse(clipfit.subset))
-        arms[1].start_with(neighbours, arms[0], clipfit.column_values())
-    return arms
 
 
 def _records_of(arm: str, ledger: Iterable[LedgerTrial]) -> list[Recorded]:

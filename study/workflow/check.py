@@ -148,7 +148,6 @@ def find_faults(
     _find_task_faults(checks, study, datasets, searched=searched)
     _find_backbone_faults(checks, study, datasets)
     checks.attempt("search.sampler", sampler_named, config.search.sampler, sampler)
-    checks.attempt("search.warm_start", _check_warm_start, study)
     for label, method in config.search.peer_methods.items():
         checks.attempt(f"search.baselines.{label}", PEERS[method].require)
     _find_machine_faults(checks, study, resuming=resuming)
@@ -325,19 +324,6 @@ def _check_folds(study: Study) -> None:
             f"{search.folds} has no effect with the rule '{rule.name}', which has no folds and "
             f"follows from search.selection={search.selection}; allowed is null"
         )
-
-
-def _check_warm_start(study: Study) -> None:
-    name = study.config.search.warm_start
-    storage = study.folder.path.parent
-    has_trials = any((study.folder.path / "trials").glob("*"))
-    # A search that has begun has read what it needs of the other study.
-    if name is None or has_trials or (storage / name / "optuna.journal").exists():
-        return
-    names = sorted(path.parent.name for path in storage.glob("*/optuna.journal"))
-    raise ConfigError(
-        f"no study '{name}' with a search in {storage}; there are {', '.join(names) or 'none'}"
-    )
 
 
 def _check_storage(storage: Path) -> None:

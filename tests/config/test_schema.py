@@ -26,9 +26,9 @@ def test_every_field_is_read_outside_the_schema():
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute)
     }
-    # Those of a peer are read by their names in its row, the share where trials are split, and the
-    # options of a dataset's reader by their names as well.
-    elsewhere = {"rank", "alpha", "dropout", "distance_weight", "tuned_share", *READER_OPTIONS}
+    # Those of a peer are read by their names in its row, and the options of a dataset's reader by
+    # their names as well.
+    elsewhere = {"rank", "alpha", "dropout", "distance_weight", *READER_OPTIONS}
     assert {key.name.rpartition(".")[2] for key in list_keys()} - elsewhere <= read
 
 

@@ -257,8 +257,6 @@ SETTINGS: JsonObject = {
         "trials": 11,
         "asha": None,
         "sampler": "random",
-        # They begin at the best rates so far, which depend on what failed.
-        "space": {"neighbours": False},
         "baselines": {
             **FEW,
             "zero-shot": {"subset": "none"},

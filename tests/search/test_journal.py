@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from study.errors import StudyError
 from study.search.optuna_arm import Arm, DamagedJournalError, Outcome, Recorded, rename_damaged
 
 from .conftest import ask, search_arm
@@ -130,11 +129,3 @@ def test_a_flipped_bit_is_found_out_or_changes_nothing_that_was_proposed_or_scor
         for record in recorded:
             assert trials[record.number].value in (record.scores[max(record.scores)], None)
     assert found_out > 50
-
-
-def test_a_warm_start_from_a_damaged_journal_is_told(journal: Path, tmp_path: Path):
-    other = tmp_path / "other.journal"
-    other.write_bytes(b"\xff\n")
-    with pytest.raises(StudyError, match=r"other\.journal is damaged"):
-        search_arm(journal).enqueue_best_of(other)
-    assert other.read_bytes() == b"\xff\n"

@@ -155,17 +155,6 @@ def test_what_ray_raises_it_does_not_print_as_well(capfd: pytest.CaptureFixture[
     assert capfd.readouterr().err == "after\n"
 
 
-def test_a_trial_of_optuna_remembers_what_it_was_enqueued_with():
-    study = optuna.create_study()
-    study.enqueue_trial({"x": 0.25})
-    space = {"x": optuna.distributions.FloatDistribution(0, 1)}
-    for _ in range(2):
-        study.ask(space)
-    first, second = study.trials
-    assert ray_internals.enqueued_choices(first) == {"x": 0.25}
-    assert ray_internals.enqueued_choices(second) is None
-
-
 def test_a_trial_of_optuna_that_another_process_left_open_goes_on():
     study = optuna.create_study()
     study.ask()

@@ -55,17 +55,12 @@ CASES = yaml.safe_load(Path(__file__).with_name("choices.yaml").read_text())
 
 
 @pytest.mark.parametrize("chosen, asked", CASES)
-def test_a_choice_is_asked_for_only_where_it_acts_unless_the_space_is_whole(
-    chosen: list[str], asked: list[str]
-):
+def test_a_choice_is_asked_for_only_where_it_acts(chosen: list[str], asked: list[str]):
     proposal, got = suggest(chosen)
     assert got == {*SITES, *asked}
     bias, ln, weight = (RATES[name] if name in asked else None for name in RATES)
     own = settings(proposal.subset, bias, ln, weight or 0.0)
     assert proposal == own.model_copy(update={"head": None}), "the better head is a result"
-    whole, got = suggest(chosen, whole=True)
-    assert got == {*SITES, *RATES, *ALL_LAYERS}
-    assert whole == proposal
 
 
 @from_table
@@ -81,17 +76,7 @@ def test_without_windows_all_layers_are_tuned():
     assert asked == {*SITES, *RATES}
 
 
-def test_a_whole_space_has_the_middle_of_a_range_for_what_has_no_effect():
-    choices = not_none(space(whole=True).encode(settings("vision.ln_post", None, 0.01)))
-    assert choices.params["bias_lr"] == pytest.approx(0.01), "between 0.0005 and 0.2"
-    assert choices.params["ln_lr"] == 0.01
-    without_weight = settings("text.ln_final", None, 0.01, 0.0)
-    assert space(whole=True).encode(without_weight) is None, "λ acts, and is out"
-
-
-@pytest.mark.parametrize(
-    "given", [{}, {"whole": True}, {"windows": False}], ids=["default", "whole", "all layers"]
-)
+@pytest.mark.parametrize("given", [{}, {"windows": False}], ids=["default", "all layers"])
 def test_every_proposal_of_a_space_resolves_and_repeats_from_its_choices(
     given: dict[str, bool],
 ):
@@ -141,19 +126,6 @@ def test_clipfits_own_search_varies_its_rates_alone_over_the_same_ranges():
     assert rates.encode(settings("clipfit", 0.5, 0.05, 1.0)) is None
 
 
-def test_the_neighbours_of_a_subset_have_one_site_less_or_more():
-    open_space = OpenSpace(SpaceConfig(), DEPTHS)
-    clipfit = parse("clipfit")
-    proposed = []
-    for choices in open_space.neighbours(clipfit):
-        proposal = open_space.suggest(FixedTrial({**choices, **RATES}))
-        proposed.append(parse(proposal.subset).resolve(DEPTHS))
-    own = clipfit.resolve(DEPTHS)
-    assert len(set(proposed)) == len(SpaceConfig().sites)
-    assert all(leaves < own or leaves > own for leaves in proposed)
-    assert [leaves < own for leaves in proposed[:4]] == [True, False, True, False]
-
-
 def test_a_configuration_has_the_strength_of_the_space_unless_it_tunes_nothing():
     open_space = OpenSpace(SpaceConfig(sites=SITES), DEPTHS, strength=0.75)
     values = {**dict.fromkeys(SITES, False), **RATES}
@@ -173,5 +145,3 @@ def test_a_peers_space_holds_its_own_settings_alone():
     assert choices.distributions == {"peer_lr": FloatDistribution(1e-4, 0.05, log=True)}
     for peer in (projection.with_rate(0.01), full.with_rate(0.5), None):
         assert space.encode(TrialSettings(subset="none", peer=peer)) is None
-    fitting = [space.fits(c) for c in ({"peer_lr": 0.01}, {"peer_lr": 0.5}, {"bias_lr": 0.01})]
-    assert fitting == [True, False, False]

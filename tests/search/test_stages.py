@@ -12,10 +12,10 @@ from optuna.trial import TrialState
 from study.config.loading import build_config
 from study.config.schema import StudyConfig
 from study.config.search_section import AshaConfig
-from study.errors import DataError, StudyError
+from study.errors import DataError
 from study.search import deadline
 from study.search.queues import run_queue
-from study.search.stages import JOURNAL, open_arms, run_search, seconds_left
+from study.search.stages import JOURNAL, run_search, seconds_left
 from study.selection.candidates import fix_candidates
 from study.selection.ranking import rank_finished_trials
 from study.storage.ledger_files import JsonObject
@@ -111,16 +111,11 @@ def test_neither_a_finished_search_nor_its_confirmations_are_run_again(
         assert _contents(study.folder) == before
 
 
-def test_a_search_that_began_needs_neither_its_journal_nor_what_it_started_from(
-    searched: Any, tmp_path: Path
-):
-    config = changed(searched.config, warm_start="deleted")
-    with pytest.raises(StudyError, match="deleted"):
-        open_arms(Study(config, StudyFolder(tmp_path)), [], None)
+def test_a_search_that_ended_needs_no_journal(searched: Any, tmp_path: Path):
     folder = StudyFolder(shutil.copytree(searched.folder.path, tmp_path / "heir"))
     (folder.path / JOURNAL).unlink()
     before = _contents(folder)
-    run_search(Study(config, folder), searched.data, [])
+    run_search(Study(searched.config, folder), searched.data, [])
     assert _contents(folder) == before
 
 
@@ -224,7 +219,6 @@ def test_data_that_changed_since_a_trial_began_are_refused(tmp_path: Path):
     [
         ({}, (4, 12, 32)),
         ({"trials": 17}, (4, 5, 8)),
-        ({"trials": 20, "tuned_share": 0.5}, (4, 10, 6)),
         ({"trials": 10, "baselines": FEW}, (2, 3, 5)),
     ],
 )

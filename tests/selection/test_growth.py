@@ -1,4 +1,4 @@
-"""A study that ended is given more trials, and another learns from it: the command line, whole."""
+"""A study that ended is given more trials: the command line, whole."""
 
 from pathlib import Path
 
@@ -55,24 +55,3 @@ def test_the_choice_was_made_anew_and_everything_chosen_is_confirmed(grown: Stud
     assert before <= sources, "what was confirmed before is still told"
     leaderboard = (grown.path / "leaderboard.md").read_text()
     assert "extended after its choice from 8 trials had been tested" in leaderboard
-
-
-def proposed(folder: StudyFolder) -> set[str]:
-    configs = [trial.read_config() for trial in folder.trials()]
-    return {str(c["settings"]) for c in configs if c["arm"] in ("search", "clipfit-tuned")}
-
-
-def test_another_study_starts_from_what_this_one_found_and_outlives_it(
-    grown: StudyFolder, place: Path, tiny_backbone: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.chdir(place)
-    overrides = [f"backbone.name={tiny_backbone}", "search.trials=12", "seed=7", *SMALL]
-    assert main(["quickstart", "name=heir", "search.warm_start=mine", *overrides]) == 0
-    heir = StudyFolder(place / "runs" / "heir")
-    assert proposed(heir) & proposed(grown)
-    away = grown.path.rename(place / "away")
-    try:
-        assert main(["resume", "heir"]) == 0
-        assert main(["extend", "heir", "search.trials=+1"]) == 0
-    finally:
-        away.rename(grown.path)

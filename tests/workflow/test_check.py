@@ -184,19 +184,6 @@ def test_a_table_of_which_no_file_is_there_is_told(look: Look, tmp_path: Path):
     assert fault.startswith(f"data.targets: {absent}")
 
 
-def test_what_a_search_starts_from_is_needed_until_it_has_begun(look: Look, tmp_path: Path):
-    search = {"warm_start": "other"}
-    folder = StudyFolder(tmp_path / "runs" / "mine")
-    folder.create("", {})
-    (fault,) = look(resuming=True, search=search)
-    assert (
-        fault == f"search.warm_start: no study 'other' with a search in {tmp_path / 'runs'}; "
-        "there are none"
-    )
-    folder.trial("search-0000").create({})
-    assert look(resuming=True, search=search) == []
-
-
 def test_a_folder_that_one_may_not_look_into_is_told_beside_other_faults(
     look: Look, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -52,13 +52,13 @@ def begin(member: Member, *, finished: bool = False) -> StudyFolder:
 
 def test_each_fault_is_told_once_with_the_studies_that_have_it(sweep: Sweep):
     with pytest.raises(ConfigError) as caught:
-        check_sweep(sweep("{data.shots: [2, 5000], seed: [1, 2], search.warm_start: [null, mine]}"))
+        check_sweep(sweep("{data.shots: [2, 5000], seed: [1, 2], search.sampler: [tpe, nosuch]}"))
     head, *lines = str(caught.value).splitlines()
     assert head == "the studies cannot start:"
-    shots, warm = sorted(lines, key=lambda line: "warm_start" in line)
-    assert "my-grid-5000-1-None and 3 more: data: " in shots
+    shots, sampler = sorted(lines, key=lambda line: "search.sampler" in line)
+    assert "my-grid-5000-1-tpe and 3 more: data: " in shots
     assert "5000" in shots.partition(": data: ")[2]
-    assert "my-grid-2-1-mine and 3 more: search.warm_start: no study 'mine'" in warm
+    assert "my-grid-2-1-nosuch and 3 more: search.sampler: 'nosuch'" in sampler
 
 
 def changed(members: Sequence[Member], **sections: Any) -> list[Member]:
