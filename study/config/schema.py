@@ -253,8 +253,6 @@ class AblationConfig(Section):
     """Whether a cell whose best rate is the lowest or highest tried is tried beyond it as well."""
     distill_weight: float = Field(DISTILL_WEIGHT, ge=0, le=MAX_WEIGHT)
     """λ of every cell in which the text encoder is tuned."""
-    reuse: bool = True
-    """Whether trials of other studies of ``storage`` with the same hash are taken over."""
 
     def rates_for(self, kind: str) -> tuple[float, ...]:
         """Return the rates to try for a kind of parameter, each once; empty if it has none."""

@@ -43,7 +43,7 @@ def occupancy(trials: Iterable[TrialResult]) -> Occupancy | None:
     number = 0
     moments = []
     for trial in trials:
-        if trial.work and not trial.taken_from:
+        if trial.work:
             number += 1
             for begin, end in trial.work:
                 moments += [(begin, 1), (end, -1)]

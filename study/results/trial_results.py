@@ -52,7 +52,6 @@ STATUS_FIELDS = (
     "error",
     "curve",
     "work",
-    "taken_from",
     "confusion",
 )
 """The fields of a trial in the JSON of a study's status, in their order."""

@@ -9,7 +9,7 @@ from study.errors import StudyError
 from study.search.ablation_cells import ablation_cells
 from study.search.ledger_callback import Observers
 from study.search.make_trial import make_trial
-from study.search.queues import ReuseResults, run_queue
+from study.search.queues import run_queue
 from study.search.rate_grid import MOST_EXTENSIONS, RateGrid
 from study.search.searcher import Proposal
 from study.selection.ranking import rank_finished_trials
@@ -39,7 +39,6 @@ def tune_cells(
     study: Study,
     data: TrialData,
     observers: Observers,
-    reuse_results: ReuseResults | None,
     announce: Callable[[Sequence[str], int], object],
 ) -> None:
     """Train every cell at every combination of its rates and evaluate it by validation.
@@ -52,7 +51,6 @@ def tune_cells(
         study: the study.
         data: the data of the search's trials.
         observers: see `run_queue`.
-        reuse_results: see `run_queue`.
         announce: a function that is called before extended grids are trained, with a sentence on
             each and the largest number of trials that all grids may still come to, and in the end.
     """
@@ -64,7 +62,7 @@ def tune_cells(
         extensions_left = MOST_EXTENSIONS
     while True:
         untried = _untried(study, data, grids)
-        run_queue(study, "search", untried, {study.config.seed: data}, observers, reuse_results)
+        run_queue(study, "search", untried, {study.config.seed: data}, observers)
         extensions = _beyond_bounds(study, grids) if extensions_left else {}
         if not extensions:
             announce([], sum(grid.size for grid in grids.values()))

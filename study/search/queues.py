@@ -1,6 +1,6 @@
 """Train a queue of trials to their ends, without those whose ends the ledger holds."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -17,9 +17,6 @@ from study.trial.study import SPLIT_HASH, Stage, Study, TrialConfig, TrialData
 
 DataBySeed = Mapping[int, TrialData]
 """The data of trials, by seed."""
-ReuseResults = Callable[[Sequence[TrialConfig]], Collection[str]]
-"""A function that fills the folders of trials with known results, where there are any, and returns
-their ids."""
 
 
 class LedgerTrial(NamedTuple):
@@ -41,7 +38,6 @@ def run_queue(
     queue: Sequence[TrialConfig],
     data: DataBySeed,
     observers: Observers,
-    reuse_results: ReuseResults | None = None,
 ) -> None:
     """Train the given trials of a stage to their last epoch, without those that have ended.
 
@@ -54,16 +50,12 @@ def run_queue(
         queue: the trials, in order.
         data: the data of the trials, by seed.
         observers: the listeners that are notified of every trial.
-        reuse_results: a function that may supply results for the trials that have not started.
 
     Raises:
         DataError: earlier trials used other images or classes.
         InterruptedStudyError: the study was interrupted before all trials ended.
     """
     ledger = read_and_close_trials(study, stage, data, observers)
-    if reuse_results is not None:
-        new = [config for config in queue if config.trial_id not in ledger]
-        ledger = read_and_close_trials(study, stage, data, observers, reuse_results(new))
     _train(study, unfinished(ledger, queue), ledger, data, observers)
 
 
@@ -98,7 +90,6 @@ def read_and_close_trials(
     stage: Stage,
     data: DataBySeed,
     observers: Observers,
-    reused_ids: Collection[str] = (),
 ) -> dict[str, LedgerTrial]:
     """Return the trials of a stage that the ledger holds, by id, and repair unfinished ones.
 
@@ -110,8 +101,6 @@ def read_and_close_trials(
         stage: the stage of the trials.
         data: the data of the trials, by seed.
         observers: the listeners that are notified of ends.
-        reused_ids: the ids of trials that were filled with the results of another study; the
-            observers are notified of their ends, too.
 
     Raises:
         DataError: a trial trained or was evaluated on other images or classes than there are now.
@@ -119,7 +108,7 @@ def read_and_close_trials(
     ledger = {}
     for folder, contents in study.folder.trials_of(stage):
         config = TrialConfig.model_validate(contents)
-        ledger[config.trial_id] = _read_and_close_trial(folder, config, observers, reused_ids)
+        ledger[config.trial_id] = _read_and_close_trial(folder, config, observers)
     for trial in ledger.values():
         # An earlier final model may have been trained on other images than the one of now.
         is_compared = trial.end is None or stage != "final"
@@ -140,7 +129,6 @@ def _read_and_close_trial(
     folder: TrialFolder,
     config: TrialConfig,
     observers: Observers,
-    reused_ids: Collection[str],
 ) -> LedgerTrial:
     """Return a trial that the ledger holds, after its repair; see `read_and_close_trials`."""
     end = folder.read_end()
@@ -160,7 +148,7 @@ def _read_and_close_trial(
     outcome = None
     if end:
         outcome = outcome_of(end, score)
-        if was_open or config.trial_id in reused_ids:
+        if was_open:
             notify_of_end(observers, config, end, score)
     return LedgerTrial(config, end, reports, outcome, before)
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from study.config.trial_settings import TrialSettings
 from study.search.ledger_callback import Observers
 from study.search.make_trial import make_trial
-from study.search.queues import ReuseResults, run_queue
+from study.search.queues import run_queue
 from study.search.searcher import Proposal
 from study.selection.choice import final_candidate
 from study.trial.study import Candidate, Stage, Study, TrialData
@@ -31,7 +31,6 @@ def run_test(
     observers: Observers,
     *,
     stage: Stage = "confirm",
-    reuse_results: ReuseResults | None = None,
 ) -> None:
     """Train each configuration on each seed's shots and test it.
 
@@ -42,7 +41,6 @@ def run_test(
         data: the data of the trials, by seed.
         observers: see `run_queue`.
         stage: ``confirm``, or ``ablation``.
-        reuse_results: see `run_queue`.
     """
     # The id of an ablation's trial is made of its number, which must be unique over all seeds.
     numbers_a_seed = max(1000, len(trainings))
@@ -52,4 +50,4 @@ def run_test(
             proposal = Proposal(settings, label, turn * numbers_a_seed + index)
             trial = make_trial(study, data[seed], stage, proposal, label=label, seed=seed)
             queue.append(trial)
-    run_queue(study, stage, queue, data, observers, reuse_results)
+    run_queue(study, stage, queue, data, observers)

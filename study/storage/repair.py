@@ -44,8 +44,6 @@ def repair(folder: StudyFolder, is_outdated: Callable[[str], bool] = lambda _: F
         DamagedError: files that cannot be made again are damaged; the message names them.
     """
     folder.refuse_damaged()
-    for path in folder.path.glob(".adding-*"):  # of a process that died
-        shutil.rmtree(path, ignore_errors=True)
     delete_temporary_files(folder.path)
     faults = []
     checksums = Checksums(folder.path)

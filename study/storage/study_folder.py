@@ -10,7 +10,6 @@ import fcntl
 import json
 import os
 import secrets
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -298,23 +297,6 @@ class StudyFolder(LedgerFolder):
     def trial(self, trial_id: str) -> TrialFolder:
         """Return the folder of a trial, which may not exist yet."""
         return TrialFolder(self.path / "trials" / trial_id)
-
-    @contextmanager
-    def add_trial(self, trial_id: str) -> Iterator[TrialFolder]:
-        """Yield a temporary folder for a new trial; move it to the other trials after the block.
-
-        So the study has either the whole trial or nothing. Only one process may add a trial.
-        """
-        temporary = TrialFolder(self.path / f".adding-{trial_id}")
-        path = self.trial(trial_id).path
-        shutil.rmtree(temporary.path, ignore_errors=True)  # of a process that died
-        make_folder(temporary.path)
-        try:
-            yield temporary
-            with_retries(path, lambda: temporary.path.rename(path), existing=path.parent)
-            sync_folder(path.parent)
-        finally:
-            shutil.rmtree(temporary.path, ignore_errors=True)
 
     def trials(self) -> Iterator[TrialFolder]:
         """Yield the trials that have a configuration, sorted by name."""

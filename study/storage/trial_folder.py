@@ -1,7 +1,7 @@
 """The folder of one trial: its worker writes the files, and the driver writes how it ended."""
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -192,15 +192,9 @@ class TrialFolder(LedgerFolder):
             end = self.read_end()
             is_intact = Checksums(self.path).matches("end.json", self.read("end.json"))
             if end and end.status != "failed" and is_intact:
-                # A finished trial that was taken over from another study has that as its reason.
-                if end.status == "finished":
-                    end = replace(end, reason=None)
                 self.write(EARLIER_END, json_bytes(end))
         # Checksums last: after a crash in between, they reveal what is missing.
         for pattern in (*RESULT_FILES, "state.safetensors", "end.json", SUMS):
             for path in self.path.glob(pattern):
                 path.unlink()
-        config = self.read_config()
-        if config.get("taken_from"):
-            config["taken_from"] = None
-        self.write("config.json", json_bytes(config), recorded=True)
+        self.write("config.json", json_bytes(self.read_config()), recorded=True)

@@ -31,7 +31,6 @@ _UNHASHED_WHOLE = (
     "number",
     "optuna_number",
     "config_hash",
-    "taken_from",
     "split_hash",
     "scored_at",
     "training",

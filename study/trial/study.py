@@ -262,8 +262,6 @@ class TrialConfig(Section):
     An empty text means that it was not computed."""
     epoch_images: int | None = None
     """The most training images of an epoch, which draws them anew; None means all."""
-    taken_from: str | None = None
-    """The trial that the result was taken from, ``STUDY/TRIAL``; None means this trial itself."""
     scored_at: tuple[int, ...] | None = None
     """The epochs after which validation scores the trial, beside the last; None means every epoch.
 

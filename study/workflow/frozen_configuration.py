@@ -13,7 +13,7 @@ from study.storage.ledger_files import DamagedError, JsonObject
 from study.storage.study_folder import StudyFolder
 from study.tracking.tracker import Tracker
 
-MAY_CHANGE = ("storage", "ablation.reuse", *WITHOUT_EFFECT)
+MAY_CHANGE = ("storage", *WITHOUT_EFFECT)
 """The beginnings of the keys that a resumed study may change."""
 
 

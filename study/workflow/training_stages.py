@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -12,7 +11,6 @@ from study.report.charts import prepare_drawing
 from study.search.ablation_search import fix_rates, tune_cells
 from study.search.ablation_search import most_trials as most_cell_trials
 from study.search.final import run_final, stop_other_final_trials
-from study.search.reuse import reuse_results
 from study.search.samplers import Sampler
 from study.search.stages import run_search, seconds_left
 from study.search.testing import run_test, trainings_of
@@ -110,17 +108,13 @@ def run_ablation(study: Study, preparer: Preparer, tracker: Tracker, console: Co
         tracker: receives the trials, as the line of progress does.
         console: where progress is shown.
     """
-    ablation = study.config.ablation
-    reuse = None
-    if ablation and ablation.reuse:
-        reuse = partial(reuse_results, study.folder)
     if study.protocol.validates(study.config) and not _has_chosen(study, study.cells()):
         with _stage(console, study.folder, "search", most_cell_trials(study)) as progress:
-            tune_cells(study, preparer.search(), [progress, tracker], reuse, progress.announce)
+            tune_cells(study, preparer.search(), [progress, tracker], progress.announce)
     cells = fix_rates(study)
     data = {seed: preparer.confirm(seed) for seed in study.protocol.shot_seeds(study.config)}
     with _stage(console, study.folder, "ablation", len(data) * len(cells)) as progress:
-        run_test(study, cells, data, [progress, tracker], stage="ablation", reuse_results=reuse)
+        run_test(study, cells, data, [progress, tracker], stage="ablation")
 
 
 def start_thread(function: Callable[[], None]) -> Future[None]:

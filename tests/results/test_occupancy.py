@@ -12,10 +12,10 @@ from study.storage.study_folder import StudyFolder
 from tests.not_none import not_none
 
 
-def write(folder: Path, name: str, ends: list[float], *, seconds: float, **config: str):
+def write(folder: Path, name: str, ends: list[float], *, seconds: float):
     trial = folder / "trials" / name
     trial.mkdir(parents=True)
-    values = {"stage": "search", "settings": {"subset": "none"}, **config}
+    values = {"stage": "search", "settings": {"subset": "none"}}
     (trial / "config.json").write_text(json.dumps(values))
     reports = [{"epoch": n, "seconds": seconds, "ended_at": end} for n, end in enumerate(ends, 1)]
     (trial / "reports.jsonl").write_text("".join(json.dumps(r) + "\n" for r in reports))
@@ -24,7 +24,6 @@ def write(folder: Path, name: str, ends: list[float], *, seconds: float, **confi
 def test_it_is_work_over_slots_and_wall_time(tmp_path: Path):
     write(tmp_path, "a", [10.0, 20.0], seconds=8)  # 2 to 10, 12 to 20
     write(tmp_path, "b", [20.0], seconds=10)  # 10 to 20
-    write(tmp_path, "d", [900.0], seconds=9, taken_from="another run")
     found = not_none(occupancy(read_trials(StudyFolder(tmp_path), FewShot())))
     assert found == Occupancy(trials=2, slots=2, wall=18.0, busy=26.0)
     assert found.share == pytest.approx(26 / 36)

@@ -69,7 +69,7 @@ class Ablation:
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(ablation_search, "run_queue", self._run_queue)
-            ablation_search.tune_cells(tuned, self.data, [], self._take_over, tell)
+            ablation_search.tune_cells(tuned, self.data, [], tell)
         assert totals == sorted(totals, reverse=True), "the largest number of trials may only fall"
         assert totals[-1] == len(list(self.folder.trials()))
         return said
@@ -81,10 +81,8 @@ class Ablation:
         """The rates that were tried in a cell which has one for all kinds."""
         return [max(t.settings.rates.values()) for t in self.trained if t.arm == label]
 
-    def _run_queue(
-        self, own: Study, stage: str, wanted: list[TrialConfig], data: Any, _: Any, reuse: Any
-    ):
-        assert (stage, data, reuse) == ("search", {3: self.data}, self._take_over)
+    def _run_queue(self, own: Study, stage: str, wanted: list[TrialConfig], data: Any, _: Any):
+        assert (stage, data) == ("search", {3: self.data})
         self.rounds.append([trial.label for trial in wanted])
         for config in wanted:
             if len(self.trained) == self.stop_at:
@@ -99,9 +97,6 @@ class Ablation:
                 status = "finished"
             trial.write_end(End(status, 1, 1.0))
             self.trained.append(config)
-
-    def _take_over(self, trials: Sequence[TrialConfig]) -> list[str]:
-        return []
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from study.trial.study import Study
 METRICS_PER_CALL = 900
 """The largest number of metrics that one call sends; MLflow accepts up to 1,000."""
 TRIAL_ARTIFACTS = ("config.json", *RESULT_FILES)
-TRIAL_TAGS = ("trial_id", "stage", "arm", "label", "split_hash", "config_hash", "taken_from")
+TRIAL_TAGS = ("trial_id", "stage", "arm", "label", "split_hash", "config_hash")
 """The fields of a trial's configuration that its run has as tags, if they are set."""
 
 _RUN_ENDINGS = {"final": "final model"}
