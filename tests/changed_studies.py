@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 from study.config.loading import dump_config, load_config
 from study.results.leaderboard import Leaderboard, leaderboard
 from study.results.study_results import read_results
-from study.selection.validation import SCHEMA
 from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import PREDICTIONS, VALIDATION
 from study.trial import Prediction
 from study.trial.predictions import predictions_to_parquet
+from study.trial.validation import SCHEMA
 from tests.fake_ledger import CLASSES, SEEDS
 
 HASH = "0123456789abcdef"

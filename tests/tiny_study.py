@@ -15,9 +15,9 @@ from optuna.trial import FrozenTrial
 from study.backbones.architecture import Architecture
 from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
+from study.search.choice import fix_candidates
 from study.search.stages import run_search
 from study.search.testing import run_test, trainings_of
-from study.selection.candidates import fix_candidates
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End, TrialFolder
 from study.trial import TrialConfig, TrialData

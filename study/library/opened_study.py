@@ -16,10 +16,10 @@ from study.report.leaderboard_tables import leaderboard_csv
 from study.results.ablation import BASE, ablation_table
 from study.results.leaderboard import leaderboard
 from study.results.study_results import Results, read_results
-from study.selection.extension import extend, extended_config
 from study.storage.study_folder import StudyFolder
 from study.workflow import run_study as workflow
 from study.workflow.configured_study import make_study, naming_overrides
+from study.workflow.extension import extend, extended_config
 from study.workflow.lookup import find_config, find_study
 from study.workflow.model_export import export
 from study.workflow.signals import LastingConsole

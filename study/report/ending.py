@@ -10,12 +10,12 @@ from study.report.final_model import final_model_line
 from study.report.sentences import rows
 from study.results.ablation import ablation_table
 from study.results.leaderboard import Leaderboard
-from study.selection.search_time import seconds_used
 from study.storage.command_lines import (
     PROGRAM,
     study_command,
 )
 from study.storage.study_folder import CHAMPION
+from study.trial.search_time import seconds_used
 
 LONGEST = 60
 """The most characters of a configuration's words here; the tables have all of them."""

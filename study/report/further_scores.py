@@ -1,7 +1,7 @@
 """The scores that tables show beside the protocol's own: their headings, and what they are."""
 
+from study.results.chance import BALANCED
 from study.results.study_results import Results
-from study.selection.chance import BALANCED
 
 BALANCED_NOTE = (
     "Balanced is the score by the mean recall of the classes in place of the accuracy: "

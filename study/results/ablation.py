@@ -7,6 +7,7 @@ from itertools import chain
 
 from study.errors import DataError
 from study.method.subsets import Term, parse
+from study.results.chance import BALANCED
 from study.results.entries import Configuration
 from study.results.interactions import Interaction, SiteCell, interactions
 from study.results.intervals import MeanInterval
@@ -19,7 +20,6 @@ from study.results.statistics import (
 )
 from study.results.study_results import Results
 from study.results.trial_results import TrialResult, first_chance, seed_scores
-from study.selection.chance import BALANCED
 from study.trial import Split
 
 BASE = "base"

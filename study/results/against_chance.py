@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 from study.protocols import Protocol
+from study.results.chance import AgainstChance
+from study.results.chosen_configuration import final_candidate
 from study.results.leaderboard import leaderboard
 from study.results.study_results import Results, read_results
-from study.selection.chance import AgainstChance
-from study.selection.choice import final_candidate
 from study.storage.atomic import with_retries
 from study.storage.study_folder import CHANCE, StudyFolder
 from study.trial.study import best_candidate

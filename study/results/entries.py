@@ -6,6 +6,7 @@ from statistics import fmean
 
 from study.config.labels import PUBLISHED, TUNED
 from study.config.trial_settings import HEADS, Head, TrialSettings
+from study.results.chance import BALANCED, AgainstChance
 from study.results.intervals import Intervals, MeanInterval
 from study.results.resampling import Resampled
 from study.results.statistics import SeedScores
@@ -16,7 +17,6 @@ from study.results.trial_results import (
     first_chance,
     seed_scores,
 )
-from study.selection.chance import BALANCED, AgainstChance
 from study.trial.predictions import beats_chance
 from study.trial.study import BEST, Candidate, candidate_of_label
 

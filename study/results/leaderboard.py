@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from study.config.labels import TUNED
+from study.results.chosen_configuration import final_candidate, final_trial_id
 from study.results.entries import Entry, make_entry
 from study.results.final_model import FinalModel, read_final_model
 from study.results.intervals import Intervals, MeanInterval
@@ -21,7 +22,6 @@ from study.results.statistics import make_comparisons
 from study.results.study_results import Results
 from study.results.trial_results import TrialResult, first_chance, seed_scores
 from study.results.validation_check import ValidationCheck, check_validation, find_highest
-from study.selection.choice import final_candidate, final_trial_id
 from study.trial.predictions import Stratum
 from study.trial.study import BEST
 

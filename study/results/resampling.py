@@ -13,10 +13,10 @@ from study.results.bootstrap import (
     rescore,
     rescore_competitions,
 )
+from study.results.chance import BALANCED
 from study.results.intervals import DrawnScores, Intervals, MeanInterval, mean_interval
 from study.results.statistics import SeedScores, common_seeds
 from study.results.trial_results import TrialResult, seed_scores
-from study.selection.chance import BALANCED
 from study.trial import Split
 from study.trial.predictions import Stratum
 

@@ -17,11 +17,11 @@ from study.config.schema import StudyConfig
 from study.config.trial_settings import settings_columns
 from study.errors import DataError
 from study.protocols import Protocol
+from study.results.chance import BALANCED
 from study.results.label_check import LabelCheck, check_labels
 from study.results.shared_test import count_studies_on_same_test
 from study.results.training_images import training_overlap
 from study.results.trial_results import TrialResult, read_trials
-from study.selection.chance import BALANCED
 from study.storage.atomic import write_atomically
 from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import CELLS, IDENTITY, Registration, StudyFolder

@@ -6,8 +6,7 @@ from math import isfinite
 
 from study.config.trial_settings import Head, TrialSettings
 from study.protocols import Protocol
-from study.selection.chance import BALANCED, balanced_chance, balanced_score
-from study.selection.search_time import epochs_of
+from study.results.chance import BALANCED, balanced_chance, balanced_score
 from study.storage.ledger_files import JsonObject, LedgerError
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import TrialFolder
@@ -18,6 +17,7 @@ from study.trial.predictions import (
     outcomes_of,
     read_predictions,
 )
+from study.trial.search_time import epochs_of
 from study.trial.study import Split, TrialConfig, read_candidates
 
 SEARCH_ARM = "search"
@@ -82,7 +82,7 @@ class TrialResult(TrialConfig):
     test: Scores
     """The test scores; empty for a search trial, whose test scores are never read."""
     chance: float | None
-    """The balanced test score of guessing, see `study.selection.chance`.
+    """The balanced test score of guessing, see `study.results.chance`.
 
     None if nothing was tested or no counts of classes were kept.
     """

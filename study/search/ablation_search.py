@@ -10,9 +10,9 @@ from study.search.ablation_cells import ablation_cells
 from study.search.ledger_callback import Observers
 from study.search.make_trial import make_trial
 from study.search.queues import run_queue
+from study.search.ranking import rank_finished_trials
 from study.search.rate_grid import MOST_EXTENSIONS, RateGrid
 from study.search.searcher import Proposal
-from study.selection.ranking import rank_finished_trials
 from study.trial.study import Study, TrialConfig, TrialData
 
 _Grids = Mapping[str, RateGrid]

@@ -2,12 +2,12 @@
 
 import logging
 
+from study.results.chosen_configuration import final_candidate, final_trial_id
 from study.search.ledger_callback import Observers, notify_of_end
 from study.search.make_trial import make_trial
 from study.search.queues import run_queue
 from study.search.recording import close_trial
 from study.search.searcher import Proposal
-from study.selection.choice import final_candidate, final_trial_id
 from study.storage.trial_folder import EARLIER_END, End
 from study.trial.prepare import Preparer, labelled_task
 from study.trial.study import Study, TrialConfig

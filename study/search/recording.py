@@ -20,11 +20,11 @@ from study.method.delta import (
     to_checked_bytes,
     to_delta_bytes,
 )
-from study.selection.validation import validation_to_parquet
 from study.storage.atomic import with_retries
 from study.storage.trial_folder import PREDICTIONS, REPORTS, VALIDATION, End, TrialFolder
 from study.trial import EpochReport, TrialData
 from study.trial.predictions import predictions_to_parquet
+from study.trial.validation import validation_to_parquet
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from study.config.trial_settings import TrialSettings
 from study.method.peers import PEERS
 from study.search.deadline import Deadline, Result
 from study.search.optuna_arm import Arm, Outcome
-from study.selection.ranking import trained
+from study.search.ranking import trained
 from study.storage.atomic import StorageError
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End

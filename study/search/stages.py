@@ -22,7 +22,7 @@ from study.search.samplers import Sampler, sampler_named
 from study.search.scheduler import make_scheduler
 from study.search.searcher import Proposal, Proposers, StudySearcher, trains_encoders
 from study.search.space import OpenSpace, PeerSpace, RateSpace, Space
-from study.selection.search_time import seconds_used
+from study.trial.search_time import seconds_used
 from study.trial.study import Study, TrialData
 
 JOURNAL = "optuna.journal"

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 from study.config.trial_settings import TrialSettings
+from study.results.chosen_configuration import final_candidate
 from study.search.ledger_callback import Observers
 from study.search.make_trial import make_trial
 from study.search.queues import run_queue
 from study.search.searcher import Proposal
-from study.selection.choice import final_candidate
 from study.trial.study import Candidate, Stage, Study, TrialData
 
 

@@ -50,7 +50,7 @@ class Candidate(Section):
     source_trial: str | None = None
     """The id of the search trial that it comes from; None if nothing was searched."""
     training: str
-    """The hash of its training, see `study.selection.candidates.training_hash`; candidates of one
+    """The hash of its training, see `study.search.choice.training_hash`; candidates of one
     training share its tests."""
     choice: int
     """The number of search trials that it was chosen from, which tells the choices apart of a study
@@ -60,6 +60,15 @@ class Candidate(Section):
     def tested(self) -> tuple[str, Head | None]:
         """The training and the head, which are equal for candidates with equal test results."""
         return self.training, self.settings.head
+
+    @property
+    def role(self) -> str:
+        """The label without the number of trials of an earlier choice."""
+        return self.label.removesuffix(f"-of-{self.choice}")
+
+    def as_earlier(self) -> Candidate:
+        """Return the candidate as one of an earlier choice: its label is ``ROLE-of-TRIALS``."""
+        return self.model_copy(update={"label": f"{self.role}-of-{self.choice}"})
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from study.process.terminal_table import TerminalTable
 from study.protocols import Protocol
 from study.report.sentences import rows, sentences
 from study.report.setting_descriptions import unequal_in_words
+from study.results.chance import balanced_chance
 from study.search.machine import joins_cluster
-from study.selection.chance import balanced_chance
 from study.trial.prepare import configured_templates
 from study.trial.study import Study
 from study.workflow.start_warnings import print_warnings

@@ -25,12 +25,12 @@ from study.report.scope import leaderboard_scope
 from study.report.setting_descriptions import settings_in_words
 from study.report.site_descriptions import subset_in_words
 from study.report.verdict import verdict
+from study.results.chance import BALANCED
 from study.results.entries import Entry
 from study.results.leaderboard import Leaderboard, leaderboard
 from study.results.resampling import resample
 from study.results.study_results import read_results
 from study.results.trial_results import TrialResult
-from study.selection.chance import BALANCED
 from study.serving.exports.format import ExportGuide, Format
 from study.serving.saved_model import SavedModel
 from study.storage.command_lines import default_storage

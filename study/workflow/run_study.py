@@ -13,12 +13,12 @@ from study.config.search_section import AUTO
 from study.errors import InterruptedStudyError, StudyError
 from study.process.garbage import resume_collection
 from study.results.against_chance import fix_chance
+from study.results.chosen_configuration import is_outdated_final
 from study.results.leaderboard import Leaderboard
 from study.search.auto_precision import decide_precision
 from study.search.driver import ray_session
 from study.search.recording import drop_reports_beyond_state
 from study.search.samplers import Sampler
-from study.selection.choice import is_outdated_final
 from study.storage.command_lines import study_command
 from study.storage.removal import RESUMABLE_FAULTS, new_study
 from study.storage.repair import repair

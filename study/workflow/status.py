@@ -11,10 +11,9 @@ from study.process.terminal_table import TerminalTable, print_unwrapped
 from study.report.formatting import percent
 from study.report.sentences import sentences
 from study.report.setting_descriptions import setting_cells, setting_header, tuned_in_words
+from study.results.chosen_configuration import TEST_BALANCED, ChosenConfiguration, extensions
 from study.results.study_results import Results
 from study.results.trial_results import TrialResult
-from study.selection.choice import TEST_BALANCED, Choice
-from study.selection.extension import extensions
 from study.storage.command_lines import study_command
 from study.storage.study_folder import StudyFolder
 
@@ -73,7 +72,7 @@ def study_status(results: Results) -> Status:
         silent[trial.trial_id] = max(0.0, time.time() - last_written)
     finished = [trial for trial in results.stage("search") if trial.status == "finished"]
     finished.sort(key=lambda trial: (-(trial.val_score or 0), trial.trainable, trial.number))
-    choice = Choice.read(results.study)
+    choice = ChosenConfiguration.read(results.study)
     test_scores = choice.test_scores if choice else {}
     test_score = test_scores.get("test_score")
     balanced = test_scores.get(TEST_BALANCED)

@@ -8,15 +8,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from study.process.terminal_table import amount
 from study.report.charts import prepare_drawing
+from study.results.chosen_configuration import extensions, final_candidate, final_trial_id
 from study.search.ablation_search import fix_rates, tune_cells
 from study.search.ablation_search import most_trials as most_cell_trials
+from study.search.choice import fix_candidates
 from study.search.final import run_final, stop_other_final_trials
 from study.search.samplers import Sampler
 from study.search.stages import run_search, seconds_left
 from study.search.testing import run_test, trainings_of
-from study.selection.candidates import fix_candidates
-from study.selection.choice import final_candidate, final_trial_id
-from study.selection.extension import extensions
 from study.storage.study_folder import StudyFolder
 from study.tracking.tracker import Tracker
 from study.trial.prepare import Preparer

@@ -11,9 +11,9 @@ import pytest
 from study.config.loading import load_config
 from study.report.ending import findings, next_steps
 from study.report.formatting import format_difference
-from study.selection.extension import extended_config
 from study.storage.study_folder import REGISTERED, Registration, StudyFolder
 from study.trial.study import Study
+from study.workflow.extension import extended_config
 from tests.changed_studies import board_of, configure
 from tests.fake_studies import add_candidate, edit_candidates
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from study.results.against_chance import against_chance, fix_chance
+from study.results.chance import read_against_chance
 from study.results.study_results import read_results
-from study.selection.chance import read_against_chance
 from study.storage.study_folder import CHANCE, StudyFolder
 from tests.changed_studies import board_of, choose, forget_images
 from tests.fake_studies import add_candidate, edit_candidates

@@ -20,6 +20,7 @@ from study.trial import TrialData
 from tests.in_process import trials_in_process
 from tests.not_none import not_none
 from tests.tiny_study import TinyStudy
+from tests.written_study import Written
 
 DEPTHS = Depths(text=2, vision=3)
 CLIPFIT = "text.mlp.fc2.bias + vision.ln"
@@ -54,6 +55,11 @@ def search_arm(
 def ask(arm: Arm) -> tuple[int, TrialSettings]:
     """Ask an arm for a proposal where nothing was tried before."""
     return not_none(arm.ask(lambda proposal: None))
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Written:
+    return Written(tmp_path, "mine")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 import ray
 
 from study.search.driver import ray_session
-from study.selection.ranking import rank_finished_trials
+from study.search.ranking import rank_finished_trials
 from tests.not_none import not_none
 from tests.settings import FEW
 from tests.tiny_study import TinyStudy, kill_worker, statuses, untimed

@@ -14,10 +14,10 @@ from study.config.schema import StudyConfig
 from study.config.search_section import AshaConfig
 from study.errors import DataError
 from study.search import deadline
+from study.search.choice import fix_candidates
 from study.search.queues import run_queue
+from study.search.ranking import rank_finished_trials
 from study.search.stages import JOURNAL, run_search, seconds_left
-from study.selection.candidates import fix_candidates
-from study.selection.ranking import rank_finished_trials
 from study.storage.ledger_files import JsonObject
 from study.storage.repair import repair
 from study.storage.study_folder import StudyFolder

@@ -8,9 +8,11 @@ import pytest
 
 from study.config.trial_settings import TrialSettings
 from study.errors import DataError
-from study.selection.extension import beside_earlier, extend, extended_config, extensions
+from study.results.chosen_configuration import extensions
+from study.search.choice import beside_earlier
 from study.storage.study_folder import DESCRIPTION
 from study.trial.study import Candidate, Study
+from study.workflow.extension import extend, extended_config
 from study.workflow.find_model import find_model
 from tests.workflow.conftest import Run, enter_place_of
 

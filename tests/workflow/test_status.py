@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from study.config.loading import build_config, dump_config
+from study.results.chance import AgainstChance
 from study.results.study_results import read_results
-from study.selection.chance import AgainstChance
 from study.trial import Prediction
 from study.trial.predictions import predictions_to_parquet
 from study.workflow.status import Status, study_status

@@ -115,7 +115,7 @@ def _search(
 ) -> Iterator[RankedConfiguration]:
     """Yield the best configurations that meet a condition, each with its mean test score."""
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    # Equal scores are ordered as in `study.selection.candidates.rank_finished_trials`.
+    # Equal scores are ordered as in `study.search.choice.rank_finished_trials`.
     order = ["metrics.val_score DESC", "metrics.trainable ASC", "attributes.start_time ASC"]
     ranked = search_all_runs(client, experiments, condition, order)
     complete = (run for run in ranked if run.data.tags.get(ENDED) != "stopped")

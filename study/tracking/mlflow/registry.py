@@ -27,7 +27,7 @@ from study.data.images.sources import encode_base64
 from study.data.shots import read_shots
 from study.errors import StudyError, TrackingError
 from study.process.templates import templates
-from study.selection.choice import TEST_BALANCED, Choice
+from study.results.chosen_configuration import TEST_BALANCED, ChosenConfiguration
 from study.serving.saved_model import read_delta
 from study.storage.command_lines import study_command
 from study.storage.study_folder import CHAMPION, REGISTERED, Registration
@@ -74,8 +74,8 @@ def register_winner(
         StudyError: the registry does not accept the winner, or not in time.
     """
     study, folder = run.study, run.study.folder
-    best = Choice.read(study)
-    registered = Choice.read_final(study)
+    best = ChosenConfiguration.read(study)
+    registered = ChosenConfiguration.read_final(study)
     if not best or registered is None or not (best.trials and registered.trials):
         return None
     for choice in (best, registered):
@@ -110,7 +110,7 @@ def register_or_warn(
         if not unsent:
             register_winner(run, wait)
             return
-        choice = Choice.read(run.study)
+        choice = ChosenConfiguration.read(run.study)
         if choice and choice.is_winner:
             raise TrackingError(f"MLflow lacks {describe_unsent(unsent, 1)}")
     except StudyError as error:
@@ -129,7 +129,7 @@ def model_name(dataset: str) -> str:
 class _Registrar:
     """Registers the winner of one study as a version of a model."""
 
-    def __init__(self, winner: Choice, run: StudyRun) -> None:
+    def __init__(self, winner: ChosenConfiguration, run: StudyRun) -> None:
         self._winner = winner
         self._run = run
         self._study = run.study

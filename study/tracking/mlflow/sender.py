@@ -5,8 +5,8 @@ from collections.abc import Mapping, Set
 from mlflow.entities import DatasetInput, Param, Run, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
-from study.selection.chance import balanced_score
-from study.selection.choice import TEST_BALANCED, winners
+from study.results.chance import balanced_score
+from study.results.chosen_configuration import TEST_BALANCED, winners
 from study.storage.atomic import read_if_exists
 from study.storage.ledger_files import JsonObject
 from study.storage.trial_folder import RESULT_FILES, End, TrialFolder

@@ -3,7 +3,7 @@
 from argparse import Namespace
 
 from study.process.garbage import pause_collection
-from study.selection.extension import extend, extended_config
+from study.workflow.extension import extend, extended_config
 from study.workflow.run_study import change_and_run
 
 

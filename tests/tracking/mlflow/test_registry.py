@@ -17,7 +17,7 @@ from mlflow.models import Model
 
 from study.errors import TrackingError
 from study.results.against_chance import fix_chance
-from study.selection.chance import AgainstChance
+from study.results.chance import AgainstChance
 from study.tracking.mlflow import champion, registry
 from study.tracking.mlflow.champion import judge
 from study.tracking.mlflow.mirror import sync_to_mlflow

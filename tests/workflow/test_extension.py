@@ -9,8 +9,8 @@ import pytest
 from study.config.loading import build_config, dump_config, load_config
 from study.config.trial_settings import TrialSettings
 from study.errors import ConfigError
-from study.selection.choice import final_candidate
-from study.selection.extension import beside_earlier, extend, extended_config, extensions
+from study.results.chosen_configuration import extensions, final_candidate
+from study.search.choice import beside_earlier
 from study.storage.study_folder import (
     DESCRIPTION,
     REGISTERED,
@@ -18,6 +18,7 @@ from study.storage.study_folder import (
     StudyFolder,
 )
 from study.trial.study import Candidate, Study, best_candidate
+from study.workflow.extension import extend, extended_config
 from tests.case_tables import from_table
 from tests.settings import settings
 

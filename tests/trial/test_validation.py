@@ -6,11 +6,11 @@ import pytest
 
 from study.data.records import Record
 from study.data.tasks import Part, Task
-from study.selection.validation import read_validation, validation_to_parquet
 from study.storage.ledger_files import LedgerError
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import VALIDATION, End, TrialFolder
 from study.trial import Prediction, TrialData
+from study.trial.validation import read_validation, validation_to_parquet
 from tests.not_none import not_none
 from tests.small_trials import trial_data
 

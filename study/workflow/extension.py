@@ -12,19 +12,13 @@ from study.config.loading import build_config, dump_config
 from study.config.schema import WITHOUT_EFFECT, StudyConfig
 from study.config.yaml_values import parse_overrides, put_value
 from study.errors import ConfigError
-from study.selection.choice import Choice
-from study.selection.search_time import seconds_used
+from study.results.chosen_configuration import EXTENSIONS, extensions, final_trial
 from study.storage.command_lines import PROGRAM, study_command
 from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import CANDIDATES
-from study.storage.trial_folder import TrialFolder
-from study.trial.study import Candidate, Study
+from study.trial.search_time import seconds_used
+from study.trial.study import Study
 
-FILE = "extensions.json"
-"""A list of extensions: numbers of trials ``from`` and ``to``, and the ``candidates`` and the id of
-the trial of the ``final`` model before it."""
-OF = "-of-"
-"""The text between the label of an earlier choice and the number of its trials."""
 MAY_CHANGE = (
     *("search.trials", "search.minutes", "final.images"),
     *WITHOUT_EFFECT,
@@ -127,56 +121,18 @@ def extend(study: Study, extended: StudyConfig) -> None:
     final_id = final.trial_id if final else None
     if extended.search.trials == now:
         entry = {"from": now, "to": now, "candidates": None, "final": final_id}
-        folder.write_json(FILE, [*extensions(study), entry])
+        folder.write_json(EXTENSIONS, [*extensions(study), entry])
         folder.delete_conclusions(choice=False)
         folder.write_config(dump_config(extended))
         return
     # The driver may die between any two of these writes. An entry counts only once the
     # configuration has that many trials; until then it may hold the only copy of the choice.
     chosen = folder.read_json(CANDIDATES)
-    written = folder.read_json(FILE)
+    written = folder.read_json(EXTENSIONS)
     if chosen is None and written and written[-1]["to"] > now:
         chosen = written[-1]["candidates"]
         final_id = written[-1]["final"]
     entry = {"from": now, "to": extended.search.trials, "candidates": chosen, "final": final_id}
-    folder.write_json(FILE, [*extensions(study), entry])
+    folder.write_json(EXTENSIONS, [*extensions(study), entry])
     folder.delete_conclusions()
     folder.write_config(dump_config(extended))
-
-
-def extensions(study: Study) -> list[JsonObject]:
-    """Return the completed extensions of a study, oldest first."""
-    written = study.folder.read_json(FILE) or []
-    return [entry for entry in written if entry["to"] <= study.config.search.trials]
-
-
-def final_trial(study: Study) -> TrialFolder | None:
-    """Return the trial of a study's final model; while it is extended, that of before.
-
-    None if there is none, as in a study that has not been finished yet.
-    """
-    if study.folder.is_complete():
-        choice = Choice.read_final(study)
-        return choice.model_trial if choice and choice.is_winner else None
-    completed = extensions(study)
-    if not completed or completed[-1]["final"] is None:
-        return None
-    return study.folder.trial(completed[-1]["final"])
-
-
-def beside_earlier(study: Study, chosen: Sequence[Candidate]) -> list[Candidate]:
-    """Return the candidates chosen now, and those tested after an earlier, shorter search.
-
-    An earlier candidate that is not chosen again has the number of trials that it was chosen from
-    in its label, ``LABEL-of-TRIALS``.
-    """
-    candidates = {candidate.tested: candidate for candidate in chosen}
-    earlier = []
-    for entry in extensions(study):
-        for values in entry["candidates"] or ():
-            tested = Candidate.model_validate(values)
-            if tested.tested not in candidates:
-                label = f"{tested.label.partition(OF)[0]}{OF}{tested.choice}"
-                candidates[tested.tested] = tested.model_copy(update={"label": label})
-                earlier.append(candidates[tested.tested])
-    return [*chosen, *earlier]

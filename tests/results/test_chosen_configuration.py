@@ -7,15 +7,15 @@ import pytest
 
 from study.config.loading import build_config
 from study.config.trial_settings import TrialSettings
-from study.selection.chance import AgainstChance, read_against_chance
-from study.selection.choice import Choice, final_trial_id
+from study.results.chance import AgainstChance, read_against_chance
+from study.results.chosen_configuration import ChosenConfiguration, final_trial_id
 from study.trial.study import Candidate
 from tests.case_tables import from_table
 from tests.not_none import not_none
 
 
-def choice_of(study: Any) -> Choice:
-    return not_none(Choice.read(study.study))
+def choice_of(study: Any) -> ChosenConfiguration:
+    return not_none(ChosenConfiguration.read(study.study))
 
 
 def test_a_study_that_has_chosen_nothing_has_no_choice(finish: Any, tmp_path: Path):
@@ -23,7 +23,7 @@ def test_a_study_that_has_chosen_nothing_has_no_choice(finish: Any, tmp_path: Pa
     baseline, _ = study.folder.read_json("candidates.json")
     for candidates in ([baseline], None):
         study.folder.write_json("candidates.json", candidates)
-        assert Choice.read(study.study) is None
+        assert ChosenConfiguration.read(study.study) is None
 
 
 def test_a_choice_above_chance_is_the_winner_and_its_scores_are_means_over_seeds(

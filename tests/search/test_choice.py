@@ -11,18 +11,18 @@ from study.config.labels import RANKS
 from study.config.loading import build_config
 from study.config.trial_settings import TrialSettings
 from study.errors import StudyError
-from study.selection.candidates import (
+from study.results.chosen_configuration import final_candidate
+from study.search.choice import (
     choose_candidates,
     fix_candidates,
     make_candidate,
     training_hash,
 )
-from study.selection.choice import final_candidate
-from study.selection.ranking import rank_finished_trials
+from study.search.ranking import rank_finished_trials
 from study.storage.study_folder import StudyFolder
 from study.trial.study import best_candidate
 from tests.not_none import not_none
-from tests.selection.conftest import BASELINES, add
+from tests.search.ended_trials import BASELINES, add
 from tests.settings import settings, study_of
 from tests.written_study import Written
 

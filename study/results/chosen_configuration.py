@@ -7,17 +7,21 @@ from typing import NamedTuple, Self
 
 from study.config.labels import WITH_DELTA
 from study.config.schema import StudyConfig
-from study.selection.chance import (
+from study.results.chance import (
     BALANCED,
     AgainstChance,
     balanced_chance,
     balanced_score,
     read_against_chance,
 )
+from study.storage.ledger_files import JsonObject
 from study.storage.trial_folder import TrialFolder
 from study.trial.predictions import beats_chance, confusion_of, read_predictions
 from study.trial.study import Candidate, Study, best_candidate, candidate_of_label
 
+EXTENSIONS = "extensions.json"
+"""A list of extensions: numbers of trials ``from`` and ``to``, and the ``candidates`` and the id of
+the trial of the ``final`` model before it."""
 TEST_BALANCED = f"test_{BALANCED}"
 """The name of the balanced score among test scores."""
 
@@ -51,7 +55,7 @@ def is_outdated_final(study: Study, trial_id: str) -> bool:
     return trial_id.startswith("final-") and trial_id != planned
 
 
-class Choice(NamedTuple):
+class ChosenConfiguration(NamedTuple):
     """A configuration that validation chose, and its confirmations so far."""
 
     candidate: Candidate
@@ -136,9 +140,29 @@ class Choice(NamedTuple):
 
 def winners(study: Study) -> set[str]:
     """Return the ids of the chosen trial and its confirmations; none if it is at chance."""
-    choice = Choice.read(study)
+    choice = ChosenConfiguration.read(study)
     if not choice or choice.at_chance:
         return set()
     ids = {trial.trial_id for trial in choice.trials}
     ids.add(str(choice.candidate.source_trial))
     return ids
+
+
+def extensions(study: Study) -> list[JsonObject]:
+    """Return the completed extensions of a study, oldest first."""
+    written = study.folder.read_json(EXTENSIONS) or []
+    return [entry for entry in written if entry["to"] <= study.config.search.trials]
+
+
+def final_trial(study: Study) -> TrialFolder | None:
+    """Return the trial of a study's final model; while it is extended, that of before.
+
+    None if there is none, as in a study that has not been finished yet.
+    """
+    if study.folder.is_complete():
+        choice = ChosenConfiguration.read_final(study)
+        return choice.model_trial if choice and choice.is_winner else None
+    completed = extensions(study)
+    if not completed or completed[-1]["final"] is None:
+        return None
+    return study.folder.trial(completed[-1]["final"])

@@ -1,7 +1,7 @@
 """Finished trials are ranked by their last validation score."""
 
-from study.selection.ranking import rank_finished_trials
-from tests.selection.conftest import add
+from study.search.ranking import rank_finished_trials
+from tests.search.ended_trials import add
 from tests.written_study import Written
 
 

@@ -1,6 +1,6 @@
 """The time of a search that counts: while anything worked."""
 
-from study.selection.search_time import epochs_of, working_seconds
+from study.trial.search_time import epochs_of, working_seconds
 
 
 def test_what_was_spent_is_the_time_in_which_anything_worked():

@@ -1,6 +1,6 @@
 """The choice of the configurations to test, fixed by validation before the test split is read.
 
-A study that is extended gets a new choice beside the earlier one, see `study.selection.extension`.
+A study that is extended gets a new choice beside the earlier one, see `beside_earlier`.
 """
 
 import json
@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from study.config.labels import RANKS, TUNED, WITH_DELTA
 from study.config.trial_settings import TrialSettings
 from study.errors import StudyError
-from study.selection.extension import beside_earlier
-from study.selection.ranking import Judged, rank_finished_trials
+from study.results.chosen_configuration import extensions
+from study.search.ranking import Judged, rank_finished_trials
 from study.storage.atomic import sha256_of
 from study.trial.study import Candidate, Study
 
@@ -140,3 +140,19 @@ def training_hash(study: Study, settings: TrialSettings, images: str = "shots") 
         "images": images,
     }
     return sha256_of(json.dumps(facts, sort_keys=True).encode())[:12]
+
+
+def beside_earlier(study: Study, chosen: Sequence[Candidate]) -> list[Candidate]:
+    """Return the candidates chosen now, and those tested after an earlier, shorter search.
+
+    An earlier candidate that is not chosen again is labelled as such.
+    """
+    candidates = {candidate.tested: candidate for candidate in chosen}
+    earlier = []
+    for entry in extensions(study):
+        for values in entry["candidates"] or ():
+            tested = Candidate.model_validate(values)
+            if tested.tested not in candidates:
+                candidates[tested.tested] = tested.as_earlier()
+                earlier.append(candidates[tested.tested])
+    return [*chosen, *earlier]

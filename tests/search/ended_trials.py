@@ -1,20 +1,12 @@
-"""Ended trials of a study, which the tests of this room choose among."""
+"""Ended trials of a study, which validation chooses among."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from study.storage.trial_folder import End, Status
 from tests.written_study import EPOCHS, Written
 
 BASELINES = ("zero-shot", "clipfit")
-
-
-@pytest.fixture
-def written(tmp_path: Path) -> Written:
-    return Written(tmp_path, "mine")
 
 
 def add(

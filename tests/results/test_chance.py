@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from study.protocols import find_protocol
-from study.selection.chance import (
+from study.results.chance import (
     AgainstChance,
     balanced_chance,
     balanced_score,

@@ -1,1 +1,0 @@
-"""The choice of the configurations to test, by validation alone."""
