@@ -249,8 +249,6 @@ class AblationConfig(Section):
     """Learning rates to try in each cell: a list for all kinds of parameter, or one for each kind.
 
     A single rate is tested without validation."""
-    extend: bool = True
-    """Whether a cell whose best rate is the lowest or highest tried is tried beyond it as well."""
     distill_weight: float = Field(DISTILL_WEIGHT, ge=0, le=MAX_WEIGHT)
     """λ of every cell in which the text encoder is tuned."""
 

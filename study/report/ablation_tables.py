@@ -14,7 +14,6 @@ from study.report.formatting import (
     comparison_cells,
     format_count,
     format_mean,
-    format_rate,
     interval_columns,
     markdown_text,
     p_columns,
@@ -38,11 +37,10 @@ from study.storage.atomic import write_atomically
 def ablation_verdict(table: AblationTable) -> list[str]:
     """Return sentences that name the cells beyond noise, within noise and at an edge of rates.
 
-    They also name the cells without a score, those with extended grids, and the pairs of sites that
-    interact.
+    They also name the cells without a score, and the pairs of sites that interact.
     """
     said = _describe_unscored(table)
-    said += sentences("report/ablation_verdict", table=table, base=BASE, format_rates=_format_rates)
+    said += sentences("report/ablation_verdict", table=table, base=BASE)
     said += interaction_verdict(table.interactions)
     return said + sentences("report/ablation_scope", table=table)
 
@@ -56,15 +54,6 @@ def _describe_unscored(table: AblationTable) -> list[str]:
     if table.base is None:
         said.append(f"So no cell is compared with “{table.base_label}”.")
     return said
-
-
-def _format_rates(cell: Cell, rates: Mapping[str, tuple[float, ...]]) -> str:
-    """Return rates by kind as text, without the kinds if they are the same for all of a cell's."""
-    texts = {kind: ", ".join(map(format_rate, values)) for kind, values in rates.items()}
-    distinct = set(texts.values())
-    if texts.keys() == cell.settings.rates.keys() and len(distinct) == 1:
-        return distinct.pop()
-    return " and ".join(f"{kind} {text}" for kind, text in texts.items())
 
 
 def cell_table(table: AblationTable) -> Table:
@@ -146,7 +135,6 @@ def ablation_records(table: AblationTable) -> list[dict[str, object]]:
             means[part] = cell.parts.get(part)
         comparison = cell.comparison
         means["difference"] = comparison
-        added = {kind: ", ".join(map(repr, rates)) for kind, rates in cell.added_rates.items()}
         records.append(
             {
                 "label": cell.label,
@@ -160,7 +148,6 @@ def ablation_records(table: AblationTable) -> list[dict[str, object]]:
                 **interval_columns(means),
                 **p_columns(comparison),
                 "edges": _join_kinds(cell.rate_edges),
-                "added": _join_kinds(added),
             }
         )
     return records

@@ -43,8 +43,6 @@ class Cell(Configuration):
 
     A kind is left out if its rate is in between, or if only one was tried.
     """
-    added_rates: Mapping[str, tuple[float, ...]]
-    """The rates of each kind that were tried beyond the configured ones, lowest first."""
 
     @property
     def differs_from_base(self) -> bool:
@@ -156,7 +154,6 @@ def _make_cell(
 ) -> Cell:
     """Summarize the trials of one cell, one trial a seed."""
     first = trials[0]
-    rate_edges, added_rates = _compare_rates(first, results)
     intervals = resampled.mean_intervals(trials, ["score", *results.further_names], split)
     durations = [trial.seconds for trial in trials if trial.seconds is not None]
     mean_seconds = None
@@ -172,31 +169,22 @@ def _make_cell(
         parts=resampled.mean_intervals(trials, results.parts, split),
         seconds=mean_seconds,
         comparison=comparison,
-        rate_edges=rate_edges,
-        added_rates=added_rates,
+        rate_edges=_rate_edges(first, results),
     )
 
 
-def _compare_rates(
-    cell: TrialResult, results: Results
-) -> tuple[dict[str, str], dict[str, tuple[float, ...]]]:
-    """Return `Cell.rate_edges` and `Cell.added_rates`, from the trials that tried rates."""
-    ablation = results.config.ablation
+def _rate_edges(cell: TrialResult, results: Results) -> dict[str, str]:
+    """Return `Cell.rate_edges`, from the trials that tried rates."""
     search = results.stage("search")
     rates_of_trials = [one.settings.rates for one in search if one.subset_key == cell.subset_key]
     edges = {}
-    added = {}
     for kind, rate in cell.settings.rates.items():
         tried = sorted({rates[kind] for rates in rates_of_trials if kind in rates})
         if len(tried) > 1:
             ends = {tried[0]: "lowest", tried[-1]: "highest"}
             if rate in ends:
                 edges[kind] = ends[rate]
-        planned = ablation.rates_for(kind) if ablation else ()
-        unplanned = tuple(one for one in tried if one not in planned)
-        if planned and unplanned:
-            added[kind] = unplanned
-    return edges, added
+    return edges
 
 
 def _interactions(

@@ -1,4 +1,4 @@
-"""The learning rates at which an ablation's cell is tried, and the rates beyond these."""
+"""The learning rates at which an ablation's cell is tried."""
 
 import itertools
 import math
@@ -7,14 +7,11 @@ from typing import NamedTuple
 
 from study.backbones.architecture import Depths
 from study.config.schema import AblationConfig
-from study.config.value_types import HIGHEST_RATE
 from study.method.parameters import kind_names
 from study.method.subsets import Subset, kinds
 
 Rates = Mapping[str, float]
 """The learning rate of each kind of parameter."""
-MOST_EXTENSIONS = 3
-"""How often the grid of a cell is extended at most, each time by one rate at each bound reached."""
 
 
 class RateGrid(NamedTuple):
@@ -47,16 +44,6 @@ class RateGrid(NamedTuple):
         """The number of combinations."""
         return math.prod(map(len, self.rates.values()))
 
-    def size_after(self, extensions: int) -> int:
-        """Return the largest number of combinations after some extensions."""
-        size = 1
-        for rates in self.rates.values():
-            count = len(rates)
-            if count > 1:
-                count += extensions
-            size *= count
-        return size
-
     def combinations(self) -> list[dict[str, float]]:
         """Return the rate of each kind, for every combination."""
         combinations = []
@@ -66,15 +53,6 @@ class RateGrid(NamedTuple):
                 rates.update(dict.fromkeys(group, rate))
             combinations.append(rates)
         return combinations
-
-    def contains(self, rates: Rates) -> bool:
-        """Return whether a combination, which may lack kinds that are not tuned, is in the grid."""
-        return all(
-            rates[kind] in tried
-            for group, tried in self.rates.items()
-            for kind in group
-            if kind in rates
-        )
 
     def describe(self, rates: Rates) -> str:
         """Return rates by kind as text: a shared one as a number, others beside their kind."""
@@ -87,32 +65,3 @@ class RateGrid(NamedTuple):
                     text = f"{kind} {text}"
                 texts.append(text)
         return ", ".join(texts)
-
-    def next_rates(self, best: Rates) -> dict[str, float]:
-        """Return the next rate of each kind whose best rate is the lowest or highest of several.
-
-        The next rate is to the best one as that is to its neighbour in the grid.
-
-        Args:
-            best: the best rate of each kind that the cell tunes.
-        """
-        further = {}
-        for group, tried in self.rates.items():
-            if len(tried) < 2:
-                continue
-            rates = sorted(tried)
-            best_rate = next(best[kind] for kind in group if kind in best)
-            for bound, neighbour in ((rates[0], rates[1]), (rates[-1], rates[-2])):
-                # Six digits, which are also shown: 0.009, and not 0.009000000000000001.
-                rate = float(f"{bound * (bound / neighbour):.6g}")
-                if best_rate == bound and 0 < rate <= HIGHEST_RATE and rate not in rates:
-                    further.update(dict.fromkeys(group, rate))
-        return further
-
-    def extended(self, further: Rates) -> "RateGrid":
-        """Return the grid with the rates from `next_rates`, in combination with all others."""
-        extended = {}
-        for group, tried in self.rates.items():
-            added = {further[kind] for kind in group if kind in further}
-            extended[group] = (*tried, *added)
-        return self._replace(rates=extended)

@@ -1,7 +1,7 @@
 """The progress of a study: a line for each stage with trials, and one for each other step."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from rich.console import Console
 from rich.live import Live
@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.status import Status
 from rich.text import Text
 
-from study.process.terminal_table import PIPED, print_sentences, print_unwrapped
+from study.process.terminal_table import PIPED, print_unwrapped
 from study.report.formatting import duration, percent
 from study.report.setting_descriptions import settings_in_words
 from study.storage.trial_folder import End
@@ -31,7 +31,7 @@ class StageProgress:
     Args:
         console: where the line is shown.
         stage: the name of the stage.
-        total: the largest number of trials that the stage may have; `expect` can lower it.
+        total: the number of trials of the stage.
         done: the number of trials that had ended before.
     """
 
@@ -77,17 +77,6 @@ class StageProgress:
     def _done(self) -> int:
         """The number of trials that have ended."""
         return sum(self._counts.values())
-
-    def expect(self, total: int) -> None:
-        """Lower the number of trials of the stage, if fewer are needed than was possible."""
-        least = self._done + len(self._running)
-        self._total = min(self._total, max(total, least))
-
-    def announce(self, sentences: Sequence[str], total: int) -> None:
-        """Print sentences, and lower the number of trials of the stage; see `expect`."""
-        self.expect(total)
-        for sentence in sentences:
-            print_sentences(self._console, sentence)
 
     def limit(self, seconds: float | None) -> None:
         """Limit the time of the stage, for the estimate of the time left.

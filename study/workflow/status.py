@@ -37,7 +37,7 @@ class Status:
     state: str
     """One of the states that ``status_lines.txt.jinja`` describes."""
     wanted: int | None
-    """The configured number of trials of the search; None for an ablation, whose grids may grow."""
+    """The configured number of trials of the search; None for an ablation."""
     extended: Sequence[int]
     """The number of trials of the search before each extension."""
     counts: Mapping[str, Mapping[str, int]]

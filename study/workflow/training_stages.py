@@ -9,8 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from study.process.terminal_table import amount
 from study.report.charts import prepare_drawing
 from study.results.chosen_configuration import extensions, final_candidate, final_trial_id
-from study.search.ablation_search import fix_rates, tune_cells
-from study.search.ablation_search import most_trials as most_cell_trials
+from study.search.ablation_search import fix_rates, rate_grids, tune_cells
 from study.search.choice import fix_candidates
 from study.search.final import run_final, stop_other_final_trials
 from study.search.samplers import Sampler
@@ -108,8 +107,9 @@ def run_ablation(study: Study, preparer: Preparer, tracker: Tracker, console: Co
         console: where progress is shown.
     """
     if study.protocol.validates(study.config) and not _has_chosen(study, study.cells()):
-        with _stage(console, study.folder, "search", most_cell_trials(study)) as progress:
-            tune_cells(study, preparer.search(), [progress, tracker], progress.announce)
+        trials = sum(grid.size for grid in rate_grids(study).values())
+        with _stage(console, study.folder, "search", trials) as progress:
+            tune_cells(study, preparer.search(), [progress, tracker])
     cells = fix_rates(study)
     data = {seed: preparer.confirm(seed) for seed in study.protocol.shot_seeds(study.config)}
     with _stage(console, study.folder, "ablation", len(data) * len(cells)) as progress:

@@ -112,22 +112,6 @@ def test_nothing_but_a_terminal_is_spoken_to_seldom():
     assert len(text(out).splitlines()) <= 2
 
 
-def totals(of: Console) -> list[int]:
-    return [int(total) for total in re.findall(r"\d+/(\d+) done", text(of))]
-
-
-def test_the_total_may_only_fall(out: Console):
-    with StageProgress(out, "search", total=9) as line:
-        line.trial_ended(config(0), End("finished", 3, 1.0), 0.5)
-        line.expect(12)
-        line.trial_ended(config(1), End("finished", 3, 1.0), 0.5)
-        line.expect(5)
-        line.trial_started(config(2))
-        line.expect(1)
-        line.trial_ended(config(2), End("finished", 3, 1.0), 0.5)
-    assert totals(out) == [9, 9, 5, 3, 3]
-
-
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """A clock that stands still, whose time is ``now``."""
