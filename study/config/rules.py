@@ -140,10 +140,10 @@ def _broken_by_ablation(ablation: AblationConfig | None) -> _Lines:
     if "base" in ablation.subsets:
         yield "ablation: subsets: 'base' is the name of the base itself"
     design = ablation.design
-    if ablation.sites and design not in ("only_one", "leave_one_out", "pairs"):
+    if ablation.sites and design not in ("only_one", "leave_one_out"):
         yield (
-            f"ablation.sites: has no effect with the design {design}; only_one, leave_one_out and "
-            "pairs read it"
+            f"ablation.sites: has no effect with the design {design}; only_one and leave_one_out "
+            "read it"
         )
     if design != "layers":
         for key, default in (("windows", "sliding"), ("width", 1)):

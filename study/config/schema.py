@@ -221,20 +221,17 @@ class FinalConfig(Section):
 class AblationConfig(Section):
     """A comparison of subsets (cells), each at the best of the same learning rates."""
 
-    design: Literal["only_one", "leave_one_out", "layers", "grid", "pairs"]
+    design: Literal["only_one", "leave_one_out", "layers", "grid"]
     """The subsets to compare.
 
     ``only_one``: each site alone; ``leave_one_out``: the base without one site each; ``layers``:
-    the base in windows of layers; ``grid``: those in ``subsets``; ``pairs``: each site alone, each
-    two sites together, and zero-shot."""
+    the base in windows of layers; ``grid``: those in ``subsets``."""
     base: SubsetText = "clipfit"
     """The subset with which every cell is compared."""
-    base_from: str | None = None
-    """A finished study in ``storage`` whose winner is the base; None means ``base``."""
     sites: tuple[SubsetText, ...] | None = Field(None, min_length=1)
-    """The sites that ``only_one``, ``leave_one_out`` and ``pairs`` vary.
+    """The sites that ``only_one`` and ``leave_one_out`` vary.
 
-    None means those of ``search.space`` for ``only_one``, of the base for the others."""
+    None means those of ``search.space`` for ``only_one``, of the base for the other."""
     subsets: dict[Label, SubsetText] = Field(default_factory=dict)
     """The subsets of ``grid``, by the name of the cell."""
     windows: Literal["sliding", "from_bottom", "from_top"] = "sliding"

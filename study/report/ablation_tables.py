@@ -21,11 +21,6 @@ from study.report.formatting import (
     score_header,
     with_notes,
 )
-from study.report.interaction_tables import (
-    interaction_record,
-    interaction_table,
-    interaction_verdict,
-)
 from study.report.scope import interval_scope
 from study.report.sentences import sentences
 from study.report.setting_descriptions import SETTING_NOTE, setting_cells, setting_header
@@ -37,11 +32,10 @@ from study.storage.atomic import write_atomically
 def ablation_verdict(table: AblationTable) -> list[str]:
     """Return sentences that name the cells beyond noise, within noise and at an edge of rates.
 
-    They also name the cells without a score, and the pairs of sites that interact.
+    They also name the cells without a score.
     """
     said = _describe_unscored(table)
     said += sentences("report/ablation_verdict", table=table, base=BASE)
-    said += interaction_verdict(table.interactions)
     return said + sentences("report/ablation_scope", table=table)
 
 
@@ -98,12 +92,8 @@ def setting_table(table: AblationTable) -> Table:
 
 
 def _all_tables(table: AblationTable) -> list[Table]:
-    """Return the table of cells, that of pairs of sites if there are any, and that of settings."""
-    tables = [cell_table(table)]
-    if table.interactions:
-        tables.append(interaction_table(table.interactions))
-    tables.append(setting_table(table))
-    return tables
+    """Return the table of cells, and that of their settings."""
+    return [cell_table(table), setting_table(table)]
 
 
 def render_ablation(table: AblationTable) -> Group:
@@ -112,12 +102,9 @@ def render_ablation(table: AblationTable) -> Group:
 
 
 def ablation_markdown(table: AblationTable) -> str:
-    """Return the ablation as Markdown: verdict, scores, pairs of sites, settings."""
-    tables = _all_tables(table)
-    for index in (0, -1):  # pairs of sites alone need a heading
-        tables[index] = replace(tables[index], title="")
+    """Return the ablation as Markdown: verdict, scores, settings."""
     blocks = [markdown_text(" ".join(ablation_verdict(table)))]
-    blocks += [block.markdown() for block in tables]
+    blocks += [replace(block, title="").markdown() for block in _all_tables(table)]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -161,8 +148,6 @@ def _join_kinds(texts: Mapping[str, str]) -> str | None:
 def write_ablation(folder: Path, table: AblationTable) -> list[Path]:
     """Write `ablation.csv`, `ablation.md` and the plots into the study's folder.
 
-    If the cells are pairs of sites, `interactions.csv` has a row for each pair.
-
     Returns:
         The paths of the written files.
     """
@@ -170,9 +155,6 @@ def write_ablation(folder: Path, table: AblationTable) -> list[Path]:
         folder / "ablation.csv": ablation_csv(table),
         folder / "ablation.md": ablation_markdown(table),
     }
-    if table.interactions:
-        records = [interaction_record(pair) for pair in table.interactions]
-        files[folder / "interactions.csv"] = Table.from_records(records).csv()
     for path, text in files.items():
         write_atomically(path, text)
     return [*files, *write_plots(folder, ablation_plots(table))]

@@ -1,6 +1,6 @@
-"""The cells of an ablation compared with its base, and the interactions of pairs of sites."""
+"""The cells of an ablation compared with its base."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -9,7 +9,6 @@ from study.errors import DataError
 from study.method.subsets import Term, parse
 from study.results.chance import BALANCED
 from study.results.entries import Configuration
-from study.results.interactions import Interaction, SiteCell, interactions
 from study.results.intervals import MeanInterval
 from study.results.resampling import Resampled, resample
 from study.results.statistics import (
@@ -69,8 +68,6 @@ class AblationTable(Results):
     """The labels of the cells that have none, since no trial of theirs ran to its end."""
     resampled: Resampled
     """The scores of the cells on resampled test images."""
-    interactions: Sequence[Interaction]
-    """The interactions of pairs of sites, largest first; empty in other designs."""
 
     @property
     def base(self) -> Cell | None:
@@ -141,7 +138,6 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
         cells=by_score,
         unscored=[label for label in dict.fromkeys(tried) if label not in scored],
         resampled=resampled,
-        interactions=_interactions(cells, scored, results, split, resampled),
     )
 
 
@@ -185,56 +181,6 @@ def _rate_edges(cell: TrialResult, results: Results) -> dict[str, str]:
             if rate in ends:
                 edges[kind] = ends[rate]
     return edges
-
-
-def _interactions(
-    cells: Sequence[Cell],
-    trials: Mapping[str, Sequence[TrialResult]],
-    results: Results,
-    split: Split,
-    resampled: Resampled,
-) -> list[Interaction]:
-    """Return the interactions of the sites that an ablation pairs; none in other designs.
-
-    Args:
-        cells: the cells that have a score.
-        trials: the trials of each, by its label.
-        results: the results of the study.
-        split: the images that the scores were measured on.
-        resampled: the scores of the cells on resampled test images.
-    """
-    ablation = results.config.ablation
-    if not ablation or ablation.design != "pairs":
-        return []
-    subsets = [cell.settings.subset for cell in cells]
-    # Sites that are not listed are single ones of the base, so cells of one term.
-    sites = ablation.sites or [subset for subset in subsets if only_term(subset)]
-    site_cells = []
-    for cell in cells:
-        first = trials[cell.label][0]
-        # Without parts, the score is the accuracy on all images.
-        names = results.parts or ("score",)
-        images: Counter[str] = Counter()
-        for (part, _, _), number in first.confusion.items():
-            images[part if results.parts else "score"] += number
-        val_scores = [
-            one.val_score
-            for one in results.stage("search")
-            if (one.subset_key, one.settings.rates) == (first.subset_key, first.settings.rates)
-            and one.status == "finished"
-            and one.val_score is not None
-        ]
-        site_cell = SiteCell(
-            label=cell.label,
-            subset=cell.settings.subset,
-            split=split,
-            scores=cell.scores,
-            parts={name: seed_scores(trials[cell.label], name, split) for name in names},
-            images=images,
-            val_score=max(val_scores, default=None),
-        )
-        site_cells.append(site_cell)
-    return interactions(site_cells, sites, resampled)
 
 
 def only_term(subset: str) -> Term | None:

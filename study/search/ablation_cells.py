@@ -1,42 +1,13 @@
 """The cells of an ablation, which are the subsets that it compares."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from itertools import combinations
 
 from study.backbones.architecture import ENCODERS, Depths
-from study.config.labels import ZERO_SHOT
 from study.config.schema import AblationConfig, StudyConfig
 from study.errors import StudyError, SubsetError
 from study.method.subsets import Subset, is_in_blocks, kinds, list_sites, parse
-from study.storage.study_folder import StudyFolder
-from study.trial.study import Study, best_candidate, read_candidates
-
-BASE = "ablation_base"
-"""The key of a study's identity that has the base which came from another study."""
-
-
-def base_of(study: Study, ablation: AblationConfig) -> str:
-    """Return the subset with which every cell is compared.
-
-    Raises:
-        StudyError: the study that it comes from has no winner.
-    """
-    if ablation.base_from is None:
-        return ablation.base
-    # The other study may be extended or deleted later.
-    if study.folder.exists():
-        recorded = study.folder.read_identity().get(BASE)
-        if recorded:
-            return str(recorded)
-    storage = study.folder.path.parent
-    other = StudyFolder(storage / ablation.base_from)
-    best = best_candidate(read_candidates(other)) if other.path.exists() else None
-    if not best:
-        raise StudyError(
-            f"ablation.base_from: no finished study '{ablation.base_from}' in {storage}"
-        )
-    return best.settings.subset
+from study.trial.study import Study
 
 
 def ablation_cells(study: Study) -> dict[str, Subset]:
@@ -45,27 +16,18 @@ def ablation_cells(study: Study) -> dict[str, Subset]:
     Raises:
         ValueError: the configuration has no ablation.
         StudyError: the design leaves no cell besides the base, a site to leave out is not in the
-            base, sites to pair overlap, a cell tunes a kind of parameter that has no rate, or the
-            study that the base comes from has no winner.
+            base, or a cell tunes a kind of parameter that has no rate.
     """
     ablation = study.config.ablation
     depths = study.architecture.depths
     if not ablation:
         raise ValueError("the configuration has no ablation")
-    base = parse(base_of(study, ablation))
+    base = parse(ablation.base)
     cells = {base.key(depths): ("base", base)}
-    is_pairs = ablation.design == "pairs"
     for label, text in _designed_cells(study.config, ablation, base, depths).items():
         subset = parse(text)
-        if not subset.resolve(depths) and not is_pairs:
-            continue
-        key = subset.key(depths)
-        if key not in cells:
-            cells[key] = (label, subset)
-        elif is_pairs:
-            # Interactions are found by the texts of sites and pairs, which a base may be too.
-            first_label, _ = cells[key]
-            cells[key] = (first_label, subset)
+        if subset.resolve(depths):
+            cells.setdefault(subset.key(depths), (label, subset))
     if len(cells) == 1:
         raise StudyError(
             f"ablation.design {ablation.design} leaves no cell beside the base '{base}'; "
@@ -88,18 +50,10 @@ def _designed_cells(
         return ablation.subsets
     if ablation.design == "layers":
         return _windows(ablation, base, depths)
-    sites = ablation.sites or tuple(_sites_in(base, depths))
     if ablation.design == "leave_one_out":
+        sites = ablation.sites or _sites_in(base, depths)
         return {f"without {site}": _without(site, base, depths) for site in sites}
-    if ablation.design == "only_one":
-        return _alone(ablation.sites or config.search.space.sites)
-    _refuse_overlaps(sites, depths)
-    pairs = map(" + ".join, combinations(sites, 2))
-    return {ZERO_SHOT: "none"} | _alone(sites) | {pair: pair for pair in pairs}
-
-
-def _alone(sites: Iterable[str]) -> dict[str, str]:
-    return {f"only {site}": site for site in sites}
+    return {f"only {site}": site for site in ablation.sites or config.search.space.sites}
 
 
 def _without(site: str, base: Subset, depths: Depths) -> str:
@@ -138,26 +92,6 @@ def _windows(ablation: AblationConfig, base: Subset, depths: Depths) -> dict[str
         if terms:
             cells[f"layers {start}–{stop - 1}"] = " + ".join(terms)
     return cells
-
-
-def _refuse_overlaps(sites: tuple[str, ...], depths: Depths) -> None:
-    """Raise unless all pairs of sites can be added.
-
-    Raises:
-        StudyError: there are fewer than two sites, one is empty, or two overlap.
-    """
-    if len(sites) < 2:
-        raise StudyError(
-            f"ablation.sites: pairs need two sites or more, got {', '.join(sites) or 'none'}"
-        )
-    for first, second in combinations(sites, 2):
-        sizes = [len(parse(site).resolve(depths)) for site in (first, second)]
-        both = parse(f"{first} + {second}").resolve(depths)
-        if 0 in sizes or sum(sizes) > len(both):
-            raise StudyError(
-                f"ablation.sites: '{first}' and '{second}' cannot be paired, as they share "
-                "parameters or one of them has none"
-            )
 
 
 def _sites_in(base: Subset, depths: Depths) -> Iterator[str]:

@@ -9,14 +9,13 @@ from pathlib import Path
 
 from study.data.images.decode import PREPROCESSING
 from study.errors import BackboneError
-from study.search.ablation_cells import BASE, base_of
 from study.trial.study import Study
 
 logger = logging.getLogger(__name__)
 
 
 def study_origin(study: Study, tracker_packages: Sequence[str]) -> dict[str, str | int]:
-    """Return what a study is made with: versions, the checkpoint, the base from another study.
+    """Return what a study is made with: versions and the checkpoint.
 
     Args:
         study: the study.
@@ -31,9 +30,6 @@ def study_origin(study: Study, tracker_packages: Sequence[str]) -> dict[str, str
     }
     for package in ("ray", "torch", "transformers", "optuna", *tracker_packages, "clipfit-study"):
         origin[f"{package}_version"] = version(package)
-    ablation = study.config.ablation
-    if ablation and ablation.base_from:
-        origin[BASE] = base_of(study, ablation)
     return origin
 
 

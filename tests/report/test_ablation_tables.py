@@ -9,14 +9,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from rich.console import Console
 
 from study.report.ablation_charts import ablation_plots
 from study.report.ablation_tables import (
     ablation_csv,
     ablation_markdown,
     ablation_verdict,
-    render_ablation,
     write_ablation,
 )
 from study.results.ablation import ablation_table
@@ -24,16 +22,7 @@ from study.results.study_results import read_results
 from study.storage.ledger_files import JsonObject
 from tests.changed_studies import forget_images, leave_one_seed, share_images
 from tests.report.conftest import AsKept, rounded
-from tests.results.test_ablation import (
-    BOTH,
-    MORE,
-    PAIRS,
-    SITES,
-    of_pairs,
-    searched,
-    validated,
-    with_rates,
-)
+from tests.results.test_ablation import searched
 
 
 def test_a_cell_that_its_own_interval_alone_tells_apart_is_not_called_noise(ablation_study: Path):
@@ -114,23 +103,3 @@ def test_a_base_alone_has_a_table_and_no_plots(ablation_study: Path):
     assert len(table.cells) == 1
     assert all(plot.missing_reason for plot in ablation_plots(table))
     assert "differ" not in " ".join(ablation_verdict(table))
-
-
-def test_pairs_have_files_and_a_table_of_their_own(ablation_study: Path, as_kept: AsKept):
-    results = of_pairs(read_results(ablation_study), MORE, sites=["text.bias", *SITES])
-    table = ablation_table(results)
-    files = {path.name: path for path in write_ablation(ablation_study, table)}
-    console = Console(width=100, record=True, file=io.StringIO())
-    console.print(render_ablation(table))
-    pairs = rounded(files["interactions.csv"].read_text())
-    as_kept("ablation-of-pairs", console.export_text() + ablation_markdown(table) + pairs)
-
-
-def test_pairs_are_told_only_where_there_are_any(ablation_study: Path):
-    results = of_pairs(read_results(ablation_study), PAIRS, sites=SITES)
-    table = ablation_table(with_rates(results, [0.1], sites=SITES))
-    assert table.interactions == []
-    assert "pairs" not in ablation_markdown(table)
-    scores = {"none": 0.5, "text.ln1": 0.7, "vision.ln2": 0.6, BOTH: 0.8}
-    table = ablation_table(validated(results, scores))
-    assert "“text.ln1” with “vision.ln2” +25.7" in " ".join(ablation_verdict(table))

@@ -22,10 +22,10 @@ def test_an_ablation_and_a_test_without_a_search_have_other_questions(
     configure(few_shot_study, "search.trials=0")
     assert rows(few_shot_study)["Question"].endswith("Nothing is searched or chosen.")
     assert "Search" not in rows(few_shot_study)
-    configure(few_shot_study, "ablation={design: pairs, rates: [0.01, 0.1]}")
+    configure(few_shot_study, "ablation={design: only_one, rates: [0.01, 0.1]}")
     told = rows(few_shot_study)
     assert told["Question"].startswith("Which parameters matter?")
-    assert "each two sites together" in told["Cells"]
+    assert told["Cells"].startswith("each site alone")
     assert told["Learning rates"].startswith("0.01, 0.1: each cell at the best of them")
 
 

@@ -73,48 +73,6 @@ def test_a_design_without_a_cell_beside_the_base_says_so(cells: MakeCells):
         cells("grid", subsets={"twin": "clipfit"})
 
 
-def test_the_winner_of_a_study_can_be_the_base(cells: MakeCells, tmp_path: Path):
-    wanted = {"sites": ["text.ln1"], "base_from": "other"}
-    with pytest.raises(StudyError, match="no finished study 'other'"):
-        cells("only_one", **wanted)
-    other = StudyFolder(tmp_path / "other")
-    other.path.mkdir()
-    best = {"label": "best", "settings": {"subset": "vision.ln2"}, "training": "a", "choice": 8}
-    other.write_json("candidates.json", [best])
-    assert str(cells("only_one", **wanted)["base"]) == "vision.ln2"
-
-
-def test_pairs_are_each_site_alone_each_two_together_and_nothing_at_all(cells: MakeCells):
-    sites = ["vision.ln2", "text.ln1", "text.bias"]
-    assert texts(cells("pairs", sites=sites)) == {
-        "base": "text.mlp.fc2.bias + vision.ln",
-        "zero-shot": "none",
-        "only vision.ln2": "vision.ln2",
-        "only text.ln1": "text.ln1",
-        "only text.bias": "text.bias",
-        "vision.ln2 + text.ln1": "text.ln1 + vision.ln2",
-        "vision.ln2 + text.bias": "text.bias + vision.ln2",
-        "text.ln1 + text.bias": "text.ln1 + text.bias",
-    }
-
-
-def test_a_base_that_is_itself_a_pair_or_nothing_is_written_as_one(cells: MakeCells):
-    sites = ["text.ln", "vision.ln2"]
-    base = "text.ln1 + text.ln2 + text.ln_final + vision.ln2"
-    found = texts(cells("pairs", sites=sites, base=base))
-    assert found["base"] == "text.ln + vision.ln2"
-    assert len(found) == 4
-    assert "zero-shot" not in cells("pairs", sites=sites, base="none")
-
-
-@from_table
-def test_sites_whose_sum_means_nothing_are_not_paired(
-    cells: MakeCells, sites: list[str], told: str
-):
-    with pytest.raises(StudyError, match=told):
-        cells("pairs", sites=sites)
-
-
 @from_table
 def test_a_kind_that_a_cell_tunes_needs_rates(cells: MakeCells, base: str, cell: str):
     own = {"base": base, "rates": {"ln": [0.1, 0.2]}}

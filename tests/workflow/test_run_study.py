@@ -1,7 +1,6 @@
 """A study from its configuration to its report: what it refuses, says, and leaves."""
 
 import io
-import shutil
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -123,22 +122,6 @@ def test_a_relative_folder_of_images_is_stored_absolute(
     monkeypatch.chdir("/")
     with stop_before_ray(monkeypatch):
         run_study(study_of(frozen), console, resume=True)
-
-
-def test_an_ablation_keeps_the_base_that_it_took_from_a_study_which_is_deleted_since(
-    configure: Configure, console: Console, output: io.StringIO, monkeypatch: pytest.MonkeyPatch
-):
-    config = configure(ablation={"design": "leave_one_out", "base_from": "other"})
-    other = StudyFolder(config.storage / "other")
-    other.path.mkdir(parents=True)
-    own = {"subset": "vision.ln1 + vision.ln2"}
-    best = {"label": "best", "settings": own, "training": "abc", "choice": 8}
-    other.write_json("candidates.json", [best])
-    for resume in (False, True):
-        with stop_before_ray(monkeypatch):
-            run_study(study_of(config), console, resume=resume)
-        shutil.rmtree(other.path, ignore_errors=True)
-    assert output.getvalue().count("ablation  3 cells") == 2
 
 
 @pytest.fixture
