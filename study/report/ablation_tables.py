@@ -24,7 +24,7 @@ from study.report.formatting import (
 from study.report.scope import interval_scope
 from study.report.sentences import sentences
 from study.report.setting_descriptions import SETTING_NOTE, setting_cells, setting_header
-from study.results.ablation import BASE, AblationTable, Cell
+from study.results.ablation import BASE, UNSTABLE, AblationTable, Cell
 from study.results.trial_results import PARTS
 from study.storage.atomic import write_atomically
 
@@ -32,10 +32,11 @@ from study.storage.atomic import write_atomically
 def ablation_verdict(table: AblationTable) -> list[str]:
     """Return sentences that name the cells beyond noise, within noise and at an edge of rates.
 
-    They also name the cells without a score.
+    They also name the cells without a score, and those whose seeds differ much.
     """
     said = _describe_unscored(table)
     said += sentences("report/ablation_verdict", table=table, base=BASE)
+    said += _describe_unstable(table)
     return said + sentences("report/ablation_scope", table=table)
 
 
@@ -48,6 +49,17 @@ def _describe_unscored(table: AblationTable) -> list[str]:
     if table.base is None:
         said.append(f"So no cell is compared with “{table.base_label}”.")
     return said
+
+
+def _describe_unstable(table: AblationTable) -> list[str]:
+    """Return a sentence that names the cells whose score depends much on the seed."""
+    if not table.unstable:
+        return []
+    names = ", ".join(f"“{cell.label}”" for cell in table.unstable)
+    return [
+        f"Unstable, since the score spreads over the seeds more than {UNSTABLE} times as much as "
+        f"that of the median cell: {names}."
+    ]
 
 
 def cell_table(table: AblationTable) -> Table:
@@ -135,6 +147,7 @@ def ablation_records(table: AblationTable) -> list[dict[str, object]]:
                 **interval_columns(means),
                 **p_columns(comparison),
                 "edges": _join_kinds(cell.rate_edges),
+                "unstable": cell in table.unstable,
             }
         )
     return records

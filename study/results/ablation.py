@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from statistics import median
 
 from study.errors import DataError
 from study.method.subsets import Term, parse
@@ -23,6 +24,8 @@ from study.trial import Split
 
 BASE = "base"
 """The label of the cell that the others are compared with by default."""
+UNSTABLE = 4
+"""How many times the spread of the median cell makes a cell unstable."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,15 @@ class AblationTable(Results):
     def base(self) -> Cell | None:
         """The cell that all others are compared with; None if it has no score."""
         return next((cell for cell in self.cells if cell.label == self.base_label), None)
+
+    @property
+    def unstable(self) -> list[Cell]:
+        """The cells whose score spreads over the seeds over `UNSTABLE` times the median cell's."""
+        spread_cells = [(cell.score.sd, cell) for cell in self.cells if cell.score.sd is not None]
+        if not spread_cells:
+            return []
+        most = UNSTABLE * median(spread for spread, _ in spread_cells)
+        return [cell for spread, cell in spread_cells if spread > most]
 
     @property
     def chance(self) -> float | None:

@@ -85,6 +85,14 @@ def test_rates_at_the_end_of_what_was_tried_are_told(ablation_study: Path, case:
     assert rows[label]["edges"] == case.get("edges", "")
 
 
+def test_a_cell_that_depends_much_on_the_seed_is_named(ablation_study: Path):
+    table = ablation_table(read_results(ablation_study))
+    first, *others = table.cells
+    wide = replace(first, score=replace(first.score, sd=1.0))
+    told = " ".join(ablation_verdict(replace(table, cells=[wide, *others])))
+    assert f"the median cell: “{first.label}”." in told
+
+
 def test_all_files_hold_the_same_cells(ablation_study: Path):
     table = ablation_table(read_results(ablation_study))
     files = {path.name: path for path in write_ablation(ablation_study, table)}

@@ -53,6 +53,24 @@ def test_trials_that_did_not_finish_or_belong_to_other_stages_are_left_out(
     assert not_none(table.cells[0].comparison).n == 4
 
 
+@pytest.mark.parametrize("times, is_unstable", [(3.9, False), (4.1, True)])
+def test_a_cell_is_unstable_beyond_four_times_the_spread_of_the_median_cell(
+    ablation_study: Path, times: float, is_unstable: bool
+):
+    results = read_results(ablation_study)
+    *cells, spread_cell = ablation_table(results).cells
+    median = sorted(not_none(cell.score.sd) for cell in cells)[len(cells) // 2]
+    trials = []
+    for trial in results.trials:
+        if trial.label == spread_cell.label:
+            # Of five seeds one is as far below the mean as another one is above.
+            distance = {1: -1, 5: 1}.get(trial.seed, 0) * times * median * 2**0.5
+            trial = trial.model_copy(update={"test": {"score": 0.7 + distance}})
+        trials.append(trial)
+    table = ablation_table(replace(results, trials=trials))
+    assert [cell.label for cell in table.unstable] == [spread_cell.label] * is_unstable
+
+
 def searched(results: Results, label: str, *rates: dict[str, float]) -> Results:
     """Let a cell be chosen from trials at rates by kind, of which its own are the first."""
     trials = []
