@@ -114,12 +114,6 @@ class TrialSettings(Section):
         """
         return self.peer is None or bool(PEERS[self.peer.method].delta)
 
-    @property
-    def training_settings(self) -> "TrialSettings":
-        """The settings of the training alone, with the defaults for the use of its result."""
-        defaults = {name: type(self).model_fields[name].default for name in _USE}
-        return self.model_copy(update=defaults)
-
     def effective(self, leaves: Collection[Leaf], regularizer: Regularizer) -> "TrialSettings":
         """Return the settings without those that have no effect on these tuned tensors.
 

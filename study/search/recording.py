@@ -178,13 +178,6 @@ def _save_deltas(folder: TrialFolder, deltas: Sequence[Tensors], info: DeltaInfo
             folder.write(name, to_delta_bytes(tensors, info))
 
 
-def _delta_names(tasks: int) -> list[str]:
-    """Return the name of the delta of each task of a trial."""
-    if tasks == 1:
-        return ["delta.safetensors"]
-    return [f"delta-fold{task}.safetensors" for task in range(tasks)]
-
-
 class _State(NamedTuple):
     """The state from which an unfinished trial continues."""
 
