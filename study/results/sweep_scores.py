@@ -16,14 +16,13 @@ SWEEP_FILE = "sweep.json"
 """The file in a study's folder that names its experiment and its values on the sweep's axes."""
 PUBLISHED_DATASETS = 11
 """The number of datasets that the published averages are over."""
-_PUBLISHED = json.loads(Path(__file__).with_name("published_scores.json").read_bytes())
-PUBLISHED_AVERAGES: Mapping[str, Sequence[Sequence[Any]]] = _PUBLISHED["averages"]
+PUBLISHED_AVERAGES: Mapping[str, Sequence[Sequence[Any]]] = json.loads(
+    Path(__file__).with_name("published_scores.json").read_bytes()
+)["averages"]
 """Averages over the eleven datasets with ViT-B/16, by the name of the protocol and the shots.
 
 They are a method, then base, new and harmonic mean in percent.
 """
-PUBLISHED_CLIP: Mapping[str, tuple[float, float]] = _PUBLISHED["clip"]
-"""CLIP's published accuracy on base and new classes, in percent: zero-shot, ViT-B/16."""
 
 
 def read_sweep(folders: Sequence[Path]) -> pd.DataFrame:

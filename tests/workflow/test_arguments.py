@@ -2,7 +2,6 @@
 
 from argparse import ArgumentParser
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -19,7 +18,7 @@ def test_what_belongs_to_a_check_is_refused_without_it(
 
 def test_settings_and_options_may_stand_in_any_order():
     parser = ArgumentParser()
-    add_arguments(parser, "reproduce")
-    options = parser.parse_intermixed_args(["--quick", "seed=2", "--only=search", "data.shots=1"])
-    assert (options.quick, options.only, options.out) == (True, ["search"], Path("results"))
+    add_arguments(parser, "run")
+    options = parser.parse_intermixed_args(["--check", "seed=2", "--estimate", "data.shots=1"])
+    assert (options.check, options.estimate, options.json) == (True, True, False)
     assert options.arguments == ["seed=2", "data.shots=1"]

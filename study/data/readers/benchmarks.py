@@ -74,18 +74,6 @@ class Counts(NamedTuple):
     test: int
 
 
-class Download(NamedTuple):
-    """A file that is public without an account, and where its contents belong."""
-
-    to: str
-    """The path of the file or folder below the data root."""
-    url: str
-    inside: Sequence[str] = ()
-    """The folder in the archive, after the archives that it is in; empty for a plain file."""
-    md5: str = ""
-    """The published MD5; "" where none is published."""
-
-
 @dataclass(frozen=True)
 class Benchmark:
     """A published dataset."""
@@ -100,8 +88,6 @@ class Benchmark:
     """The prompt of the reference code, which differs from CoOp's for DTD (``{} texture.``)."""
     source: str = ""
     """Where it is published; "" means a section of CoOp's DATASETS.md."""
-    downloads: Sequence[Download] = ()
-    """All its files, if they can be had without an account."""
 
 
 BENCHMARKS: dict[str, Benchmark] = {}
@@ -110,7 +96,6 @@ for _name, _row in read_table(__file__).items():
     _layout = _row.pop("layout", None)
     if _layout:
         _layout = Layout(**_layout)
-    _row["downloads"] = [Download(**_download) for _download in _row.pop("downloads", ())]
     BENCHMARKS[_name] = Benchmark(_layout, Counts(**_row.pop("counts")), **_row)
 LAYOUTS = {n: b.layout for n, b in BENCHMARKS.items() if b.layout and b.layout.split}
 SHIFTS = {n: b.layout for n, b in BENCHMARKS.items() if b.layout and not b.layout.split}

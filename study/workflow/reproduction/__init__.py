@@ -1,1 +1,0 @@
-"""The reproduction of published results in one folder that can be sent to others."""
