@@ -85,7 +85,7 @@ def test_libraries_stay_in_their_rooms():
             assert within(module, at_home.get(library, {room})), f"{place} must not be imported"
             assert module in optional.get(library, {module}), place
             assert not (top and library in optional), f"{place} belongs inside a function"
-            of_one = within(name, {"study.tracking.mlflow", "study.tracking.tensorboard"})
+            of_one = within(name, {"study.tracking.mlflow"})
             assert not of_one or room == "tracking", f"{path}: a tracker is known by its interface"
 
 

@@ -42,7 +42,7 @@ def small(data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[s
     monkeypatch.chdir(tmp_path)
     for module in (run_study, run_sweep):
         monkeypatch.setattr(module, "ray_session", lambda *_: nullcontext())
-    there = [f"data.root={data}", "backbone.name=embedded", "tracking.trackers=[]"]
+    there = [f"data.root={data}", "backbone.name=embedded", "tracking.tracker=none"]
     return [*there, "name=small", "resources.gpus_per_trial=0", "training.epochs=1"]
 
 

@@ -155,9 +155,6 @@ def _broken_by_ablation(ablation: AblationConfig | None) -> _Lines:
 
 def _broken_by_tracking(tracking: TrackingConfig) -> _Lines:
     uri = tracking.uri or ""
-    trackers = tracking.trackers
-    if len(set(trackers)) < len(trackers):
-        yield f"tracking: trackers {list(trackers)} name one tracker twice"
     if re.search(r"://[^\s]*@", uri) or SECRET_OF_A_QUERY.search(uri):
         yield (
             "tracking: uri holds a user name or password, and a configuration is shared; give it "

@@ -289,8 +289,8 @@ class ResourcesConfig(Section):
 class TrackingConfig(Section):
     """Where a study's results are kept beside its folder."""
 
-    trackers: tuple[str, ...] = ("mlflow",)
-    """The trackers: ``mlflow``, ``tensorboard``, those of installed packages, or none."""
+    tracker: ObjectName = "mlflow"
+    """``mlflow``, ``none``, or the tracker of an installed package."""
     uri: str | None = None
     """The tracking server or store.
 

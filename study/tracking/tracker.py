@@ -27,10 +27,6 @@ Reasons = dict[str, str]
 """Why results could not be kept, by their names, such as the ids of trials."""
 
 
-class UnsupportedError(TrackingError):
-    """The tracker does not have the feature that was called; another tracker may have it."""
-
-
 class SyncResult(NamedTuple):
     """The result of `Tracker.sync`."""
 
@@ -79,7 +75,7 @@ class Tracker(ABC):
     name: str
     """The name of the tracker in a configuration."""
     title = "the tracker"
-    """The name of the tracker in messages."""
+    """The name of the tracker in messages; empty where nothing is kept."""
     packages: Sequence[str] = ()
     """The installed packages that the tracker uses; a study records their versions."""
 
@@ -140,7 +136,7 @@ class Tracker(ABC):
         Raises:
             StudyError: the results cannot be kept; the message names the trials.
         """
-        raise UnsupportedError(
+        raise TrackingError(
             f"the tracker '{self.name}' takes results while a study runs, and none afterwards"
         )
 
@@ -154,6 +150,31 @@ class Tracker(ABC):
         They are printed at the end of a study.
         """
         return ()
+
+
+class NoTracker(Tracker):
+    """The tracker of a study that keeps its results in its folder alone."""
+
+    name = "none"
+    title = ""
+
+    def start(self, study: Study) -> None:
+        """Do nothing."""
+
+    def trial_ended(self, config: TrialConfig, end: End, score: float | None) -> None:
+        """Do nothing."""
+
+    def close(self, *, finished: bool) -> Reasons:
+        """Return nothing, since nothing was to be kept."""
+        return {}
+
+    def sync(self, study: Study, write_outputs: Callable[[], object]) -> SyncResult:
+        """Refuse.
+
+        Raises:
+            TrackingError: always.
+        """
+        raise TrackingError("tracking.tracker is none; allowed is a tracker, such as mlflow")
 
 
 def describe_unsent(unsent: Mapping[str, str], most: int = 3) -> str:

@@ -151,11 +151,11 @@ def find_faults(
     for label, method in config.search.peer_methods.items():
         checks.attempt(f"search.baselines.{label}", PEERS[method].require)
     _find_machine_faults(checks, study, resuming=resuming)
-    trackers = checks.attempt(
-        "tracking.trackers", tracking.make_trackers, config.tracking.trackers, tracker
+    made = checks.attempt(
+        "tracking.tracker", tracking.make_tracker, config.tracking.tracker, tracker
     )
-    for each in trackers or ():
-        checks.attempt("tracking", each.check, config)
+    if made:
+        checks.attempt("tracking", made.check, config)
     return list(dict.fromkeys(checks.faults))  # several seeds may have the same fault
 
 

@@ -24,8 +24,8 @@ def frozen_config(folder: StudyFolder) -> StudyConfig:
         LedgerError: a file that every command needs is missing or damaged.
         ConfigError: the configuration does not fit this version of the schema.
     """
-    # The trackers of the study itself are not known yet.
-    with tracker_advice(tracking.make_tracker(TrackingConfig().trackers)):
+    # The tracker of the study itself is not known yet.
+    with tracker_advice(tracking.make_tracker(TrackingConfig().tracker)):
         folder.refuse_damaged()
     return load_config(folder.config_path, frozen=True)
 

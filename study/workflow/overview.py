@@ -34,7 +34,7 @@ def summarize_study(folder: StudyFolder) -> JsonObject:
         another version wrote it; its number of ``trials``; the best ``val_score`` of the search;
         the mean ``test_score`` of the choice, and the same with the mean recall of the classes
         (``test_balanced``), as fractions; its size in ``bytes``, its age in ``seconds``; and for
-        trackers its ``study_id`` and where its winner is ``registered``. A value that does not
+        the tracker its ``study_id`` and where its winner is ``registered``. A value that does not
         exist is None.
     """
     size, age = _size_and_age(folder.path)

@@ -69,7 +69,7 @@ def run_study(
     check_study(study, resuming=resume, sampler=sampler, tracker=tracker)
     # Later than the checks, whose messages have folders as they were given.
     study = study.with_config(study.config.with_absolute_folders())
-    tracker = tracking.make_tracker(study.config.tracking.trackers, tracker)
+    tracker = tracking.make_tracker(study.config.tracking.tracker, tracker)
     with _open_folder(study, tracker, resume=resume), _next_command_in_errors(study.folder):
         board = _run_to_the_end(study, tracker, console, sampler)
     print_outcome(board, tracker, console)

@@ -17,7 +17,7 @@ def test_a_study_tells_it_of_every_trial(
     small: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
-    tracking = {"trackers": ["lines"]}
+    tracking = {"tracker": "lines"}
     with trials_in_process():
         folder = small({"trials": 0}, values={"tracking": tracking}, tracker=LINES)
     lines = (tmp_path / "tracked.jsonl").read_text().splitlines()

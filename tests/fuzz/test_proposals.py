@@ -17,7 +17,7 @@ from tests.config.test_json_schema import VALIDATOR
 Shape = Mapping[str, tuple[int, ...]]
 """The number of images of each class, by the folder of class folders: a split's, or "."."""
 LAYOUTS = ((".",), ("train", "test"), ("train", "val"), ("train", "val", "test"))
-OPTIONS = ("backbone.name=embedded", "tracking.trackers=[]")
+OPTIONS = ("backbone.name=embedded", "tracking.tracker=none")
 sizes = st.integers(1, 9) | st.sampled_from([12, 16, 17, 20, 60, 150])
 
 

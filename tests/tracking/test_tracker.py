@@ -4,8 +4,10 @@ from collections.abc import Mapping
 
 import pytest
 
-from study.errors import TrackingError
+from study.errors import ConfigError, TrackingError
 from study.storage.trial_folder import End
+from study.tracking import make_tracker
+from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.tracking.tracker import Tracker, describe_unsent, summarize_error
 from study.trial import TrialConfig
 from study.trial.study import Study
@@ -39,6 +41,27 @@ def test_a_tracker_has_no_pages_registry_or_models_of_its_own(study: Written):
     with pytest.raises(TrackingError, match="'least' takes results while a study runs"):
         tracker.sync(study.study, lambda: None)
     assert (tracker.viewing_hints(), tracker.advice(), tracker.packages) == ((), "", ())
+
+
+def test_without_a_tracker_a_study_is_sent_nowhere(study: Written):
+    none = make_tracker("none")
+    none.check(study.config)
+    none.start(study.study)
+    none.register()
+    assert none.close(finished=True) == {}
+    assert (none.title, list(none.viewing_hints())) == ("", [])
+    with pytest.raises(TrackingError, match=r"tracking\.tracker is none"):
+        none.sync(study.study, lambda: None)
+
+
+def test_a_tracker_is_found_by_its_name_or_handed_over():
+    assert isinstance(make_tracker("mlflow"), MlflowTracker)
+    given = Least()
+    assert make_tracker("least", given) is given
+    with pytest.raises(ConfigError, match="'mlflow' is named, but 'least' of the trackers was"):
+        make_tracker("mlflow", given)
+    with pytest.raises(ConfigError, match=r"did you mean 'mlflow'\?"):
+        make_tracker("mlfow")
 
 
 def test_what_is_unsent_is_counted_and_each_reason_told_once():

@@ -10,8 +10,7 @@ import pytest
 from rich.console import Console
 
 from study.storage.study_folder import StudyFolder
-from study.tracking.tracker import Tracker
-from study.tracking.tracker_group import TrackerGroup
+from study.tracking.tracker import NoTracker, Tracker
 from study.workflow.close_tracker import close_tracker
 from study.workflow.progress import Steps
 from tests.reacting import reacting
@@ -38,7 +37,7 @@ def test_what_was_not_sent_is_named_with_the_command_that_sends_it(
 
 
 def test_no_step_is_told_where_nothing_is_sent(console: Console, output: io.StringIO):
-    close_tracker(TrackerGroup([]), MINE, console, Steps(console), finished=True)
+    close_tracker(NoTracker(), MINE, console, Steps(console), finished=True)
     assert output.getvalue() == ""
 
 

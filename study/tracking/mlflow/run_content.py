@@ -40,8 +40,8 @@ SCORE, TEST_SCORE = "val_score", "test_score"
 """The metrics by which trials are ranked, on validation and on test."""
 PEER_PREFIX = "peer_"
 """The prefix of the parameters that only trials of peers have."""
-PointKey = tuple[str, int, float]
-"""The key, step and value of a metric's point, which identify it within a run."""
+PointKey = tuple[str, int, float | None]
+"""What identifies a metric's point within a run: its key, its step, and the value of a total."""
 TOTALS = ("epochs", "seconds")
 """The metrics of a whole trial, with one value each: fields of `study.storage.trial_folder.End`."""
 
@@ -137,7 +137,7 @@ def trial_metrics(
 
 def point_key(point: Metric) -> PointKey:
     """Return what identifies a metric's point within a run."""
-    return point.key, point.step, point.value
+    return point.key, point.step, point.value if point.key in TOTALS else None
 
 
 def has_first_metric(config: JsonObject, reports: Reports) -> bool:

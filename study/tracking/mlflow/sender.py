@@ -1,6 +1,6 @@
 """Send to a trial's run what the ledger has and the run lacks; doing so twice changes nothing."""
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 
 from mlflow.entities import DatasetInput, Param, Run, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
@@ -55,9 +55,8 @@ class Sender:
         or the server's answer was lost. If the study's own run is new, only these trials are
         searched for, since a search takes longer the more runs there are."""
         self._maybe_newer_than_mark = set(trial_ids)
-        """The trials whose run may have more metrics than their mark says: those that an earlier
-        driver sent last. If such a trial was trained again, one run would hold the metrics of both
-        trainings, so `_open_run` compares them first."""
+        """The trials whose run may have more metrics than their mark says, such as those that an
+        earlier driver sent last."""
         self._inputs: dict[tuple[str, str], list[DatasetInput]] = {}
         """The datasets of trials, by split hash and stage."""
 
@@ -73,12 +72,11 @@ class Sender:
         scored = add_balanced_score(self.study, record)
         config = record.config
         end = record.end
-        metrics = run_content.trial_metrics(config, scored, end, start_time=0)
         has_metrics = end is not None or run_content.has_first_metric(config, record.reports)
         tags = {}
         if end is not None:
             tags = run_content.end_tags(config, record.reports, end)
-        present = self._open_run(record, {run_content.point_key(m) for m in metrics})
+        present = self._open_run(record)
         mark = record.mark
         if has_metrics:
             points = run_content.trial_metrics(config, scored, end, mark.began, mark.reports)
@@ -125,25 +123,23 @@ class Sender:
                     raise
         self.study_run.close(finished=finished)
 
-    def _open_run(
-        self, record: TrialRecord, metrics: Set[run_content.PointKey]
-    ) -> set[run_content.PointKey]:
+    def _open_run(self, record: TrialRecord) -> set[run_content.PointKey]:
         """Find, create or continue the run of a trial, and write it into the trial's mark.
 
-        A run with metrics that the trial does not have is of an earlier training. It is deleted,
-        and the trial gets a new one, since MLflow keeps every value of a metric at a step.
+        A trial that was trained again keeps its run, with the points that the run has already.
 
         Args:
             record: the trial.
-            metrics: all metrics of the trial.
 
         Returns:
             The metrics that the run may have beyond those in the mark.
         """
-        if not record.matches_mark:
-            self._discard_run(record)
         mark = record.mark
         present = set()
+        if not record.matches_mark:
+            mark.paused |= mark.closed
+            mark.reports, mark.closed, mark.digest = 0, False, ""
+            server.if_present(self.client.delete_tag, mark.run_id, "error")
         if mark.paused:
             self.client.update_run(mark.run_id, status="RUNNING")
             mark.paused = False
@@ -151,10 +147,6 @@ class Sender:
             present = self._find_or_create(record)
         elif record.trial_id in self._maybe_newer_than_mark and not mark.closed:
             present = self._metrics(self.client.get_run(mark.run_id))
-        self._maybe_newer_than_mark.discard(record.trial_id)
-        if present - metrics:
-            self._discard_run(record)
-            present = self._find_or_create(record)
         return present
 
     def mark_unsent(self, folder: TrialFolder, listed: Mapping[str, Run]) -> None:
@@ -167,13 +159,6 @@ class Sender:
         mark = Mark.from_folder(folder, self.study_run.run_id)
         self._unmarked_runs[folder.trial_id] = listed.get(mark.run_id)
         Mark(parent_id=self.study_run.run_id).write_to(folder)
-
-    def _discard_run(self, record: TrialRecord) -> None:
-        """Delete the run of a trial that was trained again, and mark the trial as unsent."""
-        server.if_present(self.client.delete_run, record.mark.run_id)
-        self._unmarked_runs[record.trial_id] = None
-        record.mark = Mark(parent_id=self.study_run.run_id)
-        record.mark.write_to(record.folder)
 
     def _close_run(self, trial: TrialFolder, *, winner: bool) -> None:
         """End the run of an interrupted trial, and mark the winner in the run's name."""
@@ -216,7 +201,10 @@ class Sender:
         else:
             if run.info.run_name != name or not run.data.tags.items() >= tags.items():
                 self._update(run.info.run_id, name, tags)
+            if record.end is None:
+                self.client.update_run(run.info.run_id, status="RUNNING")
             present = self._metrics(run)
+            self._maybe_newer_than_mark.add(record.trial_id)
         run_id = str(run.info.run_id)
         missing = params.items() - run.data.params.items()
         self.client.log_batch(run_id, params=[Param(key, value) for key, value in missing])
@@ -229,18 +217,11 @@ class Sender:
         return present
 
     def _take_unmarked_run(self, trial_id: str) -> Run | None:
-        """Return the run that a trial may have without a mark.
-
-        If the trial's folder was deleted meanwhile, as a damaged one has to be, the run is of an
-        earlier training, and is deleted.
-        """
+        """Return the run that a trial may have without a mark."""
         existed_at_start = trial_id in self._unmarked_runs
         run = self._unmarked_runs.get(trial_id)
         if run is None and (existed_at_start or self.study_run.existed_before):
             run = self._find_unmarked_run(trial_id)
-        if run is not None and not existed_at_start:
-            server.if_present(self.client.delete_run, run.info.run_id)
-            run = None
         self._unmarked_runs[trial_id] = None
         return run
 

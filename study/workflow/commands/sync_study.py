@@ -16,7 +16,7 @@ def sync_study(options: Namespace) -> None:
     folder = options.folder
     study = load_study(folder, options.overrides)
     with folder.locked(briefly=True):
-        tracker = tracking.make_tracker(study.config.tracking.trackers)
+        tracker = tracking.make_tracker(study.config.tracking.tracker)
         synced = tracker.sync(study, lambda: outputs.write_outputs(folder))
     line = f"{synced.trials} trials of {folder.name} are in {tracker.title}"
     if synced.resent:

@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import fnmatch
 import json
-import os
 import random
 import shutil
 import signal
@@ -90,8 +89,6 @@ def main() -> int:
     print(f"`{' '.join(['python', *sys.argv])}`, {machine()}\n", flush=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that disks and servers go as well
     signal.signal(signal.SIGALRM, hang)
-    paths = [str(Path(__file__).with_name("package")), os.environ.get("PYTHONPATH", "")]
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))  # which has a tracker
     done = {}
     kept = storage / "draws.jsonl"
     if kept.exists() and options.only is None:

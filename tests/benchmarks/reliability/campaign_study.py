@@ -171,17 +171,16 @@ class Place:
                 Path(path).write_bytes(contents)
 
     def contents(self, name: str = "mine") -> Any:
-        """Return what a study is without times, in its folder and with trackers, as JSON has it."""
+        """Return what a study is without times, in its folder and in MLflow, as JSON has it."""
         folder = StudyFolder(self.storage / name)
         contents = {
             "trials": {trial.trial_id: trial_contents(trial) for trial in folder.trials()},
             "choice": folder.read_json("candidates.json"),
             "runs": self._runs(name),
         }
-        # A line may be told twice, if the driver was killed.
-        for path in folder.path / "labels.csv", self.path / name / "tracked.jsonl":
-            if path.exists():
-                contents[path.name] = sorted(set(path.read_text().splitlines()))
+        labels = folder.path / "labels.csv"
+        if labels.exists():
+            contents[labels.name] = sorted(labels.read_text().splitlines())
         return json.loads(json.dumps(contents))
 
     def _runs(self, name: str) -> dict[str, list[Any]]:

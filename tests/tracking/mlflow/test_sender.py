@@ -180,29 +180,29 @@ def test_a_run_is_found_again_where_its_creation_was_not_heard_of(
     assert runs(mlflow_store, study).keys() == {"", "search-0000"}
 
 
-def test_a_trial_that_was_damaged_and_is_trained_again_gets_another_run(
+def test_a_trial_that_was_damaged_and_is_trained_again_keeps_its_run(
     mlflow_store: str, make: MakeStudy
 ):
     study = make("damaged")
-    study.whole(0)
+    study.whole(0, "failed", 1, error="Traceback\nValueError: boom")
     sync(study, mlflow_store)
     before = runs(mlflow_store, study)["search-0000"]
     study.folder.trial("search-0000").reopen()
     sender = Sender(study.study, mlflow_store)
     sender.send_trial("search-0000")
     assert runs(mlflow_store, study)["search-0000"].info.status == "RUNNING"
-    study.whole(0, "failed", 1, error="Traceback\nValueError: boom")
+    study.whole(0)
     sender.send_trial("search-0000")
     after = runs(mlflow_store, study)["search-0000"]
-    assert after.info.run_id != before.info.run_id
-    assert after.info.status == "FAILED"
-    for key, value in {"epochs": 1, "seconds": 1.5, "val_score": 0.01}.items():
-        assert [point for _, point in history(mlflow_store, after, key)] == [value]
+    assert (after.info.run_id, after.info.status) == (before.info.run_id, "FINISHED")
+    assert "error" not in after.data.tags
+    assert after.data.metrics["epochs"] == EPOCHS
+    assert [step for step, _ in history(mlflow_store, after)] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("marked", [True, False])
 @pytest.mark.parametrize("ended", [True, False])
-def test_what_was_sent_without_a_mark_is_not_mixed_with_a_later_training(
+def test_a_later_training_adds_no_second_point_to_what_was_sent_without_a_mark(
     mlflow_store: str, make: MakeStudy, marked: bool, ended: bool
 ):
     study = make(f"unmarked-{marked}-{ended}")
@@ -224,8 +224,9 @@ def test_what_was_sent_without_a_mark_is_not_mixed_with_a_later_training(
     for epoch in (1, 2):
         study.report(config, epoch, seconds=0.3)
         sender.send_trial("search-0000")
+        assert runs(mlflow_store, study)["search-0000"].info.status == "RUNNING"
+    study.end(config)
+    sender.send_trial("search-0000")
     run = runs(mlflow_store, study)["search-0000"]
-    points = MlflowClient(mlflow_store).get_metric_history(run.info.run_id, "val_score")
-    times = [(point.step, point.timestamp - run.info.start_time) for point in points]
-    assert times == [(1, 300), (2, 600)]
-    assert run.info.status == "RUNNING"
+    assert [step for step, _ in history(mlflow_store, run)] == [1, 2]
+    assert run.info.status == "FINISHED"
