@@ -21,7 +21,6 @@ from tests.fake_ledger import CLASSES, SEEDS
 
 HASH = "0123456789abcdef"
 """The hash of a split."""
-WITH, WITHOUT = "text.mlp.fc2.bias[0:2] + vision.ln1", "text.mlp.fc2.bias"
 
 
 def configure(folder: Path, *overrides: str):
@@ -115,23 +114,6 @@ def predict(folder: Path, label: str, seed: int, *predicted: str):
         Prediction("text", "accuracy", f"{n}.png", true, taken, 0.9) for n, (true, taken) in images
     ]
     trial.write("predictions.parquet", predictions_to_parquet(found))
-
-
-def set_search(folder: Path, subsets: list[str]) -> Path:
-    """Let the open search's trials tune given subsets, all to the end, the best first."""
-    paths = sorted(folder.glob("trials/search-*/config.json"))
-    own = [p for p in paths if json.loads(p.read_text())["arm"] == "search"]
-    for number, path in enumerate(own):
-        if number >= len(subsets):
-            (path.parent / "end.json").unlink()
-            continue
-        change_settings(path, subset=subsets[number])
-        score = 0.9 - number / 100
-        report = {"epoch": 12, "val_score": score, "val_accuracy": score, "seconds": 1.0}
-        (path.parent / "reports.jsonl").write_text(json.dumps(report) + "\n")
-        end = {"status": "finished", "epochs": 12, "seconds": 12.0, "reason": None, "error": None}
-        (path.parent / "end.json").write_text(json.dumps(end))
-    return folder
 
 
 def keep_validation(trial: Path, rows: Sequence[Sequence[object]]):

@@ -9,11 +9,12 @@ from study.config.labels import TUNED
 from study.config.loading import load_config
 from study.config.shipped import overrides_between, shipped_file, value_at, wrap_command
 from study.errors import ConfigError
-from study.results.site_shares import BEST_TRIALS
 from study.results.study_results import Results
 
 ABLATION = "ablation"
 """The shipped configuration that the command of an ablation begins with."""
+BEST_TRIALS = 10
+"""The number of the search's best trials whose learning rates that ablation is around."""
 RATE_STEPS = (-2, -1, 0, 1, 2)
 """The learning rates of that ablation, in half powers of ten around those of the best trials."""
 _SECTIONS = ("data", "backbone", "training", "resources", "tracking")

@@ -8,7 +8,6 @@ from study.method.recipe import are_unequal
 from study.report.sentences import rows
 from study.report.setting_descriptions import unequal_in_words
 from study.report.site_descriptions import sites_in_words
-from study.results.occupancy import occupancy
 from study.results.study_results import Results
 from study.results.training_images import read_training_images
 
@@ -40,11 +39,8 @@ def _trains_on_unequal_classes(results: Results) -> bool:
 
 
 def stage_rows(results: Results) -> list[tuple[str, str]]:
-    """Return how long each stage took: pairs of its name and a text.
-
-    The text has the share of time in which the slots of the stage worked.
-    """
-    return rows("report/stage_rows", results=results, occupancy=occupancy)
+    """Return how long the trials of each stage took: pairs of its name and a text."""
+    return rows("report/stage_rows", results=results)
 
 
 def _rule_sentence(results: Results) -> str:

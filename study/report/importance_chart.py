@@ -1,36 +1,34 @@
-"""The chart of how much each searched parameter explains of the scores of a search."""
+"""The chart of the relative weights of the parameters of a search."""
 
 from study.process.terminal_table import amount
 from study.report.arms import arm_name
-from study.report.charts import BAR_HEIGHT, Axis, Chart, Panel, Series
+from study.report.charts import Axis, Chart, Panel, Series
 from study.report.sentences import sentences
 from study.report.site_descriptions import choices_in_words
-from study.results.importance import METHODS, MIN_TRIALS, Importances
+from study.results.importance import MIN_TRIALS, Importances
 
 TRUSTED_TRIALS = 50
 """The fewest finished trials for which a caption does not warn that importances are noisy."""
 NOTHING_VARIES = "no parameter varies in enough finished trials"
-_LOOKS = ((0.9, 0.5), (0.4, -0.5))
-"""The opacity of the bars of each method, and their shift from their row in bar heights."""
 
 
 def importance_chart(arm: str, importances: Importances, color: str, *, stopped: int = 0) -> Chart:
-    """Draw how much of the spread of an arm's scores each parameter explains, in percent.
+    """Draw the relative weights of the parameters of an arm, in percent.
 
     Args:
         arm: the name of the arm.
         importances: the importances of its parameters.
-        color: the colour of the arm, which is paler for the second method.
+        color: the colour of the arm.
         stopped: the number of the arm's trials that were stopped early; none of them is counted in
             an importance, since they have no final score.
     """
-    first = importances.shares.get(METHODS[0], {})
-    parameters = sorted(first, key=lambda parameter: first[parameter])
+    weights = importances.weights
+    parameters = sorted(weights, key=lambda parameter: weights[parameter])
     series = []
-    for (method, shares), (opacity, shift) in zip(importances.shares.items(), _LOOKS, strict=False):
-        percents = [100 * shares.get(parameter, 0.0) for parameter in parameters]
-        ys = [row + shift * BAR_HEIGHT for row in range(len(parameters))]
-        series.append(Series(method, percents, ys, style="bars", color=color, opacity=opacity))
+    if parameters:
+        percents = [100 * weights[parameter] for parameter in parameters]
+        rows = range(len(parameters))
+        series.append(Series("fANOVA", percents, rows, style="bars", color=color, opacity=0.9))
     reason = _reason_without_importances(importances)
     if stopped:
         reason += f"; {amount(stopped, 'trial')} stopped early"
@@ -46,7 +44,7 @@ def importance_chart(arm: str, importances: Importances, color: str, *, stopped:
         f"importance-{arm}",
         f"Parameter importance: {arm_name(arm)}",
         caption,
-        [Panel(Axis("share of the spread, %"), Axis("", names=parameters), series)],
+        [Panel(Axis("relative weight, %"), Axis("", names=parameters), series)],
         reason_if_empty=reason,
         width=6.5,
         height=1.4 + 0.35 * len(parameters),

@@ -19,7 +19,6 @@ from study.report import (
     pictures,
     setting_descriptions,
     site_descriptions,
-    site_share_tables,
     verdict,
 )
 from study.report.arms import arm_name
@@ -29,7 +28,6 @@ from study.report.further_scores import further_header
 from study.report.names import candidate_name
 from study.report.pictures import Datasets
 from study.report.setting_descriptions import setting_cells, setting_header, tuned_in_words
-from study.results import site_shares
 from study.results.ablation import ablation_table
 from study.results.final_model import FinalModel
 from study.results.leaderboard import Leaderboard
@@ -48,8 +46,6 @@ _CALLED = (
     pictures,
     setting_descriptions,
     site_descriptions,
-    site_share_tables,
-    site_shares,
     verdict,
 )
 """The modules whose functions the page's template calls."""

@@ -18,20 +18,18 @@ MIN_TRIALS = 30
 """The fewest finished trials for which importances are not just noise."""
 MIN_PRESENCE = 0.6
 """The smallest share of the finished trials that must have all plotted parameters."""
-METHODS = ("fANOVA", "MDI")
-"""The methods: functional ANOVA, and the mean decrease in impurity."""
 SEED = 0
 """The seed of the forests that importances come from, so that plots are reproducible."""
 
 
 @dataclass(frozen=True)
 class Importances:
-    """How much of the spread of validation scores each parameter of a search explains."""
+    """The relative weights of a search's parameters by functional ANOVA."""
 
     finished: int
     """The number of finished trials."""
-    shares: Mapping[str, Mapping[str, float]]
-    """The share of each parameter by method; those of a method sum to 1. Empty if not computed."""
+    weights: Mapping[str, float]
+    """The weight of each parameter; they sum to 1, even for noise. Empty if not computed."""
     trials: int
     """The number of finished trials that have all of these parameters."""
     error: str | None = None
@@ -39,27 +37,20 @@ class Importances:
 
 
 def importances(study: optuna.Study) -> Importances:
-    """Compute parameter importances by fANOVA and by mean decrease in impurity (MDI)."""
-    from optuna.importance import (
-        FanovaImportanceEvaluator,
-        MeanDecreaseImpurityImportanceEvaluator,
-        get_param_importances,
-    )
+    """Compute parameter importances by Optuna's fANOVA."""
+    from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
     finished = len(_completed(study))
     none = Importances(finished, {}, finished)
     parameters, trials = common_parameters(study)
     if not parameters:  # nor are there any below `MIN_TRIALS`
         return none
-    kinds = (FanovaImportanceEvaluator, MeanDecreaseImpurityImportanceEvaluator)
-    shares = {}
+    evaluator = FanovaImportanceEvaluator(seed=SEED)
     try:
-        for method, kind in zip(METHODS, kinds, strict=True):
-            evaluator = kind(seed=SEED)
-            shares[method] = get_param_importances(study, evaluator=evaluator, params=parameters)
+        weights = get_param_importances(study, evaluator=evaluator, params=parameters)
     except (RuntimeError, ValueError) as error:
         return replace(none, error=str(error))
-    return Importances(finished, shares, trials)
+    return Importances(finished, weights, trials)
 
 
 def common_parameters(study: optuna.Study) -> tuple[list[str], int]:

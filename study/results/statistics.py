@@ -44,29 +44,6 @@ def proportion_interval(count: int, total: int) -> Interval:
     return Interval(wilson.low, wilson.high)
 
 
-def proportion_difference(count: int, total: int, base_count: int, base_total: int) -> Interval:
-    """Return the 95 % interval of the difference of two shares, by Newcombe's method 10.
-
-    It is made of the Wilson intervals of both shares (Newcombe 1998, “Interval estimation for the
-    difference between independent proportions”), so that it suits small numbers, and shares of 0
-    and 1. The two groups are supposed to have no member in common.
-
-    Args:
-        count: how many members of the first group count.
-        total: how many members it has, at least one.
-        base_count: how many members of the second group count.
-        base_total: how many members it has, at least one.
-    """
-    share = count / total
-    base_share = base_count / base_total
-    wilson = proportion_interval(count, total)
-    base_wilson = proportion_interval(base_count, base_total)
-    difference = share - base_share
-    below = math.hypot(share - wilson.low, base_wilson.high - base_share)
-    above = math.hypot(wilson.high - share, base_share - base_wilson.low)
-    return Interval(difference - below, difference + above)
-
-
 def finding(difference: MeanInterval | None) -> Finding:
     """Return how sure a difference is, by its interval and after Holm's correction."""
     if not difference or difference.holm_p is None:

@@ -51,7 +51,6 @@ STATUS_FIELDS = (
     "reason",
     "error",
     "curve",
-    "work",
     "confusion",
 )
 """The fields of a trial in the JSON of a study's status, in their order."""
@@ -92,8 +91,6 @@ class TrialResult(TrialConfig):
     """The traceback of a failed trial."""
     curve: Mapping[int, float]
     """The validation score of each epoch that has one."""
-    work: Sequence[tuple[float, float]]
-    """The start and the end of each epoch, also of repeated ones, in seconds since 1970."""
     confusion: Confusion
     """The predicted classes of test images, counted; see `study.trial.predictions.confusion_of`."""
     outcomes: Outcomes | None
@@ -214,7 +211,6 @@ def _read_trial(
         "error": None,
         "test": test,
         "chance": chance,
-        "work": epochs_of(lines),
         "confusion": confusion,
         "outcomes": outcomes_of(predictions),
     }

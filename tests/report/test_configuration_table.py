@@ -5,10 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from study.report import sentences
 from study.report.configuration_table import configuration_rows, stage_rows
-from study.results.occupancy import Occupancy
-from study.results.study_results import Results, read_results
+from study.results.study_results import read_results
 from tests.changed_studies import configure
 
 
@@ -42,21 +40,7 @@ def test_seeds_have_training_images_of_their_own_only_where_they_do(
     assert ("own" in told) == (overlap < 0.01)
 
 
-def told_of_search(results: Results, work: Occupancy) -> str:
-    """Return what is said of a search whose trials worked like this."""
-    told = sentences.rows("report/stage_rows", results=results, occupancy=lambda _: work)
-    return dict(told)["Search"]
-
-
-def test_the_share_of_work_is_told_in_a_sentence(few_shot_study: Path):
-    results = read_results(few_shot_study)
-    told = told_of_search(results, Occupancy(trials=4, slots=2, wall=28.0, busy=43.0))
-    assert told == "4 trials in 28 s, 2 at a time: 77 % of the time was training and evaluation"
-    told = told_of_search(results, Occupancy(trials=1, slots=1, wall=28.0, busy=14.0))
-    assert "1 trial in 28 s, one at a time: 50 % of" in told
-
-
-def test_of_a_stage_without_times_of_epochs_the_work_is_told(few_shot_study: Path):
+def test_of_each_stage_the_work_of_its_trials_is_told(few_shot_study: Path):
     trials = read_results(few_shot_study).stage("search")
     (search, test) = stage_rows(read_results(few_shot_study))
     assert search[0] == "Search"

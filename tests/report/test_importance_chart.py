@@ -41,16 +41,15 @@ def test_the_chart_of_each_arm_tells_how_many_of_its_trials_were_stopped(
         assert re.findall(r"(\d+) trials? stopped early", told) == [str(ended.count("stopped"))]
 
 
-def test_bars_are_the_importances_of_both_methods_in_the_order_of_the_first():
+def test_bars_are_the_importances_in_their_order():
     found = importances(finished_study(50, conditional=40))
     chart = importance_chart("search", found, GREEN)
     (panel,) = chart.panels
     names = panel.y.names or ()
-    first = found.shares["fANOVA"]
-    assert list(names) == sorted(first, key=first.__getitem__)
-    for series, (method, shares) in zip(panel.series, found.shares.items(), strict=True):
-        assert (series.name, series.color) == (method, GREEN)
-        assert list(series.x) == [100 * shares[name] for name in names]
+    assert list(names) == sorted(found.weights, key=found.weights.__getitem__)
+    (series,) = panel.series
+    assert series.color == GREEN
+    assert list(series.x) == [100 * found.weights[name] for name in names]
     for part in (
         " 40 finished trials",
         "With so few trials this is a hint at best",

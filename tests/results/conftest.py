@@ -14,11 +14,8 @@ from study.results.study_results import read_results
 from study.results.trial_results import TrialResult
 from tests.changed_studies import (
     HASH,
-    WITH,
-    WITHOUT,
     forget_images,
     predict,
-    set_search,
     set_split,
     shots_of,
     write_split,
@@ -118,13 +115,6 @@ def predicted(few_shot_study: Path) -> Path:
     predict(few_shot_study, "clipfit-tuned", 2, "aaab", "bbbb")
     predict(few_shot_study, "zero-shot", 1, "abab", "abab")
     return few_shot_study
-
-
-@pytest.fixture
-def told_apart(few_shot_study: Path) -> Path:
-    """A study of which nine of the best ten trials tune `vision.ln1`, and one of the others."""
-    best = [WITH] * 9 + [WITHOUT]
-    return set_search(few_shot_study, [*best, WITH, *[WITHOUT] * 9])
 
 
 def partial_result(**values: Any) -> TrialResult:

@@ -34,7 +34,7 @@ def test_the_studies_are_those_of_the_journal_but_of_a_peer_that_searches_its_ra
     change_json(path, arm="lora", settings=peer)
     ((arm, study),) = load_optuna_studies(read_results(few_shot_study)).items()
     assert (arm, len(study.trials)) == ("search", 30)
-    assert "text.ln1" in importances(study).shares["fANOVA"]
+    assert "text.ln1" in importances(study).weights
 
 
 def test_a_damaged_journal_is_told(few_shot_study: Path, caplog: pytest.LogCaptureFixture):
@@ -72,12 +72,11 @@ def finished_study(trials: int, *, conditional: int = 0) -> optuna.Study:
     return study
 
 
-def test_shares_sum_to_one_and_are_of_the_trials_that_have_all_parameters():
+def test_weights_sum_to_one_and_are_of_the_trials_that_have_all_parameters():
     found = importances(finished_study(50, conditional=40))
     assert (found.finished, found.trials, found.error) == (50, 40, None)
-    for shares in found.shares.values():
-        assert set(shares) == {"bias_lr", "vision.ln", "ln_lr"}
-        assert sum(shares.values()) == pytest.approx(1.0)
+    assert set(found.weights) == {"bias_lr", "vision.ln", "ln_lr"}
+    assert sum(found.weights.values()) == pytest.approx(1.0)
 
 
 def test_what_optuna_cannot_tell_is_an_error(monkeypatch: pytest.MonkeyPatch):
@@ -86,4 +85,4 @@ def test_what_optuna_cannot_tell_is_an_error(monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr("optuna.importance.get_param_importances", fail)
     found = importances(finished_study(30))
-    assert (found.shares, found.error) == ({}, "no variance")
+    assert (found.weights, found.error) == ({}, "no variance")

@@ -9,7 +9,6 @@ from study.results.intervals import MeanInterval, mean_interval
 from study.results.statistics import (
     is_significant,
     make_comparisons,
-    proportion_difference,
     proportion_interval,
     rank_agreement,
 )
@@ -64,14 +63,6 @@ def test_rank_agreement_is_that_of_scipy():
 @from_table
 def test_too_little_to_rank_gives_no_agreement(pairs: list[tuple[float, float]]):
     assert rank_agreement(pairs) is None
-
-
-@from_table
-def test_the_difference_of_shares_is_newcombes(
-    found: int, of: int, base_found: int, base_of: int, low: float, high: float
-):
-    interval = proportion_difference(found, of, base_found, base_of)
-    assert (interval.low, interval.high) == pytest.approx((low, high), abs=2e-4)
 
 
 def test_the_interval_of_a_share_is_wilsons():
