@@ -42,7 +42,7 @@ class Finished:
         }
         self.config: StudyConfig = build_config(values, name)
         self.folder = StudyFolder(place / name)
-        self.folder.create(dump_config(self.config), {"git_commit": "abc123"})
+        self.folder.create(dump_config(self.config), {})
         shutil.copytree(trained / "shots", self.folder.path / "shots")
         self._trained = trained
         self._split_hash = changes.get("split_hash", "f" * 16)

@@ -64,7 +64,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], 
     two_parts = write_study(runs / "glyphs-base-to-new", base_to_new=True)
     placed(two_parts, "eurosat")
     for folder in (few_shot, two_parts):
-        identity = {"format": 2, "study_id": "s", "git_commit": "c"}
+        identity = {"format": 2, "study_id": "s"}
         (folder / "identity.json").write_text(json.dumps(identity))
     write_ablation_study(runs / "ablation")
     written = Written(runs, "a-study-whose-name-is-not-short-at-all")

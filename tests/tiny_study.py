@@ -79,7 +79,7 @@ class TinyStudy:
         )
         self.folder = StudyFolder(storage / name)
         if not self.folder.config_path.exists():
-            self.folder.create(dump_config(self.config), {"git_commit": "unknown"})
+            self.folder.create(dump_config(self.config), {})
         self.study = Study(self.config, self.folder)
         self.architecture: Architecture = self.study.architecture
         self.preparer = Preparer(self.study, self.architecture.image_size)

@@ -37,7 +37,7 @@ class Written:
             name,
         )
         self.folder = StudyFolder(path / name)
-        self.folder.create(dump_config(self.config), {"git_commit": "abc123"})
+        self.folder.create(dump_config(self.config), {})
 
     @property
     def study(self) -> Study:

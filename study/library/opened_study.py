@@ -13,7 +13,7 @@ from study.library.dataset import Dataset
 from study.library.tuned_model import TunedModel, load_model
 from study.report.ablation_tables import ablation_csv
 from study.report.leaderboard_tables import leaderboard_csv
-from study.results.ablation import BASE, ablation_table
+from study.results.ablation import ablation_table
 from study.results.leaderboard import leaderboard
 from study.results.study_results import Results, read_results
 from study.storage.study_folder import StudyFolder
@@ -70,7 +70,7 @@ class OpenedStudy:
 
         results = self.results
         if results.ablates:
-            text = ablation_csv(ablation_table(results, BASE))
+            text = ablation_csv(ablation_table(results))
         else:
             text = leaderboard_csv(leaderboard(results))
         return pd.read_csv(io.StringIO(text))

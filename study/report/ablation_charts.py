@@ -42,7 +42,7 @@ def _forest_chart(table: AblationTable) -> Chart:
     axis = Axis(f"difference of the {table.split} score, percentage points", line=0.0)
     return Chart(
         "ablation-forest",
-        f"Difference of each cell to “{table.base_label}”",
+        "Difference of each cell to “base”",
         "Paired differences over common seeds with 95 % intervals, not corrected for their "
         "number. Grey cells are not told apart once corrected for the number of tests (Holm).",
         [Panel(axis, Axis("", names=[cell.label for cell in cells]), series)],
@@ -78,7 +78,7 @@ def _map_chart(table: AblationTable) -> Chart:
     return Chart(
         "ablation-map",
         "Layers and sites",
-        f"Mean difference to “{table.base_label}”, in percentage points, of the cell that "
+        "Mean difference to “base”, in percentage points, of the cell that "
         f"{meaning}: blue is better, red is worse. Colour tells size, not certainty: for that see "
         "the forest.",
         [Panel(layers_axis, Axis("", names=sites), series)],

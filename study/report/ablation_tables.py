@@ -35,7 +35,7 @@ def ablation_verdict(table: AblationTable) -> list[str]:
     They also name the cells without a score, and those whose seeds differ much.
     """
     said = _describe_unscored(table)
-    said += sentences("report/ablation_verdict", table=table, base=BASE)
+    said += sentences("report/ablation_verdict", table=table)
     said += _describe_unstable(table)
     return said + sentences("report/ablation_scope", table=table)
 
@@ -47,7 +47,7 @@ def _describe_unscored(table: AblationTable) -> list[str]:
     names = ", ".join(f"“{label}”" for label in table.unscored)
     said = [f"No score, since no trial ran to its end: {names}."]
     if table.base is None:
-        said.append(f"So no cell is compared with “{table.base_label}”.")
+        said.append(f"So no cell is compared with “{BASE}”.")
     return said
 
 
@@ -83,10 +83,7 @@ def cell_table(table: AblationTable) -> Table:
 
 
 def _cell_row(table: AblationTable, cell: Cell) -> list[object]:
-    name = cell.label
-    if name == table.base_label != BASE:
-        name += " (base)"
-    row: list[object] = [name, *score_cells(table.parts, cell.parts, cell.score)]
+    row: list[object] = [cell.label, *score_cells(table.parts, cell.parts, cell.score)]
     if table.shows_balanced:
         row.append(format_mean(cell.balanced))
     row += comparison_cells(cell.comparison)
@@ -137,7 +134,6 @@ def ablation_records(table: AblationTable) -> list[dict[str, object]]:
         records.append(
             {
                 "label": cell.label,
-                "base_label": table.base_label,
                 "split": table.split,
                 **cell.settings.column_values(),
                 "trainable": cell.trainable,

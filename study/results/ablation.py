@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from itertools import chain
 from statistics import median
 
-from study.errors import DataError
 from study.method.subsets import Term, parse
 from study.results.chance import BALANCED
 from study.results.entries import Configuration
@@ -23,7 +22,7 @@ from study.results.trial_results import TrialResult, first_chance, seed_scores
 from study.trial import Split
 
 BASE = "base"
-"""The label of the cell that the others are compared with by default."""
+"""The label of the cell that the others are compared with."""
 UNSTABLE = 4
 """How many times the spread of the median cell makes a cell unstable."""
 
@@ -61,8 +60,6 @@ class Cell(Configuration):
 class AblationTable(Results):
     """The results of an ablation, with the comparison of its cells."""
 
-    base_label: str
-    """The label of the cell that all others are compared with."""
     split: Split
     """The images that the scores were measured on."""
     cells: Sequence[Cell]
@@ -75,7 +72,7 @@ class AblationTable(Results):
     @property
     def base(self) -> Cell | None:
         """The cell that all others are compared with; None if it has no score."""
-        return next((cell for cell in self.cells if cell.label == self.base_label), None)
+        return next((cell for cell in self.cells if cell.label == BASE), None)
 
     @property
     def unstable(self) -> list[Cell]:
@@ -100,17 +97,13 @@ class AblationTable(Results):
         return any(cell.balanced for cell in self.cells)
 
 
-def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
+def ablation_table(results: Results) -> AblationTable:
     """Compare the cells of an ablation with its base.
 
     The table holds test scores if any trial has one, else validation scores; it never mixes them.
 
     Args:
         results: the results of the study.
-        base_label: the label of the cell to compare with.
-
-    Raises:
-        DataError: another base than `BASE` is asked for, and has no score.
     """
     ablated = results.stage("ablation")
     split: Split = "val"
@@ -120,16 +113,13 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
     for trial in ablated:
         if trial.status == "finished" and trial.scores(split).get("score") is not None:
             scored[trial.label].append(trial)
-    if base_label not in (BASE, *scored):
-        labels = ", ".join(sorted(scored)) or "none"
-        raise DataError(f"base cell '{base_label}' has no score; cells with one: {labels}")
     # Predictions are of test images, so that validation scores have an interval over seeds alone.
     predicted = chain.from_iterable(scored.values())
     resampled = resample(predicted, results.protocol, overlap=results.training_overlap)
     scores = {label: seed_scores(trials, split=split) for label, trials in scored.items()}
     comparisons: Mapping[str, MeanInterval] = {}
-    if base_label in scored:
-        base = base_label, scores.pop(base_label), -1
+    if BASE in scored:
+        base = BASE, scores.pop(BASE), -1
         comparisons = make_comparisons(
             {
                 label: resampled.weighted_sum([(label, own, 1), base])
@@ -145,7 +135,6 @@ def ablation_table(results: Results, base_label: str = BASE) -> AblationTable:
     tried = [trial.arm for trial in results.stage("search")] + [trial.label for trial in ablated]
     return AblationTable(
         **results.facts(),
-        base_label=base_label,
         split=split,
         cells=by_score,
         unscored=[label for label in dict.fromkeys(tried) if label not in scored],

@@ -170,22 +170,19 @@ class Leaderboard(Results):
         """Return the candidate that has this label; None if there is none."""
         return next((entry for entry in self.entries if label in entry.labels), None)
 
-    def difference(
-        self, entry: Entry, base: Entry | None, name: str = "score"
-    ) -> MeanInterval | None:
+    def difference(self, entry: Entry, base: Entry | None) -> MeanInterval | None:
         """Return `entry - base` over common seeds; None without any, or for the same entry.
 
         Args:
             entry: a candidate.
             base: the candidate that is subtracted.
-            name: the name of the test score, such as that of a part.
         """
         if not base or entry.label == base.label:
             return None
-        scores = seed_scores(self.confirm_trials(entry.label), name)
-        base_scores = seed_scores(self.confirm_trials(base.label), name)
+        scores = seed_scores(self.confirm_trials(entry.label))
+        base_scores = seed_scores(self.confirm_trials(base.label))
         terms = [(entry.label, scores, 1), (base.label, base_scores, -1)]
-        return self.resampled.weighted_sum(terms, name)
+        return self.resampled.weighted_sum(terms)
 
 
 def leaderboard(results: Results) -> Leaderboard:

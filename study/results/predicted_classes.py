@@ -1,4 +1,4 @@
-"""The classes that confirmed candidates predict for test images, by class and by image."""
+"""The classes that confirmed candidates predict for test images."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,11 +7,9 @@ from typing import Any
 import pandas as pd
 
 from study.config.labels import ZERO_SHOT
-from study.errors import DataError
 from study.results.leaderboard import Leaderboard
-from study.results.study_results import Results
 from study.results.trial_results import TrialResult
-from study.trial.predictions import Confusion, images_of, read_predictions
+from study.trial.predictions import Confusion, images_of
 
 
 def class_accuracies(board: Leaderboard) -> list[Any]:
@@ -105,56 +103,3 @@ def _shares_by_classes(counts: Confusion) -> dict[tuple[str, str, str], float]:
     pairs = dict.fromkeys(counts)
     pairs.update(dict.fromkeys((part, true, true) for part, true in images))
     return {pair: counts[pair] / images[pair[:2]] for pair in pairs}
-
-
-def image_shares(results: Results, one: str, other: str) -> pd.DataFrame:
-    """Return how often two candidates are right on each test image, over their common seeds.
-
-    Args:
-        results: the results of the study.
-        one: the label of the first candidate.
-        other: the label of the second.
-
-    Returns:
-        A row per image, by part, class and path, with the share of the common seeds in which the
-        candidate `one` is right, that of the `other`, and the `gain`, the first less the second;
-        then the number of `seeds`, and of those in which one alone is right and the other alone
-        (`only_one`, `only_other`). No rows without a common seed that kept predictions.
-
-    Raises:
-        DataError: their predictions are not of the same images.
-        LedgerError: a file of predictions is damaged.
-    """
-    one_right = _right_by_seed(results, one)
-    other_right = _right_by_seed(results, other)
-    seeds = one_right.columns.intersection(other_right.columns)
-    joined = pd.concat([one_right[seeds], other_right[seeds]], axis=1)
-    if joined.isna().any(axis=None):
-        raise DataError(f"the predictions of '{one}' and '{other}' are not of the same test images")
-    one_right = one_right[seeds].astype(bool)
-    other_right = other_right[seeds].astype(bool)
-    other_right = other_right.reindex(one_right.index)  # pandas 2 joins no levels without names
-    shares = pd.DataFrame({"one": one_right.mean(axis=1), "other": other_right.mean(axis=1)})
-    shares["gain"] = shares["one"] - shares["other"]
-    shares["seeds"] = len(seeds)
-    shares["only_one"] = (one_right & ~other_right).sum(axis=1)
-    shares["only_other"] = (other_right & ~one_right).sum(axis=1)
-    shares = shares.dropna().sort_index()  # without a seed, there is no mean
-    index = pd.MultiIndex.from_tuples(shares.index, names=["part", "class", "path"])
-    return shares.set_index(index)
-
-
-def _right_by_seed(results: Results, label: str) -> pd.DataFrame:
-    """Return whether a candidate is right, a row a test image and a column a seed.
-
-    Rows are by part, class and path. Seeds without predictions are left out.
-    """
-    columns = {}
-    for trial in results.confirm_trials(label):
-        right = {}
-        for prediction in read_predictions(results.folder, trial.trial_id, trial.settings.head):
-            image = (prediction.part, prediction.label, prediction.path)
-            right[image] = prediction.label == prediction.predicted
-        if right:
-            columns[trial.seed] = right
-    return pd.DataFrame(columns)

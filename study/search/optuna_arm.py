@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import optuna
-from optuna.exceptions import ExperimentalWarning
 from optuna.storages import JournalStorage, journal
 from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
@@ -27,8 +26,6 @@ from study.trial.study import TrialConfig
 
 logger = logging.getLogger(__name__)
 
-METRIC = "val_score"
-"""What Optuna's plots and dashboard call the values of trials; MLflow has the same name."""
 NAME = "trial"
 """The user attribute with the id of a trial, which the report and MLflow have.
 
@@ -242,13 +239,9 @@ def open_journal(path: Path, name: str) -> optuna.Study:
     try:
         storage = with_retries(path, lambda: JournalStorage(_Journal(path)))
         # It writes, and only then does Optuna read a damaged last line.
-        study = optuna.create_study(
+        return optuna.create_study(
             storage=storage, study_name=name, direction="maximize", load_if_exists=True
         )
-        if study.metric_names is None:
-            with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
-                study.set_metric_names([METRIC])
-        return study
     except StorageError:
         raise
     except Exception as error:  # Optuna does not check what it reads

@@ -256,15 +256,15 @@ class StudyFolder(LedgerFolder):
         """
         path = self.path / IDENTITY
         advice = (
-            f"{FROM_A_COPY}. Without a copy, write {KEY}, which is {FORMAT}, and study_id and "
-            f"git_commit as a JSON object into {IDENTITY}, and take the lines that end in "
+            f"{FROM_A_COPY}. Without a copy, write {KEY}, which is {FORMAT}, and study_id "
+            f"as a JSON object into {IDENTITY}, and take the lines that end in "
             f"{IDENTITY} out of {self.path / SUMS}"
         )
         values = parse_json(path, self.read_required(IDENTITY, advice), advice=advice)
         if not isinstance(values, dict) or "study_id" not in values:
             raise LedgerError(f"{path} is damaged: it has no study_id{advice}")
         refuse_other_format(path, values.get(KEY))
-        return {"git_commit": "unknown", **values}
+        return values
 
     def read_registration(self) -> Registration | None:
         """Return the winner's address in the model registry; None while it has none.

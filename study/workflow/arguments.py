@@ -37,16 +37,11 @@ def add_arguments(parser: ArgumentParser, command: str) -> None:
         parser.formatter_class = RawDescriptionHelpFormatter
         parser.description = described["description"]
         parser.epilog = described["epilog"]
-    exclusive = None
     for name in described["takes"]:
         keywords = described[name]
-        target: argparse._ActionsContainer = parser
-        if keywords.pop("exclusive", False):
-            exclusive = exclusive or parser.add_mutually_exclusive_group()
-            target = exclusive
         if "type" in keywords:
             keywords["type"] = _TYPES[keywords["type"]]
-        target.add_argument(keywords.pop("word", name), **keywords)
+        parser.add_argument(keywords.pop("word", name), **keywords)
 
 
 def refuse_without_check(options: Namespace) -> None:

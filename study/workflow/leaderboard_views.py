@@ -12,7 +12,7 @@ from study.report.leaderboard_tables import (
     render_leaderboard,
 )
 from study.report.paper_tables import sweep_tables, write_sweep_tables
-from study.results.ablation import BASE, ablation_table
+from study.results.ablation import ablation_table
 from study.results.leaderboard import leaderboard
 from study.results.study_results import Results, read_results
 from study.results.sweep_scores import read_sweep
@@ -31,8 +31,8 @@ def print_leaderboard(options: Namespace) -> None:
         raise ConfigError("--study and --where ask the tracking server; leave the names out")
     if options.top < 1:
         raise ConfigError(f"--top is {options.top}; allowed is 1 or more")
-    if not options.folders and (options.to or options.base):
-        raise ConfigError("--to and --base are for studies; allowed with the name of one")
+    if not options.folders and options.to:
+        raise ConfigError("--to is for studies; allowed with the name of one")
     if not options.folders:
         _refuse_format(options, "table", "json", "yaml")
         _print(options, _best_on_server(options))
@@ -64,8 +64,6 @@ def _show_study(options: Namespace) -> None:
     results = read_results(options.folders[0].path)
     if results.ablates:
         _show_ablation(options, results)
-    elif options.base is not None:
-        raise ConfigError(f"--base is for ablations, and {results.folder.name} is none")
     elif options.to is not None:
         _show_sweep(options)
     else:
@@ -86,7 +84,7 @@ def _show_ablation(options: Namespace, results: Results) -> None:
         "csv": ablation_tables.ablation_csv,
         "json": ablation_tables.ablation_records,
     }
-    table = ablation_table(results, options.base or BASE)
+    table = ablation_table(results)
     _print(options, views[options.format](table))
     if options.to is not None:
         written = ablation_tables.write_ablation(options.to, table)
@@ -96,8 +94,6 @@ def _show_ablation(options: Namespace, results: Results) -> None:
 def _show_sweep(options: Namespace) -> None:
     """Print the tables of a sweep beside published averages, and write them if asked."""
     _refuse_format(options, "table")
-    if options.base is not None:
-        raise ConfigError("--base is for one ablation; allowed with a single name")
     results = read_sweep([folder.path for folder in options.folders])
     options.console.print(*sweep_tables(results))
     if options.to is not None:

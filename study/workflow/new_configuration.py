@@ -36,7 +36,7 @@ APART = ("backbone", "resources", "storage", "name", "tracking", "RAY_ADDRESS")
 """The beginnings of the paths of faults that are not of the images; ``--check`` finds these."""
 MARGIN = 1.5
 """How many times the measured time of a search its limit is."""
-HEADER = "For editors; and `clipfit-study config --explain KEY` says what a key means."
+HEADER = "For editors; `clipfit-study config` prints all keys with their values."
 """The comment after the line that names the schema."""
 
 

@@ -1,11 +1,9 @@
 """The origin of a study: the versions, checkpoint and decoding of images that it began with."""
 
 import logging
-import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 
 from study.data.images.decode import PREPROCESSING
 from study.errors import BackboneError
@@ -23,7 +21,6 @@ def study_origin(study: Study, tracker_packages: Sequence[str]) -> dict[str, str
     """
     origin: dict[str, str | int] = {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "git_commit": git_commit(),
         "checkpoint": study.architecture.checkpoint,
         "preprocessing": PREPROCESSING,
         "framing": _framing(study),
@@ -73,14 +70,3 @@ def _framing(study: Study) -> str:
     if framing.squash:
         sides = "both sides"
     return f"{sides}, {framing.interpolation}"
-
-
-def git_commit() -> str:
-    """Return the git commit of the checkout that contains this package, or "unknown"."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    try:
-        return subprocess.check_output(
-            command, text=True, stderr=subprocess.DEVNULL, timeout=10
-        ).strip()
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"

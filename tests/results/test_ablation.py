@@ -9,7 +9,6 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from study.config.trial_settings import TrialSettings
-from study.errors import DataError
 from study.results.ablation import ablation_table, left_out_term, only_term
 from study.results.study_results import Results, read_results
 from study.storage.ledger_files import JsonObject
@@ -35,11 +34,6 @@ def test_cells_are_sorted_paired_with_the_base_and_corrected_together(
         found = not_none(cell.comparison)
         assert found.mean == pytest.approx(cell.score.mean - np.mean(base))
         assert (found.p_value, found.holm_p) == pytest.approx((test.pvalue, holm_p))
-
-
-def test_a_base_without_scores_is_an_error_that_names_the_cells(ablation_study: Path):
-    with pytest.raises(DataError, match=r"'nothing' has no score; cells with one: base, only"):
-        ablation_table(read_results(ablation_study), "nothing")
 
 
 def test_trials_that_did_not_finish_or_belong_to_other_stages_are_left_out(

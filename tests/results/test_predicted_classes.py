@@ -4,23 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from study.errors import DataError
-from study.results.predicted_classes import class_accuracies, confusions, image_shares, mean_f1
-from study.results.study_results import read_results
-from tests.changed_studies import board_of, predict
-
-
-def test_an_image_counts_by_the_share_of_common_seeds_in_which_it_is_right(predicted: Path):
-    results = read_results(predicted)
-    gains = image_shares(results, "best", "clipfit-tuned")["gain"]
-    assert gains.tolist() == [0.0, 0.0, 1.0 - 0.5, 1.0 - 0.0, 0.0, 0.0, 0.0, 0.5 - 1.0]
-    assert image_shares(results, "best", "bitfit").empty
-
-
-def test_predictions_of_other_images_are_not_compared(predicted: Path):
-    predict(predicted, "clipfit-tuned", 2, "aaa", "bbbb")
-    with pytest.raises(DataError, match="'best' and 'clipfit-tuned' are not of the same test im"):
-        image_shares(read_results(predicted), "best", "clipfit-tuned")
+from study.results.predicted_classes import class_accuracies, confusions, mean_f1
+from tests.changed_studies import board_of
 
 
 def test_accuracies_and_confusions_of_classes_follow_from_predictions(predicted: Path):

@@ -11,7 +11,7 @@ from study.storage.trial_folder import TrialFolder
 @pytest.fixture
 def folder(tmp_path: Path) -> StudyFolder:
     study = StudyFolder(tmp_path / "runs" / "mine")
-    study.create("seed: 1\n", {"git_commit": "abc"})
+    study.create("seed: 1\n", {})
     return study
 
 

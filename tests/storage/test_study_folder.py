@@ -25,7 +25,6 @@ def test_a_study_is_created_once_with_an_identity_of_its_own_and_resume_is_named
     ):
         folder.create("seed: 2\n", {})
     assert (folder.name, folder.config_path.read_text()) == ("mine", "seed: 1\n")
-    assert folder.read_identity()["git_commit"] == "abc"
 
 
 def refused(lock: AbstractContextManager[None]):

@@ -6,11 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from study.commands import main
 from study.config.json_schema import json_schema_text
 from study.config.loading import load_config
 from study.workflow.resolved_config import resolve_config
-from tests.case_tables import from_table
 from tests.config.test_shipped import CONFIGS
 from tests.workflow.conftest import PHOTOS, Run
 
@@ -45,28 +43,6 @@ def test_one_study_of_a_sweep_is_printed_and_several_are_not(run: Run, refused: 
     assert printed["search"]["baselines"]["clipfit"]["distill_weight"] == 8.0
 
 
-@from_table
-def test_a_key_is_explained_with_its_value(key: str, told: str, run: Run):
-    said = " ".join(run("config", "photos", "--explain", key).out.split())
-    assert said.startswith(f"{key}")
-    assert told in said
-
-
-def test_a_section_is_explained_key_by_key_and_a_sweep_without_values(run: Run):
-    assert run("config", "--explain", "confirm").out.count("  in quickstart: ") == 2
-    said = run("config", "paper/few_shot", "--explain", "search").out
-    assert "search.space.sites" in said
-    assert "LABEL." not in said
-    assert "  in " not in said
-
-
-@from_table
-def test_an_unknown_key_leads_to_the_nearest(key: str, meant: str, refused: Callable[..., str]):
-    assert f"no key '{key}' (did you mean '{meant}'?)" in refused("config", "--explain", key)
-
-
 def test_the_schema_is_printed_alone(run: Run, refused: Callable[..., str]):
     assert run("config", "--schema").out == json_schema_text()
     assert "--schema is of all configurations" in refused("config", "photos", "--schema")
-    with pytest.raises(SystemExit):
-        main(["config", "--schema", "--explain", "seed"])

@@ -34,7 +34,7 @@ def folder(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store)
     monkeypatch.setattr("ray.init", lambda **_: pytest.fail("Ray was started"))
     folder = StudyFolder(here / "runs" / "mine")
-    folder.create(dump_config(config), {"git_commit": "abc"})
+    folder.create(dump_config(config), {})
     own = {"number": 0, "stage": "search", "settings": {"subset": "none"}}
     folder.trial("search-0000").create(own)
     return folder
@@ -127,7 +127,7 @@ def test_what_changes_no_result_may_change(folder: StudyFolder, config: StudyCon
 def test_an_identity_can_be_written_again_as_the_message_says(folder: StudyFolder):
     path, sums = folder.path / "identity.json", folder.path / "sha256.txt"
     before = folder.read_identity()
-    values = {name: before[name] for name in ("format", "study_id", "git_commit")}
+    values = {name: before[name] for name in ("format", "study_id")}
     path.write_text(json.dumps(values))
     with pytest.raises(LedgerError, match=r"take the lines that end in identity\.json out of "):
         _ = folder.read_identity()

@@ -8,7 +8,6 @@ import pytest
 from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
-from study.workflow import origin as module
 from study.workflow.origin import compare_with_origin, study_origin
 from tests.case_tables import from_table
 from tests.written_study import Written
@@ -30,12 +29,8 @@ def test_a_study_whose_images_were_read_otherwise_goes_on_with_a_warning(
     assert bool(caplog.text) == bool(warning)
 
 
-def test_the_origin_has_versions_and_says_where_there_is_no_commit(
-    mine: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(module, "__file__", str(tmp_path / "origin.py"))
+def test_the_origin_has_versions(mine: Study):
     origin = study_origin(mine, ("mlflow",))
     assert origin["ray_version"] == version("ray")
     assert origin["mlflow_version"] == version("mlflow")
     assert "mlflow_version" not in study_origin(mine, ())
-    assert origin["git_commit"] == "unknown"

@@ -101,7 +101,7 @@ def test_a_study_begins_by_writing_down_what_it_is_and_saying_what_it_will_do(
     assert study.folder.config_path.read_text() == dump_config(study.config)
     identity = study.folder.read_identity()
     assert identity["checkpoint"] == read_architecture(tiny_backbone).checkpoint
-    assert {"created", "git_commit", "torch_version", "ray_version"} <= identity.keys()
+    assert {"created", "clipfit-study_version", "torch_version", "ray_version"} <= identity.keys()
     printed = " ".join(output.getvalue().split())
     for word, text in plan_rows(study):
         assert f"{word} {text}".strip() in printed

@@ -107,8 +107,8 @@ class MlflowTracker(Tracker):
         """See `Tracker.advice`."""
         return (
             "MLflow may have copies: study.yaml and identity.json are artifacts of the study's own "
-            "run, which has study_id and git_commit as tags; config.json is one of the run of a "
-            "trial that has ended"
+            "run, which has study_id as a tag; config.json is one of the run of a trial that has "
+            "ended"
         )
 
     def viewing_hints(self) -> Sequence[tuple[str, str]]:

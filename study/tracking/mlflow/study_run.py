@@ -59,11 +59,11 @@ class StudyRun:
         self.client = server.connect(uri, config.tracking.experiment)
         server.call_mlflow(
             server.SEVERAL_WITHIN,
-            lambda: self._open(start_time, identity["git_commit"]),
+            lambda: self._open(start_time),
             f"the MLflow tracking server or store {server.redact_uri(uri)} does not take a run",
         )
 
-    def _open(self, start_time: int, git_commit: str) -> None:
+    def _open(self, start_time: int) -> None:
         """Find or create the experiment and the run, and send the run's parameters."""
         config = self.study.config
         self.experiment_id = self._find_or_create_experiment(config.tracking.experiment)
@@ -85,7 +85,6 @@ class StudyRun:
                     "dataset": config.data.dataset,
                     "backbone": config.backbone.name,
                     "protocol": config.protocol,
-                    "git_commit": git_commit,
                     **self.tags,
                 },
             )

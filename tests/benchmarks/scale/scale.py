@@ -149,7 +149,7 @@ def measure(options: argparse.Namespace, storage: Path) -> None:
     config = build_config(values, "scale")
     (storage / "slots").mkdir()
     folder = StudyFolder(storage / "scale")
-    folder.create(dump_config(config), {"git_commit": "unknown"})
+    folder.create(dump_config(config), {})
     driver.ClipFitTrainable = NoTraining  # type: ignore[misc]
     os.environ.update(driver.TUNE_ENVIRONMENT)
     ray.init(address="local", num_cpus=options.slots, include_dashboard=False, log_to_driver=False)
