@@ -33,17 +33,6 @@ class RankAgreement(NamedTuple):
     """1 for the same order, −1 for the reverse."""
 
 
-def proportion_interval(count: int, total: int) -> Interval:
-    """Return the 95 % interval of a share by Wilson's method.
-
-    Args:
-        count: how many members count.
-        total: the number of members, at least one.
-    """
-    wilson = stats.binomtest(count, total).proportion_ci(CONFIDENCE, method="wilson")
-    return Interval(wilson.low, wilson.high)
-
-
 def finding(difference: MeanInterval | None) -> Finding:
     """Return how sure a difference is, by its interval and after Holm's correction."""
     if not difference or difference.holm_p is None:

@@ -9,7 +9,6 @@ from study.results.intervals import MeanInterval, mean_interval
 from study.results.statistics import (
     is_significant,
     make_comparisons,
-    proportion_interval,
     rank_agreement,
 )
 from tests.case_tables import from_table
@@ -63,9 +62,3 @@ def test_rank_agreement_is_that_of_scipy():
 @from_table
 def test_too_little_to_rank_gives_no_agreement(pairs: list[tuple[float, float]]):
     assert rank_agreement(pairs) is None
-
-
-def test_the_interval_of_a_share_is_wilsons():
-    # Newcombe 1998, “Two-sided confidence intervals for the single proportion”, table I.
-    interval = proportion_interval(81, 263)
-    assert (interval.low, interval.high) == pytest.approx((0.2553, 0.3662), abs=1e-4)
