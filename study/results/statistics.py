@@ -3,14 +3,13 @@
 Scores are fractions.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from scipy import stats
 
-from study.results.intervals import CONFIDENCE, SIGNIFICANCE, Interval, Intervals, MeanInterval
+from study.results.intervals import SIGNIFICANCE, Intervals, MeanInterval
 
 SeedScores = Mapping[int, float]
 """The score of each seed."""

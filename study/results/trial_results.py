@@ -17,7 +17,6 @@ from study.trial.predictions import (
     outcomes_of,
     read_predictions,
 )
-from study.trial.search_time import epochs_of
 from study.trial.study import Split, TrialConfig, read_candidates
 
 SEARCH_ARM = "search"
