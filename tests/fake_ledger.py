@@ -82,7 +82,8 @@ class FakeLedger:
         (folder / "config.json").write_text(json.dumps(with_settings(config)))
         target = self.quality(config["subset"], config["bias_lr"], config["ln_lr"])
         target += self.random.normal(0, 0.004)
-        lines, score = [], target - 0.12
+        lines: list[JsonObject] = []
+        score = target - 0.12
         if epochs == 0:
             validated = config["stage"] == "search"
             lines.append(

@@ -9,6 +9,7 @@ import torch
 from study.backbones.load_backbone import load_backbone
 from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
+from study.config.trial_settings import Head as HeadName
 from study.config.trial_settings import TrialSettings
 from study.embedded import EMBEDDED, backbone_path
 from study.method.delta import head_tensors, load_delta, save_delta
@@ -84,10 +85,10 @@ class Finished:
         self._trial(trial.trial_id, "confirm", label, label, seed, seed, own)
         if label != "zero-shot":
             tensors, info = load_delta(self._trained / "delta.safetensors")
-            head = head_tensors(self._head) if "head" in own else {}
-            save_delta(trial.path / "delta.safetensors", {**tensors, **head}, info)
+            tensors |= head_tensors(self._head) if "head" in own else {}
+            save_delta(trial.path / "delta.safetensors", tensors, info)
         scores = {"test_accuracy": test_score, "test_score": test_score}
-        head = own.get("head", "text")
+        head: HeadName = "linear" if own.get("head") == "linear" else "text"
         scores[f"test_score_{head}"] = test_score
         of_head = {head: {"accuracy": test_score, "score": test_score}}
         trial.append_report({"epoch": 1, "seconds": 1.0, **scores, "head": head, "scores": of_head})

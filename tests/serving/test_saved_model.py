@@ -125,8 +125,8 @@ def peer_wins(study: Any, *others: dict[str, Any]):
     """Let full fine-tuning win, beside other candidates with the settings of the present best."""
     zero_shot, best = study.folder.read_json("candidates.json")
     full = best | {"settings": FULL, "val_score": 0.9, "source_trial": "search-0000"}
-    others = [best | own | {"training": own["label"]} for own in others]
-    study.folder.write_json("candidates.json", [zero_shot, full, *others])
+    rest = [best | own | {"training": own["label"]} for own in others]
+    study.folder.write_json("candidates.json", [zero_shot, full, *rest])
 
 
 def test_of_a_winner_without_a_delta_the_best_that_has_one_stands_for_it(study: Any, scratch: Path):
