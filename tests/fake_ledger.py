@@ -162,7 +162,6 @@ class FakeLedger:
             "label": values.get("label", arm),
             "seed": values.get("seed", 1),
             "subset": subset,
-            "subset_key": f"{compute_config_hash(subset):08x}",
             "bias_lr": values.get("bias_lr", 2e-3),
             "ln_lr": values.get("ln_lr", 2e-3),
             "distill_weight": values.get("distill_weight", 8.0),

@@ -47,7 +47,6 @@ def trial(**changes: Any) -> TrialConfig:
         "number": 1,
         "seed": 1,
         "subset": "clipfit",
-        "subset_key": "0",
         "trainable": 1,
         "bias_lr": 0.05,
         "ln_lr": 0.02,
@@ -56,8 +55,7 @@ def trial(**changes: Any) -> TrialConfig:
         "split_hash": "0",
         "training": {"batch_size": 8},
     }
-    config = TrialConfig.model_validate(with_settings(values | changes))
-    return config.model_copy(update={"heads": changes.get("heads", (config.settings.head,))})
+    return TrialConfig.model_validate(with_settings(values | changes))
 
 
 def trial_data(**changes: Any) -> TrialData:

@@ -54,7 +54,6 @@ class Written:
             "number": number,
             "seed": 1,
             "subset": "vision.ln[0:2]",
-            "subset_key": "0" * 16,
             "trainable": 1536,
             "ln_lr": 0.01 + number,
             "epochs": EPOCHS,

@@ -172,8 +172,8 @@ def _make_cell(
 
 def _rate_edges(cell: TrialResult, results: Results) -> dict[str, str]:
     """Return `Cell.rate_edges`, from the trials that tried rates."""
-    search = results.stage("search")
-    rates_of_trials = [one.settings.rates for one in search if one.subset_key == cell.subset_key]
+    trials = [one.settings for one in results.stage("search")]
+    rates_of_trials = [one.rates for one in trials if one.subset == cell.settings.subset]
     edges = {}
     for kind, rate in cell.settings.rates.items():
         tried = sorted({rates[kind] for rates in rates_of_trials if kind in rates})

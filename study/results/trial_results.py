@@ -41,7 +41,6 @@ STATUS_FIELDS = (
     "epochs_planned",
     "seed",
     "settings",
-    "subset_key",
     "trainable",
     "seconds",
     "val",

@@ -94,10 +94,9 @@ def _trials(study: Study, grids: _Grids) -> list[tuple[str, str, TrialSettings]]
 
 def _ranked(study: Study, grids: _Grids) -> dict[str, list[TrialSettings]]:
     """Return the settings of each cell's trials that ran all their epochs, best first."""
-    depths = study.architecture.depths
     finished = [trial.config for trial in rank_finished_trials(study.folder)]
     ranked = {}
     for label, grid in grids.items():
-        key = grid.subset.key(depths)
-        ranked[label] = [trial.settings for trial in finished if trial.subset_key == key]
+        subset = str(grid.subset)
+        ranked[label] = [trial.settings for trial in finished if trial.settings.subset == subset]
     return ranked

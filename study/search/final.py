@@ -9,7 +9,7 @@ from study.search.queues import run_queue
 from study.search.recording import close_trial
 from study.search.searcher import Proposal
 from study.storage.trial_folder import EARLIER_END, End
-from study.trial.prepare import Preparer, labelled_task
+from study.trial.prepare import Preparer
 from study.trial.study import Study, TrialConfig
 
 logger = logging.getLogger(__name__)
@@ -54,17 +54,13 @@ def run_final(study: Study, preparer: Preparer, observers: Observers) -> None:
         trial.reopen()
         (trial.path / EARLIER_END).unlink(missing_ok=True)  # it is to come to its last epoch
     data = preparer.final()
-    # However many images there are, it takes the steps that the labelled ones would take.
-    shots = preparer.shots(study.config.seed)
     config = make_trial(
         study,
         data,
         "final",
         Proposal(candidate.settings, candidate.label, number=0),
         label=candidate.label,
-        trial_id=trial_id,
-        epoch_images=len(labelled_task(study, shots).train.records),
-    )
+    ).model_copy(update={"trial_id": trial_id})
     run_queue(study, "final", [config], {study.config.seed: data}, observers)
     end = trial.read_end()
     if end and end.status == "failed":

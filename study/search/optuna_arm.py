@@ -7,7 +7,7 @@ it for writing; the study's lock ensures that there is one driver.
 import json
 import logging
 import warnings
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,10 +50,7 @@ class Outcome(NamedTuple):
 class Recorded(NamedTuple):
     """The ledger's record of a trial that an arm proposed."""
 
-    number: int
-    """The number of the trial in the arm's Optuna study."""
     trial_id: str
-    """The id of the trial in the ledger."""
     settings: TrialSettings
     scores: Mapping[int, float]
     """The scores by epoch, as fractions."""
@@ -76,7 +73,8 @@ class Arm:
     """The number of trials that were proposed and recorded."""
     is_quick: bool = False
     """Whether its first trial precedes those of the queue that train encoders."""
-    _open: dict[int, optuna.Trial] = field(default_factory=dict)
+    _open: dict[str, optuna.Trial] = field(default_factory=dict)
+    """The trials that are under way, by their ids in the ledger."""
 
     @property
     def progress(self) -> float:
@@ -95,8 +93,8 @@ class Arm:
 
     def ask(
         self, outcome_of: Callable[[TrialSettings], Outcome | None]
-    ) -> tuple[int, TrialSettings] | None:
-        """Return a new proposal with its Optuna number; None if the space is exhausted.
+    ) -> tuple[optuna.Trial, TrialSettings] | None:
+        """Return a new proposal with Optuna's trial of it; None if the space is exhausted.
 
         Args:
             outcome_of: a function that returns the outcome of a proposal that was tried before,
@@ -112,8 +110,7 @@ class Arm:
             outcome = outcome_of(settings)
             if not outcome:
                 self.started += 1
-                self._open[trial.number] = trial
-                return trial.number, settings
+                return trial, settings
             if outcome.state is TrialState.COMPLETE:
                 self.study.tell(trial, outcome.score)
             else:
@@ -123,21 +120,22 @@ class Arm:
         )
         return None
 
-    def name_trial(self, number: int, trial_id: str) -> None:
+    def name_trial(self, trial: optuna.Trial, trial_id: str) -> None:
         """Record the id of the trial of a new proposal."""
-        self._open[number].set_user_attr(NAME, trial_id)
+        trial.set_user_attr(NAME, trial_id)
+        self._open[trial_id] = trial
 
-    def report(self, number: int | None, epoch: int, score: float) -> None:
+    def report(self, trial_id: str, epoch: int, score: float) -> None:
         """Record an epoch's score, a fraction; an epoch reported before keeps its first score."""
-        trial = self._trial(number)
+        trial = self._open.get(trial_id)
         if trial is not None:
             # A resumed trial repeats its epoch.
             with warnings.catch_warnings(action="ignore", category=UserWarning):
                 trial.report(score, epoch)
 
-    def tell(self, number: int | None, outcome: Outcome) -> None:
+    def tell(self, trial_id: str, outcome: Outcome) -> None:
         """Close a proposal with its outcome; a closed one stays unchanged."""
-        trial = self._trial(number)
+        trial = self._open.get(trial_id)
         if trial is None:
             return
         value = outcome.score
@@ -145,9 +143,9 @@ class Arm:
             value = None
             if outcome.score is not None and outcome.epoch is not None:
                 # Tune does not pass the result at which a trial was stopped to the searcher.
-                self.report(number, outcome.epoch, outcome.score)
+                self.report(trial_id, outcome.epoch, outcome.score)
         self.study.tell(trial, value, state=outcome.state)
-        del self._open[trial.number]
+        del self._open[trial_id]
 
     def add_baseline(self, baseline: TrialConfig, outcome: Outcome) -> None:
         """Add a completed baseline to the Optuna study, once, if the arm's space contains it."""
@@ -158,23 +156,20 @@ class Arm:
             attributes = {"label": label, NAME: baseline.trial_id}
             self._add(choices, value=outcome.score, user_attrs=attributes)
 
-    def fail_orphans(self, numbers: set[int]) -> None:
-        """Close the proposals of a driver that died before it recorded their trials.
-
-        Args:
-            numbers: the Optuna numbers of the recorded trials.
-        """
+    def fail_orphans(self) -> None:
+        """Close the proposals of a driver that died before it recorded their trials."""
+        under_way = {trial.number for trial in self._open.values()}
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if trial.number not in numbers:
+            if trial.number not in under_way:
                 self.study.tell(trial.number, state=TrialState.FAIL)
 
-    def agrees_with(self, recorded: Iterable[Recorded]) -> bool:
+    def agrees_with(self, recorded: Sequence[Recorded]) -> bool:
         """Return whether the journal agrees with the ledger's records of this arm's trials."""
-        trials = self.trials
+        by_name = self._trials_by_name()
         for record in recorded:
-            if record.number >= len(trials):
+            trial = by_name.get(record.trial_id)
+            if trial is None:
                 return False
-            trial = trials[record.number]
             choices = FixedTrial(trial.params)
             if self.space.decode(choices, out_of_range="ignore") != record.settings:
                 return False
@@ -187,41 +182,33 @@ class Arm:
                     return False
         return True
 
-    def restore(self, recorded: Iterable[Recorded]) -> None:
-        """Add what the journal lacks of recorded trials: under their numbers, scores and outcomes.
-
-        Numbers without a record are filled by failed trials.
-        """
-        by_number = {record.number: record for record in recorded}
-        for number in range(len(self.trials), max(by_number, default=-1) + 1):
-            record = by_number.get(number)
-            if not record:
-                self._add(FixedTrial({}), state=TrialState.FAIL)
-            else:
+    def restore(self, recorded: Sequence[Recorded]) -> None:
+        """Add what the journal lacks of recorded trials: their choices, scores and outcomes."""
+        by_name = self._trials_by_name()
+        for record in recorded:
+            if record.trial_id not in by_name:
                 choices = self.space.encode(record.settings) or FixedTrial({})
                 self._add(choices, state=TrialState.RUNNING, user_attrs={NAME: record.trial_id})
-        for number, record in by_number.items():
+        by_name = self._trials_by_name()
+        for record in recorded:
+            trial = by_name[record.trial_id]
+            if trial.state.is_finished():
+                continue
+            self._open[record.trial_id] = reopen_trial(self.study, trial)
             for epoch, score in record.scores.items():
-                self.report(number, epoch, score)
+                self.report(record.trial_id, epoch, score)
             if record.outcome:
-                self.tell(number, record.outcome)
+                self.tell(record.trial_id, record.outcome)
+
+    def _trials_by_name(self) -> dict[str, FrozenTrial]:
+        """Return the trials of the arm's Optuna study by their ids in the ledger."""
+        return {trial.user_attrs[NAME]: trial for trial in self.trials if NAME in trial.user_attrs}
 
     def _add(self, choices: FixedTrial, **fields: Any) -> None:
         trial = optuna.trial.create_trial(
             params=choices.params, distributions=choices.distributions, **fields
         )
         self.study.add_trial(trial)
-
-    def _trial(self, number: int | None) -> optuna.Trial | None:
-        if number is None:
-            return None
-        if number not in self._open:
-            trials = self.trials
-            # Without its journal, a resumed study continues with a sampler that starts afresh.
-            if number >= len(trials) or trials[number].state.is_finished():
-                return None
-            self._open[number] = reopen_trial(self.study, trials[number])
-        return self._open[number]
 
 
 def open_journal(path: Path, name: str) -> optuna.Study:

@@ -38,8 +38,3 @@ def rank_finished_trials(folder: StudyFolder, stage: Stage = "search") -> list[J
         for report in trial.read_reports()[-1:]:
             judged.append(Judged(TrialConfig.model_validate(config), report["val_score"], report))
     return sorted(judged, key=lambda trial: trial.sort_key)
-
-
-def trained(subset_key: str, settings: TrialSettings) -> tuple[str, TrialSettings]:
-    """Return a key that is equal for configurations with equal results, in any form of subset."""
-    return subset_key, settings.model_copy(update={"subset": "none"})

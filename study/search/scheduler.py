@@ -1,6 +1,5 @@
 """Which trials Tune stops early: by successive halving, by the time of a search, or as before."""
 
-import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -52,18 +51,6 @@ def make_scheduler(
             scheduler.on_trial_result(None, ended, result)
     scheduler.deadline = deadline  # only now, since it stops no trial that has ended
     return scheduler
-
-
-def rung_epochs(asha: AshaConfig | None, epochs: int) -> list[int]:
-    """Return the epochs after which `make_scheduler`'s scheduler may stop a trial, rising."""
-    if not asha:
-        return []
-    rungs = []
-    epoch = float(asha.grace_period)
-    while epoch < epochs:
-        rungs.append(math.ceil(epoch))
-        epoch *= asha.reduction_factor
-    return rungs
 
 
 class RepeatingScheduler(FIFOScheduler):

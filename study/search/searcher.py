@@ -17,7 +17,6 @@ from study.config.trial_settings import TrialSettings
 from study.method.peers import PEERS
 from study.search.deadline import Deadline, Result
 from study.search.optuna_arm import Arm, Outcome
-from study.search.ranking import trained
 from study.storage.atomic import StorageError
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End
@@ -87,9 +86,9 @@ class StudySearcher(Searcher):
         self._proposers = proposers
         self._next_number = proposers.next_number
         self.deadline = proposers.deadline
-        self._outcomes = {_identity(config): UNDER_WAY for config in self._queue}
+        self._outcomes = {config.config_hash: UNDER_WAY for config in self._queue}
         for config, outcome in proposers.ended:
-            self._outcomes[_identity(config)] = outcome
+            self._outcomes[config.config_hash] = outcome
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the next trial's configuration, or ``Searcher.FINISHED`` if there is none."""
@@ -103,7 +102,7 @@ class StudySearcher(Searcher):
             return Searcher.FINISHED
         self.folder.trial(config.trial_id).create(config.model_dump(mode="json"))
         self.running[trial_id] = config
-        self._outcomes.setdefault(_identity(config), UNDER_WAY)
+        self._outcomes.setdefault(config.config_hash, UNDER_WAY)
         return config.model_dump(mode="json")
 
     def on_trial_result(self, trial_id: str, result: Result) -> None:
@@ -113,7 +112,7 @@ class StudySearcher(Searcher):
         if not config or score is None or result.get("failed"):
             return
         if config.arm in self._arms:
-            self._arms[config.arm].report(config.optuna_number, result["epoch"], score)
+            self._arms[config.arm].report(config.trial_id, result["epoch"], score)
 
     def on_trial_complete(
         self, trial_id: str, result: Result | None = None, error: bool = False
@@ -123,10 +122,10 @@ class StudySearcher(Searcher):
     def conclude(self, config: TrialConfig, end: End, score: float | None) -> None:
         """Report to the arms how a trial ended and the score of its last epoch, a fraction."""
         outcome = outcome_of(end, score)
-        self._outcomes[_identity(config)] = outcome
+        self._outcomes[config.config_hash] = outcome
         try:
             if config.arm in self._arms:
-                self._arms[config.arm].tell(config.optuna_number, outcome)
+                self._arms[config.arm].tell(config.trial_id, outcome)
             if config.arm == "baseline":
                 for arm in self._arms.values():
                     arm.add_baseline(config, outcome)
@@ -170,16 +169,16 @@ class StudySearcher(Searcher):
             return self._proposers.make_trial(Proposal(settings, arm.name, self._next_number))
 
         def known_outcome(settings: TrialSettings) -> Outcome | None:
-            return self._outcomes.get(_identity(trial_of(settings)))
+            return self._outcomes.get(trial_of(settings).config_hash)
 
         answer = arm.ask(known_outcome)
         if answer is None:
             return None
-        optuna_number, settings = answer
+        optuna_trial, settings = answer
         trial = trial_of(settings)
-        arm.name_trial(optuna_number, trial.trial_id)
+        arm.name_trial(optuna_trial, trial.trial_id)
         self._next_number += 1
-        return trial.model_copy(update={"optuna_number": optuna_number})
+        return trial
 
     def save(self, checkpoint_path: str) -> None:
         """Do nothing: the ledger and Optuna's journal hold everything."""
@@ -209,8 +208,3 @@ def trains_encoders(config: TrialConfig) -> bool:
     """Return whether a trial has steps that pass an encoder, so that it costs more than others."""
     peer = config.settings.peer
     return config.epochs > 0 and (peer is None or PEERS[peer.method].passes_encoders)
-
-
-def _identity(config: TrialConfig) -> tuple[Any, ...]:
-    """Return a key that is equal for two trials with the same result."""
-    return config.seed, trained(config.subset_key, config.settings)

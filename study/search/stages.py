@@ -139,7 +139,7 @@ def open_arms(study: Study, ledger: Collection[LedgerTrial], sampler: Sampler | 
         for trial in ledger:
             if trial.config.arm == "baseline" and trial.outcome:
                 arm.add_baseline(trial.config, trial.outcome)
-        arm.fail_orphans({trial.number for trial in recorded})
+        arm.fail_orphans()
     return arms
 
 
@@ -186,15 +186,12 @@ def _records_of(arm: str, ledger: Iterable[LedgerTrial]) -> list[Recorded]:
     records = []
     for trial in ledger:
         config = trial.config
-        if config.arm != arm or config.optuna_number is None:
+        if config.arm != arm:
             continue
         scores = {
             report["epoch"]: report["val_score"]
             for report in trial.reports
             if "val_score" in report
         }
-        record = Recorded(
-            config.optuna_number, config.trial_id, config.settings, scores, trial.outcome
-        )
-        records.append(record)
+        records.append(Recorded(config.trial_id, config.settings, scores, trial.outcome))
     return records

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import study
+from study.backbones.architecture import Architecture
 from study.data.images.decode import PREPROCESSING
 from study.data.images.table import ImageTable
 from study.errors import StudyError
 from study.method.peers import PEERS
+from study.method.subsets import parse
 from study.protocols import Protocol
 from study.storage.atomic import sha256_of
 from study.trial import TrialConfig, TrialData
@@ -29,10 +31,8 @@ _UNHASHED_WHOLE = (
     "arm",
     "label",
     "number",
-    "optuna_number",
     "config_hash",
     "split_hash",
-    "scored_at",
     "training",
 )
 UNHASHED: dict[str, Any] = {
@@ -42,11 +42,11 @@ UNHASHED: dict[str, Any] = {
 """The fields of `TrialConfig` that the hash leaves out.
 
 Most of them only name a trial or its data, or say when it is scored. The data itself is hashed:
-images by their pixels; and a subset by its tensors (`subset_key`), since several texts may name the
-same tensors. The training is hashed without the settings that have no effect."""
+images by their pixels; and a subset by its tensors, since several texts may name the same
+tensors. The training is hashed without the settings that have no effect."""
 
 
-def compute_config_hash(config: TrialConfig, data: TrialData, checkpoint: str) -> str:
+def compute_config_hash(config: TrialConfig, data: TrialData, architecture: Architecture) -> str:
     """Return a hash of everything that a trial's result depends on, whichever study it belongs to.
 
     The hash covers the tuned parameters, learning rates, seed and training settings; the pixels of
@@ -56,7 +56,7 @@ def compute_config_hash(config: TrialConfig, data: TrialData, checkpoint: str) -
     Args:
         config: the trial's configuration; the fields in `UNHASHED` are ignored.
         data: the trial's data; its Arrow files must exist.
-        checkpoint: the identity of the weights, see `study.backbones.architecture.Architecture`.
+        architecture: the layers of the model, and the identity of its weights.
 
     Returns:
         Sixteen hexadecimal digits.
@@ -77,6 +77,9 @@ def compute_config_hash(config: TrialConfig, data: TrialData, checkpoint: str) -
         del training["momentum"]
     facts = {
         "trial": config.model_dump(mode="json", exclude=UNHASHED),
+        "subset": parse(config.settings.subset).key(architecture.depths),
+        "epoch_images": data.epoch_images,
+        "heads": data.heads_of(config.settings),
         "training": training,
         "tasks": data.digest,
         "preprocessing": PREPROCESSING,
@@ -89,7 +92,7 @@ def compute_config_hash(config: TrialConfig, data: TrialData, checkpoint: str) -
         "augment": data.augment,
         "split": data.split,
         "targets": targets,
-        "checkpoint": checkpoint,
+        "checkpoint": architecture.checkpoint,
         "code": code_hash(Path(study.__file__ or "").parent),
         "code_of_others": code_of_others(type(data.protocol)),
     }

@@ -8,6 +8,7 @@ from itertools import chain
 from pathlib import Path
 
 from study.config.schema import DataConfig, StudyConfig
+from study.config.trial_settings import HEADS, Head
 from study.data.images.decode import ImageCache, ImageCounter, decode_images
 from study.data.images.image_reading import ImageReading
 from study.data.images.rgb import dark_images
@@ -70,8 +71,11 @@ class Preparer:
 
     def search(self) -> TrialData:
         """Prepare the data of the search's trials, which contains no test image."""
-        shots = self.shots(self.study.config.seed)
-        return self.prepare_tasks(tasks_of_search(self.study, shots), "val")
+        config = self.study.config
+        tasks = tasks_of_search(self.study, self.shots(config.seed))
+        heads = () if config.ablation else config.search.heads
+        rungs = config.search.rungs(config.training.epochs)
+        return replace(self.prepare_tasks(tasks, "val"), heads=heads, scored_at=rungs)
 
     def confirm(self, seed: int) -> TrialData:
         """Prepare a seed's training shots, the test split and the test splits of the targets."""
@@ -81,18 +85,29 @@ class Preparer:
         if protocol.trains:
             shots = self.shots(seed)
         task = protocol.confirm_task(self.study.dataset, shots, targets)
-        return self.prepare_tasks((task,), "test", targets)
+        heads: tuple[Head | None, ...] = ()
+        config = self.study.config
+        if protocol.trains and not config.ablation:  # whose cells are read as they are given
+            # Zero-shot CLIP and the linear classifier are one training, with a head for each row.
+            given = [settings.head for settings in config.search.fixed_baselines.values()]
+            heads = (*config.search.heads, *given)
+        data = self.prepare_tasks((task,), "test", targets)
+        return replace(data, heads=tuple(head for head in HEADS if head in heads))
 
     def final(self) -> TrialData:
         """Prepare the images of ``final.images``, with the test split unless it is among them."""
         study = self.study
         dataset = study.dataset
         task = labelled_task(study, self.shots(study.config.seed))
+        labelled = len(task.train.records)
+        targets = study.targets()
         if study.config.final.images == "everything":
             records = dataset.train + dataset.val + dataset.test
             train = replace(task.train, records=in_classes(records, task.train.classes))
-            return self.prepare_tasks((Task(train, ()),), "test")
-        return self.prepare_tasks((task,), "test", study.targets())
+            task = Task(train, ())
+            targets = []
+        # However many images there are, it takes the steps that the labelled ones would take.
+        return replace(self.prepare_tasks((task,), "test", targets), epoch_images=labelled)
 
     def prepare_tasks(
         self, tasks: Sequence[Task], split: Split, targets: Sequence[Dataset] = ()

@@ -75,7 +75,7 @@ def run_trial(
 
 def is_validated(config: TrialConfig, data: TrialData, epoch: int) -> bool:
     """Return whether a trial gets validation scores after an epoch before the last."""
-    return data.split == "val" and (config.scored_at is None or epoch in config.scored_at)
+    return data.split == "val" and (data.scored_at is None or epoch in data.scored_at)
 
 
 def _evaluate(
@@ -94,7 +94,7 @@ def _evaluate(
     """
     by_task = [evaluate_task(model) for model in models]
     evaluations: dict[Head, Evaluations] = {}
-    for head in config.heads:
+    for head in data.heads_of(config.settings):
         evaluations[head] = [task[head] for task in by_task]
     scores = {head: trial_scores(one, data) for head, one in evaluations.items()}
     head = config.settings.head or better_head(scores)

@@ -13,7 +13,7 @@ from study.backbones.description import backbone_path, read_architecture
 from study.config.schema import StudyConfig, TrainingConfig
 from study.config.search_section import AUTO
 from study.config.section import Section
-from study.config.trial_settings import Head, TrialSettings
+from study.config.trial_settings import HEADS, Head, TrialSettings
 from study.data.images.image_reading import DEFAULT_READING, ImageReading, reading_of_config
 from study.data.records import ClassNames, Dataset, Templates
 from study.data.tasks import Tasks
@@ -256,8 +256,6 @@ class TrialConfig(Section):
     1000, or at the number of its configurations if that is larger."""
     seed: int
     """The seed of the shots and of the order and augmentation of batches."""
-    subset_key: str
-    """A hash of the resolved subset, equal for equal sets of parameters."""
     trainable: int
     """The number of tuned values, over all tensors of the subset or of a peer, without a head's."""
     epochs: int
@@ -269,16 +267,6 @@ class TrialConfig(Section):
     """A hash that trials with equal results share, see `study.trial.config_hash`.
 
     An empty text means that it was not computed."""
-    epoch_images: int | None = None
-    """The most training images of an epoch, which draws them anew; None means all."""
-    scored_at: tuple[int, ...] | None = None
-    """The epochs after which validation scores the trial, beside the last; None means every epoch.
-
-    A trial of a search is scored only where it may be stopped."""
-    heads: tuple[Head, ...] = ("text",)
-    """The heads that are scored; the one that the settings name is among them."""
-    optuna_number: int | None = None
-    """The proposal's number in the Optuna study of its arm; None for other trials."""
 
 
 class Target(NamedTuple):
@@ -315,6 +303,18 @@ class TrialData:
     """The targets, by the name of their part among the evaluations."""
     reading: ImageReading = DEFAULT_READING
     """How images are read."""
+    heads: tuple[Head, ...] = ()
+    """The heads that every trial is scored with, beside the one that its settings name."""
+    scored_at: tuple[int, ...] | None = None
+    """The epochs after which validation scores a trial, beside the last; None means every epoch.
+
+    A trial of a search is scored only where it may be stopped."""
+    epoch_images: int | None = None
+    """The most training images of an epoch, which draws them anew; None means all."""
+
+    def heads_of(self, settings: TrialSettings) -> tuple[Head, ...]:
+        """Return the heads that a trial of these settings is scored with."""
+        return tuple(head for head in HEADS if head in self.heads or head == settings.head)
 
     @property
     def caches(self) -> Path:

@@ -32,7 +32,7 @@ def evaluate_task(model: TaskModel) -> dict[HeadName, Evaluation]:
     rivals = rival_classes(task, model.data)
     with apply_strength(model.classifier.tuned, config.settings.strength):
         evaluations = {}
-        for name in config.heads:
+        for name in model.data.heads_of(config.settings):
             head = train_task_head(model) if name == "linear" else None
             evaluations[name] = Evaluation(head, trained)
         for part in task.evaluations:

@@ -65,10 +65,9 @@ class TaskTraining:
         An incomplete last batch is dropped, as in the reference, unless it is the only one.
         """
         images = len(self._paths)
-        config = self.model.config
-        size = config.training.batch_size
-        if config.epoch_images is not None:
-            images = min(images, config.epoch_images)
+        size = self.model.config.training.batch_size
+        if self.model.data.epoch_images is not None:
+            images = min(images, self.model.data.epoch_images)
         if images < size:
             return images
         return images // size * size

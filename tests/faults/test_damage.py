@@ -125,5 +125,7 @@ def test_its_search_goes_on_from_a_journal_made_again(spoiled: Spoiled):
     assert len(proposed) == search.planned_trials - len(search.fixed_baselines)
     for trial in proposed:
         config = trial.read_config()
-        proposal = studies[config["arm"]][config["optuna_number"]]
+        (proposal,) = [
+            one for one in studies[config["arm"]] if one.user_attrs.get("trial") == trial.trial_id
+        ]
         assert proposal.value == trial.read_reports()[-1]["val_score"]

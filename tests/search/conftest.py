@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import optuna
 import pytest
 
 from study.backbones.architecture import Depths
@@ -52,7 +53,7 @@ def search_arm(
     return Arm(name, open_journal(journal, name), budget, space, sampler, seed)
 
 
-def ask(arm: Arm) -> tuple[int, TrialSettings]:
+def ask(arm: Arm) -> tuple[optuna.Trial, TrialSettings]:
     """Ask an arm for a proposal where nothing was tried before."""
     return not_none(arm.ask(lambda proposal: None))
 

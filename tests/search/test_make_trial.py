@@ -69,19 +69,3 @@ def test_a_peer_is_trained_by_its_own_settings_with_text_at_full_strength(make: 
         assert config.training.regularizer == ("l2_init" if label == "projection" else "cosine")
         assert config.epochs == 5
         assert config.trainable == peers.PEERS[label].count(WITH_CONFIG, own.numbers)
-
-
-def test_a_trial_of_a_search_is_scored_where_it_may_be_stopped_with_all_heads_of_the_search(
-    few_digits: TrialData,
-):
-    heads = []
-    for given, own in (("text", "text"), ("text", "linear"), ("linear", None)):
-        config = build_config({"training": {"epochs": 10}, "search": {"heads": [given]}}, "test")
-        study = study_of(config, StudyFolder(Path("unread")), WITH_CONFIG)
-        proposal = settings("vision.ln", None, 0.1).model_copy(update={"head": own})
-        made = make_trial(study, few_digits, "search", Proposal(proposal, "search", 7))
-        assert made.scored_at == (3, 9)
-        heads.append(made.heads)
-        final = make_trial(study, few_digits, "final", Proposal(proposal, "search", 7))
-        assert own is None or final.heads == (own,)
-    assert heads == [("text",), ("text", "linear"), ("linear",)]

@@ -7,7 +7,7 @@ from optuna.trial import TrialState
 
 from study.config.trial_settings import TrialSettings
 from study.search import samplers
-from study.search.optuna_arm import Outcome
+from study.search.optuna_arm import Outcome, Recorded
 from study.search.samplers import Sampler
 from tests.settings import settings
 from tests.small_trials import trial
@@ -22,7 +22,7 @@ def test_the_trials_of_an_arm_have_the_ids_of_the_report(journal: Path):
     first, second = ask(arm)[0], ask(arm)[0]
     arm.name_trial(first, "search-0007")
     arm.name_trial(second, "search-0009")
-    arm.tell(first, Outcome(0.5, COMPLETE))
+    arm.tell("search-0007", Outcome(0.5, COMPLETE))
     named = [trial.user_attrs for trial in search_arm(journal).trials]
     assert named == [{"trial": "search-0007"}, {"trial": "search-0009"}]
 
@@ -31,12 +31,13 @@ def test_a_closed_or_unknown_proposal_stays_as_it_is_and_an_epoch_keeps_its_firs
     journal: Path,
 ):
     arm = search_arm(journal)
-    number, _ = ask(arm)
-    arm.report(number, 1, 0.4)
-    arm.report(number, 1, 0.6)
-    arm.tell(number, Outcome(0.4, COMPLETE))
+    proposed, _ = ask(arm)
+    arm.name_trial(proposed, "own")
+    arm.report("own", 1, 0.4)
+    arm.report("own", 1, 0.6)
+    arm.tell("own", Outcome(0.4, COMPLETE))
     for again in (arm, search_arm(journal)):
-        for of in (number, 7):  # the journal may have been lost
+        for of in ("own", "another"):  # the journal may have been lost
             again.tell(of, Outcome(0.9, COMPLETE))
             again.tell(of, Outcome(None, FAIL))
             again.report(of, 2, 0.9)
@@ -53,11 +54,12 @@ def test_a_reopened_journal_goes_on_as_if_never_closed(tmp_path: Path, sampler: 
             if reopen:
                 arm = search_arm(journal, sampler=sampler)
                 arm.started = turn  # as the ledger tells
-            number, proposal = ask(arm)
+            proposed, proposal = ask(arm)
             proposals.append(proposal)
-            arm.report(number, 1, 0.1)
+            arm.name_trial(proposed, str(turn))
+            arm.report(str(turn), 1, 0.1)
             state = PRUNED if turn % 3 == 0 else COMPLETE
-            arm.tell(number, Outcome(0.3 + proposal.rates.get("ln", 0), state))
+            arm.tell(str(turn), Outcome(0.3 + proposal.rates.get("ln", 0), state))
         return proposals
 
     assert run(tmp_path / "one", reopen=False) == run(tmp_path / "two", reopen=True)
@@ -66,24 +68,28 @@ def test_a_reopened_journal_goes_on_as_if_never_closed(tmp_path: Path, sampler: 
 def test_seed_and_arm_decide_what_is_proposed_whatever_else_is_in_the_journal(
     tmp_path: Path,
 ):
-    first = ask(search_arm(tmp_path / "a"))
-    assert ask(search_arm(tmp_path / "b")) == first
-    assert ask(search_arm(tmp_path / "c", seed=2)) != first
+    _, first = ask(search_arm(tmp_path / "a"))
+    assert ask(search_arm(tmp_path / "b"))[1] == first
+    assert ask(search_arm(tmp_path / "c", seed=2))[1] != first
     other = search_arm(tmp_path / "b", "clipfit-tuned")
-    number, proposal = ask(other)
-    assert (number, len(other.trials)) == (0, 1)
-    assert proposal != first[1]
+    proposed, proposal = ask(other)
+    assert (proposed.number, len(other.trials)) == (0, 1)
+    assert proposal != first
 
 
 def test_proposals_whose_trial_was_never_recorded_are_failed_and_made_again(journal: Path):
     arm = search_arm(journal)
-    running, done, lost = ask(arm), ask(arm), ask(arm)
-    arm.tell(done[0], Outcome(0.5, COMPLETE))
+    (running, first), (done, second), (_, lost) = ask(arm), ask(arm), ask(arm)
+    arm.name_trial(running, "running")
+    arm.name_trial(done, "done")
+    arm.tell("done", Outcome(0.5, COMPLETE))
     later = search_arm(journal)
-    later.started = 2  # as the ledger tells
-    later.fail_orphans({running[0], done[0]})
-    assert ask(later) == (3, lost[1])
-    later.tell(running[0], Outcome(0.1, PRUNED))
+    later.started = 2  # as the study's folder says
+    later.restore([Recorded("running", first, {}), Recorded("done", second, {})])
+    later.fail_orphans()
+    again, proposal = ask(later)
+    assert (again.number, proposal) == (3, lost)
+    later.tell("running", Outcome(0.1, PRUNED))
     assert [t.state for t in later.trials] == [PRUNED, COMPLETE, FAIL, TrialState.RUNNING]
 
 

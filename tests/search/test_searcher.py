@@ -37,7 +37,7 @@ def config(proposal: Proposal) -> TrialConfig:
         trial_id=f"search-{proposal.number:04d}",
         arm=proposal.arm,
         number=proposal.number,
-        subset_key=proposal.settings.subset,
+        config_hash=str(proposal.settings),
     )
     return made.model_copy(update={"settings": proposal.settings})
 
@@ -119,7 +119,7 @@ def test_an_exhausted_arm_ends_and_leaves_the_other_its_own(
 def test_results_of_other_trials_and_of_arms_that_are_not_open_are_passed_over(
     folder: StudyFolder,
 ):
-    own = config(Proposal(settings("none"), "search", 3)).model_copy(update={"optuna_number": 0})
+    own = config(Proposal(settings("none"), "search", 3))
     search = StudySearcher(folder, [own, BASELINE])
     assert suggested(search) == own
     search.suggest("b")

@@ -6,12 +6,9 @@ from unittest.mock import create_autospec
 import pytest
 
 from study.config.labels import WITH_DELTA
-from study.config.loading import build_config
 from study.config.schema import StudyConfig
 from study.config.trial_settings import TrialSettings
 from study.search import testing
-from study.search.make_trial import make_trial
-from study.search.searcher import Proposal
 from study.search.testing import run_test, trainings_of
 from study.storage.study_folder import StudyFolder
 from study.trial import TrialData
@@ -35,17 +32,6 @@ def test_candidates_of_one_training_share_it_and_the_final_model_has_its_head():
     # The final model is of the best that can be written, where the best cannot.
     full, written = candidate(BEST, FULL, "f"), candidate(WITH_DELTA, LINEAR, "a")
     assert trainings_of([full, plain, written]) == {"f": FULL, "a": LINEAR}
-
-
-def test_a_test_is_scored_with_the_head_of_each_candidate(few_digits: TrialData, tmp_path: Path):
-    config = build_config({"search": {"heads": ["text"]}}, "test")
-    study = study_of(config, StudyFolder(tmp_path))
-    zero_shot = settings("none")
-    head = zero_shot.model_copy(update={"head": "linear"})
-    study.write_candidates([candidate("zero-shot", zero_shot, "a"), candidate("linear", head, "a")])
-    proposal = Proposal(zero_shot, "a", 0)
-    made = make_trial(study, few_digits, "confirm", proposal, label="a", seed=2)
-    assert (made.trial_id, made.heads) == ("confirm-a-seed2", ("text", "linear"))
 
 
 @pytest.mark.parametrize("cells", [2, 1000, 1001])

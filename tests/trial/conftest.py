@@ -1,5 +1,6 @@
 """What the tests of trials share: a small random CLIP, and the data of each way to judge."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,16 @@ from study.trial import TrialData
 from study.trial.prepare import Preparer
 from study.trial.study import Study
 from tests.small_trials import Prepare, study
+
+
+class OwnHead(Preparer):
+    """Prepares trials that are scored after each epoch, with the head of their settings alone."""
+
+    def search(self) -> TrialData:
+        return replace(super().search(), heads=(), scored_at=None)
+
+    def confirm(self, seed: int) -> TrialData:
+        return replace(super().confirm(seed), heads=())
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +37,7 @@ def prepare(tmp_path_factory: pytest.TempPathFactory) -> Prepare:
     def prepare(setting: str) -> Preparer:
         config, folder = study(setting, storage), StudyFolder(storage / setting)
         folder.claim()
-        return Preparer(Study(config, folder), image_size=16)
+        return OwnHead(Study(config, folder), image_size=16)
 
     return prepare
 

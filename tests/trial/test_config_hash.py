@@ -21,6 +21,7 @@ from study.trial.config_hash import ROOMS, code_hash, code_of_others, compute_co
 from study.trial.prepare import Preparer
 from study.trial.study import Study
 from tests.case_tables import from_table
+from tests.settings import ARCHITECTURE
 from tests.small_trials import trial
 
 
@@ -36,7 +37,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> TrialData:
 
 @from_table
 def test_what_has_no_effect_changes_nothing(data: TrialData, one: JsonObject, other: JsonObject):
-    assert len({compute_config_hash(trial(**given), data, "w") for given in (one, other)}) == 1
+    assert (
+        len({compute_config_hash(trial(**given), data, ARCHITECTURE) for given in (one, other)})
+        == 1
+    )
 
 
 CHANGES = yaml.safe_load(Path(__file__).with_name("hashed_settings.yaml").read_text())
@@ -64,12 +68,15 @@ def test_whatever_a_result_depends_on_changes_the_hash(
         replace(data, reading=ImageReading((0.0, 4095.0))),
         replace(data, protocol=Transfer()),
         replace(data, protocol=FewShot().balanced()),
+        replace(data, heads=()),
+        replace(data, epoch_images=3),
     ]
-    hashes = [compute_config_hash(one, data, "weights") for one in (trial(), *trials)]
-    hashes += [compute_config_hash(trial(), other, "weights") for other in others]
-    hashes.append(compute_config_hash(trial(), data, "other weights"))
+    hashes = [compute_config_hash(one, data, ARCHITECTURE) for one in (trial(), *trials)]
+    hashes += [compute_config_hash(trial(), other, ARCHITECTURE) for other in others]
+    other_weights = ARCHITECTURE._replace(checkpoint="other weights")
+    hashes.append(compute_config_hash(trial(), data, other_weights))
     monkeypatch.setattr(config_hash, "PREPROCESSING", config_hash.PREPROCESSING + 1)
-    hashes.append(compute_config_hash(trial(), data, "weights"))
+    hashes.append(compute_config_hash(trial(), data, ARCHITECTURE))
     assert len({*hashes}) == len(hashes)
 
 
@@ -136,7 +143,7 @@ def test_an_edit_of_anothers_protocol_is_another_code(
     for name, code in (("first", OTHERS), ("same", OTHERS), ("other", OTHERS + "edited = 1")):
         protocol = others(tmp_path / f"{name}_protocol.py", code, monkeypatch)
         own = replace(data, protocol=protocol())
-        hashes.append(compute_config_hash(trial(), own, "weights"))
+        hashes.append(compute_config_hash(trial(), own, ARCHITECTURE))
     assert hashes[0] == hashes[1] != hashes[2]
 
 

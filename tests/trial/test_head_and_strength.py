@@ -110,7 +110,7 @@ def test_a_trial_is_scored_when_it_may_be_stopped_and_at_its_end_and_trains_alik
 ):
     changes = {**LINEAR, "strength": 0.5}
     often = list(run_trial(trial(**changes), holdout, backbone))
-    seldom = list(run_trial(trial(**changes, scored_at=(2,)), holdout, backbone))
+    seldom = list(run_trial(trial(**changes), replace(holdout, scored_at=(2,)), backbone))
     plain = list(run_trial(trial(), holdout, backbone))
     assert ["val_score" in r.metrics for r in seldom] == [False, True, False, True]
     assert [bool(r.predictions) for r in seldom] == [False, True, False, True]

@@ -21,6 +21,7 @@ from study.trial.machine_faults import free_memory
 from study.trial.run_trial import run_trial
 from study.trial.task_features import cached_views
 from study.trial.task_model import make_task_model
+from tests.settings import ARCHITECTURE
 from tests.small_trials import Prepare, outcome, outcomes, trial
 
 FULL = Peer(method="full", lr=0.02, optimizer="sgd")
@@ -103,7 +104,7 @@ def test_the_hash_covers_the_settings_of_a_peer_and_the_version_of_peft(
         peers.append(peer.model_copy(update={key: value}))
 
     def hash_of(peer: Peer) -> str:
-        return compute_config_hash(peers_trial(peer), holdout, "weights")
+        return compute_config_hash(peers_trial(peer), holdout, ARCHITECTURE)
 
     hashes = {hash_of(peer): peer.method for peer in peers}
     assert len(hashes) == len(peers)

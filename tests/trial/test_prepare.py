@@ -14,6 +14,7 @@ from PIL import Image
 import study.data.datasets
 from study.backbones.backbone import Backbone
 from study.config.loading import build_config
+from study.config.trial_settings import TrialSettings
 from study.data.images.image_reading import DEFAULT_READING
 from study.data.images.table import ImageTable, cache_fault
 from study.data.prompts import ENSEMBLE, TEMPLATES
@@ -244,3 +245,20 @@ def test_no_more_images_are_opened_than_a_stage_needs(
 def test_a_fault_of_published_shots_is_told_with_its_place(prepare: Prepare):
     fault, *_ = data_faults(prepare(dataset="eurosat", shots_from="/"))
     assert fault.startswith("data.shots_from: shot_2-seed_1_train.jsonl")
+
+
+def test_a_search_scores_all_its_heads_where_trials_may_be_stopped(prepare: Prepare):
+    searched = prepare(search={"heads": ["text"]}).search()
+    assert (searched.heads, searched.scored_at) == (("text",), (3, 9, 27, 81))
+    given = TrialSettings(subset="none", head="linear")
+    assert searched.heads_of(given) == ("text", "linear")
+    endless = prepare(search={"asha": None, "heads": ["linear"]}).search()
+    assert endless.heads_of(given) == ("linear",)
+    assert endless.scored_at == ()
+
+
+def test_a_test_scores_the_head_of_each_row_and_a_final_model_its_own(prepare: Prepare):
+    preparer = prepare(search={"heads": ["text"]})
+    assert preparer.confirm(1).heads == ("text", "linear"), "the linear classifier is a row"
+    final = preparer.final()
+    assert (final.heads, final.epoch_images) == ((), len(final.tasks[0].train.records))

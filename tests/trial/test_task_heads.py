@@ -1,8 +1,11 @@
 """Linear heads on the features of a task's model, beside its text."""
 
+from dataclasses import replace
+
 import torch
 
 from study.backbones.backbone import Backbone
+from study.config.trial_settings import HEADS
 from study.method.delta import HEAD_ROWS
 from study.storage.ledger_files import JsonObject
 from study.trial import TrialData
@@ -26,7 +29,7 @@ def test_a_head_is_trained_on_features_at_the_strength(holdout: TrialData, backb
 def test_a_training_reports_with_each_head_what_it_would_with_that_head_alone(
     holdout: TrialData, backbone: Backbone
 ):
-    both = last_report(holdout, backbone, head=None, heads=("text", "linear"))
+    both = last_report(replace(holdout, heads=HEADS), backbone, head=None)
     assert both.head == max(both.scores, key=lambda name: both.scores[name]["score"])
     assert both.metrics["val_score"] == max(one["score"] for one in both.scores.values())
     for head in ("text", "linear"):
@@ -42,6 +45,6 @@ def test_what_is_given_is_used_with_its_own_head_whichever_is_better(
     holdout: TrialData, backbone: Backbone
 ):
     for head in ("text", "linear"):
-        report = last_report(holdout, backbone, head=head, heads=("text", "linear"))
+        report = last_report(replace(holdout, heads=HEADS), backbone, head=head)
         assert report.head == head
         assert report.metrics["val_score"] == report.scores[head]["score"]

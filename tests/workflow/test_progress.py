@@ -20,7 +20,7 @@ SHOW_CURSOR, ERASE_LINE = "\x1b[?25h", "\x1b[2K"
 
 def config(number: int, subset: str = "vision.ln[0:2]") -> TrialConfig:
     values = {"trial_id": f"search-{number}", "number": number}
-    values |= {"stage": "search", "arm": "search", "label": "", "subset_key": "", "seed": 1}
+    values |= {"stage": "search", "arm": "search", "label": "", "seed": 1}
     return TrialConfig(**values, settings=settings(subset), trainable=1, epochs=3, split_hash="")
 
 

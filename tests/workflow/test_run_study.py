@@ -295,7 +295,6 @@ def trained(trial: TrialFolder, split_hash: str) -> TrialFolder:
         label="best",
         number=0,
         seed=1,
-        subset_key="0" * 16,
         trainable=1,
         epochs=1,
         split_hash=split_hash,

@@ -9,7 +9,7 @@ from typing import Any
 from study.errors import StudyError
 from study.storage.trial_folder import TrialFolder
 
-UNLIKE = ("optuna_number", "config_hash")
+UNLIKE = ("config_hash",)
 """What differs where a proposal was lost with its driver, or where the code has changed since."""
 TIMED = ("seconds", "ended_at", "images_per_second", "began_at")
 HASH = 64
