@@ -166,4 +166,4 @@ def write_ablation(folder: Path, table: AblationTable) -> list[Path]:
     }
     for path, text in files.items():
         write_atomically(path, text)
-    return [*files, *write_plots(folder, ablation_plots(table))]
+    return list(files) + write_plots(folder, ablation_plots(table))

@@ -19,10 +19,7 @@ from study.storage.study_folder import CANDIDATES
 from study.trial.search_time import seconds_used
 from study.trial.study import Study
 
-MAY_CHANGE = (
-    *("search.trials", "search.minutes", "final.images"),
-    *WITHOUT_EFFECT,
-)
+MAY_CHANGE = ("search.trials", "search.minutes", "final.images", *WITHOUT_EFFECT)
 """The beginnings of the keys that an extension may change."""
 
 
