@@ -50,7 +50,7 @@ def test_each_cell_of_an_ablation_is_tested_once_with_each_seed_under_a_name_of_
     data = {3: few_digits, 1: few_digits}
     run_test(study, chosen, data, [], stage="ablation")
     trials = run_queue.call_args.args[2]
-    run_queue.assert_called_once_with(study, "ablation", trials, data, [], None)
+    run_queue.assert_called_once_with(study, "ablation", trials, data, [])
     expected = [(label, own, seed) for seed in data for label, own in chosen.items()]
     assert [(trial.label, trial.settings, trial.seed) for trial in trials] == expected
     assert len({trial.trial_id for trial in trials}) == 2 * cells
