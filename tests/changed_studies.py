@@ -101,14 +101,14 @@ def board_of(folder: Path) -> Leaderboard:
 
 
 def set_split(folder: Path, digest: str) -> Path:
-    for path in folder.glob("trials/confirm-best-seed*/config.json"):
+    for path in folder.glob("trials/test-best-seed*/config.json"):
         change_json(path, split_hash=digest)
     return folder
 
 
 def predict(folder: Path, label: str, seed: int, *predicted: str):
     """Keep predictions of four images of class a, then four of class b, as if it were now."""
-    trial = StudyFolder(folder).trial(f"confirm-{label}-seed{seed}")
+    trial = StudyFolder(folder).trial(f"test-{label}-seed{seed}")
     images = enumerate(zip("aaaabbbb", "".join(predicted), strict=False))
     found = [
         Prediction("text", "accuracy", f"{n}.png", true, taken, 0.9) for n, (true, taken) in images

@@ -91,10 +91,10 @@ def write_study(
         for number, seed_ in enumerate(SEEDS):
             frozen = label == "zero-shot"
             luck = 0.0 if frozen else shot_luck[seed_] + ledger.random.normal(0, 0.004)
-            config = ledger.config("confirm", label, number, seed=seed_, **candidate)
+            config = ledger.config("test", label, number, seed=seed_, **candidate)
             epochs = 0 if frozen else EPOCHS
             ledger.write_trial(
-                f"confirm-{label}-seed{seed_}",
+                f"test-{label}-seed{seed_}",
                 config | {"epochs": epochs},
                 epochs=epochs,
                 status="finished",
@@ -225,11 +225,11 @@ def add_candidate(
         return
     ledger = FakeLedger(folder, base_to_new="base_to_new" in (folder / "study.yaml").read_text())
     for number, seed in enumerate(seeds):
-        best = (folder / f"trials/confirm-best-seed{seed}/reports.jsonl").read_text().splitlines()
+        best = (folder / f"trials/test-best-seed{seed}/reports.jsonl").read_text().splitlines()
         test = json.loads(best[-1])["test_score"] + effect + ledger.random.normal(0, 0.002)
-        config = ledger.config("confirm", label, number, seed=seed, **{**settings, **values})
+        config = ledger.config("test", label, number, seed=seed, **{**settings, **values})
         ledger.write_trial(
-            f"confirm-{label}-seed{seed}", config, epochs=EPOCHS, status="finished", test=test
+            f"test-{label}-seed{seed}", config, epochs=EPOCHS, status="finished", test=test
         )
 
 

@@ -30,7 +30,7 @@ LINEAR = {"head": "linear", "strength": 0.75}
 
 
 class Finished:
-    """A study's ledger after confirm, with the files of one real training as its winner."""
+    """A study's ledger after test, with the files of one real training as its winner."""
 
     def __init__(self, place: Path, trained: Path, name: str, **changes: Any):
         values = {
@@ -38,7 +38,7 @@ class Finished:
             "data": {"augment": False},
             "tracking": {"experiment": changes.get("experiment", "finished")},
             "search": {"selection": changes.get("selection", "holdout")},
-            "confirm": {"seeds": list(SEEDS)},
+            "test": {"seeds": list(SEEDS)},
             "storage": str(place),
         }
         self.config: StudyConfig = build_config(values, name)
@@ -55,7 +55,7 @@ class Finished:
         self._search("search", "trial 1", 1, self.val_score, self._winner)
         self._search("search", "trial 2", 2, self.val_score - 0.1, WINNER | {"ln_lr": 0.01})
         for seed in SEEDS:
-            self.confirm(seed, test_score=changes.get("test_score", 0.75))
+            self.test(seed, test_score=changes.get("test_score", 0.75))
         candidates = [
             Candidate(
                 label=label,
@@ -78,11 +78,11 @@ class Finished:
         """The study, of which nothing has been read."""
         return Study(self.config, self.folder)
 
-    def confirm(self, seed: int, label: str = "best", test_score: float = 0.75):
+    def test(self, seed: int, label: str = "best", test_score: float = 0.75):
         """Write a finished test with the trained delta; of zero-shot CLIP there is none."""
-        trial = self.folder.trial(f"confirm-{label}-seed{seed}")
+        trial = self.folder.trial(f"test-{label}-seed{seed}")
         own = {"subset": "none"} if label == "zero-shot" else self._winner
-        self._trial(trial.trial_id, "confirm", label, label, seed, seed, own)
+        self._trial(trial.trial_id, "test", label, label, seed, seed, own)
         if label != "zero-shot":
             tensors, info = load_delta(self._trained / "delta.safetensors")
             tensors |= head_tensors(self._head) if "head" in own else {}
@@ -152,12 +152,12 @@ def train(place: Path):
     config = build_config({"storage": str(place), "data": {"augment": False}}, "trained")
     backbone = load_backbone(backbone_path(EMBEDDED))
     preparer = Preparer(Study(config, StudyFolder(place)), backbone.image_size)
-    data = preparer.confirm(SEEDS[0])
+    data = preparer.test(SEEDS[0])
     for seed in SEEDS[1:]:
         preparer.shots(seed)
     trial = TrialConfig(
         trial_id="t",
-        stage="confirm",
+        stage="test",
         arm="best",
         label="best",
         number=0,

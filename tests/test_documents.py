@@ -17,7 +17,7 @@ FOLDERS = ("study", "tests", "configs", "clusters")
 PAGES = sorted([*ROOT.glob("*.md"), *(p for f in FOLDERS for p in (ROOT / f).rglob("*.md"))])
 LONGEST_README = 180  # lines
 KEYS = {key.name for key in list_keys()}
-SECTIONS = "data|backbone|training|search|confirm|ablation|resources|tracking"
+SECTIONS = "data|backbone|training|search|test|ablation|resources|tracking"
 PLACEHOLDER = r"\b(NAME|ROOM|TRIAL|FOLDER|DIR|LABEL)\b"
 WRITTEN = ("found.yaml", "study.yaml")
 """Configurations that commands write."""

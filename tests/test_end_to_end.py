@@ -27,7 +27,7 @@ FEW = (
 OVERRIDES = [
     *("name=whole", "tracking.experiment=whole", "data.shots=4", f"training.epochs={EPOCHS}"),
     *(f"search.trials={TRIALS}", "search.heads=[text]", "search.selection=holdout"),
-    *("confirm.seeds=[1, 2]", "confirm.runners_up=0"),
+    *("test.seeds=[1, 2]", "test.runners_up=0"),
     *("final.images=shots", f"search.baselines={FEW}"),
 ]
 LARGE = 8_000_000
@@ -138,17 +138,17 @@ def test_mlflow_has_a_parent_and_a_child_for_each_trial_with_every_epoch_once(wh
     assert_whole(whole.folder, client, experiment.experiment_id)
 
 
-def test_only_confirmations_have_seen_test(whole: Whole):
+def test_only_tests_have_seen_test(whole: Whole):
     candidates = whole.folder.read_json("candidates.json")
     trained = {c["training"] for c in candidates}
     runs = whole.runs
-    confirm = runs[runs["tags.stage"] == "confirm"]
-    assert set(confirm.index) == {
-        f"confirm-{training}-seed{seed}" for training in trained for seed in SEEDS
+    test = runs[runs["tags.stage"] == "test"]
+    assert set(test.index) == {
+        f"test-{training}-seed{seed}" for training in trained for seed in SEEDS
     }
-    assert confirm["metrics.test_score"].notna().all()
+    assert test["metrics.test_score"].notna().all()
     assert runs[runs["tags.stage"] == "search"]["metrics.test_score"].isna().all()
-    assert confirm.groupby("params.seed")["tags.split_hash"].nunique().eq(1).all()
+    assert test.groupby("params.seed")["tags.split_hash"].nunique().eq(1).all()
 
 
 def test_artifacts_are_where_they_are_looked_for(whole: Whole):
@@ -164,7 +164,7 @@ def test_artifacts_are_where_they_are_looked_for(whole: Whole):
     assert names("search-0001") >= {"config.json", "delta.safetensors"}
     candidates = whole.folder.read_json("candidates.json")
     clipfit = next(c["training"] for c in candidates if c["label"] == "clipfit")
-    assert names(f"confirm-{clipfit}-seed1") >= {"delta.safetensors", "predictions.parquet"}
+    assert names(f"test-{clipfit}-seed1") >= {"delta.safetensors", "predictions.parquet"}
 
 
 def test_the_folder_is_small_and_has_every_plot_in_both_forms(whole: Whole):

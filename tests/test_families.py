@@ -19,8 +19,8 @@ from tests.siglips import save_siglip_2
 
 SMALL = (
     *("name=mine", "data.shots=2", "data.augment=false", "training.epochs=2"),
-    *("training.batch_size=8", "search.trials=8", "search.asha=null", "confirm.seeds=[1,2]"),
-    "confirm.runners_up=0",
+    *("training.batch_size=8", "search.trials=8", "search.asha=null", "test.seeds=[1,2]"),
+    "test.runners_up=0",
 )
 
 

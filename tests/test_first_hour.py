@@ -30,7 +30,7 @@ NEW = 10
 BASELINES = "{projection: null, bitfit: null, ln: null, linear: null}"
 STUDY = (
     *("run", "photos", "name=first-hour", "data.root=pets", "backbone.name=embedded"),
-    *("data.augment=false", "training.epochs=8", "confirm.seeds=[1,2]", "confirm.runners_up=0"),
+    *("data.augment=false", "training.epochs=8", "test.seeds=[1,2]", "test.runners_up=0"),
     *("search.trials=6", "search.selection=holdout", "search.folds=null"),
     f"search.baselines={BASELINES}",
     # A linear head is no part of a CLIP, so that an exported folder would not classify with it.

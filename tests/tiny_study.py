@@ -70,7 +70,7 @@ class TinyStudy:
                 "backbone": {"name": str(backbone)},
                 "training": {"epochs": 4, "batch_size": 8},
                 "search": search,
-                "confirm": {"seeds": [1, 2], "runners_up": 1},
+                "test": {"seeds": [1, 2], "runners_up": 1},
                 "final": {"images": "shots"},
                 "resources": {"max_concurrent": 1},  # so that trials come in one order
                 **values,
@@ -94,11 +94,11 @@ class TinyStudy:
         """Run the search, or what is left of it."""
         run_search(Study(self.config, self.folder), self.data, [self.heard])
 
-    def confirm(self):
-        """Fix the choice, and confirm it."""
+    def test(self):
+        """Fix the choice, and test it."""
         study = Study(self.config, self.folder)
         candidates = fix_candidates(study)
-        data = {seed: self.preparer.confirm(seed) for seed in self.config.confirm.seeds}
+        data = {seed: self.preparer.test(seed) for seed in self.config.test.seeds}
         run_test(study, trainings_of(candidates), data, [self.heard])
 
 

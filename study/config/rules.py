@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from study.config.labels import ARMS, RANKS, SCORES, WITH_DELTA, ZERO_SHOT
 from study.config.schema import (
     AblationConfig,
-    ConfirmConfig,
     DataConfig,
     StudyConfig,
+    TestConfig,
     TrackingConfig,
 )
 from study.config.search_section import SHORTEST_GRACE_PERIOD, SearchConfig, SpaceConfig
@@ -38,7 +38,7 @@ def broken_rules(config: StudyConfig) -> list[str]:
         _broken_by_data(config.data),
         _broken_by_space(config.search.space),
         _broken_by_baselines(config.search),
-        _broken_by_confirm(config.confirm),
+        _broken_by_test(config.test),
         _broken_by_ablation(config.ablation),
         _broken_by_tracking(config.tracking),
     )
@@ -127,9 +127,9 @@ def _kinds_without_rate(baseline: TrialSettings) -> list[str]:
     return [kind for kind in kind_names() if kind in tuned - baseline.rates.keys()]
 
 
-def _broken_by_confirm(confirm: ConfirmConfig) -> _Lines:
-    if len(set(confirm.seeds)) < len(confirm.seeds):
-        yield f"confirm: seeds {list(confirm.seeds)} name one seed twice"
+def _broken_by_test(test: TestConfig) -> _Lines:
+    if len(set(test.seeds)) < len(test.seeds):
+        yield f"test: seeds {list(test.seeds)} name one seed twice"
 
 
 def _broken_by_ablation(ablation: AblationConfig | None) -> _Lines:

@@ -200,7 +200,7 @@ class TrainingConfig(Section):
         return self.precision
 
 
-class ConfirmConfig(Section):
+class TestConfig(Section):
     """The test of the chosen configurations, the one stage that reads the test split."""
 
     seeds: tuple[Seed, ...] = Field((1, 2, 3, 4, 5), min_length=2, max_length=1000)
@@ -316,10 +316,10 @@ class StudyConfig(Section):
     backbone: BackboneConfig = BackboneConfig()
     training: TrainingConfig = TrainingConfig()
     search: SearchConfig = SearchConfig()
-    confirm: ConfirmConfig = ConfirmConfig()
+    test: TestConfig = TestConfig()
     final: FinalConfig = FinalConfig()
     ablation: AblationConfig | None = None
-    """An ablation that replaces search and confirm, with the seeds of confirm; None means none."""
+    """An ablation, which replaces the search; its cells are tested with ``test.seeds``."""
     resources: ResourcesConfig = ResourcesConfig()
     tracking: TrackingConfig = TrackingConfig()
     storage: Path = Field(default_factory=default_storage)

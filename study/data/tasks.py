@@ -1,6 +1,6 @@
 """Tasks: the images that a model trains on, and the images on which it is scored.
 
-Only `confirm_task` returns test images; the tasks of the search have none. The protocol of a study
+Only `task_of_test` returns test images; the tasks of the search have none. The protocol of a study
 chooses among these tasks, see `study.protocols`.
 """
 
@@ -209,7 +209,7 @@ def class_fold_tasks(shots: Shots, name: str, classes: Classes, folds: int) -> T
     return tuple(tasks)
 
 
-def confirm_task(
+def task_of_test(
     dataset: Dataset, shots: Shots | None, scored: Scored, targets: Sequence[Dataset] = ()
 ) -> Task:
     """Return the task of the test: training on all shots, scores on the whole test split.

@@ -97,17 +97,17 @@ class BaseToNew(Protocol):
             return BASE
         return CLASS_FOLDS
 
-    def confirm_task(
+    def task_of_test(
         self, dataset: Dataset, shots: Shots | None, targets: Sequence[Dataset] = ()
     ) -> Task:
         """Return the task of the test.
 
         Raises:
-            DataError: there are no new classes; see also `study.data.tasks.confirm_task`.
+            DataError: there are no new classes; see also `study.data.tasks.task_of_test`.
         """
         if not self.scored(dataset)["new"]:
             raise DataError(f"{dataset.name}: {self.name} needs a training split of 2 classes")
-        return super().confirm_task(dataset, shots, targets)
+        return super().task_of_test(dataset, shots, targets)
 
 
 class Generalized(BaseToNew):
@@ -138,18 +138,18 @@ class Generalized(BaseToNew):
         """
         return dict.fromkeys(sizes, 1 / sum(len(images) for images in sizes.values()))
 
-    def confirm_task(
+    def task_of_test(
         self, dataset: Dataset, shots: Shots | None, targets: Sequence[Dataset] = ()
     ) -> Task:
         """Return the task of the test, in which the images of both parts have the same answers.
 
         Raises:
             DataError: there is only one base class, so nothing to learn, or no new class; see also
-                `study.data.tasks.confirm_task`.
+                `study.data.tasks.task_of_test`.
         """
         if len(self.scored(dataset)["base"]) < 2:
             raise DataError(f"{dataset.name}: {self.name} needs a training split of 3 classes")
-        task = super().confirm_task(dataset, shots, targets)
+        task = super().task_of_test(dataset, shots, targets)
         answers = self.answers(dataset)
         parts = (replace(part, classes=answers[part.name]) for part in task.evaluations)
         return replace(task, evaluations=tuple(parts))

@@ -13,7 +13,7 @@ from study.config.search_section import AUTO
 from study.config.trial_settings import TrialSettings
 from study.data.records import Dataset
 from study.data.shots import Shots
-from study.data.tasks import Classes, Scored, Task, Tasks, check_shots, confirm_task
+from study.data.tasks import Classes, Scored, Task, Tasks, check_shots, task_of_test
 from study.errors import DataError
 from study.protocols.competition import Competitions
 
@@ -180,13 +180,13 @@ class Protocol(ABC):
         check_shots(dataset, shots, classes)
         return rule.tasks(shots, name, classes, folds or rule.folds)
 
-    def confirm_task(
+    def task_of_test(
         self, dataset: Dataset, shots: Shots | None, targets: Sequence[Dataset] = ()
     ) -> Task:
-        """Return the task of the test; see `study.data.tasks.confirm_task`."""
+        """Return the task of the test; see `study.data.tasks.task_of_test`."""
         if not self.trains:
             shots = None
-        return confirm_task(dataset, shots, self.scored(dataset), targets)
+        return task_of_test(dataset, shots, self.scored(dataset), targets)
 
     def searches(self, config: StudyConfig) -> bool:
         """Return whether a study has a search; it has none if nothing is trained, or it ablates."""
@@ -204,7 +204,7 @@ class Protocol(ABC):
         A test without training has only one, since it does not depend on the seed.
         """
         if self.trains:
-            return config.confirm.seeds
+            return config.test.seeds
         return (config.seed,)
 
     def fixed_settings(self, config: StudyConfig) -> dict[str, TrialSettings]:

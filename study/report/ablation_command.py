@@ -23,7 +23,7 @@ _KEYS = (
     "protocol",
     "seed",
     "storage",
-    "confirm.seeds",
+    "test.seeds",
     "search.selection",
     "search.metric",
     "search.folds",

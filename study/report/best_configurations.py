@@ -71,7 +71,7 @@ def best_configurations_records(
 def baselines_study_yaml(configurations: Sequence[RankedConfiguration], config: StudyConfig) -> str:
     """Return the YAML of a new study that has the configurations as baselines.
 
-    Baselines are tried first and confirmed on test whatever they score. So a study with
+    Baselines are tried first and tested whatever they score. So a study with
     this file shows whether they do as well again: on another dataset (``data.dataset=…``),
     backbone or draw of images. They are read as given, with the text head and all of the tuned
     change, whatever the study that found them used.

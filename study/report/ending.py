@@ -49,7 +49,7 @@ def next_steps(
         viewing_hints: what a tracker says of where to look; see `Tracker.viewing_hints`.
     """
     folder = board.folder.path
-    deltas = sorted(folder.glob("trials/confirm-*/delta.safetensors"))
+    deltas = sorted(folder.glob("trials/test-*/delta.safetensors"))
     minutes = board.config.search.minutes
     if minutes is not None:  # as many again, and `extend` takes nothing below what was used
         minutes += max(minutes, math.ceil(seconds_used(board.folder) / 60))

@@ -76,8 +76,8 @@ def _main_row(board: Leaderboard, entry: Entry) -> list[object]:
     row += [percent(entry.head_scores.get(head)) for head in _scored_heads(board)]
     row += [score_cell(entry.further_scores.get(name)) for name in board.further_names]
     seeds = len(entry.scores)
-    if seeds < entry.confirm_trial_count:
-        row.append(f"{seeds}/{entry.confirm_trial_count}")
+    if seeds < entry.test_trial_count:
+        row.append(f"{seeds}/{entry.test_trial_count}")
     else:
         row.append(seeds)
     references = map(board.find_entry, REFERENCES)

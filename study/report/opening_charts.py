@@ -51,7 +51,7 @@ def scores_chart(board: Leaderboard) -> Chart:
         "Scores on test",
         caption,
         [Panel(Axis(f"test {board.metric}, %", line=chance), Axis("", names=names), series)],
-        reason_if_empty="nothing is confirmed on test yet",
+        reason_if_empty="nothing is tested on test yet",
         width=WIDTH,
         height=0.8 + 0.44 * len(names),
     )

@@ -95,7 +95,7 @@ def render_report(
         datasets=datasets or {},
         ablation=ablation,
         search_trials=_search_table(board),
-        confirm_trials=_confirm_table(board),
+        test_trials=_test_table(board),
         loading_code=_loading_code,
         plots=plots,
         script_hash=f"sha256-{base64.b64encode(digest).decode()}",
@@ -122,7 +122,7 @@ def _inline_svg(chart: Chart) -> str:
 def _loading_code(board: Leaderboard, final: FinalModel) -> str | None:
     """Return code that loads the delta of the final model; None without one."""
     # The first seed, not the best on test: that would be selecting on test.
-    trials = sorted(board.confirm_trials(final.entry.label), key=lambda trial: trial.seed)
+    trials = sorted(board.test_trials(final.entry.label), key=lambda trial: trial.seed)
     if final.trial is not None:
         trials = [final.trial]
     deltas = [f"trials/{trial.trial_id}/delta.safetensors" for trial in trials]
@@ -162,13 +162,13 @@ def _search_table(results: Results) -> Table:
     return Table("", header, rows, left=5)
 
 
-def _confirm_table(results: Results) -> Table:
-    """Return the confirmation trials, by candidate and seed."""
+def _test_table(results: Results) -> Table:
+    """Return the trainings, by candidate and seed."""
     header = ["candidate", "ended", "seed", "epochs", *score_header(results.parts, "test")]
     header += further_header(results)
     scores = (*results.parts, "score", *results.further_names)
     rows = []
-    for trial in sorted(results.stage("confirm"), key=lambda trial: (trial.label, trial.seed)):
+    for trial in sorted(results.stage("test"), key=lambda trial: (trial.label, trial.seed)):
         cells = [percent(trial.test.get(score)) for score in scores]
         rows.append([trial.label, _describe_end(trial), trial.seed, trial.epochs, *cells])
     return Table("", header, rows, left=2)

@@ -193,7 +193,7 @@ def _tested_sizes(board: Leaderboard, size_axis: Axis) -> Panel:
 
 
 def agreement_chart(board: Leaderboard) -> Chart:
-    """Draw the test score of each confirmed candidate against its validation score."""
+    """Draw the test score of each tested candidate against its validation score."""
     scored = [entry for entry in board.entries if entry.val_score is not None]
     tuned = [entry for entry in scored if entry.trainable]
     panels = [_agreement_panel(board, "All candidates", scored)]
@@ -207,7 +207,7 @@ def agreement_chart(board: Leaderboard) -> Chart:
         "interval, in the colour of the part of the search that it comes from. A rising cloud "
         "means that validation ranked well; ★ is the winner.",
         panels,
-        reason_if_empty="no candidate is confirmed on test yet",
+        reason_if_empty="no candidate is tested on test yet",
     )
 
 

@@ -29,7 +29,7 @@ def headline(board: Leaderboard) -> tuple[str, str] | None:
 def validation_findings(board: Leaderboard) -> list[str]:
     """Return sentences on how well validation ranked, and what base classes alone would pick."""
     search_seeds = {trial.seed for trial in board.stage("search")}
-    tested_seeds = {trial.seed for trial in board.stage("confirm") if trial.test_score is not None}
+    tested_seeds = {trial.seed for trial in board.stage("test") if trial.test_score is not None}
     shared_seeds = []
     if len(tested_seeds) > 1:  # otherwise the test has no other seeds
         shared_seeds = sorted(search_seeds & tested_seeds)

@@ -43,7 +43,7 @@ def against_chance(results: Results) -> dict[str, AgainstChance]:
     tested = {candidate.tested for candidate in chosen if candidate}
     labels = {one.label for one in results.candidates if one.tested in tested}
     # Other candidates are left out, so that their images are not resampled for nothing.
-    trials = [t for t in results.trials if t.stage != "confirm" or t.label in labels]
+    trials = [t for t in results.trials if t.stage != "test" or t.label in labels]
     board = leaderboard(replace(results, trials=trials))
     by_label = {}
     for label in labels:

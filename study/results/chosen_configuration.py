@@ -1,4 +1,4 @@
-"""The choice of validation with its confirmations on test: the winner, if it beats chance."""
+"""The choice of validation with its tests: the winner, if it beats chance."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -56,15 +56,15 @@ def is_outdated_final(study: Study, trial_id: str) -> bool:
 
 
 class ChosenConfiguration(NamedTuple):
-    """A configuration that validation chose, and its confirmations so far."""
+    """A configuration that validation chose, and its tests so far."""
 
     candidate: Candidate
     trials: Sequence[TrialFolder]
-    """Its finished confirmations, in the order of ``confirm.seeds``."""
+    """Its finished tests, in the order of ``test.seeds``."""
     chance: float | None
     """The balanced test score of guessing, a fraction; None while it is unknown."""
     test_scores: Mapping[str, float]
-    """The test scores, means over the seeds, as fractions; empty while nothing is confirmed."""
+    """The test scores, means over the seeds, as fractions; empty while nothing is tested."""
     against_chance: AgainstChance | None = None
     """How it compares with chance; None while that is unknown."""
     final: TrialFolder | None = None
@@ -85,8 +85,8 @@ class ChosenConfiguration(NamedTuple):
         if not candidate:
             return None
         head = candidate.settings.head
-        seeds = study.config.confirm.seeds
-        names = [f"confirm-{candidate.training}-seed{seed}" for seed in seeds]
+        seeds = study.config.test.seeds
+        names = [f"test-{candidate.training}-seed{seed}" for seed in seeds]
         finished = [trial for trial in map(study.folder.trial, names) if trial.has_finished()]
         final = None
         trial_id = final_trial_id(study.config, candidate)
@@ -134,12 +134,12 @@ class ChosenConfiguration(NamedTuple):
 
     @property
     def is_winner(self) -> bool:
-        """Whether the choice is confirmed and not known to be at chance."""
+        """Whether the choice is tested and not known to be at chance."""
         return bool(self.trials) and not self.at_chance
 
 
 def winners(study: Study) -> set[str]:
-    """Return the ids of the chosen trial and its confirmations; none if it is at chance."""
+    """Return the ids of the chosen trial and its tests; none if it is at chance."""
     choice = ChosenConfiguration.read(study)
     if not choice or choice.at_chance:
         return set()

@@ -180,7 +180,7 @@ def study_drift(results: Results, trial_ids: Sequence[str] = ()) -> StudyDrift:
 
     Args:
         results: the results of the study.
-        trial_ids: the ids of the trials; empty means the confirm trials of the winner or, where it
+        trial_ids: the ids of the trials; empty means the test trials of the winner or, where it
             writes no delta, of the best configuration that does.
 
     Raises:
@@ -241,7 +241,7 @@ def _evaluation_pixels(
     backbone: Backbone, preparer: Preparer, trial: TrialResult
 ) -> tuple[Tensor, ...]:
     """Return the evaluation images of a trial in batches, (images, 3, size, size) float32."""
-    data = preparer.search() if trial.stage == "search" else preparer.confirm(trial.seed)
+    data = preparer.search() if trial.stage == "search" else preparer.test(trial.seed)
     paths = [record.path for part in data.tasks[0].evaluations for record in part.records]
     step = math.ceil(len(paths) / MOST_IMAGES)
     images = ImageTable(data.eval_images).pixels(paths[::step])
@@ -260,7 +260,7 @@ def _compare(
 
 
 def _winner_trials(results: Results) -> list[str]:
-    """Return the ids of the confirm trials of the winner, or of the best with a delta.
+    """Return the ids of the test trials of the winner, or of the best with a delta.
 
     Raises:
         DataError: there is no winner.

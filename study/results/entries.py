@@ -61,8 +61,8 @@ class Entry(Configuration):
     Test images were not read before it, unless the study was extended after an earlier choice had
     been tested; see `Results.earlier_trial_counts`.
     """
-    confirm_trial_count: int
-    """The number of the candidate's confirm trials that were started, scored or not."""
+    test_trial_count: int
+    """The number of the candidate's test trials that were started, scored or not."""
     test: MeanInterval
     """The protocol's score on test."""
     further_scores: Intervals
@@ -118,7 +118,7 @@ def make_entry(labels: Sequence[str], results: Results, resampled: Resampled) ->
     Args:
         labels: its label, then those of candidates with the same configuration.
         results: the results of the study.
-        resampled: the scores of the confirmations on resampled test images.
+        resampled: the scores of the tests on resampled test images.
     """
     label = labels[0]
     tested = results.tested_trials(label)
@@ -140,7 +140,7 @@ def make_entry(labels: Sequence[str], results: Results, resampled: Resampled) ->
         is_peer=candidate.settings.is_peer,
         is_chosen=BEST in labels,
         scores=seed_scores(tested),
-        confirm_trial_count=len(results.confirm_trials(label)),
+        test_trial_count=len(results.test_trials(label)),
         test=main_scores["score"],
         parts=resampled.mean_intervals(tested, results.parts),
         further_scores=resampled.mean_intervals(tested, results.further_names),

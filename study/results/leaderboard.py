@@ -1,4 +1,4 @@
-"""The results of the confirm stage: candidates on test, and the differences between them.
+"""The results of the test stage: candidates on test, and the differences between them.
 
 Nothing is selected here: the winner is the candidate that validation chose, unless its test score
 is no better than guessing. Up to two comparisons of it are fixed beforehand, and tested; all
@@ -31,7 +31,7 @@ TRIAL_STATES = ("finished", "stopped", "failed", "running")
 
 @dataclass(frozen=True)
 class Leaderboard(Results):
-    """The results of a study, with the comparison of its confirmed candidates."""
+    """The results of a study, with the comparison of its tested candidates."""
 
     entries: Sequence[Entry]
     """The candidates with at least one test score, best mean first."""
@@ -40,7 +40,7 @@ class Leaderboard(Results):
     failures: Sequence[TrialResult]
     """The failed trials of all stages."""
     resampled: Resampled
-    """The scores of the confirmations on resampled test images."""
+    """The scores of the tests on resampled test images."""
 
     @cached_property
     def arm_budgets(self) -> list[Any]:
@@ -66,7 +66,7 @@ class Leaderboard(Results):
     @property
     def chance(self) -> float | None:
         """The balanced test score of guessing; the same for all candidates."""
-        return first_chance(self.stage("confirm"))
+        return first_chance(self.stage("test"))
 
     @property
     def chosen_word(self) -> str:
@@ -142,7 +142,7 @@ class Leaderboard(Results):
         """The mean accuracy of the choice on each class; see `recall_intervals`."""
         if not self.chosen:
             return {}
-        return recall_intervals(self.confirm_trials(self.chosen.label), self.resampled.overlap)
+        return recall_intervals(self.test_trials(self.chosen.label), self.resampled.overlap)
 
     @property
     def has_search(self) -> bool:
@@ -179,20 +179,20 @@ class Leaderboard(Results):
         """
         if not base or entry.label == base.label:
             return None
-        scores = seed_scores(self.confirm_trials(entry.label))
-        base_scores = seed_scores(self.confirm_trials(base.label))
+        scores = seed_scores(self.test_trials(entry.label))
+        base_scores = seed_scores(self.test_trials(base.label))
         terms = [(entry.label, scores, 1), (base.label, base_scores, -1)]
         return self.resampled.weighted_sum(terms)
 
 
 def leaderboard(results: Results) -> Leaderboard:
-    """Compare the confirmed candidates of a study with the baselines.
+    """Compare the tested candidates of a study with the baselines.
 
     Returns:
-        The leaderboard; it has no entries while nothing is confirmed.
+        The leaderboard; it has no entries while nothing is tested.
     """
-    confirmations = results.stage("confirm")
-    resampled = resample(confirmations, results.protocol, overlap=results.training_overlap)
+    tests = results.stage("test")
+    resampled = resample(tests, results.protocol, overlap=results.training_overlap)
     tested = []
     untested = []
     for labels in _labels_by_configuration(results):
@@ -218,7 +218,7 @@ def _labels_by_configuration(results: Results) -> list[list[str]]:
     """
     groups: dict[object, list[str]] = {}
     labels = {candidate.label: candidate.tested for candidate in results.candidates}
-    for trial in results.stage("confirm"):
+    for trial in results.stage("test"):
         labels.setdefault(trial.label, (trial.label, None))
     for label, tested in labels.items():
         groups.setdefault(tested, []).append(label)

@@ -1,4 +1,4 @@
-"""The classes that confirmed candidates predict for test images."""
+"""The classes that tested candidates predict for test images."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -57,7 +57,7 @@ def _confusion_shares(board: Leaderboard) -> pd.DataFrame:
         The `gain` is their difference. Where the classes are the same, the share is the accuracy of
         the class. `before` and `gain` are None if zero-shot's predictions were not recorded.
     """
-    zero_shot = _shares_by_classes(_summed(board.confirm_trials(ZERO_SHOT)))
+    zero_shot = _shares_by_classes(_summed(board.test_trials(ZERO_SHOT)))
     rows = []
     counts = _counts(board)
     for (part, true, predicted), after in _shares_by_classes(counts).items():
@@ -90,7 +90,7 @@ def _counts(board: Leaderboard) -> Confusion:
     """Return the answers of the chosen candidate, counted over its seeds; empty without one."""
     if board.chosen is None:
         return Counter()
-    return _summed(board.confirm_trials(board.chosen.label))
+    return _summed(board.test_trials(board.chosen.label))
 
 
 def _summed(trials: Sequence[TrialResult]) -> Confusion:

@@ -133,13 +133,13 @@ class Results:
         """Return the trials of one stage."""
         return [trial for trial in self.trials if trial.stage == stage]
 
-    def confirm_trials(self, label: str) -> list[TrialResult]:
-        """Return the confirm trials of one candidate, one a seed, scored or not."""
-        return [trial for trial in self.stage("confirm") if trial.label == label]
+    def test_trials(self, label: str) -> list[TrialResult]:
+        """Return the test trials of one candidate, one a seed, scored or not."""
+        return [trial for trial in self.stage("test") if trial.label == label]
 
     def tested_trials(self, label: str) -> list[TrialResult]:
-        """Return the confirm trials of one candidate that have a test score."""
-        return [trial for trial in self.confirm_trials(label) if trial.test_score is not None]
+        """Return the test trials of one candidate that have a test score."""
+        return [trial for trial in self.test_trials(label) if trial.test_score is not None]
 
 
 def read_results(folder: Path, protocol: Protocol | None = None) -> Results:

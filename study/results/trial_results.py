@@ -159,7 +159,7 @@ def read_trials(folder: StudyFolder, protocol: Protocol) -> list[TrialResult]:
     for trial in folder.trials():
         config = trial.read_config()
         stage, label = config.get("stage"), config.get("label")
-        heads = uses.get(str(label)) if stage == "confirm" else None
+        heads = uses.get(str(label)) if stage == "test" else None
         for head, name in heads.items() if heads else [(None, label)]:
             trials.append(_read_trial(folder, trial, {**config, "label": name}, protocol, head))
     return trials

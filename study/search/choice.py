@@ -92,7 +92,7 @@ def fix_candidates(study: Study) -> tuple[Candidate, ...]:
             f"no trial of {folder.name} ran all its epochs, so there is nothing to test; "
             f"the last error was: {last_error}"
         )
-    chosen = choose_candidates(judged, config.search.baselines, config.confirm.runners_up)
+    chosen = choose_candidates(judged, config.search.baselines, config.test.runners_up)
     candidates = [make_candidate(study, label, one.settings, one) for label, one in chosen.items()]
     return study.write_candidates(beside_earlier(study, candidates))
 

@@ -45,7 +45,7 @@ from study.trial.study import Study, TrialData
 logger = logging.getLogger(__name__)
 
 TUNE_ENVIRONMENT = {
-    # A confirmation reports a score only after its last epoch; Tune expects one after each.
+    # A test reports a score only after its last epoch; Tune expects one after each.
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     # The ledger holds the results; Tune's own record would be a copy that is never read.
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",

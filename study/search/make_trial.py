@@ -46,7 +46,7 @@ def make_trial(
         trainable = row.count(architecture, peer.numbers)
         proposer = proposal.arm
     name = f"{proposal.number:04d}"
-    if stage == "confirm":
+    if stage == "test":
         name = f"{label}-seed{seed}"
     if label is None:
         label = f"{proposer} {proposal.number}"

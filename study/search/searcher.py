@@ -63,7 +63,7 @@ class StudySearcher(Searcher):
     Args:
         folder: the study's folder.
         queue: the configurations that are already fixed: trials to resume, baselines,
-            confirmations.
+            tests.
         proposers: what proposes trials once the queue is empty.
         before: how trials of the queue had ended before they were reopened, by id.
     """

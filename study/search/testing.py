@@ -30,7 +30,7 @@ def run_test(
     data: Mapping[int, TrialData],
     observers: Observers,
     *,
-    stage: Stage = "confirm",
+    stage: Stage = "test",
 ) -> None:
     """Train each configuration on each seed's shots and test it.
 
@@ -40,7 +40,7 @@ def run_test(
             cells of an ablation.
         data: the data of the trials, by seed.
         observers: see `run_queue`.
-        stage: ``confirm``, or ``ablation``.
+        stage: ``test``, or ``ablation``.
     """
     # The id of an ablation's trial is made of its number, which must be unique over all seeds.
     numbers_a_seed = max(1000, len(trainings))

@@ -1,7 +1,7 @@
 """Tuned models on disk: a delta with everything that is needed to use it.
 
 The final model of a study is that of its final training or, without one, that of the first of
-``confirm.seeds`` that was trained to its end. The model registry gets the same one.
+``test.seeds`` that was trained to its end. The model registry gets the same one.
 """
 
 import logging
@@ -210,7 +210,7 @@ def read_delta(choice: ChosenConfiguration, study: Study, scratch: Path) -> tupl
     """Return the delta of a choice, with the classes and templates to use it with.
 
     Args:
-        choice: a choice of the study with finished confirmations.
+        choice: a choice of the study with finished tests.
         study: the study.
         scratch: a folder for the delta of a choice that tunes nothing, which the study lacks.
 
@@ -224,7 +224,7 @@ def read_delta(choice: ChosenConfiguration, study: Study, scratch: Path) -> tupl
         _, info = load_delta(delta)
     elif settings.writes_delta and (settings.subset, settings.head) == ("none", "text"):
         # Any other delta of the study has the same backbone and names.
-        deltas = sorted(study.folder.path.glob("trials/confirm-*/delta.safetensors"))
+        deltas = sorted(study.folder.path.glob("trials/test-*/delta.safetensors"))
         if not deltas:
             raise DeltaError(f"study '{study.folder.name}' has kept no tuned parameters")
         _, other_info = load_delta(deltas[0])

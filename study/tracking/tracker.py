@@ -53,9 +53,9 @@ class RankedConfiguration:
     split_hash: str
     """The hash of the split; only scores with the same hash can be compared."""
     test_score: float | None
-    """The mean over the confirmation seeds; None if the configuration was not confirmed."""
+    """The mean over the test seeds; None if the configuration was not tested."""
     test_seeds: int
-    """The number of confirmation seeds with a test score."""
+    """The number of test seeds with a test score."""
     run_id: str
     parent_id: str
     """The id of the study's own run."""

@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Preparer:
-    """The preparation of one study's data; only `confirm` reads the test split."""
+    """The preparation of one study's data; only `test` reads the test split."""
 
     study: Study
     image_size: int
@@ -77,14 +77,14 @@ class Preparer:
         rungs = config.search.rungs(config.training.epochs)
         return replace(self.prepare_tasks(tasks, "val"), heads=heads, scored_at=rungs)
 
-    def confirm(self, seed: int) -> TrialData:
+    def test(self, seed: int) -> TrialData:
         """Prepare a seed's training shots, the test split and the test splits of the targets."""
         protocol = self.study.protocol
         targets = self.study.targets()
         shots = None
         if protocol.trains:
             shots = self.shots(seed)
-        task = protocol.confirm_task(self.study.dataset, shots, targets)
+        task = protocol.task_of_test(self.study.dataset, shots, targets)
         heads: tuple[Head | None, ...] = ()
         config = self.study.config
         if protocol.trains and not config.ablation:  # whose cells are read as they are given
@@ -297,7 +297,7 @@ def tasks_of_search(study: Study, shots: Shots) -> Tasks:
 def labelled_task(study: Study, shots: Shots) -> Task:
     """Return the task of a model that is trained on the shots and the validation images."""
     labelled = make_shots(shots.dataset, shots.shots, shots.seed, shots.train + shots.val, ())
-    return study.protocol.confirm_task(study.dataset, labelled, study.targets())
+    return study.protocol.task_of_test(study.dataset, labelled, study.targets())
 
 
 def _paths(parts: Iterable[Part]) -> list[str]:

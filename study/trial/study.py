@@ -26,9 +26,9 @@ if TYPE_CHECKING:
         Tensors,  # the import takes a second, and reading results does not need it
     )
 
-Stage = Literal["search", "confirm", "ablation", "final"]
+Stage = Literal["search", "test", "ablation", "final"]
 Split = Literal["val", "test"]
-COMPARED = frozenset[Stage]({"confirm", "ablation"})
+COMPARED = frozenset[Stage]({"test", "ablation"})
 """The stages whose trials are tested, each on all seeds."""
 SPLIT_HASH = 16
 """The number of characters of the data's digest that form the split hash."""

@@ -312,7 +312,7 @@ def _check_tasks(study: Study, seed: int, searching: bool) -> None:
     if shots and searching:
         tasks_of_search(study, shots)
     if seed in protocol.shot_seeds(study.config):
-        protocol.confirm_task(study.dataset, shots)
+        protocol.task_of_test(study.dataset, shots)
 
 
 def _check_folds(study: Study) -> None:

@@ -172,14 +172,14 @@ def _estimate_test(study: Study, cost: Cost) -> float:
     if protocol.trains:
         shots = find_shots(study, seeds[0])
         epochs = config.training.epochs
-    task = protocol.confirm_task(study.dataset, shots)
+    task = protocol.task_of_test(study.dataset, shots)
     seconds = _trial_seconds(study, cost, [task], epochs, 1)
     tested = len(protocol.fixed_settings(config))
     if config.ablation:
         tested = len(rate_grids(study))
     if protocol.searches(config):
         tuned_and_best = 2
-        tested = _count_trained(config.search) + tuned_and_best + config.confirm.runners_up
+        tested = _count_trained(config.search) + tuned_and_best + config.test.runners_up
     return len(seeds) * tested * seconds
 
 

@@ -52,7 +52,7 @@ class Provenance(NamedTuple):
     @property
     def entry(self) -> Entry | None:
         """The entry of the trial's configuration on the leaderboard; None if it was not tested."""
-        if self.trial.stage not in ("confirm", "final"):
+        if self.trial.stage not in ("test", "final"):
             return None
         return self.board.find_entry(self.trial.label)
 

@@ -1,4 +1,4 @@
-"""The run of a study: check, search, choose, confirm, report."""
+"""The run of a study: check, search, choose, test, report."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

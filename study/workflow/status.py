@@ -107,7 +107,7 @@ def _state(results: Results) -> str:
     if not results.folder.has_driver():
         return INTERRUPTED_STATE
     if results.candidates:
-        return "confirming"
+        return "testing"
     return "searching"
 
 

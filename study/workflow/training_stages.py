@@ -78,11 +78,11 @@ def run_test_stage(study: Study, preparer: Preparer, tracker: Tracker, console: 
     candidates = fix_candidates(study)
     if extensions(study):
         tracker.rescan_trials()
-    data = {seed: preparer.confirm(seed) for seed in study.protocol.shot_seeds(study.config)}
+    data = {seed: preparer.test(seed) for seed in study.protocol.shot_seeds(study.config)}
     trainings = trainings_of(candidates)
     # While workers train, so that the report need not wait for it.
     drawing = start_thread(prepare_drawing)
-    with _stage(console, study.folder, "confirm", len(data) * len(trainings)) as progress:
+    with _stage(console, study.folder, "test", len(data) * len(trainings)) as progress:
         run_test(study, trainings, data, [progress, tracker])
     drawing.result()
 
@@ -111,7 +111,7 @@ def run_ablation(study: Study, preparer: Preparer, tracker: Tracker, console: Co
         with _stage(console, study.folder, "search", trials) as progress:
             tune_cells(study, preparer.search(), [progress, tracker])
     cells = fix_rates(study)
-    data = {seed: preparer.confirm(seed) for seed in study.protocol.shot_seeds(study.config)}
+    data = {seed: preparer.test(seed) for seed in study.protocol.shot_seeds(study.config)}
     with _stage(console, study.folder, "ablation", len(data) * len(cells)) as progress:
         run_test(study, cells, data, [progress, tracker], stage="ablation")
 

@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 HOME = Path(pwd.getpwuid(os.getuid()).pw_dir)
 NETWORK = "10.77.0"
 SMALL = ["quickstart", "search.selection=holdout", "search.asha=null", "data.shots=4"]
-SMALL += ["data.augment=false", "confirm.seeds=[1,2]", "confirm.runners_up=0"]
+SMALL += ["data.augment=false", "test.seeds=[1,2]", "test.runners_up=0"]
 SMALL += ["final.images=shots"]
 """The words of a study of few and short trials."""
 

@@ -68,7 +68,7 @@ def test_a_study_brings_the_machines_it_waits_for_and_trials_share_their_gpus(
     settings = [
         *("name=scaled", f"backbone.name={tiny_backbone}", "data.shots=4", "data.augment=false"),
         *(f"search.trials={TRIALS}", "search.selection=holdout", "search.asha=null"),
-        *("training.epochs=5", "confirm.seeds=[1,2]", "confirm.runners_up=0"),
+        *("training.epochs=5", "test.seeds=[1,2]", "test.runners_up=0"),
         *(f"resources.max_concurrent={AT_ONCE}", f"resources.gpus_per_trial={1 / A_GPU}"),
     ]
     notes = tmp_path / "notes.jsonl"

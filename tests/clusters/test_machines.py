@@ -62,7 +62,7 @@ def write_config(path: Path, backbone: Path):
         "backbone": {"name": str(backbone)},
         "training": {"epochs": 100},
         "search": search,
-        "confirm": {"seeds": [1, 2], "runners_up": 0},
+        "test": {"seeds": [1, 2], "runners_up": 0},
         "final": {"images": "shots"},
     }
     path.write_text(yaml.safe_dump(config))
@@ -112,7 +112,7 @@ def assert_complete(site: Site, study: str, searched: int = SEARCHED):
     trials = list(folder.trials())
     stages = Counter(trial.read_config()["stage"] for trial in trials)
     wanted = len({c["training"] for c in folder.read_json("candidates.json")})
-    assert (stages["search"], stages["confirm"]) == (searched + PEERS, 2 * wanted)
+    assert (stages["search"], stages["test"]) == (searched + PEERS, 2 * wanted)
     for trial in trials:
         assert not_none(trial.read_end()).status == "finished"
         epochs = [report["epoch"] for report in trial.read_reports()]

@@ -26,10 +26,10 @@ def test_what_is_sound_can_be_read_in_spite_of_faults():
 
 
 def test_a_frozen_configuration_is_read_with_overrides(file: Path):
-    config = build_config({"confirm": {"runners_up": 3}}, "here")
+    config = build_config({"test": {"runners_up": 3}}, "here")
     file.write_text(dump_config(config))
     assert load_config(file, frozen=True) == load_config(file) == config
-    assert load_config(file, ["confirm.runners_up=1"], frozen=True).confirm.runners_up == 1
+    assert load_config(file, ["test.runners_up=1"], frozen=True).test.runners_up == 1
 
 
 @from_table

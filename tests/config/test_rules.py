@@ -33,7 +33,7 @@ def test_broken_rules_are_told_in_the_order_of_the_file():
             "space": {"sites": ["text.ln1[0:2]", "text.ln1[0:2]"]},
             "baselines": baselines(best=clipfit(rates={"ln": 1e9})),
         },
-        "confirm": {"seeds": [1, 1]},
+        "test": {"seeds": [1, 1]},
         "ablation": {"design": "grid"},
     }
     places = [fault.partition(": ")[0] for fault in faults(values)]
@@ -41,7 +41,7 @@ def test_broken_rules_are_told_in_the_order_of_the_file():
         *("data.templates", "data.targets_root"),
         *("search.space", "search.space", "search.space"),
         *("search.baselines.best", "search.baselines.best.rates.ln", "search.baselines.best"),
-        *("confirm", "ablation"),
+        *("test", "ablation"),
     ]
 
 

@@ -104,7 +104,7 @@ def test_the_papers_hyperparameters_are_as_published():
         quick = config.data.dataset in ("food101", "imagenet")
         assert config.training.epochs == (10 if quick else 100)
         assert (clipfit.rates, clipfit.distill_weight) == ({"bias": 0.002, "ln": 0.002}, 8.0)
-        assert config.confirm.seeds == (1, 2, 3)
+        assert config.test.seeds == (1, 2, 3)
         assert (config.data.shots, config.training.batch_size) == (16, 32)
     assert {config.data.shots for config in configs["few_shot"]} == {1, 2, 4, 8, 16}
     for config in configs["few_shot"]:

@@ -61,7 +61,7 @@ def test_an_error_of_a_type_without_words_still_has_its_place_and_value():
 
 @from_table
 def test_an_override_is_named_that_a_fault_is_of(fault: str, override: str):
-    texts = override_texts([override, "confirm.runners_up=1", "data.val_shots=1", "seed=3"])
+    texts = override_texts([override, "test.runners_up=1", "data.val_shots=1", "seed=3"])
     assert faults_with_overrides(texts, [fault]) == [f"{fault} (override {override})"]
 
 

@@ -11,7 +11,7 @@ from study.data.images.sources import FolderSource
 from study.data.published_shots import read_published_shots
 from study.data.records import Record, Records
 from study.data.shots import make_shots
-from study.data.tasks import all_classes, confirm_task
+from study.data.tasks import all_classes, task_of_test
 from study.errors import DataError
 from tests.paper_dataset import grouped, make_paper_dataset
 
@@ -107,8 +107,8 @@ def test_a_file_that_was_cut_is_told_and_cannot_train(
     shots = read_published_shots(tmp_path, EUROSAT, shots=2, seed=1)
     assert "fewer than 2 images of 'Forest (1)'" in caplog.text
     with pytest.raises(DataError, match="no training image of 'Sea or Lake'"):
-        confirm_task(EUROSAT, shots, all_classes(EUROSAT))
-    assert confirm_task(EUROSAT, shots, {"base": (0,), "new": (1,)}).train.classes == (0,)
+        task_of_test(EUROSAT, shots, all_classes(EUROSAT))
+    assert task_of_test(EUROSAT, shots, {"base": (0,), "new": (1,)}).train.classes == (0,)
 
 
 def test_splits_may_lie_in_a_folder_that_is_called_otherwise_than_the_dataset(

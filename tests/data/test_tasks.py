@@ -12,9 +12,9 @@ from study.data.tasks import (
     all_classes,
     class_fold_tasks,
     class_halves,
-    confirm_task,
     holdout_tasks,
     image_fold_tasks,
+    task_of_test,
 )
 from study.errors import DataError
 from tests.case_tables import from_table
@@ -121,7 +121,7 @@ def test_a_selection_without_images_to_score_or_too_few_classes_is_refused():
 def test_a_split_without_test_images_is_named():
     dataset = replace(DATASET, test=())
     with pytest.raises(DataError, match="no test images for 'accuracy'"):
-        confirm_task(dataset, None, all_classes(dataset))
+        task_of_test(dataset, None, all_classes(dataset))
 
 
 def test_shots_of_another_dataset_or_of_the_test_split_are_refused():
@@ -132,11 +132,11 @@ def test_shots_of_another_dataset_or_of_the_test_split_are_refused():
         (replace(SHOTS, val=(relabelled,)), "label"),
     ):
         with pytest.raises(DataError, match=told):
-            confirm_task(DATASET, wrong, all_classes(DATASET))
+            task_of_test(DATASET, wrong, all_classes(DATASET))
 
 
 def test_a_tasks_lines_and_digest_say_which_images_and_classes_it_used():
-    task = confirm_task(DATASET, SHOTS, {"base": BASE, "new": NEW})
+    task = task_of_test(DATASET, SHOTS, {"base": BASE, "new": NEW})
     lines = [json.loads(line) for line in task.lines()]
     assert lines[0] == {"part": "train", "classes": [*BASE]}
     assert {line["part"] for line in lines} == {"train", "base", "new"}

@@ -36,7 +36,7 @@ def small(tmp_path: Path, tiny_backbone: Path, monkeypatch: pytest.MonkeyPatch) 
             "data": {"shots": 2, "augment": False},
             "training": {"epochs": 1, "batch_size": 8},
             "search": {"trials": 8, "selection": "holdout", "asha": None, **search},
-            "confirm": {"seeds": [1, 2], "runners_up": 0},
+            "test": {"seeds": [1, 2], "runners_up": 0},
             "final": {"images": "shots"},
             "resources": {"max_concurrent": 1},
             **given.pop("values", {}),
@@ -95,7 +95,7 @@ def edited(tmp_path: Path, tiny_backbone: Path, python: RunPython) -> Edited:
         shutil.copytree(PACKAGE.parent / "configs", tmp_path / "configs")
         small = [
             *("name=mine", f"backbone.name={tiny_backbone}", "data.shots=2", "training.epochs=1"),
-            *("training.batch_size=8", "confirm.seeds=[1,2]", "search.trials=0"),
+            *("training.batch_size=8", "test.seeds=[1,2]", "search.trials=0"),
         ]
         return python("-m", "study", "quickstart", *small, *arguments)
 

@@ -62,7 +62,7 @@ def test_a_study_trains_it_and_ranks_it(edited: Any, tmp_path: Path):
         own=("method/norms.py", MODULE),
     )
     assert "the last norms" in printed
-    tested = (tmp_path / "runs" / "mine" / "trials").glob("confirm-*/config.json")
+    tested = (tmp_path / "runs" / "mine" / "trials").glob("test-*/config.json")
     configs = {path.parent: json.loads(path.read_text()) for path in tested}
     trials = [path for path, config in configs.items() if config["settings"]["peer"]]
     assert len(trials) == 2

@@ -43,7 +43,7 @@ def test_a_study_is_judged_by_it(small: Any):
     folder = small({"selection": "base"}, values={"protocol": "only_new"})
     (clipfit,) = (one for one in folder.read_json("candidates.json") if one["label"] == "clipfit")
     for seed in (1, 2):
-        report = folder.trial(f"confirm-{clipfit['training']}-seed{seed}").read_reports()[-1]
+        report = folder.trial(f"test-{clipfit['training']}-seed{seed}").read_reports()[-1]
         assert report["test_score"] == report["test_new"] != report["test_base"]
     assert OnlyNew.sentence in (folder.path / "report.html").read_text()
     assert len(code_of_others(OnlyNew)) == 1

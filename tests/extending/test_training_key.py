@@ -31,7 +31,7 @@ def test_it_reaches_the_step(edited: Any, tmp_path: Path):
     folder = tmp_path / "runs" / "mine"
     candidates = json.loads((folder / "candidates.json").read_text())
     (clipfit,) = (one for one in candidates if one["label"] == "clipfit")
-    trial = folder / "trials" / f"confirm-{clipfit['training']}-seed1"
+    trial = folder / "trials" / f"test-{clipfit['training']}-seed1"
     assert json.loads((trial / "config.json").read_text())["training"]["label_smoothing"] == 1
     (report,) = map(json.loads, (trial / "reports.jsonl").read_text().splitlines())
     assert report["cross_entropy"] > log(10), "no prediction of ten classes does better"

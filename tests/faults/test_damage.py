@@ -21,7 +21,7 @@ from .conftest import Drivers, told
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 SMALL = ["quickstart", "name=mine", "search.trials=12", "training.epochs=4", "data.shots=4"]
-SMALL += ["confirm.seeds=[1,2]", "confirm.runners_up=0", "search.selection=holdout"]
+SMALL += ["test.seeds=[1,2]", "test.runners_up=0", "search.selection=holdout"]
 SMALL += ["search.sampler=random", "search.asha.reduction_factor=20"]
 SMALL += ["final.images=shots"]
 SPOILED: dict[str, Callable[[Path], None]] = {
@@ -31,9 +31,9 @@ SPOILED: dict[str, Callable[[Path], None]] = {
     "trials/search-0006/reports.jsonl": cut,
     "trials/search-0007/delta.safetensors": flip,
     "trials/search-0008/delta.safetensors": flip,
-    "trials/confirm-{ln}-seed1/delta.safetensors": flip,
-    "trials/confirm-{clipfit}-seed2/predictions.parquet": flip,
-    "trials/confirm-{bitfit}-seed1/predictions.parquet": overwrite,
+    "trials/test-{ln}-seed1/delta.safetensors": flip,
+    "trials/test-{clipfit}-seed2/predictions.parquet": flip,
+    "trials/test-{bitfit}-seed1/predictions.parquet": overwrite,
     "candidates.json": overwrite,
     "registered.json": cut,
     "results.parquet": overwrite,
@@ -69,7 +69,7 @@ class Spoiled:
         flip(weights)
         self.output = self.run("resume", "mine", status=2)
         weights.write_bytes(whole)
-        trial = self.folder.trial(f"confirm-{trainings['clipfit']}-seed1")
+        trial = self.folder.trial(f"test-{trainings['clipfit']}-seed1")
         self.lost = trial.trial_id
         flip(trial.path / "config.json")
         self.output += self.run("resume", "mine", status=2)

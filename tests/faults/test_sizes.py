@@ -64,7 +64,7 @@ def test_one_class_is_always_right(
     prepare: Callable[..., Preparer], tiny_backbone: Path, images: int, test: bool
 ):
     preparer = prepare(dataset(1, images))
-    data = preparer.confirm(1) if test else preparer.search()
+    data = preparer.test(1) if test else preparer.search()
     metrics = train(data, tiny_backbone)
     assert metrics["cross_entropy"] == 0
     assert metrics["test_score" if test else "val_score"] == 1

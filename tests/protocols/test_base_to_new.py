@@ -27,13 +27,13 @@ def test_three_quarters_of_the_change_are_kept_where_classes_are_new():
     assert [own.strength for own in (FewShot, BaseToNew, Generalized)] == [1.0, 0.75, 0.75]
 
 
-def test_confirm_scores_base_and_new_among_their_own_names(dataset: Dataset, shots: Shots):
-    task = BaseToNew().confirm_task(dataset, shots)
+def test_a_test_scores_base_and_new_among_their_own_names(dataset: Dataset, shots: Shots):
+    task = BaseToNew().task_of_test(dataset, shots)
     assert parts(task) == [("train", 48, 12), ("base", 36, 12), ("new", 36, 12)]
     base, new = task.evaluations
     assert base.classes + new.classes == tuple(range(24))
     assert Counter((*base.records, *new.records)) == Counter(dataset.test)
-    without_shots = BaseToNew().confirm_task(dataset, None)
+    without_shots = BaseToNew().task_of_test(dataset, None)
     assert parts(without_shots) == [("train", 0, 12), ("base", 36, 12), ("new", 36, 12)]
 
 

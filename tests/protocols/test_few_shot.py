@@ -10,8 +10,8 @@ from tests.case_tables import from_table
 from .conftest import parts
 
 
-def test_confirm_scores_the_whole_test_split(dataset: Dataset, shots: Shots):
-    task = FewShot().confirm_task(dataset, shots)
+def test_a_test_scores_the_whole_test_split(dataset: Dataset, shots: Shots):
+    task = FewShot().task_of_test(dataset, shots)
     assert parts(task) == [("train", 96, 24), ("accuracy", 72, 24)]
     assert task.evaluations[0].records == dataset.test
 

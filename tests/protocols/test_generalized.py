@@ -17,8 +17,8 @@ from .conftest import parts
 ALL = tuple(range(24))
 
 
-def test_confirm_scores_base_and_new_among_all_names(dataset: Dataset, shots: Shots):
-    task = Generalized().confirm_task(dataset, shots)
+def test_a_test_scores_base_and_new_among_all_names(dataset: Dataset, shots: Shots):
+    task = Generalized().task_of_test(dataset, shots)
     assert parts(task) == [("train", 48, 12), ("base", 36, 24), ("new", 36, 24)]
     base, new = task.evaluations
     assert base.classes == new.classes == ALL
@@ -28,7 +28,7 @@ def test_confirm_scores_base_and_new_among_all_names(dataset: Dataset, shots: Sh
 
 def test_what_is_trained_and_chosen_by_is_that_of_base_to_new(dataset: Dataset, shots: Shots):
     ours, theirs = Generalized(), BaseToNew()
-    assert ours.confirm_task(dataset, shots).train == theirs.confirm_task(dataset, shots).train
+    assert ours.task_of_test(dataset, shots).train == theirs.task_of_test(dataset, shots).train
     config = build_config({"protocol": "generalized"}, "here")
     for of in (dataset, make_paper_dataset(classes=22)):
         assert ours.rule(config, of) == theirs.rule(config, of)
@@ -39,8 +39,8 @@ def test_what_is_trained_and_chosen_by_is_that_of_base_to_new(dataset: Dataset, 
 
 def test_one_base_class_leaves_nothing_to_learn():
     with pytest.raises(DataError, match="generalized needs a training split of 3 classes"):
-        Generalized().confirm_task(make_paper_dataset(classes=2), None)
-    task = Generalized().confirm_task(make_paper_dataset(classes=3), None)
+        Generalized().task_of_test(make_paper_dataset(classes=2), None)
+    task = Generalized().task_of_test(make_paper_dataset(classes=3), None)
     assert [part.classes for part in task.evaluations] == [(0, 1, 2)] * 2
 
 

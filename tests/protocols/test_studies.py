@@ -41,7 +41,7 @@ def run(place: Path, root: Path, tiny_backbone: Path) -> Run:
         small = (
             *(f"data.root={root}", f"backbone.name={tiny_backbone}", f"storage={place / 'runs'}"),
             *(f"tracking.uri=sqlite:///{place / 'mlflow.db'}", "training.epochs=2"),
-            *("resources.gpus_per_trial=0", "resources.max_concurrent=1", "confirm.seeds=[1, 2]"),
+            *("resources.gpus_per_trial=0", "resources.max_concurrent=1", "test.seeds=[1, 2]"),
         )
         assert main([name, *small, *overrides]) == 0
         return place / "runs"
@@ -82,7 +82,7 @@ def test_no_test_image_is_opened_before_the_choice_is_fixed_and_all_is_on_record
     tested = {f"2750/{path}" for path, _, _ in split["test"]}
     whole = shutil.copytree(folder, place / "whole")
     for path in tested:
-        (folder / path).write_bytes(b"whoever opens this before confirm finds no image")
+        (folder / path).write_bytes(b"whoever opens this before test finds no image")
     fix = study.workflow.training_stages.fix_candidates
 
     def fix_and_unlock(*arguments: Any) -> tuple[Candidate, ...]:
@@ -98,4 +98,4 @@ def test_no_test_image_is_opened_before_the_choice_is_fixed_and_all_is_on_record
         config = trial.read_config()
         record = locked.path / "shots" / f"tasks-{config['split_hash']}.jsonl"
         opened = {json.loads(line).get("path") for line in record.read_text().splitlines()}
-        assert bool(opened & tested) == (config["stage"] == "confirm")
+        assert bool(opened & tested) == (config["stage"] == "test")

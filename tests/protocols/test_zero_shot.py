@@ -10,7 +10,7 @@ from .conftest import parts
 
 def test_a_zero_shot_task_trains_on_nothing(dataset: Dataset, shots: Shots):
     for drawn in (None, shots):
-        task = ZeroShot().confirm_task(dataset, drawn)
+        task = ZeroShot().task_of_test(dataset, drawn)
         assert parts(task) == [("train", 0, 24), ("accuracy", 72, 24)]
 
 

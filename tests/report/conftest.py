@@ -19,7 +19,7 @@ from tests.results.conftest import (
     predicted,
     trained_study,
     tuned_study,
-    unconfirmed_study,
+    untested_study,
 )
 
 __all__ = [
@@ -32,7 +32,7 @@ __all__ = [
     "predicted",
     "trained_study",
     "tuned_study",
-    "unconfirmed_study",
+    "untested_study",
 ]
 
 AsKept = Callable[[str, str], None]
@@ -52,7 +52,7 @@ def as_kept() -> AsKept:
 
 def keep(folder: Path, seed: int, predictions: Sequence[Prediction]):
     """Let a seed of the winner have these predictions."""
-    trial = folder / f"trials/confirm-best-seed{seed}"
+    trial = folder / f"trials/test-best-seed{seed}"
     (trial / "predictions.parquet").write_bytes(predictions_to_parquet(predictions))
 
 

@@ -40,7 +40,7 @@ def prepare(folder: Path, case: JsonObject) -> Path:
     if "answer" in case:
         add_answer(folder, **case["answer"])
     for label in case.get("untested", ()):
-        for trial in folder.glob(f"trials/confirm-{label}-seed*"):
+        for trial in folder.glob(f"trials/test-{label}-seed*"):
             shutil.rmtree(trial)
     if not case.get("searched", True):
         for trial in folder.glob("trials/search-*"):
@@ -74,7 +74,7 @@ def add_final(folder: Path, images: str):
     best = next(candidate for candidate in candidates if candidate["label"] == "best")
     number = best["source_trial"].removeprefix("search-")
     trial = folder / f"trials/final-{images}-{number}"
-    shutil.copytree(folder / "trials/confirm-best-seed1", trial)
+    shutil.copytree(folder / "trials/test-best-seed1", trial)
     change_json(trial / "config.json", stage="final", split_hash="00ff")
     write_split(folder, "00ff", *shots_of(*map(str, range(60))))
 

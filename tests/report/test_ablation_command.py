@@ -27,7 +27,7 @@ def words_of(folder: Path) -> list[str]:
 
 OWN_IMAGES = (
     *("data.dataset='it''s: #1'", "data.root='my pets: $HOME'", "data.val_shots=2"),
-    *('data.templates=["a {} isnt \\"it\\"", "{}"]', "seed=7", "confirm.seeds=[3, 4]"),
+    *('data.templates=["a {} isnt \\"it\\"", "{}"]', "seed=7", "test.seeds=[3, 4]"),
     *("training.weight_decay=1.0e-7", "search.selection=holdout", "storage=my runs"),
     *("search.space.sites=[vision.ln1, text.bias]", "resources.max_concurrent=1"),
 )
@@ -57,7 +57,7 @@ def test_the_command_passes_the_check_of_everything_and_is_of_what_the_study_was
     same = ("protocol", "seed", "data", "backbone", "training", "resources", "tracking", "storage")
     for part in same:
         assert getattr(planned, part) == getattr(config, part), part
-    assert planned.confirm.seeds == config.confirm.seeds
+    assert planned.test.seeds == config.test.seeds
 
 
 def test_its_rates_are_around_those_of_the_best_trials(few_shot_study: Path):

@@ -81,7 +81,7 @@ def test_a_hundred_classes_are_drawn_small_and_named_at_the_side(few_shot_study:
     names = [f"a class with a long name {n:03}" for n in range(100)]
     random = np.random.default_rng(1)
     for seed in range(1, 6):
-        trial = few_shot_study / f"trials/confirm-best-seed{seed}"
+        trial = few_shot_study / f"trials/test-best-seed{seed}"
         predictions = [
             Prediction("text", "accuracy", f"{n}.png", names[n % 100], names[int(guess)], 0.5)
             for n, guess in enumerate(random.integers(0, 100, 3000))
@@ -104,5 +104,5 @@ def test_where_there_is_no_winner_the_columns_are_of_the_choice(guessing_study: 
         assert "choice %" in table.header
 
 
-def test_without_a_choice_there_is_no_map(unconfirmed_study: Path):
-    assert charts_of(unconfirmed_study) == []
+def test_without_a_choice_there_is_no_map(untested_study: Path):
+    assert charts_of(untested_study) == []

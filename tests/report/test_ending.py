@@ -78,19 +78,19 @@ def test_nothing_can_be_labelled_or_extended_without_a_winner_or_a_search(ablati
     assert list(steps) == ["report", "tables"]
 
 
-def test_a_study_that_has_tested_nothing_says_so(unconfirmed_study: Path):
-    found, steps = last_lines(unconfirmed_study)
+def test_a_study_that_has_tested_nothing_says_so(untested_study: Path):
+    found, steps = last_lines(untested_study)
     assert found == {"tested": "nothing yet"}
     assert "label" not in steps
 
 
 def test_the_one_tuned_configuration_of_a_study_without_a_search_can_label(few_shot_study: Path):
     for trial in few_shot_study.glob("trials/*"):
-        kept = trial.name.startswith(("confirm-clipfit-seed", "confirm-zero-shot-seed"))
+        kept = trial.name.startswith(("test-clipfit-seed", "test-zero-shot-seed"))
         if not kept:
             shutil.rmtree(trial)
     edit_candidates(few_shot_study, lambda candidates: candidates.clear())
-    delta = few_shot_study / "trials/confirm-clipfit-seed1/delta.safetensors"
+    delta = few_shot_study / "trials/test-clipfit-seed1/delta.safetensors"
     delta.touch()
     found, steps = last_lines(few_shot_study)
     assert "zero-shot CLIP 60.0" in found["tested"]

@@ -32,8 +32,8 @@ def several_datasets(folder: Path):
 
 
 def report_also(folder: Path, **scores: float):
-    """Let all confirmations have further scores."""
-    for path in folder.glob("trials/confirm-*/reports.jsonl"):
+    """Let all tests have further scores."""
+    for path in folder.glob("trials/test-*/reports.jsonl"):
         *lines, last = path.read_text().splitlines()
         last = json.dumps(json.loads(last) | scores)
         path.write_text("".join(f"{line}\n" for line in (*lines, last)))

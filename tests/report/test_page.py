@@ -276,7 +276,7 @@ def test_the_code_that_loads_the_winner_runs_and_has_its_head_if_it_has_one(
     assert torch.equal(tuned, plain["tensors"][name])
     edit_candidates(tuned_study, add_head)
     head = Head(torch.eye(2, plain["backbone"].clip.projection_dim), (2, 0))
-    delta = tuned_study / "trials/confirm-best-seed1/delta.safetensors"
+    delta = tuned_study / "trials/test-best-seed1/delta.safetensors"
     save_delta(delta, {**plain["tensors"], **head_tensors(head)}, plain["info"])
     Image.linear_gradient("L").save("image.png")
     classifier = ran(tuned_study)["classifier"]

@@ -139,7 +139,7 @@ def test_images_of_another_dataset_are_looked_for_there(
 
 def test_one_seed_says_nothing_of_others(shown: Path):
     for seed in range(2, 6):
-        (shown / f"trials/confirm-best-seed{seed}/predictions.parquet").unlink()
+        (shown / f"trials/test-best-seed{seed}/predictions.parquet").unlink()
     assert {picture.seeds for picture in gallery_of(shown).mistakes} == {""}
 
 

@@ -59,7 +59,7 @@ def test_an_ablation_has_its_own_plots_instead(few_shot_study: Path):
     assert make_plots(replace(board_of(few_shot_study), ablates=True)) == []
 
 
-def test_one_confirmed_seed_of_unknown_images_is_drawn_without_an_interval(
+def test_one_tested_seed_of_unknown_images_is_drawn_without_an_interval(
     few_shot_study: Path,
 ):
     agreement = agreement_chart(board_of(leave_one_seed(forget_images(few_shot_study))))

@@ -61,16 +61,16 @@ def tuned_study(few_shot_study: Path) -> Path:
         templates=("a photo of the {}.",),
     )
     for seed in range(1, 6):
-        path = few_shot_study / f"trials/confirm-best-seed{seed}/delta.safetensors"
+        path = few_shot_study / f"trials/test-best-seed{seed}/delta.safetensors"
         save_delta(path, {name: original * (1 + seed / 10)}, info)
     return few_shot_study
 
 
 @pytest.fixture
-def unconfirmed_study(few_shot_study: Path) -> Path:
-    """A few-shot study before its confirm stage."""
+def untested_study(few_shot_study: Path) -> Path:
+    """A few-shot study before its test stage."""
     (few_shot_study / "candidates.json").unlink()
-    for trial in few_shot_study.glob("trials/confirm-*"):
+    for trial in few_shot_study.glob("trials/test-*"):
         shutil.rmtree(trial)
     return few_shot_study
 

@@ -30,10 +30,10 @@ def test_a_choice_above_chance_is_the_winner_and_its_scores_are_means_over_seeds
     finish: Any, tmp_path: Path
 ):
     study = finish(tmp_path, "above")
-    study.confirm(2, test_score=0.65)
+    study.test(2, test_score=0.65)
     choice = choice_of(study)
     assert choice.candidate.source_trial == "search-0001"
-    assert [t.trial_id for t in choice.trials] == ["confirm-best-seed1", "confirm-best-seed2"]
+    assert [t.trial_id for t in choice.trials] == ["test-best-seed1", "test-best-seed2"]
     assert choice.test_scores == pytest.approx(
         {"test_accuracy": 0.7, "test_balanced": 0.7, "test_score": 0.7}, abs=0.005
     )
@@ -65,29 +65,29 @@ def test_what_the_study_found_of_it_beside_chance_is_known_once_it_is_written(
     assert read_against_chance(study.folder, "best") is None
 
 
-def test_seeds_that_have_not_finished_confirm_nothing(finish: Any, tmp_path: Path):
+def test_seeds_that_have_not_finished_test_nothing(finish: Any, tmp_path: Path):
     study = finish(tmp_path, "unfinished")
-    (study.folder.path / "trials/confirm-best-seed1/end.json").unlink()
-    assert [t.trial_id for t in choice_of(study).trials] == ["confirm-best-seed2"]
-    (study.folder.path / "trials/confirm-best-seed2/end.json").unlink()
+    (study.folder.path / "trials/test-best-seed1/end.json").unlink()
+    assert [t.trial_id for t in choice_of(study).trials] == ["test-best-seed2"]
+    (study.folder.path / "trials/test-best-seed2/end.json").unlink()
     choice = choice_of(study)
     assert (list(choice.trials), choice.chance) == ([], None)
     assert (choice.at_chance, choice.is_winner) == (False, False)
 
 
-def test_a_choice_that_a_baseline_equals_is_confirmed_by_that_baseline(finish: Any, tmp_path: Path):
+def test_a_choice_that_a_baseline_equals_is_tested_by_that_baseline(finish: Any, tmp_path: Path):
     study = finish(tmp_path, "equal")
-    study.confirm(1, "clipfit", 0.6)
+    study.test(1, "clipfit", 0.6)
     zero_shot, best = study.folder.read_json("candidates.json")
     study.folder.write_json("candidates.json", [zero_shot, best | {"training": "clipfit"}])
-    assert [trial.trial_id for trial in choice_of(study).trials] == ["confirm-clipfit-seed1"]
+    assert [trial.trial_id for trial in choice_of(study).trials] == ["test-clipfit-seed1"]
 
 
 def test_where_predictions_are_missing_chance_is_unknown_and_any_score_above_it(
     finish: Any, tmp_path: Path
 ):
     study = finish(tmp_path, "uncounted", test_score=0.01)
-    for path in study.folder.path.glob("trials/confirm-*/predictions.parquet"):
+    for path in study.folder.path.glob("trials/test-*/predictions.parquet"):
         path.unlink()
     choice = choice_of(study)
     assert choice.chance is None

@@ -90,25 +90,25 @@ def test_the_winners_seeds_are_measured_or_those_of_the_best_with_a_delta(
     assert (not_none(drift.images).cosine, not_none(drift.images).cka) == pytest.approx((1.0, 1.0))
     add_candidate(tuned_study, "best-with-delta", -0.01, val_score=0.7, subset="vision.ln")
     for seed in range(1, 6):
-        place = tuned_study / f"trials/confirm-best-seed{seed}/delta.safetensors"
-        place.rename(tuned_study / f"trials/confirm-best-with-delta-seed{seed}/{place.name}")
+        place = tuned_study / f"trials/test-best-seed{seed}/delta.safetensors"
+        place.rename(tuned_study / f"trials/test-best-with-delta-seed{seed}/{place.name}")
     assert study_drift(read_results(tuned_study)).tensors == drift.tensors
 
 
-def test_before_the_confirm_stage_trials_must_be_named(unconfirmed_study: Path):
+def test_before_the_test_trials_must_be_named(untested_study: Path):
     with pytest.raises(DataError, match="--trial"):
-        study_drift(read_results(unconfirmed_study))
+        study_drift(read_results(untested_study))
 
 
 def test_a_tuned_image_encoder_turns_images_and_leaves_class_names(few_shot_study: Path):
     move(few_shot_study, "best-seed2", "vision_model.post_layernorm.bias", 0.2)
-    drift = study_drift(read_results(few_shot_study), ["confirm-best-seed2"])
+    drift = study_drift(read_results(few_shot_study), ["test-best-seed2"])
     assert (drift.text.cosine, drift.text.cka) == pytest.approx((1.0, 1.0))
     assert not_none(drift.images).cosine < 0.9999
 
 
 def move(folder: Path, trial: str, name: str, distance: float):
-    """Let a confirmed trial have a delta in which one tensor of the backbone is moved."""
+    """Let a tested trial have a delta in which one tensor of the backbone is moved."""
     backbone = load_backbone(backbone_path("embedded"))
     moved = dict(backbone.clip.named_parameters())[name].detach() + distance
     keep_delta(folder, trial, {name: moved}, backbone.fingerprint)
@@ -117,7 +117,7 @@ def move(folder: Path, trial: str, name: str, distance: float):
 def keep_delta(folder: Path, trial: str, tensors: dict[str, torch.Tensor], fingerprint: str):
     names = tuple("abcd")
     info = DeltaInfo("embedded", None, fingerprint, "none", names, ("a {}.",))
-    save_delta(folder / f"trials/confirm-{trial}/delta.safetensors", tensors, info)
+    save_delta(folder / f"trials/test-{trial}/delta.safetensors", tensors, info)
 
 
 def test_a_head_is_measured_from_the_text_features_where_it_began(
@@ -132,7 +132,7 @@ def test_a_head_is_measured_from_the_text_features_where_it_began(
     for sign in (1, -1):
         tensors = head_tensors(Head(sign * text[[2, 0, 1]], (2, 0, 1)))
         keep_delta(few_shot_study, "best-seed1", tensors, backbone.fingerprint)
-        drift = study_drift(results, ["confirm-best-seed1"])
+        drift = study_drift(results, ["test-best-seed1"])
         assert drift.tensors == []
         assert (not_none(drift.head).cosine, not_none(drift.head).cka) == pytest.approx(
             (sign, 1.0), abs=1e-5
@@ -145,7 +145,7 @@ def test_images_that_are_gone_leave_the_rest_to_be_told(
 ):
     configure(few_shot_study, "data.dataset=gone", "data.root=gone")
     move(few_shot_study, "best-seed1", "text_model.final_layer_norm.bias", 1.0)
-    drift = study_drift(read_results(few_shot_study), ["confirm-best-seed1"])
+    drift = study_drift(read_results(few_shot_study), ["test-best-seed1"])
     assert drift.images is None
     assert drift.text.cosine < 1
     assert "the features of images are not compared" in caplog.text

@@ -18,12 +18,12 @@ def test_images_are_counted_by_class_in_the_order_of_the_dataset(trained_study: 
 
 def test_of_a_seed_without_predictions_the_next_one_stands_for_it(trained_study: Path):
     whole = image_counts(board_of(trained_study))
-    (trained_study / "trials/confirm-best-seed1/predictions.parquet").unlink()
+    (trained_study / "trials/test-best-seed1/predictions.parquet").unlink()
     board = board_of(trained_study)
     assert image_counts(board).tested == whole.tested
     assert recall_chart(board).panels_with_marks
 
 
-def test_before_a_choice_is_tested_nothing_is_counted(unconfirmed_study: Path):
-    counts = image_counts(board_of(unconfirmed_study))
+def test_before_a_choice_is_tested_nothing_is_counted(untested_study: Path):
+    counts = image_counts(board_of(untested_study))
     assert (counts.trained, counts.tested, counts.order) == (None, {}, ())

@@ -71,7 +71,7 @@ def test_the_closer_of_the_planned_rivals_comes_first(few_shot_study: Path, effe
 def test_as_many_right_images_are_a_tie_which_the_choice_leads(few_shot_study: Path):
     for seed in SEEDS:
         for label, right in (("best", 830 + seed), ("third", 833)):
-            path = few_shot_study / f"trials/confirm-{label}-seed{seed}/reports.jsonl"
+            path = few_shot_study / f"trials/test-{label}-seed{seed}/reports.jsonl"
             score = round(right / 901, 12)
             report = {"epoch": 12, "test_accuracy": score, "test_score": score}
             path.write_text(json.dumps(report) + "\n")
@@ -104,10 +104,10 @@ def test_tuned_rates_that_are_the_published_ones_are_compared_once_for_both(
 
 
 def test_a_seed_that_failed_is_missing_from_means_and_pairs(few_shot_study: Path):
-    (few_shot_study / "trials/confirm-best-seed3/reports.jsonl").write_text('{"epoch": 1}\n')
+    (few_shot_study / "trials/test-best-seed3/reports.jsonl").write_text('{"epoch": 1}\n')
     board = board_of(few_shot_study)
     entry = not_none(board.find_entry("best"))
-    assert (sorted(entry.scores), entry.confirm_trial_count) == ([1, 2, 4, 5], 5)
+    assert (sorted(entry.scores), entry.test_trial_count) == ([1, 2, 4, 5], 5)
     assert against(board, "best", "clipfit-tuned").n == 4
 
 

@@ -25,14 +25,14 @@ def test_accuracies_and_confusions_of_classes_follow_from_predictions(predicted:
 
 
 def test_without_kept_zero_shot_predictions_nothing_is_said_of_before(predicted: Path):
-    (predicted / "trials/confirm-zero-shot-seed1/predictions.parquet").unlink()
+    (predicted / "trials/test-zero-shot-seed1/predictions.parquet").unlink()
     board = board_of(predicted)
     entries = [*class_accuracies(board), *confusions(board)]
     assert {entry.before for entry in entries} == {None}
 
 
 def test_without_a_winner_there_is_nothing_to_show(few_shot_study: Path):
-    for path in few_shot_study.glob("trials/confirm-best-*/reports.jsonl"):
+    for path in few_shot_study.glob("trials/test-best-*/reports.jsonl"):
         path.unlink()
     board = board_of(few_shot_study)
     assert class_accuracies(board) == confusions(board) == []

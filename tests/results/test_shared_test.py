@@ -11,7 +11,7 @@ from tests.changed_studies import configure, forget_images
 
 
 def damage(folder: Path):
-    for path in folder.glob("trials/confirm-*/predictions.parquet"):
+    for path in folder.glob("trials/test-*/predictions.parquet"):
         path.write_bytes(b"no table")
 
 

@@ -34,13 +34,13 @@ def test_every_trial_is_one_row_of_the_fixed_schema(base_to_new_study: Path, tmp
 
 
 def test_scores_of_competing_names_are_no_datasets(base_to_new_study: Path):
-    for path in base_to_new_study.glob("trials/confirm-*/reports.jsonl"):
+    for path in base_to_new_study.glob("trials/test-*/reports.jsonl"):
         add_report(
             path.parent, **json.loads(path.read_text().splitlines()[-1]), test_generalized=0.25
         )
     results = read_results(base_to_new_study)
     assert (results.tested_datasets, results.further_names) == ([], ["balanced", "generalized"])
-    assert row_of(base_to_new_study, "confirm-best-seed1")["test_generalized"] == 0.25
+    assert row_of(base_to_new_study, "test-best-seed1")["test_generalized"] == 0.25
 
 
 def add_report(trial: Path, **values: object):
@@ -89,11 +89,11 @@ def test_a_folder_without_trials_or_a_configuration_is_an_error(
         read_results(few_shot_study)
 
 
-def test_every_further_dataset_has_a_column_of_confirmations(few_shot_study: Path):
-    for path in few_shot_study.glob("trials/confirm-*/reports.jsonl"):
+def test_every_further_dataset_has_a_column_of_tests(few_shot_study: Path):
+    for path in few_shot_study.glob("trials/test-*/reports.jsonl"):
         text = path.read_text().replace('"test_accuracy"', '"test_source"')
         path.write_text(text.rstrip().removesuffix("}") + ', "test_dtd": 0.25, "test_a.b": 0.5}\n')
     table = results_table(read_results(few_shot_study))
     assert table.column_names[len(results_schema()) :] == ["test_source", "test_dtd", "test_a.b"]
     found = {(row["stage"], row["test_dtd"]) for row in table.to_pylist()}
-    assert found == {("search", None), ("confirm", 0.25)}
+    assert found == {("search", None), ("test", 0.25)}

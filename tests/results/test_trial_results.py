@@ -14,7 +14,7 @@ from tests.not_none import not_none
 def test_a_training_that_two_candidates_use_with_a_head_each_has_a_score_for_both(
     few_shot_study: Path,
 ):
-    for path in few_shot_study.glob("trials/confirm-zero-shot-*/reports.jsonl"):
+    for path in few_shot_study.glob("trials/test-zero-shot-*/reports.jsonl"):
         *lines, last = path.read_text().splitlines()
         report = json.loads(last)
         report["scores"]["linear"] = {"accuracy": 0.65, "score": 0.65}

@@ -83,10 +83,10 @@ def searched(make_study: Callable[..., TinyStudy], ray_cluster: None) -> TinyStu
 
 
 @pytest.fixture(scope="session")
-def confirmed(searched: TinyStudy, make_study: Callable[..., TinyStudy]) -> TinyStudy:
-    """A copy of the searched study, confirmed: the searched one holds its search alone."""
-    shutil.copytree(searched.folder.path, searched.folder.path.with_name("confirmed"))
-    study = make_study("confirmed", search=HALVED)
+def tested(searched: TinyStudy, make_study: Callable[..., TinyStudy]) -> TinyStudy:
+    """A copy of the searched study, tested: the searched one holds its search alone."""
+    shutil.copytree(searched.folder.path, searched.folder.path.with_name("tested"))
+    study = make_study("tested", search=HALVED)
     with trials_in_process():
-        study.confirm()
+        study.test()
     return study

@@ -1,4 +1,4 @@
-"""What is confirmed is fixed by validation, and once."""
+"""What is tested is fixed by validation, and once."""
 
 import re
 from collections.abc import Sequence
@@ -84,7 +84,7 @@ def test_the_choice_is_written_once_and_kept(written: Written):
     assert written.folder.read_json("candidates.json")[0]["val_score"] == 0.5
 
 
-def test_nothing_to_confirm_is_told_with_the_last_error(written: Written):
+def test_nothing_to_test_is_told_with_the_last_error(written: Written):
     add(written, 0.5, status="failed")
     with pytest.raises(StudyError, match=r"no trial of mine ran all its epochs.*boom$"):
         fix_candidates(written.study)

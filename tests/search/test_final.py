@@ -37,12 +37,12 @@ def finished(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> I
             },
         },
         training={"epochs": 2, "batch_size": 8},
-        confirm={"seeds": [1, 2], "runners_up": 0},
+        test={"seeds": [1, 2], "runners_up": 0},
         final={"images": "labelled"},
     )
     with trials_in_process():
         tiny.search()
-        tiny.confirm()
+        tiny.test()
         train(tiny)
         yield tiny
 

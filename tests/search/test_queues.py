@@ -36,10 +36,10 @@ def trial_of(study: TinyStudy) -> TrialFolder:
         make_candidate(study.study, label, TrialSettings.model_validate(own))
         for label, own in (("plain", TUNED), (BEST, LINEAR))
     ]
-    data = {1: study.preparer.confirm(1)}
+    data = {1: study.preparer.test(1)}
     run_test(study.study, trainings_of(candidates), data, [study.heard])
     (trial,) = study.folder.trials()
-    assert trial.trial_id == f"confirm-{candidates[0].training}-seed1"
+    assert trial.trial_id == f"test-{candidates[0].training}-seed1"
     return trial
 
 

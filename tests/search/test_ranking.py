@@ -9,7 +9,7 @@ def test_a_score_is_the_last_epochs_and_only_finished_trials_count(written: Writ
     add(written, 0.5)
     for status in ("stopped", "failed", None):
         add(written, 0.9, status=status)
-    add(written, 0.9, stage="confirm")
+    add(written, 0.9, stage="test")
     add(written, 0.6)
     ranked = rank_finished_trials(written.folder)
     assert [(judged.config.number, judged.val_score) for judged in ranked] == [(5, 0.6), (0, 0.5)]

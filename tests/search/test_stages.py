@@ -105,10 +105,8 @@ def test_optuna_knows_every_outcome_under_the_name_that_the_report_has(searched:
         assert {**told.intermediate_values, end.epochs: told.value} == scores
 
 
-def test_neither_a_finished_search_nor_its_confirmations_are_run_again(
-    searched: Any, confirmed: Any
-):
-    for study, run in ((searched, searched.search), (confirmed, confirmed.confirm)):
+def test_neither_a_finished_search_nor_its_tests_are_run_again(searched: Any, tested: Any):
+    for study, run in ((searched, searched.search), (tested, tested.test)):
         before = _contents(study.folder)
         run()
         assert _contents(study.folder) == before
@@ -135,20 +133,20 @@ def test_a_trial_that_only_lacked_its_closing_is_closed_and_observers_hear_of_it
 
 
 def test_all_candidates_are_tested_the_best_of_each_peer_too_and_nothing_else_is(
-    confirmed: Any,
+    tested: Any,
 ):
-    candidates = confirmed.folder.read_json("candidates.json")
+    candidates = tested.folder.read_json("candidates.json")
     trained = {candidate["training"] for candidate in candidates}
-    confirmations = [t for t in confirmed.folder.trials() if t.read_config()["stage"] == "confirm"]
-    assert sorted(t.trial_id for t in confirmations) == sorted(
-        f"confirm-{training}-seed{seed}" for training in trained for seed in (1, 2)
+    tests = [t for t in tested.folder.trials() if t.read_config()["stage"] == "test"]
+    assert sorted(t.trial_id for t in tests) == sorted(
+        f"test-{training}-seed{seed}" for training in trained for seed in (1, 2)
     )
-    ranked = rank_finished_trials(confirmed.folder)
+    ranked = rank_finished_trials(tested.folder)
     origins = {candidate["label"]: candidate["source_trial"] for candidate in candidates}
     for label in PEERS:
         best = next(judged.config for judged in ranked if judged.config.arm == label)
         assert origins[label] == best.trial_id
-    hashes = {(t.read_config()["seed"], t.read_config()["split_hash"]) for t in confirmations}
+    hashes = {(t.read_config()["seed"], t.read_config()["split_hash"]) for t in tests}
     assert len(hashes) == 2
 
 
@@ -211,10 +209,10 @@ def _told(folder: StudyFolder) -> JsonObject:
 def test_data_that_changed_since_a_trial_began_are_refused(tmp_path: Path):
     """As by a split file that lost a line."""
     written = Written(tmp_path, "mine")
-    written.trial(1, trial_id="confirm-clipfit-seed1", stage="confirm")
+    written.trial(1, trial_id="test-clipfit-seed1", stage="test")
     data = small_trials.trial_data(digest="b" * 64)
-    with pytest.raises(DataError, match=r"confirm-clipfit-seed1 .*tasks-bbb"):
-        run_queue(written.study, "confirm", [], {1: data}, [])
+    with pytest.raises(DataError, match=r"test-clipfit-seed1 .*tasks-bbb"):
+        run_queue(written.study, "test", [], {1: data}, [])
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def test_the_delta_of_a_trial_says_how_its_images_were_read(
         config.model_dump(mode="json"),
         folder=study.folder.path,
         settings=study.config,
-        data={1: replace(study.preparer.confirm(1), reading=ImageReading((0, 4095)))},
+        data={1: replace(study.preparer.test(1), reading=ImageReading((0, 4095)))},
     )
     assert gc.isenabled()
     assert trainable.step()["done"]

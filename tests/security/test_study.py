@@ -153,13 +153,13 @@ def watched(mlflow_server: str, tmp_path_factory: pytest.TempPathFactory) -> Wat
         *("search.space.rates.bias=[0.05,0.3]", "search.space.rates.ln=[0.05,0.3]"),
         *("search.space.distill_weight=[0.01,0.1]", "search.trials=9"),
         *("search.selection=holdout", "search.asha=null"),
-        *("confirm.seeds=[1,2]", "confirm.runners_up=0", "tracking.experiment=hostile"),
+        *("test.seeds=[1,2]", "test.runners_up=0", "tracking.experiment=hostile"),
     )
     return study
 
 
 def test_every_class_has_its_name_in_the_results(watched: Watched):
-    predictions = read_predictions(watched.folder, "confirm-clipfit-seed1")
+    predictions = read_predictions(watched.folder, "test-clipfit-seed1")
     assert {(p.part, p.label) for p in predictions} == {("accuracy", name) for name in NAMES}
     assert re.search(r"(?m)^ score +\d+\.\d %", watched.output)
     assert "Traceback" not in watched.output
@@ -200,10 +200,10 @@ def test_a_resumed_study_unpickles_nothing_of_its_folder(watched: Watched):
     pickles = list(folder.rglob("*.pkl"))
     for path in (*pickles, *(tune / name for name in names), tune / "experiment_state-9.json"):
         path.write_bytes(poison)
-    (folder / "trials/confirm-clipfit-seed2/end.json").unlink()
-    (folder / "trials/confirm-clipfit-seed2/state.safetensors").write_bytes(poison)
+    (folder / "trials/test-clipfit-seed2/end.json").unlink()
+    (folder / "trials/test-clipfit-seed2/state.safetensors").write_bytes(poison)
     watched.run("resume", "hostile")
-    assert watched.folder.trial("confirm-clipfit-seed2").read_end() is not None
+    assert watched.folder.trial("test-clipfit-seed2").read_end() is not None
     assert not trace.exists()
     pickle.loads(poison)
     assert trace.exists(), "the trap itself works"

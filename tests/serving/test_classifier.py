@@ -36,11 +36,11 @@ NAMES = ("a cat", "a dog", "a bird")
 OPTIONS = yaml.safe_load(Path(__file__).with_name("options.yaml").read_text())
 
 
-def confirmed(folder: Path, tiny_backbone: Path, **changes: Any) -> Path:
+def tested(folder: Path, tiny_backbone: Path, **changes: Any) -> Path:
     """Test a trial, and give its folder: its reports and its delta."""
-    data = Preparer(Study(study("holdout", folder), StudyFolder(folder)), 16).confirm(1)
+    data = Preparer(Study(study("holdout", folder), StudyFolder(folder)), 16).test(1)
     backbone = load_backbone(tiny_backbone)
-    config = trial(stage="confirm", **changes)
+    config = trial(stage="test", **changes)
     train_and_save(folder, config, data, backbone, str(tiny_backbone))
     return folder
 
@@ -51,7 +51,7 @@ LINEAR = {"head": "linear"}
 @pytest.fixture(scope="module")
 def delta(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The delta of CLIPFit's trial."""
-    return confirmed(tmp_path_factory.mktemp("trained"), tiny_backbone) / "delta.safetensors"
+    return tested(tmp_path_factory.mktemp("trained"), tiny_backbone) / "delta.safetensors"
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def delta(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def test_the_classifier_scores_as_the_trial_that_it_comes_from(
     tiny_backbone: Path, tmp_path: Path, changes: JsonObject
 ):
-    trained = confirmed(tmp_path, tiny_backbone, **changes)
+    trained = tested(tmp_path, tiny_backbone, **changes)
     score = TrialFolder(trained).read_reports()[-1]["test_accuracy"]
     dataset = load_dataset("digits")
     images = [dataset.source.open_image(record.path) for record in dataset.test]

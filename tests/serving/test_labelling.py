@@ -20,7 +20,7 @@ from tests.data.test_ignored_files import add
 @pytest.fixture(scope="module")
 def classifier(finish: Any, tmp_path_factory: pytest.TempPathFactory) -> TunedClassifier:
     study = finish(tmp_path_factory.mktemp("labelling"), "mine")
-    return load_classifier(study.folder.trial("confirm-best-seed1").path / "delta.safetensors")
+    return load_classifier(study.folder.trial("test-best-seed1").path / "delta.safetensors")
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from tests.not_none import not_none
 FULL = {"subset": "none", "peer": {"method": "full", "lr": 1e-5}}
 
 
-def delta_in(study: Any, trial: str = "confirm-best-seed1") -> Path:
+def delta_in(study: Any, trial: str = "test-best-seed1") -> Path:
     return study.folder.trial(trial).path / "delta.safetensors"
 
 
@@ -53,7 +53,7 @@ def test_the_delta_of_a_trial_is_used_as_its_study_uses_it(
     save_delta(delta_in(study), tensors, replace(info, templates=("a {}.", "the {}!")))
     saved = read_saved_model(delta_in(study))
     assert (saved.settings.strength, len(saved.info.templates)) == (0.75, templates)
-    name = "trial confirm-best-seed1 of study 'mine'"
+    name = "trial test-best-seed1 of study 'mine'"
     assert saved == replace(read_winner(study.study, scratch), name=name)
 
 
@@ -88,20 +88,20 @@ def test_a_delta_of_a_damaged_study_is_used_alone(
 def test_of_a_winner_the_first_seed_is_taken_or_the_next_if_it_failed(study: Any, scratch: Path):
     saved = read_winner(study.study, scratch)
     assert saved.delta == delta_in(study)
-    assert saved.name == "the final model of study 'mine' (trial confirm-best-seed1)"
+    assert saved.name == "the final model of study 'mine' (trial test-best-seed1)"
     assert saved.instead_of is None
     study_id = study.folder.read_identity()["study_id"]
-    assert saved.origin == Origin(study_id, "confirm-best-seed1")
+    assert saved.origin == Origin(study_id, "test-best-seed1")
     assert saved.settings == study.study.candidates()[1].settings
     assert saved.info.templates == load_delta(saved.delta)[1].templates[:1]
-    study.folder.trial("confirm-best-seed1").write_end(End("failed", 1, 1.0))
-    assert read_winner(study.study, scratch).delta == delta_in(study, "confirm-best-seed2")
-    study.folder.trial("confirm-best-seed2").write_end(End("failed", 1, 1.0))
+    study.folder.trial("test-best-seed1").write_end(End("failed", 1, 1.0))
+    assert read_winner(study.study, scratch).delta == delta_in(study, "test-best-seed2")
+    study.folder.trial("test-best-seed2").write_end(End("failed", 1, 1.0))
     assert "has no final model yet" in refusal(study, scratch)
 
 
 def test_a_winner_that_tunes_nothing_is_the_backbone_as_it_is(study: Any, scratch: Path):
-    study.confirm(1, "zero-shot", 0.67)
+    study.test(1, "zero-shot", 0.67)
     zero_shot, best = study.folder.read_json("candidates.json")
     best |= {**zero_shot, "label": "best"}
     study.folder.write_json("candidates.json", [zero_shot, best])
@@ -118,7 +118,7 @@ def test_a_winner_whose_delta_is_lost_is_not_taken_for_one_that_tunes_nothing(
 ):
     study = finish(tmp_path, "lost", linear=linear)
     delta_in(study).unlink()
-    assert "confirm-best-seed1/delta.safetensors is missing" in refusal(study, scratch)
+    assert "test-best-seed1/delta.safetensors is missing" in refusal(study, scratch)
 
 
 def peer_wins(study: Any, *others: dict[str, Any]):
@@ -131,9 +131,9 @@ def peer_wins(study: Any, *others: dict[str, Any]):
 
 def test_of_a_winner_without_a_delta_the_best_that_has_one_stands_for_it(study: Any, scratch: Path):
     peer_wins(study, {"label": "best-with-delta"})
-    study.confirm(1, "best-with-delta", 0.7)
+    study.test(1, "best-with-delta", 0.7)
     saved = read_winner(study.study, scratch)
-    assert saved.delta == delta_in(study, "confirm-best-with-delta-seed1")
+    assert saved.delta == delta_in(study, "test-best-with-delta-seed1")
     assert not_none(saved.instead_of).peer is not None
     assert saved.settings.subset == WINNER["subset"]
 
@@ -141,7 +141,7 @@ def test_of_a_winner_without_a_delta_the_best_that_has_one_stands_for_it(study: 
 def test_a_winner_without_a_delta_that_nothing_stands_for_is_refused(study: Any, scratch: Path):
     peer_wins(study)
     for seed in (1, 2):
-        delta_in(study, f"confirm-best-seed{seed}").unlink()
+        delta_in(study, f"test-best-seed{seed}").unlink()
     assert "'best' of study 'mine' has no file" in refusal(study, scratch)
 
 
@@ -149,8 +149,8 @@ def test_a_winner_without_a_delta_that_nothing_stands_for_is_refused(study: Any,
 def test_a_study_at_chance_has_no_winner(study: Any, scratch: Path, label: str):
     peer_wins(study, {"label": "best-with-delta"})
     for seed in (1, 2):
-        study.confirm(seed, "best-with-delta", 0.7)
-        study.confirm(seed, label, 0.05)
+        study.test(seed, "best-with-delta", 0.7)
+        study.test(seed, label, 0.05)
     assert f"of its choice '{label}' is 4.4% on test and" in refusal(study, scratch)
 
 
@@ -159,7 +159,7 @@ def test_a_study_that_chose_nothing_is_refused(study: Any, scratch: Path):
     assert "study 'mine' has no winner, since validation has chosen" in refusal(study, scratch)
 
 
-@pytest.mark.parametrize("lost", ["trials/confirm-best-seed2/end.json", "description.md"])
+@pytest.mark.parametrize("lost", ["trials/test-best-seed2/end.json", "description.md"])
 def test_a_study_that_is_not_finished_is_refused(study: Any, scratch: Path, lost: str):
     (study.folder.path / lost).unlink()
     told = refusal(study, scratch)

@@ -20,8 +20,8 @@ class OwnHead(Preparer):
     def search(self) -> TrialData:
         return replace(super().search(), heads=(), scored_at=None)
 
-    def confirm(self, seed: int) -> TrialData:
-        return replace(super().confirm(seed), heads=())
+    def test(self, seed: int) -> TrialData:
+        return replace(super().test(seed), heads=())
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from tests.small_trials import Prepare, last_report, trial_data
 def data(prepare: Prepare) -> tuple[TrialData, TrialData]:
     """The search and the test of base_to_new."""
     preparer = prepare("class_folds")
-    return preparer.search(), preparer.confirm(1)
+    return preparer.search(), preparer.test(1)
 
 
 def as_generalized(data: TrialData) -> TrialData:
@@ -39,7 +39,7 @@ def as_generalized(data: TrialData) -> TrialData:
 def test_on_test_the_one_scores_beside_what_the_other_is_scored_by(
     data: tuple[TrialData, TrialData], backbone: Backbone, finish: dict[str, object]
 ):
-    changes = {"stage": "confirm", "epochs": 2, **finish}
+    changes = {"stage": "test", "epochs": 2, **finish}
     beside = last_report(data[1], backbone, **changes).metrics
     own = last_report(as_generalized(data[1]), backbone, **changes).metrics
     assert beside["test_generalized"] == pytest.approx(own["test_score"], abs=1e-11)

@@ -52,7 +52,7 @@ def check_same_answers(one: EpochReport, other: EpochReport):
 def test_a_target_has_the_rows_of_the_classes_that_have_the_same_names(
     prepare: Prepare, backbone: Backbone
 ):
-    data = prepare("holdout").confirm(1)
+    data = prepare("holdout").test(1)
     (task,), names = data.tasks, (*data.class_names[1:], data.class_names[0])
     (own,) = task.evaluations
     moved = {label: names.index(data.class_names[label]) for label in own.classes}
@@ -67,7 +67,7 @@ def test_a_target_has_the_rows_of_the_classes_that_have_the_same_names(
     for called in (names, ("another", *names[1:])):
         targets = {"shift": Target(called, data.templates, data.eval_images)}
         shifted = replace(data, protocol=Transfer(), tasks=(both,), targets=targets)
-        report = last_report(shifted, backbone, stage="confirm", **NOTHING, **LINEAR)
+        report = last_report(shifted, backbone, stage="test", **NOTHING, **LINEAR)
         found.append(probabilities(p for p in report.predictions if p.part == "shift"))
         here = probabilities(p for p in report.predictions if p.part == own.name)
     torch.testing.assert_close(found[0], here)
@@ -79,7 +79,7 @@ def test_at_strength_0_with_a_head_of_text_every_prediction_is_zero_shot(
     prepare: Prepare, backbone: Backbone, setting: str, stage: str
 ):
     preparer = prepare(setting)
-    data = preparer.search() if stage == "search" else preparer.confirm(1)
+    data = preparer.search() if stage == "search" else preparer.test(1)
     zero_shot = last_report(data, backbone, **NOTHING, stage=stage)
     tuned = last_report(data, backbone, **BOTH, stage=stage, strength=0.0)
     check_same_answers(tuned, zero_shot)
@@ -95,7 +95,7 @@ def test_at_strength_0_with_a_head_of_text_every_prediction_is_zero_shot(
 def test_new_classes_are_told_apart_as_without_the_head(
     prepare: Prepare, backbone: Backbone, setting: str
 ):
-    data = prepare(setting).confirm(1)
+    data = prepare(setting).test(1)
     head, text = last_report(data, backbone, **LINEAR), last_report(data, backbone)
     # Trained names are further ahead, or less: only that gap depends on the head.
     news = [[p[1:6] for p in one.predictions if p.part == "new"] for one in (head, text)]

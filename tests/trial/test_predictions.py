@@ -86,24 +86,24 @@ def test_what_is_right_and_competes_is_known_by_part_and_class_in_the_order_of_p
 def test_competing_predictions_make_up_the_scores_of_their_trial(
     prepare: Prepare, backbone: Backbone
 ):
-    data = prepare("class_folds").confirm(1)
-    *_, report = run_trial(trial(stage="confirm", epochs=2), data, backbone)
+    data = prepare("class_folds").test(1)
+    *_, report = run_trial(trial(stage="test", epochs=2), data, backbone)
     one = make_competition(not_none(outcomes_of(report.predictions)), "base")
     assert hmean(*accuracies([one])) == pytest.approx(report.metrics["test_generalized"])
 
 
 def test_a_trial_keeps_the_groups_of_its_test_images(prepare: Prepare, backbone: Backbone):
-    data = prepare("folds").confirm(1)
+    data = prepare("folds").test(1)
     (task,) = data.tasks
     (part,) = task.evaluations
-    *_, report = run_trial(trial(stage="confirm", epochs=1), data, backbone)
+    *_, report = run_trial(trial(stage="test", epochs=1), data, backbone)
     assert not not_none(outcomes_of(report.predictions)).groups
     assert b"group" not in predictions_to_parquet(report.predictions)
     records = tuple(
         replace(record, group=f"burst {number // 2}") for number, record in enumerate(part.records)
     )
     task = replace(task, evaluations=(replace(part, records=records),))
-    *_, report = run_trial(trial(stage="confirm", epochs=1), replace(data, tasks=(task,)), backbone)
+    *_, report = run_trial(trial(stage="test", epochs=1), replace(data, tasks=(task,)), backbone)
     groups = {row.path: row.group for row in report.predictions}
     assert groups == {record.path: record.group for record in records}
     found = not_none(outcomes_of(report.predictions))

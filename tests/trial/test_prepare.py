@@ -47,10 +47,10 @@ def prepare(root: Path, tmp_path: Path) -> Prepare:
     return prepare
 
 
-def confirmed(data: TrialData, backbone: Backbone, **changes: Any) -> EpochReport:
-    """Run a trial of the stage confirm to its end, without training unless changes say so."""
+def tested(data: TrialData, backbone: Backbone, **changes: Any) -> EpochReport:
+    """Run a trial of the stage test to its end, without training unless changes say so."""
     return last_report(
-        data, backbone, **{"stage": "confirm", "subset": "none", "epochs": 0, **changes}
+        data, backbone, **{"stage": "test", "subset": "none", "epochs": 0, **changes}
     )
 
 
@@ -76,19 +76,19 @@ def test_transfer_is_chosen_on_the_source_and_tested_with_each_targets_own_promp
     )
     assert [part.name for part in preparer.search().tasks[0].evaluations] == ["accuracy"]
     assert not preparer.search().targets
-    data = preparer.confirm(1)
+    data = preparer.test(1)
     assert data.templates == ("this is {}.",)
     assert data.targets["eurosat"].templates == TEMPLATES["eurosat"]
     assert data.targets["eurosat"].class_names[0] == "Annual Crop Land"
     assert len(data.targets["imagenet_a"].class_names) == 2
-    report = confirmed(data, backbone)
+    report = tested(data, backbone)
     metrics = report.metrics
     mean = (metrics["test_eurosat"] + metrics["test_imagenet_a"]) / 2
     assert metrics["test_score"] == pytest.approx(mean)
     assert "test_source" in metrics
     labels = {p.label for p in report.predictions if p.part == "imagenet_a"}
     assert labels == set(data.targets["imagenet_a"].class_names)
-    alone = confirmed(prepare("zero_shot", dataset="eurosat").confirm(1), backbone).metrics
+    alone = tested(prepare("zero_shot", dataset="eurosat").test(1), backbone).metrics
     assert alone["test_score"] == alone["test_accuracy"] == metrics["test_eurosat"]
 
 
@@ -101,11 +101,11 @@ def test_an_unreadable_image_is_left_out_of_its_own_dataset_alone(
     preparer = prepare(
         "zero_shot", dataset="food101", root=str(own), targets=["dtd"], on_corrupt="skip"
     )
-    whole = preparer.confirm(1)
+    whole = preparer.test(1)
     broken = whole.tasks[0].evaluations[1].records[0].path
     (own / "dtd" / broken).write_bytes(b"no image")
     (own / "food-101" / broken).parent.mkdir(parents=True, exist_ok=True)
-    source, target = preparer.confirm(1).tasks[0].evaluations
+    source, target = preparer.test(1).tasks[0].evaluations
     assert source == whole.tasks[0].evaluations[0]
     assert target.records == whole.tasks[0].evaluations[1].records[1:]
 
@@ -133,15 +133,15 @@ def test_a_class_without_a_readable_training_image_is_named(
 def test_an_ensemble_is_of_the_datasets_own_and_clips_or_of_those_given_and_trains_none(
     prepare: Prepare, backbone: Backbone
 ):
-    single = prepare(dataset="eurosat").confirm(1)
-    several = prepare(dataset="eurosat", ensemble=True).confirm(1)
+    single = prepare(dataset="eurosat").test(1)
+    several = prepare(dataset="eurosat", ensemble=True).test(1)
     assert several.templates == (*TEMPLATES["eurosat"], *ENSEMBLE)
     tuned: Any = {"subset": "clipfit", "epochs": 2, "training": {"batch_size": 4}}
-    reports = [confirmed(data, backbone, **tuned) for data in (single, several)]
+    reports = [tested(data, backbone, **tuned) for data in (single, several)]
     losses = {report.metrics["train_loss"] for report in reports}
     assert len(losses) == 1, "training keeps to the first template"
     given = ["a {}.", "the {}."]
-    data = prepare("zero_shot", dataset="eurosat", ensemble=True, templates=given).confirm(1)
+    data = prepare("zero_shot", dataset="eurosat", ensemble=True, templates=given).test(1)
     assert data.templates == tuple(given)
 
 
@@ -149,7 +149,7 @@ def test_without_a_search_no_image_is_kept_for_validation(prepare: Prepare):
     given = prepare(dataset="imagenet", shots=4, search={"trials": 0})
     assert given.shots(seed=1).val == ()
     with pytest.raises(DataError, match="validation images"):
-        prepare(dataset="imagenet", shots=4).confirm(2)
+        prepare(dataset="imagenet", shots=4).test(2)
 
 
 @pytest.mark.parametrize("augment", [False, True])
@@ -161,7 +161,7 @@ def test_dark_images_are_asked_about_once_when_decoded_and_when_found(
     for each in (preparer, Preparer(preparer.study, 16)):
         caplog.clear()
         each.search()
-        each.confirm(1)
+        each.test(1)
         (warning,) = caplog.messages
         assert warning.startswith("deep: its 16-bit images are nearly black")
         assert "4095" in warning
@@ -174,9 +174,7 @@ def test_a_range_reaches_the_pixels_of_a_study_and_of_its_targets_but_for_packag
     deep = str(deep_images(tmp_path / "deep"))
     deep_images(tmp_path / "mine")
     targets = {"targets": ["mine", "digits"], "targets_root": str(tmp_path)}
-    data = prepare(
-        "zero_shot", dataset="deep", root=deep, pixel_range=[0, 4095], **targets
-    ).confirm(1)
+    data = prepare("zero_shot", dataset="deep", root=deep, pixel_range=[0, 4095], **targets).test(1)
     assert data.reading.pixel_range == (0, 4095)
     for images in (data.eval_images, data.targets["mine"].images):
         table = ImageTable(images)
@@ -217,7 +215,7 @@ def test_what_a_trial_learns_from_and_is_judged_on_is_on_record_under_its_hash(
     written = path.stat().st_mtime_ns
     preparer.search()
     assert path.stat().st_mtime_ns == written
-    preparer.confirm(1)
+    preparer.test(1)
     assert len(list(path.parent.glob("tasks-*.jsonl"))) == 2
 
 
@@ -232,11 +230,11 @@ def test_no_more_images_are_opened_than_a_stage_needs(
     folder = miniature.make("eurosat", tmp_path / "own", classes=4, counts=(4, 2, 2))
     split = json.loads((folder / "split_zhou_EuroSAT.json").read_text())
     for path, _, _ in split["test"]:
-        (folder / "2750" / path).write_bytes(b"unreadable until confirm")
+        (folder / "2750" / path).write_bytes(b"unreadable until test")
     preparer = prepare(dataset="eurosat", root=str(tmp_path / "own"))
     preparer.search()
     with pytest.raises(DataError, match="not a readable image"):
-        preparer.confirm(1)
+        preparer.test(1)
     for path in folder.rglob("*.jpg"):
         path.write_bytes(b"unreadable until the study")
     assert data_faults(preparer) == [], "a check reads lists and headers"
@@ -259,6 +257,6 @@ def test_a_search_scores_all_its_heads_where_trials_may_be_stopped(prepare: Prep
 
 def test_a_test_scores_the_head_of_each_row_and_a_final_model_its_own(prepare: Prepare):
     preparer = prepare(search={"heads": ["text"]})
-    assert preparer.confirm(1).heads == ("text", "linear"), "the linear classifier is a row"
+    assert preparer.test(1).heads == ("text", "linear"), "the linear classifier is a row"
     final = preparer.final()
     assert (final.heads, final.epoch_images) == ((), len(final.tasks[0].train.records))

@@ -30,8 +30,8 @@ def test_every_validation_image_is_predicted_once(
 def test_the_test_split_is_evaluated_after_the_last_epoch_alone(
     prepare: Prepare, backbone: Backbone
 ):
-    data = prepare("holdout").confirm(1)
-    reports = list(run_trial(trial(stage="confirm"), data, backbone))
+    data = prepare("holdout").test(1)
+    reports = list(run_trial(trial(stage="test"), data, backbone))
     assert [any("test" in name for name in r.metrics) for r in reports] == [0, 0, 0, 1]
     assert not any("val" in name for r in reports for name in r.metrics)
     assert [bool(r.predictions) for r in reports] == [0, 0, 0, 1]
@@ -39,7 +39,7 @@ def test_the_test_split_is_evaluated_after_the_last_epoch_alone(
 
 
 def test_base_and_new_are_scored_apart_on_test(prepare: Prepare, backbone: Backbone):
-    data = prepare("class_folds").confirm(1)
+    data = prepare("class_folds").test(1)
     (report,) = run_trial(trial(epochs=1), data, backbone)
     base, new = report.metrics["test_base"], report.metrics["test_new"]
     assert report.metrics["test_score"] == report.metrics["test_hmean"] == hmean(base, new)

@@ -30,7 +30,7 @@ def test_images_that_are_evaluated_at_once_shrink_with_those_of_a_batch(
 
 
 def test_names_compete_for_images_of_their_own_dataset_alone(prepare: Prepare, backbone: Backbone):
-    data = prepare("class_folds").confirm(1)
+    data = prepare("class_folds").test(1)
     (task,) = data.tasks
     rivals = rival_classes(task, data)
     assert rivals == tuple(range(len(data.class_names)))
@@ -47,7 +47,7 @@ def test_names_compete_for_images_of_their_own_dataset_alone(prepare: Prepare, b
 def test_classes_of_one_name_are_counted_apart(
     prepare: Prepare, backbone: Backbone, changes: JsonObject
 ):
-    data = prepare("holdout").confirm(1)
+    data = prepare("holdout").test(1)
     first, _, *others = data.class_names
     report = last_report(replace(data, class_names=(first, first, *others)), backbone, **changes)
     right = [one.label == one.predicted for one in report.predictions]

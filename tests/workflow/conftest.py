@@ -38,7 +38,7 @@ def enter_place_of(study: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def delta(study: Any) -> Path:
-    path: Path = study.folder.trial("confirm-best-seed1").path / "delta.safetensors"
+    path: Path = study.folder.trial("test-best-seed1").path / "delta.safetensors"
     return path
 
 

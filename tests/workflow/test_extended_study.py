@@ -10,8 +10,8 @@ from study.storage.study_folder import StudyFolder
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
-SMALL = ["data.shots=4", "data.augment=false", "training.epochs=3", "confirm.seeds=[1,2]"]
-SMALL += ["confirm.runners_up=1", "search.selection=holdout"]
+SMALL = ["data.shots=4", "data.augment=false", "training.epochs=3", "test.seeds=[1,2]"]
+SMALL += ["test.runners_up=1", "search.selection=holdout"]
 
 
 @pytest.fixture(scope="module")
@@ -44,14 +44,14 @@ def test_the_search_has_all_its_trials_and_the_first_ones_were_kept(grown: Study
     assert len({config["trial_id"] for config in search} & {*grown.read_json("before.json")}) == 8
 
 
-def test_the_choice_was_made_anew_and_everything_chosen_is_confirmed(grown: StudyFolder):
+def test_the_choice_was_made_anew_and_everything_chosen_is_tested(grown: StudyFolder):
     candidates = grown.read_json("candidates.json")
     chosen = {c["training"]: c["settings"]["rates"] for c in candidates}
     configs = [trial.read_config() for trial in grown.trials()]
-    tested = [config for config in configs if config["stage"] == "confirm"]
+    tested = [config for config in configs if config["stage"] == "test"]
     assert {config["label"]: config["settings"]["rates"] for config in tested} == chosen
     sources = {candidate["source_trial"] for candidate in candidates}
     before = {candidate["source_trial"] for candidate in grown.read_json("chosen.json")}
-    assert before <= sources, "what was confirmed before is still told"
+    assert before <= sources, "what was tested before is still told"
     leaderboard = (grown.path / "leaderboard.md").read_text()
     assert "extended after its choice from 8 trials had been tested" in leaderboard

@@ -1,4 +1,4 @@
-"""A study that has ended grows, and what it had confirmed stays beside what it confirms now."""
+"""A study that has ended grows, and what it had tested stays beside what it tests now."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -20,7 +20,7 @@ from tests.workflow.conftest import Run, enter_place_of
 def test_a_finished_study_answers_by_what_it_ships_and_no_other_does(finish: Any, tmp_path: Path):
     study = finish(tmp_path, "mine")
     found = find_model(str(study.folder.path), tmp_path)
-    assert found.name == "the final model of study 'mine' (trial confirm-best-seed1)"
+    assert found.name == "the final model of study 'mine' (trial test-best-seed1)"
     (study.folder.path / DESCRIPTION).unlink()
     with pytest.raises(DataError, match=r"(?s)is not finished and .* clipfit-study resume"):
         find_model(str(study.folder.path), tmp_path)
@@ -52,7 +52,7 @@ def choose_another(study: Study):
         update={"settings": other, "training": "other", "source_trial": "search-0002"}
     )
     study.write_candidates(beside_earlier(study, [first, new]))
-    (study.folder.path / "trials/confirm-other-seed1").mkdir()
+    (study.folder.path / "trials/test-other-seed1").mkdir()
 
 
 def test_while_a_study_is_extended_its_earlier_final_model_answers_and_says_so(

@@ -86,7 +86,7 @@ def test_the_winner_of_a_study_labels_a_folder(delta: Path, tmp_path: Path, run:
     assert first.startswith("5 images; ")
     assert first.endswith(" images per second on cpu")
     assert second == (
-        "labelled by the final model of study 'mine' (trial confirm-best-seed1): "
+        "labelled by the final model of study 'mine' (trial test-best-seed1): "
         "text.mlp.fc2.bias + vision.ln, linear head, strength 0.75; backbone embedded; "
         "10 classes; the trained head is used for 2 of them, and text for the others"
     )
@@ -106,7 +106,7 @@ def test_delta_and_registry_lead_to_the_same_labels(
     assert registration is not None
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     images = ("photos/more/4.png", "photos/1.png")
-    for model, told in ((delta, "trial confirm-best-seed1 of"), (registration.uri,) * 2):
+    for model, told in ((delta, "trial test-best-seed1 of"), (registration.uri,) * 2):
         said = run("predict", model, *images)
         assert_same(said.out, load_classifier(delta), *images)
         assert f"labelled by {told}" in said.err

@@ -16,7 +16,7 @@ from study.serving.exports.format import ExportGuide
 from study.serving.saved_model import SavedModel, read_saved_model, read_winner
 from study.workflow.model_card import Provenance, model_card
 
-CHOSEN = "confirm-best-seed1"
+CHOSEN = "test-best-seed1"
 WRITTEN = ExportGuide("print('loaded')\n", ("A note.",), ("A pixel is cropped beside.",))
 
 
@@ -65,8 +65,8 @@ def test_a_card_has_figures_beside_chance_and_the_command(study: Any, saved: Sav
 
 
 def test_a_trial_that_validation_did_not_choose_says_so(study: Any, saved: SavedModel):
-    study.confirm(1, "zero-shot", 0.67)
-    card = model_card(saved, FORMATS["hf"], WRITTEN, from_trial(study, "confirm-zero-shot-seed1"))
+    study.test(1, "zero-shot", 0.67)
+    card = model_card(saved, FORMATS["hf"], WRITTEN, from_trial(study, "test-zero-shot-seed1"))
     assert "Validation did not choose this configuration, “zero-shot CLIP”" in card
     card = model_card(saved, FORMATS["hf"], WRITTEN, from_trial(study, CHOSEN))
     assert "| zero-shot CLIP | 67.0 ± 3.0 | 66.7 ± 3.1 | 1 |" in card
@@ -76,7 +76,7 @@ def test_the_figures_of_a_card_have_a_column_for_each_head(
     finish: Any, saved: SavedModel, tmp_path: Path
 ):
     study = finish(tmp_path, "both")
-    for file in study.folder.path.glob("trials/confirm-*/reports.jsonl"):
+    for file in study.folder.path.glob("trials/test-*/reports.jsonl"):
         report = json.loads(file.read_text())
         report |= {"test_score_text": 0.75, "test_score_linear": 0.7}
         file.write_text(json.dumps(report) + "\n")
@@ -94,7 +94,7 @@ def test_intervals_of_a_card_are_over_seeds_alone_where_no_predictions_were_kept
     study = finish(tmp_path, "unkept")
     kept = model_card(saved, FORMATS["hf"], WRITTEN, from_trial(study, CHOSEN))
     assert "its 95 % interval over seeds and test images together. " in kept
-    for file in study.folder.path.glob("trials/confirm-*/predictions.parquet"):
+    for file in study.folder.path.glob("trials/test-*/predictions.parquet"):
         file.unlink()
     card = model_card(saved, FORMATS["hf"], WRITTEN, from_trial(study, CHOSEN))
     assert "its 95 % interval over seeds alone. " in card
@@ -108,7 +108,7 @@ def test_a_trial_of_the_search_has_no_test_score(study: Any, saved: SavedModel):
 
 def test_a_file_alone_knows_no_study_and_tells_no_path(study: Any, tmp_path: Path):
     delta = tmp_path / "own.safetensors"
-    tensors, info = load_delta(study.folder.trial("confirm-best-seed1").path / "delta.safetensors")
+    tensors, info = load_delta(study.folder.trial("test-best-seed1").path / "delta.safetensors")
     here = replace(info, backbone=str(tmp_path / "my-clip"), class_names=("a|b", "<c>") * 40)
     save_delta(delta, tensors, here)
     card = model_card(read_saved_model(delta), FORMATS["hf"], WRITTEN, None)

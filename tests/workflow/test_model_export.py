@@ -51,7 +51,7 @@ def test_a_study_that_averages_templates_is_exported_with_their_mean(
     study = finish(tmp_path, "averaged", linear=True)
     data = study.config.data.model_copy(update={"ensemble": True})
     study.folder.write_config(dump_config(study.config.model_copy(update={"data": data})))
-    delta = study.folder.trial("confirm-best-seed1").path / "delta.safetensors"
+    delta = study.folder.trial("test-best-seed1").path / "delta.safetensors"
     tensors, info = load_delta(delta)
     save_delta(delta, tensors, replace(info, templates=("a {}.", "the {}!")))
     run("export", delta, "--format", "hf", "--out", tmp_path / "out")

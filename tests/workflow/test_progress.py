@@ -96,9 +96,9 @@ def test_a_resumed_stage_counts_what_was_done_and_judges_speed_by_its_own(out: C
     assert re.search(r"5/6 done · \d+ s left · 0 running · 1 failed", text(out))
 
 
-def test_confirmations_have_no_best_so_far(out: Console):
+def test_tests_have_no_best_so_far(out: Console):
     """It would be a look at test scores, and a choice by them."""
-    with StageProgress(out, "confirm", total=2) as line:
+    with StageProgress(out, "test", total=2) as line:
         line.trial_ended(config(0), End("finished", 3, 1.0), 0.5)
     assert "best" not in text(out)
 

@@ -323,11 +323,11 @@ def test_a_whole_study_opens_its_dataset_once(
     config = configure(
         search={"trials": 0, "baselines": {**NONE, "ln": {"subset": "ln", "rates": {"ln": 0.1}}}},
         training={"epochs": 1, "batch_size": 8},
-        confirm={"seeds": [1, 2]},
+        test={"seeds": [1, 2]},
     )
     with trials_in_process():
         run_study(study_of(config), console, resume=False)
     assert opened == {"digits": 1}
     lines = output.getvalue().splitlines()
     (made,) = (n for n, line in enumerate(lines) if line.startswith("finish   making tables"))
-    assert lines[made - 3].startswith("confirm  2/2 done")
+    assert lines[made - 3].startswith("test  2/2 done")

@@ -119,13 +119,13 @@ def test_looking_changes_nothing(mine: Any, here: Path, run: Run):
 
 
 @pytest.fixture
-def confirmed(written: Written) -> Written:
+def tested(written: Written) -> Written:
     """A study that has chosen and tested one configuration, by a trial that guesses."""
     choice = {"label": "best", "val_score": 0.2, "settings": {"subset": "vision.ln"}}
     choice |= {"training": "abc", "choice": 8}
     written.folder.write_json("candidates.json", [choice])
-    confirmation = {"trial_id": "confirm-abc-seed1", "stage": "confirm", "label": "abc"}
-    config = written.trial(1, **confirmation)
+    test = {"trial_id": "test-abc-seed1", "stage": "test", "label": "abc"}
+    config = written.trial(1, **test)
     trial = written.folder.trial(config.trial_id)
     shown = [Prediction("text", "accuracy", f"{n}.png", "ab"[n // 6], "a", 0.9) for n in range(8)]
     trial.write("predictions.parquet", predictions_to_parquet(shown))
@@ -136,14 +136,14 @@ def confirmed(written: Written) -> Written:
 
 @from_table
 def test_the_scores_of_the_choice_are_told_with_what_is_known_of_them(
-    confirmed: Written, low: float, told: tuple[str, str]
+    tested: Written, low: float, told: tuple[str, str]
 ):
     against = AgainstChance(0.6, 0.5, images=8, low=low)
-    confirmed.folder.write_json("chance.json", {"best": against})
-    assert read(confirmed).told == list(told)
+    tested.folder.write_json("chance.json", {"best": against})
+    assert read(tested).told == list(told)
 
 
-def test_a_choice_without_predictions_has_no_balanced_score(confirmed: Written):
-    forget_images(confirmed.folder.path)
-    status = read(confirmed)
+def test_a_choice_without_predictions_has_no_balanced_score(tested: Written):
+    forget_images(tested.folder.path)
+    status = read(tested)
     assert (status.test_score, status.balanced) == (0.75, None)

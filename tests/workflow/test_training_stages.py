@@ -74,7 +74,7 @@ def test_an_ablation_names_the_rates_at_an_end_of_their_list_and_trains_nothing_
     config = configure(
         search={"selection": "holdout"},
         training={"epochs": 1, "batch_size": 8},
-        confirm={"seeds": [1, 2]},
+        test={"seeds": [1, 2]},
         ablation={
             "design": "only_one",
             "sites": ["vision.ln2", "text.bias"],

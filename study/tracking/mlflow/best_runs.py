@@ -39,7 +39,7 @@ def best_configurations(
 ) -> list[RankedConfiguration]:
     """Return the configurations with the best validation scores, the best first.
 
-    Only trials of the search that ran all their epochs count. If a configuration was confirmed, its
+    Only trials of the search that ran all their epochs count. If a configuration was tested, its
     test score is the mean over the seeds, with the head that the trial is used with.
 
     Args:
@@ -125,8 +125,8 @@ def _search(
     first_runs = {run.data.tags["study_id"]: run for run in reversed(runs)}
     for study_id, first in first_runs.items():
         folders[study_id] = _find_folder(client, first, storage)
-        confirmations = f"tags.stage = 'confirm' and tags.study_id = '{study_id}'"
-        for run in search_all_runs(client, experiments, confirmations):
+        tests = f"tags.stage = 'test' and tags.study_id = '{study_id}'"
+        for run in search_all_runs(client, experiments, tests):
             for head in HEADS:
                 score = run.data.metrics.get(f"test_score_{head}")
                 settings = _trial_settings(run).model_copy(update={"head": head})

@@ -67,7 +67,7 @@ def register_winner(
         wait: the time limit in seconds; None sets no limit.
 
     Returns:
-        The registration; None if the study has no winner, because nothing is confirmed or the
+        The registration; None if the study has no winner, because nothing is tested or the
         choice does not beat chance.
 
     Raises:

@@ -271,7 +271,7 @@ class Sender:
     def _label(self, config: JsonObject) -> str:
         """Return the label of a trial; that of a test is of the first candidate it tests."""
         label = str(config["label"])
-        if config["stage"] == "confirm":
+        if config["stage"] == "test":
             for candidate in self.study.candidates() or ():
                 if candidate.training == label:
                     return candidate.label
@@ -280,7 +280,7 @@ class Sender:
     def _run_name(self, config: JsonObject, *, winner: bool = False) -> str:
         name = f"{self._label(config)} ★" if winner else self._label(config)
         stage = config["stage"]
-        if stage == "confirm":
+        if stage == "test":
             return f"{name} · seed {config['seed']}"
         return f"{name} · {_RUN_ENDINGS[stage]}" if stage in _RUN_ENDINGS else name
 

@@ -46,7 +46,7 @@ def trial_table(device: str, small: bool) -> str:
             preparer = Preparer(Study(config, folder), backbone.image_size)
             epochs = 2 if small else config.training.epochs
             config_of_trial = trial(**SETTINGS, epochs=epochs, training=config.training)
-            for data in (preparer.search(), preparer.confirm(config.confirm.seeds[0])):
+            for data in (preparer.search(), preparer.test(config.test.seeds[0])):
                 began = time.perf_counter()
                 *_, last = run_trial(config_of_trial, data, backbone)
                 cells.append(f"{time.perf_counter() - began:.1f}")

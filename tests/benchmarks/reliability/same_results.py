@@ -26,7 +26,7 @@ from tests.benchmarks.reliability.study_contents import differences, trial_conte
 ROOT = Path(__file__).parents[3]
 SMALL = [
     *("seed=1", "search.trials=10", "search.asha=null", "training.epochs=3"),
-    *("confirm.seeds=[1,2]", "confirm.runners_up=1", "resources.max_concurrent=1"),
+    *("test.seeds=[1,2]", "test.runners_up=1", "resources.max_concurrent=1"),
 ]
 
 

@@ -43,7 +43,7 @@ MARK = "SOAK_STUDY"
 HEADER = ("trials", "after, s", "memory, MB", "open files")
 SMALL = (
     *("data.shots=1", "search.selection=holdout", "training.epochs=4"),
-    *("confirm.seeds=[1,2]", "confirm.runners_up=0"),
+    *("test.seeds=[1,2]", "test.runners_up=0"),
 )
 
 

@@ -49,7 +49,7 @@ def store(
     studies["late"].folder.trial("search-0003").write_end(End("stopped", 1, 1.0))
     studies["exact"]._winner = WINNER | {"ln_lr": RATE}
     studies["exact"]._search("search", "trial 3", 3, 0.75, studies["exact"]._winner)
-    studies["exact"].confirm(3, test_score=0.9)
+    studies["exact"].test(3, test_score=0.9)
     studies["linear"]._search("lora", "trial 3", 3, 0.75, {"subset": "none", "peer": LORA})
     uri = new_store(place)
     with pytest.MonkeyPatch.context() as monkeypatch:
@@ -147,7 +147,7 @@ def test_the_configuration_of_a_study_comes_from_the_store(store: str):
 def test_rates_are_shown_rounded_and_go_into_the_next_study_as_they_were(ask: Any, tmp_path: Path):
     (row,) = json.loads(ask("--study", "exact", "--top", "1", "--format", "json")[1])
     assert (row["label"], row["ln_lr"]) == ("trial 3", 0.08405)
-    assert (row["test_score"], row["test_seeds"]) == (0.9, 1), "its confirmation is found"
+    assert (row["test_score"], row["test_seeds"]) == (0.9, 1), "its test is found"
     found = loaded(ask("--study", "exact", "--top", "1", "--format", "yaml")[1], tmp_path)
     assert found.search.fixed_baselines["found-exact-3"].column_values()["ln_lr"] == RATE
 
@@ -158,7 +158,7 @@ def test_heads_and_peers_are_found_as_they_were_trained(store: str, tmp_path: Pa
     assert first.settings == lora
     head = {"head": "linear", "strength": 0.75}
     assert second.settings.column_values() == FOUND | head, "as validation chose it"
-    assert (second.test_score, second.test_seeds) == (0.75, 2), "the confirmations have its head"
+    assert (second.test_score, second.test_seeds) == (0.75, 2), "the tests have its head"
     _, config = read_exact(store, [first])
     found = loaded(baselines_study_yaml([first, second], config), tmp_path)
     baselines = found.search.fixed_baselines

@@ -77,9 +77,9 @@ def test_of_a_damaged_file_nothing_is_told(damage: Callable[[bytes], bytes]):
 def test_runs_are_found_by_the_dataset_of_a_split(mlflow_store: str, make: MakeStudy):
     study = make("filtered")
     searched = record_tasks(study.folder, replace(TASK, evaluations=TASK.evaluations[:1]))
-    confirmed = record_tasks(study.folder, with_training(*SEEN[1:]))
+    tested = record_tasks(study.folder, with_training(*SEEN[1:]))
     study.end(study.trial(0, split_hash=searched))
-    study.end(study.trial(1, split_hash=confirmed, stage="confirm", trial_id="confirm-best-seed1"))
+    study.end(study.trial(1, split_hash=tested, stage="test", trial_id="test-best-seed1"))
     study.end(study.trial(2))  # its images are not recorded
     for _ in range(2):
         sync(study, mlflow_store)
@@ -90,7 +90,7 @@ def test_runs_are_found_by_the_dataset_of_a_split(mlflow_store: str, make: MakeS
     for condition, trial in (
         (f"digest = '{told(TASK)['digits', 'train'][1]}'", "search-0000"),
         ("name = 'digits' and dataset.context = 'validation'", "search-0000"),
-        ("name = 'letters'", "confirm-best-seed1"),
+        ("name = 'letters'", "test-best-seed1"),
     ):
         found = client.search_runs([sent[""].info.experiment_id], f"dataset.{condition}")
         assert {run.data.tags.get("trial_id", "") for run in found} == {"", trial}

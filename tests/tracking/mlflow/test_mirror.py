@@ -180,7 +180,7 @@ def test_a_score_of_predictions_that_a_run_lacks_is_named_and_sent(
 ):
     study = finish(tmp_path, tmp_path.name)
     sender = Sender(study.study, mlflow_store)
-    trial = "confirm-best-seed1"
+    trial = "test-best-seed1"
     with monkeypatch.context() as without_score:
         without_score.setattr(
             sender_module, "add_balanced_score", lambda study, record: record.reports

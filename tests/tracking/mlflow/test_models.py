@@ -61,7 +61,7 @@ def test_it_is_the_winner_that_the_study_itself_has(
     assert saved.info == own.info
     for name in ("subset", "head", "strength"):
         assert getattr(saved.settings, name) == getattr(own.settings, name)
-    assert saved.name == ("models:/clipfit-digits/1, of study 'mine' (trial confirm-best-seed1)")
+    assert saved.name == ("models:/clipfit-digits/1, of study 'mine' (trial test-best-seed1)")
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_a_server_takes_a_model_and_gives_it_to_whoever_asks(
     sent = Registered(registered.study, mlflow_server)
     assert sent.version.source.startswith("mlflow-artifacts:")
     saved = download_registered_model(mlflow_server, sent.registration.uri, tmp_path)
-    own = registered.study.folder.trial("confirm-best-seed1").path / "delta.safetensors"
+    own = registered.study.folder.trial("test-best-seed1").path / "delta.safetensors"
     assert saved.delta.read_bytes() == own.read_bytes()
 
 

@@ -156,7 +156,7 @@ def test_every_table_of_a_description_is_a_table_and_its_cells_read_as_they_were
     tuned = study.folder.read_json("candidates.json")[0] | {"label": "clipfit-tuned"}
     study.folder.write_json("candidates.json", [*study.folder.read_json("candidates.json"), tuned])
     for seed, score in ((1, 0.6), (2, 0.6001)):
-        study.confirm(seed, "clipfit-tuned", score)
+        study.test(seed, "clipfit-tuned", score)
     failed = study.folder.trial("search-0003")
     failed.create(study.folder.trial("search-0002").read_config() | {"trial_id": "search-0003"})
     failed.write_end(End("failed", 0, 1.0, reason=MARKS))

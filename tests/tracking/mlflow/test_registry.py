@@ -76,7 +76,7 @@ def test_a_version_says_where_it_comes_from_and_what_it_was_chosen_by(told: Regi
         "selection": "holdout",
         "split_hash": "f" * 16,
         "val_score": "0.8",
-        "trial_id": "confirm-best-seed1",
+        "trial_id": "test-best-seed1",
     }
     tags, description = told.version.tags, told.version.description
     assert tags.items() >= expected.items()
@@ -128,7 +128,7 @@ def test_a_version_has_the_head_of_its_winner_and_says_so(finished: Any, store: 
 
 def test_a_final_training_is_the_version(finished: Any, store: str):
     study = finished("trained")
-    tested = study.folder.trial("confirm-best-seed1").path
+    tested = study.folder.trial("test-best-seed1").path
     final = shutil.copytree(tested, tested.with_name("final-labelled-0001"))
     change_json(final / "config.json", stage="final")
     version = Registered(study, store).version
@@ -142,7 +142,7 @@ def choose(study: Any, *candidates: dict[str, Any]):
     chosen = [best | other | {"training": other.get("label", "best")} for other in candidates]
     study.folder.write_json("candidates.json", [zero_shot, *chosen])
     for seed in (1, 2):
-        study.confirm(seed, "best-with-delta", 0.7)
+        study.test(seed, "best-with-delta", 0.7)
 
 
 def test_of_a_winner_without_a_delta_the_best_that_has_one_is_registered_and_says_so(
@@ -158,7 +158,7 @@ def test_of_a_winner_without_a_delta_the_best_that_has_one_is_registered_and_say
         "study `peer`: `text."
     )
     assert "80.0% on validation; on test 70.0%" in version.description
-    expected = {"trial_id": "confirm-best-with-delta-seed1", "val_score": "0.8"}
+    expected = {"trial_id": "test-best-with-delta-seed1", "val_score": "0.8"}
     assert version.tags.items() >= expected.items()
 
 
@@ -272,7 +272,7 @@ def test_a_winner_that_waits_for_what_mlflow_lacks_is_told_and_nothing_at_chance
 
 def test_what_has_not_ended_is_neither_registered_nor_called_finished(finished: Any, store: str):
     study = finished("halfway")
-    (study.folder.path / "trials/confirm-best-seed2/end.json").unlink()
+    (study.folder.path / "trials/test-best-seed2/end.json").unlink()
     sync_to_mlflow(study.study, store)
     assert study.folder.read_registration() is None
     client = MlflowClient(store)

@@ -75,8 +75,8 @@ def test_a_trial_of_the_search_begins_with_its_first_score_and_others_with_their
     assert not has_first_metric(config(), [])
     assert not has_first_metric(config(), [unscored])
     assert has_first_metric(config(), [unscored, scored])
-    assert not has_first_metric(config("confirm"), [])
-    assert has_first_metric(config("confirm"), [unscored])
+    assert not has_first_metric(config("test"), [])
+    assert has_first_metric(config("test"), [unscored])
 
 
 WHAT = "`text.mlp.fc2.bias + vision.ln`, bias lr 0.003069, ln lr 0.08405, λ 14.63"

@@ -10,7 +10,7 @@ from study.storage.trial_folder import TrialFolder
 from study.tracking.mlflow.sender import Sender
 from tests.written_study import EPOCHS, MakeStudy, artifacts, history, runs, sync
 
-CONFIRMED = "confirm-0f0f0f0f0f0f-seed1"
+TESTED = "test-0f0f0f0f0f0f-seed1"
 
 
 def test_each_trial_is_a_child_that_ends_as_the_trial_did(mlflow_server: str, make: MakeStudy):
@@ -126,8 +126,8 @@ def test_a_test_has_the_label_of_its_candidate_and_the_best_are_marked(
     study = make("starred")
     for number in range(2):
         study.whole(number)
-    confirmed = study.trial(2, trial_id=CONFIRMED, stage="confirm", label="0f0f0f0f0f0f")
-    study.end(confirmed)
+    tested = study.trial(2, trial_id=TESTED, stage="test", label="0f0f0f0f0f0f")
+    study.end(tested)
 
     def choose(trial_id: str, *labels: str) -> dict[str, str]:
         best = {"label": "best", "source_trial": trial_id, "training": "f0f0f0f0f0f0", "choice": 9}
@@ -141,17 +141,17 @@ def test_a_test_has_the_label_of_its_candidate_and_the_best_are_marked(
         )
         sync(study, mlflow_store)
         sent = runs(mlflow_store, study)
-        assert sent[CONFIRMED].data.tags["label"] == labels[0]
+        assert sent[TESTED].data.tags["label"] == labels[0]
         return {trial: run.info.run_name for trial, run in sent.items()}
 
     assert choose("search-0000", "clipfit", "best") == {
         **{"": "starred", "search-0000": "trial 0 ★", "search-0001": "trial 1"},
-        CONFIRMED: "clipfit ★ · seed 1",
+        TESTED: "clipfit ★ · seed 1",
     }
     # The search went on and found a better one, which has another training.
     assert choose("search-0001", "best-of-8") == {
         **{"": "starred", "search-0000": "trial 0", "search-0001": "trial 1 ★"},
-        CONFIRMED: "best-of-8 · seed 1",
+        TESTED: "best-of-8 · seed 1",
     }
 
 

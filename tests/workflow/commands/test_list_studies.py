@@ -41,8 +41,8 @@ def test_a_finished_study_is_listed_with_the_test_score_of_its_choice(here: Path
     written.folder.write_json("candidates.json", [chosen])
     shown = [Prediction("text", "accuracy", f"{n}.png", "ab"[n % 2], "a", 0.9) for n in range(8)]
     for seed, score in ((1, 0.5), (2, 0.7)):
-        confirmation = {"stage": "confirm", "label": "abc", "seed": seed}
-        config = written.trial(seed, trial_id=f"confirm-abc-seed{seed}", **confirmation)
+        test = {"stage": "test", "label": "abc", "seed": seed}
+        config = written.trial(seed, trial_id=f"test-abc-seed{seed}", **test)
         trial = written.folder.trial(config.trial_id)
         trial.write("predictions.parquet", predictions_to_parquet(shown))
         trial.append_report({"epoch": 1, "scores": {"text": {"score": score}}})
