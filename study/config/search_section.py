@@ -103,19 +103,6 @@ class SearchConfig(Section):
     Entries are added to the default's, or replace those of the same label; null removes one. An
     entry with ``peer`` is another method, and its learning rate is searched."""
 
-    def rungs(self, epochs: int) -> tuple[int, ...]:
-        """Return the epochs after which successive halving may stop a trial, rising.
-
-        Args:
-            epochs: the epochs of a full trial.
-        """
-        rungs = []
-        epoch = float(self.asha.grace_period) if self.asha else math.inf
-        while self.asha and epoch < epochs:
-            rungs.append(math.ceil(epoch))
-            epoch *= self.asha.reduction_factor
-        return tuple(rungs)
-
     @field_validator("heads")
     @classmethod
     def _refuse_repeated_heads(cls, heads: tuple[Head, ...]) -> tuple[Head, ...]:

@@ -2,12 +2,14 @@
 
 import json
 import logging
+import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 
 from study.config.schema import DataConfig, StudyConfig
+from study.config.search_section import AshaConfig
 from study.config.trial_settings import HEADS, Head
 from study.data.images.decode import ImageCache, ImageCounter, decode_images
 from study.data.images.image_reading import ImageReading
@@ -74,7 +76,7 @@ class Preparer:
         config = self.study.config
         tasks = tasks_of_search(self.study, self.shots(config.seed))
         heads = () if config.ablation else config.search.heads
-        rungs = config.search.rungs(config.training.epochs)
+        rungs = rung_epochs(config.search.asha, config.training.epochs)
         return replace(self.prepare_tasks(tasks, "val"), heads=heads, scored_at=rungs)
 
     def test(self, seed: int) -> TrialData:
@@ -248,6 +250,23 @@ class Preparer:
         reading = self._reading()
         file = decode_images(dataset.source, paths, cache, reading=reading, progress=self.progress)
         return ImageTable(file)
+
+
+def rung_epochs(asha: AshaConfig | None, epochs: int) -> tuple[int, ...]:
+    """Return the epochs after which successive halving may stop a trial, rising.
+
+    Args:
+        asha: its settings; None means that no trial is stopped.
+        epochs: the epochs of a full trial.
+    """
+    if not asha:
+        return ()
+    rungs = []
+    epoch = float(asha.grace_period)
+    while epoch < epochs:
+        rungs.append(math.ceil(epoch))
+        epoch *= asha.reduction_factor
+    return tuple(rungs)
 
 
 def image_cache(config: StudyConfig) -> Path:

@@ -25,6 +25,7 @@ from study.trial.prepare import (
     configured_templates,
     find_shots,
     labelled_task,
+    rung_epochs,
     tasks_of_search,
 )
 from study.trial.study import Study
@@ -117,7 +118,7 @@ def estimate_from_cost(study: Study, cost: Cost, slots: int) -> Estimate:
     if study.protocol.validates(config):
         tasks = tasks_of_search(study, find_shots(study, config.seed))
         epochs = config.training.epochs
-        rungs = config.search.rungs(epochs)
+        rungs = rung_epochs(config.search.asha, epochs)
         full_trial = _trial_seconds(study, cost, tasks, epochs, len(rungs) + 1)
         if config.ablation:
             search = full_trial * sum(grid.size for grid in rate_grids(study).values())
@@ -223,7 +224,7 @@ def _expected_work(study: Study) -> tuple[float, float]:
     """Return a trial's mean numbers of epochs and evaluations, if halving stops as it should."""
     asha = study.config.search.asha
     epochs = study.config.training.epochs
-    ends = [0, *study.config.search.rungs(epochs), epochs]
+    ends = [0, *rung_epochs(asha, epochs), epochs]
     factor = asha.reduction_factor if asha else 1.0
     shares = [factor**-rung for rung in range(len(ends) - 1)]
     lengths = [end - begin for begin, end in pairwise(ends)]
