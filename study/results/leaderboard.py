@@ -206,7 +206,7 @@ def leaderboard(results: Results) -> Leaderboard:
         **results.facts(),
         entries=tested,
         untested=untested,
-        failures=[trial for trial in results.trials if trial.status == "failed"],
+        failures=[trial for trial in results.each_trial if trial.status == "failed"],
         resampled=resampled,
     )
 

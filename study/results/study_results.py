@@ -125,6 +125,11 @@ class Results:
         """Return the names of all test scores, in the order in which trials have them."""
         return list(dict.fromkeys(name for trial in self.trials for name in trial.test))
 
+    @property
+    def each_trial(self) -> list[TrialResult]:
+        """The trials, each once; `trials` has a test once for each head that it is used with."""
+        return [*{trial.trial_id: trial for trial in reversed(self.trials)}.values()][::-1]
+
     def facts(self) -> dict[str, Any]:
         """Return what was read of the study, by field, without what was made of it."""
         return {field.name: getattr(self, field.name) for field in fields(Results)}

@@ -62,7 +62,7 @@ def study_status(results: Results) -> Status:
     """Return the status of a study."""
     folder = results.folder
     config = results.config
-    running = [trial for trial in results.trials if trial.status == "running"]
+    running = [trial for trial in results.each_trial if trial.status == "running"]
     silent = {}
     for trial in running:
         # The clock of the machine that wrote may be ahead of this one's.
@@ -93,7 +93,7 @@ def study_status(results: Results) -> Status:
         counts=_count_trials(results),
         running=running,
         silent=silent,
-        failed=[trial for trial in results.trials if trial.status == "failed"],
+        failed=[trial for trial in results.each_trial if trial.status == "failed"],
         best=finished[:MOST_TRIALS],
         test_score=test_score,
         balanced=balanced,
@@ -114,7 +114,7 @@ def _state(results: Results) -> str:
 def _count_trials(results: Results) -> dict[str, dict[str, int]]:
     search = results.config.search
     counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for trial in results.trials:
+    for trial in results.each_trial:
         group: str = trial.stage
         if trial.stage == "search" and not search.counts_trial(trial.arm, trial.label):
             group = OUTSIDE

@@ -99,7 +99,7 @@ def test_it_is_whole_again_with_the_same_results(spoiled: Spoiled):
         assert path.read_bytes() == contents
         ImageTable(path)
     table = pq.read_table(spoiled.folder.path / "results.parquet").to_pandas()
-    assert sorted(table["trial_id"]) == sorted(spoiled.before["trials"])
+    assert {*table["trial_id"]} == {*spoiled.before["trials"]}
 
 
 def test_it_names_what_was_damaged_and_what_must_be_put_back(spoiled: Spoiled):

@@ -14,7 +14,8 @@ from study.results.study_results import read_results
 from study.serving.exports import FORMATS
 from study.serving.exports.format import ExportGuide
 from study.serving.saved_model import SavedModel, read_saved_model, read_winner
-from study.workflow.model_card import Provenance, model_card
+from study.workflow.model_card import Provenance, find_study_of, model_card
+from tests.not_none import not_none
 
 CHOSEN = "test-best-seed1"
 WRITTEN = ExportGuide("print('loaded')\n", ("A note.",), ("A pixel is cropped beside.",))
@@ -86,6 +87,17 @@ def test_the_figures_of_a_card_have_a_column_for_each_head(
     (alone,) = [row for row in rows if row[0].startswith("75.0 \\[")]
     assert (*alone[1:3], alone[4]) == ("75.0", "70.0", "1 |")
     assert ["–", "–", "–", "10.0", "– |"] in rows, "chance"
+
+
+def test_a_test_that_candidates_share_is_found_under_the_head_of_the_model(
+    finish: Any, tmp_path: Path
+):
+    study = finish(tmp_path, "shared", linear=True)
+    zero_shot, best = study.folder.read_json("candidates.json")
+    plain = best | {"label": "plain", "settings": best["settings"] | {"head": "text"}}
+    study.folder.write_json("candidates.json", [zero_shot, plain, best])
+    saved = read_winner(study.study, tmp_path)
+    assert not_none(find_study_of(saved, str(study.folder.path))).trial.label == "best"
 
 
 def test_intervals_of_a_card_are_over_seeds_alone_where_no_predictions_were_kept(

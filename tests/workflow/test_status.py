@@ -143,6 +143,14 @@ def test_the_scores_of_the_choice_are_told_with_what_is_known_of_them(
     assert read(tested).told == list(told)
 
 
+def test_a_test_with_two_heads_is_one_trial(tested: Written):
+    (choice,) = tested.folder.read_json("candidates.json")
+    linear = choice | {"label": "linear", "settings": choice["settings"] | {"head": "linear"}}
+    tested.folder.write_json("candidates.json", [choice, linear])
+    assert len(read_results(tested.folder.path).trials) == 2
+    assert read(tested).counts == {"test": {"finished": 1}}
+
+
 def test_a_choice_without_predictions_has_no_balanced_score(tested: Written):
     forget_images(tested.folder.path)
     status = read(tested)
