@@ -128,7 +128,10 @@ class Results:
     @property
     def each_trial(self) -> list[TrialResult]:
         """The trials, each once; `trials` has a test once for each head that it is used with."""
-        return [*{trial.trial_id: trial for trial in reversed(self.trials)}.values()][::-1]
+        trials: dict[str, TrialResult] = {}
+        for trial in self.trials:
+            trials.setdefault(trial.trial_id, trial)
+        return list(trials.values())
 
     def facts(self) -> dict[str, Any]:
         """Return what was read of the study, by field, without what was made of it."""

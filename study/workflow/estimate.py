@@ -8,7 +8,6 @@ layers takes less.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from operator import mul
 
 from rich.filesize import decimal
 
@@ -123,7 +122,8 @@ def estimate_from_cost(study: Study, cost: Cost, slots: int) -> Estimate:
         if config.ablation:
             search = full_trial * sum(grid.size for grid in rate_grids(study).values())
         else:
-            halved_trial = _trial_seconds(study, cost, tasks, *_expected_work(study))
+            mean_epochs, evaluations = _expected_work(study)
+            halved_trial = _trial_seconds(study, cost, tasks, mean_epochs, evaluations)
             search = _estimate_search(config.search, full_trial, halved_trial, slots)
             final = _estimate_final(study, cost)
             answers = _estimate_answers(study, cost, tasks)
@@ -226,9 +226,12 @@ def _expected_work(study: Study) -> tuple[float, float]:
     epochs = study.config.training.epochs
     ends = [0, *rung_epochs(asha, epochs), epochs]
     factor = asha.reduction_factor if asha else 1.0
-    shares = [factor**-rung for rung in range(len(ends) - 1)]
-    lengths = [end - begin for begin, end in pairwise(ends)]
-    return sum(map(mul, shares, lengths)), sum(shares)
+    mean_epochs = evaluations = 0.0
+    for rung, (begin, end) in enumerate(pairwise(ends)):
+        share = factor**-rung
+        mean_epochs += share * (end - begin)
+        evaluations += share
+    return mean_epochs, evaluations
 
 
 def _count_trained(search: SearchConfig) -> int:
