@@ -81,7 +81,7 @@ class Finished:
     def test(self, seed: int, label: str = "best", test_score: float = 0.75):
         """Write a finished test with the trained delta; of zero-shot CLIP there is none."""
         trial = self.folder.trial(f"test-{label}-seed{seed}")
-        own = {"subset": "none"} if label == "zero-shot" else self._winner
+        own: JsonObject = {"subset": "none"} if label == "zero-shot" else self._winner
         self._trial(trial.trial_id, "test", label, label, seed, seed, own)
         if label != "zero-shot":
             tensors, info = load_delta(self._trained / "delta.safetensors")
