@@ -23,7 +23,7 @@ from study.results.study_results import Results
 from study.results.trial_results import TrialResult, first_chance, seed_scores
 from study.results.validation_check import ValidationCheck, check_validation, find_highest
 from study.trial.predictions import Stratum
-from study.trial.study import BEST
+from study.trial.study import BEST, Candidate, candidate_of_label
 
 TRIAL_STATES = ("finished", "stopped", "failed", "running")
 """How a trial may have ended, or not yet."""
@@ -85,18 +85,8 @@ class Leaderboard(Results):
 
     @property
     def top_peer(self) -> str | None:
-        """The label of the best other method by validation; None if none has a validation score.
-
-        Other methods are all that tune no subset: peers, a linear classifier on frozen CLIP, and
-        CLIP as it is.
-        """
-        scores = {
-            candidate.label: candidate.val_score
-            for candidate in self.candidates
-            if candidate.settings.subset == "none"
-        }
-        label, _ = find_highest(scores)
-        return label
+        """The label of the best other method; see `best_other_method`."""
+        return best_other_method(self.candidates)
 
     @property
     def rivals(self) -> list[str]:
@@ -110,17 +100,43 @@ class Leaderboard(Results):
     def planned_comparisons(self) -> Intervals:
         """The comparisons of the winner that are fixed beforehand, by the other's label.
 
-        The rival that comes closest to the winner, or that is furthest above it, stands first.
-        The winner is not compared with itself or with a candidate without a score, and Holm
-        corrects for the number of comparisons that remain.
+        The rival that comes closest to the winner, or that is furthest above it, stands first. The
+        winner is not compared with itself or with a candidate without a score. Holm corrects for
+        the number of comparisons that remain, and for those that earlier choices of a study that
+        was extended had planned.
         """
         winner = self.winner
         if not winner:
             return {}
-        compared = make_comparisons(
-            {label: self.difference(winner, self.find_entry(label)) for label in self.rivals}
-        )
+        planned = {}
+        for candidates in (*self.earlier_choices, self.candidates):
+            best = self._entry_of(candidates, BEST)
+            rivals = [
+                self._entry_of(candidates, label)
+                for label in (TUNED, best_other_method(candidates))
+            ]
+            for rival in filter(None, rivals):
+                if best:
+                    planned[best.label, rival.label] = self.difference(best, rival)
+        compared = {
+            rival: difference
+            for (best_label, rival), difference in make_comparisons(planned).items()
+            if best_label == winner.label and not {*self.rivals}.isdisjoint(self._labels(rival))
+        }
         return dict(sorted(compared.items(), key=lambda comparison: comparison[1].mean))
+
+    def _labels(self, label: str) -> Sequence[str]:
+        """Return all labels of the candidate that has a label."""
+        entry = self.find_entry(label)
+        return entry.labels if entry else ()
+
+    def _entry_of(self, candidates: Sequence[Candidate], label: str | None) -> Entry | None:
+        """Return what was tested of a candidate of a choice, which may have another label now."""
+        candidate = candidate_of_label(candidates, label) if label else None
+        if not candidate:
+            return None
+        labels = {one.tested: one.label for one in self.candidates}
+        return self.find_entry(labels.get(candidate.tested, ""))
 
     @property
     def rivals_above_winner(self) -> list[tuple[Entry, MeanInterval | None]]:
@@ -183,6 +199,17 @@ class Leaderboard(Results):
         base_scores = seed_scores(self.test_trials(base.label))
         terms = [(entry.label, scores, 1), (base.label, base_scores, -1)]
         return self.resampled.weighted_sum(terms)
+
+
+def best_other_method(candidates: Sequence[Candidate]) -> str | None:
+    """Return the label of the best other method by validation; None if none has a score.
+
+    Other methods are all that tune no subset: peers, a linear classifier on frozen CLIP, and CLIP
+    as it is.
+    """
+    scores = {one.label: one.val_score for one in candidates if one.settings.subset == "none"}
+    label, _ = find_highest(scores)
+    return label
 
 
 def leaderboard(results: Results) -> Leaderboard:

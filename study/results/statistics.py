@@ -5,12 +5,14 @@ Scores are fractions.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 from scipy import stats
 
-from study.results.intervals import SIGNIFICANCE, Intervals, MeanInterval
+from study.results.intervals import SIGNIFICANCE, MeanInterval
 
+Key = TypeVar("Key")
+"""What names a difference, such as a label."""
 SeedScores = Mapping[int, float]
 """The score of each seed."""
 
@@ -51,13 +53,13 @@ def common_seeds(scores: Sequence[SeedScores]) -> list[int]:
     return sorted(set.intersection(*map(set, scores)))
 
 
-def make_comparisons(differences: Mapping[str, MeanInterval | None]) -> Intervals:
+def make_comparisons(differences: Mapping[Key, MeanInterval | None]) -> dict[Key, MeanInterval]:
     """Return differences with their p values, corrected for their number by Holm's method.
 
     What could not be compared, and has no difference, is left out. What could not be tested, and
     has no p, does not count.
     """
-    compared = {label: difference for label, difference in differences.items() if difference}
+    compared = {key: difference for key, difference in differences.items() if difference}
     tests = [(d.p_value, label) for label, d in compared.items() if d.p_value is not None]
     largest = 0.0
     for rank, (p_value, label) in enumerate(sorted(tests)):

@@ -18,6 +18,7 @@ from study.config.trial_settings import settings_columns
 from study.errors import DataError
 from study.protocols import Protocol
 from study.results.chance import BALANCED
+from study.results.chosen_configuration import extensions
 from study.results.label_check import LabelCheck, check_labels
 from study.results.shared_test import count_studies_on_same_test
 from study.results.training_images import training_overlap
@@ -42,11 +43,10 @@ class Results:
     """The trials that have a configuration, in the order of their ids."""
     candidates: Sequence[Candidate]
     """The configurations to test, as fixed by validation; empty before that."""
-    earlier_trial_counts: Sequence[int]
-    """The number of search trials that each earlier choice was made from, oldest first.
+    earlier_choices: Sequence[Sequence[Candidate]]
+    """The candidates of each earlier choice, oldest first; empty if the search was not extended.
 
-    Such a choice had been tested before the search was extended. Empty if none was.
-    """
+    Such a choice had been tested before the search was extended."""
     ablates: bool
     """Whether the study is an ablation whose cells are fixed."""
     registration: Registration | None
@@ -57,6 +57,11 @@ class Results:
     """The mean share of training images that two tested seeds have in common, a fraction.
 
     None where one seed alone was tested, or no file says what was trained on."""
+
+    @property
+    def earlier_trial_counts(self) -> list[int]:
+        """The number of search trials that each earlier choice was made from, oldest first."""
+        return [max(one.choice for one in candidates) for candidates in self.earlier_choices]
 
     @property
     def config(self) -> StudyConfig:
@@ -169,11 +174,10 @@ def read_results(folder: Path, protocol: Protocol | None = None) -> Results:
     study = Study(load_config(opened.config_path, frozen=True), opened, protocol)
     trials = read_trials(opened, study.protocol)
     split_hashes = {trial.seed: trial.split_hash for trial in trials if trial.stage in COMPARED}
-    earlier_trial_counts = [
-        extension["from"]
-        for extension in opened.read_json("extensions.json") or ()
-        if extension["candidates"]
-    ]
+    earlier_choices = []
+    for extension in extensions(study):
+        if extension["candidates"]:
+            earlier_choices.append([*map(Candidate.model_validate, extension["candidates"])])
     identity = {}
     if opened.read(IDENTITY) is not None:
         identity = opened.read_identity()
@@ -182,7 +186,7 @@ def read_results(folder: Path, protocol: Protocol | None = None) -> Results:
         study=study,
         trials=trials,
         candidates=read_candidates(opened) or (),
-        earlier_trial_counts=earlier_trial_counts,
+        earlier_choices=earlier_choices,
         ablates=opened.read_json(CELLS) is not None,
         registration=opened.read_registration(),
         identity=identity,

@@ -68,6 +68,23 @@ def test_the_closer_of_the_planned_rivals_comes_first(few_shot_study: Path, effe
     assert {difference.tests for difference in compared.values()} == {2}
 
 
+def test_comparisons_that_an_earlier_choice_planned_are_tests_as_well(few_shot_study: Path):
+    add_candidate(few_shot_study, "linear", 0.005, val_score=0.6, head="linear")
+    alone = board_of(few_shot_study).planned_comparisons
+    candidates = json.loads((few_shot_study / "candidates.json").read_text())
+    earlier = [one | {"choice": 24} for one in candidates if one["label"] != "best"]
+    for one in earlier:
+        if one["label"] == "third":  # was the best when there were fewer trials
+            one["label"] = "best"
+    entry = {"from": 24, "to": 30, "candidates": earlier, "final": None}
+    (few_shot_study / "extensions.json").write_text(json.dumps([entry]))
+    compared = board_of(few_shot_study).planned_comparisons
+    assert compared.keys() == alone.keys()
+    for label, difference in compared.items():
+        assert (difference.p_value, difference.tests) == (alone[label].p_value, 4)
+        assert not_none(difference.holm_p) >= not_none(alone[label].holm_p)
+
+
 def test_as_many_right_images_are_a_tie_which_the_choice_leads(few_shot_study: Path):
     for seed in SEEDS:
         for label, right in (("best", 830 + seed), ("third", 833)):
