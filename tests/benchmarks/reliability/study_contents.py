@@ -12,8 +12,6 @@ from study.storage.trial_folder import TrialFolder
 UNLIKE = ("config_hash",)
 """What differs where a proposal was lost with its driver, or where the code has changed since."""
 TIMED = ("seconds", "ended_at", "images_per_second", "began_at")
-HASH = 64
-"""The characters of a hash."""
 
 
 def trial_contents(trial: TrialFolder) -> list[Any]:
@@ -42,18 +40,12 @@ def trial_contents(trial: TrialFolder) -> list[Any]:
     return [config, reports, ending, hashes]
 
 
-def differences(one: Any, other: Any, within: float = 0.0) -> Iterator[str]:
-    """Yield in words each value that two nested lists and dicts do not share.
-
-    Args:
-        one: the first.
-        other: the second.
-        within: how far numbers may be from each other; if they may, so may hashes.
-    """
+def differences(one: Any, other: Any) -> Iterator[str]:
+    """Yield in words each value that two nested lists and dicts do not share."""
     old, new = dict(flatten(one)), dict(flatten(other))
     for place in sorted(old.keys() | new.keys()):
         pair = old.get(place, "missing"), new.get(place, "missing")
-        if pair[0] != pair[1] and not _near(*pair, within):
+        if pair[0] != pair[1]:
             yield f"{place} is {pair[0]}, in the other {pair[1]}"
 
 
@@ -66,9 +58,3 @@ def flatten(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
             yield from flatten(inner, f"{place}/{key}")
     else:
         yield place, value
-
-
-def _near(one: Any, other: Any, within: float) -> bool:
-    if isinstance(one, float) and isinstance(other, float):
-        return abs(one - other) <= within
-    return within > 0 and len(str(one)) == len(str(other)) == HASH
