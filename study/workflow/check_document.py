@@ -53,7 +53,7 @@ class KeepingConsole(Console):
 
 
 def _print(console: KeepingConsole, options: Namespace, faults: Sequence[str]) -> None:
-    from study.workflow.json_documents import print_document
+    from study.workflow.json_output import print_json
 
     estimate = None
     if not isinstance(options.estimate, bool):  # it was measured
@@ -66,4 +66,4 @@ def _print(console: KeepingConsole, options: Namespace, faults: Sequence[str]) -
         "facts": [{"word": word, "text": text} for word, text in console.rows],
         "estimate": estimate,
     }
-    print_document(values)
+    print_json(values)

@@ -49,9 +49,9 @@ def _refuse_format(options: Namespace, *allowed: str) -> None:
 
 def _print(options: Namespace, view: object) -> None:
     if options.format == "json":
-        from study.workflow.json_documents import print_document
+        from study.workflow.json_output import print_json
 
-        print_document(view)
+        print_json(view)
     elif isinstance(view, str):
         print(view, end="")
     else:

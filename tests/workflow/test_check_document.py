@@ -6,7 +6,7 @@ import pytest
 
 from study.process.terminal_table import print_sentences
 from study.workflow.check_document import printed_as_json
-from tests.workflow.test_json_documents import check
+from tests.workflow.test_json_output import parsed
 
 
 def test_sentences_in_yellow_are_warnings_and_an_interrupt_prints_nothing(
@@ -16,7 +16,7 @@ def test_sentences_in_yellow_are_warnings_and_an_interrupt_prints_nothing(
     with printed_as_json(options):
         print_sentences(options.console, "may not be meant", "yellow")
         options.console.print("is well")
-    found = check(capsys.readouterr().out, "Check")
+    found = parsed(capsys.readouterr().out)
     assert (found["warnings"], found["notes"]) == (["may not be meant"], ["is well"])
     with pytest.raises(KeyboardInterrupt), printed_as_json(options):
         raise KeyboardInterrupt

@@ -8,7 +8,7 @@ from study.errors import ConfigError
 from study.report.formatting import percent
 from study.storage.command_lines import storage_folder
 from study.storage.study_folder import studies
-from study.workflow.json_documents import print_document
+from study.workflow.json_output import print_json
 from study.workflow.overview import summarize_study
 from study.workflow.status import INTERRUPTED_STATE, plain_table, print_resume_commands
 
@@ -37,7 +37,7 @@ def list_studies(options: Namespace) -> None:
     folders = studies(storage)
     rows = [summarize_study(folder) for folder in folders]
     if options.json:
-        print_document(rows)
+        print_json(rows)
         return
     if not rows:
         options.console.print(f"no studies in {storage}", highlight=False)

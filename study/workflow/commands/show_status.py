@@ -5,7 +5,7 @@ from argparse import Namespace
 from study.results.study_results import read_results
 from study.workflow import status
 from study.workflow.configured_study import load_study
-from study.workflow.json_documents import print_document
+from study.workflow.json_output import print_json
 
 
 def show_status(options: Namespace) -> None:
@@ -20,7 +20,7 @@ def show_status(options: Namespace) -> None:
         values = dict(vars(current))
         for name in ("running", "failed", "best"):
             values[name] = [trial.status_record() for trial in values[name]]
-        print_document(values)
+        print_json(values)
         return
     options.console.print(status.render_status(current), highlight=False)
     if current.state == status.INTERRUPTED_STATE:
