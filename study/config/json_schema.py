@@ -13,15 +13,29 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from study.config.reference import Schema, markdown
 from study.config.schema import StudyConfig
-from study.config.shipped import shipped_file
-from study.process.table_files import read_table
 from study.storage.file_format import FORMAT, KEY
 from study.storage.ledger_files import JsonObject
 
 DIALECT = "http://json-schema.org/draft-07/schema#"
 """The latest dialect that the YAML language server knows."""
-SCHEMA = "schema"
-"""The name of the file of the schema, which stands beside the shipped configurations."""
+_SWEEP = {
+    "sweep": {
+        "allOf": [{"$ref": "#/$defs/axes"}],
+        "description": "Keys with dots, each with a list of values: a study for each combination.",
+    },
+    "exceptions": {
+        "type": "array",
+        "items": {
+            "type": "object",
+            "properties": {"for": {"$ref": "#/$defs/axes"}, "set": {"$ref": "#/$defs/values"}},
+            "patternProperties": {},
+            "additionalProperties": False,
+            "required": ["for", "set"],
+        },
+        "description": "Values that some studies of a sweep have in place of others.",
+    },
+}
+"""The keys of a sweep's file; the schemas of axes and values are made of the keys of a study."""
 
 
 class _WithoutTitles(GenerateJsonSchema):
@@ -50,24 +64,13 @@ def json_schema() -> JsonObject:
     schema["$defs"]["axes"] = _section(axes, {entry_of_mapping: _list_of({})})
     schema["patternProperties"] = {entry_of_mapping: {}}
     number = {"const": FORMAT, "description": "The number of the format."}
-    schema["properties"] |= {**dotted, KEY: number, **read_table(__file__)}
+    schema["properties"] |= {**dotted, KEY: number, **_SWEEP}
     return {"$schema": DIALECT, **schema}
 
 
 def json_schema_text() -> str:
     """Return the JSON schema as the text of its file."""
     return json.dumps(json_schema(), indent=1, ensure_ascii=False) + "\n"
-
-
-def modeline() -> str:
-    """Return the comment by which a YAML file names the shipped schema for editors.
-
-    It is empty where the schema is missing.
-    """
-    file = shipped_file(SCHEMA, ".json")
-    if file is None:
-        return ""
-    return f"# yaml-language-server: $schema={file.resolve().as_uri()}\n"
 
 
 def _for_editors(node: Any) -> Any:

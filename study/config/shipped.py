@@ -23,10 +23,10 @@ _OF_THIS_MACHINE = {"name", "storage", "resources", "tracking"}
 """The keys of a configuration that say where and how a study runs, but change no result."""
 
 
-def shipped_file(name: str, suffix: str = ".yaml") -> Path | None:
+def shipped_file(name: str) -> Path | None:
     """Return the file of a shipped configuration; None where it is missing."""
     for folder in FOLDERS:
-        file = folder / f"{name}{suffix}"
+        file = folder / f"{name}.yaml"
         if file.is_file():
             return file
     return None

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from study.config.json_schema import json_schema_text, modeline
+from study.config.json_schema import json_schema_text
 from study.config.reference import list_keys, short_baselines
 from study.config.schema import StudyConfig
 from study.config.search_section import AUTO
@@ -42,7 +42,7 @@ def print_configuration(options: Namespace) -> None:
             "`sweep` to one value, such as data.dataset=eurosat"
         )
     command = shlex.join(["clipfit-study", "config", *options.arguments])
-    print(modeline() + resolved_yaml(configs[0], command), end="")
+    print(resolved_yaml(configs[0], command), end="")
 
 
 def resolved_yaml(config: StudyConfig, command: str) -> str:

@@ -7,7 +7,6 @@ import shlex
 from argparse import Namespace
 from pathlib import Path
 
-from study.config.json_schema import modeline
 from study.config.loading import build_config
 from study.config.shipped import shipped_file
 from study.config.wording import override_texts
@@ -36,8 +35,8 @@ APART = ("backbone", "resources", "storage", "name", "tracking", "RAY_ADDRESS")
 """The beginnings of the paths of faults that are not of the images; ``--check`` finds these."""
 MARGIN = 1.5
 """How many times the measured time of a search its limit is."""
-HEADER = "For editors; `clipfit-study config` prints all keys with their values."
-"""The comment after the line that names the schema."""
+HEADER = "`clipfit-study config` prints all keys with their values."
+"""The comment at the beginning."""
 
 
 def write_configuration(options: Namespace) -> None:
@@ -58,7 +57,7 @@ def write_configuration(options: Namespace) -> None:
         reason = f"a limit of the search, above what is measured: {measured}"
         choices["search.minutes"] = (None, reason)
     reasons = read_table(__file__) | {key: reason for key, (_, reason) in choices.items()}
-    text = modeline() + commented_yaml(values, reasons, HEADER)
+    text = commented_yaml(values, reasons, HEADER)
     try:
         with options.out.open("x", encoding="utf-8") as file:
             file.write(text)
