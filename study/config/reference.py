@@ -7,9 +7,24 @@ from typing import Any, NamedTuple
 from study.config.schema import StudyConfig
 from study.config.trial_settings import TrialSettings
 from study.config.yaml_text import yaml_on_one_line
-from study.process.table_files import read_table
 
-UNITS = read_table(__file__)
+UNITS = {
+    "data.shots": "images per class",
+    "data.val_shots": "images per class",
+    "training.batch_size": "images",
+    "training.eval_batch_size": "images",
+    "training.epochs": "epochs",
+    "search.asha.grace_period": "epochs",
+    "search.trials": "trials",
+    "search.minutes": "minutes",
+    "test.runners_up": "configurations",
+    "ablation.width": "layers",
+    "resources.cpus_per_trial": "CPU cores",
+    "resources.gpus_per_trial": "GPUs",
+    "resources.max_concurrent": "trials",
+    "resources.max_failures": "restarts",
+    "resources.max_epoch_seconds": "seconds",
+}
 """The unit of each key that has one."""
 BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 WORDS = {"string": "text"}
