@@ -173,8 +173,8 @@ def test_a_trial_out_of_memory_goes_on_with_fewer_images_at_a_time(
     assert [report["epoch"] for report in numbers] == [1, 2, 3, 4]
     assert [report.pop("micro_batch", None) for report in numbers] == [None, 2, 2, 2]
     for report, expected in zip(numbers, untimed(whole.folder), strict=True):
-        assert report.pop("head") == expected.pop("head")
-        del report["scores"], expected["scores"]  # as above them, by their heads
+        for key in ("head", "scores"):
+            assert report.pop(key, None) == expected.pop(key, None)
         assert report == pytest.approx(expected, rel=1e-3, abs=1e-5)
     own, other = (load_delta(t.folder.path / "delta.safetensors")[0] for t in (short, whole))
     torch.testing.assert_close(own, other, atol=1e-5, rtol=1e-3)
