@@ -76,6 +76,18 @@ def shots_of(*names: str) -> list[JsonObject]:
     return [{"label": n % 12, "part": "train", "path": name} for n, name in enumerate(names)]
 
 
+def add_final(folder: Path, images: str):
+    """Add the final training, on other images."""
+    configure(folder, f"final.images={images}")
+    candidates = json.loads((folder / "candidates.json").read_text())
+    best = next(candidate for candidate in candidates if candidate["label"] == "best")
+    number = best["source_trial"].removeprefix("search-")
+    trial = folder / f"trials/final-{images}-{number}"
+    shutil.copytree(folder / "trials/test-best-seed1", trial)
+    change_json(trial / "config.json", stage="final", split_hash="00ff")
+    write_split(folder, "00ff", *shots_of(*map(str, range(60))))
+
+
 def share_images(folder: Path, share: float) -> Path:
     """Record what each tested seed trained on: so large a share of 20 images is common to all."""
     common = round(20 * share)

@@ -160,17 +160,6 @@ def test_every_library_that_is_imported_is_a_dependency():
     assert not missing
 
 
-def test_every_module_has_its_tests_at_the_mirrored_path():
-    """What is tested of a module is found by its name."""
-    modules = [path for path in FILES if path.stem not in ("__init__", "__main__")]
-    mirrored = {
-        module_of(path): TESTS / path.relative_to(STUDY).with_name(f"test_{path.name}")
-        for path in modules
-    }
-    lacking = {module for module, tests in mirrored.items() if not tests.is_file()}
-    assert not lacking, "write tests where these modules' tests are looked for"
-
-
 def test_no_two_files_write_out_the_same_choices():
     """A set of names that is written twice is changed in one place only."""
     homes: dict[frozenset[str], list[str]] = {}

@@ -1,53 +1,37 @@
-"""The studies that tests of results use, and what the report says of them, as it is kept."""
+"""The studies that tests of results use, and changes of them that several tests need."""
 
-import os
-import re
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from study.report.charts import Chart
+from study.report.page import write_report
 from study.trial import Prediction
 from study.trial.predictions import predictions_to_parquet
-from tests.results.conftest import (
+from tests.changed_studies import board_of, choose
+from tests.fake_studies import add_candidate, edit_candidates
+from tests.results.conftest import (  # noqa: F401
     ablation_study,
     base_to_new_study,
     drawn_study,
     few_shot_study,
     guessing_study,
     make_study,
-    predicted,
     trained_study,
     tuned_study,
     untested_study,
 )
 
-__all__ = [
-    "ablation_study",
-    "base_to_new_study",
-    "drawn_study",
-    "few_shot_study",
-    "guessing_study",
-    "make_study",
-    "predicted",
-    "trained_study",
-    "tuned_study",
-    "untested_study",
-]
-
-AsKept = Callable[[str, str], None]
-"""Fails unless a text is that of the file of a name in ``told/``, which UPDATE=1 writes anew."""
+FULL = {"method": "full", "lr": 1e-4}
 
 
-@pytest.fixture
-def as_kept() -> AsKept:
-    def as_kept(name: str, text: str):
-        path = Path(__file__).parent / "told" / f"{name}.txt"
-        if os.environ.get("UPDATE"):
-            path.write_text(text)
-        assert text.splitlines() == path.read_text().splitlines()
-
-    return as_kept
+@pytest.fixture(scope="session")
+def report(drawn_study: tuple[Path, Sequence[Chart]]) -> str:  # noqa: F811
+    """The page of a base-to-new study, which stands in its folder."""
+    folder, plots = drawn_study
+    return write_report(board_of(folder), plots).read_text()
 
 
 def keep(folder: Path, seed: int, predictions: Sequence[Prediction]):
@@ -56,6 +40,30 @@ def keep(folder: Path, seed: int, predictions: Sequence[Prediction]):
     (trial / "predictions.parquet").write_bytes(predictions_to_parquet(predictions))
 
 
-def rounded(text: str) -> str:
-    """Return a text whose numbers have six digits, as they have them on every machine."""
-    return re.sub(r"\d+\.\d+(e-\d+)?", lambda number: f"{float(number[0]):.6g}", text)
+def choose_other(folder: Path, label: str) -> Path:
+    """Let validation have chosen another candidate."""
+    edit_candidates(folder, lambda candidates: choose(candidates, label))
+    return folder
+
+
+def choose_full(folder: Path) -> Path:
+    """Let validation have chosen full fine-tuning, which cannot be written as a delta."""
+    add_candidate(folder, "full", 0.02, val_score=0.9, peer=FULL)
+    add_candidate(folder, "best-with-delta", -0.01, val_score=0.7, subset="vision.ln")
+    return choose_other(folder, "full")
+
+
+def drop_tests(folder: Path, *labels: str) -> Path:
+    """Let candidates not have been tested; ``*`` is all of them."""
+    for label in labels:
+        for trial in folder.glob(f"trials/test-{label}-seed*"):
+            shutil.rmtree(trial)
+    return folder
+
+
+def drop_search(folder: Path) -> Path:
+    """Let nothing have been searched."""
+    for trial in folder.glob("trials/search-*"):
+        shutil.rmtree(trial)
+    edit_candidates(folder, lambda candidates: candidates.clear())
+    return drop_tests(folder, "best", "second", "third")

@@ -2,13 +2,27 @@
 
 from pathlib import Path
 
+import pytest
+
 from study.report.ablation_charts import ablation_plots
+from study.report.charts import GREY
 from study.results.ablation import ablation_table
 from study.results.study_results import read_results
-from tests.report.conftest import AsKept
-from tests.report.test_plots import text_of
+from tests.not_none import not_none
 
 
-def test_the_charts_of_an_ablation_are_what_was_kept(ablation_study: Path, as_kept: AsKept):
-    charts = ablation_plots(ablation_table(read_results(ablation_study)))
-    as_kept("charts-of-an-ablation", "\n".join(map(text_of, charts)))
+def test_the_forest_has_each_difference_and_the_map_each_single_term(ablation_study: Path):
+    table = ablation_table(read_results(ablation_study))
+    forest, squares = ablation_plots(table)
+    (panel,) = forest.panels
+    cells = {cell.label: cell for cell in table.cells if cell.label != "base"}
+    names = not_none(panel.y.names)
+    assert {*names} == cells.keys()
+    for series in panel.series:
+        for mean, row in zip(series.x, series.y, strict=True):
+            cell = cells[names[int(row)]]
+            assert mean == pytest.approx(100 * not_none(cell.comparison).mean)
+            assert (series.color == GREY) == (not cell.differs_from_base)
+    (panel,) = squares.panels
+    assert panel.x.names == ["all", "0:2", "2:4"]
+    assert {*not_none(panel.y.names)} >= {"text.attn.v.bias", "vision.ln"}

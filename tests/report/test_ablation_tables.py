@@ -2,93 +2,71 @@
 
 import csv
 import io
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
-import yaml
 
 from study.report.ablation_charts import ablation_plots
 from study.report.ablation_tables import (
     ablation_csv,
     ablation_markdown,
     ablation_verdict,
+    cell_table,
     write_ablation,
 )
 from study.results.ablation import ablation_table
 from study.results.study_results import read_results
-from study.storage.ledger_files import JsonObject
-from tests.changed_studies import forget_images, leave_one_seed, share_images
-from tests.report.conftest import AsKept, rounded
+from tests.changed_studies import forget_images, leave_one_seed
 from tests.results.test_ablation import searched
 
 
-def test_a_cell_that_its_own_interval_alone_tells_apart_is_not_called_noise(ablation_study: Path):
+def test_each_cell_is_told_as_it_is_found(ablation_study: Path):
     table = ablation_table(read_results(ablation_study))
-    cells = []
+    noise = [cell.label for cell in table.cells if cell.finding == "within noise"]
+    assert {*noise} == {
+        "only text.attn.v.bias",
+        "only vision.ln[0:2]",
+        "only vision.ln[2:4]",
+    }
+    _, *rest = ablation_verdict(table)
+    (of_noise,) = [sentence for sentence in rest if sentence.startswith("Within noise")]
     for cell in table.cells:
-        comparison = cell.comparison
-        if comparison:
-            clear = replace(comparison, mean=-0.15, holm_p=0.12)
-            cell = replace(cell, comparison=clear)
-        cells.append(cell)
-    text = " ".join(ablation_verdict(replace(table, cells=cells)))
-    assert "own intervals, but not once corrected" in text
-    assert "−15.0" in text
-    assert "Within noise" not in text
+        assert (f"“{cell.label}”" in of_noise) == (cell.label in noise)
+        told = any(sentence.startswith(f"“{cell.label}”: ") for sentence in rest)
+        assert told == (cell.finding == "beyond noise")
 
 
-def forget_tests(folder: Path):
-    """Let what was tested have been validated instead."""
-    for path in folder.glob("trials/*/reports.jsonl"):
-        path.write_text(path.read_text().replace('"test_', '"val_'))
+def test_without_intervals_nothing_is_tested(ablation_study: Path):
+    table = ablation_table(read_results(leave_one_seed(forget_images(ablation_study))))
+    cells = {row[0]: row for row in cell_table(table).texts}
+    p = cell_table(table).header.index("p")
+    assert {row[p] for row in cells.values()} == {"–"}
+    assert "Beyond noise" not in " ".join(ablation_verdict(table))
 
 
 @pytest.mark.parametrize(
-    "name, change",
+    "rates, edges",
     [
-        ("as-it-is", lambda _: None),
-        ("of-unknown-images", forget_images),
-        ("of-one-seed", leave_one_seed),
-        ("of-the-same-training-images", partial(share_images, share=1.0)),
-        ("of-much-the-same-training-images", partial(share_images, share=0.95)),
-        ("that-was-not-tested", forget_tests),
+        ([(1.0, 1.0), (0.1, 0.1), (10.0, 10.0)], ""),
+        ([(1.0, 1.0), (10.0, 10.0)], "bias: lowest; ln: lowest"),
+        ([(1.0, 1.0)], ""),
+        (
+            [(0.2, 0.3), (0.2, 0.1), (0.1, 0.3), (0.1, 0.1), (0.4, 0.3), (0.4, 0.1)],
+            "ln: highest",
+        ),
     ],
 )
-def test_an_ablation_is_told_as_it_was_kept(
-    ablation_study: Path,
-    as_kept: AsKept,
-    name: str,
-    change: Callable[[Path], object],
+def test_rates_at_the_end_of_what_was_tried_are_told(
+    ablation_study: Path, rates: list[tuple[float, float]], edges: str
 ):
-    change(ablation_study)
-    table = ablation_table(read_results(ablation_study))
-    as_kept(f"ablation-{name}", ablation_markdown(table) + rounded(ablation_csv(table)))
-
-
-CASES = yaml.safe_load(Path(__file__).with_name("rate_edges.yaml").read_text())
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_rates_at_the_end_of_what_was_tried_are_told(ablation_study: Path, case: JsonObject):
     label = "only text.attn.v.bias"
-    rates = [{"bias": bias, "ln": ln} for bias, ln in case["tried"]]
-    results = searched(read_results(ablation_study), label, *rates)
-    table = ablation_table(results)
-    assert [line for line in ablation_verdict(table) if "tried" in line] == case.get("told", [])
+    tried = [{"bias": bias, "ln": ln} for bias, ln in rates]
+    table = ablation_table(searched(read_results(ablation_study), label, *tried))
+    told = [line for line in ablation_verdict(table) if "tried" in line and label in line]
+    assert len(told) == bool(edges)
     rows = {row["label"]: row for row in csv.DictReader(io.StringIO(ablation_csv(table)))}
-    assert rows["base"]["edges"] == ""
-    assert rows[label]["edges"] == case.get("edges", "")
-
-
-def test_a_cell_that_depends_much_on_the_seed_is_named(ablation_study: Path):
-    table = ablation_table(read_results(ablation_study))
-    first, *others = table.cells
-    wide = replace(first, score=replace(first.score, sd=1.0))
-    told = " ".join(ablation_verdict(replace(table, cells=[wide, *others])))
-    assert f"the median cell: “{first.label}”." in told
+    assert (rows["base"]["edges"], rows[label]["edges"]) == ("", edges)
 
 
 def test_all_files_hold_the_same_cells(ablation_study: Path):
@@ -108,4 +86,3 @@ def test_a_base_alone_has_a_table_and_no_plots(ablation_study: Path):
     table = ablation_table(replace(results, trials=base))
     assert len(table.cells) == 1
     assert all(plot.missing_reason for plot in ablation_plots(table))
-    assert "differ" not in " ".join(ablation_verdict(table))

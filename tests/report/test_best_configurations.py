@@ -11,12 +11,12 @@ from study.config.schema import StudyConfig
 from study.config.trial_settings import TrialSettings
 from study.protocols import FewShot
 from study.report.best_configurations import (
+    GONE_MARK,
     baselines_study_yaml,
     render_best_configurations,
 )
 from study.storage.ledger_files import JsonObject
 from study.tracking.tracker import RankedConfiguration
-from tests.report.conftest import AsKept
 
 SETTINGS = {"subset": "vision.ln[0:2]", "bias_lr": None, "ln_lr": 0.1, "distill_weight": 0.0}
 
@@ -49,32 +49,19 @@ def baselines(text: str) -> JsonObject:
     }
 
 
-def test_the_tables_tell_rates_that_are_none_and_tests_that_were_not_made(
-    as_kept: AsKept,
-):
+def test_a_row_has_its_test_if_it_was_made_and_a_mark_where_its_folder_is_gone():
     console = Console(width=160, record=True, file=io.StringIO())
-    untested = found(study="early", test_score=None, test_seeds=0)
+    untested = found(study="early", test_score=None, test_seeds=0, folder=None)
     console.print(render_best_configurations([found(), untested]))
-    as_kept("best-configurations", console.export_text())
+    rows = [line for line in console.export_text().splitlines() if "digits" in line]
+    assert [("75.0 (2)" in row, GONE_MARK in row) for row in rows] == [(True, False), (False, True)]
 
 
-def test_labels_are_made_of_what_a_label_may_hold_and_differ():
-    rows = [found(), found(ln_lr=0.2), found(study="Of both", ln_lr=0.3)]
+def test_labels_are_made_of_what_a_label_may_hold_and_what_is_found_twice_has_one():
+    rows = [found(), found(ln_lr=0.2), found(study="Of both", ln_lr=0.3), found(study="early")]
     named = baselines(baselines_study_yaml(rows, StudyConfig()))
     assert list(named) == ["found-late-1", "found-late-1-2", "found-of-both-1"]
     assert [entry["rates"]["ln"] for entry in named.values()] == [0.1, 0.2, 0.3]
-
-
-def test_what_is_a_baseline_already_is_not_tried_twice():
-    text = baselines_study_yaml([found(), found(study="early")], StudyConfig())
-    assert list(baselines(text)) == ["found-late-1"]
-
-
-def test_what_was_found_before_gives_way_to_what_is_found_now():
-    before = build_config(
-        values_of(baselines_study_yaml([found(study="old")], StudyConfig())), "found"
-    )
-    assert list(baselines(baselines_study_yaml([found()], before))) == ["found-late-1"]
 
 
 def test_the_budget_holds_all_that_was_found_twice_over():

@@ -14,17 +14,17 @@ def rows(folder: Path) -> dict[str, str]:
     return dict(configuration_rows(read_results(folder)))
 
 
-def test_an_ablation_and_a_test_without_a_search_have_other_questions(
-    few_shot_study: Path,
-):
+def test_an_ablation_and_a_test_without_a_search_have_other_questions(few_shot_study: Path):
+    questions = {rows(few_shot_study)["Question"]}
+    assert {"Choice", "Search"} <= rows(few_shot_study).keys()
     configure(few_shot_study, "search.trials=0")
-    assert rows(few_shot_study)["Question"].endswith("Nothing is searched or chosen.")
-    assert "Search" not in rows(few_shot_study)
+    assert not {"Choice", "Search", "Cells"} & rows(few_shot_study).keys()
+    questions.add(rows(few_shot_study)["Question"])
     configure(few_shot_study, "ablation={design: only_one, rates: [0.01, 0.1]}")
     told = rows(few_shot_study)
-    assert told["Question"].startswith("Which parameters matter?")
-    assert told["Cells"].startswith("each site alone")
-    assert told["Learning rates"].startswith("0.01, 0.1: each cell at the best of them")
+    assert len(questions | {told["Question"]}) == 3
+    assert "Cells" in told
+    assert told["Learning rates"].startswith("0.01, 0.1: ")
 
 
 @pytest.mark.parametrize(
@@ -40,10 +40,6 @@ def test_seeds_have_training_images_of_their_own_only_where_they_do(
     assert ("own" in told) == (overlap < 0.01)
 
 
-def test_of_each_stage_the_work_of_its_trials_is_told(few_shot_study: Path):
-    trials = read_results(few_shot_study).stage("search")
-    (search, test) = stage_rows(read_results(few_shot_study))
-    assert search[0] == "Search"
-    assert search[1].startswith(f"{len(trials)} trials, ")
-    assert search[1].endswith(" of work")
-    assert test[0] == "Test"
+def test_of_each_stage_the_trials_are_counted(few_shot_study: Path):
+    found = [(name, text.split(",")[0]) for name, text in stage_rows(read_results(few_shot_study))]
+    assert found == [("Search", "35 trials"), ("Test", "35 trials")]

@@ -1,18 +1,13 @@
-"""A score and a difference are said with how sure they are; `told/` has the other cases."""
+"""A score and a difference are said with how sure they are."""
 
 from dataclasses import replace
 
 import pytest
 
-from study.report.judgements import describe_score, judge, judgement
+from study.report.judgements import judge, judgement
 from study.results.intervals import MeanInterval, mean_interval
 
 BETTER = replace(mean_interval([0.10, 0.11, 0.12]), holm_p=0.01)
-
-
-def test_a_score_of_one_seed_has_no_interval():
-    assert describe_score(mean_interval([0.7])) == "70.0 % (1 seed)"
-    assert describe_score(BETTER).endswith("95 % interval over seeds alone 8.5 to 13.5, 3 seeds)")
 
 
 @pytest.mark.parametrize(

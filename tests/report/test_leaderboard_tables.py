@@ -3,32 +3,22 @@
 import csv
 import io
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from study.report.further_scores import BALANCED_NOTE, further_header, further_note
 from study.report.leaderboard_tables import (
     leaderboard_csv,
     leaderboard_markdown,
     main_table,
     render_leaderboard,
+    target_table,
 )
 from tests.changed_studies import board_of
 from tests.fake_studies import add_answer
-from tests.report.conftest import AsKept, rounded
-
-
-def compete(folder: Path):
-    """Let the names of a study compete."""
-    report_also(folder, test_generalized=0.5)
-
-
-def several_datasets(folder: Path):
-    """Let a study test two datasets."""
-    report_also(folder, test_source=0.75, test_dtd=0.25)
 
 
 def report_also(folder: Path, **scores: float):
@@ -39,34 +29,48 @@ def report_also(folder: Path, **scores: float):
         path.write_text("".join(f"{line}\n" for line in (*lines, last)))
 
 
-@pytest.mark.parametrize(
-    "name, base_to_new, change",
-    [
-        ("with-an-answer", False, add_answer),
-        ("of-names-that-compete", True, compete),
-        ("of-several-datasets", False, several_datasets),
-    ],
-)
-def test_a_leaderboard_is_what_was_kept(
-    make_study: Callable[..., Path],
-    as_kept: AsKept,
-    name: str,
-    base_to_new: bool,
-    change: Callable[[Path], object],
+def test_rows_are_sorted_by_test_and_the_winner_is_marked(few_shot_study: Path):
+    board = board_of(add_answer(few_shot_study))
+    table = main_table(board)
+    means = [entry.test.mean for entry in board.entries]
+    assert means == sorted(means, reverse=True)
+    assert [index for index, row in enumerate(table.rows) if "★" in str(row[0])] == [table.marked]
+    score = table.header.index("test %")
+    assert [float(row[score].split(" ")[0]) for row in table.texts] == [
+        pytest.approx(100 * mean, abs=0.05) for mean in means
+    ]
+    assert "±" in table.texts[0][score], "an interval is shown"
+
+
+def test_parts_and_competing_names_have_columns_and_datasets_a_table(
+    base_to_new_study: Path, few_shot_study: Path
 ):
-    folder = make_study("glyphs", base_to_new=base_to_new)
-    change(folder)
-    board = board_of(folder)
+    report_also(base_to_new_study, test_generalized=0.5)
+    board = board_of(base_to_new_study)
+    header = main_table(board).header
+    assert header[1:5] == ["base %", "new %", "hmean %", "balanced %"]
+    assert all(heading in header for heading in further_header(board))
+    assert BALANCED_NOTE in further_note(board)
+    assert len(further_note(board)) > len(BALANCED_NOTE)
+    report_also(few_shot_study, test_source=0.75, test_dtd=0.25)
+    table = target_table(board_of(few_shot_study))
+    assert [row[0] for row in table.texts] == ["glyphs (source)", "dtd"]
+    assert {*table.texts[1][1:]} == {"25.0 (no interval)"}
+
+
+def test_the_terminal_markdown_and_csv_have_the_same_candidates(base_to_new_study: Path):
+    board = board_of(add_answer(base_to_new_study))
     console = Console(width=100, record=True, file=io.StringIO())
     console.print(render_leaderboard(board))
-    printed = console.export_text()
+    printed, markdown = console.export_text(), leaderboard_markdown(board)
     assert max(map(len, printed.splitlines())) <= 100
-    as_kept(f"leaderboard-{name}", printed + rounded(leaderboard_csv(board)))
-
-
-def test_markdown_is_what_was_kept(base_to_new_study: Path, as_kept: AsKept):
-    board = board_of(add_answer(base_to_new_study))
-    as_kept("leaderboard-in-markdown", leaderboard_markdown(board))
+    rows = [*csv.DictReader(io.StringIO(leaderboard_csv(board)))]
+    found = [(row["label"], float(row["test_mean"])) for row in rows]
+    assert found == [(entry.label, entry.test.mean) for entry in board.entries], "in full"
+    assert [row["label"] for row in rows if row["winner"] == "True"] == ["best"]
+    for entry in board.entries:
+        assert entry.label in printed
+        assert f"| {entry.label} |" in markdown
 
 
 def test_of_many_failures_the_last_are_told(few_shot_study: Path):
@@ -74,22 +78,6 @@ def test_of_many_failures_the_last_are_told(few_shot_study: Path):
     many = leaderboard_markdown(replace(board, failures=[*board.failures] * 10))
     assert many.count("NonFiniteLossError") == 10
     assert "and 20 before" in many
-
-
-def test_csv_keeps_fractions_in_full_and_cells_show_their_parts(few_shot_study: Path):
-    board = board_of(few_shot_study)
-    first = next(csv.DictReader(io.StringIO(leaderboard_csv(board))))
-    assert float(first["test_mean"]) == board.entries[0].test.mean < 1
-    assert all(
-        "over test images alone" in str(getattr(row[1], "hover", ""))
-        for row in main_table(board).rows
-    )
-
-
-def test_without_trials_of_its_own_tuned_clipfit_has_its_name_alone(few_shot_study: Path):
-    for path in few_shot_study.glob("trials/search-*/config.json"):
-        path.write_text(path.read_text().replace('"arm": "clipfit-tuned"', '"arm": "search"'))
-    assert "tuned CLIPFit" in [row[0] for row in main_table(board_of(few_shot_study)).rows]
 
 
 def test_a_column_shows_the_score_with_each_head_where_there_are_several(few_shot_study: Path):

@@ -1,20 +1,21 @@
 """What a trial tunes is told in words that a sentence can hold, and in columns of a table."""
 
-from pathlib import Path
-
-import pytest
-import yaml
-
 from study.config.trial_settings import TrialSettings
 from study.report.setting_descriptions import setting_cells, settings_in_words
-from study.storage.ledger_files import JsonObject
-
-SETTINGS = yaml.safe_load(Path(__file__).with_name("settings_in_words.yaml").read_text())
 
 
-@pytest.mark.parametrize("settings, words", SETTINGS)
-def test_settings_are_words_that_a_sentence_can_hold(settings: JsonObject, words: str):
-    assert settings_in_words(TrialSettings.model_validate(settings)) == words
+def test_a_head_and_a_strength_are_named_where_they_are_not_clipfits_own():
+    assert settings_in_words(TrialSettings(subset="vision.ln")) == "vision.ln"
+    words = settings_in_words(TrialSettings(subset="vision.ln", head="linear", strength=0.75))
+    assert [word in words for word in ("vision.ln", "linear", "0.75")] == [True] * 3
+    assert "linear" in settings_in_words(TrialSettings(subset="none", head="linear"))
+    assert "linear" not in settings_in_words(TrialSettings(subset="none"))
+
+
+def test_another_method_is_named_with_its_numbers():
+    peer = {"method": "lora", "lr": 0.01}
+    words = settings_in_words(TrialSettings.model_validate({"subset": "none", "peer": peer}))
+    assert [word in words for word in ("LoRA", "rank 4", "lr 0.01")] == [True] * 3
 
 
 def test_nothing_weighs_where_nothing_is_tuned_and_a_head_that_is_not_known_yet_is_a_dash():

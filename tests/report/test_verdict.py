@@ -1,24 +1,90 @@
 """What is said of candidates claims no more than intervals allow."""
 
+import json
 from collections.abc import Callable
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from study.report.verdict import headline, verdict
-from tests.changed_studies import board_of
+from study.report.ending import findings
+from study.report.formatting import describe_difference
+from study.report.judgements import judgement
+from study.report.leaderboard_tables import footnote
+from study.report.study_description import describe_study
+from study.report.verdict import headline, validation_findings, verdict
+from study.results.leaderboard import Leaderboard
+from study.results.statistics import finding
+from tests.changed_studies import board_of, forget_images, leave_one_seed, share_images
+from tests.fake_studies import set_images, write_study
 from tests.not_none import not_none
-from tests.report.conftest import AsKept
-from tests.report.said_cases import SAID, prepare, sentences_on
+from tests.report.conftest import choose_full, choose_other, drop_search, drop_tests
 
 
-@pytest.mark.parametrize("name", SAID)
-def test_all_that_is_told_of_a_study_is_what_was_kept(
-    make_study: Callable[..., Path], as_kept: AsKept, name: str
+@pytest.mark.parametrize(
+    "edge, concluded", [(0.05, "beyond noise"), (0.0, "within noise"), (-0.03, "beyond noise")]
+)
+def test_a_planned_comparison_is_concluded_by_its_interval(
+    make_study: Callable[..., Path], edge: float, concluded: str
 ):
-    folder = prepare(make_study("glyphs", **SAID[name].get("study", {})), SAID[name])
-    as_kept(name.replace(" ", "-"), "\n".join(sentences_on(folder)) + "\n")
+    board = board_of(make_study(edge=edge))
+    comparison = board.planned_comparisons["clipfit-tuned"]
+    assert finding(comparison) == concluded
+    assert (comparison.mean > 0) == (edge >= 0)
+    (sentence,) = [text for text in verdict(board) if text.startswith("Against tuned CLIPFit")]
+    for words in (describe_difference(comparison), judgement(comparison)):
+        assert words in sentence
+        assert words in describe_study(board)
+
+
+def extend(folder: Path):
+    """Let the study have been extended after 20 trials and a test."""
+    extensions = [{"from": 20, "to": 35, "candidates": ["best"]}]
+    (folder / "extensions.json").write_text(json.dumps(extensions))
+
+
+QUALIFIED: list[tuple[Callable[[Path], object], str]] = [
+    (lambda folder: set_images(folder, 800, 100, 100, naming_the_largest=True), "no winner"),
+    (lambda folder: set_images(folder, 4, 4), "not shown to beat chance"),
+    (lambda folder: set_images(folder, 300, 300, 1), "A class has a single test image"),
+    (choose_full, "in another way"),
+    (partial(choose_other, label="bitfit"), "It was given beforehand"),
+    (partial(choose_other, label="clipfit-tuned"), "rates from its own search"),
+    (lambda folder: drop_tests(folder, "clipfit-tuned"), "CLIPFit has no test score"),
+    (lambda folder: drop_tests(folder, "best"), "no winner to judge"),
+    (lambda folder: drop_tests(folder, "*"), "Nothing is tested"),
+    (drop_search, "Nothing was searched"),
+    (leave_one_seed, "not tested"),
+    (forget_images, "No predictions of test images"),
+    (partial(share_images, share=1.0), "All seeds trained on the same images"),
+    (partial(share_images, share=0.95), "For other labelled images"),
+    (partial(share_images, share=0.3), "share 30 % of their training images"),
+    (lambda folder: write_study(folder.parent / "b"), "1 other study in this storage"),
+    (extend, "choice from 20 trials had been tested"),
+]
+"""Changes of a study, and what is said only then."""
+
+
+def all_said(board: Leaderboard) -> str:
+    """Return all that is printed of a study in sentences."""
+    said = [*(headline(board) or ()), *verdict(board), *validation_findings(board)]
+    said += [footnote(board), describe_study(board), *dict(findings(board)).values()]
+    return " ".join(said)
+
+
+@pytest.fixture(scope="module")
+def plainly_said(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """All that is said of a study that is as it should be."""
+    return all_said(board_of(write_study(tmp_path_factory.mktemp("plain") / "glyphs")))
+
+
+@pytest.mark.parametrize("change, words", QUALIFIED, ids=[words for _, words in QUALIFIED])
+def test_a_study_is_qualified_where_it_must_be(
+    few_shot_study: Path, plainly_said: str, change: Callable[[Path], object], words: str
+):
+    change(few_shot_study)
+    assert words in all_said(board_of(few_shot_study))
+    assert words not in plainly_said
 
 
 def test_what_its_test_score_chose_for_a_comparison_gets_no_verdict(
@@ -33,19 +99,7 @@ def test_what_its_test_score_chose_for_a_comparison_gets_no_verdict(
     assert "noise" not in said
 
 
-def test_over_several_datasets_a_score_is_called_a_mean(few_shot_study: Path):
-    board = board_of(few_shot_study)
-    entries = tuple(replace(e, dataset_scores={"a": e.test, "b": e.test}) for e in board.entries)
-    _, rest = headline(replace(board, entries=entries)) or ("", "")
-    assert rest.startswith("mean accuracy over the target datasets on test for the winner")
-
-
-def test_other_studies_of_the_same_test_images_are_counted(
-    make_study: Callable[..., Path],
-):
-    folder = make_study("one")
-    for number, told in enumerate(("", "1 other study in this", "2 other studies in this")):
-        text = " ".join(verdict(board_of(folder)))
-        assert told in text
-        assert ("the same test images" in text) == bool(told)
-        make_study(f"another-{number}")
+def test_what_is_said_of_an_ablation_begins_with_its_cells(ablation_study: Path):
+    board = board_of(ablation_study)
+    assert "3 of 6 cells" in describe_study(board).split("\n\n")[0]
+    assert "3 of 6 cells" in dict(findings(board))["found"]

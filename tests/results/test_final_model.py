@@ -3,9 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.changed_studies import board_of, change_json
+from tests.changed_studies import add_final, board_of, change_json
 from tests.not_none import not_none
-from tests.report.said_cases import add_final
 
 
 def test_a_final_training_has_an_interval_over_images_alone(make_study: Callable[..., Path]):
