@@ -10,7 +10,6 @@ import pytest
 from study.report.charts import Axis, Chart, Panel, Series, draw, write_plots
 from study.report.formatting import HoverText
 
-PNG = b"\x89PNG"
 POINT = Series("point", [1], [1])
 
 
@@ -25,7 +24,7 @@ def words(svg: bytes) -> list[str]:
 
 def drawn(*panels: Panel) -> bytes:
     shown = chart(*panels)
-    assert draw(shown, "png").startswith(PNG)
+    assert draw(shown, "png").startswith(b"\x89PNG")
     svg = draw(shown, "svg")
     ElementTree.fromstring(svg)
     return svg

@@ -22,7 +22,6 @@ from tests.results.test_sweep_scores import placed
 GOLDEN = Path(__file__).with_name("golden")
 VARYING = ((r"CPU cores? of \d+", "CPU core of N"), (r" +(?=\n)", ""))
 """What depends on the machine."""
-HEADING = re.compile(r"<h([123])>(.*?)</h")
 
 SameAsGolden = Callable[[str, str], None]
 
@@ -87,7 +86,8 @@ def test_a_leaderboard(
 
 
 def test_the_headings_of_a_report(report: str, same_as_golden: SameAsGolden):
-    headings = [f"{'  ' * int(level)}{text}\n" for level, text in HEADING.findall(report)]
+    found = re.findall(r"<h([123])>(.*?)</h", report)
+    headings = [f"{'  ' * int(level)}{text}\n" for level, text in found]
     same_as_golden("headings", "".join(headings))
 
 

@@ -43,6 +43,7 @@ def extend(folder: Path):
     (folder / "extensions.json").write_text(json.dumps(extensions))
 
 
+WIDER = "For other labelled images"
 QUALIFIED: list[tuple[Callable[[Path], object], str]] = [
     (lambda folder: set_images(folder, 800, 100, 100, naming_the_largest=True), "no winner"),
     (lambda folder: set_images(folder, 4, 4), "not shown to beat chance"),
@@ -57,7 +58,7 @@ QUALIFIED: list[tuple[Callable[[Path], object], str]] = [
     (leave_one_seed, "not tested"),
     (forget_images, "No predictions of test images"),
     (partial(share_images, share=1.0), "All seeds trained on the same images"),
-    (partial(share_images, share=0.95), "For other labelled images"),
+    (partial(share_images, share=0.95), WIDER),
     (partial(share_images, share=0.3), "share 30 % of their training images"),
     (lambda folder: write_study(folder.parent / "b"), "1 other study in this storage"),
     (extend, "choice from 20 trials had been tested"),
@@ -83,8 +84,10 @@ def test_a_study_is_qualified_where_it_must_be(
     few_shot_study: Path, plainly_said: str, change: Callable[[Path], object], words: str
 ):
     change(few_shot_study)
-    assert words in all_said(board_of(few_shot_study))
+    said = all_said(board_of(few_shot_study))
+    assert words in said
     assert words not in plainly_said
+    assert (WIDER in said) == (words == WIDER)
 
 
 def test_what_its_test_score_chose_for_a_comparison_gets_no_verdict(
