@@ -91,7 +91,7 @@ def add_final(folder: Path, images: str):
 def share_images(folder: Path, share: float) -> Path:
     """Record what each tested seed trained on: so large a share of 20 images is common to all."""
     common = round(20 * share)
-    for path in folder.glob("trials/[ca]*-seed*/config.json"):
+    for path in folder.glob("trials/[ta]*-seed*/config.json"):
         seed = json.loads(path.read_text())["seed"]
         names = [f"common-{n}" if n < common else f"{seed}-{n}" for n in range(20)]
         write_split(folder, f"{seed:04x}", *shots_of(*names))
@@ -102,7 +102,7 @@ def share_images(folder: Path, share: float) -> Path:
 def leave_one_seed(folder: Path) -> Path:
     """Take all seeds but the first from what a study tested."""
     for seed in SEEDS[1:]:
-        for path in folder.glob(f"trials/[ca]*-seed{seed}"):
+        for path in folder.glob(f"trials/[ta]*-seed{seed}"):
             shutil.rmtree(path)
     return folder
 
