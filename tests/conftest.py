@@ -42,7 +42,7 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 TOGETHER = (
     *("tests/search/", "tests/workflow/test_run_study.py"),
     *("tests/faults/test_tracking_server.py", "tests/faults/test_storage.py"),
-    *(f"tests/tracking/mlflow/test_{name}" for name in ("m", "se", "study_run")),
+    *(f"tests/tracking/mlflow/test_{name}" for name in ("m", "s")),
 )
 """Where most tests of a running Ray and of a running MLflow server are."""
 

@@ -1,6 +1,7 @@
 """A study's ledger written by hand, and what MLflow has of it: tests of tracking need no more."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ from study.data.tasks import Task
 from study.storage.atomic import sha256_of
 from study.storage.study_folder import DESCRIPTION, StudyFolder
 from study.storage.trial_folder import End
-from study.tracking.mlflow.mirror import sync_to_mlflow
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.trial import SPLIT_HASH, TrialConfig
 from study.trial.study import Study
@@ -68,7 +68,12 @@ class Written:
         score = round(0.1 * config.number + 0.01 * epoch, 6)
         metrics = {"train_loss": 2.0 - score, "val_score": score, "seconds": seconds}
         self.folder.trial(config.trial_id).append_report(
-            {"epoch": epoch, **metrics, "head": config.settings.head or "text"}
+            {
+                "epoch": epoch,
+                "ended_at": round(time.time(), 3),
+                **metrics,
+                "head": config.settings.head or "text",
+            }
         )
         return metrics
 
@@ -134,17 +139,21 @@ def history(uri: str, run: Run, key: str = "val_score") -> list[tuple[int, float
     return sorted((point.step, point.value) for point in points)
 
 
-def started(study: Written, uri: str) -> MlflowTracker:
+def started(study: Any, uri: str) -> MlflowTracker:
     """Start MLflow's tracker for a study, with the address of a server that may hold a password."""
-    tracking = study.config.tracking.model_copy(update={"uri": uri})
     tracker = MlflowTracker()
-    tracker.start(Study(study.config.model_copy(update={"tracking": tracking}), study.folder))
+    tracker.start(_tracked_at(study.study, uri))
     return tracker
 
 
-def sync(study: Written, uri: str) -> int:
-    """Send what is unsent, of a study that has no report to write anew."""
-    return sync_to_mlflow(study.study, uri).trials
+def sync(study: Any, uri: str, write_outputs: Callable[[], object] = lambda: None) -> int:
+    """Send what is unsent of a study; give the number of its trials."""
+    return MlflowTracker().sync(_tracked_at(study.study, uri), write_outputs)
+
+
+def _tracked_at(study: Study, uri: str) -> Study:
+    tracking = study.config.tracking.model_copy(update={"uri": uri})
+    return Study(study.config.model_copy(update={"tracking": tracking}), study.folder)
 
 
 def artifacts(uri: str, run: Run, path: str | None = None) -> set[str]:

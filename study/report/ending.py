@@ -46,7 +46,7 @@ def next_steps(
 
     Args:
         board: the leaderboard of the study.
-        viewing_hints: what a tracker says of where to look; see `Tracker.viewing_hints`.
+        viewing_hints: where to look in a tracker; see `study.tracking.tracker.TrackerLines`.
     """
     folder = board.folder.path
     deltas = sorted(folder.glob("trials/test-*/delta.safetensors"))

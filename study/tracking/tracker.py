@@ -10,14 +10,13 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import shorten
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from study.config.schema import StudyConfig
 from study.config.trial_settings import TrialSettings
 from study.data.shots import ShotCount
 from study.errors import TrackingError, redacted_text
 from study.storage.time_limit import first_cause
-from study.storage.trial_folder import End
 from study.trial.study import Study, TrialConfig
 
 LONGEST_CAUSE = 200
@@ -27,13 +26,13 @@ Reasons = dict[str, str]
 """Why results could not be kept, by their names, such as the ids of trials."""
 
 
-class SyncResult(NamedTuple):
-    """The result of `Tracker.sync`."""
+class TrackerLines(NamedTuple):
+    """The lines that a tracker prints at the end of a study."""
 
-    trials: int
-    """The number of the study's trials; the tracker now has all of them."""
-    resent: int
-    """How many trials had been sent before, but were missing or incomplete in the tracker."""
+    lacks: str = ""
+    """What could not be kept and why, see `describe_unsent`; empty if everything is kept."""
+    hints: Sequence[tuple[str, str]] = ()
+    """How to view the study in the tracker: pairs of a short word and a line."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +63,12 @@ class RankedConfiguration:
 
 
 class Tracker(ABC):
-    """A tracker of one study at a time; a subclass needs only `start`, `trial_ended` and `close`.
+    """A tracker of one study at a time; a subclass needs `start`, `trial_changed` and `close`.
 
     The constructor takes no arguments. Every result is in the study's folder before a tracker is
-    called with it, so a tracker may read there what a call leaves out. Trials must not wait for a
-    tracker: slow work belongs in a thread of the tracker. Only `check`, `start` and `sync` may
-    raise; other methods log their failures, or return them from `close`.
+    called, so a tracker reads what it keeps there. Trials must not wait for a tracker: slow work
+    belongs in a thread of the tracker. Only `check`, `start` and `sync` may raise; other methods
+    log their failures, or return them from `close`.
     """
 
     name: str
@@ -78,6 +77,8 @@ class Tracker(ABC):
     """The name of the tracker in messages; empty where nothing is kept."""
     packages: Sequence[str] = ()
     """The installed packages that the tracker uses; a study records their versions."""
+    advice = ""
+    """A sentence on where copies of a study's files may be; empty if nowhere."""
 
     def check(self, config: StudyConfig) -> None:
         """Check that the results of a study can be kept, before it starts; create nothing.
@@ -97,59 +98,52 @@ class Tracker(ABC):
             StudyError: the results cannot be kept.
         """
 
-    def trial_started(self, config: TrialConfig) -> None:
-        """See `study.search.ledger_callback.Observer`."""
-
-    def trial_reported(self, config: TrialConfig, epoch: int, metrics: Mapping[str, float]) -> None:
-        """See `study.search.ledger_callback.Observer`."""
-
     @abstractmethod
-    def trial_ended(self, config: TrialConfig, end: End, score: float | None) -> None:
-        """See `study.search.ledger_callback.Observer`."""
-
-    def rescan_trials(self) -> None:
-        """Check all trials for changes: ended ones may change too, for example their names."""
+    def trial_changed(self, trial_id: str) -> None:
+        """Keep what is new in a trial's folder: it began, has another epoch, or ended."""
 
     def register(self) -> None:
         """Put the study's winner into the tracker's registry of models, if it has one."""
 
     @abstractmethod
-    def close(self, *, finished: bool) -> Mapping[str, str]:
-        """Keep the remaining results, and stop.
+    def close(self, *, finished: bool) -> TrackerLines:
+        """Keep the remaining results, and stop; return what to print.
 
         Args:
             finished: whether the study ran to its end; otherwise it may be resumed.
-
-        Returns:
-            The reason of each result that could not be kept, by its name, such as a trial's id.
         """
 
-    def sync(self, study: Study, write_outputs: Callable[[], object]) -> SyncResult:
-        """Keep everything of a study that is not kept yet, and wait until that is done.
-
-        Neither `start` nor `close` is called before or after.
+    def sync(self, study: Study, write_outputs: Callable[[], object] = lambda: None) -> int:
+        """Keep everything of a study that is not kept yet, after its run.
 
         Args:
             study: the study.
             write_outputs: writes the tables and the report again; they name the registered winner.
 
+        Returns:
+            The number of the study's trials; the tracker now has all of them.
+
         Raises:
             StudyError: the results cannot be kept; the message names the trials.
         """
-        raise TrackingError(
-            f"the tracker '{self.name}' takes results while a study runs, and none afterwards"
-        )
+        folder = study.folder
+        self.start(study)
+        finished = folder.is_complete()
+        registration = folder.read_registration()
+        if finished:  # an unfinished study may still get another winner, or more seeds
+            self.register()
+        if folder.read_registration() != registration:
+            write_outputs()
+        lacks = self.close(finished=finished).lacks
+        if lacks:
+            raise TrackingError(f"of study '{folder.name}', {self.title} lacks {lacks}")
+        return len(list(folder.trials()))
 
-    def advice(self) -> str:
-        """Return a sentence on where copies of a study's files may be; empty if nowhere."""
-        return ""
+    def trial_started(self, config: TrialConfig, *_: Any) -> None:
+        """Call `trial_changed`, as an observer of the search."""
+        self.trial_changed(config.trial_id)
 
-    def viewing_hints(self) -> Sequence[tuple[str, str]]:
-        """Return how to view the study in the tracker, as pairs of a short word and a line.
-
-        They are printed at the end of a study.
-        """
-        return ()
+    trial_reported = trial_ended = trial_started
 
 
 class NoTracker(Tracker):
@@ -161,14 +155,14 @@ class NoTracker(Tracker):
     def start(self, study: Study) -> None:
         """Do nothing."""
 
-    def trial_ended(self, config: TrialConfig, end: End, score: float | None) -> None:
+    def trial_changed(self, trial_id: str) -> None:
         """Do nothing."""
 
-    def close(self, *, finished: bool) -> Reasons:
+    def close(self, *, finished: bool) -> TrackerLines:
         """Return nothing, since nothing was to be kept."""
-        return {}
+        return TrackerLines()
 
-    def sync(self, study: Study, write_outputs: Callable[[], object]) -> SyncResult:
+    def sync(self, study: Study, write_outputs: Callable[[], object] = lambda: None) -> int:
         """Refuse.
 
         Raises:

@@ -1,18 +1,20 @@
 """The end of tracking: the remaining results are sent, whatever ended the study."""
 
+from collections.abc import Sequence
+
 from rich.console import Console
 
 from study.process.terminal_table import print_unwrapped
 from study.storage.command_lines import study_command
 from study.storage.study_folder import StudyFolder
-from study.tracking.tracker import Tracker, describe_unsent
+from study.tracking.tracker import Tracker
 from study.workflow.progress import Steps
 from study.workflow.signals import hold_back_signals
 
 
 def close_tracker(
     tracker: Tracker, folder: StudyFolder, console: Console, steps: Steps, *, finished: bool
-) -> None:
+) -> Sequence[tuple[str, str]]:
     """Send the rest of a study's results, and print what could not be sent.
 
     A closed terminal and ``kill`` do not stop this, since they ask the study to close; Ctrl-C does.
@@ -23,6 +25,9 @@ def close_tracker(
         console: where the missing results are listed.
         steps: shows what is being done.
         finished: whether the study ran to its end.
+
+    Returns:
+        How to view the study, see `study.tracking.tracker.TrackerLines`.
 
     Raises:
         KeyboardInterrupt: the study was asked to end, even if only during this.
@@ -38,10 +43,8 @@ def close_tracker(
         with steps:
             if tracker.title:
                 steps(f"sending the rest to {tracker.title}")
-            unsent = tracker.close(finished=finished)
-        if unsent:
-            text = (
-                f"{tracker.title} lacks {describe_unsent(unsent)}\nto send them "
-                f"later, run\n  {sync}"
-            )
+            lines = tracker.close(finished=finished)
+        if lines.lacks:
+            text = f"{tracker.title} lacks {lines.lacks}\nto send them later, run\n  {sync}"
             print_unwrapped(console, text, "yellow")
+    return lines.hints

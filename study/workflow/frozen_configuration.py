@@ -40,7 +40,7 @@ def tracker_advice(tracker: Tracker) -> Iterator[None]:
     try:
         yield
     except DamagedError as error:
-        lines = f"{error}\n{tracker.advice()}"
+        lines = f"{error}\n{tracker.advice}"
         raise DamagedError(lines.removesuffix("\n")) from error
 
 

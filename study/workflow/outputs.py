@@ -1,5 +1,7 @@
 """The outputs of a study at its end: tables, charts, the report and the last printed lines."""
 
+from collections.abc import Sequence
+
 from rich.console import Console
 
 from study.process.terminal_table import print_unwrapped
@@ -18,7 +20,6 @@ from study.results.leaderboard import Leaderboard, leaderboard
 from study.results.study_results import read_results, write_results
 from study.storage.atomic import with_retries, write_atomically
 from study.storage.study_folder import DESCRIPTION, StudyFolder
-from study.tracking.tracker import Tracker
 from study.workflow.status import plain_table
 
 
@@ -56,9 +57,9 @@ def write_outputs(
     return board
 
 
-def print_outcome(board: Leaderboard, tracker: Tracker, console: Console) -> None:
-    """Print what was found, and what to look at and to type next."""
+def print_outcome(board: Leaderboard, hints: Sequence[tuple[str, str]], console: Console) -> None:
+    """Print what was found, and what to look at and to type next; `next_steps` has the hints."""
     rows = [(f"{word:8}", text) for word, text in findings(board)]
     console.print(plain_table(("", ""), rows))
-    for word, hint in next_steps(board, tracker.viewing_hints()):
+    for word, hint in next_steps(board, hints):
         print_unwrapped(console, f" {word:9} {hint}")

@@ -71,8 +71,8 @@ def run_study(
     study = study.with_config(study.config.with_absolute_folders())
     tracker = tracking.make_tracker(study.config.tracking.tracker, tracker)
     with _open_folder(study, tracker, resume=resume), _next_command_in_errors(study.folder):
-        board = _run_to_the_end(study, tracker, console, sampler)
-    print_outcome(board, tracker, console)
+        board, hints = _run_to_the_end(study, tracker, console, sampler)
+    print_outcome(board, hints, console)
 
 
 def change_and_run(
@@ -156,11 +156,11 @@ def _next_command_in_errors(folder: StudyFolder) -> Iterator[None]:
 
 def _run_to_the_end(
     study: Study, tracker: Tracker, console: Console, sampler: Sampler | None
-) -> Leaderboard:
+) -> tuple[Leaderboard, Sequence[tuple[str, str]]]:
     """Run the remaining stages of a study whose folder is open, and write its outputs.
 
     Returns:
-        What `write_outputs` returns.
+        What `write_outputs` and `close_tracker` return.
     """
     announce(study, console)
     preparer, search_data = prepare_data(study, console)
@@ -190,9 +190,9 @@ def _run_to_the_end(
         tracker.register()
         steps("making tables, charts and the report")
         datasets = {dataset.name: dataset for dataset in (study.dataset, *study.targets())}
-        outputs = write_outputs(folder, study.custom_protocol, datasets)
+        board = write_outputs(folder, study.custom_protocol, datasets)
         finished = True
-        return outputs
     finally:
         if tracker_start.exception() is None:
-            close_tracker(tracker, folder, console, steps, finished=finished)
+            hints = close_tracker(tracker, folder, console, steps, finished=finished)
+    return board, hints

@@ -8,7 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from study.process.terminal_table import amount
 from study.report.charts import prepare_drawing
-from study.results.chosen_configuration import extensions, final_candidate, final_trial_id
+from study.results.chosen_configuration import final_candidate, final_trial_id
 from study.search.ablation_search import fix_rates, rate_grids, tune_cells
 from study.search.choice import fix_candidates
 from study.search.final import run_final, stop_other_final_trials
@@ -76,8 +76,6 @@ def run_search_stage(
 def run_test_stage(study: Study, preparer: Preparer, tracker: Tracker, console: Console) -> None:
     """Choose the candidates, and only then read the test split and test them."""
     candidates = fix_candidates(study)
-    if extensions(study):
-        tracker.rescan_trials()
     data = {seed: preparer.test(seed) for seed in study.protocol.shot_seeds(study.config)}
     trainings = trainings_of(candidates)
     # While workers train, so that the report need not wait for it.

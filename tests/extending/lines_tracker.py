@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
-from study.storage.trial_folder import End
-from study.tracking.tracker import Tracker
-from study.trial import TrialConfig
+from study.tracking.tracker import Tracker, TrackerLines
 from study.trial.study import Study
 
 
@@ -19,22 +16,20 @@ class LinesTracker(Tracker):
 
     def start(self, study: Study) -> None:
         """Tell what ended while no tracker listened, as with a driver that was killed."""
+        self._folder = study.folder
         for trial in study.folder.trials():
-            end = trial.read_end()
-            if end:
-                self._tell(trial.trial_id, end)
+            self.trial_changed(trial.trial_id)
 
-    def trial_ended(self, config: TrialConfig, end: End, score: float | None) -> None:
-        """Tell of a trial."""
-        self._tell(config.trial_id, end)
+    def trial_changed(self, trial_id: str) -> None:
+        """Tell of a trial that has ended."""
+        end = self._folder.trial(trial_id).read_end()
+        if end:
+            with Path("tracked.jsonl").open("a", encoding="utf-8") as file:
+                print(json.dumps([trial_id, end.status, end.epochs]), file=file)
 
-    def close(self, *, finished: bool) -> Mapping[str, str]:
+    def close(self, *, finished: bool) -> TrackerLines:
         """Do nothing, since each line is a file's own."""
-        return {}
-
-    def _tell(self, trial_id: str, end: End) -> None:
-        with Path("tracked.jsonl").open("a", encoding="utf-8") as file:
-            print(json.dumps([trial_id, end.status, end.epochs]), file=file)
+        return TrackerLines()
 
 
 LINES = LinesTracker()

@@ -5,9 +5,8 @@ A proxy that answers ``{}`` to what it does not pass on is believed until the ru
 
 import pytest
 
-from study.tracking.mlflow import mirror as mirror_module
-from study.tracking.mlflow.mirror import sync_to_mlflow
-from tests.written_study import EPOCHS, MakeStudy, assert_whole, started
+from study.tracking.mlflow import sync as sync_module
+from tests.written_study import EPOCHS, MakeStudy, assert_whole, started, sync
 
 from .proxy import Proxy
 
@@ -16,7 +15,7 @@ LIE = "200 {}"
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(mirror_module, "RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(sync_module, "RETRY_SECONDS", 0.1)
 
 
 def test_epochs_that_were_swallowed_between_others_are_sent_again(proxy: Proxy, make: MakeStudy):
@@ -27,9 +26,9 @@ def test_epochs_that_were_swallowed_between_others_are_sent_again(proxy: Proxy, 
             proxy.fail(LIE, where="log-batch")
         study.report(config, epoch)
         tracker = started(study, proxy.uri)
-        assert tracker.close(finished=False) == {}
+        assert tracker.close(finished=False).lacks == ""
         proxy.mend()
     study.end(config)
     study.conclude()
-    assert sync_to_mlflow(study.study, proxy.uri) == (1, 1)
+    assert sync(study, proxy.uri) == 1
     assert_whole(proxy.uri, study, 1)

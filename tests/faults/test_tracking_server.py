@@ -4,7 +4,8 @@ Servers that are told to hang would do so for ever, so the tests end only if wai
 """
 
 import logging
-import threading
+import re
+import time
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,13 @@ from mlflow import MlflowClient
 from study.config.sweep import load_sweep
 from study.errors import ConfigError, TrackingError
 from study.tracking.mlflow import best_runs, server
-from study.tracking.mlflow import mirror as mirror_module
+from study.tracking.mlflow import sync as sync_module
 from study.tracking.mlflow.best_runs import best_configurations
-from study.tracking.mlflow.mirror import sync_to_mlflow
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.tracking.mlflow.server import connect, is_refusal
 from study.workflow.run_sweep import check_sweep
 from tests.case_tables import from_table
-from tests.written_study import MakeStudy, Written, assert_whole, runs, started
+from tests.written_study import MakeStudy, Written, assert_whole, runs, started, sync
 
 from .proxy import Proxy, wait_until
 
@@ -31,8 +31,8 @@ SECRET = "s3cr3t-passw0rd"
 def impatient(monkeypatch: pytest.MonkeyPatch):
     """Shorten the waits that are bounded."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
-    monkeypatch.setattr(mirror_module, "RETRY_SECONDS", 0.1)
-    monkeypatch.setattr(mirror_module, "FINAL_SECONDS", 20.0)
+    monkeypatch.setattr(sync_module, "RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(sync_module, "FINAL_SECONDS", 20.0)
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def send_all_later(study: Written, proxy: Proxy, trials: int):
     """Let the server be whole again, and send it what it lacks."""
     proxy.mend()
     study.conclude()
-    assert sync_to_mlflow(study.study, proxy.uri).trials == trials
+    assert sync(study, proxy.uri) == trials
     assert_whole(proxy.uri, study, trials)
 
 
@@ -95,7 +95,7 @@ def test_a_server_that_goes_while_a_study_begins_leaves_its_run_to_be_completed(
         started(study, proxy.uri)
     proxy.mend()
     study.whole(0)
-    assert started(study, proxy.uri).close(finished=True) == {}
+    assert started(study, proxy.uri).close(finished=True).lacks == ""
     assert_whole(proxy.uri, study, 1)
 
 
@@ -107,16 +107,15 @@ def test_a_server_that_is_down_is_not_hammered_and_gets_all_when_it_is_back(
 ):
     study = make("down")
     tracker = started(study, proxy.uri.replace("//", f"//me:{SECRET}@"))
+    wait_until(lambda: runs(proxy.uri, study))
+    monkeypatch.setattr(sync_module, "RETRY_SECONDS", 1.0)
     proxy.fail("500")
-    waited = threading.Event()
-    monkeypatch.setattr(tracker._mirror._stop, "wait", lambda seconds: waited.wait())
     train(study, tracker, 0, 1, 2)
-    wait_until(lambda: tracker._mirror._failing)
+    wait_until(lambda: proxy.asked)
     train(study, tracker, 3, 4, 5)
     assert len(proxy.asked) == 1
     proxy.mend()
-    waited.set()
-    assert tracker.close(finished=True) == {}
+    assert tracker.close(finished=True).lacks == ""
     assert_whole(proxy.uri, study, 6)
     first, *others = (record.message for record in caplog.records if "MLflow" in record.message)
     assert first.startswith("MLflow does not take results: ")
@@ -131,24 +130,18 @@ def test_a_server_that_is_down_is_not_hammered_and_gets_all_when_it_is_back(
 def test_a_server_that_stays_away_holds_up_no_trial_and_leaves_all_to_be_sent_later(
     proxy: Proxy, make: MakeStudy, monkeypatch: pytest.MonkeyPatch, fault: str
 ):
-    monkeypatch.setattr(mirror_module, "FINAL_SECONDS", 0.5)
+    monkeypatch.setattr(sync_module, "FINAL_SECONDS", 0.5)
     study = make(f"away-{fault}")
     tracker = started(study, proxy.uri)
-    senders = set()
-    send = tracker._sender.send_trial
-
-    def send_trial(trial_id: str):
-        senders.add(threading.current_thread())
-        send(trial_id)
-
-    monkeypatch.setattr(tracker._sender, "send_trial", send_trial)
     proxy.fail(fault)
+    began = time.monotonic()
     train(study, tracker, 0, 1, 2)
-    assert tracker.close(finished=True).keys() == {"search-0000", "search-0001", "search-0002"}
-    assert senders, "nothing was tried"
-    assert threading.current_thread() not in senders
+    assert time.monotonic() - began < 0.5, "a trial waits for the server"
+    lacks = tracker.close(finished=True).lacks
+    assert proxy.asked, "nothing was tried"
+    assert {f"search-{number:04d}" for number in range(3)} <= set(re.findall(r"search-\d+", lacks))
     with pytest.raises(TrackingError, match="does not answer"):
-        sync_to_mlflow(study.study, proxy.uri)
+        sync(study, proxy.uri)
     send_all_later(study, proxy, 3)
 
 
@@ -156,45 +149,34 @@ def test_trials_that_mlflow_refuses_stop_no_other_and_are_named(
     mlflow_server: str, make: MakeStudy, caplog: pytest.LogCaptureFixture
 ):
     study = make("refused")
-    begun = [study.trial(number) for number in range(3)]
-    assert started(study, mlflow_server).close(finished=False) == {}
-    deleted = runs(mlflow_server, study)["search-0000"].info.run_id
-    MlflowClient(mlflow_server).delete_run(deleted)
-    _, conflicting, damaged = (study.folder.trial(config.trial_id).path for config in begun)
-    (conflicting / "mlflow.json").unlink()
-    other = begun[1].settings.model_copy(update={"rates": {"ln": 0.5}})
-    config = begun[1].model_copy(update={"settings": other})
+    begun = [study.trial(number) for number in range(2)]
+    assert started(study, mlflow_server).close(finished=False).lacks == ""
+    conflicting, damaged = (study.folder.trial(config.trial_id).path for config in begun)
+    other = begun[0].settings.model_copy(update={"rates": {"ln": 0.5}})
+    config = begun[0].model_copy(update={"settings": other})
     (conflicting / "config.json").write_text(config.model_dump_json())
     (damaged / "reports.jsonl").write_text("{no json}\n")
 
     caplog.clear()
     tracker = started(study, mlflow_server)
-    for config in begun[:2]:
-        tracker.trial_reported(config, 1, study.report(config, 1))
-        study.end(config)
+    tracker.trial_reported(begun[0], 1, study.report(begun[0], 1))
     train(study, tracker, 3, 4)
-    lacking = tracker.close(finished=True)
-    reasons = {
-        "search-0000": ("RestException", deleted),
-        "search-0001": ("RestException", "ln_lr"),
-        "search-0002": ("LedgerError", "reports.jsonl is damaged"),
-    }
-    assert lacking.keys() == reasons.keys()
-    for trial, (kind, detail) in reasons.items():
-        assert lacking[trial].startswith(f"{kind}: ")
-        assert detail in lacking[trial]
-    assert [r.message for r in caplog.records if r.levelno >= logging.WARNING] == [
-        f"MLflow refuses search-0000, the others go on: {lacking['search-0000']}"
-    ]
+    lacks = tracker.close(finished=True).lacks
+    assert "2 runs:" in lacks
+    refused = re.search(r"  search-0000: RestException: .*ln_lr.*", lacks)
+    assert refused
+    assert re.search(r"  search-0001: LedgerError: .*reports.jsonl is damaged", lacks)
+    (told,) = [r.message for r in caplog.records if r.levelno >= logging.WARNING]
+    assert "the others go on" in told
     sent = runs(mlflow_server, study)
     for trial in ("", "search-0003", "search-0004"):
         assert sent[trial].info.status == "FINISHED"
 
     study.conclude()
-    with pytest.raises(TrackingError) as told:
-        sync_to_mlflow(study.study, mlflow_server)
-    assert f"  search-0001: {lacking['search-0001']}" in str(told.value)
-    assert f"  search-0002: {lacking['search-0002']}" in str(told.value)
+    with pytest.raises(TrackingError) as again:
+        sync(study, mlflow_server)
+    assert refused[0] in str(again.value)
+    assert "  search-0001: " in str(again.value)
 
 
 @pytest.mark.usefixtures("hasty")

@@ -1,15 +1,11 @@
 """What a tracker does of itself where only its three necessary methods are written."""
 
-from collections.abc import Mapping
-
 import pytest
 
 from study.errors import ConfigError, TrackingError
-from study.storage.trial_folder import End
 from study.tracking import make_tracker
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
-from study.tracking.tracker import Tracker, describe_unsent, summarize_error
-from study.trial import TrialConfig
+from study.tracking.tracker import Tracker, TrackerLines, describe_unsent, summarize_error
 from study.trial.study import Study
 from tests.written_study import Written
 
@@ -20,27 +16,37 @@ class Least(Tracker):
     """A tracker that writes nothing but the methods it must."""
 
     name = "least"
+    changed = ""
+    lacks = ""
 
     def start(self, study: Study):
         pass
 
-    def trial_ended(self, config: TrialConfig, end: End, score: float | None):
-        pass
+    def trial_changed(self, trial_id: str):
+        self.changed = trial_id
 
-    def close(self, *, finished: bool) -> Mapping[str, str]:
-        return {}
+    def close(self, *, finished: bool) -> TrackerLines:
+        return TrackerLines(self.lacks)
 
 
-def test_a_tracker_has_no_pages_registry_or_models_of_its_own(study: Written):
-    study.whole(0)
+def test_a_tracker_needs_three_methods_and_is_told_of_each_change_of_a_trial(study: Written):
     tracker = Least()
     tracker.check(study.config)
     tracker.start(study.study)
     tracker.register()
     assert study.folder.read_registration() is None
-    with pytest.raises(TrackingError, match="'least' takes results while a study runs"):
-        tracker.sync(study.study, lambda: None)
-    assert (tracker.viewing_hints(), tracker.advice(), tracker.packages) == ((), "", ())
+    tracker.trial_started(study.whole(0))
+    assert tracker.changed == "search-0000"
+    assert (tracker.close(finished=True).hints, tracker.advice, tracker.packages) == ((), "", ())
+
+
+def test_any_tracker_can_be_sent_a_study_later_and_names_what_it_lacks(study: Written):
+    study.whole(0)
+    tracker = Least()
+    assert tracker.sync(study.study) == 1
+    tracker.lacks = "1 run:\n  search-0000: away"
+    with pytest.raises(TrackingError, match=r"of study 'mine', the tracker lacks 1 run:\n.*away"):
+        tracker.sync(study.study)
 
 
 def test_without_a_tracker_a_study_is_sent_nowhere(study: Written):
@@ -48,10 +54,10 @@ def test_without_a_tracker_a_study_is_sent_nowhere(study: Written):
     none.check(study.config)
     none.start(study.study)
     none.register()
-    assert none.close(finished=True) == {}
-    assert (none.title, list(none.viewing_hints())) == ("", [])
+    assert none.close(finished=True) == ("", ())
+    assert none.title == ""
     with pytest.raises(TrackingError, match=r"tracking\.tracker is none"):
-        none.sync(study.study, lambda: None)
+        none.sync(study.study)
 
 
 def test_a_tracker_is_found_by_its_name_or_handed_over():

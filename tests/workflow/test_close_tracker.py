@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from study.storage.study_folder import StudyFolder
-from study.tracking.tracker import NoTracker, Tracker
+from study.tracking.tracker import NoTracker, Tracker, TrackerLines
 from study.workflow.close_tracker import close_tracker
 from study.workflow.progress import Steps
 from tests.reacting import reacting
@@ -21,14 +21,15 @@ MINE = StudyFolder(Path("runs/mine"))
 @pytest.fixture
 def tracker() -> Any:
     tracker = create_autospec(Tracker, instance=True, title="kept")
-    tracker.close.return_value = {"search-0001": "it is down"}
+    tracker.close.return_value = TrackerLines("1 run:\n  search-0001: it is down", [("page", "x")])
     return tracker
 
 
 def test_what_was_not_sent_is_named_with_the_command_that_sends_it(
     tracker: Any, console: Console, output: io.StringIO
 ):
-    close_tracker(tracker, MINE, console, Steps(console), finished=True)
+    hints = close_tracker(tracker, MINE, console, Steps(console), finished=True)
+    assert hints == [("page", "x")]
     tracker.close.assert_called_once_with(finished=True)
     shown = output.getvalue()
     assert "sending the rest to kept" in shown
@@ -45,10 +46,10 @@ def test_no_step_is_told_where_nothing_is_sent(console: Console, output: io.Stri
 def test_kill_does_not_stop_what_it_asks_for(tracker: Any, console: Console, name: signal.Signals):
     closed = []
 
-    def close(*, finished: bool) -> dict[str, str]:
+    def close(*, finished: bool) -> TrackerLines:
         signal.raise_signal(name)
         closed.append(finished)
-        return {}
+        return TrackerLines()
 
     tracker.close.side_effect = close
     with reacting(), pytest.raises(KeyboardInterrupt):

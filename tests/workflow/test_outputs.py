@@ -3,7 +3,6 @@
 import io
 import json
 from pathlib import Path
-from unittest.mock import Mock
 
 import pyarrow.parquet as pq
 import pytest
@@ -52,7 +51,7 @@ def test_an_ablation_has_its_outputs_without_a_score_of_its_base(
         if failed in json.loads((trial / "config.json").read_text())["label"]:
             change_json(trial / "end.json", status="failed")
     board = write_outputs(StudyFolder(ablation_study))
-    print_outcome(board, Mock(viewing_hints=Mock(return_value=[])), Console(file=io.StringIO()))
+    print_outcome(board, (), Console(file=io.StringIO()))
     assert "<html" in (ablation_study / "report.html").read_text()
     cells = ablation_table(read_results(ablation_study)).cells
     assert [cell.comparison for cell in cells] == [None] * rows
@@ -75,8 +74,7 @@ def test_the_ending_has_every_next_step_whole_after_what_was_found(
     output = io.StringIO()
     console = Console(file=output, width=80, force_terminal=True, color_system=None)
     hints = [(f"hint-{number}", "x" * 160) for number in range(9)]
-    tracker = Mock(viewing_hints=Mock(return_value=hints))
-    print_outcome(leaderboard(read_results(few_shot_study)), tracker, console)
+    print_outcome(leaderboard(read_results(few_shot_study)), hints, console)
     lines = output.getvalue().splitlines()
     words = [line.split()[0] for line in lines if line[1] != " "]
     assert words[:6] == ["score", "beside", "winner", "against", "against", "report"]

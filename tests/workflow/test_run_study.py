@@ -27,7 +27,7 @@ from study.storage.atomic import StorageError
 from study.storage.ledger_files import DamagedError
 from study.storage.study_folder import DESCRIPTION, StudyFolder
 from study.storage.trial_folder import End, TrialFolder
-from study.tracking.tracker import Tracker
+from study.tracking.tracker import Tracker, TrackerLines
 from study.trial.study import Candidate, Study, TrialConfig
 from study.workflow import run_study as module
 from study.workflow.announcement import plan_rows
@@ -129,7 +129,7 @@ def tracker(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A tracker of every study, which does nothing."""
     tracker = create_autospec(Tracker, instance=True)
     tracker.title = "the tracker"
-    tracker.close.return_value = {}
+    tracker.close.return_value = TrackerLines()
     monkeypatch.setattr(module.tracking, "make_tracker", lambda *_: tracker)
     return tracker
 
@@ -139,9 +139,9 @@ def ending(monkeypatch: pytest.MonkeyPatch, output: io.StringIO, tracker: Any) -
     """Let a study have nothing to do but to end; return what it says when each thing begins."""
     said = []
 
-    def say(*_: object, **__: object) -> dict[str, str]:
+    def say(*_: object, **__: object) -> TrackerLines:
         said.append(output.getvalue().splitlines()[-1])
-        return {}
+        return TrackerLines()
 
     @contextmanager
     def cluster(*_: object) -> Iterator[None]:
@@ -193,7 +193,7 @@ def test_what_was_not_sent_is_told_also_where_a_study_fails(
     monkeypatch: pytest.MonkeyPatch,
     output: io.StringIO,
 ):
-    tracker.close.return_value = {"trial": "away"}
+    tracker.close.return_value = TrackerLines("1 run:\n  trial: away")
     monkeypatch.setattr(module, "ray_session", lambda *_: nullcontext())
     fail = create_autospec(module.run_test_stage, side_effect=StudyError)
     monkeypatch.setattr(module, "run_test_stage", fail)
@@ -226,9 +226,9 @@ def test_a_finished_study_that_is_asked_to_end_names_the_command_that_sends_its_
     name: signal.Signals,
     caplog: pytest.LogCaptureFixture,
 ):
-    def closed(*, finished: bool) -> dict[str, str]:
+    def closed(*, finished: bool) -> TrackerLines:
         signal.raise_signal(name)
-        return {}
+        return TrackerLines()
 
     study = study_of(configure(search={"trials": 0}))
     outputs = module.write_outputs
@@ -246,9 +246,9 @@ def test_a_finished_study_that_is_asked_to_end_names_the_command_that_sends_its_
 def test_a_fault_is_told_though_the_study_was_asked_to_end_as_it_closed(
     configure: Configure, console: Console, tracker: Any
 ):
-    def closed(*, finished: bool) -> dict[str, str]:
+    def closed(*, finished: bool) -> TrackerLines:
         signal.raise_signal(signal.SIGTERM)
-        return {}
+        return TrackerLines()
 
     tracker.register.side_effect = StorageError("No space left")
     tracker.close.side_effect = closed

@@ -4,20 +4,15 @@ MLflow takes seconds to import, so modules that import it are imported late: nei
 the check of a store that does not exist yet needs it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from study.config.schema import StudyConfig
 from study.errors import TrackingError
-from study.tracking.mlflow.address import (
-    SERVERS,
-    is_absent_store,
-    refuse_unusable,
-    tracking_uri,
-)
-from study.tracking.tracker import RankedConfiguration, Reasons, SyncResult, Tracker
-from study.trial.study import Study, TrialConfig
+from study.tracking.mlflow.address import SERVERS, is_absent_store, refuse_unusable, tracking_uri
+from study.tracking.tracker import RankedConfiguration, Tracker, TrackerLines, describe_unsent
+from study.trial.study import Study
 
 if TYPE_CHECKING:
     from study.serving.saved_model import SavedModel
@@ -29,6 +24,10 @@ class MlflowTracker(Tracker):
     name = "mlflow"
     title = "MLflow"
     packages = ("mlflow",)
+    advice = (
+        "MLflow may have copies: study.yaml and identity.json are artifacts of the study's own "
+        "run, which has study_id as a tag; config.json is one of the run of a trial that has ended"
+    )
 
     def check(self, config: StudyConfig) -> None:
         """See `Tracker.check`; a SQLite store that does not exist yet is not created."""
@@ -43,26 +42,30 @@ class MlflowTracker(Tracker):
 
     def start(self, study: Study) -> None:
         """See `Tracker.start`; what an earlier driver left unsent is sent first."""
-        from study.tracking.mlflow import mirror, sender
+        from study.tracking.mlflow import sync
 
-        self._sender = sender.Sender(study, tracking_uri(study.config.tracking.uri))
-        self._mirror = mirror.Mirror(self._sender)
+        self._sync = sync.StudySync(study, tracking_uri(study.config.tracking.uri))
+        self._thread = sync.SyncThread(self._sync)
 
-    def trial_ended(self, config: TrialConfig, *_: Any, **__: Any) -> None:
-        """Send a trial that has changed, whatever it is that has."""
-        self._mirror.send(config.trial_id)
-
-    trial_started = trial_reported = trial_ended
-
-    def rescan_trials(self) -> None:
-        """See `Tracker.rescan_trials`."""
-        self._mirror.send()
+    def trial_changed(self, trial_id: str) -> None:
+        """See `Tracker.trial_changed`."""
+        self._thread.add(trial_id)
 
     def register(self) -> None:
-        """Send the rest, then add the winner to the model registry."""
+        """Add the winner to the model registry, or log why that failed."""
         from study.tracking.mlflow.registry import register_or_warn
 
-        register_or_warn(self._sender.study_run, self._mirror.drain())
+        register_or_warn(self._sync.run)
+
+    def close(self, *, finished: bool) -> TrackerLines:
+        """Send the rest and end the runs; return what MLflow lacks, and the links to its pages."""
+        from study.tracking.mlflow.server import viewing_hints
+
+        lacks = self._thread.close(finished=finished)
+        run = self._sync.run
+        view = "trials" if run.study.protocol.searches(run.study.config) else "tested"
+        hints = viewing_hints(run.uri, run.experiment_id, run.run_id, view)
+        return TrackerLines(describe_unsent(lacks) if lacks else "", hints)
 
     def download_model(self, address: str, folder: Path) -> "SavedModel":
         """See `study.tracking.mlflow.models`; the server is ``$MLFLOW_TRACKING_URI``."""
@@ -75,19 +78,6 @@ class MlflowTracker(Tracker):
         from study.tracking.mlflow.models import download_registered_model
 
         return download_registered_model(uri, address, folder)
-
-    def close(self, *, finished: bool) -> Reasons:
-        """Send the rest and close the parent run; return what MLflow lacks, and why."""
-        from study.tracking.mlflow.mirror import close_study
-
-        unsent = self._mirror.drain() or close_study(self._sender, finished=finished)
-        return self._mirror.refused | unsent
-
-    def sync(self, study: Study, write_outputs: Callable[[], object]) -> SyncResult:
-        """See `study.tracking.mlflow.mirror.sync_to_mlflow`."""
-        from study.tracking.mlflow.mirror import sync_to_mlflow
-
-        return sync_to_mlflow(study, tracking_uri(study.config.tracking.uri), write_outputs)
 
     def best_configurations(self, **query: Any) -> list[RankedConfiguration]:
         """See `study.tracking.mlflow.best_runs`; the server is ``$MLFLOW_TRACKING_URI``."""
@@ -102,20 +92,3 @@ class MlflowTracker(Tracker):
         from study.tracking.mlflow.best_runs import read_exact
 
         return read_exact(tracking_uri(None), configurations)
-
-    def advice(self) -> str:
-        """See `Tracker.advice`."""
-        return (
-            "MLflow may have copies: study.yaml and identity.json are artifacts of the study's own "
-            "run, which has study_id as a tag; config.json is one of the run of a trial that has "
-            "ended"
-        )
-
-    def viewing_hints(self) -> Sequence[tuple[str, str]]:
-        """See `study.tracking.mlflow.server.viewing_hints`."""
-        from study.tracking.mlflow.server import viewing_hints
-
-        run = self._sender.study_run
-        study = self._sender.study
-        view = "trials" if study.protocol.searches(study.config) else "tested"
-        return viewing_hints(run.uri, run.experiment_id, run.run_id, view)

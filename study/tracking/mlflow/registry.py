@@ -25,7 +25,7 @@ from PIL import Image
 
 from study.data.images.sources import encode_base64
 from study.data.shots import read_shots
-from study.errors import StudyError, TrackingError
+from study.errors import StudyError
 from study.process.templates import templates
 from study.results.chosen_configuration import TEST_BALANCED, ChosenConfiguration
 from study.serving.saved_model import read_delta
@@ -38,13 +38,12 @@ from study.tracking.mlflow.run_content import (
     METRIC_DIGITS,
     SCORE,
     Tags,
+    describe_settings,
     format_params,
     round_significant,
-    settings_markdown,
     without_score_duplicates,
 )
 from study.tracking.mlflow.study_run import StudyRun
-from study.tracking.tracker import Reasons, describe_unsent
 from study.trial.prepare import shots_path
 from study.trial.study import BEST
 
@@ -57,14 +56,11 @@ NO_CODE = shutil.ignore_patterns("*.md", "*.png", "__pycache__")
 """The files of the package that a model can do without."""
 
 
-def register_winner(
-    run: StudyRun, wait: float | None = server.SEVERAL_WITHIN
-) -> Registration | None:
+def register_winner(run: StudyRun) -> Registration | None:
     """Register a study's winner once, decide which version is champion, write ``registered.json``.
 
     Args:
         run: the study's own run.
-        wait: the time limit in seconds; None sets no limit.
 
     Returns:
         The registration; None if the study has no winner, because nothing is tested or the
@@ -89,30 +85,17 @@ def register_winner(
             )
             return None
     registrar = _Registrar(registered, run)
-    registration = server.call_mlflow(wait, registrar.register, "MLflow does not take the model")
+    registration = server.call_mlflow(
+        server.SEVERAL_WITHIN, registrar.register, "MLflow does not take the model"
+    )
     folder.write_json(REGISTERED, registration)
     return registration
 
 
-def register_or_warn(
-    run: StudyRun,
-    unsent: Reasons,
-    wait: float | None = server.SEVERAL_WITHIN,
-) -> None:
-    """Register the winner, or log why that failed, since a study is complete without it.
-
-    Args:
-        run: see `register_winner`.
-        unsent: the reason for each trial that MLflow lacks; nothing is registered if there is one.
-        wait: see `register_winner`.
-    """
+def register_or_warn(run: StudyRun) -> None:
+    """Register the winner, or log why that failed, since a study is complete without it."""
     try:
-        if not unsent:
-            register_winner(run, wait)
-            return
-        choice = ChosenConfiguration.read(run.study)
-        if choice and choice.is_winner:
-            raise TrackingError(f"MLflow lacks {describe_unsent(unsent, 1)}")
+        register_winner(run)
     except StudyError as error:
         logger.warning(
             "the winner is not in the model registry: %s; to put it there, run\n  %s",
@@ -252,7 +235,7 @@ class _Registrar:
             winner=self._winner,
             is_best=candidate.label == BEST,
             tags=tags,
-            settings=settings_markdown(candidate.settings),
+            settings=describe_settings(candidate.settings),
             val_score=self._val_score,
             final_images=self._study.config.final.images,
         )

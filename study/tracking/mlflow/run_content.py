@@ -1,23 +1,28 @@
-"""What MLflow's pages show of a trial: rounded values and a line of description.
+"""What MLflow shows of a trial, made from its folder: name, tags, parameters and metrics.
 
-Exact values are in the ledger and in the artifacts of the trial's run.
+Values are rounded; exact ones are in the ledger and in the artifacts of the trial's run.
 """
 
-from collections.abc import Mapping, Sequence
-from functools import cache
-from itertools import accumulate
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlflow.entities import Metric
+from mlflow.entities import DatasetInput, Metric
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from study.config.trial_settings import TrialSettings, rate_column
 from study.errors import redacted_text
 from study.method.parameters import kind_names
-from study.process.templates import templates
+from study.results.chance import balanced_score
+from study.results.chosen_configuration import TEST_BALANCED
+from study.storage.atomic import read_if_exists, sha256_of, with_retries
 from study.storage.ledger_files import JsonObject
-from study.storage.trial_folder import End, Status
+from study.storage.trial_folder import RESULT_FILES, End, Status, TrialFolder
+from study.tracking.mlflow.inputs import dataset_inputs
+from study.trial.predictions import confusion_of, read_predictions
+from study.trial.study import Study
 
 PARAMETER_DIGITS, METRIC_DIGITS = 4, 5
 """The numbers of significant digits of parameters, and of scores and all other metrics."""
@@ -29,9 +34,16 @@ STATUS: Mapping[Status, str] = {
 """MLflow's status of a run for each end of a trial; the tag `ENDED` marks stopped trials."""
 ENDED = "ended"
 """The tag with the status of the trial in the ledger."""
+END_TAGS = (ENDED, "stop_reason", "error")
+"""The tags that only ended trials have."""
+TRIAL_TAGS = ("trial_id", "stage", "arm", "label", "split_hash", "config_hash")
+"""The fields of a trial's configuration that its run has as tags, if they are set."""
+TRIAL_ARTIFACTS = ("config.json", *RESULT_FILES)
 RATE_FIELDS = [rate_column(kind) for kind in kind_names()]
 UNSENT_FIELDS = {"epoch", "seconds", "ended_at", "folds", "head", "scores", *RATE_FIELDS}
 """The fields of a report that are not sent; rates follow from the run's parameters."""
+LONGEST_NAME = 40
+"""The most characters of a subset in the name of a run; the column of subsets has all."""
 LONGEST_TEXT = 4000
 """The most characters of an error or a reason that are sent."""
 SAME_AS_SCORE = ("_accuracy", "_hmean")
@@ -39,9 +51,7 @@ SAME_AS_SCORE = ("_accuracy", "_hmean")
 SCORE, TEST_SCORE = "val_score", "test_score"
 """The metrics by which trials are ranked, on validation and on test."""
 PEER_PREFIX = "peer_"
-"""The prefix of the parameters that only trials of peers have."""
-PointKey = tuple[str, int, float | None]
-"""What identifies a metric's point within a run: its key, its step, and the value of a total."""
+"""The prefix of the parameters that only trials of other methods have."""
 TOTALS = ("epochs", "seconds")
 """The metrics of a whole trial, with one value each: fields of `study.storage.trial_folder.End`."""
 
@@ -49,6 +59,162 @@ Tags = dict[str, str]
 """Texts by key, as MLflow keeps tags and parameters."""
 Reports = Sequence[JsonObject]
 """The reports of a trial's epochs, in order."""
+
+
+@dataclass(frozen=True)
+class RunContent:
+    """Everything that the run of a trial shows, but its artifacts."""
+
+    name: str
+    status: str
+    tags: Tags
+    params: Tags
+    points: Sequence[Metric]
+    """All points of all metrics; timestamps come from the folder, so they are always the same."""
+    inputs: Sequence[DatasetInput]
+    epoch: int
+    """The last epoch among the points; -1 if there is none."""
+    started: int
+    """When the trial started, in milliseconds."""
+    ended: int | None
+    """When it ended, in milliseconds; None while it has not."""
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of what is shown."""
+        points = [(point.key, point.step, point.value) for point in self.points]
+        inputs = sorted(dataset_keys(self.inputs))
+        shown = [self.name, self.status, self.tags, self.params, points, inputs]
+        return sha256_of(json.dumps(shown, sort_keys=True).encode())
+
+
+def dataset_keys(inputs: Iterable[DatasetInput]) -> set[tuple[str, str]]:
+    """Return the names and digests of datasets."""
+    return {(item.dataset.name, item.dataset.digest) for item in inputs}
+
+
+class ContentReader:
+    """Reads what the runs of a study's trials should show.
+
+    Args:
+        study: the study.
+        tags: the tags that the runs of all trials have.
+    """
+
+    def __init__(self, study: Study, tags: Tags) -> None:
+        self.best = set[str]()
+        """The ids of the trials of the best configuration, which their names show."""
+        self.live = True
+        """Whether the study runs; otherwise a trial that has not ended was interrupted."""
+        self._study = study
+        self._tags = tags
+        config = study.config
+        # MLflow's pages fetch all tags and parameters of a hundred runs at once. So a run has only
+        # those that are shown, filtered by, or read by `study.tracking`; the parent run has what
+        # all trials share.
+        self._params = {
+            "dataset": config.data.dataset,
+            "protocol": config.protocol,
+            "backbone": config.backbone.name,
+            "shots": str(config.data.shots),
+        }
+        self._inputs: dict[tuple[str, str], list[DatasetInput]] = {}
+
+    def read(self, folder: TrialFolder) -> RunContent | None:
+        """Read the folder of a trial; return None if it is gone.
+
+        Raises:
+            LedgerError: a file is damaged.
+            StorageError: the folder cannot be read.
+        """
+        if folder.read("config.json") is None:
+            return None
+        config = folder.read_config()
+        # Read the end first: otherwise it might be written between the two reads, and the last
+        # report would be missing.
+        end = folder.read_end()
+        reports = _with_balanced_score(self._study, folder.trial_id, folder.read_reports())
+        started = modified_at(folder.path / "config.json", existing=folder.path.parent)
+        points = trial_points(config, reports, end, started)
+        label = self._label(config)
+        tags = {key: str(config[key]) for key in TRIAL_TAGS if config.get(key) is not None}
+        status, ended = "RUNNING" if self.live else "KILLED", None
+        if end:
+            status = STATUS[end.status]
+            ended = modified_at(folder.path / "end.json", existing=folder.path.parent)
+        return RunContent(
+            name=run_name(config, label, best=folder.trial_id in self.best),
+            status=status,
+            tags=tags | self._tags | {"label": label} | description_tags(config, reports, end),
+            params=trial_params(config, reports if end else ()) | self._params,
+            points=points,
+            inputs=self._read_inputs(config["split_hash"], config["stage"]),
+            epoch=reports[-1]["epoch"] if reports and points else -1,
+            started=started,
+            ended=ended,
+        )
+
+    def _label(self, config: JsonObject) -> str:
+        """Return the label of a trial; that of a test is of the first candidate it tests."""
+        label = str(config["label"])
+        if config["stage"] == "test":
+            for candidate in self._study.candidates() or ():
+                if candidate.training == label:
+                    return candidate.label
+        return label
+
+    def _read_inputs(self, split_hash: str, stage: str) -> list[DatasetInput]:
+        """Return the datasets of a trial, or an empty list if its images are not recorded."""
+        key = split_hash, "validation" if stage == "search" else "test"
+        if not self._inputs.get(key):  # a study that resumes may write the file anew
+            folder = self._study.folder.path
+            path = folder / "shots" / f"tasks-{split_hash}.jsonl"
+            tasks = read_if_exists(path, path.read_bytes, existing=folder) or b""
+            root = self._study.config.data.root
+            self._inputs[key] = dataset_inputs(tasks, split_hash, evaluated=key[1], root=root)
+        return self._inputs[key]
+
+
+def modified_at(path: Path, *, existing: Path) -> int:
+    """Return when a file was last written, in milliseconds.
+
+    Runs get this time, since results may be sent much later. See `with_retries` for ``existing``.
+    """
+    return int(with_retries(path, path.stat, existing=existing).st_mtime * 1000)
+
+
+def _with_balanced_score(study: Study, trial_id: str, reports: Reports) -> Reports:
+    """Return a trial's reports, with the balanced score added to the report of a test.
+
+    The score is computed from the predictions, which are written before the report.
+    """
+    if not reports or TEST_SCORE not in reports[-1]:
+        return reports
+    confusion = confusion_of(read_predictions(study.folder, trial_id, reports[-1]["head"]))
+    balanced = balanced_score(confusion, study.protocol)
+    if balanced is None:
+        return reports
+    return [*reports[:-1], {**reports[-1], TEST_BALANCED: balanced}]
+
+
+def run_name(config: JsonObject, label: str, *, best: bool = False) -> str:
+    """Return the name of a run: what a proposed trial tunes, and the label of any other.
+
+    The runs of the best configuration have a mark, since other trials may have the same score.
+    """
+    name = label
+    if config["stage"] == "search" and label.endswith(f" {config.get('number')}"):
+        values = trial_settings(config).column_values()
+        rates = [values[column] for column in (*RATE_FIELDS, "peer_lr")]
+        shown = ", ".join(f"{rate:.2g}" for rate in rates if rate is not None)
+        subset = str(values["subset"])
+        if len(subset) > LONGEST_NAME:
+            subset = f"{subset[: LONGEST_NAME - 1]}…"
+        name = f"{subset} @ {shown}" if shown else label
+    if best:
+        name += " ★"
+    endings = {"test": f" · seed {config['seed']}", "final": " · final model"}
+    return name + endings.get(config["stage"], "")
 
 
 def round_significant(value: Any, digits: int) -> Any:
@@ -86,8 +252,7 @@ def trial_params(config: JsonObject, reports: Reports = ()) -> Tags:
         # To repeat the trial, also the values are needed that `column_values` does not have.
         for name, value in settings.peer.model_dump(exclude={"method"}).items():
             values[f"{PEER_PREFIX}{name}"] = value
-    values["seed"] = config["seed"]
-    return format_params(values)
+    return format_params(values | {"seed": config["seed"]})
 
 
 def without_score_duplicates(values: Mapping[str, float]) -> dict[str, float]:
@@ -99,69 +264,42 @@ def without_score_duplicates(values: Mapping[str, float]) -> dict[str, float]:
     }
 
 
-def trial_metrics(
-    config: JsonObject,
-    reports: Reports,
-    end: End | None,
-    start_time: int,
-    sent: int = 0,
+def trial_points(
+    config: JsonObject, reports: Reports, end: End | None, started: int
 ) -> list[Metric]:
-    """Return the metrics of a trial: the scores of its epochs first, see `has_first_metric`.
+    """Return the points of a trial's metrics, those of its score first.
 
-    Timestamps come from the reports. If a driver dies before it marks metrics as sent, they are
-    sent again. This changes nothing, since MLflow stores equal points once.
-
-    Args:
-        config: the trial's configuration.
-        reports: the trial's epoch reports, from the first.
-        end: how the trial ended; None if it has not.
-        start_time: the start of the trial's run, in milliseconds.
-        sent: the number of leading epochs to leave out.
+    MLflow colours its page that compares runs by the first metric of a run. So a trial of the
+    search has no points before its first score, which not every epoch has.
     """
-    elapsed = list(accumulate(report["seconds"] for report in reports))
-    points = []
-    for report, seconds in zip(reports[sent:], elapsed[sent:], strict=True):
-        timestamp = start_time + int(1000 * seconds)
+    if not end and not any(config["stage"] != "search" or SCORE in report for report in reports):
+        return []
+    points, now = [], started
+    for report in reports:
+        now = int(1000 * report.get("ended_at", started / 1000))
         for key, value in without_score_duplicates(report).items():
             if key not in UNSENT_FIELDS:
-                points.append(Metric(key, value, timestamp, report["epoch"]))
+                points.append(Metric(key, value, now, report["epoch"]))
     points.sort(key=lambda point: point.key not in (SCORE, TEST_SCORE))
-    if not sent:
-        points.append(Metric("trainable", config["trainable"], start_time, 0))
+    points.append(Metric("trainable", config["trainable"], started, 0))
     if end:
         for key in TOTALS:
-            value = round_significant(getattr(end, key), METRIC_DIGITS)
-            points.append(Metric(key, value, start_time, 0))
+            points.append(Metric(key, round_significant(getattr(end, key), METRIC_DIGITS), now, 0))
     return points
 
 
-def point_key(point: Metric) -> PointKey:
-    """Return what identifies a metric's point within a run."""
-    return point.key, point.step, point.value if point.key in TOTALS else None
-
-
-def has_first_metric(config: JsonObject, reports: Reports) -> bool:
-    """Return whether a trial has reported the metric that has to be sent first.
-
-    MLflow colours its page that compares runs by the first metric of a run. So nothing of a trial
-    that is validated is sent before its first score. Not every epoch has one.
-    """
-    return any(config["stage"] != "search" or SCORE in report for report in reports)
-
-
-def end_tags(config: JsonObject, reports: Reports, end: End) -> Tags:
-    """Return the tags that a run gets when its trial has ended."""
+def description_tags(config: JsonObject, reports: Reports, end: End | None) -> Tags:
+    """Return the tags that tell of a trial: its description, and of an ended one how it ended."""
+    if not end:
+        return {MLFLOW_RUN_NOTE: describe_trial(config)}
     description = describe_trial(config, reports, end)
     error = _sendable(end.error or "")
     if error:
         description += f"\n\n```\n{error}\n```"
-    tags = {
-        ENDED: end.status,
-        "stop_reason": _sendable(end.reason or end.status),
-        "error": error,
-        MLFLOW_RUN_NOTE: description,
-    }
-    return {key: value for key, value in tags.items() if value}
+    reason = _sendable(end.reason or end.status)
+    values = dict(zip(END_TAGS, (end.status, reason, error), strict=True))
+    values[MLFLOW_RUN_NOTE] = description
+    return {key: value for key, value in values.items() if value}
 
 
 def _sendable(text: str) -> str:
@@ -169,17 +307,34 @@ def _sendable(text: str) -> str:
     return redacted_text(text)[-LONGEST_TEXT:]
 
 
-@cache
-def _words() -> Any:
-    """Return the macros that word a trial."""
-    return templates(Path(__file__).parent).get_template("trial.md.jinja").module
-
-
 def describe_trial(config: JsonObject, reports: Reports = (), end: End | None = None) -> str:
     """Return a line of Markdown: a trial's last score, how it ended, and what it trains."""
-    return str(_words().trial(trial_settings(config, reports), reports, end))
+    settings = trial_settings(config, reports)
+    parts = []
+    for report in reports:
+        for key, split in ((SCORE, "validation"), (TEST_SCORE, "test")):
+            if report.get(key) is not None:
+                parts = [f"{100 * report[key]:.1f} % on {split}"]  # the last; some epochs have none
+    if end and end.status != "finished":
+        ended = f"{end.status} after {end.epochs} epoch{'' if end.epochs == 1 else 's'}"
+        # The reason of a failure may contain Markdown; this package writes that of a stop.
+        parts.append(f"{ended}: {end.reason}" if end.status == "stopped" and end.reason else ended)
+    parts.append(describe_settings(settings))
+    if settings.peer:
+        parts.append(f"lr {settings.peer.lr:.4g}")
+    parts += [f"{kind} lr {rate:.4g}" for kind, rate in settings.rates.items()]
+    if settings.rates:
+        parts.append(f"λ {settings.distill_weight:.4g}")
+    return ", ".join(parts)
 
 
-def settings_markdown(settings: TrialSettings) -> str:
+def describe_settings(settings: TrialSettings) -> str:
     """Return what a trial trains, in Markdown."""
-    return str(_words().trained(settings))
+    text = f"`{settings.column_values()['subset']}`"
+    if settings.subset == "none" and not settings.peer:
+        text = "CLIP as it is"
+    if settings.head == "linear":
+        text += " with a linear head"
+    if settings.strength != 1:
+        text += f" at strength {settings.strength:g}"
+    return text

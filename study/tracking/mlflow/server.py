@@ -6,7 +6,6 @@ import os
 import re
 import shlex
 import socket
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -43,7 +42,7 @@ from sqlalchemy import NullPool, create_engine, make_url  # noqa: E402
 from sqlalchemy.exc import SADeprecationWarning  # noqa: E402
 
 from study.errors import StudyError, TrackingError, redacted_text  # noqa: E402
-from study.storage.atomic import StorageError, read_if_exists  # noqa: E402
+from study.storage.atomic import TEMPORARY, StorageError, with_retries  # noqa: E402
 from study.storage.time_limit import T, call_within, cause_of_silence, first_cause  # noqa: E402
 from study.tracking.mlflow.address import DATABASES  # noqa: E402
 from study.tracking.mlflow.mlflow_internals import run_pages  # noqa: E402
@@ -193,43 +192,24 @@ def search_all_runs(
             return
 
 
+def matching_files(folder: Path, patterns: Sequence[str]) -> list[Path]:
+    """Return the files and folders in a folder whose names match a pattern; wait for storage."""
+    paths = with_retries(folder, lambda: sorted(folder.iterdir()), existing=folder.parent)
+    return [path for path in paths if any(fnmatch(path.name, pattern) for pattern in patterns)]
+
+
 def send_files(
-    client: MlflowClient, run_id: str, folder: Path, patterns: Sequence[str], *, existing: Path
+    client: MlflowClient, run_id: str, folder: Path, patterns: Sequence[str], target: str = ""
 ) -> None:
-    """Send the files and folders in a folder whose names match one of the patterns.
+    """Send the files and whole folders in a folder whose names match a pattern.
 
-    A copy is sent, since MLflow would treat a folder on missing storage as empty.
+    Each is sent alone, since MLflow would treat a folder on missing storage as empty.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        _copy(folder, Path(scratch), patterns, existing=existing)
-        client.log_artifacts(run_id, scratch)
-
-
-def matching_files(folder: Path, patterns: Sequence[str], *, existing: Path) -> list[str]:
-    """Return the sorted names in a folder that match a pattern.
-
-    Args:
-        folder: the folder.
-        patterns: shell patterns.
-        existing: see `with_retries`.
-    """
-    names = read_if_exists(folder, lambda: os.listdir(folder), existing=existing)  # noqa: PTH208
-    matching = {name for name in names or () for pattern in patterns if fnmatch(name, pattern)}
-    return sorted(matching)
-
-
-def _copy(folder: Path, target: Path, patterns: Sequence[str], *, existing: Path) -> None:
-    """Copy the files and whole folders that match a pattern; wait for missing storage."""
-    target.mkdir(exist_ok=True)
-    for name in matching_files(folder, patterns, existing=existing):
-        path = folder / name
-        try:
-            contents = read_if_exists(path, path.read_bytes, existing=existing)
-        except IsADirectoryError:
-            _copy(path, target / name, ["*"], existing=existing)
-        else:
-            if contents is not None:
-                (target / name).write_bytes(contents)
+    for path in matching_files(folder, patterns):
+        if path.is_dir():
+            send_files(client, run_id, path, ["*"], f"{target}{path.name}/")
+        elif not TEMPORARY.fullmatch(path.name):
+            client.log_artifact(run_id, str(path), target.rstrip("/") or None)
 
 
 def is_refusal(error: Exception) -> bool:

@@ -1,18 +1,18 @@
 """A study's own run, the parent of its trials' runs; sending twice changes nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
 from mlflow.entities import DatasetInput, Param, Run
 from mlflow.exceptions import MlflowException
-from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 from study.storage.atomic import read_if_exists
 from study.storage.study_folder import DESCRIPTION
-from study.tracking.mlflow import mlflow_internals, server
-from study.tracking.mlflow.run_content import Tags, format_params
-from study.tracking.mlflow.sync_state import modified_at
+from study.tracking.mlflow import server
+from study.tracking.mlflow.mlflow_internals import experiment_tags
+from study.tracking.mlflow.run_content import Tags, format_params, modified_at
 from study.trial.study import Study
 
 LONGEST_NOTE = 8000
@@ -48,36 +48,30 @@ class StudyRun:
     def __init__(self, study: Study, uri: str) -> None:
         self.study = study
         self.uri = uri
-        config = study.config
-        folder = study.folder
-        identity = folder.read_identity()
-        self.tags = {"study": folder.name, "study_id": identity["study_id"]}
-        """The tags of every run of the study."""
-        self._inputs: set[str] = set()
+        self._tags = {
+            "study": study.folder.name,
+            "study_id": study.folder.read_identity()["study_id"],
+        }
+        self._inputs = set[str]()
         """The digests of the datasets that the run has."""
-        start_time = modified_at(folder.config_path, existing=folder.path)
-        self.client = server.connect(uri, config.tracking.experiment)
+        started = modified_at(study.folder.config_path, existing=study.folder.path)
+        self.client = server.connect(uri, study.config.tracking.experiment)
         server.call_mlflow(
             server.SEVERAL_WITHIN,
-            lambda: self._open(start_time),
+            lambda: self._open(started),
             f"the MLflow tracking server or store {server.redact_uri(uri)} does not take a run",
         )
 
-    def _open(self, start_time: int) -> None:
+    def _open(self, started: int) -> None:
         """Find or create the experiment and the run, and send the run's parameters."""
         config = self.study.config
         self.experiment_id = self._find_or_create_experiment(config.tracking.experiment)
-        runs = self.search("tags.study_parent = 'yes'")
-        self.existed_before = bool(runs)
-        """Whether an earlier driver created the run."""
-        if runs:
-            run = runs[0]
-            if run.info.status != "RUNNING":
-                self.client.update_run(run.info.run_id, status="RUNNING")
-        else:
+        own = f"tags.study_parent = 'yes' and tags.study_id = '{self._tags['study_id']}'"
+        run = next(server.search_all_runs(self.client, [self.experiment_id], own), None)
+        if run is None:
             run = self.client.create_run(
                 self.experiment_id,
-                start_time=start_time,
+                start_time=started,
                 run_name=self.study.folder.name,
                 tags={
                     "stage": "study",
@@ -85,10 +79,14 @@ class StudyRun:
                     "dataset": config.data.dataset,
                     "backbone": config.backbone.name,
                     "protocol": config.protocol,
-                    **self.tags,
+                    **self._tags,
                 },
             )
+        elif run.info.status != "RUNNING":
+            self.client.update_run(run.info.run_id, status="RUNNING")
         self.run_id = str(run.info.run_id)
+        self.trial_tags = {**self._tags, MLFLOW_PARENT_RUN_ID: self.run_id}
+        """The tags that the runs of all trials have."""
         # An earlier call may have sent only some of them. Those cannot change.
         params = [
             Param(key, value) for key, value in self._params().items() if key not in run.data.params
@@ -106,6 +104,12 @@ class StudyRun:
         del values["tracking.uri"], values["name"]
         return {key: text[:LONGEST_PARAM] for key, text in format_params(values).items()}
 
+    def trial_runs(self, condition: str = "") -> Iterator[Run]:
+        """Yield the runs of the study's trials, perhaps of those that meet a condition."""
+        of_trials = f"tags.study_id = '{self._tags['study_id']}' and tags.trial_id LIKE '%'"
+        condition = condition and f" and {condition}"
+        return server.search_all_runs(self.client, [self.experiment_id], of_trials + condition)
+
     def add_inputs(self, inputs: Sequence[DatasetInput]) -> None:
         """Send the datasets of a trial that the run lacks."""
         missing = [item for item in inputs if item.dataset.digest not in self._inputs]
@@ -113,39 +117,28 @@ class StudyRun:
             self.client.log_inputs(self.run_id, datasets=missing)
             self._inputs |= {item.dataset.digest for item in missing}
 
-    def attach_results(self) -> None:
-        """Send the study's tables, its report and its description."""
-        folder = self.study.folder.path
-        server.send_files(self.client, self.run_id, folder, STUDY_ARTIFACTS, existing=folder)
-        contents = read_if_exists(folder, (folder / DESCRIPTION).read_bytes, existing=folder)
-        if contents is not None:
-            description = shorten_description(contents.decode())
-            self.client.set_tag(self.run_id, MLFLOW_RUN_NOTE, description)
-
     def close(self, *, finished: bool) -> None:
-        """End the run, with the time at which the last of its trials ended.
+        """Send the study's tables, report and description, and end the run.
+
+        The run gets the time at which the last of its trials ended.
 
         Args:
             finished: whether the study ran to its end.
         """
-        end_times = [
-            modified_at(trial.path / "end.json", existing=trial.path.parent)
-            for trial in self.study.folder.trials()
-            if trial.read("end.json") is not None
-        ]
+        folder = self.study.folder.path
+        ends = [trial.path / "end.json" for trial in self.study.folder.trials()]
+        end_times = [modified_at(end, existing=end.parent.parent) for end in ends if end.exists()]
+        server.send_files(self.client, self.run_id, folder, STUDY_ARTIFACTS)
+        contents = read_if_exists(folder, (folder / DESCRIPTION).read_bytes, existing=folder)
+        if contents is not None:
+            description = shorten_description(contents.decode())
+            self.client.set_tag(self.run_id, MLFLOW_RUN_NOTE, description)
         status = "FINISHED" if finished else "KILLED"
-        end_time = max(end_times, default=None)
-        self.client.set_terminated(self.run_id, status, end_time=end_time)
-
-    def search(self, *conditions: str) -> list[Run]:
-        """Return the runs of the study that meet some conditions, in MLflow's syntax."""
-        condition = " and ".join([f"tags.study_id = '{self.tags['study_id']}'", *conditions])
-        return list(server.search_all_runs(self.client, [self.experiment_id], condition))
+        self.client.set_terminated(self.run_id, status, end_time=max(end_times, default=None))
 
     def _find_or_create_experiment(self, name: str) -> str:
         try:
-            tags = mlflow_internals.experiment_tags()
-            return str(self.client.create_experiment(name, tags=tags))
+            return str(self.client.create_experiment(name, tags=experiment_tags()))
         except MlflowException:  # an earlier study has created it, or one that starts beside
             experiment = self.client.get_experiment_by_name(name)
             if experiment is None:

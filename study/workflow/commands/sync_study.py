@@ -17,8 +17,5 @@ def sync_study(options: Namespace) -> None:
     study = load_study(folder, options.overrides)
     with folder.locked(briefly=True):
         tracker = tracking.make_tracker(study.config.tracking.tracker)
-        synced = tracker.sync(study, lambda: outputs.write_outputs(folder))
-    line = f"{synced.trials} trials of {folder.name} are in {tracker.title}"
-    if synced.resent:
-        line += f", {synced.resent} of them sent again"
-    options.console.print(line)
+        trials = tracker.sync(study, lambda: outputs.write_outputs(folder))
+    options.console.print(f"{trials} trials of {folder.name} are in {tracker.title}")

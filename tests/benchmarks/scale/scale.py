@@ -160,12 +160,12 @@ def measure(options: argparse.Namespace, storage: Path) -> None:
     began = time.perf_counter()
     stages.run_search(study, data, [clock, tracker])
     searched = time.perf_counter()
-    unsent = tracker.close(finished=True)
+    lacks = tracker.close(finished=True).lacks
     closed = time.perf_counter()
     ray.shutdown()
     print(clock.line(len(clock.ends) - 1))
     print(f"the search took {searched - began:.1f} s")
-    print(f"MLflow was {closed - searched:.1f} s behind at the end, and lacks {len(unsent)}")
+    print(f"MLflow was {closed - searched:.1f} s behind at the end, and lacks {lacks or None}")
 
 
 if __name__ == "__main__":

@@ -15,11 +15,10 @@ from study.config.trial_settings import TrialSettings
 from study.report.best_configurations import baselines_study_yaml
 from study.storage.trial_folder import End
 from study.tracking.mlflow.best_runs import best_configurations, read_exact
-from study.tracking.mlflow.mirror import sync_to_mlflow
 from study.tracking.tracker import RankedConfiguration
 from tests.case_tables import from_table
 from tests.finished_study import WINNER
-from tests.written_study import Written
+from tests.written_study import Written, sync
 
 FOUND = {
     **{"subset": "text.mlp.fc2.bias + vision.ln", "bias_lr": 0.05, "ln_lr": 0.1},
@@ -55,7 +54,7 @@ def store(
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.chdir(place)
         for study in studies.values():
-            sync_to_mlflow(study.study, uri)
+            sync(study, uri)
     return uri
 
 
@@ -179,7 +178,7 @@ def test_a_study_whose_folder_is_gone_is_marked(
     for name in ("kept", "moved", "lost", "namesake"):
         study = Written(storage, name)
         study.whole(0)
-        sync_to_mlflow(study.study, uri)
+        sync(study, uri)
     elsewhere.mkdir()
     (storage / "moved").rename(elsewhere / "moved")
     shutil.rmtree(storage / "lost")

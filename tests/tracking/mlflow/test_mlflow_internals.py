@@ -16,8 +16,7 @@ from study.config.trial_settings import settings_columns
 from study.storage.ledger_files import JsonObject
 from study.tracking.mlflow import mlflow_internals
 from study.tracking.mlflow.mlflow_internals import VIEW_PREFIX, experiment_tags
-from study.tracking.mlflow.run_content import ENDED, TOTALS
-from study.tracking.mlflow.sender import TRIAL_TAGS
+from study.tracking.mlflow.run_content import ENDED, TOTALS, TRIAL_TAGS
 
 PAGES = Path(mlflow.__file__).parent / "server" / "js" / "build"
 COLUMN = re.compile(r"(metrics|params|tags|attributes)\.`(.+)`")

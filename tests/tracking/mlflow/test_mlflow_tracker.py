@@ -20,13 +20,14 @@ def test_the_end_of_a_study_prints_where_it_is_browsed_and_the_view_that_has_its
     tracking = {"experiment": view + values.get("protocol", "")}
     study.config = build_config({**values, "name": "mine", "tracking": tracking}, "test")
     tracker = started(study, mlflow_store)
-    hints = dict(tracker.viewing_hints())
+    lines = tracker.close(finished=True)
+    hints = dict(lines.hints)
     assert hints.keys() == {"browse", "page", "trials"}
     assert hints["browse"] == f"mlflow ui --backend-store-uri {mlflow_store}"
     run = runs(mlflow_store, study)[""].info
     assert f"/#/experiments/{run.experiment_id}/runs/{run.run_id}?" in hints["page"]
     assert hints["trials"].endswith(f"viewStateShareKey={view}")
-    assert tracker.close(finished=True) == {}
+    assert lines.lacks == ""
 
 
 def test_of_a_store_that_does_not_exist_no_model_is_asked_and_none_is_made(

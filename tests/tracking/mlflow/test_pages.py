@@ -79,8 +79,9 @@ class Sent:
         tracker.start(Study(config, study.folder))
         tracker.register()
         write_outputs(study.folder)
-        assert tracker.close(finished=True) == {}
-        self.pages = dict(tracker.viewing_hints())
+        lines = tracker.close(finished=True)
+        assert lines.lacks == ""
+        self.pages = dict(lines.hints)
         self.version = study.folder.read_registration()
         client = MlflowClient(server)
         experiment = client.get_experiment_by_name(study.config.tracking.experiment)

@@ -20,14 +20,13 @@ from study.results.against_chance import fix_chance
 from study.results.chance import AgainstChance
 from study.tracking.mlflow import champion, registry
 from study.tracking.mlflow.champion import judge
-from study.tracking.mlflow.mirror import sync_to_mlflow
 from study.tracking.mlflow.registry import model_name, register_winner
 from study.tracking.mlflow.study_run import StudyRun
 from tests.case_tables import from_table
 from tests.changed_studies import change_json
 from tests.not_none import not_none
 from tests.tracking.mlflow.conftest import Registered
-from tests.written_study import started
+from tests.written_study import started, sync
 
 
 @pytest.fixture
@@ -171,10 +170,10 @@ def test_what_does_not_beat_chance_is_no_version_and_no_champion(
     study = finished("guessing", val_score=0.9, **unequal)
     tracker = started(study, store)
     tracker.register()
-    assert tracker.close(finished=True) == {}
+    assert tracker.close(finished=True).lacks == ""
     told = "is 33.3% on test and chance is 33.3%"
     assert caplog.text.count(told) == 1
-    assert sync_to_mlflow(study.study, store).trials == 5
+    assert sync(study, store) == 5
     assert caplog.text.count(told) == 2, "once a command"
     assert study.folder.read_registration() is None
     client = MlflowClient(store)
@@ -241,39 +240,19 @@ def test_a_registry_that_fails_costs_the_study_nothing_and_is_made_up_for_later(
         broken.setattr(registry._Registrar, "register", lambda self: 1 / 0)
         tracker = started(study, store)
         tracker.register()
-        assert tracker.close(finished=True) == {}
+        assert tracker.close(finished=True).lacks == ""
     assert study.folder.read_registration() is None
     assert "clipfit-study sync made-up" in caplog.text
     told = []
-    sync_to_mlflow(study.study, store, lambda: told.append(True))
+    sync(study, store, lambda: told.append(True))
     assert study.folder.read_registration() is not None
     assert told == [True], "tables and report say where the winner is"
-
-
-@from_table
-def test_a_winner_that_waits_for_what_mlflow_lacks_is_told_and_nothing_at_chance_waits(
-    finished: Any,
-    store: str,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    test_score: float,
-    warnings: int,
-):
-    study = finished("waiting", test_score=test_score)
-    tracker = started(study, store)
-    monkeypatch.setattr(tracker._mirror, "drain", lambda: {"search-0001": "it is away"})
-    tracker.register()
-    told = (
-        "the winner is not in the model registry: MLflow lacks 1 run:\n  search-0001: it is away;"
-    )
-    assert len(caplog.records) == caplog.text.count(told) == warnings
-    assert caplog.text.count("clipfit-study sync waiting") == warnings
 
 
 def test_what_has_not_ended_is_neither_registered_nor_called_finished(finished: Any, store: str):
     study = finished("halfway")
     (study.folder.path / "trials/test-best-seed2/end.json").unlink()
-    sync_to_mlflow(study.study, store)
+    sync(study, store)
     assert study.folder.read_registration() is None
     client = MlflowClient(store)
     (experiment,) = [e for e in client.search_experiments() if e.name == "finished"]

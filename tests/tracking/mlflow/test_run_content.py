@@ -13,11 +13,11 @@ from study.storage.ledger_files import JsonObject
 from study.storage.trial_folder import End
 from study.tracking.mlflow.run_content import (
     describe_trial,
-    end_tags,
-    has_first_metric,
+    description_tags,
     round_significant,
-    trial_metrics,
+    run_name,
     trial_params,
+    trial_points,
 )
 
 CASES = yaml.safe_load(Path(__file__).with_name("run_content.yaml").read_text())
@@ -28,10 +28,14 @@ CLIPFIT = {
 }
 
 
-def config(stage: str = "search", **settings: Any) -> JsonObject:
+LONG = "text.ln1 + text.ln2 + text.ln_final + text.attn.bias"
+
+
+def config(stage: str = "search", trainable: int = 1, **settings: Any) -> JsonObject:
     """What a trial's folder holds of its configuration, as far as it is read."""
     own = TrialSettings.model_validate(CLIPFIT | settings)
-    return {"stage": stage, "seed": 3, "settings": own.model_dump(mode="json")}
+    told = {"stage": stage, "seed": 3, "number": 7, "label": "trial 7", "trainable": trainable}
+    return told | {"settings": own.model_dump(mode="json")}
 
 
 @pytest.mark.parametrize("value, digits, shown", CASES["numbers"])
@@ -54,10 +58,15 @@ def test_parameters_have_four_significant_digits():
 
 
 def test_metrics_have_five_digits_none_is_there_twice_and_the_score_is_the_first():
-    report = {"epoch": 1, "seconds": 0.123456789, "train_loss": 1.3599354028701782}
+    report = {
+        "epoch": 1,
+        "seconds": 0.123456789,
+        "ended_at": 7.1234,
+        "train_loss": 1.3599354028701782,
+    }
     report |= {"val_hmean": 0.2 / 3, "val_base": 0.5 / 3, "val_score": 0.2 / 3}
-    later = {**report, "epoch": 2, "val_score": 0.3 / 3}
-    points = trial_metrics({"trainable": 9}, [report, later], None, start_time=1000)
+    later = {**report, "epoch": 2, "ended_at": 9.0, "val_score": 0.3 / 3}
+    points = trial_points(config(trainable=9), [report, later], None, started=1000)
     assert [(point.key, point.step, point.value) for point in points] == [
         ("val_score", 1, 0.066667),
         ("val_score", 2, 0.1),
@@ -67,16 +76,45 @@ def test_metrics_have_five_digits_none_is_there_twice_and_the_score_is_the_first
         ("val_base", 2, 0.16667),
         ("trainable", 0, 9),
     ]
-    assert [point.timestamp for point in points[:2]] == [1123, 1246]
+    assert [point.timestamp for point in points[:2]] == [7123, 9000]
 
 
 def test_a_trial_of_the_search_begins_with_its_first_score_and_others_with_their_first_epoch():
     unscored, scored = {"epoch": 1, "train_loss": 1.0}, {"epoch": 2, "val_score": 0.5}
-    assert not has_first_metric(config(), [])
-    assert not has_first_metric(config(), [unscored])
-    assert has_first_metric(config(), [unscored, scored])
-    assert not has_first_metric(config("test"), [])
-    assert has_first_metric(config("test"), [unscored])
+    tested = config("test")
+    for given, reports, sent in (
+        (config(), [unscored], False),
+        (config(), [unscored, scored], True),
+        (tested, [], False),
+        (tested, [unscored], True),
+    ):
+        assert bool(trial_points(given, reports, None, started=1000)) == sent
+
+
+@pytest.mark.parametrize(
+    "own, settings, name",
+    [
+        ({}, {}, "text.mlp.fc2.bias + vision.ln @ 0.0031, 0.084"),
+        ({"label": "clipfit"}, {}, "clipfit"),
+        (
+            {"label": "lora 7"},
+            {"subset": "none", "rates": {}, "peer": {"method": "lora", "lr": 0.001}},
+            "lora @ 0.001",
+        ),
+        (
+            {},
+            {"subset": LONG},
+            f"{LONG[:39]}… @ 0.0031, 0.084",
+        ),
+        ({"stage": "test", "label": "best"}, {}, "best · seed 3"),
+        ({"stage": "final", "label": "best"}, {}, "best · final model"),
+    ],
+)
+def test_a_proposed_trial_is_named_by_what_it_tunes_and_others_by_their_labels(
+    own: dict[str, str], settings: dict[str, Any], name: str
+):
+    given = config(**settings) | own
+    assert run_name(given, str(given["label"])) == name
 
 
 WHAT = "`text.mlp.fc2.bias + vision.ln`, bias lr 0.003069, ln lr 0.08405, λ 14.63"
@@ -91,7 +129,7 @@ def test_a_trial_is_told_in_one_line(case: JsonObject):
 
 def test_a_failure_has_its_error_below_the_line_and_why_it_ended_in_tags():
     end = End("failed", 1, 1.0, reason="out of memory", error="Traceback\nMemoryError: *all*")
-    tags = end_tags(config(), [], end)
+    tags = description_tags(config(), [], end)
     assert tags == {
         "ended": "failed",
         "stop_reason": "out of memory",
@@ -99,7 +137,7 @@ def test_a_failure_has_its_error_below_the_line_and_why_it_ended_in_tags():
         "mlflow.note.content": f"failed after 1 epoch, {WHAT}\n\n"
         "```\nTraceback\nMemoryError: *all*\n```",
     }
-    assert end_tags(config(), [], End("finished", 1, 1.0)).keys() == {
+    assert description_tags(config(), [], End("finished", 1, 1.0)).keys() == {
         *("ended", "stop_reason", "mlflow.note.content"),
     }
 
@@ -110,7 +148,7 @@ def test_no_tag_of_an_end_has_a_credential_or_is_longer_than_mlflow_allows(key: 
     cut = "x" * 9000 + url + "x" * (3995 - len("secret@host/data"))  # between "://" and "@"
     for text in (f"no answer from {url}", cut):
         end = replace(End("failed", 1, 1.0), error=text, reason=text)
-        tag = end_tags(config(), [], end)[key]
+        tag = description_tags(config(), [], end)[key]
         assert "secret" not in tag
         assert "@host" in tag
         assert len(tag) <= 4000

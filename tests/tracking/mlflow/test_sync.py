@@ -1,14 +1,36 @@
-"""What is sent of trials to MLflow, and to which runs, read back from a real store or server."""
+"""What MLflow has of a study as it goes, after faults, and once it is sent again.
 
+All is read back from a real store or server. What a server at fault costs is in
+`tests/faults/test_tracking_server.py`.
+"""
+
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import Run
 
 from study.storage.trial_folder import TrialFolder
-from study.tracking.mlflow.sender import Sender
-from tests.written_study import EPOCHS, MakeStudy, artifacts, history, runs, sync
+from study.tracking.mlflow import server
+from study.tracking.mlflow import sync as sync_module
+from study.tracking.mlflow.address import tracking_uri
+from study.tracking.mlflow.server import viewing_hints
+from study.tracking.mlflow.sync import StudySync
+from tests.faults.proxy import wait_until
+from tests.written_study import (
+    EPOCHS,
+    MakeStudy,
+    Written,
+    artifacts,
+    assert_whole,
+    history,
+    runs,
+    started,
+    sync,
+)
 
 TESTED = "test-0f0f0f0f0f0f-seed1"
 
@@ -51,10 +73,10 @@ def test_each_trial_is_a_child_that_ends_as_the_trial_did(mlflow_server: str, ma
 def test_the_losses_of_a_trial_of_the_search_wait_for_its_score(mlflow_store: str, make: MakeStudy):
     study = make("ordered")
     trial = study.folder.trial(study.trial(0).trial_id)
-    sender = Sender(study.study, mlflow_store)
+    sender = StudySync(study.study, mlflow_store)
     for epoch, report in enumerate(({}, {}, {"val_score": 0.5}), 1):  # as with a linear head
         trial.append_report({"epoch": epoch, "train_loss": 1.0, "seconds": 1.0, **report})
-        sender.send_trial(trial.trial_id)
+        sender.send(trial.trial_id)
         run = runs(mlflow_store, study)[trial.trial_id]
         assert bool(run.data.metrics) == bool(report)
     assert next(iter(run.data.metrics)) == "val_score", "MLflow lists them as they came"
@@ -83,24 +105,30 @@ def test_a_trial_that_ends_while_it_is_sent_loses_no_epoch(
     assert len(history(mlflow_store, runs(mlflow_store, study)["search-0000"])) == EPOCHS
 
 
-@pytest.mark.parametrize("marks", ["kept", "lost"])
-def test_sending_twice_doubles_nothing(mlflow_store: str, make: MakeStudy, marks: str):
-    study = make(f"twice-{marks}")
+@pytest.mark.parametrize("place", ["mlflow_store", "mlflow_server"])
+@pytest.mark.parametrize("noted", ["kept", "lost", "damaged"])
+def test_sending_twice_doubles_nothing(
+    place: str, noted: str, make: MakeStudy, request: pytest.FixtureRequest
+):
+    uri = request.getfixturevalue(place)
+    study = make(f"twice-{noted}")
     study.whole(0)
     study.whole(1, "stopped", 2)
 
     def sent() -> list[Any]:
-        sync(study, mlflow_store)
+        sync(study, uri)
         told = []
-        for run in runs(mlflow_store, study).values():
-            keys = ("val_score", "train_loss", "seconds", "trainable")
-            told.append((run.info, [history(mlflow_store, run, key) for key in keys]))
+        for run in runs(uri, study).values():
+            keys = ("val_score", "train_loss", "seconds", "epochs", "trainable")
+            told.append((run.info, [history(uri, run, key) for key in keys]))
         return told
 
     before = sent()
-    if marks == "lost":  # a driver died after sending and before it could mark that
-        for mark in study.folder.path.glob("trials/*/mlflow.json"):
-            mark.unlink()
+    for note in study.folder.path.glob("trials/*/mlflow.json"):
+        if noted == "lost":  # a driver died after sending and before it could write that down
+            note.unlink()
+        elif noted == "damaged":
+            note.write_text('{"of_a_later_version": 1}')
     assert sent() == before
 
 
@@ -145,14 +173,25 @@ def test_a_test_has_the_label_of_its_candidate_and_the_best_are_marked(
         return {trial: run.info.run_name for trial, run in sent.items()}
 
     assert choose("search-0000", "clipfit", "best") == {
-        **{"": "starred", "search-0000": "trial 0 ★", "search-0001": "trial 1"},
+        **{
+            "": "starred",
+            "search-0000": "vision.ln[0:2] @ 0.01 ★",
+            "search-0001": "vision.ln[0:2] @ 1",
+        },
         TESTED: "clipfit ★ · seed 1",
     }
     # The search went on and found a better one, which has another training.
     assert choose("search-0001", "best-of-8") == {
-        **{"": "starred", "search-0000": "trial 0", "search-0001": "trial 1 ★"},
+        **{
+            "": "starred",
+            "search-0000": "vision.ln[0:2] @ 0.01",
+            "search-0001": "vision.ln[0:2] @ 1 ★",
+        },
         TESTED: "best-of-8 · seed 1",
     }
+
+
+SECRET = "s3cr3t-passw0rd"
 
 
 def unheard(*_: Any, **__: Any):
@@ -164,7 +203,7 @@ def test_a_run_is_found_again_where_its_creation_was_not_heard_of(
     mlflow_store: str, make: MakeStudy, monkeypatch: pytest.MonkeyPatch
 ):
     study = make("unheard")
-    sender = Sender(study.study, mlflow_store)
+    sender = StudySync(study.study, mlflow_store)
     study.whole(0)
     create = MlflowClient.create_run
 
@@ -175,8 +214,8 @@ def test_a_run_is_found_again_where_its_creation_was_not_heard_of(
     with monkeypatch.context() as cut:
         cut.setattr(MlflowClient, "create_run", create_and_be_cut_off)
         with pytest.raises(ConnectionError):
-            sender.send_trial("search-0000")
-    sender.send_trial("search-0000")
+            sender.send("search-0000")
+    sender.send("search-0000")
     assert runs(mlflow_store, study).keys() == {"", "search-0000"}
 
 
@@ -188,11 +227,11 @@ def test_a_trial_that_was_damaged_and_is_trained_again_keeps_its_run(
     sync(study, mlflow_store)
     before = runs(mlflow_store, study)["search-0000"]
     study.folder.trial("search-0000").reopen()
-    sender = Sender(study.study, mlflow_store)
-    sender.send_trial("search-0000")
+    sender = StudySync(study.study, mlflow_store)
+    sender.send("search-0000")
     assert runs(mlflow_store, study)["search-0000"].info.status == "RUNNING"
     study.whole(0)
-    sender.send_trial("search-0000")
+    sender.send("search-0000")
     after = runs(mlflow_store, study)["search-0000"]
     assert (after.info.run_id, after.info.status) == (before.info.run_id, "FINISHED")
     assert "error" not in after.data.tags
@@ -214,19 +253,151 @@ def test_a_later_training_adds_no_second_point_to_what_was_sent_without_a_mark(
         study.report(config, epoch, seconds=0.7)
     if ended:
         study.end(config, "finished")
-    Sender(study.study, mlflow_store).send_trial("search-0000")
+    StudySync(study.study, mlflow_store).send("search-0000")
     if marked:  # the driver died before it wrote the present one
         (trial.path / "mlflow.json").write_bytes(mark)
     else:
         (trial.path / "mlflow.json").unlink()
     trial.reopen()
-    sender = Sender(study.study, mlflow_store)
+    sender = StudySync(study.study, mlflow_store)
     for epoch in (1, 2):
         study.report(config, epoch, seconds=0.3)
-        sender.send_trial("search-0000")
+        sender.send("search-0000")
         assert runs(mlflow_store, study)["search-0000"].info.status == "RUNNING"
     study.end(config)
-    sender.send_trial("search-0000")
+    sender.send("search-0000")
     run = runs(mlflow_store, study)["search-0000"]
     assert [step for step, _ in history(mlflow_store, run)] == [1, 2]
     assert run.info.status == "FINISHED"
+
+
+def statuses(uri: str, study: Written) -> set[str]:
+    return {run.info.status for run in runs(uri, study).values()}
+
+
+def test_a_study_is_seen_as_it_goes_and_goes_on_in_the_same_runs_after_an_interruption(
+    mlflow_server: str, make: MakeStudy
+):
+    study = make("interrupted")
+    first = started(study, mlflow_server)
+    config = study.trial(0)
+    first.trial_started(config)
+    first.trial_reported(config, 1, study.report(config, 1))
+    wait_until(lambda: "search-0000" in runs(mlflow_server, study))
+    before = runs(mlflow_server, study)["search-0000"]
+    assert before.data.tags["mlflow.note.content"] == "`vision.ln[0:2]`, ln lr 0.01, λ 0"
+    wait_until(lambda: len(history(mlflow_server, before)) == 1)
+    assert statuses(mlflow_server, study) == {"RUNNING"}
+    assert first.close(finished=False).lacks == ""
+    assert statuses(mlflow_server, study) == {"KILLED"}
+
+    second = started(study, mlflow_server)
+    wait_until(lambda: statuses(mlflow_server, study) == {"RUNNING"})
+    for epoch in (2, 3):
+        second.trial_reported(config, epoch, study.report(config, epoch))
+    second.trial_ended(config, study.end(config), 0.03)
+    assert second.close(finished=True).lacks == ""
+    assert statuses(mlflow_server, study) == {"FINISHED"}
+    after = runs(mlflow_server, study)["search-0000"]
+    assert after.info.run_id == before.info.run_id
+    assert after.data.tags["mlflow.note.content"].startswith("3.0 % on validation, `vision.ln")
+    assert len(history(mlflow_server, after)) == EPOCHS
+
+
+def test_a_slow_server_is_waited_for_as_long_as_it_takes_results(
+    mlflow_store: str, make: MakeStudy, monkeypatch: pytest.MonkeyPatch
+):
+    study = make("behind")
+    tracker = started(study, mlflow_store)
+    monkeypatch.setattr(sync_module, "FINAL_SECONDS", 0.6)
+    send = StudySync.send
+
+    def send_slowly(*given: Any):
+        time.sleep(0.4)
+        send(*given)
+
+    monkeypatch.setattr(StudySync, "send", send_slowly)
+    for number in range(4):
+        tracker.trial_started(study.whole(number))
+    assert tracker.close(finished=True).lacks == ""
+    assert statuses(mlflow_store, study) == {"FINISHED"}
+
+
+def test_no_secret_reaches_a_run_or_a_file(
+    mlflow_server: str,
+    make: MakeStudy,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+):
+    address = mlflow_server.removeprefix("http://")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:{SECRET}@{address}")
+    study = make("secret")
+    study.whole(0)
+    study.whole(1, "failed", 1, error="boom")
+    uri = tracking_uri(study.config.tracking.uri)
+    assert SECRET in uri
+    assert started(study, uri).close(finished=True).lacks == ""
+    assert SECRET not in str(viewing_hints(uri, "7", "a1", "trials"))
+    assert SECRET not in caplog.text
+    (tmp_path / "down").mkdir()
+    for run in runs(mlflow_server, study).values():
+        assert SECRET not in str(run.to_dictionary())
+        for name in artifacts(mlflow_server, run):
+            MlflowClient(mlflow_server).download_artifacts(
+                run.info.run_id, name, str(tmp_path / "down")
+            )
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert [path for path in files if SECRET.encode() in path.read_bytes()] == []
+
+
+def test_trials_follow_to_another_run_of_the_study_where_its_own_is_lost(
+    mlflow_server: str, make: MakeStudy
+):
+    study = make("orphaned")
+    study.whole(0)
+    study.conclude()
+    sync(study, mlflow_server)
+    before = runs(mlflow_server, study)
+    MlflowClient(mlflow_server).delete_run(before[""].info.run_id)
+    sync(study, mlflow_server)
+    assert_whole(mlflow_server, study, 1)
+    after = runs(mlflow_server, study)
+    assert after["search-0000"].info.run_id == before["search-0000"].info.run_id
+
+
+def lose_artifact(client: MlflowClient, run: Run):
+    folder = run.info.artifact_uri.removeprefix("file://")
+    (Path(folder) / "delta.safetensors").unlink()
+
+
+@pytest.mark.parametrize(
+    "lose",
+    [
+        lambda client, run: client.delete_run(run.info.run_id),
+        lambda client, run: client.update_run(run.info.run_id, status="RUNNING"),
+        lambda client, run: client.delete_tag(run.info.run_id, "label"),
+        lose_artifact,
+    ],
+    ids=["run", "status", "tag", "artifact"],
+)
+def test_what_mlflow_has_lost_is_named_and_sent_again(
+    lose: Callable[[MlflowClient, Run], object],
+    mlflow_store: str,
+    make: MakeStudy,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(server, "PAGE", 1)  # what is beyond the first page is listed as well
+    study = make(tmp_path.name)
+    for number in range(2):
+        study.whole(number)
+    study.conclude()
+    sync(study, mlflow_store)
+    assert caplog.text == ""
+    lose(MlflowClient(mlflow_store), runs(mlflow_store, study)["search-0000"])
+    sync(study, mlflow_store)
+    assert "what it had of search-0000;" in caplog.text
+    assert_whole(mlflow_store, study, 2)

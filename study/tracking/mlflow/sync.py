@@ -1,0 +1,359 @@
+"""Send to MLflow what a study's folder holds and MLflow lacks; sending twice changes nothing.
+
+Beside each trial stands what was sent of it: a digest and the last epoch. If the trial's digest is
+another now, its run is found by its tag or created, and gets what it lacks. A thread looks at
+trials as they change, and at all of them at the start and at the end, where it first lists the runs
+that MLflow has, and forgets that it sent what MLflow has lost. Training never waits for it.
+"""
+
+import json
+import logging
+import queue
+import threading
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import Self
+
+from mlflow.entities import Metric, Param, Run, RunTag
+
+from study.errors import StudyError
+from study.results.chosen_configuration import winners
+from study.storage.atomic import StorageError
+from study.storage.ledger_files import LedgerError
+from study.storage.trial_folder import TrialFolder
+from study.tracking.mlflow import server
+from study.tracking.mlflow.run_content import (
+    END_TAGS,
+    TOTALS,
+    TRIAL_ARTIFACTS,
+    ContentReader,
+    RunContent,
+    dataset_keys,
+)
+from study.tracking.mlflow.study_run import StudyRun
+from study.tracking.tracker import Reasons, summarize_error
+from study.trial.study import Study
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = 5.0
+"""The pause after a failed call, before the next one."""
+FINAL_SECONDS = 60.0
+"""How long the end of a study waits for a server that accepts nothing."""
+LONGEST_SECONDS = 600.0
+"""How long the end of a study waits for a slow server that still accepts what is sent."""
+METRICS_PER_CALL = 900
+"""The largest number of metrics that one call sends; MLflow accepts up to 1,000 values."""
+SENT_FILE = "mlflow.json"
+"""The file in each trial's folder with what was sent of it."""
+ALL_TRIALS, OWN_RUN = "the study's trials", "the study's own run"
+"""What the thread also has to do: look at all trials, and last of all close the study's run."""
+NOT_SENT = "not sent yet"
+PointKey = tuple[str, int, float | None]
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What was sent of a trial."""
+
+    parent_id: str
+    """The id of the study's own run; what was sent to another says nothing."""
+    digest: str = ""
+    """The digest of `RunContent`; empty if nothing was sent, or MLflow has lost it."""
+    epoch: int = -1
+    """The last epoch that was sent."""
+
+
+@dataclass
+class KnownRun:
+    """A trial's run as MLflow is known to have it, without its metrics."""
+
+    run_id: str
+    name: str
+    status: str
+    tags: dict[str, str]
+    params: dict[str, str]
+
+    @classmethod
+    def of(cls, run: Run) -> Self:
+        """Return what MLflow has told of a run."""
+        info, data = run.info, run.data
+        return cls(info.run_id, info.run_name, info.status, dict(data.tags), dict(data.params))
+
+
+class StudySync:
+    """Sends a study and its trials to their runs; errors are those of `StudyRun`.
+
+    Args:
+        study: the study.
+        uri: the address of the tracking server or store.
+    """
+
+    def __init__(self, study: Study, uri: str) -> None:
+        self.run = StudyRun(study, uri)
+        self._folder = study.folder
+        self._study = study
+        self._client = self.run.client
+        self._reader = ContentReader(study, self.run.trial_tags)
+        self._runs = dict[str, KnownRun]()
+        """The runs of trials, by the ids of the trials."""
+        self._known_points = set[str]()
+        """The trials of which MLflow has all points up to the epoch that was written down."""
+
+    def look_at_all(self) -> list[str]:
+        """List the runs that MLflow has; return the trials that are to be sent.
+
+        Of a trial that MLflow has lost, or a part of it, it is forgotten what was sent.
+
+        Raises:
+            StorageError: the study's folder cannot be read or written.
+        """
+        runs = {run.data.tags["trial_id"]: run for run in self.run.trial_runs()}
+        self._runs = {trial_id: KnownRun.of(run) for trial_id, run in runs.items()}
+        with suppress(LedgerError):  # of a damaged trial, which is named when it is sent
+            self._reader.best = winners(self._study)
+        changed, lost = [], []
+        for folder in self._folder.trials():
+            trial_id = folder.trial_id
+            try:
+                content, sent = self._read(folder)
+                if content and content.digest != sent.digest:
+                    changed.append(trial_id)
+                elif content and self._has_lost(folder, runs.get(trial_id), content):
+                    lost.append(trial_id)
+                    self._known_points.discard(trial_id)
+                    self._write(folder, Sent(self.run.run_id))
+            except LedgerError:  # it is damaged, and named when it is sent
+                changed.append(trial_id)
+        if lost:
+            logger.warning("MLflow lacks what it had of %s; it is sent again", ", ".join(lost))
+        return lost + changed
+
+    def send(self, trial_id: str) -> None:
+        """Send what the folder of a trial holds and its run lacks.
+
+        Raises:
+            StudyError: the folder cannot be read or written.
+        """
+        folder = self._folder.trial(trial_id)
+        content, sent = self._read(folder)
+        if content is None or content.digest == sent.digest:
+            return
+        known, present = self._find_or_create(trial_id, content)
+        points = [p for p in content.points if p.step > sent.epoch or p.key in TOTALS]
+        if present is not None:
+            points = [point for point in content.points if _point_key(point) not in present]
+        self._send_values(known, content, points)
+        if present is not None and content.inputs:
+            self._client.log_inputs(known.run_id, datasets=content.inputs)
+            self.run.add_inputs(content.inputs)
+        if content.ended:
+            server.send_files(self._client, known.run_id, folder.path, TRIAL_ARTIFACTS)
+        if known.name != content.name or content.status == "RUNNING" != known.status:
+            self._client.update_run(known.run_id, status=content.status, name=content.name)
+        if content.status not in ("RUNNING", known.status):
+            self._client.set_terminated(known.run_id, content.status, end_time=content.ended)
+        known.name, known.status = content.name, content.status
+        self._known_points.add(trial_id)
+        epoch = max(content.epoch, sent.epoch, *(step for _, step, _ in present or ()))
+        self._write(folder, Sent(self.run.run_id, content.digest, epoch))
+
+    def close(self, *, finished: bool) -> None:
+        """Send the study's tables and report, and end its own run."""
+        self.run.close(finished=finished)
+
+    def interrupt(self) -> None:
+        """Show trials that have not ended as interrupted, from now on."""
+        self._reader.live = False
+
+    def _read(self, folder: TrialFolder) -> tuple[RunContent | None, Sent]:
+        """Return what the run of a trial should show, and what was sent of it."""
+        sent = Sent("")
+        with suppress(ValueError, TypeError):  # a damaged file is as good as none
+            sent = Sent(**json.loads(folder.read(SENT_FILE) or b"{}"))
+        if sent.parent_id != self.run.run_id:
+            sent = Sent(self.run.run_id)
+        return self._reader.read(folder), sent
+
+    def _write(self, folder: TrialFolder, sent: Sent) -> None:
+        folder.write(SENT_FILE, json.dumps(asdict(sent)).encode())
+
+    def _find_or_create(
+        self, trial_id: str, content: RunContent
+    ) -> tuple[KnownRun, set[PointKey] | None]:
+        """Return the run of a trial, and the points it has; None if those are written down.
+
+        An earlier process may have died after it created the run, or sent points, and before it
+        could write that down. So at its first send in this process a run is asked for its points.
+        """
+        known = self._runs.get(trial_id)
+        if known and trial_id in self._known_points:
+            return known, None
+        run = next(iter(self.run.trial_runs(f"tags.trial_id = '{trial_id}'")), None)
+        if run is None:
+            run = self._client.create_run(
+                self.run.experiment_id,
+                start_time=content.started,
+                run_name=content.name,
+                tags=content.tags,
+            )
+        known = self._runs[trial_id] = KnownRun.of(run)
+        return known, self._points_of(run)
+
+    def _points_of(self, run: Run) -> set[PointKey]:
+        """Return the points of all metrics of a run."""
+        return {
+            _point_key(point)
+            for key in run.data.metrics
+            for point in self._client.get_metric_history(run.info.run_id, key)
+        }
+
+    def _send_values(self, known: KnownRun, content: RunContent, points: list[Metric]) -> None:
+        """Send parameters, tags and points, and delete the tags of an end that is taken back."""
+        for key in known.tags.keys() & set(END_TAGS) - content.tags.keys():
+            server.if_present(self._client.delete_tag, known.run_id, key)
+        params = [Param(*pair) for pair in content.params.items() - known.params.items()]
+        tags = [RunTag(*pair) for pair in content.tags.items() - known.tags.items()]
+        while params or tags or points:
+            batch, points = points[:METRICS_PER_CALL], points[METRICS_PER_CALL:]
+            self._client.log_batch(known.run_id, metrics=batch, params=params, tags=tags)
+            params, tags = [], []
+        known.params, known.tags = dict(content.params), dict(content.tags)
+
+    def _has_lost(self, folder: TrialFolder, run: Run | None, content: RunContent) -> bool:
+        """Return whether the run of a trial lacks anything that was sent."""
+        if run is None or run.info.status != content.status:
+            return True
+        tags = {pair for pair in content.tags.items() if not pair[0].startswith("mlflow.")}
+        counts = Counter(point.key for point in content.points)
+        if (
+            tags - run.data.tags.items()
+            or content.params.items() - run.data.params.items()
+            or counts.keys() - run.data.metrics.keys()
+            or dataset_keys(content.inputs) - dataset_keys(run.inputs.dataset_inputs)
+        ):
+            return True
+        if folder.trial_id in self._known_points:
+            return False
+        self._known_points.add(folder.trial_id)
+        run_id = run.info.run_id
+        for key, count in counts.most_common(1):  # one metric suffices: one call a trial
+            if len({point.step for point in self._client.get_metric_history(run_id, key)}) < count:
+                return True
+        artifacts = {artifact.path for artifact in self._client.list_artifacts(run_id)}
+        files = server.matching_files(folder.path, TRIAL_ARTIFACTS) if content.ended else []
+        return any(path.name not in artifacts for path in files)
+
+
+def _point_key(point: Metric) -> PointKey:
+    """Return what identifies a point within a run: of a total also its value."""
+    return point.key, point.step, point.value if point.key in TOTALS else None
+
+
+class SyncThread:
+    """A thread that sends the trials of a study as they change, at first what is left of before.
+
+    A trial that MLflow refuses is not sent again until it changes. If sending fails for another
+    reason, such as a server that is down, the trial is sent again later, after the others.
+
+    Args:
+        sync: sends a trial.
+    """
+
+    def __init__(self, sync: StudySync) -> None:
+        self._sync = sync
+        self._changed = queue.Queue[str]()
+        self._pending: Reasons = {ALL_TRIALS: NOT_SENT}
+        """What is to be done, with the reasons why it has not been done yet."""
+        self._given_up: Reasons = {}
+        """What MLflow refused, or could not be read as the study closed, with the reasons."""
+        self._closing = self._finished = self._failing = False
+        self._settled = 0
+        """The number of attempts that need no repetition."""
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="mlflow-sync", daemon=True)
+        self._thread.start()
+
+    def add(self, trial_id: str) -> None:
+        """Request that a trial is sent that has changed."""
+        self._changed.put(trial_id)
+
+    def close(self, *, finished: bool) -> Reasons:
+        """Send the rest while MLflow takes it, then stop; return what it lacks, and why."""
+        self._finished = finished
+        self._changed.put(OWN_RUN)
+        deadline = time.monotonic() + LONGEST_SECONDS
+        before = -1
+        while self._thread.is_alive() and self._settled > before:
+            before = self._settled
+            self._thread.join(min(FINAL_SECONDS, max(0.0, deadline - time.monotonic())))
+        self._stop.set()
+        lacks = self._given_up | self._pending
+        with suppress(queue.Empty):
+            while True:
+                lacks.setdefault(self._changed.get_nowait(), NOT_SENT)
+        lacks.pop(ALL_TRIALS, None)  # its own run is closed after them, and then lacks as well
+        return lacks
+
+    def _work(self) -> None:
+        while not self._stop.is_set() and (self._pending or not self._closing):
+            try:
+                item = self._changed.get(block=not self._pending)
+            except queue.Empty:  # only now, so that several changes of a trial are sent together
+                self._attempt(min(self._pending, key=lambda item: item == OWN_RUN))
+                continue
+            if item == OWN_RUN:
+                self._closing = True
+                self._pending[ALL_TRIALS] = NOT_SENT
+            self._pending.setdefault(item, NOT_SENT)
+
+    def _attempt(self, item: str) -> None:
+        try:
+            self._do(item)
+        except Exception as error:  # no answer of a server may stop the study
+            self._handle_failure(item, error)
+        else:
+            del self._pending[item]
+            self._given_up.pop(item, None)
+            self._settled += 1
+            if self._failing and set(self._pending.values()) <= {NOT_SENT}:
+                logger.warning("MLflow takes results again")
+                self._failing = False
+
+    def _do(self, item: str) -> None:
+        if item == OWN_RUN:
+            self._sync.close(finished=self._finished)
+        elif item == ALL_TRIALS:
+            if self._closing:
+                self._sync.interrupt()
+            for trial_id in self._sync.look_at_all():
+                self._pending.setdefault(trial_id, NOT_SENT)
+        else:
+            self._sync.send(item)
+
+    def _handle_failure(self, item: str, error: Exception) -> None:
+        """Set aside what is refused until it changes, and anything else behind the others."""
+        reason = summarize_error(error)
+        is_storage_missing = isinstance(error, StorageError)
+        del self._pending[item]
+        if server.is_refusal(error):
+            if not self._given_up:
+                message = "MLflow refuses %s, the others go on: %s"
+                if isinstance(error, StudyError):
+                    message = "%s cannot be sent to MLflow, the others go on: %s"
+                logger.warning(message, item, reason)
+        elif not self._failing:
+            message = "MLflow does not take results: %s"
+            if is_storage_missing:
+                message = "results are not sent to MLflow until storage is back: %s"
+            logger.warning(message, reason)
+            self._failing = True
+        # For storage, the call has waited for as long as the study does.
+        if server.is_refusal(error) or (self._closing and is_storage_missing):
+            self._given_up[item] = reason
+            self._settled += 1
+        else:
+            self._pending[item] = reason
+            self._stop.wait(RETRY_SECONDS)
