@@ -127,6 +127,8 @@ class Tracker(ABC):
             StudyError: the results cannot be kept; the message names the trials.
         """
         folder = study.folder
+        if not self.title:
+            raise TrackingError("tracking.tracker is none; allowed is a tracker, such as mlflow")
         self.start(study)
         finished = folder.is_complete()
         registration = folder.read_registration()
@@ -161,14 +163,6 @@ class NoTracker(Tracker):
     def close(self, *, finished: bool) -> TrackerLines:
         """Return nothing, since nothing was to be kept."""
         return TrackerLines()
-
-    def sync(self, study: Study, write_outputs: Callable[[], object] = lambda: None) -> int:
-        """Refuse.
-
-        Raises:
-            TrackingError: always.
-        """
-        raise TrackingError("tracking.tracker is none; allowed is a tracker, such as mlflow")
 
 
 def describe_unsent(unsent: Mapping[str, str], most: int = 3) -> str:

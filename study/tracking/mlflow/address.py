@@ -35,9 +35,7 @@ def is_absent_store(uri: str) -> bool:
         StorageError: the folder cannot be written.
     """
     file = _sqlite_file(uri)
-    if not file:
-        return False
-    if file.is_dir() or (file.exists() and file.stat().st_size):
+    if not file or file.is_dir() or (file.exists() and file.stat().st_size):
         return False
     if not file.parent.is_dir():
         raise TrackingError(
@@ -71,14 +69,16 @@ def _find_fault(uri: str) -> str:
     if scheme == "file" or not (separator or scheme in DATABRICKS):
         return "is a folder of files, which MLflow no longer writes"
     added = entry_points(group="mlflow.tracking_store").names  # by other packages
-    schemes = {*SERVERS, *DATABASES, *DATABRICKS, *added, "file"}
-    if separator and kind not in schemes:
+    if separator and kind not in {*SERVERS, *DATABASES, *DATABRICKS, *added}:
         return f"begins with '{scheme}://', which MLflow does not know"
-    if kind == "sqlite":
-        return _sqlite_fault(uri, path)
     if kind in SERVERS:
-        return _server_fault(uri)
-    return ""
+        try:
+            address = urlsplit(uri)
+            if not address.hostname or address.port == 0:
+                return "names no machine and port"
+        except ValueError as error:
+            return f"is no address of a server ({error})"
+    return _sqlite_fault(uri, path) if kind == "sqlite" else ""
 
 
 def _sqlite_fault(uri: str, path: str) -> str:
@@ -88,39 +88,17 @@ def _sqlite_fault(uri: str, path: str) -> str:
     if path.partition("?")[0] in ("", "/", "/:memory:"):
         return "is a store in memory, which ends with the study"
     file = _sqlite_file(uri)
-    if not file:
-        return ""
-    if file.is_dir():
+    if file and file.is_dir():
         return "is a folder, and a store is a file"
-    if file.is_file() and not _has_sqlite_header(file):
-        return "is a file of another kind, and no SQLite store"
-    return ""
-
-
-def _server_fault(uri: str) -> str:
-    """Return what is wrong with the URI of a server; empty if nothing is."""
-    try:
-        address = urlsplit(uri)
-        if not address.hostname or address.port == 0:
-            return "names no machine and port"
-    except ValueError as error:
-        return f"is no address of a server ({error})"
+    with suppress(OSError):  # of a file that cannot be read, which connecting to it reports
+        if file:
+            with file.open("rb") as contents:
+                if contents.read(len(SQLITE_HEADER)) not in (b"", SQLITE_HEADER):
+                    return "is a file of another kind, and no SQLite store"
     return ""
 
 
 def _sqlite_file(uri: str) -> Path | None:
     """Return the file of a SQLite store, or None for any other URI."""
     parsed = re.fullmatch(r"sqlite:///([^?#]+)(?:[?#].*)?", uri)
-    if not parsed:
-        return None
-    return Path(parsed[1])
-
-
-def _has_sqlite_header(file: Path) -> bool:
-    """Return whether a file is empty or begins like a SQLite store.
-
-    A file that cannot be read passes, since connecting to it reports the error.
-    """
-    with suppress(OSError), file.open("rb") as contents:
-        return contents.read(len(SQLITE_HEADER)) in (b"", SQLITE_HEADER)
-    return True
+    return Path(parsed[1]) if parsed else None

@@ -4,7 +4,7 @@ import json
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -20,17 +20,8 @@ from study.config.trial_settings import HEADS, TrialSettings
 from study.data.shots import ALL
 from study.errors import StudyError
 from study.storage.study_folder import StudyFolder
-from study.tracking.mlflow.run_content import (
-    ENDED,
-    PEER_PREFIX,
-)
-from study.tracking.mlflow.server import (
-    ANSWERS_WITHIN,
-    call_mlflow,
-    open_client,
-    redact_uri,
-    search_all_runs,
-)
+from study.tracking.mlflow import server
+from study.tracking.mlflow.run_content import ENDED, PEER_PREFIX
 from study.tracking.tracker import RankedConfiguration
 
 
@@ -58,15 +49,13 @@ def best_configurations(
         "tags.stage = 'search'",
         "tags.study_id LIKE '%'",  # has the tag
         "attributes.status = 'FINISHED'",  # also of stopped trials; `_search` drops them
+        *([f"tags.study = '{study}'"] if study else []),
+        *([where] if where else []),
     ]
-    if study:
-        conditions.append(f"tags.study = '{study}'")
-    if where:
-        conditions.append(where)
-    return call_mlflow(
-        ANSWERS_WITHIN,
-        lambda: list(_search(open_client(uri), " and ".join(conditions), top, storage)),
-        f"{redact_uri(uri)} does not give runs",
+    return server.call_mlflow(
+        server.ANSWERS_WITHIN,
+        lambda: list(_search(server.open_client(uri), " and ".join(conditions), top, storage)),
+        f"{server.redact_uri(uri)} does not give runs",
         "; a condition reads like params.dataset = 'digits' and metrics.trainable < 5000",
     )
 
@@ -83,31 +72,27 @@ def read_exact(
             configuration of the study, because it is sent only when a study ends.
     """
     exact = []
-    for configuration in configurations:
-        owner = f"'{configuration.label}' of '{configuration.study}'"
-        with _artifact(uri, configuration.run_id, "config.json", owner) as path:
-            config = json.loads(path.read_bytes())
-        settings = TrialSettings.model_validate(config["settings"])
-        head = configuration.settings.head
-        exact.append(replace(configuration, settings=settings.model_copy(update={"head": head})))
-    first = configurations[0]
-    owner = f"the study '{first.study}'"
-    advice = "; it is sent when the study ends"
-    with _artifact(uri, first.parent_id, "study.yaml", owner, advice) as path:
-        return exact, load_config(path, frozen=True)
-
-
-@contextmanager
-def _artifact(uri: str, run_id: str, name: str, owner: str, advice: str = "") -> Iterator[Path]:
-    """Yield the path of a copy of a run's artifact, which is deleted afterwards."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-        path = call_mlflow(
-            ANSWERS_WITHIN,
-            lambda: open_client(uri).download_artifacts(run_id, name, scratch),
-            f"{redact_uri(uri)} does not have {name} of {owner}",
-            advice,
-        )
-        yield Path(path)
+
+        def download(run_id: str, name: str, advice: str) -> Path:
+            """Download a file of a run."""
+            path = server.call_mlflow(
+                server.ANSWERS_WITHIN,
+                lambda: server.open_client(uri).download_artifacts(run_id, name, scratch),
+                f"{server.redact_uri(uri)} does not have {name} of run {run_id}",
+                advice,
+            )
+            return Path(path)
+
+        for found in configurations:
+            advice = f", '{found.label}' of '{found.study}'"
+            config = json.loads(download(found.run_id, "config.json", advice).read_bytes())
+            settings = TrialSettings.model_validate(config["settings"])
+            settings = settings.model_copy(update={"head": found.settings.head})
+            exact.append(replace(found, settings=settings))
+        first = configurations[0]
+        advice = f", the study '{first.study}'; it is sent when the study ends"
+        return exact, load_config(download(first.parent_id, "study.yaml", advice), frozen=True)
 
 
 def _search(
@@ -117,51 +102,41 @@ def _search(
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     # Equal scores are ordered as in `study.search.choice.rank_finished_trials`.
     order = ["metrics.val_score DESC", "metrics.trainable ASC", "attributes.start_time ASC"]
-    ranked = search_all_runs(client, experiments, condition, order)
+    ranked = server.search_all_runs(client, experiments, condition, order)
     complete = (run for run in ranked if run.data.tags.get(ENDED) != "stopped")
     runs = list(islice(complete, top))
     folders = {}
-    scores_by_settings = defaultdict(list)
-    first_runs = {run.data.tags["study_id"]: run for run in reversed(runs)}
-    for study_id, first in first_runs.items():
+    test_scores = defaultdict(list)
+    for study_id, first in {run.data.tags["study_id"]: run for run in reversed(runs)}.items():
         folders[study_id] = _find_folder(client, first, storage)
         tests = f"tags.stage = 'test' and tags.study_id = '{study_id}'"
-        for run in search_all_runs(client, experiments, tests):
+        for run in server.search_all_runs(client, experiments, tests):
             for head in HEADS:
                 score = run.data.metrics.get(f"test_score_{head}")
                 settings = _trial_settings(run).model_copy(update={"head": head})
                 if score is not None:
-                    scores_by_settings[study_id, settings].append(score)
+                    test_scores[study_id, settings].append(score)
     for run in runs:
-        study_id = run.data.tags["study_id"]
-        test_scores = scores_by_settings[study_id, _trial_settings(run)]
-        yield _ranked_configuration(run, test_scores, folders[study_id])
-
-
-def _ranked_configuration(
-    run: Run, test_scores: Sequence[float], folder: str | None
-) -> RankedConfiguration:
-    params, metrics, tags = run.data.params, run.data.metrics, run.data.tags
-    test_score = None
-    if test_scores:
-        test_score = sum(test_scores) / len(test_scores)
-    return RankedConfiguration(
-        study=tags["study"],
-        label=tags["label"],
-        dataset=params["dataset"],
-        protocol=params["protocol"],
-        backbone=params["backbone"],
-        shots=ALL if params["shots"] == ALL else int(params["shots"]),
-        settings=_trial_settings(run),
-        trainable=int(metrics["trainable"]),
-        val_score=metrics["val_score"],
-        split_hash=tags["split_hash"],
-        test_score=test_score,
-        test_seeds=len(test_scores),
-        run_id=run.info.run_id,
-        parent_id=tags[MLFLOW_PARENT_RUN_ID],
-        folder=folder,
-    )
+        params, metrics, tags = run.data.params, run.data.metrics, run.data.tags
+        settings = _trial_settings(run)
+        scores = test_scores[tags["study_id"], settings]
+        yield RankedConfiguration(
+            study=tags["study"],
+            label=tags["label"],
+            dataset=params["dataset"],
+            protocol=params["protocol"],
+            backbone=params["backbone"],
+            shots=ALL if params["shots"] == ALL else int(params["shots"]),
+            settings=settings,
+            trainable=int(metrics["trainable"]),
+            val_score=metrics["val_score"],
+            split_hash=tags["split_hash"],
+            test_score=sum(scores) / len(scores) if scores else None,
+            test_seeds=len(scores),
+            run_id=run.info.run_id,
+            parent_id=tags[MLFLOW_PARENT_RUN_ID],
+            folder=folders[tags["study_id"]],
+        )
 
 
 def _find_folder(client: MlflowClient, run: Run, storage: Path) -> str | None:
@@ -178,13 +153,12 @@ def _find_folder(client: MlflowClient, run: Run, storage: Path) -> str | None:
 
 def _trial_settings(run: Run) -> TrialSettings:
     """Return the settings of a trial's run."""
-    params = run.data.params
-    values: dict[str, Any] = dict(params)
+    values: dict[str, Any] = dict(run.data.params)
     peer = {
         name.removeprefix(PEER_PREFIX): text
-        for name, text in params.items()
+        for name, text in run.data.params.items()
         if name.startswith(PEER_PREFIX)
     }
     if "lr" in peer:
-        values |= {"subset": "none", "peer": {**peer, "method": params["subset"]}}
+        values |= {"subset": "none", "peer": {**peer, "method": values["subset"]}}
     return TrialSettings.from_column_values(values)

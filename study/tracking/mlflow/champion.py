@@ -1,4 +1,9 @@
-"""The version of a registered model that is champion: the rule, and the move of the alias."""
+"""The version of a registered model that is champion: the rule, and the move of the alias.
+
+The alias moves by validation: to a version with a better score under the same protocol, metric and
+selection rule on the same split. Test scores are never compared. A version that is not shown to
+beat chance on test does not get the alias.
+"""
 
 import fcntl
 
@@ -11,6 +16,13 @@ from study.tracking.mlflow.run_content import SCORE, Tags
 BEATS_CHANCE = "beats_chance"
 """The tag with whether a version is shown to beat chance on test, if that is known."""
 SHOWN, NOT_SHOWN = "shown", "not shown"
+CONDITIONS = {
+    "protocol": "protocol",
+    "metric": "metric",
+    "selection": "selection rule",
+    "split_hash": "split",
+}
+"""The tags that two versions must have in common for their scores to compare, with their words."""
 
 
 def decide_champion(
@@ -31,23 +43,21 @@ def decide_champion(
     """
     with (folder.path.parent / ".champion.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        aliases = client.get_registered_model(version.name).aliases
+        holder = client.get_registered_model(version.name).aliases.get(CHAMPION)
         champion_tags = None
-        if CHAMPION in aliases:
-            champion = client.get_model_version(version.name, aliases[CHAMPION])
-            if str(champion.version) == str(version.version):
-                registration = folder.read_registration()
-                if registration and registration.champion:
-                    return True, registration.reason
-                return True, "it has been given the alias"
-            champion_tags = champion.tags
+        if holder and str(holder) == str(version.version):
+            registration = folder.read_registration()
+            if registration and registration.champion:
+                return True, registration.reason
+            return True, "it has been given the alias"
+        if holder:
+            champion_tags = client.get_model_version(version.name, holder).tags
         wins, reason = judge(tags, champion_tags)
         if wins:
             client.set_registered_model_alias(version.name, CHAMPION, version.version)
-            return True, reason
-        if CHAMPION in aliases:
-            reason = f"version {aliases[CHAMPION]} stays, since {reason}"
-        return False, reason
+        elif holder:
+            reason = f"version {holder} stays, since {reason}"
+        return wins, reason
 
 
 def judge(challenger: Tags, champion: Tags | None) -> tuple[bool, str]:
@@ -64,27 +74,15 @@ def judge(challenger: Tags, champion: Tags | None) -> tuple[bool, str]:
     origin = [(tags.get("study_id"), tags.get("source_trial")) for tags in (challenger, champion)]
     if origin[0] == origin[1] != (None, None):
         return True, "it is another training of what the champion was chosen for"
-    conditions = {
-        "protocol": "protocol",
-        "metric": "metric",
-        "selection": "selection rule",
-        "split_hash": "split",
-    }
-    for key, title in conditions.items():
+    for key, title in CONDITIONS.items():
         if challenger[key] != champion.get(key):
             return False, (
                 f"the new one was chosen under another {title} ({champion.get(key)}, here "
                 f"{challenger[key]}) and validation scores do not compare"
             )
-    new_score = float(challenger[SCORE])
-    old_score = float(champion[SCORE])
-    study = champion.get("study")
-    if new_score > old_score:
-        return True, (
-            f"its validation score is {new_score:.1%}, and that of study '{study}' is "
-            f"{old_score:.1%}"
-        )
+    new, old, study = float(challenger[SCORE]), float(champion[SCORE]), champion.get("study")
+    if new > old:
+        return True, f"its validation score is {new:.1%}, and that of study '{study}' is {old:.1%}"
     return False, (
-        f"the new one has {new_score:.1%} on validation, no better than study "
-        f"'{study}' ({old_score:.1%})"
+        f"the new one has {new:.1%} on validation, no better than study '{study}' ({old:.1%})"
     )

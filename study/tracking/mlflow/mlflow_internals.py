@@ -2,23 +2,26 @@
 
 A release may move them without notice; the test of each one then fails, and only this file changes.
 Most concern how MLflow's pages show an experiment: as model training, with saved views under
-"Views". A saved view is a tag of the experiment. A version of MLflow that expects another form of
-this tag shows its plain table instead, and everything else still works.
+"Views", in the form that MLflow's own "Save view" writes. A saved view is a tag of the experiment.
+A version of MLflow that expects another form shows its plain table, and everything else works.
 """
 
 import json
 import os
 import time
-from pathlib import Path
+from collections.abc import Sequence
+from typing import Any
 
 from study.config.trial_settings import rate_column
 from study.method.parameters import kind_names
-from study.process.templates import templates
 
 MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}
 """The tag that makes an experiment's page show runs and metrics, not traces of agents."""
 VIEW_PREFIX = "mlflow.sharedViewState."
 """The prefix of the tag with a saved view of an experiment; the view's key follows it."""
+RUN_NAME = "attributes.`Run Name`"
+WIDTHS = {"params.`distill_weight`": 110, "params.`subset`": 400}
+"""The widths of columns that differ from the others', in pixels."""
 
 
 def in_scoring_server() -> bool:
@@ -31,15 +34,56 @@ def in_scoring_server() -> bool:
 
 def experiment_tags() -> dict[str, str]:
     """Return the tags of a new experiment: its kind, and the saved views that a study links to."""
-    template = templates(Path(__file__).parent).get_template("views.json.jinja")
-    rate_columns = [rate_column(kind) for kind in kind_names()]
+    # Stages without a test on several seeds are not compared by it.
+    tested = " and ".join(f"tags.stage != '{stage}'" for stage in ("study", "search", "final"))
+    own = ["tags.`ended`", "metrics.`epochs`", "tags.`arm`", "tags.`study`"]
+    seeds = ["params.`seed`", "tags.`study`"]
+    views = {
+        "trials": (
+            "Trials, by validation score",
+            _view("tags.stage = 'search'", "val_score", own),
+        ),
+        "tested": (
+            "Tested, by test score",
+            _view(tested, "test_score", seeds, groups=("label", "study")),
+        ),
+    }
     now = int(time.time() * 1000)
     tags = dict(MODEL_TRAINING)
-    for key, view in json.loads(template.render(rate_columns=rate_columns)).items():
-        state = json.dumps(view["state"])
-        saved = {"name": view["name"], "createdAt": now, "updatedAt": now, "state": state}
+    for key, (name, state) in views.items():
+        saved = {"name": name, "createdAt": now, "updatedAt": now, "state": json.dumps(state)}
         tags[f"{VIEW_PREFIX}{key}"] = json.dumps(saved)
     return tags
+
+
+def _view(
+    search: str, metric: str, columns: Sequence[str], *, groups: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return a view, descending by a metric; runs with the same tags may be groups."""
+    rates = [rate_column(kind) for kind in kind_names()]
+    params = [f"params.`{name}`" for name in ("subset", *rates, "distill_weight", "head")]
+    score, subset, trainable = f"metrics.`{metric}`", params[0], "metrics.`trainable`"
+    shown = [score, subset, trainable, *params[1:], "params.`strength`", *columns]
+    widths = {column: WIDTHS.get(column, 90) for column in shown}
+    chart = {"uuid": "first", "type": "BAR", "metricKey": metric, "displayName": metric}
+    section = {"uuid": "metrics", "name": "Model metrics", "display": True, "isReordered": True}
+    view: dict[str, Any] = {
+        "searchFilter": search,
+        "orderByKey": score,
+        "orderByAsc": False,
+        "selectedColumns": shown,
+        "columnOrder": [RUN_NAME, *shown],
+        "columnWidths": {**widths, RUN_NAME: 320},
+        # MLflow adds a chart of every other metric after it, over steps if the metric has any.
+        "compareRunCharts": [
+            {**chart, "metricSectionId": "metrics", "isGenerated": True, "runsCountToCompare": 10}
+        ],
+        "compareRunSections": [section],
+    }
+    if groups:
+        keys = [{"mode": "tag", "groupByData": tag} for tag in groups]
+        view["groupBy"] = {"aggregateFunction": "average", "groupByKeys": keys}
+    return view
 
 
 def run_pages(server: str, experiment_id: str, run_id: str, view: str) -> tuple[str, str]:

@@ -18,13 +18,7 @@ from study.data.records import listed
 from study.errors import DeltaError
 from study.method.delta import read_info
 from study.serving.saved_model import Origin, SavedModel, read_saved_model
-from study.tracking.mlflow.server import (
-    SEVERAL_WITHIN,
-    call_mlflow,
-    if_present,
-    open_client,
-    redact_uri,
-)
+from study.tracking.mlflow import server
 
 ADDRESS_FORMS = "models:/NAME/VERSION and models:/NAME@ALIAS"
 DELTA = "artifacts/delta.safetensors"
@@ -49,55 +43,43 @@ def download_registered_model(uri: str, address: str, folder: Path) -> SavedMode
         raise DeltaError(
             f"{address} is no address of a registered model; allowed are {ADDRESS_FORMS}"
         )
-    version = call_mlflow(
-        SEVERAL_WITHIN,
-        lambda: _download(uri, parsed, folder),
-        f"{redact_uri(uri)} does not give {address}",
+    fault = f"{server.redact_uri(uri)} does not give {address}"
+    version = server.call_mlflow(
+        server.SEVERAL_WITHIN,
+        lambda: _download(uri, parsed, folder, fault),
+        fault,
         "; see MLFLOW_TRACKING_URI",
     )
     return _read_model(address, version, folder)
 
 
-def _download(uri: str, address: re.Match[str], folder: Path) -> ModelVersion:
-    """Download the files of a model, and return its version.
-
-    Raises:
-        DeltaError: there is no such model.
-    """
-    client = open_client(uri)
-    fault = f"{redact_uri(uri)} does not give {address[0]}"
-    model = if_present(client.get_registered_model, address["name"])
+def _download(uri: str, address: re.Match[str], folder: Path, fault: str) -> ModelVersion:
+    """Download the files of a model, and return its version; DeltaError if there is none."""
+    client = server.open_client(uri)
+    model = server.if_present(client.get_registered_model, address["name"])
     if model is None:
         names = listed([model.name for model in client.search_registered_models()]) or "none"
         raise DeltaError(f"{fault}: it has no model '{address['name']}'; there are {names}")
-    aliases = model.aliases
-    number = address["version"] or aliases.get(address["alias"])
+    number = address["version"] or model.aliases.get(address["alias"])
     version = None
     if number:
-        version = if_present(client.get_model_version, model.name, str(number))
+        version = server.if_present(client.get_model_version, model.name, str(number))
     if version is None:
         numbers = [int(version.version) for version in model.latest_versions]
         raise DeltaError(
             f"{fault}: '{model.name}' has no such version; the latest is "
-            f"{max(numbers, default='none')}, and aliases are {listed(aliases) or 'none'}"
+            f"{max(numbers, default='none')}, and aliases are {listed(model.aliases) or 'none'}"
         )
     # Not `mlflow.pyfunc.load_model`, which would run code, and ask the server of the process.
     source = client.get_model_version_download_uri(model.name, version.version)
     for path in (MLMODEL_FILE_NAME, DELTA):
-        mlflow.artifacts.download_artifacts(
-            artifact_uri=f"{source}/{path}",
-            dst_path=str((folder / path).parent),
-            tracking_uri=uri,
-        )
+        target = str((folder / path).parent)
+        mlflow.artifacts.download_artifacts(f"{source}/{path}", dst_path=target, tracking_uri=uri)
     return version
 
 
 def _read_model(address: str, version: ModelVersion, folder: Path) -> SavedModel:
-    """Return the downloaded model.
-
-    Raises:
-        DeltaError: no study has registered the model, or it is damaged.
-    """
+    """Return the downloaded model; DeltaError if no study registered it, or it is damaged."""
     saved = read_saved_model(folder / DELTA)
     try:
         description = Model.load(str(folder / MLMODEL_FILE_NAME))
@@ -107,18 +89,15 @@ def _read_model(address: str, version: ModelVersion, folder: Path) -> SavedModel
         changes |= {name: config[name] for name in MODEL_FACTS if name in config}
         info = read_info(saved.info.to_json_values() | changes)
     except Exception as error:  # a file that is no MLmodel leads to many types
-        raise DeltaError(
-            f"{address} is no model that a study has registered ({error!r})"
-        ) from error
+        message = f"{address} is no model that a study has registered ({error!r})"
+        raise DeltaError(message) from error
     tags = version.tags
-    name = f"models:/{version.name}/{version.version}"
+    name, origin = f"models:/{version.name}/{version.version}", None
     if "study" in tags:
         name += f", of study '{tags['study']}'"
     if "trial_id" in tags:
         name += f" (trial {tags['trial_id']})"
-    origin = None
     if {"study_id", "trial_id"} <= tags.keys():
         origin = Origin(tags["study_id"], tags["trial_id"])
-    strength = float(tags.get("strength", 1.0))
-    settings = saved.settings.model_copy(update={"strength": strength})
+    settings = saved.settings.model_copy(update={"strength": float(tags.get("strength", 1.0))})
     return replace(saved, origin=origin, name=name, info=info, settings=settings)

@@ -42,27 +42,17 @@ with warnings.catch_warnings(record=True):
             model_input: list[Any],
             params: dict[str, Any] | None = None,
         ) -> pd.DataFrame:
-            """Classify images.
+            """Classify a list or a column of images, or one; see `TunedClassifier.predict`.
 
-            Args:
-                context: unused; see `PythonModel`.
-                model_input: a list or a column of a DataFrame with images in any of the forms of
-                    `study.data.images.sources.read_any_image`, or a single image.
-                params: unused.
-
-            Returns:
-                The result of `TunedClassifier.predict`.
+            The forms of images are those of `study.data.images.sources.read_any_image`.
 
             Raises:
                 MlflowException: an image cannot be read.
             """
-            match model_input:
-                case list() | pd.DataFrame():
-                    return self._classify(model_input)
-                case tuple() | pd.Series():
-                    return self._classify(list(model_input))
-                case _:
-                    return self._classify([model_input])
+            images = model_input
+            if isinstance(images, tuple | pd.Series):
+                images = list(images)
+            return self._classify(images if isinstance(images, list | pd.DataFrame) else [images])
 
         @pyfunc  # converts a table to a list
         def _classify(self, model_input: list[Any]) -> pd.DataFrame:

@@ -22,6 +22,12 @@ PAGE = 1000
 """The number of runs that one call fetches."""
 ABSENT = "RESOURCE_DOES_NOT_EXIST"
 """MLflow's code of an error where a run, a model or a version is not there."""
+_LOGIN = (
+    ": it asks for MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or for "
+    "MLFLOW_TRACKING_TOKEN"
+)
+HTTP_CAUSES = {"401": _LOGIN, "403": _LOGIN, "404": ": is it an MLflow server at all?"}
+"""The likely causes of the HTTP codes of servers that do not answer as MLflow's."""
 NOT_ABOUT_CONTENT = (401, 403, 404, 407, 408, 429)
 """HTTP codes below 500 whose cause is the server, a proxy or the login, not the content sent."""
 
@@ -90,13 +96,7 @@ def _describe_cause(error: Exception) -> str:
     status = re.search(r"failed with error code (\d+)", str(error))
     if not status:
         return summarize_error(innermost)
-    code = status[1]
-    if code in ("401", "403"):
-        variables = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
-        return f"HTTP {code}: it asks for {variables}, or for MLFLOW_TRACKING_TOKEN"
-    if code == "404":
-        return f"HTTP {code}: is it an MLflow server at all?"
-    return f"HTTP {code}"
+    return f"HTTP {status[1]}{HTTP_CAUSES.get(status[1], '')}"
 
 
 def connect(uri: str, experiment: str, seconds: float = ANSWERS_WITHIN) -> MlflowClient:
@@ -169,27 +169,17 @@ def if_present(call: Callable[..., T], *arguments: str) -> T | None:
 def search_all_runs(
     client: MlflowClient, experiments: Sequence[str], condition: str, order_by: Sequence[str] = ()
 ) -> Iterator[Run]:
-    """Yield all runs that meet a condition, with one call for each page of results.
+    """Yield all runs of experiments that meet a condition, with one call for each page of results.
 
-    Args:
-        client: a client of the server with the runs.
-        experiments: the ids of the experiments to search.
-        condition: the filter that selects runs, in MLflow's syntax.
-        order_by: the keys by which runs are sorted, in MLflow's syntax.
+    The condition and the keys by which runs are sorted are in MLflow's syntax.
     """
     token = None
-    while True:
+    while token != "":
         page = client.search_runs(
-            list(experiments),
-            filter_string=condition,
-            max_results=PAGE,
-            order_by=list(order_by),
-            page_token=token,
+            list(experiments), condition, max_results=PAGE, order_by=order_by, page_token=token
         )
         yield from page
-        token = page.token
-        if not token:
-            return
+        token = page.token or ""
 
 
 def matching_files(folder: Path, patterns: Sequence[str]) -> list[Path]:
@@ -245,12 +235,9 @@ def viewing_hints(uri: str, experiment_id: str, run_id: str, view: str) -> list[
         run_id: the id of the study's own run.
         view: the key of the saved view that shows its trials.
     """
-    public_uri = redact_uri(uri)
-    hints = []
-    server = public_uri
+    server, hints = redact_uri(uri), []
     if not uri.startswith(("http://", "https://")):
-        server = "http://127.0.0.1:5000"
-        command = f"mlflow ui --backend-store-uri {shlex.quote(public_uri)}"
-        hints.append(("browse", command))
+        command = f"mlflow ui --backend-store-uri {shlex.quote(server)}"
+        server, hints = "http://127.0.0.1:5000", [("browse", command)]
     page, trials = run_pages(server, experiment_id, run_id, view)
     return [*hints, ("page", page), ("trials", trials)]

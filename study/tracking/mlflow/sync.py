@@ -14,7 +14,6 @@ import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Self
 
 from mlflow.entities import Metric, Param, Run, RunTag
 
@@ -66,23 +65,6 @@ class Sent:
     """The last epoch that was sent."""
 
 
-@dataclass
-class KnownRun:
-    """A trial's run as MLflow is known to have it, without its metrics."""
-
-    run_id: str
-    name: str
-    status: str
-    tags: dict[str, str]
-    params: dict[str, str]
-
-    @classmethod
-    def of(cls, run: Run) -> Self:
-        """Return what MLflow has told of a run."""
-        info, data = run.info, run.data
-        return cls(info.run_id, info.run_name, info.status, dict(data.tags), dict(data.params))
-
-
 class StudySync:
     """Sends a study and its trials to their runs; errors are those of `StudyRun`.
 
@@ -93,40 +75,40 @@ class StudySync:
 
     def __init__(self, study: Study, uri: str) -> None:
         self.run = StudyRun(study, uri)
-        self._folder = study.folder
+        self.reader = ContentReader(study, self.run.trial_tags)
         self._study = study
         self._client = self.run.client
-        self._reader = ContentReader(study, self.run.trial_tags)
-        self._runs = dict[str, KnownRun]()
-        """The runs of trials, by the ids of the trials."""
-        self._known_points = set[str]()
-        """The trials of which MLflow has all points up to the epoch that was written down."""
+        self._runs = dict[str, str]()
+        """The runs of the trials that this process has sent, by their ids."""
+        self._looks = 0
 
     def look_at_all(self) -> list[str]:
         """List the runs that MLflow has; return the trials that are to be sent.
 
-        Of a trial that MLflow has lost, or a part of it, it is forgotten what was sent.
+        Of a trial that MLflow has lost, or a part of it, it is forgotten what was sent. The first
+        look is a closer one, with two calls for each trial that was sent before.
 
         Raises:
             StorageError: the study's folder cannot be read or written.
         """
         runs = {run.data.tags["trial_id"]: run for run in self.run.trial_runs()}
-        self._runs = {trial_id: KnownRun.of(run) for trial_id, run in runs.items()}
+        self._runs = {key: run_id for key, run_id in self._runs.items() if key in runs}
         with suppress(LedgerError):  # of a damaged trial, which is named when it is sent
-            self._reader.best = winners(self._study)
+            self.reader.best = winners(self._study)
         changed, lost = [], []
-        for folder in self._folder.trials():
-            trial_id = folder.trial_id
+        for folder in self._study.folder.trials():
             try:
                 content, sent = self._read(folder)
-                if content and content.digest != sent.digest:
-                    changed.append(trial_id)
-                elif content and self._has_lost(folder, runs.get(trial_id), content):
-                    lost.append(trial_id)
-                    self._known_points.discard(trial_id)
-                    self._write(folder, Sent(self.run.run_id))
             except LedgerError:  # it is damaged, and named when it is sent
-                changed.append(trial_id)
+                changed.append(folder.trial_id)
+                continue
+            if content and content.digest != sent.digest:
+                changed.append(folder.trial_id)
+            elif content and self._has_lost(folder, content, runs.get(folder.trial_id)):
+                lost.append(folder.trial_id)
+                self._runs.pop(folder.trial_id, None)
+                self._write(folder, Sent(self.run.run_id))
+        self._looks += 1
         if lost:
             logger.warning("MLflow lacks what it had of %s; it is sent again", ", ".join(lost))
         return lost + changed
@@ -137,36 +119,31 @@ class StudySync:
         Raises:
             StudyError: the folder cannot be read or written.
         """
-        folder = self._folder.trial(trial_id)
+        folder = self._study.folder.trial(trial_id)
         content, sent = self._read(folder)
         if content is None or content.digest == sent.digest:
             return
-        known, present = self._find_or_create(trial_id, content)
-        points = [p for p in content.points if p.step > sent.epoch or p.key in TOTALS]
-        if present is not None:
+        epoch = max(content.epoch, sent.epoch)
+        if trial_id in self._runs:
+            run_id = self._runs[trial_id]
+            points = [p for p in content.points if p.step > sent.epoch or p.key in TOTALS]
+        else:  # an earlier process may have died before it wrote down what it had sent
+            run = self._find_or_create(trial_id, content)
+            run_id = run.info.run_id
+            present = self._points_of(run)
             points = [point for point in content.points if _point_key(point) not in present]
-        self._send_values(known, content, points)
-        if present is not None and content.inputs:
-            self._client.log_inputs(known.run_id, datasets=content.inputs)
-            self.run.add_inputs(content.inputs)
+            epoch = max([epoch, *(step for _, step, _ in present)])
+        params = [Param(key, value) for key, value in content.params.items()]
+        tags = [RunTag(key, value) for key, value in content.tags.items()]
+        for start in range(0, len(points) + 1, METRICS_PER_CALL):
+            batch = points[start : start + METRICS_PER_CALL]
+            self._client.log_batch(run_id, metrics=batch, params=params, tags=tags)
         if content.ended:
-            server.send_files(self._client, known.run_id, folder.path, TRIAL_ARTIFACTS)
-        if known.name != content.name or content.status == "RUNNING" != known.status:
-            self._client.update_run(known.run_id, status=content.status, name=content.name)
-        if content.status not in ("RUNNING", known.status):
-            self._client.set_terminated(known.run_id, content.status, end_time=content.ended)
-        known.name, known.status = content.name, content.status
-        self._known_points.add(trial_id)
-        epoch = max(content.epoch, sent.epoch, *(step for _, step, _ in present or ()))
+            server.send_files(self._client, run_id, folder.path, TRIAL_ARTIFACTS)
+            self._client.set_terminated(run_id, content.status, end_time=content.ended)
+        self._client.update_run(run_id, status=content.status, name=content.name)
+        self._runs[trial_id] = run_id
         self._write(folder, Sent(self.run.run_id, content.digest, epoch))
-
-    def close(self, *, finished: bool) -> None:
-        """Send the study's tables and report, and end its own run."""
-        self.run.close(finished=finished)
-
-    def interrupt(self) -> None:
-        """Show trials that have not ended as interrupted, from now on."""
-        self._reader.live = False
 
     def _read(self, folder: TrialFolder) -> tuple[RunContent | None, Sent]:
         """Return what the run of a trial should show, and what was sent of it."""
@@ -175,23 +152,17 @@ class StudySync:
             sent = Sent(**json.loads(folder.read(SENT_FILE) or b"{}"))
         if sent.parent_id != self.run.run_id:
             sent = Sent(self.run.run_id)
-        return self._reader.read(folder), sent
+        return self.reader.read(folder), sent
 
     def _write(self, folder: TrialFolder, sent: Sent) -> None:
         folder.write(SENT_FILE, json.dumps(asdict(sent)).encode())
 
-    def _find_or_create(
-        self, trial_id: str, content: RunContent
-    ) -> tuple[KnownRun, set[PointKey] | None]:
-        """Return the run of a trial, and the points it has; None if those are written down.
+    def _find_or_create(self, trial_id: str, content: RunContent) -> Run:
+        """Return the run of a trial with its datasets, and without tags of an earlier end.
 
-        An earlier process may have died after it created the run, or sent points, and before it
-        could write that down. So at its first send in this process a run is asked for its points.
+        An earlier attempt may have created it and lost the server's answer.
         """
-        known = self._runs.get(trial_id)
-        if known and trial_id in self._known_points:
-            return known, None
-        run = next(iter(self.run.trial_runs(f"tags.trial_id = '{trial_id}'")), None)
+        run = next(self.run.trial_runs(f"tags.trial_id = '{trial_id}'"), None)
         if run is None:
             run = self._client.create_run(
                 self.run.experiment_id,
@@ -199,8 +170,12 @@ class StudySync:
                 run_name=content.name,
                 tags=content.tags,
             )
-        known = self._runs[trial_id] = KnownRun.of(run)
-        return known, self._points_of(run)
+        for key in run.data.tags.keys() & set(END_TAGS) - content.tags.keys():
+            self._client.delete_tag(run.info.run_id, key)
+        if content.inputs:
+            self._client.log_inputs(run.info.run_id, datasets=content.inputs)
+            self.run.add_inputs(content.inputs)
+        return run
 
     def _points_of(self, run: Run) -> set[PointKey]:
         """Return the points of all metrics of a run."""
@@ -210,41 +185,27 @@ class StudySync:
             for point in self._client.get_metric_history(run.info.run_id, key)
         }
 
-    def _send_values(self, known: KnownRun, content: RunContent, points: list[Metric]) -> None:
-        """Send parameters, tags and points, and delete the tags of an end that is taken back."""
-        for key in known.tags.keys() & set(END_TAGS) - content.tags.keys():
-            server.if_present(self._client.delete_tag, known.run_id, key)
-        params = [Param(*pair) for pair in content.params.items() - known.params.items()]
-        tags = [RunTag(*pair) for pair in content.tags.items() - known.tags.items()]
-        while params or tags or points:
-            batch, points = points[:METRICS_PER_CALL], points[METRICS_PER_CALL:]
-            self._client.log_batch(known.run_id, metrics=batch, params=params, tags=tags)
-            params, tags = [], []
-        known.params, known.tags = dict(content.params), dict(content.tags)
-
-    def _has_lost(self, folder: TrialFolder, run: Run | None, content: RunContent) -> bool:
+    def _has_lost(self, folder: TrialFolder, content: RunContent, run: Run | None) -> bool:
         """Return whether the run of a trial lacks anything that was sent."""
         if run is None or run.info.status != content.status:
             return True
-        tags = {pair for pair in content.tags.items() if not pair[0].startswith("mlflow.")}
-        counts = Counter(point.key for point in content.points)
+        shown = {pair for pair in content.tags.items() if not pair[0].startswith("mlflow.")}
+        steps = Counter(point.key for point in content.points)
         if (
-            tags - run.data.tags.items()
+            shown - run.data.tags.items()
             or content.params.items() - run.data.params.items()
-            or counts.keys() - run.data.metrics.keys()
+            or steps.keys() - run.data.metrics.keys()
             or dataset_keys(content.inputs) - dataset_keys(run.inputs.dataset_inputs)
         ):
             return True
-        if folder.trial_id in self._known_points:
+        if self._looks or not content.ended:
             return False
-        self._known_points.add(folder.trial_id)
         run_id = run.info.run_id
-        for key, count in counts.most_common(1):  # one metric suffices: one call a trial
-            if len({point.step for point in self._client.get_metric_history(run_id, key)}) < count:
-                return True
+        ((key, count),) = steps.most_common(1)  # one metric suffices: one call a trial
+        points = self._client.get_metric_history(run_id, key)
         artifacts = {artifact.path for artifact in self._client.list_artifacts(run_id)}
-        files = server.matching_files(folder.path, TRIAL_ARTIFACTS) if content.ended else []
-        return any(path.name not in artifacts for path in files)
+        files = {path.name for path in server.matching_files(folder.path, TRIAL_ARTIFACTS)}
+        return len({point.step for point in points}) < count or not files <= artifacts
 
 
 def _point_key(point: Metric) -> PointKey:
@@ -324,10 +285,9 @@ class SyncThread:
 
     def _do(self, item: str) -> None:
         if item == OWN_RUN:
-            self._sync.close(finished=self._finished)
+            self._sync.run.close(finished=self._finished)
         elif item == ALL_TRIALS:
-            if self._closing:
-                self._sync.interrupt()
+            self._sync.reader.live = not self._closing
             for trial_id in self._sync.look_at_all():
                 self._pending.setdefault(trial_id, NOT_SENT)
         else:

@@ -309,11 +309,11 @@ def test_a_slow_server_is_waited_for_as_long_as_it_takes_results(
 ):
     study = make("behind")
     tracker = started(study, mlflow_store)
-    monkeypatch.setattr(sync_module, "FINAL_SECONDS", 0.6)
+    monkeypatch.setattr(sync_module, "FINAL_SECONDS", 3.0)
     send = StudySync.send
 
     def send_slowly(*given: Any):
-        time.sleep(0.4)
+        time.sleep(1.0)
         send(*given)
 
     monkeypatch.setattr(StudySync, "send", send_slowly)
