@@ -1,4 +1,4 @@
-"""The command ``clipfit-study``, or ``python -m study``; see `study.commands`."""
+"""The command ``clipfit-study``, or ``python -m study``; see `study.commands.main`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The command ``clipfit-study``, as a script: see `study.commands`.
+"""The command ``clipfit-study``, as a script: see `study.commands.main`.
 
 ``ray submit`` copies the script alone to a cluster, where the package is installed. Without
 arguments, the script starts a study.
@@ -15,9 +15,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from study.process.ctrl_c import exit_at_ctrl_c
 
     with exit_at_ctrl_c():
-        from study import commands
+        from study.commands.main import main as run_command
 
-    return commands.main(arguments)
+    return run_command(arguments)
 
 
 def _remove_package_from_path() -> None:

@@ -40,7 +40,7 @@ gc.disable()  # until all is imported: it takes a third of that time
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 TOGETHER = (
-    *("tests/search/", "tests/workflow/test_run_study.py"),
+    *("tests/search/", "tests/commands/test_run_study.py"),
     *("tests/faults/test_tracking_server.py", "tests/faults/test_storage.py"),
     *(f"tests/tracking/mlflow/test_{name}" for name in ("m", "s")),
 )

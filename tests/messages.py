@@ -22,7 +22,7 @@ class Ran(NamedTuple):
 
 def load_data_once(patch: pytest.MonkeyPatch):
     """Let a check load each checkpoint and the digits once, which takes most of its time."""
-    patch.setattr("study.workflow.check.load_backbone", cache(load_backbone))
+    patch.setattr("study.commands.check.load_backbone", cache(load_backbone))
     patch.setattr(glyphs, "read_digits", cache(glyphs.read_digits))
 
 

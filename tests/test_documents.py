@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from study.commands import COMMANDS
+from study.commands.find import find_config
+from study.commands.main import COMMANDS
 from study.config.reference import list_keys
-from study.workflow.lookup import find_config
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("study", "tests", "configs", "clusters")

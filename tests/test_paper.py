@@ -7,12 +7,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from study.commands import main
+from study.commands import run_study, run_sweep
+from study.commands.main import main
 from study.config.sweep import load_sweep
 from study.config.yaml_values import read_values
 from study.results.leaderboard import leaderboard
 from study.results.study_results import read_results
-from study.workflow import run_study, run_sweep
 from tests.in_process import trials_in_process
 from tests.miniature import ELEVEN, SHIFTED, make
 

@@ -27,14 +27,14 @@ COMMANDS = yaml.safe_load(Path(__file__).with_name("widths.yaml").read_text())
 CHILD = """
 import fcntl, json, struct, sys, termios, time
 from types import SimpleNamespace
-from study.commands import main
+from study.commands.main import main
 from study.results import resampling
 from study.trial.cost import Cost
-from study.workflow import estimate, overview, status
+from study.commands import estimate, list as list_command, study_status
 
 # Nothing that a later command would print differently.
 now = time.time()
-status.time = overview.time = SimpleNamespace(
+study_status.time = list_command.time = SimpleNamespace(
     time=lambda: now, monotonic=time.monotonic, strftime=time.strftime
 )
 estimate.measure_apart = lambda *_: Cost(step=0.1, image=0.01, memory=10**9)

@@ -5,6 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from study.commands.configured_study import make_study, naming_overrides
+from study.commands.export import export
+from study.commands.extension import extend_and_run
+from study.commands.find import find_config, find_study
+from study.commands.run_study import run_study as run_study_to_the_end
+from study.commands.signals import LastingConsole
+from study.commands.unknown_keys import refuse_unknown_keys
 from study.config.loading import load_config
 from study.config.sweep import is_sweep
 from study.config.yaml_text import written_override
@@ -17,13 +24,6 @@ from study.results.ablation import ablation_table
 from study.results.leaderboard import leaderboard
 from study.results.study_results import Results, read_results
 from study.storage.study_folder import StudyFolder
-from study.workflow import run_study as workflow
-from study.workflow.configured_study import make_study, naming_overrides
-from study.workflow.extension import extend, extended_config
-from study.workflow.lookup import find_config, find_study
-from study.workflow.model_export import export
-from study.workflow.signals import LastingConsole
-from study.workflow.unknown_keys import refuse_unknown_keys
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -95,9 +95,7 @@ class OpenedStudy:
             StudyError: a value is not allowed, or the study was interrupted.
         """
         self._model = None
-        workflow.change_and_run(
-            self._folder, _written(overrides), LastingConsole(), extended_config, extend
-        )
+        extend_and_run(self._folder, _written(overrides), LastingConsole())
 
     def export(self, format: str, out: str | Path) -> None:
         """Write the final model of the study for another library, with a model card.
@@ -152,7 +150,7 @@ def run_study(
     console = LastingConsole()
     made = make_study(source, written, console)
     with naming_overrides(written):
-        workflow.run_study(made, console, resume=False)
+        run_study_to_the_end(made, console, resume=False)
     return OpenedStudy(made.folder)
 
 

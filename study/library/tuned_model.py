@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from study.commands.labels import find_images
+from study.commands.models import find_model
 from study.serving.classifier import TunedClassifier
-from study.workflow.find_model import find_model
-from study.workflow.image_labels import find_images
 
 if TYPE_CHECKING:
     from pandas import DataFrame

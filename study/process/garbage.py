@@ -6,7 +6,6 @@ imports, and makes every later collection slower.
 """
 
 import gc
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -30,13 +29,3 @@ def resume_collection() -> None:
     if not gc.isenabled():
         gc.freeze()
         gc.enable()
-
-
-def unfreeze_for_triton() -> None:
-    """Let objects be freed at the exit of a process that has loaded Triton, as PyTorch does.
-
-    Triton would print that objects which are still frozen have leaked. To free them takes about a
-    second, which other processes do without.
-    """
-    if "triton" in sys.modules:
-        gc.unfreeze()

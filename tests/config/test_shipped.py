@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from study.commands.find import find_config
 from study.config.loading import build_config, load_config
 from study.config.shipped import (
     overrides_between,
@@ -15,7 +16,6 @@ from study.config.shipped import (
     value_at,
 )
 from study.config.sweep import is_sweep, load_sweep
-from study.workflow.lookup import find_config
 from tests.not_none import not_none
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -12,10 +12,10 @@ import pytest
 from rich.console import Console
 
 import study
+from study.commands.run_study import run_study
 from study.config.loading import build_config
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
-from study.workflow.run_study import run_study
 
 PACKAGE = Path(study.__file__ or "").parent
 Small = Callable[..., StudyFolder]

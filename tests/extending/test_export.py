@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from study.commands import main
+from study.commands.main import main
 from study.serving.classifier import TunedClassifier
 from study.serving.exports import FORMATS
 from study.serving.exports.format import ExportGuide, Format

@@ -17,8 +17,8 @@ import transformers.models.auto.tokenization_auto
 import transformers.models.clip.image_processing_clip
 import transformers.models.clip.modeling_clip  # noqa: F401
 
+import study.commands.run_study
 import study.storage.atomic
-import study.workflow.run_study
 from study.run import main
 
 

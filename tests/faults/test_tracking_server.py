@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from study.commands.run_sweep import check_sweep
 from study.config.sweep import load_sweep
 from study.errors import ConfigError, TrackingError
 from study.tracking.mlflow import best_runs, server
@@ -18,7 +19,6 @@ from study.tracking.mlflow import sync as sync_module
 from study.tracking.mlflow.best_runs import best_configurations
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.tracking.mlflow.server import connect, is_refusal
-from study.workflow.run_sweep import check_sweep
 from tests.case_tables import from_table
 from tests.written_study import MakeStudy, Written, assert_whole, runs, started, sync
 

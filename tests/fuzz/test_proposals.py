@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from study.commands import main
+from study.commands.main import main
 from tests.config.test_json_schema import VALIDATOR
 
 Shape = Mapping[str, tuple[int, ...]]

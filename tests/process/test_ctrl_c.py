@@ -34,7 +34,7 @@ SCRIPT = f"runpy.run_path({str(ROOT / 'study' / 'run.py')!r}, run_name='__main__
 @pytest.mark.parametrize(
     "start, module",
     [
-        *((MODULE, name) for name in ("argparse", "study.workflow.arguments", "torch")),
+        *((MODULE, name) for name in ("argparse", "study.commands.arguments", "torch")),
         (SCRIPT, "torch"),
     ],
 )

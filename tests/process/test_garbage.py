@@ -9,7 +9,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from study.process.garbage import pause_collection, resume_collection, unfreeze_for_triton
+from study.process.garbage import pause_collection, resume_collection
 from study.search import driver
 
 
@@ -53,13 +53,6 @@ def test_what_was_not_held_back_is_left_as_it_is():
     resume_collection()
     gc.collect()
     assert garbage() is None
-
-
-def test_objects_are_freed_at_exit_where_triton_is_loaded(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(sys.modules, "triton", sys)
-    gc.freeze()
-    unfreeze_for_triton()
-    assert gc.get_freeze_count() == 0
 
 
 FIRST = """

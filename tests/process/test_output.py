@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from study.commands import main
+from study.commands.main import main
 from tests.case_tables import from_table
 
 
@@ -67,6 +67,6 @@ def test_another_pipe_that_breaks_is_no_silence(monkeypatch: pytest.MonkeyPatch)
     def fail(_: object):
         raise BrokenPipeError("of a server")
 
-    monkeypatch.setattr("study.workflow.commands.list_studies.list_studies", fail)
+    monkeypatch.setattr("study.storage.study_folder.studies", fail)
     with pytest.raises(BrokenPipeError, match="of a server"):
         main(["list"])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from study.commands import main
+from study.commands.main import main
 from study.config.loading import load_config
 from study.config.shipped import shipped_file
 from study.report.ablation_command import ablation_command

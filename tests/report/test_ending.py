@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from study.commands.extension import extended_config
 from study.config.loading import load_config
 from study.report.ending import findings, next_steps
 from study.storage.study_folder import REGISTERED, Registration, StudyFolder
 from study.trial.study import Study
-from study.workflow.extension import extended_config
 from tests.changed_studies import board_of, configure
 from tests.report.conftest import drop_search, drop_tests
 

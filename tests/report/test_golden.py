@@ -12,9 +12,9 @@ from unittest.mock import Mock
 
 import pytest
 from rich.console import Console
+from study.workflow.outputs import print_outcome
 
 from study.commands import main
-from study.workflow.outputs import print_outcome
 from tests.changed_studies import board_of
 from tests.fake_studies import add_answer
 from tests.results.test_sweep_scores import placed

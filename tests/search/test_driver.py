@@ -113,7 +113,7 @@ KILLED_AS_RAY_STARTS = """
 import os, signal, threading, time
 from study.config.schema import StudyConfig
 from study.search.driver import ray_session
-from study.workflow.signals import handle_hang_up, interrupt
+from study.commands.signals import handle_hang_up, interrupt
 
 def kill_once(own):
     while signal.getsignal(signal.SIGTERM) is own:  # until Ray has put its own in its place

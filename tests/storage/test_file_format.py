@@ -8,7 +8,7 @@ import yaml
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from study.commands import main
+from study.commands.main import main
 from study.config.loading import build_config, dump_config
 from study.method.delta import DeltaInfo, save_delta
 from study.storage.ledger_files import JsonObject

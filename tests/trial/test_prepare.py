@@ -13,6 +13,7 @@ from PIL import Image
 
 import study.data.datasets
 from study.backbones.backbone import Backbone
+from study.commands.check import find_faults
 from study.config.loading import build_config
 from study.config.trial_settings import TrialSettings
 from study.data.images.image_reading import DEFAULT_READING
@@ -23,7 +24,6 @@ from study.storage.study_folder import StudyFolder
 from study.trial import SPLIT_HASH, EpochReport, TrialData
 from study.trial.prepare import Preparer
 from study.trial.study import Study
-from study.workflow.check import find_faults
 from tests.small_trials import last_report
 
 Prepare = Callable[..., Preparer]

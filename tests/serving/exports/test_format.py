@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
+from study.commands.export import add_arguments
 from study.errors import ConfigError
 from study.serving.exports import FORMATS, find_format
-from study.workflow.arguments import add_arguments
 from tests.siglips import save_siglip
 
 
 def test_the_help_names_every_format():
     parser = argparse.ArgumentParser()
-    add_arguments(parser, "export")
+    add_arguments(parser)
     (option,) = (action for action in parser._actions if "--format" in action.option_strings)
     assert str(option.metavar).split(" | ") == list(FORMATS)
     assert all(f"{name}: " in str(option.help) for name in FORMATS)

@@ -8,7 +8,7 @@ import torch
 
 from study.backbones.backbone import Backbone, fingerprint
 from study.backbones.load_backbone import load_backbone
-from study.commands import main
+from study.commands.main import main
 from study.embedded import EMBEDDED
 from study.method.delta import DeltaInfo, save_delta
 from study.method.parameters import PROJECTION

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from study.commands import main
+from study.commands.main import main
 from study.config.loading import load_config
 from study.config.schema import StudyConfig
 from study.config.trial_settings import TrialSettings

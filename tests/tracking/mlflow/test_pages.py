@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
+from study.commands.outputs import write_outputs
 from study.data.records import Record
 from study.data.tasks import Part, Task
 from study.storage.study_folder import DESCRIPTION
@@ -14,7 +15,6 @@ from study.storage.trial_folder import End
 from study.tracking.mlflow.mlflow_internals import run_pages
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.trial.study import Study
-from study.workflow.outputs import write_outputs
 from tests.browser import Browser
 from tests.finished_study import WINNER
 from tests.written_study import record_tasks

@@ -1,0 +1,105 @@
+"""Arguments that several commands take."""
+
+import contextlib
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from pathlib import Path
+
+from study.errors import ConfigError
+
+CHECKS = ("images", "estimate", "json")
+"""The options that belong to ``--check``."""
+
+
+def add_configuration(parser: ArgumentParser) -> None:
+    """Add ``words``: a configuration, and values that override it."""
+    parser.add_argument(
+        "words",
+        nargs="*",
+        default=[],
+        metavar="CONFIG | key=value",
+        help="a configuration by name or path (default: $STUDY_CONFIG, else quickstart), and "
+        "values that override it",
+    )
+
+
+def add_study(parser: ArgumentParser) -> None:
+    """Add ``name``, of a study that exists."""
+    parser.add_argument(
+        "name", metavar="NAME", help="the name of a study, or the path to its folder"
+    )
+
+
+def add_settings(parser: ArgumentParser) -> None:
+    """Add ``settings``, which override values of a study that exists."""
+    parser.add_argument(
+        "settings",
+        nargs="*",
+        default=[],
+        metavar="key=value",
+        help="settings that a study may change, such as resources.max_concurrent=1",
+    )
+
+
+def add_storage(parser: ArgumentParser) -> None:
+    """Add ``storage``, the folder of studies."""
+    parser.add_argument(
+        "storage",
+        nargs="?",
+        type=_storage,
+        metavar="storage=FOLDER",
+        help="the folder that has the studies (default: $STUDY_STORAGE, else runs)",
+    )
+
+
+def add_model(parser: ArgumentParser) -> None:
+    """Add ``model``: a study, a registered model or a file."""
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help="the name of a study, or the path to its folder; or models:/NAME/VERSION or "
+        "models:/NAME@ALIAS of MLflow's registry (MLFLOW_TRACKING_URI, else ./mlflow.db); or a "
+        "file of tuned parameters (delta.safetensors)",
+    )
+
+
+def add_json(parser: ArgumentParser) -> None:
+    """Add ``--json``."""
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print JSON, and everything else as errors are printed",
+    )
+
+
+def add_check(parser: ArgumentParser) -> None:
+    """Add ``--check`` and the options that belong to it."""
+    for option, text in (
+        ("--check", "look for faults in everything, and start nothing"),
+        ("--images", "with --check: decode all images, not only a sample"),
+        (
+            "--estimate",
+            "with --check: measure training steps, and print the time and memory of the study",
+        ),
+        ("--json", "with --check: print the result as JSON"),
+    ):
+        parser.add_argument(option, action="store_true", help=text)
+
+
+def _storage(text: str) -> Path:
+    folder = text.removeprefix("storage=")
+    if folder in ("", text):
+        raise ArgumentTypeError(f"'{text}' is not of the form storage=FOLDER")
+    with contextlib.suppress(RuntimeError):  # ~name of no user
+        return Path(folder).expanduser()
+    return Path(folder)
+
+
+def refuse_without_check(options: Namespace) -> None:
+    """Raise if an option that belongs to ``--check`` is given without it.
+
+    Raises:
+        ConfigError: there is such an option.
+    """
+    for option in CHECKS:
+        if getattr(options, option) and not options.check:
+            raise ConfigError(f"--{option} belongs to --check, which starts nothing")

@@ -1,0 +1,87 @@
+"""The command ``config``: a configuration with all its values, or the JSON schema."""
+
+import re
+import shlex
+from argparse import ArgumentParser, Namespace
+
+from study.commands.arguments import add_configuration
+from study.errors import ConfigError
+from study.process.ctrl_c import exit_at_ctrl_c
+
+TYPE_CHECKING = False  # of typing, whose import takes long
+if TYPE_CHECKING:
+    from study.config.schema import StudyConfig
+
+HELP = "print a configuration with all its values, or the JSON schema"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add a configuration and ``--schema``."""
+    add_configuration(parser)
+    parser.add_argument(
+        "--schema",
+        action="store_true",
+        help="the JSON schema of all configurations, for editors",
+    )
+
+
+def run(options: Namespace) -> None:
+    """Print all values of a configuration as YAML, or the JSON schema.
+
+    Raises:
+        ConfigError: the configuration does not exist, or has faults.
+    """
+    if options.schema:
+        if options.words:
+            raise ConfigError("--schema is of all configurations; allowed without further words")
+        with exit_at_ctrl_c():
+            from study.config.json_schema import json_schema_text
+        print(json_schema_text(), end="")
+        return
+    with exit_at_ctrl_c():
+        from rich.console import Console
+
+        from study.commands.find import find_config_and_overrides
+        from study.commands.resolved_config import resolve_config, with_sites_of_backbone
+        from study.config.sweep import is_sweep, load_sweep
+    source, overrides = find_config_and_overrides(options.words)
+    if is_sweep(source):
+        members = load_sweep(source, overrides)
+        configs = [with_sites_of_backbone(member.config) for member in members]
+    else:
+        configs = [resolve_config(source, overrides, Console(stderr=True))]
+    if len(configs) > 1:
+        raise ConfigError(
+            f"{source} stands for {len(configs)} studies; allowed is one: set each key of its "
+            "`sweep` to one value, such as data.dataset=eurosat"
+        )
+    command = shlex.join(["clipfit-study", "config", *options.words])
+    print(resolved_yaml(configs[0], command), end="")
+
+
+def resolved_yaml(config: "StudyConfig", command: str) -> str:
+    """Return all values of a configuration as YAML, which says what ``null`` and ``auto`` mean.
+
+    Args:
+        config: the configuration.
+        command: the command that prints it, which is named at the beginning.
+    """
+    from study.config.reference import list_keys, short_baselines
+    from study.config.search_section import AUTO
+    from study.config.shipped import value_at
+    from study.config.yaml_text import commented_yaml
+
+    comments = {}
+    for key in list_keys():
+        try:
+            value = value_at(config, key.name)
+        except (KeyError, TypeError):  # of a section that is null
+            continue
+        if value not in (None, AUTO):
+            continue
+        word = f"`{value or 'null'}`"
+        sentences = re.split(r"(?<=\.) ", key.meaning)
+        comments[key.name] = " ".join(text for text in sentences if word in text)
+    values = config.model_dump(mode="json")
+    values["search"]["baselines"] = short_baselines(config)
+    return commented_yaml(values, comments, command)

@@ -1,0 +1,161 @@
+"""The extension of a study by more trials, or by another final model.
+
+The earlier choice of a study that gets more trials has already been tested. The new one is made by
+validation alone, as the earlier one was, and is tested where it differs. Tests are named by what
+was trained, so that nothing that was tested moves.
+"""
+
+import shlex
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from study.commands.check import check_study
+from study.commands.configured_study import load_study, naming_overrides
+from study.commands.run_study import run_study
+from study.config.loading import build_config, dump_config
+from study.config.schema import WITHOUT_EFFECT, StudyConfig
+from study.config.yaml_values import parse_overrides, put_value
+from study.errors import ConfigError
+from study.results.chosen_configuration import EXTENSIONS, extensions, final_trial
+from study.storage.command_lines import PROGRAM, study_command
+from study.storage.ledger_files import JsonObject
+from study.storage.study_folder import CANDIDATES, StudyFolder
+from study.trial.search_time import seconds_used
+from study.trial.study import Study
+
+MAY_CHANGE = ("search.trials", "search.minutes", "final.images", *WITHOUT_EFFECT)
+"""The beginnings of the keys that an extension may change."""
+
+
+def extended_config(study: Study, overrides: Sequence[str]) -> StudyConfig:
+    """Return the configuration of an extended study, without writing anything.
+
+    Args:
+        study: the study, with its frozen configuration.
+        overrides: ``search.trials=+50`` for 50 more, or a plain number for the new total;
+            ``final.images`` for another final model; and settings that begin as in `MAY_CHANGE`.
+
+    Raises:
+        ConfigError: the study has no search, neither the number grows nor the final model changes,
+            no time would be left, or other settings would change.
+    """
+    config, folder, now = study.config, study.folder, study.config.search.trials
+    changes = parse_overrides(overrides)
+    adds = any(override.startswith("search.trials=+") for override in overrides)
+    if adds and isinstance(changes["search.trials"], int):
+        changes["search.trials"] += now
+    advice = (
+        ", since its trials would no longer compare; extend takes search.trials, search.minutes, "
+        "final.images, resources and tracking"
+    )
+    if not study.protocol.searches(config):
+        raise ConfigError(
+            f"study '{folder.name}' has no search that could get more trials; allowed is another "
+            "study of its configuration, with the cells, baselines or trials that you want, by\n"
+            f"  {PROGRAM} run {shlex.quote(str(folder.config_path))} name=ANOTHER KEY=VALUE"
+        )
+    extended = changed_config(study, changes, MAY_CHANGE, advice)
+    grows = extended.search.trials > now
+    changes_model = extended.search == config.search and extended.final != config.final
+    if not (grows or changes_model):
+        raise ConfigError(
+            f"study '{folder.name}' has search.trials={now} and "
+            f"final.images={config.final.images}; extend must raise the first or change the "
+            f"second, as by\n  {study_command('extend', folder.path, 'search.trials=+50')}"
+        )
+    if grows:
+        _refuse_ended_search(study, extended)
+    return extended
+
+
+def _refuse_ended_search(study: Study, extended: StudyConfig) -> None:
+    """Raise ConfigError if the search of a study would end at once, whatever its trials."""
+    config, folder = study.config, study.folder
+    before, minutes = config.search.minutes, extended.search.minutes
+    used = seconds_used(folder) / 60
+    least = max(used, before or 0)
+    if minutes and minutes <= least:
+        of_limit = f" of {before:g}" if before else ""
+        raise ConfigError(
+            f"search.minutes: got {minutes:g}, and the search of '{folder.name}' has taken "
+            f"{used:.1f} minutes{of_limit}; allowed is more than {least:.4g}, or null for no limit"
+        )
+
+
+def changed_config(
+    study: Study, changes: JsonObject, may_change: tuple[str, ...], advice: str
+) -> StudyConfig:
+    """Return the configuration of a study that exists with other values of some keys.
+
+    Args:
+        study: the study.
+        changes: the values by dotted key; the storage may be among them, and is no change.
+        may_change: the beginnings of the keys that may change.
+        advice: the end of the message about another key.
+
+    Raises:
+        ConfigError: another key would change, or a value is not allowed.
+    """
+    values = study.config.model_dump(mode="json")
+    for key, value in changes.items():
+        if key == "storage":
+            continue
+        if not key.startswith(may_change):
+            raise ConfigError(f"{key} cannot change in a study that exists{advice}")
+        put_value(values, key, value)
+    return build_config(values, str(study.folder.config_path))
+
+
+def extend(study: Study, extended: StudyConfig) -> None:
+    """Give a study the configuration of `extended_config`, and delete its conclusions.
+
+    Only the study's files change; running the study then continues it as after an interruption.
+    The choice is made again only if there will be more trials.
+
+    Args:
+        study: the study, with its frozen configuration.
+        extended: its configuration with more trials or another final model.
+    """
+    folder = study.folder
+    now = study.config.search.trials
+    final = final_trial(study)
+    final_id = final.trial_id if final else None
+    if extended.search.trials == now:
+        entry = {"from": now, "to": now, "candidates": None, "final": final_id}
+        folder.write_json(EXTENSIONS, [*extensions(study), entry])
+        folder.delete_conclusions(choice=False)
+        folder.write_config(dump_config(extended))
+        return
+    # The driver may die between any two of these writes. An entry counts only once the
+    # configuration has that many trials; until then it may hold the only copy of the choice.
+    chosen = folder.read_json(CANDIDATES)
+    written = folder.read_json(EXTENSIONS)
+    if chosen is None and written and written[-1]["to"] > now:
+        chosen = written[-1]["candidates"]
+        final_id = written[-1]["final"]
+    entry = {"from": now, "to": extended.search.trials, "candidates": chosen, "final": final_id}
+    folder.write_json(EXTENSIONS, [*extensions(study), entry])
+    folder.delete_conclusions()
+    folder.write_config(dump_config(extended))
+
+
+def extend_and_run(folder: StudyFolder, overrides: Sequence[str], console: Console) -> None:
+    """Give a study more trials or another final model, and continue it.
+
+    Args:
+        folder: the folder of the study.
+        overrides: see `extended_config`.
+        console: where progress and results are printed.
+
+    Raises:
+        StudyError: there is a fault that the user can fix, or the study was interrupted.
+    """
+    study = load_study(folder, [])
+    with naming_overrides(overrides):
+        with folder.locked():
+            config = extended_config(study, overrides)
+            # A study that cannot be continued now stays as finished as it is.
+            check_study(Study(config, folder), resuming=True)
+            extend(study, config)
+        run_study(Study(config, folder), console, resume=True)

@@ -1,0 +1,65 @@
+"""The outputs of a study at its end: tables, charts, the report and the last printed lines."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from study.commands.study_status import plain_table
+from study.process.terminal_table import print_unwrapped
+from study.protocols import Protocol
+from study.report.ablation_tables import write_ablation
+from study.report.charts import write_plots
+from study.report.ending import findings, next_steps
+from study.report.label_tables import LABELS, labels_csv
+from study.report.leaderboard_tables import write_leaderboard
+from study.report.page import write_report
+from study.report.pictures import Datasets
+from study.report.plots import make_plots
+from study.report.study_description import describe_study
+from study.results.ablation import ablation_table
+from study.results.leaderboard import Leaderboard, leaderboard
+from study.results.study_results import read_results, write_results
+from study.storage.atomic import with_retries, write_atomically
+from study.storage.study_folder import DESCRIPTION, StudyFolder
+
+
+def write_outputs(
+    folder: StudyFolder, protocol: Protocol | None = None, datasets: Datasets | None = None
+) -> Leaderboard:
+    """Write everything that is made from a study's results, from the table to the summary.
+
+    Args:
+        folder: the study's folder.
+        protocol: the study's protocol, if it is no object of a package.
+        datasets: the datasets that were read already, whose test images the report may show.
+
+    Returns:
+        The results, which are read once.
+
+    Raises:
+        StorageError: the folder cannot be read or written.
+    """
+    trials = folder.path / "trials"
+    with_retries(trials, trials.stat, existing=folder.path)  # storage may be away
+    board = leaderboard(read_results(folder.path, protocol))
+    write_results(board)
+    if board.ablates:
+        write_ablation(folder.path, ablation_table(board))
+    else:
+        write_leaderboard(board)
+    check = board.label_check
+    if check is not None:
+        write_atomically(folder.path / LABELS, labels_csv(check.doubted))
+    plots = make_plots(board)
+    write_report(board, plots, datasets)  # it needs one format alone of each chart
+    write_plots(folder.path, plots)
+    write_atomically(folder.path / DESCRIPTION, describe_study(board))
+    return board
+
+
+def print_outcome(board: Leaderboard, hints: Sequence[tuple[str, str]], console: Console) -> None:
+    """Print what was found, and what to look at and to type next; `next_steps` has the hints."""
+    rows = [(f"{word:8}", text) for word, text in findings(board)]
+    console.print(plain_table(("", ""), rows))
+    for word, hint in next_steps(board, hints):
+        print_unwrapped(console, f" {word:9} {hint}")

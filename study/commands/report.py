@@ -1,0 +1,67 @@
+"""The command ``report``: the page of a study, and its charts."""
+
+import sys
+from argparse import ArgumentParser, Namespace
+
+from study.commands.arguments import add_storage, add_study
+from study.process.ctrl_c import exit_at_ctrl_c
+
+TYPE_CHECKING = False  # of typing, whose import takes long
+if TYPE_CHECKING:
+    from study.results.study_results import Results
+
+HELP = "write report.html of a study, and its charts"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add a study, the folder of studies and ``--drift``."""
+    add_study(parser)
+    add_storage(parser)
+    parser.add_argument(
+        "--drift",
+        action="store_true",
+        help="also measure how far tuning moved the parameters and features of the best "
+        "configuration, and draw it",
+    )
+
+
+def run(options: Namespace) -> None:
+    """Write the report of a study, and the charts in it as files.
+
+    Raises:
+        StudyError: the study cannot be read.
+    """
+    with exit_at_ctrl_c():
+        from study.commands.find import find_study
+    folder = find_study(options.name, options.storage)
+    with exit_at_ctrl_c():
+        from study.report import page
+        from study.report.ablation_charts import ablation_plots
+        from study.report.charts import write_plots
+        from study.report.plots import make_plots
+        from study.results.ablation import ablation_table
+        from study.results.leaderboard import leaderboard
+        from study.results.study_results import read_results
+    results = read_results(folder.path)
+    board = leaderboard(results)
+    charts = make_plots(board)
+    print(page.write_report(board, charts))
+    if board.ablates:
+        charts = ablation_plots(ablation_table(board))
+    print(*write_plots(board.folder.path, charts), sep="\n")
+    for chart in charts:
+        if chart.missing_reason is not None:
+            print(f"{chart.name}: not drawn: {chart.missing_reason}", file=sys.stderr)
+    if options.drift:
+        _print_drift(results)
+
+
+def _print_drift(results: "Results") -> None:
+    """Print, draw and save how far tuning moved the best configuration."""
+    with exit_at_ctrl_c():
+        from study.commands.signals import LastingConsole
+        from study.report.drift_tables import render_drift, write_drift
+        from study.results.drift import study_drift
+    drift = study_drift(results)
+    LastingConsole().print(render_drift(drift), highlight=False)
+    print(*write_drift(results.folder.path, drift), sep="\n")

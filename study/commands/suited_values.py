@@ -1,0 +1,247 @@
+"""Values of a configuration that suit the images of a dataset and this machine, with reasons."""
+
+import math
+import os
+import re
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from study.commands.announcement import count_cores
+from study.commands.check import StudyFaults, find_faults
+from study.commands.estimate import estimate
+from study.commands.resolved_config import unfit_peers
+from study.commands.signals import LastingConsole
+from study.config.loading import build_config
+from study.config.shipped import QUICKSTART, shipped_file
+from study.config.wording import override_texts
+from study.config.yaml_text import commented_yaml
+from study.config.yaml_values import Values, parse_overrides, put_value, read_values
+from study.data.datasets import DATASET_NAMES
+from study.data.records import Dataset, is_text
+from study.data.shots import ALL
+from study.embedded import EMBEDDED
+from study.errors import ConfigError
+from study.method.device import choose_device, gpu_kind, list_gpus
+from study.method.precision import choose_precision
+from study.method.recipe import UNEQUAL
+from study.process.table_files import read_table
+from study.process.terminal_table import amount, print_sentences, print_unwrapped
+from study.report.sentences import sentences
+from study.storage.atomic import StorageError
+from study.storage.study_folder import StudyFolder
+from study.trial.study import Study
+
+Choices = dict[str, tuple[Any, str]]
+"""Values by dotted key, each with the reason for it; a text is empty where there is none."""
+MINUTES, IMAGES, CORES = 35, 80, 4
+"""The limit of the search of `photos`, for so many images to learn from on so many cores."""
+AS_MANY = 16
+"""The number of cores that a GPU stands for; nobody has measured it."""
+SHORTEST, LONGEST = 10, 720
+"""The least and the most minutes of a search."""
+SERIES = r"(.*\d)[-_ ][A-Za-z]*\d+\.\w+$"
+"""A pattern of paths such as ``cat/012_1.jpg`` and ``cat/012_2.jpg``, whose group is 012."""
+
+
+def suited_plans(dataset: Dataset, backbone: str) -> Iterator[tuple[str, Choices]]:
+    """Yield the studies that may be possible with the images of a dataset, the best first.
+
+    Each is the name of a shipped configuration and what replaces its values.
+
+    Args:
+        dataset: the dataset.
+        backbone: the name of the checkpoint.
+    """
+    choices = _of_images(dataset)
+    for folds in (3, 2):
+        reason = "each trial trains so many models, and each is validated on images left out"
+        yield "photos", choices | _ranges_of(backbone) | {"search.folds": (folds, reason)}
+    del choices["search.minutes"]
+    reason = (
+        "no search, since its trials cannot be validated with so few images: 3 of each class allow "
+        "one, and 4 groups where images have groups"
+    )
+    yield "clipfit", choices | {"search.trials": (0, reason)}
+
+
+def _of_images(dataset: Dataset) -> Choices:
+    """Return the values that the numbers of images decide."""
+    sizes = Counter(record.label for record in dataset.train)
+    counts = [sizes[label] for label in range(len(dataset.class_names))]
+    smallest, largest = min(counts), max(counts)
+    span = f"the smallest class has {smallest} to learn from, the largest {largest}"
+    wanted = _shots_wanted(len(counts))
+    learned = wanted * len(counts)
+    choices: Choices = {}
+    if smallest >= wanted:
+        left = smallest - wanted
+        if dataset.val:
+            validated = Counter(record.label for record in dataset.val)
+            left = min(validated[label] for label in range(len(counts)))
+        reason = "images of each class beside them; folds of all these validate"
+        choices["data.shots"] = (wanted, f"images of each class; {span}; `all` takes every image")
+        choices["data.val_shots"] = (min(wanted // 4, left), reason)
+    elif sum(counts) <= 2 * learned:
+        learned = sum(counts)
+        choices["data.shots"] = (ALL, f"every image: {span}")
+        choices["data.val_shots"] = (None, "those of validation, else a fifth of each class")
+    else:
+        choices["data.shots"] = (wanted, f"images of each class at most; {span}")
+        choices["data.short"] = ("take_all", "of a class that has fewer")
+        choices["data.val_shots"] = (0, "folds of the images to learn from validate")
+    if smallest < wanted and largest > UNEQUAL * smallest:
+        reason = "training makes up for the sizes of classes, and scores count every class alike"
+        choices["training.balance"] = ("auto", reason)
+    cores = count_cores()
+    if gpu_kind() == "cuda":
+        cores = AS_MANY
+    minutes = 5 * math.ceil(MINUTES * learned / IMAGES * CORES / cores / 5)
+    reason = f"a limit of the search, for {amount(learned, 'image')} to learn from"
+    choices["search.minutes"] = (min(max(minutes, SHORTEST), LONGEST), reason)
+    return choices
+
+
+def _shots_wanted(classes: int) -> int:
+    """Return the number of shots for which a laptop trains many classes in hours, not days."""
+    if classes <= 5:
+        return 16
+    if classes <= 40:
+        return 8
+    return 4
+
+
+def describe_images(dataset: Dataset) -> str:
+    """Return what is there, and how to keep images together that seem to be of one series."""
+    images = dataset.train + dataset.val + dataset.test
+    series: Counter[str] = Counter()
+    for image in images:
+        match = re.match(SERIES, image.path)
+        if match and not image.group:
+            series[match[1]] += 1
+    (text,) = sentences(
+        "commands/images", dataset=dataset, images=len(images), series=series, pattern=SERIES
+    )
+    return text
+
+
+def _ranges_of(backbone: str) -> Choices:
+    """Return the ranges of a checkpoint for which those of `photos` are wrong."""
+    file = shipped_file(QUICKSTART)
+    if backbone != EMBEDDED or not file:
+        return {}
+    space = read_values(file)["search"]["space"]
+    reason = "as in the quickstart: this small checkpoint wants larger steps than ViT-B"
+    return {f"search.space.{key}": (value, reason) for key, value in space.items()}
+
+
+def suited_to_machine() -> Choices:
+    """Return the values that this machine decides."""
+    device = choose_device()
+    name = "this machine's CPU"
+    backbone = "openai/clip-vit-base-patch32"
+    reason = "fit for a CPU; openai/clip-vit-base-patch16 has four times the patches"
+    choices: Choices = {}
+    if device.type == "cuda":
+        name = list_gpus()[0]
+        backbone = "openai/clip-vit-base-patch16"
+        reason = "the paper's; openai/clip-vit-base-patch32 is several times as fast"
+        choices["resources.gpus_per_trial"] = (1, "0.25 lets four trials share a GPU")
+    choices["backbone.name"] = (backbone, reason)
+    precision = f"that is {choose_precision(device)} on {name}"
+    choices["training.precision"] = ("auto", precision)
+    return choices
+
+
+APART = ("backbone", "resources", "storage", "name", "tracking", "RAY_ADDRESS")
+"""The beginnings of the paths of faults that are not of the images; ``--check`` finds these."""
+MARGIN = 1.5
+"""How many times the measured time of a search its limit is."""
+HEADER = "`clipfit-study config` prints all keys with their values."
+"""The comment at the beginning."""
+
+
+def write_configuration(images: str, words: Sequence[str], *, out: Path, measure: bool) -> None:
+    """Write a configuration for the images of a folder or table, and print how to run it.
+
+    Args:
+        images: the folder or table.
+        words: values for the configuration, as ``key=value``.
+        out: the file to write.
+        measure: whether the minutes of the search are measured.
+
+    Raises:
+        StudyError: the file is there already, the checkpoint cannot be had, or the images cannot
+            be read or are too few.
+    """
+    if out.exists():
+        raise ConfigError(f"{out} exists; allowed is a new file: --out FILE.yaml")
+    study, choices, values = _find_study(images, words)
+    if measure and "search.minutes" in choices:
+        unlimited = study.config.with_section("search", minutes=None)
+        measured = estimate(study.with_config(unlimited))
+        minutes = math.ceil(MARGIN * measured.search / 60)
+        values["search"]["minutes"] = max(minutes, SHORTEST)
+        reason = f"a limit of the search, above what is measured: {measured}"
+        choices["search.minutes"] = (None, reason)
+    reasons = read_table(__file__) | {key: reason for key, (_, reason) in choices.items()}
+    text = commented_yaml(values, reasons, HEADER)
+    try:
+        with out.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise StorageError(f"{out} cannot be written: {error.strerror}") from error
+    console = LastingConsole()
+    print_sentences(console, f"{out}: {describe_images(study.dataset)}")
+    command = f"clipfit-study run {shlex.quote(str(out))}"
+    print_unwrapped(console, f"  {command} --check --images --estimate\n  {command}")
+
+
+def _dataset_name(root: Path) -> str:
+    """Return a name for the images of a folder or table that is no dataset's of this package."""
+    name = re.sub(r"[^A-Za-z0-9]+", "-", root.stem).strip("-").lower()
+    if not name or name in DATASET_NAMES:
+        return "photos"
+    return name
+
+
+def _find_study(images: str, words: Sequence[str]) -> tuple[Study, Choices, Values]:
+    """Return the first plan that is possible: its study, its choices, and the values of its file.
+
+    Raises:
+        StudyError: none is possible, or the checkpoint or the images cannot be read.
+    """
+    # Without `..`, and with the links that the user has set.
+    root = Path(os.path.abspath(images))  # noqa: PTH100
+    if not is_text(str(root)):
+        raise ConfigError(f"the name of {str(root)!r} is no UTF-8; rename it")
+    texts = override_texts(words)
+    given: Values = {"data.dataset": _dataset_name(root), "data.root": str(root)}
+    given |= parse_overrides(words)
+    machine = suited_to_machine()
+    changes = {key: value for key, (value, _) in machine.items()} | given
+    first = build_config({}, images, changes, texts)
+    study = Study(first, StudyFolder(first.storage / "init"))
+    found = {"data.root": (None, describe_images(study.dataset))}
+    _ = study.architecture  # the images are read, and the checkpoint can be had
+    faults: list[str] = []
+    for base, plan in suited_plans(study.dataset, first.backbone.name):
+        choices = {key: choice for key, choice in (machine | plan).items() if key not in given}
+        values: Values = {"data": {"dataset": "", "root": ""}}
+        file = shipped_file(base)
+        if file:
+            shipped = read_values(file)
+            values = shipped | {"data": values["data"] | shipped["data"]}
+        changes = {key: value for key, (value, _) in choices.items()} | given
+        for key, value in changes.items():
+            put_value(values, key, value)
+        config = build_config(values, images, overrides=texts)
+        for label in unfit_peers(config, file, [*words]):
+            put_value(values, f"search.baselines.{label}", None)
+        study = study.with_config(build_config(values, images, overrides=texts))
+        faults = find_faults(study, resuming=False, skipped=APART)
+        if not faults:
+            return study, choices | found, values
+    raise StudyFaults(faults)

@@ -1,0 +1,143 @@
+"""What tests of commands and studies share: a folder with a study, and small ones to run."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from study.commands.main import main
+from study.config.loading import build_config
+from study.config.schema import StudyConfig
+from study.config.shipped import shipped_file
+from study.storage.study_folder import CANDIDATES, REGISTERED, Registration, StudyFolder
+from study.trial.cost import Cost
+from tests.messages import Ran
+from tests.not_none import not_none
+from tests.results.conftest import ablation_study, few_shot_study, predicted, tuned_study
+from tests.siglips import save_siglip
+from tests.written_study import Written
+
+__all__ = ["ablation_study", "few_shot_study", "predicted", "tuned_study"]
+
+PHOTOS = not_none(shipped_file("photos"))
+"""The shipped configuration that has ProLIP."""
+Configure = Callable[..., StudyConfig]
+Run = Callable[..., Ran]
+
+
+def enter_place_of(study: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Enter the folder in which a study lies in ``runs``."""
+    place: Path = study.folder.path.parent.parent
+    monkeypatch.chdir(place)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return place
+
+
+@pytest.fixture
+def delta(study: Any) -> Path:
+    path: Path = study.folder.trial("test-best-seed1").path / "delta.safetensors"
+    return path
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Carry out a command line; return what it came to, and what it printed."""
+
+    def run(*words: object) -> Ran:
+        code = main([str(word) for word in words])
+        return Ran(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def refused(run: Run) -> Callable[..., str]:
+    """Carry out a command line that must be refused; return its message, on one line."""
+
+    def refused(*words: object) -> str:
+        ran = run(*words)
+        assert ran.code == 2
+        assert ran.err.startswith("error: ")
+        return " ".join(ran.err.split())
+
+    return refused
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in a folder whose ``runs`` has the studies."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def left_alone(here: Path, run: Run) -> Callable[..., None]:
+    """Carry out a command line on a study that ended, whose tracker is away; nothing changes."""
+
+    def left_alone(command: str, *words: str):
+        written = Written(here / "runs", "done")
+        written.folder.write_json(CANDIDATES, [])
+        written.folder.write_json(REGISTERED, Registration("letters", "3", True, "first"))
+        written.conclude()
+        folder = written.folder.path
+        before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+        ran = run(command, "done", *words, "tracking.uri=sqlite:///away/mlflow.db")
+        assert (ran.code, "away" in ran.err) == (2, True)
+        (folder / ".lock").unlink()
+        assert {path: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+
+    return left_alone
+
+
+@pytest.fixture
+def siglip(tmp_path: Path) -> str:
+    """An override that names a SigLIP."""
+    return f"backbone.name={save_siglip(tmp_path / 'siglip')}"
+
+
+@pytest.fixture
+def mine(here: Path) -> StudyFolder:
+    """A study of two trials, one of which is finished."""
+    written = Written(here / "runs", "mine")
+    written.whole(1)
+    written.report(written.trial(2), 1)
+    return written.folder
+
+
+@pytest.fixture
+def configure(tiny_backbone: Path, tmp_path: Path, mlflow_store: str) -> Configure:
+    """Make the configuration of a small study on the digits."""
+
+    def configure(**values: Any) -> StudyConfig:
+        sections = {
+            "name": "mine",
+            "storage": str(tmp_path / "runs"),
+            "backbone": {"name": str(tiny_backbone)},
+            "tracking": {"uri": mlflow_store, "experiment": "begun"},
+            "data": {"shots": 2, "augment": False},
+            **values,
+        }
+        return build_config(sections, "here")
+
+    return configure
+
+
+@pytest.fixture
+def known(monkeypatch: pytest.MonkeyPatch) -> Cost:
+    """A cost that is known, in place of a measured one."""
+    cost = Cost(step=1.0, image=0.001, memory=10**9)
+    monkeypatch.setattr("study.commands.estimate.measure_apart", lambda *_: cost)
+    return cost
+
+
+@pytest.fixture
+def output() -> io.StringIO:
+    return io.StringIO()
+
+
+@pytest.fixture
+def console(output: io.StringIO) -> Console:
+    return Console(file=output, width=500)

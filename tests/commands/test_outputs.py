@@ -1,0 +1,83 @@
+"""What is made of a study's results."""
+
+import io
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+
+from study.commands.outputs import print_outcome, write_outputs
+from study.results.ablation import ablation_table
+from study.results.leaderboard import leaderboard
+from study.results.study_results import read_results
+from study.storage.atomic import StorageError
+from study.storage.study_folder import StudyFolder
+from tests.changed_studies import change_json
+from tests.written_study import Written
+
+
+def test_the_views_of_a_study_are_written_anew_from_its_ledger(tmp_path: Path):
+    written = Written(tmp_path, "mine")
+    written.whole(0)
+    written.whole(1, "failed", 1, error="boom")
+    write_outputs(written.folder)
+    path = written.folder.path
+    for name in ("leaderboard.md", "leaderboard.csv", "report.html", "description.md"):
+        assert (path / name).stat().st_size
+    assert list((path / "plots").glob("*.png"))
+    assert pq.read_table(path / "results.parquet")["status"].to_pylist() == ["finished", "failed"]
+    (path / "report.html").write_text("")
+    written.whole(2)
+    write_outputs(written.folder)
+    assert len(pq.read_table(path / "results.parquet")) == 3
+    assert "<html" in (path / "report.html").read_text()
+
+
+def test_an_ablation_leaves_a_table_of_its_cells_in_place_of_a_leaderboard(
+    ablation_study: Path,
+):
+    write_outputs(StudyFolder(ablation_study))
+    assert not list(ablation_study.glob("leaderboard*"))
+    assert "without vision.ln" in (ablation_study / "ablation.md").read_text()
+
+
+@pytest.mark.parametrize("failed, rows", [("base", 6), ("", 0)])
+def test_an_ablation_has_its_outputs_without_a_score_of_its_base(
+    ablation_study: Path, failed: str, rows: int
+):
+    for trial in ablation_study.glob("trials/*"):
+        if failed in json.loads((trial / "config.json").read_text())["label"]:
+            change_json(trial / "end.json", status="failed")
+    board = write_outputs(StudyFolder(ablation_study))
+    print_outcome(board, (), Console(file=io.StringIO()))
+    assert "<html" in (ablation_study / "report.html").read_text()
+    cells = ablation_table(read_results(ablation_study)).cells
+    assert [cell.comparison for cell in cells] == [None] * rows
+    assert len((ablation_study / "ablation.csv").read_text().splitlines()) == max(1, rows + 1)
+    assert "base" in ablation_table(board).unscored
+
+
+def test_outputs_wait_for_storage_that_is_gone_and_take_it_for_no_other_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("study.storage.atomic.WAIT_SECONDS", 0.2)
+    with pytest.raises(StorageError, match=r"mine/trials cannot be used, nor could it within"):
+        write_outputs(StudyFolder(tmp_path / "runs" / "mine"))
+
+
+def test_the_ending_has_every_next_step_whole_after_what_was_found(
+    few_shot_study: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(few_shot_study.parent.parent)
+    output = io.StringIO()
+    console = Console(file=output, width=80, force_terminal=True, color_system=None)
+    hints = [(f"hint-{number}", "x" * 160) for number in range(9)]
+    print_outcome(leaderboard(read_results(few_shot_study)), hints, console)
+    lines = output.getvalue().splitlines()
+    words = [line.split()[0] for line in lines if line[1] != " "]
+    assert words[:6] == ["score", "beside", "winner", "against", "against", "report"]
+    assert words[6:15] == [word for word, _ in hints]
+    assert words[-2:] == ["go", "tables"]
+    assert sum(line.endswith("x" * 160) for line in lines) == 9

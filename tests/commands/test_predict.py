@@ -1,0 +1,225 @@
+"""``clipfit-study predict``: which model it takes, what it writes where, and what it refuses."""
+
+import csv
+import errno
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock, call
+
+import pytest
+import torch
+import yaml
+
+from study.commands import labels
+from study.data.datasets import load_dataset
+from study.serving.classifier import TunedClassifier, load_classifier
+from study.storage import atomic
+from study.tracking.mlflow.registry import register_winner
+from study.tracking.mlflow.study_run import StudyRun
+from tests.commands.conftest import Run, enter_place_of
+
+PHOTOS = ("1.png", "2.png", "more/3.png", "more/4.png", "z.png")
+REFUSED = yaml.safe_load(Path(__file__).with_name("labels.yaml").read_text())
+HEADER = [
+    *("path", "class_1", "probability_1", "class_2", "probability_2"),
+    *("class_3", "probability_3", "error"),
+]
+
+
+@pytest.fixture(scope="module")
+def study(finish: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A finished study with a linear head, in ``runs`` of a folder with photos."""
+    place = tmp_path_factory.mktemp("predicted")
+    (place / "runs").mkdir()
+    dataset = load_dataset("digits")
+    for name, record in zip(PHOTOS, dataset.test, strict=False):
+        (place / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        dataset.source.open_image(record.path).resize((31, 31)).save(place / "photos" / name)
+    return finish(place / "runs", "mine", linear=True)
+
+
+@pytest.fixture(autouse=True)
+def here(study: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in the folder of ``runs`` and ``photos``."""
+    return enter_place_of(study, monkeypatch)
+
+
+def rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def assert_same(text: str, classifier: TunedClassifier, *paths: str):
+    """The rows are those of the images, in order, and say what the classifier says of them."""
+    found = rows(text)
+    assert [row["path"] for row in found] == [*paths]
+    values, order = classifier.probabilities([*paths]).sort(descending=True, stable=True)
+    for row, own, ids in zip(found, values.tolist(), order.tolist(), strict=True):
+        names = [classifier.class_names[index] for index in ids[:3]]
+        assert [row[f"class_{n}"] for n in (1, 2, 3)] == names
+        told = [float(row[f"probability_{n}"]) for n in (1, 2, 3)]
+        assert told == pytest.approx(own[:3], abs=1e-6)
+        assert row["error"] == ""
+
+
+def test_the_winner_of_a_study_labels_a_folder(delta: Path, tmp_path: Path, run: Run):
+    out = tmp_path / "labels.csv"
+    out.write_text("before")
+    said = run("predict", "mine", "photos", "--out", out)
+    text = out.read_text()
+    assert text.splitlines()[0] == ",".join(HEADER)
+    assert_same(text, load_classifier(delta), *(f"photos/{name}" for name in PHOTOS))
+    assert said.out == ""
+    assert "labelling" not in said.err, "there is no terminal"
+    first, second = said.err.splitlines()[-2:]
+    assert first.startswith("5 images; ")
+    assert first.endswith(" images per second on cpu")
+    assert second == (
+        "labelled by the final model of study 'mine' (trial test-best-seed1): "
+        "text.mlp.fc2.bias + vision.ln, linear head, strength 0.75; backbone embedded; "
+        "10 classes; the trained head is used for 2 of them, and text for the others"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["labels.csv"]
+
+
+def test_delta_and_registry_lead_to_the_same_labels(
+    study: Any,
+    delta: Path,
+    new_store: Callable[[Path], str],
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+):
+    uri = new_store(tmp_path)
+    registration = register_winner(StudyRun(study.study, uri))
+    assert registration is not None
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    images = ("photos/more/4.png", "photos/1.png")
+    for model, told in ((delta, "trial test-best-seed1 of"), (registration.uri,) * 2):
+        said = run("predict", model, *images)
+        assert_same(said.out, load_classifier(delta), *images)
+        assert f"labelled by {told}" in said.err
+
+
+@pytest.mark.parametrize("words, told", REFUSED["commands"].items())
+def test_models_and_options_that_cannot_be_used_are_refused(
+    here: Path, words: str, told: str, refused: Callable[..., str]
+):
+    (here / "folder.csv").mkdir(exist_ok=True)
+    (here / "mlflow.db").unlink(missing_ok=True)  # which some releases of MLflow make
+    assert told in refused("predict", *words.split())
+
+
+@pytest.mark.parametrize("as_file", [False, True])
+def test_other_class_names_have_the_heads_rows_by_name_and_text_else(
+    delta: Path, tmp_path: Path, as_file: bool, run: Run
+):
+    names = ["a cat", "digit two", "an ibis, sitting" if as_file else "an ibis"]
+    given = ", ".join(names)
+    if as_file:
+        given = str(tmp_path / "names.txt")
+        Path(given).write_text("\ufeff" + "\r\n\r\n".join(names) + "\r\n")
+    said = run("predict", "mine", "photos/1.png", "--classes", given, "--top", "9")
+    expected = load_classifier(delta, class_names=names)
+    assert expected.from_head == ("digit two",)
+    assert_same(said.out, expected, "photos/1.png")
+    assert said.out.splitlines()[0] == ",".join(HEADER), "three classes are all that there are"
+    assert "3 classes from --classes; the trained head is used for 1 of them" in said.err
+
+
+def test_where_no_image_can_be_read_the_rows_are_written_and_the_command_fails(
+    delta: Path, tmp_path: Path, run: Run
+):
+    out = tmp_path / "rows.csv"
+    for name in ("1.txt", "2.txt"):
+        (tmp_path / name).touch()
+    said = run("predict", delta, tmp_path / "1.txt", tmp_path / "2.txt", "--out", out)
+    assert (said.code, "none of 2 images could be read" in said.err) == (2, True)
+    assert [row["error"] for row in rows(out.read_text())] == [
+        "not a readable image (it is empty)"
+    ] * 2
+    out.unlink()
+    assert ".tiff .webp" in run("predict", delta, tmp_path).err
+
+
+def test_a_path_that_does_not_exist_is_refused_before_a_model_is_loaded(
+    monkeypatch: pytest.MonkeyPatch, refused: Callable[..., str]
+):
+    monkeypatch.setattr(labels, "find_model", lambda *_, **__: pytest.fail("it is loaded"))
+    told = refused("predict", "mine", "photos/1.png", "gone.png", "x" * 5000)
+    assert "'gone.png'" in told
+    assert "'photos/1.png'" not in told
+
+
+def test_the_device_that_is_asked_for_is_taken(
+    delta: Path, monkeypatch: pytest.MonkeyPatch, run: Run
+):
+    choose = Mock(return_value=torch.device("cpu"))
+    monkeypatch.setattr("study.serving.classifier.choose_device", choose)
+    for device in ([], ["--device", "mps"]):
+        run("predict", delta, "photos/1.png", *device)
+    assert choose.call_args_list == [call("auto"), call("mps")]
+
+
+def test_images_are_encoded_in_batches_of_the_size_that_is_asked_for(
+    delta: Path, monkeypatch: pytest.MonkeyPatch, run: Run
+):
+    sizes = []
+    encode = TunedClassifier.batch_logits
+
+    def counted(self: TunedClassifier, pixels: Any) -> torch.Tensor:
+        sizes.append(len(pixels))
+        return encode(self, pixels)
+
+    monkeypatch.setattr(TunedClassifier, "batch_logits", counted)
+    for size in (["--batch-size", "2"], []):
+        run("predict", delta, "photos", *size)
+    assert sizes == [2, 2, 1, 5]
+
+
+def test_a_fault_half_way_leaves_an_earlier_file_as_it_was(
+    delta: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run
+):
+    out = tmp_path / "rows.csv"
+    out.write_text("before")
+    fail = Mock(side_effect=torch.OutOfMemoryError)
+    monkeypatch.setattr(TunedClassifier, "batch_logits", fail)
+    assert run("predict", delta, "photos", "--out", out).code == 2
+    assert out.read_text() == "before"
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
+
+
+def test_a_full_disk_is_one_line_at_once_and_leaves_an_earlier_file_as_it_was(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    refused: Callable[..., str],
+    caplog: pytest.LogCaptureFixture,
+):
+    def fail(_: int):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    out = tmp_path / "labels.csv"
+    out.write_text("before")
+    monkeypatch.setattr(atomic, "WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(os, "fsync", fail)
+    told = refused("predict", "mine", "photos/1.png", "--out", out)
+    assert told == f"error: {out} cannot be written: No space left on device"
+    assert caplog.messages == []
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["before"]
+
+
+@pytest.mark.parametrize("few, is_table", [(20, True), (4, False)])
+def test_a_terminal_gets_a_table_of_a_few_images_and_csv_of_many(
+    delta: Path, few: int, is_table: bool, monkeypatch: pytest.MonkeyPatch, run: Run
+):
+    monkeypatch.setattr(labels, "FEW", few)
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("TERM", "xterm")
+    for stream in ("stdout", "stderr"):
+        monkeypatch.setattr(f"sys.{stream}.isatty", lambda: True)
+    said = run("predict", delta, "photos")
+    assert ("│ photos/more/3.png │" in said.out) == is_table
+    assert said.out.startswith("path,class_1,") != is_table
+    assert ("labelling" in said.err, "labelling" in said.out) == (True, False)
