@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 
 SECRET_OF_A_QUERY = re.compile(
@@ -12,6 +13,8 @@ SECRET_OF_A_QUERY = re.compile(
 """A secret in the query of a database URL; the first group is the text before its value."""
 
 
+MOST_FAULTS = 50
+"""The largest number of faults in a message."""
 INTERRUPTED = 130
 """The exit code of an interrupted study, and of a command that Ctrl-C has ended."""
 
@@ -34,6 +37,31 @@ class DataError(StudyError):
 
 class ConfigError(StudyError):
     """One or more faults of a configuration, reported together."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault that a user can fix."""
+
+    key: str
+    """The dotted key of the configuration that it is about, a section, or a variable such as
+    ``RAY_ADDRESS``; empty where it is about none."""
+    message: str
+    """What is wrong, and what is allowed."""
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.message}" if self.key else self.message
+
+
+class FaultsError(ConfigError):
+    """Several faults, reported together."""
+
+    def __init__(self, heading: str, faults: Sequence[Fault]) -> None:
+        noun = "fault" if len(faults) == 1 else "faults"
+        lines = [f"{heading} {len(faults)} {noun}:", *map(str, faults[:MOST_FAULTS])]
+        super().__init__("\n  ".join(lines))
+        self.heading = heading
+        self.faults = list(faults)
 
 
 class FormatError(StudyError):

@@ -61,4 +61,4 @@ def clipfit(**changes: Any) -> JsonObject:
 def protocol_faults(values: JsonObject) -> list[str]:
     """The faults of a configuration that depend on its protocol; there must be no others."""
     config = build_config(values, "the file")
-    return list(find_protocol_faults(config, find_protocol(config.protocol)))
+    return [str(fault) for fault in find_protocol_faults(config, find_protocol(config.protocol))]

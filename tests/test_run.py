@@ -1,6 +1,7 @@
 """The command line: quick where nothing heavy is needed, and one clear message for each fault."""
 
 import errno
+import json
 import runpy
 import subprocess
 import sys
@@ -111,33 +112,23 @@ def test_the_script_alone_starts_the_study_of_the_environment_or_quickstart(
 def test_options_may_stand_anywhere(arguments: list[str], monkeypatch: pytest.MonkeyPatch):
     seen = []
     monkeypatch.setattr(
-        "study.commands.dry_run.check_study", lambda study, **_: seen.append(study.config)
+        "study.commands.check.check_study", lambda study, **_: seen.append(study.config)
     )
     assert main(arguments) == 0
     assert (seen[0].seed, seen[0].search.trials) == (3, 9)
 
 
-def test_faults_of_every_kind_are_told_together(capsys: pytest.CaptureFixture[str]):
-    message = fault(
-        capsys,
-        *("quickstart", "seed=one", "training.epochs=2", "data.dataset=eurosta"),
-        *("backbone.name=/no/such/model", "tracking.uri=http://127.0.0.1:9"),
-    )
-    places = [line.strip().partition(":")[0] for line in message.splitlines()[1:]]
-    assert places == ["seed", "search.asha.grace_period", "data", "backbone", "tracking"]
-
-
-def places_of_faults(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
-    """The places of the faults of a small study, checked without starting it."""
-    message = fault(capsys, "quickstart", "name=mine", "data.shots=1", *arguments, "--check")
-    return [line.strip().partition(":")[0] for line in message.splitlines()[1:]]
+def keys_of_faults(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
+    """The keys of the faults of a small study, checked without starting it."""
+    assert main(["quickstart", "name=mine", *arguments, "--check", "--json"]) == 2
+    return [fault["key"] for fault in json.loads(capsys.readouterr().out)["faults"]]
 
 
 @from_table
-def test_faults_of_the_protocol_are_told_unless_a_default_that_stands_in_would_be_blamed(
-    capsys: pytest.CaptureFixture[str], arguments: list[str], told: list[str]
+def test_faults_of_values_come_together_and_then_those_of_what_a_study_needs(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], keys: list[str]
 ):
-    assert sorted(places_of_faults(capsys, *arguments)) == sorted(told)
+    assert keys_of_faults(capsys, *arguments) == keys
 
 
 def few(root: Path) -> list[str]:

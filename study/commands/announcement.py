@@ -1,29 +1,27 @@
 """The texts that a study prints before it runs: what it is, its plan, and what it works on."""
 
-import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 from rich.console import Console
 
-from study.commands.start_warnings import print_warnings
+from study.commands.check_result import Fact, print_facts, print_warnings
+from study.commands.concurrency import describe_concurrency
+from study.commands.start_warnings import find_warnings
 from study.config.labels import LINEAR
-from study.config.schema import ResourcesConfig
 from study.data.prompts import prompts
 from study.data.readers.published import differing_counts
 from study.data.records import Dataset
-from study.data.shots import val_shots_per_class
-from study.method.device import list_gpus
+from study.data.shots import ALL, val_shots_per_class
 from study.method.parameters import count_numbers
 from study.method.peers import PEERS
 from study.method.recipe import are_unequal
 from study.method.subsets import parse
-from study.process.terminal_table import TerminalTable
+from study.process.terminal_table import amount
 from study.protocols import Protocol
-from study.report.sentences import rows, sentences
+from study.report.formatting import format_count, percent
 from study.report.setting_descriptions import unequal_in_words
 from study.results.chance import balanced_chance
-from study.search.machine import joins_cluster
 from study.trial.prepare import configured_templates
 from study.trial.study import Study
 
@@ -34,90 +32,164 @@ TITLES |= {peer: row.title for peer, row in PEERS.items()}
 
 def announce(study: Study, console: Console) -> None:
     """Print what a study is, its plan, what it works on, and warnings."""
-    console.print(*sentences("commands/announcement", study=study), highlight=False)
-    print_rows([*plan_rows(study), *study_rows(study)], console)
-    print_warnings([study], console)
+    config = study.config
+    images = ""
+    if study.protocol.trains:
+        images = " all labelled images,"
+        if config.data.shots != ALL:
+            images = f" {amount(config.data.shots, 'shot')} (labelled images of each class),"
+    console.print(
+        f"{study.folder.name}: {config.protocol} on {config.data.dataset},{images} results in "
+        f"{study.folder.path}",
+        highlight=False,
+    )
+    print_facts([*plan_facts(study), *study_facts(study)], console)
+    print_warnings(find_warnings([study]), console)
 
 
-def plan_rows(study: Study) -> list[tuple[str, str]]:
-    """Return which trials a study will run, and how many seeds test their choice, as `study_rows`.
+def plan_facts(study: Study) -> Iterator[Fact]:
+    """Yield which trials a study will run, and how many seeds test their choice.
 
     Raises:
         StudyError: the backbone cannot be read.
     """
-    grid_sizes = []
-    if study.config.ablation:
-        # Ray takes seconds to import, and a check, which prints no plan, does without it.
-        from study.search.ablation_search import rate_grids
+    config, protocol = study.config, study.protocol
+    number = len(protocol.shot_seeds(config))
+    seeds = amount(number, "seed") + ("" if number == 1 else " (repeated trainings)")
+    if config.ablation:
+        yield from _ablation_plan(study, seeds)
+    elif protocol.searches(config):
+        yield from _search_plan(study, seeds)
+    else:
+        tested = amount(len(protocol.fixed_settings(config)), "configuration")
+        yield Fact("test", f"{tested}, with {seeds}; nothing is searched")
 
-        grid_sizes = [grid.size for grid in rate_grids(study).values()]
-    return rows(
-        "commands/plan",
-        study=study,
-        grid_sizes=grid_sizes,
-        titles=TITLES,
+
+def _ablation_plan(study: Study, seeds: str) -> Iterator[Fact]:
+    # Ray takes seconds to import, and a check, which prints no plan, does without it.
+    from study.search.ablation_search import rate_grids
+
+    ablation = study.config.ablation
+    if not ablation:
+        return
+    sizes = [grid.size for grid in rate_grids(study).values()]
+    noun = "combination" if isinstance(ablation.rates, dict) else "learning rate"
+    rates = amount(max(sizes), noun)
+    if isinstance(ablation.rates, dict):
+        rates += " of learning rates"
+    yield Fact(
+        "ablation",
+        f"{amount(len(sizes), 'cell')} that tune different parts of a subset (design "
+        f"{ablation.design}), with {rates} each",
     )
+    if study.protocol.validates(study.config):
+        yield Fact("search", f"{amount(sum(sizes), 'trial')} to choose their rates")
+    yield Fact("test", f"each cell with {seeds}")
 
 
-def print_rows(pairs: Sequence[tuple[str, str]], console: Console) -> None:
-    """Print pairs of a word and its description, a line each."""
-    table = TerminalTable(["", ""], pairs, words=2, lines=False)
-    console.print(table, highlight=False)
+def _search_plan(study: Study, seeds: str) -> Iterator[Fact]:
+    search, images = study.config.search, study.config.final.images
+    budget = search.budget
+    yield Fact(
+        "search",
+        f"{amount(search.trials, 'trial')}: {amount(budget.baselines, 'baseline')}, "
+        f"{budget.tuned} of CLIPFit's parameters at other learning rates, {budget.open} of other "
+        "parameters",
+    )
+    besides = []
+    for label in search.peers:
+        trials = search.peer_trials if label in search.peer_arms else 1
+        besides.append(f"{trials} of {TITLES.get(label, label)}")
+    if besides:
+        yield Fact("", f"beside them {', '.join(besides)}")
+    if search.minutes is not None:
+        minutes = amount(search.minutes, "minute")
+        yield Fact("", f"ends after {minutes} at the latest; tests come after them")
+    yield Fact("test", f"what is chosen and the baselines, with {seeds}")
+    if images != "shots":
+        yield Fact("final", f"what is chosen, trained once more (final.images={images})")
 
 
-def study_rows(study: Study) -> list[tuple[str, str]]:
-    """Return what a study will work on: pairs of a word and its description.
+def study_facts(study: Study) -> Iterator[Fact]:
+    """Yield what a study will work on.
 
     Raises:
         StudyError: the data or the backbone cannot be read.
     """
-    config = study.config
-    architecture = study.architecture
-    templates = configured_templates(study.dataset, config.data)
-    clipfit = parse("clipfit").resolve(architecture.depths)
-    sizes = Counter(record.label for record in study.dataset.train)
-    return rows(
-        "commands/study_rows",
-        study=study,
-        unequal=unequal_in_words(config, unequal=are_unequal(sizes.values())),
-        differing_counts=differing_counts,
-        val_shots_per_class=val_shots_per_class,
-        templates=templates,
-        examples=prompts(study.dataset.class_names[:2], templates),
-        tuned=count_numbers(architecture, clipfit),
-        concurrency=describe_concurrency(config.resources),
-        chance=None if config.data.targets else _find_chance(study.protocol, study.dataset),
+    config, dataset, architecture = study.config, study.dataset, study.architecture
+    yield Fact("classes", _classes(dataset))
+    yield Fact(
+        "images",
+        f"{format_count(len(dataset.train))} in train, {format_count(len(dataset.val))} in "
+        f"validation, {format_count(len(dataset.test))} in test{_published(dataset)}",
+    )
+    if study.protocol.trains:
+        yield Fact("images", _drawn(study))
+        sizes = Counter(record.label for record in dataset.train).values()
+        unequal = unequal_in_words(config, unequal=are_unequal(sizes))
+        if unequal:
+            yield Fact("images", unequal)
+    for target in study.targets():
+        tested = f"{format_count(len(target.test))} in test{_published(target)}"
+        yield Fact("target", f"{_classes(target)}; {tested}")
+    templates = configured_templates(dataset, config.data)
+    texts = [f"“{texts[0]}”" for texts in prompts(dataset.class_names[:2], templates)]
+    more = f", and {len(templates) - 1} more of each class" if len(templates) > 1 else ""
+    yield Fact("prompts", ", ".join(texts) + more)
+    depths, size = architecture.depths, architecture.image_size
+    yield Fact(
+        "backbone",
+        f"{config.backbone.name}, a model of {format_count(architecture.count_all())} parameters: "
+        f"{amount(depths.text, 'layer')} for text, {depths.vision} for images of {size} × {size} "
+        "pixels",
+    )
+    tuned = count_numbers(architecture, parse("clipfit").resolve(depths))
+    yield Fact(
+        "tuned",
+        f"{format_count(tuned)} of these parameters by CLIPFit as published; trials tune these or "
+        "others",
+    )
+    yield Fact("trials", describe_concurrency(config.resources))
+    chance = None if config.data.targets else _find_chance(study.protocol, dataset)
+    if chance is not None:
+        metric = f"balanced {study.protocol.metric} on test, in which every class counts alike"
+        if study.protocol.class_averaged:
+            metric = f"{study.protocol.metric} on test"
+        yield Fact("chance", f"guessing would score {percent(chance)} % ({metric})")
+
+
+def _classes(dataset: Dataset) -> str:
+    names = dataset.class_names
+    more = ", …" if len(names) > 3 else ""
+    return f"{len(names)} of {dataset.name}: {', '.join(names[:3])}{more}"
+
+
+def _published(dataset: Dataset) -> str:
+    """Return the published numbers of a benchmark's images where this copy has others."""
+    counts = differing_counts(dataset)
+    if counts is None:
+        return ""
+    return (
+        f" (as published: {format_count(counts.train)} in train, {format_count(counts.val)} in "
+        f"validation, {format_count(counts.test)} in test, of {format_count(counts.classes)} "
+        "classes)"
     )
 
 
-def describe_concurrency(resources: ResourcesConfig) -> str:
-    """Return how many trials run at once, and on what, as far as is known before Ray starts."""
-    (text,) = sentences(
-        "commands/concurrency",
-        resources=resources,
-        slots=count_slots(resources),
-        joins_cluster=joins_cluster(),
-        cores=count_cores(),
-        gpus=list_gpus(),
-    )
+def _drawn(study: Study) -> str:
+    """Return how many images are learned from, and how trials are compared."""
+    config, protocol = study.config, study.protocol
+    shots = config.data.shots
+    validates = protocol.validates(config) and protocol.rules
+    text = "all are learned from"
+    if shots != ALL:
+        verb = "is" if shots == 1 else "are"
+        text = f"{shots} of each class {verb} drawn to learn from (data.shots=all takes all)"
+        if validates:
+            text += f", {val_shots_per_class(shots, config.data.val_shots)} to validate"
+    if validates:
+        text += f"; trials are compared {protocol.rule(config, study.dataset).sentence}"
     return text
-
-
-def count_slots(resources: ResourcesConfig) -> int:
-    """Return how many trials run at once on this machine, if no cluster is joined."""
-    slots = int(count_cores() / resources.cpus_per_trial)
-    if resources.gpus_per_trial:
-        slots = min(slots, int(len(list_gpus()) / resources.gpus_per_trial))
-    if resources.max_concurrent is not None:
-        slots = min(slots, resources.max_concurrent)
-    return slots
-
-
-def count_cores() -> int:
-    """Return the number of CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _find_chance(protocol: Protocol, dataset: Dataset) -> float | None:

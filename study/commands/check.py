@@ -1,7 +1,6 @@
 """Checks of everything that a study needs before it starts; all faults are reported together."""
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TypeVar
@@ -10,6 +9,10 @@ from study import tracking
 from study.backbones.backbone import Backbone
 from study.backbones.description import backbone_path
 from study.backbones.load_backbone import load_backbone
+from study.commands.announcement import study_facts
+from study.commands.check_result import CheckResult, Fact
+from study.commands.image_check import decode_images
+from study.commands.start_warnings import find_warnings
 from study.config.rules import broken_rules
 from study.data.datasets import refuse_unread_folder
 from study.data.prompts import (
@@ -23,17 +26,17 @@ from study.data.readers.benchmarks import BENCHMARKS
 from study.data.records import DataFaults, Dataset
 from study.data.survey import refuse_absent, refuse_shared_images
 from study.data.tasks import all_classes, refuse_one_class
-from study.errors import ConfigError, DataError, StudyError
+from study.errors import ConfigError, DataError, Fault, FaultsError, StudyError
 from study.method.peers import PEERS
 from study.method.subsets import parse
-from study.process.terminal_table import amount
-from study.protocols import FewShot, find_protocol_faults
+from study.protocols import find_protocol_faults
 from study.search.ablation_cells import ablation_cells
 from study.search.machine import (
     refuse_silent_cluster,
     refuse_too_many_cpus,
     refuse_too_many_gpus,
     source_of_address,
+    unjoined_cluster,
 )
 from study.search.samplers import Sampler, sampler_named
 from study.storage.atomic import StorageError
@@ -49,40 +52,60 @@ from study.trial.study import Study
 T = TypeVar("T")
 
 
-class StudyFaults(ConfigError):
-    """All faults for which a study cannot start, each with its path."""
-
-    def __init__(self, faults: Sequence[str]) -> None:
-        lines = [f"the study cannot start, {amount(len(faults), 'fault')}:", *faults]
-        super().__init__("\n  ".join(lines))
-        self.faults = faults
-
-
-@dataclass
-class _Checks:
-    """The checks of a study, which collect faults instead of ending at the first."""
-
-    skipped: Collection[str]
-    """The sections that are not checked."""
-    faults: list[str] = field(default_factory=list)
+class Faults(list[Fault]):
+    """The faults of several checks, each of which ends at its first."""
 
     def attempt(
-        self, path: str, check: Callable[..., T], *arguments: object, **options: object
+        self, key: str, check: Callable[..., T], *arguments: object, **options: object
     ) -> T | None:
-        """Return the result of a check of the value at a path; None if it fails or is skipped."""
-        if path.partition(".")[0] in self.skipped:
-            return None
+        """Return the result of a check of the value of a key, or collect its fault."""
         try:
             return check(*arguments, **options)
         except DataFaults as error:
-            self.faults += [f"{path}: {fault}" for fault in error.faults]
+            self += [Fault(key, fault) for fault in error.faults]
         except StudyError as error:
-            self.faults.append(f"{path}: {error}")
+            self.append(Fault(key, str(error)))
         except PermissionError as error:  # even of asking whether a file exists
             if error.filename is None:
                 raise
-            self.faults.append(f"{path}: {error.filename} cannot be used: {error.strerror}")
+            self.append(Fault(key, f"{error.filename} cannot be used: {error.strerror}"))
         return None
+
+
+def check_everything(
+    study: Study,
+    *,
+    resuming: bool,
+    images: bool,
+    estimate: bool,
+    warnings: Sequence[str] = (),
+) -> CheckResult:
+    """Check everything that a study needs, and return what it would work on; start nothing.
+
+    Args:
+        study: the study to check.
+        resuming: whether the study may already exist.
+        images: whether all images are decoded, and not only a sample.
+        estimate: whether to measure what the study would take.
+        warnings: those that are known already.
+
+    Raises:
+        FaultsError: the study cannot start.
+    """
+    check_study(study, resuming=resuming)
+    decoded = decode_images(study, every=images)
+    found = [*warnings, *decoded.warnings, *find_warnings([study], decoded.pixels)]
+    hint = unjoined_cluster()
+    if hint is not None:
+        found.append(hint)
+    facts = [*study_facts(study), Fact("decoded", decoded.described)]
+    measured = None
+    if estimate and not decoded.faults:
+        # Ray and Optuna take seconds to import, and a check does without them.
+        from study.commands.estimate import measure_and_estimate
+
+        measured = measure_and_estimate(study, decoding=decoded.seconds)
+    return CheckResult(decoded.faults, found, facts, measured)
 
 
 def check_study(
@@ -101,144 +124,142 @@ def check_study(
         tracker: see `study.commands.run_study.run_study`.
 
     Raises:
-        StudyFaults: the study cannot start; the message lists every fault with its path in the
-            configuration.
+        FaultsError: the study cannot start; the message lists every fault with its key.
     """
-    # A configuration that contradicts itself, made in Python, is not tried on any server.
-    faults = broken_rules(study.config)
-    if not faults:
-        faults = find_faults(study, resuming=resuming, sampler=sampler, tracker=tracker)
+    faults = find_faults(study, resuming=resuming, sampler=sampler, tracker=tracker)
     if faults:
-        raise StudyFaults(faults)
+        raise FaultsError("the study cannot start,", faults)
 
 
 def find_faults(
     study: Study,
     *,
     resuming: bool,
-    skipped: Collection[str] = (),
-    replaced: Collection[str] = (),
     sampler: Sampler | None = None,
     tracker: Tracker | None = None,
-) -> list[str]:
-    """Return all faults, each with its path.
+) -> list[Fault]:
+    """Return all faults for which a study cannot start; see `check_study`."""
+    # A configuration that contradicts itself, made in Python, is not tried on any server.
+    broken = broken_rules(study.config)
+    if broken:
+        return broken
+    faults = find_study_faults(study, resuming=resuming, sampler=sampler)
+    return faults + find_tracker_faults(study, tracker)
 
-    Args:
-        study: the study to check.
-        resuming: whether the study may already exist.
-        skipped: sections to leave out, such as those that are known to be at fault.
-        replaced: paths of defaults that replace faulty values, and are not blamed.
-        sampler: see `study.commands.run_study.run_study`.
-        tracker: see `study.commands.run_study.run_study`.
-    """
-    checks = _Checks(skipped)
-    if not checks.attempt("protocol", lambda: study.protocol):
-        replaced = {*replaced, "protocol"}
-        study = Study(study.config.model_copy(update={"protocol": FewShot.name}), study.folder)
-    config = study.config
-    protocol = study.protocol
-    for fault in find_protocol_faults(config, protocol):
-        if not any(path in fault for path in replaced):
-            checks.faults.append(fault)
-    searched = protocol.validates(config) and not any(
-        fault.startswith("search.selection:") for fault in checks.faults
-    )
-    checks.attempt("protocol", code_of_others, type(protocol))
-    datasets = _find_data_faults(checks, study)
-    _find_task_faults(checks, study, datasets, searched=searched)
-    _find_backbone_faults(checks, study, datasets)
-    checks.attempt("search.sampler", sampler_named, config.search.sampler, sampler)
-    for label, method in config.search.peer_methods.items():
-        checks.attempt(f"search.baselines.{label}", PEERS[method].require)
-    _find_machine_faults(checks, study, resuming=resuming)
-    made = checks.attempt(
-        "tracking.tracker", tracking.make_tracker, config.tracking.tracker, tracker
-    )
+
+def find_study_faults(
+    study: Study, *, resuming: bool, sampler: Sampler | None = None
+) -> list[Fault]:
+    """Return the faults of all but the tracker; see `check_study`."""
+    faults = Faults()
+    datasets = _check_datasets(study, faults)
+    _check_models(study, datasets, sampler, faults)
+    _check_places(study, faults, resuming=resuming)
+    return list(dict.fromkeys(faults))  # several seeds may have the same fault
+
+
+def find_data_faults(study: Study) -> list[Fault]:
+    """Return the faults of the protocol, the datasets, and the tasks of all seeds."""
+    faults = Faults()
+    _check_datasets(study, faults)
+    return list(dict.fromkeys(faults))
+
+
+def find_tracker_faults(study: Study, tracker: Tracker | None = None) -> list[Fault]:
+    """Return the faults of the tracker and its server."""
+    faults = Faults()
+    name = study.config.tracking.tracker
+    made = faults.attempt("tracking.tracker", tracking.make_tracker, name, tracker)
     if made:
-        checks.attempt("tracking", made.check, config)
-    return list(dict.fromkeys(checks.faults))  # several seeds may have the same fault
+        faults.attempt("tracking", made.check, study.config)
+    return faults
 
 
-def _find_data_faults(checks: _Checks, study: Study) -> list[Dataset]:
-    """Check the datasets, and return those without a fault."""
-    data = study.config.data
+def _check_datasets(study: Study, faults: Faults) -> list[Dataset]:
+    """Check the protocol, the datasets and their tasks; return the datasets without a fault."""
+    protocol = faults.attempt("protocol", lambda: study.protocol)
+    if not protocol:
+        return []
+    config, data = study.config, study.config.data
+    faults += find_protocol_faults(config, protocol)
+    can_select = all(fault.key != "search.selection" for fault in faults)
+    faults.attempt("protocol", code_of_others, type(protocol))
     refuse = refuse_unread_folder
-    checks.attempt("data.root", refuse, data.root, [data.dataset], option="data.dataset=NAME")
+    faults.attempt("data.root", refuse, data.root, [data.dataset], option="data.dataset=NAME")
     option = "data.targets=[NAME]"
-    checks.attempt("data.targets_root", refuse, data.targets_root, data.targets, option=option)
-    read = [("data", checks.attempt("data", _check_data, study))]
+    faults.attempt("data.targets_root", refuse, data.targets_root, data.targets, option=option)
+    read = [("data", faults.attempt("data", _check_data, study))]
     for name in data.targets:
-        read.append(("data.targets", checks.attempt("data.targets", _check_target, study, name)))
+        read.append(("data.targets", faults.attempt("data.targets", _check_target, study, name)))
     datasets = [dataset for _, dataset in read if dataset]
     if data.targets and len(datasets) == len(read):
-        checks.attempt("data.targets", refuse_shared_images, datasets[0], datasets[1:])
-    for path, dataset in read:
+        faults.attempt("data.targets", refuse_shared_images, datasets[0], datasets[1:])
+    for key, dataset in read:
         if dataset:
             if dataset.name not in BENCHMARKS:  # published lists may repeat a name
-                checks.attempt(path, refuse_equal_prompts, dataset.name, dataset.class_names)
-            checks.attempt(path, refuse_control_characters, dataset.name, dataset.class_names)
+                faults.attempt(key, refuse_equal_prompts, dataset.name, dataset.class_names)
+            faults.attempt(key, refuse_control_characters, dataset.name, dataset.class_names)
+    published = faults.attempt("data.shots_from", _check_published, data.shots_from)
+    if published and read[0][1]:
+        _check_seeds(study, faults, searched=can_select and protocol.validates(config))
     return datasets
 
 
-def _find_task_faults(
-    checks: _Checks, study: Study, datasets: Sequence[Dataset], *, searched: bool
-) -> None:
-    """Check that the tasks of all seeds can be made, unless the dataset itself has a fault.
+def _check_seeds(study: Study, faults: Faults, *, searched: bool) -> None:
+    """Check that the tasks of all seeds can be made.
 
     Args:
-        checks: collect the faults.
         study: the study.
-        datasets: the datasets without a fault.
+        faults: collects the faults.
         searched: whether trials are validated, with the seed of the study.
     """
     config = study.config
-    published = checks.attempt("data.shots_from", _check_published, config.data.shots_from)
-    if not published or config.data.dataset not in [dataset.name for dataset in datasets]:
-        return
-    path = "data"
-    if config.data.shots_from:
-        path = "data.shots_from"
+    key = "data.shots_from" if config.data.shots_from else "data"
     seeds = set(study.protocol.shot_seeds(config))
     if searched:
         seeds.add(config.seed)
     for seed in sorted(seeds):
-        checks.attempt(path, _check_tasks, study, seed, searched and seed == config.seed)
+        faults.attempt(key, _check_tasks, study, seed, searched and seed == config.seed)
     if searched and config.search.folds is not None:
-        checks.attempt("search.folds", _check_folds, study)
+        faults.attempt("search.folds", _check_folds, study)
 
 
-def _find_backbone_faults(checks: _Checks, study: Study, datasets: Sequence[Dataset]) -> None:
-    """Check the checkpoint, and everything that depends on it."""
+def _check_models(
+    study: Study, datasets: Sequence[Dataset], sampler: Sampler | None, faults: Faults
+) -> None:
+    """Check the sampler, the checkpoint, and everything that depends on it."""
     search = study.config.search
-    backbone = checks.attempt("backbone", _check_backbone, study)
+    faults.attempt("search.sampler", sampler_named, search.sampler, sampler)
+    for label, method in search.peer_methods.items():
+        faults.attempt(f"search.baselines.{label}", PEERS[method].require)
+    backbone = faults.attempt("backbone", _check_backbone, study)
     if not backbone:
         return
     for label, baseline in search.fixed_baselines.items():
-        path = f"search.baselines.{label}.subset"
-        checks.attempt(path, _check_subset, study, baseline.subset)
+        key = f"search.baselines.{label}.subset"
+        faults.attempt(key, _check_subset, study, baseline.subset)
     for number, site in enumerate(search.space.sites):
-        checks.attempt(f"search.space.sites.{number}", _check_subset, study, site)
+        faults.attempt(f"search.space.sites.{number}", _check_subset, study, site)
     for label, method in search.peer_methods.items():
-        checks.attempt(f"search.baselines.{label}", _check_family, study, label, method)
-    for path, check in (("data.templates", _check_prompts), ("data", _check_tokens)):
+        faults.attempt(f"search.baselines.{label}", _check_family, study, label, method)
+    for key, check in (("data.templates", _check_prompts), ("data", _check_tokens)):
         for dataset in datasets:
-            checks.attempt(path, check, dataset, backbone)
-    # The cells of an ablation are made of the sites of the search.
-    if study.config.ablation and "search" not in checks.skipped:
-        checks.attempt("ablation", ablation_cells, study)
+            faults.attempt(key, check, dataset, backbone)
+    if study.config.ablation:
+        faults.attempt("ablation", ablation_cells, study)
 
 
-def _find_machine_faults(checks: _Checks, study: Study, *, resuming: bool) -> None:
+def _check_places(study: Study, faults: Faults, *, resuming: bool) -> None:
     """Check the resources, the cluster, the storage and the name of a study."""
-    config = study.config
-    checks.attempt("resources.cpus_per_trial", refuse_too_many_cpus, config.resources)
-    checks.attempt("resources.gpus_per_trial", refuse_too_many_gpus, config.resources)
-    checks.attempt(source_of_address(), refuse_silent_cluster)
+    resources = study.config.resources
+    faults.attempt("resources.cpus_per_trial", refuse_too_many_cpus, resources)
+    faults.attempt("resources.gpus_per_trial", refuse_too_many_gpus, resources)
+    faults.attempt(source_of_address(), refuse_silent_cluster)
     if resuming:
-        checks.attempt("storage", _check_storage, study.folder.path)
+        faults.attempt("storage", _check_storage, study.folder.path)
     else:
-        checks.attempt("storage", _check_storage, config.storage)
-        checks.attempt("name", study.folder.refuse_existing)
+        faults.attempt("storage", _check_storage, study.config.storage)
+        faults.attempt("name", study.folder.refuse_existing)
 
 
 def _check_backbone(study: Study) -> Backbone:

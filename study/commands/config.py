@@ -41,15 +41,18 @@ def run(options: Namespace) -> None:
     with exit_at_ctrl_c():
         from rich.console import Console
 
+        from study.commands.check_result import print_warnings
         from study.commands.find import find_config_and_overrides
-        from study.commands.resolved_config import resolve_config, with_sites_of_backbone
+        from study.commands.new_study import resolve_config, with_sites_of_backbone
         from study.config.sweep import is_sweep, load_sweep
     source, overrides = find_config_and_overrides(options.words)
     if is_sweep(source):
         members = load_sweep(source, overrides)
         configs = [with_sites_of_backbone(member.config) for member in members]
     else:
-        configs = [resolve_config(source, overrides, Console(stderr=True))]
+        config, warnings = resolve_config(source, overrides)
+        configs = [config]
+        print_warnings(warnings, Console(stderr=True))
     if len(configs) > 1:
         raise ConfigError(
             f"{source} stands for {len(configs)} studies; allowed is one: set each key of its "

@@ -2,7 +2,7 @@
 
 The steps are real: the study's backbone, prompts, batch size and precision, with random pixels.
 They tune CLIPFit's own subset, which reaches through all layers of both encoders; a subset of upper
-layers takes less.
+layers takes less, and full fine-tuning more.
 """
 
 from collections.abc import Sequence
@@ -11,15 +11,16 @@ from itertools import pairwise
 
 from rich.filesize import decimal
 
-from study.commands.announcement import count_slots
-from study.config.baselines import PeerConfig
-from study.config.search_section import SearchConfig
+from study.commands.concurrency import count_slots
+from study.config.labels import RANKS, TUNED
+from study.config.trial_settings import TrialSettings
 from study.data.prompts import prompts
 from study.data.tasks import Task
 from study.errors import StudyError
-from study.method.head import VIEWS
-from study.report.sentences import sentences
+from study.method.peers import PEERS
+from study.process.terminal_table import amount
 from study.search.ablation_search import rate_grids
+from study.search.choice import training_hash
 from study.trial.cost import Cost, measure_apart
 from study.trial.prepare import (
     configured_templates,
@@ -32,53 +33,139 @@ from study.trial.study import Study
 
 
 @dataclass(frozen=True)
+class PlannedTrials:
+    """Trials that a step of a study runs, and that take as long as each other."""
+
+    label: str
+    trials: int
+    trains: bool = True
+    """Whether images pass an encoder in each step; otherwise a trial takes one evaluation."""
+    is_stopped_early: bool = False
+    """Whether successive halving may stop them."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All trials that the steps of a study run, if nothing fails."""
+
+    search: Sequence[PlannedTrials]
+    test: Sequence[PlannedTrials]
+    final: Sequence[PlannedTrials]
+
+
+@dataclass(frozen=True)
 class Estimate:
-    """How long a study takes, without decoding, the start of processes, and the report."""
+    """How long a study takes. Times are of the whole study on this machine, and not of a trial."""
 
-    search: float
-    """The seconds of the search, if successive halving stops as many trials as it should.
+    search_seconds: float
+    """The time of the search, if successive halving stops as many trials as it should.
 
-    Of an ablation, those of the rates that it tries at first. At most those of ``search.minutes``,
-    unless the baselines alone take longer."""
-    test: float
-    """The seconds of the test of all candidates."""
-    slots: int
-    """The number of trials at once."""
-    cost: Cost
-    minutes: float | None = None
+    At most ``search.minutes``, unless the baselines alone take longer."""
+    test_seconds: float
+    final_seconds: float
+    """The time of the training of the final model, and of its test; 0 where there is none."""
+    training_seconds: float
+    """The sum of these."""
+    wall_seconds: float
+    """The time from the start to the report: training, decoding, and the start of processes."""
+    trials: int
+    """The number of trials of all steps."""
+    trials_at_once: int
+    step_seconds: float
+    image_seconds: float
+    memory_bytes: int
+    """The memory of a trial."""
+    search_minutes: float | None
     """The longest time of the search that the study has set; None means there is no limit."""
-    final: float = 0.0
-    """The seconds of the training of the final model, and of its test; 0 where there is none."""
-    answers: float = 0.0
-    """The seconds of one process until what trains no encoder is scored; 0 without a search."""
-
-    @property
-    def total(self) -> float:
-        """The seconds of the whole study."""
-        return self.search + self.test + self.final
 
     def __str__(self) -> str:
-        """Return the estimate in sentences: the total, and the times of its parts."""
-        (text,) = sentences("commands/estimate", estimate=self, memory=decimal(self.cost.memory))
-        return text
+        """Return the estimate in sentences: wall time, training time, and the parts of that."""
+        unit, digits, name = 3600, 1, "h"
+        if self.wall_seconds < 120:
+            unit, digits, name = 1, 0, "s"
+        elif self.wall_seconds < 7200:
+            unit, digits, name = 60, 0, "min"
 
-    def values(self) -> dict[str, float | None]:
-        """Return the estimate for other programs."""
-        return {
-            "search_seconds": self.search,
-            "test_seconds": self.test,
-            "final_seconds": self.final,
-            "total_seconds": self.total,
-            "trials_at_once": self.slots,
-            "step_seconds": self.cost.step,
-            "image_seconds": self.cost.image,
-            "memory_bytes": self.cost.memory,
-            "search_minutes": self.minutes,
-        }
+        def time(seconds: float) -> str:
+            return f"{seconds / unit:.{digits}f} {name}"
+
+        parts = []
+        if self.search_seconds:
+            limit = ""
+            if self.search_minutes is not None:
+                limit = (
+                    f" (at most search.minutes={self.search_minutes:g}, or what the baselines need)"
+                )
+            parts.append(f"{time(self.search_seconds)} for the search{limit}")
+        parts.append(f"{time(self.test_seconds)} for the test")
+        if self.final_seconds:
+            parts.append(f"{time(self.final_seconds)} for the final model")
+        return (
+            f"about {time(self.wall_seconds)} on this machine, of which "
+            f"{time(self.training_seconds)} train {amount(self.trials, 'trial')}, "
+            f"{self.trials_at_once} at once: {', '.join(parts)}. This is by the measured time of "
+            f"training steps of CLIPFit ({1000 * self.step_seconds:.0f} ms each) and of evaluation "
+            f"({1000 * self.image_seconds:.1f} ms an image); a trial needs about "
+            f"{decimal(self.memory_bytes)} of memory. The rest is decoding images and starting "
+            "processes"
+        )
 
 
-def estimate(study: Study) -> Estimate:
+def plan_trials(study: Study) -> Plan:
+    """Return the trials of all steps of a new study, from the lists that the steps themselves use.
+
+    Raises:
+        StudyError: the backbone cannot be read.
+    """
+    config, protocol = study.config, study.protocol
+    seeds = len(protocol.shot_seeds(config))
+    if config.ablation:
+        grids = rate_grids(study)
+        tuned = [PlannedTrials(label, grid.size) for label, grid in grids.items()]
+        search = tuned if protocol.validates(config) else []
+        return Plan(search, [PlannedTrials(label, seeds) for label in grids], [])
+    fixed = _by_training(study, protocol.fixed_settings(config))
+    tests = [
+        PlannedTrials(label, seeds, protocol.trains and _trains(settings))
+        for label, settings in fixed.items()
+    ]
+    if not protocol.searches(config):
+        return Plan([], tests, [])
+    baselines = config.search.fixed_baselines.items()
+    search = [PlannedTrials(label, 1, _trains(settings)) for label, settings in baselines]
+    budget = config.search.budget
+    for label, trials in ((TUNED, budget.tuned), ("search", budget.open)):
+        search.append(PlannedTrials(label, trials, is_stopped_early=True))
+        tests.append(PlannedTrials("best" if label == "search" else label, seeds))
+    for label, peer in config.search.peer_arms.items():
+        trains = PEERS[peer.peer].passes_encoders
+        search.append(PlannedTrials(label, config.search.peer_trials, trains, trains))
+        tests.append(PlannedTrials(label, seeds, trains))
+    for label in RANKS[1 : 1 + config.test.runners_up]:
+        tests.append(PlannedTrials(label, seeds))
+    final = [] if config.final.images == "shots" else [PlannedTrials("final", 1)]
+    return Plan(search, tests, final)
+
+
+def _by_training(study: Study, settings: dict[str, TrialSettings]) -> dict[str, TrialSettings]:
+    """Return one of the settings of each training; those that differ in the head share theirs."""
+    one_of_each = {training_hash(study, one): label for label, one in settings.items()}
+    return {label: settings[label] for label in one_of_each.values()}
+
+
+def _trains(settings: TrialSettings) -> bool:
+    """Return whether the steps of a trial pass an encoder."""
+    if settings.peer is not None:
+        return PEERS[settings.peer.method].passes_encoders
+    return settings.subset != "none"
+
+
+def measure_and_estimate(study: Study, *, decoding: float = 0.0) -> Estimate:
     """Measure steps in a separate process, and return what a study would take.
+
+    Args:
+        study: the study.
+        decoding: the seconds in which an image is decoded.
 
     Raises:
         StudyError: no trial fits on this machine, or the data or the backbone cannot be read.
@@ -98,147 +185,88 @@ def estimate(study: Study) -> Estimate:
     texts = [texts_of_class[0] for texts_of_class in prompts(names, templates)]
     gpu = bool(config.resources.gpus_per_trial)
     cost = measure_apart(config.backbone, config.training, texts, config.resources.threads, gpu)
-    return estimate_from_cost(study, cost, slots)
+    return estimate(study, cost, slots, decoding=decoding)
 
 
-def estimate_from_cost(study: Study, cost: Cost, slots: int) -> Estimate:
+def estimate(study: Study, cost: Cost, slots: int, *, decoding: float = 0.0) -> Estimate:
     """Return what a study would take, by what its steps cost.
 
     Args:
         study: the study.
         cost: what a step and the evaluation of an image cost.
         slots: the number of trials at once.
+        decoding: the seconds in which an image is decoded.
 
     Raises:
         StudyError: the data cannot be read.
     """
-    config = study.config
-    search = final = answers = 0.0
-    if study.protocol.validates(config):
-        tasks = tasks_of_search(study, find_shots(study, config.seed))
-        epochs = config.training.epochs
-        rungs = rung_epochs(config.search.asha, epochs)
-        full_trial = _trial_seconds(study, cost, tasks, epochs, len(rungs) + 1)
-        if config.ablation:
-            search = full_trial * sum(grid.size for grid in rate_grids(study).values())
-        else:
-            mean_epochs, evaluations = _expected_work(study)
-            halved_trial = _trial_seconds(study, cost, tasks, mean_epochs, evaluations)
-            search = _estimate_search(config.search, full_trial, halved_trial, slots)
-            final = _estimate_final(study, cost)
-            answers = _estimate_answers(study, cost, tasks)
-    test = _estimate_test(study, cost)
+    config, protocol = study.config, study.protocol
+    plan = plan_trials(study)
+    search = final = 0.0
+    images = len(study.dataset.test) + sum(len(target.test) for target in study.targets())
+    if plan.search:
+        shots = find_shots(study, config.seed)
+        tasks = tasks_of_search(study, shots)
+        rungs = rung_epochs(config.search.asha, config.training.epochs)
+        images += len(shots.train) + len(shots.val)
+        baselines = [one for one in plan.search if not one.is_stopped_early and one.trains]
+        search = _seconds(study, cost, tasks, plan.search, rungs=rungs)
+        if config.search.minutes is not None and not config.ablation:  # baselines are all trained
+            limit = 60 * config.search.minutes * slots
+            search = min(search, max(limit, _seconds(study, cost, tasks, baselines, rungs=rungs)))
+    if plan.final:
+        task = labelled_task(study, find_shots(study, config.seed))
+        final = _seconds(study, cost, [task], plan.final)
+    seeds = protocol.shot_seeds(config)
+    drawn = find_shots(study, seeds[0]) if protocol.trains else None
+    if drawn:
+        images += len(seeds) * len(drawn.train)
+    test_task = protocol.task_of_test(study.dataset, drawn)
+    test = _seconds(study, cost, [test_task], plan.test)
+    steps = [step for step in (plan.search, plan.test, plan.final) if step]
+    # The final model is one trial. The processes of each step begin anew, after Ray itself.
+    training = (search + test) / slots + final
     return Estimate(
-        search / slots,
-        test / slots,
-        slots,
-        cost,
-        final=final,
-        answers=answers,
-        minutes=config.search.minutes,
+        search_seconds=search / slots,
+        test_seconds=test / slots,
+        final_seconds=final,
+        training_seconds=training,
+        wall_seconds=training + (1 + len(steps)) * cost.start + images * decoding,
+        trials=sum(one.trials for step in steps for one in step),
+        trials_at_once=slots,
+        step_seconds=cost.step,
+        image_seconds=cost.image,
+        memory_bytes=cost.memory,
+        search_minutes=config.search.minutes,
     )
 
 
-def _estimate_search(
-    search: SearchConfig, full_trial: float, halved_trial: float, slots: int
-) -> float:
-    """Return the seconds of the search, if no two trials overlap."""
-    arms = search.peer_arms.keys()
-    free = search.quick_peers
-    baselines = full_trial * (_count_trained(search) - len(arms - free))
-    proposed = search.planned_trials - len(search.fixed_baselines)
-    proposed -= search.peer_trials * len(arms & free)
-    seconds = baselines + halved_trial * proposed
-    if search.minutes is not None:  # baselines are trained in any case
-        seconds = min(seconds, max(60 * search.minutes * slots, baselines))
-    return seconds
-
-
-def _estimate_answers(study: Study, cost: Cost, tasks: Sequence[Task]) -> float:
-    """Return the seconds in which the images of the search, and their views, pass the encoder."""
-    images = sum(len(part.records) for task in tasks for part in task.evaluations)
-    if study.config.data.augment:
-        trained = {record.path for task in tasks for record in task.train.records}
-        images += VIEWS * len(trained)
-    return images * cost.image
-
-
-def _estimate_test(study: Study, cost: Cost) -> float:
-    """Return the seconds of the test of all candidates, if no two trials overlap."""
-    config = study.config
-    protocol = study.protocol
-    seeds = protocol.shot_seeds(config)
-    shots = None
-    epochs = 0
-    if protocol.trains:
-        shots = find_shots(study, seeds[0])
-        epochs = config.training.epochs
-    task = protocol.task_of_test(study.dataset, shots)
-    seconds = _trial_seconds(study, cost, [task], epochs, 1)
-    tested = len(protocol.fixed_settings(config))
-    if config.ablation:
-        tested = len(rate_grids(study))
-    if protocol.searches(config):
-        tuned_and_best = 2
-        tested = _count_trained(config.search) + tuned_and_best + config.test.runners_up
-    return len(seeds) * tested * seconds
-
-
-def _estimate_final(study: Study, cost: Cost) -> float:
-    """Return the seconds of the training of the final model, and of its test."""
-    config = study.config
-    if config.final.images == "shots":
-        return 0.0
-    shots = find_shots(study, config.seed)
-    task = labelled_task(study, shots)
-    epochs = config.training.epochs
-    training = _trial_seconds(study, cost, [task], epochs, 0)
-    test = _trial_seconds(study, cost, [task], 0, 1)
-    return training + test
-
-
-def _trial_seconds(
+def _seconds(
     study: Study,
     cost: Cost,
     tasks: Sequence[Task],
-    epochs: float,
-    evaluations: float,
+    planned: Sequence[PlannedTrials],
+    *,
+    rungs: Sequence[int] = (),
 ) -> float:
-    """Return the seconds of a trial on some tasks.
+    """Return the seconds of trials on some tasks, if no two trials overlap.
 
     Args:
         study: the study.
         cost: what a step and the evaluation of an image cost.
         tasks: the tasks.
-        epochs: the number of epochs.
-        evaluations: how often the images are evaluated.
+        planned: the trials.
+        rungs: the epochs after which a trial is scored, beside the last.
     """
-    images = steps = 0
-    for task in tasks:
-        images += sum(len(part.records) for part in task.evaluations)
-        steps += max(1, len(task.train.records) // study.config.training.batch_size)
-    return epochs * steps * cost.step + evaluations * images * cost.image
-
-
-def _expected_work(study: Study) -> tuple[float, float]:
-    """Return a trial's mean numbers of epochs and evaluations, if halving stops as it should."""
-    asha = study.config.search.asha
-    epochs = study.config.training.epochs
-    ends = [0, *rung_epochs(asha, epochs), epochs]
-    factor = asha.reduction_factor if asha else 1.0
-    mean_epochs = evaluations = 0.0
-    for rung, (begin, end) in enumerate(pairwise(ends)):
-        share = factor**-rung
-        mean_epochs += share * (end - begin)
-        evaluations += share
-    return mean_epochs, evaluations
-
-
-def _count_trained(search: SearchConfig) -> int:
-    """Return how many baselines train the encoders, or the parameters of a peer."""
-    free = search.quick_peers
-    return sum(
-        isinstance(baseline, PeerConfig) or baseline.subset != "none" or baseline.peer is not None
-        for label, baseline in search.baselines.items()
-        if label not in free
-    )
+    training, asha = study.config.training, study.config.search.asha
+    evaluation = cost.image * sum(len(part.records) for task in tasks for part in task.evaluations)
+    steps = sum(max(1, len(task.train.records) // training.batch_size) for task in tasks)
+    seconds = 0.0
+    for one in planned:
+        factor = asha.reduction_factor if asha and one.is_stopped_early else 1.0
+        of_trial = 0.0 if one.trains else evaluation
+        ends = [0, *rungs, training.epochs] if one.trains else []
+        for rung, (begin, end) in enumerate(pairwise(ends)):
+            of_trial += factor**-rung * ((end - begin) * steps * cost.step + evaluation)
+        seconds += one.trials * of_trial
+    return seconds

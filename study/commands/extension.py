@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from study.commands.check import check_study
-from study.commands.configured_study import load_study, naming_overrides
+from study.commands.check_result import naming_overrides
+from study.commands.frozen_configuration import load_study
 from study.commands.run_study import run_study
 from study.config.loading import build_config, dump_config
 from study.config.schema import WITHOUT_EFFECT, StudyConfig

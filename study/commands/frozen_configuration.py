@@ -12,6 +12,7 @@ from study.errors import ConfigError
 from study.storage.ledger_files import DamagedError, JsonObject
 from study.storage.study_folder import StudyFolder
 from study.tracking.tracker import Tracker
+from study.trial.study import Study
 
 MAY_CHANGE = ("storage", *WITHOUT_EFFECT)
 """The beginnings of the keys that a resumed study may change."""
@@ -44,8 +45,8 @@ def tracker_advice(tracker: Tracker) -> Iterator[None]:
         raise DamagedError(lines.removesuffix("\n")) from error
 
 
-def load_resumed_config(folder: StudyFolder, overrides: Iterable[str]) -> StudyConfig:
-    """Return the frozen configuration with overrides of settings that may change.
+def load_study(folder: StudyFolder, overrides: Iterable[str]) -> Study:
+    """Return the study of a folder, with overrides of settings that may change.
 
     Raises:
         LedgerError: a file that every command needs is missing or damaged.
@@ -62,7 +63,7 @@ def load_resumed_config(folder: StudyFolder, overrides: Iterable[str]) -> StudyC
         ]
         lines += changes
         raise ConfigError("\n  ".join(lines))
-    return config
+    return Study(config, folder)
 
 
 def changes_of_results(

@@ -1,8 +1,10 @@
 """A check of the images of a study before it starts: a sample of them, or all."""
 
 import hashlib
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -14,8 +16,8 @@ from study.data.images.rgb import HIGHEST, dark_images
 from study.data.images.sources import is_large, large_images
 from study.data.records import Dataset, ImageSource, keyed_order, listed
 from study.data.survey import empty_files
-from study.errors import DataError
-from study.process.terminal_table import print_sentences
+from study.errors import DataError, Fault
+from study.process.terminal_table import amount
 from study.report.formatting import format_count
 from study.trial.study import Study
 
@@ -40,71 +42,62 @@ class Decoded(NamedTuple):
     """Its width and height, if it has very many pixels."""
 
 
-def check_images(study: Study, console: Console, *, every: bool) -> Pixels:
-    """Decode images of a study's datasets, and print how many there were.
+@dataclass(frozen=True)
+class ImageCheck:
+    """What decoding images of a study's datasets has found."""
 
-    Images that cannot be read are printed where the study leaves them out, and so is a dataset
-    whose images are nearly black.
+    described: str
+    """How many images were decoded."""
+    faults: Sequence[Fault]
+    warnings: Sequence[str]
+    pixels: Pixels
+    seconds: float
+    """The mean time of decoding an image."""
+
+
+def decode_images(study: Study, *, every: bool) -> ImageCheck:
+    """Decode images of a study's datasets, under a bar on the error output.
 
     Args:
         study: the study.
-        console: where the result is printed, and the progress shown.
         every: whether to decode all images, instead of `SAMPLE` of each dataset.
-
-    Returns:
-        A hash of the pixels of each image, by dataset and path. A dataset is left out unless
-        all its images were decoded.
-
-    Raises:
-        DataError: images cannot be read and the study would fail; the message names some.
     """
     datasets = [study.dataset, *study.targets()]
     samples = [_paths(dataset, every=every) for dataset in datasets]
     tried = sum(map(len, samples))
-    faults = []
-    pixels = {}
-    with Progress(console=console, transient=True) as bar:
+    unreadable: list[str] = []
+    warnings: list[str] = []
+    pixels: dict[str, dict[str, bytes]] = {}
+    began = time.monotonic()
+    with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("decoding", total=tried)
         for dataset, paths in zip(datasets, samples, strict=True):
-            digests = {}
-            large = {}
-            highest = 0
+            images = []
             for image in _decode_all(dataset.source, paths):
                 bar.advance(task)
-                if image.fault:
-                    faults.append(image.fault)
-                else:
-                    digests[image.path] = image.digest
-                    highest = max(highest, image.highest)
-                if image.large:
-                    large[image.path] = image.large
-            for warning in (dark_images(highest), large_images(large)):
-                if warning:
-                    print_sentences(console, f"{dataset.name}: {warning}", "yellow")
+                images.append(image)
+            unreadable += [image.fault for image in images if image.fault]
+            large = {image.path: image.large for image in images if image.large}
+            dark = dark_images(max((image.highest for image in images), default=0))
+            warnings += [f"{dataset.name}: {text}" for text in (dark, large_images(large)) if text]
             if len(paths) == len(_paths(dataset, every=True)):
-                pixels[dataset.name] = digests
-    if faults:
-        _report_unreadable(study, console, faults, tried, every=every)
-        return pixels
-    text = f"all {format_count(tried)} images were decoded"
+                pixels[dataset.name] = {one.path: one.digest for one in images if not one.fault}
+    seconds = (time.monotonic() - began) / max(1, tried)
+    text = f"all {amount(tried, 'image')}"
     if len(pixels) < len(datasets):
-        text = f"a sample of {format_count(tried)} images was decoded (--images decodes all)"
-    console.print(text, highlight=False)
-    return pixels
-
-
-def _report_unreadable(
-    study: Study, console: Console, faults: list[str], tried: int, *, every: bool
-) -> None:
-    """Print which images cannot be read, or raise if the study would fail."""
-    counts = f"{format_count(len(faults))} of {format_count(tried)}"
-    sentence = f"{counts} images cannot be read: {listed(faults)}"
-    if study.config.data.on_corrupt == "fail":
-        message = f"data: {sentence}; data.on_corrupt=skip leaves such images out"
-        if not every:
-            message += "; --check --images tries all"
-        raise DataError(message)
-    print_sentences(console, f"{sentence}; the study leaves them out", "yellow")
+        text = f"a sample of {amount(tried, 'image')} (--images decodes all)"
+    faults = []
+    if unreadable:
+        counts = f"{format_count(len(unreadable))} of {format_count(tried)}"
+        sentence = f"{counts} images cannot be read: {listed(unreadable)}"
+        if study.config.data.on_corrupt == "skip":
+            warnings.append(f"{sentence}; the study leaves them out")
+        else:
+            message = f"{sentence}; data.on_corrupt=skip leaves such images out"
+            if not every:
+                message += "; --check --images tries all"
+            faults.append(Fault("data", message))
+    return ImageCheck(text, faults, warnings, pixels, seconds)
 
 
 def _paths(dataset: Dataset, *, every: bool) -> list[str]:

@@ -19,11 +19,13 @@ from study.data.images.sources import IMAGE_SUFFIXES
 from study.data.prompts import refuse_equal_prompts
 from study.data.records import class_table, listed, read_text
 from study.errors import ConfigError, DataError
-from study.process.terminal_table import print_csv, print_sentences
+from study.process.terminal_table import amount, print_csv, print_sentences
 from study.process.visible_text import visible_text
 from study.report.formatting import Table, csv_text, percent, spreadsheet_path
-from study.report.sentences import sentences
+from study.report.setting_descriptions import settings_in_words
+from study.serving.classifier import TunedClassifier
 from study.serving.labelling import LabelledImage, label_image_files, list_image_files
+from study.serving.saved_model import SavedModel
 from study.storage.atomic import write_output
 
 FEW = 20
@@ -73,21 +75,40 @@ def label_and_write(options: Labelling) -> None:
     labelled = _with_progress(labelled, len(images))
     unreadable = _write(labelled, options, top, few=len(images) <= FEW)
     seconds = time.monotonic() - began
-    for line in sentences(
-        "commands/labels",
-        saved=saved,
-        classifier=classifier,
-        given_classes=options.classes is not None,
-        images=len(images),
-        faults=len(unreadable),
-        rate=len(images) / max(seconds, 1e-9),
-    ):
+    rate = len(images) / max(seconds, 1e-9)
+    unread = f", {len(unreadable)} could not be read (see the column error)" if unreadable else ""
+    device = classifier.model.device
+    read = f"{amount(len(images), 'image')}{unread}; {rate:.1f} images per second on {device}"
+    for line in (read, *_describe_model(saved, classifier, own_names=class_names is None)):
         print_sentences(told, line)
     if len(unreadable) == len(images):
         first = unreadable[0]
         raise DataError(
             f"none of {len(images)} images could be read; first {format_path(first.path)}: "
             f"{first.error}"
+        )
+
+
+def _describe_model(
+    saved: SavedModel, classifier: TunedClassifier, *, own_names: bool
+) -> Iterator[str]:
+    """Yield which model labelled images, with which classes."""
+    number, with_head = len(classifier.class_names), len(classifier.from_head)
+    text = (
+        f"labelled by {saved.name}: {settings_in_words(saved.settings)}; backbone "
+        f"{saved.info.backbone}; {number} classes"
+    )
+    if not own_names:
+        text += " from --classes"
+    if saved.settings.head == "linear" and not with_head:
+        text += "; the trained head is not used"
+    elif saved.settings.head == "linear" and with_head != number:
+        text += f"; the trained head is used for {with_head} of them, and text for the others"
+    yield text
+    if saved.instead_of is not None:
+        yield (
+            f"the best configuration ({settings_in_words(saved.instead_of)}) cannot be written as "
+            "a delta, and this is the best that can; the model registry has the same one"
         )
 
 

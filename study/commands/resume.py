@@ -5,6 +5,10 @@ from argparse import ArgumentParser, Namespace
 from study.commands.arguments import add_check, add_settings, add_study, refuse_without_check
 from study.process.ctrl_c import exit_at_ctrl_c
 
+TYPE_CHECKING = False  # of typing, whose import takes long
+if TYPE_CHECKING:
+    from study.commands.check_result import CheckResult
+
 HELP = "continue an interrupted study"
 
 
@@ -23,13 +27,30 @@ def run(options: Namespace) -> None:
     """
     refuse_without_check(options)
     with exit_at_ctrl_c():
+        from study.commands.check_result import naming_overrides, print_check
+        from study.commands.find import find_study_and_overrides
+    if options.check:
+        print_check(lambda: _check(options), as_json=options.json)
+        return
+    folder, overrides = find_study_and_overrides(options.name, options.settings)
+    with exit_at_ctrl_c():
+        from study.commands.frozen_configuration import load_study
+        from study.commands.run_study import run_study
+        from study.commands.signals import LastingConsole
+    with naming_overrides(overrides):
+        run_study(load_study(folder, overrides), LastingConsole(), resume=True)
+
+
+def _check(options: Namespace) -> "CheckResult":
+    with exit_at_ctrl_c():
         from study.commands.find import find_study_and_overrides
     folder, overrides = find_study_and_overrides(options.name, options.settings)
     with exit_at_ctrl_c():
-        from study.commands.check_document import printed_as_json
-        from study.commands.configured_study import load_study
-        from study.commands.dry_run import check_or_run
-        from study.commands.signals import make_console
-    options.console = make_console(json=options.json)
-    with printed_as_json(options):
-        check_or_run(load_study(folder, overrides), overrides, options, resume=True)
+        from study.commands.check import check_everything
+        from study.commands.check_result import naming_overrides
+        from study.commands.frozen_configuration import load_study
+    study = load_study(folder, overrides)
+    with naming_overrides(overrides):
+        return check_everything(
+            study, resuming=True, images=options.images, estimate=options.estimate
+        )

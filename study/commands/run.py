@@ -5,6 +5,13 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from study.commands.arguments import add_check, add_configuration, refuse_without_check
 from study.process.ctrl_c import exit_at_ctrl_c
 
+TYPE_CHECKING = False  # of typing, whose import takes long
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from study.commands.check_result import CheckResult
+    from study.config.sweep import Member
+
 HELP = "run a study; this word may be left out"
 DESCRIPTION = """
 Search which of CLIP's biases and LayerNorms to tune on a few images, and at
@@ -44,26 +51,58 @@ def run(options: Namespace) -> None:
     """
     refuse_without_check(options)
     with exit_at_ctrl_c():
-        from study.commands.check_document import printed_as_json
+        from study.commands.check_result import naming_overrides, print_check, print_warnings
+    if options.check:
+        print_check(lambda: _check(options), as_json=options.json)
+        return
+    source, overrides, members = _read(options)
+    with exit_at_ctrl_c():
+        from study.commands.new_study import make_study
+        from study.commands.run_study import run_study
+        from study.commands.run_sweep import run_sweep
+        from study.commands.signals import LastingConsole
+    console = LastingConsole()
+    if members:
+        run_sweep(members, console)
+        return
+    study, warnings = make_study(source, overrides)
+    print_warnings(warnings, console)
+    with naming_overrides(overrides):
+        run_study(study, console, resume=False)
+
+
+def _read(options: Namespace) -> tuple["Path", list[str], list["Member"]]:
+    """Return the file and the overrides that the words name, and the studies if it is a sweep.
+
+    Faults of the configuration are raised before slower modules are imported.
+    """
+    with exit_at_ctrl_c():
         from study.commands.find import find_config_and_overrides
-        from study.commands.signals import make_console
-        from study.commands.unknown_keys import refuse_unknown_keys
+        from study.config.loading import load_config
         from study.config.sweep import is_sweep, load_sweep
-    options.console = make_console(json=options.json)
-    with printed_as_json(options):
-        source, overrides = find_config_and_overrides(options.words)
-        refuse_unknown_keys(source, overrides)
+    source, overrides = find_config_and_overrides(options.words)
+    if is_sweep(source):
+        return source, overrides, load_sweep(source, overrides)
+    load_config(source, overrides)
+    return source, overrides, []
+
+
+def _check(options: Namespace) -> "CheckResult":
+    source, overrides, members = _read(options)
+    with exit_at_ctrl_c():
+        from study.commands.check import check_everything
+        from study.commands.check_result import naming_overrides
+        from study.commands.new_study import make_study
+    if members:
         with exit_at_ctrl_c():
-            from study.commands.configured_study import make_study
-            from study.commands.dry_run import check_or_run, dry_run_of_sweep
-        if not is_sweep(source):
-            study = make_study(source, overrides, options.console)
-            check_or_run(study, overrides, options, resume=False)
-            return
-        members = load_sweep(source, overrides)
-        if options.check:
-            dry_run_of_sweep(members, options.console)
-            return
-        with exit_at_ctrl_c():
-            from study.commands.run_sweep import run_sweep
-        run_sweep(members, options.console)
+            from study.commands.run_sweep import check_everything_of_sweep
+        return check_everything_of_sweep(members)
+    study, warnings = make_study(source, overrides)
+    with naming_overrides(overrides):
+        return check_everything(
+            study,
+            resuming=False,
+            images=options.images,
+            estimate=options.estimate,
+            warnings=warnings,
+        )

@@ -3,19 +3,21 @@
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rich.console import Console
 
-from study.commands.check import find_faults
-from study.commands.configured_study import with_metric
+from study.commands.check import find_study_faults, find_tracker_faults
+from study.commands.check_result import CheckResult, Fact
 from study.commands.frozen_configuration import changes_of_results, frozen_config
-from study.commands.resolved_config import with_sites_of_backbone
+from study.commands.new_study import with_metric, with_sites_of_backbone
 from study.commands.run_study import run_study
 from study.commands.signals import handle_hang_up, interrupt
+from study.commands.start_warnings import find_warnings
 from study.config.schema import TrackingConfig
 from study.config.search_section import AUTO
 from study.config.sweep import Member
-from study.errors import ConfigError, InterruptedStudyError, StudyError
+from study.errors import Fault, FaultsError, InterruptedStudyError, StudyError
 from study.process.terminal_table import print_unwrapped
 from study.report.paper_tables import refuse_other_tables, sweep_tables, write_sweep_tables
 from study.results.sweep_scores import SWEEP_FILE, read_sweep
@@ -73,6 +75,17 @@ def run_member(member: Member, console: Console) -> None:
     folder.write_json(SWEEP_FILE, {"experiment": member.experiment, "axes": dict(member.axes)})
 
 
+def check_everything_of_sweep(members: Sequence[Member]) -> CheckResult:
+    """Check everything that the studies of a sweep need, but read no pixels; start nothing.
+
+    Raises:
+        FaultsError: see `check_sweep`.
+    """
+    check_sweep(members)
+    warnings = find_warnings([member_study(member) for member in members])
+    return CheckResult(warnings=warnings, facts=[Fact("studies", str(len(members)))])
+
+
 def check_sweep(members: Sequence[Member]) -> None:
     """Check everything that the unfinished studies need, before any of them starts.
 
@@ -83,47 +96,44 @@ def check_sweep(members: Sequence[Member]) -> None:
     try:
         refuse_other_tables(members[0].config.storage)
     except StorageError as error:
-        raise ConfigError(f"storage: {error}") from error
-    studies_by_fault = defaultdict(list)
-    # Each server is asked only once.
-    faults_by_server: dict[TrackingConfig, list[str]] = {}
+        raise FaultsError("the studies cannot start,", [Fault("storage", str(error))]) from error
+    studies_by_fault: dict[Fault, list[str]] = defaultdict(list)
+    servers: set[TrackingConfig] = set()  # each is asked only once
     for member in members:
-        for fault in dict.fromkeys(_faults_of_member(member, faults_by_server)):
-            studies_by_fault[fault].append(_folder(member).name)
+        study = member_study(member)
+        faults = _find_faults(study)
+        if member.config.tracking not in servers and not _finished(study.folder):
+            servers.add(member.config.tracking)
+            faults += find_tracker_faults(study)
+        for fault in dict.fromkeys(faults):
+            studies_by_fault[fault].append(study.folder.name)
     if studies_by_fault:
-        lines = ["the studies cannot start:"]
+        faults = []
         for fault, names in studies_by_fault.items():
             studies = names[0]
             if len(names) > 1:
                 studies += f" and {len(names) - 1} more"
-            lines.append(f"  {studies}: {fault}")
-        raise ConfigError("\n".join(lines))
+            faults.append(replace(fault, message=f"{studies}: {fault.message}"))
+        raise FaultsError("the studies cannot start,", faults)
 
 
-def _faults_of_member(
-    member: Member, faults_by_server: dict[TrackingConfig, list[str]]
-) -> list[str]:
-    """Return the faults of a study, and add those of its server if it was not asked before."""
-    study = member_study(member)
+def _find_faults(study: Study) -> list[Fault]:
+    """Return the faults of a study of a sweep, without those of its tracker."""
     folder = study.folder
-    server = member.config.tracking
-    resuming = folder.exists()
     finished = _finished(folder)
     faults = []
-    if resuming:
+    if folder.exists():
         faults += _compare_configs(study, extended=finished)
-    if finished:
-        if not folder.is_complete():
-            faults.append(
-                f"name: {folder.path} has ended, and was then extended or repaired; finish that "
-                f"first, by\n    {study_command('resume', folder.path)}"
-            )
-        return faults
-    skipped = ("tracking",) if server in faults_by_server else ()
-    faults += find_faults(study, resuming=resuming, skipped=skipped)
-    if server not in faults_by_server:
-        faults_by_server[server] = [fault for fault in faults if fault.startswith("tracking")]
-    return faults + faults_by_server[server]
+    if not finished:
+        return faults + find_study_faults(study, resuming=folder.exists())
+    if not folder.is_complete():
+        command = study_command("resume", folder.path)
+        message = (
+            f"{folder.path} has ended, and was then extended or repaired; finish that first, by\n"
+            f"    {command}"
+        )
+        faults.append(Fault("name", message))
+    return faults
 
 
 def member_study(member: Member) -> Study:
@@ -134,7 +144,7 @@ def member_study(member: Member) -> Study:
     return with_metric(study)
 
 
-def _compare_configs(study: Study, *, extended: bool) -> list[str]:
+def _compare_configs(study: Study, *, extended: bool) -> list[Fault]:
     """Return a fault if the existing study has another configuration than the wanted one.
 
     The metric, which the data decides, may still be open in either of them.
@@ -151,13 +161,14 @@ def _compare_configs(study: Study, *, extended: bool) -> list[str]:
             may_differ.append("search.metric")
         changes = changes_of_results(frozen, wanted, besides=may_differ)
     except StudyError as error:
-        return [f"name: {error}"]
+        return [Fault("name", str(error))]
     if not changes:
         return []
-    return [
-        f"name: {folder.path} is a study with another configuration; choose another beginning of "
-        f"names by name=… ({'; '.join(changes)})"
-    ]
+    message = (
+        f"{folder.path} is a study with another configuration; choose another beginning of names "
+        f"by name=… ({'; '.join(changes)})"
+    )
+    return [Fault("name", message)]
 
 
 def _folder(member: Member) -> StudyFolder:

@@ -33,11 +33,6 @@ class LastingConsole(Console):
         super().__init__(file=cast(TextIO, output), width=width, markup=False, emoji=False)
 
 
-def make_console(*, json: bool) -> LastingConsole:
-    """Return a console on the standard output, or on the error output beside a JSON document."""
-    return LastingConsole(sys.stderr if json else None)
-
-
 @contextmanager
 def handle_hang_up(then: Callable[[], None]) -> Iterator[None]:
     """Call a function at SIGHUP, that of a closed terminal, and at SIGTERM, that of ``kill``.

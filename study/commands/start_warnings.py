@@ -1,31 +1,28 @@
 """Warnings before a study starts: settings and data that are allowed, but may not be intended."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 
-from rich.console import Console
-
+from study.backbones.architecture import Architecture
 from study.backbones.description import EMBEDDED, backbone_path
 from study.backbones.hub import PREPROCESSING, Source
 from study.config.schema import BackboneConfig
 from study.data.datasets import PACKAGED
+from study.data.ignored_files import Unread
 from study.data.images.sources import IMAGE_SUFFIXES, FolderSource
 from study.data.readers.benchmarks import download_note
 from study.data.readers.published import WITHOUT_LISTS, absent_classes, differing_counts
 from study.data.records import Dataset, OnCorrupt, listed, result_names
 from study.data.survey import survey
 from study.method.recipe import UNEQUAL
-from study.process.terminal_table import print_sentences
+from study.process.terminal_table import amount
 from study.process.visible_text import visible_text
-from study.report.sentences import sentences
 from study.search.machine import joins_cluster
-from study.storage.study_folder import StudyFolder
 from study.storage.study_folder import studies as studies_in
 from study.trial.study import Study
 
 EXAMPLES = 3
 """The largest number of examples in a warning."""
-
 
 Pixels = Mapping[str, Mapping[str, bytes]]
 """A hash of the pixels of each image that can be decoded, by dataset and path.
@@ -33,77 +30,44 @@ Pixels = Mapping[str, Mapping[str, bytes]]
 A dataset is left out unless all its images were decoded."""
 
 
-def print_warnings(
-    studies: Iterable[Study], console: Console, pixels: Pixels | None = None
-) -> None:
-    """Print warnings about the data and backbones of studies; each is printed once.
+def find_warnings(studies: Sequence[Study], pixels: Pixels | None = None) -> list[str]:
+    """Return warnings about the data and backbones of studies, each once.
 
     Args:
         studies: the studies, whose datasets and checkpoints can be read.
-        console: where they are printed.
         pixels: what is known of the datasets' pixels.
     """
-    studies = list(studies)
-    last_of_backbone = {study.config.backbone: study for study in studies}
-    lines = sentences(
-        "commands/start_warnings",
-        studies=studies,
-        foreign=_foreign_datasets(studies),
-        backbones={name: study.architecture for name, study in last_of_backbone.items()},
-        has_preprocessing=_has_preprocessing,
-        image_warnings=_image_warnings(studies, pixels or {}),
-        datasets={study.dataset.name: study.dataset for study in studies}.values(),
-        count_groups=lambda dataset: len({image.group for image in dataset.test if image.group}),
-        class_sizes=_class_sizes,
-        running_beside=_running_beside,
-        joins_cluster=joins_cluster,
-        listed=listed,
-        UNEQUAL=UNEQUAL,
-    )
+    warnings = [*_backbone_warnings(studies), *_image_warnings(studies, pixels or {})]
     for study in studies:
-        lines += filter(None, map(_untested_classes, [study.dataset, *study.targets()]))
-    for line in dict.fromkeys(lines):
-        print_sentences(console, line, "yellow")
+        warnings += _test_warnings(study)
+        warnings += _warnings_of_studies_beside(study)
+    return list(dict.fromkeys(warnings))
 
 
-def _foreign_datasets(studies: Iterable[Study]) -> dict[str, None]:
-    """Return the datasets that the embedded backbone is not made for, where a study has it."""
-    foreign: dict[str, None] = {}
+def _backbone_warnings(studies: Iterable[Study]) -> Iterator[str]:
+    unlike: dict[str, None] = {}
+    architectures: dict[BackboneConfig, Architecture] = {}
     for study in studies:
-        data = study.config.data
-        if study.config.backbone.name == EMBEDDED:
-            foreign |= dict.fromkeys((data.dataset, *data.targets))
-    return {name: None for name in foreign if name not in PACKAGED}
-
-
-def _has_preprocessing(backbone: BackboneConfig) -> bool:
-    """Return whether a checkpoint says how images are prepared for it."""
-    return bool(Source(backbone_path(backbone.name), backbone.revision).find(*PREPROCESSING))
-
-
-def _class_sizes(dataset: Dataset) -> list[tuple[str, int]]:
-    """Return the classes of a dataset's test images, and how many each has, the largest first."""
-    names = result_names(dataset.class_names)
-    return Counter(names[image.label] for image in dataset.test).most_common()
-
-
-def _untested_classes(dataset: Dataset) -> str | None:
-    """Return a warning that some classes have no test image; None if all have some."""
-    tested = {image.label for image in dataset.test}
-    every = enumerate(result_names(dataset.class_names))
-    names = [name for label, name in every if label not in tested]
-    if not names:
-        return None
-    return (
-        f"{dataset.name}: no test image is of {listed(names)} ({len(names)} of "
-        f"{len(dataset.class_names)} classes), so no score shows how well they are recognized"
-    )
-
-
-def _running_beside(folder: StudyFolder) -> list[str]:
-    """Return the other studies of the same storage that run."""
-    others = [other for other in studies_in(folder.path.parent) if other.name != folder.name]
-    return [other.name for other in others if other.has_driver()]
+        data, backbone = study.config.data, study.config.backbone
+        architectures[backbone] = study.architecture
+        if backbone.name == EMBEDDED:
+            unlike |= dict.fromkeys((data.dataset, *data.targets))
+    unlike = {name: None for name in unlike if name not in PACKAGED}
+    if unlike:
+        yield (
+            "the embedded backbone has seen printed characters and nothing else, so scores on "
+            f"{listed(unlike)} mean little; photographs need a CLIP that has seen them, such as "
+            "backbone.name=openai/clip-vit-base-patch32"
+        )
+    for backbone, architecture in architectures.items():
+        source = Source(backbone_path(backbone.name), backbone.revision)
+        if architecture.open_clip or source.find(*PREPROCESSING):
+            continue
+        model = "OpenAI's CLIP" if architecture.family == "clip" else "Google's SigLIP"
+        yield (
+            f"the backbone {backbone.name} has no preprocessor_config.json: its images are "
+            f"prepared as for {model}, with the same means and deviations of the colours"
+        )
 
 
 def _image_warnings(studies: Iterable[Study], pixels: Pixels) -> Iterator[str]:
@@ -121,6 +85,50 @@ def _image_warnings(studies: Iterable[Study], pixels: Pixels) -> Iterator[str]:
             yield from dataset_warnings(dataset, data.on_corrupt, pixels=pixels.get(name))
 
 
+def _test_warnings(study: Study) -> Iterator[str]:
+    """Yield warnings about the test images of a study."""
+    for dataset in (study.dataset, *study.targets()):
+        groups = {image.group for image in dataset.test if image.group}
+        if 0 < len(groups) < len(dataset.test):
+            yield (
+                f"{dataset.name}: its {len(dataset.test)} test images are of {len(groups)} "
+                "groups, which intervals draw as wholes"
+            )
+        names = result_names(dataset.class_names)
+        sizes = Counter(names[image.label] for image in dataset.test).most_common()
+        if sizes and sizes[0][1] > UNEQUAL * sizes[-1][1] and not study.protocol.class_averaged:
+            (largest, most), (smallest, least) = sizes[0], sizes[-1]
+            yield (
+                f"{dataset.name}: the test classes differ in size, from {least} images "
+                f"({smallest}) to {most} ({largest}), and the metric is accuracy, which large "
+                "classes decide; look at the balanced score, in which every class counts alike"
+            )
+        tested = {name for name, _ in sizes}
+        untested = [name for name in names if name not in tested]
+        if untested:
+            yield (
+                f"{dataset.name}: no test image is of {listed(untested)} ({len(untested)} of "
+                f"{len(names)} classes), so no score shows how well they are recognized"
+            )
+
+
+def _warnings_of_studies_beside(study: Study) -> Iterator[str]:
+    """Yield a warning if other studies of the same storage run, and this one leaves no room."""
+    folder = study.folder
+    others = [other for other in studies_in(folder.path.parent) if other.name != folder.name]
+    running = [other.name for other in others if other.has_driver()]
+    if not running or study.config.resources.max_concurrent is not None:
+        return
+    # Where those run is not known, since machines may share the folder.
+    effect = "on this machine, all use all of its CPU cores and take longer"
+    if joins_cluster():
+        effect = "on this cluster, each keeps its places until its last trials begin"
+    yield (
+        f"{folder.name}: {listed(running)} in the same folder runs, too; if that is {effect}; "
+        "resources.max_concurrent leaves room for others"
+    )
+
+
 def dataset_warnings(
     dataset: Dataset,
     on_corrupt: OnCorrupt = "fail",
@@ -133,26 +141,92 @@ def dataset_warnings(
         on_corrupt: what the study does about images that it cannot read.
         pixels: see `study.data.survey.survey`.
     """
-    lines = sentences(
-        "commands/dataset_warnings",
-        surveyed=survey(dataset, pixels),
-        pixels=pixels,
-        on_corrupt=on_corrupt,
-        suffixes=IMAGE_SUFFIXES,
-        few=_few,
-        format_suffixes=format_suffixes,
-        dataset=dataset,
-        lists_nothing=dataset.name in WITHOUT_LISTS and isinstance(dataset.source, FolderSource),
-        absent_classes=absent_classes,
-        differing_counts=differing_counts,
-        download_note=download_note,
-    )
+    surveyed = survey(dataset, pixels)
+    lines = [*_unpublished(dataset), *_unread(surveyed.unread)]
+    if surveyed.absent:
+        consequence = (
+            "the study ends at the first that it reads, and the test reads all test images; "
+            "data.on_corrupt=skip leaves them out"
+        )
+        if on_corrupt == "skip":
+            consequence = "the study leaves them out (data.on_corrupt=skip)"
+        lines.append(
+            f"{len(surveyed.absent)} of {len(dataset.records)} listed images are not there, or "
+            "are led out of the dataset's folder by symbolic links "
+            f"({_few(surveyed.absent)}): {consequence}"
+        )
+    noun = "file" if pixels is None else "image"
+    for groups, place, consequence in (
+        (surveyed.in_two_classes, "in two classes", "no model can be right about both"),
+        (
+            surveyed.in_two_splits,
+            "among the test images and among those to learn from",
+            "test scores are too high by them",
+        ),
+    ):
+        if groups:
+            examples = _few(_few(paths, " = ") for paths in groups)
+            lines.append(f"{_are(groups, noun)} {place} ({examples}): {consequence}")
     return [f"{dataset.name}: {line}" for line in lines]
+
+
+def _unpublished(dataset: Dataset) -> Iterator[str]:
+    """Yield a warning if images of ImageNet or its shifts, which no file lists, are not there."""
+    source = dataset.source
+    if dataset.name not in WITHOUT_LISTS or not isinstance(source, FolderSource):
+        return
+    absent = absent_classes(dataset.name, dataset)
+    if absent:
+        note = download_note(dataset.name, source.root)
+        yield f"class folders are missing or empty ({_few(absent)}). {note}"
+    elif differing_counts(dataset) is not None:
+        yield "its numbers of images are not those published: was the whole archive unpacked?"
+
+
+def _unread(unread: Unread) -> Iterator[str]:
+    """Yield warnings about what is in the folder of a dataset and not read."""
+    if unread.suffixes:
+        yield (
+            f"{_are(unread.suffixes.total(), 'file')} in class folders and not read "
+            f"({format_suffixes(unread.suffixes)}): only {' '.join(sorted(IMAGE_SUFFIXES))} are "
+            "read; convert images of other formats, such as HEIC and AVIF, first"
+        )
+    if unread.deeper:
+        yield (
+            f"{_are(unread.deeper, 'image')} in a folder of a class folder and not read "
+            f"({_few(unread.deeper)}): only images in the class folder itself are read"
+        )
+    if unread.loose:
+        yield (
+            f"{_are(unread.loose, 'image')} beside class folders and not read "
+            f"({_few(unread.loose)}): only images in class folders are read"
+        )
+    for folders, noun, place, advice in (
+        (
+            unread.hidden,
+            "hidden folder",
+            "",
+            ": a folder of a class has no dot at the beginning of its name",
+        ),
+        (unread.beside, "folder", "beside those of the splits and ", ""),
+    ):
+        if folders:
+            them = "it" if len(folders) == 1 else "them"
+            yield (
+                f"{_are(folders, noun)} {place}not read, though there are images in {them} "
+                f"({_few(folders)}){advice}"
+            )
 
 
 def format_suffixes(files: Counter[str]) -> str:
     """Return the most frequent suffixes of files, each with the number of its files."""
     return _few(f"{suffix or 'no suffix'} {number}" for suffix, number in files.most_common())
+
+
+def _are(things: Sized | int, noun: str) -> str:
+    """Return how many things there are, with the verb."""
+    number = things if isinstance(things, int) else len(things)
+    return f"{amount(number, noun)} {'is' if number == 1 else 'are'}"
 
 
 def _few(examples: Iterable[str], between: str = ", ") -> str:

@@ -25,7 +25,7 @@ def run(options: Namespace) -> None:
         from study.commands.find import find_study_and_overrides
     folder, overrides = find_study_and_overrides(options.name, options.settings)
     with exit_at_ctrl_c():
-        from study.commands.configured_study import load_study
+        from study.commands.frozen_configuration import load_study
         from study.commands.json_output import print_json
         from study.commands.signals import LastingConsole
         from study.commands.study_status import (

@@ -2,15 +2,15 @@
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console, Group, RenderableType
 
-from study.process.terminal_table import TerminalTable, print_unwrapped
+from study.process.terminal_table import TerminalTable, amount, print_unwrapped
 from study.report.formatting import percent
-from study.report.sentences import sentences
 from study.report.setting_descriptions import setting_cells, setting_header, tuned_in_words
+from study.results.chance import AgainstChance
 from study.results.chosen_configuration import TEST_BALANCED, ChosenConfiguration, extensions
 from study.results.study_results import Results
 from study.results.trial_results import TrialResult
@@ -19,6 +19,13 @@ from study.storage.study_folder import StudyFolder
 
 Trials = Sequence[TrialResult]
 """Trials of a study, such as those that run."""
+STATES = {
+    "finished": "finished",
+    "searching": "running, in its search",
+    "testing": "running, and testing what its search chose",
+    "interrupted": "interrupted: it is not finished, and no process runs it",
+}
+"""The states of a study, and what they mean."""
 INTERRUPTED = "interrupted"
 """The state of a study that is not finished, and that no driver runs."""
 OUTSIDE = "other methods"
@@ -35,7 +42,7 @@ class Status:
 
     study: str
     state: str
-    """One of the states that ``status_lines.txt.jinja`` describes."""
+    """One of `STATES`."""
     wanted: int | None
     """The configured number of trials of the search; None for an ablation."""
     extended: Sequence[int]
@@ -50,12 +57,14 @@ class Status:
     failed: Trials
     best: Trials
     """The best finished trials of the search, by validation."""
+    val_score: float | None
+    """The validation score of the best configuration; None while nothing is chosen."""
     test_score: float | None
-    """The mean test score of the choice, a fraction; None while nothing is chosen and tested."""
+    """Its mean test score, a fraction; None while nothing is tested."""
     balanced: float | None
     """The same score with the mean recall of the classes in place of the accuracy."""
-    told: Sequence[str]
-    """Sentences on these scores."""
+    against_chance: AgainstChance | None
+    """Its test score beside that of guessing; None while that is not known."""
 
 
 def study_status(results: Results) -> Status:
@@ -74,17 +83,9 @@ def study_status(results: Results) -> Status:
     finished.sort(key=lambda trial: (-(trial.val_score or 0), trial.trainable, trial.number))
     choice = ChosenConfiguration.read(results.study)
     test_scores = choice.test_scores if choice else {}
-    test_score = test_scores.get("test_score")
-    balanced = test_scores.get(TEST_BALANCED)
     wanted = None
     if not config.ablation:
         wanted = config.search.trials
-    told = sentences(
-        "commands/status",
-        choice=choice,
-        test_score=test_score,
-        balanced=balanced,
-    )
     return Status(
         study=folder.name,
         state=_state(results),
@@ -95,9 +96,10 @@ def study_status(results: Results) -> Status:
         silent=silent,
         failed=[trial for trial in results.each_trial if trial.status == "failed"],
         best=finished[:MOST_TRIALS],
-        test_score=test_score,
-        balanced=balanced,
-        told=told,
+        val_score=choice.candidate.val_score if choice else None,
+        test_score=test_scores.get("test_score"),
+        balanced=test_scores.get(TEST_BALANCED),
+        against_chance=choice.against_chance if choice else None,
     )
 
 
@@ -124,8 +126,9 @@ def _count_trials(results: Results) -> dict[str, dict[str, int]]:
 
 def render_status(status: Status) -> RenderableType:
     """Return the status as lines and tables for a terminal."""
-    lines: list[RenderableType] = []
-    lines += (*sentences("commands/status_lines", status=status), *status.told)
+    lines: list[RenderableType] = [f"{status.study}: {STATES[status.state]}"]
+    lines += [_counts_in_words(status, group) for group in status.counts]
+    lines += _scores_in_words(status)
     running = []
     for trial in status.running:
         epochs = f"{trial.epochs}/{trial.epochs_planned}"
@@ -144,6 +147,31 @@ def render_status(status: Status) -> RenderableType:
     if status.best:
         lines += ["", _best_table(status), TERMS]
     return Group(*lines)
+
+
+def _counts_in_words(status: Status, group: str) -> str:
+    """Return how many trials of a group there are, and how they ended."""
+    counts = status.counts[group]
+    trials = amount(sum(counts.values()), "trial")
+    if group == "search" and status.wanted is not None:
+        trials = f"{sum(counts.values())} of {amount(status.wanted, 'trial')}"
+    titles = {"final": "final (the final model)", OUTSIDE: f"{OUTSIDE} (beside the search)"}
+    ends = ", ".join(f"{number} {end}" for end, number in sorted(counts.items()))
+    return f"{titles.get(group, group)}: {trials}: {ends}"
+
+
+def _scores_in_words(status: Status) -> Iterator[str]:
+    """Yield what is known of the best configuration."""
+    if status.val_score is not None:
+        yield f"best configuration: {percent(status.val_score)} % on validation"
+    if status.test_score is None:
+        return
+    text = f"best configuration: {percent(status.test_score)} % on test"
+    if status.balanced is not None:
+        text += f", balanced {percent(status.balanced)} %"
+    if status.against_chance and not status.against_chance.is_proven:
+        text += f"; {status.against_chance.doubt}"
+    yield text
 
 
 def _best_table(status: Status) -> TerminalTable:

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from study.commands.announcement import count_cores
-from study.commands.check import StudyFaults, find_faults
-from study.commands.estimate import estimate
-from study.commands.resolved_config import unfit_peers
+from study.commands.check import find_data_faults
+from study.commands.concurrency import count_cores
+from study.commands.estimate import measure_and_estimate
+from study.commands.new_study import unfit_peers
 from study.commands.signals import LastingConsole
 from study.config.loading import build_config
 from study.config.shipped import QUICKSTART, shipped_file
@@ -23,13 +23,11 @@ from study.data.datasets import DATASET_NAMES
 from study.data.records import Dataset, is_text
 from study.data.shots import ALL
 from study.embedded import EMBEDDED
-from study.errors import ConfigError
+from study.errors import ConfigError, Fault, FaultsError
 from study.method.device import choose_device, gpu_kind, list_gpus
 from study.method.precision import choose_precision
 from study.method.recipe import UNEQUAL
-from study.process.table_files import read_table
 from study.process.terminal_table import amount, print_sentences, print_unwrapped
-from study.report.sentences import sentences
 from study.storage.atomic import StorageError
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
@@ -121,9 +119,15 @@ def describe_images(dataset: Dataset) -> str:
         match = re.match(SERIES, image.path)
         if match and not image.group:
             series[match[1]] += 1
-    (text,) = sentences(
-        "commands/images", dataset=dataset, images=len(images), series=series, pattern=SERIES
+    text = (
+        f"{len(dataset.class_names)} classes; images: {len(dataset.train)} to learn from, "
+        f"{len(dataset.val)} to validate, {len(dataset.test)} to test"
     )
+    if series.total() >= 2 * len(series) > 2 and series.total() > 0.8 * len(images):
+        text += (
+            f". Many names look like {len(series)} series. If the images of one show the same "
+            f"thing, keep them on one side of every split by data.groups: '{SERIES}'"
+        )
     return text
 
 
@@ -155,10 +159,21 @@ def suited_to_machine() -> Choices:
     return choices
 
 
-APART = ("backbone", "resources", "storage", "name", "tracking", "RAY_ADDRESS")
-"""The beginnings of the paths of faults that are not of the images; ``--check`` finds these."""
 MARGIN = 1.5
 """How many times the measured time of a search its limit is."""
+REASONS = {
+    "data.dataset": "any name; results and the model have it",
+    "data.augment": "crops and mirrored images; false for what must not be mirrored",
+    "training.epochs": "of each training",
+    "search.trials": "so many configurations are tried",
+    "search.space.rates": "around the paper's 0.002",
+    "search.baselines.projection": "ProLIP, beside the usual baselines",
+    "search.baselines.bitfit": "null leaves out what every study has otherwise",
+    "test.seeds": "the test is repeated with as many draws of the images to learn from",
+    "test.runners_up": "the next best, which is tested as well",
+    "resources.cpus_per_trial": "trials run at once on all cores",
+}
+"""The reasons for values that are always the same, by their keys."""
 HEADER = "`clipfit-study config` prints all keys with their values."
 """The comment at the beginning."""
 
@@ -181,12 +196,12 @@ def write_configuration(images: str, words: Sequence[str], *, out: Path, measure
     study, choices, values = _find_study(images, words)
     if measure and "search.minutes" in choices:
         unlimited = study.config.with_section("search", minutes=None)
-        measured = estimate(study.with_config(unlimited))
-        minutes = math.ceil(MARGIN * measured.search / 60)
+        measured = measure_and_estimate(study.with_config(unlimited))
+        minutes = math.ceil(MARGIN * measured.search_seconds / 60)
         values["search"]["minutes"] = max(minutes, SHORTEST)
         reason = f"a limit of the search, above what is measured: {measured}"
         choices["search.minutes"] = (None, reason)
-    reasons = read_table(__file__) | {key: reason for key, (_, reason) in choices.items()}
+    reasons = REASONS | {key: reason for key, (_, reason) in choices.items()}
     text = commented_yaml(values, reasons, HEADER)
     try:
         with out.open("x", encoding="utf-8") as file:
@@ -226,7 +241,7 @@ def _find_study(images: str, words: Sequence[str]) -> tuple[Study, Choices, Valu
     study = Study(first, StudyFolder(first.storage / "init"))
     found = {"data.root": (None, describe_images(study.dataset))}
     _ = study.architecture  # the images are read, and the checkpoint can be had
-    faults: list[str] = []
+    faults: list[Fault] = []
     for base, plan in suited_plans(study.dataset, first.backbone.name):
         choices = {key: choice for key, choice in (machine | plan).items() if key not in given}
         values: Values = {"data": {"dataset": "", "root": ""}}
@@ -241,7 +256,7 @@ def _find_study(images: str, words: Sequence[str]) -> tuple[Study, Choices, Valu
         for label in unfit_peers(config, file, [*words]):
             put_value(values, f"search.baselines.{label}", None)
         study = study.with_config(build_config(values, images, overrides=texts))
-        faults = find_faults(study, resuming=False, skipped=APART)
+        faults = find_data_faults(study)
         if not faults:
             return study, choices | found, values
-    raise StudyFaults(faults)
+    raise FaultsError("the study cannot start,", faults)

@@ -25,7 +25,7 @@ def run(options: Namespace) -> None:
     folder, overrides = find_study_and_overrides(options.name, options.settings)
     with exit_at_ctrl_c():
         from study import tracking
-        from study.commands.configured_study import load_study
+        from study.commands.frozen_configuration import load_study
         from study.commands.outputs import write_outputs
     study = load_study(folder, overrides)
     with folder.locked(briefly=True):

@@ -1,7 +1,7 @@
 """The rules between the values of a configuration.
 
-The schema validates each value alone. A broken rule is reported as a line with the path of a value,
-what is wrong with it, and what is allowed.
+The schema validates each value alone. A broken rule is a fault of a key, which says what is wrong
+with it and what is allowed.
 """
 
 import itertools
@@ -20,16 +20,13 @@ from study.config.search_section import SHORTEST_GRACE_PERIOD, SearchConfig, Spa
 from study.config.trial_settings import TrialSettings
 from study.config.value_types import HIGHEST_RATE
 from study.data.shots import ALL
-from study.errors import SECRET_OF_A_QUERY
+from study.errors import SECRET_OF_A_QUERY, Fault
 from study.method.parameters import kind_names
 from study.method.subsets import parse
 
-_Lines = Iterator[str]
-"""Broken rules, a line each."""
 
-
-def broken_rules(config: StudyConfig) -> list[str]:
-    """Return the rules that a configuration breaks, each with its path.
+def broken_rules(config: StudyConfig) -> list[Fault]:
+    """Return the rules that a configuration breaks.
 
     Both `study.config.loading.build_config` and the check before a study starts look for them.
     Rules that depend on the protocol stand in `study.protocols`.
@@ -45,76 +42,81 @@ def broken_rules(config: StudyConfig) -> list[str]:
     return list(broken)
 
 
-def _broken_by_data(data: DataConfig) -> _Lines:
+def _broken_by_data(data: DataConfig) -> Iterator[Fault]:
     for template in data.templates or ():
         if "{}" not in template:
-            yield f"data.templates: '{template}' has no {{}} for the class name"
+            yield Fault("data.templates", f"'{template}' has no {{}} for the class name")
     if data.targets_root and not data.targets:
-        yield "data.targets_root: has no effect, since data.targets is empty"
+        yield Fault("data.targets_root", "has no effect, since data.targets is empty")
     datasets = (data.dataset, *data.targets)
     for target in dict.fromkeys(data.targets):
         if datasets.count(target) > 1:
-            yield f"data.targets: '{target}' is the source or is named twice"
+            yield Fault("data.targets", f"'{target}' is the source or is named twice")
     for metric in (*SCORES, "source"):
         if metric in data.targets:
-            yield f"data.targets: '{metric}' is the name of a metric; use another name"
+            yield Fault("data.targets", f"'{metric}' is the name of a metric; use another name")
     if data.shots_from and data.val_shots is not None:
-        yield "data.val_shots: has no effect beside data.shots_from, which lists them"
+        yield Fault("data.val_shots", "has no effect beside data.shots_from, which lists them")
     if data.shots == ALL:
         yield from _broken_by_all_shots(data)
 
 
-def _broken_by_all_shots(data: DataConfig) -> _Lines:
+def _broken_by_all_shots(data: DataConfig) -> Iterator[Fault]:
     if data.shots_from is not None:
-        yield "data.shots: 'all' cannot be read from data.shots_from; allowed is their number"
+        yield Fault(
+            "data.shots", "'all' cannot be read from data.shots_from; allowed is their number"
+        )
     if data.short != "fail":
-        yield "data.short: has no effect, since data.shots=all takes what each class has"
+        yield Fault("data.short", "has no effect, since data.shots=all takes what each class has")
 
 
-def _broken_by_space(space: SpaceConfig) -> _Lines:
+def _broken_by_space(space: SpaceConfig) -> Iterator[Fault]:
     if not space.sites:
-        yield "search.space: sites is empty: there is nothing to search; name at least one"
+        yield Fault("search.space", "sites is empty: there is nothing to search; name at least one")
     for site in space.sites:
         signs_and_layers = [(sign, term.layers) for sign, term in parse(site).terms]
         if signs_and_layers != [(1, None)]:
-            yield f"search.space: site '{site}' must be one term without layers"
+            yield Fault("search.space", f"site '{site}' must be one term without layers")
     if len(set(space.sites)) < len(space.sites):
-        yield "search.space: sites names one site twice"
+        yield Fault("search.space", "sites names one site twice")
 
 
-def _broken_by_baselines(search: SearchConfig) -> _Lines:
+def _broken_by_baselines(search: SearchConfig) -> Iterator[Fault]:
     if not search.fixed_baselines:
-        yield "search.baselines: is empty; allowed is one or more"
+        yield Fault("search.baselines", "is empty; allowed is one or more")
     reserved = (*ARMS, *RANKS, WITH_DELTA)
     for label in search.baselines:
         if label in reserved:
-            yield f"search.baselines.{label}: is a name that results use; use another"
+            yield Fault(f"search.baselines.{label}", "is a name that results use; use another")
     for label, baseline in search.fixed_baselines.items():
         # `TrialSettings` has no such bound, since it also records what was trained.
         for kind, rate in baseline.rates.items():
             if rate > HIGHEST_RATE:
-                yield (
-                    f"search.baselines.{label}.rates.{kind}: must be at most {HIGHEST_RATE:g}, got "
-                    f"{rate:g}"
+                yield Fault(
+                    f"search.baselines.{label}.rates.{kind}",
+                    f"must be at most {HIGHEST_RATE:g}, got {rate:g}",
                 )
     yield from _broken_by_use(search.fixed_baselines)
     for label, baseline in search.fixed_baselines.items():
         for kind in _kinds_without_rate(baseline):
-            yield f"search.baselines.{label}: tunes '{baseline.subset}' and so needs rates.{kind}"
+            yield Fault(
+                f"search.baselines.{label}", f"tunes '{baseline.subset}' and so needs rates.{kind}"
+            )
 
 
-def _broken_by_use(fixed: dict[str, TrialSettings]) -> _Lines:
+def _broken_by_use(fixed: dict[str, TrialSettings]) -> Iterator[Fault]:
     for label, baseline in fixed.items():
         untuned = baseline.subset == "none" and baseline.peer is None
         if baseline.head != "text" and not (untuned and baseline.head == "linear"):
-            yield (
-                f"search.baselines.{label}.head: {baseline.head} is found by a trial; allowed is "
-                "text, and linear where nothing else is trained"
+            yield Fault(
+                f"search.baselines.{label}.head",
+                f"{baseline.head} is found by a trial; allowed is "
+                "text, and linear where nothing else is trained",
             )
         if baseline.strength != 1.0:
-            yield (
-                f"search.baselines.{label}.strength: is always 1 in what is given, got "
-                f"{baseline.strength:g}"
+            yield Fault(
+                f"search.baselines.{label}.strength",
+                f"is always 1 in what is given, got {baseline.strength:g}",
             )
 
 
@@ -127,43 +129,48 @@ def _kinds_without_rate(baseline: TrialSettings) -> list[str]:
     return [kind for kind in kind_names() if kind in tuned - baseline.rates.keys()]
 
 
-def _broken_by_test(test: TestConfig) -> _Lines:
+def _broken_by_test(test: TestConfig) -> Iterator[Fault]:
     if len(set(test.seeds)) < len(test.seeds):
-        yield f"test: seeds {list(test.seeds)} name one seed twice"
+        yield Fault("test", f"seeds {list(test.seeds)} name one seed twice")
 
 
-def _broken_by_ablation(ablation: AblationConfig | None) -> _Lines:
+def _broken_by_ablation(ablation: AblationConfig | None) -> Iterator[Fault]:
     if not ablation:
         return
     if (ablation.design == "grid") != bool(ablation.subsets):
-        yield "ablation: subsets belong to the design grid, which needs at least one"
+        yield Fault("ablation", "subsets belong to the design grid, which needs at least one")
     if "base" in ablation.subsets:
-        yield "ablation: subsets: 'base' is the name of the base itself"
+        yield Fault("ablation", "subsets: 'base' is the name of the base itself")
     design = ablation.design
     if ablation.sites and design not in ("only_one", "leave_one_out"):
-        yield (
-            f"ablation.sites: has no effect with the design {design}; only_one and leave_one_out "
-            "read it"
+        yield Fault(
+            "ablation.sites",
+            f"has no effect with the design {design}; only_one and leave_one_out read it",
         )
     if design != "layers":
         for key, default in (("windows", "sliding"), ("width", 1)):
             if getattr(ablation, key) != default:
-                yield f"ablation.{key}: has no effect with the design {design}; layers reads it"
+                yield Fault(
+                    f"ablation.{key}", f"has no effect with the design {design}; layers reads it"
+                )
     elif ablation.windows != "sliding" and ablation.width != 1:
-        yield f"ablation.width: has no effect with windows {ablation.windows}; sliding reads it"
-
-
-def _broken_by_tracking(tracking: TrackingConfig) -> _Lines:
-    uri = tracking.uri or ""
-    if re.search(r"://[^\s]*@", uri) or SECRET_OF_A_QUERY.search(uri):
-        yield (
-            "tracking: uri holds a user name or password, and a configuration is shared; give it "
-            "by MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        yield Fault(
+            "ablation.width", f"has no effect with windows {ablation.windows}; sliding reads it"
         )
 
 
-def broken_search_rules(config: StudyConfig) -> _Lines:
-    """Yield the rules that the configuration of a study with a search breaks, each with its path.
+def _broken_by_tracking(tracking: TrackingConfig) -> Iterator[Fault]:
+    uri = tracking.uri or ""
+    if re.search(r"://[^\s]*@", uri) or SECRET_OF_A_QUERY.search(uri):
+        yield Fault(
+            "tracking",
+            "uri holds a user name or password, and a configuration is shared; give it "
+            "by MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
+        )
+
+
+def broken_search_rules(config: StudyConfig) -> Iterator[Fault]:
+    """Yield the rules that the configuration of a study with a search breaks.
 
     Nothing is yielded for a study without baselines, which `broken_rules` reports.
     """
@@ -175,24 +182,25 @@ def broken_search_rules(config: StudyConfig) -> _Lines:
         advice = "search.asha: null for no stopping"
         if epochs >= SHORTEST_GRACE_PERIOD:
             advice = f"{epochs} or fewer, or {advice}"
-        yield (
-            f"search.asha.grace_period: {asha.grace_period} is longer than training.epochs, which "
-            f"is {epochs}; use {advice}"
+        yield Fault(
+            "search.asha.grace_period",
+            f"{asha.grace_period} is longer than training.epochs, which is {epochs}; use {advice}",
         )
     yield from _broken_by_references(config.search.fixed_baselines)
     yield from _broken_by_number_of_trials(config.search)
 
 
-def _broken_by_references(fixed: dict[str, TrialSettings]) -> _Lines:
+def _broken_by_references(fixed: dict[str, TrialSettings]) -> Iterator[Fault]:
     for label in (ZERO_SHOT, "clipfit"):
         if label not in fixed:
-            yield f"search.baselines: must keep '{label}', which results are compared with"
+            yield Fault("search.baselines", f"must keep '{label}', which results are compared with")
 
 
-def _broken_by_number_of_trials(search: SearchConfig) -> _Lines:
+def _broken_by_number_of_trials(search: SearchConfig) -> Iterator[Fault]:
     baselines = search.budget.baselines
     if search.trials < 2 * baselines:
-        yield (
-            f"search.trials: {search.trials} leaves too few beside the {baselines} baselines; "
-            f"allowed is {2 * baselines} or more, or 0 for no search"
+        yield Fault(
+            "search.trials",
+            f"{search.trials} leaves too few beside the {baselines} baselines; "
+            f"allowed is {2 * baselines} or more, or 0 for no search",
         )

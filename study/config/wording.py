@@ -6,7 +6,8 @@ pydantic's own messages speak of Python's types, so each type of its errors has 
 import re
 import reprlib
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from types import NoneType
 from typing import Any, get_args
 
@@ -15,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from study.config.baselines import BASELINES
 from study.config.schema import StudyConfig
 from study.config.value_types import LABEL, NAME
-from study.errors import did_you_mean, redacted_text
+from study.errors import Fault, did_you_mean, redacted_text
 from study.process.table_files import read_table
 
 Texts = Mapping[str, str]
@@ -33,14 +34,10 @@ WORDS: Texts = {
 }
 """What a value must be, by the type of pydantic's error or the pattern that a text does not match;
 names in braces are of the error's context."""
-UNKNOWN_KEY = "unknown key"
-"""The beginning of the fault of a key that does not exist, after its path."""
 SECTIONS = {
     name for name, field in StudyConfig.model_fields.items() if isinstance(field.default, BaseModel)
 }
 """The sections; a fault of a whole section may be due to some of its keys alone."""
-PLAIN = ("dataset", "root", "name")
-"""The keys that are also plain words; a message mentions such a key only if it has its value."""
 
 
 def short_repr(value: Any) -> str:
@@ -75,26 +72,26 @@ def fault_path(fault: Any) -> tuple[int | str, ...]:
     return tuple(key for key in fault["loc"] if key not in UNWRITTEN)
 
 
-def describe_fault(fault: Any) -> str:
-    """Return a line on one of pydantic's errors: its path, what is allowed, and the value got."""
-    path = ".".join(map(str, fault_path(fault)))
-    value = fault["input"]
-    if fault["type"] == "peer":
-        return f"{path}.peer: {fault['msg']}, got {short_repr(value['peer'])}"
-    if fault["type"] == "extra_forbidden":
-        keys = list(_section_of(fault["loc"]).model_fields)
-        key = str(fault["loc"][-1])
+def describe_fault(error: Any) -> Fault:
+    """Return the fault that one of pydantic's errors is: what is allowed, and the value got."""
+    path = ".".join(map(str, fault_path(error)))
+    value = error["input"]
+    if error["type"] == "peer":
+        return Fault(f"{path}.peer", f"{error['msg']}, got {short_repr(value['peer'])}")
+    if error["type"] == "extra_forbidden":
+        keys = list(_section_of(error["loc"]).model_fields)
+        key = str(error["loc"][-1])
         hint = did_you_mean(key, keys).strip(" ()") or f"allowed are {', '.join(keys)}"
         if "." in key:
             hint = "keys with dots belong at the top of a file, not in a section"
-        return f"{path}: {UNKNOWN_KEY}; {hint}"
-    line = f"{path}: {_requirement(fault)}"
-    field = _section_of(fault["loc"]).model_fields.get(str(fault["loc"][-1]))
-    if fault["type"] in WORDS and field and NoneType in get_args(field.annotation):
-        line += " or null"
+        return Fault(path, f"unknown key; {hint}")
+    message = _requirement(error)
+    field = _section_of(error["loc"]).model_fields.get(str(error["loc"][-1]))
+    if error["type"] in WORDS and field and NoneType in get_args(field.annotation):
+        message += " or null"
     if not isinstance(value, dict | BaseModel):  # the values of a section would be too many
-        line += f", got {short_repr(value)}"
-    return line
+        message += f", got {short_repr(value)}"
+    return Fault(path, message)
 
 
 def _requirement(fault: Any) -> str:
@@ -140,46 +137,26 @@ def override_texts(overrides: Iterable[str]) -> dict[str, str]:
     return {text.partition("=")[0]: " ".join(text.split())[:LONGEST] for text in overrides}
 
 
-def faults_with_overrides(overrides: Texts, faults: Sequence[str]) -> list[str]:
-    """Return faults, each with the overrides that cause it, if there are any.
+def name_overrides(faults: Iterable[Fault], overrides: Texts) -> list[Fault]:
+    """Return faults, each with the overrides that set its key, if there are any.
+
+    A fault of a whole section, such as ``data``, may be due to any of its keys, and names none.
 
     Args:
+        faults: the faults.
         overrides: what the user wrote, by dotted key; see `override_texts`.
-        faults: lines that begin with a path.
     """
-    lines = []
+    named = []
     for fault in faults:
-        texts = [redacted_text(overrides[key]) for key in _causes(fault, overrides)]
-        line, end, command = fault.partition("\n")  # a command has a line of its own, to be pasted
-        if texts:
-            line += f" (override {', '.join(texts)})"
-        lines.append(f"{line}{end}{command}")
-    return lines
-
-
-def _causes(fault: str, overrides: Texts) -> list[str]:
-    """Return the keys of the overrides that set the path of a fault, or else that it mentions.
-
-    A fault of a whole section, such as ``data``, is due to the overrides in it that it mentions.
-    """
-    path, _, text = fault.partition(": ")
-    of_path = []
-    mentioned = []
-    for key, override in overrides.items():
-        last = key.rpartition(".")[2]
-        value = override.partition("=")[2]
-        word = value if last in PLAIN else last
-        below = f"{key}.".startswith(f"{path}.")
-        above = f"{path}.".startswith(f"{key}.")
-        if above or (below and (path not in SECTIONS or _has_word(word, text))):
-            of_path.append(key)
-            continue
-        # A key of one word, such as `seed`, is also a word of plain sentences.
-        phrase = key if "." in key else f"{key} {value}"
-        if _has_word(phrase, text):
-            mentioned.append(key)
-    return of_path or mentioned
-
-
-def _has_word(word: str, text: str) -> bool:
-    return re.search(rf"(?<![\w.]){re.escape(word)}(?![\w.]?\w)", text) is not None
+        causes = []
+        for key, text in overrides.items():
+            above = f"{fault.key}.".startswith(f"{key}.")
+            below = f"{key}.".startswith(f"{fault.key}.") and fault.key not in SECTIONS
+            if above or below:
+                causes.append(redacted_text(text))
+        # A command has a line of its own, to be pasted.
+        line, end, command = fault.message.partition("\n")
+        if causes:
+            line += f" (override {', '.join(causes)})"
+        named.append(replace(fault, message=f"{line}{end}{command}"))
+    return named

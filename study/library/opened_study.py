@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from study.commands.configured_study import make_study, naming_overrides
+from study.commands.check_result import naming_overrides, print_warnings
 from study.commands.export import export
 from study.commands.extension import extend_and_run
 from study.commands.find import find_config, find_study
+from study.commands.new_study import make_study
 from study.commands.run_study import run_study as run_study_to_the_end
 from study.commands.signals import LastingConsole
-from study.commands.unknown_keys import refuse_unknown_keys
 from study.config.loading import load_config
 from study.config.sweep import is_sweep
 from study.config.yaml_text import written_override
@@ -134,7 +134,6 @@ def run_study(
     written = _written(overrides or {})
     if storage is not None:
         written.append(written_override("storage", storage))
-    refuse_unknown_keys(source, written)
     if is_sweep(source):
         raise ConfigError(
             f"{source} is a sweep of several studies, which only the command clipfit-study runs"
@@ -148,7 +147,8 @@ def run_study(
         root = dataset.save(load_config(source, written).storage)
         written += _written({"data.dataset": dataset.name, "data.root": root})
     console = LastingConsole()
-    made = make_study(source, written, console)
+    made, warnings = make_study(source, written)
+    print_warnings(warnings, console)
     with naming_overrides(written):
         run_study_to_the_end(made, console, resume=False)
     return OpenedStudy(made.folder)

@@ -14,7 +14,7 @@ from study.config.trial_settings import TrialSettings
 from study.data.records import Dataset
 from study.data.shots import Shots
 from study.data.tasks import Classes, Scored, Task, Tasks, check_shots, task_of_test
-from study.errors import DataError
+from study.errors import DataError, Fault
 from study.protocols.competition import Competitions
 
 Scores = dict[str, float]
@@ -213,33 +213,39 @@ class Protocol(ABC):
             return config.search.fixed_baselines
         return {ZERO_SHOT: TrialSettings(subset="none")}
 
-    def find_config_faults(self, config: StudyConfig) -> Iterator[str]:
-        """Yield the faults of a configuration of this protocol, each beginning with a path."""
+    def find_config_faults(self, config: StudyConfig) -> Iterator[Fault]:
+        """Yield the faults of a configuration of this protocol."""
         if self.class_averaged and config.search.metric == "accuracy":
-            yield (
-                f"search.metric: {self.name} averages over classes; allowed are auto and "
-                "balanced_accuracy"
+            yield Fault(
+                "search.metric",
+                f"{self.name} averages over classes; allowed are auto and balanced_accuracy",
             )
         if self.targets == "needed" and not config.data.targets:
-            yield f"data.targets: is empty; {self.name} needs at least one dataset to test on"
+            yield Fault(
+                "data.targets", f"is empty; {self.name} needs at least one dataset to test on"
+            )
         if self.searches(config):
             yield from broken_search_rules(config)
         else:
             if config.search.minutes is not None:
-                yield "search.minutes: has no effect without a search"
+                yield Fault("search.minutes", "has no effect without a search")
             if config.final.images == "everything":
-                yield "final.images: has no effect without a search, which chooses what to train"
+                yield Fault(
+                    "final.images", "has no effect without a search, which chooses what to train"
+                )
             for label, peer in config.search.peer_arms.items():
-                yield (
-                    f"search.baselines.{label}: is a peer whose learning rate is searched, and "
+                yield Fault(
+                    f"search.baselines.{label}",
+                    "is a peer whose learning rate is searched, and "
                     "this study has no search; allowed is a fixed rate, {subset: none, "
-                    f"peer: {{method: {peer.peer}, lr: {peer.lr[0]:g}}}}}"
+                    f"peer: {{method: {peer.peer}, lr: {peer.lr[0]:g}}}}}",
                 )
         rules = [AUTO]
         rules.extend(rule.name for rule in self.rules)
         selection = config.search.selection
         if self.rules and self.validates(config) and selection not in rules:
-            yield (
-                f"search.selection: '{selection}' cannot score trials of the "
-                f"protocol {self.name}; allowed are {', '.join(rules)}"
+            yield Fault(
+                "search.selection",
+                f"'{selection}' cannot score trials of the "
+                f"protocol {self.name}; allowed are {', '.join(rules)}",
             )

@@ -39,6 +39,8 @@ class Cost(NamedTuple):
     """The duration of the evaluation of an image, in seconds."""
     memory: int
     """The most memory that a process of a trial needs, in bytes, on the GPU if it has one."""
+    start: float = 0.0
+    """The duration from the start of a process to its first step, in seconds."""
 
 
 def measure_apart(*arguments: Any) -> Cost:
@@ -50,7 +52,7 @@ def measure_apart(*arguments: Any) -> Cost:
     """
     try:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            return pool.submit(measure, *arguments).result()
+            return pool.submit(measure, *arguments, began=time.time()).result()
     except (BrokenProcessPool, MemoryError, RuntimeError) as error:
         if not isinstance(error, BrokenProcessPool) and not is_out_of_memory(error):
             raise
@@ -66,6 +68,8 @@ def measure(
     texts: Sequence[str],
     threads: int,
     gpu: bool,
+    *,
+    began: float | None = None,
 ) -> Cost:
     """Take real steps and return their cost.
 
@@ -75,7 +79,9 @@ def measure(
         texts: the prompt of each class that is trained.
         threads: the number of PyTorch's threads.
         gpu: whether a trial has a GPU.
+        began: the time at which the process was started, by `time.time`; None means now.
     """
+    began = began or time.time()
     torch.set_num_threads(threads)
     device = torch.device("cpu")
     if gpu:
@@ -105,6 +111,7 @@ def measure(
     def evaluate() -> None:
         model.encode_image(model.begin_images(pixels[:EVALUATED]))
 
+    start = time.time() - began
     step()
     seconds = min(_timed(step, device) for _ in range(STEPS))
     image = min(_timed(evaluate, device) for _ in range(STEPS)) / EVALUATED
@@ -115,7 +122,7 @@ def measure(
     else:
         unit = 1 if sys.platform == "darwin" else 1024  # bytes
         memory = unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return Cost(seconds, image, memory)
+    return Cost(seconds, image, memory, start)
 
 
 def _timed(do: Callable[[], None], device: torch.device) -> float:

@@ -8,19 +8,15 @@ import pytest
 import yaml
 from rich.console import Console
 
-from study.commands import announcement as module
 from study.commands.announcement import (
-    describe_concurrency,
-    plan_rows,
-    print_rows,
-    study_rows,
+    plan_facts,
+    study_facts,
 )
+from study.commands.check_result import Fact, print_facts
 from study.config.loading import build_config
-from study.config.schema import ResourcesConfig
 from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
-from tests.case_tables import from_table
 from tests.settings import NONE
 
 
@@ -31,8 +27,8 @@ def study(tmp_path: Path, **values: Any) -> Study:
 
 def told(tmp_path: Path, **values: Any) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for word, text in study_rows(study(tmp_path, **values)):
-        found.setdefault(word, []).append(text)
+    for fact in study_facts(study(tmp_path, **values)):
+        found.setdefault(fact.name, []).append(fact.text)
     return found
 
 
@@ -47,10 +43,10 @@ def test_what_a_study_will_work_on_is_told(tmp_path: Path):
     assert found["prompts"] == ["“a photo of the digit zero.”, “a photo of the digit one.”"]
     # 3 · 64 biases of the text encoder, 8 LayerNorms of width 96 in the other.
     assert found["tuned"] == [
-        "1,728 of these numbers by CLIPFit as published; trials tune these or others"
+        "1,728 of these parameters by CLIPFit as published; trials tune these or others"
     ]
     assert found["backbone"] == [
-        "embedded, a model of 563,104 numbers: 3 layers for text, 3 for images of 32 × 32 pixels"
+        "embedded, a model of 563,104 parameters: 3 layers for text, 3 for images of 32 × 32 pixels"
     ]
     (chance,) = found["chance"]
     assert chance.startswith("guessing would score 10.0 % (balanced accuracy on test")
@@ -91,35 +87,9 @@ def test_prompts_are_those_that_are_read_and_several_are_counted(tmp_path: Path)
     ]
 
 
-@from_table
-def test_trials_at_once_are_what_fits_on_this_machine(
-    monkeypatch: pytest.MonkeyPatch,
-    given: JsonObject,
-    gpus: list[str],
-    expected: str,
-):
-    monkeypatch.setenv("RAY_ADDRESS", "local")  # even on the head of a cluster
-    monkeypatch.setattr(module, "count_cores", lambda: 8)
-    monkeypatch.setattr(module, "list_gpus", lambda: gpus)
-    assert describe_concurrency(ResourcesConfig(**given)) == expected
-
-
-def test_a_cluster_runs_as_many_trials_as_it_has_room_for(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    assert describe_concurrency(ResourcesConfig()) == (
-        "as many at once as the cluster has room for, each on 1 CPU core"
-    )
-    assert describe_concurrency(ResourcesConfig(max_concurrent=4)).startswith("up to 4 at once")
-    monkeypatch.delenv("RAY_ADDRESS")
-    monkeypatch.setattr(module, "joins_cluster", lambda: True)  # of `ray up`
-    assert describe_concurrency(ResourcesConfig(cpus_per_trial=8)) == (
-        "as many at once as the cluster has room for, each on 8 CPU cores"
-    )
-
-
 def test_names_are_printed_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     data = {"shots": 2, "templates": ["[bold]{}[/bold]"]}
-    print_rows(study_rows(study(tmp_path, data=data)), Console(width=120))
+    print_facts([*study_facts(study(tmp_path, data=data))], Console(width=120))
     assert "“[bold]digit zero[/bold]”" in capsys.readouterr().out
 
 
@@ -128,13 +98,13 @@ CASES = yaml.safe_load(Path(__file__).with_name("amounts.yaml").read_text())
 
 @pytest.mark.parametrize("values, amounts", CASES)
 def test_one_thing_is_not_called_many(tmp_path: Path, values: JsonObject, amounts: list[str]):
-    text = "\n".join(f"{word} {line}" for word, line in plan_rows(study(tmp_path, **values)))
+    text = "\n".join(f"{fact.name} {fact.text}" for fact in plan_facts(study(tmp_path, **values)))
     for part in amounts:
         assert part in text, text
 
 
 def test_a_study_without_a_search_needs_no_clipfit_among_its_baselines(tmp_path: Path):
     search = {"trials": 0, "baselines": {**NONE, "ln": {"subset": "ln", "rates": {"ln": 0.1}}}}
-    (row,) = plan_rows(study(tmp_path, search=search, test={"seeds": [1, 2]}))
+    (row,) = plan_facts(study(tmp_path, search=search, test={"seeds": [1, 2]}))
     told = "1 configuration, with 2 seeds (repeated trainings); nothing is searched"
-    assert row == ("test", told)
+    assert row == Fact("test", told)

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from study.commands.check import StudyFaults, check_study
+from study.commands.check import check_study
 from study.config.loading import build_config
 from study.config.schema import StudyConfig
-from study.errors import StudyError
+from study.errors import FaultsError, StudyError
 from study.storage.ledger_files import JsonObject
 from study.storage.probe import JOB
 from study.storage.study_folder import StudyFolder
@@ -58,8 +58,8 @@ def look(tiny_backbone: Path, tmp_path: Path, mlflow_store: str) -> Look:
         faults = []
         try:
             check_study(Study(config, folder), resuming=resuming, tracker=tracker)
-        except StudyFaults as refused:
-            faults = list(refused.faults)
+        except FaultsError as refused:
+            faults = [str(fault) for fault in refused.faults]
         assert folder.path.exists() == begun
         return faults
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from study.commands.resolved_config import resolve_config
+from study.commands.new_study import resolve_config
 from study.config.json_schema import json_schema_text
 from study.config.loading import load_config
 from tests.commands.conftest import PHOTOS, Run
@@ -18,7 +18,9 @@ def test_what_is_printed_is_the_same_when_it_is_read(name: str, here: Path, run:
     saved = here / "saved.yaml"
     saved.write_text(run("config", name, "search.trials=50", "data.groups='a # b'").out)
     source = CONFIGS / f"{name}.yaml"
-    assert load_config(saved) == resolve_config(source, ["search.trials=50", "data.groups='a # b'"])
+    assert (
+        load_config(saved) == resolve_config(source, ["search.trials=50", "data.groups='a # b'"])[0]
+    )
     assert yaml.safe_load(saved.read_text())["search"]["metric"] == "auto"
     assert "# `auto` is `balanced_accuracy` if one class" in saved.read_text()
 
@@ -31,7 +33,7 @@ def test_what_the_backbone_decides_is_printed_and_told_on_the_error_output(
     assert "projection" not in ran.out
     assert "search.baselines.projection of photos.yaml is left out" in ran.err
     (here / "saved.yaml").write_text(ran.out)
-    assert load_config(here / "saved.yaml") == resolve_config(PHOTOS, [siglip])
+    assert load_config(here / "saved.yaml") == resolve_config(PHOTOS, [siglip])[0]
 
 
 def test_one_study_of_a_sweep_is_printed_and_several_are_not(run: Run, refused: Callable[..., str]):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from study.commands.frozen_configuration import frozen_config, load_resumed_config
+from study.commands.frozen_configuration import frozen_config, load_study
 from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
 from study.storage.ledger_files import LedgerError
@@ -117,7 +117,7 @@ def test_overrides_that_change_results_are_refused_by_key_with_both_values(
 
 def test_what_changes_no_result_may_change(folder: StudyFolder, config: StudyConfig):
     overrides = ["resources={cpus_per_trial: 2}", "tracking.experiment=mine", "storage=/elsewhere"]
-    resumed = load_resumed_config(folder, [*overrides, "seed=1", "data.shots=16"])
+    resumed = load_study(folder, [*overrides, "seed=1", "data.shots=16"]).config
     assert resumed.resources.cpus_per_trial == 2
     assert resumed.tracking.experiment == "mine"
     assert resumed.storage == Path("/elsewhere")

@@ -15,7 +15,7 @@ from rich.console import Console
 import study.data.datasets
 from study.backbones.description import read_architecture
 from study.commands import run_study as module
-from study.commands.announcement import plan_rows
+from study.commands.announcement import plan_facts
 from study.commands.frozen_configuration import changes_of_results
 from study.commands.run_study import run_study
 from study.config.loading import dump_config, load_config
@@ -103,8 +103,8 @@ def test_a_study_begins_by_writing_down_what_it_is_and_saying_what_it_will_do(
     assert identity["checkpoint"] == read_architecture(tiny_backbone).checkpoint
     assert {"created", "clipfit-study_version", "torch_version", "ray_version"} <= identity.keys()
     printed = " ".join(output.getvalue().split())
-    for word, text in plan_rows(study):
-        assert f"{word} {text}".strip() in printed
+    for fact in plan_facts(study):
+        assert f"{fact.name} {fact.text}".strip() in printed
 
 
 def test_a_relative_folder_of_images_is_stored_absolute(

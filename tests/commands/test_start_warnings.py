@@ -1,6 +1,5 @@
 """What is allowed and may not be meant is said before a study starts, counted, with examples."""
 
-import io
 import os
 from pathlib import Path
 from types import ModuleType
@@ -8,9 +7,8 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
-from rich.console import Console
 
-from study.commands.start_warnings import dataset_warnings, print_warnings
+from study.commands.start_warnings import dataset_warnings, find_warnings
 from study.config.loading import build_config
 from study.data.datasets import load_dataset
 from study.errors import StudyError
@@ -114,10 +112,10 @@ def test_images_beside_class_folders_and_hidden_ones_are_told(root: Path):
 
 def said(tmp_path: Path, *configurations: JsonObject) -> str:
     """What is said before studies of these configurations begin."""
-    out, folder = io.StringIO(), StudyFolder(tmp_path / "runs" / "mine")
-    studies = [Study(build_config(values, "here"), folder) for values in configurations]
-    print_warnings(studies, Console(file=out, width=1000))
-    return out.getvalue()
+    folder = StudyFolder(tmp_path / "runs" / "mine")
+    return "\n".join(
+        find_warnings([Study(build_config(values, "here"), folder) for values in configurations])
+    )
 
 
 def of(root: Path, **data: Any) -> JsonObject:

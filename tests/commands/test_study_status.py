@@ -13,7 +13,6 @@ from study.results.chance import AgainstChance
 from study.results.study_results import read_results
 from study.trial import Prediction
 from study.trial.predictions import predictions_to_parquet
-from tests.case_tables import from_table
 from tests.changed_studies import forget_images
 from tests.commands.conftest import Run
 from tests.written_study import Written
@@ -134,13 +133,19 @@ def tested(written: Written) -> Written:
     return written
 
 
-@from_table
-def test_the_scores_of_the_choice_are_told_with_what_is_known_of_them(
-    tested: Written, low: float, told: tuple[str, str]
+@pytest.mark.parametrize("low, beats_chance", [(0.3, False), (0.51, True)])
+def test_the_scores_of_the_best_configuration_are_given_with_a_doubt_of_them(
+    tested: Written, low: float, beats_chance: bool, run: Run
 ):
     against = AgainstChance(0.6, 0.5, images=8, low=low)
     tested.folder.write_json("chance.json", {"best": against})
-    assert read(tested).told == list(told)
+    status = read(tested)
+    assert (status.val_score, status.test_score, status.balanced) == (0.2, 0.75, 0.5)
+    assert status.against_chance == against
+    said = " ".join(run("status", "mine").out.split())
+    assert "20.0 % on validation" in said
+    assert "75.0 % on test, balanced 50.0 %" in said
+    assert ("not shown to beat chance" in said) != beats_chance
 
 
 def test_a_test_with_two_heads_is_one_trial(tested: Written):

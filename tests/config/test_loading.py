@@ -17,14 +17,6 @@ from tests.case_tables import from_table
 from tests.config_faults import baselines, told_of
 
 
-def test_what_is_sound_can_be_read_in_spite_of_faults():
-    values = {"sed": 1, "data": {"shots": "many", "dataset": "glyphs"}, "training": 3}
-    values |= {"search": {"baselines": {"clipfit": {"subset": 3}}}}
-    with pytest.raises(ConfigFaults) as caught:
-        build_config(values, "the file")
-    assert caught.value.valid_config == build_config({"data": {"dataset": "glyphs"}}, "the same")
-
-
 def test_a_frozen_configuration_is_read_with_overrides(file: Path):
     config = build_config({"test": {"runners_up": 3}}, "here")
     file.write_text(dump_config(config))

@@ -8,7 +8,8 @@ import yaml
 
 from study.config.loading import ConfigFaults, build_config
 from study.config.reference import list_keys
-from study.config.wording import WORDS, describe_fault, faults_with_overrides, override_texts
+from study.config.wording import WORDS, describe_fault, name_overrides, override_texts
+from study.errors import Fault
 from study.method.peers import PEERS
 from study.storage.ledger_files import JsonObject
 from tests.case_tables import from_table
@@ -44,7 +45,7 @@ def test_no_fault_is_told_in_words_of_pydantic(key: str):
         try:
             build_config(values, "here")
         except ConfigFaults as faulty:
-            told = faulty.faults
+            told = [str(fault) for fault in faulty.faults]
         assert not PYDANTIC.search("\n".join(told)), value
 
 
@@ -55,26 +56,19 @@ def test_a_value_of_the_wrong_kind_is_told_with_what_is_allowed(values: JsonObje
 
 def test_an_error_of_a_type_without_words_still_has_its_place_and_value():
     fault = {"type": "of a later pydantic", "loc": ("seed",), "msg": "Input should", "input": 3}
-    assert describe_fault(fault) == "seed: is not allowed here, got 3"
+    assert describe_fault(fault) == Fault("seed", "is not allowed here, got 3")
     assert "of a later pydantic" not in WORDS
 
 
 @from_table
-def test_an_override_is_named_that_a_fault_is_of(fault: str, override: str):
-    texts = override_texts([override, "test.runners_up=1", "data.val_shots=1", "seed=3"])
-    assert faults_with_overrides(texts, [fault]) == [f"{fault} (override {override})"]
+def test_an_override_is_named_that_sets_the_key_of_a_fault(key: str, override: str):
+    texts = override_texts([override, "test.runners_up=1", "data.val_shots=1"])
+    (fault,) = name_overrides([Fault(key, "is wrong, by\n  a command")], texts)
+    assert fault == Fault(key, f"is wrong, by (override {override})\n  a command")
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        "data: bad: no class folders in the root of the dataset",
-        "backbone: backbone 'mine' lacks 1 tensors",
-        "search.baselines.first: is a name that results use; use another seed",
-        "search.trials.more: unknown key",
-    ],
-)
-def test_an_override_of_something_else_is_not_named(fault: str):
-    given = ["data.shots=4", "data.root=b", "data.dataset=x", "backbone.revision=1", "seed=3"]
-    texts = override_texts([*given, "name=x"])
-    assert faults_with_overrides(texts, [fault]) == [fault]
+@pytest.mark.parametrize("key", ["data", "backbone", "search.trials.more", "seeds", ""])
+def test_an_override_of_another_key_or_of_a_part_of_a_section_is_not_named(key: str):
+    fault = Fault(key, "4 shots and seed=3 are wrong")
+    texts = override_texts(["data.shots=4", "backbone.revision=1", "seed=3", "search.minutes=1"])
+    assert name_overrides([fault], texts) == [fault]

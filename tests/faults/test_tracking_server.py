@@ -81,7 +81,7 @@ def test_a_server_that_hangs_is_asked_once_for_all_studies_of_a_sweep(proxy: Pro
     path.write_text("sweep: {seed: [1, 2, 3]}\nsearch: {trials: 8}\n")
     given = [f"tracking.uri={proxy.uri}", f"storage={tmp_path}", "data.augment=false"]
     proxy.fail("hang")
-    with pytest.raises(ConfigError, match=r"and 2 more: tracking: .* does not answer"):
+    with pytest.raises(ConfigError, match=r"tracking: .* does not answer"):
         check_sweep(load_sweep(path, given))
     assert len(proxy.asked) == 1
 

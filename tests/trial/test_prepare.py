@@ -13,7 +13,7 @@ from PIL import Image
 
 import study.data.datasets
 from study.backbones.backbone import Backbone
-from study.commands.check import find_faults
+from study.commands.check import find_data_faults
 from study.config.loading import build_config
 from study.config.trial_settings import TrialSettings
 from study.data.images.image_reading import DEFAULT_READING
@@ -220,8 +220,7 @@ def test_what_a_trial_learns_from_and_is_judged_on_is_on_record_under_its_hash(
 
 
 def data_faults(preparer: Preparer) -> list[str]:
-    faults = find_faults(preparer.study, resuming=True, skipped=("tracking",))
-    return [fault for fault in faults if fault.startswith("data")]
+    return [str(fault) for fault in find_data_faults(preparer.study)]
 
 
 def test_no_more_images_are_opened_than_a_stage_needs(

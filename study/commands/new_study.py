@@ -1,48 +1,96 @@
-"""A configuration as a study has it: the values of its file, and what the backbone decides."""
+"""A new study: the values of its file, and what its backbone and its images decide."""
 
-from collections.abc import Sequence
+import re
+import secrets
+import time
+from collections import Counter
 from pathlib import Path
-
-from rich.console import Console
 
 from study.backbones.architecture import Family
 from study.backbones.description import EMBEDDED, backbone_path, read_family
 from study.config.loading import load_config
 from study.config.schema import StudyConfig
-from study.config.search_section import SITES_OF, SpaceConfig
+from study.config.search_section import AUTO, SITES_OF, SpaceConfig
 from study.config.shipped import is_shipped
 from study.config.yaml_values import parse_overrides
-from study.errors import BackboneError
+from study.data.shots import ALL
+from study.errors import BackboneError, StudyError
 from study.method.peers import PEERS
-from study.process.terminal_table import print_sentences
+from study.method.recipe import are_unequal
+from study.storage.study_folder import StudyFolder
+from study.trial.study import Study
 
 
-def resolve_config(
-    source: Path, overrides: list[str], console: Console | None = None
-) -> StudyConfig:
-    """Return the configuration of a file and overrides, with what the backbone decides.
-
-    A peer of a shipped configuration that cannot be trained on the backbone is left out, unless an
-    override asks for it.
+def make_study(source: Path, overrides: list[str]) -> tuple[Study, list[str]]:
+    """Return a new study, and warnings; it gets a unique name if the configuration has none.
 
     Args:
         source: the file of the configuration.
         overrides: values that replace those of the file.
-        console: where a line on each peer that is left out is printed.
+
+    Raises:
+        ConfigFaults: the configuration has faults.
+    """
+    config, warnings = resolve_config(source, overrides)
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", source.stem)[:60].strip("-._") or "study"
+    unique = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+    config = config.model_copy(update={"name": config.name or unique})
+    study = Study(config, StudyFolder(config.storage / str(config.name)))
+    return with_metric(study), warnings
+
+
+def with_metric(study: Study) -> Study:
+    """Decide what ``search.metric`` is, where the sizes of classes are to decide.
+
+    Nothing is decided if the dataset cannot be read, which the check of the study reports.
+    """
+    config = study.config
+    if config.search.metric != AUTO:
+        return study
+    try:
+        class_averaged = _have_unequal_sizes(study) or study.protocol.class_averaged
+    except StudyError:
+        return study
+    metric = "balanced_accuracy" if class_averaged else "accuracy"
+    return study.with_config(config.with_section("search", metric=metric))
+
+
+def _have_unequal_sizes(study: Study) -> bool:
+    """Return whether a trained class has more than twice the images of another to learn from."""
+    dataset, protocol, shots = study.dataset, study.protocol, study.config.data.shots
+    if not protocol.trains or not dataset.train:
+        return False
+    if shots == ALL:
+        shots = len(dataset.train)
+    sizes = Counter(record.label for record in dataset.train)
+    trained = next(iter(protocol.scored(dataset).values()))
+    return are_unequal(min(sizes[label], shots) for label in trained)
+
+
+def resolve_config(source: Path, overrides: list[str]) -> tuple[StudyConfig, list[str]]:
+    """Return the configuration of a file and overrides, with what the backbone decides.
+
+    A peer of a shipped configuration that cannot be trained on the backbone is left out, unless an
+    override requests it; a warning says so.
+
+    Args:
+        source: the file of the configuration.
+        overrides: values that replace those of the file.
 
     Raises:
         ConfigFaults: the configuration has faults.
     """
     config = with_sites_of_backbone(load_config(source, overrides))
     unfit = unfit_peers(config, source, overrides)
-    if console is not None:
-        for label in unfit:
-            sentence = (
-                f"search.baselines.{label} of {source.name} is left out, since "
-                f"{config.backbone.name} cannot be trained in this way"
-            )
-            print_sentences(console, sentence, "yellow")
-    return without_baselines(config, unfit)
+    warnings = [
+        f"search.baselines.{label} of {source.name} is left out, since {config.backbone.name} "
+        "cannot be trained in this way"
+        for label in unfit
+    ]
+    baselines = {
+        label: baseline for label, baseline in config.search.baselines.items() if label not in unfit
+    }
+    return config.with_section("search", baselines=baselines), warnings
 
 
 def with_sites_of_backbone(config: StudyConfig) -> StudyConfig:
@@ -92,13 +140,3 @@ def _read_family(config: StudyConfig) -> Family | None:
         return read_family(backbone_path(backbone.name), revision=backbone.revision)
     except BackboneError:
         return None
-
-
-def without_baselines(config: StudyConfig, labels: Sequence[str]) -> StudyConfig:
-    """Return a configuration without some of its baselines."""
-    baselines = {
-        label: baseline
-        for label, baseline in config.search.baselines.items()
-        if label not in labels
-    }
-    return config.with_section("search", baselines=baselines)
