@@ -1,6 +1,6 @@
 """The run of a study: check, search, choose, test, report."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 

@@ -8,13 +8,12 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from unittest.mock import Mock
 
 import pytest
 from rich.console import Console
-from study.workflow.outputs import print_outcome
 
-from study.commands import main
+from study.commands.main import main
+from study.commands.outputs import print_outcome
 from tests.changed_studies import board_of
 from tests.fake_studies import add_answer
 from tests.results.test_sweep_scores import placed
@@ -53,8 +52,7 @@ def test_the_end_of_a_study(
     folder = ablation_study if kind == "ablation" else add_answer(few_shot_study)
     monkeypatch.chdir(folder.parent)
     output = io.StringIO()
-    tracker = Mock(viewing_hints=Mock(return_value=[]))
-    print_outcome(board_of(folder), tracker, Console(file=output, width=80))
+    print_outcome(board_of(folder), [], Console(file=output, width=80))
     same_as_golden(f"end-of-{kind}", output.getvalue())
 
 
