@@ -152,14 +152,14 @@ class FakeLedger:
             counts.append(row.tolist())
         return counts
 
-    def config(self, stage: str, arm: str, number: int, **values: Any) -> JsonObject:
+    def config(self, stage: str, group: str, number: int, **values: Any) -> JsonObject:
         """A trial's configuration with the fields that the ledger promises."""
         subset = values.get("subset", CLIPFIT)
         return {
             "stage": stage,
-            "arm": arm,
+            "group": group,
             "number": number,
-            "label": values.get("label", arm),
+            "label": values.get("label", group),
             "seed": values.get("seed", 1),
             "subset": subset,
             "bias_lr": values.get("bias_lr", 2e-3),

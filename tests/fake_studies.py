@@ -53,7 +53,7 @@ def write_study(
     edge: float = 0.01,
     images: Sequence[int] = (),
 ) -> Path:
-    """Write a finished study: baselines, two search arms, seven candidates with five seeds.
+    """Write a finished study: baselines, two search groups, seven candidates with five seeds.
 
     Args:
         folder: where the study goes.
@@ -115,14 +115,14 @@ def _write_search(ledger: FakeLedger) -> dict[str, tuple[str, JsonObject, float]
         )
         chosen[label] = (f"search-{number:04d}", config, score)
     ranked = []
-    arms = ["clipfit-tuned" if number % 4 == 0 else "search" for number in range(32)]
-    for number, arm in enumerate(arms, start=len(BASELINES)):
+    groups = ["clipfit-tuned" if number % 4 == 0 else "search" for number in range(32)]
+    for number, group in enumerate(groups, start=len(BASELINES)):
         subset = CLIPFIT
-        if arm == "search":
+        if group == "search":
             subset = str(ledger.random.choice(list(SUBSETS)))
         config = ledger.config(
             "search",
-            arm,
+            group,
             number,
             label=f"trial {number}",
             subset=subset,
@@ -139,7 +139,7 @@ def _write_search(ledger: FakeLedger) -> dict[str, tuple[str, JsonObject, float]
         trial_id = f"search-{number:04d}"
         score = ledger.write_trial(trial_id, config, epochs=epochs, status=status, error=error)
         if status == "finished":
-            ranked.append((score, arm, (trial_id, config, score)))
+            ranked.append((score, group, (trial_id, config, score)))
     ranked.sort(key=lambda item: -item[0])
     chosen["clipfit-tuned"] = next(item[2] for item in ranked if item[1] == "clipfit-tuned")
     open_search = [item[2] for item in ranked if item[1] == "search"]

@@ -111,11 +111,11 @@ class Finished:
         rows = torch.randn(2, dim, generator=torch.Generator().manual_seed(3))
         return Head(torch.nn.functional.normalize(rows, dim=-1), (2, 0))
 
-    def _search(self, arm: str, label: str, number: int, score: float, winner: JsonObject):
+    def _search(self, group: str, label: str, number: int, score: float, winner: JsonObject):
         trial = self.folder.trial(f"search-{number:04d}")
         head = winner.get("head", "text")
         proposed = {**winner, "head": None}  # which validation chooses
-        self._trial(trial.trial_id, "search", arm, label, number, 1, proposed)
+        self._trial(trial.trial_id, "search", group, label, number, 1, proposed)
         for epoch in (1, 2):
             now = score - 0.1 * (2 - epoch)
             report = {"epoch": epoch, "seconds": 1.0, "train_loss": 1.0 - now, "val_score": now}
@@ -126,7 +126,7 @@ class Finished:
         self,
         trial_id: str,
         stage: Any,
-        arm: str,
+        group: str,
         label: str,
         number: int,
         seed: int,
@@ -135,7 +135,7 @@ class Finished:
         config = TrialConfig(
             trial_id=trial_id,
             stage=stage,
-            arm=arm,
+            group=group,
             label=label,
             number=number,
             seed=seed,
@@ -158,7 +158,7 @@ def train(place: Path):
     trial = TrialConfig(
         trial_id="t",
         stage="test",
-        arm="best",
+        group="best",
         label="best",
         number=0,
         seed=SEEDS[0],

@@ -15,7 +15,8 @@ from ray.tune.schedulers import TrialScheduler
 
 from study.search import queues, stages
 from study.search.hung_workers import HungWorkers
-from study.search.ledger_callback import LedgerCallback, Observers
+from study.search.ledger_callback import LedgerCallback
+from study.search.observers import Observers
 from study.search.searcher import StudySearcher
 from study.search.trainable import ClipFitTrainable
 from study.trial import TrialData

@@ -42,7 +42,7 @@ def trial(**changes: Any) -> TrialConfig:
     values = {
         "trial_id": "search-0001",
         "stage": "search",
-        "arm": "baseline",
+        "group": "baseline",
         "label": "clipfit",
         "number": 1,
         "seed": 1,

@@ -49,7 +49,7 @@ class Written:
         values: dict[str, Any] = {
             "trial_id": f"search-{number:04d}",
             "stage": "search",
-            "arm": "search",
+            "group": "search",
             "label": f"trial {number}",
             "number": number,
             "seed": 1,

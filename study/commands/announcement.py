@@ -67,7 +67,7 @@ def plan_facts(study: Study) -> Iterator[Fact]:
 
 def _ablation_plan(study: Study, seeds: str) -> Iterator[Fact]:
     # Ray takes seconds to import, and a check, which prints no plan, does without it.
-    from study.search.ablation_search import rate_grids
+    from study.search.ablation_cells import rate_grids
 
     ablation = study.config.ablation
     if not ablation:
@@ -89,16 +89,15 @@ def _ablation_plan(study: Study, seeds: str) -> Iterator[Fact]:
 
 def _search_plan(study: Study, seeds: str) -> Iterator[Fact]:
     search, images = study.config.search, study.config.final.images
-    budget = search.budget
     yield Fact(
         "search",
-        f"{amount(search.trials, 'trial')}: {amount(budget.baselines, 'baseline')}, "
-        f"{budget.tuned} of CLIPFit's parameters at other learning rates, {budget.open} of other "
-        "parameters",
+        f"{amount(search.trials, 'trial')}: {amount(search.counted_baselines, 'baseline')}, "
+        f"{search.tuned_trials} of CLIPFit's parameters at other learning rates, "
+        f"{search.open_trials} of other parameters",
     )
     besides = []
     for label in search.peers:
-        trials = search.peer_trials if label in search.peer_arms else 1
+        trials = search.method_trials if label in search.searched_methods else 1
         besides.append(f"{trials} of {TITLES.get(label, label)}")
     if besides:
         yield Fact("", f"beside them {', '.join(besides)}")

@@ -12,14 +12,14 @@ from itertools import pairwise
 from rich.filesize import decimal
 
 from study.commands.concurrency import count_slots
-from study.config.labels import RANKS, TUNED
+from study.config.labels import OPEN, RANKS, TUNED
 from study.config.trial_settings import TrialSettings
 from study.data.prompts import prompts
 from study.data.tasks import Task
 from study.errors import StudyError
 from study.method.peers import PEERS
 from study.process.terminal_table import amount
-from study.search.ablation_search import rate_grids
+from study.search.ablation_cells import rate_grids
 from study.search.choice import training_hash
 from study.trial.cost import Cost, measure_apart
 from study.trial.prepare import (
@@ -29,7 +29,7 @@ from study.trial.prepare import (
     rung_epochs,
     tasks_of_search,
 )
-from study.trial.study import Study
+from study.trial.study import BEST, Study
 
 
 @dataclass(frozen=True)
@@ -133,13 +133,12 @@ def plan_trials(study: Study) -> Plan:
         return Plan([], tests, [])
     baselines = config.search.fixed_baselines.items()
     search = [PlannedTrials(label, 1, _trains(settings)) for label, settings in baselines]
-    budget = config.search.budget
-    for label, trials in ((TUNED, budget.tuned), ("search", budget.open)):
+    for label, trials in ((TUNED, config.search.tuned_trials), (OPEN, config.search.open_trials)):
         search.append(PlannedTrials(label, trials, is_stopped_early=True))
-        tests.append(PlannedTrials("best" if label == "search" else label, seeds))
-    for label, peer in config.search.peer_arms.items():
+    tests += [PlannedTrials(label, seeds) for label in (TUNED, BEST)]
+    for label, peer in config.search.searched_methods.items():
         trains = PEERS[peer.peer].passes_encoders
-        search.append(PlannedTrials(label, config.search.peer_trials, trains, trains))
+        search.append(PlannedTrials(label, config.search.method_trials, trains, trains))
         tests.append(PlannedTrials(label, seeds, trains))
     for label in RANKS[1 : 1 + config.test.runners_up]:
         tests.append(PlannedTrials(label, seeds))

@@ -111,7 +111,7 @@ class StageProgress:
 
     def _print_answer(self, config: TrialConfig, score: float) -> None:
         """Print the score of a baseline, or the first one of a peer whose rate is searched."""
-        name = config.arm
+        name = config.group
         if name == "baseline":
             name = config.label
         elif config.settings.peer is None:

@@ -118,7 +118,7 @@ def _count_trials(results: Results) -> dict[str, dict[str, int]]:
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for trial in results.each_trial:
         group: str = trial.stage
-        if trial.stage == "search" and not search.counts_trial(trial.arm, trial.label):
+        if trial.stage == "search" and not search.counts_trial(trial.group, trial.label):
             group = OUTSIDE
         counts[group][trial.status.replace("running", "unfinished")] += 1
     return {group: dict(ends) for group, ends in counts.items()}

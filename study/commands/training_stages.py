@@ -10,12 +10,10 @@ from study.commands.progress import StageProgress
 from study.process.terminal_table import amount
 from study.report.charts import prepare_drawing
 from study.results.chosen_configuration import final_candidate, final_trial_id
-from study.search.ablation_search import fix_rates, rate_grids, tune_cells
+from study.search import steps
+from study.search.ablation_cells import rate_grids
 from study.search.choice import fix_candidates
-from study.search.final import run_final, stop_other_final_trials
 from study.search.samplers import Sampler
-from study.search.stages import run_search, seconds_left
-from study.search.testing import run_test, trainings_of
 from study.storage.study_folder import StudyFolder
 from study.tracking.tracker import Tracker
 from study.trial.prepare import Preparer
@@ -59,10 +57,10 @@ def run_search_stage(
         return
     search = study.config.search
     with _stage(console, study.folder, "search", search.planned_trials) as progress:
-        progress.limit(seconds_left(study))
-        run_search(study, data, [progress, tracker], sampler)
+        progress.limit(steps.seconds_left(study))
+        steps.run_search(study, data, [progress, tracker], sampler)
     trials = sum(
-        search.counts_trial(trial["arm"], trial["label"])
+        search.counts_trial(trial["group"], trial["label"])
         for _, trial in study.folder.trials_of("search")
     )
     if search.minutes is not None and trials < search.trials:
@@ -77,22 +75,23 @@ def run_test_stage(study: Study, preparer: Preparer, tracker: Tracker, console: 
     """Choose the candidates, and only then read the test split and test them."""
     candidates = fix_candidates(study)
     data = {seed: preparer.test(seed) for seed in study.protocol.shot_seeds(study.config)}
-    trainings = trainings_of(candidates)
+    trainings = steps.trainings_of(candidates)
     # While workers train, so that the report need not wait for it.
     drawing = start_thread(prepare_drawing)
     with _stage(console, study.folder, "test", len(data) * len(trainings)) as progress:
-        run_test(study, trainings, data, [progress, tracker])
+        steps.run_test(study, trainings, data, [progress, tracker])
     drawing.result()
 
 
 def run_final_stage(study: Study, preparer: Preparer, tracker: Tracker, console: Console) -> None:
     """Train the final model, if the configuration says so."""
     trial_id = final_trial_id(study.config, final_candidate(study.candidates()))
-    stop_other_final_trials(study, trial_id, [tracker])
-    if trial_id is not None:
-        done = int(study.folder.trial(trial_id).has_finished())
-        with StageProgress(console, "final", 1, done=done) as progress:
-            run_final(study, preparer, [progress, tracker])
+    if trial_id is None:
+        steps.run_final(study, preparer, [tracker])
+        return
+    done = int(study.folder.trial(trial_id).has_finished())
+    with StageProgress(console, "final", 1, done=done) as progress:
+        steps.run_final(study, preparer, [progress, tracker])
 
 
 def run_ablation(study: Study, preparer: Preparer, tracker: Tracker, console: Console) -> None:
@@ -107,11 +106,11 @@ def run_ablation(study: Study, preparer: Preparer, tracker: Tracker, console: Co
     if study.protocol.validates(study.config) and not _has_chosen(study, study.cells()):
         trials = sum(grid.size for grid in rate_grids(study).values())
         with _stage(console, study.folder, "search", trials) as progress:
-            tune_cells(study, preparer.search(), [progress, tracker])
-    cells = fix_rates(study)
+            steps.run_ablation(study, preparer.search(), [progress, tracker])
+    cells = steps.choose_rates(study)
     data = {seed: preparer.test(seed) for seed in study.protocol.shot_seeds(study.config)}
     with _stage(console, study.folder, "ablation", len(data) * len(cells)) as progress:
-        run_test(study, cells, data, [progress, tracker], stage="ablation")
+        steps.run_test(study, cells, data, [progress, tracker], stage="ablation")
 
 
 def start_thread(function: Callable[[], None]) -> Future[None]:

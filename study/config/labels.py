@@ -1,9 +1,9 @@
-"""The labels of baselines and candidates, and the names of arms and scores."""
+"""The labels of baselines and candidates, and the names of groups and scores."""
 
 PUBLISHED = "clipfit"
 """The label of CLIPFit as published."""
 TUNED = "clipfit-tuned"
-"""The label of the best configuration of CLIPFit's own search."""
+"""The label of the best of tuned CLIPFit, and the name of its group."""
 RANKS = ("best", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
 """The labels of the best configurations of the whole search, best first."""
 WITH_DELTA = "best-with-delta"
@@ -23,5 +23,5 @@ SCORES = (
 """The names of scores in the reports of trials, where the score of a dataset has its name."""
 LINEAR = "linear"
 """The label of a linear classifier on the untuned backbone."""
-ARMS = ("baseline", TUNED, "search")
-"""The arms of a search, without those of its peers, which are called by the labels of the peers."""
+BASELINE, OPEN = "baseline", "search"
+"""The groups of the baselines and of the open search; another method's has its label."""

@@ -8,7 +8,7 @@ import itertools
 import re
 from collections.abc import Iterator
 
-from study.config.labels import ARMS, RANKS, SCORES, WITH_DELTA, ZERO_SHOT
+from study.config.labels import BASELINE, OPEN, RANKS, SCORES, TUNED, WITH_DELTA, ZERO_SHOT
 from study.config.schema import (
     AblationConfig,
     DataConfig,
@@ -84,7 +84,7 @@ def _broken_by_space(space: SpaceConfig) -> Iterator[Fault]:
 def _broken_by_baselines(search: SearchConfig) -> Iterator[Fault]:
     if not search.fixed_baselines:
         yield Fault("search.baselines", "is empty; allowed is one or more")
-    reserved = (*ARMS, *RANKS, WITH_DELTA)
+    reserved = (BASELINE, TUNED, OPEN, *RANKS, WITH_DELTA)
     for label in search.baselines:
         if label in reserved:
             yield Fault(f"search.baselines.{label}", "is a name that results use; use another")
@@ -197,7 +197,7 @@ def _broken_by_references(fixed: dict[str, TrialSettings]) -> Iterator[Fault]:
 
 
 def _broken_by_number_of_trials(search: SearchConfig) -> Iterator[Fault]:
-    baselines = search.budget.baselines
+    baselines = search.counted_baselines
     if search.trials < 2 * baselines:
         yield Fault(
             "search.trials",

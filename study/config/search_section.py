@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_serializer, field_validator
 
@@ -11,13 +11,12 @@ from study.config.section import Section
 from study.config.trial_settings import HEADS, Head, KnownKind, SubsetText, TrialSettings
 from study.config.value_types import Label, ObjectName, Range, Weights
 from study.method.parameters import kind_names
-from study.method.peers import PEERS
 from study.process.table_files import read_table
 
 AUTO = "auto"
 """The name that leaves the rule of selection to the protocol."""
 TUNED_SHARE = 0.25
-"""The share of the trials that are CLIPFit's own search, of its rates and λ."""
+"""The share of the trials that tune the learning rates and λ of CLIPFit's own subset."""
 SHORTEST_GRACE_PERIOD = 3
 """The fewest epochs before the first decision of successive halving."""
 
@@ -55,21 +54,11 @@ class AshaConfig(Section):
     """At each decision, about one in this many trials continues."""
 
 
-class Budget(NamedTuple):
-    """The number of trials of each part of the search, which peers stand outside of."""
-
-    baselines: int
-    tuned: int
-    """The trials that tune the learning rates and λ of CLIPFit's own subset."""
-    open: int
-    """The trials that search over subsets, learning rates and λ."""
-
-
 class SearchConfig(Section):
     """How trials are proposed, scored and stopped."""
 
     trials: int = Field(48, ge=0, le=100_000)
-    """The number of trials: baselines, CLIPFit's own search and the open search.
+    """The number of trials: baselines, tuned CLIPFit and the open search.
 
     0 means no search: the baselines are tested as they are."""
     minutes: float | None = Field(None, gt=0, le=1_000_000)
@@ -95,8 +84,8 @@ class SearchConfig(Section):
     """What may classify images: the text features of the classes, or a linear head on the image
     features. Each training is scored with all of them, and used with the best."""
     space: SpaceConfig = SpaceConfig()
-    peer_trials: int = Field(8, ge=1, le=10_000)
-    """The number of trials that look for the learning rate of each peer, beside ``trials``."""
+    method_trials: int = Field(4, ge=1, le=10_000)
+    """The number of trials of each other method whose rate is searched, beside ``trials``."""
     baselines: dict[Label, Baseline] = Field(default_factory=published_baselines)
     """The baselines by label, which are tested whatever their validation scores are.
 
@@ -137,8 +126,8 @@ class SearchConfig(Section):
         }
 
     @property
-    def peer_arms(self) -> dict[str, PeerConfig]:
-        """The peers whose learning rate is searched, by label; each is an arm of the search."""
+    def searched_methods(self) -> dict[str, PeerConfig]:
+        """The other methods whose learning rate is searched, by label; each is a group."""
         return {
             label: baseline
             for label, baseline in self.baselines.items()
@@ -155,33 +144,35 @@ class SearchConfig(Section):
         ]
 
     @property
-    def budget(self) -> Budget:
-        """How the trials are split: CLIPFit's own search has `TUNED_SHARE` of all."""
-        baselines = len(self.baselines) - len(self.peers)
-        tuned = math.ceil(TUNED_SHARE * self.trials)
-        return Budget(baselines, tuned, self.trials - baselines - tuned)
+    def tuned_trials(self) -> int:
+        """The number of trials that tune the learning rates and λ of CLIPFit's own subset."""
+        return math.ceil(TUNED_SHARE * self.trials)
 
-    def counts_trial(self, arm: str, label: str) -> bool:
+    @property
+    def open_trials(self) -> int:
+        """The number of trials that search over subsets, learning rates and λ."""
+        return self.trials - self.counted_baselines - self.tuned_trials
+
+    @property
+    def counted_baselines(self) -> int:
+        """The number of baselines among ``trials``, which other methods stand outside of."""
+        return len(self.baselines) - len(self.peers)
+
+    def counts_trial(self, group: str, label: str) -> bool:
         """Return whether a trial is one of ``trials``; those of peers stand outside."""
-        return arm not in self.peers and label not in self.peers
+        return group not in self.peers and label not in self.peers
 
     @property
     def peer_methods(self) -> dict[str, str]:
         """The names of the rows of `study.method.peers.PEERS` that baselines have, by label."""
-        methods = {label: peer.peer for label, peer in self.peer_arms.items()}
+        methods = {label: peer.peer for label, peer in self.searched_methods.items()}
         for label, settings in self.fixed_baselines.items():
             if settings.peer:
                 methods[label] = settings.peer.method
         return methods
 
     @property
-    def quick_peers(self) -> set[str]:
-        """The labels of the peers whose steps pass no encoder, so that they cost nearly nothing."""
-        methods = self.peer_methods.items()
-        return {label for label, method in methods if not PEERS[method].passes_encoders}
-
-    @property
     def planned_trials(self) -> int:
         """The number of trials of the search with those of the peers."""
-        fixed = len(self.peers) - len(self.peer_arms)
-        return self.trials + fixed + self.peer_trials * len(self.peer_arms)
+        fixed = len(self.peers) - len(self.searched_methods)
+        return self.trials + fixed + self.method_trials * len(self.searched_methods)

@@ -233,7 +233,7 @@ class Protocol(ABC):
                 yield Fault(
                     "final.images", "has no effect without a search, which chooses what to train"
                 )
-            for label, peer in config.search.peer_arms.items():
+            for label, peer in config.search.searched_methods.items():
                 yield Fault(
                     f"search.baselines.{label}",
                     "is a peer whose learning rate is searched, and "

@@ -1,8 +1,8 @@
 """The chart of the relative weights of the parameters of a search."""
 
 from study.process.terminal_table import amount
-from study.report.arms import arm_name
 from study.report.charts import Axis, Chart, Panel, Series
+from study.report.groups import group_name
 from study.report.sentences import sentences
 from study.report.site_descriptions import choices_in_words
 from study.results.importance import MIN_TRIALS, Importances
@@ -12,15 +12,17 @@ TRUSTED_TRIALS = 50
 NOTHING_VARIES = "no parameter varies in enough finished trials"
 
 
-def importance_chart(arm: str, importances: Importances, color: str, *, stopped: int = 0) -> Chart:
-    """Draw the relative weights of the parameters of an arm, in percent.
+def importance_chart(
+    group: str, importances: Importances, color: str, *, stopped: int = 0
+) -> Chart:
+    """Draw the relative weights of the parameters of a group, in percent.
 
     Args:
-        arm: the name of the arm.
+        group: the name of the group.
         importances: the importances of its parameters.
-        color: the colour of the arm.
-        stopped: the number of the arm's trials that were stopped early; none of them is counted in
-            an importance, since they have no final score.
+        color: the colour of the group.
+        stopped: the number of the group's trials that were stopped early; none of them is counted
+            in an importance, since they have no final score.
     """
     weights = importances.weights
     parameters = sorted(weights, key=lambda parameter: weights[parameter])
@@ -41,8 +43,8 @@ def importance_chart(arm: str, importances: Importances, color: str, *, stopped:
         choices_in_words=choices_in_words,
     )
     return Chart(
-        f"importance-{arm}",
-        f"Parameter importance: {arm_name(arm)}",
+        f"importance-{group}",
+        f"Parameter importance: {group_name(group)}",
         caption,
         [Panel(Axis("relative weight, %"), Axis("", names=parameters), series)],
         reason_if_empty=reason,

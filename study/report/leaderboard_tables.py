@@ -5,9 +5,8 @@ from dataclasses import replace
 from rich.console import Group
 from rich.text import Text
 
-from study.config.labels import PUBLISHED, TUNED
+from study.config.labels import BASELINE, OPEN, PUBLISHED, TUNED
 from study.config.trial_settings import HEADS, Head, settings_columns
-from study.report.arms import arm_name
 from study.report.formatting import (
     Table,
     difference_cell,
@@ -23,6 +22,7 @@ from study.report.formatting import (
     with_notes,
 )
 from study.report.further_scores import further_header, further_note
+from study.report.groups import group_name
 from study.report.names import starred_name
 from study.report.scope import leaderboard_scope
 from study.report.sentences import sentences
@@ -36,12 +36,12 @@ from study.report.verdict import validation_findings, verdict
 from study.results.entries import REFERENCES, Entry
 from study.results.intervals import MeanInterval
 from study.results.leaderboard import TRIAL_STATES, Leaderboard
-from study.results.trial_results import BASELINE, PARTS, SEARCH_ARM, SOURCE
+from study.results.trial_results import PARTS, SOURCE
 from study.storage.atomic import write_atomically
 
-_ARM_NOTES = {
+_GROUP_NOTES = {
     BASELINE: "baselines, tried first",
-    SEARCH_ARM: "which parameters to tune, and how fast",
+    OPEN: "which parameters to tune, and how fast",
     TUNED: "learning rates and λ for CLIPFit’s own parameters",
 }
 """What the parts of a search do; all others are those of peers."""
@@ -121,12 +121,14 @@ def budget_table(board: Leaderboard) -> Table:
     """Return what each part of the search spent; the time is the sum over its trials."""
     rows = []
     notes = []
-    for arm in board.arm_budgets:
-        name = arm_name(arm.arm)
-        notes.append(f"“{name}”: {_ARM_NOTES.get(arm.arm, 'another method, with its own search')}.")
-        states = [getattr(arm, state) for state in TRIAL_STATES]
-        spent = [format_count(arm.epochs), duration(arm.seconds)]
-        rows.append([name, arm.trials, *states, *spent])
+    for group in board.group_counts:
+        name = group_name(group.group)
+        notes.append(
+            f"“{name}”: {_GROUP_NOTES.get(group.group, 'another method, with its own search')}."
+        )
+        states = [getattr(group, state) for state in TRIAL_STATES]
+        spent = [format_count(group.epochs), duration(group.seconds)]
+        rows.append([name, group.trials, *states, *spent])
     return Table(
         "What the search spent",
         ["part of the search", "trials", *TRIAL_STATES, "epochs", "time"],
@@ -219,8 +221,8 @@ def _scored_heads(board: Leaderboard) -> list[Head]:
 
 def _finished_trials(board: Leaderboard, entry: Entry) -> str:
     """Return how many trials of tuned CLIPFit's own search finished; empty for other candidates."""
-    for budget in board.arm_budgets:
-        if budget.arm == TUNED and TUNED in entry.labels:
+    for budget in board.group_counts:
+        if budget.group == TUNED and TUNED in entry.labels:
             return f" ({budget.finished} of its {budget.trials} trials finished)"
     return ""
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from study.config.labels import BASELINE
 from study.process.templates import templates
 from study.report import (
     ablation_charts,
@@ -21,10 +22,10 @@ from study.report import (
     site_descriptions,
     verdict,
 )
-from study.report.arms import arm_name
 from study.report.charts import Chart, draw
 from study.report.formatting import Table, format_count, percent, score_header
 from study.report.further_scores import further_header
+from study.report.groups import group_name
 from study.report.names import candidate_name
 from study.report.pictures import Datasets
 from study.report.setting_descriptions import setting_cells, setting_header, tuned_in_words
@@ -32,7 +33,7 @@ from study.results.ablation import ablation_table
 from study.results.final_model import FinalModel
 from study.results.leaderboard import Leaderboard
 from study.results.study_results import Results
-from study.results.trial_results import BASELINE, TrialResult
+from study.results.trial_results import TrialResult
 from study.storage.atomic import write_atomically
 
 _FOLDER = Path(__file__).parent
@@ -145,8 +146,8 @@ def _search_table(results: Results) -> Table:
     )
     rows = []
     for trial in trials:
-        name = arm_name(trial.arm)
-        if trial.arm == BASELINE:
+        name = group_name(trial.group)
+        if trial.group == BASELINE:
             name = candidate_name(trial.label)
         row = [
             trial.trial_id,

@@ -6,9 +6,8 @@ from itertools import accumulate
 from math import inf
 from typing import Any
 
-from study.config.labels import ZERO_SHOT
+from study.config.labels import BASELINE, OPEN, ZERO_SHOT
 from study.method.parameters import list_kinds
-from study.report.arms import arm_colors, arm_name
 from study.report.charts import (
     GREY,
     OTHER_MARKERS,
@@ -19,13 +18,14 @@ from study.report.charts import (
     Series,
 )
 from study.report.confusion_tables import confusion_charts, recall_chart
+from study.report.groups import group_colors, group_name
 from study.report.importance_chart import importance_chart
 from study.report.names import starred_name
 from study.report.opening_charts import scores_chart, tuned_chart
 from study.results.entries import Entry
 from study.results.importance import importances, load_optuna_studies
 from study.results.leaderboard import Leaderboard
-from study.results.trial_results import BASELINE, SEARCH_ARM, TrialResult
+from study.results.trial_results import TrialResult
 
 VALIDATION_AXIS = Axis("validation score, %")
 _STATUS_STYLES = {
@@ -56,10 +56,10 @@ def make_plots(board: Leaderboard) -> list[Chart]:
         rungs_chart(search_trials),
         history_chart(search_trials),
     ]
-    stopped = Counter(trial.arm for trial in search_trials if trial.status == "stopped")
-    for arm, study in load_optuna_studies(board).items():
-        color = arm_colors([arm])[arm]
-        charts.append(importance_chart(arm, importances(study), color, stopped=stopped[arm]))
+    stopped = Counter(trial.group for trial in search_trials if trial.status == "stopped")
+    for group, study in load_optuna_studies(board).items():
+        color = group_colors([group])[group]
+        charts.append(importance_chart(group, importances(study), color, stopped=stopped[group]))
     charts += confusion_charts(board)
     return charts
 
@@ -75,7 +75,7 @@ def rates_chart(search_trials: Sequence[TrialResult]) -> Chart:
     panels = []
     for title, trials in points.items():
         axis = Axis(title, scale="log")
-        panels.append(Panel(axis, VALIDATION_AXIS, _series_by_arm_and_status(trials)))
+        panels.append(Panel(axis, VALIDATION_AXIS, _series_by_group_and_status(trials)))
     return Chart(
         "learning-rates",
         "Validation score against learning rates and λ",
@@ -91,26 +91,26 @@ def rates_chart(search_trials: Sequence[TrialResult]) -> Chart:
 def rungs_chart(search_trials: Sequence[TrialResult]) -> Chart:
     """Draw the learning curves of the search, and how many trials reached each epoch."""
     scored = [trial for trial in search_trials if trial.curve and trial.proposed]
-    colors = arm_colors(trial.arm for trial in search_trials)
+    colors = group_colors(trial.group for trial in search_trials)
     curves = []
     for trial in scored:
         curve = Series(
-            arm_name(trial.arm),
+            group_name(trial.group),
             list(trial.curve),
             [100 * score for score in trial.curve.values()],
             style="line",
-            color=colors[trial.arm],
+            color=colors[trial.group],
             opacity=0.45,
         )
         curves.append(curve)
     survivors = []
-    for arm, color in colors.items():
-        last_epochs = [max(trial.curve) for trial in scored if trial.arm == arm]
+    for group, color in colors.items():
+        last_epochs = [max(trial.curve) for trial in scored if trial.group == group]
         epochs = range(1, max(last_epochs, default=0) + 1)
         trials_left = []
         for epoch in epochs:
             trials_left.append(sum(last_epoch >= epoch for last_epoch in last_epochs))
-        survivors.append(Series(arm_name(arm), epochs, trials_left, style="step", color=color))
+        survivors.append(Series(group_name(group), epochs, trials_left, style="step", color=color))
     epoch_axis = Axis("epoch", scale="count")
     trial_axis = Axis("trials", scale="count")
     return Chart(
@@ -128,12 +128,12 @@ def rungs_chart(search_trials: Sequence[TrialResult]) -> Chart:
 
 
 def history_chart(search_trials: Sequence[TrialResult]) -> Chart:
-    """Draw the scores of each arm's finished trials in their order, and the best so far."""
+    """Draw the scores of each group's finished trials in their order, and the best so far."""
     proposed = [trial for trial in search_trials if trial.proposed and trial.status == "finished"]
     series = []
-    for arm, color in arm_colors(trial.arm for trial in search_trials).items():
-        by_number = [(trial.number, trial) for trial in proposed if trial.arm == arm]
-        name = arm_name(arm)
+    for group, color in group_colors(trial.group for trial in search_trials).items():
+        by_number = [(trial.number, trial) for trial in proposed if trial.group == group]
+        name = group_name(group)
         scores = _score_series(name, by_number, color=color, opacity=0.7)
         best = list(accumulate(scores.y, max))
         so_far = Series(f"{name}, best so far", scores.x, best, style="step", color=color)
@@ -169,7 +169,7 @@ def _searched_sizes(search_trials: Sequence[TrialResult], size_axis: Axis) -> Pa
     for trial in search_trials:
         size = trial.trainable if trial.status == "finished" else None
         by_size.append((size or None, trial))
-    series = _series_by_arm_and_status(by_size)
+    series = _series_by_group_and_status(by_size)
     points: list[tuple[float, float]] = []
     for trials in series:
         points += zip(trials.x, trials.y, strict=True)
@@ -234,15 +234,17 @@ def pareto_front(points: Iterable[tuple[float, float]]) -> dict[float, float]:
     return front
 
 
-def _series_by_arm_and_status(trials: TrialsByX) -> list[Series]:
-    """Return a series for the finished and one for the stopped trials of each arm."""
+def _series_by_group_and_status(trials: TrialsByX) -> list[Series]:
+    """Return a series for the finished and one for the stopped trials of each group."""
     series = []
-    for arm, color in arm_colors(trial.arm for _, trial in trials).items():
+    for group, color in group_colors(trial.group for _, trial in trials).items():
         for status, style in _STATUS_STYLES.items():
             alike = [
-                (x, trial) for x, trial in trials if trial.arm == arm and trial.status == status
+                (x, trial) for x, trial in trials if trial.group == group and trial.status == status
             ]
-            series.append(_score_series(f"{arm_name(arm)}, {status}", alike, color=color, **style))
+            series.append(
+                _score_series(f"{group_name(group)}, {status}", alike, color=color, **style)
+            )
     return series
 
 
@@ -262,16 +264,17 @@ def _series_by_entry(
 ) -> list[Series]:
     """Return a series for each candidate: the legend names it, as names at points would overlap.
 
-    Its colour is that of the arm that it comes from. A candidate without a search trial, as all are
-    in a study without a search, has that of the baselines if it is one, else that of the search.
+    Its colour is that of the group that it comes from. A candidate without a search trial, as all
+    are in a study without a search, has that of the baselines if it is one, else that of the open
+    search.
     """
-    arms = {trial.trial_id: trial.arm for trial in board.stage("search")}
-    palette = arm_colors([*arms.values(), BASELINE, SEARCH_ARM])
+    groups = {trial.trial_id: trial.group for trial in board.stage("search")}
+    palette = group_colors([*groups.values(), BASELINE, OPEN])
     uses: Counter[str] = Counter()
     series = []
     for entry, x in zip(entries, xs, strict=True):
-        arm_without_trial = BASELINE if entry.is_baseline else SEARCH_ARM
-        color = palette[arms.get(entry.source_trial or "", arm_without_trial)]
+        group_without_trial = BASELINE if entry.is_baseline else OPEN
+        color = palette[groups.get(entry.source_trial or "", group_without_trial)]
         other_marker = OTHER_MARKERS[uses[color] % len(OTHER_MARKERS)]
         marker = WINNER_MARKER if entry.is_winner else other_marker
         uses[color] += 1

@@ -131,8 +131,8 @@ def ablation_table(results: Results) -> AblationTable:
         for label, trials in scored.items()
     ]
     by_score = sorted(cells, key=lambda cell: -cell.score.mean)
-    # A search has the cells as its arms.
-    tried = [trial.arm for trial in results.stage("search")] + [trial.label for trial in ablated]
+    # A search has the cells as its groups.
+    tried = [trial.group for trial in results.stage("search")] + [trial.label for trial in ablated]
     return AblationTable(
         **results.facts(),
         split=split,

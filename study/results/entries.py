@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from study.config.labels import PUBLISHED, TUNED
+from study.config.labels import BASELINE, PUBLISHED, TUNED
 from study.config.trial_settings import HEADS, Head, TrialSettings
 from study.results.chance import BALANCED, AgainstChance
 from study.results.intervals import Intervals, MeanInterval
@@ -13,7 +13,6 @@ from study.results.statistics import SeedScores
 from study.results.study_results import Results
 from study.results.trial_results import (
     BASE_PART,
-    BASELINE,
     first_chance,
     seed_scores,
 )
@@ -125,7 +124,7 @@ def make_entry(labels: Sequence[str], results: Results, resampled: Resampled) ->
     candidate = candidate_of_label(results.candidates, label)
     if not candidate:  # their file is lost
         candidate = Candidate(label=label, settings=tested[0].settings, training=label, choice=0)
-    baselines = {trial.label for trial in results.trials if trial.arm == BASELINE}
+    baselines = {trial.label for trial in results.trials if trial.group == BASELINE}
     baselines.update(REFERENCES)
     val_base = None
     for trial in results.trials:

@@ -82,7 +82,7 @@ def _completed(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
 
 
 def load_optuna_studies(results: Results) -> dict[str, optuna.Study]:
-    """Load the Optuna study of each arm of a search from the journal, by the arm's name.
+    """Load the Optuna study of each group of a search from the journal, by the group's name.
 
     Args:
         results: the results of the study.
@@ -103,10 +103,10 @@ def load_optuna_studies(results: Results) -> dict[str, optuna.Study]:
         logger.warning("%s is damaged (%s); importances are not drawn", path, error)
         return {}
     search = results.stage("search")
-    arms = {trial.arm for trial in search if trial.proposed and not trial.settings.peer}
+    groups = {trial.group for trial in search if trial.proposed and not trial.settings.peer}
     studies = {}
-    for arm in sorted(arms.intersection(optuna.get_all_study_names(storage))):
-        study = optuna.load_study(study_name=arm, storage=storage)
+    for group in sorted(groups.intersection(optuna.get_all_study_names(storage))):
+        study = optuna.load_study(study_name=group, storage=storage)
         if study.trials:
-            studies[arm] = study
+            studies[group] = study
     return studies

@@ -43,20 +43,20 @@ class Leaderboard(Results):
     """The scores of the tests on resampled test images."""
 
     @cached_property
-    def arm_budgets(self) -> list[Any]:
-        """What each arm of the search spent, a row an arm, sorted by name.
+    def group_counts(self) -> list[Any]:
+        """What each group of the search spent, a row a group, sorted by name.
 
-        A row has the name of the `arm`, the number of its `trials`, the number of those in each of
-        the `TRIAL_STATES`, and the `epochs` and `seconds` of all of them together.
+        A row has the name of the `group`, the number of its `trials`, the number of those in each
+        of the `TRIAL_STATES`, and the `epochs` and `seconds` of all of them together.
         """
-        rows = [(t.arm, t.status, t.epochs, t.seconds or 0.0) for t in self.stage("search")]
-        trials = pd.DataFrame(rows, columns=["arm", "status", "epochs", "seconds"])
-        states = pd.crosstab(trials["arm"], trials["status"])
+        rows = [(t.group, t.status, t.epochs, t.seconds or 0.0) for t in self.stage("search")]
+        trials = pd.DataFrame(rows, columns=["group", "status", "epochs", "seconds"])
+        states = pd.crosstab(trials["group"], trials["status"])
         states = states.reindex(columns=TRIAL_STATES, fill_value=0)
-        spent = trials.groupby("arm").agg(
+        spent = trials.groupby("group").agg(
             trials=("status", "size"), epochs=("epochs", "sum"), seconds=("seconds", "sum")
         )
-        return list(spent.join(states).reset_index().itertuples(name="ArmBudget", index=False))
+        return list(spent.join(states).reset_index().itertuples(name="GroupCount", index=False))
 
     @cached_property
     def validation_check(self) -> ValidationCheck:

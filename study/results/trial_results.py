@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 
+from study.config.labels import BASELINE
 from study.config.trial_settings import Head, TrialSettings
 from study.protocols import Protocol
 from study.results.chance import BALANCED, balanced_chance, balanced_score
@@ -19,10 +20,6 @@ from study.trial.predictions import (
 )
 from study.trial.study import Split, TrialConfig, read_candidates
 
-SEARCH_ARM = "search"
-"""The arm that chooses what to tune; in every other arm that is fixed."""
-BASELINE = "baseline"
-"""The arm of the configurations that are trained as they are."""
 PARTS = ("base", "new")
 """The parts of a score that tables for other programs have columns for, whatever the protocol."""
 BASE_PART = PARTS[0]
@@ -33,7 +30,7 @@ SOURCE = "source"
 STATUS_FIELDS = (
     "trial_id",
     "stage",
-    "arm",
+    "group",
     "label",
     "number",
     "status",
@@ -97,7 +94,7 @@ class TrialResult(TrialConfig):
     @property
     def proposed(self) -> bool:
         """Whether a search proposed it: it is no baseline."""
-        return self.arm != BASELINE
+        return self.group != BASELINE
 
     def scores(self, split: Split) -> Scores:
         """Return the scores on validation or on test images."""

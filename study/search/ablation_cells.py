@@ -7,6 +7,7 @@ from study.backbones.architecture import ENCODERS, Depths
 from study.config.schema import AblationConfig, StudyConfig
 from study.errors import StudyError, SubsetError
 from study.method.subsets import Subset, is_in_blocks, kinds, list_sites, parse
+from study.search.rate_grid import RateGrid
 from study.trial.study import Study
 
 
@@ -102,3 +103,19 @@ def _sites_in(base: Subset, depths: Depths) -> Iterator[str]:
             site = f"{encoder}.{name}"
             if parse(site).resolve(depths) <= leaves:
                 yield site
+
+
+def rate_grids(study: Study) -> dict[str, RateGrid]:
+    """Return the learning rates to try in each cell, by the cell's label.
+
+    Raises:
+        ValueError: see `ablation_cells`.
+        StudyError: see `ablation_cells`.
+    """
+    ablation = study.config.ablation
+    depths = study.architecture.depths
+    return {
+        label: RateGrid.of_config(ablation, subset, depths)
+        for label, subset in ablation_cells(study).items()
+        if ablation
+    }

@@ -22,7 +22,7 @@ def tuned_clipfit(judged: Iterable[Judged]) -> Judged | None:
         judged: the finished trials, best first.
     """
     for trial in judged:
-        if trial.config.arm == TUNED or _is_baseline(trial, "clipfit"):
+        if trial.config.group == TUNED or _is_baseline(trial, "clipfit"):
             return trial
     return None
 
@@ -53,14 +53,14 @@ def choose_candidates(
 def _baseline(judged: Iterable[Judged], label: str) -> Judged | None:
     """Return a baseline; of a peer that has a search of its own, the best."""
     for trial in judged:
-        is_of_its_search = trial.config.arm == label and trial.settings.peer is not None
+        is_of_its_search = trial.config.group == label and trial.settings.peer is not None
         if is_of_its_search or _is_baseline(trial, label):
             return trial
     return None
 
 
 def _is_baseline(trial: Judged, label: str) -> bool:
-    return (trial.config.arm, trial.config.label) == ("baseline", label)
+    return (trial.config.group, trial.config.label) == ("baseline", label)
 
 
 def fix_candidates(study: Study) -> tuple[Candidate, ...]:

@@ -18,7 +18,7 @@ from study.config.schema import StudyConfig
 from study.errors import ClusterError, InterruptedStudyError, StudyError
 from study.method.device import gpu_kind
 from study.search.hung_workers import HungWorkers
-from study.search.ledger_callback import LedgerCallback, Observers
+from study.search.ledger_callback import LedgerCallback
 from study.search.machine import (
     cluster_address,
     refuse_silent_cluster,
@@ -26,6 +26,7 @@ from study.search.machine import (
     unjoined_cluster,
     wait_for_temporary_space,
 )
+from study.search.observers import Observers
 from study.search.ray_errors import cause_of
 from study.search.ray_internals import (
     ignore_second_failure,

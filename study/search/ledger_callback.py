@@ -1,55 +1,26 @@
 """Close a trial on disk when Tune says that it ended, then notify the search and the observers."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from study.search.hung_workers import HungWorkers
 from study.search.machine import wait_for_temporary_space
+from study.search.observers import Observers, notify, notify_of_end
 from study.search.ray_errors import RAISED, cause_of
 from study.search.ray_internals import LOW_ON_MEMORY, MEMORY_REPORT, forget_results
-from study.search.recording import close_trial, read_hang
+from study.search.recording import close_trial, read_hang, validation_scores
 from study.search.searcher import StudySearcher
 from study.storage.atomic import StorageError, stop_waiting
 from study.storage.trial_folder import End, Status
-from study.trial import TrialConfig
 
 logger = logging.getLogger(__name__)
-
-
-class Observer(Protocol):
-    """A listener to trials, such as a progress display or the mirror of a tracking server."""
-
-    def trial_started(self, config: TrialConfig) -> None:
-        """React to a trial that starts or is resumed."""
-
-    def trial_reported(self, config: TrialConfig, epoch: int, metrics: Mapping[str, float]) -> None:
-        """React to an epoch that is recorded on disk.
-
-        Args:
-            config: the trial's configuration.
-            epoch: the number of completed epochs.
-            metrics: the metrics of the epoch, see `study.trial.EpochReport`.
-        """
-
-    def trial_ended(self, config: TrialConfig, end: End, score: float | None) -> None:
-        """React to a trial that is closed on disk.
-
-        Args:
-            config: the trial's configuration.
-            end: how the trial ended.
-            score: its last score, as a fraction; None means there is none.
-        """
-
-
-Observers = Sequence[Observer]
-"""The listeners that are notified of trials, in turn."""
 
 
 @dataclass(eq=False, repr=False)
@@ -167,8 +138,8 @@ class LedgerCallback(Callback):
                 seconds=sum(report["seconds"] for report in reports),
                 **cause,
             )
-            close_trial(folder, end)
-            self.searcher.conclude(config, end, score)
+            close_trial(folder, end, keep_state=config.stage == "search")
+            self.searcher.conclude(config, end, validation_scores(reports))
             forget_results(trial)
             notify_of_end(self.observers, config, end, score)
             del self.searcher.running[trial.trial_id]
@@ -180,17 +151,3 @@ class LedgerCallback(Callback):
             yield
         except StorageError as fault:
             self._fault = self._fault or fault
-
-
-def notify(observers: Observers, call: Callable[[Observer], None]) -> None:
-    """Call each observer; only log what one raises, which must not end the study."""
-    for observer in observers:
-        try:
-            call(observer)
-        except Exception:
-            logger.exception("%s failed; the study goes on", type(observer).__name__)
-
-
-def notify_of_end(observers: Observers, config: TrialConfig, end: End, score: float | None) -> None:
-    """Notify each observer of a trial that is closed on disk; see `Observer.trial_ended`."""
-    notify(observers, lambda o: o.trial_ended(config, end, score))

@@ -44,7 +44,7 @@ def make_trial(
         }
         training = training.model_copy(update=optimization)
         trainable = row.count(architecture, peer.numbers)
-        proposer = proposal.arm
+        proposer = proposal.group
     name = f"{proposal.number:04d}"
     if stage == "test":
         name = f"{label}-seed{seed}"
@@ -55,7 +55,7 @@ def make_trial(
     trial = TrialConfig(
         trial_id=f"{stage}-{name}",
         stage=stage,
-        arm=proposal.arm,
+        group=proposal.group,
         label=label,
         number=proposal.number,
         seed=seed,

@@ -5,7 +5,7 @@ import json
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from study.method.delta import (
     to_delta_bytes,
 )
 from study.storage.atomic import with_retries
+from study.storage.ledger_files import JsonObject
 from study.storage.trial_folder import PREDICTIONS, REPORTS, VALIDATION, End, TrialFolder
 from study.trial import EpochReport, TrialData
 from study.trial.predictions import predictions_to_parquet
@@ -142,14 +143,25 @@ def drop_reports_beyond_state(folder: TrialFolder) -> None:
         (folder.path / STATE).unlink(missing_ok=True)
 
 
-def close_trial(folder: TrialFolder, end: End) -> None:
-    """Record how a trial ended; if it was stopped early, also save its deltas, if it has any."""
+def validation_scores(reports: Iterable[JsonObject]) -> dict[int, float]:
+    """Return the validation scores of a trial by epoch, as fractions."""
+    return {report["epoch"]: report["val_score"] for report in reports if "val_score" in report}
+
+
+def close_trial(folder: TrialFolder, end: End, *, keep_state: bool = False) -> None:
+    """Record how a trial ended; if it was stopped early, also save its deltas, if it has any.
+
+    Args:
+        folder: the trial's folder.
+        end: how it ended.
+        keep_state: whether to keep the state of a trial that was stopped, which may go on.
+    """
     settings = TrialSettings.model_validate(folder.read_config()["settings"])
     if end.status == "stopped" and settings.writes_delta:
         state = _read_state(folder)
         if state:
             _save_deltas(folder, _deltas_of(state.tensors), state.info)
-    folder.write_end(end)
+    folder.write_end(end, keep_state=keep_state and end.status == "stopped")
     (folder.path / HANG).unlink(missing_ok=True)
 
 

@@ -1,112 +1,111 @@
 """Which trials Tune stops early: by successive halving, by the time of a search, or as before."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
+from study.config.labels import BASELINE
 from study.config.search_section import AshaConfig
 from study.search.deadline import Deadline, Result
-from study.storage.ledger_files import JsonObject
+from study.search.recorded import Recorded
 from study.storage.trial_folder import End
-from study.trial.study import TrialConfig
 
 
-def make_scheduler(
-    asha: AshaConfig | None,
-    epochs: int,
-    history: Sequence[tuple[TrialConfig, Sequence[JsonObject]]] = (),
-    deadline: Deadline | None = None,
-) -> TrialScheduler:
-    """Return a scheduler that stops trials by ASHA on epochs, and by the time of the search.
+class StudyScheduler(FIFOScheduler):
+    """Successive halving within each group of a search; baselines run to their last epoch.
+
+    The score at a rung is that of the better head. A trial that had ended and was reopened ends
+    where it had, and its scores count.
 
     Args:
         asha: the settings of successive halving; None means that it stops no trial.
         epochs: the number of epochs of a full trial.
-        history: the trials that ended before the study was resumed, each with its reports; the
-            scheduler takes their scores into account.
+        before: how trials had ended before they were reopened, by id.
         deadline: the end of the time of the search, if it has one.
     """
-    make: Callable[[], TrialScheduler] = FIFOScheduler
-    if asha:
-        make = partial(
-            ASHAScheduler,
-            **dict(asha),
-            time_attr="epoch",
-            metric="score",
-            mode="max",
-            max_t=epochs,
-            stop_last_trials=False,
-        )
-    scheduler = _GroupScheduler(make)
-    for config, reports in history:
-        # The part of a Tune trial that the scheduler reads.
-        ended = SimpleNamespace(trial_id=config.trial_id, config=config.model_dump(mode="json"))
-        scheduler.on_trial_add(None, ended)
-        for report in reports:
-            result = {"epoch": report["epoch"], "score": report.get("val_score")}
-            scheduler.on_trial_result(None, ended, result)
-    scheduler.deadline = deadline  # only now, since it stops no trial that has ended
-    return scheduler
 
-
-class RepeatingScheduler(FIFOScheduler):
-    """A scheduler that stops trials where they had been stopped before, and no other trial.
-
-    Args:
-        before: how trials had ended before they were reopened, by id.
-    """
-
-    def __init__(self, before: Mapping[str, End]) -> None:
+    def __init__(
+        self,
+        asha: AshaConfig | None = None,
+        epochs: int = 1,
+        before: Mapping[str, End] | None = None,
+        deadline: Deadline | None = None,
+    ) -> None:
         super().__init__()
-        self._before = before
+        self._asha = asha
+        self._epochs = epochs
+        self._before = before or {}
+        self._deadline = deadline
+        self._halvings: dict[str, TrialScheduler] = defaultdict(self._make_halving)
+        """The scheduler of each group."""
 
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: Result) -> str:
-        """Return whether the trial goes on after a result."""
-        before = self._before.get(trial.config["trial_id"])
-        if before and result["epoch"] >= before.epochs:
-            return TrialScheduler.STOP
-        return TrialScheduler.CONTINUE
+    def replay(self, recorded: Iterable[Recorded]) -> list[Recorded]:
+        """Take all recorded scores into account, in the order in which they were reported.
 
-
-class _GroupScheduler(FIFOScheduler):
-    """Successive halving among the trials of one part of a search; it never stops a baseline.
-
-    Args:
-        make: a function that returns the scheduler of one part.
-    """
-
-    def __init__(self, make: Callable[[], TrialScheduler]) -> None:
-        super().__init__()
-        self.deadline: Deadline | None = None
-        """The end of the time, after which trials are stopped as well."""
-        self._schedulers: dict[str, TrialScheduler] = defaultdict(make)
-        """The scheduler of each arm."""
-
-    def _scheduler_of(self, trial: Any) -> TrialScheduler:
-        return self._schedulers[trial.config["arm"]]
-
-    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """Let the trial compete with those like it."""
-        self._scheduler_of(trial).on_trial_add(tune_controller, trial)
+        Returns:
+            The unfinished trials that are to stop after their last report: their driver died before
+            it had decided.
+        """
+        events = [
+            (report.get("ended_at", 0.0), trial.config.trial_id, trial, epoch, score)
+            for trial in recorded
+            for report, (epoch, score) in zip(
+                (report for report in trial.reports if "val_score" in report),
+                trial.scores.items(),
+                strict=True,
+            )
+        ]
+        stopped = {}
+        for _, trial_id, trial, epoch, score in sorted(events, key=lambda event: event[:2]):
+            config = {"trial_id": trial_id, "group": trial.config.group}
+            decision = self._halve(config, {"epoch": epoch, "score": score})
+            is_last = trial.reports[-1]["epoch"] == epoch
+            is_open = not (trial.end or trial.before or _is_baseline(config))
+            if decision == TrialScheduler.STOP and is_last and is_open:
+                stopped[trial_id] = trial
+        return list(stopped.values())
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: Result) -> str:
         """Return whether the trial continues or stops after a result."""
         decision = TrialScheduler.CONTINUE
         if result["score"] is not None:
-            decision = self._scheduler_of(trial).on_trial_result(tune_controller, trial, result)
-        if trial.config["arm"] == "baseline":
+            decision = self._halve(trial.config, result)
+        before = self._before.get(trial.config["trial_id"])
+        if before:
+            is_over = result["epoch"] >= before.epochs
+            return TrialScheduler.STOP if is_over else TrialScheduler.CONTINUE
+        if _is_baseline(trial.config):
             return TrialScheduler.CONTINUE
-        if self.deadline and decision == TrialScheduler.CONTINUE:
+        if self._deadline and decision == TrialScheduler.CONTINUE:
             epochs_left = result["epochs"] - result["epoch"]
-            if self.deadline.must_stop(trial.trial_id, epochs_left, result["time_this_iter_s"]):
+            if self._deadline.must_stop(trial.trial_id, epochs_left, result["time_this_iter_s"]):
                 return TrialScheduler.STOP
         return decision
 
-    def on_trial_complete(self, tune_controller: Any, trial: Any, result: Result) -> None:
-        """Count a trial's last score."""
-        if result["score"] is not None:
-            self._scheduler_of(trial).on_trial_complete(tune_controller, trial, result)
+    def _halve(self, config: Mapping[str, Any], result: Result) -> str:
+        """Count a score at its rung, and return what successive halving decides."""
+        halving = self._halvings[config["group"]]
+        # The part of a Tune trial that is read, by an id that is the same after an interruption.
+        trial = SimpleNamespace(trial_id=config["trial_id"])
+        halving.on_trial_add(None, trial)
+        decision: str = halving.on_trial_result(None, trial, result)
+        return decision
+
+    def _make_halving(self) -> TrialScheduler:
+        if not self._asha:
+            return FIFOScheduler()
+        return ASHAScheduler(
+            **dict(self._asha),
+            time_attr="epoch",
+            metric="score",
+            mode="max",
+            max_t=self._epochs,
+            stop_last_trials=False,
+        )
+
+
+def _is_baseline(config: Mapping[str, Any]) -> bool:
+    return bool(config["group"] == BASELINE)

@@ -135,8 +135,13 @@ class TrialFolder(LedgerFolder):
         end: End | None = self.read_json("end.json", End)
         return end
 
-    def write_end(self, end: End) -> None:
-        """Record how the trial ended, and delete its state and the end before it was reopened."""
+    def write_end(self, end: End, *, keep_state: bool = False) -> None:
+        """Record how the trial ended, and delete the end before it was reopened.
+
+        Args:
+            end: how it ended.
+            keep_state: whether to keep the state, by which a trial that was stopped can go on.
+        """
         contents = {}
         for pattern in RESULT_FILES:
             for path in sorted(self.path.glob(pattern)):
@@ -145,8 +150,25 @@ class TrialFolder(LedgerFolder):
         contents["end.json"] = json_bytes(end)
         record_checksums(self.path, contents, existing=self._existing)
         self.write("end.json", contents["end.json"])
-        for path in (self.path / "state.safetensors", self.path / EARLIER_END):
-            with_retries(path, partial(path.unlink, missing_ok=True))
+        earlier = self.path / EARLIER_END
+        with_retries(earlier, partial(earlier.unlink, missing_ok=True))
+        if not keep_state:
+            self.delete_state()
+
+    def delete_state(self) -> None:
+        """Delete the state of a trial that has ended; it cannot go on any more."""
+        state = self.path / "state.safetensors"
+        with_retries(state, partial(state.unlink, missing_ok=True))
+
+    def go_on(self, epochs: int) -> None:
+        """Let a trial that was stopped go on from its state, to its last epoch.
+
+        Args:
+            epochs: the number of its epochs.
+        """
+        self.write(EARLIER_END, json_bytes(End("finished", epochs, 0.0)))
+        self._delete(*(name for name in RESULT_FILES if name != REPORTS), "end.json", SUMS)
+        self.write("config.json", json_bytes(self.read_config()), recorded=True)
 
     def has_finished(self) -> bool:
         """Return whether the trial ended after all its epochs."""
@@ -193,8 +215,14 @@ class TrialFolder(LedgerFolder):
             is_intact = Checksums(self.path).matches("end.json", self.read("end.json"))
             if end and end.status != "failed" and is_intact:
                 self.write(EARLIER_END, json_bytes(end))
-        # Checksums last: after a crash in between, they reveal what is missing.
-        for pattern in (*RESULT_FILES, "state.safetensors", "end.json", SUMS):
+        self._delete(*RESULT_FILES, "state.safetensors", "end.json", SUMS)
+        self.write("config.json", json_bytes(self.read_config()), recorded=True)
+
+    def _delete(self, *patterns: str) -> None:
+        """Delete the files that match patterns, in their order.
+
+        Checksums are to come last: after a crash in between, they reveal what is missing.
+        """
+        for pattern in patterns:
             for path in self.path.glob(pattern):
                 path.unlink()
-        self.write("config.json", json_bytes(self.read_config()), recorded=True)

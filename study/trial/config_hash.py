@@ -28,7 +28,7 @@ _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 _UNHASHED_WHOLE = (
     "trial_id",
     "stage",
-    "arm",
+    "group",
     "label",
     "number",
     "config_hash",

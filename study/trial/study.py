@@ -244,8 +244,8 @@ class TrialConfig(Section):
     """The settings, without those that have no effect."""
     trial_id: str
     stage: Stage
-    arm: str
-    """Who proposed the trial: one of `study.config.labels.ARMS`, or the label of a peer. A trial
+    group: str
+    """Who proposed the trial: one of `study.config.labels.GROUPS`, or the label of a peer. A trial
     that no search proposed repeats its label here."""
     label: str
     """The label of a baseline, a cell or a final training; of a test, the hash of the training."""

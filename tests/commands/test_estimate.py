@@ -103,7 +103,7 @@ def test_wall_time_has_the_start_of_processes_and_decoding_beside_training(tmp_p
     [
         {},
         {"baselines": {"full": {"peer": "full"}, "lora": {"subset": "none", "peer": LORA}}},
-        {"trials": 9, "baselines": {"projection": {"peer": "projection"}}, "peer_trials": 2},
+        {"trials": 9, "baselines": {"projection": {"peer": "projection"}}, "method_trials": 2},
     ],
     ids=["quickstart", "peers", "projection"],
 )

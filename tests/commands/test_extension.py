@@ -102,7 +102,7 @@ def test_a_time_that_is_over_is_raised_or_lifted_as_well(study: Study):
 @pytest.mark.parametrize("before", [None, 20])
 def test_the_new_time_is_longer_than_what_was_used(study: Study, before: float | None):
     trial = study.folder.trial("search-0000")
-    trial.create({"stage": "search", "arm": "baseline", "label": "clipfit"})
+    trial.create({"stage": "search", "group": "baseline", "label": "clipfit"})
     trial.append_report({"epoch": 0, "seconds": 1800.0, "ended_at": 1e9})
     with pytest.raises(ConfigError, match=r"taken 30\.0 minutes.* more than 30, or null"):
         grow(limited(study, before), "search.trials=+1", "search.minutes=30")

@@ -20,7 +20,7 @@ SHOW_CURSOR, ERASE_LINE = "\x1b[?25h", "\x1b[2K"
 
 def config(number: int, subset: str = "vision.ln[0:2]") -> TrialConfig:
     values = {"trial_id": f"search-{number}", "number": number}
-    values |= {"stage": "search", "arm": "search", "label": "", "seed": 1}
+    values |= {"stage": "search", "group": "search", "label": "", "seed": 1}
     return TrialConfig(**values, settings=settings(subset), trainable=1, epochs=3, split_hash="")
 
 
@@ -80,8 +80,8 @@ def test_the_scores_of_baselines_and_the_first_of_each_peer_are_told_as_they_com
         *2 * [("mine", "mine 1", peer)],
     ]
     with StageProgress(out, "search", total=9) as line:
-        for number, (arm, label, own) in enumerate(trials):
-            values = config(number).model_dump() | {"arm": arm, "label": label}
+        for number, (group, label, own) in enumerate(trials):
+            values = config(number).model_dump() | {"group": group, "label": label}
             values["settings"] = {"subset": "none", **own}
             line.trial_ended(TrialConfig.model_validate(values), End("finished", 3, 1.0), 0.68)
     scores = re.findall(r"search   (\S+ \S+ %) on validation", text(out))

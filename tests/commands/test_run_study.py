@@ -291,7 +291,7 @@ def trained(trial: TrialFolder, split_hash: str) -> TrialFolder:
         settings=settings("vision.ln"),
         trial_id=trial.trial_id,
         stage="final",
-        arm="best",
+        group="best",
         label="best",
         number=0,
         seed=1,

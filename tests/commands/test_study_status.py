@@ -48,8 +48,8 @@ def test_done_running_and_best_are_told(written: Written):
 
 def test_other_methods_stand_outside_the_planned_trials(written: Written, run: Run):
     written.whole(1)
-    add(written, 3, arm="baseline", label="linear")
-    add(written, 4, arm="baseline", label="ln")
+    add(written, 3, group="baseline", label="linear")
+    add(written, 4, group="baseline", label="ln")
     counts = {"search": {"finished": 2}, "other methods": {"finished": 1}}
     assert read(written).counts == counts
     said = run("status", "mine").out

@@ -45,8 +45,8 @@ def test_one_override_asks_for_a_peer_beside_the_baselines_of_a_file(file: Path)
     assert list(search.baselines) == [*published, "lora", "full"]
     assert search.baselines.items() >= published.items()
     lora = {"method": "lora", "lr": 0.01, "optimizer": "sgd", "rank": 2, "alpha": 4}
-    assert search.peer_arms["lora"].with_rate(0.01) == Peer.model_validate(lora)
-    assert search.peer_arms["lora"].lr == (1e-3, 1e-1)
+    assert search.searched_methods["lora"].with_rate(0.01) == Peer.model_validate(lora)
+    assert search.searched_methods["lora"].lr == (1e-3, 1e-1)
     file.write_text(dump_config(build_config({"search": {"baselines": baselines()}}, "here")))
     assert list(load_config(file, PEERS).search.baselines) == [
         "zero-shot",

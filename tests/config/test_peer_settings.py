@@ -35,7 +35,7 @@ def test_an_entry_that_asks_for_a_peer_has_the_range_and_the_numbers_of_its_row(
 ):
     values = {"search": {"baselines": {"mine": {"peer": method}}}}
     search = build_config(values, "here").search
-    own = search.peer_arms["mine"]
+    own = search.searched_methods["mine"]
     assert isinstance(own, BASELINES[f"[{method}]"])
     assert own.lr == PEERS[method].rates
     assert own.with_rate(0.25) == Peer(method=method, lr=0.25)

@@ -14,7 +14,7 @@ def test_peers_stand_outside_the_trials_and_have_trials_of_their_own():
     linear = {"subset": "none", "head": "linear"}
     peers = {"full": {"peer": "full"}, "lora": {"peer": "lora"}}
     given = baselines(mine=clipfit(), linear=linear, **peers)
-    search = build_config({"search": {"baselines": given, "peer_trials": 5}}, "here").search
+    search = build_config({"search": {"baselines": given, "method_trials": 5}}, "here").search
     assert list(search.fixed_baselines) == ["zero-shot", "clipfit", "mine", "linear"]
     assert search.peers == ["linear", "full", "lora"]
     assert search.peer_methods == {"full": "full", "lora": "lora"}

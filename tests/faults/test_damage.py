@@ -117,15 +117,15 @@ def test_its_search_goes_on_from_a_journal_made_again(spoiled: Spoiled):
     spoiled.run("extend", "mine", "search.trials=+2")
     journal = JournalStorage(JournalFileBackend(str(spoiled.folder.path / "optuna.journal")))
     studies = {
-        arm: optuna.load_study(study_name=arm, storage=journal).trials
-        for arm in ("search", "clipfit-tuned")
+        group: optuna.load_study(study_name=group, storage=journal).trials
+        for group in ("search", "clipfit-tuned")
     }
-    proposed = [t for t in spoiled.folder.trials() if t.read_config()["arm"] in studies]
+    proposed = [t for t in spoiled.folder.trials() if t.read_config()["group"] in studies]
     search = load_config(spoiled.folder.config_path, frozen=True).search
     assert len(proposed) == search.planned_trials - len(search.fixed_baselines)
     for trial in proposed:
         config = trial.read_config()
         (proposal,) = [
-            one for one in studies[config["arm"]] if one.user_attrs.get("trial") == trial.trial_id
+            one for one in studies[config["group"]] if one.user_attrs.get("trial") == trial.trial_id
         ]
         assert proposal.value == trial.read_reports()[-1]["val_score"]

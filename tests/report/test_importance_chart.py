@@ -24,14 +24,14 @@ def test_importance_is_drawn_from_30_finished_trials_on_and_stopped_ones_are_tol
     assert re.findall(r"([\d,]+) trials? stopped early", text) == [f"{stopped:,}"] * bool(stopped)
 
 
-def test_the_chart_of_each_arm_counts_its_own_stopped_trials(few_shot_study: Path):
-    for arm in ("search", "clipfit-tuned"):
-        write_journal(few_shot_study, arm, 12)
+def test_the_chart_of_each_group_counts_its_own_stopped_trials(few_shot_study: Path):
+    for group in ("search", "clipfit-tuned"):
+        write_journal(few_shot_study, group, 12)
     board = board_of(few_shot_study)
     charts = {chart.name: chart for chart in make_plots(board)}
-    for arm in ("search", "clipfit-tuned"):
-        ended = [t.status for t in board.stage("search") if t.arm == arm]
-        chart = charts[f"importance-{arm}"]
+    for group in ("search", "clipfit-tuned"):
+        ended = [t.status for t in board.stage("search") if t.group == group]
+        chart = charts[f"importance-{group}"]
         told = chart.missing_reason or chart.caption
         assert re.findall(r"(\d+) trials? stopped early", told) == [str(ended.count("stopped"))]
 

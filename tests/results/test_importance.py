@@ -10,10 +10,10 @@ from study.results.study_results import read_results
 from tests.changed_studies import change_json
 
 
-def write_journal(folder: Path, arm: str, trials: int):
+def write_journal(folder: Path, group: str, trials: int):
     backend = optuna.storages.journal.JournalFileBackend(str(folder / "optuna.journal"))
     study = optuna.create_study(
-        study_name=arm, direction="maximize", storage=optuna.storages.JournalStorage(backend)
+        study_name=group, direction="maximize", storage=optuna.storages.JournalStorage(backend)
     )
     for number in range(trials):
         trial = study.ask()
@@ -27,13 +27,13 @@ def test_the_studies_are_those_of_the_journal_but_of_a_peer_that_searches_its_ra
 ):
     assert load_optuna_studies(read_results(few_shot_study)) == {}
     assert not (few_shot_study / "optuna.journal").exists(), "looking for one makes none"
-    for arm in ("search", "lora"):
-        write_journal(few_shot_study, arm, 30)
+    for group in ("search", "lora"):
+        write_journal(few_shot_study, group, 30)
     path = min(few_shot_study.glob("trials/search-*/config.json"))
     peer = {"subset": "none", "peer": {"method": "lora", "lr": 0.01}}
-    change_json(path, arm="lora", settings=peer)
-    ((arm, study),) = load_optuna_studies(read_results(few_shot_study)).items()
-    assert (arm, len(study.trials)) == ("search", 30)
+    change_json(path, group="lora", settings=peer)
+    ((group, study),) = load_optuna_studies(read_results(few_shot_study)).items()
+    assert (group, len(study.trials)) == ("search", 30)
     assert "text.ln1" in importances(study).weights
 
 

@@ -11,7 +11,7 @@ def test_a_pick_of_base_validation_that_was_not_tested_is_named_as_such(
     base_to_new_study: Path,
 ):
     trials = read_results(base_to_new_study).trials
-    finished = [t for t in trials if t.arm == "search" and t.status == "finished"]
+    finished = [t for t in trials if t.group == "search" and t.status == "finished"]
     worst = min(finished, key=lambda trial: trial.val_score or 0.0).trial_id
     path = base_to_new_study / f"trials/{worst}/reports.jsonl"
     path.write_text('{"epoch": 1, "val_score": 0.1, "val_base": 0.99, "val_new": 0.05}\n')

@@ -1,4 +1,4 @@
-"""Arms of a journal, and studies that real Ray has run, once for all tests.
+"""Groups of a journal, and studies that real Ray has run, once for all tests.
 
 Whatever a test changes of those studies it puts back.
 """
@@ -9,11 +9,11 @@ from pathlib import Path
 
 import optuna
 import pytest
+from study.search.optuna_group import Group, open_journal
 
 from study.backbones.architecture import Depths
 from study.config.search_section import SpaceConfig
 from study.config.trial_settings import TrialSettings
-from study.search.optuna_arm import Arm, open_journal
 from study.search.samplers import Sampler, random
 from study.search.space import OpenSpace, Space
 from study.storage.ledger_files import JsonObject
@@ -31,7 +31,7 @@ PEERS: JsonObject = {
 }
 HALVED: JsonObject = {
     "trials": 14,
-    "peer_trials": 2,
+    "method_trials": 2,
     "baselines": PEERS,
     "asha": {"reduction_factor": 4},
     # Some do worse than chance.
@@ -39,7 +39,7 @@ HALVED: JsonObject = {
 }
 
 
-def search_arm(
+def search_group(
     journal: Path,
     name: str = "search",
     *,
@@ -47,15 +47,15 @@ def search_arm(
     sampler: Sampler = random,
     seed: int = 1,
     budget: int = 9,
-) -> Arm:
-    """Open an arm of a journal, as each driver of a study does."""
+) -> Group:
+    """Open a group of a journal, as each driver of a study does."""
     space = space or OpenSpace(SpaceConfig(), DEPTHS)
-    return Arm(name, open_journal(journal, name), budget, space, sampler, seed)
+    return Group(name, open_journal(journal, name), budget, space, sampler, seed)
 
 
-def ask(arm: Arm) -> tuple[optuna.Trial, TrialSettings]:
-    """Ask an arm for a proposal where nothing was tried before."""
-    return not_none(arm.ask(lambda proposal: None))
+def ask(group: Group) -> tuple[optuna.Trial, TrialSettings]:
+    """Ask a group for a proposal where nothing was tried before."""
+    return not_none(group.ask(lambda proposal: None))
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ def add(
 ) -> str:
     """Write a trial that ended, with a last report."""
     if given.get("label") in BASELINES:
-        given["arm"] = "baseline"
+        given["group"] = "baseline"
     config = written.trial(len(list(written.folder.trials())), **given)
     trial = written.folder.trial(config.trial_id)
     trial.append_report({"epoch": EPOCHS - 1, "val_score": 1.0})

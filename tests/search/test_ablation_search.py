@@ -69,7 +69,7 @@ def ablation(tmp_path: Path, few_digits: TrialData) -> Ablation:
 
 def test_every_cell_is_tuned_at_every_rate(ablation: Ablation):
     ablation.tune()
-    assert [(t.trial_id, t.arm, t.label) for t in ablation.trained] == [
+    assert [(t.trial_id, t.group, t.label) for t in ablation.trained] == [
         ("search-0000", "base", "base at 0.01"),
         ("search-0001", "base", "base at 0.1"),
         ("search-0002", "norms", "norms at 0.01"),
@@ -86,7 +86,7 @@ def test_every_cell_is_tuned_at_every_rate(ablation: Ablation):
 
 def test_the_rate_of_a_cell_is_the_one_that_validation_prefers(ablation: Ablation):
     scores = {"base": (0.5, 0.6), "norms": (0.8, 0.3), "biases": (0.4, 0.4)}
-    ablation.score = lambda config: scores[config.arm]["at 0.1" in config.label]
+    ablation.score = lambda config: scores[config.group]["at 0.1" in config.label]
     ablation.tune()
     assert ablation.fix_rates() == {
         "base": settings("clipfit", 0.1, 0.1, 2.0),
@@ -103,7 +103,7 @@ def test_the_choice_is_written_once(ablation: Ablation):
 
 
 def test_a_cell_that_failed_at_every_rate_is_left_out(ablation: Ablation):
-    ablation.score = lambda config: None if config.arm == "base" else 0.5
+    ablation.score = lambda config: None if config.group == "base" else 0.5
     ablation.tune()
     assert list(ablation.fix_rates()) == ["norms", "biases"]
 

@@ -30,7 +30,7 @@ from tests.written_study import Written
 def add_peer(written: Written, score: float, **given: Any) -> str:
     """Write a trial of full fine-tuning."""
     peer = {"method": "full", "lr": score / 100}
-    own = {"arm": "full", "subset": "none", "ln_lr": None, "peer": peer, **given}
+    own = {"group": "full", "subset": "none", "ln_lr": None, "peer": peer, **given}
     return add(written, score, **own)
 
 
@@ -46,7 +46,7 @@ def test_baselines_tuned_clipfit_and_the_best_are_candidates(written: Written):
     add(written, 0.2, label="zero-shot")
     add(written, 0.4, label="clipfit")
     add(written, 0.9)
-    add(written, 0.7, arm="clipfit-tuned")
+    add(written, 0.7, group="clipfit-tuned")
     add(written, 0.6)
     add(written, 0.8)
     assert choose(written, runners_up=1) == {
@@ -61,7 +61,7 @@ def test_baselines_tuned_clipfit_and_the_best_are_candidates(written: Written):
 def test_a_baseline_may_be_the_best(written: Written):
     add(written, 0.2, label="zero-shot")
     add(written, 0.9, label="clipfit")
-    add(written, 0.7, arm="clipfit-tuned")
+    add(written, 0.7, group="clipfit-tuned")
     assert choose(written, runners_up=1) == {
         "zero-shot": 0,
         "clipfit": 1,
@@ -157,8 +157,8 @@ def test_a_peer_may_win_and_the_best_with_a_delta_is_registered(written: Written
 
 
 @pytest.mark.parametrize("label", ["search", "baseline"])
-def test_a_baseline_is_found_by_its_label_whatever_an_arm_is_called(written: Written, label: str):
+def test_a_baseline_is_found_by_its_label_whatever_an_group_is_called(written: Written, label: str):
     add(written, 0.9)
-    trial = add(written, 0.4, label=label, arm="baseline")
+    trial = add(written, 0.4, label=label, group="baseline")
     add(written, 0.5, label="clipfit")
     assert f"search-{choose(written, (label,))[label]:04d}" == trial

@@ -56,7 +56,7 @@ def test_the_time_stops_no_baseline_and_none_that_is_stopped_anyway(
     inner = create_autospec(FIFOScheduler, instance=True)
     deadline = Deadline(0.0, _began=clock.now)
     result = {"epoch": 1, "epochs": 99, "score": 0.5, "time_this_iter_s": 1.0}
-    for arm, decided, expected in (
+    for group, decided, expected in (
         ("search", TrialScheduler.CONTINUE, TrialScheduler.STOP),
         ("baseline", TrialScheduler.CONTINUE, TrialScheduler.CONTINUE),
         ("tuned", TrialScheduler.STOP, TrialScheduler.STOP),
@@ -64,7 +64,7 @@ def test_the_time_stops_no_baseline_and_none_that_is_stopped_anyway(
         inner.on_trial_result.return_value = decided
         scheduler = make_scheduler(None, 99, deadline=deadline)
         monkeypatch.setattr(scheduler, "_scheduler_of", lambda _: inner)
-        trial = SimpleNamespace(trial_id=arm, config={"arm": arm})
+        trial = SimpleNamespace(trial_id=group, config={"group": group})
         assert scheduler.on_trial_result(None, trial, result) == expected
     assert deadline.stopped_ids == {"search"}
 
@@ -80,7 +80,7 @@ def test_a_search_ends_in_its_time_with_all_baselines_and_what_was_done(
     ends = {trial.trial_id: not_none(trial.read_end()) for trial in study.folder.trials()}
     assert 5 <= len(ends) < 1000
     for trial_id, end in ends.items():
-        if study.folder.trial(trial_id).read_config()["arm"] == "baseline":
+        if study.folder.trial(trial_id).read_config()["group"] == "baseline":
             assert end.status == "finished"
         elif end.status == "stopped":
             assert str(end.reason).startswith("the time of the search was over at epoch")

@@ -28,7 +28,7 @@ def test_stopped_trials_are_recorded_and_baselines_are_never_stopped(searched: A
         assert end.seconds == pytest.approx(sum(report["seconds"] for report in reports))
         if end.status == "stopped":
             stopped.add((end.epochs, end.reason))
-            assert trial.read_config()["arm"] != "baseline"
+            assert trial.read_config()["group"] != "baseline"
     assert stopped == {(3, "successive halving at epoch 3")}
 
 

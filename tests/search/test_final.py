@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from study.search.final import run_final, stop_other_final_trials
+
 from study.storage.trial_folder import End, TrialFolder
 from study.trial.predictions import read_predictions
 from study.trial.prepare import Preparer

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 from optuna.trial import TrialState
+from study.search.optuna_group import DamagedJournalError, Group, Outcome, Recorded, rename_damaged
 
-from study.search.optuna_arm import Arm, DamagedJournalError, Outcome, Recorded, rename_damaged
-
-from .conftest import ask, search_arm
+from .conftest import ask, search_group
 
 ORPHAN = 3
 """A proposal of a driver that died before it recorded the trial."""
@@ -18,25 +17,27 @@ ORPHAN = 3
 
 def is_found_out(path: Path, recorded: list[Recorded]) -> bool:
     try:
-        return not search_arm(path).agrees_with(recorded)
+        return not search_group(path).agrees_with(recorded)
     except DamagedJournalError:
         return True
 
 
-def told(arm: Arm) -> list[Any]:
+def told(group: Group) -> list[Any]:
     """Return what a journal has of the trials that were recorded."""
     return [
-        (t.state, t.value, t.intermediate_values, t.user_attrs) for t in arm.trials if t.user_attrs
+        (t.state, t.value, t.intermediate_values, t.user_attrs)
+        for t in group.trials
+        if t.user_attrs
     ]
 
 
 @pytest.fixture
 def recorded(journal: Path) -> list[Recorded]:
     """What the ledger holds of a journal: trials that ended or were stopped, one lost, one open."""
-    arm = search_arm(journal)
+    group = search_group(journal)
     records = []
     for turn in range(6):
-        proposed, proposal = ask(arm)
+        proposed, proposal = ask(group)
         if proposed.number == ORPHAN:
             continue
         last = 1 + turn % 2
@@ -47,26 +48,26 @@ def recorded(journal: Path) -> list[Recorded]:
             outcome = Outcome(scores[last], state, last)
         record = Recorded(f"search-{proposed.number:04d}", proposal, scores, outcome)
         records.append(record)
-        arm.name_trial(proposed, record.trial_id)
+        group.name_trial(proposed, record.trial_id)
         for epoch, score in scores.items():
-            arm.report(record.trial_id, epoch, score)
+            group.report(record.trial_id, epoch, score)
         if outcome is not None:
-            arm.tell(record.trial_id, outcome)
+            group.tell(record.trial_id, outcome)
     return records
 
 
 def test_a_lost_journal_is_made_again_and_goes_on_as_it_would_have(
     journal: Path, recorded: list[Recorded]
 ):
-    arm = search_arm(journal)
-    before = told(arm)
-    arm.started = len(recorded)
-    _, expected = ask(arm)
+    group = search_group(journal)
+    before = told(group)
+    group.started = len(recorded)
+    _, expected = ask(group)
     journal.unlink()
-    arm = search_arm(journal)
-    assert not arm.agrees_with(recorded)
-    arm.restore(recorded)
-    again = search_arm(journal)
+    group = search_group(journal)
+    assert not group.agrees_with(recorded)
+    group.restore(recorded)
+    again = search_group(journal)
     assert again.agrees_with(recorded)
     assert told(again) == before
     again.started = len(recorded)
@@ -74,10 +75,10 @@ def test_a_lost_journal_is_made_again_and_goes_on_as_it_would_have(
 
 
 def test_a_last_line_that_was_cut_is_dropped(journal: Path, recorded: list[Recorded]):
-    assert search_arm(journal).agrees_with(recorded)
+    assert search_group(journal).agrees_with(recorded)
     whole = journal.read_bytes()
     journal.write_bytes(whole + whole.splitlines()[0][:-5])
-    assert search_arm(journal).agrees_with(recorded)
+    assert search_group(journal).agrees_with(recorded)
     assert journal.read_bytes().startswith(whole)
     assert not journal.with_name("optuna.journal.damaged").exists()
 
@@ -103,7 +104,7 @@ def test_what_cannot_be_read_is_kept_beside_and_named(
 ):
     journal.write_bytes(b"\xff" * 500 + b"\n")
     with pytest.raises(DamagedJournalError) as raised:
-        search_arm(journal)
+        search_group(journal)
     rename_damaged(journal, str(raised.value))
     assert f"{journal} is damaged" in caplog.text
     assert journal.with_name("optuna.journal.damaged").read_bytes() == b"\xff" * 500 + b"\n"
@@ -122,7 +123,7 @@ def test_a_flipped_bit_is_found_out_or_changes_nothing_that_was_proposed_or_scor
         if is_found_out(journal, recorded):
             found_out += 1
             continue
-        trials = {trial.user_attrs.get("trial"): trial for trial in search_arm(journal).trials}
+        trials = {trial.user_attrs.get("trial"): trial for trial in search_group(journal).trials}
         for record in recorded:
             last = record.scores[max(record.scores)]
             assert trials[record.trial_id].value in (last, None)

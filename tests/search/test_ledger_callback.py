@@ -7,7 +7,8 @@ import pytest
 from ray.tune.experiment import Trial
 
 from study.search.hung_workers import HungWorkers
-from study.search.ledger_callback import LedgerCallback, notify
+from study.search.ledger_callback import LedgerCallback
+from study.search.observers import notify
 from study.search.searcher import StudySearcher
 from tests.not_none import not_none
 from tests.tiny_study import Listener

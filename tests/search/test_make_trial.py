@@ -60,7 +60,7 @@ def test_a_trial_knows_its_number_of_parameters_and_trains_only_where_there_are_
 def test_a_peer_is_trained_by_its_own_settings_with_text_at_full_strength(make: Make):
     lora = {"peer": "lora", "rank": 2, "weight_decay": 0.0}
     search = {"search": {"baselines": {**PEERS, "lora": lora}}}
-    for label, peer in build_config(search, "test").search.peer_arms.items():
+    for label, peer in build_config(search, "test").search.searched_methods.items():
         own = peer.with_rate(0.01)
         config = make(TrialSettings(subset="none", peer=own), epochs=5)
         assert config.settings == TrialSettings(subset="none", peer=own)

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from study.search.queues import read_and_close_trials
+from study.search.testing import run_test, trainings_of
 
 from study.config.trial_settings import TrialSettings
 from study.method.delta import HEAD_ROWS, DeltaInfo, load_delta, to_checked_bytes
 from study.search.choice import make_candidate
-from study.search.queues import read_and_close_trials
 from study.search.recording import STATE
-from study.search.testing import run_test, trainings_of
 from study.storage.trial_folder import TrialFolder
 from study.trial import TrialConfig
 from study.trial.predictions import read_predictions

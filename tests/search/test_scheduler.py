@@ -17,9 +17,9 @@ def test_successive_halving_remembers_trials_that_ended_before(searched: Any):
     history = []
     for trial in searched.folder.trials():
         config = TrialConfig.model_validate(trial.read_config())
-        if config.arm != "baseline":
+        if config.group != "baseline":
             history.append((config, trial.read_reports()))
-    new = SimpleNamespace(trial_id="new", config={"arm": "search"})
+    new = SimpleNamespace(trial_id="new", config={"group": "search"})
     for known, expected in ((history, "STOP"), ([], "CONTINUE")):
         scheduler = make_scheduler(AshaConfig(), 4, known, Deadline(3600.0))
         scheduler.on_trial_add(None, new)

@@ -137,8 +137,8 @@ def test_a_configuration_has_the_strength_of_the_space_unless_it_tunes_nothing()
 
 
 def test_a_peers_space_holds_its_own_settings_alone():
-    arms = build_config({"search": {"baselines": PEERS}}, "test").search.peer_arms
-    full, projection = arms.values()
+    groups = build_config({"search": {"baselines": PEERS}}, "test").search.searched_methods
+    full, projection = groups.values()
     space = PeerSpace(full)
     choices = not_none(space.encode(TrialSettings(subset="none", peer=full.with_rate(0.01))))
     assert choices.params == {"peer_lr": 0.01}

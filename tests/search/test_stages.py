@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from optuna.trial import TrialState
+from study.search.queues import run_queue
+from study.search.stages import JOURNAL, run_search, seconds_left
 
 from study.config.loading import build_config
 from study.config.schema import StudyConfig
@@ -15,9 +17,7 @@ from study.config.search_section import AshaConfig
 from study.errors import DataError
 from study.search import deadline
 from study.search.choice import fix_candidates
-from study.search.queues import run_queue
 from study.search.ranking import rank_finished_trials
-from study.search.stages import JOURNAL, run_search, seconds_left
 from study.storage.ledger_files import JsonObject
 from study.storage.repair import repair
 from study.storage.study_folder import StudyFolder
@@ -37,15 +37,15 @@ from .conftest import HALVED, PEERS
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
 
 
-def test_a_search_trains_nothing_twice_and_each_arm_has_its_share(searched: Any):
+def test_a_search_trains_nothing_twice_and_each_group_has_its_share(searched: Any):
     configs = [TrialConfig.model_validate(t.read_config()) for t in searched.folder.trials()]
-    arms = Counter(config.arm for config in configs)
+    groups = Counter(config.group for config in configs)
     shares = {"baseline": 5, "clipfit-tuned": 4, "search": 6, "full": 2, "projection": 2}
-    assert arms == shares
+    assert groups == shares
     assert [c.label for c in configs[:5]] == ["zero-shot", "clipfit", "bitfit", "ln", "linear"]
     assert [c.number for c in configs] == list(range(19))
-    in_turn = {config.arm for config in configs[5:13]}
-    assert in_turn == shares.keys() - {"baseline"}, "the arms must not wait for each other"
+    in_turn = {config.group for config in configs[5:13]}
+    assert in_turn == shares.keys() - {"baseline"}, "the groups must not wait for each other"
     assert (
         len({config.config_hash for config in configs})
         == len(configs)
@@ -65,17 +65,22 @@ def test_the_cheapest_answers_come_first_and_those_that_train_encoders_follow_by
 @pytest.fixture
 def with_peers(tmp_path: Path) -> Study:
     """A study that has not begun, with a peer that has a search of its own, and a limited time."""
-    search = {"trials": 12, "peer_trials": 5, "minutes": 2, "baselines": {"full": {"peer": "full"}}}
+    search = {
+        "trials": 12,
+        "method_trials": 5,
+        "minutes": 2,
+        "baselines": {"full": {"peer": "full"}},
+    }
     config = build_config({"name": "mine", "search": search}, "test")
     folder = StudyFolder(tmp_path / "mine")
     (folder.path / "trials").mkdir(parents=True)
     return study_of(config, folder)
 
 
-def add_trial(study: Study, number: int, arm: str, label: str, *ended_at: float):
+def add_trial(study: Study, number: int, group: str, label: str, *ended_at: float):
     """Write a trial of the search whose epochs of ten seconds ended at some times."""
     trial = study.folder.trial(f"search-{number:04d}")
-    trial.create({"stage": "search", "arm": arm, "label": label, "number": number})
+    trial.create({"stage": "search", "group": group, "label": label, "number": number})
     for epoch, end in enumerate(ended_at, start=1):
         trial.append_report({"epoch": epoch, "seconds": 10.0, "ended_at": end})
 
@@ -89,14 +94,14 @@ def test_a_search_has_the_time_left_that_its_own_trials_have_not_spent(with_peer
 
 
 def test_optuna_knows_every_outcome_under_the_name_that_the_report_has(searched: Any):
-    arms = ("search", "clipfit-tuned", *PEERS)
-    known = {arm: optuna_trials(searched.folder, arm) for arm in arms}
+    groups = ("search", "clipfit-tuned", *PEERS)
+    known = {group: optuna_trials(searched.folder, group) for group in groups}
     assert "clipfit" in [trial.user_attrs.get("label") for trial in known["search"]]
     for trial in searched.folder.trials():
         config, end = trial.read_config(), trial.read_end()
-        if config["arm"] == "baseline":
+        if config["group"] == "baseline":
             continue
-        (told,) = [t for t in known[config["arm"]] if t.user_attrs.get("trial") == trial.trial_id]
+        (told,) = [t for t in known[config["group"]] if t.user_attrs.get("trial") == trial.trial_id]
         reports = [report for report in trial.read_reports() if "val_score" in report]
         assert {report["epoch"] for report in reports} <= {3, 4}, "a rung, and the last"
         scores = {report["epoch"]: report["val_score"] for report in reports}
@@ -144,7 +149,7 @@ def test_all_candidates_are_tested_the_best_of_each_peer_too_and_nothing_else_is
     ranked = rank_finished_trials(tested.folder)
     origins = {candidate["label"]: candidate["source_trial"] for candidate in candidates}
     for label in PEERS:
-        best = next(judged.config for judged in ranked if judged.config.arm == label)
+        best = next(judged.config for judged in ranked if judged.config.group == label)
         assert origins[label] == best.trial_id
     hashes = {(t.read_config()["seed"], t.read_config()["split_hash"]) for t in tests}
     assert len(hashes) == 2
@@ -177,7 +182,7 @@ def test_a_damaged_trial_ends_again_as_it_had_whatever_would_stop_it_now(
     before = _told(study.folder)
     ended: dict[str, list[TrialFolder]] = {"finished": [], "stopped": []}
     for trial in study.folder.trials():
-        if trial.read_config()["arm"] in ("search", "clipfit-tuned"):
+        if trial.read_config()["group"] in ("search", "clipfit-tuned"):
             ended[trial.read_end().status].append(trial)
     weakest = min(ended["finished"], key=lambda t: t.read_reports()[2]["val_score"])
     stopped = ended["stopped"][0]

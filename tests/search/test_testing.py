@@ -4,12 +4,12 @@ from pathlib import Path
 from unittest.mock import create_autospec
 
 import pytest
+from study.search.testing import run_test, trainings_of
 
 from study.config.labels import WITH_DELTA
 from study.config.schema import StudyConfig
 from study.config.trial_settings import TrialSettings
 from study.search import testing
-from study.search.testing import run_test, trainings_of
 from study.storage.study_folder import StudyFolder
 from study.trial import TrialData
 from study.trial.study import BEST, Candidate

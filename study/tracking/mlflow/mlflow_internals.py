@@ -36,7 +36,7 @@ def experiment_tags() -> dict[str, str]:
     """Return the tags of a new experiment: its kind, and the saved views that a study links to."""
     # Stages without a test on several seeds are not compared by it.
     tested = " and ".join(f"tags.stage != '{stage}'" for stage in ("study", "search", "final"))
-    own = ["tags.`ended`", "metrics.`epochs`", "tags.`arm`", "tags.`study`"]
+    own = ["tags.`ended`", "metrics.`epochs`", "tags.`group`", "tags.`study`"]
     seeds = ["params.`seed`", "tags.`study`"]
     views = {
         "trials": (

@@ -36,7 +36,7 @@ ENDED = "ended"
 """The tag with the status of the trial in the ledger."""
 END_TAGS = (ENDED, "stop_reason", "error")
 """The tags that only ended trials have."""
-TRIAL_TAGS = ("trial_id", "stage", "arm", "label", "split_hash", "config_hash")
+TRIAL_TAGS = ("trial_id", "stage", "group", "label", "split_hash", "config_hash")
 """The fields of a trial's configuration that its run has as tags, if they are set."""
 TRIAL_ARTIFACTS = ("config.json", *RESULT_FILES)
 RATE_FIELDS = [rate_column(kind) for kind in kind_names()]

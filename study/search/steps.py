@@ -1,0 +1,298 @@
+"""The steps of a study: search or ablation, test, final model.
+
+Each trains what a study's folder lacks of its trials, so that a step that was interrupted goes on.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+
+from study.config.labels import BASELINE
+from study.config.trial_settings import TrialSettings
+from study.errors import DataError, StudyError
+from study.results.chosen_configuration import final_candidate, final_trial_id
+from study.search.ablation_cells import rate_grids
+from study.search.deadline import Deadline
+from study.search.driver import run_trials
+from study.search.groups import Group, plan_groups
+from study.search.make_trial import make_trial
+from study.search.observers import Observers
+from study.search.ranking import rank_finished_trials
+from study.search.recorded import (
+    DataBySeed,
+    Recorded,
+    close_recorded,
+    read_recorded,
+    unfinished,
+)
+from study.search.samplers import Sampler
+from study.search.scheduler import StudyScheduler
+from study.search.searcher import Plan, Proposal, StudySearcher, trains_encoders
+from study.storage.trial_folder import EARLIER_END, End
+from study.trial.prepare import Preparer
+from study.trial.search_time import seconds_used
+from study.trial.study import Candidate, Stage, Study, TrialConfig, TrialData, best_candidate
+
+logger = logging.getLogger(__name__)
+
+
+def seconds_left(study: Study) -> float | None:
+    """Return the seconds that the search may still take, negative if it has taken more.
+
+    None means without limit.
+    """
+    minutes = study.config.search.minutes
+    return None if minutes is None else 60 * minutes - seconds_used(study.folder)
+
+
+def run_search(
+    study: Study, data: TrialData, observers: Observers, sampler: Sampler | None = None
+) -> None:
+    """Train what is left of the baselines and of the groups that propose trials.
+
+    Baselines come first, the cheapest before the others. If a group ends without a trial that came
+    to its last epoch, the one with the best score at its highest rung goes on from its state. If
+    the study has made its choice, only reopened trials are trained, as they were before.
+
+    Args:
+        study: the study.
+        data: the data of the search's trials.
+        observers: the listeners that are notified of every trial.
+        sampler: the sampler, if it is not found by the name in the configuration.
+
+    Raises:
+        DataError: earlier trials used other images or classes, or are more than are planned.
+        InterruptedStudyError: the study was interrupted before all trials ended.
+        StudyError: no trial fits this machine.
+    """
+    by_seed = {study.config.seed: data}
+    if study.candidates() is not None:
+        _train(study, "search", [], by_seed, observers)
+        return
+    search = study.config.search
+    proposals = [
+        (label, Proposal(settings, BASELINE, number))
+        for number, (label, settings) in enumerate(search.fixed_baselines.items())
+    ]
+    queue = [
+        make_trial(study, data, "search", proposal, label=label) for label, proposal in proposals
+    ]
+    # What trains an encoder comes last; their numbers stay those of the configuration.
+    queue.sort(key=lambda trial: (trains_encoders(trial), trial.epochs, trial.trainable))
+    groups = plan_groups(study, sampler)
+    seconds = seconds_left(study)
+    deadline = None if seconds is None else Deadline(seconds)
+    recorded = _train(study, "search", queue, by_seed, observers, Plan(groups, deadline))
+    behind = _best_of_groups_behind(recorded)
+    if behind and (deadline is None or deadline.allows_another):
+        for trial in behind:
+            trial.folder.go_on(trial.config.epochs)
+        recorded = _train(study, "search", [], by_seed, observers)
+    for trial in recorded:
+        trial.folder.delete_state()
+    for group in groups:
+        group.write(study.folder.path)
+
+
+def _best_of_groups_behind(recorded: Sequence[Recorded]) -> list[Recorded]:
+    """Return the best stopped trial of each group of which none came to its last epoch."""
+    best: dict[str, Recorded] = {}
+    for trial in recorded:
+        if trial.end and trial.end.status == "stopped" and trial.scores:
+            other = best.setdefault(trial.config.group, trial)
+            best[trial.config.group] = max(other, trial, key=lambda one: max(one.scores.items()))
+    for trial in recorded:
+        if trial.end and trial.end.status == "finished":
+            best.pop(trial.config.group, None)
+    return list(best.values())
+
+
+def run_test(
+    study: Study,
+    trainings: Mapping[str, TrialSettings],
+    data: DataBySeed,
+    observers: Observers,
+    stage: Stage = "test",
+) -> None:
+    """Train each configuration on each seed's shots and test it.
+
+    Args:
+        study: the study.
+        trainings: the settings of the trainings by label: the result of `trainings_of`, or the
+            cells of an ablation.
+        data: the data of the trials, by seed.
+        observers: the listeners that are notified of every trial.
+        stage: ``test``, or ``ablation``.
+    """
+    # The id of an ablation's trial is made of its number, which must be unique over all seeds.
+    numbers_a_seed = max(1000, len(trainings))
+    queue = []
+    for turn, seed in enumerate(data):
+        for index, (label, settings) in enumerate(trainings.items()):
+            proposal = Proposal(settings, label, turn * numbers_a_seed + index)
+            queue.append(make_trial(study, data[seed], stage, proposal, label=label, seed=seed))
+    _train(study, stage, queue, data, observers)
+
+
+def trainings_of(candidates: Sequence[Candidate]) -> dict[str, TrialSettings]:
+    """Return the settings of each training that candidates need, by its hash.
+
+    Candidates of one training may differ in the head that they are used with. A trial has the head
+    of the final model, else of the best configuration, else of the first of them.
+    """
+    settings = {candidate.training: candidate.settings for candidate in reversed(candidates)}
+    for candidate in (best_candidate(candidates), final_candidate(candidates)):
+        if candidate:  # its head is a part of its delta
+            settings[candidate.training] = candidate.settings
+    return dict(reversed(settings.items()))
+
+
+def run_final(study: Study, preparer: Preparer, observers: Observers) -> None:
+    """Train the final model on ``final.images``, and test it unless it learns from test images.
+
+    A training that failed before is tried again. Open trials of other final models, which are left
+    by an interruption before ``final.images`` or the choice changed, are closed.
+
+    Args:
+        study: the study.
+        preparer: lays out its data.
+        observers: the listeners that are notified of every trial.
+    """
+    candidate = final_candidate(study.candidates())
+    trial_id = final_trial_id(study.config, candidate)
+    for other in read_recorded(study, "final", {}, observers).values():
+        if other.config.trial_id != trial_id and not other.end:
+            reason = "another final model is asked for"
+            close_recorded(other, End("stopped", len(other.reports), 0.0, reason), observers)
+    if candidate is None or trial_id is None:
+        return
+    folder = study.folder.trial(trial_id)
+    end = folder.read_end()
+    if end and end.status != "finished":
+        folder.reopen()
+        (folder.path / EARLIER_END).unlink(missing_ok=True)  # it is to come to its last epoch
+    data = preparer.final()
+    proposal = Proposal(candidate.settings, candidate.label, number=0)
+    trial = make_trial(study, data, "final", proposal, label=candidate.label)
+    queue = [trial.model_copy(update={"trial_id": trial_id})]
+    _train(study, "final", queue, {study.config.seed: data}, observers)
+    end = folder.read_end()
+    if end and end.status == "failed":
+        logger.warning(
+            "the final training failed, so the final model is one that was tested (%s); "
+            "clipfit-study resume %s tries it again",
+            end.reason,
+            study.folder.name,
+        )
+
+
+def run_ablation(study: Study, data: TrialData, observers: Observers) -> None:
+    """Train every cell at every combination of its rates and evaluate it by validation.
+
+    Args:
+        study: the study.
+        data: the data of the search's trials.
+        observers: the listeners that are notified of every trial.
+    """
+    queue = [
+        make_trial(study, data, "search", Proposal(settings, label, number), label=name)
+        for number, (label, name, settings) in enumerate(_cell_trials(study))
+    ]
+    _train(study, "search", queue, {study.config.seed: data}, observers)
+
+
+def choose_rates(study: Study) -> Mapping[str, TrialSettings]:
+    """Choose each cell's learning rates by validation, before the test split is read.
+
+    The choice is written once; later calls read it.
+
+    Returns:
+        The chosen settings of each cell, by label; a cell of which no trial ran all its epochs is
+        left out.
+
+    Raises:
+        StudyError: no trial of any cell ran all its epochs.
+    """
+    written = study.cells()
+    if written is not None:
+        return written
+    if not study.protocol.validates(study.config):
+        return study.write_cells({label: settings for label, _, settings in _cell_trials(study)})
+    cells: dict[str, TrialSettings] = {}
+    for trial in rank_finished_trials(study.folder):
+        cells.setdefault(trial.config.group, trial.config.settings)
+    if not cells:
+        raise StudyError("no trial of any cell ran all its epochs, so that no cell can be tested")
+    return study.write_cells({label: cells[label] for label in rate_grids(study) if label in cells})
+
+
+def _cell_trials(study: Study) -> list[tuple[str, str, TrialSettings]]:
+    """Return the label of each trial's cell, the trial's own label, and its settings."""
+    trials = []
+    for label, grid in rate_grids(study).items():
+        for rates in grid.combinations():
+            name = f"{label} at {grid.describe(rates)}" if rates else label
+            weight = study.config.ablation.distill_weight if study.config.ablation else 0.0
+            settings = TrialSettings(subset=str(grid.subset), rates=rates, distill_weight=weight)
+            trials.append((label, name, settings))
+    return trials
+
+
+def _train(
+    study: Study,
+    stage: Stage,
+    queue: Iterable[TrialConfig],
+    data: DataBySeed,
+    observers: Observers,
+    plan: Plan | None = None,
+) -> list[Recorded]:
+    """Train the trials of a stage that have not ended, and then what groups propose.
+
+    Successive halving stops trials only where groups propose them. A trial that had ended and was
+    reopened ends as it had.
+
+    Returns:
+        All trials of the stage.
+    """
+    recorded = read_recorded(study, stage, data, observers)
+    plan, asha = plan or Plan(), study.config.search.asha if plan else None
+    before = {name: trial.before for name, trial in recorded.items() if trial.before}
+    scheduler = StudyScheduler(asha, study.config.training.epochs, before, plan.deadline)
+    for trial in scheduler.replay(recorded.values()):
+        epoch = trial.reports[-1]["epoch"]
+        end = End("stopped", epoch, 0.0, f"successive halving at epoch {epoch}")
+        recorded[trial.config.trial_id] = close_recorded(trial, end, observers)
+    _tell_groups(study, plan.groups, recorded.values())
+    left = unfinished(recorded, queue)
+    make = partial(make_trial, study, next(iter(data.values())), stage)
+    run_trials(
+        study,
+        StudySearcher(study.folder, left, [*recorded.values()], plan, make),
+        data=data,
+        scheduler=scheduler,
+        count=len(left) + sum(group.planned - group.started for group in plan.groups),
+        observers=observers,
+    )
+    return list(read_recorded(study, stage, data, observers).values())
+
+
+def _tell_groups(study: Study, groups: Sequence[Group], recorded: Iterable[Recorded]) -> None:
+    """Give groups the trials that were recorded before.
+
+    Raises:
+        DataError: there are more than are planned.
+    """
+    search = study.config.search
+    trials = sorted(recorded, key=lambda trial: trial.config.number)
+    for group in groups:
+        group.started = sum(trial.config.group == group.name for trial in trials)
+        for trial in trials:
+            if trial.end:
+                group.learn(trial.config, trial.end, trial.scores)
+    planned = [t for t in trials if search.counts_trial(t.config.group, t.config.label)]
+    if groups and len(planned) > search.trials:
+        raise DataError(
+            f"{study.folder.config_path} plans {search.trials} trials of search, and "
+            f"{len(planned)} are there: it is older than the study's last extension; set "
+            "search.trials as extensions.json says, by clipfit-study extend"
+        )
