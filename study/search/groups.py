@@ -40,15 +40,15 @@ class Group(ABC):
         return self.started / self.planned
 
     @abstractmethod
-    def propose(self, trial_id: str, attempt: int) -> TrialSettings:
+    def propose(self, number: int, attempt: int) -> TrialSettings:
         """Return the settings of the next trial.
 
         Args:
-            trial_id: the id that the trial will have.
+            number: the number that the trial will have.
             attempt: how many proposals for it were rejected.
         """
 
-    def reject(self, trial_id: str) -> None:  # noqa: B027 (most groups learn nothing)
+    def reject(self, number: int) -> None:  # noqa: B027 (most groups learn nothing)
         """Take note that the proposal for a trial was tried before, so that it is not trained."""
 
     def learn(  # noqa: B027
@@ -73,7 +73,7 @@ class TunedClipFit(Group):
     space: Space
     subset: str
 
-    def propose(self, trial_id: str, attempt: int) -> TrialSettings:
+    def propose(self, number: int, attempt: int) -> TrialSettings:
         """See `Group.propose`."""
         ranges = self.space.ranges(self.subset)
         point = sobol_point(f"{self.seed}/{self.name}", self.started, ranges)
@@ -86,7 +86,7 @@ class MethodRate(Group):
 
     method: PeerConfig
 
-    def propose(self, trial_id: str, attempt: int) -> TrialSettings:
+    def propose(self, number: int, attempt: int) -> TrialSettings:
         """See `Group.propose`."""
         lr = rate_column(PEER)
         point = sobol_point(f"{self.seed}/{self.name}", self.started, {lr: self.method.lr})
@@ -99,15 +99,15 @@ class Open(Group):
 
     optuna: OpenSearch
 
-    def propose(self, trial_id: str, attempt: int) -> TrialSettings:
+    def propose(self, number: int, attempt: int) -> TrialSettings:
         """See `Group.propose`."""
         # The turn counts recorded trials: a driver may die between a proposal and its folder.
         seed = seed_from_text(f"{self.seed}/{self.name}/{self.started}/{attempt}")
-        return self.optuna.propose(trial_id, seed)
+        return self.optuna.propose(number, seed)
 
-    def reject(self, trial_id: str) -> None:
+    def reject(self, number: int) -> None:
         """See `Group.reject`."""
-        self.optuna.reject(trial_id)
+        self.optuna.reject(number)
 
     def learn(self, config: TrialConfig, end: End, scores: Mapping[int, float]) -> None:
         """See `Group.learn`."""

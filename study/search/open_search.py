@@ -1,19 +1,20 @@
-"""The open search: one Optuna study, made anew from the trials of a study whenever it goes on."""
+"""The open search: Optuna's study of the trials of a search, made anew for each proposal."""
 
-import warnings
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import optuna
-from optuna.storages import InMemoryStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.trial import Trial, TrialState, create_trial
+from optuna.storages import JournalStorage
+from optuna.storages.journal import BaseJournalBackend
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from study.config.labels import OPEN
 from study.config.trial_settings import TrialSettings
 from study.search.samplers import Sampler
 from study.search.space import Space
-from study.storage.atomic import with_retries
+from study.storage.atomic import write_atomically
 from study.storage.trial_folder import End
 from study.trial.study import TrialConfig
 
@@ -24,10 +25,11 @@ TRIAL_ID = "trial"
 
 
 class OpenSearch:
-    """Optuna's study of the open space.
+    """What Optuna knows of a search: every trial whose settings the open space contains.
 
-    It learns from every trial whose settings the space contains, tuned CLIPFit's and baselines
-    among them. A trial that was under way when its driver died becomes known once it ends.
+    Tuned CLIPFit's trials and baselines are among them. A proposal depends on its seed and on these
+    trials in the order of their numbers alone, so that a study that goes on proposes what it would
+    have proposed without an interruption.
 
     Args:
         space: the space.
@@ -36,26 +38,21 @@ class OpenSearch:
 
     def __init__(self, space: Space, sampler: Sampler) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._storage = InMemoryStorage()
-        self._study = optuna.create_study(
-            storage=self._storage, study_name=OPEN, direction="maximize"
-        )
         self._space = space
         self._sampler = sampler
-        self._under_way: dict[str, Trial] = {}
-        """The proposals of this process that have not ended, by the ids of their trials."""
+        self._trials: dict[int, FrozenTrial] = {}
 
-    def propose(self, trial_id: str, seed: int) -> TrialSettings:
+    def propose(self, number: int, seed: int) -> TrialSettings:
         """Return the settings that Optuna proposes for a trial, by a new sampler of a seed."""
-        self._study.sampler = self._sampler(seed)
-        trial = self._study.ask()
-        self._under_way[trial_id] = trial
-        trial.set_user_attr(TRIAL_ID, trial_id)
-        return self._space.suggest(trial)
+        study = self._make_study()
+        study.sampler = self._sampler(seed)
+        settings = self._space.suggest(study.ask())
+        self._add(number, settings, state=TrialState.RUNNING)
+        return settings
 
-    def reject(self, trial_id: str) -> None:
-        """Close a proposal that becomes no trial; the sampler learns nothing of it."""
-        self._study.tell(self._under_way.pop(trial_id), state=TrialState.FAIL)
+    def reject(self, number: int) -> None:
+        """Forget a proposal that becomes no trial."""
+        self._trials.pop(number, None)
 
     def learn(self, config: TrialConfig, end: End, scores: Mapping[int, float]) -> None:
         """Add a trial that ended; that of a failed machine says nothing, and is left out.
@@ -66,30 +63,16 @@ class OpenSearch:
                 worst score, so that the sampler avoids its region.
             scores: its validation scores by epoch, as fractions.
         """
-        state = TrialState.COMPLETE if end.status == "finished" else TrialState.PRUNED
-        if end.unfit:
-            scores = {**scores, end.epochs + 1: 0.0}
-        elif end.status == "failed":
-            state = TrialState.FAIL
-        value = scores.get(end.epochs) if state is TrialState.COMPLETE else None
-        own = self._under_way.pop(config.trial_id, None)
-        if own:
-            for epoch, score in scores.items():
-                own.report(score, epoch)
-            self._study.tell(own, value, state=state)
+        self.reject(config.number)
+        if end.status == "failed" and not end.unfit:
             return
-        choices = self._space.encode(config.settings)
-        if choices and state is not TrialState.FAIL:
-            self._study.add_trial(
-                create_trial(
-                    state=state,
-                    value=value,
-                    params=choices.params,
-                    distributions=choices.distributions,
-                    user_attrs={TRIAL_ID: config.trial_id},
-                    intermediate_values=dict(scores),
-                )
-            )
+        outcome: dict[str, Any] = {"state": TrialState.PRUNED, "intermediate_values": {**scores}}
+        if end.unfit:
+            outcome["intermediate_values"][end.epochs + 1] = 0.0
+        elif end.status == "finished":
+            outcome |= {"state": TrialState.COMPLETE, "value": scores[end.epochs]}
+        outcome["user_attrs"] = {TRIAL_ID: config.trial_id}
+        self._add(config.number, config.settings, **outcome)
 
     def write(self, folder: Path) -> None:
         """Write Optuna's study into a folder as `JOURNAL`, in the place of an earlier one.
@@ -97,16 +80,36 @@ class OpenSearch:
         Raises:
             StorageError: the folder cannot be written.
         """
-        path = folder / JOURNAL
-        temporary = path.with_name(f".{JOURNAL}.new")
+        journal = _Journal()
+        self._make_study(JournalStorage(journal))
+        lines = [json.dumps(log, separators=(",", ":")) + "\n" for log in journal.logs]
+        write_atomically(folder / JOURNAL, "".join(lines), existing=folder)
 
-        def copy() -> None:
-            temporary.unlink(missing_ok=True)
-            with warnings.catch_warnings(action="ignore", category=UserWarning):
-                to_storage = JournalStorage(JournalFileBackend(str(temporary)))
-            optuna.copy_study(
-                from_study_name=OPEN, from_storage=self._storage, to_storage=to_storage
+    def _add(self, number: int, settings: TrialSettings, **outcome: Any) -> None:
+        """Add a trial by the choices that lead to its settings, unless the space has none."""
+        choices = self._space.encode(settings)
+        if choices:
+            self._trials[number] = create_trial(
+                params=choices.params, distributions=choices.distributions, **outcome
             )
-            temporary.replace(path)
 
-        with_retries(path, copy, existing=folder)
+    def _make_study(self, storage: JournalStorage | None = None) -> optuna.Study:
+        """Return a study of all trials, which is in memory if no storage is given."""
+        study = optuna.create_study(storage=storage, study_name=OPEN, direction="maximize")
+        study.add_trials(trial for _, trial in sorted(self._trials.items()))
+        return study
+
+
+class _Journal(BaseJournalBackend):
+    """The lines of a journal in memory, so that the file is written in one step."""
+
+    def __init__(self) -> None:
+        self.logs: list[dict[str, Any]] = []
+
+    def read_logs(self, log_number_from: int) -> list[dict[str, Any]]:
+        """Return the lines from a number on."""
+        return self.logs[log_number_from:]
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Add lines."""
+        self.logs += logs

@@ -1,4 +1,4 @@
-"""All uses of private parts of Ray, Tune and Optuna in the search.
+"""All uses of private parts of Ray and Tune in the search.
 
 A release may change them without notice. Each has a test that fails then. The repair belongs here.
 """
@@ -13,7 +13,6 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-import optuna
 import ray
 from ray._common.usage import usage_lib
 from ray._private import ray_constants
@@ -279,8 +278,3 @@ def forget_results(trial: Trial) -> None:
     """Drop the statistics of a trial's results, which Tune keeps in memory until the study ends."""
     trial.metric_analysis.clear()
     trial.metric_n_steps.clear()
-
-
-def reopen_trial(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> optuna.Trial:
-    """Return the open trial of a proposal that an earlier process asked Optuna for."""
-    return optuna.Trial(study, trial._trial_id)

@@ -120,15 +120,14 @@ class StudySearcher(Searcher):
         """Return a trial that a group proposes, and that was not tried; None if it has none."""
         number = self._next_number
         for attempt in range(MOST_REJECTED):
-            trial_id = f"search-{number:04d}"
-            settings = group.propose(trial_id, attempt)
+            settings = group.propose(number, attempt)
             trial = self._make_trial(Proposal(settings, group.name, number))
             if trial.config_hash not in self._known:
                 self._known.add(trial.config_hash)
                 self._next_number += 1
                 group.started += 1
                 return trial
-            group.reject(trial_id)
+            group.reject(number)
         return None
 
 

@@ -67,7 +67,8 @@ def run_search(
     """
     by_seed = {study.config.seed: data}
     if study.candidates() is not None:
-        _train(study, "search", [], by_seed, observers)
+        for trial in _train(study, "search", [], by_seed, observers):
+            trial.folder.delete_state()
         return
     search = study.config.search
     proposals = [
@@ -90,6 +91,7 @@ def run_search(
         recorded = _train(study, "search", [], by_seed, observers)
     for trial in recorded:
         trial.folder.delete_state()
+    _tell_groups(study, groups, recorded)
     for group in groups:
         group.write(study.folder.path)
 

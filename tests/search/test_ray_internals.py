@@ -1,4 +1,4 @@
-"""Private parts of Ray, Tune and Optuna are where they were: each test fails once one moves."""
+"""Private parts of Ray and Tune are where they were: each test fails once one moves."""
 
 import inspect
 import os
@@ -11,7 +11,6 @@ from types import SimpleNamespace
 from unittest.mock import create_autospec
 
 import grpc
-import optuna
 import pytest
 import ray
 from packaging.version import Version
@@ -153,14 +152,6 @@ def test_what_ray_raises_it_does_not_print_as_well(capfd: pytest.CaptureFixture[
     print("after", file=sys.stderr)
     assert fault == "Received http2 header with status: 404"
     assert capfd.readouterr().err == "after\n"
-
-
-def test_a_trial_of_optuna_that_another_process_left_open_goes_on():
-    study = optuna.create_study()
-    study.ask()
-    again = ray_internals.reopen_trial(study, study.trials[0])
-    study.tell(again, 0.5)
-    assert [trial.value for trial in study.trials] == [0.5]
 
 
 def test_a_trial_of_tune_has_a_worker_and_statistics_that_can_be_dropped():
