@@ -1,7 +1,7 @@
 """Trials one after the other in the process of a test: a loop of their own, in place of Tune.
 
 Each stage of a study starts a worker, which takes seconds. So what is no question of Ray is asked
-here, such as the final training; `tests/search/test_queues.py` compares it with trials by Tune.
+here, such as the final training; `tests/search/test_steps.py` compares it with trials by Tune.
 A final training by Tune is in the long test `tests/test_first_hour.py`.
 """
 
@@ -13,7 +13,7 @@ from unittest.mock import Mock
 import pytest
 from ray.tune.schedulers import TrialScheduler
 
-from study.search import queues, stages
+from study.search import steps
 from study.search.hung_workers import HungWorkers
 from study.search.ledger_callback import LedgerCallback
 from study.search.observers import Observers
@@ -27,8 +27,7 @@ from study.trial.study import Study
 def trials_in_process() -> Iterator[None]:
     """Run the trials of studies within this process, one after the other."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (queues, stages):
-            patch.setattr(module, "run_trials", _run_trials)
+        patch.setattr(steps, "run_trials", _run_trials)
         yield
 
 

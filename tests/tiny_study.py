@@ -11,13 +11,13 @@ import psutil
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
-from study.search.stages import run_search
-from study.search.testing import run_test, trainings_of
 
 from study.backbones.architecture import Architecture
 from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
 from study.search.choice import fix_candidates
+from study.search.open_search import JOURNAL
+from study.search.steps import run_search, run_test, trainings_of
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End, TrialFolder
 from study.trial import TrialConfig, TrialData
@@ -102,9 +102,11 @@ class TinyStudy:
         run_test(study, trainings_of(candidates), data, [self.heard])
 
 
-def optuna_trials(folder: StudyFolder, group: str) -> list[FrozenTrial]:
-    storage = JournalStorage(JournalFileBackend(str(folder.path / "optuna.journal")))
-    return optuna.load_study(study_name=group, storage=storage).trials
+def optuna_trials(folder: StudyFolder) -> dict[str, FrozenTrial]:
+    """What Optuna reads in the journal of a study, by the ids of the trials."""
+    storage = JournalStorage(JournalFileBackend(str(folder.path / JOURNAL)))
+    study = optuna.load_study(study_name=None, storage=storage)
+    return {trial.user_attrs["trial"]: trial for trial in study.trials}
 
 
 def statuses(folder: StudyFolder) -> Counter[str | None]:

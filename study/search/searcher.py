@@ -55,7 +55,7 @@ class StudySearcher(Searcher):
         self,
         folder: StudyFolder,
         queue: Iterable[TrialConfig],
-        recorded: Iterable[Recorded] = (),
+        recorded: Sequence[Recorded] = (),
         plan: Plan = Plan(),  # noqa: B008 (immutable)
         make_trial: Callable[[Proposal], TrialConfig] = TrialConfig.model_validate,
     ) -> None:

@@ -1,4 +1,4 @@
-"""Groups of a journal, and studies that real Ray has run, once for all tests.
+"""Studies that real Ray has run, once for all tests.
 
 Whatever a test changes of those studies it puts back.
 """
@@ -7,19 +7,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import optuna
 import pytest
-from study.search.optuna_group import Group, open_journal
 
 from study.backbones.architecture import Depths
-from study.config.search_section import SpaceConfig
-from study.config.trial_settings import TrialSettings
-from study.search.samplers import Sampler, random
-from study.search.space import OpenSpace, Space
 from study.storage.ledger_files import JsonObject
 from study.trial import TrialData
 from tests.in_process import trials_in_process
-from tests.not_none import not_none
 from tests.tiny_study import TinyStudy
 from tests.written_study import Written
 
@@ -39,33 +32,9 @@ HALVED: JsonObject = {
 }
 
 
-def search_group(
-    journal: Path,
-    name: str = "search",
-    *,
-    space: Space | None = None,
-    sampler: Sampler = random,
-    seed: int = 1,
-    budget: int = 9,
-) -> Group:
-    """Open a group of a journal, as each driver of a study does."""
-    space = space or OpenSpace(SpaceConfig(), DEPTHS)
-    return Group(name, open_journal(journal, name), budget, space, sampler, seed)
-
-
-def ask(group: Group) -> tuple[optuna.Trial, TrialSettings]:
-    """Ask a group for a proposal where nothing was tried before."""
-    return not_none(group.ask(lambda proposal: None))
-
-
 @pytest.fixture
 def written(tmp_path: Path) -> Written:
     return Written(tmp_path, "mine")
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Path:
-    return tmp_path / "optuna.journal"
 
 
 @pytest.fixture(scope="session")

@@ -1,15 +1,11 @@
 """The time of a search: what is begun, what goes on, and what it counts."""
 
 from collections.abc import Callable
-from types import SimpleNamespace
-from unittest.mock import create_autospec
 
 import pytest
-from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from study.search import deadline as module
 from study.search.deadline import Deadline
-from study.search.scheduler import make_scheduler
 from tests.clock import Clock
 from tests.in_process import trials_in_process
 from tests.not_none import not_none
@@ -48,25 +44,6 @@ def test_another_trial_begins_if_there_is_time_for_an_epoch(clock: Clock):
     assert deadline.allows_another
     clock.now += 1
     assert not deadline.allows_another
-
-
-def test_the_time_stops_no_baseline_and_none_that_is_stopped_anyway(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch
-):
-    inner = create_autospec(FIFOScheduler, instance=True)
-    deadline = Deadline(0.0, _began=clock.now)
-    result = {"epoch": 1, "epochs": 99, "score": 0.5, "time_this_iter_s": 1.0}
-    for group, decided, expected in (
-        ("search", TrialScheduler.CONTINUE, TrialScheduler.STOP),
-        ("baseline", TrialScheduler.CONTINUE, TrialScheduler.CONTINUE),
-        ("tuned", TrialScheduler.STOP, TrialScheduler.STOP),
-    ):
-        inner.on_trial_result.return_value = decided
-        scheduler = make_scheduler(None, 99, deadline=deadline)
-        monkeypatch.setattr(scheduler, "_scheduler_of", lambda _: inner)
-        trial = SimpleNamespace(trial_id=group, config={"group": group})
-        assert scheduler.on_trial_result(None, trial, result) == expected
-    assert deadline.stopped_ids == {"search"}
 
 
 def test_a_search_ends_in_its_time_with_all_baselines_and_what_was_done(

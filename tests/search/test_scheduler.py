@@ -1,27 +1,145 @@
-"""Successive halving judges trials by those that ended before as well."""
+"""Which trials are stopped early, also where a driver died between a report and its decision."""
 
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from study.config.search_section import AshaConfig
+from study.search import deadline as deadline_module
 from study.search.deadline import Deadline
-from study.search.scheduler import make_scheduler
+from study.search.recorded import Recorded
+from study.search.scheduler import StudyScheduler
+from study.storage.study_folder import StudyFolder
+from study.storage.trial_folder import End
 from study.trial import TrialConfig
+from tests import small_trials
+from tests.clock import Clock
 
-pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
+EPOCHS, RUNGS = 9, (3, 9)
+STOP = "STOP"
 
 
-def test_successive_halving_remembers_trials_that_ended_before(searched: Any):
-    history = []
-    for trial in searched.folder.trials():
-        config = TrialConfig.model_validate(trial.read_config())
-        if config.group != "baseline":
-            history.append((config, trial.read_reports()))
-    new = SimpleNamespace(trial_id="new", config={"group": "search"})
-    for known, expected in ((history, "STOP"), ([], "CONTINUE")):
-        scheduler = make_scheduler(AshaConfig(), 4, known, Deadline(3600.0))
-        scheduler.on_trial_add(None, new)
-        result = {"epoch": 3, "epochs": 4, "score": 0.0, "time_this_iter_s": 1.0}
-        assert scheduler.on_trial_result(None, new, result) == expected
+def config(number: int, group: str) -> TrialConfig:
+    name = f"search-{number:04d}"
+    return small_trials.trial(trial_id=name, number=number, group=group, epochs=EPOCHS)
+
+
+def recorded(
+    own: TrialConfig,
+    reports: Sequence[tuple[float, int, float]],
+    end: End | None = None,
+    before: End | None = None,
+) -> Recorded:
+    """A trial with its reports, each the time, the epoch and the score, which most epochs lack."""
+    lines = []
+    for time, epoch, score in reports:
+        scored = {"val_score": score} if epoch in RUNGS else {}
+        lines.append({"epoch": epoch, "ended_at": time, **scored})
+    return Recorded(StudyFolder(Path()).trial(own.trial_id), own, end, lines, before)
+
+
+def decide(scheduler: StudyScheduler, own: TrialConfig, epoch: int, score: float) -> str:
+    result = {"epoch": epoch, "epochs": EPOCHS, "time_this_iter_s": 1.0}
+    result["score"] = score if epoch in RUNGS else None
+    tune = SimpleNamespace(trial_id=f"tune-{own.number}", config=own.model_dump(mode="json"))
+    return scheduler.on_trial_result(None, tune, result)
+
+
+class Search:
+    """Trials of three groups, one after the other, by a driver that may die after any report."""
+
+    def __init__(self, seed: int):
+        chance = Random(seed)
+        self.trials = [config(n, ("baseline", "a", "b", "a")[n % 4]) for n in range(16)]
+        self.scores = {own.number: chance.random() for own in self.trials}
+
+    def run(self, dies_after: int | None = None) -> dict[int, int]:
+        """The last epoch of each trial."""
+        scheduler = StudyScheduler(AshaConfig(), EPOCHS)
+        reports: dict[int, list[tuple[float, int, float]]] = {n: [] for n in self.scores}
+        ends: dict[int, int] = {}
+        turn = 0
+        for own in self.trials:
+            number = own.number
+            while number not in ends:
+                epoch = 1 + len(reports[number])
+                reports[number].append((float(turn), epoch, self.scores[number]))
+                turn += 1
+                if turn == dies_after:
+                    if epoch == EPOCHS:  # it is closed as the study's folder is read
+                        ends[number] = epoch
+                    scheduler = self._goes_on(reports, ends)
+                elif decide(scheduler, own, epoch, self.scores[number]) == STOP or epoch == EPOCHS:
+                    ends[number] = epoch
+        self.turns = turn
+        return ends
+
+    def _goes_on(self, reports: Any, ends: dict[int, int]) -> StudyScheduler:
+        held = []
+        for own in self.trials:
+            last = ends.get(own.number)
+            end = None
+            if last:
+                end = End("finished" if last == EPOCHS else "stopped", last, 1.0)
+            if reports[own.number]:
+                held.append(recorded(own, reports[own.number], end))
+        scheduler = StudyScheduler(AshaConfig(), EPOCHS)
+        for one in scheduler.replay(reversed(held)):
+            ends[one.config.number] = one.reports[-1]["epoch"]
+        return scheduler
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_wherever_a_driver_dies_trials_are_stopped_as_in_an_undisturbed_search(seed: int):
+    search = Search(seed)
+    undisturbed = search.run()
+    assert set(undisturbed.values()) == {3, EPOCHS}
+    for dies_after in range(1, search.turns + 1):
+        assert search.run(dies_after) == undisturbed
+
+
+def test_trials_are_compared_within_their_group_and_baselines_are_never_stopped():
+    scheduler = StudyScheduler(AshaConfig(), EPOCHS)
+    good = [recorded(config(n, "a"), [(n, 3, 0.9)]) for n in range(4)]
+    assert scheduler.replay(good) == [], "none is below the others"
+    assert decide(scheduler, config(5, "b"), 3, 0.1) == "CONTINUE"
+    assert decide(scheduler, config(6, "a"), 3, 0.1) == STOP
+    assert decide(scheduler, config(6, "a"), 2, 0.1) == "CONTINUE", "between rungs"
+    for number, score in ((7, 0.9), (8, 0.1)):
+        assert decide(scheduler, config(number, "baseline"), 3, score) == "CONTINUE"
+    without = StudyScheduler(None, EPOCHS)
+    without.replay(good)
+    assert decide(without, config(9, "a"), 3, 0.1) == "CONTINUE"
+
+
+def test_a_reopened_trial_ends_as_it_had_and_its_scores_count():
+    good = [recorded(config(n, "a"), [(n, 3, 0.9)], End("stopped", 3, 1.0)) for n in range(4)]
+    weak, strong = config(5, "a"), config(6, "a")
+    before = {
+        weak.trial_id: End("finished", EPOCHS, 1.0),
+        strong.trial_id: End("stopped", 3, 1.0),
+    }
+    scheduler = StudyScheduler(AshaConfig(), EPOCHS, before, Deadline(-1e9))
+    held = [*good, recorded(weak, [(9.0, 3, 0.1)], before=before[weak.trial_id])]
+    assert scheduler.replay(held) == []
+    assert decide(scheduler, weak, 4, 0.1) == "CONTINUE"
+    assert decide(scheduler, strong, 2, 0.95) == "CONTINUE"
+    assert decide(scheduler, strong, 3, 0.95) == STOP
+    assert decide(StudyScheduler(AshaConfig(), EPOCHS), strong, 3, 0.95) == "CONTINUE"
+
+
+def test_the_time_stops_no_baseline_and_none_that_is_stopped_anyway(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    clock = Clock()
+    monkeypatch.setattr(deadline_module, "time", clock)
+    deadline = Deadline(-100.0, _began=clock.now)
+    scheduler = StudyScheduler(AshaConfig(), EPOCHS, deadline=deadline)
+    scheduler.replay([recorded(config(n, "a"), [(n, 3, 0.9)]) for n in range(4)])
+    for number, group, expected in ((5, "b", STOP), (6, "baseline", "CONTINUE"), (7, "a", STOP)):
+        assert decide(scheduler, config(number, group), 3, 0.1) == expected
+    assert deadline.stopped_ids == {"tune-5"}

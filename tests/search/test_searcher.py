@@ -1,28 +1,68 @@
-"""What Tune asks for the next trial, and what the groups are told."""
+"""What Tune asks for the next trial."""
 
 from collections import Counter
-from itertools import islice
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from unittest.mock import create_autospec
 
 import pytest
-from optuna.trial import TrialState
 from ray.tune.search import Searcher
-from study.search.optuna_group import Group, Outcome
 
-from study.config.search_section import SpaceConfig
 from study.config.trial_settings import TrialSettings
-from study.search import optuna_group as arms_module
-from study.search.searcher import Proposal, Proposers, StudySearcher, outcome_of
-from study.search.space import OpenSpace, RateSpace
+from study.search import deadline as deadline_module
+from study.search.deadline import Deadline
+from study.search.groups import Group
+from study.search.recorded import Recorded
+from study.search.searcher import Plan, Proposal, StudySearcher
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End
 from study.trial import TrialConfig
+from tests.clock import Clock
 from tests.settings import settings
-from tests.small_trials import EPOCHS, trial
+from tests.small_trials import trial
 
-from .conftest import CLIPFIT, DEPTHS, search_group
+ENDED = End("finished", 4, 1.0)
+
+
+@dataclass
+class Listed(Group):
+    """A group that proposes learning rates from a list, the last one again and again."""
+
+    rates: list[float] = field(default_factory=list)
+    events: list[Any] = field(default_factory=list)
+
+    def propose(self, number: int, attempt: int) -> TrialSettings:
+        rate = self.rates.pop(0) if len(self.rates) > 1 else self.rates[0]
+        self.events.append((number, attempt, rate))
+        return settings("vision.ln", None, rate)
+
+    def reject(self, number: int) -> None:
+        self.events.append(("rejected", number))
+
+    def learn(self, config: TrialConfig, end: End, scores: Any) -> None:
+        self.events.append((config.number, end, scores))
+
+
+def listed(name: str, planned: int, *rates: float) -> Listed:
+    return Listed(name, planned, 1, rates=[*rates] or [0.001 * (1 + n) for n in range(99)])
+
+
+def config(proposal: Proposal) -> TrialConfig:
+    made = trial(
+        trial_id=f"search-{proposal.number:04d}",
+        group=proposal.group,
+        number=proposal.number,
+        config_hash=str(proposal.settings.rates),
+    )
+    return made.model_copy(update={"settings": proposal.settings})
+
+
+def fixed(number: int, rate: float) -> TrialConfig:
+    return config(Proposal(settings("vision.ln", None, rate), "baseline", number))
+
+
+def recorded(of: TrialConfig) -> Recorded:
+    return Recorded(StudyFolder(Path()).trial(of.trial_id), of, ENDED, [], None)
 
 
 @pytest.fixture
@@ -32,111 +72,77 @@ def folder(tmp_path: Path) -> StudyFolder:
     return folder
 
 
-def config(proposal: Proposal) -> TrialConfig:
-    made = trial(
-        trial_id=f"search-{proposal.number:04d}",
-        group=proposal.group,
-        number=proposal.number,
-        config_hash=str(proposal.settings),
+def searcher(folder: StudyFolder, *groups: Group, **given: Any) -> StudySearcher:
+    plan = Plan(groups, given.pop("deadline", None))
+    return StudySearcher(folder, given.pop("queue", []), plan=plan, make_trial=config, **given)
+
+
+def suggested(search: StudySearcher, most: int = 99) -> list[TrialConfig]:
+    """What is asked for until there is no more; each is on disk before it is trained."""
+    found = []
+    for number in range(most):
+        values = search.suggest(f"tune-{number}")
+        if values == Searcher.FINISHED:
+            break
+        found.append(TrialConfig.model_validate(values))
+        assert search.folder.trial(found[-1].trial_id).read_config() == values
+        assert search.running[f"tune-{number}"] == found[-1]
+    return found
+
+
+def test_the_queue_comes_first_then_groups_take_turns_in_proportion(folder: StudyFolder):
+    groups = (
+        listed("a", 3, 1, 2, 3),
+        listed("b", 6, 11, 12, 13, 14, 15, 16),
+        listed("c", 3, 21, 22, 23),
     )
-    return made.model_copy(update={"settings": proposal.settings})
+    queue = [fixed(4, 0.9), fixed(1, 0.8)]
+    found = suggested(searcher(folder, *groups, queue=queue))
+    assert found[:2] == queue
+    assert [one.number for one in found[2:]] == list(range(5, 17))
+    for quarter in (found[2:6], found[6:10], found[10:14]):
+        assert Counter(one.group for one in quarter) == {"a": 1, "b": 2, "c": 1}
 
 
-BASELINE = config(Proposal(settings(CLIPFIT, 0.01, 0.02, 2.0), "baseline", 0))
+def test_a_group_that_has_begun_goes_on_where_it_was(folder: StudyFolder):
+    groups = listed("a", 4, 0.1, 0.2), listed("b", 4, 0.3, 0.4, 0.5, 0.6)
+    groups[0].started, before = 3, [fixed(number, 1.0 + number) for number in range(7)]
+    found = suggested(searcher(folder, *groups, recorded=[*map(recorded, before)]), 4)
+    assert [one.group for one in found] == ["b", "b", "b", "a"]
+    assert found[0].number == 7
 
 
-def open_groups(folder: StudyFolder, tuned: int = 3, searched: int = 6) -> list[Group]:
-    path, rates = folder.path / "journal", RateSpace(SpaceConfig(), DEPTHS, CLIPFIT)
-    return [
-        search_group(path, "clipfit-tuned", budget=tuned, space=rates),
-        search_group(path, budget=searched),
+def test_what_was_trained_or_waits_is_not_trained_again(folder: StudyFolder):
+    group = listed("a", 2, 0.1, 0.2, 0.3, 0.3, 0.4)
+    own = searcher(folder, group, queue=[fixed(0, 0.1)], recorded=[recorded(fixed(1, 0.2))])
+    assert [one.settings.rates["ln"] for one in suggested(own)] == [0.1, 0.3, 0.4]
+    assert group.events == [
+        *[(2, 0, 0.1), ("rejected", 2), (2, 1, 0.2), ("rejected", 2), (2, 2, 0.3)],
+        *[(3, 0, 0.3), ("rejected", 3), (3, 1, 0.4)],
     ]
 
 
-def searcher(folder: StudyFolder, groups: list[Group], **given: Any) -> StudySearcher:
-    queue = given.pop("queue", [BASELINE])
-    proposers = Proposers(groups, next_number=1, make_trial=config, **given)
-    return StudySearcher(folder, queue, proposers=proposers)
+def test_an_exhausted_group_ends_and_the_others_go_on(folder: StudyFolder):
+    found = suggested(searcher(folder, listed("a", 9, 0.1), listed("b", 3, 0.2, 0.3, 0.4)))
+    assert Counter(one.group for one in found) == {"a": 1, "b": 3}
 
 
-def suggested(search: StudySearcher) -> TrialConfig:
-    """Give the next trial, which Tune calls a."""
-    return TrialConfig.model_validate(search.suggest("a"))
-
-
-def all_suggestions(search: StudySearcher) -> list[TrialConfig]:
-    suggestions = iter(lambda: search.suggest("b"), Searcher.FINISHED)
-    return [TrialConfig.model_validate(suggestion) for suggestion in islice(suggestions, 99)]
-
-
-def test_the_queue_goes_first_then_each_group_its_share_until_all_is_spent(
-    folder: StudyFolder,
-):
-    configs = all_suggestions(searcher(folder, open_groups(folder)))
-    assert configs[0] == BASELINE
-    assert [c.group for c in configs[1:]] == ["clipfit-tuned", "search", "search"] * 3
-    assert [c.number for c in configs] == list(range(10))
-
-
-def repeating(group: Group, *proposals: TrialSettings):
-    """Make a group's space propose these."""
-    space = create_autospec(OpenSpace, instance=True)
-    space.suggest.side_effect = proposals
-    space.encode.return_value = None
-    group.space = space
-
-
-@pytest.mark.parametrize("when", ["before", "earlier", "running"])
-def test_an_equal_training_is_proposed_once_whoever_proposed_it(folder: StudyFolder, when: str):
-    groups = open_groups(folder, tuned=0, searched=2)
-    first, second = settings("vision.ln1", None, 0.1), settings("vision.ln2", None, 0.1)
-    repeating(groups[1], BASELINE.settings, first, first, BASELINE.settings, second)
-    if when == "before":  # the study was resumed
-        ended = [(BASELINE, Outcome(0.6, TrialState.COMPLETE))]
-        search = searcher(folder, groups, queue=[], ended=ended)
-    else:
-        search = searcher(folder, groups)
-        config = suggested(search)
-        if when == "earlier":
-            search.conclude(config, End("finished", EPOCHS, 1.0), 0.6)
-    assert [config.settings for config in all_suggestions(search)] == [first, second]
-    known = (TrialState.FAIL, None) if when == "running" else (TrialState.COMPLETE, 0.6)
-    new = (TrialState.RUNNING, None)
-    told = [(trial.state, trial.value) for trial in groups[1].trials]
-    assert told == [known, new, (TrialState.FAIL, None), known, new]
-
-
-def test_an_exhausted_group_ends_and_leaves_the_other_its_own(
+def test_nothing_is_proposed_after_the_time_but_the_queue_is_trained(
     folder: StudyFolder, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(arms_module, "ASKS_BEFORE_GIVING_UP", 3)
-    groups = open_groups(folder, tuned=3, searched=4)
-    repeating(groups[1], *[settings("none")] * 9)
-    configs = all_suggestions(searcher(folder, groups, queue=[]))
-    assert Counter(c.group for c in configs) == {"clipfit-tuned": 3, "search": 1}
+    clock = Clock()
+    monkeypatch.setattr(deadline_module, "time", clock)
+    deadline = Deadline(60.0, _began=clock.now)
+    own = searcher(folder, listed("a", 9), queue=[fixed(0, 0.9)], deadline=deadline)
+    assert len(suggested(own, 2)) == 2
+    clock.now += 61
+    assert suggested(own) == []
+    late = searcher(folder, listed("a", 9), queue=[fixed(0, 0.9)], deadline=deadline)
+    assert len(suggested(late)) == 1
 
 
-def test_results_of_other_trials_and_of_groups_that_are_not_open_are_passed_over(
-    folder: StudyFolder,
-):
-    own = config(Proposal(settings("none"), "search", 3))
-    search = StudySearcher(folder, [own, BASELINE])
-    assert suggested(search) == own
-    search.suggest("b")
-    for trial_id in ("a", "b", "c"):
-        search.on_trial_result(trial_id, {"epoch": 1, "score": 0.5})
-        search.on_trial_complete(trial_id, {"epoch": 1, "score": 0.5})
-    search.conclude(own, End("finished", EPOCHS, 1.0), 0.5)
-
-
-@pytest.mark.parametrize(
-    "end, outcome",
-    [
-        (End("finished", EPOCHS, 1.0), Outcome(0.5, TrialState.COMPLETE, EPOCHS)),
-        (End("stopped", 3, 1.0), Outcome(0.5, TrialState.PRUNED, 3)),
-        (End("failed", 2, 1.0), Outcome(None, TrialState.FAIL, 2)),
-        (End("failed", 2, 1.0, unfit=True), Outcome(0.0, TrialState.PRUNED, 3)),
-    ],
-)
-def test_an_outcome_follows_from_how_a_trial_ended(end: End, outcome: Outcome):
-    assert outcome_of(end, 0.5) == outcome
+def test_every_group_learns_of_every_end(folder: StudyFolder):
+    groups = listed("a", 9), listed("b", 9)
+    search = searcher(folder, *groups)
+    search.conclude(fixed(3, 0.5), ENDED, {4: 0.5})
+    assert [group.events for group in groups] == [[(3, ENDED, {4: 0.5})]] * 2

@@ -7,27 +7,25 @@ from typing import Any
 import optuna
 import pytest
 import yaml
-from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution
 from optuna.trial import FixedTrial
 
-from study.config.loading import build_config
 from study.config.search_section import SpaceConfig
 from study.config.trial_settings import TrialSettings
 from study.method.subsets import parse
-from study.search.space import OpenSpace, PeerSpace, RateSpace
+from study.search.space import Space
 from tests.case_tables import from_table
-from tests.not_none import not_none
 from tests.settings import settings
 
-from .conftest import CLIPFIT, DEPTHS, PEERS
+from .conftest import CLIPFIT, DEPTHS
 
 SITES = ("text.mlp.fc2.bias", "text.ln_final", "vision.attn.bias", "vision.ln1", "vision.ln_post")
 RATES = {"bias_lr": 0.01, "ln_lr": 0.02, "distill_weight": 3.0}
 ALL_LAYERS = {"text.from": 0, "text.to": 1, "vision.from": 0, "vision.to": 2}
 
 
-def space(**given: Any) -> OpenSpace:
-    return OpenSpace(SpaceConfig(**{"sites": SITES, **given}), DEPTHS)
+def space(**given: Any) -> Space:
+    return Space(SpaceConfig(**{"sites": SITES, **given}), DEPTHS)
 
 
 class Recorder(FixedTrial):
@@ -80,18 +78,18 @@ def test_without_windows_all_layers_are_tuned():
 def test_every_proposal_of_a_space_resolves_and_repeats_from_its_choices(
     given: dict[str, bool],
 ):
-    open_space = OpenSpace(SpaceConfig(**given), DEPTHS)
+    own = Space(SpaceConfig(**given), DEPTHS)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     subsets = set()
     for _ in range(60):
         trial = study.ask()
-        proposal = open_space.suggest(trial)
+        proposal = own.suggest(trial)
         assert parse(proposal.subset).resolve(DEPTHS) or proposal.subset == "none"
         assert str(parse(proposal.subset)) == proposal.subset
-        assert open_space.suggest(FixedTrial(trial.params)) == proposal
-        choices = open_space.encode(proposal)
+        assert own.suggest(FixedTrial(trial.params)) == proposal
+        choices = own.encode(proposal)
         assert choices is not None
-        assert open_space.suggest(FixedTrial(choices.params)) == proposal
+        assert own.suggest(FixedTrial(choices.params)) == proposal
         subsets.add(proposal.subset)
     assert len(subsets) > 40
 
@@ -105,43 +103,18 @@ def test_every_proposal_of_a_space_resolves_and_repeats_from_its_choices(
         settings("vision.ln", None, 5.0),
         settings("vision.ln"),
         settings(CLIPFIT, 0.01, 0.02, 0.0),
+        TrialSettings.model_validate({"subset": "none", "peer": {"method": "full", "lr": 0.01}}),
     ],
 )
 def test_what_the_space_cannot_express_is_not_encoded(foreign: TrialSettings):
-    assert OpenSpace(SpaceConfig(), DEPTHS).encode(foreign) is None
-
-
-def test_clipfits_own_search_varies_its_rates_alone_over_the_same_ranges():
-    config = SpaceConfig(rates={"bias": (0.001, 0.1), "ln": (0.002, 0.2)}, distill_weight=(0.5, 4))
-    rates = RateSpace(config, DEPTHS, CLIPFIT)
-    trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1)).ask()
-    assert rates.suggest(trial).subset == CLIPFIT
-    assert trial.distributions == {
-        "bias_lr": FloatDistribution(0.001, 0.1, log=True),
-        "ln_lr": FloatDistribution(0.002, 0.2, log=True),
-        "distill_weight": FloatDistribution(0.5, 4, log=True),
-    }
-    assert rates.encode(settings("clipfit", 0.05, 0.05, 1.0)) is not None
-    assert rates.encode(settings("ln", None, 0.05, 1.0)) is None
-    assert rates.encode(settings("clipfit", 0.5, 0.05, 1.0)) is None
+    assert Space(SpaceConfig(), DEPTHS).encode(foreign) is None
 
 
 def test_a_configuration_has_the_strength_of_the_space_unless_it_tunes_nothing():
-    open_space = OpenSpace(SpaceConfig(sites=SITES), DEPTHS, strength=0.75)
+    own = Space(SpaceConfig(sites=SITES), DEPTHS, strength=0.75)
     values = {**dict.fromkeys(SITES, False), **RATES}
-    assert open_space.suggest(FixedTrial(values)).strength == 1.0
-    tuned = open_space.suggest(FixedTrial({**values, "vision.ln_post": True}))
+    assert own.suggest(FixedTrial(values)).strength == 1.0
+    tuned = own.suggest(FixedTrial({**values, "vision.ln_post": True}))
     assert (tuned.strength, tuned.head) == (0.75, None)
     whole = tuned.model_copy(update={"strength": 1.0})
-    assert [open_space.encode(own) is None for own in (tuned, whole)] == [False, True]
-
-
-def test_a_peers_space_holds_its_own_settings_alone():
-    groups = build_config({"search": {"baselines": PEERS}}, "test").search.searched_methods
-    full, projection = groups.values()
-    space = PeerSpace(full)
-    choices = not_none(space.encode(TrialSettings(subset="none", peer=full.with_rate(0.01))))
-    assert choices.params == {"peer_lr": 0.01}
-    assert choices.distributions == {"peer_lr": FloatDistribution(1e-4, 0.05, log=True)}
-    for peer in (projection.with_rate(0.01), full.with_rate(0.5), None):
-        assert space.encode(TrialSettings(subset="none", peer=peer)) is None
+    assert [own.encode(one) is None for one in (tuned, whole)] == [False, True]
