@@ -1,14 +1,15 @@
 """The texts that a study prints before it runs: what it is, its plan, and what it works on."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from study.commands.check_result import Fact, print_facts, print_warnings
 from study.commands.concurrency import describe_concurrency
 from study.commands.start_warnings import find_warnings
-from study.config.labels import LINEAR
+from study.config.labels import TUNED
 from study.data.prompts import prompts
 from study.data.readers.published import differing_counts
 from study.data.records import Dataset
@@ -25,9 +26,12 @@ from study.results.chance import balanced_chance
 from study.trial.prepare import configured_templates
 from study.trial.study import Study
 
-TITLES = {LINEAR: "a linear classifier on frozen CLIP"}
-"""The titles of methods other than CLIPFit, by the labels that they usually have."""
-TITLES |= {peer: row.title for peer, row in PEERS.items()}
+if TYPE_CHECKING:
+    from study.commands.plan import PlannedTrials
+
+TITLES = {TUNED: "CLIPFit's parameters at other rates", "search": "other parameters"}
+"""What the trials of a search are, by their labels."""
+TITLES |= {method: row.title for method, row in PEERS.items()}
 
 
 def announce(study: Study, console: Console) -> None:
@@ -48,65 +52,40 @@ def announce(study: Study, console: Console) -> None:
 
 
 def plan_facts(study: Study) -> Iterator[Fact]:
-    """Yield which trials a study will run, and how many seeds test their choice.
+    """Yield how many trials each step of a new study will run, and of what.
 
     Raises:
         StudyError: the backbone cannot be read.
     """
-    config, protocol = study.config, study.protocol
-    number = len(protocol.shot_seeds(config))
-    seeds = amount(number, "seed") + ("" if number == 1 else " (repeated trainings)")
-    if config.ablation:
-        yield from _ablation_plan(study, seeds)
-    elif protocol.searches(config):
-        yield from _search_plan(study, seeds)
-    else:
-        tested = amount(len(protocol.fixed_settings(config)), "configuration")
-        yield Fact("test", f"{tested}, with {seeds}; nothing is searched")
-
-
-def _ablation_plan(study: Study, seeds: str) -> Iterator[Fact]:
     # Ray takes seconds to import, and a check, which prints no plan, does without it.
-    from study.search.ablation_cells import rate_grids
+    from study.commands.plan import plan_trials
 
-    ablation = study.config.ablation
-    if not ablation:
-        return
-    sizes = [grid.size for grid in rate_grids(study).values()]
-    noun = "combination" if isinstance(ablation.rates, dict) else "learning rate"
-    rates = amount(max(sizes), noun)
-    if isinstance(ablation.rates, dict):
-        rates += " of learning rates"
-    yield Fact(
-        "ablation",
-        f"{amount(len(sizes), 'cell')} that tune different parts of a subset (design "
-        f"{ablation.design}), with {rates} each",
-    )
-    if study.protocol.validates(study.config):
-        yield Fact("search", f"{amount(sum(sizes), 'trial')} to choose their rates")
-    yield Fact("test", f"each cell with {seeds}")
+    config, plan = study.config, plan_trials(study)
+    minutes = config.search.minutes
+    if config.ablation and plan.search:
+        most = max(one.trials for one in plan.search)
+        cells = amount(len(plan.search), "cell")
+        yield Fact("search", f"{_count(plan.search)}: {cells} at up to {amount(most, 'rate')} each")
+    elif plan.search:
+        parts = [amount(sum(one.trials == 1 for one in plan.search), "baseline")]
+        for one in plan.search:
+            if one.trials > 1:
+                parts.append(f"{one.trials} of {TITLES.get(one.label, one.label)}")
+        yield Fact("search", f"{_count(plan.search)}: {', '.join(parts)}")
+        if minutes is not None:
+            limit = amount(minutes, "minute")
+            yield Fact("", f"ends after {limit} at the latest; tests come after them")
+    noun = "cell" if config.ablation else "configuration"
+    seeds = amount(len(study.protocol.shot_seeds(config)), "seed")
+    tested = f"{amount(len(plan.test), noun)} with {seeds} each"
+    yield Fact("test", f"{_count(plan.test)}: {tested}")
+    if plan.final:
+        images = config.final.images
+        yield Fact("final", f"the best configuration, trained once more (final.images={images})")
 
 
-def _search_plan(study: Study, seeds: str) -> Iterator[Fact]:
-    search, images = study.config.search, study.config.final.images
-    yield Fact(
-        "search",
-        f"{amount(search.trials, 'trial')}: {amount(search.counted_baselines, 'baseline')}, "
-        f"{search.tuned_trials} of CLIPFit's parameters at other learning rates, "
-        f"{search.open_trials} of other parameters",
-    )
-    besides = []
-    for label in search.peers:
-        trials = search.method_trials if label in search.searched_methods else 1
-        besides.append(f"{trials} of {TITLES.get(label, label)}")
-    if besides:
-        yield Fact("", f"beside them {', '.join(besides)}")
-    if search.minutes is not None:
-        minutes = amount(search.minutes, "minute")
-        yield Fact("", f"ends after {minutes} at the latest; tests come after them")
-    yield Fact("test", f"what is chosen and the baselines, with {seeds}")
-    if images != "shots":
-        yield Fact("final", f"what is chosen, trained once more (final.images={images})")
+def _count(planned: Sequence["PlannedTrials"]) -> str:
+    return amount(sum(one.trials for one in planned), "trial")
 
 
 def study_facts(study: Study) -> Iterator[Fact]:

@@ -20,7 +20,6 @@ from study.config.yaml_values import parse_overrides, put_value
 from study.errors import ConfigError
 from study.results.chosen_configuration import EXTENSIONS, extensions, final_trial
 from study.storage.command_lines import PROGRAM, study_command
-from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import CANDIDATES, StudyFolder
 from study.trial.search_time import seconds_used
 from study.trial.study import Study
@@ -46,17 +45,24 @@ def extended_config(study: Study, overrides: Sequence[str]) -> StudyConfig:
     adds = any(override.startswith("search.trials=+") for override in overrides)
     if adds and isinstance(changes["search.trials"], int):
         changes["search.trials"] += now
-    advice = (
-        ", since its trials would no longer compare; extend takes search.trials, search.minutes, "
-        "final.images, resources and tracking"
-    )
     if not study.protocol.searches(config):
         raise ConfigError(
             f"study '{folder.name}' has no search that could get more trials; allowed is another "
             "study of its configuration, with the cells, baselines or trials that you want, by\n"
             f"  {PROGRAM} run {shlex.quote(str(folder.config_path))} name=ANOTHER KEY=VALUE"
         )
-    extended = changed_config(study, changes, MAY_CHANGE, advice)
+    values = config.model_dump(mode="json")
+    for key, value in changes.items():
+        if key == "storage":  # where the study is
+            continue
+        if not key.startswith(MAY_CHANGE):
+            raise ConfigError(
+                f"{key} cannot change in a study that exists, since its trials would no longer "
+                "compare; extend takes search.trials, search.minutes, final.images, resources and "
+                "tracking"
+            )
+        put_value(values, key, value)
+    extended = build_config(values, str(folder.config_path))
     grows = extended.search.trials > now
     changes_model = extended.search == config.search and extended.final != config.final
     if not (grows or changes_model):
@@ -82,30 +88,6 @@ def _refuse_ended_search(study: Study, extended: StudyConfig) -> None:
             f"search.minutes: got {minutes:g}, and the search of '{folder.name}' has taken "
             f"{used:.1f} minutes{of_limit}; allowed is more than {least:.4g}, or null for no limit"
         )
-
-
-def changed_config(
-    study: Study, changes: JsonObject, may_change: tuple[str, ...], advice: str
-) -> StudyConfig:
-    """Return the configuration of a study that exists with other values of some keys.
-
-    Args:
-        study: the study.
-        changes: the values by dotted key; the storage may be among them, and is no change.
-        may_change: the beginnings of the keys that may change.
-        advice: the end of the message about another key.
-
-    Raises:
-        ConfigError: another key would change, or a value is not allowed.
-    """
-    values = study.config.model_dump(mode="json")
-    for key, value in changes.items():
-        if key == "storage":
-            continue
-        if not key.startswith(may_change):
-            raise ConfigError(f"{key} cannot change in a study that exists{advice}")
-        put_value(values, key, value)
-    return build_config(values, str(study.folder.config_path))
 
 
 def extend(study: Study, extended: StudyConfig) -> None:

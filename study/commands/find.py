@@ -22,25 +22,6 @@ DELTA_SUFFIX = ".safetensors"
 STORAGE = "storage="
 """The beginning of the word that names the folder of studies."""
 
-OTHER_WORDS = {
-    "version": "--version",
-    "help": "--help",
-    "continue": "resume NAME",
-    "check": "run --check",
-    "start": "run",
-    "train": "run",
-    "search": "run",
-    "studies": "list",
-    "ls": "list",
-    "show": "status NAME",
-    "stats": "status NAME",
-    "best": "leaderboard NAME",
-    "results": "leaderboard NAME",
-    "plots": "report NAME",
-    "plot": "report NAME",
-}
-"""The commands that are meant by the words of other programs."""
-
 
 def refuse_mistyped_command(word: str, commands: Collection[str]) -> None:
     """Raise if a word that is no command is nearly one, and no configuration either.
@@ -54,10 +35,7 @@ def refuse_mistyped_command(word: str, commands: Collection[str]) -> None:
     """
     if word.startswith("-") or "=" in word or configuration_file(word):
         return
-    small = word.lower()
-    meant = difflib.get_close_matches(small, commands, n=1, cutoff=0.66)
-    if small in OTHER_WORDS:
-        meant = [OTHER_WORDS[small]]
+    meant = difflib.get_close_matches(word.lower(), [*commands, "--version"], n=1, cutoff=0.66)
     if meant:
         raise ConfigError(
             f"no command '{word}', and no configuration; did you mean `clipfit-study {meant[0]}`? "

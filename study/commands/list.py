@@ -4,6 +4,7 @@ import contextlib
 import os
 import time
 from argparse import ArgumentParser, Namespace
+from dataclasses import dataclass
 from pathlib import Path
 
 from study.commands.arguments import add_json, add_storage
@@ -12,29 +13,9 @@ from study.process.ctrl_c import exit_at_ctrl_c
 
 TYPE_CHECKING = False  # of typing, whose import takes long
 if TYPE_CHECKING:
-    from study.storage.ledger_files import JsonObject
     from study.storage.study_folder import StudyFolder
 
 HELP = "list the studies in a folder: state, scores, size, age"
-SCORE_COLUMNS = {
-    "val_score": "val. %",
-    "test_score": "test %",
-    "test_balanced": "balanced %",
-}
-"""The headings of the scores in the list of studies."""
-COLUMNS = (
-    "study",
-    "state",
-    "trials",
-    "val_score",
-    "test_score",
-    "test_balanced",
-    "bytes",
-    "seconds",
-    "study_id",
-    "registered",
-)
-"""The keys of the summary of a study, in their order."""
 NOTE = (
     "val. %: validation score of the best trial, which is a maximum and in part luck; test %: of "
     "the winner; balanced %: the same, where every class counts alike"
@@ -75,64 +56,69 @@ def run(options: Namespace) -> None:
     if not rows:
         console.print(f"no studies in {storage}", highlight=False)
         return
+    header = ("study", "state", "trials", "val. %", "test %", "balanced %", "size", "days")
     cells = []
     for row in rows:
-        line = [row["study"], row["state"], str(row["trials"])]
-        line += [percent(row[name]) for name in SCORE_COLUMNS]
-        line += [decimal(row["bytes"]), f"{row['seconds'] / 86400:.1f}"]
-        cells.append(line)
-    header = ("study", "state", "trials", *SCORE_COLUMNS.values(), "size", "days")
-    count = f"{len(rows)} studies"
-    if len(rows) == 1:
-        count = "1 study"
+        scores = map(percent, (row.val_score, row.test_score, row.test_balanced))
+        age = f"{row.seconds / 86400:.1f}"
+        cells.append([row.study, row.state, str(row.trials), *scores, decimal(row.bytes), age])
+    count = "1 study" if len(rows) == 1 else f"{len(rows)} studies"
     console.print(f"{count} in {storage}", plain_table(header, cells), highlight=False)
     console.print(NOTE, highlight=False)
-    interrupted = [
-        folder for folder, row in zip(folders, rows, strict=True) if row["state"] == INTERRUPTED
-    ]
+    states = zip(folders, rows, strict=True)
+    interrupted = [folder for folder, row in states if row.state == INTERRUPTED]
     print_resume_commands(console, interrupted)
 
 
-def summarize_study(folder: "StudyFolder") -> "JsonObject":
-    """Return the row of a study in the list of studies.
+@dataclass(frozen=True)
+class StudySummary:
+    """A study in one row; a value that does not exist is None, and scores are fractions."""
 
-    Returns:
-        The ``study``; its ``state``, which is that of `Status`, "damaged", or "other format" where
-        another version wrote it; its number of ``trials``; the best ``val_score`` of the search;
-        the mean ``test_score`` of the choice, and the same with the mean recall of the classes
-        (``test_balanced``), as fractions; its size in ``bytes``, its age in ``seconds``; and for
-        the tracker its ``study_id`` and where its winner is ``registered``. A value that does not
-        exist is None.
-    """
+    study: str
+    state: str
+    """That of `Status`, "damaged", or "other format" where another version wrote it."""
+    trials: int
+    bytes: int
+    """The size of its folder."""
+    seconds: float
+    """Its age."""
+    val_score: float | None = None
+    """The best validation score of the search."""
+    test_score: float | None = None
+    """The mean test score of the best configuration."""
+    test_balanced: float | None = None
+    """The same with the mean recall of the classes."""
+    study_id: str | None = None
+    registered: str | None = None
+    """Where the tracker has the final model."""
+
+
+def summarize_study(folder: "StudyFolder") -> StudySummary:
+    """Return the row of a study in the list of studies."""
     from study.commands.study_status import study_status
     from study.errors import FormatError, StudyError
     from study.results.study_results import read_results
 
     size, age = _size_and_age(folder.path)
-    row = dict.fromkeys(COLUMNS) | {
-        "study": folder.name,
-        "trials": len(list(folder.path.glob("trials/*/config.json"))),
-        "bytes": size,
-        "seconds": age,
-    }
+    trials = len(list(folder.path.glob("trials/*/config.json")))
     try:
         results = read_results(folder.path)
         status = study_status(results)
-        row |= {
-            "state": status.state,
-            "test_score": status.test_score,
-            "test_balanced": status.balanced,
-            "study_id": results.identity.get("study_id"),
-        }
-        if status.best:
-            row["val_score"] = status.best[0].val_score
-        if results.registration:
-            row["registered"] = results.registration.uri
-    except FormatError:
-        row["state"] = "other format"
-    except StudyError:
-        row["state"] = "damaged"
-    return row
+    except StudyError as error:
+        state = "other format" if isinstance(error, FormatError) else "damaged"
+        return StudySummary(folder.name, state, trials, size, age)
+    return StudySummary(
+        folder.name,
+        status.state,
+        trials,
+        size,
+        age,
+        val_score=status.best[0].val_score if status.best else None,
+        test_score=status.test_score,
+        test_balanced=status.balanced,
+        study_id=results.identity.get("study_id"),
+        registered=results.registration.uri if results.registration else None,
+    )
 
 
 def _size_and_age(folder: Path) -> tuple[int, float]:

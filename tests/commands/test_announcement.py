@@ -106,5 +106,4 @@ def test_one_thing_is_not_called_many(tmp_path: Path, values: JsonObject, amount
 def test_a_study_without_a_search_needs_no_clipfit_among_its_baselines(tmp_path: Path):
     search = {"trials": 0, "baselines": {**NONE, "ln": {"subset": "ln", "rates": {"ln": 0.1}}}}
     (row,) = plan_facts(study(tmp_path, search=search, test={"seeds": [1, 2]}))
-    told = "1 configuration, with 2 seeds (repeated trainings); nothing is searched"
-    assert row == Fact("test", told)
+    assert row == Fact("test", "2 trials: 1 configuration with 2 seeds each")

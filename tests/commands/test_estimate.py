@@ -10,7 +10,6 @@ from study.commands.estimate import (
     Estimate,
     estimate,
     measure_and_estimate,
-    plan_trials,
 )
 from study.config.loading import build_config, load_config
 from study.config.shipped import shipped_file
@@ -19,8 +18,6 @@ from study.storage.study_folder import StudyFolder
 from study.trial.cost import Cost
 from study.trial.study import Study
 from tests.not_none import not_none
-
-LORA = {"method": "lora", "lr": 0.01}
 
 
 def study(tmp_path: Path, backbone: Path, **values: Any) -> Study:
@@ -96,23 +93,6 @@ def test_wall_time_has_the_start_of_processes_and_decoding_beside_training(tmp_p
     assert found.training_seconds == pytest.approx(training)
     # Ray and the processes of three steps; the test images, 80 of the search and 40 of each seed.
     assert found.wall_seconds == pytest.approx(training + 4 * 5.0 + 0.01 * (901 + 80 + 5 * 40))
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        {},
-        {"baselines": {"full": {"peer": "full"}, "lora": {"subset": "none", "peer": LORA}}},
-        {"trials": 9, "baselines": {"projection": {"peer": "projection"}}, "method_trials": 2},
-    ],
-    ids=["quickstart", "peers", "projection"],
-)
-def test_the_trials_of_the_plan_are_those_that_the_search_counts(
-    tmp_path: Path, values: dict[str, Any]
-):
-    mine = study(tmp_path, Path("none"), search=values)
-    planned = plan_trials(mine)
-    assert sum(one.trials for one in planned.search) == mine.config.search.planned_trials
 
 
 def test_the_search_of_photos_is_within_its_limit_which_the_readme_names(tmp_path: Path):

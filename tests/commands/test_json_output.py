@@ -10,7 +10,7 @@ import pytest
 from study.commands.check_result import CheckResult
 from study.commands.estimate import Estimate
 from study.commands.json_output import print_json
-from study.commands.list import COLUMNS
+from study.commands.list import StudySummary
 from study.commands.study_status import Status
 from study.storage.study_folder import StudyFolder
 from tests.commands.conftest import Run
@@ -44,7 +44,7 @@ def test_a_leaderboard_has_a_row_for_each_candidate_or_cell(
 
 def test_studies_and_an_unfinished_one_are_printed(mine: StudyFolder, run: Run):
     (summary,) = parsed(run("list", "--json").out)
-    assert tuple(summary) == COLUMNS
+    assert tuple(summary) == tuple(field.name for field in fields(StudySummary))
     assert (summary["study"], summary["test_score"]) == ("mine", None)
     status = parsed(run("status", "mine", "--json").out)
     assert tuple(status) == tuple(field.name for field in fields(Status))

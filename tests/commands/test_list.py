@@ -89,7 +89,7 @@ def test_a_storage_without_studies_is_told_and_one_that_is_named_must_be_there(
 
 def test_a_study_is_described_by_what_it_has(mine: StudyFolder):
     row = summarize_study(mine)
-    assert (row["study"], row["state"], row["trials"]) == ("mine", "interrupted", 2)
-    assert row["val_score"] == pytest.approx(0.13)
-    assert row["study_id"] == mine.read_identity()["study_id"]
-    assert [row[name] for name in ("test_score", "registered")] == [None] * 2
+    assert (row.study, row.state, row.trials) == ("mine", "interrupted", 2)
+    assert row.val_score == pytest.approx(0.13)
+    assert row.study_id == mine.read_identity()["study_id"]
+    assert (row.test_score, row.registered) == (None, None)

@@ -278,7 +278,7 @@ def test_a_damaged_final_training_of_an_earlier_choice_blocks_nothing(
     flip(earlier.path / name)
     trainings: list[int] = []
     record = lambda *_, count, **__: trainings.append(count)  # noqa: E731
-    monkeypatch.setattr("study.search.queues.run_trials", record)
+    monkeypatch.setattr("study.search.steps.run_trials", record)
     run_study(study, console, resume=True)
     assert not any(trainings)
     assert [path.read_bytes() for path in sorted(present.path.iterdir())] == before
