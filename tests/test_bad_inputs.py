@@ -89,16 +89,15 @@ def test_a_bad_value_is_told_with_its_override(run: Run, override: str):
     assert ran.code == 2, ran.out
     assert ran.out == ""
     head, *lines = ran.err.splitlines()
-    assert head.startswith(
-        ("error: the overrides have 1 fault:", "error: the study cannot start, 1")
-    )
+    assert head.endswith(" 1 fault:")
     faults = [line for line in lines if not line.startswith("    ")]  # without commands
     assert len(faults) == 1
     assert VALUES[override] in faults[0]
     assert not FOREIGN.search(faults[0])
-    if not faults[0].startswith("  search.asha"):
+    key = override.partition("=")[0]
+    if faults[0].strip().startswith(f"{key}: "):
         assert override[:200] in faults[0], "the override is named"
-    assert "quickstart.yaml" not in ran.err
+        assert "quickstart.yaml" not in ran.err
 
 
 SUBSETS: JsonObject = CASES["subsets"]
@@ -174,8 +173,9 @@ def test_empty_images_are_told_once_whether_refused_or_left_out(run: Run):
     assert "cotton/" not in ran.out
     assert ran.err.count("cotton/00.png") == 1
     ran = run(*shlex.split(data("zerobyte", "data.on_corrupt=skip")))
-    assert assert_accepted(ran) == []
-    assert ran.out.count("cotton/00.png") == 1
+    (warning,) = assert_accepted(ran)
+    assert warning.count("cotton/00.png") == 1
+    assert "the study leaves them out" in warning
 
 
 def test_a_study_that_cannot_read_an_image_leaves_nothing(

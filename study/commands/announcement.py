@@ -63,9 +63,9 @@ def plan_facts(study: Study) -> Iterator[Fact]:
     config, plan = study.config, plan_trials(study)
     minutes = config.search.minutes
     if config.ablation and plan.search:
-        most = max(one.trials for one in plan.search)
+        rates = amount(max(one.trials for one in plan.search), "rate")
         cells = amount(len(plan.search), "cell")
-        yield Fact("search", f"{_count(plan.search)}: {cells} at up to {amount(most, 'rate')} each")
+        yield Fact("search", f"{_count(plan.search)}: {cells} at up to {rates} each")
     elif plan.search:
         parts = [amount(sum(one.trials == 1 for one in plan.search), "baseline")]
         for one in plan.search:
@@ -78,7 +78,9 @@ def plan_facts(study: Study) -> Iterator[Fact]:
     noun = "cell" if config.ablation else "configuration"
     seeds = amount(len(study.protocol.shot_seeds(config)), "seed")
     tested = f"{amount(len(plan.test), noun)} with {seeds} each"
-    yield Fact("test", f"{_count(plan.test)}: {tested}")
+    # A rival may be the best configuration as well.
+    most = "at most " if plan.search and not config.ablation else ""
+    yield Fact("test", f"{most}{_count(plan.test)}: {tested}")
     if plan.final:
         images = config.final.images
         yield Fact("final", f"the best configuration, trained once more (final.images={images})")

@@ -69,7 +69,9 @@ def decode_images(study: Study, *, every: bool) -> ImageCheck:
     warnings: list[str] = []
     pixels: dict[str, dict[str, bytes]] = {}
     began = time.monotonic()
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    # Where that is no terminal, rich would write an empty line.
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("decoding", total=tried)
         for dataset, paths in zip(datasets, samples, strict=True):
             images = []

@@ -25,7 +25,10 @@ class PlannedTrials:
 
 @dataclass(frozen=True)
 class Plan:
-    """All trials that the steps of a study run, if nothing fails."""
+    """All trials that the steps of a study run.
+
+    The test has fewer where a rival is the best configuration as well.
+    """
 
     search: Sequence[PlannedTrials]
     test: Sequence[PlannedTrials]

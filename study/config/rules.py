@@ -72,13 +72,13 @@ def _broken_by_all_shots(data: DataConfig) -> Iterator[Fault]:
 
 def _broken_by_space(space: SpaceConfig) -> Iterator[Fault]:
     if not space.sites:
-        yield Fault("search.space", "sites is empty: there is nothing to search; name at least one")
+        yield Fault("search.space.sites", "is empty: there is nothing to search; name at least one")
     for site in space.sites:
         signs_and_layers = [(sign, term.layers) for sign, term in parse(site).terms]
         if signs_and_layers != [(1, None)]:
-            yield Fault("search.space", f"site '{site}' must be one term without layers")
+            yield Fault("search.space.sites", f"'{site}' must be one term without layers")
     if len(set(space.sites)) < len(space.sites):
-        yield Fault("search.space", "sites names one site twice")
+        yield Fault("search.space.sites", "names one site twice")
 
 
 def _broken_by_baselines(search: SearchConfig) -> Iterator[Fault]:
@@ -131,16 +131,16 @@ def _kinds_without_rate(baseline: TrialSettings) -> list[str]:
 
 def _broken_by_test(test: TestConfig) -> Iterator[Fault]:
     if len(set(test.seeds)) < len(test.seeds):
-        yield Fault("test", f"seeds {list(test.seeds)} name one seed twice")
+        yield Fault("test.seeds", f"{list(test.seeds)} names one seed twice")
 
 
 def _broken_by_ablation(ablation: AblationConfig | None) -> Iterator[Fault]:
     if not ablation:
         return
     if (ablation.design == "grid") != bool(ablation.subsets):
-        yield Fault("ablation", "subsets belong to the design grid, which needs at least one")
+        yield Fault("ablation.subsets", "belong to the design grid, which needs at least one")
     if "base" in ablation.subsets:
-        yield Fault("ablation", "subsets: 'base' is the name of the base itself")
+        yield Fault("ablation.subsets", "'base' is the name of the base itself")
     design = ablation.design
     if ablation.sites and design not in ("only_one", "leave_one_out"):
         yield Fault(
@@ -163,8 +163,8 @@ def _broken_by_tracking(tracking: TrackingConfig) -> Iterator[Fault]:
     uri = tracking.uri or ""
     if re.search(r"://[^\s]*@", uri) or SECRET_OF_A_QUERY.search(uri):
         yield Fault(
-            "tracking",
-            "uri holds a user name or password, and a configuration is shared; give it "
+            "tracking.uri",
+            "holds a user name or password, and a configuration is shared; give it "
             "by MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
         )
 

@@ -21,7 +21,7 @@ def test_a_baseline_cannot_take_the_label_of_a_candidate(label: str):
 
 @from_table
 def test_a_password_in_the_uri_is_refused_and_not_repeated(uri: str):
-    with pytest.raises(ConfigError, match=r"tracking: .*MLFLOW_TRACKING_PASSWORD") as caught:
+    with pytest.raises(ConfigError, match=r"tracking.uri: .*MLFLOW_TRACKING_PASSWORD") as caught:
         build_config({"tracking": {"uri": uri}}, "the file")
     assert "s3cret" not in str(caught.value)
 
@@ -39,9 +39,9 @@ def test_broken_rules_are_told_in_the_order_of_the_file():
     places = [fault.partition(": ")[0] for fault in faults(values)]
     assert places == [
         *("data.templates", "data.targets_root"),
-        *("search.space", "search.space", "search.space"),
+        *["search.space.sites"] * 3,
         *("search.baselines.best", "search.baselines.best.rates.ln", "search.baselines.best"),
-        *("test", "ablation"),
+        *("test.seeds", "ablation.subsets"),
     ]
 
 
