@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from study.commands.run_sweep import check_sweep
 from study.config.sweep import load_sweep
 from study.errors import ConfigError, TrackingError
-from study.tracking.mlflow import best_runs, server
+from study.tracking.mlflow import server
 from study.tracking.mlflow import sync as sync_module
 from study.tracking.mlflow.best_runs import best_configurations
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
