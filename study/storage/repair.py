@@ -33,7 +33,7 @@ def repair(folder: StudyFolder, is_outdated: Callable[[str], bool] = lambda _: F
     """Delete the damaged files that can be made again; a damaged trial is trained again.
 
     The tables and the report are rewritten at the end of a study in any case. Optuna's journal is
-    repaired when the search continues.
+    written when the search ends, and not read by it.
 
     Args:
         folder: the study's folder.

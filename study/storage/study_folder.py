@@ -1,7 +1,7 @@
 """The files of one study; every result is written here before it goes anywhere else.
 
-``runs/<name>/`` holds the frozen configuration, the splits, one folder per trial and Optuna's
-journal. Trackers, tables and the report are made from these files, and can be made again. The
+``runs/<name>/`` holds the frozen configuration, the splits and one folder per trial. Trackers,
+tables, Optuna's journal and the report are made from these files, and can be made again. The
 worker that runs a trial writes the trial's folder, and the driver writes how the trial ended. So on
 a cluster, ``runs`` must be on a file system that all nodes share.
 """

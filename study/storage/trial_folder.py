@@ -41,7 +41,7 @@ class End:
     """How a trial ended."""
 
     status: Status
-    """``finished`` after all epochs, ``stopped`` by successive halving, or ``failed``."""
+    """``finished`` after all epochs, ``stopped`` early, or ``failed``."""
     epochs: int
     """The number of completed epochs."""
     seconds: float

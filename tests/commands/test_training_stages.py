@@ -35,7 +35,7 @@ def written(tmp_path: Path) -> Written:
 def search(monkeypatch: pytest.MonkeyPatch, written: Written, console: Console) -> Any:
     """Search in a study with other settings; return what stands in for the search itself."""
     run_search = Mock()
-    monkeypatch.setattr(module, "run_search", run_search)
+    monkeypatch.setattr(module.steps, "run_search", run_search)
 
     def search(**settings: Any) -> Mock:
         changed = written.config.search.model_copy(update=settings)

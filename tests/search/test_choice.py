@@ -157,7 +157,7 @@ def test_a_peer_may_win_and_the_best_with_a_delta_is_registered(written: Written
 
 
 @pytest.mark.parametrize("label", ["search", "baseline"])
-def test_a_baseline_is_found_by_its_label_whatever_an_group_is_called(written: Written, label: str):
+def test_a_baseline_is_found_by_its_label_whatever_a_group_is_called(written: Written, label: str):
     add(written, 0.9)
     trial = add(written, 0.4, label=label, group="baseline")
     add(written, 0.5, label="clipfit")

@@ -77,7 +77,8 @@ def test_a_trial_is_given_with_the_choices_that_lead_to_it_if_the_space_contains
 
 def run(sampler: Sampler, *, restart: bool = False, reject: bool = False) -> list[TrialSettings]:
     """Propose trials that end one after the other, TPE sampling at random up to the tenth."""
-    optuna, ended = search(sampler), []
+    optuna = search(sampler)
+    ended: list[tuple[TrialConfig, End, dict[int, float]]] = []
     for number in range(16):
         if restart:
             optuna = search(sampler)
