@@ -20,7 +20,7 @@ MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}
 VIEW_PREFIX = "mlflow.sharedViewState."
 """The prefix of the tag with a saved view of an experiment; the view's key follows it."""
 RUN_NAME = "attributes.`Run Name`"
-WIDTHS = {"params.`distill_weight`": 110, "params.`subset`": 400}
+WIDTHS = {"params.`distill_weight`": 110, "params.`subset`": 300}
 """The widths of columns that differ from the others', in pixels."""
 
 
@@ -73,7 +73,7 @@ def _view(
         "orderByAsc": False,
         "selectedColumns": shown,
         "columnOrder": [RUN_NAME, *shown],
-        "columnWidths": {**widths, RUN_NAME: 320},
+        "columnWidths": {**widths, RUN_NAME: 270},
         # MLflow adds a chart of every other metric after it, over steps if the metric has any.
         "compareRunCharts": [
             {**chart, "metricSectionId": "metrics", "isGenerated": True, "runsCountToCompare": 10}

@@ -282,7 +282,7 @@ def describe_version(study: Study, winner: ChosenConfiguration) -> str:
         if score is None:
             tested += ", on the test images too, so it is not tested"
         else:
-            tested += f" and on test {score:.1%}, which is one training"
+            tested += f", and on test {score:.1%}, which is one training"
     text = (
         f"{best} of the study `{study.folder.name}`: {settings} (trial "
         f"`{winner.model_trial.trial_id}`). {winner.candidate.val_score or 0.0:.1%} on validation; "
