@@ -13,6 +13,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
 
 from study.backbones.architecture import Architecture
+from study.config.labels import OPEN
 from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
 from study.search.choice import fix_candidates
@@ -105,7 +106,7 @@ class TinyStudy:
 def optuna_trials(folder: StudyFolder) -> dict[str, FrozenTrial]:
     """What Optuna reads in the journal of a study, by the ids of the trials."""
     storage = JournalStorage(JournalFileBackend(str(folder.path / JOURNAL)))
-    study = optuna.load_study(study_name=None, storage=storage)
+    study = optuna.load_study(study_name=OPEN, storage=storage)
     return {trial.user_attrs["trial"]: trial for trial in study.trials}
 
 

@@ -66,13 +66,15 @@ class OpenSearch:
         self.reject(config.number)
         if end.status == "failed" and not end.unfit:
             return
-        outcome: dict[str, Any] = {"state": TrialState.PRUNED, "intermediate_values": {**scores}}
-        if end.unfit:
-            outcome["intermediate_values"][end.epochs + 1] = 0.0
-        elif end.status == "finished":
-            outcome |= {"state": TrialState.COMPLETE, "value": scores[end.epochs]}
-        outcome["user_attrs"] = {TRIAL_ID: config.trial_id}
-        self._add(config.number, config.settings, **outcome)
+        scores = {**scores, end.epochs + 1: 0.0} if end.unfit else dict(scores)
+        self._add(
+            config.number,
+            config.settings,
+            state=TrialState.COMPLETE if end.status == "finished" else TrialState.PRUNED,
+            value=scores[max(scores)] if scores else None,
+            intermediate_values=scores,
+            user_attrs={TRIAL_ID: config.trial_id},
+        )
 
     def write(self, folder: Path) -> None:
         """Write Optuna's study into a folder as `JOURNAL`, in the place of an earlier one.

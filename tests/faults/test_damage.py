@@ -4,17 +4,15 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import optuna
 import pyarrow.parquet as pq
 import pytest
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 
 from study.config.loading import load_config
 from study.data.images.table import ImageTable
 from study.embedded import EMBEDDED, backbone_path
 from study.storage.study_folder import StudyFolder
 from tests.damage import cut, flip, overwrite
+from tests.tiny_study import optuna_trials
 
 from .conftest import Drivers, told
 
@@ -104,7 +102,8 @@ def test_it_is_whole_again_with_the_same_results(spoiled: Spoiled):
 
 def test_it_names_what_was_damaged_and_what_must_be_put_back(spoiled: Spoiled):
     output = " ".join(spoiled.output.split())
-    for name in {*spoiled.spoiled} - {"results.parquet"}:  # a view, made anew in any case
+    views = {"results.parquet", "optuna.journal"}  # made anew in any case
+    for name in {*spoiled.spoiled} - views:
         assert all(part in output for part in name.split("/")[-2:]), name
     for path in spoiled.images:
         assert path.name in output
@@ -112,20 +111,13 @@ def test_it_names_what_was_damaged_and_what_must_be_put_back(spoiled: Spoiled):
     assert "the backbone's files have changed since 'mine' began, or are damaged" in output
 
 
-def test_its_search_goes_on_from_a_journal_made_again(spoiled: Spoiled):
-    assert (spoiled.folder.path / "optuna.journal.damaged").exists()
+def test_an_extension_writes_the_journal_of_all_trials_anew(spoiled: Spoiled):
     spoiled.run("extend", "mine", "search.trials=+2")
-    journal = JournalStorage(JournalFileBackend(str(spoiled.folder.path / "optuna.journal")))
-    studies = {
-        group: optuna.load_study(study_name=group, storage=journal).trials
-        for group in ("search", "clipfit-tuned")
-    }
-    proposed = [t for t in spoiled.folder.trials() if t.read_config()["group"] in studies]
+    known = optuna_trials(spoiled.folder)
+    proposed = []
+    for trial in spoiled.folder.trials():
+        if trial.read_config()["group"] in ("search", "clipfit-tuned"):
+            proposed.append(trial)
+            assert known[trial.trial_id].value == trial.read_reports()[-1]["val_score"]
     search = load_config(spoiled.folder.config_path, frozen=True).search
     assert len(proposed) == search.planned_trials - len(search.fixed_baselines)
-    for trial in proposed:
-        config = trial.read_config()
-        (proposal,) = [
-            one for one in studies[config["group"]] if one.user_attrs.get("trial") == trial.trial_id
-        ]
-        assert proposal.value == trial.read_reports()[-1]["val_score"]

@@ -39,9 +39,9 @@ def config(number: int, own: TrialSettings) -> TrialConfig:
     "end, scores, known",
     [
         (FINISHED, {3: 0.4, 4: 0.5}, (COMPLETE, 0.5, {3: 0.4, 4: 0.5})),
-        (End("stopped", 3, 1.0), {3: 0.4}, (PRUNED, None, {3: 0.4})),
+        (End("stopped", 3, 1.0), {3: 0.4}, (PRUNED, 0.4, {3: 0.4})),
         (End("stopped", 1, 1.0), {}, (PRUNED, None, {})),  # by the time, before any score
-        (End("failed", 3, 1.0, unfit=True), {3: 0.4}, (PRUNED, None, {3: 0.4, 4: 0.0})),
+        (End("failed", 3, 1.0, unfit=True), {3: 0.4}, (PRUNED, 0.0, {3: 0.4, 4: 0.0})),
         (End("failed", 3, 1.0), {3: 0.4}, None),
     ],
 )
@@ -54,7 +54,7 @@ def test_optuna_is_given_every_end_but_that_of_a_failed_machine(
     optuna.learn(own, end, scores)
     optuna.write(tmp_path)
     found = [
-        (one.state, one.value if one.state is COMPLETE else None, one.intermediate_values)
+        (one.state, one.value, one.intermediate_values)
         for one in optuna_trials(StudyFolder(tmp_path)).values()
     ]
     assert found == [known] * (known is not None)
