@@ -17,7 +17,6 @@ import mlflow.pyfunc
 from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature
 from mlflow.models.model import MLMODEL_FILE_NAME, Model
 from mlflow.types.schema import ColSpec, DataType, Map, Schema
 from PIL import Image
@@ -52,16 +51,14 @@ PACKAGE = Path(__file__).parents[2]
 before it imports the package takes all of the package from the model."""
 NO_CODE = shutil.ignore_patterns("*.md", "*.png", "__pycache__")
 """The files of the package that a model can do without."""
-SIGNATURE = ModelSignature(
-    inputs=Schema([ColSpec(DataType.string)]),
-    outputs=Schema(
-        [
-            ColSpec(DataType.string, "class_name"),
-            ColSpec(DataType.double, "probability"),
-            ColSpec(Map(DataType.double), "probabilities"),
-        ]
-    ),
+OUTPUTS = Schema(
+    [
+        ColSpec(DataType.string, "class_name"),
+        ColSpec(DataType.double, "probability"),
+        ColSpec(Map(DataType.double), "probabilities"),
+    ]
 )
+"""The schema of predictions; MLflow infers only that of the inputs, which it does not enforce."""
 
 
 def register_winner(run: StudyRun) -> Registration | None:
@@ -234,8 +231,9 @@ class _Registrar:
                 },
             )
         model = Model.load(scratch / "model")
-        model.signature = SIGNATURE  # of which MLflow infers only the inputs
-        model.save(str(scratch / "model" / MLMODEL_FILE_NAME))
+        if model.signature is not None:
+            model.signature.outputs = OUTPUTS
+            model.save(str(scratch / "model" / MLMODEL_FILE_NAME))
         return scratch / "model"
 
 
