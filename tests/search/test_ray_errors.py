@@ -12,10 +12,6 @@ UNAUTHENTICATED = (
     "token is propagated to all nodes of the cluster when token authentication is enabled. For "
     "more information, see: https://docs.ray.io/en/latest/ray-security/token-auth.html"
 )
-WORKER_DIED = (
-    "The worker died unexpectedly while executing this task. Check python-core-worker-*.log files "
-    "for more information."
-)
 ACTOR_DIED = """The actor died unexpectedly before finishing this task.
 \tclass_name: A
 \tactor_id: a5e4482159210c25fd9ec77d01000000
@@ -45,7 +41,6 @@ TEXTS = {
     "RPC error: Received http2 header with status: 404": "Received http2 header with status: 404",
     "Timed out while waiting for GCS to become available.": "Timed out while waiting for GCS to "
     "become available",
-    WORKER_DIED: "The worker died unexpectedly while executing this task",
     ACTOR_DIED: "The actor died unexpectedly before finishing this task",
     CREATION: "RuntimeError: CUDA error: device-side assert",
     TASK: "ValueError: a cause",

@@ -67,11 +67,6 @@ def results(folder: StudyFolder) -> JsonObject:
     }
 
 
-def copy_of(study: TinyStudy, name: str, make_study: MakeStudy) -> TinyStudy:
-    shutil.copytree(study.folder.path, study.folder.path.with_name(name))
-    return make_study(name, search=HALVED)
-
-
 # The search
 
 
@@ -109,22 +104,16 @@ def test_optuna_reads_every_trial_that_its_space_contains(searched: TinyStudy):
         assert found.value == reports[-1]["val_score"]
 
 
-def test_neither_a_finished_search_nor_its_tests_are_run_again(
+def test_what_ended_is_not_run_again_and_the_journal_is_made_of_it(
     searched: TinyStudy, tested: TinyStudy
 ):
+    known = optuna_trials(searched.folder)
+    (searched.folder.path / JOURNAL).write_text("no journal")
     for study, run in ((searched, searched.search), (tested, tested.test)):
         before = contents(study.folder)
         run()
         assert contents(study.folder) == before
-
-
-def test_the_journal_is_made_again_from_the_trials(searched: TinyStudy, make_study: MakeStudy):
-    study = copy_of(searched, "no-journal", make_study)
-    (study.folder.path / JOURNAL).write_text("no journal")
-    before = contents(study.folder)
-    study.search()
-    assert contents(study.folder) == before
-    known, again = (optuna_trials(one.folder) for one in (searched, study))
+    again = optuna_trials(searched.folder)
     assert {name: (t.params, t.value) for name, t in again.items()} == {
         name: (t.params, t.value) for name, t in known.items()
     }
@@ -254,7 +243,9 @@ def test_a_damaged_trial_ends_again_as_it_had_whatever_would_stop_it_now(
     searched: TinyStudy, make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch, chosen: bool
 ):
     monkeypatch.setattr(deadline, "GRACE", 0.0)
-    study = copy_of(searched, f"damaged-{chosen}", make_study)
+    name = f"damaged-{chosen}"
+    shutil.copytree(searched.folder.path, searched.folder.path.with_name(name))
+    study = make_study(name, search=HALVED)
     if chosen:
         fix_candidates(study.study)
     before = results(study.folder)
@@ -492,12 +483,9 @@ def test_every_cell_is_trained_at_every_rate_and_validation_chooses_once(ablatio
     ablation.scores = {"norms": (0.8, 0.3), "biases": (0.4, 0.4)}
     trials = ablation.train()
     assert [(trial.trial_id, trial.group, trial.label) for trial in trials] == [
-        ("search-0000", "base", "base at 0.01"),
-        ("search-0001", "base", "base at 0.1"),
-        ("search-0002", "norms", "norms at 0.01"),
-        ("search-0003", "norms", "norms at 0.1"),
-        ("search-0004", "biases", "biases at 0.01"),
-        ("search-0005", "biases", "biases at 0.1"),
+        (f"search-{2 * cell + turn:04d}", name, f"{name} at {rate}")
+        for cell, name in enumerate(("base", "norms", "biases"))
+        for turn, rate in enumerate((0.01, 0.1))
     ]
     chosen = {
         "base": settings("clipfit", 0.1, 0.1, 2.0),
@@ -520,7 +508,7 @@ def test_an_ablation_whose_cells_all_failed_chooses_nothing(ablation: Ablation):
     ablation.train()
     with pytest.raises(StudyError, match="no trial of any cell ran all its epochs"):
         ablation.rates()
-    assert ablation.folder.read_json("cells.json") is None
+    assert ablation.study().cells() is None
 
 
 def test_a_single_rate_needs_no_search(ablation: Ablation):
