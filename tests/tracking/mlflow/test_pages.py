@@ -156,7 +156,8 @@ def test_every_table_of_a_description_is_a_table_and_its_cells_read_as_they_were
     tmp_path: Path,
 ):
     study = finish(tmp_path, "described", experiment="described")
-    tuned = study.folder.read_json("candidates.json")[0] | {"label": "clipfit-tuned"}
+    own = {"label": "clipfit-tuned", "training": "clipfit-tuned"}
+    tuned = study.folder.read_json("candidates.json")[0] | own
     study.folder.write_json("candidates.json", [*study.folder.read_json("candidates.json"), tuned])
     for seed, score in ((1, 0.6), (2, 0.6001)):
         study.test(seed, "clipfit-tuned", score)
