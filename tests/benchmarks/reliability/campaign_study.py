@@ -91,7 +91,9 @@ class Place:
     def begun(self) -> bool:
         """Whether there is something to go on with."""
         config = self.folder.config_path
-        return config.exists() and self.begin[-1].partition("=")[2] in config.read_text()
+        if not config.exists():  # it may have been deleted
+            return self.folder.exists()
+        return self.begin[-1].partition("=")[2] in config.read_text()
 
     @property
     def again(self) -> list[str]:
