@@ -90,15 +90,15 @@ class Clock:
         self.ends.append((time.process_time(), memory))
 
     def trial_started(self, config: Any) -> None:
-        """See `study.search.ledger_callback.Observer`."""
+        """See `study.search.observers.Observer`."""
         if not self.ends:
             self._note()
 
     def trial_reported(self, config: Any, epoch: int, metrics: Any) -> None:
-        """See `study.search.ledger_callback.Observer`."""
+        """See `study.search.observers.Observer`."""
 
     def trial_ended(self, config: Any, end: Any, score: float | None) -> None:
-        """See `study.search.ledger_callback.Observer`."""
+        """See `study.search.observers.Observer`."""
         self._note()
         trials = len(self.ends) - 1
         if trials in MARKS:
@@ -132,7 +132,7 @@ def measure(options: argparse.Namespace, storage: Path) -> None:
     import ray
 
     from study.config.loading import build_config, dump_config
-    from study.search import driver, stages
+    from study.search import driver, steps
     from study.storage.study_folder import StudyFolder
     from study.tracking.mlflow.mlflow_tracker import MlflowTracker
     from study.trial.prepare import Preparer
@@ -158,7 +158,7 @@ def measure(options: argparse.Namespace, storage: Path) -> None:
     clock, tracker = Clock(), MlflowTracker()
     tracker.start(study)
     began = time.perf_counter()
-    stages.run_search(study, data, [clock, tracker])
+    steps.run_search(study, data, [clock, tracker])
     searched = time.perf_counter()
     lacks = tracker.close(finished=True).lacks
     closed = time.perf_counter()
