@@ -88,18 +88,18 @@ class StageProgress:
         self._limit = None if seconds is None else passed + seconds
 
     def trial_started(self, config: TrialConfig) -> None:
-        """See `study.search.ledger_callback.Observer`."""
+        """See `study.search.observers.Observer`."""
         self._running.add(config.trial_id)
         # More trials than expected may start, and the line must not count beyond the total.
         self._total = max(self._total, self._done + len(self._running))
         self._show()
 
     def trial_reported(self, config: TrialConfig, epoch: int, metrics: Mapping[str, float]) -> None:
-        """See `study.search.ledger_callback.Observer`."""
+        """See `study.search.observers.Observer`."""
         self._show()
 
     def trial_ended(self, config: TrialConfig, end: End, score: float | None) -> None:
-        """See `study.search.ledger_callback.Observer`."""
+        """See `study.search.observers.Observer`."""
         self._running.discard(config.trial_id)
         self._counts[end.status] += 1
         if end.status == "finished" and score is not None and self._stage == "search":
