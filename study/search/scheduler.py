@@ -50,21 +50,18 @@ class StudyScheduler(FIFOScheduler):
             it had decided.
         """
         events = [
-            (report.get("ended_at", 0.0), trial.config.trial_id, trial, epoch, score)
+            (report.get("ended_at", 0.0), trial.config.trial_id, trial, report)
             for trial in recorded
-            for report, (epoch, score) in zip(
-                (report for report in trial.reports if "val_score" in report),
-                trial.scores.items(),
-                strict=True,
-            )
+            for report in trial.reports
+            if "val_score" in report
         ]
         stopped = {}
-        for _, trial_id, trial, epoch, score in sorted(events, key=lambda event: event[:2]):
+        for _, trial_id, trial, report in sorted(events, key=lambda event: event[:2]):
             config = {"trial_id": trial_id, "group": trial.config.group}
-            decision = self._halve(config, {"epoch": epoch, "score": score})
-            is_last = trial.reports[-1]["epoch"] == epoch
+            result = {"epoch": report["epoch"], "score": report["val_score"]}
+            stops = self._halve(config, result) == TrialScheduler.STOP
             is_open = not (trial.end or trial.before or _is_baseline(config))
-            if decision == TrialScheduler.STOP and is_last and is_open:
+            if stops and is_open and report is trial.reports[-1]:
                 stopped[trial_id] = trial
         return list(stopped.values())
 

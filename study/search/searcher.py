@@ -31,7 +31,7 @@ class Proposal(NamedTuple):
     """The number of the trial within its stage."""
 
 
-class Plan(NamedTuple):
+class SearchPlan(NamedTuple):
     """What is trained once the queue is empty."""
 
     groups: Sequence[Group] = ()
@@ -56,7 +56,7 @@ class StudySearcher(Searcher):
         folder: StudyFolder,
         queue: Iterable[TrialConfig],
         recorded: Sequence[Recorded] = (),
-        plan: Plan = Plan(),  # noqa: B008 (immutable)
+        plan: SearchPlan = SearchPlan(),  # noqa: B008 (immutable)
         make_trial: Callable[[Proposal], TrialConfig] = TrialConfig.model_validate,
     ) -> None:
         super().__init__(metric="score", mode="max")

@@ -27,7 +27,7 @@ from study.search.recorded import (
 )
 from study.search.samplers import Sampler
 from study.search.scheduler import StudyScheduler
-from study.search.searcher import Plan, Proposal, StudySearcher, trains_encoders
+from study.search.searcher import Proposal, SearchPlan, StudySearcher, trains_encoders
 from study.storage.trial_folder import EARLIER_END, End
 from study.trial.prepare import Preparer
 from study.trial.search_time import seconds_used
@@ -83,7 +83,7 @@ def run_search(
     groups = plan_groups(study, sampler)
     seconds = seconds_left(study)
     deadline = None if seconds is None else Deadline(seconds)
-    recorded = _train(study, "search", queue, by_seed, observers, Plan(groups, deadline))
+    recorded = _train(study, "search", queue, by_seed, observers, SearchPlan(groups, deadline))
     behind = _best_of_groups_behind(recorded)
     if behind and (deadline is None or deadline.allows_another):
         for trial in behind:
@@ -246,7 +246,7 @@ def _train(
     queue: Iterable[TrialConfig],
     data: DataBySeed,
     observers: Observers,
-    plan: Plan | None = None,
+    plan: SearchPlan | None = None,
 ) -> list[Recorded]:
     """Train the trials of a stage that have not ended, and then what groups propose.
 
@@ -257,7 +257,7 @@ def _train(
         All trials of the stage.
     """
     recorded = read_recorded(study, stage, data, observers)
-    plan, asha = plan or Plan(), study.config.search.asha if plan else None
+    plan, asha = plan or SearchPlan(), study.config.search.asha if plan else None
     before = {name: trial.before for name, trial in recorded.items() if trial.before}
     scheduler = StudyScheduler(asha, study.config.training.epochs, before, plan.deadline)
     for trial in scheduler.replay(recorded.values()):

@@ -13,7 +13,7 @@ from study.search import deadline as deadline_module
 from study.search.deadline import Deadline
 from study.search.groups import Group
 from study.search.recorded import Recorded
-from study.search.searcher import Plan, Proposal, StudySearcher
+from study.search.searcher import Proposal, SearchPlan, StudySearcher
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End
 from study.trial import TrialConfig
@@ -73,7 +73,7 @@ def folder(tmp_path: Path) -> StudyFolder:
 
 
 def searcher(folder: StudyFolder, *groups: Group, **given: Any) -> StudySearcher:
-    plan = Plan(groups, given.pop("deadline", None))
+    plan = SearchPlan(groups, given.pop("deadline", None))
     return StudySearcher(folder, given.pop("queue", []), plan=plan, make_trial=config, **given)
 
 
