@@ -1,6 +1,5 @@
 """The command ``config``: a configuration with all its values, or the JSON schema."""
 
-import re
 import shlex
 from argparse import ArgumentParser, Namespace
 
@@ -35,8 +34,10 @@ def run(options: Namespace) -> None:
         if options.words:
             raise ConfigError("--schema is of all configurations; allowed without further words")
         with exit_at_ctrl_c():
-            from study.config.json_schema import json_schema_text
-        print(json_schema_text(), end="")
+            import json
+
+            from study.config.json_schema import json_schema
+        print(json.dumps(json_schema(), indent=1, ensure_ascii=False))
         return
     with exit_at_ctrl_c():
         from rich.console import Console
@@ -63,28 +64,15 @@ def run(options: Namespace) -> None:
 
 
 def resolved_yaml(config: "StudyConfig", command: str) -> str:
-    """Return all values of a configuration as YAML, which says what ``null`` and ``auto`` mean.
+    """Return all values of a configuration as YAML, each with its meaning as a comment.
 
     Args:
         config: the configuration.
         command: the command that prints it, which is named at the beginning.
     """
     from study.config.reference import list_keys, short_baselines
-    from study.config.search_section import AUTO
-    from study.config.shipped import value_at
     from study.config.yaml_text import commented_yaml
 
-    comments = {}
-    for key in list_keys():
-        try:
-            value = value_at(config, key.name)
-        except (KeyError, TypeError):  # of a section that is null
-            continue
-        if value not in (None, AUTO):
-            continue
-        word = f"`{value or 'null'}`"
-        sentences = re.split(r"(?<=\.) ", key.meaning)
-        comments[key.name] = " ".join(text for text in sentences if word in text)
     values = config.model_dump(mode="json")
     values["search"]["baselines"] = short_baselines(config)
-    return commented_yaml(values, comments, command)
+    return commented_yaml(values, {key.name: key.meaning for key in list_keys()}, command)

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from study.commands.check import check_study
-from study.commands.check_result import naming_overrides
 from study.commands.frozen_configuration import load_study
 from study.commands.run_study import run_study
 from study.config.loading import build_config, dump_config
@@ -135,10 +134,9 @@ def extend_and_run(folder: StudyFolder, overrides: Sequence[str], console: Conso
         StudyError: there is a fault that the user can fix, or the study was interrupted.
     """
     study = load_study(folder, [])
-    with naming_overrides(overrides):
-        with folder.locked():
-            config = extended_config(study, overrides)
-            # A study that cannot be continued now stays as finished as it is.
-            check_study(Study(config, folder), resuming=True)
-            extend(study, config)
-        run_study(Study(config, folder), console, resume=True)
+    with folder.locked():
+        config = extended_config(study, overrides)
+        # A study that cannot be continued now stays as finished as it is.
+        check_study(Study(config, folder), resuming=True)
+        extend(study, config)
+    run_study(Study(config, folder), console, resume=True)

@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from study import tracking
+from study.config.faults import short_repr
 from study.config.loading import load_config
 from study.config.schema import WITHOUT_EFFECT, StudyConfig, TrackingConfig
-from study.config.wording import short_repr
 from study.errors import ConfigError
 from study.storage.ledger_files import DamagedError, JsonObject
 from study.storage.study_folder import StudyFolder

@@ -29,7 +29,7 @@ def make_study(source: Path, overrides: list[str]) -> tuple[Study, list[str]]:
         overrides: values that replace those of the file.
 
     Raises:
-        ConfigFaults: the configuration has faults.
+        FaultsError: the configuration has faults.
     """
     config, warnings = resolve_config(source, overrides)
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", source.stem)[:60].strip("-._") or "study"
@@ -78,7 +78,7 @@ def resolve_config(source: Path, overrides: list[str]) -> tuple[StudyConfig, lis
         overrides: values that replace those of the file.
 
     Raises:
-        ConfigFaults: the configuration has faults.
+        FaultsError: the configuration has faults.
     """
     config = with_sites_of_backbone(load_config(source, overrides))
     unfit = unfit_peers(config, source, overrides)

@@ -27,7 +27,7 @@ def run(options: Namespace) -> None:
     """
     refuse_without_check(options)
     with exit_at_ctrl_c():
-        from study.commands.check_result import naming_overrides, print_check
+        from study.commands.check_result import print_check
         from study.commands.find import find_study_and_overrides
     if options.check:
         print_check(lambda: _check(options), as_json=options.json)
@@ -37,8 +37,7 @@ def run(options: Namespace) -> None:
         from study.commands.frozen_configuration import load_study
         from study.commands.run_study import run_study
         from study.commands.signals import LastingConsole
-    with naming_overrides(overrides):
-        run_study(load_study(folder, overrides), LastingConsole(), resume=True)
+    run_study(load_study(folder, overrides), LastingConsole(), resume=True)
 
 
 def _check(options: Namespace) -> "CheckResult":
@@ -47,10 +46,6 @@ def _check(options: Namespace) -> "CheckResult":
     folder, overrides = find_study_and_overrides(options.name, options.settings)
     with exit_at_ctrl_c():
         from study.commands.check import check_everything
-        from study.commands.check_result import naming_overrides
         from study.commands.frozen_configuration import load_study
     study = load_study(folder, overrides)
-    with naming_overrides(overrides):
-        return check_everything(
-            study, resuming=True, images=options.images, estimate=options.estimate
-        )
+    return check_everything(study, resuming=True, images=options.images, estimate=options.estimate)

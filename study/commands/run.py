@@ -51,7 +51,7 @@ def run(options: Namespace) -> None:
     """
     refuse_without_check(options)
     with exit_at_ctrl_c():
-        from study.commands.check_result import naming_overrides, print_check, print_warnings
+        from study.commands.check_result import print_check, print_warnings
     if options.check:
         print_check(lambda: _check(options), as_json=options.json)
         return
@@ -67,8 +67,7 @@ def run(options: Namespace) -> None:
         return
     study, warnings = make_study(source, overrides)
     print_warnings(warnings, console)
-    with naming_overrides(overrides):
-        run_study(study, console, resume=False)
+    run_study(study, console, resume=False)
 
 
 def _read(options: Namespace) -> tuple["Path", list[str], list["Member"]]:
@@ -91,18 +90,16 @@ def _check(options: Namespace) -> "CheckResult":
     source, overrides, members = _read(options)
     with exit_at_ctrl_c():
         from study.commands.check import check_everything
-        from study.commands.check_result import naming_overrides
         from study.commands.new_study import make_study
     if members:
         with exit_at_ctrl_c():
             from study.commands.run_sweep import check_everything_of_sweep
         return check_everything_of_sweep(members)
     study, warnings = make_study(source, overrides)
-    with naming_overrides(overrides):
-        return check_everything(
-            study,
-            resuming=False,
-            images=options.images,
-            estimate=options.estimate,
-            warnings=warnings,
-        )
+    return check_everything(
+        study,
+        resuming=False,
+        images=options.images,
+        estimate=options.estimate,
+        warnings=warnings,
+    )

@@ -16,7 +16,6 @@ from study.commands.new_study import unfit_peers
 from study.commands.signals import LastingConsole
 from study.config.loading import build_config
 from study.config.shipped import QUICKSTART, shipped_file
-from study.config.wording import override_texts
 from study.config.yaml_text import commented_yaml
 from study.config.yaml_values import Values, parse_overrides, put_value, read_values
 from study.data.datasets import DATASET_NAMES
@@ -232,12 +231,11 @@ def _find_study(images: str, words: Sequence[str]) -> tuple[Study, Choices, Valu
     root = Path(os.path.abspath(images))  # noqa: PTH100
     if not is_text(str(root)):
         raise ConfigError(f"the name of {str(root)!r} is no UTF-8; rename it")
-    texts = override_texts(words)
     given: Values = {"data.dataset": _dataset_name(root), "data.root": str(root)}
     given |= parse_overrides(words)
     machine = suited_to_machine()
     changes = {key: value for key, (value, _) in machine.items()} | given
-    first = build_config({}, images, changes, texts)
+    first = build_config({}, images, changes)
     study = Study(first, StudyFolder(first.storage / "init"))
     found = {"data.root": (None, describe_images(study.dataset))}
     _ = study.architecture  # the images are read, and the checkpoint can be had
@@ -252,10 +250,10 @@ def _find_study(images: str, words: Sequence[str]) -> tuple[Study, Choices, Valu
         changes = {key: value for key, (value, _) in choices.items()} | given
         for key, value in changes.items():
             put_value(values, key, value)
-        config = build_config(values, images, overrides=texts)
+        config = build_config(values, images)
         for label in unfit_peers(config, file, [*words]):
             put_value(values, f"search.baselines.{label}", None)
-        study = study.with_config(build_config(values, images, overrides=texts))
+        study = study.with_config(build_config(values, images))
         faults = find_data_faults(study)
         if not faults:
             return study, choices | found, values

@@ -116,13 +116,13 @@ def _entries(value: Any) -> Iterable[Any]:
 
 @cache
 def _types_of_field(section: type[BaseModel], field: str) -> list[Any]:
-    return list(_types_in(section.model_fields[field].annotation))
+    return list(types_in(section.model_fields[field].annotation))
 
 
-def _types_in(annotation: Any) -> Iterator[Any]:
+def types_in(annotation: Any) -> Iterator[Any]:
     """Yield the types that an annotation is made of."""
     arguments = get_args(annotation)
     for argument in arguments:
-        yield from _types_in(argument)
+        yield from types_in(argument)
     if not arguments:
         yield annotation

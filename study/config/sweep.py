@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from study.config.faults import short_repr
 from study.config.loading import build_config
 from study.config.schema import StudyConfig
-from study.config.wording import Texts, override_texts, short_repr
 from study.config.yaml_values import parse_overrides, read_values
 from study.errors import ConfigError
 
@@ -69,10 +69,9 @@ def load_sweep(source: Path, overrides: Sequence[str] = ()) -> list[Member]:
     if not files:
         raise ConfigError(f"the folder {source} holds no configuration (*.yaml)")
     overridden = parse_overrides(overrides)
-    texts = override_texts(overrides)
     members: list[Member] = []
     for file in files:
-        members += _members_of_file(file, overridden, texts)
+        members += _members_of_file(file, overridden)
     by_folder: dict[str, Member] = {}
     for member in members:
         name = str(member.config.name)
@@ -86,7 +85,7 @@ def load_sweep(source: Path, overrides: Sequence[str] = ()) -> list[Member]:
     return members
 
 
-def _members_of_file(file: Path, overridden: Mapping[str, Any], written: Texts) -> Iterator[Member]:
+def _members_of_file(file: Path, overridden: Mapping[str, Any]) -> Iterator[Member]:
     values = read_values(file)
     axes = values.pop(AXES, {})
     exceptions = values.pop(EXCEPTIONS, [])
@@ -115,7 +114,7 @@ def _members_of_file(file: Path, overridden: Mapping[str, Any], written: Texts) 
                 changes |= exception["set"]
         changes |= overridden
         changes["name"] = name.replace("/", ".")
-        yield Member(file.stem, point, build_config(values, f"{file} ({name})", changes, written))
+        yield Member(file.stem, point, build_config(values, f"{file} ({name})", changes))
 
 
 def _check_axes(axes: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from study.config.wording import short_repr
+from study.config.faults import short_repr
 from study.errors import ConfigError
 
 WIDTH = 100

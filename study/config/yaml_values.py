@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from study.config.wording import LONGEST, short_repr
+from study.config.faults import LONGEST, short_repr
 from study.data.records import encoding_fault
 from study.errors import ConfigError
 from study.storage.file_format import KEY, refuse_other_format

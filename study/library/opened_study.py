@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from study.commands.check_result import naming_overrides, print_warnings
+from study.commands.check_result import print_warnings
 from study.commands.export import export
 from study.commands.extension import extend_and_run
 from study.commands.find import find_config, find_study
@@ -149,8 +149,7 @@ def run_study(
     console = LastingConsole()
     made, warnings = make_study(source, written)
     print_warnings(warnings, console)
-    with naming_overrides(written):
-        run_study_to_the_end(made, console, resume=False)
+    run_study_to_the_end(made, console, resume=False)
     return OpenedStudy(made.folder)
 
 

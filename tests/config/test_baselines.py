@@ -8,9 +8,7 @@ from study.config.baselines import published_baselines
 from study.config.loading import build_config, dump_config, load_config
 from study.config.sweep import load_sweep
 from study.config.trial_settings import TrialSettings
-from tests.config_faults import baselines, check_faults, clipfit
-
-test_a_fault_of_a_baseline_is_told_with_its_path = check_faults("baselines")
+from tests.config_faults import baselines, clipfit
 
 
 def test_the_published_baselines_are_clip_its_linear_head_and_three_subsets():

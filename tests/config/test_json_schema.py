@@ -5,17 +5,17 @@ from typing import Any
 
 import pytest
 import yaml
-from jsonschema import Draft7Validator
+from jsonschema import Draft202012Validator
 
 from study.config.json_schema import json_schema
 from tests.config.test_shipped import CONFIGS, SHIPPED
 
-VALIDATOR = Draft7Validator(json_schema())
+VALIDATOR = Draft202012Validator(json_schema())
 CASES = yaml.safe_load(Path(__file__).with_name("json_schema.yaml").read_text())
 
 
 def test_the_schema_is_one_of_its_dialect():
-    Draft7Validator.check_schema(json_schema())
+    Draft202012Validator.check_schema(json_schema())
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.relative_to(CONFIGS).as_posix())

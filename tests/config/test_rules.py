@@ -8,15 +8,13 @@ from study.config.rules import broken_search_rules
 from study.errors import ConfigError
 from study.storage.ledger_files import JsonObject
 from tests.case_tables import from_table
-from tests.config_faults import baselines, check_faults, clipfit, faults
-
-test_a_broken_rule_is_told_with_its_path_and_what_is_allowed = check_faults("rules")
+from tests.config_faults import baselines, clipfit, faulty_keys
 
 
 @pytest.mark.parametrize("label", [TUNED, *RANKS])
 def test_a_baseline_cannot_take_the_label_of_a_candidate(label: str):
-    (fault,) = faults({"search": {"baselines": baselines(**{label: clipfit()})}})
-    assert fault.startswith(f"search.baselines.{label}: ")
+    values = {"search": {"baselines": baselines(**{label: clipfit()})}}
+    assert faulty_keys(values) == [f"search.baselines.{label}"]
 
 
 @from_table
@@ -36,8 +34,7 @@ def test_broken_rules_are_told_in_the_order_of_the_file():
         "test": {"seeds": [1, 1]},
         "ablation": {"design": "grid"},
     }
-    places = [fault.partition(": ")[0] for fault in faults(values)]
-    assert places == [
+    assert faulty_keys(values) == [
         *("data.templates", "data.targets_root"),
         *["search.space.sites"] * 3,
         *("search.baselines.best", "search.baselines.best.rates.ln", "search.baselines.best"),

@@ -9,12 +9,8 @@ import study
 from study.config.loading import build_config
 from study.config.reference import list_keys
 from study.data.datasets import READER_OPTIONS
-from tests.config_faults import check_faults
 
 STUDY = Path(study.__file__ or "").parent
-
-
-test_a_fault_is_told_with_its_path_and_what_is_allowed = check_faults("schema")
 
 
 def test_every_field_is_read_outside_the_schema():

@@ -5,9 +5,7 @@ import pytest
 from study.config.loading import build_config
 from study.config.search_section import SITES_OF
 from study.method.subsets import parse
-from tests.config_faults import baselines, check_faults, clipfit
-
-test_a_fault_of_the_search_is_told_with_its_path = check_faults("search_section")
+from tests.config_faults import baselines, clipfit
 
 
 def test_peers_stand_outside_the_trials_and_have_trials_of_their_own():

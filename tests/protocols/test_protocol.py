@@ -61,14 +61,9 @@ def test_a_balanced_protocol_counts_classes_alike_and_says_so():
     assert averaged.balanced() is averaged
 
 
-@pytest.mark.parametrize("values, path, told", FAULTS)
-def test_a_fault_is_told_with_its_path_and_what_is_allowed(
-    values: JsonObject, path: str, told: list[str]
-):
-    (fault,) = protocol_faults(values)
-    assert fault.startswith(f"{path}: ")
-    for part in told:
-        assert part in fault
+@pytest.mark.parametrize("values, key", FAULTS, ids=str)
+def test_a_value_that_the_protocol_cannot_use_is_at_fault(values: JsonObject, key: str):
+    assert protocol_faults(values) == [key]
 
 
 @pytest.mark.parametrize("targets", [[], ["dtd"]])

@@ -1,0 +1,55 @@
+"""What a configuration may not be: each fault has the key at fault and the value received."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from study.config.loading import build_config
+from study.config.reference import list_keys
+from study.errors import FaultsError
+from study.storage.ledger_files import JsonObject
+from tests.config_faults import faulty_keys
+
+CASES = yaml.safe_load(Path(__file__).with_name("faults.yaml").read_text())["faults"]
+STRANGE: tuple[object, ...] = (
+    *(None, True, -1, 2.5, 10**9, 10**30, 1e300, float("nan"), "", "no such", "x" * 300),
+    *([], {}, [1], [0, -1], ["", 2.5], {"a": 1}, {"bias": [1]}, {"": None}, [[1]], [{}]),
+)  # fmt: skip
+"""Values, of which most are faulty in most places."""
+
+
+@pytest.mark.parametrize("values, key", CASES, ids=str)
+def test_the_key_of_a_bad_value_is_at_fault(values: JsonObject, key: str):
+    assert faulty_keys(values) == [key]
+
+
+@pytest.mark.parametrize("key", [key.name.lower() for key in list_keys()])
+def test_a_strange_value_is_accepted_or_a_fault_near_its_key(key: str):
+    *sections, name = key.split(".")
+    for value in STRANGE:
+        values = {name: value}
+        for section in reversed(sections):
+            values = {section: values}
+        try:
+            build_config(values, "here")
+        except FaultsError as error:
+            for fault in error.faults:
+                assert fault.key.startswith(key.split(".")[0])
+                assert len(fault.message) < 1000
+
+
+def test_a_fault_states_what_is_allowed_and_the_value_received():
+    with pytest.raises(FaultsError) as caught:
+        build_config({"search": {"trials": -7}}, "mine.yaml")
+    assert str(caught.value).startswith("mine.yaml has 1 fault:\n  search.trials: ")
+    assert "-7" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "given, meant",
+    [({"sead": 1}, "'seed'"), ({"data": {"shot": 4}}, "'data.shots'"), ({"trials": 4}, "trials'")],
+)
+def test_an_unknown_key_has_the_nearest_known_one(given: JsonObject, meant: str):
+    with pytest.raises(FaultsError, match=f"did you mean .*{meant}"):
+        build_config(given, "here")
