@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from study.commands.check_result import CheckResult, Fact, naming_overrides, print_check
+from study.commands.check_result import CheckResult, Fact, print_check
 from study.errors import DataError, Fault, FaultsError, StudyError
 from tests.commands.conftest import Run
 
@@ -65,12 +65,6 @@ def test_an_interrupt_prints_no_document(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(KeyboardInterrupt):
         print_check(check, as_json=True)
     assert capsys.readouterr().out == ""
-
-
-def test_faults_of_a_study_name_the_overrides_that_set_them():
-    message = r"seed: is odd \(override seed=1\)"
-    with pytest.raises(FaultsError, match=message), naming_overrides(["seed=1"]):
-        raise FaultsError("it has", [Fault("seed", "is odd")])
 
 
 @pytest.mark.usefixtures("known")
