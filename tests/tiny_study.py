@@ -17,7 +17,7 @@ from study.config.labels import OPEN
 from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
 from study.search.choice import fix_candidates
-from study.search.open_search import JOURNAL
+from study.search.groups import JOURNAL
 from study.search.steps import run_search, run_test, trainings_of
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End, TrialFolder

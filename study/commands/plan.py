@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from study.config.labels import OPEN, RANKS, TUNED
 from study.config.trial_settings import TrialSettings
 from study.method.peers import PEERS
-from study.search.ablation_cells import rate_grids
+from study.search.ablation_cells import ablation_trials
 from study.search.choice import training_hash
 from study.trial.study import BEST, Study
 
@@ -44,10 +44,10 @@ def plan_trials(study: Study) -> Plan:
     config, protocol = study.config, study.protocol
     seeds = len(protocol.shot_seeds(config))
     if config.ablation:
-        grids = rate_grids(study)
-        tuned = [PlannedTrials(label, grid.size) for label, grid in grids.items()]
+        cells = ablation_trials(study)
+        tuned = [PlannedTrials(label, len(trials)) for label, trials in cells.items()]
         search = tuned if protocol.validates(config) else []
-        return Plan(search, [PlannedTrials(label, seeds) for label in grids], [])
+        return Plan(search, [PlannedTrials(label, seeds) for label in cells], [])
     fixed = _by_training(study, protocol.fixed_settings(config))
     tests = [
         PlannedTrials(label, seeds, protocol.trains and _trains(settings))

@@ -11,7 +11,7 @@ from study.process.terminal_table import amount
 from study.report.charts import prepare_drawing
 from study.results.chosen_configuration import final_candidate, final_trial_id
 from study.search import steps
-from study.search.ablation_cells import rate_grids
+from study.search.ablation_cells import ablation_trials
 from study.search.choice import fix_candidates
 from study.search.samplers import Sampler
 from study.storage.study_folder import StudyFolder
@@ -104,7 +104,7 @@ def run_ablation(study: Study, preparer: Preparer, tracker: Tracker, console: Co
         console: where progress is shown.
     """
     if study.protocol.validates(study.config) and not _has_chosen(study, study.cells()):
-        trials = sum(grid.size for grid in rate_grids(study).values())
+        trials = sum(map(len, ablation_trials(study).values()))
         with _stage(console, study.folder, "search", trials) as progress:
             steps.run_ablation(study, preparer.search(), [progress, tracker])
     cells = steps.choose_rates(study)

@@ -1,13 +1,15 @@
-"""The cells of an ablation, which are the subsets that it compares."""
+"""The cells of an ablation, which are the subsets that it compares, and their trials."""
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from study.backbones.architecture import ENCODERS, Depths
 from study.config.schema import AblationConfig, StudyConfig
+from study.config.trial_settings import TrialSettings
 from study.errors import StudyError, SubsetError
+from study.method.parameters import kind_names
 from study.method.subsets import Subset, is_in_blocks, kinds, list_sites, parse
-from study.search.rate_grid import RateGrid
 from study.trial.study import Study
 
 
@@ -15,14 +17,11 @@ def ablation_cells(study: Study) -> dict[str, Subset]:
     """Return the subsets by cell label, the base first and equal subsets only once.
 
     Raises:
-        ValueError: the configuration has no ablation.
         StudyError: the design leaves no cell besides the base, a site to leave out is not in the
             base, or a cell tunes a kind of parameter that has no rate.
     """
-    ablation = study.config.ablation
+    ablation = _ablation_of(study)
     depths = study.architecture.depths
-    if not ablation:
-        raise ValueError("the configuration has no ablation")
     base = parse(ablation.base)
     cells = {base.key(depths): ("base", base)}
     for label, text in _designed_cells(study.config, ablation, base, depths).items():
@@ -41,6 +40,12 @@ def ablation_cells(study: Study) -> dict[str, Subset]:
                     f"ablation.rates: the cell '{label}' tunes '{subset}' and so needs rates.{kind}"
                 )
     return dict(cells.values())
+
+
+def _ablation_of(study: Study) -> AblationConfig:
+    if not study.config.ablation:
+        raise ValueError("the configuration has no ablation")
+    return study.config.ablation
 
 
 def _designed_cells(
@@ -105,17 +110,32 @@ def _sites_in(base: Subset, depths: Depths) -> Iterator[str]:
                 yield site
 
 
-def rate_grids(study: Study) -> dict[str, RateGrid]:
-    """Return the learning rates to try in each cell, by the cell's label.
+def ablation_trials(study: Study) -> dict[str, dict[str, TrialSettings]]:
+    """Return the settings that each cell is tried at, by the cell's label and the trial's own.
+
+    They are all combinations of one rate from each list. Of kinds of parameter that a cell does not
+    tune, no rate is tried.
 
     Raises:
-        ValueError: see `ablation_cells`.
         StudyError: see `ablation_cells`.
     """
-    ablation = study.config.ablation
-    depths = study.architecture.depths
-    return {
-        label: RateGrid.of_config(ablation, subset, depths)
-        for label, subset in ablation_cells(study).items()
-        if ablation
-    }
+    ablation = _ablation_of(study)
+    trials: dict[str, dict[str, TrialSettings]] = {}
+    for label, subset in ablation_cells(study).items():
+        tuned = kinds(subset.resolve(study.architecture.depths))
+        # Kinds that share a list share a rate.
+        groups: list[Sequence[str]] = [kind_names()] if tuned else []
+        if isinstance(ablation.rates, Mapping):
+            groups = [(kind,) for kind in kind_names() if kind in tuned]
+        trials[label] = {}
+        for point in itertools.product(*(ablation.rates_for(group[0]) for group in groups)):
+            rates: dict[str, float] = {}
+            texts = []
+            for group, rate in zip(groups, point, strict=True):
+                rates |= dict.fromkeys(group, rate)
+                texts.append(f"{group[0]} {rate:.3g}" if len(group) == 1 else f"{rate:.3g}")
+            name = f"{label} at {', '.join(texts)}" if texts else label
+            trials[label][name] = TrialSettings(
+                subset=str(subset), rates=rates, distill_weight=ablation.distill_weight
+            )
+    return trials

@@ -5,26 +5,48 @@ A study that is extended gets a new choice beside the earlier one, see `beside_e
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
-from study.config.labels import RANKS, TUNED, WITH_DELTA
+from study.config.labels import BASELINE, PUBLISHED, RANKS, TUNED, WITH_DELTA
 from study.config.trial_settings import TrialSettings
 from study.errors import StudyError
 from study.results.chosen_configuration import extensions
-from study.search.ranking import Judged, rank_finished_trials
 from study.storage.atomic import sha256_of
-from study.trial.study import Candidate, Study
+from study.storage.ledger_files import JsonObject
+from study.storage.study_folder import StudyFolder
+from study.trial.study import Candidate, Stage, Study, TrialConfig
 
 
-def tuned_clipfit(judged: Iterable[Judged]) -> Judged | None:
-    """Return the best of CLIPFit's own search and of CLIPFit as published.
+@dataclass(frozen=True)
+class Judged:
+    """A trial that completed all its epochs."""
 
-    Args:
-        judged: the finished trials, best first.
-    """
-    for trial in judged:
-        if trial.config.group == TUNED or _is_baseline(trial, "clipfit"):
-            return trial
-    return None
+    config: TrialConfig
+    val_score: float
+    """The validation score after the last, a fraction, by which trials are ranked."""
+    report: JsonObject = field(default_factory=dict)
+    """The last report."""
+
+    @property
+    def sort_key(self) -> tuple[float, int, int]:
+        """The key by which the best is first: of equal scores fewer values, then the earlier."""
+        return -self.val_score, self.config.trainable, self.config.number
+
+    @property
+    def settings(self) -> TrialSettings:
+        """The settings to test: those of the trial, with the head that validation chose for it."""
+        return self.config.settings.with_reported_head(self.report)
+
+
+def rank_finished_trials(folder: StudyFolder, stage: Stage = "search") -> list[Judged]:
+    """Return the trials of a stage that completed all their epochs, best first."""
+    judged = []
+    for trial, config in folder.trials_of(stage):
+        if not trial.has_finished():
+            continue
+        for report in trial.read_reports()[-1:]:
+            judged.append(Judged(TrialConfig.model_validate(config), report["val_score"], report))
+    return sorted(judged, key=lambda trial: trial.sort_key)
 
 
 def choose_candidates(
@@ -42,25 +64,20 @@ def choose_candidates(
         baselines: the labels of the baselines.
         runners_up: the number of configurations to test after the best.
     """
-    found = {label: _baseline(judged, label) for label in baselines}
-    found[TUNED] = tuned_clipfit(judged)
+
+    def best(group: str, baseline: str) -> Judged | None:
+        for trial in judged:
+            of_baseline = trial.config.group == BASELINE and trial.config.label == baseline
+            if of_baseline or trial.config.group == group:
+                return trial
+        return None
+
+    found = {label: best(label, label) for label in baselines}
+    found[TUNED] = best(TUNED, PUBLISHED)
     found |= zip(RANKS[: 1 + runners_up], judged, strict=False)
     if not judged[0].settings.writes_delta:
         found[WITH_DELTA] = next((one for one in judged if one.settings.writes_delta), None)
     return {label: trial for label, trial in found.items() if trial}
-
-
-def _baseline(judged: Iterable[Judged], label: str) -> Judged | None:
-    """Return a baseline; of a peer that has a search of its own, the best."""
-    for trial in judged:
-        is_of_its_search = trial.config.group == label and trial.settings.peer is not None
-        if is_of_its_search or _is_baseline(trial, label):
-            return trial
-    return None
-
-
-def _is_baseline(trial: Judged, label: str) -> bool:
-    return (trial.config.group, trial.config.label) == ("baseline", label)
 
 
 def fix_candidates(study: Study) -> tuple[Candidate, ...]:

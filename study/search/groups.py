@@ -4,23 +4,36 @@ Baselines are trained as they are given, before anything is proposed. Then the g
 proportion to their planned numbers, so that a limit of time cuts all alike.
 """
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import BaseJournalBackend
+from optuna.trial import FrozenTrial, TrialState, create_trial
 from scipy.stats import qmc
 
 from study.config.baselines import PeerConfig
 from study.config.labels import OPEN, PUBLISHED, TUNED
 from study.config.trial_settings import TrialSettings, rate_column
 from study.method.parameters import PEER
-from study.search.open_search import OpenSearch
 from study.search.samplers import Sampler, sampler_named, seed_from_text
 from study.search.space import Ranges, Space
+from study.storage.atomic import write_atomically
 from study.storage.trial_folder import End
 from study.trial.study import Study, TrialConfig
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+JOURNAL = "optuna.journal"
+"""The file with Optuna's study once the search has ended, for whoever opens it by Optuna."""
+TRIAL_ID = "trial"
+"""The user attribute with the id of a trial, which the report and MLflow have."""
 
 
 @dataclass
@@ -33,11 +46,6 @@ class Group(ABC):
     """The study's seed."""
     started: int = field(default=0, kw_only=True)
     """The number of its trials that have a folder."""
-
-    @property
-    def progress(self) -> float:
-        """How far the group is, between 0 and 1; the smallest proposes next."""
-        return self.started / self.planned
 
     @abstractmethod
     def propose(self, number: int, attempt: int) -> TrialSettings:
@@ -95,27 +103,91 @@ class MethodRate(Group):
 
 @dataclass
 class Open(Group):
-    """What Optuna proposes over subsets, windows of layers, learning rates and λ."""
+    """What Optuna proposes over subsets, windows of layers, learning rates and λ.
 
-    optuna: OpenSearch
+    Optuna knows every trial whose settings the open space contains. Tuned CLIPFit's trials and
+    baselines are among them. A proposal depends on its seed and on these trials in the order of
+    their numbers alone, so that a study that goes on proposes what it would have proposed without
+    an interruption.
+    """
+
+    space: Space
+    sampler: Sampler
+    """Makes the sampler of each proposal from a seed."""
+    _trials: dict[int, FrozenTrial] = field(default_factory=dict, init=False)
 
     def propose(self, number: int, attempt: int) -> TrialSettings:
         """See `Group.propose`."""
+        study = self._make_study()
         # The turn counts recorded trials: a driver may die between a proposal and its folder.
         seed = seed_from_text(f"{self.seed}/{self.name}/{self.started}/{attempt}")
-        return self.optuna.propose(number, seed)
+        study.sampler = self.sampler(seed)
+        settings = self.space.suggest(study.ask())
+        self._add(number, settings, state=TrialState.RUNNING)
+        return settings
 
     def reject(self, number: int) -> None:
         """See `Group.reject`."""
-        self.optuna.reject(number)
+        self._trials.pop(number, None)
 
     def learn(self, config: TrialConfig, end: End, scores: Mapping[int, float]) -> None:
-        """See `Group.learn`."""
-        self.optuna.learn(config, end, scores)
+        """See `Group.learn`.
+
+        That of a failed machine says nothing, and is left out. A trial that its own configuration
+        made fail counts as stopped with the worst score, so that the sampler avoids its region.
+        """
+        self.reject(config.number)
+        if end.status == "failed" and not end.unfit:
+            return
+        scores = {**scores, end.epochs + 1: 0.0} if end.unfit else dict(scores)
+        self._add(
+            config.number,
+            config.settings,
+            state=TrialState.COMPLETE if end.status == "finished" else TrialState.PRUNED,
+            value=scores[max(scores)] if scores else None,
+            intermediate_values=scores,
+            user_attrs={TRIAL_ID: config.trial_id},
+        )
 
     def write(self, folder: Path) -> None:
-        """See `Group.write`."""
-        self.optuna.write(folder)
+        """Write Optuna's study into a folder as `JOURNAL`, in the place of an earlier one.
+
+        Raises:
+            StorageError: the folder cannot be written.
+        """
+        journal = _Journal()
+        self._make_study(JournalStorage(journal))
+        lines = [json.dumps(log, separators=(",", ":")) + "\n" for log in journal.logs]
+        write_atomically(folder / JOURNAL, "".join(lines), existing=folder)
+
+    def _add(self, number: int, settings: TrialSettings, **outcome: Any) -> None:
+        """Add a trial by the choices that lead to its settings, unless the space has none."""
+        choices = self.space.encode(settings)
+        if choices:
+            self._trials[number] = create_trial(
+                params=choices.params, distributions=choices.distributions, **outcome
+            )
+
+    def _make_study(self, storage: JournalStorage | None = None) -> optuna.Study:
+        """Return a study of all trials, which is in memory if no storage is given."""
+        study = optuna.create_study(storage=storage, study_name=OPEN, direction="maximize")
+        study.add_trials(trial for _, trial in sorted(self._trials.items()))
+        return study
+
+
+class _Journal(BaseJournalBackend):
+    """The lines of a journal in memory, so that the file is written in one step."""
+
+    def __init__(self) -> None:
+        self.logs: list[dict[str, Any]] = []
+
+    def read_logs(self, log_number_from: int) -> list[dict[str, Any]]:
+        """Return the lines from a number on."""
+        return self.logs[log_number_from:]
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Add lines."""
+        self.logs += logs
 
 
 def sobol_point(seed: str, index: int, ranges: Ranges) -> dict[str, float]:
@@ -153,11 +225,10 @@ def plan_groups(study: Study, sampler: Sampler | None = None) -> Sequence[Group]
         study.config.training.regularizer,
         study.protocol.strength,
     )
-    optuna = OpenSearch(space, sampler_named(search.sampler, sampler))
     subset = search.fixed_baselines[PUBLISHED].subset
     groups: list[Group] = [
         TunedClipFit(TUNED, search.tuned_trials, seed, space, subset),
-        Open(OPEN, search.open_trials, seed, optuna),
+        Open(OPEN, search.open_trials, seed, space, sampler_named(search.sampler, sampler)),
     ]
     for label, method in search.searched_methods.items():
         groups.append(MethodRate(label, search.method_trials, seed, method))

@@ -1,11 +1,22 @@
 """The trial of a proposal, complete with all that its result depends on."""
 
+from typing import NamedTuple
+
+from study.config.trial_settings import TrialSettings
 from study.method.parameters import count_numbers
 from study.method.peers import PEERS
 from study.method.subsets import parse
-from study.search.searcher import Proposal
 from study.trial.config_hash import compute_config_hash
 from study.trial.study import SPLIT_HASH, Stage, Study, TrialConfig, TrialData
+
+
+class Proposal(NamedTuple):
+    """Settings to train, and the group that they are of."""
+
+    settings: TrialSettings
+    group: str
+    number: int
+    """The number of the trial within its stage."""
 
 
 def make_trial(

@@ -1,6 +1,6 @@
 """The trials of a stage that a study's folder holds, and those that are left to train."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -95,10 +95,3 @@ def close_recorded(trial: Recorded, end: End, observers: Observers) -> Recorded:
     score = trial.reports[-1].get("val_score") if trial.reports else None
     notify_of_end(observers, trial.config, end, score)
     return trial._replace(end=end)
-
-
-def unfinished(recorded: Mapping[str, Recorded], queue: Iterable[TrialConfig]) -> list[TrialConfig]:
-    """Return the trials that have not ended: those that have started first."""
-    trials = [trial.config for trial in recorded.values() if not trial.end]
-    trials += [config for config in queue if config.trial_id not in recorded]
-    return trials

@@ -2,19 +2,19 @@
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ray.tune.search import Searcher
 
-from study.config.trial_settings import TrialSettings
 from study.method.peers import PEERS
 from study.search.deadline import Deadline, Result
 from study.search.groups import Group
+from study.search.make_trial import Proposal, make_trial
 from study.search.recorded import Recorded
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End
-from study.trial.study import TrialConfig
+from study.trial.study import Study, TrialConfig, TrialData
 
 logger = logging.getLogger(__name__)
 
@@ -22,19 +22,13 @@ MOST_REJECTED = 50
 """The number of known proposals in a row after which a group counts as exhausted."""
 
 
-class Proposal(NamedTuple):
-    """Settings to train, and the group that they are of."""
-
-    settings: TrialSettings
-    group: str
-    number: int
-    """The number of the trial within its stage."""
-
-
 class SearchPlan(NamedTuple):
-    """What is trained once the queue is empty."""
+    """What a search trains once its queue is empty."""
 
-    groups: Sequence[Group] = ()
+    study: Study
+    data: TrialData
+    """The data of the trials."""
+    groups: Sequence[Group]
     """The groups that propose trials; the one that is least far proposes next."""
     deadline: Deadline | None = None
     """The end of the time after which nothing is proposed; None means no limit."""
@@ -47,8 +41,7 @@ class StudySearcher(Searcher):
         folder: the study's folder.
         queue: the trials that are fixed already: those to go on with, baselines, tests.
         recorded: the trials of the stage that have a folder; their settings are not trained again.
-        plan: the groups.
-        make_trial: makes the trial of a group's proposal.
+        plan: what is trained then; None means nothing.
     """
 
     def __init__(
@@ -56,19 +49,19 @@ class StudySearcher(Searcher):
         folder: StudyFolder,
         queue: Iterable[TrialConfig],
         recorded: Sequence[Recorded] = (),
-        plan: SearchPlan = SearchPlan(),  # noqa: B008 (immutable)
-        make_trial: Callable[[Proposal], TrialConfig] = TrialConfig.model_validate,
+        plan: SearchPlan | None = None,
     ) -> None:
         super().__init__(metric="score", mode="max")
         self.folder = folder
         self.running: dict[str, TrialConfig] = {}
         """The configuration of each trial that is not closed on disk, by Tune's id of the trial."""
-        self.deadline = plan.deadline
+        self.deadline = plan.deadline if plan else None
         self.before = {one.config.trial_id: one.before for one in recorded if one.before}
         """How trials had ended before they were reopened, by id."""
+        self._given = 0
+        self._is_exhausted = False
         self._queue = deque(queue)
-        self._groups = plan.groups
-        self._make_trial = make_trial
+        self._plan = plan
         trials = [*(one.config for one in recorded), *self._queue]
         self._known = {trial.config_hash for trial in trials}
         self._next_number = 1 + max((trial.number for trial in trials), default=-1)
@@ -77,11 +70,17 @@ class StudySearcher(Searcher):
         """Return the next trial's configuration, or ``Searcher.FINISHED`` if there is none."""
         config = self._queue.popleft() if self._queue else self._propose()
         if not config:
+            self._is_exhausted = True
             return Searcher.FINISHED
+        self._given += 1
         values = config.model_dump(mode="json")
         self.folder.trial(config.trial_id).create(values)
         self.running[trial_id] = config
         return values
+
+    def has_more(self, count: int) -> bool:
+        """Return whether trials are left, of which Tune wants some number at most."""
+        return self._given < count and not self._is_exhausted
 
     def on_trial_complete(
         self, trial_id: str, result: Result | None = None, error: bool = False
@@ -90,7 +89,7 @@ class StudySearcher(Searcher):
 
     def conclude(self, config: TrialConfig, end: End, scores: Mapping[int, float]) -> None:
         """Report to the groups how a trial ended, and its validation scores by epoch."""
-        for group in self._groups:
+        for group in self._plan.groups if self._plan else ():
             group.learn(config, end, scores)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -102,12 +101,13 @@ class StudySearcher(Searcher):
 
     def _propose(self) -> TrialConfig | None:
         """Return a trial of the group that is least far; None if none has any left, or no time."""
-        while not self.deadline or self.deadline.allows_another:
-            unfinished = [group for group in self._groups if group.started < group.planned]
+        plan = self._plan
+        while plan and (not plan.deadline or plan.deadline.allows_another):
+            unfinished = [group for group in plan.groups if group.started < group.planned]
             if not unfinished:
                 return None
-            group = min(unfinished, key=lambda group: group.progress)
-            trial = self._trial_of(group)
+            group = min(unfinished, key=lambda group: group.started / group.planned)
+            trial = self._trial_of(group, plan)
             if trial:
                 return trial
             logger.warning(
@@ -116,12 +116,13 @@ class StudySearcher(Searcher):
             group.planned = group.started
         return None
 
-    def _trial_of(self, group: Group) -> TrialConfig | None:
+    def _trial_of(self, group: Group, plan: SearchPlan) -> TrialConfig | None:
         """Return a trial that a group proposes, and that was not tried; None if it has none."""
         number = self._next_number
         for attempt in range(MOST_REJECTED):
             settings = group.propose(number, attempt)
-            trial = self._make_trial(Proposal(settings, group.name, number))
+            proposal = Proposal(settings, group.name, number)
+            trial = make_trial(plan.study, plan.data, "search", proposal)
             if trial.config_hash not in self._known:
                 self._known.add(trial.config_hash)
                 self._next_number += 1

@@ -5,29 +5,22 @@ Each trains what a study's folder lacks of its trials, so that a step that was i
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 
 from study.config.labels import BASELINE
 from study.config.trial_settings import TrialSettings
 from study.errors import DataError, StudyError
 from study.results.chosen_configuration import final_candidate, final_trial_id
-from study.search.ablation_cells import rate_grids
+from study.search.ablation_cells import ablation_trials
+from study.search.choice import rank_finished_trials
 from study.search.deadline import Deadline
 from study.search.driver import run_trials
 from study.search.groups import Group, plan_groups
-from study.search.make_trial import make_trial
+from study.search.make_trial import Proposal, make_trial
 from study.search.observers import Observers
-from study.search.ranking import rank_finished_trials
-from study.search.recorded import (
-    DataBySeed,
-    Recorded,
-    close_recorded,
-    read_recorded,
-    unfinished,
-)
+from study.search.recorded import DataBySeed, Recorded, close_recorded, read_recorded
 from study.search.samplers import Sampler
 from study.search.scheduler import StudyScheduler
-from study.search.searcher import Proposal, SearchPlan, StudySearcher, trains_encoders
+from study.search.searcher import SearchPlan, StudySearcher, trains_encoders
 from study.storage.trial_folder import EARLIER_END, End
 from study.trial.prepare import Preparer
 from study.trial.search_time import seconds_used
@@ -83,7 +76,8 @@ def run_search(
     groups = plan_groups(study, sampler)
     seconds = seconds_left(study)
     deadline = None if seconds is None else Deadline(seconds)
-    recorded = _train(study, "search", queue, by_seed, observers, SearchPlan(groups, deadline))
+    plan = SearchPlan(study, data, groups, deadline)
+    recorded = _train(study, "search", queue, by_seed, observers, plan)
     behind = _best_of_groups_behind(recorded)
     if behind and (deadline is None or deadline.allows_another):
         for trial in behind:
@@ -196,10 +190,11 @@ def run_ablation(study: Study, data: TrialData, observers: Observers) -> None:
         data: the data of the search's trials.
         observers: the listeners that are notified of every trial.
     """
-    queue = [
-        make_trial(study, data, "search", Proposal(settings, label, number), label=name)
-        for number, (label, name, settings) in enumerate(_cell_trials(study))
-    ]
+    queue: list[TrialConfig] = []
+    for label, trials in ablation_trials(study).items():
+        for name, settings in trials.items():
+            proposal = Proposal(settings, label, len(queue))
+            queue.append(make_trial(study, data, "search", proposal, label=name))
     _train(study, "search", queue, {study.config.seed: data}, observers)
 
 
@@ -218,26 +213,16 @@ def choose_rates(study: Study) -> Mapping[str, TrialSettings]:
     written = study.cells()
     if written is not None:
         return written
-    if not study.protocol.validates(study.config):
-        return study.write_cells({label: settings for label, _, settings in _cell_trials(study)})
-    cells: dict[str, TrialSettings] = {}
+    planned = ablation_trials(study)
+    if not study.protocol.validates(study.config):  # each cell has one trial
+        cells = {label: one for label, trials in planned.items() for one in trials.values()}
+        return study.write_cells(cells)
+    cells = {}
     for trial in rank_finished_trials(study.folder):
         cells.setdefault(trial.config.group, trial.config.settings)
     if not cells:
         raise StudyError("no trial of any cell ran all its epochs, so that no cell can be tested")
-    return study.write_cells({label: cells[label] for label in rate_grids(study) if label in cells})
-
-
-def _cell_trials(study: Study) -> list[tuple[str, str, TrialSettings]]:
-    """Return the label of each trial's cell, the trial's own label, and its settings."""
-    trials = []
-    for label, grid in rate_grids(study).items():
-        for rates in grid.combinations():
-            name = f"{label} at {grid.describe(rates)}" if rates else label
-            weight = study.config.ablation.distill_weight if study.config.ablation else 0.0
-            settings = TrialSettings(subset=str(grid.subset), rates=rates, distill_weight=weight)
-            trials.append((label, name, settings))
-    return trials
+    return study.write_cells({label: cells[label] for label in planned if label in cells})
 
 
 def _train(
@@ -257,22 +242,24 @@ def _train(
         All trials of the stage.
     """
     recorded = read_recorded(study, stage, data, observers)
-    plan, asha = plan or SearchPlan(), study.config.search.asha if plan else None
+    groups = plan.groups if plan else ()
+    asha = study.config.search.asha if plan else None
     before = {name: trial.before for name, trial in recorded.items() if trial.before}
-    scheduler = StudyScheduler(asha, study.config.training.epochs, before, plan.deadline)
+    deadline = plan.deadline if plan else None
+    scheduler = StudyScheduler(asha, study.config.training.epochs, before, deadline)
     for trial in scheduler.replay(recorded.values()):
         epoch = trial.reports[-1]["epoch"]
         end = End("stopped", epoch, 0.0, f"successive halving at epoch {epoch}")
         recorded[trial.config.trial_id] = close_recorded(trial, end, observers)
-    _tell_groups(study, plan.groups, recorded.values())
-    left = unfinished(recorded, queue)
-    make = partial(make_trial, study, next(iter(data.values())), stage)
+    _tell_groups(study, groups, recorded.values())
+    left = [trial.config for trial in recorded.values() if not trial.end]  # what has started first
+    left += [config for config in queue if config.trial_id not in recorded]
     run_trials(
         study,
-        StudySearcher(study.folder, left, [*recorded.values()], plan, make),
+        StudySearcher(study.folder, left, [*recorded.values()], plan),
         data=data,
         scheduler=scheduler,
-        count=len(left) + sum(group.planned - group.started for group in plan.groups),
+        count=len(left) + sum(group.planned - group.started for group in groups),
         observers=observers,
     )
     return list(read_recorded(study, stage, data, observers).values())

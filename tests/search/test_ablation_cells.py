@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from study.config.loading import build_config
 from study.errors import StudyError
 from study.method.subsets import Subset
-from study.search.ablation_cells import ablation_cells
+from study.search.ablation_cells import ablation_cells, ablation_trials
 from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import StudyFolder
 from tests.case_tables import from_table
@@ -79,3 +80,29 @@ def test_a_kind_that_a_cell_tunes_needs_rates(cells: MakeCells, base: str, cell:
     with pytest.raises(StudyError, match=rf"'{cell}' tunes 'text\..* needs rates\.bias"):
         cells("only_one", sites=["vision.ln2", "text.bias"], **own)
     assert cells("only_one", sites=["vision.ln2"], rates={"ln": [0.1, 0.2]}, base="ln")
+
+
+OWN_RATES = {"bias": [0.1, 0.2], "ln": [3.0, 4.0]}
+
+
+@pytest.mark.parametrize(
+    "rates, own, trials",
+    [
+        ([0.1, 1 / 3, 0.1], "text.ln1", {"own at 0.1": (0.1, 0.1), "own at 0.333": (1 / 3, 1 / 3)}),
+        (OWN_RATES, "text.ln1", {"own at ln 3": (None, 3.0), "own at ln 4": (None, 4.0)}),
+        (
+            OWN_RATES,
+            "bitfit",
+            {f"own at bias {b}, ln {n:g}": (b, n) for b in (0.1, 0.2) for n in (3.0, 4.0)},
+        ),
+    ],
+)
+def test_a_cell_is_tried_at_every_combination_of_the_rates_that_it_tunes(
+    rates: Any, own: str, trials: dict[str, Any], tmp_path: Path
+):
+    ablation = {"design": "grid", "subsets": {"own": own}, "rates": rates}
+    config = build_config({"ablation": ablation}, "test")
+    found = ablation_trials(study_of(config, StudyFolder(tmp_path / "own")))["own"]
+    assert {
+        name: (one.rates.get("bias"), one.rates.get("ln")) for name, one in found.items()
+    } == trials

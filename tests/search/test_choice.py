@@ -16,9 +16,9 @@ from study.search.choice import (
     choose_candidates,
     fix_candidates,
     make_candidate,
+    rank_finished_trials,
     training_hash,
 )
-from study.search.ranking import rank_finished_trials
 from study.storage.study_folder import StudyFolder
 from study.trial.study import best_candidate
 from tests.not_none import not_none
@@ -156,9 +156,18 @@ def test_a_peer_may_win_and_the_best_with_a_delta_is_registered(written: Written
     )
 
 
-@pytest.mark.parametrize("label", ["search", "baseline"])
-def test_a_baseline_is_found_by_its_label_whatever_a_group_is_called(written: Written, label: str):
-    add(written, 0.9)
-    trial = add(written, 0.4, label=label, group="baseline")
-    add(written, 0.5, label="clipfit")
-    assert f"search-{choose(written, (label,))[label]:04d}" == trial
+def test_a_score_is_the_last_epochs_and_only_finished_trials_count(written: Written):
+    add(written, 0.5)
+    for status in ("stopped", "failed", None):
+        add(written, 0.9, status=status)
+    add(written, 0.9, stage="test")
+    add(written, 0.6)
+    ranked = rank_finished_trials(written.folder)
+    assert [(judged.config.number, judged.val_score) for judged in ranked] == [(5, 0.6), (0, 0.5)]
+
+
+def test_among_equals_fewer_parameters_win_then_the_earlier_trial(written: Written):
+    add(written, 0.5)
+    add(written, 0.5, trainable=90)
+    add(written, 0.5, trainable=90)
+    assert [j.config.number for j in rank_finished_trials(written.folder)] == [1, 2, 0]

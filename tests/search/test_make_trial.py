@@ -10,8 +10,7 @@ from transformers import CLIPConfig
 from study.config.loading import build_config
 from study.config.trial_settings import TrialSettings
 from study.method import peers
-from study.search.make_trial import make_trial
-from study.search.searcher import Proposal
+from study.search.make_trial import Proposal, make_trial
 from study.storage.study_folder import StudyFolder
 from study.trial import TrialConfig, TrialData
 from tests.search.conftest import PEERS

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
+from study.config.labels import OPEN
 from study.config.search_section import SpaceConfig
 from study.config.trial_settings import TrialSettings
-from study.search.open_search import JOURNAL, OpenSearch
+from study.search.groups import JOURNAL, Open
 from study.search.samplers import Sampler, random, tpe
 from study.search.space import Space
 from study.storage.study_folder import StudyFolder
@@ -25,8 +26,8 @@ COMPLETE, PRUNED = TrialState.COMPLETE, TrialState.PRUNED
 CLIPFITS = settings(CLIPFIT, 0.01, 0.02, 2.0)
 
 
-def search(sampler: Sampler = random) -> OpenSearch:
-    return OpenSearch(Space(SpaceConfig(), DEPTHS), sampler)
+def search(sampler: Sampler = random) -> Open:
+    return Open(OPEN, 99, 1, Space(SpaceConfig(), DEPTHS), sampler)
 
 
 def config(number: int, own: TrialSettings) -> TrialConfig:
@@ -50,7 +51,7 @@ def test_optuna_is_given_every_end_but_that_of_a_failed_machine(
     tmp_path: Path, end: End, scores: dict[int, float], known: object, is_own: bool
 ):
     optuna = search()
-    own = config(7, optuna.propose(7, seed=1) if is_own else CLIPFITS)
+    own = config(7, optuna.propose(7, attempt=1) if is_own else CLIPFITS)
     optuna.learn(own, end, scores)
     optuna.write(tmp_path)
     found = [
@@ -85,9 +86,9 @@ def run(sampler: Sampler, *, restart: bool = False, reject: bool = False) -> lis
             for one in reversed(ended):  # whatever the order, such as after a trial was reopened
                 optuna.learn(*one)
         if reject:
-            optuna.propose(number, seed=1000 + number)
+            optuna.propose(number, attempt=1000 + number)
             optuna.reject(number)
-        own = CLIPFITS if number == 3 else optuna.propose(number, seed=number)
+        own = CLIPFITS if number == 3 else optuna.propose(number, attempt=number)
         score = 0.3 + own.rates.get("ln", 0)
         end = End("stopped", 3, 1.0) if number % 3 == 0 else FINISHED
         scores = {3: score} if number % 3 == 0 else {3: score - 0.1, 4: score}
@@ -110,11 +111,11 @@ def test_tpe_learns_from_scores_and_from_trials_under_way():
     def proposed(sign: float, under_way: int) -> TrialSettings:
         optuna = search(tpe)
         for number in range(12):
-            own = search().propose(number, seed=number)
+            own = search().propose(number, attempt=number)
             optuna.learn(config(number, own), FINISHED, {4: 0.5 + sign * number})
         for number in range(12, 12 + under_way):
-            optuna.propose(number, seed=number)
-        return optuna.propose(20, seed=99)
+            optuna.propose(number, attempt=number)
+        return optuna.propose(20, attempt=94)
 
     found = [proposed(*case) for case in itertools.product((0.01, -0.01), (0, 3))]
     assert len({repr(own) for own in found}) == 4

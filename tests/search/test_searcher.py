@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import create_autospec
 
 import pytest
 from ray.tune.search import Searcher
@@ -12,11 +13,13 @@ from study.config.trial_settings import TrialSettings
 from study.search import deadline as deadline_module
 from study.search.deadline import Deadline
 from study.search.groups import Group
+from study.search.make_trial import Proposal
 from study.search.recorded import Recorded
-from study.search.searcher import Proposal, SearchPlan, StudySearcher
+from study.search.searcher import SearchPlan, StudySearcher
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End
-from study.trial import TrialConfig
+from study.trial import TrialConfig, TrialData
+from study.trial.study import Study
 from tests.clock import Clock
 from tests.settings import settings
 from tests.small_trials import trial
@@ -72,9 +75,15 @@ def folder(tmp_path: Path) -> StudyFolder:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def _trials_without_data(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("study.search.searcher.make_trial", lambda *given: config(given[-1]))
+
+
 def searcher(folder: StudyFolder, *groups: Group, **given: Any) -> StudySearcher:
-    plan = SearchPlan(groups, given.pop("deadline", None))
-    return StudySearcher(folder, given.pop("queue", []), plan=plan, make_trial=config, **given)
+    study, data = create_autospec(Study), create_autospec(TrialData)
+    plan = SearchPlan(study, data, groups, given.pop("deadline", None))
+    return StudySearcher(folder, given.pop("queue", []), plan=plan, **given)
 
 
 def suggested(search: StudySearcher, most: int = 99) -> list[TrialConfig]:

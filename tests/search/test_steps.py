@@ -19,9 +19,8 @@ from study.config.trial_settings import TrialSettings
 from study.errors import DataError, StudyError
 from study.method.delta import HEAD_ROWS, load_delta
 from study.search import deadline, scheduler, steps
-from study.search.choice import fix_candidates, make_candidate
-from study.search.open_search import JOURNAL
-from study.search.ranking import rank_finished_trials
+from study.search.choice import fix_candidates, make_candidate, rank_finished_trials
+from study.search.groups import JOURNAL
 from study.storage.ledger_files import JsonObject
 from study.storage.repair import repair
 from study.storage.study_folder import StudyFolder
