@@ -14,7 +14,6 @@ import pytest
 from ray.tune.schedulers import TrialScheduler
 
 from study.search import steps
-from study.search.hung_workers import HungWorkers
 from study.search.ledger_callback import LedgerCallback
 from study.search.observers import Observers
 from study.search.searcher import StudySearcher
@@ -41,7 +40,7 @@ def _run_trials(
     observers: Observers,
 ):
     """Do as `study.search.driver.run_trials`."""
-    callback = LedgerCallback(searcher, observers, HungWorkers(None))
+    callback = LedgerCallback(searcher, observers)
     trainable = object.__new__(ClipFitTrainable)
     for number in range(count):
         config = searcher.suggest(str(number))

@@ -32,11 +32,10 @@ from study.method.subsets import parse
 from study.protocols import find_protocol_faults
 from study.search.ablation_cells import ablation_cells
 from study.search.machine import (
+    ADDRESS,
     refuse_silent_cluster,
     refuse_too_many_cpus,
     refuse_too_many_gpus,
-    source_of_address,
-    unjoined_cluster,
 )
 from study.search.samplers import Sampler, sampler_named
 from study.storage.atomic import StorageError
@@ -95,9 +94,6 @@ def check_everything(
     check_study(study, resuming=resuming)
     decoded = decode_images(study, every=images)
     found = [*warnings, *decoded.warnings, *find_warnings([study], decoded.pixels)]
-    hint = unjoined_cluster()
-    if hint is not None:
-        found.append(hint)
     facts = [*study_facts(study), Fact("decoded", decoded.described)]
     measured = None
     if estimate and not decoded.faults:
@@ -254,7 +250,7 @@ def _check_places(study: Study, faults: Faults, *, resuming: bool) -> None:
     resources = study.config.resources
     faults.attempt("resources.cpus_per_trial", refuse_too_many_cpus, resources)
     faults.attempt("resources.gpus_per_trial", refuse_too_many_gpus, resources)
-    faults.attempt(source_of_address(), refuse_silent_cluster)
+    faults.attempt(ADDRESS, refuse_silent_cluster)
     if resuming:
         faults.attempt("storage", _check_storage, study.folder.path)
     else:

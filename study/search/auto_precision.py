@@ -1,11 +1,16 @@
 """Decide once a study, on a worker, the precision that ``auto`` stands for."""
 
+import ray
 import torch
+from ray.exceptions import RayError, RayTaskError
 
 from study.config.search_section import AUTO
+from study.errors import ClusterError
 from study.method.precision import choose_precision
+from study.method.recipe import Precision
+from study.search.driver import concurrency
+from study.search.ray_internals import cause_of
 from study.search.trainable import trial_device
-from study.search.worker_call import call_on_worker
 from study.trial.study import PRECISION, Study
 
 
@@ -20,6 +25,7 @@ def decide_precision(study: Study) -> Study:
         study: the study; Ray runs.
 
     Raises:
+        ClusterError: no worker answers.
         StorageError: the precision cannot be kept.
         StudyError: no worker can train.
     """
@@ -29,8 +35,20 @@ def decide_precision(study: Study) -> Study:
     trained = (trial.read_config()["training"]["precision"] for trial in study.folder.trials())
     precision = next(trained, None)
     if precision is None:
-        precision = call_on_worker(
-            study.config, lambda: choose_precision(torch.device(trial_device()))
-        )
+        resources = study.config.resources
+        concurrency(study.config)  # says if it waits for a machine
+        remote = ray.remote(num_cpus=resources.cpus_per_trial, num_gpus=resources.gpus_per_trial)
+        try:
+            precision = ray.get(remote(_choose_here).remote(resources.threads))
+        except RayTaskError as error:  # whose text is a worker's traceback
+            raise error.cause from error
+        except RayError as error:
+            raise ClusterError(f"no worker answers: {cause_of(error)}") from error
     study.folder.write_json(PRECISION, precision)
     return study.resolve_precision()
+
+
+def _choose_here(threads: int) -> Precision:
+    """Return the precision of this process, with the PyTorch threads of a trial."""
+    torch.set_num_threads(threads)
+    return choose_precision(torch.device(trial_device()))

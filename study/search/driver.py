@@ -3,11 +3,9 @@
 import gc
 import logging
 import os
-import re
 import signal
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 import ray
@@ -17,24 +15,17 @@ from ray.tune.schedulers import TrialScheduler
 from study.config.schema import StudyConfig
 from study.errors import ClusterError, InterruptedStudyError, StudyError
 from study.method.device import gpu_kind
-from study.search.hung_workers import HungWorkers
 from study.search.ledger_callback import LedgerCallback
-from study.search.machine import (
-    cluster_address,
-    refuse_silent_cluster,
-    source_of_address,
-    unjoined_cluster,
-    wait_for_temporary_space,
-)
+from study.search.machine import ADDRESS, cluster_address, refuse_silent_cluster
 from study.search.observers import Observers
-from study.search.ray_errors import cause_of
 from study.search.ray_internals import (
-    ignore_second_failure,
+    cause_of,
     in_own_sessions,
     keep_token_private,
+    mended_tune,
     on_loopback,
-    retry_record,
     started_here,
+    wait_for_temporary_space,
 )
 from study.search.ray_watch import exit_if_ray_is_lost
 from study.search.searcher import StudySearcher
@@ -57,8 +48,6 @@ TUNE_ENVIRONMENT = {
     # What Apple's GPU cannot do is left to the CPU.
     "PYTORCH_ENABLE_MPS_FALLBACK": "1",
 }
-NOT_STARTED = re.compile("timed out|^Failed to start", re.IGNORECASE)
-"""What Ray says if it does not start, or if a process of it ends meanwhile."""
 
 
 @contextmanager
@@ -84,26 +73,16 @@ def ray_session(go_on: str | None = None) -> Iterator[None]:
 
 
 def _start_ray() -> None:
-    """Join the cluster that is named, or start a Ray for this process alone.
-
-    Name a live cluster of this machine that is not joined.
-
-    Raises:
-        StudyError: the cluster to join does not answer.
-        ClusterError: Ray does not start.
-    """
+    """Join the cluster that is named, or start a Ray for this process alone."""
     try:
         refuse_silent_cluster()
     except StudyError as error:
-        raise StudyError(f"{source_of_address()}: {error}") from error
-    beside = unjoined_cluster()
-    if beside is not None:
-        logger.warning("%s", beside)
+        raise StudyError(f"{ADDRESS}: {error}") from error
     address = cluster_address()
     keep_token_private()
     options: JsonObject = {"log_to_driver": False, "logging_level": logging.ERROR}
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     with ExitStack() as starting:
-        starting.enter_context(_restore_sigterm_handler())
         starting.enter_context(in_own_sessions())
         if address == "local":
             starting.enter_context(on_loopback())
@@ -117,13 +96,29 @@ def _start_ray() -> None:
         try:
             ray.init(address=address, **options)
         except Exception as error:  # Ray's has no type of its own
-            if not NOT_STARTED.search(str(error)):
-                raise
             ray.shutdown()
             wait_for_temporary_space()
-            cause = cause_of(error)
-            raise ClusterError(f"Ray did not start; the machine may be busy: {cause}") from error
+            raise ClusterError(f"Ray did not start: {cause_of(error)}") from error
+        except SystemExit:  # as Ray reacts to SIGTERM from the beginning of its start
+            raise KeyboardInterrupt from None
+        finally:
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, on_sigterm)
     keep_token_private()  # which Ray may have made
+
+
+def _shut_down() -> None:
+    """Shut Ray down while no thread collects garbage.
+
+    Ray ends the process at once if one of its references is freed meanwhile. Tune leaves such
+    references in cycles.
+    """
+    gc.collect()
+    gc.disable()
+    try:
+        ray.shutdown()
+    finally:
+        gc.enable()
 
 
 def concurrency(config: StudyConfig) -> int | None:
@@ -202,75 +197,23 @@ def run_trials(
     run_config = tune.RunConfig(
         name="tune",
         storage_path=str(folder.path.resolve()),
-        callbacks=[LedgerCallback(searcher, observers, HungWorkers(resources.max_epoch_seconds))],
+        callbacks=[LedgerCallback(searcher, observers, resources.max_epoch_seconds)],
         failure_config=tune.FailureConfig(max_failures=resources.max_failures),
         checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         verbose=0,
         progress_reporter=tune.ProgressReporter(),  # Tune's own clears the cell of a notebook
     )
     tuner = tune.Tuner(trainable, tune_config=tune_config, run_config=run_config)
-    with ignore_second_failure(wait_for_temporary_space), retry_record():
-        interrupted = _was_interrupted(tuner.fit)
-    if interrupted or searcher.running:
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with mended_tune():
+            tuner.fit()
+    finally:
+        # Tune's own handler, which ends its run at Ctrl-C as if all trials had ended, stays.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
+    if searcher.has_more(count) or searcher.running:
         raise InterruptedStudyError(
             "the study was interrupted before all its trials had ended; "
             f"to continue, run\n  {study_command('resume', folder.path)}"
         )
-
-
-def _was_interrupted(fit: Callable[[], object]) -> bool:
-    """Let Tune run, and return whether Ctrl-C ended its run early.
-
-    On the first Ctrl-C Tune returns as if all trials had ended and reports nothing. The only sign
-    is that its signal handler restored the previous one. Without a Ctrl-C its handler stays
-    installed and would catch the first Ctrl-C after Tune, so it is removed here.
-    """
-    before = signal.getsignal(signal.SIGINT)
-    handles_signal = not int(os.environ.get("TUNE_DISABLE_SIGINT_HANDLER", "0"))
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    try:
-        fit()
-        return in_main_thread and handles_signal and signal.getsignal(signal.SIGINT) is before
-    finally:
-        if in_main_thread:
-            signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _restore_sigterm_handler() -> Iterator[None]:
-    """Restore the handler of SIGTERM after the block, since Ray replaces it as it starts.
-
-    Raises:
-        KeyboardInterrupt: SIGTERM came during the block.
-    """
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    except SystemExit as end:  # as Ray reacts
-        if end.code != signal.SIGTERM:
-            raise
-        raise KeyboardInterrupt from None
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)
-
-
-def _shut_down() -> None:
-    """Collect all garbage, and shut Ray down while the collector is disabled in every thread.
-
-    Ray ends the process at once if one of its references is freed while it shuts down. Tune leaves
-    such references in cycles, and the collector frees them in any thread. It once did so in the
-    thread of the mirror, which sends the last results at that time.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        cycle: list[object] = []
-        cycle.append(cycle)
-        del cycle
-        while not gc.collect():  # 0 as long as another thread is collecting
-            time.sleep(0.001)
-        ray.shutdown()
-    finally:
-        if enabled:
-            gc.enable()

@@ -6,41 +6,36 @@ minute after that of a cluster's head. Runs that are still open in MLflow are cl
 goes on, or by ``sync``.
 """
 
-import math
 import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from multiprocessing import connection
-from typing import Any, NoReturn
+from contextlib import contextmanager
+from functools import partial
 
 import ray
 from rich.console import Console
 
 from study.errors import INTERRUPTED
-from study.search.ray_internals import (
-    agents,
-    kill_own_processes,
-    own_processes,
-    reconnects_within,
-    started_here,
-)
+from study.search.ray_internals import kill_own_processes, own_processes
 from study.storage.time_limit import call_within
 
 EVERY = 1.0
-"""The seconds between two looks at Ray."""
+"""The seconds between two looks at the clock and at the head of a cluster."""
+ANSWERS_WITHIN = 5.0
+"""How many seconds the head of a cluster may take to answer one call."""
+PATIENCE = 42.0
+"""The seconds for which a cluster's head may be silent; another process may start it again.
+
+After 60 s, Ray itself ends this process.
+"""
 SET_BACK = 60.0
 """The seconds by which the clock may be set back.
 
 Timers of Ray go by the clock of the day. They then stand still for as long, and with them whatever
 waits for a place in the cluster.
 """
-ANSWERS_WITHIN = 5.0
-"""How many seconds the head of a cluster may take to answer one call."""
-PART_OF_PATIENCE = 0.7
-"""A study waits for the head of a cluster for this part of the time that Ray itself waits."""
 
 
 @contextmanager
@@ -52,74 +47,37 @@ def exit_if_ray_is_lost(go_on: str) -> Iterator[None]:
     """
     over = threading.Event()
 
-    def watch(wait: Callable[[threading.Event], str | None]) -> None:
-        loss = wait(over)
-        if loss is not None and not over.is_set():
+    def watch(wait: Callable[[], object], loss: str) -> None:
+        wait()
+        if not over.is_set():
             _end(loss, go_on)
 
-    lost = _wait_for_an_end if started_here() else _wait_for_silence
-    for wait in (lost, _wait_for_clock):
-        threading.Thread(target=watch, args=(wait,), name="lost-ray", daemon=True).start()
+    own = own_processes()
+    watches: list[tuple[Callable[[], object], str]] = [
+        (partial(_wait_for_clock, over), "the clock was set back, for which Ray stands still"),
+        *((process.wait, "one of Ray's own processes has ended") for process in own),
+    ]
+    if not own:
+        silence = "the head of Ray does not answer any more"
+        watches.append((partial(_wait_for_silence, over), silence))
+    for arguments in watches:
+        threading.Thread(target=watch, args=arguments, name="lost-ray", daemon=True).start()
     try:
         yield
     finally:
         over.set()
 
 
-def _wait_for_an_end(over: threading.Event) -> str | None:
-    """Return a sentence on the process of our own Ray that has ended; None if all live.
-
-    Args:
-        over: set once it no longer matters.
-    """
-    processes = own_processes()
-    ids = {name: process.pid for name, process in processes.items()}
-    ids.update(agents())
-    names: dict[Any, str] = {}
-    if sys.platform == "linux":
-        for name, pid in ids.items():
-            with suppress(ProcessLookupError):
-                names[os.pidfd_open(pid)] = name  # readable once the process has ended
-    ended = None
-    while ended is None and not over.is_set():
-        for descriptor in connection.wait(names, EVERY):
-            ended = names[descriptor]
-        for name, process in processes.items():
-            if process.poll() is not None:
-                ended = name
-    for descriptor in names:
-        os.close(descriptor)
-    if ended is None:
-        return None
-    return f"Ray's own process {ended} has ended"
-
-
-def _wait_for_clock(over: threading.Event) -> str | None:
-    """Return a sentence once the clock is set back by far; None if the watch is over.
-
-    Args:
-        over: set once it no longer matters.
-    """
-    furthest = -math.inf
-    while not over.wait(EVERY):
+def _wait_for_clock(over: threading.Event) -> None:
+    """Return once the clock was set back by far, or the watch is over."""
+    furthest = ahead = time.time() - time.monotonic()
+    while furthest - ahead <= SET_BACK and not over.wait(EVERY):
         ahead = time.time() - time.monotonic()
         furthest = max(furthest, ahead)
-        set_back = furthest - ahead
-        if set_back > SET_BACK:
-            return (
-                f"this machine's clock was set back by {set_back:.0f} s, for which Ray stands still"
-            )
-    return None
 
 
-def _wait_for_silence(over: threading.Event) -> str | None:
-    """Return a sentence once the head of a cluster stays silent; None if the watch is over.
-
-    Args:
-        over: set once it no longer matters.
-    """
-    address = ray.get_runtime_context().gcs_address
-    patience = PART_OF_PATIENCE * reconnects_within()  # another process may start the head again
+def _wait_for_silence(over: threading.Event) -> None:
+    """Return once the head of a cluster stays silent, or the watch is over."""
     silent_since = None
     while not over.wait(EVERY):
         called_at = time.monotonic()
@@ -129,12 +87,11 @@ def _wait_for_silence(over: threading.Event) -> str | None:
         except Exception:  # of Ray's own kinds
             # From the first silence, since a computer that slept has not listened either.
             silent_since = silent_since or called_at
-            if time.monotonic() - silent_since > patience:
-                return f"the head of Ray at {address} does not answer any more"
-    return None
+            if time.monotonic() - silent_since > PATIENCE:
+                return
 
 
-def _end(loss: str, go_on: str) -> NoReturn:
+def _end(loss: str, go_on: str) -> None:
     """End the process as an interruption does; nothing can be asked of Ray, not even to end.
 
     Args:

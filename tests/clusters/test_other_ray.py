@@ -51,7 +51,7 @@ def head(other_ray: Path) -> Iterator[Path]:
 def test_a_study_is_told_both_releases_and_what_to_do(head: Path, tmp_path: Path):
     joining = {"RAY_TMPDIR": str(head), "RAY_ADDRESS": "auto", "RAY_AUTH_MODE": "disabled"}
     done = subprocess.run(
-        [sys.executable, "-m", "study", "quickstart", "--check"],
+        [sys.executable, "-m", "study", "quickstart", "tracking.tracker=none"],
         cwd=tmp_path,
         env=os.environ | joining,
         capture_output=True,
@@ -60,8 +60,6 @@ def test_a_study_is_told_both_releases_and_what_to_do(head: Path, tmp_path: Path
     )
     said = " ".join(done.stderr.split())
     assert done.returncode == 2, said
-    address = (head / "ray" / "ray_current_cluster").read_text()
-    assert f"the Ray cluster at {address} has Ray {OTHER} with Python " in said
-    assert f" has Ray {version('ray')} with Python " in said
-    assert "set RAY_ADDRESS=local" in said
+    assert f"The cluster was started with: Ray: {OTHER} Python: " in said
+    assert f"was started with: Ray: {version('ray')} Python: " in said
     assert "Traceback" not in said

@@ -205,9 +205,9 @@ def test_a_cluster_that_does_not_answer_is_told_and_needs_no_gpu_here(
     look: Look, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
-    monkeypatch.setattr("study.search.machine.ANSWERS_WITHIN", 0.5)
+    monkeypatch.setattr("study.search.ray_internals.CLUSTER_ANSWERS_WITHIN", 0.5)
     (fault,) = look(resources={"gpus_per_trial": 1})
-    assert fault.startswith("RAY_ADDRESS: no Ray cluster answers at 127.0.0.1:9 (")
+    assert fault.startswith("RAY_ADDRESS: no Ray cluster answers at '127.0.0.1:9' (")
 
 
 def test_a_job_in_a_copy_of_a_folder_needs_places_outside_of_it(

@@ -9,10 +9,8 @@ import pytest
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 
-from study.search.hung_workers import HungWorkers
 from study.search.ledger_callback import LedgerCallback
-from study.search.machine import address_file, wait_for_temporary_space
-from study.search.ray_internals import ignore_second_failure, retry_record
+from study.search.ray_internals import mended_tune
 from study.search.searcher import StudySearcher
 from study.storage import atomic
 from study.storage.atomic import StorageError
@@ -113,13 +111,13 @@ def test_a_worker_that_died_on_a_full_disk_of_rays_is_waited_for_and_ends_no_tri
 ):
     monkeypatch.setattr(Trial, "error_file", None)  # which Tune's controller would write
     monkeypatch.setenv("RAY_TMPDIR", str(disk.path))
-    address_file().parent.mkdir()
+    (disk.path / "ray").mkdir()
     study = Written(tmp_path, "mine")
     config = study.trial(0)
     trial = Trial("any", config=config.model_dump(mode="json"), stub=True)
     searcher = StudySearcher(study.folder, [config])
     searcher.suggest(trial.trial_id)
-    callback = LedgerCallback(searcher, [], HungWorkers(None))
+    callback = LedgerCallback(searcher, [])
     disk.fill()
     clock.after(0.2, disk.free)
     callback.on_trial_recover(trial)
@@ -136,7 +134,7 @@ def test_a_failure_is_told_to_tune_once_the_disk_of_its_files_is_free(
     disk: Disk, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("RAY_TMPDIR", str(disk.path))
-    notes = address_file().parent
+    notes = disk.path / "ray"
     notes.mkdir()
     controller = create_autospec(TuneController, instance=True)
     controller._fail_fast, controller._print_trial_errors = False, False
@@ -147,7 +145,7 @@ def test_a_failure_is_told_to_tune_once_the_disk_of_its_files_is_free(
     trial.status = Trial.RUNNING
     disk.fill()
     clock.after(0.2, disk.free)
-    with ignore_second_failure(wait_for_temporary_space):
+    with mended_tune():
         TuneController._trial_task_failure(controller, trial, RuntimeError("it has gone"))
     assert (notes / "error").exists()
 
@@ -165,7 +163,7 @@ def test_tune_writes_its_record_once_the_disk_is_free_or_it_is_told(disk: Disk, 
         experiment_state_file_name="state.json",
     )
     disk.fill()
-    with retry_record():
+    with mended_tune():
         with pytest.raises(StorageError, match=r"cannot be used, .* No space left"):
             TuneController.save_to_dir(controller)
         clock.now += 0.3  # so that it is another outage

@@ -15,7 +15,7 @@ import ray.cloudpickle
 import torch
 
 from study.method.delta import load_delta
-from study.search import driver, hung_workers
+from study.search import driver, ledger_callback
 from study.search.trainable import ClipFitTrainable
 from study.storage import atomic
 from study.storage.ledger_files import JsonObject
@@ -274,7 +274,7 @@ def faulty(make_study: Callable[..., TinyStudy], ray_cluster: None) -> TinyStudy
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(driver, "ClipFitTrainable", with_faults(FAULTS))
         patch.setattr(atomic, "WAIT_SECONDS", 1.0)
-        patch.setattr(hung_workers, "GRACE", 1.0)
+        patch.setattr(ledger_callback, "GRACE", 1.0)
         study.search()
     return study
 

@@ -10,8 +10,8 @@ from unittest.mock import Mock
 import pytest
 import ray
 
+from study.search.choice import rank_finished_trials
 from study.search.driver import ray_session
-from study.search.ranking import rank_finished_trials
 from tests.not_none import not_none
 from tests.settings import FEW
 from tests.tiny_study import TinyStudy, kill_worker, statuses, untimed
@@ -112,6 +112,7 @@ def test_ray_leaves_to_the_study_what_kill_does(monkeypatch: pytest.MonkeyPatch)
 KILLED_AS_RAY_STARTS = """
 import os, signal, threading, time
 from study.config.schema import StudyConfig
+from study.search.choice import rank_finished_trials
 from study.search.driver import ray_session
 from study.commands.signals import handle_hang_up, interrupt
 
@@ -141,6 +142,7 @@ def test_kill_interrupts_a_study_also_while_ray_starts():
 GARBAGE = """
 import gc, threading, time, ray
 from study.config.schema import StudyConfig
+from study.search.choice import rank_finished_trials
 from study.search.driver import ray_session
 
 shutdown, begun, freed = ray.shutdown, threading.Event(), threading.Event()

@@ -2,15 +2,13 @@
 
 import inspect
 import os
-import socket
 import stat
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import create_autospec
 
-import grpc
+import psutil
 import pytest
 import ray
 from packaging.version import Version
@@ -21,8 +19,6 @@ from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 
 from study.search import ray_internals
-from study.search.ray_errors import RAISED
-from tests.listening import listening
 
 
 def test_tune_copies_environment_variables_by_a_set_of_names():
@@ -106,76 +102,35 @@ def test_ray_counts_the_cores_that_this_process_may_use():
 def test_a_ray_of_this_process_is_started_here_with_the_cores_it_was_given():
     assert ray_internals.started_here()
     assert ray_internals.cpus_here() == 2
-    assert ray_internals.own_processes().keys() == {"gcs_server", "raylet"}
-    if sys.platform == "linux":
-        assert ray_internals.agents().keys() >= {"DashboardAgent", "RuntimeEnvAgent"}
+    names = [psutil.Process(process.pid).name() for process in ray_internals.own_processes()]
+    assert names[:2] == ["gcs_server", "raylet"]
+    assert len(names) >= 4, "two agents are missing"
 
 
 @pytest.mark.usefixtures("ray_cluster")
-def test_a_cluster_tells_its_versions_and_that_it_is_on_this_machine():
-    address = ray.get_runtime_context().gcs_address
-    assert ray_internals.runs_here(address)
-    assert not ray_internals.runs_here("203.0.113.1:6379")
-    assert ray_internals.other_versions(address) is None
-
-
-def test_a_server_of_the_client_of_ray_is_one_that_speaks_grpc():
-    server = grpc.server(ThreadPoolExecutor(1))
-    port = server.add_insecure_port("127.0.0.1:0")
-    assert ray_internals.client_fault(f"127.0.0.1:{port}", 0.5) == "no answer within 0.5 s"
-    server.start()
-    assert ray_internals.client_fault(f"127.0.0.1:{port}", 60) is None
-    server.stop(None)
-
-
-HEADERS = 1
-"""The kind of the frame in HTTP/2 with which a call begins."""
-
-
-def as_a_proxy(connection: socket.socket):
-    """Answer the first call by HTTP/2 with its status 404, and nothing else until it hangs up."""
-    received = connection.makefile("rb")
-    received.read(len(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"))
-    connection.sendall(b"\0\0\0\x04\0\0\0\0\0" + b"\0\0\0\x04\x01\0\0\0\0")
-    kind = None
-    while kind != HEADERS:
-        frame = received.read(9)
-        kind = frame[3]
-        received.read(int.from_bytes(frame[:3]))
-    connection.sendall(b"\0\0\x01\x01\x05\0\0\0\x01\x8d")
-    received.read()
-
-
-def test_what_ray_raises_it_does_not_print_as_well(capfd: pytest.CaptureFixture[str]):
-    with listening(as_a_proxy) as port:
-        fault = ray_internals.cluster_fault(f"127.0.0.1:{port}", 120)
-    print("after", file=sys.stderr)
-    assert fault == "Received http2 header with status: 404"
-    assert capfd.readouterr().err == "after\n"
-
-
-def test_a_trial_of_tune_has_a_worker_and_statistics_that_can_be_dropped():
-    trial = Trial("any", stub=True)
-    trial.update_last_result({"score": 0.5, "training_iteration": 1})
-    assert "score" in trial.metric_analysis
-    assert "score" in trial.metric_n_steps
-    ray_internals.forget_results(trial)
-    assert not trial.metric_analysis
-    assert not trial.metric_n_steps
-    assert ray_internals.worker_of(trial) is None
-    trial.temporary_state.ray_actor = "its worker"
-    assert ray_internals.worker_of(trial) == "its worker"
-
-
-@pytest.mark.usefixtures("ray_cluster")
-def test_what_a_worker_raises_comes_with_the_mark_of_ray():
+def test_the_cause_of_what_a_worker_raises_is_its_last_exception():
     @ray.remote(max_retries=0)
     def fail():
         raise ValueError("by itself")
 
     with pytest.raises(ValueError, match="by itself") as raised:
         ray.get(fail.remote())
-    assert RAISED in str(raised.value)
+    assert ray_internals.RAISED in str(raised.value)
+    assert ray_internals.cause_of(raised.value) == "ValueError: by itself"
+
+
+def test_the_cause_of_another_error_is_its_text_in_one_line():
+    assert ray_internals.cause_of("RPC error:\nconnection\trefused") == (
+        "RPC error: connection refused"
+    )
+    assert ray_internals.cause_of(TimeoutError()) == "TimeoutError"
+
+
+def test_the_worker_of_a_trial_of_tune_can_be_reached():
+    trial = Trial("any", stub=True)
+    assert ray_internals.worker_of(trial) is None
+    trial.temporary_state.ray_actor = "its worker"
+    assert ray_internals.worker_of(trial) == "its worker"
 
 
 def test_a_trial_that_is_to_be_started_again_fails_no_second_time():
@@ -198,7 +153,7 @@ def test_a_trial_that_is_to_be_started_again_fails_no_second_time():
         return int(failed.call_count)
 
     assert (fail(Trial.RUNNING), fail(Trial.PENDING)) == (1, 1)
-    with ray_internals.ignore_second_failure(lambda: None):
+    with ray_internals.mended_tune():
         assert (fail(Trial.RUNNING), fail(Trial.PENDING)) == (1, 0)
     assert fail(Trial.PENDING) == 1
 
