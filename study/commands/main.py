@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 
 from study.commands import (
@@ -54,47 +54,52 @@ first commands:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code: 2 after a fault that the user can fix."""
-    words = sys.argv[1:] if arguments is None else [*arguments]
-    from study.process.output import with_usable_output
+    """Run a command and return its exit code: 2 after a fault that the user can fix.
 
-    return with_usable_output(lambda: _main(words))
+    Raises:
+        SystemExit: its output cannot be written, or a parser has printed its help.
+    """
+    words = [*(sys.argv[1:] if arguments is None else arguments)] or ["--help"]
+    from study.process.output import usable_output
+
+    with usable_output():
+        if words[0] in ("-h", "--help"):
+            _print_help()
+            return 0
+        if words[0] == "--version":
+            from importlib.metadata import version
+
+            print(f"{PROGRAM} {version(PROGRAM)}")
+            return 0
+        _log_warnings()
+        from study.errors import INTERRUPTED, InterruptedStudyError, StudyError, redacted_text
+
+        try:
+            name, options = _parse(words)
+            return COMMANDS[name].run(options) or 0
+        except StudyError as error:
+            text = redacted_text(str(error))
+            code = INTERRUPTED if isinstance(error, InterruptedStudyError) else 2
+        except PermissionError as error:  # even of asking whether a file is there
+            if error.filename is None:
+                raise
+            text = f"{error.filename} cannot be used: {error.strerror}"
+            code = 2
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            return INTERRUPTED
+        from study.process.terminal_table import print_error  # imports what most need later
+
+        print_error(text)
+        return code
 
 
-def _main(words: Sequence[str]) -> int:
-    first = words[0] if words else "--help"
-    if first in ("-h", "--help"):
-        _print_help()
-        return 0
-    if first == "--version":
-        from importlib.metadata import version
-
-        print(f"{PROGRAM} {version(PROGRAM)}")
-        return 0
-    handler = logging.StreamHandler()
+def _log_warnings() -> None:
     from study.process.visible_text import VisibleFormatter
 
+    handler = logging.StreamHandler()
     handler.setFormatter(VisibleFormatter("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    from study.errors import INTERRUPTED, InterruptedStudyError, StudyError, redacted_text
-
-    try:
-        return _run_command(words)
-    except StudyError as error:
-        text = redacted_text(str(error))
-        code = INTERRUPTED if isinstance(error, InterruptedStudyError) else 2
-    except PermissionError as error:  # even of asking whether a file is there
-        if error.filename is None:
-            raise
-        text = f"{error.filename} cannot be used: {error.strerror}"
-        code = 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
-    from study.process.terminal_table import print_error  # imports what most need later
-
-    print_error(text)
-    return code
 
 
 def _print_help() -> None:
@@ -111,8 +116,8 @@ def _print_help() -> None:
     parser.print_help()
 
 
-def _run_command(words: Sequence[str]) -> int:
-    """Run the command that the first word names, or else ``run`` with all words.
+def _parse(words: Sequence[str]) -> tuple[str, Namespace]:
+    """Return the command that the first word names, else ``run`` of all words, and its options.
 
     Raises:
         StudyError: there is a fault that the user can fix.
@@ -129,4 +134,4 @@ def _run_command(words: Sequence[str]) -> int:
     for command in ("resume", "extend"):
         if f"--{command}" in others:
             parser.error(f"did you mean `{PROGRAM} {command} NAME`?")
-    return module.run(parser.parse_intermixed_args(others)) or 0
+    return name, parser.parse_intermixed_args(others)

@@ -7,8 +7,8 @@ study goes on.
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, TextIO, cast
 
@@ -59,38 +59,35 @@ class Output:
         return getattr(self._stream, name)
 
 
-def with_usable_output(command: Callable[[], int]) -> int:
-    """Call a function that prints; return its exit code, or another one if its output is lost.
+@contextmanager
+def usable_output() -> Iterator[None]:
+    """Let the block print; end the process by an exit code of its own if its output is lost.
 
-    That is 2, with a message, or the code of SIGPIPE if the reader of the output is gone: see "Note
-    on SIGPIPE" in the documentation of Python's module `signal`.
+    Raises:
+        SystemExit: output was lost. The code is 2, with a message, or that of SIGPIPE if the reader
+            of the output is gone: see "Note on SIGPIPE" in Python's documentation of `signal`.
     """
     _open_closed_streams()
     output = Output(sys.stdout, lasting=False)
-    ended: SystemExit | None = None
-    code: Any = 2
     try:
         with redirect_stdout(cast(TextIO, output)):
             try:
-                code = command()
-            except SystemExit as end:  # of argparse, once it has printed a help
-                ended, code = end, end.code
-            output.flush()
+                yield
+            finally:
+                output.flush()
     except OSError as error:
         if error is not output.fault:
             raise
+        silence_streams(output.fileno())
         if isinstance(error, BrokenPipeError):
-            code = 128 + signal.SIGPIPE
+            raise SystemExit(128 + signal.SIGPIPE) from error
     if output.fault is None:
-        if ended:
-            raise ended
-        return int(code)
+        return
     # At its end, Python would write the rest of the output, and fail again.
     silence_streams(output.fileno())
-    if isinstance(output.fault, BrokenPipeError):
-        return code or 0
-    print(f"error: the output cannot be written: {output.fault.strerror}", file=sys.stderr)
-    return code or 2
+    if not isinstance(output.fault, BrokenPipeError):
+        print(f"error: the output cannot be written: {output.fault.strerror}", file=sys.stderr)
+        raise SystemExit(2)
 
 
 def _open_closed_streams() -> None:

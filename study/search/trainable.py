@@ -4,6 +4,7 @@ import logging
 import platform
 import traceback
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -100,8 +101,12 @@ class ClipFitTrainable(tune.Trainable):
             raise RayActorError(error_msg="its machine is about to be taken away", preempted=True)
         try:
             limit = self._settings.resources.max_epoch_seconds
-            with exit_after_time_limit(self._folder, limit):
-                report = self._next_report()
+            while True:
+                with exit_after_time_limit(self._folder, limit), self._fewer_images_if_needed():
+                    self._reports = self._reports or self._start()
+                    report = next(self._reports)
+                    break
+                free_memory()  # outside the block, whose error would keep the tensors alive
             # Waiting for unavailable storage is no hang, so the limit does not apply to it.
             record_epoch(self._folder, report, self._trial_data, self._info)
         except StorageError as error:  # the study must end, but the trial can be resumed
@@ -127,36 +132,33 @@ class ClipFitTrainable(tune.Trainable):
             metrics=report.metrics,
         )
 
-    def _next_report(self) -> EpochReport:
-        """Run one epoch; if memory runs out, repeat it with half the micro-batch.
+    @contextmanager
+    def _fewer_images_if_needed(self) -> Iterator[None]:
+        """If memory runs out in the block, let its epoch begin again with half the micro-batch.
 
         Raises:
             OutOfMemoryError: one image at a time does not fit either.
         """
-        while True:
-            self._reports = self._reports or self._start()
-            try:
-                return next(self._reports)
-            except (MemoryError, RuntimeError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                micro_batch = self._micro_batch or self._trial.training.batch_size
-                if micro_batch == 1:
-                    raise OutOfMemoryError(
-                        f"out of memory with one image at a time ({one_line(error)})"
-                    ) from error
-                logger.warning(
-                    "trial %s: out of memory with %d images at a time; its epoch begins again with "
-                    "%d (%s)",
-                    self._trial.trial_id,
-                    micro_batch,
-                    micro_batch // 2,
-                    one_line(error),
-                )
-            # This runs outside the handler, whose traceback would keep the tensors alive.
+        try:
+            yield
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            micro_batch = self._micro_batch or self._trial.training.batch_size
+            if micro_batch == 1:
+                raise OutOfMemoryError(
+                    f"out of memory with one image at a time ({one_line(error)})"
+                ) from error
+            logger.warning(
+                "trial %s: out of memory with %d images at a time; its epoch begins again with "
+                "%d (%s)",
+                self._trial.trial_id,
+                micro_batch,
+                micro_batch // 2,
+                one_line(error),
+            )
             self._micro_batch = micro_batch // 2
             self._reports = None
-            free_memory()
 
     def _start(self) -> Iterator[EpochReport]:
         trial = self._trial

@@ -10,13 +10,13 @@ from dataclasses import replace
 from study.backbones.backbone import Backbone
 from study.config.trial_settings import Head
 from study.method.delta import Tensors
-from study.method.training import Schedule
+from study.method.training import Schedule, train_epoch
 from study.protocols.protocol import Scores
 from study.trial.evaluation import Evaluations, fold_scores, trial_scores
 from study.trial.study import EpochReport, TrialConfig, TrialData
 from study.trial.task_evaluation import evaluate_task
 from study.trial.task_model import TaskModel, make_task_model
-from study.trial.task_training import TaskTraining, train_tasks
+from study.trial.task_training import TaskTraining, training_metrics
 
 
 def run_trial(
@@ -59,7 +59,21 @@ def run_trial(
         began = time.perf_counter()
         metrics = {}
         if config.epochs:
-            metrics = train_tasks(trainings, schedule, epoch)
+            losses = []
+            for training in trainings:
+                with training.batches(schedule, epoch) as batches:
+                    mean = train_epoch(
+                        training.model.staged,
+                        training.optimizer,
+                        batches,
+                        training.objective,
+                        epoch=epoch,
+                        micro_batch=micro_batch,
+                    )
+                losses.append(mean)
+            metrics = training_metrics(trainings, losses, schedule, epoch)
+            images = sum(training.images_per_epoch for training in trainings)
+            metrics["images_per_second"] = images / (time.perf_counter() - began)
             epoch += 1
         if micro_batch is not None:
             metrics["micro_batch"] = micro_batch
@@ -108,8 +122,8 @@ def _evaluate(
         deltas = tuple(model.delta(evaluation.head) for model, evaluation in pairs)
     predictions = []
     for of_head in evaluations.values():
-        for evaluation in of_head:
-            predictions += evaluation.predictions(data)
+        for fold, evaluation in enumerate(of_head):
+            predictions += evaluation.predictions(data, fold)
     return replace(
         trained,
         metrics=trained.metrics | metrics,

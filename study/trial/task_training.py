@@ -1,8 +1,8 @@
 """The training of one task's model, epoch by epoch, with the state to continue from."""
 
-import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -19,7 +19,6 @@ from study.method.training import (
     make_optimizer,
     mean_losses,
     read_recipe,
-    train_epoch,
 )
 from study.trial.activations import begin_images, begin_prompts, zero_shot_text
 from study.trial.task_features import augment_images, cached_views, labels_of, tokenize
@@ -43,14 +42,14 @@ class TaskTraining:
         if config.settings.peer:
             self.rates = {PEER: config.settings.peer.lr}
         recipe = read_recipe(vars(config.training))
-        self._optimizer = make_optimizer(model.classifier.tuned, self.rates, recipe)
+        self.optimizer = make_optimizer(model.classifier.tuned, self.rates, recipe)
         self._paths = train.paths
         self._labels = labels_of(train).to(model.classifier.device)
         self._views = None
         if data.augment and model.views is not None:
             self._views = cached_views(model, self._paths, model.views)
         input_ids = tokenize(model, data.own_target, train.classes)
-        self._objective = Objective(
+        self.objective = Objective(
             begin_prompts(model.staged, input_ids, data.caches),
             zero_shot_text(model.classifier, input_ids, data.caches),
             model.distill_weight,
@@ -72,20 +71,18 @@ class TaskTraining:
             return images
         return images // size * size
 
-    def train_epoch(self, schedule: Schedule, epoch: int) -> Losses:
-        """Train one epoch, counted from 0, and return its mean losses."""
-        model = self.model
-        schedule.set_rates(self._optimizer, epoch)
-        dropout_seed = (model.seed * 10_007 + epoch) % 2**63
-        with apply_dropout(model.classifier, dropout_seed):
-            return train_epoch(
-                model.staged,
-                self._optimizer,
-                self._shuffled_batches(epoch),
-                self._objective,
-                epoch=epoch,
-                micro_batch=model.micro_batch,
-            )
+    @contextmanager
+    def batches(self, schedule: Schedule, epoch: int) -> Iterator[Iterator[Batch]]:
+        """Set the rates and the dropout of an epoch, counted from 0, and return its batches.
+
+        Args:
+            schedule: the schedule of the learning rates.
+            epoch: the epoch.
+        """
+        schedule.set_rates(self.optimizer, epoch)
+        dropout_seed = (self.model.seed * 10_007 + epoch) % 2**63
+        with apply_dropout(self.model.classifier, dropout_seed):
+            yield self._shuffled_batches(epoch)
 
     def _shuffled_batches(self, epoch: int) -> Iterator[Batch]:
         """Yield each batch of an epoch, shuffled: begun images and labels, (batch,) int64."""
@@ -114,7 +111,7 @@ class TaskTraining:
         tensors = {f"parameter.{name}": value for name, value in model.parameters().items()}
         if model.config.settings.strength != 1 and model.config.settings.writes_delta:
             tensors |= {f"delta.{name}": value for name, value in model.delta(None).items()}
-        for index, values in self._optimizer.state_dict()["state"].items():
+        for index, values in self.optimizer.state_dict()["state"].items():
             for key, value in values.items():
                 copied = torch.as_tensor(value).detach().to("cpu", copy=True)
                 tensors[f"optimizer.{index}.{key}"] = copied
@@ -132,35 +129,29 @@ class TaskTraining:
             if name.startswith(prefix):
                 index, key = name.removeprefix(prefix).split(".")
                 optimizer[int(index)][key] = value
-        optimizer_state = self._optimizer.state_dict()
+        optimizer_state = self.optimizer.state_dict()
         optimizer_state["state"] = dict(optimizer)
-        self._optimizer.load_state_dict(optimizer_state)
+        self.optimizer.load_state_dict(optimizer_state)
         self._generator.set_state(state[f"{self._prefix}.generator"])
 
 
-def train_tasks(
-    trainings: Sequence[TaskTraining], schedule: Schedule, epoch: int
+def training_metrics(
+    trainings: Sequence[TaskTraining], losses: Sequence[Losses], schedule: Schedule, epoch: int
 ) -> dict[str, float]:
-    """Train the model of each task for one epoch.
+    """Return the metrics of an epoch: losses, averaged over the tasks, and the learning rates.
 
     Args:
-        trainings: the trainings of the tasks.
+        trainings: the trainings of the tasks; their rates are the same.
+        losses: the mean losses of each.
         schedule: the schedule of the learning rates.
-        epoch: the number of completed epochs.
-
-    Returns:
-        The losses, averaged over the tasks, the learning rates, which are the same for all, and
-        the speed.
+        epoch: the number of epochs that were completed before.
     """
-    began = time.perf_counter()
-    losses = mean_losses([training.train_epoch(schedule, epoch) for training in trainings])
+    mean = mean_losses(losses)
     metrics = {
-        "train_loss": losses.loss.item(),
-        "cross_entropy": losses.cross_entropy.item(),
-        "distillation": losses.distillation.item(),
+        "train_loss": mean.loss.item(),
+        "cross_entropy": mean.cross_entropy.item(),
+        "distillation": mean.distillation.item(),
     }
     for kind, rate in trainings[0].rates.items():
         metrics[rate_column(kind)] = schedule.learning_rate(rate, epoch)
-    images = sum(training.images_per_epoch for training in trainings)
-    metrics["images_per_second"] = images / (time.perf_counter() - began)
     return metrics

@@ -127,9 +127,9 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]):
 
 EXITS = {
     "0": "main(['--version'])",
-    "1": "(setattr(commands, '_run_command', lambda *_: 1 / 0), commands.main(['list']))[1]",
+    "1": "(setattr(commands.list, 'run', lambda *_: 1 / 0), commands.main(['list']))[1]",
     "2": "main(['status', 'nosuch'])",
-    "130": "(setattr(commands, '_run_command', lambda *_: signal.raise_signal(2)), "
+    "130": "(setattr(commands.list, 'run', lambda *_: signal.raise_signal(2)), "
     "commands.main(['list']))[1]",
     "141": "main(['config', '--schema'])",
 }

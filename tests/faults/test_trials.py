@@ -20,7 +20,7 @@ from study.search.trainable import ClipFitTrainable
 from study.storage import atomic
 from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import StudyFolder
-from study.trial import task_training
+from study.trial import run_trial
 from tests import small_trials
 from tests.not_none import not_none
 from tests.settings import FEW
@@ -44,9 +44,9 @@ class Faulty(ClipFitTrainable):
 
     def setup(self, config: JsonObject, **given: Any):
         """See `ClipFitTrainable`."""
-        from study.trial import task_training
+        from study.trial import run_trial
 
-        train = task_training.train_epoch
+        train = run_trial.train_epoch
 
         def train_or_fail(*arguments: Any, **options: Any) -> Any:
             if (self._folder.path.parents[1] / f"broken {os.getpid()}").exists():
@@ -55,7 +55,7 @@ class Faulty(ClipFitTrainable):
             fault(options["epoch"], options["micro_batch"] or BATCH, self._folder.path)
             return train(*arguments, **options)
 
-        task_training.train_epoch = train_or_fail
+        run_trial.train_epoch = train_or_fail
         super().setup(config, **given)
 
 
@@ -156,7 +156,7 @@ def here(
     make_study: Callable[..., TinyStudy], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Here]:
     """Make a trial of a name, with a fault."""
-    monkeypatch.setattr(task_training, "train_epoch", task_training.train_epoch)
+    monkeypatch.setattr(run_trial, "train_epoch", run_trial.train_epoch)
     study = make_study(tmp_path.name)
     return lambda name, fault=None: Here(study, name, fault)
 
