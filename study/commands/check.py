@@ -41,7 +41,7 @@ from study.search.samplers import Sampler, sampler_named
 from study.storage.atomic import StorageError
 from study.storage.probe import refuse_unwritable, runs_in_copy
 from study.tracking.tracker import Tracker
-from study.trial.config_hash import code_of_others
+from study.trial.config_hash import code_hash
 from study.trial.prepare import (
     find_shots,
     tasks_of_search,
@@ -179,7 +179,7 @@ def _check_datasets(study: Study, faults: Faults) -> list[Dataset]:
     config, data = study.config, study.config.data
     faults += find_protocol_faults(config, protocol)
     can_select = all(fault.key != "search.selection" for fault in faults)
-    faults.attempt("protocol", code_of_others, type(protocol))
+    faults.attempt("protocol", code_hash, type(protocol))
     refuse = refuse_unread_folder
     faults.attempt("data.root", refuse, data.root, [data.dataset], option="data.dataset=NAME")
     option = "data.targets=[NAME]"

@@ -1,10 +1,7 @@
 """A hash of everything that a trial's result depends on: equal hashes mean equal results."""
 
-import ast
-import hashlib
 import inspect
 import json
-import sys
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -23,22 +20,8 @@ from study.trial import TrialConfig, TrialData
 
 ROOMS = ("backbones", "data", "method", "protocols", "trial")
 """The folders of ``study``, with their subfolders, that hold the code results depend on."""
-_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-"""The nodes of a syntax tree whose body may contain docstrings."""
-_UNHASHED_WHOLE = (
-    "trial_id",
-    "stage",
-    "group",
-    "label",
-    "number",
-    "config_hash",
-    "split_hash",
-    "training",
-)
-UNHASHED: dict[str, Any] = {
-    **dict.fromkeys(_UNHASHED_WHOLE, True),
-    "settings": {"subset"},
-}
+_NAMES = ("trial_id", "stage", "group", "label", "number", "config_hash", "split_hash", "training")
+UNHASHED: dict[str, Any] = {**dict.fromkeys(_NAMES, True), "settings": {"subset"}}
 """The fields of `TrialConfig` that the hash leaves out.
 
 Most of them only name a trial or its data, or say when it is scored. The data itself is hashed:
@@ -93,8 +76,7 @@ def compute_config_hash(config: TrialConfig, data: TrialData, architecture: Arch
         "split": data.split,
         "targets": targets,
         "checkpoint": architecture.checkpoint,
-        "code": code_hash(Path(study.__file__ or "").parent),
-        "code_of_others": code_of_others(type(data.protocol)),
+        "code": code_hash(type(data.protocol)),
     }
     facts |= data.reading.model_facts()
     if config.settings.peer:
@@ -104,72 +86,22 @@ def compute_config_hash(config: TrialConfig, data: TrialData, architecture: Arch
 
 
 @cache
-def code_hash(package: Path) -> str:
+def code_hash(protocol: type[Protocol]) -> str:
     """Return a hash of the code that results depend on and of the versions of its libraries.
 
-    Only the syntax of the code counts: comments, docstrings and layout do not change the hash.
-
-    Args:
-        package: the folder of the package ``study``.
-
-    Returns:
-        64 hexadecimal digits.
+    The code is that of the `ROOMS`, and the file of the protocol, which may be from elsewhere.
 
     Raises:
-        FileNotFoundError: one of the `ROOMS` contains no code, for example because it was moved.
+        StudyError: the protocol is in no file.
     """
-    digest = hashlib.sha256()
-    for room in ROOMS:
-        paths = sorted((package / room).rglob("*.py"))
-        if not paths:
-            raise FileNotFoundError(f"{package / room} holds no code, which results depend on")
-        for path in paths:
-            syntax = _syntax_hash(path.read_bytes())
-            digest.update(f"{path.relative_to(package).as_posix()} {syntax}\n".encode())
-    for library in ("torch", "torchvision", "transformers"):
-        digest.update(f"{library} {version(library)}\n".encode())
-    return digest.hexdigest()
-
-
-@cache
-def code_of_others(protocol: type[Protocol]) -> list[str]:
-    """Return a hash of each file of a protocol's code that is not in this package.
-
-    Those are the files of its classes and of the functions of its rules, but not the modules that
-    they import.
-
-    Raises:
-        StudyError: a class or function is in no file.
-    """
-    modules = {base.__module__ for base in protocol.__mro__}
-    modules.update(rule.tasks.__module__ for rule in protocol.rules)
-    hashes = []
+    package = Path(study.__file__ or "").parent
+    paths = [path for room in ROOMS for path in sorted((package / room).rglob("*.py"))]
     try:
-        for module in sorted(modules):
-            package, _, _ = module.partition(".")
-            if package == study.__name__ or package in sys.stdlib_module_names:
-                continue
-            hashes.append(_syntax_hash(Path(inspect.getfile(sys.modules[module])).read_bytes()))
+        contents = [path.read_bytes() for path in (*paths, Path(inspect.getfile(protocol)))]
     except (TypeError, OSError) as error:
         raise StudyError(
             f"the code of the protocol '{protocol.name}' stands in no file, so that its results "
             f"cannot be told from those of other code ({error}); put it into a module"
         ) from error
-    return hashes
-
-
-@cache
-def _syntax_hash(code: bytes) -> str:
-    """Return a hash of the syntax tree of code, without docstrings, comments and layout."""
-    tree = ast.parse(code)
-    for node in ast.walk(tree):
-        if isinstance(node, _DOCUMENTED):
-            node.body = [statement for statement in node.body if not _is_text(statement)]
-    return sha256_of(ast.dump(tree).encode())
-
-
-def _is_text(statement: ast.stmt) -> bool:
-    match statement:
-        case ast.Expr(ast.Constant(str())):
-            return True
-    return False
+    versions = [version(library) for library in ("torch", "torchvision", "transformers")]
+    return sha256_of(json.dumps([*map(sha256_of, contents), *versions]).encode())

@@ -9,8 +9,8 @@ import pytest
 import ray.cloudpickle
 
 from study.errors import ConfigError
-from study.protocols import BaseToNew
-from study.trial.config_hash import code_of_others
+from study.protocols import BaseToNew, FewShot
+from study.trial.config_hash import code_hash
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # no worker has this file
 
@@ -46,7 +46,7 @@ def test_a_study_is_judged_by_it(small: Any):
         report = folder.trial(f"test-{clipfit['training']}-seed{seed}").read_reports()[-1]
         assert report["test_score"] == report["test_new"] != report["test_base"]
     assert OnlyNew.sentence in (folder.path / "report.html").read_text()
-    assert len(code_of_others(OnlyNew)) == 1
+    assert code_hash(OnlyNew) != code_hash(FewShot)
 
 
 def test_without_it_the_study_does_not_start(small: Any):

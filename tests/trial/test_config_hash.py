@@ -13,11 +13,11 @@ from study.config.loading import build_config
 from study.config.schema import TrainingConfig
 from study.data.images.image_reading import ImageReading
 from study.errors import StudyError
-from study.protocols import PROTOCOLS, FewShot, Protocol, Transfer
+from study.protocols import FewShot, Protocol, Transfer
 from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.trial import TrialData, config_hash
-from study.trial.config_hash import ROOMS, code_hash, code_of_others, compute_config_hash
+from study.trial.config_hash import code_hash, compute_config_hash
 from study.trial.prepare import Preparer
 from study.trial.study import Study
 from tests.case_tables import from_table
@@ -80,39 +80,6 @@ def test_whatever_a_result_depends_on_changes_the_hash(
     assert len({*hashes}) == len(hashes)
 
 
-CODE = '''"""A module."""
-
-RATE = 1
-"""A rate."""
-
-def double(x):
-    return 2 * x
-'''
-SAME_CODE = '''"""Another docstring."""
-RATE = 1  # a comment
-def double(x):
-    """Double."""
-    return (2 * x)
-'''
-
-
-def test_an_edit_of_syntax_anywhere_that_results_depend_on_is_another_code(tmp_path: Path):
-    files = [tmp_path / room / "inner" / "module.py" for room in ROOMS]
-    for file in files:
-        file.parent.mkdir(parents=True)
-        file.write_text(CODE)
-    whole = code_hash.__wrapped__(tmp_path)
-    for file in files:
-        file.write_text(SAME_CODE)
-        assert code_hash.__wrapped__(tmp_path) == whole
-        file.write_text(CODE + "edited = 1\n")
-        assert code_hash.__wrapped__(tmp_path) != whole
-        file.write_text(CODE)
-    files[0].unlink()
-    with pytest.raises(FileNotFoundError, match=f"{ROOMS[0]} holds no code"):
-        code_hash.__wrapped__(tmp_path)
-
-
 OTHERS = """
 from study.data.tasks import holdout_tasks
 from study.protocols import FewShot, Rule
@@ -147,19 +114,8 @@ def test_an_edit_of_anothers_protocol_is_another_code(
     assert hashes[0] == hashes[1] != hashes[2]
 
 
-def test_a_rule_of_another_package_counts_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    protocol = others(tmp_path / "rules_of_others.py", OTHERS, monkeypatch)
-    borrowed = type("Borrowed", (FewShot,), {"rules": protocol.rules, "__module__": "study.run"})
-    assert code_of_others(borrowed) == code_of_others(protocol) != []
-
-
-@pytest.mark.parametrize("name", PROTOCOLS)
-def test_this_packages_protocols_are_in_the_code_that_is_hashed_already(name: str):
-    assert code_of_others(PROTOCOLS[name]) == []
-
-
 def test_a_protocol_without_a_file_is_refused(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "typed_in", ModuleType("typed_in"))
     typed = type("Typed", (FewShot,), {"name": "typed", "__module__": "typed_in"})
     with pytest.raises(StudyError, match="'typed' stands in no file"):
-        code_of_others(typed)
+        code_hash(typed)
