@@ -15,8 +15,7 @@ from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import PREDICTIONS, VALIDATION
 from study.trial import Prediction
-from study.trial.predictions import predictions_to_parquet
-from study.trial.validation import SCHEMA
+from study.trial.predictions import VALIDATION_COLUMNS, predictions_to_parquet
 from tests.fake_ledger import CLASSES, SEEDS
 
 HASH = "0123456789abcdef"
@@ -131,7 +130,8 @@ def predict(folder: Path, label: str, seed: int, *predicted: str):
 def keep_validation(trial: Path, rows: Sequence[Sequence[object]]):
     """Let a trial have validated images: the fold and so on of each, and its probabilities."""
     with_head = [(fold, "text", *rest) for fold, *rest in rows]
-    columns = dict(zip(SCHEMA.names, zip(*with_head, strict=True), strict=True))
+    names = [name for name, _ in VALIDATION_COLUMNS]
+    columns = dict(zip(names, zip(*with_head, strict=True), strict=True))
     pq.write_table(pa.table(columns), trial / VALIDATION)
 
 

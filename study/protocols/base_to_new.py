@@ -77,25 +77,21 @@ class BaseToNew(Protocol):
             return {}
         return {"generalized": hmean(*accuracies(competitions))}
 
-    def automatic_rule(self, config: StudyConfig, dataset: Dataset) -> Rule:
+    def automatic_rule(self, config: StudyConfig, seen: Dataset | Report) -> Rule:
         """Return class folds if there are enough base classes, else the weak rule, and warn."""
-        base = self.scored(dataset)["base"]
+        if not isinstance(seen, Dataset):
+            return BASE if seen.get("val_new") is None else CLASS_FOLDS
+        base = self.scored(seen)["base"]
         if len(base) >= FEWEST_CLASSES_FOR_FOLDS:
             return CLASS_FOLDS
         logger.warning(
             "%s has %d base classes: too few for class folds (%d), so trials are judged on base "
             "classes alone and the choice is weak",
-            dataset.name,
+            seen.name,
             len(base),
             FEWEST_CLASSES_FOR_FOLDS,
         )
         return BASE
-
-    def automatic_rule_from_report(self, config: StudyConfig, report: Report) -> Rule:
-        """Return class folds if trials were scored on left-out classes."""
-        if report.get("val_new") is None:
-            return BASE
-        return CLASS_FOLDS
 
     def task_of_test(
         self, dataset: Dataset, shots: Shots | None, targets: Sequence[Dataset] = ()

@@ -39,7 +39,7 @@ class FewShot(Protocol):
         """Return the accuracy on all classes, which is the score."""
         return {**parts, "score": parts["accuracy"]}
 
-    def automatic_rule_from_report(self, config: StudyConfig, report: Report) -> Rule:
+    def automatic_rule(self, config: StudyConfig, seen: Dataset | Report) -> Rule:
         """Return folds if a class has at least as many images as there are folds, else holdout."""
         data = config.data
         if data.shots == ALL:

@@ -120,39 +120,23 @@ class Protocol(ABC):
         return {part: max(images) / sum(images) for part, images in sizes.items()}
 
     @abstractmethod
-    def automatic_rule_from_report(self, config: StudyConfig, report: Report) -> Rule:
-        """Return the rule that ``auto`` meant, from a report of one of the trials."""
-
-    def automatic_rule(self, config: StudyConfig, dataset: Dataset) -> Rule:
+    def automatic_rule(self, config: StudyConfig, seen: Dataset | Report) -> Rule:
         """Return the rule that ``auto`` means: the most reliable rule that is possible.
-
-        A protocol whose rule depends on the dataset overrides this method.
-        """
-        return self.automatic_rule_from_report(config, {})
-
-    def rule(self, config: StudyConfig, dataset: Dataset) -> Rule:
-        """Return the rule by which a study's trials are scored."""
-        if config.search.selection == AUTO:
-            return self.automatic_rule(config, dataset)
-        return self.find_rule(config.search.selection)
-
-    def rule_from_report(self, config: StudyConfig, report: Report) -> Rule:
-        """Return the rule by which a study's trials were scored.
 
         Args:
             config: the study's configuration.
-            report: a report of one of the trials; its metrics show which rule ``auto`` meant.
+            seen: the dataset, or a report of one of the trials, which shows what was meant.
         """
-        if config.search.selection == AUTO:
-            return self.automatic_rule_from_report(config, report)
-        return self.find_rule(config.search.selection)
 
-    def find_rule(self, name: str) -> Rule:
-        """Return the rule of a name.
+    def rule(self, config: StudyConfig, seen: Dataset | Report) -> Rule:
+        """Return the rule by which a study's trials are scored; see `automatic_rule`.
 
         Raises:
             DataError: the protocol has no such rule.
         """
+        name = config.search.selection
+        if name == AUTO:
+            return self.automatic_rule(config, seen)
         rules = {rule.name: rule for rule in self.rules}
         if name not in rules:
             raise DataError(

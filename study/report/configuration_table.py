@@ -48,4 +48,4 @@ def _rule_sentence(results: Results) -> str:
     of_new_classes = [t.val for t in results.stage("search") if t.val.get("new") is not None]
     scores = next(iter(of_new_classes), {})
     report = {f"val_{name}": value for name, value in scores.items()}
-    return results.protocol.rule_from_report(results.config, report).sentence
+    return results.protocol.rule(results.config, report).sentence

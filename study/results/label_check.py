@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from study.results.confident_learning import doubt_labels
 from study.results.trial_results import PARTS
 from study.storage.study_folder import StudyFolder
-from study.trial.validation import read_validation
+from study.trial.predictions import read_validation
 
 
 class DoubtedLabel(NamedTuple):
@@ -65,7 +65,7 @@ def _check(rows: pa.Table) -> LabelCheck:
     """Return the labels that are likely wrong.
 
     Args:
-        rows: a row for each image and model, with the columns of `study.trial.validation`.
+        rows: a row for each image and model, with the columns `VALIDATION_COLUMNS`.
     """
     paths, image = np.unique(rows["path"].to_pylist(), return_inverse=True)
     labels = rows["label"].to_pylist()

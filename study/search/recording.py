@@ -24,8 +24,7 @@ from study.storage.atomic import with_retries
 from study.storage.ledger_files import JsonObject
 from study.storage.trial_folder import PREDICTIONS, REPORTS, VALIDATION, End, TrialFolder
 from study.trial import EpochReport, TrialData
-from study.trial.predictions import predictions_to_parquet
-from study.trial.validation import validation_to_parquet
+from study.trial.predictions import predictions_to_parquet, validation_to_parquet
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +83,7 @@ def record_epoch(
         if data.split == "test":
             folder.write(PREDICTIONS, predictions_to_parquet(report.predictions))
         else:
-            folder.write(VALIDATION, validation_to_parquet(report.predictions, data))
+            folder.write(VALIDATION, validation_to_parquet(report.predictions))
         folder.append_report(line, last=True)
     else:
         folder.append_report(line)

@@ -4,10 +4,10 @@ This module exports the types that describe a trial, without importing PyTorch.
 `study.trial.run_trial` trains one.
 """
 
-from study.trial.prediction import Prediction
 from study.trial.study import (
     SPLIT_HASH,
     EpochReport,
+    Prediction,
     Split,
     Stage,
     Target,

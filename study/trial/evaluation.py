@@ -22,9 +22,8 @@ from study.method.model import (
 )
 from study.protocols.competition import Competition, Competitors
 from study.protocols.protocol import Scores
-from study.trial.prediction import Prediction
 from study.trial.predictions import mean
-from study.trial.study import TrialData
+from study.trial.study import Prediction, TrialData
 
 _Columns = dict[str, list[Any]]
 """The values of all images of a part, by the fields of `Prediction`."""
@@ -114,8 +113,8 @@ class Evaluation:
             kinds.append(Competitors(*(values[mask] for values in columns)))
         return Competition(*kinds)
 
-    def predictions(self, data: TrialData) -> list[Prediction]:
-        """Return the prediction of every evaluated image."""
+    def predictions(self, data: TrialData, fold: int) -> list[Prediction]:
+        """Return the prediction of every evaluated image, by the model of a fold."""
         head: HeadName = "text" if self.head is None else "linear"
         rows = []
         for part, predicted, (probability, of_label), competing in self.parts:
@@ -126,6 +125,7 @@ class Evaluation:
                 "predicted": [names[class_id] for class_id in predicted.tolist()],
                 "probability": probability.tolist(),
                 "group": [record.group for record in part.records],
+                "fold": [fold] * len(part.records),
             }
             if data.split == "val":
                 columns["true_probability"] = of_label.tolist()

@@ -1,4 +1,4 @@
-"""The prediction of every test image, in the file of a trial, and what follows from it."""
+"""The prediction of every test or validation image in the file of a trial, and what follows."""
 
 import hashlib
 import io
@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from study.config.trial_settings import Head
 from study.storage.ledger_files import JsonObject, LedgerError
 from study.storage.study_folder import StudyFolder
-from study.storage.trial_folder import PREDICTIONS
-from study.trial.prediction import Prediction
+from study.storage.trial_folder import PREDICTIONS, VALIDATION, TrialFolder
+from study.trial.study import Prediction
 
 COLUMNS = [
     ("head", pa.string()),
@@ -27,6 +28,8 @@ COLUMNS = [
 """The columns of every file of predictions; those behind them are of some trials alone."""
 _COMPETITION_COLUMNS = [("right_of_kind", pa.bool_()), ("gap", pa.float32())]
 _GROUP_COLUMNS = [("group", pa.string())]
+VALIDATION_COLUMNS = [("fold", pa.int32()), *COLUMNS, ("true_probability", pa.float32())]
+"""Those of validation images. One may be in several folds, each with another model."""
 
 
 def predictions_to_parquet(predictions: Iterable[Prediction]) -> bytes:
@@ -41,10 +44,15 @@ def predictions_to_parquet(predictions: Iterable[Prediction]) -> bytes:
         name, _ = further[0]
         if any(value[name] not in (None, "") for value in values):
             columns += further
-    return to_parquet(values, columns)
+    return _to_parquet(values, columns)
 
 
-def to_parquet(rows: Sequence[JsonObject], columns: Sequence[Any]) -> bytes:
+def validation_to_parquet(predictions: Iterable[Prediction]) -> bytes:
+    """Return predictions of validation images as a Parquet file with `VALIDATION_COLUMNS`."""
+    return _to_parquet([prediction._asdict() for prediction in predictions], VALIDATION_COLUMNS)
+
+
+def _to_parquet(rows: Sequence[JsonObject], columns: Sequence[Any]) -> bytes:
     """Return rows as a Parquet file, which has some of their fields as columns.
 
     Args:
@@ -94,6 +102,28 @@ def read_predictions(
         return [Prediction(**row) for row in rows if head in (None, row["head"])]
     except (pa.ArrowException, KeyError, TypeError) as error:
         raise LedgerError(f"{folder.path / name} is damaged: {error}") from error
+
+
+def read_validation(trial: TrialFolder) -> pa.Table | None:
+    """Return the predictions of a trial for validation images with `VALIDATION_COLUMNS`.
+
+    They are those with the head that the trial is used with.
+
+    Returns:
+        None if the trial kept nothing, because it has not finished.
+
+    Raises:
+        LedgerError: the file is damaged.
+    """
+    contents = trial.read(VALIDATION)
+    if contents is None:
+        return None
+    try:
+        # Raises for a file that lacks a column.
+        table = read_parquet(contents).select([name for name, _ in VALIDATION_COLUMNS])
+        return table.filter(pc.equal(table["head"], trial.read_reports()[-1]["head"]))
+    except (pa.ArrowException, KeyError) as error:
+        raise LedgerError(f"{trial.path / VALIDATION} is damaged: {error}") from error
 
 
 Stratum = tuple[str, str]

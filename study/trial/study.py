@@ -19,7 +19,6 @@ from study.data.records import ClassNames, Dataset, Templates
 from study.data.tasks import Tasks
 from study.protocols import Protocol, find_protocol
 from study.storage.study_folder import CANDIDATES, CELLS, StudyFolder
-from study.trial.prediction import Prediction
 
 if TYPE_CHECKING:
     from study.method.delta import (
@@ -325,6 +324,35 @@ class TrialData:
     def own_target(self) -> Target:
         """The class names, templates and images of all parts that are not in `targets`."""
         return Target(self.class_names, self.templates, self.eval_images)
+
+
+class Prediction(NamedTuple):
+    """The class that a model predicts for one image, with one of its heads."""
+
+    head: Head
+    """The head that classifies."""
+    part: str
+    """The name of the evaluated part, such as "accuracy", "base" or a target."""
+    path: str
+    """The image's path in its dataset."""
+    label: str
+    """The name of its class."""
+    predicted: str
+    """The name of the class that the model finds most probable."""
+    probability: float
+    """The probability that the model gives to that class."""
+    right_of_kind: bool | None = None
+    """Whether the best of the names of the image's own kind, trained or other, is the true one.
+
+    None where trained names do not compete with others."""
+    gap: float | None = None
+    """The highest logit among the trained names, minus the highest among the others."""
+    true_probability: float | None = None
+    """The probability that the model gives to the class of `label`; None for a test image."""
+    group: str = ""
+    """See `Record.group`."""
+    fold: int = 0
+    """The position of the task whose model predicts."""
 
 
 @dataclass(frozen=True)

@@ -56,4 +56,4 @@ def test_too_few_base_classes_make_the_choice_weak_and_that_is_said(
 def test_a_report_shows_which_rule_was_used(
     selection: str, report: dict[str, float | None], rule: str
 ):
-    assert BaseToNew().rule_from_report(config(selection), report).name == rule
+    assert BaseToNew().rule(config(selection), report).name == rule

@@ -22,4 +22,4 @@ def test_folds_need_an_image_of_each_class_in_every_fold_and_a_rule_that_is_name
 ):
     config = build_config({"data": data, "search": {"folds": None, **search}}, "here")
     assert FewShot().rule(config, dataset).name == rule
-    assert FewShot().rule_from_report(config, {}).name == rule
+    assert FewShot().rule(config, {}).name == rule

@@ -24,7 +24,8 @@ def test_no_search_task_holds_a_test_image_or_a_new_class(
     protocol: str, selection: str, dataset: Dataset, shots: Shots
 ):
     judge = find_protocol(protocol)
-    tasks = judge.search_tasks(dataset, shots, judge.find_rule(selection), 3)
+    config = build_config({"search": {"selection": selection}}, "here")
+    tasks = judge.search_tasks(dataset, shots, judge.rule(config, dataset), 3)
     for part in (p for task in tasks for p in (task.train, *task.evaluations)):
         assert not set(part.records) & set(dataset.test)
         assert {record.label for record in part.records} <= set(part.classes)
@@ -35,8 +36,9 @@ def test_no_search_task_holds_a_test_image_or_a_new_class(
 def test_a_selection_that_a_protocol_does_not_have_is_refused(
     protocol: str, selection: str, allowed: str
 ):
+    config = build_config({"search": {"selection": selection}}, "here")
     with pytest.raises(DataError, match=f"allowed: {allowed}"):
-        find_protocol(protocol).find_rule(selection)
+        find_protocol(protocol).rule(config, {})
 
 
 @pytest.mark.parametrize("protocol, parts, scores", SCORES)

@@ -4,29 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from study.data.records import Record
-from study.data.tasks import Part, Task
 from study.storage.ledger_files import LedgerError
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import VALIDATION, End, TrialFolder
-from study.trial import Prediction, TrialData
-from study.trial.validation import read_validation, validation_to_parquet
+from study.trial import Prediction
+from study.trial.predictions import read_validation, validation_to_parquet
 from tests.not_none import not_none
-from tests.small_trials import trial_data
-
-
-def data(*sizes: int) -> TrialData:
-    """Data whose tasks have so many images."""
-    tasks = []
-    for size in sizes:
-        images = Part("accuracy", (Record("1.png", 0),) * size, (0,))
-        tasks.append(Task(Part("train", (), (0,)), (images,)))
-    return trial_data(class_names=("a", "b"), tasks=tuple(tasks), split="val")
 
 
 def predicted(*paths: str) -> list[Prediction]:
     return [
-        Prediction("text", "accuracy", path, "a", "b", 0.5, true_probability=0.25) for path in paths
+        Prediction("text", "accuracy", path, "a", "b", 0.5, true_probability=0.25, fold=fold)
+        for fold, path in enumerate(paths)
     ]
 
 
@@ -43,19 +32,14 @@ def test_every_image_is_kept_with_the_fold_whose_model_saw_it(trial: TrialFolder
     assert read_validation(trial) is None
     text = predicted("0.png", "1.png", "0.png")
     linear = [one._replace(head="linear", predicted="a") for one in text]
-    trial.write(VALIDATION, validation_to_parquet([*linear, *text], data(2, 1)))
+    trial.write(VALIDATION, validation_to_parquet([*linear, *text]))
     trial.append_report({"epoch": 1, "head": "text"})
     table = not_none(read_validation(trial))
     assert table.to_pylist() == [
         {"fold": fold, "head": "text", "path": path, "part": "accuracy"}
         | {"label": "a", "predicted": "b", "probability": 0.5, "true_probability": 0.25}
-        for fold, path in ((0, "0.png"), (0, "1.png"), (1, "0.png"))
+        for fold, path in ((0, "0.png"), (1, "1.png"), (2, "0.png"))
     ]
-
-
-def test_predictions_of_other_images_than_the_tasks_have_are_refused():
-    with pytest.raises(ValueError, match="1 predictions of 2 images"):
-        validation_to_parquet(predicted("0.png"), data(2))
 
 
 def test_a_damaged_file_is_named(trial: TrialFolder):
@@ -68,7 +52,7 @@ def test_what_a_trial_kept_is_under_its_checksums_and_goes_when_it_is_trained_ag
     trial: TrialFolder,
 ):
     trial.append_report({"epoch": 1})
-    trial.write(VALIDATION, validation_to_parquet(predicted("0.png"), data(1)))
+    trial.write(VALIDATION, validation_to_parquet(predicted("0.png")))
     trial.write_end(End("finished", 1, 1.0))
     assert trial.damaged() == []
     (trial.path / VALIDATION).write_bytes(b"other")

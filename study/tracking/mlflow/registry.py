@@ -252,7 +252,7 @@ def version_tags(study: Study, winner: ChosenConfiguration) -> Tags:
         "subset": str(candidate.settings.column_values()["subset"]),
         "head": candidate.settings.head,
         "strength": repr(candidate.settings.strength),
-        "selection": study.protocol.rule_from_report(config, source.read_reports()[-1]).name,
+        "selection": study.protocol.rule(config, source.read_reports()[-1]).name,
         "split_hash": source.read_config()["split_hash"],
         SCORE: repr(round_significant(candidate.val_score, METRIC_DIGITS)),
         "trial_id": trained.trial_id,
