@@ -14,8 +14,8 @@ from study.results.study_results import read_results
 from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import PREDICTIONS, VALIDATION
-from study.trial import Prediction
 from study.trial.predictions import VALIDATION_COLUMNS, predictions_to_parquet
+from study.trial.study import Prediction
 from tests.fake_ledger import CLASSES, SEEDS
 
 HASH = "0123456789abcdef"

@@ -6,7 +6,7 @@ import pytest
 
 from study.config.loading import build_config
 from study.errors import FaultsError
-from study.protocols import find_protocol, find_protocol_faults
+from study.protocols import find_protocol
 from study.storage.ledger_files import JsonObject
 from tests.settings import FEW
 
@@ -33,4 +33,4 @@ def clipfit(**changes: Any) -> JsonObject:
 def protocol_faults(values: JsonObject) -> list[str]:
     """Return the keys at fault that depend on the protocol; there must be no others."""
     config = build_config(values, "the file")
-    return [fault.key for fault in find_protocol_faults(config, find_protocol(config.protocol))]
+    return [fault.key for fault in find_protocol(config.protocol).find_config_faults(config)]

@@ -13,8 +13,8 @@ import numpy as np
 from study.config.trial_settings import HEADS, Head
 from study.storage.ledger_files import JsonObject
 from study.storage.trial_folder import PREDICTIONS
-from study.trial import Prediction
 from study.trial.predictions import predictions_to_parquet
+from study.trial.study import Prediction
 from tests.settings import with_settings
 
 EPOCHS = 12

@@ -17,10 +17,9 @@ from study.method.head import Head
 from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import DESCRIPTION, StudyFolder
 from study.storage.trial_folder import PREDICTIONS, End
-from study.trial import Prediction, TrialConfig
 from study.trial.predictions import predictions_to_parquet
 from study.trial.prepare import Preparer
-from study.trial.study import Candidate, Study
+from study.trial.study import Candidate, Prediction, Study, TrialConfig
 from tests.small_trials import train_and_save
 
 SEEDS = (1, 2)

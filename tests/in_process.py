@@ -5,7 +5,6 @@ here, such as the final training; `tests/search/test_steps.py` compares it with 
 A final training by Tune is in the long test `tests/test_first_hour.py`.
 """
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from unittest.mock import Mock
@@ -18,8 +17,7 @@ from study.search.ledger_callback import LedgerCallback
 from study.search.observers import Observers
 from study.search.searcher import StudySearcher
 from study.search.trainable import ClipFitTrainable
-from study.trial import TrialData
-from study.trial.study import Study
+from study.trial.study import Study, TrialData
 
 
 @contextmanager
@@ -52,9 +50,7 @@ def _run_trials(
         callback.on_trial_start(trial)
         goes_on = True
         while goes_on:
-            began = time.monotonic()
             result = trial.last_result = trainable.step()
-            result["time_this_iter_s"] = time.monotonic() - began  # as Tune adds it
             searcher.on_trial_result(trial.trial_id, result)
             decision = scheduler.on_trial_result(None, trial, result)
             callback.on_trial_result(trial, result)

@@ -17,9 +17,9 @@ from study.method.delta import DeltaInfo, save_delta
 from study.protocols import FewShot
 from study.storage.ledger_files import JsonObject
 from study.storage.trial_folder import TrialFolder
-from study.trial import EpochReport, TrialConfig, TrialData
 from study.trial.prepare import Preparer
 from study.trial.run_trial import run_trial
+from study.trial.study import EpochReport, TrialConfig, TrialData
 from tests.settings import with_settings
 
 EPOCHS = 4

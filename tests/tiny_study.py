@@ -21,9 +21,8 @@ from study.search.groups import JOURNAL
 from study.search.steps import run_search, run_test, trainings_of
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End, TrialFolder
-from study.trial import TrialConfig, TrialData
 from study.trial.prepare import Preparer
-from study.trial.study import Study
+from study.trial.study import Study, TrialConfig, TrialData
 from tests.not_none import not_none
 
 TIMED = ("seconds", "ended_at", "images_per_second")

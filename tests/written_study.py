@@ -16,8 +16,7 @@ from study.storage.atomic import sha256_of
 from study.storage.study_folder import DESCRIPTION, StudyFolder
 from study.storage.trial_folder import End
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
-from study.trial import SPLIT_HASH, TrialConfig
-from study.trial.study import Study
+from study.trial.study import SPLIT_HASH, Study, TrialConfig
 from tests.settings import with_settings
 
 EPOCHS = 3

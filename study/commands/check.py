@@ -11,6 +11,7 @@ from study.backbones.description import backbone_path
 from study.backbones.load_backbone import load_backbone
 from study.commands.announcement import study_facts
 from study.commands.check_result import CheckResult, Fact
+from study.commands.concurrency import count_cores
 from study.commands.image_check import decode_images
 from study.commands.start_warnings import find_warnings
 from study.config.rules import broken_rules
@@ -27,16 +28,11 @@ from study.data.records import DataFaults, Dataset
 from study.data.survey import refuse_absent, refuse_shared_images
 from study.data.tasks import all_classes, refuse_one_class
 from study.errors import ConfigError, DataError, Fault, FaultsError, StudyError
+from study.method.device import list_gpus
 from study.method.peers import PEERS
 from study.method.subsets import parse
-from study.protocols import find_protocol_faults
 from study.search.ablation_cells import ablation_cells
-from study.search.machine import (
-    ADDRESS,
-    refuse_silent_cluster,
-    refuse_too_many_cpus,
-    refuse_too_many_gpus,
-)
+from study.search.machine import ADDRESS, refuse_silent_cluster, refuse_too_many
 from study.search.samplers import Sampler, sampler_named
 from study.storage.atomic import StorageError
 from study.storage.probe import refuse_unwritable, runs_in_copy
@@ -177,7 +173,7 @@ def _check_datasets(study: Study, faults: Faults) -> list[Dataset]:
     if not protocol:
         return []
     config, data = study.config, study.config.data
-    faults += find_protocol_faults(config, protocol)
+    faults += protocol.find_config_faults(config)
     can_select = all(fault.key != "search.selection" for fault in faults)
     faults.attempt("protocol", code_hash, type(protocol))
     refuse = refuse_unread_folder
@@ -248,8 +244,12 @@ def _check_models(
 def _check_places(study: Study, faults: Faults, *, resuming: bool) -> None:
     """Check the resources, the cluster, the storage and the name of a study."""
     resources = study.config.resources
-    faults.attempt("resources.cpus_per_trial", refuse_too_many_cpus, resources)
-    faults.attempt("resources.gpus_per_trial", refuse_too_many_gpus, resources)
+    limits = [("cpus", float(count_cores()), "CPU cores")]
+    if resources.gpus_per_trial:
+        limits.append(("gpus", float(len(list_gpus())), "GPUs"))
+    for kind, available, unit in limits:
+        needed = getattr(resources, f"{kind}_per_trial")
+        faults.attempt(f"resources.{kind}_per_trial", refuse_too_many, needed, available, unit)
     faults.attempt(ADDRESS, refuse_silent_cluster)
     if resuming:
         faults.attempt("storage", _check_storage, study.folder.path)

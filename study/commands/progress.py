@@ -13,7 +13,7 @@ from study.process.terminal_table import PIPED, print_unwrapped
 from study.report.formatting import duration, percent
 from study.report.setting_descriptions import settings_in_words
 from study.storage.trial_folder import End
-from study.trial import TrialConfig
+from study.trial.study import TrialConfig
 
 QUIET_SECONDS = 10.0
 """The shortest time between two lines if the output is not a terminal."""

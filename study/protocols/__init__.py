@@ -1,10 +1,8 @@
 """The protocols of a study; a class each says what is trained, chosen, scored and shown."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from study.config.plugins import find_object
-from study.config.schema import StudyConfig
-from study.errors import Fault
 from study.protocols.base_to_new import BaseToNew, Generalized
 from study.protocols.competition import Competition, Competitors, hmean
 from study.protocols.few_shot import FewShot, Transfer, ZeroShot
@@ -22,7 +20,6 @@ __all__ = [
     "Transfer",
     "ZeroShot",
     "find_protocol",
-    "find_protocol_faults",
     "hmean",
 ]
 
@@ -48,18 +45,3 @@ def find_protocol(name: str, given: Protocol | None = None) -> Protocol:
         instance: Protocol = protocol()
         return instance
     return protocol
-
-
-def find_protocol_faults(config: StudyConfig, protocol: Protocol) -> Iterator[Fault]:
-    """Yield the faults that depend on the protocol."""
-    if protocol.targets == "refused" and config.data.targets:
-        allowed = [name for name, other in PROTOCOLS.items() if other.targets != "refused"]
-        yield Fault(
-            "data.targets",
-            f"{protocol.name} has no use for them; allowed with the protocols "
-            f"{' and '.join(allowed)}",
-        )
-    if config.ablation is not None and not protocol.ablates:
-        allowed = [name for name, other in PROTOCOLS.items() if other.ablates]
-        yield Fault("ablation", f"cannot be of {protocol.name}; allowed are {', '.join(allowed)}")
-    yield from protocol.find_config_faults(config)

@@ -46,9 +46,7 @@ class FewShot(Protocol):
             return FOLDS
         images = data.shots + val_shots_per_class(data.shots, data.val_shots)
         folds = config.search.folds or FOLDS.folds
-        if images >= folds:
-            return FOLDS
-        return HOLDOUT
+        return FOLDS if images >= folds else HOLDOUT
 
 
 class Transfer(FewShot):

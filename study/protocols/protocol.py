@@ -204,6 +204,16 @@ class Protocol(ABC):
                 "search.metric",
                 f"{self.name} averages over classes; allowed are auto and balanced_accuracy",
             )
+        if config.ablation is not None and not self.ablates:
+            yield Fault(
+                "ablation",
+                f"cannot be of {self.name}; allowed are few_shot, base_to_new, generalized",
+            )
+        if self.targets == "refused" and config.data.targets:
+            yield Fault(
+                "data.targets",
+                f"{self.name} has no use for them; allowed with transfer and zero_shot",
+            )
         if self.targets == "needed" and not config.data.targets:
             yield Fault(
                 "data.targets", f"is empty; {self.name} needs at least one dataset to test on"

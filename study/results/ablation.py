@@ -19,7 +19,7 @@ from study.results.statistics import (
 )
 from study.results.study_results import Results
 from study.results.trial_results import TrialResult, first_chance, seed_scores
-from study.trial import Split
+from study.trial.study import Split
 
 BASE = "base"
 """The label of the cell that the others are compared with."""

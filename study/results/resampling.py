@@ -17,8 +17,8 @@ from study.results.chance import BALANCED
 from study.results.intervals import DrawnScores, Intervals, MeanInterval, mean_interval
 from study.results.statistics import SeedScores, common_seeds
 from study.results.trial_results import TrialResult, seed_scores
-from study.trial import Split
 from study.trial.predictions import Stratum
+from study.trial.study import Split
 
 
 class Resampled(NamedTuple):

@@ -135,7 +135,7 @@ def make_candidate(
     )
 
 
-def training_hash(study: Study, settings: TrialSettings, images: str = "shots") -> str:
+def training_hash(study: Study, settings: TrialSettings) -> str:
     """Return a hash of a training, which names its trials.
 
     Neither the seed nor the head is a part of it, and nor is the code.
@@ -143,7 +143,6 @@ def training_hash(study: Study, settings: TrialSettings, images: str = "shots") 
     Args:
         study: the study.
         settings: the settings of the training; those without an effect are left out.
-        images: which images it trains on.
 
     Returns:
         Twelve hexadecimal digits.
@@ -154,7 +153,7 @@ def training_hash(study: Study, settings: TrialSettings, images: str = "shots") 
         "subset": subset_key,
         "settings": effective.model_dump(mode="json", exclude={"subset", "head"}),
         "epochs": training.epochs,
-        "images": images,
+        "images": "shots",
     }
     return sha256_of(json.dumps(facts, sort_keys=True).encode())[:12]
 

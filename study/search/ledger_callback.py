@@ -12,7 +12,7 @@ import ray
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
-from study.search.observers import Observers, notify, notify_of_end
+from study.search.observers import Observers, notify
 from study.search.ray_internals import (
     LOW_ON_MEMORY,
     MEMORY_REPORT,
@@ -168,7 +168,7 @@ class LedgerCallback(Callback):
             )
             close_trial(folder, end, keep_state=config.stage == "search")
             self.searcher.conclude(config, end, validation_scores(reports))
-            notify_of_end(self.observers, config, end, score)
+            notify(self.observers, lambda o: o.trial_ended(config, end, score))
             del self.searcher.running[trial.trial_id]
 
     @contextmanager

@@ -1,10 +1,8 @@
-"""Find where trials run: in a cluster that answers, or on this machine with what it has."""
+"""Find where trials run: in a cluster that answers, or on this machine if it has enough."""
 
 import os
 
-from study.config.schema import ResourcesConfig
 from study.errors import StudyError
-from study.method.device import list_gpus
 
 ADDRESS = "RAY_ADDRESS"
 """The environment variable that names the cluster to join."""
@@ -50,32 +48,13 @@ def refuse_silent_cluster() -> None:
         )
 
 
-def refuse_too_many_cpus(resources: ResourcesConfig) -> None:
-    """Raise if a trial needs more CPU cores than this machine has, and no cluster is joined.
+def refuse_too_many(needed: float, available: float, unit: str) -> None:
+    """Raise if a trial needs more of a resource than this machine has, and no cluster is joined.
 
     Raises:
-        StudyError: it does; Ray would wait for them for ever.
+        StudyError: it does; Ray would wait for it for ever.
     """
-    if resources.cpus_per_trial <= 1 or joins_cluster():  # every machine has one
-        return
-    from study.search.ray_internals import cpus_here  # as above
-
-    _refuse(resources.cpus_per_trial, cpus_here(), "CPU cores")
-
-
-def refuse_too_many_gpus(resources: ResourcesConfig) -> None:
-    """Raise if a trial needs more GPUs than this machine has, and no cluster is joined.
-
-    Raises:
-        StudyError: it does; Ray would wait for them for ever.
-    """
-    if resources.gpus_per_trial > 0 and not joins_cluster():
-        _refuse(resources.gpus_per_trial, len(list_gpus()), "GPUs")
-
-
-def _refuse(needed: float, available: float, unit: str) -> None:
-    """Raise StudyError if a trial needs more of a unit than this machine has."""
-    if needed > available:
+    if needed > available and not joins_cluster():
         raise StudyError(
             f"{needed:g} a trial, and this machine has {available:g} {unit}; allowed are "
             f"{available:g} or fewer, or a cluster that {ADDRESS} names"

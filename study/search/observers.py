@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from study.storage.trial_folder import End
-from study.trial import TrialConfig
+from study.trial.study import TrialConfig
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ class Observer(Protocol):
         Args:
             config: the trial's configuration.
             epoch: the number of completed epochs.
-            metrics: the metrics of the epoch, see `study.trial.EpochReport`.
+            metrics: the metrics of the epoch, see `study.trial.study.EpochReport`.
         """
 
     def trial_ended(self, config: TrialConfig, end: End, score: float | None) -> None:
@@ -46,8 +46,3 @@ def notify(observers: Observers, call: Callable[[Observer], None]) -> None:
             call(observer)
         except Exception:
             logger.exception("%s failed; the study goes on", type(observer).__name__)
-
-
-def notify_of_end(observers: Observers, config: TrialConfig, end: End, score: float | None) -> None:
-    """Notify each observer of a trial that is closed on disk; see `Observer.trial_ended`."""
-    notify(observers, lambda o: o.trial_ended(config, end, score))

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -173,16 +173,6 @@ def wait_for_temporary_space() -> None:
     with_retries(folder, write)
 
 
-def cpus_here() -> float:
-    """Return how many CPU cores a Ray that is started on this machine has; a container has fewer.
-
-    A Ray that this process has started may have another number.
-    """
-    if ray.is_initialized():
-        return float(ray.cluster_resources().get("CPU", 0))
-    return float(ray._private.utils.get_num_cpus())
-
-
 @contextmanager
 def mended_tune() -> Iterator[None]:
     """Let Tune survive two things that would end a trial or the study.
@@ -208,9 +198,8 @@ def mended_tune() -> Iterator[None]:
         folder = Path(self._storage.experiment_driver_staging_path)
         with_retries(folder, partial(save_before, self))
 
-    with ExitStack() as stack:
-        stack.enter_context(_replaced(TuneController, "_trial_task_failure", fail))
-        stack.enter_context(_replaced(TuneController, "save_to_dir", save))
+    failing = _replaced(TuneController, "_trial_task_failure", fail)
+    with failing, _replaced(TuneController, "save_to_dir", save):
         yield
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from study.errors import DataError
-from study.search.observers import Observers, notify_of_end
+from study.search.observers import Observers, notify
 from study.search.recording import (
     close_trial,
     drop_reports_beyond_state,
@@ -93,5 +93,5 @@ def close_recorded(trial: Recorded, end: End, observers: Observers) -> Recorded:
     end = replace(end, seconds=sum(report["seconds"] for report in trial.reports))
     close_trial(trial.folder, end, keep_state=trial.config.stage == "search")
     score = trial.reports[-1].get("val_score") if trial.reports else None
-    notify_of_end(observers, trial.config, end, score)
+    notify(observers, lambda o: o.trial_ended(trial.config, end, score))
     return trial._replace(end=end)

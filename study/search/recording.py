@@ -23,8 +23,8 @@ from study.method.delta import (
 from study.storage.atomic import with_retries
 from study.storage.ledger_files import JsonObject
 from study.storage.trial_folder import PREDICTIONS, REPORTS, VALIDATION, End, TrialFolder
-from study.trial import EpochReport, TrialData
 from study.trial.predictions import predictions_to_parquet, validation_to_parquet
+from study.trial.study import EpochReport, TrialData
 
 logger = logging.getLogger(__name__)
 
@@ -95,18 +95,36 @@ def record_epoch(
         folder.write(STATE, to_checked_bytes(report.state, metadata))
 
 
-def load_state(folder: TrialFolder) -> tuple[int, Tensors] | None:
-    """Return the number of completed epochs and the state after them; None means start afresh.
+class State(NamedTuple):
+    """The state from which an unfinished trial continues."""
+
+    epoch: int
+    """The number of completed epochs."""
+    tensors: Tensors
+    """The tensors that `study.trial.run_trial.run_trial` needs to continue."""
+    info: DeltaInfo
+    """The facts for the deltas that the trial saves at its end."""
+
+
+def load_state(folder: TrialFolder) -> State | None:
+    """Return the state of a trial; None means that it starts afresh.
 
     If the state is damaged, or the reports of its epochs have changed, the trial starts again.
     """
-    state = _read_state(folder)
-    if not state:
+    contents = folder.read(STATE)
+    if contents is None:
+        return None
+    try:
+        tensors, metadata = from_checked_bytes(contents)
+        state = State(int(metadata["epoch"]), tensors, read_info(json.loads(metadata["info"])))
+        reports = metadata["reports"]
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        logger.warning("%s is damaged, the trial begins again: %s", folder.path / STATE, error)
         return None
     epochs = [report["epoch"] for report in folder.read_reports()[: state.epoch]]
-    follows_on = state.reports == folder.reports_digest(state.epoch)
+    follows_on = reports == folder.reports_digest(state.epoch)
     if follows_on and epochs == list(range(1, state.epoch + 1)):
-        return state.epoch, state.tensors
+        return state
     logger.warning(
         "%s does not hold the reports of its %d epochs as they were written; the trial begins "
         "again",
@@ -129,7 +147,7 @@ def drop_reports_beyond_state(folder: TrialFolder) -> None:
         return
     without_state = folder.read(STATE) is None
     start = load_state(folder)  # warns if the state cannot be used
-    kept = start[0] if start else 0
+    kept = start.epoch if start else 0
     if (start or without_state) and (complete or len(reports) > kept + 1):
         logger.warning(
             "%s holds reports that no epoch of the trial wrote; it goes on from epoch %d",
@@ -157,7 +175,7 @@ def close_trial(folder: TrialFolder, end: End, *, keep_state: bool = False) -> N
     """
     settings = TrialSettings.model_validate(folder.read_config()["settings"])
     if end.status == "stopped" and settings.writes_delta:
-        state = _read_state(folder)
+        state = load_state(folder)
         if state:
             _save_deltas(folder, _deltas_of(state.tensors), state.info)
     folder.write_end(end, keep_state=keep_state and end.status == "stopped")
@@ -187,34 +205,3 @@ def _save_deltas(folder: TrialFolder, deltas: Sequence[Tensors], info: DeltaInfo
     for name, tensors in zip(names, deltas, strict=True):
         if tensors:
             folder.write(name, to_delta_bytes(tensors, info))
-
-
-class _State(NamedTuple):
-    """The state from which an unfinished trial continues."""
-
-    epoch: int
-    """The number of completed epochs."""
-    tensors: Tensors
-    """The tensors that `study.trial.run_trial.run_trial` needs to continue."""
-    info: DeltaInfo
-    """The facts for the deltas that the trial saves at its end."""
-    reports: str
-    """The SHA-256 of the reports of these epochs."""
-
-
-def _read_state(folder: TrialFolder) -> _State | None:
-    """Return the state of a trial; None if there is none or it is damaged."""
-    contents = folder.read(STATE)
-    if contents is None:
-        return None
-    try:
-        tensors, metadata = from_checked_bytes(contents)
-        return _State(
-            epoch=int(metadata["epoch"]),
-            tensors=tensors,
-            info=read_info(json.loads(metadata["info"])),
-            reports=metadata["reports"],
-        )
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        logger.warning("%s is damaged, the trial begins again: %s", folder.path / STATE, error)
-        return None

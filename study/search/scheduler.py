@@ -1,7 +1,9 @@
 """Which trials Tune stops early: by successive halving, by the time of a search, or as before."""
 
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,9 +11,30 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from study.config.labels import BASELINE
 from study.config.search_section import AshaConfig
-from study.search.deadline import Deadline, Result
 from study.search.recorded import Recorded
 from study.storage.trial_folder import End
+
+Result = dict[str, Any]
+"""What a trial reports to Tune after an epoch."""
+
+
+@dataclass
+class Deadline:
+    """The end of the time of a search: no trial begins after it, and each ends with its epoch.
+
+    Args:
+        seconds: how long the search may still take.
+    """
+
+    seconds: float
+    stopped_ids: set[str] = field(default_factory=set)
+    """Tune's ids of the trials that were stopped because the time was over."""
+    _began: float = field(default_factory=time.monotonic)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the time is over."""
+        return time.monotonic() - self._began >= self.seconds
 
 
 class StudyScheduler(FIFOScheduler):
@@ -76,10 +99,9 @@ class StudyScheduler(FIFOScheduler):
             return TrialScheduler.STOP if is_over else TrialScheduler.CONTINUE
         if _is_baseline(trial.config):
             return TrialScheduler.CONTINUE
-        if self._deadline and decision == TrialScheduler.CONTINUE:
-            epochs_left = result["epochs"] - result["epoch"]
-            if self._deadline.must_stop(trial.trial_id, epochs_left, result["time_this_iter_s"]):
-                return TrialScheduler.STOP
+        if self._deadline and decision == TrialScheduler.CONTINUE and self._deadline.is_over:
+            self._deadline.stopped_ids.add(trial.trial_id)
+            return TrialScheduler.STOP
         return decision
 
     def _halve(self, config: Mapping[str, Any], result: Result) -> str:

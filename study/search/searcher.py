@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 from ray.tune.search import Searcher
 
 from study.method.peers import PEERS
-from study.search.deadline import Deadline, Result
 from study.search.groups import Group
 from study.search.make_trial import Proposal, make_trial
 from study.search.recorded import Recorded
+from study.search.scheduler import Deadline, Result
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End
 from study.trial.study import Study, TrialConfig, TrialData
@@ -102,7 +102,7 @@ class StudySearcher(Searcher):
     def _propose(self) -> TrialConfig | None:
         """Return a trial of the group that is least far; None if none has any left, or no time."""
         plan = self._plan
-        while plan and (not plan.deadline or plan.deadline.allows_another):
+        while plan and not (plan.deadline and plan.deadline.is_over):
             unfinished = [group for group in plan.groups if group.started < group.planned]
             if not unfinished:
                 return None

@@ -8,18 +8,17 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from study.config.labels import BASELINE
 from study.config.trial_settings import TrialSettings
-from study.errors import DataError, StudyError
+from study.errors import StudyError
 from study.results.chosen_configuration import final_candidate, final_trial_id
 from study.search.ablation_cells import ablation_trials
 from study.search.choice import rank_finished_trials
-from study.search.deadline import Deadline
 from study.search.driver import run_trials
 from study.search.groups import Group, plan_groups
 from study.search.make_trial import Proposal, make_trial
 from study.search.observers import Observers
 from study.search.recorded import DataBySeed, Recorded, close_recorded, read_recorded
 from study.search.samplers import Sampler
-from study.search.scheduler import StudyScheduler
+from study.search.scheduler import Deadline, StudyScheduler
 from study.search.searcher import SearchPlan, StudySearcher, trains_encoders
 from study.storage.trial_folder import EARLIER_END, End
 from study.trial.prepare import Preparer
@@ -54,7 +53,7 @@ def run_search(
         sampler: the sampler, if it is not found by the name in the configuration.
 
     Raises:
-        DataError: earlier trials used other images or classes, or are more than are planned.
+        DataError: earlier trials used other images or classes.
         InterruptedStudyError: the study was interrupted before all trials ended.
         StudyError: no trial fits this machine.
     """
@@ -79,13 +78,13 @@ def run_search(
     plan = SearchPlan(study, data, groups, deadline)
     recorded = _train(study, "search", queue, by_seed, observers, plan)
     behind = _best_of_groups_behind(recorded)
-    if behind and (deadline is None or deadline.allows_another):
+    if behind and not (deadline and deadline.is_over):
         for trial in behind:
             trial.folder.go_on(trial.config.epochs)
         recorded = _train(study, "search", [], by_seed, observers)
     for trial in recorded:
         trial.folder.delete_state()
-    _tell_groups(study, groups, recorded)
+    _tell_groups(groups, recorded)
     for group in groups:
         group.write(study.folder.path)
 
@@ -251,7 +250,7 @@ def _train(
         epoch = trial.reports[-1]["epoch"]
         end = End("stopped", epoch, 0.0, f"successive halving at epoch {epoch}")
         recorded[trial.config.trial_id] = close_recorded(trial, end, observers)
-    _tell_groups(study, groups, recorded.values())
+    _tell_groups(groups, recorded.values())
     left = [trial.config for trial in recorded.values() if not trial.end]  # what has started first
     left += [config for config in queue if config.trial_id not in recorded]
     run_trials(
@@ -265,23 +264,11 @@ def _train(
     return list(read_recorded(study, stage, data, observers).values())
 
 
-def _tell_groups(study: Study, groups: Sequence[Group], recorded: Iterable[Recorded]) -> None:
-    """Give groups the trials that were recorded before.
-
-    Raises:
-        DataError: there are more than are planned.
-    """
-    search = study.config.search
+def _tell_groups(groups: Sequence[Group], recorded: Iterable[Recorded]) -> None:
+    """Give groups the trials that were recorded before."""
     trials = sorted(recorded, key=lambda trial: trial.config.number)
     for group in groups:
         group.started = sum(trial.config.group == group.name for trial in trials)
         for trial in trials:
             if trial.end:
                 group.learn(trial.config, trial.end, trial.scores)
-    planned = [t for t in trials if search.counts_trial(t.config.group, t.config.label)]
-    if groups and len(planned) > search.trials:
-        raise DataError(
-            f"{study.folder.config_path} plans {search.trials} trials of search, and "
-            f"{len(planned)} are there: it is older than the study's last extension; set "
-            "search.trials as extensions.json says, by clipfit-study extend"
-        )

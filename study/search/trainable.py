@@ -25,16 +25,15 @@ from study.method.peers import PEERS
 from study.method.precision import cast_matrices
 from study.method.recipe import Precision
 from study.process.garbage import pause_collection, resume_collection
-from study.search.deadline import Result
 from study.search.ray_internals import own_node_drains
 from study.search.recording import (
     exit_after_time_limit,
     load_state,
     record_epoch,
 )
+from study.search.scheduler import Result
 from study.storage.atomic import StorageError
 from study.storage.study_folder import StudyFolder
-from study.trial import EpochReport, TrialConfig, TrialData
 from study.trial.machine_faults import (
     DeviceError,
     OutOfMemoryError,
@@ -43,6 +42,7 @@ from study.trial.machine_faults import (
     is_out_of_memory,
 )
 from study.trial.run_trial import run_trial
+from study.trial.study import EpochReport, TrialConfig, TrialData
 
 logger = logging.getLogger(__name__)
 
@@ -179,9 +179,9 @@ class ClipFitTrainable(tune.Trainable):
             reading=self._trial_data.reading,
         )
         start = load_state(self._folder)
-        epochs = start[0] if start else 0
-        self._folder.keep_reports(epochs)
-        return run_trial(trial, self._trial_data, backbone, start, self._micro_batch)
+        self._folder.keep_reports(start.epoch if start else 0)
+        after = start and start[:2]
+        return run_trial(trial, self._trial_data, backbone, after, self._micro_batch)
 
     def _result(self, *, score: float | None, done: bool, **further: Any) -> Result:
         return {

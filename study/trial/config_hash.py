@@ -16,7 +16,7 @@ from study.method.peers import PEERS
 from study.method.subsets import parse
 from study.protocols import Protocol
 from study.storage.atomic import sha256_of
-from study.trial import TrialConfig, TrialData
+from study.trial.study import TrialConfig, TrialData
 
 ROOMS = ("backbones", "data", "method", "protocols", "trial")
 """The folders of ``study``, with their subfolders, that hold the code results depend on."""

@@ -38,8 +38,6 @@ class PartFeatures:
     """The features that a model computes of the images and classes of a part."""
 
     part: Part
-    is_target: bool
-    """Whether the part belongs to a further dataset, which has other classes than the training."""
     names: ClassIds
     """The class in training of each class of the part; −1 where there is none."""
     images: Sequence[Tensor]

@@ -93,17 +93,12 @@ def cached_features(
             tensors = _read(path, identity)
             if tensors is None:
                 tensors = {key: tensor.contiguous() for key, tensor in compute().items()}
-                _write(path, tensors, identity)
+                contents = to_checked_bytes(tensors, identity)
+                try:
+                    write_atomically(path, contents, existing=folder)
+                except StorageError as error:
+                    logger.warning("%s; other processes compute for themselves", error)
     return {key: tensor.to(device) for key, tensor in tensors.items()}
-
-
-def _write(path: Path, tensors: Tensors, identity: Facts) -> None:
-    """Write the file of some tensors; log a warning if that is impossible."""
-    contents = to_checked_bytes(tensors, identity)
-    try:
-        write_atomically(path, contents, existing=path.parent)
-    except StorageError as error:
-        logger.warning("%s; other processes compute for themselves what it would hold", error)
 
 
 def _read(path: Path, identity: Facts) -> Tensors | None:

@@ -18,7 +18,7 @@ from study.data.images.table import ImageTable
 from study.data.outputs import IMAGES
 from study.data.prompts import ENSEMBLE
 from study.data.published_shots import read_published_shots
-from study.data.records import Dataset, ImagePaths, Templates, listed
+from study.data.records import ClassNames, Dataset, ImagePaths, Templates, listed
 from study.data.shots import (
     ALL,
     Shots,
@@ -136,15 +136,14 @@ class Preparer:
         for name, table in tables.items():
             self._warn_if_dark(name, table)
         skipped = {*train_images.skipped, *eval_images.skipped}
-        skipped_of_targets = {name: table.skipped for name, table in tables.items()}
+        own = skipped, dataset.class_names
+        of_targets = {one.name: (tables[one.name].skipped, one.class_names) for one in targets}
         readable_tasks = []
         for task in tasks:
-            train = _readable_train(task.train, skipped, dataset)
-            evaluations = []
-            for part in task.evaluations:
-                skipped_here = skipped_of_targets.get(part.name, skipped)
-                evaluations.append(_readable(part, skipped_here))
-            readable_tasks.append(Task(train, tuple(evaluations)))
+            evaluations = [
+                _readable(part, *of_targets.get(part.name, own)) for part in task.evaluations
+            ]
+            readable_tasks.append(Task(_readable(task.train, *own), tuple(evaluations)))
         digest = sha256_of("".join(task.digest for task in readable_tasks).encode())
         self._record(readable_tasks, digest, (dataset, *targets))
         return TrialData(
@@ -324,8 +323,10 @@ def _paths(parts: Iterable[Part]) -> list[str]:
     return sorted(set(chain.from_iterable(part.paths for part in parts)))
 
 
-def _readable(part: Part, skipped: Collection[str]) -> Part:
+def _readable(part: Part, skipped: Collection[str], names: ClassNames) -> Part:
     """Return a part without the images that were skipped because they are unreadable.
+
+    Warn of classes that have no image left.
 
     Raises:
         DataError: none of its images is readable.
@@ -333,26 +334,11 @@ def _readable(part: Part, skipped: Collection[str]) -> Part:
     records = tuple(record for record in part.records if record.path not in skipped)
     if part.records and not records:
         raise DataError(f"no image of the part '{part.name}' is readable")
-    return replace(part, records=records)
-
-
-def _readable_train(part: Part, skipped: Collection[str], dataset: Dataset) -> Part:
-    """Return the training part without the images that were skipped, see `_readable`.
-
-    Warn of a class that has no image left: it is then trained without an image of its own.
-    """
-    readable = _readable(part, skipped)
-    labels = {record.label for record in part.records}
-    lost = labels - {record.label for record in readable.records}
+    lost = {record.label for record in part.records} - {record.label for record in records}
     if lost:
-        paths = [record.path for record in part.records if record.label in lost]
-        names = [dataset.class_names[label] for label in sorted(lost)]
         logger.warning(
-            "%s: a task trains without an image of %s: all %d that were drawn are skipped "
-            "(data.on_corrupt=skip), %s",
-            dataset.name,
-            listed(names),
-            len(paths),
-            listed(paths),
+            "the part '%s' has no readable image of %s, since data.on_corrupt is skip",
+            part.name,
+            listed([names[label] for label in sorted(lost)]),
         )
-    return readable
+    return replace(part, records=records)

@@ -4,18 +4,18 @@ Each task has a model of its own. Where the trial is scored, all of its heads ar
 """
 
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 
 from study.backbones.backbone import Backbone
 from study.config.trial_settings import Head
 from study.method.delta import Tensors
 from study.method.training import Schedule, train_epoch
-from study.protocols.protocol import Scores
 from study.trial.evaluation import Evaluations, fold_scores, trial_scores
 from study.trial.study import EpochReport, TrialConfig, TrialData
 from study.trial.task_evaluation import evaluate_task
-from study.trial.task_model import TaskModel, make_task_model
+from study.trial.task_model import TaskModel
 from study.trial.task_training import TaskTraining, training_metrics
 
 
@@ -43,8 +43,7 @@ def run_trial(
         NonFiniteLossError: the trial diverged.
     """
     models = [
-        make_task_model(config, data, backbone, index, micro_batch)
-        for index in range(len(data.tasks))
+        TaskModel(config, data, backbone, index, micro_batch) for index in range(len(data.tasks))
     ]
     schedule = Schedule(max(config.epochs, 1), config.training.warmup_lr)
     trainings: list[TaskTraining] = []
@@ -79,17 +78,14 @@ def run_trial(
             metrics["micro_batch"] = micro_batch
         done = epoch >= config.epochs
         report = EpochReport(epoch, done, metrics)
-        if done or is_validated(config, data, epoch):
+        is_rung = data.scored_at is None or epoch in data.scored_at
+        if done or (data.split == "val" and is_rung):
             report = _evaluate(report, config, data, models)
         report.metrics["seconds"] = time.perf_counter() - began
         if not done:
-            report = replace(report, state=_state(trainings))
+            states = [training.state().items() for training in trainings]
+            report = replace(report, state=dict(chain.from_iterable(states)))
         yield report
-
-
-def is_validated(config: TrialConfig, data: TrialData, epoch: int) -> bool:
-    """Return whether a trial gets validation scores after an epoch before the last."""
-    return data.split == "val" and (data.scored_at is None or epoch in data.scored_at)
 
 
 def _evaluate(
@@ -111,7 +107,8 @@ def _evaluate(
     for head in data.heads_of(config.settings):
         evaluations[head] = [task[head] for task in by_task]
     scores = {head: trial_scores(one, data) for head, one in evaluations.items()}
-    head = config.settings.head or better_head(scores)
+    better: Head = max(scores, key=lambda head: scores[head].get("score", 0.0))
+    head = config.settings.head or better
     metrics = {f"{data.split}_{name}": value for name, value in scores[head].items()}
     for one, scores_of_head in scores.items():
         if scores_of_head:
@@ -133,16 +130,3 @@ def _evaluate(
         predictions=predictions,
         folds=fold_scores(evaluations[head], data),
     )
-
-
-def better_head(scores: Mapping[Head, Scores]) -> Head:
-    """Return the head with the highest score; of equal ones the first."""
-    return max(scores, key=lambda head: scores[head].get("score", 0.0))
-
-
-def _state(trainings: Collection[TaskTraining]) -> Tensors:
-    """Return the state of all trainings."""
-    state: Tensors = {}
-    for training in trainings:
-        state |= training.state()
-    return state

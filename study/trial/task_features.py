@@ -85,11 +85,10 @@ def encode_part(model: TaskModel, part: Part, rivals: ClassIds) -> PartFeatures:
         rivals: the classes that compete for the images, unless they are of a target.
     """
     data = model.data
-    is_target = part.name in data.targets
     target = data.own_target
     names: ClassIds = part.classes
     rivals_text = None
-    if is_target:
+    if part.name in data.targets:
         target = data.targets[part.name]
         # The ids of its classes are its own, so that classes of equal names are the same.
         trained, tested = result_names(data.class_names), result_names(target.class_names)
@@ -99,7 +98,6 @@ def encode_part(model: TaskModel, part: Part, rivals: ClassIds) -> PartFeatures:
         rivals_text = text_features(model, target, rivals)
     return PartFeatures(
         part,
-        is_target=is_target,
         names=names,
         text=text_features(model, target, part.classes),
         rivals=rivals,

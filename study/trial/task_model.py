@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from study.backbones.backbone import Backbone
-from study.data.tasks import Task
 from study.method.delta import Tensors, head_tensors
 from study.method.head import Head
 from study.method.model import FewShotClassifier, apply_strength
@@ -16,28 +13,55 @@ from study.method.subsets import parse
 from study.trial.study import TrialConfig, TrialData
 
 
-@dataclass(frozen=True, kw_only=True)
-class TaskModel(PeerModel):
-    """The model of one task.
+class TaskModel:
+    """The model of one task, untrained at first.
 
     `study.trial.task_training` trains its classifier in place, and `study.trial.task_evaluation`
     reads it as it is.
+
+    Args:
+        config: the trial's configuration.
+        data: the trial's data.
+        backbone: the backbone, which stays unchanged.
+        index: the position of the task among the trial's tasks; it varies the seed.
+        micro_batch: see `study.trial.run_trial.run_trial`.
     """
 
-    config: TrialConfig
-    """The trial's configuration."""
-    data: TrialData
-    """The trial's data."""
-    task: Task
-    """The task to train and evaluate."""
-    index: int
-    """The position of the task among the trial's tasks."""
-    seed: int
-    """The seed of batches, augmentation and dropout, another one for each task."""
-    micro_batch: int | None
-    """See `study.trial.run_trial.run_trial`."""
-    images_at_once: int
-    """The number of images that pass the encoder at once in an evaluation."""
+    def __init__(
+        self,
+        config: TrialConfig,
+        data: TrialData,
+        backbone: Backbone,
+        index: int,
+        micro_batch: int | None = None,
+    ) -> None:
+        self.config, self.data, self.index, self.micro_batch = config, data, index, micro_batch
+        self.task = data.tasks[index]
+        """The task to train and evaluate."""
+        self.seed = config.seed * 1_000_003 + index
+        """The seed of batches, augmentation and dropout, another one for each task."""
+        self.images_at_once = config.training.eval_batch_size
+        """The number of images that pass the encoder at once in an evaluation."""
+        if micro_batch is not None:
+            reduced = self.images_at_once * micro_batch // config.training.batch_size
+            self.images_at_once = max(1, reduced)
+        built = self._build(backbone)
+        self.classifier, self.staged = built.classifier, built.staged
+        self.distill_weight, self.views = built.distill_weight, built.views
+
+    def _build(self, backbone: Backbone) -> PeerModel:
+        settings, precision = self.config.settings, self.config.training.trial_precision
+        if settings.peer is None:
+            classifier = FewShotClassifier(backbone, parse(settings.subset), precision=precision)
+            return PeerModel(classifier, StagedClassifier(classifier), settings.distill_weight)
+        start = PeerStart(
+            backbone=backbone,
+            numbers=settings.peer.numbers,
+            seed=self.seed,
+            precision=precision,
+            shots=len(self.task.train.records) / len(self.task.train.classes),
+        )
+        return PEERS[settings.peer.method].build(start)
 
     def parameters(self) -> Tensors:
         """Return copies of the tuned parameters on the CPU, by transformers name."""
@@ -53,51 +77,3 @@ class TaskModel(PeerModel):
         """
         with apply_strength(self.classifier.tuned, self.config.settings.strength):
             return {**self.parameters(), **head_tensors(head)}
-
-
-def make_task_model(
-    config: TrialConfig,
-    data: TrialData,
-    backbone: Backbone,
-    index: int,
-    micro_batch: int | None = None,
-) -> TaskModel:
-    """Return the untrained model of a task.
-
-    Args:
-        config: the trial's configuration.
-        data: the trial's data.
-        backbone: the backbone, which stays unchanged.
-        index: the position of the task among the trial's tasks; it varies the seed.
-        micro_batch: see `study.trial.run_trial.run_trial`.
-    """
-    task = data.tasks[index]
-    seed = config.seed * 1_000_003 + index
-    settings = config.settings
-    precision = config.training.trial_precision
-    if settings.peer:
-        start = PeerStart(
-            backbone=backbone,
-            numbers=settings.peer.numbers,
-            seed=seed,
-            precision=precision,
-            shots=len(task.train.records) / len(task.train.classes),
-        )
-        untrained = PEERS[settings.peer.method].build(start)
-    else:
-        classifier = FewShotClassifier(backbone, parse(settings.subset), precision=precision)
-        staged = StagedClassifier(classifier)
-        untrained = PeerModel(classifier, staged, settings.distill_weight)
-    at_once = config.training.eval_batch_size
-    if micro_batch is not None:
-        at_once = max(1, at_once * micro_batch // config.training.batch_size)
-    return TaskModel(
-        **vars(untrained),
-        config=config,
-        data=data,
-        task=task,
-        index=index,
-        seed=seed,
-        micro_batch=micro_batch,
-        images_at_once=at_once,
-    )

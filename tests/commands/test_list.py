@@ -13,8 +13,8 @@ import pytest
 from study.commands.list import summarize_study
 from study.config.yaml_values import parse_overrides
 from study.storage.study_folder import StudyFolder
-from study.trial import Prediction
 from study.trial.predictions import predictions_to_parquet
+from study.trial.study import Prediction
 from tests.commands.conftest import Run
 from tests.written_study import Written
 

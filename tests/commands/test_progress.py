@@ -11,7 +11,7 @@ from rich.console import Console
 from study.commands import progress as module
 from study.commands.progress import StageProgress, Steps
 from study.storage.trial_folder import End
-from study.trial import TrialConfig
+from study.trial.study import TrialConfig
 from tests.case_tables import from_table
 from tests.settings import settings
 

@@ -11,8 +11,8 @@ from study.commands.study_status import Status, study_status
 from study.config.loading import build_config, dump_config
 from study.results.chance import AgainstChance
 from study.results.study_results import read_results
-from study.trial import Prediction
 from study.trial.predictions import predictions_to_parquet
+from study.trial.study import Prediction
 from tests.changed_studies import forget_images
 from tests.commands.conftest import Run
 from tests.written_study import Written

@@ -10,10 +10,9 @@ from study.backbones.load_backbone import load_backbone
 from study.config.loading import build_config
 from study.data.records import Dataset, Record
 from study.storage.study_folder import StudyFolder
-from study.trial import TrialData
 from study.trial.prepare import Preparer
 from study.trial.run_trial import run_trial
-from study.trial.study import Study
+from study.trial.study import Study, TrialData
 from tests.small_trials import trial
 
 

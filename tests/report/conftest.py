@@ -8,8 +8,8 @@ import pytest
 
 from study.report.charts import Chart
 from study.report.page import write_report
-from study.trial import Prediction
 from study.trial.predictions import predictions_to_parquet
+from study.trial.study import Prediction
 from tests.changed_studies import board_of, choose
 from tests.fake_studies import add_candidate, edit_candidates
 from tests.results.conftest import (  # noqa: F401

@@ -14,7 +14,7 @@ from study.report.confusion_tables import (
 )
 from study.report.formatting import Table
 from study.results.predicted_classes import class_accuracies
-from study.trial import Prediction
+from study.trial.study import Prediction
 from tests.changed_studies import board_of
 from tests.fake_ledger import CLASSES
 from tests.not_none import not_none

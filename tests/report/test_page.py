@@ -22,8 +22,8 @@ from study.report.charts import Chart
 from study.report.page import render_report
 from study.report.plots import make_plots
 from study.storage.study_folder import REGISTERED, Registration, StudyFolder
-from study.trial import Prediction
 from study.trial.predictions import predictions_to_parquet
+from study.trial.study import Prediction
 from tests.browser import Browser
 from tests.changed_studies import (
     add_final,

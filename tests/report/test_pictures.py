@@ -18,8 +18,7 @@ from study.report.pictures import (
     make_gallery,
 )
 from study.results.study_results import read_results
-from study.trial import Prediction
-from study.trial.study import Study
+from study.trial.study import Prediction, Study
 from tests.changed_studies import board_of, configure, doubt_labels_of
 from tests.image_folders import image_folder
 from tests.not_none import not_none

@@ -20,8 +20,8 @@ from study.protocols.competition import (
 from study.results.intervals import Interval
 from study.results.resampling import Resampled, recall_intervals, resample
 from study.results.trial_results import TrialResult
-from study.trial import Prediction
 from study.trial.predictions import outcomes_of
+from study.trial.study import Prediction
 from tests.not_none import not_none
 from tests.results.conftest import partial_result
 

@@ -11,7 +11,7 @@ import pytest
 
 from study.backbones.architecture import Depths
 from study.storage.ledger_files import JsonObject
-from study.trial import TrialData
+from study.trial.study import TrialData
 from tests.in_process import trials_in_process
 from tests.tiny_study import TinyStudy
 from tests.written_study import Written

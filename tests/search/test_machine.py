@@ -8,7 +8,6 @@ import pytest
 import ray
 from ray._common.utils import get_ray_address_file
 
-from study.config.schema import ResourcesConfig
 from study.errors import ClusterError, StudyError
 from study.search.driver import ray_session
 from study.search.machine import (
@@ -16,8 +15,7 @@ from study.search.machine import (
     cluster_address,
     joins_cluster,
     refuse_silent_cluster,
-    refuse_too_many_cpus,
-    refuse_too_many_gpus,
+    refuse_too_many,
 )
 from tests.listening import listening
 
@@ -26,15 +24,13 @@ DEAD = "127.0.0.1:9"
 
 @pytest.fixture
 def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
-    """A machine of four cores and two GPUs, in no cluster, and with a home and a Ray of its own."""
+    """A machine in no cluster, with a home and a Ray of its own."""
     (tmp_path / "home").mkdir()
     (tmp_path / "ray").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr("study.search.ray_internals.CLUSTER_ANSWERS_WITHIN", 0.5)
-    monkeypatch.setattr("study.search.ray_internals.cpus_here", lambda: 4.0)
-    monkeypatch.setattr("study.search.machine.list_gpus", lambda: ["one", "two"])
     return monkeypatch
 
 
@@ -43,28 +39,14 @@ def ray_start(address: str):
     Path(get_ray_address_file(None)).write_text(address)
 
 
-def test_a_trial_that_fits_this_machine_passes_and_any_does_in_a_cluster(
+def test_more_than_this_machine_has_is_refused_unless_a_cluster_is_joined(
     alone: pytest.MonkeyPatch,
 ):
-    for cpus, gpus in ((0.5, 0), (4, 2), (1, 0.25), (50, 25)):
-        if cpus == 50:
-            alone.setenv("RAY_ADDRESS", "head:6379")
-        resources = ResourcesConfig(cpus_per_trial=cpus, gpus_per_trial=gpus)
-        refuse_too_many_cpus(resources)
-        refuse_too_many_gpus(resources)
-
-
-def test_a_trial_that_does_not_fit_is_refused_with_what_there_is(
-    alone: pytest.MonkeyPatch,
-):
-    resources = ResourcesConfig(cpus_per_trial=5, gpus_per_trial=3)
+    refuse_too_many(0.5, 4, "CPU cores")
     with pytest.raises(StudyError, match=r"^5 a trial, and this machine has 4 CPU cores; .*4 or"):
-        refuse_too_many_cpus(resources)
-    with pytest.raises(StudyError, match=r"^3 a trial, and this machine has 2 GPUs; .* cluster"):
-        refuse_too_many_gpus(resources)
-    alone.setattr("study.search.machine.list_gpus", list)
-    with pytest.raises(StudyError, match="has 0 GPUs; allowed are 0 or fewer, or a cluster"):
-        refuse_too_many_gpus(resources)
+        refuse_too_many(5, 4, "CPU cores")
+    alone.setenv("RAY_ADDRESS", "head:6379")
+    refuse_too_many(5, 4, "CPU cores")
 
 
 def test_a_cluster_is_joined_where_the_variable_names_one_and_on_the_head_of_ray_up(

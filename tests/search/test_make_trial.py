@@ -12,7 +12,7 @@ from study.config.trial_settings import TrialSettings
 from study.method import peers
 from study.search.make_trial import Proposal, make_trial
 from study.storage.study_folder import StudyFolder
-from study.trial import TrialConfig, TrialData
+from study.trial.study import TrialConfig, TrialData
 from tests.search.conftest import PEERS
 from tests.settings import ARCHITECTURE, settings, study_of
 

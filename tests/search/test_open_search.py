@@ -14,7 +14,7 @@ from study.search.samplers import Sampler, random, tpe
 from study.search.space import Space
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End
-from study.trial import TrialConfig
+from study.trial.study import TrialConfig
 from tests.settings import settings
 from tests.small_trials import trial
 from tests.tiny_study import optuna_trials

@@ -93,15 +93,9 @@ def test_nobody_else_reads_the_token_of_ray_from_its_first_moment_on(
     assert stat.S_IMODE(token.stat().st_mode) == 0o600
 
 
-def test_ray_counts_the_cores_that_this_process_may_use():
-    if not ray.is_initialized():
-        assert 1 <= ray_internals.cpus_here() <= (os.cpu_count() or 1)
-
-
 @pytest.mark.usefixtures("ray_cluster")
-def test_a_ray_of_this_process_is_started_here_with_the_cores_it_was_given():
+def test_a_ray_of_this_process_is_started_here_with_its_agents():
     assert ray_internals.started_here()
-    assert ray_internals.cpus_here() == 2
     names = [psutil.Process(process.pid).name() for process in ray_internals.own_processes()]
     assert names[:2] == ["gcs_server", "raylet"]
     assert len(names) >= 4, "two agents are missing"

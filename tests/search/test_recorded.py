@@ -9,7 +9,7 @@ from study.method.delta import DeltaInfo, to_checked_bytes
 from study.search.recorded import read_recorded
 from study.search.recording import STATE, load_state
 from study.storage.trial_folder import End, TrialFolder
-from study.trial import TrialConfig
+from study.trial.study import TrialConfig
 from tests import small_trials
 from tests.not_none import not_none
 from tests.tiny_study import Listener

@@ -29,8 +29,8 @@ from study.search.recording import (
 )
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End, Status, TrialFolder
-from study.trial import EpochReport, Prediction, TrialData
 from study.trial.predictions import read_predictions, read_validation
+from study.trial.study import EpochReport, Prediction, TrialData
 from tests.case_tables import from_table
 from tests.damage import cut, flip
 from tests.not_none import not_none

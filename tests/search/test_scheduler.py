@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 
 from study.config.search_section import AshaConfig
-from study.search import deadline as deadline_module
-from study.search.deadline import Deadline
+from study.search import scheduler as scheduler_module
 from study.search.recorded import Recorded
-from study.search.scheduler import StudyScheduler
+from study.search.scheduler import Deadline, StudyScheduler
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End
-from study.trial import TrialConfig
+from study.trial.study import TrialConfig
 from tests import small_trials
 from tests.clock import Clock
 
@@ -136,7 +135,7 @@ def test_the_time_stops_no_baseline_and_none_that_is_stopped_anyway(
     monkeypatch: pytest.MonkeyPatch,
 ):
     clock = Clock()
-    monkeypatch.setattr(deadline_module, "time", clock)
+    monkeypatch.setattr(scheduler_module, "time", clock)
     deadline = Deadline(-100.0, _began=clock.now)
     scheduler = StudyScheduler(AshaConfig(), EPOCHS, deadline=deadline)
     scheduler.replay([recorded(config(n, "a"), [(n, 3, 0.9)]) for n in range(4)])

@@ -10,16 +10,15 @@ import pytest
 from ray.tune.search import Searcher
 
 from study.config.trial_settings import TrialSettings
-from study.search import deadline as deadline_module
-from study.search.deadline import Deadline
+from study.search import scheduler as scheduler_module
 from study.search.groups import Group
 from study.search.make_trial import Proposal
 from study.search.recorded import Recorded
+from study.search.scheduler import Deadline
 from study.search.searcher import SearchPlan, StudySearcher
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End
-from study.trial import TrialConfig, TrialData
-from study.trial.study import Study
+from study.trial.study import Study, TrialConfig, TrialData
 from tests.clock import Clock
 from tests.settings import settings
 from tests.small_trials import trial
@@ -140,7 +139,7 @@ def test_nothing_is_proposed_after_the_time_but_the_queue_is_trained(
     folder: StudyFolder, monkeypatch: pytest.MonkeyPatch
 ):
     clock = Clock()
-    monkeypatch.setattr(deadline_module, "time", clock)
+    monkeypatch.setattr(scheduler_module, "time", clock)
     deadline = Deadline(60.0, _began=clock.now)
     own = searcher(folder, listed("a", 9), queue=[fixed(0, 0.9)], deadline=deadline)
     assert len(suggested(own, 2)) == 2

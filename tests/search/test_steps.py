@@ -18,17 +18,16 @@ from study.config.search_section import AshaConfig
 from study.config.trial_settings import TrialSettings
 from study.errors import DataError, StudyError
 from study.method.delta import HEAD_ROWS, load_delta
-from study.search import deadline, scheduler, steps
+from study.search import scheduler, steps
 from study.search.choice import fix_candidates, make_candidate, rank_finished_trials
 from study.search.groups import JOURNAL
 from study.storage.ledger_files import JsonObject
 from study.storage.repair import repair
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End, Status, TrialFolder
-from study.trial import TrialConfig, TrialData
 from study.trial.predictions import read_predictions
 from study.trial.prepare import Preparer
-from study.trial.study import BEST, Candidate, Study, best_candidate
+from study.trial.study import BEST, Candidate, Study, TrialConfig, TrialData, best_candidate
 from tests.damage import flip
 from tests.in_process import trials_in_process
 from tests.not_none import not_none
@@ -239,9 +238,8 @@ def interrupt():
 
 @pytest.mark.parametrize("chosen", [False, True])
 def test_a_damaged_trial_ends_again_as_it_had_whatever_would_stop_it_now(
-    searched: TinyStudy, make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch, chosen: bool
+    searched: TinyStudy, make_study: MakeStudy, chosen: bool
 ):
-    monkeypatch.setattr(deadline, "GRACE", 0.0)
     name = f"damaged-{chosen}"
     shutil.copytree(searched.folder.path, searched.folder.path.with_name(name))
     study = make_study(name, search=HALVED)

@@ -16,7 +16,7 @@ from study.method.delta import HEAD_CLASSES, load_delta
 from study.search import trainable
 from study.search.trainable import ClipFitTrainable, one_line, trial_device
 from study.serving.classifier import load_classifier
-from study.trial import TrialConfig
+from study.trial.study import TrialConfig
 from tests import small_trials
 from tests.case_tables import from_table
 

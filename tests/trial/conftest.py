@@ -8,9 +8,8 @@ import pytest
 from study.backbones.backbone import Backbone
 from study.backbones.load_backbone import load_backbone
 from study.storage.study_folder import StudyFolder
-from study.trial import TrialData
 from study.trial.prepare import Preparer
-from study.trial.study import Study
+from study.trial.study import Study, TrialData
 from tests.small_trials import Prepare, study
 
 

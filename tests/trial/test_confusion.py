@@ -3,8 +3,8 @@
 import pytest
 
 from study.protocols import find_protocol
-from study.trial import Prediction
 from study.trial.predictions import beats_chance, confusion_of
+from study.trial.study import Prediction
 from tests.case_tables import from_table
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from study.backbones.backbone import Backbone
 from study.protocols import BaseToNew, FewShot, Generalized, hmean
-from study.trial import TrialData
 from study.trial.evaluation import ALL_CLASSES, joint_scores
+from study.trial.study import TrialData
 from tests.small_trials import Prepare, last_report, trial_data
 
 

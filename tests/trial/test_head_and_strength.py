@@ -11,8 +11,8 @@ from study.backbones.backbone import Backbone
 from study.method.delta import HEAD_CLASSES
 from study.protocols import Transfer
 from study.storage.ledger_files import JsonObject
-from study.trial import EpochReport, Prediction, Target, TrialData
 from study.trial.run_trial import run_trial
+from study.trial.study import EpochReport, Prediction, Target, TrialData
 from tests.case_tables import from_table
 from tests.small_trials import Prepare, last_report, outcome, trial
 

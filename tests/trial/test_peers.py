@@ -14,13 +14,13 @@ from study.method.head import VIEWS
 from study.method.lora import apply_dropout
 from study.method.staged import StagedClassifier
 from study.storage.ledger_files import JsonObject
-from study.trial import TrialConfig, TrialData
 from study.trial.activations import open_table
 from study.trial.config_hash import compute_config_hash
 from study.trial.machine_faults import free_memory
 from study.trial.run_trial import run_trial
+from study.trial.study import TrialConfig, TrialData
 from study.trial.task_features import cached_views
-from study.trial.task_model import make_task_model
+from study.trial.task_model import TaskModel
 from tests.settings import ARCHITECTURE
 from tests.small_trials import Prepare, outcome, outcomes, trial
 
@@ -153,11 +153,11 @@ def test_the_views_of_a_projection_are_those_of_its_seed(prepare: Prepare, backb
     (task,) = data.tasks
     views = []
     for seed in (1, 1, 2):
-        model = make_task_model(peers_trial(PROJECTION, seed=seed), data, backbone, 0)
+        model = TaskModel(peers_trial(PROJECTION, seed=seed), data, backbone, 0)
         assert model.views == VIEWS
         views.append(cached_views(model, task.train.paths, VIEWS))
     assert views[0].shape == (VIEWS, len(task.train.records), 1, 32)
     assert torch.equal(views[0], views[1])
     assert not torch.allclose(views[0], views[2])
     assert not torch.allclose(views[0][0], views[0][1])
-    assert make_task_model(peers_trial(LORA), data, backbone, 0).views is None
+    assert TaskModel(peers_trial(LORA), data, backbone, 0).views is None

@@ -13,9 +13,9 @@ from study.protocols.competition import accuracies, hmean
 from study.results.bootstrap import make_competition
 from study.storage.ledger_files import JsonObject, LedgerError
 from study.storage.study_folder import StudyFolder
-from study.trial import Prediction
 from study.trial.predictions import outcomes_of, predictions_to_parquet, read_predictions
 from study.trial.run_trial import run_trial
+from study.trial.study import Prediction
 from tests.case_tables import from_table
 from tests.not_none import not_none
 from tests.small_trials import Prepare, trial

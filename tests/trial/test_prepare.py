@@ -21,9 +21,8 @@ from study.data.images.table import ImageTable, cache_fault
 from study.data.prompts import ENSEMBLE, TEMPLATES
 from study.errors import DataError
 from study.storage.study_folder import StudyFolder
-from study.trial import SPLIT_HASH, EpochReport, TrialData
 from study.trial.prepare import Preparer
-from study.trial.study import Study
+from study.trial.study import SPLIT_HASH, EpochReport, Study, TrialData
 from tests.small_trials import last_report
 
 Prepare = Callable[..., Preparer]

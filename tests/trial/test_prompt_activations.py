@@ -7,9 +7,9 @@ import pytest
 from study.backbones.load_backbone import load_backbone
 from study.method.model import FewShotClassifier
 from study.method.subsets import parse
-from study.trial import TrialData
 from study.trial.machine_faults import free_memory
 from study.trial.run_trial import run_trial
+from study.trial.study import TrialData
 from tests.case_tables import from_table
 from tests.small_trials import outcomes, trial
 

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from study.backbones.backbone import Backbone
-from study.trial import TrialData
 from study.trial.predictions import mean
 from study.trial.run_trial import run_trial
+from study.trial.study import TrialData
 from tests.case_tables import from_table
 from tests.small_trials import Prepare, digest, outcome, outcomes, trial
 

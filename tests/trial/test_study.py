@@ -12,8 +12,7 @@ from study.data import datasets
 from study.protocols import Transfer
 from study.storage.ledger_files import LedgerError
 from study.storage.study_folder import StudyFolder
-from study.trial import Target
-from study.trial.study import BEST, Candidate, Study, best_candidate
+from study.trial.study import BEST, Candidate, Study, Target, best_candidate
 from tests.settings import settings
 from tests.small_trials import trial_data
 

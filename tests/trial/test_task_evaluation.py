@@ -4,8 +4,8 @@ import pytest
 
 from study.backbones.backbone import Backbone
 from study.protocols import hmean
-from study.trial import TrialData
 from study.trial.run_trial import run_trial
+from study.trial.study import TrialData
 from tests.small_trials import Prepare, trial
 
 

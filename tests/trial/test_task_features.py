@@ -7,10 +7,10 @@ import torch
 
 from study.backbones.backbone import Backbone
 from study.storage.ledger_files import JsonObject
-from study.trial import TrialData
+from study.trial.study import TrialData
 from study.trial.task_evaluation import rival_classes
 from study.trial.task_features import encode_part, image_features, labels_of
-from study.trial.task_model import make_task_model
+from study.trial.task_model import TaskModel
 from tests.case_tables import from_table
 from tests.small_trials import Prepare, last_report, trial
 
@@ -21,7 +21,7 @@ def test_images_that_are_evaluated_at_once_shrink_with_those_of_a_batch(
 ):
     config = trial(training={"batch_size": 8, "eval_batch_size": 30})
     (task,) = holdout.tasks
-    model = make_task_model(config, holdout, backbone, 0, micro_batch)
+    model = TaskModel(config, holdout, backbone, 0, micro_batch)
     assert model.images_at_once == at_once
     evaluated = [record.path for part in task.evaluations for record in part.records]
     sizes = [len(batch) for batch in image_features(model, holdout.eval_images, evaluated)]
@@ -34,7 +34,7 @@ def test_names_compete_for_images_of_their_own_dataset_alone(prepare: Prepare, b
     (task,) = data.tasks
     rivals = rival_classes(task, data)
     assert rivals == tuple(range(len(data.class_names)))
-    model = make_task_model(trial(), data, backbone, 0)
+    model = TaskModel(trial(), data, backbone, 0)
     base, new = (encode_part(model, part, rivals) for part in task.evaluations)
     for features in (base, new):
         assert features.rivals_text is not None

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from study.backbones.backbone import Backbone
-from study.trial import TrialData
 from study.trial.run_trial import run_trial
-from study.trial.task_model import make_task_model
+from study.trial.study import TrialData
+from study.trial.task_model import TaskModel
 from tests.small_trials import Prepare, trial
 
 
@@ -28,5 +28,5 @@ def test_each_task_of_a_trial_has_a_seed_of_its_own(prepare: Prepare, backbone: 
     seeds = set()
     for seed in (1, 2):
         for index in range(len(data.tasks)):
-            seeds.add(make_task_model(trial(seed=seed), data, backbone, index).seed)
+            seeds.add(TaskModel(trial(seed=seed), data, backbone, index).seed)
     assert len(seeds) == 2 * len(data.tasks)

@@ -8,8 +8,8 @@ import torch
 from study.backbones.backbone import Backbone
 from study.method.delta import HEAD_ROWS
 from study.storage.ledger_files import JsonObject
-from study.trial import TrialData
 from study.trial.run_trial import run_trial
+from study.trial.study import TrialData
 from tests.case_tables import from_table
 from tests.small_trials import last_report, trial
 

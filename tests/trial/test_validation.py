@@ -7,8 +7,8 @@ import pytest
 from study.storage.ledger_files import LedgerError
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import VALIDATION, End, TrialFolder
-from study.trial import Prediction
 from study.trial.predictions import read_validation, validation_to_parquet
+from study.trial.study import Prediction
 from tests.not_none import not_none
 
 
