@@ -98,10 +98,10 @@ def epochs_before(trial: TrialFolder) -> int:
 def test_the_last_state_is_given_back_with_its_epoch(trial: TrialFolder):
     assert load_state(trial) is None
     record(trial, 1, 2)
-    epoch, state = not_none(load_state(trial))
-    assert epoch == 2
-    assert state.keys() == report(2).state.keys()
-    torch.testing.assert_close(state, report(2).state, rtol=0, atol=0)
+    state = not_none(load_state(trial))
+    assert state.epoch == 2
+    assert state.tensors.keys() == report(2).state.keys()
+    torch.testing.assert_close(state.tensors, report(2).state, rtol=0, atol=0)
     assert epochs_of(trial) == [1, 2]
 
 
