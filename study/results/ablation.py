@@ -75,6 +75,18 @@ class AblationTable(Results):
         return next((cell for cell in self.cells if cell.label == BASE), None)
 
     @property
+    def different(self) -> Mapping[str, float]:
+        """The differences to the base of the cells that differ significantly, largest first.
+
+        They are fractions, by the labels of the cells.
+        """
+        found = {}
+        for cell in self.cells:
+            if cell.comparison and cell.finding == "beyond noise":
+                found[cell.label] = cell.comparison.mean
+        return dict(sorted(found.items(), key=lambda item: -abs(item[1])))
+
+    @property
     def unstable(self) -> list[Cell]:
         """The cells whose score spreads over the seeds over `UNSTABLE` times the median cell's."""
         spread_cells = [(cell.score.sd, cell) for cell in self.cells if cell.score.sd is not None]

@@ -34,6 +34,21 @@ def test_cells_are_sorted_paired_with_the_base_and_corrected_together(
         found = not_none(cell.comparison)
         assert found.mean == pytest.approx(cell.score.mean - np.mean(base))
         assert (found.p_value, found.holm_p) == pytest.approx((test.pvalue, holm_p))
+    differences = [*map(abs, table.different.values())]
+    assert 0 < len(differences) < len(compared)
+    assert differences == sorted(differences, reverse=True)
+    for cell, holm_p in zip(compared, corrected, strict=True):
+        assert (cell.label in table.different) == (holm_p <= 0.05)
+
+
+def test_a_best_rate_at_the_end_of_its_list_is_flagged(ablation_study: Path):
+    results = read_results(ablation_study)
+    label = ablation_table(results).cells[0].label
+    lists = {"bias": (0.1, 0.01), "ln": (0.2, 0.1, 0.3)}
+    tried = [{"bias": bias, "ln": ln} for bias in lists["bias"] for ln in lists["ln"]]
+    cells = ablation_table(searched(results, label, *tried)).cells
+    flagged = {cell.label: cell.rate_edges for cell in cells}
+    assert flagged.pop(label) == {"bias": "highest"}
 
 
 def test_trials_that_did_not_finish_or_belong_to_other_stages_are_left_out(
