@@ -9,8 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from study.config.loading import dump_config, load_config
-from study.results.leaderboard import Leaderboard, leaderboard
-from study.results.study_results import read_results
+from study.results.study_result import StudyResult, read_study_result
 from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import PREDICTIONS, VALIDATION
@@ -106,9 +105,9 @@ def leave_one_seed(folder: Path) -> Path:
     return folder
 
 
-def board_of(folder: Path) -> Leaderboard:
+def board_of(folder: Path) -> StudyResult:
     """The leaderboard of a study's folder."""
-    return leaderboard(read_results(folder))
+    return read_study_result(folder)
 
 
 def set_split(folder: Path, digest: str) -> Path:

@@ -11,8 +11,7 @@ from study.commands import run_study, run_sweep
 from study.commands.main import main
 from study.config.sweep import load_sweep
 from study.config.yaml_values import read_values
-from study.results.leaderboard import leaderboard
-from study.results.study_results import read_results
+from study.results.study_result import read_study_result
 from tests.in_process import trials_in_process
 from tests.miniature import ELEVEN, SHIFTED, make
 
@@ -54,9 +53,9 @@ def test_a_file_of_the_paper_gives_a_score_on_each_of_its_datasets(file: Path, s
         assert main(command) == 0
     values = read_values(file)
     if "sweep" not in values:
-        board = leaderboard(read_results(Path("runs/small")))
-        assert len(board.entries) == count_baselines(values)
-        for entry in board.entries:
+        board = read_study_result(Path("runs/small"))
+        assert len(board.rows) == count_baselines(values)
+        for entry in board.rows:
             assert {*values["data"]["targets"]} < {*entry.dataset_scores}
         return
     tables = pd.read_csv("runs/tables.csv")

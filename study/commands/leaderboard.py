@@ -10,7 +10,7 @@ from study.process.ctrl_c import exit_at_ctrl_c
 
 TYPE_CHECKING = False  # of typing, whose import takes long
 if TYPE_CHECKING:
-    from study.results.study_results import Results
+    from study.results.ablation import Ablation
 
 HELP = (
     "print the test scores of a study, the cells of an ablation, or the tables of a sweep (several "
@@ -88,11 +88,10 @@ def run(options: Namespace) -> None:
             leaderboard_records,
             render_leaderboard,
         )
-        from study.results.leaderboard import leaderboard
-        from study.results.study_results import read_results
-    results = read_results(folders[0])
-    if results.ablates:
-        _print_ablation(results, form, options.to)
+        from study.results.study_result import read_study_result
+    result = read_study_result(folders[0])
+    if result.ablation:
+        _print_ablation(result.ablation, form, options.to)
     elif options.to is not None:
         _print_sweep(folders, form, options.to)
     else:
@@ -103,7 +102,7 @@ def run(options: Namespace) -> None:
             "json": leaderboard_records,
         }
         _refuse_format(form, *views)
-        _print(views[form](leaderboard(results)), form)
+        _print(views[form](result), form)
 
 
 def _refuse_format(form: str, *allowed: str) -> None:
@@ -125,11 +124,10 @@ def _print(view: object, form: str) -> None:
         LastingConsole().print(view)
 
 
-def _print_ablation(results: "Results", form: str, folder: Path | None) -> None:
+def _print_ablation(table: "Ablation", form: str, folder: Path | None) -> None:
     """Print the comparison of an ablation's cells, and write its files if asked."""
     with exit_at_ctrl_c():
         from study.report import ablation_tables
-        from study.results.ablation import ablation_table
     views = {
         "table": ablation_tables.render_ablation,
         "markdown": ablation_tables.ablation_markdown,
@@ -137,7 +135,6 @@ def _print_ablation(results: "Results", form: str, folder: Path | None) -> None:
         "json": ablation_tables.ablation_records,
     }
     _refuse_format(form, *views)
-    table = ablation_table(results)
     _print(views[form](table), form)
     if folder is not None:
         print(*ablation_tables.write_ablation(folder, table), sep="\n")

@@ -97,12 +97,12 @@ def summarize_study(folder: "StudyFolder") -> StudySummary:
     """Return the row of a study in the list of studies."""
     from study.commands.study_status import study_status
     from study.errors import FormatError, StudyError
-    from study.results.study_results import read_results
+    from study.results.study_result import read_study_result
 
     size, age = _size_and_age(folder.path)
     trials = len(list(folder.path.glob("trials/*/config.json")))
     try:
-        results = read_results(folder.path)
+        results = read_study_result(folder.path)
         status = study_status(results)
     except StudyError as error:
         state = "other format" if isinstance(error, FormatError) else "damaged"

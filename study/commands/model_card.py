@@ -27,10 +27,8 @@ from study.report.setting_descriptions import settings_in_words
 from study.report.site_descriptions import subset_in_words
 from study.report.verdict import verdict
 from study.results.chance import BALANCED
-from study.results.entries import Entry
-from study.results.leaderboard import Leaderboard, leaderboard
-from study.results.resampling import resample
-from study.results.study_results import read_results
+from study.results.rows import Row
+from study.results.study_result import StudyResult, read_study_result
 from study.results.trial_results import TrialResult
 from study.serving.exports.format import ExportGuide, Format
 from study.serving.saved_model import SavedModel
@@ -46,15 +44,15 @@ _STUDY_ROWS = ("Dataset", "Protocol", "Images", "Choice", "Training", "Search", 
 class Provenance(NamedTuple):
     """The study that a model is from, and the trial that trained it."""
 
-    board: Leaderboard
+    board: StudyResult
     trial: TrialResult
 
     @property
-    def entry(self) -> Entry | None:
+    def entry(self) -> Row | None:
         """The entry of the trial's configuration on the leaderboard; None if it was not tested."""
         if self.trial.stage not in ("test", "final"):
             return None
-        return self.board.find_entry(self.trial.label)
+        return self.board.find_row(self.trial.label)
 
 
 def model_card(
@@ -106,19 +104,19 @@ def _describe_tuning(saved: SavedModel) -> dict[str, object]:
     return {"peer": peer, "terms": terms, "numbers": numbers}
 
 
-def _score_table(board: Leaderboard, entry: Entry, trial: TrialResult) -> Table:
+def _score_table(board: StudyResult, entry: Row, trial: TrialResult) -> Table:
     """Return the scores of a model, its configuration, its rivals, and chance."""
     main = main_table(board)
     end = main.header.index("seeds") + 1
-    scores = {other.label: row[1:end] for other, row in zip(board.entries, main.rows, strict=True)}
+    scores = {other.label: row[1:end] for other, row in zip(board.rows, main.rows, strict=True)}
     names = {entry.label: f"this configuration: {entry_name(entry)}"}
-    for rival in (board.find_entry(TUNED), board.find_entry(ZERO_SHOT)):
+    for rival in (board.find_row(TUNED), board.find_row(ZERO_SHOT)):
         if rival:
             names.setdefault(rival.label, entry_name(rival))
     rows = [[name, *scores[label]] for label, name in names.items()]
     heads = [f"score_{head}" for head in HEADS if f"{head} head" in main.header]
-    columns = (*board.parts, "score", *heads, *board.further_names)
-    scores_alone = resample([trial], board.protocol).mean_intervals([trial], columns)
+    columns = (*board.parts, "score", *heads, *board.score_names.further)
+    scores_alone = board.scores_alone(trial)
     alone = [format_alone(scores_alone.get(column)) for column in columns]
     rows.insert(1, [f"this model alone, seed {trial.seed}, over test images", *alone, 1])
     if board.chance is not None:
@@ -152,8 +150,8 @@ def find_study_of(saved: SavedModel, word: str, storage: Path | None = None) -> 
         with suppress(StudyError):  # another study that is damaged is no reason to stop
             study_id = folder.read_identity()["study_id"]
         if study_id == origin.study_id:
-            board = leaderboard(read_results(folder.path))
-            for trial in board.trials:
+            board = read_study_result(folder.path)
+            for trial in board.trial_results:
                 head = trial.settings.head  # a test is listed once for each head in use
                 if (trial.trial_id, head) == (origin.trial, saved.settings.head):
                     return Provenance(board, trial)

@@ -16,16 +16,15 @@ from study.report.page import write_report
 from study.report.pictures import Datasets
 from study.report.plots import make_plots
 from study.report.study_description import describe_study
-from study.results.ablation import ablation_table
-from study.results.leaderboard import Leaderboard, leaderboard
-from study.results.study_results import read_results, write_results
+from study.results.study_result import StudyResult, read_study_result
+from study.results.trials_table import write_trials
 from study.storage.atomic import with_retries, write_atomically
 from study.storage.study_folder import DESCRIPTION, StudyFolder
 
 
 def write_outputs(
     folder: StudyFolder, protocol: Protocol | None = None, datasets: Datasets | None = None
-) -> Leaderboard:
+) -> StudyResult:
     """Write everything that is made from a study's results, from the table to the summary.
 
     Args:
@@ -41,15 +40,15 @@ def write_outputs(
     """
     trials = folder.path / "trials"
     with_retries(trials, trials.stat, existing=folder.path)  # storage may be away
-    board = leaderboard(read_results(folder.path, protocol))
-    write_results(board)
-    if board.ablates:
-        write_ablation(folder.path, ablation_table(board))
+    board = read_study_result(folder.path, protocol)
+    write_trials(folder, board.trial_results)
+    if board.ablation:
+        write_ablation(folder.path, board.ablation)
     else:
         write_leaderboard(board)
     check = board.label_check
     if check is not None:
-        write_atomically(folder.path / LABELS, labels_csv(check.doubted))
+        write_atomically(folder.path / LABELS, labels_csv(check.likely_mislabelled))
     plots = make_plots(board)
     write_report(board, plots, datasets)  # it needs one format alone of each chart
     write_plots(folder.path, plots)
@@ -57,7 +56,7 @@ def write_outputs(
     return board
 
 
-def print_outcome(board: Leaderboard, hints: Sequence[tuple[str, str]], console: Console) -> None:
+def print_outcome(board: StudyResult, hints: Sequence[tuple[str, str]], console: Console) -> None:
     """Print what was found, and what to look at and to type next; `next_steps` has the hints."""
     rows = [(f"{word:8}", text) for word, text in findings(board)]
     console.print(plain_table(("", ""), rows))

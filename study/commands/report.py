@@ -8,7 +8,7 @@ from study.process.ctrl_c import exit_at_ctrl_c
 
 TYPE_CHECKING = False  # of typing, whose import takes long
 if TYPE_CHECKING:
-    from study.results.study_results import Results
+    from study.results.study_result import StudyResult
 
 HELP = "write report.html of a study, and its charts"
 
@@ -39,24 +39,21 @@ def run(options: Namespace) -> None:
         from study.report.ablation_charts import ablation_plots
         from study.report.charts import write_plots
         from study.report.plots import make_plots
-        from study.results.ablation import ablation_table
-        from study.results.leaderboard import leaderboard
-        from study.results.study_results import read_results
-    results = read_results(folder.path)
-    board = leaderboard(results)
+        from study.results.study_result import read_study_result
+    board = read_study_result(folder.path)
     charts = make_plots(board)
     print(page.write_report(board, charts))
-    if board.ablates:
-        charts = ablation_plots(ablation_table(board))
+    if board.ablation:
+        charts = ablation_plots(board.ablation)
     print(*write_plots(board.folder.path, charts), sep="\n")
     for chart in charts:
         if chart.missing_reason is not None:
             print(f"{chart.name}: not drawn: {chart.missing_reason}", file=sys.stderr)
     if options.drift:
-        _print_drift(results)
+        _print_drift(board)
 
 
-def _print_drift(results: "Results") -> None:
+def _print_drift(results: "StudyResult") -> None:
     """Print, draw and save how far tuning moved the best configuration."""
     with exit_at_ctrl_c():
         from study.commands.signals import LastingConsole

@@ -28,7 +28,7 @@ from study.config.search_section import AUTO
 from study.errors import InterruptedStudyError, StudyError
 from study.results.against_chance import fix_chance
 from study.results.chosen_configuration import is_outdated_final
-from study.results.leaderboard import Leaderboard
+from study.results.study_result import StudyResult
 from study.search.auto_precision import decide_precision
 from study.search.driver import ray_session
 from study.search.recording import drop_reports_beyond_state
@@ -124,7 +124,7 @@ def _next_command_in_errors(folder: StudyFolder) -> Iterator[None]:
 
 def _run_to_the_end(
     study: Study, tracker: Tracker, console: Console, sampler: Sampler | None
-) -> tuple[Leaderboard, Sequence[tuple[str, str]]]:
+) -> tuple[StudyResult, Sequence[tuple[str, str]]]:
     """Run the remaining stages of a study whose folder is open, and write its outputs.
 
     Returns:

@@ -34,8 +34,8 @@ def run(options: Namespace) -> None:
             render_status,
             study_status,
         )
-        from study.results.study_results import read_results
-    status = study_status(read_results(load_study(folder, overrides).folder.path))
+        from study.results.study_result import read_study_result
+    status = study_status(read_study_result(load_study(folder, overrides).folder.path))
     if options.json:
         values = dict(vars(status))
         for name in ("running", "failed", "best"):

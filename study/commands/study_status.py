@@ -12,7 +12,7 @@ from study.report.formatting import percent
 from study.report.setting_descriptions import setting_cells, setting_header, tuned_in_words
 from study.results.chance import AgainstChance
 from study.results.chosen_configuration import TEST_BALANCED, ChosenConfiguration, extensions
-from study.results.study_results import Results
+from study.results.study_result import StudyResult
 from study.results.trial_results import TrialResult
 from study.storage.command_lines import study_command
 from study.storage.study_folder import StudyFolder
@@ -67,7 +67,7 @@ class Status:
     """Its test score beside that of guessing; None while that is not known."""
 
 
-def study_status(results: Results) -> Status:
+def study_status(results: StudyResult) -> Status:
     """Return the status of a study."""
     folder = results.folder
     config = results.config
@@ -103,8 +103,8 @@ def study_status(results: Results) -> Status:
     )
 
 
-def _state(results: Results) -> str:
-    if results.folder.is_complete():
+def _state(results: StudyResult) -> str:
+    if results.is_complete:
         return "finished"
     if not results.folder.has_driver():
         return INTERRUPTED
@@ -113,7 +113,7 @@ def _state(results: Results) -> str:
     return "searching"
 
 
-def _count_trials(results: Results) -> dict[str, dict[str, int]]:
+def _count_trials(results: StudyResult) -> dict[str, dict[str, int]]:
     search = results.config.search
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for trial in results.each_trial:

@@ -20,9 +20,7 @@ from study.library.dataset import Dataset
 from study.library.tuned_model import TunedModel, load_model
 from study.report.ablation_tables import ablation_csv
 from study.report.leaderboard_tables import leaderboard_csv
-from study.results.ablation import ablation_table
-from study.results.leaderboard import leaderboard
-from study.results.study_results import Results, read_results
+from study.results.study_result import StudyResult, read_study_result
 from study.storage.study_folder import StudyFolder
 
 if TYPE_CHECKING:
@@ -50,13 +48,13 @@ class OpenedStudy:
         return self._folder.path
 
     @property
-    def results(self) -> Results:
+    def results(self) -> StudyResult:
         """All results at the time of reading.
 
         Raises:
             StudyError: a file of the study is damaged.
         """
-        return read_results(self.path)
+        return read_study_result(self.path)
 
     def leaderboard(self) -> "DataFrame":
         """Return what was tested, best first, with fractions for scores.
@@ -69,10 +67,7 @@ class OpenedStudy:
         import pandas as pd
 
         results = self.results
-        if results.ablates:
-            text = ablation_csv(ablation_table(results))
-        else:
-            text = leaderboard_csv(leaderboard(results))
+        text = ablation_csv(results.ablation) if results.ablation else leaderboard_csv(results)
         return pd.read_csv(io.StringIO(text))
 
     def predict(self, images: Any) -> "DataFrame":

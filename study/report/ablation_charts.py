@@ -13,18 +13,18 @@ from study.report.charts import (
     Series,
     cell_series,
 )
-from study.results.ablation import AblationTable, left_out_term, only_term
+from study.results.ablation import Ablation, left_out_term, only_term
 
 Window = tuple[float, float, str]
 """The start and the stop of a window of layers, by which windows are sorted, and its name."""
 
 
-def ablation_plots(table: AblationTable) -> list[Chart]:
+def ablation_plots(table: Ablation) -> list[Chart]:
     """Return the forest plot, and the map of cells that vary a term."""
     return [_forest_chart(table), _map_chart(table)]
 
 
-def _forest_chart(table: AblationTable) -> Chart:
+def _forest_chart(table: Ablation) -> Chart:
     """Draw the difference of each cell to the base, with its interval."""
     cells = []
     differences = []
@@ -35,7 +35,7 @@ def _forest_chart(table: AblationTable) -> Chart:
             differences.append(cell.comparison)
     series = []
     for name, color, is_beyond in (("beyond noise", ORANGE, True), ("within noise", GREY, False)):
-        rows = [row for row, cell in enumerate(cells) if cell.differs_from_base == is_beyond]
+        rows = [n for n, cell in enumerate(cells) if (cell.finding == "significant") == is_beyond]
         means = [100 * differences[row].mean for row in rows]
         reaches = [100 * (differences[row].reach or 0.0) for row in rows]
         series.append(Series(name, means, rows, color=color, x_error=reaches))
@@ -52,7 +52,7 @@ def _forest_chart(table: AblationTable) -> Chart:
     )
 
 
-def _map_chart(table: AblationTable) -> Chart:
+def _map_chart(table: Ablation) -> Chart:
     """Draw the difference of each cell that varies a single term, by its layers and its site."""
     only: dict[tuple[Window, str], float] = {}
     left_out: dict[tuple[Window, str], float] = {}

@@ -9,7 +9,7 @@ from study.config.labels import TUNED
 from study.config.loading import load_config
 from study.config.shipped import overrides_between, shipped_file, value_at, wrap_command
 from study.errors import ConfigError
-from study.results.study_results import Results
+from study.results.study_result import StudyResult
 
 ABLATION = "ablation"
 """The shipped configuration that the command of an ablation begins with."""
@@ -32,7 +32,7 @@ _KEYS = (
 """The keys of other sections that it has in common with the search."""
 
 
-def ablation_command(results: Results) -> str | None:
+def ablation_command(results: StudyResult) -> str | None:
     """Return the command of an ablation of the same data, backbone and protocol.
 
     Its learning rates are around those of the search's best trials, and its λ is that of tuned
@@ -61,7 +61,7 @@ def ablation_command(results: Results) -> str | None:
     return wrap_command(["clipfit-study", "run", ABLATION, *map(shlex.quote, overrides)])
 
 
-def _ablation_settings(results: Results) -> dict[str, Any]:
+def _ablation_settings(results: StudyResult) -> dict[str, Any]:
     """Return rates and λ around those of the best trials; without any, the shipped ones stay."""
     tuned = [
         trial

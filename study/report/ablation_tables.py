@@ -24,12 +24,12 @@ from study.report.formatting import (
 from study.report.scope import interval_scope
 from study.report.sentences import sentences
 from study.report.setting_descriptions import SETTING_NOTE, setting_cells, setting_header
-from study.results.ablation import BASE, UNSTABLE, AblationTable, Cell
+from study.results.ablation import BASE, UNSTABLE, Ablation, Cell
 from study.results.trial_results import PARTS
 from study.storage.atomic import write_atomically
 
 
-def ablation_verdict(table: AblationTable) -> list[str]:
+def ablation_verdict(table: Ablation) -> list[str]:
     """Return sentences that name the cells beyond noise, within noise and at an edge of rates.
 
     They also name the cells without a score, and those whose seeds differ much.
@@ -40,7 +40,7 @@ def ablation_verdict(table: AblationTable) -> list[str]:
     return said + sentences("report/ablation_scope", table=table)
 
 
-def _describe_unscored(table: AblationTable) -> list[str]:
+def _describe_unscored(table: Ablation) -> list[str]:
     """Return a sentence that names the cells without a score, and one if the base is among them."""
     if not table.unscored:
         return []
@@ -51,7 +51,7 @@ def _describe_unscored(table: AblationTable) -> list[str]:
     return said
 
 
-def _describe_unstable(table: AblationTable) -> list[str]:
+def _describe_unstable(table: Ablation) -> list[str]:
     """Return a sentence that names the cells whose score depends much on the seed."""
     if not table.unstable:
         return []
@@ -62,7 +62,7 @@ def _describe_unstable(table: AblationTable) -> list[str]:
     ]
 
 
-def cell_table(table: AblationTable) -> Table:
+def cell_table(table: Ablation) -> Table:
     """Return the scores of the cells, in percent and percentage points."""
     score = table.metric if table.parts else table.split
     header = ["cell", *score_header(table.parts, score)]
@@ -82,7 +82,7 @@ def cell_table(table: AblationTable) -> Table:
     )
 
 
-def _cell_row(table: AblationTable, cell: Cell) -> list[object]:
+def _cell_row(table: Ablation, cell: Cell) -> list[object]:
     row: list[object] = [cell.label, *score_cells(table.parts, cell.parts, cell.score)]
     if table.shows_balanced:
         row.append(format_mean(cell.balanced))
@@ -92,7 +92,7 @@ def _cell_row(table: AblationTable, cell: Cell) -> list[object]:
     return row
 
 
-def setting_table(table: AblationTable) -> Table:
+def setting_table(table: Ablation) -> Table:
     """Return each cell's subset, learning rates and λ."""
     rows = [
         [cell.label, cell.settings.subset, *setting_cells(cell.settings)] for cell in table.cells
@@ -100,29 +100,29 @@ def setting_table(table: AblationTable) -> Table:
     return Table("Cells", ["cell", "subset", *setting_header()], rows, left=2, note=SETTING_NOTE)
 
 
-def _all_tables(table: AblationTable) -> list[Table]:
+def _all_tables(table: Ablation) -> list[Table]:
     """Return the table of cells, and that of their settings."""
     return [cell_table(table), setting_table(table)]
 
 
-def render_ablation(table: AblationTable) -> Group:
+def render_ablation(table: Ablation) -> Group:
     """Return the ablation as tables for the terminal, with its verdict."""
     return Group(*with_notes(_all_tables(table)), *map(Text, ablation_verdict(table)))
 
 
-def ablation_markdown(table: AblationTable) -> str:
+def ablation_markdown(table: Ablation) -> str:
     """Return the ablation as Markdown: verdict, scores, settings."""
     blocks = [markdown_text(" ".join(ablation_verdict(table)))]
     blocks += [replace(block, title="").markdown() for block in _all_tables(table)]
     return "\n\n".join(blocks) + "\n"
 
 
-def ablation_csv(table: AblationTable) -> str:
+def ablation_csv(table: Ablation) -> str:
     """Return the ablation as CSV: fractions in full precision, one row per cell."""
     return Table.from_records(ablation_records(table)).csv()
 
 
-def ablation_records(table: AblationTable) -> list[dict[str, object]]:
+def ablation_records(table: Ablation) -> list[dict[str, object]]:
     """Return the ablation as records: one per cell, with the columns of its CSV."""
     records: list[dict[str, object]] = []
     for cell in table.cells:
@@ -154,7 +154,7 @@ def _join_kinds(texts: Mapping[str, str]) -> str | None:
     return "; ".join(f"{kind}: {text}" for kind, text in texts.items()) or None
 
 
-def write_ablation(folder: Path, table: AblationTable) -> list[Path]:
+def write_ablation(folder: Path, table: Ablation) -> list[Path]:
     """Write `ablation.csv`, `ablation.md` and the plots into the study's folder.
 
     Returns:

@@ -8,10 +8,8 @@ from typing import Any
 from study.report.charts import MANY_NAMES, Axis, Chart, Panel, Series, cell_series
 from study.report.formatting import HoverText, Table, percent, points
 from study.report.sentences import sentences
-from study.results.image_counts import image_counts
 from study.results.intervals import Interval, MeanInterval
-from study.results.leaderboard import Leaderboard
-from study.results.predicted_classes import class_accuracies, confusions, mean_f1
+from study.results.study_result import StudyResult
 
 CONFUSION = "confusion"
 """The prefix of the names of heat maps."""
@@ -27,24 +25,20 @@ _NAME_LENGTH = 24
 """The most characters of a name beside a heat map."""
 
 
-def class_accuracy_table(board: Leaderboard) -> Table:
+def class_accuracy_table(board: StudyResult) -> Table:
     """Return the images of each class, and the accuracy on it before and after tuning."""
-    counts = image_counts(board)
+    classes = board.classes
     rows = []
-    for accuracy in class_accuracies(board):
-        trained = None
-        # Classes of another dataset are not trained, even where they have the same name.
-        if counts.trained is not None and accuracy.part not in board.scored_datasets:
-            trained = counts.trained.get(accuracy.true, 0)
-        tested = counts.tested.get((accuracy.part, accuracy.true))
-        interval = _shown_interval(board.recalls.get((accuracy.part, accuracy.true)))
+    for accuracy in classes.rows:
+        interval = _shown_interval(accuracy.recall)
         ends = "–"
         if interval:
             ends = f"{percent(interval.low)} to {percent(interval.high)}"
         before = percent(accuracy.before)
         after = percent(accuracy.after)
         gain = None if accuracy.gain is None else points(accuracy.gain)
-        rows.append([accuracy.true, accuracy.part, trained, tested, before, after, ends, gain])
+        numbers = accuracy.trained, accuracy.tested, before, after, ends, gain
+        rows.append([accuracy.name, accuracy.part, *numbers])
     table = Table(
         "",
         [
@@ -53,7 +47,7 @@ def class_accuracy_table(board: Leaderboard) -> Table:
             "trained on",
             "tested on",
             "zero-shot %",
-            f"{board.chosen_word} %",
+            "best %",
             "95 %",
             "gain",
         ],
@@ -62,8 +56,7 @@ def class_accuracy_table(board: Leaderboard) -> Table:
         note=" ".join(
             sentences(
                 "report/class_accuracies",
-                counts=counts,
-                f1=mean_f1(board),
+                classes=classes,
                 source=_source_of_intervals(board),
             )
         ),
@@ -71,7 +64,7 @@ def class_accuracy_table(board: Leaderboard) -> Table:
     return table.without_constant("part")
 
 
-def confusion_table(board: Leaderboard) -> Table:
+def confusion_table(board: StudyResult) -> Table:
     """Return the most frequent confusions."""
     rows = [
         [
@@ -82,11 +75,11 @@ def confusion_table(board: Leaderboard) -> Table:
             percent(pair.before),
             percent(pair.after),
         ]
-        for pair in confusions(board)[:MOST_CONFUSIONS]
+        for pair in board.classes.confused[:MOST_CONFUSIONS]
     ]
     table = Table(
         "Most frequent confusions",
-        ["images of", "taken for", "part", "answers", "zero-shot %", f"{board.chosen_word} %"],
+        ["images of", "taken for", "part", "answers", "zero-shot %", "best %"],
         rows,
         left=3,
         note="Answers of all seeds, and the share of the images of a class that they are.",
@@ -94,18 +87,17 @@ def confusion_table(board: Leaderboard) -> Table:
     return table.without_constant("part")
 
 
-def recall_chart(board: Leaderboard) -> Chart:
+def recall_chart(board: StudyResult) -> Chart:
     """Draw the recall of each class, the worst first, with its interval."""
-    tested = image_counts(board).tested
-    accuracies = sorted(class_accuracies(board), key=lambda row: (row.after, row.part, row.true))
+    accuracies = sorted(board.classes.rows, key=lambda row: (row.after, row.part, row.name))
     worst = accuracies[:MOST_RECALLS][::-1]  # the first row is to be at the top
     parts = {row.part for row in accuracies}
     names, recalls, below, above = [], [], [], []
     for row in worst:
-        (name,) = _axis_names([row.true], 1)
+        (name,) = _axis_names([row.name], 1)
         part = f" ({row.part})" if len(parts) > 1 else ""
-        hover = f"{tested[row.part, row.true]} test images"
-        interval = _shown_interval(board.recalls.get((row.part, row.true)))
+        hover = f"{row.tested} test images"
+        interval = _shown_interval(row.recall)
         low, high = interval or (row.after, row.after)
         if interval:
             hover += f"; 95 % interval {percent(low)} to {percent(high)} %"
@@ -119,7 +111,7 @@ def recall_chart(board: Leaderboard) -> Chart:
     return Chart(
         "recalls",
         "Recall of each class, worst first",
-        f"{left_out}Of the {board.chosen_word}, mean over seeds on test images, with 95 % "
+        f"{left_out}Of the best configuration, mean over seeds on test images, with 95 % "
         f"intervals over {_source_of_intervals(board)}.",
         [Panel(Axis("recall, %"), Axis("", names=names), [bars])],
         reason_if_empty="no prediction of single test images was kept",
@@ -137,23 +129,25 @@ def _shown_interval(recall: MeanInterval | None) -> Interval | None:
     return Interval(recall.low, recall.high)
 
 
-def _source_of_intervals(board: Leaderboard) -> str:
+def _source_of_intervals(board: StudyResult) -> str:
     """Return what the intervals of classes are over, in words."""
-    if any(recall.errors for recall in board.recalls.values()):
+    if any(row.recall and row.recall.errors for row in board.classes.rows):
         return "seeds and test images"
     return "test images alone"
 
 
-def confusion_charts(board: Leaderboard) -> list[Chart]:
+def confusion_charts(board: StudyResult) -> list[Chart]:
     """Draw what the choice takes the test images of each class for, a heat map for each part."""
     shares_by_part: dict[str, dict[tuple[str, str], float]] = defaultdict(dict)
-    for row in class_accuracies(board) + confusions(board):
-        shares_by_part[row.part][row.true, row.predicted] = row.after
-    class_order = image_counts(board).order
+    for row in board.classes.rows:
+        shares_by_part[row.part][row.name, row.name] = row.after
+    for pair in board.classes.confused:
+        shares_by_part[pair.part][pair.true, pair.predicted] = pair.after
+    class_order = board.classes.order
     charts = []
     drawn_parts = list(shares_by_part)[:MOST_MAPS]
     for number, part in enumerate(drawn_parts, start=1):
-        chart = _heat_map(shares_by_part[part], class_order, board.chosen_word)
+        chart = _heat_map(shares_by_part[part], class_order)
         if len(shares_by_part) > 1:
             title = f"{chart.title}, part “{part}”"
             chart = replace(chart, name=f"{CONFUSION}-{number}", title=title)
@@ -161,15 +155,12 @@ def confusion_charts(board: Leaderboard) -> list[Chart]:
     return charts
 
 
-def _heat_map(
-    shares: Mapping[tuple[str, str], float], class_order: Sequence[str], choice: str
-) -> Chart:
+def _heat_map(shares: Mapping[tuple[str, str], float], class_order: Sequence[str]) -> Chart:
     """Draw the share of the images of each class that are taken for each class.
 
     Args:
         shares: the shares, as fractions, by the true and the predicted class.
         class_order: the classes in the order of the dataset; others follow by name.
-        choice: the word for the candidate whose predictions these are.
     """
     ranks = {name: rank for rank, name in enumerate(class_order)}
 
@@ -192,8 +183,9 @@ def _heat_map(
     )
     caption = (
         "A row for each class, a column for what its images are taken for: the share of the "
-        f"row’s test images in percent, over all seeds of the {choice}. Blue is right, red is "
-        "wrong; the colour grows with the root of the share, so that few mistakes are seen too."
+        "row’s test images in percent, over all seeds of the best configuration. Blue is right, "
+        "red is wrong; the colour grows with the root of the share, so that few mistakes are seen "
+        "too."
     )
     if len(columns) > NAMED_COLUMNS:
         caption += " Columns are in the order of the rows."

@@ -8,8 +8,7 @@ from pathlib import Path
 from study.report.ablation_tables import ablation_verdict
 from study.report.final_model import final_model_line
 from study.report.sentences import rows
-from study.results.ablation import ablation_table
-from study.results.leaderboard import Leaderboard
+from study.results.study_result import StudyResult
 from study.storage.command_lines import (
     PROGRAM,
     study_command,
@@ -24,12 +23,12 @@ MOST = 3
 """The most configurations that are listed where nothing was searched."""
 
 
-def findings(board: Leaderboard) -> list[tuple[str, str]]:
+def findings(board: StudyResult) -> list[tuple[str, str]]:
     """Return what a study found: pairs of a word and a text."""
     found = rows(
         "report/findings",
         board=board,
-        ablation=ablation_verdict(ablation_table(board)) if board.ablates else (),
+        ablation=ablation_verdict(board.ablation) if board.ablation else (),
         longest=LONGEST,
         most=MOST,
     )
@@ -40,7 +39,7 @@ def findings(board: Leaderboard) -> list[tuple[str, str]]:
 
 
 def next_steps(
-    board: Leaderboard, viewing_hints: Sequence[tuple[str, str]] = ()
+    board: StudyResult, viewing_hints: Sequence[tuple[str, str]] = ()
 ) -> list[tuple[str, str]]:
     """Return what a user may want to see or type next: pairs of a word and a text, first to last.
 

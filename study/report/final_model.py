@@ -10,7 +10,7 @@ from study.report.setting_descriptions import settings_in_words
 
 if TYPE_CHECKING:
     from study.results.intervals import MeanInterval
-    from study.results.leaderboard import Leaderboard
+    from study.results.study_result import StudyResult
 
 _IMAGES = {
     "labelled": "shots and validation images",
@@ -19,7 +19,7 @@ _IMAGES = {
 """What the images of the final training are, by ``final.images``."""
 
 
-def final_model_sentences(board: Leaderboard) -> list[str]:
+def final_model_sentences(board: StudyResult) -> list[str]:
     """Return which configuration the final model has, and how well its own training does.
 
     Returns:
@@ -30,7 +30,7 @@ def final_model_sentences(board: Leaderboard) -> list[str]:
         return []
     sentences = []
     name = "the best configuration"
-    if final.entry is not board.winner:
+    if final.row is not board.best:
         sentences.append(_describe_substitute(board))
         name = "the best that can"
     if final.trial:
@@ -46,14 +46,14 @@ def final_model_sentences(board: Leaderboard) -> list[str]:
     return sentences
 
 
-def final_model_line(board: Leaderboard) -> str:
+def final_model_line(board: StudyResult) -> str:
     """Return the final model for the end of a run; empty as in `final_model_sentences`."""
     final = board.final
     if not final:
         return ""
     name = "the best configuration"
-    if final.entry is not board.winner:
-        words = settings_in_words(final.entry.settings)
+    if final.row is not board.best:
+        words = settings_in_words(final.row.settings)
         name = f"{words}, the best configuration that can be written as a delta"
     if final.trial:
         score = "not tested"
@@ -61,21 +61,21 @@ def final_model_line(board: Leaderboard) -> str:
             score = f"{percent(final.test.mean)} % on test{_image_interval(final.test)}"
         count = "more" if final.images is None else format_count(final.images)
         return f"{name}, trained on {count} images: {score}"
-    return "" if final.entry is board.winner else f"{name}, as it was tested"
+    return "" if final.row is board.best else f"{name}, as it was tested"
 
 
-def _describe_substitute(board: Leaderboard) -> str:
+def _describe_substitute(board: StudyResult) -> str:
     """Return why the final model has another configuration than the best, and how that does."""
-    final, best = board.final, board.winner
+    final, best = board.final, board.best
     if not final or not best:
         return ""
-    score = describe_score(final.entry.test)
-    difference = board.difference(final.entry, best)
+    score = describe_score(final.row.test)
+    difference = board.difference(final.row, best)
     if difference:
         score += f", {describe_difference(difference)} against the best configuration"
     return (
         f"The best configuration, {settings_in_words(best.settings)}, cannot be written as a "
-        f"delta. The best that can is {settings_in_words(final.entry.settings)}: {score}."
+        f"delta. The best that can is {settings_in_words(final.row.settings)}: {score}."
     )
 
 

@@ -1,7 +1,7 @@
 """The scores that tables show beside the protocol's own: their headings, and what they are."""
 
 from study.results.chance import BALANCED
-from study.results.study_results import Results
+from study.results.study_result import StudyResult
 
 BALANCED_NOTE = (
     "Balanced is the score by the mean recall of the classes in place of the accuracy: "
@@ -9,17 +9,17 @@ BALANCED_NOTE = (
 )
 
 
-def further_header(results: Results) -> list[str]:
-    """Return the names of the columns of `Results.further_names`."""
+def further_header(results: StudyResult) -> list[str]:
+    """Return the names of the columns of `StudyResult.further_names`."""
     headings = {BALANCED: BALANCED, **results.protocol.further_headings}
-    return [f"{headings[name]} %" for name in results.further_names]
+    return [f"{headings[name]} %" for name in results.score_names.further]
 
 
-def further_note(results: Results) -> str:
-    """Explain the scores of `Results.further_names` in sentences; empty without any."""
+def further_note(results: StudyResult) -> str:
+    """Explain the scores of `StudyResult.further_names` in sentences; empty without any."""
     notes = []
-    if BALANCED in results.further_names:
+    if BALANCED in results.score_names.further:
         notes.append(BALANCED_NOTE)
-    if set(results.further_names) - {BALANCED}:
+    if set(results.score_names.further) - {BALANCED}:
         notes.append(results.protocol.further_explanation)
     return " ".join(notes)

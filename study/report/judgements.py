@@ -31,11 +31,11 @@ def judgement(difference: MeanInterval) -> str:
     """Return whether a difference that was to be tested is more than noise, in words."""
     side = "better" if difference.mean > 0 else "worse"
     words = {
-        "untested": "not tested",
-        "within noise": "within noise",
+        "not tested": "not tested",
+        "not significant": "not significant",
         "uncorrected": (
             f"{side} by its own interval, but not once corrected for the number of tests"
         ),
-        "beyond noise": f"{side}, beyond noise",
+        "significant": f"significantly {side}",
     }
     return words[finding(difference)]

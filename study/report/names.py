@@ -17,8 +17,8 @@ from study.method.peers import PEERS
 from study.trial.study import BEST
 
 if TYPE_CHECKING:
-    from study.results.entries import Entry
-    from study.results.leaderboard import Leaderboard
+    from study.results.rows import Row
+    from study.results.study_result import StudyResult
 
 _NAMES = {
     ZERO_SHOT: "zero-shot CLIP",
@@ -50,24 +50,24 @@ def candidate_name(label: str) -> str:
     return _NAMES.get(label, label)
 
 
-def rival_name(board: Leaderboard, label: str) -> str:
+def rival_name(board: StudyResult, label: str) -> str:
     """Return the name that a sentence has for what the winner is compared with."""
     name = candidate_name(label)
-    entry = board.find_entry(label)
+    entry = board.find_row(label)
     if label == TUNED and entry and entry.label == PUBLISHED:
         name = joint_name((PUBLISHED, TUNED))
     return name
 
 
-def entry_name(entry: Entry) -> str:
+def entry_name(entry: Row) -> str:
     """Return the name of a tested candidate, with the others that share its training."""
     return joint_name(entry.labels)
 
 
-def starred_name(entry: Entry) -> str:
+def starred_name(entry: Row) -> str:
     """Return the name of a tested candidate, which ★ marks as the winner."""
     name = entry_name(entry)
-    return f"{name} ★" if entry.is_winner else name
+    return f"{name} ★" if entry.is_best else name
 
 
 def joint_name(labels: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from study.report.charts import BLUE, GREY, WINNER_MARKER, Axis, Chart, Panel, S
 from study.report.formatting import HoverText, format_mean, score_cell
 from study.report.names import candidate_name
 from study.results.intervals import MeanInterval
-from study.results.leaderboard import Leaderboard
+from study.results.study_result import StudyResult
 
 WIDTH = 4.0
 """The width of a chart in inches, of which a phone has one beside no other, and a page three."""
@@ -26,7 +26,7 @@ _STATES = (
 """The name of each state of a square, whether its tensors are tuned, its colour and opacity."""
 
 
-def scores_chart(board: Leaderboard) -> Chart:
+def scores_chart(board: StudyResult) -> Chart:
     """Draw the test scores of the winner, what it is compared with, and the final model.
 
     In a study without a search all candidates are drawn.
@@ -57,12 +57,12 @@ def scores_chart(board: Leaderboard) -> Chart:
     )
 
 
-def _compared_scores(board: Leaderboard) -> Iterator[tuple[str, MeanInterval]]:
+def _compared_scores(board: StudyResult) -> Iterator[tuple[str, MeanInterval]]:
     """Yield the name and the score of each candidate in the chart, the lowest first."""
-    for entry in reversed(board.entries):
+    for entry in reversed(board.rows):
         compared = COMPARED.intersection(entry.labels)
-        if entry.is_chosen and board.has_search:
-            yield board.chosen_word, entry.test
+        if entry.is_best_by_validation and board.has_search:
+            yield "best configuration", entry.test
         elif compared or not board.has_search:
             yield candidate_name(next(iter(compared), entry.label)), entry.test
     if board.final and board.final.test:
@@ -72,20 +72,20 @@ def _compared_scores(board: Leaderboard) -> Iterator[tuple[str, MeanInterval]]:
         yield "final model", score
 
 
-def tuned_chart(board: Leaderboard) -> Chart:
+def tuned_chart(board: StudyResult) -> Chart:
     """Draw which sites of which layers the choice of validation tunes."""
     panels = []
     reason = _reason_without_map(board)
-    if board.chosen and not reason:
+    if board.best_by_validation and not reason:
         try:
             depths = board.study.architecture.depths
         except BackboneError as error:
             reason = f"the layers of the backbone are not known: {error}"
         else:
-            panels.append(_map_of(parse(board.chosen.settings.subset), depths))
+            panels.append(_map_of(parse(board.best_by_validation.settings.subset), depths))
     return Chart(
         "tuned",
-        f"What the {board.chosen_word} tunes",
+        "What the best configuration tunes",
         "Rows are sites; columns are layers, counted from 0, and what is before (in) and after.",
         panels,
         reason_if_empty=reason,
@@ -94,15 +94,15 @@ def tuned_chart(board: Leaderboard) -> Chart:
     )
 
 
-def _reason_without_map(board: Leaderboard) -> str:
+def _reason_without_map(board: StudyResult) -> str:
     """Return why no parameter of CLIP itself is tuned; empty if one is."""
-    choice = board.chosen
+    choice = board.best_by_validation
     if not choice:
         return "nothing is chosen and tested yet" if board.has_search else "nothing was searched"
     if choice.settings.peer:
-        return f"the {board.chosen_word} adapts CLIP in another way than by its own parameters"
+        return "the best configuration adapts CLIP in another way than by its own parameters"
     if choice.settings.subset == "none":
-        return f"the {board.chosen_word} changes no parameter of CLIP"
+        return "the best configuration changes no parameter of CLIP"
     return ""
 
 

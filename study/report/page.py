@@ -29,10 +29,7 @@ from study.report.groups import group_name
 from study.report.names import candidate_name
 from study.report.pictures import Datasets
 from study.report.setting_descriptions import setting_cells, setting_header, tuned_in_words
-from study.results.ablation import ablation_table
-from study.results.final_model import FinalModel
-from study.results.leaderboard import Leaderboard
-from study.results.study_results import Results
+from study.results.study_result import FinalModel, StudyResult
 from study.results.trial_results import TrialResult
 from study.storage.atomic import write_atomically
 
@@ -53,7 +50,7 @@ _CALLED = (
 
 
 def write_report(
-    board: Leaderboard, plots: Sequence[Chart], datasets: Datasets | None = None
+    board: StudyResult, plots: Sequence[Chart], datasets: Datasets | None = None
 ) -> Path:
     """Write `report.html`, which needs no other file or network, into the study's folder.
 
@@ -74,7 +71,7 @@ def write_report(
 
 
 def render_report(
-    board: Leaderboard, plots: Sequence[Chart], datasets: Datasets | None = None
+    board: StudyResult, plots: Sequence[Chart], datasets: Datasets | None = None
 ) -> str:
     """Return the report as HTML; arguments and errors are those of `write_report`."""
     environment = templates(
@@ -86,7 +83,7 @@ def render_report(
     environment.filters["svg"] = _inline_svg
     for module in _CALLED:
         environment.globals.update(vars(module))
-    ablation = ablation_table(board) if board.stage("ablation") else None
+    ablation = board.ablation if board.stage("ablation") else None
     if ablation:
         plots = [*plots, *ablation_charts.ablation_plots(ablation)]
     digest = hashlib.sha256(environment.get_template("report.js").render().encode()).digest()
@@ -120,10 +117,10 @@ def _inline_svg(chart: Chart) -> str:
     return re.sub(r' id="[\w.]+_\d+"', "", drawing)
 
 
-def _loading_code(board: Leaderboard, final: FinalModel) -> str | None:
+def _loading_code(board: StudyResult, final: FinalModel) -> str | None:
     """Return code that loads the delta of the final model; None without one."""
     # The first seed, not the best on test: that would be selecting on test.
-    trials = sorted(board.test_trials(final.entry.label), key=lambda trial: trial.seed)
+    trials = sorted(board.test_trials(final.row.label), key=lambda trial: trial.seed)
     if final.trial is not None:
         trials = [final.trial]
     deltas = [f"trials/{trial.trial_id}/delta.safetensors" for trial in trials]
@@ -131,11 +128,11 @@ def _loading_code(board: Leaderboard, final: FinalModel) -> str | None:
     if not present:
         return None
     template = templates(_FOLDER, keep_trailing_newline=True).get_template("loading.py.jinja")
-    code = template.render(board=board, delta=present[0], settings=final.entry.settings)
+    code = template.render(board=board, delta=present[0], settings=final.row.settings)
     return str(code)
 
 
-def _search_table(results: Results) -> Table:
+def _search_table(results: StudyResult) -> Table:
     """Return the trials of the search, by validation score; those without a score are last."""
     # The score is beside the name, since a narrow screen would hide the last columns.
     header = ["trial", "validation %", "part of the search", "ended", "tunes", "epochs"]
@@ -163,11 +160,11 @@ def _search_table(results: Results) -> Table:
     return Table("", header, rows, left=5)
 
 
-def _test_table(results: Results) -> Table:
+def _test_table(results: StudyResult) -> Table:
     """Return the trainings, by candidate and seed."""
     header = ["candidate", "ended", "seed", "epochs", *score_header(results.parts, "test")]
     header += further_header(results)
-    scores = (*results.parts, "score", *results.further_names)
+    scores = (*results.parts, "score", *results.score_names.further)
     rows = []
     for trial in sorted(results.stage("test"), key=lambda trial: (trial.label, trial.seed)):
         cells = [percent(trial.test.get(score)) for score in scores]

@@ -10,7 +10,7 @@ from statistics import fmean, harmonic_mean
 import pandas as pd
 
 from study.report.formatting import HoverText, Table, percent, score_cell, score_header
-from study.results.entries import Entry
+from study.results.rows import Row
 from study.results.sweep_scores import PUBLISHED_DATASETS
 from study.results.trial_results import PARTS, SOURCE
 from study.storage.atomic import StorageError, write_atomically
@@ -49,7 +49,7 @@ def _average_table(experiment: str, studies: pd.DataFrame) -> Table:
     return Table(f"{experiment}: averages", header, rows, note=note)
 
 
-def _means(parts: Sequence[str], entries: Collection[Entry]) -> list[float]:
+def _means(parts: Sequence[str], entries: Collection[Row]) -> list[float]:
     """Return the mean of each part and their harmonic mean, then the mean of the scores."""
     means = []
     for part in parts:
@@ -82,7 +82,7 @@ def _dataset_table(experiment: str, studies: pd.DataFrame) -> Table:
     )
 
 
-def _entries_by_series(studies: pd.DataFrame) -> dict[str, dict[str, Entry]]:
+def _entries_by_series(studies: pd.DataFrame) -> dict[str, dict[str, Row]]:
     """Group entries by series and dataset, in the order of the experiment's axes."""
     grouped = studies.groupby("series", sort=False)
     return {name: dict(zip(rows["dataset"], rows["entry"], strict=True)) for name, rows in grouped}

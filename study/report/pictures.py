@@ -19,8 +19,7 @@ from study.data.readers.huggingface import PREFIX
 from study.data.records import Dataset, result_names
 from study.errors import StudyError
 from study.report.formatting import percent
-from study.results.leaderboard import Leaderboard
-from study.results.study_results import Results
+from study.results.study_result import StudyResult
 from study.trial.predictions import read_predictions
 from study.trial.study import Prediction, Study
 
@@ -85,7 +84,7 @@ class Gallery:
         return self.missing_images < len(self.mistakes) + len(self.uncertain)
 
 
-def make_gallery(board: Leaderboard, datasets: Datasets) -> Gallery:
+def make_gallery(board: StudyResult, datasets: Datasets) -> Gallery:
     """Return the pictures of what validation chose, with the first seed that kept predictions.
 
     The first seed is the one whose model the report tells how to load; the best on test would be
@@ -100,7 +99,7 @@ def make_gallery(board: Leaderboard, datasets: Datasets) -> Gallery:
         LedgerError: a file of predictions is damaged.
     """
     predictions_by_seed = {}
-    trials = board.tested_trials(board.chosen.label) if board.chosen else ()
+    trials = board.tested_trials(board.best_by_validation.label) if board.best_by_validation else ()
     for trial in trials:
         predictions = read_predictions(board.folder, trial.trial_id, trial.settings.head)
         if predictions:
@@ -130,7 +129,7 @@ def make_gallery(board: Leaderboard, datasets: Datasets) -> Gallery:
     return Gallery(list(map(make_picture, mistakes)), list(map(make_picture, uncertain)), seed)
 
 
-def label_pictures(results: Results, datasets: Datasets) -> list[Picture]:
+def label_pictures(results: StudyResult, datasets: Datasets) -> list[Picture]:
     """Return the pictures of the first labels to check.
 
     Args:
@@ -143,7 +142,7 @@ def label_pictures(results: Results, datasets: Datasets) -> list[Picture]:
     check = results.label_check
     if check is None:
         return []
-    shown = check.doubted[:LABELS_SHOWN]
+    shown = check.likely_mislabelled[:LABELS_SHOWN]
     predictions = [Prediction("text", "", *label) for label in shown]
     images = _encode_images(results.study, predictions, datasets, tested=False)
     return [Picture(*images["", label.path], *label[:3], "", "") for label in shown]

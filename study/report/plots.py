@@ -22,9 +22,9 @@ from study.report.groups import group_colors, group_name
 from study.report.importance_chart import importance_chart
 from study.report.names import starred_name
 from study.report.opening_charts import scores_chart, tuned_chart
-from study.results.entries import Entry
 from study.results.importance import importances, load_optuna_studies
-from study.results.leaderboard import Leaderboard
+from study.results.rows import Row
+from study.results.study_result import StudyResult
 from study.results.trial_results import TrialResult
 
 VALIDATION_AXIS = Axis("validation score, %")
@@ -37,13 +37,13 @@ TrialsByX = Sequence[tuple[float | None, TrialResult]]
 """Trials, each with its x in a chart; None if it has none."""
 
 
-def make_plots(board: Leaderboard) -> list[Chart]:
+def make_plots(board: StudyResult) -> list[Chart]:
     """Return the charts of a search and its choice, in the order of the report.
 
     An ablation has none: its search only tries a few rates for each cell, and its charts are those
     of `ablation_plots`.
     """
-    if board.ablates:
+    if board.is_ablation:
         return []
     search_trials = board.stage("search")
     charts = [
@@ -149,7 +149,7 @@ def history_chart(search_trials: Sequence[TrialResult]) -> Chart:
     )
 
 
-def pareto_chart(search_trials: Sequence[TrialResult], board: Leaderboard) -> Chart:
+def pareto_chart(search_trials: Sequence[TrialResult], board: StudyResult) -> Chart:
     """Draw scores against trainable parameters: trials on validation, candidates on test."""
     size_axis = Axis("trainable parameters", scale="log")
     return Chart(
@@ -179,11 +179,11 @@ def _searched_sizes(search_trials: Sequence[TrialResult], size_axis: Axis) -> Pa
     return Panel(size_axis, VALIDATION_AXIS, series, "Search, on validation")
 
 
-def _tested_sizes(board: Leaderboard, size_axis: Axis) -> Panel:
+def _tested_sizes(board: StudyResult, size_axis: Axis) -> Panel:
     """Return the panel of tested candidates against their size, with a line at zero-shot."""
-    tuned = [entry for entry in board.entries if entry.trainable]
+    tuned = [entry for entry in board.rows if entry.trainable]
     series = _series_by_entry(board, tuned, [entry.trainable for entry in tuned])
-    zero_shot = board.find_entry(ZERO_SHOT)
+    zero_shot = board.find_row(ZERO_SHOT)
     line = None
     title = "On test"
     if zero_shot:
@@ -192,9 +192,9 @@ def _tested_sizes(board: Leaderboard, size_axis: Axis) -> Panel:
     return Panel(size_axis, Axis(f"test {board.metric}, %", line=line), series, title)
 
 
-def agreement_chart(board: Leaderboard) -> Chart:
+def agreement_chart(board: StudyResult) -> Chart:
     """Draw the test score of each tested candidate against its validation score."""
-    scored = [entry for entry in board.entries if entry.val_score is not None]
+    scored = [entry for entry in board.rows if entry.val_score is not None]
     tuned = [entry for entry in scored if entry.trainable]
     panels = [_agreement_panel(board, "All candidates", scored)]
     # Zero-shot often scores far lower and squeezes the others into a corner.
@@ -211,7 +211,7 @@ def agreement_chart(board: Leaderboard) -> Chart:
     )
 
 
-def _agreement_panel(board: Leaderboard, title: str, entries: Sequence[Entry]) -> Panel:
+def _agreement_panel(board: StudyResult, title: str, entries: Sequence[Row]) -> Panel:
     val_scores = [100 * (entry.val_score or 0.0) for entry in entries]
     series = _series_by_entry(board, entries, val_scores)
     return Panel(VALIDATION_AXIS, Axis(f"test {board.metric}, %"), series, title)
@@ -260,7 +260,7 @@ def _score_series(name: str, trials: TrialsByX, **style: Any) -> Series:
 
 
 def _series_by_entry(
-    board: Leaderboard, entries: Sequence[Entry], xs: Sequence[float]
+    board: StudyResult, entries: Sequence[Row], xs: Sequence[float]
 ) -> list[Series]:
     """Return a series for each candidate: the legend names it, as names at points would overlap.
 
@@ -276,7 +276,7 @@ def _series_by_entry(
         group_without_trial = BASELINE if entry.is_baseline else OPEN
         color = palette[groups.get(entry.source_trial or "", group_without_trial)]
         other_marker = OTHER_MARKERS[uses[color] % len(OTHER_MARKERS)]
-        marker = WINNER_MARKER if entry.is_winner else other_marker
+        marker = WINNER_MARKER if entry.is_best else other_marker
         uses[color] += 1
         candidate = Series(
             starred_name(entry),

@@ -3,8 +3,8 @@
 from study.report.names import entry_name
 from study.report.sentences import sentences
 from study.results.intervals import MOST_OVERLAP, Intervals
-from study.results.leaderboard import Leaderboard
 from study.results.resampling import Resampled
+from study.results.study_result import StudyResult
 
 
 def interval_scope(resampled: Resampled, scores: Intervals) -> list[str]:
@@ -19,7 +19,7 @@ def interval_scope(resampled: Resampled, scores: Intervals) -> list[str]:
     )
 
 
-def leaderboard_scope(board: Leaderboard) -> list[str]:
+def leaderboard_scope(board: StudyResult) -> list[str]:
     """Return sentences on what the intervals of a leaderboard hold for."""
-    scores = {entry_name(entry): entry.test for entry in board.entries}
+    scores = {entry_name(entry): entry.test for entry in board.rows}
     return interval_scope(board.resampled, scores)

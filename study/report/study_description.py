@@ -7,26 +7,27 @@ from study.report.formatting import (
 from study.report.leaderboard_tables import leaderboard_markdown
 from study.report.names import candidate_name
 from study.report.sentences import sentences
-from study.results.ablation import ablation_table
-from study.results.leaderboard import Leaderboard
+from study.results.study_result import StudyResult
 
 
-def describe_study(board: Leaderboard) -> str:
+def describe_study(board: StudyResult) -> str:
     """Return the description of a finished study in Markdown."""
-    if board.ablates:
-        return _widen_columns(ablation_markdown(ablation_table(board)))
+    if board.ablation:
+        return _widen_columns(ablation_markdown(board.ablation))
     # MLflow hides all but the first five lines at first, and its page already has the study's name.
     blocks = []
     registration = board.registration
-    if board.chosen:
-        names = {trial.trial_id: trial.label for trial in board.trials}
-        label = names.get(board.chosen.source_trial or "", board.chosen.label)
+    if board.best_by_validation:
+        names = {trial.trial_id: trial.label for trial in board.trial_results}
+        label = names.get(
+            board.best_by_validation.source_trial or "", board.best_by_validation.label
+        )
         name = markdown_text(candidate_name(label))
         blocks.append(" ".join(sentences("report/outcome", board=board, name=name)))
     if registration:
         blocks.append(f"`{registration.loading_line(lasting=True)}`")
-    if board.winner:
-        settings = sentences("report/winner_settings", board=board, winner=board.winner)
+    if board.best:
+        settings = sentences("report/winner_settings", board=board, winner=board.best)
         blocks += map(markdown_text, settings)
     if registration:
         blocks += map(markdown_text, sentences("report/registered", board=board))

@@ -1,1 +1,1 @@
-"""Results of studies as numbers: typed records, statistics, comparisons. No words, no charts."""
+"""The numbers of studies: typed records, statistics, comparisons. No words, no charts."""

@@ -4,20 +4,16 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from statistics import median
+from statistics import fmean, median
 
+from study.config.trial_settings import TrialSettings
 from study.method.subsets import Term, parse
+from study.protocols import Protocol
 from study.results.chance import BALANCED
-from study.results.entries import Configuration
-from study.results.intervals import MeanInterval
+from study.results.intervals import Intervals, MeanInterval
 from study.results.resampling import Resampled, resample
-from study.results.statistics import (
-    Finding,
-    finding,
-    is_significant,
-    make_comparisons,
-)
-from study.results.study_results import Results
+from study.results.rows import ScoreNames
+from study.results.statistics import Finding, SeedScores, finding, make_comparisons
 from study.results.trial_results import TrialResult, first_chance, seed_scores
 from study.trial.study import Split
 
@@ -28,11 +24,21 @@ UNSTABLE = 4
 
 
 @dataclass(frozen=True)
-class Cell(Configuration):
-    """One subset of an ablation."""
+class Cell:
+    """One subset of an ablation; scores are fractions."""
 
+    label: str
+    """Its name in the study's folder."""
+    settings: TrialSettings
+    """What is tuned, and how fast."""
+    trainable: int
+    """The number of trainable parameters."""
+    scores: SeedScores
+    """The protocol's score of each seed."""
     score: MeanInterval
     """The mean of `scores` and its interval."""
+    parts: Intervals
+    """The accuracy on each part of the images; empty if the score has no parts."""
     balanced: MeanInterval | None
     """The score made of the mean recall of classes; None where it is not shown."""
     seconds: float | None
@@ -46,28 +52,37 @@ class Cell(Configuration):
     """
 
     @property
-    def differs_from_base(self) -> bool:
-        """Whether the cell differs from the base, by its interval and after Holm's correction."""
-        return is_significant(self.comparison)
-
-    @property
     def finding(self) -> Finding | None:
         """How sure the difference to the base cell is; None where there is none."""
         return finding(self.comparison) if self.comparison else None
 
 
 @dataclass(frozen=True)
-class AblationTable(Results):
-    """The results of an ablation, with the comparison of its cells."""
+class Ablation:
+    """The cells of an ablation, and their comparisons with the base."""
 
+    protocol: Protocol
+    """The study's protocol."""
+    parts: tuple[str, ...]
+    """The names of the parts that are shown next to a score."""
     split: Split
     """The images that the scores were measured on."""
     cells: Sequence[Cell]
     """The cells that have a score, best mean first."""
     unscored: Sequence[str]
     """The labels of the cells that have none, since no trial of theirs ran to its end."""
+    chance: float | None
+    """The balanced test score of guessing, a fraction.
+
+    None where nothing was tested, or no trial kept its predictions.
+    """
     resampled: Resampled
     """The scores of the cells on resampled test images."""
+
+    @property
+    def metric(self) -> str:
+        """The name of the protocol's score."""
+        return self.protocol.metric
 
     @property
     def base(self) -> Cell | None:
@@ -96,98 +111,84 @@ class AblationTable(Results):
         return [cell for spread, cell in spread_cells if spread > most]
 
     @property
-    def chance(self) -> float | None:
-        """The balanced test score of guessing, a fraction.
-
-        None where nothing was tested, or no trial kept its counts of classes.
-        """
-        return first_chance(self.stage("ablation"))
-
-    @property
     def shows_balanced(self) -> bool:
         """Whether balanced scores are shown next to the scores."""
         return any(cell.balanced for cell in self.cells)
 
 
-def ablation_table(results: Results) -> AblationTable:
+def make_ablation(
+    ablated: Sequence[TrialResult],
+    searched: Sequence[TrialResult],
+    *,
+    protocol: Protocol,
+    names: ScoreNames,
+    overlap: float | None,
+) -> Ablation:
     """Compare the cells of an ablation with its base.
 
-    The table holds test scores if any trial has one, else validation scores; it never mixes them.
+    Scores are of test images if any trial has one, else of validation images; never mixed.
 
     Args:
-        results: the results of the study.
+        ablated: the trials of the cells.
+        searched: the trials of the search, which has the cells as its groups.
+        protocol: the study's protocol.
+        names: the names of the scores to show.
+        overlap: the mean share of training images that two seeds have in common.
     """
-    ablated = results.stage("ablation")
-    split: Split = "val"
-    if any(trial.test_score is not None for trial in ablated):
-        split = "test"
+    is_tested = any(trial.test_score is not None for trial in ablated)
+    split: Split = "test" if is_tested else "val"
     scored = defaultdict(list)
     for trial in ablated:
         if trial.status == "finished" and trial.scores(split).get("score") is not None:
             scored[trial.label].append(trial)
     # Predictions are of test images, so that validation scores have an interval over seeds alone.
-    predicted = chain.from_iterable(scored.values())
-    resampled = resample(predicted, results.protocol, overlap=results.training_overlap)
+    resampled = resample(chain.from_iterable(scored.values()), protocol, overlap=overlap)
     scores = {label: seed_scores(trials, split=split) for label, trials in scored.items()}
     comparisons: Mapping[str, MeanInterval] = {}
-    if BASE in scored:
-        base = BASE, scores.pop(BASE), -1
+    if BASE in scores:
+        base = BASE, scores[BASE], -1
         comparisons = make_comparisons(
             {
                 label: resampled.weighted_sum([(label, own, 1), base])
                 for label, own in scores.items()
+                if label != BASE
             }
         )
-    cells = [
-        _make_cell(trials, comparisons.get(label), results, resampled, split)
-        for label, trials in scored.items()
-    ]
-    by_score = sorted(cells, key=lambda cell: -cell.score.mean)
-    # A search has the cells as its groups.
-    tried = [trial.group for trial in results.stage("search")] + [trial.label for trial in ablated]
-    return AblationTable(
-        **results.facts(),
+    cells = []
+    for label, trials in scored.items():
+        first = trials[0]
+        intervals = resampled.mean_intervals(trials, ["score", *names.further], split)
+        durations = [trial.seconds for trial in trials if trial.seconds is not None]
+        cell = Cell(
+            label=label,
+            settings=first.settings,
+            trainable=first.trainable,
+            scores=scores[label],
+            score=intervals["score"],
+            parts=resampled.mean_intervals(trials, names.parts, split),
+            balanced=intervals.get(BALANCED),
+            seconds=fmean(durations) if durations else None,
+            comparison=comparisons.get(label),
+            rate_edges=_rate_edges(first.settings, [trial.settings for trial in searched]),
+        )
+        cells.append(cell)
+    labels = [trial.group for trial in searched] + [trial.label for trial in ablated]
+    return Ablation(
+        protocol=protocol,
+        parts=names.parts,
         split=split,
-        cells=by_score,
-        unscored=[label for label in dict.fromkeys(tried) if label not in scored],
+        cells=sorted(cells, key=lambda cell: -cell.score.mean),
+        unscored=[label for label in dict.fromkeys(labels) if label not in scored],
+        chance=first_chance(ablated),
         resampled=resampled,
     )
 
 
-def _make_cell(
-    trials: Sequence[TrialResult],
-    comparison: MeanInterval | None,
-    results: Results,
-    resampled: Resampled,
-    split: Split,
-) -> Cell:
-    """Summarize the trials of one cell, one trial a seed."""
-    first = trials[0]
-    intervals = resampled.mean_intervals(trials, ["score", *results.further_names], split)
-    durations = [trial.seconds for trial in trials if trial.seconds is not None]
-    mean_seconds = None
-    if durations:
-        mean_seconds = sum(durations) / len(durations)
-    return Cell(
-        label=first.label,
-        settings=first.settings,
-        trainable=first.trainable,
-        scores=seed_scores(trials, split=split),
-        score=intervals["score"],
-        balanced=intervals.get(BALANCED),
-        parts=resampled.mean_intervals(trials, results.parts, split),
-        seconds=mean_seconds,
-        comparison=comparison,
-        rate_edges=_rate_edges(first, results),
-    )
-
-
-def _rate_edges(cell: TrialResult, results: Results) -> dict[str, str]:
-    """Return `Cell.rate_edges`, from the trials that tried rates."""
-    trials = [one.settings for one in results.stage("search")]
-    rates_of_trials = [one.rates for one in trials if one.subset == cell.settings.subset]
+def _rate_edges(cell: TrialSettings, searched: Sequence[TrialSettings]) -> dict[str, str]:
+    """Return `Cell.rate_edges`, from the settings of the trials that tried rates."""
+    rates_of_trials = [one.rates for one in searched if one.subset == cell.subset]
     edges = {}
-    for kind, rate in cell.settings.rates.items():
+    for kind, rate in cell.rates.items():
         tried = sorted({rates[kind] for rates in rates_of_trials if kind in rates})
         if len(tried) > 1:
             ends = {tried[0]: "lowest", tried[-1]: "highest"}

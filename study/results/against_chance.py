@@ -1,21 +1,21 @@
-"""The choice of validation compared with chance, for the registry and other commands."""
+"""The best configuration compared with chance, in a file for the registry and other commands."""
 
 from dataclasses import replace
 
 from study.protocols import Protocol
 from study.results.chance import AgainstChance
 from study.results.chosen_configuration import final_candidate
-from study.results.leaderboard import leaderboard
-from study.results.study_results import Results, read_results
+from study.results.study_result import read_study_result
 from study.storage.atomic import with_retries
 from study.storage.study_folder import CHANCE, StudyFolder
 from study.trial.study import best_candidate
 
 
 def fix_chance(folder: StudyFolder, protocol: Protocol | None = None) -> None:
-    """Write the comparison with chance of a study's choice, and of the candidate to register.
+    """Write how the best configuration, and that of the final model, compare with chance.
 
-    Nothing is written if the study has chosen nothing, or if its trials kept no predictions.
+    They are written by their labels and by those of candidates that equal them. Nothing is written
+    if validation has chosen nothing, or if the trials kept no predictions.
 
     Args:
         folder: the study's folder.
@@ -27,27 +27,15 @@ def fix_chance(folder: StudyFolder, protocol: Protocol | None = None) -> None:
     """
     trials = folder.path / "trials"
     with_retries(trials, trials.stat, existing=folder.path)  # storage may be away
-    by_label = against_chance(read_results(folder.path, protocol))
+    result = read_study_result(folder.path, protocol)
+    chosen = best_candidate(result.candidates), final_candidate(result.candidates)
+    tested = {candidate.tested for candidate in chosen if candidate}
+    labels = {one.label for one in result.candidates if one.tested in tested}
+    # Other candidates are left out, so that their images are not resampled for nothing.
+    own = [t for t in result.trial_results if t.stage != "test" or t.label in labels]
+    by_label: dict[str, AgainstChance] = {}
+    for row in replace(result, trial_results=own).rows:
+        if row.against_chance:
+            by_label |= {label: row.against_chance for label in row.labels if label in labels}
     if by_label:
         folder.write_json(CHANCE, by_label)
-
-
-def against_chance(results: Results) -> dict[str, AgainstChance]:
-    """Compare the choice, and the candidate to register, with chance.
-
-    Returns:
-        The comparisons by the labels of these candidates and of those that equal them, without
-        comparisons that cannot be made.
-    """
-    chosen = best_candidate(results.candidates), final_candidate(results.candidates)
-    tested = {candidate.tested for candidate in chosen if candidate}
-    labels = {one.label for one in results.candidates if one.tested in tested}
-    # Other candidates are left out, so that their images are not resampled for nothing.
-    trials = [t for t in results.trials if t.stage != "test" or t.label in labels]
-    board = leaderboard(replace(results, trials=trials))
-    by_label = {}
-    for label in labels:
-        entry = board.find_entry(label)
-        if entry and entry.against_chance is not None:
-            by_label[label] = entry.against_chance
-    return by_label

@@ -22,8 +22,7 @@ from study.embedded import backbone_path
 from study.errors import DataError, DeltaError, SubsetError
 from study.method.delta import DeltaInfo, Tensors, apply_delta, load_delta, read_head, without_head
 from study.method.parameters import PEER, PROJECTION, find_leaf
-from study.results.leaderboard import leaderboard
-from study.results.study_results import Results
+from study.results.study_result import StudyResult
 from study.results.trial_results import TrialResult
 from study.trial.prepare import Preparer
 from study.trial.study import Study
@@ -175,7 +174,7 @@ def feature_drift(before: Tensor, after: Tensor) -> FeatureDrift:
 
 
 @torch.no_grad()
-def study_drift(results: Results, trial_ids: Sequence[str] = ()) -> StudyDrift:
+def study_drift(results: StudyResult, trial_ids: Sequence[str] = ()) -> StudyDrift:
     """Measure the drift of trials of a study, averaged over them.
 
     Args:
@@ -188,7 +187,7 @@ def study_drift(results: Results, trial_ids: Sequence[str] = ()) -> StudyDrift:
         DeltaError: a delta is damaged or of another backbone.
         BackboneError: the backbone cannot be loaded.
     """
-    trials = {trial.trial_id: trial for trial in results.trials}
+    trials = {trial.trial_id: trial for trial in results.trial_results}
     paths = {
         trial_id: results.folder.trial(trial_id).path / "delta.safetensors"
         for trial_id in trial_ids or _winner_trials(results)
@@ -259,13 +258,13 @@ def _compare(
     return feature_drift(torch.cat(features_before), torch.cat(features_after))
 
 
-def _winner_trials(results: Results) -> list[str]:
+def _winner_trials(results: StudyResult) -> list[str]:
     """Return the ids of the test trials of the winner, or of the best with a delta.
 
     Raises:
         DataError: there is no winner.
     """
-    final = leaderboard(results).final
+    final = results.final
     if not final:
         raise DataError(f"{results.folder.path}: there is no winner; name trials by --trial")
-    return [trial.trial_id for trial in results.tested_trials(final.entry.label)]
+    return [trial.trial_id for trial in results.tested_trials(final.row.label)]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from study.results.study_results import Results
+from study.results.study_result import StudyResult
 
 if TYPE_CHECKING:
     import optuna
@@ -81,7 +81,7 @@ def _completed(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
     return trials
 
 
-def load_optuna_studies(results: Results) -> dict[str, optuna.Study]:
+def load_optuna_studies(results: StudyResult) -> dict[str, optuna.Study]:
     """Load the Optuna study of each group of a search from the journal, by the group's name.
 
     Args:

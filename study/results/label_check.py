@@ -17,8 +17,8 @@ from study.storage.study_folder import StudyFolder
 from study.trial.predictions import read_validation
 
 
-class DoubtedLabel(NamedTuple):
-    """An image whose label is to be checked."""
+class MislabelledImage(NamedTuple):
+    """A training image whose label is likely wrong."""
 
     path: str
     """The image's path in its dataset."""
@@ -33,8 +33,8 @@ class DoubtedLabel(NamedTuple):
 class LabelCheck(NamedTuple):
     """The labels of a study's training images that are likely wrong."""
 
-    doubted: tuple[DoubtedLabel, ...]
-    """These labels, the least probable first."""
+    likely_mislabelled: tuple[MislabelledImage, ...]
+    """These images, that with the least probable label first."""
     images: int
     """The number of images that were scored."""
     right: float
@@ -82,5 +82,5 @@ def _check(rows: pa.Table) -> LabelCheck:
     for number in doubts.doubted:
         suggested, confidence = doubts.suggested[number], float(means[number, given[number]])
         own = (str(paths[number]), str(names[given[number]]), str(names[suggested]), confidence)
-        doubted.append(DoubtedLabel(*own))
+        doubted.append(MislabelledImage(*own))
     return LabelCheck(tuple(doubted), len(paths), float(np.mean(doubts.suggested == given)))

@@ -17,8 +17,8 @@ SeedScores = Mapping[int, float]
 """The score of each seed."""
 
 
-Finding = Literal["beyond noise", "uncorrected", "within noise", "untested"]
-"""How sure a difference is; one is uncorrected that is beyond noise by its own interval alone."""
+Finding = Literal["significant", "uncorrected", "not significant", "not tested"]
+"""How sure a difference is; "uncorrected" is significant by its own interval, not after Holm's."""
 
 
 class RankAgreement(NamedTuple):
@@ -37,15 +37,15 @@ class RankAgreement(NamedTuple):
 def finding(difference: MeanInterval | None) -> Finding:
     """Return how sure a difference is, by its interval and after Holm's correction."""
     if not difference or difference.holm_p is None:
-        return "untested"
+        return "not tested"
     if difference.within_noise:
-        return "within noise"
-    return "beyond noise" if difference.holm_p <= SIGNIFICANCE else "uncorrected"
+        return "not significant"
+    return "significant" if difference.holm_p <= SIGNIFICANCE else "uncorrected"
 
 
 def is_significant(difference: MeanInterval | None) -> bool:
     """Return whether a difference is not 0, by its interval and after Holm's correction."""
-    return finding(difference) == "beyond noise"
+    return finding(difference) == "significant"
 
 
 def common_seeds(scores: Sequence[SeedScores]) -> list[int]:

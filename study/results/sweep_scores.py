@@ -8,8 +8,7 @@ from typing import Any
 import pandas as pd
 
 from study.errors import DataError
-from study.results.leaderboard import leaderboard
-from study.results.study_results import read_results
+from study.results.study_result import read_study_result
 from study.storage.study_folder import StudyFolder
 
 SWEEP_FILE = "sweep.json"
@@ -42,7 +41,7 @@ def read_sweep(folders: Sequence[Path]) -> pd.DataFrame:
         placement = StudyFolder(folder).read_json(SWEEP_FILE)
         if placement is None:
             continue
-        board = leaderboard(read_results(folder))
+        board = read_study_result(folder)
         config = board.config
         study = {
             "experiment": placement["experiment"],
@@ -55,9 +54,9 @@ def read_sweep(folders: Sequence[Path]) -> pd.DataFrame:
             for name, value in placement["axes"].items()
             if name != "data.dataset"
         ]
-        for entry in board.entries:
+        for entry in board.rows:
             rows.append(study | {"series": ", ".join([entry.label, *axes]), "entry": entry})
-        if not board.entries:
+        if not board.rows:
             rows.append(study | {"series": None, "entry": None})
     if not rows:
         raise DataError("no finished study of a sweep is among these folders")

@@ -10,8 +10,7 @@ import yaml
 
 from study.commands.model_card import Provenance, find_study_of, model_card
 from study.method.delta import load_delta, save_delta
-from study.results.leaderboard import leaderboard
-from study.results.study_results import read_results
+from study.results.study_result import read_study_result
 from study.serving.exports import FORMATS
 from study.serving.exports.format import ExportGuide
 from study.serving.saved_model import SavedModel, read_saved_model, read_winner
@@ -32,8 +31,8 @@ def saved(study: Any, tmp_path: Path) -> SavedModel:
 
 
 def from_trial(study: Any, trial: str) -> Provenance:
-    board = leaderboard(read_results(study.folder.path))
-    (found,) = (one for one in board.trials if one.trial_id == trial)
+    board = read_study_result(study.folder.path)
+    (found,) = (one for one in board.trial_results if one.trial_id == trial)
     return Provenance(board, found)
 
 

@@ -9,12 +9,11 @@ import pytest
 from rich.console import Console
 
 from study.commands.outputs import print_outcome, write_outputs
-from study.results.ablation import ablation_table
-from study.results.leaderboard import leaderboard
-from study.results.study_results import read_results
+from study.results.study_result import read_study_result
 from study.storage.atomic import StorageError
 from study.storage.study_folder import StudyFolder
 from tests.changed_studies import change_json
+from tests.not_none import not_none
 from tests.written_study import Written
 
 
@@ -53,10 +52,10 @@ def test_an_ablation_has_its_outputs_without_a_score_of_its_base(
     board = write_outputs(StudyFolder(ablation_study))
     print_outcome(board, (), Console(file=io.StringIO()))
     assert "<html" in (ablation_study / "report.html").read_text()
-    cells = ablation_table(read_results(ablation_study)).cells
+    cells = not_none(read_study_result(ablation_study).ablation).cells
     assert [cell.comparison for cell in cells] == [None] * rows
     assert len((ablation_study / "ablation.csv").read_text().splitlines()) == max(1, rows + 1)
-    assert "base" in ablation_table(board).unscored
+    assert "base" in not_none(board.ablation).unscored
 
 
 def test_outputs_wait_for_storage_that_is_gone_and_take_it_for_no_other_folder(
@@ -74,7 +73,7 @@ def test_the_ending_has_every_next_step_whole_after_what_was_found(
     output = io.StringIO()
     console = Console(file=output, width=80, force_terminal=True, color_system=None)
     hints = [(f"hint-{number}", "x" * 160) for number in range(9)]
-    print_outcome(leaderboard(read_results(few_shot_study)), hints, console)
+    print_outcome(read_study_result(few_shot_study), hints, console)
     lines = output.getvalue().splitlines()
     words = [line.split()[0] for line in lines if line[1] != " "]
     assert words[:6] == ["score", "beside", "winner", "against", "against", "report"]

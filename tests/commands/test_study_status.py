@@ -10,7 +10,7 @@ import pytest
 from study.commands.study_status import Status, study_status
 from study.config.loading import build_config, dump_config
 from study.results.chance import AgainstChance
-from study.results.study_results import read_results
+from study.results.study_result import read_study_result
 from study.trial.predictions import predictions_to_parquet
 from study.trial.study import Prediction
 from tests.changed_studies import forget_images
@@ -31,7 +31,7 @@ def add(written: Written, number: int, **changes: Any):
 
 
 def read(written: Written) -> Status:
-    return study_status(read_results(written.folder.path))
+    return study_status(read_study_result(written.folder.path))
 
 
 def test_done_running_and_best_are_told(written: Written):
@@ -152,7 +152,7 @@ def test_a_test_with_two_heads_is_one_trial(tested: Written):
     (choice,) = tested.folder.read_json("candidates.json")
     linear = choice | {"label": "linear", "settings": choice["settings"] | {"head": "linear"}}
     tested.folder.write_json("candidates.json", [choice, linear])
-    assert len(read_results(tested.folder.path).trials) == 2
+    assert len(read_study_result(tested.folder.path).trials) == 2
     assert read(tested).counts == {"test": {"finished": 1}}
 
 

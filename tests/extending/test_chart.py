@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-DRAWING = '''def tested_chart(board: Leaderboard) -> Chart:
+DRAWING = '''def tested_chart(board: StudyResult) -> Chart:
     """Draw the test score of each candidate, in the order of the table."""
-    scores = [100 * entry.test.mean for entry in board.entries]
+    scores = [100 * entry.test.mean for entry in board.rows]
     series = Series("candidates", range(len(scores)), scores)
     return Chart(
         "tested",

@@ -10,14 +10,14 @@ from study.commands.main import main
 from study.config.loading import load_config
 from study.config.shipped import shipped_file
 from study.report.ablation_command import ablation_command
-from study.results.study_results import read_results
+from study.results.study_result import read_study_result
 from tests.changed_studies import change_settings, configure
 from tests.image_folders import image_folder
 from tests.not_none import not_none
 
 
 def words_of(folder: Path) -> list[str]:
-    command = not_none(ablation_command(read_results(folder)))
+    command = not_none(ablation_command(read_study_result(folder)))
     assert max(map(len, command.splitlines())) <= 100
     program, *words = shlex.split(command.replace("\\\n", ""))
     assert program == "clipfit-study"
@@ -46,7 +46,7 @@ def test_the_command_passes_the_check_of_everything_and_is_of_what_the_study_was
     assert main([*words, "--check"]) == 0, capsys.readouterr().err
     assert "all is well" in capsys.readouterr().out
     planned = load_config(not_none(shipped_file("ablation")), words[2:])
-    config = read_results(folder).study.config
+    config = read_study_result(folder).study.config
     assert planned.ablation is not None
     same = ("protocol", "seed", "data", "backbone", "training", "resources", "tracking", "storage")
     for part in same:
@@ -64,4 +64,4 @@ def test_its_rates_are_around_those_of_the_best_trials(few_shot_study: Path):
 @pytest.mark.parametrize("change", ["search.trials=0", "protocol=zero_shot"])
 def test_without_a_search_there_is_no_command(few_shot_study: Path, change: str):
     configure(few_shot_study, change)
-    assert ablation_command(read_results(few_shot_study)) is None
+    assert ablation_command(read_study_result(few_shot_study)) is None

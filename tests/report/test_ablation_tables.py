@@ -15,15 +15,15 @@ from study.report.ablation_tables import (
     cell_table,
     write_ablation,
 )
-from study.results.ablation import ablation_table
-from study.results.study_results import read_results
+from study.results.study_result import read_study_result
 from tests.changed_studies import forget_images, leave_one_seed
+from tests.not_none import not_none
 from tests.results.test_ablation import searched
 
 
 def test_each_cell_is_told_as_it_is_found(ablation_study: Path):
-    table = ablation_table(read_results(ablation_study))
-    noise = [cell.label for cell in table.cells if cell.finding == "within noise"]
+    table = not_none((read_study_result(ablation_study)).ablation)
+    noise = [cell.label for cell in table.cells if cell.finding == "not significant"]
     assert {*noise} == {
         "only text.attn.v.bias",
         "only vision.ln[0:2]",
@@ -34,11 +34,11 @@ def test_each_cell_is_told_as_it_is_found(ablation_study: Path):
     for cell in table.cells:
         assert (f"“{cell.label}”" in of_noise) == (cell.label in noise)
         told = any(sentence.startswith(f"“{cell.label}”: ") for sentence in rest)
-        assert told == (cell.finding == "beyond noise")
+        assert told == (cell.finding == "significant")
 
 
 def test_without_intervals_nothing_is_tested(ablation_study: Path):
-    table = ablation_table(read_results(leave_one_seed(forget_images(ablation_study))))
+    table = not_none((read_study_result(leave_one_seed(forget_images(ablation_study)))).ablation)
     cells = {row[0]: row for row in cell_table(table).texts}
     p = cell_table(table).header.index("p")
     assert {row[p] for row in cells.values()} == {"–"}
@@ -62,7 +62,7 @@ def test_rates_at_the_end_of_what_was_tried_are_told(
 ):
     label = "only text.attn.v.bias"
     tried = [{"bias": bias, "ln": ln} for bias, ln in rates]
-    table = ablation_table(searched(read_results(ablation_study), label, *tried))
+    table = not_none((searched(read_study_result(ablation_study), label, *tried)).ablation)
     told = [line for line in ablation_verdict(table) if "tried" in line and label in line]
     assert len(told) == bool(edges)
     rows = {row["label"]: row for row in csv.DictReader(io.StringIO(ablation_csv(table)))}
@@ -70,7 +70,7 @@ def test_rates_at_the_end_of_what_was_tried_are_told(
 
 
 def test_all_files_hold_the_same_cells(ablation_study: Path):
-    table = ablation_table(read_results(ablation_study))
+    table = not_none((read_study_result(ablation_study)).ablation)
     files = {path.name: path for path in write_ablation(ablation_study, table)}
     drawn = {f"ablation-{name}.{end}" for name in ("forest", "map") for end in ("svg", "png")}
     assert set(files) == {"ablation.csv", "ablation.md", *drawn}
@@ -81,8 +81,8 @@ def test_all_files_hold_the_same_cells(ablation_study: Path):
 
 
 def test_a_base_alone_has_a_table_and_no_plots(ablation_study: Path):
-    results = read_results(ablation_study)
-    base = tuple(trial for trial in results.trials if trial.label == "base")
-    table = ablation_table(replace(results, trials=base))
+    results = read_study_result(ablation_study)
+    base = tuple(trial for trial in results.trial_results if trial.label == "base")
+    table = not_none(replace(results, trial_results=base).ablation)
     assert len(table.cells) == 1
     assert all(plot.missing_reason for plot in ablation_plots(table))

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from study.report.configuration_table import configuration_rows, stage_rows
-from study.results.study_results import read_results
+from study.results.study_result import read_study_result
 from tests.changed_studies import configure
 
 
 def rows(folder: Path) -> dict[str, str]:
-    return dict(configuration_rows(read_results(folder)))
+    return dict(configuration_rows(read_study_result(folder)))
 
 
 def test_an_ablation_and_a_test_without_a_search_have_other_questions(few_shot_study: Path):
@@ -34,12 +34,13 @@ def test_an_ablation_and_a_test_without_a_search_have_other_questions(few_shot_s
 def test_seeds_have_training_images_of_their_own_only_where_they_do(
     few_shot_study: Path, overlap: float, words: str
 ):
-    results = replace(read_results(few_shot_study), training_overlap=overlap)
+    results = replace(read_study_result(few_shot_study), training_overlap=overlap)
     told = dict(configuration_rows(results))["Test"]
     assert words in told
     assert ("own" in told) == (overlap < 0.01)
 
 
 def test_of_each_stage_the_trials_are_counted(few_shot_study: Path):
-    found = [(name, text.split(",")[0]) for name, text in stage_rows(read_results(few_shot_study))]
+    rows = stage_rows(read_study_result(few_shot_study))
+    found = [(name, text.split(",")[0]) for name, text in rows]
     assert found == [("Search", "35 trials"), ("Test", "35 trials")]

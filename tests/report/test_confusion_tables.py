@@ -13,7 +13,6 @@ from study.report.confusion_tables import (
     recall_chart,
 )
 from study.report.formatting import Table
-from study.results.predicted_classes import class_accuracies
 from study.trial.study import Prediction
 from tests.changed_studies import board_of
 from tests.fake_ledger import CLASSES
@@ -60,7 +59,7 @@ def test_the_map_has_the_share_of_right_images_on_its_diagonal(trained_study: Pa
     assert panel.y.names == list(CLASSES), "the dataset's first is at the top"
     assert panel.x.names == list(reversed(CLASSES))
     (series,) = panel.series
-    recalls = {row.true: row.after for row in class_accuracies(board_of(trained_study))}
+    recalls = {row.name: row.after for row in board_of(trained_study).classes.rows}
     shares = dict(zip(zip(series.x, series.y, strict=True), series.values or (), strict=True))
     for y, name in enumerate(CLASSES):
         assert shares.pop((len(CLASSES) - 1 - y, y)) == pytest.approx(100 * recalls[name])
@@ -88,4 +87,4 @@ def test_where_there_is_no_winner_the_columns_are_of_the_choice(
 ):
     assert charts_of(untested_study) == []
     for table in tables_of(guessing_study):
-        assert "choice %" in table.header
+        assert "best %" in table.header

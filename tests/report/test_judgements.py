@@ -15,9 +15,9 @@ BETTER = replace(mean_interval([0.10, 0.11, 0.12]), holm_p=0.01)
     [
         (mean_interval([0.1]), "not tested"),
         (replace(BETTER, holm_p=None), "not tested"),
-        (replace(mean_interval([-0.1, 0.02, 0.11]), holm_p=0.9), "within noise"),
-        (BETTER, "better, beyond noise"),
-        (replace(BETTER, mean=-0.11), "worse, beyond noise"),
+        (replace(mean_interval([-0.1, 0.02, 0.11]), holm_p=0.9), "not significant"),
+        (BETTER, "significantly better"),
+        (replace(BETTER, mean=-0.11), "significantly worse"),
         (
             replace(BETTER, holm_p=0.2),
             "better by its own interval, but not once corrected for the number of tests",

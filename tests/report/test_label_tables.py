@@ -1,9 +1,9 @@
 """What is written and said of labels to check."""
 
 from study.report.label_tables import describe_check, labels_csv
-from study.results.label_check import DoubtedLabel, LabelCheck
+from study.results.label_check import LabelCheck, MislabelledImage
 
-DOUBTED = (DoubtedLabel("=1.png", "=cat", "a dog", 0.06),)
+DOUBTED = (MislabelledImage("=1.png", "=cat", "a dog", 0.06),)
 
 
 def test_no_path_is_a_formula_and_names_are_as_they_are():

@@ -32,7 +32,7 @@ def report_also(folder: Path, **scores: float):
 def test_rows_are_sorted_by_test_and_the_winner_is_marked(few_shot_study: Path):
     board = board_of(add_answer(few_shot_study))
     table = main_table(board)
-    means = [entry.test.mean for entry in board.entries]
+    means = [entry.test.mean for entry in board.rows]
     assert means == sorted(means, reverse=True)
     assert [index for index, row in enumerate(table.rows) if "★" in str(row[0])] == [table.marked]
     score = table.header.index("test %")
@@ -65,16 +65,21 @@ def test_the_terminal_markdown_and_csv_have_the_same_candidates(base_to_new_stud
     assert max(map(len, printed.splitlines())) <= 100
     rows = [*csv.DictReader(io.StringIO(leaderboard_csv(board)))]
     found = [(row["label"], float(row["test_mean"])) for row in rows]
-    assert found == [(entry.label, entry.test.mean) for entry in board.entries], "in full"
+    assert found == [(entry.label, entry.test.mean) for entry in board.rows], "in full"
     assert [row["label"] for row in rows if row["winner"] == "True"] == ["best"]
-    for entry in board.entries:
+    for entry in board.rows:
         assert entry.label in printed
         assert f"| {entry.label} |" in markdown
 
 
 def test_of_many_failures_the_last_are_told(few_shot_study: Path):
     board = board_of(few_shot_study)
-    many = leaderboard_markdown(replace(board, failures=[*board.failures] * 10))
+    copies = [
+        trial.model_copy(update={"trial_id": f"{trial.trial_id}-{number}"})
+        for trial in board.failed
+        for number in range(9)
+    ]
+    many = leaderboard_markdown(replace(board, trial_results=[*board.trial_results, *copies]))
     assert many.count("NonFiniteLossError") == 10
     assert "and 20 before" in many
 

@@ -63,9 +63,9 @@ def test_a_final_model_is_drawn_with_the_interval_over_images_and_all_that_is_te
     assert [name.partition("\n")[0] for name in names] == [
         "zero-shot CLIP",
         "tuned CLIPFit",
-        "winner",
+        "best configuration",
     ]
     configure(few_shot_study, "search.trials=0")
     board = board_of(drop_search(few_shot_study))
     (panel,) = scores_chart(board).panels
-    assert len(panel.y.names or ()) == len(board.entries) == 4
+    assert len(panel.y.names or ()) == len(board.rows) == 4

@@ -17,7 +17,7 @@ from tests.results.test_sweep_scores import placed
 def test_ours_stand_beside_the_published_averages(base_to_new_study: Path):
     averages, _ = sweep_tables(read_sweep([placed(base_to_new_study, "eurosat")]))
     rows = {row[0]: row[1:] for row in averages.texts}
-    entry = not_none(board_of(base_to_new_study).find_entry("clipfit"))
+    entry = not_none(board_of(base_to_new_study).find_row("clipfit"))
     mean = hmean(entry.parts["base"].mean, entry.parts["new"].mean)
     ours = [f"{100 * mean:.2f}", f"{100 * entry.test.mean:.2f}", "1"]
     assert rows["clipfit, shots 16"][2:] == ours
@@ -39,7 +39,7 @@ def test_an_average_is_over_the_datasets_and_beside_no_other_experiment(
 ):
     folders = [placed(make_study(name), name, "few") for name in ("dtd", "eurosat")]
     averages, by_dataset = sweep_tables(read_sweep(folders))
-    means = [not_none(board_of(folder).find_entry("clipfit")).test.mean for folder in folders]
+    means = [not_none(board_of(folder).find_row("clipfit")).test.mean for folder in folders]
     row = next(row for row in averages.texts if row[0].startswith("clipfit,"))
     assert row[1:] == [f"{50 * sum(means):.2f}", "2"]
     assert not [row for row in averages.texts if "published" in row[0]]

@@ -17,7 +17,7 @@ from study.report.pictures import (
     label_pictures,
     make_gallery,
 )
-from study.results.study_results import read_results
+from study.results.study_result import read_study_result
 from study.trial.study import Prediction, Study
 from tests.changed_studies import board_of, configure, doubt_labels_of
 from tests.image_folders import image_folder
@@ -122,6 +122,6 @@ def test_labels_to_check_are_shown_on_training_images_alone(few_shot_study: Path
     dataset = load_dataset("pets", pets)
     for record, is_shown in ((dataset.train[0], True), (dataset.test[0], False)):
         doubt_labels_of(few_shot_study, record.path, dataset.class_names)
-        (picture,) = label_pictures(read_results(few_shot_study), {})
+        (picture,) = label_pictures(read_study_result(few_shot_study), {})
         assert (picture.path, picture.true, picture.predicted) == (record.path, "cat", "dog")
         assert (picture.address is not None) == is_shown

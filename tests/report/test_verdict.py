@@ -13,8 +13,8 @@ from study.report.judgements import judgement
 from study.report.leaderboard_tables import footnote
 from study.report.study_description import describe_study
 from study.report.verdict import headline, validation_findings, verdict
-from study.results.leaderboard import Leaderboard
 from study.results.statistics import finding
+from study.results.study_result import StudyResult
 from tests.changed_studies import board_of, forget_images, leave_one_seed, share_images
 from tests.fake_studies import set_images, write_study
 from tests.not_none import not_none
@@ -22,13 +22,13 @@ from tests.report.conftest import choose_full, choose_other, drop_search, drop_t
 
 
 @pytest.mark.parametrize(
-    "edge, concluded", [(0.05, "beyond noise"), (0.0, "within noise"), (-0.03, "beyond noise")]
+    "edge, concluded", [(0.05, "significant"), (0.0, "not significant"), (-0.03, "significant")]
 )
 def test_a_planned_comparison_is_concluded_by_its_interval(
     make_study: Callable[..., Path], edge: float, concluded: str
 ):
     board = board_of(make_study(edge=edge))
-    comparison = board.planned_comparisons["clipfit-tuned"]
+    comparison = board.comparisons["clipfit-tuned"]
     assert finding(comparison) == concluded
     assert (comparison.mean > 0) == (edge >= 0)
     (sentence,) = [text for text in verdict(board) if text.startswith("Against tuned CLIPFit")]
@@ -62,13 +62,12 @@ QUALIFIED: list[tuple[Callable[[Path], object], str]] = [
     (partial(share_images, share=1.0), "All seeds trained on the same images"),
     (partial(share_images, share=0.95), WIDER),
     (partial(share_images, share=0.3), "share 30 % of their training images"),
-    (lambda folder: write_study(folder.parent / "b"), "1 other study in this storage"),
     (extend, "choice from 20 trials had been tested"),
 ]
 """Changes of a study, and what is said only then."""
 
 
-def all_said(board: Leaderboard) -> str:
+def all_said(board: StudyResult) -> str:
     """Return all that is printed of a study in sentences."""
     said = [*(headline(board) or ()), *verdict(board), *validation_findings(board)]
     said += [footnote(board), describe_study(board), *dict(findings(board)).values()]
@@ -97,7 +96,7 @@ def test_what_its_test_score_chose_for_a_comparison_gets_no_verdict(
 ):
     board = board_of(make_study(edge=-0.06))
     (said,) = [sentence for sentence in verdict(board) if "BitFit" in sentence]
-    compared = {entry.label: difference for entry, difference in board.rivals_above_winner}
+    compared = {entry.label: difference for entry, difference in board.rivals_above_best}
     assert not_none(not_none(compared["bitfit"]).high) < 0
     assert "95 % interval" in said
     assert "not tested" in said

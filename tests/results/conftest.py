@@ -9,8 +9,7 @@ import pytest
 
 from study.report.charts import Chart
 from study.report.plots import make_plots
-from study.results.leaderboard import leaderboard
-from study.results.study_results import read_results
+from study.results.study_result import read_study_result
 from study.results.trial_results import TrialResult
 from tests.changed_studies import (
     HASH,
@@ -85,7 +84,7 @@ def base_to_new_study(tmp_path: Path) -> Path:
 def drawn_study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Chart]]:
     """A finished base-to-new study with its charts, which take seconds: for reading only."""
     folder = write_study(tmp_path_factory.mktemp("drawn") / "glyphs", base_to_new=True, seed=5)
-    return folder, make_plots(leaderboard(read_results(folder)))
+    return folder, make_plots(read_study_result(folder))
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from study.config.trial_settings import TrialSettings
-from study.results.ablation import ablation_table, left_out_term, only_term
-from study.results.study_results import Results, read_results
+from study.results.ablation import left_out_term, only_term
+from study.results.study_result import StudyResult, read_study_result
 from study.storage.ledger_files import JsonObject
 from tests.case_tables import from_table
 from tests.changed_studies import change_json, forget_images
@@ -20,7 +20,7 @@ from tests.not_none import not_none
 def test_cells_are_sorted_paired_with_the_base_and_corrected_together(
     ablation_study: Path,
 ):
-    table = ablation_table(read_results(forget_images(ablation_study)))
+    table = not_none((read_study_result(forget_images(ablation_study))).ablation)
     means = [cell.score.mean for cell in table.cells]
     assert means == sorted(means, reverse=True)
     base_cell = not_none(table.base)
@@ -55,9 +55,9 @@ def test_trials_that_did_not_finish_or_belong_to_other_stages_are_left_out(
     few_shot_study: Path, ablation_study: Path
 ):
     change_json(ablation_study / "trials/ablation-0-seed1/end.json", status="failed")
-    results = read_results(ablation_study)
-    more = read_results(few_shot_study).trials
-    table = ablation_table(replace(results, trials=[*results.trials, *more]))
+    results = read_study_result(ablation_study)
+    more = read_study_result(few_shot_study).trial_results
+    table = not_none((replace(results, trial_results=[*results.trial_results, *more])).ablation)
     assert len(table.cells) == 7
     assert not_none(table.cells[0].comparison).n == 4
 
@@ -66,24 +66,24 @@ def test_trials_that_did_not_finish_or_belong_to_other_stages_are_left_out(
 def test_a_cell_is_unstable_beyond_four_times_the_spread_of_the_median_cell(
     ablation_study: Path, times: float, is_unstable: bool
 ):
-    results = read_results(ablation_study)
-    *cells, spread_cell = ablation_table(results).cells
+    results = read_study_result(ablation_study)
+    *cells, spread_cell = not_none(results.ablation).cells
     median = sorted(not_none(cell.score.sd) for cell in cells)[len(cells) // 2]
     trials = []
-    for trial in results.trials:
+    for trial in results.trial_results:
         if trial.label == spread_cell.label:
             # Of five seeds one is as far below the mean as another one is above.
             distance = {1: -1, 5: 1}.get(trial.seed, 0) * times * median * 2**0.5
             trial = trial.model_copy(update={"test": {"score": 0.7 + distance}})
         trials.append(trial)
-    table = ablation_table(replace(results, trials=trials))
+    table = not_none((replace(results, trial_results=trials)).ablation)
     assert [cell.label for cell in table.unstable] == [spread_cell.label] * is_unstable
 
 
-def searched(results: Results, label: str, *rates: dict[str, float]) -> Results:
+def searched(results: StudyResult, label: str, *rates: dict[str, float]) -> StudyResult:
     """Let a cell be chosen from trials at rates by kind, of which its own are the first."""
     trials = []
-    for trial in results.trials:
+    for trial in results.trial_results:
         own = TrialSettings(subset="text.bias + text.ln", rates=rates[0])
         changes: JsonObject = {"settings": own} if trial.label == label else {}
         trials.append(trial.model_copy(update=changes))
@@ -92,7 +92,7 @@ def searched(results: Results, label: str, *rates: dict[str, float]) -> Results:
         settings = TrialSettings(subset="text.bias + text.ln", rates=tried)
         changes = {"stage": "search", "trial_id": f"search-{number}", "settings": settings}
         trials.append(cell.model_copy(update=changes))
-    return replace(results, trials=tuple(trials))
+    return replace(results, trial_results=tuple(trials))
 
 
 @from_table

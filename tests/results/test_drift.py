@@ -18,7 +18,7 @@ from study.results.drift import (
     pooled_drift,
     study_drift,
 )
-from study.results.study_results import read_results
+from study.results.study_result import read_study_result
 from tests.changed_studies import configure
 from tests.fake_studies import add_candidate
 from tests.not_none import not_none
@@ -83,7 +83,7 @@ def test_cka_is_that_of_the_centred_gram_matrices_and_cosine_the_mean_over_rows(
 def test_the_winners_seeds_are_measured_or_those_of_the_best_with_a_delta(
     tuned_study: Path,
 ):
-    drift = study_drift(read_results(tuned_study))
+    drift = study_drift(read_study_result(tuned_study))
     assert [tensor.relative for tensor in drift.tensors] == pytest.approx([0.3], rel=1e-5)
     assert 0 < drift.text.cosine < 1
     # The image encoder was not tuned.
@@ -92,17 +92,17 @@ def test_the_winners_seeds_are_measured_or_those_of_the_best_with_a_delta(
     for seed in range(1, 6):
         place = tuned_study / f"trials/test-best-seed{seed}/delta.safetensors"
         place.rename(tuned_study / f"trials/test-best-with-delta-seed{seed}/{place.name}")
-    assert study_drift(read_results(tuned_study)).tensors == drift.tensors
+    assert study_drift(read_study_result(tuned_study)).tensors == drift.tensors
 
 
 def test_before_the_test_trials_must_be_named(untested_study: Path):
     with pytest.raises(DataError, match="--trial"):
-        study_drift(read_results(untested_study))
+        study_drift(read_study_result(untested_study))
 
 
 def test_a_tuned_image_encoder_turns_images_and_leaves_class_names(few_shot_study: Path):
     move(few_shot_study, "best-seed2", "vision_model.post_layernorm.bias", 0.2)
-    drift = study_drift(read_results(few_shot_study), ["test-best-seed2"])
+    drift = study_drift(read_study_result(few_shot_study), ["test-best-seed2"])
     assert (drift.text.cosine, drift.text.cka) == pytest.approx((1.0, 1.0))
     assert not_none(drift.images).cosine < 0.9999
 
@@ -128,7 +128,7 @@ def test_a_head_is_measured_from_the_text_features_where_it_began(
     with torch.no_grad():
         text = backbone.clip.get_text_features(tokens).pooler_output
     text = torch.nn.functional.normalize(text, dim=-1)
-    results = read_results(few_shot_study)
+    results = read_study_result(few_shot_study)
     for sign in (1, -1):
         tensors = head_tensors(Head(sign * text[[2, 0, 1]], (2, 0, 1)))
         keep_delta(few_shot_study, "best-seed1", tensors, backbone.fingerprint)
@@ -145,7 +145,7 @@ def test_images_that_are_gone_leave_the_rest_to_be_told(
 ):
     configure(few_shot_study, "data.dataset=gone", "data.root=gone")
     move(few_shot_study, "best-seed1", "text_model.final_layer_norm.bias", 1.0)
-    drift = study_drift(read_results(few_shot_study), ["test-best-seed1"])
+    drift = study_drift(read_study_result(few_shot_study), ["test-best-seed1"])
     assert drift.images is None
     assert drift.text.cosine < 1
     assert "the features of images are not compared" in caplog.text

@@ -10,6 +10,6 @@ from tests.not_none import not_none
 def test_a_winner_below_the_share_of_the_largest_class_is_one(
     make_study: Callable[..., Path],
 ):
-    winner = not_none(board_of(make_study("unequal", images=(900, 100))).winner)
+    winner = not_none(board_of(make_study("unequal", images=(900, 100))).best)
     assert winner.label == "best"
     assert winner.test.mean < 0.9

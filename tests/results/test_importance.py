@@ -6,7 +6,7 @@ import optuna
 import pytest
 
 from study.results.importance import common_parameters, importances, load_optuna_studies
-from study.results.study_results import read_results
+from study.results.study_result import read_study_result
 from tests.changed_studies import change_json
 
 
@@ -25,14 +25,14 @@ def write_journal(folder: Path, group: str, trials: int):
 def test_the_studies_are_those_of_the_journal_but_of_a_peer_that_searches_its_rate_alone(
     few_shot_study: Path,
 ):
-    assert load_optuna_studies(read_results(few_shot_study)) == {}
+    assert load_optuna_studies(read_study_result(few_shot_study)) == {}
     assert not (few_shot_study / "optuna.journal").exists(), "looking for one makes none"
     for group in ("search", "lora"):
         write_journal(few_shot_study, group, 30)
     path = min(few_shot_study.glob("trials/search-*/config.json"))
     peer = {"subset": "none", "peer": {"method": "lora", "lr": 0.01}}
     change_json(path, group="lora", settings=peer)
-    ((group, study),) = load_optuna_studies(read_results(few_shot_study)).items()
+    ((group, study),) = load_optuna_studies(read_study_result(few_shot_study)).items()
     assert (group, len(study.trials)) == ("search", 30)
     assert "text.ln1" in importances(study).weights
 
@@ -41,7 +41,7 @@ def test_a_damaged_journal_is_told(few_shot_study: Path, caplog: pytest.LogCaptu
     write_journal(few_shot_study, "search", 12)
     journal = few_shot_study / "optuna.journal"
     journal.write_text("no journal\n" + journal.read_text())
-    assert load_optuna_studies(read_results(few_shot_study)) == {}
+    assert load_optuna_studies(read_study_result(few_shot_study)) == {}
     assert "optuna.journal is damaged" in caplog.text
 
 

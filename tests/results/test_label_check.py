@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from study.results.study_results import read_results
+from study.results.study_result import read_study_result
 from tests.changed_studies import doubt_labels_of, keep_validation
 from tests.not_none import not_none
 
@@ -22,9 +22,9 @@ def test_the_models_of_the_best_configuration_alone_decide(few_shot_study: Path)
     for trial in few_shot_study.glob("trials/search-*"):
         if trial != best_of(few_shot_study):
             keep_validation(trial, [(0, "accuracy", "other.png", "cat", "dog", 1.0, 0.0)])
-    check = not_none(read_results(few_shot_study).label_check)
+    check = not_none(read_study_result(few_shot_study).label_check)
     assert (check.images, check.right) == (9, pytest.approx(8 / 9))
-    ((*texts, confidence),) = check.doubted
+    ((*texts, confidence),) = check.likely_mislabelled
     assert (texts, confidence) == (["x.png", "cat", "dog"], pytest.approx(0.01))
 
 
@@ -32,18 +32,18 @@ def test_models_that_do_not_know_the_class_of_an_image_have_no_vote(base_to_new_
     rows = [(fold, "base", "1.png", "a", "a", 0.9, 0.9) for fold in (0, 1)]
     rows += [(2, "new", path, "a", "b", 1.0, 0.0) for path in ("1.png", "3.png")]
     keep_validation(best_of(base_to_new_study), rows)
-    assert not_none(read_results(base_to_new_study).label_check) == ((), 1, 1.0)
+    assert not_none(read_study_result(base_to_new_study).label_check) == ((), 1, 1.0)
 
 
 def test_the_models_of_several_folds_are_averaged(base_to_new_study: Path):
     rows = [(0, "base", "1.png", "a", "b", 0.8, 0.1), (1, "base", "1.png", "a", "b", 0.6, 0.3)]
     rows += [(0, "base", f"{n}.png", "ab"[n % 2], "ab"[n % 2], 0.7, 0.7) for n in range(2, 8)]
     keep_validation(best_of(base_to_new_study), rows)
-    (label,) = not_none(read_results(base_to_new_study).label_check).doubted
+    (label,) = not_none(read_study_result(base_to_new_study).label_check).likely_mislabelled
     assert label.confidence == pytest.approx(0.2)
 
 
 def test_before_the_choice_there_is_none(few_shot_study: Path):
     doubt_labels_of(few_shot_study, "x.png", ("cat", "dog"))
     (few_shot_study / "candidates.json").unlink()
-    assert read_results(few_shot_study).label_check is None
+    assert read_study_result(few_shot_study).label_check is None

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from study.results.intervals import MeanInterval
-from study.results.leaderboard import Leaderboard
+from study.results.study_result import StudyResult
 from study.storage.ledger_files import JsonObject
 from tests.changed_studies import board_of, forget_images
 from tests.fake_ledger import SEEDS
@@ -19,9 +19,9 @@ from tests.not_none import not_none
 FULL = {"method": "full", "lr": 1e-4}
 
 
-def against(board: Leaderboard, one: str, other: str) -> MeanInterval:
+def against(board: StudyResult, one: str, other: str) -> MeanInterval:
     """The difference between two candidates."""
-    pair = not_none(board.find_entry(one)), not_none(board.find_entry(other))
+    pair = not_none(board.find_row(one)), not_none(board.find_row(other))
     return not_none(board.difference(*pair))
 
 
@@ -29,15 +29,15 @@ def test_the_winner_is_the_choice_of_validation_not_the_best_on_test(
     make_study: Callable[..., Path],
 ):
     board = board_of(make_study(edge=-0.015))
-    assert not_none(board.winner).label == "best"
-    assert board.entries[0].label != "best"
-    assert {entry.label for entry, _ in board.rivals_above_winner} == {"bitfit", "clipfit-tuned"}
+    assert not_none(board.best).label == "best"
+    assert board.rows[0].label != "best"
+    assert {entry.label for entry, _ in board.rivals_above_best} == {"bitfit", "clipfit-tuned"}
 
 
 def test_a_comparison_without_images_is_the_paired_t_test_over_seeds(few_shot_study: Path):
     board = board_of(forget_images(few_shot_study))
     found = against(board, "best", "clipfit-tuned")
-    scores = (not_none(board.find_entry(label)).scores for label in ("best", "clipfit-tuned"))
+    scores = (not_none(board.find_row(label)).scores for label in ("best", "clipfit-tuned"))
     best, tuned = ([own[seed] for seed in SEEDS] for own in scores)
     assert found.mean == pytest.approx(np.mean(best) - np.mean(tuned))
     assert found.p_value == pytest.approx(stats.ttest_rel(best, tuned).pvalue)
@@ -48,20 +48,20 @@ def test_the_best_other_method_is_the_best_by_validation_that_tunes_no_subset(
 ):
     add_candidate(few_shot_study, "linear", 0.03, val_score=0.6, head="linear")
     add_candidate(few_shot_study, "full", -0.03, val_score=0.61, peer=FULL)
-    assert board_of(few_shot_study).top_peer == "full"
+    assert board_of(few_shot_study).best_other_method == "full"
     for index, expected in ((-1, "linear"), (-2, "zero-shot")):
 
         def forget_score(candidates: list[JsonObject], at: int = index):
             candidates[at].update(val_score=None)
 
         edit_candidates(few_shot_study, forget_score)
-        assert board_of(few_shot_study).top_peer == expected
+        assert board_of(few_shot_study).best_other_method == expected
 
 
 @pytest.mark.parametrize("effect", [0.005, -0.3])
 def test_the_closer_of_the_planned_rivals_comes_first(few_shot_study: Path, effect: float):
     add_candidate(few_shot_study, "linear", effect, val_score=0.6, head="linear")
-    compared = board_of(few_shot_study).planned_comparisons
+    compared = board_of(few_shot_study).comparisons
     assert compared.keys() == {"clipfit-tuned", "linear"}
     means = [difference.mean for difference in compared.values()]
     assert means == sorted(means)
@@ -70,7 +70,7 @@ def test_the_closer_of_the_planned_rivals_comes_first(few_shot_study: Path, effe
 
 def test_comparisons_that_an_earlier_choice_planned_are_tests_as_well(few_shot_study: Path):
     add_candidate(few_shot_study, "linear", 0.005, val_score=0.6, head="linear")
-    alone = board_of(few_shot_study).planned_comparisons
+    alone = board_of(few_shot_study).comparisons
     candidates = json.loads((few_shot_study / "candidates.json").read_text())
     earlier = [one | {"choice": 24} for one in candidates if one["label"] != "best"]
     for one in earlier:
@@ -78,7 +78,7 @@ def test_comparisons_that_an_earlier_choice_planned_are_tests_as_well(few_shot_s
             one["label"] = "best"
     entry = {"from": 24, "to": 30, "candidates": earlier, "final": None}
     (few_shot_study / "extensions.json").write_text(json.dumps([entry]))
-    compared = board_of(few_shot_study).planned_comparisons
+    compared = board_of(few_shot_study).comparisons
     assert compared.keys() == alone.keys()
     for label, difference in compared.items():
         assert (difference.p_value, difference.tests) == (alone[label].p_value, 4)
@@ -93,10 +93,10 @@ def test_as_many_right_images_are_a_tie_which_the_choice_leads(few_shot_study: P
             report = {"epoch": 12, "test_accuracy": score, "test_score": score}
             path.write_text(json.dumps(report) + "\n")
     board = board_of(few_shot_study)
-    best, third = board.find_entry("best"), board.find_entry("third")
+    best, third = board.find_row("best"), board.find_row("third")
     assert not_none(best).test.mean == not_none(third).test.mean == pytest.approx(833 / 901)
-    assert board.entries.index(best) < board.entries.index(third)
-    assert all(entry is not third for entry, _ in board.rivals_above_winner)
+    assert board.rows.index(best) < board.rows.index(third)
+    assert all(entry is not third for entry, _ in board.rivals_above_best)
 
 
 def share(folder: Path, label: str, other: str):
@@ -114,16 +114,16 @@ def test_tuned_rates_that_are_the_published_ones_are_compared_once_for_both(
 ):
     share(few_shot_study, "clipfit-tuned", "clipfit")
     board = board_of(few_shot_study)
-    clipfit = not_none(board.find_entry("clipfit-tuned"))
+    clipfit = not_none(board.find_row("clipfit-tuned"))
     assert clipfit.labels == ["clipfit", "clipfit-tuned"]
-    assert board.difference(clipfit, board.find_entry("clipfit")) is None
+    assert board.difference(clipfit, board.find_row("clipfit")) is None
     assert against(board, "best", "clipfit-tuned") == against(board, "best", "clipfit")
 
 
 def test_a_seed_that_failed_is_missing_from_means_and_pairs(few_shot_study: Path):
     (few_shot_study / "trials/test-best-seed3/reports.jsonl").write_text('{"epoch": 1}\n')
     board = board_of(few_shot_study)
-    entry = not_none(board.find_entry("best"))
+    entry = not_none(board.find_row("best"))
     assert (sorted(entry.scores), entry.test_trial_count) == ([1, 2, 4, 5], 5)
     assert against(board, "best", "clipfit-tuned").n == 4
 

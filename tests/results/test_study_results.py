@@ -5,31 +5,35 @@ import math
 from operator import itemgetter
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from study.config.loading import build_config, dump_config
 from study.errors import ConfigError, DataError
-from study.results.study_results import (
-    read_results,
-    results_schema,
-    results_table,
-    write_results,
+from study.results.study_result import (
+    read_study_result,
 )
+from study.results.trials_table import trials_schema, trials_table, write_trials
 from study.storage.study_folder import StudyFolder
 from tests.changed_studies import change_settings
 
 
+def table_of(folder: Path) -> pa.Table:
+    result = read_study_result(folder)
+    return trials_table(result.folder.name, result.trial_results)
+
+
 def row_of(folder: Path, trial_id: str) -> dict:
-    rows = results_table(read_results(folder)).to_pylist()
+    rows = table_of(folder).to_pylist()
     return next(row for row in rows if row["trial_id"] == trial_id)
 
 
 def test_every_trial_is_one_row_of_the_fixed_schema(base_to_new_study: Path, tmp_path: Path):
     StudyFolder(tmp_path / "new").create(dump_config(build_config({}, "test")), {})
     for folder, trials in ((base_to_new_study, 3 + 32 + 35), (tmp_path / "new", 0)):
-        table = results_table(read_results(folder))
-        assert table.schema.equals(results_schema())
+        table = table_of(folder)
+        assert table.schema.equals(trials_schema())
         assert table.num_rows == trials
 
 
@@ -38,8 +42,9 @@ def test_scores_of_competing_names_are_no_datasets(base_to_new_study: Path):
         add_report(
             path.parent, **json.loads(path.read_text().splitlines()[-1]), test_generalized=0.25
         )
-    results = read_results(base_to_new_study)
-    assert (results.tested_datasets, results.further_names) == ([], ["balanced", "generalized"])
+    results = read_study_result(base_to_new_study)
+    names = results.score_names
+    assert (names.datasets, names.further) == ((), ("balanced", "generalized"))
     assert row_of(base_to_new_study, "test-best-seed1")["test_generalized"] == 0.25
 
 
@@ -73,9 +78,9 @@ def test_a_search_trial_has_the_score_of_its_last_epoch_and_no_test_number(
 
 def test_the_written_table_is_the_read_one_and_leaves_no_other_file(few_shot_study: Path):
     before = set(few_shot_study.iterdir())
-    results = read_results(few_shot_study)
-    path = write_results(results)
-    assert pq.read_table(path).equals(results_table(results))
+    result = read_study_result(few_shot_study)
+    path = write_trials(result.folder, result.trial_results)
+    assert pq.read_table(path).to_pandas().equals(result.trials)
     assert set(few_shot_study.iterdir()) - before == {path}
 
 
@@ -83,17 +88,17 @@ def test_a_folder_without_trials_or_a_configuration_is_an_error(
     few_shot_study: Path, tmp_path: Path
 ):
     with pytest.raises(DataError, match="no trials/ folder"):
-        read_results(tmp_path)
+        read_study_result(tmp_path)
     (few_shot_study / "study.yaml").unlink()
     with pytest.raises(ConfigError, match=r"study\.yaml cannot be read"):
-        read_results(few_shot_study)
+        read_study_result(few_shot_study)
 
 
 def test_every_further_dataset_has_a_column_of_tests(few_shot_study: Path):
     for path in few_shot_study.glob("trials/test-*/reports.jsonl"):
         text = path.read_text().replace('"test_accuracy"', '"test_source"')
         path.write_text(text.rstrip().removesuffix("}") + ', "test_dtd": 0.25, "test_a.b": 0.5}\n')
-    table = results_table(read_results(few_shot_study))
-    assert table.column_names[len(results_schema()) :] == ["test_source", "test_dtd", "test_a.b"]
+    table = table_of(few_shot_study)
+    assert table.column_names[len(trials_schema()) :] == ["test_source", "test_dtd", "test_a.b"]
     found = {(row["stage"], row["test_dtd"]) for row in table.to_pylist()}
     assert found == {("search", None), ("test", 0.25)}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from study.results.study_results import read_results
+from study.results.study_result import read_study_result
 from tests.changed_studies import board_of
 from tests.fake_studies import add_candidate
 from tests.not_none import not_none
@@ -21,7 +21,7 @@ def test_a_training_that_two_candidates_use_with_a_head_each_has_a_score_for_bot
         path.write_text("".join(f"{line}\n" for line in (*lines, json.dumps(report))))
     add_candidate(few_shot_study, "linear", training="zero-shot", val_score=0.5, head="linear")
     board = board_of(few_shot_study)
-    linear, text = not_none(board.find_entry("linear")), not_none(board.find_entry("zero-shot"))
+    linear, text = not_none(board.find_row("linear")), not_none(board.find_row("zero-shot"))
     assert (linear.labels, text.labels) == (["linear"], ["zero-shot"])
     assert (linear.test.mean, text.test.mean) == pytest.approx((0.65, 0.6))
     assert not_none(board.difference(linear, text)).mean == pytest.approx(0.05)
@@ -29,7 +29,9 @@ def test_a_training_that_two_candidates_use_with_a_head_each_has_a_score_for_bot
 
 def test_a_trial_without_a_configuration_is_left_out(few_shot_study: Path):
     (few_shot_study / "trials/begun").mkdir()
-    assert "begun" not in {trial.trial_id for trial in read_results(few_shot_study).trials}
+    assert "begun" not in {
+        trial.trial_id for trial in read_study_result(few_shot_study).trial_results
+    }
 
 
 def test_of_an_epoch_done_again_after_a_crash_the_later_report_holds(
@@ -40,5 +42,7 @@ def test_of_an_epoch_done_again_after_a_crash_the_later_report_holds(
         '{"epoch": 1, "val_score": 0.1, "seconds": 2.0, "ended_at": 12.0}\n'
         '{"epoch": 1, "val_score": 0.2, "seconds": 3.0, "ended_at": 23.0}\n'
     )
-    (trial,) = [t for t in read_results(few_shot_study).trials if t.trial_id == "search-0005"]
+    (trial,) = [
+        t for t in read_study_result(few_shot_study).trial_results if t.trial_id == "search-0005"
+    ]
     assert trial.curve == {1: 0.2}

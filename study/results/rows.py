@@ -1,0 +1,152 @@
+"""The rows of the leaderboard: the configurations that were tested, with their scores on test."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from study.config.labels import PUBLISHED, TUNED
+from study.config.trial_settings import HEADS, Head, TrialSettings
+from study.results.chance import BALANCED, AgainstChance
+from study.results.intervals import Intervals, MeanInterval
+from study.results.resampling import Resampled
+from study.results.statistics import SeedScores
+from study.results.trial_results import TrialResult, first_chance, seed_scores
+from study.trial.predictions import beats_chance
+from study.trial.study import BEST, Candidate
+
+REFERENCES = (TUNED, PUBLISHED)
+"""The labels of the baselines that every row is compared with in tables."""
+
+
+class ScoreNames(NamedTuple):
+    """The names of the test scores that a study's tables show beside the score itself."""
+
+    parts: tuple[str, ...]
+    """The parts that the score is made of, such as ``base`` and ``new``; empty if it has none."""
+    further: tuple[str, ...]
+    """Further scores, such as the balanced one."""
+    datasets: tuple[str, ...]
+    """The single datasets, where several are tested."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A tested configuration; scores are fractions."""
+
+    label: str
+    """Its name in the study's folder."""
+    labels: Sequence[str]
+    """Its label, then those of candidates with the same configuration, not trained again."""
+    settings: TrialSettings
+    """What is tuned, and how fast."""
+    trainable: int
+    """The number of trainable parameters."""
+    source_trial: str | None
+    """The id of the search trial that it came from, if any."""
+    val_score: float | None
+    """The validation score by which candidates were ranked."""
+    is_baseline: bool
+    """Whether the search of subsets and rates was to beat it.
+
+    Such are the configurations that a search trains as they are given, CLIPFit as published, and
+    tuned CLIPFit, although its rates come from a search of their own. In a study without a search
+    only the two CLIPFits are baselines, and no other configuration that is tested as given.
+    """
+    test_trial_count: int
+    """The number of its test trials that were started, scored or not."""
+    scores: SeedScores
+    """The protocol's test score of each seed."""
+    test: MeanInterval
+    """The protocol's score on test."""
+    parts: Intervals
+    """The accuracy on each part of the test images; empty if the score has no parts."""
+    head_scores: Mapping[Head, MeanInterval]
+    """The test score with each head that was scored."""
+    further_scores: Intervals
+    """The further test scores that tables show, by name; see `ScoreNames.further`."""
+    dataset_scores: Intervals
+    """The accuracy on each dataset, where several are tested; else empty.
+
+    `test` is then their mean, in the transfer protocol without the source.
+    """
+    balanced: MeanInterval | None
+    """The test score made of the mean recall of classes in place of the accuracy.
+
+    It is the score to compare with `chance`. None if no trial kept its predictions.
+    """
+    chance: float | None
+    """The balanced test score of guessing; None if no trial kept its predictions."""
+    images: int | None
+    """The number of test images that each seed was tested on; None if no predictions were kept."""
+
+    @property
+    def is_other_method(self) -> bool:
+        """Whether it adapts CLIP otherwise than by a subset of its parameters, or not at all."""
+        return self.settings.subset == "none"
+
+    @property
+    def is_best_by_validation(self) -> bool:
+        """Whether validation ranked it first; no test score takes part in that."""
+        return BEST in self.labels
+
+    @property
+    def is_best(self) -> bool:
+        """Whether it is the best configuration: first by validation, and above chance on test."""
+        return self.is_best_by_validation and self.above_chance
+
+    @property
+    def above_chance(self) -> bool:
+        """Whether the mean balanced score is above chance; True if it is not known."""
+        return self.balanced is None or beats_chance(self.balanced.mean, self.chance)
+
+    @property
+    def against_chance(self) -> AgainstChance | None:
+        """The balanced score compared with chance; None if no predictions were kept."""
+        if self.balanced is None or self.chance is None or self.images is None:
+            return None
+        # An interval over seeds alone states nothing of other test images.
+        low = None if self.balanced.images is None else self.balanced.low
+        return AgainstChance(self.balanced.mean, self.chance, self.images, low)
+
+
+def make_row(
+    candidate: Candidate,
+    labels: Sequence[str],
+    trials: Sequence[TrialResult],
+    *,
+    resampled: Resampled,
+    names: ScoreNames,
+    is_baseline: bool,
+) -> Row:
+    """Summarize the tests of a configuration, at least one of which has a score.
+
+    Args:
+        candidate: the configuration.
+        labels: its label, then those of candidates with the same configuration.
+        trials: its test trials, one a seed, scored or not.
+        resampled: the scores of the study's tests on resampled test images.
+        names: the names of further scores.
+        is_baseline: see `Row.is_baseline`.
+    """
+    tested = [trial for trial in trials if trial.test_score is not None]
+    main_scores = resampled.mean_intervals(tested, ("score", BALANCED))
+    heads = resampled.mean_intervals(tested, [f"score_{head}" for head in HEADS])
+    return Row(
+        label=candidate.label,
+        labels=labels,
+        settings=candidate.settings,
+        trainable=tested[0].trainable,
+        source_trial=candidate.source_trial,
+        val_score=candidate.val_score,
+        is_baseline=is_baseline,
+        test_trial_count=len(trials),
+        scores=seed_scores(tested),
+        test=main_scores["score"],
+        parts=resampled.mean_intervals(tested, names.parts),
+        head_scores={h: heads[f"score_{h}"] for h in HEADS if f"score_{h}" in heads},
+        further_scores=resampled.mean_intervals(tested, names.further),
+        dataset_scores=resampled.mean_intervals(tested, names.datasets),
+        balanced=main_scores.get(BALANCED),
+        chance=first_chance(tested),
+        images=next((trial.confusion.total() for trial in tested if trial.confusion), None),
+    )

@@ -1,0 +1,448 @@
+"""The result of a study: its folder read once, and the numbers that follow, computed once.
+
+Nothing is selected here: the best configuration is the one that validation ranked first, unless its
+test score is no better than guessing. Up to two comparisons of it are fixed beforehand, and
+tested; all other differences are described only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from study.config.labels import BASELINE, SCORES, TUNED, ZERO_SHOT
+from study.config.loading import load_config
+from study.config.schema import StudyConfig
+from study.errors import DataError
+from study.protocols import Protocol
+from study.results.ablation import Ablation, make_ablation
+from study.results.chance import BALANCED
+from study.results.chosen_configuration import extensions, final_candidate, final_trial_id
+from study.results.classes import Classes, first_seed, make_classes
+from study.results.intervals import Intervals, MeanInterval
+from study.results.label_check import LabelCheck, check_labels
+from study.results.resampling import Resampled, resample
+from study.results.rows import REFERENCES, Row, ScoreNames, make_row
+from study.results.statistics import make_comparisons
+from study.results.training_images import read_training_images, training_overlap
+from study.results.trial_results import TrialResult, first_chance, read_trials, seed_scores
+from study.results.trials_table import trials_table
+from study.results.validation_check import ValidationCheck, check_validation
+from study.storage.ledger_files import JsonObject
+from study.storage.study_folder import CELLS, IDENTITY, Registration, StudyFolder
+from study.trial.study import (
+    BEST,
+    COMPARED,
+    Candidate,
+    Stage,
+    Study,
+    best_candidate,
+    candidate_of_label,
+    read_candidates,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TRIAL_STATES = ("finished", "stopped", "failed", "running")
+"""How a trial may have ended, or not yet."""
+
+
+class FinalModel(NamedTuple):
+    """The model that is registered, exported and predicted with."""
+
+    row: Row
+    """The tested configuration that it has."""
+    trial: TrialResult | None
+    """Its own training, which is no row among those of the seeds.
+
+    None means that the model is that of the row's first test seed: ``final.images`` is ``shots``,
+    the configuration trains nothing, or the training has not finished."""
+    images: int | None = None
+    """The number of images of its own training; None if no record says it."""
+    test: MeanInterval | None = None
+    """The test score of its own training, with the interval over test images alone; None if it was
+    not tested."""
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """The result of a study, at the time of reading; see `read_study_result`.
+
+    Scores are fractions. What takes long, such as intervals over test images, is computed when it
+    is first used, and once.
+    """
+
+    study: Study
+    trial_results: Sequence[TrialResult]
+    """The trials that have a configuration, in the order of their ids. A test stands here once for
+    each head that a candidate uses its training with."""
+    candidates: Sequence[Candidate]
+    """The configurations to test, as fixed by validation; empty before that."""
+    earlier_candidates: Sequence[Sequence[Candidate]]
+    """The candidates before each extension of the search, oldest first, which had been tested."""
+    is_ablation: bool
+    """Whether the study is an ablation whose cells are fixed."""
+    is_complete: bool
+    """Whether all of the study was done."""
+    registration: Registration | None
+    """The registration of the final model; None if it is not registered."""
+    identity: JsonObject
+    """The study's id and the versions that it was made with; empty where they are missing."""
+    training_overlap: float | None
+    """The mean share of training images that two tested seeds have in common, a fraction.
+
+    None where one seed alone was tested, or no file says what was trained on."""
+
+    @property
+    def folder(self) -> StudyFolder:
+        """The study's folder."""
+        return self.study.folder
+
+    @property
+    def config(self) -> StudyConfig:
+        """The study's configuration."""
+        return self.study.config
+
+    @property
+    def protocol(self) -> Protocol:
+        """The study's protocol."""
+        return self.study.protocol
+
+    @property
+    def metric(self) -> str:
+        """The name of the protocol's score: "accuracy", or "hmean" of its parts."""
+        return self.protocol.metric
+
+    @cached_property
+    def trials(self) -> pd.DataFrame:
+        """The trials, one a row, with the columns of ``results.parquet``."""
+        return trials_table(self.folder.name, self.trial_results).to_pandas()
+
+    @cached_property
+    def each_trial(self) -> list[TrialResult]:
+        """The trials, each once, whatever the number of heads that it is used with."""
+        trials: dict[str, TrialResult] = {}
+        for trial in self.trial_results:
+            trials.setdefault(trial.trial_id, trial)
+        return list(trials.values())
+
+    @property
+    def failed(self) -> list[TrialResult]:
+        """The failed trials of all stages."""
+        return [trial for trial in self.each_trial if trial.status == "failed"]
+
+    def stage(self, stage: Stage) -> list[TrialResult]:
+        """Return the trials of one stage."""
+        return [trial for trial in self.trial_results if trial.stage == stage]
+
+    def test_trials(self, label: str) -> list[TrialResult]:
+        """Return the test trials of one candidate, one a seed, scored or not."""
+        return [trial for trial in self.stage("test") if trial.label == label]
+
+    def tested_trials(self, label: str) -> list[TrialResult]:
+        """Return the test trials of one candidate that have a test score."""
+        return [trial for trial in self.test_trials(label) if trial.test_score is not None]
+
+    @property
+    def has_search(self) -> bool:
+        """Whether the study has search trials, from which validation could choose."""
+        return bool(self.stage("search"))
+
+    @property
+    def earlier_trial_counts(self) -> list[int]:
+        """The number of search trials before each extension, oldest first."""
+        return [max(one.choice for one in candidates) for candidates in self.earlier_candidates]
+
+    @cached_property
+    def score_names(self) -> ScoreNames:
+        """The names of the scores that tables show, without those that no trial has."""
+        parts = self.protocol.parts
+        scores = [split for trial in self.trial_results for split in (trial.val, trial.test)]
+        if not any(of_trial.get(part) is not None for of_trial in scores for part in parts):
+            parts = ()
+        tested = dict.fromkeys(name for trial in self.trial_results for name in trial.test)
+        further = list(self.protocol.further_headings)
+        if not self.protocol.class_averaged:  # otherwise the score is balanced itself
+            further.insert(0, BALANCED)
+        others = {BALANCED, *SCORES, *parts, *further}
+        return ScoreNames(
+            parts=parts,
+            further=tuple(name for name in further if name in tested),
+            datasets=tuple(name for name in tested if name not in others),
+        )
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The names of the parts that the score is made of; empty if it has none."""
+        return self.score_names.parts
+
+    @cached_property
+    def resampled(self) -> Resampled:
+        """The scores of the tests on resampled test images."""
+        return resample(self.stage("test"), self.protocol, overlap=self.training_overlap)
+
+    @cached_property
+    def rows(self) -> tuple[Row, ...]:
+        """The configurations with at least one test score, best mean first."""
+        baselines = {trial.label for trial in self.trial_results if trial.group == BASELINE}
+        baselines.update(REFERENCES)
+        rows = []
+        for label, *others in self._labels_by_configuration():
+            trials = self.test_trials(label)
+            tested = self.tested_trials(label)
+            if not tested:
+                continue
+            candidate = candidate_of_label(self.candidates, label)
+            if not candidate:  # their file is lost
+                settings = tested[0].settings
+                candidate = Candidate(label=label, settings=settings, training=label, choice=0)
+            row = make_row(
+                candidate,
+                [label, *others],
+                trials,
+                resampled=self.resampled,
+                names=self.score_names,
+                is_baseline=not baselines.isdisjoint([label, *others]),
+            )
+            rows.append(row)
+        return tuple(sorted(rows, key=lambda row: (-row.test.mean, not row.is_best_by_validation)))
+
+    def _labels_by_configuration(self) -> list[list[str]]:
+        """Return the labels of each configuration; equal ones would be compared twice."""
+        groups: dict[object, list[str]] = {}
+        labels = {candidate.label: candidate.tested for candidate in self.candidates}
+        for trial in self.stage("test"):
+            labels.setdefault(trial.label, (trial.label, None))
+        for label, tested in labels.items():
+            groups.setdefault(tested, []).append(label)
+        return list(groups.values())
+
+    @property
+    def untested(self) -> list[str]:
+        """The labels of candidates without any test score."""
+        labels = [labels[0] for labels in self._labels_by_configuration()]
+        return [label for label in labels if not self.tested_trials(label)]
+
+    def find_row(self, label: str | None) -> Row | None:
+        """Return the row that has this label; None if there is none."""
+        return next((row for row in self.rows if label in row.labels), None)
+
+    @property
+    def chance(self) -> float | None:
+        """The balanced test score of guessing; the same for all rows."""
+        return first_chance(self.stage("test"))
+
+    @property
+    def best_by_validation(self) -> Row | None:
+        """The row that validation ranked first, which need not be the first one on test."""
+        return self.find_row(BEST)
+
+    @property
+    def best(self) -> Row | None:
+        """The best configuration: first by validation. None if it does not score above chance."""
+        row = self.best_by_validation
+        return row if row and row.is_best else None
+
+    @property
+    def best_other_method(self) -> str | None:
+        """The label of the best other method by validation; see `Row.is_other_method`."""
+        return best_other_method(self.candidates)
+
+    @property
+    def rivals(self) -> list[str]:
+        """The labels of what the best configuration is compared with, as fixed beforehand.
+
+        They are tuned CLIPFit, and the best other method.
+        """
+        return [label for label in (TUNED, self.best_other_method) if label]
+
+    def difference(self, row: Row, base: Row | None) -> MeanInterval | None:
+        """Return `row - base` on test over common seeds; None without any, or for the same row."""
+        if not base or row.label == base.label:
+            return None
+        scores = seed_scores(self.test_trials(row.label))
+        base_scores = seed_scores(self.test_trials(base.label))
+        return self.resampled.weighted_sum([(row.label, scores, 1), (base.label, base_scores, -1)])
+
+    @cached_property
+    def comparisons(self) -> Intervals:
+        """The comparisons of the best configuration that are fixed beforehand, by `rivals`.
+
+        The rival that comes closest, or that is furthest above, stands first. The best
+        configuration is not compared with itself or with a rival without a score. Holm corrects for
+        the number of comparisons that remain, and for those that were planned before the search was
+        extended.
+        """
+        best = self.best
+        if not best:
+            return {}
+        planned = {}
+        for candidates in (*self.earlier_candidates, self.candidates):
+            row = self._row_of(candidates, BEST)
+            for label in (TUNED, best_other_method(candidates)):
+                rival = self._row_of(candidates, label)
+                if row and rival:
+                    planned[row.label, rival.label] = self.difference(row, rival)
+        own = {row.label for row in map(self.find_row, self.rivals) if row}
+        compared = {
+            rival: difference
+            for (label, rival), difference in make_comparisons(planned).items()
+            if label == best.label and rival in own
+        }
+        return dict(sorted(compared.items(), key=lambda comparison: comparison[1].mean))
+
+    def _row_of(self, candidates: Sequence[Candidate], label: str | None) -> Row | None:
+        """Return the row of a candidate of an earlier search, which may have another label now."""
+        candidate = candidate_of_label(candidates, label) if label else None
+        if not candidate:
+            return None
+        labels = {one.tested: one.label for one in self.candidates}
+        return self.find_row(labels.get(candidate.tested))
+
+    @property
+    def rivals_above_best(self) -> list[tuple[Row, MeanInterval | None]]:
+        """The baselines and other methods with a higher mean test score than the best.
+
+        These are pairs of a row and the difference `best - row`, which is None without a common
+        seed.
+        """
+        best = self.best
+        if not best:
+            return []
+        return [
+            (row, self.difference(best, row))
+            for row in self.rows
+            if (row.is_baseline or row.is_other_method) and row.test.mean > best.test.mean
+        ]
+
+    @cached_property
+    def validation_check(self) -> ValidationCheck:
+        """How well validation ranked the rows."""
+        return check_validation(self.rows)
+
+    @cached_property
+    def classes(self) -> Classes:
+        """The test images class by class, as the best configuration by validation takes them."""
+        best = self.best_by_validation
+        trials = self.tested_trials(best.label) if best else []
+        split_hash = first_seed(trials).split_hash if trials else None
+        return make_classes(
+            trials,
+            self.test_trials(ZERO_SHOT),
+            read_training_images(self.folder, split_hash),
+            overlap=self.training_overlap,
+            datasets=self.score_names.datasets,
+        )
+
+    @cached_property
+    def final(self) -> FinalModel | None:
+        """The final model; None without a best configuration, or before that is tested."""
+        candidate = final_candidate(self.candidates)
+        row = self.find_row(candidate.label) if candidate else None
+        if not self.best or not row:
+            return None
+        trial_id = final_trial_id(self.config, candidate)
+        for trial in self.stage("final"):
+            if trial.trial_id == trial_id and trial.status == "finished":
+                trained = read_training_images(self.folder, trial.split_hash)
+                images = len(trained.records) if trained else None
+                return FinalModel(row, trial, images, self.scores_alone(trial).get("score"))
+        return FinalModel(row, None)
+
+    def scores_alone(self, trial: TrialResult) -> Intervals:
+        """Return the test scores of a single training, with intervals over test images alone."""
+        resampled = resample([trial], self.protocol)
+        return resampled.mean_intervals([trial], list(trial.test))
+
+    @cached_property
+    def ablation(self) -> Ablation | None:
+        """The cells of the ablation against its base; None if the study is no ablation."""
+        trials = self.stage("ablation")
+        if not (self.is_ablation or trials):
+            return None
+        return make_ablation(
+            trials,
+            self.stage("search"),
+            protocol=self.protocol,
+            names=self.score_names,
+            overlap=self.training_overlap,
+        )
+
+    @cached_property
+    def label_check(self) -> LabelCheck | None:
+        """The training images that are likely mislabelled, by the best configuration's folds.
+
+        None before validation has chosen, and if the trial kept no probabilities.
+
+        Raises:
+            LedgerError: a file of a trial is damaged.
+        """
+        best = best_candidate(self.candidates)
+        if not best or best.source_trial is None:
+            return None
+        return check_labels(self.folder, best.source_trial)
+
+    @cached_property
+    def group_counts(self) -> list[Any]:
+        """What each group of the search spent, a row a group, sorted by name.
+
+        A row has the name of the `group`, the number of its `trials`, the number of those in each
+        of the `TRIAL_STATES`, and the `epochs` and `seconds` of all of them together.
+        """
+        import pandas as pd
+
+        trials = self.trials[self.trials["stage"] == "search"]
+        states = pd.crosstab(trials["group"], trials["status"])
+        states = states.reindex(columns=TRIAL_STATES, fill_value=0)
+        spent = trials.groupby("group").agg(
+            trials=("status", "size"), epochs=("epochs", "sum"), seconds=("seconds", "sum")
+        )
+        return list(spent.join(states).reset_index().itertuples(name="GroupCount", index=False))
+
+
+def best_other_method(candidates: Sequence[Candidate]) -> str | None:
+    """Return the label of the best other method by validation; None if none has a score.
+
+    Other methods are all that tune no subset: LoRA and the like, a linear classifier on frozen
+    CLIP, and CLIP as it is.
+    """
+    others = [one for one in candidates if one.settings.subset == "none"]
+    ranked = [(one.val_score, one.label) for one in others if one.val_score is not None]
+    return max(ranked, key=lambda pair: pair[0])[1] if ranked else None
+
+
+def read_study_result(folder: Path, protocol: Protocol | None = None) -> StudyResult:
+    """Read a study's folder.
+
+    Args:
+        folder: the study's folder, `runs/NAME`.
+        protocol: the study's protocol, if it is not found by its name.
+
+    Raises:
+        DataError: the folder is not that of a study.
+        LedgerError: a file of it is damaged.
+        ConfigError: its configuration is missing or damaged, or names an unknown protocol.
+    """
+    if not (folder / "trials").is_dir():
+        raise DataError(f"{folder}: no trials/ folder; expected the folder of a study (runs/NAME)")
+    # Resolved, because a study has the name of its folder, and "." is no name.
+    opened = StudyFolder(folder.resolve())
+    study = Study(load_config(opened.config_path, frozen=True), opened, protocol)
+    trials = read_trials(opened, study.protocol)
+    split_hashes = {trial.seed: trial.split_hash for trial in trials if trial.stage in COMPARED}
+    earlier = [extension["candidates"] for extension in extensions(study)]
+    return StudyResult(
+        study=study,
+        trial_results=trials,
+        candidates=read_candidates(opened) or (),
+        earlier_candidates=[[*map(Candidate.model_validate, some)] for some in earlier if some],
+        is_ablation=opened.read_json(CELLS) is not None,
+        is_complete=opened.is_complete(),
+        registration=opened.read_registration(),
+        identity=opened.read_identity() if opened.read(IDENTITY) is not None else {},
+        training_overlap=training_overlap(opened, split_hashes.values()),
+    )

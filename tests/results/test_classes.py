@@ -1,0 +1,48 @@
+"""What the best configuration takes images for is counted class by class."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.changed_studies import board_of
+from tests.fake_ledger import CLASSES
+
+
+def test_images_are_counted_by_class_in_the_order_of_the_dataset(trained_study: Path):
+    classes = board_of(trained_study).classes
+    trained = {row.name: row.trained for row in classes.rows}
+    assert trained == dict.fromkeys(CLASSES, 0) | {"glyph l": 2, "glyph k": 1}
+    assert {row.tested for row in classes.rows} == {40}
+    assert ([*classes.order], classes.trained_images) == ([*reversed(CLASSES)], 3)
+
+
+def test_of_a_seed_without_predictions_the_next_one_stands_for_it(trained_study: Path):
+    (trained_study / "trials/test-best-seed1/predictions.parquet").unlink()
+    assert {row.tested for row in board_of(trained_study).classes.rows} == {40}
+
+
+def test_recalls_and_confusions_follow_from_predictions(predicted: Path):
+    result = board_of(predicted)
+    worst, other = result.classes.rows
+    assert (worst.name, worst.before, worst.after) == ("a", 0.5, 8 / 12)
+    assert worst.gain == pytest.approx(8 / 12 - 0.5)
+    assert (other.name, other.before, other.after) == ("b", 0.5, 11 / 12)
+    confused = [(p.true, p.predicted, p.before, p.after, p.count) for p in result.classes.confused]
+    assert confused == [("a", "b", 0.5, 4 / 12, 4), ("b", "a", 0.5, 1 / 12, 1)]
+    assert result.chance == 0.5
+    # Of 24 answers, 8 are right for a and 11 for b; 9 say a, and 15 say b.
+    f1 = (2 * 8 / (12 + 9) + 2 * 11 / (12 + 15)) / 2
+    assert result.classes.f1 == pytest.approx(f1)
+
+
+def test_without_predictions_of_zero_shot_there_is_no_gain(predicted: Path):
+    (predicted / "trials/test-zero-shot-seed1/predictions.parquet").unlink()
+    classes = board_of(predicted).classes
+    assert (
+        {row.gain for row in classes.rows} == {pair.before for pair in classes.confused} == {None}
+    )
+
+
+def test_before_the_best_configuration_is_tested_there_is_nothing(untested_study: Path):
+    classes = board_of(untested_study).classes
+    assert (classes.rows, classes.confused, classes.f1, classes.order) == ([], [], None, ())
