@@ -28,7 +28,7 @@ CHILD = """
 import fcntl, json, struct, sys, termios, time
 from types import SimpleNamespace
 from study.commands.main import main
-from study.results import resampling
+from study.results import bootstrap
 from study.trial.cost import Cost
 from study.commands import estimate, list as list_command, study_status
 
@@ -38,7 +38,7 @@ study_status.time = list_command.time = SimpleNamespace(
     time=lambda: now, monotonic=time.monotonic, strftime=time.strftime
 )
 estimate.measure_apart = lambda *_: Cost(step=0.1, image=0.01, memory=10**9)
-resampling.resample.__kwdefaults__["draws"] = 100  # intervals are as wide on the screen
+bootstrap.DRAWS = 100  # intervals are as wide on the screen
 widths, named = json.loads(sys.argv[1])
 for name, words in named.items():
     for width in widths:

@@ -8,7 +8,7 @@ from typing import Any
 from study.report.charts import MANY_NAMES, Axis, Chart, Panel, Series, cell_series
 from study.report.formatting import HoverText, Table, percent, points
 from study.report.sentences import sentences
-from study.results.intervals import Interval, MeanInterval
+from study.results.statistics import Interval, MeanInterval
 from study.results.study_result import StudyResult
 
 CONFUSION = "confusion"

@@ -9,7 +9,7 @@ from study.report.judgements import describe_score
 from study.report.setting_descriptions import settings_in_words
 
 if TYPE_CHECKING:
-    from study.results.intervals import MeanInterval
+    from study.results.statistics import MeanInterval
     from study.results.study_result import StudyResult
 
 _IMAGES = {

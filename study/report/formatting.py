@@ -14,7 +14,7 @@ from typing import Any, Self
 from rich.text import Text
 
 from study.process.terminal_table import TerminalTable
-from study.results.intervals import Interval, Intervals, MeanInterval
+from study.results.statistics import Interval, Intervals, MeanInterval
 
 # Entities where a backslash does not help: MLflow's reader takes `\<` for the start of a tag, up to
 # the next `>`, and shows tables in between as one paragraph; it ignores `\@`, and GitHub `\$`.

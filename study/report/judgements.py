@@ -2,8 +2,7 @@
 
 from study.process.terminal_table import amount
 from study.report.formatting import describe_detectable, percent
-from study.results.intervals import MeanInterval
-from study.results.statistics import finding
+from study.results.statistics import MeanInterval
 
 
 def describe_score(score: MeanInterval) -> str:
@@ -38,4 +37,4 @@ def judgement(difference: MeanInterval) -> str:
         ),
         "significant": f"significantly {side}",
     }
-    return words[finding(difference)]
+    return words[difference.finding]

@@ -33,8 +33,8 @@ from study.report.setting_descriptions import (
     tuned_in_words,
 )
 from study.report.verdict import validation_findings, verdict
-from study.results.intervals import MeanInterval
 from study.results.rows import REFERENCES, Row
+from study.results.statistics import MeanInterval
 from study.results.study_result import TRIAL_STATES, StudyResult
 from study.results.trial_results import PARTS, SOURCE
 from study.storage.atomic import write_atomically

@@ -11,7 +11,7 @@ from study.method.subsets import Subset, Term, list_sites, parse
 from study.report.charts import BLUE, GREY, WINNER_MARKER, Axis, Chart, Panel, Series
 from study.report.formatting import HoverText, format_mean, score_cell
 from study.report.names import candidate_name
-from study.results.intervals import MeanInterval
+from study.results.statistics import MeanInterval
 from study.results.study_result import StudyResult
 
 WIDTH = 4.0

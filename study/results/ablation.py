@@ -10,10 +10,16 @@ from study.config.trial_settings import TrialSettings
 from study.method.subsets import Term, parse
 from study.protocols import Protocol
 from study.results.chance import BALANCED
-from study.results.intervals import Intervals, MeanInterval
-from study.results.resampling import Resampled, resample
 from study.results.rows import ScoreNames
-from study.results.statistics import Finding, SeedScores, finding, make_comparisons
+from study.results.statistics import (
+    Finding,
+    Intervals,
+    MeanInterval,
+    Resampled,
+    SeedScores,
+    make_comparisons,
+    resample,
+)
 from study.results.trial_results import TrialResult, first_chance, seed_scores
 from study.trial.study import Split
 
@@ -54,7 +60,7 @@ class Cell:
     @property
     def finding(self) -> Finding | None:
         """How sure the difference to the base cell is; None where there is none."""
-        return finding(self.comparison) if self.comparison else None
+        return self.comparison.finding if self.comparison else None
 
 
 @dataclass(frozen=True)
@@ -143,17 +149,13 @@ def make_ablation(
             scored[trial.label].append(trial)
     # Predictions are of test images, so that validation scores have an interval over seeds alone.
     resampled = resample(chain.from_iterable(scored.values()), protocol, overlap=overlap)
-    scores = {label: seed_scores(trials, split=split) for label, trials in scored.items()}
-    comparisons: Mapping[str, MeanInterval] = {}
-    if BASE in scores:
-        base = BASE, scores[BASE], -1
-        comparisons = make_comparisons(
-            {
-                label: resampled.weighted_sum([(label, own, 1), base])
-                for label, own in scores.items()
-                if label != BASE
-            }
-        )
+    comparisons = make_comparisons(
+        {
+            label: resampled.difference(trials, scored[BASE], split=split)
+            for label, trials in scored.items()
+            if label != BASE and BASE in scored
+        }
+    )
     cells = []
     for label, trials in scored.items():
         first = trials[0]
@@ -163,7 +165,7 @@ def make_ablation(
             label=label,
             settings=first.settings,
             trainable=first.trainable,
-            scores=scores[label],
+            scores=seed_scores(trials, split=split),
             score=intervals["score"],
             parts=resampled.mean_intervals(trials, names.parts, split),
             balanced=intervals.get(BALANCED),

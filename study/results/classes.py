@@ -5,8 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from study.results.intervals import MeanInterval
-from study.results.resampling import recall_intervals
+from study.results.statistics import MeanInterval, recall_intervals
 from study.results.training_images import TrainingImages
 from study.results.trial_results import TrialResult
 from study.trial.predictions import Confusion, images_of
@@ -28,7 +27,7 @@ class ClassRow(NamedTuple):
     after: float
     """The recall of the best configuration, over all seeds."""
     recall: MeanInterval | None
-    """The same with an interval; see `study.results.resampling.recall_intervals`."""
+    """The same with an interval; see `recall_intervals`."""
 
     @property
     def gain(self) -> float | None:

@@ -7,9 +7,7 @@ from typing import NamedTuple
 from study.config.labels import PUBLISHED, TUNED
 from study.config.trial_settings import HEADS, Head, TrialSettings
 from study.results.chance import BALANCED, AgainstChance
-from study.results.intervals import Intervals, MeanInterval
-from study.results.resampling import Resampled
-from study.results.statistics import SeedScores
+from study.results.statistics import Intervals, MeanInterval, Resampled, SeedScores
 from study.results.trial_results import TrialResult, first_chance, seed_scores
 from study.trial.predictions import beats_chance
 from study.trial.study import BEST, Candidate

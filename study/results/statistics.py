@@ -1,56 +1,444 @@
-"""Paired differences, correction for their number, shares and rank agreement, with scipy.
+"""The statistics of scores: means over seeds with intervals, differences, and their tests.
 
-Scores are fractions.
+Scores are fractions. A study has few seeds, and all of them are tested on the same images. So a
+mean over seeds varies for two reasons: other training images and another order of training, and
+other test images.
+
+- A is the variance of the mean over seeds, s²/n. It contains what each seed does on each image.
+- B is the variance of the mean over test images, by a bootstrap. It contains that as well.
+- C is what both contain, estimated from the same bootstrap. A is at least C: seeds that agree by
+  chance, as two often do on few images, would else be taken for sure.
+
+The interval has the variance V = max(A, A + B − C) and Satterthwaite's degrees of freedom. It is
+never narrower than the t interval over seeds alone, which is the wider one where there are few
+seeds and many images. `README.md` beside this file has the reasons.
+
+Sources: Satterthwaite 1946, “An Approximate Distribution of Estimates of Variance Components”;
+Nadeau and Bengio 2003, “Inference for the Generalization Error”, for seeds that share their images.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, TypeVar
 
-from scipy import stats
+import numpy as np
+from scipy import special
 
-from study.results.intervals import SIGNIFICANCE, MeanInterval
+from study.protocols import Protocol
+from study.results.bootstrap import (
+    DrawnScores,
+    RescoredTrials,
+    Trial,
+    resample_recalls,
+    rescore,
+    rescore_competitions,
+)
+from study.results.chance import BALANCED
+from study.results.trial_results import TrialResult, seed_scores
+from study.trial.predictions import Stratum
+from study.trial.study import Split
+
+SIGNIFICANCE = 0.05
+"""The largest Holm-corrected p of a significant difference; intervals leave out as much."""
+MOST_OVERLAP = 0.6
+"""Up to this share of common training images, seeds stand for other labelled images as well."""
+_ROUNDING = 1e-12
+"""In float64, differences of fractions k/n that are mathematically equal differ by less."""
 
 Key = TypeVar("Key")
 """What names a difference, such as a label."""
 SeedScores = Mapping[int, float]
 """The score of each seed."""
-
-
 Finding = Literal["significant", "uncorrected", "not significant", "not tested"]
 """How sure a difference is; "uncorrected" is significant by its own interval, not after Holm's."""
 
 
-class RankAgreement(NamedTuple):
-    """Spearman's rank correlation.
+class Interval(NamedTuple):
+    """A 95 % interval."""
 
-    It has no p, since a p supposes independent candidates, and some of these differ by their head
-    alone.
-    """
+    low: float
+    """The lower end."""
+    high: float
+    """The upper end."""
+
+
+class Error(NamedTuple):
+    """The variance of a mean, with the degrees of freedom of its estimate."""
+
+    variance: float
+    df: float
+
+    def reach(self, tests: int = 1) -> float:
+        """Return the distance from the mean to the ends of its t interval.
+
+        Args:
+            tests: how many means have intervals, all of which are to cover (Bonferroni).
+        """
+        quantile = float(special.stdtrit(self.df, 1 - SIGNIFICANCE / (2 * tests)))
+        return quantile * math.sqrt(self.variance)
+
+    def p_value(self, mean: float) -> float:
+        """Return the two-sided p of a true mean of 0; the variance is not 0."""
+        return float(2 * special.stdtr(self.df, -abs(mean) / math.sqrt(self.variance)))
+
+
+@dataclass(frozen=True)
+class MeanInterval:
+    """A mean over seeds and its interval."""
 
     n: int
-    """The number of pairs."""
-    rho: float
-    """1 for the same order, −1 for the reverse."""
+    """The number of values."""
+    mean: float
+    """The mean of the values."""
+    sd: float | None
+    """The sample standard deviation (divisor n - 1); None for a single value."""
+    low: float | None
+    """The lower end of the interval; None where there is no interval."""
+    high: float | None
+    """The upper end of the interval; None where there is no interval."""
+    errors: Sequence[Error] = ()
+    """The errors of the mean, of which that of the widest interval decides what is significant.
+
+    Empty where nothing can be tested.
+    """
+    p_value: float | None = None
+    """The two-sided p of a mean of 0, by the widest interval; None where nothing can be tested."""
+    holm_p: float | None = None
+    """The p after Holm's correction, of a difference that is tested together with others."""
+    tests: int = 1
+    """The number of differences that are tested together."""
+    seeds: Interval | None = None
+    """The part over seeds alone: the t interval of A, for the same test images."""
+    images: Interval | None = None
+    """The part over test images alone; None where no predictions were kept."""
+    wider: Interval | None = None
+    """The interval for other labelled images, where seeds share many; else None."""
+
+    @property
+    def reach(self) -> float | None:
+        """The distance from the mean to the ends of the widest interval; None if not testable."""
+        return _reach(self.errors)
+
+    @property
+    def detectable(self) -> float | None:
+        """The true difference that is found in about half of the studies that are like this one.
+
+        It counts as found where p is small enough for the first of Holm's tests. None where nothing
+        can be tested.
+        """
+        return _reach(self.errors, self.tests)
+
+    @property
+    def half_width(self) -> float | None:
+        """Half the width of the interval; None where there is no interval."""
+        if self.low is None or self.high is None:
+            return None
+        return (self.high - self.low) / 2
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether the mean is in the middle of the interval."""
+        if self.low is None or self.high is None:
+            return False
+        return abs(self.low + self.high - 2 * self.mean) < _ROUNDING
+
+    @property
+    def finding(self) -> Finding:
+        """How sure a difference is, by its interval and after Holm's correction."""
+        if self.holm_p is None:
+            return "not tested"
+        if self.reach is None or abs(self.mean) <= self.reach:
+            return "not significant"
+        return "significant" if self.holm_p <= SIGNIFICANCE else "uncorrected"
 
 
-def finding(difference: MeanInterval | None) -> Finding:
-    """Return how sure a difference is, by its interval and after Holm's correction."""
-    if not difference or difference.holm_p is None:
-        return "not tested"
-    if difference.within_noise:
-        return "not significant"
-    return "significant" if difference.holm_p <= SIGNIFICANCE else "uncorrected"
+Intervals = Mapping[str, MeanInterval]
+"""Means with their intervals, by the names of what they are of."""
 
 
-def is_significant(difference: MeanInterval | None) -> bool:
-    """Return whether a difference is not 0, by its interval and after Holm's correction."""
-    return finding(difference) == "significant"
+def mean_interval(
+    values: Sequence[float],
+    drawn: DrawnScores | None = None,
+    *,
+    overlap: float | None = None,
+    trained: bool = True,
+    bounded: bool = False,
+) -> MeanInterval:
+    """Return the mean of `values` and its interval over seeds and test images.
+
+    Args:
+        values: a score, or a difference of two, of each seed.
+        drawn: the same on resampled test images, a column a value. Without it, the
+            interval leaves out test images.
+        overlap: the mean share of training images that two of the seeds have in common. None means
+            that it is not known, and counts as 0.
+        trained: whether anything is trained; otherwise the seed has no effect.
+        bounded: whether values are within 0 and 1, where an interval ends.
+
+    Returns:
+        The mean and its interval. A single seed has no interval, unless nothing is trained. Where
+        all seeds have the same training images, the interval is over test images alone, and nothing
+        is tested.
+
+    Raises:
+        ValueError: no values, or a value that is not finite.
+    """
+    if not values or not all(math.isfinite(value) for value in values):
+        raise ValueError(f"values: expected at least one finite number, got {list(values)}")
+    # Seeds with equally many right images in all have equal means; rounding makes them equal here.
+    mean = round(float(np.mean(values)), 9)
+    n = len(values)
+    sd = float(np.std(values, ddof=1)) if n > 1 else None
+    over_seeds = _seed_errors(sd, drawn, n)
+    over_images = _image_errors(drawn)
+    joint = _joint_errors(over_seeds, drawn, n, trained)
+    # The errors that decide what is significant, and p.
+    deciding = joint
+    wider: list[Error] = []
+    if overlap is not None and trained and n > 1:
+        if overlap >= 1:
+            joint = over_images
+            deciding = []
+        elif overlap > MOST_OVERLAP:
+            wider = _joint_errors(_seed_errors(sd, drawn, n, overlap), drawn, n, trained)
+            deciding = wider
+
+    def around(errors: Sequence[Error]) -> Interval | None:
+        reach = _reach(errors)
+        if reach is None:
+            return None
+        if bounded:
+            return Interval(max(0.0, mean - reach), min(1.0, mean + reach))
+        return Interval(mean - reach, mean + reach)
+
+    low, high = around(joint) or (None, None)
+    return MeanInterval(
+        n,
+        mean,
+        sd,
+        low=low,
+        high=high,
+        errors=tuple(deciding),
+        p_value=max((error.p_value(mean) for error in deciding), default=None),
+        seeds=around(over_seeds),
+        images=around(over_images),
+        wider=around(wider),
+    )
 
 
-def common_seeds(scores: Sequence[SeedScores]) -> list[int]:
-    """Return the seeds that all the scores have in common, sorted."""
-    return sorted(set.intersection(*map(set, scores)))
+def _reach(errors: Sequence[Error], tests: int = 1) -> float | None:
+    """Return the distance to the ends of the widest interval; None without errors."""
+    return max((error.reach(tests) for error in errors), default=None)
+
+
+def _seed_errors(
+    sd: float | None, drawn: DrawnScores | None, n: int, overlap: float = 0.0
+) -> list[Error]:
+    """Return the error whose variance is A; empty if a spread of seeds is not known, or is 0.
+
+    With an overlap, the share of training images that seeds have in common, A is that for other
+    labelled images.
+    """
+    if sd is None:
+        return []
+    variance = max(sd**2, n * _common_variance(drawn))
+    if variance < _ROUNDING**2:
+        return []
+    return [Error(variance * (1 / n + overlap / (1 - overlap)), n - 1)]
+
+
+def _image_errors(drawn: DrawnScores | None) -> list[Error]:
+    """Return the error whose variance is B; empty where no predictions were kept."""
+    if drawn is None:
+        return []
+    return [Error(float(np.var(drawn.scores.mean(axis=1))), drawn.df)]
+
+
+def _joint_errors(
+    over_seeds: list[Error], drawn: DrawnScores | None, n: int, trained: bool
+) -> list[Error]:
+    """Return the errors of a mean over seeds and images, whose widest interval is its interval.
+
+    Empty if the mean has no interval.
+    """
+    if n == 1 and trained:
+        return []
+    over_images = _image_errors(drawn)
+    if not over_seeds or drawn is None:
+        return over_seeds + over_images
+    a = over_seeds[0].variance
+    b = over_images[0].variance
+    both = max(a, a + b - _common_variance(drawn))
+    df = both**2 / (a**2 / over_seeds[0].df + b**2 / over_images[0].df)
+    return [*over_seeds, Error(both, df)]
+
+
+def _common_variance(drawn: DrawnScores | None) -> float:
+    """Return C, the part of the variance of the mean that A and B both contain; 0 if not known.
+
+    On the same images, scores of single seeds vary by what is common to the seeds and by a rest,
+    and their mean by what is common and by the rest over the number of seeds, which is C. For
+    accuracies that is the residual mean square of the table of seeds and images, over its number of
+    cells.
+    """
+    if drawn is None or drawn.scores.shape[1] == 1:
+        return 0.0
+    residuals = drawn.scores - drawn.scores.mean(axis=1, keepdims=True)
+    return float(np.var(residuals, axis=0).mean() / (drawn.scores.shape[1] - 1))
+
+
+class Resampled(NamedTuple):
+    """The scores of trials on resampled test images, which all intervals of a study come from.
+
+    Trials that were tested on the same images are scored on the same sets of them.
+    """
+
+    images: Mapping[Trial, str]
+    """The hash of the images that a trial was tested on, by its label and seed."""
+    scores: RescoredTrials
+    """The scores on sets of images, by label and seed, and by name."""
+    overlap: float | None = None
+    """The mean share of training images that two seeds have in common; None if it is not known."""
+    single_image_class: bool = False
+    """Whether a class has a single image, so that averages over classes have no variance."""
+
+    def mean_intervals(
+        self, trials: Sequence[TrialResult], names: Iterable[str], split: Split = "test"
+    ) -> Intervals:
+        """Return the means of several scores of one configuration, with intervals within 0 and 1.
+
+        Scores that no trial has are left out.
+
+        Args:
+            trials: the trials of the configuration, one a seed.
+            names: the names of the scores.
+            split: the images that the scores were measured on.
+        """
+        intervals = {}
+        for name in names:
+            scores = seed_scores(trials, name, split)
+            if scores:
+                first = trials[0]
+                intervals[name] = mean_interval(
+                    list(scores.values()),
+                    self.drawn(first.label, None, scores, name),
+                    overlap=self.overlap,
+                    trained=first.trainable > 0 or first.settings.head == "linear",
+                    bounded=True,
+                )
+        return intervals
+
+    def difference(
+        self,
+        trials: Sequence[TrialResult],
+        base: Sequence[TrialResult],
+        name: str = "score",
+        split: Split = "test",
+    ) -> MeanInterval | None:
+        """Return the mean score of one configuration less that of another, with its interval.
+
+        Args:
+            trials: the trials of the configuration, one a seed.
+            base: the trials of the configuration that is subtracted.
+            name: the name of the score.
+            split: the images that the scores were measured on.
+
+        Returns:
+            The difference over common seeds; None without one.
+        """
+        scores, less = seed_scores(trials, name, split), seed_scores(base, name, split)
+        seeds = sorted(scores.keys() & less.keys())
+        if not seeds:
+            return None
+        drawn = self.drawn(trials[0].label, base[0].label, seeds, name)
+        return mean_interval([scores[s] - less[s] for s in seeds], drawn, overlap=self.overlap)
+
+    def drawn(
+        self, label: str, less: str | None, seeds: Iterable[int], name: str = "score"
+    ) -> DrawnScores | None:
+        """Return the score of each seed on resampled test images, or a difference of two.
+
+        Args:
+            label: the label of the trials.
+            less: the label of those that are subtracted; None if the score stands alone.
+            seeds: the seeds.
+            name: the name of the score.
+
+        Returns:
+            A column a seed; None unless all these trials have the score on the same images.
+        """
+        trials = [(one, seed) for seed in seeds for one in (label, less) if one is not None]
+        rescored = [self.scores.get(trial, {}).get(name) for trial in trials]
+        found = [one for one in rescored if one is not None]
+        if len(found) < len(rescored) or len({self.images[trial] for trial in trials}) != 1:
+            return None
+        columns = [one.alone for one in found]
+        if less is not None:
+            pairs = zip(found[::2], found[1::2], strict=True)
+            columns = [one.minuend - other.subtrahend for one, other in pairs]
+        return DrawnScores(np.stack(columns, axis=1), min(one.df for one in found))
+
+
+def resample(
+    tested: Iterable[TrialResult], protocol: Protocol, *, overlap: float | None = None
+) -> Resampled:
+    """Score trials on sets of their test images that are drawn with replacement.
+
+    Each part of the test images is drawn by itself, as is each class if the protocol averages over
+    classes.
+
+    Args:
+        tested: trials; those without `outcomes` are left out.
+        protocol: the protocol, which makes a score of accuracies.
+        overlap: see `Resampled.overlap`.
+    """
+    outcomes = {(t.label, t.seed): t.outcomes for t in tested if t.outcomes}
+    scores = {}
+    single_image_class = False
+    for images in dict.fromkeys(outcome.images for outcome in outcomes.values()):
+        on_images = {t: outcome for t, outcome in outcomes.items() if outcome.images == images}
+        plain = rescore(on_images, protocol)
+        balanced = rescore(on_images, protocol, balanced=True)
+        competitions = rescore_competitions(on_images, protocol)
+        compete = any(outcome.competing for outcome in on_images.values())
+        if not plain or not balanced or (compete and not competitions):
+            single_image_class = True
+        for trial in on_images:
+            scores[trial] = plain.get(trial, {}) | competitions.get(trial, {})
+            if trial in balanced:
+                scores[trial][BALANCED] = balanced[trial]["score"]
+    images_of = {trial: outcome.images for trial, outcome in outcomes.items()}
+    return Resampled(images_of, scores, overlap, single_image_class)
+
+
+def recall_intervals(
+    trials: Iterable[TrialResult], overlap: float | None = None
+) -> dict[Stratum, MeanInterval]:
+    """Return the mean recall of each class by one configuration, with its interval.
+
+    Args:
+        trials: the trials of the configuration, one a seed; those without `outcomes` are left out.
+        overlap: see `Resampled.overlap`.
+
+    Returns:
+        The means by part and class. A class with a single image or group is left out; empty unless
+        all trials were tested on the same images.
+    """
+    tested = [trial for trial in trials if trial.outcomes]
+    outcomes = {(t.label, t.seed): t.outcomes for t in tested if t.outcomes}
+    if len({outcome.images for outcome in outcomes.values()}) != 1:
+        return {}
+    intervals = {}
+    for stratum, drawn in resample_recalls(outcomes).items():
+        intervals[stratum] = mean_interval(
+            [float(np.mean(outcome.right[stratum])) for outcome in outcomes.values()],
+            drawn,
+            overlap=overlap,
+            trained=tested[0].trainable > 0,
+            bounded=True,
+        )
+    return intervals
 
 
 def make_comparisons(differences: Mapping[Key, MeanInterval | None]) -> dict[Key, MeanInterval]:
@@ -66,10 +454,3 @@ def make_comparisons(differences: Mapping[Key, MeanInterval | None]) -> dict[Key
         largest = max(largest, min(1.0, p_value * (len(tests) - rank)))
         compared[label] = replace(compared[label], holm_p=largest, tests=len(tests))
     return compared
-
-
-def rank_agreement(pairs: Sequence[tuple[float, float]]) -> RankAgreement | None:
-    """Return Spearman's rho; None below three pairs or when one side is constant."""
-    if len(pairs) < 3 or any(len(set(side)) == 1 for side in zip(*pairs, strict=True)):
-        return None
-    return RankAgreement(len(pairs), float(stats.spearmanr(pairs).statistic))

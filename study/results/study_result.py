@@ -22,13 +22,17 @@ from study.results.ablation import Ablation, make_ablation
 from study.results.chance import BALANCED
 from study.results.chosen_configuration import extensions, final_candidate, final_trial_id
 from study.results.classes import Classes, first_seed, make_classes
-from study.results.intervals import Intervals, MeanInterval
 from study.results.label_check import LabelCheck, check_labels
-from study.results.resampling import Resampled, resample
 from study.results.rows import REFERENCES, Row, ScoreNames, make_row
-from study.results.statistics import make_comparisons
+from study.results.statistics import (
+    Intervals,
+    MeanInterval,
+    Resampled,
+    make_comparisons,
+    resample,
+)
 from study.results.training_images import read_training_images, training_overlap
-from study.results.trial_results import TrialResult, first_chance, read_trials, seed_scores
+from study.results.trial_results import TrialResult, first_chance, read_trials
 from study.results.trials_table import trials_table
 from study.results.validation_check import ValidationCheck, check_validation
 from study.storage.ledger_files import JsonObject
@@ -264,9 +268,8 @@ class StudyResult:
         """Return `row - base` on test over common seeds; None without any, or for the same row."""
         if not base or row.label == base.label:
             return None
-        scores = seed_scores(self.test_trials(row.label))
-        base_scores = seed_scores(self.test_trials(base.label))
-        return self.resampled.weighted_sum([(row.label, scores, 1), (base.label, base_scores, -1)])
+        trials, base_trials = self.test_trials(row.label), self.test_trials(base.label)
+        return self.resampled.difference(trials, base_trials)
 
     @cached_property
     def comparisons(self) -> Intervals:

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from scipy import stats
+
 from study.results.rows import Row
-from study.results.statistics import RankAgreement, rank_agreement
 
 CLOSE_TO_BEST = 0.02
 """How far below the best by validation configurations count as close to it, a fraction.
@@ -13,6 +14,19 @@ A correlation over all is large where some configuration, such as CLIP as it is,
 rest.
 """
 _ROUNDING = 1e-9
+
+
+class RankAgreement(NamedTuple):
+    """Spearman's rank correlation.
+
+    It has no p, since a p supposes independent configurations, and some of these differ by their
+    head alone.
+    """
+
+    n: int
+    """The number of pairs."""
+    rho: float
+    """1 for the same order, −1 for the reverse."""
 
 
 class ValidationCheck(NamedTuple):
@@ -30,3 +44,10 @@ def check_validation(rows: Sequence[Row]) -> ValidationCheck:
     threshold = max(scores, default=(0.0,))[0] - CLOSE_TO_BEST - _ROUNDING
     close = [pair for pair in scores if pair[0] >= threshold]
     return ValidationCheck(rank_agreement(scores), rank_agreement(close))
+
+
+def rank_agreement(pairs: Sequence[tuple[float, float]]) -> RankAgreement | None:
+    """Return Spearman's rho; None below three pairs or when one side is constant."""
+    if len(pairs) < 3 or any(len(set(side)) == 1 for side in zip(*pairs, strict=True)):
+        return None
+    return RankAgreement(len(pairs), float(stats.spearmanr(pairs).statistic))

@@ -19,7 +19,7 @@ from study.report.formatting import (
     probability,
     score_cell,
 )
-from study.results.intervals import Interval, mean_interval
+from study.results.statistics import Interval, mean_interval
 
 
 def test_numbers_have_the_unit_that_reads_well_and_what_is_unknown_is_a_dash():
@@ -68,7 +68,7 @@ def test_a_score_has_one_interval_and_shows_its_parts_on_hover():
 def test_an_interval_has_both_ends_where_one_is_at_what_is_possible_and_is_never_nothing():
     none = mean_interval([0.5, 0.5])
     tiny = replace(none, low=0.4999, high=0.5001)
-    at_end = mean_interval([0.98, 0.99, 1.0], highest=1.0)
+    at_end = mean_interval([0.98, 0.99, 1.0], bounded=True)
     shown = [*map(format_mean, (at_end, tiny, none, None))]
     assert shown == ["99.0 [96.5, 100.0]", "50.0 ± <0.1", "50.0 (no interval)", "–"]
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from study.report.judgements import judge, judgement
-from study.results.intervals import MeanInterval, mean_interval
+from study.results.statistics import MeanInterval, mean_interval
 
 BETTER = replace(mean_interval([0.10, 0.11, 0.12]), holm_p=0.01)
 

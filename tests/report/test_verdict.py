@@ -13,7 +13,6 @@ from study.report.judgements import judgement
 from study.report.leaderboard_tables import footnote
 from study.report.study_description import describe_study
 from study.report.verdict import headline, validation_findings, verdict
-from study.results.statistics import finding
 from study.results.study_result import StudyResult
 from tests.changed_studies import board_of, forget_images, leave_one_seed, share_images
 from tests.fake_studies import set_images, write_study
@@ -29,7 +28,7 @@ def test_a_planned_comparison_is_concluded_by_its_interval(
 ):
     board = board_of(make_study(edge=edge))
     comparison = board.comparisons["clipfit-tuned"]
-    assert finding(comparison) == concluded
+    assert comparison.finding == concluded
     assert (comparison.mean > 0) == (edge >= 0)
     (sentence,) = [text for text in verdict(board) if text.startswith("Against tuned CLIPFit")]
     for words in (describe_difference(comparison), judgement(comparison)):

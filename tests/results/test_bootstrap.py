@@ -147,7 +147,7 @@ def test_where_names_compete_few_images_are_not_sure_either():
     found = scores["best", 1]["generalized"]
     assert found.alone.mean() == pytest.approx(1)
     assert found.alone.std() == pytest.approx(math.sqrt(2) / 24, rel=0.1)
-    assert (found.side(1) - found.side(-1)).std() == pytest.approx(math.sqrt(2) / 22, rel=0.1)
+    assert (found.minuend - found.subtrahend).std() == pytest.approx(math.sqrt(2) / 22, rel=0.1)
     assert found.df == 18
 
 

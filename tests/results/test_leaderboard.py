@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from study.results.intervals import MeanInterval
+from study.results.statistics import MeanInterval
 from study.results.study_result import StudyResult
 from study.storage.ledger_files import JsonObject
 from tests.changed_studies import board_of, forget_images

@@ -1,18 +1,43 @@
-"""Known data give the numbers that scipy and statsmodels give."""
+"""Scores have one interval over seeds and test images, and differences are tested together.
+
+Known data give the numbers that scipy and statsmodels give.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.weightstats import DescrStatsW
 
-from study.results.intervals import MeanInterval, mean_interval
-from study.results.statistics import (
-    is_significant,
-    make_comparisons,
-    rank_agreement,
+from study.config.trial_settings import Head, TrialSettings
+from study.protocols import BaseToNew, FewShot, Protocol
+from study.protocols.competition import (
+    Competition,
+    Competitors,
+    accuracies,
+    hmean,
+    resample_hmean,
 )
-from tests.case_tables import from_table
+from study.results.bootstrap import DrawnScores
+from study.results.statistics import (
+    Interval,
+    MeanInterval,
+    Resampled,
+    make_comparisons,
+    mean_interval,
+    recall_intervals,
+    resample,
+)
+from study.results.trial_results import TrialResult
+from study.trial.predictions import outcomes_of
+from study.trial.study import Prediction
 from tests.not_none import not_none
+from tests.results.conftest import partial_result
 
 # Sleep gained under two drugs by ten patients (Student, 1908).
 FIRST = (0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0)
@@ -50,15 +75,360 @@ def test_a_detectable_difference_is_the_least_that_the_first_of_holms_tests_find
     for size, significant in ((critical * 0.999, False), (critical * 1.001, True)):
         moved = mean_interval([value - mean + size for value in (0.0, 0.1, 0.3)])
         corrected = make_comparisons(differences | {"0": moved})["0"]
-        assert is_significant(corrected) is significant
+        assert (corrected.finding == "significant") is significant
 
 
-def test_rank_agreement_is_that_of_scipy():
-    found = rank_agreement([*zip(FIRST, SECOND, strict=True)])
-    known = stats.spearmanr(FIRST, SECOND)
-    assert (not_none(found).n, not_none(found).rho) == (10, pytest.approx(known.statistic))
+RNG = np.random.default_rng(7)
+# What five seeds are right on: most images are right or wrong with all of them.
+RIGHT = (RNG.random(400) < 0.8)[:, None] ^ (RNG.random((400, 5)) < 0.1)
 
 
-@from_table
-def test_too_little_to_rank_gives_no_agreement(pairs: list[tuple[float, float]]):
-    assert rank_agreement(pairs) is None
+@cache
+def counts() -> np.ndarray:
+    """How often each of 20,000 sets has each of 400 images."""
+    return np.random.default_rng(1).multinomial(400, np.full(400, 1 / 400), size=20_000)
+
+
+def redrawn(values: np.ndarray) -> DrawnScores:
+    """A bootstrap of the means of columns over rows, with the variance of a sample."""
+    centred = values - values.mean(axis=0)
+    means = counts() @ centred / 400
+    return DrawnScores(values.mean(axis=0) + math.sqrt(400 / 399) * means, 399)
+
+
+def of(values: np.ndarray, **options: float | bool | None) -> MeanInterval:
+    """The interval of the mean of columns, with images drawn again."""
+    return mean_interval(values.mean(axis=0).tolist(), redrawn(values), **options)  # type: ignore[arg-type]
+
+
+def is_told_from_0(found: MeanInterval) -> bool:
+    """Whether the widest interval leaves out 0."""
+    (tested,) = make_comparisons({"only": found}).values()
+    return tested.finding == "significant"
+
+
+def components(values: np.ndarray) -> tuple[float, float, float]:
+    """A, B and C of the table of images and seeds."""
+    images, seeds = values.shape
+    a = values.mean(axis=0).var(ddof=1) / seeds
+    b = values.mean(axis=1).var(ddof=1) / images
+    residuals = values - values.mean(axis=0) - values.mean(axis=1, keepdims=True) + values.mean()
+    mean_square = (residuals**2).sum() / ((images - 1) * (seeds - 1))
+    return float(a), float(b), float(mean_square / (images * seeds))
+
+
+def test_over_seeds_alone_it_is_the_t_interval_of_statsmodels():
+    found, known = mean_interval(FIRST), DescrStatsW(FIRST)
+    assert (found.n, found.mean) == (10, pytest.approx(0.75))
+    assert found.sd == pytest.approx(stats.tstd(FIRST))
+    assert (found.low, found.high) == pytest.approx(known.tconfint_mean(0.05))
+    reach = pytest.approx(not_none(found.high) - found.mean)
+    assert (found.half_width, found.reach) == (reach, reach)
+    assert found.p_value == pytest.approx(stats.ttest_1samp(FIRST, 0).pvalue)
+    assert not is_told_from_0(found)
+    assert found.images is None
+
+
+@pytest.mark.parametrize("values", [[], [0.5, float("nan")], [float("inf")]])
+def test_a_mean_of_nothing_or_of_nan_is_refused(values: list[float]):
+    with pytest.raises(ValueError, match="finite"):
+        mean_interval(values)
+
+
+def test_the_variance_is_that_of_the_two_way_table():
+    values = RIGHT + np.linspace(-0.03, 0.03, 5)
+    a, b, c = components(values)
+    joint = a + b - c
+    assert joint > max(a, b)
+    df = joint**2 / (a**2 / 4 + b**2 / 399)
+    expected = stats.t.ppf(0.975, df) * math.sqrt(joint)
+    assert of(values).reach == pytest.approx(expected, rel=0.01)
+
+
+def test_what_both_parts_contain_is_counted_once():
+    # Here seeds differ by what each does on each image alone, as far as these images tell.
+    values = RIGHT.astype(float)
+    values = values - values.mean(axis=0) + values.mean() + np.linspace(-1, 1, 5) * 1e-3
+    a, b, c = components(values)
+    assert b > c > a
+    df = b**2 / (c**2 / 4 + b**2 / 399)  # A is at least C
+    assert of(values).reach == pytest.approx(stats.t.ppf(0.975, df) * math.sqrt(b), rel=0.01)
+
+
+def test_it_is_never_narrower_than_the_interval_over_seeds():
+    few = RIGHT[:, :3] + np.array([-0.05, 0.0, 0.06])
+    found = of(few)
+    assert not_none(found.low) <= not_none(found.seeds).low
+    assert not_none(found.p_value) >= stats.ttest_1samp(few.mean(axis=0), 0).pvalue
+
+
+def test_its_p_is_below_a_twentieth_exactly_where_it_leaves_out_0():
+    drawn = redrawn(RIGHT.astype(float))
+    for shift in np.linspace(0.6, 0.9, 31):
+        moved = DrawnScores(drawn.scores - shift, drawn.df)
+        found = mean_interval((RIGHT.mean(axis=0) - shift).tolist(), moved)
+        assert found.p_value is not None
+        assert (found.p_value < 0.05) is is_told_from_0(found)
+
+
+def test_seeds_that_agree_on_a_difference_by_chance_are_not_taken_for_sure():
+    one, other = np.zeros((400, 2)), np.zeros((400, 2))
+    one[:8, 0] = one[8:16, 1] = 1  # each seed gains 8 images, but not the same ones
+    values = one - other
+    _, b, c = components(values)
+    found = of(values)
+    assert (found.sd, found.mean) == (0.0, 0.02)
+    assert found.reach == pytest.approx(stats.t.ppf(0.975, 1) * math.sqrt(c), rel=0.02)
+    assert not is_told_from_0(found)
+    assert found.mean > stats.t.ppf(0.975, 399) * math.sqrt(b), "as the images alone would have it"
+
+
+def test_seeds_without_any_spread_leave_the_images():
+    same = np.repeat(RIGHT[:, :1], 5, axis=1).astype(float)
+    found = of(same)
+    expected = stats.t.ppf(0.975, 399) * same[:, 0].std(ddof=1) / 20
+    assert found.reach == pytest.approx(expected, rel=0.02)
+    assert found.seeds is None
+
+
+def test_one_seed_claims_nothing_beyond_test_images_unless_nothing_is_trained():
+    one = RIGHT[:, :1].astype(float)
+    found = of(one)
+    assert (found.low, found.high, found.reach, found.p_value) == (None, None, None, None)
+    assert not is_told_from_0(found)
+    assert found.images is not None
+    untrained = of(one, trained=False)
+    assert Interval(not_none(untrained.low), not_none(untrained.high)) == untrained.images
+
+
+def test_seeds_without_spread_or_predictions_have_no_interval():
+    found = mean_interval([0.5, 0.5])
+    assert (found.sd, found.low, found.p_value) == (0.0, None, None)
+    assert not is_told_from_0(found)
+
+
+def test_it_ends_at_what_is_possible():
+    found = mean_interval([0.97, 0.99, 1.0], bounded=True)
+    assert found.high == 1.0
+    assert not found.symmetric
+    assert mean_interval([0.5, 0.52]).symmetric
+    assert found.mean + not_none(found.reach) > 1
+
+
+def test_seeds_that_share_little_have_one_interval():
+    plain = of(RIGHT.astype(float))
+    assert plain.wider is None
+    for shared in (0.0, 0.6):
+        assert of(RIGHT.astype(float), overlap=shared) == plain
+
+
+def test_seeds_that_share_much_have_a_wider_one_that_decides():
+    values = RIGHT + np.linspace(-0.02, 0.02, 5)
+    found, plain = of(values, overlap=0.8), of(values)
+    assert (found.low, found.high) == (plain.low, plain.high)
+    a, b, c = components(values)
+    wide = a * (1 + 5 * 0.8 / 0.2)
+    joint = max(wide, b, wide + b - c)
+    df = joint**2 / (wide**2 / 4 + b**2 / 399)
+    expected = stats.t.ppf(0.975, df) * math.sqrt(joint)
+    seeds = stats.t.ppf(0.975, 4) * math.sqrt(wide)
+    assert found.reach == pytest.approx(max(expected, seeds), rel=0.01)
+    assert not_none(found.wider).high - found.mean == pytest.approx(found.reach)
+    between = of(values - found.mean + (plain.reach or 0) * 1.5, overlap=0.8)
+    assert not_none(between.low) > 0
+    assert not is_told_from_0(between)
+
+
+def test_seeds_that_share_all_images_are_tested_for_nothing():
+    found = of(RIGHT.astype(float), overlap=1.0)
+    assert Interval(not_none(found.low), not_none(found.high)) == found.images
+    assert (found.p_value, found.reach, found.wider) == (None, None, None)
+    assert not is_told_from_0(found)
+
+
+def test_what_is_not_trained_is_the_same_whatever_seeds_share():
+    same = np.repeat(RIGHT[:, :1], 5, axis=1).astype(float)
+    for shared in (0.8, 1.0):
+        assert of(same, overlap=shared, trained=False) == of(same)
+
+
+Right = Mapping[str, Sequence[bool]]
+
+
+def trial(label: str, seed: int, right: Right, classes: int = 4) -> TrialResult:
+    """A tested trial with what it gets right in each part; image n is of class n % classes."""
+    predictions = []
+    for part, hits in right.items():
+        for n, hit in enumerate(hits):
+            true = f"class {n % classes}"
+            taken = true if hit else "another"
+            predictions.append(Prediction("text", part, f"{n:05d}.png", true, taken, 1.0))
+    return partial_result(label=label, seed=seed, outcomes=outcomes_of(reversed(predictions)))
+
+
+def share(p: float, images: int, shift: int = 0) -> list[bool]:
+    """So many of the images, evenly spread."""
+    return [math.floor((n + 1 + shift) * p) > math.floor((n + shift) * p) for n in range(images)]
+
+
+def image_interval(
+    found: Resampled, label: str, seeds: Sequence[int], name: str = "score", less: str | None = None
+) -> Interval | None:
+    """The percentile interval, over test images alone, of a mean or of a difference."""
+    drawn = found.drawn(label, less, seeds, name)
+    if drawn is None:
+        return None
+    return Interval(*np.quantile(drawn.scores.mean(axis=1), [0.025, 0.975]).tolist())
+
+
+def width(*args: Any, **options: Any) -> float:
+    interval = image_interval(*args, **options)
+    assert interval is not None
+    return (interval.high - interval.low) / 2
+
+
+def test_the_harmonic_mean_varies_as_the_delta_method_says():
+    base, new, images = 0.9, 0.6, (500, 800)
+    parts = {"base": share(base, images[0]), "new": share(new, images[1])}
+    # The derivative of the harmonic mean by one accuracy is twice the square of the other's share.
+    variance = 0.0
+    for p, other, n in ((base, new, images[0]), (new, base, images[1])):
+        slope = 2 * (other / (base + new)) ** 2
+        variance += slope**2 * p * (1 - p) / n
+    found = resample([trial("best", 1, parts)], BaseToNew())
+    assert width(found, "best", [1]) == pytest.approx(1.96 * math.sqrt(variance), rel=0.06)
+    assert width(found, "best", [1], "new") == pytest.approx(
+        1.96 * math.sqrt(new * (1 - new) / images[1]), rel=0.06
+    )
+
+
+def test_competing_names_are_scored_on_images_of_each_class_drawn_again():
+    rng = np.random.default_rng(3)
+    gaps = [-1.0, -0.5, 0.0, 0.5, 1.0]
+    seen = Competitors(rng.choice(gaps, 12), rng.random(12) < 0.7, np.arange(12) % 3)
+    unseen = Competitors(rng.choice(gaps, 8), rng.random(8) < 0.6, np.arange(8) % 2)
+    for draw in range(20):
+        rng = np.random.default_rng(draw)
+        kinds = []
+        counts: list[Any] = []
+        for gap, right, labels in (seen, unseen):
+            of_class = [np.flatnonzero(labels == c) for c in np.unique(labels)]
+            rows = np.concatenate([rng.choice(own, len(own)) for own in of_class])
+            kinds.append(Competitors(gap[rows], right[rows], labels[rows]))
+            counts.append(np.bincount(rows, minlength=len(labels))[None])
+        copy = Competition(*kinds)
+        (mean,) = resample_hmean(Competition(seen, unseen), *counts)
+        assert mean == pytest.approx(hmean(*accuracies([copy])))
+
+
+def test_h_has_an_interval_over_images():
+    predictions = []
+    for n in range(800):
+        part, gap = ("base", 9.0) if n < 400 else ("new", -9.0)
+        name = f"{part} {n % 4}"
+        predictions.append(
+            Prediction("text", part, f"{n:04d}.png", name, name, 1.0, n % 10 > 0, gap)
+        )
+    own = partial_result(label="best", seed=1, outcomes=outcomes_of(predictions))
+    found = resample([own], BaseToNew())
+    spread = math.sqrt(0.9 * 0.1 / 400 / 2)
+    assert width(found, "best", [1], "generalized") == pytest.approx(1.96 * spread, rel=0.08)
+
+
+def test_a_paired_difference_is_of_the_same_images_and_none_of_equal_predictions():
+    right = share(0.8, 600)
+    better = [hit or n % 30 == 5 for n, hit in enumerate(right)]
+    trials = []
+    for label, hits in (("best", right), ("twin", right), ("better", better)):
+        trials += [trial(label, seed, {"accuracy": hits}) for seed in (1, 2)]
+    found = resample(trials, FewShot())
+    # Two pseudo-images of each seed are all that sets them apart.
+    of_one_seed = 1.96 * 2**0.5 / 602
+    assert width(found, "best", [1], less="twin") == pytest.approx(of_one_seed, rel=0.2)
+    of_both = of_one_seed / 2**0.5
+    assert width(found, "best", [1, 2], less="twin") == pytest.approx(of_both, rel=0.2)
+    gained = np.subtract(better, right, dtype=float)
+    known = 1.96 * gained.std() / math.sqrt(600)
+    assert gained.sum() == 20
+    assert width(found, "better", [1, 2], less="best") == pytest.approx(known, rel=0.1)
+    assert known < width(found, "better", [1, 2]) / 2
+
+
+def test_a_difference_varies_as_that_of_the_same_images():
+    right = {label: share(p, 900, n) for n, (label, p) in enumerate({"a": 0.9, "b": 0.6}.items())}
+    found = resample([trial(one, 1, {"accuracy": hits}) for one, hits in right.items()], FewShot())
+    values = np.subtract(right["a"], right["b"], dtype=float)
+    drawn = not_none(found.drawn("a", "b", [1]))
+    assert (drawn.scores.shape, drawn.df) == ((2000, 1), 899)
+    assert drawn.scores.mean() == pytest.approx(values.mean())
+    assert drawn.scores.std() == pytest.approx(np.std(values) / math.sqrt(len(values)), rel=0.06)
+
+
+def test_the_recall_of_a_class_varies_over_seeds_and_images():
+    right = {seed: share(p, 200) for seed, p in enumerate((0.7, 0.8, 0.9))}
+    for hits in right.values():
+        hits.append(True)  # the one image of a class of its own
+    trials = []
+    for seed, hits in right.items():
+        predictions = []
+        for n, hit in enumerate(hits):
+            true = "alone" if n == 200 else f"class {n % 2}"
+            taken = true if hit else "-"
+            predictions.append(Prediction("text", "accuracy", f"{n:03}", true, taken, 1.0))
+        one = partial_result(
+            label="best", seed=seed, trainable=1, outcomes=outcomes_of(predictions)
+        )
+        trials.append(one)
+    found = recall_intervals(trials)
+    assert found.keys() == {("accuracy", "class 0"), ("accuracy", "class 1")}
+    for number, recall in enumerate(found.values()):
+        seeds = [np.mean(hits[number:200:2]) for hits in right.values()]
+        assert recall.mean == pytest.approx(np.mean(seeds))
+        t_interval = stats.t.ppf(0.975, 2) * stats.sem(seeds)
+        assert not_none(recall.low) < recall.mean - t_interval + 1e-6
+    (one_seed, _) = recall_intervals(trials[:1]).values()
+    assert one_seed.low is None
+    assert one_seed.images
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        pytest.param([], id="no such trial"),
+        pytest.param([partial_result(label="b", seed=1, outcomes=None)], id="no file"),
+        pytest.param([trial("b", 1, {"accuracy": share(0.5, 99)})], id="fewer images"),
+        pytest.param([trial("b", 1, {"accuracy": share(0.5, 100)}, 5)], id="other classes"),
+    ],
+)
+def test_without_predictions_of_the_same_images_there_is_no_interval(
+    others: list[TrialResult],
+):
+    found = resample([trial("a", 1, {"accuracy": share(0.5, 100)}), *others], FewShot())
+    assert image_interval(found, "a", [1]) is not None
+    assert image_interval(found, "a", [1], less="b") is None
+    assert image_interval(found, "a", [1, 2]) is None
+    assert image_interval(found, "a", [1], "hmean") is None
+
+
+def test_a_protocol_with_a_score_of_its_own_is_asked_for_it():
+    class Worst(FewShot):
+        def score(self, parts: dict[str, float]) -> dict[str, float]:  # type: ignore[override]
+            return {**parts, "score": min(parts.values())}
+
+    protocol: Protocol = Worst()
+    parts = {"a": share(0.9, 200), "b": share(0.5, 200)}
+    found = resample([trial("best", 1, parts)], protocol)
+    assert image_interval(found, "best", [1]) == image_interval(found, "best", [1], "b")
+
+
+@pytest.mark.parametrize("head, depends_on_images", [("text", False), ("linear", True)])
+def test_a_head_that_is_trained_on_frozen_encoders_depends_on_the_training_images(
+    head: Head, depends_on_images: bool
+):
+    own = TrialSettings(subset="none", head=head)
+    trials = [
+        partial_result(label="given", seed=seed, settings=own, trainable=0, test={"score": score})
+        for seed, score in enumerate((0.5, 0.6, 0.7))
+    ]
+    (found,) = Resampled({}, {}, overlap=1.0).mean_intervals(trials, ["score"]).values()
+    assert (found.low is None) == depends_on_images, "all seeds have the same"

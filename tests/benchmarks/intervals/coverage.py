@@ -3,7 +3,7 @@
     python tests/benchmarks/intervals/coverage.py [--studies 300]
 
 Simulated studies go through the functions that every table and verdict comes from
-(`study.results.resampling`). An image is right if a normal number is positive. The number is the
+(`study.results.statistics`). An image is right if a normal number is positive. The number is the
 sum of what is common to the image or its group, to the seed, to the seed and the class, and of a
 rest, so that the true accuracy is known. Two candidates are tested on the same images: they share
 what is common to an image, and nothing else.
@@ -23,9 +23,15 @@ from scipy.stats import norm
 from study.protocols import BaseToNew, FewShot, Protocol
 from study.protocols.protocol import PartAccuracies, Scores
 from study.results import bootstrap
-from study.results.intervals import DrawnScores, MeanInterval, mean_interval
-from study.results.resampling import Resampled, recall_intervals, resample
-from study.results.statistics import is_significant, make_comparisons
+from study.results.bootstrap import DrawnScores
+from study.results.statistics import (
+    MeanInterval,
+    Resampled,
+    make_comparisons,
+    mean_interval,
+    recall_intervals,
+    resample,
+)
 from study.results.trial_results import TrialResult
 from study.trial.predictions import Outcomes, Stratum
 from tests.benchmarks.measuring import machine, table
@@ -186,11 +192,7 @@ def compare(
     case: Case, resampled: Resampled, one: Sequence[TrialResult], other: Sequence[TrialResult]
 ) -> MeanInterval:
     """Return the difference of two candidates."""
-    terms = []
-    for trials, weight in ((one, 1), (other, -1)):
-        scores = {trial.seed: trial.test[case.score] or 0.0 for trial in trials}
-        terms.append((trials[0].label, scores, weight))
-    difference = resampled.weighted_sum(terms, case.score)
+    difference = resampled.difference(one, other, case.score)
     assert difference
     return difference
 
@@ -217,7 +219,7 @@ def coverage(case: Case, studies: int, rng: np.random.Generator) -> Iterator[lis
 
 
 def ties(case: Case, studies: int, rng: np.random.Generator) -> Iterator[list[bool]]:
-    """Yield whether an equal pair with the same difference in all seeds, not 0, is beyond noise."""
+    """Yield whether an equal pair with the same difference in all seeds, not 0, is significant."""
     found = 0
     while found < studies:
         drawn = draw_right(case, (0, 0), 1000, rng)
@@ -228,7 +230,8 @@ def ties(case: Case, studies: int, rng: np.random.Generator) -> Iterator[list[bo
             found += 1
             one, other = make_trials(case, right)
             resampled = resample([*one, *other], case.protocol)
-            yield [not compare(case, resampled, one, other).within_noise]
+            difference = compare(case, resampled, one, other)
+            yield [make_comparisons({"only": difference})["only"].finding == "significant"]
 
 
 def recalls(case: Case, studies: int, rng: np.random.Generator) -> Iterator[list[bool]]:
@@ -248,9 +251,8 @@ def missed(case: Case, studies: int, rng: np.random.Generator) -> Iterator[list[
         base, *others = make_trials(case, right)
         resampled = resample(chain(base, *others), case.protocol)
         equal = {str(n): compare(case, resampled, one, base) for n, one in enumerate(others)}
-        drawn = resampled.weighted_draws(
-            [(others[0][0].label, 1), (base[0].label, -1)], range(case.seeds), case.score
-        )
+        labels = others[0][0].label, base[0].label
+        drawn = resampled.drawn(*labels, range(case.seeds), case.score)
         assert drawn
         pairs = zip(others[0], base, strict=True)
         values = [
@@ -263,7 +265,7 @@ def missed(case: Case, studies: int, rng: np.random.Generator) -> Iterator[list[
             assert size
             moved = DrawnScores(drawn.scores + size, drawn.df)
             family["0"] = mean_interval([value + size for value in values], moved)
-            row.append(not is_significant(make_comparisons(family)["0"]))
+            row.append(make_comparisons(family)["0"].finding != "significant")
         yield row
 
 
@@ -281,7 +283,7 @@ def main() -> None:
     print(machine(), flush=True)
     blocks = [
         ("Covered, %", coverage, CASES, ["score", "difference 0", "a difference"]),
-        ("Equal pairs with one difference in all seeds", ties, TIES, ["beyond noise, %"]),
+        ("Equal pairs with one difference in all seeds", ties, TIES, ["significant, %"]),
         ("Recall of a class, whose seeds differ by 4.6 points", recalls, RECALLS, ["covered, %"]),
         (
             "A difference that half of the studies are to find, missed in %",
