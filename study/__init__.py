@@ -1,35 +1,30 @@
 """CLIPFit studies: which biases and LayerNorms of CLIP to tune on a few images.
 
-These names are for notebooks and programs, see `study.library`; each is imported when it is used.
+These names are for notebooks and programs, see `study.api`; each is imported when it is used.
 """
 
 TYPE_CHECKING = False
 """What type checkers take for true; the import of `typing` would be most of this one."""
 if TYPE_CHECKING:
+    from study.api import Dataset, OpenedStudy, TunedModel, load_model, open_study, run_study
     from study.errors import StudyError
-    from study.library.dataset import Dataset
-    from study.library.opened_study import OpenedStudy, open_study, run_study
-    from study.library.tuned_model import TunedModel, load_model
+    from study.results.study_result import StudyResult
 
 __all__ = [
     "Dataset",
     "OpenedStudy",
     "StudyError",
+    "StudyResult",
     "TunedModel",
     "load_model",
     "open_study",
     "run_study",
 ]
-_MODULES = {
-    "Dataset": "study.library.dataset",
-    "OpenedStudy": "study.library.opened_study",
+_ELSEWHERE = {
     "StudyError": "study.errors",
-    "TunedModel": "study.library.tuned_model",
-    "load_model": "study.library.tuned_model",
-    "open_study": "study.library.opened_study",
-    "run_study": "study.library.opened_study",
+    "StudyResult": "study.results.study_result",
 }
-"""The module of each public name."""
+"""The module of each public name that is not in `study.api`."""
 
 
 def __getattr__(name: str) -> object:
@@ -38,9 +33,9 @@ def __getattr__(name: str) -> object:
 
     if name == "run":
         return import_module("study.run")
-    if name not in _MODULES:
+    if name not in __all__:
         raise AttributeError(f"module 'study' has no attribute {name!r}")
-    value = getattr(import_module(_MODULES[name]), name)
+    value = getattr(import_module(_ELSEWHERE.get(name, "study.api")), name)
     globals()[name] = value
     return value
 

@@ -26,7 +26,7 @@ def _fault(error: Any) -> Fault:
     # Parts in brackets are no keys: they name the forms that a value may have.
     path = ".".join(str(part) for part in error["loc"] if not str(part).startswith("["))
     if error["type"] == "extra_forbidden":
-        hint = did_you_mean(path, dict.fromkeys(dotted_keys(StudyConfig)))
+        hint = did_you_mean(path, list(dotted_keys(StudyConfig)))
         return Fault(path, f"unknown key{hint}; `clipfit-study config` lists all keys")
     message = error["msg"].removeprefix("Value error, ")
     if not isinstance(error["input"], dict | BaseModel):  # a section would be too long

@@ -101,9 +101,9 @@ class Ablation:
 
         They are fractions, by the labels of the cells.
         """
-        found = {}
+        found: dict[str, float] = {}
         for cell in self.cells:
-            if cell.comparison and cell.finding == "beyond noise":
+            if cell.comparison and cell.finding == "significant":
                 found[cell.label] = cell.comparison.mean
         return dict(sorted(found.items(), key=lambda item: -abs(item[1])))
 

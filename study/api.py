@@ -1,0 +1,399 @@
+"""What a notebook uses: datasets, studies and tuned models; `api.md` has an example."""
+
+import io
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from study.commands.check_result import print_warnings
+from study.commands.export import export
+from study.commands.extension import extend_and_run
+from study.commands.find import find_config, find_study
+from study.commands.labels import find_images
+from study.commands.models import find_model
+from study.commands.new_study import make_study
+from study.commands.run_study import run_study as run_study_to_the_end
+from study.commands.signals import LastingConsole
+from study.config.loading import load_config
+from study.config.sweep import is_sweep
+from study.config.yaml_text import written_override
+from study.data import records
+from study.data.datasets import is_own, load_dataset
+from study.data.images.sources import FolderSource
+from study.data.outputs import DATASETS
+from study.data.prompts import templates_of
+from study.data.readers.huggingface import HubSource, loaded_contents
+from study.data.readers.tables import (
+    LINKED,
+    cell_text,
+    find_columns,
+    make_table,
+    table_contents,
+)
+from study.data.splits import refuse_shared_groups
+from study.errors import ConfigError, DataError
+from study.report.ablation_tables import ablation_csv
+from study.report.leaderboard_tables import leaderboard_csv
+from study.results.study_result import StudyResult, read_study_result
+from study.serving.classifier import TunedClassifier
+from study.storage.atomic import sha256_of
+from study.storage.folders import new_folder
+from study.storage.study_folder import StudyFolder
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+OWN = "mine"
+"""The name of a dataset that is given none."""
+FRAME = "the data frame"
+"""The name of a data frame in messages."""
+TABLE = "table.parquet"
+"""The file of a dataset of image files."""
+
+
+@dataclass(frozen=True)
+class Dataset(records.Dataset):
+    """The classes and labelled images of a dataset for `run_study`; no image is decoded yet."""
+
+    folder: Path | None = None
+    """The folder or table that it was read from; None if it was made of an object."""
+
+    def __post_init__(self) -> None:
+        if not is_own(self.name):
+            raise DataError(
+                f"name is {self.name!r}, which is another dataset; allowed is a name of your own"
+            )
+
+    @classmethod
+    def from_folder(cls, folder: str | Path, *, name: str = OWN) -> "Dataset":
+        """Return the dataset of a folder of images, or of a table that lists them.
+
+        Args:
+            folder: a folder with a folder of images for each class, a table, or another form of
+                ``data.root``.
+            name: the name of the dataset in results.
+
+        Raises:
+            DataError: it is something else, or has faults; the message names them.
+        """
+        place = Path(folder).expanduser().absolute()
+        return cls(**vars(load_dataset(name, place)), folder=place)
+
+    @classmethod
+    def from_frame(
+        cls, frame: "DataFrame", *, name: str = OWN, folder: str | Path = "."
+    ) -> "Dataset":
+        """Return the dataset of a data frame with a row for each image.
+
+        Its columns are those of a table: ``path``, ``class_name`` or ``label`` or both, and if
+        wanted ``split`` (train, val, test) and ``group``. A row without a group is a group of its
+        own.
+
+        Args:
+            frame: the data frame.
+            name: the name of the dataset in results.
+            folder: the folder that relative paths start from. Absolute paths may lead anywhere.
+
+        Raises:
+            DataError: a column or a file is missing, or rows have faults; the message names them.
+        """
+        # The text of pandas' missing values would be a class or a group "nan".
+        cells = frame.astype(object).where(frame.notna(), None)
+        rows = list(cells.itertuples(index=False, name=None))
+        table = make_table(FRAME, Path(folder), list(map(str, frame.columns)), rows)
+        parts = find_columns(table, {})
+        # Without symbolic links, which a source refuses to follow out of its folder.
+        files = [cell and os.path.realpath(table.folder / str(cell)) for cell in parts["path"]]
+        named = [str(file) for file in files if file]
+        missing = [file for file in named if not Path(file).is_file()]
+        if missing:
+            raise DataError(
+                f"{FRAME}: {len(missing)} of {len(named)} images are not there: "
+                f"{records.listed(missing)}"
+            )
+        if named:
+            table = replace(table, folder=Path(os.path.commonpath([*map(os.path.dirname, named)])))
+        parts["path"] = files
+        if "group" in parts:
+            pairs = zip(parts["group"], files, strict=True)
+            parts["group"] = [group if cell_text(group) else file for group, file in pairs]
+        return cls._of(name, table_contents(name, table, parts))
+
+    @classmethod
+    def from_huggingface(cls, dataset: object, *, name: str = OWN) -> "Dataset":
+        """Return the dataset of one that the library ``datasets`` has loaded.
+
+        Args:
+            dataset: a ``Dataset``, or a ``DatasetDict`` of its splits, with a column of images and
+                one of labels.
+            name: the name of the dataset in results.
+
+        Raises:
+            DataError: it is something else, or has no such columns.
+        """
+        return cls._of(name, loaded_contents(name, dataset))
+
+    @classmethod
+    def _of(cls, name: str, contents: records.Contents) -> "Dataset":
+        class_names, splits, source = contents
+        refuse_shared_groups(splits, where=name)
+        return cls(name, class_names, templates_of(name, None), *splits, source)
+
+    def save(self, storage: Path) -> Path:
+        """Return the ``data.root`` of the dataset; one without a folder is written, once.
+
+        Image files are not copied: a link leads to them. Images of a Hugging Face dataset are.
+
+        Args:
+            storage: the folder of studies, below which it is written.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        if self.folder is not None:
+            return self.folder
+        source, table = self.source, b""
+        if isinstance(source, HubSource):
+            identity = "".join(source.stamp(f"{split}/") for split in source.tables).encode()
+        else:
+            assert isinstance(source, FolderSource)
+            table = self._table()
+            identity = table + os.fsencode(source.root)
+        folder = storage.expanduser().absolute() / DATASETS / sha256_of(identity)[:16]
+        if not folder.exists():
+            with new_folder(folder) as scratch:
+                if isinstance(source, HubSource):
+                    source.save(scratch)
+                else:
+                    scratch.mkdir()
+                    (scratch / LINKED).symlink_to(source.root, target_is_directory=True)
+                    (scratch / TABLE).write_bytes(table)
+        return folder if isinstance(source, HubSource) else folder / TABLE
+
+    def _table(self) -> bytes:
+        """Return the images as Parquet, with paths below the link."""
+        rows = []
+        for split in records.SPLITS:
+            images: Iterable[records.Record] = getattr(self, split)
+            for image in images:
+                row = {"path": f"{LINKED}/{image.path}", "label": image.label, "split": split}
+                row["class_name"] = self.class_names[image.label]
+                if image.group:
+                    row["group"] = image.group
+                rows.append(row)
+        contents = io.BytesIO()
+        pq.write_table(pa.Table.from_pylist(rows), contents)
+        return contents.getvalue()
+
+
+class TunedModel:
+    """A tuned CLIP with the classes to choose between, see `load_model`."""
+
+    def __init__(self, name: str, classifier: TunedClassifier) -> None:
+        self.name = name
+        """What the model is, in words."""
+        self._classifier = classifier
+
+    def __repr__(self) -> str:
+        return f"<TunedModel: {self.name}>"
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes."""
+        return self._classifier.class_names
+
+    def predict(self, images: Any) -> "DataFrame":
+        """Return the class of each image, and its probabilities.
+
+        Args:
+            images: an image or any number of them: paths, folders, Pillow images, arrays (height,
+                width) or (height, width, 3) of whole numbers from 0 to 255, or encoded bytes.
+
+        Returns:
+            A row per image with its ``class_name``, the ``probability`` of that, and
+            ``probabilities``, a dictionary of all classes. The index has the path of a file, or
+            the position of another image.
+
+        Raises:
+            DataError: an image cannot be read; the message has its position.
+        """
+        is_array = isinstance(images, np.ndarray) and images.ndim < 4
+        if is_array or isinstance(images, str | bytes) or not isinstance(images, Iterable):
+            images = [images]
+        expanded: list[object] = []
+        for image in images:
+            expanded += find_images([str(image)]) if isinstance(image, str | Path) else [image]
+        index = [str(one) if isinstance(one, Path) else n for n, one in enumerate(expanded)]
+        return self._classifier.predict(expanded).set_axis(index)
+
+
+class OpenedStudy:
+    """A study, see `open_study`. What is asked of it is read anew from its folder."""
+
+    def __init__(self, folder: StudyFolder) -> None:
+        self._folder = folder
+        self._model: TunedModel | None = None
+
+    def __repr__(self) -> str:
+        return f"<OpenedStudy {self.name!r} in {self.path.parent}>"
+
+    @property
+    def name(self) -> str:
+        """The name of the study."""
+        return self._folder.name
+
+    @property
+    def path(self) -> Path:
+        """The folder of the study."""
+        return self._folder.path
+
+    @property
+    def result(self) -> StudyResult:
+        """The result of the study at the time of reading.
+
+        Raises:
+            StudyError: a file of the study is damaged.
+        """
+        return read_study_result(self.path)
+
+    def leaderboard(self) -> "DataFrame":
+        """Return what was tested, best first, with fractions for scores.
+
+        The columns are those of ``leaderboard.csv`` or, of an ablation, ``ablation.csv``.
+
+        Raises:
+            StudyError: a file of the study is damaged.
+        """
+        import pandas as pd
+
+        result = self.result
+        text = ablation_csv(result.ablation) if result.ablation else leaderboard_csv(result)
+        return pd.read_csv(io.StringIO(text))
+
+    def predict(self, images: Any) -> "DataFrame":
+        """Classify images with the final model of the study; see `TunedModel.predict`.
+
+        Raises:
+            StudyError: the study has no final model, or an image cannot be read.
+        """
+        if self._model is None:
+            self._model = load_model(self.path)
+        return self._model.predict(images)
+
+    def extend(self, overrides: Mapping[str, object]) -> None:
+        """Continue the study with more trials or another final model, as the command does.
+
+        Args:
+            overrides: what changes, such as ``{"search.trials": 90}``, the number in all.
+
+        Raises:
+            StudyError: a value is not allowed, or the study was interrupted.
+        """
+        self._model = None
+        extend_and_run(self._folder, _written(overrides), LastingConsole())
+
+    def export(self, format: str, out: str | Path) -> None:
+        """Write the final model of the study for another library, with a model card.
+
+        Args:
+            format: ``hf``, ``peft``, ``openclip`` or ``onnx``.
+            out: a new or empty folder.
+
+        Raises:
+            StudyError: the format or the folder cannot be used, or there is no final model.
+        """
+        print(*export(str(self.path), format, Path(out)), sep="\n")
+
+
+def run_study(
+    configuration: str | Path,
+    overrides: Mapping[str, object] | None = None,
+    *,
+    dataset: Dataset | None = None,
+    storage: str | Path | None = None,
+) -> OpenedStudy:
+    """Run a new study to its end.
+
+    Args:
+        configuration: the name of a shipped configuration, or the path of a file.
+        overrides: values that replace those of the configuration, by dotted key, such as
+            ``{"search.trials": 12}``.
+        dataset: the images to study; None means those that the configuration names.
+        storage: the folder of studies; None means ``$STUDY_STORAGE``, or else ``runs``.
+
+    Raises:
+        StudyError: there is a fault that the user can fix, or the study was interrupted; the
+            message has the command that resumes it.
+    """
+    source = find_config(str(configuration))
+    written = _written(overrides or {})
+    if storage is not None:
+        written.append(written_override("storage", storage))
+    if is_sweep(source):
+        raise ConfigError(
+            f"{source} is a sweep of several studies, which only the command clipfit-study runs"
+        )
+    if dataset is not None:
+        if not isinstance(dataset, Dataset):
+            raise ConfigError(
+                f"dataset is a {type(dataset).__name__}; allowed is a study.Dataset, made by its "
+                "from_folder, from_frame or from_huggingface"
+            )
+        root = dataset.save(load_config(source, written).storage)
+        written += _written({"data.dataset": dataset.name, "data.root": root})
+    console = LastingConsole()
+    made, warnings = make_study(source, written)
+    print_warnings(warnings, console)
+    run_study_to_the_end(made, console, resume=False)
+    return OpenedStudy(made.folder)
+
+
+def open_study(name: str | Path, *, storage: str | Path | None = None) -> OpenedStudy:
+    """Open a study, whether it has ended or not.
+
+    Args:
+        name: the name of the study, or the path to its folder.
+        storage: the folder of studies; None means ``$STUDY_STORAGE``, or else ``runs``.
+
+    Raises:
+        ConfigError: there is no such study; the message lists those in the storage.
+    """
+    return OpenedStudy(find_study(str(name), storage))
+
+
+def load_model(
+    model: str | Path,
+    *,
+    class_names: Sequence[str] | None = None,
+    device: str = "auto",
+    storage: str | Path | None = None,
+) -> TunedModel:
+    """Load a tuned model.
+
+    Args:
+        model: the address of a registered model (``models:/NAME/VERSION``, ``models:/NAME@ALIAS``),
+            a file of tuned parameters (``delta.safetensors``), or a study by name or folder.
+        class_names: other classes to choose between; None means the model's own.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        storage: the folder of studies; None means ``$STUDY_STORAGE``, or else ``runs``.
+
+    Raises:
+        StudyError: there is no such model, or it cannot be used.
+    """
+    with tempfile.TemporaryDirectory(prefix="clipfit-model-") as scratch:
+        saved = find_model(str(model), Path(scratch), storage)
+        classifier = saved.load_classifier(class_names=class_names, device=device)
+    return TunedModel(saved.name, classifier)
+
+
+def _written(overrides: Mapping[str, object]) -> list[str]:
+    """Return overrides as a command line has them, so that messages are the same."""
+    return [written_override(key, value) for key, value in overrides.items()]

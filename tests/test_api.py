@@ -1,0 +1,177 @@
+"""What a notebook uses: datasets, studies and models, as the page shows, and refused by name."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import study
+from study import Dataset
+from study.data.datasets import load_dataset
+from study.errors import ConfigError, DataError
+from tests.case_tables import from_table
+
+PAGE = Path(study.__file__).with_name("api.md")
+NAMES = ("cat", "dog")
+
+
+@pytest.fixture(scope="module")
+def runs(finish: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A storage that has a finished study, ``mine``."""
+    runs = tmp_path_factory.mktemp("api")
+    finish(runs, "mine")
+    return runs
+
+
+@pytest.fixture
+def frame(tmp_path: Path) -> pd.DataFrame:
+    """A frame of images of two classes, one of them by its path from the folder."""
+    paths = [tmp_path / "photos" / f"{number}.png" for number in range(12)]
+    paths[0].parent.mkdir()
+    for number, path in enumerate(paths):
+        Image.new("L", (8, 8), number).save(path)
+    cells = [Path("photos/0.png"), *paths[1:]]
+    return pd.DataFrame({"path": cells, "class_name": NAMES * 6, "group": range(12)})
+
+
+def reloaded(dataset: Dataset, storage: Path) -> Any:
+    """Save a dataset twice, and read it as a study does."""
+    root = dataset.save(storage)
+    assert dataset.save(storage) == root
+    loaded = load_dataset(dataset.name, root)
+    assert loaded.source.open_image(loaded.test[0].path).size == (8, 8)
+    return loaded
+
+
+def test_a_frame_is_the_same_dataset_once_saved(frame: pd.DataFrame, tmp_path: Path):
+    dataset = Dataset.from_frame(frame, name="pets", folder=tmp_path)
+    loaded = reloaded(dataset, tmp_path / "runs")
+    assert loaded.class_names == dataset.class_names == NAMES
+    for split in ("train", "val", "test"):
+        images = [(r.path, r.label, r.group) for r in getattr(dataset, split)]
+        assert images
+        assert images == [
+            (r.path.removeprefix("images/"), r.label, r.group) for r in getattr(loaded, split)
+        ]
+
+
+def test_a_folder_is_read_where_it_is(tmp_path: Path):
+    for number in range(12):
+        path = tmp_path / "pets" / NAMES[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), number).save(path)
+    dataset = Dataset.from_folder(tmp_path / "pets", name="pets")
+    assert (dataset.class_names, len(dataset.records)) == (NAMES, 12)
+    assert reloaded(dataset, tmp_path / "runs").test == dataset.test
+    assert not (tmp_path / "runs").exists()
+    with pytest.raises(DataError, match="name is 'digits', which is another dataset"):
+        Dataset.from_folder(tmp_path / "pets", name="digits")
+
+
+def test_a_hugging_face_dataset_is_the_same_once_saved(frame: pd.DataFrame, tmp_path: Path):
+    import datasets
+
+    loaded = datasets.load_dataset("imagefolder", data_files=[str(frame.path[1])], split="train")
+    images = [loaded[0]["image"]] * 12
+    split = datasets.Dataset.from_dict({"image": images, "label": NAMES * 6})
+    dataset = Dataset.from_huggingface(datasets.DatasetDict(train=split, test=split))
+    assert reloaded(dataset, tmp_path / "runs").test == dataset.test
+    with pytest.raises(DataError, match="mine: got list; allowed are a Dataset and a DatasetDict"):
+        Dataset.from_huggingface([1])
+
+
+@from_table
+def test_a_fault_is_named(frame: pd.DataFrame, tmp_path: Path, changes: dict[str, Any], fault: str):
+    name = changes.pop("name", "pets")
+    frame = frame.assign(**changes).dropna(axis=1)
+    with pytest.raises(DataError) as error:
+        Dataset.from_frame(frame, name=name, folder=tmp_path)
+    assert re.match(fault, str(error.value))
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), pd.NA, pd.NaT])
+def test_missing_values_are_blank_cells(frame: pd.DataFrame, tmp_path: Path, missing: object):
+    def with_missing(column: str, rows: list[int]) -> pd.DataFrame:
+        cells = [missing if row in rows else cell for row, cell in enumerate(frame[column])]
+        return frame.assign(**{column: pd.Series(cells, dtype=object)})
+
+    for column in ("class_name", "path"):
+        with pytest.raises(DataError, match=f"row 6: .*{column[:4]}.*row 8"):
+            Dataset.from_frame(with_missing(column, [5, 7]), folder=tmp_path)
+    ungrouped = Dataset.from_frame(with_missing("group", [2, 4, 6, 8]), folder=tmp_path)
+    assert len({record.group for record in ungrouped.records}) == len(frame)
+    assert reloaded(ungrouped, tmp_path / "runs").train
+    for rows in (frame[:0], frame):
+        blank = pd.concat([rows, pd.DataFrame([[missing] * 3] * 2, columns=frame.columns)])
+        with pytest.raises(DataError, match=f"row {len(rows) + 1}: is blank"):
+            Dataset.from_frame(blank, folder=tmp_path)
+
+
+def test_an_image_in_any_form_has_the_same_probabilities(runs: Path, tmp_path: Path):
+    model = study.load_model("mine", storage=runs)
+    image, file = Image.linear_gradient("L"), tmp_path / "a.png"
+    image.save(file)
+    forms = (image, np.asarray(image), tmp_path, [file, image])
+    tables = [model.predict(form) for form in forms]
+    expected = tables[0].probabilities[0]
+    assert [*expected] == list(model.class_names)
+    for table in tables:
+        for row in table.itertuples():
+            assert row.probabilities == pytest.approx(expected, abs=1e-6)
+            assert row.probability == row.probabilities[row.class_name]
+            assert row.probability == max(row.probabilities.values())
+    assert [[*table.index] for table in tables[2:]] == [[str(file)], [str(file), 1]]
+
+
+def test_what_is_no_model_or_no_image_is_refused(runs: Path):
+    with pytest.raises(ConfigError, match=r"no study 'yours' .* studies there: 'mine'"):
+        study.load_model("yours", storage=runs)
+    with pytest.raises(DataError, match=r"no such image or folder: .gone\.png"):
+        study.load_model("mine", storage=runs).predict("gone.png")
+
+
+def test_a_study_is_opened_by_its_name(runs: Path, tmp_path: Path):
+    opened = study.open_study("mine", storage=runs)
+    assert opened.result.folder.path == opened.path == runs / "mine"
+    (row,) = opened.leaderboard().itertuples()
+    assert (row.label, row.winner, row.test_mean, row.seeds) == ("best", True, 0.75, 2)
+    assert len(opened.predict([[[0, 255], [9, 8]]])) == 1
+    opened.export("hf", tmp_path / "out")
+    assert (tmp_path / "out" / "README.md").exists()
+    with pytest.raises(ConfigError, match="seed cannot change"):
+        opened.extend({"seed": 2})
+
+
+def test_the_page_has_every_public_name():
+    names = re.findall(r"(?m)^\| `study\.(\w+)", PAGE.read_text())
+    assert sorted(names) == sorted([*dir(study), "run"])
+    assert all(getattr(study, name) for name in names)
+
+
+@pytest.mark.parametrize(
+    "overrides, fault",
+    [
+        ({"search.trails": 3}, "search.trails: unknown key"),
+        ({"search.trials": "many"}, "search.trials=many"),
+        ({"seed": Ellipsis}, "seed is Ellipsis, a ellipsis; allowed are text, numbers"),
+    ],
+)
+def test_a_fault_is_that_of_the_command(overrides: dict[str, Any], fault: str, runs: Path):
+    with pytest.raises(ConfigError, match=re.escape(fault)):
+        study.run_study("quickstart", overrides, storage=runs)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_the_example_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    variables: dict[str, Any] = {}
+    for block in re.findall(r"(?ms)^```python\n(.*?)^```", PAGE.read_text()):
+        exec(block, variables)
+    assert variables["board"].winner.sum() == 1
+    assert [*variables["labels"].index] == sorted(variables["frame"].path)
+    assert isinstance(variables["labels"], pd.DataFrame)
