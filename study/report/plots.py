@@ -22,7 +22,7 @@ from study.report.groups import group_colors, group_name
 from study.report.importance_chart import importance_chart
 from study.report.names import starred_name
 from study.report.opening_charts import scores_chart, tuned_chart
-from study.results.importance import importances, load_optuna_studies
+from study.results.importance import importances, load_open_search
 from study.results.rows import Row
 from study.results.study_result import StudyResult
 from study.results.trial_results import TrialResult
@@ -57,9 +57,10 @@ def make_plots(board: StudyResult) -> list[Chart]:
         history_chart(search_trials),
     ]
     stopped = Counter(trial.group for trial in search_trials if trial.status == "stopped")
-    for group, study in load_optuna_studies(board).items():
-        color = group_colors([group])[group]
-        charts.append(importance_chart(group, importances(study), color, stopped=stopped[group]))
+    study = load_open_search(board.folder)
+    if study is not None:
+        color = group_colors([OPEN])[OPEN]
+        charts.append(importance_chart(OPEN, importances(study), color, stopped=stopped[OPEN]))
     charts += confusion_charts(board)
     return charts
 

@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any, TypeVar
+from statistics import fmean
+from typing import Any
 
-import pandas as pd
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -86,16 +86,6 @@ class StudyDrift:
     """
 
 
-def _relative(change: float, norm: float) -> float:
-    """Return a change as a share of the norm before; infinite for a norm of 0."""
-    if norm == 0.0:
-        return math.inf
-    return change / norm
-
-
-Drift = TypeVar("Drift", TensorDrift, FeatureDrift)
-
-
 def parameter_drift(before: Tensors, after: Tensors) -> list[TensorDrift]:
     """Measure how far each tuned tensor moved, in float64.
 
@@ -107,31 +97,23 @@ def parameter_drift(before: Tensors, after: Tensors) -> list[TensorDrift]:
         One entry per tuned tensor, sorted by name.
 
     Raises:
-        DeltaError: a tuned tensor is of no site in the table.
+        DeltaError: a tuned tensor is of no site in the table, nor tuned by a method with a delta.
     """
     drifts = []
     for name, tensor in sorted(after.items()):
+        encoder, layer, site, kind = "vision", None, "projection.weight", PEER
+        if name != PROJECTION:
+            try:
+                leaf = find_leaf(name)
+            except SubsetError as error:
+                raise DeltaError(f"tuned tensor {error}") from None
+            encoder, layer, kind = leaf.encoder, leaf.layer, leaf.kind
+            site = f"{leaf.site}.{leaf.tensor}"
         old = before[name].detach().double()
         moved = (tensor.detach().double() - old).norm().item()
-        drift = TensorDrift(name=name, **_site_of(name), moved=moved, size=old.norm().item())
-        drifts.append(drift)
+        size = old.norm().item()
+        drifts.append(TensorDrift(name, encoder, layer, site, kind, moved, size))
     return drifts
-
-
-def _site_of(name: str) -> dict[str, Any]:
-    """Return the fields of `TensorDrift` that say where a tuned tensor is.
-
-    Raises:
-        DeltaError: it is of no site in the table, nor tuned by a peer with a delta.
-    """
-    if name == PROJECTION:
-        return {"encoder": "vision", "layer": None, "site": "projection.weight", "kind": PEER}
-    try:
-        leaf = find_leaf(name)
-    except SubsetError as error:
-        raise DeltaError(f"tuned tensor {error}") from None
-    site = f"{leaf.site}.{leaf.tensor}"
-    return {"encoder": leaf.encoder, "layer": leaf.layer, "site": site, "kind": leaf.kind}
 
 
 def mean_drift(runs: Sequence[Sequence[TensorDrift]]) -> list[TensorDrift]:
@@ -139,21 +121,27 @@ def mean_drift(runs: Sequence[Sequence[TensorDrift]]) -> list[TensorDrift]:
     by_name = defaultdict(list)
     for drift in chain.from_iterable(runs):
         by_name[drift.name].append(drift)
-    return [_average(by_name[name], "moved", "size") for name in sorted(by_name)]
-
-
-def _average(drifts: Sequence[Drift], *names: str) -> Drift:
-    """Return the first of some drifts, with the mean of all for each of the named numbers."""
-    means = pd.DataFrame(drifts)[list(names)].mean(skipna=False)
-    return replace(drifts[0], **means)
+    means = []
+    for _, drifts in sorted(by_name.items()):
+        moved, size = (fmean(getattr(d, name) for d in drifts) for name in ("moved", "size"))
+        means.append(replace(drifts[0], moved=moved, size=size))
+    return means
 
 
 def pooled_drift(drifts: Iterable[TensorDrift]) -> dict[str, float]:
     """Return the relative L2 change of each site of an encoder, taken as one long vector."""
-    rows = [(f"{d.encoder} {d.site}", d.moved**2, d.size**2) for d in drifts]
-    squares = pd.DataFrame(rows, columns=["site", "moved", "size"])
-    sums = squares.groupby("site", sort=False).sum()
-    return {name: math.sqrt(_relative(moved, size)) for name, moved, size in sums.itertuples()}
+    of_site = defaultdict(list)
+    for drift in drifts:
+        of_site[f"{drift.encoder} {drift.site}"].append(drift)
+    return {
+        site: _relative(math.hypot(*(d.moved for d in own)), math.hypot(*(d.size for d in own)))
+        for site, own in of_site.items()
+    }
+
+
+def _relative(change: float, norm: float) -> float:
+    """Return a change as a share of the norm before; infinite for a norm of 0."""
+    return change / norm if norm else math.inf
 
 
 def feature_drift(before: Tensor, after: Tensor) -> FeatureDrift:
@@ -174,31 +162,32 @@ def feature_drift(before: Tensor, after: Tensor) -> FeatureDrift:
 
 
 @torch.no_grad()
-def study_drift(results: StudyResult, trial_ids: Sequence[str] = ()) -> StudyDrift:
+def study_drift(result: StudyResult, trial_ids: Sequence[str] = ()) -> StudyDrift:
     """Measure the drift of trials of a study, averaged over them.
 
     Args:
-        results: the results of the study.
-        trial_ids: the ids of the trials; empty means the test trials of the winner or, where it
-            writes no delta, of the best configuration that does.
+        result: the result of the study.
+        trial_ids: the ids of the trials; empty means the test trials of the best configuration
+            or, where it writes no delta, of the best that does.
 
     Raises:
-        DataError: a trial does not exist or kept no tuned parameters, or there is no winner.
+        DataError: a trial does not exist or kept no tuned parameters, or there is no best
+            configuration.
         DeltaError: a delta is damaged or of another backbone.
         BackboneError: the backbone cannot be loaded.
     """
-    trials = {trial.trial_id: trial for trial in results.trial_results}
+    trials = {trial.trial_id: trial for trial in result.trial_results}
     paths = {
-        trial_id: results.folder.trial(trial_id).path / "delta.safetensors"
-        for trial_id in trial_ids or _winner_trials(results)
+        trial_id: result.folder.trial(trial_id).path / "delta.safetensors"
+        for trial_id in trial_ids or _best_trials(result)
     }
     missing = [str(p) for name, p in paths.items() if name not in trials or not p.is_file()]
     if missing:
         raise DataError(f"no tuned parameters at {', '.join(missing)}")
     # A relative storage path would be relative to the folder in which this command runs.
-    config = results.config.model_copy(update={"storage": results.folder.path.parent})
+    config = result.config.model_copy(update={"storage": result.folder.path.parent})
     backbone = load_backbone(backbone_path(config.backbone.name), revision=config.backbone.revision)
-    preparer = Preparer(Study(config, results.folder), backbone.image_size)
+    preparer = Preparer(Study(config, result.folder), backbone.image_size)
     runs = []
     drifts = defaultdict(list)
     for trial_id, path in paths.items():
@@ -227,7 +216,10 @@ def study_drift(results: StudyResult, trial_ids: Sequence[str] = ()) -> StudyDri
             drifts["images"].append(drift)
     if len(drifts["images"]) < len(paths):
         del drifts["images"]
-    means = {name: _average(values, "cosine", "cka") for name, values in drifts.items()}
+    means = {
+        name: FeatureDrift(fmean(one.cosine for one in own), fmean(one.cka for one in own))
+        for name, own in drifts.items()
+    }
     return StudyDrift(mean_drift(runs), **means)
 
 
@@ -258,13 +250,14 @@ def _compare(
     return feature_drift(torch.cat(features_before), torch.cat(features_after))
 
 
-def _winner_trials(results: StudyResult) -> list[str]:
-    """Return the ids of the test trials of the winner, or of the best with a delta.
+def _best_trials(result: StudyResult) -> list[str]:
+    """Return the ids of the test trials of the best configuration, or of the best with a delta.
 
     Raises:
-        DataError: there is no winner.
+        DataError: there is no best configuration.
     """
-    final = results.final
+    final = result.final
     if not final:
-        raise DataError(f"{results.folder.path}: there is no winner; name trials by --trial")
-    return [trial.trial_id for trial in results.tested_trials(final.row.label)]
+        path = result.folder.path
+        raise DataError(f"{path}: there is no best configuration; name trials by --trial")
+    return [trial.trial_id for trial in result.tested_trials(final.row.label)]

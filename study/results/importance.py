@@ -1,4 +1,4 @@
-"""The importance of each searched parameter, which Optuna computes from its studies of a search."""
+"""The relative weights of the parameters of the open search, which Optuna computes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from study.results.study_result import StudyResult
+from study.config.labels import OPEN
+from study.storage.study_folder import StudyFolder
 
 if TYPE_CHECKING:
     import optuna
@@ -37,31 +38,17 @@ class Importances:
 
 
 def importances(study: optuna.Study) -> Importances:
-    """Compute parameter importances by Optuna's fANOVA."""
-    from optuna.importance import FanovaImportanceEvaluator, get_param_importances
-
-    finished = len(_completed(study))
-    none = Importances(finished, {}, finished)
-    parameters, trials = common_parameters(study)
-    if not parameters:  # nor are there any below `MIN_TRIALS`
-        return none
-    evaluator = FanovaImportanceEvaluator(seed=SEED)
-    try:
-        weights = get_param_importances(study, evaluator=evaluator, params=parameters)
-    except (RuntimeError, ValueError) as error:
-        return replace(none, error=str(error))
-    return Importances(finished, weights, trials)
-
-
-def common_parameters(study: optuna.Study) -> tuple[list[str], int]:
-    """Return the parameters that vary, and the number of finished trials that have all of them.
+    """Compute parameter importances by Optuna's fANOVA.
 
     A conditional parameter, such as the learning rate of LayerNorms, is missing from trials that
     tune none of them. Including it excludes those trials, so at least `MIN_PRESENCE` of all
-    must remain.
+    must remain. Parameters that do not vary are left out.
     """
-    trials = _completed(study)
-    fewest = max(MIN_TRIALS, MIN_PRESENCE * len(trials))
+    import optuna
+
+    trials = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    finished = len(trials)
+    fewest = max(MIN_TRIALS, MIN_PRESENCE * finished)
     parameters = []
     presence = Counter(name for trial in trials for name in trial.params)
     for name in sorted(presence, key=lambda name: (-presence[name], name)):
@@ -70,43 +57,34 @@ def common_parameters(study: optuna.Study) -> tuple[list[str], int]:
         if len(values) > 1 and len(with_parameter) >= fewest:
             parameters.append(name)
             trials = with_parameter
-    return parameters, len(trials)
+    none = Importances(finished, {}, finished)
+    if not parameters:  # nor are there any below `MIN_TRIALS`
+        return none
+    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=SEED)
+    try:
+        weights = optuna.importance.get_param_importances(
+            study, evaluator=evaluator, params=parameters
+        )
+    except (RuntimeError, ValueError) as error:
+        return replace(none, error=str(error))
+    return Importances(finished, weights, len(trials))
 
 
-def _completed(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+def load_open_search(folder: StudyFolder) -> optuna.Study | None:
+    """Load the Optuna study of a study's open search; None if it has none, or a damaged one."""
     import optuna
 
-    states = (optuna.trial.TrialState.COMPLETE,)
-    trials: list[optuna.trial.FrozenTrial] = study.get_trials(deepcopy=False, states=states)
-    return trials
-
-
-def load_optuna_studies(results: StudyResult) -> dict[str, optuna.Study]:
-    """Load the Optuna study of each group of a search from the journal, by the group's name.
-
-    Args:
-        results: the results of the study.
-
-    Returns:
-        The studies with at least one trial, without those of peers, which search one number.
-    """
-    import optuna
-
-    path = results.folder.path / "optuna.journal"
+    path = folder.path / "optuna.journal"
     # The backend creates a missing file, and reading must not leave one behind.
     if not path.is_file():
-        return {}
+        return None
     try:
         backend = optuna.storages.journal.JournalFileBackend(str(path))
         storage = optuna.storages.JournalStorage(backend)
     except Exception as error:  # any kind: Optuna does not check what it reads
         logger.warning("%s is damaged (%s); importances are not drawn", path, error)
-        return {}
-    search = results.stage("search")
-    groups = {trial.group for trial in search if trial.proposed and not trial.settings.peer}
-    studies = {}
-    for group in sorted(groups.intersection(optuna.get_all_study_names(storage))):
-        study = optuna.load_study(study_name=group, storage=storage)
-        if study.trials:
-            studies[group] = study
-    return studies
+        return None
+    if OPEN not in optuna.get_all_study_names(storage):
+        return None
+    study = optuna.load_study(study_name=OPEN, storage=storage)
+    return study if study.trials else None

@@ -3,18 +3,28 @@
 Its models have scored validation images that they were not trained on. Of each image and model two
 probabilities are kept: those of the class it predicts, and of the class that is given. The mean of
 another class counts those models alone that predict it, so that it is rather too low.
+
+The confident joint of given and latent classes states how many labels are wrong. Which ones, states
+the probability of the given class, whose order found more wrong labels than the joint itself.
+
+Source: Northcutt, Jiang and Chuang 2021, "Confident Learning: Estimating Uncertainty in Dataset
+Labels".
 """
 
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from study.results.confident_learning import doubt_labels
 from study.results.trial_results import PARTS
 from study.storage.study_folder import StudyFolder
 from study.trial.predictions import read_validation
+
+_ROUNDING = 1e-9
+"""By how much a probability may be below the mean of equal ones."""
+Labels = npt.NDArray[np.int64]
 
 
 class MislabelledImage(NamedTuple):
@@ -31,7 +41,7 @@ class MislabelledImage(NamedTuple):
 
 
 class LabelCheck(NamedTuple):
-    """The labels of a study's training images that are likely wrong."""
+    """The training images of a study that are likely mislabelled."""
 
     likely_mislabelled: tuple[MislabelledImage, ...]
     """These images, that with the least probable label first."""
@@ -54,19 +64,10 @@ def check_labels(folder: StudyFolder, trial_id: str) -> LabelCheck | None:
     Raises:
         LedgerError: its file is damaged.
     """
-    table = read_validation(folder.trial(trial_id))
+    table: pa.Table | None = read_validation(folder.trial(trial_id))
     if table is None:
         return None
     rows = table.filter(pc.not_equal(table["part"], PARTS[1]))  # whose classes were left out
-    return _check(rows)
-
-
-def _check(rows: pa.Table) -> LabelCheck:
-    """Return the labels that are likely wrong.
-
-    Args:
-        rows: a row for each image and model, with the columns `VALIDATION_COLUMNS`.
-    """
     paths, image = np.unique(rows["path"].to_pylist(), return_inverse=True)
     labels = rows["label"].to_pylist()
     names, classes = np.unique(labels + rows["predicted"].to_pylist(), return_inverse=True)
@@ -77,10 +78,34 @@ def _check(rows: pa.Table) -> LabelCheck:
     np.add.at(sums, (image, predicted), rows["probability"].to_numpy())
     sums[np.arange(len(paths)), given] = np.bincount(image, rows["true_probability"].to_numpy())
     means = sums / np.bincount(image)[:, np.newaxis]
-    doubts = doubt_labels(means, given)
-    doubted = []
-    for number in doubts.doubted:
-        suggested, confidence = doubts.suggested[number], float(means[number, given[number]])
-        own = (str(paths[number]), str(names[given[number]]), str(names[suggested]), confidence)
-        doubted.append(MislabelledImage(*own))
-    return LabelCheck(tuple(doubted), len(paths), float(np.mean(doubts.suggested == given)))
+    suggested = means.argmax(axis=1)
+    found = []
+    for n in find_mislabelled(means, given):
+        texts = str(paths[n]), str(names[given[n]]), str(names[suggested[n]])
+        found.append(MislabelledImage(*texts, float(means[n, given[n]])))
+    return LabelCheck(tuple(found), len(paths), float(np.mean(suggested == given)))
+
+
+def find_mislabelled(probabilities: npt.NDArray[np.float64], given: Labels) -> Labels:
+    """Return the numbers of images whose labels are likely wrong, the least probable label first.
+
+    They are as many as there are images off the diagonal of the confident joint, less those whose
+    label is the most probable class. In the joint, an image counts for the most probable of the
+    classes whose probability is at least their threshold, which is the mean over the images that
+    have this class as their label.
+
+    Args:
+        probabilities: those of each class by models that did not see the image, (images, classes).
+        given: the label of each image, (images,).
+    """
+    confidence = probabilities[np.arange(len(given)), given]
+    classes = probabilities.shape[1]
+    counts = np.bincount(given, minlength=classes)
+    sums = np.bincount(given, weights=confidence, minlength=classes)
+    with np.errstate(invalid="ignore"):  # a class without images has no threshold
+        thresholds = sums / counts - _ROUNDING
+    confident = np.where(probabilities >= thresholds, probabilities, 0.0)
+    off_diagonal = confident.max(axis=1) > confident[np.arange(len(given)), given]
+    first = confidence.argsort(kind="stable")[: off_diagonal.sum()]
+    likely: Labels = first[probabilities[first].max(axis=1) > confidence[first]]
+    return likely

@@ -18,16 +18,19 @@ Nadeau and Bengio 2003, “Inference for the Generalization Error”, for seeds 
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 from scipy import special
 
+from study.config.trial_settings import HEADS
 from study.protocols import Protocol
 from study.results.bootstrap import (
     DrawnScores,
+    Rescored,
     RescoredTrials,
     Trial,
     resample_recalls,
@@ -36,7 +39,7 @@ from study.results.bootstrap import (
 )
 from study.results.chance import BALANCED
 from study.results.trial_results import TrialResult, seed_scores
-from study.trial.predictions import Stratum
+from study.trial.predictions import Outcomes, Stratum
 from study.trial.study import Split
 
 SIGNIFICANCE = 0.05
@@ -320,11 +323,12 @@ class Resampled(NamedTuple):
             scores = seed_scores(trials, name, split)
             if scores:
                 first = trials[0]
+                has_linear_head = "linear" in (first.settings.head, name.removeprefix("score_"))
                 intervals[name] = mean_interval(
                     list(scores.values()),
                     self.drawn(first.label, None, scores, name),
                     overlap=self.overlap,
-                    trained=first.trainable > 0 or first.settings.head == "linear",
+                    trained=first.trainable > 0 or has_linear_head,
                     bounded=True,
                 )
         return intervals
@@ -393,8 +397,9 @@ def resample(
         protocol: the protocol, which makes a score of accuracies.
         overlap: see `Resampled.overlap`.
     """
+    tested = list(tested)
     outcomes = {(t.label, t.seed): t.outcomes for t in tested if t.outcomes}
-    scores = {}
+    scores: RescoredTrials = {}
     single_image_class = False
     for images in dict.fromkeys(outcome.images for outcome in outcomes.values()):
         on_images = {t: outcome for t, outcome in outcomes.items() if outcome.images == images}
@@ -408,8 +413,34 @@ def resample(
             scores[trial] = plain.get(trial, {}) | competitions.get(trial, {})
             if trial in balanced:
                 scores[trial][BALANCED] = balanced[trial]["score"]
+    for trial, name, rescored in _rescore_heads(tested, scores, protocol):
+        scores[trial][name] = rescored
     images_of = {trial: outcome.images for trial, outcome in outcomes.items()}
     return Resampled(images_of, scores, overlap, single_image_class)
+
+
+def _rescore_heads(
+    tested: Sequence[TrialResult], scores: RescoredTrials, protocol: Protocol
+) -> Iterator[tuple[Trial, str, Rescored]]:
+    """Yield the score with each head, of trials that were scored with several.
+
+    Args:
+        tested: the trials.
+        scores: their scores with the head that each is used with.
+        protocol: the protocol, which makes a score of accuracies.
+    """
+    for head in HEADS:
+        others: dict[str, dict[Trial, Outcomes]] = defaultdict(dict)
+        for one in tested:
+            trial = one.label, one.seed
+            if head in one.other_outcomes:
+                others[one.other_outcomes[head].images][trial] = one.other_outcomes[head]
+            elif one.other_outcomes and "score" in scores.get(trial, {}):
+                yield trial, f"score_{head}", scores[trial]["score"]
+        for on_images in others.values():
+            for trial, names in rescore(on_images, protocol).items():
+                if trial in scores and "score" in names:
+                    yield trial, f"score_{head}", names["score"]
 
 
 def recall_intervals(

@@ -22,34 +22,11 @@ from study.trial.study import Split, TrialConfig, read_candidates
 
 PARTS = ("base", "new")
 """The parts of a score that tables for other programs have columns for, whatever the protocol."""
-BASE_PART = PARTS[0]
-"""The part of the images of trained classes, where others are tested as well."""
 SOURCE = "source"
 """The name of the test score on the dataset that is trained on, where several are tested."""
 
-STATUS_FIELDS = (
-    "trial_id",
-    "stage",
-    "group",
-    "label",
-    "number",
-    "status",
-    "epochs",
-    "epochs_planned",
-    "seed",
-    "settings",
-    "trainable",
-    "seconds",
-    "val",
-    "test",
-    "chance",
-    "reason",
-    "error",
-    "curve",
-    "confusion",
-)
-"""The fields of a trial in the JSON of a study's status, in their order."""
-
+_NOT_IN_STATUS = ("training", "split_hash", "config_hash", "outcomes", "other_outcomes")
+"""The fields of a trial that the JSON of a study's status leaves out."""
 Scores = Mapping[str, float | None]
 """Fractions by name: the protocol's score, its parts, and single datasets where several are tested.
 
@@ -90,6 +67,8 @@ class TrialResult(TrialConfig):
     """The predicted classes of test images, counted; see `study.trial.predictions.confusion_of`."""
     outcomes: Outcomes | None
     """What a tested trial gets right, image by image; None if it kept no predictions."""
+    other_outcomes: Mapping[Head, Outcomes] = {}
+    """The same with each other head that it was scored with."""
 
     @property
     def proposed(self) -> bool:
@@ -103,10 +82,9 @@ class TrialResult(TrialConfig):
         return self.val
 
     def status_record(self) -> JsonObject:
-        """Return the values that `status --json` prints of a trial, by `STATUS_FIELDS`."""
-        record = {name: getattr(self, name) for name in STATUS_FIELDS}
-        record["settings"] = self.settings.column_values()
-        return record
+        """Return the values that `status --json` prints of a trial."""
+        record = {name: value for name, value in vars(self).items() if name not in _NOT_IN_STATUS}
+        return record | {"settings": self.settings.column_values()}
 
     @property
     def val_score(self) -> float | None:
@@ -185,11 +163,13 @@ def _read_trial(
         test = _read_scores(last_report, "test_") | _finite(
             last_report.get("scores", {}).get(settings.head)
         )
-    predictions = []
+    predictions = defaultdict(list)
     # Without a test score there is nothing to compare with chance, so nothing is read.
     if test.get("score") is not None:
-        predictions = read_predictions(folder, trial.trial_id, settings.head)
-    confusion = confusion_of(predictions)
+        for prediction in read_predictions(folder, trial.trial_id):
+            predictions[prediction.head].append(prediction)
+    own = predictions.pop(settings.head, []) if settings.head else []
+    confusion = confusion_of(own)
     chance = None
     if confusion:
         test[BALANCED] = balanced_score(confusion, protocol)
@@ -207,7 +187,8 @@ def _read_trial(
         "test": test,
         "chance": chance,
         "confusion": confusion,
-        "outcomes": outcomes_of(predictions),
+        "outcomes": outcomes_of(own),
+        "other_outcomes": {head: outcomes_of(others) for head, others in predictions.items()},
     }
     values["val"], values["curve"] = _read_validation(reports)
     if end:

@@ -5,9 +5,9 @@ from pathlib import Path
 import optuna
 import pytest
 
-from study.results.importance import common_parameters, importances, load_optuna_studies
-from study.results.study_result import read_study_result
-from tests.changed_studies import change_json
+from study.results.importance import importances, load_open_search
+from study.storage.study_folder import StudyFolder
+from tests.not_none import not_none
 
 
 def write_journal(folder: Path, group: str, trials: int):
@@ -22,18 +22,15 @@ def write_journal(folder: Path, group: str, trials: int):
         study.tell(trial, rate * 10 + number / 1000)
 
 
-def test_the_studies_are_those_of_the_journal_but_of_a_peer_that_searches_its_rate_alone(
-    few_shot_study: Path,
-):
-    assert load_optuna_studies(read_study_result(few_shot_study)) == {}
+def test_the_open_search_is_that_of_the_journal(few_shot_study: Path):
+    folder = StudyFolder(few_shot_study)
+    assert load_open_search(folder) is None
     assert not (few_shot_study / "optuna.journal").exists(), "looking for one makes none"
-    for group in ("search", "lora"):
-        write_journal(few_shot_study, group, 30)
-    path = min(few_shot_study.glob("trials/search-*/config.json"))
-    peer = {"subset": "none", "peer": {"method": "lora", "lr": 0.01}}
-    change_json(path, group="lora", settings=peer)
-    ((group, study),) = load_optuna_studies(read_study_result(few_shot_study)).items()
-    assert (group, len(study.trials)) == ("search", 30)
+    write_journal(few_shot_study, "lora", 30)
+    assert load_open_search(folder) is None
+    write_journal(few_shot_study, "search", 30)
+    study = not_none(load_open_search(folder))
+    assert len(study.trials) == 30
     assert "text.ln1" in importances(study).weights
 
 
@@ -41,7 +38,7 @@ def test_a_damaged_journal_is_told(few_shot_study: Path, caplog: pytest.LogCaptu
     write_journal(few_shot_study, "search", 12)
     journal = few_shot_study / "optuna.journal"
     journal.write_text("no journal\n" + journal.read_text())
-    assert load_optuna_studies(read_study_result(few_shot_study)) == {}
+    assert load_open_search(StudyFolder(few_shot_study)) is None
     assert "optuna.journal is damaged" in caplog.text
 
 
@@ -56,7 +53,8 @@ def test_a_conditional_parameter_is_looked_at_where_most_trials_have_it():
             trial.suggest_float("ln_lr", 0, 1)
         trial.suggest_categorical("fixed", ["always"])
         study.tell(trial, float(number))
-    assert common_parameters(study) == (["distill_weight", "bias_lr"], 30)
+    found = importances(study)
+    assert ({*found.weights}, found.trials) == ({"distill_weight", "bias_lr"}, 30)
 
 
 def finished_study(trials: int, *, conditional: int = 0) -> optuna.Study:

@@ -3,8 +3,10 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from study.results.label_check import find_mislabelled
 from study.results.study_result import read_study_result
 from tests.changed_studies import doubt_labels_of, keep_validation
 from tests.not_none import not_none
@@ -47,3 +49,33 @@ def test_before_the_choice_there_is_none(few_shot_study: Path):
     doubt_labels_of(few_shot_study, "x.png", ("cat", "dog"))
     (few_shot_study / "candidates.json").unlink()
     assert read_study_result(few_shot_study).label_check is None
+
+
+def test_as_many_labels_are_found_as_count_off_the_diagonal():
+    """Thresholds are 0.6 = (0.9 + 0.8 + 0.1) / 3, and 0.5 = (0.6 + 0.9 + 0) / 3.
+
+    The third image counts for the second class, and the last, which is below both, for none. So one
+    label is found: that of the lowest probability.
+    """
+    first = [0.9, 0.8, 0.1, 0.4, 0.1, 0.55]
+    second = [0.1, 0.2, 0.9, 0.6, 0.9, 0.0]
+    probabilities = np.array([first, second, np.zeros(6)]).T
+    assert find_mislabelled(probabilities, np.arange(6) // 3).tolist() == [5]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_flipped_labels_of_sure_models_come_first_and_right_ones_are_not_found(
+    seed: int,
+):
+    rng = np.random.default_rng(seed)
+    true = rng.permutation(np.arange(60) % 4)
+    probabilities = rng.dirichlet([0.3] * 4, 60) * 0.4
+    probabilities[np.arange(60), true] += 0.6
+    assert find_mislabelled(probabilities, true).size == 0
+    found = find_mislabelled(probabilities, (true + (np.arange(60) < 8)) % 4)
+    assert {*found} <= {*range(8)}
+    assert len(found) > 0
+
+
+def test_models_that_tell_nothing_find_nothing():
+    assert find_mislabelled(np.full((7, 3), 1 / 3), np.arange(7) % 3).size == 0
