@@ -20,7 +20,7 @@ from study.search.trainable import ClipFitTrainable
 from study.storage import atomic
 from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import StudyFolder
-from study.trial.study import run_trial
+from study.trial import run_trial
 from tests import small_trials
 from tests.not_none import not_none
 from tests.settings import FEW
@@ -44,7 +44,7 @@ class Faulty(ClipFitTrainable):
 
     def setup(self, config: JsonObject, **given: Any):
         """See `ClipFitTrainable`."""
-        from study.trial.study import run_trial
+        from study.trial import run_trial
 
         train = run_trial.train_epoch
 

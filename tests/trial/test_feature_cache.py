@@ -15,8 +15,8 @@ from torch import Tensor
 from study.backbones.backbone import Backbone
 from study.method.model import FewShotClassifier
 from study.storage.atomic import StorageError
+from study.trial import feature_cache
 from study.trial.feature_cache import Cache, Tensors, cached_features
-from study.trial.study import feature_cache
 
 WHAT = {"what": "numbers"}
 

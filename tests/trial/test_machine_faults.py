@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from study.trial import activations
 from study.trial.machine_faults import free_memory, is_device_failure, is_out_of_memory
-from study.trial.study import activations
 
 
 @pytest.mark.parametrize(
