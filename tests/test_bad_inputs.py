@@ -178,12 +178,15 @@ def test_empty_images_are_told_once_whether_refused_or_left_out(run: Run):
     assert "the study leaves them out" in warning
 
 
-def test_a_study_that_cannot_read_an_image_leaves_nothing(
-    run: Run, monkeypatch: pytest.MonkeyPatch
+def test_a_study_that_cannot_read_an_image_leaves_no_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setattr("ray.init", lambda **_: pytest.fail("Ray was started"))
-    line = data("truncated", "storage=new/runs", "search.folds=2").replace(" --check", "")
-    refused(run, line, "; --check --images finds all such images, and data.on_corrupt=skip leaves")
+    line = data("truncated", f"storage={tmp_path}", "search.folds=2").replace(" --check", "")
+    assert main(shlex.split(line)) == 2
+    told = "; --check --images finds all such images, and data.on_corrupt=skip leaves"
+    assert told in capsys.readouterr().err
+    assert not list(tmp_path.glob("[!.]*"))
 
 
 ACCEPTED = [*CASES["accepted"], *(data(name) for name in CASES["accepted_data"])]

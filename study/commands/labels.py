@@ -26,7 +26,7 @@ from study.report.setting_descriptions import settings_in_words
 from study.serving.classifier import TunedClassifier
 from study.serving.labelling import LabelledImage, label_image_files, list_image_files
 from study.serving.saved_model import SavedModel
-from study.storage.atomic import write_output
+from study.storage.atomic import write_atomically
 
 FEW = 20
 """The largest number of images whose labels a terminal shows as a table."""
@@ -237,7 +237,7 @@ def _write(
     unreadable: list[LabelledImage] = []
     lines = _csv_lines(labelled, top, unreadable)
     if options.out is not None:
-        write_output(options.out, "".join(lines))
+        write_atomically(options.out, "".join(lines))
     elif on_terminal:  # where the bar would be in between
         print_csv("".join(lines))
     else:

@@ -25,7 +25,7 @@ from study.commands.training_stages import (
 )
 from study.config.loading import dump_config
 from study.config.search_section import AUTO
-from study.errors import InterruptedStudyError, StudyError
+from study.errors import ClusterError, InterruptedStudyError, StudyError, TrackingError
 from study.results.against_chance import fix_chance
 from study.results.chosen_configuration import is_outdated_final
 from study.results.study_result import StudyResult
@@ -33,13 +33,15 @@ from study.search.auto_precision import decide_precision
 from study.search.driver import ray_session
 from study.search.recording import drop_reports_beyond_state
 from study.search.samplers import Sampler
+from study.storage.atomic import StorageError
 from study.storage.command_lines import study_command
-from study.storage.removal import RESUMABLE_FAULTS, new_study
 from study.storage.repair import repair
 from study.storage.study_folder import StudyFolder
 from study.tracking.tracker import Tracker
-from study.trial.prepare import image_cache
 from study.trial.study import Study
+
+RESUMABLE_FAULTS = (StorageError, TrackingError, ClusterError)
+"""The faults of storage, a server or Ray; once they are repaired, a study can be resumed."""
 
 
 @handle_hang_up(interrupt)
@@ -76,24 +78,30 @@ def run_study(
 def _open_folder(study: Study, tracker: Tracker, *, resume: bool) -> Iterator[None]:
     """Lock the folder of a study during the block: a new folder, or an existing one once repaired.
 
+    A new study that fails before its first trial is removed, unless it can be resumed.
+
     Raises:
         StudyError: another process runs the study, or it cannot be continued.
     """
     folder = study.folder
     if not resume:
-        with new_study(folder, [image_cache(study.config)]):
-            # Only under the lock, since another driver may be creating it.
-            folder.create(dump_config(study.config), study_origin(study, tracker.packages))
+        folder.create(dump_config(study.config), study_origin(study, tracker.packages))
+    try:
+        with folder.locked():
+            if resume:
+                with tracker_advice(tracker):
+                    repair(folder, partial(is_outdated_final, study))
+                for trial in folder.trials():  # before a tracker or the search read their reports
+                    if not trial.read_end():
+                        drop_reports_beyond_state(trial)
+                compare_with_origin(study)
             yield
-        return
-    with folder.locked():
-        with tracker_advice(tracker):
-            repair(folder, partial(is_outdated_final, study))
-        for trial in folder.trials():  # before a tracker or the search read their reports
-            if not trial.read_end():
-                drop_reports_beyond_state(trial)
-        compare_with_origin(study)
-        yield
+    except (InterruptedStudyError, *RESUMABLE_FAULTS):
+        raise
+    except Exception:
+        if not resume:
+            folder.remove_if_unused()
+        raise
 
 
 @contextmanager

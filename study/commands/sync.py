@@ -28,7 +28,7 @@ def run(options: Namespace) -> None:
         from study.commands.frozen_configuration import load_study
         from study.commands.outputs import write_outputs
     study = load_study(folder, overrides)
-    with folder.locked(briefly=True):
+    with folder.locked():
         tracker = tracking.make_tracker(study.config.tracking.tracker)
         trials = tracker.sync(study, lambda: write_outputs(folder))
     print(f"{trials} trials of {folder.name} are in {tracker.title}")

@@ -17,8 +17,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from io import FileIO
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,17 +31,12 @@ RECOVERS_WITHIN = 30.0
 """Failures of a process that are less than these seconds apart are one outage, waited for once."""
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 UNREACHABLE = frozenset(
-    {
-        errno.EIO,
-        getattr(errno, "EREMOTEIO", errno.EIO),  # only Linux has it
-        errno.ESTALE,
-        errno.EBUSY,
-        errno.ENOTCONN,
-        errno.ETIMEDOUT,
-        errno.EHOSTDOWN,
-        errno.EHOSTUNREACH,
-        errno.ENETUNREACH,
-    }
+    getattr(errno, name)
+    for name in (
+        *("EIO", "EREMOTEIO", "ESTALE", "EBUSY", "ENOTCONN", "ETIMEDOUT"),
+        *("EHOSTDOWN", "EHOSTUNREACH", "ENETUNREACH"),
+    )
+    if hasattr(errno, name)  # macOS lacks one
 )
 PASSING = FULL | UNREACHABLE
 """Errors that may pass: a full disk or quota, or a file server that is unreachable."""
@@ -60,15 +53,14 @@ class StorageError(StudyError):
     """A file or folder that cannot be read or written; the message names it and the cause."""
 
 
-@dataclass
 class _Outage:
     """The time during which storage has failed this process repeatedly, by `time.monotonic`."""
 
-    began: float = -math.inf
-    last: float = -math.inf
+    began = last = -math.inf
 
-    def add_failure(self, now: float) -> float:
+    def add_failure(self) -> float:
         """Record a failure, and return the seconds since the outage began."""
+        now = time.monotonic()
         if now - self.last > RECOVERS_WITHIN:
             self.began = now
         self.last = now
@@ -117,7 +109,7 @@ def with_retries(path: Path, do: Callable[[], Result], *, existing: Path | None 
                 if error.errno not in LASTING:
                     raise
                 raise StorageError(f"{path} cannot be used: {cause}") from error
-            if _outage.add_failure(time.monotonic()) > WAIT_SECONDS:
+            if _outage.add_failure() > WAIT_SECONDS:
                 raise StorageError(
                     f"{path} cannot be used, nor could it within {WAIT_SECONDS:g} seconds: {cause}"
                 ) from error
@@ -149,70 +141,10 @@ def write_atomically(path: Path, contents: bytes | str, *, existing: Path | None
     with_retries(path, lambda: _replace(path, data), existing=existing)
 
 
-def write_output(path: Path, text: str) -> None:
-    """Replace a file that a command was asked for in one step, as `write_atomically` does.
-
-    A full disk is an error at once, since somebody waits for the command.
-
-    Raises:
-        StorageError: the file cannot be written; an old one stays as it is.
-    """
-    try:
-        _replace(path, text.encode())
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror or error}") from error
-
-
-def append_lines(path: Path, lines: bytes, *, existing: Path | None = None) -> None:
-    """Append whole lines to a file, after removing a last line that was cut short.
-
-    Args:
-        path: the file.
-        lines: the lines, each with its line end.
-        existing: see `with_retries`.
-
-    Raises:
-        StorageError: see `with_retries`.
-    """
-    begins = None
-
-    def append() -> None:
-        nonlocal begins
-        # After an error, closing a buffered file would write its buffer again.
-        with path.open("a+b", buffering=0) as file:
-            drop_cut_line(file)
-            if begins is None:
-                begins = file.tell()
-            # If the sync of an earlier attempt failed, its lines are written again: they may be in
-            # memory only, and a further sync would not report that. Another process may have
-            # appended lines since.
-            earlier_attempt = os.pread(file.fileno(), len(lines) + 1, begins)
-            if earlier_attempt and lines.startswith(earlier_attempt):
-                file.truncate(begins)
-            unwritten = memoryview(lines)
-            while unwritten:
-                unwritten = unwritten[file.write(unwritten) :]
-            os.fsync(file.fileno())
-
-    with_retries(path, append, existing=existing)
-
-
-def drop_cut_line(file: FileIO) -> None:
-    """Remove a last line that has no line end, and set the file's position to its end."""
-    end = file.seek(0, os.SEEK_END)
-    if end > 0 and os.pread(file.fileno(), 1, end - 1) != b"\n":
-        file.seek(0)
-        file.truncate(file.readall().rfind(b"\n") + 1)
-        file.seek(0, os.SEEK_END)
-
-
 def make_folder(path: Path) -> None:
     """Make a folder whose parent exists.
 
     Parents are not made: if their file share is not mounted, they would be on another disk.
-
-    Raises:
-        StorageError: see `with_retries`.
     """
     with_retries(path, lambda: path.mkdir(exist_ok=True), existing=path.parent)
 
@@ -224,9 +156,6 @@ def read_if_exists(path: Path, read: Callable[[], Result], *, existing: Path) ->
         path: the file or folder that is read, for messages.
         read: reads it; raises FileNotFoundError if it is missing.
         existing: see `with_retries`.
-
-    Raises:
-        StorageError: see `with_retries`.
     """
 
     def look() -> Result | None:
@@ -277,6 +206,11 @@ def _replace(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
+def whole_lines(contents: bytes) -> bytes:
+    """Return the contents of a file of lines without a last one that has no line end."""
+    return contents[: contents.rfind(b"\n") + 1]
+
+
 def record_checksums(folder: Path, contents: Mapping[str, bytes], *, existing: Path) -> None:
     """Record the checksums of files that are about to be written.
 
@@ -284,12 +218,11 @@ def record_checksums(folder: Path, contents: Mapping[str, bytes], *, existing: P
         folder: the folder of the files.
         contents: the new contents of each file, by name.
         existing: see `with_retries`.
-
-    Raises:
-        StorageError: the checksums cannot be written.
     """
     lines = [f"{sha256_of(data)}  {name}\n" for name, data in contents.items()]
-    append_lines(folder / SUMS, "".join(lines).encode(), existing=existing)
+    path = folder / SUMS
+    earlier = read_if_exists(path, path.read_bytes, existing=folder.parent) or b""
+    write_atomically(path, whole_lines(earlier) + "".join(lines).encode(), existing=existing)
 
 
 class Checksums:
@@ -299,10 +232,9 @@ class Checksums:
         path = folder / SUMS
         contents = read_if_exists(path, path.read_bytes, existing=folder.parent) or b""
         self._digests = defaultdict(set)
-        lines = contents.decode(errors="replace").split("\n")
-        for line in lines[:-1]:  # the last may have been cut
-            # A tool that copies text may have changed the line ends, which is no damage.
-            digest, _, name = line.rstrip("\r").partition("  ")
+        # A tool that copies text may have changed the line ends, which is no damage.
+        for line in whole_lines(contents).decode(errors="replace").splitlines():
+            digest, _, name = line.partition("  ")
             self._digests[name].add(digest)
 
     @property

@@ -2,8 +2,8 @@
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from study.storage.atomic import StorageError
@@ -25,7 +25,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
     """Yield the temporary path of a folder, which replaces the folder when the block succeeds.
 
     The block makes the folder at the temporary path, which has the folder's name and is on the
-    same disk. If the block raises, nothing is left.
+    same disk. If the block raises, the folder is not made.
 
     Args:
         folder: the folder; it may exist if it is empty.
@@ -34,27 +34,11 @@ def new_folder(folder: Path) -> Iterator[Path]:
         StorageError: see `refuse_taken`; or the folder cannot be written.
     """
     refuse_taken(folder)
-    absent = [parent for parent in folder.absolute().parents if not parent.exists()]
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with (
-            _removed_on_failure(absent),
-            tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch,
-        ):
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
             temporary = Path(scratch, folder.name)
             yield temporary
             temporary.replace(folder)
     except OSError as error:
         raise StorageError(f"{folder} cannot be written: {error.strerror or error}") from error
-
-
-@contextmanager
-def _removed_on_failure(folders: Sequence[Path]) -> Iterator[None]:
-    """Remove folders, the lowest first, if the block raises; those with contents stay."""
-    try:
-        yield
-    except BaseException:
-        with suppress(OSError):
-            for folder in folders:
-                folder.rmdir()
-        raise

@@ -22,7 +22,11 @@ class DamagedError(LedgerError):
 
 
 class LedgerFolder:
-    """A folder of files that are written atomically."""
+    """A folder of files that are written atomically.
+
+    Its methods raise `LedgerError` if a file is damaged, and `StorageError` if storage fails, see
+    `study.storage.atomic.with_retries`.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -43,31 +47,17 @@ class LedgerFolder:
         Args:
             name: the file's path below the folder.
             record: makes a record of the fields that the file holds; None means the value itself.
-
-        Raises:
-            LedgerError: the file is damaged.
         """
         contents = self.read(name)
         if contents is None:
             return None
         return parse_json(self.path / name, contents, record)
 
-    def read_required(self, name: str, advice: str = "") -> bytes:
-        """Return the contents of a file that every command needs.
-
-        Args:
-            name: the file's name.
-            advice: how to get it back; the end of the message.
-
-        Raises:
-            LedgerError: it is missing or damaged.
-        """
-        try:
-            contents = self.read(name)
-        except LedgerError as error:
-            raise LedgerError(f"{error}{advice}") from error
+    def read_required(self, name: str) -> bytes:
+        """Return the contents of a file that every command needs; LedgerError if it is missing."""
+        contents = self.read(name)
         if contents is None:
-            raise LedgerError(f"{self.path / name} is missing{advice}")
+            raise LedgerError(f"{self.path / name} is missing")
         return contents
 
     def write(self, name: str, contents: bytes, *, recorded: bool = False) -> None:
@@ -82,27 +72,22 @@ def json_bytes(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, default=asdict).encode()
 
 
-def parse_json(
-    path: Path, contents: bytes, record: Callable[..., Any] | None = None, advice: str = ""
-) -> Any:
+def parse_json(path: Path, contents: bytes, record: Callable[..., Any] | None = None) -> Any:
     """Parse the JSON of a file, and return its value or a record of its values.
 
     Args:
         path: the file, for messages.
         contents: what it holds.
         record: makes a record of the fields that the file holds; None means the value itself.
-        advice: the end of the message of an error.
 
     Raises:
         LedgerError: the contents are not JSON, or do not have the fields of the record.
     """
     try:
         value = json.loads(contents.decode())
-        if record is None:
-            return value
-        return record(**value)
+        return record(**value) if record else value
     except (TypeError, ValueError) as error:
-        raise LedgerError(f"{path} is damaged: {error}{advice}") from error
+        raise LedgerError(f"{path} is damaged: {error}") from error
 
 
 def collect_faults(*checks: Callable[[], object]) -> list[str]:

@@ -22,7 +22,7 @@ def refuse_unwritable(folder: Path) -> None:
     """Raise if a folder cannot be written; if it does not exist, if it cannot be made.
 
     Permissions alone do not show that: root has all of them, and a file system may be read-only
-    or full. So a folder and a file are made, and deleted again.
+    or full. So a file is made, and deleted again.
 
     Args:
         folder: the folder, which need not exist.
@@ -33,14 +33,9 @@ def refuse_unwritable(folder: Path) -> None:
     """
     existing = folder.absolute()
     try:
-        while not existing.exists() and existing != existing.parent:
+        while not existing.exists():
             existing = existing.parent
-        if not existing.is_dir():
-            raise StorageError(f"{folder} cannot be written: {existing} is no folder")
-        with (
-            tempfile.TemporaryDirectory(prefix=".clipfit-check-", dir=existing) as inner,
-            tempfile.TemporaryFile(dir=inner) as file,
-        ):
+        with tempfile.NamedTemporaryFile(prefix=".clipfit-check-", dir=existing) as file:
             file.write(b"\0")
     except OSError as error:
         raise StorageError(

@@ -9,14 +9,8 @@ from collections.abc import Callable
 
 from study.storage.atomic import Checksums, delete_temporary_files
 from study.storage.ledger_files import DamagedError
-from study.storage.study_folder import (
-    CANDIDATES,
-    CELLS,
-    CHANCE,
-    REGISTERED,
-    StudyFolder,
-)
-from study.storage.trial_folder import REPORTS
+from study.storage.study_folder import CANDIDATES, CELLS, CHANCE, REGISTERED, StudyFolder
+from study.storage.trial_folder import REPORTS, TrialFolder
 
 logger = logging.getLogger(__name__)
 
@@ -53,45 +47,32 @@ def repair(folder: StudyFolder, is_outdated: Callable[[str], bool] = lambda _: F
             continue
         if name in REMADE:
             logger.warning("%s is damaged, and made again", path)
-            path.unlink(missing_ok=True)
+            path.unlink()
         else:
             faults.append(f"damaged: {path}; put it back from a copy")
-    _delete_outdated(folder, is_outdated)
-    faults += _repair_trials(folder)
     for path in sorted((folder.path / "trials").iterdir()):
-        config = path / "config.json"
-        has_results = (path / "end.json").exists() or (path / REPORTS).exists()
-        if has_results and not config.exists():
-            faults.append(f"lost: {config}; {TRIAL_ADVICE}")
+        if path.is_dir():
+            trial = folder.trial(path.name)
+            faults += _repair_trial(trial, wanted=not is_outdated(trial.trial_id))
     if faults:
         raise DamagedError("\n".join(faults))
 
 
-def _delete_outdated(folder: StudyFolder, is_outdated: Callable[[str], bool]) -> None:
-    """Delete outdated trials that are damaged: nothing would train them again."""
-    for path in sorted((folder.path / "trials").iterdir()):
-        if not path.is_dir() or not is_outdated(path.name):
-            continue
-        damaged = folder.trial(path.name).damaged()
-        if damaged:
-            logger.warning(
-                "%s is of an earlier plan of the study and has damaged files (%s); it is deleted",
-                path,
-                ", ".join(damaged),
-            )
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _repair_trials(folder: StudyFolder) -> list[str]:
-    """Reopen damaged trials, and return a fault for each whose configuration is damaged."""
-    faults = []
-    for trial in folder.trials():
-        damaged = trial.damaged()
-        if "config.json" in damaged:
-            faults.append(f"damaged: {trial.path / 'config.json'}; {TRIAL_ADVICE}")
-        elif damaged:
-            logger.warning(
-                "%s of %s damaged; the trial is trained again", ", ".join(damaged), trial.path
-            )
-            trial.reopen()
-    return faults
+def _repair_trial(trial: TrialFolder, *, wanted: bool) -> list[str]:
+    """Reopen a damaged trial, or delete it; return a fault if its configuration is damaged."""
+    damaged = trial.damaged()
+    config = trial.path / "config.json"
+    has_results = (trial.path / "end.json").exists() or (trial.path / REPORTS).exists()
+    if not damaged or not (config.exists() or has_results):  # a crash may leave an empty folder
+        return []
+    names = ", ".join(damaged)
+    if not wanted:  # nothing would train it again
+        message = "%s is of an earlier plan of the study and has damaged files (%s); it is deleted"
+        logger.warning(message, trial.path, names)
+        shutil.rmtree(trial.path, ignore_errors=True)
+    elif config.name in damaged:
+        return [f"{'damaged' if config.exists() else 'lost'}: {config}; {TRIAL_ADVICE}"]
+    else:
+        logger.warning("%s of %s damaged; the trial is trained again", names, trial.path)
+        trial.reopen()
+    return []

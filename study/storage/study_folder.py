@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,7 +20,6 @@ from typing import Any
 
 from study.storage.atomic import (
     SUMS,
-    TEMPORARY,
     Checksums,
     StorageError,
     make_folder,
@@ -42,12 +42,8 @@ from study.storage.trial_folder import TrialFolder
 
 LOCK = ".lock"
 """The name of the file that a driver locks."""
-BRIEFLY = "briefly"
-"""The content of the lock file while a process holds the lock for a short task."""
-BRIEFLY_SECONDS = 60.0
-"""The seconds to wait for the end of a short task."""
-LOOK_SECONDS = 0.2
-"""The least seconds to wait for the lock; `StudyFolder.has_driver` holds it for an instant."""
+LOCK_SECONDS = 2.0
+"""The seconds to wait for the lock; `StudyFolder.has_driver` holds it for an instant."""
 IDENTITY = "identity.json"
 """The name of the file with a study's id and the versions that it was made with."""
 CANDIDATES, CELLS, REGISTERED = "candidates.json", "cells.json", "registered.json"
@@ -60,8 +56,10 @@ DESCRIPTION = "description.md"
 """The name of the summary of a study's results; it is the last file that a study writes."""
 CHAMPION = "champion"
 """The alias of the best version of a registered model."""
-FROM_A_COPY = "; put it back from a copy"
-"""The advice for a file that cannot be made again."""
+
+
+UNRECORDED = ("trials", "shots", "tune", "optuna.journal", SUMS, LOCK)
+"""What a study writes before its first trial, beside the files that have a checksum."""
 
 
 @dataclass(frozen=True)
@@ -113,18 +111,10 @@ class StudyFolder(LedgerFolder):
         return self.path / "study.yaml"
 
     def exists(self) -> bool:
-        """Return whether a study was created here, even if a part of it is lost since.
-
-        Two of its configuration, its identity and its trials are asked for, since any folder may
-        have a ``study.yaml``.
-        """
-        files = self.config_path.exists() + (self.path / IDENTITY).exists()
-        trials = self.path / "trials"
-        return files == 2 or (files == 1 and trials.is_dir() and any(self.trials()))
-
-    def claim(self) -> None:
-        """Make the folder of a new study, so that it can be locked before `create`."""
-        with_retries(self.path, lambda: self.path.mkdir(parents=True, exist_ok=True))
+        """Return whether a study was created here, even if its configuration is lost since."""
+        return (self.path / IDENTITY).exists() or (
+            self.config_path.exists() and any((self.path / "trials").glob("*/config.json"))
+        )
 
     def create(self, config: str, identity: JsonObject) -> None:
         """Write the frozen configuration and the identity of a new study.
@@ -134,20 +124,19 @@ class StudyFolder(LedgerFolder):
             identity: the versions and files that the study is made with.
 
         Raises:
-            LedgerError: a study of this name exists.
-            StorageError: see `refuse_existing`.
+            LedgerError, StorageError: see `refuse_existing`.
         """
         self.refuse_existing()
-        self.claim()
+        with_retries(self.path, lambda: self.path.mkdir(parents=True, exist_ok=True))
+        try:
+            (self.path / LOCK).touch(exist_ok=False)
+        except FileExistsError:
+            raise LedgerError(f"study '{self.name}' is being created by another process") from None
         make_folder(self.path / "trials")
-        format_and_id = {KEY: FORMAT, "study_id": secrets.token_hex(8)}
-        self.write_json(IDENTITY, format_and_id | dict(identity))
         self.write_config(config)
+        format_and_id = {KEY: FORMAT, "study_id": secrets.token_hex(8)}
+        self.write_json(IDENTITY, format_and_id | dict(identity))  # last, see `exists`
         sync_folder(self.path.parent)
-
-    def write_config(self, config: str) -> None:
-        """Write the frozen configuration and its checksum; an earlier configuration is replaced."""
-        self.write(self.config_path.name, config.encode(), recorded=True)
 
     def refuse_existing(self) -> None:
         """Raise unless a new study may have this folder: there is none, or it is empty.
@@ -161,39 +150,42 @@ class StudyFolder(LedgerFolder):
                 f"study '{self.name}' exists in {self.path.parent}; choose another name, or go on "
                 f"with it by this command\n    {study_command('resume', self.path)}"
             )
-        if not self._is_unfinished_start():
-            refuse_taken(self.path)
+        refuse_taken(self.path)
 
-    def _is_unfinished_start(self) -> bool:
-        """Return whether the folder has what a process left that was killed within `create`."""
-        if not self.path.is_dir():
-            return False
-        names = {name for name in os.listdir(self.path) if not TEMPORARY.fullmatch(name)}  # noqa: PTH208
-        trials = self.path / "trials"
-        return LOCK in names <= {LOCK, SUMS, IDENTITY, trials.name} and not any(trials.glob("*"))
+    def remove_if_unused(self) -> None:
+        """Remove a new study without trials; what it did not make stays."""
+        if any((self.path / "trials").glob("*")):
+            return
+        with suppress(OSError):  # the error of the study is the one to raise
+            for name in (*Checksums(self.path).names, *UNRECORDED):
+                path = self.path / name
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
+            self.path.rmdir()
+
+    def write_config(self, config: str) -> None:
+        """Write the frozen configuration and its checksum; an earlier configuration is replaced."""
+        self.write(self.config_path.name, config.encode(), recorded=True)
 
     @contextmanager
-    def locked(self, *, briefly: bool = False) -> Iterator[None]:
-        """Keep other drivers out during the block; the lock ends with its process.
-
-        Args:
-            briefly: whether the block is short, so that other drivers wait for its end.
+    def locked(self) -> Iterator[None]:
+        """Keep other processes out during the block; the lock ends with its process.
 
         Raises:
-            LedgerError: another process runs this study.
+            LedgerError: another process runs this study, or sends it to a tracker.
             StorageError: the study's folder cannot be written.
         """
         path = self.path / LOCK
-        began = time.monotonic()
-        with with_retries(path, lambda: path.open("a+")) as file:
+        deadline = time.monotonic() + LOCK_SECONDS
+        with with_retries(path, lambda: path.open("a")) as file:
             while True:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
                 except BlockingIOError as error:
-                    file.seek(0)
-                    patience = BRIEFLY_SECONDS if file.read() == BRIEFLY else LOOK_SECONDS
-                    if time.monotonic() - began > patience:
+                    if time.monotonic() > deadline:
                         raise LedgerError(
                             f"study '{self.name}' is being run by another process; wait for it to "
                             "end"
@@ -201,24 +193,16 @@ class StudyFolder(LedgerFolder):
                     time.sleep(0.1)
                 except OSError as error:
                     raise StorageError(f"{path} cannot be locked: {error.strerror}") from error
-            with suppress(OSError):  # a disk that is full; then others do not wait
-                file.truncate(0)
-                if briefly:
-                    file.write(BRIEFLY)
-                file.flush()
             yield
 
     def has_driver(self) -> bool:
-        """Return whether a process that runs the study holds its lock.
-
-        A process that holds the lock briefly, such as ``sync``, does not run the study.
-        """
+        """Return whether a process runs the study, or sends it to a tracker."""
         # No process may have run it yet, and a disk may have no locks.
         with suppress(OSError), (self.path / LOCK).open() as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                return file.read() != BRIEFLY
+                return True
         return False
 
     def refuse_damaged(self) -> None:
@@ -229,49 +213,29 @@ class StudyFolder(LedgerFolder):
             FormatError: the study is of another format.
         """
         faults = collect_faults(
-            lambda: self.read_required(self.config_path.name, FROM_A_COPY),
-            self.read_identity,
-            self._check_trials,
+            lambda: self.read_required(self.config_path.name), self.read_identity
         )
+        trials = self.path / "trials"
+        if not trials.is_dir():
+            faults.append(f"{trials} is not the folder of the study's trials")
         if faults:
-            raise DamagedError("\n".join(faults))
-
-    def _check_trials(self) -> None:
-        path = self.path / "trials"
-        if path.is_dir():
-            return
-        fault = "is missing"
-        if path.exists():
-            fault = "is a file"
-        raise LedgerError(
-            f"{path} {fault}; it must be the folder of the study's trials: put it back from a copy"
-        )
+            raise DamagedError("\n".join(f"{fault}; put it back from a copy" for fault in faults))
 
     def read_identity(self) -> JsonObject:
         """Return the unique ``study_id``, and the versions that the study was made with.
 
         Raises:
-            LedgerError: the file is missing or damaged.
-            FormatError: it is of another format.
+            FormatError: the study is of another format.
         """
         path = self.path / IDENTITY
-        advice = (
-            f"{FROM_A_COPY}. Without a copy, write {KEY}, which is {FORMAT}, and study_id "
-            f"as a JSON object into {IDENTITY}, and take the lines that end in "
-            f"{IDENTITY} out of {self.path / SUMS}"
-        )
-        values = parse_json(path, self.read_required(IDENTITY, advice), advice=advice)
+        values = parse_json(path, self.read_required(IDENTITY))
         if not isinstance(values, dict) or "study_id" not in values:
-            raise LedgerError(f"{path} is damaged: it has no study_id{advice}")
+            raise LedgerError(f"{path} is damaged: it has no study_id")
         refuse_other_format(path, values.get(KEY))
         return values
 
     def read_registration(self) -> Registration | None:
-        """Return the winner's address in the model registry; None while it has none.
-
-        Raises:
-            LedgerError: the file is damaged.
-        """
+        """Return the winner's address in the model registry; None while it has none."""
         registration: Registration | None = self.read_json(REGISTERED, Registration)
         return registration
 
@@ -301,11 +265,7 @@ class StudyFolder(LedgerFolder):
     def trials(self) -> Iterator[TrialFolder]:
         """Yield the trials that have a configuration, sorted by name."""
         folder = self.path / "trials"
-        try:
-            names = read_if_exists(folder, lambda: os.listdir(folder), existing=self.path)  # noqa: PTH208
-        except NotADirectoryError:
-            self._check_trials()
-            raise
+        names = read_if_exists(folder, lambda: os.listdir(folder), existing=self.path)  # noqa: PTH208
         for name in sorted(names or ()):
             config = folder / name / "config.json"
             with suppress(NotADirectoryError):  # a stray file among the folders
@@ -325,11 +285,7 @@ class StudyFolder(LedgerFolder):
         self.write(name, f"{contents}\n".encode(), recorded=True)
 
     def read(self, name: str) -> bytes | None:
-        """Return the contents of a file; None if it has not been written.
-
-        Raises:
-            LedgerError: the file cannot be read, or does not match its checksum.
-        """
+        """Return the contents of a file, which match its checksum; None if it is not written."""
         path = self.path / name
         try:
             contents = super().read(name)

@@ -1,5 +1,6 @@
 """The folder of one trial: its worker writes the files, and the driver writes how it ended."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -9,7 +10,6 @@ from typing import Literal
 from study.storage.atomic import (
     SUMS,
     Checksums,
-    append_lines,
     make_folder,
     record_checksums,
     sha256_of,
@@ -32,6 +32,8 @@ VALIDATION = "validation.parquet"
 RESULT_FILES = (REPORTS, "delta*.safetensors", PREDICTIONS, VALIDATION)
 """The names, or patterns of names, of a trial's files besides its configuration and its end."""
 
+STATE = "state.safetensors"
+"""The name of a trial's file with the state from which it goes on."""
 EARLIER_END = "earlier_end.json"
 """The name of a trial's file with how it had ended before it was reopened, until it ends again."""
 
@@ -73,21 +75,13 @@ class TrialFolder(LedgerFolder):
             self.write("config.json", json_bytes(config), recorded=True)
 
     def read_config(self) -> JsonObject:
-        """Return the trial's configuration.
-
-        Raises:
-            LedgerError: it is missing or damaged.
-        """
+        """Return the trial's configuration; LedgerError if it is missing."""
         contents = self.read_required("config.json")
         config: JsonObject = parse_json(self.path / "config.json", contents)
         return config
 
     def read_reports(self) -> list[JsonObject]:
-        """Return the reports, in the order of the epochs, without a line that a crash cut short.
-
-        Raises:
-            LedgerError: they are damaged.
-        """
+        """Return the reports, in the order of the epochs, without a line that a crash cut short."""
         path = self.path / REPORTS
         reports = [parse_json(path, line) for line in self._report_lines()]
         for report in reports:
@@ -96,17 +90,14 @@ class TrialFolder(LedgerFolder):
         return reports
 
     def append_report(self, report: JsonObject, *, last: bool = False) -> None:
-        """Append an epoch's report, and sync it to disk.
+        """Add an epoch's report.
 
         Args:
             report: the report.
             last: whether it is the last one; the checksum of all reports is then recorded first.
         """
-        line = json_bytes(report) + b"\n"
-        if last:
-            reports = b"".join(self._report_lines()) + line
-            record_checksums(self.path, {REPORTS: reports}, existing=self._existing)
-        append_lines(self.path / REPORTS, line, existing=self._existing)
+        reports = b"".join(self._report_lines()) + json_bytes(report) + b"\n"
+        self.write(REPORTS, reports, recorded=last)
 
     def keep_reports(self, count: int) -> None:
         """Keep only the first ``count`` reports, after which the trial continues."""
@@ -127,11 +118,7 @@ class TrialFolder(LedgerFolder):
         return [line + b"\n" for line in lines if line]
 
     def read_end(self) -> End | None:
-        """Return how the trial ended; None while it has not.
-
-        Raises:
-            LedgerError: the file is damaged.
-        """
+        """Return how the trial ended; None while it has not."""
         end: End | None = self.read_json("end.json", End)
         return end
 
@@ -142,23 +129,18 @@ class TrialFolder(LedgerFolder):
             end: how it ended.
             keep_state: whether to keep the state, by which a trial that was stopped can go on.
         """
-        contents = {}
-        for pattern in RESULT_FILES:
-            for path in sorted(self.path.glob(pattern)):
-                if path.is_file():
-                    contents[path.name] = self.read(path.name) or b""
+        paths = [path for pattern in RESULT_FILES for path in sorted(self.path.glob(pattern))]
+        contents = {path.name: self.read(path.name) or b"" for path in paths}
         contents["end.json"] = json_bytes(end)
         record_checksums(self.path, contents, existing=self._existing)
         self.write("end.json", contents["end.json"])
-        earlier = self.path / EARLIER_END
-        with_retries(earlier, partial(earlier.unlink, missing_ok=True))
+        self._delete(EARLIER_END)
         if not keep_state:
             self.delete_state()
 
     def delete_state(self) -> None:
         """Delete the state of a trial that has ended; it cannot go on any more."""
-        state = self.path / "state.safetensors"
-        with_retries(state, partial(state.unlink, missing_ok=True))
+        self._delete(STATE)
 
     def go_on(self, epochs: int) -> None:
         """Let a trial that was stopped go on from its state, to its last epoch.
@@ -166,9 +148,7 @@ class TrialFolder(LedgerFolder):
         Args:
             epochs: the number of its epochs.
         """
-        self.write(EARLIER_END, json_bytes(End("finished", epochs, 0.0)))
-        self._delete(*(name for name in RESULT_FILES if name != REPORTS), "end.json", SUMS)
-        self.write("config.json", json_bytes(self.read_config()), recorded=True)
+        self._reopen(End("finished", epochs, 0.0), keep=(REPORTS, STATE))
 
     def has_finished(self) -> bool:
         """Return whether the trial ended after all its epochs."""
@@ -176,15 +156,11 @@ class TrialFolder(LedgerFolder):
         return end is not None and end.status == "finished"
 
     def read_earlier_end(self) -> End | None:
-        """Return how the trial had ended before it was reopened.
-
-        Returns:
-            The end; None if the trial was not reopened, had failed, or the file is damaged.
-        """
-        end = None
+        """Return how the trial had ended before it was reopened; None if that is not known."""
         with suppress(LedgerError):
-            end = self.read_json(EARLIER_END, End)
-        return end
+            end: End | None = self.read_json(EARLIER_END, End)
+            return end
+        return None
 
     def damaged(self) -> list[str]:
         """Return the names of the damaged files, sorted.
@@ -210,19 +186,23 @@ class TrialFolder(LedgerFolder):
 
         Its end is kept as `EARLIER_END`, unless it had failed.
         """
+        end = None
         with suppress(LedgerError):
             end = self.read_end()
-            is_intact = Checksums(self.path).matches("end.json", self.read("end.json"))
-            if end and end.status != "failed" and is_intact:
-                self.write(EARLIER_END, json_bytes(end))
-        self._delete(*RESULT_FILES, "state.safetensors", "end.json", SUMS)
+        if end and not Checksums(self.path).matches("end.json", self.read("end.json")):
+            end = None
+        self._reopen(None if end and end.status == "failed" else end)
+
+    def _reopen(self, end: End | None, keep: Sequence[str] = ()) -> None:
+        """Delete the results of a trial; checksums last: they reveal what is missing."""
+        if end:
+            self.write(EARLIER_END, json_bytes(end))
+        for name in (*RESULT_FILES, STATE, "end.json", SUMS):
+            if name not in keep:
+                self._delete(name)
         self.write("config.json", json_bytes(self.read_config()), recorded=True)
 
-    def _delete(self, *patterns: str) -> None:
-        """Delete the files that match patterns, in their order.
-
-        Checksums are to come last: after a crash in between, they reveal what is missing.
-        """
-        for pattern in patterns:
-            for path in self.path.glob(pattern):
-                path.unlink()
+    def _delete(self, pattern: str) -> None:
+        """Delete the files that match a pattern."""
+        for path in with_retries(self.path, lambda: list(self.path.glob(pattern))):
+            with_retries(path, partial(path.unlink, missing_ok=True))

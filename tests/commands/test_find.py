@@ -54,7 +54,7 @@ def test_a_project_with_a_configuration_is_no_study(
     assert {path.name for path in here.iterdir()} == {"study.yaml", "photos"}
 
 
-@pytest.mark.parametrize("words", [["status", "mine"], ["list"], ["leaderboard"]], ids=" ".join)
+@pytest.mark.parametrize("words", [["status", "mine"], ["list"]], ids=" ".join)
 def test_a_storage_that_is_a_file_is_refused(
     here: Path,
     refused: Callable[..., str],

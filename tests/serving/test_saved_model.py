@@ -164,4 +164,4 @@ def test_a_study_that_is_not_finished_is_refused(study: Any, scratch: Path, lost
     (study.folder.path / lost).unlink()
     told = refusal(study, scratch)
     assert "'mine' is not finished" in told
-    assert "\n  clipfit-study resume mine storage=/" in told
+    assert "\n  clipfit-study resume /" in told

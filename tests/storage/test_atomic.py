@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from study.storage import atomic
-from study.storage.atomic import StorageError, append_lines, write_atomically
+from study.storage.atomic import StorageError, write_atomically
 from tests.clock import Clock
 
 
@@ -110,24 +110,3 @@ def test_what_could_be_written_in_the_end_ends_the_outage(
 def test_who_gives_up_does_not_wait(tmp_path: Path, clock: Clock):
     atomic.stop_waiting()
     assert seconds_to_fail(tmp_path / "one", clock) <= atomic.RETRY_SECONDS
-
-
-@pytest.mark.parametrize(
-    "meanwhile, whole",
-    [(b"", b"1\n2\n3\n"), (b"other\n", b"1\n2\n3\nother\n2\n3\n")],
-)
-def test_lines_whose_sync_failed_are_there_once_and_those_of_others_stay(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock, meanwhile: bytes, whole: bytes
-):
-    path, sync = tmp_path / "lines", os.fsync
-    path.write_bytes(b"1\n")
-
-    def fail_once(descriptor: int):
-        monkeypatch.setattr(os, "fsync", sync)
-        with path.open("ab") as file:
-            file.write(meanwhile)
-        raise OSError(errno.EIO, "Input/output error")
-
-    monkeypatch.setattr(os, "fsync", fail_once)
-    append_lines(path, b"2\n3\n")
-    assert path.read_bytes() == whole

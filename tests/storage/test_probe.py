@@ -30,7 +30,7 @@ def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def full(**_: object):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", full)
     with pytest.raises(StorageError, match="No space left on device"):
         refuse_unwritable(tmp_path)
     assert list(tmp_path.iterdir()) == []

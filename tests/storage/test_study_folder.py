@@ -1,17 +1,17 @@
 """A study's folder has one driver, a name of its own, and only trials that are whole."""
 
 import fcntl
+import threading
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
-from study.storage import study_folder
-from study.storage.ledger_files import LedgerError
-from study.storage.study_folder import BRIEFLY_SECONDS, LOCK, Registration, StudyFolder
+from study.storage.atomic import StorageError
+from study.storage.ledger_files import DamagedError, LedgerError
+from study.storage.study_folder import LOCK, Registration, StudyFolder
 from study.storage.trial_folder import TrialFolder
 from tests.case_tables import from_table
-from tests.clock import Clock
 
 
 def test_a_study_is_created_once_with_an_identity_of_its_own_and_resume_is_named(
@@ -21,7 +21,7 @@ def test_a_study_is_created_once_with_an_identity_of_its_own_and_resume_is_named
     other.create("", {})
     assert other.read_identity()["study_id"] != folder.read_identity()["study_id"]
     with pytest.raises(
-        LedgerError, match=r"study 'mine' exists in .*\n +clipfit-study resume mine storage=/"
+        LedgerError, match=r"study 'mine' exists in .*\n +clipfit-study resume /.*/mine$"
     ):
         folder.create("seed: 2\n", {})
     assert (folder.name, folder.config_path.read_text()) == ("mine", "seed: 1\n")
@@ -32,50 +32,73 @@ def refused(lock: AbstractContextManager[None]):
         lock.__enter__()
 
 
-def test_of_two_that_claim_one_name_at_once_the_second_is_kept_out_until_the_first_has_gone(
-    tmp_path: Path,
-):
-    first, second = (StudyFolder(tmp_path / "runs" / "mine") for _ in range(2))
-    first.claim()
-    second.claim()
-    with first.locked():
-        refused(second.locked())
-        first.create("seed: 1\n", {})
-    with second.locked():
-        assert second.exists()
-
-
-def test_what_is_soon_over_is_waited_for_and_a_driver_is_not(
-    folder: StudyFolder, monkeypatch: pytest.MonkeyPatch
-):
-    brief = StudyFolder(folder.path).locked(briefly=True)
-    brief.__enter__()
-    clock = Clock({3.0: lambda: brief.__exit__(None, None, None)})
-    monkeypatch.setattr(study_folder, "time", clock)
-    began = clock.now
+def test_a_study_has_one_driver_at_a_time(folder: StudyFolder):
+    other = StudyFolder(folder.path)
     with folder.locked():
-        assert clock.now - began >= 3, "it was waited for"
-        began = clock.now
-        refused(StudyFolder(folder.path).locked(briefly=True))
-        assert clock.now - began < BRIEFLY_SECONDS / 2
+        refused(other.locked())
+    with other.locked():
+        assert other.exists()
 
 
-def test_who_looks_for_a_driver_finds_it_and_keeps_none_out(
-    folder: StudyFolder, monkeypatch: pytest.MonkeyPatch
-):
+def test_who_looks_for_a_driver_finds_it_and_keeps_none_out(folder: StudyFolder):
     assert not folder.has_driver(), "nobody has run it yet"
     with folder.locked():
         assert folder.has_driver()
         assert folder.has_driver(), "nor does a look take it away"
     assert not folder.has_driver()
-    with folder.locked(briefly=True):
-        assert not folder.has_driver(), "what is soon over is no driver"
     with (folder.path / LOCK).open() as looked_at:
         fcntl.flock(looked_at, fcntl.LOCK_SH)
-        looks_away = {0.05: lambda: fcntl.flock(looked_at, fcntl.LOCK_UN)}
-        monkeypatch.setattr(study_folder, "time", Clock(looks_away))
+        timer = threading.Timer(0.3, fcntl.flock, (looked_at, fcntl.LOCK_UN))
+        timer.start()
         with folder.locked():
             assert folder.has_driver()
+        timer.join()
+
+
+@pytest.mark.parametrize("contents", ["photo.png", "study/data.csv", "trials/notes.txt"])
+def test_a_folder_with_other_contents_is_refused_before_it_is_touched(
+    tmp_path: Path, contents: str
+):
+    file = tmp_path / "runs" / "mine" / contents
+    file.parent.mkdir(parents=True)
+    file.touch()
+    folder = StudyFolder(tmp_path / "runs" / "mine")
+    with pytest.raises(StorageError, match="is taken"):
+        folder.create("seed: 1\n", {})
+    assert [path for path in folder.path.rglob("*") if path.is_file()] == [file]
+
+
+def test_an_empty_folder_may_become_a_study_and_a_file_or_a_link_to_nothing_not(tmp_path: Path):
+    (tmp_path / "empty").mkdir()
+    StudyFolder(tmp_path / "empty").create("seed: 1\n", {})
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "nothing")
+    for name in ("file", "link"):
+        with pytest.raises(StorageError, match="is taken"):
+            StudyFolder(tmp_path / name).create("seed: 1\n", {})
+
+
+def test_a_study_without_trials_is_removed_and_what_it_did_not_make_stays(tmp_path: Path):
+    mine, yours, theirs = (StudyFolder(tmp_path / name) for name in ("mine", "yours", "theirs"))
+    for folder in (mine, yours, theirs):
+        folder.create("seed: 1\n", {})
+    (yours.path / "notes").touch()
+    theirs.trial("search-0000").create({})
+    for folder in (mine, yours, theirs):
+        folder.remove_if_unused()
+    assert not mine.path.exists()
+    assert list(yours.path.iterdir()) == [yours.path / "notes"]
+    assert theirs.exists()
+
+
+@pytest.mark.parametrize("lost", ["study.yaml", "identity.json"])
+def test_a_study_that_lost_a_file_is_still_one_and_its_file_is_named(
+    folder: StudyFolder, trial: TrialFolder, lost: str
+):
+    (folder.path / lost).unlink()
+    assert folder.exists()
+    with pytest.raises(DamagedError, match=rf"{lost} is missing; put it back from a copy"):
+        folder.refuse_damaged()
 
 
 def test_only_folders_with_a_configuration_are_trials(folder: StudyFolder, trial: TrialFolder):

@@ -35,7 +35,7 @@ def prepare(tmp_path_factory: pytest.TempPathFactory) -> Prepare:
 
     def prepare(setting: str) -> Preparer:
         config, folder = study(setting, storage), StudyFolder(storage / setting)
-        folder.claim()
+        folder.path.mkdir(parents=True, exist_ok=True)
         return OwnHead(Study(config, folder), image_size=16)
 
     return prepare

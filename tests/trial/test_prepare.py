@@ -40,7 +40,7 @@ def prepare(root: Path, tmp_path: Path) -> Prepare:
             "search": {"selection": "holdout", **(search or {})},
         }
         folder = StudyFolder(tmp_path / "runs" / "study")
-        folder.claim()
+        folder.path.mkdir(parents=True, exist_ok=True)
         return Preparer(Study(build_config(values, "here"), folder), image_size=16)
 
     return prepare

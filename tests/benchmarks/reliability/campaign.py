@@ -19,6 +19,7 @@ import argparse
 import fnmatch
 import json
 import random
+import re
 import shutil
 import signal
 import sys
@@ -194,7 +195,7 @@ def wrong_end(status: int, output: str, *, begun: bool) -> list[str]:
         return []
     if status not in (USER_ERROR, INTERRUPTED):
         return [f"it ended with {status}: {output[-2000:]}"]
-    if begun and "resume mine" not in output:
+    if begun and not re.search(r"resume (\S*/)?mine", output):
         return [f"no word of how to go on: {output[-2000:]}"]
     return []
 
