@@ -72,9 +72,9 @@ def run(options: Namespace) -> None:
     if options.top < 1:
         raise ConfigError(f"--top is {options.top}; allowed is 1 or more")
     if not folders:
-        if options.to:
-            raise ConfigError("--to is for studies; allowed with the name of one")
-        _print_best_on_server(options, form, storage)
+        if options.to or storage:
+            raise ConfigError("--to and storage=FOLDER are allowed with the name of a study")
+        _print_best_on_server(options, form)
         return
     if options.study or options.where:
         raise ConfigError("--study and --where ask the tracking server; leave the names out")
@@ -153,7 +153,7 @@ def _print_sweep(folders: Sequence[Path], form: str, folder: Path | None) -> Non
         print(write_sweep_tables(results, folder))
 
 
-def _print_best_on_server(options: Namespace, form: str, storage: str | None) -> None:
+def _print_best_on_server(options: Namespace, form: str) -> None:
     _refuse_format(form, "table", "json", "yaml")
     with exit_at_ctrl_c():
         from study import tracking
@@ -162,14 +162,8 @@ def _print_best_on_server(options: Namespace, form: str, storage: str | None) ->
             best_configurations_records,
             render_best_configurations,
         )
-        from study.storage.command_lines import storage_folder
     tracker = tracking.MlflowTracker()
-    rows = tracker.best_configurations(
-        study=options.study,
-        where=options.where,
-        top=options.top,
-        storage=storage_folder(storage),
-    )
+    rows = tracker.best_configurations(study=options.study, where=options.where, top=options.top)
     if form == "json":
         _print(best_configurations_records(rows), form)
     elif not rows:

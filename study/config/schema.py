@@ -297,6 +297,9 @@ class TrackingConfig(Section):
     None means ``$MLFLOW_TRACKING_URI``, else a SQLite store in the working folder."""
     experiment: str = Field("clipfit-study", min_length=1)
     """The name of the MLflow experiment."""
+    system_metrics: bool = False
+    """Whether the study's run has MLflow's system metrics (CPU, memory, disk, network, GPUs) of the
+    machine that the study was started on; they need the package ``psutil``."""
 
 
 class StudyConfig(Section):

@@ -21,8 +21,6 @@ from study.report.setting_descriptions import (
 if TYPE_CHECKING:
     from study.tracking.tracker import RankedConfiguration
 
-GONE_MARK = "†"
-"""The mark of a study whose folder is gone."""
 FOUND_PREFIX = "found-"
 """The prefix of the labels of baselines that were found on a tracking server."""
 _LONGEST_LABEL = 36
@@ -34,9 +32,8 @@ def render_best_configurations(configurations: Sequence[RankedConfiguration]) ->
     scores = []
     subsets = []
     for rank, row in enumerate(configurations, start=1):
-        study = row.study if row.folder else f"{row.study} {GONE_MARK}"
         test = f"{percent(row.test_score)} ({row.test_seeds})" if row.test_seeds else None
-        cells = [rank, study, row.label, row.dataset, percent(row.val_score), test]
+        cells = [rank, row.study, row.label, row.dataset, percent(row.val_score), test]
         cells += [row.split_hash[:6], *setting_cells(row.settings), format_count(row.trainable)]
         scores.append(cells)
         subsets.append([rank, tuned_in_words(row.settings)])
@@ -47,8 +44,6 @@ def render_best_configurations(configurations: Sequence[RankedConfiguration]) ->
         "same split (the images they had); rows are not sorted by test score. Test is the mean "
         f"over the seeds in brackets, where a configuration was tested. {SETTING_NOTE}"
     )
-    if any(row.folder is None for row in configurations):
-        note += f"\n{GONE_MARK} The folder of this study is gone, or is on another machine."
     tables = [
         Table("Best configurations", header, scores, left=4),
         Table("Their subsets", ["", "subset"], subsets, left=2, note=note),

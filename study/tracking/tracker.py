@@ -58,8 +58,6 @@ class RankedConfiguration:
     run_id: str
     parent_id: str
     """The id of the study's own run."""
-    folder: str | None = None
-    """The study's folder; None if it is not on this machine, or is gone."""
 
 
 class Tracker(ABC):

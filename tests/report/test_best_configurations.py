@@ -11,7 +11,6 @@ from study.config.schema import StudyConfig
 from study.config.trial_settings import TrialSettings
 from study.protocols import FewShot
 from study.report.best_configurations import (
-    GONE_MARK,
     baselines_study_yaml,
     render_best_configurations,
 )
@@ -26,7 +25,7 @@ def found(**changes: Any) -> RankedConfiguration:
         **{"study": "late", "label": "trial 1", "dataset": "digits", "protocol": "few_shot"},
         **{"backbone": "embedded", "shots": 16, "trainable": 1536, "val_score": 0.9},
         **{"split_hash": "f" * 16, "test_score": 0.75, "test_seeds": 2},
-        **{"run_id": "r", "parent_id": "p", "folder": "runs/late"},
+        **{"run_id": "r", "parent_id": "p"},
     }
     settings = {name: changes.pop(name, value) for name, value in SETTINGS.items()}
     trial_settings = TrialSettings.from_column_values(settings)
@@ -49,12 +48,12 @@ def baselines(text: str) -> JsonObject:
     }
 
 
-def test_a_row_has_its_test_if_it_was_made_and_a_mark_where_its_folder_is_gone():
+def test_a_row_has_its_test_if_it_was_made():
     console = Console(width=160, record=True, file=io.StringIO())
-    untested = found(study="early", test_score=None, test_seeds=0, folder=None)
+    untested = found(study="early", test_score=None, test_seeds=0)
     console.print(render_best_configurations([found(), untested]))
     rows = [line for line in console.export_text().splitlines() if "digits" in line]
-    assert [("75.0 (2)" in row, GONE_MARK in row) for row in rows] == [(True, False), (False, True)]
+    assert ["75.0 (2)" in row for row in rows] == [True, False]
 
 
 def test_labels_are_made_of_what_a_label_may_hold_and_what_is_found_twice_has_one():

@@ -4,7 +4,6 @@ import json
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -18,15 +17,13 @@ from study.config.loading import load_config
 from study.config.schema import StudyConfig
 from study.config.trial_settings import HEADS, TrialSettings
 from study.data.shots import ALL
-from study.errors import StudyError
-from study.storage.study_folder import StudyFolder
 from study.tracking.mlflow import server
 from study.tracking.mlflow.run_content import ENDED, PEER_PREFIX
 from study.tracking.tracker import RankedConfiguration
 
 
 def best_configurations(
-    uri: str, *, study: str | None, where: str | None, top: int, storage: Path
+    uri: str, *, study: str | None, where: str | None, top: int
 ) -> list[RankedConfiguration]:
     """Return the configurations with the best validation scores, the best first.
 
@@ -39,8 +36,6 @@ def best_configurations(
         where: a further condition in MLflow's filter syntax, such as
             ``params.dataset = 'digits'``.
         top: the largest number of configurations to return.
-        storage: where to look for each study's folder, besides the folder that it was run in; fills
-            `RankedConfiguration.folder`.
 
     Raises:
         TrackingError: the server does not answer, or does not understand ``where``.
@@ -54,7 +49,7 @@ def best_configurations(
     ]
     return server.call_mlflow(
         server.ANSWERS_WITHIN,
-        lambda: list(_search(server.open_client(uri), " and ".join(conditions), top, storage)),
+        lambda: list(_search(server.open_client(uri), " and ".join(conditions), top)),
         f"{server.redact_uri(uri)} does not give runs",
         "; a condition reads like params.dataset = 'digits' and metrics.trainable < 5000",
     )
@@ -68,36 +63,29 @@ def read_exact(
     The settings are those of their trials, since MLflow's parameters are rounded.
 
     Raises:
-        TrackingError: the server does not give the ``config.json`` of a trial, or does not have the
-            configuration of the study, because it is sent only when a study ends.
+        TrackingError: the server does not give the files of a run; it has the configuration of a
+            study, ``study.yaml``, only once the study has ended.
     """
-    exact = []
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+    with tempfile.TemporaryDirectory() as scratch:
 
-        def download(run_id: str, name: str, advice: str) -> Path:
-            """Download a file of a run."""
+        def download(run_id: str, name: str) -> Path:
             path = server.call_mlflow(
                 server.ANSWERS_WITHIN,
                 lambda: server.open_client(uri).download_artifacts(run_id, name, scratch),
                 f"{server.redact_uri(uri)} does not have {name} of run {run_id}",
-                advice,
             )
             return Path(path)
 
+        exact = []
         for found in configurations:
-            advice = f", '{found.label}' of '{found.study}'"
-            config = json.loads(download(found.run_id, "config.json", advice).read_bytes())
-            settings = TrialSettings.model_validate(config["settings"])
-            settings = settings.model_copy(update={"head": found.settings.head})
+            values = json.loads(download(found.run_id, "config.json").read_bytes())["settings"]
+            settings = TrialSettings.model_validate({**values, "head": found.settings.head})
             exact.append(replace(found, settings=settings))
-        first = configurations[0]
-        advice = f", the study '{first.study}'; it is sent when the study ends"
-        return exact, load_config(download(first.parent_id, "study.yaml", advice), frozen=True)
+        study = download(configurations[0].parent_id, "study.yaml")
+        return exact, load_config(study, frozen=True)
 
 
-def _search(
-    client: MlflowClient, condition: str, top: int, storage: Path
-) -> Iterator[RankedConfiguration]:
+def _search(client: MlflowClient, condition: str, top: int) -> Iterator[RankedConfiguration]:
     """Yield the best configurations that meet a condition, each with its mean test score."""
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     # Equal scores are ordered as in `study.search.choice.rank_finished_trials`.
@@ -105,10 +93,8 @@ def _search(
     ranked = server.search_all_runs(client, experiments, condition, order)
     complete = (run for run in ranked if run.data.tags.get(ENDED) != "stopped")
     runs = list(islice(complete, top))
-    folders = {}
     test_scores = defaultdict(list)
-    for study_id, first in {run.data.tags["study_id"]: run for run in reversed(runs)}.items():
-        folders[study_id] = _find_folder(client, first, storage)
+    for study_id in {run.data.tags["study_id"] for run in runs}:
         tests = f"tags.stage = 'test' and tags.study_id = '{study_id}'"
         for run in server.search_all_runs(client, experiments, tests):
             for head in HEADS:
@@ -135,20 +121,7 @@ def _search(
             test_seeds=len(scores),
             run_id=run.info.run_id,
             parent_id=tags[MLFLOW_PARENT_RUN_ID],
-            folder=folders[tags["study_id"]],
         )
-
-
-def _find_folder(client: MlflowClient, run: Run, storage: Path) -> str | None:
-    """Return the folder of a run's study; None if it is gone."""
-    tags = run.data.tags
-    params = client.get_run(tags[MLFLOW_PARENT_RUN_ID]).data.params
-    for parent in (Path(params.get("storage", storage)), storage):
-        folder = StudyFolder(parent / tags["study"])
-        with suppress(StudyError, OSError):  # another study may have the same name
-            if folder.exists() and folder.read_identity()["study_id"] == tags["study_id"]:
-                return str(folder.path)
-    return None
 
 
 def _trial_settings(run: Run) -> TrialSettings:

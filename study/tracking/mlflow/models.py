@@ -11,6 +11,7 @@ from pathlib import Path
 import mlflow.artifacts
 from mlflow import pyfunc
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
 from mlflow.models.model import MLMODEL_FILE_NAME, Model
 
 from study.data.images.image_reading import DEFAULT_READING, MODEL_FACTS
@@ -56,22 +57,19 @@ def download_registered_model(uri: str, address: str, folder: Path) -> SavedMode
 def _download(uri: str, address: re.Match[str], folder: Path, fault: str) -> ModelVersion:
     """Download the files of a model, and return its version; DeltaError if there is none."""
     client = server.open_client(uri)
-    model = server.if_present(client.get_registered_model, address["name"])
-    if model is None:
+    name, alias = address["name"], address["alias"]
+    try:
+        if alias:
+            version = client.get_model_version_by_alias(name, alias)
+        else:
+            version = client.get_model_version(name, address["version"])
+    except MlflowException as error:
+        if error.error_code not in (server.ABSENT, server.INVALID):
+            raise
         names = listed([model.name for model in client.search_registered_models()]) or "none"
-        raise DeltaError(f"{fault}: it has no model '{address['name']}'; there are {names}")
-    number = address["version"] or model.aliases.get(address["alias"])
-    version = None
-    if number:
-        version = server.if_present(client.get_model_version, model.name, str(number))
-    if version is None:
-        numbers = [int(version.version) for version in model.latest_versions]
-        raise DeltaError(
-            f"{fault}: '{model.name}' has no such version; the latest is "
-            f"{max(numbers, default='none')}, and aliases are {listed(model.aliases) or 'none'}"
-        )
+        raise DeltaError(f"{fault}: {error.message}; registered models: {names}") from None
     # Not `mlflow.pyfunc.load_model`, which would run code, and ask the server of the process.
-    source = client.get_model_version_download_uri(model.name, version.version)
+    source = client.get_model_version_download_uri(version.name, version.version)
     for path in (MLMODEL_FILE_NAME, DELTA):
         target = str((folder / path).parent)
         mlflow.artifacts.download_artifacts(f"{source}/{path}", dst_path=target, tracking_uri=uri)
@@ -93,11 +91,8 @@ def _read_model(address: str, version: ModelVersion, folder: Path) -> SavedModel
         raise DeltaError(message) from error
     tags = version.tags
     name, origin = f"models:/{version.name}/{version.version}", None
-    if "study" in tags:
-        name += f", of study '{tags['study']}'"
-    if "trial_id" in tags:
-        name += f" (trial {tags['trial_id']})"
-    if {"study_id", "trial_id"} <= tags.keys():
+    if {"study", "study_id", "trial_id"} <= tags.keys():
+        name += f", of study '{tags['study']}' (trial {tags['trial_id']})"
         origin = Origin(tags["study_id"], tags["trial_id"])
     settings = saved.settings.model_copy(update={"strength": float(tags.get("strength", 1.0))})
     return replace(saved, origin=origin, name=name, info=info, settings=settings)

@@ -171,7 +171,7 @@ class ContentReader:
             path = folder / "shots" / f"tasks-{split_hash}.jsonl"
             tasks = read_if_exists(path, path.read_bytes, existing=folder) or b""
             root = self._study.config.data.root
-            self._inputs[key] = dataset_inputs(tasks, split_hash, evaluated=key[1], root=root)
+            self._inputs[key] = dataset_inputs(tasks, evaluated=key[1], root=root)
         return self._inputs[key]
 
 

@@ -1,14 +1,11 @@
 """Requests to a tracking server or store: their failures, runs, files and pages."""
 
-import fcntl
 import logging
 import os
 import re
 import shlex
-import socket
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -20,14 +17,8 @@ SEVERAL_WITHIN = 120.0
 """The time limit of several requests in seconds, such as those that open or close a study's run."""
 PAGE = 1000
 """The number of runs that one call fetches."""
-ABSENT = "RESOURCE_DOES_NOT_EXIST"
-"""MLflow's code of an error where a run, a model or a version is not there."""
-_LOGIN = (
-    ": it asks for MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or for "
-    "MLFLOW_TRACKING_TOKEN"
-)
-HTTP_CAUSES = {"401": _LOGIN, "403": _LOGIN, "404": ": is it an MLflow server at all?"}
-"""The likely causes of the HTTP codes of servers that do not answer as MLflow's."""
+ABSENT, INVALID = "RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"
+"""MLflow's codes of errors where a run, a model or an alias does not exist."""
 NOT_ABOUT_CONTENT = (401, 403, 404, 407, 408, 429)
 """HTTP codes below 500 whose cause is the server, a proxy or the login, not the content sent."""
 
@@ -44,14 +35,14 @@ os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
 from mlflow import MlflowClient  # noqa: E402
 from mlflow.entities import Run  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
-from sqlalchemy import NullPool, create_engine, make_url  # noqa: E402
+from sqlalchemy import NullPool, create_engine  # noqa: E402
 from sqlalchemy.exc import SADeprecationWarning  # noqa: E402
 
 from study.errors import StudyError, TrackingError, redacted_text  # noqa: E402
 from study.storage.atomic import TEMPORARY, StorageError, with_retries  # noqa: E402
-from study.storage.time_limit import T, call_within, cause_of_silence, first_cause  # noqa: E402
+from study.storage.time_limit import T, call_within  # noqa: E402
 from study.tracking.mlflow.address import DATABASES  # noqa: E402
-from study.tracking.mlflow.mlflow_internals import run_pages  # noqa: E402
+from study.tracking.mlflow.mlflow_internals import make_tables, run_pages  # noqa: E402
 from study.tracking.tracker import summarize_error  # noqa: E402
 
 # What MLflow's own store asks of SQLAlchemy.
@@ -79,24 +70,7 @@ def call_mlflow(seconds: float | None, call: Callable[[], T], fault: str, advice
     except Exception as error:  # from MLflow, a database, its driver or the network
         if isinstance(error, StudyError) and not isinstance(error, TrackingError):
             raise
-        raise TrackingError(f"{fault} ({_describe_cause(error)}){advice}") from None
-
-
-def _describe_cause(error: Exception) -> str:
-    """Return why a call failed in one short line, without the errors that MLflow wraps it in."""
-    innermost: BaseException = error
-    while "failed with exception" in str(error) and innermost.__context__ is not None:
-        innermost = innermost.__context__
-    if isinstance(innermost, TimeoutError):
-        return "no answer in time"
-    if isinstance(innermost, ModuleNotFoundError):
-        return f"the Python package {innermost.name} is not installed"
-    if isinstance(first_cause(innermost), ConnectionError | socket.gaierror):
-        return cause_of_silence(innermost)
-    status = re.search(r"failed with error code (\d+)", str(error))
-    if not status:
-        return summarize_error(innermost)
-    return f"HTTP {status[1]}{HTTP_CAUSES.get(status[1], '')}"
+        raise TrackingError(f"{fault} ({summarize_error(error)}){advice}") from None
 
 
 def connect(uri: str, experiment: str, seconds: float = ANSWERS_WITHIN) -> MlflowClient:
@@ -129,41 +103,12 @@ def open_client(uri: str) -> MlflowClient:
 
     MLflow itself retries for 100 s before it reports an error of a database.
     """
-    if not uri.startswith(DATABASES):
-        return MlflowClient(uri)
-    url = make_url(uri)
-    with ExitStack() as stack:
-        if url.get_backend_name() == "sqlite" and url.database:
-            stack.enter_context(_making_tables(Path(url.database)))
-        create_engine(url, poolclass=NullPool).connect().close()
-        return MlflowClient(uri)
-
-
-@contextmanager
-def _making_tables(database: Path) -> Iterator[None]:
-    """Keep other processes from making the tables of a SQLite store at the same time.
-
-    MLflow does not: two studies that begin a store at once would both fail. The lock file is
-    deleted while the lock is held, since whoever waits for it, or comes later, finds the tables.
-    """
-    database.parent.mkdir(parents=True, exist_ok=True)  # as MLflow does
-    path = database.with_name(f".{database.name}.lock")
-    with ExitStack() as stack:
-        with suppress(OSError):  # where nothing can be written, the tables are there
-            lock = stack.enter_context(path.open("w"))
-            stack.callback(path.unlink, missing_ok=True)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def if_present(call: Callable[..., T], *arguments: str) -> T | None:
-    """Return the result of a call; None if what it is about is not, or no longer, there."""
-    try:
-        return call(*arguments)
-    except MlflowException as error:
-        if error.error_code != ABSENT:
-            raise
-        return None
+    if uri.startswith(DATABASES):
+        engine = create_engine(uri, poolclass=NullPool)
+        engine.connect().close()
+        if engine.dialect.name == "sqlite":
+            make_tables(engine)
+    return MlflowClient(uri)
 
 
 def search_all_runs(

@@ -99,7 +99,6 @@ class StudyRun:
         config = self.study.config.model_dump(mode="json")
         values: dict[str, Any]
         (values,) = pd.json_normalize(config).to_dict("records")
-        # The leaderboard of a server reads it to find the study's folder.
         values["storage"] = str(self.study.folder.path.absolute().parent)
         del values["tracking.uri"], values["name"]
         return {key: text[:LONGEST_PARAM] for key, text in format_params(values).items()}

@@ -10,10 +10,10 @@ import pytest
 from study.config.loading import build_config
 from study.errors import TrackingError
 from study.storage.atomic import StorageError
+from study.storage.probe import JOB
 from study.tracking.mlflow.address import (
     DEFAULT_URI,
     is_absent_store,
-    refuse_unusable,
     tracking_uri,
 )
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
@@ -66,75 +66,57 @@ def test_what_has_tables_or_is_no_store_at_all_must_be_connected_to(
     with closing(sqlite3.connect(tmp_path / "tables.db")) as store:
         store.execute("CREATE TABLE experiments (id)")
     files = [DEFAULT_URI, "sqlite:///notes.db", "sqlite:///tables.db"]
-    others = ["http://127.0.0.1:9", "postgresql://127.0.0.1:9/runs", "sqlite://", "x"]
+    others = ["http://127.0.0.1:9", "postgresql://127.0.0.1:9/runs", "x"]
     assert [uri for uri in (*files, *others) if is_absent_store(uri)] == []
 
 
 def test_a_store_whose_folder_is_missing_or_cannot_be_written_is_refused(tmp_path: Path):
     folder = tmp_path / "missing"
-    with pytest.raises(TrackingError, match=f"the folder {folder} of the .* is not there; make"):
+    with pytest.raises(TrackingError, match="does not exist; make it, or set"):
         check(f"sqlite:///{folder / 'mlflow.db'}")
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(StorageError, match="/proc is not writable"):
         is_absent_store("sqlite:////proc/mlflow.db")
 
 
-@pytest.mark.parametrize(
-    "uri, told",
-    [
-        ("mlruns", "mlruns is a folder of files, which MLflow no longer writes"),
-        ("file:///tmp/mlruns", "is a folder of files"),
-        ("foo://x", "begins with 'foo://', which MLflow does not know"),
-        ("sqlite://", "is a store in memory, which ends with the study"),
-        ("sqlite:///:memory:", "is a store in memory"),
-        ("http://", "names no machine"),
-        ("http://127.0.0.1:999999", "is no address of a server"),
-        ("http://127.0.0.1:port", "is no address of a server"),
-        (f"sqlite:///{__file__}", "a file of another kind"),
-        (f"sqlite:///{Path(__file__).parent}", "is a folder, and"),
-    ],
-)
-def test_what_mlflow_cannot_use_is_told_with_what_is_allowed(uri: str, told: str):
-    with pytest.raises(TrackingError, match=told) as caught:
-        refuse_unusable(uri)
-    assert "set tracking.uri or MLFLOW_TRACKING_URI to sqlite:///FILE.db" in str(caught.value)
+@pytest.mark.parametrize("uri", ["sqlite://", "sqlite:///:memory:", "sqlite://mlflow.db"])
+def test_a_store_in_memory_is_refused_with_what_is_allowed(uri: str):
+    with pytest.raises(TrackingError, match=r"no file .*; set .* to sqlite:///FILE\.db or a ser"):
+        check(uri)
+
+
+def test_a_store_on_the_machine_of_a_job_is_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(JOB, '{"runtime_env": {"working_dir": "gcs://_ray_pkg_0.zip"}}')
+    with pytest.raises(TrackingError, match="is on the machine that this job happens to run on"):
+        check(DEFAULT_URI)
 
 
 @pytest.mark.parametrize(
-    "uri", [DEFAULT_URI, "postgresql+psycopg2://host/runs", "databricks", "uc"]
+    "uri", ["mlruns", "foo://x", "http://", f"sqlite:///{__file__}", f"sqlite:///{Path.home()}"]
 )
-def test_what_mlflow_may_use_is_left_to_it(uri: str):
-    refuse_unusable(uri)
+def test_what_mlflow_cannot_use_is_told_with_what_is_allowed(uri: str):
+    assert "set tracking.uri or MLFLOW_TRACKING_URI" in refusal(uri)
 
 
 def refusal(uri: str) -> str:
     with pytest.raises(TrackingError) as caught:
         check(uri)
-    assert "Max retries" not in str(caught.value)
     return str(caught.value)
 
 
-NOTHING = "No\r\nContent-Length: 0\r\n\r\n"
-
-
 @pytest.mark.parametrize(
-    "answer, told",
-    [
-        (f"HTTP/1.1 404 {NOTHING}", "does not answer (HTTP 404: is it an MLflow server at all?)"),
-        (f"HTTP/1.1 401 {NOTHING}", "(HTTP 401: it asks for MLFLOW_TRACKING_USERNAME"),
-        ("SSH-2.0-OpenSSH\r\n", "SSH-2.0-OpenSSH"),
-    ],
-    ids=["another", "login", "no web"],
+    "answer", ["HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n", "SSH-2.0-OpenSSH\r\n"]
 )
-def test_a_server_of_something_else_is_told_in_few_words(answer: str, told: str):
+def test_a_server_of_something_else_is_told(answer: str):
     with listening(lambda connection: connection.sendall(answer.encode())) as port:
-        assert told in refusal(f"http://127.0.0.1:{port}")
+        assert "does not answer (" in refusal(f"http://127.0.0.1:{port}")
 
 
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "http://no-such-host.invalid:5000"])
 def test_a_server_that_is_not_there_is_told_with_what_is_allowed(uri: str):
     told = refusal(uri)
     assert f"{uri} does not answer (" in told
+    assert "Max retries" not in told
     assert "set tracking.uri or MLFLOW_TRACKING_URI" in told
 
 
@@ -144,4 +126,4 @@ def test_a_server_that_says_nothing_is_not_waited_for(monkeypatch: pytest.Monkey
     with listening(lambda _: over.wait()) as port:
         told = refusal(f"http://127.0.0.1:{port}")
         over.set()
-    assert f"127.0.0.1:{port} does not answer (no answer in time); start" in told
+    assert f"127.0.0.1:{port} does not answer (TimeoutError: no answer within 0.3 s); start" in told

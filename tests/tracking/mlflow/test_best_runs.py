@@ -1,7 +1,6 @@
 """The best configurations over all studies of a store, and back into a study."""
 
 import json
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from study.tracking.mlflow.best_runs import best_configurations, read_exact
 from study.tracking.tracker import RankedConfiguration
 from tests.case_tables import from_table
 from tests.finished_study import WINNER
-from tests.written_study import Written, sync
+from tests.written_study import sync
 
 FOUND = {
     **{"subset": "text.mlp.fc2.bias + vision.ln", "bias_lr": 0.05, "ln_lr": 0.1},
@@ -74,7 +73,7 @@ def ask(
 
 
 def best(store: str, study: str, top: int = 2) -> list[RankedConfiguration]:
-    return best_configurations(store, study=study, where=None, top=top, storage=Path("runs"))
+    return best_configurations(store, study=study, where=None, top=top)
 
 
 def loaded(text: str, place: Path, overrides: Sequence[str] = ()) -> StudyConfig:
@@ -163,36 +162,3 @@ def test_heads_and_peers_are_found_as_they_were_trained(store: str, tmp_path: Pa
     baselines = found.search.fixed_baselines
     assert baselines["found-linear-3"] == lora
     assert baselines["found-linear-1"].column_values() == FOUND, "as given"
-
-
-def test_a_study_whose_folder_is_gone_is_marked(
-    new_store: Callable[[Path], str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-):
-    monkeypatch.chdir(tmp_path)
-    uri = new_store(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    storage, elsewhere = (tmp_path / name for name in ("runs", "else"))
-    for name in ("kept", "moved", "lost", "namesake"):
-        study = Written(storage, name)
-        study.whole(0)
-        sync(study, uri)
-    elsewhere.mkdir()
-    (storage / "moved").rename(elsewhere / "moved")
-    shutil.rmtree(storage / "lost")
-    (storage / "namesake" / "identity.json").write_text('{"study_id": "another"}')
-    configurations = best_configurations(uri, study=None, where=None, top=9, storage=elsewhere)
-    assert {found.study: found.folder for found in configurations} == {
-        "kept": str(storage / "kept"),
-        "moved": str(elsewhere / "moved"),
-        "lost": None,
-        "namesake": None,
-    }
-    assert main(["leaderboard"]) == 0
-    shown = capsys.readouterr().out
-    assert "lost †" in shown
-    assert "kept †" not in shown
-    assert main(["leaderboard", "--study", "kept"]) == 0
-    assert "†" not in capsys.readouterr().out

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from mlflow.entities import Run
 
 from study.config.loading import build_config
 from study.errors import TrackingError
@@ -10,6 +11,7 @@ from study.storage.ledger_files import JsonObject
 from study.tracking.mlflow import models
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from tests.case_tables import from_table
+from tests.faults.proxy import wait_until
 from tests.written_study import Written, runs, started
 
 
@@ -50,3 +52,25 @@ def test_a_model_is_asked_of_the_server_of_the_environment(
     monkeypatch.setattr(models, "download_registered_model", lambda *given: asked.append(given))
     MlflowTracker().download_model("models:/letters/1", tmp_path)
     assert asked == [("http://127.0.0.1:9", "models:/letters/1", tmp_path)]
+
+
+def test_system_metrics_of_the_machine_are_on_the_studys_own_run_if_asked_for(
+    mlflow_store: str, study: Written, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")
+    for asked in (False, True):
+        study.config = study.config.with_section("tracking", system_metrics=asked)
+        tracker = started(study, mlflow_store)
+        config = study.whole(0)
+        tracker.trial_started(config)
+        if asked:
+            wait_until(lambda: _system_metrics(runs(mlflow_store, study)[""]))
+        assert tracker.close(finished=True).lacks == ""
+        found = runs(mlflow_store, study)
+        assert bool(_system_metrics(found[""])) is asked
+        assert not _system_metrics(found["search-0000"])
+        assert found[""].info.status == "FINISHED"
+
+
+def _system_metrics(run: Run) -> set[str]:
+    return {key for key in run.data.metrics if key.startswith("system/cpu")}
