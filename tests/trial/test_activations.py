@@ -16,9 +16,10 @@ from study.method.model import FewShotClassifier
 from study.method.precision import cast_matrices
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
+from study.trial import activations
 from study.trial.activations import CHUNK, begin_images, open_table, zero_shot_text
 from study.trial.machine_faults import free_memory
-from study.trial.study import TrialData, activations
+from study.trial.study import TrialData
 
 
 class Spy(StagedClassifier):

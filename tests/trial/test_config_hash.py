@@ -16,9 +16,10 @@ from study.errors import StudyError
 from study.protocols import FewShot, Protocol, Transfer
 from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import StudyFolder
+from study.trial import config_hash
 from study.trial.config_hash import code_hash, compute_config_hash
 from study.trial.prepare import Preparer
-from study.trial.study import Study, TrialData, config_hash
+from study.trial.study import Study, TrialData
 from tests.case_tables import from_table
 from tests.settings import ARCHITECTURE
 from tests.small_trials import trial
