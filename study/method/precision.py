@@ -13,7 +13,6 @@ import torch
 from torch import nn
 
 from study.method.recipe import Precision
-from study.method.torch_internals import multiplies_bfloat16
 
 FASTER = 1.3
 """How many times as fast products must be in bfloat16, since a step also does other work."""
@@ -46,9 +45,9 @@ def cast_matrices(model: nn.Module, precision: Precision) -> None:
 def choose_precision(device: torch.device) -> Precision:
     """Return bfloat16 if a device multiplies matrices in it much faster, else float32.
 
-    NVIDIA's GPUs have bfloat16 from Ampere on. A CPU that has instructions for it (AVX-512 BF16,
-    AMX) is measured for 0.2 s. Other CPUs convert each number; they are not measured, because that
-    takes seconds. All other devices get float32.
+    NVIDIA's GPUs have bfloat16 from Ampere on. A CPU is measured; it takes less than a second if it
+    has instructions for bfloat16 (AVX-512 BF16, AMX), and a few if it has not and converts each
+    number. All other devices get float32.
 
     Args:
         device: the device of a trial.
@@ -56,7 +55,7 @@ def choose_precision(device: torch.device) -> Precision:
     if device.type == "cuda":
         major, _ = torch.cuda.get_device_capability(device)
         is_faster = major >= 8
-    elif device.type == "cpu" and multiplies_bfloat16():
+    elif device.type == "cpu":
         bfloat16 = measure_products_per_second(torch.bfloat16)
         is_faster = bfloat16 / measure_products_per_second(torch.float32) >= FASTER
     else:

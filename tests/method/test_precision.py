@@ -68,11 +68,10 @@ def test_full_fine_tuning_of_held_weights_is_refused_and_lora_has_its_own(
 
 
 @from_table
-def test_a_cpu_that_has_bfloat16_computes_in_it_if_it_multiplies_faster_by_enough(
-    ratio: float | None, found: str, monkeypatch: pytest.MonkeyPatch
+def test_a_cpu_computes_in_bfloat16_if_it_multiplies_faster_by_enough(
+    ratio: float, found: str, monkeypatch: pytest.MonkeyPatch
 ):
-    speeds = {torch.bfloat16: ratio, torch.float32: 1.0} if ratio else {}
-    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda: ratio is not None)
+    speeds = {torch.bfloat16: ratio, torch.float32: 1.0}
     monkeypatch.setattr(precision, "measure_products_per_second", speeds.__getitem__)
     assert choose_precision(torch.device("cpu")) == found
 
