@@ -70,7 +70,7 @@ def test_a_server_that_does_not_answer_at_the_start_is_asked_once_and_told(
     assert len(proxy.asked) == 1
     assert SECRET not in str(caught.value)
     with pytest.raises(TrackingError, match="does not give runs") as caught:
-        best_configurations(address, study=None, where=None, top=1, storage=tmp_path)
+        best_configurations(address, study=None, where=None, top=1)
     assert SECRET not in str(caught.value)
 
 
