@@ -8,7 +8,6 @@ from study.backbones.description import EMBEDDED, backbone_path
 from study.backbones.hub import PREPROCESSING, Source
 from study.config.schema import BackboneConfig
 from study.data.datasets import PACKAGED
-from study.data.ignored_files import Unread
 from study.data.images.sources import IMAGE_SUFFIXES, FolderSource
 from study.data.readers.benchmarks import download_note
 from study.data.readers.published import WITHOUT_LISTS, absent_classes, differing_counts
@@ -142,7 +141,13 @@ def dataset_warnings(
         pixels: see `study.data.survey.survey`.
     """
     surveyed = survey(dataset, pixels)
-    lines = [*_unpublished(dataset), *_unread(surveyed.unread)]
+    lines = [*_unpublished(dataset)]
+    if surveyed.unread:
+        lines.append(
+            f"{_are(surveyed.unread, 'file')} not read ({_few(surveyed.unread)}): images are read "
+            f"from class folders alone, if they end in {' '.join(sorted(IMAGE_SUFFIXES))}; convert "
+            "others, such as HEIC and AVIF"
+        )
     if surveyed.absent:
         consequence = (
             "the study ends at the first that it reads, and the test reads all test images; "
@@ -183,50 +188,14 @@ def _unpublished(dataset: Dataset) -> Iterator[str]:
         yield "its numbers of images are not those published: was the whole archive unpacked?"
 
 
-def _unread(unread: Unread) -> Iterator[str]:
-    """Yield warnings about what is in the folder of a dataset and not read."""
-    if unread.suffixes:
-        yield (
-            f"{_are(unread.suffixes.total(), 'file')} in class folders and not read "
-            f"({format_suffixes(unread.suffixes)}): only {' '.join(sorted(IMAGE_SUFFIXES))} are "
-            "read; convert images of other formats, such as HEIC and AVIF, first"
-        )
-    if unread.deeper:
-        yield (
-            f"{_are(unread.deeper, 'image')} in a folder of a class folder and not read "
-            f"({_few(unread.deeper)}): only images in the class folder itself are read"
-        )
-    if unread.loose:
-        yield (
-            f"{_are(unread.loose, 'image')} beside class folders and not read "
-            f"({_few(unread.loose)}): only images in class folders are read"
-        )
-    for folders, noun, place, advice in (
-        (
-            unread.hidden,
-            "hidden folder",
-            "",
-            ": a folder of a class has no dot at the beginning of its name",
-        ),
-        (unread.beside, "folder", "beside those of the splits and ", ""),
-    ):
-        if folders:
-            them = "it" if len(folders) == 1 else "them"
-            yield (
-                f"{_are(folders, noun)} {place}not read, though there are images in {them} "
-                f"({_few(folders)}){advice}"
-            )
-
-
 def format_suffixes(files: Counter[str]) -> str:
     """Return the most frequent suffixes of files, each with the number of its files."""
     return _few(f"{suffix or 'no suffix'} {number}" for suffix, number in files.most_common())
 
 
-def _are(things: Sized | int, noun: str) -> str:
+def _are(things: Sized, noun: str) -> str:
     """Return how many things there are, with the verb."""
-    number = things if isinstance(things, int) else len(things)
-    return f"{amount(number, noun)} {'is' if number == 1 else 'are'}"
+    return f"{amount(len(things), noun)} {'is' if len(things) == 1 else 'are'}"
 
 
 def _few(examples: Iterable[str], between: str = ", ") -> str:

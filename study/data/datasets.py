@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,7 @@ from study.data.readers.huggingface import (
     load_hub,
     load_parquet,
 )
-from study.data.readers.nested_images import advise_on_images
-from study.data.readers.own import NoImagesError, is_folder, load_folder, visible
+from study.data.readers.own import NoImagesError, is_folder, is_image_name, load_folder, visible
 from study.data.readers.published import load_published
 from study.data.readers.tables import TABLE_SUFFIXES, is_path_table, load_table
 from study.data.records import Contents, DataFaults, Dataset, listed
@@ -34,6 +34,8 @@ FILE_OPTIONS = ("columns", "splits", "subset")
 HUB_OPTIONS = (*FILE_OPTIONS, "revision")
 READER_OPTIONS = (*HUB_OPTIONS, "groups")
 """The options of all readers, by the names of the keys that set them."""
+MOST_SEARCHED = 10_000
+"""How many files and folders are searched for an image where class folders have none."""
 
 
 def is_own(name: str) -> bool:
@@ -187,7 +189,12 @@ def _load_folder(
     try:
         contents = read(root, groups=groups)
     except NoImagesError as error:
-        elsewhere = advise_on_images(root, read)
+        # Archives hold a folder around their files, and photographs often lie in folders by date.
+        below = islice(root.rglob("*"), MOST_SEARCHED)
+        first = next((path for path in below if is_image_name(path.name)), None)
+        elsewhere = ""
+        if first and first.parent.parent != root:
+            elsewhere = f"; the first image found below it is {first}"
         raise DataError(f"{error}{elsewhere}{hint}") from error
     except DataFaults:
         raise

@@ -9,16 +9,20 @@ import stat
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
-from study.data.ignored_files import Paths, Unread, find_unread
 from study.data.images.sources import FolderSource
+from study.data.outputs import is_output
 from study.data.readers.huggingface import HubSource
+from study.data.readers.own import is_hidden, is_image_name
 from study.data.records import Dataset, OnCorrupt, Record, listed
 from study.errors import DataError
+
+Paths = tuple[str, ...]
+"""Paths relative to the folder of a dataset."""
 
 
 class _Image(NamedTuple):
@@ -39,8 +43,8 @@ class Survey:
     """The paths of each image that is in several classes."""
     in_two_splits: tuple[Paths, ...] = ()
     """The paths of each image that is among the test images and among others."""
-    unread: Unread = field(default_factory=Unread)
-    """The content of the dataset's folder that is not read."""
+    unread: Paths = ()
+    """The files below a folder of class folders that are not read, see `find_unread`."""
 
 
 def survey(dataset: Dataset, pixels: Mapping[str, Hashable] | None = None) -> Survey:
@@ -56,10 +60,10 @@ def survey(dataset: Dataset, pixels: Mapping[str, Hashable] | None = None) -> Su
     source = dataset.source
     if not isinstance(source, FolderSource | HubSource):
         return Survey()
-    unread = Unread()
+    unread: Paths = ()
     key_of: Callable[[str], Hashable]
     if isinstance(source, FolderSource):
-        unread = find_unread(source)
+        unread = find_unread(dataset, source)
         key_of = _size_reader(source)
     else:
         key_of = partial(_digest, source)
@@ -79,6 +83,28 @@ def survey(dataset: Dataset, pixels: Mapping[str, Hashable] | None = None) -> Su
     in_two_classes = _paths_that_differ(groups, "label")
     in_two_splits = _paths_that_differ(groups, "is_test")
     return Survey(tuple(absent), in_two_classes, in_two_splits, unread)
+
+
+def find_unread(dataset: Dataset, source: FolderSource) -> Paths:
+    """Return the files below a folder of class folders that are no images of the dataset.
+
+    Hidden files and folders, what studies wrote, and files beside all class folders that are no
+    images, such as a licence, are passed over.
+    """
+    if not source.class_folders:
+        return ()
+    root = str(source.root)
+    read = {f"{root}/{record.path}" for record in dataset.records}
+    unread = []
+    for place, folders, files in os.walk(root):
+        visible = [name for name in folders if not is_hidden(name)]
+        folders[:] = [name for name in visible if not is_output(Path(place, name))]
+        for name in files:
+            path = f"{place}/{name}"
+            is_meant = place != root or is_image_name(name)
+            if is_meant and path not in read and not is_hidden(name):
+                unread.append(path.removeprefix(f"{root}/"))
+    return tuple(sorted(unread))
 
 
 def refuse_shared_images(source: Dataset, targets: Iterable[Dataset]) -> None:

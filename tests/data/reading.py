@@ -33,3 +33,10 @@ def write_images(file: Path, labels: Sequence[str]):
     miniature.draw(0, 0).save(contents, "PNG")
     images = [{"bytes": contents.getvalue()}] * len(labels)
     pq.write_table(pa.table({"image": images, "label": labels}), file)
+
+
+def add(root: Path, *names: str):
+    """Add empty files, with their folders."""
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()

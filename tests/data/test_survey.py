@@ -1,17 +1,16 @@
 """The files of a dataset are looked at without decoding any."""
 
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from study.data.datasets import load_dataset
-from study.data.ignored_files import Unread
 from study.data.records import Dataset
 from study.data.survey import Survey, empty_files, refuse_absent, survey
 from study.errors import DataError
 from study.storage.ledger_files import JsonObject
 from tests.case_tables import from_table
+from tests.data.reading import add
 
 
 @pytest.fixture
@@ -51,9 +50,13 @@ def test_only_files_of_equal_size_are_read(root: Path, monkeypatch: pytest.Monke
     assert survey(read(root)) == Survey()
 
 
-def test_what_is_not_read_is_a_part_of_it(root: Path):
-    (root / "train/cat/a.HEIC").touch()
-    assert survey(read(root)).unread == Unread(Counter({".heic": 1}))
+def test_what_is_below_class_folders_and_not_read_is_found(root: Path):
+    unread = ("cover.png", "other/cat/0.png", "train/cat/a.HEIC", "train/cat/album/0.png")
+    passed_over = ("LICENSE", ".cat/0.png", "__MACOSX/0.png", "train/cat/.1.png", "mlruns/a/0.png")
+    add(root, *unread, *passed_over)
+    (root / "train/cat/album/up").symlink_to("..")
+    assert survey(read(root)).unread == unread
+    assert survey(read(table(root, "train/cat/0.png a train", "test/cat/0.png b test"))) == Survey()
 
 
 def test_empty_files_are_found_and_are_not_the_same_image(root: Path):

@@ -14,7 +14,7 @@ from study.errors import DataError
 from study.serving.classifier import TunedClassifier, load_classifier
 from study.serving.labelling import label_image_files, list_image_files
 from tests.case_tables import from_table
-from tests.data.test_ignored_files import add
+from tests.data.reading import add
 
 
 @pytest.fixture(scope="module")

@@ -51,13 +51,17 @@ def is_folder(entry: Entry) -> bool:
         raise DataError(f"{entry.path}: is a broken link ({error.strerror}); remove it") from error
 
 
-def visible(folder: Path, most: int | None = None, *, hidden: bool = False) -> list[Entry]:
+def is_hidden(name: str) -> bool:
+    """Return whether a file or folder of this name is hidden or left over."""
+    return name.startswith(".") or name in LEFTOVERS
+
+
+def visible(folder: Path, most: int | None = None) -> list[Entry]:
     """Return the entries of a folder that are not hidden or left over.
 
     Args:
         folder: the folder.
         most: how many entries are returned at most, the first ones; None means all.
-        hidden: whether to return the hidden entries instead.
 
     Raises:
         DataError: if the folder is missing or may not be listed.
@@ -68,8 +72,7 @@ def visible(folder: Path, most: int | None = None, *, hidden: bool = False) -> l
             for entry in every_entry:
                 if len(entries) == most:
                     break
-                is_hidden = entry.name.startswith(".")
-                if is_hidden is hidden and entry.name not in LEFTOVERS:
+                if not is_hidden(entry.name):
                     entries.append(entry)
     except OSError as error:
         advice = ""
@@ -91,15 +94,6 @@ def subfolders(folder: Path, storage: Path | None = None) -> list[str]:
     """
     names = [entry.name for entry in visible(folder) if is_folder(entry)]
     return sorted(name for name in names if not is_output(folder / name, storage))
-
-
-def holds_images(folder: Path) -> bool:
-    """Return whether there is an image in a folder itself, judged by names.
-
-    Raises:
-        DataError: if the folder is missing or may not be listed.
-    """
-    return any(is_image_name(entry.name) for entry in visible(folder))
 
 
 def is_image_name(name: str) -> bool:
