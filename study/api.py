@@ -4,7 +4,7 @@ import io
 import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,13 +30,7 @@ from study.data.images.sources import FolderSource
 from study.data.outputs import DATASETS
 from study.data.prompts import templates_of
 from study.data.readers.huggingface import HubSource, loaded_contents
-from study.data.readers.tables import (
-    LINKED,
-    cell_text,
-    find_columns,
-    make_table,
-    table_contents,
-)
+from study.data.readers.tables import LINKED, rows_contents, table_rows
 from study.data.splits import refuse_shared_groups
 from study.errors import ConfigError, DataError
 from study.report.ablation_tables import ablation_csv
@@ -105,27 +99,21 @@ class Dataset(records.Dataset):
         Raises:
             DataError: a column or a file is missing, or rows have faults; the message names them.
         """
-        # The text of pandas' missing values would be a class or a group "nan".
-        cells = frame.astype(object).where(frame.notna(), None)
-        rows = list(cells.itertuples(index=False, name=None))
-        table = make_table(FRAME, Path(folder), list(map(str, frame.columns)), rows)
-        parts = find_columns(table, {})
+        rows = table_rows(frame, {}, where=FRAME)
         # Without symbolic links, which a source refuses to follow out of its folder.
-        files = [cell and os.path.realpath(table.folder / str(cell)) for cell in parts["path"]]
-        named = [str(file) for file in files if file]
+        files = [text and os.path.realpath(Path(folder, text)) for text in rows.path]
+        named = list(filter(None, files))
         missing = [file for file in named if not Path(file).is_file()]
         if missing:
             raise DataError(
                 f"{FRAME}: {len(missing)} of {len(named)} images are not there: "
                 f"{records.listed(missing)}"
             )
-        if named:
-            table = replace(table, folder=Path(os.path.commonpath([*map(os.path.dirname, named)])))
-        parts["path"] = files
-        if "group" in parts:
-            pairs = zip(parts["group"], files, strict=True)
-            parts["group"] = [group if cell_text(group) else file for group, file in pairs]
-        return cls._of(name, table_contents(name, table, parts))
+        rows = rows.assign(path=files)
+        if "group" in rows:
+            rows["group"] = rows.group.where(rows.group != "", rows.path)
+        root = Path(os.path.commonpath([*map(os.path.dirname, named)])) if named else Path(folder)
+        return cls._of(name, rows_contents(name, rows, root, where=FRAME))
 
     @classmethod
     def from_huggingface(cls, dataset: object, *, name: str = OWN) -> "Dataset":

@@ -8,6 +8,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from study.data.images.image_reading import DEFAULT_READING, ImageReading
 from study.data.images.sources import FolderSource, kind_fault
 from study.data.prompts import templates_of
@@ -23,7 +26,6 @@ from study.data.readers.huggingface import (
 )
 from study.data.readers.own import NoImagesError, is_folder, is_image_name, load_folder, visible
 from study.data.readers.published import load_published
-from study.data.readers.tables import TABLE_SUFFIXES, is_path_table, load_table
 from study.data.records import Contents, DataFaults, Dataset, listed
 from study.data.splits import refuse_shared_groups
 from study.errors import DataError, did_you_mean
@@ -34,6 +36,7 @@ FILE_OPTIONS = ("columns", "splits", "subset")
 HUB_OPTIONS = (*FILE_OPTIONS, "revision")
 READER_OPTIONS = (*HUB_OPTIONS, "groups")
 """The options of all readers, by the names of the keys that set them."""
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 MOST_SEARCHED = 10_000
 """How many files and folders are searched for an image where class folders have none."""
 
@@ -106,7 +109,9 @@ def _find_reader(
     if name in BENCHMARKS:
         return partial(load_published, name, root), ()
     suffix = root.suffix.lower()
-    if suffix in TABLE_SUFFIXES and (suffix != ".parquet" or is_path_table(root)):
+    if suffix in TABLE_SUFFIXES and (suffix != ".parquet" or _is_path_table(root)):
+        from study.data.readers.tables import load_table  # pandas takes half a second to import
+
         return partial(load_table, name, root), ("columns", "groups")
     table = _only_table(root)
     has_images = holds_parquet(root, storage) and (table is None or table.suffix != ".parquet")
@@ -157,6 +162,22 @@ def _refuse_folder_of_hub(name: str) -> None:
         )
 
 
+def _is_path_table(file: Path) -> bool:
+    """Return whether a Parquet table holds paths rather than the images themselves.
+
+    Raises:
+        DataError: if the file is not readable Parquet.
+    """
+    try:
+        kinds = pq.read_schema(file).types
+    # A column name that is not UTF-8 raises ValueError.
+    except (OSError, pa.ArrowException, ValueError) as error:
+        raise DataError(f"{file}: not a readable Parquet file ({error})") from error
+    types = pa.types
+    images = (types.is_struct, types.is_binary, types.is_large_binary, types.is_binary_view)
+    return not any(is_image(kind) for kind in kinds for is_image in images)
+
+
 def _only_table(root: Path) -> Path | None:
     """Return the one table of paths in a folder; None if there are others, or none."""
     if not root.is_dir():
@@ -168,7 +189,7 @@ def _only_table(root: Path) -> Path | None:
             suffix = file.suffix.lower()
             if suffix not in TABLE_SUFFIXES or is_folder(entry):
                 continue
-            if suffix != ".parquet" or is_path_table(file):
+            if suffix != ".parquet" or _is_path_table(file):
                 tables.append(file)
     return tables[0] if len(tables) == 1 else None
 

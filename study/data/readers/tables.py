@@ -1,15 +1,11 @@
-"""Your own images by a table beside them, with the path and the class of an image in each row."""
+"""Your own images by a table with the path and the class of an image in each row."""
 
-import csv
 import io
-import math
 import re
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -38,50 +34,12 @@ COLUMNS = {
     "split": ("split",),
     "group": ("group",),
 }
-SPLIT_OF = {alias: split for split, aliases in SPLITS.items() for alias in aliases}
-TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
-SEPARATORS = (",", ";", "\t")
+SPLIT_OF = {alias: split for split, aliases in SPLITS.items() for alias in aliases} | {"": ""}
+"""Our name of a split by each of its names; a row without a split has none."""
+SEPARATORS = ",;\t"
 """The separators of cells in .csv files: spreadsheets write semicolons in some countries."""
 LINKED = "images"
 """The folder beside a table that may be a symbolic link to its images."""
-Cells = Sequence[object]
-Columns = Mapping[str, Cells]
-"""The cells of columns by a name."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """The cells of a table, without the rows that are blank."""
-
-    name: str
-    """Its name in messages."""
-    folder: Path
-    """The folder that paths are relative to."""
-    columns: Columns
-    """The cells of each column, by the column's name."""
-    numbers: Sequence[int]
-    """The number of each row, counted from 1 after the row of names; blank rows count as well."""
-    blank: Sequence[int] = ()
-    """The numbers of rows whose cells are all blank."""
-
-
-@dataclass(frozen=True)
-class _Row:
-    """An image of a table."""
-
-    number: int
-    """The number of the row, as in `Table`."""
-    path: str
-    """The path relative to the table's folder; "" if it is faulty."""
-    label: int
-    class_name: str
-    split: str
-    """Our name for the split; "" if the row has none."""
-    group: str
-
-
-_RowFaults = dict[str, list[tuple[int, str]]]
-"""The faults of a table's rows by kind, each with the number of its row and its words."""
 
 
 def load_table(
@@ -104,258 +62,185 @@ def load_table(
     Raises:
         DataError: if columns are missing or rows are malformed; the message names them.
     """
-    table = _read_table(file)
-    return table_contents(name, table, find_columns(table, columns or {}), groups)
+    rows = table_rows(_read_frame(file), columns or {}, where=str(file))
+    return rows_contents(name, rows, file.parent, where=str(file), groups=groups)
 
 
-def find_columns(table: Table, requested: Mapping[str, str]) -> dict[str, Cells]:
-    """Return the cells of a table's columns, by our names for them; see `load_table`.
+def _read_frame(file: Path) -> pd.DataFrame:
+    """Read a table. CSV and TSV cells stay text: a class may be named "1"."""
+    try:
+        if file.suffix.lower() == ".parquet":
+            return pq.read_table(file).to_pandas(ignore_metadata=True)
+        text = read_text(file)
+        separator = "\t"
+        if file.suffix.lower() != ".tsv":
+            separator = max(SEPARATORS, key=text.partition("\n")[0].count)
+        # With a header of its own, pandas renames columns and takes more cells for an index.
+        rows = pd.read_csv(
+            io.StringIO(text),
+            sep=separator,
+            header=None,
+            dtype=str,
+            keep_default_na=False,
+            skipinitialspace=True,
+            skip_blank_lines=False,
+        )
+    # Damaged files raise many kinds of errors, such as that of times out of range.
+    except (OSError, pa.ArrowException, ValueError, ArithmeticError) as error:
+        raise DataError(f"{file}: cannot be read ({error})") from error
+    return rows[1:].set_axis([str(name).strip() for name in rows.iloc[0]], axis=1)
+
+
+def table_rows(frame: pd.DataFrame, columns: Mapping[str, str], *, where: str) -> pd.DataFrame:
+    """Return the texts of a table's columns, by our names for them; see `load_table`.
+
+    Rows are numbered from 1, and blank ones are left out. Missing values are empty texts.
+
+    Args:
+        frame: the table.
+        columns: our name of a column → its name in the table.
+        where: the table, for messages.
 
     Raises:
-        DataError: the table has no rows, or columns are missing.
+        DataError: the table has no rows, two columns have one name, or columns are missing.
     """
-    if not table.numbers and not table.blank:
-        raise DataError(f"{table.name}: has no rows")
-    names = find_parts("columns", list(table.columns), COLUMNS, requested, where=table.name)
+    present = list(map(str, frame.columns))
+    if len(set(present)) < len(present):
+        raise DataError(f"{where}: two columns have one name; got {listed(present)}")
+    names = find_parts("columns", present, COLUMNS, columns, where=where)
     if "path" not in names or not ("label" in names or "class_name" in names):
         raise DataError(
-            f"{table.name}: needs a column 'path' and a column 'label' or 'class_name' (or both); "
-            f"got {listed(table.columns)}"
+            f"{where}: needs a column 'path' and a column 'label' or 'class_name' (or both); "
+            f"got {listed(present)}"
         )
-    return {part: table.columns[column] for part, column in names.items()}
+    texts = {}
+    for part, column in names.items():
+        cells = frame.iloc[:, present.index(column)]
+        texts[part] = cells.astype(object).where(cells.notna(), "").map(str).to_numpy(object)
+    rows = pd.DataFrame(texts, index=range(1, len(frame) + 1)).apply(
+        lambda cells: cells.str.strip()
+    )
+    rows = rows[(rows != "").any(axis=1)]
+    if rows.empty:
+        raise DataError(f"{where}: has no rows")
+    return rows
 
 
-def table_contents(name: str, table: Table, parts: Columns, groups: str | None = None) -> Contents:
+def rows_contents(
+    name: str, rows: pd.DataFrame, folder: Path, *, where: str, groups: str | None = None
+) -> Contents:
     """Return the classes and images of a table; see `load_table`.
 
     Args:
         name: the dataset's name in results.
-        table: the table.
-        parts: its columns, see `find_columns`.
+        rows: the table, see `table_rows`.
+        folder: the folder that paths are relative to.
+        where: the table, for messages.
         groups: the pattern of the groups.
 
     Raises:
         DataError: rows are malformed.
     """
-    rows = _check_rows(table, parts)
-    pairs = {(row.label, row.class_name) for row in rows}
-    class_names = class_table(sorted(pairs), where=table.name)
+    texts, rows = rows, _parsed(rows, folder)
+    faults = [f"{where}, {fault}" for fault in _faults(texts, rows)]
+    if faults:
+        raise DataFaults(faults)
+    class_names = class_table(sorted({*zip(rows.label, rows.class_name, strict=True)}), where=where)
     records: dict[str, list[Record]] = {"train": [], "val": [], "test": [], "": []}
-    for row in rows:
-        records[row.split].append(Record(row.path, row.label, row.group))
+    for row in rows.itertuples():
+        records[SPLIT_OF[row.split]].append(Record(row.path, row.label, row.group))
     train, val, test, unsplit = (
-        find_groups(tuple(of_split), groups, where=table.name) for of_split in records.values()
+        find_groups(tuple(of_split), groups, where=where) for of_split in records.values()
     )
     splits = Splits(train, val, test)
     if unsplit:
         splits = fixed_split(unsplit, class_names, key=name)
     elif not test:
         splits = Splits(train, test=val)
-    return class_names, splits, FolderSource(table.folder, anchors=(LINKED,))
+    return class_names, splits, FolderSource(folder, anchors=(LINKED,))
 
 
-def _check_rows(table: Table, parts: Columns) -> list[_Row]:
-    """Return the rows of a table.
+def _parsed(texts: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Return a table with all columns, relative paths, and labels as numbers from 0.
 
-    Raises:
-        DataFaults: rows are malformed; it has all their faults.
+    A faulty path is empty, and a faulty label -1.
     """
-    faults: _RowFaults = defaultdict(list)
-    for number in table.blank:
-        faults["blank"].append((number, "is blank; remove it"))
-    pairs = _classes(table.numbers, parts, faults)
-    paths = _paths(table, parts["path"], faults)
-    blank = [""] * len(table.numbers)
-    splits, groups = parts.get("split", blank), parts.get("group", blank)
-    rows = []
-    for number, path, (label, class_name), cell, group_cell in zip(
-        table.numbers, paths, pairs, splits, groups, strict=True
-    ):
-        split, group = cell_text(cell).lower(), cell_text(group_cell)
-        if split and split not in SPLIT_OF:
-            faults["split"].append((number, f"split {cell!r}; allowed: {', '.join(SPLIT_OF)}"))
-        if "group" in parts and not group:
-            faults["group"].append((number, "has no group; allowed is a name of its own"))
-        rows.append(_Row(number, path, label, class_name, SPLIT_OF.get(split, split), group))
-    _add_repeated(rows, faults)
-    sentences = _fault_sentences(table.name, faults)
-    if "class_name" not in parts and rows and all(row.class_name.isdecimal() for row in rows):
-        sentences.append(
-            f"{table.name}: labels are numbers, so a column 'class_name' is needed as well"
-        )
-    unsplit = [row.number for row in rows if not row.split]
-    if unsplit and len(unsplit) < len(rows):
-        sentences.append(
-            f"{table.name}: {len(unsplit)} rows have no split ({listed(unsplit)}); allowed: all or "
-            "none"
-        )
-    if sentences:
-        raise DataFaults(sentences)
-    return rows
+    # A data frame writes 3 as 3.0 if its column once had missing values.
+    labels = [re.sub(r"^(\d+)\.0+$", r"\1", text) for text in texts.get("label", ())]
+    names = list(texts.get("class_name", labels))
+    numbers: dict[str, int | None]
+    if "class_name" in texts and labels:
+        numbers = {text: read_label(text) for text in set(labels)}
+    else:
+        labels = names
+        numbers = {text: number for number, text in enumerate(sorted(set(names)))}
+    root = folder.absolute()
+    return pd.DataFrame(
+        {
+            "path": [_relative(text, root) for text in texts.path],
+            "label": [-1 if numbers[text] is None else numbers[text] for text in labels],
+            "class_name": names,
+            "split": texts["split"].str.lower() if "split" in texts else "",
+            "group": texts.get("group", ""),
+        },
+        index=texts.index,
+    )
 
 
-def _fault_sentences(table: str, faults: _RowFaults) -> list[str]:
-    """Return a sentence for each kind of fault: the first in words, and the numbers of other rows.
-
-    A whole column may be wrong in the same way, so a message describes each kind once.
-    """
-    sentences = []
-    for (first, text), *more in faults.values():
-        others = [row for row, _ in more]
-        sentence = f"{table}, row {first}: {text}"
-        if len(others) == 1:
-            sentence += f"; row {others[0]} has this fault too"
-        elif others:
-            sentence += f"; rows {listed(others)} have this fault too"
-        sentences.append(sentence)
-    return sentences
-
-
-def is_path_table(file: Path) -> bool:
-    """Return whether a Parquet table holds paths rather than the images themselves.
-
-    Raises:
-        DataError: if the file is not readable Parquet.
-    """
+def _relative(text: str, root: Path) -> str:
+    """Return a path of a table, relative to the table's folder; "" if it leaves that folder."""
     try:
-        kinds = pq.read_schema(file).types
-    # A column name that is not UTF-8 raises ValueError.
-    except (OSError, pa.ArrowException, ValueError) as error:
-        raise DataError(f"{file}: not a readable Parquet file ({error})") from error
-    types = pa.types
-    images = (types.is_struct, types.is_binary, types.is_large_binary, types.is_binary_view)
-    return not any(is_image(kind) for kind in kinds for is_image in images)
+        return relative_path(text.removeprefix(f"{root}/"), where="")
+    except DataError:
+        return ""
 
 
-def _read_table(file: Path) -> Table:
-    """Read the cells of each column. CSV and TSV cells stay text: a class may be named "1"."""
-    suffix = file.suffix.lower()
-    try:
-        if suffix == ".parquet":
-            columns = pq.read_table(file).to_pydict()
-            names = list(columns)
-            rows: list[Any] = list(zip(*columns.values(), strict=True))
-        else:
-            text = read_text(file)
-            separator = "\t"
-            if suffix != ".tsv":
-                # A comma is preferred, as names of columns may contain the other separators.
-                unquoted = re.sub(r'"[^"]*"', "", text.partition("\n")[0])
-                separator = ","
-                if "," not in unquoted:
-                    separator = max(SEPARATORS, key=unquoted.count)
-            lines = io.StringIO(text)
-            reader = csv.reader(lines, delimiter=separator, strict=True, skipinitialspace=True)
-            names = [name.strip() for name in next(reader, [])]
-            rows = list(reader)
-    # Damaged files raise many kinds of errors, such as that of times out of range.
-    except (OSError, pa.ArrowException, csv.Error, ValueError, ArithmeticError) as error:
-        raise DataError(f"{file}: cannot be read ({error})") from error
-    return make_table(str(file), file.parent, names, rows)
-
-
-def make_table(name: str, folder: Path, header: Sequence[str], rows: Sequence[Cells]) -> Table:
-    """Return a table of columns from its rows, without the blank ones.
+def _faults(texts: pd.DataFrame, rows: pd.DataFrame) -> Iterator[str]:
+    """Yield the faults of a table's rows: each kind once, with its first row and that one's text.
 
     Args:
-        name: its name in messages.
-        folder: the folder that paths are relative to.
-        header: the names of the columns.
-        rows: the cells of each row.
-
-    Raises:
-        DataError: two columns have one name, or a row has more or fewer cells than there are
-            columns.
+        texts: the table as it is given.
+        rows: what `_parsed` makes of it.
     """
-    if len(set(header)) < len(header):
-        raise DataError(f"{name}: two columns have one name; got {listed(header)}")
-    cells_of: dict[str, list[object]] = {column: [] for column in header}
-    numbers = []
-    blank = []
-    for number, row in enumerate(rows, start=1):
-        if not row:  # an empty line, which spreadsheets and editors leave at the end
-            continue
-        if not any(cell_text(cell) for cell in row):
-            blank.append(number)
-            continue
-        if len(row) != len(header):
-            raise DataError(f"{name}, row {number}: other than {len(header)} fields")
-        numbers.append(number)
-        for column, cell in zip(header, row, strict=True):
-            cells_of[column].append(cell)
-    return Table(name, folder, cells_of, numbers, blank)
+    zero = rows.class_name.str.contains("\0", regex=False)
+    unsplit = (rows.split == "") & (rows.split != "").any()
+    checks = [
+        (rows.path == "", "path", "is not inside the dataset's folder or has '..'"),
+        (rows.class_name == "", "class_name", "is empty"),
+        (zero, "class_name", "has a zero byte"),
+        (rows.label < 0, "label", "is no whole number from 0"),
+        (~rows.split.isin([*SPLIT_OF]), "split", f"is none of {', '.join(filter(None, SPLIT_OF))}"),
+        (unsplit, "split", "is empty, and others are not; allowed: all or none"),
+        *_repeated(rows),
+    ]
+    if "class_name" not in texts and rows.class_name.str.isdecimal().all():
+        checks.append(
+            (rows.label >= 0, "label", "is a number, and there is no column 'class_name'")
+        )
+    if "group" in texts:
+        checks.append((rows.group == "", "group", "is empty; allowed is a name of its own"))
+    for wrong, column, fault in checks:
+        numbers = list(rows.index[wrong])
+        if numbers:
+            first, *others = numbers
+            text = (texts if column in texts else rows)[column][first]
+            more = f"; the same in row {listed(others)}" if others else ""
+            yield f"row {first}: {column} {text!r:.80} {fault}{more}"
 
 
-def cell_text(cell: object) -> str:
-    """Return the text of a cell; a blank one, or a number that is missing, has none."""
-    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
-        return ""
-    return str(cell).strip()
-
-
-def _classes(numbers: Sequence[int], parts: Columns, faults: _RowFaults) -> list[tuple[int, str]]:
-    """Return the (label, class name) of every row; the label of a faulty row is -1."""
-    # A data frame writes 3 as 3.0 if its column once had missing values.
-    labels = [re.sub(r"^(\d+)\.0+$", r"\1", cell_text(cell)) for cell in parts.get("label", ())]
-    names = [cell_text(cell) for cell in parts.get("class_name", ())]
-    label_of = {}
-    if labels and names:
-        for text in labels:
-            number_in_text = read_label(text)
-            label_of[text] = -1 if number_in_text is None else number_in_text
-    else:
-        labels = names = labels or names
-        for label, text in enumerate(sorted(set(labels))):
-            label_of[text] = label
-    pairs = []
-    for number, text, name in zip(numbers, labels, names, strict=True):
-        label = label_of[text]
-        pairs.append((label, name))
-        if not name:
-            faults["class"].append((number, "has no class name"))
-        elif "\0" in name:
-            faults["zero"].append((number, f"class name {name!r:.80} has a zero byte in it"))
-        elif label < 0:
-            allowed = "allowed are whole numbers from 0"
-            faults["label"].append((number, f"label {text!r:.80}; {allowed}"))
-    return pairs
-
-
-def _paths(table: Table, cells: Cells, faults: _RowFaults) -> list[str]:
-    """Return the path of every row, relative to the table's folder; "" in a faulty row."""
-    folder = table.folder.absolute()
-    paths = []
-    for number, cell in zip(table.numbers, cells, strict=True):
-        text = str(cell or "")
-        if Path(text).is_relative_to(folder):
-            text = Path(text).relative_to(folder).as_posix()
-        path = ""
-        try:
-            path = relative_path(text, where="")
-        except DataError as error:
-            faults["path"].append((number, str(error).removeprefix(": ")))
-        paths.append(path)
-    return paths
-
-
-def _add_repeated(rows: Sequence[_Row], faults: _RowFaults) -> None:
-    """Add a fault for each image that has several rows, and say in what two of them differ."""
-    first_rows: dict[str, _Row] = {}
-    for row in rows:
-        before = first_rows.setdefault(row.path, row)
-        if before is row or not row.path:  # an empty path is a fault already
-            continue
-        here, there = row.class_name, before.class_name
-        if here == there:
-            here, there = str(row.label), str(before.label)
-        if here != there:
-            text = f"has conflicting labels, {here!r} here and {there!r} in row {before.number}"
-            kind, allowed = "conflict", "; allowed is one"
-        elif row.split != before.split:
-            here, there = row.split or "no split", before.split or "none"
-            text = f"is in {here} here and in {there} in row {before.number}"
-            kind, allowed = "splits", "; an image may be in one only"
-        else:
-            text = f"is listed twice, in row {before.number} too"
-            kind, allowed = "twice", ""
-        faults[kind].append((row.number, f"{row.path!r} {text}{allowed}"))
+def _repeated(rows: pd.DataFrame) -> Iterator[tuple[pd.Series, str, str]]:
+    """Yield checks for the rows of an image that has an earlier one, see `_faults`."""
+    twice = rows.duplicated("path") & (rows.path != "")
+    before = rows.assign(row=rows.index).groupby("path").transform("first")
+    classes = (rows.class_name != before.class_name) | (rows.label != before.label)
+    splits = ~classes & (rows.split != before.split)
+    for wrong, fault in (
+        (classes, "has conflicting labels, {here} here and {there} in row {row}; allowed is one"),
+        (splits, "is in another split in row {row}; an image may be in one only"),
+        (~classes & ~splits, "is listed twice, in row {row} too"),
+    ):
+        for number in rows.index[twice & wrong][:1]:
+            here, there = rows.loc[number], before.loc[number]
+            labels = {"here": f"{here.class_name!r} ({here.label})"}
+            labels["there"] = f"{there.class_name!r} ({there.label})"
+            yield twice & wrong, "path", fault.format(row=there.row, **labels)
