@@ -1,6 +1,6 @@
 """Checkpoints of the Hugging Face hub: whether they are available, and which files they have."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -69,6 +69,34 @@ def silence_transformers() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
+def silence_of_hub(ask: Callable[[], object]) -> str | None:
+    """Return why the hub does not answer a question; None if it does, be it by an error."""
+    from huggingface_hub.utils import HfHubHTTPError, HFValidationError
+
+    try:
+        call_within(ANSWERS_WITHIN, ask)
+    except (HfHubHTTPError, HFValidationError):
+        return None
+    except Exception as error:  # releases differ in their HTTP library and its errors
+        return cause_of_silence(error)
+    return None
+
+
+def how_to_bring(name: str, revision: str | None, setting: str) -> str:
+    """Return how to bring what is on the hub to a machine without network.
+
+    Args:
+        name: its name there, with options of the command that downloads it.
+        revision: branch, tag or commit.
+        setting: what to set then, where the folder is called DIR.
+    """
+    at = f" --revision {revision}" if revision else ""
+    return (
+        f"on a machine with network `hf download {name}{at} --local-dir DIR`, then copy DIR here "
+        f"and set {setting}"
+    )
+
+
 def must_read_locally(name: CheckpointName, files: Sequence[str], revision: str | None) -> bool:
     """Return whether the hub does not answer, so that a checkpoint is read from this machine alone.
 
@@ -82,31 +110,19 @@ def must_read_locally(name: CheckpointName, files: Sequence[str], revision: str 
             message says how to copy it.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.utils import HfHubHTTPError, HFValidationError
 
-    try:
-        call_within(ANSWERS_WITHIN, lambda: HfApi().model_info(str(name), revision=revision))
-    except (HfHubHTTPError, HFValidationError):  # an answer; loading reports what is wrong
-        return False
-    except Exception as error:  # releases differ in their HTTP library and its errors
-        fault = cause_of_silence(error)
-    else:
-        return False
-    if not Source(name, revision).find(*files):
+    fault = silence_of_hub(lambda: HfApi().model_info(str(name), revision=revision))
+    if fault and not Source(name, revision).find(*files):
         raise BackboneError(format_unreachable(name, revision, fault))
-    return True
+    return fault is not None
 
 
 def format_unreachable(name: CheckpointName, revision: str | None, fault: str) -> str:
     """Return the message that a checkpoint is not available, with a way to copy it here."""
     from huggingface_hub import HfApi
 
-    at = ""
-    if revision:
-        at = f" --revision {revision}"
     return (
         f"backbone '{name}' is no folder here and not in this machine's cache of the hub, and "
-        f"{HfApi().endpoint} does not answer ({fault}). Bring it over: on a machine with network "
-        f"`hf download {name}{at} --local-dir DIR` (or `huggingface-cli download`), then copy "
-        "DIR here and set backbone.name=DIR"
+        f"{HfApi().endpoint} does not answer ({fault}). Bring it over: "
+        f"{how_to_bring(str(name), revision, 'backbone.name=DIR')}"
     )

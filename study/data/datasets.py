@@ -19,10 +19,10 @@ from study.data.readers.glyphs import load_digits, load_glyphs
 from study.data.readers.huggingface import (
     PREFIX,
     HubSource,
-    holds_parquet,
     is_saved,
     load_hub,
     load_parquet,
+    parquet_files,
 )
 from study.data.readers.own import NoImagesError, is_folder, is_image_name, load_folder, visible
 from study.data.readers.published import load_published
@@ -114,7 +114,8 @@ def _find_reader(
 
         return partial(load_table, name, root), ("columns", "groups")
     table = _only_table(root)
-    has_images = holds_parquet(root, storage) and (table is None or table.suffix != ".parquet")
+    has_images = root.is_dir() and any(parquet_files(root, storage))
+    has_images = has_images and (table is None or table.suffix != ".parquet")
     if suffix == ".parquet" or is_saved(root) or has_images:
         return partial(load_parquet, name, root, storage), FILE_OPTIONS
     if root.is_file():

@@ -40,7 +40,6 @@ def test_without_a_network_one_message_says_how_to_bring_a_checkpoint_over(
     told = str(refused.value)
     for part in (
         f"`hf download {NAME} --revision abc --local-dir DIR`",
-        "huggingface-cli download",
         "backbone.name=DIR",
         "http://127.0.0.1:9 does not answer (Connection refused)",
     ):

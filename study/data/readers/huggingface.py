@@ -8,8 +8,7 @@ import glob
 import io
 import re
 import sys
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,11 +17,12 @@ from typing import Any
 import pyarrow as pa
 from PIL import Image
 
+from study.backbones.hub import how_to_bring, silence_of_hub
 from study.data.data_internals import table_fingerprint
 from study.data.images.image_reading import DEFAULT_READING, ImageReading
 from study.data.images.sources import read_image
 from study.data.outputs import is_output
-from study.data.readers.own import is_folder, visible
+from study.data.readers.own import visible
 from study.data.records import (
     SPLITS,
     ClassNames,
@@ -36,27 +36,12 @@ from study.data.records import (
 )
 from study.data.splits import fixed_split
 from study.errors import DataError
-from study.storage.time_limit import call_within, cause_of_silence
 
 Renamed = Mapping[str, str]
 """Our name of a column or split → the dataset's name of it."""
 PREFIX = "hf:"
-NAME_COLUMNS = ("class_name", "class name", "classname", "label_name", "label_text")
-"""The columns whose texts are class names where labels are numbers."""
-PLAIN = r"null|bool|u?int\d+|(large_)?string|string_view"
+NUMBERS_AND_TEXTS = r"null|bool|u?int\d+|(large_)?string|string_view"
 """The types of the cells of labels and groups."""
-ANSWERS_WITHIN = 4.0
-"""How many seconds the hub may take to answer."""
-CARDS = ("README.md", ".huggingface.yaml", "dataset_infos.json")
-"""The files in which a dataset of the hub says what its files are."""
-FIRST = 32
-"""The number of entries of a folder that are searched for a Parquet file."""
-KEYWORDS = {
-    "train": ("train", "training"),
-    "validation": ("validation", "valid", "dev", "val"),
-    "test": ("test", "testing", "eval", "evaluation"),
-}
-"""The splits of the library `datasets`, and the words for each in names of files and folders."""
 
 
 @dataclass(frozen=True)
@@ -138,12 +123,21 @@ def load_hub(
             splits are missing.
     """
     where = name.removeprefix(PREFIX)
-    download = _download_note(where, revision)
-    with _library_errors(name, where, f". If the hub cannot be reached, bring it over: {download}"):
+    setting = "data.root=DIR with any name of your own, such as data.dataset=mine"
+    bring = how_to_bring(f"{where} --repo-type dataset", revision, setting)
+    with _library_errors(name, where, f". If the hub cannot be reached, bring it over: {bring}"):
+        from huggingface_hub import HfApi  # which `datasets` brings
+
         if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", where):
             raise DataError(f"{name}: not a dataset of the hub; allowed is {PREFIX}owner/name")
-        _refuse_silent_hub(where, revision, download)
-        tables = _tables_of_builder(name, where, splits or {}, subset=subset, revision=revision)
+        # The library would try each file for long.
+        fault = silence_of_hub(lambda: HfApi().dataset_info(where, revision=revision))
+        if fault:
+            raise DataError(
+                f"{name} is on the hub, and {HfApi().endpoint} does not answer ({fault}). "
+                f"Bring it over: {bring}"
+            )
+        tables = _built_tables(name, where, splits or {}, subset=subset, revision=revision)
     return _contents(name, tables, columns or {})
 
 
@@ -156,11 +150,11 @@ def load_parquet(
     splits: Renamed | None = None,
     subset: str | None = None,
 ) -> Contents:
-    """Read a Parquet file, or a folder of them; see `load_hub`.
+    """Read a Parquet file, a folder with the hub's layout, or one that `save_to_disk` wrote.
 
     Args:
         name: the dataset's name.
-        place: a Parquet file, a folder with the hub's layout, or one that `save_to_disk` wrote.
+        place: the file or folder.
         storage: the folder of studies, whose Parquet files are of no dataset.
         columns: see `load_hub`.
         splits: see `load_hub`.
@@ -175,11 +169,13 @@ def load_parquet(
             tables = _tables_of(name, datasets.load_from_disk(str(place)), splits)
         elif subset or _has_card(place):
             # By the folder's own name, the library might look for a script, or a kind of file.
-            where = f"{place.absolute()}/."
-            tables = _tables_of_builder(name, where, splits, subset=subset)
+            tables = _built_tables(name, f"{place.absolute()}/.", splits, subset=subset)
         else:
-            files = [place] if place.is_file() else sorted(_parquet_files(place, storage))
-            tables = _load_files(name, "parquet", _files_of_splits(place, files), splits)
+            files_of: dict[str, list[str]] = {}
+            for file in [place] if place.is_file() else sorted(parquet_files(place, storage)):
+                split = _split_of(file.relative_to(place))
+                files_of.setdefault(split, []).append(glob.escape(str(file)))
+            tables = _load_files(name, "parquet", files_of, splits)
     return _contents(name, tables, columns or {})
 
 
@@ -213,110 +209,49 @@ def _library_errors(name: str, where: str, advice: str = "") -> Iterator[Any]:
         raise DataError(f"{name}: cannot be read from {where} ({error}){advice}") from error
 
 
-def _download_note(name: str, revision: str | None) -> str:
-    """Return how to bring a dataset of the hub to a machine without network."""
-    option = ""
-    if revision:
-        option = f" --revision {revision}"
-    return (
-        f"on a machine with network `hf download {name} --repo-type dataset{option} "
-        "--local-dir DIR`, then copy DIR here and set data.root=DIR with any name of your own, "
-        "such as data.dataset=mine"
-    )
+def parquet_files(folder: Path, storage: Path | None = None, depth: int = 2) -> Iterator[Path]:
+    """Yield the Parquet files of a folder that studies did not write.
 
-
-def holds_parquet(folder: Path, storage: Path | None = None) -> bool:
-    """Return whether a folder holds Parquet files, as deep as the hub lays them out.
-
-    Only a few entries of each folder are read, since an image folder may have millions.
-    """
-    return folder.is_dir() and any(_parquet_files(folder, storage, most=FIRST))
-
-
-def _parquet_files(
-    folder: Path, storage: Path | None, *, most: int | None = None, depth: int = 2
-) -> Iterator[Path]:
-    """Yield the Parquet files that a dataset has where the hub lays them out.
-
-    The hub uses `data/`, `<subset>/` and `<subset>/<split>/`. Links to folders, which may lead up,
-    and what studies wrote are passed over.
+    They may be as deep as the hub lays them out, in ``<subset>/<split>/``.
 
     Args:
         folder: the folder.
         storage: the folder of studies.
-        most: how many entries of each folder are read; None means all.
         depth: how many levels of folders are searched.
     """
-    try:
-        entries = visible(folder, most)
-    except DataError:
-        return  # reported by name when its images are listed
-    for entry in entries:
+    for entry in visible(folder):
         if entry.name.endswith(".parquet"):
             yield folder / entry.name
-    for entry in entries:
-        inner = folder / entry.name
-        if depth == 0 or not is_folder(entry) or entry.is_symlink():
-            continue
-        files = _parquet_files(inner, storage, most=most, depth=depth - 1)
-        first = next(files, None)
-        if first is not None and not is_output(inner, storage):
-            yield first
-            yield from files
-
-
-def _files_of_splits(folder: Path, files: Sequence[Path]) -> dict[str, list[str]]:
-    """Return the files of each split as the `datasets` library would, without its search.
-
-    The library searches all folders below, tens of times, and takes those of studies as well. It
-    looks for `data/SPLIT-00000-of-00001`, words in the names of folders, and words in those of
-    files; where none has one, all files are for training.
-    """
-
-    def sharded(path: Path) -> str | None:
-        match = re.fullmatch(r"data/(\w+(?:\.\w+)*)-\d{5}-of-\d{5}\..*", path.as_posix())
-        return match and match[1]
-
-    def by_words(text: str) -> str | None:
-        words = re.split(r"[-._ 0-9/]+", text)
-        return next((split for split, known in KEYWORDS.items() if {*words} & {*known}), None)
-
-    rules: tuple[Callable[[Path], str | None], ...] = (
-        sharded,
-        lambda path: by_words(path.parent.as_posix()),
-        lambda path: by_words(path.name),
-    )
-    for rule in rules:
-        files_of = defaultdict(list)
-        for file in files:
-            split = rule(file.relative_to(folder))
-            if split:
-                files_of[split].append(glob.escape(str(file)))
-        if files_of:
-            return files_of
-    return {"train": [glob.escape(str(file)) for file in files]}
+        elif depth and entry.is_dir(follow_symlinks=False):  # a link may lead up
+            path = folder / entry.name
+            if not is_output(path, storage):
+                yield from parquet_files(path, storage, depth - 1)
 
 
 def _has_card(folder: Path) -> bool:
-    """Return whether a folder has a file that says what its other files are."""
-    readme, *others = (folder / name for name in CARDS)
-    if any(file.is_file() for file in others):
-        return True
-    return readme.is_file() and readme.read_bytes()[:4].rstrip() == b"---"
+    """Return whether a folder has a card of the hub, which may say what its files are."""
+    card = folder / "README.md"
+    return card.is_file() and card.read_bytes().startswith(b"---")
 
 
-def _tables_of_builder(
+def _split_of(file: Path) -> str:
+    """Return the split that the path of a Parquet file names, as on the hub; else ``train``."""
+    words = re.split(r"[\W\d_]+", file.as_posix().lower())
+    shard = re.match(r"(\w+)-\d{5}-of-\d{5}", file.name)
+    known = [word for word in words if any(word in names for names in SPLITS.values())]
+    return [*known, shard[1] if shard else "train"][0]
+
+
+def _built_tables(
     name: str, where: str, splits: Renamed, *, subset: str | None, revision: str | None = None
 ) -> Any:
-    """Return the tables of a dataset of the hub, or of a folder with its card, by split."""
+    """Return the tables of a dataset of the hub, or of a folder in its layout, by split."""
     import datasets
 
     # A builder knows the files of each split without downloading them.
     builder = datasets.load_dataset_builder(where, subset, revision=revision)
-    files_of = {
-        str(split): list(files) for split, files in (builder.config.data_files or {}).items()
-    }
-    return _load_files(name, builder.name, files_of, splits, builder.info.features)
+    files = {str(split): list(files) for split, files in (builder.config.data_files or {}).items()}
+    return _load_files(name, builder.name, files, splits, builder.info.features)
 
 
 def _load_files(
@@ -364,31 +299,6 @@ def _chosen_splits(name: str, present: Mapping[str, Any], splits: Renamed) -> di
     return {split: present[parts[split]] for split in splits_to_read}
 
 
-def _refuse_silent_hub(name: str, revision: str | None, download: str) -> None:
-    """Raise if the hub does not answer.
-
-    Args:
-        name: the dataset's name on the hub.
-        revision: branch, tag or commit.
-        download: how to bring the dataset over.
-
-    Raises:
-        DataError: it does not; the `datasets` library would try each file for long.
-    """
-    from huggingface_hub import HfApi  # which `datasets` brings
-    from huggingface_hub.utils import HfHubHTTPError, HFValidationError
-
-    try:
-        call_within(ANSWERS_WITHIN, lambda: HfApi().dataset_info(name, revision=revision))
-    except (HfHubHTTPError, HFValidationError):
-        return  # it answers; an error in the answer is reported once the dataset is read
-    except Exception as error:  # its library for HTTP has been another one before
-        raise DataError(
-            f"{PREFIX}{name} is on the hub, and {HfApi().endpoint} does not answer "
-            f"({cause_of_silence(error)}). Bring it over: {download}"
-        ) from error
-
-
 def is_saved(folder: Path) -> bool:
     """Return whether `save_to_disk` of a dataset, or of a dictionary of them, wrote a folder."""
     if (folder / "dataset_dict.json").is_file():
@@ -426,22 +336,26 @@ def _contents(name: str, tables: Any, columns: Renamed) -> Contents:
     import datasets
     from huggingface_hub.constants import HF_HUB_CACHE  # which `datasets` brings
 
-    image, label, group = _column_names(name, tables["train"].features, columns)
-    named = _find_names(name, tables["train"], label)
+    features = tables["train"].features
+    image = _find_column(name, features, columns, "image", datasets.Image, ("image", "img"))
+    names = ("label", "labels", "fine_label", "class")
+    label = _find_column(name, features, columns, "label", datasets.ClassLabel, names)
+    group = None
+    if "group" in columns:
+        group = _find_column(name, features, columns, "group", type(None), ())
     # Reading a row decodes all its images: no others are kept, and this one stays encoded.
-    kept = dict.fromkeys([image, label, named, *([group] if group else [])])
-    for split, table in tables.items():
-        absent = [column for column in kept if column not in table.column_names]
-        if absent:
-            raise DataError(f"{name}: {split} has no column {listed(absent)}, which train has")
-    tables = tables.select_columns([*kept])
+    kept = [column for column in dict.fromkeys((image, label, group)) if column]
     try:
-        if getattr(tables["train"].features[image], "dtype", None) == "binary_view":
+        tables = tables.select_columns(kept)
+        if getattr(features[image], "dtype", None) == "binary_view":
             tables = tables.cast_column(image, datasets.Value("binary"))
         tables = tables.cast_column(image, datasets.Image(decode=False))
     except (pa.ArrowException, TypeError, ValueError) as error:
-        raise DataError(f"{name}: column {image!r} holds no images ({error})") from error
-    class_names, records = _classes(name, tables, named)
+        raise DataError(
+            f"{name}: a split lacks one of the columns {listed(kept)}, or column {image!r} holds "
+            f"no images ({error})"
+        ) from error
+    class_names, records = _classes(name, tables, label)
     if group is not None:
         for split, of_split in records.items():
             cells = list(tables[split][group])
@@ -465,65 +379,33 @@ def _contents(name: str, tables: Any, columns: Renamed) -> Contents:
     return class_names, splits, HubSource(name, image, tables, folders)
 
 
-def _column_names(name: str, features: Any, requested: Renamed) -> tuple[str, str, str | None]:
-    """Return the names of the columns of images, of labels and, if requested, of groups."""
-    import datasets
-
-    def column_of(part: str, kind: type, aliases: Sequence[str]) -> str:
-        candidates = [column for column, feature in features.items() if isinstance(feature, kind)]
-        if len(candidates) != 1:
-            candidates = [column for column in aliases if column in features]
-        candidates.append("")
-        column = requested.get(part) or candidates[0]
-        if column not in features:
-            raise DataError(
-                f"{name}: no {part} column {column!r}; name it in columns.{part} or rename it; "
-                f"the dataset has {listed(features)}"
-            )
-        return column
-
-    image = column_of("image", datasets.Image, ("image", "img"))
-    label = column_of("label", datasets.ClassLabel, ("label", "labels", "fine_label", "class"))
-    _refuse_kind(name, "label", label, features[label])
-    group = None
-    if "group" in requested:
-        group = column_of("group", type(None), ())
-        _refuse_kind(name, "group", group, features[group])
-    return image, label, group
-
-
-def _refuse_kind(name: str, part: str, column: str, feature: Any) -> None:
-    """Raise DataError unless a column holds class labels, whole numbers or text."""
-    import datasets
-
-    kind = getattr(feature, "dtype", type(feature).__name__)
-    if not isinstance(feature, datasets.ClassLabel) and not re.fullmatch(PLAIN, kind):
-        raise DataError(
-            f"{name}: column {column!r} is of type {kind}; allowed are class labels, whole numbers "
-            f"and text; name another in columns.{part}"
-        )
-
-
-def _find_names(name: str, table: Any, label: str) -> str:
-    """Return the column of the classes: that of the labels, or of names where these are numbers.
+def _find_column(
+    name: str, features: Any, requested: Renamed, part: str, kind: type, aliases: Sequence[str]
+) -> str:
+    """Return the requested column of a part, the only one of its kind, or one of its known names.
 
     Raises:
-        DataError: the labels are numbers, and there are no names.
+        DataError: there is none, or a column of labels or groups holds something else.
     """
     import datasets
 
-    for column in (label, *NAME_COLUMNS):
-        feature = table.features.get(column)
-        if isinstance(feature, datasets.ClassLabel):
-            return column
-        if feature is not None and re.fullmatch(PLAIN, str(getattr(feature, "dtype", ""))):
-            values = set(table.select_columns([column])[column]) - {None}
-            if not all(str(value).isdecimal() for value in values):
-                return column
-    raise DataError(
-        f"{name}: column {label!r} holds numbers without class names; allowed are class labels and "
-        "text"
-    )
+    candidates = [column for column, feature in features.items() if isinstance(feature, kind)]
+    if len(candidates) != 1:
+        candidates = [column for column in aliases if column in features]
+    column = requested.get(part) or next(iter(candidates), "")
+    if column not in features:
+        raise DataError(
+            f"{name}: no {part} column {column!r}; name it in columns.{part} or rename it; "
+            f"the dataset has {listed(features)}"
+        )
+    dtype = getattr(features[column], "dtype", type(features[column]).__name__)
+    is_class = isinstance(features[column], datasets.ClassLabel)
+    if part != "image" and not is_class and not re.fullmatch(NUMBERS_AND_TEXTS, dtype):
+        raise DataError(
+            f"{name}: column {column!r} is of type {dtype}; allowed are class labels, whole "
+            f"numbers and text; name another in columns.{part}"
+        )
+    return column
 
 
 def _classes(
@@ -532,23 +414,27 @@ def _classes(
     """Return the class names and the records of every split, without opening an image.
 
     Raises:
-        DataError: there are labels that the training split has not.
+        DataError: labels are numbers without names, or are not those of the training split.
     """
     import datasets
 
-    values = {split: list(table[column]) for split, table in tables.items()}
-    features = tables["train"].features
-    if isinstance(features[column], datasets.ClassLabel):
-        class_names = class_table(enumerate(features[column].names), where=name)
+    texts = {split: list(map(str, table[column])) for split, table in tables.items()}
+    feature = tables["train"].features[column]
+    if isinstance(feature, datasets.ClassLabel):
+        class_names = class_table(enumerate(feature.names), where=name)
         label_of = {str(label): label for label in range(len(class_names))}
     else:
-        texts = {str(value) for value in values["train"] if value is not None}
-        class_names = class_table(enumerate(sorted(texts)), where=name)
+        trained = sorted(set(texts["train"]) - {"None"})
+        if all(text.isdecimal() for text in trained):
+            raise DataError(
+                f"{name}: column {column!r} holds numbers without class names; allowed are class "
+                "labels and text; name another in columns.label"
+            )
+        class_names = class_table(enumerate(trained), where=name)
         label_of = {text: label for label, text in enumerate(class_names)}
     records = {}
-    for split, cells in values.items():
-        texts_of_rows = list(map(str, cells))
-        unknown = [row for row, text in enumerate(texts_of_rows) if text not in label_of]
+    for split, of_rows in texts.items():
+        unknown = [row for row, text in enumerate(of_rows) if text not in label_of]
         if unknown:
             raise DataError(
                 f"{name}: {len(unknown)} images of {split} have no label of the training split "
@@ -556,6 +442,6 @@ def _classes(
                 "splits"
             )
         records[split] = tuple(
-            Record(f"{split}/{row:06d}", label_of[text]) for row, text in enumerate(texts_of_rows)
+            Record(f"{split}/{row:06d}", label_of[text]) for row, text in enumerate(of_rows)
         )
     return class_names, records
