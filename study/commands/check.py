@@ -16,13 +16,7 @@ from study.commands.image_check import decode_images
 from study.commands.start_warnings import find_warnings
 from study.config.rules import broken_rules
 from study.data.datasets import refuse_unread_folder
-from study.data.prompts import (
-    prompts,
-    refuse_control_characters,
-    refuse_equal_prompts,
-    refuse_equal_tokens,
-    refuse_special_tokens,
-)
+from study.data.prompts import prompts, refuse_unreadable_names
 from study.data.readers.benchmarks import BENCHMARKS
 from study.data.records import DataFaults, Dataset
 from study.data.survey import refuse_absent, refuse_shared_images
@@ -186,11 +180,6 @@ def _check_datasets(study: Study, faults: Faults) -> list[Dataset]:
     datasets = [dataset for _, dataset in read if dataset]
     if data.targets and len(datasets) == len(read):
         faults.attempt("data.targets", refuse_shared_images, datasets[0], datasets[1:])
-    for key, dataset in read:
-        if dataset:
-            if dataset.name not in BENCHMARKS:  # published lists may repeat a name
-                faults.attempt(key, refuse_equal_prompts, dataset.name, dataset.class_names)
-            faults.attempt(key, refuse_control_characters, dataset.name, dataset.class_names)
     published = faults.attempt("data.shots_from", _check_published, data.shots_from)
     if published and read[0][1]:
         _check_seeds(study, faults, searched=can_select and protocol.validates(config))
@@ -234,9 +223,10 @@ def _check_models(
         faults.attempt(f"search.space.sites.{number}", _check_subset, study, site)
     for label, method in search.peer_methods.items():
         faults.attempt(f"search.baselines.{label}", _check_family, study, label, method)
-    for key, check in (("data.templates", _check_prompts), ("data", _check_tokens)):
-        for dataset in datasets:
-            faults.attempt(key, check, dataset, backbone)
+    for dataset in datasets:
+        faults.attempt("data.templates", _check_prompts, dataset, backbone)
+        key = "data" if dataset.name == study.config.data.dataset else "data.targets"
+        faults.attempt(key, _check_tokens, dataset, backbone)
     if study.config.ablation:
         faults.attempt("ablation", ablation_cells, study)
 
@@ -272,8 +262,9 @@ def _check_prompts(dataset: Dataset, backbone: Backbone) -> None:
 
 def _check_tokens(dataset: Dataset, backbone: Backbone) -> None:
     """Refuse class names that the backbone's tokenizer does not read as texts of their own."""
-    refuse_special_tokens(dataset.name, dataset.class_names, backbone.tokenizer)
-    refuse_equal_tokens(dataset.name, dataset.class_names, backbone.tokenizer)
+    repeated = dataset.name in BENCHMARKS  # published lists may repeat a name
+    names = dataset.class_names
+    refuse_unreadable_names(dataset.name, names, backbone.tokenizer, repeated=repeated)
 
 
 def _check_subset(study: Study, text: str) -> None:

@@ -16,7 +16,6 @@ from study.commands.models import find_model
 from study.commands.signals import LastingConsole
 from study.commands.start_warnings import format_suffixes
 from study.data.images.sources import IMAGE_SUFFIXES
-from study.data.prompts import refuse_equal_prompts
 from study.data.records import class_table, listed, read_text
 from study.errors import ConfigError, DataError
 from study.process.terminal_table import amount, print_csv, print_sentences
@@ -142,8 +141,7 @@ def read_classes(text: str) -> tuple[str, ...]:
         text: the path of a file, or names with commas between them. Blank lines count for nothing.
 
     Raises:
-        DataError: the file cannot be read, there are fewer than two names, or CLIP reads two as
-            the same text.
+        DataError: the file cannot be read, there are fewer than two names, or two are equal.
     """
     source, names = "--classes", [name.strip() for name in text.split(",")]
     with suppress(OSError):  # a list that is too long for a path
@@ -156,9 +154,7 @@ def read_classes(text: str) -> tuple[str, ...]:
             f"--classes is {text!r}, which gives {listed(names) or 'no names'}; allowed are two or "
             "more names with commas between them, or a text file that is there, with one a line"
         )
-    class_names = class_table(enumerate(names), where=source)
-    refuse_equal_prompts(source, class_names)
-    return class_names
+    return class_table(enumerate(names), where=source)
 
 
 def find_images(words: Iterable[str]) -> list[Path]:

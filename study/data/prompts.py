@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from study.data.readers.benchmarks import BENCHMARKS, DEFAULT_TEMPLATE
-from study.data.records import SHOWN, Templates, listed, listed_texts
+from study.data.records import DataFaults, Templates, listed, listed_texts
 from study.errors import DataError
 
 # The first template of a dataset is used in training.
@@ -72,139 +72,58 @@ def prompts(class_names: Names, templates: Sequence[str]) -> list[list[str]]:
     return prompts_of_classes
 
 
-def refuse_equal_prompts(dataset: str, class_names: Names) -> None:
-    """Refuse class names that CLIP's tokenizer reads as one and the same text.
+def refuse_unreadable_names(
+    dataset: str, class_names: Names, tokenizer: Any, *, repeated: bool = False
+) -> None:
+    """Refuse class names that a tokenizer does not read as texts of their own.
 
-    It joins letters and accents that stand apart (NFC), takes all white space for one space, and
-    makes capital letters small. Such classes have equal prompts, so their images cannot be told
-    apart.
-
-    Args:
-        dataset: the dataset's name, for the message.
-        class_names: the class names.
-
-    Raises:
-        DataError: if there are any; the message names them.
-    """
-    names_of_text = defaultdict(list)
-    for name in class_names:
-        names_of_text[_as_read(name)].append(name)
-    same = [names for names in names_of_text.values() if len(names) > 1]
-    if same:
-        raise DataError(
-            f"{dataset}: classes that CLIP reads as the same text: {_groups(same)}; allowed are "
-            "names that differ by more than capital letters, white space and the form of accents: "
-            "rename them, or make them one class"
-        )
-
-
-def refuse_control_characters(dataset: str, class_names: Names) -> None:
-    """Refuse class names with line breaks, control characters or characters that are not seen.
-
-    Tables, charts and terminals would show them as something else, and CLIP reads them as text.
-
-    Args:
-        dataset: the dataset's name, for the message.
-        class_names: the class names.
-
-    Raises:
-        DataError: there are any; the message names them and their characters.
-    """
-    faulty = []
-    for name in class_names:
-        codes = [
-            f"U+{ord(character):04X}"
-            for character in dict.fromkeys(name)
-            if unicodedata.category(character) in CONTROL or character in UNSEEN
-        ]
-        if codes:
-            faulty.append(f"{name!r} ({', '.join(codes)})")
-    if faulty:
-        raise DataError(
-            f"{dataset}: class names with control characters, line breaks or characters that are "
-            f"not seen: {listed_texts(faulty)}; rename these classes"
-        )
-
-
-def refuse_special_tokens(dataset: str, class_names: Names, tokenizer: Any) -> None:
-    """Refuse class names that a tokenizer reads as special tokens instead of text.
-
-    Such a token may end a text, for example, so that the rest of a prompt is lost.
-
-    Args:
-        dataset: the dataset's name, for the message.
-        class_names: the class names.
-        tokenizer: the backbone's tokenizer, which says what its special tokens are.
-
-    Raises:
-        DataError: there are any; the message names them and their tokens.
-    """
-    tokens = dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True))
-    for number, added in tokenizer.added_tokens_decoder.items():
-        if added.special:
-            tokens[number] = str(added.content)
-    # Some checkpoints pad texts with "!", which a class name may have in it.
-    marks = {number: token for number, token in tokens.items() if re.search(r"[^\W\d_]", token)}
-    unknown = tokenizer.unk_token_id
-    is_end = unknown in (tokenizer.eos_token_id, tokenizer.bos_token_id)
-    faulty = []
-    for name, row in zip(class_names, _token_rows(class_names, tokenizer), strict=True):
-        inside = []
-        for number in dict.fromkeys(row):
-            mark = marks.get(number)
-            # A word that the tokenizer does not know is no mark, unless it ends the text.
-            is_word = number == unknown and not is_end
-            if mark is not None and not (is_word and mark.lower() not in name.lower()):
-                inside.append(mark)
-        if inside:
-            faulty.append(f"{name!r} ({', '.join(inside)})")
-    if faulty:
-        raise DataError(
-            f"{dataset}: class names that the backbone's tokenizer does not read as text, with the "
-            f"special tokens that it reads: {listed_texts(faulty)}; rename these classes"
-        )
-
-
-def refuse_equal_tokens(dataset: str, class_names: Names, tokenizer: Any) -> None:
-    """Refuse class names that differ only in characters that a tokenizer does not know.
-
-    Names that CLIP reads as the same text anyway are left to `refuse_equal_prompts`.
+    Names with the same tokens have the same prompt, a special token may end a text, and tables and
+    terminals would show a control character as something else.
 
     Args:
         dataset: the dataset's name, for the message.
         class_names: the class names.
         tokenizer: the backbone's tokenizer.
+        repeated: whether classes may have the same text, as in published lists.
 
     Raises:
-        DataError: there are any; the message names them.
+        DataFaults: there are such names; it has a fault for each kind.
     """
-    names_of_tokens: dict[tuple[int, ...], dict[str, str]] = defaultdict(dict)
-    for name, row in zip(class_names, _token_rows(class_names, tokenizer), strict=True):
-        names_of_tokens[tuple(row)].setdefault(_as_read(name), name)
-    same = [[*names.values()] for names in names_of_tokens.values() if len(names) > 1]
-    if same:
-        raise DataError(
-            f"{dataset}: classes that the backbone's tokenizer reads as the same text, since it "
-            f"does not know their characters: {_groups(same)}; rename these classes"
-        )
-
-
-def _token_rows(class_names: Names, tokenizer: Any) -> list[list[int]]:
-    """Return the token ids of each class name as it stands in a prompt, without start and end."""
+    special = dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True))
+    special |= {n: str(t) for n, t in tokenizer.added_tokens_decoder.items() if t.special}
+    # Some checkpoints pad texts with "!", which a class name may have in it.
+    special = {number: text for number, text in special.items() if re.search(r"[^\W\d_]", text)}
+    # Not the token of an unknown word, unless it ends the text.
+    ends = {tokenizer.bos_token_id, tokenizer.eos_token_id}
     texts = [name.replace("_", " ") for name in class_names]
-    encoded = tokenizer(texts, add_special_tokens=False, verbose=False)
-    return encoded["input_ids"]
+    rows = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+    names_of = defaultdict(list)
+    control, marked = [], []
+    for name, row in zip(class_names, rows, strict=True):
+        names_of[tuple(row)].append(name)
+        codes = [f"U+{ord(c):04X}" for c in dict.fromkeys(name) if _is_control(c)]
+        if codes:
+            control.append(f"{name!r} ({', '.join(codes)})")
+        inside = [
+            text
+            for number, text in special.items()
+            if number in row and (number in ends or text.lower() in name.lower())
+        ]
+        if inside:
+            marked.append(f"{name!r} ({', '.join(inside)})")
+    same = [" and ".join(map(repr, names)) for names in names_of.values() if len(names) > 1]
+    faults = [
+        f"{dataset}: {fault}: {listed_texts(names)}; rename these classes"
+        for fault, names in (
+            ("classes that the backbone's tokenizer reads as the same text", same),
+            ("class names with line breaks or characters that are not seen", control),
+            ("class names that the backbone's tokenizer reads as special tokens", marked),
+        )
+        if names and not (repeated and names is same)
+    ]
+    if faults:
+        raise DataFaults(faults)
 
 
-def _as_read(name: str) -> str:
-    """Return a class name as CLIP's tokenizer reads it in a prompt."""
-    text = unicodedata.normalize("NFC", name.replace("_", " ")).lower()
-    return " ".join(text.split())
-
-
-def _groups(same: Sequence[Sequence[str]]) -> str:
-    groups = [" and ".join(map(repr, names)) for names in same[:SHOWN]]
-    text = "; ".join(groups)
-    if len(same) > SHOWN:
-        text += f" and {len(same) - SHOWN} more such groups"
-    return text
+def _is_control(character: str) -> bool:
+    return character in UNSEEN or unicodedata.category(character) in CONTROL

@@ -17,9 +17,7 @@ from study.data.images.sources import LONGEST, read_any_image
 from study.data.images.table import normalize
 from study.data.prompts import (
     prompts,
-    refuse_control_characters,
-    refuse_equal_prompts,
-    refuse_special_tokens,
+    refuse_unreadable_names,
     templates_of,
 )
 from study.data.records import is_text, result_names
@@ -171,12 +169,11 @@ def load_classifier(
     if names == info.class_names:
         class_ids = list(range(len(names)))
     else:
-        refuse_equal_prompts("class_names", names)
         id_of_name = {info.class_names[class_id]: class_id for class_id in reversed(head_classes)}
         class_ids = [id_of_name.get(name, -1) for name in names]
     chosen_templates = templates_of("this classifier", custom_templates or info.templates[:1])
-    refuse_control_characters("class_names", names)
-    refuse_special_tokens("class_names", names, loaded.tokenizer)
+    repeated = names == info.class_names
+    refuse_unreadable_names("class_names", names, loaded.tokenizer, repeated=repeated)
     loaded.clip.to(chosen_device)
     model = FewShotClassifier(loaded, parse("none"))
     texts = [prompt for of_class in prompts(names, chosen_templates) for prompt in of_class]
