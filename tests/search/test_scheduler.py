@@ -43,7 +43,7 @@ def recorded(
 
 def decide(scheduler: StudyScheduler, own: TrialConfig, epoch: int, score: float) -> str:
     own_score = score if epoch in RUNGS else None
-    result = {"epoch": epoch, "epochs": EPOCHS, "score": own_score, "time_this_iter_s": 1.0}
+    result = {"epoch": epoch, "epochs": EPOCHS, "score": own_score}
     tune = SimpleNamespace(trial_id=f"tune-{own.number}", config=own.model_dump(mode="json"))
     return scheduler.on_trial_result(None, tune, result)
 

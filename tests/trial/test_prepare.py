@@ -120,13 +120,13 @@ def test_a_class_without_a_readable_training_image_is_named(
     (own / first).write_bytes(b"no image")
     (task,) = preparer.search().tasks
     assert [record.label for record in task.train.records].count(1) == 1
-    assert "trains without" not in caplog.text
+    assert "no readable image" not in caplog.text
     (own / second).write_bytes(b"no image")
     for _ in range(2):  # the images are decoded, and then found
         caplog.clear()
         (task,) = preparer.search().tasks
         assert {record.label for record in task.train.records} == {0}
-        assert "mine: a task trains without an image of 'dog': all 2 that were drawn" in caplog.text
+        assert "the part 'train' has no readable image of 'dog'" in caplog.text
 
 
 def test_an_ensemble_is_of_the_datasets_own_and_clips_or_of_those_given_and_trains_none(
