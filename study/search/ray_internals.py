@@ -116,8 +116,8 @@ def own_processes() -> Sequence["subprocess.Popen[bytes] | psutil.Process"]:
     processes = [info.process for name in names for info in infos.get(name, ())]
     agents = []
     for process in processes:
-        for child in psutil.Process(process.pid).children():
-            with suppress(psutil.Error):  # it may have ended
+        with suppress(psutil.Error):  # it may have ended
+            for child in psutil.Process(process.pid).children():
                 if "".join(child.cmdline()).rstrip().endswith("Agent"):
                     agents.append(child)
     return processes + agents

@@ -50,6 +50,7 @@ def exit_if_ray_is_lost(go_on: str) -> Iterator[None]:
     def watch(wait: Callable[[], object], loss: str) -> None:
         wait()
         if not over.is_set():
+            over.set()  # what ends next is no other loss
             _end(loss, go_on)
 
     own = own_processes()

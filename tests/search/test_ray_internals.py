@@ -2,7 +2,9 @@
 
 import inspect
 import os
+import signal
 import stat
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -125,6 +127,20 @@ def test_the_worker_of_a_trial_of_tune_can_be_reached():
     assert ray_internals.worker_of(trial) is None
     trial.temporary_state.ray_actor = "its worker"
     assert ray_internals.worker_of(trial) == "its worker"
+
+
+def test_what_has_ended_of_ray_is_passed_over_as_the_rest_is_killed(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    ended, lives = subprocess.Popen(["true"]), subprocess.Popen(["sleep", "60"])
+    ended.wait()
+    processes = {"gcs_server": [ended], "raylet": [lives]}
+    infos = {name: [SimpleNamespace(process=one) for one in own] for name, own in processes.items()}
+    node = SimpleNamespace(head=True, all_processes=infos)
+    monkeypatch.setattr(ray._private.worker, "_global_node", node)
+    assert ray_internals.own_processes() == [ended, lives]
+    ray_internals.kill_own_processes()
+    assert lives.wait(timeout=60) == -signal.SIGKILL
 
 
 def test_a_trial_that_is_to_be_started_again_fails_no_second_time():
