@@ -17,7 +17,7 @@ from study.config.loading import build_config, dump_config
 from study.config.schema import WITHOUT_EFFECT, StudyConfig
 from study.config.yaml_values import parse_overrides, put_value
 from study.errors import ConfigError
-from study.results.chosen_configuration import EXTENSIONS, extensions, final_trial
+from study.results.best_configuration import EXTENSIONS, extensions, final_trial
 from study.storage.command_lines import PROGRAM, study_command
 from study.storage.study_folder import CANDIDATES, StudyFolder
 from study.trial.search_time import seconds_used

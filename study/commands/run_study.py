@@ -27,7 +27,7 @@ from study.config.loading import dump_config
 from study.config.search_section import AUTO
 from study.errors import ClusterError, InterruptedStudyError, StudyError, TrackingError
 from study.results.against_chance import fix_chance
-from study.results.chosen_configuration import is_outdated_final
+from study.results.best_configuration import is_outdated_final
 from study.results.study_result import StudyResult
 from study.search.auto_precision import decide_precision
 from study.search.driver import ray_session

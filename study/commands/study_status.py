@@ -10,8 +10,8 @@ from rich.console import Console, Group, RenderableType
 from study.process.terminal_table import TerminalTable, amount, print_unwrapped
 from study.report.formatting import percent
 from study.report.setting_descriptions import setting_cells, setting_header, tuned_in_words
+from study.results.best_configuration import TEST_BALANCED, extensions, read_best
 from study.results.chance import AgainstChance
-from study.results.chosen_configuration import TEST_BALANCED, ChosenConfiguration, extensions
 from study.results.study_result import StudyResult
 from study.results.trial_results import TrialResult
 from study.storage.command_lines import study_command
@@ -81,7 +81,7 @@ def study_status(results: StudyResult) -> Status:
         silent[trial.trial_id] = max(0.0, time.time() - last_written)
     finished = [trial for trial in results.stage("search") if trial.status == "finished"]
     finished.sort(key=lambda trial: (-(trial.val_score or 0), trial.trainable, trial.number))
-    choice = ChosenConfiguration.read(results.study)
+    choice = read_best(results.study)
     test_scores = choice.test_scores if choice else {}
     wanted = None
     if not config.ablation:

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from study.commands.progress import StageProgress
 from study.process.terminal_table import amount
 from study.report.charts import prepare_drawing
-from study.results.chosen_configuration import final_candidate, final_trial_id
+from study.results.best_configuration import final_candidate, final_trial_id
 from study.search import steps
 from study.search.ablation_cells import ablation_trials
 from study.search.choice import fix_candidates

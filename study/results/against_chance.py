@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from study.protocols import Protocol
+from study.results.best_configuration import final_candidate
 from study.results.chance import AgainstChance
-from study.results.chosen_configuration import final_candidate
 from study.results.study_result import read_study_result
 from study.storage.atomic import with_retries
 from study.storage.study_folder import CHANCE, StudyFolder

@@ -19,8 +19,8 @@ from study.config.schema import StudyConfig
 from study.errors import DataError
 from study.protocols import Protocol
 from study.results.ablation import Ablation, make_ablation
+from study.results.best_configuration import extensions, final_candidate, final_trial_id
 from study.results.chance import BALANCED
-from study.results.chosen_configuration import extensions, final_candidate, final_trial_id
 from study.results.classes import Classes, first_seed, make_classes
 from study.results.label_check import LabelCheck, check_labels
 from study.results.rows import REFERENCES, Row, ScoreNames, make_row

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from study.config.labels import BASELINE, PUBLISHED, RANKS, TUNED, WITH_DELTA
 from study.config.trial_settings import TrialSettings
 from study.errors import StudyError
-from study.results.chosen_configuration import extensions
+from study.results.best_configuration import extensions
 from study.storage.atomic import sha256_of
 from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import StudyFolder

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from study.config.labels import BASELINE
 from study.config.trial_settings import TrialSettings
 from study.errors import StudyError
-from study.results.chosen_configuration import final_candidate, final_trial_id
+from study.results.best_configuration import final_candidate, final_trial_id
 from study.search.ablation_cells import ablation_trials
 from study.search.choice import rank_finished_trials
 from study.search.driver import run_trials

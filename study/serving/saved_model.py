@@ -16,7 +16,13 @@ from study.config.trial_settings import TrialSettings
 from study.errors import DataError, DeltaError, StudyError, SubsetError
 from study.method.delta import HEAD_ROWS, DeltaInfo, load_delta, save_delta
 from study.method.subsets import parse
-from study.results.chosen_configuration import TEST_BALANCED, ChosenConfiguration, final_trial
+from study.results.best_configuration import (
+    TEST_BALANCED,
+    BestConfiguration,
+    final_trial,
+    read_best,
+    read_final,
+)
 from study.serving.classifier import TunedClassifier, load_classifier
 from study.storage.command_lines import study_command
 from study.storage.study_folder import StudyFolder
@@ -171,8 +177,8 @@ def read_winner(study: Study, scratch: Path) -> SavedModel:
                 name=f"the final model of study '{name}' from before its extension, which has not "
                 f"ended (trial {earlier.trial_id})",
             )
-    best = ChosenConfiguration.read(study)
-    registered = ChosenConfiguration.read_final(study)
+    best = read_best(study)
+    registered = read_final(study)
     if not best or registered is None:
         raise DataError(
             f"study '{name}' has no winner, since validation has chosen nothing (an ablation "
@@ -206,7 +212,7 @@ def read_winner(study: Study, scratch: Path) -> SavedModel:
     )
 
 
-def read_delta(choice: ChosenConfiguration, study: Study, scratch: Path) -> tuple[Path, DeltaInfo]:
+def read_delta(choice: BestConfiguration, study: Study, scratch: Path) -> tuple[Path, DeltaInfo]:
     """Return the delta of a choice, with the classes and templates to use it with.
 
     Args:

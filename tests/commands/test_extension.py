@@ -10,7 +10,7 @@ from study.commands.extension import extend, extended_config
 from study.config.loading import build_config, dump_config, load_config
 from study.config.trial_settings import TrialSettings
 from study.errors import ConfigError
-from study.results.chosen_configuration import extensions, final_candidate
+from study.results.best_configuration import extensions, final_candidate
 from study.search.choice import beside_earlier
 from study.storage.study_folder import (
     DESCRIPTION,

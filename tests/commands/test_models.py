@@ -10,7 +10,7 @@ from study.commands.extension import extend, extended_config
 from study.commands.models import find_model
 from study.config.trial_settings import TrialSettings
 from study.errors import DataError
-from study.results.chosen_configuration import extensions
+from study.results.best_configuration import extensions
 from study.search.choice import beside_earlier
 from study.storage.study_folder import DESCRIPTION
 from study.trial.study import Candidate, Study

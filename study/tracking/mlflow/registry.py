@@ -24,7 +24,7 @@ from PIL import Image
 from study.data.images.sources import encode_base64
 from study.data.shots import read_shots
 from study.errors import StudyError
-from study.results.chosen_configuration import TEST_BALANCED, ChosenConfiguration
+from study.results.best_configuration import TEST_BALANCED, BestConfiguration, read_best, read_final
 from study.serving.saved_model import read_delta
 from study.storage.command_lines import study_command
 from study.storage.study_folder import CHAMPION, REGISTERED, Registration
@@ -74,8 +74,8 @@ def register_winner(run: StudyRun) -> Registration | None:
     Raises:
         StudyError: the registry does not accept the winner, or not in time.
     """
-    best = ChosenConfiguration.read(run.study)
-    registered = ChosenConfiguration.read_final(run.study)
+    best = read_best(run.study)
+    registered = read_final(run.study)
     if not best or registered is None or not (best.trials and registered.trials):
         return None
     for choice in (best, registered):
@@ -115,7 +115,7 @@ def model_name(dataset: str) -> str:
 class _Registrar:
     """Registers the winner of one study as a version of a model."""
 
-    def __init__(self, winner: ChosenConfiguration, run: StudyRun) -> None:
+    def __init__(self, winner: BestConfiguration, run: StudyRun) -> None:
         self._winner = winner
         self._run = run
         self._client = run.client
@@ -237,7 +237,7 @@ class _Registrar:
         return scratch / "model"
 
 
-def version_tags(study: Study, winner: ChosenConfiguration) -> Tags:
+def version_tags(study: Study, winner: BestConfiguration) -> Tags:
     """Return the tags of a version: where it is from, and how it was chosen."""
     config, candidate, trained = study.config, winner.candidate, winner.model_trial
     source = study.folder.trial(str(candidate.source_trial))
@@ -266,7 +266,7 @@ def version_tags(study: Study, winner: ChosenConfiguration) -> Tags:
     return tags
 
 
-def describe_version(study: Study, winner: ChosenConfiguration) -> str:
+def describe_version(study: Study, winner: BestConfiguration) -> str:
     """Return a version's description: what it is, its scores, and how certain they are."""
     settings = describe_settings(winner.candidate.settings)
     score = winner.model_scores.get("test_score")

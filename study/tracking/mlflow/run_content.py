@@ -15,8 +15,8 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from study.config.trial_settings import TrialSettings, rate_column
 from study.errors import redacted_text
 from study.method.parameters import kind_names
+from study.results.best_configuration import TEST_BALANCED
 from study.results.chance import balanced_score
-from study.results.chosen_configuration import TEST_BALANCED
 from study.storage.atomic import read_if_exists, sha256_of, with_retries
 from study.storage.ledger_files import JsonObject
 from study.storage.trial_folder import RESULT_FILES, End, Status, TrialFolder

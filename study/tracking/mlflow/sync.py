@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from mlflow.entities import Metric, Param, Run, RunTag
 
 from study.errors import StudyError
-from study.results.chosen_configuration import winners
+from study.results.best_configuration import best_trial_ids
 from study.storage.atomic import StorageError
 from study.storage.ledger_files import LedgerError
 from study.storage.trial_folder import TrialFolder
@@ -94,7 +94,7 @@ class StudySync:
         runs = {run.data.tags["trial_id"]: run for run in self.run.trial_runs()}
         self._runs = {key: run_id for key, run_id in self._runs.items() if key in runs}
         with suppress(LedgerError):  # of a damaged trial, which is named when it is sent
-            self.reader.best = winners(self._study)
+            self.reader.best = best_trial_ids(self._study)
         changed, lost = [], []
         for folder in self._study.folder.trials():
             try:

@@ -1,4 +1,4 @@
-"""What validation chose, and whether it is the winner; no tracker is needed to know."""
+"""What validation ranks first, and whether it beats chance; no tracker is needed to know."""
 
 from pathlib import Path
 from typing import Any
@@ -7,15 +7,15 @@ import pytest
 
 from study.config.loading import build_config
 from study.config.trial_settings import TrialSettings
+from study.results.best_configuration import BestConfiguration, final_trial_id, read_best
 from study.results.chance import AgainstChance, read_against_chance
-from study.results.chosen_configuration import ChosenConfiguration, final_trial_id
 from study.trial.study import Candidate
 from tests.case_tables import from_table
 from tests.not_none import not_none
 
 
-def choice_of(study: Any) -> ChosenConfiguration:
-    return not_none(ChosenConfiguration.read(study.study))
+def choice_of(study: Any) -> BestConfiguration:
+    return not_none(read_best(study.study))
 
 
 def test_a_study_that_has_chosen_nothing_has_no_choice(finish: Any, tmp_path: Path):
@@ -23,7 +23,7 @@ def test_a_study_that_has_chosen_nothing_has_no_choice(finish: Any, tmp_path: Pa
     baseline, _ = study.folder.read_json("candidates.json")
     for candidates in ([baseline], None):
         study.folder.write_json("candidates.json", candidates)
-        assert ChosenConfiguration.read(study.study) is None
+        assert read_best(study.study) is None
 
 
 def test_a_choice_above_chance_is_the_winner_and_its_scores_are_means_over_seeds(
@@ -38,7 +38,7 @@ def test_a_choice_above_chance_is_the_winner_and_its_scores_are_means_over_seeds
         {"test_accuracy": 0.7, "test_balanced": 0.7, "test_score": 0.7}, abs=0.005
     )
     assert choice.chance == pytest.approx(0.1)
-    assert (choice.at_chance, choice.is_winner) == (False, True)
+    assert not choice.at_chance
 
 
 @from_table
@@ -48,7 +48,7 @@ def test_a_choice_wins_if_it_knows_both_classes_whatever_their_sizes(
     choice = choice_of(finish(tmp_path, "unequal", images=[90, 10], right=right, test_score=0.9))
     assert choice.test_scores["test_balanced"] == pytest.approx(balanced, abs=1e-4)
     assert choice.chance == 0.5
-    assert (choice.at_chance, choice.is_winner) == (not wins, wins)
+    assert choice.at_chance is not wins
 
 
 def test_what_the_study_found_of_it_beside_chance_is_known_once_it_is_written(
@@ -72,7 +72,7 @@ def test_seeds_that_have_not_finished_test_nothing(finish: Any, tmp_path: Path):
     (study.folder.path / "trials/test-best-seed2/end.json").unlink()
     choice = choice_of(study)
     assert (list(choice.trials), choice.chance) == ([], None)
-    assert (choice.at_chance, choice.is_winner) == (False, False)
+    assert not choice.at_chance
 
 
 def test_a_choice_that_a_baseline_equals_is_tested_by_that_baseline(finish: Any, tmp_path: Path):
@@ -91,7 +91,7 @@ def test_where_predictions_are_missing_chance_is_unknown_and_any_score_above_it(
         path.unlink()
     choice = choice_of(study)
     assert choice.chance is None
-    assert choice.is_winner
+    assert not choice.at_chance
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
-"""The choice of validation with its tests: the winner, if it beats chance."""
+"""The best configuration by validation with its tests, known without reading the whole study."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from study.config.labels import WITH_DELTA
 from study.config.schema import StudyConfig
@@ -55,8 +55,8 @@ def is_outdated_final(study: Study, trial_id: str) -> bool:
     return trial_id.startswith("final-") and trial_id != planned
 
 
-class ChosenConfiguration(NamedTuple):
-    """A configuration that validation chose, and its tests so far."""
+class BestConfiguration(NamedTuple):
+    """The best configuration by validation, or that of the final model, and its tests so far."""
 
     candidate: Candidate
     trials: Sequence[TrialFolder]
@@ -69,49 +69,6 @@ class ChosenConfiguration(NamedTuple):
     """How it compares with chance; None while that is unknown."""
     final: TrialFolder | None = None
     """The finished trial that trained it as the final model; None if there is none."""
-
-    @classmethod
-    def read(cls, study: Study) -> Self | None:
-        """Return the choice that is best by validation; None if there is none yet."""
-        return cls._of(study, best_candidate(study.candidates()))
-
-    @classmethod
-    def read_final(cls, study: Study) -> Self | None:
-        """Return the choice for the final model, see `final_candidate`; None if there is none."""
-        return cls._of(study, final_candidate(study.candidates()))
-
-    @classmethod
-    def _of(cls, study: Study, candidate: Candidate | None) -> Self | None:
-        if not candidate:
-            return None
-        head = candidate.settings.head
-        seeds = study.config.test.seeds
-        names = [f"test-{candidate.training}-seed{seed}" for seed in seeds]
-        finished = [trial for trial in map(study.folder.trial, names) if trial.has_finished()]
-        final = None
-        trial_id = final_trial_id(study.config, candidate)
-        if trial_id and study.folder.trial(trial_id).has_finished():
-            final = study.folder.trial(trial_id)
-        scores = defaultdict(list)
-        chance = None
-        for trial in finished:
-            confusion = confusion_of(read_predictions(study.folder, trial.trial_id, head))
-            balanced = balanced_score(confusion, study.protocol)
-            if balanced is not None:
-                scores[TEST_BALANCED].append(balanced)
-            if not chance:
-                chance = balanced_chance(confusion, study.protocol)
-            for report in trial.read_reports()[-1:]:
-                for name, score in report["scores"][head].items():
-                    scores[f"test_{name}"].append(score)
-        return cls(
-            candidate=candidate,
-            trials=finished,
-            chance=chance,
-            test_scores={name: fmean(values) for name, values in scores.items()},
-            against_chance=read_against_chance(study.folder, candidate.label),
-            final=final,
-        )
 
     @property
     def model_trial(self) -> TrialFolder:
@@ -132,20 +89,52 @@ class ChosenConfiguration(NamedTuple):
         score = self.test_scores.get(TEST_BALANCED)
         return score is not None and not beats_chance(score, self.chance)
 
-    @property
-    def is_winner(self) -> bool:
-        """Whether the choice is tested and not known to be at chance."""
-        return bool(self.trials) and not self.at_chance
+
+def read_best(study: Study) -> BestConfiguration | None:
+    """Return the best configuration by validation, whether it beats chance; None before it."""
+    return _read(study, best_candidate(study.candidates()))
 
 
-def winners(study: Study) -> set[str]:
-    """Return the ids of the chosen trial and its tests; none if it is at chance."""
-    choice = ChosenConfiguration.read(study)
-    if not choice or choice.at_chance:
+def read_final(study: Study) -> BestConfiguration | None:
+    """Return the configuration of the final model, see `final_candidate`; None if there is none."""
+    return _read(study, final_candidate(study.candidates()))
+
+
+def _read(study: Study, candidate: Candidate | None) -> BestConfiguration | None:
+    if not candidate:
+        return None
+    head = candidate.settings.head
+    names = [f"test-{candidate.training}-seed{seed}" for seed in study.config.test.seeds]
+    finished = [trial for trial in map(study.folder.trial, names) if trial.has_finished()]
+    trial_id = final_trial_id(study.config, candidate)
+    final = study.folder.trial(trial_id) if trial_id else None
+    scores = defaultdict(list)
+    chance = None
+    for trial in finished:
+        confusion = confusion_of(read_predictions(study.folder, trial.trial_id, head))
+        balanced = balanced_score(confusion, study.protocol)
+        if balanced is not None:
+            scores[TEST_BALANCED].append(balanced)
+        chance = chance or balanced_chance(confusion, study.protocol)
+        for report in trial.read_reports()[-1:]:
+            for name, score in report["scores"][head].items():
+                scores[f"test_{name}"].append(score)
+    return BestConfiguration(
+        candidate=candidate,
+        trials=finished,
+        chance=chance,
+        test_scores={name: fmean(values) for name, values in scores.items()},
+        against_chance=read_against_chance(study.folder, candidate.label),
+        final=final if final and final.has_finished() else None,
+    )
+
+
+def best_trial_ids(study: Study) -> set[str]:
+    """Return the ids of the best search trial and its tests; none if it is at chance."""
+    best = read_best(study)
+    if not best or best.at_chance:
         return set()
-    ids = {trial.trial_id for trial in choice.trials}
-    ids.add(str(choice.candidate.source_trial))
-    return ids
+    return {str(best.candidate.source_trial), *(trial.trial_id for trial in best.trials)}
 
 
 def extensions(study: Study) -> list[JsonObject]:
@@ -160,8 +149,8 @@ def final_trial(study: Study) -> TrialFolder | None:
     None if there is none, as in a study that has not been finished yet.
     """
     if study.folder.is_complete():
-        choice = ChosenConfiguration.read_final(study)
-        return choice.model_trial if choice and choice.is_winner else None
+        own = read_final(study)
+        return own.model_trial if own and own.trials and not own.at_chance else None
     completed = extensions(study)
     if not completed or completed[-1]["final"] is None:
         return None
