@@ -2,7 +2,8 @@
 
 from study.report.names import entry_name
 from study.report.sentences import sentences
-from study.results.statistics import MOST_OVERLAP, Intervals, Resampled
+from study.results.resampling import Resampled
+from study.results.statistics import MOST_OVERLAP, Intervals
 from study.results.study_result import StudyResult
 
 

@@ -10,15 +10,16 @@ from study.config.trial_settings import TrialSettings
 from study.method.subsets import Term, parse
 from study.protocols import Protocol
 from study.results.chance import BALANCED
+from study.results.resampling import Resampled, resample
 from study.results.rows import ScoreNames
 from study.results.statistics import (
     Finding,
     Intervals,
     MeanInterval,
-    Resampled,
     SeedScores,
+    difference,
     make_comparisons,
-    resample,
+    mean_intervals,
 )
 from study.results.trial_results import TrialResult, first_chance, seed_scores
 from study.trial.study import Split
@@ -151,7 +152,7 @@ def make_ablation(
     resampled = resample(chain.from_iterable(scored.values()), protocol, overlap=overlap)
     comparisons = make_comparisons(
         {
-            label: resampled.difference(trials, scored[BASE], split=split)
+            label: difference(resampled, trials, scored[BASE], split=split)
             for label, trials in scored.items()
             if label != BASE and BASE in scored
         }
@@ -159,7 +160,7 @@ def make_ablation(
     cells = []
     for label, trials in scored.items():
         first = trials[0]
-        intervals = resampled.mean_intervals(trials, ["score", *names.further], split)
+        intervals = mean_intervals(resampled, trials, ["score", *names.further], split)
         durations = [trial.seconds for trial in trials if trial.seconds is not None]
         cell = Cell(
             label=label,
@@ -167,7 +168,7 @@ def make_ablation(
             trainable=first.trainable,
             scores=seed_scores(trials, split=split),
             score=intervals["score"],
-            parts=resampled.mean_intervals(trials, names.parts, split),
+            parts=mean_intervals(resampled, trials, names.parts, split),
             balanced=intervals.get(BALANCED),
             seconds=fmean(durations) if durations else None,
             comparison=comparisons.get(label),

@@ -7,7 +7,8 @@ from typing import NamedTuple
 from study.config.labels import PUBLISHED, TUNED
 from study.config.trial_settings import HEADS, Head, TrialSettings
 from study.results.chance import BALANCED, AgainstChance
-from study.results.statistics import Intervals, MeanInterval, Resampled, SeedScores
+from study.results.resampling import Resampled
+from study.results.statistics import Intervals, MeanInterval, SeedScores, mean_intervals
 from study.results.trial_results import TrialResult, first_chance, seed_scores
 from study.trial.predictions import beats_chance
 from study.trial.study import BEST, Candidate
@@ -127,8 +128,8 @@ def make_row(
         is_baseline: see `Row.is_baseline`.
     """
     tested = [trial for trial in trials if trial.test_score is not None]
-    main_scores = resampled.mean_intervals(tested, ("score", BALANCED))
-    heads = resampled.mean_intervals(tested, [f"score_{head}" for head in HEADS])
+    main_scores = mean_intervals(resampled, tested, ("score", BALANCED))
+    heads = mean_intervals(resampled, tested, [f"score_{head}" for head in HEADS])
     return Row(
         label=candidate.label,
         labels=labels,
@@ -140,10 +141,10 @@ def make_row(
         test_trial_count=len(trials),
         scores=seed_scores(tested),
         test=main_scores["score"],
-        parts=resampled.mean_intervals(tested, names.parts),
+        parts=mean_intervals(resampled, tested, names.parts),
         head_scores={h: heads[f"score_{h}"] for h in HEADS if f"score_{h}" in heads},
-        further_scores=resampled.mean_intervals(tested, names.further),
-        dataset_scores=resampled.mean_intervals(tested, names.datasets),
+        further_scores=mean_intervals(resampled, tested, names.further),
+        dataset_scores=mean_intervals(resampled, tested, names.datasets),
         balanced=main_scores.get(BALANCED),
         chance=first_chance(tested),
         images=next((trial.confusion.total() for trial in tested if trial.confusion), None),

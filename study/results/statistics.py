@@ -18,28 +18,17 @@ Nadeau and Bengio 2003, “Inference for the Generalization Error”, for seeds 
 """
 
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 from scipy import special
 
-from study.config.trial_settings import HEADS
-from study.protocols import Protocol
-from study.results.bootstrap import (
-    DrawnScores,
-    Rescored,
-    RescoredTrials,
-    Trial,
-    resample_recalls,
-    rescore,
-    rescore_competitions,
-)
-from study.results.chance import BALANCED
+from study.results.bootstrap import DrawnScores, resample_recalls
+from study.results.resampling import Resampled
 from study.results.trial_results import TrialResult, seed_scores
-from study.trial.predictions import Outcomes, Stratum
+from study.trial.predictions import Stratum
 from study.trial.study import Split
 
 SIGNIFICANCE = 0.05
@@ -291,156 +280,63 @@ def _common_variance(drawn: DrawnScores | None) -> float:
     return float(np.var(residuals, axis=0).mean() / (drawn.scores.shape[1] - 1))
 
 
-class Resampled(NamedTuple):
-    """The scores of trials on resampled test images, which all intervals of a study come from.
+def mean_intervals(
+    resampled: Resampled,
+    trials: Sequence[TrialResult],
+    names: Iterable[str],
+    split: Split = "test",
+) -> Intervals:
+    """Return the means of several scores of one configuration, with intervals within 0 and 1.
 
-    Trials that were tested on the same images are scored on the same sets of them.
-    """
-
-    images: Mapping[Trial, str]
-    """The hash of the images that a trial was tested on, by its label and seed."""
-    scores: RescoredTrials
-    """The scores on sets of images, by label and seed, and by name."""
-    overlap: float | None = None
-    """The mean share of training images that two seeds have in common; None if it is not known."""
-    single_image_class: bool = False
-    """Whether a class has a single image, so that averages over classes have no variance."""
-
-    def mean_intervals(
-        self, trials: Sequence[TrialResult], names: Iterable[str], split: Split = "test"
-    ) -> Intervals:
-        """Return the means of several scores of one configuration, with intervals within 0 and 1.
-
-        Scores that no trial has are left out.
-
-        Args:
-            trials: the trials of the configuration, one a seed.
-            names: the names of the scores.
-            split: the images that the scores were measured on.
-        """
-        intervals = {}
-        for name in names:
-            scores = seed_scores(trials, name, split)
-            if scores:
-                first = trials[0]
-                has_linear_head = "linear" in (first.settings.head, name.removeprefix("score_"))
-                intervals[name] = mean_interval(
-                    list(scores.values()),
-                    self.drawn(first.label, None, scores, name),
-                    overlap=self.overlap,
-                    trained=first.trainable > 0 or has_linear_head,
-                    bounded=True,
-                )
-        return intervals
-
-    def difference(
-        self,
-        trials: Sequence[TrialResult],
-        base: Sequence[TrialResult],
-        name: str = "score",
-        split: Split = "test",
-    ) -> MeanInterval | None:
-        """Return the mean score of one configuration less that of another, with its interval.
-
-        Args:
-            trials: the trials of the configuration, one a seed.
-            base: the trials of the configuration that is subtracted.
-            name: the name of the score.
-            split: the images that the scores were measured on.
-
-        Returns:
-            The difference over common seeds; None without one.
-        """
-        scores, less = seed_scores(trials, name, split), seed_scores(base, name, split)
-        seeds = sorted(scores.keys() & less.keys())
-        if not seeds:
-            return None
-        drawn = self.drawn(trials[0].label, base[0].label, seeds, name)
-        return mean_interval([scores[s] - less[s] for s in seeds], drawn, overlap=self.overlap)
-
-    def drawn(
-        self, label: str, less: str | None, seeds: Iterable[int], name: str = "score"
-    ) -> DrawnScores | None:
-        """Return the score of each seed on resampled test images, or a difference of two.
-
-        Args:
-            label: the label of the trials.
-            less: the label of those that are subtracted; None if the score stands alone.
-            seeds: the seeds.
-            name: the name of the score.
-
-        Returns:
-            A column a seed; None unless all these trials have the score on the same images.
-        """
-        trials = [(one, seed) for seed in seeds for one in (label, less) if one is not None]
-        rescored = [self.scores.get(trial, {}).get(name) for trial in trials]
-        found = [one for one in rescored if one is not None]
-        if len(found) < len(rescored) or len({self.images[trial] for trial in trials}) != 1:
-            return None
-        columns = [one.alone for one in found]
-        if less is not None:
-            pairs = zip(found[::2], found[1::2], strict=True)
-            columns = [one.minuend - other.subtrahend for one, other in pairs]
-        return DrawnScores(np.stack(columns, axis=1), min(one.df for one in found))
-
-
-def resample(
-    tested: Iterable[TrialResult], protocol: Protocol, *, overlap: float | None = None
-) -> Resampled:
-    """Score trials on sets of their test images that are drawn with replacement.
-
-    Each part of the test images is drawn by itself, as is each class if the protocol averages over
-    classes.
+    Scores that no trial has are left out.
 
     Args:
-        tested: trials; those without `outcomes` are left out.
-        protocol: the protocol, which makes a score of accuracies.
-        overlap: see `Resampled.overlap`.
+        resampled: the trials of the study on resampled test images.
+        trials: the trials of the configuration, one a seed.
+        names: the names of the scores.
+        split: the images that the scores were measured on.
     """
-    tested = list(tested)
-    outcomes = {(t.label, t.seed): t.outcomes for t in tested if t.outcomes}
-    scores: RescoredTrials = {}
-    single_image_class = False
-    for images in dict.fromkeys(outcome.images for outcome in outcomes.values()):
-        on_images = {t: outcome for t, outcome in outcomes.items() if outcome.images == images}
-        plain = rescore(on_images, protocol)
-        balanced = rescore(on_images, protocol, balanced=True)
-        competitions = rescore_competitions(on_images, protocol)
-        compete = any(outcome.competing for outcome in on_images.values())
-        if not plain or not balanced or (compete and not competitions):
-            single_image_class = True
-        for trial in on_images:
-            scores[trial] = plain.get(trial, {}) | competitions.get(trial, {})
-            if trial in balanced:
-                scores[trial][BALANCED] = balanced[trial]["score"]
-    for trial, name, rescored in _rescore_heads(tested, scores, protocol):
-        scores[trial][name] = rescored
-    images_of = {trial: outcome.images for trial, outcome in outcomes.items()}
-    return Resampled(images_of, scores, overlap, single_image_class)
+    intervals = {}
+    for name in names:
+        scores = seed_scores(trials, name, split)
+        if scores:
+            first = trials[0]
+            has_linear_head = "linear" in (first.settings.head, name.removeprefix("score_"))
+            intervals[name] = mean_interval(
+                list(scores.values()),
+                resampled.drawn(first.label, None, scores, name),
+                overlap=resampled.overlap,
+                trained=first.trainable > 0 or has_linear_head,
+                bounded=True,
+            )
+    return intervals
 
 
-def _rescore_heads(
-    tested: Sequence[TrialResult], scores: RescoredTrials, protocol: Protocol
-) -> Iterator[tuple[Trial, str, Rescored]]:
-    """Yield the score with each head, of trials that were scored with several.
+def difference(
+    resampled: Resampled,
+    trials: Sequence[TrialResult],
+    base: Sequence[TrialResult],
+    name: str = "score",
+    split: Split = "test",
+) -> MeanInterval | None:
+    """Return the mean score of one configuration less that of another, with its interval.
 
     Args:
-        tested: the trials.
-        scores: their scores with the head that each is used with.
-        protocol: the protocol, which makes a score of accuracies.
+        resampled: the trials of the study on resampled test images.
+        trials: the trials of the configuration, one a seed.
+        base: the trials of the configuration that is subtracted.
+        name: the name of the score.
+        split: the images that the scores were measured on.
+
+    Returns:
+        The difference over common seeds; None without one.
     """
-    for head in HEADS:
-        others: dict[str, dict[Trial, Outcomes]] = defaultdict(dict)
-        for one in tested:
-            trial = one.label, one.seed
-            if head in one.other_outcomes:
-                others[one.other_outcomes[head].images][trial] = one.other_outcomes[head]
-            elif one.other_outcomes and "score" in scores.get(trial, {}):
-                yield trial, f"score_{head}", scores[trial]["score"]
-        for on_images in others.values():
-            for trial, names in rescore(on_images, protocol).items():
-                if trial in scores and "score" in names:
-                    yield trial, f"score_{head}", names["score"]
+    scores, less = seed_scores(trials, name, split), seed_scores(base, name, split)
+    seeds = sorted(scores.keys() & less.keys())
+    if not seeds:
+        return None
+    drawn = resampled.drawn(trials[0].label, base[0].label, seeds, name)
+    return mean_interval([scores[s] - less[s] for s in seeds], drawn, overlap=resampled.overlap)
 
 
 def recall_intervals(

@@ -23,13 +23,14 @@ from study.results.best_configuration import extensions, final_candidate, final_
 from study.results.chance import BALANCED
 from study.results.classes import Classes, first_seed, make_classes
 from study.results.label_check import LabelCheck, check_labels
+from study.results.resampling import Resampled, resample
 from study.results.rows import REFERENCES, Row, ScoreNames, make_row
 from study.results.statistics import (
     Intervals,
     MeanInterval,
-    Resampled,
+    difference,
     make_comparisons,
-    resample,
+    mean_intervals,
 )
 from study.results.training_images import read_training_images, training_overlap
 from study.results.trial_results import TrialResult, first_chance, read_trials
@@ -269,7 +270,7 @@ class StudyResult:
         if not base or row.label == base.label:
             return None
         trials, base_trials = self.test_trials(row.label), self.test_trials(base.label)
-        return self.resampled.difference(trials, base_trials)
+        return difference(self.resampled, trials, base_trials)
 
     @cached_property
     def comparisons(self) -> Intervals:
@@ -292,8 +293,8 @@ class StudyResult:
                     planned[row.label, rival.label] = self.difference(row, rival)
         own = {row.label for row in map(self.find_row, self.rivals) if row}
         compared = {
-            rival: difference
-            for (label, rival), difference in make_comparisons(planned).items()
+            rival: found
+            for (label, rival), found in make_comparisons(planned).items()
             if label == best.label and rival in own
         }
         return dict(sorted(compared.items(), key=lambda comparison: comparison[1].mean))
@@ -358,8 +359,7 @@ class StudyResult:
 
     def scores_alone(self, trial: TrialResult) -> Intervals:
         """Return the test scores of a single training, with intervals over test images alone."""
-        resampled = resample([trial], self.protocol)
-        return resampled.mean_intervals([trial], list(trial.test))
+        return mean_intervals(resample([trial], self.protocol), [trial], trial.test)
 
     @cached_property
     def ablation(self) -> Ablation | None:

@@ -24,14 +24,14 @@ from study.protocols.competition import (
     resample_hmean,
 )
 from study.results.bootstrap import DrawnScores
+from study.results.resampling import Resampled, resample
 from study.results.statistics import (
     Interval,
     MeanInterval,
-    Resampled,
     make_comparisons,
     mean_interval,
+    mean_intervals,
     recall_intervals,
-    resample,
 )
 from study.results.trial_results import TrialResult
 from study.trial.predictions import outcomes_of
@@ -430,5 +430,5 @@ def test_a_head_that_is_trained_on_frozen_encoders_depends_on_the_training_image
         partial_result(label="given", seed=seed, settings=own, trainable=0, test={"score": score})
         for seed, score in enumerate((0.5, 0.6, 0.7))
     ]
-    (found,) = Resampled({}, {}, overlap=1.0).mean_intervals(trials, ["score"]).values()
+    (found,) = mean_intervals(Resampled({}, {}, overlap=1.0), trials, ["score"]).values()
     assert (found.low is None) == depends_on_images, "all seeds have the same"

@@ -24,13 +24,14 @@ from study.protocols import BaseToNew, FewShot, Protocol
 from study.protocols.protocol import PartAccuracies, Scores
 from study.results import bootstrap
 from study.results.bootstrap import DrawnScores
+from study.results.resampling import Resampled, resample
 from study.results.statistics import (
     MeanInterval,
-    Resampled,
+    difference,
     make_comparisons,
     mean_interval,
+    mean_intervals,
     recall_intervals,
-    resample,
 )
 from study.results.trial_results import TrialResult
 from study.trial.predictions import Outcomes, Stratum
@@ -192,9 +193,9 @@ def compare(
     case: Case, resampled: Resampled, one: Sequence[TrialResult], other: Sequence[TrialResult]
 ) -> MeanInterval:
     """Return the difference of two candidates."""
-    difference = resampled.difference(one, other, case.score)
-    assert difference
-    return difference
+    found = difference(resampled, one, other, case.score)
+    assert found
+    return found
 
 
 def covers(interval: MeanInterval, truth: float) -> bool:
@@ -210,7 +211,7 @@ def coverage(case: Case, studies: int, rng: np.random.Generator) -> Iterator[lis
     for right in draw_right(case, (0, 0, HIGHER), studies, rng):
         base, equal, higher = make_trials(case, right)
         resampled = resample([*base, *equal, *higher], case.protocol)
-        score = resampled.mean_intervals(base, [case.score])[case.score]
+        score = mean_intervals(resampled, base, [case.score])[case.score]
         yield [
             covers(score, case.accuracy),
             covers(compare(case, resampled, equal, base), 0.0),
@@ -230,8 +231,8 @@ def ties(case: Case, studies: int, rng: np.random.Generator) -> Iterator[list[bo
             found += 1
             one, other = make_trials(case, right)
             resampled = resample([*one, *other], case.protocol)
-            difference = compare(case, resampled, one, other)
-            yield [make_comparisons({"only": difference})["only"].finding == "significant"]
+            found_difference = compare(case, resampled, one, other)
+            yield [make_comparisons({"only": found_difference})["only"].finding == "significant"]
 
 
 def recalls(case: Case, studies: int, rng: np.random.Generator) -> Iterator[list[bool]]:
