@@ -163,12 +163,11 @@ class NoTracker(Tracker):
         return TrackerLines()
 
 
-def describe_unsent(unsent: Mapping[str, str], most: int = 3) -> str:
-    """Return the number of unsent runs, followed by one line for each reason.
+def describe_unsent(unsent: Mapping[str, str]) -> str:
+    """Return the number of unsent runs, followed by a line for each reason with three of its runs.
 
     Args:
         unsent: the reason of each run, by its trial's id.
-        most: the largest number of runs to name for one reason; the others are counted.
     """
     from study.process.terminal_table import amount  # needs rich, which a served model has not
 
@@ -177,9 +176,9 @@ def describe_unsent(unsent: Mapping[str, str], most: int = 3) -> str:
         trials_by_reason[reason].append(trial_id)
     lines = [f"{amount(len(unsent), 'run')}:"]
     for reason, trial_ids in trials_by_reason.items():
-        names = ", ".join(trial_ids[:most])
-        if len(trial_ids) > most:
-            names += f" and {len(trial_ids) - most} more"
+        names = ", ".join(trial_ids[:3])
+        if len(trial_ids) > 3:
+            names += f" and {len(trial_ids) - 3} more"
         lines.append(f"{names}: {reason}")
     return "\n  ".join(lines)
 

@@ -5,7 +5,6 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +41,7 @@ def best_configurations(
     """
     conditions = [
         "tags.stage = 'search'",
-        "tags.study_id LIKE '%'",  # has the tag
-        "attributes.status = 'FINISHED'",  # also of stopped trials; `_search` drops them
+        f"tags.{ENDED} = 'finished'",
         *([f"tags.study = '{study}'"] if study else []),
         *([where] if where else []),
     ]
@@ -90,9 +88,7 @@ def _search(client: MlflowClient, condition: str, top: int) -> Iterator[RankedCo
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     # Equal scores are ordered as in `study.search.choice.rank_finished_trials`.
     order = ["metrics.val_score DESC", "metrics.trainable ASC", "attributes.start_time ASC"]
-    ranked = server.search_all_runs(client, experiments, condition, order)
-    complete = (run for run in ranked if run.data.tags.get(ENDED) != "stopped")
-    runs = list(islice(complete, top))
+    runs = client.search_runs(experiments, condition, order_by=order, max_results=top)
     test_scores = defaultdict(list)
     for study_id in {run.data.tags["study_id"] for run in runs}:
         tests = f"tags.stage = 'test' and tags.study_id = '{study_id}'"

@@ -4,6 +4,7 @@ MLflow takes seconds to import, so modules that import it are imported late: nei
 the check of a store that does not exist yet needs it.
 """
 
+import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib.util import find_spec
@@ -11,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from study.config.schema import StudyConfig
-from study.errors import TrackingError
+from study.errors import StudyError, TrackingError
+from study.storage.command_lines import study_command
 from study.storage.time_limit import call_within
 from study.tracking.mlflow.address import SERVERS, is_absent_store, tracking_uri
 from study.tracking.tracker import RankedConfiguration, Tracker, TrackerLines, describe_unsent
@@ -20,6 +22,8 @@ from study.trial.study import Study
 if TYPE_CHECKING:
     from study.serving.saved_model import SavedModel
 
+
+logger = logging.getLogger(__name__)
 
 MONITOR_SECONDS = 30.0
 """How long the end of a study waits for the last of MLflow's system metrics."""
@@ -69,10 +73,15 @@ class MlflowTracker(Tracker):
         self._thread.add(trial_id)
 
     def register(self) -> None:
-        """Add the winner to the model registry, or log why that failed."""
-        from study.tracking.mlflow.registry import register_or_warn
+        """Add the winner to the registry; a study is complete without it, so a fault is logged."""
+        from study.tracking.mlflow.registry import register_winner
 
-        register_or_warn(self._sync.run)
+        try:
+            register_winner(self._sync.run)
+        except StudyError as error:
+            command = study_command("sync", self._sync.run.study.folder.path)
+            message = "the winner is not in the model registry: %s; to put it there, run\n  %s"
+            logger.warning(message, error, command)
 
     def close(self, *, finished: bool) -> TrackerLines:
         """Send the rest and end the runs; return what MLflow lacks, and the links to its pages."""

@@ -23,10 +23,8 @@ from PIL import Image
 
 from study.data.images.sources import encode_base64
 from study.data.shots import read_shots
-from study.errors import StudyError
-from study.results.best_configuration import TEST_BALANCED, BestConfiguration, read_best, read_final
+from study.results.chosen_configuration import TEST_BALANCED
 from study.serving.saved_model import read_delta
-from study.storage.command_lines import study_command
 from study.storage.study_folder import CHAMPION, REGISTERED, Registration
 from study.tracking.mlflow import server
 from study.tracking.mlflow.champion import BEATS_CHANCE, NOT_SHOWN, SHOWN, decide_champion
@@ -95,16 +93,6 @@ def register_winner(run: StudyRun) -> Registration | None:
     )
     run.study.folder.write_json(REGISTERED, registration)
     return registration
-
-
-def register_or_warn(run: StudyRun) -> None:
-    """Register the winner, or log why that failed, since a study is complete without it."""
-    try:
-        register_winner(run)
-    except StudyError as error:
-        command = study_command("sync", run.study.folder.path)
-        message = "the winner is not in the model registry: %s; to put it there, run\n  %s"
-        logger.warning(message, error, command)
 
 
 def model_name(dataset: str) -> str:

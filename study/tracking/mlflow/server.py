@@ -112,17 +112,15 @@ def open_client(uri: str) -> MlflowClient:
 
 
 def search_all_runs(
-    client: MlflowClient, experiments: Sequence[str], condition: str, order_by: Sequence[str] = ()
+    client: MlflowClient, experiments: Sequence[str], condition: str
 ) -> Iterator[Run]:
     """Yield all runs of experiments that meet a condition, with one call for each page of results.
 
-    The condition and the keys by which runs are sorted are in MLflow's syntax.
+    The condition is in MLflow's syntax.
     """
     token = None
     while token != "":
-        page = client.search_runs(
-            list(experiments), condition, max_results=PAGE, order_by=order_by, page_token=token
-        )
+        page = client.search_runs(list(experiments), condition, max_results=PAGE, page_token=token)
         yield from page
         token = page.token or ""
 
