@@ -8,7 +8,7 @@ from mlflow.entities import Run
 from study.config.loading import build_config
 from study.errors import TrackingError
 from study.storage.ledger_files import JsonObject
-from study.tracking.mlflow import models
+from study.tracking.mlflow import mlflow_tracker, models
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from tests.case_tables import from_table
 from tests.faults.proxy import wait_until
@@ -74,3 +74,12 @@ def test_system_metrics_of_the_machine_are_on_the_studys_own_run_if_asked_for(
 
 def _system_metrics(run: Run) -> set[str]:
     return {key for key in run.data.metrics if key.startswith("system/cpu")}
+
+
+def test_system_metrics_without_psutil_are_refused_before_a_study(
+    study: Written, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(mlflow_tracker, "find_spec", lambda _: None)
+    config = study.config.with_section("tracking", system_metrics=True)
+    with pytest.raises(TrackingError, match=r"system_metrics needs psutil; `pip install psutil`"):
+        MlflowTracker().check(config)
