@@ -13,9 +13,7 @@ from rich.progress import Progress
 
 from study.commands.start_warnings import Pixels
 from study.data.images.rgb import HIGHEST, dark_images
-from study.data.images.sources import is_large, large_images
 from study.data.records import Dataset, ImageSource, keyed_order, listed
-from study.data.survey import empty_files
 from study.errors import DataError, Fault
 from study.process.terminal_table import amount
 from study.report.formatting import format_count
@@ -38,8 +36,6 @@ class Decoded(NamedTuple):
     """A hash of its pixels, equal for equal pixels alone."""
     highest: int = 0
     """Its highest value, if it has 16 bits."""
-    large: tuple[int, int] | None = None
-    """Its width and height, if it has very many pixels."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +75,9 @@ def decode_images(study: Study, *, every: bool) -> ImageCheck:
                 bar.advance(task)
                 images.append(image)
             unreadable += [image.fault for image in images if image.fault]
-            large = {image.path: image.large for image in images if image.large}
             dark = dark_images(max((image.highest for image in images), default=0))
-            warnings += [f"{dataset.name}: {text}" for text in (dark, large_images(large)) if text]
+            if dark:
+                warnings.append(f"{dataset.name}: {dark}")
             if len(paths) == len(_paths(dataset, every=True)):
                 pixels[dataset.name] = {one.path: one.digest for one in images if not one.fault}
     seconds = (time.monotonic() - began) / max(1, tried)
@@ -103,13 +99,12 @@ def decode_images(study: Study, *, every: bool) -> ImageCheck:
 
 
 def _paths(dataset: Dataset, *, every: bool) -> list[str]:
-    """Return the images to decode: all of them, or a sample and those whose files are empty."""
+    """Return the images to decode: all of them, or a sample."""
     splits = (dataset.train, dataset.val, dataset.test)
     paths = dict.fromkeys(record.path for records in splits for record in records)
     if every:
         return list(paths)
-    sample = keyed_order(paths, "a look at the images")[:SAMPLE]
-    return list(dict.fromkeys((*sample, *empty_files(dataset))))
+    return keyed_order(paths, "a look at the images")[:SAMPLE]
 
 
 def _decode_all(source: ImageSource, paths: Sequence[str]) -> Iterator[Decoded]:
@@ -126,5 +121,4 @@ def _decode(source: ImageSource, path: str) -> Decoded:
         return Decoded(path, str(error))
     shape = f"{image.width} {image.height} ".encode()
     digest = hashlib.blake2b(shape + image.tobytes(), digest_size=16).digest()
-    large = image.size if is_large(image) else None
-    return Decoded(path, None, digest, image.info.get(HIGHEST, 0), large)
+    return Decoded(path, None, digest, image.info.get(HIGHEST, 0))

@@ -10,7 +10,7 @@ from study.config.schema import BackboneConfig
 from study.data.datasets import PACKAGED
 from study.data.images.sources import IMAGE_SUFFIXES, FolderSource
 from study.data.readers.benchmarks import download_note
-from study.data.readers.published import WITHOUT_LISTS, absent_classes, differing_counts
+from study.data.readers.published import WITHOUT_LISTS, differing_counts
 from study.data.records import Dataset, OnCorrupt, listed, result_names
 from study.data.survey import survey
 from study.method.recipe import UNEQUAL
@@ -141,7 +141,14 @@ def dataset_warnings(
         pixels: see `study.data.survey.survey`.
     """
     surveyed = survey(dataset, pixels)
-    lines = [*_unpublished(dataset)]
+    lines = []
+    source = dataset.source
+    is_other = dataset.name in WITHOUT_LISTS and differing_counts(dataset) is not None
+    if is_other and isinstance(source, FolderSource):
+        lines.append(
+            "its numbers of images are not those published: was the whole archive unpacked? "
+            f"{download_note(dataset.name, source.root)}"
+        )
     if surveyed.unread:
         lines.append(
             f"{_are(surveyed.unread, 'file')} not read ({_few(surveyed.unread)}): images are read "
@@ -173,19 +180,6 @@ def dataset_warnings(
             examples = _few(_few(paths, " = ") for paths in groups)
             lines.append(f"{_are(groups, noun)} {place} ({examples}): {consequence}")
     return [f"{dataset.name}: {line}" for line in lines]
-
-
-def _unpublished(dataset: Dataset) -> Iterator[str]:
-    """Yield a warning if images of ImageNet or its shifts, which no file lists, are not there."""
-    source = dataset.source
-    if dataset.name not in WITHOUT_LISTS or not isinstance(source, FolderSource):
-        return
-    absent = absent_classes(dataset.name, dataset)
-    if absent:
-        note = download_note(dataset.name, source.root)
-        yield f"class folders are missing or empty ({_few(absent)}). {note}"
-    elif differing_counts(dataset) is not None:
-        yield "its numbers of images are not those published: was the whole archive unpacked?"
 
 
 def format_suffixes(files: Counter[str]) -> str:

@@ -1,16 +1,15 @@
-"""Find missing and duplicate images of a dataset without decoding any.
+"""Find missing, unread and duplicate images of a dataset without decoding any.
 
 Public benchmarks have such images, so most findings are only warnings.
 """
 
 import hashlib
 import os
-import stat
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,26 +59,28 @@ def survey(dataset: Dataset, pixels: Mapping[str, Hashable] | None = None) -> Su
     source = dataset.source
     if not isinstance(source, FolderSource | HubSource):
         return Survey()
-    unread: Paths = ()
-    key_of: Callable[[str], Hashable]
-    if isinstance(source, FolderSource):
-        unread = find_unread(dataset, source)
-        key_of = _size_reader(source)
-    else:
-        key_of = partial(_digest, source)
     absent = []
     images_of_key = defaultdict(list)
-    for number, (record, key) in enumerate(_look_at(dataset.records, key_of)):
+    for number, record in enumerate(dataset.records):
         image = _Image(number < len(dataset.test), record.label, record.path)
-        if key is None:
+        try:
+            # Of files, the size costs least, and only those of equal sizes are read.
+            if isinstance(source, FolderSource):
+                key: Hashable = source.size(image.path)
+            else:
+                key = _digest(source, image.path)
+        except (DataError, OSError, ValueError):
             absent.append(image.path)
-        elif key != 0:  # empty files are no images, and reported as such when they are decoded
-            if pixels is not None:
-                key = pixels.get(image.path, image.path)
+            continue
+        if key != 0:  # empty files are no images, and reported as such when they are decoded
+            key = key if pixels is None else pixels.get(image.path, image.path)
             images_of_key[key].append(image)
-    groups = [group for group in images_of_key.values() if _is_conflict(group)]
-    if pixels is None and isinstance(source, FolderSource):  # so far only their sizes are equal
-        groups = _same_files(groups, source.root)
+    groups = list(filter(_is_conflict, images_of_key.values()))
+    unread: Paths = ()
+    if isinstance(source, FolderSource):
+        unread = find_unread(dataset, source)
+        if pixels is None:
+            groups = [same for group in groups for same in _same_files(group, source)]
     in_two_classes = _paths_that_differ(groups, "label")
     in_two_splits = _paths_that_differ(groups, "is_test")
     return Survey(tuple(absent), in_two_classes, in_two_splits, unread)
@@ -163,8 +164,9 @@ def refuse_absent(dataset: Dataset, on_corrupt: OnCorrupt) -> None:
     source = dataset.source
     if not isinstance(source, FolderSource):
         return
+    outside, absent = _lost_images(dataset, source)
     for split, records in (("training", dataset.train), ("test", dataset.test)):
-        if records and not any((source.root / record.path).exists() for record in records):
+        if records and all(record.path in absent for record in records):
             raise DataError(
                 f"{dataset.name}: none of the {len(records)} {split} images that are listed is in "
                 f"{source.root}: {listed([record.path for record in records])}; allowed are paths "
@@ -172,121 +174,56 @@ def refuse_absent(dataset: Dataset, on_corrupt: OnCorrupt) -> None:
             )
     if on_corrupt == "skip":
         return
-    outside, absent = _find_lost(dataset, source)
     if outside:
         raise DataError(
             f"{dataset.name}: symbolic links lead {len(outside)} of {len(dataset.records)} images "
             f"out of {source.root}, {listed(outside)}; allowed are images and links in that "
             "folder, that folder as a link, or data.on_corrupt=skip, which leaves them out"
         )
-    if absent:
+    untested = [record.path for record in dataset.test if record.path in absent]
+    if untested:
         raise DataError(
-            f"{dataset.name}: not in {source.root}: {len(absent)} of {len(dataset.test)} test "
-            f"images, {listed(absent)}; allowed are images in that folder, a list without them, or "
-            "data.on_corrupt=skip, which leaves them out, as the test reads all of them"
+            f"{dataset.name}: not in {source.root}: {len(untested)} of {len(dataset.test)} test "
+            f"images, {listed(untested)}; allowed are images in that folder, a list without them, "
+            "or data.on_corrupt=skip, which leaves them out, as the test reads all of them"
         )
 
 
-def _find_lost(dataset: Dataset, source: FolderSource) -> tuple[list[str], list[str]]:
-    """Return the images that are led out of a dataset's folder, and the absent test images."""
-    size_of = _size_reader(source)
+def _lost_images(dataset: Dataset, source: FolderSource) -> tuple[list[str], set[str]]:
+    """Return the images that links lead out of a dataset's folder, and those that are not there."""
     outside = []
-    absent = []
-    for number, record in enumerate(dataset.records):  # the test images come first
+    absent = set()
+    for record in dataset.records:
         try:
-            size_of(record.path)
+            source.size(record.path)
         except DataError:
             outside.append(record.path)
         except (OSError, ValueError):
-            if number < len(dataset.test):
-                absent.append(record.path)
+            absent.add(record.path)
     return outside, absent
 
 
-def empty_files(dataset: Dataset) -> list[str]:
-    """Return the paths of the images whose files are empty."""
-    source = dataset.source
-    if not isinstance(source, FolderSource):
-        return []
-    images = _look_at(dataset.records, _size_reader(source))
-    return [record.path for record, size in images if size == 0]
-
-
-def _look_at(
-    records: Iterable[Record], key_of: Callable[[str], Hashable]
-) -> Iterator[tuple[Record, Hashable]]:
-    """Yield images, each with its key; None where its file is not there.
-
-    Args:
-        records: the images.
-        key_of: a function from a path to a key, which raises where there is no file.
-    """
-    for record in records:
-        key = None
-        with suppress(DataError, OSError, ValueError):
-            key = key_of(record.path)
-        yield record, key
-
-
-def _size_reader(source: FolderSource) -> Callable[[str], int]:
-    """Return a function from a path to its file's size in bytes.
-
-    It raises what `FolderSource.locate` does, or OSError where there is no file. Folders are
-    resolved once, so that an image costs one question to the file system.
-    """
-
-    @cache
-    def folder_of(place: str) -> Path:
-        if place:
-            return source.locate(place)
-        return source.root
-
-    def size_of(path: str) -> int:
-        place, _, name = path.rpartition("/")
-        file = folder_of(place) / name
-        status = file.lstat()
-        if stat.S_ISLNK(status.st_mode):
-            if not os.path.exists(file):  # noqa: PTH110  -- also where links form a circle
-                raise FileNotFoundError(path)
-            status = source.locate(path).stat()
-        return status.st_size
-
-    return size_of
-
-
-def _digest(source: HubSource, path: str) -> bytes:
+def _digest(source: FolderSource | HubSource, path: str) -> bytes:
     """Return a hash of an encoded image.
 
     Raises:
         DataError: see `HubSource.encoded`.
         OSError: its file cannot be read.
     """
-    encoded = source.encoded(path)
+    encoded = source.root / path if isinstance(source, FolderSource) else source.encoded(path)
     if isinstance(encoded, Path):
         with encoded.open("rb") as file:
             return hashlib.file_digest(file, "sha256").digest()
     return hashlib.sha256(encoded.getbuffer()).digest()
 
 
-def _same_files(groups: Iterable[Sequence[_Image]], root: Path) -> list[list[_Image]]:
-    """Return the images whose files have equal contents.
-
-    Args:
-        groups: images whose files have one size.
-        root: the dataset's folder.
-    """
-    same: list[list[_Image]] = []
-    for group in groups:
-        images_of_digest = defaultdict(list)
-        for image in group:
-            try:
-                with (root / image.path).open("rb") as file:
-                    digest = hashlib.file_digest(file, "sha256").digest()
-            except OSError:  # reported when the image is read
-                continue
-            images_of_digest[digest].append(image)
-        same += filter(_is_conflict, images_of_digest.values())
-    return same
+def _same_files(images: Iterable[_Image], source: FolderSource) -> Iterator[list[_Image]]:
+    """Yield the images that are of several classes or splits and whose files have one content."""
+    images_of_digest = defaultdict(list)
+    for image in images:
+        with suppress(OSError):  # reported when the image is read
+            images_of_digest[_digest(source, image.path)].append(image)
+    yield from filter(_is_conflict, images_of_digest.values())
 
 
 def _is_conflict(group: Sequence[_Image]) -> bool:
@@ -300,8 +237,4 @@ def _differ(group: Iterable[_Image], name: str) -> bool:
 
 def _paths_that_differ(groups: Iterable[Sequence[_Image]], name: str) -> tuple[Paths, ...]:
     """Return the paths of each group of images that differ in a field."""
-    paths = []
-    for group in groups:
-        if _differ(group, name):
-            paths.append(tuple(image.path for image in group))
-    return tuple(paths)
+    return tuple(tuple(image.path for image in group) for group in groups if _differ(group, name))

@@ -45,24 +45,6 @@ def test_all_images_or_a_sample_of_them_are_decoded(images: Path, monkeypatch: p
     assert not (images.parent / "runs").exists(), "nothing is written"
 
 
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")  # pytest resets filters
-def test_large_images_are_warned_of(images: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)
-    Image.new("RGB", (60, 50)).save(images / "train" / "cat" / "wide.png")
-    (warning,) = decode_images(study(images), every=False).warnings
-    assert "pets: 1 image has more than 2,000 pixels: train/cat/wide.png (60 × 50)" in warning
-
-
-def test_empty_files_beyond_the_sample_are_faults(images: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(image_check, "SAMPLE", 3)
-    names = ("train/cat/0.png", "train/dog/1.png", "test/dog/4.png")
-    for name in names:
-        (images / name).write_bytes(b"")
-    (fault,) = decode_images(study(images), every=False).faults
-    for name in names:
-        assert fault.message.count(f"{name}: not a readable image (it is empty)") == 1
-
-
 def test_images_that_the_study_leaves_out_are_warned_of(images: Path):
     spoil(images, "train/cat/1.png", "test/cat/0.png")
     (fault,) = decode_images(study(images), every=False).faults

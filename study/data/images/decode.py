@@ -23,7 +23,6 @@ from PIL import Image
 from study.backbones.framing import CLIP_FRAMING, Framing
 from study.data.images.image_reading import DEFAULT_READING, ImageReading
 from study.data.images.rgb import HIGHEST
-from study.data.images.sources import is_large, large_images
 from study.data.images.table import (
     HASH,
     HIGHEST_VALUE,
@@ -154,7 +153,9 @@ def decode_images(
     if file.exists():
         fault = cache_fault(file, distinct, reading.on_corrupt)
         if fault is None:
-            _log_skipped(file, source)
+            skipped = ImageTable(file).skipped
+            if skipped:
+                logger.warning("skipped, unless %s is deleted: %s", file, listed(skipped))
             if progress is not None:
                 progress(len(distinct), len(distinct))
             return file
@@ -180,25 +181,6 @@ def decode_images(
     return file
 
 
-def _log_skipped(file: Path, source: ImageSource) -> None:
-    """Log the images that a complete file lacks, and which of them have become readable.
-
-    The file is not written again for these: studies that have begun continue with the same images.
-    """
-    for path in ImageTable(file).skipped:
-        try:
-            source.open_image(path)
-        except DataError as error:
-            logger.warning("skipped: %s", error)
-        else:
-            logger.warning(
-                "skipped: %s: could not be read once, and can be by now; new studies read it if %s "
-                "is deleted",
-                path,
-                file,
-            )
-
-
 _Row = dict[str, Any]
 """The columns of one decoded image."""
 
@@ -216,8 +198,6 @@ class _Decoder:
     """The images that are left out because they are unreadable."""
     _highest: list[int] = field(default_factory=list)
     """The highest value of each 16-bit image."""
-    _large: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """The width and height of each image that Pillow would warn of."""
 
     def write(self, file: Path) -> None:
         """Write the images in batches, then an empty batch with the hash.
@@ -242,9 +222,6 @@ class _Decoder:
                 writer.write_batch(pa.RecordBatch.from_pylist([], SCHEMA), custom_metadata=metadata)
             sink.flush()
             os.fsync(sink.fileno())
-        warning = large_images(self._large)
-        if warning:
-            logger.warning("%s", warning)
 
     def _readable_rows(self, pool: ThreadPoolExecutor) -> Iterator[_Row]:
         """Yield the row of each readable image, in the order of the paths.
@@ -278,8 +255,6 @@ class _Decoder:
             return error
         if HIGHEST in image.info:
             self._highest.append(image.info[HIGHEST])
-        if is_large(image):
-            self._large[path] = image.size
         cache = self.cache
         framing = self.reading.framing
         pixels = preprocess(image, size=cache.size, keep_aspect=cache.keep_aspect, framing=framing)

@@ -4,7 +4,6 @@ import base64
 import io
 import os
 import stat
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -17,12 +16,9 @@ from PIL import Image, UnidentifiedImageError
 
 from study.data.images.image_reading import DEFAULT_READING, ImageReading
 from study.data.images.rgb import to_rgb
-from study.data.records import listed_texts, relative_path
+from study.data.records import relative_path
 from study.errors import DataError
 from study.storage.atomic import PASSING, StorageError
-
-# Pillow warns once a process, and shows a line of its own code. `large_images` warns instead.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 LONGEST = 200
 """The characters of a value in a message."""
@@ -45,6 +41,10 @@ IMAGE_SUFFIXES = frozenset(
     ]
 )
 """The suffixes, in lower case, that distinguish images from the other files of a folder."""
+START_OF_SCAN = b"\xff\xda"
+"""The marker before each scan of a JPEG, which its encoded pixels cannot contain."""
+MOST_PASSES = 100
+"""How many images of the largest size that Pillow does not warn of a JPEG's scans may pass."""
 FORMS = (
     "a path, encoded bytes, base64 text, a Pillow image, or (height, width) or "
     "(height, width, 1, 3 or 4) integers from 0 to 255 that are not of type uint16"
@@ -73,30 +73,6 @@ def kind_fault(file: Path) -> str | None:
     return f"not a file but {kind}"
 
 
-def is_large(image: Image.Image) -> bool:
-    """Return whether an image has so many pixels that Pillow warns of it."""
-    most = Image.MAX_IMAGE_PIXELS
-    return most is not None and image.width * image.height > most
-
-
-def large_images(sizes: Mapping[str, tuple[int, int]]) -> str | None:
-    """Return a warning about large images, or None if there are none.
-
-    Args:
-        sizes: width and height of each large image, by its path.
-    """
-    if not sizes:
-        return None
-    texts = [f"{path} ({width} × {height})" for path, (width, height) in sizes.items()]
-    images_have = f"{len(sizes)} images have"
-    if len(sizes) == 1:
-        images_have = "1 image has"
-    return (
-        f"{images_have} more than {Image.MAX_IMAGE_PIXELS:,} pixels: {listed_texts(texts)}; "
-        "decoding takes long and needs much memory, and smaller copies would do"
-    )
-
-
 def read_image(
     file: Path | io.BytesIO | Image.Image, *, path: str, reading: ImageReading = DEFAULT_READING
 ) -> Image.Image:
@@ -117,8 +93,10 @@ def read_image(
             if fault:
                 raise DataError(fault)
         if isinstance(file, Image.Image):
+            _refuse_many_scans(file)
             return to_rgb(file, reading)
         with Image.open(file, formats=IMAGE_FORMATS) as image:
+            _refuse_many_scans(image)
             return to_rgb(image, reading)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
@@ -135,6 +113,26 @@ def read_image(
             # The image is sound, and must not be left out as corrupt.
             raise StorageError(f"{path} cannot be read: {error.strerror}") from error
         raise DataError(f"{path}: not a readable image ({_reason(file, error)})") from error
+
+
+def _refuse_many_scans(image: Image.Image) -> None:
+    """Raise DataError if a JPEG has more scans than can be decoded within seconds.
+
+    Each scan passes all pixels, and one of a few bytes may say that nothing changes.
+    """
+    encoded = getattr(image, "fp", None)
+    if Image.MAX_IMAGE_PIXELS is None or encoded is None or image.format not in ("JPEG", "MPO"):
+        return
+    place = encoded.tell()
+    encoded.seek(0)
+    scans = encoded.read().count(START_OF_SCAN)
+    encoded.seek(place)
+    most = MOST_PASSES * Image.MAX_IMAGE_PIXELS
+    if scans * image.width * image.height > most:
+        raise DataError(
+            f"has {scans} scans of {image.width} × {image.height} pixels, which may be meant to "
+            f"take long; allowed are {most:,} pixels in all scans: save it again"
+        )
 
 
 def _reason(file: Path | io.BytesIO | Image.Image, error: Exception) -> str:
@@ -192,6 +190,29 @@ class FolderSource:
                 "copy the images there, or make the dataset's folder itself the link"
             )
         return file
+
+    @cached_property
+    def _located(self) -> dict[str, Path]:
+        """The folders of images by their paths, so that each is resolved once."""
+        return {"": self.root}
+
+    def size(self, path: str) -> int:
+        """Return the size of an image's file in bytes.
+
+        Raises:
+            DataError: see `locate`.
+            OSError: there is no file.
+        """
+        place, _, name = path.rpartition("/")
+        if place not in self._located:
+            self._located[place] = self.locate(place)
+        file = self._located[place] / name
+        status = file.lstat()
+        if stat.S_ISLNK(status.st_mode):
+            if not file.exists():  # also where links form a circle
+                raise FileNotFoundError(path)
+            status = self.locate(path).stat()
+        return status.st_size
 
     def open_image(self, path: str) -> Image.Image:
         """Open one image as RGB."""

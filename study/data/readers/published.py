@@ -264,34 +264,6 @@ def _read_imagenet(name: str, folder: Path) -> Lists:
     return class_names, Splits(**records), anchors
 
 
-def absent_classes(name: str, dataset: Dataset) -> list[str]:
-    """Return the class folders of ImageNet or a shift of it that are missing or have no image.
-
-    No file lists the classes of a subset. Its missing folders are therefore only counted, and only
-    if classnames.txt is complete.
-    """
-    source = dataset.source
-    if name not in WITHOUT_LISTS or not isinstance(source, FolderSource):
-        return []
-    names, split_folders, shift = _class_folders(name, source.root)
-    filled = {record.path.rpartition("/")[0] for record in dataset.train + dataset.test}
-    absent = []
-    for split_folder in split_folders.values():
-        if not (source.root / split_folder).is_dir():
-            continue
-        folders = subfolders(source.root / split_folder)
-        expected = sorted(names)
-        if shift and shift.subset:
-            expected = folders
-        paths = [f"{split_folder}/{folder}" for folder in expected]
-        absent += [path for path in paths if path not in filled]
-        if shift and len(names) >= 1000:
-            missing = shift.subset - len(folders)
-            if missing > 0:
-                absent.append(f"{split_folder}/n… ({missing} of {shift.subset})")
-    return absent
-
-
 def differing_counts(dataset: Dataset) -> Counts | None:
     """Return the published numbers of a benchmark dataset if they differ from its own.
 

@@ -1,9 +1,7 @@
 """Images of folders and arrays, and in the forms that callers have them in."""
 
+import io
 import os
-import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,6 @@ from study.data.images.sources import (
     ArraySource,
     FolderSource,
     encode_base64,
-    large_images,
     read_any_image,
 )
 from study.errors import DataError
@@ -46,33 +43,26 @@ def test_a_corrupt_image_is_named_with_the_reason(content: bytes | None, why: st
         read_any_image(content)
 
 
-def test_a_large_image_is_read_without_a_line_of_pillows(tmp_path: Path):
-    Image.new("L", (50, 40)).save(tmp_path / "x.png")
-    code = (
-        "from PIL import Image; Image.MAX_IMAGE_PIXELS = 1500; "
-        "from study.data.images.sources import read_any_image, is_large; "
-        "print(is_large(read_any_image('x.png')))"
-    )
-    told = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
-    assert (told.stdout, told.stderr) == ("True\n", "")
-
-
 def test_an_image_of_too_many_pixels_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5)
     with pytest.raises(DataError, match=r"1\.png: has more than 10 pixels"):
         FolderSource(root).open_image("a/1.png")
 
 
-def test_large_images_are_told_with_their_sizes_and_a_few_alone(
-    monkeypatch: pytest.MonkeyPatch,
-):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1500)
-    assert large_images({}) is None
-    assert "1 image has more than 1,500 pixels: a (60 × 50); " in str(large_images({"a": (60, 50)}))
-    told = str(large_images({f"{number}.png": (60, 50) for number in range(8)}))
-    assert re.search(r"^8 images have .*( × .*){5} and 3 more; ", told)
+def test_a_jpeg_of_very_many_scans_is_refused_and_an_ordinary_one_is_read(root: Path):
+    contents = io.BytesIO()
+    Image.new("RGB", (3000, 3000), "red").save(contents, "JPEG", progressive=True)
+    picture, end = contents.getvalue()[:-2], contents.getvalue()[-2:]
+    assert picture.count(b"\xff\xda") > 5
+    last_scan = picture[picture.rindex(b"\xff\xda") :]
+    assert read_any_image(picture + end).size == (3000, 3000)
+    (root / "a/1.png").write_bytes(picture + 1000 * last_scan + end)  # some 15 s to decode
+    for read, named in (
+        (FolderSource(root).open_image, "a/1.png"),
+        (read_any_image, root / "a/1.png"),
+    ):
+        with pytest.raises(DataError, match=r"has \d{4} scans of 3000 × 3000 pixels"):
+            read(named)
 
 
 @pytest.mark.parametrize(

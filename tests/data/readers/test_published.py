@@ -11,12 +11,11 @@ import yaml
 from study.data.datasets import load_dataset
 from study.data.prompts import TEMPLATES
 from study.data.readers.benchmarks import LAYOUTS, SHIFTS
-from study.data.readers.published import absent_classes, read_split_file
+from study.data.readers.published import read_split_file
 from study.data.records import Record
 from study.data.shots import draw_shots
 from study.errors import DataError
 from tests import miniature
-from tests.case_tables import from_table
 from tests.data.reading import refusal, sizes
 
 NAMES = (*LAYOUTS, "fgvc_aircraft")
@@ -196,25 +195,6 @@ def test_what_is_missing_of_imagenet_is_named(
 ):
     damage(miniature.make(name, tmp_path))
     assert told in refusal(name, tmp_path)
-
-
-def test_class_folders_that_were_not_unpacked_are_named(tmp_path: Path):
-    folder = miniature.make("imagenetv2", tmp_path, classes=4)
-    assert absent_classes("imagenetv2", load_dataset("imagenetv2", tmp_path)) == []
-    two = "imagenetv2-matched-frequency-format-val/2"
-    shutil.rmtree(folder / two)
-    dataset = load_dataset("imagenetv2", tmp_path)
-    assert (len(dataset.class_names), absent_classes("imagenetv2", dataset)) == (4, [two])
-
-
-@from_table
-def test_classes_of_a_subset_that_were_not_unpacked_are_counted(
-    classes: int, absent: list[str], tmp_path: Path
-):
-    folder = miniature.make("imagenet_a", tmp_path, classes=classes, counts=(0, 0, 1))
-    with (folder / "classnames.txt").open("a") as listing:
-        listing.writelines(f"n8{number:07d} other {number}\n" for number in range(602))
-    assert absent_classes("imagenet_a", load_dataset("imagenet_a", tmp_path)) == absent
 
 
 def test_what_may_not_be_listed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
