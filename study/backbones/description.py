@@ -168,7 +168,9 @@ def read_description(name: CheckpointName, *, revision: str | None = None) -> De
 
 def _unreadable(name: CheckpointName, revision: str | None, error: Exception) -> BackboneError:
     """Return the error for a checkpoint whose configuration cannot be found or read."""
-    if "couldn't connect" in str(error):
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    if isinstance(error.__cause__, LocalEntryNotFoundError):
         fault = "something else answers in its place"
         return BackboneError(format_unreachable(name, revision, fault))
     allowed = "a folder with a Hugging Face CLIP checkpoint"

@@ -23,6 +23,7 @@ def load_tokenizer(description: Description) -> Any:
     keeps capitals; transformers' own for SigLIP 2 is the same without them.
     """
     from transformers import AutoTokenizer, GemmaTokenizer, Siglip2Tokenizer
+    from transformers.utils import is_protobuf_available, is_sentencepiece_available
 
     source = description.source
     if description.open_clip is not None:
@@ -51,13 +52,12 @@ def load_tokenizer(description: Description) -> Any:
             return Siglip2Tokenizer.from_pretrained(source.name, **source.options)
         return tokenizer
     except (ImportError, ValueError) as error:
-        message = str(error).lower()
-        if "sentencepiece" in message or "protobuf" in message:
-            raise BackboneError(
-                f"backbone '{source.name}' has a tokenizer that needs the optional extra: "
-                "pip install 'clipfit-study[siglip]', which brings sentencepiece and protobuf"
-            ) from error
-        raise
+        if is_sentencepiece_available() and is_protobuf_available():
+            raise
+        raise BackboneError(
+            f"backbone '{source.name}' has a tokenizer that needs the optional extra: "
+            "pip install 'clipfit-study[siglip]', which brings sentencepiece and protobuf"
+        ) from error
 
 
 def _open_clip_tokenizer(text: Mapping[str, Any]) -> Any:

@@ -6,6 +6,7 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError
 
 from study.backbones import hub
 from study.backbones.description import read_architecture
@@ -54,7 +55,8 @@ def test_what_answers_in_the_place_of_the_hub_is_told_like_no_answer(
 
     monkeypatch.setattr(hub, "call_within", lambda *_: None)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # not waited for
-    silence = OSError("We couldn't connect to 'http://hub' to load the files")
+    silence = OSError("no files")
+    silence.__cause__ = LocalEntryNotFoundError("none")
     monkeypatch.setattr("transformers.CLIPConfig.get_config_dict", Mock(side_effect=silence))
     with pytest.raises(BackboneError, match="Bring it over: on a machine with network"):
         read_architecture(NAME)

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, SiglipModel
-from transformers.utils import import_utils
 
 from study.backbones.architecture import Depths
 from study.backbones.backbone import Backbone, fingerprint
@@ -188,10 +188,8 @@ def test_the_tokenizers_of_both_versions_are_read_and_written(tmp_path: Path, ve
 def test_without_sentencepiece_the_extra_is_named(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    def fail(*_: object, **__: object):
-        raise ImportError(import_utils.SENTENCEPIECE_IMPORT_ERROR)
-
-    monkeypatch.setattr(AutoTokenizer, "from_pretrained", fail)
+    monkeypatch.setattr("transformers.utils.is_sentencepiece_available", lambda: False)
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", Mock(side_effect=ImportError))
     told = r"pip install 'clipfit-study\[siglip\]', which brings sentencepiece"
     with pytest.raises(BackboneError, match=told):
         load_backbone(checkpoint)

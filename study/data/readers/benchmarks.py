@@ -13,6 +13,8 @@ from typing import NamedTuple
 from study.process.table_files import read_table
 
 DEFAULT_TEMPLATE = "a photo of a {}."
+MIRROR = "zhengli97/prompt_learning_dataset"
+"""A dataset of the Hugging Face hub with copies of those in CoOp's list."""
 
 
 def _sun(name: str) -> str:
@@ -102,9 +104,12 @@ SHIFTS = {n: b.layout for n, b in BENCHMARKS.items() if b.layout and not b.layou
 
 
 def download_note(name: str, folder: Path) -> str:
-    """Return a sentence or two on how to get a dataset and where it belongs."""
+    """Return a few sentences on how to get a dataset and where it belongs."""
     benchmark = BENCHMARKS[name]
     source = benchmark.source
     if not source:
         source = f"the section of {name} in CoOp's DATASETS.md (github.com/KaiyangZhou/CoOp)"
-    return f"Get it by {source}: {benchmark.how_to_get}. It belongs in {folder}"
+    note = f"Get it by {source}: {benchmark.how_to_get}. "
+    if not name.startswith("imagenet"):
+        note += f"A mirror, which was not tried, is {MIRROR} on the Hugging Face hub. "
+    return f"{note}It belongs in {folder}"

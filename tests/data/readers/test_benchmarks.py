@@ -49,6 +49,8 @@ def test_a_note_says_what_to_get_and_the_folder_where_it_belongs(name: str) -> N
     note = download_note(name, Path("data") / "here")
     assert (BENCHMARKS[name].source or f"section of {name} in") in note
     assert BENCHMARKS[name].how_to_get in note
+    is_mirrored = "zhengli97/prompt_learning_dataset" in note
+    assert is_mirrored is not name.startswith("imagenet")
     assert note.endswith("It belongs in data/here")
 
 
