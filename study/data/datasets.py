@@ -24,9 +24,9 @@ from study.data.readers.huggingface import (
     load_parquet,
     parquet_files,
 )
-from study.data.readers.own import NoImagesError, is_folder, is_image_name, load_folder, visible
+from study.data.readers.own import NoImagesError, is_image_name, load_folder
 from study.data.readers.published import load_published
-from study.data.records import Contents, DataFaults, Dataset, listed
+from study.data.records import Contents, Dataset, listed
 from study.data.splits import refuse_shared_groups
 from study.errors import DataError, did_you_mean
 
@@ -113,14 +113,12 @@ def _find_reader(
         from study.data.readers.tables import load_table  # pandas takes half a second to import
 
         return partial(load_table, name, root), ("columns", "groups")
-    table = _only_table(root)
-    has_images = root.is_dir() and any(parquet_files(root, storage))
-    has_images = has_images and (table is None or table.suffix != ".parquet")
-    if suffix == ".parquet" or is_saved(root) or has_images:
+    holds_parquet = root.is_dir() and any(parquet_files(root, storage))
+    if suffix == ".parquet" or is_saved(root) or holds_parquet:
         return partial(load_parquet, name, root, storage), FILE_OPTIONS
     if root.is_file():
         raise DataError(f"{root}: not a dataset; allowed: a folder, {', '.join(TABLE_SUFFIXES)}")
-    return partial(_load_folder, name, root, table, storage=storage), ("groups",)
+    return partial(_load_folder, name, root, storage=storage), ("groups",)
 
 
 def _check_root(name: str, root: Path) -> Path:
@@ -180,36 +178,29 @@ def _is_path_table(file: Path) -> bool:
 
 
 def _only_table(root: Path) -> Path | None:
-    """Return the one table of paths in a folder; None if there are others, or none."""
-    if not root.is_dir():
-        return None
-    tables = []
-    with suppress(DataError):  # a folder that may not be listed, or a damaged Parquet file
-        for entry in visible(root):
-            file = root / entry.name
-            suffix = file.suffix.lower()
-            if suffix not in TABLE_SUFFIXES or is_folder(entry):
-                continue
-            if suffix != ".parquet" or _is_path_table(file):
-                tables.append(file)
+    """Return the one text table in a folder; None if there are others, or none."""
+    tables = [
+        path
+        for path in (root.iterdir() if root.is_dir() else ())
+        if path.suffix.lower() in (".csv", ".tsv") and path.is_file()
+    ]
     return tables[0] if len(tables) == 1 else None
 
 
 def _load_folder(
     name: str,
     root: Path,
-    table: Path | None,
     *,
     storage: Path | None,
     groups: str | None = None,
 ) -> Contents:
     """Read an image folder; if that fails and there is a table in it, the error names the table."""
-    read = partial(load_folder, name, storage=storage)
     hint = _hint(name)
+    table = _only_table(root)
     if table:
         hint = f"; data.root={table} reads the table{hint}"
     try:
-        contents = read(root, groups=groups)
+        contents = load_folder(name, root, groups=groups, storage=storage)
     except NoImagesError as error:
         # Archives hold a folder around their files, and photographs often lie in folders by date.
         below = islice(root.rglob("*"), MOST_SEARCHED)
@@ -218,8 +209,6 @@ def _load_folder(
         if first and first.parent.parent != root:
             elsewhere = f"; the first image found below it is {first}"
         raise DataError(f"{error}{elsewhere}{hint}") from error
-    except DataFaults:
-        raise
     except DataError as error:
         raise DataError(f"{error}{hint}") from error
     if table and len(contents[0]) == 1:

@@ -5,7 +5,6 @@ The folders of classes of published datasets are listed in the same way.
 
 import os
 import posixpath
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 
@@ -15,7 +14,6 @@ from study.data.records import (
     SPLITS,
     ClassNames,
     Contents,
-    DataFaults,
     Record,
     Records,
     Splits,
@@ -160,16 +158,10 @@ def load_folder(
             in train, or two folders have the same name in a prompt.
     """
     folders = subfolders(root, storage)
-    if not folders:
-        raise NoImagesError(
-            f"{root}: no class folders; allowed are root/class/*.jpg and "
-            "root/{train,val,test}/class/*.jpg"
-        )
     split_folders = find_parts("folders", folders, SPLITS, {}, where=str(root))
     if "test" not in split_folders and "val" in split_folders:
         split_folders["test"] = split_folders.pop("val")
     if "train" not in split_folders or "test" not in split_folders:
-        _refuse_split_alone(root, folders, split_folders)
         names = _class_names(root, folders)
         records = find_groups(class_records(root, "", names), groups, where=root)
         splits = fixed_split(records, names, key=name)
@@ -217,42 +209,11 @@ def _class_names(root: Path, folders: Sequence[str]) -> ClassNames:
 
     Raises:
         NoImagesError: there are none.
-        DataFaults: names are not UTF-8, or the same text in a prompt; each is named.
+        DataError: names are not UTF-8, or the same text in a prompt.
     """
     if not folders:
-        raise NoImagesError(f"{root}: no class folders")
-    faults = []
-    not_text = [folder for folder in folders if not is_text(folder)]
-    if not_text:
-        faults.append(f"{root}: folders with names that are not UTF-8: {listed(not_text)}; rename")
-    folders_of = defaultdict(list)
-    for folder in folders:
-        folders_of[folder.replace("_", " ")].append(folder)
-    for same in folders_of.values():
-        if len(same) > 1:
-            faults.append(
-                f"{root}: the folders {' and '.join(map(repr, same))} would be one class, since "
-                "'_' is read as a space; rename one of them, or put their images into one folder"
-            )
-    if faults:
-        raise DataFaults(faults)
+        raise NoImagesError(
+            f"{root}: no class folders; allowed are root/class/*.jpg and "
+            "root/{train,val,test}/class/*.jpg"
+        )
     return class_table(enumerate(folders), where=str(root))
-
-
-def _refuse_split_alone(
-    root: Path, folders: Sequence[str], split_folders: Mapping[str, str]
-) -> None:
-    """Raise if there are class folders of one split alone; a class may have a split's name."""
-    if len(folders) > 1:
-        return
-    for split, split_folder in split_folders.items():
-        if subfolders(root / split_folder):
-            alone = root / split_folder
-            lacking = "'train'"
-            if split == "train":
-                lacking = "'test' or 'val'"
-            raise DataError(
-                f"{root}: has {split_folder!r} without {lacking}, and a study trains on some "
-                f"images and is tested on others; allowed are both folders, or {alone} itself as "
-                "the dataset's folder, whose images are then split by a fixed rule"
-            )
