@@ -23,7 +23,7 @@ from PIL import Image
 
 from study.data.images.sources import encode_base64
 from study.data.shots import read_shots
-from study.results.chosen_configuration import TEST_BALANCED
+from study.results.best_configuration import TEST_BALANCED, BestConfiguration, read_best, read_final
 from study.serving.saved_model import read_delta
 from study.storage.study_folder import CHAMPION, REGISTERED, Registration
 from study.tracking.mlflow import server
