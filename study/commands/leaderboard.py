@@ -55,6 +55,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="of a study or an ablation: table, markdown, csv, json; without NAME: table, json, or "
         "yaml, a configuration for `run` whose baselines are the listed ones (default: table)",
     )
+    parser.add_argument(
+        "--all", action="store_true", help="print all tables of a study, not one screen alone"
+    )
     add_json(parser)
 
 
@@ -87,6 +90,7 @@ def run(options: Namespace) -> None:
             leaderboard_markdown,
             leaderboard_records,
             render_leaderboard,
+            render_screen,
         )
         from study.results.study_result import read_study_result
     result = read_study_result(folders[0])
@@ -96,7 +100,7 @@ def run(options: Namespace) -> None:
         _print_sweep(folders, form, options.to)
     else:
         views = {
-            "table": render_leaderboard,
+            "table": render_leaderboard if options.all else render_screen,
             "markdown": leaderboard_markdown,
             "csv": leaderboard_csv,
             "json": leaderboard_records,

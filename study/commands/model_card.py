@@ -19,13 +19,10 @@ from study.method.peers import PEERS, find_peer
 from study.process.templates import templates
 from study.report.configuration_table import configuration_rows
 from study.report.formatting import Table, format_alone, format_count, markdown_text, percent
-from study.report.further_scores import further_note
 from study.report.leaderboard_tables import main_table
 from study.report.names import candidate_name, entry_name
-from study.report.scope import leaderboard_scope
-from study.report.setting_descriptions import settings_in_words
-from study.report.site_descriptions import subset_in_words
-from study.report.verdict import verdict
+from study.report.setting_descriptions import settings_in_words, subset_in_words
+from study.report.verdict import further_note, leaderboard_scope, verdict
 from study.results.chance import BALANCED
 from study.results.rows import Row
 from study.results.study_result import StudyResult, read_study_result

@@ -36,7 +36,7 @@ def run(options: Namespace) -> None:
     folder = find_study(options.name, options.storage)
     with exit_at_ctrl_c():
         from study.report import page
-        from study.report.ablation_charts import ablation_plots
+        from study.report.ablation_tables import ablation_plots
         from study.report.charts import write_plots
         from study.report.plots import make_plots
         from study.results.study_result import read_study_result

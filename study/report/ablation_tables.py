@@ -1,95 +1,155 @@
-"""An ablation's cells against its base: table, verdict, and their files."""
+"""An ablation's cells against its base: table, charts, verdict, and their files."""
 
-from collections.abc import Mapping
 from dataclasses import replace
+from math import inf
 from pathlib import Path
+from typing import Any
 
 from rich.console import Group
 from rich.text import Text
 
-from study.report.ablation_charts import ablation_plots
-from study.report.charts import write_plots
+from study.method.subsets import Term
+from study.report.charts import (
+    GREY,
+    ORANGE,
+    PANEL_WIDTH,
+    Chart,
+    draw_cells,
+    name_axis,
+    write_plots,
+)
 from study.report.formatting import (
     Table,
-    comparison_cells,
+    difference_cell,
     format_count,
     format_mean,
     interval_columns,
     markdown_text,
     p_columns,
+    percent,
+    probability,
     score_cells,
     score_header,
     with_notes,
 )
-from study.report.scope import interval_scope
-from study.report.sentences import sentences
 from study.report.setting_descriptions import SETTING_NOTE, setting_cells, setting_header
-from study.results.ablation import BASE, UNSTABLE, Ablation, Cell
+from study.report.verdict import ablation_notes, ablation_verdict, interval_scope
+from study.results.ablation import Ablation, left_out_term, only_term
 from study.results.trial_results import PARTS
 from study.storage.atomic import write_atomically
 
-
-def ablation_verdict(table: Ablation) -> list[str]:
-    """Return sentences that name the cells beyond noise, within noise and at an edge of rates.
-
-    They also name the cells without a score, and those whose seeds differ much.
-    """
-    said = _describe_unscored(table)
-    said += sentences("report/ablation_verdict", table=table)
-    said += _describe_unstable(table)
-    return said + sentences("report/ablation_scope", table=table)
+Window = tuple[float, float, str]
+"""The start and the stop of a window of layers, by which windows are sorted, and its name."""
 
 
-def _describe_unscored(table: Ablation) -> list[str]:
-    """Return a sentence that names the cells without a score, and one if the base is among them."""
-    if not table.unscored:
-        return []
-    names = ", ".join(f"“{label}”" for label in table.unscored)
-    said = [f"No score, since no trial ran to its end: {names}."]
-    if table.base is None:
-        said.append(f"So no cell is compared with “{BASE}”.")
-    return said
+def ablation_plots(table: Ablation) -> list[Chart]:
+    """Return the forest plot, and the map of cells that vary a term."""
+    return [_forest_chart(table), _map_chart(table)]
 
 
-def _describe_unstable(table: Ablation) -> list[str]:
-    """Return a sentence that names the cells whose score depends much on the seed."""
-    if not table.unstable:
-        return []
-    names = ", ".join(f"“{cell.label}”" for cell in table.unstable)
-    return [
-        f"Unstable, since the score spreads over the seeds more than {UNSTABLE} times as much as "
-        f"that of the median cell: {names}."
-    ]
+def _forest_chart(table: Ablation) -> Chart:
+    """Draw the difference of each cell to the base, with its interval."""
+    # From bottom to top, so that the best cell is the uppermost.
+    cells = [cell for cell in reversed(table.cells) if cell.comparison]
+
+    def paint(axes: Any) -> None:
+        for name, color, differs in (("significant", ORANGE, True), ("not", GREY, False)):
+            differ = [cell.finding == "significant" for cell in cells]
+            rows = [row for row, one in enumerate(differ) if one == differs]
+            found = [cells[row].comparison for row in rows]
+            means = [100 * difference.mean for difference in found if difference]
+            reaches = [100 * (difference.reach or 0.0) for difference in found if difference]
+            if rows:
+                axes.errorbar(means, rows, xerr=reaches, fmt="o", color=color, label=name)
+        axes.axvline(0.0, linestyle=":", color=GREY)
+        axes.set_xlabel(f"difference of the {table.split} score, percentage points")
+        name_axis(axes, "y", [cell.label for cell in cells])
+
+    return Chart(
+        "ablation-forest",
+        "Difference of each cell to “base”",
+        "Paired differences over common seeds with 95 % intervals, which are not corrected for "
+        "their number; grey cells do not differ significantly after Holm’s correction.",
+        [paint] if cells else [],
+        reason_if_empty="no cell can be compared with the base",
+        width=7.0,
+        height=1.5 + 0.32 * len(cells),
+    )
+
+
+def _map_chart(table: Ablation) -> Chart:
+    """Draw the difference of each cell that varies a single term, by its layers and its site."""
+    only: dict[tuple[Window, str], float] = {}
+    left_out: dict[tuple[Window, str], float] = {}
+    base = table.base.settings.subset if table.base else "none"
+    for cell in table.cells:
+        subset = cell.settings.subset
+        for cells, term in ((only, only_term(subset)), (left_out, left_out_term(subset, base))):
+            if term and cell.comparison:
+                place = _window_of(term), f"{term.encoder}.{term.site}"
+                cells[place] = 100 * cell.comparison.mean
+    # All fields of a map must mean the same, so take the reading that fits more cells.
+    shown, meaning = only, "tunes a site in these layers alone"
+    if len(left_out) > len(only):
+        shown, meaning = left_out, "leaves a site in these layers out"
+    windows = sorted({window for window, _ in shown})
+    sites = sorted({site for _, site in shown}, reverse=True)
+
+    def paint(axes: Any) -> None:
+        draw_cells(axes, shown, windows, sites)
+        axes.set_xlabel("layers")
+        name_axis(axes, "x", [name for _, _, name in windows])
+        name_axis(axes, "y", sites)
+
+    return Chart(
+        "ablation-map",
+        "Layers and sites",
+        f"Mean difference to “base”, in percentage points, of the cell that {meaning}: blue is "
+        "better, red is worse.",
+        [paint] if len(shown) > 1 else [],
+        reason_if_empty="too few cells vary a single term",
+        width=max(PANEL_WIDTH, 3.6 + 0.7 * len(windows)),
+        height=1.4 + 0.34 * len(sites),
+    )
+
+
+def _window_of(term: Term) -> Window:
+    """Return the window of layers of a term; all layers come first, and an open end last."""
+    if term.layers is None:
+        return -inf, 0, "all"
+    start, stop = term.layers
+    return (start, inf, f"{start}:") if stop is None else (start, stop, f"{start}:{stop}")
 
 
 def cell_table(table: Ablation) -> Table:
     """Return the scores of the cells, in percent and percentage points."""
-    score = table.metric if table.parts else table.split
-    header = ["cell", *score_header(table.parts, score)]
+    header = ["cell", *score_header(table.parts, table.metric if table.parts else table.split)]
     if table.shows_balanced:
         header.append("balanced %")
-    header += ["Δ base cell", "p", "seeds", "trainable", "s"]
-    note = (
-        "± and [ ] are 95 % intervals. Δ are paired differences in percentage points over "
-        "common seeds; any p is corrected for the number of tests (Holm); s is seconds. "
+    header += ["Δ base", "p", "seeds", "trainable", "s"]
+    rows = []
+    for cell in table.cells:
+        row: list[object] = [cell.label, *score_cells(table.parts, cell.parts, cell.score)]
+        if table.shows_balanced:
+            row.append(format_mean(cell.balanced))
+        row += [difference_cell(cell.comparison), probability(_holm_p(cell.comparison))]
+        row += [len(cell.scores), format_count(cell.trainable)]
+        rows.append([*row, None if cell.seconds is None else f"{cell.seconds:.0f}"])
+    notes = ["± and [ ] are 95 % intervals."]
+    notes += interval_scope(table.resampled, {cell.label: cell.score for cell in table.cells})
+    notes.append(
+        "Δ base are paired differences to the cell “base” in percentage points, p is corrected for "
+        "their number (Holm), s is seconds."
     )
-    scores = {cell.label: cell.score for cell in table.cells}
-    return Table(
-        f"Ablation: {table.split} {table.metric}, %",
-        header,
-        [_cell_row(table, cell) for cell in table.cells],
-        note=note + " ".join(interval_scope(table.resampled, scores)),
-    )
+    if table.chance is not None:
+        notes.append(f"Chance: {percent(table.chance)} % (balanced).")
+    notes += ablation_notes(table)
+    title = f"Ablation: {table.split} {table.metric}, %"
+    return Table(title, header, rows, note=" ".join(notes))
 
 
-def _cell_row(table: Ablation, cell: Cell) -> list[object]:
-    row: list[object] = [cell.label, *score_cells(table.parts, cell.parts, cell.score)]
-    if table.shows_balanced:
-        row.append(format_mean(cell.balanced))
-    row += comparison_cells(cell.comparison)
-    seconds = None if cell.seconds is None else f"{cell.seconds:.0f}"
-    row += [len(cell.scores), format_count(cell.trainable), seconds]
-    return row
+def _holm_p(comparison: Any) -> float | None:
+    return comparison.holm_p if comparison else None
 
 
 def setting_table(table: Ablation) -> Table:
@@ -100,20 +160,18 @@ def setting_table(table: Ablation) -> Table:
     return Table("Cells", ["cell", "subset", *setting_header()], rows, left=2, note=SETTING_NOTE)
 
 
-def _all_tables(table: Ablation) -> list[Table]:
-    """Return the table of cells, and that of their settings."""
-    return [cell_table(table), setting_table(table)]
-
-
 def render_ablation(table: Ablation) -> Group:
     """Return the ablation as tables for the terminal, with its verdict."""
-    return Group(*with_notes(_all_tables(table)), *map(Text, ablation_verdict(table)))
+    tables = with_notes([cell_table(table), setting_table(table)])
+    return Group(*tables, Text(ablation_verdict(table)))
 
 
 def ablation_markdown(table: Ablation) -> str:
     """Return the ablation as Markdown: verdict, scores, settings."""
-    blocks = [markdown_text(" ".join(ablation_verdict(table)))]
-    blocks += [replace(block, title="").markdown() for block in _all_tables(table)]
+    blocks = [markdown_text(ablation_verdict(table))]
+    blocks += [
+        replace(one, title="").markdown() for one in (cell_table(table), setting_table(table))
+    ]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -127,10 +185,9 @@ def ablation_records(table: Ablation) -> list[dict[str, object]]:
     records: list[dict[str, object]] = []
     for cell in table.cells:
         means = {"score": cell.score, "balanced": cell.balanced}
-        for part in PARTS + table.parts:
-            means[part] = cell.parts.get(part)
-        comparison = cell.comparison
-        means["difference"] = comparison
+        means |= {part: cell.parts.get(part) for part in PARTS + table.parts}
+        means["difference"] = cell.comparison
+        edges = "; ".join(f"{kind}: {edge}" for kind, edge in cell.rate_edges.items())
         records.append(
             {
                 "label": cell.label,
@@ -141,17 +198,12 @@ def ablation_records(table: Ablation) -> list[dict[str, object]]:
                 "chance": table.chance,
                 "seconds": cell.seconds,
                 **interval_columns(means),
-                **p_columns(comparison),
-                "edges": _join_kinds(cell.rate_edges),
+                **p_columns(cell.comparison),
+                "edges": edges or None,
                 "unstable": cell in table.unstable,
             }
         )
     return records
-
-
-def _join_kinds(texts: Mapping[str, str]) -> str | None:
-    """Return the text of each kind of parameter as one text; None if there is none."""
-    return "; ".join(f"{kind}: {text}" for kind, text in texts.items()) or None
 
 
 def write_ablation(folder: Path, table: Ablation) -> list[Path]:

@@ -7,16 +7,12 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Group
+from rich.text import Text
 
 from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
-from study.report.formatting import Table, format_count, percent, with_notes
-from study.report.setting_descriptions import (
-    SETTING_NOTE,
-    setting_cells,
-    setting_header,
-    tuned_in_words,
-)
+from study.report.formatting import Table, percent
+from study.report.setting_descriptions import settings_in_words
 
 if TYPE_CHECKING:
     from study.tracking.tracker import RankedConfiguration
@@ -28,27 +24,22 @@ _LONGEST_LABEL = 36
 
 
 def render_best_configurations(configurations: Sequence[RankedConfiguration]) -> Group:
-    """Return configurations as tables for the terminal: scores and rates, then subsets."""
-    scores = []
-    subsets = []
-    for rank, row in enumerate(configurations, start=1):
-        test = f"{percent(row.test_score)} ({row.test_seeds})" if row.test_seeds else None
-        cells = [rank, row.study, row.label, row.dataset, percent(row.val_score), test]
-        cells += [row.split_hash[:6], *setting_cells(row.settings), format_count(row.trainable)]
-        scores.append(cells)
-        subsets.append([rank, tuned_in_words(row.settings)])
-    header = ["", "study", "trial", "dataset", "val %", "test %", "split", *setting_header()]
-    header.append("trainable")
+    """Return configurations as a table for each dataset, since scores of one alone compare."""
+    tables = []
+    for dataset in dict.fromkeys(row.dataset for row in configurations):
+        rows = []
+        for row in configurations:
+            if row.dataset == dataset:
+                test = f"{percent(row.test_score)} ({row.test_seeds})" if row.test_seeds else None
+                cells = [row.study, row.label, settings_in_words(row.settings), row.split_hash[:6]]
+                rows.append([*cells, percent(row.val_score), test])
+        header = ["study", "trial", "tunes", "split", "val %", "test %"]
+        tables.append(Table(f"Best on {dataset}", header, rows, left=4, lines=False))
     note = (
-        "Trials that ran all their epochs, by validation score. Compare only rows with the "
-        "same split (the images they had); rows are not sorted by test score. Test is the mean "
-        f"over the seeds in brackets, where a configuration was tested. {SETTING_NOTE}"
+        "Finished trials by validation score; test is the mean over the seeds in brackets. Compare "
+        "rows of the same split alone. --format json has the learning rates."
     )
-    tables = [
-        Table("Best configurations", header, scores, left=4),
-        Table("Their subsets", ["", "subset"], subsets, left=2, note=note),
-    ]
-    return Group(*with_notes(tables))
+    return Group(*tables, Text(note, style="dim"))
 
 
 def best_configurations_records(

@@ -2,31 +2,71 @@
 
 from collections import Counter
 
-from study.data.shots import val_shots_per_class
+from study.config.schema import AblationConfig
+from study.data.shots import ALL, val_shots_per_class
 from study.embedded import EMBEDDED
 from study.method.recipe import are_unequal
-from study.report.sentences import rows
-from study.report.setting_descriptions import unequal_in_words
-from study.report.site_descriptions import sites_in_words
+from study.process.terminal_table import amount
+from study.report.formatting import format_rate, percent
+from study.report.setting_descriptions import seeds_in_words, shots_in_words, unequal_in_words
 from study.results.study_result import StudyResult
 from study.results.training_images import read_training_images
 
+_DESIGNS = {
+    "only_one": "each site alone, and the base",
+    "leave_one_out": "the base, and the base without each of its sites",
+    "layers": "the base, and the base in windows of layers",
+    "grid": "given subsets, and the base",
+}
+
 
 def configuration_rows(results: StudyResult) -> list[tuple[str, str]]:
-    """Return what was asked in a study: pairs of a name and a text.
+    """Return what was asked in a study: pairs of a name and a text."""
+    config, protocol = results.config, results.protocol
+    rows = _data_rows(results)
+    if config.ablation:
+        rows["Cells"] = _describe_cells(config.ablation)
+    if protocol.searches(config) or (config.ablation and protocol.validates(config)):
+        rows["Choice"] = f"Trials were compared {_rule_sentence(results)}, never on test images."
+    if protocol.searches(config) and not config.ablation:
+        rows["Search"] = f"{amount(config.search.trials, 'trial')} ({config.search.sampler})"
+        if protocol.strength != 1:
+            kept = percent(protocol.strength, 0)
+            rows["α"] = f"{kept} % of the tuned change is kept, as fixed beforehand"
+    if protocol.trains:
+        precision = results.study.resolve_precision().config.training.precision
+        training = f"{amount(config.training.epochs, 'epoch')}, {config.training.optimizer}"
+        rows["Training"] = training + (f", {precision}" if precision != "float32" else "")
+        rows["Test"] = seeds_in_words(len(config.test.seeds), results.training_overlap)
+    return [*rows.items()]
 
-    Args:
-        results: the results of the study.
-    """
-    return rows(
-        "report/configuration_rows",
-        results=results,
-        unequal=unequal_in_words(results.config, unequal=_trains_on_unequal_classes(results)),
-        embedded=EMBEDDED,
-        val_shots_per_class=val_shots_per_class,
-        rule_sentence=_rule_sentence,
-        sites_in_words=sites_in_words,
-    )
+
+def _data_rows(results: StudyResult) -> dict[str, str]:
+    """Return the rows on the dataset, the protocol, the images and the backbone."""
+    config, protocol = results.config, results.protocol
+    rows = {"Dataset": config.data.dataset, "Protocol": protocol.sentence}
+    if config.data.targets:
+        rows["Dataset"] += f"; tested on {', '.join(config.data.targets)} as well"
+    if protocol.trains:
+        rows["Images"] = f"{shots_in_words(config.data)} to train"
+        if protocol.searches(config) and config.data.shots != ALL:
+            val_shots = val_shots_per_class(config.data.shots, config.data.val_shots)
+            rows["Images"] += f", {val_shots} to validate"
+        unequal = unequal_in_words(config, unequal=_trains_on_unequal_classes(results))
+        if unequal:
+            rows["Unequal classes"] = unequal
+    revision = f", revision {config.backbone.revision}" if config.backbone.revision else ""
+    rows["Backbone"] = f"{config.backbone.name}{revision}"
+    if config.backbone.name == EMBEDDED:
+        rows["Backbone"] = "the small CLIP that comes with this package"
+    return rows
+
+
+def _describe_cells(ablation: AblationConfig) -> str:
+    """Return the cells of an ablation and the learning rates of each."""
+    rates = ablation.rates if isinstance(ablation.rates, dict) else {"": ablation.rates}
+    texts = [f"{kind} {', '.join(map(format_rate, each))}" for kind, each in rates.items()]
+    return f"{_DESIGNS[ablation.design]}; learning rates {'; '.join(texts).strip()}"
 
 
 def _trains_on_unequal_classes(results: StudyResult) -> bool:
@@ -36,11 +76,6 @@ def _trains_on_unequal_classes(results: StudyResult) -> bool:
         if trained and are_unequal(Counter(r.label for r in trained.records).values()):
             return True
     return False
-
-
-def stage_rows(results: StudyResult) -> list[tuple[str, str]]:
-    """Return how long the trials of each stage took: pairs of its name and a text."""
-    return rows("report/stage_rows", results=results)
 
 
 def _rule_sentence(results: StudyResult) -> str:

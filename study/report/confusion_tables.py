@@ -2,17 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
-from study.report.charts import MANY_NAMES, Axis, Chart, Panel, Series, cell_series
-from study.report.formatting import HoverText, Table, percent, points
-from study.report.sentences import sentences
+from study.report.charts import MANY_NAMES, Chart, draw_bars, draw_cells, name_axis
+from study.report.formatting import HoverText, Table, format_count, percent, points
+from study.report.verdict import best_name
 from study.results.statistics import Interval, MeanInterval
 from study.results.study_result import StudyResult
 
-CONFUSION = "confusion"
-"""The prefix of the names of heat maps."""
 MOST_CONFUSIONS = 12
 """The largest number of rows in the table of confusions."""
 MOST_RECALLS = 20
@@ -29,61 +26,33 @@ def class_accuracy_table(board: StudyResult) -> Table:
     """Return the images of each class, and the accuracy on it before and after tuning."""
     classes = board.classes
     rows = []
-    for accuracy in classes.rows:
-        interval = _shown_interval(accuracy.recall)
-        ends = "–"
-        if interval:
-            ends = f"{percent(interval.low)} to {percent(interval.high)}"
-        before = percent(accuracy.before)
-        after = percent(accuracy.after)
-        gain = None if accuracy.gain is None else points(accuracy.gain)
-        numbers = accuracy.trained, accuracy.tested, before, after, ends, gain
-        rows.append([accuracy.name, accuracy.part, *numbers])
-    table = Table(
-        "",
-        [
-            "class",
-            "part",
-            "trained on",
-            "tested on",
-            "zero-shot %",
-            "best %",
-            "95 %",
-            "gain",
-        ],
-        rows,
-        left=2,
-        note=" ".join(
-            sentences(
-                "report/class_accuracies",
-                classes=classes,
-                source=_source_of_intervals(board),
-            )
-        ),
+    for row in classes.rows:
+        interval = _shown_interval(row.recall)
+        ends = f"{percent(interval.low)} to {percent(interval.high)}" if interval else None
+        gain = None if row.gain is None else points(row.gain)
+        cells = [row.name, row.part, row.trained, row.tested, percent(row.before)]
+        rows.append([*cells, percent(row.after), ends, gain])
+    header = ["class", "part", "trained on", "tested on", "zero-shot %", "tuned %", "95 %", "gain"]
+    tested = f"{format_count(sum(row.tested for row in classes.rows))} test images"
+    if classes.trained_images is not None:
+        tested = f"{format_count(classes.trained_images)} training images and {tested}"
+    note = (
+        f"The {best_name(board)} (“tuned”), with {tested} a seed: means over seeds, the worst "
+        f"classes first, with 95 % intervals over {_source_of_intervals(board)}. "
+        f"Macro-F1: {percent(classes.f1)} %."
     )
-    return table.without_constant("part")
+    return Table("", header, rows, left=2, note=note).without_constant("part")
 
 
 def confusion_table(board: StudyResult) -> Table:
     """Return the most frequent confusions."""
-    rows = [
-        [
-            pair.true,
-            pair.predicted,
-            pair.part,
-            pair.count,
-            percent(pair.before),
-            percent(pair.after),
-        ]
-        for pair in board.classes.confused[:MOST_CONFUSIONS]
-    ]
-    table = Table(
-        "Most frequent confusions",
-        ["images of", "taken for", "part", "answers", "zero-shot %", "best %"],
-        rows,
-        left=3,
-        note="Answers of all seeds, and the share of the images of a class that they are.",
-    )
+    rows = []
+    for pair in board.classes.confused[:MOST_CONFUSIONS]:
+        row = [pair.true, pair.predicted, pair.part, pair.count]
+        rows.append([*row, percent(pair.before), percent(pair.after)])
+    header = ["images of", "taken for", "part", "answers", "zero-shot %", "tuned %"]
+    note = "Answers of all seeds, and the share of the images of a class that they are."
+    table = Table("Most frequent confusions", header, rows, left=3, note=note)
     return table.without_constant("part")
 
 
@@ -105,15 +74,19 @@ def recall_chart(board: StudyResult) -> Chart:
         recalls.append(100 * row.after)
         below.append(100 * (row.after - low))
         above.append(100 * (high - row.after))
-    bars = Series("recall", recalls, range(len(names)), style="bars", x_error=(below, above))
+
+    def paint(axes: Any) -> None:
+        draw_bars(axes, recalls, xerr=(below, above))
+        axes.set_xlabel("recall, %")
+        name_axis(axes, "y", names)
+
     others = len(accuracies) - len(worst)
-    left_out = f"The other {others} are in the table of classes. " if others else ""
+    left_out = f" The other {others} are in the table of classes." if others else ""
     return Chart(
         "recalls",
         "Recall of each class, worst first",
-        f"{left_out}Of the best configuration, mean over seeds on test images, with 95 % "
-        f"intervals over {_source_of_intervals(board)}.",
-        [Panel(Axis("recall, %"), Axis("", names=names), [bars])],
+        f"Mean over seeds, with 95 % intervals over {_source_of_intervals(board)}.{left_out}",
+        [paint] if worst else [],
         reason_if_empty="no prediction of single test images was kept",
         width=4.0,
         height=0.8 + 0.21 * len(names),
@@ -143,22 +116,23 @@ def confusion_charts(board: StudyResult) -> list[Chart]:
         shares_by_part[row.part][row.name, row.name] = row.after
     for pair in board.classes.confused:
         shares_by_part[pair.part][pair.true, pair.predicted] = pair.after
-    class_order = board.classes.order
+    several = len(shares_by_part) > 1
     charts = []
-    drawn_parts = list(shares_by_part)[:MOST_MAPS]
-    for number, part in enumerate(drawn_parts, start=1):
-        chart = _heat_map(shares_by_part[part], class_order)
-        if len(shares_by_part) > 1:
-            title = f"{chart.title}, part “{part}”"
-            chart = replace(chart, name=f"{CONFUSION}-{number}", title=title)
-        charts.append(chart)
+    for number, part in enumerate([*shares_by_part][:MOST_MAPS], start=1):
+        name = f"confusion-{number}" if several else "confusion"
+        part_title = f", part “{part}”" if several else ""
+        charts.append(_heat_map(name, part_title, shares_by_part[part], board.classes.order))
     return charts
 
 
-def _heat_map(shares: Mapping[tuple[str, str], float], class_order: Sequence[str]) -> Chart:
+def _heat_map(
+    name: str, part: str, shares: Mapping[tuple[str, str], float], class_order: Sequence[str]
+) -> Chart:
     """Draw the share of the images of each class that are taken for each class.
 
     Args:
+        name: the name of the chart.
+        part: the end of its title.
         shares: the shares, as fractions, by the true and the predicted class.
         class_order: the classes in the order of the dataset; others follow by name.
     """
@@ -168,34 +142,33 @@ def _heat_map(shares: Mapping[tuple[str, str], float], class_order: Sequence[str
         return ranks.get(name, len(ranks)), name
 
     true_classes = {true for true, _ in shares}
-    predicted_classes = {predicted for _, predicted in shares}
     # The first row is to be at the top.
     rows = sorted(true_classes, key=rank_of, reverse=True)
-    columns = sorted(true_classes | predicted_classes, key=rank_of)
-    values = {}
-    for (true, predicted), share in shares.items():
-        sign = 1 if true == predicted else -1
-        values[predicted, true] = sign * 100 * share
-    panel = Panel(
-        Axis("taken for", names=_axis_names(columns, NAMED_COLUMNS)),
-        Axis("class", names=_axis_names(rows, NAMED_ROWS)),
-        [cell_series("shares", values, columns, rows, style="shares")],
-    )
+    columns = sorted(true_classes | {predicted for _, predicted in shares}, key=rank_of)
+    signed = {
+        (predicted, true): (100 if true == predicted else -100) * share
+        for (true, predicted), share in shares.items()
+    }
+
+    def paint(axes: Any) -> None:
+        draw_cells(axes, signed, columns, rows, shares=True)
+        axes.set(xlabel="taken for", ylabel="class")
+        name_axis(axes, "x", _axis_names(columns, NAMED_COLUMNS))
+        name_axis(axes, "y", _axis_names(rows, NAMED_ROWS))
+
     caption = (
-        "A row for each class, a column for what its images are taken for: the share of the "
-        "row’s test images in percent, over all seeds of the best configuration. Blue is right, "
-        "red is wrong; the colour grows with the root of the share, so that few mistakes are seen "
-        "too."
+        "The share of each row’s test images in percent, over all seeds. Blue is right, red is "
+        "wrong; the colour grows with the root of the share, so that few mistakes are seen too."
     )
     if len(columns) > NAMED_COLUMNS:
         caption += " Columns are in the order of the rows."
     if len(columns) > MANY_NAMES:
         caption += " The largest shares stand in the table of confusions."
     return Chart(
-        CONFUSION,
-        "What test images are taken for",
+        name,
+        f"What test images are taken for{part}",
         caption,
-        [panel],
+        [paint],
         reason_if_empty="no prediction was kept",
         width=min(9.5, 2.4 + 0.36 * len(columns)),
         height=min(12.0, 2.0 + 0.27 * len(rows)),

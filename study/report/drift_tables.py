@@ -4,23 +4,15 @@ import math
 from collections.abc import Sequence
 from itertools import cycle, product
 from pathlib import Path
+from typing import Any
 
 from rich.console import Group
 from rich.text import Text
 
 from study.backbones.architecture import ENCODERS
-from study.report.charts import (
-    OTHER_MARKERS,
-    PALETTE,
-    Axis,
-    Chart,
-    Panel,
-    Series,
-    write_plots,
-)
+from study.report.charts import MARKERS, PALETTE, Chart, Painter, log_scale, name_axis, write_plots
 from study.report.formatting import Table, with_notes
-from study.report.sentences import sentences
-from study.report.site_descriptions import ENCODER_NAMES
+from study.report.setting_descriptions import ENCODER_NAMES
 from study.results.drift import StudyDrift, TensorDrift, pooled_drift
 from study.storage.atomic import write_atomically
 
@@ -29,36 +21,35 @@ BEFORE, AFTER = "pre", "post"
 
 
 def drift_chart(drifts: Sequence[TensorDrift]) -> Chart:
-    """Draw the relative change of each tensor against its layer.
-
-    Each encoder has a panel and each site a series.
-    """
-    sites = sorted({drift.site for drift in drifts})
-    looks = dict(zip(sites, cycle(product(OTHER_MARKERS, PALETTE)), strict=False))
-    change_axis = Axis("relative change (L2)", scale="log")
-    panels = []
+    """Draw the relative change of each tensor against its layer, a panel an encoder."""
+    drawn = [drift for drift in drifts if 0 < drift.relative < math.inf]
+    sites = sorted({drift.site for drift in drawn})
+    looks = dict(zip(sites, cycle(product(MARKERS, PALETTE)), strict=False))
+    painters: list[Painter] = []
     for encoder in ENCODERS:
-        of_encoder = [drift for drift in drifts if drift.encoder == encoder]
-        layers = _layer_names(of_encoder)
-        series = []
-        for site, (marker, color) in looks.items():  # which are the same in every panel
-            points = sorted(
-                (layers.index(_layer_name(drift)), drift.relative)
-                for drift in of_encoder
-                if drift.site == site and 0 < drift.relative < math.inf
-            )
-            xs = [x for x, _ in points]
-            changes = [change for _, change in points]
-            series.append(Series(site, xs, changes, marker=marker, color=color))
-        layer_axis = Axis("layer", names=layers)
-        panels.append(Panel(layer_axis, change_axis, series, ENCODER_NAMES[encoder]))
+        moved = [drift for drift in drawn if drift.encoder == encoder]
+
+        def paint(axes: Any, encoder: str = encoder, moved: list[TensorDrift] = moved) -> None:
+            layers = _layer_names(moved)
+            for site, (marker, color) in looks.items():  # which are the same in every panel
+                of_site = [drift for drift in moved if drift.site == site]
+                if of_site:
+                    xs = [layers.index(_layer_name(drift)) for drift in of_site]
+                    ys = [drift.relative for drift in of_site]
+                    axes.plot(xs, ys, linestyle="", marker=marker, color=color, label=site)
+            log_scale(axes, "y")
+            name_axis(axes, "x", layers)
+            axes.set(xlabel="layer", ylabel="relative change (L2)", title=ENCODER_NAMES[encoder])
+
+        if moved:
+            painters.append(paint)
     return Chart(
         "drift",
         "Drift",
         "Norm of the change of tuned tensors as a share of their norm before; biases that were "
         "almost zero move by many times that. Tensors that were zero or did not move are left out. "
         "LayerNorms before the first and after the last layer stand at “pre” and “post”.",
-        panels,
+        painters,
         reason_if_empty="no tuned tensor",
         height=4.4,
     )
@@ -75,9 +66,7 @@ def _layer_names(drifts: Sequence[TensorDrift]) -> list[str]:
 def _layer_name(drift: TensorDrift) -> str:
     if drift.layer is not None:
         return str(drift.layer)
-    if "ln_pre" in drift.site:
-        return BEFORE
-    return AFTER
+    return BEFORE if "ln_pre" in drift.site else AFTER
 
 
 def drift_csv(drifts: Sequence[TensorDrift]) -> str:
@@ -91,7 +80,17 @@ def render_drift(drift: StudyDrift) -> Group:
     largest_first = sorted(pooled_drift(drift.tensors).items(), key=lambda item: -item[1])
     rows = [[site, f"{change:.4f}"] for site, change in largest_first]
     table = Table("Relative change (L2) over layers", ["site", "change"], rows)
-    return Group(*with_notes([table]), *map(Text, sentences("report/drift", drift=drift)))
+    compared = {
+        "Features of the class names, before and after": drift.text,
+        "Features of the images, before and after": drift.images,
+        "Rows of the head, and the tuned features of their class names": drift.head,
+    }
+    said = [
+        f"{what}: mean cosine {features.cosine:.4f}, linear CKA {features.cka:.4f}."
+        for what, features in compared.items()
+        if features
+    ]
+    return Group(*with_notes([table]), *map(Text, said))
 
 
 def write_drift(folder: Path, drift: StudyDrift) -> list[Path]:

@@ -1,40 +1,66 @@
-"""The last lines of a run: the score, what won, the final model, and what to type next."""
+"""The last lines of a run: the score, what was compared, the final model, and what to type next."""
 
 import math
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from study.report.ablation_tables import ablation_verdict
-from study.report.final_model import final_model_line
-from study.report.sentences import rows
-from study.results.study_result import StudyResult
-from study.storage.command_lines import (
-    PROGRAM,
-    study_command,
+from study.process.terminal_table import amount
+from study.report.formatting import (
+    format_count,
+    format_difference,
+    format_mean,
 )
-from study.storage.study_folder import CHAMPION
+from study.report.names import candidate_name, entry_name
+from study.report.setting_descriptions import settings_in_words
+from study.report.verdict import (
+    ablation_verdict,
+    final_training,
+    judgement,
+    metric_name,
+    scores_beside,
+)
+from study.results.study_result import StudyResult
+from study.storage.command_lines import PROGRAM, study_command
 from study.trial.search_time import seconds_used
 
-LONGEST = 60
+_LONGEST = 50
 """The most characters of a configuration's words here; the tables have all of them."""
-
-MOST = 3
+_MOST = 3
 """The most configurations that are listed where nothing was searched."""
 
 
 def findings(board: StudyResult) -> list[tuple[str, str]]:
     """Return what a study found: pairs of a word and a text."""
-    found = rows(
-        "report/findings",
-        board=board,
-        ablation=ablation_verdict(board.ablation) if board.ablation else (),
-        longest=LONGEST,
-        most=MOST,
-    )
-    final = final_model_line(board)
-    if final:
-        found.append(("final", final))
+    if board.ablation:
+        return [("found", ablation_verdict(board.ablation))]
+    best = board.best_by_validation
+    if not best or not board.has_search:
+        tested = [f"{entry_name(one)} {format_mean(one.test, ' %')}" for one in board.rows]
+        text = f"{metric_name(board)}: {', '.join(tested[:_MOST])}" if tested else "nothing yet"
+        if len(tested) > _MOST:
+            text += f", and {len(tested) - _MOST} more"
+        return [("tested", text)]
+    score = f"{format_mean(best.test, ' %')} {metric_name(board)}"
+    found = [("test", f"{score} (95 % interval, {amount(best.test.n, 'seed')})")]
+    beside = ", ".join(scores_beside(board, unit=""))
+    if beside:
+        found.append(("beside", beside))
+    if not board.best:
+        settings = _short(settings_in_words(best.settings))
+        return [*found, ("chosen", f"{settings}; it doesn’t beat chance")]
+    if best.against_chance and not best.against_chance.is_proven:
+        found.append(("chance", "it is not shown that the score is above chance"))
+    settings = _short(settings_in_words(best.settings))
+    found.append(("best", f"{settings} ({format_count(best.trainable)} parameters)"))
+    for label, comparison in board.comparisons.items():
+        difference = f"{format_difference(comparison)} points, {judgement(comparison)}"
+        found.append(("against", f"{candidate_name(label)} {difference}"))
+    final = board.final
+    if final and final.row is not best:
+        found.append(("final", f"{_short(settings_in_words(final.row.settings))}, as a delta"))
+    if final and final.trial:
+        found.append(("final", final_training(final)))
     return found
 
 
@@ -48,23 +74,32 @@ def next_steps(
         viewing_hints: where to look in a tracker; see `study.tracking.tracker.TrackerLines`.
     """
     folder = board.folder.path
+    steps = [("report", str(_from_here(folder / "report.html"))), *viewing_hints]
+    tuned = [entry for entry in board.rows if entry.trainable]
     deltas = sorted(folder.glob("trials/test-*/delta.safetensors"))
-    minutes = board.config.search.minutes
-    if minutes is not None:  # as many again, and `extend` takes nothing below what was used
-        minutes += max(minutes, math.ceil(seconds_used(board.folder) / 60))
-    report, *commands = rows(
-        "report/next_steps",
-        board=board,
-        folder=folder,
-        minutes=minutes,
-        report=_from_here(folder / "report.html"),
-        deltas=[shlex.quote(str(_from_here(delta))) for delta in deltas],
-        program=PROGRAM,
-        champion=CHAMPION,
-        study_command=study_command,
-    )
-    tables = "tables", study_command("leaderboard", folder)
-    return [report, *viewing_hints, *commands, tables]
+    if board.best:
+        steps.append(("predict", f"{study_command('predict', folder)} FOLDER"))
+    elif len(tuned) == 1 and deltas and not board.has_search:
+        delta = shlex.quote(str(_from_here(deltas[0])))
+        steps.append(("predict", f"{PROGRAM} predict {delta} FOLDER"))
+    if board.registration:
+        address = board.registration.address
+        steps.append(
+            ("model", address if board.registration.champion else f"{address} (no champion)")
+        )
+    if board.has_search and not board.is_ablation:
+        changes = ["search.trials=+50"]
+        minutes = board.config.search.minutes
+        if minutes is not None:  # as many again, and `extend` takes nothing below what was used
+            minutes += max(minutes, math.ceil(seconds_used(board.folder) / 60))
+            changes.append(f"search.minutes={minutes:g}")
+        steps.append(("extend", study_command("extend", folder, *changes)))
+    return [*steps, ("tables", study_command("leaderboard", folder))]
+
+
+def _short(words: str) -> str:
+    """Return the words of a configuration, cut between words where they are long."""
+    return words if len(words) <= _LONGEST else f"{words[:_LONGEST].rpartition(' ')[0]} …"
 
 
 def _from_here(path: Path) -> Path:

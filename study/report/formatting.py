@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from rich.text import Text
 
-from study.process.terminal_table import TerminalTable
+from study.process.terminal_table import TerminalTable, amount
 from study.results.statistics import Interval, Intervals, MeanInterval
 
 # Entities where a backslash does not help: MLflow's reader takes `\<` for the start of a tag, up to
@@ -23,7 +23,7 @@ _MARKDOWN = str.maketrans(
     | {"&": "&amp;", "<": "&lt;", ">": "&gt;", "$": "&#36;", "@": "&#64;", "\n": " ", "\r": " "}
 )
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """The beginnings of cells that a spreadsheet reads as formulas."""
 
 
@@ -55,10 +55,8 @@ class Table:
     """The index of the row that HTML highlights, if any."""
     note: str = ""
     """What a reader must know of the numbers, in sentences below the table; may be empty."""
-    break_at: int | None = None
-    """See `TerminalTable.break_at`."""
-    keys: int = 1
-    """The number of leading columns that name a row; see `TerminalTable.keys`."""
+    lines: bool = True
+    """Whether the terminal shows lines between the cells."""
 
     @classmethod
     def from_records(cls, records: Sequence[Mapping[str, object]]) -> Table:
@@ -69,46 +67,32 @@ class Table:
     @property
     def texts(self) -> list[list[str]]:
         """The texts of the cells; an unknown value is a dash."""
-        texts = []
-        for row in self.rows:
-            texts.append(["–" if cell is None else str(cell) for cell in row])
-        return texts
+        return [["–" if cell is None else str(cell) for cell in row] for row in self.rows]
 
     def without_constant(self, name: str) -> Table:
         """Return the table without a column of words, if that is the same in every row."""
         column = self.header.index(name)
         if len({row[column] for row in self.rows}) > 1:
             return self
-        keys = self.keys
-        if column < keys:
-            keys -= 1
 
         def others(cells: Sequence[Any]) -> list[Any]:
             return [*cells[:column], *cells[column + 1 :]]
 
         rows = list(map(others, self.rows))
-        return replace(self, header=others(self.header), rows=rows, left=self.left - 1, keys=keys)
+        return replace(self, header=others(self.header), rows=rows, left=self.left - 1)
 
     def __rich__(self) -> TerminalTable:
         """Return the table for the terminal."""
         return TerminalTable(
-            self.header,
-            self.texts,
-            title=self.title,
-            words=self.left,
-            keys=self.keys,
-            break_at=self.break_at,
+            self.header, self.texts, title=self.title, words=self.left, lines=self.lines
         )
 
     def markdown(self) -> str:
         """Return the title as a heading, the table of escaped cells, and the note."""
-        blocks = []
-        if self.title:
-            blocks.append(f"## {markdown_text(self.title)}")
-        lines = [_markdown_row(self.header), _markdown_row(["---"] * len(self.header))]
-        for row in self.texts:
-            lines.append(_markdown_row([markdown_text(cell) for cell in row]))
-        blocks.append("\n".join(lines))
+        blocks = [f"## {markdown_text(self.title)}"] if self.title else []
+        rows = [self.header, ["---"] * len(self.header)]
+        rows += [[markdown_text(cell) for cell in row] for row in self.texts]
+        blocks.append("\n".join(f"| {' | '.join(row)} |" for row in rows))
         if self.note:
             blocks.append(markdown_text(self.note))
         return "\n\n".join(blocks)
@@ -116,10 +100,6 @@ class Table:
     def csv(self) -> str:
         """Return the table as CSV, for other programs."""
         return csv_text([self.header, *self.rows])
-
-
-def _markdown_row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def with_notes(tables: Iterable[Table]) -> list[Table | Text]:
@@ -146,9 +126,7 @@ def spreadsheet_path(path: str) -> str:
 
     That is the same path.
     """
-    if path.startswith(FORMULA):
-        return f"./{path}"
-    return path
+    return f"./{path}" if path.startswith(_FORMULA) else path
 
 
 def markdown_text(text: str) -> str:
@@ -158,9 +136,7 @@ def markdown_text(text: str) -> str:
 
 def percent(value: float | None, digits: int = 1) -> str:
     """Return a fraction as percent, without the percent sign."""
-    if value is None:
-        return "–"
-    return f"{100 * value:.{digits}f}"
+    return "–" if value is None else f"{100 * value:.{digits}f}"
 
 
 def format_mean(score: MeanInterval | None, unit: str = "") -> str:
@@ -199,10 +175,22 @@ def format_alone(score: MeanInterval | None, unit: str = "") -> str:
     return f"{percent(score.mean)}{unit} [{percent(low)}, {percent(high)}]"
 
 
+def describe_score(score: MeanInterval) -> str:
+    """Return a score in percent with its interval and its number of seeds, in words."""
+    return f"{percent(score.mean)} % ({interval_and_seeds(score)})"
+
+
+def interval_and_seeds(score: MeanInterval) -> str:
+    """Return the interval of a score, if it has one, and the number of its seeds, in words."""
+    seeds = amount(score.n, "seed")
+    if score.low is None:
+        return seeds
+    alone = " over seeds alone" if score.images is None else ""
+    return f"95 % interval{alone} {percent(score.low)} to {percent(score.high)}, {seeds}"
+
+
 def _no_interval(mean: MeanInterval) -> str:
-    if mean.n == 1:
-        return "(1 seed)"
-    return "(no interval)"
+    return "(1 seed)" if mean.n == 1 else "(no interval)"
 
 
 def score_cell(score: MeanInterval | None) -> HoverText:
@@ -222,24 +210,18 @@ def _intervals_alone(mean: MeanInterval | None, form: Callable[[float], str]) ->
 
 
 def points(value: float) -> str:
-    """Return a difference of fractions as signed percentage points."""
-    return signed(100 * value, 1)
-
-
-def signed(value: float, digits: int) -> str:
-    """Return a number with its sign, unless it is rounded to 0."""
-    rounded = round(value, digits)
+    """Return a difference of fractions as percentage points with a sign, unless it rounds to 0."""
+    rounded = round(100 * value, 1)
     if rounded == 0:  # -0.0 too, which would have a sign
-        return f"{0:.{digits}f}"
-    return f"{rounded:+.{digits}f}".replace("-", "−")
+        return "0.0"
+    return f"{rounded:+.1f}".replace("-", "−")
 
 
 def format_difference(difference: MeanInterval | None) -> str:
     """Return the mean difference with the interval that decides verdicts, in percentage points."""
     if difference is None:
         return "–"
-    deciding = difference.wider or difference
-    ends = format_ends(deciding, "[{}, {}]") or _no_interval(difference)
+    ends = _ends(difference.wider or difference, "[{}, {}]") or _no_interval(difference)
     return f"{points(difference.mean)} {ends}"
 
 
@@ -249,40 +231,24 @@ def difference_cell(difference: MeanInterval | None) -> HoverText:
 
 
 def describe_difference(difference: MeanInterval) -> str:
-    """Return a mean difference with its interval, in percentage points and words."""
-    return f"{points(difference.mean)} points ({_describe_interval(difference)})"
-
-
-def _describe_interval(difference: MeanInterval) -> str:
-    """Return the ends of a difference's interval, and what the interval leaves out."""
+    """Return a mean difference with the interval that decides verdicts, in words."""
     if difference.n == 1:
-        over_images = format_ends(difference.images, "; over test images alone {} to {}")
-        return f"1 seed, so no interval{over_images}"
-    if difference.low is None:
-        return "no interval: all seeds are alike and no predictions were kept"
-    if difference.reach is None:
-        return format_ends(difference, "95 % interval over test images alone {} to {}")
-    if difference.images is None:
-        template = "95 % interval over seeds alone {} to {}, test images left out"
-        return format_ends(difference, template)
-    wider = format_ends(difference.wider, ", for other labelled images {} to {}")
-    return format_ends(difference, "95 % interval {} to {}") + wider
+        interval = "1 seed, so no interval" + _ends(
+            difference.images, "; over test images alone {} to {}"
+        )
+    elif difference.low is None:
+        interval = "no interval: all seeds are alike and no predictions were kept"
+    elif difference.reach is None:
+        interval = _ends(difference, "95 % interval over test images alone {} to {}")
+    elif difference.images is None:
+        interval = _ends(difference, "95 % interval over seeds alone {} to {}")
+    else:
+        interval = _ends(difference, "95 % interval {} to {}")
+        interval += _ends(difference.wider, ", for other labelled images {} to {}")
+    return f"{points(difference.mean)} points ({interval})"
 
 
-def describe_detectable(difference: MeanInterval) -> str:
-    """Return the size of a true difference that half of such studies would find, in words.
-
-    The text is empty where the size is not known.
-    """
-    if difference.detectable is None:
-        return ""
-    if difference.detectable >= 1:  # of two seeds, whose t distribution has long tails
-        return "no difference, however large, would be found in half of such studies"
-    size = percent(difference.detectable)
-    return f"a true difference of {size} points would be found in about half of such studies"
-
-
-def format_ends(interval: MeanInterval | Interval | None, template: str = "{} to {}") -> str:
+def _ends(interval: MeanInterval | Interval | None, template: str) -> str:
     """Return both ends of an interval in percentage points; an empty text without an interval."""
     if interval is None or interval.low is None or interval.high is None:
         return ""
@@ -303,9 +269,7 @@ def probability(p: float | None) -> str:
 
 def format_rate(value: float | None) -> str:
     """Return a learning rate or a loss weight with three significant digits."""
-    if value is None:
-        return "–"
-    return f"{value:.3g}"
+    return "–" if value is None else f"{value:.3g}"
 
 
 def score_header(parts: Sequence[str], score: str) -> list[str]:
@@ -317,14 +281,7 @@ def score_cells(
     parts: Sequence[str], part_scores: Intervals, score: MeanInterval
 ) -> list[HoverText]:
     """Return the parts of a score on test and the score itself, in percent."""
-    cells = [score_cell(part_scores.get(part)) for part in parts]
-    cells.append(score_cell(score))
-    return cells
-
-
-def comparison_cells(difference: MeanInterval | None) -> tuple[str, str]:
-    """Return a difference with its interval in percentage points, and its corrected p."""
-    return difference_cell(difference), probability(getattr(difference, "holm_p", None))
+    return [score_cell(mean) for mean in (*map(part_scores.get, parts), score)]
 
 
 def interval_columns(means: Mapping[str, MeanInterval | None]) -> dict[str, float | None]:
@@ -352,9 +309,7 @@ def p_columns(difference: MeanInterval | None, prefix: str = "") -> dict[str, fl
 
 def format_count(value: int | None) -> str:
     """Return a whole number with commas between thousands."""
-    if value is None:
-        return "–"
-    return f"{value:,}"
+    return "–" if value is None else f"{value:,}"
 
 
 def duration(seconds: float) -> str:

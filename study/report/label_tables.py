@@ -1,4 +1,4 @@
-"""The labels to check, as CSV and in a sentence."""
+"""The training images that are likely mislabelled, as CSV and in a sentence."""
 
 from collections.abc import Iterable
 
@@ -10,12 +10,12 @@ LABELS = "labels.csv"
 """The file of the labels to check, in the folder of a study."""
 
 
-def labels_csv(images: Iterable[MislabelledImage]) -> str:
+def labels_csv(doubted: Iterable[MislabelledImage]) -> str:
     """Return the labels to check as CSV, with a column for each field of `MislabelledImage`.
 
     Class names are not changed, as in the other CSV files.
     """
-    rows = [label._replace(path=spreadsheet_path(label.path)) for label in images]
+    rows = [label._replace(path=spreadsheet_path(label.path)) for label in doubted]
     return csv_text([MislabelledImage._fields, *rows])
 
 
@@ -23,9 +23,9 @@ def describe_check(check: LabelCheck | None) -> str:
     """Return how many labels are likely wrong, and by which models; empty without a check."""
     if check is None:
         return ""
+    number = format_count(len(check.likely_mislabelled))
     return (
-        f"{format_count(len(check.likely_mislabelled))} of {amount(check.images, 'label')} of "
-        "training images are likely wrong. Models of the best configuration that had not seen an "
-        f"image scored it; they predict {percent(check.right)} % of these labels as they are "
-        "given. A search without folds of images scores validation shots alone."
+        f"{number} of {amount(check.images, 'training image')} are likely "
+        "mislabelled, by models of the best configuration that had not seen them and that "
+        f"are right on {percent(check.right)} % of images."
     )

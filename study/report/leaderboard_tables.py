@@ -1,12 +1,14 @@
 """A leaderboard as tables and text: for the terminal, as Markdown and as CSV."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from rich.console import Group
 from rich.text import Text
 
-from study.config.labels import BASELINE, OPEN, PUBLISHED, TUNED
+from study.config.labels import PUBLISHED, TUNED
 from study.config.trial_settings import HEADS, Head, settings_columns
+from study.process.terminal_table import amount
 from study.report.formatting import (
     Table,
     difference_cell,
@@ -21,70 +23,54 @@ from study.report.formatting import (
     score_header,
     with_notes,
 )
-from study.report.further_scores import further_header, further_note
-from study.report.groups import group_name
-from study.report.names import starred_name
-from study.report.scope import leaderboard_scope
-from study.report.sentences import sentences
+from study.report.names import candidate_name, group_name, starred_name
 from study.report.setting_descriptions import (
     SETTING_NOTE,
     setting_cells,
     setting_header,
     tuned_in_words,
 )
-from study.report.verdict import validation_findings, verdict
-from study.results.rows import REFERENCES, Row
+from study.report.verdict import (
+    comparison_sentences,
+    further_header,
+    further_note,
+    leaderboard_scope,
+    qualifications,
+    validation_agreement,
+    verdict,
+)
+from study.results.rows import Row
 from study.results.statistics import MeanInterval
 from study.results.study_result import TRIAL_STATES, StudyResult
-from study.results.trial_results import PARTS, SOURCE
+from study.results.trial_results import PARTS, SOURCE, TrialResult
 from study.storage.atomic import write_atomically
 
-_GROUP_NOTES = {
-    BASELINE: "baselines, tried first",
-    OPEN: "which parameters to tune, and how fast",
-    TUNED: "learning rates and λ for CLIPFit’s own parameters",
-}
-"""What the parts of a search do; all others are those of peers."""
+_MOST_ROWS = 20
+"""The most rows of a leaderboard on one screen."""
 
 
 def main_table(board: StudyResult) -> Table:
-    """Return the test scores in percent, and the differences to both baselines in points."""
+    """Return the test scores in percent, and the differences to both CLIPFits in points."""
     title = f"{board.folder.name}: test {board.metric}"
     score = "test"
     if board.parts:
         title += f" of {' and '.join(board.parts)} accuracy"
         score = board.metric
-    header = ["candidate", *score_header(board.parts, score)]
-    header += [f"{head} head" for head in _scored_heads(board)]
-    header += further_header(board)
-    header.append("seeds")
-    break_at = len(header)
-    header += ["Δ tuned CLIPFit", "Δ published"]
-    return Table(
-        f"{title}, %",
-        header,
-        [_main_row(board, entry) for entry in board.rows],
-        marked=_winner_row(board),
-        note=footnote(board),
-        break_at=break_at,
-    )
-
-
-def _main_row(board: StudyResult, entry: Row) -> list[object]:
-    row: list[object] = [starred_name(entry) + _finished_trials(board, entry)]
-    row += score_cells(board.parts, entry.parts, entry.test)
-    for head in _scored_heads(board):
-        of_head = entry.head_scores.get(head)
-        row.append(percent(of_head.mean if of_head else None))
-    row += [score_cell(entry.further_scores.get(name)) for name in board.score_names.further]
-    seeds = len(entry.scores)
-    if seeds < entry.test_trial_count:
-        row.append(f"{seeds}/{entry.test_trial_count}")
-    else:
-        row.append(seeds)
-    references = map(board.find_row, REFERENCES)
-    row += [difference_cell(board.difference(entry, reference)) for reference in references]
-    return row
+    heads = _scored_heads(board)
+    header = ["candidate", *score_header(board.parts, score), *(f"{head} head" for head in heads)]
+    header += [*further_header(board), "seeds", "Δ tuned CLIPFit", "Δ published"]
+    rows: list[list[object]] = []
+    for entry in board.rows:
+        row: list[object] = [starred_name(entry)]
+        row += score_cells(board.parts, entry.parts, entry.test)
+        row += [score_cell(entry.head_scores.get(head)) for head in heads]
+        row += [score_cell(entry.further_scores.get(name)) for name in board.score_names.further]
+        seeds, started = len(entry.scores), entry.test_trial_count
+        row.append(seeds if seeds == started else f"{seeds}/{started}")
+        for label in (TUNED, PUBLISHED):
+            row.append(difference_cell(board.difference(entry, board.find_row(label))))
+        rows.append(row)
+    return Table(f"{title}, %", header, rows, marked=_best_row(board.rows), note=footnote(board))
 
 
 def configuration_table(board: StudyResult) -> Table:
@@ -93,52 +79,48 @@ def configuration_table(board: StudyResult) -> Table:
     for entry in board.rows:
         row = [" = ".join(entry.labels), starred_name(entry), tuned_in_words(entry.settings)]
         row += [*setting_cells(entry.settings), format_count(entry.trainable)]
-        row.append(percent(entry.val_score))
-        rows.append(row)
+        rows.append([*row, percent(entry.val_score)])
+    header = ["label", "candidate", "tunes", *setting_header(), "trainable", "val %"]
     return Table(
         "Configurations",
-        ["label", "candidate", "tunes", *setting_header(), "trainable", "val %"],
+        header,
         rows,
         left=3,
-        marked=_winner_row(board),
+        marked=_best_row(board.rows),
         note=SETTING_NOTE,
-        break_at=5,
     )
 
 
 def target_table(board: StudyResult) -> Table:
     """Return accuracies in percent: datasets by candidates."""
-    names = [starred_name(entry) for entry in board.rows]
     rows = []
     for target in board.score_names.datasets:
-        name = target
-        if target == SOURCE:
-            name = f"{board.config.data.dataset} (source)"
-        cells = [score_cell(entry.dataset_scores.get(target)) for entry in board.rows]
-        rows.append([name, *cells])
-    return Table("Accuracy by dataset, %", ["dataset", *names], rows)
+        name = f"{board.config.data.dataset} (source)" if target == SOURCE else target
+        rows.append([name, *(score_cell(one.dataset_scores.get(target)) for one in board.rows)])
+    header = ["dataset", *map(starred_name, board.rows)]
+    return Table("Accuracy by dataset, %", header, rows)
 
 
 def budget_table(board: StudyResult) -> Table:
-    """Return what each part of the search spent; the time is the sum over its trials."""
+    """Return what each group of the search, and each further stage, spent."""
+    search = board.stage("search")
+    spent: dict[str, list[TrialResult]] = {}
+    for group in sorted({trial.group for trial in search}):
+        spent[group_name(group)] = [trial for trial in search if trial.group == group]
+    for stage, name in (("ablation", "cells"), ("test", "test"), ("final", "final model")):
+        spent[name] = [trial for trial in board.each_trial if trial.stage == stage]
     rows = []
-    notes = []
-    for group in board.group_counts:
-        name = group_name(group.group)
-        notes.append(
-            f"“{name}”: {_GROUP_NOTES.get(group.group, 'another method, with its own search')}."
-        )
-        states = [getattr(group, state) for state in TRIAL_STATES]
-        spent = [format_count(group.epochs), duration(group.seconds)]
-        rows.append([name, group.trials, *states, *spent])
+    for name, trials in spent.items():
+        if trials:
+            states = [sum(t.status == state for t in trials) for state in TRIAL_STATES]
+            epochs = format_count(sum(trial.epochs for trial in trials))
+            seconds = sum(trial.seconds or 0.0 for trial in trials)
+            rows.append([name, len(trials), *states, epochs, duration(seconds)])
     return Table(
-        "What the search spent",
-        ["part of the search", "trials", *TRIAL_STATES, "epochs", "time"],
+        "What the study spent",
+        ["part", "trials", *TRIAL_STATES, "epochs", "time"],
         rows,
-        note=(
-            f"{' '.join(notes)} Stopped trials were ended early because others were ahead; the "
-            "time adds up all trials."
-        ),
+        note="Stopped: ended early by successive halving. The time is the sum over trials.",
     )
 
 
@@ -153,18 +135,55 @@ def failure_table(board: StudyResult) -> Table:
 
 def footnote(board: StudyResult) -> str:
     """Return the sentences below the main table: how to read it, and what it does not show."""
-    return " ".join(
-        sentences(
-            "report/footnote",
-            board=board,
-            scope=leaderboard_scope(board),
-            further_note=further_note,
+    notes = []
+    if board.best:
+        notes.append("★ chosen by validation.")
+    notes.append("± and [ ] are 95 % intervals.")
+    notes += leaderboard_scope(board)
+    planned = [
+        candidate_name(label)
+        for label, comparison in board.comparisons.items()
+        if comparison.holm_p is not None
+    ]
+    notes.append("Δ are paired differences in percentage points.")
+    if planned:
+        notes.append(
+            f"Tested as planned: the best configuration against {' and '.join(planned)} (p after "
+            "Holm); all other differences are descriptive."
         )
-    )
+    notes.append("Not significant does not mean equal.")
+    notes.append(further_note(board))
+    if board.untested:
+        names = ", ".join(map(candidate_name, board.untested))
+        notes.append(f"Without a test score yet: {names}.")
+    return " ".join(filter(None, notes))
+
+
+def render_screen(board: StudyResult) -> Group:
+    """Return what fits a terminal of 80 × 40: scores, differences and the verdict."""
+    main = main_table(board)
+    columns = [0, *range(1, len(board.parts) + 2), main.header.index("Δ tuned CLIPFit")]
+    kept = [*range(min(_MOST_ROWS, len(main.rows)))]
+    if main.marked is not None and main.marked not in kept:
+        kept[-1] = main.marked
+    rows = [[main.rows[row][column] for column in columns] for row in kept]
+    header = [main.header[column] for column in columns]
+    table = Table(main.title, header, rows, lines=False)
+    blocks: list[Table | Text] = [table] if rows else []
+    if len(kept) < len(main.rows):
+        blocks.append(Text(f"and {amount(len(main.rows) - len(kept), 'candidate')} more: --all"))
+    if board.has_search and board.best_by_validation:
+        sentences = [*comparison_sentences(board), *qualifications(board)]
+    else:
+        sentences = verdict(board)
+    blocks += [Text(""), *map(Text, sentences)]
+    if rows:
+        blocks.append(Text("± and [ ] are 95 % intervals; Δ in points. More: --all", style="dim"))
+    return Group(*blocks)
 
 
 def render_leaderboard(board: StudyResult) -> Group:
-    """Return the leaderboard as tables for the terminal, with its findings."""
+    """Return the leaderboard as all its tables for the terminal, with its findings."""
     main = main_table(board)
     tables = [
         replace(main, note=""),  # which is on all scores, and stands after the sentences
@@ -173,8 +192,8 @@ def render_leaderboard(board: StudyResult) -> Group:
         budget_table(board),
         failure_table(board),
     ]
-    blocks = with_notes(tables)
-    blocks += map(Text, verdict(board) + validation_findings(board))
+    sentences = [*verdict(board), validation_agreement(board)]
+    blocks = [*with_notes(tables), *map(Text, filter(None, sentences))]
     if board.rows:
         blocks.append(Text(main.note, style="dim"))
     return Group(*blocks)
@@ -182,17 +201,22 @@ def render_leaderboard(board: StudyResult) -> Group:
 
 def leaderboard_markdown(board: StudyResult) -> str:
     """Return the leaderboard as Markdown: verdict, tables, notes."""
-    blocks = [f"# {markdown_text(board.folder.name)}"]
-    blocks += map(markdown_text, verdict(board))
-    untitled = replace(main_table(board), title="")
-    scores = [untitled, target_table(board), configuration_table(board)]
-    blocks += [table.markdown() for table in scores if table.rows]
-    if board.rows:
-        blocks.append("## How far to trust validation")
-        blocks.append(markdown_text(" ".join(validation_findings(board))))
-    trials = [budget_table(board), failure_table(board)]
-    blocks += [table.markdown() for table in trials if table.rows]
-    return "\n\n".join(blocks) + "\n"
+    blocks = [f"# {markdown_text(board.folder.name)}", *map(markdown_text, verdict(board))]
+    return "\n\n".join([*blocks, *markdown_tables(board)]) + "\n"
+
+
+def markdown_tables(board: StudyResult) -> list[str]:
+    """Return all tables in Markdown, and how well validation ranked."""
+    tables = [
+        replace(main_table(board), title=""),
+        target_table(board),
+        configuration_table(board),
+        budget_table(board),
+        failure_table(board),
+    ]
+    blocks = [table.markdown() for table in tables if table.rows]
+    agreement = validation_agreement(board)
+    return [*blocks, markdown_text(agreement)] if agreement else blocks
 
 
 def leaderboard_csv(board: StudyResult) -> str:
@@ -215,30 +239,17 @@ def write_leaderboard(board: StudyResult) -> None:
 
 def _scored_heads(board: StudyResult) -> list[Head]:
     """Return the heads that any test was scored with, if there are several."""
-    scored: set[Head] = set()
-    for entry in board.rows:
-        scored.update(entry.head_scores)
+    scored = {head for entry in board.rows for head in entry.head_scores}
     return [head for head in HEADS if head in scored] if len(scored) > 1 else []
 
 
-def _finished_trials(board: StudyResult, entry: Row) -> str:
-    """Return how many trials of tuned CLIPFit's own search finished; empty for other candidates."""
-    for budget in board.group_counts:
-        if budget.group == TUNED and TUNED in entry.labels:
-            return f" ({budget.finished} of its {budget.trials} trials finished)"
-    return ""
-
-
-def _winner_row(board: StudyResult) -> int | None:
-    for index, entry in enumerate(board.rows):
-        if entry.is_best:
-            return index
-    return None
+def _best_row(entries: Sequence[Row]) -> int | None:
+    return next((index for index, entry in enumerate(entries) if entry.is_best), None)
 
 
 def _candidate_record(board: StudyResult, entry: Row | None) -> dict[str, object]:
     """Return the columns of a candidate for CSV and JSON; None yields the header."""
-    is_winner = getattr(entry, "is_best", None)
+    is_winner = getattr(entry, "is_winner", None)
     record = {"label": getattr(entry, "label", None), "winner": is_winner}
     record |= entry.settings.column_values() if entry else dict.fromkeys(settings_columns())
     for name in ("trainable", "source_trial", "val_score"):
@@ -257,16 +268,13 @@ def _candidate_record(board: StudyResult, entry: Row | None) -> dict[str, object
     for field, names in columns.items():
         scores = getattr(entry, field, {})
         means |= {name: scores.get(name) for name in names}
-    for name, label in (
-        ("tuned", TUNED),
-        ("published", PUBLISHED),
-        ("peer", board.best_other_method),
-    ):
-        rival = board.find_row(label or "")
+    other = board.best_other_method
+    for name, label in (("tuned", TUNED), ("published", PUBLISHED), ("peer", other)):
+        rival = board.find_row(label)
         means[f"versus_{name}"] = board.difference(entry, rival) if entry else None
     record |= interval_columns(means)
     comparisons = board.comparisons if is_winner else {}
-    for name, label in (("tuned", TUNED), ("peer", board.best_other_method)):
+    for name, label in (("tuned", TUNED), ("peer", other)):
         record |= p_columns(comparisons.get(label or ""), f"versus_{name}_")
-    record["peer"] = board.best_other_method
+    record["peer"] = other
     return record

@@ -1,4 +1,4 @@
-"""The names of a study's candidates in tables and sentences, by their labels."""
+"""The names of candidates and of groups of a search for readers, by their labels."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from study.config.labels import (
+    BASELINE,
     LINEAR,
+    OPEN,
     PUBLISHED,
     RANKS,
     TUNED,
@@ -18,7 +20,6 @@ from study.trial.study import BEST
 
 if TYPE_CHECKING:
     from study.results.rows import Row
-    from study.results.study_result import StudyResult
 
 _NAMES = {
     ZERO_SHOT: "zero-shot CLIP",
@@ -26,11 +27,12 @@ _NAMES = {
     TUNED: "tuned CLIPFit",
     "bitfit": "all biases (BitFit)",
     "ln": "all LayerNorms",
-    LINEAR: "linear on frozen CLIP",
+    LINEAR: "linear classifier",
     WITH_DELTA: "best that can be written as a delta",
 }
 _NAMES |= {peer: row.title for peer, row in PEERS.items()}
 _NAMES |= {rank: f"{rank} by validation" for rank in RANKS}
+_GROUPS = {OPEN: "open search", BASELINE: "baselines"}
 _EARLIER = "-of-"
 """The text between the label of a choice before an extension and the number of its trials."""
 _UNNAMED = {BEST, WITH_DELTA}
@@ -43,20 +45,8 @@ def candidate_name(label: str) -> str:
     Args:
         label: its label; after an extension, that of an earlier choice ends with ``-of-TRIALS``.
     """
-    start, ending = _split_label(label)
-    if ending:
-        trials = ending.removeprefix(_EARLIER)
-        return f"{candidate_name(start)}, of {trials} trials"
-    return _NAMES.get(label, label)
-
-
-def rival_name(board: StudyResult, label: str) -> str:
-    """Return the name that a sentence has for what the winner is compared with."""
-    name = candidate_name(label)
-    entry = board.find_row(label)
-    if label == TUNED and entry and entry.label == PUBLISHED:
-        name = joint_name((PUBLISHED, TUNED))
-    return name
+    role, trials = _split_label(label)
+    return f"{_NAMES[role]}, of {trials} trials" if trials else _NAMES.get(label, label)
 
 
 def entry_name(entry: Row) -> str:
@@ -65,29 +55,27 @@ def entry_name(entry: Row) -> str:
 
 
 def starred_name(entry: Row) -> str:
-    """Return the name of a tested candidate, which ★ marks as the winner."""
-    name = entry_name(entry)
-    return f"{name} ★" if entry.is_best else name
+    """Return the name of a tested candidate, which ★ marks as the best configuration."""
+    return f"{entry_name(entry)} ★" if entry.is_best else entry_name(entry)
 
 
 def joint_name(labels: Sequence[str]) -> str:
     """Return the name of candidates that share a training, the first of which was trained."""
-    name = candidate_name(labels[0])
-    further = list(labels[1:])
-    if labels[0] == PUBLISHED and TUNED in further:
-        name = f"{candidate_name(PUBLISHED)} (no tuned rates validated better)"
-        further.remove(TUNED)
-    _, first_ending = _split_label(labels[0])
-    for label in further:
-        start, ending = _split_label(label)
-        if start not in _UNNAMED or ending != first_ending:
-            name += f", also {candidate_name(label)}"
-    return name
+    names = [candidate_name(labels[0])]
+    _, first_trials = _split_label(labels[0])
+    for label in labels[1:]:
+        role, trials = _split_label(label)
+        if role not in _UNNAMED or trials != first_trials:
+            names.append(candidate_name(label))
+    return ", also ".join(names)
+
+
+def group_name(group: str) -> str:
+    """Return the name of a group of a search; that of another method has the method's name."""
+    return _GROUPS.get(group, candidate_name(group))
 
 
 def _split_label(label: str) -> tuple[str, str]:
-    """Return a label, and the ending that an extension gave it, which is empty otherwise."""
-    start, _, trials = label.rpartition(_EARLIER)
-    if start in _NAMES and trials.isdigit():
-        return start, f"{_EARLIER}{trials}"
-    return label, ""
+    """Return the role of a candidate, and the number of trials that an earlier choice had."""
+    role, _, trials = label.rpartition(_EARLIER)
+    return (role, trials) if role in _NAMES and trials.isdigit() else (label, "")

@@ -3,54 +3,59 @@
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from study.backbones.architecture import ENCODERS, Depths
 from study.config.labels import LINEAR, TUNED, ZERO_SHOT
 from study.errors import BackboneError
-from study.method.subsets import Subset, Term, list_sites, parse
-from study.report.charts import BLUE, GREY, WINNER_MARKER, Axis, Chart, Panel, Series
+from study.method.subsets import Term, list_sites, parse
+from study.report.charts import BEST_MARK, BLUE, GREY, Chart, name_axis
 from study.report.formatting import HoverText, format_mean, score_cell
 from study.report.names import candidate_name
+from study.report.verdict import best_name
 from study.results.statistics import MeanInterval
 from study.results.study_result import StudyResult
 
 WIDTH = 4.0
 """The width of a chart in inches, of which a phone has one beside no other, and a page three."""
-COMPARED = {ZERO_SHOT, LINEAR, TUNED}
-"""The candidates that the winner of a search is drawn beside."""
-_STATES = (
-    ("tuned", {True}, BLUE, 0.95),
-    ("tuned in part", {True, False}, BLUE, 0.45),
-    ("as in CLIP", {False}, GREY, 0.35),
-)
-"""The name of each state of a square, whether its tensors are tuned, its colour and opacity."""
+_COMPARED = {ZERO_SHOT, LINEAR, TUNED}
+"""The candidates that the best configuration is drawn beside."""
+_STATES = {
+    "tuned": ({True}, BLUE, 0.95),
+    "tuned in part": ({True, False}, BLUE, 0.45),
+    "as in CLIP": ({False}, GREY, 0.35),
+}
+"""Of each state of a square: whether its tensors are tuned, its colour and opacity."""
 
 
 def scores_chart(board: StudyResult) -> Chart:
-    """Draw the test scores of the winner, what it is compared with, and the final model.
+    """Draw the test scores of the best configuration, what it is beside, and the final model.
 
     In a study without a search all candidates are drawn.
     """
+    shown = [*_compared_scores(board)]
     names = []
-    series = []
-    for row, (name, score) in enumerate(_compared_scores(board)):
-        error = None
-        if score.low is not None and score.high is not None:
-            error = ([100 * (score.mean - score.low)], [100 * (score.high - score.mean)])
-        text = f"{name}\n{format_mean(score, ' %')}"
-        names.append(HoverText(text, score_cell(score).hover))
-        marker = WINNER_MARKER if name == "winner" else "circle"
-        series.append(Series("", [100 * score.mean], [row], marker=marker, x_error=error))
-    chance = None
-    caption = "With 95 % intervals; a score that was trained once has that of test images alone."
-    if board.chance is not None:
-        chance = 100 * board.chance
-        caption += " Dotted: chance."
+    for name, score in shown:
+        names.append(HoverText(f"{name}\n{format_mean(score, ' %')}", score_cell(score).hover))
+
+    def paint(axes: Any) -> None:
+        for row, (name, score) in enumerate(shown):
+            look: Any = BEST_MARK if name == "best configuration" else {"marker": "o"}
+            low = score.mean if score.low is None else score.low
+            high = score.mean if score.high is None else score.high
+            error = [[100 * (score.mean - low)], [100 * (high - score.mean)]]
+            axes.errorbar([100 * score.mean], [row], xerr=error, color=BLUE, **look)
+        if board.chance is not None:
+            axes.axvline(100 * board.chance, linestyle=":", color=GREY)
+        axes.set_xlabel(f"test {board.metric}, %")
+        name_axis(axes, "y", names)
+
+    chance = "" if board.chance is None else " Dotted: chance."
     return Chart(
         "scores",
         "Scores on test",
-        caption,
-        [Panel(Axis(f"test {board.metric}, %", line=chance), Axis("", names=names), series)],
+        f"With 95 % intervals; that of a single training is over test images alone.{chance}",
+        [paint] if shown else [],
         reason_if_empty="nothing is tested on test yet",
         width=WIDTH,
         height=0.8 + 0.44 * len(names),
@@ -60,9 +65,9 @@ def scores_chart(board: StudyResult) -> Chart:
 def _compared_scores(board: StudyResult) -> Iterator[tuple[str, MeanInterval]]:
     """Yield the name and the score of each candidate in the chart, the lowest first."""
     for entry in reversed(board.rows):
-        compared = COMPARED.intersection(entry.labels)
+        compared = _COMPARED.intersection(entry.labels)
         if entry.is_best_by_validation and board.has_search:
-            yield "best configuration", entry.test
+            yield best_name(board), entry.test
         elif compared or not board.has_search:
             yield candidate_name(next(iter(compared), entry.label)), entry.test
     if board.final and board.final.test:
@@ -74,7 +79,9 @@ def _compared_scores(board: StudyResult) -> Iterator[tuple[str, MeanInterval]]:
 
 def tuned_chart(board: StudyResult) -> Chart:
     """Draw which sites of which layers the choice of validation tunes."""
-    panels = []
+    squares: dict[tuple[int, int], set[bool]] = {}
+    rows: list[Term] = []
+    layers = 0
     reason = _reason_without_map(board)
     if board.best_by_validation and not reason:
         try:
@@ -82,15 +89,33 @@ def tuned_chart(board: StudyResult) -> Chart:
         except BackboneError as error:
             reason = f"the layers of the backbone are not known: {error}"
         else:
-            panels.append(_map_of(parse(board.best_by_validation.settings.subset), depths))
+            layers = max(depths.text, depths.vision)
+            # The first row is to be at the top.
+            rows = [Term(one, site) for one in ENCODERS for site in list_sites(one, depths.family)]
+            rows.reverse()
+            squares = _squares(board.best_by_validation.settings.subset, rows, depths)
+
+    def paint(axes: Any) -> None:
+        for name, (are_tuned, color, opacity) in _STATES.items():
+            places = [place for place, state in squares.items() if state == are_tuned]
+            if places:
+                xs, ys = zip(*places, strict=True)
+                axes.plot(xs, ys, "s", color=color, alpha=opacity, markeredgewidth=0, label=name)
+        step = 1 + layers // 13
+        numbers = [str(layer) if layer % step == 0 else "" for layer in range(layers)]
+        axes.set_xlabel("layer")
+        name_axis(axes, "x", ["in", "", *numbers, "", "out"])
+        name_axis(axes, "y", [*map(str, rows)])
+        axes.grid(visible=False)
+
     return Chart(
         "tuned",
-        "What the best configuration tunes",
+        f"What the {best_name(board)} tunes",
         "Rows are sites; columns are layers, counted from 0, and what is before (in) and after.",
-        panels,
+        [paint] if squares else [],
         reason_if_empty=reason,
         width=WIDTH,
-        height=1.0 + 0.17 * sum(len(panel.y.names or ()) for panel in panels),
+        height=1.0 + 0.17 * len(rows),
     )
 
 
@@ -100,34 +125,21 @@ def _reason_without_map(board: StudyResult) -> str:
     if not choice:
         return "nothing is chosen and tested yet" if board.has_search else "nothing was searched"
     if choice.settings.peer:
-        return "the best configuration adapts CLIP in another way than by its own parameters"
+        return f"the {best_name(board)} adapts CLIP in another way than by its own parameters"
     if choice.settings.subset == "none":
-        return "the best configuration changes no parameter of CLIP"
+        return f"the {best_name(board)} changes no parameter of CLIP"
     return ""
 
 
-def _map_of(subset: Subset, depths: Depths) -> Panel:
-    """Return a panel with a square for each site in each layer of a model."""
-    tuned = subset.resolve(depths)
-    layers = max(depths.text, depths.vision)
-    terms = [
-        Term(encoder, site) for encoder in ENCODERS for site in list_sites(encoder, depths.family)
-    ]
-    terms.reverse()  # the first row is to be at the top
+def _squares(subset: str, rows: list[Term], depths: Depths) -> dict[tuple[int, int], set[bool]]:
+    """Return whether the tensors of each site in each layer are tuned, by column and row."""
+    tuned = parse(subset).resolve(depths)
+    last = max(depths.text, depths.vision) + 1
     squares: dict[tuple[int, int], set[bool]] = defaultdict(set)
-    for row, term in enumerate(terms):
+    for row, term in enumerate(rows):
         for leaf in sorted(term.resolve(depths), key=str):
             column = leaf.layer
             if column is None:
-                column = -2 if leaf.row.stage == "before" else layers + 1
+                column = -2 if leaf.row.stage == "before" else last
             squares[column + 2, row].add(leaf in tuned)
-    series = []
-    for name, are_tuned, color, opacity in _STATES:
-        places = [place for place, state in squares.items() if state == are_tuned]
-        xs = [x for x, _ in places]
-        ys = [y for _, y in places]
-        series.append(Series(name, xs, ys, marker="square", color=color, opacity=opacity))
-    step = 1 + layers // 13
-    numbers = [str(layer) if layer % step == 0 else "" for layer in range(layers)]
-    columns = ["in", "", *numbers, "", "out"]
-    return Panel(Axis("layer", names=columns), Axis("", names=list(map(str, terms))), series)
+    return squares

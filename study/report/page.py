@@ -3,50 +3,103 @@
 import base64
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
+
+from markupsafe import Markup, escape
 
 from study.config.labels import BASELINE
-from study.process.templates import templates
-from study.report import (
-    ablation_charts,
-    ablation_command,
-    ablation_tables,
+from study.embedded import EMBEDDED
+from study.report.ablation_command import ablation_command
+from study.report.ablation_tables import ablation_plots, cell_table, setting_table
+from study.report.charts import Chart, draw
+from study.report.configuration_table import configuration_rows
+from study.report.confusion_tables import class_accuracy_table, confusion_table
+from study.report.formatting import Table, format_count, percent, score_header
+from study.report.label_tables import describe_check
+from study.report.leaderboard_tables import (
+    budget_table,
     configuration_table,
-    confusion_tables,
-    label_tables,
-    leaderboard_tables,
-    pictures,
-    setting_descriptions,
-    site_descriptions,
+    main_table,
+    target_table,
+)
+from study.report.names import candidate_name, group_name
+from study.report.pictures import Datasets, Gallery, label_pictures, make_gallery
+from study.report.setting_descriptions import (
+    setting_cells,
+    setting_header,
+    shots_in_words,
+    subset_in_words,
+    tuned_in_words,
+)
+from study.report.verdict import (
+    ablation_verdict,
+    choice_sentence,
+    comparison_sentences,
+    further_header,
+    headline,
+    qualifications,
+    registration_sentence,
     verdict,
 )
-from study.report.charts import Chart, draw
-from study.report.formatting import Table, format_count, percent, score_header
-from study.report.further_scores import further_header
-from study.report.groups import group_name
-from study.report.names import candidate_name
-from study.report.pictures import Datasets
-from study.report.setting_descriptions import setting_cells, setting_header, tuned_in_words
-from study.results.study_result import FinalModel, StudyResult
+from study.results.study_result import StudyResult
 from study.results.trial_results import TrialResult
 from study.storage.atomic import write_atomically
 
 _FOLDER = Path(__file__).parent
-_CALLED = (
-    ablation_command,
-    ablation_tables,
-    configuration_table,
-    confusion_tables,
-    label_tables,
-    leaderboard_tables,
-    pictures,
-    setting_descriptions,
-    site_descriptions,
-    verdict,
-)
-"""The modules whose functions the page's template calls."""
+_LONG_CELL = 24
+"""The most characters of a cell whose words are not wrapped."""
+
+
+class Block(NamedTuple):
+    """A part of the page, which the template shows by its kind."""
+
+    kind: Literal["text", "note", "heading", "code", "pairs", "table", "chart", "gallery"]
+    content: Any
+    """A text, pairs of a name and a text, rows of cells, a chart or pictures."""
+    title: str = ""
+    level: str = "h3"
+    """The level of a heading, or of that of a chart."""
+
+
+class Section(NamedTuple):
+    """A folded part of the page; `id` is what links name."""
+
+    id: str
+    title: str
+    blocks: list[Block]
+
+
+class Cell(NamedTuple):
+    """A cell of a table, with its classes and what it shows under the mouse."""
+
+    text: str
+    css: str = ""
+    hover: str = ""
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the template shows."""
+
+    name: str
+    subtitle: str
+    number: str
+    """The score of the best configuration; empty without one."""
+    sentences: Sequence[str]
+    """What the study found; the first goes on after the number."""
+    layout: str
+    """The classes of the first screen."""
+    charts: Sequence[Block]
+    mistakes: Sequence[Block]
+    map: Sequence[Block]
+    """What of CLIP is tuned."""
+    sections: Sequence[Section]
+    style: str
+    script: str
+    script_hash: str
 
 
 def write_report(
@@ -74,30 +127,20 @@ def render_report(
     board: StudyResult, plots: Sequence[Chart], datasets: Datasets | None = None
 ) -> str:
     """Return the report as HTML; arguments and errors are those of `write_report`."""
-    environment = templates(
-        _FOLDER,
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(_FOLDER),
+        undefined=StrictUndefined,
         autoescape=True,
+        trim_blocks=True,
         lstrip_blocks=True,
         finalize=_keep_percent_together,
     )
-    environment.filters["svg"] = _inline_svg
-    for module in _CALLED:
-        environment.globals.update(vars(module))
-    ablation = board.ablation if board.stage("ablation") else None
-    if ablation:
-        plots = [*plots, *ablation_charts.ablation_plots(ablation)]
-    digest = hashlib.sha256(environment.get_template("report.js").render().encode()).digest()
-    template = environment.get_template("report.html.jinja")
-    return template.render(
-        board=board,
-        datasets=datasets or {},
-        ablation=ablation,
-        search_trials=_search_table(board),
-        test_trials=_test_table(board),
-        loading_code=_loading_code,
-        plots=plots,
-        script_hash=f"sha256-{base64.b64encode(digest).decode()}",
-    )
+    if board.ablation:
+        plots = [*plots, *ablation_plots(board.ablation)]
+    page = _make_page(board, {plot.name: plot for plot in plots}, datasets or {})
+    return environment.get_template("report.html.jinja").render(page=page)
 
 
 def _keep_percent_together(value: Any) -> Any:
@@ -110,32 +153,189 @@ def _keep_percent_together(value: Any) -> Any:
     return value
 
 
-def _inline_svg(chart: Chart) -> str:
+def _make_page(board: StudyResult, plots: dict[str, Chart], datasets: Datasets) -> Page:
+    config = board.config
+    subtitle = [config.data.dataset, config.protocol.replace("_", "-")]
+    if board.protocol.trains:
+        subtitle.append(shots_in_words(config.data))
+    name = config.backbone.name
+    subtitle.append("this package’s small CLIP" if name == EMBEDDED else name)
+    opening = headline(board)
+    if board.ablation:
+        sentences = [ablation_verdict(board.ablation)]
+    elif opening:
+        sentences = [opening[1], choice_sentence(board), *comparison_sentences(board)]
+    else:
+        sentences = verdict(board)
+    best = board.best_by_validation
+    sites = subset_in_words(best.settings.subset) if best else []
+    script = (_FOLDER / "report.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return Page(
+        name=board.folder.name,
+        subtitle=", ".join(subtitle),
+        number=opening[0] if opening else "",
+        sentences=sentences,
+        layout="opening wide" if board.is_ablation else "opening",
+        charts=_charts(plots, "scores", "recalls", "ablation", level="h2"),
+        mistakes=[] if board.is_ablation else _mistakes(make_gallery(board, datasets)),
+        map=_charts(plots, "tuned", level="h2") + ([Block("pairs", sites)] if sites else []),
+        sections=[one for one in _sections(board, plots, datasets) if one.blocks],
+        style=Markup((_FOLDER / "report.css").read_text(encoding="utf-8")),  # noqa: S704
+        script=Markup(script),  # noqa: S704
+        script_hash=f"sha256-{digest}",
+    )
+
+
+def _sections(board: StudyResult, plots: dict[str, Chart], datasets: Datasets) -> Iterator[Section]:
+    """Yield the folded sections; those without blocks are left out."""
+    scores = main_table(board)
+    sure = [Block("text", sentence) for sentence in qualifications(board)]
+    yield Section(
+        "how-sure", "How sure", [*sure, *_table(scores, "Scores"), *_charts(plots, "agreement")]
+    )
+    yield Section("use", "What to use", [*_use(board)])
+    yield Section("choices", "Which choices mattered", [*_choices(board, plots)])
+    classes = _table(class_accuracy_table(board), "Classes")
+    if classes:
+        classes += [*_table(confusion_table(board)), *_charts(plots, "confusion")]
+    yield Section("classes", "Class by class", classes)
+    yield Section("labels", "Labels to check", [*_labels(board, datasets)])
+    search, tests = _search_table(board), _test_table(board)
+    yield Section(
+        "configurations",
+        "All configurations",
+        [
+            *_table(configuration_table(board)),
+            *_table(target_table(board)),
+            *_table(search, f"{len(search.rows)} search trials, by validation score"),
+            *_table(tests, f"{len(tests.rows)} trainings, by candidate and seed"),
+        ],
+    )
+    text = board.folder.config_path.read_text(encoding="utf-8")
+    asked = [Block("pairs", configuration_rows(board)), _code(text, "The whole configuration")]
+    if board.identity:
+        asked += [Block("heading", "Versions"), Block("pairs", sorted(board.identity.items()))]
+    yield Section("asked", "What was asked", asked)
+    time = [*_table(budget_table(board)), *_charts(plots, "rungs", "history")]
+    yield Section("time", "How long it took", time)
+
+
+def _use(board: StudyResult) -> Iterator[Block]:
+    """Yield how the final model is loaded, or why there is none."""
+    final = board.final
+    if board.is_ablation:
+        return
+    if not final:
+        if board.best_by_validation and board.has_search:
+            reason = "Nothing: what validation chose doesn’t beat chance on test."
+        elif board.protocol.searches(board.config):
+            reason = "There is no best configuration yet."
+        else:
+            reason = "Nothing was searched, so nothing is recommended."
+        yield Block("text", reason)
+        return
+    if board.registration:
+        yield Block("text", registration_sentence(board))
+        code = f"import mlflow\n\n{board.registration.loading_line()}"
+        yield _code(code, "From the registry of MLFLOW_TRACKING_URI")
+    # The first seed, not the best on test: that would be selecting on test.
+    trials = sorted(board.test_trials(final.row.label), key=lambda trial: trial.seed)
+    for trial in [final.trial] if final.trial else trials:
+        delta = f"trials/{trial.trial_id}/delta.safetensors"
+        if (board.folder.path / delta).is_file():
+            lines = ["import study\n", f'model = study.load_model("{delta}")']
+            lines.append('print(model.class_names, model.predict(["image.png"]))')
+            whose = "final model" if final.trial else f"model of test seed {trial.seed}"
+            yield _code("\n".join(lines), f"The {whose}, in this study’s folder")
+            return
+    yield Block("text", "No tuned parameters were kept in this study’s folder.")
+
+
+def _choices(board: StudyResult, plots: dict[str, Chart]) -> Iterator[Block]:
+    """Yield what tells which choices mattered: the charts of a search, or an ablation."""
+    yield from _charts(plots, "importance", "pareto", "learning")
+    if board.ablation:
+        yield from _table(cell_table(board.ablation))
+        yield from _table(setting_table(board.ablation))
+        return
+    command = ablation_command(board)
+    if command:
+        text = "An ablation measures what each site is worth, which a search cannot:"
+        yield Block("text", text)
+        yield _code(command, "Ablation of the same data")
+
+
+def _labels(board: StudyResult, datasets: Datasets) -> Iterator[Block]:
+    """Yield the training images that are likely mislabelled."""
+    check = describe_check(board.label_check)
+    if check:
+        yield Block("text", check)
+        yield Block("note", "The least probable labels come first; labels.csv has all of them.")
+        yield Block("gallery", label_pictures(board, datasets))
+
+
+def _mistakes(gallery: Gallery) -> list[Block]:
+    """Return the most confident mistakes, or why there are none."""
+    heading = Block("heading", "The most confident mistakes", level="h2")
+    if gallery.seed is None:
+        return [heading, Block("text", "No predictions of single images were kept.")]
+    if not gallery.mistakes:
+        return [heading, Block("text", f"With seed {gallery.seed} no test image is mistaken.")]
+    note = (
+        f"Test images, as seed {gallery.seed} of the best configuration takes them. Whoever "
+        "changes settings after looking at them chooses on test."
+    )
+    return [heading, Block("gallery", gallery.mistakes), Block("note", note)]
+
+
+def _charts(plots: dict[str, Chart], *kinds: str, level: str = "h3") -> list[Block]:
+    """Return the charts whose names begin with one of the words, in the order of these."""
+    blocks = []
+    for kind in kinds:
+        for name, chart in plots.items():
+            if name.split("-")[0] == kind:
+                drawing = None if chart.missing_reason else _inline_svg(chart)
+                content = {"chart": chart, "drawing": drawing}
+                blocks.append(Block("chart", content, chart.title, level))
+    return blocks
+
+
+def _inline_svg(chart: Chart) -> Markup:
     """Return what an SVG of a chart has after its name, for an element of the page."""
     _, _, drawing = draw(chart, "svg").decode().partition("<svg")
     # The numbered groups of every chart have the same ids, to which nothing refers.
-    return re.sub(r' id="[\w.]+_\d+"', "", drawing)
+    return Markup(re.sub(r' id="[\w.]+_\d+"', "", drawing))  # noqa: S704
 
 
-def _loading_code(board: StudyResult, final: FinalModel) -> str | None:
-    """Return code that loads the delta of the final model; None without one."""
-    # The first seed, not the best on test: that would be selecting on test.
-    trials = sorted(board.test_trials(final.row.label), key=lambda trial: trial.seed)
-    if final.trial is not None:
-        trials = [final.trial]
-    deltas = [f"trials/{trial.trial_id}/delta.safetensors" for trial in trials]
-    present = [delta for delta in deltas if (board.folder.path / delta).is_file()]
-    if not present:
-        return None
-    template = templates(_FOLDER, keep_trailing_newline=True).get_template("loading.py.jinja")
-    code = template.render(board=board, delta=present[0], settings=final.row.settings)
-    return str(code)
+def _code(text: str, title: str) -> Block:
+    return Block("code", escape(text), title)
+
+
+def _table(table: Table, title: str = "") -> list[Block]:
+    """Return a table that has rows, with its note."""
+    if not table.rows:
+        return []
+    header = [Cell(name, "word" * (i < table.left)) for i, name in enumerate(table.header)]
+    rows = []
+    for number, (texts, values) in enumerate(zip(table.texts, table.rows, strict=True)):
+        cells = []
+        for column, (text, value) in enumerate(zip(texts, values, strict=True)):
+            css = ""
+            if column < table.left:
+                css = "word long" if len(text) > _LONG_CELL else "word"
+            cells.append(Cell(text, css, getattr(value, "hover", "")))
+        rows.append(("marked" if number == table.marked else "", cells))
+    blocks = [Block("table", {"header": header, "rows": rows}, title or table.title)]
+    if table.note:
+        blocks.append(Block("note", table.note))
+    return blocks
 
 
 def _search_table(results: StudyResult) -> Table:
     """Return the trials of the search, by validation score; those without a score are last."""
     # The score is beside the name, since a narrow screen would hide the last columns.
-    header = ["trial", "validation %", "part of the search", "ended", "tunes", "epochs"]
+    header = ["trial", "validation %", "group", "ended", "tunes", "epochs"]
     header += [*setting_header(), "trainable"]
     trials = sorted(
         results.stage("search"),
@@ -143,20 +343,11 @@ def _search_table(results: StudyResult) -> Table:
     )
     rows = []
     for trial in trials:
-        name = group_name(trial.group)
-        if trial.group == BASELINE:
-            name = candidate_name(trial.label)
-        row = [
-            trial.trial_id,
-            percent(trial.val_score),
-            name,
-            _describe_end(trial),
-            tuned_in_words(trial.settings),
-            f"{trial.epochs}/{trial.epochs_planned}",
-            *setting_cells(trial.settings),
-            format_count(trial.trainable),
-        ]
-        rows.append(row)
+        is_baseline = trial.group == BASELINE
+        name = candidate_name(trial.label) if is_baseline else group_name(trial.group)
+        row = [trial.trial_id, percent(trial.val_score), name, _describe_end(trial)]
+        row += [tuned_in_words(trial.settings), f"{trial.epochs}/{trial.epochs_planned}"]
+        rows.append([*row, *setting_cells(trial.settings), format_count(trial.trainable)])
     return Table("", header, rows, left=5)
 
 
@@ -174,6 +365,4 @@ def _test_table(results: StudyResult) -> Table:
 
 def _describe_end(trial: TrialResult) -> str:
     """Return how a trial ended, and why, where that is known."""
-    if not trial.reason:
-        return trial.status
-    return f"{trial.status}: {trial.reason}"
+    return f"{trial.status}: {trial.reason}" if trial.reason else trial.status

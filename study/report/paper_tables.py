@@ -9,12 +9,18 @@ from statistics import fmean, harmonic_mean
 
 import pandas as pd
 
+from study.config.labels import LINEAR, TUNED, ZERO_SHOT
 from study.report.formatting import HoverText, Table, percent, score_cell, score_header
 from study.results.rows import Row
 from study.results.sweep_scores import PUBLISHED_DATASETS
 from study.results.trial_results import PARTS, SOURCE
 from study.storage.atomic import StorageError, write_atomically
+from study.trial.study import BEST
 
+_SUMMARIZED = {BEST, TUNED, LINEAR, ZERO_SHOT}
+"""The candidates in the summary of a sweep."""
+_MOST_SUMMARIZED = 8
+"""The most rows of a summary."""
 CSV_HEADER = ("experiment", "series", "dataset", "seeds", "test", "sd", "balanced", *PARTS)
 
 
@@ -24,6 +30,21 @@ def sweep_tables(sweep: pd.DataFrame) -> list[Table]:
     for experiment, studies in sweep.groupby("experiment"):
         tables += [_average_table(experiment, studies), _dataset_table(experiment, studies)]
     return tables
+
+
+def sweep_summary(sweep: pd.DataFrame) -> Table:
+    """Return the averages of the best configurations and what they are beside, for a run's end."""
+    rows = []
+    for experiment, studies in sweep.groupby("experiment"):
+        for name, entries in _entries_by_series(studies).items():
+            if any(_SUMMARIZED.intersection(entry.labels) for entry in entries.values()):
+                mean = fmean(entry.test.mean for entry in entries.values())
+                rows.append([experiment, name, percent(mean, 2), len(entries)])
+    shown = rows[:_MOST_SUMMARIZED]
+    if len(shown) < len(rows):
+        shown.append(["", f"and {len(rows) - len(shown)} more", None, None])
+    header = ["experiment", "series", "test %", "datasets"]
+    return Table("", header, shown, left=2, lines=False)
 
 
 def _average_table(experiment: str, studies: pd.DataFrame) -> Table:

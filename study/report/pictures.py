@@ -1,4 +1,4 @@
-"""Pictures in the report: test images that were mistaken, or nearly, and labels to check.
+"""Pictures in the report: test images that were mistaken, and labels to check.
 
 Images are decoded as for training, made small and encoded anew, so that nothing but pixels of a
 file gets into the report. Test images are shown after everything is chosen, and select nothing.
@@ -8,7 +8,7 @@ import base64
 import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 
@@ -33,7 +33,6 @@ LOSSLESS_SIDE = 40
 """The longest side of a picture that is encoded without loss, as small ones suffer most."""
 QUALITY = 75
 """JPEG's quality of larger pictures."""
-_THREADS = 4
 
 Datasets = Mapping[str, Dataset]
 """Datasets that were read already, by name."""
@@ -51,41 +50,22 @@ class Picture:
     """Whether it has so few pixels that they stay squares when a page enlarges it."""
     path: str
     """The image's path in its dataset."""
-    true: str
-    """The name of its class."""
-    predicted: str
-    """The name of the class that it is taken for."""
-    probability: str
-    """The probability of that class, in percent; empty for a label to check."""
-    seeds: str
-    """How many of the seeds take the image for another class; empty if there is one seed, and for a
-    label to check."""
+    caption: Sequence[str]
+    """What models take it for, in lines."""
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """The pictures of a report."""
+    """The most confident mistakes on test images."""
 
     mistakes: Sequence[Picture]
     """The wrong predictions with the highest probabilities, the highest first."""
-    uncertain: Sequence[Picture]
-    """The predictions with the lowest probabilities, the lowest first."""
     seed: int | None
     """The seed of the model that made the predictions; None where none were kept."""
 
-    @property
-    def missing_images(self) -> int:
-        """The number of pictures whose image is gone."""
-        return sum(picture.address is None for picture in (*self.mistakes, *self.uncertain))
-
-    @property
-    def has_images(self) -> bool:
-        """Whether the image of any picture is there."""
-        return self.missing_images < len(self.mistakes) + len(self.uncertain)
-
 
 def make_gallery(board: StudyResult, datasets: Datasets) -> Gallery:
-    """Return the pictures of what validation chose, with the first seed that kept predictions.
+    """Return the mistakes of what validation chose, with the first seed that kept predictions.
 
     The first seed is the one whose model the report tells how to load; the best on test would be
     selected on test.
@@ -98,39 +78,33 @@ def make_gallery(board: StudyResult, datasets: Datasets) -> Gallery:
     Raises:
         LedgerError: a file of predictions is damaged.
     """
-    predictions_by_seed = {}
-    trials = board.tested_trials(board.best_by_validation.label) if board.best_by_validation else ()
-    for trial in trials:
+    by_seed = {}
+    best = board.best_by_validation
+    for trial in board.tested_trials(best.label) if best else ():
         predictions = read_predictions(board.folder, trial.trial_id, trial.settings.head)
         if predictions:
-            predictions_by_seed[trial.seed] = predictions
-    if not predictions_by_seed:
-        return Gallery((), (), None)
+            by_seed[trial.seed] = predictions
+    if not by_seed:
+        return Gallery((), None)
+    seed = min(by_seed)
     wrong_seeds = Counter(
-        _image_key(prediction)
-        for predictions in predictions_by_seed.values()
-        for prediction in predictions
-        if prediction.predicted != prediction.label
+        _image_key(one) for seen in by_seed.values() for one in seen if one.predicted != one.label
     )
-    seed = min(predictions_by_seed)
-    uncertain = sorted(predictions_by_seed[seed], key=lambda p: (p.probability, p.part, p.path))
-    mistakes = [p for p in uncertain if p.predicted != p.label]
-    mistakes.sort(key=lambda p: (-p.probability, p.part, p.path))
-    uncertain, mistakes = uncertain[:PICTURES], mistakes[:PICTURES]
-    images = _encode_images(board.study, mistakes + uncertain, datasets)
-
-    def make_picture(prediction: Prediction) -> Picture:
-        key = _image_key(prediction)
-        seeds = _describe_seeds(wrong_seeds[key], len(predictions_by_seed))
-        probability = f"{percent(prediction.probability)} %"
-        taken = prediction.label, prediction.predicted
-        return Picture(*images[key], prediction.path, *taken, probability, seeds)
-
-    return Gallery(list(map(make_picture, mistakes)), list(map(make_picture, uncertain)), seed)
+    mistakes = [one for one in by_seed[seed] if one.predicted != one.label]
+    mistakes.sort(key=lambda one: (-one.probability, one.part, one.path))
+    mistakes = mistakes[:PICTURES]
+    images = _encode_images(board.study, mistakes, datasets)
+    pictures = []
+    for one in mistakes:
+        caption = [f"{one.predicted}, {percent(one.probability)} %", f"is {one.label}"]
+        if len(by_seed) > 1:
+            caption.append(f"wrong with {wrong_seeds[_image_key(one)]} of {len(by_seed)} seeds")
+        pictures.append(Picture(*images[_image_key(one)], one.path, caption))
+    return Gallery(pictures, seed)
 
 
 def label_pictures(results: StudyResult, datasets: Datasets) -> list[Picture]:
-    """Return the pictures of the first labels to check.
+    """Return the pictures of the first training images that are likely mislabelled.
 
     Args:
         results: the results of the study.
@@ -145,20 +119,14 @@ def label_pictures(results: StudyResult, datasets: Datasets) -> list[Picture]:
     shown = check.likely_mislabelled[:LABELS_SHOWN]
     predictions = [Prediction("text", "", *label) for label in shown]
     images = _encode_images(results.study, predictions, datasets, tested=False)
-    return [Picture(*images["", label.path], *label[:3], "", "") for label in shown]
+    return [
+        Picture(*images["", one.path], one.path, [f"given {one.given}", f"rather {one.suggested}"])
+        for one in shown
+    ]
 
 
 def _image_key(prediction: Prediction) -> ImageKey:
     return prediction.part, prediction.path
-
-
-def _describe_seeds(wrong: int, seeds: int) -> str:
-    """Return how many of the seeds take an image for another class."""
-    if seeds == 1:
-        return ""
-    if wrong:
-        return f"wrong with {wrong} of {seeds} seeds"
-    return f"right with all {seeds} seeds"
 
 
 def _encode_images(
@@ -182,28 +150,19 @@ def _encode_images(
         names = result_names(dataset.class_names)
         return dataset, {(record.path, names[record.label]) for record in records}
 
-    sources = {}
+    pictures: dict[ImageKey, tuple[str | None, bool]] = {}
     for prediction in predictions:
         name = study.config.data.dataset
         if prediction.part in study.config.data.targets:
             name = prediction.part
+        picture: tuple[str | None, bool] = None, False
         images = find_images(name)
         # A path that now belongs to another class is another image.
         if images is not None and (prediction.path, prediction.label) in images[1]:
-            sources[_image_key(prediction)] = images[0]
-    paths = [path for _, path in sources]
-    with ThreadPoolExecutor(_THREADS) as pool:  # Pillow decodes without Python's global lock
-        pictures = pool.map(_encode_file, sources.values(), paths)
-    gone = dict.fromkeys(map(_image_key, predictions), (None, False))
-    return gone | dict(zip(sources, pictures, strict=True))
-
-
-def _encode_file(dataset: Dataset, path: str) -> tuple[str | None, bool]:
-    try:
-        image = dataset.source.open_image(path)
-    except StudyError:
-        return None, False
-    return encode_picture(image)
+            with suppress(StudyError):
+                picture = encode_picture(images[0].source.open_image(prediction.path))
+        pictures[_image_key(prediction)] = picture
+    return pictures
 
 
 def encode_picture(image: Image.Image) -> tuple[str, bool]:

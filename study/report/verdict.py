@@ -1,41 +1,320 @@
 """What a study found, in sentences that claim no more than the intervals allow."""
 
-from study.report.formatting import percent
-from study.report.sentences import sentences
-from study.results.study_result import StudyResult
+from study.config.labels import LINEAR, ZERO_SHOT
+from study.process.terminal_table import amount
+from study.report.formatting import (
+    describe_difference,
+    describe_score,
+    format_correlation,
+    format_count,
+    format_mean,
+    interval_and_seeds,
+    percent,
+    points,
+    probability,
+)
+from study.report.names import candidate_name, entry_name
+from study.report.setting_descriptions import settings_in_words
+from study.results.ablation import BASE, UNSTABLE, Ablation
+from study.results.chance import BALANCED
+from study.results.statistics import MOST_OVERLAP, Intervals, MeanInterval, Resampled
+from study.results.study_result import FinalModel, StudyResult
 from study.results.validation_check import CLOSE_TO_BEST
 
+_SHOWN_OVERLAP = 0.2
+"""The smallest share of common training images that is named."""
+BALANCED_NOTE = "Balanced is the score by the mean recall of classes in place of the accuracy."
 
-def verdict(board: StudyResult) -> list[str]:
-    """Return what a study found: the choice, its two fixed comparisons, and what qualifies it."""
-    return sentences("report/verdict", board=board)
+
+def metric_name(board: StudyResult) -> str:
+    """Return what the protocol's score is, and over what it is a mean."""
+    if board.parts:
+        kind = "balanced accuracy" if board.metric.startswith("balanced") else "accuracy"
+        return f"harmonic mean of {' and '.join(board.parts)} {kind}"
+    if board.score_names.datasets:
+        over = "target datasets" if board.protocol.trains else "datasets"
+        return f"mean {board.metric} over the {over}"
+    return board.metric
+
+
+def best_name(board: StudyResult) -> str:
+    """Return the name of what validation chose, which is best only if it beats chance."""
+    return (
+        "chosen configuration"
+        if board.best_by_validation and not board.best
+        else "best configuration"
+    )
 
 
 def headline(board: StudyResult) -> tuple[str, str] | None:
-    """Return the test score of the choice, and the rest of the sentence that begins with it.
+    """Return the test score of the best configuration, and the rest of its sentence.
 
-    The rest has the interval of the score, chance, and zero-shot's score.
+    The rest has the interval, and the scores of zero-shot CLIP, of the linear classifier and of
+    chance.
 
     Returns:
         None if nothing was searched or chosen, or the choice has no test score.
     """
-    choice = board.best_by_validation
-    if not choice or not board.has_search:
+    best = board.best_by_validation
+    if not best or not board.has_search:
         return None
-    (sentence,) = sentences("report/headline", board=board)
-    return f"{percent(choice.test.mean)} %", sentence
+    rest = f"{metric_name(board)} on test for the {best_name(board)} "
+    rest += f"({interval_and_seeds(best.test)})"
+    return f"{percent(best.test.mean)} %", "; ".join([rest, *scores_beside(board)]) + "."
 
 
-def validation_findings(board: StudyResult) -> list[str]:
-    """Return sentences on how well validation ranked, and what base classes alone would pick."""
-    search_seeds = {trial.seed for trial in board.stage("search")}
-    tested_seeds = {trial.seed for trial in board.stage("test") if trial.test_score is not None}
-    shared_seeds = []
-    if len(tested_seeds) > 1:  # otherwise the test has no other seeds
-        shared_seeds = sorted(search_seeds & tested_seeds)
-    return sentences(
-        "report/validation_findings",
-        board=board,
-        close_to_best=CLOSE_TO_BEST,
-        shared_seeds=shared_seeds,
+def scores_beside(board: StudyResult, unit: str = " %") -> list[str]:
+    """Return the scores of zero-shot CLIP, the linear classifier and chance, as far as known."""
+    beside = []
+    for label in (ZERO_SHOT, LINEAR):
+        entry = board.find_row(label)
+        if entry and not entry.is_best_by_validation:
+            beside.append(f"{candidate_name(label)} {format_mean(entry.test, unit)}")
+    if board.chance is not None:
+        beside.append(f"chance {percent(board.chance)}{unit}")
+    return beside
+
+
+def choice_sentence(board: StudyResult) -> str:
+    """Return what the configuration that validation chose tunes, and when it was chosen."""
+    best = board.best_by_validation
+    if not best:
+        return ""
+    when = "before any test image was read"
+    if board.earlier_trial_counts:
+        when = "in a search that was extended after an earlier choice had been tested"
+    tuned = f"{settings_in_words(best.settings)}: {format_count(best.trainable)} parameters"
+    return f"Validation chose {tuned}, {when}."
+
+
+def verdict(board: StudyResult) -> list[str]:
+    """Return what a study found: the score, the planned comparisons, and what qualifies them."""
+    best = board.best_by_validation
+    if not board.has_search and board.rows:
+        scores = [f"{entry_name(one)} {format_mean(one.test, ' %')}" for one in board.rows]
+        return [f"Nothing was searched. Test {metric_name(board)}: {', '.join(scores)}."]
+    if not best:
+        return ["The best configuration has no test score yet."]
+    score = f"{describe_score(best.test)} {metric_name(board)} on test"
+    found = f"The {best_name(board)} tunes {settings_in_words(best.settings)}: {score}."
+    return [found, *comparison_sentences(board), *qualifications(board)]
+
+
+def comparison_sentences(board: StudyResult) -> list[str]:
+    """Return the planned comparisons of the best configuration, the closest rival first."""
+    sentences = []
+    comparisons = board.comparisons
+    for label, comparison in comparisons.items():
+        sentences.append(
+            f"Against {candidate_name(label)}: {describe_difference(comparison)}, "
+            f"{judgement(comparison)}."
+        )
+    for label in board.rivals:
+        if board.best and not board.find_row(label):
+            sentences.append(f"{candidate_name(label)} has no test score to compare with.")
+    return sentences
+
+
+def judgement(difference: MeanInterval) -> str:
+    """Return whether a difference that was to be tested is significant, with its p, in words."""
+    side = "better" if difference.mean > 0 else "worse"
+    conclusion = {
+        "not tested": "not tested",
+        "not significant": "not significant",
+        "uncorrected": "not significant after correction",
+        "significant": side,
+    }[difference.finding]
+    if difference.holm_p is None:
+        return conclusion
+    return f"p {probability(difference.holm_p)}: {conclusion}"
+
+
+def qualifications(board: StudyResult) -> list[str]:
+    """Return what a reader must know beside the score and the comparisons."""
+    best = board.best_by_validation
+    if not best or not board.has_search:
+        return []
+    sentences = []
+    versus = f"{format_mean(best.balanced, ' %')} against {percent(best.chance)} %, balanced"
+    if not board.best:
+        sentences.append(f"It doesn’t beat chance ({versus}), so there is no best configuration.")
+    elif best.against_chance and not best.against_chance.is_proven:
+        sentences.append(f"It is not shown to beat chance ({versus}).")
+    top = board.rows[0]
+    if top.above_chance and top.test.mean > best.test.mean:
+        sentences.append(
+            f"“{entry_name(top)}” has the highest test mean ({format_mean(top.test, ' %')}); "
+            "choosing it now would be choosing by the test images."
+        )
+    if board.comparisons:
+        sentences.append(
+            "Repeating the search could select other settings; the intervals don’t include that."
+        )
+    sentences += final_model_sentences(board)
+    return sentences
+
+
+def final_model_sentences(board: StudyResult) -> list[str]:
+    """Return which configuration the final model has, and how well its own training does.
+
+    Returns:
+        Nothing if the final model is that of the best configuration, as it was tested.
+    """
+    final, best = board.final, board.best
+    if not final or not best:
+        return []
+    sentences = []
+    if final.row is not best:
+        sentences.append(
+            "The best configuration cannot be written as a delta; the final model is the best that "
+            f"can: {settings_in_words(final.row.settings)}, {describe_score(final.row.test)}."
+        )
+    if final.trial:
+        sentences.append(f"The final model was {final_training(final)}.")
+    return sentences
+
+
+def final_training(final: FinalModel) -> str:
+    """Return on how many images the final model was trained, and its score on test."""
+    images = "more" if final.images is None else format_count(final.images)
+    trained = f"trained on {images} images"
+    if not final.test:
+        return f"{trained}; not tested, since it has seen the test images"
+    score = f"{percent(final.test.mean)} % on test"
+    if final.test.images:
+        score += " [{}, {} over images alone]".format(*map(percent, final.test.images))
+    return f"{trained}: {score}"
+
+
+def registration_sentence(board: StudyResult) -> str:
+    """Return the registered version, whether it is champion, and why; empty without one."""
+    registered = board.registration
+    if not registered:
+        return ""
+    champion = "champion" if registered.champion else "not champion"
+    version = f"{registered.model}, version {registered.version} ({champion})"
+    return f"Registered as {version}: {registered.reason}."
+
+
+def validation_agreement(board: StudyResult) -> str:
+    """Return how well validation ranked the tested candidates."""
+    check = board.validation_check
+    if not check.agreement:
+        return ""
+    sentence = (
+        f"Spearman’s ρ of validation and test over {check.agreement.n} candidates: "
+        f"{format_correlation(check.agreement.rho)}"
     )
+    if check.close:
+        sentence += (
+            f"; over the {check.close.n} within {percent(CLOSE_TO_BEST, 0)} points of the best by "
+            f"validation: {format_correlation(check.close.rho)}"
+        )
+    return f"{sentence}."
+
+
+def interval_scope(resampled: Resampled, scores: Intervals) -> list[str]:
+    """Return sentences on what the intervals of some scores hold for.
+
+    Args:
+        resampled: the study's tested trials on test images that were drawn again.
+        scores: the mean score of each tested configuration, by its name.
+    """
+    overlap = resampled.overlap
+    sentences = []
+    if not scores:
+        return []
+    if all(score.n == 1 for score in scores.values()):
+        if any(score.low is None for score in scores.values()):
+            return ["With one seed, nothing is known about other training images."]
+        return ["Nothing is trained, so intervals are over other test images alone."]
+    if overlap is not None and overlap >= 1:
+        sentences.append(
+            "All seeds trained on the same images, so intervals are over other test images alone, "
+            "and no difference is tested."
+        )
+    else:
+        images = ", training orders and test images" if resampled.images else " and training orders"
+        sentences.append(
+            "They cover the expected score over other draws from the labelled images at hand"
+            f"{images}; a single new training falls outside more often."
+        )
+        if overlap is not None and overlap >= _SHOWN_OVERLAP:
+            sentences.append(
+                f"Two seeds share {percent(overlap, 0)} % of their training images on average."
+            )
+        if overlap is not None and overlap > MOST_OVERLAP:
+            wider = [
+                f"{name} {percent(score.mean)} [{percent(score.wider.low)}, "
+                f"{percent(score.wider.high)}]"
+                for name, score in scores.items()
+                if score.wider
+            ]
+            sentences.append(
+                "For other labelled images intervals are wider (Nadeau and Bengio), which decides "
+                f"what is significant: {'; '.join(wider)}."
+            )
+    if not resampled.images:
+        sentences.append("No predictions were kept, so no interval covers other test images.")
+    elif resampled.single_image_class:
+        sentences.append(
+            "A class has a single test image or group, so intervals of scores averaged over "
+            "classes leave other test images out."
+        )
+    return sentences
+
+
+def leaderboard_scope(board: StudyResult) -> list[str]:
+    """Return sentences on what the intervals of a leaderboard hold for."""
+    scores = {entry_name(entry): entry.test for entry in board.rows}
+    return interval_scope(board.resampled, scores)
+
+
+def further_header(results: StudyResult) -> list[str]:
+    """Return the names of the columns of `Results.score_names.further`."""
+    headings = {BALANCED: BALANCED, **results.protocol.further_headings}
+    return [f"{headings[name]} %" for name in results.score_names.further]
+
+
+def further_note(results: StudyResult) -> str:
+    """Explain the scores of `Results.score_names.further` in sentences; empty without any."""
+    notes = []
+    if BALANCED in results.score_names.further:
+        notes.append(BALANCED_NOTE)
+    if set(results.score_names.further) - {BALANCED}:
+        notes.append(results.protocol.further_explanation)
+    return " ".join(notes)
+
+
+def ablation_verdict(table: Ablation) -> str:
+    """Return which cells differ from the base, and by how much, in one line."""
+    compared = {cell.label: cell.comparison for cell in table.cells if cell.comparison}
+    tested = {label: one for label, one in compared.items() if one.holm_p is not None}
+    if not table.base or not tested:
+        return f"No cell can be tested against “{BASE}”."
+    base = f"“{BASE}” ({format_mean(table.base.score, ' %')})"
+    differing = {label: one.mean for label, one in tested.items() if one.finding == "significant"}
+    if not differing:
+        return f"None of {amount(len(tested), 'cell')} differs significantly from {base}."
+    largest_first = sorted(differing, key=lambda label: -abs(differing[label]))
+    named = ", ".join(f"{label} {points(differing[label])}" for label in largest_first)
+    count = f"{len(differing)} of {amount(len(tested), 'cell')}"
+    return f"{count} differ significantly from {base}: {named} points."
+
+
+def ablation_notes(table: Ablation) -> list[str]:
+    """Return which cells have no score, are unstable or are at an edge of the rates tried."""
+    edges = [
+        f"{cell.label} ({', '.join(f'{edge} of {kind}' for kind, edge in cell.rate_edges.items())})"
+        for cell in table.cells
+        if cell.rate_edges
+    ]
+    lists = {
+        "No score, since no trial ran to its end": table.unscored,
+        f"Spread over seeds above {UNSTABLE} times the median": [c.label for c in table.unstable],
+        "At an edge of the learning rates tried, so that more might help": edges,
+    }
+    sentences = [f"{what}: {', '.join(cells)}." for what, cells in lists.items() if cells]
+    if table.split == "val":
+        sentences.append("These are validation scores: no test image was read.")
+    return sentences

@@ -7,42 +7,50 @@ from pathlib import Path
 
 import pytest
 
-from study.report.ablation_charts import ablation_plots
 from study.report.ablation_tables import (
     ablation_csv,
     ablation_markdown,
-    ablation_verdict,
+    ablation_plots,
     cell_table,
     write_ablation,
 )
+from study.report.formatting import points
+from study.report.verdict import ablation_notes, ablation_verdict
 from study.results.study_result import read_study_result
 from tests.changed_studies import forget_images, leave_one_seed
 from tests.not_none import not_none
 from tests.results.test_ablation import searched
 
 
-def test_each_cell_is_told_as_it_is_found(ablation_study: Path):
-    table = not_none((read_study_result(ablation_study)).ablation)
-    noise = [cell.label for cell in table.cells if cell.finding == "not significant"]
-    assert {*noise} == {
-        "only text.attn.v.bias",
-        "only vision.ln[0:2]",
-        "only vision.ln[2:4]",
-    }
-    _, *rest = ablation_verdict(table)
-    (of_noise,) = [sentence for sentence in rest if sentence.startswith("Within noise")]
+def test_the_verdict_names_the_cells_that_differ_and_by_how_much(ablation_study: Path):
+    table = not_none(read_study_result(ablation_study).ablation)
+    sentence = ablation_verdict(table)
     for cell in table.cells:
-        assert (f"“{cell.label}”" in of_noise) == (cell.label in noise)
-        told = any(sentence.startswith(f"“{cell.label}”: ") for sentence in rest)
-        assert told == (cell.finding == "significant")
+        if cell.comparison:
+            named = f"{cell.label} {points(cell.comparison.mean)}" in sentence
+            assert named == cell.finding == "significant"
+    assert sentence.count("3 of 6 cells") == 1
 
 
 def test_without_intervals_nothing_is_tested(ablation_study: Path):
-    table = not_none((read_study_result(leave_one_seed(forget_images(ablation_study)))).ablation)
+    table = not_none(read_study_result(leave_one_seed(forget_images(ablation_study))).ablation)
     cells = {row[0]: row for row in cell_table(table).texts}
     p = cell_table(table).header.index("p")
     assert {row[p] for row in cells.values()} == {"–"}
-    assert "Beyond noise" not in " ".join(ablation_verdict(table))
+    assert "No cell can be tested" in ablation_verdict(table)
+
+
+def test_the_forest_has_each_difference_and_the_map_each_single_term(ablation_study: Path):
+    table = not_none(read_study_result(ablation_study).ablation)
+    forest, squares = (chart.figure.axes[0] for chart in ablation_plots(table))
+    names = [tick.get_text() for tick in forest.get_yticklabels()]
+    differences = {cell.label: cell.comparison for cell in table.cells if cell.comparison}
+    assert {*names} == differences.keys()
+    places = [point for marks in forest.containers for point in marks.lines[0].get_xydata()]
+    assert {names[int(y)]: x for x, y in places} == {
+        label: pytest.approx(100 * difference.mean) for label, difference in differences.items()
+    }
+    assert [tick.get_text() for tick in squares.get_xticklabels()] == ["all", "0:2", "2:4"]
 
 
 @pytest.mark.parametrize(
@@ -62,15 +70,15 @@ def test_rates_at_the_end_of_what_was_tried_are_told(
 ):
     label = "only text.attn.v.bias"
     tried = [{"bias": bias, "ln": ln} for bias, ln in rates]
-    table = not_none((searched(read_study_result(ablation_study), label, *tried)).ablation)
-    told = [line for line in ablation_verdict(table) if "tried" in line and label in line]
+    table = not_none(searched(read_study_result(ablation_study), label, *tried).ablation)
+    told = [line for line in ablation_notes(table) if "tried" in line and label in line]
     assert len(told) == bool(edges)
     rows = {row["label"]: row for row in csv.DictReader(io.StringIO(ablation_csv(table)))}
     assert (rows["base"]["edges"], rows[label]["edges"]) == ("", edges)
 
 
 def test_all_files_hold_the_same_cells(ablation_study: Path):
-    table = not_none((read_study_result(ablation_study)).ablation)
+    table = not_none(read_study_result(ablation_study).ablation)
     files = {path.name: path for path in write_ablation(ablation_study, table)}
     drawn = {f"ablation-{name}.{end}" for name in ("forest", "map") for end in ("svg", "png")}
     assert set(files) == {"ablation.csv", "ablation.md", *drawn}
@@ -82,7 +90,7 @@ def test_all_files_hold_the_same_cells(ablation_study: Path):
 
 def test_a_base_alone_has_a_table_and_no_plots(ablation_study: Path):
     results = read_study_result(ablation_study)
-    base = tuple(trial for trial in results.trial_results if trial.label == "base")
+    base = [trial for trial in results.trial_results if trial.label == "base"]
     table = not_none(replace(results, trial_results=base).ablation)
     assert len(table.cells) == 1
     assert all(plot.missing_reason for plot in ablation_plots(table))

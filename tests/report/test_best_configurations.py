@@ -52,8 +52,18 @@ def test_a_row_has_its_test_if_it_was_made():
     console = Console(width=160, record=True, file=io.StringIO())
     untested = found(study="early", test_score=None, test_seeds=0)
     console.print(render_best_configurations([found(), untested]))
-    rows = [line for line in console.export_text().splitlines() if "digits" in line]
+    rows = [line for line in console.export_text().splitlines() if "trial 1" in line]
     assert ["75.0 (2)" in row for row in rows] == [True, False]
+
+
+def test_each_dataset_has_a_table_of_its_own():
+    console = Console(width=80, record=True, file=io.StringIO())
+    rows = [found(), found(dataset="dtd"), found(study="next")]
+    console.print(render_best_configurations(rows))
+    lines = console.export_text().splitlines()
+    starts = [index for index, line in enumerate(lines) if line.startswith("Best on")]
+    assert len(starts) == 2
+    assert sum("trial 1" in line for line in lines[starts[0] : starts[1]]) == 2
 
 
 def test_labels_are_made_of_what_a_label_may_hold_and_what_is_found_twice_has_one():

@@ -1,4 +1,4 @@
-"""The last lines of a run name the score, what won, and commands that can be pasted."""
+"""The last lines of a run name the score, the comparisons, and commands that can be pasted."""
 
 from pathlib import Path
 
@@ -9,22 +9,40 @@ from study.config.loading import load_config
 from study.report.ending import findings, next_steps
 from study.storage.study_folder import REGISTERED, Registration, StudyFolder
 from study.trial.study import Study
-from tests.changed_studies import board_of, configure
-from tests.report.conftest import drop_search, drop_tests
+from tests.changed_studies import add_final, board_of, configure
+from tests.report.conftest import choose_full, drop_search, drop_tests
 
 
-def last_lines(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
+def last_lines(folder: Path) -> tuple[list[tuple[str, str]], dict[str, str]]:
     board = board_of(folder)
-    return dict(findings(board)), dict(next_steps(board))
+    return findings(board), dict(next_steps(board))
+
+
+def test_both_comparisons_are_named_the_closer_first_and_all_fits_in_few_lines(
+    few_shot_study: Path,
+):
+    add_final(few_shot_study, "labelled")
+    board = board_of(few_shot_study)
+    compared = [text for word, text in findings(board) if word == "against"]
+    assert len(compared) == len(board.comparisons) == 2
+    means = [comparison.mean for comparison in board.comparisons.values()]
+    assert means == sorted(means)
+    assert len(findings(board)) + len(next_steps(board, [("mlflow", "address")])) <= 12
+
+
+def test_a_final_model_that_is_not_the_best_configuration_is_named(few_shot_study: Path):
+    found, _ = last_lines(choose_full(few_shot_study))
+    assert "full fine-tuning" in dict(found)["best"]
+    assert "vision.ln" in dict(found)["final"]
 
 
 @pytest.mark.parametrize("limit", ["null", "35", "0.5"])
-def test_what_is_told_to_go_on_is_what_extend_takes(few_shot_study: Path, limit: str):
+def test_what_is_offered_to_extend_is_what_extend_takes(few_shot_study: Path, limit: str):
     configure(few_shot_study, f"search.minutes={limit}")
     trial = StudyFolder(few_shot_study).trial("search-0000")
     trial.append_report({"epoch": 0, "seconds": 3000.0, "ended_at": 1e9})
     _, steps = last_lines(few_shot_study)
-    *_, overrides = steps["go on"].partition(" search.")
+    *_, overrides = steps["extend"].partition(" search.")
     study = Study(load_config(few_shot_study / "study.yaml"), StudyFolder(few_shot_study))
     extended = extended_config(study, [f"search.{each}" for each in overrides.split(" search.")])
     assert extended.search.trials == study.config.search.trials + 50
@@ -38,14 +56,14 @@ def test_a_version_that_is_not_champion_is_named_by_its_number(few_shot_study: P
         assert steps["model"].split(" ")[0] == address
 
 
-def test_nothing_can_be_labelled_or_extended_without_a_winner_or_a_search(
+def test_nothing_can_be_labelled_or_extended_without_a_best_configuration_or_a_search(
     ablation_study: Path, untested_study: Path
 ):
     found, steps = last_lines(ablation_study)
-    assert (list(found), list(steps)) == (["found"], ["report", "tables"])
+    assert ([word for word, _ in found], list(steps)) == (["found"], ["report", "tables"])
     found, steps = last_lines(untested_study)
-    assert list(found) == ["tested"]
-    assert "label" not in steps
+    assert [word for word, _ in found] == ["tested"]
+    assert "predict" not in steps
 
 
 def test_the_one_tuned_configuration_of_a_study_without_a_search_can_label(few_shot_study: Path):
@@ -53,6 +71,6 @@ def test_the_one_tuned_configuration_of_a_study_without_a_search_can_label(few_s
     delta = few_shot_study / "trials/test-clipfit-seed1/delta.safetensors"
     delta.touch()
     found, steps = last_lines(few_shot_study)
-    assert "60.0" in found["tested"]
-    assert steps["label"] == f"clipfit-study predict {delta} FOLDER"
-    assert "go on" not in steps
+    assert "60.0" in dict(found)["tested"]
+    assert steps["predict"] == f"clipfit-study predict {delta} FOLDER"
+    assert "extend" not in steps

@@ -14,6 +14,8 @@ from rich.console import Console
 
 from study.commands.main import main
 from study.commands.outputs import print_outcome
+from study.report.paper_tables import sweep_summary
+from study.results.sweep_scores import read_sweep
 from tests.changed_studies import board_of
 from tests.fake_studies import add_answer
 from tests.results.test_sweep_scores import placed
@@ -67,14 +69,12 @@ def printed(capsys: pytest.CaptureFixture[str], code: int, *words: object) -> st
     return both.err if code else both.out
 
 
-def test_the_end_of_a_sweep(
-    make_study: Callable[..., Path],
-    capsys: pytest.CaptureFixture[str],
-    same_as_golden: SameAsGolden,
-):
+def test_the_end_of_a_sweep(make_study: Callable[..., Path], same_as_golden: SameAsGolden):
     names = ("dtd", "eurosat")
     folders = [placed(make_study(name, base_to_new=True), name) for name in names]
-    same_as_golden("end-of-sweep", printed(capsys, 0, "leaderboard", *folders))
+    output = io.StringIO()
+    Console(file=output, width=80).print(sweep_summary(read_sweep(folders)))
+    same_as_golden("end-of-sweep", output.getvalue())
 
 
 def test_a_leaderboard(

@@ -9,14 +9,16 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from study.report.further_scores import BALANCED_NOTE, further_header, further_note
 from study.report.leaderboard_tables import (
+    budget_table,
     leaderboard_csv,
     leaderboard_markdown,
     main_table,
     render_leaderboard,
+    render_screen,
     target_table,
 )
+from study.report.verdict import BALANCED_NOTE, further_header, further_note
 from tests.changed_studies import board_of
 from tests.fake_studies import add_answer
 
@@ -70,6 +72,24 @@ def test_the_terminal_markdown_and_csv_have_the_same_candidates(base_to_new_stud
     for entry in board.rows:
         assert entry.label in printed
         assert f"| {entry.label} |" in markdown
+
+
+def test_a_screen_is_enough_for_a_leaderboard_however_many_candidates(base_to_new_study: Path):
+    board = board_of(add_answer(base_to_new_study))
+    vars(board)["rows"] = board.rows * 9
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(render_screen(board))
+    lines = console.export_text().splitlines()
+    assert len(lines) <= 39
+    assert max(map(len, lines)) <= 80
+    assert any("★" in line for line in lines)
+
+
+def test_what_was_spent_counts_every_trial_once(few_shot_study: Path):
+    board = board_of(few_shot_study)
+    spent = {row[0]: row[1] for row in budget_table(board).rows}
+    assert spent["test"] == len(board.stage("test"))
+    assert sum(map(int, map(str, spent.values()))) == len(board.each_trial)
 
 
 def test_of_many_failures_the_last_are_told(few_shot_study: Path):

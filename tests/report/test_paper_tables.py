@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from study.protocols import hmean
-from study.report.paper_tables import sweep_tables, write_sweep_tables
+from study.report.paper_tables import sweep_summary, sweep_tables, write_sweep_tables
 from study.results.sweep_scores import read_sweep
 from study.storage.atomic import StorageError
 from tests.changed_studies import board_of
@@ -44,3 +44,7 @@ def test_an_average_is_over_the_datasets_and_beside_no_other_experiment(
     assert row[1:] == [f"{50 * sum(means):.2f}", "2"]
     assert not [row for row in averages.texts if "published" in row[0]]
     assert [row[0] for row in by_dataset.rows] == ["dtd", "eurosat"]
+    summary = {row[1]: row[2:] for row in sweep_summary(read_sweep(folders)).texts}
+    assert "clipfit, shots 16" not in summary
+    tuned = [not_none(board_of(folder).find_row("clipfit-tuned")).test.mean for folder in folders]
+    assert summary["clipfit-tuned, shots 16"] == [f"{50 * sum(tuned):.2f}", "2"]
