@@ -21,7 +21,7 @@ from study.report.configuration_table import configuration_rows
 from study.report.formatting import Table, format_alone, format_count, markdown_text, percent
 from study.report.leaderboard_tables import main_table
 from study.report.names import candidate_name, entry_name
-from study.report.setting_descriptions import settings_in_words, subset_in_words
+from study.report.setting_descriptions import settings_in_words
 from study.report.verdict import further_note, leaderboard_scope, verdict
 from study.results.chance import BALANCED
 from study.results.rows import Row
@@ -94,9 +94,7 @@ def _describe_tuning(saved: SavedModel) -> dict[str, object]:
     """Return what the template says of the tuned parameters."""
     tensors = without_head(load_delta(saved.delta)[0])
     peer = find_peer(tensors)
-    terms = subset_in_words(saved.settings.subset)
-    if peer is not None:
-        terms = [(peer, PEERS[peer].title)]
+    terms = [] if peer is None else [(peer, PEERS[peer].title)]
     numbers = format_count(sum(tensor.numel() for tensor in tensors.values()))
     return {"peer": peer, "terms": terms, "numbers": numbers}
 

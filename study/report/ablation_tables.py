@@ -20,8 +20,8 @@ from study.report.charts import (
 )
 from study.report.formatting import (
     Table,
-    difference_cell,
     format_count,
+    format_difference,
     format_mean,
     interval_columns,
     markdown_text,
@@ -132,7 +132,7 @@ def cell_table(table: Ablation) -> Table:
         row: list[object] = [cell.label, *score_cells(table.parts, cell.parts, cell.score)]
         if table.shows_balanced:
             row.append(format_mean(cell.balanced))
-        row += [difference_cell(cell.comparison), probability(_holm_p(cell.comparison))]
+        row += [format_difference(cell.comparison), probability(_holm_p(cell.comparison))]
         row += [len(cell.scores), format_count(cell.trainable)]
         rows.append([*row, None if cell.seconds is None else f"{cell.seconds:.0f}"])
     notes = ["± and [ ] are 95 % intervals."]

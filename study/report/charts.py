@@ -2,7 +2,6 @@
 
 import io
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -10,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from study.report.formatting import HoverText
 from study.storage.atomic import write_atomically
 
 # After Okabe and Ito: distinct for every kind of colour vision.
@@ -32,8 +30,6 @@ _LONG_NAME = 8
 """The most characters of a name that lies below an axis; longer names are turned upright."""
 _NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 """The metadata that files do not have, so that equal charts are equal files."""
-_HOVER = re.compile(rb'<g id="hover: ([^"]*)">')
-"""The group of a name in an SVG, with what it shows under the mouse in place of an id."""
 _STYLE = Path(__file__).with_suffix(".mplstyle")
 
 Painter = Callable[[Any], None]
@@ -125,7 +121,7 @@ def draw(chart: Chart, suffix: Literal["png", "svg"]) -> bytes:
         contents = io.BytesIO()
         with _style_of(chart):
             chart.figure.savefig(contents, format=suffix, metadata=_NO_METADATA)
-        chart._files[suffix] = _HOVER.sub(rb"<g><title>\1</title>", contents.getvalue())
+        chart._files[suffix] = contents.getvalue()
     return chart._files[suffix]
 
 
@@ -176,12 +172,9 @@ def count_scale(axes: Any, side: Literal["x", "y"]) -> None:
 
 
 def name_axis(axes: Any, side: Literal["x", "y"], names: Sequence[str]) -> None:
-    """Name the values 0, 1, … of an axis; a browser shows a `HoverText` under the mouse."""
+    """Name the values 0, 1, … of an axis."""
     ticks = getattr(axes, f"{side}axis")
     ticks.set_ticks(range(len(names)), names)
-    for label, name in zip(ticks.get_ticklabels(), names, strict=True):
-        if isinstance(name, HoverText):
-            label.set_gid(f"hover: {name.hover}")
     axes.set(**{f"{side}lim": (-0.6, len(names) - 0.4)})
     if len(names) > MANY_NAMES:
         ticks.set_tick_params(labelsize=min(10, max(5, 600 / len(names))), length=0)

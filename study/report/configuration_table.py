@@ -2,22 +2,14 @@
 
 from collections import Counter
 
-from study.config.schema import AblationConfig
 from study.data.shots import ALL, val_shots_per_class
 from study.embedded import EMBEDDED
 from study.method.recipe import are_unequal
 from study.process.terminal_table import amount
-from study.report.formatting import format_rate, percent
+from study.report.formatting import percent
 from study.report.setting_descriptions import seeds_in_words, shots_in_words, unequal_in_words
 from study.results.study_result import StudyResult
 from study.results.training_images import read_training_images
-
-_DESIGNS = {
-    "only_one": "each site alone, and the base",
-    "leave_one_out": "the base, and the base without each of its sites",
-    "layers": "the base, and the base in windows of layers",
-    "grid": "given subsets, and the base",
-}
 
 
 def configuration_rows(results: StudyResult) -> list[tuple[str, str]]:
@@ -25,7 +17,7 @@ def configuration_rows(results: StudyResult) -> list[tuple[str, str]]:
     config, protocol = results.config, results.protocol
     rows = _data_rows(results)
     if config.ablation:
-        rows["Cells"] = _describe_cells(config.ablation)
+        rows["Cells"] = f"{config.ablation.design} of {config.ablation.base}"
     if protocol.searches(config) or (config.ablation and protocol.validates(config)):
         rows["Choice"] = f"Trials were compared {_rule_sentence(results)}, never on test images."
     if protocol.searches(config) and not config.ablation:
@@ -60,13 +52,6 @@ def _data_rows(results: StudyResult) -> dict[str, str]:
     if config.backbone.name == EMBEDDED:
         rows["Backbone"] = "the small CLIP that comes with this package"
     return rows
-
-
-def _describe_cells(ablation: AblationConfig) -> str:
-    """Return the cells of an ablation and the learning rates of each."""
-    rates = ablation.rates if isinstance(ablation.rates, dict) else {"": ablation.rates}
-    texts = [f"{kind} {', '.join(map(format_rate, each))}" for kind, each in rates.items()]
-    return f"{_DESIGNS[ablation.design]}; learning rates {'; '.join(texts).strip()}"
 
 
 def _trains_on_unequal_classes(results: StudyResult) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from study.report.charts import MANY_NAMES, Chart, draw_bars, draw_cells, name_axis
-from study.report.formatting import HoverText, Table, format_count, percent, points
+from study.report.formatting import Table, format_count, percent, points
 from study.report.verdict import best_name
 from study.results.statistics import Interval, MeanInterval
 from study.results.study_result import StudyResult
@@ -58,29 +58,24 @@ def confusion_table(board: StudyResult) -> Table:
 
 def recall_chart(board: StudyResult) -> Chart:
     """Draw the recall of each class, the worst first, with its interval."""
-    accuracies = sorted(board.classes.rows, key=lambda row: (row.after, row.part, row.name))
-    worst = accuracies[:MOST_RECALLS][::-1]  # the first row is to be at the top
-    parts = {row.part for row in accuracies}
-    names, recalls, below, above = [], [], [], []
+    classes = sorted(board.classes.rows, key=lambda row: (row.after, row.part, row.name))
+    worst = classes[:MOST_RECALLS][::-1]  # the first row is to be at the top
+    several = len({row.part for row in classes}) > 1
+    intervals = [_shown_interval(row.recall) or (row.after, row.after) for row in worst]
+    recalls = [100 * row.after for row in worst]
+    below = [100 * (row.after - low) for row, (low, _) in zip(worst, intervals, strict=True)]
+    above = [100 * (high - row.after) for row, (_, high) in zip(worst, intervals, strict=True)]
+    names = []
     for row in worst:
-        (name,) = _axis_names([row.name], 1)
-        part = f" ({row.part})" if len(parts) > 1 else ""
-        hover = f"{row.tested} test images"
-        interval = _shown_interval(row.recall)
-        low, high = interval or (row.after, row.after)
-        if interval:
-            hover += f"; 95 % interval {percent(low)} to {percent(high)} %"
-        names.append(HoverText(f"{name}{part} {percent(row.after)} %", hover))
-        recalls.append(100 * row.after)
-        below.append(100 * (row.after - low))
-        above.append(100 * (high - row.after))
+        part = f" ({row.part})" if several else ""
+        names.append(f"{_axis_names([row.name], 1)[0]}{part} {percent(row.after)} %")
 
     def paint(axes: Any) -> None:
         draw_bars(axes, recalls, xerr=(below, above))
         axes.set_xlabel("recall, %")
         name_axis(axes, "y", names)
 
-    others = len(accuracies) - len(worst)
+    others = len(classes) - len(worst)
     left_out = f" The other {others} are in the table of classes." if others else ""
     return Chart(
         "recalls",

@@ -12,7 +12,6 @@ from rich.text import Text
 from study.backbones.architecture import ENCODERS
 from study.report.charts import MARKERS, PALETTE, Chart, Painter, log_scale, name_axis, write_plots
 from study.report.formatting import Table, with_notes
-from study.report.setting_descriptions import ENCODER_NAMES
 from study.results.drift import StudyDrift, TensorDrift, pooled_drift
 from study.storage.atomic import write_atomically
 
@@ -39,7 +38,7 @@ def drift_chart(drifts: Sequence[TensorDrift]) -> Chart:
                     axes.plot(xs, ys, linestyle="", marker=marker, color=color, label=site)
             log_scale(axes, "y")
             name_axis(axes, "x", layers)
-            axes.set(xlabel="layer", ylabel="relative change (L2)", title=ENCODER_NAMES[encoder])
+            axes.set(xlabel="layer", ylabel="relative change (L2)", title=f"{encoder} encoder")
 
         if moved:
             painters.append(paint)

@@ -8,15 +8,14 @@ from pathlib import Path
 from study.process.terminal_table import amount
 from study.report.formatting import (
     format_count,
-    format_difference,
     format_mean,
 )
 from study.report.names import candidate_name, entry_name
 from study.report.setting_descriptions import settings_in_words
 from study.report.verdict import (
     ablation_verdict,
+    describe_comparison,
     final_training,
-    judgement,
     metric_name,
     scores_beside,
 )
@@ -54,8 +53,8 @@ def findings(board: StudyResult) -> list[tuple[str, str]]:
     settings = _short(settings_in_words(best.settings))
     found.append(("best", f"{settings} ({format_count(best.trainable)} parameters)"))
     for label, comparison in board.comparisons.items():
-        difference = f"{format_difference(comparison)} points, {judgement(comparison)}"
-        found.append(("against", f"{candidate_name(label)} {difference}"))
+        text = f"{candidate_name(label)} {describe_comparison(comparison)}"
+        found.append(("against", text))
     final = board.final
     if final and final.row is not best:
         found.append(("final", f"{_short(settings_in_words(final.row.settings))}, as a delta"))

@@ -6,15 +6,15 @@ Arguments are fractions; texts have scores in percent and differences in percent
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
-from typing import Any, Self
+from typing import Any
 
 from rich.text import Text
 
-from study.process.terminal_table import TerminalTable, amount
-from study.results.statistics import Interval, Intervals, MeanInterval
+from study.process.terminal_table import TerminalTable
+from study.results.statistics import Intervals, MeanInterval
 
 # Entities where a backslash does not help: MLflow's reader takes `\<` for the start of a tag, up to
 # the next `>`, and shows tables in between as one paragraph; it ignores `\@`, and GitHub `\$`.
@@ -25,18 +25,6 @@ _MARKDOWN = str.maketrans(
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """The beginnings of cells that a spreadsheet reads as formulas."""
-
-
-class HoverText(str):
-    """The text of a cell, with a second text that the report shows under the mouse."""
-
-    hover: str
-
-    def __new__(cls, text: str, hover: str) -> Self:
-        """Return the text of a cell with its second text."""
-        cell = super().__new__(cls, text)
-        cell.hover = hover
-        return cell
 
 
 @dataclass(frozen=True)
@@ -175,38 +163,8 @@ def format_alone(score: MeanInterval | None, unit: str = "") -> str:
     return f"{percent(score.mean)}{unit} [{percent(low)}, {percent(high)}]"
 
 
-def describe_score(score: MeanInterval) -> str:
-    """Return a score in percent with its interval and its number of seeds, in words."""
-    return f"{percent(score.mean)} % ({interval_and_seeds(score)})"
-
-
-def interval_and_seeds(score: MeanInterval) -> str:
-    """Return the interval of a score, if it has one, and the number of its seeds, in words."""
-    seeds = amount(score.n, "seed")
-    if score.low is None:
-        return seeds
-    alone = " over seeds alone" if score.images is None else ""
-    return f"95 % interval{alone} {percent(score.low)} to {percent(score.high)}, {seeds}"
-
-
 def _no_interval(mean: MeanInterval) -> str:
     return "(1 seed)" if mean.n == 1 else "(no interval)"
-
-
-def score_cell(score: MeanInterval | None) -> HoverText:
-    """Return a mean with its interval, and the intervals of seeds and of images under the mouse."""
-    return HoverText(format_mean(score), _intervals_alone(score, percent))
-
-
-def _intervals_alone(mean: MeanInterval | None, form: Callable[[float], str]) -> str:
-    """Return the interval over seeds and that over test images, as far as there are any."""
-    intervals = []
-    for field, source in (("seeds", "seeds"), ("images", "test images")):
-        interval = getattr(mean, field, None)
-        if interval is not None:
-            low, high = map(form, interval)
-            intervals.append(f"over {source} alone {low} to {high}")
-    return "; ".join(intervals)
 
 
 def points(value: float) -> str:
@@ -221,38 +179,10 @@ def format_difference(difference: MeanInterval | None) -> str:
     """Return the mean difference with the interval that decides verdicts, in percentage points."""
     if difference is None:
         return "–"
-    ends = _ends(difference.wider or difference, "[{}, {}]") or _no_interval(difference)
-    return f"{points(difference.mean)} {ends}"
-
-
-def difference_cell(difference: MeanInterval | None) -> HoverText:
-    """Return a difference with its interval, and those of seeds and of images under the mouse."""
-    return HoverText(format_difference(difference), _intervals_alone(difference, points))
-
-
-def describe_difference(difference: MeanInterval) -> str:
-    """Return a mean difference with the interval that decides verdicts, in words."""
-    if difference.n == 1:
-        interval = "1 seed, so no interval" + _ends(
-            difference.images, "; over test images alone {} to {}"
-        )
-    elif difference.low is None:
-        interval = "no interval: all seeds are alike and no predictions were kept"
-    elif difference.reach is None:
-        interval = _ends(difference, "95 % interval over test images alone {} to {}")
-    elif difference.images is None:
-        interval = _ends(difference, "95 % interval over seeds alone {} to {}")
-    else:
-        interval = _ends(difference, "95 % interval {} to {}")
-        interval += _ends(difference.wider, ", for other labelled images {} to {}")
-    return f"{points(difference.mean)} points ({interval})"
-
-
-def _ends(interval: MeanInterval | Interval | None, template: str) -> str:
-    """Return both ends of an interval in percentage points; an empty text without an interval."""
-    if interval is None or interval.low is None or interval.high is None:
-        return ""
-    return template.format(points(interval.low), points(interval.high))
+    interval = difference.wider or difference
+    if interval.low is None or interval.high is None:
+        return f"{points(difference.mean)} {_no_interval(difference)}"
+    return f"{points(difference.mean)} [{points(interval.low)}, {points(interval.high)}]"
 
 
 def format_correlation(rho: float) -> str:
@@ -277,11 +207,9 @@ def score_header(parts: Sequence[str], score: str) -> list[str]:
     return [f"{name} %" for name in (*parts, score)]
 
 
-def score_cells(
-    parts: Sequence[str], part_scores: Intervals, score: MeanInterval
-) -> list[HoverText]:
+def score_cells(parts: Sequence[str], part_scores: Intervals, score: MeanInterval) -> list[str]:
     """Return the parts of a score on test and the score itself, in percent."""
-    return [score_cell(mean) for mean in (*map(part_scores.get, parts), score)]
+    return [format_mean(mean) for mean in (*map(part_scores.get, parts), score)]
 
 
 def interval_columns(means: Mapping[str, MeanInterval | None]) -> dict[str, float | None]:

@@ -1,7 +1,6 @@
 """A leaderboard as tables and text: for the terminal, as Markdown and as CSV."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from rich.console import Group
 from rich.text import Text
@@ -11,14 +10,14 @@ from study.config.trial_settings import HEADS, Head, settings_columns
 from study.process.terminal_table import amount
 from study.report.formatting import (
     Table,
-    difference_cell,
     duration,
     format_count,
+    format_difference,
+    format_mean,
     interval_columns,
     markdown_text,
     p_columns,
     percent,
-    score_cell,
     score_cells,
     score_header,
     with_notes,
@@ -63,12 +62,12 @@ def main_table(board: StudyResult) -> Table:
     for entry in board.rows:
         row: list[object] = [starred_name(entry)]
         row += score_cells(board.parts, entry.parts, entry.test)
-        row += [score_cell(entry.head_scores.get(head)) for head in heads]
-        row += [score_cell(entry.further_scores.get(name)) for name in board.score_names.further]
+        row += [format_mean(entry.head_scores.get(head)) for head in heads]
+        row += [format_mean(entry.further_scores.get(name)) for name in board.score_names.further]
         seeds, started = len(entry.scores), entry.test_trial_count
         row.append(seeds if seeds == started else f"{seeds}/{started}")
         for label in (TUNED, PUBLISHED):
-            row.append(difference_cell(board.difference(entry, board.find_row(label))))
+            row.append(format_difference(board.difference(entry, board.find_row(label))))
         rows.append(row)
     return Table(f"{title}, %", header, rows, marked=_best_row(board.rows), note=footnote(board))
 
@@ -96,7 +95,7 @@ def target_table(board: StudyResult) -> Table:
     rows = []
     for target in board.score_names.datasets:
         name = f"{board.config.data.dataset} (source)" if target == SOURCE else target
-        rows.append([name, *(score_cell(one.dataset_scores.get(target)) for one in board.rows)])
+        rows.append([name, *(format_mean(one.dataset_scores.get(target)) for one in board.rows)])
     header = ["dataset", *map(starred_name, board.rows)]
     return Table("Accuracy by dataset, %", header, rows)
 
@@ -122,15 +121,6 @@ def budget_table(board: StudyResult) -> Table:
         rows,
         note="Stopped: ended early by successive halving. The time is the sum over trials.",
     )
-
-
-def failure_table(board: StudyResult) -> Table:
-    """Return the last ten failed trials, with their causes."""
-    rows = [[trial.trial_id, trial.epochs, trial.reason or ""] for trial in board.failed[-10:]]
-    earlier = len(board.failed) - len(rows)
-    if earlier:
-        rows.append([f"and {earlier} before", "", "see the report"])
-    return Table("Failures", ["failed trial", "epochs", "cause"], rows, left=3)
 
 
 def footnote(board: StudyResult) -> str:
@@ -184,19 +174,8 @@ def render_screen(board: StudyResult) -> Group:
 
 def render_leaderboard(board: StudyResult) -> Group:
     """Return the leaderboard as all its tables for the terminal, with its findings."""
-    main = main_table(board)
-    tables = [
-        replace(main, note=""),  # which is on all scores, and stands after the sentences
-        target_table(board),
-        configuration_table(board),
-        budget_table(board),
-        failure_table(board),
-    ]
-    sentences = [*verdict(board), validation_agreement(board)]
-    blocks = [*with_notes(tables), *map(Text, filter(None, sentences))]
-    if board.rows:
-        blocks.append(Text(main.note, style="dim"))
-    return Group(*blocks)
+    sentences = filter(None, [*verdict(board), validation_agreement(board)])
+    return Group(*with_notes(_all_tables(board)), *map(Text, sentences))
 
 
 def leaderboard_markdown(board: StudyResult) -> str:
@@ -207,16 +186,13 @@ def leaderboard_markdown(board: StudyResult) -> str:
 
 def markdown_tables(board: StudyResult) -> list[str]:
     """Return all tables in Markdown, and how well validation ranked."""
-    tables = [
-        replace(main_table(board), title=""),
-        target_table(board),
-        configuration_table(board),
-        budget_table(board),
-        failure_table(board),
-    ]
-    blocks = [table.markdown() for table in tables if table.rows]
-    agreement = validation_agreement(board)
-    return [*blocks, markdown_text(agreement)] if agreement else blocks
+    blocks = [table.markdown() for table in _all_tables(board) if table.rows]
+    return [*blocks, markdown_text(validation_agreement(board))]
+
+
+def _all_tables(board: StudyResult) -> list[Table]:
+    makers = main_table, target_table, configuration_table, budget_table
+    return [make(board) for make in makers]
 
 
 def leaderboard_csv(board: StudyResult) -> str:

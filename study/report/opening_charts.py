@@ -10,7 +10,7 @@ from study.config.labels import LINEAR, TUNED, ZERO_SHOT
 from study.errors import BackboneError
 from study.method.subsets import Term, list_sites, parse
 from study.report.charts import BEST_MARK, BLUE, GREY, Chart, name_axis
-from study.report.formatting import HoverText, format_mean, score_cell
+from study.report.formatting import format_mean
 from study.report.names import candidate_name
 from study.report.verdict import best_name
 from study.results.statistics import MeanInterval
@@ -34,9 +34,7 @@ def scores_chart(board: StudyResult) -> Chart:
     In a study without a search all candidates are drawn.
     """
     shown = [*_compared_scores(board)]
-    names = []
-    for name, score in shown:
-        names.append(HoverText(f"{name}\n{format_mean(score, ' %')}", score_cell(score).hover))
+    names = [f"{name}\n{format_mean(score, ' %')}" for name, score in shown]
 
     def paint(axes: Any) -> None:
         for row, (name, score) in enumerate(shown):
@@ -82,8 +80,9 @@ def tuned_chart(board: StudyResult) -> Chart:
     squares: dict[tuple[int, int], set[bool]] = {}
     rows: list[Term] = []
     layers = 0
-    reason = _reason_without_map(board)
-    if board.best_by_validation and not reason:
+    reason = "nothing is chosen that tunes sites of CLIP"
+    best = board.best_by_validation
+    if best and not best.is_other_method:
         try:
             depths = board.study.architecture.depths
         except BackboneError as error:
@@ -93,7 +92,7 @@ def tuned_chart(board: StudyResult) -> Chart:
             # The first row is to be at the top.
             rows = [Term(one, site) for one in ENCODERS for site in list_sites(one, depths.family)]
             rows.reverse()
-            squares = _squares(board.best_by_validation.settings.subset, rows, depths)
+            squares = _squares(best.settings.subset, rows, depths)
 
     def paint(axes: Any) -> None:
         for name, (are_tuned, color, opacity) in _STATES.items():
@@ -117,18 +116,6 @@ def tuned_chart(board: StudyResult) -> Chart:
         width=WIDTH,
         height=1.0 + 0.17 * len(rows),
     )
-
-
-def _reason_without_map(board: StudyResult) -> str:
-    """Return why no parameter of CLIP itself is tuned; empty if one is."""
-    choice = board.best_by_validation
-    if not choice:
-        return "nothing is chosen and tested yet" if board.has_search else "nothing was searched"
-    if choice.settings.peer:
-        return f"the {best_name(board)} adapts CLIP in another way than by its own parameters"
-    if choice.settings.subset == "none":
-        return f"the {best_name(board)} changes no parameter of CLIP"
-    return ""
 
 
 def _squares(subset: str, rows: list[Term], depths: Depths) -> dict[tuple[int, int], set[bool]]:

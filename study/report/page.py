@@ -17,8 +17,8 @@ from study.report.ablation_tables import ablation_plots, cell_table, setting_tab
 from study.report.charts import Chart, draw
 from study.report.configuration_table import configuration_rows
 from study.report.confusion_tables import class_accuracy_table, confusion_table
-from study.report.formatting import Table, format_count, percent, score_header
-from study.report.label_tables import describe_check
+from study.report.formatting import Table, format_count, percent
+from study.report.label_tables import describe_check, label_table
 from study.report.leaderboard_tables import (
     budget_table,
     configuration_table,
@@ -26,21 +26,16 @@ from study.report.leaderboard_tables import (
     target_table,
 )
 from study.report.names import candidate_name, group_name
-from study.report.pictures import Datasets, Gallery, label_pictures, make_gallery
+from study.report.pictures import Datasets, Gallery, make_gallery
 from study.report.setting_descriptions import (
     setting_cells,
     setting_header,
     shots_in_words,
-    subset_in_words,
     tuned_in_words,
 )
 from study.report.verdict import (
     ablation_verdict,
-    choice_sentence,
-    comparison_sentences,
-    further_header,
     headline,
-    qualifications,
     registration_sentence,
     verdict,
 )
@@ -49,8 +44,6 @@ from study.results.trial_results import TrialResult
 from study.storage.atomic import write_atomically
 
 _FOLDER = Path(__file__).parent
-_LONG_CELL = 24
-"""The most characters of a cell whose words are not wrapped."""
 
 
 class Block(NamedTuple):
@@ -58,7 +51,7 @@ class Block(NamedTuple):
 
     kind: Literal["text", "note", "heading", "code", "pairs", "table", "chart", "gallery"]
     content: Any
-    """A text, pairs of a name and a text, rows of cells, a chart or pictures."""
+    """A text, pairs of a name and a text, a `Table`, a chart or pictures."""
     title: str = ""
     level: str = "h3"
     """The level of a heading, or of that of a chart."""
@@ -70,14 +63,6 @@ class Section(NamedTuple):
     id: str
     title: str
     blocks: list[Block]
-
-
-class Cell(NamedTuple):
-    """A cell of a table, with its classes and what it shows under the mouse."""
-
-    text: str
-    css: str = ""
-    hover: str = ""
 
 
 @dataclass(frozen=True)
@@ -164,11 +149,9 @@ def _make_page(board: StudyResult, plots: dict[str, Chart], datasets: Datasets) 
     if board.ablation:
         sentences = [ablation_verdict(board.ablation)]
     elif opening:
-        sentences = [opening[1], choice_sentence(board), *comparison_sentences(board)]
+        sentences = [opening[1], *verdict(board)[1:]]
     else:
         sentences = verdict(board)
-    best = board.best_by_validation
-    sites = subset_in_words(best.settings.subset) if best else []
     script = (_FOLDER / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return Page(
@@ -179,29 +162,26 @@ def _make_page(board: StudyResult, plots: dict[str, Chart], datasets: Datasets) 
         layout="opening wide" if board.is_ablation else "opening",
         charts=_charts(plots, "scores", "recalls", "ablation", level="h2"),
         mistakes=[] if board.is_ablation else _mistakes(make_gallery(board, datasets)),
-        map=_charts(plots, "tuned", level="h2") + ([Block("pairs", sites)] if sites else []),
-        sections=[one for one in _sections(board, plots, datasets) if one.blocks],
+        map=_charts(plots, "tuned", level="h2"),
+        sections=[one for one in _sections(board, plots) if one.blocks],
         style=Markup((_FOLDER / "report.css").read_text(encoding="utf-8")),  # noqa: S704
         script=Markup(script),  # noqa: S704
         script_hash=f"sha256-{digest}",
     )
 
 
-def _sections(board: StudyResult, plots: dict[str, Chart], datasets: Datasets) -> Iterator[Section]:
+def _sections(board: StudyResult, plots: dict[str, Chart]) -> Iterator[Section]:
     """Yield the folded sections; those without blocks are left out."""
-    scores = main_table(board)
-    sure = [Block("text", sentence) for sentence in qualifications(board)]
-    yield Section(
-        "how-sure", "How sure", [*sure, *_table(scores, "Scores"), *_charts(plots, "agreement")]
-    )
+    sure = [*_table(main_table(board), "Scores"), *_charts(plots, "agreement")]
+    yield Section("how-sure", "How sure", sure)
     yield Section("use", "What to use", [*_use(board)])
     yield Section("choices", "Which choices mattered", [*_choices(board, plots)])
     classes = _table(class_accuracy_table(board), "Classes")
     if classes:
         classes += [*_table(confusion_table(board)), *_charts(plots, "confusion")]
     yield Section("classes", "Class by class", classes)
-    yield Section("labels", "Labels to check", [*_labels(board, datasets)])
-    search, tests = _search_table(board), _test_table(board)
+    yield Section("labels", "Labels to check", [*_labels(board)])
+    search = _search_table(board)
     yield Section(
         "configurations",
         "All configurations",
@@ -209,13 +189,11 @@ def _sections(board: StudyResult, plots: dict[str, Chart], datasets: Datasets) -
             *_table(configuration_table(board)),
             *_table(target_table(board)),
             *_table(search, f"{len(search.rows)} search trials, by validation score"),
-            *_table(tests, f"{len(tests.rows)} trainings, by candidate and seed"),
         ],
     )
     text = board.folder.config_path.read_text(encoding="utf-8")
-    asked = [Block("pairs", configuration_rows(board)), _code(text, "The whole configuration")]
-    if board.identity:
-        asked += [Block("heading", "Versions"), Block("pairs", sorted(board.identity.items()))]
+    rows = [*configuration_rows(board), *sorted(board.identity.items())]
+    asked = [Block("pairs", rows), _code(text, "The whole configuration")]
     yield Section("asked", "What was asked", asked)
     time = [*_table(budget_table(board)), *_charts(plots, "rungs", "history")]
     yield Section("time", "How long it took", time)
@@ -266,13 +244,11 @@ def _choices(board: StudyResult, plots: dict[str, Chart]) -> Iterator[Block]:
         yield _code(command, "Ablation of the same data")
 
 
-def _labels(board: StudyResult, datasets: Datasets) -> Iterator[Block]:
+def _labels(board: StudyResult) -> Iterator[Block]:
     """Yield the training images that are likely mislabelled."""
-    check = describe_check(board.label_check)
-    if check:
-        yield Block("text", check)
-        yield Block("note", "The least probable labels come first; labels.csv has all of them.")
-        yield Block("gallery", label_pictures(board, datasets))
+    if board.label_check:
+        yield Block("text", describe_check(board.label_check))
+        yield from _table(label_table(board.label_check))
 
 
 def _mistakes(gallery: Gallery) -> list[Block]:
@@ -313,23 +289,8 @@ def _code(text: str, title: str) -> Block:
 
 
 def _table(table: Table, title: str = "") -> list[Block]:
-    """Return a table that has rows, with its note."""
-    if not table.rows:
-        return []
-    header = [Cell(name, "word" * (i < table.left)) for i, name in enumerate(table.header)]
-    rows = []
-    for number, (texts, values) in enumerate(zip(table.texts, table.rows, strict=True)):
-        cells = []
-        for column, (text, value) in enumerate(zip(texts, values, strict=True)):
-            css = ""
-            if column < table.left:
-                css = "word long" if len(text) > _LONG_CELL else "word"
-            cells.append(Cell(text, css, getattr(value, "hover", "")))
-        rows.append(("marked" if number == table.marked else "", cells))
-    blocks = [Block("table", {"header": header, "rows": rows}, title or table.title)]
-    if table.note:
-        blocks.append(Block("note", table.note))
-    return blocks
+    """Return a table if it has rows."""
+    return [Block("table", table, title or table.title)] if table.rows else []
 
 
 def _search_table(results: StudyResult) -> Table:
@@ -349,18 +310,6 @@ def _search_table(results: StudyResult) -> Table:
         row += [tuned_in_words(trial.settings), f"{trial.epochs}/{trial.epochs_planned}"]
         rows.append([*row, *setting_cells(trial.settings), format_count(trial.trainable)])
     return Table("", header, rows, left=5)
-
-
-def _test_table(results: StudyResult) -> Table:
-    """Return the trainings, by candidate and seed."""
-    header = ["candidate", "ended", "seed", "epochs", *score_header(results.parts, "test")]
-    header += further_header(results)
-    scores = (*results.parts, "score", *results.score_names.further)
-    rows = []
-    for trial in sorted(results.stage("test"), key=lambda trial: (trial.label, trial.seed)):
-        cells = [percent(trial.test.get(score)) for score in scores]
-        rows.append([trial.label, _describe_end(trial), trial.seed, trial.epochs, *cells])
-    return Table("", header, rows, left=2)
 
 
 def _describe_end(trial: TrialResult) -> str:

@@ -10,7 +10,7 @@ from statistics import fmean, harmonic_mean
 import pandas as pd
 
 from study.config.labels import LINEAR, TUNED, ZERO_SHOT
-from study.report.formatting import HoverText, Table, percent, score_cell, score_header
+from study.report.formatting import Table, format_mean, percent, score_header
 from study.results.rows import Row
 from study.results.sweep_scores import PUBLISHED_DATASETS
 from study.results.trial_results import PARTS, SOURCE
@@ -85,16 +85,16 @@ def _means(parts: Sequence[str], entries: Collection[Row]) -> list[float]:
 def _dataset_table(experiment: str, studies: pd.DataFrame) -> Table:
     """Return the table of scores with a row per dataset, or per target, and a column per series."""
     series = _entries_by_series(studies)
-    cells: dict[str, list[HoverText]] = {}
+    cells: dict[str, list[str]] = {}
     for dataset in studies["dataset"].unique():
         entries = [by_dataset.get(dataset) for by_dataset in series.values()]
         target_scores = [entry.dataset_scores if entry else {} for entry in entries]
         targets = dict.fromkeys(chain.from_iterable(target_scores))
         for target in targets:
             name = f"{dataset} (source)" if target == SOURCE else target
-            cells[name] = [score_cell(scores.get(target)) for scores in target_scores]
+            cells[name] = [format_mean(scores.get(target)) for scores in target_scores]
         name = f"{dataset}: mean" if targets else dataset
-        cells[name] = [score_cell(getattr(entry, "test", None)) for entry in entries]
+        cells[name] = [format_mean(getattr(entry, "test", None)) for entry in entries]
     return Table(
         f"{experiment}: test %",
         ["dataset", *series],

@@ -1,4 +1,4 @@
-"""Pictures in the report: test images that were mistaken, and labels to check.
+"""Pictures in the report: test images that were mistaken.
 
 Images are decoded as for training, made small and encoded anew, so that nothing but pixels of a
 file gets into the report. Test images are shown after everything is chosen, and select nothing.
@@ -24,9 +24,7 @@ from study.trial.predictions import read_predictions
 from study.trial.study import Prediction, Study
 
 PICTURES = 12
-"""The number of pictures of each kind."""
-LABELS_SHOWN = 24
-"""The number of pictures of labels to check."""
+"""The number of pictures."""
 PICTURE_SIDE = 96
 """The longer side of a picture, in pixels; a smaller image keeps its size."""
 LOSSLESS_SIDE = 40
@@ -103,65 +101,40 @@ def make_gallery(board: StudyResult, datasets: Datasets) -> Gallery:
     return Gallery(pictures, seed)
 
 
-def label_pictures(results: StudyResult, datasets: Datasets) -> list[Picture]:
-    """Return the pictures of the first training images that are likely mislabelled.
-
-    Args:
-        results: the results of the study.
-        datasets: see `make_gallery`.
-
-    Raises:
-        LedgerError: a file of a trial is damaged.
-    """
-    check = results.label_check
-    if check is None:
-        return []
-    shown = check.likely_mislabelled[:LABELS_SHOWN]
-    predictions = [Prediction("text", "", *label) for label in shown]
-    images = _encode_images(results.study, predictions, datasets, tested=False)
-    return [
-        Picture(*images["", one.path], one.path, [f"given {one.given}", f"rather {one.suggested}"])
-        for one in shown
-    ]
-
-
 def _image_key(prediction: Prediction) -> ImageKey:
     return prediction.part, prediction.path
 
 
 def _encode_images(
-    study: Study, predictions: Sequence[Prediction], datasets: Datasets, *, tested: bool = True
+    study: Study, predictions: Sequence[Prediction], datasets: Datasets
 ) -> dict[ImageKey, tuple[str | None, bool]]:
-    """Encode images of the test or of the training; None stands for an image that is gone."""
+    """Encode images of the test; None stands for an image that is gone."""
 
     @cache
     def find_images(name: str) -> tuple[Dataset, set[tuple[str, str]]] | None:
-        """Return a dataset and the path and class of each of its images; None if it is gone."""
+        """Return a dataset and the path and class of each test image; None if it is gone."""
         dataset = datasets.get(name)
         if dataset is None:
             if name.startswith(PREFIX):  # which a report must not begin to download
                 return None
-            is_trained = name == study.config.data.dataset
             try:
+                is_trained = name == study.config.data.dataset
                 dataset = study.dataset if is_trained else study.target(name)
             except StudyError:
                 return None
-        records = dataset.test if tested else dataset.train + dataset.val
         names = result_names(dataset.class_names)
-        return dataset, {(record.path, names[record.label]) for record in records}
+        return dataset, {(record.path, names[record.label]) for record in dataset.test}
 
     pictures: dict[ImageKey, tuple[str | None, bool]] = {}
-    for prediction in predictions:
-        name = study.config.data.dataset
-        if prediction.part in study.config.data.targets:
-            name = prediction.part
+    for one in predictions:
+        is_target = one.part in study.config.data.targets
+        images = find_images(one.part if is_target else study.config.data.dataset)
         picture: tuple[str | None, bool] = None, False
-        images = find_images(name)
         # A path that now belongs to another class is another image.
-        if images is not None and (prediction.path, prediction.label) in images[1]:
+        if images is not None and (one.path, one.label) in images[1]:
             with suppress(StudyError):
-                picture = encode_picture(images[0].source.open_image(prediction.path))
-        pictures[_image_key(prediction)] = picture
+                picture = encode_picture(images[0].source.open_image(one.path))
+        pictures[_image_key(one)] = picture
     return pictures
 
 
@@ -176,12 +149,8 @@ def encode_picture(image: Image.Image) -> tuple[str, bool]:
     # An image made of numbers has nothing else: no EXIF, no profile, no comment.
     pixels = Image.fromarray(np.asarray(image, dtype=np.uint8))
     small = max(pixels.size) <= LOSSLESS_SIDE
+    form = "png" if small else "jpeg"
     contents = io.BytesIO()
-    if small:
-        form = "png"
-        pixels.save(contents, form, optimize=True)
-    else:
-        form = "jpeg"
-        pixels.save(contents, form, quality=QUALITY, optimize=True)
+    pixels.save(contents, form, quality=QUALITY, optimize=True)
     text = base64.b64encode(contents.getvalue()).decode("ascii")
     return f"data:image/{form};base64,{text}", small

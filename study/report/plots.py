@@ -5,7 +5,7 @@ from itertools import accumulate, cycle
 from math import inf
 from typing import Any
 
-from study.config.labels import BASELINE, OPEN, TUNED, ZERO_SHOT
+from study.config.labels import BASELINE, OPEN, TUNED
 from study.method.parameters import list_kinds
 from study.method.peers import PEERS
 from study.process.terminal_table import amount
@@ -20,7 +20,6 @@ from study.report.charts import (
     PINK,
     VIOLET,
     Chart,
-    Painter,
     count_scale,
     draw_bars,
     log_scale,
@@ -58,7 +57,7 @@ def make_plots(board: StudyResult) -> list[Chart]:
         recall_chart(board),
         tuned_chart(board),
         agreement_chart(board),
-        pareto_chart(trials, board),
+        pareto_chart(trials),
         rates_chart(trials),
         importance_chart(board),
         rungs_chart(trials),
@@ -195,61 +194,43 @@ def importance_chart(board: StudyResult) -> Chart:
     )
 
 
-def pareto_chart(trials: Sequence[TrialResult], board: StudyResult) -> Chart:
-    """Draw scores against trainable parameters: trials on validation, candidates on test."""
+def pareto_chart(trials: Sequence[TrialResult]) -> Chart:
+    """Draw the validation scores of finished trials against their trainable parameters."""
     scored = _scored((t.trainable or None, t) for t in trials if t.status == "finished")
-    tuned = [entry for entry in board.rows if entry.trainable]
-    zero_shot = board.find_row(ZERO_SHOT)
 
-    def paint_search(axes: Any) -> None:
+    def paint(axes: Any) -> None:
         _draw_trials(axes, scored)
         front = pareto_front((size, score) for size, score, _ in scored)
         axes.step([*front], [*front.values()], where="post", color=GREY, label="front")
         log_scale(axes)
-        axes.set(xlabel="trainable parameters", ylabel=VALIDATION, title="Search, on validation")
+        axes.set(xlabel="trainable parameters", ylabel=VALIDATION)
 
-    def paint_tested(axes: Any) -> None:
-        _draw_entries(axes, board, tuned, [entry.trainable for entry in tuned])
-        if zero_shot:
-            axes.axhline(100 * zero_shot.test.mean, linestyle=":", color=GREY)
-        log_scale(axes)
-        axes.set(xlabel="trainable parameters", ylabel=f"test {board.metric}, %", title="On test")
-
-    painters = [(paint_search, scored), (paint_tested, tuned)]
     return Chart(
         "pareto",
         "Score against trainable parameters",
-        "Finished search trials on validation, with the best for their size; and tested candidates "
-        "with 95 % intervals, in the colours of their groups. ★: best configuration. Dotted: "
-        "zero-shot.",
-        [paint for paint, drawn in painters if drawn],
+        "Finished search trials, with the best validation score for their size.",
+        [paint] if scored else [],
         reason_if_empty="no trial has finished yet",
+        width=7.0,
     )
 
 
 def agreement_chart(board: StudyResult) -> Chart:
     """Draw the test score of each tested candidate against its validation score."""
     scored = [entry for entry in board.rows if entry.val_score is not None]
-    tuned = [entry for entry in scored if entry.trainable]
-    panels = [("All candidates", scored)]
-    # Zero-shot often scores far lower and squeezes the others into a corner.
-    if 2 < len(tuned) < len(scored):
-        panels.append(("Those that tune CLIP", tuned))
-    painters: list[Painter] = []
-    for title, entries in panels:
 
-        def paint(axes: Any, title: str = title, entries: Sequence[Row] = entries) -> None:
-            _draw_entries(axes, board, entries, [100 * (one.val_score or 0) for one in entries])
-            axes.set(xlabel=VALIDATION, ylabel=f"test {board.metric}, %", title=title)
+    def paint(axes: Any) -> None:
+        _draw_entries(axes, board, scored, [100 * (row.val_score or 0.0) for row in scored])
+        axes.set(xlabel=VALIDATION, ylabel=f"test {board.metric}, %")
 
-        painters.append(paint)
     return Chart(
         "agreement",
         "Validation against test",
         "Each candidate’s validation score and test score with its 95 % interval, in the colour of "
         f"its group. ★: best configuration. {validation_agreement(board)}".strip(),
-        painters if scored else [],
+        [paint] if scored else [],
         reason_if_empty="no candidate is tested on test yet",
+        width=7.0,
     )
 
 

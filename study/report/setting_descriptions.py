@@ -6,7 +6,6 @@ from study.config.trial_settings import TrialSettings
 from study.data.shots import ALL
 from study.method.parameters import kind_names, list_kinds
 from study.method.peers import PEERS
-from study.method.subsets import parse
 from study.process.terminal_table import amount
 from study.report.formatting import format_rate, percent
 
@@ -16,32 +15,6 @@ SETTING_NOTE = (
     "λ: the weight of the distillation. [a:b]: layers a to b − 1, counted from 0."
 )
 """The note that explains the columns of `setting_cells`."""
-ENCODER_NAMES = {"text": "text encoder", "vision": "image encoder"}
-_PARTS = {
-    "attn.q.bias": "the biases of the attention’s queries",
-    "attn.v.bias": "the biases of the attention’s values",
-    "attn.out.bias": "the biases of the attention’s output",
-    "attn.bias": "all biases of the attention",
-    "mlp.fc1.bias": "the biases of the feed-forward parts’ first layer",
-    "mlp.fc2.bias": "the biases of the feed-forward parts’ output",
-    "mlp.bias": "all biases of the feed-forward parts",
-    "pool.q.bias": "the biases of the pooling attention’s query",
-    "pool.v.bias": "the biases of the pooling attention’s values",
-    "pool.out.bias": "the biases of the pooling attention’s output",
-    "pool.fc1.bias": "the biases of the pool’s feed-forward part, first layer",
-    "pool.fc2.bias": "the biases of the pool’s feed-forward part, output",
-    "pool.bias": "all biases of the pool",
-    "proj.bias": "the bias of the last layer",
-    "bias": "all biases outside LayerNorms",
-    "ln1": "the LayerNorms before the attention",
-    "ln2": "the LayerNorms before the feed-forward parts",
-    "ln_pre": "the LayerNorm before the first block",
-    "ln_post": "the LayerNorm after the last block",
-    "ln_final": "the LayerNorm after the last block",
-    "pool.ln": "the LayerNorm of the pool",
-    "ln": "all LayerNorms",
-}
-"""What the sites of an encoder are."""
 
 
 def shots_in_words(data: DataConfig) -> str:
@@ -128,28 +101,3 @@ def settings_in_words(settings: TrialSettings) -> str:
     if settings.strength != 1.0:
         words += f", α {format_rate(settings.strength)}"
     return words
-
-
-def subset_in_words(subset: str) -> list[tuple[str, str]]:
-    """Return the terms of a subset, each with what it is in words."""
-    explained = []
-    for sign, term in parse(subset).terms:
-        words = f"{_site_in_words(term.site)}, {ENCODER_NAMES[term.encoder]}"
-        if term.layers:
-            first, stop = term.layers
-            words += f", layers [{first}:{'' if stop is None else stop}], counted from 0"
-        explained.append((str(term) if sign > 0 else f"without {term}", words))
-    return explained
-
-
-def _site_in_words(site: str) -> str:
-    """Return what the site of an encoder is; the site of an extension has its name alone."""
-    for ending, words in (
-        ("", ""),
-        (".weight", ", the weights alone"),
-        (".bias", ", the biases alone"),
-    ):
-        part = _PARTS.get(site.removesuffix(ending))
-        if site.endswith(ending) and part:
-            return f"{part}{words}"
-    return f"the parameters {site}"

@@ -3,12 +3,10 @@
 from study.config.labels import LINEAR, ZERO_SHOT
 from study.process.terminal_table import amount
 from study.report.formatting import (
-    describe_difference,
-    describe_score,
     format_correlation,
     format_count,
+    format_difference,
     format_mean,
-    interval_and_seeds,
     percent,
     points,
     probability,
@@ -59,8 +57,16 @@ def headline(board: StudyResult) -> tuple[str, str] | None:
     if not best or not board.has_search:
         return None
     rest = f"{metric_name(board)} on test for the {best_name(board)} "
-    rest += f"({interval_and_seeds(best.test)})"
+    rest += f"({describe_interval(best.test)})"
     return f"{percent(best.test.mean)} %", "; ".join([rest, *scores_beside(board)]) + "."
+
+
+def describe_interval(score: MeanInterval) -> str:
+    """Return the interval of a score, if it has one, and the number of its seeds."""
+    seeds = amount(score.n, "seed")
+    if score.low is None:
+        return seeds
+    return f"95 % interval {percent(score.low)} to {percent(score.high)}, {seeds}"
 
 
 def scores_beside(board: StudyResult, unit: str = " %") -> list[str]:
@@ -88,16 +94,20 @@ def choice_sentence(board: StudyResult) -> str:
 
 
 def verdict(board: StudyResult) -> list[str]:
-    """Return what a study found: the score, the planned comparisons, and what qualifies them."""
+    """Return what a study found: the score, the choice, the planned comparisons, and more."""
     best = board.best_by_validation
     if not board.has_search and board.rows:
         scores = [f"{entry_name(one)} {format_mean(one.test, ' %')}" for one in board.rows]
         return [f"Nothing was searched. Test {metric_name(board)}: {', '.join(scores)}."]
     if not best:
         return ["The best configuration has no test score yet."]
-    score = f"{describe_score(best.test)} {metric_name(board)} on test"
-    found = f"The {best_name(board)} tunes {settings_in_words(best.settings)}: {score}."
-    return [found, *comparison_sentences(board), *qualifications(board)]
+    number, rest = headline(board) or ("", "")
+    return [
+        f"{number} {rest}",
+        choice_sentence(board),
+        *comparison_sentences(board),
+        *qualifications(board),
+    ]
 
 
 def comparison_sentences(board: StudyResult) -> list[str]:
@@ -105,14 +115,16 @@ def comparison_sentences(board: StudyResult) -> list[str]:
     sentences = []
     comparisons = board.comparisons
     for label, comparison in comparisons.items():
-        sentences.append(
-            f"Against {candidate_name(label)}: {describe_difference(comparison)}, "
-            f"{judgement(comparison)}."
-        )
+        sentences.append(f"Against {candidate_name(label)}: {describe_comparison(comparison)}.")
     for label in board.rivals:
         if board.best and not board.find_row(label):
             sentences.append(f"{candidate_name(label)} has no test score to compare with.")
     return sentences
+
+
+def describe_comparison(comparison: MeanInterval) -> str:
+    """Return a difference in points with its interval, its p and whether it is significant."""
+    return f"{format_difference(comparison)} points, {judgement(comparison)}"
 
 
 def judgement(difference: MeanInterval) -> str:
@@ -167,7 +179,7 @@ def final_model_sentences(board: StudyResult) -> list[str]:
     if final.row is not best:
         sentences.append(
             "The best configuration cannot be written as a delta; the final model is the best that "
-            f"can: {settings_in_words(final.row.settings)}, {describe_score(final.row.test)}."
+            f"can: {settings_in_words(final.row.settings)}, {format_mean(final.row.test, ' %')}."
         )
     if final.trial:
         sentences.append(f"The final model was {final_training(final)}.")
@@ -244,15 +256,9 @@ def interval_scope(resampled: Resampled, scores: Intervals) -> list[str]:
                 f"Two seeds share {percent(overlap, 0)} % of their training images on average."
             )
         if overlap is not None and overlap > MOST_OVERLAP:
-            wider = [
-                f"{name} {percent(score.mean)} [{percent(score.wider.low)}, "
-                f"{percent(score.wider.high)}]"
-                for name, score in scores.items()
-                if score.wider
-            ]
             sentences.append(
-                "For other labelled images intervals are wider (Nadeau and Bengio), which decides "
-                f"what is significant: {'; '.join(wider)}."
+                "So Δ have the wider interval for other labelled images (Nadeau and Bengio), which "
+                "decides what is significant."
             )
     if not resampled.images:
         sentences.append("No predictions were kept, so no interval covers other test images.")
