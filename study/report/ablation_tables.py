@@ -32,7 +32,7 @@ from study.report.formatting import (
     score_header,
     with_notes,
 )
-from study.report.setting_descriptions import SETTING_NOTE, setting_cells, setting_header
+from study.report.setting_descriptions import setting_cells, setting_header
 from study.report.verdict import ablation_notes, ablation_verdict, interval_scope
 from study.results.ablation import Ablation, left_out_term, only_term
 from study.results.trial_results import PARTS
@@ -126,14 +126,14 @@ def cell_table(table: Ablation) -> Table:
     header = ["cell", *score_header(table.parts, table.metric if table.parts else table.split)]
     if table.shows_balanced:
         header.append("balanced %")
-    header += ["Δ base", "p", "seeds", "trainable", "s"]
+    header += ["Δ base", "p", "seeds", *setting_header()[2:], "trainable", "s"]
     rows = []
     for cell in table.cells:
         row: list[object] = [cell.label, *score_cells(table.parts, cell.parts, cell.score)]
         if table.shows_balanced:
             row.append(format_mean(cell.balanced))
         row += [format_difference(cell.comparison), probability(_holm_p(cell.comparison))]
-        row += [len(cell.scores), format_count(cell.trainable)]
+        row += [len(cell.scores), *setting_cells(cell.settings)[2:], format_count(cell.trainable)]
         rows.append([*row, None if cell.seconds is None else f"{cell.seconds:.0f}"])
     notes = ["± and [ ] are 95 % intervals."]
     notes += interval_scope(table.resampled, {cell.label: cell.score for cell in table.cells})
@@ -152,27 +152,15 @@ def _holm_p(comparison: Any) -> float | None:
     return comparison.holm_p if comparison else None
 
 
-def setting_table(table: Ablation) -> Table:
-    """Return each cell's subset, learning rates and λ."""
-    rows = [
-        [cell.label, cell.settings.subset, *setting_cells(cell.settings)] for cell in table.cells
-    ]
-    return Table("Cells", ["cell", "subset", *setting_header()], rows, left=2, note=SETTING_NOTE)
-
-
 def render_ablation(table: Ablation) -> Group:
     """Return the ablation as tables for the terminal, with its verdict."""
-    tables = with_notes([cell_table(table), setting_table(table)])
-    return Group(*tables, Text(ablation_verdict(table)))
+    return Group(*with_notes([cell_table(table)]), Text(ablation_verdict(table)))
 
 
 def ablation_markdown(table: Ablation) -> str:
-    """Return the ablation as Markdown: verdict, scores, settings."""
-    blocks = [markdown_text(ablation_verdict(table))]
-    blocks += [
-        replace(one, title="").markdown() for one in (cell_table(table), setting_table(table))
-    ]
-    return "\n\n".join(blocks) + "\n"
+    """Return the ablation as Markdown: verdict and scores."""
+    scores = replace(cell_table(table), title="").markdown()
+    return f"{markdown_text(ablation_verdict(table))}\n\n{scores}\n"
 
 
 def ablation_csv(table: Ablation) -> str:

@@ -185,7 +185,7 @@ def name_axis(axes: Any, side: Literal["x", "y"], names: Sequence[str]) -> None:
 def draw_bars(axes: Any, widths: Sequence[float], **style: Any) -> None:
     """Draw horizontal bars, the first in the lowest row."""
     # Black is the colour of the page's text.
-    axes.barh(range(len(widths)), widths, 0.36, ecolor="black", alpha=0.9, **style)
+    axes.barh(range(len(widths)), widths, 0.36, color=BLUE, ecolor="black", alpha=0.9, **style)
 
 
 def draw_cells(

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from study.report.charts import MANY_NAMES, Chart, draw_bars, draw_cells, name_axis
@@ -41,7 +42,7 @@ def class_accuracy_table(board: StudyResult) -> Table:
         f"classes first, with 95 % intervals over {_source_of_intervals(board)}. "
         f"Macro-F1: {percent(classes.f1)} %."
     )
-    return Table("", header, rows, left=2, note=note).without_constant("part")
+    return _without_single_part(Table("", header, rows, left=2, note=note))
 
 
 def confusion_table(board: StudyResult) -> Table:
@@ -52,8 +53,17 @@ def confusion_table(board: StudyResult) -> Table:
         rows.append([*row, percent(pair.before), percent(pair.after)])
     header = ["images of", "taken for", "part", "answers", "zero-shot %", "tuned %"]
     note = "Answers of all seeds, and the share of the images of a class that they are."
-    table = Table("Most frequent confusions", header, rows, left=3, note=note)
-    return table.without_constant("part")
+    return _without_single_part(Table("Most frequent confusions", header, rows, left=3, note=note))
+
+
+def _without_single_part(table: Table) -> Table:
+    """Return the table without the column of parts, if that is the same in every row."""
+    column = table.header.index("part")
+    if len({row[column] for row in table.rows}) > 1:
+        return table
+    header = [name for name in table.header if name != "part"]
+    rows = [[*row[:column], *row[column + 1 :]] for row in table.rows]
+    return replace(table, header=header, rows=rows, left=table.left - 1)
 
 
 def recall_chart(board: StudyResult) -> Chart:

@@ -44,7 +44,7 @@ def findings(board: StudyResult) -> list[tuple[str, str]]:
     found = [("test", f"{score} (95 % interval, {amount(best.test.n, 'seed')})")]
     beside = ", ".join(scores_beside(board, unit=""))
     if beside:
-        found.append(("beside", beside))
+        found.append(("beside %", beside))
     if not board.best:
         settings = _short(settings_in_words(best.settings))
         return [*found, ("chosen", f"{settings}; it doesn’t beat chance")]

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
 
 from rich.text import Text
 
@@ -56,18 +55,6 @@ class Table:
     def texts(self) -> list[list[str]]:
         """The texts of the cells; an unknown value is a dash."""
         return [["–" if cell is None else str(cell) for cell in row] for row in self.rows]
-
-    def without_constant(self, name: str) -> Table:
-        """Return the table without a column of words, if that is the same in every row."""
-        column = self.header.index(name)
-        if len({row[column] for row in self.rows}) > 1:
-            return self
-
-        def others(cells: Sequence[Any]) -> list[Any]:
-            return [*cells[:column], *cells[column + 1 :]]
-
-        rows = list(map(others, self.rows))
-        return replace(self, header=others(self.header), rows=rows, left=self.left - 1)
 
     def __rich__(self) -> TerminalTable:
         """Return the table for the terminal."""

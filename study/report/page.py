@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 from study.config.labels import BASELINE
 from study.embedded import EMBEDDED
 from study.report.ablation_command import ablation_command
-from study.report.ablation_tables import ablation_plots, cell_table, setting_table
+from study.report.ablation_tables import ablation_plots, cell_table
 from study.report.charts import Chart, draw
 from study.report.configuration_table import configuration_rows
 from study.report.confusion_tables import class_accuracy_table, confusion_table
@@ -235,7 +235,6 @@ def _choices(board: StudyResult, plots: dict[str, Chart]) -> Iterator[Block]:
     yield from _charts(plots, "importance", "pareto", "learning")
     if board.ablation:
         yield from _table(cell_table(board.ablation))
-        yield from _table(setting_table(board.ablation))
         return
     command = ablation_command(board)
     if command:

@@ -6,7 +6,6 @@ file gets into the report. Test images are shown after everything is chosen, and
 
 import base64
 import io
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -85,18 +84,13 @@ def make_gallery(board: StudyResult, datasets: Datasets) -> Gallery:
     if not by_seed:
         return Gallery((), None)
     seed = min(by_seed)
-    wrong_seeds = Counter(
-        _image_key(one) for seen in by_seed.values() for one in seen if one.predicted != one.label
-    )
     mistakes = [one for one in by_seed[seed] if one.predicted != one.label]
     mistakes.sort(key=lambda one: (-one.probability, one.part, one.path))
     mistakes = mistakes[:PICTURES]
     images = _encode_images(board.study, mistakes, datasets)
     pictures = []
     for one in mistakes:
-        caption = [f"{one.predicted}, {percent(one.probability)} %", f"is {one.label}"]
-        if len(by_seed) > 1:
-            caption.append(f"wrong with {wrong_seeds[_image_key(one)]} of {len(by_seed)} seeds")
+        caption = [f"taken for {one.predicted}, {percent(one.probability)} %", f"is {one.label}"]
         pictures.append(Picture(*images[_image_key(one)], one.path, caption))
     return Gallery(pictures, seed)
 

@@ -1,7 +1,7 @@
 """The charts of a search and of its tested candidates; scores are drawn in percent."""
 
 from collections.abc import Iterable, Sequence
-from itertools import accumulate, cycle
+from itertools import accumulate, cycle, product
 from math import inf
 from typing import Any
 
@@ -17,6 +17,7 @@ from study.report.charts import (
     MARKERS,
     OLIVE,
     ORANGE,
+    PALETTE,
     PINK,
     VIOLET,
     Chart,
@@ -30,7 +31,6 @@ from study.report.names import group_name, starred_name
 from study.report.opening_charts import scores_chart, tuned_chart
 from study.report.verdict import validation_agreement
 from study.results.importance import MIN_TRIALS, Importances, importances, load_optuna_studies
-from study.results.rows import Row
 from study.results.study_result import StudyResult
 from study.results.trial_results import TrialResult
 
@@ -168,7 +168,7 @@ def importance_chart(board: StudyResult) -> Chart:
     stopped = sum(t.status == "stopped" and t.group == OPEN for t in board.stage("search"))
 
     def paint(axes: Any) -> None:
-        draw_bars(axes, [100 * found.weights[name] for name in names], color=BLUE)
+        draw_bars(axes, [100 * found.weights[name] for name in names])
         axes.set_xlabel("relative weight, %")
         name_axis(axes, "y", names)
 
@@ -220,14 +220,20 @@ def agreement_chart(board: StudyResult) -> Chart:
     scored = [entry for entry in board.rows if entry.val_score is not None]
 
     def paint(axes: Any) -> None:
-        _draw_entries(axes, board, scored, [100 * (row.val_score or 0.0) for row in scored])
+        looks = cycle(product(MARKERS, PALETTE))
+        for row, (marker, color) in zip(scored, looks, strict=False):
+            look: Any = BEST_MARK if row.is_best else {"marker": marker}
+            place = [100 * (row.val_score or 0.0)], [100 * row.test.mean]
+            error = 100 * (row.test.half_width or 0.0)
+            # The legend names candidates, as names at points would overlap.
+            axes.errorbar(*place, yerr=error, color=color, label=starred_name(row), **look)
         axes.set(xlabel=VALIDATION, ylabel=f"test {board.metric}, %")
 
     return Chart(
         "agreement",
         "Validation against test",
-        "Each candidate’s validation score and test score with its 95 % interval, in the colour of "
-        f"its group. ★: best configuration. {validation_agreement(board)}".strip(),
+        "Each candidate’s validation score, and its test score with its 95 % interval. ★: best "
+        f"configuration. {validation_agreement(board)}".strip(),
         [paint] if scored else [],
         reason_if_empty="no candidate is tested on test yet",
         width=7.0,
@@ -273,32 +279,3 @@ def _draw_trials(axes: Any, scored: _Scored) -> None:
                 xs, ys, _ = zip(*alike, strict=True)
                 name = f"{group_name(group)}, {status}"
                 axes.plot(xs, ys, linestyle="", color=color, label=name, **style)
-
-
-def _draw_entries(
-    axes: Any, board: StudyResult, entries: Sequence[Row], xs: Sequence[float]
-) -> None:
-    """Draw candidates with intervals: the legend names them, as names at points would overlap.
-
-    A candidate has the colour of the group that it comes from. One without a search trial has that
-    of the baselines if it is one, else that of the open search.
-    """
-    groups = {trial.trial_id: trial.group for trial in board.stage("search")}
-    palette = group_colors([*groups.values(), BASELINE, OPEN])
-    markers = {color: cycle(MARKERS) for color in palette.values()}
-    for entry, x in zip(entries, xs, strict=True):
-        without_trial = BASELINE if entry.is_baseline else OPEN
-        color = palette[groups.get(entry.source_trial or "", without_trial)]
-        marker = next(markers[color])
-        look: Any = BEST_MARK if entry.is_best else {"marker": marker, "markersize": 6}
-        axes.errorbar(
-            [x],
-            [100 * entry.test.mean],
-            yerr=[100 * (entry.test.half_width or 0.0)],
-            color=color,
-            alpha=0.9,
-            linestyle="",
-            markeredgewidth=0,
-            label=starred_name(entry),
-            **look,
-        )

@@ -3,6 +3,7 @@
 from study.config.labels import LINEAR, ZERO_SHOT
 from study.process.terminal_table import amount
 from study.report.formatting import (
+    format_alone,
     format_correlation,
     format_count,
     format_difference,
@@ -192,10 +193,7 @@ def final_training(final: FinalModel) -> str:
     trained = f"trained on {images} images"
     if not final.test:
         return f"{trained}; not tested, since it has seen the test images"
-    score = f"{percent(final.test.mean)} % on test"
-    if final.test.images:
-        score += " [{}, {} over images alone]".format(*map(percent, final.test.images))
-    return f"{trained}: {score}"
+    return f"{trained}: {format_alone(final.test, ' %')} over test images alone"
 
 
 def registration_sentence(board: StudyResult) -> str:
