@@ -56,7 +56,7 @@ def test_a_card_has_figures_beside_chance_and_the_command(study: Any, saved: Sav
             "16 images a class to train, 4 to validate",
             "75 %",
             "Head: a linear layer",
-            "1,728 numbers",
+            "1,728 parameters",
         ),
         "clipfit-study run quickstart training.epochs=100",
     ):
@@ -69,7 +69,7 @@ def test_a_trial_that_validation_did_not_choose_says_so(study: Any, saved: Saved
     card = model_card(saved, FORMATS["hf"], WRITTEN, from_trial(study, "test-zero-shot-seed1"))
     assert "Validation did not choose this configuration, “zero-shot CLIP”" in card
     card = model_card(saved, FORMATS["hf"], WRITTEN, from_trial(study, CHOSEN))
-    assert "| zero-shot CLIP | 67.0 ± 3.0 | 67.0 | – | 66.7 ± 3.1 | 1 |" in card
+    assert "| zero-shot CLIP | 67.0 ± 3.0 | 67.0 ± 3.0 | – | 66.7 ± 3.1 | 1 |" in card
 
 
 def test_the_figures_of_a_card_have_a_column_for_each_head(
@@ -104,11 +104,11 @@ def test_intervals_of_a_card_are_over_seeds_alone_where_no_predictions_were_kept
 ):
     study = finish(tmp_path, "unkept")
     kept = model_card(saved, FORMATS["hf"], WRITTEN, from_trial(study, CHOSEN))
-    assert "its 95 % interval over seeds and test images together. " in kept
+    assert "other draws from the labelled images at hand, training orders and test images" in kept
     for file in study.folder.path.glob("trials/test-*/predictions.parquet"):
         file.unlink()
     card = model_card(saved, FORMATS["hf"], WRITTEN, from_trial(study, CHOSEN))
-    assert "its 95 % interval over seeds alone. " in card
+    assert "no interval covers other test images" in card
 
 
 def test_a_trial_of_the_search_has_no_test_score(study: Any, saved: SavedModel):
@@ -125,7 +125,7 @@ def test_a_file_alone_knows_no_study_and_tells_no_path(study: Any, tmp_path: Pat
     card = model_card(read_saved_model(delta), FORMATS["hf"], WRITTEN, None)
     assert "is not known here: this card was made without the folder of a study" in card
     assert "Figures" not in card
-    assert "Strength: which share of the tuned change is kept is not known here" in card
+    assert "α: which share of the tuned change is kept is not known here" in card
     assert "Backbone: `my-clip` (fingerprint" in card
     assert "80: a\\|b, &lt;c&gt;" in card
     assert "and 20 more, see `classes.json`" in card
