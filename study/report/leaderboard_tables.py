@@ -225,8 +225,8 @@ def _best_row(entries: Sequence[Row]) -> int | None:
 
 def _candidate_record(board: StudyResult, entry: Row | None) -> dict[str, object]:
     """Return the columns of a candidate for CSV and JSON; None yields the header."""
-    is_winner = getattr(entry, "is_winner", None)
-    record = {"label": getattr(entry, "label", None), "winner": is_winner}
+    is_best = entry.is_best if entry else None
+    record = {"label": getattr(entry, "label", None), "winner": is_best}
     record |= entry.settings.column_values() if entry else dict.fromkeys(settings_columns())
     for name in ("trainable", "source_trial", "val_score"):
         record[name] = getattr(entry, name, None)
@@ -249,7 +249,7 @@ def _candidate_record(board: StudyResult, entry: Row | None) -> dict[str, object
         rival = board.find_row(label)
         means[f"versus_{name}"] = board.difference(entry, rival) if entry else None
     record |= interval_columns(means)
-    comparisons = board.comparisons if is_winner else {}
+    comparisons = board.comparisons if is_best else {}
     for name, label in (("tuned", TUNED), ("peer", other)):
         record |= p_columns(comparisons.get(label or ""), f"versus_{name}_")
     record["peer"] = other

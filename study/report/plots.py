@@ -30,7 +30,7 @@ from study.report.confusion_tables import confusion_charts, recall_chart
 from study.report.names import group_name, starred_name
 from study.report.opening_charts import scores_chart, tuned_chart
 from study.report.verdict import validation_agreement
-from study.results.importance import MIN_TRIALS, Importances, importances, load_optuna_studies
+from study.results.importance import MIN_TRIALS, Importances, importances, load_open_search
 from study.results.study_result import StudyResult
 from study.results.trial_results import TrialResult
 
@@ -162,7 +162,7 @@ def history_chart(trials: Sequence[TrialResult]) -> Chart:
 
 def importance_chart(board: StudyResult) -> Chart:
     """Draw the relative weights of the parameters of the open search."""
-    study = load_optuna_studies(board).get(OPEN)
+    study = load_open_search(board.folder)
     found = importances(study) if study else Importances(0, {}, 0)
     names = sorted(found.weights, key=lambda name: found.weights[name])
     stopped = sum(t.status == "stopped" and t.group == OPEN for t in board.stage("search"))

@@ -28,7 +28,7 @@ def test_the_verdict_names_the_cells_that_differ_and_by_how_much(ablation_study:
     for cell in table.cells:
         if cell.comparison:
             named = f"{cell.label} {points(cell.comparison.mean)}" in sentence
-            assert named == cell.finding == "significant"
+            assert named == (cell.finding == "significant")
     assert sentence.count("3 of 6 cells") == 1
 
 

@@ -19,7 +19,6 @@ from study.report.charts import (
     name_axis,
     write_plots,
 )
-from study.report.formatting import HoverText
 
 
 def drawn(*painters: Painter) -> bytes:
@@ -49,13 +48,6 @@ def test_words_are_not_taken_for_markup_or_formulas(text: str):
     svg = drawn(named([text, "second"]))
     assert b"<script>" not in svg
     assert words(svg).count(text) == 2
-
-
-def test_a_name_says_under_the_mouse_what_is_behind_it_and_the_text_stays_text():
-    hover = """70 < 80 & "90" <b>'%'</b>"""
-    svg = drawn(named([HoverText("named", hover), "plain"]))
-    titles = ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}title")
-    assert [title.text for title in titles] == [hover]
 
 
 def test_panels_stand_side_by_side_with_scales_of_their_own():

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -92,18 +91,6 @@ def test_what_was_spent_counts_every_trial_once(few_shot_study: Path):
     assert sum(map(int, map(str, spent.values()))) == len(board.each_trial)
 
 
-def test_of_many_failures_the_last_are_told(few_shot_study: Path):
-    board = board_of(few_shot_study)
-    copies = [
-        trial.model_copy(update={"trial_id": f"{trial.trial_id}-{number}"})
-        for trial in board.failed
-        for number in range(9)
-    ]
-    many = leaderboard_markdown(replace(board, trial_results=[*board.trial_results, *copies]))
-    assert many.count("NonFiniteLossError") == 10
-    assert "and 20 before" in many
-
-
 def test_a_column_shows_the_score_with_each_head_where_there_are_several(few_shot_study: Path):
     report_also(few_shot_study, test_score_text=0.75)
     assert "text head" not in main_table(board_of(few_shot_study)).header
@@ -111,4 +98,5 @@ def test_a_column_shows_the_score_with_each_head_where_there_are_several(few_sho
     table = main_table(board_of(few_shot_study))
     start = table.header.index("text head")
     assert table.header[start + 1] == "linear head"
-    assert {tuple(row[start : start + 2]) for row in table.rows} == {("75.0", "25.0")}
+    for row in table.texts:
+        assert [cell[:5] for cell in row[start : start + 2]] == ["75.0 ", "25.0 "]

@@ -10,7 +10,7 @@ from study.report.charts import Chart
 from study.report.opening_charts import scores_chart, tuned_chart
 from tests.changed_studies import add_final, board_of, configure
 from tests.fake_studies import add_candidate
-from tests.report.conftest import choose_full, choose_other, drop_search, drop_tests
+from tests.report.conftest import choose_other, drop_search
 
 
 def squares(chart: Chart, name: str) -> set[tuple[str, str]]:
@@ -25,17 +25,11 @@ def squares(chart: Chart, name: str) -> set[tuple[str, str]]:
 @pytest.mark.parametrize(
     "change, reason",
     [
-        (choose_full, "in another way"),
-        (partial(choose_other, label="zero-shot"), "changes no parameter"),
-        (drop_search, "nothing was searched"),
-        (lambda folder: drop_tests(folder, "*"), "nothing is chosen"),
-        (
-            lambda folder: configure(folder, "backbone.name=/gone"),
-            "are not known",
-        ),
+        (partial(choose_other, label="zero-shot"), "nothing is chosen that tunes sites of CLIP"),
+        (lambda folder: configure(folder, "backbone.name=/gone"), "are not known"),
     ],
 )
-def test_where_nothing_of_clip_is_tuned_there_is_a_reason_instead_of_a_map(
+def test_where_no_site_of_clip_is_tuned_there_is_a_reason_instead_of_a_map(
     few_shot_study: Path, change: Callable[[Path], object], reason: str
 ):
     change(few_shot_study)

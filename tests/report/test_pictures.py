@@ -8,18 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from study.data.datasets import load_dataset
 from study.data.records import Dataset
 from study.report.pictures import (
     PICTURE_SIDE,
     Gallery,
     encode_picture,
-    label_pictures,
     make_gallery,
 )
-from study.results.study_result import read_study_result
 from study.trial.study import Prediction, Study
-from tests.changed_studies import board_of, configure, doubt_labels_of
+from tests.changed_studies import board_of, configure
 from tests.image_folders import image_folder
 from tests.not_none import not_none
 from tests.report.conftest import keep
@@ -64,7 +61,7 @@ def test_mistakes_are_the_surest_wrong_ones(shown: Path):
     assert gallery.seed == 1
     assert [p.path for p in gallery.mistakes] == [f"test/cat/{n}.png" for n in range(14, 2, -1)]
     first = gallery.mistakes[0]
-    assert first.caption == ["dog, 64.0 %", "is cat", "wrong with 3 of 5 seeds"]
+    assert first.caption == ["taken for dog, 64.0 %", "is cat"]
     assert all(picture.address for picture in gallery.mistakes)
 
 
@@ -112,13 +109,3 @@ def test_nothing_is_downloaded_for_pictures(shown: Path, monkeypatch: pytest.Mon
     configure(shown, "data.dataset=hf:a/b", "data.root=null")
     monkeypatch.setattr(Study, "dataset", property(lambda self: pytest.fail("read")))
     assert not any(picture.address for picture in gallery_of(shown).mistakes)
-
-
-def test_labels_to_check_are_shown_on_training_images_alone(few_shot_study: Path, pets: Path):
-    configure(few_shot_study, "data.dataset=pets", f"data.root={pets}")
-    dataset = load_dataset("pets", pets)
-    for record, is_shown in ((dataset.train[0], True), (dataset.test[0], False)):
-        doubt_labels_of(few_shot_study, record.path, dataset.class_names)
-        (picture,) = label_pictures(read_study_result(few_shot_study), {})
-        assert (picture.path, picture.caption) == (record.path, ["given cat", "rather dog"])
-        assert (picture.address is not None) == is_shown

@@ -7,9 +7,10 @@ import pytest
 from study.config.loading import build_config, dump_config
 from study.report.charts import Chart, write_plots
 from study.report.plots import agreement_chart, importance_chart, make_plots, pareto_front
-from study.results.importance import importances, load_optuna_studies
+from study.results.importance import importances, load_open_search
 from study.storage.study_folder import StudyFolder
 from tests.changed_studies import board_of
+from tests.not_none import not_none
 from tests.results.test_importance import write_journal
 
 
@@ -42,7 +43,7 @@ def test_the_front_holds_what_no_cheaper_point_beats():
 def test_bars_are_the_importances_in_their_order(few_shot_study: Path):
     write_journal(few_shot_study, "search", 40)
     board = board_of(few_shot_study)
-    weights = importances(load_optuna_studies(board)["search"]).weights
+    weights = importances(not_none(load_open_search(board.folder))).weights
     (axes,) = importance_chart(board).figure.axes
     names = [tick.get_text() for tick in axes.get_yticklabels()]
     assert names == sorted(weights, key=weights.__getitem__)

@@ -1,9 +1,7 @@
 """What a trial tunes is described in words that a sentence can hold, and in columns of a table."""
 
-from study.backbones.architecture import ENCODERS
 from study.config.trial_settings import TrialSettings
-from study.method.subsets import site_names
-from study.report.setting_descriptions import setting_cells, settings_in_words, subset_in_words
+from study.report.setting_descriptions import setting_cells, settings_in_words
 
 
 def test_a_head_and_alpha_are_named_where_they_are_not_clipfits_own():
@@ -27,10 +25,3 @@ def test_nothing_weighs_where_nothing_is_tuned_and_a_head_that_is_not_known_yet_
         subset="vision.ln", rates={"ln": 0.01}, distill_weight=8, head=None, strength=0.75
     )
     assert setting_cells(searched) == ["–", "0.75", "–", "0.01", "8"]
-
-
-def test_every_site_and_every_term_of_a_subset_has_words_of_its_own():
-    names = [f"{encoder}.{site}" for encoder in ENCODERS for site in site_names(encoder)]
-    assert len({words for name in names for _, words in subset_in_words(name)}) == len(names)
-    terms = dict(subset_in_words("text.bias - text.attn.bias + vision.ln1[2:]"))
-    assert [*terms] == ["text.bias", "without text.attn.bias", "vision.ln1[2:]"]

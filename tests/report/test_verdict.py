@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from study.report.formatting import describe_difference
+from study.report.formatting import format_difference
 from study.report.leaderboard_tables import footnote
 from study.report.study_description import describe_study
 from study.report.verdict import comparison_sentences, final_model_sentences, judgement, verdict
@@ -48,7 +48,7 @@ def test_a_planned_comparison_is_concluded_by_its_interval(
     assert comparison.finding == concluded
     assert (comparison.mean > 0) == (edge >= 0)
     (sentence,) = [text for text in comparison_sentences(board) if "tuned CLIPFit" in text]
-    for words in (describe_difference(comparison), judgement(comparison)):
+    for words in (format_difference(comparison), judgement(comparison)):
         assert words in sentence
 
 
@@ -71,7 +71,7 @@ QUALIFIED: list[tuple[Callable[[Path], object], str]] = [
     (leave_one_seed, "not tested"),
     (forget_images, "No predictions were kept"),
     (partial(share_images, share=1.0), "All seeds trained on the same images"),
-    (partial(share_images, share=0.95), "For other labelled images"),
+    (partial(share_images, share=0.95), "for other labelled images"),
     (partial(share_images, share=0.3), "share 30 % of their training images"),
 ]
 """Changes of a study, and what is said only then."""
@@ -112,7 +112,7 @@ def test_a_final_training_has_its_images_and_its_score(few_shot_study: Path, ima
     assert final_model_sentences(board_of(few_shot_study)) == []
     add_final(few_shot_study, images)
     (trial,) = (few_shot_study / "trials").glob("final-*")
-    for score in ("over images alone", "not tested"):
+    for score in ("over test images alone", "not tested"):
         (sentence,) = final_model_sentences(board_of(few_shot_study))
         assert "on 60 images" in sentence
         assert score in sentence
