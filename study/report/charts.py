@@ -32,6 +32,7 @@ _NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 """The metadata that files do not have, so that equal charts are equal files."""
 _STYLE = Path(__file__).with_suffix(".mplstyle")
 
+Side = Literal["x", "y"]
 Painter = Callable[[Any], None]
 """A function that draws one panel on matplotlib's axes."""
 
@@ -152,7 +153,7 @@ def write_plots(folder: Path, charts: Sequence[Chart]) -> list[Path]:
     return files
 
 
-def log_scale(axes: Any, side: Literal["x", "y"] = "x") -> None:
+def log_scale(axes: Any, side: Side = "x") -> None:
     """Give an axis a logarithmic scale with plain numbers."""
     from matplotlib.ticker import LogFormatter
 
@@ -163,7 +164,7 @@ def log_scale(axes: Any, side: Literal["x", "y"] = "x") -> None:
     ticks.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
 
 
-def count_scale(axes: Any, side: Literal["x", "y"]) -> None:
+def count_scale(axes: Any, side: Side) -> None:
     """Let an axis of counts start at 0 and have whole ticks."""
     from matplotlib.ticker import MaxNLocator
 
@@ -171,7 +172,7 @@ def count_scale(axes: Any, side: Literal["x", "y"]) -> None:
     getattr(axes, f"{side}axis").set_major_locator(MaxNLocator(integer=True))
 
 
-def name_axis(axes: Any, side: Literal["x", "y"], names: Sequence[str]) -> None:
+def name_axis(axes: Any, side: Side, names: Sequence[str]) -> None:
     """Name the values 0, 1, … of an axis."""
     ticks = getattr(axes, f"{side}axis")
     ticks.set_ticks(range(len(names)), names)

@@ -25,6 +25,8 @@ from study.trial.search_time import seconds_used
 
 _LONGEST = 50
 """The most characters of a configuration's words here; the tables have all of them."""
+_MOST_LINES = 12
+"""The most lines at the end of a run; the least needed are the last."""
 _MOST = 3
 """The most configurations that are listed where nothing was searched."""
 
@@ -73,7 +75,9 @@ def next_steps(
         viewing_hints: where to look in a tracker; see `study.tracking.tracker.TrackerLines`.
     """
     folder = board.folder.path
-    steps = [("report", str(_from_here(folder / "report.html"))), *viewing_hints]
+    # Of the hints the first, such as how to start a server, and the last, the sorted trials.
+    hints = [*viewing_hints[:1], *viewing_hints[1:][-1:]]
+    steps = [("report", str(_from_here(folder / "report.html"))), *hints]
     tuned = [entry for entry in board.rows if entry.trainable]
     deltas = sorted(folder.glob("trials/test-*/delta.safetensors"))
     if board.best:
@@ -93,7 +97,8 @@ def next_steps(
             minutes += max(minutes, math.ceil(seconds_used(board.folder) / 60))
             changes.append(f"search.minutes={minutes:g}")
         steps.append(("extend", study_command("extend", folder, *changes)))
-    return [*steps, ("tables", study_command("leaderboard", folder))]
+    steps.append(("tables", study_command("leaderboard", folder)))
+    return steps[: _MOST_LINES - len(findings(board))]
 
 
 def _short(words: str) -> str:

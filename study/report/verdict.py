@@ -16,7 +16,8 @@ from study.report.names import candidate_name, entry_name
 from study.report.setting_descriptions import settings_in_words
 from study.results.ablation import BASE, UNSTABLE, Ablation
 from study.results.chance import BALANCED
-from study.results.statistics import MOST_OVERLAP, Intervals, MeanInterval, Resampled
+from study.results.resampling import Resampled
+from study.results.statistics import MOST_OVERLAP, Intervals, MeanInterval
 from study.results.study_result import FinalModel, StudyResult
 from study.results.validation_check import CLOSE_TO_BEST
 

@@ -27,7 +27,12 @@ def test_both_comparisons_are_named_the_closer_first_and_all_fits_in_few_lines(
     assert len(compared) == len(board.comparisons) == 2
     means = [comparison.mean for comparison in board.comparisons.values()]
     assert means == sorted(means)
-    assert len(findings(board)) + len(next_steps(board, [("mlflow", "address")])) <= 12
+    registration = Registration("letters", "3", True, "it is the first")
+    StudyFolder(few_shot_study).write_json(REGISTERED, registration)
+    hints = [("browse", "a server"), ("page", "a run"), ("trials", "a table")]
+    steps = dict(next_steps(board_of(few_shot_study), hints))
+    assert len(findings(board)) + len(steps) == 12
+    assert {"report", "browse", "trials", "predict", "model"} <= steps.keys()
 
 
 def test_a_final_model_that_is_not_the_best_configuration_is_named(few_shot_study: Path):
