@@ -89,8 +89,7 @@ def _import_models() -> None:
     """Import the classes of models in a thread, whose frames hold no variables of a caller.
 
     PyTorch leaves the frames of its importer in reference cycles (``torch.fx.wrap``). If the caller
-    imported it, the backbone in its frames would stay in memory until garbage is collected, and
-    forever where `study.process.garbage` switches the collection off.
+    imported it, the backbone in its frames would stay in memory until garbage is collected.
     """
     classes = attrgetter("CLIPModel", "SiglipModel")
     with ThreadPoolExecutor(1) as thread:

@@ -86,11 +86,7 @@ def _start_ray() -> None:
         starting.enter_context(in_own_sessions())
         if address == "local":
             starting.enter_context(on_loopback())
-            options |= {
-                "include_dashboard": False,
-                # Until a worker's imports are done, see `ClipFitTrainable.setup`.
-                "runtime_env": {"worker_process_setup_hook": "gc.disable"},
-            }
+            options["include_dashboard"] = False
             if gpu_kind() == "mps":  # Ray knows nothing of Apple's GPU
                 options["num_gpus"] = 1
         try:

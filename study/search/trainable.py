@@ -24,7 +24,6 @@ from study.method.device import gpu_kind
 from study.method.peers import PEERS
 from study.method.precision import cast_matrices
 from study.method.recipe import Precision
-from study.process.garbage import pause_collection, resume_collection
 from study.search.ray_internals import own_node_drains
 from study.search.recording import (
     exit_after_time_limit,
@@ -73,7 +72,6 @@ class ClipFitTrainable(tune.Trainable):
             settings: the configuration of the study.
             data: the data of the trials, by seed.
         """
-        resume_collection()
         torch.set_num_threads(settings.resources.threads)
         self._study = StudyFolder(folder)
         self._settings = settings
@@ -236,8 +234,7 @@ def load_once(backbone: BackboneConfig, device: str, held: Precision) -> Backbon
         device: where its weights are.
         held: the precision that its frozen matrices are held in.
     """
-    with pause_collection():  # transformers is imported now
-        loaded = load_backbone(backbone_path(backbone.name), revision=backbone.revision)
+    loaded = load_backbone(backbone_path(backbone.name), revision=backbone.revision)
     cast_matrices(loaded.clip, held)
     loaded.clip.to(device)
     return loaded
