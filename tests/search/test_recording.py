@@ -238,7 +238,8 @@ def test_a_crash_at_whatever_write_is_no_damage(
 
 def test_a_stopped_trial_leaves_its_delta_and_no_state(trial: TrialFolder):
     read = replace(INFO, reading=ImageReading((0, 4095)))
-    record_epoch(trial, report(3), data(), read)
+    for epoch in (1, 2, 3):
+        record_epoch(trial, report(epoch), data(), read)
     close_trial(trial, End("stopped", 3, 1.0))
     tensors, info = load_delta(trial.path / "delta.safetensors")
     assert info == read
@@ -255,7 +256,8 @@ def test_a_stopped_trial_leaves_what_it_is_used_with_where_that_is_something_els
     for fold in range(2):
         for name, tensor in used.items():
             state[f"task{fold}.delta.{name}"] = tensor + fold
-    record_epoch(trial, replace(report(3), state=state), data(), INFO)
+    for epoch in (1, 2, 3):
+        record_epoch(trial, replace(report(epoch), state=state), data(), INFO)
     close_trial(trial, End("stopped", 3, 1.0))
     for fold in range(2):
         tensors, _ = load_delta(trial.path / f"delta-fold{fold}.safetensors")

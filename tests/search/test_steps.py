@@ -16,7 +16,7 @@ from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
 from study.config.search_section import AshaConfig
 from study.config.trial_settings import TrialSettings
-from study.errors import DataError, StudyError
+from study.errors import StudyError
 from study.method.delta import HEAD_ROWS, load_delta
 from study.search import scheduler, steps
 from study.search.choice import fix_candidates, make_candidate, rank_finished_trials
@@ -138,16 +138,6 @@ def test_a_search_has_the_time_left_that_its_own_trials_have_not_spent(tmp_path:
         for epoch, end in enumerate(ended_at, start=1):
             trial.append_report({"epoch": epoch, "seconds": 10.0, "ended_at": end})
     assert steps.seconds_left(study) == 120 - 20 - 300
-
-
-def test_a_configuration_older_than_the_last_extension_is_refused(
-    written: Written, few_digits: TrialData
-):
-    for number in range(9):
-        written.trial(number)
-    study = study_of(changed(written.config, trials=8), written.folder)
-    with pytest.raises(DataError, match=r"plans 8 trials of search, and 9 are there"):
-        steps.run_search(study, replace(few_digits, digest="f" * 64), [])
 
 
 def changed(config: StudyConfig, **search: Any) -> StudyConfig:
