@@ -12,15 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from study.commands.check_result import print_warnings
+from study.commands.execution import run_study as run_study_to_the_end
 from study.commands.export import export
-from study.commands.extension import extend_and_run
-from study.commands.find import find_config, find_study
-from study.commands.labels import find_images
-from study.commands.models import find_model
+from study.commands.extend import extend_and_run
+from study.commands.find import find_config, find_model, find_study
 from study.commands.new_study import make_study
-from study.commands.run_study import run_study as run_study_to_the_end
-from study.commands.signals import LastingConsole
+from study.commands.output import lasting_console
+from study.commands.predict import find_images
 from study.config.loading import load_config
 from study.config.sweep import is_sweep
 from study.config.yaml_text import written_override
@@ -286,7 +284,7 @@ class OpenedStudy:
             StudyError: a value is not allowed, or the study was interrupted.
         """
         self._model = None
-        extend_and_run(self._folder, _written(overrides), LastingConsole())
+        extend_and_run(self._folder, _written(overrides), lasting_console())
 
     def export(self, format: str, out: str | Path) -> None:
         """Write the final model of the study for another library, with a model card.
@@ -337,10 +335,8 @@ def run_study(
             )
         root = dataset.save(load_config(source, written).storage)
         written += _written({"data.dataset": dataset.name, "data.root": root})
-    console = LastingConsole()
-    made, warnings = make_study(source, written)
-    print_warnings(warnings, console)
-    run_study_to_the_end(made, console, resume=False)
+    made = make_study(source, written)
+    run_study_to_the_end(made, lasting_console(), resume=False)
     return OpenedStudy(made.folder)
 
 

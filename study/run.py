@@ -12,7 +12,7 @@ from pathlib import Path
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out a command and return its exit code: 2 after a fault that the user can fix."""
     # Only once the package's folder is off the path.
-    from study.process.ctrl_c import exit_at_ctrl_c
+    from study.commands.signals import exit_at_ctrl_c
 
     with exit_at_ctrl_c():
         from study.commands.main import main as run_command

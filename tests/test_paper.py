@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from study.commands import run_study, run_sweep
+from study.commands import execution, sweep
 from study.commands.main import main
 from study.config.sweep import load_sweep
 from study.config.yaml_values import read_values
@@ -39,7 +39,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small(data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     """Overrides for one epoch of the embedded checkpoint, with trials in this process."""
     monkeypatch.chdir(tmp_path)
-    for module in (run_study, run_sweep):
+    for module in (execution, sweep):
         monkeypatch.setattr(module, "ray_session", lambda *_: nullcontext())
     there = [f"data.root={data}", "backbone.name=embedded", "tracking.tracker=none"]
     return [*there, "name=small", "resources.gpus_per_trial=0", "training.epochs=1"]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from study import run as run_module
-from study.commands import run_study as run_study_module
+from study.commands import execution as run_study_module
 from study.commands.find import find_config
 from study.run import main
 from study.storage.study_folder import StudyFolder

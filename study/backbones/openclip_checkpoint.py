@@ -7,13 +7,14 @@ since a model that is read wrongly gives wrong answers without an error.
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 from study.backbones.framing import Framing, Interpolation
 from study.backbones.hub import CheckpointName
 from study.errors import BackboneError
-from study.process.table_files import read_table
 from study.storage.ledger_files import JsonObject
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ _Tensors: TypeAlias = "dict[str, Tensor]"
 """Tensors by their names."""
 _Values = Mapping[str, Any]
 """The keys and values of a section of a configuration."""
-_ALLOWED = read_table(__file__)
+_ALLOWED = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 """The keys that a configuration may have, by its sections."""
 # The names in OpenCLIP and in transformers, for the modules of a block and outside the blocks.
 _BLOCK = {

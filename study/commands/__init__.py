@@ -1,1 +1,7 @@
-"""Running a study from its check to its report, and showing its progress."""
+"""The command line: a module a command, by its name, and what several of them share."""
+
+NAMES = (
+    *("run", "init", "config", "resume", "extend", "status"),
+    *("list", "leaderboard", "report", "predict", "export", "sync"),
+)
+"""The names of all commands, in the order of the help."""

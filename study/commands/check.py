@@ -9,11 +9,9 @@ from study import tracking
 from study.backbones.backbone import Backbone
 from study.backbones.description import backbone_path
 from study.backbones.load_backbone import load_backbone
-from study.commands.announcement import study_facts
+from study.commands.check_images import decode_images, find_warnings
 from study.commands.check_result import CheckResult, Fact
-from study.commands.concurrency import count_cores
-from study.commands.image_check import decode_images
-from study.commands.start_warnings import find_warnings
+from study.commands.facts import count_cores, study_facts
 from study.config.rules import broken_rules
 from study.data.datasets import refuse_unread_folder
 from study.data.prompts import prompts, refuse_unreadable_names
@@ -32,10 +30,7 @@ from study.storage.atomic import StorageError
 from study.storage.probe import refuse_unwritable, runs_in_copy
 from study.tracking.tracker import Tracker
 from study.trial.config_hash import code_hash
-from study.trial.prepare import (
-    find_shots,
-    tasks_of_search,
-)
+from study.trial.prepare import find_shots, tasks_of_search
 from study.trial.study import Study
 
 T = TypeVar("T")
@@ -61,14 +56,7 @@ class Faults(list[Fault]):
         return None
 
 
-def check_everything(
-    study: Study,
-    *,
-    resuming: bool,
-    images: bool,
-    estimate: bool,
-    warnings: Sequence[str] = (),
-) -> CheckResult:
+def check_everything(study: Study, *, resuming: bool, images: bool, estimate: bool) -> CheckResult:
     """Check everything that a study needs, and return what it would work on; start nothing.
 
     Args:
@@ -76,14 +64,13 @@ def check_everything(
         resuming: whether the study may already exist.
         images: whether all images are decoded, and not only a sample.
         estimate: whether to measure what the study would take.
-        warnings: those that are known already.
 
     Raises:
         FaultsError: the study cannot start.
     """
     check_study(study, resuming=resuming)
     decoded = decode_images(study, every=images)
-    found = [*warnings, *decoded.warnings, *find_warnings([study], decoded.pixels)]
+    found = [*decoded.warnings, *find_warnings([study])]
     facts = [*study_facts(study), Fact("decoded", decoded.described)]
     measured = None
     if estimate and not decoded.faults:
@@ -106,31 +93,19 @@ def check_study(
     Args:
         study: the study to check.
         resuming: whether the study may already exist.
-        sampler: see `study.commands.run_study.run_study`.
-        tracker: see `study.commands.run_study.run_study`.
+        sampler: see `study.commands.execution.run_study`.
+        tracker: see `study.commands.execution.run_study`.
 
     Raises:
         FaultsError: the study cannot start; the message lists every fault with its key.
     """
-    faults = find_faults(study, resuming=resuming, sampler=sampler, tracker=tracker)
+    # A configuration that contradicts itself, made in Python, is not tried on any server.
+    faults = broken_rules(study.config)
+    if not faults:
+        faults = find_study_faults(study, resuming=resuming, sampler=sampler)
+        faults += find_tracker_faults(study, tracker)
     if faults:
         raise FaultsError("the study cannot start,", faults)
-
-
-def find_faults(
-    study: Study,
-    *,
-    resuming: bool,
-    sampler: Sampler | None = None,
-    tracker: Tracker | None = None,
-) -> list[Fault]:
-    """Return all faults for which a study cannot start; see `check_study`."""
-    # A configuration that contradicts itself, made in Python, is not tried on any server.
-    broken = broken_rules(study.config)
-    if broken:
-        return broken
-    faults = find_study_faults(study, resuming=resuming, sampler=sampler)
-    return faults + find_tracker_faults(study, tracker)
 
 
 def find_study_faults(
@@ -174,16 +149,29 @@ def _check_datasets(study: Study, faults: Faults) -> list[Dataset]:
     faults.attempt("data.root", refuse, data.root, [data.dataset], option="data.dataset=NAME")
     option = "data.targets=[NAME]"
     faults.attempt("data.targets_root", refuse, data.targets_root, data.targets, option=option)
-    read = [("data", faults.attempt("data", _check_data, study))]
-    for name in data.targets:
-        read.append(("data.targets", faults.attempt("data.targets", _check_target, study, name)))
-    datasets = [dataset for _, dataset in read if dataset]
-    if data.targets and len(datasets) == len(read):
+    source = faults.attempt("data", _check_dataset, study)
+    targets = [faults.attempt("data.targets", _check_dataset, study, name) for name in data.targets]
+    datasets = [dataset for dataset in (source, *targets) if dataset]
+    if targets and len(datasets) == 1 + len(targets):
         faults.attempt("data.targets", refuse_shared_images, datasets[0], datasets[1:])
-    published = faults.attempt("data.shots_from", _check_published, data.shots_from)
-    if published and read[0][1]:
+    if source:
         _check_seeds(study, faults, searched=can_select and protocol.validates(config))
     return datasets
+
+
+def _check_dataset(study: Study, target: str | None = None) -> Dataset:
+    """Return the dataset of a study, or one of its targets, if a study can use it."""
+    dataset = study.dataset if target is None else study.target(target)
+    if not dataset.test:
+        raise DataError(
+            f"{dataset.name}: has no test images, and a study tests its choice on images that it "
+            "never saw; allowed are images of a split 'test' (or 'val'), or no splits at all, so "
+            "that a fixed rule makes them"
+        )
+    refuse_absent(dataset, study.config.data.on_corrupt)
+    answers = study.protocol.answers if target is None else all_classes
+    refuse_one_class(dataset, answers(dataset))
+    return dataset
 
 
 def _check_seeds(study: Study, faults: Faults, *, searched: bool) -> None:
@@ -194,15 +182,38 @@ def _check_seeds(study: Study, faults: Faults, *, searched: bool) -> None:
         faults: collects the faults.
         searched: whether trials are validated, with the seed of the study.
     """
-    config = study.config
-    key = "data.shots_from" if config.data.shots_from else "data"
-    seeds = set(study.protocol.shot_seeds(config))
-    if searched:
-        seeds.add(config.seed)
-    for seed in sorted(seeds):
-        faults.attempt(key, _check_tasks, study, seed, searched and seed == config.seed)
+    config, protocol = study.config, study.protocol
+    key, folder = "data", config.data.shots_from
+    if folder:
+        key = "data.shots_from"
+        if not folder.is_dir():
+            message = f"{folder} is no folder; allowed is one with published few-shot splits"
+            faults.append(Fault(key, message))
+            return
+    tested = set(protocol.shot_seeds(config))
+
+    def make_tasks(seed: int) -> None:
+        shots = find_shots(study, seed) if protocol.trains else None
+        if shots and searched and seed == config.seed:
+            tasks_of_search(study, shots)
+        if seed in tested:
+            protocol.task_of_test(study.dataset, shots)
+
+    for seed in sorted(tested | {config.seed} if searched else tested):
+        faults.attempt(key, make_tasks, seed)
     if searched and config.search.folds is not None:
         faults.attempt("search.folds", _check_folds, study)
+
+
+def _check_folds(study: Study) -> None:
+    """Refuse a number of folds beside a rule of selection that has none."""
+    search = study.config.search
+    rule = study.protocol.rule(study.config, study.dataset)
+    if rule.folds == 1:
+        raise ConfigError(
+            f"{search.folds} has no effect with the rule '{rule.name}', which has no folds and "
+            f"follows from search.selection={search.selection}; allowed is null"
+        )
 
 
 def _check_models(
@@ -216,19 +227,51 @@ def _check_models(
     backbone = faults.attempt("backbone", _check_backbone, study)
     if not backbone:
         return
-    for label, baseline in search.fixed_baselines.items():
-        key = f"search.baselines.{label}.subset"
-        faults.attempt(key, _check_subset, study, baseline.subset)
-    for number, site in enumerate(search.space.sites):
-        faults.attempt(f"search.space.sites.{number}", _check_subset, study, site)
+    subsets = {
+        f"search.baselines.{label}.subset": baseline.subset
+        for label, baseline in search.fixed_baselines.items()
+    }
+    subsets |= {
+        f"search.space.sites.{number}": site for number, site in enumerate(search.space.sites)
+    }
+    for key, text in subsets.items():
+        faults.attempt(key, lambda text: parse(text).resolve(study.architecture.depths), text)
     for label, method in search.peer_methods.items():
         faults.attempt(f"search.baselines.{label}", _check_family, study, label, method)
     for dataset in datasets:
-        faults.attempt("data.templates", _check_prompts, dataset, backbone)
+        texts = chain.from_iterable(prompts(dataset.class_names, dataset.templates))
+        faults.attempt("data.templates", backbone.tokenize, list(texts))
         key = "data" if dataset.name == study.config.data.dataset else "data.targets"
-        faults.attempt(key, _check_tokens, dataset, backbone)
+        faults.attempt(key, _check_names, dataset, backbone)
     if study.config.ablation:
         faults.attempt("ablation", ablation_cells, study)
+
+
+def _check_backbone(study: Study) -> Backbone:
+    """Load the checkpoint, since faulty weights or a faulty tokenizer would fail every trial."""
+    _ = study.architecture
+    backbone = study.config.backbone
+    return load_backbone(backbone_path(backbone.name), revision=backbone.revision)
+
+
+def _check_names(dataset: Dataset, backbone: Backbone) -> None:
+    """Refuse class names that the backbone's tokenizer does not read as texts of their own."""
+    repeated = dataset.name in BENCHMARKS  # published lists may repeat a name
+    names = dataset.class_names
+    refuse_unreadable_names(dataset.name, names, backbone.tokenizer, repeated=repeated)
+
+
+def _check_family(study: Study, label: str, method: str) -> None:
+    """Refuse a peer that trains parameters which the family of the backbone does not have."""
+    family = study.architecture.family
+    families = PEERS[method].families
+    if family not in families:
+        allowed = [name for name, row in PEERS.items() if family in row.families]
+        raise ConfigError(
+            f"'{method}' needs a backbone of the family {' or '.join(families)}, and "
+            f"{study.config.backbone.name} is a {family}; allowed are {' and '.join(allowed)}, or "
+            f"none: search.baselines.{label}=null"
+        )
 
 
 def _check_places(study: Study, faults: Faults, *, resuming: bool) -> None:
@@ -246,92 +289,6 @@ def _check_places(study: Study, faults: Faults, *, resuming: bool) -> None:
     else:
         faults.attempt("storage", _check_storage, study.config.storage)
         faults.attempt("name", study.folder.refuse_existing)
-
-
-def _check_backbone(study: Study) -> Backbone:
-    """Load the checkpoint, since faulty weights or a faulty tokenizer would fail every trial."""
-    _ = study.architecture
-    backbone = study.config.backbone
-    return load_backbone(backbone_path(backbone.name), revision=backbone.revision)
-
-
-def _check_prompts(dataset: Dataset, backbone: Backbone) -> None:
-    texts = chain.from_iterable(prompts(dataset.class_names, dataset.templates))
-    backbone.tokenize(list(texts))
-
-
-def _check_tokens(dataset: Dataset, backbone: Backbone) -> None:
-    """Refuse class names that the backbone's tokenizer does not read as texts of their own."""
-    repeated = dataset.name in BENCHMARKS  # published lists may repeat a name
-    names = dataset.class_names
-    refuse_unreadable_names(dataset.name, names, backbone.tokenizer, repeated=repeated)
-
-
-def _check_subset(study: Study, text: str) -> None:
-    parse(text).resolve(study.architecture.depths)
-
-
-def _check_family(study: Study, label: str, method: str) -> None:
-    """Refuse a peer that trains parameters which the family of the backbone does not have."""
-    family = study.architecture.family
-    families = PEERS[method].families
-    if family in families:
-        return
-    allowed = [name for name, row in PEERS.items() if family in row.families]
-    raise ConfigError(
-        f"'{method}' needs a backbone of the family {' or '.join(families)}, and "
-        f"{study.config.backbone.name} is a {family}; allowed are {' and '.join(allowed)}, or "
-        f"none: search.baselines.{label}=null"
-    )
-
-
-def _check_data(study: Study) -> Dataset:
-    if not study.dataset.test:
-        raise DataError(
-            f"{study.config.data.dataset}: has no test images, and a study tests its choice on "
-            "images that it never saw; allowed are images of a split 'test' (or 'val'), or no "
-            "splits at all, so that a fixed rule makes them"
-        )
-    refuse_absent(study.dataset, study.config.data.on_corrupt)
-    refuse_one_class(study.dataset, study.protocol.answers(study.dataset))
-    return study.dataset
-
-
-def _check_target(study: Study, name: str) -> Dataset:
-    target = study.target(name)
-    if not target.test:
-        raise DataError(f"{name}: has no test images")
-    refuse_absent(target, study.config.data.on_corrupt)
-    refuse_one_class(target, all_classes(target))
-    return target
-
-
-def _check_published(folder: Path | None) -> bool:
-    """Return true; raise if a folder of published splits is given, and is none."""
-    if folder and not folder.is_dir():
-        raise DataError(f"{folder} is no folder; allowed is one with published few-shot splits")
-    return True
-
-
-def _check_tasks(study: Study, seed: int, searching: bool) -> None:
-    """Make the tasks of a seed's trials; raise if they cannot be made."""
-    protocol = study.protocol
-    shots = find_shots(study, seed) if protocol.trains else None
-    if shots and searching:
-        tasks_of_search(study, shots)
-    if seed in protocol.shot_seeds(study.config):
-        protocol.task_of_test(study.dataset, shots)
-
-
-def _check_folds(study: Study) -> None:
-    """Refuse a number of folds beside a rule of selection that has none."""
-    search = study.config.search
-    rule = study.protocol.rule(study.config, study.dataset)
-    if rule.folds == 1:
-        raise ConfigError(
-            f"{search.folds} has no effect with the rule '{rule.name}', which has no folds and "
-            f"follows from search.selection={search.selection}; allowed is null"
-        )
 
 
 def _check_storage(storage: Path) -> None:

@@ -4,12 +4,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from study.commands.output import lasting_console, print_json
 from study.errors import Fault, FaultsError, StudyError, redacted_text
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from study.commands.estimate import Estimate
 
 
 @dataclass(frozen=True)
@@ -21,6 +20,55 @@ class Fact:
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """How long a study takes. Times are of the whole study on this machine, and not of a trial."""
+
+    search_seconds: float
+    """The time of the search, if successive halving stops as many trials as it should.
+
+    At most ``search.minutes``, unless the baselines alone take longer."""
+    test_seconds: float
+    final_seconds: float
+    """The time of the training of the final model, and of its test; 0 where there is none."""
+    training_seconds: float
+    """The sum of these."""
+    wall_seconds: float
+    """The time from the start to the report: training, decoding, and the start of processes."""
+    trials: int
+    """The number of trials of all steps."""
+    trials_at_once: int
+    step_seconds: float
+    image_seconds: float
+    memory_bytes: int
+    """The memory of a trial."""
+
+    def __str__(self) -> str:
+        """Return the estimate in sentences: wall time, training time, and the parts of that."""
+        from rich.filesize import decimal
+
+        from study.report.terminal_table import amount
+
+        unit, digits, name = 3600, 1, "h"
+        if self.wall_seconds < 600:
+            unit, digits, name = 1, 0, "s"
+        elif self.wall_seconds < 7200:
+            unit, digits, name = 60, 0, "min"
+
+        def time(seconds: float) -> str:
+            return f"{seconds / unit:.{digits}f} {name}"
+
+        return (
+            f"about {time(self.wall_seconds)} on this machine, of which "
+            f"{time(self.training_seconds)} train {amount(self.trials, 'trial')}, "
+            f"{self.trials_at_once} at once: {time(self.search_seconds)} for the search, "
+            f"{time(self.test_seconds)} for the test, {time(self.final_seconds)} for the final "
+            f"model. Measured: {1000 * self.step_seconds:.0f} ms for a training step of CLIPFit, "
+            f"{1000 * self.image_seconds:.1f} ms for the evaluation of an image, "
+            f"{decimal(self.memory_bytes)} of memory for a trial"
+        )
+
+
+@dataclass(frozen=True)
 class CheckResult:
     """What ``--check`` finds."""
 
@@ -29,10 +77,10 @@ class CheckResult:
     warnings: Sequence[str] = ()
     """What is allowed, but may not be intended."""
     facts: Sequence[Fact] = ()
-    estimate: "Estimate | None" = None
+    estimate: Estimate | None = None
 
 
-def print_check(check: Callable[[], CheckResult], *, as_json: bool) -> None:
+def print_check(check: Callable[[], CheckResult | None], *, as_json: bool) -> None:
     """Print what a check finds.
 
     Args:
@@ -44,7 +92,7 @@ def print_check(check: Callable[[], CheckResult], *, as_json: bool) -> None:
     """
     error: StudyError | None = None
     try:
-        result = check()
+        result = check() or CheckResult()
         if result.faults:
             error = FaultsError("the study cannot start,", result.faults)
     except FaultsError as several:
@@ -52,8 +100,6 @@ def print_check(check: Callable[[], CheckResult], *, as_json: bool) -> None:
     except StudyError as one:
         result, error = CheckResult([Fault("", str(one))]), one
     if as_json:
-        from study.commands.json_output import print_json
-
         faults = [replace(fault, message=redacted_text(fault.message)) for fault in result.faults]
         print_json(replace(result, faults=faults))
     else:
@@ -63,10 +109,9 @@ def print_check(check: Callable[[], CheckResult], *, as_json: bool) -> None:
 
 
 def _print_text(result: CheckResult) -> None:
-    from study.commands.signals import LastingConsole
-    from study.process.terminal_table import print_sentences
+    from study.report.terminal_table import print_sentences
 
-    console = LastingConsole()
+    console = lasting_console()
     if result.facts:
         print_facts(result.facts, console)
     if result.estimate:
@@ -79,7 +124,7 @@ def _print_text(result: CheckResult) -> None:
 
 def print_facts(facts: Sequence[Fact], console: "Console") -> None:
     """Print facts, a line each."""
-    from study.process.terminal_table import TerminalTable
+    from study.report.terminal_table import TerminalTable
 
     rows = [(fact.name, fact.text) for fact in facts]
     console.print(TerminalTable(["", ""], rows, words=2, lines=False), highlight=False)
@@ -87,7 +132,7 @@ def print_facts(facts: Sequence[Fact], console: "Console") -> None:
 
 def print_warnings(warnings: Iterable[str], console: "Console") -> None:
     """Print warnings, a line each."""
-    from study.process.terminal_table import print_sentences
+    from study.report.terminal_table import print_sentences
 
     for warning in warnings:
         print_sentences(console, warning, "yellow")

@@ -1,22 +1,26 @@
-"""An estimate of the time of a study and the memory of its trials, from measured steps.
+"""The plan of a study: its trials, and an estimate of their time from measured steps.
 
 The steps are real: the study's backbone, prompts, batch size and precision, with random pixels.
 They tune CLIPFit's own subset, which reaches through all layers of both encoders; a subset of upper
 layers takes less, and full fine-tuning more.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from rich.filesize import decimal
-
-from study.commands.concurrency import count_slots
-from study.commands.plan import PlannedTrials, plan_trials
+from study.commands.check_result import Estimate, Fact
+from study.commands.facts import count_slots
+from study.config.labels import RANKS, TUNED
+from study.config.trial_settings import TrialSettings
 from study.data.prompts import prompts
 from study.data.tasks import Task
 from study.errors import StudyError
-from study.process.terminal_table import amount
+from study.method.peers import PEERS
+from study.report.terminal_table import amount
+from study.search.ablation_cells import ablation_trials
+from study.search.choice import training_hash
+from study.search.groups import MethodRate, plan_groups
 from study.trial.cost import Cost, measure_apart
 from study.trial.prepare import (
     configured_templates,
@@ -25,65 +29,120 @@ from study.trial.prepare import (
     rung_epochs,
     tasks_of_search,
 )
-from study.trial.study import Study
+from study.trial.study import BEST, Study
+
+TITLES = {TUNED: "CLIPFit's parameters at other rates", "search": "other parameters"}
+"""What the trials of a search are, by their labels."""
+TITLES |= {method: row.title for method, row in PEERS.items()}
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """How long a study takes. Times are of the whole study on this machine, and not of a trial."""
+class PlannedTrials:
+    """Trials that a step of a study runs, and that take as long as each other."""
 
-    search_seconds: float
-    """The time of the search, if successive halving stops as many trials as it should.
-
-    At most ``search.minutes``, unless the baselines alone take longer."""
-    test_seconds: float
-    final_seconds: float
-    """The time of the training of the final model, and of its test; 0 where there is none."""
-    training_seconds: float
-    """The sum of these."""
-    wall_seconds: float
-    """The time from the start to the report: training, decoding, and the start of processes."""
+    label: str
     trials: int
-    """The number of trials of all steps."""
-    trials_at_once: int
-    step_seconds: float
-    image_seconds: float
-    memory_bytes: int
-    """The memory of a trial."""
-    search_minutes: float | None
-    """The longest time of the search that the study has set; None means there is no limit."""
+    trains: bool = True
+    """Whether images pass an encoder in each step; otherwise a trial takes one evaluation."""
+    is_stopped_early: bool = False
+    """Whether successive halving may stop them."""
 
-    def __str__(self) -> str:
-        """Return the estimate in sentences: wall time, training time, and the parts of that."""
-        unit, digits, name = 3600, 1, "h"
-        if self.wall_seconds < 120:
-            unit, digits, name = 1, 0, "s"
-        elif self.wall_seconds < 7200:
-            unit, digits, name = 60, 0, "min"
 
-        def time(seconds: float) -> str:
-            return f"{seconds / unit:.{digits}f} {name}"
+@dataclass(frozen=True)
+class Plan:
+    """All trials that the steps of a study run.
 
-        parts = []
-        if self.search_seconds:
-            limit = ""
-            if self.search_minutes is not None:
-                limit = (
-                    f" (at most search.minutes={self.search_minutes:g}, or what the baselines need)"
-                )
-            parts.append(f"{time(self.search_seconds)} for the search{limit}")
-        parts.append(f"{time(self.test_seconds)} for the test")
-        if self.final_seconds:
-            parts.append(f"{time(self.final_seconds)} for the final model")
-        return (
-            f"about {time(self.wall_seconds)} on this machine, of which "
-            f"{time(self.training_seconds)} train {amount(self.trials, 'trial')}, "
-            f"{self.trials_at_once} at once: {', '.join(parts)}. This is by the measured time of "
-            f"training steps of CLIPFit ({1000 * self.step_seconds:.0f} ms each) and of evaluation "
-            f"({1000 * self.image_seconds:.1f} ms an image); a trial needs about "
-            f"{decimal(self.memory_bytes)} of memory. The rest is decoding images and starting "
-            "processes"
-        )
+    The test has fewer where a rival is the best configuration as well.
+    """
+
+    search: Sequence[PlannedTrials]
+    test: Sequence[PlannedTrials]
+    final: Sequence[PlannedTrials]
+
+
+def plan_trials(study: Study) -> Plan:
+    """Return the trials of all steps of a new study, from the lists that the steps themselves use.
+
+    Raises:
+        StudyError: the backbone cannot be read.
+    """
+    config, protocol = study.config, study.protocol
+    seeds = len(protocol.shot_seeds(config))
+    if config.ablation:
+        cells = ablation_trials(study)
+        tuned = [PlannedTrials(label, len(trials)) for label, trials in cells.items()]
+        search = tuned if protocol.validates(config) else []
+        return Plan(search, [PlannedTrials(label, seeds) for label in cells], [])
+    fixed = protocol.fixed_settings(config)
+    # Those that differ in the head share their training.
+    one_of_each = {training_hash(study, settings): label for label, settings in fixed.items()}
+    tests = [
+        PlannedTrials(label, seeds, protocol.trains and _trains(fixed[label]))
+        for label in one_of_each.values()
+    ]
+    if not protocol.searches(config):
+        return Plan([], tests, [])
+    baselines = config.search.fixed_baselines.items()
+    search = [PlannedTrials(label, 1, _trains(settings)) for label, settings in baselines]
+    tests += [PlannedTrials(label, seeds) for label in (TUNED, BEST)]
+    for group in plan_groups(study):
+        trains = True
+        if isinstance(group, MethodRate):
+            trains = PEERS[group.method.peer].passes_encoders
+            tests.append(PlannedTrials(group.name, seeds, trains))
+        search.append(PlannedTrials(group.name, group.planned, trains, trains))
+    tests += [PlannedTrials(label, seeds) for label in RANKS[1 : 1 + config.test.runners_up]]
+    final = [] if config.final.images == "shots" else [PlannedTrials("final", 1)]
+    return Plan(search, tests, final)
+
+
+def _trains(settings: TrialSettings) -> bool:
+    """Return whether the steps of a trial pass an encoder."""
+    if settings.peer is not None:
+        return PEERS[settings.peer.method].passes_encoders
+    return settings.subset != "none"
+
+
+BUSY = 0.85
+"""The share of the time of a step in which its processes compute trials, as on two cores."""
+MOST_MEASURED = 8
+"""The most processes that are measured at once."""
+
+
+def plan_facts(study: Study) -> Iterator[Fact]:
+    """Yield how many trials each step of a new study will run, and of what.
+
+    Raises:
+        StudyError: the backbone cannot be read.
+    """
+    config, plan = study.config, plan_trials(study)
+    minutes = config.search.minutes
+    if config.ablation and plan.search:
+        rates = amount(max(one.trials for one in plan.search), "rate")
+        cells = amount(len(plan.search), "cell")
+        yield Fact("search", f"{_count(plan.search)}: {cells} at up to {rates} each")
+    elif plan.search:
+        parts = [amount(sum(one.trials == 1 for one in plan.search), "baseline")]
+        for one in plan.search:
+            if one.trials > 1:
+                parts.append(f"{one.trials} of {TITLES.get(one.label, one.label)}")
+        yield Fact("search", f"{_count(plan.search)}: {', '.join(parts)}")
+        if minutes is not None:
+            limit = amount(minutes, "minute")
+            yield Fact("", f"ends after {limit} at the latest; tests come after them")
+    noun = "cell" if config.ablation else "configuration"
+    seeds = amount(len(study.protocol.shot_seeds(config)), "seed")
+    tested = f"{amount(len(plan.test), noun)} with {seeds} each"
+    # A rival may be the best configuration as well.
+    most = "at most " if plan.search and not config.ablation else ""
+    yield Fact("test", f"{most}{_count(plan.test)}: {tested}")
+    if plan.final:
+        images = config.final.images
+        yield Fact("final", f"the best configuration, trained once more (final.images={images})")
+
+
+def _count(planned: Sequence[PlannedTrials]) -> str:
+    return amount(sum(one.trials for one in planned), "trial")
 
 
 def measure_and_estimate(study: Study, *, decoding: float = 0.0) -> Estimate:
@@ -110,7 +169,8 @@ def measure_and_estimate(study: Study, *, decoding: float = 0.0) -> Estimate:
     templates = configured_templates(dataset, config.data)[:1]
     texts = [texts_of_class[0] for texts_of_class in prompts(names, templates)]
     gpu = bool(config.resources.gpus_per_trial)
-    cost = measure_apart(config.backbone, config.training, texts, config.resources.threads, gpu)
+    arguments = (config.backbone, config.training, texts, config.resources.threads, gpu)
+    cost = measure_apart(*arguments, at_once=min(slots, MOST_MEASURED))
     return estimate(study, cost, slots, decoding=decoding)
 
 
@@ -157,13 +217,12 @@ def estimate(study: Study, cost: Cost, slots: int, *, decoding: float = 0.0) -> 
         test_seconds=test / slots,
         final_seconds=final,
         training_seconds=training,
-        wall_seconds=training + (1 + len(steps)) * cost.start + images * decoding,
+        wall_seconds=training / BUSY + (1 + len(steps)) * cost.start + images * decoding,
         trials=sum(one.trials for step in steps for one in step),
         trials_at_once=slots,
         step_seconds=cost.step,
         image_seconds=cost.image,
         memory_bytes=cost.memory,
-        search_minutes=config.search.minutes,
     )
 
 

@@ -1,11 +1,19 @@
-"""The command ``export``: a tuned model for other libraries."""
+"""The command ``export``: a tuned model for other libraries, with a model card."""
 
 import tempfile
 from argparse import ArgumentParser, Namespace
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from study.commands.arguments import add_model, add_storage
-from study.process.ctrl_c import exit_at_ctrl_c
+from study.commands.output import lasting_console
+from study.commands.signals import handle_signals, interrupt
+from study.errors import StudyError
+
+if TYPE_CHECKING:
+    from study.report.model_card import Provenance
+    from study.serving.saved_model import SavedModel
 
 CARD = "README.md"
 """The file of the model card, which the Hugging Face hub shows."""
@@ -38,15 +46,16 @@ def run(options: Namespace) -> None:
     Raises:
         StudyError: an option or the model cannot be used.
     """
-    with exit_at_ctrl_c():
-        from study.commands.find import find_study_of_model
+    from study.commands.find import find_study_of_model
+
     find_study_of_model(options.model, options.storage)  # refuses an unknown one at once
-    with exit_at_ctrl_c():
-        from study.commands.signals import LastingConsole
-        from study.process.terminal_table import print_sentences
-    console = LastingConsole()
-    for sentence in export(options.model, options.format, options.out, options.storage):
-        print_sentences(console, sentence)
+    from study.report.terminal_table import print_sentences
+
+    with handle_signals(interrupt):
+        lines = export(options.model, options.format, options.out, options.storage)
+    console = lasting_console()
+    for line in lines:
+        print_sentences(console, line)
 
 
 def export(model: str, name: str, out: Path, storage: Path | None = None) -> list[str]:
@@ -61,13 +70,13 @@ def export(model: str, name: str, out: Path, storage: Path | None = None) -> lis
     Raises:
         StudyError: the format, the folder or the model cannot be used.
     """
-    with exit_at_ctrl_c():
-        from rich.filesize import decimal
+    from rich.filesize import decimal
 
-        from study.commands.model_card import find_study_of, model_card
-        from study.commands.models import find_model
-        from study.serving.exports import find_format, write_export
-        from study.storage.folders import new_folder, refuse_taken
+    from study.commands.find import find_model
+    from study.report.model_card import model_card
+    from study.serving.exports import find_format, write_export
+    from study.storage.folders import new_folder, refuse_taken
+
     exported = find_format(name)
     refuse_taken(out)
     with tempfile.TemporaryDirectory(prefix="clipfit-export-") as scratch:
@@ -84,3 +93,44 @@ def export(model: str, name: str, out: Path, storage: Path | None = None) -> lis
     if not provenance:
         line += "; its study is not here, so it has no scores"
     return [*lines, line]
+
+
+def find_study_of(
+    saved: "SavedModel", word: str, storage: Path | None = None
+) -> "Provenance | None":
+    """Return the study that a model is from, with the trial; None if it is not found.
+
+    Args:
+        saved: the model.
+        word: what the command names, such as a study or the path of a delta.
+        storage: the folder of studies; None means ``$STUDY_STORAGE``, or else ``runs``.
+
+    Raises:
+        StudyError: its files are damaged.
+    """
+    from study.commands.find import find_study
+    from study.report.model_card import Provenance
+    from study.results.study_result import read_study_result
+    from study.storage.command_lines import default_storage
+    from study.storage.study_folder import StudyFolder, studies
+
+    origin = saved.origin
+    if not origin:
+        return None
+    # A delta mostly lies in its study, which may be in another folder than the studies here.
+    folders = [StudyFolder(saved.delta.resolve().parent.parent.parent)]
+    with suppress(StudyError):  # the word may name a registered model or a delta, and no study
+        folders.append(find_study(word, storage))
+    folders += studies(storage or default_storage())
+    for folder in folders:
+        study_id = None
+        with suppress(StudyError):  # another study that is damaged is no reason to stop
+            study_id = folder.read_identity()["study_id"]
+        if study_id == origin.study_id:
+            result = read_study_result(folder.path)
+            for trial in result.trial_results:
+                head = trial.settings.head  # a test is listed once for each head in use
+                if (trial.trial_id, head) == (origin.trial, saved.settings.head):
+                    return Provenance(result, trial)
+            return None
+    return None

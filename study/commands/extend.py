@@ -1,9 +1,25 @@
-"""The command ``extend``: more trials for a study, or another final model."""
+"""The command ``extend``: more trials for a study, or another final model.
 
+The earlier choice of a study that gets more trials has already been tested. The new one is made by
+validation alone, as the earlier one was, and is tested where it differs. Tests are named by what
+was trained, so that nothing that was tested moves.
+"""
+
+import shlex
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from study.commands.arguments import add_settings, add_study
-from study.process.ctrl_c import exit_at_ctrl_c
+from study.commands.output import lasting_console
+from study.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from study.config.schema import StudyConfig
+    from study.storage.study_folder import StudyFolder
+    from study.trial.study import Study
 
 HELP = (
     "continue a study with more trials, as by search.trials=+50, or with another final model, as "
@@ -23,10 +39,136 @@ def run(options: Namespace) -> None:
     Raises:
         StudyError: there is a fault that the user can fix, or the study was interrupted.
     """
-    with exit_at_ctrl_c():
-        from study.commands.find import find_study_and_overrides
+    from study.commands.find import find_study_and_overrides
+
     folder, overrides = find_study_and_overrides(options.name, options.settings)
-    with exit_at_ctrl_c():
-        from study.commands.extension import extend_and_run
-        from study.commands.signals import LastingConsole
-    extend_and_run(folder, overrides, LastingConsole())
+    extend_and_run(folder, overrides, lasting_console())
+
+
+def extended_config(study: "Study", overrides: Sequence[str]) -> "StudyConfig":
+    """Return the configuration of an extended study, without writing anything.
+
+    Args:
+        study: the study, with its frozen configuration.
+        overrides: ``search.trials=+50`` for 50 more, or a plain number for the new total;
+            ``final.images`` for another final model; and settings of resources and tracking.
+
+    Raises:
+        ConfigError: the study has no search, neither the number grows nor the final model changes,
+            no time would be left, or other settings would change.
+    """
+    from study.config.loading import build_config
+    from study.config.schema import WITHOUT_EFFECT
+    from study.config.yaml_values import parse_overrides, put_value
+    from study.storage.command_lines import PROGRAM, study_command
+
+    config, folder, now = study.config, study.folder, study.config.search.trials
+    may_change = ("search.trials", "search.minutes", "final.images", *WITHOUT_EFFECT)
+    changes = parse_overrides(overrides)
+    adds = any(override.startswith("search.trials=+") for override in overrides)
+    if adds and isinstance(changes["search.trials"], int):
+        changes["search.trials"] += now
+    if not study.protocol.searches(config):
+        raise ConfigError(
+            f"study '{folder.name}' has no search that could get more trials; allowed is another "
+            "study of its configuration, with the cells, baselines or trials that you want, by\n"
+            f"  {PROGRAM} run {shlex.quote(str(folder.config_path))} name=ANOTHER KEY=VALUE"
+        )
+    values = config.model_dump(mode="json")
+    for key, value in changes.items():
+        if key == "storage":  # where the study is
+            continue
+        if not key.startswith(may_change):
+            raise ConfigError(
+                f"{key} cannot change in a study that exists, since its trials would no longer "
+                "compare; extend takes search.trials, search.minutes, final.images, resources and "
+                "tracking"
+            )
+        put_value(values, key, value)
+    extended = build_config(values, str(folder.config_path))
+    grows = extended.search.trials > now
+    changes_model = extended.search == config.search and extended.final != config.final
+    if not (grows or changes_model):
+        raise ConfigError(
+            f"study '{folder.name}' has search.trials={now} and "
+            f"final.images={config.final.images}; extend must raise the first or change the "
+            f"second, as by\n  {study_command('extend', folder.path, 'search.trials=+50')}"
+        )
+    if grows:
+        _refuse_ended_search(study, extended)
+    return extended
+
+
+def _refuse_ended_search(study: "Study", extended: "StudyConfig") -> None:
+    """Raise ConfigError if the search of a study would end at once, whatever its trials."""
+    from study.trial.search_time import seconds_used
+
+    config, folder = study.config, study.folder
+    before, minutes = config.search.minutes, extended.search.minutes
+    used = seconds_used(folder) / 60
+    least = max(used, before or 0)
+    if minutes and minutes <= least:
+        of_limit = f" of {before:g}" if before else ""
+        raise ConfigError(
+            f"search.minutes: got {minutes:g}, and the search of '{folder.name}' has taken "
+            f"{used:.1f} minutes{of_limit}; allowed is more than {least:.4g}, or null for no limit"
+        )
+
+
+def extend(study: "Study", extended: "StudyConfig") -> None:
+    """Give a study the configuration of `extended_config`, and delete its conclusions.
+
+    Only the study's files change; running the study then continues it as after an interruption.
+    The choice is made again only if there will be more trials.
+
+    Args:
+        study: the study, with its frozen configuration.
+        extended: its configuration with more trials or another final model.
+    """
+    from study.config.loading import dump_config
+    from study.results.best_configuration import EXTENSIONS, extensions, final_trial
+    from study.storage.study_folder import CANDIDATES
+
+    folder, now = study.folder, study.config.search.trials
+    final = final_trial(study)
+    entry: dict[str, Any] = {
+        "from": now,
+        "to": extended.search.trials,
+        "candidates": None,
+        "final": final.trial_id if final else None,
+    }
+    grows = extended.search.trials > now
+    if grows:
+        # The driver may die between any two of these writes. An entry counts only once the
+        # configuration has that many trials; until then it may hold the only copy of the choice.
+        entry["candidates"] = folder.read_json(CANDIDATES)
+        written = folder.read_json(EXTENSIONS)
+        if entry["candidates"] is None and written and written[-1]["to"] > now:
+            entry |= {name: written[-1][name] for name in ("candidates", "final")}
+    folder.write_json(EXTENSIONS, [*extensions(study), entry])
+    folder.delete_conclusions(choice=grows)
+    folder.write_config(dump_config(extended))
+
+
+def extend_and_run(folder: "StudyFolder", overrides: Sequence[str], console: "Console") -> None:
+    """Give a study more trials or another final model, and continue it.
+
+    Args:
+        folder: the folder of the study.
+        overrides: see `extended_config`.
+        console: where progress and results are printed.
+
+    Raises:
+        StudyError: there is a fault that the user can fix, or the study was interrupted.
+    """
+    from study.commands.check import check_study
+    from study.commands.execution import run_study
+    from study.commands.find import load_study
+
+    study = load_study(folder)
+    with folder.locked():
+        config = extended_config(study, overrides)
+        # A study that cannot be continued now stays as finished as it is.
+        check_study(study.with_config(config), resuming=True)
+        extend(study, config)
+    run_study(study.with_config(config), console, resume=True)

@@ -1,46 +1,30 @@
 """Configurations, studies and models, found by the names in a command line.
 
-Nothing here takes long to import, so that an unknown name is reported at once.
+Names are looked for before anything slow is imported, so that an unknown one is reported at once.
 """
 
 import contextlib
-import difflib
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from study.commands import NAMES
 from study.config.shipped import FOLDERS, QUICKSTART
 from study.config.yaml_values import parse_overrides
 from study.errors import ConfigError, did_you_mean
 from study.storage.command_lines import storage_folder
 from study.storage.study_folder import StudyFolder, studies
 
+if TYPE_CHECKING:
+    from study.config.schema import StudyConfig
+    from study.serving.saved_model import SavedModel
+    from study.trial.study import Study
+
 REGISTERED = "models:"
 """The beginning of the address of a registered model."""
 DELTA_SUFFIX = ".safetensors"
 """The end of the name of a file of tuned parameters."""
-STORAGE = "storage="
-"""The beginning of the word that names the folder of studies."""
-
-
-def refuse_mistyped_command(word: str, commands: Collection[str]) -> None:
-    """Raise if a word that is no command is nearly one, and no configuration either.
-
-    Args:
-        word: the first word of a command line.
-        commands: the names of all commands.
-
-    Raises:
-        ConfigError: the message names the command that may be meant.
-    """
-    if word.startswith("-") or "=" in word or configuration_file(word):
-        return
-    meant = difflib.get_close_matches(word.lower(), [*commands, "--version"], n=1, cutoff=0.66)
-    if meant:
-        raise ConfigError(
-            f"no command '{word}', and no configuration; did you mean `clipfit-study {meant[0]}`? "
-            "clipfit-study --help lists the commands"
-        )
 
 
 def configuration_file(name: str) -> Path | None:
@@ -64,7 +48,8 @@ def find_config(name: str) -> Path:
     """Return the path of a configuration; see `configuration_file`.
 
     Raises:
-        ConfigError: it does not exist; the message lists the shipped ones.
+        ConfigError: it does not exist; the message lists the shipped ones. The name may be that of
+            a command, mistyped, since the word ``run`` may be left out.
     """
     file = configuration_file(name)
     if file:
@@ -74,9 +59,10 @@ def find_config(name: str) -> Path:
         for folder in FOLDERS
         for path in folder.rglob("*.yaml")
     )
+    meant = did_you_mean(name.lower(), [*NAMES, "--version", *shipped])
     raise ConfigError(
-        f"no configuration '{name}'{did_you_mean(name, shipped)}; by name there are "
-        f"{', '.join(shipped)} (clipfit-study --help lists the commands)"
+        f"no command and no configuration '{name}'{meant}; clipfit-study --help lists the "
+        f"commands, and by name there are the configurations {', '.join(shipped)}"
     )
 
 
@@ -86,21 +72,16 @@ def find_config_and_overrides(words: Sequence[str]) -> tuple[Path, list[str]]:
     Raises:
         ConfigError: it does not exist, or there are several.
     """
-    names, overrides = _split(words, most=1)
-    parse_overrides(overrides)
-    names.append(os.environ.get("STUDY_CONFIG") or QUICKSTART)
-    return find_config(names[0]), overrides
-
-
-def _split(words: Sequence[str], *, most: int) -> tuple[list[str], list[str]]:
-    """Return the words that name configurations, and the overrides; refuse too many names."""
     names = [word for word in words if "=" not in word]
-    if len(names) > most:
+    overrides = [word for word in words if "=" in word]
+    file = find_config(names[0] if names else os.environ.get("STUDY_CONFIG") or QUICKSTART)
+    if len(names) > 1:
         raise ConfigError(
             f"one configuration at most, got {', '.join(names)}; a value is set by key=value, as "
             "in search.trials=40"
         )
-    return names, [word for word in words if "=" in word]
+    parse_overrides(overrides)
+    return file, overrides
 
 
 def find_study_and_overrides(name: str, settings: Sequence[str]) -> tuple[StudyFolder, list[str]]:
@@ -113,18 +94,16 @@ def find_study_and_overrides(name: str, settings: Sequence[str]) -> tuple[StudyF
     Raises:
         ConfigError: there is no such study, or a word is no override.
     """
-    _, overrides = _split(settings, most=0)
-    storage = parse_overrides(overrides).get("storage")
-    return find_study(name, None if storage is None else str(storage)), overrides
+    storage = parse_overrides(settings).get("storage")
+    return find_study(name, None if storage is None else str(storage)), [*settings]
 
 
 def split_off_storage(words: Sequence[str]) -> tuple[list[str], str | None]:
     """Return words without ``storage=FOLDER``, and the folder, or None if it is not among them."""
-    overrides = [word for word in words if word.startswith(STORAGE)]
+    overrides = [word for word in words if word.startswith("storage=")]
     storage = parse_overrides(overrides).get("storage")
-    if storage is not None:
-        storage = str(storage)
-    return [word for word in words if word not in overrides], storage
+    others = [word for word in words if word not in overrides]
+    return others, None if storage is None else str(storage)
 
 
 def find_study(name: str, storage: str | Path | None = None) -> StudyFolder:
@@ -155,23 +134,17 @@ def find_study(name: str, storage: str | Path | None = None) -> StudyFolder:
     )
 
 
-def is_file_or_address(word: str) -> bool:
-    """Return whether a word names a model by a file or by an address of the registry."""
-    if word.startswith(REGISTERED) or word.endswith(DELTA_SUFFIX):
-        return True
-    with contextlib.suppress(OSError):  # no file can have this name
-        return Path(word).is_file()
-    return False
-
-
 def find_study_of_model(word: str, storage: str | Path | None = None) -> StudyFolder | None:
     """Return the study that a word names as a model; None if it is an address or a file.
 
     Raises:
         ConfigError: it is no address, no file and no study.
     """
-    if is_file_or_address(word):
+    if word.startswith(REGISTERED) or word.endswith(DELTA_SUFFIX):
         return None
+    with contextlib.suppress(OSError):  # no file can have this name
+        if Path(word).is_file():
+            return None
     try:
         return find_study(word, storage)
     except ConfigError as error:
@@ -179,3 +152,84 @@ def find_study_of_model(word: str, storage: str | Path | None = None) -> StudyFo
             f"{error}. A model is a study, a registered model (models:/NAME/VERSION or "
             "models:/NAME@ALIAS) or a file of tuned parameters (delta.safetensors)"
         ) from None
+
+
+def find_model(word: str, scratch: Path, storage: str | Path | None = None) -> "SavedModel":
+    """Return the model that a command names.
+
+    Args:
+        word: a study's name or folder, the address of a registered model, or the path of a delta.
+        scratch: an empty folder, which the model may need until it is loaded.
+        storage: see `find_study`.
+
+    Raises:
+        StudyError: there is no such model, or the study has no winner.
+    """
+    from study.serving.saved_model import read_saved_model, read_winner
+
+    if word.startswith(REGISTERED):
+        from study import tracking
+
+        return tracking.MlflowTracker().download_model(word, scratch)
+    folder = find_study_of_model(word, storage)
+    if folder is None:
+        return read_saved_model(Path(word))
+    return read_winner(load_study(folder), scratch)
+
+
+def load_study(folder: StudyFolder, overrides: Sequence[str] = ()) -> "Study":
+    """Return the study of a folder, with overrides of settings that may change.
+
+    Raises:
+        LedgerError: a file that every command needs is missing or damaged.
+        ConfigError: an override is invalid, or would change results.
+    """
+    from study.config.loading import load_config
+    from study.trial.study import Study
+
+    folder.refuse_damaged()
+    frozen = load_config(folder.config_path, frozen=True)
+    config = load_config(folder.config_path, overrides, frozen=True)
+    changes = changes_of_results(frozen, config)
+    if changes:
+        lines = [
+            f"study '{folder.name}' exists, and would no longer compare its trials if these "
+            "changed; allowed to change are storage, resources and tracking, and search.trials "
+            "by clipfit-study extend:"
+        ]
+        raise ConfigError("\n  ".join(lines + changes))
+    return Study(config, folder)
+
+
+def changes_of_results(
+    frozen: "StudyConfig", config: "StudyConfig", *, besides: Collection[str] = ()
+) -> list[str]:
+    """Return a line for each setting by which a configuration would give other results.
+
+    Args:
+        frozen: the configuration of the study.
+        config: the configuration that is to replace it.
+        besides: further keys that may differ.
+    """
+    from study.config.faults import short_repr
+    from study.config.schema import WITHOUT_EFFECT
+
+    before = frozen.with_absolute_folders().model_dump(mode="json")
+    after = config.with_absolute_folders().model_dump(mode="json")
+    return [
+        f"{key}: is frozen as {short_repr(old)}, got {short_repr(new)}"
+        for key, old, new in _differences(before, after)
+        if not key.startswith(("storage", *WITHOUT_EFFECT)) and key not in besides
+    ]
+
+
+def _differences(
+    before: dict[str, Any], after: dict[str, Any], section: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    """Yield each dotted key whose values differ, and both values."""
+    for name in before | after:
+        old, new = before.get(name), after.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _differences(old, new, f"{section}{name}.")
+        elif old != new:
+            yield f"{section}{name}", old, new

@@ -1,11 +1,47 @@
-"""The command ``init``: a commented configuration for a folder or table of images."""
+"""The command ``init``: a commented configuration that suits images and this machine."""
 
+import math
+import os
+import re
+import shlex
 from argparse import ArgumentParser, Namespace
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from study.process.ctrl_c import exit_at_ctrl_c
+from study.commands.output import lasting_console
+from study.errors import ConfigError, Fault, FaultsError
+
+if TYPE_CHECKING:
+    from study.config.yaml_values import Values
+    from study.data.records import Dataset
+    from study.trial.study import Study
 
 HELP = "look at a folder of images, and write a configuration for it"
+Choices = dict[str, tuple[Any, str]]
+"""Values by dotted key, each with the reason for it; a text is empty where there is none."""
+MINUTES, IMAGES, CORES = 35, 80, 4
+"""The limit of the search of `photos`, for so many images to learn from on so many cores."""
+AS_MANY = 16
+"""The number of cores that a GPU stands for; nobody has measured it."""
+SHORTEST, LONGEST = 10, 720
+"""The least and the most minutes of a search."""
+MARGIN = 1.5
+"""How many times the measured time of a search its limit is."""
+REASONS = {
+    "data.dataset": "any name; results and the model have it",
+    "data.augment": "crops and mirrored images; false for what must not be mirrored",
+    "training.epochs": "of each training",
+    "search.trials": "so many configurations are tried",
+    "search.space.rates": "around the paper's 0.002",
+    "search.baselines.projection": "ProLIP, beside the usual baselines",
+    "search.baselines.bitfit": "null leaves out what every study has otherwise",
+    "test.seeds": "the test is repeated with as many draws of the images to learn from",
+    "test.runners_up": "the next best, which is tested as well",
+    "resources.cpus_per_trial": "trials run at once on all cores",
+}
+"""The reasons for values that are always the same, by their keys."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -41,6 +77,182 @@ def run(options: Namespace) -> None:
         StudyError: the file is there already, the checkpoint cannot be had, or the images cannot
             be read or are too few.
     """
-    with exit_at_ctrl_c():
-        from study.commands.suited_values import write_configuration
-    write_configuration(options.images, options.values, out=options.out, measure=options.estimate)
+    from study.config.yaml_text import commented_yaml
+    from study.report.terminal_table import print_sentences, print_unwrapped
+    from study.storage.atomic import StorageError
+
+    out = options.out
+    if out.exists():
+        raise ConfigError(f"{out} exists; allowed is a new file: --out FILE.yaml")
+    study, choices, values = _find_study(options.images, options.values)
+    if options.estimate and "search.minutes" in choices:
+        from study.commands.estimate import measure_and_estimate
+
+        unlimited = study.config.with_section("search", minutes=None)
+        measured = measure_and_estimate(study.with_config(unlimited))
+        minutes = math.ceil(MARGIN * measured.search_seconds / 60)
+        values["search"]["minutes"] = max(minutes, SHORTEST)
+        reason = f"a limit of the search, above what is measured: {measured}"
+        choices["search.minutes"] = (None, reason)
+    reasons = REASONS | {key: reason for key, (_, reason) in choices.items()}
+    header = "`clipfit-study config` prints all keys with their values."
+    try:
+        with out.open("x", encoding="utf-8") as file:
+            file.write(commented_yaml(values, reasons, header))
+    except OSError as error:
+        raise StorageError(f"{out} cannot be written: {error.strerror}") from error
+    console = lasting_console()
+    print_sentences(console, f"{out}: {describe_images(study.dataset)}")
+    command = f"clipfit-study run {shlex.quote(str(out))}"
+    print_unwrapped(console, f"  {command} --check --images --estimate\n  {command}")
+
+
+def _find_study(images: str, words: Sequence[str]) -> "tuple[Study, Choices, Values]":
+    """Return the first plan that is possible: its study, its choices, and the values of its file.
+
+    Raises:
+        StudyError: none is possible, or the checkpoint or the images cannot be read.
+    """
+    from study.commands.check import find_data_faults
+    from study.config.loading import build_config
+    from study.config.shipped import shipped_file
+    from study.config.yaml_values import parse_overrides, put_value, read_values
+    from study.data.datasets import DATASET_NAMES
+    from study.data.records import is_text
+    from study.method.peers import PEERS
+    from study.storage.study_folder import StudyFolder
+    from study.trial.study import Study
+
+    # Without `..`, and with the links that the user has set.
+    root = Path(os.path.abspath(images))  # noqa: PTH100
+    if not is_text(str(root)):
+        raise ConfigError(f"the name of {str(root)!r} is no UTF-8; rename it")
+    name = re.sub(r"[^A-Za-z0-9]+", "-", root.stem).strip("-").lower()
+    if not name or name in DATASET_NAMES:  # which are read in other ways
+        name = "photos"
+    given = {"data.dataset": name, "data.root": str(root), **parse_overrides(words)}
+    machine = suited_to_machine()
+    suited = {key: value for key, (value, _) in machine.items()}
+    first = build_config({}, images, suited | given)
+    study = Study(first, StudyFolder(first.storage / "init"))
+    found = {"data.root": (None, describe_images(study.dataset))}
+    _ = study.architecture  # the images are read, and the checkpoint can be had
+    faults: list[Fault] = []
+    for base, plan in suited_plans(study.dataset, first.backbone.name):
+        choices = {key: choice for key, choice in (machine | plan).items() if key not in given}
+        values: Values = {"data": {"dataset": "", "root": ""}}
+        file = shipped_file(base)
+        if file:
+            shipped = read_values(file)
+            values = shipped | {"data": values["data"] | shipped["data"]}
+        for key, value in ({key: value for key, (value, _) in choices.items()} | given).items():
+            put_value(values, key, value)
+        config = build_config(values, images)
+        for label, method in config.search.peer_methods.items():
+            if study.architecture.family not in PEERS[method].families:
+                put_value(values, f"search.baselines.{label}", None)
+        study = study.with_config(build_config(values, images))
+        faults = find_data_faults(study)
+        if not faults:
+            return study, choices | found, values
+    raise FaultsError("the study cannot start,", faults)
+
+
+def suited_plans(dataset: "Dataset", backbone: str) -> Iterator[tuple[str, Choices]]:
+    """Yield the studies that may be possible with the images of a dataset, the best first.
+
+    Each is the name of a shipped configuration and what replaces its values.
+
+    Args:
+        dataset: the dataset.
+        backbone: the name of the checkpoint.
+    """
+    from study.config.shipped import QUICKSTART, shipped_file
+    from study.config.yaml_values import read_values
+    from study.embedded import EMBEDDED
+
+    choices, ranges = _of_images(dataset), {}
+    quickstart = shipped_file(QUICKSTART)
+    if backbone == EMBEDDED and quickstart:
+        space = read_values(quickstart)["search"]["space"]
+        reason = "as in the quickstart: this small checkpoint wants larger steps than ViT-B"
+        ranges = {f"search.space.{key}": (value, reason) for key, value in space.items()}
+    for folds in (3, 2):
+        reason = "each trial trains so many models, and each is validated on images left out"
+        yield "photos", choices | ranges | {"search.folds": (folds, reason)}
+    del choices["search.minutes"]
+    reason = (
+        "no search, since its trials cannot be validated with so few images: 3 of each class allow "
+        "one, and 4 groups where images have groups"
+    )
+    yield "clipfit", choices | {"search.trials": (0, reason)}
+
+
+def _of_images(dataset: "Dataset") -> Choices:
+    """Return the values that the numbers of images decide."""
+    from study.commands.facts import count_cores
+    from study.data.shots import ALL
+    from study.method.device import gpu_kind
+    from study.method.recipe import UNEQUAL
+    from study.report.terminal_table import amount
+
+    sizes = Counter(record.label for record in dataset.train)
+    counts = [sizes[label] for label in range(len(dataset.class_names))]
+    smallest, largest = min(counts), max(counts)
+    span = f"the smallest class has {smallest} to learn from, the largest {largest}"
+    # For these a laptop trains many classes in hours, not days.
+    wanted = 16 if len(counts) <= 5 else 8 if len(counts) <= 40 else 4
+    learned = wanted * len(counts)
+    choices: Choices = {}
+    if smallest >= wanted:
+        left = smallest - wanted
+        if dataset.val:
+            validated = Counter(record.label for record in dataset.val)
+            left = min(validated[label] for label in range(len(counts)))
+        reason = "images of each class beside them; folds of all these validate"
+        choices["data.shots"] = (wanted, f"images of each class; {span}; `all` takes every image")
+        choices["data.val_shots"] = (min(wanted // 4, left), reason)
+    elif sum(counts) <= 2 * learned:
+        learned = sum(counts)
+        choices["data.shots"] = (ALL, f"every image: {span}")
+        choices["data.val_shots"] = (None, "those of validation, else a fifth of each class")
+    else:
+        choices["data.shots"] = (wanted, f"images of each class at most; {span}")
+        choices["data.short"] = ("take_all", "of a class that has fewer")
+        choices["data.val_shots"] = (0, "folds of the images to learn from validate")
+    if smallest < wanted and largest > UNEQUAL * smallest:
+        reason = "training makes up for the sizes of classes, and scores count every class alike"
+        choices["training.balance"] = ("auto", reason)
+    cores = AS_MANY if gpu_kind() == "cuda" else count_cores()
+    minutes = 5 * math.ceil(MINUTES * learned / IMAGES * CORES / cores / 5)
+    reason = f"a limit of the search, for {amount(learned, 'image')} to learn from"
+    choices["search.minutes"] = (min(max(minutes, SHORTEST), LONGEST), reason)
+    return choices
+
+
+def suited_to_machine() -> Choices:
+    """Return the values that this machine decides."""
+    from study.method.device import choose_device, list_gpus
+    from study.method.precision import choose_precision
+
+    device = choose_device()
+    name = "this machine's CPU"
+    backbone = "openai/clip-vit-base-patch32"
+    reason = "fit for a CPU; openai/clip-vit-base-patch16 has four times the patches"
+    choices: Choices = {}
+    if device.type == "cuda":
+        name = list_gpus()[0]
+        backbone = "openai/clip-vit-base-patch16"
+        reason = "the paper's; openai/clip-vit-base-patch32 is several times as fast"
+        choices["resources.gpus_per_trial"] = (1, "0.25 lets four trials share a GPU")
+    choices["backbone.name"] = (backbone, reason)
+    choices["training.precision"] = ("auto", f"that is {choose_precision(device)} on {name}")
+    return choices
+
+
+def describe_images(dataset: "Dataset") -> str:
+    """Return how many classes and images there are."""
+    return (
+        f"{len(dataset.class_names)} classes; images: {len(dataset.train)} to learn from, "
+        f"{len(dataset.val)} to validate, {len(dataset.test)} to test"
+    )

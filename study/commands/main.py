@@ -2,40 +2,19 @@
 
 import logging
 import sys
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
+from importlib import import_module
+from importlib.metadata import version
 
-from study.commands import (
-    config,
-    export,
-    extend,
-    init,
-    leaderboard,
-    list,
-    predict,
-    report,
-    resume,
-    run,
-    status,
-    sync,
-)
+from study.commands import NAMES
+from study.commands.output import with_usable_output
+from study.commands.signals import exit_at_ctrl_c
+from study.report.visible_text import VisibleFormatter
 
 PROGRAM = "clipfit-study"
-COMMANDS = {
-    "run": run,
-    "init": init,
-    "config": config,
-    "resume": resume,
-    "extend": extend,
-    "status": status,
-    "list": list,
-    "leaderboard": leaderboard,
-    "report": report,
-    "predict": predict,
-    "export": export,
-    "sync": sync,
-}
-"""All commands, in the order of the help."""
+COMMANDS = {name: import_module(f"study.commands.{name}") for name in NAMES}
+"""The module of each command."""
 
 DESCRIPTION = """
 Adapt CLIP to a few labelled images per class, and find out which of its
@@ -54,52 +33,60 @@ first commands:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code: 2 after a fault that the user can fix.
-
-    Raises:
-        SystemExit: its output cannot be written, or a parser has printed its help.
-    """
-    words = [*(sys.argv[1:] if arguments is None else arguments)] or ["--help"]
-    from study.process.output import usable_output
-
-    with usable_output():
-        if words[0] in ("-h", "--help"):
-            _print_help()
-            return 0
-        if words[0] == "--version":
-            from importlib.metadata import version
-
-            print(f"{PROGRAM} {version(PROGRAM)}")
-            return 0
-        _log_warnings()
-        from study.errors import INTERRUPTED, InterruptedStudyError, StudyError, redacted_text
-
-        try:
-            name, options = _parse(words)
-            return COMMANDS[name].run(options) or 0
-        except StudyError as error:
-            text = redacted_text(str(error))
-            code = INTERRUPTED if isinstance(error, InterruptedStudyError) else 2
-        except PermissionError as error:  # even of asking whether a file is there
-            if error.filename is None:
-                raise
-            text = f"{error.filename} cannot be used: {error.strerror}"
-            code = 2
-        except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
-            return INTERRUPTED
-        from study.process.terminal_table import print_error  # imports what most need later
-
-        print_error(text)
-        return code
+    """Run a command and return its exit code: 2 after a fault that the user can fix."""
+    words = sys.argv[1:] if arguments is None else [*arguments]
+    with exit_at_ctrl_c():
+        return with_usable_output(lambda: _main(words))
 
 
-def _log_warnings() -> None:
-    from study.process.visible_text import VisibleFormatter
-
+def _main(words: Sequence[str]) -> int:
     handler = logging.StreamHandler()
     handler.setFormatter(VisibleFormatter("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    try:
+        return _run_command(words)
+    except SystemExit as end:  # of argparse, once it has printed a help or a message
+        return int(end.code or 0)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:
+        from study.errors import INTERRUPTED, InterruptedStudyError, StudyError, redacted_text
+
+        text = redacted_text(str(error))
+        if isinstance(error, PermissionError) and error.filename:  # even of asking for a file
+            text = f"{error.filename} cannot be used: {error.strerror}"
+        elif not isinstance(error, StudyError):
+            raise
+        from study.report.terminal_table import print_error
+
+        print_error(text)
+        return INTERRUPTED if isinstance(error, InterruptedStudyError) else 2
+
+
+def _run_command(words: Sequence[str]) -> int:
+    """Run the command that the first word names, or else ``run`` with all words.
+
+    Raises:
+        StudyError: there is a fault that the user can fix.
+    """
+    name, *others = words or ["--help"]
+    if name in ("-h", "--help"):
+        _print_help()
+        return 0
+    if name == "--version":
+        print(f"{PROGRAM} {version(PROGRAM)}")
+        return 0
+    if name not in COMMANDS:
+        if not name.startswith("-") and "=" not in name:
+            from study.commands.find import find_config
+
+            find_config(name)  # a mistyped command is at fault before its options are
+        name, others = "run", [*words]
+    module = COMMANDS[name]
+    parser = ArgumentParser(prog=f"{PROGRAM} {name}", description=module.HELP)
+    module.add_arguments(parser)
+    return module.run(parser.parse_intermixed_args(others)) or 0
 
 
 def _print_help() -> None:
@@ -114,24 +101,3 @@ def _print_help() -> None:
     for name, module in COMMANDS.items():
         commands.add_parser(name, help=module.HELP)
     parser.print_help()
-
-
-def _parse(words: Sequence[str]) -> tuple[str, Namespace]:
-    """Return the command that the first word names, else ``run`` of all words, and its options.
-
-    Raises:
-        StudyError: there is a fault that the user can fix.
-    """
-    name, *others = words
-    if name not in COMMANDS:
-        from study.commands.find import refuse_mistyped_command
-
-        refuse_mistyped_command(name, COMMANDS)
-        name, others = "run", [*words]
-    module = COMMANDS[name]
-    parser = ArgumentParser(prog=f"{PROGRAM} {name}", description=module.HELP)
-    module.add_arguments(parser)
-    for command in ("resume", "extend"):
-        if f"--{command}" in others:
-            parser.error(f"did you mean `{PROGRAM} {command} NAME`?")
-    return name, parser.parse_intermixed_args(others)

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from study.commands.study_status import plain_table
-from study.process.terminal_table import print_unwrapped
 from study.protocols import Protocol
 from study.report.ablation_tables import write_ablation
 from study.report.charts import write_plots
@@ -16,6 +14,7 @@ from study.report.page import write_report
 from study.report.pictures import Datasets
 from study.report.plots import make_plots
 from study.report.study_description import describe_study
+from study.report.terminal_table import plain_table, print_unwrapped
 from study.results.study_result import StudyResult, read_study_result
 from study.results.trials_table import write_trials
 from study.storage.atomic import with_retries, write_atomically

@@ -1,12 +1,29 @@
-"""The command ``predict``: the classes of images, by a tuned model."""
+"""The command ``predict``: the classes of images, by a tuned model, as a table or as CSV."""
 
+import os
+import sys
+import tempfile
+import time
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from study.commands.arguments import add_model
-from study.process.ctrl_c import exit_at_ctrl_c
+from study.commands.output import lasting_console
+from study.commands.signals import handle_signals, interrupt
+from study.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from study.report.formatting import Table
+    from study.serving.classifier import TunedClassifier
+    from study.serving.labelling import LabelledImage
+    from study.serving.saved_model import SavedModel
 
 HELP = "label images with the final model of a study, or another tuned model"
+FEW = 20
+"""The largest number of images whose labels a terminal shows as a table."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -58,21 +75,205 @@ def run(options: Namespace) -> None:
     Raises:
         StudyError: an option, the model or all of the images cannot be used.
     """
-    with exit_at_ctrl_c():
-        from study.commands.find import find_study_of_model, split_off_storage
+    from study.commands.find import find_study_of_model, split_off_storage
+
     words, storage = split_off_storage(options.images)
     find_study_of_model(options.model, storage)  # refuses an unknown one at once
-    with exit_at_ctrl_c():
-        from study.commands.labels import Labelling, label_and_write
-    label_and_write(
-        Labelling(
-            model=options.model,
-            storage=storage,
-            images=words,
-            classes=options.classes,
-            top=options.top,
-            out=options.out,
-            batch_size=options.batch_size,
-            device=options.device,
+    _check(options)
+    with handle_signals(interrupt):
+        _label(options, words, storage)
+
+
+def _check(options: Namespace) -> None:
+    """Look for faults before anything slow begins.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    for name, value in (("--top", options.top), ("--batch-size", options.batch_size)):
+        if value < 1:
+            raise ConfigError(f"{name} is {value}; allowed is 1 or more")
+    out = options.out
+    if out is None:
+        return
+    if out.suffix.lower() != ".csv" or out.is_dir():
+        raise ConfigError(f"--out is {out}; allowed is a file whose name ends in .csv")
+    if not (out.parent.is_dir() and os.access(out.parent, os.W_OK | os.X_OK)):
+        raise ConfigError(
+            f"--out is {out}, and {out.parent} is no folder that may be written; allowed is a "
+            "file in one that is there"
+        )
+
+
+def _label(options: Namespace, words: Sequence[str], storage: str | None) -> None:
+    from rich.console import Console
+    from rich.progress import track
+
+    from study.commands.find import find_model
+    from study.report.terminal_table import amount, print_csv, print_sentences
+    from study.serving.labelling import label_image_files
+    from study.storage.atomic import write_atomically
+
+    class_names = None if options.classes is None else read_classes(options.classes)
+    images = find_images(words)
+    with tempfile.TemporaryDirectory(prefix="clipfit-predict-") as scratch:
+        saved = find_model(options.model, Path(scratch), storage)
+        classifier = saved.load_classifier(class_names=class_names, device=options.device)
+    top = min(options.top, len(classifier.class_names))
+    began, console = time.monotonic(), Console(stderr=True)
+    labelled = list(
+        track(
+            label_image_files(classifier, images, top=top, batch_size=options.batch_size),
+            "labelling",
+            len(images),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,  # rich would write an empty line
         )
     )
+    rate = len(images) / max(time.monotonic() - began, 1e-9)
+    if options.out is not None:
+        write_atomically(options.out, labels_csv(labelled, top))
+    elif sys.stdout.isatty() and len(images) <= FEW:
+        lasting_console().print(labels_table(labelled, top), highlight=False)
+    else:
+        print_csv(labels_csv(labelled, top))
+    unreadable = [image for image in labelled if image.error is not None]
+    unread = f", {len(unreadable)} could not be read (see the column error)" if unreadable else ""
+    device = classifier.model.device
+    read = f"{amount(len(images), 'image')}{unread}; {rate:.1f} images per second on {device}"
+    for line in (read, *_describe_model(saved, classifier, own_names=class_names is None)):
+        print_sentences(console, line)
+    if len(unreadable) == len(images):
+        first = unreadable[0]
+        raise DataError(
+            f"none of {len(images)} images could be read; first {_text(first.path)}: {first.error}"
+        )
+
+
+def _describe_model(
+    saved: "SavedModel", classifier: "TunedClassifier", *, own_names: bool
+) -> Iterator[str]:
+    """Yield which model labelled images, with which classes."""
+    from study.report.setting_descriptions import settings_in_words
+
+    number, with_head = len(classifier.class_names), len(classifier.from_head)
+    text = (
+        f"labelled by {saved.name}: {settings_in_words(saved.settings)}; backbone "
+        f"{saved.info.backbone}; {number} classes"
+    )
+    if not own_names:
+        text += " from --classes"
+    if saved.settings.head == "linear" and not with_head:
+        text += "; the trained head is not used"
+    elif saved.settings.head == "linear" and with_head != number:
+        text += f"; the trained head is used for {with_head} of them, and text for the others"
+    yield text
+    if saved.instead_of is not None:
+        yield (
+            f"the best configuration ({settings_in_words(saved.instead_of)}) cannot be written as "
+            "a delta, and this is the best that can; the model registry has the same one"
+        )
+
+
+def read_classes(text: str) -> tuple[str, ...]:
+    """Return class names, as ``--classes`` has them: a file with one a line, or the names.
+
+    Args:
+        text: the path of a file, or names with commas between them. Blank lines count for nothing.
+
+    Raises:
+        DataError: the file cannot be read, there are fewer than two names, or two are equal.
+    """
+    from study.data.records import class_table, listed, read_text
+
+    source, names = "--classes", [name.strip() for name in text.split(",")]
+    with suppress(OSError):  # a list that is too long for a path
+        if Path(text).is_file():
+            source = f"--classes {text}"
+            lines = read_text(Path(text)).splitlines()
+            names = [line.strip() for line in lines if line.strip()]
+    if len(names) < 2:
+        raise DataError(
+            f"--classes is {text!r}, which gives {listed(names) or 'no names'}; allowed are two or "
+            "more names with commas between them, or a text file that is there, with one a line"
+        )
+    return class_table(enumerate(names), where=source)
+
+
+def find_images(words: Iterable[str]) -> list[Path]:
+    """Return the images that are named, and those in named folders, in the order of the words.
+
+    A file that is named itself counts as an image whatever its suffix is. Files of other formats in
+    folders are counted as error output.
+
+    Raises:
+        DataError: a path does not exist, or no image is found.
+    """
+    from study.commands.check_images import format_suffixes
+    from study.data.images.sources import IMAGE_SUFFIXES
+    from study.data.records import listed
+    from study.report.visible_text import visible_text
+    from study.serving.labelling import list_image_files
+
+    paths = [Path(word) for word in words]
+    missing = [str(path) for path in paths if not os.path.exists(path)]  # noqa: PTH110 -- no error
+    if missing:
+        raise DataError(
+            f"no such image or folder: {listed(missing)}; allowed are image files and folders"
+        )
+    images: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            images.append(path)
+            continue
+        in_folder, other_suffixes = list_image_files(path)
+        if not in_folder:
+            print(visible_text(f"{path}: has no images"), file=sys.stderr)
+        if other_suffixes:
+            suffixes = format_suffixes(other_suffixes)
+            line = f"{path}: files of other formats are passed over: {suffixes}"
+            print(visible_text(line), file=sys.stderr)
+        images += in_folder
+    if not images:
+        raise DataError(
+            "no images were found; allowed are image files, and folders that have some "
+            f"({' '.join(sorted(IMAGE_SUFFIXES))}) in them or in their folders"
+        )
+    return images
+
+
+def labels_csv(labelled: Iterable["LabelledImage"], top: int) -> str:
+    """Return the labels as CSV; class names are not changed, as in the other CSV files."""
+    from study.report.formatting import csv_text, spreadsheet_path
+
+    header = ["path"]
+    for rank in range(1, top + 1):
+        header += [f"class_{rank}", f"probability_{rank}"]
+    rows: list[list[object]] = [[*header, "error"]]
+    for image in labelled:
+        cells: list[object] = [cell for pair in image.classes for cell in pair]
+        cells += [None] * (2 * top - len(cells))
+        rows.append([spreadsheet_path(_text(image.path)), *cells, image.error])
+    return csv_text(rows)
+
+
+def labels_table(labelled: Sequence["LabelledImage"], top: int) -> "Table":
+    """Return the table of a few images for a terminal, with probabilities in percent."""
+    from study.report.formatting import Table, percent
+
+    columns = ["path", *(f"class {rank}" for rank in range(1, top + 1))]
+    has_errors = any(image.error for image in labelled)
+    rows: list[list[object]] = []
+    for image in labelled:
+        labels = [f"{name} {percent(probability)} %" for name, probability in image.classes]
+        row: list[object] = [_text(image.path), *labels, *[None] * (top - len(labels))]
+        rows.append([*row, image.error or ""] if has_errors else row)
+    if has_errors:
+        columns.append("error")
+    return Table("", columns, rows, left=len(columns))
+
+
+def _text(path: Path) -> str:
+    r"""Return a path as text; bytes that are not UTF-8 are written like ``\xff``."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -4,11 +4,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 
 from study.commands.arguments import add_storage, add_study
-from study.process.ctrl_c import exit_at_ctrl_c
-
-TYPE_CHECKING = False  # of typing, whose import takes long
-if TYPE_CHECKING:
-    from study.results.study_result import StudyResult
+from study.commands.output import lasting_console
 
 HELP = "write report.html of a study, and its charts"
 
@@ -31,34 +27,28 @@ def run(options: Namespace) -> None:
     Raises:
         StudyError: the study cannot be read.
     """
-    with exit_at_ctrl_c():
-        from study.commands.find import find_study
+    from study.commands.find import find_study
+
     folder = find_study(options.name, options.storage)
-    with exit_at_ctrl_c():
-        from study.report import page
-        from study.report.ablation_tables import ablation_plots
-        from study.report.charts import write_plots
-        from study.report.plots import make_plots
-        from study.results.study_result import read_study_result
-    board = read_study_result(folder.path)
-    charts = make_plots(board)
-    print(page.write_report(board, charts))
-    if board.ablation:
-        charts = ablation_plots(board.ablation)
-    print(*write_plots(board.folder.path, charts), sep="\n")
+    from study.report import page
+    from study.report.ablation_charts import ablation_plots
+    from study.report.charts import write_plots
+    from study.report.plots import make_plots
+    from study.results.study_result import read_study_result
+
+    result = read_study_result(folder.path)
+    charts = make_plots(result)
+    print(page.write_report(result, charts))
+    if result.ablation:
+        charts = ablation_plots(result.ablation)
+    print(*write_plots(result.folder.path, charts), sep="\n")
     for chart in charts:
         if chart.missing_reason is not None:
             print(f"{chart.name}: not drawn: {chart.missing_reason}", file=sys.stderr)
     if options.drift:
-        _print_drift(board)
-
-
-def _print_drift(results: "StudyResult") -> None:
-    """Print, draw and save how far tuning moved the best configuration."""
-    with exit_at_ctrl_c():
-        from study.commands.signals import LastingConsole
         from study.report.drift_tables import render_drift, write_drift
         from study.results.drift import study_drift
-    drift = study_drift(results)
-    LastingConsole().print(render_drift(drift), highlight=False)
-    print(*write_drift(results.folder.path, drift), sep="\n")
+
+        drift = study_drift(result)
+        lasting_console().print(render_drift(drift), highlight=False)
+        print(*write_drift(result.folder.path, drift), sep="\n")

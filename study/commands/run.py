@@ -1,16 +1,12 @@
 """The command ``run``: a new study, or a sweep."""
 
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from typing import TYPE_CHECKING
 
-from study.commands.arguments import add_check, add_configuration, refuse_without_check
-from study.process.ctrl_c import exit_at_ctrl_c
+from study.commands.arguments import add_check, add_configuration, run_or_check, run_with_check
 
-TYPE_CHECKING = False  # of typing, whose import takes long
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from study.commands.check_result import CheckResult
-    from study.config.sweep import Member
 
 HELP = "run a study; this word may be left out"
 DESCRIPTION = """
@@ -49,57 +45,22 @@ def run(options: Namespace) -> None:
     Raises:
         StudyError: there is a fault that the user can fix, or the study was interrupted.
     """
-    refuse_without_check(options)
-    with exit_at_ctrl_c():
-        from study.commands.check_result import print_check, print_warnings
-    if options.check:
-        print_check(lambda: _check(options), as_json=options.json)
-        return
-    source, overrides, members = _read(options)
-    with exit_at_ctrl_c():
-        from study.commands.new_study import make_study
-        from study.commands.run_study import run_study
-        from study.commands.run_sweep import run_sweep
-        from study.commands.signals import LastingConsole
-    console = LastingConsole()
-    if members:
-        run_sweep(members, console)
-        return
-    study, warnings = make_study(source, overrides)
-    print_warnings(warnings, console)
-    run_study(study, console, resume=False)
+    run_with_check(options, _run)
 
 
-def _read(options: Namespace) -> tuple["Path", list[str], list["Member"]]:
-    """Return the file and the overrides that the words name, and the studies if it is a sweep.
+def _run(options: Namespace) -> "CheckResult | None":
+    # Faults of the configuration are raised before slower modules are imported.
+    from study.commands.find import find_config_and_overrides
+    from study.config.loading import load_config
+    from study.config.sweep import is_sweep, load_sweep
 
-    Faults of the configuration are raised before slower modules are imported.
-    """
-    with exit_at_ctrl_c():
-        from study.commands.find import find_config_and_overrides
-        from study.config.loading import load_config
-        from study.config.sweep import is_sweep, load_sweep
     source, overrides = find_config_and_overrides(options.words)
     if is_sweep(source):
-        return source, overrides, load_sweep(source, overrides)
+        members = load_sweep(source, overrides)
+        from study.commands.sweep import check_whole_sweep, run_sweep
+
+        return check_whole_sweep(members) if options.check else run_sweep(members)
     load_config(source, overrides)
-    return source, overrides, []
+    from study.commands.new_study import make_study
 
-
-def _check(options: Namespace) -> "CheckResult":
-    source, overrides, members = _read(options)
-    with exit_at_ctrl_c():
-        from study.commands.check import check_everything
-        from study.commands.new_study import make_study
-    if members:
-        with exit_at_ctrl_c():
-            from study.commands.run_sweep import check_everything_of_sweep
-        return check_everything_of_sweep(members)
-    study, warnings = make_study(source, overrides)
-    return check_everything(
-        study,
-        resuming=False,
-        images=options.images,
-        estimate=options.estimate,
-        warnings=warnings,
-    )
+    return run_or_check(make_study(source, overrides), options, resume=False)

@@ -1,56 +1,53 @@
-"""Signals other than Ctrl-C that ask a study to end, and output whose reader has gone."""
+"""Signals that ask a command to end: Ctrl-C, a closed terminal, and ``kill``."""
 
-import logging
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TextIO, cast
+from typing import Any
 
-from rich.console import Console
-
-from study.process.output import Output, silence_streams
-from study.process.terminal_table import PIPED
-
-logger = logging.getLogger(__name__)
-
-
-class LastingConsole(Console):
-    """A console that keeps working when its reader ends before the process, or its disk is full.
-
-    Ctrl-C also ends ``tee``, while the study still has to be closed. Output that is no terminal has
-    `PIPED` columns.
-    """
-
-    def __init__(self, file: TextIO | None = None) -> None:
-        width = None
-        if not sys.stdout.isatty():
-            width = PIPED
-        output = Output(file or sys.stdout, lasting=True)
-        # Paths may have brackets and colons, which are no markup.
-        super().__init__(file=cast(TextIO, output), width=width, markup=False, emoji=False)
+from study.commands.output import silence_streams
 
 
 @contextmanager
-def handle_hang_up(then: Callable[[], None]) -> Iterator[None]:
-    """Call a function at SIGHUP, that of a closed terminal, and at SIGTERM, that of ``kill``.
+def exit_at_ctrl_c() -> Iterator[None]:
+    """End the process with one line at Ctrl-C in the block, where nothing must be closed.
 
-    Both would end the process at once. A signal that is ignored, as by ``nohup``, stays ignored. In
-    a thread other than the main one, nothing is changed.
+    An interrupt during an import would print a traceback of that import, or the import would
+    suppress it. Nothing changes if Ctrl-C is ignored or has another handler.
+    """
+    handlers = {}
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        handlers[signal.SIGINT] = _exit
+    with _handlers(handlers):
+        yield
+
+
+@contextmanager
+def handle_signals(then: Callable[[], None]) -> Iterator[None]:
+    """Raise KeyboardInterrupt at Ctrl-C in the block, and call a function at other signals.
+
+    These are SIGHUP, that of a closed terminal, and SIGTERM, that of ``kill``; both would end the
+    process at once. A signal that is ignored, as by ``nohup``, stays ignored.
     """
 
     def hang_up(*_: object) -> None:
-        # Printing to a terminal that is gone fails, and the study must still be closed.
+        # Printing to a terminal that is gone fails, and what is open must still be closed.
         silence_streams(*terminals)
         then()
 
     terminals = [stream for stream in (1, 2) if os.isatty(stream)]
-    handlers: dict[signal.Signals, Callable[..., None]] = {
-        signal.SIGHUP: hang_up,
-        signal.SIGTERM: lambda *_: then(),
-    }
+    handlers = {signal.SIGHUP: hang_up, signal.SIGTERM: lambda *_: then()}
+    if signal.getsignal(signal.SIGINT) is _exit:
+        handlers[signal.SIGINT] = signal.default_int_handler
+    with _handlers(handlers):
+        yield
+
+
+@contextmanager
+def _handlers(handlers: dict[signal.Signals, Callable[..., Any]]) -> Iterator[None]:
+    """Handle signals during the block, if it runs in the main thread, which alone may do so."""
     if threading.current_thread() is not threading.main_thread():
         handlers = {}
     with ExitStack() as stack:
@@ -58,6 +55,13 @@ def handle_hang_up(then: Callable[[], None]) -> Iterator[None]:
             if signal.getsignal(name) is not signal.SIG_IGN:
                 stack.callback(signal.signal, name, signal.signal(name, handler))
         yield
+
+
+def _exit(*_: object) -> None:
+    try:
+        os.write(2, b"interrupted\n")
+    finally:
+        os._exit(128 + signal.SIGINT)
 
 
 def interrupt() -> None:
@@ -70,28 +74,3 @@ def interrupt() -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         raise KeyboardInterrupt
     signal.raise_signal(signal.SIGINT)
-
-
-@contextmanager
-def hold_back_signals(notice: str) -> Iterator[None]:
-    """Let the block finish before a closed terminal or ``kill`` ends the study.
-
-    Args:
-        notice: what is logged when one of these signals arrives.
-
-    Raises:
-        KeyboardInterrupt: one of these signals arrived during the block.
-    """
-    arrived = threading.Event()
-
-    def warn() -> None:
-        message = notice
-        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-            message += "; Ctrl-C ends it without sending what is left"
-        logger.warning(message)
-        arrived.set()
-
-    with handle_hang_up(warn):
-        yield
-    if arrived.is_set():
-        interrupt()

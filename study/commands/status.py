@@ -1,11 +1,35 @@
-"""The command ``status``: the progress of a study."""
+"""The command ``status``: the progress of a study, read from its folder alone."""
 
 from argparse import ArgumentParser, Namespace
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from study.commands.arguments import add_json, add_settings, add_study
-from study.process.ctrl_c import exit_at_ctrl_c
+from study.commands.output import lasting_console, print_json, print_resume_commands
+
+if TYPE_CHECKING:
+    from study.results.chance import AgainstChance
+    from study.results.study_result import StudyResult
+    from study.results.trial_results import TrialResult
 
 HELP = "show what is done, running and best in a study"
+INTERRUPTED = "interrupted"
+"""The state of a study that is not finished, and that no driver runs."""
+STATES = {
+    "finished": "finished",
+    "searching": "running, in its search",
+    "testing": "running, and testing what its search chose",
+    INTERRUPTED: "interrupted: it is not finished, and no process runs it",
+}
+"""The states of a study, and what they mean."""
+OUTSIDE = "other methods"
+"""The name of the group of search trials that do not count towards ``search.trials``."""
+TERMS = "lr: learning rate; LN: LayerNorm; λ: how firmly text features are held at CLIP’s"
+"""The meaning of the abbreviations in the header of a table of configurations."""
+MOST_TRIALS = 5
+"""The largest number of failed trials, and of best trials, to print."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -21,28 +45,141 @@ def run(options: Namespace) -> None:
     Raises:
         StudyError: the study cannot be read, or an override may not be given.
     """
-    with exit_at_ctrl_c():
-        from study.commands.find import find_study_and_overrides
+    from study.commands.find import find_study_and_overrides, load_study
+
     folder, overrides = find_study_and_overrides(options.name, options.settings)
-    with exit_at_ctrl_c():
-        from study.commands.frozen_configuration import load_study
-        from study.commands.json_output import print_json
-        from study.commands.signals import LastingConsole
-        from study.commands.study_status import (
-            INTERRUPTED,
-            print_resume_commands,
-            render_status,
-            study_status,
-        )
-        from study.results.study_result import read_study_result
-    status = study_status(read_study_result(load_study(folder, overrides).folder.path))
+    load_study(folder, overrides)
+    from study.results.study_result import read_study_result
+
+    status = study_status(read_study_result(folder.path))
     if options.json:
         values = dict(vars(status))
         for name in ("running", "failed", "best"):
             values[name] = [trial.status_record() for trial in values[name]]
         print_json(values)
         return
-    console = LastingConsole()
-    console.print(render_status(status), highlight=False)
+    print_status(status)
     if status.state == INTERRUPTED:
-        print_resume_commands(console, [folder])
+        print_resume_commands([folder])
+
+
+@dataclass(frozen=True)
+class Status:
+    """What a study has done, what is running, and its best trials."""
+
+    study: str
+    state: str
+    """One of `STATES`."""
+    wanted: int | None
+    """The configured number of trials of the search; None for an ablation."""
+    counts: Mapping[str, Mapping[str, int]]
+    """The number of trials by stage and by how they ended, or ``unfinished``.
+
+    Those of the search that do not count towards ``wanted`` are in `OUTSIDE`."""
+    running: Sequence["TrialResult"]
+    failed: Sequence["TrialResult"]
+    best: Sequence["TrialResult"]
+    """The best finished trials of the search, by validation."""
+    val_score: float | None
+    """The validation score of the best configuration; None while nothing is chosen."""
+    test_score: float | None
+    """Its mean test score, a fraction; None while nothing is tested."""
+    balanced: float | None
+    """The same score with the mean recall of the classes in place of the accuracy."""
+    against_chance: "AgainstChance | None"
+    """Its test score beside that of guessing; None while that is not known."""
+
+
+def study_status(result: "StudyResult") -> Status:
+    """Return the status of a study."""
+    from study.results.best_configuration import TEST_BALANCED, read_best
+
+    config, folder = result.config, result.folder
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for trial in result.each_trial:
+        group: str = trial.stage
+        if group == "search" and not config.search.counts_trial(trial.group, trial.label):
+            group = OUTSIDE
+        counts[group][trial.status.replace("running", "unfinished")] += 1
+    finished = [trial for trial in result.stage("search") if trial.status == "finished"]
+    finished.sort(key=lambda trial: (-(trial.val_score or 0), trial.trainable, trial.number))
+    choice = read_best(result.study)
+    test_scores = choice.test_scores if choice else {}
+    state = "testing" if result.candidates else "searching"
+    if result.is_complete:
+        state = "finished"
+    elif not folder.has_driver():
+        state = INTERRUPTED
+    return Status(
+        study=folder.name,
+        state=state,
+        wanted=None if config.ablation else config.search.trials,
+        counts={group: dict(ends) for group, ends in counts.items()},
+        running=[trial for trial in result.each_trial if trial.status == "running"],
+        failed=[trial for trial in result.each_trial if trial.status == "failed"],
+        best=finished[:MOST_TRIALS],
+        val_score=choice.candidate.val_score if choice else None,
+        test_score=test_scores.get("test_score"),
+        balanced=test_scores.get(TEST_BALANCED),
+        against_chance=choice.against_chance if choice else None,
+    )
+
+
+def print_status(status: Status) -> None:
+    """Print the status as lines and tables."""
+    from study.report.formatting import percent
+    from study.report.setting_descriptions import setting_cells, setting_header, tuned_in_words
+    from study.report.terminal_table import plain_table
+
+    console = lasting_console()
+    for line in _sentences(status):
+        console.print(line, highlight=False)
+    running = [
+        [trial.trial_id, f"{trial.epochs}/{trial.epochs_planned}", tuned_in_words(trial.settings)]
+        for trial in status.running
+    ]
+    failed = [
+        [trial.trial_id, str(trial.epochs), trial.reason or ""]
+        for trial in status.failed[-MOST_TRIALS:]
+    ]
+    if len(status.failed) > MOST_TRIALS:
+        failed.append([f"and {len(status.failed) - MOST_TRIALS} before", "", ""])
+    best = []
+    for trial in status.best:
+        scores = (trial.trial_id, percent(trial.val_score, 2))
+        best.append([*scores, *setting_cells(trial.settings), tuned_in_words(trial.settings)])
+    for header, rows in (
+        (("unfinished", "epoch", "subset"), running),
+        (("failed", "epochs", "cause"), failed),
+        (("best trials", "validation %", *setting_header(), "subset"), best),
+    ):
+        if rows:
+            console.print("", plain_table(header, rows), sep="\n", highlight=False)
+    if best:
+        console.print(TERMS)
+
+
+def _sentences(status: Status) -> Iterator[str]:
+    """Yield the state of a study, its numbers of trials, and what is known of its best."""
+    from study.report.formatting import percent
+    from study.report.terminal_table import amount
+
+    yield f"{status.study}: {STATES[status.state]}"
+    titles = {"final": "final (the final model)", OUTSIDE: f"{OUTSIDE} (beside the search)"}
+    for group, counts in status.counts.items():
+        number = sum(counts.values())
+        trials = amount(number, "trial")
+        if group == "search" and status.wanted is not None:
+            trials = f"{number} of {amount(status.wanted, 'trial')}"
+        ends = ", ".join(f"{count} {end}" for end, count in sorted(counts.items()))
+        yield f"{titles.get(group, group)}: {trials}: {ends}"
+    if status.val_score is not None:
+        yield f"best configuration: {percent(status.val_score)} % on validation"
+    if status.test_score is None:
+        return
+    text = f"best configuration: {percent(status.test_score)} % on test"
+    if status.balanced is not None:
+        text += f", balanced {percent(status.balanced)} %"
+    if status.against_chance and not status.against_chance.is_proven:
+        text += f"; {status.against_chance.doubt}"
+    yield text

@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, Namespace
 
 from study.commands.arguments import add_settings, add_study
-from study.process.ctrl_c import exit_at_ctrl_c
+from study.commands.signals import handle_signals, interrupt
 
 HELP = "send the results of a study to MLflow that are missing there"
 
@@ -20,15 +20,14 @@ def run(options: Namespace) -> None:
     Raises:
         StudyError: there is a fault that the user can fix, or results could not be sent.
     """
-    with exit_at_ctrl_c():
-        from study.commands.find import find_study_and_overrides
+    from study.commands.find import find_study_and_overrides, load_study
+
     folder, overrides = find_study_and_overrides(options.name, options.settings)
-    with exit_at_ctrl_c():
-        from study import tracking
-        from study.commands.frozen_configuration import load_study
-        from study.commands.outputs import write_outputs
     study = load_study(folder, overrides)
-    with folder.locked():
+    from study import tracking
+    from study.commands.outputs import write_outputs
+
+    with handle_signals(interrupt), folder.locked():
         tracker = tracking.make_tracker(study.config.tracking.tracker)
         trials = tracker.sync(study, lambda: write_outputs(folder))
     print(f"{trials} trials of {folder.name} are in {tracker.title}")

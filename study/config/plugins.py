@@ -3,7 +3,7 @@
 A configuration is shared, so it names such an object and never says where its code is. The name is
 looked up among the objects of this package and among the entry points of installed packages (groups
 ``clipfit_study.protocols``, ``clipfit_study.samplers`` and ``clipfit_study.trackers``). An object
-may also be handed to `study.commands.run_study.run_study`.
+may also be handed to `study.commands.execution.run_study`.
 """
 
 from collections.abc import Callable, Mapping

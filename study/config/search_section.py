@@ -1,7 +1,9 @@
 """The section ``search``: the space, the baselines, and how trials are scored and stopped."""
 
 import math
+import tomllib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_serializer, field_validator
@@ -11,7 +13,6 @@ from study.config.section import Section
 from study.config.trial_settings import HEADS, Head, KnownKind, SubsetText, TrialSettings
 from study.config.value_types import Label, ObjectName, Range, Weights
 from study.method.parameters import kind_names
-from study.process.table_files import read_table
 
 AUTO = "auto"
 """The name that leaves the rule of selection to the protocol."""
@@ -21,7 +22,10 @@ SHORTEST_GRACE_PERIOD = 3
 """The fewest epochs before the first decision of successive halving."""
 
 SITES_OF: Mapping[str, tuple[str, ...]] = {
-    family: tuple(sites) for family, sites in read_table(__file__).items()
+    family: tuple(sites)
+    for family, sites in tomllib.loads(
+        Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")
+    ).items()
 }
 """The sites that a search chooses from, by the family of the backbone: all that it has."""
 

@@ -1,8 +1,8 @@
 """What was asked in a study, in rows of a name and a text that depend on the kind of study."""
 
 from study.data.shots import ALL, val_shots_per_class
-from study.process.terminal_table import amount
 from study.report.setting_descriptions import seeds_in_words, shots_in_words
+from study.report.terminal_table import amount
 from study.results.study_result import StudyResult
 
 

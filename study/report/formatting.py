@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 from rich.text import Text
 
-from study.process.terminal_table import TerminalTable
+from study.report.terminal_table import TerminalTable
 from study.results.statistics import Intervals, MeanInterval
 
 # Entities where a backslash does not help: MLflow's reader takes `\<` for the start of a tag, up to

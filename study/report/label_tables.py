@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from study.process.terminal_table import amount
 from study.report.formatting import Table, csv_text, format_count, percent, spreadsheet_path
+from study.report.terminal_table import amount
 from study.results.label_check import LabelCheck, MislabelledImage
 
 LABELS = "labels.csv"

@@ -7,7 +7,6 @@ from rich.text import Text
 
 from study.config.labels import PUBLISHED, TUNED
 from study.config.trial_settings import HEADS, Head, settings_columns
-from study.process.terminal_table import amount
 from study.report.formatting import (
     Table,
     duration,
@@ -29,6 +28,7 @@ from study.report.setting_descriptions import (
     setting_header,
     tuned_in_words,
 )
+from study.report.terminal_table import amount
 from study.report.verdict import (
     comparison_sentences,
     further_header,

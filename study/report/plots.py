@@ -8,7 +8,6 @@ from typing import Any
 from study.config.labels import BASELINE, OPEN, TUNED
 from study.method.parameters import list_kinds
 from study.method.peers import PEERS
-from study.process.terminal_table import amount
 from study.report.charts import (
     BEST_MARK,
     BLUE,
@@ -29,6 +28,7 @@ from study.report.charts import (
 from study.report.confusion_tables import confusion_charts, recall_chart
 from study.report.names import group_name, starred_name
 from study.report.opening_charts import scores_chart, tuned_chart
+from study.report.terminal_table import amount
 from study.report.verdict import validation_agreement
 from study.results.importance import MIN_TRIALS, Importances, importances, load_open_search
 from study.results.study_result import StudyResult

@@ -1,7 +1,6 @@
 """What a study found, in sentences that claim no more than the intervals allow."""
 
 from study.config.labels import LINEAR, ZERO_SHOT
-from study.process.terminal_table import amount
 from study.report.formatting import (
     format_alone,
     format_correlation,
@@ -14,6 +13,7 @@ from study.report.formatting import (
 )
 from study.report.names import candidate_name, entry_name
 from study.report.setting_descriptions import settings_in_words
+from study.report.terminal_table import amount
 from study.results.ablation import BASE, UNSTABLE, Ablation
 from study.results.chance import BALANCED
 from study.results.resampling import Resampled

@@ -169,12 +169,10 @@ def describe_unsent(unsent: Mapping[str, str]) -> str:
     Args:
         unsent: the reason of each run, by its trial's id.
     """
-    from study.process.terminal_table import amount  # needs rich, which a served model has not
-
     trials_by_reason = defaultdict(list)
     for trial_id, reason in unsent.items():
         trials_by_reason[reason].append(trial_id)
-    lines = [f"{amount(len(unsent), 'run')}:"]
+    lines = ["1 run:" if len(unsent) == 1 else f"{len(unsent)} runs:"]
     for reason, trial_ids in trials_by_reason.items():
         names = ", ".join(trial_ids[:3])
         if len(trial_ids) > 3:

@@ -43,16 +43,25 @@ class Cost(NamedTuple):
     """The duration from the start of a process to its first step, in seconds."""
 
 
-def measure_apart(*arguments: Any) -> Cost:
-    """Call `measure` in a process of its own, whose memory is that of a trial.
+def measure_apart(*arguments: Any, at_once: int = 1) -> Cost:
+    """Call `measure` in processes of their own, whose memory is that of a trial.
+
+    Args:
+        arguments: those of `measure`.
+        at_once: the number of processes, which share the machine as trials do.
+
+    Returns:
+        The cost in the slowest of them.
 
     Raises:
         OutOfMemoryError: a batch does not fit into memory.
         StudyError: the backbone cannot be read.
     """
     try:
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            return pool.submit(measure, *arguments, began=time.time()).result()
+        with ProcessPoolExecutor(at_once, mp_context=get_context("spawn")) as pool:
+            began = time.time()
+            costs = [pool.submit(measure, *arguments, began=began) for _ in range(at_once)]
+            return max(cost.result() for cost in costs)
     except (BrokenProcessPool, MemoryError, RuntimeError) as error:
         if not isinstance(error, BrokenProcessPool) and not is_out_of_memory(error):
             raise

@@ -1,20 +1,21 @@
-"""Everything is looked at before anything starts, and a study goes on as it was frozen."""
+"""Everything is looked at before anything starts; each fault has the key that is at fault."""
 
 import errno
 import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from study.commands.check import check_study
+from study.commands.check_result import CheckResult, Estimate, print_check
 from study.config.loading import build_config
 from study.config.schema import StudyConfig
-from study.errors import FaultsError, StudyError
+from study.errors import DataError, Fault, FaultsError, StudyError
 from study.storage.ledger_files import JsonObject
 from study.storage.probe import JOB
 from study.storage.study_folder import StudyFolder
@@ -22,13 +23,11 @@ from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.tracking.tracker import Tracker
 from study.trial.study import Study
 from tests import miniature
-from tests.case_tables import from_table
+from tests.commands.conftest import Run
 from tests.image_folders import image_folder
 from tests.siglips import save_siglip
 
-FAULTS = yaml.safe_load(Path(__file__).with_name("faults.yaml").read_text())
-
-Look = Callable[..., list[str]]
+Look = Callable[..., list[Fault]]
 
 
 @pytest.fixture
@@ -41,7 +40,7 @@ def look(tiny_backbone: Path, tmp_path: Path, mlflow_store: str) -> Look:
         backbone: Path = tiny_backbone,
         tracker: Tracker | None = None,
         **values: Any,
-    ) -> list[str]:
+    ) -> list[Fault]:
         config = build_config(
             {
                 "name": "mine",
@@ -59,20 +58,46 @@ def look(tiny_backbone: Path, tmp_path: Path, mlflow_store: str) -> Look:
         try:
             check_study(Study(config, folder), resuming=resuming, tracker=tracker)
         except FaultsError as refused:
-            faults = [str(fault) for fault in refused.faults]
+            faults = refused.faults
         assert folder.path.exists() == begun
         return faults
 
     return look
 
 
-@pytest.mark.parametrize("case", FAULTS["given"].values(), ids=FAULTS["given"])
-def test_a_fault_is_told_with_its_place_and_what_is_allowed(look: Look, case: JsonObject):
-    (fault,) = look(**case["values"])
-    place, *others = case["told"]
-    assert fault.startswith(place)
-    for part in others:
-        assert part in fault
+BASELINES = {
+    "zero-shot": {"subset": "none"},
+    "clipfit": {"subset": "clipfit", "rates": {"bias": 1, "ln": 1}},
+}
+TARGETS = {"dataset": "digits", "shots": 2, "targets": ["glyphs"], "targets_root": "/"}
+DEEP = {"subset": "vision.ln1[7]", "rates": {"ln": 1}}
+
+
+@pytest.mark.parametrize(
+    "key, values",
+    [
+        (
+            "search.baselines.deep.subset",
+            {"search": {"baselines": {**BASELINES, "deep": DEEP}}},
+        ),
+        ("data.targets_root", {"protocol": "transfer", "data": TARGETS}),
+        ("search.folds", {"search": {"selection": "holdout", "folds": 3}}),
+        ("search.folds", {"search": {"folds": 9}}),
+        ("data.templates", {"data": {"shots": 2, "templates": [f"{'word ' * 80}{{}}"]}}),
+        ("data", {"data": {"shots": 5000}}),
+        ("data.shots_from", {"data": {"shots": 2, "shots_from": "/nowhere"}}),
+        ("storage", {"storage": "/etc/passwd/runs"}),
+        ("storage", {"storage": "/proc/x/runs"}),
+        ("storage", {"storage": "s3:/bucket"}),
+        ("search.sampler", {"search": {"sampler": "nosuch"}}),
+        ("tracking.tracker", {"tracking": {"tracker": "nosuch"}}),
+        ("resources.cpus_per_trial", {"resources": {"cpus_per_trial": 999}}),
+        ("resources.gpus_per_trial", {"resources": {"gpus_per_trial": 99}}),
+        ("protocol", {"protocol": "nosuch"}),
+    ],
+)
+def test_a_fault_has_the_key_that_is_at_fault(look: Look, key: str, values: JsonObject):
+    assert [fault.key for fault in look(**values)] == [key]
 
 
 def test_a_folder_of_the_study_that_holds_other_files_is_refused(look: Look, tmp_path: Path):
@@ -80,32 +105,27 @@ def test_a_folder_of_the_study_that_holds_other_files_is_refused(look: Look, tmp
     folder.mkdir(parents=True)
     assert look() == []
     (folder / "my.yaml").touch()
-    assert look() == [f"name: {folder} is taken; allowed is a new or an empty folder"]
+    assert [fault.key for fault in look()] == ["name"]
 
 
-@from_table
-def test_lora_without_peft_is_told_before_anything_starts(
-    look: Look, monkeypatch: pytest.MonkeyPatch, own: JsonObject
+def test_lora_without_peft_is_refused_before_anything_starts(
+    look: Look, monkeypatch: pytest.MonkeyPatch
 ):
-    clipfit = {"subset": "clipfit", "rates": {"bias": 1, "ln": 1}}
-    baselines = {"zero-shot": {"subset": "none"}, "clipfit": clipfit, "mine": own}
-    assert look(search={"baselines": baselines}) == []
+    own = {"subset": "none", "peer": {"method": "lora", "lr": 0.01}}
+    search = {"baselines": {**BASELINES, "mine": own}}
+    assert look(search=search) == []
     monkeypatch.setitem(sys.modules, "peft", None)
-    (fault,) = look(search={"baselines": baselines})
-    assert fault.startswith("search.baselines.mine: LoRA needs the optional extra")
-    assert "pip install 'clipfit-study[lora]'" in fault
-    assert look(search={"baselines": {"full": {"peer": "full"}}}) == []
+    (fault,) = look(search=search)
+    assert fault.key == "search.baselines.mine"
+    assert "pip install 'clipfit-study[lora]'" in fault.message
 
 
-def test_a_peer_that_a_siglip_has_not_is_told_with_the_way_around(look: Look, tmp_path: Path):
+def test_a_method_that_a_siglip_has_not_is_refused_with_the_way_around(look: Look, tmp_path: Path):
     backbone = save_siglip(tmp_path / "siglip")
     peer = {"baselines": {"projection": {"peer": "projection"}}}
     faults = look(backbone=backbone, search={"space": {"sites": ["vision.ln1"]}, **peer})
-    (fault,) = (one for one in faults if "projection" in one)
-    assert fault.startswith("search.baselines.projection: 'projection' needs a backbone of the")
-    assert fault.endswith(
-        "is a siglip; allowed are full and lora, or none: search.baselines.projection=null"
-    )
+    (fault,) = (one for one in faults if one.key == "search.baselines.projection")
+    assert "search.baselines.projection=null" in fault.message
 
 
 def few_classes(root: Path, trained: Iterable[str], tested: Iterable[str]) -> JsonObject:
@@ -115,20 +135,31 @@ def few_classes(root: Path, trained: Iterable[str], tested: Iterable[str]) -> Js
 
 
 @pytest.mark.parametrize(
-    "case", FAULTS["classes"], ids=lambda c: "{protocol}-{trained}".format(**c)
+    "protocol, trained, tested, faulty",
+    [
+        ("few_shot", "a", "a", True),
+        ("zero_shot", "a", "a", True),
+        ("few_shot", "abc", "b", True),
+        ("base_to_new", "ab", "ab", True),
+        ("base_to_new", "abc", "abc", True),
+        ("base_to_new", "abcd", "abd", True),
+        ("generalized", "abc", "c", True),
+        ("generalized", "ab", "ab", True),
+        ("transfer", "a", "a", True),
+        ("transfer", ("cat", "Cat"), ("cat", "Cat"), True),
+        ("few_shot", "ab", "ab", False),
+        ("base_to_new", "abcd", "abcd", False),
+        ("generalized", "abc", "abc", False),
+    ],
 )
-def test_classes_that_are_too_few_or_cannot_be_told_apart_are_told(
-    look: Look, tmp_path: Path, case: JsonObject
+def test_classes_that_are_too_few_or_cannot_be_told_apart_are_refused(
+    look: Look, tmp_path: Path, protocol: str, trained: str, tested: str, faulty: bool
 ):
-    data = few_classes(tmp_path / "mine", case["trained"], case["tested"])
-    place = "data"
-    if case.get("target"):
-        place = "data.targets"
+    key, data = "data", few_classes(tmp_path / "mine", trained, tested)
+    if protocol == "transfer":
+        key = "data.targets"
         data = {"shots": 2, "targets": ["mine"], "targets_root": str(tmp_path)}
-    faults = look(protocol=case["protocol"], data=data)
-    assert len(faults) == ("told" in case)
-    for fault in faults:
-        assert fault.startswith(f"{place}: mine: {case['told']}")
+    assert [fault.key for fault in look(protocol=protocol, data=data)] == [key] * faulty
 
 
 def test_a_target_of_ones_own_is_another_folder_than_the_training(look: Look, tmp_path: Path):
@@ -138,18 +169,15 @@ def test_a_target_of_ones_own_is_another_folder_than_the_training(look: Look, tm
     training, beside = str(tmp_path / "mine"), str(tmp_path)
     source = {"dataset": "mine", "root": training, "shots": 2, "val_shots": 2}
 
-    def faults(*targets: str, **data: str) -> list[str]:
-        return look(protocol="transfer", data={**source, "targets": targets, **data})
+    def keys(*targets: str, **data: str) -> list[str]:
+        data = {**source, "targets": targets, **data}  # type: ignore[dict-item]
+        return [fault.key for fault in look(protocol="transfer", data=data)]
 
-    assert faults("other", targets_root=beside) == []
-    (fault,) = faults("other")  # which is no folder of the training images
-    assert fault.startswith("data.targets: ")
-    for targets in (("test",), ("other", "link")):
-        root = training if targets == ("test",) else beside
-        (fault,) = faults(*targets, targets_root=root)
-        assert "have images in common" in fault
-    (fault,) = faults("mine", targets_root=beside, dataset="pets")
-    assert "mine and pets have images in common" in fault
+    assert keys("other", targets_root=beside) == []
+    assert keys("other") == ["data.targets"]  # which is no folder of the training images
+    assert keys("test", targets_root=training) == ["data.targets"]
+    assert keys("other", "link", targets_root=beside) == ["data.targets"]
+    assert keys("mine", targets_root=beside, dataset="pets") == ["data.targets"]
 
 
 def test_a_published_list_may_repeat_a_name_and_no_other_dataset(look: Look, tmp_path: Path):
@@ -158,33 +186,32 @@ def test_a_published_list_may_repeat_a_name_and_no_other_dataset(look: Look, tmp
     assert look(data={"dataset": "imagenet", "root": str(tmp_path), **data}) == []
     image_folder(tmp_path / "mine", ("cat", "Cat"), ("cat", "Cat"))
     (fault,) = look(data={"dataset": "mine", "root": str(tmp_path / "mine"), **data})
-    assert "as the same text: 'Cat' and 'cat'" in fault
+    assert "'Cat' and 'cat'" in fault.message
 
 
-def test_names_that_are_no_text_are_all_told(look: Look, tmp_path: Path):
+def test_names_that_are_no_text_are_all_named(look: Look, tmp_path: Path):
     names = ("cat", "<|endoftext|>", "big\tdog")
     control, mark = look(data=few_classes(tmp_path / "images", names, names))
-    assert "'big\\tdog' (U+0009)" in control
-    assert "'<|endoftext|>'" in mark
+    assert "'big\\tdog' (U+0009)" in control.message
+    assert "'<|endoftext|>'" in mark.message
 
 
-def test_a_table_of_which_no_file_is_there_is_told(look: Look, tmp_path: Path):
+@pytest.mark.parametrize("is_target", [False, True])
+def test_a_table_of_which_no_file_is_there_is_refused(look: Look, tmp_path: Path, is_target: bool):
     lines = ["path,class_name,split"]
     for n in range(32):
         name, split = ("cat", "dog")[n % 2], ("train", "test")[n // 16]
         lines.append(f"{n}.png,{name},{split}")
-    table = tmp_path / "images.csv"
-    table.write_text("\n".join(lines))
-    absent = "images.csv: none of the 16 training images that are listed is in "
-    data = {"dataset": "images.csv", "root": str(table), "shots": 2, "val_shots": 2}
-    (fault,) = look(data=data)
-    assert fault.startswith(f"data: {absent}")
-    targets = {"targets": ["images.csv"], "targets_root": str(tmp_path)}
-    (fault,) = look(protocol="transfer", data={"shots": 2, **targets})
-    assert fault.startswith(f"data.targets: {absent}")
+    (tmp_path / "images.csv").write_text("\n".join(lines))
+    table = {"dataset": "images.csv", "root": str(tmp_path / "images.csv"), "val_shots": 2}
+    if is_target:
+        table = {"targets": ["images.csv"], "targets_root": str(tmp_path)}
+    protocol = "transfer" if is_target else "few_shot"
+    (fault,) = look(protocol=protocol, data={"shots": 2, **table})
+    assert fault.key == ("data.targets" if is_target else "data")
 
 
-def test_a_folder_that_one_may_not_look_into_is_told_beside_other_faults(
+def test_a_folder_that_one_may_not_look_into_is_a_fault_beside_others(
     look: Look, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     closed, stat = tmp_path / "closed", Path.stat
@@ -197,30 +224,26 @@ def test_a_folder_that_one_may_not_look_into_is_told_beside_other_faults(
     monkeypatch.setattr(Path, "stat", refuse)
     uri = f"sqlite:///{closed / 'mlflow.db'}"
     found = look(data={"shots": 1000}, tracking={"uri": uri})
-    assert f"tracking: {closed / 'mlflow.db'} cannot be used: Permission denied" in found
-    assert any("1000" in fault for fault in found)
+    assert {fault.key for fault in found} == {"tracking", "data"}
 
 
-def test_a_cluster_that_does_not_answer_is_told_and_needs_no_gpu_here(
+def test_a_cluster_that_does_not_answer_is_a_fault_and_needs_no_gpu_here(
     look: Look, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
-    monkeypatch.setattr("study.search.ray_internals.CLUSTER_ANSWERS_WITHIN", 0.5)
-    (fault,) = look(resources={"gpus_per_trial": 1})
-    assert fault.startswith("RAY_ADDRESS: no Ray cluster answers at '127.0.0.1:9' (")
+    monkeypatch.setattr("study.search.machine.ANSWERS_WITHIN", 0.5)
+    assert [fault.key for fault in look(resources={"gpus_per_trial": 1})] == ["RAY_ADDRESS"]
 
 
 def test_a_job_in_a_copy_of_a_folder_needs_places_outside_of_it(
-    look: Look, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mlflow_store: str
+    look: Look, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     monkeypatch.chdir(tmp_path)
     relative = {"storage": "runs", "tracking": {"uri": "sqlite:///mlflow.db"}}
     assert look(**relative) == []
     monkeypatch.setenv(JOB, json.dumps({"runtime_env": {"working_dir": "gcs://_ray_pkg_0.zip"}}))
-    storage, tracking = look(**relative)
-    assert storage.startswith("storage: runs would be in the copy of your folder that this job")
-    assert tracking.startswith("tracking: sqlite:///mlflow.db is on the machine that this job")
-    assert not [fault for fault in look() if fault.startswith("storage:")]  # which is absolute
+    assert [fault.key for fault in look(**relative)] == ["storage", "tracking"]
+    assert all(fault.key != "storage" for fault in look())  # which is absolute
     monkeypatch.setenv(JOB, json.dumps({"runtime_env": {}}))
     assert look(**relative) == []
 
@@ -230,7 +253,77 @@ def test_a_tracker_that_was_handed_over_is_asked_in_place_of_mlflow(look: Look):
         def check(self, config: StudyConfig):
             raise StudyError(f"no room for '{config.name}'")
 
-    assert look(tracker=Full(), tracking={"uri": "unknown://x"}) == ["tracking: no room for 'mine'"]
+    found = look(tracker=Full(), tracking={"uri": "unknown://x"})
+    assert found == [Fault("tracking", "no room for 'mine'")]
+
+
+@pytest.mark.parametrize(
+    "error, key",
+    [
+        (DataError("at http://me:s3cret@host"), ""),
+        (FaultsError("it has", [Fault("data", "at http://me:s3cret@host")]), "data"),
+    ],
+)
+def test_faults_are_in_the_document_without_passwords_and_raised(
+    error: StudyError, key: str, capsys: pytest.CaptureFixture[str]
+):
+    def check() -> CheckResult:
+        raise error
+
+    with pytest.raises(StudyError) as raised:
+        print_check(check, as_json=True)
+    assert raised.value is error
+    (fault,) = json.loads(capsys.readouterr().out)["faults"]
+    assert fault == {"key": key, "message": "at http://***@host"}
+
+
+@pytest.mark.parametrize(
+    "words, faults",
+    [
+        (["data.shots=2", "--estimate", "--images"], []),
+        (["data.shots=500", "tracking.experiment=x"], ["data"]),
+        (["serch.trials=3"], ["serch"]),
+    ],
+    ids=str,
+)
+@pytest.mark.usefixtures("known")
+def test_a_check_prints_one_object_and_writes_nothing(
+    words: list[str], faults: list[str], here: Path, run: Run, mlflow_store: str
+):
+    ran = run("run", *words, f"tracking.uri={mlflow_store}", "--check", "--json")
+    found = json.loads(ran.out)
+    assert found.keys() == {field.name for field in fields(CheckResult)}
+    assert [fault["key"] for fault in found["faults"]] == faults
+    assert ran.code == (2 if faults else 0)
+    estimated = {field.name for field in fields(Estimate)} if "--estimate" in words else set()
+    assert set(found["estimate"] or ()) == estimated
+    assert ran.err.startswith("error: ") == bool(faults)
+    assert bool(found["facts"]) == (not faults)
+    assert not [*here.rglob("*")]
+
+
+def test_a_check_of_a_sweep_counts_its_studies(here: Path, run: Run, mlflow_store: str):
+    (here / "grid.yaml").write_text("sweep: {seed: [1, 2]}\ndata: {shots: 2}\n")
+    words = ["grid.yaml", "name=my", "--check", f"tracking.uri={mlflow_store}", "--json"]
+    assert json.loads(run(*words).out)["facts"] == [{"name": "studies", "text": "2"}]
+    assert [path.name for path in here.iterdir()] == ["grid.yaml"]
+
+
+def test_a_check_of_a_study_that_was_begun_leaves_it_as_it_is(
+    mine: StudyFolder, here: Path, run: Run, mlflow_store: str
+):
+    before = [path for path in here.rglob("*") if path.is_file()]
+    ran = run("resume", "mine", "--check", f"tracking.uri={mlflow_store}")
+    assert (ran.code, "all is well" in ran.out) == (0, True)
+    assert [path for path in here.rglob("*") if path.is_file()] == before
+
+
+@pytest.mark.parametrize("words", [["quickstart"], ["resume", "mine"]], ids=" ".join)
+@pytest.mark.parametrize("option", ["--images", "--estimate"])
+def test_what_belongs_to_a_check_is_refused_without_it(
+    words: list[str], option: str, refused: Callable[..., str]
+):
+    assert f"{option} belongs to --check" in refused(*words, option)
 
 
 @pytest.mark.long

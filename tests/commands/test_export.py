@@ -11,7 +11,6 @@ from transformers import CLIPModel
 
 from study.config.loading import dump_config
 from study.method.delta import load_delta, save_delta
-from tests.case_tables import from_table
 from tests.commands.conftest import Run, enter_place_of
 
 
@@ -67,7 +66,13 @@ def test_what_is_there_is_not_replaced(delta: Path, tmp_path: Path, refused: Cal
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-@from_table
+@pytest.mark.parametrize(
+    "words, fault",
+    [
+        (("gone.safetensors", "--format", "hf"), "gone.safetensors cannot be read"),
+        (("mine", "--format", "zip"), "--format is 'zip'; allowed are hf"),
+    ],
+)
 def test_a_fault_is_one_line_and_leaves_nothing(
     words: tuple[str, ...], fault: str, tmp_path: Path, refused: Callable[..., str]
 ):

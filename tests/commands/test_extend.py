@@ -1,7 +1,227 @@
-"""The command ``extend``."""
+"""A study that has ended grows, and what it had tested stays beside what it tests now."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from study.commands.extend import extend, extended_config
+from study.config.loading import build_config, dump_config, load_config
+from study.config.trial_settings import TrialSettings
+from study.errors import ConfigError
+from study.results.best_configuration import extensions, final_candidate
+from study.search.choice import beside_earlier
+from study.storage.study_folder import (
+    DESCRIPTION,
+    REGISTERED,
+    Registration,
+    StudyFolder,
+)
+from study.trial.study import Candidate, Study, best_candidate
+from tests.settings import settings
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    config = build_config({"name": "mine", "search": {"trials": 48}}, "test")
+    folder = StudyFolder(tmp_path / "mine")
+    folder.create(dump_config(config), {})
+    return Study(config, folder)
+
+
+def grow(study: Study, *overrides: str) -> Study:
+    """Extend a study; give it with its new configuration."""
+    extended = extended_config(study, overrides)
+    extend(study, extended)
+    return Study(extended, study.folder)
+
+
+def of(trial: int) -> TrialSettings:
+    """The settings of a trial."""
+    return settings("vision.ln", None, trial / 100)
+
+
+def candidates(trials: Mapping[str, int], choice: int = 48) -> list[Candidate]:
+    """The candidates of labels, each with its trial."""
+    return [
+        Candidate(
+            label=label,
+            settings=of(trial),
+            val_score=0.5,
+            source_trial=f"search-{trial:04d}",
+            training=f"{trial:012d}",
+            choice=choice,
+        )
+        for label, trial in trials.items()
+    ]
+
+
+def choose(study: Study, candidates: list[Candidate]):
+    study.folder.write_json("candidates.json", [c.model_dump(mode="json") for c in candidates])
+
+
+def told(candidates: list[Candidate]) -> dict[str, int]:
+    """The trial that each label stands for."""
+    return {c.label: int(str(c.source_trial)[-4:]) for c in candidates}
+
+
+@pytest.mark.parametrize("text, trials", [("+50", 98), ("60", 60)])
+def test_trials_are_added_or_given_in_all_and_resources_may_change(
+    study: Study, text: str, trials: int
+):
+    extended = grow(study, f"search.trials={text}", "resources.max_concurrent=2").config
+    assert (extended.search.trials, extended.resources.max_concurrent) == (trials, 2)
+    assert load_config(study.folder.config_path) == extended
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["search.trials=48"],
+        ["search.trials=+0"],
+        ["resources.max_concurrent=2"],
+        ["final.images=labelled"],
+        ["search.minutes=60", "final.images=everything"],
+        ["search.trials=+50", "seed=2"],
+        ["search.trials=+50", "training.epochs=9"],
+        ["search.trials=+50", "search.asha=null"],
+        ["search.trials=+5", "search.trials=60"],
+    ],
+    ids=" ".join,
+)
+def test_what_adds_nothing_or_makes_trials_incomparable_is_refused(
+    study: Study, overrides: list[str]
+):
+    with pytest.raises(ConfigError):
+        grow(study, *overrides)
+    assert load_config(study.folder.config_path) == study.config
 
 
 def test_a_study_that_cannot_go_on_is_not_extended(left_alone: Callable[..., None]):
     left_alone("extend", "search.trials=+2")
+
+
+def limited(study: Study, minutes: float | None) -> Study:
+    """Return a study whose search has a limit of time."""
+    return Study(study.config.with_section("search", minutes=minutes), study.folder)
+
+
+def test_a_time_that_is_over_is_raised_or_lifted_as_well(study: Study):
+    for overrides in ([], ["search.minutes=20"], ["search.minutes=5"]):
+        with pytest.raises(ConfigError, match=r"search\.minutes: .* more than 20, or null"):
+            grow(limited(study, 20), "search.trials=+1", *overrides)
+    longer = grow(limited(study, 20), "search.trials=+1", "search.minutes=30")
+    assert longer.config.search.minutes == 30
+    assert grow(longer, "search.trials=+1", "search.minutes=null").config.search.minutes is None
+
+
+@pytest.mark.parametrize("before", [None, 20])
+def test_the_new_time_is_longer_than_what_was_used(study: Study, before: float | None):
+    trial = study.folder.trial("search-0000")
+    trial.create({"stage": "search", "group": "baseline", "label": "clipfit"})
+    trial.append_report({"epoch": 0, "seconds": 1800.0, "ended_at": 1e9})
+    with pytest.raises(ConfigError, match=r"taken 30\.0 minutes.* more than 30, or null"):
+        grow(limited(study, before), "search.trials=+1", "search.minutes=30")
+    grown = grow(limited(study, before), "search.trials=+1", "search.minutes=30.5")
+    assert grown.config.search.minutes == 30.5
+
+
+@pytest.mark.parametrize(
+    "values", [{"ablation": {"design": "only_one"}}, {"search": {"trials": 0}}]
+)
+def test_a_study_without_a_search_is_not_advised_to_extend_itself(
+    study: Study, values: dict[str, Any]
+):
+    unsearched = Study(build_config({"name": "mine", **values}, "test"), study.folder)
+    with pytest.raises(ConfigError, match="has no search") as caught:
+        grow(unsearched, "search.trials=+50")
+    assert " extend " not in str(caught.value)
+
+
+def test_an_extension_that_died_before_its_configuration_keeps_the_earlier_choice(
+    study: Study,
+):
+    choose(study, candidates({"best": 7}))
+    written = study.folder.config_path.read_text()
+    grow(study, "search.trials=+50")
+    assert study.folder.read_json("candidates.json") is None, "the choice is open again"
+    study.folder.config_path.write_text(written)  # as when the driver died just before
+    assert extensions(study) == []
+    (entry,) = extensions(grow(study, "search.trials=+20"))
+    assert (entry["from"], entry["to"]) == (48, 68)
+    assert [c["source_trial"] for c in entry["candidates"]] == ["search-0007"]
+
+
+def test_an_extended_study_says_no_more_what_it_found(study: Study):
+    registered = Registration("clipfit-digits", "1", True, "it is the first")
+    study.folder.write_json(REGISTERED, registered)
+    (study.folder.path / DESCRIPTION).write_text("the best is here")
+    assert study.folder.is_complete()
+    grow(study, "search.trials=+50")
+    assert study.folder.read_registration() is None
+    assert not study.folder.is_complete()
+
+
+def test_another_final_model_is_trained_without_choosing_again(study: Study):
+    choose(study, candidates({"best": 7}))
+    (study.folder.path / DESCRIPTION).write_text("the best is here")
+    assert grow(study, "final.images=everything").config.final.images == "everything"
+    assert told(list(study.candidates() or ())) == {"best": 7}
+    assert [entry["candidates"] for entry in extensions(study)] == [None]
+    assert not study.folder.is_complete()
+
+
+@pytest.fixture
+def extended(study: Study) -> Study:
+    choose(study, candidates({"clipfit": 1, "clipfit-tuned": 5, "best": 7, "second": 5}))
+    return grow(study, "search.trials=+50")
+
+
+def test_a_choice_that_stays_has_nothing_beside_it(study: Study, extended: Study):
+    chosen = candidates({"clipfit": 1, "clipfit-tuned": 5, "best": 7})
+    for of in (study, extended):  # without an extension a choice stays as it is
+        assert beside_earlier(of, chosen) == chosen
+
+
+def test_what_was_tested_before_stays_beside_the_new_choice_under_a_label_of_its_own(
+    extended: Study,
+):
+    chosen = candidates({"clipfit": 1, "clipfit-tuned": 80, "best": 60, "second": 7}, 98)
+    found = beside_earlier(extended, chosen)
+    assert told(found) == {
+        "clipfit": 1,
+        "clipfit-tuned": 80,
+        "best": 60,
+        "second": 7,
+        "clipfit-tuned-of-48": 5,
+    }
+    assert [one.choice for one in found] == [98, 98, 98, 98, 48]
+    assert found[-1].training == candidates({"any": 5})[0].training, "its tests are found by this"
+
+
+def test_a_training_with_another_head_is_another_result(extended: Study):
+    (best,) = candidates({"best": 7}, 98)
+    linear = best.model_copy(
+        update={"settings": best.settings.model_copy(update={"head": "linear"})}
+    )
+    assert told(beside_earlier(extended, [linear])).keys() >= {"best", "best-of-48"}
+
+
+def test_a_second_extension_keeps_what_the_first_set_aside(extended: Study):
+    choose(extended, beside_earlier(extended, candidates({"best": 60}, 98)))
+    again = grow(extended, "search.trials=+2")
+    assert told(beside_earlier(again, candidates({"best": 7}, 100))) == {
+        "best": 7,  # an earlier one may be the best again
+        "clipfit-of-48": 1,
+        "clipfit-tuned-of-48": 5,
+        "best-of-98": 60,
+    }
+
+
+def test_an_earlier_stand_in_for_a_best_without_a_delta_is_not_the_final_model(study: Study):
+    choose(study, candidates({"full": 3, "best": 3, "best-with-delta": 2}))
+    extended = grow(study, "search.trials=+50")
+    found = beside_earlier(extended, candidates({"full": 3, "best": 60}, 98))
+    assert told(found) == {"full": 3, "best": 60, "best-with-delta-of-48": 2}
+    assert final_candidate(found) == best_candidate(found)

@@ -1,14 +1,22 @@
 """Studies and models are found by the names that a command line gives them."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from study.commands.find import find_study
-from study.errors import ConfigError
-from study.storage.study_folder import StudyFolder
-from tests.commands.conftest import Run
+from study.commands.extend import extend, extended_config
+from study.commands.find import find_model, find_study, load_study
+from study.config.loading import build_config, dump_config
+from study.config.trial_settings import TrialSettings
+from study.errors import ConfigError, DataError
+from study.results.best_configuration import extensions
+from study.search.choice import beside_earlier
+from study.storage.study_folder import DESCRIPTION, StudyFolder
+from study.trial.study import Candidate, Study
+from tests.commands.conftest import Run, enter_place_of
 
 
 def test_a_study_is_named_by_its_name_or_by_a_path(
@@ -18,21 +26,12 @@ def test_a_study_is_named_by_its_name_or_by_a_path(
     for name in ("mine", "runs/mine", "./runs/mine/", str(mine.path), "~/runs/mine"):
         assert find_study(name).path.samefile(mine.path), name
     assert find_study("mine", "~/runs").path.samefile(mine.path)
-    assert run("list", "storage=~/runs").code == 0
     monkeypatch.chdir(mine.path)
     assert find_study(".").name == "mine"
-    with pytest.raises(ConfigError, match=r"no study 'mine' in runs; there are none"):
+    with pytest.raises(ConfigError):
         find_study("mine")
     monkeypatch.setenv("STUDY_STORAGE", str(here / "runs"))
     assert find_study("mine").name == "mine"
-
-
-@pytest.mark.parametrize("command", ["leaderboard", "report", "status", "sync"])
-def test_a_study_that_is_not_there_is_named_with_the_one_that_is_meant(
-    mine: StudyFolder, refused: Callable[..., str], command: str
-):
-    told = "error: no study 'mime' in runs (did you mean 'mine'?); studies there: 'mine'"
-    assert refused(command, "mime").startswith(told)
 
 
 @pytest.mark.parametrize(
@@ -44,22 +43,20 @@ def test_a_study_that_is_not_there_is_named_with_the_one_that_is_meant(
     ],
     ids=" ".join,
 )
-def test_a_project_with_a_configuration_is_no_study(
-    here: Path, refused: Callable[..., str], words: list[str]
+def test_what_is_no_study_is_refused_with_those_that_are_there(
+    mine: StudyFolder, here: Path, refused: Callable[..., str], words: list[str]
 ):
     (here / "study.yaml").write_text("name: pets\n")  # as `init` writes it
     (here / "photos").mkdir()
     command, *others = words
     assert "no study '.'" in refused(command, ".", *others)
-    assert {path.name for path in here.iterdir()} == {"study.yaml", "photos"}
+    assert "did you mean 'mine'?" in refused(command, "mime", *others)
+    assert {path.name for path in here.iterdir()} == {"study.yaml", "photos", "runs"}
 
 
 @pytest.mark.parametrize("words", [["status", "mine"], ["list"]], ids=" ".join)
 def test_a_storage_that_is_a_file_is_refused(
-    here: Path,
-    refused: Callable[..., str],
-    monkeypatch: pytest.MonkeyPatch,
-    words: list[str],
+    here: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch, words: list[str]
 ):
     (here / "file").touch()
     assert "storage=file is no folder" in refused(*words, "storage=file")
@@ -67,14 +64,113 @@ def test_a_storage_that_is_a_file_is_refused(
     assert "storage=file is no folder" in refused(*words)
 
 
-def test_a_folder_that_is_no_study_is_named(tmp_path: Path, refused: Callable[..., str]):
-    assert str(tmp_path) in refused("leaderboard", tmp_path)
+COMMANDS = (
+    *(["resume", "mine"], ["status", "mine"], ["sync", "mine"]),
+    *(["extend", "mine", "search.trials=+8"], ["resume", "mine", "--check"]),
+)
 
 
-def test_a_model_is_looked_for_before_images_are(
-    mine: StudyFolder, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def frozen(here: Path, monkeypatch: pytest.MonkeyPatch, mlflow_store: str) -> StudyFolder:
+    """A study in the working folder's ``runs``."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store)
+    monkeypatch.setattr("ray.init", lambda **_: pytest.fail("Ray was started"))
+    folder = StudyFolder(here / "runs" / "mine")
+    config = build_config({"name": "mine", "search": {"trials": 10}}, "test")
+    folder.create(dump_config(config), {})
+    own = {"number": 0, "stage": "search", "settings": {"subset": "none"}}
+    folder.trial("search-0000").create(own)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["study.yaml", "identity.json", "trials"])
+@pytest.mark.parametrize("lost", [True, False])
+def test_what_is_lost_or_changed_is_requested_by_every_command(
+    frozen: StudyFolder, refused: Callable[..., str], name: str, lost: bool
 ):
-    monkeypatch.setattr("study.commands.labels.find_images", lambda _: pytest.fail("looked"))
-    told = refused("predict", "nosuch", "images", "storage=runs")
-    assert "no study 'nosuch' in runs; studies there: 'mine'" in told
-    assert "A model is a study, a registered model" in told
+    path = frozen.path / name
+    path.rename(path.with_name("kept"))
+    if not lost:
+        path.write_text("changed")
+    for command in COMMANDS:
+        assert f"mine/{name}" in refused(*command)
+
+
+def test_overrides_that_change_results_are_refused_by_key_with_both_values(
+    frozen: StudyFolder, refused: Callable[..., str]
+):
+    overrides = ["seed=3", "resources.max_concurrent=2", "search.asha=null", "data={shots: 4}"]
+    for command in COMMANDS:
+        if "extend" in command:
+            continue
+        message = refused(*command, *overrides)
+        assert "seed: is frozen as 1, got 3" in message
+        assert "data.shots: is frozen as 16, got 4" in message
+        assert "search.asha: is frozen as {" in message
+        assert "max_concurrent" not in message
+        assert "data.augment" not in message
+
+
+def test_what_changes_no_result_may_change(frozen: StudyFolder):
+    overrides = ["resources={cpus_per_trial: 2}", "tracking.experiment=mine", "storage=/elsewhere"]
+    resumed = load_study(frozen, [*overrides, "seed=1", "data.shots=16"]).config
+    assert resumed.resources.cpus_per_trial == 2
+    assert resumed.tracking.experiment == "mine"
+    assert resumed.storage == Path("/elsewhere")
+
+
+def test_a_finished_study_answers_by_its_final_model_and_no_other_does(finish: Any, tmp_path: Path):
+    study = finish(tmp_path, "mine")
+    found = find_model(str(study.folder.path), tmp_path)
+    assert found.name == "the final model of study 'mine' (trial test-best-seed1)"
+    (study.folder.path / DESCRIPTION).unlink()
+    with pytest.raises(DataError, match=r"(?s)is not finished and .* clipfit-study resume"):
+        find_model(str(study.folder.path), tmp_path)
+
+
+@pytest.fixture
+def finished(finish: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
+    """A finished study beside an image."""
+    (tmp_path / "runs").mkdir()
+    made = finish(tmp_path / "runs", "mine", linear=True)
+    enter_place_of(made, monkeypatch)
+    image = next((Path(__file__).parents[2] / "study/report/examples").glob("*.png"))
+    shutil.copy(image, tmp_path / "1.png")
+    study: Study = made.study
+    return study
+
+
+def extended_by(study: Study, trials: int) -> Study:
+    config = extended_config(study, [f"search.trials=+{trials}"])
+    extend(study, config)
+    return Study(config, study.folder)
+
+
+def choose_another(study: Study):
+    """Let a study that is extended have a new best trial, which is not tested yet."""
+    first, best = (Candidate.model_validate(c) for c in extensions(study)[-1]["candidates"])
+    other = TrialSettings.from_column_values({"subset": "vision.ln", "ln_lr": 0.02})
+    new = best.model_copy(
+        update={"settings": other, "training": "other", "source_trial": "search-0002"}
+    )
+    study.write_candidates(beside_earlier(study, [first, new]))
+    (study.folder.path / "trials/test-other-seed1").mkdir()
+
+
+def test_while_a_study_is_extended_its_earlier_final_model_answers_and_says_so(
+    finished: Study, run: Run, tmp_path: Path
+):
+    before = run("predict", "mine", "1.png")
+    study = finished
+    for number in range(3):
+        if number == 1:
+            choose_another(study)
+        else:  # at the end, an extension that was interrupted is itself extended
+            study = extended_by(study, 5)
+        now = run("predict", "mine", "1.png")
+        assert now.out == before.out
+        assert "before its extension" in now.err
+    exported = run("export", "mine", "--format", "hf", "--out", tmp_path / "out")
+    assert exported.code == 0
+    assert "before its extension" in exported.out
+    assert "before its extension" not in before.err

@@ -2,15 +2,17 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from PIL import Image
 
-from study.commands.main import main
+from study.commands.init import LONGEST, SHORTEST, suited_plans
 from study.config.loading import load_config
 from study.config.shipped import shipped_file
-from tests.case_tables import from_table
+from study.data.images.sources import FolderSource
+from study.data.records import Dataset, Record
 from tests.commands.conftest import PHOTOS, Run
 from tests.config.test_json_schema import VALIDATOR
 from tests.not_none import not_none
@@ -27,7 +29,15 @@ def fill(root: Path, **images: int) -> Path:
     return root
 
 
-@from_table
+@pytest.mark.parametrize(
+    "name, images, trials",
+    [
+        ("digits", {"a": 2, "b": 2}, 0),
+        ('it\'s "#1": \n- é', {"a": 3, "b": 3}, 24),
+        ("unequal", {"a": 2, "b": 40}, 0),
+        ("many", {"#a": 33, "bb: c": 90}, 24),
+    ],
+)
 def test_the_file_passes_the_check_and_the_schema(
     name: str, images: dict[str, int], trials: int, here: Path, run: Run, mlflow_store: str
 ):
@@ -69,7 +79,17 @@ def test_a_time_can_be_measured_and_values_may_be_given(here: Path, run: Run, si
     assert (written["data"]["shots"], written["search"]["baselines"]) == (2, {"projection": None})
 
 
-@from_table
+@pytest.mark.parametrize(
+    "words, fault",
+    [
+        (["empty"], "no class folders"),
+        (["nowhere"], "no such file or folder"),
+        (["single"], "tested on one class alone"),
+        (["pets", "nosuch"], "not of the form section.field=value"),
+        (["pets", "--out", "taken.yaml"], "taken.yaml exists; allowed is a new file"),
+        (["pets", "--out", "away/study.yaml"], "away/study.yaml cannot be written"),
+    ],
+)
 def test_a_fault_is_told_and_nothing_is_written(
     words: list[str], fault: str, here: Path, refused: Callable[..., str]
 ):
@@ -82,7 +102,44 @@ def test_a_fault_is_told_and_nothing_is_written(
     assert [path.name for path in here.glob("*.yaml")] == ["taken.yaml"]
 
 
-def test_a_folder_is_named(capsys: pytest.CaptureFixture[str]):
-    with pytest.raises(SystemExit):
-        main(["init"])
-    assert "required: FOLDER" in capsys.readouterr().err
+def make_dataset(train: list[int], val: list[int]) -> Dataset:
+    splits: list[Any] = []
+    for split in (train, val, train):
+        records = []
+        for label, count in enumerate(split):
+            records += [Record(str(number), label) for number in range(count)]
+        splits.append(tuple(records))
+    names = tuple(map(str, range(len(train))))
+    return Dataset("pets", names, (), splits[0], splits[1], splits[2], FolderSource(Path()))
+
+
+@pytest.mark.parametrize(
+    "train, val, suited",
+    [
+        ([40, 16], [10, 4], {"data.shots": 16, "data.val_shots": 4}),
+        ([40, 16], [], {"data.shots": 16, "data.val_shots": 0}),
+        ([9, 9, 9, 9, 8, 8], [1] * 6, {"data.shots": 8, "data.val_shots": 1}),
+        (
+            [3, 9],
+            [1, 2],
+            {"data.shots": "all", "data.val_shots": None, "training.balance": "auto"},
+        ),
+    ],
+)
+def test_shots_are_those_that_the_smallest_class_has(
+    train: list[int], val: list[int], suited: dict[str, Any]
+):
+    base, choices = next(suited_plans(make_dataset(train, val), "any"))
+    of_images = {key: choices[key][0] for key in choices if key.startswith(("data", "training.b"))}
+    assert (base, of_images) == ("photos", suited)
+
+
+def test_more_classes_have_more_minutes_and_the_last_plan_searches_nothing():
+    minutes = []
+    for classes in (2, 10, 1000):
+        first, *_, last = suited_plans(make_dataset([20] * classes, []), "any")
+        minutes.append(first[1]["search.minutes"][0])
+        assert last[1]["search.trials"][0] == 0
+    assert minutes[0] >= SHORTEST
+    assert [*dict.fromkeys(minutes)] == sorted(minutes)
+    assert minutes[-1] == LONGEST

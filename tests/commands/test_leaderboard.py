@@ -3,14 +3,13 @@
 import io
 import json
 import math
-import re
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pandas as pd
 import pytest
 
-from tests.case_tables import from_table
 from tests.commands.conftest import Run
 from tests.results.test_sweep_scores import placed
 
@@ -28,6 +27,28 @@ def test_the_leaderboard_as_json_has_what_its_csv_has(few_shot_study: Path, run:
         assert values == pytest.approx(list(table[column]), nan_ok=True), column
 
 
+def test_the_leaderboard_of_a_study_fits_one_screen(
+    few_shot_study: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("study.report.terminal_table.PIPED", 80)
+    screen = run("leaderboard", few_shot_study).out.splitlines()
+    assert len(screen) <= 40
+    assert max(map(len, screen)) <= 80
+    assert len(run("leaderboard", few_shot_study, "--all").out.splitlines()) > len(screen)
+
+
+def test_without_a_name_one_dataset_at_a_time_is_requested(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+):
+    find = Mock(side_effect=[[Mock(dataset="pets")], []])
+    monkeypatch.setattr("study.tracking.MlflowTracker.best_configurations", find)
+    words = ["--where", "metrics.trainable < 9", "--top", "5", "--format", "json"]
+    assert run("leaderboard", *words).out == "[]\n"
+    last = find.call_args.kwargs
+    assert last["where"] == "metrics.trainable < 9 and params.dataset = 'pets'"
+    assert last["top"] == 5
+
+
 def test_an_ablation_is_printed_and_its_files_are_named(
     ablation_study: Path, tmp_path: Path, run: Run
 ):
@@ -43,8 +64,8 @@ def test_tables_of_a_sweep_are_printed_and_written_and_need_one(
 ):
     name = few_shot_study.name
     for words in ([name, name], [name, "--to", tmp_path]):
-        told = refused("leaderboard", *words, f"storage={few_shot_study.parent}")
-        assert "no finished study" in told
+        message = refused("leaderboard", *words, f"storage={few_shot_study.parent}")
+        assert "no finished study" in message
     placed(few_shot_study, "dtd", "few_shot")
     assert "few_shot: averages" in run("leaderboard", few_shot_study, few_shot_study).out
     named = run("leaderboard", few_shot_study, "--to", tmp_path).out.splitlines()
@@ -52,11 +73,20 @@ def test_tables_of_a_sweep_are_printed_and_written_and_need_one(
     assert (tmp_path / "tables.csv").is_file()
 
 
-@from_table
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--format", "csv"],
+        ["--top", "0"],
+        ["--to", "x"],
+        ["study", "--where", "x"],
+        ["study", "--format", "yaml"],
+    ],
+    ids=" ".join,
+)
 def test_options_of_the_leaderboard_that_do_not_go_together_are_refused(
-    few_shot_study: Path, run: Run, arguments: tuple[str, ...]
+    few_shot_study: Path, run: Run, words: list[str], monkeypatch: pytest.MonkeyPatch
 ):
-    words = [few_shot_study if word == "study" else word for word in arguments]
-    ran = run("leaderboard", *words)
+    monkeypatch.setattr("study.tracking.MlflowTracker.best_configurations", lambda *_, **__: [1])
+    ran = run("leaderboard", *(few_shot_study if word == "study" else word for word in words))
     assert (ran.code, ran.out) == (2, "")
-    assert re.match("error: --(format|top|study|to) .*(allowed|leave)", ran.err)

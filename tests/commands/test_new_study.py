@@ -1,32 +1,40 @@
-"""The study that a command names."""
+"""What a new study has that its file has not."""
 
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
-from study.commands.new_study import make_study, resolve_config, with_sites_of_backbone
+import pytest
+
+from study.commands.new_study import make_study, with_sites_of_backbone
 from study.config.loading import build_config
 from study.config.search_section import SITES_OF
-from tests.case_tables import from_table
-from tests.commands.conftest import PHOTOS
 from tests.siglips import save_siglip
 
 
 def test_a_study_without_a_name_is_called_by_its_file_and_no_two_the_same(here: Path):
     source = here / "my study (copy).yaml"
     source.write_text("")
-    names = [make_study(source, [])[0].folder.name for _ in range(2)]
+    names = [make_study(source, []).folder.name for _ in range(2)]
     assert len({*names}) == 2
     for name in names:
         assert re.fullmatch(r"my-study-copy-\d{8}-\d{6}-[0-9a-f]{4}", name)
-    named, _ = make_study(source, ["name=mine", "storage=elsewhere"])
+    named = make_study(source, ["name=mine", "storage=elsewhere"])
     assert named.folder.path == Path("elsewhere/mine")
 
 
-@from_table
+@pytest.mark.parametrize(
+    "images, override, metric",
+    [
+        ((9, 4), "data.shots=all", "balanced_accuracy"),
+        ((9, 4), "data.shots=8", "accuracy"),
+        ((8, 4), "data.shots=all", "accuracy"),
+        ((9, 4), "search.metric=accuracy", "accuracy"),
+        ((9, 4), "data.root=away", "auto"),
+    ],
+)
 def test_the_sizes_of_classes_decide_the_metric(
-    images: tuple[int, int], overrides: list[str], metric: str, here: Path
+    images: tuple[int, int], override: str, metric: str, here: Path
 ):
     lines = ["path,class_name,split"]
     for name, count in zip(("cat", "dog"), images, strict=True):
@@ -35,23 +43,9 @@ def test_the_sizes_of_classes_decide_the_metric(
     (here / "pets.csv").write_text("\n".join(lines))
     source = here / "mine.yaml"
     source.write_text("data: {dataset: pets, root: pets.csv}")
-    study, _ = make_study(source, overrides)
+    study = make_study(source, [override])
     assert study.config.search.metric == metric
     assert study.protocol.class_averaged == (metric == "balanced_accuracy")
-
-
-def test_a_peer_that_ones_own_configuration_or_override_asks_for_stays_and_is_refused_later(
-    siglip: str, tmp_path: Path
-):
-    own = tmp_path / "photos.yaml"
-    shutil.copy(PHOTOS, own)
-    for source, overrides in (
-        (own, []),
-        (PHOTOS, ["search.baselines.projection={peer: projection}"]),
-        (PHOTOS, ["search.baselines.projection.peer=projection"]),
-    ):
-        config, warnings = resolve_config(source, [siglip, *overrides])
-        assert ("projection" in config.search.baselines, warnings) == (True, [])
 
 
 def test_the_default_list_of_sites_is_that_of_the_backbone(tmp_path: Path):
@@ -64,4 +58,4 @@ def test_the_default_list_of_sites_is_that_of_the_backbone(tmp_path: Path):
     assert sites(folder) == SITES_OF["siglip"]
     assert sites(folder, sites=["text.ln1"]) == ("text.ln1",), "a list of one's own stays"
     assert sites("embedded") == SITES_OF["clip"]
-    assert sites(tmp_path / "nowhere") == SITES_OF["clip"], "the check tells of that fault"
+    assert sites(tmp_path / "nowhere") == SITES_OF["clip"], "the check finds that fault"

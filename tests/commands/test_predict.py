@@ -11,18 +11,19 @@ from unittest.mock import Mock, call
 
 import pytest
 import torch
-import yaml
 
-from study.commands import labels
+from study.commands import predict
+from study.commands.predict import find_images, labels_csv, labels_table, read_classes
 from study.data.datasets import load_dataset
+from study.errors import DataError
 from study.serving.classifier import TunedClassifier, load_classifier
+from study.serving.labelling import LabelledImage
 from study.storage import atomic
 from study.tracking.mlflow.registry import register_winner
 from study.tracking.mlflow.study_run import StudyRun
 from tests.commands.conftest import Run, enter_place_of
 
 PHOTOS = ("1.png", "2.png", "more/3.png", "more/4.png", "z.png")
-REFUSED = yaml.safe_load(Path(__file__).with_name("labels.yaml").read_text())
 HEADER = [
     *("path", "class_1", "probability_1", "class_2", "probability_2"),
     *("class_3", "probability_3", "error"),
@@ -103,7 +104,22 @@ def test_delta_and_registry_lead_to_the_same_labels(
         assert f"labelled by {told}" in said.err
 
 
-@pytest.mark.parametrize("words, told", REFUSED["commands"].items())
+@pytest.mark.parametrize(
+    "words, told",
+    [
+        ("other photos", "no study 'other'"),
+        ("none.safetensors photos", "none.safetensors cannot be read"),
+        ("photos/1.png photos", "photos/1.png cannot be read"),
+        ("models:/clipfit-digits/1 photos", "models:/clipfit-digits/1 is not found"),
+        ("mine photos --top 0", "--top is 0"),
+        ("mine photos --batch-size -3", "--batch-size is -3"),
+        ("mine photos --out rows.txt", "--out is rows.txt"),
+        ("mine photos --out folder.csv", "--out is folder.csv"),
+        ("mine photos --out none/rows.csv", "--out is none/rows.csv"),
+        ("mine photos --device tpu", "'tpu'"),
+        ("mine photos --classes cat", "--classes is 'cat'"),
+    ],
+)
 def test_models_and_options_that_cannot_be_used_are_refused(
     here: Path, words: str, told: str, refused: Callable[..., str]
 ):
@@ -147,7 +163,9 @@ def test_where_no_image_can_be_read_the_rows_are_written_and_the_command_fails(
 def test_a_path_that_does_not_exist_is_refused_before_a_model_is_loaded(
     monkeypatch: pytest.MonkeyPatch, refused: Callable[..., str]
 ):
-    monkeypatch.setattr(labels, "find_model", lambda *_, **__: pytest.fail("it is loaded"))
+    monkeypatch.setattr(
+        "study.commands.find.find_model", lambda *_, **__: pytest.fail("it is loaded")
+    )
     told = refused("predict", "mine", "photos/1.png", "gone.png", "x" * 5000)
     assert "'gone.png'" in told
     assert "'photos/1.png'" not in told
@@ -214,7 +232,7 @@ def test_a_full_disk_is_one_line_at_once_and_leaves_an_earlier_file_as_it_was(
 def test_a_terminal_gets_a_table_of_a_few_images_and_csv_of_many(
     delta: Path, few: int, is_table: bool, monkeypatch: pytest.MonkeyPatch, run: Run
 ):
-    monkeypatch.setattr(labels, "FEW", few)
+    monkeypatch.setattr(predict, "FEW", few)
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setenv("TERM", "xterm")
     for stream in ("stdout", "stderr"):
@@ -223,3 +241,48 @@ def test_a_terminal_gets_a_table_of_a_few_images_and_csv_of_many(
     assert ("│ photos/more/3.png │" in said.out) == is_table
     assert said.out.startswith("path,class_1,") != is_table
     assert ("labelling" in said.err, "labelling" in said.out) == (True, False)
+
+
+@pytest.mark.parametrize("text", ["names.txt", "", "a,b,a", "a Cat,a dog,a cat", "a,,b", "photos"])
+def test_class_names_that_cannot_be_told_apart_are_refused(text: str):
+    with pytest.raises(DataError):
+        read_classes(text)
+
+
+@pytest.mark.parametrize("contents", [b"a\n\n", b"", b"\xff\n", b"a\nb\na\n"])
+def test_a_file_of_class_names_is_named_in_its_faults(tmp_path: Path, contents: bytes):
+    file = tmp_path / "names.txt"
+    file.write_bytes(contents)
+    with pytest.raises(DataError, match=str(file)):
+        read_classes(str(file))
+
+
+def test_many_class_names_are_more_than_a_path_may_be_long():
+    names = tuple(f"class {number}" for number in range(2000))
+    assert read_classes(",".join(names)) == names
+
+
+def test_images_come_in_the_order_of_the_words_and_other_files_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    for name in ("1.png", "z.png", "more/3.png", "more/4.png", "more/a.HEIC", "more/.hidden"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "empty").mkdir()
+    words = [str(tmp_path / name) for name in ("z.png", "empty", "more", "1.png")]
+    found = [path.relative_to(tmp_path).as_posix() for path in find_images(words)]
+    assert found == ["z.png", "more/3.png", "more/4.png", "1.png"]
+    empty, other = capsys.readouterr().err.splitlines()
+    assert empty == f"{tmp_path / 'empty'}: has no images"
+    assert other.endswith(".heic 1")
+
+
+def test_a_path_is_no_formula_and_its_bytes_may_be_no_text():
+    names = ("=1+2.png", "@a.png", os.fsdecode(b"a\xff.png"))
+    images = [LabelledImage(Path(name), (("=class", 0.5),)) for name in names]
+    images.append(LabelledImage(Path("b.png"), error="no"))
+    assert [row["path"] for row in rows(labels_csv(images, 1))] == [
+        *("./=1+2.png", "./@a.png", "a\\xff.png", "b.png")
+    ]
+    assert labels_table(images[:1], 1).header == ["path", "class 1"]
+    assert labels_table(images, 1).texts[-1] == ["b.png", "–", "no"]

@@ -1,4 +1,4 @@
-"""The command ``run``."""
+"""The command ``run``: a study or a sweep, and the check of each."""
 
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,10 @@ from tests.commands.conftest import Run
 @pytest.fixture
 def begun(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What would run, which nothing does here."""
-    begun = []
+    begun: list[Any] = []
+    monkeypatch.setattr("study.commands.sweep.run_sweep", begun.extend)
     monkeypatch.setattr(
-        "study.commands.run_sweep.run_sweep", lambda members, console: begun.extend(members)
-    )
-    monkeypatch.setattr(
-        "study.commands.run_study.run_study",
+        "study.commands.execution.run_study",
         lambda study, console, *, resume: begun.append((study.folder.path, resume)),
     )
     return begun

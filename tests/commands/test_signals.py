@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from study.commands.signals import LastingConsole, handle_hang_up, hold_back_signals, interrupt
+from study.commands.signals import exit_at_ctrl_c, handle_signals, interrupt
 from tests.reacting import reacting
 
 
@@ -29,7 +29,7 @@ def test_kill_and_a_terminal_that_goes_away_interrupt_as_ctrl_c_does(
     before = signal.getsignal(name)
     listening = signal.signal(signal.SIGINT, ctrl_c)  # ignored by what a script starts with &
     try:
-        with pytest.raises(KeyboardInterrupt), handle_hang_up(interrupt):
+        with pytest.raises(KeyboardInterrupt), handle_signals(interrupt):
             signal.raise_signal(name)
     finally:
         signal.signal(signal.SIGINT, listening)
@@ -39,7 +39,7 @@ def test_kill_and_a_terminal_that_goes_away_interrupt_as_ctrl_c_does(
 def test_what_is_to_outlive_its_terminal_does():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
     try:
-        with handle_hang_up(interrupt):
+        with handle_signals(interrupt):
             signal.raise_signal(signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)
@@ -53,12 +53,12 @@ child, terminal = pty.fork()
 if child == 0:
     import signal
     from rich.console import Console
-    from study.commands.signals import handle_hang_up, interrupt
+    from study.commands.signals import handle_signals, interrupt
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     try:
-        with handle_hang_up(interrupt):
+        with handle_signals(interrupt):
             print("ready", flush=True)
             time.sleep(60)
     except KeyboardInterrupt:
@@ -78,37 +78,47 @@ def test_a_study_can_be_closed_after_its_terminal_is_gone(tmp_path: Path):
     assert closed.read_text() == "closed"
 
 
-def test_printing_goes_nowhere_once_its_reader_is_gone():
-    reader, writer = os.pipe()
-    with os.fdopen(writer, "w") as file:
-        console = LastingConsole(file=file)
-        console.print("read")
-        assert os.read(reader, 10) == b"read\n"
-        os.close(reader)
-        console.print("not read")
-        print("nor this", file=file, flush=True)
+INTERRUPTING = """
+import builtins, os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+real = builtins.__import__
+def importing(name, *arguments, **options):
+    if name.startswith({module!r}) and name not in sys.modules:
+        os.kill(os.getpid(), signal.SIGINT)
+    return real(name, *arguments, **options)
+builtins.__import__ = importing
+sys.argv = ["clipfit-study", "quickstart", "--check"]
+import runpy
+{start}
+"""
+"""A process to which Ctrl-C comes just before it imports a module."""
+MODULE = "runpy.run_module('study', run_name='__main__', alter_sys=True)"
+ROOT = Path(__file__).parents[2]
+SCRIPT = f"runpy.run_path({str(ROOT / 'study' / 'run.py')!r}, run_name='__main__')"
 
 
 @pytest.mark.parametrize(
-    "ctrl_c, hint",
-    [
-        (signal.default_int_handler, "; Ctrl-C ends it without sending what is left"),
-        (signal.SIG_IGN, ""),
-    ],
+    "start, module", [(MODULE, "argparse"), (MODULE, "torch"), (SCRIPT, "torch")]
 )
-@pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGHUP])
-def test_what_is_ending_already_ends_in_its_own_time(
-    name: signal.Signals, ctrl_c: Any, hint: str, caplog: pytest.LogCaptureFixture
-):
-    done = []
-    signal.signal(signal.SIGINT, ctrl_c)
+def test_ctrl_c_while_modules_load_is_one_line(start: str, module: str, tmp_path: Path):
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTING.format(module=module, start=start)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stderr, done.returncode) == ("interrupted\n", 130)
+    assert not any(tmp_path.iterdir())
 
-    def close():
-        with hold_back_signals("it is ending"):
-            signal.raise_signal(name)
-            done.append("closed")
 
-    with handle_hang_up(interrupt), pytest.raises(KeyboardInterrupt):
-        close()
-    assert done == ["closed"]
-    assert caplog.messages == [f"it is ending{hint}"]
+@pytest.mark.parametrize("handler", [signal.default_int_handler, signal.SIG_IGN])
+def test_ctrl_c_is_heard_or_ignored_afterwards_as_before(handler: Any):
+    signal.signal(signal.SIGINT, handler)
+    with exit_at_ctrl_c():
+        during = signal.getsignal(signal.SIGINT)
+        with handle_signals(interrupt):  # what must be closed is interrupted, and not ended
+            assert signal.getsignal(signal.SIGINT) is handler
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert (during is handler) == (handler is signal.SIG_IGN)

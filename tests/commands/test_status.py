@@ -1,11 +1,112 @@
-"""The command ``status``."""
+"""How far a study is, read from its folder alone."""
 
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from study.commands.status import Status, study_status
+from study.config.loading import build_config, dump_config
+from study.results.chance import AgainstChance
+from study.results.study_result import read_study_result
 from study.storage.study_folder import StudyFolder
+from study.trial import Prediction
+from study.trial.predictions import predictions_to_parquet
 from tests.commands.conftest import Run
+from tests.written_study import Written
 
 
-def test_how_to_go_on_is_not_told_of_a_study_that_runs(mine: StudyFolder, run: Run):
-    with mine.locked():
+@pytest.fixture
+def written(here: Path) -> Written:
+    return Written(here / "runs", "mine")
+
+
+def read(written: Written) -> Status:
+    return study_status(read_study_result(written.folder.path))
+
+
+def test_trials_are_counted_and_the_best_come_first(written: Written, run: Run):
+    for number, end in enumerate(("finished", "finished", "stopped"), 1):
+        written.whole(number, end)
+    written.report(written.trial(4), 1)
+    linear = written.trial(5, group="baseline", label="linear")
+    written.report(linear, 1)
+    written.end(linear)
+    with written.folder.locked():
+        status = read(written)
         said = run("status", "mine").out
-    assert "mine: running" in said
-    assert "resume" not in said
+    assert status.counts == {
+        "search": {"finished": 2, "stopped": 1, "unfinished": 1},
+        "other methods": {"finished": 1},
+    }
+    running = [(trial.trial_id, trial.epochs, trial.epochs_planned) for trial in status.running]
+    assert running == [("search-0004", 1, 3)]
+    assert [trial.number for trial in status.best if trial.label != "linear"] == [2, 1]
+    assert "search: 4 of 48 trials" in said
+    assert "resume" not in said, "it runs"
+
+
+def test_a_study_is_interrupted_once_no_driver_holds_it_and_finished_once_it_is_described(
+    written: Written,
+):
+    written.trial(1)
+    with written.folder.locked():
+        assert read(written).state == "searching"
+    assert read(written).state == "interrupted"
+    written.folder.write_json("candidates.json", [])
+    assert read(written).state == "interrupted"
+    written.whole(1)
+    written.conclude()
+    assert read(written).state == "finished"
+    written.trial(2)
+    assert read(written).state == "interrupted"
+
+
+def test_what_failed_is_shown_with_its_cause(written: Written, run: Run):
+    written.whole(1, "failed", 2, reason="no epoch within 9 seconds [/]", error="Timeout\nThread")
+    said = run("status", "mine").out
+    assert "no epoch within 9 seconds [/]" in said
+    assert "Thread" not in said
+
+
+def test_an_ablation_has_no_planned_number_of_trials(written: Written):
+    ablation = {"design": "only_one", "rates": [0.1, 0.2]}
+    config = build_config({"name": "mine", "ablation": ablation}, "test")
+    written.folder.write_config(dump_config(config))
+    assert read(written).wanted is None
+
+
+def test_looking_changes_nothing_and_json_has_the_fields_of_the_object(
+    mine: StudyFolder, here: Path, run: Run
+):
+    before = {path: path.stat().st_mtime_ns for path in here.rglob("*") if path.is_file()}
+    status = json.loads(run("status", "mine", "--json").out)
+    assert {p: p.stat().st_mtime_ns for p in here.rglob("*") if p.is_file()} == before
+    assert tuple(status) == tuple(field.name for field in fields(Status))
+    assert all({"trial_id", "status", "settings"} <= trial.keys() for trial in status["running"])
+
+
+@pytest.mark.parametrize("low, beats_chance", [(0.3, False), (0.51, True)])
+def test_the_scores_of_the_best_configuration_are_given_with_a_doubt_of_them(
+    written: Written, low: float, beats_chance: bool, run: Run
+):
+    choice: dict[str, Any] = {"label": "best", "val_score": 0.2, "training": "abc", "choice": 8}
+    choice["settings"] = {"subset": "vision.ln"}
+    linear = choice | {"label": "linear", "settings": {"subset": "vision.ln", "head": "linear"}}
+    written.folder.write_json("candidates.json", [choice, linear])
+    config = written.trial(1, trial_id="test-abc-seed1", stage="test", label="abc")
+    trial = written.folder.trial(config.trial_id)
+    shown = [Prediction("text", "accuracy", f"{n}.png", "ab"[n // 6], "a", 0.9) for n in range(8)]
+    trial.write("predictions.parquet", predictions_to_parquet(shown))
+    trial.append_report({"epoch": 4, "scores": {"text": {"score": 0.75}}})
+    written.end(config)
+    against = AgainstChance(0.6, 0.5, images=8, low=low)
+    written.folder.write_json("chance.json", {"best": against})
+    status = read(written)
+    assert (status.val_score, status.test_score, status.balanced) == (0.2, 0.75, 0.5)
+    assert status.against_chance == against
+    assert status.counts == {"test": {"finished": 1}}, "a test with two heads is one trial"
+    said = " ".join(run("status", "mine").out.split())
+    assert ("not shown to beat chance" in said) != beats_chance

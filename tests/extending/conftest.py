@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 import study
-from study.commands.run_study import run_study
+from study.commands.execution import run_study
 from study.config.loading import build_config
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study

@@ -17,7 +17,7 @@ import transformers.models.auto.tokenization_auto
 import transformers.models.clip.image_processing_clip
 import transformers.models.clip.modeling_clip  # noqa: F401
 
-import study.commands.run_study
+import study.commands.execution
 import study.storage.atomic
 from study.run import main
 

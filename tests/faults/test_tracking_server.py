@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from study.commands.run_sweep import check_sweep
+from study.commands.sweep import check_sweep
 from study.config.sweep import load_sweep
 from study.errors import ConfigError, TrackingError
 from study.tracking.mlflow import server

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from study.commands.extension import extended_config
+from study.commands.extend import extended_config
 from study.config.loading import load_config
 from study.report.ending import findings, next_steps
 from study.storage.study_folder import REGISTERED, Registration, StudyFolder

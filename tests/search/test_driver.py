@@ -114,7 +114,7 @@ import os, signal, threading, time
 from study.config.schema import StudyConfig
 from study.search.choice import rank_finished_trials
 from study.search.driver import ray_session
-from study.commands.signals import handle_hang_up, interrupt
+from study.commands.signals import handle_signals, interrupt
 
 def kill_once(own):
     while signal.getsignal(signal.SIGTERM) is own:  # until Ray has put its own in its place
@@ -123,7 +123,7 @@ def kill_once(own):
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
-    with handle_hang_up(interrupt):
+    with handle_signals(interrupt):
         own = signal.getsignal(signal.SIGTERM)
         threading.Thread(target=kill_once, args=(own,)).start()
         with ray_session():

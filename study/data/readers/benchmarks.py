@@ -4,13 +4,12 @@ A further dataset with one of these layouts is one more row of it.
 """
 
 import re
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
-
-from study.process.table_files import read_table
 
 DEFAULT_TEMPLATE = "a photo of a {}."
 MIRROR = "zhengli97/prompt_learning_dataset"
@@ -94,7 +93,9 @@ class Benchmark:
 
 BENCHMARKS: dict[str, Benchmark] = {}
 """The rows of ``benchmarks.toml`` by name."""
-for _name, _row in read_table(__file__).items():
+for _name, _row in tomllib.loads(
+    Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")
+).items():
     _layout = _row.pop("layout", None)
     if _layout:
         _layout = Layout(**_layout)

@@ -6,7 +6,6 @@ from pathlib import Path
 from study.backbones.backbone import Backbone
 from study.data.prompts import prompts
 from study.method.delta import to_checked_bytes
-from study.process.templates import templates
 from study.serving.classifier import TunedClassifier
 from study.serving.saved_model import SavedModel
 
@@ -68,7 +67,14 @@ def render_guide(template: str, saved: SavedModel, model: TunedClassifier, **val
         model: the model, loaded.
         values: what the template names besides.
     """
-    environment = templates(Path(__file__).parent, keep_trailing_newline=True)
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # which only exports need
+
+    environment = Environment(  # noqa: S701 -- code and Markdown, no HTML
+        loader=FileSystemLoader(Path(__file__).parent),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )
     text = environment.get_template(template).render(
         saved=saved,
         model=model,

@@ -1,0 +1,308 @@
+"""The execution of a study: check, search, test, final model, report."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from study import tracking
+from study.commands.check import check_study
+from study.commands.check_images import find_warnings
+from study.commands.check_result import print_facts, print_warnings
+from study.commands.estimate import plan_facts
+from study.commands.facts import study_facts
+from study.commands.outputs import print_outcome, write_outputs
+from study.commands.progress import StageProgress, print_step
+from study.commands.signals import handle_signals, interrupt
+from study.config.loading import dump_config
+from study.config.search_section import AUTO
+from study.data.shots import ALL
+from study.errors import BackboneError, ClusterError, InterruptedStudyError, TrackingError
+from study.report.terminal_table import amount, print_unwrapped
+from study.results.against_chance import fix_chance
+from study.results.best_configuration import (
+    final_candidate,
+    final_trial_id,
+    is_outdated_final,
+)
+from study.results.study_result import StudyResult
+from study.search import steps
+from study.search.ablation_cells import ablation_trials
+from study.search.auto_precision import decide_precision
+from study.search.choice import fix_candidates
+from study.search.driver import ray_session
+from study.search.recording import drop_reports_beyond_state
+from study.search.samplers import Sampler
+from study.storage.atomic import StorageError
+from study.storage.command_lines import study_command
+from study.storage.repair import repair
+from study.storage.study_folder import StudyFolder
+from study.tracking.tracker import Tracker
+from study.trial.prepare import Preparer
+from study.trial.study import Stage, Study, TrialData
+
+logger = logging.getLogger(__name__)
+
+RESUMABLE_FAULTS = (StorageError, TrackingError, ClusterError)
+"""The faults of storage, a server or Ray; once they are repaired, a study can be resumed."""
+
+
+@handle_signals(interrupt)
+def run_study(
+    study: Study,
+    console: Console,
+    *,
+    resume: bool,
+    sampler: Sampler | None = None,
+    tracker: Tracker | None = None,
+) -> None:
+    """Run a new study, or what is left of an existing one, to its end.
+
+    Args:
+        study: the study: its configuration and its folder.
+        console: where progress and results are printed.
+        resume: whether the study exists and is to be continued.
+        sampler: the sampler that the configuration names, if it is no object of a package.
+        tracker: a tracker that the configuration names, if it is no object of a package.
+
+    Raises:
+        StudyError: the study has a fault that the user can fix, or it was interrupted.
+    """
+    check_study(study, resuming=resume, sampler=sampler, tracker=tracker)
+    # Later than the checks, whose messages have folders as they were given.
+    study = study.with_config(study.config.with_absolute_folders())
+    tracker = tracking.make_tracker(study.config.tracking.tracker, tracker)
+    with _open_folder(study, tracker, resume=resume), _next_command_in_errors(study.folder):
+        board, hints = _run_to_the_end(study, tracker, console, sampler)
+    print_outcome(board, hints, console)
+
+
+@contextmanager
+def _open_folder(study: Study, tracker: Tracker, *, resume: bool) -> Iterator[None]:
+    """Lock the folder of a study during the block: a new folder, or an existing one once repaired.
+
+    A new study that fails before its first trial is removed, unless it can be resumed.
+
+    Raises:
+        StudyError: another process runs the study, or it cannot be continued.
+    """
+    folder, checkpoint = study.folder, study.architecture.checkpoint
+    if not resume:
+        origin = {
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "checkpoint": checkpoint,
+        }
+        for package in ("ray", "torch", "transformers", "optuna", *tracker.packages):
+            origin[f"{package}_version"] = version(package)
+        origin["clipfit-study_version"] = version("clipfit-study")
+        folder.create(dump_config(study.config), origin)
+    try:
+        with folder.locked():
+            if resume:
+                repair(folder, partial(is_outdated_final, study))
+                for trial in folder.trials():  # before a tracker or the search read their reports
+                    if not trial.read_end():
+                        drop_reports_beyond_state(trial)
+                before = folder.read_identity().get("checkpoint", checkpoint)
+                if before != checkpoint:
+                    raise BackboneError(
+                        f"the backbone's files have changed since '{folder.name}' began, or are "
+                        f"damaged: its checkpoint was {before} and is {checkpoint}; put the former "
+                        "back"
+                    )
+            yield
+    except (InterruptedStudyError, *RESUMABLE_FAULTS):
+        raise
+    except Exception:
+        if not resume:
+            folder.remove_if_unused()
+        raise
+
+
+@contextmanager
+def _next_command_in_errors(folder: StudyFolder) -> Iterator[None]:
+    """Name the command that resumes the study in errors after which it can be resumed.
+
+    If the study is finished, name the one that sends what its tracker lacks.
+    """
+    command = study_command("resume", folder.path)
+    try:
+        yield
+    except KeyboardInterrupt:
+        text = f"the study was interrupted; to continue, run\n  {command}"
+        if folder.is_complete():
+            sync = study_command("sync", folder.path)
+            text = f"the study is finished; to send what its tracker lacks, run\n  {sync}"
+        raise InterruptedStudyError(text) from None
+    except RESUMABLE_FAULTS as error:
+        raise type(error)(f"{error}; once that is repaired, run\n  {command}") from error
+
+
+def _run_to_the_end(
+    study: Study, tracker: Tracker, console: Console, sampler: Sampler | None
+) -> tuple[StudyResult, Sequence[tuple[str, str]]]:
+    """Run the remaining steps of a study whose folder is open, and write its outputs.
+
+    Returns:
+        The results, and how to view the study in its tracker.
+    """
+    _announce(study, console)
+    preparer, data = _lay_out_images(study, console)
+    folder, finished = study.folder, False
+    # It takes as long as Ray, and so starts beside it.
+    tracker_start = ThreadPoolExecutor(1).submit(tracker.start, study)
+    try:
+        with ray_session(study_command("resume", folder.path)):
+            tracker_start.result()
+            is_auto = study.config.training.precision == AUTO
+            study = decide_precision(study)
+            if is_auto:
+                precision = study.config.training.precision
+                console.print(f"precision {precision}, the faster one where trials run")
+            _run_steps(study, preparer, data, tracker, console, sampler)
+            print_step(console, "ending the processes of the trials")
+        fix_chance(folder, study.custom_protocol)
+        if tracker.title:
+            step = f"sending results to {tracker.title}, and registering the winner there"
+            print_step(console, step)
+        tracker.register()
+        print_step(console, "making tables, charts and the report")
+        datasets = {dataset.name: dataset for dataset in (study.dataset, *study.targets())}
+        board = write_outputs(folder, study.custom_protocol, datasets)
+        finished = True
+    finally:
+        if tracker_start.exception() is None:
+            hints = close_tracker(tracker, folder, console, finished=finished)
+    return board, hints
+
+
+def _announce(study: Study, console: Console) -> None:
+    """Print what a study is, its plan, what it works on, and warnings."""
+    config = study.config
+    images = ""
+    if study.protocol.trains:
+        images = " all labelled images,"
+        if config.data.shots != ALL:
+            images = f" {amount(config.data.shots, 'shot')} (labelled images of each class),"
+    console.print(
+        f"{study.folder.name}: {config.protocol} on {config.data.dataset},{images} results in "
+        f"{study.folder.path}",
+        highlight=False,
+    )
+    print_facts([*plan_facts(study), *study_facts(study)], console)
+    print_warnings(find_warnings([study]), console)
+
+
+def _lay_out_images(study: Study, console: Console) -> tuple[Preparer, TrialData | None]:
+    """Lay out the images of the search, if there is one, under a bar of those that are decoded."""
+    columns = (TextColumn("decoding images"), BarColumn(24), MofNCompleteColumn())
+    # In a notebook, rich needs ipywidgets for its bars.
+    with Progress(*columns, console=console, transient=True, disable=console.is_jupyter) as bar:
+        task = bar.add_task("images", total=None)
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        preparer = Preparer(study, study.architecture.image_size, show)
+        return preparer, preparer.search() if study.protocol.searches(study.config) else None
+
+
+def _run_steps(
+    study: Study,
+    preparer: Preparer,
+    data: TrialData | None,
+    tracker: Tracker,
+    console: Console,
+    sampler: Sampler | None,
+) -> None:
+    """Search and choose; only then read the test split, test, and train the final model.
+
+    Nothing is searched where the choice is made, unless a trial before it is open, such as a
+    damaged one.
+    """
+    config, folder, protocol = study.config, study.folder, study.protocol
+    choice = study.cells() if config.ablation else study.candidates()
+    chosen = choice is not None and all(trial.read_end() for trial, _ in folder.trials_of("search"))
+
+    def progress(stage: str, total: int) -> StageProgress:
+        done = sum(trial.read_end() is not None for trial, _ in folder.trials_of(stage))
+        return StageProgress(console, stage, total, done=done)
+
+    stage: Stage = "ablation" if config.ablation else "test"
+    if config.ablation:
+        if protocol.validates(config) and not chosen:
+            trials = sum(map(len, ablation_trials(study).values()))
+            with progress("search", trials) as line:
+                steps.run_ablation(study, preparer.search(), [line, tracker])
+        trainings = steps.choose_rates(study)
+    else:
+        if data and not chosen:
+            with progress("search", config.search.planned_trials) as line:
+                line.limit(steps.seconds_left(study))
+                steps.run_search(study, data, [line, tracker], sampler)
+            _print_cut(study, console)
+        trainings = steps.trainings_of(fix_candidates(study))
+    tested = {seed: preparer.test(seed) for seed in protocol.shot_seeds(config)}
+    with progress(stage, len(tested) * len(trainings)) as line:
+        steps.run_test(study, trainings, tested, [line, tracker], stage)
+    if config.ablation:
+        return
+    trial_id = final_trial_id(config, final_candidate(study.candidates()))
+    if trial_id is None:
+        steps.run_final(study, preparer, [tracker])
+        return
+    done = int(folder.trial(trial_id).has_finished())
+    with StageProgress(console, "final", 1, done=done) as line:
+        steps.run_final(study, preparer, [line, tracker])
+
+
+def _print_cut(study: Study, console: Console) -> None:
+    """Print how many trials a search had that its limit of time ended."""
+    search = study.config.search
+    trials = sum(
+        search.counts_trial(trial["group"], trial["label"])
+        for _, trial in study.folder.trials_of("search")
+    )
+    if search.minutes is not None and trials < search.trials:
+        console.print(
+            f"the search ended after its {amount(search.minutes, 'minute')}, with {trials} of "
+            f"{search.trials} trials",
+            highlight=False,
+        )
+
+
+def close_tracker(
+    tracker: Tracker, folder: StudyFolder, console: Console, *, finished: bool
+) -> Sequence[tuple[str, str]]:
+    """Send the rest of a study's results, and print what could not be sent.
+
+    A closed terminal and ``kill`` do not stop this, since they ask the study to close; Ctrl-C does.
+
+    Args:
+        tracker: the tracker of the study.
+        folder: the study's folder.
+        console: where the missing results are listed.
+        finished: whether the study ran to its end.
+
+    Returns:
+        How to view the study, see `study.tracking.tracker.TrackerLines`.
+
+    Raises:
+        KeyboardInterrupt: the study was interrupted meanwhile.
+    """
+    sync = study_command("sync", folder.path)
+    notice = f"the study is ending; Ctrl-C ends it at once, and `{sync}` sends what is left"
+    with handle_signals(lambda: logger.warning("%s", notice)):
+        if tracker.title:
+            print_step(console, f"sending the rest to {tracker.title}")
+        lines = tracker.close(finished=finished)
+        if lines.lacks:
+            text = f"{tracker.title} lacks {lines.lacks}\nto send them later, run\n  {sync}"
+            print_unwrapped(console, text, "yellow")
+    return lines.hints

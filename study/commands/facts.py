@@ -1,0 +1,132 @@
+"""The facts that a study prints before it runs: what it works on, and how many trials at once."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+
+from study.commands.check_result import Fact
+from study.config.schema import ResourcesConfig
+from study.data.prompts import prompts
+from study.data.readers.published import differing_counts
+from study.data.records import Dataset
+from study.data.shots import ALL, val_shots_per_class
+from study.method.device import list_gpus
+from study.method.parameters import count_numbers
+from study.method.recipe import are_unequal
+from study.method.subsets import parse
+from study.report.formatting import format_count
+from study.report.setting_descriptions import unequal_in_words
+from study.report.terminal_table import amount
+from study.search.machine import joins_cluster
+from study.trial.prepare import configured_templates
+from study.trial.study import Study
+
+
+def study_facts(study: Study) -> Iterator[Fact]:
+    """Yield what a study will work on.
+
+    Raises:
+        StudyError: the data or the backbone cannot be read.
+    """
+    config, dataset, architecture = study.config, study.dataset, study.architecture
+    yield Fact("classes", _classes(dataset))
+    yield Fact(
+        "images",
+        f"{format_count(len(dataset.train))} in train, {format_count(len(dataset.val))} in "
+        f"validation, {format_count(len(dataset.test))} in test{_published(dataset)}",
+    )
+    if study.protocol.trains:
+        yield Fact("images", _drawn(study))
+        sizes = Counter(record.label for record in dataset.train).values()
+        unequal = unequal_in_words(config, unequal=are_unequal(sizes))
+        if unequal:
+            yield Fact("images", unequal)
+    for target in study.targets():
+        tested = f"{format_count(len(target.test))} in test{_published(target)}"
+        yield Fact("target", f"{_classes(target)}; {tested}")
+    templates = configured_templates(dataset, config.data)
+    texts = [f"“{texts[0]}”" for texts in prompts(dataset.class_names[:2], templates)]
+    more = f", and {len(templates) - 1} more of each class" if len(templates) > 1 else ""
+    yield Fact("prompts", ", ".join(texts) + more)
+    depths, size = architecture.depths, architecture.image_size
+    yield Fact(
+        "backbone",
+        f"{config.backbone.name}, a model of {format_count(architecture.count_all())} parameters: "
+        f"{amount(depths.text, 'layer')} for text, {depths.vision} for images of {size} × {size} "
+        "pixels",
+    )
+    tuned = count_numbers(architecture, parse("clipfit").resolve(depths))
+    yield Fact(
+        "tuned",
+        f"{format_count(tuned)} of these parameters by CLIPFit as published; trials tune these or "
+        "others",
+    )
+    yield Fact("trials", describe_concurrency(config.resources))
+
+
+def _classes(dataset: Dataset) -> str:
+    names = dataset.class_names
+    more = ", …" if len(names) > 3 else ""
+    return f"{len(names)} of {dataset.name}: {', '.join(names[:3])}{more}"
+
+
+def _published(dataset: Dataset) -> str:
+    """Return the published numbers of a benchmark's images where this copy has others."""
+    counts = differing_counts(dataset)
+    if counts is None:
+        return ""
+    return (
+        f" (as published: {format_count(counts.train)} in train, {format_count(counts.val)} in "
+        f"validation, {format_count(counts.test)} in test, of {format_count(counts.classes)} "
+        "classes)"
+    )
+
+
+def _drawn(study: Study) -> str:
+    """Return how many images are learned from, and how trials are compared."""
+    config, protocol = study.config, study.protocol
+    shots = config.data.shots
+    validates = protocol.validates(config) and protocol.rules
+    text = "all are learned from"
+    if shots != ALL:
+        verb = "is" if shots == 1 else "are"
+        text = f"{shots} of each class {verb} drawn to learn from (data.shots=all takes all)"
+        if validates:
+            text += f", {val_shots_per_class(shots, config.data.val_shots)} to validate"
+    if validates:
+        text += f"; trials are compared {protocol.rule(config, study.dataset).sentence}"
+    return text
+
+
+def describe_concurrency(resources: ResourcesConfig) -> str:
+    """Return how many trials run at once, and on what, as far as is known before Ray starts."""
+    each = f"each on {amount(resources.cpus_per_trial, 'CPU core')}"
+    if resources.gpus_per_trial:
+        each += f" and {amount(resources.gpus_per_trial, 'GPU')}"
+    slots = count_slots(resources)
+    if slots and not joins_cluster():  # what fits nowhere is refused by the check
+        text = f"{slots} at once, {each} of {count_cores()}"
+        gpus = list_gpus()
+        if gpus and not resources.gpus_per_trial:
+            text += f"; the GPU ({gpus[0]}) is not used: resources.gpus_per_trial=1 uses it"
+        return text
+    if resources.max_concurrent is None:
+        return f"as many at once as the cluster has room for, {each}"
+    return f"up to {resources.max_concurrent} at once, {each}"
+
+
+def count_slots(resources: ResourcesConfig) -> int:
+    """Return how many trials run at once on this machine, if no cluster is joined."""
+    slots = int(count_cores() / resources.cpus_per_trial)
+    if resources.gpus_per_trial:
+        slots = min(slots, int(len(list_gpus()) / resources.gpus_per_trial))
+    if resources.max_concurrent is not None:
+        slots = min(slots, resources.max_concurrent)
+    return slots
+
+
+def count_cores() -> int:
+    """Return the number of CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,173 @@
+"""A sweep: one study after the other, and then tables of all of them."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+
+from rich.console import Console
+
+from study.commands.check import find_study_faults, find_tracker_faults
+from study.commands.check_images import find_warnings
+from study.commands.check_result import CheckResult, Fact
+from study.commands.execution import run_study
+from study.commands.find import changes_of_results, load_study
+from study.commands.new_study import with_metric, with_sites_of_backbone
+from study.commands.output import lasting_console
+from study.commands.signals import handle_signals, interrupt
+from study.config.schema import TrackingConfig
+from study.config.search_section import AUTO
+from study.config.sweep import Member
+from study.errors import Fault, FaultsError, InterruptedStudyError, StudyError
+from study.report.paper_tables import refuse_other_tables, sweep_tables, write_sweep_tables
+from study.report.terminal_table import print_unwrapped
+from study.results.sweep_scores import SWEEP_FILE, read_sweep
+from study.search.driver import ray_session
+from study.storage.atomic import StorageError
+from study.storage.command_lines import study_command
+from study.storage.study_folder import StudyFolder
+from study.trial.study import Study
+
+logger = logging.getLogger(__name__)
+
+
+@handle_signals(interrupt)
+def run_sweep(members: Sequence[Member]) -> None:
+    """Run the unfinished studies of a sweep; if one fails, the others still run.
+
+    Raises:
+        ConfigError: a study cannot start; then none was started.
+        StudyError: studies failed; raised after the others ran.
+        InterruptedStudyError: a study was interrupted; the rest of the sweep was not run.
+    """
+    console = lasting_console()
+    studies = check_sweep(members)
+    failed = []
+    with ray_session():
+        for member, study in zip(members, studies, strict=True):
+            try:
+                run_member(member, study, console)
+            except InterruptedStudyError:
+                raise
+            except StudyError as error:
+                logger.warning("%s failed: %s", study.folder.name, error)
+                failed.append(f"{study.folder.name}: {error}")
+    finished = [study.folder.path for study in studies if _finished(study.folder)]
+    if finished:
+        results = read_sweep(finished)
+        path = write_sweep_tables(results, members[0].config.storage)
+        console.print(*sweep_tables(results))
+        print_unwrapped(console, f"tables   {path}")
+    if failed:
+        lines = "\n".join(failed)
+        raise StudyError(f"{len(failed)} of {len(members)} studies failed:\n{lines}")
+
+
+def run_member(member: Member, study: Study, console: Console) -> None:
+    """Run a study of a sweep, or what is left of it.
+
+    Raises:
+        StudyError: it failed or was interrupted.
+    """
+    if not _finished(study.folder):
+        run_study(study, console, resume=study.folder.exists())
+        axes = {"experiment": member.experiment, "axes": dict(member.axes)}
+        study.folder.write_json(SWEEP_FILE, axes)
+
+
+def check_whole_sweep(members: Sequence[Member]) -> CheckResult:
+    """Check everything that the studies of a sweep need, but read no pixels; start nothing.
+
+    Raises:
+        FaultsError: see `check_sweep`.
+    """
+    warnings = find_warnings(check_sweep(members))
+    return CheckResult(warnings=warnings, facts=[Fact("studies", str(len(members)))])
+
+
+def check_sweep(members: Sequence[Member]) -> list[Study]:
+    """Return the studies of a sweep, once all that the unfinished ones need is checked.
+
+    Raises:
+        ConfigError: a study cannot start; the message lists every fault with its studies and path.
+            Or the tables would replace a file of the user's own.
+    """
+    try:
+        refuse_other_tables(members[0].config.storage)
+    except StorageError as error:
+        raise FaultsError("the studies cannot start,", [Fault("storage", str(error))]) from error
+    studies = [_study_of(member) for member in members]
+    names_by_fault: dict[Fault, list[str]] = defaultdict(list)
+    servers: set[TrackingConfig] = set()  # each is asked only once
+    for study in studies:
+        faults = _find_faults(study)
+        tracking = study.config.tracking
+        if tracking not in servers and not _finished(study.folder):
+            servers.add(tracking)
+            faults += find_tracker_faults(study)
+        for fault in dict.fromkeys(faults):
+            names_by_fault[fault].append(study.folder.name)
+    faults = []
+    for fault, (name, *others) in names_by_fault.items():
+        more = f" and {len(others)} more" if others else ""
+        faults.append(replace(fault, message=f"{name}{more}: {fault.message}"))
+    if faults:
+        raise FaultsError("the studies cannot start,", faults)
+    return studies
+
+
+def _study_of(member: Member) -> Study:
+    """Return the study of a member of a sweep, which need not exist."""
+    folder = StudyFolder(member.config.storage / str(member.config.name))
+    study = Study(with_sites_of_backbone(member.config), folder)
+    # The data of a finished one may be gone.
+    return study if _finished(folder) else with_metric(study)
+
+
+def _find_faults(study: Study) -> list[Fault]:
+    """Return the faults of a study of a sweep, without those of its tracker."""
+    folder, finished = study.folder, _finished(study.folder)
+    faults = []
+    if folder.exists():
+        faults += _compare_configs(study, extended=finished)
+    if not finished:
+        return faults + find_study_faults(study, resuming=folder.exists())
+    if not folder.is_complete():
+        command = study_command("resume", folder.path)
+        message = (
+            f"{folder.path} has ended, and was then extended or repaired; finish that first, by\n"
+            f"    {command}"
+        )
+        faults.append(Fault("name", message))
+    return faults
+
+
+def _compare_configs(study: Study, *, extended: bool) -> list[Fault]:
+    """Return a fault if the existing study has another configuration than the wanted one.
+
+    The metric, which the data decides, may still be open in either of them.
+
+    Args:
+        study: the study.
+        extended: whether it may have been extended, so that the number of its trials may differ.
+    """
+    folder, wanted = study.folder, study.config
+    try:
+        frozen = load_study(folder).config
+    except StudyError as error:
+        return [Fault("name", str(error))]
+    may_differ = ["search.trials"] if extended else []
+    if AUTO in (frozen.search.metric, wanted.search.metric):
+        may_differ.append("search.metric")
+    changes = changes_of_results(frozen, wanted, besides=may_differ)
+    if not changes:
+        return []
+    message = (
+        f"{folder.path} is a study with another configuration; choose another beginning of names "
+        f"by name=… ({'; '.join(changes)})"
+    )
+    return [Fault("name", message)]
+
+
+def _finished(folder: StudyFolder) -> bool:
+    return folder.exists() and folder.read_json(SWEEP_FILE) is not None

@@ -1,0 +1,234 @@
+"""The model card of an exported model: what it is, how it was chosen, and how it is used.
+
+It is Markdown with the front matter of the Hugging Face hub. Without the study of a model, the card
+has no dataset and no score. It has no licence, since that of the backbone is not known.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from study.backbones.description import EMBEDDED, NAME_ON_HUB
+from study.config.labels import TUNED, ZERO_SHOT
+from study.config.shipped import repeating_command
+from study.config.trial_settings import HEADS
+from study.method.delta import load_delta, without_head
+from study.method.peers import find_peer
+from study.report.configuration_table import configuration_rows
+from study.report.formatting import Table, format_alone, format_count, markdown_text, percent
+from study.report.leaderboard_tables import main_table
+from study.report.names import candidate_name, entry_name
+from study.report.setting_descriptions import settings_in_words
+from study.report.templates import templates
+from study.report.verdict import further_note, leaderboard_scope, verdict
+from study.results.chance import BALANCED
+from study.results.rows import Row
+from study.results.study_result import StudyResult
+from study.results.trial_results import TrialResult
+from study.serving.exports.format import ExportGuide, Format
+from study.serving.saved_model import SavedModel
+
+MOST_NAMES = 60
+"""The most class names that a card lists; `classes.json` has all of them."""
+_STUDY_ROWS = ("Dataset", "Protocol", "Images", "Choice", "Training", "Search", "Test")
+"""The rows of a report's table of the configuration that a card has as well."""
+
+
+class Provenance(NamedTuple):
+    """The study that a model is from, and the trial that trained it."""
+
+    board: StudyResult
+    trial: TrialResult
+
+    @property
+    def entry(self) -> Row | None:
+        """The entry of the trial's configuration on the leaderboard; None if it was not tested."""
+        if self.trial.stage not in ("test", "final"):
+            return None
+        return self.board.find_row(self.trial.label)
+
+
+@dataclass(frozen=True)
+class Card:
+    """What the template shows; texts are Markdown."""
+
+    library: str
+    base_model: str
+    """The backbone's name on the hub; empty if it is not there."""
+    task: str
+    title: str
+    summary: str
+    guide: ExportGuide
+    tuning: Sequence[tuple[str, str]]
+    """What was tuned: pairs of a name and a text."""
+    limits: Sequence[str]
+    scores: bool = False
+    """Whether the model was tested."""
+    data: Sequence[tuple[str, str]] = ()
+    """What was asked in the study: pairs of a name and a text."""
+    origin: str = ""
+    """The study and the trial; empty if they are not known."""
+    figures: Sequence[str] = ()
+    """The scores and what the study found, in paragraphs."""
+    command: str = ""
+    """The command that repeats the study; empty if there is none."""
+
+
+def model_card(
+    saved: SavedModel, exported: Format, guide: ExportGuide, provenance: Provenance | None
+) -> str:
+    """Return the text of a model card.
+
+    Args:
+        saved: the model.
+        exported: the format that it was written in.
+        guide: what the format says of its files.
+        provenance: the study that the model is from; None if it is not known.
+    """
+    name = saved.info.backbone
+    model = markdown_text(saved.name) if saved.origin else "the tuned parameters of a trial"
+    card = Card(
+        library=exported.library,
+        base_model=name if name != EMBEDDED and NAME_ON_HUB.fullmatch(name) else "",
+        task=exported.task,
+        title="CLIP tuned by CLIPFit",
+        summary=f"{exported.title} with {model}",
+        guide=guide,
+        tuning=_describe_tuning(saved),
+        limits=[*_limits(provenance), *guide.limits],
+    )
+    if provenance:
+        board, trial = provenance.board, provenance.trial
+        study, settings = board.folder.name, settings_in_words(trial.settings)
+        origin = f"trial {trial.trial_id} of study {study}, with seed {trial.seed} ({settings})"
+        card = replace(
+            card,
+            title=f"{card.title} for {markdown_text(board.config.data.dataset)}",
+            scores=provenance.entry is not None,
+            data=[
+                (row, markdown_text(text).rstrip("."))
+                for row, text in configuration_rows(board)
+                if row in _STUDY_ROWS
+            ],
+            origin=f"This is {markdown_text(origin)}.",
+            figures=_figures(saved, provenance),
+            command=repeating_command(board.config) or "",
+        )
+    template = templates(Path(__file__).parent, keep_trailing_newline=True)
+    return str(template.get_template("model_card.md.jinja").render(card=card))
+
+
+def _describe_tuning(saved: SavedModel) -> list[tuple[str, str]]:
+    """Return what was tuned: pairs of a name and a text."""
+    info, settings = saved.info, saved.settings
+    tensors = without_head(load_delta(saved.delta)[0])
+    peer = find_peer(tensors)
+    number = format_count(sum(tensor.numel() for tensor in tensors.values()))
+    backbone = f"`{saved.backbone_name}`"
+    if info.backbone == EMBEDDED:
+        backbone = "the small CLIP that comes with clipfit-study"
+    if info.revision:
+        backbone += f", revision `{info.revision}`"
+    kept = "all of the tuned change is kept"
+    if not saved.origin:
+        kept = "which share of the tuned change is kept is not known here; it is applied already"
+    elif settings.strength != 1:
+        share = percent(settings.strength, 0)
+        kept = f"{share} % of the tuned change is kept, which is applied already"
+    head = "the text features of the prompts"
+    if settings.head == "linear":
+        head = "a linear layer on the image features, which begins at the text features"
+    names = ", ".join(map(markdown_text, info.class_names[:MOST_NAMES]))
+    if len(info.class_names) > MOST_NAMES:
+        names += f" and {len(info.class_names) - MOST_NAMES} more, see `classes.json`"
+    return [
+        ("Backbone", f"{backbone} (fingerprint `{info.fingerprint}`)"),
+        ("Tuned", f"`{peer or settings.subset}`, {number} parameters of it"),
+        ("Interpolation coefficient α", kept),
+        ("Head", head),
+        ("Prompts", ", ".join(f"“{markdown_text(one)}”" for one in info.templates)),
+        ("Classes", f"{len(info.class_names)}: {names}"),
+    ]
+
+
+def _figures(saved: SavedModel, provenance: Provenance) -> list[str]:
+    """Return the scores of a model and what its study found, in paragraphs of Markdown."""
+    board, trial, entry = provenance.board, provenance.trial, provenance.entry
+    if not entry:
+        score = percent(trial.val_score)
+        return [
+            "This trial was not tested: no test image was read for it. On validation it scores "
+            f"{score} %."
+        ]
+    notes = ["Scores on test images, in percent: means over seeds with 95 % intervals."]
+    notes += [*leaderboard_scope(board), further_note(board), f"Chance: {board.protocol.guess}."]
+    figures = [_score_table(board, entry, trial).markdown()]
+    figures.append(markdown_text(" ".join(filter(None, notes))))
+    if saved.instead_of:
+        best = markdown_text(settings_in_words(saved.instead_of))
+        figures.append(
+            f"The best configuration of the study, {best}, cannot be written as a delta. This is "
+            "the best that can. What the study found of the best:"
+        )
+    elif not entry.is_best_by_validation:
+        figures.append(
+            f"Validation did not choose this configuration, “{markdown_text(entry_name(entry))}”. "
+            "What the study found of its choice:"
+        )
+    return [*figures, markdown_text(" ".join(verdict(board)))]
+
+
+def _limits(provenance: Provenance | None) -> list[str]:
+    """Return what a model cannot do, and what its figures do not hold for."""
+    limits = [
+        "It answers every image with one of its classes, also an image of none of them, and its "
+        "probabilities are not calibrated."
+    ]
+    entry = provenance.entry if provenance else None
+    if provenance and entry:
+        limits.append(
+            "Its figures are of test images of the dataset that it was trained on. Images of "
+            "another origin may be labelled much worse."
+        )
+        if provenance.trial.stage == "final":
+            limits.append(
+                "The means are over models of several seeds that were trained on the shots alone; "
+                "this one was trained once more, on more images."
+            )
+        elif len(entry.scores) > 1:
+            seed = provenance.trial.seed
+            limits.append(
+                f"The means are over models of several seeds; this is that of seed {seed}."
+            )
+        missing = [label for label in (TUNED, ZERO_SHOT) if not provenance.board.find_row(label)]
+        if missing:
+            names = " and ".join(map(candidate_name, missing))
+            limits.append(f"It was not compared with {names}.")
+    limits.append(
+        "It has the limits of its backbone, such as what that has learned of people from the "
+        "internet. The licence of the backbone applies to its weights, and is not known here."
+    )
+    return limits
+
+
+def _score_table(board: StudyResult, entry: Row, trial: TrialResult) -> Table:
+    """Return the scores of a model, its configuration, its rivals, and chance."""
+    main = main_table(board)
+    end = main.header.index("seeds") + 1
+    scores = {other.label: row[1:end] for other, row in zip(board.rows, main.rows, strict=True)}
+    names = {entry.label: f"this configuration: {entry_name(entry)}"}
+    for rival in (board.find_row(TUNED), board.find_row(ZERO_SHOT)):
+        if rival:
+            names.setdefault(rival.label, entry_name(rival))
+    rows = [[name, *scores[label]] for label, name in names.items()]
+    heads = [f"score_{head}" for head in HEADS if f"{head} head" in main.header]
+    columns = (*board.parts, "score", *heads, *board.score_names.further)
+    scores_alone = board.scores_alone(trial)
+    alone = [format_alone(scores_alone.get(column)) for column in columns]
+    rows.insert(1, [f"this model alone, seed {trial.seed}, over test images", *alone, 1])
+    if board.chance is not None:
+        cells = dict.fromkeys(columns)
+        cells[BALANCED if BALANCED in cells else "score"] = percent(board.chance)
+        rows.append(["chance", *cells.values(), None])
+    return Table("", ["", *main.header[1:end]], rows)

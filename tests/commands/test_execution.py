@@ -1,0 +1,342 @@
+"""A study from its configuration to its report: what it refuses, says, and leaves."""
+
+import io
+import re
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock, create_autospec
+
+import pytest
+from rich.console import Console
+
+import study.data.datasets
+from study.backbones.description import read_architecture
+from study.commands import execution as module
+from study.commands.estimate import plan_facts
+from study.commands.execution import run_study
+from study.commands.find import changes_of_results
+from study.config.loading import dump_config, load_config
+from study.config.schema import StudyConfig
+from study.data.records import Dataset
+from study.errors import (
+    BackboneError,
+    InterruptedStudyError,
+    StudyError,
+    TrackingError,
+)
+from study.storage.study_folder import DESCRIPTION, StudyFolder
+from study.storage.trial_folder import End, TrialFolder
+from study.tracking.tracker import NoTracker, Tracker, TrackerLines
+from study.trial.study import Candidate, Study, TrialConfig
+from tests.damage import flip
+from tests.image_folders import image_folder
+from tests.in_process import trials_in_process
+from tests.reacting import reacting
+from tests.settings import NONE, settings
+from tests.written_study import Written
+
+Configure = Callable[..., StudyConfig]
+
+GO_ON = r"\n  clipfit-study resume mine"
+"""How an interrupted study says what goes on with it."""
+
+
+def study_of(config: StudyConfig) -> Study:
+    return Study(config, StudyFolder(config.storage / "mine"))
+
+
+@pytest.fixture
+def begun(configure: Configure) -> Study:
+    """A study that has been begun, and nothing more."""
+    study = study_of(configure())
+    study.folder.create(dump_config(study.config), {"checkpoint": "f" * 16})
+    return study
+
+
+def stop_before_ray(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Let studies end where they would start Ray; give what then is to be expected."""
+    monkeypatch.setattr(module, "ray_session", lambda *_: pytest.fail("far enough"))
+    return pytest.raises(pytest.fail.Exception, match="far enough")
+
+
+def test_a_study_whose_checkpoint_is_another_than_it_began_with_does_not_go_on(
+    begun: Study, console: Console, tiny_backbone: Path
+):
+    now = read_architecture(tiny_backbone).checkpoint
+    with pytest.raises(BackboneError, match=f"was {'f' * 16} and is {now}; put the former back"):
+        run_study(begun, console, resume=True)
+    assert not list(begun.folder.trials())
+    assert not (begun.folder.path / "shots").exists()
+
+
+def test_a_study_begins_by_writing_down_what_it_is_and_saying_what_it_will_do(
+    configure: Configure,
+    console: Console,
+    output: io.StringIO,
+    tiny_backbone: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    study = study_of(configure())
+    with stop_before_ray(monkeypatch):
+        run_study(study, console, resume=False)
+    assert study.folder.config_path.read_text() == dump_config(study.config)
+    identity = study.folder.read_identity()
+    assert identity["checkpoint"] == read_architecture(tiny_backbone).checkpoint
+    assert {"created", "clipfit-study_version", "torch_version", "ray_version"} <= identity.keys()
+    printed = " ".join(output.getvalue().split())
+    for fact in plan_facts(study):
+        assert f"{fact.name} {fact.text}".strip() in printed
+
+
+def test_a_relative_folder_of_images_is_stored_absolute(
+    configure: Configure, console: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    image_folder(tmp_path / "images")
+    monkeypatch.chdir(tmp_path)
+    config = configure(data={"dataset": "mine", "root": "images", "shots": 2, "val_shots": 1})
+    study = study_of(config)
+    with stop_before_ray(monkeypatch):
+        run_study(study, console, resume=False)
+    frozen = load_config(study.folder.config_path, frozen=True)
+    assert frozen.data.root == tmp_path / "images"
+    assert changes_of_results(frozen, config) == []
+    monkeypatch.chdir("/")
+    with stop_before_ray(monkeypatch):
+        run_study(study_of(frozen), console, resume=True)
+
+
+@pytest.fixture
+def tracker(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A tracker of every study, which does nothing."""
+    tracker = create_autospec(Tracker, instance=True)
+    tracker.title = "the tracker"
+    tracker.close.return_value = TrackerLines()
+    monkeypatch.setattr(module.tracking, "make_tracker", lambda *_: tracker)
+    return tracker
+
+
+@pytest.fixture
+def ending(monkeypatch: pytest.MonkeyPatch, output: io.StringIO, tracker: Any) -> list[str]:
+    """Let a study have nothing to do but to end; return what it says when each thing begins."""
+    said = []
+
+    def say(*_: object, **__: object) -> TrackerLines:
+        said.append(output.getvalue().splitlines()[-1])
+        return TrackerLines()
+
+    @contextmanager
+    def cluster(*_: object) -> Iterator[None]:
+        yield
+        say()
+
+    tracker.register.side_effect = tracker.close.side_effect = say
+    monkeypatch.setattr(module, "ray_session", cluster)
+    monkeypatch.setattr(module, "_run_steps", lambda *_: None)
+    outputs = create_autospec(module.write_outputs, side_effect=lambda *_: (say(), None))
+    monkeypatch.setattr(module, "write_outputs", outputs)
+    monkeypatch.setattr(module, "print_outcome", lambda *_: say())
+    return said
+
+
+def test_a_tracker_that_goes_away_as_a_study_begins_leaves_one_that_goes_on(
+    configure: Configure, console: Console, ending: list[str], tracker: Any
+):
+    study = study_of(configure(search={"trials": 0}))
+    tracker.start.side_effect = TrackingError("the answer was lost")
+    with pytest.raises(TrackingError, match=f"lost; .*{GO_ON}"):
+        run_study(study, console, resume=False)
+    before = study.folder.read_identity()["study_id"]
+    tracker.start.side_effect = None
+    run_study(study, console, resume=True)
+    assert study.folder.read_identity()["study_id"] == before, "by which its tracker finds it"
+    assert ending
+
+
+def test_what_was_not_sent_is_told_also_where_a_study_fails(
+    configure: Configure,
+    console: Console,
+    tracker: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    output: io.StringIO,
+):
+    tracker.close.return_value = TrackerLines("1 run:\n  trial: away")
+    monkeypatch.setattr(module, "ray_session", lambda *_: nullcontext())
+    monkeypatch.setattr(module, "_run_steps", Mock(side_effect=StudyError))
+    with pytest.raises(StudyError):
+        run_study(study_of(configure(search={"trials": 0})), console, resume=False)
+    assert "the tracker lacks 1 run:\n  trial: away" in output.getvalue()
+
+
+@pytest.mark.usefixtures("ending")
+@pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_study_that_is_interrupted_after_its_trials_is_closed_and_says_how_to_go_on(
+    configure: Configure, console: Console, tracker: Any, name: signal.Signals
+):
+    tracker.register.side_effect = lambda: signal.raise_signal(name)
+    study = study_of(configure(search={"trials": 0}))
+    with reacting():
+        before = signal.getsignal(name)
+        with pytest.raises(InterruptedStudyError, match=rf"interrupted; to continue, run{GO_ON}"):
+            run_study(study, console, resume=False)
+        assert signal.getsignal(name) is before
+    tracker.close.assert_called_once_with(finished=False)
+
+
+@pytest.mark.usefixtures("ending")
+@pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_a_finished_study_that_sends_its_rest_and_kill_does_not(
+    configure: Configure, console: Console, tracker: Any, name: signal.Signals
+):
+    closed = []
+
+    def close(*, finished: bool) -> TrackerLines:
+        signal.raise_signal(name)
+        closed.append(finished)
+        return TrackerLines("1 run:\n  search-0001: it is down", [("page", "x")])
+
+    study = study_of(configure(search={"trials": 0}))
+    outputs = module.write_outputs
+    outputs.side_effect = lambda folder, *_: (folder.path / DESCRIPTION).touch()  # type: ignore[attr-defined]
+    tracker.close.side_effect = close
+    with reacting():
+        if name == signal.SIGTERM:
+            run_study(study, console, resume=False)
+        else:
+            with pytest.raises(InterruptedStudyError, match="clipfit-study sync mine"):
+                run_study(study, console, resume=False)
+    assert closed == [True] * (name == signal.SIGTERM)
+
+
+@pytest.mark.usefixtures("ending")
+@pytest.mark.parametrize("name", ["delta.safetensors", "reports.jsonl", "end.json", "config.json"])
+def test_a_damaged_final_training_of_an_earlier_choice_blocks_nothing(
+    configure: Configure, console: Console, monkeypatch: pytest.MonkeyPatch, name: str
+):
+    study = study_of(configure(search={"trials": 0}))
+    run_study(study, console, resume=False)
+    own = settings("vision.ln")
+    best = Candidate(
+        label="best", settings=own, source_trial="search-0002", training="abc", choice=8
+    )
+    study.write_candidates([best])
+    earlier, present = (
+        trained(study.folder.trial(f"final-labelled-{number}"), split_hash)
+        for number, split_hash in (("0001", "e" * 16), ("0002", "f" * 16))
+    )
+    before = [path.read_bytes() for path in sorted(present.path.iterdir())]
+    flip(earlier.path / name)
+    trainings: list[int] = []
+    record = lambda *_, count, **__: trainings.append(count)  # noqa: E731
+    monkeypatch.setattr("study.search.steps.run_trials", record)
+    run_study(study, console, resume=True)
+    assert not any(trainings)
+    assert [path.read_bytes() for path in sorted(present.path.iterdir())] == before
+    assert all(trial.read_end() for trial in study.folder.trials())
+
+
+def trained(trial: TrialFolder, split_hash: str) -> TrialFolder:
+    """Write a final training that has ended."""
+    config = TrialConfig(
+        settings=settings("vision.ln"),
+        trial_id=trial.trial_id,
+        stage="final",
+        group="best",
+        label="best",
+        number=0,
+        seed=1,
+        trainable=1,
+        epochs=1,
+        split_hash=split_hash,
+    )
+    trial.create(config.model_dump(mode="json"))
+    trial.write("delta.safetensors", b"0123456789")
+    trial.append_report({"epoch": 1, "seconds": 1.0}, last=True)
+    trial.write_end(End("finished", 1, 1.0))
+    return trial
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_whole_study_opens_its_dataset_once(
+    configure: Configure,
+    console: Console,
+    output: io.StringIO,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    real, opened = study.data.datasets.load_dataset, Counter[str]()
+
+    def load_dataset(name: str, *args: Any, **options: Any) -> Dataset:
+        opened[name] += 1
+        return real(name, *args, **options)
+
+    monkeypatch.setattr(study.data.datasets, "load_dataset", load_dataset)
+    config = configure(
+        search={"trials": 0, "baselines": {**NONE, "ln": {"subset": "ln", "rates": {"ln": 0.1}}}},
+        training={"epochs": 1, "batch_size": 8},
+        test={"seeds": [1, 2]},
+    )
+    with trials_in_process():
+        run_study(study_of(config), console, resume=False)
+    assert opened == {"digits": 1}
+    lines = output.getvalue().splitlines()
+    (made,) = (n for n, line in enumerate(lines) if line.startswith("finish   making tables"))
+    assert "test     2/2 done" in "\n".join(lines[:made])
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Written:
+    """A study of eight trials, of which one has ended, that has made its choice."""
+    written = Written(tmp_path, "mine")
+    written.whole(1)
+    best = {"label": "best", "settings": {"subset": "vision.ln"}, "training": "abc", "choice": 8}
+    written.folder.write_json("candidates.json", [best])
+    return written
+
+
+def test_a_choice_that_is_made_needs_no_search_unless_one_of_its_trials_is_open(
+    written: Written, console: Console, output: io.StringIO, monkeypatch: pytest.MonkeyPatch
+):
+    steps = Mock(trainings_of=lambda _: {})
+    monkeypatch.setattr(module, "steps", steps)
+    monkeypatch.setattr(module, "fix_candidates", lambda _: ())
+    search = written.config.search.model_copy(update={"minutes": 5.0})
+    study = Study(written.config.model_copy(update={"search": search}), written.folder)
+    steps.seconds_left.return_value = 300.0
+    for searches in (0, 1):
+        module._run_steps(study, Mock(), Mock(), NoTracker(), console, None)
+        assert steps.run_search.call_count == searches
+        written.trial(2)
+    assert "the search ended after its 5 minutes, with 2 of 48 trials" in output.getvalue()
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.timeout(300)
+def test_an_ablation_names_the_rates_at_an_end_of_their_list_and_trains_nothing_twice(
+    configure: Configure, console: Console, output: io.StringIO
+):
+    config = configure(
+        search={"selection": "holdout"},
+        training={"epochs": 1, "batch_size": 8},
+        test={"seeds": [1, 2]},
+        ablation={
+            "design": "only_one",
+            "sites": ["vision.ln2", "text.bias"],
+            "rates": {"bias": [0.1], "ln": [1e-9, 2e-9]},
+        },
+    )
+    folder = StudyFolder(config.storage / "mine")
+    with trials_in_process():
+        run_study(Study(config, folder), console, resume=False)
+    printed = output.getvalue()
+    # So small rates change nothing: the first of two equal ones wins, and it is the lowest.
+    table = (folder.path / "ablation.md").read_text()
+    assert re.search(r"At the lowest of the learning rates tried.*“only vision.ln2”", table)
+    assert "search   5/5 done" in printed
+    assert "ablation 6/6 done" in printed
+    before = {path: path.stat().st_mtime_ns for path in folder.path.glob("trials/*/*")}
+    run_study(Study(config, folder), console, resume=True)
+    assert {path: path.stat().st_mtime_ns for path in folder.path.glob("trials/*/*")} == before

@@ -1,0 +1,208 @@
+"""The studies of a sweep: what is checked before any begins, and what becomes of each."""
+
+import io
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext, redirect_stdout
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from study.commands import sweep as module
+from study.commands.sweep import check_sweep, run_sweep
+from study.config.loading import dump_config
+from study.config.schema import StudyConfig
+from study.config.sweep import Member, load_sweep
+from study.errors import ConfigError, DataError, FaultsError, InterruptedStudyError, StudyError
+from study.storage.study_folder import StudyFolder
+from study.trial.study import Study
+
+
+def folder_of(config: StudyConfig) -> StudyFolder:
+    return StudyFolder(config.storage / str(config.name))
+
+
+Sweep = Callable[[str], list[Member]]
+
+
+@pytest.fixture
+def sweep(tmp_path: Path, tiny_backbone: Path) -> Sweep:
+    """Make the studies of the axes given, which are named `my-grid-…`."""
+
+    def sweep(axes: str) -> list[Member]:
+        path = tmp_path / "grid.yaml"
+        path.write_text(f"sweep: {axes}\n")
+        given = ["name=my", f"backbone.name={tiny_backbone}", f"storage={tmp_path / 'runs'}"]
+        return load_sweep(path, [*given, f"tracking.uri=sqlite:///{tmp_path}/none.db"])
+
+    return sweep
+
+
+def begin(member: Member, *, finished: bool = False) -> StudyFolder:
+    folder = folder_of(member.config)
+    folder.path.parent.mkdir(exist_ok=True)
+    folder.create(dump_config(member.config), {})
+    if finished:
+        folder.write_json("sweep.json", {"experiment": member.experiment, "axes": {}})
+        (folder.path / "description.md").write_text("It has ended.")
+    return folder
+
+
+def test_each_fault_is_told_once_with_the_studies_that_have_it(sweep: Sweep):
+    with pytest.raises(FaultsError) as caught:
+        check_sweep(sweep("{data.shots: [2, 5000], seed: [1, 2], search.sampler: [tpe, nosuch]}"))
+    faults = {fault.key: fault.message for fault in caught.value.faults}
+    assert faults.keys() == {"data", "search.sampler"}
+    assert faults["data"].startswith("my-grid-5000-1-tpe and 3 more: ")
+    assert faults["search.sampler"].startswith("my-grid-2-1-nosuch and 3 more: 'nosuch'")
+
+
+def changed(members: Sequence[Member], **sections: Any) -> list[Member]:
+    """Return studies some sections of whose configurations are others."""
+    return [replace(m, config=m.config.model_copy(update=sections)) for m in members]
+
+
+def test_a_study_that_has_ended_with_other_settings_is_not_averaged_with_the_rest(
+    sweep: Sweep,
+):
+    members = sweep("{seed: [1, 2]}")
+    begin(members[0], finished=True)
+    training = members[0].config.training.model_copy(update={"epochs": 6})
+    with pytest.raises(ConfigError, match=r"training\.epochs: is frozen as 100, got 6"):
+        check_sweep(changed(members, training=training))
+
+
+def test_a_sweep_goes_on_with_other_machines_another_tracker_and_more_trials(sweep: Sweep):
+    members = sweep("{seed: [1, 2]}")
+    config = members[0].config
+    search = config.search.model_copy(update={"trials": 90})
+    extended, _ = changed(members, search=search)
+    begin(members[0], finished=True).write_config(dump_config(extended.config))
+    begin(members[1])
+    resources = config.resources.model_copy(update={"max_concurrent": 1})
+    tracking = config.tracking.model_copy(update={"experiment": "another"})
+    check_sweep(changed(members, resources=resources, tracking=tracking))
+
+
+def test_a_study_that_is_being_extended_has_not_ended(sweep: Sweep):
+    members = sweep("{seed: [1, 2]}")
+    begin(members[0], finished=True).delete_conclusions()
+    told = r"then extended or repaired.*\n +clipfit-study resume (/.*/)?my-grid-1$"
+    with pytest.raises(ConfigError, match=told):
+        check_sweep(members)
+
+
+def test_a_study_that_has_ended_is_not_looked_at_again(sweep: Sweep):
+    sound, faulty = sweep("{data.shots: [2, 5000]}")
+    begin(faulty, finished=True)
+    check_sweep([sound, faulty])
+
+
+def test_a_study_of_the_same_name_and_another_configuration_is_told(sweep: Sweep):
+    (member,) = sweep("{seed: [1]}")
+    begin(replace(member, config=member.config.model_copy(update={"seed": 2})))
+    told = r"name: my-grid-1: .* is a study with another configuration"
+    for refuse in (check_sweep, run):
+        with pytest.raises(ConfigError, match=told):
+            refuse([member])
+
+
+class Runs:
+    """Stands in for the running of studies, which takes minutes; some have faults."""
+
+    def __init__(self):
+        self.faults: dict[str, StudyError] = {}
+        self.ran: list[tuple[str, bool]] = []
+        """Each study's name, and whether it was resumed."""
+        self.tabled: list[str] = []
+
+    def run_study(self, study: Study, console: Console, *, resume: bool):
+        folder = study.folder
+        self.ran.append((folder.name, resume))
+        if not resume:
+            folder.create(dump_config(study.config), {})
+        if fault := self.faults.get(folder.name):
+            raise fault
+
+    def write_sweep_tables(self, folders: Sequence[Path], target: Path) -> Path:
+        self.tabled = [folder.name for folder in folders]
+        return target / "tables.md"
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Runs:
+    runs = Runs()
+    monkeypatch.setattr(module, "run_study", runs.run_study)
+    monkeypatch.setattr(module, "read_sweep", lambda folders: folders)
+    monkeypatch.setattr(module, "write_sweep_tables", runs.write_sweep_tables)
+    monkeypatch.setattr(module, "sweep_tables", lambda folders: [f"{len(folders)} studies"])
+    monkeypatch.setattr(module, "ray_session", lambda *_: nullcontext())
+    (tmp_path / "runs").mkdir()
+    return runs
+
+
+def run(members: Sequence[Member]) -> str:
+    output = io.StringIO()
+    with redirect_stdout(output):
+        run_sweep(members)
+    return output.getvalue()
+
+
+def test_every_study_runs_and_notes_its_place_in_the_sweep(sweep: Sweep, runs: Runs):
+    members = sweep("{seed: [1, 2]}")
+    said = run(members)
+    assert runs.ran == [("my-grid-1", False), ("my-grid-2", False)]
+    assert runs.tabled == ["my-grid-1", "my-grid-2"]
+    assert "2 studies" in said
+    assert "tables.md" in said
+    place: Any = folder_of(members[1].config).read_json("sweep.json")
+    assert place == {"experiment": "grid", "axes": {"seed": 2}}
+
+
+def test_what_is_left_of_a_sweep_goes_on_where_it_was(sweep: Sweep, runs: Runs):
+    members = sweep("{seed: [1, 2, 3]}")
+    begin(members[0], finished=True)
+    begin(members[1])
+    run(members)
+    assert runs.ran == [("my-grid-2", True), ("my-grid-3", False)]
+    assert runs.tabled == ["my-grid-1", "my-grid-2", "my-grid-3"]
+
+
+@pytest.mark.parametrize(
+    "axes, fault, told, tabled",
+    [
+        (
+            "{seed: [1, 2]}",
+            DataError("an image is corrupt"),
+            "1 of 2 studies failed:\nmy-grid-1: an image is corrupt",
+            ["my-grid-2"],
+        ),
+        ("{seed: [1]}", DataError("no images"), "1 of 1 studies failed", []),
+    ],
+)
+def test_a_study_that_fails_leaves_the_others_to_run_and_is_told_at_the_end(
+    sweep: Sweep, runs: Runs, axes: str, fault: StudyError, told: str, tabled: list[str]
+):
+    runs.faults["my-grid-1"] = fault
+    with pytest.raises(StudyError, match=told):
+        run(sweep(axes))
+    assert runs.tabled == tabled
+
+
+def test_ctrl_c_ends_a_sweep_and_not_one_study_alone(sweep: Sweep, runs: Runs):
+    runs.faults["my-grid-1"] = InterruptedStudyError("the study was interrupted")
+    with pytest.raises(InterruptedStudyError):
+        run(sweep("{seed: [1, 2]}"))
+    assert (runs.ran, runs.tabled) == ([("my-grid-1", False)], [])
+
+
+@pytest.mark.parametrize("name", ["tables.md", "tables.csv"])
+def test_tables_of_the_users_own_are_not_replaced(sweep: Sweep, tmp_path: Path, name: str):
+    members = sweep("{seed: [1]}")
+    taken = tmp_path / "runs" / name
+    taken.parent.mkdir()
+    taken.write_text("my notes")
+    with pytest.raises(ConfigError, match=rf"storage: .*{name}"):
+        check_sweep(members)

@@ -1,0 +1,140 @@
+"""A model card says what is known of a model, and nothing that leads to this machine."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from study.commands.export import find_study_of
+from study.method.delta import load_delta, save_delta
+from study.report.model_card import Provenance, model_card
+from study.results.study_result import read_study_result
+from study.serving.exports import FORMATS
+from study.serving.exports.format import ExportGuide
+from study.serving.saved_model import SavedModel, read_saved_model, read_winner
+from tests.not_none import not_none
+
+CHOSEN = "test-best-seed1"
+WRITTEN = ExportGuide("print('loaded')\n", ("A note.",), ("A pixel is cropped beside.",))
+
+
+@pytest.fixture(scope="module")
+def study(finish: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return finish(tmp_path_factory.mktemp("carded"), "mine", linear=True)
+
+
+@pytest.fixture
+def saved(study: Any, tmp_path: Path) -> SavedModel:
+    return read_winner(study.study, tmp_path)
+
+
+def from_trial(study: Any, trial: str) -> Provenance:
+    board = read_study_result(study.folder.path)
+    (found,) = (one for one in board.trial_results if one.trial_id == trial)
+    return Provenance(board, found)
+
+
+def read_front(card: str) -> Any:
+    _, front, _ = card.split("---", 2)
+    return yaml.safe_load(front)
+
+
+def test_a_card_has_figures_beside_chance_and_the_command(study: Any, saved: SavedModel):
+    card = model_card(saved, FORMATS["hf"], WRITTEN, from_trial(study, CHOSEN))
+    front = read_front(card)
+    assert (front["library_name"], front["metrics"]) == ("transformers", ["accuracy"])
+    assert "license" not in front
+    assert "```python\nprint('loaded')\n```\n\nA note." in card
+    assert card.count("A pixel is cropped") == 1
+    for told in (
+        "| 75.0 ± 2.7 | 75.6 ± 2.8 | 2 |",
+        "seed 1, over test images | 75.0 \\[",
+        "| chance | – | 10.0 | – |",  # of balanced scores
+        *(
+            "16 images a class to train, 4 to validate",
+            "75 %",
+            "Head: a linear layer",
+            "1,728 parameters",
+        ),
+        "clipfit-study run quickstart training.epochs=100",
+    ):
+        assert told in card
+    assert str(study.folder.path.parent) not in card
+
+
+def test_a_trial_that_validation_did_not_choose_says_so(study: Any, saved: SavedModel):
+    study.test(1, "zero-shot", 0.67)
+    card = model_card(saved, FORMATS["hf"], WRITTEN, from_trial(study, "test-zero-shot-seed1"))
+    assert "Validation did not choose this configuration, “zero-shot CLIP”" in card
+    card = model_card(saved, FORMATS["hf"], WRITTEN, from_trial(study, CHOSEN))
+    assert "| zero-shot CLIP | 67.0 ± 3.0 | 67.0 (1 seed) | – | 66.7 ± 3.1 | 1 |" in card
+
+
+def test_the_figures_of_a_card_have_a_column_for_each_head(
+    finish: Any, saved: SavedModel, tmp_path: Path
+):
+    study = finish(tmp_path, "both")
+    for file in study.folder.path.glob("trials/test-*/reports.jsonl"):
+        report = json.loads(file.read_text())
+        report |= {"test_score_text": 0.75, "test_score_linear": 0.7}
+        file.write_text(json.dumps(report) + "\n")
+    card = model_card(saved, FORMATS["hf"], WRITTEN, from_trial(study, CHOSEN))
+    rows = [line.split(" | ")[1:] for line in card.splitlines() if " | " in line]
+    assert ["test %", "text head", "linear head", "balanced %", "seeds |"] in rows
+    (alone,) = [row for row in rows if row[0].startswith("75.0 \\[")]
+    assert (*alone[1:3], alone[4]) == ("75.0", "70.0", "1 |")
+    assert ["–", "–", "–", "10.0", "– |"] in rows, "chance"
+
+
+def test_a_test_that_candidates_share_is_found_under_the_head_of_the_model(
+    finish: Any, tmp_path: Path
+):
+    study = finish(tmp_path, "shared", linear=True)
+    zero_shot, best = study.folder.read_json("candidates.json")
+    plain = best | {"label": "plain", "settings": best["settings"] | {"head": "text"}}
+    study.folder.write_json("candidates.json", [zero_shot, plain, best])
+    saved = read_winner(study.study, tmp_path)
+    assert not_none(find_study_of(saved, str(study.folder.path))).trial.label == "best"
+
+
+def test_intervals_of_a_card_are_over_seeds_alone_where_no_predictions_were_kept(
+    finish: Any, saved: SavedModel, tmp_path: Path
+):
+    study = finish(tmp_path, "unkept")
+    kept = model_card(saved, FORMATS["hf"], WRITTEN, from_trial(study, CHOSEN))
+    assert "other draws from the labelled images at hand, training orders and test images" in kept
+    for file in study.folder.path.glob("trials/test-*/predictions.parquet"):
+        file.unlink()
+    card = model_card(saved, FORMATS["hf"], WRITTEN, from_trial(study, CHOSEN))
+    assert "no interval covers other test images" in card
+
+
+def test_a_trial_of_the_search_has_no_test_score(study: Any, saved: SavedModel):
+    card = model_card(saved, FORMATS["hf"], WRITTEN, from_trial(study, "search-0001"))
+    assert "no test image was read for it. On validation it scores 80.0 %." in card
+    assert "metrics" not in read_front(card)
+
+
+def test_a_file_alone_knows_no_study_and_tells_no_path(study: Any, tmp_path: Path):
+    delta = tmp_path / "own.safetensors"
+    tensors, info = load_delta(study.folder.trial("test-best-seed1").path / "delta.safetensors")
+    here = replace(info, backbone=str(tmp_path / "my-clip"), class_names=("a|b", "<c>") * 40)
+    save_delta(delta, tensors, here)
+    card = model_card(read_saved_model(delta), FORMATS["hf"], WRITTEN, None)
+    assert "is not known here: this card was made without the folder of a study" in card
+    assert "Figures" not in card
+    assert "α: which share of the tuned change is kept is not known here" in card
+    assert "Backbone: `my-clip` (fingerprint" in card
+    assert "80: a\\|b, &lt;c&gt;" in card
+    assert "and 20 more, see `classes.json`" in card
+    assert str(tmp_path) not in card
+
+
+@pytest.mark.parametrize("name", ["openai/clip-vit-base-patch32", "embedded", "/mnt/my-clip"])
+def test_a_base_model_is_a_name_of_the_hub(saved: SavedModel, name: str):
+    of = replace(saved, info=replace(saved.info, backbone=name))
+    front = read_front(model_card(of, FORMATS["hf"], WRITTEN, None))
+    assert (front.get("base_model") == name) == name.startswith("openai/")
