@@ -70,7 +70,7 @@ def check_everything(study: Study, *, resuming: bool, images: bool, estimate: bo
     """
     check_study(study, resuming=resuming)
     decoded = decode_images(study, every=images)
-    found = [*decoded.warnings, *find_warnings([study])]
+    found = [*decoded.warnings, *find_warnings([study], decoded.pixels)]
     facts = [*study_facts(study), Fact("decoded", decoded.described)]
     measured = None
     if estimate and not decoded.faults:

@@ -1,12 +1,14 @@
 """A look at the images of a study before it starts: what cannot be read, and what is doubtful."""
 
+import hashlib
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.progress import track
@@ -34,6 +36,23 @@ EXAMPLES = 3
 """The largest number of examples in a warning."""
 
 
+Pixels = Mapping[str, Mapping[str, bytes]]
+"""A hash of the pixels of each image that can be decoded, by dataset and path.
+
+A dataset is left out unless all its images were decoded."""
+
+
+class Decoded(NamedTuple):
+    """The result of decoding an image."""
+
+    fault: str = ""
+    """Why it cannot be read; empty if it can."""
+    highest: int = 0
+    """Its highest value, if it has 16 bits."""
+    digest: bytes = b""
+    """A hash of its pixels, equal for equal pixels alone."""
+
+
 @dataclass(frozen=True)
 class ImageCheck:
     """What decoding images of a study's datasets has found."""
@@ -42,6 +61,7 @@ class ImageCheck:
     """How many images were decoded."""
     faults: Sequence[Fault]
     warnings: Sequence[str]
+    pixels: Pixels
     seconds: float
     """The mean time of decoding an image."""
 
@@ -54,15 +74,19 @@ def decode_images(study: Study, *, every: bool) -> ImageCheck:
         every: whether to decode all images, instead of `SAMPLE` of each dataset.
     """
     tried, unreadable, warnings = 0, list[str](), list[str]()
+    pixels: dict[str, dict[str, bytes]] = {}
     began = time.monotonic()
     for dataset in (study.dataset, *study.targets()):
         paths = list(dict.fromkeys(record.path for record in dataset.records))
         if not every:
             paths = keyed_order(paths, "a look at the images")[:SAMPLE]
-        results = _decode_all(dataset, paths)
-        tried += len(results)
-        unreadable += [fault for fault in results if isinstance(fault, str)]
-        dark = dark_images(max((value for value in results if isinstance(value, int)), default=0))
+        images = dict(zip(paths, _decode_all(dataset, paths), strict=True))
+        tried += len(images)
+        unreadable += [image.fault for image in images.values() if image.fault]
+        if images.keys() == {record.path for record in dataset.records}:
+            whole = {path: image.digest for path, image in images.items() if not image.fault}
+            pixels[dataset.name] = whole
+        dark = dark_images(max((image.highest for image in images.values()), default=0))
         if dark:
             warnings.append(f"{dataset.name}: {dark}")
     seconds = (time.monotonic() - began) / max(1, tried)
@@ -76,11 +100,13 @@ def decode_images(study: Study, *, every: bool) -> ImageCheck:
             warnings.append(f"{sentence}; the study leaves them out")
         else:
             message = f"{sentence}; data.on_corrupt=skip leaves such images out"
-            faults.append(Fault("data", message if every else f"{message}; --images tries all"))
-    return ImageCheck(text, faults, warnings, seconds)
+            faults.append(
+                Fault("data", message if every else f"{message}; --check --images tries all")
+            )
+    return ImageCheck(text, faults, warnings, pixels, seconds)
 
 
-def _decode_all(dataset: Dataset, paths: Sequence[str]) -> list[int | str]:
+def _decode_all(dataset: Dataset, paths: Sequence[str]) -> list[Decoded]:
     """Return the result of `_decode` of each image."""
     console = Console(stderr=True)
     decode = partial(_decode, dataset.source)
@@ -101,19 +127,22 @@ def _decode_all(dataset: Dataset, paths: Sequence[str]) -> list[int | str]:
         )
 
 
-def _decode(source: ImageSource, path: str) -> int | str:
-    """Return the highest value of an image of 16 bits, 0 of another, or why it cannot be read."""
+def _decode(source: ImageSource, path: str) -> Decoded:
     try:
-        return int(source.open_image(path).info.get(HIGHEST, 0))
+        image = source.open_image(path)
     except (DataError, OSError) as error:
-        return str(error)
+        return Decoded(str(error))
+    shape = f"{image.width} {image.height} ".encode()
+    digest = hashlib.blake2b(shape + image.tobytes(), digest_size=16).digest()
+    return Decoded("", int(image.info.get(HIGHEST, 0)), digest)
 
 
-def find_warnings(studies: Sequence[Study]) -> list[str]:
+def find_warnings(studies: Sequence[Study], pixels: Pixels | None = None) -> list[str]:
     """Return warnings about the data and backbones of studies, each once.
 
     Args:
         studies: the studies, whose datasets and checkpoints can be read.
+        pixels: what is known of the datasets' pixels.
     """
     warnings: list[str] = []
     surveyed = set()
@@ -124,7 +153,8 @@ def find_warnings(studies: Sequence[Study]) -> list[str]:
             key = (dataset.name, data.root, data.targets_root)
             if dataset.name not in PACKAGED and key not in surveyed:
                 surveyed.add(key)
-                warnings += dataset_warnings(dataset, data.on_corrupt)
+                known = (pixels or {}).get(dataset.name)
+                warnings += dataset_warnings(dataset, data.on_corrupt, known)
             warnings += _test_warnings(study, dataset)
     return list(dict.fromkeys(warnings))
 
@@ -167,14 +197,17 @@ def _test_warnings(study: Study, dataset: Dataset) -> Iterator[str]:
         )
 
 
-def dataset_warnings(dataset: Dataset, on_corrupt: OnCorrupt = "fail") -> list[str]:
+def dataset_warnings(
+    dataset: Dataset, on_corrupt: OnCorrupt = "fail", pixels: Mapping[str, bytes] | None = None
+) -> list[str]:
     """Return warnings about a dataset's images, each with a number and a few examples.
 
     Args:
         dataset: the dataset.
         on_corrupt: what the study does about images that it cannot read.
+        pixels: see `study.data.survey.survey`.
     """
-    found, lines = survey(dataset), []
+    found, lines = survey(dataset, pixels), []
     source = dataset.source
     is_other = dataset.name in WITHOUT_LISTS and differing_counts(dataset) is not None
     if is_other and isinstance(source, FolderSource):

@@ -1,6 +1,7 @@
 """What a check finds, and its output: the faults, warnings and facts as text or as JSON."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -136,3 +137,15 @@ def print_warnings(warnings: Iterable[str], console: "Console") -> None:
 
     for warning in warnings:
         print_sentences(console, warning, "yellow")
+
+
+@contextmanager
+def naming_overrides(overrides: Sequence[str]) -> Iterator[None]:
+    """Add to the faults that the block raises the overrides that they come from."""
+    try:
+        yield
+    except FaultsError as error:
+        from study.config.wording import name_overrides, override_texts
+
+        faults = name_overrides(error.faults, override_texts(overrides))
+        raise FaultsError(error.heading, faults) from None

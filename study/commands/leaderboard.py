@@ -29,7 +29,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "(default: $STUDY_STORAGE, else runs)",
     )
     parser.add_argument(
-        "--all", action="store_true", help="of a study: all tables, and not one screen of them"
+        "--all", action="store_true", help="print all tables, and not one screen of them"
     )
     parser.add_argument(
         "--to",
@@ -152,6 +152,7 @@ def _print_best_on_server(options: Namespace) -> None:
         baselines_study_yaml,
         best_configurations_records,
         render_best_configurations,
+        render_best_screen,
     )
 
     tracker = tracking.MlflowTracker()
@@ -159,7 +160,7 @@ def _print_best_on_server(options: Namespace) -> None:
     view = _view(
         options,
         {
-            "table": render_best_configurations,
+            "table": render_best_configurations if options.all else render_best_screen,
             "json": best_configurations_records,
             "yaml": lambda rows: baselines_study_yaml(*tracker.read_exact(rows)),
         },

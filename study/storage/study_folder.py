@@ -58,8 +58,6 @@ CHAMPION = "champion"
 """The alias of the best version of a registered model."""
 
 
-FROM_A_COPY = "; put it back from a copy, such as that among the artifacts of its run in MLflow"
-"""The advice for a file that cannot be made again."""
 UNRECORDED = ("trials", "shots", "tune", "optuna.journal", SUMS, LOCK)
 """What a study writes before its first trial, beside the files that have a checksum."""
 

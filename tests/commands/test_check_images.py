@@ -6,6 +6,7 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
+from PIL import Image
 
 from study.commands import check_images
 from study.commands.check_images import dataset_warnings, decode_images, find_warnings
@@ -92,6 +93,15 @@ def test_each_warning_has_a_number_and_at_most_a_few_examples(root: Path, tmp_pa
     ):
         assert line.startswith(f"mine: {number} ")
         assert " and 2 more)" in line
+
+
+def test_images_of_the_same_pixels_are_found_where_all_are_decoded(root: Path):
+    Image.open(root / "train/cat/0.png").save(root / "test/dog/0.bmp")
+    pixels = decode_images(study(of(root)), every=True).pixels["mine"]
+    assert pixels["train/cat/0.png"] == pixels["test/dog/0.bmp"]
+    dataset = load_dataset("mine", root)
+    assert dataset_warnings(dataset) == []
+    assert len(dataset_warnings(dataset, pixels=pixels)) == 2
 
 
 def test_what_is_not_read_of_a_folder_is_one_warning_with_a_count(root: Path):
