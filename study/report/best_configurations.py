@@ -42,18 +42,6 @@ def render_best_configurations(configurations: Sequence[RankedConfiguration]) ->
     return Group(*tables, Text(note, style="dim"))
 
 
-def render_best_screen(configurations: Sequence[RankedConfiguration]) -> Group:
-    """Return the configurations on one dataset, for one screen of a terminal."""
-    rows: list[list[object]] = []
-    for rank, row in enumerate(configurations, start=1):
-        scores = [percent(row.val_score), percent(row.test_score) if row.test_seeds else None]
-        rows.append([rank, row.study, row.label, *scores, tuned_in_words(row.settings)])
-    note = "By validation score, which is not comparable across splits; --all has learning rates."
-    title = f"Best configurations on {configurations[0].dataset}"
-    header = ["", "study", "trial", "val %", "test %", "subset"]
-    return Group(*with_notes([Table(title, header, rows, left=len(header), note=note)]))
-
-
 def best_configurations_records(
     configurations: Sequence[RankedConfiguration],
 ) -> list[dict[str, object]]:
