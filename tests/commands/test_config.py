@@ -1,5 +1,6 @@
 """A configuration with all its values is the same when it is read again."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 import yaml
 
 from study.commands.new_study import with_sites_of_backbone
-from study.config.json_schema import json_schema_text
+from study.config.json_schema import json_schema
 from study.config.loading import load_config
 from tests.commands.conftest import PHOTOS, Run
 from tests.config.test_shipped import CONFIGS
@@ -38,5 +39,5 @@ def test_one_study_of_a_sweep_is_printed_and_several_are_not(run: Run, refused: 
 
 
 def test_the_schema_is_printed_alone(run: Run, refused: Callable[..., str]):
-    assert run("config", "--schema").out == json_schema_text()
+    assert json.loads(run("config", "--schema").out) == json_schema()
     assert "--schema is of all configurations" in refused("config", "photos", "--schema")

@@ -10,7 +10,7 @@ from rich.console import Console
 from study.commands import progress as module
 from study.commands.progress import StageProgress
 from study.storage.trial_folder import End
-from study.trial import TrialConfig
+from study.trial.study import TrialConfig
 from tests.settings import settings
 
 

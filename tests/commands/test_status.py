@@ -12,8 +12,8 @@ from study.config.loading import build_config, dump_config
 from study.results.chance import AgainstChance
 from study.results.study_result import read_study_result
 from study.storage.study_folder import StudyFolder
-from study.trial import Prediction
 from study.trial.predictions import predictions_to_parquet
+from study.trial.study import Prediction
 from tests.commands.conftest import Run
 from tests.written_study import Written
 
