@@ -152,7 +152,6 @@ def _print_best_on_server(options: Namespace) -> None:
         baselines_study_yaml,
         best_configurations_records,
         render_best_configurations,
-        render_best_screen,
     )
 
     tracker = tracking.MlflowTracker()
@@ -160,7 +159,7 @@ def _print_best_on_server(options: Namespace) -> None:
     view = _view(
         options,
         {
-            "table": render_best_configurations if options.all else render_best_screen,
+            "table": render_best_configurations,
             "json": best_configurations_records,
             "yaml": lambda rows: baselines_study_yaml(*tracker.read_exact(rows)),
         },
