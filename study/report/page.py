@@ -42,6 +42,8 @@ from study.results.trial_results import TrialResult
 from study.storage.atomic import write_atomically
 
 _FOLDER = Path(__file__).parent
+_PLACED = {"scores", "recalls", "tuned", "ablation", "agreement", "confusion", "rungs", "history"}
+"""The beginnings of the names of charts that have a place of their own; others show choices."""
 
 
 class Block(NamedTuple):
@@ -230,7 +232,8 @@ def _use(board: StudyResult) -> Iterator[Block]:
 
 def _choices(board: StudyResult, plots: dict[str, Chart]) -> Iterator[Block]:
     """Yield what tells which choices mattered: the charts of a search, or an ablation."""
-    yield from _charts(plots, "importance", "pareto", "learning")
+    kinds = dict.fromkeys(name.split("-")[0] for name in plots)
+    yield from _charts(plots, *(kind for kind in kinds if kind not in _PLACED))
     if board.ablation:
         yield from _table(cell_table(board.ablation))
         return

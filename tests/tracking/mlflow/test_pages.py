@@ -21,7 +21,6 @@ from tests.written_study import record_tasks
 
 pytestmark = pytest.mark.long
 
-# What a Markdown reader could take for marks of its own; a trial's error may hold any of it.
 TABLES = """[...document.querySelectorAll("table")].map((table) =>
   [...table.rows].map((row) => [...row.cells].map((cell) => cell.textContent.trim())))"""
 # The least number of pixels between what stands in a cell and what stands in the next.
