@@ -40,10 +40,7 @@ def load_backbone(name: CheckpointName, *, revision: str | None = None) -> Backb
     try:
         _import_models()
         with silence_transformers():  # `_refuse_incomplete` reports the same faults of tensors
-            if description.open_clip is not None:
-                clip, report = _load_open_clip(description)
-            else:
-                clip, report = _load_transformers(description)
+            clip, report = _load_model(description)
             tokenizer = load_tokenizer(description)
             processor = _load_processor(description)
         image_mean = _three_numbers(processor.image_mean)
@@ -96,53 +93,39 @@ def _import_models() -> None:
         thread.submit(classes, import_module("transformers")).result()
 
 
-def _load_transformers(description: Description) -> tuple[Any, Mapping[str, Any]]:
-    """Return the model, and which of its tensors were missing or of another shape."""
+def _load_model(description: Description) -> tuple[Any, Mapping[str, Any]]:
+    """Return the model, and which of its tensors were missing or of another shape.
+
+    Raises:
+        BackboneError: an OpenCLIP checkpoint has no weights in safetensors format, or tensors that
+            the network of its configuration does not have.
+    """
+    from safetensors.torch import load_file
     from transformers import CLIPModel, SiglipModel
 
-    model_class = SiglipModel
-    if description.family == "clip":
-        model_class = CLIPModel
+    source = description.source
+    model_class = CLIPModel if description.family == "clip" else SiglipModel
+    place, given = source.name, {}
+    if description.open_clip is not None:
+        weights = load_file(_find_open_clip_weights(source))
+        tensors = from_open_clip(weights, description.config)
+        place, given = None, {"config": description.config, "state_dict": tensors}
     model, report = model_class.from_pretrained(
-        description.source.name,
+        place,
         dtype=torch.float32,
         output_loading_info=True,
         use_safetensors=True,
         ignore_mismatched_sizes=True,  # `_refuse_incomplete` refuses and names them
-        **description.source.options,
+        **source.options,
+        **given,
     )
-    return model, report
-
-
-def _load_open_clip(description: Description) -> tuple[Any, Mapping[str, Any]]:
-    """Return the model, and which of its tensors were missing or of another shape.
-
-    Raises:
-        BackboneError: there are no weights in safetensors format, or tensors that the network of
-            the configuration does not have.
-    """
-    from safetensors.torch import load_file
-    from transformers import CLIPModel
-
-    clip = CLIPModel(description.config)
-    expected = clip.state_dict()
-    weights = load_file(_find_open_clip_weights(description.source))
-    tensors = from_open_clip(weights, description.config)
-    unknown = sorted(tensors.keys() - expected.keys())
-    if unknown:
+    unknown = sorted(report["unexpected_keys"])
+    if given and unknown:
         raise BackboneError(
-            f"backbone '{description.source.name}' has {len(unknown)} tensors that a CLIP does not "
-            f"have, first {unknown[0]}: it is another network than its configuration says"
+            f"backbone '{source.name}' has {len(unknown)} tensors that a CLIP does not have, first "
+            f"{unknown[0]}: it is another network than its configuration says"
         )
-    mismatched = []
-    for key, tensor in tensors.items():
-        shape = expected[key].shape
-        if tensor.shape != shape:
-            mismatched.append((key, tensor.shape, shape))
-    missing = expected.keys() - tensors.keys()
-    if not mismatched and not missing:
-        clip.load_state_dict({key: tensor.float() for key, tensor in tensors.items()})
-    return clip, {"missing_keys": missing, "mismatched_keys": mismatched}
+    return model, report
 
 
 def _find_open_clip_weights(source: Source) -> Path:

@@ -34,17 +34,10 @@ def load_tokenizer(description: Description) -> Any:
             if tokenizer is not None:
                 return tokenizer
         if not source.find(*TOKENIZER):
-            repair = (
-                "its vocabulary is in the optional extra: pip install 'clipfit-study[openclip]'"
-            )
-            if other_name:
-                repair = (
-                    f"allowed is one that has those of {other_name!r}, which its configuration "
-                    "names"
-                )
             raise BackboneError(
-                f"backbone '{source.name}' is an OpenCLIP checkpoint without the files of a "
-                f"tokenizer; {repair}"
+                f"backbone '{source.name}' is an OpenCLIP checkpoint without the files of its "
+                f"tokenizer, {other_name or 'that of CLIP'}; allowed is one with them, or for that "
+                "of CLIP the optional extra: pip install 'clipfit-study[openclip]'"
             )
     try:
         tokenizer = AutoTokenizer.from_pretrained(source.name, **source.options)

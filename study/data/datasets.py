@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from study.data.images.image_reading import DEFAULT_READING, ImageReading
-from study.data.images.sources import FolderSource, kind_fault
+from study.data.images.sources import FolderSource
 from study.data.prompts import templates_of
 from study.data.readers.benchmarks import BENCHMARKS, download_note
 from study.data.readers.glyphs import load_digits, load_glyphs
@@ -127,20 +127,16 @@ def _check_root(name: str, root: Path) -> Path:
     Raises:
         DataError: there is no folder and no plain file there.
     """
-    fault = None
     try:
         root = Path(root).expanduser()
-        if not root.is_dir():
-            fault = kind_fault(root)
-    except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # a NUL in it, too
-        hint = _hint(name)
-        if name in BENCHMARKS:
-            hint = f". {download_note(name, root)}"
-        raise DataError(f"dataset {name!r}: no such file or folder: {root}{hint}") from error
+        exists, is_special = root.exists(), not (root.is_file() or root.is_dir())
     except (OSError, RuntimeError) as error:  # no permission, or ~name of an unknown user
         raise DataError(f"dataset {name!r}: cannot look at {root} ({error})") from error
-    if fault:
-        raise DataError(f"dataset {name!r}: {root}: {fault}")
+    if not exists:
+        hint = f". {download_note(name, root)}" if name in BENCHMARKS else _hint(name)
+        raise DataError(f"dataset {name!r}: no such file or folder: {root}{hint}")
+    if is_special:
+        raise DataError(f"dataset {name!r}: {root}: not a file but a device or a named pipe")
     return root
 
 

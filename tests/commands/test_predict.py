@@ -154,7 +154,7 @@ def test_where_no_image_can_be_read_the_rows_are_written_and_the_command_fails(
     said = run("predict", delta, tmp_path / "1.txt", tmp_path / "2.txt", "--out", out)
     assert (said.code, "none of 2 images could be read" in said.err) == (2, True)
     assert [row["error"] for row in rows(out.read_text())] == [
-        "not a readable image (it is empty)"
+        "not a readable image (it is empty"
     ] * 2
     out.unlink()
     assert ".tiff .webp" in run("predict", delta, tmp_path).err

@@ -49,28 +49,6 @@ FORMS = (
     "a path, encoded bytes, base64 text, a Pillow image, or (height, width) or "
     "(height, width, 1, 3 or 4) integers from 0 to 255 that are not of type uint16"
 )
-_KINDS = {
-    stat.S_IFDIR: "a folder",
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
-
-
-def kind_fault(file: Path) -> str | None:
-    """Return what is wrong with a path that is no regular file; None if it is one.
-
-    Reading anything else, such as a named pipe, might never end.
-
-    Raises:
-        OSError: the path does not exist or may not be accessed.
-    """
-    mode = file.stat().st_mode
-    if stat.S_ISREG(mode):
-        return None
-    kind = _KINDS.get(stat.S_IFMT(mode), "something else")
-    return f"not a file but {kind}"
 
 
 def read_image(
@@ -88,10 +66,9 @@ def read_image(
         StorageError: the file system fails to read it at present.
     """
     try:
-        if isinstance(file, Path):
-            fault = kind_fault(file)
-            if fault:
-                raise DataError(fault)
+        # To read a named pipe might never end.
+        if isinstance(file, Path) and file.exists() and not file.is_file():
+            raise DataError("not a file but a folder, a named pipe or a device")
         if isinstance(file, Image.Image):
             _refuse_many_scans(file)
             return to_rgb(file, reading)
@@ -112,7 +89,10 @@ def read_image(
         if isinstance(error, OSError) and error.errno in PASSING:
             # The image is sound, and must not be left out as corrupt.
             raise StorageError(f"{path} cannot be read: {error.strerror}") from error
-        raise DataError(f"{path}: not a readable image ({_reason(file, error)})") from error
+        reason = str(error)[:LONGEST]
+        if isinstance(error, UnidentifiedImageError):
+            reason = f"it is empty, or begins like none of {', '.join(IMAGE_FORMATS)}"
+        raise DataError(f"{path}: not a readable image ({reason})") from error
 
 
 def _refuse_many_scans(image: Image.Image) -> None:
@@ -133,20 +113,6 @@ def _refuse_many_scans(image: Image.Image) -> None:
             f"has {scans} scans of {image.width} × {image.height} pixels, which may be meant to "
             f"take long; allowed are {most:,} pixels in all scans: save it again"
         )
-
-
-def _reason(file: Path | io.BytesIO | Image.Image, error: Exception) -> str:
-    """Return why an image is not readable, without its path."""
-    if not isinstance(error, UnidentifiedImageError):
-        return str(error)[:LONGEST]
-    is_empty = False
-    if isinstance(file, Path):
-        is_empty = file.stat().st_size == 0
-    elif isinstance(file, io.BytesIO):
-        is_empty = not file.getvalue()
-    if is_empty:
-        return "it is empty"
-    return f"it begins like none of {', '.join(IMAGE_FORMATS)}"
 
 
 @dataclass(frozen=True)

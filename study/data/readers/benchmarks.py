@@ -43,8 +43,8 @@ class Layout:
     """
 
     folder: str
-    """The name of the dataset's folder."""
-    images: str
+    """The name of the dataset's folder; by default the dataset's."""
+    images: str = "images"
     """The image folder inside the dataset's folder; "" means the dataset's folder itself."""
     split: str = ""
     """The name of the split file; "" means that this is a shifted test set."""
@@ -98,7 +98,7 @@ for _name, _row in tomllib.loads(
 ).items():
     _layout = _row.pop("layout", None)
     if _layout:
-        _layout = Layout(**_layout)
+        _layout = Layout(**{"folder": _name, **_layout})
     BENCHMARKS[_name] = Benchmark(_layout, Counts(**_row.pop("counts")), **_row)
 LAYOUTS = {n: b.layout for n, b in BENCHMARKS.items() if b.layout and b.layout.split}
 SHIFTS = {n: b.layout for n, b in BENCHMARKS.items() if b.layout and not b.layout.split}
