@@ -99,18 +99,12 @@ def read_family(name: CheckpointName, *, revision: str | None = None) -> Family 
     Raises:
         BackboneError: the checkpoint is neither on this machine nor available from the hub.
     """
-    refuse_absent_folder(name)
-    locally = Path(name).is_dir() or must_read_locally(name, CONFIGS, revision)
     try:
-        values, open_clip = _read_config(Source(name, revision, locally))
+        _, values, open_clip = _find_config(name, revision)
     except (OSError, ValueError):
         return None
-    if open_clip is not None:
-        return "clip"
-    for family in FAMILIES:
-        if values.get("model_type") == family:
-            return family
-    return None
+    family = "clip" if open_clip is not None else values.get("model_type")
+    return family if family in FAMILIES else None
 
 
 @silence_transformers()  # it warns of default ids that nothing reads
@@ -128,18 +122,12 @@ def read_description(name: CheckpointName, *, revision: str | None = None) -> De
     # They take a second to import, which --help can do without.
     from transformers import CLIPConfig, SiglipConfig
 
-    refuse_absent_folder(name)
     folder = Path(name)
-    is_folder = folder.is_dir()
     try:
-        if is_folder:
-            _refuse_incomplete(folder)
-        locally = is_folder or must_read_locally(name, CONFIGS, revision)
-        source = Source(name, revision, locally)
-        values, open_clip = _read_config(source)
+        source, values, open_clip = _find_config(name, revision)
     except (OSError, ValueError) as error:
         raise _unreadable(name, revision, error) from error
-    if is_folder:
+    if folder.is_dir():
         identity = _hash_folder(folder)
     else:
         path = Source(name, revision).find(*CONFIGS)
@@ -181,13 +169,21 @@ def _unreadable(name: CheckpointName, revision: str | None, error: Exception) ->
     )
 
 
-def _read_config(source: Source) -> tuple[JsonObject, JsonObject | None]:
-    """Return the values of config.json, and the contents of OpenCLIP's file.
+def _find_config(
+    name: CheckpointName, revision: str | None
+) -> tuple[Source, JsonObject, JsonObject | None]:
+    """Return where a checkpoint is, the values of its config.json, and OpenCLIP's file.
 
     A checkpoint that has both files is read as transformers would, if its family is known.
     """
     from transformers import CLIPConfig
 
+    refuse_absent_folder(name)
+    is_folder = Path(name).is_dir()
+    if is_folder:
+        _refuse_incomplete(Path(name))
+    locally = is_folder or must_read_locally(name, CONFIGS, revision)
+    source = Source(name, revision, locally)
     values = {}
     failure = None
     try:
@@ -195,13 +191,13 @@ def _read_config(source: Source) -> tuple[JsonObject, JsonObject | None]:
     except (OSError, ValueError) as error:
         failure = error
     if values.get("model_type") in FAMILIES:
-        return values, None
+        return source, values, None
     path = source.find(OPEN_CLIP_CONFIG)
     if path:
-        return values, json.loads(path.read_text(encoding="utf-8"))
+        return source, values, json.loads(path.read_text(encoding="utf-8"))
     if failure is not None:
         raise failure
-    return values, None
+    return source, values, None
 
 
 def _wrong_config(name: CheckpointName, family: Family, error: Exception) -> BackboneError:

@@ -105,7 +105,8 @@ def _load_model(description: Description) -> tuple[Any, Mapping[str, Any]]:
 
     source = description.source
     model_class = CLIPModel if description.family == "clip" else SiglipModel
-    place, given = source.name, {}
+    place: CheckpointName | None = source.name
+    given: dict[str, Any] = {}
     if description.open_clip is not None:
         weights = load_file(_find_open_clip_weights(source))
         tensors = from_open_clip(weights, description.config)
@@ -147,21 +148,19 @@ def _load_processor(description: Description) -> Any:
 
     source = description.source
     if description.open_clip is None and source.find(*PREPROCESSING):
-        processor_class = SiglipImageProcessor
-        if description.family == "clip":
-            processor_class = CLIPImageProcessor
+        is_clip = description.family == "clip"
+        processor_class = CLIPImageProcessor if is_clip else SiglipImageProcessor
         return processor_class.from_pretrained(source.name, **source.options)
     side = description.config.vision_config.image_size
     square = {"height": side, "width": side}
     if description.family == "siglip":
         return SiglipImageProcessor(size=square)
-    size = {"shortest_edge": side}
-    if description.framing.squash:
-        size = square
-    resample = 3
-    if description.framing.interpolation == "bilinear":
-        resample = 2
-    options = {"size": size, "crop_size": square, "resample": resample}
+    framing = description.framing
+    options: dict[str, Any] = {
+        "size": square if framing.squash else {"shortest_edge": side},
+        "crop_size": square,
+        "resample": 2 if framing.interpolation == "bilinear" else 3,
+    }
     values = (description.open_clip or {}).get("preprocess_cfg") or {}
     for key in ("mean", "std"):
         if key in values:
