@@ -25,6 +25,9 @@ NAME_ON_HUB = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
 """The pattern of a checkpoint's name on the hub."""
 CONFIGS = ("config.json", OPEN_CLIP_CONFIG)
 """The configuration files; every checkpoint has at least one of them."""
+ALLOWED = (
+    "allowed is a Hugging Face CLIP checkpoint with safetensors weights, by hub name or folder"
+)
 EMBEDDED = "embedded"
 """The backbone name of the checkpoint that comes with the package; see `study.embedded`."""
 
@@ -161,11 +164,8 @@ def _unreadable(name: CheckpointName, revision: str | None, error: Exception) ->
     if isinstance(error.__cause__, LocalEntryNotFoundError):
         fault = "something else answers in its place"
         return BackboneError(format_unreachable(name, revision, fault))
-    allowed = "a folder with a Hugging Face CLIP checkpoint"
-    if not Path(name).is_dir():
-        allowed = "a Hugging Face CLIP checkpoint, by hub name or local folder, or 'embedded'"
     return BackboneError(
-        f"backbone '{name}' cannot be found or read ({format_cause(error)}); allowed is {allowed}"
+        f"backbone '{name}' cannot be found or read ({format_cause(error)}); {ALLOWED}"
     )
 
 

@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError
 
 from study.backbones.backbone import Backbone, fingerprint
-from study.backbones.description import Description, format_cause, read_description
+from study.backbones.description import ALLOWED, Description, format_cause, read_description
 from study.backbones.hub import PREPROCESSING, CheckpointName, Source, silence_transformers
 from study.backbones.openclip_checkpoint import OPEN_CLIP_WEIGHTS, from_open_clip
 from study.backbones.siglip import split_biases
@@ -54,12 +54,7 @@ def load_backbone(name: CheckpointName, *, revision: str | None = None) -> Backb
         ) from error
     except Exception as error:  # transformers raises many types, all about this checkpoint
         cause = f"{type(error).__name__}: {format_cause(error)}"
-        allowed = "a Hugging Face CLIP checkpoint with safetensors weights"
-        if not Path(name).is_dir():
-            allowed += ", by hub name or local folder"
-        raise BackboneError(
-            f"backbone '{name}' cannot be loaded ({cause}); allowed is {allowed}"
-        ) from error
+        raise BackboneError(f"backbone '{name}' cannot be loaded ({cause}); {ALLOWED}") from error
     _refuse_incomplete(name, clip, report)
     if not has_words(tokenizer):
         raise BackboneError(

@@ -112,15 +112,11 @@ def _published_rows(path: Path, dataset: Dataset, shots: int, seed: int) -> list
 
 def _shot_folders(path: Path, dataset: Dataset) -> list[Path]:
     """Return the folders where splits of a dataset may lie, given a folder above them."""
-    from study.data.images.sources import FolderSource  # it needs Pillow, which a trial does not
-
     # Splits may also lie in the dataset's own folder, whose name can differ from the dataset's.
-    names = [dataset.name]
-    if isinstance(dataset.source, FolderSource) and dataset.source.root.name != dataset.name:
-        names.append(dataset.source.root.name)
+    root = getattr(dataset.source, "root", Path(dataset.name))
     inner = "split_fewshot"
     folders = [path, path / inner]
-    for name in names:
+    for name in dict.fromkeys((dataset.name, root.name)):
         for parts in ((name,), (name, inner), (inner, name), ("indices", name)):
             folders.append(path.joinpath(*parts))
     return folders

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from operator import attrgetter
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
@@ -114,25 +113,16 @@ Contents = tuple[ClassNames, Splits, ImageSource]
 """The result of a reader: the class names, the images of each split, and their source."""
 
 
-def listed(names: Iterable[object], count: int | None = None) -> str:
-    """Return the first few names, quoted, and the number of the others, for a message.
-
-    Args:
-        names: the names.
-        count: how many names there are, if they are too many to be counted here.
-    """
-    if count is not None:
-        names = islice(names, SHOWN)
-    quoted = [repr(name) if isinstance(name, str) else str(name) for name in names]
-    return listed_texts(quoted, count)
+def listed(names: Iterable[object]) -> str:
+    """Return the first few names, quoted, and the number of the others, for a message."""
+    return listed_texts([repr(name) if isinstance(name, str) else str(name) for name in names])
 
 
-def listed_texts(texts: Sequence[str], count: int | None = None) -> str:
+def listed_texts(texts: Sequence[str]) -> str:
     """Return the first few texts as they are, and the number of the others; see `listed`."""
     text = ", ".join(texts[:SHOWN])
-    others = (count or len(texts)) - SHOWN
-    if others > 0:
-        text += f" and {others} more"
+    if len(texts) > SHOWN:
+        text += f" and {len(texts) - SHOWN} more"
     return text
 
 
@@ -338,20 +328,10 @@ def class_table(pairs: Iterable[tuple[int, str]], *, where: str) -> ClassNames:
             f"{where}: class names {names[first]!r} and {name!r} are the same text in a "
             "prompt, where '_' is a space; allowed is one name for a class"
         )
-    _refuse_gaps(names, where)
-    return tuple(names[label] for label in range(len(names)))
-
-
-def _refuse_gaps(labels: Collection[int], where: str) -> None:
-    """Raise DataError unless the labels are 0..n-1, without gaps."""
-    if min(labels, default=-1) < 0:
-        negative = sorted(label for label in labels if label < 0)
+    missing = next((label for label in range(len(names)) if label not in names), None)
+    if not names or missing is not None:
         raise DataError(
-            f"{where}: labels must be 0..n-1 without gaps; got {listed(negative) or 'none'}"
+            f"{where}: labels must be 0..n-1 without gaps; got {listed(sorted(names)) or 'none'}, "
+            f"without {missing}"
         )
-    # A mistyped label may be huge: count the gaps, and list only the first ones.
-    highest = max(labels)
-    gaps = highest + 1 - len(labels)
-    if gaps:
-        missing = listed((label for label in range(highest) if label not in labels), gaps)
-        raise DataError(f"{where}: labels must be 0..n-1 without gaps; missing: {missing}")
+    return tuple(names[label] for label in range(len(names)))

@@ -119,32 +119,29 @@ def refuse_shared_images(source: Dataset, targets: Iterable[Dataset]) -> None:
         DataError: there are such images; the message names the datasets and an image.
     """
     owners: dict[str, str] = {}
-    tested = [(target.name, _places(target, target.test)) for target in targets]
-    for name, places in (*tested, (source.name, _places(source, source.records))):
-        for place in places:
-            owner = owners.get(place, name)
-            if owner != name:
+    tested = [(target, target.test) for target in targets]
+    for dataset, records in (*tested, (source, source.records)):
+        for place in _places(dataset, records):
+            owner = owners.setdefault(place, dataset.name)
+            if owner != dataset.name:
                 raise DataError(
-                    f"{owner} and {name} have images in common, such as {place}; allowed are "
-                    "datasets with images of their own: a target of your own is read from the "
+                    f"{owner} and {dataset.name} have images in common, such as {place}; allowed "
+                    "are datasets with images of their own: a target of your own is read from the "
                     "folder or table of its name in data.targets_root, or else in data.root"
                 )
-            if name != source.name:
-                owners[place] = name
 
 
-def _places(dataset: Dataset, images: Iterable[Record]) -> Iterator[str]:
+def _places(dataset: Dataset, records: Iterable[Record]) -> Iterator[str]:
     """Yield the file of each image, or the row of its table."""
     source = dataset.source
-    if not isinstance(source, FolderSource):
-        for image in images:
-            stamp = source.stamp(image.path) if isinstance(source, HubSource) else dataset.name
-            yield f"{image.path} ({stamp})"
-        return
     real = cache(os.path.realpath)  # folders may be links; a million files take a while
-    for image in images:
-        folder, _, name = image.path.rpartition("/")
-        yield f"{real(source.root / folder)}/{name}"
+    for record in records:
+        folder, _, name = record.path.rpartition("/")
+        if isinstance(source, FolderSource):
+            yield f"{real(source.root / folder)}/{name}"
+        else:
+            table = source.stamp(record.path) if isinstance(source, HubSource) else dataset.name
+            yield f"{record.path} ({table})"
 
 
 def refuse_absent(dataset: Dataset, on_corrupt: OnCorrupt) -> None:
