@@ -153,9 +153,8 @@ def test_where_no_image_can_be_read_the_rows_are_written_and_the_command_fails(
         (tmp_path / name).touch()
     said = run("predict", delta, tmp_path / "1.txt", tmp_path / "2.txt", "--out", out)
     assert (said.code, "none of 2 images could be read" in said.err) == (2, True)
-    assert [row["error"] for row in rows(out.read_text())] == [
-        "not a readable image (it is empty"
-    ] * 2
+    for row in rows(out.read_text()):
+        assert row["error"].startswith("not a readable image (it is empty")
     out.unlink()
     assert ".tiff .webp" in run("predict", delta, tmp_path).err
 

@@ -225,7 +225,7 @@ def _faults(texts: pd.DataFrame, rows: pd.DataFrame) -> Iterator[str]:
             first, *others = numbers
             text = (texts if column in texts else rows)[column][first]
             more = f"; the same in row {listed(others)}" if others else ""
-            yield f"row {first}: {column} {text!r:.80} {fault}{more}"
+            yield f"row {first}: {column} {text!r:.200} {fault}{more}"
 
 
 def _repeated(rows: pd.DataFrame) -> Iterator[tuple[pd.Series, str, str]]:
