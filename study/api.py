@@ -12,7 +12,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from study.commands.check_result import naming_overrides
 from study.commands.execution import run_study as run_study_to_the_end
 from study.commands.export import export
 from study.commands.extend import extend_and_run
@@ -337,8 +336,7 @@ def run_study(
         root = dataset.save(load_config(source, written).storage)
         written += _written({"data.dataset": dataset.name, "data.root": root})
     made = make_study(source, written)
-    with naming_overrides(written):
-        run_study_to_the_end(made, lasting_console(), resume=False)
+    run_study_to_the_end(made, lasting_console(), resume=False)
     return OpenedStudy(made.folder)
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -115,31 +115,25 @@ def run_with_check(options: Namespace, run: Callable[[Namespace], "CheckResult |
     run(options)
 
 
-def run_or_check(
-    study: "Study", overrides: Sequence[str], options: Namespace, *, resume: bool
-) -> "CheckResult | None":
+def run_or_check(study: "Study", options: Namespace, *, resume: bool) -> "CheckResult | None":
     """Run a study or, with ``--check``, only return what a check of it finds.
 
     Args:
         study: the study.
-        overrides: the words that override its values.
         options: the options of the command.
         resume: whether the study exists.
 
     Raises:
         StudyError: there is a fault that the user can fix, or the study was interrupted.
     """
-    from study.commands.check_result import naming_overrides
+    if options.check:
+        from study.commands.check import check_everything
 
-    with naming_overrides(overrides):
-        if options.check:
-            from study.commands.check import check_everything
+        return check_everything(
+            study, resuming=resume, images=options.images, estimate=options.estimate
+        )
+    from study.commands.execution import run_study
+    from study.commands.output import lasting_console
 
-            return check_everything(
-                study, resuming=resume, images=options.images, estimate=options.estimate
-            )
-        from study.commands.execution import run_study
-        from study.commands.output import lasting_console
-
-        run_study(study, lasting_console(), resume=resume)
+    run_study(study, lasting_console(), resume=resume)
     return None

@@ -1,7 +1,6 @@
 """What a check finds, and its output: the faults, warnings and facts as text or as JSON."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -137,15 +136,3 @@ def print_warnings(warnings: Iterable[str], console: "Console") -> None:
 
     for warning in warnings:
         print_sentences(console, warning, "yellow")
-
-
-@contextmanager
-def naming_overrides(overrides: Sequence[str]) -> Iterator[None]:
-    """Add to the faults that the block raises the overrides that they come from."""
-    try:
-        yield
-    except FaultsError as error:
-        from study.config.wording import name_overrides, override_texts
-
-        faults = name_overrides(error.faults, override_texts(overrides))
-        raise FaultsError(error.heading, faults) from None

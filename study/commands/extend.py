@@ -162,12 +162,11 @@ def extend_and_run(folder: "StudyFolder", overrides: Sequence[str], console: "Co
         StudyError: there is a fault that the user can fix, or the study was interrupted.
     """
     from study.commands.check import check_study
-    from study.commands.check_result import naming_overrides
     from study.commands.execution import run_study
     from study.commands.find import load_study
 
     study = load_study(folder)
-    with naming_overrides(overrides), folder.locked():
+    with folder.locked():
         config = extended_config(study, overrides)
         # A study that cannot be continued now stays as finished as it is.
         check_study(study.with_config(config), resuming=True)

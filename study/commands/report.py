@@ -31,7 +31,7 @@ def run(options: Namespace) -> None:
 
     folder = find_study(options.name, options.storage)
     from study.report import page
-    from study.report.ablation_charts import ablation_plots
+    from study.report.ablation_tables import ablation_plots
     from study.report.charts import write_plots
     from study.report.plots import make_plots
     from study.results.study_result import read_study_result

@@ -37,4 +37,4 @@ def _run(options: Namespace) -> "CheckResult | None":
     from study.commands.find import find_study_and_overrides, load_study
 
     folder, overrides = find_study_and_overrides(options.name, options.settings)
-    return run_or_check(load_study(folder, overrides), overrides, options, resume=True)
+    return run_or_check(load_study(folder, overrides), options, resume=True)

@@ -63,4 +63,4 @@ def _run(options: Namespace) -> "CheckResult | None":
     load_config(source, overrides)
     from study.commands.new_study import make_study
 
-    return run_or_check(make_study(source, overrides), overrides, options, resume=False)
+    return run_or_check(make_study(source, overrides), options, resume=False)
