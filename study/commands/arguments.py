@@ -2,15 +2,13 @@
 
 import contextlib
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from study.errors import ConfigError
 
 if TYPE_CHECKING:
-    from study.commands.check_result import CheckResult
-    from study.trial.study import Study
+    pass
 
 
 def add_configuration(parser: ArgumentParser) -> None:
@@ -97,43 +95,12 @@ def _storage(text: str) -> Path:
     return Path(folder)
 
 
-def run_with_check(options: Namespace, run: Callable[[Namespace], "CheckResult | None"]) -> None:
-    """Call the function of a command or, with ``--check``, print the check that it returns.
+def refuse_without_check(options: Namespace) -> None:
+    """Refuse an option that belongs to ``--check`` where that is not given.
 
     Raises:
-        StudyError: an option that belongs to ``--check`` is given without it, or the function
-            raises it.
+        ConfigError: there is one.
     """
-    if options.check:
-        from study.commands.check_result import print_check
-
-        print_check(lambda: run(options), as_json=options.json)
-        return
     for option in ("images", "estimate", "json"):
-        if getattr(options, option):
+        if getattr(options, option) and not options.check:
             raise ConfigError(f"--{option} belongs to --check, which starts nothing")
-    run(options)
-
-
-def run_or_check(study: "Study", options: Namespace, *, resume: bool) -> "CheckResult | None":
-    """Run a study or, with ``--check``, only return what a check of it finds.
-
-    Args:
-        study: the study.
-        options: the options of the command.
-        resume: whether the study exists.
-
-    Raises:
-        StudyError: there is a fault that the user can fix, or the study was interrupted.
-    """
-    if options.check:
-        from study.commands.check import check_everything
-
-        return check_everything(
-            study, resuming=resume, images=options.images, estimate=options.estimate
-        )
-    from study.commands.execution import run_study
-    from study.commands.output import lasting_console
-
-    run_study(study, lasting_console(), resume=resume)
-    return None

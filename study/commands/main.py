@@ -2,19 +2,44 @@
 
 import logging
 import sys
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
-from importlib import import_module
 from importlib.metadata import version
 
-from study.commands import NAMES
-from study.commands.output import with_usable_output
+from study.commands import (
+    config,
+    export,
+    extend,
+    init,
+    leaderboard,
+    list,
+    predict,
+    report,
+    resume,
+    run,
+    status,
+    sync,
+)
+from study.commands.output import UsableOutput
 from study.commands.signals import exit_at_ctrl_c
 from study.report.visible_text import VisibleFormatter
 
 PROGRAM = "clipfit-study"
-COMMANDS = {name: import_module(f"study.commands.{name}") for name in NAMES}
-"""The module of each command."""
+COMMANDS = {
+    "run": run,
+    "init": init,
+    "config": config,
+    "resume": resume,
+    "extend": extend,
+    "status": status,
+    "list": list,
+    "leaderboard": leaderboard,
+    "report": report,
+    "predict": predict,
+    "export": export,
+    "sync": sync,
+}
+"""The module of each command, in the order of the help."""
 
 DESCRIPTION = """
 Adapt CLIP to a few labelled images per class, and find out which of its
@@ -35,58 +60,61 @@ first commands:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 2 after a fault that the user can fix."""
     words = sys.argv[1:] if arguments is None else [*arguments]
-    with exit_at_ctrl_c():
-        return with_usable_output(lambda: _main(words))
-
-
-def _main(words: Sequence[str]) -> int:
     handler = logging.StreamHandler()
     handler.setFormatter(VisibleFormatter("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    try:
-        return _run_command(words)
-    except SystemExit as end:  # of argparse, once it has printed a help or a message
-        return int(end.code or 0)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    except Exception as error:
-        from study.errors import INTERRUPTED, InterruptedStudyError, StudyError, redacted_text
-
-        text = redacted_text(str(error))
-        if isinstance(error, PermissionError) and error.filename:  # even of asking for a file
-            text = f"{error.filename} cannot be used: {error.strerror}"
-        elif not isinstance(error, StudyError):
-            raise
-        from study.report.terminal_table import print_error
-
-        print_error(text)
-        return INTERRUPTED if isinstance(error, InterruptedStudyError) else 2
+    with exit_at_ctrl_c(), UsableOutput() as output:
+        try:
+            name, options = _parse(words)
+            output.code = COMMANDS[name].run(options) or 0
+        except SystemExit as end:  # once a help, a version or a message is printed
+            output.code = int(end.code or 0)
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            output.code = 130
+        except Exception as error:
+            output.code = _print_fault(error)
+    return output.code
 
 
-def _run_command(words: Sequence[str]) -> int:
-    """Run the command that the first word names, or else ``run`` with all words.
+def _parse(words: Sequence[str]) -> tuple[str, Namespace]:
+    """Return the command that the first word names, else ``run`` of all words, and its options.
 
     Raises:
-        StudyError: there is a fault that the user can fix.
+        StudyError: the first word is no command and no configuration.
+        SystemExit: a help, the version or a message was printed.
     """
     name, *others = words or ["--help"]
     if name in ("-h", "--help"):
         _print_help()
-        return 0
+        raise SystemExit
     if name == "--version":
         print(f"{PROGRAM} {version(PROGRAM)}")
-        return 0
+        raise SystemExit
     if name not in COMMANDS:
         if not name.startswith("-") and "=" not in name:
             from study.commands.find import find_config
 
             find_config(name)  # a mistyped command is at fault before its options are
         name, others = "run", [*words]
-    module = COMMANDS[name]
-    parser = ArgumentParser(prog=f"{PROGRAM} {name}", description=module.HELP)
-    module.add_arguments(parser)
-    return module.run(parser.parse_intermixed_args(others)) or 0
+    parser = ArgumentParser(prog=f"{PROGRAM} {name}", description=COMMANDS[name].HELP)
+    COMMANDS[name].add_arguments(parser)
+    return name, parser.parse_intermixed_args(others)
+
+
+def _print_fault(error: Exception) -> int:
+    """Print an error that the user can fix, and return the exit code; raise any other."""
+    from study.errors import INTERRUPTED, InterruptedStudyError, StudyError, redacted_text
+
+    text = redacted_text(str(error))
+    if isinstance(error, PermissionError) and error.filename:  # even of asking for a file
+        text = f"{error.filename} cannot be used: {error.strerror}"
+    elif not isinstance(error, StudyError):
+        raise error
+    from study.report.terminal_table import print_error
+
+    print_error(text)
+    return INTERRUPTED if isinstance(error, InterruptedStudyError) else 2
 
 
 def _print_help() -> None:

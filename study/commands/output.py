@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, cast
+from typing import TYPE_CHECKING, Any, Self, TextIO, cast
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -86,36 +86,45 @@ def print_resume_commands(interrupted: Sequence["StudyFolder"]) -> None:
         print_unwrapped(lasting_console(), "\n".join(["to continue, run", *commands]))
 
 
-def with_usable_output(command: Callable[[], int]) -> int:
-    """Call a function that prints; return its exit code, or another one if its output is lost.
+class UsableOutput:
+    """A block that prints, and whose exit code says if its output was lost.
 
     That is 2, with a message, or the code of SIGPIPE if the reader of the output is gone: see "Note
     on SIGPIPE" in the documentation of Python's module `signal`.
     """
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:  # no file must get the number of a closed stream
-            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115
-    if hasattr(sys.stdout, "reconfigure"):  # characters that it lacks become codes
-        sys.stdout.reconfigure(errors="backslashreplace")
-    output = Output(sys.stdout, lasting=False)
+
     code = 2
-    try:
-        with redirect_stdout(cast(TextIO, output)):
-            code = command()
-            output.flush()
-    except OSError as error:
-        if error is not output.fault:
-            raise
-        if isinstance(error, BrokenPipeError):
-            code = 128 + signal.SIGPIPE
-    if output.fault is None:
-        return code
-    # At its end, Python would write the rest of the output, and fail again.
-    silence_streams(output.fileno())
-    if not isinstance(output.fault, BrokenPipeError):
-        print(f"error: the output cannot be written: {output.fault.strerror}", file=sys.stderr)
-        code = code or 2
-    return code
+    """The exit code, which the block sets."""
+
+    def __enter__(self) -> Self:
+        for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+            if getattr(sys, name) is None:  # no file must get the number of a closed stream
+                setattr(sys, name, Path(os.devnull).open(mode))
+        if hasattr(sys.stdout, "reconfigure"):  # characters that it lacks become codes
+            sys.stdout.reconfigure(errors="backslashreplace")
+        self._output = Output(sys.stdout, lasting=False)
+        self._redirection = redirect_stdout(cast(TextIO, self._output))
+        self._redirection.__enter__()
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
+        output = self._output
+        if error is None:
+            try:
+                output.flush()
+            except OSError as fault:
+                error = fault
+        self._redirection.__exit__(None, None, None)
+        if isinstance(error, BrokenPipeError) and error is output.fault:
+            self.code = 128 + signal.SIGPIPE
+        if output.fault is not None:
+            # At its end, Python would write the rest of the output, and fail again.
+            silence_streams(output.fileno())
+            if not isinstance(output.fault, BrokenPipeError):
+                cause = output.fault.strerror
+                print(f"error: the output cannot be written: {cause}", file=sys.stderr)
+                self.code = self.code or 2
+        return error is not None and error is output.fault
 
 
 def silence_streams(*streams: int) -> None:

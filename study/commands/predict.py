@@ -112,7 +112,7 @@ def _label(options: Namespace, words: Sequence[str], storage: str | None) -> Non
     from study.commands.find import find_model
     from study.report.terminal_table import amount, print_csv, print_sentences
     from study.serving.labelling import label_image_files
-    from study.storage.atomic import write_atomically
+    from study.storage.atomic import write_at_once
 
     class_names = None if options.classes is None else read_classes(options.classes)
     images = find_images(words)
@@ -133,7 +133,7 @@ def _label(options: Namespace, words: Sequence[str], storage: str | None) -> Non
     )
     rate = len(images) / max(time.monotonic() - began, 1e-9)
     if options.out is not None:
-        write_atomically(options.out, labels_csv(labelled, top))
+        write_at_once(options.out, labels_csv(labelled, top))
     elif sys.stdout.isatty() and len(images) <= FEW:
         lasting_console().print(labels_table(labelled, top), highlight=False)
     else:

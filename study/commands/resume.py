@@ -3,13 +3,7 @@
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
-from study.commands.arguments import (
-    add_check,
-    add_settings,
-    add_study,
-    run_or_check,
-    run_with_check,
-)
+from study.commands.arguments import add_check, add_settings, add_study, refuse_without_check
 
 if TYPE_CHECKING:
     from study.commands.check_result import CheckResult
@@ -30,11 +24,24 @@ def run(options: Namespace) -> None:
     Raises:
         StudyError: there is a fault that the user can fix, or the study was interrupted.
     """
-    run_with_check(options, _run)
+    refuse_without_check(options)
+    if options.check:
+        from study.commands.check_result import print_check
 
-
-def _run(options: Namespace) -> "CheckResult | None":
+        print_check(lambda: _check(options), as_json=options.json)
+        return
     from study.commands.find import find_study_and_overrides, load_study
 
     folder, overrides = find_study_and_overrides(options.name, options.settings)
-    return run_or_check(load_study(folder, overrides), options, resume=True)
+    from study.commands.execution import run_study
+    from study.commands.output import lasting_console
+
+    run_study(load_study(folder, overrides), lasting_console(), resume=True)
+
+
+def _check(options: Namespace) -> "CheckResult":
+    from study.commands.check import check_everything
+    from study.commands.find import find_study_and_overrides, load_study
+
+    study = load_study(*find_study_and_overrides(options.name, options.settings))
+    return check_everything(study, resuming=True, images=options.images, estimate=options.estimate)

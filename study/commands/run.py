@@ -3,10 +3,13 @@
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from typing import TYPE_CHECKING
 
-from study.commands.arguments import add_check, add_configuration, run_or_check, run_with_check
+from study.commands.arguments import add_check, add_configuration, refuse_without_check
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from study.commands.check_result import CheckResult
+    from study.config.sweep import Member
 
 HELP = "run a study; this word may be left out"
 DESCRIPTION = """
@@ -45,22 +48,49 @@ def run(options: Namespace) -> None:
     Raises:
         StudyError: there is a fault that the user can fix, or the study was interrupted.
     """
-    run_with_check(options, _run)
+    refuse_without_check(options)
+    if options.check:
+        from study.commands.check_result import print_check
+
+        print_check(lambda: _check(options), as_json=options.json)
+        return
+    source, overrides, members = _read(options)
+    if members:
+        from study.commands.sweep import run_sweep
+
+        run_sweep(members)
+        return
+    from study.commands.execution import run_study
+    from study.commands.new_study import make_study
+    from study.commands.output import lasting_console
+
+    run_study(make_study(source, overrides), lasting_console(), resume=False)
 
 
-def _run(options: Namespace) -> "CheckResult | None":
-    # Faults of the configuration are raised before slower modules are imported.
+def _read(options: Namespace) -> tuple["Path", list[str], list["Member"]]:
+    """Return the file and the overrides that the words name, and the studies if it is a sweep.
+
+    Faults of the configuration are raised before slower modules are imported.
+    """
     from study.commands.find import find_config_and_overrides
     from study.config.loading import load_config
     from study.config.sweep import is_sweep, load_sweep
 
     source, overrides = find_config_and_overrides(options.words)
     if is_sweep(source):
-        members = load_sweep(source, overrides)
-        from study.commands.sweep import check_whole_sweep, run_sweep
-
-        return check_whole_sweep(members) if options.check else run_sweep(members)
+        return source, overrides, load_sweep(source, overrides)
     load_config(source, overrides)
+    return source, overrides, []
+
+
+def _check(options: Namespace) -> "CheckResult":
+    source, overrides, members = _read(options)
+    from study.commands.check import check_everything
     from study.commands.new_study import make_study
 
-    return run_or_check(make_study(source, overrides), options, resume=False)
+    if members:
+        from study.commands.sweep import check_whole_sweep
+
+        return check_whole_sweep(members)
+    study = make_study(source, overrides)
+    return check_everything(study, resuming=False, images=options.images, estimate=options.estimate)

@@ -19,7 +19,7 @@ from study.config.schema import TrackingConfig
 from study.config.search_section import AUTO
 from study.config.sweep import Member
 from study.errors import Fault, FaultsError, InterruptedStudyError, StudyError
-from study.report.paper_tables import refuse_other_tables, sweep_tables, write_sweep_tables
+from study.report.paper_tables import refuse_other_tables, sweep_summary, write_sweep_tables
 from study.report.terminal_table import print_unwrapped
 from study.results.sweep_scores import SWEEP_FILE, read_sweep
 from study.search.driver import ray_session
@@ -56,7 +56,7 @@ def run_sweep(members: Sequence[Member]) -> None:
     if finished:
         results = read_sweep(finished)
         path = write_sweep_tables(results, members[0].config.storage)
-        console.print(*sweep_tables(results))
+        console.print(sweep_summary(results))
         print_unwrapped(console, f"tables   {path}")
     if failed:
         lines = "\n".join(failed)

@@ -231,7 +231,7 @@ def test_a_cluster_that_does_not_answer_is_a_fault_and_needs_no_gpu_here(
     look: Look, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
-    monkeypatch.setattr("study.search.machine.ANSWERS_WITHIN", 0.5)
+    monkeypatch.setattr("study.search.ray_internals.CLUSTER_ANSWERS_WITHIN", 0.5)
     assert [fault.key for fault in look(resources={"gpus_per_trial": 1})] == ["RAY_ADDRESS"]
 
 

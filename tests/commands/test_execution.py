@@ -41,7 +41,7 @@ from tests.written_study import Written
 
 Configure = Callable[..., StudyConfig]
 
-GO_ON = r"\n  clipfit-study resume mine"
+GO_ON = r"\n  clipfit-study resume \S*mine"
 """How an interrupted study says what goes on with it."""
 
 
@@ -206,7 +206,7 @@ def test_ctrl_c_ends_a_finished_study_that_sends_its_rest_and_kill_does_not(
         if name == signal.SIGTERM:
             run_study(study, console, resume=False)
         else:
-            with pytest.raises(InterruptedStudyError, match="clipfit-study sync mine"):
+            with pytest.raises(InterruptedStudyError, match=r"clipfit-study sync \S*mine"):
                 run_study(study, console, resume=False)
     assert closed == [True] * (name == signal.SIGTERM)
 

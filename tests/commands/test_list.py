@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from study.config.yaml_values import parse_overrides
 from study.storage.study_folder import StudyFolder
 from tests.commands.conftest import Run
 from tests.written_study import Written
@@ -20,14 +19,15 @@ def test_the_list_has_state_scores_and_trials(mine: StudyFolder, here: Path, run
     broken = Written(here / "runs", "broken").folder
     broken.trial("search-0001").create({})
     (broken.path / "trials/search-0001/config.json").write_text("{")
-    damaged, found = json.loads(run("list", "--json").out)
-    assert {*damaged} == {*found}
+    damaged, lost, found = json.loads(run("list", "--json").out)
+    assert {*damaged} == {*lost} == {*found}
+    assert (lost["study"], lost["state"]) == ("lost", "damaged")
     assert (damaged["study"], damaged["state"], damaged["trials"]) == ("broken", "damaged", 1)
     assert (found["study"], found["state"], found["trials"]) == ("mine", "interrupted", 2)
     assert found["val_score"] == pytest.approx(0.13)
     assert found["study_id"] == mine.read_identity()["study_id"]
     said = run("list", "storage=runs").out
-    assert "2 studies in runs" in said
+    assert "3 studies in runs" in said
     assert re.search(r"mine +interrupted +2 +13.0 +– +–", said)
 
 
@@ -40,9 +40,9 @@ def test_the_command_that_continues_is_printed_for_what_is_interrupted_alone(
     monkeypatch.setenv("COLUMNS", "40")
     words = [*command, f"storage={storage}"]
     (line,) = re.findall(".*clipfit-study.*", run(*words).out)
-    *program, override = shlex.split(line)
-    assert program == ["clipfit-study", "resume", "mine"]
-    assert Path(parse_overrides([override])["storage"]).samefile(storage)
+    *program, place = shlex.split(line)
+    assert program == ["clipfit-study", "resume"]
+    assert Path(place).samefile(storage / "mine")
     with StudyFolder(storage / "mine").locked():
         assert "clipfit-study" not in run(*words).out
 

@@ -114,7 +114,7 @@ def test_a_configuration_may_have_a_name_that_is_nearly_a_command(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "stats").write_text("serch: 3\n")
     assert main(["stats"]) == 2
-    assert "serch: unknown key; did you mean 'search'?" in capsys.readouterr().err
+    assert "serch: unknown key (did you mean 'search'?)" in capsys.readouterr().err
 
 
 def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]):

@@ -79,7 +79,7 @@ def test_the_winner_of_a_study_labels_a_folder(delta: Path, tmp_path: Path, run:
     assert first.endswith(" images per second on cpu")
     assert second == (
         "labelled by the final model of study 'mine' (trial test-best-seed1): "
-        "text.mlp.fc2.bias + vision.ln, linear head, strength 0.75; backbone embedded; "
+        "text.mlp.fc2.bias + vision.ln, linear head, α 0.75; backbone embedded; "
         "10 classes; the trained head is used for 2 of them, and text for the others"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["labels.csv"]
@@ -242,7 +242,7 @@ def test_a_terminal_gets_a_table_of_a_few_images_and_csv_of_many(
     assert ("labelling" in said.err, "labelling" in said.out) == (True, False)
 
 
-@pytest.mark.parametrize("text", ["names.txt", "", "a,b,a", "a Cat,a dog,a cat", "a,,b", "photos"])
+@pytest.mark.parametrize("text", ["names.txt", "", "a,b,a", "a,,b", "photos"])
 def test_class_names_that_cannot_be_told_apart_are_refused(text: str):
     with pytest.raises(DataError):
         read_classes(text)

@@ -17,6 +17,7 @@ from study.commands.outputs import print_outcome
 from study.report.paper_tables import sweep_summary
 from study.results.sweep_scores import read_sweep
 from tests.changed_studies import board_of
+from tests.config.test_shipped import CONFIGS
 from tests.fake_studies import add_answer
 from tests.results.test_sweep_scores import placed
 
@@ -32,7 +33,7 @@ def same_as_golden(tmp_path: Path) -> SameAsGolden:
     """Fails unless a text is that of a golden file, which is written where UPDATE is set."""
 
     def same_as_golden(name: str, text: str):
-        text = text.replace(str(tmp_path), "PLACE")
+        text = text.replace(str(tmp_path), "PLACE").replace(str(CONFIGS), "CONFIGS")
         for pattern, words in VARYING:
             text = re.sub(pattern, words, text)
         file = GOLDEN / f"{name}.txt"

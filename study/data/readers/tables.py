@@ -70,7 +70,8 @@ def _read_frame(file: Path) -> pd.DataFrame:
     """Read a table. CSV and TSV cells stay text: a class may be named "1"."""
     try:
         if file.suffix.lower() == ".parquet":
-            return pq.read_table(file).to_pandas(ignore_metadata=True)
+            # As objects, since texts that are not UTF-8 are an error only then.
+            return pq.read_table(file).to_pandas(ignore_metadata=True).astype(object)
         text = read_text(file)
         separator = "\t"
         if file.suffix.lower() != ".tsv":

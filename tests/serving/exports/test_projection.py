@@ -41,5 +41,5 @@ def test_its_card_says_what_is_tuned(projection: SavedModel, tmp_path: Path, emb
     out = tmp_path / "card"
     assert main(["export", str(projection.delta), "--format", "hf", "--out", str(out)]) == 0
     count = embedded.clip.visual_projection.weight.numel()
-    said = f"Tuned: `projection`, {count:,} numbers of it; `projection` is image projection"
+    said = f"Tuned: `projection`, {count:,} parameters of it"
     assert said in (out / "README.md").read_text()
