@@ -137,7 +137,7 @@ def runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Runs:
     monkeypatch.setattr(module, "run_study", runs.run_study)
     monkeypatch.setattr(module, "read_sweep", lambda folders: folders)
     monkeypatch.setattr(module, "write_sweep_tables", runs.write_sweep_tables)
-    monkeypatch.setattr(module, "sweep_tables", lambda folders: [f"{len(folders)} studies"])
+    monkeypatch.setattr(module, "sweep_summary", lambda folders: f"{len(folders)} studies")
     monkeypatch.setattr(module, "ray_session", lambda *_: nullcontext())
     (tmp_path / "runs").mkdir()
     return runs
