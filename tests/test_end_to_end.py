@@ -100,7 +100,7 @@ def whole(mlflow_server: str, tmp_path_factory: pytest.TempPathFactory) -> Whole
 
 
 def test_it_ends_with_the_score_what_to_type_next_and_the_way_to_mlflow(whole: Whole):
-    *_, ending = whole.output.partition("\n test ")
+    *_, ending = whole.output.rpartition("\n test ")
     assert len(ending.splitlines()) <= 15
     for word in ("beside", "best", "against", "report", "page", "predict", "model"):
         assert f"\n {word}" in ending

@@ -109,7 +109,7 @@ def test_the_package_is_that_of_the_wheel(hour: Hour):
 
 def test_the_study_ends_with_a_winner_and_where_it_is(hour: Hour):
     assert "search   6/6 done" in hour.finished
-    assert "\n winner " in hour.finished
+    assert "\n best " in hour.finished
     assert "★" in hour.study("leaderboard", "first-hour").stdout
     assert "models:/clipfit-photos@champion" in hour.finished
     assert re.search("first-hour +finished", hour.study("list").stdout)

@@ -129,8 +129,11 @@ class TrialFolder(LedgerFolder):
             end: how it ended.
             keep_state: whether to keep the state, by which a trial that was stopped can go on.
         """
-        paths = [path for pattern in RESULT_FILES for path in sorted(self.path.glob(pattern))]
-        contents = {path.name: self.read(path.name) or b"" for path in paths}
+        contents = {}
+        for pattern in RESULT_FILES:
+            for path in sorted(self.path.glob(pattern)):
+                if path.is_file():  # a folder may be in its place
+                    contents[path.name] = self.read(path.name) or b""
         contents["end.json"] = json_bytes(end)
         record_checksums(self.path, contents, existing=self._existing)
         self.write("end.json", contents["end.json"])

@@ -118,7 +118,7 @@ def test_a_job_that_is_stopped_goes_on_as_another_with_nothing_but_the_package(
     ended = {t.trial_id: t.read_end() for t in folder.trials() if t.read_end() is not None}
     code, said = cluster.submit("resume", "jobbed", *places)
     assert code == 0, said
-    assert "\n winner " in said
+    assert "\n best " in said
     assert (folder.path / "report.html").exists()
     assert ended.items() <= {t.trial_id: t.read_end() for t in folder.trials()}.items()
     with told_of_server(mlflow_server):

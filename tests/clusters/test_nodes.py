@@ -135,7 +135,7 @@ def test_trials_leave_a_node_that_is_about_to_be_taken_away_and_do_no_epoch_twic
     nodes: Any, start: Start
 ):
     leaving, _ = (nodes.add_node(num_cpus=1) for _ in range(2))
-    running = start(60, 8, 2, "resources.max_failed=0")
+    running = start(60, 8, 2, "resources.max_failures=0")
     running.until("both train", lambda: len({n["node"] for n in running.notes("epoch")}) == 2)
     ray = [sys.executable, "-m", "ray.scripts.scripts", "drain-node", "--address", nodes.address]
     why = ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "as of a spot machine"]

@@ -334,7 +334,7 @@ def test_an_ablation_names_the_rates_at_an_end_of_their_list_and_trains_nothing_
     printed = output.getvalue()
     # So small rates change nothing: the first of two equal ones wins, and it is the lowest.
     table = (folder.path / "ablation.md").read_text()
-    assert re.search(r"At the lowest of the learning rates tried.*“only vision.ln2”", table)
+    assert re.search(r"edge of the learning rates tried.*only vision.ln2", table)
     assert "search   5/5 done" in printed
     assert "ablation 6/6 done" in printed
     before = {path: path.stat().st_mtime_ns for path in folder.path.glob("trials/*/*")}

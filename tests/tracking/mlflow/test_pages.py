@@ -104,7 +104,14 @@ def test_the_printed_link_opens_the_study_in_model_training_mode_and_leads_to_it
     assert sent.pages["page"].startswith(f"{sent.server}/#/experiments/{sent.experiment_id}/runs/")
     browser.open(sent.pages["page"])
     line = sent.version.loading_line(lasting=True)
-    wanted = ("trial 1 ★ won", line, "Child runs", "Metrics (3)", "test_score", "digits (")
+    wanted = (
+        "for the best configuration",
+        line,
+        "Child runs",
+        "Metrics (3)",
+        "test_score",
+        "digits (",
+    )
     text = browser.wait_for_text(*wanted)
     assert "Model registry" in text
     assert "Playground" not in text, "the menu is that of generative models"
