@@ -138,11 +138,13 @@ def cluster_fault(address: str) -> str | None:
     Ray's own limit is 40 s, and ``ray.init`` tries three times.
     """
     logging.getLogger("ray").setLevel(logging.ERROR)  # as `ray.init` is told to; it warns of tokens
-    # Ray itself does so as it starts: a cluster may refuse whoever comes without this user's token.
-    enable = getattr(authentication_token_setup, "maybe_enable_token_auth_if_token_available", None)
-    if enable:  # before 2.59, Ray speaks with a token only where RAY_AUTH_MODE asks for it
-        enable(warn_if_disabled=False)
     if address == "auto":
+        # As Ray does by itself, since what `ray start` made here refuses whoever comes without this
+        # user's token. A cluster that is named may have none, and could not call this process back.
+        name = "maybe_enable_token_auth_if_token_available"
+        enable = getattr(authentication_token_setup, name, None)
+        if enable:  # before 2.59, Ray speaks with a token only where RAY_AUTH_MODE asks for it
+            enable(warn_if_disabled=False)
         try:
             address = Path(get_ray_address_file(None)).read_text(encoding="utf-8").strip()
         except (OSError, ValueError) as error:
