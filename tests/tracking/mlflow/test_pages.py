@@ -59,7 +59,7 @@ TASK = Task(
     (Part("accuracy", (Record("a/2", 0),), (0, 1)),),
 )
 SCORE = r"\d\d\.\d (± \d+\.\d|\[.*\]|\(no interval\))"
-WIDE = 1000
+WIDE = 700
 """Pixels; wider than any of MLflow's own pictures, and less than two panels."""
 STOPPED = {"ln_lr": 0.08404840643566887, "bias_lr": 0.003068605962732783}
 
