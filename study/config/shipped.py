@@ -32,12 +32,6 @@ def shipped_file(name: str) -> Path | None:
     return None
 
 
-def is_shipped(file: Path) -> bool:
-    """Return whether a file is a configuration that comes with the package."""
-    path = file.resolve()
-    return any(path.is_relative_to(folder.resolve()) for folder in FOLDERS)
-
-
 def overrides_between(config: StudyConfig, values: Mapping[str, Any]) -> list[str]:
     """Return the overrides that give a configuration other values.
 

@@ -103,19 +103,6 @@ class Chart:
         return None if self.painters else self.reason_if_empty
 
 
-def prepare_drawing() -> None:
-    """Import what draws charts and read its fonts, which takes a second, ahead of time.
-
-    No other thread may draw meanwhile.
-    """
-    import matplotlib.figure
-
-    figure = matplotlib.figure.Figure()
-    figure.subplots().set_xscale("log")  # whose numbers are set as formulas
-    for suffix in ("png", "svg"):
-        figure.savefig(io.BytesIO(), format=suffix)
-
-
 def draw(chart: Chart, suffix: Literal["png", "svg"]) -> bytes:
     """Return the file of a chart on a white background; draw it only once."""
     if suffix not in chart._files:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from study.config.labels import BASELINE, SCORES, TUNED, ZERO_SHOT
 from study.config.loading import load_config
@@ -388,23 +388,6 @@ class StudyResult:
         if not best or best.source_trial is None:
             return None
         return check_labels(self.folder, best.source_trial)
-
-    @cached_property
-    def group_counts(self) -> list[Any]:
-        """What each group of the search spent, a row a group, sorted by name.
-
-        A row has the name of the `group`, the number of its `trials`, the number of those in each
-        of the `TRIAL_STATES`, and the `epochs` and `seconds` of all of them together.
-        """
-        import pandas as pd
-
-        trials = self.trials[self.trials["stage"] == "search"]
-        states = pd.crosstab(trials["group"], trials["status"])
-        states = states.reindex(columns=TRIAL_STATES, fill_value=0)
-        spent = trials.groupby("group").agg(
-            trials=("status", "size"), epochs=("epochs", "sum"), seconds=("seconds", "sum")
-        )
-        return list(spent.join(states).reset_index().itertuples(name="GroupCount", index=False))
 
 
 def best_other_method(candidates: Sequence[Candidate]) -> str | None:

@@ -75,8 +75,6 @@ class Tracker(ABC):
     """The name of the tracker in messages; empty where nothing is kept."""
     packages: Sequence[str] = ()
     """The installed packages that the tracker uses; a study records their versions."""
-    advice = ""
-    """A sentence on where copies of a study's files may be; empty if nowhere."""
 
     def check(self, config: StudyConfig) -> None:
         """Check that the results of a study can be kept, before it starts; create nothing.

@@ -37,7 +37,7 @@ def test_a_tracker_needs_three_methods_and_is_told_of_each_change_of_a_trial(stu
     assert study.folder.read_registration() is None
     tracker.trial_started(study.whole(0))
     assert tracker.changed == "search-0000"
-    assert (tracker.close(finished=True).hints, tracker.advice, tracker.packages) == ((), "", ())
+    assert (tracker.close(finished=True).hints, tracker.packages) == ((), ())
 
 
 def test_any_tracker_can_be_sent_a_study_later_and_names_what_it_lacks(study: Written):

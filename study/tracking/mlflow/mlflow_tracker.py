@@ -35,10 +35,6 @@ class MlflowTracker(Tracker):
     name = "mlflow"
     title = "MLflow"
     packages = ("mlflow",)
-    advice = (
-        "MLflow may have copies: study.yaml and identity.json are artifacts of the study's own "
-        "run, which has study_id as a tag; config.json is one of the run of a trial that has ended"
-    )
 
     def check(self, config: StudyConfig) -> None:
         """See `Tracker.check`; a SQLite store that does not exist yet is not created."""
