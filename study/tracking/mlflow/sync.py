@@ -306,7 +306,8 @@ class SyncThread:
                 logger.warning(message, item, reason)
         elif not self._failing:
             message = "MLflow does not take results: %s"
-            if is_storage_missing:
+            # Storage that goes away while MLflow's client reads a file to send raises the latter.
+            if isinstance(error, StorageError | FileNotFoundError):
                 message = "results are not sent to MLflow until storage is back: %s"
             logger.warning(message, reason)
             self._failing = True

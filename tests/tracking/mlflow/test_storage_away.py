@@ -67,6 +67,23 @@ def test_a_trial_is_sent_whole_where_storage_goes_away_between_two_calls(
     assert_whole(mlflow_store, study, 1)
 
 
+def test_storage_that_goes_away_while_a_file_is_sent_is_not_taken_for_a_failure_of_mlflow(
+    study: Written,
+    mlflow_store: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+):
+    tracker = started(study, mlflow_store)
+    timers = be_away_once(monkeypatch, study, MlflowClient, "log_artifact", before=True)
+    tracker.trial_started(study.whole(0))
+    wait_until(lambda: timers)
+    timers[0].join()
+    assert tracker.close(finished=True).lacks == ""
+    assert_whole(mlflow_store, study, 1)
+    assert "MLflow does not take" not in caplog.text
+    assert "until storage is back" in caplog.text
+
+
 def test_what_ended_without_a_word_and_tables_are_sent_where_storage_is_away_as_a_study_closes(
     study: Written, mlflow_store: str, monkeypatch: pytest.MonkeyPatch
 ):
@@ -95,6 +112,7 @@ def test_storage_that_stays_away_is_named_and_what_was_not_sent(
     tracker = started(study, mlflow_store)
     tracker.trial_started(study.whole(0))
     wait_until(lambda: list(study.folder.path.glob("trials/*/mlflow.json")))
+    # It may be sent twice, once as it was half written, so storage may also go between two files.
     configs = [study.trial(number) for number in range(1, 6)]
     bring_back = take_away(study)
     for config in configs:
