@@ -5,7 +5,7 @@ here, such as the final training; `tests/search/test_steps.py` compares it with 
 A final training by Tune is in the long test `tests/test_first_hour.py`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest.mock import Mock
 
@@ -15,9 +15,10 @@ from ray.tune.schedulers import TrialScheduler
 from study.search import steps
 from study.search.ledger_callback import LedgerCallback
 from study.search.observers import Observers
+from study.search.recorded import DataByStage
 from study.search.searcher import StudySearcher
 from study.search.trainable import ClipFitTrainable
-from study.trial.study import Study, TrialData
+from study.trial.study import Study
 
 
 @contextmanager
@@ -32,7 +33,7 @@ def _run_trials(
     study: Study,
     searcher: StudySearcher,
     *,
-    data: Mapping[int, TrialData],
+    data: DataByStage,
     scheduler: TrialScheduler,
     count: int,
     observers: Observers,

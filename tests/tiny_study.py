@@ -18,7 +18,7 @@ from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
 from study.search.choice import fix_candidates
 from study.search.groups import JOURNAL
-from study.search.steps import run_search, run_test, trainings_of
+from study.search.steps import plan_test, run_search, run_test, trainings_of
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End, TrialFolder
 from study.trial.prepare import Preparer
@@ -99,7 +99,7 @@ class TinyStudy:
         study = Study(self.config, self.folder)
         candidates = fix_candidates(study)
         data = {seed: self.preparer.test(seed) for seed in self.config.test.seeds}
-        run_test(study, trainings_of(candidates), data, [self.heard])
+        run_test(study, [plan_test(study, trainings_of(candidates), data)], [self.heard])
 
 
 def optuna_trials(folder: StudyFolder) -> dict[str, FrozenTrial]:

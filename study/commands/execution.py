@@ -26,11 +26,7 @@ from study.data.shots import ALL
 from study.errors import BackboneError, ClusterError, InterruptedStudyError, TrackingError
 from study.report.terminal_table import amount, print_unwrapped
 from study.results.against_chance import fix_chance
-from study.results.best_configuration import (
-    final_candidate,
-    final_trial_id,
-    is_outdated_final,
-)
+from study.results.best_configuration import is_outdated_final
 from study.results.study_result import StudyResult
 from study.search import steps
 from study.search.ablation_cells import ablation_trials
@@ -230,36 +226,32 @@ def _run_steps(
     choice = study.cells() if config.ablation else study.candidates()
     chosen = choice is not None and all(trial.read_end() for trial, _ in folder.trials_of("search"))
 
-    def progress(stage: str, total: int) -> StageProgress:
-        done = sum(trial.read_end() is not None for trial, _ in folder.trials_of(stage))
-        return StageProgress(console, stage, total, done=done)
+    def search_progress(total: int) -> StageProgress:
+        done = sum(trial.read_end() is not None for trial, _ in folder.trials_of("search"))
+        return StageProgress(console, "search", total, done=done)
 
     stage: Stage = "ablation" if config.ablation else "test"
     if config.ablation:
         if protocol.validates(config) and not chosen:
             trials = sum(map(len, ablation_trials(study).values()))
-            with progress("search", trials) as line:
+            with search_progress(trials) as line:
                 steps.run_ablation(study, preparer.search(), [line, tracker])
         trainings = steps.choose_rates(study)
     else:
         if data and not chosen:
-            with progress("search", config.search.planned_trials) as line:
+            with search_progress(config.search.planned_trials) as line:
                 line.limit(steps.seconds_left(study))
                 steps.run_search(study, data, [line, tracker], sampler)
             _print_cut(study, console)
         trainings = steps.trainings_of(fix_candidates(study))
     tested = {seed: preparer.test(seed) for seed in protocol.shot_seeds(config)}
-    with progress(stage, len(tested) * len(trainings)) as line:
-        steps.run_test(study, trainings, tested, [line, tracker], stage)
-    if config.ablation:
-        return
-    trial_id = final_trial_id(config, final_candidate(study.candidates()))
-    if trial_id is None:
-        steps.run_final(study, preparer, [tracker])
-        return
-    done = int(folder.trial(trial_id).has_finished())
-    with StageProgress(console, "final", 1, done=done) as line:
-        steps.run_final(study, preparer, [line, tracker])
+    batches = [steps.plan_test(study, trainings, tested, stage)]
+    if not config.ablation:  # the longest training comes first, so that no worker waits for its end
+        batches.insert(0, steps.plan_final(study, preparer, [tracker]))
+    folders = [folder.trial(trial.trial_id) for batch in batches for trial in batch.trials]
+    done = sum(trial.read_end() is not None for trial in folders)
+    with StageProgress(console, stage, len(folders), done=done) as line:
+        steps.run_test(study, batches, [line, tracker])
 
 
 def _print_cut(study: Study, console: Console) -> None:

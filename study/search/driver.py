@@ -1,11 +1,11 @@
-"""The driver that runs a stage's trials on Ray: its start, Tune, resources, interruptions."""
+"""The driver that runs trials on Ray: its start, Tune, resources, interruptions."""
 
 import gc
 import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import ray
@@ -28,11 +28,12 @@ from study.search.ray_internals import (
     wait_for_temporary_space,
 )
 from study.search.ray_watch import exit_if_ray_is_lost
+from study.search.recorded import DataByStage
 from study.search.searcher import StudySearcher
 from study.search.trainable import ClipFitTrainable
 from study.storage.command_lines import study_command
 from study.storage.ledger_files import JsonObject
-from study.trial.study import Study, TrialData
+from study.trial.study import Study
 
 logger = logging.getLogger(__name__)
 
@@ -151,17 +152,17 @@ def run_trials(
     study: Study,
     searcher: StudySearcher,
     *,
-    data: Mapping[int, TrialData],
+    data: DataByStage,
     scheduler: TrialScheduler,
     count: int,
     observers: Observers,
 ) -> None:
-    """Run up to ``count`` trials of one stage to their ends.
+    """Run up to ``count`` trials to their ends.
 
     Args:
         study: the study.
         searcher: the source of the trials.
-        data: the data of the trials, by seed.
+        data: the data of the trials, by stage and seed.
         scheduler: the scheduler that stops trials early.
         count: the most trials to run.
         observers: the listeners that are notified of every trial.

@@ -17,6 +17,8 @@ from study.trial.study import SPLIT_HASH, Stage, Study, TrialConfig, TrialData
 
 DataBySeed = Mapping[int, TrialData]
 """The data of trials, by seed."""
+DataByStage = Mapping[Stage, DataBySeed]
+"""The data of trials, by stage and seed."""
 
 
 class Recorded(NamedTuple):

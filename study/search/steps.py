@@ -1,10 +1,11 @@
-"""The steps of a study: search or ablation, test, final model.
+"""The steps of a study: search or ablation, then the test beside the final model.
 
 Each trains what a study's folder lacks of its trials, so that a step that was interrupted goes on.
 """
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from study.config.labels import BASELINE
 from study.config.trial_settings import TrialSettings
@@ -26,6 +27,15 @@ from study.trial.search_time import seconds_used
 from study.trial.study import Candidate, Stage, Study, TrialConfig, TrialData, best_candidate
 
 logger = logging.getLogger(__name__)
+
+
+class Batch(NamedTuple):
+    """Trials of one stage that are known beforehand."""
+
+    stage: Stage
+    trials: Sequence[TrialConfig]
+    data: DataBySeed
+    """The data of the trials, by seed."""
 
 
 def seconds_left(study: Study) -> float | None:
@@ -59,7 +69,7 @@ def run_search(
     """
     by_seed = {study.config.seed: data}
     if study.candidates() is not None:
-        for trial in _train(study, "search", [], by_seed, observers):
+        for trial in _train(study, [Batch("search", [], by_seed)], observers):
             trial.folder.delete_state()
         return
     search = study.config.search
@@ -76,12 +86,12 @@ def run_search(
     seconds = seconds_left(study)
     deadline = None if seconds is None else Deadline(seconds)
     plan = SearchPlan(study, data, groups, deadline)
-    recorded = _train(study, "search", queue, by_seed, observers, plan)
+    recorded = _train(study, [Batch("search", queue, by_seed)], observers, plan)
     behind = _best_of_groups_behind(recorded)
     if behind and not (deadline and deadline.is_over):
         for trial in behind:
             trial.folder.go_on(trial.config.epochs)
-        recorded = _train(study, "search", [], by_seed, observers)
+        recorded = _train(study, [Batch("search", [], by_seed)], observers)
     for trial in recorded:
         trial.folder.delete_state()
     _tell_groups(groups, recorded)
@@ -102,31 +112,50 @@ def _best_of_groups_behind(recorded: Sequence[Recorded]) -> list[Recorded]:
     return list(best.values())
 
 
-def run_test(
+def run_test(study: Study, batches: Sequence[Batch], observers: Observers) -> None:
+    """Train and test each configuration with each seed, and the final model beside them.
+
+    The final model's settings are chosen by validation, as those of the tests are, so neither waits
+    for the other.
+
+    Args:
+        study: the study.
+        batches: the results of `plan_test` and `plan_final`.
+        observers: the listeners that are notified of every trial.
+    """
+    for trial in _train(study, batches, observers):
+        if trial.config.stage == "final" and trial.end and trial.end.status == "failed":
+            logger.warning(
+                "the final training failed, so the final model is one that was tested (%s); "
+                "clipfit-study resume %s tries it again",
+                trial.end.reason,
+                study.folder.name,
+            )
+
+
+def plan_test(
     study: Study,
     trainings: Mapping[str, TrialSettings],
     data: DataBySeed,
-    observers: Observers,
     stage: Stage = "test",
-) -> None:
-    """Train each configuration on each seed's shots and test it.
+) -> Batch:
+    """Return the trials that test each configuration on each seed's shots.
 
     Args:
         study: the study.
         trainings: the settings of the trainings by label: the result of `trainings_of`, or the
             cells of an ablation.
         data: the data of the trials, by seed.
-        observers: the listeners that are notified of every trial.
         stage: ``test``, or ``ablation``.
     """
     # The id of an ablation's trial is made of its number, which must be unique over all seeds.
     numbers_a_seed = max(1000, len(trainings))
-    queue = []
+    trials = []
     for turn, seed in enumerate(data):
         for index, (label, settings) in enumerate(trainings.items()):
             proposal = Proposal(settings, label, turn * numbers_a_seed + index)
-            queue.append(make_trial(study, data[seed], stage, proposal, label=label, seed=seed))
-    _train(study, stage, queue, data, observers)
+            trials.append(make_trial(study, data[seed], stage, proposal, label=label, seed=seed))
+    return Batch(stage, trials, data)
 
 
 def trainings_of(candidates: Sequence[Candidate]) -> dict[str, TrialSettings]:
@@ -142,11 +171,12 @@ def trainings_of(candidates: Sequence[Candidate]) -> dict[str, TrialSettings]:
     return dict(reversed(settings.items()))
 
 
-def run_final(study: Study, preparer: Preparer, observers: Observers) -> None:
-    """Train the final model on ``final.images``, and test it unless it learns from test images.
+def plan_final(study: Study, preparer: Preparer, observers: Observers) -> Batch:
+    """Return the training of the final model on ``final.images``, if there is to be one.
 
-    A training that failed before is tried again. Open trials of other final models, which are left
-    by an interruption before ``final.images`` or the choice changed, are closed.
+    It is tested unless it learns from test images. If it failed before, it is tried again. Open
+    trials of other final models, which are left by an interruption before ``final.images`` or the
+    choice changed, are closed.
 
     Args:
         study: the study.
@@ -160,7 +190,7 @@ def run_final(study: Study, preparer: Preparer, observers: Observers) -> None:
             reason = "another final model is asked for"
             close_recorded(other, End("stopped", len(other.reports), 0.0, reason), observers)
     if candidate is None or trial_id is None:
-        return
+        return Batch("final", [], {})
     folder = study.folder.trial(trial_id)
     end = folder.read_end()
     if end and end.status != "finished":
@@ -169,16 +199,8 @@ def run_final(study: Study, preparer: Preparer, observers: Observers) -> None:
     data = preparer.final()
     proposal = Proposal(candidate.settings, candidate.label, number=0)
     trial = make_trial(study, data, "final", proposal, label=candidate.label)
-    queue = [trial.model_copy(update={"trial_id": trial_id})]
-    _train(study, "final", queue, {study.config.seed: data}, observers)
-    end = folder.read_end()
-    if end and end.status == "failed":
-        logger.warning(
-            "the final training failed, so the final model is one that was tested (%s); "
-            "clipfit-study resume %s tries it again",
-            end.reason,
-            study.folder.name,
-        )
+    trial = trial.model_copy(update={"trial_id": trial_id})
+    return Batch("final", [trial], {study.config.seed: data})
 
 
 def run_ablation(study: Study, data: TrialData, observers: Observers) -> None:
@@ -190,11 +212,12 @@ def run_ablation(study: Study, data: TrialData, observers: Observers) -> None:
         observers: the listeners that are notified of every trial.
     """
     queue: list[TrialConfig] = []
+    by_seed = {study.config.seed: data}
     for label, trials in ablation_trials(study).items():
         for name, settings in trials.items():
             proposal = Proposal(settings, label, len(queue))
             queue.append(make_trial(study, data, "search", proposal, label=name))
-    _train(study, "search", queue, {study.config.seed: data}, observers)
+    _train(study, [Batch("search", queue, by_seed)], observers)
 
 
 def choose_rates(study: Study) -> Mapping[str, TrialSettings]:
@@ -225,22 +248,17 @@ def choose_rates(study: Study) -> Mapping[str, TrialSettings]:
 
 
 def _train(
-    study: Study,
-    stage: Stage,
-    queue: Iterable[TrialConfig],
-    data: DataBySeed,
-    observers: Observers,
-    plan: SearchPlan | None = None,
+    study: Study, batches: Sequence[Batch], observers: Observers, plan: SearchPlan | None = None
 ) -> list[Recorded]:
-    """Train the trials of a stage that have not ended, and then what groups propose.
+    """Train the trials of some batches that have not ended, and then what groups propose.
 
     Successive halving stops trials only where groups propose them. A trial that had ended and was
     reopened ends as it had.
 
     Returns:
-        All trials of the stage.
+        All trials of the batches' stages.
     """
-    recorded = read_recorded(study, stage, data, observers)
+    recorded = _read_all(study, batches, observers)
     groups = plan.groups if plan else ()
     asha = study.config.search.asha if plan else None
     before = {name: trial.before for name, trial in recorded.items() if trial.before}
@@ -252,16 +270,25 @@ def _train(
         recorded[trial.config.trial_id] = close_recorded(trial, end, observers)
     _tell_groups(groups, recorded.values())
     left = [trial.config for trial in recorded.values() if not trial.end]  # what has started first
-    left += [config for config in queue if config.trial_id not in recorded]
+    given = [config for batch in batches for config in batch.trials]
+    left += [config for config in given if config.trial_id not in recorded]
     run_trials(
         study,
         StudySearcher(study.folder, left, [*recorded.values()], plan),
-        data=data,
+        data={batch.stage: batch.data for batch in batches},
         scheduler=scheduler,
         count=len(left) + sum(group.planned - group.started for group in groups),
         observers=observers,
     )
-    return list(read_recorded(study, stage, data, observers).values())
+    return list(_read_all(study, batches, observers).values())
+
+
+def _read_all(study: Study, batches: Sequence[Batch], observers: Observers) -> dict[str, Recorded]:
+    """Return the recorded trials of the batches' stages, by id."""
+    recorded: dict[str, Recorded] = {}
+    for batch in batches:
+        recorded |= read_recorded(study, batch.stage, batch.data, observers)
+    return recorded
 
 
 def _tell_groups(groups: Sequence[Group], recorded: Iterable[Recorded]) -> None:

@@ -3,7 +3,7 @@
 import logging
 import platform
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -25,6 +25,7 @@ from study.method.peers import PEERS
 from study.method.precision import cast_matrices
 from study.method.recipe import Precision
 from study.search.ray_internals import own_node_drains
+from study.search.recorded import DataByStage
 from study.search.recording import (
     exit_after_time_limit,
     load_state,
@@ -41,7 +42,7 @@ from study.trial.machine_faults import (
     is_out_of_memory,
 )
 from study.trial.run_trial import run_trial
-from study.trial.study import EpochReport, TrialConfig, TrialData
+from study.trial.study import EpochReport, TrialConfig
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ class ClipFitTrainable(tune.Trainable):
         *,
         folder: Path,
         settings: StudyConfig,
-        data: Mapping[int, TrialData],
+        data: DataByStage,
     ) -> None:
         """Store what all trials of this process share, and start the first trial.
 
@@ -70,7 +71,7 @@ class ClipFitTrainable(tune.Trainable):
             config: the first trial's `TrialConfig` as a mapping.
             folder: the study's folder.
             settings: the configuration of the study.
-            data: the data of the trials, by seed.
+            data: the data of the trials, by stage and seed.
         """
         torch.set_num_threads(settings.resources.threads)
         self._study = StudyFolder(folder)
@@ -160,7 +161,7 @@ class ClipFitTrainable(tune.Trainable):
 
     def _start(self) -> Iterator[EpochReport]:
         trial = self._trial
-        self._trial_data = self._data[trial.seed]
+        self._trial_data = self._data[trial.stage][trial.seed]
         precision = trial.training.trial_precision
         peer = trial.settings.peer
         if peer and PEERS[peer.method].tunes_matrices:

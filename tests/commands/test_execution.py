@@ -28,6 +28,7 @@ from study.errors import (
     StudyError,
     TrackingError,
 )
+from study.search.steps import Batch
 from study.storage.study_folder import DESCRIPTION, StudyFolder
 from study.storage.trial_folder import End, TrialFolder
 from study.tracking.tracker import NoTracker, Tracker, TrackerLines
@@ -299,7 +300,8 @@ def written(tmp_path: Path) -> Written:
 def test_a_choice_that_is_made_needs_no_search_unless_one_of_its_trials_is_open(
     written: Written, console: Console, output: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ):
-    steps = Mock(trainings_of=lambda _: {})
+    nothing = Batch("test", [], {})
+    steps = Mock(plan_test=lambda *_: nothing, plan_final=lambda *_: nothing)
     monkeypatch.setattr(module, "steps", steps)
     monkeypatch.setattr(module, "fix_candidates", lambda _: ())
     search = written.config.search.model_copy(update={"minutes": 5.0})

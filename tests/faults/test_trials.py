@@ -141,7 +141,7 @@ class Here:
             self.config.model_dump(mode="json"),
             folder=self.study.folder.path,
             settings=self.study.config,
-            data={1: self.study.data},
+            data={"search": {1: self.study.data}},
         )
 
     def run(self) -> JsonObject:

@@ -303,7 +303,8 @@ def test_a_training_is_tested_once_with_each_head_and_in_a_process_as_by_ray(
             for label, own in (("plain", {"subset": "clipfit"}), (BEST, same))
         ]
         data = {1: study.preparer.test(1)}
-        steps.run_test(study.study, steps.trainings_of(candidates), data, [study.heard])
+        batch = steps.plan_test(study.study, steps.trainings_of(candidates), data)
+        steps.run_test(study.study, [batch], [study.heard])
         (trial,) = study.folder.trials()
         assert trial.trial_id == f"test-{candidates[0].training}-seed1"
         return trial
@@ -360,7 +361,8 @@ def finished(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 def train_final(tiny: TinyStudy):
-    steps.run_final(Study(tiny.config, tiny.folder), tiny.preparer, [tiny.heard])
+    study = Study(tiny.config, tiny.folder)
+    steps.run_test(study, [steps.plan_final(study, tiny.preparer, [tiny.heard])], [tiny.heard])
 
 
 def final_trial(tiny: TinyStudy, images: str = "labelled") -> TrialFolder:
@@ -405,7 +407,8 @@ def test_another_final_model_learns_from_test_images_and_leaves_no_training_open
     left.reopen()
     study = finished.study.with_config(finished.config.with_section("final", images="everything"))
     preparer = Preparer(study, finished.architecture.image_size)
-    steps.run_final(study, preparer, [finished.heard])
+    batch = steps.plan_final(study, preparer, [finished.heard])
+    steps.run_test(study, [batch], [finished.heard])
     assert not_none(left.read_end()).status == "stopped"
     dataset = study.dataset
     trained = {*preparer.final().tasks[0].train.records}
@@ -509,18 +512,12 @@ def test_a_single_rate_needs_no_search(ablation: Ablation):
 def test_each_cell_is_tested_with_each_seed_under_a_name_of_its_own(
     few_digits: TrialData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    tested: list[TrialConfig] = []
-
-    def take(study: Study, searcher: Any, *, count: int, **_: Any):
-        tested.extend(TrialConfig.model_validate(searcher.suggest(str(n))) for n in range(count))
-
     (tmp_path / "trials").mkdir()
-    monkeypatch.setattr(steps, "run_trials", take)
     monkeypatch.setattr("study.search.make_trial.compute_config_hash", lambda *_: "")  # slow
     study = study_of(StudyConfig(), StudyFolder(tmp_path))
     cells = {f"cell {n}": settings("vision.ln", None, 0.01 + n / 10_000) for n in range(3)}
     data = {seed: replace(few_digits, digest=str(seed) * 64) for seed in (3, 1)}
-    steps.run_test(study, cells, data, [], stage="ablation")
+    tested = steps.plan_test(study, cells, data, "ablation").trials
     expected = [(label, own, seed) for seed in data for label, own in cells.items()]
     assert [(trial.label, trial.settings, trial.seed) for trial in tested] == expected
     assert [trial.trial_id for trial in tested[2:4]] == ["ablation-0002", "ablation-1000"]

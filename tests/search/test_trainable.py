@@ -34,7 +34,7 @@ def test_the_delta_of_a_trial_says_how_its_images_were_read(
         config.model_dump(mode="json"),
         folder=study.folder.path,
         settings=study.config,
-        data={1: replace(study.preparer.test(1), reading=ImageReading((0, 4095)))},
+        data={"search": {1: replace(study.preparer.test(1), reading=ImageReading((0, 4095)))}},
     )
     assert trainable.step()["done"]
     assert load_delta(trial.path / "delta.safetensors")[1].reading.pixel_range == (0, 4095)
