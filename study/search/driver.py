@@ -20,17 +20,17 @@ from study.search.machine import ADDRESS, cluster_address, refuse_silent_cluster
 from study.search.observers import Observers
 from study.search.ray_internals import (
     cause_of,
-    in_own_sessions,
     keep_token_private,
     mended_tune,
     on_loopback,
-    started_here,
+    own_processes,
     wait_for_temporary_space,
 )
 from study.search.ray_watch import exit_if_ray_is_lost
 from study.search.recorded import DataByStage
 from study.search.searcher import StudySearcher
 from study.search.trainable import ClipFitTrainable
+from study.storage.atomic import StorageError
 from study.storage.command_lines import study_command
 from study.storage.ledger_files import JsonObject
 from study.trial.study import Study
@@ -84,7 +84,6 @@ def _start_ray() -> None:
     options: JsonObject = {"log_to_driver": False, "logging_level": logging.ERROR}
     on_sigterm = signal.getsignal(signal.SIGTERM)
     with ExitStack() as starting:
-        starting.enter_context(in_own_sessions())
         if address == "local":
             starting.enter_context(on_loopback())
             options["include_dashboard"] = False
@@ -139,7 +138,7 @@ def concurrency(config: StudyConfig) -> int | None:
         f"resources.cpus_per_trial is {resources.cpus_per_trial:g} and resources.gpus_per_trial is "
         f"{resources.gpus_per_trial:g}; the cluster has CPUs: {cpus:g}, GPUs: {gpus:g}"
     )
-    if started_here():
+    if own_processes():
         if slots < 1:
             raise StudyError(f"there is no room for a trial: {shortage}")
         return int(slots)
@@ -205,6 +204,8 @@ def run_trials(
     try:
         with mended_tune():
             tuner.fit()
+    except OSError as error:  # Tune writes a record of its own beside Ray's temporary files
+        raise StorageError(f"Tune's own files cannot be written: {error}") from error
     finally:
         # Tune's own handler, which ends its run at Ctrl-C as if all trials had ended, stays.
         if threading.current_thread() is threading.main_thread():

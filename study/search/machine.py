@@ -1,6 +1,7 @@
 """Find where trials run: in a cluster that answers, or on this machine if it has enough."""
 
 import os
+import socket
 
 from study.errors import StudyError
 
@@ -8,6 +9,8 @@ ADDRESS = "RAY_ADDRESS"
 """The environment variable that names the cluster to join."""
 BOOTSTRAP = "~/ray_bootstrap_config.yaml"
 """The file that ``ray up`` leaves on the head of the cluster that it starts."""
+ANSWERS_WITHIN = 11.0
+"""How many seconds a cluster that is to be joined may take to accept a connection."""
 
 
 def cluster_address() -> str:
@@ -27,25 +30,25 @@ def joins_cluster() -> bool:
 
 
 def refuse_silent_cluster() -> None:
-    """Raise if the cluster to join does not answer.
+    """Raise if nothing listens where the cluster to join is said to be.
 
     Ray itself tries for two minutes, and then ends the process.
 
     Raises:
-        StudyError: it does not answer; the message says what is allowed.
+        StudyError: nothing does; the message says what is allowed.
     """
     address = cluster_address()
-    if address == "local" or "://" in address:  # of a plug-in, which checks it itself
+    if address in ("local", "auto") or "://" in address:  # of a plug-in, which checks it itself
         return
-    from study.search.ray_internals import cluster_fault  # imports Ray, which takes seconds
-
-    fault = cluster_fault(address)
-    if fault is not None:
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=ANSWERS_WITHIN).close()
+    except (OSError, ValueError, OverflowError) as error:
         raise StudyError(
-            f"no Ray cluster answers at '{address}' ({fault}); start the cluster, correct the "
+            f"no Ray cluster answers at '{address}' ({error}); start the cluster, correct the "
             f"address (HOST:PORT, as `ray start --head` prints it), or set {ADDRESS}=local to run "
             "trials on this machine"
-        )
+        ) from error
 
 
 def refuse_too_many(needed: float, available: float, unit: str) -> None:

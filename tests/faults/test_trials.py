@@ -2,7 +2,6 @@
 
 import ctypes
 import os
-import signal
 import subprocess
 import sys
 from collections import Counter
@@ -15,7 +14,7 @@ import ray.cloudpickle
 import torch
 
 from study.method.delta import load_delta
-from study.search import driver, ledger_callback
+from study.search import driver
 from study.search.trainable import ClipFitTrainable
 from study.storage import atomic
 from study.storage.ledger_files import JsonObject
@@ -78,11 +77,6 @@ def fill_device():
 def hang():
     """Hold the interpreter, so that no thread of Python's could end it."""
     ctypes.PyDLL(None).sleep(3600)
-
-
-def stand_still():
-    """As a stopped process does: no thread of it runs, and none of C's either."""
-    os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def later(happen: Callable[[], None], fitting: int = 0) -> Fault:
@@ -250,7 +244,6 @@ FAULTS: dict[int, Fault] = {
     7: raises(OSError(5, "Input/output error")),
     8: once(lose_device),
     9: lose_device,
-    10: later(stand_still),
 }
 SETTINGS: JsonObject = {
     "search": {
@@ -274,7 +267,6 @@ def faulty(make_study: Callable[..., TinyStudy], ray_cluster: None) -> TinyStudy
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(driver, "ClipFitTrainable", with_faults(FAULTS))
         patch.setattr(atomic, "WAIT_SECONDS", 1.0)
-        patch.setattr(ledger_callback, "GRACE", 1.0)
         study.search()
     return study
 
@@ -288,7 +280,6 @@ CAUSES = {
         "study.trial.machine_faults.DeviceError: RuntimeError: CUDA error: an illegal",
         "in lose_device",
     ),
-    10: (f"no epoch within {LIMIT} seconds, and its process stood still", "ray.kill"),
 }
 """How the reason of each trial that fails begins, and what is in its error."""
 
@@ -308,7 +299,7 @@ def test_what_failed_in_a_study_is_recorded_with_its_cause_and_all_else_ends_wel
     starts = Counter(trial for event, trial, _ in faulty.heard.events if event == "started")
     assert set(starts.values()) == {1, 2}
     in_another_process = {trial for trial, count in starts.items() if count == 2}
-    assert in_another_process == {f"search-{n:04d}" for n in (5, 6, 8, 9, 10)}
+    assert in_another_process == {f"search-{n:04d}" for n in (5, 6, 8, 9)}
 
 
 @pytest.mark.long
