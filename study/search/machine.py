@@ -1,7 +1,6 @@
 """Find where trials run: in a cluster that answers, or on this machine if it has enough."""
 
 import os
-import socket
 
 from study.errors import StudyError
 
@@ -9,8 +8,6 @@ ADDRESS = "RAY_ADDRESS"
 """The environment variable that names the cluster to join."""
 BOOTSTRAP = "~/ray_bootstrap_config.yaml"
 """The file that ``ray up`` leaves on the head of the cluster that it starts."""
-ANSWERS_WITHIN = 11.0
-"""How many seconds a cluster that is to be joined may take to accept a connection."""
 
 
 def cluster_address() -> str:
@@ -30,25 +27,25 @@ def joins_cluster() -> bool:
 
 
 def refuse_silent_cluster() -> None:
-    """Raise if nothing listens where the cluster to join is said to be.
+    """Raise if the cluster to join does not answer.
 
     Ray itself tries for two minutes, and then ends the process.
 
     Raises:
-        StudyError: nothing does; the message says what is allowed.
+        StudyError: it does not answer; the message says what is allowed.
     """
     address = cluster_address()
     if address in ("local", "auto") or "://" in address:  # of a plug-in, which checks it itself
         return
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host, int(port)), timeout=ANSWERS_WITHIN).close()
-    except (OSError, ValueError, OverflowError) as error:
+    from study.search.ray_internals import cluster_fault  # imports Ray, which takes seconds
+
+    fault = cluster_fault(address)
+    if fault is not None:
         raise StudyError(
-            f"no Ray cluster answers at '{address}' ({error}); start the cluster, correct the "
+            f"no Ray cluster answers at '{address}' ({fault}); start the cluster, correct the "
             f"address (HOST:PORT, as `ray start --head` prints it), or set {ADDRESS}=local to run "
             "trials on this machine"
-        ) from error
+        )
 
 
 def refuse_too_many(needed: float, available: float, unit: str) -> None:

@@ -3,6 +3,7 @@
 A release may change them without notice. Each has a test that fails then. The repair belongs here.
 """
 
+import logging
 import os
 import re
 import tempfile
@@ -18,6 +19,7 @@ from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 
 from study.storage.atomic import FULL, with_retries
+from study.storage.time_limit import call_within
 
 CREDENTIALS = frozenset(
     {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN"}
@@ -28,6 +30,11 @@ OWN_PROCESSES = ("gcs_server", "raylet")
 """The names of the processes without which a Ray of this machine cannot work."""
 AUTH_FILE = "~/.ray/auth_token"
 """The file with the token with which Ray is spoken to, by its documentation."""
+CLUSTER_ANSWERS_WITHIN = 11.0
+"""How many seconds a cluster that is to be joined may take to answer.
+
+Ray's own client warns of silence on the standard error after 5 and after 10 s.
+"""
 HEAD_ANSWERS_WITHIN = 1.0
 """How many seconds the head of a cluster may take to name its draining nodes."""
 LOW_ON_MEMORY = "due to the node running low on memory"
@@ -102,6 +109,19 @@ def kill_own_processes() -> None:
             for child in process.children(recursive=True):
                 child.kill()
             process.kill()
+
+
+def cluster_fault(address: str) -> str | None:
+    """Return why no Ray answers at HOST:PORT; None if one does.
+
+    `ray.init` tries for minutes where something else listens, such as a web server.
+    """
+    logging.getLogger("ray").setLevel(logging.ERROR)  # as `ray.init` is told to
+    try:
+        call_within(CLUSTER_ANSWERS_WITHIN, lambda: ray._raylet.GcsClient(address=address))
+    except Exception as error:  # of Ray's own kinds
+        return cause_of(error)
+    return None
 
 
 def wait_for_temporary_space() -> None:

@@ -1,5 +1,6 @@
 """Where trials would run is looked at before they are asked for."""
 
+import threading
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -15,6 +16,7 @@ from study.search.machine import (
     refuse_silent_cluster,
     refuse_too_many,
 )
+from tests.listening import listening
 
 DEAD = "127.0.0.1:9"
 
@@ -25,6 +27,7 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch
     (tmp_path / "home").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr("study.search.ray_internals.CLUSTER_ANSWERS_WITHIN", 0.5)
     return monkeypatch
 
 
@@ -51,7 +54,7 @@ def test_a_cluster_is_joined_where_the_variable_names_one_and_on_the_head_of_ray
 
 
 @pytest.mark.parametrize("address", [DEAD, "head", "head:port", "127.0.0.1:99999"])
-def test_a_cluster_is_refused_where_nothing_listens_unless_it_names_no_machine(
+def test_a_cluster_is_refused_where_none_answers_unless_it_names_no_machine(
     alone: pytest.MonkeyPatch, address: str
 ):
     for named in ("", "local", "auto", "anyscale://mine"):
@@ -62,7 +65,8 @@ def test_a_cluster_is_refused_where_nothing_listens_unless_it_names_no_machine(
         refuse_silent_cluster()
 
 
-def test_a_cluster_that_listens_is_not_refused(ray_cluster: None, alone: pytest.MonkeyPatch):
+def test_a_cluster_that_answers_is_not_refused(ray_cluster: None, alone: pytest.MonkeyPatch):
+    alone.setattr("study.search.ray_internals.CLUSTER_ANSWERS_WITHIN", 120.0)
     alone.setenv("RAY_ADDRESS", str(ray.get_runtime_context().gcs_address))
     refuse_silent_cluster()
 
@@ -77,12 +81,15 @@ def init(alone: pytest.MonkeyPatch) -> Mock:
     return init
 
 
-def test_ray_is_not_started_where_the_cluster_to_join_is_not_there(
+def test_a_study_ends_where_the_cluster_to_join_is_silent_and_ray_is_not_tried(
     alone: pytest.MonkeyPatch, init: Mock
 ):
-    alone.setenv("RAY_ADDRESS", DEAD)
-    with pytest.raises(StudyError, match=r"^RAY_ADDRESS: no Ray"):
-        ray_session().__enter__()
+    over = threading.Event()
+    with listening(lambda _: over.wait()) as port:
+        alone.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
+        with pytest.raises(StudyError, match=rf"^RAY_ADDRESS: no Ray .*{port}' \(no an"):
+            ray_session().__enter__()
+        over.set()
     init.assert_not_called()
 
 
