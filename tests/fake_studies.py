@@ -233,12 +233,12 @@ def add_candidate(
         )
 
 
-def add_answer(folder: Path, *, peer: float = -0.01) -> Path:
-    """Add what studies of today test beside: a peer.
+def add_answer(folder: Path, *, linear: float = -0.01) -> Path:
+    """Add what studies of today test beside: a linear classifier.
 
     Args:
         folder: where the finished study is, whose winner is given a linear head.
-        peer: how much better the peer is on test than the winner, a fraction.
+        linear: how much better it is on test than the winner, a fraction.
     """
     head: JsonObject = {"head": "linear"}
 
@@ -247,7 +247,7 @@ def add_answer(folder: Path, *, peer: float = -0.01) -> Path:
         best["settings"].update(head)
 
     edit_candidates(folder, use)
-    add_candidate(folder, "linear", peer, val_score=0.6, **head)
+    add_candidate(folder, "linear", linear, val_score=0.6, **head)
     return folder
 
 

@@ -29,7 +29,7 @@ def settings(
 
 def with_settings(record: Mapping[str, Any]) -> dict[str, Any]:
     """A trial's or candidate's record of which the settings are given as columns of tables are."""
-    columns = {*settings_columns(), "peer"} & record.keys()
+    columns = {*settings_columns(), "method"} & record.keys()
     own = TrialSettings.from_column_values({name: record[name] for name in columns})
     rest = {name: value for name, value in record.items() if name not in columns}
     return {"settings": own.model_dump(mode="json"), **rest}

@@ -12,6 +12,7 @@ from study.backbones.load_backbone import load_backbone
 from study.commands.check_images import decode_images, find_warnings
 from study.commands.check_result import CheckResult, Fact
 from study.commands.facts import count_cores, study_facts
+from study.config.methods import METHODS, Lora, OtherMethod
 from study.config.rules import broken_rules
 from study.data.datasets import refuse_unread_folder
 from study.data.prompts import prompts, refuse_unreadable_names
@@ -21,7 +22,7 @@ from study.data.survey import refuse_absent, refuse_shared_images
 from study.data.tasks import all_classes, refuse_one_class
 from study.errors import ConfigError, DataError, Fault, FaultsError, StudyError
 from study.method.device import list_gpus
-from study.method.peers import PEERS
+from study.method.lora import import_peft
 from study.method.subsets import parse
 from study.search.ablation_cells import ablation_cells
 from study.search.machine import ADDRESS, refuse_silent_cluster, refuse_too_many
@@ -222,8 +223,9 @@ def _check_models(
     """Check the sampler, the checkpoint, and everything that depends on it."""
     search = study.config.search
     faults.attempt("search.sampler", sampler_named, search.sampler, sampler)
-    for label, method in search.peer_methods.items():
-        faults.attempt(f"search.baselines.{label}", PEERS[method].require)
+    for label, method in search.other_methods.items():
+        if isinstance(method, Lora):
+            faults.attempt(f"search.baselines.{label}", import_peft)
     backbone = faults.attempt("backbone", _check_backbone, study)
     if not backbone:
         return
@@ -236,7 +238,7 @@ def _check_models(
     }
     for key, text in subsets.items():
         faults.attempt(key, lambda text: parse(text).resolve(study.architecture.depths), text)
-    for label, method in search.peer_methods.items():
+    for label, method in search.other_methods.items():
         faults.attempt(f"search.baselines.{label}", _check_family, study, label, method)
     for dataset in datasets:
         texts = chain.from_iterable(prompts(dataset.class_names, dataset.templates))
@@ -261,14 +263,13 @@ def _check_names(dataset: Dataset, backbone: Backbone) -> None:
     refuse_unreadable_names(dataset.name, names, backbone.tokenizer, repeated=repeated)
 
 
-def _check_family(study: Study, label: str, method: str) -> None:
-    """Refuse a peer that trains parameters which the family of the backbone does not have."""
+def _check_family(study: Study, label: str, method: OtherMethod) -> None:
+    """Refuse a method that trains parameters which the family of the backbone does not have."""
     family = study.architecture.family
-    families = PEERS[method].families
-    if family not in families:
-        allowed = [name for name, row in PEERS.items() if family in row.families]
+    if family not in method.families:
+        allowed = [name for name, other in METHODS.items() if family in other.families]
         raise ConfigError(
-            f"'{method}' needs a backbone of the family {' or '.join(families)}, and "
+            f"'{method.method}' needs a backbone of the family {' or '.join(method.families)}, and "
             f"{study.config.backbone.name} is a {family}; allowed are {' and '.join(allowed)}, or "
             f"none: search.baselines.{label}=null"
         )

@@ -12,11 +12,11 @@ from itertools import pairwise
 from study.commands.check_result import Estimate, Fact
 from study.commands.facts import count_slots
 from study.config.labels import RANKS, TUNED
+from study.config.methods import METHODS
 from study.config.trial_settings import TrialSettings
 from study.data.prompts import prompts
 from study.data.tasks import Task
 from study.errors import StudyError
-from study.method.peers import PEERS
 from study.report.terminal_table import amount
 from study.search.ablation_cells import ablation_trials
 from study.search.choice import training_hash
@@ -33,7 +33,7 @@ from study.trial.study import BEST, Study
 
 TITLES = {TUNED: "CLIPFit's parameters at other rates", "search": "other parameters"}
 """What the trials of a search are, by their labels."""
-TITLES |= {method: row.title for method, row in PEERS.items()}
+TITLES |= {name: method.title for name, method in METHODS.items()}
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def plan_trials(study: Study) -> Plan:
     for group in plan_groups(study):
         trains = True
         if isinstance(group, MethodRate):
-            trains = PEERS[group.method.peer].passes_encoders
+            trains = group.method.passes_encoders
             tests.append(PlannedTrials(group.name, seeds, trains))
         search.append(PlannedTrials(group.name, group.planned, trains, trains))
     tests += [PlannedTrials(label, seeds) for label in RANKS[1 : 1 + config.test.runners_up]]
@@ -98,8 +98,8 @@ def plan_trials(study: Study) -> Plan:
 
 def _trains(settings: TrialSettings) -> bool:
     """Return whether the steps of a trial pass an encoder."""
-    if settings.peer is not None:
-        return PEERS[settings.peer.method].passes_encoders
+    if settings.method is not None:
+        return settings.method.passes_encoders
     return settings.subset != "none"
 
 

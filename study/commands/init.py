@@ -119,7 +119,6 @@ def _find_study(images: str, words: Sequence[str]) -> "tuple[Study, Choices, Val
     from study.config.yaml_values import parse_overrides, put_value, read_values
     from study.data.datasets import DATASET_NAMES
     from study.data.records import is_text
-    from study.method.peers import PEERS
     from study.storage.study_folder import StudyFolder
     from study.trial.study import Study
 
@@ -148,8 +147,8 @@ def _find_study(images: str, words: Sequence[str]) -> "tuple[Study, Choices, Val
         for key, value in ({key: value for key, (value, _) in choices.items()} | given).items():
             put_value(values, key, value)
         config = build_config(values, images)
-        for label, method in config.search.peer_methods.items():
-            if study.architecture.family not in PEERS[method].families:
+        for label, method in config.search.other_methods.items():
+            if study.architecture.family not in method.families:
                 put_value(values, f"search.baselines.{label}", None)
         study = study.with_config(build_config(values, images))
         faults = find_data_faults(study)

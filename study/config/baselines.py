@@ -1,101 +1,92 @@
-"""The baselines of a search: settings that are trained as they stand, and peers."""
+"""The baselines of a search: subsets at fixed rates, and other methods."""
 
-from collections.abc import Mapping
-from operator import getitem
-from typing import TYPE_CHECKING, Annotated, Any, Union
+from typing import Annotated, Any, Self
 
-from pydantic import ConfigDict, Discriminator, Field, Tag, create_model
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from study.config.labels import LINEAR, ZERO_SHOT
-from study.config.peer_settings import Peer, literal_type, number_field
+from study.config.methods import Linear, Method, method_name
 from study.config.section import Section
-from study.config.trial_settings import TrialSettings
-from study.config.value_types import Decay, Range
+from study.config.trial_settings import KnownKind, SubsetText, TrialSettings
+from study.config.value_types import Rate
 from study.method.parameters import kind_names
-from study.method.peers import PEERS, PeerRow
-from study.method.recipe import DISTILL_WEIGHT, LEARNING_RATE, Optimizer
+from study.method.recipe import DISTILL_WEIGHT, LEARNING_RATE, MAX_WEIGHT
+from study.method.subsets import parse
 
 
-class PeerConfig(Section):
-    """Another way to train than by a subset, and the range of its learning rate.
+class SubsetBaseline(Section):
+    """A subset that is tuned at fixed learning rates; ``none`` is zero-shot CLIP."""
 
-    λ, the weight of the paper's distillation, is 0. Each row of `study.method.peers.PEERS` has a
-    model of its own.
-    """
+    subset: SubsetText
+    """The subset, in the language of `study.method.subsets`."""
+    rates: dict[KnownKind, Rate] = Field(default_factory=dict)
+    """The learning rate of each kind of parameter that the subset has."""
+    distill_weight: float = Field(0.0, ge=0, le=MAX_WEIGHT)
+    """The paper's λ."""
 
-    # There are none, and to look for them goes through all modules: 0.1 s a peer in a worker.
-    model_config = ConfigDict(use_attribute_docstrings=False)
-
-    peer: str
-    optimizer: Optimizer
-    lr: Range
-    weight_decay: Decay
-
-    def with_rate(self, lr: float) -> Peer:
-        """Return the peer with a learning rate."""
-        return Peer(method=self.peer, lr=lr, **self.model_dump(exclude={"peer", "lr"}))
-
-
-def _peer_model(name: str, row: PeerRow) -> type[PeerConfig]:
-    """Return the model of the entries that ask for a peer."""
-    fields: dict[str, Any] = {
-        "peer": (literal_type([name]), Field(description=row.meaning)),
-        "optimizer": (
-            Optimizer,
-            Field(row.optimizer, description=f"The optimizer of {row.title}."),
-        ),
-        "lr": (
-            Range,
-            Field(row.rates, description=f"The range of the learning rate of {row.trained}."),
-        ),
-        "weight_decay": (
-            Decay,
-            Field(row.weight_decay, description=f"The weight decay of {row.trained}."),
-        ),
-        **{key: number_field(number) for key, number in row.numbers.items()},
-    }
-    return create_model(f"{name.capitalize()}Config", __base__=PeerConfig, **fields)
+    @model_validator(mode="after")
+    def _require_rates(self) -> Self:
+        tuned: set[str] = set()
+        for sign, term in parse(self.subset).terms:
+            if sign > 0:
+                tuned |= term.kinds
+        missing = [kind for kind in kind_names() if kind in tuned - self.rates.keys()]
+        if missing:
+            raise ValueError(f"'{self.subset}' needs rates of {' and '.join(missing)}")
+        return self
 
 
-SETTINGS = "[settings]"
-"""The form of an entry that is trained as it stands."""
-BASELINES: dict[str, type[Section]] = {SETTINGS: TrialSettings}
-"""The models of the entries of ``search.baselines``, by the names that pydantic's errors have."""
-BASELINES |= {f"[{name}]": _peer_model(name, row) for name, row in PEERS.items()}
+def _form_of_baseline(entry: Any) -> str:
+    name = method_name(entry)
+    if name is None:
+        return "[subset]"
+    return "[linear]" if name == "linear" else "[method]"
 
 
-def baseline_form(value: object) -> str:
-    """Return which of `BASELINES` an entry is meant to be."""
-    peer = value.get("peer") if isinstance(value, Mapping) else getattr(value, "peer", None)
-    if isinstance(peer, str):
-        return f"[{peer}]"
-    return SETTINGS
-
-
-if TYPE_CHECKING:
-    Baseline = TrialSettings | PeerConfig
-else:
-    _NAMES = list(PEERS)
-    _ALLOWED = f"{', '.join(_NAMES[:-1])} and {_NAMES[-1]}"
-    _FORMS = tuple(Annotated[model, Tag(form)] for form, model in BASELINES.items())
-    Baseline = Annotated[
-        getitem(Union, _FORMS),
-        Discriminator(
-            baseline_form,
-            custom_error_type="peer",
-            custom_error_message=f"peer is unknown; allowed are {_ALLOWED}",
-        ),
-    ]
+Baseline = Annotated[
+    Annotated[SubsetBaseline, Tag("[subset]")]
+    | Annotated[Linear, Tag("[linear]")]
+    | Annotated[Method, Tag("[method]")],
+    Discriminator(_form_of_baseline),
+]
+"""An entry of ``search.baselines``."""
 
 
 def published_baselines() -> dict[str, Baseline]:
-    """Return zero-shot CLIP, CLIPFit, BitFit, all LayerNorms, and a linear head on CLIP.
+    """Return zero-shot CLIP, CLIPFit, BitFit, all LayerNorms, and a linear classifier on CLIP.
 
     Those that tune CLIP have the paper's learning rate and λ.
     """
+    baselines: dict[str, Baseline] = {ZERO_SHOT: SubsetBaseline(subset="none")}
     rates = dict.fromkeys(kind_names(), LEARNING_RATE)
-    baselines: dict[str, Baseline] = {ZERO_SHOT: TrialSettings(subset="none")}
     for subset in ("clipfit", "bitfit", "ln"):
-        baselines[subset] = TrialSettings(subset=subset, rates=rates, distill_weight=DISTILL_WEIGHT)
-    baselines[LINEAR] = TrialSettings(subset="none", head="linear")
+        baselines[subset] = SubsetBaseline(
+            subset=subset, rates=rates, distill_weight=DISTILL_WEIGHT
+        )
+    baselines[LINEAR] = Linear()
     return baselines
+
+
+def fixed_settings(baseline: Baseline) -> TrialSettings | None:
+    """Return the settings of a baseline; None if its learning rate is searched."""
+    if isinstance(baseline, SubsetBaseline):
+        return TrialSettings.model_validate(baseline.model_dump())
+    if isinstance(baseline, Linear):
+        return TrialSettings(subset="none", head="linear")
+    if isinstance(baseline.lr, tuple):
+        return None
+    return TrialSettings(subset="none", method=baseline)
+
+
+def baseline_of(settings: TrialSettings) -> Baseline:
+    """Return the baseline that has the method or the subset of settings, with its rates.
+
+    It is read as given: with the text head, and with all of the tuned change.
+    """
+    if settings.method:
+        return settings.method
+    if settings.is_other_method:
+        return Linear()
+    return SubsetBaseline.model_validate(
+        settings.model_dump(include={"subset", "rates", "distill_weight"})
+    )

@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from study.config.methods import OtherMethod
 from study.config.schema import StudyConfig
 from study.config.section import types_in
 from study.config.yaml_text import yaml_on_one_line
@@ -35,6 +36,8 @@ def short_baselines(config: StudyConfig) -> dict[str, Any]:
     entries: dict[str, Any] = config.model_dump(mode="json")["search"]["baselines"]
     for label, baseline in config.search.baselines.items():
         entries[label] = baseline.model_dump(mode="json", exclude_defaults=True)
+        if isinstance(baseline, OtherMethod):
+            entries[label] = {"method": baseline.method, **entries[label]}
     return entries
 
 
@@ -49,9 +52,8 @@ def _keys(prefix: str, section: type[BaseModel]) -> Iterator[Key]:
         for kind in dict.fromkeys(inner):
             key = name
             if get_origin(field.annotation) is dict:
-                peer = kind.model_fields.get("peer")
-                method = [] if peer is None else list(types_in(peer.annotation))
-                key += f".{method[0].upper() if isinstance(method[0], str) else 'LABEL'}"
+                method = kind.model_fields.get("method")
+                key += f".{method.default.upper() if method else 'LABEL'}"
             yield from _keys(f"{prefix}{key}.", kind)
 
 

@@ -8,7 +8,16 @@ import itertools
 import re
 from collections.abc import Iterator
 
-from study.config.labels import BASELINE, OPEN, RANKS, SCORES, TUNED, WITH_DELTA, ZERO_SHOT
+from study.config.labels import (
+    BASELINE,
+    OPEN,
+    PUBLISHED,
+    RANKS,
+    SCORES,
+    TUNED,
+    WITH_DELTA,
+    ZERO_SHOT,
+)
 from study.config.schema import (
     AblationConfig,
     DataConfig,
@@ -17,11 +26,8 @@ from study.config.schema import (
     TrackingConfig,
 )
 from study.config.search_section import SHORTEST_GRACE_PERIOD, SearchConfig, SpaceConfig
-from study.config.trial_settings import TrialSettings
-from study.config.value_types import HIGHEST_RATE
 from study.data.shots import ALL
 from study.errors import SECRET_OF_A_QUERY, Fault
-from study.method.parameters import kind_names
 from study.method.subsets import parse
 
 
@@ -88,45 +94,6 @@ def _broken_by_baselines(search: SearchConfig) -> Iterator[Fault]:
     for label in search.baselines:
         if label in reserved:
             yield Fault(f"search.baselines.{label}", "is a name that results use; use another")
-    for label, baseline in search.fixed_baselines.items():
-        # `TrialSettings` has no such bound, since it also records what was trained.
-        for kind, rate in baseline.rates.items():
-            if rate > HIGHEST_RATE:
-                yield Fault(
-                    f"search.baselines.{label}.rates.{kind}",
-                    f"must be at most {HIGHEST_RATE:g}, got {rate:g}",
-                )
-    yield from _broken_by_use(search.fixed_baselines)
-    for label, baseline in search.fixed_baselines.items():
-        for kind in _kinds_without_rate(baseline):
-            yield Fault(
-                f"search.baselines.{label}", f"tunes '{baseline.subset}' and so needs rates.{kind}"
-            )
-
-
-def _broken_by_use(fixed: dict[str, TrialSettings]) -> Iterator[Fault]:
-    for label, baseline in fixed.items():
-        untuned = baseline.subset == "none" and baseline.peer is None
-        if baseline.head != "text" and not (untuned and baseline.head == "linear"):
-            yield Fault(
-                f"search.baselines.{label}.head",
-                f"{baseline.head} is found by a trial; allowed is "
-                "text, and linear where nothing else is trained",
-            )
-        if baseline.strength != 1.0:
-            yield Fault(
-                f"search.baselines.{label}.strength",
-                f"is always 1 in what is given, got {baseline.strength:g}",
-            )
-
-
-def _kinds_without_rate(baseline: TrialSettings) -> list[str]:
-    """Return the kinds of parameter that a baseline tunes and has no learning rate for."""
-    tuned: set[str] = set()
-    for sign, term in parse(baseline.subset).terms:
-        if sign > 0:
-            tuned |= term.kinds
-    return [kind for kind in kind_names() if kind in tuned - baseline.rates.keys()]
 
 
 def _broken_by_test(test: TestConfig) -> Iterator[Fault]:
@@ -186,21 +153,13 @@ def broken_search_rules(config: StudyConfig) -> Iterator[Fault]:
             "search.asha.grace_period",
             f"{asha.grace_period} is longer than training.epochs, which is {epochs}; use {advice}",
         )
-    yield from _broken_by_references(config.search.fixed_baselines)
-    yield from _broken_by_number_of_trials(config.search)
-
-
-def _broken_by_references(fixed: dict[str, TrialSettings]) -> Iterator[Fault]:
-    for label in (ZERO_SHOT, "clipfit"):
-        if label not in fixed:
+    for label in (ZERO_SHOT, PUBLISHED):
+        if label not in config.search.fixed_baselines:
             yield Fault("search.baselines", f"must keep '{label}', which results are compared with")
-
-
-def _broken_by_number_of_trials(search: SearchConfig) -> Iterator[Fault]:
-    baselines = search.counted_baselines
-    if search.trials < 2 * baselines:
+    trials, baselines = config.search.trials, config.search.counted_baselines
+    if trials < 2 * baselines:
         yield Fault(
             "search.trials",
-            f"{search.trials} leaves too few beside the {baselines} baselines; "
+            f"{trials} leaves too few beside the {baselines} baselines; "
             f"allowed is {2 * baselines} or more, or 0 for no search",
         )

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_serializer, field_validator
 
-from study.config.baselines import Baseline, PeerConfig, published_baselines
+from study.config.baselines import Baseline, fixed_settings, published_baselines
+from study.config.methods import OtherMethod, TrainedMethod
 from study.config.section import Section
 from study.config.trial_settings import HEADS, Head, KnownKind, SubsetText, TrialSettings
 from study.config.value_types import Label, ObjectName, Range, Weights
@@ -94,7 +95,7 @@ class SearchConfig(Section):
     """The baselines by label, which are tested whatever their validation scores are.
 
     Entries are added to the default's, or replace those of the same label; null removes one. An
-    entry with ``peer`` is another method, and its learning rate is searched."""
+    entry with ``method`` is another method: ``linear``, ``full``, ``lora`` or ``projection``."""
 
     @field_validator("heads")
     @classmethod
@@ -122,30 +123,27 @@ class SearchConfig(Section):
 
     @property
     def fixed_baselines(self) -> dict[str, TrialSettings]:
-        """The baselines that are trained as they stand, by label."""
+        """The settings of the baselines that are trained as they stand, by label."""
+        found = {label: fixed_settings(baseline) for label, baseline in self.baselines.items()}
+        return {label: settings for label, settings in found.items() if settings}
+
+    @property
+    def other_methods(self) -> dict[str, OtherMethod]:
+        """The baselines that tune no subset, by label; they stand outside ``trials``."""
         return {
             label: baseline
             for label, baseline in self.baselines.items()
-            if isinstance(baseline, TrialSettings)
+            if isinstance(baseline, OtherMethod)
         }
 
     @property
-    def searched_methods(self) -> dict[str, PeerConfig]:
+    def searched_methods(self) -> dict[str, TrainedMethod]:
         """The other methods whose learning rate is searched, by label; each is a group."""
         return {
-            label: baseline
-            for label, baseline in self.baselines.items()
-            if isinstance(baseline, PeerConfig)
+            label: method
+            for label, method in self.other_methods.items()
+            if isinstance(method, TrainedMethod) and isinstance(method.lr, tuple)
         }
-
-    @property
-    def peers(self) -> list[str]:
-        """The labels of the baselines that tune no subset; they stand outside ``trials``."""
-        return [
-            label
-            for label, baseline in self.baselines.items()
-            if isinstance(baseline, PeerConfig) or baseline.is_peer
-        ]
 
     @property
     def tuned_trials(self) -> int:
@@ -160,23 +158,14 @@ class SearchConfig(Section):
     @property
     def counted_baselines(self) -> int:
         """The number of baselines among ``trials``, which other methods stand outside of."""
-        return len(self.baselines) - len(self.peers)
+        return len(self.baselines) - len(self.other_methods)
 
     def counts_trial(self, group: str, label: str) -> bool:
-        """Return whether a trial is one of ``trials``; those of peers stand outside."""
-        return group not in self.peers and label not in self.peers
-
-    @property
-    def peer_methods(self) -> dict[str, str]:
-        """The names of the rows of `study.method.peers.PEERS` that baselines have, by label."""
-        methods = {label: peer.peer for label, peer in self.searched_methods.items()}
-        for label, settings in self.fixed_baselines.items():
-            if settings.peer:
-                methods[label] = settings.peer.method
-        return methods
+        """Return whether a trial is one of ``trials``; those of other methods stand outside."""
+        return group not in self.other_methods and label not in self.other_methods
 
     @property
     def planned_trials(self) -> int:
-        """The number of trials of the search with those of the peers."""
-        fixed = len(self.peers) - len(self.searched_methods)
-        return self.trials + fixed + self.method_trials * len(self.searched_methods)
+        """The number of trials of the search with those of other methods."""
+        searched = len(self.searched_methods)
+        return self.trials + len(self.other_methods) - searched + self.method_trials * searched

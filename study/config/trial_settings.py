@@ -6,12 +6,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from study.backbones.architecture import Depths
-from study.config.peer_settings import Peer
+from study.config.methods import Method
 from study.config.section import Section
 from study.config.value_types import Positive
 from study.errors import SubsetError
 from study.method.parameters import Leaf, kind_names
-from study.method.peers import PEERS
 from study.method.recipe import MAX_WEIGHT, Regularizer
 from study.method.subsets import kinds, parse
 
@@ -53,7 +52,7 @@ _USE = ("head", "strength")
 
 def settings_columns() -> tuple[str, ...]:
     """Return the columns of `TrialSettings.column_values`, in their order."""
-    return ("subset", *map(rate_column, kind_names()), "distill_weight", *_USE, "peer_lr")
+    return ("subset", *map(rate_column, kind_names()), "distill_weight", *_USE, "method_lr")
 
 
 class TrialSettings(Section):
@@ -73,18 +72,18 @@ class TrialSettings(Section):
     is a result of the trial."""
     strength: float = Field(1.0, ge=0, le=1)
     """α, the share of the tuned change that is kept: θ₀ + α(θ − θ₀)."""
-    peer: Peer | None = None
+    method: Method | None = None
     """Another way to train than by the subset, which is then ``none``; None means the subset's."""
 
     def __hash__(self) -> int:
         """Return a hash, which pydantic cannot compute of a mapping."""
-        return hash((self.subset, frozenset(self.rates.items()), self.distill_weight, self.peer))
+        return hash((self.subset, frozenset(self.rates.items()), self.distill_weight, self.method))
 
     @classmethod
     def from_column_values(cls, values: Mapping[str, Any]) -> "TrialSettings":
         """Return the settings of the values of `column_values`; values of other names are ignored.
 
-        A peer must be among the values as a whole, since the columns hold only a part of it.
+        A method must be among the values as a whole, since the columns hold only a part of it.
         """
         fields = {name: values[name] for name in cls.model_fields if name in values}
         rates = {kind: values.get(rate_column(kind)) for kind in kind_names()}
@@ -96,23 +95,25 @@ class TrialSettings(Section):
         return self.model_copy(update={"head": report.get("head", self.head)})
 
     @model_validator(mode="after")
-    def _refuse_subset_of_peer(self) -> "TrialSettings":
-        if self.peer and self.subset != "none":
-            raise ValueError(f"a peer trains no subset; got {self.subset!r}, allowed is 'none'")
+    def _refuse_subset_of_method(self) -> "TrialSettings":
+        if self.method and self.subset != "none":
+            raise ValueError(f"a method trains no subset; got {self.subset!r}, allowed is 'none'")
+        if self.method:
+            _ = self.method.rate  # raises for a range
         return self
 
     @property
-    def is_peer(self) -> bool:
+    def is_other_method(self) -> bool:
         """Whether CLIP is adapted in another way than by tuning a subset of its parameters."""
-        return self.peer is not None or (self.subset == "none" and self.head == "linear")
+        return self.method is not None or (self.subset == "none" and self.head == "linear")
 
     @property
     def writes_delta(self) -> bool:
         """Whether a delta holds everything that is needed to use the result.
 
-        A delta is to be small, so it does not hold the parameters of most peers.
+        A delta is to be small, so it does not hold the parameters of most methods.
         """
-        return self.peer is None or bool(PEERS[self.peer.method].delta)
+        return self.method is None or bool(self.method.delta)
 
     def effective(self, leaves: Collection[Leaf], regularizer: Regularizer) -> "TrialSettings":
         """Return the settings without those that have no effect on these tuned tensors.
@@ -123,11 +124,13 @@ class TrialSettings(Section):
         """
         tuned = kinds(leaves) & self.rates.keys()
         rates = {kind: self.rates[kind] for kind in kind_names() if kind in tuned}
-        effective = TrialSettings(subset=self.subset, rates=rates, head=self.head, peer=self.peer)
+        effective = TrialSettings(
+            subset=self.subset, rates=rates, head=self.head, method=self.method
+        )
         changes = {}
         if weight_has_effect(leaves, regularizer):
             changes["distill_weight"] = self.distill_weight
-        if leaves or self.peer:
+        if leaves or self.method:
             changes["strength"] = self.strength
         return effective.model_copy(update=changes)
 
@@ -148,15 +151,15 @@ class TrialSettings(Section):
     def column_values(self) -> dict[str, str | float | None]:
         """Return a value for each of `settings_columns`; None where the settings have no rate.
 
-        A peer has its method in the column of the subset.
+        Another method has its name in the column of the subset.
         """
         values: dict[str, str | float | None] = dict.fromkeys(settings_columns())
         for name in ("subset", "distill_weight", *_USE):
             values[name] = getattr(self, name)
         for kind, rate in self.rates.items():
             values[rate_column(kind)] = rate
-        if self.peer:
-            values |= {"subset": self.peer.method, "peer_lr": self.peer.lr}
+        if self.method:
+            values |= {"subset": self.method.method, "method_lr": self.method.rate}
         return values
 
 

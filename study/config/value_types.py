@@ -1,8 +1,8 @@
 """The types of values that several sections of a configuration share."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from study.method.recipe import MAX_WEIGHT
 
@@ -34,6 +34,17 @@ ObjectName = Annotated[str, Field(min_length=1, max_length=100)]
 """The name of something that code provides, such as a protocol."""
 Range = Annotated[tuple[Rate, Rate], AfterValidator(_increasing)]
 """The lower and upper bound of a log-uniform choice of a learning rate."""
+
+
+def _form_of_rate(rate: Any) -> str:
+    return "[range]" if isinstance(rate, list | tuple) else "[number]"
+
+
+RateOrRange = Annotated[
+    Annotated[Rate, Tag("[number]")] | Annotated[Range, Tag("[range]")],
+    Discriminator(_form_of_rate),
+]
+"""A fixed learning rate, or the range of one that is searched."""
 Weight = Annotated[float, Field(gt=0, le=MAX_WEIGHT)]
 Weights = Annotated[tuple[Weight, Weight], AfterValidator(_increasing)]
 """The lower and upper bound of a log-uniform choice of λ."""

@@ -1,8 +1,8 @@
-"""Full fine-tuning of both encoders, a peer; its result is as large as the checkpoint."""
+"""Full fine-tuning of both encoders; its result is as large as the checkpoint."""
 
 from study.backbones.backbone import Backbone
 from study.method.model import FewShotClassifier
-from study.method.parameters import PEER
+from study.method.parameters import METHOD
 from study.method.recipe import Precision
 
 
@@ -20,4 +20,4 @@ class FullClassifier(FewShotClassifier):
     def __init__(self, backbone: Backbone, *, precision: Precision = "float32") -> None:
         super().__init__(backbone, precision=precision)
         names = [name for name, _ in self.clip.named_parameters() if not name.startswith("logit")]
-        self.own(dict.fromkeys(names, PEER))
+        self.own(dict.fromkeys(names, METHOD))

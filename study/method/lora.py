@@ -1,4 +1,4 @@
-"""Low-rank adapters (LoRA) in both encoders, a peer of CLIPFit; they are no parameters of CLIP."""
+"""Low-rank adapters (LoRA) in both encoders, for comparison; they are no parameters of CLIP."""
 
 import math
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from torch import nn
 from study.backbones.backbone import Backbone
 from study.errors import ConfigError
 from study.method.model import FewShotClassifier, TunedParameter
-from study.method.parameters import PEER
+from study.method.parameters import METHOD
 from study.method.recipe import Precision
 
 LORA_TARGETS = ("q_proj", "v_proj")
@@ -69,7 +69,7 @@ class LoraClassifier(FewShotClassifier):
                 bound = math.sqrt(5)  # as in PEFT
                 nn.init.kaiming_uniform_(initial, a=bound, generator=generator)
                 parameter.data.copy_(initial)
-            tuned = TunedParameter(name, PEER, parameter, is_scaled=".lora_B." in name)
+            tuned = TunedParameter(name, METHOD, parameter, is_scaled=".lora_B." in name)
             self.tuned.append(tuned)
 
 

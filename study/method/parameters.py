@@ -34,10 +34,10 @@ BIAS = Kind("bias", "bias", "biases")
 """The biases outside LayerNorms."""
 NORM = Kind("ln", "LN", "LayerNorms")
 """The weights and biases of LayerNorms."""
-PEER = "peer"
-"""The kind of all parameters of a peer (`study.method.peers`), which have one learning rate."""
+METHOD = "method"
+"""The kind of all parameters that another method trains, which have one learning rate."""
 PROJECTION = "visual_projection.weight"
-"""The matrix that makes image features in a CLIP, which is no site: only a peer tunes it."""
+"""The matrix that makes image features in a CLIP, which is no site: another method tunes it."""
 
 
 @dataclass(frozen=True, eq=False)  # rows are compared by identity, so that hashing is fast

@@ -1,4 +1,4 @@
-"""The projection of CLIP's image encoder alone, a peer of CLIPFit: ProLIP.
+"""The projection of CLIP's image encoder alone, for comparison: ProLIP.
 
 Fahes et al., "CLIP's Visual Embedding Projector is a Few-shot Cornucopia", arXiv 2410.05270. The
 matrix W that makes image features of the encoder's last states begins at its own values W₀. The
@@ -15,7 +15,7 @@ steps, and larger learning rates make up for that.
 from study.backbones.backbone import Backbone
 from study.errors import SubsetError
 from study.method.model import FewShotClassifier
-from study.method.parameters import PEER, PROJECTION
+from study.method.parameters import METHOD, PROJECTION
 from study.method.recipe import Precision
 
 
@@ -38,4 +38,4 @@ class ProjectionClassifier(FewShotClassifier):
                 f"'{backbone.name}' has no {PROJECTION}, the projection of its image encoder; "
                 "allowed is a CLIP"
             )
-        self.own({PROJECTION: PEER})
+        self.own({PROJECTION: METHOD})

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from study.errors import StudyError, SubsetError
 from study.method.balance import ClassBalance
 from study.method.model import Classifier, TunedParameter
-from study.method.parameters import PEER, kind_names
+from study.method.parameters import METHOD, kind_names
 from study.method.recipe import (
     MOMENTUM,
     WARMUP_LR,
@@ -203,7 +203,7 @@ def make_optimizer(
     if missing:
         raise ValueError(f"{min(missing)} parameters are tuned, but have no learning rate: {rates}")
     groups = []
-    for kind in [*kind_names(), PEER]:
+    for kind in [*kind_names(), METHOD]:
         if kind in kinds:
             parameters = [of_kind.parameter for of_kind in tuned if of_kind.kind == kind]
             rate = rates[kind]

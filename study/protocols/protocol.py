@@ -227,12 +227,11 @@ class Protocol(ABC):
                 yield Fault(
                     "final.images", "has no effect without a search, which chooses what to train"
                 )
-            for label, peer in config.search.searched_methods.items():
+            for label, method in config.search.searched_methods.items():
                 yield Fault(
                     f"search.baselines.{label}",
-                    "is a peer whose learning rate is searched, and "
-                    "this study has no search; allowed is a fixed rate, {subset: none, "
-                    f"peer: {{method: {peer.peer}, lr: {peer.lr[0]:g}}}}}",
+                    "has a learning rate that is searched, and this study has no search; "
+                    f"allowed is a fixed one, such as lr: {method.rates[0]:g}",
                 )
         rules = [AUTO]
         rules.extend(rule.name for rule in self.rules)

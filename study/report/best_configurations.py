@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Group
 from rich.text import Text
 
+from study.config.baselines import baseline_of
 from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
 from study.report.formatting import Table, percent
@@ -74,10 +75,7 @@ def baselines_study_yaml(configurations: Sequence[RankedConfiguration], config: 
         if not label.startswith(FOUND_PREFIX)
     }
     for row in configurations:
-        given = row.settings
-        if given.peer or given.subset != "none":  # what is given keeps all that was tuned
-            given = given.model_copy(update={"head": "text", "strength": 1.0})
-        settings = given.model_dump(mode="json")
+        settings = baseline_of(row.settings).model_dump(mode="json")
         if settings not in baselines.values():
             baselines[_baseline_label(row, baselines)] = settings
     search["baselines"] = baselines

@@ -15,7 +15,6 @@ from study.storage.atomic import write_atomically
 BLUE, ORANGE, GREEN, PINK, GREY = "#3a8fc8", "#e07b39", "#2fa37c", "#c774a3", "#8a8a8a"
 OLIVE, VIOLET, BROWN = "#a89b2c", "#7a6fd0", "#7d4a2d"
 PALETTE = BLUE, ORANGE, GREEN, PINK, GREY
-COLORS = {"pink": PINK, "olive": OLIVE, "violet": VIOLET, "brown": BROWN}
 """The colours of other methods, by the names that their table has for them."""
 BEST_MARK = {"marker": "*", "markersize": 11}
 """The marks of the best configuration alone."""

@@ -245,12 +245,12 @@ def _candidate_record(board: StudyResult, entry: Row | None) -> dict[str, object
         scores = getattr(entry, field, {})
         means |= {name: scores.get(name) for name in names}
     other = board.best_other_method
-    for name, label in (("tuned", TUNED), ("published", PUBLISHED), ("peer", other)):
+    for name, label in (("tuned", TUNED), ("published", PUBLISHED), ("other_method", other)):
         rival = board.find_row(label)
         means[f"versus_{name}"] = board.difference(entry, rival) if entry else None
     record |= interval_columns(means)
     comparisons = board.comparisons if is_best else {}
-    for name, label in (("tuned", TUNED), ("peer", other)):
+    for name, label in (("tuned", TUNED), ("other_method", other)):
         record |= p_columns(comparisons.get(label or ""), f"versus_{name}_")
-    record["peer"] = other
+    record["other_method"] = other
     return record

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 from study.backbones.description import EMBEDDED, NAME_ON_HUB
 from study.config.labels import TUNED, ZERO_SHOT
+from study.config.methods import method_of_delta
 from study.config.shipped import repeating_command
 from study.config.trial_settings import HEADS
 from study.method.delta import load_delta, without_head
-from study.method.peers import find_peer
 from study.report.configuration_table import configuration_rows
 from study.report.formatting import Table, format_alone, format_count, markdown_text, percent
 from study.report.leaderboard_tables import main_table
@@ -123,7 +123,7 @@ def _describe_tuning(saved: SavedModel) -> list[tuple[str, str]]:
     """Return what was tuned: pairs of a name and a text."""
     info, settings = saved.info, saved.settings
     tensors = without_head(load_delta(saved.delta)[0])
-    peer = find_peer(tensors)
+    method = method_of_delta(tensors)
     number = format_count(sum(tensor.numel() for tensor in tensors.values()))
     backbone = f"`{saved.backbone_name}`"
     if info.backbone == EMBEDDED:
@@ -144,7 +144,7 @@ def _describe_tuning(saved: SavedModel) -> list[tuple[str, str]]:
         names += f" and {len(info.class_names) - MOST_NAMES} more, see `classes.json`"
     return [
         ("Backbone", f"{backbone} (fingerprint `{info.fingerprint}`)"),
-        ("Tuned", f"`{peer or settings.subset}`, {number} parameters of it"),
+        ("Tuned", f"`{method or settings.subset}`, {number} parameters of it"),
         ("Interpolation coefficient α", kept),
         ("Head", head),
         ("Prompts", ", ".join(f"“{markdown_text(one)}”" for one in info.templates)),

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from study.config.labels import (
     BASELINE,
-    LINEAR,
     OPEN,
     PUBLISHED,
     RANKS,
@@ -15,7 +14,7 @@ from study.config.labels import (
     WITH_DELTA,
     ZERO_SHOT,
 )
-from study.method.peers import PEERS
+from study.config.methods import METHODS
 from study.trial.study import BEST
 
 if TYPE_CHECKING:
@@ -27,10 +26,9 @@ _NAMES = {
     TUNED: "tuned CLIPFit",
     "bitfit": "all biases (BitFit)",
     "ln": "all LayerNorms",
-    LINEAR: "linear classifier",
     WITH_DELTA: "best that can be written as a delta",
 }
-_NAMES |= {peer: row.title for peer, row in PEERS.items()}
+_NAMES |= {name: method.title for name, method in METHODS.items()}
 _NAMES |= {rank: f"{rank} by validation" for rank in RANKS}
 _GROUPS = {OPEN: "open search", BASELINE: "baselines"}
 _EARLIER = "-of-"

@@ -7,11 +7,10 @@ from typing import Any
 
 from study.config.labels import BASELINE, OPEN, TUNED
 from study.method.parameters import list_kinds
-from study.method.peers import PEERS
 from study.report.charts import (
     BEST_MARK,
     BLUE,
-    COLORS,
+    BROWN,
     GREY,
     MARKERS,
     OLIVE,
@@ -36,7 +35,7 @@ from study.results.trial_results import TrialResult
 
 VALIDATION = "validation score, %"
 _GROUP_COLORS = {OPEN: BLUE, TUNED: ORANGE, BASELINE: GREY}
-_GROUP_COLORS |= {peer: COLORS[row.color] for peer, row in PEERS.items()}
+_GROUP_COLORS |= {"full": PINK, "lora": OLIVE, "projection": BROWN}
 _STATUS_STYLES = {
     "finished": {"marker": "o", "alpha": 0.85},
     "stopped": {"marker": "X", "alpha": 0.6},

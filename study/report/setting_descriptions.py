@@ -1,11 +1,10 @@
 """What a trial tunes and how fast, as table columns and in words."""
 
-from study.config.peer_settings import Peer
+from study.config.methods import TrainedMethod
 from study.config.schema import DataConfig, StudyConfig
 from study.config.trial_settings import TrialSettings
 from study.data.shots import ALL
 from study.method.parameters import kind_names, list_kinds
-from study.method.peers import PEERS
 from study.report.formatting import format_rate, percent
 from study.report.terminal_table import amount
 
@@ -75,25 +74,24 @@ def setting_cells(settings: TrialSettings) -> list[str]:
 
 def tuned_in_words(settings: TrialSettings) -> str:
     """Return which parameters are tuned: a subset, or those of another method."""
-    if not settings.peer:
+    if not settings.method:
         return settings.subset.replace("none", "nothing")
-    return f"{peer_in_words(settings.peer)}, lr {format_rate(settings.peer.lr)}"
+    return f"{method_in_words(settings.method)}, lr {format_rate(settings.method.rate)}"
 
 
-def peer_in_words(peer: Peer) -> str:
+def method_in_words(method: TrainedMethod) -> str:
     """Return what another method trains, without its learning rate."""
-    method = PEERS[peer.method]
     words = method.title
-    for name, value in peer.numbers.items():
+    for name, value in method.model_dump(exclude={"method", "lr"}).items():
         if value:
-            words += method.numbers[name].words.format(format_rate(value))
+            words += f", {name.replace('_', ' ')} {format_rate(value)}"
     return words
 
 
 def settings_in_words(settings: TrialSettings) -> str:
     """Return what is tuned, with the head and α if they are not CLIPFit's own."""
     has_linear_head = settings.head == "linear"
-    if settings.subset == "none" and not settings.peer:
+    if settings.subset == "none" and not settings.method:
         return "a linear head on CLIP as it is" if has_linear_head else "CLIP as it is"
     words = tuned_in_words(settings)
     if has_linear_head:

@@ -43,7 +43,7 @@ def final_trial_id(config: StudyConfig, candidate: Candidate | None) -> str | No
     """
     if not candidate or config.final.images == "shots":
         return None
-    if candidate.settings.subset == "none" and not candidate.settings.is_peer:
+    if candidate.settings.subset == "none" and not candidate.settings.is_other_method:
         return None
     _, _, source = str(candidate.source_trial).partition("-")
     return f"final-{config.final.images}-{source}"

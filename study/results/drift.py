@@ -21,7 +21,7 @@ from study.data.prompts import prompts
 from study.embedded import backbone_path
 from study.errors import DataError, DeltaError, SubsetError
 from study.method.delta import DeltaInfo, Tensors, apply_delta, load_delta, read_head, without_head
-from study.method.parameters import PEER, PROJECTION, find_leaf
+from study.method.parameters import METHOD, PROJECTION, find_leaf
 from study.results.study_result import StudyResult
 from study.results.trial_results import TrialResult
 from study.trial.prepare import Preparer
@@ -101,7 +101,7 @@ def parameter_drift(before: Tensors, after: Tensors) -> list[TensorDrift]:
     """
     drifts = []
     for name, tensor in sorted(after.items()):
-        encoder, layer, site, kind = "vision", None, "projection.weight", PEER
+        encoder, layer, site, kind = "vision", None, "projection.weight", METHOD
         if name != PROJECTION:
             try:
                 leaf = find_leaf(name)

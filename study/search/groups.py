@@ -18,10 +18,10 @@ from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from scipy.stats import qmc
 
-from study.config.baselines import PeerConfig
 from study.config.labels import OPEN, PUBLISHED, TUNED
+from study.config.methods import TrainedMethod
 from study.config.trial_settings import TrialSettings, rate_column
-from study.method.parameters import PEER
+from study.method.parameters import METHOD
 from study.search.samplers import Sampler, sampler_named, seed_from_text
 from study.search.space import Ranges, Space
 from study.storage.atomic import write_atomically
@@ -92,13 +92,14 @@ class TunedClipFit(Group):
 class MethodRate(Group):
     """Another method at quasi-random points of its learning rate."""
 
-    method: PeerConfig
+    method: TrainedMethod
 
     def propose(self, number: int, attempt: int) -> TrialSettings:
         """See `Group.propose`."""
-        lr = rate_column(PEER)
-        point = sobol_point(f"{self.seed}/{self.name}", self.started, {lr: self.method.lr})
-        return TrialSettings(subset="none", peer=self.method.with_rate(point[lr]))
+        lr = rate_column(METHOD)
+        point = sobol_point(f"{self.seed}/{self.name}", self.started, {lr: self.method.rates})
+        method = self.method.model_copy(update={"lr": point[lr]})
+        return TrialSettings(subset="none", method=method)
 
 
 @dataclass

@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 from study.config.trial_settings import TrialSettings
 from study.method.parameters import count_numbers
-from study.method.peers import PEERS
 from study.method.subsets import parse
 from study.trial.config_hash import compute_config_hash
 from study.trial.study import SPLIT_HASH, Stage, Study, TrialConfig, TrialData
@@ -41,20 +40,19 @@ def make_trial(
     training = study.config.training
     architecture = study.architecture
     settings = proposal.settings
-    peer = settings.peer
+    method = settings.method
     subset = parse(settings.subset)
     leaves = subset.resolve(architecture.depths)
     trainable = count_numbers(architecture, leaves)
     proposer = "trial"
-    if peer:
-        row = PEERS[peer.method]
+    if method:
         optimization = {
-            "optimizer": peer.optimizer,
-            "weight_decay": peer.weight_decay,
-            "regularizer": row.regularizer or training.regularizer,
+            "optimizer": method.optimizer,
+            "weight_decay": method.weight_decay,
+            "regularizer": method.regularizer or training.regularizer,
         }
         training = training.model_copy(update=optimization)
-        trainable = row.count(architecture, peer.numbers)
+        trainable = method.count(architecture)
         proposer = proposal.group
     name = f"{proposal.number:04d}"
     if stage == "test":
@@ -72,7 +70,7 @@ def make_trial(
         seed=seed,
         settings=settings.effective(leaves, training.regularizer),
         trainable=trainable,
-        epochs=training.epochs if leaves or peer else 0,
+        epochs=training.epochs if leaves or method else 0,
         split_hash=data.digest[:SPLIT_HASH],
         training=training,
     )

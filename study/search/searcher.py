@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 from ray.tune.search import Searcher
 
-from study.method.peers import PEERS
 from study.search.groups import Group
 from study.search.make_trial import Proposal, make_trial
 from study.search.recorded import Recorded
@@ -134,5 +133,5 @@ class StudySearcher(Searcher):
 
 def trains_encoders(config: TrialConfig) -> bool:
     """Return whether a trial has steps that pass an encoder, so that it costs more than others."""
-    peer = config.settings.peer
-    return config.epochs > 0 and (peer is None or PEERS[peer.method].passes_encoders)
+    method = config.settings.method
+    return config.epochs > 0 and (method is None or method.passes_encoders)

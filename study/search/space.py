@@ -66,7 +66,7 @@ class Space:
         a rate is out of range.
         """
         leaves = parse(settings.subset).resolve(self.depths)
-        if settings.peer or (leaves and settings.strength != self.strength):
+        if settings.method or (leaves and settings.strength != self.strength):
             return None
         trial = FixedTrial(self._choices(settings, leaves))
         try:

@@ -21,7 +21,6 @@ from study.config.schema import BackboneConfig, StudyConfig
 from study.errors import BackboneError, ConfigError, DataError, StudyError
 from study.method.delta import DeltaInfo
 from study.method.device import gpu_kind
-from study.method.peers import PEERS
 from study.method.precision import cast_matrices
 from study.method.recipe import Precision
 from study.search.ray_internals import own_node_drains
@@ -163,8 +162,8 @@ class ClipFitTrainable(tune.Trainable):
         trial = self._trial
         self._trial_data = self._data[trial.stage][trial.seed]
         precision = trial.training.trial_precision
-        peer = trial.settings.peer
-        if peer and PEERS[peer.method].tunes_matrices:
+        method = trial.settings.method
+        if method and method.tunes_matrices:
             precision = "float32"
         config = self._settings.backbone
         backbone = load_once(config, trial_device(), precision)

@@ -3,7 +3,7 @@
 Frozen stages return the same for an input in every epoch and every trial. Each process therefore
 computes it once and keeps it as long as there is room. If nothing in the text encoder is tuned, its
 features are stored on disk as well; so are those of images, and their states before the projection
-if that alone is tuned. Activations inside the image encoder are far larger. For a peer that may
+if that alone is tuned. Activations inside the image encoder are far larger. For a method that may
 tune every stage, images are kept as normalised pixels.
 """
 
@@ -19,7 +19,7 @@ from study.data.images.table import ImageTable, normalize, to_device
 from study.data.records import ImagePaths, in_chunks
 from study.method.delta import Tensors
 from study.method.model import PROMPTS_AT_ONCE, FewShotClassifier, encode_prompts
-from study.method.peer_model import ForwardPass, PlainPass
+from study.method.plain_pass import ForwardPass, PlainPass
 from study.method.staged import Prompts, StagedClassifier
 from study.storage.atomic import sha256_of
 from study.trial.feature_cache import Cache, Compute, cached_features

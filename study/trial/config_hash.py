@@ -12,7 +12,6 @@ from study.backbones.architecture import Architecture
 from study.data.images.decode import PREPROCESSING
 from study.data.images.table import ImageTable
 from study.errors import StudyError
-from study.method.peers import PEERS
 from study.method.subsets import parse
 from study.protocols import Protocol
 from study.storage.atomic import sha256_of
@@ -79,8 +78,8 @@ def compute_config_hash(config: TrialConfig, data: TrialData, architecture: Arch
         "code": code_hash(type(data.protocol)),
     }
     facts |= data.reading.model_facts()
-    if config.settings.peer:
-        for library in PEERS[config.settings.peer.method].libraries:
+    if config.settings.method:
+        for library in config.settings.method.libraries:
             facts[library] = version(library)
     return sha256_of(json.dumps(facts, sort_keys=True).encode())[:16]
 

@@ -244,8 +244,8 @@ class TrialConfig(Section):
     trial_id: str
     stage: Stage
     group: str
-    """Who proposed the trial: one of `study.config.labels.GROUPS`, or the label of a peer. A trial
-    that no search proposed repeats its label here."""
+    """Who proposed the trial: one of `study.config.labels.GROUPS`, or the label of a method. A
+    trial that no search proposed repeats its label here."""
     label: str
     """The label of a baseline, a cell or a final training; of a test, the hash of the training."""
     number: int
@@ -256,7 +256,7 @@ class TrialConfig(Section):
     seed: int
     """The seed of the shots and of the order and augmentation of batches."""
     trainable: int
-    """The number of tuned values, over all tensors of the subset or of a peer, without a head's."""
+    """The number of tuned values, over all tensors of the subset or method, without a head's."""
     epochs: int
     """The number of epochs; 0 means that the backbone is evaluated without training."""
     split_hash: str

@@ -5,11 +5,8 @@ from __future__ import annotations
 from study.backbones.backbone import Backbone
 from study.method.delta import Tensors, head_tensors
 from study.method.head import Head
-from study.method.model import FewShotClassifier, apply_strength
-from study.method.peer_model import PeerModel
-from study.method.peers import PEERS, PeerStart
-from study.method.staged import StagedClassifier
-from study.method.subsets import parse
+from study.method.model import apply_strength
+from study.trial.build_model import build_model
 from study.trial.study import TrialConfig, TrialData
 
 
@@ -45,23 +42,15 @@ class TaskModel:
         if micro_batch is not None:
             reduced = self.images_at_once * micro_batch // config.training.batch_size
             self.images_at_once = max(1, reduced)
-        built = self._build(backbone)
-        self.classifier, self.staged = built.classifier, built.staged
-        self.distill_weight, self.views = built.distill_weight, built.views
-
-    def _build(self, backbone: Backbone) -> PeerModel:
-        settings, precision = self.config.settings, self.config.training.trial_precision
-        if settings.peer is None:
-            classifier = FewShotClassifier(backbone, parse(settings.subset), precision=precision)
-            return PeerModel(classifier, StagedClassifier(classifier), settings.distill_weight)
-        start = PeerStart(
-            backbone=backbone,
-            numbers=settings.peer.numbers,
+        built = build_model(
+            config.settings,
+            backbone,
             seed=self.seed,
-            precision=precision,
+            precision=config.training.trial_precision,
             shots=len(self.task.train.records) / len(self.task.train.classes),
         )
-        return PEERS[settings.peer.method].build(start)
+        self.classifier, self.staged = built.classifier, built.staged
+        self.distill_weight, self.views = built.distill_weight, built.views
 
     def parameters(self) -> Tensors:
         """Return copies of the tuned parameters on the CPU, by transformers name."""

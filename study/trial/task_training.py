@@ -10,7 +10,7 @@ from torch import Tensor
 from study.config.trial_settings import rate_column
 from study.method.balance import class_balance
 from study.method.lora import apply_dropout
-from study.method.parameters import PEER
+from study.method.parameters import METHOD
 from study.method.training import (
     Batch,
     Losses,
@@ -38,9 +38,9 @@ class TaskTraining:
         self._prefix = f"task{model.index}"
         self._generator = torch.Generator().manual_seed(model.seed)
         self.rates = config.settings.rates
-        """The learning rate of each kind of parameter, or the one of a peer."""
-        if config.settings.peer:
-            self.rates = {PEER: config.settings.peer.lr}
+        """The learning rate of each kind of parameter, or the one of another method."""
+        if config.settings.method:
+            self.rates = {METHOD: config.settings.method.rate}
         recipe = read_recipe(vars(config.training))
         self.optimizer = make_optimizer(model.classifier.tuned, self.rates, recipe)
         self._paths = train.paths

@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = Path(__file__).with_name("watched_study.py")
 HEAD = "f" * 51 + "00000"
 """The id that Ray's provider of raylets expects of a head."""
-TRIALS, PEERS, AT_ONCE, A_GPU = 12, 1, 4, 2
+TRIALS, METHODS, AT_ONCE, A_GPU = 12, 1, 4, 2
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_a_study_brings_the_machines_it_waits_for_and_trials_share_their_gpus(
     assert "waiting for a machine" not in done.stdout, "what is to come is known"
     folder = StudyFolder(tmp_path / "runs" / "scaled")
     ends = [trial.read_end() for trial, _ in folder.trials_of("search")]
-    assert Counter(end and end.status for end in ends) == {"finished": TRIALS + PEERS}
+    assert Counter(end and end.status for end in ends) == {"finished": TRIALS + METHODS}
 
     noted = [json.loads(line) for line in notes.read_text().splitlines()]
     processes = defaultdict(set)

@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 TRAINABLE = "ray::(ClipFit|Resource)Trainable"
 """As Ray names the processes of trials."""
-SEARCHED, PEERS = 8, 1
+SEARCHED, METHODS = 8, 1
 """Trials of the search of a study here."""
 
 RUNS = """
@@ -112,7 +112,7 @@ def assert_complete(site: Site, study: str, searched: int = SEARCHED):
     trials = list(folder.trials())
     stages = Counter(trial.read_config()["stage"] for trial in trials)
     wanted = len({c["training"] for c in folder.read_json("candidates.json")})
-    assert (stages["search"], stages["test"]) == (searched + PEERS, 2 * wanted)
+    assert (stages["search"], stages["test"]) == (searched + METHODS, 2 * wanted)
     for trial in trials:
         assert not_none(trial.read_end()).status == "finished"
         epochs = [report["epoch"] for report in trial.read_reports()]

@@ -111,7 +111,7 @@ def test_a_folder_of_the_study_that_holds_other_files_is_refused(look: Look, tmp
 def test_lora_without_peft_is_refused_before_anything_starts(
     look: Look, monkeypatch: pytest.MonkeyPatch
 ):
-    own = {"subset": "none", "peer": {"method": "lora", "lr": 0.01}}
+    own = {"method": "lora", "lr": 0.01}
     search = {"baselines": {**BASELINES, "mine": own}}
     assert look(search=search) == []
     monkeypatch.setitem(sys.modules, "peft", None)
@@ -122,8 +122,8 @@ def test_lora_without_peft_is_refused_before_anything_starts(
 
 def test_a_method_that_a_siglip_has_not_is_refused_with_the_way_around(look: Look, tmp_path: Path):
     backbone = save_siglip(tmp_path / "siglip")
-    peer = {"baselines": {"projection": {"peer": "projection"}}}
-    faults = look(backbone=backbone, search={"space": {"sites": ["vision.ln1"]}, **peer})
+    projection = {"baselines": {"projection": {"method": "projection"}}}
+    faults = look(backbone=backbone, search={"space": {"sites": ["vision.ln1"]}, **projection})
     (fault,) = (one for one in faults if one.key == "search.baselines.projection")
     assert "search.baselines.projection=null" in fault.message
 

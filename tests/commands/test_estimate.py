@@ -132,8 +132,8 @@ def test_an_estimate_has_wall_time_and_training_time():
     "values",
     [
         {},
-        {"baselines": {"full": {"peer": "full"}, "lora": {"peer": "lora"}}},
-        {"trials": 9, "baselines": {"projection": {"peer": "projection"}}, "method_trials": 2},
+        {"baselines": {"full": {"method": "full"}, "lora": {"method": "lora"}}},
+        {"trials": 9, "baselines": {"projection": {"method": "projection"}}, "method_trials": 2},
     ],
     ids=["quickstart", "methods", "projection"],
 )

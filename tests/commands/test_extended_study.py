@@ -37,7 +37,7 @@ def test_the_search_has_all_its_trials_and_the_first_ones_were_kept(grown: Study
     configs = [trial.read_config() for trial in grown.trials()]
     whole = [config for config in configs if config["stage"] == "search"]
     numbers = [config["number"] for config in whole]
-    assert numbers == list(range(len(whole))), "those of peers are numbered with them"
+    assert numbers == list(range(len(whole))), "those of other methods are numbered with them"
     counts_trial = load_config(grown.config_path).search.counts_trial
     search = [config for config in whole if counts_trial(config["group"], config["label"])]
     assert len({config["config_hash"] for config in search}) == 16

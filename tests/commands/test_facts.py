@@ -55,7 +55,7 @@ def test_prompts_are_printed_as_they_are(tmp_path: Path, capsys: pytest.CaptureF
     assert "“[bold]digit zero[/bold]”" in capsys.readouterr().out
 
 
-TWO = {"baselines": {"full": {"peer": "full"}, "lora": {"peer": "lora"}}}
+TWO = {"baselines": {"full": {"method": "full"}, "lora": {"method": "lora"}}}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Baselines: the published ones, settings of one's own, and peers."""
+"""Baselines: the published ones, settings of one's own, and other methods."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ FILE = """
 search:
   baselines:
     mine: {subset: ln, rates: {ln: 0.1}}
-    full: {peer: full}
+    full: {method: full}
     bitfit: null
 """
 

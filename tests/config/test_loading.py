@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from study.config.loading import build_config, dump_config, load_config
-from study.config.peer_settings import Peer
+from study.config.methods import FullFineTuning, Lora
 from study.config.schema import StudyConfig
 from study.errors import FaultsError
 from study.storage.ledger_files import JsonObject
@@ -29,27 +29,22 @@ def test_an_override_reaches_a_field_and_creates_its_section(
     assert load_config(file, [override]) == build_config({"data": {"shots": 4}, **values}, "here")
 
 
-PEERS = (
-    "search.baselines.lora={peer: lora, rank: 2, alpha: 4, lr: [1e-3, 1e-1], optimizer: sgd}",
-    "search.baselines.full={peer: full}",
+METHODS = (
+    "search.baselines.lora={method: lora, rank: 2, alpha: 4, lr: [1e-3, 1e-1]}",
+    "search.baselines.full={method: full, lr: 1e-5}",
 )
 
 
-def test_one_override_asks_for_a_peer_beside_the_baselines_of_a_file(file: Path):
+def test_one_override_adds_a_method_to_the_baselines_of_a_file(file: Path):
     published = load_config(file).search.baselines
-    search = load_config(file, PEERS).search
+    search = load_config(file, METHODS).search
     assert list(search.baselines) == [*published, "lora", "full"]
     assert search.baselines.items() >= published.items()
-    lora = {"method": "lora", "lr": 0.01, "optimizer": "sgd", "rank": 2, "alpha": 4}
-    assert search.searched_methods["lora"].with_rate(0.01) == Peer.model_validate(lora)
-    assert search.searched_methods["lora"].lr == (1e-3, 1e-1)
+    assert search.searched_methods == {"lora": Lora(rank=2, alpha=4, lr=(1e-3, 1e-1))}
+    assert search.fixed_baselines["full"].method == FullFineTuning(lr=1e-5)
     file.write_text(dump_config(build_config({"search": {"baselines": baselines()}}, "here")))
-    assert list(load_config(file, PEERS).search.baselines) == [
-        "zero-shot",
-        "clipfit",
-        "lora",
-        "full",
-    ]
+    labels = ["zero-shot", "clipfit", "lora", "full"]
+    assert list(load_config(file, METHODS).search.baselines) == labels
 
 
 def test_faults_of_the_file_and_of_overrides_are_reported_together(file: Path):

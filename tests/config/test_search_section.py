@@ -8,14 +8,12 @@ from study.method.subsets import parse
 from tests.config_faults import baselines, clipfit
 
 
-def test_peers_stand_outside_the_trials_and_have_trials_of_their_own():
-    linear = {"subset": "none", "head": "linear"}
-    peers = {"full": {"peer": "full"}, "lora": {"peer": "lora"}}
-    given = baselines(mine=clipfit(), linear=linear, **peers)
+def test_other_methods_stand_outside_the_trials_and_have_trials_of_their_own():
+    methods = {name: {"method": name} for name in ("linear", "full", "lora")}
+    given = baselines(mine=clipfit(), **methods)
     search = build_config({"search": {"baselines": given, "method_trials": 5}}, "here").search
     assert list(search.fixed_baselines) == ["zero-shot", "clipfit", "mine", "linear"]
-    assert search.peers == ["linear", "full", "lora"]
-    assert search.peer_methods == {"full": "full", "lora": "lora"}
+    assert list(search.other_methods) == ["linear", "full", "lora"]
     assert search.planned_trials == search.trials + 1 + 2 * 5
     trials = [
         ("baseline", "mine"),

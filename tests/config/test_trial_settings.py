@@ -3,7 +3,7 @@
 import pytest
 
 from study.backbones.architecture import Depths
-from study.config.peer_settings import Peer
+from study.config.methods import FullFineTuning, Lora, Method
 from study.config.trial_settings import TrialSettings, settings_columns, weight_has_effect
 from study.method.subsets import parse
 from tests.settings import settings
@@ -21,14 +21,14 @@ def test_the_flat_form_of_tables_comes_back():
         "subset": "text.mlp.fc2.bias + vision.ln",
     }
     assert tuple(flat) == settings_columns()
-    assert flat.pop("peer_lr") is None
+    assert flat.pop("method_lr") is None
     assert TrialSettings.from_column_values(flat) == read
 
 
-def test_linear_on_frozen_clip_is_a_peer_and_zero_shot_is_none():
-    assert TrialSettings(subset="none", head="linear").is_peer
-    assert not TrialSettings(subset="none").is_peer
-    assert not TrialSettings(subset="vision.ln", rates={"ln": 0.01}, head="linear").is_peer
+def test_linear_on_frozen_clip_is_another_method_and_zero_shot_is_none():
+    assert TrialSettings(subset="none", head="linear").is_other_method
+    assert not TrialSettings(subset="none").is_other_method
+    assert not TrialSettings(subset="vision.ln", rates={"ln": 0.01}, head="linear").is_other_method
 
 
 def test_a_linear_head_alone_is_written_as_a_delta():
@@ -41,15 +41,15 @@ def test_the_head_is_that_of_a_report_where_it_names_one():
     assert own.with_reported_head({}) == own
 
 
-@pytest.mark.parametrize("peer", [Peer(method="full", lr=0.1), Peer(method="lora", lr=0.1)])
-def test_a_peer_has_its_method_for_a_subset_and_keeps_its_strength(peer: Peer):
+@pytest.mark.parametrize("method", [FullFineTuning(lr=0.1), Lora(lr=0.1)])
+def test_a_method_has_its_name_for_a_subset_and_keeps_its_strength(method: Method):
     own = TrialSettings(
-        subset="none", peer=peer, strength=0.75, rates={"ln": 0.1}, distill_weight=8
+        subset="none", method=method, strength=0.75, rates={"ln": 0.1}, distill_weight=8
     )
-    assert (own.column_values()["subset"], own.column_values()["peer_lr"]) == (peer.method, 0.1)
+    assert (own.column_values()["subset"], own.column_values()["method_lr"]) == (method.method, 0.1)
     found = own.effective((), "cosine")
-    assert found == TrialSettings(subset="none", peer=peer, strength=0.75)
-    assert (found.is_peer, found.writes_delta) == (True, False)
+    assert found == TrialSettings(subset="none", method=method, strength=0.75)
+    assert (found.is_other_method, found.writes_delta) == (True, False)
     assert hash(TrialSettings.model_validate(found.model_dump(mode="json"))) == hash(found)
 
 

@@ -21,7 +21,7 @@ def test_what_is_merged_gives_way_to_what_is_given(file: Path):
         "    clipfit: &rates {subset: clipfit, rates: {bias: 0.1, ln: 0.2}}\n"
         "    ln: {<<: *rates, subset: ln, rates: {ln: 0.3}}\n"
     )
-    assert load_config(file).search.baselines["ln"] == settings("ln", None, 0.3)
+    assert load_config(file).search.fixed_baselines["ln"] == settings("ln", None, 0.3)
 
 
 def test_names_and_paths_are_text_whatever_yaml_takes_them_for(file: Path):

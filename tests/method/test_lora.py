@@ -6,7 +6,7 @@ from torch import Tensor
 from study.backbones.backbone import Backbone
 from study.method.lora import LORA_TARGETS, apply_dropout
 from study.method.model import apply_strength
-from tests.trained_peers import features, generator, lora, step
+from tests.trained_methods import features, generator, lora, step
 
 
 def test_lora_has_a_pair_on_the_queries_and_values_of_each_block_of_both_encoders(

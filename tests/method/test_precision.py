@@ -63,8 +63,8 @@ def test_full_fine_tuning_of_held_weights_is_refused_and_lora_has_its_own(
     with pytest.raises(SubsetError, match=r"is held in torch\.bfloat16, in which small steps"):
         FullClassifier(backbone, precision="bfloat16")
     generator = torch.Generator().manual_seed(0)
-    peer = LoraClassifier(backbone, rank=2, alpha=4.0, generator=generator, precision="bfloat16")
-    assert {one.parameter.dtype for one in peer.tuned} == {torch.float32}
+    lora = LoraClassifier(backbone, rank=2, alpha=4.0, generator=generator, precision="bfloat16")
+    assert {one.parameter.dtype for one in lora.tuned} == {torch.float32}
 
 
 @from_table

@@ -1,7 +1,6 @@
 """ProLIP trains the projection of the image encoder alone, by the loss that its paper has."""
 
 import copy
-from typing import Any
 
 import pytest
 import torch
@@ -10,9 +9,7 @@ from torch.nn import functional as F
 
 from study.backbones.backbone import Backbone, fingerprint
 from study.method.model import FewShotClassifier
-from study.method.parameters import PEER
-from study.method.peer_model import PeerModel
-from study.method.peers import PEERS, PeerStart
+from study.method.parameters import METHOD
 from study.method.projection import ProjectionClassifier
 from study.method.recipe import Optimizer
 from study.method.staged import StagedClassifier
@@ -20,11 +17,6 @@ from study.method.subsets import parse
 from study.method.training import Objective, Recipe, make_optimizer, training_step
 
 LAMBDA, LR, STEPS = 0.5, 0.003, 6
-
-
-def built(backbone: Backbone, shots: float = 2.0, weight: float | None = None) -> PeerModel:
-    start = PeerStart(backbone, {"distance_weight": weight}, 1, "float32", shots)
-    return PEERS["projection"].build(start)
 
 
 def test_only_the_projection_runs_in_a_step_and_gives_the_features_of_the_plain_pass(
@@ -52,13 +44,12 @@ def test_it_is_trained_as_by_a_plain_loop_over_features(
     input_ids: Tensor,
     optimizer: Optimizer,
 ):
-    model = built(backbone, weight=LAMBDA)
-    staged: Any = model.staged
+    staged = StagedClassifier(ProjectionClassifier(backbone))
     recipe = Recipe(optimizer, momentum=0.0, weight_decay=0.0, regularizer="l2_init")
-    update = make_optimizer(staged.tuned, {PEER: LR}, recipe)
+    update = make_optimizer(staged.tuned, {METHOD: LR}, recipe)
     begun, prompts = staged.begin_images(pixel_values), staged.begin_prompts(input_ids)
     text = staged.encode_text(prompts).detach()
-    objective = Objective(prompts, text, model.distill_weight, recipe)
+    objective = Objective(prompts, text, LAMBDA, recipe)
     for _ in range(STEPS):
         losses = training_step(staged, update, begun, labels, objective)
 
@@ -75,15 +66,8 @@ def test_it_is_trained_as_by_a_plain_loop_over_features(
         loss = cross_entropy + LAMBDA * (weight - initial).square().sum()
         loss.backward()
         update.step()
-    trained = model.classifier.tuned[0].parameter
+    trained = staged.tuned[0].parameter
     assert not torch.allclose(trained, initial, atol=1e-3)
     torch.testing.assert_close(trained, weight, atol=1e-5, rtol=0)
     torch.testing.assert_close(losses.loss, loss, atol=1e-4, rtol=0)
     assert fingerprint(backbone.clip) == backbone.fingerprint
-
-
-def test_the_weight_is_one_in_the_training_images_of_a_class(backbone: Backbone):
-    assert built(backbone, shots=16).distill_weight == 1 / 16
-    assert built(backbone, shots=12.5).distill_weight == 1 / 12.5
-    assert built(backbone, weight=0.0).distill_weight == 0.0
-    assert built(backbone, weight=3.0).distill_weight == 3.0

@@ -46,7 +46,7 @@ def choose_other(folder: Path, label: str) -> Path:
 
 def choose_full(folder: Path) -> Path:
     """Let validation have chosen full fine-tuning, which cannot be written as a delta."""
-    add_candidate(folder, "full", 0.02, val_score=0.9, peer={"method": "full", "lr": 1e-4})
+    add_candidate(folder, "full", 0.02, val_score=0.9, method={"method": "full", "lr": 1e-4})
     add_candidate(folder, "best-with-delta", -0.01, val_score=0.7, subset="vision.ln")
     return choose_other(folder, "full")
 

@@ -13,8 +13,8 @@ def test_a_head_and_alpha_are_named_where_they_are_not_clipfits_own():
 
 
 def test_another_method_is_named_with_its_numbers():
-    peer = {"method": "lora", "lr": 0.01}
-    words = settings_in_words(TrialSettings.model_validate({"subset": "none", "peer": peer}))
+    method = {"method": "lora", "lr": 0.01}
+    words = settings_in_words(TrialSettings.model_validate({"subset": "none", "method": method}))
     assert [word in words for word in ("LoRA", "rank 4", "lr 0.01")] == [True] * 3
 
 

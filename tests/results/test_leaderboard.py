@@ -47,7 +47,7 @@ def test_the_best_other_method_is_the_best_by_validation_that_tunes_no_subset(
     few_shot_study: Path,
 ):
     add_candidate(few_shot_study, "linear", 0.03, val_score=0.6, head="linear")
-    add_candidate(few_shot_study, "full", -0.03, val_score=0.61, peer=FULL)
+    add_candidate(few_shot_study, "full", -0.03, val_score=0.61, method=FULL)
     assert board_of(few_shot_study).best_other_method == "full"
     for index, expected in ((-1, "linear"), (-2, "zero-shot")):
 

@@ -18,14 +18,14 @@ from tests.written_study import Written
 
 DEPTHS = Depths(text=2, vision=3)
 CLIPFIT = "text.mlp.fc2.bias + vision.ln"
-PEERS: JsonObject = {
-    "full": {"peer": "full", "lr": [1e-4, 0.05]},
-    "projection": {"peer": "projection", "lr": [1e-3, 0.1]},
+METHODS: JsonObject = {
+    "full": {"method": "full", "lr": [1e-4, 0.05]},
+    "projection": {"method": "projection", "lr": [1e-3, 0.1]},
 }
 HALVED: JsonObject = {
     "trials": 14,
     "method_trials": 2,
-    "baselines": PEERS,
+    "baselines": METHODS,
     "asha": {"reduction_factor": 4},
     # Some do worse than chance.
     "space": {"rates": {"bias": [0.002, 200], "ln": [0.002, 200]}},

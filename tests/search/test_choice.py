@@ -27,10 +27,10 @@ from tests.settings import settings, study_of
 from tests.written_study import Written
 
 
-def add_peer(written: Written, score: float, **given: Any) -> str:
+def add_method(written: Written, score: float, **given: Any) -> str:
     """Write a trial of full fine-tuning."""
-    peer = {"method": "full", "lr": score / 100}
-    own = {"group": "full", "subset": "none", "ln_lr": None, "peer": peer, **given}
+    method = {"method": "full", "lr": score / 100}
+    own = {"group": "full", "subset": "none", "ln_lr": None, "method": method, **given}
     return add(written, score, **own)
 
 
@@ -131,11 +131,11 @@ def test_zero_shot_and_a_linear_classifier_on_frozen_clip_share_a_training(tmp_p
     assert zero_shot.tested != linear.tested
 
 
-def test_a_peer_may_win_and_the_best_with_a_delta_is_registered(written: Written):
+def test_another_method_may_win_and_the_best_with_a_delta_is_registered(written: Written):
     add(written, 0.2, label="zero-shot")
     add(written, 0.4, label="clipfit")
-    add_peer(written, 0.85)
-    add_peer(written, 0.9)
+    add_method(written, 0.85)
+    add_method(written, 0.9)
     add(written, 0.7)
     add(written, 0.8)
     assert choose(written, (*BASELINES, "full"), runners_up=1) == {

@@ -11,7 +11,7 @@ from study.search.groups import Group, plan_groups, sobol_point
 from study.storage.study_folder import StudyFolder
 from tests.settings import FEW, study_of
 
-from .conftest import CLIPFIT, PEERS
+from .conftest import CLIPFIT, METHODS
 
 RANGES = {"bias_lr": (1e-4, 0.1), "ln_lr": (1e-3, 1.0), "distill_weight": (0.25, 16.0)}
 
@@ -55,7 +55,7 @@ def test_points_are_spread_evenly_over_the_logarithms_of_their_ranges(count: int
         ({"trials": 17}, {"clipfit-tuned": 5, "search": 8}),
         ({"trials": 10, "baselines": FEW}, {"clipfit-tuned": 3, "search": 5}),
         (
-            {"baselines": PEERS, "method_trials": 3},
+            {"baselines": METHODS, "method_trials": 3},
             {"clipfit-tuned": 12, "search": 32, "full": 3, "projection": 3},
         ),
     ],
@@ -69,23 +69,23 @@ def test_a_quarter_tunes_clipfit_and_other_methods_stand_beside_the_trials(
 
 def test_each_group_proposes_what_it_is_for():
     space = {"rates": {"bias": (0.001, 0.1), "ln": (0.002, 0.2)}, "distill_weight": (0.5, 4)}
-    groups = groups_of(baselines=PEERS, space=space)
+    groups = groups_of(baselines=METHODS, space=space)
     for settings in proposals(groups["clipfit-tuned"]):
-        assert (settings.subset, settings.peer, settings.head) == (CLIPFIT, None, None)
+        assert (settings.subset, settings.method, settings.head) == (CLIPFIT, None, None)
         assert 0.001 <= settings.rates["bias"] <= 0.1
         assert 0.002 <= settings.rates["ln"] <= 0.2
         assert 0.5 <= settings.distill_weight <= 4
     assert len({settings.subset for settings in proposals(groups["search"])}) > 20
-    for name, peer in PEERS.items():
+    for name, method in METHODS.items():
         for settings in proposals(groups[name]):
-            assert (settings.subset, settings.peer.method) == ("none", name)
-            assert peer["lr"][0] <= settings.peer.lr <= peer["lr"][1]
+            assert (settings.subset, settings.method.method) == ("none", name)
+            assert method["lr"][0] <= settings.method.lr <= method["lr"][1]
 
 
 def test_an_extended_plan_goes_on_where_the_shorter_one_ended():
-    shorter = groups_of(trials=24, method_trials=3, baselines=PEERS)
-    longer = groups_of(trials=48, method_trials=6, baselines=PEERS)
-    other = groups_of(2, trials=24, method_trials=3, baselines=PEERS)
+    shorter = groups_of(trials=24, method_trials=3, baselines=METHODS)
+    longer = groups_of(trials=48, method_trials=6, baselines=METHODS)
+    other = groups_of(2, trials=24, method_trials=3, baselines=METHODS)
     for name, group in shorter.items():
         first = proposals(group)
         assert proposals(longer[name])[: len(first)] == first

@@ -9,11 +9,10 @@ from transformers import CLIPConfig
 
 from study.config.loading import build_config
 from study.config.trial_settings import TrialSettings
-from study.method import peers
 from study.search.make_trial import Proposal, make_trial
 from study.storage.study_folder import StudyFolder
 from study.trial.study import TrialConfig, TrialData
-from tests.search.conftest import PEERS
+from tests.search.conftest import METHODS
 from tests.settings import ARCHITECTURE, settings, study_of
 
 WITH_CONFIG = ARCHITECTURE._replace(config=CLIPConfig())
@@ -56,15 +55,15 @@ def test_a_trial_knows_its_number_of_parameters_and_trains_only_where_there_are_
     assert (nothing.trainable, nothing.epochs) == (0, 0)
 
 
-def test_a_peer_is_trained_by_its_own_settings_with_text_at_full_strength(make: Make):
-    lora = {"peer": "lora", "rank": 2, "weight_decay": 0.0}
-    search = {"search": {"baselines": {**PEERS, "lora": lora}}}
-    for label, peer in build_config(search, "test").search.searched_methods.items():
-        own = peer.with_rate(0.01)
-        config = make(TrialSettings(subset="none", peer=own), epochs=5)
-        assert config.settings == TrialSettings(subset="none", peer=own)
+def test_a_method_is_trained_by_its_own_settings_with_text_at_full_strength(make: Make):
+    lora = {"method": "lora", "rank": 2}
+    search = {"search": {"baselines": {**METHODS, "lora": lora}}}
+    for label, method in build_config(search, "test").search.searched_methods.items():
+        own = method.model_copy(update={"lr": 0.01})
+        config = make(TrialSettings(subset="none", method=own), epochs=5)
+        assert config.settings == TrialSettings(subset="none", method=own)
         training = (config.training.optimizer, config.training.weight_decay)
-        assert training == (peer.optimizer, peer.weight_decay)
+        assert training == ("adamw", 0.0 if label == "projection" else 5e-4)
         assert config.training.regularizer == ("l2_init" if label == "projection" else "cosine")
         assert config.epochs == 5
-        assert config.trainable == peers.PEERS[label].count(WITH_CONFIG, own.numbers)
+        assert config.trainable == own.count(WITH_CONFIG)

@@ -65,8 +65,10 @@ def test_a_trial_is_given_with_the_choices_that_lead_to_it_if_the_space_contains
     tmp_path: Path,
 ):
     optuna = search()
-    peer = TrialSettings.model_validate({"subset": "none", "peer": {"method": "full", "lr": 0.01}})
-    for number, own in enumerate([CLIPFITS, settings("text.bias", 0.9), peer]):
+    method = TrialSettings.model_validate(
+        {"subset": "none", "method": {"method": "full", "lr": 0.01}}
+    )
+    for number, own in enumerate([CLIPFITS, settings("text.bias", 0.9), method]):
         optuna.learn(config(number, own), FINISHED, {4: 0.6})
     optuna.write(tmp_path)
     (known,) = optuna_trials(StudyFolder(tmp_path)).values()

@@ -106,7 +106,7 @@ def test_the_last_state_is_given_back_with_its_epoch(trial: TrialFolder):
 
 
 @from_table
-def test_a_trial_that_failed_and_a_peer_that_is_stopped_leave_no_delta(
+def test_a_trial_that_failed_and_a_method_that_is_stopped_leave_no_delta(
     trial: TrialFolder, status: Status, settings: dict[str, Any]
 ):
     trial = TrialFolder(trial.path.with_name("search-0001"))

@@ -103,7 +103,7 @@ def test_every_proposal_of_a_space_resolves_and_repeats_from_its_choices(
         settings("vision.ln", None, 5.0),
         settings("vision.ln"),
         settings(CLIPFIT, 0.01, 0.02, 0.0),
-        TrialSettings.model_validate({"subset": "none", "peer": {"method": "full", "lr": 0.01}}),
+        TrialSettings.model_validate({"subset": "none", "method": {"method": "full", "lr": 0.01}}),
     ],
 )
 def test_what_the_space_cannot_express_is_not_encoded(foreign: TrialSettings):

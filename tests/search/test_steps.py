@@ -35,7 +35,7 @@ from tests.settings import FEW, settings, study_of
 from tests.tiny_study import TinyStudy, optuna_trials, untimed
 from tests.written_study import Written
 
-from .conftest import HALVED, PEERS
+from .conftest import HALVED, METHODS
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
 
@@ -90,7 +90,7 @@ def test_the_cheapest_baselines_come_first_and_then_the_groups(searched: TinyStu
 def test_optuna_reads_every_trial_that_its_space_contains(searched: TinyStudy):
     known = optuna_trials(searched.folder)
     for trial, config in searched.folder.trials_of("search"):
-        if config["group"] in PEERS or config["label"] == "bitfit":
+        if config["group"] in METHODS or config["label"] == "bitfit":
             assert trial.trial_id not in known
             continue
         found, end = known[trial.trial_id], not_none(trial.read_end())
@@ -159,7 +159,7 @@ BEHIND: JsonObject = {
     "search": {
         "trials": 9,
         "method_trials": 1,
-        "baselines": {**FEW, "projection": PEERS["projection"]},
+        "baselines": {**FEW, "projection": METHODS["projection"]},
     },
     "training": {"epochs": 5, "batch_size": 8},
 }
@@ -265,7 +265,7 @@ def test_all_candidates_are_tested_the_best_of_each_method_too_and_nothing_else_
     )
     ranked = rank_finished_trials(tested.folder)
     origins = {candidate.label: candidate.source_trial for candidate in candidates}
-    for label in PEERS:
+    for label in METHODS:
         best = next(judged.config for judged in ranked if judged.config.group == label)
         assert origins[label] == best.trial_id
     finished = {judged.config.trial_id for judged in ranked}
@@ -275,7 +275,7 @@ def test_all_candidates_are_tested_the_best_of_each_method_too_and_nothing_else_
 
 TEXT = settings("vision.ln", None, 0.01)
 LINEAR = TEXT.model_copy(update={"head": "linear"})
-FULL = TrialSettings.model_validate({"subset": "none", "peer": {"method": "full", "lr": 1e-5}})
+FULL = TrialSettings.model_validate({"subset": "none", "method": {"method": "full", "lr": 1e-5}})
 
 
 def candidate(label: str, own: TrialSettings, training: str) -> Candidate:

@@ -15,7 +15,7 @@ from tests.case_tables import from_table
 from tests.finished_study import WINNER
 from tests.not_none import not_none
 
-FULL = {"subset": "none", "peer": {"method": "full", "lr": 1e-5}}
+FULL = {"subset": "none", "method": {"method": "full", "lr": 1e-5}}
 
 
 def delta_in(study: Any, trial: str = "test-best-seed1") -> Path:
@@ -121,7 +121,7 @@ def test_a_winner_whose_delta_is_lost_is_not_taken_for_one_that_tunes_nothing(
     assert "test-best-seed1/delta.safetensors is missing" in refusal(study, scratch)
 
 
-def peer_wins(study: Any, *others: dict[str, Any]):
+def full_tuning_wins(study: Any, *others: dict[str, Any]):
     """Let full fine-tuning win, beside other candidates with the settings of the present best."""
     zero_shot, best = study.folder.read_json("candidates.json")
     full = best | {"settings": FULL, "val_score": 0.9, "source_trial": "search-0000"}
@@ -130,16 +130,16 @@ def peer_wins(study: Any, *others: dict[str, Any]):
 
 
 def test_of_a_winner_without_a_delta_the_best_that_has_one_stands_for_it(study: Any, scratch: Path):
-    peer_wins(study, {"label": "best-with-delta"})
+    full_tuning_wins(study, {"label": "best-with-delta"})
     study.test(1, "best-with-delta", 0.7)
     saved = read_winner(study.study, scratch)
     assert saved.delta == delta_in(study, "test-best-with-delta-seed1")
-    assert not_none(saved.instead_of).peer is not None
+    assert not_none(saved.instead_of).method is not None
     assert saved.settings.subset == WINNER["subset"]
 
 
 def test_a_winner_without_a_delta_that_nothing_stands_for_is_refused(study: Any, scratch: Path):
-    peer_wins(study)
+    full_tuning_wins(study)
     for seed in (1, 2):
         delta_in(study, f"test-best-seed{seed}").unlink()
     assert "'best' of study 'mine' has no file" in refusal(study, scratch)
@@ -147,7 +147,7 @@ def test_a_winner_without_a_delta_that_nothing_stands_for_is_refused(study: Any,
 
 @pytest.mark.parametrize("label", ["best", "best-with-delta"])
 def test_a_study_at_chance_has_no_winner(study: Any, scratch: Path, label: str):
-    peer_wins(study, {"label": "best-with-delta"})
+    full_tuning_wins(study, {"label": "best-with-delta"})
     for seed in (1, 2):
         study.test(seed, "best-with-delta", 0.7)
         study.test(seed, label, 0.05)

@@ -17,7 +17,7 @@ from study.config.schema import StudyConfig
 from study.config.trial_settings import HEADS, TrialSettings
 from study.data.shots import ALL
 from study.tracking.mlflow import server
-from study.tracking.mlflow.run_content import ENDED, PEER_PREFIX
+from study.tracking.mlflow.run_content import ENDED, METHOD_PREFIX
 from study.tracking.tracker import RankedConfiguration
 
 
@@ -123,11 +123,11 @@ def _search(client: MlflowClient, condition: str, top: int) -> Iterator[RankedCo
 def _trial_settings(run: Run) -> TrialSettings:
     """Return the settings of a trial's run."""
     values: dict[str, Any] = dict(run.data.params)
-    peer = {
-        name.removeprefix(PEER_PREFIX): text
+    method = {
+        name.removeprefix(METHOD_PREFIX): text
         for name, text in run.data.params.items()
-        if name.startswith(PEER_PREFIX)
+        if name.startswith(METHOD_PREFIX)
     }
-    if "lr" in peer:
-        values |= {"subset": "none", "peer": {**peer, "method": values["subset"]}}
+    if "lr" in method:
+        values |= {"subset": "none", "method": {**method, "method": values["subset"]}}
     return TrialSettings.from_column_values(values)

@@ -50,7 +50,7 @@ SAME_AS_SCORE = ("_accuracy", "_hmean")
 """Suffixes of further fields that are not sent because they always equal the score."""
 SCORE, TEST_SCORE = "val_score", "test_score"
 """The metrics by which trials are ranked, on validation and on test."""
-PEER_PREFIX = "peer_"
+METHOD_PREFIX = "method_"
 """The prefix of the parameters that only trials of other methods have."""
 TOTALS = ("epochs", "seconds")
 """The metrics of a whole trial, with one value each: fields of `study.storage.trial_folder.End`."""
@@ -205,7 +205,7 @@ def run_name(config: JsonObject, label: str, *, best: bool = False) -> str:
     name = label
     if config["stage"] == "search" and label.endswith(f" {config.get('number')}"):
         values = trial_settings(config).column_values()
-        rates = [values[column] for column in (*RATE_FIELDS, "peer_lr")]
+        rates = [values[column] for column in (*RATE_FIELDS, "method_lr")]
         shown = ", ".join(f"{rate:.2g}" for rate in rates if rate is not None)
         subset = str(values["subset"])
         if len(subset) > LONGEST_NAME:
@@ -248,10 +248,10 @@ def trial_params(config: JsonObject, reports: Reports = ()) -> Tags:
     """
     settings = trial_settings(config, reports)
     values = settings.column_values()
-    if settings.peer:
+    if settings.method:
         # To repeat the trial, also the values are needed that `column_values` does not have.
-        for name, value in settings.peer.model_dump(exclude={"method"}).items():
-            values[f"{PEER_PREFIX}{name}"] = value
+        for name, value in settings.method.model_dump(exclude={"method"}).items():
+            values[f"{METHOD_PREFIX}{name}"] = value
     return format_params(values | {"seed": config["seed"]})
 
 
@@ -320,8 +320,8 @@ def describe_trial(config: JsonObject, reports: Reports = (), end: End | None = 
         # The reason of a failure may contain Markdown; this package writes that of a stop.
         parts.append(f"{ended}: {end.reason}" if end.status == "stopped" and end.reason else ended)
     parts.append(describe_settings(settings))
-    if settings.peer:
-        parts.append(f"lr {settings.peer.lr:.4g}")
+    if settings.method:
+        parts.append(f"lr {settings.method.rate:.4g}")
     parts += [f"{kind} lr {rate:.4g}" for kind, rate in settings.rates.items()]
     if settings.rates:
         parts.append(f"λ {settings.distill_weight:.4g}")
@@ -331,7 +331,7 @@ def describe_trial(config: JsonObject, reports: Reports = (), end: End | None = 
 def describe_settings(settings: TrialSettings) -> str:
     """Return what a trial trains, in Markdown."""
     text = f"`{settings.column_values()['subset']}`"
-    if settings.subset == "none" and not settings.peer:
+    if settings.subset == "none" and not settings.method:
         text = "CLIP as it is"
     if settings.head == "linear":
         text += " with a linear head"

@@ -21,12 +21,11 @@ from tests.written_study import sync
 
 FOUND = {
     **{"subset": "text.mlp.fc2.bias + vision.ln", "bias_lr": 0.05, "ln_lr": 0.1},
-    **{"distill_weight": 0.0, "head": "text", "strength": 1.0, "peer_lr": None},
+    **{"distill_weight": 0.0, "head": "text", "strength": 1.0, "method_lr": None},
 }
 RATE = 0.08404840643566887
 LORA = {
     **{"method": "lora", "lr": 0.001, "rank": 2, "alpha": 4.0, "dropout": 0.1},
-    **{"optimizer": "sgd", "weight_decay": 0.0},
 }
 
 
@@ -48,7 +47,7 @@ def store(
     studies["exact"]._winner = WINNER | {"ln_lr": RATE}
     studies["exact"]._search("search", "trial 3", 3, 0.75, studies["exact"]._winner)
     studies["exact"].test(3, test_score=0.9)
-    studies["linear"]._search("lora", "trial 3", 3, 0.75, {"subset": "none", "peer": LORA})
+    studies["linear"]._search("lora", "trial 3", 3, 0.75, {"subset": "none", "method": LORA})
     uri = new_store(place)
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.chdir(place)
@@ -150,9 +149,9 @@ def test_rates_are_shown_rounded_and_go_into_the_next_study_as_they_were(ask: An
     assert found.search.fixed_baselines["found-exact-3"].column_values()["ln_lr"] == RATE
 
 
-def test_heads_and_peers_are_found_as_they_were_trained(store: str, tmp_path: Path):
+def test_heads_and_methods_are_found_as_they_were_trained(store: str, tmp_path: Path):
     first, second = best(store, "linear")
-    lora = TrialSettings.model_validate({"subset": "none", "peer": LORA, "head": "text"})
+    lora = TrialSettings.model_validate({"subset": "none", "method": LORA, "head": "text"})
     assert first.settings == lora
     head = {"head": "linear", "strength": 0.75}
     assert second.settings.column_values() == FOUND | head, "as validation chose it"

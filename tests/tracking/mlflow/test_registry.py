@@ -147,14 +147,14 @@ def choose(study: Any, *candidates: dict[str, Any]):
 def test_of_a_winner_without_a_delta_the_best_that_has_one_is_registered_and_says_so(
     finished: Any, store: str
 ):
-    study = finished("peer")
-    full = {"subset": "none", "peer": {"method": "full", "lr": 1e-5}}
+    study = finished("full")
+    full = {"subset": "none", "method": {"method": "full", "lr": 1e-5}}
     winner = {"settings": full, "val_score": 0.9, "source_trial": "search-0000"}
     choose(study, winner, {"label": "best-with-delta", "val_score": 0.8})
     version = Registered(study, store).version
     assert version.description.startswith(
         "Best configuration that can be written as a delta, which the best of all cannot, of the "
-        "study `peer`: `text."
+        "study `full`: `text."
     )
     assert "80.0% on validation; on test 70.0%" in version.description
     expected = {"trial_id": "test-best-with-delta-seed1", "val_score": "0.8"}

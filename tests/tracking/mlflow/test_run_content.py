@@ -52,9 +52,9 @@ def test_what_is_no_finite_number_stays_so():
 def test_parameters_have_four_significant_digits():
     expected = {"bias_lr": "0.003069", "ln_lr": "0.08405", "distill_weight": "14.63", "seed": "3"}
     assert trial_params(config()).items() >= expected.items()
-    peer = {"method": "lora", "lr": 0.00123456, "alpha": 7.77777}
-    shown = trial_params(config(peer=peer, subset="none", rates={}, distill_weight=0.0))
-    assert shown.items() >= {"peer_lr": "0.001235", "peer_alpha": "7.778"}.items()
+    method = {"method": "lora", "lr": 0.00123456, "alpha": 7.77777}
+    shown = trial_params(config(method=method, subset="none", rates={}, distill_weight=0.0))
+    assert shown.items() >= {"method_lr": "0.001235", "method_alpha": "7.778"}.items()
 
 
 def test_metrics_have_five_digits_none_is_there_twice_and_the_score_is_the_first():
@@ -98,7 +98,7 @@ def test_a_trial_of_the_search_begins_with_its_first_score_and_others_with_their
         ({"label": "clipfit"}, {}, "clipfit"),
         (
             {"label": "lora 7"},
-            {"subset": "none", "rates": {}, "peer": {"method": "lora", "lr": 0.001}},
+            {"subset": "none", "rates": {}, "method": {"method": "lora", "lr": 0.001}},
             "lora @ 0.001",
         ),
         (

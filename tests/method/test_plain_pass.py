@@ -1,4 +1,4 @@
-"""A peer begins as the backbone, changes what it tunes alone, and leaves the backbone as it was."""
+"""A method begins as the backbone, changes what it tunes alone, and leaves the backbone as is."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from study.method.model import FewShotClassifier, apply_strength
 from study.method.projection import ProjectionClassifier
 from study.method.subsets import parse
 from tests.not_none import not_none
-from tests.trained_peers import features, lora, step
+from tests.trained_methods import features, lora, step
 
 Make = Callable[[Backbone], FewShotClassifier]
 
@@ -41,7 +41,7 @@ def test_training_moves_all_that_is_tuned_and_nothing_of_the_backbone(
     assert [name for name, _ in backbone.clip.named_modules()] == names
 
 
-def test_before_training_and_at_strength_0_a_peer_is_the_backbone_to_the_bit(
+def test_before_training_and_at_strength_0_a_method_is_the_backbone_to_the_bit(
     make: Make, backbone: Backbone, pixel_values: Tensor, labels: Tensor, input_ids: Tensor
 ):
     zero_shot = features(FewShotClassifier(backbone, parse("none")), pixel_values, input_ids)

@@ -1,4 +1,4 @@
-"""Trials of peers: they learn, repeat, go on where they stopped, and write a delta or none."""
+"""Trials of other methods: they learn, repeat, go on where they stopped, and write their delta."""
 
 from typing import Any
 from unittest.mock import Mock, create_autospec
@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from study.backbones.backbone import Backbone
-from study.config.peer_settings import Peer
+from study.config.methods import FullFineTuning, Lora, Method, Projection
 from study.config.trial_settings import TrialSettings
-from study.method import peers as method_peers
 from study.method.head import VIEWS
 from study.method.lora import apply_dropout
 from study.method.staged import StagedClassifier
@@ -24,47 +23,49 @@ from study.trial.task_model import TaskModel
 from tests.settings import ARCHITECTURE
 from tests.small_trials import Prepare, outcome, outcomes, trial
 
-FULL = Peer(method="full", lr=0.02, optimizer="sgd")
-LORA = Peer(method="lora", lr=0.05)
+FULL = FullFineTuning(lr=0.002)
+LORA = Lora(lr=0.05)
 DROPPING = LORA.model_copy(update={"dropout": 0.3})
-PROJECTION = Peer(method="projection", lr=0.02)
-PEERS = pytest.mark.parametrize(
-    "peer", [FULL, LORA, PROJECTION], ids=["full", "lora", "projection"]
+PROJECTION = Projection(lr=0.02)
+METHODS = pytest.mark.parametrize(
+    "method", [FULL, LORA, PROJECTION], ids=["full", "lora", "projection"]
 )
 
 
-def peers_trial(peer: Peer, strength: float = 1.0, head: str = "text", **more: Any) -> TrialConfig:
-    settings = TrialSettings(subset="none", peer=peer, strength=strength, head=head)
-    training: JsonObject = {"batch_size": 8, "optimizer": peer.optimizer, "warmup_lr": 0.01}
-    training["regularizer"] = method_peers.PEERS[peer.method].regularizer or "cosine"
-    training["weight_decay"] = peer.weight_decay
+def method_trial(
+    method: Method, strength: float = 1.0, head: str = "text", **more: Any
+) -> TrialConfig:
+    settings = TrialSettings(subset="none", method=method, strength=strength, head=head)
+    training: JsonObject = {"batch_size": 8, "optimizer": method.optimizer, "warmup_lr": 0.001}
+    training["regularizer"] = method.regularizer or "cosine"
+    training["weight_decay"] = method.weight_decay
     changes = {"settings": settings, "heads": (head,)}
     return trial(training=training, **more).model_copy(update=changes)
 
 
-@PEERS
+@METHODS
 @pytest.mark.parametrize("setting", ["augmented", "class_folds"])
-def test_a_peer_learns_and_every_epoch_is_reported_with_its_delta_if_it_writes_one(
-    prepare: Prepare, backbone: Backbone, setting: str, peer: Peer
+def test_a_method_learns_and_every_epoch_is_reported_with_its_delta_if_it_writes_one(
+    prepare: Prepare, backbone: Backbone, setting: str, method: Method
 ):
-    data, row = prepare(setting).search(), method_peers.PEERS[peer.method]
-    reports = list(run_trial(peers_trial(peer), data, backbone))
+    data = prepare(setting).search()
+    reports = list(run_trial(method_trial(method), data, backbone))
     assert [report.epoch for report in reports] == [1, 2, 3, 4]
     for report in reports:
         held = [tuple(delta) for delta in report.deltas]
-        assert held == ([row.delta] * len(data.tasks) if row.delta else [])
+        assert held == ([method.delta] * len(data.tasks) if method.delta else [])
         assert "val_score" in report.metrics
-    assert [reports[0].metrics["peer_lr"], reports[1].metrics["peer_lr"]] == [0.01, peer.lr]
+    assert [reports[0].metrics["method_lr"], reports[1].metrics["method_lr"]] == [0.001, method.lr]
     first, last = reports[0].metrics, reports[-1].metrics
     assert last["cross_entropy"] < first["cross_entropy"]
     train = data.tasks[0].train
-    weight = len(train.classes) / len(train.records) if peer is PROJECTION else 0.0
+    weight = len(train.classes) / len(train.records) if method is PROJECTION else 0.0
     expected = last["cross_entropy"] + weight * last["distillation"]
     assert last["train_loss"] == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize(
-    "peer, setting, more",
+    "method, setting, more",
     [
         (FULL, "holdout", {}),
         (DROPPING, "augmented", {}),
@@ -76,41 +77,39 @@ def test_a_peer_learns_and_every_epoch_is_reported_with_its_delta_if_it_writes_o
     ],
     ids=["full", "dropout", "with a head", "projection", "projection with a head"],
 )
-def test_a_peer_goes_on_from_any_epoch_to_the_bit(
-    prepare: Prepare, backbone: Backbone, peer: Peer, setting: str, more: JsonObject
+def test_a_method_goes_on_from_any_epoch_to_the_bit(
+    prepare: Prepare, backbone: Backbone, method: Method, setting: str, more: JsonObject
 ):
-    data, config = prepare(setting).search(), peers_trial(peer, epochs=3, **more)
+    data, config = prepare(setting).search(), method_trial(method, epochs=3, **more)
     whole = list(run_trial(config, data, backbone))
     assert [outcome(one) for one in whole] == outcomes(run_trial(config, data, backbone))
     for report in whole[:-1]:
         kept = any(".delta." in name for name in report.state)
-        assert kept == (peer is PROJECTION and bool(more)), "where it is used otherwise"
+        assert kept == (method is PROJECTION and bool(more)), "where it is used otherwise"
         rest = run_trial(config, data, backbone, (report.epoch, report.state))
         assert outcomes(rest) == [outcome(later) for later in whole[report.epoch :]]
 
 
-def test_the_hash_covers_the_settings_of_a_peer_and_the_version_of_peft(
+def test_the_hash_covers_the_settings_of_a_method_and_the_version_of_peft(
     holdout: TrialData, monkeypatch: pytest.MonkeyPatch
 ):
-    peers = [FULL, LORA, DROPPING, PROJECTION]
-    for peer, key, value in (
+    methods: list[Method] = [FULL, LORA, DROPPING, PROJECTION]
+    for method, key, value in (
         (FULL, "lr", 0.01),
-        (FULL, "weight_decay", 0.0),
         (LORA, "rank", 8),
         (LORA, "alpha", 4.0),
-        (PROJECTION, "optimizer", "sgd"),
         (PROJECTION, "distance_weight", 0.5),
     ):
-        peers.append(peer.model_copy(update={key: value}))
+        methods.append(method.model_copy(update={key: value}))
 
-    def hash_of(peer: Peer) -> str:
-        return compute_config_hash(peers_trial(peer), holdout, ARCHITECTURE)
+    def hash_of(method: Method) -> str:
+        return compute_config_hash(method_trial(method), holdout, ARCHITECTURE)
 
-    hashes = {hash_of(peer): peer.method for peer in peers}
-    assert len(hashes) == len(peers)
+    hashes = {hash_of(method): method.method for method in methods}
+    assert len(hashes) == len(methods)
     monkeypatch.setattr("study.trial.config_hash.version", lambda library: "0")
-    changed = hashes.keys() - {hash_of(peer) for peer in peers}  # the rest is cached
-    assert changed == {known for known, method in hashes.items() if method == "lora"}
+    changed = hashes.keys() - {hash_of(method) for method in methods}  # the rest is cached
+    assert changed == {known for known, name in hashes.items() if name == "lora"}
 
 
 def test_each_epoch_of_each_task_drops_other_inputs(
@@ -120,7 +119,7 @@ def test_each_epoch_of_each_task_drops_other_inputs(
     monkeypatch.setattr("study.trial.task_training.apply_dropout", drop)
     data = prepare("folds").search()
     for seed in (1, 2**31 - 1):
-        list(run_trial(peers_trial(DROPPING, seed=seed, epochs=2), data, backbone))
+        list(run_trial(method_trial(DROPPING, seed=seed, epochs=2), data, backbone))
     seeds = [call.args[1] for call in drop.call_args_list]
     assert len({*seeds}) == len(seeds) == 2 * 2 * len(data.tasks)
 
@@ -138,13 +137,13 @@ def test_zero_shot_a_linear_head_and_a_projection_pass_the_encoder_once_between_
     free_memory()
     list(run_trial(trial(subset="none", epochs=0), data, backbone))
     list(run_trial(trial(subset="none", epochs=0, head="linear"), data, backbone))
-    list(run_trial(peers_trial(PROJECTION), data, backbone))
+    list(run_trial(method_trial(PROJECTION), data, backbone))
     viewed = VIEWS * len(open_table(data.train_images).paths)
     passed = sum(len(call.args[1]) for call in begin.call_args_list)
     assert passed == len(open_table(data.eval_images).paths) + viewed
     free_memory()
     begin.reset_mock()
-    list(run_trial(peers_trial(PROJECTION.model_copy(update={"lr": 0.1})), data, backbone))
+    list(run_trial(method_trial(PROJECTION.model_copy(update={"lr": 0.1})), data, backbone))
     assert not begin.called, "another process, or another trial, finds them"
 
 
@@ -153,11 +152,11 @@ def test_the_views_of_a_projection_are_those_of_its_seed(prepare: Prepare, backb
     (task,) = data.tasks
     views = []
     for seed in (1, 1, 2):
-        model = TaskModel(peers_trial(PROJECTION, seed=seed), data, backbone, 0)
+        model = TaskModel(method_trial(PROJECTION, seed=seed), data, backbone, 0)
         assert model.views == VIEWS
         views.append(cached_views(model, task.train.paths, VIEWS))
     assert views[0].shape == (VIEWS, len(task.train.records), 1, 32)
     assert torch.equal(views[0], views[1])
     assert not torch.allclose(views[0], views[2])
     assert not torch.allclose(views[0][0], views[0][1])
-    assert TaskModel(peers_trial(LORA), data, backbone, 0).views is None
+    assert TaskModel(method_trial(LORA), data, backbone, 0).views is None

@@ -1,4 +1,4 @@
-"""Peers of the small random CLIPs, and steps of their training."""
+"""Other methods on the small random CLIPs, and steps of their training."""
 
 import torch
 from torch import Tensor
@@ -6,8 +6,8 @@ from torch import Tensor
 from study.backbones.backbone import Backbone
 from study.method.lora import LoraClassifier
 from study.method.model import FewShotClassifier
-from study.method.parameters import PEER
-from study.method.peer_model import PlainPass
+from study.method.parameters import METHOD
+from study.method.plain_pass import PlainPass
 from study.method.training import Objective, Recipe, make_optimizer, training_step
 
 
@@ -22,7 +22,7 @@ def lora(backbone: Backbone, seed: int = 1, dropout: float = 0.0) -> LoraClassif
 def step(
     classifier: FewShotClassifier, images: Tensor, labels: Tensor, ids: Tensor, times: int = 2
 ):
-    optimizer = make_optimizer(classifier.tuned, {PEER: 0.02}, Recipe("adamw"))
+    optimizer = make_optimizer(classifier.tuned, {METHOD: 0.02}, Recipe("adamw"))
     plain = PlainPass(classifier)
     objective = Objective(ids, classifier.encode_text(ids).detach(), 0.0)
     for _ in range(times):

@@ -1,6 +1,4 @@
-"""The model of a peer: its classifier, and the forward pass that trials use."""
-
-from dataclasses import dataclass
+"""The forward pass of methods that tune other parameters than sites."""
 
 from torch import Tensor
 
@@ -37,18 +35,3 @@ class PlainPass:
 
 ForwardPass = StagedClassifier | PlainPass
 """The forward pass of a classifier, whose first part may run beforehand."""
-
-
-@dataclass(frozen=True)
-class PeerModel:
-    """The model that a row of `study.method.peers.PEERS` builds."""
-
-    classifier: FewShotClassifier
-    """The classifier, whose tuned parameters change in training."""
-    staged: ForwardPass
-    """The forward pass of the same classifier, for training and evaluation."""
-    distill_weight: float = 0.0
-    """The weight of the loss term that the row's regularizer names."""
-    views: int | None = None
-    """The number of augmented views of each image, one an epoch in turn, so that frozen layers run
-    once on each view; None means new views in each epoch."""

@@ -1,0 +1,175 @@
+"""Other methods than tuning a subset of CLIP's parameters, which CLIPFit is compared with.
+
+A further method is a class here, which stands in `Method` and `METHODS`, and a case in
+`study.trial.build_model`, which builds its classifier. All are trained by the step of
+`study.method.training`, on the same batches. The fields of a class are its keys in a configuration;
+what its paper or its library fixes, and what checks and tables need to know, are its constants.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from study.backbones.architecture import FAMILIES, Architecture, Family
+from study.config.section import Section
+from study.config.value_types import RateOrRange
+from study.method.parameters import PROJECTION
+from study.method.recipe import MAX_WEIGHT, WEIGHT_DECAY, Optimizer, Regularizer
+
+
+class OtherMethod(Section):
+    """Another way to adapt CLIP than by tuning a subset of its parameters."""
+
+    title: ClassVar[str]
+    """The name in sentences and tables."""
+    families: ClassVar[tuple[Family, ...]] = FAMILIES
+    """The families of backbones that can be trained in this way."""
+    optimizer: ClassVar[Optimizer] = "adamw"
+    weight_decay: ClassVar[float] = WEIGHT_DECAY
+    regularizer: ClassVar[Regularizer | None] = None
+    """The loss term added to the cross-entropy; None means the study's, with a weight of 0."""
+    delta: ClassVar[tuple[str, ...]] = ()
+    """The tensors that its delta holds; without any it writes none."""
+    tunes_matrices: ClassVar[bool] = True
+    """Whether matrices of the backbone are tuned, so that they must be stored in float32."""
+    passes_encoders: ClassVar[bool] = True
+    """Whether a step passes an encoder; others cost nearly nothing."""
+    libraries: ClassVar[tuple[str, ...]] = ()
+    """Further libraries whose versions its results depend on."""
+
+    method: str
+
+
+class Linear(OtherMethod):
+    """A linear classifier on frozen CLIP: the head that `study.method.head` trains."""
+
+    title = "linear classifier"
+    passes_encoders = False
+
+    method: Literal["linear"] = "linear"
+    """A linear classifier on the image features of the untuned backbone."""
+
+
+class TrainedMethod(OtherMethod):
+    """A method that trains parameters by gradient steps, all at one learning rate."""
+
+    lr: RateOrRange
+    """The learning rate; a range is searched."""
+
+    def count(self, architecture: Architecture) -> int:
+        """Return how many values are trained, without loading the weights."""
+        raise NotImplementedError
+
+    @property
+    def rate(self) -> float:
+        """The fixed learning rate; a ValueError is raised if it is searched."""
+        if isinstance(self.lr, tuple):
+            raise ValueError(f"lr is {list(self.lr)}; a trial has one learning rate")
+        return self.lr
+
+    @property
+    def rates(self) -> tuple[float, float]:
+        """The lower and the upper bound of the learning rate."""
+        return self.lr if isinstance(self.lr, tuple) else (self.lr, self.lr)
+
+
+class FullFineTuning(TrainedMethod):
+    """Full fine-tuning: every parameter of both encoders."""
+
+    title = "full fine-tuning"
+
+    method: Literal["full"] = "full"
+    """Full fine-tuning: every parameter of both encoders."""
+    lr: RateOrRange = (1e-6, 1e-3)
+    """The learning rate of all parameters; a range is searched."""
+
+    def count(self, architecture: Architecture) -> int:
+        """Return how many values are trained, without loading the weights."""
+        return architecture.count_all()
+
+
+class Lora(TrainedMethod):
+    """LoRA, by PEFT, in the projections of queries and values of both encoders."""
+
+    title = "LoRA"
+    tunes_matrices = False
+    libraries = ("peft",)
+
+    method: Literal["lora"] = "lora"
+    """LoRA, by PEFT (the optional extra ``lora``)."""
+    lr: RateOrRange = (1e-4, 3e-2)
+    """The learning rate of LoRA's matrices; a range is searched."""
+    rank: int = Field(4, ge=1, le=4096)
+    """The rank of LoRA's matrices."""
+    alpha: float = Field(8.0, gt=0, le=MAX_WEIGHT)
+    """LoRA's α: the product of its matrices is multiplied by α / rank."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """The dropout before LoRA's matrices."""
+
+    def count(self, architecture: Architecture) -> int:
+        """Return how many values are trained, without loading the weights."""
+        adapted = 2  # projections of each block
+        shapes = (architecture.text, architecture.vision)
+        return sum(shape.depth * adapted * 2 * self.rank * shape.width for shape in shapes)
+
+
+class Projection(TrainedMethod):
+    """ProLIP: the projection of CLIP's image encoder alone, see `study.method.projection`."""
+
+    title = "image projection (ProLIP)"
+    families = ("clip",)
+    weight_decay = 0.0
+    regularizer = "l2_init"
+    delta = (PROJECTION,)
+    passes_encoders = False
+
+    method: Literal["projection"] = "projection"
+    """ProLIP: the projection of CLIP's image encoder alone."""
+    lr: RateOrRange = (1e-4, 3e-2)
+    """The learning rate of the projection; a range is searched."""
+    distance_weight: float | None = Field(None, ge=0, le=MAX_WEIGHT)
+    """λ of ProLIP, the weight of the squared distance of the projection from its initial values.
+    None means 1/N for N training images of a class."""
+
+    def count(self, architecture: Architecture) -> int:
+        """Return how many values are trained, without loading the weights."""
+        return architecture.dim * architecture.vision.width
+
+
+METHODS: dict[str, type[OtherMethod]] = {
+    "linear": Linear,
+    "full": FullFineTuning,
+    "lora": Lora,
+    "projection": Projection,
+}
+"""All methods, by name."""
+
+
+def method_name(entry: Any) -> Any:
+    """Return the name of the method in a mapping or an object; None if it has none."""
+    if isinstance(entry, Mapping):
+        return entry.get("method")
+    return getattr(entry, "method", None)
+
+
+Method = Annotated[
+    Annotated[FullFineTuning, Tag("[full]")]
+    | Annotated[Lora, Tag("[lora]")]
+    | Annotated[Projection, Tag("[projection]")],
+    Discriminator(
+        lambda entry: f"[{method_name(entry)}]",
+        custom_error_type="method",
+        custom_error_message=f"method is unknown; allowed are {', '.join(METHODS)}",
+    ),
+]
+"""A method that a trial trains. Its tags are no keys, see `study.config.faults`."""
+
+
+def method_of_delta(tensors: Iterable[str]) -> str | None:
+    """Return the name of the method whose delta holds exactly these tensors, if there is one."""
+    names = set(tensors)
+    for name, method in METHODS.items():
+        if method.delta and names == set(method.delta):
+            return name
+    return None
