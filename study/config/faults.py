@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from study.config.renamed_keys import find_renamed
 from study.config.schema import StudyConfig
 from study.errors import Fault, did_you_mean
 
@@ -19,19 +20,25 @@ def find_faults(error: ValidationError) -> list[Fault]:
     found = error.errors(include_url=False)
     # pydantic counts the valid values of a list alone, and so finds too few beside a faulty one.
     places = [one["loc"][:-1] for one in found]
-    return [_fault(one) for one in found if one["type"] != "too_short" or one["loc"] not in places]
+    faults: list[Fault] = []
+    for one in found:
+        if one["type"] != "too_short" or one["loc"] not in places:
+            faults += _faults(one)
+    return faults
 
 
-def _fault(error: Any) -> Fault:
+def _faults(error: Any) -> list[Fault]:
+    """Return an error of pydantic as a fault; an unknown section may have several."""
     # Parts in brackets are no keys: they name the forms that a value may have.
     path = ".".join(str(part) for part in error["loc"] if not str(part).startswith("["))
     if error["type"] == "extra_forbidden":
         hint = did_you_mean(path, list(dotted_keys(StudyConfig)))
-        return Fault(path, f"unknown key{hint}; `clipfit-study config` lists all keys")
+        unknown = Fault(path, f"unknown key{hint}; `clipfit-study config` lists all keys")
+        return list(find_renamed(path, error["input"])) or [unknown]
     message = error["msg"].removeprefix("Value error, ")
     if not isinstance(error["input"], dict | BaseModel):  # a section would be too long
         message += f", got {short_repr(error['input'])}"
-    return Fault(path, message)
+    return [Fault(path, message)]
 
 
 def dotted_keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:

@@ -13,7 +13,6 @@ from study.config.search_section import SearchConfig
 from study.config.section import Section, expand_home
 from study.config.trial_settings import KnownKind, SubsetText
 from study.config.value_types import (
-    HIGHEST_RATE,
     NAME,
     Count,
     Decay,
@@ -30,7 +29,6 @@ from study.method.recipe import (
     LEARNING_RATE,
     MAX_WEIGHT,
     MOMENTUM,
-    WARMUP_LR,
     WEIGHT_DECAY,
     Optimizer,
     Precision,
@@ -173,8 +171,6 @@ class TrainingConfig(Section):
     """The momentum of ``sgd``; ``adamw`` does not read it."""
     weight_decay: Decay = WEIGHT_DECAY
     """The weight decay of every tuned parameter."""
-    warmup_lr: float = Field(WARMUP_LR, ge=0, le=HIGHEST_RATE)
-    """The learning rate of epoch 0, the warm-up."""
     regularizer: Regularizer = "cosine"
     """The loss term that λ weighs: the paper's distillation (``cosine``), the squared distance of
     the tuned parameters from their initial values (``l2_init``), or none."""

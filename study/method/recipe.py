@@ -23,7 +23,7 @@ DISTILL_WEIGHT = 8.0
 MOMENTUM = 0.9
 WEIGHT_DECAY = 5e-4
 WARMUP_LR = 1e-5
-"""The learning rate of epoch 0."""
+"""The learning rate of epoch 0, the warm-up, unless the base rate is smaller."""
 MAX_WEIGHT = 10_000
 """The highest weight of a term of the loss, such as λ, and the highest α of LoRA."""
 

@@ -68,13 +68,11 @@ class Schedule(NamedTuple):
 
     epochs: int
     """T, the number of epochs, the warm-up included."""
-    warmup_lr: float = WARMUP_LR
-    """The learning rate of epoch 0, unless the base rate is smaller."""
 
     def learning_rate(self, base_lr: float, epoch: int) -> float:
         """Return the learning rate of an epoch, counted from 0."""
         if epoch == 0:
-            return min(self.warmup_lr, base_lr)
+            return min(WARMUP_LR, base_lr)
         angle = math.pi * (epoch - 1) / self.epochs
         return base_lr / 2 * (1 + math.cos(angle))
 

@@ -45,7 +45,7 @@ def run_trial(
     models = [
         TaskModel(config, data, backbone, index, micro_batch) for index in range(len(data.tasks))
     ]
-    schedule = Schedule(max(config.epochs, 1), config.training.warmup_lr)
+    schedule = Schedule(max(config.epochs, 1))
     trainings: list[TaskTraining] = []
     if config.epochs:
         trainings += map(TaskTraining, models)

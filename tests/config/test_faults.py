@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from study.config.faults import dotted_keys
 from study.config.loading import build_config
 from study.config.reference import list_keys
+from study.config.renamed_keys import GONE, RENAMED
+from study.config.schema import StudyConfig
 from study.errors import FaultsError
 from study.storage.ledger_files import JsonObject
 from tests.config_faults import faulty_keys
@@ -53,3 +56,29 @@ def test_a_fault_states_what_is_allowed_and_the_value_received():
 def test_an_unknown_key_has_the_nearest_known_one(given: JsonObject, meant: str):
     with pytest.raises(FaultsError, match=f"did you mean .*{meant}"):
         build_config(given, "here")
+
+
+def test_a_file_of_release_1_0_0_has_each_key_that_is_gone_or_renamed():
+    values = {
+        "confirm": {"seeds": [1, 2], "strength": 0.5},
+        "search": {
+            "peer_trials": 3,
+            "space": {"whole": True},
+            "baselines": {"mine": {"subset": "none", "peer": {"method": "full", "lr": 0.1}}},
+        },
+    }
+    with pytest.raises(FaultsError) as caught:
+        build_config(values, "old.yaml")
+    found = {fault.key: fault.message for fault in caught.value.faults}
+    gone = ("confirm.strength", "search.space.whole")
+    renamed = {
+        "confirm.seeds": "test.seeds",
+        "search.peer_trials": "search.method_trials",
+        "search.baselines.mine.peer": "search.baselines.LABEL.method",
+    }
+    assert found.keys() == {*gone, *renamed}
+    assert all("gone" in found[key] for key in gone)
+    assert all(new in found[key] for key, new in renamed.items())
+    known = set(dotted_keys(StudyConfig))
+    assert not known & (GONE | RENAMED.keys())
+    assert {new for new in RENAMED.values() if "LABEL" not in new} <= known

@@ -35,7 +35,8 @@ def test_names_and_paths_are_text_whatever_yaml_takes_them_for(file: Path):
 
 @from_table
 def test_a_number_that_is_meant_is_taken(file: Path, text: str):
-    assert load_config(file, [f"training.warmup_lr={text}"]).training.warmup_lr == float(text)
+    config = load_config(file, [f"data.pixel_range=[-1, {text}]"])
+    assert config.data.pixel_range == (-1, float(text))
 
 
 def test_keys_with_dots_may_stand_at_the_top_of_a_file(file: Path):

@@ -2,7 +2,7 @@
 
 from study.config.schema import StudyConfig, TrainingConfig
 from study.method.recipe import DISTILL_WEIGHT, LEARNING_RATE, MOMENTUM, WARMUP_LR, WEIGHT_DECAY
-from study.method.training import REFERENCE, Schedule, read_recipe
+from study.method.training import REFERENCE, read_recipe
 
 
 def test_the_values_are_as_published():
@@ -13,6 +13,5 @@ def test_the_values_are_as_published():
 def test_a_configuration_and_the_functions_have_the_same_defaults():
     training = TrainingConfig()
     assert read_recipe(vars(training) | {"balance": "none"}) == REFERENCE  # "auto" may be it
-    assert training.warmup_lr == Schedule(1).warmup_lr
     clipfit = StudyConfig().search.fixed_baselines["clipfit"]
     assert (set(clipfit.rates.values()), clipfit.distill_weight) == ({0.002}, 8)

@@ -92,7 +92,7 @@ def test_the_objective_is_cross_entropy_plus_the_weighted_cosine_distance():
 
 def test_warming_up_never_exceeds_the_base_rate():
     assert Schedule(6).learning_rate(1e-6, 0) == 1e-6
-    assert Schedule(6, warmup_lr=1e-3).learning_rate(0.002, 0) == 1e-3
+    assert Schedule(6).learning_rate(0.002, 0) == 1e-5
 
 
 def test_adamw_has_the_rate_of_each_kind_and_the_decay_of_the_recipe(case: Case):

@@ -36,7 +36,7 @@ def method_trial(
     method: Method, strength: float = 1.0, head: str = "text", **more: Any
 ) -> TrialConfig:
     settings = TrialSettings(subset="none", method=method, strength=strength, head=head)
-    training: JsonObject = {"batch_size": 8, "optimizer": method.optimizer, "warmup_lr": 0.001}
+    training: JsonObject = {"batch_size": 8, "optimizer": method.optimizer}
     training["regularizer"] = method.regularizer or "cosine"
     training["weight_decay"] = method.weight_decay
     changes = {"settings": settings, "heads": (head,)}
@@ -55,7 +55,7 @@ def test_a_method_learns_and_every_epoch_is_reported_with_its_delta_if_it_writes
         held = [tuple(delta) for delta in report.deltas]
         assert held == ([method.delta] * len(data.tasks) if method.delta else [])
         assert "val_score" in report.metrics
-    assert [reports[0].metrics["method_lr"], reports[1].metrics["method_lr"]] == [0.001, method.lr]
+    assert [reports[0].metrics["method_lr"], reports[1].metrics["method_lr"]] == [1e-5, method.lr]
     first, last = reports[0].metrics, reports[-1].metrics
     assert last["cross_entropy"] < first["cross_entropy"]
     train = data.tasks[0].train
