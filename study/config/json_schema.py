@@ -5,32 +5,18 @@ checked by `study.config.rules` and ``--check``. Keys with dots are not complete
 """
 
 from study.config.schema import StudyConfig
+from study.config.sweep import Sweep
 from study.storage.file_format import FORMAT, KEY
 from study.storage.ledger_files import JsonObject
-
-_SWEEP = {
-    "sweep": {
-        "type": "object",
-        "additionalProperties": {"type": "array", "minItems": 1},
-        "description": "Keys with dots, each with a list of values: a study for each combination.",
-    },
-    "exceptions": {
-        "type": "array",
-        "items": {
-            "type": "object",
-            "properties": {"for": {"type": "object"}, "set": {"type": "object"}},
-            "additionalProperties": False,
-            "required": ["for", "set"],
-        },
-        "description": "Values that some studies of a sweep have in place of others.",
-    },
-}
 
 
 def json_schema() -> JsonObject:
     """Return the JSON schema of a file: one study, or a sweep."""
     schema: JsonObject = StudyConfig.model_json_schema()
-    schema["properties"] |= {KEY: {"const": FORMAT, "description": "The format."}, **_SWEEP}
+    sweep = Sweep.model_json_schema()
+    schema["properties"] |= {KEY: {"const": FORMAT, "description": "The format."}}
+    schema["properties"] |= sweep["properties"]
+    schema["$defs"] |= sweep["$defs"]
     schema["patternProperties"] = {r"\.": {}}
     baselines = schema["$defs"]["SearchConfig"]["properties"]["baselines"]
     for entry in baselines["patternProperties"].values():

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator
 
 from study.backbones.description import EMBEDDED
 from study.config.search_section import SearchConfig
-from study.config.section import Section, expand_home
+from study.config.section import Section
 from study.config.trial_settings import KnownKind, SubsetText
 from study.config.value_types import (
     NAME,
@@ -18,8 +18,10 @@ from study.config.value_types import (
     Decay,
     Label,
     ObjectName,
+    Place,
     Rates,
     Seed,
+    expand_home,
 )
 from study.data.records import OnCorrupt
 from study.data.shots import ALL, All, Short
@@ -83,7 +85,7 @@ class DataConfig(Section):
 
     dataset: str = Field("digits", min_length=1)
     """A dataset of this package, ``hf:owner/name``, or any name for your own at ``root``."""
-    root: Path | None = None
+    root: Place | None = None
     """The folder of the images; packaged and hub datasets need none."""
     shots: Annotated[
         Annotated[Count, Tag("[number]")] | Annotated[All, Tag("[all]")],
@@ -96,7 +98,7 @@ class DataConfig(Section):
     fifth of each class if it has none."""
     short: Short = "fail"
     """What to do if a class has too few training images for ``shots``: fail, or take them all."""
-    shots_from: Path | None = None
+    shots_from: Place | None = None
     """A folder of published few-shot splits; None means that the study draws its own."""
     templates: tuple[str, ...] | None = Field(None, min_length=1)
     """Prompts with ``{}`` for the class name; training uses the first. None means the dataset's."""
@@ -121,7 +123,7 @@ class DataConfig(Section):
     """The branch, tag or commit of a hub dataset."""
     targets: tuple[str, ...] = ()
     """Further datasets to test on, for the protocols transfer and zero_shot."""
-    targets_root: Path | None = None
+    targets_root: Place | None = None
     """The folder of the targets; None means ``root``. A target of your own is the folder or table
     of its name in there."""
     augment: bool = True
@@ -321,7 +323,7 @@ class StudyConfig(Section):
     """An ablation, which replaces the search; its cells are tested with ``test.seeds``."""
     resources: ResourcesConfig = ResourcesConfig()
     tracking: TrackingConfig = TrackingConfig()
-    storage: Path = Field(default_factory=default_storage)
+    storage: Place = Field(default_factory=default_storage)
     """The folder of all studies; on a cluster, one that all nodes share.
 
     The environment variable ``STUDY_STORAGE`` replaces the default."""

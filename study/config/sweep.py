@@ -18,17 +18,66 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
 
-from study.config.faults import short_repr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from study.config.faults import find_faults, short_repr
 from study.config.loading import build_config
 from study.config.schema import StudyConfig
 from study.config.yaml_values import parse_overrides, read_values
-from study.errors import ConfigError
+from study.errors import ConfigError, FaultsError
 
-AXES, EXCEPTIONS = "sweep", "exceptions"
 MOST_STUDIES = 10_000
 """The largest number of studies that one file may make."""
+
+
+def _check_plain(value: Any) -> Any:
+    if isinstance(value, dict | list):
+        raise ValueError("is no plain value, and a study is named by it")
+    return value
+
+
+Plain = Annotated[Any, AfterValidator(_check_plain)]
+"""A text, a number, true, false or null."""
+
+
+class SweepException(BaseModel):
+    """Values that some studies of a sweep have in place of others."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    axes: dict[str, list[Plain]] = Field(alias="for")
+    """The studies that it is for: some of the values of some axes."""
+    values: dict[str, Any] = Field(alias="set")
+    """The values of these studies, by dotted key."""
+
+    def is_for(self, point: Mapping[str, Any]) -> bool:
+        """Return whether it is for the study with these values of the axes."""
+        return all(point[axis] in choices for axis, choices in self.axes.items())
+
+
+class Sweep(BaseModel):
+    """The keys of a file that stands for several studies, beside those of a study."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    sweep: dict[str, Annotated[list[Plain], Field(min_length=1)]] = Field(default_factory=dict)
+    """Keys with dots, each with a list of values: a study for each combination."""
+    exceptions: list[SweepException] = Field(default_factory=list)
+    """Values that some of these studies have in place of others."""
+
+    @model_validator(mode="after")
+    def _check_exceptions(self) -> Self:
+        for number, exception in enumerate(self.exceptions):
+            for axis, choices in exception.axes.items():
+                unknown = [choice for choice in choices if choice not in self.sweep.get(axis, ())]
+                if unknown or axis not in self.sweep:
+                    raise ValueError(
+                        f"exceptions.{number}.for.{axis}: {short_repr(unknown)} are no values of "
+                        f"an axis of the sweep; axes are {', '.join(self.sweep)}"
+                    )
+        return self
 
 
 @dataclass(frozen=True)
@@ -52,7 +101,7 @@ def is_sweep(source: Path) -> bool:
     Raises:
         ConfigError: the file cannot be read.
     """
-    return source.is_dir() or AXES in read_values(source)
+    return source.is_dir() or "sweep" in read_values(source)
 
 
 def load_sweep(source: Path, overrides: Sequence[str] = ()) -> list[Member]:
@@ -87,21 +136,20 @@ def load_sweep(source: Path, overrides: Sequence[str] = ()) -> list[Member]:
 
 def _members_of_file(file: Path, overridden: Mapping[str, Any]) -> Iterator[Member]:
     values = read_values(file)
-    axes = values.pop(AXES, {})
-    exceptions = values.pop(EXCEPTIONS, [])
+    given = {key: values.pop(key) for key in Sweep.model_fields if key in values}
+    try:
+        sweep = Sweep.model_validate(given)
+    except ValidationError as error:
+        raise FaultsError(f"{file} has", find_faults(error)) from error
     final = values.setdefault("final", {})
     if isinstance(final, dict):  # a sweep compares, and trains no final model unless asked to
         values["final"] = {"images": "shots"} | final
-    try:
-        _check_axes(axes)
-        _check_exceptions(exceptions, axes)
-    except ValueError as error:
-        raise ConfigError(f"{file}: {error}") from error
+    axes = sweep.sweep
     for axis in axes.keys() & overridden.keys():
         axes[axis] = [overridden[axis]]
     count = math.prod(map(len, axes.values()))
     if count > MOST_STUDIES:
-        raise ConfigError(f"{file}: {AXES} makes {count} studies; allowed are {MOST_STUDIES}")
+        raise ConfigError(f"{file}: sweep makes {count} studies; allowed are {MOST_STUDIES}")
     prefix = overridden.get("name") or file.resolve().parent.name
     for combination in itertools.product(*axes.values()):
         point = dict(zip(axes, combination, strict=True))
@@ -109,64 +157,9 @@ def _members_of_file(file: Path, overridden: Mapping[str, Any]) -> Iterator[Memb
         texts = [part if isinstance(part, str) else short_repr(part) for part in parts]
         name = "-".join(texts).replace(":", ".")
         changes = dict(point)
-        for exception in exceptions:
-            if all(point[axis] in choices for axis, choices in exception["for"].items()):
-                changes |= exception["set"]
+        for exception in sweep.exceptions:
+            if exception.is_for(point):
+                changes |= exception.values
         changes |= overridden
         changes["name"] = name.replace("/", ".")
         yield Member(file.stem, point, build_config(values, f"{file} ({name})", changes))
-
-
-def _check_axes(axes: Any) -> None:
-    """Check that the values of all axes can be part of a name.
-
-    Raises:
-        ValueError: the first fault.
-    """
-    if not _has_text_keys(axes) or not all(isinstance(v, list) and v for v in axes.values()):
-        raise ValueError(
-            f"{AXES} is {short_repr(axes)}; allowed are dotted keys with lists of values"
-        )
-    for axis, values in axes.items():
-        for value in values:
-            if isinstance(value, dict | list | tuple | set):
-                raise ValueError(
-                    f"{AXES}.{axis}: {short_repr(value)} is no plain value, and a study is named "
-                    "by it"
-                )
-
-
-def _check_exceptions(exceptions: Any, axes: Mapping[str, list[Any]]) -> None:
-    """Check that each exception is for studies that the axes make.
-
-    Raises:
-        ValueError: the first fault.
-    """
-    if not isinstance(exceptions, list):
-        raise ValueError(f"{EXCEPTIONS} is {short_repr(exceptions)}; allowed is a list")
-    for number, exception in enumerate(exceptions):
-        path = f"{EXCEPTIONS}.{number}"
-        if not _is_exception(exception):
-            raise ValueError(
-                f"{path}: got {short_repr(exception)}; allowed is {{for: {{axis: [value, …]}}, "
-                "set: {key: value}}"
-            )
-        for axis, values in exception["for"].items():
-            unknown = values
-            if isinstance(values, list):
-                unknown = [value for value in values if value not in axes.get(axis, ())]
-            if axis not in axes or not isinstance(values, list) or unknown:
-                raise ValueError(
-                    f"{path}.for.{axis}: {short_repr(unknown)} are no values of {AXES}.{axis}; "
-                    f"axes are {', '.join(axes)}"
-                )
-
-
-def _is_exception(value: Any) -> bool:
-    if not isinstance(value, dict) or set(value) != {"for", "set"}:
-        return False
-    return all(map(_has_text_keys, value.values()))
-
-
-def _has_text_keys(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(key, str) for key in value)

@@ -1,8 +1,10 @@
 """The types of values that several sections of a configuration share."""
 
+import os
+from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
 from study.method.recipe import MAX_WEIGHT
 
@@ -50,3 +52,40 @@ Weights = Annotated[tuple[Weight, Weight], AfterValidator(_increasing)]
 """The lower and upper bound of a log-uniform choice of λ."""
 Rates = Annotated[tuple[Rate, ...], Field(min_length=1, max_length=100)]
 """Learning rates to try."""
+
+LONGEST_PATH, LONGEST_NAME = 4000, 255
+"""The longest path and name in bytes; the path leaves room for the files in a study's folder."""
+
+
+def expand_home(path: Any) -> Any:
+    """Return a path with the home folder in place of ``~``; other values stay as they are.
+
+    Raises:
+        ValueError: it is empty, or begins with ``~name``, and there is no user of that name.
+    """
+    if not isinstance(path, str):
+        return path
+    if not path:
+        raise ValueError("is empty; allowed is the path of a file or folder")
+    if path.startswith("./~"):  # as a folder of such a name is written, which pathlib would shorten
+        return str(Path(path).absolute())
+    try:
+        return str(Path(path).expanduser())
+    except RuntimeError:
+        raise ValueError(
+            f"begins with '{path.partition('/')[0]}', and this machine has no user of that name; "
+            f"allowed is ./{path} for a folder of that name"
+        ) from None
+
+
+def _check_length(path: Path) -> Path:
+    encoded = os.fsencode(path)
+    if b"\0" in encoded or len(encoded) > LONGEST_PATH:
+        raise ValueError(f"a path has at most {LONGEST_PATH} bytes, none of them NUL")
+    if any(len(name) > LONGEST_NAME for name in encoded.split(b"/")):
+        raise ValueError(f"a file or folder has a name of at most {LONGEST_NAME} bytes")
+    return path
+
+
+Place = Annotated[Path, BeforeValidator(expand_home), AfterValidator(_check_length)]
+"""The path of a file or folder, in which ``~`` is the home folder."""

@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import reduce
 from operator import getitem
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -21,8 +21,6 @@ Values = dict[str, Any]
 """Values by key."""
 MERGED = "search.baselines"
 """The key of a mapping to which a file or an override adds entries."""
-DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
-"""A whole number as people write it; YAML also has octal, hexadecimal and other forms."""
 
 
 def read_values(source: Path, *, frozen: bool = False) -> Values:
@@ -88,23 +86,20 @@ def _read_yaml(text: str, subject: str) -> Any:
         ConfigError: the text is not valid YAML.
     """
     try:
-        return yaml.load(text, _SafeLoader)  # noqa: S506, it is a subclass of SafeLoader
-    except _UnclearNumber as error:
-        raise ConfigError(f"{subject} not clear: {error}") from None
-    except Exception as error:  # PyYAML raises many kinds, such as ValueError on 2001-02-30
+        return yaml.load(text, _Loader)  # noqa: S506, it is a subclass of SafeLoader
+    except Exception as error:  # PyYAML raises many kinds, such as RecursionError
         reason = str(error) if isinstance(error, yaml.YAMLError) else repr(error)
         raise ConfigError(f"{subject} not valid YAML: {reason[:1000]}") from error
 
 
-class _UnclearNumber(ValueError):
-    """A number in a form that YAML reads as an unexpected value, such as 010, which is 8."""
+class _Loader(yaml.SafeLoader):
+    """A safe loader that takes numbers, true and false, and null for such values, as people do.
 
-
-class _SafeLoader(yaml.SafeLoader):
-    """A safe loader that rejects values that PyYAML would silently change.
-
-    These are repeated keys, of which PyYAML keeps the last, and numbers in another base than ten.
+    All else is text: PyYAML would read 010 as 8, 1:30 as 90, 2001-02-03 as a date and "no" as
+    false. A repeated key, of which PyYAML would keep the last value, is refused.
     """
+
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """Construct a mapping, or raise ConstructorError if a key is repeated."""
@@ -117,30 +112,17 @@ class _SafeLoader(yaml.SafeLoader):
                 )
         return super().construct_mapping(node, deep)
 
-    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
-        """Construct a whole number, or raise _UnclearNumber if it is not a plain decimal one."""
-        value = super().construct_yaml_int(node)
-        if not DECIMAL.fullmatch(node.value):
-            raise _unclear(node, value)
-        return value
 
-    def construct_yaml_float(self, node: yaml.ScalarNode) -> float:
-        """Construct a number, or raise _UnclearNumber if it counts in sixties, such as 1:30.0."""
-        value = super().construct_yaml_float(node)
-        if ":" in node.value:
-            raise _unclear(node, value)
-        return value
-
-
-def _unclear(node: yaml.ScalarNode, value: float) -> _UnclearNumber:
-    return _UnclearNumber(
-        f"{node.value} in line {node.start_mark.line + 1} is {value:g} to YAML; allowed are "
-        f"decimal numbers without leading zeros, and text in quotation marks, as in '{node.value}'"
-    )
-
-
-_SafeLoader.add_constructor("tag:yaml.org,2002:int", _SafeLoader.construct_yaml_int)
-_SafeLoader.add_constructor("tag:yaml.org,2002:float", _SafeLoader.construct_yaml_float)
+# Each is a part of what PyYAML reads as such a value, so that its dumper quotes all other text.
+for _tag, _pattern in (
+    ("null", r"~|null|Null|NULL|"),
+    ("bool", r"true|True|TRUE|false|False|FALSE"),
+    ("int", r"[-+]?(0|[1-9][0-9_]*)"),
+    ("float", r"[-+]?[0-9][0-9_]*\.[0-9_]*([eE][-+][0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"),
+    ("float", r"\.[0-9][0-9_]*([eE][-+][0-9]+)?"),
+    ("merge", r"<<"),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"({_pattern})\Z"), None)
 
 
 TEXTS = frozenset(

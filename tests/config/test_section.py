@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from study.config.section import LONGEST_NAME, LONGEST_PATH, Section
+from study.config import value_types
+from study.config.section import Section
 from study.config.trial_settings import SubsetText
+from study.config.value_types import LONGEST_NAME, LONGEST_PATH
 
 
 class Place(Section):
-    path: Path = Path()
-    number: int = 0
+    path: value_types.Place = Path()
     subset: SubsetText = "none"
 
 
@@ -21,7 +22,7 @@ class Place(Section):
         ({"path": "a" * (LONGEST_NAME + 1)}, "255"),
         ({"path": "a/" * LONGEST_PATH}, "4000"),
         ({"path": "a\0"}, "NUL"),
-        ({"number": 2**31}, "2147483648"),
+        ({"path": ""}, "empty"),
         ({"subset": "clipfitt"}, "'clipfit'"),
         ({"other": 1}, "Extra"),
     ],
