@@ -1,19 +1,18 @@
 """The section ``search``: the space, the baselines, and how trials are scored and stopped."""
 
 import math
-import tomllib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_serializer, field_validator
 
+from study.backbones.architecture import ENCODERS, FAMILIES, Family
 from study.config.baselines import Baseline, fixed_settings, published_baselines
 from study.config.methods import OtherMethod, TrainedMethod
 from study.config.section import Section
 from study.config.trial_settings import HEADS, Head, KnownKind, SubsetText, TrialSettings
 from study.config.value_types import Label, ObjectName, Range, Weights
-from study.method.parameters import kind_names
+from study.method.parameters import BIAS, NORM, SITES, kind_names
 
 AUTO = "auto"
 """The name that leaves the rule of selection to the protocol."""
@@ -22,13 +21,26 @@ TUNED_SHARE = 0.25
 SHORTEST_GRACE_PERIOD = 3
 """The fewest epochs before the first decision of successive halving."""
 
-SITES_OF: Mapping[str, tuple[str, ...]] = {
-    family: tuple(sites)
-    for family, sites in tomllib.loads(
-        Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")
-    ).items()
-}
-"""The sites that a search chooses from, by the family of the backbone: all that it has."""
+
+def _sites_of(family: Family) -> tuple[str, ...]:
+    """Return the sites that a search chooses from: all biases, and all LayerNorms as a whole.
+
+    Those of an attention are one site, and so are those of the pooling of a SigLIP.
+    """
+    sites = []
+    for encoder in ENCODERS:
+        rows = [row for row in SITES if encoder in row.encoders and family in row.families]
+        for row in rows:
+            block, _, _ = row.name.partition(".")
+            if row.kind is BIAS:
+                sites.append(f"{encoder}.{row.name if block == 'mlp' else block}.bias")
+        rows.sort(key=lambda row: row.stage != "before")
+        sites += [f"{encoder}.{row.name}" for row in rows if row.kind is NORM]
+    return tuple(dict.fromkeys(sites))
+
+
+SITES_OF: Mapping[str, tuple[str, ...]] = {family: _sites_of(family) for family in FAMILIES}
+"""The sites that a search chooses from, by the family of the backbone."""
 
 
 class SpaceConfig(Section):
