@@ -47,7 +47,7 @@ def find_renamed(key: str, value: Any) -> Iterator[Fault]:
     if key.startswith("search.baselines."):
         name = BASELINE + key.rpartition(".")[2]
     if name in RENAMED:
-        yield Fault(key, f"is {RENAMED[name]} since release 2.0.0")
+        yield Fault(key, f"has another name since release 2.0.0: {RENAMED[name]}")
     elif name in GONE:
         yield Fault(key, "is gone since release 2.0.0; see CHANGELOG.md for what replaces it")
     elif isinstance(value, Mapping):

@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import reduce
 from operator import getitem
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 
@@ -99,7 +99,7 @@ class _Loader(yaml.SafeLoader):
     false. A repeated key, of which PyYAML would keep the last value, is refused.
     """
 
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012, as the base class declares it
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """Construct a mapping, or raise ConstructorError if a key is repeated."""

@@ -25,7 +25,7 @@ from tests.not_none import not_none
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_rate_is_searched_unless_it_is_given(name: str):
-    entries = {"searched": {"method": name}, "fixed": {"method": name}}
+    entries: dict[str, JsonObject] = {"searched": {"method": name}, "fixed": {"method": name}}
     if issubclass(METHODS[name], TrainedMethod):
         entries["fixed"]["lr"] = 0.25
     search = build_config({"search": {"baselines": entries}}, "here").search
