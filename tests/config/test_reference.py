@@ -1,28 +1,54 @@
-"""The list of keys in `configs/README.md` is the schema's.
+"""The tables of keys in `configs/README.md` are the schema's.
 
-`UPDATE=1 pytest tests/config/test_reference.py` writes it anew.
+`UPDATE=1 pytest tests/config/test_reference.py` writes them anew.
 """
 
 import os
+from itertools import groupby
 from pathlib import Path
 
-from study.config.reference import list_keys
+from study.config.reference import Key, list_keys
 
 PAGE = Path(__file__).parents[2] / "configs" / "README.md"
-MARK = "<!-- The list below is written by UPDATE=1 pytest tests/config/test_reference.py -->\n\n"
+MARK = "<!-- Written by UPDATE=1 pytest tests/config/test_reference.py -->\n"
+LONGEST_DEFAULT = 60
+"""The most characters of a default in a table."""
+SECTIONS = {key.name.partition(".")[0] for key in list_keys() if "." in key.name}
 
 
-def test_the_list_of_keys_is_that_of_the_schema():
-    before, mark, keys = PAGE.read_text().partition(MARK)
-    assert mark
+def section(key: Key) -> str:
+    """Return the section of a key, or "" if it is outside of all sections."""
+    first = key.name.partition(".")[0]
+    return first if first in SECTIONS else ""
+
+
+def row(key: Key) -> str:
+    """Return a key as a row of its section's table."""
+    default = "required"
+    if key.default is not None:
+        default = f"`{key.default}`" if len(key.default) <= LONGEST_DEFAULT else "…"
+    name = key.name.removeprefix(f"{section(key)}.")
+    return f"| `{name}` | {default} | {key.meaning} |\n"
+
+
+def tables() -> str:
+    """Return a table of the keys outside of sections, and one for each section."""
     written = ""
-    for key in list_keys():
-        default = "required" if key.default is None else f"default `{key.default}`"
-        written += f"- `{key.name}` ({default}): {key.meaning}\n"
+    keys_by_section = sorted(list_keys(), key=lambda key: section(key) != "")
+    for name, keys in groupby(keys_by_section, key=section):
+        heading = f"\n### `{name}`\n" if name else ""
+        header = "\n| key | default | meaning |\n|---|---|---|\n"
+        written += heading + header + "".join(map(row, keys))
+    return written
+
+
+def test_the_tables_of_keys_are_those_of_the_schema():
+    before, mark, written = PAGE.read_text().partition(MARK)
+    assert mark
     if os.environ.get("UPDATE"):
-        PAGE.write_text(before + mark + written)
+        PAGE.write_text(before + mark + tables())
     else:
-        assert keys == written
+        assert written == tables()
 
 
 def test_every_key_has_a_meaning():
