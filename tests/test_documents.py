@@ -1,6 +1,7 @@
 """What the documents name exists: links, paths, commands, configuration keys, the version."""
 
 import re
+import shlex
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,9 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from study.commands.find import find_config
-from study.commands.main import COMMANDS
+from study.commands.find import find_config_and_overrides
+from study.commands.main import COMMANDS, _parse
+from study.config.loading import load_config
 from study.config.reference import list_keys
+from study.config.sweep import is_sweep, load_sweep
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("study", "tests", "configs", "clusters")
@@ -18,7 +21,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(p for f in FOLDERS for p in (ROOT / f).rgl
 LONGEST_README = 150  # lines
 KEYS = {key.name for key in list_keys()}
 SECTIONS = "data|backbone|training|search|test|ablation|resources|tracking"
-PLACEHOLDER = r"\b(NAME|ROOM|TRIAL|FOLDER|DIR|LABEL)\b"
+PLACEHOLDER = r"\b(NAME|PACKAGE|TRIAL|FOLDER|DIR|LABEL)\b"
 WRITTEN = ("found.yaml", "study.yaml")
 """Configurations that commands write."""
 
@@ -39,12 +42,15 @@ def spans(page: Path) -> list[str]:
 
 
 def commands(page: Path) -> Iterator[list[str]]:
-    """The words of each command of this package, without a comment."""
+    """The words of each command of this package that a page spells out, without the program."""
     lines = [line for block in blocks(page) for line in block.replace("\\\n", " ").splitlines()]
     for line in [*lines, *spans(page)]:
-        _, name, rest = re.sub(r"\s# .*", "", line).rpartition("clipfit-study ")
-        if name and not line.startswith("#"):
-            yield rest.split()
+        _, name, rest = line.rpartition("clipfit-study ")
+        if not name:
+            _, name, rest = line.rpartition("ray submit clusters/gpu.yaml study/run.py -- ")
+        if name and not line.startswith("#") and "…" not in rest:
+            words = shlex.split(rest, comments=True)
+            yield words[: words.index(">")] if ">" in words else words
 
 
 def anchors(page: Path) -> set[str]:
@@ -84,11 +90,20 @@ def test_paths_of_the_project_exist(page: Path):
 
 
 @every_page
-def test_commands_exist(page: Path):
-    for verb, *arguments in commands(page):
-        assert verb in COMMANDS, (verb, *arguments)
-        if verb == "run" and arguments and re.fullmatch(r"[\w/]+(\.yaml)?", arguments[0]):
-            assert arguments[0] in WRITTEN or find_config(arguments[0])
+def test_commands_are_understood(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for name in WRITTEN:
+        (tmp_path / name).write_text("seed: 1\n")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    for words in commands(page):
+        if words[1:] or words[0] not in COMMANDS:  # a command's name alone stands for all of it
+            name, options = _parse(words)
+            if name in ("run", "config"):
+                source, overrides = find_config_and_overrides(options.words)
+                if is_sweep(source):
+                    assert load_sweep(source, overrides)
+                else:
+                    load_config(source, overrides)
 
 
 @every_page

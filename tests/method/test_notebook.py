@@ -14,6 +14,7 @@ from study.method.subsets import parse
 from study.method.training import Objective, make_optimizer, training_step
 
 README = Path(training.__file__).parent / "README.md"
+BLOCKS = re.findall(r"(?ms)^```python\n(.*?)^```", README.read_text())
 STEPS_OF_AN_EPOCH = 5
 # The sites of the paper by transformers' names, without the table of sites.
 CHOSEN = re.compile(
@@ -24,12 +25,10 @@ CHOSEN = re.compile(
 
 @pytest.fixture(scope="module")
 def notebook() -> dict[str, Any]:
-    """Run the block, and return its variables."""
-    block = re.search(r"(?ms)^```python\n(.*?)^```", README.read_text())
-    assert block is not None
+    """Run the first block, and return its variables."""
     variables: dict[str, Any] = {}
     with torch.random.fork_rng(devices=[]):
-        exec(block[1], variables)
+        exec(BLOCKS[0], variables)
     return variables
 
 
@@ -60,3 +59,15 @@ def test_its_steps_are_those_of_the_training_step(notebook: dict[str, Any]):
         for rows in batches
     ]
     assert notebook["losses"][:STEPS_OF_AN_EPOCH] == pytest.approx(losses, rel=1e-4)
+
+
+def test_the_second_block_takes_a_step_of_the_schedule(notebook: dict[str, Any]):
+    variables = {
+        **notebook,
+        "classifier": FewShotClassifier(notebook["backbone"], parse("clipfit")),
+    }
+    (_, second) = BLOCKS
+    exec(second, variables)
+    rates = {group["lr"] for group in variables["optimizer"].param_groups}
+    assert len(rates) == 2
+    assert max(rates) < 0.02

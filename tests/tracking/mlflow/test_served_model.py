@@ -6,6 +6,7 @@ That it is served over HTTP is in `tests/test_first_hour.py`. What a classifier 
 """
 
 import io
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 from mlflow.pyfunc import scoring_server
 from PIL import Image
 
+from study import tracking
 from study.data.datasets import load_dataset
 from study.data.images.sources import encode_base64
 from study.errors import DataError, DeltaError
@@ -70,6 +72,19 @@ def test_any_form_of_image_gives_the_same_class_in_a_list_a_column_or_alone(
         pd.Series([encoded] * 2),
     ):
         assert list(model.predict(several)["class_name"]) == [name] * 2
+
+
+def test_the_example_of_the_page_runs(
+    champion: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    page = Path(tracking.__file__).with_name("README.md").read_text()
+    (block,) = re.findall(r"(?ms)^```python\n(.*?)^```", page)
+    picture = digits(1)[0][0]
+    picture.save(tmp_path / "photo.png")
+    monkeypatch.chdir(tmp_path)
+    encoded = (tmp_path / "photo.png").read_bytes()
+    array = np.asarray(picture.convert("L"))
+    exec(block, {"image_bytes": encoded, "pil_image": picture, "array": array})
 
 
 def test_new_class_names_are_given_at_load_time(champion: str):
