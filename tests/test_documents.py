@@ -107,6 +107,14 @@ def test_commands_are_understood(page: Path, tmp_path: Path, monkeypatch: pytest
 
 
 @every_page
+def test_configurations_are_valid(page: Path, tmp_path: Path):
+    for block in re.findall(r"(?ms)^```yaml\n(.*?)^```", page.read_text()):
+        source = tmp_path / "study.yaml"
+        source.write_text(block)
+        assert load_sweep(source) if is_sweep(source) else load_config(source)
+
+
+@every_page
 def test_no_other_module_is_a_command(page: Path):
     modules = re.findall(r"python -m ([\w.]+)", page.read_text())
     assert set(modules) <= {
