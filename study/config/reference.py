@@ -71,6 +71,7 @@ def _meaning(field: FieldInfo) -> str:
     """Return the docstring of a key as Markdown on one line, in the words of YAML."""
     text = " ".join((field.description or "").replace("``", "`").split())
     choices = [kind for kind in types_in(field.annotation) if isinstance(kind, str)]
-    if choices and get_origin(field.annotation) is Literal:
+    named = all(f"`{choice}`" in text for choice in choices)
+    if len(choices) > 1 and not named and get_origin(field.annotation) is Literal:
         text += f" One of {', '.join(f'`{choice}`' for choice in choices)}."
     return text.replace("None", "`null`")

@@ -97,8 +97,8 @@ class DataConfig(Section):
     validate. None means min(shots, 4); with ``all`` it means the dataset's validation images, or a
     fifth of each class if it has none."""
     short: Short = "fail"
-    """What to do if a class has too few training images for ``shots``: fail, or take them all."""
-    shots_from: Place | None = None
+    """If a class has too few training images for ``shots``: ``fail``, or ``take_all`` it has."""
+    shots_from: Path | None = None
     """A folder of published few-shot splits; None means that the study draws its own."""
     templates: tuple[str, ...] | None = Field(None, min_length=1)
     """Prompts with ``{}`` for the class name; training uses the first. None means the dataset's."""
@@ -109,14 +109,14 @@ class DataConfig(Section):
     columns: dict[Literal["path", "label", "class_name", "split", "image", "group"], str] | None = (
         None
     )
-    """Part → column in a table or Hugging Face dataset, where its name is another."""
+    """The columns of a table or Hugging Face dataset that have other names: part → column."""
     groups: Annotated[str, AfterValidator(_check_pattern)] | None = None
     """A regular expression, searched in the path of each image below ``root``, whose first capture
     group (else the whole match) is the image's group, such as a patient; it replaces the column.
 
     No group stands on both sides of a split or fold."""
     splits: dict[Literal["train", "val", "test"], str] | None = None
-    """Split → its name in a Hugging Face dataset, where that is another."""
+    """The splits of a Hugging Face dataset that have other names: split → name."""
     subset: str | None = None
     """The configuration of a Hugging Face dataset that has several."""
     revision: str | None = None
@@ -129,7 +129,7 @@ class DataConfig(Section):
     augment: bool = True
     """Whether training images are cropped, resized and flipped at random."""
     on_corrupt: OnCorrupt = "fail"
-    """What to do if an image cannot be decoded: fail, or leave it out and log it."""
+    """If an image cannot be decoded: ``fail``, or ``skip`` it and log it."""
     pixel_range: Annotated[tuple[float, float], AfterValidator(_check_rising)] | None = None
     """The values that become black and white in images deeper than 8 bits, also in the targets.
 
@@ -175,16 +175,16 @@ class TrainingConfig(Section):
     """The weight decay of every tuned parameter."""
     regularizer: Regularizer = "cosine"
     """The loss term that λ weighs: the paper's distillation (``cosine``), the squared distance of
-    the tuned parameters from their initial values (``l2_init``), or none."""
+    the tuned parameters from their initial values (``l2_init``), or ``none``."""
     balance: WantedBalance = "auto"
     """How training makes up for classes of unequal size: ``logit_adjusted`` adds the logarithm of
     each class's share to its logit in training, ``weights`` divides losses by the share. ``auto``
     is ``logit_adjusted`` for each training whose images of one class are more than twice as many
     as those of another, else ``none``."""
     precision: WantedPrecision = "float32"
-    """The precision that the encoders compute in, and hold their frozen matrices in; what is tuned,
-    features and losses stay float32. ``auto`` is bfloat16 for all trials if a worker finds it
-    faster when the study starts. A CPU without instructions for bfloat16 computes in float32."""
+    """The precision of the encoders and their frozen matrices; tuned parameters, features and
+    losses are float32. ``auto`` is ``bfloat16`` if a worker finds it faster when the study starts,
+    else ``float32``. A CPU without instructions for bfloat16 computes in float32."""
 
     @property
     def trial_precision(self) -> Precision:
@@ -204,16 +204,16 @@ class TestConfig(Section):
     seeds: tuple[Seed, ...] = Field((1, 2, 3, 4, 5), min_length=2, max_length=1000)
     """The seeds of the test; each has its own shots and batch order. zero_shot ignores them."""
     runners_up: int = Field(2, ge=0, le=8)
-    """The number of configurations tested after the winner, in addition to the baselines."""
+    """The number of configurations tested besides the best one and the baselines."""
 
 
 class FinalConfig(Section):
     """The final model, which is registered, exported and predicted with."""
 
     images: FinalImages = "labelled"
-    """What the best configuration is trained on once more: shots and validation images
-    (``labelled``), or all images of all splits, so that it cannot be tested (``everything``).
-    ``shots`` trains nothing more: the final model is that of the first test seed."""
+    """The images of the final training: shots and validation images (``labelled``), or all images
+    of all splits (``everything``), so that it cannot be tested. With ``shots``, the final model is
+    that of the first test seed."""
 
 
 class AblationConfig(Section):
@@ -270,8 +270,8 @@ class ResourcesConfig(Section):
     max_concurrent: Count | None = None
     """The most trials at once.
 
-    None means as many as fit, and on a cluster one more, which waits for a machine that joins
-    later; a number lets an autoscaler see that many trials at once."""
+    None means as many as fit, and on a cluster one more, which waits for a machine that joins; an
+    autoscaler sees as many waiting as a number says."""
     max_failures: int = Field(3, ge=0, le=10_000)
     """How often a trial continues from its last epoch after its worker died."""
     max_epoch_seconds: float | None = Field(21_600, gt=0, le=31_536_000)

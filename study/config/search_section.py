@@ -50,7 +50,7 @@ class SpaceConfig(Section):
     """The sites that a trial may tune, without layers: ``windows`` sets those. The default stands
     for all sites of the backbone, a SigLIP's too."""
     windows: bool = True
-    """Whether a trial also chooses the range of layers that it tunes in each encoder."""
+    """Whether the range of layers that is tuned in each encoder is searched too."""
     rates: dict[KnownKind, Range] = Field(default_factory=dict)
     """The range of the learning rate of each kind of parameter; a kind left out has 5e-4 to 0.2."""
     distill_weight: Weights = (0.25, 16.0)
@@ -79,18 +79,17 @@ class SearchConfig(Section):
 
     0 means no search: the baselines are tested as they are."""
     minutes: float | None = Field(None, gt=0, le=1_000_000)
-    """The longest time that the search may take; None means no limit.
+    """The most minutes of the search; None means no limit.
 
-    Baselines are trained in any case. What comes after the search has its own time: the test, the
-    final model, and the report."""
+    Baselines are trained in any case. Test, final model and report come after these minutes."""
     sampler: ObjectName = "tpe"
     """The sampler that proposes trials: ``tpe``, ``random``, or one of an installed package."""
     selection: ObjectName = AUTO
     """The rule by which trials are scored; ``auto`` is the protocol's."""
     metric: Literal["auto", "accuracy", "balanced_accuracy"] = "auto"
-    """The accuracy of which scores are made, on validation and on test: over images, or the mean
-    over classes (``balanced_accuracy``). ``auto`` is ``balanced_accuracy`` if one class has more
-    than twice the training images of another."""
+    """The score on validation and test: ``accuracy`` over images, or its mean over classes
+    (``balanced_accuracy``). ``auto`` is ``balanced_accuracy`` if one class has more than twice the
+    training images of another, else ``accuracy``."""
     folds: int | None = Field(None, ge=2, le=1000)
     """The number of parts of the shots (folds; None means 4) or base classes (class_folds; 3).
 
@@ -98,7 +97,7 @@ class SearchConfig(Section):
     asha: AshaConfig | None = AshaConfig()
     """When to stop poor trials early; None trains every trial to its last epoch."""
     heads: tuple[Head, ...] = Field(HEADS, min_length=1)
-    """What may classify images: the text features of the classes, or a linear head on the image
+    """What classifies images: the text features of the classes, or a linear head on the image
     features. Each training is scored with all of them, and used with the best."""
     space: SpaceConfig = SpaceConfig()
     method_trials: int = Field(4, ge=1, le=10_000)
