@@ -1,26 +1,23 @@
-"""The command ``leaderboard``: of a study, an ablation, a sweep, or a tracking server."""
+"""The command ``leaderboard``: of a study, an ablation, a sweep, or all studies of a folder."""
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from study.commands.arguments import add_json
 from study.commands.output import lasting_console, print_json
-from study.errors import ConfigError, TrackingError
-
-if TYPE_CHECKING:
-    from study.tracking.tracker import RankedConfiguration
+from study.errors import ConfigError, DataError
 
 HELP = (
     "print the test scores of a study, the cells of an ablation, or the tables of a sweep (several "
     "studies of one file) beside published averages; without NAME the best configurations of all "
-    "studies that MLflow has (MLFLOW_TRACKING_URI, else ./mlflow.db)"
+    "studies in a folder"
 )
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add studies, what to ask of the tracking server without any, and the form of the output."""
+    """Add studies, how many configurations to print without any, and the form of the output."""
     parser.add_argument(
         "names",
         nargs="*",
@@ -38,31 +35,23 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="write the tables of a sweep, or the files of an ablation, into this folder",
     )
     parser.add_argument(
-        "--study",
-        metavar="NAME",
-        help="without NAME above: of this study alone, as MLflow has it",
-    )
-    parser.add_argument(
-        "--where",
-        metavar="CONDITION",
-        help="without NAME above: of the runs that meet a condition of MLflow, such as "
-        "\"params.dataset = 'digits'\" (default: on the dataset of the best alone)",
-    )
-    parser.add_argument(
-        "--top", type=int, default=10, help="without NAME above: how many (default: 10)"
+        "--top",
+        type=int,
+        default=10,
+        help="without NAME above: how many of each dataset (default: 10)",
     )
     parser.add_argument(
         "--format",
-        choices=["csv", "json", "markdown", "table", "yaml"],
+        choices=["csv", "json", "markdown", "table"],
         default="table",
-        help="of a study or an ablation: table, markdown, csv, json; without NAME: table, json, or "
-        "yaml, a configuration for `run` whose baselines are the listed ones (default: table)",
+        help="of a study or an ablation: table, markdown, csv, json; without NAME: table, json "
+        "(default: table)",
     )
     add_json(parser)
 
 
 def run(options: Namespace) -> None:
-    """Print the leaderboard of studies, or the best configurations of a tracking server.
+    """Print the leaderboard of studies, or the best configurations of all studies.
 
     Raises:
         StudyError: the options do not go together, or nothing was found.
@@ -74,12 +63,10 @@ def run(options: Namespace) -> None:
     if options.top < 1:
         raise ConfigError(f"--top is {options.top}; allowed is 1 or more")
     if not folders:
-        if options.to or storage:
-            raise ConfigError("--to and storage=FOLDER are allowed with the name of a study")
-        _print_best_on_server(options)
+        if options.to:
+            raise ConfigError("--to is allowed with the name of a study")
+        _print_best_of_studies(options, storage)
         return
-    if options.study or options.where:
-        raise ConfigError("--study and --where ask the tracking server; leave the names out")
     if len(folders) > 1:
         _print_sweep(options, folders)
         return
@@ -145,37 +132,19 @@ def _print_sweep(options: Namespace, folders: Sequence[Path]) -> None:
         print(write_sweep_tables(results, options.to))
 
 
-def _print_best_on_server(options: Namespace) -> None:
-    """Print the best configurations on one dataset of all studies on the tracking server."""
-    from study import tracking
+def _print_best_of_studies(options: Namespace, storage: str | None) -> None:
+    """Print the best configurations on each dataset, of all studies in a folder."""
     from study.report.best_configurations import (
-        baselines_study_yaml,
         best_configurations_records,
         render_best_configurations,
     )
+    from study.results.best_of_studies import best_of_studies
+    from study.storage.command_lines import storage_folder
 
-    tracker = tracking.MlflowTracker()
-
-    view = _view(
-        options,
-        {
-            "table": render_best_configurations,
-            "json": best_configurations_records,
-            "yaml": lambda rows: baselines_study_yaml(*tracker.read_exact(rows)),
-        },
-    )
-
-    def best(top: int, where: str | None = None) -> Sequence["RankedConfiguration"]:
-        conditions = [condition for condition in (options.where, where) if condition]
-        return tracker.best_configurations(
-            study=options.study,
-            where=" and ".join(conditions) or None,
-            top=top,
-        )
-
-    rows = best(1)
-    if rows:  # scores on several datasets do not compare
-        rows = best(options.top, f"params.dataset = '{rows[0].dataset}'")
-    elif not options.json and options.format != "json":
-        raise TrackingError("no study on the tracking server has such a configuration")
+    views = {"table": render_best_configurations, "json": best_configurations_records}
+    view = _view(options, views)
+    folder = storage_folder(storage)
+    rows = best_of_studies(folder, options.top)
+    if not rows and not options.json and options.format != "json":
+        raise DataError(f"no study in {folder} has a finished trial of a search")
     _print(options, view(rows))

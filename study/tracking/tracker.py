@@ -8,13 +8,10 @@ import socket
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from textwrap import shorten
 from typing import Any, NamedTuple
 
 from study.config.schema import StudyConfig
-from study.config.trial_settings import TrialSettings
-from study.data.shots import ShotCount
 from study.errors import TrackingError, redacted_text
 from study.storage.time_limit import first_cause
 from study.trial.study import Study, TrialConfig
@@ -33,31 +30,6 @@ class TrackerLines(NamedTuple):
     """What could not be kept and why, see `describe_unsent`; empty if everything is kept."""
     hints: Sequence[tuple[str, str]] = ()
     """How to view the study in the tracker: pairs of a short word and a line."""
-
-
-@dataclass(frozen=True)
-class RankedConfiguration:
-    """A configuration that was trained for all its epochs, with its scores as fractions."""
-
-    study: str
-    label: str
-    dataset: str
-    protocol: str
-    backbone: str
-    shots: ShotCount
-    settings: TrialSettings
-    """The settings as the tracker shows them, perhaps rounded."""
-    trainable: int
-    val_score: float
-    split_hash: str
-    """The hash of the split; only scores with the same hash can be compared."""
-    test_score: float | None
-    """The mean over the test seeds; None if the configuration was not tested."""
-    test_seeds: int
-    """The number of test seeds with a test score."""
-    run_id: str
-    parent_id: str
-    """The id of the study's own run."""
 
 
 class Tracker(ABC):

@@ -5,7 +5,6 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
-from unittest.mock import Mock
 
 import pandas as pd
 import pytest
@@ -35,18 +34,6 @@ def test_the_leaderboard_of_a_study_fits_one_screen(
     assert len(screen) <= 40
     assert max(map(len, screen)) <= 80
     assert len(run("leaderboard", few_shot_study, "--all").out.splitlines()) > len(screen)
-
-
-def test_without_a_name_one_dataset_at_a_time_is_requested(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-):
-    find = Mock(side_effect=[[Mock(dataset="pets")], []])
-    monkeypatch.setattr("study.tracking.MlflowTracker.best_configurations", find)
-    words = ["--where", "metrics.trainable < 9", "--top", "5", "--format", "json"]
-    assert run("leaderboard", *words).out == "[]\n"
-    last = find.call_args.kwargs
-    assert last["where"] == "metrics.trainable < 9 and params.dataset = 'pets'"
-    assert last["top"] == 5
 
 
 def test_an_ablation_is_printed_and_its_files_are_named(
@@ -79,14 +66,9 @@ def test_tables_of_a_sweep_are_printed_and_written_and_need_one(
         ["--format", "csv"],
         ["--top", "0"],
         ["--to", "x"],
-        ["study", "--where", "x"],
-        ["study", "--format", "yaml"],
     ],
     ids=" ".join,
 )
-def test_options_of_the_leaderboard_that_do_not_go_together_are_refused(
-    few_shot_study: Path, run: Run, words: list[str], monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr("study.tracking.MlflowTracker.best_configurations", lambda *_, **__: [1])
-    ran = run("leaderboard", *(few_shot_study if word == "study" else word for word in words))
+def test_options_of_the_leaderboard_that_do_not_go_together_are_refused(run: Run, words: list[str]):
+    ran = run("leaderboard", *words)
     assert (ran.code, ran.out) == (2, "")

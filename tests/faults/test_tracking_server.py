@@ -16,7 +16,6 @@ from study.config.sweep import load_sweep
 from study.errors import ConfigError, TrackingError
 from study.tracking.mlflow import server
 from study.tracking.mlflow import sync as sync_module
-from study.tracking.mlflow.best_runs import best_configurations
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.tracking.mlflow.server import connect, is_refusal
 from tests.case_tables import from_table
@@ -68,9 +67,6 @@ def test_a_server_that_does_not_answer_at_the_start_is_asked_once_and_told(
     with pytest.raises(TrackingError, match=r"127.0.0.1:\d+ does not answer \(") as caught:
         connect(address, "any")
     assert len(proxy.asked) == 1
-    assert SECRET not in str(caught.value)
-    with pytest.raises(TrackingError, match="does not give runs") as caught:
-        best_configurations(address, study=None, where=None, top=1)
     assert SECRET not in str(caught.value)
 
 

@@ -5,18 +5,17 @@ the check of a store that does not exist yet needs it.
 """
 
 import logging
-from collections.abc import Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from study.config.schema import StudyConfig
 from study.errors import StudyError, TrackingError
 from study.storage.command_lines import study_command
 from study.storage.time_limit import call_within
 from study.tracking.mlflow.address import SERVERS, is_absent_store, tracking_uri
-from study.tracking.tracker import RankedConfiguration, Tracker, TrackerLines, describe_unsent
+from study.tracking.tracker import Tracker, TrackerLines, describe_unsent
 from study.trial.study import Study
 
 if TYPE_CHECKING:
@@ -103,17 +102,3 @@ class MlflowTracker(Tracker):
         from study.tracking.mlflow.models import download_registered_model
 
         return download_registered_model(uri, address, folder)
-
-    def best_configurations(self, **query: Any) -> list[RankedConfiguration]:
-        """See `study.tracking.mlflow.best_runs`; the server is ``$MLFLOW_TRACKING_URI``."""
-        from study.tracking.mlflow.best_runs import best_configurations
-
-        return best_configurations(tracking_uri(None), **query)
-
-    def read_exact(
-        self, configurations: Sequence[RankedConfiguration]
-    ) -> tuple[list[RankedConfiguration], StudyConfig]:
-        """See `study.tracking.mlflow.best_runs`; the server is ``$MLFLOW_TRACKING_URI``."""
-        from study.tracking.mlflow.best_runs import read_exact
-
-        return read_exact(tracking_uri(None), configurations)

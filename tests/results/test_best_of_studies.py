@@ -1,0 +1,80 @@
+"""The best configurations over all studies of a folder."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from study.commands.main import main
+from study.report.best_configurations import render_best_configurations
+from study.results.best_of_studies import RankedConfiguration, best_of_studies
+from study.storage.trial_folder import End
+from tests.changed_studies import change_json
+from tests.finished_study import WINNER
+
+RATE = 0.08404840643566887
+LORA = {"method": "lora", "lr": 0.001, "rank": 2}
+
+
+@pytest.fixture(scope="module")
+def storage(finish: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Studies of digits, one with a stopped trial with the best score of all, one with LoRA."""
+    place = tmp_path_factory.mktemp("found")
+    early, late, linear = (
+        finish(place, name, val_score=score, linear=name == "linear")
+        for name, score in (("early", 0.8), ("late", 0.9), ("linear", 0.72))
+    )
+    late._search("search", "trial 3", 3, 0.99, WINNER)
+    late.folder.trial("search-0003").write_end(End("stopped", 1, 1.0))
+    early._search("search", "trial 3", 3, 0.75, WINNER | {"ln_lr": RATE})
+    linear._search("lora", "lora 3", 3, 0.75, {"subset": "none", "peer": LORA})
+    return place
+
+
+def test_finished_trials_come_best_first_with_their_exact_settings_and_tests(storage: Path):
+    best = best_of_studies(storage, top=20)
+    found = [(one.study, one.label, one.val_score, one.test_score) for one in best]
+    assert found[:2] == [("late", "trial 1", 0.9, 0.75), ("early", "trial 1", 0.8, 0.75)]
+    assert len(found) == 3 * 3 + 2
+    assert [one.val_score for one in best] == sorted((row[2] for row in found), reverse=True)
+    by_name = {(one.study, one.label): one for one in best}
+    assert by_name["early", "trial 3"].settings.rates["ln"] == RATE
+    assert by_name["early", "trial 2"].test_seeds == 0
+    lora = by_name["linear", "lora 3"].settings.peer
+    assert lora is not None
+    assert (lora.method, lora.lr) == ("lora", 0.001)
+    tuned = by_name["linear", "trial 1"]
+    assert (tuned.settings.head, tuned.test_seeds) == ("linear", 2), "its tests have its head"
+    assert [one.label for one in best_of_studies(storage, top=1)] == ["trial 1"]
+
+
+def test_a_damaged_study_is_left_out_with_a_warning(
+    finish: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    finish(tmp_path, "whole")
+    damaged = finish(tmp_path, "damaged").folder
+    change_json(damaged.trial("search-0001").path / "config.json", settings=None)
+    assert {one.study for one in best_of_studies(tmp_path, top=9)} == {"whole"}
+    assert "study 'damaged' is left out" in caplog.text
+
+
+def test_each_dataset_has_a_table_of_its_own(storage: Path):
+    first, second, *_ = best_of_studies(storage, top=2)
+    elsewhere = RankedConfiguration(**vars(second) | {"dataset": "dtd", "test_seeds": 0})
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(render_best_configurations([first, elsewhere, second]))
+    digits, dtd = console.export_text().split("Best on ")[1:]
+    assert (digits.count("trial 1"), dtd.count("trial 1")) == (2, 1)
+    assert ("75.0 (2)" in digits, "75.0 (2)" in dtd) == (True, False)
+
+
+def test_without_a_name_the_command_reads_all_studies_of_the_storage(
+    storage: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["leaderboard", f"storage={storage}", "--top", "1", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row.items() >= {"study": "late", "bias_lr": 0.05, "head": "text", "shots": 16}.items()
+    assert main(["leaderboard", f"storage={storage / 'late' / 'trials'}"]) == 2
