@@ -22,7 +22,7 @@ LONGEST_README = 150  # lines
 KEYS = {key.name for key in list_keys()}
 SECTIONS = "data|backbone|training|search|test|ablation|resources|tracking"
 PLACEHOLDER = r"\b(NAME|PACKAGE|TRIAL|FOLDER|DIR|LABEL)\b"
-WRITTEN = ("found.yaml", "study.yaml")
+WRITTEN = ("study.yaml",)
 """Configurations that commands write."""
 
 every_page = pytest.mark.parametrize(

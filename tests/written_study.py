@@ -9,6 +9,7 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from study.commands.sync import send_missing
 from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
 from study.data.tasks import Task
@@ -146,8 +147,9 @@ def started(study: Any, uri: str) -> MlflowTracker:
 
 
 def sync(study: Any, uri: str, write_outputs: Callable[[], object] = lambda: None) -> int:
-    """Send what is unsent of a study; give the number of its trials."""
-    return MlflowTracker().sync(_tracked_at(study.study, uri), write_outputs)
+    """Send what is unsent of a study; return the number of its trials."""
+    send_missing(_tracked_at(study.study, uri), MlflowTracker(), write_outputs)
+    return len(list(study.folder.trials()))
 
 
 def _tracked_at(study: Study, uri: str) -> Study:

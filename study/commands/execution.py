@@ -39,7 +39,7 @@ from study.storage.atomic import StorageError
 from study.storage.command_lines import study_command
 from study.storage.repair import repair
 from study.storage.study_folder import StudyFolder
-from study.tracking.tracker import Tracker
+from study.tracking.tracker import Tracker, TrackerObserver
 from study.trial.prepare import Preparer
 from study.trial.study import Stage, Study, TrialData
 
@@ -224,6 +224,7 @@ def _run_steps(
     """
     config, folder, protocol = study.config, study.folder, study.protocol
     choice = study.cells() if config.ablation else study.candidates()
+    sending = TrackerObserver(tracker)
     chosen = choice is not None and all(trial.read_end() for trial, _ in folder.trials_of("search"))
 
     def search_progress(total: int) -> StageProgress:
@@ -235,23 +236,23 @@ def _run_steps(
         if protocol.validates(config) and not chosen:
             trials = sum(map(len, ablation_trials(study).values()))
             with search_progress(trials) as line:
-                steps.run_ablation(study, preparer.search(), [line, tracker])
+                steps.run_ablation(study, preparer.search(), [line, sending])
         trainings = steps.choose_rates(study)
     else:
         if data and not chosen:
             with search_progress(config.search.planned_trials) as line:
                 line.limit(steps.seconds_left(study))
-                steps.run_search(study, data, [line, tracker], sampler)
+                steps.run_search(study, data, [line, sending], sampler)
             _print_cut(study, console)
         trainings = steps.trainings_of(fix_candidates(study))
     tested = {seed: preparer.test(seed) for seed in protocol.shot_seeds(config)}
     batches = [steps.plan_test(study, trainings, tested, stage)]
     if not config.ablation:  # the longest training comes first, so that no worker waits for its end
-        batches.insert(0, steps.plan_final(study, preparer, [tracker]))
+        batches.insert(0, steps.plan_final(study, preparer, [sending]))
     folders = [folder.trial(trial.trial_id) for batch in batches for trial in batch.trials]
     done = sum(trial.read_end() is not None for trial in folders)
     with StageProgress(console, stage, len(folders), done=done) as line:
-        steps.run_test(study, batches, [line, tracker])
+        steps.run_test(study, batches, [line, sending])
 
 
 def _print_cut(study: Study, console: Console) -> None:

@@ -170,7 +170,7 @@ def find_model(word: str, scratch: Path, storage: str | Path | None = None) -> "
     if word.startswith(REGISTERED):
         from study import tracking
 
-        return tracking.MlflowTracker().download_model(word, scratch)
+        return tracking.download_model(word, scratch)
     folder = find_study_of_model(word, storage)
     if folder is None:
         return read_saved_model(Path(word))

@@ -1,9 +1,16 @@
 """The command ``sync``: results of a study that its tracker lacks."""
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from study.commands.arguments import add_settings, add_study
 from study.commands.signals import handle_signals, interrupt
+from study.errors import TrackingError
+
+if TYPE_CHECKING:
+    from study.tracking.tracker import Tracker
+    from study.trial.study import Study
 
 HELP = "send the results of a study to MLflow that are missing there"
 
@@ -29,5 +36,35 @@ def run(options: Namespace) -> None:
 
     with handle_signals(interrupt), folder.locked():
         tracker = tracking.make_tracker(study.config.tracking.tracker)
-        trials = tracker.sync(study, lambda: write_outputs(folder))
+        send_missing(study, tracker, lambda: write_outputs(folder))
+    trials = len(list(folder.trials()))
     print(f"{trials} trials of {folder.name} are in {tracker.title}")
+
+
+def send_missing(
+    study: "Study", tracker: "Tracker", write_outputs: Callable[[], object] = lambda: None
+) -> None:
+    """Send to a tracker what it lacks of a study, and register the winner of a finished one.
+
+    Args:
+        study: the study.
+        tracker: the tracker, which is not started.
+        write_outputs: writes the tables and the report again, which name the registered winner.
+
+    Raises:
+        TrackingError: results could not be sent; the message names their trials.
+        StudyError: see `study.tracking.tracker.Tracker.start`.
+    """
+    folder = study.folder
+    if not tracker.title:
+        raise TrackingError("tracking.tracker is none; allowed is a tracker, such as mlflow")
+    tracker.start(study)
+    finished = folder.is_complete()
+    registration = folder.read_registration()
+    if finished:  # an unfinished study may still get another winner, or more seeds
+        tracker.register()
+    if folder.read_registration() != registration:
+        write_outputs()
+    lacks = tracker.close(finished=finished).lacks
+    if lacks:
+        raise TrackingError(f"of study '{folder.name}', {tracker.title} lacks {lacks}")

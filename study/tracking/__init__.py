@@ -1,8 +1,10 @@
 """Trackers show what the ledger holds; no other room imports MLflow."""
 
 from study.config.plugins import find_object
-from study.tracking.mlflow.mlflow_tracker import MlflowTracker
+from study.tracking.mlflow.mlflow_tracker import MlflowTracker, download_model
 from study.tracking.tracker import NoTracker, Tracker
+
+__all__ = ["TRACKERS", "Tracker", "download_model", "make_tracker"]
 
 TRACKERS = {"mlflow": MlflowTracker, "none": NoTracker}
 """This package's own trackers, by their names in a configuration."""

@@ -7,12 +7,12 @@ A call to a tracker may fail; `summarize_error` returns the reason as one short 
 import socket
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from textwrap import shorten
 from typing import Any, NamedTuple
 
 from study.config.schema import StudyConfig
-from study.errors import TrackingError, redacted_text
+from study.errors import redacted_text
 from study.storage.time_limit import first_cause
 from study.trial.study import Study, TrialConfig
 
@@ -37,8 +37,8 @@ class Tracker(ABC):
 
     The constructor takes no arguments. Every result is in the study's folder before a tracker is
     called, so a tracker reads what it keeps there. Trials must not wait for a tracker: slow work
-    belongs in a thread of the tracker. Only `check`, `start` and `sync` may raise; other methods
-    log their failures, or return them from `close`.
+    belongs in a thread of the tracker. Only `check` and `start` may raise; other methods log their
+    failures, or return them from `close`.
     """
 
     name: str
@@ -81,37 +81,16 @@ class Tracker(ABC):
             finished: whether the study ran to its end; otherwise it may be resumed.
         """
 
-    def sync(self, study: Study, write_outputs: Callable[[], object] = lambda: None) -> int:
-        """Keep everything of a study that is not kept yet, after its run.
 
-        Args:
-            study: the study.
-            write_outputs: writes the tables and the report again; they name the registered winner.
+class TrackerObserver:
+    """An observer of a search that passes the changes of its trials on to a tracker."""
 
-        Returns:
-            The number of the study's trials; the tracker now has all of them.
-
-        Raises:
-            StudyError: the results cannot be kept; the message names the trials.
-        """
-        folder = study.folder
-        if not self.title:
-            raise TrackingError("tracking.tracker is none; allowed is a tracker, such as mlflow")
-        self.start(study)
-        finished = folder.is_complete()
-        registration = folder.read_registration()
-        if finished:  # an unfinished study may still get another winner, or more seeds
-            self.register()
-        if folder.read_registration() != registration:
-            write_outputs()
-        lacks = self.close(finished=finished).lacks
-        if lacks:
-            raise TrackingError(f"of study '{folder.name}', {self.title} lacks {lacks}")
-        return len(list(folder.trials()))
+    def __init__(self, tracker: Tracker) -> None:
+        self._tracker = tracker
 
     def trial_started(self, config: TrialConfig, *_: Any) -> None:
-        """Call `trial_changed`, as an observer of the search."""
-        self.trial_changed(config.trial_id)
+        """Pass on that something of a trial is new."""
+        self._tracker.trial_changed(config.trial_id)
 
     trial_reported = trial_ended = trial_started
 

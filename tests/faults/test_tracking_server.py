@@ -44,7 +44,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch):
 def train(study: Written, tracker: MlflowTracker, *numbers: int):
     """Write trials, and tell the tracker of each as a study does."""
     for number in numbers:
-        tracker.trial_started(study.whole(number))
+        tracker.trial_changed(study.whole(number).trial_id)
 
 
 def send_all_later(study: Written, proxy: Proxy, trials: int):
@@ -154,7 +154,8 @@ def test_trials_that_mlflow_refuses_stop_no_other_and_are_named(
 
     caplog.clear()
     tracker = started(study, mlflow_server)
-    tracker.trial_reported(begun[0], 1, study.report(begun[0], 1))
+    study.report(begun[0], 1)
+    tracker.trial_changed(begun[0].trial_id)
     train(study, tracker, 3, 4)
     lacks = tracker.close(finished=True).lacks
     assert "2 runs:" in lacks

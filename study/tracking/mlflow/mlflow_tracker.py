@@ -91,14 +91,18 @@ class MlflowTracker(Tracker):
         hints = viewing_hints(run.uri, run.experiment_id, run.run_id, view)
         return TrackerLines(describe_unsent(lacks) if lacks else "", hints)
 
-    def download_model(self, address: str, folder: Path) -> "SavedModel":
-        """See `study.tracking.mlflow.models`; the server is ``$MLFLOW_TRACKING_URI``."""
-        uri = tracking_uri(None)
-        if is_absent_store(uri):
-            raise TrackingError(
-                f"{address} is not found, as there is no {uri} here; set MLFLOW_TRACKING_URI to "
-                "the address of the server or store that has it"
-            )
-        from study.tracking.mlflow.models import download_registered_model
 
-        return download_registered_model(uri, address, folder)
+def download_model(address: str, folder: Path) -> "SavedModel":
+    """Download a registered model from ``$MLFLOW_TRACKING_URI`` into an empty folder.
+
+    See `study.tracking.mlflow.models.download_registered_model`.
+    """
+    uri = tracking_uri(None)
+    if is_absent_store(uri):
+        raise TrackingError(
+            f"{address} is not found, as there is no {uri} here; set MLFLOW_TRACKING_URI to "
+            "the address of the server or store that has it"
+        )
+    from study.tracking.mlflow.models import download_registered_model
+
+    return download_registered_model(uri, address, folder)

@@ -135,6 +135,7 @@ def measure(options: argparse.Namespace, storage: Path) -> None:
     from study.search import driver, steps
     from study.storage.study_folder import StudyFolder
     from study.tracking.mlflow.mlflow_tracker import MlflowTracker
+    from study.tracking.tracker import TrackerObserver
     from study.trial.prepare import Preparer
     from study.trial.study import Study
 
@@ -158,7 +159,7 @@ def measure(options: argparse.Namespace, storage: Path) -> None:
     clock, tracker = Clock(), MlflowTracker()
     tracker.start(study)
     began = time.perf_counter()
-    steps.run_search(study, data, [clock, tracker])
+    steps.run_search(study, data, [clock, TrackerObserver(tracker)])
     searched = time.perf_counter()
     lacks = tracker.close(finished=True).lacks
     closed = time.perf_counter()

@@ -9,7 +9,7 @@ from study.config.loading import build_config
 from study.errors import TrackingError
 from study.storage.ledger_files import JsonObject
 from study.tracking.mlflow import mlflow_tracker, models
-from study.tracking.mlflow.mlflow_tracker import MlflowTracker
+from study.tracking.mlflow.mlflow_tracker import MlflowTracker, download_model
 from tests.case_tables import from_table
 from tests.faults.proxy import wait_until
 from tests.written_study import Written, runs, started
@@ -40,7 +40,7 @@ def test_of_a_store_that_does_not_exist_no_model_is_asked_and_none_is_made(
     with pytest.raises(
         TrackingError, match=r"no sqlite:///mlflow\.db here; set MLFLOW_TRACKING_URI"
     ):
-        MlflowTracker().download_model("models:/letters/1", tmp_path / "model")
+        download_model("models:/letters/1", tmp_path / "model")
     assert not any(tmp_path.iterdir())
 
 
@@ -50,7 +50,7 @@ def test_a_model_is_asked_of_the_server_of_the_environment(
     asked = []
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setattr(models, "download_registered_model", lambda *given: asked.append(given))
-    MlflowTracker().download_model("models:/letters/1", tmp_path)
+    download_model("models:/letters/1", tmp_path)
     assert asked == [("http://127.0.0.1:9", "models:/letters/1", tmp_path)]
 
 
@@ -62,7 +62,7 @@ def test_system_metrics_of_the_machine_are_on_the_studys_own_run_if_asked_for(
         study.config = study.config.with_section("tracking", system_metrics=asked)
         tracker = started(study, mlflow_store)
         config = study.whole(0)
-        tracker.trial_started(config)
+        tracker.trial_changed(config.trial_id)
         if asked:
             wait_until(lambda: _system_metrics(runs(mlflow_store, study)[""]))
         assert tracker.close(finished=True).lacks == ""

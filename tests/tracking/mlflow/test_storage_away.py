@@ -60,7 +60,7 @@ def test_a_trial_is_sent_whole_where_storage_goes_away_between_two_calls(
 ):
     tracker = started(study, mlflow_store)
     timers = be_away_once(monkeypatch, study, MlflowClient, call, before=False)
-    tracker.trial_started(study.whole(0))
+    tracker.trial_changed(study.whole(0).trial_id)
     wait_until(lambda: timers)
     timers[0].join()
     assert tracker.close(finished=True).lacks == ""
@@ -75,7 +75,7 @@ def test_storage_that_goes_away_while_a_file_is_sent_is_not_taken_for_a_failure_
 ):
     tracker = started(study, mlflow_store)
     timers = be_away_once(monkeypatch, study, MlflowClient, "log_artifact", before=True)
-    tracker.trial_started(study.whole(0))
+    tracker.trial_changed(study.whole(0).trial_id)
     wait_until(lambda: timers)
     timers[0].join()
     assert tracker.close(finished=True).lacks == ""
@@ -110,13 +110,13 @@ def test_storage_that_stays_away_is_named_and_what_was_not_sent(
     # Storage was waited for, and that is no reason to wait for MLflow as well, which would not end.
     monkeypatch.setattr(sync_module, "FINAL_SECONDS", 3600.0)
     tracker = started(study, mlflow_store)
-    tracker.trial_started(study.whole(0))
+    tracker.trial_changed(study.whole(0).trial_id)
     wait_until(lambda: list(study.folder.path.glob("trials/*/mlflow.json")))
     # It may be sent twice, once as it was half written, so storage may also go between two files.
     configs = [study.trial(number) for number in range(1, 6)]
     bring_back = take_away(study)
     for config in configs:
-        tracker.trial_started(config)
+        tracker.trial_changed(config.trial_id)
     lacks = tracker.close(finished=True).lacks
     bring_back()
     assert f"StorageError: {study.folder.path / 'trials'}" in lacks

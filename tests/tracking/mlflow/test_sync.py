@@ -281,8 +281,9 @@ def test_a_study_is_seen_as_it_goes_and_goes_on_in_the_same_runs_after_an_interr
     study = make("interrupted")
     first = started(study, mlflow_server)
     config = study.trial(0)
-    first.trial_started(config)
-    first.trial_reported(config, 1, study.report(config, 1))
+    first.trial_changed(config.trial_id)
+    study.report(config, 1)
+    first.trial_changed(config.trial_id)
     wait_until(lambda: "search-0000" in runs(mlflow_server, study))
     before = runs(mlflow_server, study)["search-0000"]
     assert before.data.tags["mlflow.note.content"] == "`vision.ln[0:2]`, ln lr 0.01, λ 0"
@@ -294,8 +295,10 @@ def test_a_study_is_seen_as_it_goes_and_goes_on_in_the_same_runs_after_an_interr
     second = started(study, mlflow_server)
     wait_until(lambda: statuses(mlflow_server, study) == {"RUNNING"})
     for epoch in (2, 3):
-        second.trial_reported(config, epoch, study.report(config, epoch))
-    second.trial_ended(config, study.end(config), 0.03)
+        study.report(config, epoch)
+        second.trial_changed(config.trial_id)
+    study.end(config)
+    second.trial_changed(config.trial_id)
     assert second.close(finished=True).lacks == ""
     assert statuses(mlflow_server, study) == {"FINISHED"}
     after = runs(mlflow_server, study)["search-0000"]
@@ -318,7 +321,7 @@ def test_a_slow_server_is_waited_for_as_long_as_it_takes_results(
 
     monkeypatch.setattr(StudySync, "send", send_slowly)
     for number in range(4):
-        tracker.trial_started(study.whole(number))
+        tracker.trial_changed(study.whole(number).trial_id)
     assert tracker.close(finished=True).lacks == ""
     assert statuses(mlflow_store, study) == {"FINISHED"}
 
