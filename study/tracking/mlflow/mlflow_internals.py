@@ -78,8 +78,6 @@ def _view(
     score, subset, trainable = f"metrics.`{metric}`", params[0], "metrics.`trainable`"
     shown = [score, subset, trainable, *params[1:], "params.`strength`", *columns]
     widths = {column: WIDTHS.get(column, 90) for column in shown}
-    chart = {"uuid": "first", "type": "BAR", "metricKey": metric, "displayName": metric}
-    section = {"uuid": "metrics", "name": "Model metrics", "display": True, "isReordered": True}
     view: dict[str, Any] = {
         "searchFilter": search,
         "orderByKey": score,
@@ -87,11 +85,6 @@ def _view(
         "selectedColumns": shown,
         "columnOrder": [RUN_NAME, *shown],
         "columnWidths": {**widths, RUN_NAME: 270},
-        # MLflow adds a chart of every other metric after it, over steps if the metric has any.
-        "compareRunCharts": [
-            {**chart, "metricSectionId": "metrics", "isGenerated": True, "runsCountToCompare": 10}
-        ],
-        "compareRunSections": [section],
     }
     if groups:
         keys = [{"mode": "tag", "groupByData": tag} for tag in groups]

@@ -1,6 +1,6 @@
 """Read registered models back as deltas; `study.tracking.mlflow.registry` registers them.
 
-Only the delta and the description of a model are downloaded. The code that is stored with it, which
+Only the delta of a model is downloaded. The code that is stored with it, which
 `mlflow.pyfunc.load_model` would run, is not.
 """
 
@@ -9,21 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import mlflow.artifacts
-from mlflow import pyfunc
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.models.model import MLMODEL_FILE_NAME, Model
 
-from study.data.images.image_reading import DEFAULT_READING, MODEL_FACTS
 from study.data.records import listed
 from study.errors import DeltaError
-from study.method.delta import read_info
-from study.serving.saved_model import Origin, SavedModel, read_saved_model
+from study.method.delta import load_delta
+from study.serving.saved_model import DELTA, Origin, SavedModel, read_saved_model
 from study.tracking.mlflow import server
 
 ADDRESS_FORMS = "models:/NAME/VERSION and models:/NAME@ALIAS"
-DELTA = "artifacts/delta.safetensors"
-"""The path of the delta in a registered model."""
 _ADDRESS = re.compile(r"models:/(?P<name>[^/:@]+)(/(?P<version>[0-9]{1,9})|@(?P<alias>[^/:@]+))")
 
 
@@ -51,7 +46,7 @@ def download_registered_model(uri: str, address: str, folder: Path) -> SavedMode
         fault,
         "; see MLFLOW_TRACKING_URI",
     )
-    return _read_model(address, version, folder)
+    return _read_model(version, folder)
 
 
 def _download(uri: str, address: re.Match[str], folder: Path, fault: str) -> ModelVersion:
@@ -70,25 +65,16 @@ def _download(uri: str, address: re.Match[str], folder: Path, fault: str) -> Mod
         raise DeltaError(f"{fault}: {error.message}; registered models: {names}") from None
     # Not `mlflow.pyfunc.load_model`, which would run code, and ask the server of the process.
     source = client.get_model_version_download_uri(version.name, version.version)
-    for path in (MLMODEL_FILE_NAME, DELTA):
-        target = str((folder / path).parent)
-        mlflow.artifacts.download_artifacts(f"{source}/{path}", dst_path=target, tracking_uri=uri)
+    mlflow.artifacts.download_artifacts(
+        f"{source}/artifacts/{DELTA}", dst_path=str(folder), tracking_uri=uri
+    )
     return version
 
 
-def _read_model(address: str, version: ModelVersion, folder: Path) -> SavedModel:
-    """Return the downloaded model; DeltaError if no study registered it, or it is damaged."""
+def _read_model(version: ModelVersion, folder: Path) -> SavedModel:
+    """Return the downloaded model; DeltaError if it is damaged."""
     saved = read_saved_model(folder / DELTA)
-    try:
-        description = Model.load(str(folder / MLMODEL_FILE_NAME))
-        config = description.flavors[pyfunc.FLAVOR_NAME][pyfunc.MODEL_CONFIG]
-        needed = ("class_names", "templates", "backbone", "revision")
-        changes = {name: config[name] for name in (*needed, *DEFAULT_READING.model_facts())}
-        changes |= {name: config[name] for name in MODEL_FACTS if name in config}
-        info = read_info(saved.info.to_json_values() | changes)
-    except Exception as error:  # a file that is no MLmodel leads to many types
-        message = f"{address} is no model that a study has registered ({error!r})"
-        raise DeltaError(message) from error
+    _, info = load_delta(folder / DELTA)  # with all templates that the model is used with
     tags = version.tags
     name, origin = f"models:/{version.name}/{version.version}", None
     if {"study", "study_id", "trial_id"} <= tags.keys():

@@ -9,22 +9,21 @@ import logging
 import re
 import shutil
 import tempfile
-import time
 import warnings
 from pathlib import Path
 
 import mlflow.pyfunc
-from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric
+from mlflow.entities import Metric
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.models.model import MLMODEL_FILE_NAME, Model
-from mlflow.types.schema import ColSpec, DataType, Map, Schema
+from mlflow.models.model import Model
 from PIL import Image
 
 from study.data.images.sources import encode_base64
 from study.data.shots import read_shots
+from study.method.delta import load_delta, save_delta
 from study.results.best_configuration import TEST_BALANCED, BestConfiguration, read_best, read_final
-from study.serving.saved_model import read_delta
+from study.serving.saved_model import DELTA, read_delta
 from study.storage.study_folder import CHAMPION, REGISTERED, Registration
 from study.tracking.mlflow import server
 from study.tracking.mlflow.champion import BEATS_CHANCE, NOT_SHOWN, SHOWN, decide_champion
@@ -33,8 +32,7 @@ from study.tracking.mlflow.run_content import (
     METRIC_DIGITS,
     SCORE,
     Tags,
-    describe_settings,
-    format_params,
+    modified_at,
     round_significant,
     without_score_duplicates,
 )
@@ -49,14 +47,6 @@ PACKAGE = Path(__file__).parents[2]
 before it imports the package takes all of the package from the model."""
 NO_CODE = shutil.ignore_patterns("*.md", "*.png", "__pycache__")
 """The files of the package that a model can do without."""
-OUTPUTS = Schema(
-    [
-        ColSpec(DataType.string, "class_name"),
-        ColSpec(DataType.double, "probability"),
-        ColSpec(Map(DataType.double), "probabilities"),
-    ]
-)
-"""The schema of predictions; MLflow infers only that of the inputs, which it does not enforce."""
 
 
 def register_winner(run: StudyRun) -> Registration | None:
@@ -139,50 +129,27 @@ class _Registrar:
         return registration
 
     def _create_version(self) -> ModelVersion:
-        # An earlier attempt may have created it, and lost the server's answer.
-        models = self._client.search_logged_models([self._run.experiment_id], self._same_model)
-        logged = next(iter(models), None) or self._client.create_logged_model(
-            self._run.experiment_id,
-            name=self._name,
-            source_run_id=self._run.run_id,
-            tags=self._tags,
-            params=format_params(self._winner.candidate.settings.column_values()),
-            model_type="classifier",
-        )
-        if logged.status != LoggedModelStatus.READY:
-            with tempfile.TemporaryDirectory() as scratch:
-                model = self._write_model(Path(scratch), logged)
-                self._client.log_model_artifacts(logged.model_id, str(model))
-            self._client.finalize_logged_model(logged.model_id, "READY")
-        self._link_to_run(logged.model_id)
+        run_id, place = self._run.run_id, f"models/{self._tags['trial_id']}"
+        with tempfile.TemporaryDirectory() as scratch:
+            model = self._write_model(Path(scratch))
+            self._client.log_artifacts(run_id, str(model), place)
+        trial, winner = self._winner.model_trial, self._winner
+        # A point of the same time is the same point, so a second attempt adds none.
+        ended = modified_at(trial.path / "end.json", existing=trial.path.parent)
+        scores = {SCORE: winner.candidate.val_score or 0.0, **winner.model_scores}
+        shown = without_score_duplicates(scores).items()
+        metrics = [Metric(key, value, ended, 0) for key, value in shown]
+        self._client.log_batch(run_id, metrics=metrics)
+        artifacts = self._client.get_run(run_id).info.artifact_uri
         return self._client.create_model_version(
             self._name,
-            # Not the model's id: MLflow would look it up on the process's default server, not on
-            # this client's.
-            source=logged.artifact_location,
-            run_id=self._run.run_id,
+            source=f"{artifacts}/{place}",
+            run_id=run_id,
             tags=self._tags,
-            description=describe_version(self._run.study, self._winner),
-            model_id=logged.model_id,
+            description=describe_version(self._run.study, winner),
         )
 
-    def _link_to_run(self, model_id: str) -> None:
-        """Make a logged model an output of the study's own run, and send its scores."""
-        run_id = self._run.run_id
-        outputs = self._client.get_run(run_id).outputs.model_outputs
-        if model_id in [output.model_id for output in outputs]:
-            return
-        if not self._client.get_logged_model(model_id).metrics:
-            scores = {SCORE: self._winner.candidate.val_score or 0.0, **self._winner.model_scores}
-            now = int(time.time() * 1000)
-            metrics = [
-                Metric(key, value, now, 0, model_id=model_id)
-                for key, value in without_score_duplicates(scores).items()
-            ]
-            self._client.log_batch(run_id, metrics=metrics)
-        self._client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
-
-    def _write_model(self, scratch: Path, logged: LoggedModel) -> Path:
+    def _write_model(self, scratch: Path) -> Path:
         """Write the winner as an MLflow model of code, delta and names, without a pickle.
 
         The code is this package, so that the model can be served where that is not installed.
@@ -190,7 +157,11 @@ class _Registrar:
         Raises:
             StudyError: the winner has no delta, and no other delta names its backbone and classes.
         """
-        delta, info = read_delta(self._winner, self._run.study, scratch)
+        own_delta, info = read_delta(self._winner, self._run.study, scratch)
+        tensors, _ = load_delta(own_delta)
+        delta = scratch / "own" / DELTA
+        delta.parent.mkdir()
+        save_delta(delta, tensors, info)
         code = scratch / "code" / PACKAGE.name
         shutil.copytree(PACKAGE, code, ignore=NO_CODE)
         # A drawn image, not one of the user's, since a registry is shared.
@@ -200,12 +171,7 @@ class _Registrar:
                 scratch / "model",
                 python_model=str(Path(__file__).with_name("served_model.py")),
                 artifacts={"delta": str(delta)},
-                mlflow_model=Model(
-                    artifact_path=logged.artifact_location,
-                    model_uuid=logged.model_id,
-                    run_id=self._run.run_id,
-                    model_id=logged.model_id,
-                ),
+                mlflow_model=Model(run_id=self._run.run_id),
                 input_example=[example],
                 pip_requirements=requirements(self._run.study.architecture),
                 code_paths=[str(code)],
@@ -218,10 +184,6 @@ class _Registrar:
                     **info.reading.model_facts(),
                 },
             )
-        model = Model.load(scratch / "model")
-        if model.signature is not None:
-            model.signature.outputs = OUTPUTS
-            model.save(str(scratch / "model" / MLMODEL_FILE_NAME))
         return scratch / "model"
 
 
@@ -256,10 +218,9 @@ def version_tags(study: Study, winner: BestConfiguration) -> Tags:
 
 def describe_version(study: Study, winner: BestConfiguration) -> str:
     """Return a version's description: what it is, its scores, and how certain they are."""
-    settings = describe_settings(winner.candidate.settings)
-    score = winner.model_scores.get("test_score")
+    candidate, score = winner.candidate, winner.model_scores.get("test_score")
     best = "Best configuration"
-    if winner.candidate.label != BEST:
+    if candidate.label != BEST:
         best += " that can be written as a delta, which the best of all cannot,"
     if not winner.final:
         tested = f"on test {score:.1%}, the mean over {len(winner.trials)} seeds"
@@ -269,10 +230,11 @@ def describe_version(study: Study, winner: BestConfiguration) -> str:
             tested += ", on the test images too, so it is not tested"
         else:
             tested += f", and on test {score:.1%}, which is one training"
+    subset = candidate.settings.column_values()["subset"]
     text = (
-        f"{best} of the study `{study.folder.name}`: {settings} (trial "
-        f"`{winner.model_trial.trial_id}`). {winner.candidate.val_score or 0.0:.1%} on validation; "
-        f"{tested}."
+        f"{best} of the study `{study.folder.name}`: `{subset}` with a {candidate.settings.head} "
+        f"head (trial `{winner.model_trial.trial_id}`). {candidate.val_score or 0.0:.1%} on "
+        f"validation; {tested}."
     )
     if winner.against_chance and not winner.against_chance.is_proven:
         text += f" It is {winner.against_chance.doubt}."

@@ -10,18 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from mlflow.entities import DatasetInput, Metric
-from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from study.config.trial_settings import TrialSettings, rate_column
 from study.errors import redacted_text
 from study.method.parameters import kind_names
-from study.results.best_configuration import TEST_BALANCED
-from study.results.chance import balanced_score
 from study.storage.atomic import read_if_exists, sha256_of, with_retries
 from study.storage.ledger_files import JsonObject
 from study.storage.trial_folder import RESULT_FILES, End, Status, TrialFolder
 from study.tracking.mlflow.inputs import dataset_inputs
-from study.trial.predictions import confusion_of, read_predictions
 from study.trial.study import Study
 
 PARAMETER_DIGITS, METRIC_DIGITS = 4, 5
@@ -50,8 +46,6 @@ SAME_AS_SCORE = ("_accuracy", "_hmean")
 """Suffixes of further fields that are not sent because they always equal the score."""
 SCORE, TEST_SCORE = "val_score", "test_score"
 """The metrics by which trials are ranked, on validation and on test."""
-METHOD_PREFIX = "method_"
-"""The prefix of the parameters that only trials of other methods have."""
 TOTALS = ("epochs", "seconds")
 """The metrics of a whole trial, with one value each: fields of `study.storage.trial_folder.End`."""
 
@@ -110,8 +104,7 @@ class ContentReader:
         self._tags = tags
         config = study.config
         # MLflow's pages fetch all tags and parameters of a hundred runs at once. So a run has only
-        # those that are shown, filtered by, or read by `study.tracking`; the parent run has what
-        # all trials share.
+        # those that are shown or filtered by; the parent run has what all trials share.
         self._params = {
             "dataset": config.data.dataset,
             "protocol": config.protocol,
@@ -133,19 +126,21 @@ class ContentReader:
         # Read the end first: otherwise it might be written between the two reads, and the last
         # report would be missing.
         end = folder.read_end()
-        reports = _with_balanced_score(self._study, folder.trial_id, folder.read_reports())
+        reports = folder.read_reports()
         started = modified_at(folder.path / "config.json", existing=folder.path.parent)
         points = trial_points(config, reports, end, started)
         label = self._label(config)
         tags = {key: str(config[key]) for key in TRIAL_TAGS if config.get(key) is not None}
+        tags |= self._tags | {"label": label}
         status, ended = "RUNNING" if self.live else "KILLED", None
         if end:
             status = STATUS[end.status]
+            tags |= end_tags(end)
             ended = modified_at(folder.path / "end.json", existing=folder.path.parent)
         return RunContent(
             name=run_name(config, label, best=folder.trial_id in self.best),
             status=status,
-            tags=tags | self._tags | {"label": label} | description_tags(config, reports, end),
+            tags=tags,
             params=trial_params(config, reports if end else ()) | self._params,
             points=points,
             inputs=self._read_inputs(config["split_hash"], config["stage"]),
@@ -181,20 +176,6 @@ def modified_at(path: Path, *, existing: Path) -> int:
     Runs get this time, since results may be sent much later. See `with_retries` for ``existing``.
     """
     return int(with_retries(path, path.stat, existing=existing).st_mtime * 1000)
-
-
-def _with_balanced_score(study: Study, trial_id: str, reports: Reports) -> Reports:
-    """Return a trial's reports, with the balanced score added to the report of a test.
-
-    The score is computed from the predictions, which are written before the report.
-    """
-    if not reports or TEST_SCORE not in reports[-1]:
-        return reports
-    confusion = confusion_of(read_predictions(study.folder, trial_id, reports[-1]["head"]))
-    balanced = balanced_score(confusion, study.protocol)
-    if balanced is None:
-        return reports
-    return [*reports[:-1], {**reports[-1], TEST_BALANCED: balanced}]
 
 
 def run_name(config: JsonObject, label: str, *, best: bool = False) -> str:
@@ -251,7 +232,7 @@ def trial_params(config: JsonObject, reports: Reports = ()) -> Tags:
     if settings.method:
         # To repeat the trial, also the values are needed that `column_values` does not have.
         for name, value in settings.method.model_dump(exclude={"method"}).items():
-            values[f"{METHOD_PREFIX}{name}"] = value
+            values[f"method_{name}"] = value
     return format_params(values | {"seed": config["seed"]})
 
 
@@ -288,53 +269,10 @@ def trial_points(
     return points
 
 
-def description_tags(config: JsonObject, reports: Reports, end: End | None) -> Tags:
-    """Return the tags that tell of a trial: its description, and of an ended one how it ended."""
-    if not end:
-        return {MLFLOW_RUN_NOTE: describe_trial(config)}
-    description = describe_trial(config, reports, end)
-    error = _sendable(end.error or "")
-    if error:
-        description += f"\n\n```\n{error}\n```"
-    reason = _sendable(end.reason or end.status)
-    values = dict(zip(END_TAGS, (end.status, reason, error), strict=True))
-    values[MLFLOW_RUN_NOTE] = description
-    return {key: value for key, value in values.items() if value}
+def end_tags(end: End) -> Tags:
+    """Return the tags that tell how a trial ended; those without a text are left out.
 
-
-def _sendable(text: str) -> str:
-    """Return the end of a text without credentials, as long as a tag of MLflow may be."""
-    return redacted_text(text)[-LONGEST_TEXT:]
-
-
-def describe_trial(config: JsonObject, reports: Reports = (), end: End | None = None) -> str:
-    """Return a line of Markdown: a trial's last score, how it ended, and what it trains."""
-    settings = trial_settings(config, reports)
-    parts = []
-    for report in reports:
-        for key, split in ((SCORE, "validation"), (TEST_SCORE, "test")):
-            if report.get(key) is not None:
-                parts = [f"{100 * report[key]:.1f} % on {split}"]  # the last; some epochs have none
-    if end and end.status != "finished":
-        ended = f"{end.status} after {end.epochs} epoch{'' if end.epochs == 1 else 's'}"
-        # The reason of a failure may contain Markdown; this package writes that of a stop.
-        parts.append(f"{ended}: {end.reason}" if end.status == "stopped" and end.reason else ended)
-    parts.append(describe_settings(settings))
-    if settings.method:
-        parts.append(f"lr {settings.method.rate:.4g}")
-    parts += [f"{kind} lr {rate:.4g}" for kind, rate in settings.rates.items()]
-    if settings.rates:
-        parts.append(f"λ {settings.distill_weight:.4g}")
-    return ", ".join(parts)
-
-
-def describe_settings(settings: TrialSettings) -> str:
-    """Return what a trial trains, in Markdown."""
-    text = f"`{settings.column_values()['subset']}`"
-    if settings.subset == "none" and not settings.method:
-        text = "CLIP as it is"
-    if settings.head == "linear":
-        text += " with a linear head"
-    if settings.strength != 1:
-        text += f" at strength {settings.strength:g}"
-    return text
+    A text has no credentials, and is no longer than a tag may be: the end of it is kept.
+    """
+    texts = zip(END_TAGS, (end.status, end.reason or end.status, end.error or ""), strict=True)
+    return {key: redacted_text(text)[-LONGEST_TEXT:] for key, text in texts if text}

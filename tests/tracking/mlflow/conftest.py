@@ -31,8 +31,6 @@ class Registered:
         self.registration = registration
         client = MlflowClient(uri)
         self.version = client.get_model_version(registration.model, registration.version)
-        (output,) = client.get_run(self.version.run_id).outputs.model_outputs
-        self.model = client.get_logged_model(output.model_id)
 
 
 @pytest.fixture(scope="module")

@@ -32,13 +32,12 @@ def test_a_scoring_server_is_known_by_its_environment(monkeypatch: pytest.Monkey
 
 def test_its_pages_know_the_names_that_saved_views_are_made_of():
     names = {
-        *(VIEW_PREFIX, "Model metrics"),
+        VIEW_PREFIX,
         *mlflow_internals.MODEL_TRAINING,
         *mlflow_internals.MODEL_TRAINING.values(),
         *("viewStateShareKey", "workflowType", "machine_learning"),
         *("searchFilter", "orderByKey", "selectedColumns", "columnOrder"),
-        *("groupByKeys", "aggregateFunction", "compareRunCharts", "compareRunSections"),
-        *("metricSectionId", "isReordered"),
+        *("groupByKeys", "aggregateFunction"),
     }
     if Version(mlflow.__version__) >= Version("3.15"):  # earlier pages leave columns as they are
         names.add("columnWidths")
