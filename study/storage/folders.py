@@ -31,7 +31,8 @@ def new_folder(folder: Path) -> Iterator[Path]:
         folder: the folder; it may exist if it is empty.
 
     Raises:
-        StorageError: see `refuse_taken`; or the folder cannot be written.
+        StorageError: see `refuse_taken`; or the folder cannot be written, or another process has
+            made it meanwhile.
     """
     refuse_taken(folder)
     try:

@@ -29,7 +29,7 @@ from study.storage.atomic import (
 )
 from study.storage.command_lines import study_command
 from study.storage.file_format import FORMAT, KEY, refuse_other_format
-from study.storage.folders import refuse_taken
+from study.storage.folders import new_folder, refuse_taken
 from study.storage.ledger_files import (
     DamagedError,
     JsonObject,
@@ -119,6 +119,9 @@ class StudyFolder(LedgerFolder):
     def create(self, config: str, identity: JsonObject) -> None:
         """Write the frozen configuration and the identity of a new study.
 
+        The folder appears whole, so a process that is killed meanwhile leaves none, and of two that
+        create it at once one fails.
+
         Args:
             config: the configuration as YAML.
             identity: the versions and files that the study is made with.
@@ -127,15 +130,13 @@ class StudyFolder(LedgerFolder):
             LedgerError, StorageError: see `refuse_existing`.
         """
         self.refuse_existing()
-        with_retries(self.path, lambda: self.path.mkdir(parents=True, exist_ok=True))
-        try:
-            (self.path / LOCK).touch(exist_ok=False)
-        except FileExistsError:
-            raise LedgerError(f"study '{self.name}' is being created by another process") from None
-        make_folder(self.path / "trials")
-        self.write_config(config)
-        format_and_id = {KEY: FORMAT, "study_id": secrets.token_hex(8)}
-        self.write_json(IDENTITY, format_and_id | dict(identity))  # last, see `exists`
+        with new_folder(self.path) as temporary:
+            make_folder(temporary)
+            make_folder(temporary / "trials")
+            folder = StudyFolder(temporary)
+            folder.write_config(config)
+            format_and_id = {KEY: FORMAT, "study_id": secrets.token_hex(8)}
+            folder.write_json(IDENTITY, format_and_id | dict(identity))
         sync_folder(self.path.parent)
 
     def refuse_existing(self) -> None:
@@ -197,7 +198,7 @@ class StudyFolder(LedgerFolder):
 
     def has_driver(self) -> bool:
         """Return whether a process runs the study, or sends it to a tracker."""
-        # No process may have run it yet, and a disk may have no locks.
+        # No process may have run it yet, and then it has no lock; a disk may have none either.
         with suppress(OSError), (self.path / LOCK).open() as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -4,6 +4,8 @@ import fcntl
 import threading
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -25,6 +27,37 @@ def test_a_study_is_created_once_with_an_identity_of_its_own_and_resume_is_named
     ):
         folder.create("seed: 2\n", {})
     assert (folder.name, folder.config_path.read_text()) == ("mine", "seed: 1\n")
+
+
+def test_a_creation_that_is_interrupted_leaves_a_folder_in_which_a_study_can_be_created(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = StudyFolder(tmp_path / "runs" / "mine")
+    with monkeypatch.context() as patch:
+        patch.setattr(StudyFolder, "write_json", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            folder.create("seed: 1\n", {})
+    assert not folder.path.exists()
+    folder.create("seed: 1\n", {})
+    assert folder.exists()
+
+
+def test_of_two_processes_that_create_a_study_at_once_one_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    first, second = (StudyFolder(tmp_path / "mine") for _ in range(2))
+    write = StudyFolder.write_json
+
+    def create_meanwhile(*given: Any):
+        monkeypatch.undo()
+        first.create("seed: 1\n", {})
+        write(*given)
+
+    monkeypatch.setattr(StudyFolder, "write_json", create_meanwhile)
+    with pytest.raises(StorageError, match="mine cannot be written"):
+        second.create("seed: 2\n", {})
+    assert first.config_path.read_text() == "seed: 1\n"
+    assert list(tmp_path.iterdir()) == [first.path]
 
 
 def refused(lock: AbstractContextManager[None]):
