@@ -28,7 +28,7 @@ from study.search.ablation_cells import ablation_cells
 from study.search.machine import ADDRESS, refuse_silent_cluster, refuse_too_many
 from study.search.samplers import Sampler, sampler_named
 from study.storage.atomic import StorageError
-from study.storage.probe import refuse_unwritable, runs_in_copy
+from study.storage.folders import refuse_unwritable, runs_in_copy
 from study.tracking.tracker import Tracker
 from study.trial.config_hash import code_hash
 from study.trial.prepare import find_shots, tasks_of_search

@@ -4,11 +4,12 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from study.errors import StudyError
 from study.storage.atomic import read_if_exists, record_checksums, write_atomically
 
+T = TypeVar("T")
 JsonObject = dict[str, Any]
 """What a JSON file, or a line of one, holds."""
 
@@ -41,17 +42,20 @@ class LedgerFolder:
         path = self.path / name
         return read_if_exists(path, path.read_bytes, existing=self.path.parent)
 
-    def read_json(self, name: str, record: Callable[..., Any] | None = None) -> Any:
-        """Return the value in a JSON file; None if the file has not been written.
-
-        Args:
-            name: the file's path below the folder.
-            record: makes a record of the fields that the file holds; None means the value itself.
-        """
+    def read_json(self, name: str) -> Any:
+        """Return the value in a JSON file; None if the file has not been written."""
         contents = self.read(name)
-        if contents is None:
+        return None if contents is None else parse_json(self.path / name, contents)
+
+    def read_record(self, name: str, record: Callable[..., T]) -> T | None:
+        """Return the record of the fields in a JSON file; None if it has not been written."""
+        fields = self.read_json(name)
+        if fields is None:
             return None
-        return parse_json(self.path / name, contents, record)
+        try:
+            return record(**fields)
+        except TypeError as error:
+            raise LedgerError(f"{self.path / name} is damaged: {error}") from error
 
     def read_required(self, name: str) -> bytes:
         """Return the contents of a file that every command needs; LedgerError if it is missing."""
@@ -72,21 +76,15 @@ def json_bytes(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, default=asdict).encode()
 
 
-def parse_json(path: Path, contents: bytes, record: Callable[..., Any] | None = None) -> Any:
-    """Parse the JSON of a file, and return its value or a record of its values.
-
-    Args:
-        path: the file, for messages.
-        contents: what it holds.
-        record: makes a record of the fields that the file holds; None means the value itself.
+def parse_json(path: Path, contents: bytes) -> Any:
+    """Return the value in the JSON of a file.
 
     Raises:
-        LedgerError: the contents are not JSON, or do not have the fields of the record.
+        LedgerError: the contents are not JSON.
     """
     try:
-        value = json.loads(contents.decode())
-        return record(**value) if record else value
-    except (TypeError, ValueError) as error:
+        return json.loads(contents.decode())
+    except ValueError as error:
         raise LedgerError(f"{path} is damaged: {error}") from error
 
 

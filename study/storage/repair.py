@@ -16,11 +16,6 @@ logger = logging.getLogger(__name__)
 
 REMADE = (CANDIDATES, CELLS, CHANCE, REGISTERED)
 """The names of the files that are made again."""
-TRIAL_ADVICE = (
-    "put the file back from a copy, or delete the folder of the trial that it belongs to, which is "
-    "then made up for by another"
-)
-"""The advice for the configuration of a trial."""
 
 
 def repair(folder: StudyFolder, is_outdated: Callable[[str], bool] = lambda _: False) -> None:
@@ -71,7 +66,11 @@ def _repair_trial(trial: TrialFolder, *, wanted: bool) -> list[str]:
         logger.warning(message, trial.path, names)
         shutil.rmtree(trial.path, ignore_errors=True)
     elif config.name in damaged:
-        return [f"{'damaged' if config.exists() else 'lost'}: {config}; {TRIAL_ADVICE}"]
+        fault = "damaged" if config.exists() else "lost"
+        return [
+            f"{fault}: {config}; put the file back from a copy, or delete the folder of the trial, "
+            "which is then made up for by another"
+        ]
     else:
         logger.warning("%s of %s damaged; the trial is trained again", names, trial.path)
         trial.reopen()

@@ -58,10 +58,6 @@ CHAMPION = "champion"
 """The alias of the best version of a registered model."""
 
 
-UNRECORDED = ("trials", "shots", "tune", "optuna.journal", SUMS, LOCK)
-"""What a study writes before its first trial, beside the files that have a checksum."""
-
-
 @dataclass(frozen=True)
 class Registration:
     """The winner's address in the model registry, as ``registered.json`` holds it."""
@@ -158,7 +154,8 @@ class StudyFolder(LedgerFolder):
         if any((self.path / "trials").glob("*")):
             return
         with suppress(OSError):  # the error of the study is the one to raise
-            for name in (*Checksums(self.path).names, *UNRECORDED):
+            unrecorded = ("trials", "shots", "tune", "optuna.journal", SUMS, LOCK)
+            for name in (*Checksums(self.path).names, *unrecorded):
                 path = self.path / name
                 if path.is_dir():
                     shutil.rmtree(path, ignore_errors=True)
@@ -237,8 +234,7 @@ class StudyFolder(LedgerFolder):
 
     def read_registration(self) -> Registration | None:
         """Return the winner's address in the model registry; None while it has none."""
-        registration: Registration | None = self.read_json(REGISTERED, Registration)
-        return registration
+        return self.read_record(REGISTERED, Registration)
 
     def is_complete(self) -> bool:
         """Return whether the study ran to its end, and no trial was added or reopened since."""

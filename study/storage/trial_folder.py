@@ -119,8 +119,7 @@ class TrialFolder(LedgerFolder):
 
     def read_end(self) -> End | None:
         """Return how the trial ended; None while it has not."""
-        end: End | None = self.read_json("end.json", End)
-        return end
+        return self.read_record("end.json", End)
 
     def write_end(self, end: End, *, keep_state: bool = False) -> None:
         """Record how the trial ended, and delete the end before it was reopened.
@@ -161,8 +160,7 @@ class TrialFolder(LedgerFolder):
     def read_earlier_end(self) -> End | None:
         """Return how the trial had ended before it was reopened; None if that is not known."""
         with suppress(LedgerError):
-            end: End | None = self.read_json(EARLIER_END, End)
-            return end
+            return self.read_record(EARLIER_END, End)
         return None
 
     def damaged(self) -> list[str]:

@@ -9,22 +9,6 @@ from study.commands.find import find_study
 from study.storage.command_lines import study_command
 from study.storage.study_folder import StudyFolder
 
-FOLDERS = [
-    *(
-        "elsewhere",
-        "a b",
-        "it's",
-        "# no comment",
-        "~x",
-        "-x",
-        'a"b',
-        "ünïcode",
-        "line\nbreak",
-        "$HOME",
-    )
-]
-"""Names of storages that a shell or a reader of options would take for something else."""
-
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -41,7 +25,9 @@ def test_a_study_of_the_default_storage_is_named_alone(here: Path, monkeypatch: 
     assert study_command("sync", Path("runs/mine")) == f"clipfit-study sync {here}/runs/mine"
 
 
-@pytest.mark.parametrize("name", FOLDERS)
+@pytest.mark.parametrize(
+    "name", ["a b", "it's", "# no comment", "~x", "-x", 'a"b', "ünïcode", "line\nbreak", "$HOME"]
+)
 def test_a_study_of_another_storage_is_found_by_what_is_pasted(here: Path, name: str):
     folder = StudyFolder(here / name / "mine")
     folder.create("seed: 1\n", {})

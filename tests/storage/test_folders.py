@@ -1,12 +1,15 @@
-"""Folders that appear whole or not at all."""
+"""Folders that can be written or not, and new ones that appear whole or not at all."""
 
+import errno
+import tempfile
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from study.errors import StudyError
 from study.storage.atomic import StorageError
-from study.storage.folders import new_folder
+from study.storage.folders import JOB, new_folder, refuse_unwritable, runs_in_copy
 
 
 def write(place: Path):
@@ -14,25 +17,19 @@ def write(place: Path):
     (place / "a.txt").write_text("a")
 
 
-def test_a_folder_appears_once_it_is_whole(tmp_path: Path):
+def test_a_folder_appears_once_it_is_whole_and_in_the_place_of_an_empty_one_alone(tmp_path: Path):
     out = tmp_path / "some" / "out"
-    with new_folder(out) as place:
-        write(place)
-        assert not out.exists()
-        assert place.parent.parent == out.parent
-    assert list(tmp_path.rglob("*.txt")) == [out / "a.txt"]
-    assert list(out.parent.iterdir()) == [out]
-
-
-def test_an_empty_folder_is_filled_and_no_other_is_touched(tmp_path: Path):
-    out = tmp_path / "out"
-    out.mkdir()
-    with new_folder(out) as place:
-        write(place)
-    for taken in (out, out / "a.txt"):
-        with pytest.raises(StorageError, match=f"{taken} is taken; allowed is a new"):
-            new_folder(taken).__enter__()
-    assert (out / "a.txt").read_text() == "a"
+    for _ in range(2):
+        with new_folder(out) as place:
+            write(place)
+            assert not (out / "a.txt").exists()
+            assert place.parent.parent == out.parent
+        assert list(tmp_path.rglob("*.txt")) == [out / "a.txt"]
+        assert list(out.parent.iterdir()) == [out]
+        for taken in (out, out / "a.txt"):
+            with pytest.raises(StorageError, match=f"{taken} is taken; allowed is a new"):
+                new_folder(taken).__enter__()
+        (out / "a.txt").unlink()
 
 
 @pytest.mark.parametrize("fault", [OSError(28, "No space left on device"), StudyError("no model")])
@@ -45,3 +42,42 @@ def test_a_fault_leaves_nothing(tmp_path: Path, fault: Exception):
     with pytest.raises(StudyError, match=r"No space left|no model"):
         fail()
     assert not list((tmp_path / "a" / "b").iterdir())
+
+
+def test_a_look_makes_no_folder_and_a_full_disk_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    for folder in (tmp_path, tmp_path / "some" / "where", Path("runs")):
+        refuse_unwritable(folder)
+    full = Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", full)
+    with pytest.raises(StorageError, match="No space left on device"):
+        refuse_unwritable(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("folder", ["/proc/x", "/proc/x/y/z", "/dev/null/x", "/dev/null"])
+def test_a_folder_in_which_nothing_can_be_made_is_named(folder: str):
+    reason = f"/{'/'.join(folder.split('/')[1:3])}" if "null" in folder else "/proc"
+    with pytest.raises(StorageError, match=f"^{folder} cannot be written: {reason} is not writ"):
+        refuse_unwritable(Path(folder))
+
+
+@pytest.mark.parametrize(
+    "submitted, copied",
+    [
+        (None, False),
+        ("", False),
+        ('{"runtime_env": null}', False),
+        ('{"runtime_env": {"env_vars": {"A": "b"}}}', False),
+        ('{"runtime_env": {"working_dir": "gcs://_ray_pkg_0.zip"}}', True),
+    ],
+)
+def test_a_job_with_a_working_folder_of_its_own_runs_in_a_copy(
+    submitted: str | None, copied: bool, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv(JOB, raising=False)
+    if submitted is not None:
+        monkeypatch.setenv(JOB, submitted)
+    assert runs_in_copy() is copied

@@ -10,7 +10,7 @@ import pytest
 from study.config.loading import build_config
 from study.errors import TrackingError
 from study.storage.atomic import StorageError
-from study.storage.probe import JOB
+from study.storage.folders import JOB
 from study.tracking.mlflow.address import (
     DEFAULT_URI,
     is_absent_store,
