@@ -2,7 +2,7 @@
 
 import fcntl
 import threading
-from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -13,7 +13,6 @@ from study.storage.atomic import StorageError
 from study.storage.ledger_files import DamagedError, LedgerError
 from study.storage.study_folder import LOCK, Registration, StudyFolder
 from study.storage.trial_folder import TrialFolder
-from tests.case_tables import from_table
 
 
 def test_a_study_is_created_once_with_an_identity_of_its_own_and_resume_is_named(
@@ -60,22 +59,13 @@ def test_of_two_processes_that_create_a_study_at_once_one_fails(
     assert list(tmp_path.iterdir()) == [first.path]
 
 
-def refused(lock: AbstractContextManager[None]):
-    with pytest.raises(LedgerError, match="run by another process"):
-        lock.__enter__()
-
-
-def test_a_study_has_one_driver_at_a_time(folder: StudyFolder):
-    other = StudyFolder(folder.path)
-    with folder.locked():
-        refused(other.locked())
-    with other.locked():
-        assert other.exists()
-
-
-def test_who_looks_for_a_driver_finds_it_and_keeps_none_out(folder: StudyFolder):
+def test_a_study_has_one_driver_at_a_time_whom_a_look_finds_and_does_not_keep_out(
+    folder: StudyFolder,
+):
     assert not folder.has_driver(), "nobody has run it yet"
     with folder.locked():
+        with pytest.raises(LedgerError, match="run by another process"):
+            StudyFolder(folder.path).locked().__enter__()
         assert folder.has_driver()
         assert folder.has_driver(), "nor does a look take it away"
     assert not folder.has_driver()
@@ -88,27 +78,19 @@ def test_who_looks_for_a_driver_finds_it_and_keeps_none_out(folder: StudyFolder)
         timer.join()
 
 
-@pytest.mark.parametrize("contents", ["photo.png", "study/data.csv", "trials/notes.txt"])
-def test_a_folder_with_other_contents_is_refused_before_it_is_touched(
-    tmp_path: Path, contents: str
-):
-    file = tmp_path / "runs" / "mine" / contents
-    file.parent.mkdir(parents=True)
-    file.touch()
-    folder = StudyFolder(tmp_path / "runs" / "mine")
-    with pytest.raises(StorageError, match="is taken"):
-        folder.create("seed: 1\n", {})
-    assert [path for path in folder.path.rglob("*") if path.is_file()] == [file]
-
-
-def test_an_empty_folder_may_become_a_study_and_a_file_or_a_link_to_nothing_not(tmp_path: Path):
+def test_an_empty_folder_may_become_a_study_and_nothing_else_is_touched(tmp_path: Path):
     (tmp_path / "empty").mkdir()
     StudyFolder(tmp_path / "empty").create("seed: 1\n", {})
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to(tmp_path / "nothing")
-    for name in ("file", "link"):
+    for contents in ("photo/photo.png", "study/data.csv", "trial/trials/notes.txt"):
+        (tmp_path / contents).parent.mkdir(parents=True)
+        (tmp_path / contents).touch()
+    for name in ("file", "link", "photo", "study", "trial"):
+        before = [*(tmp_path / name).rglob("*")]
         with pytest.raises(StorageError, match="is taken"):
             StudyFolder(tmp_path / name).create("seed: 1\n", {})
+        assert [*(tmp_path / name).rglob("*")] == before
 
 
 def test_a_study_without_trials_is_removed_and_what_it_did_not_make_stays(tmp_path: Path):
@@ -139,10 +121,8 @@ def test_only_folders_with_a_configuration_are_trials(folder: StudyFolder, trial
     assert [t.trial_id for t in folder.trials()] == [trial.trial_id]
 
 
-@from_table
-def test_a_winner_is_loaded_by_its_alias_or_where_that_may_move_by_its_version(
-    champion: bool, lasting: bool, address: str
-):
-    line = Registration("clipfit-pets", "7", champion, "").loading_line(lasting=lasting)
-    model = f'"models:/clipfit-pets{address}"'
-    assert line == f'mlflow.pyfunc.load_model({model}).predict(["image.png"])'
+def test_a_winner_is_loaded_by_its_alias_or_where_that_may_move_by_its_version():
+    registration = Registration("clipfit-pets", "7", champion=True, reason="")
+    assert '"models:/clipfit-pets@champion"' in registration.loading_line()
+    assert '"models:/clipfit-pets/7"' in registration.loading_line(lasting=True)
+    assert '"models:/clipfit-pets/7"' in replace(registration, champion=False).loading_line()
