@@ -219,22 +219,18 @@ def version_tags(study: Study, winner: BestConfiguration) -> Tags:
 def describe_version(study: Study, winner: BestConfiguration) -> str:
     """Return a version's description: what it is, its scores, and how certain they are."""
     candidate, score = winner.candidate, winner.model_scores.get("test_score")
+    subset = candidate.settings.column_values()["subset"]
     best = "Best configuration"
     if candidate.label != BEST:
         best += " that can be written as a delta, which the best of all cannot,"
-    if not winner.final:
-        tested = f"on test {score:.1%}, the mean over {len(winner.trials)} seeds"
-    else:
-        tested = f"trained once more (final.images={study.config.final.images})"
-        if score is None:
-            tested += ", on the test images too, so it is not tested"
-        else:
-            tested += f", and on test {score:.1%}, which is one training"
-    subset = candidate.settings.column_values()["subset"]
+    trained = f"the mean over {len(winner.trials)} seeds"
+    if winner.final:
+        trained = f"one training (final.images={study.config.final.images})"
+    tested = "not tested" if score is None else f"{score:.1%} on test"
     text = (
         f"{best} of the study `{study.folder.name}`: `{subset}` with a {candidate.settings.head} "
         f"head (trial `{winner.model_trial.trial_id}`). {candidate.val_score or 0.0:.1%} on "
-        f"validation; {tested}."
+        f"validation; {tested}, {trained}."
     )
     if winner.against_chance and not winner.against_chance.is_proven:
         text += f" It is {winner.against_chance.doubt}."

@@ -149,9 +149,5 @@ def shorten_description(description: str) -> str:
     """Return a description without its last paragraphs and tables, if it is too long for MLflow."""
     if len(description) <= LONGEST_NOTE:
         return description
-    note = "The rest is in `report.html` among this run's artifacts."
-    room = LONGEST_NOTE - len(f"\n\n{note}")
-    paragraphs = description[:room].split("\n\n")[:-1]
-    while paragraphs and paragraphs[-1].startswith("#"):  # a heading whose table is left out
-        paragraphs.pop()
-    return "\n\n".join([*paragraphs, note])
+    note = "\n\nThe rest is in `report.html` among this run's artifacts."
+    return description[: LONGEST_NOTE - len(note)].rpartition("\n\n")[0] + note

@@ -8,18 +8,20 @@ from mlflow.entities import Run
 from study.config.loading import build_config
 from study.errors import TrackingError
 from study.storage.ledger_files import JsonObject
-from study.tracking.mlflow import mlflow_tracker, models
+from study.tracking.mlflow import mlflow_tracker
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker, download_model
-from tests.case_tables import from_table
 from tests.faults.proxy import wait_until
 from tests.written_study import Written, runs, started
 
 
-@from_table
+@pytest.mark.parametrize(
+    "values, view",
+    [({}, "trials"), ({"ablation": {"design": "leave_one_out"}}, "tested")],
+)
 def test_the_end_of_a_study_prints_where_it_is_browsed_and_the_view_that_has_its_trials(
     mlflow_store: str, study: Written, values: JsonObject, view: str
 ):
-    tracking = {"experiment": view + values.get("protocol", "")}
+    tracking = {"experiment": view}
     study.config = build_config({**values, "name": "mine", "tracking": tracking}, "test")
     tracker = started(study, mlflow_store)
     lines = tracker.close(finished=True)
@@ -32,26 +34,17 @@ def test_the_end_of_a_study_prints_where_it_is_browsed_and_the_view_that_has_its
     assert lines.lacks == ""
 
 
-def test_of_a_store_that_does_not_exist_no_model_is_asked_and_none_is_made(
+def test_a_model_is_downloaded_from_the_server_of_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    with pytest.raises(
-        TrackingError, match=r"no sqlite:///mlflow\.db here; set MLFLOW_TRACKING_URI"
-    ):
+    with pytest.raises(TrackingError, match=r"no sqlite:///mlflow\.db here; set MLFLOW_TRACK"):
         download_model("models:/letters/1", tmp_path / "model")
-    assert not any(tmp_path.iterdir())
-
-
-def test_a_model_is_asked_of_the_server_of_the_environment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    asked = []
+    assert not any(tmp_path.iterdir()), "no store is made"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    monkeypatch.setattr(models, "download_registered_model", lambda *given: asked.append(given))
-    download_model("models:/letters/1", tmp_path)
-    assert asked == [("http://127.0.0.1:9", "models:/letters/1", tmp_path)]
+    with pytest.raises(TrackingError, match=r"127\.0\.0\.1:9 does not give models:/letters/1"):
+        download_model("models:/letters/1", tmp_path)
 
 
 def test_system_metrics_of_the_machine_are_on_the_studys_own_run_if_asked_for(

@@ -11,7 +11,6 @@ from study.errors import DeltaError, TrackingError
 from study.method.delta import load_delta
 from study.serving.saved_model import read_winner
 from study.tracking.mlflow.models import download_registered_model
-from tests.case_tables import from_table
 from tests.told_of_server import told_of_server
 from tests.tracking.mlflow.conftest import Registered
 
@@ -83,11 +82,19 @@ def test_no_code_of_the_model_runs_and_the_processs_own_server_is_not_asked(
     assert files == {"delta.safetensors"}
 
 
-@from_table
+@pytest.mark.parametrize(
+    "address, reason",
+    [
+        ("models:/clipfit-digits", "is no address of a registered model; allowed are models:/NAM"),
+        ("models:/clipfit-digits/1/artifacts", "is no address"),
+        ("models:/clipfit-pets/1", "not found; registered models: 'clipfit-digits"),
+        ("models:/clipfit-digits@best", "alias best not found"),
+    ],
+)
 def test_a_model_that_does_not_exist_is_named_with_those_that_do(
-    store: str, tmp_path: Path, address: str, told: str
+    store: str, tmp_path: Path, address: str, reason: str
 ):
-    with pytest.raises(DeltaError, match=told) as refused:
+    with pytest.raises(DeltaError, match=reason) as refused:
         download_registered_model(store, address, tmp_path)
     assert address in str(refused.value)
 

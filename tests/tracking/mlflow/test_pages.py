@@ -1,7 +1,6 @@
 """The pages of a study, in MLflow and its own report, seen by a real browser."""
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +9,6 @@ from mlflow import MlflowClient
 from study.commands.outputs import write_outputs
 from study.data.records import Record
 from study.data.tasks import Part, Task
-from study.storage.study_folder import DESCRIPTION
 from study.storage.trial_folder import End
 from study.tracking.mlflow.mlflow_internals import run_pages
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
@@ -23,18 +21,6 @@ pytestmark = pytest.mark.long
 
 TABLES = """[...document.querySelectorAll("table")].map((table) =>
   [...table.rows].map((row) => [...row.cells].map((cell) => cell.textContent.trim())))"""
-# The least number of pixels between what stands in a cell and what stands in the next.
-LEAST_GAP = """Math.min(...[...document.querySelectorAll("th + th, td + td")].map((cell) => {
-  const words = (cell) => {
-    const range = document.createRange();
-    const text = cell.firstChild;
-    range.setStart(text, 0);
-    range.setEnd(text, text.textContent.trimEnd().length);
-    return range.getBoundingClientRect();
-  };
-  return words(cell).left - words(cell.previousElementSibling).right;
-}))"""
-
 # The name and the words of each row of MLflow's table, which has them in two parts, and whether its
 # sign is red.
 ROWS = """(() => {
@@ -150,25 +136,3 @@ def test_trials_are_ordered_by_score_rounded_and_failed_alone_has_a_cross(
     words = [word for row in rows for word in row["words"] if "@" not in word]
     longest = max((re.sub(r"\D", "", word) for word in words), key=len)
     assert len(longest) <= 7, "a number has more digits"
-
-
-def test_every_table_of_a_description_is_a_table_and_its_cells_read_as_they_were_written(
-    browser: Browser,
-    finish: Any,
-    mlflow_server: str,
-    tmp_path: Path,
-):
-    study = finish(tmp_path, "described", experiment="described")
-    own = {"label": "clipfit-tuned", "training": "clipfit-tuned"}
-    tuned = study.folder.read_json("candidates.json")[0] | own
-    study.folder.write_json("candidates.json", [*study.folder.read_json("candidates.json"), tuned])
-    for seed, score in ((1, 0.6), (2, 0.6001)):
-        study.test(seed, "clipfit-tuned", score)
-    browser.open(Sent(study, mlflow_server).pages["page"])
-    lines = (study.folder.path / DESCRIPTION).read_text().splitlines()
-    browser.wait_for_text("p 0.005: better", "has the whole report.")
-    tables = browser.evaluate(TABLES)
-    assert len(tables) == sum(line.startswith("| ---") for line in lines) == 3
-    assert [table[0][0] for table in tables] == ["candidate", "label", "part"]
-    assert browser.evaluate(LEAST_GAP) > 1, "columns run into each other"
-    assert [row[0] for row in tables[0]] == ["candidate", "best by validation ★", "tuned CLIPFit"]

@@ -44,7 +44,7 @@ def test_a_version_says_where_it_comes_from_and_what_it_was_chosen_by(registered
     assert tags.items() >= expected.items()
     assert len(tags["training_data_hash"]) == 64
     assert "beats_chance" not in tags, "nothing is known of it"
-    assert "80.0% on validation; on test 75.0%, the mean over 2 seeds" in description
+    assert "80.0% on validation; 75.0% on test, the mean over 2 seeds" in description
     assert f'mlflow.pyfunc.load_model("{registered.registration.uri}")' in description
     assert registered.study.folder.read_registration() == registered.registration
     metrics = MlflowClient(registered.uri).get_run(registered.version.run_id).data.metrics
@@ -80,7 +80,7 @@ def test_a_final_training_is_the_version(finished: Any, store: str):
     change_json(final / "config.json", stage="final")
     version = Registered(study, store).version
     assert version.tags["final_images"] == "labelled"
-    assert "and on test 75.0%, which is one training" in version.description
+    assert "75.0% on test, one training" in version.description
 
 
 def test_the_best_configuration_with_a_delta_is_registered_in_place_of_one_without(

@@ -28,8 +28,6 @@ SECRET = "s3cr3t-passw0rd"
         f"http://me:{SECRET}@127.0.0.1:9",
         f"postgresql://me:{SECRET}@127.0.0.1:9/runs",
         f"postgresql://127.0.0.1:9/runs?user=me&password={SECRET}",
-        "unknown://somewhere",
-        "./mlruns",
     ],
 )
 def test_a_store_that_does_not_answer_is_told_without_its_password(uri: str):
@@ -68,39 +66,21 @@ def test_a_deleted_experiment_is_told(mlflow_server: str, make: MakeStudy):
         sync(make("gone"), mlflow_server)
 
 
-@pytest.mark.parametrize(
-    "uri, told",
-    [
-        (f"postgresql://me:{SECRET}@host/runs", "postgresql://***@host/runs"),
-        (f"http://me:p@{SECRET}@host:5000", "http://***@host:5000"),
-        ("http://host:5000/a", "http://host:5000/a"),
-        ("sqlite:///mlflow.db", "sqlite:///mlflow.db"),
-    ],
-)
-def test_names_and_passwords_are_taken_out_of_an_address(uri: str, told: str):
-    assert redact_uri(uri) == told
+def test_names_and_passwords_are_taken_out_of_an_address():
+    assert redact_uri(f"http://me:p@{SECRET}@host:5000") == "http://***@host:5000"
+    for uri in ("http://host:5000/a", "sqlite:///mlflow.db"):
+        assert redact_uri(uri) == uri
 
 
-@pytest.mark.parametrize(
-    "uri, commands, shown",
-    [
-        (f"https://me:{SECRET}@host", [], "https://***@host"),
-        (
-            "sqlite:////my runs/mlflow.db",
-            [("browse", "mlflow ui --backend-store-uri 'sqlite:////my runs/mlflow.db'")],
-            "http://127.0.0.1:5000",
-        ),
-    ],
-)
-def test_a_server_is_opened_and_a_store_is_browsed_by_a_command_that_a_shell_takes(
-    uri: str, commands: list[tuple[str, str]], shown: str
-):
-    *browse, page, trials = viewing_hints(uri, "7", "a1", "trials")
-    assert browse == commands
-    address = f"{shown}/#/experiments/7/runs/a1?workflowType=machine_learning"
-    assert page == ("page", address)
-    assert trials[1].startswith(f"{shown}/#/experiments/7/runs?")
+def test_a_server_is_opened_and_a_store_is_browsed_by_a_command_that_a_shell_takes():
+    page, trials = viewing_hints(f"https://me:{SECRET}@host", "7", "a1", "trials")
+    runs = "https://***@host/#/experiments/7/runs"
+    assert page == ("page", f"{runs}/a1?workflowType=machine_learning")
+    assert trials[1].startswith(f"{runs}?")
     assert trials[1].endswith("viewStateShareKey=trials")
+    browse, page, _ = viewing_hints("sqlite:////my runs/mlflow.db", "7", "a1", "trials")
+    assert browse[1] == "mlflow ui --backend-store-uri 'sqlite:////my runs/mlflow.db'"
+    assert page[1].startswith("http://127.0.0.1:5000/#/")
 
 
 @pytest.mark.parametrize(

@@ -157,38 +157,24 @@ def test_a_test_has_the_label_of_its_candidate_and_the_best_are_marked(
     tested = study.trial(2, trial_id=TESTED, stage="test", label="0f0f0f0f0f0f")
     study.end(tested)
 
-    def choose(trial_id: str, *labels: str) -> dict[str, str]:
+    def choose(trial_id: str, label: str) -> list[str]:
+        """Choose a trial, whose configuration is not that of the test; return all runs' names."""
         best = {"label": "best", "source_trial": trial_id, "training": "f0f0f0f0f0f0", "choice": 9}
-        tested = best | {"training": "0f0f0f0f0f0f"}
-        study.folder.write_json(
-            "candidates.json",
-            [
-                candidate | {"settings": {"subset": "ln"}}
-                for candidate in (*(tested | {"label": label} for label in labels), best)
-            ],
-        )
+        own = {"settings": {"subset": "ln"}}
+        tested = best | own | {"training": "0f0f0f0f0f0f", "label": label}
+        study.folder.write_json("candidates.json", [tested, best | own])
         sync(study, mlflow_store)
         sent = runs(mlflow_store, study)
-        assert sent[TESTED].data.tags["label"] == labels[0]
-        return {trial: run.info.run_name for trial, run in sent.items()}
+        assert sent[TESTED].data.tags["label"] == label
+        return [sent[trial].info.run_name for trial in ("search-0000", "search-0001", TESTED)]
 
-    assert choose("search-0000", "clipfit", "best") == {
-        **{
-            "": "starred",
-            "search-0000": "vision.ln[0:2] @ 0.01 ★",
-            "search-0001": "vision.ln[0:2] @ 1",
-        },
-        TESTED: "clipfit ★ · seed 1",
-    }
-    # The search went on and found a better one, which has another training.
-    assert choose("search-0001", "best-of-8") == {
-        **{
-            "": "starred",
-            "search-0000": "vision.ln[0:2] @ 0.01",
-            "search-0001": "vision.ln[0:2] @ 1 ★",
-        },
-        TESTED: "best-of-8 · seed 1",
-    }
+    names = ["vision.ln[0:2] @ 0.01 ★", "vision.ln[0:2] @ 1", "clipfit · seed 1"]
+    assert choose("search-0000", "clipfit") == names
+    # The search went on and found a better one.
+    names = ["vision.ln[0:2] @ 0.01", "vision.ln[0:2] @ 1 ★", "best-of-8 · seed 1"]
+    assert choose("search-0001", "best-of-8") == names
+    names[2] = "best ★ · seed 1"
+    assert choose("search-0001", "best") == names
 
 
 SECRET = "s3cr3t-passw0rd"
@@ -239,25 +225,24 @@ def test_a_trial_that_was_damaged_and_is_trained_again_keeps_its_run(
     assert [step for step, _ in history(mlflow_store, after)] == [1, 2, 3]
 
 
-@pytest.mark.parametrize("marked", [True, False])
-@pytest.mark.parametrize("ended", [True, False])
-def test_a_later_training_adds_no_second_point_to_what_was_sent_without_a_mark(
-    mlflow_store: str, make: MakeStudy, marked: bool, ended: bool
+@pytest.mark.parametrize("noted, ended", [(True, True), (True, False), (False, True)])
+def test_a_later_training_adds_no_second_point_to_what_was_sent_without_a_note(
+    mlflow_store: str, make: MakeStudy, noted: bool, ended: bool
 ):
-    study = make(f"unmarked-{marked}-{ended}")
+    study = make(f"unnoted-{noted}-{ended}")
     config = study.trial(0)
     trial = study.folder.trial("search-0000")
     sync(study, mlflow_store)
-    mark = (trial.path / "mlflow.json").read_bytes()
+    note = trial.path / "mlflow.json"
+    before = note.read_bytes()
     for epoch in (1, 2):
         study.report(config, epoch, seconds=0.7)
     if ended:
         study.end(config, "finished")
     StudySync(study.study, mlflow_store).send("search-0000")
-    if marked:  # the driver died before it wrote the present one
-        (trial.path / "mlflow.json").write_bytes(mark)
-    else:
-        (trial.path / "mlflow.json").unlink()
+    note.unlink()
+    if noted:  # the driver died before it wrote the present one
+        note.write_bytes(before)
     trial.reopen()
     sender = StudySync(study.study, mlflow_store)
     for epoch in (1, 2):
