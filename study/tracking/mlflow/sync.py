@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass
 
 from mlflow.entities import Metric, Param, Run, RunTag
 
-from study.errors import StudyError
 from study.results.best_configuration import best_trial_ids
 from study.storage.atomic import StorageError
 from study.storage.ledger_files import LedgerError
@@ -280,7 +279,7 @@ class SyncThread:
             self._given_up.pop(item, None)
             self._settled += 1
             if self._failing and set(self._pending.values()) <= {NOT_SENT}:
-                logger.warning("MLflow takes results again")
+                logger.warning("results are sent to MLflow again")
                 self._failing = False
 
     def _do(self, item: str) -> None:
@@ -295,24 +294,15 @@ class SyncThread:
 
     def _handle_failure(self, item: str, error: Exception) -> None:
         """Set aside what is refused until it changes, and anything else behind the others."""
-        reason = summarize_error(error)
-        is_storage_missing = isinstance(error, StorageError)
+        reason, refused = summarize_error(error), server.is_refusal(error)
         del self._pending[item]
-        if server.is_refusal(error):
-            if not self._given_up:
-                message = "MLflow refuses %s, the others go on: %s"
-                if isinstance(error, StudyError):
-                    message = "%s cannot be sent to MLflow, the others go on: %s"
-                logger.warning(message, item, reason)
-        elif not self._failing:
-            message = "MLflow does not take results: %s"
-            # Storage that goes away while MLflow's client reads a file to send raises the latter.
-            if isinstance(error, StorageError | FileNotFoundError):
-                message = "results are not sent to MLflow until storage is back: %s"
-            logger.warning(message, reason)
+        if refused and not self._given_up:
+            logger.warning("%s is not sent to MLflow, the others go on: %s", item, reason)
+        if not refused and not self._failing:
+            logger.warning("results are not sent to MLflow until this passes: %s", reason)
             self._failing = True
         # For storage, the call has waited for as long as the study does.
-        if server.is_refusal(error) or (self._closing and is_storage_missing):
+        if refused or (self._closing and isinstance(error, StorageError)):
             self._given_up[item] = reason
             self._settled += 1
         else:
