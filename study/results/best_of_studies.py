@@ -45,7 +45,7 @@ def best_of_studies(storage: Path, top: int) -> list[RankedConfiguration]:
         storage: the folder of the studies.
         top: the largest number of configurations of each dataset.
     """
-    by_dataset = defaultdict(list)
+    by_dataset = defaultdict[str, list[RankedConfiguration]](list)
     for folder in studies(storage):
         try:
             result = read_study_result(folder.path)

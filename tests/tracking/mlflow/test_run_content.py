@@ -21,7 +21,7 @@ CLIPFIT = {
     "rates": {"bias": 0.003068605962732783, "ln": 0.08404840643566887},
     "distill_weight": 14.632969561555587,
 }
-LORA = {"subset": "none", "rates": {}, "distill_weight": 0.0}
+LORA: dict[str, Any] = {"subset": "none", "rates": {}, "distill_weight": 0.0}
 LONG = "text.ln1 + text.ln2 + text.ln_final + text.attn.bias"
 
 
