@@ -36,11 +36,6 @@ def test_a_store_that_does_not_answer_is_told_without_its_password(uri: str):
     assert SECRET not in str(caught.value)
 
 
-def test_a_driver_of_a_database_that_is_not_installed_is_told():
-    with pytest.raises(TrackingError, match=r"No module named 'pymssql'"):
-        connect("mssql+pymssql://127.0.0.1:9/runs", "any")
-
-
 def _begin(uri: str, together: Any) -> None:
     together.wait()
     assert open_client(uri).search_experiments()

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from study.run import main
 from study.storage import atomic
 from study.tracking.mlflow import sync as sync_module
 from study.tracking.mlflow.study_run import StudyRun
@@ -125,31 +124,3 @@ def test_storage_that_stays_away_is_named_and_what_was_not_sent(
     assert "cannot be used, nor could it within 0.3 seconds" in lacks
     assert int(lacks.split()[0]) >= 6, "five trials, and the study's own"
     assert "results are not sent to MLflow until this passes: StorageError" in caplog.text
-
-
-def test_sync_names_storage_that_goes_away_rather_than_mlflow(
-    study: Written,
-    mlflow_store: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-):
-    monkeypatch.setattr(atomic, "WAIT_SECONDS", 0.3)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store)
-    for number in range(3):
-        study.whole(number)
-    create, gone = MlflowClient.create_run, []
-
-    def create_and_go_away(*arguments: object, **options: dict[str, str]) -> object:
-        run = create(*arguments, **options)
-        if options["tags"].get("trial_id") == "search-0001":
-            gone.append(take_away(study))
-        return run
-
-    monkeypatch.setattr(MlflowClient, "create_run", create_and_go_away)
-    storage = study.folder.path.parent
-    assert main(["sync", study.folder.name, f"storage={storage}"]) == 2
-    gone[0]()
-    told = capsys.readouterr().err.rpartition("error: ")[2]
-    assert f"StorageError: {study.folder.path / 'trials'}" in told
-    assert "nor could it within 0.3 seconds" in told
-    assert "Mlflow" not in told
