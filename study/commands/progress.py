@@ -15,8 +15,6 @@ from study.trial.study import TrialConfig
 
 QUIET_SECONDS = 30.0
 """The shortest time between two lines if the output is not a terminal."""
-NAME = 46
-"""The most characters of the name of the best configuration."""
 
 
 class StageProgress:
@@ -32,20 +30,21 @@ class StageProgress:
     def __init__(self, console: Console, stage: str, total: int, done: int = 0) -> None:
         self._console = console
         self._stage = stage
+        self._total = total
         self._counts = {"finished": done, "stopped": 0, "failed": 0}
         self._running: set[str] = set()
         self._trained = 0
         self._best: tuple[float, str] | None = None
         self._started_at = time.monotonic()
-        self._ends_at: float | None = None
-        self._printed_at, self._printed = -math.inf, -1
+        self._limit = math.inf
+        self._printed_at, self._printed = -math.inf, ""
         columns = (
             TextColumn("[bold]{task.description:<8}"),
             BarColumn(20),
             TextColumn("{task.fields[text]}", markup=False),
         )
         self._bar = Progress(*columns, console=console, disable=not console.is_interactive)
-        self._task = self._bar.add_task(stage, total=total, completed=done, text="")
+        self._task = self._bar.add_task(stage, text="")
 
     def __enter__(self) -> "StageProgress":
         self._bar.start()
@@ -55,31 +54,15 @@ class StageProgress:
     def __exit__(self, *_: object) -> None:
         self._update()
         self._bar.stop()
-        self._print(at_once=True)
-
-    @property
-    def _done(self) -> int:
-        """The number of trials that have ended."""
-        return sum(self._counts.values())
-
-    @property
-    def _total(self) -> int:
-        return int(self._bar.tasks[0].total or 0)
+        self._print()
 
     def limit(self, seconds: float | None) -> None:
-        """Limit the time of the stage, for the estimate of the time left.
-
-        Args:
-            seconds: the longest time from now on; None means no limit.
-        """
-        if seconds is not None:
-            self._ends_by(seconds)
+        """Limit the time left, to a number of seconds from the start; None means no limit."""
+        self._limit = math.inf if seconds is None else seconds
 
     def trial_started(self, config: TrialConfig) -> None:
         """See `study.search.observers.Observer`."""
         self._running.add(config.trial_id)
-        # More trials than expected may start, and the line must not count beyond the total.
-        self._bar.update(self._task, total=max(self._total, self._done + len(self._running)))
         self._update()
 
     def trial_reported(self, config: TrialConfig, epoch: int, metrics: Mapping[str, float]) -> None:
@@ -90,49 +73,45 @@ class StageProgress:
         """See `study.search.observers.Observer`."""
         self._running.discard(config.trial_id)
         self._counts[end.status] += 1
+        self._trained += config.epochs > 0  # the others take no time, and tell nothing of the rest
+        # A best test would be a look at test scores.
         if end.status == "finished" and score is not None and self._stage == "search":
             ended = (score, settings_in_words(config.settings))
             self._best = max(self._best or ended, ended)
-        if config.epochs:  # the others take no time, and tell nothing of the rest
-            self._trained += 1
-            passed = time.monotonic() - self._started_at
-            done = self._trained + len(self._running) / 2
-            self._ends_by(passed / done * (self._total - self._done - len(self._running) / 2))
         self._update()
-        self._print()
-
-    def _ends_by(self, seconds: float) -> None:
-        """Take note of the time left, which never grows."""
-        ends_at = time.monotonic() + seconds
-        self._ends_at = min(self._ends_at or ends_at, ends_at)
+        if time.monotonic() - self._printed_at > QUIET_SECONDS:
+            self._print()
 
     def line(self) -> str:
         """Return how far the stage is: what matters most first, and the best subset last."""
-        phrases = [f"{self._done}/{self._total} done"]
+        done = sum(self._counts.values())
+        phrases = [f"{done}/{self._total} done"]
         if self._best is not None:
             phrases.append(f"best {self._best[0]:.1%}")
-        left = (self._ends_at or 0.0) - time.monotonic()
-        if self._trained and self._done < self._total and left >= 1:
-            phrases.append(f"{duration(left)} left")
+        if self._trained and done < self._total:
+            passed = time.monotonic() - self._started_at
+            left = min(passed / self._trained * (self._total - done), self._limit - passed)
+            phrases.append(f"{duration(max(left, 0))} left")
         phrases.append(f"{len(self._running)} running")
         phrases += [
             f"{self._counts[end]} {end}" for end in ("stopped", "failed") if self._counts[end]
         ]
         if self._best is not None:
-            name = self._best[1]
-            phrases.append(f"best: {name if len(name) <= NAME else f'{name[: NAME - 1]}…'}")
+            phrases.append(f"best: {self._best[1]}")
         return " · ".join(phrases)
 
     def _update(self) -> None:
-        self._bar.update(self._task, completed=self._done, text=self.line())
+        done = sum(self._counts.values())
+        # More trials than expected may start, and the line must not count beyond the total.
+        self._total = max(self._total, done + len(self._running))
+        self._bar.update(self._task, total=self._total, completed=done, text=self.line())
 
-    def _print(self, *, at_once: bool = False) -> None:
-        """Print the line for a file, unless it was printed a moment ago."""
-        now = time.monotonic()
-        due = now - self._printed_at > QUIET_SECONDS or (at_once and self._printed < self._done)
-        if due and not self._console.is_interactive:
-            self._printed_at, self._printed = now, self._done
-            print_unwrapped(self._console, f"{self._stage:<8} {self.line()}")
+    def _print(self) -> None:
+        """Print the line for a file, unless it is the last one; a terminal has it already."""
+        line = self.line()
+        if line != self._printed and not self._console.is_interactive:
+            self._printed_at, self._printed = time.monotonic(), line
+            print_unwrapped(self._console, f"{self._stage:<8} {line}")
 
 
 def print_step(console: Console, step: str) -> None:
