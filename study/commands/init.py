@@ -16,36 +16,20 @@ from study.errors import ConfigError, Fault, FaultsError
 if TYPE_CHECKING:
     from study.config.yaml_values import Values
     from study.data.records import Dataset
-    from study.trial.study import Study
 
 HELP = "look at a folder of images, and write a configuration for it"
 Choices = dict[str, tuple[Any, str]]
-"""Values by dotted key, each with the reason for it; a text is empty where there is none."""
+"""Values by dotted key, each with the reason for it."""
 MINUTES, IMAGES, CORES = 35, 80, 4
 """The limit of the search of `photos`, for so many images to learn from on so many cores."""
 AS_MANY = 16
 """The number of cores that a GPU stands for; nobody has measured it."""
 SHORTEST, LONGEST = 10, 720
 """The least and the most minutes of a search."""
-MARGIN = 1.5
-"""How many times the measured time of a search its limit is."""
-REASONS = {
-    "data.dataset": "any name; results and the model have it",
-    "data.augment": "crops and mirrored images; false for what must not be mirrored",
-    "training.epochs": "of each training",
-    "search.trials": "so many configurations are tried",
-    "search.space.rates": "around the paper's 0.002",
-    "search.baselines.projection": "ProLIP, beside the usual baselines",
-    "search.baselines.bitfit": "null leaves out what every study has otherwise",
-    "test.seeds": "the test is repeated with as many draws of the images to learn from",
-    "test.runners_up": "the next best, which is tested as well",
-    "resources.cpus_per_trial": "trials run at once on all cores",
-}
-"""The reasons for values that are always the same, by their keys."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the images, values for the file, its path and ``--estimate``."""
+    """Add the images, values for the file, and its path."""
     parser.add_argument(
         "images", metavar="FOLDER", help="a folder with a folder for each class, or a table"
     )
@@ -63,11 +47,6 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="FILE.yaml",
         help="a new file (default: study.yaml)",
     )
-    parser.add_argument(
-        "--estimate",
-        action="store_true",
-        help="measure training steps with the backbone, for the minutes of the search",
-    )
 
 
 def run(options: Namespace) -> None:
@@ -77,6 +56,7 @@ def run(options: Namespace) -> None:
         StudyError: the file is there already, the checkpoint cannot be had, or the images cannot
             be read or are too few.
     """
+    from study.config.reference import list_keys
     from study.config.yaml_text import commented_yaml
     from study.report.terminal_table import print_sentences, print_unwrapped
     from study.storage.atomic import StorageError
@@ -84,31 +64,26 @@ def run(options: Namespace) -> None:
     out = options.out
     if out.exists():
         raise ConfigError(f"{out} exists; allowed is a new file: --out FILE.yaml")
-    study, choices, values = _find_study(options.images, options.values)
-    if options.estimate and "search.minutes" in choices:
-        from study.commands.estimate import measure_and_estimate
-
-        unlimited = study.config.with_section("search", minutes=None)
-        measured = measure_and_estimate(study.with_config(unlimited))
-        minutes = math.ceil(MARGIN * measured.search_seconds / 60)
-        values["search"]["minutes"] = max(minutes, SHORTEST)
-        reason = f"a limit of the search, above what is measured: {measured}"
-        choices["search.minutes"] = (None, reason)
-    reasons = REASONS | {key: reason for key, (_, reason) in choices.items()}
+    dataset, values, reasons = _find_plan(options.images, options.values)
+    comments = {key.name: key.meaning for key in list_keys()} | reasons
     header = "`clipfit-study config` prints all keys with their values."
     try:
         with out.open("x", encoding="utf-8") as file:
-            file.write(commented_yaml(values, reasons, header))
+            file.write(commented_yaml(values, comments, header))
     except OSError as error:
         raise StorageError(f"{out} cannot be written: {error.strerror}") from error
     console = lasting_console()
-    print_sentences(console, f"{out}: {describe_images(study.dataset)}")
+    print_sentences(
+        console,
+        f"{out}: {len(dataset.class_names)} classes; images: {len(dataset.train)} to learn from, "
+        f"{len(dataset.val)} to validate, {len(dataset.test)} to test",
+    )
     command = f"clipfit-study run {shlex.quote(str(out))}"
     print_unwrapped(console, f"  {command} --check --images --estimate\n  {command}")
 
 
-def _find_study(images: str, words: Sequence[str]) -> "tuple[Study, Choices, Values]":
-    """Return the first plan that is possible: its study, its choices, and the values of its file.
+def _find_plan(images: str, words: Sequence[str]) -> "tuple[Dataset, Values, dict[str, str]]":
+    """Return the dataset, the values of the first plan that is possible, and reasons for them.
 
     Raises:
         StudyError: none is possible, or the checkpoint or the images cannot be read.
@@ -134,8 +109,7 @@ def _find_study(images: str, words: Sequence[str]) -> "tuple[Study, Choices, Val
     suited = {key: value for key, (value, _) in machine.items()}
     first = build_config({}, images, suited | given)
     study = Study(first, StudyFolder(first.storage / "init"))
-    found = {"data.root": (None, describe_images(study.dataset))}
-    _ = study.architecture  # the images are read, and the checkpoint can be had
+    _ = study.dataset, study.architecture  # can be read
     faults: list[Fault] = []
     for base, plan in suited_plans(study.dataset, first.backbone.name):
         choices = {key: choice for key, choice in (machine | plan).items() if key not in given}
@@ -153,7 +127,7 @@ def _find_study(images: str, words: Sequence[str]) -> "tuple[Study, Choices, Val
         study = study.with_config(build_config(values, images))
         faults = find_data_faults(study)
         if not faults:
-            return study, choices | found, values
+            return study.dataset, values, {key: reason for key, (_, reason) in choices.items()}
     raise FaultsError("the study cannot start,", faults)
 
 
@@ -247,11 +221,3 @@ def suited_to_machine() -> Choices:
     choices["backbone.name"] = (backbone, reason)
     choices["training.precision"] = ("auto", f"that is {choose_precision(device)} on {name}")
     return choices
-
-
-def describe_images(dataset: "Dataset") -> str:
-    """Return how many classes and images there are."""
-    return (
-        f"{len(dataset.class_names)} classes; images: {len(dataset.train)} to learn from, "
-        f"{len(dataset.val)} to validate, {len(dataset.test)} to test"
-    )
