@@ -9,6 +9,8 @@ from study.commands.arguments import add_json
 from study.commands.output import lasting_console, print_json
 from study.errors import ConfigError, DataError
 
+View = Callable[[Any], object]
+"""What makes the output of results in one format."""
 HELP = (
     "print the test scores of a study, the cells of an ablation, or the tables of a sweep (several "
     "studies of one file) beside published averages; without NAME the best configurations of all "
@@ -29,10 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--all", action="store_true", help="print all tables, and not one screen of them"
     )
     parser.add_argument(
-        "--to",
-        type=Path,
-        metavar="FOLDER",
-        help="write the tables of a sweep, or the files of an ablation, into this folder",
+        "--to", type=Path, metavar="FOLDER", help="write the tables of a sweep into this folder"
     )
     parser.add_argument(
         "--top",
@@ -42,10 +41,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--format",
-        choices=["csv", "json", "markdown", "table"],
+        choices=["csv", "markdown", "table"],
         default="table",
-        help="of a study or an ablation: table, markdown, csv, json; without NAME: table, json "
-        "(default: table)",
+        help="of a study or an ablation: table, markdown or csv (default: table)",
     )
     add_json(parser)
 
@@ -67,55 +65,51 @@ def run(options: Namespace) -> None:
             raise ConfigError("--to is allowed with the name of a study")
         _print_best_of_studies(options, storage)
         return
-    if len(folders) > 1:
-        _print_sweep(options, folders)
-        return
     from study.report import ablation_tables, leaderboard_tables
     from study.results.study_result import read_study_result
 
+    if len(folders) > 1 or options.to:
+        _print_sweep(options, folders)
+        return
     result = read_study_result(folders[0])
     if result.ablation:
-        cells: dict[str, Callable[[Any], object]] = {
+        cells: dict[str, View] = {
             "table": ablation_tables.render_ablation,
             "markdown": ablation_tables.ablation_markdown,
             "csv": ablation_tables.ablation_csv,
             "json": ablation_tables.ablation_records,
         }
-        _print(options, _view(options, cells)(result.ablation))
-        if options.to is not None:
-            print(*ablation_tables.write_ablation(options.to, result.ablation), sep="\n")
-    elif options.to is not None:
-        _print_sweep(options, folders)
+        _print(options, _view(options, cells), result.ablation)
     else:
         screen = leaderboard_tables.render_screen
-        views: dict[str, Callable[[Any], object]] = {
+        candidates: dict[str, View] = {
             "table": leaderboard_tables.render_leaderboard if options.all else screen,
             "markdown": leaderboard_tables.leaderboard_markdown,
             "csv": leaderboard_tables.leaderboard_csv,
             "json": leaderboard_tables.leaderboard_records,
         }
-        _print(options, _view(options, views)(result))
+        _print(options, _view(options, candidates), result)
 
 
-def _view(options: Namespace, views: Mapping[str, Callable[[Any], Any]]) -> Callable[[Any], Any]:
-    """Return the function that returns results in the format of the options.
+def _print(options: Namespace, view: View, results: Any) -> None:
+    if options.json:
+        print_json(view(results))
+    elif options.format == "table":
+        lasting_console().print(view(results))
+    else:
+        print(view(results), end="")
+
+
+def _view(options: Namespace, views: Mapping[str, View]) -> View:
+    """Return what makes the output in the format of the options.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is no such format.
     """
     name = "json" if options.json else options.format
     if name not in views:
         raise ConfigError(f"--format {name} is not possible here; allowed is {' or '.join(views)}")
     return views[name]
-
-
-def _print(options: Namespace, view: object) -> None:
-    if options.json or options.format == "json":
-        print_json(view)
-    elif isinstance(view, str):
-        print(view, end="")
-    else:
-        lasting_console().print(view)
 
 
 def _print_sweep(options: Namespace, folders: Sequence[Path]) -> None:
@@ -127,7 +121,7 @@ def _print_sweep(options: Namespace, folders: Sequence[Path]) -> None:
 
     view = _view(options, {"table": lambda results: Group(*sweep_tables(results))})
     results = read_sweep(folders)
-    _print(options, view(results))
+    _print(options, view, results)
     if options.to is not None:
         print(write_sweep_tables(results, options.to))
 
@@ -141,10 +135,13 @@ def _print_best_of_studies(options: Namespace, storage: str | None) -> None:
     from study.results.best_of_studies import best_of_studies
     from study.storage.command_lines import storage_folder
 
-    views = {"table": render_best_configurations, "json": best_configurations_records}
+    views: dict[str, View] = {
+        "table": render_best_configurations,
+        "json": best_configurations_records,
+    }
     view = _view(options, views)
     folder = storage_folder(storage)
     rows = best_of_studies(folder, options.top)
-    if not rows and not options.json and options.format != "json":
+    if not rows and not options.json:
         raise DataError(f"no study in {folder} has a finished trial of a search")
-    _print(options, view(rows))
+    _print(options, view, rows)
