@@ -1,16 +1,14 @@
 """What a notebook uses: datasets, studies and tuned models; `api.md` has an example."""
 
-import io
 import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+import pandas as pd
 
 from study.commands.execution import run_study as run_study_to_the_end
 from study.commands.export import export
@@ -31,17 +29,13 @@ from study.data.readers.huggingface import HubSource, loaded_contents
 from study.data.readers.tables import LINKED, rows_contents, table_rows
 from study.data.splits import refuse_shared_groups
 from study.errors import ConfigError, DataError
-from study.report.ablation_tables import ablation_csv
-from study.report.leaderboard_tables import leaderboard_csv
+from study.report.ablation_tables import ablation_records
+from study.report.leaderboard_tables import leaderboard_records
 from study.results.study_result import StudyResult, read_study_result
 from study.serving.classifier import TunedClassifier
 from study.storage.atomic import sha256_of
 from study.storage.folders import new_folder
 from study.storage.study_folder import StudyFolder
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
-
 
 OWN = "mine"
 """The name of a dataset that is given none."""
@@ -81,7 +75,7 @@ class Dataset(records.Dataset):
 
     @classmethod
     def from_frame(
-        cls, frame: "DataFrame", *, name: str = OWN, folder: str | Path = "."
+        cls, frame: pd.DataFrame, *, name: str = OWN, folder: str | Path = "."
     ) -> "Dataset":
         """Return the dataset of a data frame with a row for each image.
 
@@ -146,13 +140,13 @@ class Dataset(records.Dataset):
         """
         if self.folder is not None:
             return self.folder
-        source, table = self.source, b""
+        source, table = self.source, pd.DataFrame()
         if isinstance(source, HubSource):
             identity = "".join(source.stamp(f"{split}/") for split in source.tables).encode()
         else:
             assert isinstance(source, FolderSource)
             table = self._table()
-            identity = table + os.fsencode(source.root)
+            identity = table.to_csv().encode() + os.fsencode(source.root)
         folder = storage.expanduser().absolute() / DATASETS / sha256_of(identity)[:16]
         if not folder.exists():
             with new_folder(folder) as scratch:
@@ -161,23 +155,23 @@ class Dataset(records.Dataset):
                 else:
                     scratch.mkdir()
                     (scratch / LINKED).symlink_to(source.root, target_is_directory=True)
-                    (scratch / TABLE).write_bytes(table)
+                    table.to_parquet(scratch / TABLE)
         return folder if isinstance(source, HubSource) else folder / TABLE
 
-    def _table(self) -> bytes:
-        """Return the images as Parquet, with paths below the link."""
-        rows = []
-        for split in records.SPLITS:
-            images: Iterable[records.Record] = getattr(self, split)
-            for image in images:
-                row = {"path": f"{LINKED}/{image.path}", "label": image.label, "split": split}
-                row["class_name"] = self.class_names[image.label]
-                if image.group:
-                    row["group"] = image.group
-                rows.append(row)
-        contents = io.BytesIO()
-        pq.write_table(pa.Table.from_pylist(rows), contents)
-        return contents.getvalue()
+    def _table(self) -> pd.DataFrame:
+        """Return a row for each image, with its path below the link."""
+        rows = [
+            {
+                "path": f"{LINKED}/{image.path}",
+                "label": image.label,
+                "class_name": self.class_names[image.label],
+                "split": split,
+                "group": image.group or None,
+            }
+            for split in records.SPLITS
+            for image in getattr(self, split)
+        ]
+        return pd.DataFrame(rows).dropna(axis="columns", how="all")
 
 
 class TunedModel:
@@ -186,17 +180,14 @@ class TunedModel:
     def __init__(self, name: str, classifier: TunedClassifier) -> None:
         self.name = name
         """What the model is, in words."""
+        self.class_names = classifier.class_names
+        """The names of the classes."""
         self._classifier = classifier
 
     def __repr__(self) -> str:
         return f"<TunedModel: {self.name}>"
 
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The names of the classes."""
-        return self._classifier.class_names
-
-    def predict(self, images: Any) -> "DataFrame":
+    def predict(self, images: Any) -> pd.DataFrame:
         """Return the class of each image, and its probabilities.
 
         Args:
@@ -225,21 +216,14 @@ class OpenedStudy:
     """A study, see `open_study`. What is asked of it is read anew from its folder."""
 
     def __init__(self, folder: StudyFolder) -> None:
-        self._folder = folder
+        self.name = folder.name
+        """The name of the study."""
+        self.path = folder.path
+        """The folder of the study."""
         self._model: TunedModel | None = None
 
     def __repr__(self) -> str:
         return f"<OpenedStudy {self.name!r} in {self.path.parent}>"
-
-    @property
-    def name(self) -> str:
-        """The name of the study."""
-        return self._folder.name
-
-    @property
-    def path(self) -> Path:
-        """The folder of the study."""
-        return self._folder.path
 
     @property
     def result(self) -> StudyResult:
@@ -250,7 +234,7 @@ class OpenedStudy:
         """
         return read_study_result(self.path)
 
-    def leaderboard(self) -> "DataFrame":
+    def leaderboard(self) -> pd.DataFrame:
         """Return what was tested, best first, with fractions for scores.
 
         The columns are those of ``leaderboard.csv`` or, of an ablation, ``ablation.csv``.
@@ -258,13 +242,12 @@ class OpenedStudy:
         Raises:
             StudyError: a file of the study is damaged.
         """
-        import pandas as pd
-
         result = self.result
-        text = ablation_csv(result.ablation) if result.ablation else leaderboard_csv(result)
-        return pd.read_csv(io.StringIO(text))
+        if result.ablation:
+            return pd.DataFrame(ablation_records(result.ablation))
+        return pd.DataFrame(leaderboard_records(result))
 
-    def predict(self, images: Any) -> "DataFrame":
+    def predict(self, images: Any) -> pd.DataFrame:
         """Classify images with the final model of the study; see `TunedModel.predict`.
 
         Raises:
@@ -284,7 +267,7 @@ class OpenedStudy:
             StudyError: a value is not allowed, or the study was interrupted.
         """
         self._model = None
-        extend_and_run(self._folder, _written(overrides), lasting_console())
+        extend_and_run(StudyFolder(self.path), _written(overrides), lasting_console())
 
     def export(self, format: str, out: str | Path) -> None:
         """Write the final model of the study for another library, with a model card.
@@ -313,16 +296,16 @@ def run_study(
         overrides: values that replace those of the configuration, by dotted key, such as
             ``{"search.trials": 12}``.
         dataset: the images to study; None means those that the configuration names.
-        storage: the folder of studies; None means ``$STUDY_STORAGE``, or else ``runs``.
+        storage: see `open_study`.
 
     Raises:
         StudyError: there is a fault that the user can fix, or the study was interrupted; the
             message has the command that resumes it.
     """
     source = find_config(str(configuration))
-    written = _written(overrides or {})
+    given = dict(overrides or {})
     if storage is not None:
-        written.append(written_override("storage", storage))
+        given["storage"] = storage
     if is_sweep(source):
         raise ConfigError(
             f"{source} is a sweep of several studies, which only the command clipfit-study runs"
@@ -333,9 +316,9 @@ def run_study(
                 f"dataset is a {type(dataset).__name__}; allowed is a study.Dataset, made by its "
                 "from_folder, from_frame or from_huggingface"
             )
-        root = dataset.save(load_config(source, written).storage)
-        written += _written({"data.dataset": dataset.name, "data.root": root})
-    made = make_study(source, written)
+        root = dataset.save(load_config(source, _written(given)).storage)
+        given |= {"data.dataset": dataset.name, "data.root": root}
+    made = make_study(source, _written(given))
     run_study_to_the_end(made, lasting_console(), resume=False)
     return OpenedStudy(made.folder)
 
@@ -367,7 +350,7 @@ def load_model(
             a file of tuned parameters (``delta.safetensors``), or a study by name or folder.
         class_names: other classes to choose between; None means the model's own.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        storage: the folder of studies; None means ``$STUDY_STORAGE``, or else ``runs``.
+        storage: see `open_study`.
 
     Raises:
         StudyError: there is no such model, or it cannot be used.
