@@ -3,12 +3,8 @@
 import contextlib
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from study.errors import ConfigError
-
-if TYPE_CHECKING:
-    pass
 
 
 def add_configuration(parser: ArgumentParser) -> None:

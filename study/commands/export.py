@@ -46,9 +46,6 @@ def run(options: Namespace) -> None:
     Raises:
         StudyError: an option or the model cannot be used.
     """
-    from study.commands.find import find_study_of_model
-
-    find_study_of_model(options.model, options.storage)  # refuses an unknown one at once
     from study.report.terminal_table import print_sentences
 
     with handle_signals(interrupt):
@@ -70,29 +67,31 @@ def export(model: str, name: str, out: Path, storage: Path | None = None) -> lis
     Raises:
         StudyError: the format, the folder or the model cannot be used.
     """
-    from rich.filesize import decimal
-
     from study.commands.find import find_model
-    from study.report.model_card import model_card
-    from study.serving.exports import find_format, write_export
-    from study.storage.folders import new_folder, refuse_taken
 
-    exported = find_format(name)
-    refuse_taken(out)
     with tempfile.TemporaryDirectory(prefix="clipfit-export-") as scratch:
-        saved = find_model(model, Path(scratch), storage)
+        saved = find_model(model, Path(scratch), storage)  # refuses an unknown one at once
+        from rich.filesize import decimal
+
+        from study.report.model_card import model_card
+        from study.serving.exports import find_format, write_export
+        from study.storage.folders import new_folder, refuse_taken
+
+        exported = find_format(name)
+        refuse_taken(out)
         provenance = find_study_of(saved, model, storage)
         with new_folder(out) as folder:
             guide = write_export(saved, exported, folder)
             card = model_card(saved, exported, guide, provenance)
             (folder / CARD).write_text(card, encoding="utf-8")
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-    lines = [f"{out}: {exported.title}, {decimal(size)}: {saved.name}"]
-    lines += (*guide.notes, *guide.limits)
-    line = f"{out / CARD}: the model card, with the code that loads it"
-    if not provenance:
-        line += "; its study is not here, so it has no scores"
-    return [*lines, line]
+    figures = "" if provenance else "; its study is not here, so it has no scores"
+    return [
+        f"{out}: {exported.title}, {decimal(size)}: {saved.name}",
+        *guide.notes,
+        *guide.limits,
+        f"{out / CARD}: the model card, with the code that loads it{figures}",
+    ]
 
 
 def find_study_of(
@@ -103,7 +102,7 @@ def find_study_of(
     Args:
         saved: the model.
         word: what the command names, such as a study or the path of a delta.
-        storage: the folder of studies; None means ``$STUDY_STORAGE``, or else ``runs``.
+        storage: see `study.commands.find.find_study`.
 
     Raises:
         StudyError: its files are damaged.
@@ -111,26 +110,21 @@ def find_study_of(
     from study.commands.find import find_study
     from study.report.model_card import Provenance
     from study.results.study_result import read_study_result
-    from study.storage.command_lines import default_storage
+    from study.storage.command_lines import storage_folder
     from study.storage.study_folder import StudyFolder, studies
 
-    origin = saved.origin
-    if not origin:
-        return None
     # A delta mostly lies in its study, which may be in another folder than the studies here.
     folders = [StudyFolder(saved.delta.resolve().parent.parent.parent)]
     with suppress(StudyError):  # the word may name a registered model or a delta, and no study
         folders.append(find_study(word, storage))
-    folders += studies(storage or default_storage())
-    for folder in folders:
+    for folder in (*folders, *studies(storage_folder(storage))):
         study_id = None
         with suppress(StudyError):  # another study that is damaged is no reason to stop
             study_id = folder.read_identity()["study_id"]
-        if study_id == origin.study_id:
+        if saved.origin and study_id == saved.origin.study_id:
             result = read_study_result(folder.path)
-            for trial in result.trial_results:
-                head = trial.settings.head  # a test is listed once for each head in use
-                if (trial.trial_id, head) == (origin.trial, saved.settings.head):
+            wanted = saved.origin.trial, saved.settings.head
+            for trial in result.trial_results:  # a test is listed once for each head in use
+                if (trial.trial_id, trial.settings.head) == wanted:
                     return Provenance(result, trial)
-            return None
     return None

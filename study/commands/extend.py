@@ -39,10 +39,10 @@ def run(options: Namespace) -> None:
     Raises:
         StudyError: there is a fault that the user can fix, or the study was interrupted.
     """
-    from study.commands.find import find_study_and_overrides
+    from study.commands.find import find_study, split_off_storage
 
-    folder, overrides = find_study_and_overrides(options.name, options.settings)
-    extend_and_run(folder, overrides, lasting_console())
+    _, storage = split_off_storage(options.settings)
+    extend_and_run(find_study(options.name, storage), options.settings, lasting_console())
 
 
 def extended_config(study: "Study", overrides: Sequence[str]) -> "StudyConfig":
@@ -61,23 +61,23 @@ def extended_config(study: "Study", overrides: Sequence[str]) -> "StudyConfig":
     from study.config.schema import WITHOUT_EFFECT
     from study.config.yaml_values import parse_overrides, put_value
     from study.storage.command_lines import PROGRAM, study_command
+    from study.trial.search_time import seconds_used
 
     config, folder, now = study.config, study.folder, study.config.search.trials
-    may_change = ("search.trials", "search.minutes", "final.images", *WITHOUT_EFFECT)
-    changes = parse_overrides(overrides)
-    adds = any(override.startswith("search.trials=+") for override in overrides)
-    if adds and isinstance(changes["search.trials"], int):
-        changes["search.trials"] += now
     if not study.protocol.searches(config):
         raise ConfigError(
             f"study '{folder.name}' has no search that could get more trials; allowed is another "
             "study of its configuration, with the cells, baselines or trials that you want, by\n"
             f"  {PROGRAM} run {shlex.quote(str(folder.config_path))} name=ANOTHER KEY=VALUE"
         )
+    changes = parse_overrides(overrides)
+    changes.pop("storage", None)  # where the study is
+    adds = any(override.startswith("search.trials=+") for override in overrides)
+    if adds and isinstance(changes["search.trials"], int):
+        changes["search.trials"] += now
+    may_change = ("search.trials", "search.minutes", "final.images", *WITHOUT_EFFECT)
     values = config.model_dump(mode="json")
     for key, value in changes.items():
-        if key == "storage":  # where the study is
-            continue
         if not key.startswith(may_change):
             raise ConfigError(
                 f"{key} cannot change in a study that exists, since its trials would no longer "
@@ -94,25 +94,14 @@ def extended_config(study: "Study", overrides: Sequence[str]) -> "StudyConfig":
             f"final.images={config.final.images}; extend must raise the first or change the "
             f"second, as by\n  {study_command('extend', folder.path, 'search.trials=+50')}"
         )
-    if grows:
-        _refuse_ended_search(study, extended)
-    return extended
-
-
-def _refuse_ended_search(study: "Study", extended: "StudyConfig") -> None:
-    """Raise ConfigError if the search of a study would end at once, whatever its trials."""
-    from study.trial.search_time import seconds_used
-
-    config, folder = study.config, study.folder
-    before, minutes = config.search.minutes, extended.search.minutes
     used = seconds_used(folder) / 60
-    least = max(used, before or 0)
-    if minutes and minutes <= least:
-        of_limit = f" of {before:g}" if before else ""
+    least, minutes = max(used, config.search.minutes or 0), extended.search.minutes
+    if grows and minutes and minutes <= least:  # the search would end at once
         raise ConfigError(
             f"search.minutes: got {minutes:g}, and the search of '{folder.name}' has taken "
-            f"{used:.1f} minutes{of_limit}; allowed is more than {least:.4g}, or null for no limit"
+            f"{used:.1f} minutes; allowed is more than {least:.4g}, or null for no limit"
         )
+    return extended
 
 
 def extend(study: "Study", extended: "StudyConfig") -> None:

@@ -5,11 +5,11 @@ Names are looked for before anything slow is imported, so that an unknown one is
 
 import contextlib
 import os
+from argparse import Namespace
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from study.commands import NAMES
 from study.config.shipped import FOLDERS, QUICKSTART
 from study.config.yaml_values import parse_overrides
 from study.errors import ConfigError, did_you_mean
@@ -27,39 +27,30 @@ DELTA_SUFFIX = ".safetensors"
 """The end of the name of a file of tuned parameters."""
 
 
-def configuration_file(name: str) -> Path | None:
-    """Return the path of a configuration, given as a path or as the name of a shipped one.
+def find_config(name: str, others: Sequence[str] = ()) -> Path:
+    """Return the path of a configuration: a path, a folder of them, or the name of a shipped one.
 
-    A folder of configurations counts as one too. Return None if nothing has the name.
+    Args:
+        name: the path or the name.
+        others: what else the name may mean, mistyped, such as a command.
+
+    Raises:
+        ConfigError: it does not exist; the message lists the shipped ones.
     """
-    if not name:  # a folder for Path
-        return None
     candidates = [Path(name)]
     for folder in FOLDERS:
         candidates += [folder / name, folder / f"{name}.yaml", folder.parent / name]
     for candidate in candidates:
         with contextlib.suppress(OSError):  # a name that no file can have
-            if candidate.is_file() or (candidate.is_dir() and any(candidate.glob("*.yaml"))):
+            is_sweep = candidate.is_dir() and any(candidate.glob("*.yaml"))
+            if name and (candidate.is_file() or is_sweep):  # no name is a folder for Path
                 return candidate
-    return None
-
-
-def find_config(name: str) -> Path:
-    """Return the path of a configuration; see `configuration_file`.
-
-    Raises:
-        ConfigError: it does not exist; the message lists the shipped ones. The name may be that of
-            a command, mistyped, since the word ``run`` may be left out.
-    """
-    file = configuration_file(name)
-    if file:
-        return file
     shipped = sorted(
         path.relative_to(folder).with_suffix("").as_posix()
         for folder in FOLDERS
         for path in folder.rglob("*.yaml")
     )
-    meant = did_you_mean(name.lower(), [*NAMES, "--version", *shipped])
+    meant = did_you_mean(name.lower(), [*others, *shipped])
     raise ConfigError(
         f"no command and no configuration '{name}'{meant}; clipfit-study --help lists the "
         f"commands, and by name there are the configurations {', '.join(shipped)}"
@@ -84,25 +75,24 @@ def find_config_and_overrides(words: Sequence[str]) -> tuple[Path, list[str]]:
     return file, overrides
 
 
-def find_study_and_overrides(name: str, settings: Sequence[str]) -> tuple[StudyFolder, list[str]]:
-    """Return the folder of a study, and the overrides of its settings.
+def find_named_study(options: Namespace) -> "Study":
+    """Return the study that a command names, with settings that may change.
 
     Args:
-        name: see `find_study`.
-        settings: words of the form ``key=value``; the storage may be among them.
+        options: what was typed: ``name``, see `find_study`, and ``settings``, words of the form
+            ``key=value``, among which the storage may be.
 
     Raises:
-        ConfigError: there is no such study, or a word is no override.
+        StudyError: there is no such study, or it is damaged, or a setting may not be given.
     """
-    storage = parse_overrides(settings).get("storage")
-    return find_study(name, None if storage is None else str(storage)), [*settings]
+    _, storage = split_off_storage(options.settings)
+    return load_study(find_study(options.name, storage), options.settings)
 
 
 def split_off_storage(words: Sequence[str]) -> tuple[list[str], str | None]:
     """Return words without ``storage=FOLDER``, and the folder, or None if it is not among them."""
-    overrides = [word for word in words if word.startswith("storage=")]
-    storage = parse_overrides(overrides).get("storage")
-    others = [word for word in words if word not in overrides]
+    others = [word for word in words if not word.startswith("storage=")]
+    storage = parse_overrides(word for word in words if word not in others).get("storage")
     return others, None if storage is None else str(storage)
 
 
@@ -134,26 +124,6 @@ def find_study(name: str, storage: str | Path | None = None) -> StudyFolder:
     )
 
 
-def find_study_of_model(word: str, storage: str | Path | None = None) -> StudyFolder | None:
-    """Return the study that a word names as a model; None if it is an address or a file.
-
-    Raises:
-        ConfigError: it is no address, no file and no study.
-    """
-    if word.startswith(REGISTERED) or word.endswith(DELTA_SUFFIX):
-        return None
-    with contextlib.suppress(OSError):  # no file can have this name
-        if Path(word).is_file():
-            return None
-    try:
-        return find_study(word, storage)
-    except ConfigError as error:
-        raise ConfigError(
-            f"{error}. A model is a study, a registered model (models:/NAME/VERSION or "
-            "models:/NAME@ALIAS) or a file of tuned parameters (delta.safetensors)"
-        ) from None
-
-
 def find_model(word: str, scratch: Path, storage: str | Path | None = None) -> "SavedModel":
     """Return the model that a command names.
 
@@ -165,13 +135,22 @@ def find_model(word: str, scratch: Path, storage: str | Path | None = None) -> "
     Raises:
         StudyError: there is no such model, or the study has no winner.
     """
-    from study.serving.saved_model import read_saved_model, read_winner
-
     if word.startswith(REGISTERED):
         from study import tracking
 
         return tracking.download_model(word, scratch)
-    folder = find_study_of_model(word, storage)
+    is_file = word.endswith(DELTA_SUFFIX)
+    with contextlib.suppress(OSError):  # no file can have this name
+        is_file = is_file or Path(word).is_file()
+    try:
+        folder = None if is_file else find_study(word, storage)
+    except ConfigError as error:
+        raise ConfigError(
+            f"{error}. A model is a study, a registered model (models:/NAME/VERSION or "
+            "models:/NAME@ALIAS) or a file of tuned parameters (delta.safetensors)"
+        ) from None
+    from study.serving.saved_model import read_saved_model, read_winner
+
     if folder is None:
         return read_saved_model(Path(word))
     return read_winner(load_study(folder), scratch)

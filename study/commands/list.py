@@ -4,19 +4,14 @@ from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
 from study.commands.arguments import add_json, add_storage
-from study.commands.output import lasting_console, print_json, print_resume_commands
-from study.commands.status import INTERRUPTED, study_status
+from study.commands.output import lasting_console, print_json
+from study.commands.status import INTERRUPTED, print_resume_commands, study_status
 from study.errors import ConfigError, FormatError, StudyError
 
 if TYPE_CHECKING:
     from study.storage.study_folder import StudyFolder
 
 HELP = "list the studies in a folder: state, trials, scores"
-NOTE = (
-    "val. %: validation score of the best trial, which is a maximum and in part luck; test %: of "
-    "the winner; balanced %: the same, where every class counts alike"
-)
-"""The explanation of these scores below the list."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -48,14 +43,13 @@ def run(options: Namespace) -> None:
     if not rows:
         console.print(f"no studies in {storage}", highlight=False)
         return
-    header = ("study", "state", "trials", "val. %", "test %", "balanced %")
-    cells = []
-    for row in rows:
-        scores = [percent(row[name]) for name in ("val_score", "test_score", "balanced")]
-        cells.append([row["study"], row["state"], str(row["trials"]), *scores])
-    count = "1 study" if len(rows) == 1 else f"{len(rows)} studies"
-    console.print(f"{count} in {storage}", plain_table(header, cells), highlight=False)
-    console.print(NOTE, highlight=False)
+    cells = [
+        [row["study"], row["state"], str(row["trials"])]
+        + [percent(row[score]) for score in ("val_score", "test_score")]
+        for row in rows
+    ]
+    header = ("study", "state", "trials", "best validation %", "test %")
+    console.print(f"in {storage}:", plain_table(header, cells), sep="\n", highlight=False)
     states = zip(folders, rows, strict=True)
     print_resume_commands([folder for folder, row in states if row["state"] == INTERRUPTED])
 
@@ -69,19 +63,12 @@ def summarize_study(folder: "StudyFolder") -> dict[str, Any]:
 
     trials = len(list(folder.path.glob("trials/*/config.json")))
     row: dict[str, Any] = {"study": folder.name, "state": "damaged", "trials": trials}
-    row |= dict.fromkeys(("val_score", "test_score", "balanced", "study_id", "registered"))
+    row |= {"val_score": None, "test_score": None}
     try:
-        result = read_study_result(folder.path)
-        status = study_status(result)
+        status = study_status(read_study_result(folder.path))
     except FormatError:
         return row | {"state": "other format"}
     except StudyError:
         return row
-    return row | {
-        "state": status.state,
-        "val_score": status.best[0].val_score if status.best else None,
-        "test_score": status.test_score,
-        "balanced": status.balanced,
-        "study_id": result.identity.get("study_id"),
-        "registered": result.registration.uri if result.registration else None,
-    }
+    val_score = status.best[0].val_score if status.best else None
+    return row | {"state": status.state, "val_score": val_score, "test_score": status.test_score}

@@ -20,7 +20,7 @@ from study.commands import (
     status,
     sync,
 )
-from study.commands.output import UsableOutput
+from study.commands.output import run_with_output
 from study.commands.signals import exit_at_ctrl_c
 from study.report.visible_text import VisibleFormatter
 
@@ -63,18 +63,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     handler = logging.StreamHandler()
     handler.setFormatter(VisibleFormatter("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    with exit_at_ctrl_c(), UsableOutput() as output:
-        try:
-            name, options = _parse(words)
-            output.code = COMMANDS[name].run(options) or 0
-        except SystemExit as end:  # once a help, a version or a message is printed
-            output.code = int(end.code or 0)
-        except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
-            output.code = 130
-        except Exception as error:
-            output.code = _print_fault(error)
-    return output.code
+    with exit_at_ctrl_c():
+        return run_with_output(lambda: _run_command(words))
+
+
+def _run_command(words: Sequence[str]) -> int:
+    """Run a command and return its exit code; print the faults that the user can fix."""
+    try:
+        name, options = _parse(words)
+        return COMMANDS[name].run(options) or 0
+    except SystemExit as end:  # once a help, a version or a message is printed
+        return int(end.code or 0)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:
+        return _print_fault(error)
 
 
 def _parse(words: Sequence[str]) -> tuple[str, Namespace]:
@@ -95,7 +99,8 @@ def _parse(words: Sequence[str]) -> tuple[str, Namespace]:
         if not name.startswith("-") and "=" not in name:
             from study.commands.find import find_config
 
-            find_config(name)  # a mistyped command is at fault before its options are
+            # A mistyped command is at fault before its options are.
+            find_config(name, [*COMMANDS, "--version"])
         name, others = "run", [*words]
     parser = ArgumentParser(prog=f"{PROGRAM} {name}", description=COMMANDS[name].HELP)
     COMMANDS[name].add_arguments(parser)

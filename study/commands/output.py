@@ -7,15 +7,15 @@ study goes on.
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TextIO, cast
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar, cast
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from study.storage.study_folder import StudyFolder
+T = TypeVar("T")
 
 
 class Output:
@@ -69,6 +69,17 @@ def lasting_console(file: TextIO | None = None) -> "Console":
     return Console(file=cast(TextIO, output), width=width, markup=False, emoji=False)
 
 
+def track(items: Iterable[T], title: str, total: int) -> Iterable[T]:
+    """Return items that move a bar on the error output as they are taken, if it is a terminal."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    if not console.is_terminal:  # rich would write an empty line
+        return items
+    return track(items, title, total, console=console, transient=True)
+
+
 def print_json(value: Any) -> None:
     """Print dataclasses or pydantic models as JSON, and numbers that are not finite as null."""
     from pydantic import TypeAdapter
@@ -76,55 +87,32 @@ def print_json(value: Any) -> None:
     print(TypeAdapter(Any).dump_json(value, indent=2).decode())
 
 
-def print_resume_commands(interrupted: Sequence["StudyFolder"]) -> None:
-    """Print the commands that resume studies, one a line, without line breaks inside."""
-    from study.report.terminal_table import print_unwrapped
-    from study.storage.command_lines import study_command
-
-    if interrupted:
-        commands = [f"  {study_command('resume', folder.path)}" for folder in interrupted]
-        print_unwrapped(lasting_console(), "\n".join(["to continue, run", *commands]))
-
-
-class UsableOutput:
-    """A block that prints, and whose exit code says if its output was lost.
+def run_with_output(command: Callable[[], int]) -> int:
+    """Run a command that prints, and return its exit code, which says if its output was lost.
 
     That is 2, with a message, or the code of SIGPIPE if the reader of the output is gone: see "Note
     on SIGPIPE" in the documentation of Python's module `signal`.
     """
-
-    code = 2
-    """The exit code, which the block sets."""
-
-    def __enter__(self) -> Self:
-        for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-            if getattr(sys, name) is None:  # no file must get the number of a closed stream
-                setattr(sys, name, Path(os.devnull).open(mode))
-        if hasattr(sys.stdout, "reconfigure"):  # characters that it lacks become codes
-            sys.stdout.reconfigure(errors="backslashreplace")
-        self._output = Output(sys.stdout, lasting=False)
-        self._redirection = redirect_stdout(cast(TextIO, self._output))
-        self._redirection.__enter__()
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
-        output = self._output
-        if error is None:
-            try:
-                output.flush()
-            except OSError as fault:
-                error = fault
-        self._redirection.__exit__(None, None, None)
-        if isinstance(error, BrokenPipeError) and error is output.fault:
-            self.code = 128 + signal.SIGPIPE
-        if output.fault is not None:
-            # At its end, Python would write the rest of the output, and fail again.
-            silence_streams(output.fileno())
-            if not isinstance(output.fault, BrokenPipeError):
-                cause = output.fault.strerror
-                print(f"error: the output cannot be written: {cause}", file=sys.stderr)
-                self.code = self.code or 2
-        return error is not None and error is output.fault
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # no file must get the number of a closed stream
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 -- stays open
+    if hasattr(sys.stdout, "reconfigure"):  # characters that it lacks become codes
+        sys.stdout.reconfigure(errors="backslashreplace")
+    output, code = Output(sys.stdout, lasting=False), 2
+    try:
+        with redirect_stdout(cast(TextIO, output)):
+            code = command()
+            output.flush()
+    except OSError as error:
+        if error is not output.fault:  # such as the broken pipe of a server
+            raise
+    if output.fault is None:
+        return code
+    silence_streams(output.fileno())  # at its end, Python would write the rest, and fail again
+    if isinstance(output.fault, BrokenPipeError):
+        return 128 + signal.SIGPIPE
+    print(f"error: the output cannot be written: {output.fault.strerror}", file=sys.stderr)
+    return code or 2
 
 
 def silence_streams(*streams: int) -> None:

@@ -3,15 +3,14 @@
 import os
 import sys
 import tempfile
-import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from study.commands.arguments import add_model
-from study.commands.output import lasting_console
+from study.commands.output import lasting_console, track
 from study.commands.signals import handle_signals, interrupt
 from study.errors import ConfigError, DataError
 
@@ -75,27 +74,27 @@ def run(options: Namespace) -> None:
     Raises:
         StudyError: an option, the model or all of the images cannot be used.
     """
-    from study.commands.find import find_study_of_model, split_off_storage
+    from study.commands.find import find_model, split_off_storage
 
-    words, storage = split_off_storage(options.images)
-    find_study_of_model(options.model, storage)  # refuses an unknown one at once
-    _check(options)
-    with handle_signals(interrupt):
-        _label(options, words, storage)
-
-
-def _check(options: Namespace) -> None:
-    """Look for faults before anything slow begins.
-
-    Raises:
-        ConfigError: there is one.
-    """
     for name, value in (("--top", options.top), ("--batch-size", options.batch_size)):
         if value < 1:
             raise ConfigError(f"{name} is {value}; allowed is 1 or more")
-    out = options.out
-    if out is None:
-        return
+    if options.out is not None:
+        _refuse_out(options.out)
+    words, storage = split_off_storage(options.images)
+    with (
+        handle_signals(interrupt),
+        tempfile.TemporaryDirectory(prefix="clipfit-predict-") as scratch,
+    ):
+        saved = find_model(options.model, Path(scratch), storage)  # refuses an unknown one at once
+        names = None if options.classes is None else read_classes(options.classes)
+        images = find_images(words)
+        classifier = saved.load_classifier(class_names=names, device=options.device)
+        _label(options, saved, classifier, images)
+
+
+def _refuse_out(out: Path) -> None:
+    """Raise ConfigError if a file cannot be written, before anything slow begins."""
     if out.suffix.lower() != ".csv" or out.is_dir():
         raise ConfigError(f"--out is {out}; allowed is a file whose name ends in .csv")
     if not (out.parent.is_dir() and os.access(out.parent, os.W_OK | os.X_OK)):
@@ -105,33 +104,24 @@ def _check(options: Namespace) -> None:
         )
 
 
-def _label(options: Namespace, words: Sequence[str], storage: str | None) -> None:
-    from rich.console import Console
-    from rich.progress import track
+def _label(
+    options: Namespace, saved: "SavedModel", classifier: "TunedClassifier", images: Sequence[Path]
+) -> None:
+    """Label images under a bar, and write or print the labels and which model made them.
 
-    from study.commands.find import find_model
+    Raises:
+        DataError: no image can be read.
+    """
+    from rich.console import Console
+
+    from study.report.setting_descriptions import settings_in_words
     from study.report.terminal_table import amount, print_csv, print_sentences
     from study.serving.labelling import label_image_files
     from study.storage.atomic import write_at_once
 
-    class_names = None if options.classes is None else read_classes(options.classes)
-    images = find_images(words)
-    with tempfile.TemporaryDirectory(prefix="clipfit-predict-") as scratch:
-        saved = find_model(options.model, Path(scratch), storage)
-        classifier = saved.load_classifier(class_names=class_names, device=options.device)
-    top = min(options.top, len(classifier.class_names))
-    began, console = time.monotonic(), Console(stderr=True)
-    labelled = list(
-        track(
-            label_image_files(classifier, images, top=top, batch_size=options.batch_size),
-            "labelling",
-            len(images),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,  # rich would write an empty line
-        )
-    )
-    rate = len(images) / max(time.monotonic() - began, 1e-9)
+    top, console = min(options.top, len(classifier.class_names)), Console(stderr=True)
+    found = label_image_files(classifier, images, top=top, batch_size=options.batch_size)
+    labelled = list(track(found, "labelling", len(images)))
     if options.out is not None:
         write_at_once(options.out, labels_csv(labelled, top))
     elif sys.stdout.isatty() and len(images) <= FEW:
@@ -139,41 +129,23 @@ def _label(options: Namespace, words: Sequence[str], storage: str | None) -> Non
     else:
         print_csv(labels_csv(labelled, top))
     unreadable = [image for image in labelled if image.error is not None]
-    unread = f", {len(unreadable)} could not be read (see the column error)" if unreadable else ""
-    device = classifier.model.device
-    read = f"{amount(len(images), 'image')}{unread}; {rate:.1f} images per second on {device}"
-    for line in (read, *_describe_model(saved, classifier, own_names=class_names is None)):
-        print_sentences(console, line)
     if len(unreadable) == len(images):
         first = unreadable[0]
         raise DataError(
             f"none of {len(images)} images could be read; first {_text(first.path)}: {first.error}"
         )
-
-
-def _describe_model(
-    saved: "SavedModel", classifier: "TunedClassifier", *, own_names: bool
-) -> Iterator[str]:
-    """Yield which model labelled images, with which classes."""
-    from study.report.setting_descriptions import settings_in_words
-
-    number, with_head = len(classifier.class_names), len(classifier.from_head)
-    text = (
-        f"labelled by {saved.name}: {settings_in_words(saved.settings)}; backbone "
-        f"{saved.info.backbone}; {number} classes"
-    )
-    if not own_names:
-        text += " from --classes"
-    if saved.settings.head == "linear" and not with_head:
-        text += "; the trained head is not used"
-    elif saved.settings.head == "linear" and with_head != number:
-        text += f"; the trained head is used for {with_head} of them, and text for the others"
-    yield text
+    text = amount(len(images), "image")
+    if unreadable:
+        text += f", of which {len(unreadable)} could not be read (see the column error)"
+    text += f", labelled by {saved.name}: {settings_in_words(saved.settings)}; backbone "
+    text += f"{saved.info.backbone}; {len(classifier.class_names)} classes"
+    if saved.settings.head == "linear":
+        text += f", {len(classifier.from_head)} of them with the trained head"
+    print_sentences(console, text)
     if saved.instead_of is not None:
-        yield (
-            f"the best configuration ({settings_in_words(saved.instead_of)}) cannot be written as "
-            "a delta, and this is the best that can; the model registry has the same one"
-        )
+        best = settings_in_words(saved.instead_of)
+        text = f"this is the best that can be written as a delta; the best configuration is {best}"
+        print_sentences(console, text)
 
 
 def read_classes(text: str) -> tuple[str, ...]:
@@ -210,7 +182,6 @@ def find_images(words: Iterable[str]) -> list[Path]:
     Raises:
         DataError: a path does not exist, or no image is found.
     """
-    from study.commands.check_images import format_suffixes
     from study.data.images.sources import IMAGE_SUFFIXES
     from study.data.records import listed
     from study.report.visible_text import visible_text
@@ -231,8 +202,8 @@ def find_images(words: Iterable[str]) -> list[Path]:
         if not in_folder:
             print(visible_text(f"{path}: has no images"), file=sys.stderr)
         if other_suffixes:
-            suffixes = format_suffixes(other_suffixes)
-            line = f"{path}: files of other formats are passed over: {suffixes}"
+            suffixes = [f"{name or 'no suffix'} {n}" for name, n in other_suffixes.most_common(3)]
+            line = f"{path}: files of other formats are passed over: {', '.join(suffixes)}"
             print(visible_text(line), file=sys.stderr)
         images += in_folder
     if not images:

@@ -24,24 +24,24 @@ def run(options: Namespace) -> None:
     Raises:
         StudyError: there is a fault that the user can fix, or the study was interrupted.
     """
-    refuse_without_check(options)
-    if options.check:
-        from study.commands.check_result import print_check
-
-        print_check(lambda: _check(options), as_json=options.json)
-        return
-    from study.commands.find import find_study_and_overrides, load_study
-
-    folder, overrides = find_study_and_overrides(options.name, options.settings)
-    from study.commands.execution import run_study
+    from study.commands.check_result import print_check
+    from study.commands.find import find_named_study
     from study.commands.output import lasting_console
 
-    run_study(load_study(folder, overrides), lasting_console(), resume=True)
+    refuse_without_check(options)
+    if options.check:
+        print_check(lambda: _check(options), as_json=options.json)
+        return
+    study = find_named_study(options)
+    from study.commands.execution import run_study
+
+    run_study(study, lasting_console(), resume=True)
 
 
 def _check(options: Namespace) -> "CheckResult":
-    from study.commands.check import check_everything
-    from study.commands.find import find_study_and_overrides, load_study
+    from study.commands.find import find_named_study
 
-    study = load_study(*find_study_and_overrides(options.name, options.settings))
+    study = find_named_study(options)
+    from study.commands.check import check_everything
+
     return check_everything(study, resuming=True, images=options.images, estimate=options.estimate)

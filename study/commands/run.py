@@ -4,6 +4,7 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from typing import TYPE_CHECKING
 
 from study.commands.arguments import add_check, add_configuration, refuse_without_check
+from study.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,16 +56,16 @@ def run(options: Namespace) -> None:
         print_check(lambda: _check(options), as_json=options.json)
         return
     source, overrides, members = _read(options)
-    if members:
-        from study.commands.sweep import run_sweep
-
-        run_sweep(members)
-        return
     from study.commands.execution import run_study
     from study.commands.new_study import make_study
     from study.commands.output import lasting_console
 
-    run_study(make_study(source, overrides), lasting_console(), resume=False)
+    if members:
+        from study.commands.sweep import run_sweep
+
+        run_sweep(members)
+    else:
+        run_study(make_study(source, overrides), lasting_console(), resume=False)
 
 
 def _read(options: Namespace) -> tuple["Path", list[str], list["Member"]]:
@@ -78,6 +79,8 @@ def _read(options: Namespace) -> tuple["Path", list[str], list["Member"]]:
 
     source, overrides = find_config_and_overrides(options.words)
     if is_sweep(source):
+        if options.images or options.estimate:
+            raise ConfigError(f"--images and --estimate are of one study, and {source} is a sweep")
         return source, overrides, load_sweep(source, overrides)
     load_config(source, overrides)
     return source, overrides, []
@@ -86,11 +89,14 @@ def _read(options: Namespace) -> tuple["Path", list[str], list["Member"]]:
 def _check(options: Namespace) -> "CheckResult":
     source, overrides, members = _read(options)
     from study.commands.check import check_everything
+    from study.commands.check_images import find_warnings
+    from study.commands.check_result import CheckResult, Fact
     from study.commands.new_study import make_study
 
     if members:
-        from study.commands.sweep import check_whole_sweep
+        from study.commands.sweep import check_sweep
 
-        return check_whole_sweep(members)
+        facts = [Fact("studies", str(len(members)))]
+        return CheckResult(warnings=find_warnings(check_sweep(members)), facts=facts)
     study = make_study(source, overrides)
     return check_everything(study, resuming=False, images=options.images, estimate=options.estimate)

@@ -2,32 +2,24 @@
 
 from argparse import ArgumentParser, Namespace
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from study.commands.arguments import add_json, add_settings, add_study
-from study.commands.output import lasting_console, print_json, print_resume_commands
+from study.commands.output import lasting_console, print_json
 
 if TYPE_CHECKING:
     from study.results.chance import AgainstChance
     from study.results.study_result import StudyResult
     from study.results.trial_results import TrialResult
+    from study.storage.study_folder import StudyFolder
 
 HELP = "show what is done, running and best in a study"
 INTERRUPTED = "interrupted"
 """The state of a study that is not finished, and that no driver runs."""
-STATES = {
-    "finished": "finished",
-    "searching": "running, in its search",
-    "testing": "running, and testing what its search chose",
-    INTERRUPTED: "interrupted: it is not finished, and no process runs it",
-}
-"""The states of a study, and what they mean."""
 OUTSIDE = "other methods"
 """The name of the group of search trials that do not count towards ``search.trials``."""
-TERMS = "lr: learning rate; LN: LayerNorm; λ: how firmly text features are held at CLIP’s"
-"""The meaning of the abbreviations in the header of a table of configurations."""
 MOST_TRIALS = 5
 """The largest number of failed trials, and of best trials, to print."""
 
@@ -45,10 +37,9 @@ def run(options: Namespace) -> None:
     Raises:
         StudyError: the study cannot be read, or an override may not be given.
     """
-    from study.commands.find import find_study_and_overrides, load_study
+    from study.commands.find import find_named_study
 
-    folder, overrides = find_study_and_overrides(options.name, options.settings)
-    load_study(folder, overrides)
+    folder = find_named_study(options).folder
     from study.results.study_result import read_study_result
 
     status = study_status(read_study_result(folder.path))
@@ -69,7 +60,7 @@ class Status:
 
     study: str
     state: str
-    """One of `STATES`."""
+    """``searching``, ``testing`` (what the search chose), ``finished`` or ``interrupted``."""
     wanted: int | None
     """The configured number of trials of the search; None for an ablation."""
     counts: Mapping[str, Mapping[str, int]]
@@ -84,15 +75,13 @@ class Status:
     """The validation score of the best configuration; None while nothing is chosen."""
     test_score: float | None
     """Its mean test score, a fraction; None while nothing is tested."""
-    balanced: float | None
-    """The same score with the mean recall of the classes in place of the accuracy."""
     against_chance: "AgainstChance | None"
     """Its test score beside that of guessing; None while that is not known."""
 
 
 def study_status(result: "StudyResult") -> Status:
     """Return the status of a study."""
-    from study.results.best_configuration import TEST_BALANCED, read_best
+    from study.results.best_configuration import read_best
 
     config, folder = result.config, result.folder
     counts: dict[str, Counter[str]] = defaultdict(Counter)
@@ -104,7 +93,6 @@ def study_status(result: "StudyResult") -> Status:
     finished = [trial for trial in result.stage("search") if trial.status == "finished"]
     finished.sort(key=lambda trial: (-(trial.val_score or 0), trial.trainable, trial.number))
     choice = read_best(result.study)
-    test_scores = choice.test_scores if choice else {}
     state = "testing" if result.candidates else "searching"
     if result.is_complete:
         state = "finished"
@@ -119,8 +107,7 @@ def study_status(result: "StudyResult") -> Status:
         failed=[trial for trial in result.each_trial if trial.status == "failed"],
         best=finished[:MOST_TRIALS],
         val_score=choice.candidate.val_score if choice else None,
-        test_score=test_scores.get("test_score"),
-        balanced=test_scores.get(TEST_BALANCED),
+        test_score=choice.test_scores.get("test_score") if choice else None,
         against_chance=choice.against_chance if choice else None,
     )
 
@@ -129,11 +116,23 @@ def print_status(status: Status) -> None:
     """Print the status as lines and tables."""
     from study.report.formatting import percent
     from study.report.setting_descriptions import setting_cells, setting_header, tuned_in_words
-    from study.report.terminal_table import plain_table
+    from study.report.terminal_table import amount, plain_table
 
     console = lasting_console()
-    for line in _sentences(status):
-        console.print(line, highlight=False)
+    lines = [f"{status.study}: {status.state}"]
+    for group, counts in status.counts.items():
+        trials = amount(sum(counts.values()), "trial")
+        if group == "search" and status.wanted is not None:
+            trials = f"{sum(counts.values())} of {amount(status.wanted, 'trial')}"
+        ends = ", ".join(f"{count} {end}" for end, count in sorted(counts.items()))
+        lines.append(f"{group}: {trials}: {ends}")
+    if status.val_score is not None:
+        lines.append(f"best configuration: {percent(status.val_score)} % on validation")
+    if status.test_score is not None:
+        lines[-1] += f", {percent(status.test_score)} % on test"
+        if status.against_chance and not status.against_chance.is_proven:
+            lines[-1] += f"; {status.against_chance.doubt}"
+    console.print("\n".join(lines), highlight=False)
     running = [
         [trial.trial_id, f"{trial.epochs}/{trial.epochs_planned}", tuned_in_words(trial.settings)]
         for trial in status.running
@@ -142,12 +141,10 @@ def print_status(status: Status) -> None:
         [trial.trial_id, str(trial.epochs), trial.reason or ""]
         for trial in status.failed[-MOST_TRIALS:]
     ]
-    if len(status.failed) > MOST_TRIALS:
-        failed.append([f"and {len(status.failed) - MOST_TRIALS} before", "", ""])
     best = []
     for trial in status.best:
-        scores = (trial.trial_id, percent(trial.val_score, 2))
-        best.append([*scores, *setting_cells(trial.settings), tuned_in_words(trial.settings)])
+        cells = [*setting_cells(trial.settings), tuned_in_words(trial.settings)]
+        best.append([trial.trial_id, percent(trial.val_score, 2), *cells])
     for header, rows in (
         (("unfinished", "epoch", "subset"), running),
         (("failed", "epochs", "cause"), failed),
@@ -155,31 +152,13 @@ def print_status(status: Status) -> None:
     ):
         if rows:
             console.print("", plain_table(header, rows), sep="\n", highlight=False)
-    if best:
-        console.print(TERMS)
 
 
-def _sentences(status: Status) -> Iterator[str]:
-    """Yield the state of a study, its numbers of trials, and what is known of its best."""
-    from study.report.formatting import percent
-    from study.report.terminal_table import amount
+def print_resume_commands(interrupted: Sequence["StudyFolder"]) -> None:
+    """Print the commands that resume studies, one a line, without line breaks inside."""
+    from study.report.terminal_table import print_unwrapped
+    from study.storage.command_lines import study_command
 
-    yield f"{status.study}: {STATES[status.state]}"
-    titles = {"final": "final (the final model)", OUTSIDE: f"{OUTSIDE} (beside the search)"}
-    for group, counts in status.counts.items():
-        number = sum(counts.values())
-        trials = amount(number, "trial")
-        if group == "search" and status.wanted is not None:
-            trials = f"{number} of {amount(status.wanted, 'trial')}"
-        ends = ", ".join(f"{count} {end}" for end, count in sorted(counts.items()))
-        yield f"{titles.get(group, group)}: {trials}: {ends}"
-    if status.val_score is not None:
-        yield f"best configuration: {percent(status.val_score)} % on validation"
-    if status.test_score is None:
-        return
-    text = f"best configuration: {percent(status.test_score)} % on test"
-    if status.balanced is not None:
-        text += f", balanced {percent(status.balanced)} %"
-    if status.against_chance and not status.against_chance.is_proven:
-        text += f"; {status.against_chance.doubt}"
-    yield text
+    if interrupted:
+        commands = [f"  {study_command('resume', folder.path)}" for folder in interrupted]
+        print_unwrapped(lasting_console(), "\n".join(["to continue, run", *commands]))

@@ -5,11 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rich.console import Console
-
 from study.commands.check import find_study_faults, find_tracker_faults
-from study.commands.check_images import find_warnings
-from study.commands.check_result import CheckResult, Fact
 from study.commands.execution import run_study
 from study.commands.find import changes_of_results, load_study
 from study.commands.new_study import with_metric, with_sites_of_backbone
@@ -45,8 +41,12 @@ def run_sweep(members: Sequence[Member]) -> None:
     failed = []
     with ray_session():
         for member, study in zip(members, studies, strict=True):
+            if _finished(study.folder):
+                continue
             try:
-                run_member(member, study, console)
+                run_study(study, console, resume=study.folder.exists())
+                axes = {"experiment": member.experiment, "axes": dict(member.axes)}
+                study.folder.write_json(SWEEP_FILE, axes)
             except InterruptedStudyError:
                 raise
             except StudyError as error:
@@ -63,28 +63,6 @@ def run_sweep(members: Sequence[Member]) -> None:
         raise StudyError(f"{len(failed)} of {len(members)} studies failed:\n{lines}")
 
 
-def run_member(member: Member, study: Study, console: Console) -> None:
-    """Run a study of a sweep, or what is left of it.
-
-    Raises:
-        StudyError: it failed or was interrupted.
-    """
-    if not _finished(study.folder):
-        run_study(study, console, resume=study.folder.exists())
-        axes = {"experiment": member.experiment, "axes": dict(member.axes)}
-        study.folder.write_json(SWEEP_FILE, axes)
-
-
-def check_whole_sweep(members: Sequence[Member]) -> CheckResult:
-    """Check everything that the studies of a sweep need, but read no pixels; start nothing.
-
-    Raises:
-        FaultsError: see `check_sweep`.
-    """
-    warnings = find_warnings(check_sweep(members))
-    return CheckResult(warnings=warnings, facts=[Fact("studies", str(len(members)))])
-
-
 def check_sweep(members: Sequence[Member]) -> list[Study]:
     """Return the studies of a sweep, once all that the unfinished ones need is checked.
 
@@ -96,16 +74,21 @@ def check_sweep(members: Sequence[Member]) -> list[Study]:
         refuse_other_tables(members[0].config.storage)
     except StorageError as error:
         raise FaultsError("the studies cannot start,", [Fault("storage", str(error))]) from error
-    studies = [_study_of(member) for member in members]
+    studies = []
+    for member in members:
+        folder = StudyFolder(member.config.storage / str(member.config.name))
+        study = Study(with_sites_of_backbone(member.config), folder)
+        # The data of a finished one may be gone.
+        studies.append(study if _finished(folder) else with_metric(study))
     names_by_fault: dict[Fault, list[str]] = defaultdict(list)
     servers: set[TrackingConfig] = set()  # each is asked only once
     for study in studies:
-        faults = _find_faults(study)
+        found = _find_faults(study)
         tracking = study.config.tracking
         if tracking not in servers and not _finished(study.folder):
             servers.add(tracking)
-            faults += find_tracker_faults(study)
-        for fault in dict.fromkeys(faults):
+            found += find_tracker_faults(study)
+        for fault in found:
             names_by_fault[fault].append(study.folder.name)
     faults = []
     for fault, (name, *others) in names_by_fault.items():
@@ -116,20 +99,10 @@ def check_sweep(members: Sequence[Member]) -> list[Study]:
     return studies
 
 
-def _study_of(member: Member) -> Study:
-    """Return the study of a member of a sweep, which need not exist."""
-    folder = StudyFolder(member.config.storage / str(member.config.name))
-    study = Study(with_sites_of_backbone(member.config), folder)
-    # The data of a finished one may be gone.
-    return study if _finished(folder) else with_metric(study)
-
-
 def _find_faults(study: Study) -> list[Fault]:
     """Return the faults of a study of a sweep, without those of its tracker."""
     folder, finished = study.folder, _finished(study.folder)
-    faults = []
-    if folder.exists():
-        faults += _compare_configs(study, extended=finished)
+    faults = _compare_configs(study, extended=finished) if folder.exists() else []
     if not finished:
         return faults + find_study_faults(study, resuming=folder.exists())
     if not folder.is_complete():
@@ -151,20 +124,19 @@ def _compare_configs(study: Study, *, extended: bool) -> list[Fault]:
         study: the study.
         extended: whether it may have been extended, so that the number of its trials may differ.
     """
-    folder, wanted = study.folder, study.config
     try:
-        frozen = load_study(folder).config
+        frozen = load_study(study.folder).config
     except StudyError as error:
         return [Fault("name", str(error))]
     may_differ = ["search.trials"] if extended else []
-    if AUTO in (frozen.search.metric, wanted.search.metric):
+    if AUTO in (frozen.search.metric, study.config.search.metric):
         may_differ.append("search.metric")
-    changes = changes_of_results(frozen, wanted, besides=may_differ)
+    changes = changes_of_results(frozen, study.config, besides=may_differ)
     if not changes:
         return []
     message = (
-        f"{folder.path} is a study with another configuration; choose another beginning of names "
-        f"by name=… ({'; '.join(changes)})"
+        f"{study.folder.path} is a study with another configuration; choose another beginning of "
+        f"names by name=… ({'; '.join(changes)})"
     )
     return [Fault("name", message)]
 

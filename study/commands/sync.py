@@ -27,18 +27,17 @@ def run(options: Namespace) -> None:
     Raises:
         StudyError: there is a fault that the user can fix, or results could not be sent.
     """
-    from study.commands.find import find_study_and_overrides, load_study
+    from study.commands.find import find_named_study
 
-    folder, overrides = find_study_and_overrides(options.name, options.settings)
-    study = load_study(folder, overrides)
+    study = find_named_study(options)
     from study import tracking
     from study.commands.outputs import write_outputs
 
-    with handle_signals(interrupt), folder.locked():
+    with handle_signals(interrupt), study.folder.locked():
         tracker = tracking.make_tracker(study.config.tracking.tracker)
-        send_missing(study, tracker, lambda: write_outputs(folder))
-    trials = len(list(folder.trials()))
-    print(f"{trials} trials of {folder.name} are in {tracker.title}")
+        send_missing(study, tracker, lambda: write_outputs(study.folder))
+    trials = len(list(study.folder.trials()))
+    print(f"{trials} trials of {study.folder.name} are in {tracker.title}")
 
 
 def send_missing(

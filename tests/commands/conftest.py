@@ -12,7 +12,7 @@ from study.commands.main import main
 from study.config.loading import build_config
 from study.config.schema import StudyConfig
 from study.config.shipped import shipped_file
-from study.storage.study_folder import CANDIDATES, REGISTERED, Registration, StudyFolder
+from study.storage.study_folder import StudyFolder
 from study.trial.cost import Cost
 from tests.messages import Ran
 from tests.not_none import not_none
@@ -71,24 +71,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in a folder whose ``runs`` has the studies."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@pytest.fixture
-def left_alone(here: Path, run: Run) -> Callable[..., None]:
-    """Carry out a command line on a study that ended, whose tracker is away; nothing changes."""
-
-    def left_alone(command: str, *words: str):
-        written = Written(here / "runs", "done")
-        written.folder.write_json(CANDIDATES, [])
-        written.folder.write_json(REGISTERED, Registration("letters", "3", True, "first"))
-        written.conclude()
-        folder = written.folder.path
-        before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-        ran = run(command, "done", *words, "tracking.uri=sqlite:///away/mlflow.db")
-        assert (ran.code, "away" in ran.err) == (2, True)
-        assert {path: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
-
-    return left_alone
 
 
 @pytest.fixture

@@ -98,8 +98,13 @@ def test_what_adds_nothing_or_makes_trials_incomparable_is_refused(
     assert load_config(study.folder.config_path) == study.config
 
 
-def test_a_study_that_cannot_go_on_is_not_extended(left_alone: Callable[..., None]):
-    left_alone("extend", "search.trials=+2")
+def test_a_study_whose_tracker_is_away_is_not_extended(study: Study, refused: Callable[..., str]):
+    choose(study, candidates({"best": 7}))
+    files = [path for path in study.folder.path.iterdir() if path.is_file()]
+    before = [path.read_bytes() for path in files]
+    words = ("search.trials=+2", "tracking.uri=sqlite:///away/mlflow.db")
+    assert "away" in refused("extend", study.folder.path, *words)
+    assert [path.read_bytes() for path in files] == before
 
 
 def limited(study: Study, minutes: float | None) -> Study:
@@ -107,24 +112,19 @@ def limited(study: Study, minutes: float | None) -> Study:
     return Study(study.config.with_section("search", minutes=minutes), study.folder)
 
 
-def test_a_time_that_is_over_is_raised_or_lifted_as_well(study: Study):
-    for overrides in ([], ["search.minutes=20"], ["search.minutes=5"]):
+def test_the_new_time_is_longer_than_the_limit_and_what_was_used(study: Study):
+    longer = limited(study, 20)
+    for minutes in ([], ["search.minutes=20"]):
         with pytest.raises(ConfigError, match=r"search\.minutes: .* more than 20, or null"):
-            grow(limited(study, 20), "search.trials=+1", *overrides)
-    longer = grow(limited(study, 20), "search.trials=+1", "search.minutes=30")
-    assert longer.config.search.minutes == 30
-    assert grow(longer, "search.trials=+1", "search.minutes=null").config.search.minutes is None
-
-
-@pytest.mark.parametrize("before", [None, 20])
-def test_the_new_time_is_longer_than_what_was_used(study: Study, before: float | None):
+            grow(longer, "search.trials=+1", *minutes)
+    assert grow(longer, "search.trials=+1", "search.minutes=21").config.search.minutes == 21
     trial = study.folder.trial("search-0000")
     trial.create({"stage": "search", "group": "baseline", "label": "clipfit"})
     trial.append_report({"epoch": 0, "seconds": 1800.0, "ended_at": 1e9})
     with pytest.raises(ConfigError, match=r"taken 30\.0 minutes.* more than 30, or null"):
-        grow(limited(study, before), "search.trials=+1", "search.minutes=30")
-    grown = grow(limited(study, before), "search.trials=+1", "search.minutes=30.5")
-    assert grown.config.search.minutes == 30.5
+        grow(longer, "search.trials=+1", "search.minutes=30")
+    grown = grow(longer, "search.trials=+1", "search.minutes=null")
+    assert grown.config.search.minutes is None
 
 
 @pytest.mark.parametrize(
@@ -144,23 +144,17 @@ def test_an_extension_that_died_before_its_configuration_keeps_the_earlier_choic
 ):
     choose(study, candidates({"best": 7}))
     written = study.folder.config_path.read_text()
+    study.folder.write_json(REGISTERED, Registration("clipfit-digits", "1", True, "first"))
+    (study.folder.path / DESCRIPTION).write_text("the best is here")
     grow(study, "search.trials=+50")
     assert study.folder.read_json("candidates.json") is None, "the choice is open again"
+    assert study.folder.read_registration() is None
+    assert not study.folder.is_complete()
     study.folder.config_path.write_text(written)  # as when the driver died just before
     assert extensions(study) == []
     (entry,) = extensions(grow(study, "search.trials=+20"))
     assert (entry["from"], entry["to"]) == (48, 68)
     assert [c["source_trial"] for c in entry["candidates"]] == ["search-0007"]
-
-
-def test_an_extended_study_says_no_more_what_it_found(study: Study):
-    registered = Registration("clipfit-digits", "1", True, "it is the first")
-    study.folder.write_json(REGISTERED, registered)
-    (study.folder.path / DESCRIPTION).write_text("the best is here")
-    assert study.folder.is_complete()
-    grow(study, "search.trials=+50")
-    assert study.folder.read_registration() is None
-    assert not study.folder.is_complete()
 
 
 def test_another_final_model_is_trained_without_choosing_again(study: Study):
@@ -178,15 +172,14 @@ def extended(study: Study) -> Study:
     return grow(study, "search.trials=+50")
 
 
-def test_a_choice_that_stays_has_nothing_beside_it(study: Study, extended: Study):
-    chosen = candidates({"clipfit": 1, "clipfit-tuned": 5, "best": 7})
-    for of in (study, extended):  # without an extension a choice stays as it is
-        assert beside_earlier(of, chosen) == chosen
-
-
 def test_what_was_tested_before_stays_beside_the_new_choice_under_a_label_of_its_own(
     extended: Study,
 ):
+    same = candidates({"clipfit": 1, "clipfit-tuned": 5, "best": 7})
+    assert beside_earlier(extended, same) == same
+    head = {"settings": same[2].settings.model_copy(update={"head": "linear"})}
+    found = beside_earlier(extended, [same[2].model_copy(update=head)])
+    assert told(found).keys() >= {"best", "best-of-48"}, "with another head, another result"
     chosen = candidates({"clipfit": 1, "clipfit-tuned": 80, "best": 60, "second": 7}, 98)
     found = beside_earlier(extended, chosen)
     assert told(found) == {
@@ -198,14 +191,6 @@ def test_what_was_tested_before_stays_beside_the_new_choice_under_a_label_of_its
     }
     assert [one.choice for one in found] == [98, 98, 98, 98, 48]
     assert found[-1].training == candidates({"any": 5})[0].training, "its tests are found by this"
-
-
-def test_a_training_with_another_head_is_another_result(extended: Study):
-    (best,) = candidates({"best": 7}, 98)
-    linear = best.model_copy(
-        update={"settings": best.settings.model_copy(update={"head": "linear"})}
-    )
-    assert told(beside_earlier(extended, [linear])).keys() >= {"best", "best-of-48"}
 
 
 def test_a_second_extension_keeps_what_the_first_set_aside(extended: Study):

@@ -7,14 +7,17 @@ import sys
 import tomllib
 from pathlib import Path
 from pkgutil import resolve_name
+from typing import Any
 
 import pytest
 
 from study.__main__ import main as as_a_process
 from study.commands import execution as run_study_module
-from study.commands.main import COMMANDS, main
+from study.commands.main import COMMANDS
+from tests.commands.conftest import Run
 
 ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 HEAVY = (
     *("torch", "ray", "mlflow", "optuna", "transformers", "pandas", "scipy"),
     *("numpy", "pyarrow", "pydantic"),
@@ -24,52 +27,39 @@ COSTLY = ("torch", "transformers", "ray", "mlflow", "optuna", "pandas", "scipy",
 """What no message about a typing error imports."""
 
 
-def test_the_commands_are_the_twelve_of_the_documents():
+def test_the_commands_and_the_version_are_those_of_the_package(run: Run):
     words = "run init config resume extend status list leaderboard report predict export sync"
     assert " ".join(COMMANDS) == words
-    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
-    assert resolve_name(scripts["clipfit-study"]) is as_a_process
+    assert resolve_name(PROJECT["scripts"]["clipfit-study"]) is as_a_process
+    assert run("--version").out == f"clipfit-study {PROJECT['version']}\n"
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_each_help_begins_with_its_usage_and_no_line_is_wider_than_80_columns(
-    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    command: str, monkeypatch: pytest.MonkeyPatch, run: Run
 ):
     monkeypatch.setenv("COLUMNS", "80")
-    assert main([*command.split(), "--help"]) == 0
-    told = capsys.readouterr().out
+    told = run(*command.split(), "--help").out
     assert told.startswith(f"usage: clipfit-study {command}".rstrip())
     assert [line for line in told.splitlines() if len(line) > 80] == []
     if not command:
         assert all(f"    {name}" in told for name in COMMANDS)
-
-
-def test_no_words_at_all_print_the_help_with_the_first_commands(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    helps = []
-    monkeypatch.setattr(run_study_module, "run_study", lambda *_, **__: pytest.fail("it starts"))
-    for words in ([], ["--help"]):
-        assert main(words) == 0
-        helps.append(capsys.readouterr().out)
-    assert helps[0] == helps[1]
-    for command in ("clipfit-study run", "clipfit-study init FOLDER", "clipfit-study run study"):
-        assert command in helps[0]
+        assert run().out == told, "no words at all start nothing"
 
 
 @pytest.mark.parametrize("words", [["run", "quickstart"], ["quickstart"], ["run"]], ids=" ".join)
 def test_the_word_run_may_be_left_out(
-    words: list[str], tmp_path: Path, mlflow_store: str, monkeypatch: pytest.MonkeyPatch
+    words: list[str], mlflow_store: str, here: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store)
-    started = []
+    started: list[Any] = []
     monkeypatch.setattr(
         run_study_module, "run_study", lambda study, *_, **__: started.append(study.config)
     )
-    assert main([*words, "seed=3"]) == 0
+    assert run(*words, "seed=3").code == 0
     (config,) = started
     assert (config.data.dataset, config.seed) == ("digits", 3)
+    assert not any(here.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -77,50 +67,30 @@ def test_the_word_run_may_be_left_out(
     [["report"], ["report", "a", "b"], ["list", "store=x"], ["list", "storage="], ["export"]],
     ids=" ".join,
 )
-def test_words_that_a_command_does_not_take_are_refused(
-    words: list[str], capsys: pytest.CaptureFixture[str]
-):
-    assert main(words) == 2
-    assert f"clipfit-study {words[0]}: error: " in capsys.readouterr().err
+def test_words_that_a_command_does_not_take_are_refused(words: list[str], run: Run):
+    ran = run(*words)
+    assert (ran.code, f"clipfit-study {words[0]}: error: " in ran.err) == (2, True)
 
 
-MEANT = {
-    "resum": "resume",
-    "version": "--version",
-    "runn": "run",
-    "Run": "run",
-    "stat": "status",
-    "stats": "status",
-    "leaderbord": "leaderboard",
-}
-"""Words that are no commands, and what they are taken for."""
-
-
-@pytest.mark.parametrize("word", MEANT)
-@pytest.mark.parametrize("more", [[], ["mine", "--json"]], ids=["alone", "with more"])
+@pytest.mark.parametrize(
+    "words, meant",
+    [
+        (["resum"], "resume"),
+        (["resum", "mine", "--json"], "resume"),
+        (["version"], "--version"),
+        (["Run"], "run"),
+        (["stats"], "status"),
+    ],
+    ids=str,
+)
 def test_a_word_that_is_nearly_a_command_is_told_with_the_command(
-    word: str, more: list[str], capsys: pytest.CaptureFixture[str]
+    words: list[str], meant: str, here: Path, run: Run
 ):
-    assert main([word, *more]) == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert f"'{word}'" in said.err
-    assert f"did you mean '{MEANT[word]}'?" in said.err
-
-
-def test_a_configuration_may_have_a_name_that_is_nearly_a_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "stats").write_text("serch: 3\n")
-    assert main(["stats"]) == 2
-    assert "serch: unknown key (did you mean 'search'?)" in capsys.readouterr().err
-
-
-def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]):
-    assert main(["--version"]) == 0
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert capsys.readouterr().out == f"clipfit-study {project['version']}\n"
+    ran = run(*words)
+    assert (ran.code, ran.out) == (2, "")
+    assert f"did you mean '{meant}'?" in ran.err
+    (here / words[0]).write_text("serch: 3\n")  # a configuration may have such a name
+    assert "serch: unknown key (did you mean 'search'?)" in run(words[0]).err
 
 
 EXITS = {
@@ -153,18 +123,11 @@ def test_each_exit_code_of_the_table_is_one(tmp_path: Path):
 
 
 MISTYPED = [
-    ["stats"],
-    ["nosuch"],
-    ["quickstart", "serch.trials=4"],
-    ["quickstart", "seed=1", "seed=2"],
-    ["status", "nosuch"],
-    ["resume", "nosuch"],
-    ["run", "--images"],
-    ["--chek"],
+    *(["stats"], ["nosuch"], ["--chek"], ["run", "--images"]),
+    *(["quickstart", "serch.trials=4"], ["quickstart", "seed=1", "seed=2"]),
+    *([command, "nosuch"] for command in ("status", "resume", "leaderboard", "report")),
     ["predict", "nosuch", "."],
     ["export", "nosuch", "--format", "hf", "--out", "x"],
-    ["leaderboard", "nosuch"],
-    ["report", "nosuch"],
 ]
 HELPS = [["--version"], ["--help"], *([command, "--help"] for command in COMMANDS)]
 

@@ -34,14 +34,6 @@ def test_the_views_of_a_study_are_written_anew_from_its_ledger(tmp_path: Path):
     assert "<html" in (path / "report.html").read_text()
 
 
-def test_an_ablation_leaves_a_table_of_its_cells_in_place_of_a_leaderboard(
-    ablation_study: Path,
-):
-    write_outputs(StudyFolder(ablation_study))
-    assert not list(ablation_study.glob("leaderboard*"))
-    assert "without vision.ln" in (ablation_study / "ablation.md").read_text()
-
-
 @pytest.mark.parametrize("failed, rows", [("base", 6), ("", 0)])
 def test_an_ablation_has_its_outputs_without_a_score_of_its_base(
     ablation_study: Path, failed: str, rows: int
@@ -52,6 +44,7 @@ def test_an_ablation_has_its_outputs_without_a_score_of_its_base(
     board = write_outputs(StudyFolder(ablation_study))
     print_outcome(board, (), Console(file=io.StringIO()))
     assert "<html" in (ablation_study / "report.html").read_text()
+    assert not list(ablation_study.glob("leaderboard*")), "a table of cells is in its place"
     cells = not_none(read_study_result(ablation_study).ablation).cells
     assert [cell.comparison for cell in cells] == [None] * rows
     assert len((ablation_study / "ablation.csv").read_text().splitlines()) == max(1, rows + 1)

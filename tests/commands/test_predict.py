@@ -7,10 +7,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock, call
 
 import pytest
-import torch
 
 from study.commands import predict
 from study.commands.predict import find_images, labels_csv, labels_table, read_classes
@@ -74,13 +72,10 @@ def test_the_winner_of_a_study_labels_a_folder(delta: Path, tmp_path: Path, run:
     assert_same(text, load_classifier(delta), *(f"photos/{name}" for name in PHOTOS))
     assert said.out == ""
     assert "labelling" not in said.err, "there is no terminal"
-    first, second = said.err.splitlines()[-2:]
-    assert first.startswith("5 images; ")
-    assert first.endswith(" images per second on cpu")
-    assert second == (
-        "labelled by the final model of study 'mine' (trial test-best-seed1): "
+    assert said.err.splitlines()[-1] == (
+        "5 images, labelled by the final model of study 'mine' (trial test-best-seed1): "
         "text.mlp.fc2.bias + vision.ln, linear head, α 0.75; backbone embedded; "
-        "10 classes; the trained head is used for 2 of them, and text for the others"
+        "10 classes, 2 of them with the trained head"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["labels.csv"]
 
@@ -118,6 +113,7 @@ def test_delta_and_registry_lead_to_the_same_labels(
         ("mine photos --out none/rows.csv", "--out is none/rows.csv"),
         ("mine photos --device tpu", "'tpu'"),
         ("mine photos --classes cat", "--classes is 'cat'"),
+        ("mine photos/1.png gone.png", "'gone.png'"),
     ],
 )
 def test_models_and_options_that_cannot_be_used_are_refused(
@@ -142,7 +138,7 @@ def test_other_class_names_have_the_heads_rows_by_name_and_text_else(
     assert expected.from_head == ("digit two",)
     assert_same(said.out, expected, "photos/1.png")
     assert said.out.splitlines()[0] == ",".join(HEADER), "three classes are all that there are"
-    assert "3 classes from --classes; the trained head is used for 1 of them" in said.err
+    assert "3 classes, 1 of them with the trained head" in said.err
 
 
 def test_where_no_image_can_be_read_the_rows_are_written_and_the_command_fails(
@@ -157,55 +153,6 @@ def test_where_no_image_can_be_read_the_rows_are_written_and_the_command_fails(
         assert row["error"].startswith("not a readable image (it is empty")
     out.unlink()
     assert ".tiff .webp" in run("predict", delta, tmp_path).err
-
-
-def test_a_path_that_does_not_exist_is_refused_before_a_model_is_loaded(
-    monkeypatch: pytest.MonkeyPatch, refused: Callable[..., str]
-):
-    monkeypatch.setattr(
-        "study.commands.find.find_model", lambda *_, **__: pytest.fail("it is loaded")
-    )
-    told = refused("predict", "mine", "photos/1.png", "gone.png", "x" * 5000)
-    assert "'gone.png'" in told
-    assert "'photos/1.png'" not in told
-
-
-def test_the_device_that_is_asked_for_is_taken(
-    delta: Path, monkeypatch: pytest.MonkeyPatch, run: Run
-):
-    choose = Mock(return_value=torch.device("cpu"))
-    monkeypatch.setattr("study.serving.classifier.choose_device", choose)
-    for device in ([], ["--device", "mps"]):
-        run("predict", delta, "photos/1.png", *device)
-    assert choose.call_args_list == [call("auto"), call("mps")]
-
-
-def test_images_are_encoded_in_batches_of_the_size_that_is_asked_for(
-    delta: Path, monkeypatch: pytest.MonkeyPatch, run: Run
-):
-    sizes = []
-    encode = TunedClassifier.batch_logits
-
-    def counted(self: TunedClassifier, pixels: Any) -> torch.Tensor:
-        sizes.append(len(pixels))
-        return encode(self, pixels)
-
-    monkeypatch.setattr(TunedClassifier, "batch_logits", counted)
-    for size in (["--batch-size", "2"], []):
-        run("predict", delta, "photos", *size)
-    assert sizes == [2, 2, 1, 5]
-
-
-def test_a_fault_half_way_leaves_an_earlier_file_as_it_was(
-    delta: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run
-):
-    out = tmp_path / "rows.csv"
-    out.write_text("before")
-    fail = Mock(side_effect=torch.OutOfMemoryError)
-    monkeypatch.setattr(TunedClassifier, "batch_logits", fail)
-    assert run("predict", delta, "photos", "--out", out).code == 2
-    assert out.read_text() == "before"
-    assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
 
 
 def test_a_full_disk_is_one_line_at_once_and_leaves_an_earlier_file_as_it_was(
@@ -242,23 +189,17 @@ def test_a_terminal_gets_a_table_of_a_few_images_and_csv_of_many(
     assert ("labelling" in said.err, "labelling" in said.out) == (True, False)
 
 
-@pytest.mark.parametrize("text", ["names.txt", "", "a,b,a", "a,,b", "photos"])
-def test_class_names_that_cannot_be_told_apart_are_refused(text: str):
-    with pytest.raises(DataError):
-        read_classes(text)
-
-
 @pytest.mark.parametrize("contents", [b"a\n\n", b"", b"\xff\n", b"a\nb\na\n"])
-def test_a_file_of_class_names_is_named_in_its_faults(tmp_path: Path, contents: bytes):
+def test_class_names_that_cannot_be_told_apart_are_refused(tmp_path: Path, contents: bytes):
     file = tmp_path / "names.txt"
     file.write_bytes(contents)
     with pytest.raises(DataError, match=str(file)):
         read_classes(str(file))
-
-
-def test_many_class_names_are_more_than_a_path_may_be_long():
+    for text in ("", "a,b,a", "a,,b", str(tmp_path)):
+        with pytest.raises(DataError):
+            read_classes(text)
     names = tuple(f"class {number}" for number in range(2000))
-    assert read_classes(",".join(names)) == names
+    assert read_classes(",".join(names)) == names, "more than a path may be long"
 
 
 def test_images_come_in_the_order_of_the_words_and_other_files_are_counted(

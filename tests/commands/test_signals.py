@@ -36,15 +36,6 @@ def test_kill_and_a_terminal_that_goes_away_interrupt_as_ctrl_c_does(
     assert signal.getsignal(name) is before
 
 
-def test_what_is_to_outlive_its_terminal_does():
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
-    try:
-        with handle_signals(interrupt):
-            signal.raise_signal(signal.SIGHUP)
-    finally:
-        signal.signal(signal.SIGHUP, before)
-
-
 HUNG_UP = """
 import os, pty, sys, time
 from pathlib import Path

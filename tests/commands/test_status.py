@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from study.commands.status import Status, study_status
-from study.config.loading import build_config, dump_config
 from study.results.chance import AgainstChance
 from study.results.study_result import read_study_result
 from study.storage.study_folder import StudyFolder
@@ -30,6 +29,7 @@ def read(written: Written) -> Status:
 def test_trials_are_counted_and_the_best_come_first(written: Written, run: Run):
     for number, end in enumerate(("finished", "finished", "stopped"), 1):
         written.whole(number, end)
+    written.whole(6, "failed", 2, reason="no epoch within 9 s [/]", error="Timeout\nThread")
     written.report(written.trial(4), 1)
     linear = written.trial(5, group="baseline", label="linear")
     written.report(linear, 1)
@@ -38,13 +38,14 @@ def test_trials_are_counted_and_the_best_come_first(written: Written, run: Run):
         status = read(written)
         said = run("status", "mine").out
     assert status.counts == {
-        "search": {"finished": 2, "stopped": 1, "unfinished": 1},
+        "search": {"finished": 2, "stopped": 1, "unfinished": 1, "failed": 1},
         "other methods": {"finished": 1},
     }
     running = [(trial.trial_id, trial.epochs, trial.epochs_planned) for trial in status.running]
     assert running == [("search-0004", 1, 3)]
     assert [trial.number for trial in status.best if trial.label != "linear"] == [2, 1]
-    assert "search: 4 of 48 trials" in said
+    assert "search: 5 of 48 trials" in said
+    assert ("no epoch within 9 s [/]" in said, "Thread" in said) == (True, False)
     assert "resume" not in said, "it runs"
 
 
@@ -62,20 +63,6 @@ def test_a_study_is_interrupted_once_no_driver_holds_it_and_finished_once_it_is_
     assert read(written).state == "finished"
     written.trial(2)
     assert read(written).state == "interrupted"
-
-
-def test_what_failed_is_shown_with_its_cause(written: Written, run: Run):
-    written.whole(1, "failed", 2, reason="no epoch within 9 seconds [/]", error="Timeout\nThread")
-    said = run("status", "mine").out
-    assert "no epoch within 9 seconds [/]" in said
-    assert "Thread" not in said
-
-
-def test_an_ablation_has_no_planned_number_of_trials(written: Written):
-    ablation = {"design": "only_one", "rates": [0.1, 0.2]}
-    config = build_config({"name": "mine", "ablation": ablation}, "test")
-    written.folder.write_config(dump_config(config))
-    assert read(written).wanted is None
 
 
 def test_looking_changes_nothing_and_json_has_the_fields_of_the_object(
@@ -105,7 +92,7 @@ def test_the_scores_of_the_best_configuration_are_given_with_a_doubt_of_them(
     against = AgainstChance(0.6, 0.5, images=8, low=low)
     written.folder.write_json("chance.json", {"best": against})
     status = read(written)
-    assert (status.val_score, status.test_score, status.balanced) == (0.2, 0.75, 0.5)
+    assert (status.val_score, status.test_score) == (0.2, 0.75)
     assert status.against_chance == against
     assert status.counts == {"test": {"finished": 1}}, "a test with two heads is one trial"
     said = " ".join(run("status", "mine").out.split())
