@@ -10,9 +10,9 @@ from study.backbones.backbone import Backbone
 from study.backbones.description import backbone_path
 from study.backbones.load_backbone import load_backbone
 from study.commands.check_images import decode_images, find_warnings
-from study.commands.check_result import CheckResult, Fact
+from study.commands.check_result import CheckResult
 from study.commands.facts import count_cores, study_facts
-from study.config.methods import METHODS, Lora, OtherMethod
+from study.config.methods import METHODS, Lora
 from study.config.rules import broken_rules
 from study.data.datasets import refuse_unread_folder
 from study.data.prompts import prompts, refuse_unreadable_names
@@ -20,7 +20,7 @@ from study.data.readers.benchmarks import BENCHMARKS
 from study.data.records import DataFaults, Dataset
 from study.data.survey import refuse_absent, refuse_shared_images
 from study.data.tasks import all_classes, refuse_one_class
-from study.errors import ConfigError, DataError, Fault, FaultsError, StudyError
+from study.errors import DataError, Fault, FaultsError, StudyError
 from study.method.device import list_gpus
 from study.method.lora import import_peft
 from study.method.subsets import parse
@@ -71,8 +71,8 @@ def check_everything(study: Study, *, resuming: bool, images: bool, estimate: bo
     """
     check_study(study, resuming=resuming)
     decoded = decode_images(study, every=images)
-    found = [*decoded.warnings, *find_warnings([study], decoded.pixels)]
-    facts = [*study_facts(study), Fact("decoded", decoded.described)]
+    found = [*decoded.warnings, *find_warnings([study])]
+    facts = [*study_facts(study), decoded.fact]
     measured = None
     if estimate and not decoded.faults:
         # Ray and Optuna take seconds to import, and a check does without them.
@@ -202,26 +202,23 @@ def _check_seeds(study: Study, faults: Faults, *, searched: bool) -> None:
 
     for seed in sorted(tested | {config.seed} if searched else tested):
         faults.attempt(key, make_tasks, seed)
-    if searched and config.search.folds is not None:
-        faults.attempt("search.folds", _check_folds, study)
-
-
-def _check_folds(study: Study) -> None:
-    """Refuse a number of folds beside a rule of selection that has none."""
-    search = study.config.search
-    rule = study.protocol.rule(study.config, study.dataset)
-    if rule.folds == 1:
-        raise ConfigError(
+    search = config.search
+    if not searched or search.folds is None:
+        return
+    rule = faults.attempt("search.folds", protocol.rule, config, study.dataset)
+    if rule and rule.folds == 1:
+        message = (
             f"{search.folds} has no effect with the rule '{rule.name}', which has no folds and "
             f"follows from search.selection={search.selection}; allowed is null"
         )
+        faults.append(Fault("search.folds", message))
 
 
 def _check_models(
     study: Study, datasets: Sequence[Dataset], sampler: Sampler | None, faults: Faults
 ) -> None:
     """Check the sampler, the checkpoint, and everything that depends on it."""
-    search = study.config.search
+    config, search = study.config, study.config.search
     faults.attempt("search.sampler", sampler_named, search.sampler, sampler)
     for label, method in search.other_methods.items():
         if isinstance(method, Lora):
@@ -229,6 +226,7 @@ def _check_models(
     backbone = faults.attempt("backbone", _check_backbone, study)
     if not backbone:
         return
+    depths, family = study.architecture.depths, study.architecture.family
     subsets = {
         f"search.baselines.{label}.subset": baseline.subset
         for label, baseline in search.fixed_baselines.items()
@@ -237,15 +235,25 @@ def _check_models(
         f"search.space.sites.{number}": site for number, site in enumerate(search.space.sites)
     }
     for key, text in subsets.items():
-        faults.attempt(key, lambda text: parse(text).resolve(study.architecture.depths), text)
+        faults.attempt(key, lambda text: parse(text).resolve(depths), text)
     for label, method in search.other_methods.items():
-        faults.attempt(f"search.baselines.{label}", _check_family, study, label, method)
+        if family not in method.families:
+            allowed = [name for name, other in METHODS.items() if family in other.families]
+            message = (
+                f"'{method.method}' needs a backbone of the family "
+                f"{' or '.join(method.families)}, and {config.backbone.name} is a {family}; "
+                f"allowed are {' and '.join(allowed)}, or none: search.baselines.{label}=null"
+            )
+            faults.append(Fault(f"search.baselines.{label}", message))
     for dataset in datasets:
-        texts = chain.from_iterable(prompts(dataset.class_names, dataset.templates))
+        names, tokenizer = dataset.class_names, backbone.tokenizer
+        texts = chain.from_iterable(prompts(names, dataset.templates))
         faults.attempt("data.templates", backbone.tokenize, list(texts))
-        key = "data" if dataset.name == study.config.data.dataset else "data.targets"
-        faults.attempt(key, _check_names, dataset, backbone)
-    if study.config.ablation:
+        key = "data" if dataset.name == config.data.dataset else "data.targets"
+        repeated = dataset.name in BENCHMARKS  # published lists may repeat a name
+        refuse = refuse_unreadable_names
+        faults.attempt(key, refuse, dataset.name, names, tokenizer, repeated=repeated)
+    if config.ablation:
         faults.attempt("ablation", ablation_cells, study)
 
 
@@ -254,25 +262,6 @@ def _check_backbone(study: Study) -> Backbone:
     _ = study.architecture
     backbone = study.config.backbone
     return load_backbone(backbone_path(backbone.name), revision=backbone.revision)
-
-
-def _check_names(dataset: Dataset, backbone: Backbone) -> None:
-    """Refuse class names that the backbone's tokenizer does not read as texts of their own."""
-    repeated = dataset.name in BENCHMARKS  # published lists may repeat a name
-    names = dataset.class_names
-    refuse_unreadable_names(dataset.name, names, backbone.tokenizer, repeated=repeated)
-
-
-def _check_family(study: Study, label: str, method: OtherMethod) -> None:
-    """Refuse a method that trains parameters which the family of the backbone does not have."""
-    family = study.architecture.family
-    if family not in method.families:
-        allowed = [name for name, other in METHODS.items() if family in other.families]
-        raise ConfigError(
-            f"'{method.method}' needs a backbone of the family {' or '.join(method.families)}, and "
-            f"{study.config.backbone.name} is a {family}; allowed are {' and '.join(allowed)}, or "
-            f"none: search.baselines.{label}=null"
-        )
 
 
 def _check_places(study: Study, faults: Faults, *, resuming: bool) -> None:

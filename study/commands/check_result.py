@@ -1,6 +1,6 @@
 """What a check finds, and its output: the faults, warnings and facts as text or as JSON."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -46,24 +46,16 @@ class Estimate:
         """Return the estimate in sentences: wall time, training time, and the parts of that."""
         from rich.filesize import decimal
 
+        from study.report.formatting import duration
         from study.report.terminal_table import amount
 
-        unit, digits, name = 3600, 1, "h"
-        if self.wall_seconds < 600:
-            unit, digits, name = 1, 0, "s"
-        elif self.wall_seconds < 7200:
-            unit, digits, name = 60, 0, "min"
-
-        def time(seconds: float) -> str:
-            return f"{seconds / unit:.{digits}f} {name}"
-
         return (
-            f"about {time(self.wall_seconds)} on this machine, of which "
-            f"{time(self.training_seconds)} train {amount(self.trials, 'trial')}, "
-            f"{self.trials_at_once} at once: {time(self.search_seconds)} for the search, "
-            f"{time(self.test_seconds)} for the test, {time(self.final_seconds)} for the final "
-            f"model. Measured: {1000 * self.step_seconds:.0f} ms for a training step of CLIPFit, "
-            f"{1000 * self.image_seconds:.1f} ms for the evaluation of an image, "
+            f"about {duration(self.wall_seconds)} on this machine, of which "
+            f"{duration(self.training_seconds)} train {amount(self.trials, 'trial')}, "
+            f"{self.trials_at_once} at once: {duration(self.search_seconds)} for the search, "
+            f"{duration(self.test_seconds)} for the test, {duration(self.final_seconds)} for the "
+            f"final model. Measured: {1000 * self.step_seconds:.0f} ms for a training step of "
+            f"CLIPFit, {1000 * self.image_seconds:.1f} ms for the evaluation of an image, "
             f"{decimal(self.memory_bytes)} of memory for a trial"
         )
 
@@ -80,7 +72,7 @@ class CheckResult:
     estimate: Estimate | None = None
 
 
-def print_check(check: Callable[[], CheckResult | None], *, as_json: bool) -> None:
+def print_check(check: Callable[[], CheckResult], *, as_json: bool) -> None:
     """Print what a check finds.
 
     Args:
@@ -92,7 +84,7 @@ def print_check(check: Callable[[], CheckResult | None], *, as_json: bool) -> No
     """
     error: StudyError | None = None
     try:
-        result = check() or CheckResult()
+        result = check()
         if result.faults:
             error = FaultsError("the study cannot start,", result.faults)
     except FaultsError as several:
@@ -112,8 +104,7 @@ def _print_text(result: CheckResult) -> None:
     from study.report.terminal_table import print_sentences
 
     console = lasting_console()
-    if result.facts:
-        print_facts(result.facts, console)
+    print_facts(result.facts, console)
     if result.estimate:
         print_sentences(console, str(result.estimate))
     if not result.faults:
@@ -126,11 +117,12 @@ def print_facts(facts: Sequence[Fact], console: "Console") -> None:
     """Print facts, a line each."""
     from study.report.terminal_table import TerminalTable
 
-    rows = [(fact.name, fact.text) for fact in facts]
-    console.print(TerminalTable(["", ""], rows, words=2, lines=False), highlight=False)
+    if facts:
+        rows = [(fact.name, fact.text) for fact in facts]
+        console.print(TerminalTable(["", ""], rows, words=2, lines=False), highlight=False)
 
 
-def print_warnings(warnings: Iterable[str], console: "Console") -> None:
+def print_warnings(warnings: Sequence[str], console: "Console") -> None:
     """Print warnings, a line each."""
     from study.report.terminal_table import print_sentences
 

@@ -116,33 +116,30 @@ def plan_facts(study: Study) -> Iterator[Fact]:
         StudyError: the backbone cannot be read.
     """
     config, plan = study.config, plan_trials(study)
-    minutes = config.search.minutes
-    if config.ablation and plan.search:
-        rates = amount(max(one.trials for one in plan.search), "rate")
-        cells = amount(len(plan.search), "cell")
-        yield Fact("search", f"{_count(plan.search)}: {cells} at up to {rates} each")
-    elif plan.search:
+    noun, most = "configuration", ""
+    if config.ablation:
+        noun = "cell"
+        rates = amount(max((one.trials for one in plan.search), default=0), "rate")
+        parts = [f"{amount(len(plan.search), 'cell')} at up to {rates} each"]
+    else:
         parts = [amount(sum(one.trials == 1 for one in plan.search), "baseline")]
         for one in plan.search:
             if one.trials > 1:
                 parts.append(f"{one.trials} of {TITLES.get(one.label, one.label)}")
-        yield Fact("search", f"{_count(plan.search)}: {', '.join(parts)}")
-        if minutes is not None:
-            limit = amount(minutes, "minute")
+        if plan.search:
+            most = "at most "  # a rival may be the best configuration as well
+    if plan.search:
+        trials = amount(sum(one.trials for one in plan.search), "trial")
+        yield Fact("search", f"{trials}: {', '.join(parts)}")
+        if config.search.minutes is not None and not config.ablation:
+            limit = amount(config.search.minutes, "minute")
             yield Fact("", f"ends after {limit} at the latest; tests come after them")
-    noun = "cell" if config.ablation else "configuration"
+    trials = amount(sum(one.trials for one in plan.test), "trial")
     seeds = amount(len(study.protocol.shot_seeds(config)), "seed")
-    tested = f"{amount(len(plan.test), noun)} with {seeds} each"
-    # A rival may be the best configuration as well.
-    most = "at most " if plan.search and not config.ablation else ""
-    yield Fact("test", f"{most}{_count(plan.test)}: {tested}")
+    yield Fact("test", f"{most}{trials}: {amount(len(plan.test), noun)} with {seeds} each")
     if plan.final:
         images = config.final.images
         yield Fact("final", f"the best configuration, trained once more (final.images={images})")
-
-
-def _count(planned: Sequence[PlannedTrials]) -> str:
-    return amount(sum(one.trials for one in planned), "trial")
 
 
 def measure_and_estimate(study: Study, *, decoding: float = 0.0) -> Estimate:

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from study.commands.check_result import Fact
 from study.config.schema import ResourcesConfig
 from study.data.prompts import prompts
-from study.data.readers.published import differing_counts
-from study.data.records import Dataset
+from study.data.records import SPLITS, Dataset
 from study.data.shots import ALL, val_shots_per_class
 from study.method.device import list_gpus
 from study.method.parameters import count_numbers
@@ -29,12 +28,9 @@ def study_facts(study: Study) -> Iterator[Fact]:
         StudyError: the data or the backbone cannot be read.
     """
     config, dataset, architecture = study.config, study.dataset, study.architecture
+    train, val, test = (format_count(len(getattr(dataset, split))) for split in SPLITS)
     yield Fact("classes", _classes(dataset))
-    yield Fact(
-        "images",
-        f"{format_count(len(dataset.train))} in train, {format_count(len(dataset.val))} in "
-        f"validation, {format_count(len(dataset.test))} in test{_published(dataset)}",
-    )
+    yield Fact("images", f"{train} in train, {val} in validation, {test} in test")
     if study.protocol.trains:
         yield Fact("images", _drawn(study))
         sizes = Counter(record.label for record in dataset.train).values()
@@ -42,24 +38,18 @@ def study_facts(study: Study) -> Iterator[Fact]:
         if unequal:
             yield Fact("images", unequal)
     for target in study.targets():
-        tested = f"{format_count(len(target.test))} in test{_published(target)}"
-        yield Fact("target", f"{_classes(target)}; {tested}")
+        yield Fact("target", f"{_classes(target)}; {format_count(len(target.test))} in test")
     templates = configured_templates(dataset, config.data)
     texts = [f"“{texts[0]}”" for texts in prompts(dataset.class_names[:2], templates)]
     more = f", and {len(templates) - 1} more of each class" if len(templates) > 1 else ""
     yield Fact("prompts", ", ".join(texts) + more)
     depths, size = architecture.depths, architecture.image_size
-    yield Fact(
-        "backbone",
-        f"{config.backbone.name}, a model of {format_count(architecture.count_all())} parameters: "
-        f"{amount(depths.text, 'layer')} for text, {depths.vision} for images of {size} × {size} "
-        "pixels",
-    )
     tuned = count_numbers(architecture, parse("clipfit").resolve(depths))
     yield Fact(
-        "tuned",
-        f"{format_count(tuned)} of these parameters by CLIPFit as published; trials tune these or "
-        "others",
+        "backbone",
+        f"{config.backbone.name}: {amount(depths.text, 'layer')} for text, {depths.vision} for "
+        f"images of {size} × {size} pixels; {format_count(architecture.count_all())} parameters, "
+        f"of which CLIPFit as published tunes {format_count(tuned)}",
     )
     yield Fact("trials", describe_concurrency(config.resources))
 
@@ -68,18 +58,6 @@ def _classes(dataset: Dataset) -> str:
     names = dataset.class_names
     more = ", …" if len(names) > 3 else ""
     return f"{len(names)} of {dataset.name}: {', '.join(names[:3])}{more}"
-
-
-def _published(dataset: Dataset) -> str:
-    """Return the published numbers of a benchmark's images where this copy has others."""
-    counts = differing_counts(dataset)
-    if counts is None:
-        return ""
-    return (
-        f" (as published: {format_count(counts.train)} in train, {format_count(counts.val)} in "
-        f"validation, {format_count(counts.test)} in test, of {format_count(counts.classes)} "
-        "classes)"
-    )
 
 
 def _drawn(study: Study) -> str:

@@ -6,7 +6,7 @@ Public benchmarks have such images, so most findings are only warnings.
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -46,15 +46,10 @@ class Survey:
     """The files below a folder of class folders that are not read, see `find_unread`."""
 
 
-def survey(dataset: Dataset, pixels: Mapping[str, Hashable] | None = None) -> Survey:
-    """Survey the image files of a dataset; images in memory are skipped.
+def survey(dataset: Dataset) -> Survey:
+    """Survey the image files of a dataset; two images are the same if their encoded files are.
 
-    Two images are the same if their encoded files are, or their pixels where these are known.
-
-    Args:
-        dataset: the dataset.
-        pixels: a hash of the pixels of each image that can be decoded, by path; None means that not
-            all were decoded.
+    Images in memory are skipped.
     """
     source = dataset.source
     if not isinstance(source, FolderSource | HubSource):
@@ -73,14 +68,12 @@ def survey(dataset: Dataset, pixels: Mapping[str, Hashable] | None = None) -> Su
             absent.append(image.path)
             continue
         if key != 0:  # empty files are no images, and reported as such when they are decoded
-            key = key if pixels is None else pixels.get(image.path, image.path)
             images_of_key[key].append(image)
     groups = list(filter(_is_conflict, images_of_key.values()))
     unread: Paths = ()
     if isinstance(source, FolderSource):
         unread = find_unread(dataset, source)
-        if pixels is None:
-            groups = [same for group in groups for same in _same_files(group, source)]
+        groups = [same for group in groups for same in _same_files(group, source)]
     in_two_classes = _paths_that_differ(groups, "label")
     in_two_splits = _paths_that_differ(groups, "is_test")
     return Survey(tuple(absent), in_two_classes, in_two_splits, unread)

@@ -2,7 +2,6 @@
 
 import errno
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import fields
@@ -108,22 +107,20 @@ def test_a_folder_of_the_study_that_holds_other_files_is_refused(look: Look, tmp
     assert [fault.key for fault in look()] == ["name"]
 
 
-def test_lora_without_peft_is_refused_before_anything_starts(
-    look: Look, monkeypatch: pytest.MonkeyPatch
+def test_a_method_whose_library_or_parameters_are_missing_is_refused(
+    look: Look, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
-    own = {"method": "lora", "lr": 0.01}
-    search = {"baselines": {**BASELINES, "mine": own}}
-    assert look(search=search) == []
+    lora = {"mine": {"method": "lora", "lr": 0.01}}
+    assert look(search={"baselines": {**BASELINES, **lora}}) == []
     monkeypatch.setitem(sys.modules, "peft", None)
-    (fault,) = look(search=search)
+    (fault,) = look(search={"baselines": {**BASELINES, **lora}})
     assert fault.key == "search.baselines.mine"
     assert "pip install 'clipfit-study[lora]'" in fault.message
-
-
-def test_a_method_that_a_siglip_has_not_is_refused_with_the_way_around(look: Look, tmp_path: Path):
-    backbone = save_siglip(tmp_path / "siglip")
-    projection = {"baselines": {"projection": {"method": "projection"}}}
-    faults = look(backbone=backbone, search={"space": {"sites": ["vision.ln1"]}, **projection})
+    search = {
+        "space": {"sites": ["vision.ln1"]},
+        "baselines": {"projection": {"method": "projection"}},
+    }
+    faults = look(backbone=save_siglip(tmp_path / "siglip"), search=search)
     (fault,) = (one for one in faults if one.key == "search.baselines.projection")
     assert "search.baselines.projection=null" in fault.message
 
@@ -138,16 +135,11 @@ def few_classes(root: Path, trained: Iterable[str], tested: Iterable[str]) -> Js
     "protocol, trained, tested, faulty",
     [
         ("few_shot", "a", "a", True),
-        ("zero_shot", "a", "a", True),
         ("few_shot", "abc", "b", True),
-        ("base_to_new", "ab", "ab", True),
-        ("base_to_new", "abc", "abc", True),
         ("base_to_new", "abcd", "abd", True),
         ("generalized", "abc", "c", True),
-        ("generalized", "ab", "ab", True),
         ("transfer", "a", "a", True),
         ("transfer", ("cat", "Cat"), ("cat", "Cat"), True),
-        ("few_shot", "ab", "ab", False),
         ("base_to_new", "abcd", "abcd", False),
         ("generalized", "abc", "abc", False),
     ],
@@ -180,20 +172,14 @@ def test_a_target_of_ones_own_is_another_folder_than_the_training(look: Look, tm
     assert keys("mine", targets_root=beside, dataset="pets") == ["data.targets"]
 
 
-def test_a_published_list_may_repeat_a_name_and_no_other_dataset(look: Look, tmp_path: Path):
+def test_names_that_a_tokenizer_reads_as_another_text_are_refused(look: Look, tmp_path: Path):
     miniature.make("imagenet", tmp_path, classes=8, counts=(4, 0, 2))
-    data = {"shots": 2, "val_shots": 2}
-    assert look(data={"dataset": "imagenet", "root": str(tmp_path), **data}) == []
-    image_folder(tmp_path / "mine", ("cat", "Cat"), ("cat", "Cat"))
-    (fault,) = look(data={"dataset": "mine", "root": str(tmp_path / "mine"), **data})
-    assert "'Cat' and 'cat'" in fault.message
-
-
-def test_names_that_are_no_text_are_all_named(look: Look, tmp_path: Path):
-    names = ("cat", "<|endoftext|>", "big\tdog")
-    control, mark = look(data=few_classes(tmp_path / "images", names, names))
-    assert "'big\\tdog' (U+0009)" in control.message
-    assert "'<|endoftext|>'" in mark.message
+    data = {"dataset": "imagenet", "root": str(tmp_path), "shots": 2, "val_shots": 2}
+    assert look(data=data) == [], "a published list may repeat a name"
+    names = ("cat", "Cat", "<|endoftext|>", "big\tdog")
+    messages = [fault.message for fault in look(data=few_classes(tmp_path / "own", names, names))]
+    for part in ("'Cat' and 'cat'", "'big\\tdog' (U+0009)", "'<|endoftext|>'"):
+        assert any(part in message for message in messages), part
 
 
 @pytest.mark.parametrize("is_target", [False, True])
@@ -302,18 +288,16 @@ def test_a_check_prints_one_object_and_writes_nothing(
     assert not [*here.rglob("*")]
 
 
-def test_a_check_of_a_sweep_counts_its_studies(here: Path, run: Run, mlflow_store: str):
-    (here / "grid.yaml").write_text("sweep: {seed: [1, 2]}\ndata: {shots: 2}\n")
-    words = ["grid.yaml", "name=my", "--check", f"tracking.uri={mlflow_store}", "--json"]
-    assert json.loads(run(*words).out)["facts"] == [{"name": "studies", "text": "2"}]
-    assert [path.name for path in here.iterdir()] == ["grid.yaml"]
-
-
-def test_a_check_of_a_study_that_was_begun_leaves_it_as_it_is(
+def test_a_sweep_and_a_study_that_was_begun_are_checked_and_left_as_they_are(
     mine: StudyFolder, here: Path, run: Run, mlflow_store: str
 ):
+    assert mine.exists()
+    (here / "grid.yaml").write_text("sweep: {seed: [1, 2]}\ndata: {shots: 2}\n")
     before = [path for path in here.rglob("*") if path.is_file()]
-    ran = run("resume", "mine", "--check", f"tracking.uri={mlflow_store}")
+    words = ["--check", f"tracking.uri={mlflow_store}"]
+    checked = json.loads(run("grid.yaml", "name=my", *words, "--json").out)
+    assert checked["facts"] == [{"name": "studies", "text": "2"}]
+    ran = run("resume", "mine", *words)
     assert (ran.code, "all is well" in ran.out) == (0, True)
     assert [path for path in here.rglob("*") if path.is_file()] == before
 
@@ -324,16 +308,3 @@ def test_what_belongs_to_a_check_is_refused_without_it(
     words: list[str], option: str, refused: Callable[..., str]
 ):
     assert f"{option} belongs to --check" in refused(*words, option)
-
-
-@pytest.mark.long
-def test_a_check_meets_no_warning(tmp_path: Path, mlflow_store: str):
-    check = ["-W", "error", "-m", "study", "run", "quickstart", "--check"]
-    done = subprocess.run(
-        [sys.executable, *check, f"tracking.uri={mlflow_store}"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from study.commands import estimate as module
-from study.commands.check_result import Estimate
 from study.commands.estimate import (
     estimate,
     measure_and_estimate,
@@ -120,12 +119,6 @@ def test_nothing_is_measured_where_no_trial_fits(tmp_path: Path, monkeypatch: py
     message = r"no room for a trial: see resources\.cpus_per_trial=999 "
     with pytest.raises(StudyError, match=message):
         measure_and_estimate(study(tmp_path, Path("none"), resources={"cpus_per_trial": 999}))
-
-
-def test_an_estimate_has_wall_time_and_training_time():
-    text = str(Estimate(3600, 5400, 0, 9000, 10800, 9, 2, 0.5, 0.01, 1_500_000_000))
-    for part in ("about 3.0 h on", "2.5 h", "9 trials", "2 at once", "500 ms", "1.5 GB"):
-        assert part in text
 
 
 @pytest.mark.parametrize(

@@ -43,8 +43,6 @@ from study.data.splits import check_splits
 from study.errors import DataError
 
 CLASS_NAMES = "classnames.txt"
-WITHOUT_LISTS = (*SHIFTS, "imagenet")
-"""The datasets whose images no file lists."""
 Lists = tuple[ClassNames, Splits, tuple[str, ...]]
 """The class names, the images of each split, and the image folders, which may be links."""
 FolderNames = dict[str, str]
