@@ -17,7 +17,7 @@ from study.commands.check_images import find_warnings
 from study.commands.check_result import print_facts, print_warnings
 from study.commands.estimate import plan_facts
 from study.commands.facts import study_facts
-from study.commands.outputs import print_outcome, write_outputs
+from study.commands.outcome import print_outcome, write_outputs
 from study.commands.progress import StageProgress, print_step
 from study.commands.signals import handle_signals, interrupt
 from study.config.loading import dump_config

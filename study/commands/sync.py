@@ -31,7 +31,7 @@ def run(options: Namespace) -> None:
 
     study = find_named_study(options)
     from study import tracking
-    from study.commands.outputs import write_outputs
+    from study.commands.outcome import write_outputs
 
     with handle_signals(interrupt), study.folder.locked():
         tracker = tracking.make_tracker(study.config.tracking.tracker)

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from study.commands.main import main
-from study.commands.outputs import print_outcome
+from study.commands.outcome import print_outcome
 from study.report.paper_tables import sweep_summary
 from study.results.sweep_scores import read_sweep
 from tests.changed_studies import board_of

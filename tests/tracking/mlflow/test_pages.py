@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from study.commands.outputs import write_outputs
+from study.commands.outcome import write_outputs
 from study.data.records import Record
 from study.data.tasks import Part, Task
 from study.storage.trial_folder import End

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from study.commands.outputs import print_outcome, write_outputs
+from study.commands.outcome import print_outcome, write_outputs
 from study.results.study_result import read_study_result
 from study.storage.atomic import StorageError
 from study.storage.study_folder import StudyFolder

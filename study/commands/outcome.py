@@ -1,4 +1,4 @@
-"""The outputs of a study at its end: tables, charts, the report and the last printed lines."""
+"""What a study leaves at its end: tables, charts, the report and the last printed lines."""
 
 from collections.abc import Sequence
 
