@@ -76,8 +76,6 @@ def _make_layouts(root: Path):
         _write(root / "leak" / split, CLASSES)
     first = _copy(root, "dupes")[0]
     shutil.copy(first, first.parents[1] / "silk" / "copy.png")
-    first = _copy(root, "pixels")[0]
-    Image.open(first).save(first.parents[1] / "silk" / "other.bmp")
     file = _copy(root, "upward")[0]
     (file.parents[1] / "up").symlink_to("..")
     for file in _copy(root, "dangling"):

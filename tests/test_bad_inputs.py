@@ -153,7 +153,7 @@ def test_a_bad_checkpoint_is_told_with_its_folder_and_not_the_hub(run: Run, plac
 
 
 def test_what_cannot_be_read_is_told_with_what_helps(run: Run):
-    refused(run, data("truncated"), "data.on_corrupt=skip leaves such images out; --check --images")
+    refused(run, data("truncated"), "data.on_corrupt=skip leaves such images out")
     refused(run, data("fake.parquet"), "bad/fake.parquet: not a readable Parquet file")
     refused(
         run, "quickstart data.dataset=eurosat data.root=bad/good --check",

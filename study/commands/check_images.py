@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple
 
-from study.backbones.description import EMBEDDED
+from study.backbones.description import EMBEDDED, backbone_path
+from study.backbones.hub import PREPROCESSING, Source
 from study.commands.check_result import Fact
 from study.commands.output import track
 from study.data.datasets import PACKAGED
@@ -114,14 +115,7 @@ def find_warnings(studies: Sequence[Study]) -> list[str]:
     surveyed = set()
     for study in studies:
         data = study.config.data
-        unlike = [name for name in (data.dataset, *data.targets) if name not in PACKAGED]
-        if study.config.backbone.name == EMBEDDED and unlike:
-            text = (
-                "the embedded backbone has seen printed characters and nothing else, so scores on "
-                f"{listed(unlike)} mean little; photographs need a CLIP that has seen them, such "
-                "as backbone.name=openai/clip-vit-base-patch32"
-            )
-            warnings[text] = None
+        warnings |= dict.fromkeys(_backbone_warnings(study))
         for dataset in (study.dataset, *study.targets()):
             key = (dataset.name, data.root, data.targets_root)
             if dataset.name not in PACKAGED and key not in surveyed:
@@ -129,6 +123,24 @@ def find_warnings(studies: Sequence[Study]) -> list[str]:
                 found = dataset_warnings(dataset, data.on_corrupt)
                 warnings |= dict.fromkeys(f"{dataset.name}: {text}" for text in found)
     return list(warnings)
+
+
+def _backbone_warnings(study: Study) -> Iterator[str]:
+    data, backbone, architecture = study.config.data, study.config.backbone, study.architecture
+    unlike = [name for name in (data.dataset, *data.targets) if name not in PACKAGED]
+    if backbone.name == EMBEDDED and unlike:
+        yield (
+            "the embedded backbone has seen printed characters and nothing else, so scores on "
+            f"{listed(unlike)} mean little; photographs need a CLIP that has seen them, such as "
+            "backbone.name=openai/clip-vit-base-patch32"
+        )
+    source = Source(backbone_path(backbone.name), backbone.revision)
+    if not (architecture.open_clip or source.find(*PREPROCESSING)):
+        model = "OpenAI's CLIP" if architecture.family == "clip" else "Google's SigLIP"
+        yield (
+            f"the backbone {backbone.name} has no preprocessor_config.json: its images are "
+            f"prepared as for {model}, with the same means and deviations of the colours"
+        )
 
 
 def dataset_warnings(dataset: Dataset, on_corrupt: OnCorrupt = "fail") -> Iterator[str]:
