@@ -39,8 +39,7 @@ def class_accuracy_table(board: StudyResult) -> Table:
         tested = f"{format_count(classes.trained_images)} training images and {tested}"
     note = (
         f"The {best_name(board)} (“tuned”), with {tested} a seed: means over seeds, the worst "
-        f"classes first, with 95 % intervals over {_source_of_intervals(board)}. "
-        f"Macro-F1: {percent(classes.f1)} %."
+        f"classes first, with 95 % intervals over {_source_of_intervals(board)}."
     )
     return _without_single_part(Table("", header, rows, left=2, note=note))
 

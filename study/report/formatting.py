@@ -202,17 +202,12 @@ def score_cells(parts: Sequence[str], part_scores: Intervals, score: MeanInterva
 def interval_columns(means: Mapping[str, MeanInterval | None]) -> dict[str, float | None]:
     """Return what tables for other programs have of each named mean, by column.
 
-    `NAME_low` and `NAME_high` are the ends of its interval. The ends of the intervals over seeds,
-    over images, and for other labelled images are `NAME_seeds_low` and so on.
+    `NAME_low` and `NAME_high` are the ends of its interval.
     """
     columns: dict[str, float | None] = {}
     for name, mean in means.items():
         for field in ("mean", "sd", "low", "high"):
             columns[f"{name}_{field}"] = getattr(mean, field, None)
-        for source in ("seeds", "images", "wider"):
-            interval = getattr(mean, source, None)
-            for end in ("low", "high"):
-                columns[f"{name}_{source}_{end}"] = getattr(interval, end, None)
     return columns
 
 

@@ -7,23 +7,15 @@ from typing import NamedTuple
 
 from study.config.labels import WITH_DELTA
 from study.config.schema import StudyConfig
-from study.results.chance import (
-    BALANCED,
-    AgainstChance,
-    balanced_chance,
-    balanced_score,
-    read_against_chance,
-)
+from study.results.chance import AgainstChance
 from study.storage.ledger_files import JsonObject
+from study.storage.study_folder import CHANCE
 from study.storage.trial_folder import TrialFolder
-from study.trial.predictions import beats_chance, confusion_of, read_predictions
 from study.trial.study import Candidate, Study, best_candidate, candidate_of_label
 
 EXTENSIONS = "extensions.json"
 """A list of extensions: numbers of trials ``from`` and ``to``, and the ``candidates`` and the id of
 the trial of the ``final`` model before it."""
-TEST_BALANCED = f"test_{BALANCED}"
-"""The name of the balanced score among test scores."""
 
 
 def final_candidate(candidates: Sequence[Candidate] | None) -> Candidate | None:
@@ -61,12 +53,10 @@ class BestConfiguration(NamedTuple):
     candidate: Candidate
     trials: Sequence[TrialFolder]
     """Its finished tests, in the order of ``test.seeds``."""
-    chance: float | None
-    """The balanced test score of guessing, a fraction; None while it is unknown."""
     test_scores: Mapping[str, float]
     """The test scores, means over the seeds, as fractions; empty while nothing is tested."""
     against_chance: AgainstChance | None = None
-    """How it compares with chance; None while that is unknown."""
+    """How it compares with chance; None before the study has ended, or without predictions."""
     final: TrialFolder | None = None
     """The finished trial that trained it as the final model; None if there is none."""
 
@@ -85,9 +75,8 @@ class BestConfiguration(NamedTuple):
 
     @property
     def at_chance(self) -> bool:
-        """Whether the balanced test score is known to be no better than guessing."""
-        score = self.test_scores.get(TEST_BALANCED)
-        return score is not None and not beats_chance(score, self.chance)
+        """Whether its balanced test score is known to be no better than guessing."""
+        return self.against_chance is not None and not self.against_chance.above
 
 
 def read_best(study: Study) -> BestConfiguration | None:
@@ -103,28 +92,21 @@ def read_final(study: Study) -> BestConfiguration | None:
 def _read(study: Study, candidate: Candidate | None) -> BestConfiguration | None:
     if not candidate:
         return None
-    head = candidate.settings.head
     names = [f"test-{candidate.training}-seed{seed}" for seed in study.config.test.seeds]
     finished = [trial for trial in map(study.folder.trial, names) if trial.has_finished()]
     trial_id = final_trial_id(study.config, candidate)
     final = study.folder.trial(trial_id) if trial_id else None
     scores = defaultdict(list)
-    chance = None
     for trial in finished:
-        confusion = confusion_of(read_predictions(study.folder, trial.trial_id, head))
-        balanced = balanced_score(confusion, study.protocol)
-        if balanced is not None:
-            scores[TEST_BALANCED].append(balanced)
-        chance = chance or balanced_chance(confusion, study.protocol)
         for report in trial.read_reports()[-1:]:
-            for name, score in report["scores"][head].items():
+            for name, score in report["scores"][candidate.settings.head].items():
                 scores[f"test_{name}"].append(score)
+    known = (study.folder.read_json(CHANCE) or {}).get(candidate.label)
     return BestConfiguration(
         candidate=candidate,
         trials=finished,
-        chance=chance,
         test_scores={name: fmean(values) for name, values in scores.items()},
-        against_chance=read_against_chance(study.folder, candidate.label),
+        against_chance=AgainstChance(**known) if known else None,
         final=final if final and final.has_finished() else None,
     )
 

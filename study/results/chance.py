@@ -10,7 +10,6 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from study.protocols import Protocol
-from study.storage.study_folder import CHANCE, StudyFolder
 from study.trial.predictions import Confusion, beats_chance, images_of, mean
 
 BALANCED = "balanced"
@@ -79,22 +78,3 @@ class AgainstChance:
             f"not shown to beat chance: on {self.images:,} test images its balanced score is "
             f"{100 * self.balanced:.1f} %, and chance is {100 * self.chance:.1f} %"
         )
-
-
-def read_against_chance(folder: StudyFolder, label: str) -> AgainstChance | None:
-    """Return how a candidate of a study compares with chance.
-
-    Args:
-        folder: the study's folder.
-        label: the label under which the candidate was trained.
-
-    Returns:
-        None if the study has not ended, or if its trials kept no predictions.
-
-    Raises:
-        LedgerError: the file is damaged.
-    """
-    written = folder.read_json(CHANCE) or {}
-    if label not in written:
-        return None
-    return AgainstChance(**written[label])

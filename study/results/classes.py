@@ -1,7 +1,7 @@
 """The test images class by class: what the best configuration takes them for."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -58,8 +58,6 @@ class Classes:
     """The classes, the worst of each part first; empty if no predictions were kept."""
     confused: Sequence[ConfusedPair]
     """The pairs of classes that are confused, the most frequent first."""
-    f1: float | None
-    """The F1 of the answers of all seeds, averaged over classes and parts; None without any."""
     trained_images: int | None
     """The number of training images of the first seed; None if it was not recorded."""
     order: Sequence[str]
@@ -84,7 +82,6 @@ def make_classes(
         datasets: the parts that are further datasets, whose classes are not trained.
     """
     counts = _summed(trials)
-    images = images_of(counts)
     shares, before = _shares(counts), _shares(_summed(zero_shot))
     recalls = recall_intervals(trials, overlap)
     names = trained.class_names if trained else ()
@@ -105,7 +102,6 @@ def make_classes(
     return Classes(
         rows=sorted(rows, key=lambda row: (row.part, row.after, row.name)),
         confused=sorted(confused, key=lambda p: (-p.after, p.part, p.true, p.predicted)),
-        f1=_mean_f1(counts, images),
         trained_images=trained_of.total() if trained_of is not None else None,
         order=names,
     )
@@ -114,17 +110,6 @@ def make_classes(
 def first_seed(trials: Sequence[TrialResult]) -> TrialResult:
     """Return the trial of the first seed, of those that kept their predictions if any did."""
     return min(trials, key=lambda trial: (not trial.confusion, trial.seed))
-
-
-def _mean_f1(counts: Confusion, images: Mapping[tuple[str, str], int]) -> float | None:
-    answers: Counter[tuple[str, str]] = Counter()
-    for (part, _, predicted), number in counts.items():
-        answers[part, predicted] += number
-    f1 = [
-        2 * counts[part, true, true] / (number + answers[part, true])
-        for (part, true), number in images.items()
-    ]
-    return sum(f1) / len(f1) if f1 else None
 
 
 def _summed(trials: Sequence[TrialResult]) -> Confusion:

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from study.config.labels import PUBLISHED, TUNED
 from study.config.trial_settings import HEADS, Head, TrialSettings
 from study.results.chance import BALANCED, AgainstChance
 from study.results.resampling import Resampled
@@ -12,9 +11,6 @@ from study.results.statistics import Intervals, MeanInterval, SeedScores, mean_i
 from study.results.trial_results import TrialResult, first_chance, seed_scores
 from study.trial.predictions import beats_chance
 from study.trial.study import BEST, Candidate
-
-REFERENCES = (TUNED, PUBLISHED)
-"""The labels of the baselines that every row is compared with in tables."""
 
 
 class ScoreNames(NamedTuple):
@@ -44,13 +40,6 @@ class Row:
     """The id of the search trial that it came from, if any."""
     val_score: float | None
     """The validation score by which candidates were ranked."""
-    is_baseline: bool
-    """Whether the search of subsets and rates was to beat it.
-
-    Such are the configurations that a search trains as they are given, CLIPFit as published, and
-    tuned CLIPFit, although its rates come from a search of their own. In a study without a search
-    only the two CLIPFits are baselines, and no other configuration that is tested as given.
-    """
     test_trial_count: int
     """The number of its test trials that were started, scored or not."""
     scores: SeedScores
@@ -115,7 +104,6 @@ def make_row(
     *,
     resampled: Resampled,
     names: ScoreNames,
-    is_baseline: bool,
 ) -> Row:
     """Summarize the tests of a configuration, at least one of which has a score.
 
@@ -125,7 +113,6 @@ def make_row(
         trials: its test trials, one a seed, scored or not.
         resampled: the scores of the study's tests on resampled test images.
         names: the names of further scores.
-        is_baseline: see `Row.is_baseline`.
     """
     tested = [trial for trial in trials if trial.test_score is not None]
     main_scores = mean_intervals(resampled, tested, ("score", BALANCED))
@@ -137,7 +124,6 @@ def make_row(
         trainable=tested[0].trainable,
         source_trial=candidate.source_trial,
         val_score=candidate.val_score,
-        is_baseline=is_baseline,
         test_trial_count=len(trials),
         scores=seed_scores(tested),
         test=main_scores["score"],

@@ -61,14 +61,10 @@ class Error(NamedTuple):
     variance: float
     df: float
 
-    def reach(self, tests: int = 1) -> float:
-        """Return the distance from the mean to the ends of its t interval.
-
-        Args:
-            tests: how many means have intervals, all of which are to cover (Bonferroni).
-        """
-        quantile = float(special.stdtrit(self.df, 1 - SIGNIFICANCE / (2 * tests)))
-        return quantile * math.sqrt(self.variance)
+    @property
+    def reach(self) -> float:
+        """The distance from the mean to the ends of its t interval."""
+        return float(special.stdtrit(self.df, 1 - SIGNIFICANCE / 2)) * math.sqrt(self.variance)
 
     def p_value(self, mean: float) -> float:
         """Return the two-sided p of a true mean of 0; the variance is not 0."""
@@ -98,10 +94,6 @@ class MeanInterval:
     """The two-sided p of a mean of 0, by the widest interval; None where nothing can be tested."""
     holm_p: float | None = None
     """The p after Holm's correction, of a difference that is tested together with others."""
-    tests: int = 1
-    """The number of differences that are tested together."""
-    seeds: Interval | None = None
-    """The part over seeds alone: the t interval of A, for the same test images."""
     images: Interval | None = None
     """The part over test images alone; None where no predictions were kept."""
     wider: Interval | None = None
@@ -111,15 +103,6 @@ class MeanInterval:
     def reach(self) -> float | None:
         """The distance from the mean to the ends of the widest interval; None if not testable."""
         return _reach(self.errors)
-
-    @property
-    def detectable(self) -> float | None:
-        """The true difference that is found in about half of the studies that are like this one.
-
-        It counts as found where p is small enough for the first of Holm's tests. None where nothing
-        can be tested.
-        """
-        return _reach(self.errors, self.tests)
 
     @property
     def half_width(self) -> float | None:
@@ -213,15 +196,14 @@ def mean_interval(
         high=high,
         errors=tuple(deciding),
         p_value=max((error.p_value(mean) for error in deciding), default=None),
-        seeds=around(over_seeds),
         images=around(over_images),
         wider=around(wider),
     )
 
 
-def _reach(errors: Sequence[Error], tests: int = 1) -> float | None:
+def _reach(errors: Sequence[Error]) -> float | None:
     """Return the distance to the ends of the widest interval; None without errors."""
-    return max((error.reach(tests) for error in errors), default=None)
+    return max((error.reach for error in errors), default=None)
 
 
 def _seed_errors(
@@ -379,5 +361,5 @@ def make_comparisons(differences: Mapping[Key, MeanInterval | None]) -> dict[Key
     largest = 0.0
     for rank, (p_value, label) in enumerate(sorted(tests)):
         largest = max(largest, min(1.0, p_value * (len(tests) - rank)))
-        compared[label] = replace(compared[label], holm_p=largest, tests=len(tests))
+        compared[label] = replace(compared[label], holm_p=largest)
     return compared

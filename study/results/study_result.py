@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from study.config.labels import BASELINE, SCORES, TUNED, ZERO_SHOT
+from study.config.labels import SCORES, TUNED, ZERO_SHOT
 from study.config.loading import load_config
 from study.config.schema import StudyConfig
 from study.errors import DataError
@@ -24,7 +24,7 @@ from study.results.chance import BALANCED
 from study.results.classes import Classes, first_seed, make_classes
 from study.results.label_check import LabelCheck, check_labels
 from study.results.resampling import Resampled, resample
-from study.results.rows import REFERENCES, Row, ScoreNames, make_row
+from study.results.rows import Row, ScoreNames, make_row
 from study.results.statistics import (
     Intervals,
     MeanInterval,
@@ -135,11 +135,6 @@ class StudyResult:
             trials.setdefault(trial.trial_id, trial)
         return list(trials.values())
 
-    @property
-    def failed(self) -> list[TrialResult]:
-        """The failed trials of all stages."""
-        return [trial for trial in self.each_trial if trial.status == "failed"]
-
     def stage(self, stage: Stage) -> list[TrialResult]:
         """Return the trials of one stage."""
         return [trial for trial in self.trial_results if trial.stage == stage]
@@ -193,8 +188,6 @@ class StudyResult:
     @cached_property
     def rows(self) -> tuple[Row, ...]:
         """The configurations with at least one test score, best mean first."""
-        baselines = {trial.label for trial in self.trial_results if trial.group == BASELINE}
-        baselines.update(REFERENCES)
         rows = []
         for label, *others in self._labels_by_configuration():
             trials = self.test_trials(label)
@@ -211,7 +204,6 @@ class StudyResult:
                 trials,
                 resampled=self.resampled,
                 names=self.score_names,
-                is_baseline=not baselines.isdisjoint([label, *others]),
             )
             rows.append(row)
         return tuple(sorted(rows, key=lambda row: (-row.test.mean, not row.is_best_by_validation)))
@@ -306,22 +298,6 @@ class StudyResult:
             return None
         labels = {one.tested: one.label for one in self.candidates}
         return self.find_row(labels.get(candidate.tested))
-
-    @property
-    def rivals_above_best(self) -> list[tuple[Row, MeanInterval | None]]:
-        """The baselines and other methods with a higher mean test score than the best.
-
-        These are pairs of a row and the difference `best - row`, which is None without a common
-        seed.
-        """
-        best = self.best
-        if not best:
-            return []
-        return [
-            (row, self.difference(best, row))
-            for row in self.rows
-            if (row.is_baseline or row.is_other_method) and row.test.mean > best.test.mean
-        ]
 
     @cached_property
     def validation_check(self) -> ValidationCheck:

@@ -17,7 +17,6 @@ from study.errors import DataError, DeltaError, StudyError, SubsetError
 from study.method.delta import HEAD_ROWS, DeltaInfo, load_delta, save_delta
 from study.method.subsets import parse
 from study.results.best_configuration import (
-    TEST_BALANCED,
     BestConfiguration,
     final_trial,
     read_best,
@@ -190,11 +189,12 @@ def read_winner(study: Study, scratch: Path) -> SavedModel:
             f"  {study_command('resume', study.folder.path)}"
         )
     for choice in (best, registered):
-        if choice.at_chance:
+        if choice.against_chance and choice.at_chance:
+            chance = choice.against_chance
             raise DataError(
                 f"study '{name}' has no winner: the balanced score of its choice "
-                f"'{choice.candidate.label}' is {choice.test_scores[TEST_BALANCED]:.1%} on test "
-                f"and guessing would have {choice.chance or 0.0:.1%} (chance); allowed is the "
+                f"'{choice.candidate.label}' is {chance.balanced:.1%} on test and guessing would "
+                f"have {chance.chance:.1%} (chance); allowed is the "
                 f"delta.safetensors of a trial, in {study.folder.path / 'trials'}"
             )
     delta, info = read_delta(registered, study, scratch)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from study.results.against_chance import fix_chance
-from study.results.chance import read_against_chance
+from study.results.best_configuration import read_best
 from study.storage.study_folder import CHANCE, StudyFolder
 from tests.changed_studies import board_of, choose, forget_images
 from tests.fake_studies import add_candidate, edit_candidates
@@ -12,8 +12,9 @@ from tests.not_none import not_none
 
 def test_what_is_written_is_what_the_leaderboard_says(few_shot_study: Path):
     fix_chance(StudyFolder(few_shot_study))
-    winner = not_none(board_of(few_shot_study).best)
-    assert read_against_chance(StudyFolder(few_shot_study), "best") == winner.against_chance
+    board = board_of(few_shot_study)
+    known = not_none(read_best(board.study)).against_chance
+    assert known == not_none(board.best).against_chance
 
 
 def labels_of(folder: Path) -> set[str]:

@@ -7,8 +7,9 @@ import pytest
 
 from study.config.loading import build_config
 from study.config.trial_settings import TrialSettings
+from study.results.against_chance import fix_chance
 from study.results.best_configuration import BestConfiguration, final_trial_id, read_best
-from study.results.chance import AgainstChance, read_against_chance
+from study.results.chance import AgainstChance
 from study.trial.study import Candidate
 from tests.case_tables import from_table
 from tests.not_none import not_none
@@ -34,10 +35,7 @@ def test_a_choice_above_chance_is_the_winner_and_its_scores_are_means_over_seeds
     choice = choice_of(study)
     assert choice.candidate.source_trial == "search-0001"
     assert [t.trial_id for t in choice.trials] == ["test-best-seed1", "test-best-seed2"]
-    assert choice.test_scores == pytest.approx(
-        {"test_accuracy": 0.7, "test_balanced": 0.7, "test_score": 0.7}, abs=0.005
-    )
-    assert choice.chance == pytest.approx(0.1)
+    assert choice.test_scores == pytest.approx({"test_accuracy": 0.7, "test_score": 0.7})
     assert not choice.at_chance
 
 
@@ -45,9 +43,12 @@ def test_a_choice_above_chance_is_the_winner_and_its_scores_are_means_over_seeds
 def test_a_choice_wins_if_it_knows_both_classes_whatever_their_sizes(
     finish: Any, tmp_path: Path, right: list[int], balanced: float, wins: bool
 ):
-    choice = choice_of(finish(tmp_path, "unequal", images=[90, 10], right=right, test_score=0.9))
-    assert choice.test_scores["test_balanced"] == pytest.approx(balanced, abs=1e-4)
-    assert choice.chance == 0.5
+    study = finish(tmp_path, "unequal", images=[90, 10], right=right, test_score=0.9)
+    assert not choice_of(study).at_chance, "before it is known"
+    fix_chance(study.folder)
+    choice = choice_of(study)
+    found = not_none(choice.against_chance)
+    assert (found.balanced, found.chance) == (pytest.approx(balanced, abs=1e-4), 0.5)
     assert choice.at_chance is not wins
 
 
@@ -61,8 +62,6 @@ def test_what_the_study_found_of_it_beside_chance_is_known_once_it_is_written(
     assert choice_of(study).against_chance is None
     study.folder.write_json("chance.json", {"best": doubtful})
     assert choice_of(study).against_chance == doubtful
-    study.folder.delete_conclusions()
-    assert read_against_chance(study.folder, "best") is None
 
 
 def test_seeds_that_have_not_finished_test_nothing(finish: Any, tmp_path: Path):
@@ -70,9 +69,7 @@ def test_seeds_that_have_not_finished_test_nothing(finish: Any, tmp_path: Path):
     (study.folder.path / "trials/test-best-seed1/end.json").unlink()
     assert [t.trial_id for t in choice_of(study).trials] == ["test-best-seed2"]
     (study.folder.path / "trials/test-best-seed2/end.json").unlink()
-    choice = choice_of(study)
-    assert (list(choice.trials), choice.chance) == ([], None)
-    assert not choice.at_chance
+    assert not choice_of(study).trials
 
 
 def test_a_choice_that_a_baseline_equals_is_tested_by_that_baseline(finish: Any, tmp_path: Path):
@@ -81,17 +78,6 @@ def test_a_choice_that_a_baseline_equals_is_tested_by_that_baseline(finish: Any,
     zero_shot, best = study.folder.read_json("candidates.json")
     study.folder.write_json("candidates.json", [zero_shot, best | {"training": "clipfit"}])
     assert [trial.trial_id for trial in choice_of(study).trials] == ["test-clipfit-seed1"]
-
-
-def test_where_predictions_are_missing_chance_is_unknown_and_any_score_above_it(
-    finish: Any, tmp_path: Path
-):
-    study = finish(tmp_path, "uncounted", test_score=0.01)
-    for path in study.folder.path.glob("trials/test-*/predictions.parquet"):
-        path.unlink()
-    choice = choice_of(study)
-    assert choice.chance is None
-    assert not choice.at_chance
 
 
 @pytest.mark.parametrize(

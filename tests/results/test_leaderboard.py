@@ -31,7 +31,6 @@ def test_the_winner_is_the_choice_of_validation_not_the_best_on_test(
     board = board_of(make_study(edge=-0.015))
     assert not_none(board.best).label == "best"
     assert board.rows[0].label != "best"
-    assert {entry.label for entry, _ in board.rivals_above_best} == {"bitfit", "clipfit-tuned"}
 
 
 def test_a_comparison_without_images_is_the_paired_t_test_over_seeds(few_shot_study: Path):
@@ -65,7 +64,6 @@ def test_the_closer_of_the_planned_rivals_comes_first(few_shot_study: Path, effe
     assert compared.keys() == {"clipfit-tuned", "linear"}
     means = [difference.mean for difference in compared.values()]
     assert means == sorted(means)
-    assert {difference.tests for difference in compared.values()} == {2}
 
 
 def test_comparisons_that_an_earlier_choice_planned_are_tests_as_well(few_shot_study: Path):
@@ -81,8 +79,9 @@ def test_comparisons_that_an_earlier_choice_planned_are_tests_as_well(few_shot_s
     compared = board_of(few_shot_study).comparisons
     assert compared.keys() == alone.keys()
     for label, difference in compared.items():
-        assert (difference.p_value, difference.tests) == (alone[label].p_value, 4)
+        assert difference.p_value == alone[label].p_value
         assert not_none(difference.holm_p) >= not_none(alone[label].holm_p)
+    assert any(one.holm_p != alone[label].holm_p for label, one in compared.items())
 
 
 def test_as_many_right_images_are_a_tie_which_the_choice_leads(few_shot_study: Path):
@@ -96,7 +95,6 @@ def test_as_many_right_images_are_a_tie_which_the_choice_leads(few_shot_study: P
     best, third = board.find_row("best"), board.find_row("third")
     assert not_none(best).test.mean == not_none(third).test.mean == pytest.approx(833 / 901)
     assert board.rows.index(best) < board.rows.index(third)
-    assert all(entry is not third for entry, _ in board.rivals_above_best)
 
 
 def share(folder: Path, label: str, other: str):

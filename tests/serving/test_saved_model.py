@@ -9,6 +9,7 @@ import pytest
 from study.config.loading import dump_config
 from study.errors import DataError, DeltaError
 from study.method.delta import load_delta, save_delta
+from study.results.against_chance import fix_chance
 from study.serving.saved_model import Origin, read_saved_model, read_winner
 from study.storage.trial_folder import End
 from tests.case_tables import from_table
@@ -151,6 +152,7 @@ def test_a_study_at_chance_has_no_winner(study: Any, scratch: Path, label: str):
     for seed in (1, 2):
         study.test(seed, "best-with-delta", 0.7)
         study.test(seed, label, 0.05)
+    fix_chance(study.folder)
     assert f"of its choice '{label}' is 4.4% on test and" in refusal(study, scratch)
 
 

@@ -22,7 +22,7 @@ from PIL import Image
 from study.data.images.sources import encode_base64
 from study.data.shots import read_shots
 from study.method.delta import load_delta, save_delta
-from study.results.best_configuration import TEST_BALANCED, BestConfiguration, read_best, read_final
+from study.results.best_configuration import BestConfiguration, read_best, read_final
 from study.serving.saved_model import DELTA, read_delta
 from study.storage.study_folder import CHAMPION, REGISTERED, Registration
 from study.tracking.mlflow import server
@@ -67,13 +67,13 @@ def register_winner(run: StudyRun) -> Registration | None:
     if not best or registered is None or not (best.trials and registered.trials):
         return None
     for choice in (best, registered):
-        if choice.at_chance:
+        if choice.against_chance and choice.at_chance:
             logger.warning(
                 "nothing of study '%s' is registered: the balanced score of what validation chose "
                 "is %.1f%% on test and chance is %.1f%%",
                 run.study.folder.name,
-                100 * choice.test_scores[TEST_BALANCED],
-                100 * (choice.chance or 0.0),
+                100 * choice.against_chance.balanced,
+                100 * choice.against_chance.chance,
             )
             return None
     registration = server.call_mlflow(

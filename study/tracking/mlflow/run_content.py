@@ -14,10 +14,12 @@ from mlflow.entities import DatasetInput, Metric
 from study.config.trial_settings import TrialSettings, rate_column
 from study.errors import redacted_text
 from study.method.parameters import kind_names
+from study.results.chance import BALANCED, balanced_score
 from study.storage.atomic import read_if_exists, sha256_of, with_retries
 from study.storage.ledger_files import JsonObject
 from study.storage.trial_folder import RESULT_FILES, End, Status, TrialFolder
 from study.tracking.mlflow.inputs import dataset_inputs
+from study.trial.predictions import confusion_of, read_predictions
 from study.trial.study import Study
 
 PARAMETER_DIGITS, METRIC_DIGITS = 4, 5
@@ -126,7 +128,7 @@ class ContentReader:
         # Read the end first: otherwise it might be written between the two reads, and the last
         # report would be missing.
         end = folder.read_end()
-        reports = folder.read_reports()
+        reports = _with_balanced_score(self._study, folder.trial_id, folder.read_reports())
         started = modified_at(folder.path / "config.json", existing=folder.path.parent)
         points = trial_points(config, reports, end, started)
         label = self._label(config)
@@ -176,6 +178,20 @@ def modified_at(path: Path, *, existing: Path) -> int:
     Runs get this time, since results may be sent much later. See `with_retries` for ``existing``.
     """
     return int(with_retries(path, path.stat, existing=existing).st_mtime * 1000)
+
+
+def _with_balanced_score(study: Study, trial_id: str, reports: Reports) -> Reports:
+    """Return a trial's reports, with the balanced score added to the report of a test.
+
+    The score is computed from the predictions, which are written before the report.
+    """
+    if not reports or TEST_SCORE not in reports[-1]:
+        return reports
+    confusion = confusion_of(read_predictions(study.folder, trial_id, reports[-1]["head"]))
+    balanced = balanced_score(confusion, study.protocol)
+    if balanced is None:
+        return reports
+    return [*reports[:-1], {**reports[-1], f"test_{BALANCED}": balanced}]
 
 
 def run_name(config: JsonObject, label: str, *, best: bool = False) -> str:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,13 +22,11 @@ from scipy.stats import norm
 from study.protocols import BaseToNew, FewShot, Protocol
 from study.protocols.protocol import PartAccuracies, Scores
 from study.results import bootstrap
-from study.results.bootstrap import DrawnScores
 from study.results.resampling import Resampled, resample
 from study.results.statistics import (
     MeanInterval,
     difference,
     make_comparisons,
-    mean_interval,
     mean_intervals,
     recall_intervals,
 )
@@ -115,8 +112,6 @@ RECALLS = [
     Case("300 images, 3 seeds", singles(300), of_seed=0.07),
     Case("5 images, 3 seeds", singles(5), of_seed=0.07),
 ]
-TESTS = (1, 3, 13)
-"""How many comparisons are corrected together."""
 
 
 def draw_right(
@@ -243,33 +238,6 @@ def recalls(case: Case, studies: int, rng: np.random.Generator) -> Iterator[list
         yield [covers(interval, case.accuracy)]
 
 
-def missed(case: Case, studies: int, rng: np.random.Generator) -> Iterator[list[bool]]:
-    """Yield whether a difference of the size that half of the studies are to find is missed.
-
-    It is that of one comparison, which is corrected together with others between equal candidates.
-    """
-    for right in draw_right(case, (0,) * (max(TESTS) + 1), studies, rng):
-        base, *others = make_trials(case, right)
-        resampled = resample(chain(base, *others), case.protocol)
-        equal = {str(n): compare(case, resampled, one, base) for n, one in enumerate(others)}
-        labels = others[0][0].label, base[0].label
-        drawn = resampled.drawn(*labels, range(case.seeds), case.score)
-        assert drawn
-        pairs = zip(others[0], base, strict=True)
-        values = [
-            (one.test[case.score] or 0.0) - (two.test[case.score] or 0.0) for one, two in pairs
-        ]
-        row = []
-        for tests in TESTS:
-            family = dict(list(equal.items())[:tests])
-            size = make_comparisons(family)["0"].detectable
-            assert size
-            moved = DrawnScores(drawn.scores + size, drawn.df)
-            family["0"] = mean_interval([value + size for value in values], moved)
-            row.append(make_comparisons(family)["0"].finding != "significant")
-        yield row
-
-
 def shares(rows: Iterator[list[bool]]) -> list[str]:
     """Return the share of each column in percent."""
     return [f"{100 * share:.1f}" for share in np.mean(list(rows), axis=0)]
@@ -286,12 +254,6 @@ def main() -> None:
         ("Covered, %", coverage, CASES, ["score", "difference 0", "a difference"]),
         ("Equal pairs with one difference in all seeds", ties, TIES, ["significant, %"]),
         ("Recall of a class, whose seeds differ by 4.6 points", recalls, RECALLS, ["covered, %"]),
-        (
-            "A difference that half of the studies are to find, missed in %",
-            missed,
-            [Case(f"300 images, {seeds} seeds", singles(300), seeds=seeds) for seeds in (3, 5)],
-            [f"of {tests} tests" for tests in TESTS],
-        ),
     ]
     for block, (title, count, cases, header) in enumerate(blocks):
         rows = []

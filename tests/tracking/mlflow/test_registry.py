@@ -107,6 +107,7 @@ def test_what_does_not_beat_chance_is_no_version_and_no_champion(
     # The largest class is always named.
     unequal = {"images": [600, 200, 200], "right": [600, 0, 0], "test_score": 0.6}
     study = finished("guessing", val_score=0.9, **unequal)
+    fix_chance(study.folder)
     sync(study, store)
     assert "is 33.3% on test and chance is 33.3%" in caplog.text
     assert study.folder.read_registration() is None
