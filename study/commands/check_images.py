@@ -19,7 +19,7 @@ from study.data.readers.published import differing_counts
 from study.data.records import Dataset, OnCorrupt, keyed_order, listed, result_names
 from study.data.survey import survey
 from study.errors import DataError, Fault
-from study.report.terminal_table import amount
+from study.report.terminal import amount
 from study.report.visible_text import visible_text
 from study.trial.study import Study
 

@@ -47,7 +47,7 @@ class Estimate:
         from rich.filesize import decimal
 
         from study.report.formatting import duration
-        from study.report.terminal_table import amount
+        from study.report.terminal import amount
 
         return (
             f"about {duration(self.wall_seconds)} on this machine, of which "
@@ -101,7 +101,7 @@ def print_check(check: Callable[[], CheckResult], *, as_json: bool) -> None:
 
 
 def _print_text(result: CheckResult) -> None:
-    from study.report.terminal_table import print_sentences
+    from study.report.terminal import print_sentences
 
     console = lasting_console()
     print_facts(result.facts, console)
@@ -115,16 +115,16 @@ def _print_text(result: CheckResult) -> None:
 
 def print_facts(facts: Sequence[Fact], console: "Console") -> None:
     """Print facts, a line each."""
-    from study.report.terminal_table import TerminalTable
+    from study.report.tables import plain_table
 
     if facts:
         rows = [(fact.name, fact.text) for fact in facts]
-        console.print(TerminalTable(["", ""], rows, words=2, lines=False), highlight=False)
+        console.print(plain_table(("", ""), rows), highlight=False)
 
 
 def print_warnings(warnings: Sequence[str], console: "Console") -> None:
     """Print warnings, a line each."""
-    from study.report.terminal_table import print_sentences
+    from study.report.terminal import print_sentences
 
     for warning in warnings:
         print_sentences(console, warning, "yellow")

@@ -17,7 +17,7 @@ from study.config.trial_settings import TrialSettings
 from study.data.prompts import prompts
 from study.data.tasks import Task
 from study.errors import StudyError
-from study.report.terminal_table import amount
+from study.report.terminal import amount
 from study.search.ablation_cells import ablation_trials
 from study.search.choice import training_hash
 from study.search.groups import MethodRate, plan_groups

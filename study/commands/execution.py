@@ -24,7 +24,7 @@ from study.config.loading import dump_config
 from study.config.search_section import AUTO
 from study.data.shots import ALL
 from study.errors import BackboneError, ClusterError, InterruptedStudyError, TrackingError
-from study.report.terminal_table import amount, print_unwrapped
+from study.report.terminal import amount, print_unwrapped
 from study.results.against_chance import fix_chance
 from study.results.best_configuration import is_outdated_final
 from study.results.study_result import StudyResult

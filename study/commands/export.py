@@ -46,7 +46,7 @@ def run(options: Namespace) -> None:
     Raises:
         StudyError: an option or the model cannot be used.
     """
-    from study.report.terminal_table import print_sentences
+    from study.report.terminal import print_sentences
 
     with handle_signals(interrupt):
         lines = export(options.model, options.format, options.out, options.storage)

@@ -15,7 +15,7 @@ from study.method.recipe import are_unequal
 from study.method.subsets import parse
 from study.report.formatting import format_count
 from study.report.setting_descriptions import unequal_in_words
-from study.report.terminal_table import amount
+from study.report.terminal import amount
 from study.search.machine import joins_cluster
 from study.trial.prepare import configured_templates
 from study.trial.study import Study

@@ -58,7 +58,7 @@ def run(options: Namespace) -> None:
     """
     from study.config.reference import list_keys
     from study.config.yaml_text import commented_yaml
-    from study.report.terminal_table import print_sentences, print_unwrapped
+    from study.report.terminal import print_sentences, print_unwrapped
     from study.storage.atomic import StorageError
 
     out = options.out
@@ -167,7 +167,7 @@ def _of_images(dataset: "Dataset") -> Choices:
     from study.data.shots import ALL
     from study.method.device import gpu_kind
     from study.method.recipe import UNEQUAL
-    from study.report.terminal_table import amount
+    from study.report.terminal import amount
 
     sizes = Counter(record.label for record in dataset.train)
     counts = [sizes[label] for label in range(len(dataset.class_names))]

@@ -27,7 +27,7 @@ def run(options: Namespace) -> None:
         ConfigError: the storage is a file, or is given and is no folder.
     """
     from study.report.formatting import percent
-    from study.report.terminal_table import plain_table
+    from study.report.tables import plain_table
     from study.storage.command_lines import storage_folder
     from study.storage.study_folder import studies
 

@@ -116,7 +116,7 @@ def _print_fault(error: Exception) -> int:
         text = f"{error.filename} cannot be used: {error.strerror}"
     elif not isinstance(error, StudyError):
         raise error
-    from study.report.terminal_table import print_error
+    from study.report.terminal import print_error
 
     print_error(text)
     return INTERRUPTED if isinstance(error, InterruptedStudyError) else 2

@@ -14,7 +14,8 @@ from study.report.page import write_report
 from study.report.pictures import Datasets
 from study.report.plots import make_plots
 from study.report.study_description import describe_study
-from study.report.terminal_table import plain_table, print_unwrapped
+from study.report.tables import plain_table
+from study.report.terminal import print_unwrapped
 from study.results.study_result import StudyResult, read_study_result
 from study.results.trials_table import write_trials
 from study.storage.atomic import with_retries, write_atomically

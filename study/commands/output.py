@@ -61,7 +61,7 @@ def lasting_console(file: TextIO | None = None) -> "Console":
     """
     from rich.console import Console
 
-    from study.report.terminal_table import PIPED
+    from study.report.terminal import PIPED
 
     output = Output(file or sys.stdout, lasting=True)
     width = None if sys.stdout.isatty() else PIPED

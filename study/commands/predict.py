@@ -15,7 +15,7 @@ from study.commands.signals import handle_signals, interrupt
 from study.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from study.report.formatting import Table
+    from study.report.tables import Table
     from study.serving.classifier import TunedClassifier
     from study.serving.labelling import LabelledImage
     from study.serving.saved_model import SavedModel
@@ -115,7 +115,7 @@ def _label(
     from rich.console import Console
 
     from study.report.setting_descriptions import settings_in_words
-    from study.report.terminal_table import amount, print_csv, print_sentences
+    from study.report.terminal import amount, print_csv, print_sentences
     from study.serving.labelling import label_image_files
     from study.storage.atomic import write_at_once
 
@@ -216,7 +216,7 @@ def find_images(words: Iterable[str]) -> list[Path]:
 
 def labels_csv(labelled: Iterable["LabelledImage"], top: int) -> str:
     """Return the labels as CSV; class names are not changed, as in the other CSV files."""
-    from study.report.formatting import csv_text, spreadsheet_path
+    from study.report.tables import csv_text, spreadsheet_path
 
     header = ["path"]
     for rank in range(1, top + 1):
@@ -231,7 +231,8 @@ def labels_csv(labelled: Iterable["LabelledImage"], top: int) -> str:
 
 def labels_table(labelled: Sequence["LabelledImage"], top: int) -> "Table":
     """Return the table of a few images for a terminal, with probabilities in percent."""
-    from study.report.formatting import Table, percent
+    from study.report.formatting import percent
+    from study.report.tables import Table
 
     columns = ["path", *(f"class {rank}" for rank in range(1, top + 1))]
     has_errors = any(image.error for image in labelled)

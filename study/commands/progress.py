@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from study.report.formatting import duration
 from study.report.setting_descriptions import settings_in_words
-from study.report.terminal_table import print_unwrapped
+from study.report.terminal import print_unwrapped
 from study.storage.trial_folder import End
 from study.trial.study import TrialConfig
 

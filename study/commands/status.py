@@ -116,7 +116,8 @@ def print_status(status: Status) -> None:
     """Print the status as lines and tables."""
     from study.report.formatting import percent
     from study.report.setting_descriptions import setting_cells, setting_header, tuned_in_words
-    from study.report.terminal_table import amount, plain_table
+    from study.report.tables import plain_table
+    from study.report.terminal import amount
 
     console = lasting_console()
     lines = [f"{status.study}: {status.state}"]
@@ -156,7 +157,7 @@ def print_status(status: Status) -> None:
 
 def print_resume_commands(interrupted: Sequence["StudyFolder"]) -> None:
     """Print the commands that resume studies, one a line, without line breaks inside."""
-    from study.report.terminal_table import print_unwrapped
+    from study.report.terminal import print_unwrapped
     from study.storage.command_lines import study_command
 
     if interrupted:

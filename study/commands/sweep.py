@@ -16,7 +16,7 @@ from study.config.search_section import AUTO
 from study.config.sweep import Member
 from study.errors import Fault, FaultsError, InterruptedStudyError, StudyError
 from study.report.paper_tables import refuse_other_tables, sweep_summary, write_sweep_tables
-from study.report.terminal_table import print_unwrapped
+from study.report.terminal import print_unwrapped
 from study.results.sweep_scores import SWEEP_FILE, read_sweep
 from study.search.driver import ray_session
 from study.storage.atomic import StorageError

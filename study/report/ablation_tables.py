@@ -1,53 +1,39 @@
 """An ablation's cells against its base: table, charts, verdict, and their files."""
 
 from dataclasses import replace
-from math import inf
 from pathlib import Path
 from typing import Any
 
 from rich.console import Group
 from rich.text import Text
 
-from study.method.subsets import Term
 from study.report.charts import (
     GREY,
     ORANGE,
-    PANEL_WIDTH,
     Chart,
-    draw_cells,
     name_axis,
     write_plots,
 )
 from study.report.formatting import (
-    Table,
     format_count,
     format_difference,
     format_mean,
     interval_columns,
-    markdown_text,
     p_columns,
     percent,
     probability,
     score_cells,
     score_header,
-    with_notes,
 )
 from study.report.setting_descriptions import setting_cells, setting_header
+from study.report.tables import Table, markdown_text, with_notes
 from study.report.verdict import ablation_notes, ablation_verdict, interval_scope
-from study.results.ablation import Ablation, left_out_term, only_term
+from study.results.ablation import Ablation
 from study.results.trial_results import PARTS
 from study.storage.atomic import write_atomically
 
-Window = tuple[float, float, str]
-"""The start and the stop of a window of layers, by which windows are sorted, and its name."""
 
-
-def ablation_plots(table: Ablation) -> list[Chart]:
-    """Return the forest plot, and the map of cells that vary a term."""
-    return [_forest_chart(table), _map_chart(table)]
-
-
-def _forest_chart(table: Ablation) -> Chart:
+def forest_chart(table: Ablation) -> Chart:
     """Draw the difference of each cell to the base, with its interval."""
     # From bottom to top, so that the best cell is the uppermost.
     cells = [cell for cell in reversed(table.cells) if cell.comparison]
@@ -75,50 +61,6 @@ def _forest_chart(table: Ablation) -> Chart:
         width=7.0,
         height=1.5 + 0.32 * len(cells),
     )
-
-
-def _map_chart(table: Ablation) -> Chart:
-    """Draw the difference of each cell that varies a single term, by its layers and its site."""
-    only: dict[tuple[Window, str], float] = {}
-    left_out: dict[tuple[Window, str], float] = {}
-    base = table.base.settings.subset if table.base else "none"
-    for cell in table.cells:
-        subset = cell.settings.subset
-        for cells, term in ((only, only_term(subset)), (left_out, left_out_term(subset, base))):
-            if term and cell.comparison:
-                place = _window_of(term), f"{term.encoder}.{term.site}"
-                cells[place] = 100 * cell.comparison.mean
-    # All fields of a map must mean the same, so take the reading that fits more cells.
-    shown, meaning = only, "tunes a site in these layers alone"
-    if len(left_out) > len(only):
-        shown, meaning = left_out, "leaves a site in these layers out"
-    windows = sorted({window for window, _ in shown})
-    sites = sorted({site for _, site in shown}, reverse=True)
-
-    def paint(axes: Any) -> None:
-        draw_cells(axes, shown, windows, sites)
-        axes.set_xlabel("layers")
-        name_axis(axes, "x", [name for _, _, name in windows])
-        name_axis(axes, "y", sites)
-
-    return Chart(
-        "ablation-map",
-        "Layers and sites",
-        f"Mean difference to “base”, in percentage points, of the cell that {meaning}: blue is "
-        "better, red is worse.",
-        [paint] if len(shown) > 1 else [],
-        reason_if_empty="too few cells vary a single term",
-        width=max(PANEL_WIDTH, 3.6 + 0.7 * len(windows)),
-        height=1.4 + 0.34 * len(sites),
-    )
-
-
-def _window_of(term: Term) -> Window:
-    """Return the window of layers of a term; all layers come first, and an open end last."""
-    if term.layers is None:
-        return -inf, 0, "all"
-    start, stop = term.layers
-    return (start, inf, f"{start}:") if stop is None else (start, stop, f"{start}:{stop}")
 
 
 def cell_table(table: Ablation) -> Table:
@@ -195,7 +137,7 @@ def ablation_records(table: Ablation) -> list[dict[str, object]]:
 
 
 def write_ablation(folder: Path, table: Ablation) -> list[Path]:
-    """Write `ablation.csv`, `ablation.md` and the plots into the study's folder.
+    """Write `ablation.csv`, `ablation.md` and the chart into the study's folder.
 
     Returns:
         The paths of the written files.
@@ -206,4 +148,4 @@ def write_ablation(folder: Path, table: Ablation) -> list[Path]:
     }
     for path, text in files.items():
         write_atomically(path, text)
-    return list(files) + write_plots(folder, ablation_plots(table))
+    return list(files) + write_plots(folder, [forest_chart(table)])

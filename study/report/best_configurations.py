@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from rich.console import Group
 from rich.text import Text
 
-from study.report.formatting import Table, percent
+from study.report.formatting import percent
 from study.report.setting_descriptions import settings_in_words
+from study.report.tables import Table
 from study.results.best_of_studies import RankedConfiguration
 
 

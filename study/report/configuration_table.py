@@ -2,7 +2,7 @@
 
 from study.data.shots import ALL, val_shots_per_class
 from study.report.setting_descriptions import seeds_in_words, shots_in_words
-from study.report.terminal_table import amount
+from study.report.terminal import amount
 from study.results.study_result import StudyResult
 
 

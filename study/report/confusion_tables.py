@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from study.report.charts import MANY_NAMES, Chart, draw_bars, draw_cells, name_axis
-from study.report.formatting import Table, format_count, percent, points
+from study.report.formatting import format_count, percent, points
+from study.report.tables import Table
 from study.report.verdict import best_name
 from study.results.statistics import Interval, MeanInterval
 from study.results.study_result import StudyResult

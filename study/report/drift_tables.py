@@ -11,7 +11,7 @@ from rich.text import Text
 
 from study.backbones.architecture import ENCODERS
 from study.report.charts import MARKERS, PALETTE, Chart, Painter, log_scale, name_axis, write_plots
-from study.report.formatting import Table, with_notes
+from study.report.tables import Table, with_notes
 from study.results.drift import StudyDrift, TensorDrift, pooled_drift
 from study.storage.atomic import write_atomically
 

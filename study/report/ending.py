@@ -5,13 +5,10 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from study.report.formatting import (
-    format_count,
-    format_mean,
-)
+from study.report.formatting import format_count, format_mean
 from study.report.names import candidate_name, entry_name
 from study.report.setting_descriptions import settings_in_words
-from study.report.terminal_table import amount
+from study.report.terminal import amount
 from study.report.verdict import (
     ablation_verdict,
     describe_comparison,

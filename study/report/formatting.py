@@ -1,112 +1,11 @@
-"""Numbers and tables as text, in the same words on the terminal, in Markdown and in the report.
+"""Numbers as text, in the same form on the terminal, in Markdown and in the report.
 
 Arguments are fractions; texts have scores in percent and differences in percentage points.
 """
 
-from __future__ import annotations
+from collections.abc import Mapping, Sequence
 
-import csv
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from types import SimpleNamespace
-
-from rich.text import Text
-
-from study.report.terminal_table import TerminalTable
 from study.results.statistics import Intervals, MeanInterval
-
-# Entities where a backslash does not help: MLflow's reader takes `\<` for the start of a tag, up to
-# the next `>`, and shows tables in between as one paragraph; it ignores `\@`, and GitHub `\$`.
-_MARKDOWN = str.maketrans(
-    {mark: f"\\{mark}" for mark in "\\|*_`[~"}
-    | {"&": "&amp;", "<": "&lt;", ">": "&gt;", "$": "&#36;", "@": "&#64;", "\n": " ", "\r": " "}
-)
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""The beginnings of cells that a spreadsheet reads as formulas."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table for the terminal, Markdown, HTML and CSV; `rich` prints it directly."""
-
-    title: str
-    """What the table shows; may be empty."""
-    header: Sequence[str]
-    """The names of the columns."""
-    rows: Sequence[Sequence[object]]
-    """The cells of each row: text, or values, which CSV holds in full precision."""
-    left: int = 1
-    """The number of leading columns of words, aligned left; the others are aligned right."""
-    marked: int | None = None
-    """The index of the row that HTML highlights, if any."""
-    note: str = ""
-    """What a reader must know of the numbers, in sentences below the table; may be empty."""
-    lines: bool = True
-    """Whether the terminal shows lines between the cells."""
-
-    @classmethod
-    def from_records(cls, records: Sequence[Mapping[str, object]]) -> Table:
-        """Return the table of records that all have the columns of the first."""
-        header = list(records[0]) if records else []
-        return cls(title="", header=header, rows=[list(record.values()) for record in records])
-
-    @property
-    def texts(self) -> list[list[str]]:
-        """The texts of the cells; an unknown value is a dash."""
-        return [["–" if cell is None else str(cell) for cell in row] for row in self.rows]
-
-    def __rich__(self) -> TerminalTable:
-        """Return the table for the terminal."""
-        return TerminalTable(
-            self.header, self.texts, title=self.title, words=self.left, lines=self.lines
-        )
-
-    def markdown(self) -> str:
-        """Return the title as a heading, the table of escaped cells, and the note."""
-        blocks = [f"## {markdown_text(self.title)}"] if self.title else []
-        rows = [self.header, ["---"] * len(self.header)]
-        rows += [[markdown_text(cell) for cell in row] for row in self.texts]
-        blocks.append("\n".join(f"| {' | '.join(row)} |" for row in rows))
-        if self.note:
-            blocks.append(markdown_text(self.note))
-        return "\n\n".join(blocks)
-
-    def csv(self) -> str:
-        """Return the table as CSV, for other programs."""
-        return csv_text([self.header, *self.rows])
-
-
-def with_notes(tables: Iterable[Table]) -> list[Table | Text]:
-    """Return what a terminal shows of tables: those that have rows, each with its note below."""
-    shown: list[Table | Text] = []
-    for table in tables:
-        if table.rows:
-            shown.append(table)
-            if table.note:
-                shown.append(Text(table.note, style="dim"))
-    return shown
-
-
-def csv_text(rows: Iterable[Sequence[object]]) -> str:
-    """Return rows as CSV, with values in full precision; an unknown value is an empty cell."""
-    # Where lines end in "\n", the library leaves a cell with "\r" unquoted, which ends a line too.
-    lines: list[str] = []
-    csv.writer(SimpleNamespace(write=lines.append)).writerows(rows)
-    return "".join(line.removesuffix("\r\n") + "\n" for line in lines)
-
-
-def spreadsheet_path(path: str) -> str:
-    """Return a path for CSV: one that a spreadsheet would read as a formula gets ``./`` in front.
-
-    That is the same path.
-    """
-    return f"./{path}" if path.startswith(_FORMULA) else path
-
-
-def markdown_text(text: str) -> str:
-    """Return text escaped so that Markdown readers show it unchanged, on one line."""
-    return text.translate(_MARKDOWN)
 
 
 def percent(value: float | None, digits: int = 1) -> str:

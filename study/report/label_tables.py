@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 
-from study.report.formatting import Table, csv_text, format_count, percent, spreadsheet_path
-from study.report.terminal_table import amount
+from study.report.formatting import format_count, percent
+from study.report.tables import Table, csv_text, spreadsheet_path
+from study.report.terminal import amount
 from study.results.label_check import LabelCheck, MislabelledImage
 
 LABELS = "labels.csv"

@@ -8,18 +8,15 @@ from rich.text import Text
 from study.config.labels import PUBLISHED, TUNED
 from study.config.trial_settings import HEADS, Head, settings_columns
 from study.report.formatting import (
-    Table,
     duration,
     format_count,
     format_difference,
     format_mean,
     interval_columns,
-    markdown_text,
     p_columns,
     percent,
     score_cells,
     score_header,
-    with_notes,
 )
 from study.report.names import candidate_name, group_name, starred_name
 from study.report.setting_descriptions import (
@@ -28,7 +25,8 @@ from study.report.setting_descriptions import (
     setting_header,
     tuned_in_words,
 )
-from study.report.terminal_table import amount
+from study.report.tables import Table, markdown_text, with_notes
+from study.report.terminal import amount
 from study.report.verdict import (
     comparison_sentences,
     further_header,

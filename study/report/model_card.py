@@ -16,10 +16,11 @@ from study.config.shipped import repeating_command
 from study.config.trial_settings import HEADS
 from study.method.delta import load_delta, without_head
 from study.report.configuration_table import configuration_rows
-from study.report.formatting import Table, format_alone, format_count, markdown_text, percent
+from study.report.formatting import format_alone, format_count, percent
 from study.report.leaderboard_tables import main_table
 from study.report.names import candidate_name, entry_name
 from study.report.setting_descriptions import settings_in_words
+from study.report.tables import Table, markdown_text
 from study.report.templates import templates
 from study.report.verdict import further_note, leaderboard_scope, verdict
 from study.results.chance import BALANCED

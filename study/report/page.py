@@ -1,7 +1,5 @@
 """The report of a study: one HTML page, for readers who never saw the code."""
 
-import base64
-import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,12 +8,11 @@ from typing import Any, Literal, NamedTuple
 
 from study.config.labels import BASELINE
 from study.embedded import EMBEDDED
-from study.report.ablation_command import ablation_command
-from study.report.ablation_tables import ablation_plots, cell_table
+from study.report.ablation_tables import cell_table, forest_chart
 from study.report.charts import Chart, draw
 from study.report.configuration_table import configuration_rows
 from study.report.confusion_tables import class_accuracy_table, confusion_table
-from study.report.formatting import Table, format_count, percent
+from study.report.formatting import format_count, percent
 from study.report.label_tables import describe_check, label_table
 from study.report.leaderboard_tables import (
     budget_table,
@@ -31,6 +28,7 @@ from study.report.setting_descriptions import (
     shots_in_words,
     tuned_in_words,
 )
+from study.report.tables import Table
 from study.report.verdict import (
     ablation_verdict,
     headline,
@@ -42,7 +40,7 @@ from study.results.trial_results import TrialResult
 from study.storage.atomic import write_atomically
 
 _FOLDER = Path(__file__).parent
-_PLACED = {"scores", "recalls", "tuned", "ablation", "agreement", "confusion", "rungs", "history"}
+_PLACED = {"scores", "recalls", "tuned", "ablation", "agreement", "confusion", "rungs"}
 """The beginnings of the names of charts that have a place of their own; others show choices."""
 
 
@@ -83,8 +81,6 @@ class Page:
     """What of CLIP is tuned."""
     sections: Sequence[Section]
     style: str
-    script: str
-    script_hash: str
 
 
 def write_report(
@@ -123,7 +119,7 @@ def render_report(
         finalize=_keep_percent_together,
     )
     if board.ablation:
-        plots = [*plots, *ablation_plots(board.ablation)]
+        plots = [*plots, forest_chart(board.ablation)]
     page = _make_page(board, {plot.name: plot for plot in plots}, datasets or {})
     return environment.get_template("report.html.jinja").render(page=page)
 
@@ -152,8 +148,6 @@ def _make_page(board: StudyResult, plots: dict[str, Chart], datasets: Datasets) 
         sentences = [opening[1], *verdict(board)[1:]]
     else:
         sentences = verdict(board)
-    script = (_FOLDER / "report.js").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return Page(
         name=board.folder.name,
         subtitle=", ".join(subtitle),
@@ -165,8 +159,6 @@ def _make_page(board: StudyResult, plots: dict[str, Chart], datasets: Datasets) 
         map=_charts(plots, "tuned", level="h2"),
         sections=[one for one in _sections(board, plots) if one.blocks],
         style=(_FOLDER / "report.css").read_text(encoding="utf-8"),
-        script=script,
-        script_hash=f"sha256-{digest}",
     )
 
 
@@ -195,7 +187,7 @@ def _sections(board: StudyResult, plots: dict[str, Chart]) -> Iterator[Section]:
     rows = [*configuration_rows(board), *sorted(board.identity.items())]
     asked = [Block("pairs", rows), _code(text, "The whole configuration")]
     yield Section("asked", "What was asked", asked)
-    time = [*_table(budget_table(board)), *_charts(plots, "rungs", "history")]
+    time = [*_table(budget_table(board)), *_charts(plots, "rungs")]
     yield Section("time", "How long it took", time)
 
 
@@ -237,11 +229,12 @@ def _choices(board: StudyResult, plots: dict[str, Chart]) -> Iterator[Block]:
     if board.ablation:
         yield from _table(cell_table(board.ablation))
         return
-    command = ablation_command(board)
-    if command:
-        text = "An ablation measures what each site is worth, which a search cannot:"
-        yield Block("text", text)
-        yield _code(command, "Ablation of the same data")
+    if board.has_search and board.protocol.ablates:
+        yield Block(
+            "text",
+            "An ablation measures what each site is worth, which a search cannot: "
+            "clipfit-study run ablation, with the data section of this study.",
+        )
 
 
 def _labels(board: StudyResult) -> Iterator[Block]:

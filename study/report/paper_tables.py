@@ -10,7 +10,8 @@ from statistics import fmean, harmonic_mean
 import pandas as pd
 
 from study.config.labels import LINEAR, TUNED, ZERO_SHOT
-from study.report.formatting import Table, format_mean, percent, score_header
+from study.report.formatting import format_mean, percent, score_header
+from study.report.tables import Table
 from study.results.rows import Row
 from study.results.sweep_scores import PUBLISHED_DATASETS
 from study.results.trial_results import PARTS, SOURCE

@@ -1,7 +1,7 @@
 """The charts of a search and of its tested candidates; scores are drawn in percent."""
 
 from collections.abc import Iterable, Sequence
-from itertools import accumulate, cycle, product
+from itertools import cycle, product
 from math import inf
 from typing import Any
 
@@ -27,7 +27,7 @@ from study.report.charts import (
 from study.report.confusion_tables import confusion_charts, recall_chart
 from study.report.names import group_name, starred_name
 from study.report.opening_charts import scores_chart, tuned_chart
-from study.report.terminal_table import amount
+from study.report.terminal import amount
 from study.report.verdict import validation_agreement
 from study.results.importance import MIN_TRIALS, Importances, importances, load_open_search
 from study.results.study_result import StudyResult
@@ -60,7 +60,6 @@ def make_plots(board: StudyResult) -> list[Chart]:
         pareto_chart(trials),
         rates_chart(trials),
         rungs_chart(trials),
-        history_chart(trials),
         *confusion_charts(board),
     ]
 
@@ -102,59 +101,28 @@ def rates_chart(trials: Sequence[TrialResult]) -> Chart:
 
 
 def rungs_chart(trials: Sequence[TrialResult]) -> Chart:
-    """Draw the learning curves of the search, and how many trials reached each epoch."""
+    """Draw the learning curves of the search."""
     scored = [trial for trial in trials if trial.curve and trial.proposed]
     colors = group_colors(trial.group for trial in scored)
 
-    def paint_curves(axes: Any) -> None:
-        for trial in scored:
-            scores = [100 * score for score in trial.curve.values()]
-            axes.plot([*trial.curve], scores, color=colors[trial.group], alpha=0.45)
-        count_scale(axes, "x")
-        axes.set(xlabel="epoch", ylabel=VALIDATION, title="Learning curves")
-
-    def paint_survivors(axes: Any) -> None:
+    def paint(axes: Any) -> None:
         for group, color in colors.items():
-            last = [max(trial.curve) for trial in scored if trial.group == group]
-            epochs = range(1, max(last) + 1)
-            left = [sum(one >= epoch for one in last) for epoch in epochs]
-            axes.step(epochs, left, where="post", color=color, label=group_name(group))
+            label: str | None = group_name(group)
+            for trial in scored:
+                if trial.group == group:
+                    scores = [100 * score for score in trial.curve.values()]
+                    axes.plot([*trial.curve], scores, color=color, alpha=0.45, label=label)
+                    label = None  # one line of a group has its name
         count_scale(axes, "x")
-        count_scale(axes, "y")
-        axes.set(xlabel="epoch", ylabel="trials", title="Trials that reached it")
+        axes.set(xlabel="epoch", ylabel=VALIDATION)
 
     return Chart(
         "rungs",
         "Early stopping",
-        "The validation score of each proposed trial over its epochs, and how many trials reached "
-        "an epoch: successive halving stops the weaker ones.",
-        [paint_curves, paint_survivors] if scored else [],
-        reason_if_empty="no search trial has reported an epoch yet",
-    )
-
-
-def history_chart(trials: Sequence[TrialResult]) -> Chart:
-    """Draw the scores of each group's finished trials in their order, and the best so far."""
-    finished = [trial for trial in trials if trial.proposed and trial.status == "finished"]
-    scored = _scored((trial.number, trial) for trial in finished)
-
-    def paint(axes: Any) -> None:
-        for group, color in group_colors(trial.group for *_, trial in scored).items():
-            numbers = [number for number, _, trial in scored if trial.group == group]
-            scores = [score for _, score, trial in scored if trial.group == group]
-            name = group_name(group)
-            axes.plot(numbers, scores, "o", color=color, alpha=0.7, label=name)
-            best = [*accumulate(scores, max)]
-            axes.step(numbers, best, where="post", color=color, label=f"{name}, best so far")
-        count_scale(axes, "x")
-        axes.set(xlabel="number of the trial", ylabel=VALIDATION)
-
-    return Chart(
-        "history",
-        "Optimisation history",
-        "Validation score of each proposed trial that finished, and the best of its group so far.",
+        "The validation score of each proposed trial over its epochs: successive halving stops the "
+        "weaker ones.",
         [paint] if scored else [],
-        reason_if_empty="no search trial is complete yet",
+        reason_if_empty="no search trial has reported an epoch yet",
         width=7.0,
     )
 

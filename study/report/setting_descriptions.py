@@ -6,7 +6,7 @@ from study.config.trial_settings import TrialSettings
 from study.data.shots import ALL
 from study.method.parameters import kind_names, list_kinds
 from study.report.formatting import format_rate, percent
-from study.report.terminal_table import amount
+from study.report.terminal import amount
 
 SETTING_NOTE = (
     "Head: “text” classifies by CLIP’s text features of the class names, “linear” by a trained "

@@ -1,8 +1,8 @@
 """The description of a study on its parent run in MLflow: a few sentences and the tables."""
 
 from study.report.ablation_tables import ablation_markdown
-from study.report.formatting import markdown_text
 from study.report.leaderboard_tables import markdown_tables
+from study.report.tables import markdown_text
 from study.report.verdict import registration_sentence, verdict
 from study.results.study_result import StudyResult
 

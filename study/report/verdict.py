@@ -13,7 +13,7 @@ from study.report.formatting import (
 )
 from study.report.names import candidate_name, entry_name
 from study.report.setting_descriptions import settings_in_words
-from study.report.terminal_table import amount
+from study.report.terminal import amount
 from study.results.ablation import BASE, UNSTABLE, Ablation
 from study.results.chance import BALANCED
 from study.results.resampling import Resampled
@@ -293,17 +293,14 @@ def further_note(results: StudyResult) -> str:
 
 def ablation_verdict(table: Ablation) -> str:
     """Return which cells differ from the base, and by how much, in one line."""
-    compared = {cell.label: cell.comparison for cell in table.cells if cell.comparison}
-    tested = {label: one for label, one in compared.items() if one.holm_p is not None}
+    tested = [cell for cell in table.cells if cell.finding not in (None, "not tested")]
     if not table.base or not tested:
         return f"No cell can be tested against “{BASE}”."
     base = f"“{BASE}” ({format_mean(table.base.score, ' %')})"
-    differing = {label: one.mean for label, one in tested.items() if one.finding == "significant"}
-    if not differing:
+    if not table.different:
         return f"None of {amount(len(tested), 'cell')} differs significantly from {base}."
-    largest_first = sorted(differing, key=lambda label: -abs(differing[label]))
-    named = ", ".join(f"{label} {points(differing[label])}" for label in largest_first)
-    count = f"{len(differing)} of {amount(len(tested), 'cell')}"
+    named = ", ".join(f"{label} {points(mean)}" for label, mean in table.different.items())
+    count = f"{len(table.different)} of {amount(len(tested), 'cell')}"
     return f"{count} differ significantly from {base}: {named} points."
 
 

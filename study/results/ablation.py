@@ -7,7 +7,6 @@ from itertools import chain
 from statistics import fmean, median
 
 from study.config.trial_settings import TrialSettings
-from study.method.subsets import Term, parse
 from study.protocols import Protocol
 from study.results.chance import BALANCED
 from study.results.resampling import Resampled, resample
@@ -198,20 +197,3 @@ def _rate_edges(cell: TrialSettings, searched: Sequence[TrialSettings]) -> dict[
             if rate in ends:
                 edges[kind] = ends[rate]
     return edges
-
-
-def only_term(subset: str) -> Term | None:
-    """Return the only term of a subset that just adds this term, else None."""
-    return left_out_term("none", base=subset)
-
-
-def left_out_term(subset: str, base: str) -> Term | None:
-    """Return the term that a subset leaves out, if that is its only difference to the base."""
-    terms = parse(subset).terms
-    base_terms = parse(base).terms
-    # A term that the subset subtracts is left out just as one that it does not add.
-    differences = [(-sign, term) for sign, term in terms if (sign, term) not in base_terms]
-    differences += [signed for signed in base_terms if signed not in terms]
-    if [sign for sign, _ in differences] != [1]:
-        return None
-    return differences[0][1]

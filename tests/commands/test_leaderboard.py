@@ -29,7 +29,7 @@ def test_the_leaderboard_as_json_has_what_its_csv_has(few_shot_study: Path, run:
 def test_the_leaderboard_of_a_study_fits_one_screen(
     few_shot_study: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("study.report.terminal_table.PIPED", 80)
+    monkeypatch.setattr("study.report.terminal.PIPED", 80)
     screen = run("leaderboard", few_shot_study).out.splitlines()
     assert len(screen) <= 40
     assert max(map(len, screen)) <= 80

@@ -12,7 +12,7 @@ from study.report.confusion_tables import (
     confusion_table,
     recall_chart,
 )
-from study.report.formatting import Table
+from study.report.tables import Table
 from study.trial.study import Prediction
 from tests.changed_studies import board_of
 from tests.fake_ledger import CLASSES

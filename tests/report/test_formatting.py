@@ -5,18 +5,16 @@ import io
 from dataclasses import replace
 
 from study.report.formatting import (
-    Table,
-    csv_text,
     duration,
     format_count,
     format_difference,
     format_mean,
     format_rate,
-    markdown_text,
     percent,
     points,
     probability,
 )
+from study.report.tables import Table, csv_text, markdown_text
 from study.results.statistics import Interval, mean_interval
 
 

@@ -1,7 +1,5 @@
 """The report needs nothing from outside, escapes everything, and claims nothing unsupported."""
 
-import base64
-import hashlib
 import html
 import re
 from collections.abc import Callable, Sequence
@@ -36,12 +34,6 @@ EVIL = "<script>alert('x')</script>"
 AXE = files("axe_core_python") / "axe.min.js"
 SERIOUS = """axe.run(document, %s).then((found) => found.violations
   .filter((one) => ["serious", "critical"].includes(one.impact)).map((one) => one.id))"""
-SORT = """(() => {
-  const heading = document.querySelectorAll("th")[%d];
-  heading.firstChild.click();
-  const rows = [...heading.closest("table").tBodies[0].rows];
-  return [heading.ariaSort, rows.map((row) => row.cells[heading.cellIndex].textContent)];
-})()"""
 
 
 class Outline(HTMLParser):
@@ -76,16 +68,14 @@ def text_of(folder: Path) -> str:
     return Outline(re.sub('"Configuration">.*?</pre>', ">", rendered(folder), flags=re.DOTALL)).text
 
 
-def test_nothing_is_fetched_from_outside_and_no_script_but_its_own_is_run(report: str):
+def test_nothing_is_fetched_from_outside_and_no_script_is_run(report: str):
     tags = Outline(report).tags
     assert not {"link", "iframe", "object", "base"} & {tag for tag, _ in tags}
     for tag, attributes in tags:
         for name in ("src", "href", "xlink:href", "srcset", "action"):
             assert (attributes.get(name) or "#").startswith(("#", "data:")), (tag, attributes)
-    (script,) = re.findall("<script>(.*?)</script>", report, re.DOTALL)
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    assert "default-src 'none'; style-src 'unsafe-inline'; " in report
-    assert f"img-src data:; script-src 'sha256-{digest}'" in report
+    assert "script" not in {tag for tag, _ in tags}
+    assert "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri" in report
     assert "@import" not in report.split("</style>")[0]
 
 
@@ -97,15 +87,9 @@ def shown(browser: Browser, drawn_study: tuple[Path, Any], report: str) -> Brows
     return browser
 
 
-def test_a_link_opens_its_section_and_a_heading_sorts_its_table(shown: Browser):
+def test_a_link_opens_its_section(shown: Browser):
     shown.wait_for("document.querySelector('#how-sure').closest('details').open")
     assert shown.evaluate("document.querySelectorAll('details[open]').length") == 1
-    order, gains = shown.evaluate(SORT % 6)
-    assert (order, gains[0], gains[-1]) == ("ascending", "−10.5 [−12.6, −8.3]", "–")
-    order, gains = shown.evaluate(SORT % 6)
-    assert (order, gains[0], gains[-1]) == ("descending", "+1.1 [−0.9, +3.0]", "–")
-    order, names = shown.evaluate(SORT % 0)
-    assert (order, names) == ("ascending", sorted(names, key=str.lower))
 
 
 @pytest.mark.long
@@ -178,7 +162,7 @@ def test_without_a_winner_nothing_is_recommended(
 def test_an_ablation_has_its_table_and_plots_in_the_report(ablation_study: Path):
     page = rendered(ablation_study)
     assert "3 of 6 cells" in page
-    assert page.count('class="drawing"') == 2
+    assert page.count('class="drawing"') == 1
 
 
 def test_names_and_paths_from_files_are_escaped(few_shot_study: Path):
@@ -198,7 +182,7 @@ def test_names_and_paths_from_files_are_escaped(few_shot_study: Path):
     assert page.count('<img class="small"') == 1
     assert page.count("alert(") > 10
     assert EVIL not in page
-    assert [tag for tag, _ in Outline(page).tags].count("script") == 1
+    assert "script" not in {tag for tag, _ in Outline(page).tags}
     _, _, section = Outline(page).text.rpartition("Labels to check\n")
     assert section.startswith("1 of 9 ")
     assert f"| {EVIL}.png | cat | {EVIL} |" in section

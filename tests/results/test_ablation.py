@@ -9,10 +9,8 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from study.config.trial_settings import TrialSettings
-from study.results.ablation import left_out_term, only_term
 from study.results.study_result import StudyResult, read_study_result
 from study.storage.ledger_files import JsonObject
-from tests.case_tables import from_table
 from tests.changed_studies import change_json, forget_images
 from tests.not_none import not_none
 
@@ -93,15 +91,3 @@ def searched(results: StudyResult, label: str, *rates: dict[str, float]) -> Stud
         changes = {"stage": "search", "trial_id": f"search-{number}", "settings": settings}
         trials.append(cell.model_copy(update=changes))
     return replace(results, trial_results=tuple(trials))
-
-
-@from_table
-def test_a_cell_of_a_single_term_is_about_that_term(subset: str, term: str | None):
-    found = only_term(subset)
-    assert (None if found is None else str(found)) == term
-
-
-@from_table
-def test_a_left_out_term_is_found_from_the_base(subset: str, term: str | None):
-    found = left_out_term(subset, "text.bias + vision.ln1 + vision.ln2")
-    assert (None if found is None else str(found)) == term

@@ -11,12 +11,13 @@ from rich.cells import cell_len
 from rich.console import Console
 
 import study
-from study.report.terminal_table import TerminalTable, amount, print_csv, print_sentences
+from study.report.tables import Table, plain_table
+from study.report.terminal import amount, print_csv, print_sentences
 from tests.case_tables import from_table
 from tests.screens import columns, run_in_terminal, squeezed
 
 
-def shown(table: TerminalTable, width: int) -> str:
+def shown(table: Table, width: int) -> str:
     console = Console(width=width, file=io.StringIO(), color_system=None)
     console.print(table)
     assert isinstance(console.file, io.StringIO)
@@ -42,7 +43,7 @@ def test_sentences_are_wrapped_between_words_on_a_terminal_alone(is_terminal: bo
 def test_an_error_is_wrapped_between_words_and_its_command_is_whole():
     words = " ".join(f"word{number}" for number in range(30))
     command = f"    clipfit-study resume {'a-long-name' * 9}"
-    code = "from study.report.terminal_table import print_error\n"
+    code = "from study.report.terminal import print_error\n"
     code += f"print_error({f'{words}{chr(10)}{command}'!r})"
     *text, last = run_in_terminal(["-c", code]).splitlines()
     assert len(text) > 2
@@ -60,64 +61,57 @@ TEXTS = st.text(alphabet="ab .5±[é–字", max_size=40).map(lambda text: " ".j
         )
     ),
     st.integers(60, 130),
-    st.integers(1, 2),
 )
-def test_whatever_is_in_the_cells_is_on_the_screen(cells: list[list[str]], width: int, keys: int):
+def test_whatever_is_in_the_cells_is_on_the_screen(cells: list[list[str]], width: int):
     header, *rows = cells
     header = [f"{name} h{number}" for number, name in enumerate(header)]
-    screen = shown(TerminalTable(header, rows, keys=min(keys, len(header) - 1)), width)
+    screen = shown(Table("", header, rows), width)
     assert max(map(cell_len, screen.splitlines())) <= width
     there = columns(screen)
     for name, *own in zip(header, *rows, strict=True):
         assert squeezed("".join([name, *own])) in there
 
 
-WORDS = TerminalTable(["name", "a", "b"], [["some rather long words", "1.0 ± 2.0", "3 ± 4"]])
-NUMBERS = TerminalTable(["a", "b", *"cdef"], [["x", "y", *["1234567890"] * 4]], title="All")
+NUMBERS = Table("All", ["a", "b", *"cdef"], [["x", "y", *["1234567890"] * 4]])
 
 
-def headers(table: TerminalTable, width: int) -> list[str]:
+def headers(table: Table, width: int) -> list[str]:
     return ["".join(piece.header) for piece in table.pieces(width)]
 
 
-def test_a_broken_table_repeats_the_columns_that_name_its_rows():
+def test_a_broken_table_repeats_the_column_that_names_its_rows():
     assert headers(NUMBERS, 40) == ["abcd", "aef"]
     assert [piece.title for piece in NUMBERS.pieces(40)] == ["All", "All (continued)"]
-    named_by_two = replace(NUMBERS, keys=2, words=2)
-    assert headers(named_by_two, 40) == ["abcd", "abef"]
-    assert {piece.words for piece in named_by_two.pieces(40)} == {2}
+    assert {piece.left for piece in replace(NUMBERS, left=2).pieces(40)} == {2, 1}
     assert list(NUMBERS.pieces(200)) == [NUMBERS]
-    assert headers(replace(NUMBERS, break_at=2), 60)[0] == "ab"
-    assert headers(replace(NUMBERS, break_at=2), 120) == ["abcdef"]
 
 
 def test_words_are_wrapped_before_the_table_is_broken():
-    assert len(list(WORDS.pieces(48))) == 1
-    screen = shown(WORDS, 42)
+    words = Table("", ["name", "a", "b"], [["some rather long words", "1.0 ± 2.0", "3 ± 4"]])
+    assert len(list(words.pieces(48))) == 1
+    screen = shown(words, 42)
     assert "1.0 ± 2.0" in screen
     assert "some rather long words" not in screen
-    assert "some rather long words" in shown(WORDS, 60)
+    assert "some rather long words" in shown(words, 60)
 
 
 def test_a_table_without_lines_or_header_is_its_words_and_an_empty_line_before_each_piece():
-    table = TerminalTable(["name", "a", "b"], [["x", "1" * 30, "2" * 30]], lines=False)
+    table = Table("", ["name", "a", "b"], [["x", "1" * 30, "2" * 30]], lines=False)
     pieces = [piece.split() for piece in shown(table, 60).split("\n\n")]
     assert pieces == [["name", "a", "x", "1" * 30], ["name", "b", "x", "2" * 30]]
-    without_header = TerminalTable(["", ""], [["word", "some text"]], words=2, lines=False)
-    assert shown(without_header, 60).split() == ["word", "some", "text"]
+    assert shown(plain_table(["", ""], [["word", "some text"]]), 60).split() == [
+        *("word", "some", "text")
+    ]
 
 
-def test_texts_are_shown_as_they_are():
-    table = TerminalTable(["[red]n[/]", "s"], [["[bold]x[/bold] :cat:", "7"]], title="[dim]t[/]")
+def test_texts_are_shown_as_they_are_and_a_terminal_obeys_none():
+    table = Table("[dim]t[/]", ["[red]n[/]", "s"], [["[bold]x[/bold] :cat:", "7"]])
     for text in ("[red]n[/]", "[bold]x[/bold] :cat:", "[dim]t[/]"):
         assert text in shown(table, 60)
-
-
-def test_a_terminal_obeys_no_cell_and_no_sentence():
-    table = TerminalTable(["path"], [["\x1b[31mred.png"], ["a\u202eb"]])
+    table = Table("", ["path"], [["\x1b[31mred.png"], ["a\u202eb"]])
     assert "│ \\x1b[31mred.png │" in shown(table, 60)
     assert "│ a\\u202eb        │" in shown(table, 60)
-    code = "from study.report.terminal_table import print_csv, print_error\n"
+    code = "from study.report.terminal import print_csv, print_error\n"
     code += "print_csv('a\\x1b[2J.png,cat\\n'); print_error('b\\x1b[2J.png')"
     assert run_in_terminal(["-c", code]).split() == ["a\\x1b[2J.png,cat", "error:", "b\\x1b[2J.png"]
 
@@ -132,4 +126,4 @@ def test_all_tables_of_the_terminal_are_made_here():
     package = Path(study.__file__).parent
     modules = {path.relative_to(package).as_posix(): path for path in package.rglob("*.py")}
     makers = [name for name, path in modules.items() if "rich.table" in path.read_text()]
-    assert makers == ["report/terminal_table.py"]
+    assert makers == ["report/tables.py"]
