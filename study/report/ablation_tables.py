@@ -74,7 +74,10 @@ def cell_table(table: Ablation) -> Table:
         row: list[object] = [cell.label, *score_cells(table.parts, cell.parts, cell.score)]
         if table.shows_balanced:
             row.append(format_mean(cell.balanced))
-        row += [format_difference(cell.comparison), probability(_holm_p(cell.comparison))]
+        row += [
+            format_difference(cell.comparison),
+            probability(cell.comparison and cell.comparison.holm_p),
+        ]
         row += [len(cell.scores), *setting_cells(cell.settings)[2:], format_count(cell.trainable)]
         rows.append([*row, None if cell.seconds is None else f"{cell.seconds:.0f}"])
     notes = ["± and [ ] are 95 % intervals."]
@@ -88,10 +91,6 @@ def cell_table(table: Ablation) -> Table:
     notes += ablation_notes(table)
     title = f"Ablation: {table.split} {table.metric}, %"
     return Table(title, header, rows, note=" ".join(notes))
-
-
-def _holm_p(comparison: Any) -> float | None:
-    return comparison.holm_p if comparison else None
 
 
 def render_ablation(table: Ablation) -> Group:

@@ -175,40 +175,34 @@ def draw_bars(axes: Any, widths: Sequence[float], **style: Any) -> None:
     axes.barh(range(len(widths)), widths, 0.36, color=BLUE, ecolor="black", alpha=0.9, **style)
 
 
-def draw_cells(
+def draw_shares(
     axes: Any,
-    values: Mapping[tuple[Any, Any], float],
-    columns: Sequence[Any],
-    rows: Sequence[Any],
-    *,
-    shares: bool = False,
+    shares: Mapping[tuple[str, str], float],
+    rows: Sequence[str],
+    columns: Sequence[str],
 ) -> None:
-    """Draw a square for each value: red below 0, blue above, darker the further away.
+    """Draw a square for each share: blue where row and column are the same, else red.
 
-    Squares are one picture, as an SVG of ten thousand of them would be megabytes.
+    Squares are one picture, as an SVG of thousands of them would be megabytes. Their colour grows
+    with the root of the share, by which 1 % is visible beside 100 %.
 
     Args:
         axes: the axes of matplotlib.
-        values: the values by column and row.
-        columns: the columns, from left to right.
+        shares: the shares, as fractions, by row and column.
         rows: the rows, the lowest first.
-        shares: whether values are shares from -100 to 100, whose colours also tell small ones
-            apart, and whose numbers have no sign.
+        columns: the columns, from left to right.
     """
     import numpy as np
     from matplotlib.colors import LinearSegmentedColormap
 
     grid = np.zeros((len(rows), len(columns)))
-    limit = max(map(abs, values.values())) or 1.0
-    for (column, row), value in values.items():
+    for (row, column), share in shares.items():
         x, y = columns.index(column), rows.index(row)
-        depth, text = value / limit, f"{value:+z.1f}"
-        if shares:  # a root, by which 1 % is visible beside 100 %
-            depth = math.copysign(math.sqrt(abs(value) / 100), value)
-            text = f"{abs(value):.0f}" if abs(value) >= 0.5 else "<1"
-        grid[y, x] = depth
+        depth = math.sqrt(share)
+        grid[y, x] = depth if row == column else -depth
         if max(grid.shape) <= MANY_NAMES:
-            color = "white" if abs(depth) > 0.65 else "black"
+            text = f"{100 * share:.0f}" if share >= 0.005 else "<1"
+            color = "white" if depth > 0.65 else "black"
             axes.text(x, y, text, ha="center", va="center", fontsize=8, color=color)
     axes.grid(visible=False)
     # From red over nothing, which shows a page's light or dark ground, to blue.

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from study.report.charts import MANY_NAMES, Chart, draw_bars, draw_cells, name_axis
+from study.report.charts import Chart, draw_bars, draw_shares, name_axis
 from study.report.formatting import format_count, percent, points
 from study.report.tables import Table
 from study.report.verdict import best_name
@@ -16,12 +16,10 @@ MOST_CONFUSIONS = 12
 """The largest number of rows in the table of confusions."""
 MOST_RECALLS = 20
 """The largest number of classes in the chart of recalls."""
-MOST_MAPS = 4
-"""The largest number of parts of the test images that have a heat map."""
-NAMED_ROWS, NAMED_COLUMNS = 150, 40
-"""The largest numbers of classes whose names stand beside and below a heat map."""
+MOST_MAPPED = 40
+"""The largest number of classes in a heat map, whose names can still be read."""
 _NAME_LENGTH = 24
-"""The most characters of a name beside a heat map."""
+"""The most characters of a name along an axis."""
 
 
 def class_accuracy_table(board: StudyResult) -> Table:
@@ -78,7 +76,7 @@ def recall_chart(board: StudyResult) -> Chart:
     names = []
     for row in worst:
         part = f" ({row.part})" if several else ""
-        names.append(f"{_axis_names([row.name], 1)[0]}{part} {percent(row.after)} %")
+        names.append(f"{_short_names([row.name])[0]}{part} {percent(row.after)} %")
 
     def paint(axes: Any) -> None:
         draw_bars(axes, recalls, xerr=(below, above))
@@ -121,68 +119,44 @@ def confusion_charts(board: StudyResult) -> list[Chart]:
         shares_by_part[row.part][row.name, row.name] = row.after
     for pair in board.classes.confused:
         shares_by_part[pair.part][pair.true, pair.predicted] = pair.after
+    ranks = {name: rank for rank, name in enumerate(board.classes.order)}
     several = len(shares_by_part) > 1
     charts = []
-    for number, part in enumerate([*shares_by_part][:MOST_MAPS], start=1):
-        name = f"confusion-{number}" if several else "confusion"
-        part_title = f", part “{part}”" if several else ""
-        charts.append(_heat_map(name, part_title, shares_by_part[part], board.classes.order))
+    for number, (part, shares) in enumerate(shares_by_part.items(), start=1):
+        true_classes = {true for true, _ in shares}
+        predicted = true_classes | {name for _, name in shares}
+        rows, columns = (
+            sorted(names, key=lambda name: (ranks.get(name, len(ranks)), name))
+            for names in (true_classes, predicted)
+        )
+        rows.reverse()  # the first is to be at the top
+
+        def paint(
+            axes: Any,
+            shares: Mapping[tuple[str, str], float] = shares,
+            rows: list[str] = rows,
+            columns: list[str] = columns,
+        ) -> None:
+            draw_shares(axes, shares, rows, columns)
+            axes.set(xlabel="taken for", ylabel="class")
+            name_axis(axes, "x", _short_names(columns))
+            name_axis(axes, "y", _short_names(rows))
+
+        chart = Chart(
+            f"confusion-{number}" if several else "confusion",
+            "What test images are taken for" + (f", part “{part}”" if several else ""),
+            "The share of each row’s test images in percent, over all seeds. Blue is right, red is "
+            "wrong; the colour grows with the root of the share.",
+            [paint] if len(columns) <= MOST_MAPPED else [],
+            reason_if_empty=f"more than {MOST_MAPPED} classes; the table has the most frequent",
+            width=min(9.5, 2.4 + 0.36 * len(columns)),
+            height=min(12.0, 2.0 + 0.27 * len(rows)),
+        )
+        charts.append(chart)
     return charts
 
 
-def _heat_map(
-    name: str, part: str, shares: Mapping[tuple[str, str], float], class_order: Sequence[str]
-) -> Chart:
-    """Draw the share of the images of each class that are taken for each class.
-
-    Args:
-        name: the name of the chart.
-        part: the end of its title.
-        shares: the shares, as fractions, by the true and the predicted class.
-        class_order: the classes in the order of the dataset; others follow by name.
-    """
-    ranks = {name: rank for rank, name in enumerate(class_order)}
-
-    def rank_of(name: str) -> tuple[Any, ...]:
-        return ranks.get(name, len(ranks)), name
-
-    true_classes = {true for true, _ in shares}
-    # The first row is to be at the top.
-    rows = sorted(true_classes, key=rank_of, reverse=True)
-    columns = sorted(true_classes | {predicted for _, predicted in shares}, key=rank_of)
-    signed = {
-        (predicted, true): (100 if true == predicted else -100) * share
-        for (true, predicted), share in shares.items()
-    }
-
-    def paint(axes: Any) -> None:
-        draw_cells(axes, signed, columns, rows, shares=True)
-        axes.set(xlabel="taken for", ylabel="class")
-        name_axis(axes, "x", _axis_names(columns, NAMED_COLUMNS))
-        name_axis(axes, "y", _axis_names(rows, NAMED_ROWS))
-
-    caption = (
-        "The share of each row’s test images in percent, over all seeds. Blue is right, red is "
-        "wrong; the colour grows with the root of the share, so that few mistakes are seen too."
-    )
-    if len(columns) > NAMED_COLUMNS:
-        caption += " Columns are in the order of the rows."
-    if len(columns) > MANY_NAMES:
-        caption += " The largest shares stand in the table of confusions."
-    return Chart(
-        name,
-        f"What test images are taken for{part}",
-        caption,
-        [paint],
-        reason_if_empty="no prediction was kept",
-        width=min(9.5, 2.4 + 0.36 * len(columns)),
-        height=min(12.0, 2.0 + 0.27 * len(rows)),
-    )
-
-
-def _axis_names(names: Sequence[str], most: int) -> list[str]:
-    """Return the names along an axis, cut where they are long, and empty if they are too many."""
-    if len(names) > most:
-        return [""] * len(names)
+def _short_names(names: Sequence[str]) -> list[str]:
+    """Return the names along an axis, cut where they are long."""
     cut = _NAME_LENGTH - 1
     return [f"{name[:cut]}…" if len(name) > _NAME_LENGTH else name for name in names]

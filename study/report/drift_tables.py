@@ -82,7 +82,6 @@ def render_drift(drift: StudyDrift) -> Group:
     compared = {
         "Features of the class names, before and after": drift.text,
         "Features of the images, before and after": drift.images,
-        "Rows of the head, and the tuned features of their class names": drift.head,
     }
     said = [
         f"{what}: mean cosine {features.cosine:.4f}, linear CKA {features.cka:.4f}."

@@ -6,7 +6,7 @@ from rich.console import Group
 from rich.text import Text
 
 from study.config.labels import PUBLISHED, TUNED
-from study.config.trial_settings import HEADS, Head, settings_columns
+from study.config.trial_settings import HEADS, Head
 from study.report.formatting import (
     duration,
     format_count,
@@ -195,9 +195,10 @@ def _all_tables(board: StudyResult) -> list[Table]:
 
 def leaderboard_csv(board: StudyResult) -> str:
     """Return the leaderboard as CSV: fractions in full precision, one row per candidate."""
-    header = list(_candidate_record(board, None))
-    rows = [list(_candidate_record(board, entry).values()) for entry in board.rows]
-    return Table("", header, rows).csv()
+    records = leaderboard_records(board)
+    if not records:  # programs read a table without rows, but no empty file
+        return Table("", ["label"], []).csv()
+    return Table.from_records(records).csv()
 
 
 def leaderboard_records(board: StudyResult) -> list[dict[str, object]]:
@@ -221,34 +222,30 @@ def _best_row(entries: Sequence[Row]) -> int | None:
     return next((index for index, entry in enumerate(entries) if entry.is_best), None)
 
 
-def _candidate_record(board: StudyResult, entry: Row | None) -> dict[str, object]:
-    """Return the columns of a candidate for CSV and JSON; None yields the header."""
-    is_best = entry.is_best if entry else None
-    record = {"label": getattr(entry, "label", None), "winner": is_best}
-    record |= entry.settings.column_values() if entry else dict.fromkeys(settings_columns())
-    for name in ("trainable", "source_trial", "val_score"):
-        record[name] = getattr(entry, name, None)
-    for head in HEADS:
-        of_head = entry.head_scores.get(head) if entry else None
-        record[f"test_{head}_head"] = of_head.mean if of_head else None
-    record["seeds"] = len(getattr(entry, "scores", ()))
-    record["chance"] = board.chance
-    means: dict[str, MeanInterval | None] = {"test": getattr(entry, "test", None)}
-    columns = {
-        "parts": (*PARTS, *board.parts),
-        "further_scores": board.score_names.further,
-        "dataset_scores": board.score_names.datasets,
-    }
-    for field, names in columns.items():
-        scores = getattr(entry, field, {})
-        means |= {name: scores.get(name) for name in names}
+def _candidate_record(board: StudyResult, entry: Row) -> dict[str, object]:
+    """Return the columns of a candidate for CSV and JSON."""
+    names = board.score_names
     other = board.best_other_method
-    for name, label in (("tuned", TUNED), ("published", PUBLISHED), ("other_method", other)):
-        rival = board.find_row(label)
-        means[f"versus_{name}"] = board.difference(entry, rival) if entry else None
-    record |= interval_columns(means)
-    comparisons = board.comparisons if is_best else {}
+    rivals = {"tuned": TUNED, "published": PUBLISHED, "other_method": other}
+    means: dict[str, MeanInterval | None] = {"test": entry.test}
+    means |= {part: entry.parts.get(part) for part in (*PARTS, *board.parts)}
+    means |= {name: entry.further_scores.get(name) for name in names.further}
+    means |= {name: entry.dataset_scores.get(name) for name in names.datasets}
+    for name, label in rivals.items():
+        means[f"versus_{name}"] = board.difference(entry, board.find_row(label))
+    record = {
+        "label": entry.label,
+        "winner": entry.is_best,
+        **entry.settings.column_values(),
+        "trainable": entry.trainable,
+        "source_trial": entry.source_trial,
+        "val_score": entry.val_score,
+    }
+    for head in HEADS:
+        of_head = entry.head_scores.get(head)
+        record[f"test_{head}_head"] = of_head.mean if of_head else None
+    record |= {"seeds": len(entry.scores), "chance": board.chance, **interval_columns(means)}
+    comparisons = board.comparisons if entry.is_best else {}
     for name, label in (("tuned", TUNED), ("other_method", other)):
         record |= p_columns(comparisons.get(label or ""), f"versus_{name}_")
-    record["other_method"] = other
-    return record
+    return {**record, "other_method": other}

@@ -6,7 +6,6 @@ has no dataset and no score. It has no licence, since that of the backbone is no
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import NamedTuple
 
 from study.backbones.description import EMBEDDED, NAME_ON_HUB
@@ -116,7 +115,7 @@ def model_card(
             figures=_figures(saved, provenance),
             command=repeating_command(board.config) or "",
         )
-    template = templates(Path(__file__).parent, keep_trailing_newline=True)
+    template = templates(keep_trailing_newline=True)
     return str(template.get_template("model_card.md.jinja").render(card=card))
 
 

@@ -29,6 +29,7 @@ from study.report.setting_descriptions import (
     tuned_in_words,
 )
 from study.report.tables import Table
+from study.report.templates import templates
 from study.report.verdict import (
     ablation_verdict,
     headline,
@@ -108,16 +109,7 @@ def render_report(
     board: StudyResult, plots: Sequence[Chart], datasets: Datasets | None = None
 ) -> str:
     """Return the report as HTML; arguments and errors are those of `write_report`."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(_FOLDER),
-        undefined=StrictUndefined,
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_keep_percent_together,
-    )
+    environment = templates(autoescape=True, finalize=_keep_percent_together)
     if board.ablation:
         plots = [*plots, forest_chart(board.ablation)]
     page = _make_page(board, {plot.name: plot for plot in plots}, datasets or {})

@@ -26,10 +26,6 @@ PICTURES = 12
 """The number of pictures."""
 PICTURE_SIDE = 96
 """The longer side of a picture, in pixels; a smaller image keeps its size."""
-LOSSLESS_SIDE = 40
-"""The longest side of a picture that is encoded without loss, as small ones suffer most."""
-QUALITY = 75
-"""JPEG's quality of larger pictures."""
 
 Datasets = Mapping[str, Dataset]
 """Datasets that were read already, by name."""
@@ -43,8 +39,6 @@ class Picture:
 
     address: str | None
     """The picture as a ``data:`` URI; None where the image is gone."""
-    small: bool
-    """Whether it has so few pixels that they stay squares when a page enlarges it."""
     path: str
     """The image's path in its dataset."""
     caption: Sequence[str]
@@ -91,7 +85,7 @@ def make_gallery(board: StudyResult, datasets: Datasets) -> Gallery:
     pictures = []
     for one in mistakes:
         caption = [f"taken for {one.predicted}, {percent(one.probability)} %", f"is {one.label}"]
-        pictures.append(Picture(*images[_image_key(one)], one.path, caption))
+        pictures.append(Picture(images[_image_key(one)], one.path, caption))
     return Gallery(pictures, seed)
 
 
@@ -101,7 +95,7 @@ def _image_key(prediction: Prediction) -> ImageKey:
 
 def _encode_images(
     study: Study, predictions: Sequence[Prediction], datasets: Datasets
-) -> dict[ImageKey, tuple[str | None, bool]]:
+) -> dict[ImageKey, str | None]:
     """Encode images of the test; None stands for an image that is gone."""
 
     @cache
@@ -119,11 +113,11 @@ def _encode_images(
         names = result_names(dataset.class_names)
         return dataset, {(record.path, names[record.label]) for record in dataset.test}
 
-    pictures: dict[ImageKey, tuple[str | None, bool]] = {}
+    pictures: dict[ImageKey, str | None] = {}
     for one in predictions:
         is_target = one.part in study.config.data.targets
         images = find_images(one.part if is_target else study.config.data.dataset)
-        picture: tuple[str | None, bool] = None, False
+        picture = None
         # A path that now belongs to another class is another image.
         if images is not None and (one.path, one.label) in images[1]:
             with suppress(StudyError):
@@ -132,19 +126,11 @@ def _encode_images(
     return pictures
 
 
-def encode_picture(image: Image.Image) -> tuple[str, bool]:
-    """Return a small copy of an image as a ``data:`` URI, and whether it has very few pixels.
-
-    Args:
-        image: an image in RGB.
-    """
+def encode_picture(image: Image.Image) -> str:
+    """Return a small copy of an image in RGB as a ``data:`` URI of a PNG."""
     image = image.convert("RGB")
     image.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
-    # An image made of numbers has nothing else: no EXIF, no profile, no comment.
-    pixels = Image.fromarray(np.asarray(image, dtype=np.uint8))
-    small = max(pixels.size) <= LOSSLESS_SIDE
-    form = "png" if small else "jpeg"
     contents = io.BytesIO()
-    pixels.save(contents, form, quality=QUALITY, optimize=True)
-    text = base64.b64encode(contents.getvalue()).decode("ascii")
-    return f"data:image/{form};base64,{text}", small
+    # An image made of numbers has nothing else: no EXIF, no profile, no comment.
+    Image.fromarray(np.asarray(image, dtype=np.uint8)).save(contents, "png", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(contents.getvalue()).decode('ascii')}"

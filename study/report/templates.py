@@ -4,15 +4,14 @@ from pathlib import Path
 from typing import Any
 
 
-def templates(folder: Path, **options: Any) -> Any:
-    """Return the environment of the templates in a folder; a name that is not given is an error.
+def templates(**options: Any) -> Any:
+    """Return the environment of this package's templates; a name that is not given is an error.
 
     Args:
-        folder: the folder, and those below it.
-        options: others of `jinja2.Environment`, such as ``autoescape``.
+        options: others of `jinja2.Environment`, such as ``autoescape``, which HTML needs.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # which few commands need
 
-    loader = FileSystemLoader(folder)
-    # Most are of texts for a terminal; those of HTML ask for `autoescape`.
-    return Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, **options)  # noqa: S701
+    loader = FileSystemLoader(Path(__file__).parent)
+    options = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True} | options
+    return Environment(loader=loader, **options)  # noqa: S701

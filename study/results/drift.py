@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from study.backbones.backbone import Backbone
 from study.backbones.load_backbone import load_backbone
@@ -20,7 +19,7 @@ from study.data.images.table import ImageTable, normalize
 from study.data.prompts import prompts
 from study.embedded import backbone_path
 from study.errors import DataError, DeltaError, SubsetError
-from study.method.delta import DeltaInfo, Tensors, apply_delta, load_delta, read_head, without_head
+from study.method.delta import Tensors, apply_delta, load_delta, without_head
 from study.method.parameters import METHOD, PROJECTION, find_leaf
 from study.results.study_result import StudyResult
 from study.results.trial_results import TrialResult
@@ -79,11 +78,6 @@ class StudyDrift:
     """The drift of the features of the class names."""
     images: FeatureDrift | None = None
     """The drift of the features of evaluation images; None where those can no longer be read."""
-    head: FeatureDrift | None = None
-    """The drift of the rows of linear heads from the tuned features of their class names.
-
-    These are by the first template. None without heads.
-    """
 
 
 def parameter_drift(before: Tensors, after: Tensors) -> list[TensorDrift]:
@@ -162,35 +156,33 @@ def feature_drift(before: Tensor, after: Tensor) -> FeatureDrift:
 
 
 @torch.no_grad()
-def study_drift(result: StudyResult, trial_ids: Sequence[str] = ()) -> StudyDrift:
-    """Measure the drift of trials of a study, averaged over them.
+def study_drift(result: StudyResult) -> StudyDrift:
+    """Measure the drift of the tests of the final model's configuration, averaged over them.
 
     Args:
         result: the result of the study.
-        trial_ids: the ids of the trials; empty means the test trials of the best configuration
-            or, where it writes no delta, of the best that does.
 
     Raises:
-        DataError: a trial does not exist or kept no tuned parameters, or there is no best
-            configuration.
+        DataError: there is no best configuration, or no test of it kept tuned parameters.
         DeltaError: a delta is damaged or of another backbone.
         BackboneError: the backbone cannot be loaded.
     """
-    trials = {trial.trial_id: trial for trial in result.trial_results}
-    paths = {
-        trial_id: result.folder.trial(trial_id).path / "delta.safetensors"
-        for trial_id in trial_ids or _best_trials(result)
-    }
-    missing = [str(p) for name, p in paths.items() if name not in trials or not p.is_file()]
-    if missing:
-        raise DataError(f"no tuned parameters at {', '.join(missing)}")
+    if not result.final:
+        raise DataError(f"{result.folder.path}: there is no best configuration")
+    deltas = []
+    for trial in result.tested_trials(result.final.row.label):
+        path = result.folder.trial(trial.trial_id).path / "delta.safetensors"
+        if path.is_file():
+            deltas.append((trial, path))
+    if not deltas:
+        raise DataError(f"{result.folder.path}: no test kept its tuned parameters")
     # A relative storage path would be relative to the folder in which this command runs.
     config = result.config.model_copy(update={"storage": result.folder.path.parent})
     backbone = load_backbone(backbone_path(config.backbone.name), revision=config.backbone.revision)
     preparer = Preparer(Study(config, result.folder), backbone.image_size)
     runs = []
     drifts = defaultdict(list)
-    for trial_id, path in paths.items():
+    for trial, path in deltas:
         tensors, info = load_delta(path)
         if info.fingerprint != backbone.fingerprint:
             raise DeltaError(f"{path} was tuned from another backbone than {config.backbone.name}")
@@ -199,22 +191,17 @@ def study_drift(result: StudyResult, trial_ids: Sequence[str] = ()) -> StudyDrif
         apply_delta(tuned, tensors)
         runs.append(parameter_drift(original, without_head(tensors)))
         encode = tuned.get_text_features
-        tokens = _tokenize(backbone, info, info.class_names)
+        texts = [text for (text,) in prompts(list(info.class_names), info.templates[:1])]
+        tokens = backbone.tokenize(texts)
         drifts["text"].append(_compare(backbone.clip.get_text_features, encode, [tokens]))
-        head = read_head(tensors, info)
-        if head:
-            names = [info.class_names[class_id] for class_id in head.classes]
-            head_tokens = _tokenize(backbone, info, names)
-            started = F.normalize(encode(head_tokens).pooler_output, dim=-1)
-            drifts["head"].append(feature_drift(started, head.rows))
         try:
-            pixels = _evaluation_pixels(backbone, preparer, trials[trial_id])
+            pixels = _evaluation_pixels(backbone, preparer, trial)
         except DataError as error:
             logger.warning("the features of images are not compared: %s", error)
         else:
             drift = _compare(backbone.clip.get_image_features, tuned.get_image_features, pixels)
             drifts["images"].append(drift)
-    if len(drifts["images"]) < len(paths):
+    if len(drifts["images"]) < len(deltas):
         del drifts["images"]
     means = {
         name: FeatureDrift(fmean(one.cosine for one in own), fmean(one.cka for one in own))
@@ -223,16 +210,11 @@ def study_drift(result: StudyResult, trial_ids: Sequence[str] = ()) -> StudyDrif
     return StudyDrift(mean_drift(runs), **means)
 
 
-def _tokenize(backbone: Backbone, info: DeltaInfo, classes: Sequence[str]) -> Tensor:
-    """Return the token ids of the prompts of classes, by the template that is trained with."""
-    return backbone.tokenize([text for (text,) in prompts(list(classes), info.templates[:1])])
-
-
 def _evaluation_pixels(
     backbone: Backbone, preparer: Preparer, trial: TrialResult
 ) -> tuple[Tensor, ...]:
     """Return the evaluation images of a trial in batches, (images, 3, size, size) float32."""
-    data = preparer.search() if trial.stage == "search" else preparer.test(trial.seed)
+    data = preparer.test(trial.seed)
     paths = [record.path for part in data.tasks[0].evaluations for record in part.records]
     step = math.ceil(len(paths) / MOST_IMAGES)
     images = ImageTable(data.eval_images).pixels(paths[::step])
@@ -248,16 +230,3 @@ def _compare(
     features_before = [before(batch).pooler_output for batch in batches]
     features_after = [after(batch).pooler_output for batch in batches]
     return feature_drift(torch.cat(features_before), torch.cat(features_after))
-
-
-def _best_trials(result: StudyResult) -> list[str]:
-    """Return the ids of the test trials of the best configuration, or of the best with a delta.
-
-    Raises:
-        DataError: there is no best configuration.
-    """
-    final = result.final
-    if not final:
-        path = result.folder.path
-        raise DataError(f"{path}: there is no best configuration; name trials by --trial")
-    return [trial.trial_id for trial in result.tested_trials(final.row.label)]

@@ -14,7 +14,7 @@ from study.report.charts import (
     Painter,
     count_scale,
     draw,
-    draw_cells,
+    draw_shares,
     log_scale,
     name_axis,
     write_plots,
@@ -60,10 +60,10 @@ def test_panels_stand_side_by_side_with_scales_of_their_own():
 
 
 def test_a_picture_of_shares_is_one_image_in_the_svg():
-    shares = {("a", "a"): 97.6, ("b", "a"): -2.0, ("a", "b"): -0.4, ("b", "b"): 5.0}
-    svg = drawn(lambda axes: draw_cells(axes, shares, ["a", "b"], ["a", "b"], shares=True))
+    shares = {("a", "a"): 0.976, ("a", "b"): 0.02, ("b", "a"): 0.004, ("b", "b"): 0.05}
+    svg = drawn(lambda axes: draw_shares(axes, shares, ["a", "b"], ["a", "b"]))
     assert svg.count(b"<image") == 1
-    assert {"5", "98", "2", "<1"} <= {*words(svg)}, "without a sign"
+    assert {"5", "98", "2", "<1"} <= {*words(svg)}
 
 
 def test_a_plot_that_can_no_longer_be_drawn_leaves_no_stale_file(tmp_path: Path):

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from study.report.charts import Chart, draw
+from study.report.charts import Chart
 from study.report.confusion_tables import (
     class_accuracy_table,
     confusion_charts,
@@ -67,7 +67,7 @@ def test_the_map_has_the_share_of_right_images_on_its_diagonal(trained_study: Pa
     assert (grid <= 0).sum() == grid.size - len(CLASSES)
 
 
-def test_a_hundred_classes_are_drawn_small_and_named_at_the_side(few_shot_study: Path):
+def test_of_a_hundred_classes_the_worst_are_drawn_and_no_map(few_shot_study: Path):
     names = [f"a class with a long name {n:03}" for n in range(100)]
     guesses = np.random.default_rng(1).integers(0, 100, 3000)
     predictions = [
@@ -77,10 +77,7 @@ def test_a_hundred_classes_are_drawn_small_and_named_at_the_side(few_shot_study:
     for seed in range(1, 6):
         keep(few_shot_study, seed, predictions)
     (chart,) = charts_of(few_shot_study)
-    assert len(draw(chart, "svg")) < 100_000
-    (axes,) = chart.figure.axes
-    assert len(axes.get_yticklabels()) == 100
-    assert {tick.get_text() for tick in axes.get_xticklabels()} == {""}
+    assert "more than 40 classes" in (chart.missing_reason or "")
     (axes,) = recall_chart(board_of(few_shot_study)).figure.axes
     assert len(axes.patches) == 20
 

@@ -179,7 +179,7 @@ def test_names_and_paths_from_files_are_escaped(few_shot_study: Path):
     source: Any = SimpleNamespace(open_image=lambda path: Image.new("RGB", (9, 9)))
     known = Dataset("glyphs", (evil,), ("{}",), (), (), (Record(evil, 0),), source)
     page = render_report(board_of(few_shot_study), plots, {"glyphs": known})
-    assert page.count('<img class="small"') == 1
+    assert page.count("<img ") == 1
     assert page.count("alert(") > 10
     assert EVIL not in page
     assert "script" not in {tag for tag, _ in Outline(page).tags}

@@ -9,8 +9,7 @@ import torch
 from study.backbones.load_backbone import load_backbone
 from study.embedded import backbone_path
 from study.errors import DataError
-from study.method.delta import DeltaInfo, head_tensors, save_delta
-from study.method.head import Head
+from study.method.delta import DeltaInfo, save_delta
 from study.results.drift import (
     feature_drift,
     mean_drift,
@@ -95,14 +94,14 @@ def test_the_winners_seeds_are_measured_or_those_of_the_best_with_a_delta(
     assert study_drift(read_study_result(tuned_study)).tensors == drift.tensors
 
 
-def test_before_the_test_trials_must_be_named(untested_study: Path):
-    with pytest.raises(DataError, match="--trial"):
+def test_before_the_test_there_is_none(untested_study: Path):
+    with pytest.raises(DataError, match="no best configuration"):
         study_drift(read_study_result(untested_study))
 
 
 def test_a_tuned_image_encoder_turns_images_and_leaves_class_names(few_shot_study: Path):
     move(few_shot_study, "best-seed2", "vision_model.post_layernorm.bias", 0.2)
-    drift = study_drift(read_study_result(few_shot_study), ["test-best-seed2"])
+    drift = study_drift(read_study_result(few_shot_study))
     assert (drift.text.cosine, drift.text.cka) == pytest.approx((1.0, 1.0))
     assert not_none(drift.images).cosine < 0.9999
 
@@ -111,33 +110,8 @@ def move(folder: Path, trial: str, name: str, distance: float):
     """Let a tested trial have a delta in which one tensor of the backbone is moved."""
     backbone = load_backbone(backbone_path("embedded"))
     moved = dict(backbone.clip.named_parameters())[name].detach() + distance
-    keep_delta(folder, trial, {name: moved}, backbone.fingerprint)
-
-
-def keep_delta(folder: Path, trial: str, tensors: dict[str, torch.Tensor], fingerprint: str):
-    names = tuple("abcd")
-    info = DeltaInfo("embedded", None, fingerprint, "none", names, ("a {}.",))
-    save_delta(folder / f"trials/test-{trial}/delta.safetensors", tensors, info)
-
-
-def test_a_head_is_measured_from_the_text_features_where_it_began(
-    few_shot_study: Path,
-):
-    backbone = load_backbone(backbone_path("embedded"))
-    tokens = backbone.tokenize([f"a {name}." for name in "abcd"])
-    with torch.no_grad():
-        text = backbone.clip.get_text_features(tokens).pooler_output
-    text = torch.nn.functional.normalize(text, dim=-1)
-    results = read_study_result(few_shot_study)
-    for sign in (1, -1):
-        tensors = head_tensors(Head(sign * text[[2, 0, 1]], (2, 0, 1)))
-        keep_delta(few_shot_study, "best-seed1", tensors, backbone.fingerprint)
-        drift = study_drift(results, ["test-best-seed1"])
-        assert drift.tensors == []
-        assert (not_none(drift.head).cosine, not_none(drift.head).cka) == pytest.approx(
-            (sign, 1.0), abs=1e-5
-        )
-        assert (drift.text.cosine, drift.text.cka) == pytest.approx((1.0, 1.0))
+    info = DeltaInfo("embedded", None, backbone.fingerprint, "none", tuple("abcd"), ("a {}.",))
+    save_delta(folder / f"trials/test-{trial}/delta.safetensors", {name: moved}, info)
 
 
 def test_images_that_are_gone_leave_the_rest_to_be_told(
@@ -145,7 +119,7 @@ def test_images_that_are_gone_leave_the_rest_to_be_told(
 ):
     configure(few_shot_study, "data.dataset=gone", "data.root=gone")
     move(few_shot_study, "best-seed1", "text_model.final_layer_norm.bias", 1.0)
-    drift = study_drift(read_study_result(few_shot_study), ["test-best-seed1"])
+    drift = study_drift(read_study_result(few_shot_study))
     assert drift.images is None
     assert drift.text.cosine < 1
     assert "the features of images are not compared" in caplog.text
