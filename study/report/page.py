@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from study.config.labels import BASELINE
 from study.embedded import EMBEDDED
 from study.report.ablation_tables import cell_table, forest_chart
 from study.report.charts import Chart, draw
 from study.report.configuration_table import configuration_rows
 from study.report.confusion_tables import class_accuracy_table, confusion_table
-from study.report.formatting import format_count, percent
 from study.report.label_tables import describe_check, label_table
 from study.report.leaderboard_tables import (
     budget_table,
@@ -20,13 +18,9 @@ from study.report.leaderboard_tables import (
     main_table,
     target_table,
 )
-from study.report.names import candidate_name, group_name
 from study.report.pictures import Datasets, Gallery, make_gallery
 from study.report.setting_descriptions import (
-    setting_cells,
-    setting_header,
     shots_in_words,
-    tuned_in_words,
 )
 from study.report.tables import Table
 from study.report.templates import templates
@@ -37,7 +31,6 @@ from study.report.verdict import (
     verdict,
 )
 from study.results.study_result import StudyResult
-from study.results.trial_results import TrialResult
 from study.storage.atomic import write_atomically
 
 _FOLDER = Path(__file__).parent
@@ -165,14 +158,12 @@ def _sections(board: StudyResult, plots: dict[str, Chart]) -> Iterator[Section]:
         classes += [*_table(confusion_table(board)), *_charts(plots, "confusion")]
     yield Section("classes", "Class by class", classes)
     yield Section("labels", "Labels to check", [*_labels(board)])
-    search = _search_table(board)
     yield Section(
         "configurations",
         "All configurations",
         [
             *_table(configuration_table(board)),
             *_table(target_table(board)),
-            *_table(search, f"{len(search.rows)} search trials, by validation score"),
         ],
     )
     text = board.folder.config_path.read_text(encoding="utf-8")
@@ -276,27 +267,3 @@ def _code(text: str, title: str) -> Block:
 def _table(table: Table, title: str = "") -> list[Block]:
     """Return a table if it has rows."""
     return [Block("table", table, title or table.title)] if table.rows else []
-
-
-def _search_table(results: StudyResult) -> Table:
-    """Return the trials of the search, by validation score; those without a score are last."""
-    # The score is beside the name, since a narrow screen would hide the last columns.
-    header = ["trial", "validation %", "group", "ended", "tunes", "epochs"]
-    header += [*setting_header(), "trainable"]
-    trials = sorted(
-        results.stage("search"),
-        key=lambda trial: (trial.val_score is None, -(trial.val_score or 0.0)),
-    )
-    rows = []
-    for trial in trials:
-        is_baseline = trial.group == BASELINE
-        name = candidate_name(trial.label) if is_baseline else group_name(trial.group)
-        row = [trial.trial_id, percent(trial.val_score), name, _describe_end(trial)]
-        row += [tuned_in_words(trial.settings), f"{trial.epochs}/{trial.epochs_planned}"]
-        rows.append([*row, *setting_cells(trial.settings), format_count(trial.trainable)])
-    return Table("", header, rows, left=5)
-
-
-def _describe_end(trial: TrialResult) -> str:
-    """Return how a trial ended, and why, where that is known."""
-    return f"{trial.status}: {trial.reason}" if trial.reason else trial.status

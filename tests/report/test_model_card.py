@@ -100,18 +100,6 @@ def test_a_test_that_candidates_share_is_found_under_the_head_of_the_model(
     assert not_none(find_study_of(saved, str(study.folder.path))).trial.label == "best"
 
 
-def test_intervals_of_a_card_are_over_seeds_alone_where_no_predictions_were_kept(
-    finish: Any, saved: SavedModel, tmp_path: Path
-):
-    study = finish(tmp_path, "unkept")
-    kept = model_card(saved, FORMATS["hf"], WRITTEN, from_trial(study, CHOSEN))
-    assert "other draws from the labelled images at hand, training orders and test images" in kept
-    for file in study.folder.path.glob("trials/test-*/predictions.parquet"):
-        file.unlink()
-    card = model_card(saved, FORMATS["hf"], WRITTEN, from_trial(study, CHOSEN))
-    assert "no interval covers other test images" in card
-
-
 def test_a_trial_of_the_search_has_no_test_score(study: Any, saved: SavedModel):
     card = model_card(saved, FORMATS["hf"], WRITTEN, from_trial(study, "search-0001"))
     assert "no test image was read for it. On validation it scores 80.0 %." in card

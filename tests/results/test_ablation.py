@@ -39,16 +39,6 @@ def test_cells_are_sorted_paired_with_the_base_and_corrected_together(
         assert (cell.label in table.different) == (holm_p <= 0.05)
 
 
-def test_a_best_rate_at_the_end_of_its_list_is_flagged(ablation_study: Path):
-    results = read_study_result(ablation_study)
-    label = not_none(results.ablation).cells[0].label
-    lists = {"bias": (0.1, 0.01), "ln": (0.2, 0.1, 0.3)}
-    tried = [{"bias": bias, "ln": ln} for bias in lists["bias"] for ln in lists["ln"]]
-    cells = not_none(searched(results, label, *tried).ablation).cells
-    flagged = {cell.label: cell.rate_edges for cell in cells}
-    assert flagged.pop(label) == {"bias": "highest"}
-
-
 def test_trials_that_did_not_finish_or_belong_to_other_stages_are_left_out(
     few_shot_study: Path, ablation_study: Path
 ):
