@@ -56,7 +56,7 @@ def test_a_file_of_the_paper_gives_a_score_on_each_of_its_datasets(file: Path, s
         board = read_study_result(Path("runs/small"))
         assert len(board.rows) == count_baselines(values)
         for entry in board.rows:
-            assert {*values["data"]["targets"]} < {*entry.dataset_scores}
+            assert {*values["data"]["targets"]} < entry.means.keys()
         return
     tables = pd.read_csv("runs/tables.csv")
     assert not tables.test.isna().any()

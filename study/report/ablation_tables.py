@@ -29,6 +29,7 @@ from study.report.setting_descriptions import setting_cells, setting_header
 from study.report.tables import Table, markdown_text, with_notes
 from study.report.verdict import ablation_notes, ablation_verdict, interval_scope
 from study.results.ablation import Ablation
+from study.results.chance import BALANCED
 from study.results.trial_results import PARTS
 from study.storage.atomic import write_atomically
 
@@ -71,9 +72,9 @@ def cell_table(table: Ablation) -> Table:
     header += ["Δ base", "p", "seeds", *setting_header()[2:], "trainable", "s"]
     rows = []
     for cell in table.cells:
-        row: list[object] = [cell.label, *score_cells(table.parts, cell.parts, cell.score)]
+        row: list[object] = [cell.label, *score_cells((*table.parts, "score"), cell.means)]
         if table.shows_balanced:
-            row.append(format_mean(cell.balanced))
+            row.append(format_mean(cell.means.get(BALANCED)))
         row += [
             format_difference(cell.comparison),
             probability(cell.comparison and cell.comparison.holm_p),
@@ -113,9 +114,8 @@ def ablation_records(table: Ablation) -> list[dict[str, object]]:
     """Return the ablation as records: one per cell, with the columns of its CSV."""
     records: list[dict[str, object]] = []
     for cell in table.cells:
-        means = {"score": cell.score, "balanced": cell.balanced}
-        means |= {part: cell.parts.get(part) for part in PARTS + table.parts}
-        means["difference"] = cell.comparison
+        names = ("score", BALANCED, *PARTS, *table.parts)
+        means = {name: cell.means.get(name) for name in names} | {"difference": cell.comparison}
         edges = "; ".join(f"{kind}: {edge}" for kind, edge in cell.rate_edges.items())
         records.append(
             {

@@ -89,13 +89,13 @@ def format_rate(value: float | None) -> str:
 
 
 def score_header(parts: Sequence[str], score: str) -> list[str]:
-    """Return the names of the columns of `score_cells`."""
+    """Return the names of the columns of a score and of its parts."""
     return [f"{name} %" for name in (*parts, score)]
 
 
-def score_cells(parts: Sequence[str], part_scores: Intervals, score: MeanInterval) -> list[str]:
-    """Return the parts of a score on test and the score itself, in percent."""
-    return [format_mean(mean) for mean in (*map(part_scores.get, parts), score)]
+def score_cells(names: Sequence[str], means: Intervals) -> list[str]:
+    """Return the means of scores by their names, in percent; that of none is a dash."""
+    return [format_mean(means.get(name)) for name in names]
 
 
 def interval_columns(means: Mapping[str, MeanInterval | None]) -> dict[str, float | None]:

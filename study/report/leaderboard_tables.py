@@ -56,12 +56,12 @@ def main_table(board: StudyResult) -> Table:
     heads = _scored_heads(board)
     header = ["candidate", *score_header(board.parts, score), *(f"{head} head" for head in heads)]
     header += [*further_header(board), "seeds", "Δ tuned CLIPFit", "Δ published"]
+    shown = (*board.parts, "score", *(f"score_{head}" for head in heads))
+    shown += board.score_names.further
     rows: list[list[object]] = []
     for entry in board.rows:
         row: list[object] = [starred_name(entry)]
-        row += score_cells(board.parts, entry.parts, entry.test)
-        row += [format_mean(entry.head_scores.get(head)) for head in heads]
-        row += [format_mean(entry.further_scores.get(name)) for name in board.score_names.further]
+        row += score_cells(shown, entry.means)
         seeds, started = len(entry.scores), entry.test_trial_count
         row.append(seeds if seeds == started else f"{seeds}/{started}")
         for label in (TUNED, PUBLISHED):
@@ -93,7 +93,7 @@ def target_table(board: StudyResult) -> Table:
     rows = []
     for target in board.score_names.datasets:
         name = f"{board.config.data.dataset} (source)" if target == SOURCE else target
-        rows.append([name, *(format_mean(one.dataset_scores.get(target)) for one in board.rows)])
+        rows.append([name, *(format_mean(one.means.get(target)) for one in board.rows)])
     header = ["dataset", *map(starred_name, board.rows)]
     return Table("Accuracy by dataset, %", header, rows)
 
@@ -214,8 +214,9 @@ def write_leaderboard(board: StudyResult) -> None:
 
 def _scored_heads(board: StudyResult) -> list[Head]:
     """Return the heads that any test was scored with, if there are several."""
-    scored = {head for entry in board.rows for head in entry.head_scores}
-    return [head for head in HEADS if head in scored] if len(scored) > 1 else []
+    scored = {name for entry in board.rows for name in entry.means}
+    heads = [head for head in HEADS if f"score_{head}" in scored]
+    return heads if len(heads) > 1 else []
 
 
 def _best_row(entries: Sequence[Row]) -> int | None:
@@ -228,9 +229,8 @@ def _candidate_record(board: StudyResult, entry: Row) -> dict[str, object]:
     other = board.best_other_method
     rivals = {"tuned": TUNED, "published": PUBLISHED, "other_method": other}
     means: dict[str, MeanInterval | None] = {"test": entry.test}
-    means |= {part: entry.parts.get(part) for part in (*PARTS, *board.parts)}
-    means |= {name: entry.further_scores.get(name) for name in names.further}
-    means |= {name: entry.dataset_scores.get(name) for name in names.datasets}
+    for name in (*PARTS, *names.parts, *names.further, *names.datasets):
+        means[name] = entry.means.get(name)
     for name, label in rivals.items():
         means[f"versus_{name}"] = board.difference(entry, board.find_row(label))
     record = {
@@ -242,7 +242,7 @@ def _candidate_record(board: StudyResult, entry: Row) -> dict[str, object]:
         "val_score": entry.val_score,
     }
     for head in HEADS:
-        of_head = entry.head_scores.get(head)
+        of_head = entry.means.get(f"score_{head}")
         record[f"test_{head}_head"] = of_head.mean if of_head else None
     record |= {"seeds": len(entry.scores), "chance": board.chance, **interval_columns(means)}
     comparisons = board.comparisons if entry.is_best else {}

@@ -75,7 +75,7 @@ def _means(parts: Sequence[str], entries: Collection[Row]) -> list[float]:
     """Return the mean of each part and their harmonic mean, then the mean of the scores."""
     means = []
     for part in parts:
-        means.append(fmean(entry.parts[part].mean for entry in entries if part in entry.parts))
+        means.append(fmean(entry.means[part].mean for entry in entries if part in entry.means))
     if parts:
         # As published, the mean of the averages, which is not the average of the harmonic means.
         means.append(harmonic_mean(means))
@@ -89,11 +89,12 @@ def _dataset_table(experiment: str, studies: pd.DataFrame) -> Table:
     cells: dict[str, list[str]] = {}
     for dataset in studies["dataset"].unique():
         entries = [by_dataset.get(dataset) for by_dataset in series.values()]
-        target_scores = [entry.dataset_scores if entry else {} for entry in entries]
-        targets = dict.fromkeys(chain.from_iterable(target_scores))
+        targets = dict.fromkeys(
+            chain.from_iterable(studies["targets"][studies["dataset"] == dataset])
+        )
         for target in targets:
             name = f"{dataset} (source)" if target == SOURCE else target
-            cells[name] = [format_mean(scores.get(target)) for scores in target_scores]
+            cells[name] = [format_mean(one.means.get(target) if one else None) for one in entries]
         name = f"{dataset}: mean" if targets else dataset
         cells[name] = [format_mean(getattr(entry, "test", None)) for entry in entries]
     return Table(
@@ -124,7 +125,7 @@ def write_sweep_tables(sweep: pd.DataFrame, folder: Path) -> Path:
         entry = study.entry
         row = [study.experiment, study.series, study.dataset, len(entry.scores)]
         row += [entry.test.mean, entry.test.sd]
-        means = (entry.balanced, *map(entry.parts.get, PARTS))
+        means = (entry.balanced, *map(entry.means.get, PARTS))
         row += [getattr(mean, "mean", None) for mean in means]
         rows.append(row)
     markdown = [table.markdown() for table in sweep_tables(sweep)]

@@ -41,12 +41,9 @@ class Cell:
     """The number of trainable parameters."""
     scores: SeedScores
     """The protocol's score of each seed."""
-    score: MeanInterval
-    """The mean of `scores` and its interval."""
-    parts: Intervals
-    """The accuracy on each part of the images; empty if the score has no parts."""
-    balanced: MeanInterval | None
-    """The score made of the mean recall of classes; None where it is not shown."""
+    means: Intervals
+    """The means of its scores by name: of ``score``, of its parts, and of those further ones that
+    tables show."""
     seconds: float | None
     """The mean duration of a trial in seconds; None when no trial recorded one."""
     comparison: MeanInterval | None
@@ -56,6 +53,11 @@ class Cell:
 
     A kind is left out if its rate is in between, or if only one was tried.
     """
+
+    @property
+    def score(self) -> MeanInterval:
+        """The mean of `scores` and its interval."""
+        return self.means["score"]
 
     @property
     def finding(self) -> Finding | None:
@@ -119,7 +121,7 @@ class Ablation:
     @property
     def shows_balanced(self) -> bool:
         """Whether balanced scores are shown next to the scores."""
-        return any(cell.balanced for cell in self.cells)
+        return any(BALANCED in cell.means for cell in self.cells)
 
 
 def make_ablation(
@@ -159,16 +161,14 @@ def make_ablation(
     cells = []
     for label, trials in scored.items():
         first = trials[0]
-        intervals = mean_intervals(resampled, trials, ["score", *names.further], split)
+        shown = ["score", *names.further, *names.parts]
         durations = [trial.seconds for trial in trials if trial.seconds is not None]
         cell = Cell(
             label=label,
             settings=first.settings,
             trainable=first.trainable,
             scores=seed_scores(trials, split=split),
-            score=intervals["score"],
-            parts=mean_intervals(resampled, trials, names.parts, split),
-            balanced=intervals.get(BALANCED),
+            means=mean_intervals(resampled, trials, shown, split),
             seconds=fmean(durations) if durations else None,
             comparison=comparisons.get(label),
             rate_edges=_rate_edges(first.settings, [trial.settings for trial in searched]),

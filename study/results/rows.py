@@ -1,10 +1,10 @@
 """The rows of the leaderboard: the configurations that were tested, with their scores on test."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from study.config.trial_settings import HEADS, Head, TrialSettings
+from study.config.trial_settings import HEADS, TrialSettings
 from study.results.chance import BALANCED, AgainstChance
 from study.results.resampling import Resampled
 from study.results.statistics import Intervals, MeanInterval, SeedScores, mean_intervals
@@ -44,28 +44,30 @@ class Row:
     """The number of its test trials that were started, scored or not."""
     scores: SeedScores
     """The protocol's test score of each seed."""
-    test: MeanInterval
-    """The protocol's score on test."""
-    parts: Intervals
-    """The accuracy on each part of the test images; empty if the score has no parts."""
-    head_scores: Mapping[Head, MeanInterval]
-    """The test score with each head that was scored."""
-    further_scores: Intervals
-    """The further test scores that tables show, by name; see `ScoreNames.further`."""
-    dataset_scores: Intervals
-    """The accuracy on each dataset, where several are tested; else empty.
+    means: Intervals
+    """The means of its test scores by name, without those that no trial has.
 
-    `test` is then their mean, in the transfer protocol without the source.
-    """
-    balanced: MeanInterval | None
-    """The test score made of the mean recall of classes in place of the accuracy.
-
-    It is the score to compare with `chance`. None if no trial kept its predictions.
+    They are the protocol's ``score``, its parts, the score with each head (``score_text``), the
+    `BALANCED` one, and those of `ScoreNames`. Where several datasets are tested, ``score`` is their
+    mean, in the transfer protocol without the source.
     """
     chance: float | None
     """The balanced test score of guessing; None if no trial kept its predictions."""
     images: int | None
     """The number of test images that each seed was tested on; None if no predictions were kept."""
+
+    @property
+    def test(self) -> MeanInterval:
+        """The protocol's score on test."""
+        return self.means["score"]
+
+    @property
+    def balanced(self) -> MeanInterval | None:
+        """The test score made of the mean recall of classes in place of the accuracy.
+
+        It is the score to compare with `chance`. None if no trial kept its predictions.
+        """
+        return self.means.get(BALANCED)
 
     @property
     def is_other_method(self) -> bool:
@@ -115,8 +117,8 @@ def make_row(
         names: the names of further scores.
     """
     tested = [trial for trial in trials if trial.test_score is not None]
-    main_scores = mean_intervals(resampled, tested, ("score", BALANCED))
-    heads = mean_intervals(resampled, tested, [f"score_{head}" for head in HEADS])
+    heads = [f"score_{head}" for head in HEADS]
+    shown = ("score", BALANCED, *heads, *names.parts, *names.further, *names.datasets)
     return Row(
         label=candidate.label,
         labels=labels,
@@ -126,12 +128,7 @@ def make_row(
         val_score=candidate.val_score,
         test_trial_count=len(trials),
         scores=seed_scores(tested),
-        test=main_scores["score"],
-        parts=mean_intervals(resampled, tested, names.parts),
-        head_scores={h: heads[f"score_{h}"] for h in HEADS if f"score_{h}" in heads},
-        further_scores=mean_intervals(resampled, tested, names.further),
-        dataset_scores=mean_intervals(resampled, tested, names.datasets),
-        balanced=main_scores.get(BALANCED),
+        means=mean_intervals(resampled, tested, dict.fromkeys(shown)),
         chance=first_chance(tested),
         images=next((trial.confusion.total() for trial in tested if trial.confusion), None),
     )

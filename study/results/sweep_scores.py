@@ -39,8 +39,8 @@ def read_sweep(folders: Sequence[Path]) -> pd.DataFrame:
         A row per configuration with its `entry`, the row of its leaderboard, and the name of its
         `series`: the label, and values on axes but the dataset. Both are None in the one row of a
         study without any score yet. In other columns each has the `experiment` that the study is a
-        part of, its `dataset`, the `parts` of its scores, and the `published` averages in its
-        setting.
+        part of, its `dataset`, the `parts` of its scores, the further datasets or `targets` that it
+        tests, and the `published` averages in its setting.
 
     Raises:
         DataError: none of the folders is a study of a sweep.
@@ -56,6 +56,7 @@ def read_sweep(folders: Sequence[Path]) -> pd.DataFrame:
             "experiment": placement["experiment"],
             "dataset": config.data.dataset,
             "parts": board.parts,
+            "targets": board.score_names.datasets,
             "published": PUBLISHED_AVERAGES.get(f"{config.protocol} {config.data.shots}", ()),
         }
         axes = [

@@ -18,7 +18,7 @@ def test_ours_stand_beside_the_published_averages(base_to_new_study: Path):
     averages, _ = sweep_tables(read_sweep([placed(base_to_new_study, "eurosat")]))
     rows = {row[0]: row[1:] for row in averages.texts}
     entry = not_none(board_of(base_to_new_study).find_row("clipfit"))
-    mean = hmean(entry.parts["base"].mean, entry.parts["new"].mean)
+    mean = hmean(entry.means["base"].mean, entry.means["new"].mean)
     ours = [f"{100 * mean:.2f}", f"{100 * entry.test.mean:.2f}", "1"]
     assert rows["clipfit, shots 16"][2:] == ours
     assert rows["CLIPFit (published)"][-1] == "11"

@@ -37,6 +37,14 @@ def test_models_that_do_not_know_the_class_of_an_image_have_no_vote(base_to_new_
     assert not_none(read_study_result(base_to_new_study).label_check) == ((), 1, 1.0)
 
 
+def test_the_models_of_several_folds_are_averaged(base_to_new_study: Path):
+    rows = [(0, "base", "1.png", "a", "b", 0.8, 0.1), (1, "base", "1.png", "a", "b", 0.6, 0.3)]
+    rows += [(0, "base", f"{n}.png", "ab"[n % 2], "ab"[n % 2], 0.7, 0.7) for n in range(2, 8)]
+    keep_validation(best_of(base_to_new_study), rows)
+    (label,) = not_none(read_study_result(base_to_new_study).label_check).likely_mislabelled
+    assert label.confidence == pytest.approx(0.2)
+
+
 def test_before_the_choice_there_is_none(few_shot_study: Path):
     doubt_labels_of(few_shot_study, "x.png", ("cat", "dog"))
     (few_shot_study / "candidates.json").unlink()

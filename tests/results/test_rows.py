@@ -24,8 +24,8 @@ def test_each_head_has_an_interval_over_seeds_and_images(few_shot_study: Path):
         report |= {"test_score_text": score, "test_score_linear": score - 0.1}
         path.write_text("\n".join([*lines, json.dumps(report)]) + "\n")
     for row in board_of(few_shot_study).rows:
-        assert row.head_scores["text"] == row.test
-        linear = row.head_scores["linear"]
+        assert row.means["score_text"] == row.test
+        linear = row.means["score_linear"]
         assert linear.mean == pytest.approx(row.test.mean - 0.1)
         # The fake trials predict the same with both heads.
         images, known = not_none(linear.images), not_none(row.test.images)
