@@ -77,7 +77,7 @@ def cell_table(table: Ablation) -> Table:
             row.append(format_mean(cell.means.get(BALANCED)))
         row += [
             format_difference(cell.comparison),
-            probability(cell.comparison and cell.comparison.holm_p),
+            probability(cell.comparison.holm_p if cell.comparison else None),
         ]
         row += [len(cell.scores), *setting_cells(cell.settings)[2:], format_count(cell.trainable)]
         rows.append([*row, None if cell.seconds is None else f"{cell.seconds:.0f}"])

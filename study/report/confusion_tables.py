@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from study.report.charts import Chart, draw_bars, draw_shares, name_axis
-from study.report.formatting import format_count, percent, points
+from study.report.formatting import format_count, percent
 from study.report.tables import Table
 from study.report.verdict import best_name
 from study.results.statistics import Interval, MeanInterval
@@ -29,10 +29,9 @@ def class_accuracy_table(board: StudyResult) -> Table:
     for row in classes.rows:
         interval = _shown_interval(row.recall)
         ends = f"{percent(interval.low)} to {percent(interval.high)}" if interval else None
-        gain = None if row.gain is None else points(row.gain)
         cells = [row.name, row.part, row.trained, row.tested, percent(row.before)]
-        rows.append([*cells, percent(row.after), ends, gain])
-    header = ["class", "part", "trained on", "tested on", "zero-shot %", "tuned %", "95 %", "gain"]
+        rows.append([*cells, percent(row.after), ends])
+    header = ["class", "part", "trained on", "tested on", "zero-shot %", "tuned %", "95 %"]
     tested = f"{format_count(sum(row.tested for row in classes.rows))} test images"
     if classes.trained_images is not None:
         tested = f"{format_count(classes.trained_images)} training images and {tested}"

@@ -13,5 +13,7 @@ def templates(**options: Any) -> Any:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # which few commands need
 
     loader = FileSystemLoader(Path(__file__).parent)
-    options = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True} | options
-    return Environment(loader=loader, **options)  # noqa: S701
+    # Most are of texts for a terminal; those of HTML ask for `autoescape`.
+    return Environment(  # noqa: S701
+        loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, **options
+    )

@@ -29,11 +29,6 @@ class ClassRow(NamedTuple):
     recall: MeanInterval | None
     """The same with an interval; see `recall_intervals`."""
 
-    @property
-    def gain(self) -> float | None:
-        """The difference of both recalls."""
-        return None if self.before is None else self.after - self.before
-
 
 @dataclass(frozen=True)
 class ConfusedPair:

@@ -2,7 +2,6 @@
 
 import io
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,7 +9,6 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-import study
 from study.report.tables import Table, plain_table
 from study.report.terminal import amount, print_csv, print_sentences
 from tests.case_tables import from_table
@@ -119,11 +117,3 @@ def test_texts_are_shown_as_they_are_and_a_terminal_obeys_none():
 def test_csv_for_programs_is_as_it_is(capsys: pytest.CaptureFixture[str]):
     print_csv("a\x1b[2J.png,cat\n")
     assert capsys.readouterr().out == "a\x1b[2J.png,cat\n"
-
-
-def test_all_tables_of_the_terminal_are_made_here():
-    """Rich's own cut their columns at the right edge."""
-    package = Path(study.__file__).parent
-    modules = {path.relative_to(package).as_posix(): path for path in package.rglob("*.py")}
-    makers = [name for name, path in modules.items() if "rich.table" in path.read_text()]
-    assert makers == ["report/tables.py"]

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from tests.changed_studies import board_of
 from tests.fake_ledger import CLASSES
 
@@ -25,18 +23,17 @@ def test_recalls_and_confusions_follow_from_predictions(predicted: Path):
     result = board_of(predicted)
     worst, other = result.classes.rows
     assert (worst.name, worst.before, worst.after) == ("a", 0.5, 8 / 12)
-    assert worst.gain == pytest.approx(8 / 12 - 0.5)
     assert (other.name, other.before, other.after) == ("b", 0.5, 11 / 12)
     confused = [(p.true, p.predicted, p.before, p.after, p.count) for p in result.classes.confused]
     assert confused == [("a", "b", 0.5, 4 / 12, 4), ("b", "a", 0.5, 1 / 12, 1)]
     assert result.chance == 0.5
 
 
-def test_without_predictions_of_zero_shot_there_is_no_gain(predicted: Path):
+def test_without_predictions_of_zero_shot_nothing_was_before(predicted: Path):
     (predicted / "trials/test-zero-shot-seed1/predictions.parquet").unlink()
     classes = board_of(predicted).classes
     assert (
-        {row.gain for row in classes.rows} == {pair.before for pair in classes.confused} == {None}
+        {row.before for row in classes.rows} == {pair.before for pair in classes.confused} == {None}
     )
 
 
