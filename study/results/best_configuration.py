@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from study.config.labels import WITH_DELTA
 from study.config.schema import StudyConfig
-from study.results.chance import AgainstChance
+from study.results.chance import BALANCED, AgainstChance
 from study.storage.ledger_files import JsonObject
 from study.storage.study_folder import CHANCE
 from study.storage.trial_folder import TrialFolder
@@ -101,12 +101,16 @@ def _read(study: Study, candidate: Candidate | None) -> BestConfiguration | None
         for report in trial.read_reports()[-1:]:
             for name, score in report["scores"][candidate.settings.head].items():
                 scores[f"test_{name}"].append(score)
+    means = {name: fmean(values) for name, values in scores.items()}
     known = (study.folder.read_json(CHANCE) or {}).get(candidate.label)
+    against_chance = AgainstChance(**known) if known else None
+    if against_chance:
+        means[f"test_{BALANCED}"] = against_chance.balanced
     return BestConfiguration(
         candidate=candidate,
         trials=finished,
-        test_scores={name: fmean(values) for name, values in scores.items()},
-        against_chance=AgainstChance(**known) if known else None,
+        test_scores=means,
+        against_chance=against_chance,
         final=final if final and final.has_finished() else None,
     )
 

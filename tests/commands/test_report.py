@@ -11,7 +11,7 @@ def test_report_lists_its_files_and_what_is_missing(mine: StudyFolder, run: Run)
     printed = run("report", "mine")
     lines = printed.out.splitlines()
     assert lines[0] == str(mine.path / "report.html")
-    assert str(mine.path / "plots" / "history.png") in lines
+    assert str(mine.path / "plots" / "rungs.png") in lines
     assert all(Path(line).is_file() for line in lines)
     assert "agreement: not drawn" in printed.err
 
