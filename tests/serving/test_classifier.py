@@ -12,7 +12,6 @@ from PIL import Image
 
 from study.backbones.load_backbone import load_backbone
 from study.data.datasets import load_dataset
-from study.data.images.image_reading import ImageReading
 from study.errors import DataError
 from study.method.delta import (
     HEAD_ROWS,
@@ -145,7 +144,7 @@ def test_deep_images_are_read_by_the_range_of_the_delta_unless_another_is_given(
 ):
     tensors, info = load_delta(delta)
     deep = tmp_path / "deep"
-    save_delta(deep, tensors, replace(info, reading=ImageReading((0, 4095))))
+    save_delta(deep, tensors, replace(info, pixel_range=(0, 4095)))
     assert load_classifier(delta).reading.pixel_range is None
     assert load_classifier(deep).reading.pixel_range == (0, 4095)
     assert load_classifier(deep, pixel_range=[1, 255]).reading.pixel_range == (1, 255)

@@ -1,4 +1,4 @@
-"""A tuned embedded model, 300 digits, and an environment that has never seen this package."""
+"""A tuned embedded model, 60 digits, and an environment that has never seen this package."""
 
 import json
 import subprocess
@@ -18,6 +18,7 @@ from study.embedded import EMBEDDED, backbone_path
 from study.method.delta import DeltaInfo, head_tensors, save_delta
 from study.method.head import Head
 from study.method.model import FewShotClassifier
+from study.method.projection import ProjectionClassifier
 from study.method.subsets import parse
 from study.serving.classifier import TunedClassifier
 from study.serving.exports import FORMATS, write_export
@@ -25,7 +26,7 @@ from study.serving.exports.format import ExportGuide
 from study.serving.saved_model import SavedModel, read_saved_model
 from tests.environments import outside, with_libraries
 
-COUNT = 300
+COUNT = 60
 ALONE = """\
 from importlib.util import find_spec
 package = find_spec("study")
@@ -66,11 +67,15 @@ def make_delta(embedded: Backbone, tmp_path: Path) -> Callable[..., SavedModel]:
         templates: Sequence[str] = ("a {}.",),
         folder: Path | None = None,
         rows: Tensor | None = None,
+        projection: bool = False,
     ) -> SavedModel:
         backbone = load_backbone(folder) if folder else embedded
         generator = torch.Generator().manual_seed(5)
+        model = FewShotClassifier(backbone, parse(subset))
+        if projection:
+            model = ProjectionClassifier(backbone)
         tensors = {}
-        for one in FewShotClassifier(backbone, parse(subset)).tuned:
+        for one in model.tuned:
             noise = torch.randn(one.parameter.shape, generator=generator)
             tensors[one.name] = one.parameter.detach() + 0.05 * noise
         if rows is None:

@@ -1,14 +1,13 @@
 """Each format has what a command and a card say of it, and gives the tuned answers elsewhere."""
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from study.commands.export import add_arguments
-from study.errors import ConfigError
+from study.errors import ConfigError, DeltaError
 from study.serving.exports import FORMATS, find_format
 from tests.siglips import save_siglip
 
@@ -26,8 +25,6 @@ def test_an_unknown_format_is_refused_by_name():
         find_format("pkl")
 
 
-JOINT = "text.mlp.fc2.bias + vision.ln1 + vision.ln2[0:2] + text.ln_final"
-"""The subset of an average of models that tune different parameters."""
 MANY = ("a {}.", "the {}!", "this is {}")
 MORE = {
     "hf": """\
@@ -37,35 +34,34 @@ processor = AutoProcessor.from_pretrained('.', backend='pil')
 assert (type(model).__name__, type(processor).__name__) == ('CLIPModel', 'CLIPProcessor')
 """,
     "onnx": "import sys\nassert not {'torch', 'transformers'} & sys.modules.keys()\n",
-    "openclip": "",
 }
 """What holds in the library of a format beside its answers."""
 
 
+MODELS: dict[str, dict[str, Any]] = {
+    "text head": {"subset": "clipfit", "templates": MANY},
+    "linear head": {"subset": "bitfit", "head": range(10)},
+    "linear head of three classes": {"subset": "bitfit", "head": (2, 0, 7), "templates": MANY},
+    "ProLIP": {"subset": "none", "projection": True},
+}
+"""Arguments of `make_delta`."""
+
+
 @pytest.mark.long
-@pytest.mark.parametrize(
-    "name, head, templates",
-    [
-        ("hf", (2, 0, 7), ("a {}.",)),
-        ("hf", range(10), MANY),
-        ("onnx", (), MANY),
-        ("onnx", (2, 0, 7), ("a {}.",)),
-        ("openclip", (), MANY),
-        ("openclip", range(10), MANY),
-    ],
-)
-def test_the_library_alone_gives_the_tuned_answers(
-    make_delta: Any,
-    assert_tuned_answers: Any,
-    name: str,
-    head: Sequence[int],
-    templates: Sequence[str],
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("model", MODELS)
+def test_each_format_gives_the_labels_of_this_package(
+    make_delta: Any, assert_tuned_answers: Any, exported: Any, model: str, name: str
 ):
-    saved = make_delta(JOINT if len(head) == 10 else "bitfit", head, templates)
-    folder, _ = assert_tuned_answers(saved, name, more=MORE[name])
-    has_file = bool(head) and name != "onnx"  # whose head is in the graph
+    saved = make_delta(**MODELS[model])
+    if (model, name) == ("ProLIP", "peft"):
+        with pytest.raises(DeltaError, match="for which PEFT has no adapter"):
+            exported(saved, name)
+        return
+    folder, _ = assert_tuned_answers(saved, name, more=MORE.get(name, ""))
+    has_file = "head" in MODELS[model] and name != "onnx"  # whose head is in the graph
     assert (folder / "head.safetensors").exists() == has_file
-    suffixes = {path.suffix for path in folder.iterdir()}
+    suffixes = {path.suffix for path in folder.rglob("*") if path.is_file()}
     assert suffixes <= {".json", ".safetensors", ".onnx", ".txt"}, "a pickle can run any code"
 
 

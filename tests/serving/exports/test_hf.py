@@ -1,11 +1,14 @@
-"""A Hugging Face folder has the pixels that transformers prepares, but for some shapes."""
+"""A Hugging Face folder has the pixels of transformers, but for some shapes, and a model card."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
 from transformers import AutoImageProcessor
 
+from study.backbones.backbone import Backbone
+from study.commands.main import main
 from study.data.images.table import normalize
 from tests.case_tables import from_table
 
@@ -26,3 +29,10 @@ def test_transformers_crops_some_shapes_a_pixel_beside(
     ours = normalize(pixels, model.backbone.image_mean, model.backbone.image_std)
     width = model.backbone.image_size - beside
     torch.testing.assert_close(theirs[..., beside:], ours[..., :width], atol=1e-6, rtol=0)
+
+
+def test_its_card_names_a_tuned_projection(make_delta: Any, tmp_path: Path, embedded: Backbone):
+    saved, out = make_delta("none", projection=True), tmp_path / "card"
+    assert main(["export", str(saved.delta), "--format", "hf", "--out", str(out)]) == 0
+    count = embedded.clip.visual_projection.weight.numel()
+    assert f"Tuned: `projection`, {count:,} parameters of it" in (out / "README.md").read_text()
