@@ -26,7 +26,7 @@ from study.data.images.sources import FolderSource
 from study.data.outputs import DATASETS
 from study.data.prompts import templates_of
 from study.data.readers.huggingface import HubSource, loaded_contents
-from study.data.readers.tables import LINKED, rows_contents, table_rows
+from study.data.readers.tables import rows_contents, table_rows
 from study.data.splits import refuse_shared_groups
 from study.errors import ConfigError, DataError
 from study.report.ablation_tables import ablation_records
@@ -43,6 +43,8 @@ FRAME = "the data frame"
 """The name of a data frame in messages."""
 TABLE = "table.parquet"
 """The file of a dataset of image files."""
+LINKED = "images"
+"""The link beside it to the folder of the images."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,7 @@ class Dataset(records.Dataset):
             DataError: a column or a file is missing, or rows have faults; the message names them.
         """
         rows = table_rows(frame, {}, where=FRAME)
-        # Without symbolic links, which a source refuses to follow out of its folder.
-        files = [text and os.path.realpath(Path(folder, text)) for text in rows.path]
+        files = [text and os.path.abspath(Path(folder, text)) for text in rows.path]  # noqa: PTH100
         named = list(filter(None, files))
         missing = [file for file in named if not Path(file).is_file()]
         if missing:

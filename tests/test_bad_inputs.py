@@ -205,7 +205,7 @@ def test_what_may_not_be_meant_is_accepted_with_a_warning(run: Run, line: str):
 def test_warnings_are_shown_beside_an_image_that_cannot_be_read(run: Run):
     ran = run(*shlex.split(data("missingtrain.csv")))
     assert ran.code == 2
-    assert "by symbolic links (good/silk/99.png)" in ran.out
+    assert "listed images are not there (good/silk/99.png)" in ran.out
     assert "1 of 37 images cannot be read: " in ran.err
 
 

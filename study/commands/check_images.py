@@ -169,9 +169,8 @@ def dataset_warnings(dataset: Dataset, on_corrupt: OnCorrupt = "fail") -> Iterat
         if on_corrupt == "skip":
             consequence = "the study leaves them out (data.on_corrupt=skip)"
         yield (
-            f"{len(found.absent)} of {len(dataset.records)} listed images are not there, or are "
-            f"led out of the dataset's folder by symbolic links ({_few(found.absent)}): "
-            f"{consequence}"
+            f"{len(found.absent)} of {len(dataset.records)} listed images are not there "
+            f"({_few(found.absent)}): {consequence}"
         )
     for groups, where in (
         (found.in_two_classes, "in two classes, and no model can be right about both"),

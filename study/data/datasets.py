@@ -1,10 +1,8 @@
 """`load_dataset`, the single entry point to every dataset."""
 
 from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +22,7 @@ from study.data.readers.huggingface import (
     load_parquet,
     parquet_files,
 )
-from study.data.readers.own import NoImagesError, is_image_name, load_folder
+from study.data.readers.own import load_folder
 from study.data.readers.published import load_published
 from study.data.records import Contents, Dataset, listed
 from study.data.splits import refuse_shared_groups
@@ -37,8 +35,6 @@ HUB_OPTIONS = (*FILE_OPTIONS, "revision")
 READER_OPTIONS = (*HUB_OPTIONS, "groups")
 """The options of all readers, by the names of the keys that set them."""
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
-MOST_SEARCHED = 10_000
-"""How many files and folders are searched for an image where class folders have none."""
 
 
 def is_own(name: str) -> bool:
@@ -52,7 +48,6 @@ def load_dataset(
     *,
     templates: Sequence[str] | None = None,
     reading: ImageReading = DEFAULT_READING,
-    storage: Path | None = None,
     **options: Any,
 ) -> Dataset:
     """Read the classes and the labelled images of a dataset, but no pixels.
@@ -67,7 +62,6 @@ def load_dataset(
         templates: prompt templates that replace the dataset's own; the first one is used in
             training.
         reading: how the images are read; packaged images have 8 bits, and take the default only.
-        storage: the folder of studies, in which no images are looked for.
         **options: some of `READER_OPTIONS`, see `load_hub`, `load_table` and `load_folder`; None
             means the default.
 
@@ -76,30 +70,24 @@ def load_dataset(
             for, and what is allowed.
     """
     chosen = {option: value for option, value in options.items() if value is not None}
-    read, allowed = _find_reader(name, root, storage)
+    read, allowed = _find_reader(name, root)
     unread = [option for option in chosen if option not in allowed]
     if unread:
         raise DataError(f"dataset {name!r} does not read {', '.join(unread)}")
     class_names, splits, source = read(**chosen)
     refuse_shared_groups(splits, where=name)
-    changed = reading.changed_facts()
     if isinstance(source, FolderSource | HubSource):
         source = replace(source, reading=reading)
-    elif changed:
-        raise DataError(
-            f"dataset {name!r} does not read {', '.join(changed)}: its images have 8 bits"
-        )
+    elif reading.pixel_range is not None:
+        raise DataError(f"dataset {name!r} does not read pixel_range: its images have 8 bits")
     return Dataset(name, class_names, templates_of(name, templates), *splits, source)
 
 
-def _find_reader(
-    name: str, root: Path | None, storage: Path | None
-) -> tuple[Callable[..., Contents], Collection[str]]:
+def _find_reader(name: str, root: Path | None) -> tuple[Callable[..., Contents], Collection[str]]:
     """Return the function that reads a dataset, and the options that it reads."""
     if name in PACKAGED:
         return PACKAGED[name], ()
     if name.startswith(PREFIX):
-        _refuse_folder_of_hub(name)
         return partial(load_hub, name), HUB_OPTIONS
     if root is None:
         raise DataError(
@@ -113,12 +101,11 @@ def _find_reader(
         from study.data.readers.tables import load_table  # pandas takes half a second to import
 
         return partial(load_table, name, root), ("columns", "groups")
-    holds_parquet = root.is_dir() and any(parquet_files(root, storage))
-    if suffix == ".parquet" or is_saved(root) or holds_parquet:
-        return partial(load_parquet, name, root, storage), FILE_OPTIONS
+    if suffix == ".parquet" or is_saved(root) or (root.is_dir() and any(parquet_files(root))):
+        return partial(load_parquet, name, root), FILE_OPTIONS
     if root.is_file():
         raise DataError(f"{root}: not a dataset; allowed: a folder, {', '.join(TABLE_SUFFIXES)}")
-    return partial(_load_folder, name, root, storage=storage), ("groups",)
+    return partial(load_folder, name, root), ("groups",)
 
 
 def _check_root(name: str, root: Path) -> Path:
@@ -140,23 +127,6 @@ def _check_root(name: str, root: Path) -> Path:
     return root
 
 
-def _refuse_folder_of_hub(name: str) -> None:
-    """Refuse a name of the hub that is the path of a folder of this machine.
-
-    Raises:
-        DataError: it is such a path, which belongs into ``data.root``.
-    """
-    path = name.removeprefix(PREFIX)
-    exists = False
-    with suppress(OSError, ValueError, RuntimeError):  # a name that no file can have
-        exists = bool(path) and Path(path).expanduser().exists()
-    if exists:
-        raise DataError(
-            f"{name}: {path} is on this machine, and {PREFIX} is for datasets of the hub; use "
-            f"data.root={path} with any name of your own, such as data.dataset=mine"
-        )
-
-
 def _is_path_table(file: Path) -> bool:
     """Return whether a Parquet table holds paths rather than the images themselves.
 
@@ -173,45 +143,6 @@ def _is_path_table(file: Path) -> bool:
     return not any(is_image(kind) for kind in kinds for is_image in images)
 
 
-def _only_table(root: Path) -> Path | None:
-    """Return the one text table in a folder; None if there are others, or none."""
-    tables = [
-        path
-        for path in (root.iterdir() if root.is_dir() else ())
-        if path.suffix.lower() in (".csv", ".tsv") and path.is_file()
-    ]
-    return tables[0] if len(tables) == 1 else None
-
-
-def _load_folder(
-    name: str,
-    root: Path,
-    *,
-    storage: Path | None,
-    groups: str | None = None,
-) -> Contents:
-    """Read an image folder; if that fails and there is a table in it, the error names the table."""
-    hint = _hint(name)
-    table = _only_table(root)
-    if table:
-        hint = f"; data.root={table} reads the table{hint}"
-    try:
-        contents = load_folder(name, root, groups=groups, storage=storage)
-    except NoImagesError as error:
-        # Archives hold a folder around their files, and photographs often lie in folders by date.
-        below = islice(root.rglob("*"), MOST_SEARCHED)
-        first = next((path for path in below if is_image_name(path.name)), None)
-        elsewhere = ""
-        if first and first.parent.parent != root:
-            elsewhere = f"; the first image found below it is {first}"
-        raise DataError(f"{error}{elsewhere}{hint}") from error
-    except DataError as error:
-        raise DataError(f"{error}{hint}") from error
-    if table and len(contents[0]) == 1:
-        raise DataError(f"{root}: has one class folder, {contents[0][0]!r}{hint}")
-    return contents
-
-
 def refuse_unread_folder(folder: Path | None, names: Sequence[str], *, option: str) -> None:
     """Raise if the user gave a folder for datasets, none of which is read from a folder.
 
@@ -223,18 +154,13 @@ def refuse_unread_folder(folder: Path | None, names: Sequence[str], *, option: s
     Raises:
         DataError: the folder would not be read.
     """
-    if folder is None or not names:
+    read = [name for name in names if name not in PACKAGED and not name.startswith(PREFIX)]
+    if folder is None or not names or read:
         return
-    for name in names:
-        if name not in PACKAGED and not name.startswith(PREFIX):
-            return
-    absent = ""
-    if not folder.exists():
-        absent = ", which does not exist,"
     raise DataError(
-        f"the folder {str(folder)!r}{absent} is not read for {listed(names)}, which is in the "
-        f"package or on the hub; for the images of a folder add {option} (any name for your "
-        "own), otherwise give no folder"
+        f"the folder {str(folder)!r} is not read for {listed(names)}, which is in the package or "
+        f"on the hub; for the images of a folder add {option} (any name for your own), otherwise "
+        "give no folder"
     )
 
 

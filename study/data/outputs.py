@@ -1,10 +1,8 @@
 """The folders that studies and MLflow write, whose files are no images of a dataset."""
 
-import os
 from contextlib import suppress
 from pathlib import Path
 
-from study.data.images.sources import IMAGE_SUFFIXES
 from study.storage.study_folder import StudyFolder
 
 IMAGES, DATASETS = ".images", ".datasets"
@@ -15,30 +13,13 @@ STORES = frozenset({"mlruns", "mlartifacts"})
 """The names of the folders in which MLflow keeps artifacts."""
 
 
-def is_output(folder: Path, storage: Path | None = None) -> bool:
-    """Return whether a folder is MLflow's, a study, or a folder of studies.
+def is_output(folder: Path) -> bool:
+    """Return whether a folder is MLflow's, a study, or the storage of studies.
 
-    Args:
-        folder: the folder.
-        storage: the folder of studies, if it is known; it may have none yet.
+    Decoded images are written before anything else, so every storage has a folder for them.
     """
     if folder.name in STORES:
         return True
-    if storage is not None and folder.resolve() == storage.expanduser().resolve():
-        return True
     with suppress(OSError):  # such as one of permission, which is reported when it is listed
-        return StudyFolder(folder).exists() or _holds_studies(folder)
-    return False
-
-
-def _holds_studies(folder: Path) -> bool:
-    """Return whether a folder holds a study; if an image comes first, it is a class's."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES:  # noqa: PTH122
-                return False
-            if entry.is_dir() and StudyFolder(Path(entry.path)).exists():
-                return True
+        return (folder / IMAGES).is_dir() or StudyFolder(folder).exists()
     return False

@@ -61,7 +61,7 @@ def survey(dataset: Dataset) -> Survey:
         try:
             # Of files, the size costs least, and only those of equal sizes are read.
             if isinstance(source, FolderSource):
-                key: Hashable = source.size(image.path)
+                key: Hashable = (source.root / image.path).stat().st_size
             else:
                 key = _digest(source, image.path)
         except (DataError, OSError, ValueError):
@@ -141,56 +141,28 @@ def refuse_absent(dataset: Dataset, on_corrupt: OnCorrupt) -> None:
     """Raise DataError if a study would fail because listed images are missing.
 
     A study reads all test images, but only some training images. A training image that is absent
-    is therefore only warned about, unless all are. Links that lead out of the folder are refused.
+    is therefore only warned about, unless all are.
 
     Args:
         dataset: the dataset.
         on_corrupt: what the study does about images that it cannot read.
 
     Raises:
-        DataError: an image is led out of the dataset's folder by a link or a test image is absent,
-            and the study would fail; or all training images are absent, or all test images.
+        DataError: a test image is absent, and the study would fail; or all training images are, or
+            all test images.
     """
-    source = dataset.source
-    if not isinstance(source, FolderSource):
+    root = getattr(dataset.source, "root", None)
+    if root is None:  # its images are no files
         return
-    outside, absent = _lost_images(dataset, source)
     for split, records in (("training", dataset.train), ("test", dataset.test)):
-        if records and all(record.path in absent for record in records):
+        absent = [record.path for record in records if not (root / record.path).exists()]
+        is_fatal = split == "test" and on_corrupt == "fail"
+        if absent and (is_fatal or len(absent) == len(records)):
             raise DataError(
-                f"{dataset.name}: none of the {len(records)} {split} images that are listed is in "
-                f"{source.root}: {listed([record.path for record in records])}; allowed are paths "
-                "relative to that folder"
+                f"{dataset.name}: not in {root}: {len(absent)} of {len(records)} {split} images, "
+                f"{listed(absent)}; allowed are paths of images in that folder and, if others can "
+                "be read, data.on_corrupt=skip, which leaves the absent ones out"
             )
-    if on_corrupt == "skip":
-        return
-    if outside:
-        raise DataError(
-            f"{dataset.name}: symbolic links lead {len(outside)} of {len(dataset.records)} images "
-            f"out of {source.root}, {listed(outside)}; allowed are images and links in that "
-            "folder, that folder as a link, or data.on_corrupt=skip, which leaves them out"
-        )
-    untested = [record.path for record in dataset.test if record.path in absent]
-    if untested:
-        raise DataError(
-            f"{dataset.name}: not in {source.root}: {len(untested)} of {len(dataset.test)} test "
-            f"images, {listed(untested)}; allowed are images in that folder, a list without them, "
-            "or data.on_corrupt=skip, which leaves them out, as the test reads all of them"
-        )
-
-
-def _lost_images(dataset: Dataset, source: FolderSource) -> tuple[list[str], set[str]]:
-    """Return the images that links lead out of a dataset's folder, and those that are not there."""
-    outside = []
-    absent = set()
-    for record in dataset.records:
-        try:
-            source.size(record.path)
-        except DataError:
-            outside.append(record.path)
-        except (OSError, ValueError):
-            absent.add(record.path)
-    return outside, absent
 
 
 def _digest(source: FolderSource | HubSource, path: str) -> bytes:

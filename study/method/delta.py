@@ -15,12 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from study.data.images.image_reading import (
-    DEFAULT_READING,
-    MODEL_FACTS,
-    ImageReading,
-    check_model_facts,
-)
+from study.data.images.image_reading import PixelRange, check_range
 from study.data.records import ClassNames, Templates
 from study.errors import DataError, DeltaError
 from study.method.head import Head
@@ -52,15 +47,8 @@ class DeltaInfo:
     """The names of all classes of the dataset, in the order of their ids."""
     templates: Templates
     """The prompt templates, each with one ``{}``; training uses the first."""
-    reading: ImageReading = DEFAULT_READING
-    """How images are read; the file holds what `ImageReading.model_facts` returns of it."""
-
-    def to_json_values(self) -> JsonObject:
-        """Return the JSON values that `read_info` reads."""
-        values = asdict(self)
-        del values["reading"]
-        values.update(self.reading.model_facts())
-        return values
+    pixel_range: PixelRange | None = None
+    """The values that become black and white, see `study.data.images.image_reading`."""
 
 
 def save_delta(path: Path, tensors: Tensors, info: DeltaInfo) -> None:
@@ -70,7 +58,7 @@ def save_delta(path: Path, tensors: Tensors, info: DeltaInfo) -> None:
 
 def to_delta_bytes(tensors: Tensors, info: DeltaInfo) -> bytes:
     """Return the bytes of a delta's file."""
-    metadata = {KEY: f"{KIND}{FORMAT}", "info": json.dumps(info.to_json_values())}
+    metadata = {KEY: f"{KIND}{FORMAT}", "info": json.dumps(asdict(info))}
     return to_checked_bytes(tensors, metadata)
 
 
@@ -96,7 +84,7 @@ def load_delta(path: Path) -> tuple[Tensors, DeltaInfo]:
         raise DeltaError(f"delta {path} cannot be read: {error}") from error
     try:
         info = read_info(json.loads(metadata["info"]))
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (DataError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise DeltaError(f"delta {path} has damaged metadata: {error}") from error
     return tensors, info
 
@@ -106,12 +94,12 @@ def read_info(values: Any) -> DeltaInfo:
 
     Raises:
         ValueError: a field is missing, unknown or of another type; the message names it.
+        DataError: the range of pixels is none.
     """
-    names = [field.name for field in fields(DeltaInfo) if field.name != "reading"]
-    required = names + list(DEFAULT_READING.model_facts())
-    if not isinstance(values, dict) or not set(required) <= values.keys() <= {*names, *MODEL_FACTS}:
-        raise ValueError(f"allowed are exactly {', '.join(required)}")
-    facts = {}
+    names = [field.name for field in fields(DeltaInfo)]
+    if not isinstance(values, dict) or values.keys() != set(names):
+        raise ValueError(f"allowed are exactly {', '.join(names)}")
+    facts: JsonObject = {}
     for name in names:
         value = values[name]
         match name, value:
@@ -119,15 +107,13 @@ def read_info(values: Any) -> DeltaInfo:
                 facts[name] = value
             case ("class_names" | "templates", [*texts]) if all(isinstance(t, str) for t in texts):
                 facts[name] = tuple(texts)
+            case ("pixel_range", None):
+                facts[name] = None
+            case ("pixel_range", [int() | float() as low, int() | float() as high]):
+                facts[name] = check_range((low, high))
             case _:
                 raise ValueError(f"{name} is {value!r}")
-    reading: JsonObject = {}
-    for name in MODEL_FACTS:
-        try:
-            reading |= check_model_facts({name: values.get(name)})
-        except (DataError, TypeError):
-            raise ValueError(f"{name} is {values[name]!r}") from None
-    return DeltaInfo(**facts, reading=ImageReading(**reading))
+    return DeltaInfo(**facts)
 
 
 def head_tensors(head: Head | None) -> Tensors:

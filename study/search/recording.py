@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from safetensors import SafetensorError
@@ -89,7 +90,7 @@ def record_epoch(
         folder.append_report(line)
         metadata = {
             "epoch": str(report.epoch),
-            "info": json.dumps(info.to_json_values()),
+            "info": json.dumps(asdict(info)),
             "reports": folder.reports_digest(report.epoch),
         }
         folder.write(STATE, to_checked_bytes(report.state, metadata))

@@ -174,7 +174,7 @@ class ClipFitTrainable(tune.Trainable):
             subset=trial.settings.subset,
             class_names=self._trial_data.class_names,
             templates=self._trial_data.templates,
-            reading=self._trial_data.reading,
+            pixel_range=self._trial_data.reading.pixel_range,
         )
         start = load_state(self._folder)
         self._folder.keep_reports(start.epoch if start else 0)

@@ -1,7 +1,6 @@
 """A tuned classifier, which computes the probabilities of any class names for images."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from study.backbones.backbone import Backbone
 from study.data.images.decode import preprocess
-from study.data.images.image_reading import DEFAULT_READING, ImageReading, check_model_facts
+from study.data.images.image_reading import DEFAULT_READING, ImageReading, check_range
 from study.data.images.sources import LONGEST, read_any_image
 from study.data.images.table import normalize
 from study.data.prompts import (
@@ -128,7 +127,7 @@ class TunedClassifier(NamedTuple):
         )
 
 
-def load_classifier(
+def load_classifier(  # noqa: PLR0913 -- each of them has a default
     delta: Path,
     *,
     class_names: Sequence[str] | None = None,
@@ -136,7 +135,7 @@ def load_classifier(
     backbone: str | None = None,
     revision: str | None = None,
     device: str = "auto",
-    **reading: Any,
+    pixel_range: Sequence[float] | None = None,
 ) -> TunedClassifier:
     """Load the backbone that a delta names and apply the delta to it.
 
@@ -152,7 +151,7 @@ def load_classifier(
         backbone: the hub name or folder of the checkpoint; None means the one in the delta.
         revision: the backbone's revision on the hub; see `load_tuned_backbone`.
         device: a device such as ``cpu`` or ``cuda:1``; see `study.method.device.choose_device`.
-        **reading: fields of `ImageReading`, such as ``pixel_range``; None means the delta's.
+        pixel_range: the values that become black and white; None means those in the delta.
 
     Raises:
         DeltaError: the delta cannot be read, or the backbone is not the one it was tuned from.
@@ -162,7 +161,7 @@ def load_classifier(
     chosen_device = choose_device(device)
     custom_names = _check_texts("class_names", class_names, least=2, example=["cat", "dog"])
     custom_templates = _check_texts("templates", templates, least=1, example=["a photo of a {}."])
-    changes = check_model_facts(reading)
+    chosen_range = None if pixel_range is None else check_range(pixel_range)
     loaded, head, info = load_tuned_backbone(delta, backbone, revision=revision)
     names = custom_names or info.class_names
     head_classes = head.classes if head else ()
@@ -183,8 +182,8 @@ def load_classifier(
         features = head.replace_in(features, class_ids)
     shown = result_names(names)
     from_head = tuple(shown[at] for at, id_ in enumerate(class_ids) if id_ in head_classes)
-    image_reading = replace(info.reading, framing=loaded.framing, **changes)
-    return TunedClassifier(loaded, model, shown, features, image_reading, from_head)
+    reading = ImageReading(chosen_range or info.pixel_range, framing=loaded.framing)
+    return TunedClassifier(loaded, model, shown, features, reading, from_head)
 
 
 def _check_texts(

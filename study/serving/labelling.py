@@ -4,7 +4,6 @@ import os
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -73,7 +72,7 @@ def _walk_files(folder: Path) -> list[Path]:
         seen.add(identity)
         for entry in entries:
             path = current / entry.name
-            if not _is_folder(entry):
+            if not is_folder(entry):
                 files.append(path)
             elif is_output(path):
                 continue
@@ -82,12 +81,6 @@ def _walk_files(folder: Path) -> list[Path]:
             else:
                 waiting.append(path)
     return sorted(files)
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    with suppress(DataError):  # a link that leads to itself
-        return is_folder(entry)
-    return False
 
 
 def label_image_files(

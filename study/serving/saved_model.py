@@ -98,7 +98,7 @@ class SavedModel:
             backbone=self.info.backbone,
             revision=self.info.revision,
             device=device,
-            **self.info.reading.model_facts(),
+            pixel_range=self.info.pixel_range,
         )
 
 

@@ -65,6 +65,7 @@ def compute_config_hash(config: TrialConfig, data: TrialData, architecture: Arch
         "training": training,
         "tasks": data.digest,
         "preprocessing": PREPROCESSING,
+        "pixel_range": data.reading.pixel_range,
         "images": images,
         "protocol": data.protocol.name,
         "class_averaged": data.protocol.class_averaged,
@@ -77,7 +78,6 @@ def compute_config_hash(config: TrialConfig, data: TrialData, architecture: Arch
         "checkpoint": architecture.checkpoint,
         "code": code_hash(type(data.protocol)),
     }
-    facts |= data.reading.model_facts()
     if config.settings.method:
         for library in config.settings.method.libraries:
             facts[library] = version(library)

@@ -14,7 +14,7 @@ from study.config.schema import StudyConfig, TrainingConfig
 from study.config.search_section import AUTO
 from study.config.section import Section
 from study.config.trial_settings import HEADS, Head, TrialSettings
-from study.data.images.image_reading import DEFAULT_READING, ImageReading, reading_of_config
+from study.data.images.image_reading import DEFAULT_READING, ImageReading
 from study.data.records import ClassNames, Dataset, Templates
 from study.data.tasks import Tasks
 from study.protocols import Protocol, find_protocol
@@ -108,7 +108,8 @@ class Study:
     @property
     def reading(self) -> ImageReading:
         """How images are read by the configuration, without the framing of the checkpoint."""
-        return reading_of_config(vars(self.config.data))
+        data = self.config.data
+        return ImageReading(data.pixel_range, data.on_corrupt)
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -128,7 +129,6 @@ class Study:
             data.root,
             templates=data.templates,
             reading=reading,
-            storage=self.config.storage,
             **{option: getattr(data, option) for option in READER_OPTIONS},
         )
 
@@ -142,9 +142,7 @@ class Study:
 
         if name not in self._targets:
             reading = DEFAULT_READING if name in PACKAGED else self.reading
-            self._targets[name] = load_dataset(
-                name, self.target_root(name), reading=reading, storage=self.config.storage
-            )
+            self._targets[name] = load_dataset(name, self.target_root(name), reading=reading)
         return self._targets[name]
 
     def targets(self) -> list[Dataset]:

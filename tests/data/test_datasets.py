@@ -4,12 +4,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
 from study.data.datasets import DATASET_NAMES, load_dataset
 from study.data.prompts import TEMPLATES
-from tests import miniature
 from tests.data.reading import refusal, write_images
 
 
@@ -27,11 +25,6 @@ def test_a_name_without_a_folder_is_named_or_the_nearest(tmp_path: Path):
     assert "'imagenet' needs a folder; without one: digits" in refusal("imagenet")
     told = refusal("dtd", tmp_path / "none")
     assert f"no such file or folder: {tmp_path}/none. Get it by the section of dtd in" in told
-
-
-def test_a_mistyped_name_with_a_folder_that_is_no_dataset_names_the_nearest(tmp_path: Path):
-    (miniature.make("imagenet", tmp_path) / "images" / "val").rename(tmp_path / "x")
-    assert "did you mean 'imagenet'?" in refusal("imagnet", tmp_path)
 
 
 @pytest.mark.parametrize("option", ["columns", "splits"])
@@ -54,19 +47,6 @@ def test_the_name_of_a_folder_of_parquet_means_no_script(
         assert load_dataset("mine", Path(name)).class_names == ("x", "y")
 
 
-@pytest.mark.parametrize("inner", ["", "images"])
-@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
-def test_a_folder_with_one_table_names_the_table(tmp_path: Path, inner: str, suffix: str):
-    paths = [f"{inner}/{number}.png".lstrip("/") for number in range(4)]
-    for number, path in enumerate(paths):
-        miniature.save(tmp_path / path, 0, number)
-    table = pa.table({"path": paths, "class_name": [*"abab"]})
-    file = tmp_path / f"list{suffix}"
-    table.to_pandas().to_csv(file, sep=",\t"[suffix == ".tsv"], index=False)
-    assert f"data.root={file} reads the table" in refusal("mine", tmp_path)
-    assert load_dataset("mine", file).class_names == ("a", "b")
-
-
 @pytest.fixture
 def listed(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Count how often folders are listed, each of which takes half a millisecond."""
@@ -80,16 +60,6 @@ def listed(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
     monkeypatch.setattr(os, "scandir", slow)
     return count
-
-
-def test_a_folder_one_level_too_high_is_refused_with_the_place_of_an_image(tmp_path: Path):
-    for number in range(2):
-        miniature.save(tmp_path / f"a/photos/{number}/0.png", 0, 0)
-    (tmp_path / "a/up").symlink_to("..")
-    told = refusal("mine", tmp_path)
-    assert f"the first image found below it is {tmp_path}/a/photos/" in told
-    miniature.save(tmp_path / "b/0.png", 0, 0)
-    assert f"below it is {tmp_path}/b/0.png" in refusal("mine", tmp_path / "b")
 
 
 def test_parquet_is_not_looked_for_in_all_folders_below(tmp_path: Path, listed: Counter[str]):

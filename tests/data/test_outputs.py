@@ -21,6 +21,7 @@ def project(tmp_path: Path) -> Path:
     study = StudyFolder(tmp_path / "runs" / "mine")
     study.create("seed: 1\n", {})
     write_images(study.path / "results.parquet", ["a", "b", "c"])
+    (tmp_path / "runs" / ".images").mkdir()
     for name in ("mlruns", "mlartifacts", ".cache"):
         miniature.save(tmp_path / name / "1.png", 0, 0)
     return tmp_path
@@ -33,7 +34,7 @@ def test_what_studies_and_mlflow_write_is_no_class(project: Path, storage: str):
     StudyFolder(place / "other").create("seed: 1\n", {})
     if storage == "new":
         shutil.rmtree(place / "other")
-    dataset = load_dataset("mine", project, storage=place)
+    dataset = load_dataset("mine", project)
     assert dataset.class_names == ("cat", "dog")
     assert sizes(dataset) == [4, 2, 2]
 
@@ -42,7 +43,7 @@ def test_folders_of_ones_own_in_the_storage_are_classes(tmp_path: Path):
     for label, name in enumerate(("datasets", "images")):
         for number in range(4):
             miniature.save(tmp_path / name / f"{number}.png", label, number)
-    assert load_dataset("mine", tmp_path, storage=tmp_path).class_names == ("datasets", "images")
+    assert load_dataset("mine", tmp_path).class_names == ("datasets", "images")
 
 
 def test_what_studies_write_is_no_table_of_images(project: Path):

@@ -86,7 +86,7 @@ def test_entries_of_a_table_that_lead_to_no_file_are_counted(root: Path):
 
 @from_table
 def test_a_table_of_which_no_file_is_left_is_refused(root: Path, paths: list[str], told: str):
-    with pytest.raises(DataError, match=f"none of the {told}"):
+    with pytest.raises(DataError, match=told):
         refuse_absent(read(table(root, *paths)), "skip")
 
 
@@ -101,23 +101,5 @@ def test_a_test_image_that_is_not_there_is_refused_unless_it_is_left_out(root: P
     refuse_absent(read(root), "fail")
     link(root / "test/dog/2.png", "nowhere")
     with pytest.raises(DataError, match=r"^mine: not in .*: 1 of 6 test images, 'test/dog/2"):
-        refuse_absent(read(root), "fail")
-    refuse_absent(read(root), "skip")
-
-
-def test_links_out_of_the_folder_are_refused_with_their_number_and_others_are_read(
-    root: Path, tmp_path: Path
-):
-    link(root / "train/cat/0.png", root / "train/cat/1.png")
-    (root / "train/dog").rename(root / ".dogs")
-    (root / "train/dog").symlink_to("../.dogs")
-    refuse_absent(read(root), "fail")
-    assert survey(read(root)).absent == ()
-    (root / ".dogs").rename(tmp_path / "dogs")
-    (root / "train/dog").unlink()
-    (root / "train/dog").symlink_to(tmp_path / "dogs")
-    (tmp_path / "away.png").touch()
-    link(root / "train/cat/0.png", tmp_path / "away.png")
-    with pytest.raises(DataError, match=r"links lead 4 of 12 images out of .*'train/cat/0.png'"):
         refuse_absent(read(root), "fail")
     refuse_absent(read(root), "skip")

@@ -6,19 +6,19 @@ from typing import Any
 
 import pytest
 
-ROW = """
-[satellites]
-counts = { classes = 4, train = 8, val = 4, test = 4 }
-how_to_get = "draw them yourself"
-template = "a photo of {} from above."
-layout = { folder = "eurosat", images = "2750", split = "split_zhou_EuroSAT.json" }
-"""
+ROW = """\
+    "satellites": Benchmark(
+        Counts(4, 8, 4, 4),
+        "draw them yourself",
+        Layout("eurosat", "2750", "split_zhou_EuroSAT.json"),
+        "a photo of {} from above.",
+    ),"""
 
 
 @pytest.mark.long
 def test_a_study_is_of_it(edited: Any, miniature: ModuleType, tmp_path: Path):
     miniature.make("eurosat", tmp_path / "data", classes=4, counts=(2, 1, 1))
     own = ("data.dataset=satellites", "data.root=data")
-    printed = edited("data/readers/benchmarks.toml", "[imagenetv2]", ROW, *own)
+    printed = edited("data/readers/benchmarks.py", '    "imagenetv2": Benchmark(', ROW, *own)
     assert "mine: few_shot on satellites, 2 shots" in printed
     assert "\n winner " not in printed, "nothing was chosen"

@@ -1,7 +1,7 @@
 import json
 import os
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ from safetensors.torch import save, save_file
 from torch import Tensor
 
 from study.backbones.backbone import Backbone
-from study.data.images.image_reading import ImageReading
 from study.errors import DeltaError
 from study.method.delta import (
     HEAD_CLASSES,
@@ -43,7 +42,7 @@ METADATA = {"epoch": "3", "name": "naïve 🐈\n"}
 
 @pytest.mark.parametrize(
     "info",
-    [INFO, replace(INFO, revision="main", class_names=(), reading=ImageReading((-0.5, 4095)))],
+    [INFO, replace(INFO, revision="main", class_names=(), pixel_range=(-0.5, 4095))],
 )
 def test_tensors_and_metadata_come_back_to_the_bit(info: DeltaInfo, tmp_path: Path):
     file = tmp_path / "delta.safetensors"
@@ -72,7 +71,7 @@ def rewrite(path: Path, info: Any, file_format: str = f"{KIND}{FORMAT}"):
     path.write_bytes(to_checked_bytes({"x": torch.zeros(1)}, metadata))
 
 
-FIELDS = INFO.to_json_values()
+FIELDS = asdict(INFO)
 METADATA_FAULTS = yaml.safe_load(Path(__file__).with_name("delta_metadata.yaml").read_text())
 
 

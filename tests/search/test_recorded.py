@@ -1,6 +1,7 @@
 """The trials of a stage on disk, and what is repaired of those that a dead driver left open."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 
@@ -23,7 +24,7 @@ def record(written: Written, config: TrialConfig, epochs: int) -> TrialFolder:
     trial = written.folder.trial(config.trial_id)
     for epoch in range(1, epochs + 1):
         written.report(config, epoch, 0.75)
-    facts = {"epoch": str(epochs), "info": json.dumps(INFO.to_json_values())}
+    facts = {"epoch": str(epochs), "info": json.dumps(asdict(INFO))}
     facts["reports"] = trial.reports_digest(epochs)
     trial.write(STATE, to_checked_bytes({}, facts))
     return trial

@@ -15,7 +15,6 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from study.data.images.image_reading import ImageReading
 from study.data.records import Record
 from study.data.tasks import Part, Task
 from study.method.delta import DeltaInfo, load_delta
@@ -237,7 +236,7 @@ def test_a_crash_at_whatever_write_is_no_damage(
 
 
 def test_a_stopped_trial_leaves_its_delta_and_no_state(trial: TrialFolder):
-    read = replace(INFO, reading=ImageReading((0, 4095)))
+    read = replace(INFO, pixel_range=(0, 4095))
     for epoch in (1, 2, 3):
         record_epoch(trial, report(epoch), data(), read)
     close_trial(trial, End("stopped", 3, 1.0))

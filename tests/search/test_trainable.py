@@ -37,7 +37,7 @@ def test_the_delta_of_a_trial_says_how_its_images_were_read(
         data={"search": {1: replace(study.preparer.test(1), reading=ImageReading((0, 4095)))}},
     )
     assert trainable.step()["done"]
-    assert load_delta(trial.path / "delta.safetensors")[1].reading.pixel_range == (0, 4095)
+    assert load_delta(trial.path / "delta.safetensors")[1].pixel_range == (0, 4095)
 
 
 def test_every_trained_trial_leaves_its_delta_the_stopped_ones_too(searched: Any):

@@ -2,11 +2,9 @@
 
 import base64
 import io
-import os
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +23,7 @@ LONGEST = 200
 IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """The formats that are decoded, whatever the suffix; for others, Pillow may start programs."""
 IMAGE_SUFFIXES = frozenset(
-    [
-        ".bmp",
-        ".gif",
-        ".jfif",
-        ".jpe",
-        ".jpeg",
-        ".jpg",
-        ".pgm",
-        ".png",
-        ".ppm",
-        ".tif",
-        ".tiff",
-        ".webp",
-    ]
+    ".bmp .gif .jfif .jpe .jpeg .jpg .pgm .png .ppm .tif .tiff .webp".split()  # noqa: SIM905
 )
 """The suffixes, in lower case, that distinguish images from the other files of a folder."""
 START_OF_SCAN = b"\xff\xda"
@@ -121,68 +106,15 @@ class FolderSource:
 
     root: Path
     """The dataset's folder."""
-    anchors: tuple[str, ...] = ()
-    """Folders below the root that may be symbolic links, as is common for large datasets.
-
-    Every image must be in the root or in a folder to which an anchor points."""
     class_folders: tuple[str, ...] = ()
     """Folders below the root whose images are all meant; those with known suffixes are read."""
     reading: ImageReading = DEFAULT_READING
     """How the images are read."""
 
-    @cached_property
-    def _allowed_folders(self) -> list[Path]:
-        """The root and the folders to which its anchors point, without symbolic links."""
-        return [(self.root / anchor).resolve() for anchor in ("", *self.anchors)]
-
-    def locate(self, path: str) -> Path:
-        """Return the file of an image.
-
-        Raises:
-            DataError: the path leaves the dataset's folder, by ".." or by a symbolic link, or its
-                links form a circle.
-        """
-        relative = relative_path(path, where=str(self.root))
-        try:
-            file = (self.root / relative).resolve()
-        except (OSError, RuntimeError) as error:
-            raise DataError(f"{path}: is a broken link in {self.root} ({error})") from error
-        # From Python 3.13 on, a circle raises nothing. `Path.is_symlink` fails without permission.
-        if os.path.islink(file):  # noqa: PTH114
-            raise DataError(f"{path}: is a broken link in {self.root} (its links form a circle)")
-        if not any(file.is_relative_to(folder) for folder in self._allowed_folders):
-            raise DataError(
-                f"{path}: a symbolic link leads out of the dataset's folder {self.root} to {file}; "
-                "copy the images there, or make the dataset's folder itself the link"
-            )
-        return file
-
-    @cached_property
-    def _located(self) -> dict[str, Path]:
-        """The folders of images by their paths, so that each is resolved once."""
-        return {"": self.root}
-
-    def size(self, path: str) -> int:
-        """Return the size of an image's file in bytes.
-
-        Raises:
-            DataError: see `locate`.
-            OSError: there is no file.
-        """
-        place, _, name = path.rpartition("/")
-        if place not in self._located:
-            self._located[place] = self.locate(place)
-        file = self._located[place] / name
-        status = file.lstat()
-        if stat.S_ISLNK(status.st_mode):
-            if not file.exists():  # also where links form a circle
-                raise FileNotFoundError(path)
-            status = self.locate(path).stat()
-        return status.st_size
-
     def open_image(self, path: str) -> Image.Image:
-        """Open one image as RGB."""
-        return read_image(self.locate(path), path=f"{self.root}/{path}", reading=self.reading)
+        """Open one image as RGB; its path has no "..", and links in the folder are followed."""
+        file = self.root / relative_path(path, where=str(self.root))
+        return read_image(file, path=f"{self.root}/{path}", reading=self.reading)
 
     def stamp(self, path: str) -> str:
         """Return the size and time of an image's file, and how it is read; "" if it is missing."""
@@ -190,7 +122,7 @@ class FolderSource:
             status = (self.root / path).stat()
         except OSError:
             return ""
-        return f"{status.st_size} {status.st_mtime_ns} {self.reading.identity}"
+        return f"{status.st_size} {status.st_mtime_ns} {self.reading.pixel_range}"
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,11 @@
-"""The published datasets in one table, ``benchmarks.toml``: layout, prompt, size, how to get each.
+"""The published datasets in one table: layout, prompt, size, and how to get each one.
 
 A further dataset with one of these layouts is one more row of it.
 """
 
 import re
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,23 +14,21 @@ MIRROR = "zhengli97/prompt_learning_dataset"
 """A dataset of the Hugging Face hub with copies of those in CoOp's list."""
 
 
-def _sun(name: str) -> str:
+def _year_first(name: str) -> str:
+    """Move the year of a car from the end to the front."""
+    return re.sub(r"\A(.+) ((?:19|20)\d\d)\Z", r"\2 \1", name)
+
+
+def _parts_reversed(name: str) -> str:
     """Reverse the parts of a path: `atrium/public` becomes `public atrium`."""
     # Paths of the raw list start with a folder for the first letter: /a/atrium/public.
     path = re.sub(r"\A/*[^/]/+(?=[^/])", "", name)
     return " ".join(part for part in reversed(path.split("/")) if part)
 
 
-CLEANINGS: Mapping[str, Callable[[str], str]] = {
-    "none": str,
-    "lower": str.lower,
-    # The year from the end to the front.
-    "year_first": partial(re.sub, r"\A(.+) ((?:19|20)\d\d)\Z", r"\2 \1"),
-    "parts_reversed": _sun,
-    # CamelCase words: `ApplyEyeMakeup` becomes `Apply_Eye_Makeup`.
-    "words_apart": partial(re.sub, r"(?<=[a-z0-9])(?=[A-Z])", "_"),
-}
-"""The functions from a raw class name to the class name of the prompts."""
+def _words_apart(name: str) -> str:
+    """Separate CamelCase words: `ApplyEyeMakeup` becomes `Apply_Eye_Makeup`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
 
 
 @dataclass(frozen=True)
@@ -43,27 +39,23 @@ class Layout:
     """
 
     folder: str
-    """The name of the dataset's folder; by default the dataset's."""
+    """The name of the dataset's folder."""
     images: str = "images"
     """The image folder inside the dataset's folder; "" means the dataset's folder itself."""
     split: str = ""
     """The name of the split file; "" means that this is a shifted test set."""
-    cleaning: str = "none"
-    """One of `CLEANINGS`, for all raw class names."""
+    cleaning: Callable[[str], str] = str
+    """The class name of the prompts for a raw name that is not renamed."""
     renamed: Mapping[str, str] = field(default_factory=dict)
     """The class names of the prompts of single raw names."""
     dropped: Sequence[str] = ()
     """The raw names of classes that the published experiments leave out."""
-    anchors: Sequence[str] = ()
-    """The image folders of a dataset that has several; `images` is then ""."""
     numbered: bool = False
     """Whether class folders are named by position in classnames.txt rather than WordNet id."""
-    subset: int = 0
-    """The number of classes of a shift with only some of classnames.txt; 0 means all of them."""
 
     def clean(self, name: str) -> str:
         """Return the class name of the prompts for a raw one."""
-        return self.renamed.get(name, CLEANINGS[self.cleaning](name))
+        return self.renamed.get(name, self.cleaning(name))
 
 
 class Counts(NamedTuple):
@@ -79,27 +71,144 @@ class Counts(NamedTuple):
 class Benchmark:
     """A published dataset."""
 
-    layout: Layout | None
-    """The files and folders; None means that the dataset's own reader knows them."""
     counts: Counts
     """The published numbers of classes and images."""
     how_to_get: str
     """Known problems of getting the images, such as dead links or copies that do not fit."""
+    layout: Layout | None = None
+    """The files and folders; None means that the dataset has a reader of its own."""
     template: str = DEFAULT_TEMPLATE
     """The prompt of the reference code, which differs from CoOp's for DTD (``{} texture.``)."""
     source: str = ""
     """Where it is published; "" means a section of CoOp's DATASETS.md."""
 
 
-BENCHMARKS: dict[str, Benchmark] = {}
-"""The rows of ``benchmarks.toml`` by name."""
-for _name, _row in tomllib.loads(
-    Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")
-).items():
-    _layout = _row.pop("layout", None)
-    if _layout:
-        _layout = Layout(**{"folder": _name, **_layout})
-    BENCHMARKS[_name] = Benchmark(_layout, Counts(**_row.pop("counts")), **_row)
+IMAGENET_V2 = "the README of ImageNetV2 (github.com/modestyachts/ImageNetV2)"
+SAME_NAMES = "classnames.txt is the one of imagenet"
+BENCHMARKS: Mapping[str, Benchmark] = {
+    "imagenet": Benchmark(
+        Counts(1000, 1281167, 0, 50000),
+        "image-net.org gives the ILSVRC 2012 images to registered users; training images belong in "
+        "images/train/<id>, validation images in images/val/<id>",
+    ),
+    "caltech101": Benchmark(
+        Counts(100, 4128, 1649, 2465),
+        "the link there is dead: data.caltech.edu has caltech-101.zip, with "
+        "101_ObjectCategories.tar.gz inside; Hugging Face copies have another split",
+        Layout(
+            "caltech-101",
+            "101_ObjectCategories",
+            "split_zhou_Caltech101.json",
+            renamed={
+                "airplanes": "airplane",
+                "Faces": "face",
+                "Leopards": "leopard",
+                "Motorbikes": "motorbike",
+            },
+            dropped=("BACKGROUND_Google", "Faces_easy"),
+        ),
+    ),
+    "oxford_pets": Benchmark(
+        Counts(37, 2944, 736, 3669),
+        "the images are images.tar.gz",
+        Layout("oxford_pets", split="split_zhou_OxfordPets.json", cleaning=str.lower),
+        "a photo of a {}, a type of pet.",
+    ),
+    "stanford_cars": Benchmark(
+        Counts(196, 6509, 1635, 8041),
+        "the links there are dead: use a mirror that keeps the original cars_train/00001.jpg and "
+        "cars_test/00001.jpg; copies sorted by class have other file names and do not fit the "
+        "split",
+        Layout("stanford_cars", "", "split_zhou_StanfordCars.json", _year_first),
+    ),
+    "oxford_flowers": Benchmark(
+        Counts(102, 4093, 1633, 2463),
+        "the images are 102flowers.tgz, which unpacks to jpg/",
+        Layout("oxford_flowers", "jpg", "split_zhou_OxfordFlowers.json"),
+        "a photo of a {}, a type of flower.",
+    ),
+    "food101": Benchmark(
+        Counts(101, 50500, 20200, 30300),
+        "the archive is food-101.tar.gz; Hugging Face copies have another split",
+        Layout("food-101", split="split_zhou_Food101.json"),
+        "a photo of {}, a type of food.",
+    ),
+    "sun397": Benchmark(
+        Counts(397, 15880, 3970, 19850),
+        "the link there is dead: use a mirror of SUN397.tar.gz with the folders SUN397/a/abbey …",
+        Layout("sun397", "SUN397", "split_zhou_SUN397.json", _parts_reversed),
+    ),
+    "dtd": Benchmark(
+        Counts(47, 2820, 1128, 1692),
+        "the archive is dtd-r1.0.1.tar.gz",
+        Layout("dtd", split="split_zhou_DescribableTextures.json"),
+        "a photo of a {}, a type of texture.",
+    ),
+    "eurosat": Benchmark(
+        Counts(10, 13500, 5400, 8100),
+        "the archive is EuroSAT.zip (RGB), which unpacks to 2750/",
+        Layout(
+            "eurosat",
+            "2750",
+            "split_zhou_EuroSAT.json",
+            renamed={
+                "AnnualCrop": "Annual Crop Land",
+                "HerbaceousVegetation": "Herbaceous Vegetation Land",
+                "Highway": "Highway or Road",
+                "Industrial": "Industrial Buildings",
+                "Pasture": "Pasture Land",
+                "PermanentCrop": "Permanent Crop Land",
+                "Residential": "Residential Buildings",
+                "SeaLake": "Sea or Lake",
+            },
+        ),
+        "a centered satellite photo of {}.",
+    ),
+    "ucf101": Benchmark(
+        Counts(101, 7639, 1898, 3783),
+        "the archive is UCF-101-midframes.zip, one frame a video",
+        Layout("ucf101", "UCF-101-midframes", "split_zhou_UCF101.json", _words_apart),
+        "a photo of a person doing {}.",
+    ),
+    "fgvc_aircraft": Benchmark(
+        Counts(100, 3334, 3333, 3333),
+        "the archive is fgvc-aircraft-2013b.tar.gz; its data/ is the dataset's folder",
+        template="a photo of a {}, a type of aircraft.",
+    ),
+    "imagenetv2": Benchmark(
+        Counts(1000, 0, 0, 10000),
+        f"the archive is imagenetv2-matched-frequency.tar.gz; {SAME_NAMES}",
+        Layout("imagenetv2", "imagenetv2-matched-frequency-format-val", numbered=True),
+    ),
+    "imagenetv2_threshold": Benchmark(
+        Counts(1000, 0, 0, 10000),
+        f"the archive is imagenetv2-threshold0.7.tar.gz; {SAME_NAMES}",
+        Layout("imagenetv2-threshold", "imagenetv2-threshold0.7-format-val", numbered=True),
+        source=IMAGENET_V2,
+    ),
+    "imagenetv2_top": Benchmark(
+        Counts(1000, 0, 0, 10000),
+        f"the archive is imagenetv2-top-images.tar.gz; {SAME_NAMES}",
+        Layout("imagenetv2-top", "imagenetv2-top-images-format-val", numbered=True),
+        source=IMAGENET_V2,
+    ),
+    "imagenet_sketch": Benchmark(
+        Counts(1000, 0, 0, 50889),
+        f"the images belong in images/<id>; {SAME_NAMES}",
+        Layout("imagenet-sketch"),
+    ),
+    "imagenet_a": Benchmark(
+        Counts(200, 0, 0, 7500),
+        f"the archive is imagenet-a.tar; {SAME_NAMES}",
+        Layout("imagenet-adversarial", "imagenet-a"),
+    ),
+    "imagenet_r": Benchmark(
+        Counts(200, 0, 0, 30000),
+        f"the archive is imagenet-r.tar; {SAME_NAMES}",
+        Layout("imagenet-rendition", "imagenet-r"),
+    ),
+}
+"""The published datasets by name."""
 LAYOUTS = {n: b.layout for n, b in BENCHMARKS.items() if b.layout and b.layout.split}
 SHIFTS = {n: b.layout for n, b in BENCHMARKS.items() if b.layout and not b.layout.split}
 

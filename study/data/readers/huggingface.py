@@ -94,7 +94,7 @@ class HubSource:
     def stamp(self, path: str) -> str:
         """Return the `datasets` library's hash of the image's table, and how it is read."""
         split = path.partition("/")[0]
-        return f"{table_fingerprint(self.tables[split])} {self.reading.identity}"
+        return f"{table_fingerprint(self.tables[split])} {self.reading.pixel_range}"
 
 
 def load_hub(
@@ -130,6 +130,8 @@ def load_hub(
 
         if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", where):
             raise DataError(f"{name}: not a dataset of the hub; allowed is {PREFIX}owner/name")
+        if Path(where).exists():  # which the library would read instead
+            raise DataError(f"{name}: {where} is a folder here, which is read by data.root={where}")
         # The library would try each file for long.
         fault = silence_of_hub(lambda: HfApi().dataset_info(where, revision=revision))
         if fault:
@@ -144,7 +146,6 @@ def load_hub(
 def load_parquet(
     name: str,
     place: Path,
-    storage: Path | None = None,
     *,
     columns: Renamed | None = None,
     splits: Renamed | None = None,
@@ -155,7 +156,6 @@ def load_parquet(
     Args:
         name: the dataset's name.
         place: the file or folder.
-        storage: the folder of studies, whose Parquet files are of no dataset.
         columns: see `load_hub`.
         splits: see `load_hub`.
         subset: see `load_hub`.
@@ -172,7 +172,7 @@ def load_parquet(
             tables = _built_tables(name, f"{place.absolute()}/.", splits, subset=subset)
         else:
             files_of: dict[str, list[str]] = {}
-            for file in [place] if place.is_file() else sorted(parquet_files(place, storage)):
+            for file in [place] if place.is_file() else sorted(parquet_files(place)):
                 split = _split_of(file.relative_to(place))
                 files_of.setdefault(split, []).append(glob.escape(str(file)))
             tables = _load_files(name, "parquet", files_of, splits)
@@ -209,14 +209,13 @@ def _library_errors(name: str, where: str, advice: str = "") -> Iterator[Any]:
         raise DataError(f"{name}: cannot be read from {where} ({error}){advice}") from error
 
 
-def parquet_files(folder: Path, storage: Path | None = None, depth: int = 2) -> Iterator[Path]:
+def parquet_files(folder: Path, depth: int = 2) -> Iterator[Path]:
     """Yield the Parquet files of a folder that studies did not write.
 
     They may be as deep as the hub lays them out, in ``<subset>/<split>/``.
 
     Args:
         folder: the folder.
-        storage: the folder of studies.
         depth: how many levels of folders are searched.
     """
     for entry in visible(folder):
@@ -224,8 +223,8 @@ def parquet_files(folder: Path, storage: Path | None = None, depth: int = 2) -> 
             yield folder / entry.name
         elif depth and entry.is_dir(follow_symlinks=False):  # a link may lead up
             path = folder / entry.name
-            if not is_output(path, storage):
-                yield from parquet_files(path, storage, depth - 1)
+            if not is_output(path):
+                yield from parquet_files(path, depth - 1)
 
 
 def _has_card(folder: Path) -> bool:

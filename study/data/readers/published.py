@@ -44,9 +44,7 @@ from study.errors import DataError
 
 CLASS_NAMES = "classnames.txt"
 Lists = tuple[ClassNames, Splits, tuple[str, ...]]
-"""The class names, the images of each split, and the image folders, which may be links."""
-FolderNames = dict[str, str]
-"""The class name of each class folder, or the folder of each split."""
+"""The class names, the images of each split, and the image folders."""
 _Entry = tuple[Record, str]
 """An image and the raw name of its class."""
 
@@ -62,18 +60,14 @@ def load_published(name: str, root: Path) -> Contents:
     path = root / folder
     if not path.is_dir() and (root / marker).exists():
         path = root
-    # Of a dataset with several image folders, a study may need the images of one alone.
-    optional: Sequence[str] = ()
-    if name in LAYOUTS:
-        optional = LAYOUTS[name].anchors
     try:
-        names, splits, anchors = read(name, path)
-        for anchor in anchors:
-            if anchor not in optional and not (path / anchor).is_dir():
-                raise DataError(f"image folder {anchor} is missing; looked in {path}")
+        names, splits, folders = read(name, path)
+        for image_folder in folders:
+            if not (path / image_folder).is_dir():
+                raise DataError(f"image folder {image_folder} is missing; looked in {path}")
     except DataError as error:
         raise DataError(f"{error}. {download_note(name, path)}") from error
-    return names, splits, FolderSource(path, anchors)
+    return names, splits, FolderSource(path)
 
 
 def read_split_file(path: Path, layout: Layout) -> tuple[ClassNames, Splits]:
@@ -128,10 +122,7 @@ def _read_coop(name: str, folder: Path) -> Lists:
     """Read a dataset that has a published split file (one of `LAYOUTS`)."""
     layout = LAYOUTS[name]
     names, splits = read_split_file(folder / layout.split, layout)
-    first_folders = {record.path.partition("/")[0] for record in chain(*splits)}
-    image_folders = (layout.images, *layout.anchors)
-    anchors = tuple(folder for folder in image_folders if folder in first_folders)
-    return names, splits, anchors
+    return names, splits, (layout.images,)
 
 
 def _read_aircraft(name: str, folder: Path) -> Lists:
@@ -178,7 +169,7 @@ def _lines(path: Path) -> dict[int, str]:
     return lines
 
 
-def read_class_names(path: Path) -> FolderNames:
+def read_class_names(path: Path) -> dict[str, str]:
     """Read `n01440764 tench` lines: WordNet id → class name, in the file's order.
 
     Raises:
@@ -203,63 +194,49 @@ def read_class_names(path: Path) -> FolderNames:
     return names
 
 
-def _class_folders(name: str, folder: Path) -> tuple[FolderNames, FolderNames, Layout | None]:
-    """Return class folder → class name, split → its folder, and the shift, unless it is ImageNet.
-
-    classnames.txt is looked for in the dataset's folder, or in imagenet/ beside it.
-    """
-    shift = SHIFTS.get(name)
-    file = folder / CLASS_NAMES
-    file_of_imagenet = folder.parent / "imagenet" / CLASS_NAMES
-    if file_of_imagenet.exists() and not file.exists():
-        file = file_of_imagenet
-    names = read_class_names(file)
-    if shift is None:
-        return names, {"train": "images/train", "test": "images/val"}, None
-    if shift.numbered:
-        names = {str(number): text for number, text in enumerate(names.values())}
-    return names, {"test": shift.images}, shift
-
-
 def _read_imagenet(name: str, folder: Path) -> Lists:
     """Read ImageNet, or one of its shifted test sets, which have no training images.
+
+    Its classnames.txt is in the dataset's folder, or in imagenet/ beside it.
 
     Raises:
         DataError: if classnames.txt is missing, a split has no class folders, one of these has no
             class name, or the two splits of ImageNet differ in classes.
     """
-    names, split_folders, shift = _class_folders(name, folder)
-    folders_of = {}
+    file = folder / CLASS_NAMES
+    if not file.exists():
+        file = folder.parent / "imagenet" / CLASS_NAMES
+    names = read_class_names(file)
+    shift = SHIFTS.get(name)
+    split_folders = {"train": "images/train", "test": "images/val"}
+    if shift:
+        split_folders = {"test": shift.images}
+        if shift.numbered:
+            names = {str(number): text for number, text in enumerate(names.values())}
+    classes_of = {}
     for split, split_folder in split_folders.items():
         parent = folder / split_folder
         if not parent.is_dir():
-            continue
-        folders_of[split] = subfolders(parent)
-        unknown = [wnid for wnid in folders_of[split] if wnid not in names]
+            raise DataError(f"image folder {split_folder} is missing; looked in {folder}")
+        classes_of[split] = subfolders(parent)
+        unknown = [wnid for wnid in classes_of[split] if wnid not in names]
         if unknown:
             raise DataError(f"{parent}: folders without a class name: {listed(unknown)}")
-        if not folders_of[split]:
+        if not classes_of[split]:
             raise DataError(f"{parent}: has no class folders, one for each id of {CLASS_NAMES}")
-    if len(folders_of) == 2:
-        differing = set(folders_of["train"]) ^ set(folders_of["test"])
-        if differing:
-            raise DataError(
-                f"{folder}/images: train and val differ in classes: {listed(sorted(differing))}"
-            )
-    # The class of a missing numbered folder stays a possible answer, without images.
-    classes = list(names)
-    if folders_of and not (shift and shift.numbered):
-        classes = next(iter(folders_of.values()))
-    records = {}
-    for split in folders_of:
-        records[split] = class_records(
-            folder, split_folders[split], classes, optional=shift is not None
+    classes = classes_of["test"]
+    if shift and shift.numbered:  # the class of a missing folder stays a possible answer
+        classes = list(names)
+    differing = set(classes) ^ set(classes_of.get("train", classes))
+    if differing:
+        raise DataError(
+            f"{folder}/images: train and val differ in classes: {listed(sorted(differing))}"
         )
-    class_names = tuple(names[wnid] for wnid in classes)
-    anchors = ("images", *split_folders.values())
-    if shift:
-        anchors = (shift.images,)
-    return class_names, Splits(**records), anchors
+    records = {
+        split: class_records(folder, split_folder, classes, optional=shift is not None)
+        for split, split_folder in split_folders.items()
+    }
+    return tuple(names[wnid] for wnid in classes), Splits(**records), tuple(split_folders.values())
 
 
 def differing_counts(dataset: Dataset) -> Counts | None:

@@ -38,8 +38,6 @@ SPLIT_OF = {alias: split for split, aliases in SPLITS.items() for alias in alias
 """Our name of a split by each of its names; a row without a split has none."""
 SEPARATORS = ",;\t"
 """The separators of cells in .csv files: spreadsheets write semicolons in some countries."""
-LINKED = "images"
-"""The folder beside a table that may be a symbolic link to its images."""
 
 
 def load_table(
@@ -158,7 +156,7 @@ def rows_contents(
         splits = fixed_split(unsplit, class_names, key=name)
     elif not test:
         splits = Splits(train, test=val)
-    return class_names, splits, FolderSource(folder, anchors=(LINKED,))
+    return class_names, splits, FolderSource(folder)
 
 
 def _parsed(texts: pd.DataFrame, folder: Path) -> pd.DataFrame:

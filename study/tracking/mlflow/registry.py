@@ -181,7 +181,7 @@ class _Registrar:
                     "backbone": info.backbone,
                     "revision": info.revision,
                     "device": "auto",
-                    **info.reading.model_facts(),
+                    "pixel_range": info.pixel_range and list(info.pixel_range),
                 },
             )
         return scratch / "model"

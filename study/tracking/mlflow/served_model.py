@@ -18,7 +18,6 @@ from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
 from mlflow.pyfunc.utils import pyfunc
 
-from study.data.images.image_reading import MODEL_FACTS
 from study.errors import DataError
 from study.serving.classifier import TunedClassifier, load_classifier
 from study.tracking.mlflow.mlflow_internals import in_scoring_server
@@ -68,7 +67,6 @@ class ServedClassifier(_Predictions, PythonModel):
     def load_context(self, context: PythonModelContext) -> None:
         """Load the backbone, check that it is the tuned one, and embed the class names."""
         settings = context.model_config
-        reading = {name: settings[name] for name in MODEL_FACTS if name in settings}
         self._classifier = load_classifier(
             Path(context.artifacts["delta"]),
             class_names=settings["class_names"],
@@ -76,7 +74,7 @@ class ServedClassifier(_Predictions, PythonModel):
             backbone=settings["backbone"],
             revision=settings["revision"],
             device=settings["device"],
-            **reading,
+            pixel_range=settings["pixel_range"],
         )
         # Over HTTP, file names in requests would let anyone read the server's files.
         self._files = not in_scoring_server()

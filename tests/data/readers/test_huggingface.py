@@ -191,15 +191,13 @@ def test_a_damaged_file_is_named(tmp_path: Path):
         assert "cannot be read from" in refusal("mine", file.parent)
 
 
-@pytest.mark.parametrize("place", ["my/images", "{}/my/images", "~/my/images"])
-def test_a_folder_given_as_a_name_of_the_hub_is_told_its_place(
-    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_folder_here_given_as_a_name_of_the_hub_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     (tmp_path / "my" / "images").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    named = place.format(tmp_path)
-    assert f"use data.root={named} with any name" in refusal(f"hf:{named}")
+    assert "is read by data.root=my/images" in refusal("hf:my/images")
+    assert "allowed is hf:owner/name" in refusal(f"hf:{tmp_path}/my/images")
 
 
 def test_without_a_network_one_message_says_how_to_bring_a_dataset_over(
