@@ -6,12 +6,11 @@ Public benchmarks have such images, so most findings are only warnings.
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
+from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
 
 from study.data.images.sources import FolderSource
 from study.data.outputs import is_output
@@ -22,14 +21,6 @@ from study.errors import DataError
 
 Paths = tuple[str, ...]
 """Paths relative to the folder of a dataset."""
-
-
-class _Image(NamedTuple):
-    """An image whose file exists."""
-
-    is_test: bool
-    label: int
-    path: str
 
 
 @dataclass(frozen=True)
@@ -55,28 +46,37 @@ def survey(dataset: Dataset) -> Survey:
     if not isinstance(source, FolderSource | HubSource):
         return Survey()
     absent = []
-    images_of_key = defaultdict(list)
-    for number, record in enumerate(dataset.records):
-        image = _Image(number < len(dataset.test), record.label, record.path)
+    alike: dict[Hashable, list[Record]] = defaultdict(list)
+    for record in dataset.records:
         try:
             # Of files, the size costs least, and only those of equal sizes are read.
             if isinstance(source, FolderSource):
-                key: Hashable = (source.root / image.path).stat().st_size
+                key: Hashable = (source.root / record.path).stat().st_size
             else:
-                key = _digest(source, image.path)
+                key = _digest(source, record.path)
         except (DataError, OSError, ValueError):
-            absent.append(image.path)
+            absent.append(record.path)
             continue
         if key != 0:  # empty files are no images, and reported as such when they are decoded
-            images_of_key[key].append(image)
-    groups = list(filter(_is_conflict, images_of_key.values()))
+            alike[key].append(record)
     unread: Paths = ()
     if isinstance(source, FolderSource):
         unread = find_unread(dataset, source)
-        groups = [same for group in groups for same in _same_files(group, source)]
-    in_two_classes = _paths_that_differ(groups, "label")
-    in_two_splits = _paths_that_differ(groups, "is_test")
-    return Survey(tuple(absent), in_two_classes, in_two_splits, unread)
+        of_equal_sizes = [group for group in alike.values() if len(group) > 1]
+        alike = defaultdict(list)
+        for record in chain.from_iterable(of_equal_sizes):
+            with suppress(OSError):  # reported when the image is read
+                alike[_digest(source, record.path)].append(record)
+    tested = {record.path for record in dataset.test}
+    in_two_classes = []
+    in_two_splits = []
+    for group in alike.values():
+        paths = tuple(record.path for record in group)
+        if len({record.label for record in group}) > 1:
+            in_two_classes.append(paths)
+        if len({path in tested for path in paths}) > 1:
+            in_two_splits.append(paths)
+    return Survey(tuple(absent), tuple(in_two_classes), tuple(in_two_splits), unread)
 
 
 def find_unread(dataset: Dataset, source: FolderSource) -> Paths:
@@ -127,14 +127,13 @@ def refuse_shared_images(source: Dataset, targets: Iterable[Dataset]) -> None:
 def _places(dataset: Dataset, records: Iterable[Record]) -> Iterator[str]:
     """Yield the file of each image, or the row of its table."""
     source = dataset.source
-    real = cache(os.path.realpath)  # folders may be links; a million files take a while
+    place = dataset.name
+    if isinstance(source, FolderSource):
+        place = str(source.root.resolve())
     for record in records:
-        folder, _, name = record.path.rpartition("/")
-        if isinstance(source, FolderSource):
-            yield f"{real(source.root / folder)}/{name}"
-        else:
-            table = source.stamp(record.path) if isinstance(source, HubSource) else dataset.name
-            yield f"{record.path} ({table})"
+        if isinstance(source, HubSource):
+            place = source.stamp(record.path)
+        yield f"{place}/{record.path}"
 
 
 def refuse_absent(dataset: Dataset, on_corrupt: OnCorrupt) -> None:
@@ -177,26 +176,3 @@ def _digest(source: FolderSource | HubSource, path: str) -> bytes:
         with encoded.open("rb") as file:
             return hashlib.file_digest(file, "sha256").digest()
     return hashlib.sha256(encoded.getbuffer()).digest()
-
-
-def _same_files(images: Iterable[_Image], source: FolderSource) -> Iterator[list[_Image]]:
-    """Yield the images that are of several classes or splits and whose files have one content."""
-    images_of_digest = defaultdict(list)
-    for image in images:
-        with suppress(OSError):  # reported when the image is read
-            images_of_digest[_digest(source, image.path)].append(image)
-    yield from filter(_is_conflict, images_of_digest.values())
-
-
-def _is_conflict(group: Sequence[_Image]) -> bool:
-    """Return whether images that may be the same are of several classes or splits."""
-    return _differ(group, "label") or _differ(group, "is_test")
-
-
-def _differ(group: Iterable[_Image], name: str) -> bool:
-    return len({getattr(image, name) for image in group}) > 1
-
-
-def _paths_that_differ(groups: Iterable[Sequence[_Image]], name: str) -> tuple[Paths, ...]:
-    """Return the paths of each group of images that differ in a field."""
-    return tuple(tuple(image.path for image in group) for group in groups if _differ(group, name))

@@ -37,10 +37,11 @@ assert package is None or package.origin is None  # an editable installation lef
 
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Files of the first test digits, wider than high, so that their sides are cut."""
+    """Files of test digits of all classes, wider than high, so that their sides are cut."""
     place, dataset = tmp_path_factory.mktemp("digits"), load_dataset("digits")
     paths = []
-    for number, record in enumerate(dataset.test[:COUNT]):
+    images = dataset.test[:: len(dataset.test) // COUNT][:COUNT]  # they are sorted by class
+    for number, record in enumerate(images):
         paths.append(str(place / f"{number}.png"))
         dataset.source.open_image(record.path).resize((45, 40)).save(paths[-1])
     return paths
