@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from importlib import import_module
-from operator import attrgetter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +35,12 @@ def load_backbone(name: CheckpointName, *, revision: str | None = None) -> Backb
     """
     description = read_description(name, revision=revision)
     try:
-        _import_models()
         with silence_transformers():  # `_refuse_incomplete` reports the same faults of tensors
             clip, report = _load_model(description)
             tokenizer = load_tokenizer(description)
             processor = _load_processor(description)
-        image_mean = _three_numbers(processor.image_mean)
-        image_std = _three_numbers(processor.image_std)
+        red, green, blue = map(float, processor.image_mean)
+        red_std, green_std, blue_std = map(float, processor.image_std)
     except BackboneError:
         raise
     except SafetensorError as error:
@@ -69,23 +65,12 @@ def load_backbone(name: CheckpointName, *, revision: str | None = None) -> Backb
         clip=clip,
         tokenizer=tokenizer,
         image_size=clip.config.vision_config.image_size,
-        image_mean=image_mean,
-        image_std=image_std,
+        image_mean=(red, green, blue),
+        image_std=(red_std, green_std, blue_std),
         fingerprint=fingerprint(clip),
         processor=processor,
         framing=description.framing,
     )
-
-
-def _import_models() -> None:
-    """Import the classes of models in a thread, whose frames hold no variables of a caller.
-
-    PyTorch leaves the frames of its importer in reference cycles (``torch.fx.wrap``). If the caller
-    imported it, the backbone in its frames would stay in memory until garbage is collected.
-    """
-    classes = attrgetter("CLIPModel", "SiglipModel")
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(classes, import_module("transformers")).result()
 
 
 def _load_model(description: Description) -> tuple[Any, Mapping[str, Any]]:
@@ -213,8 +198,3 @@ def find_weights_fault(weights: Iterable[tuple[str, Any]]) -> str | None:
     if zero:
         return f"nothing but zeros in {len(zero)} of its {count} tensors, first {zero[0]}"
     return None
-
-
-def _three_numbers(values: Sequence[float]) -> tuple[float, float, float]:
-    red, green, blue = values
-    return float(red), float(green), float(blue)

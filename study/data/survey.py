@@ -6,7 +6,7 @@ Public benchmarks have such images, so most findings are only warnings.
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
@@ -62,21 +62,29 @@ def survey(dataset: Dataset) -> Survey:
     unread: Paths = ()
     if isinstance(source, FolderSource):
         unread = find_unread(dataset, source)
-        of_equal_sizes = [group for group in alike.values() if len(group) > 1]
-        alike = defaultdict(list)
-        for record in chain.from_iterable(of_equal_sizes):
-            with suppress(OSError):  # reported when the image is read
-                alike[_digest(source, record.path)].append(record)
+        alike = _by_contents(alike.values(), source)
+    paths_and_labels = [
+        (tuple(record.path for record in group), {record.label for record in group})
+        for group in alike.values()
+    ]
     tested = {record.path for record in dataset.test}
-    in_two_classes = []
-    in_two_splits = []
-    for group in alike.values():
-        paths = tuple(record.path for record in group)
-        if len({record.label for record in group}) > 1:
-            in_two_classes.append(paths)
-        if len({path in tested for path in paths}) > 1:
-            in_two_splits.append(paths)
-    return Survey(tuple(absent), tuple(in_two_classes), tuple(in_two_splits), unread)
+    return Survey(
+        tuple(absent),
+        tuple(paths for paths, labels in paths_and_labels if len(labels) > 1),
+        tuple(paths for paths, _ in paths_and_labels if len({p in tested for p in paths}) > 1),
+        unread,
+    )
+
+
+def _by_contents(
+    groups: Iterable[Sequence[Record]], source: FolderSource
+) -> dict[Hashable, list[Record]]:
+    """Return the images of groups of several, by the hash of their files."""
+    alike: dict[Hashable, list[Record]] = defaultdict(list)
+    for record in chain.from_iterable(group for group in groups if len(group) > 1):
+        with suppress(OSError):  # reported when the image is read
+            alike[_digest(source, record.path)].append(record)
+    return alike
 
 
 def find_unread(dataset: Dataset, source: FolderSource) -> Paths:

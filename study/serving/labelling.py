@@ -1,16 +1,16 @@
 """Label many image files with a tuned classifier, one batch at a time."""
 
 import os
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from study.data.images.sources import IMAGE_SUFFIXES, LONGEST
+from study.data.images.sources import LONGEST
 from study.data.outputs import is_output
-from study.data.readers.own import is_folder, visible
+from study.data.readers.own import is_hidden, is_image_name
 from study.data.records import is_text
 from study.errors import DataError, StudyError
 from study.serving.classifier import Pixels, TunedClassifier
@@ -34,10 +34,7 @@ def list_image_files(folder: Path) -> tuple[list[Path], Counter[str]]:
     """Return the image files in a folder and its subfolders, and count the other files.
 
     The suffix decides what is an image. Hidden files and folders are skipped, as in datasets, and
-    so are folders of studies and of MLflow. A
-    link to a folder is followed unless that folder is read anyway, so circles end and no image is
-    there twice. A broken link counts as an image, whatever its name, so that it is reported as
-    unreadable.
+    so are folders of studies and of MLflow. Links to folders are followed, each folder once.
 
     Returns:
         The paths, each of which begins with ``folder``, sorted by their parts; and the numbers of
@@ -48,39 +45,25 @@ def list_image_files(folder: Path) -> tuple[list[Path], Counter[str]]:
     """
     images = []
     other_suffixes: Counter[str] = Counter()
-    for file in _walk_files(folder):
-        suffix = file.suffix.lower()
-        is_image = suffix in IMAGE_SUFFIXES  # whose file is not asked for, which may take long
-        if is_image or (file.is_symlink() and not os.path.exists(file)):  # noqa: PTH110, of a loop too
-            images.append(file)
-        else:
-            other_suffixes[suffix] += 1
-    return images, other_suffixes
-
-
-def _walk_files(folder: Path) -> list[Path]:
-    files = []
     seen = set()
-    waiting = deque([folder])
-    while waiting:
-        current = waiting.pop()
-        entries = visible(current)
-        status = current.stat()
-        identity = (status.st_dev, status.st_ino)
-        if identity in seen:
+    for place, folders, files in os.walk(folder, onerror=_refuse, followlinks=True):
+        if os.path.realpath(place) in seen:  # by another link, or in a circle
+            folders.clear()
             continue
-        seen.add(identity)
-        for entry in entries:
-            path = current / entry.name
-            if not is_folder(entry):
-                files.append(path)
-            elif is_output(path):
-                continue
-            elif entry.is_symlink():  # later than all other folders, which have shorter paths
-                waiting.appendleft(path)
-            else:
-                waiting.append(path)
-    return sorted(files)
+        seen.add(os.path.realpath(place))
+        current = Path(place)
+        folders[:] = [name for name in folders if not is_hidden(name)]
+        folders[:] = [name for name in sorted(folders) if not is_output(current / name)]
+        for name in files:
+            if is_image_name(name) and not is_hidden(name):
+                images.append(current / name)
+            elif not is_hidden(name):
+                other_suffixes[Path(name).suffix.lower()] += 1
+    return sorted(images), other_suffixes
+
+
+def _refuse(error: OSError) -> None:
+    raise DataError(f"{error.filename}: may not be listed ({error.strerror})") from error
 
 
 def label_image_files(

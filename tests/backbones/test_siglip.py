@@ -19,7 +19,7 @@ from study.method.full_tuning import FullClassifier
 from study.method.model import FewShotClassifier, model_depths
 from study.method.parameters import count_numbers, find_leaf, parameter_name
 from study.method.subsets import list_sites, parse
-from study.serving.exports.model_folder import save_merged
+from study.serving.exports.hf import save_merged
 from tests.not_none import not_none
 from tests.siglips import (
     LENGTH,

@@ -80,6 +80,7 @@ def render_guide(template: str, saved: SavedModel, model: TunedClassifier, **val
         model=model,
         classes_file=CLASSES_FILE,
         merged_head=MERGED_HEAD,
+        backbone_place=repr(f"/{saved.backbone_name}"),
         **values,
     )
     return str(text)

@@ -10,7 +10,7 @@ from study.errors import DeltaError
 from study.serving.classifier import TunedClassifier
 from study.serving.exports.classes import render_guide, write_head
 from study.serving.exports.format import ExportGuide
-from study.serving.exports.model_folder import save_preprocessing
+from study.serving.exports.hf import save_preprocessing
 from study.serving.saved_model import SavedModel
 
 SAME_FOLDER = "."

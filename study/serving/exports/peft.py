@@ -5,7 +5,6 @@ that of the backbone, which is LN tuning. An adapter of PEFT has one kind, so th
 """
 
 import copy
-import json
 import re
 import warnings
 from collections.abc import Iterable
@@ -24,7 +23,7 @@ from study.method.lora import import_peft
 from study.serving.classifier import TunedClassifier
 from study.serving.exports.classes import crop_notes, render_guide, write_head
 from study.serving.exports.format import ExportGuide
-from study.serving.exports.model_folder import save_merged, save_preprocessing
+from study.serving.exports.hf import save_merged, save_preprocessing
 from study.serving.saved_model import SavedModel
 
 BIASES, NORMS, BACKBONE = "biases", "layernorms", "backbone"
@@ -84,16 +83,27 @@ def write_adapters(saved: SavedModel, model: TunedClassifier, folder: Path) -> E
         save_merged(folder / BACKBONE, untouched)
     save_preprocessing(folder, untouched)
     write_head(folder, model)
-    notes = render_guide(
-        "peft_notes.md.jinja",
+    loading = render_guide(
+        "loading.py.jinja",
         saved,
         model,
-        biases=len(biases),
-        norms=len(norms),
+        format="peft",
+        adapters=adapters,
         copied=is_copied,
     )
-    loading = _loading_code(saved, model, adapters, copied=is_copied)
-    return ExportGuide(loading, tuple(notes.splitlines()), limits=crop_notes(model.backbone))
+    notes = [
+        f"`{BIASES}` has BEFT's vectors for {len(biases)} Linear layers, `{NORMS}` has "
+        f"{len(norms)} LayerNorms. They need PEFT 0.20 or newer. An adapter of PEFT has one kind, "
+        "so each is merged into the model before the next is loaded; the order does not matter. "
+        "PEFT warns of the layer type LayerNorm, which can be ignored."
+    ]
+    if not (is_copied or saved.is_on_hub):
+        notes.append(
+            f"The backbone was a folder named `{saved.backbone_name}`, which is not among these "
+            "files. Copy it beside the adapters, or set `backbone` to its place. Its fingerprint "
+            f"is `{info.fingerprint}`."
+        )
+    return ExportGuide(loading, tuple(notes), limits=crop_notes(model.backbone))
 
 
 def find_tuned_modules(model: nn.Module, tuned: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -142,17 +152,3 @@ def _save(adapter: Any, folder: Path, saved: SavedModel) -> None:
     config.revision = saved.info.revision
     adapter.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)  # an empty template of PEFT
-
-
-def _loading_code(
-    saved: SavedModel, model: TunedClassifier, adapters: list[str], *, copied: bool
-) -> str:
-    return render_guide(
-        "loading.py.jinja",
-        saved,
-        model,
-        format="peft",
-        adapters=adapters,
-        copied=copied,
-        subfolder=json.dumps(f"/{saved.backbone_name}", ensure_ascii=False),
-    )

@@ -5,11 +5,14 @@ from typing import Any
 
 import torch
 from PIL import Image
-from transformers import AutoImageProcessor
+from transformers import AutoImageProcessor, AutoTokenizer, CLIPImageProcessor, CLIPModel
 
-from study.backbones.backbone import Backbone
+from study.backbones.backbone import Backbone, fingerprint
 from study.commands.main import main
 from study.data.images.table import normalize
+from study.method.model import FewShotClassifier
+from study.serving.exports.hf import save_merged
+from study.serving.tuned_backbone import load_tuned_backbone
 from tests.case_tables import from_table
 
 
@@ -36,3 +39,16 @@ def test_its_card_names_a_tuned_projection(make_delta: Any, tmp_path: Path, embe
     assert main(["export", str(saved.delta), "--format", "hf", "--out", str(out)]) == 0
     count = embedded.clip.visual_projection.weight.numel()
     assert f"Tuned: `projection`, {count:,} parameters of it" in (out / "README.md").read_text()
+
+
+def test_a_merged_folder_is_an_ordinary_checkpoint_of_the_tuned_model(
+    checkpoint: Path, path: Path, tuned: FewShotClassifier, tmp_path: Path
+):
+    out = tmp_path / "merged"
+    save_merged(out, load_tuned_backbone(path, str(checkpoint))[0])
+    assert fingerprint(CLIPModel.from_pretrained(out)) == fingerprint(tuned.clip)
+    texts = ["a red cat", "dog"]
+    before, after = (AutoTokenizer.from_pretrained(folder)(texts) for folder in (checkpoint, out))
+    assert before["input_ids"] == after["input_ids"]
+    assert list(CLIPImageProcessor.from_pretrained(out).image_std) == [0.25, 0.25, 0.25]
+    assert {p.name for p in out.iterdir()} == {p.name for p in checkpoint.iterdir()}

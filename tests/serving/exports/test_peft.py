@@ -15,7 +15,8 @@ from study.backbones.backbone import Backbone
 from study.errors import ConfigError, DeltaError
 from study.method.lora import import_peft
 from study.method.parameters import PROJECTION
-from study.serving.exports.peft import _loading_code, find_tuned_modules, import_peft_with_beft
+from study.serving.exports.classes import render_guide
+from study.serving.exports.peft import find_tuned_modules, import_peft_with_beft
 from tests.openclips import write_open_clip
 from tests.siglips import save_siglip
 
@@ -56,19 +57,7 @@ def test_where_nothing_is_tuned_there_is_no_adapter(make_delta: Any, exported: A
         exported(make_delta("none", head=(1, 2)), "peft")
 
 
-def loading_code(saved: Any, backbone: str, revision: str | None = None) -> str:
-    info = replace(saved.info, backbone=backbone, revision=revision)
-    model = saved.load_classifier()
-    return _loading_code(replace(saved, info=info), model, ["biases"], copied=False)
-
-
-def test_a_backbone_of_the_hub_is_named(make_delta: Any):
-    loading = loading_code(make_delta(), "openai/clip-vit-base-patch32", "abc")
-    place = '"openai/clip-vit-base-patch32", revision="abc"'
-    assert f"AutoModel.from_pretrained({place}, dtype=torch.float32)" in loading
-
-
-@pytest.mark.parametrize("name", ["my-clip", "{my} 'clip'", 'a "ä"'])
+@pytest.mark.parametrize("name", ["my-clip", "{my} 'clip'", 'a "ä" 🐈'])
 def test_a_backbone_in_a_folder_has_a_place_to_set(make_delta: Any, name: str):
     loading = loading_code(make_delta(), f"/mnt/me/{name}")
     (line,) = (line for line in loading.splitlines() if line.startswith("backbone = "))
@@ -77,6 +66,18 @@ def test_a_backbone_in_a_folder_has_a_place_to_set(make_delta: Any, name: str):
     assert values["backbone"] == f"./{name}"
     assert "AutoModel.from_pretrained(backbone, dtype=torch.float32)" in loading
     assert "/mnt" not in loading
+
+
+def test_a_backbone_of_the_hub_is_named(make_delta: Any):
+    loading = loading_code(make_delta(), "openai/clip-vit-base-patch32", "abc")
+    place = '"openai/clip-vit-base-patch32", revision="abc"'
+    assert f"AutoModel.from_pretrained({place}, dtype=torch.float32)" in loading
+
+
+def loading_code(saved: Any, backbone: str, revision: str | None = None) -> str:
+    named = replace(saved, info=replace(saved.info, backbone=backbone, revision=revision))
+    options: dict[str, Any] = {"format": "peft", "adapters": ["biases"], "copied": False}
+    return render_guide("loading.py.jinja", named, saved.load_classifier(), **options)
 
 
 def test_a_peft_that_is_missing_or_too_old_is_told(monkeypatch: pytest.MonkeyPatch):
