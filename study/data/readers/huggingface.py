@@ -346,8 +346,6 @@ def _contents(name: str, tables: Any, columns: Renamed) -> Contents:
     kept = [column for column in dict.fromkeys((image, label, group)) if column]
     try:
         tables = tables.select_columns(kept)
-        if getattr(features[image], "dtype", None) == "binary_view":
-            tables = tables.cast_column(image, datasets.Value("binary"))
         tables = tables.cast_column(image, datasets.Image(decode=False))
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise DataError(

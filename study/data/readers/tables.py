@@ -227,19 +227,14 @@ def _faults(texts: pd.DataFrame, rows: pd.DataFrame) -> Iterator[str]:
             yield f"row {first}: {column} {text!r:.200} {fault}{more}"
 
 
-def _repeated(rows: pd.DataFrame) -> Iterator[tuple[pd.Series, str, str]]:
-    """Yield checks for the rows of an image that has an earlier one, see `_faults`."""
+def _repeated(rows: pd.DataFrame) -> list[tuple[pd.Series, str, str]]:
+    """Return checks for the rows of an image that has an earlier one, see `_faults`."""
     twice = rows.duplicated("path") & (rows.path != "")
-    before = rows.assign(row=rows.index).groupby("path").transform("first")
-    classes = (rows.class_name != before.class_name) | (rows.label != before.label)
-    splits = ~classes & (rows.split != before.split)
-    for wrong, fault in (
-        (classes, "has conflicting labels, {here} here and {there} in row {row}; allowed is one"),
-        (splits, "is in another split in row {row}; an image may be in one only"),
-        (~classes & ~splits, "is listed twice, in row {row} too"),
-    ):
-        for number in rows.index[twice & wrong][:1]:
-            here, there = rows.loc[number], before.loc[number]
-            labels = {"here": f"{here.class_name!r} ({here.label})"}
-            labels["there"] = f"{there.class_name!r} ({there.label})"
-            yield twice & wrong, "path", fault.format(row=there.row, **labels)
+    first = rows.groupby("path").transform("first")
+    classes = (rows.class_name != first.class_name) | (rows.label != first.label)
+    splits = rows.split != first.split
+    return [
+        (twice & classes, "path", "has another class in an earlier row; allowed is one"),
+        (twice & ~classes & splits, "path", "is in another split in an earlier row"),
+        (twice & ~classes & ~splits, "path", "is listed twice"),
+    ]
