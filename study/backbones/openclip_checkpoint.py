@@ -1,15 +1,13 @@
 """OpenCLIP checkpoints: the same networks as transformers' CLIP, under other names.
 
-A checkpoint is ``open_clip_config.json`` and weights in safetensors format. The keys and values
-that its configuration may have are in the table beside this module. All others are refused by name,
-since a model that is read wrongly gives wrong answers without an error.
+A checkpoint is ``open_clip_config.json`` and weights in safetensors format. Keys and values of its
+configuration that are not known are refused by name, since a model that is read wrongly gives wrong
+answers without an error.
 """
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 from study.backbones.framing import Framing, Interpolation
@@ -26,8 +24,55 @@ _Tensors: TypeAlias = "dict[str, Tensor]"
 """Tensors by their names."""
 _Values = Mapping[str, Any]
 """The keys and values of a section of a configuration."""
-_ALLOWED = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
-"""The keys that a configuration may have, by its sections."""
+_MODEL_KEYS = frozenset(
+    {
+        "embed_dim",
+        "vision_cfg",
+        "text_cfg",
+        "quick_gelu",
+        "custom_text",  # other names for the same tensors
+        "init_logit_scale",
+        "init_logit_bias",  # it cancels in the softmax over classes
+    }
+)
+"""The keys of a model with any value; they are read, or features do not depend on them."""
+_ENCODER_KEYS = frozenset(
+    {
+        "layers",
+        "width",
+        "mlp_ratio",
+        "norm_kwargs",
+        "output_tokens",
+        "final_ln_after_pool",  # the same if one token is pooled
+    }
+)
+"""Such keys of both encoders."""
+_VISION_KEYS = _ENCODER_KEYS | {
+    "image_size",
+    "patch_size",
+    "head_width",
+    "patch_dropout",  # acts in training from scratch only
+    "attn_pooler_queries",
+    "attn_pooler_heads",
+    "pos_embed_type",  # both kinds are in the weights
+    "timm_pool",
+    "timm_proj",
+    "timm_drop",
+}
+_TEXT_KEYS = _ENCODER_KEYS | {
+    "context_length",
+    "vocab_size",
+    "heads",
+    "pad_id",
+    "eos_id",
+    "hf_tokenizer_name",
+    "hf_model_pretrained",
+    "hf_proj_type",
+    "hf_pooler_type",
+}
+_VISION_VALUES = {"block_type": "default", "pool_type": "tok"}
+"""The only values of further keys."""
+_TEXT_VALUES = {"block_type": "default", "pool_type": "argmax", "proj_type": "linear"}
 # The names in OpenCLIP and in transformers, for the modules of a block and outside the blocks.
 _BLOCK = {
     "ln_1": "layer_norm1",
@@ -81,9 +126,21 @@ def clip_values(name: CheckpointName, contents: _Values) -> JsonObject:
         raise BackboneError(f"backbone '{name}' has no model_cfg in its {OPEN_CLIP_CONFIG}")
     vision = model.get("vision_cfg") or {}
     text = model.get("text_cfg") or {}
-    _refuse_other_values(name, vision, _ALLOWED["vision_cfg"], "vision_cfg.")
-    _refuse_other_values(name, text, _ALLOWED["text_cfg"], "text_cfg.")
-    _refuse_other_values(name, model, _ALLOWED["model"])
+    for section, values, keys, fixed in (
+        ("vision_cfg.", vision, _VISION_KEYS, _VISION_VALUES),
+        ("text_cfg.", text, _TEXT_KEYS, _TEXT_VALUES),
+        ("", model, _MODEL_KEYS, dict[str, str]()),
+    ):
+        for key, value in values.items():
+            # False and empty values are allowed.
+            if value and key not in keys and value != fixed.get(key):
+                allowed = repr(fixed[key]) if key in fixed else "a model without it"
+                raise BackboneError(
+                    f"backbone '{name}' is an OpenCLIP model with {section}{key} = {value!r}; "
+                    f"allowed is {allowed}: an image encoder and a text encoder as in OpenAI's "
+                    "CLIP (many others are also published for transformers, which is read if it "
+                    "is a CLIP or a SigLIP)"
+                )
     try:
         vision_config = _encoder_values(vision, model, default_width=768)
         vision_config |= {
@@ -109,22 +166,6 @@ def clip_values(name: CheckpointName, contents: _Values) -> JsonObject:
         raise BackboneError(
             f"backbone '{name}' has an {OPEN_CLIP_CONFIG} that describes no CLIP ({error!r})"
         ) from error
-
-
-def _refuse_other_values(
-    name: CheckpointName, values: _Values, allowed_values: _Values, section: str = ""
-) -> None:
-    """Raise if a section has a key or a value that is not allowed; false and empty ones are."""
-    fixed = allowed_values["fixed"]
-    for key, value in values.items():
-        if not value or key in allowed_values["free"] or value == fixed.get(key):
-            continue
-        allowed = repr(fixed[key]) if key in fixed else "a model without it"
-        raise BackboneError(
-            f"backbone '{name}' is an OpenCLIP model with {section}{key} = {value!r}; allowed is "
-            f"{allowed}: an image encoder and a text encoder as in OpenAI's CLIP (many "
-            "others are also published for transformers, which is read if it is a CLIP or a SigLIP)"
-        )
 
 
 def _encoder_values(encoder: _Values, model: _Values, *, default_width: int) -> JsonObject:
