@@ -5,7 +5,7 @@ Only the delta of a model is downloaded. The code that is stored with it, which
 """
 
 import re
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow.artifacts
