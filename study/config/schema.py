@@ -98,7 +98,7 @@ class DataConfig(Section):
     fifth of each class if it has none."""
     short: Short = "fail"
     """If a class has too few training images for ``shots``: ``fail``, or ``take_all`` it has."""
-    shots_from: Path | None = None
+    shots_from: Place | None = None
     """A folder of published few-shot splits; None means that the study draws its own."""
     templates: tuple[str, ...] | None = Field(None, min_length=1)
     """Prompts with ``{}`` for the class name; training uses the first. None means the dataset's."""

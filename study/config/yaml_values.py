@@ -86,13 +86,13 @@ def _read_yaml(text: str, subject: str) -> Any:
         ConfigError: the text is not valid YAML.
     """
     try:
-        return yaml.load(text, _Loader)  # noqa: S506, it is a subclass of SafeLoader
+        return yaml.load(text, _SafeLoader)  # noqa: S506, it is a subclass of SafeLoader
     except Exception as error:  # PyYAML raises many kinds, such as RecursionError
         reason = str(error) if isinstance(error, yaml.YAMLError) else repr(error)
         raise ConfigError(f"{subject} not valid YAML: {reason[:1000]}") from error
 
 
-class _Loader(yaml.SafeLoader):
+class _SafeLoader(yaml.SafeLoader):
     """A safe loader that takes numbers, true and false, and null for such values, as people do.
 
     All else is text: PyYAML would read 010 as 8, 1:30 as 90, 2001-02-03 as a date and "no" as
@@ -122,7 +122,7 @@ for _tag, _pattern in (
     ("float", r"\.[0-9][0-9_]*([eE][-+][0-9]+)?"),
     ("merge", r"<<"),
 ):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"({_pattern})\Z"), None)
+    _SafeLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"({_pattern})\Z"), None)
 
 
 TEXTS = frozenset(

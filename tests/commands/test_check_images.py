@@ -72,12 +72,9 @@ def test_each_warning_has_a_number_and_at_most_a_few_examples(root: Path, tmp_pa
     assert warned(root) == []
     for n in range(5):
         copy(root, f"train/cat/{n}.png", f"train/dog/{n}.png", f"test/cat/{n}.png")
-    for n in range(4):
+    for n in range(5):
         (root / f"test/dog/{n}.png").unlink()
         (root / f"test/dog/{n}.png").symlink_to("nowhere")
-    (root / "test/dog/4.png").unlink()
-    (tmp_path / "away.png").touch()
-    (root / "test/dog/4.png").symlink_to(tmp_path / "away.png")
     for line, number in zip(warned(root), ("5 of 24", "5", "5"), strict=True):
         assert line.startswith(f"{number} ")
         assert " and 2 more)" in line

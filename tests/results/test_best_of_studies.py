@@ -30,7 +30,7 @@ def storage(finish: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     late._search("search", "trial 3", 3, 0.99, WINNER)
     late.folder.trial("search-0003").write_end(End("stopped", 1, 1.0))
     early._search("search", "trial 3", 3, 0.75, WINNER | {"ln_lr": RATE})
-    linear._search("lora", "lora 3", 3, 0.75, {"subset": "none", "peer": LORA})
+    linear._search("lora", "lora 3", 3, 0.75, {"subset": "none", "method": LORA})
     return place
 
 
@@ -43,9 +43,9 @@ def test_finished_trials_come_best_first_with_their_exact_settings_and_tests(sto
     by_name = {(one.study, one.label): one for one in best}
     assert by_name["early", "trial 3"].settings.rates["ln"] == RATE
     assert by_name["early", "trial 2"].test_seeds == 0
-    lora = by_name["linear", "lora 3"].settings.peer
+    lora = by_name["linear", "lora 3"].settings.method
     assert lora is not None
-    assert (lora.method, lora.lr) == ("lora", 0.001)
+    assert (lora.method, lora.rate) == ("lora", 0.001)
     tuned = by_name["linear", "trial 1"]
     assert (tuned.settings.head, tuned.test_seeds) == ("linear", 2), "its tests have its head"
     assert [one.label for one in best_of_studies(storage, top=1)] == ["trial 1"]

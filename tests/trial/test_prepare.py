@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-from unittest.mock import ANY, Mock
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -197,7 +197,6 @@ def test_every_option_of_a_hub_dataset_reaches_it(
         reading=DEFAULT_READING,
         **options,
         groups=None,
-        storage=ANY,
     )
 
 
