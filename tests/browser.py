@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 SECONDS = 90.0

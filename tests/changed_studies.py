@@ -10,12 +10,12 @@ import pyarrow.parquet as pq
 
 from study.config.loading import dump_config, load_config
 from study.results.study_result import StudyResult, read_study_result
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import PREDICTIONS, VALIDATION
 from study.trial.predictions import VALIDATION_COLUMNS, predictions_to_parquet
 from study.trial.study import Prediction
-from tests.fake_ledger import CLASSES, SEEDS
+from tests.fake_folder import CLASSES, SEEDS
 
 HASH = "0123456789abcdef"
 """The hash of a split."""

@@ -7,7 +7,7 @@ import pytest
 from study.config.loading import build_config
 from study.errors import FaultsError
 from study.protocols import find_protocol
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 from tests.settings import FEW
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from study.config.loading import build_config, dump_config
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import PREDICTIONS
 from study.trial.predictions import predictions_to_parquet, read_predictions
-from tests.fake_ledger import (
+from tests.fake_folder import (
     BASELINES,
     CLASSES,
     CLIPFIT,
@@ -18,7 +18,7 @@ from tests.fake_ledger import (
     RUNGS,
     SEEDS,
     SUBSETS,
-    FakeLedger,
+    FakeFolder,
     predictions_of,
 )
 from tests.settings import with_settings
@@ -62,7 +62,7 @@ def write_study(
         edge: how much better the winner is on test than tuned CLIPFit, a fraction.
         images: of each class on test; as many of all classes where none are given.
     """
-    ledger = FakeLedger(folder, base_to_new=base_to_new, seed=seed)
+    fake = FakeFolder(folder, base_to_new=base_to_new, seed=seed)
     folder.mkdir(parents=True)
     protocol = "base_to_new" if base_to_new else "few_shot"
     settings = {
@@ -74,9 +74,9 @@ def write_study(
         "final": {"images": "shots"},
     }
     (folder / "study.yaml").write_text(dump_config(build_config(settings, "study.yaml")))
-    candidates = _candidates(_write_search(ledger))
+    candidates = _candidates(_write_search(fake))
     (folder / "candidates.json").write_text(json.dumps([*map(with_settings, candidates)]))
-    shot_luck = {seed: ledger.random.normal(0, 0.01) for seed in SEEDS}
+    shot_luck = {seed: fake.random.normal(0, 0.01) for seed in SEEDS}
     means = {
         "zero-shot": 0.60,
         "clipfit": 0.68,
@@ -90,10 +90,10 @@ def write_study(
         label = candidate["label"]
         for number, seed_ in enumerate(SEEDS):
             frozen = label == "zero-shot"
-            luck = 0.0 if frozen else shot_luck[seed_] + ledger.random.normal(0, 0.004)
-            config = ledger.config("test", label, number, seed=seed_, **candidate)
+            luck = 0.0 if frozen else shot_luck[seed_] + fake.random.normal(0, 0.004)
+            config = fake.config("test", label, number, seed=seed_, **candidate)
             epochs = 0 if frozen else EPOCHS
-            ledger.write_trial(
+            fake.write_trial(
                 f"test-{label}-seed{seed_}",
                 config | {"epochs": epochs},
                 epochs=epochs,
@@ -103,14 +103,14 @@ def write_study(
     return set_images(folder, *images) if images else folder
 
 
-def _write_search(ledger: FakeLedger) -> dict[str, tuple[str, JsonObject, float]]:
+def _write_search(fake: FakeFolder) -> dict[str, tuple[str, JsonObject, float]]:
     """Write the search stage; returns source trial, configuration and score per candidate."""
     chosen: dict[str, tuple[str, JsonObject, float]] = {}
     for number, (label, subset) in enumerate(BASELINES.items()):
         rates = dict.fromkeys(("bias_lr", "ln_lr"), None) if subset == "none" else {}
-        config = ledger.config("search", "baseline", number, label=label, subset=subset, **rates)
+        config = fake.config("search", "baseline", number, label=label, subset=subset, **rates)
         config["epochs"] = 0 if subset == "none" else EPOCHS
-        score = ledger.write_trial(
+        score = fake.write_trial(
             f"search-{number:04d}", config, epochs=config["epochs"], status="finished"
         )
         chosen[label] = (f"search-{number:04d}", config, score)
@@ -119,25 +119,25 @@ def _write_search(ledger: FakeLedger) -> dict[str, tuple[str, JsonObject, float]
     for number, group in enumerate(groups, start=len(BASELINES)):
         subset = CLIPFIT
         if group == "search":
-            subset = str(ledger.random.choice(list(SUBSETS)))
-        config = ledger.config(
+            subset = str(fake.random.choice(list(SUBSETS)))
+        config = fake.config(
             "search",
             group,
             number,
             label=f"trial {number}",
             subset=subset,
-            bias_lr=float(10 ** ledger.random.uniform(-3.5, -1.3)) if "bias" in subset else None,
-            ln_lr=float(10 ** ledger.random.uniform(-3.5, -1.3)) if "ln" in subset else None,
-            distill_weight=float(ledger.random.choice([0.25, 1.0, 8.0])),
+            bias_lr=float(10 ** fake.random.uniform(-3.5, -1.3)) if "bias" in subset else None,
+            ln_lr=float(10 ** fake.random.uniform(-3.5, -1.3)) if "ln" in subset else None,
+            distill_weight=float(fake.random.choice([0.25, 1.0, 8.0])),
         )
         epochs, status, error = EPOCHS, "finished", None
         if number % 11 == 7:
             trace = "Traceback:\n  ...\nNonFiniteLossError: epoch 3, step 5: loss is <nan>"
             epochs, status, error = 2, "failed", trace
-        elif number > 8 and ledger.random.random() < 0.4:
-            epochs, status = int(ledger.random.choice(RUNGS)), "stopped"
+        elif number > 8 and fake.random.random() < 0.4:
+            epochs, status = int(fake.random.choice(RUNGS)), "stopped"
         trial_id = f"search-{number:04d}"
-        score = ledger.write_trial(trial_id, config, epochs=epochs, status=status, error=error)
+        score = fake.write_trial(trial_id, config, epochs=epochs, status=status, error=error)
         if status == "finished":
             ranked.append((score, group, (trial_id, config, score)))
     ranked.sort(key=lambda item: -item[0])
@@ -172,7 +172,7 @@ ABLATION = {
 @written_once
 def write_ablation_study(folder: Path, *, base_to_new: bool = False, seed: int = 3) -> Path:
     """Write a finished ablation: each cell with five seeds, at a known distance to the base."""
-    ledger = FakeLedger(folder, base_to_new=base_to_new, seed=seed)
+    fake = FakeFolder(folder, base_to_new=base_to_new, seed=seed)
     folder.mkdir(parents=True)
     settings = {
         "name": folder.name,
@@ -180,16 +180,16 @@ def write_ablation_study(folder: Path, *, base_to_new: bool = False, seed: int =
         "data": {"dataset": "glyphs"},
     }
     (folder / "study.yaml").write_text(dump_config(build_config(settings, "study.yaml")))
-    luck = {seed: ledger.random.normal(0, 0.01) for seed in SEEDS}
+    luck = {seed: fake.random.normal(0, 0.01) for seed in SEEDS}
     for number, (label, (subset, effect)) in enumerate(ABLATION.items()):
         for seed_ in SEEDS:
-            config = ledger.config("ablation", label, number, seed=seed_, subset=subset)
-            ledger.write_trial(
+            config = fake.config("ablation", label, number, seed=seed_, subset=subset)
+            fake.write_trial(
                 f"ablation-{number}-seed{seed_}",
                 config,
                 epochs=EPOCHS,
                 status="finished",
-                test=0.7 + effect + luck[seed_] + ledger.random.normal(0, 0.003),
+                test=0.7 + effect + luck[seed_] + fake.random.normal(0, 0.003),
             )
     (folder / "cells.json").write_text("{}")
     return folder
@@ -223,12 +223,12 @@ def add_candidate(
     file.write_text(json.dumps(candidates))
     if training:
         return
-    ledger = FakeLedger(folder, base_to_new="base_to_new" in (folder / "study.yaml").read_text())
+    fake = FakeFolder(folder, base_to_new="base_to_new" in (folder / "study.yaml").read_text())
     for number, seed in enumerate(seeds):
         best = (folder / f"trials/test-best-seed{seed}/reports.jsonl").read_text().splitlines()
-        test = json.loads(best[-1])["test_score"] + effect + ledger.random.normal(0, 0.002)
-        config = ledger.config("test", label, number, seed=seed, **{**settings, **values})
-        ledger.write_trial(
+        test = json.loads(best[-1])["test_score"] + effect + fake.random.normal(0, 0.002)
+        config = fake.config("test", label, number, seed=seed, **{**settings, **values})
+        fake.write_trial(
             f"test-{label}-seed{seed}", config, epochs=EPOCHS, status="finished", test=test
         )
 

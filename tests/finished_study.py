@@ -1,4 +1,4 @@
-"""Finished studies on the embedded digits: one real training, and ledgers written around it."""
+"""Finished studies on the embedded digits: one real training, and folders written around it."""
 
 import shutil
 from pathlib import Path
@@ -14,7 +14,7 @@ from study.config.trial_settings import TrialSettings
 from study.embedded import EMBEDDED, backbone_path
 from study.method.delta import head_tensors, load_delta, save_delta
 from study.method.head import Head
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 from study.storage.study_folder import DESCRIPTION, StudyFolder
 from study.storage.trial_folder import PREDICTIONS, End
 from study.trial.predictions import predictions_to_parquet
@@ -29,7 +29,7 @@ LINEAR = {"head": "linear", "strength": 0.75}
 
 
 class Finished:
-    """A study's ledger after test, with the files of one real training as its winner."""
+    """A study's folder after test, with the files of one real training as its winner."""
 
     def __init__(self, place: Path, trained: Path, name: str, **changes: Any):
         values = {

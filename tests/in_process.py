@@ -13,10 +13,10 @@ import pytest
 from ray.tune.schedulers import TrialScheduler
 
 from study.search import steps
-from study.search.ledger_callback import LedgerCallback
 from study.search.observers import Observers
 from study.search.recorded import DataByStage
 from study.search.searcher import StudySearcher
+from study.search.study_callback import StudyCallback
 from study.search.trainable import ClipFitTrainable
 from study.trial.study import Study
 
@@ -39,7 +39,7 @@ def _run_trials(
     observers: Observers,
 ):
     """Do as `study.search.driver.run_trials`."""
-    callback = LedgerCallback(searcher, observers)
+    callback = StudyCallback(searcher, observers)
     trainable = object.__new__(ClipFitTrainable)
     for number in range(count):
         config = searcher.suggest(str(number))

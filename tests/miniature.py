@@ -9,7 +9,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 
 COUNTS = (3, 2, 2)  # images a class in train, val and test
 

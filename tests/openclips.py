@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from study.backbones.openclip_checkpoint import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 
 MODEL: JsonObject = {
     "embed_dim": 24,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 from tests.environments import outside
 from tests.free_port import free_port
 

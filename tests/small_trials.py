@@ -15,7 +15,7 @@ from study.config.loading import build_config
 from study.config.schema import StudyConfig
 from study.method.delta import DeltaInfo, save_delta
 from study.protocols import FewShot
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 from study.storage.trial_folder import TrialFolder
 from study.trial.prepare import Preparer
 from study.trial.run_trial import run_trial

@@ -17,7 +17,7 @@ import yaml
 
 from study.config.loading import build_config, dump_config
 from study.run import main
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 from study.storage.study_folder import StudyFolder
 from tests.messages import (
     Ran,

@@ -213,7 +213,7 @@ def test_the_package_folder_is_off_the_path_of_the_script():
 
 
 def test_a_home_folder_stays_on_the_path_of_the_script(tmp_path: Path):
-    for name in ("ledger.py", "errors.py", "__init__.py"):
+    for name in ("api.py", "errors.py", "__init__.py"):
         (tmp_path / name).touch()
     (tmp_path / "study").symlink_to(SCRIPT.parent)
     script = tmp_path / "run.py"

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from rich.cells import cell_len
 
-from tests.fake_ledger import FakeLedger
+from tests.fake_folder import FakeFolder
 from tests.fake_studies import add_answer, write_ablation_study, write_study
 from tests.results.test_sweep_scores import placed
 from tests.screens import columns, run_in_terminal, sentences, squeezed, table_lines
@@ -52,9 +52,9 @@ def place(tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], 
     runs = place / "runs"
     few_shot = write_study(runs / "glyphs-few-shot")
     add_answer(few_shot)
-    ledger = FakeLedger(few_shot, base_to_new=False)
-    config = ledger.config("search", "search", 99, label="trial 99")
-    ledger.write_trial("search-0099", config, epochs=2, status=None)
+    fake = FakeFolder(few_shot, base_to_new=False)
+    config = fake.config("search", "search", 99, label="trial 99")
+    fake.write_trial("search-0099", config, epochs=2, status=None)
     two_parts = write_study(runs / "glyphs-base-to-new", base_to_new=True)
     placed(two_parts, "eurosat")
     for folder in (few_shot, two_parts):

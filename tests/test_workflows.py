@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / ".github" / "workflows").glob("*.yml"))

@@ -1,4 +1,4 @@
-"""A study's ledger written by hand, and what MLflow has of it: tests of tracking need no more."""
+"""A study's folder written by hand, and what MLflow has of it: tests of tracking need no more."""
 
 import json
 import time

@@ -19,7 +19,7 @@ from study.backbones.hub import (
 )
 from study.backbones.openclip_checkpoint import OPEN_CLIP_CONFIG, clip_values, open_clip_framing
 from study.errors import BackboneError
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 
 NAME_ON_HUB = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
 """The pattern of a checkpoint's name on the hub."""

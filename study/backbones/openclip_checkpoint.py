@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 from study.backbones.framing import Framing, Interpolation
 from study.backbones.hub import CheckpointName
 from study.errors import BackboneError
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 
 if TYPE_CHECKING:
     from torch import Tensor

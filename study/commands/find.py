@@ -160,7 +160,7 @@ def load_study(folder: StudyFolder, overrides: Sequence[str] = ()) -> "Study":
     """Return the study of a folder, with overrides of settings that may change.
 
     Raises:
-        LedgerError: a file that every command needs is missing or damaged.
+        FolderError: a file that every command needs is missing or damaged.
         ConfigError: an override is invalid, or would change results.
     """
     from study.config.loading import load_config

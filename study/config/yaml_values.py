@@ -122,7 +122,9 @@ for _tag, _pattern in (
     ("float", r"\.[0-9][0-9_]*([eE][-+][0-9]+)?"),
     ("merge", r"<<"),
 ):
-    _SafeLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"({_pattern})\Z"), None)
+    _SafeLoader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_tag}", re.compile(rf"({_pattern})\Z"), None
+    )
 
 
 TEXTS = frozenset(

@@ -21,7 +21,7 @@ from study.errors import DataError, DeltaError
 from study.method.head import Head
 from study.storage.atomic import write_atomically
 from study.storage.file_format import FORMAT, KEY, refuse_other_format
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 
 Tensors = dict[str, Tensor]
 """Tensors by their names."""

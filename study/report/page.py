@@ -91,7 +91,7 @@ def write_report(
         The path of the report.
 
     Raises:
-        LedgerError: a file of predictions is damaged.
+        FolderError: a file of predictions is damaged.
     """
     path = board.folder.path / "report.html"
     write_atomically(path, render_report(board, plots, datasets))

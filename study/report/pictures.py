@@ -67,7 +67,7 @@ def make_gallery(board: StudyResult, datasets: Datasets) -> Gallery:
             be downloaded.
 
     Raises:
-        LedgerError: a file of predictions is damaged.
+        FolderError: a file of predictions is damaged.
     """
     by_seed = {}
     best = board.best_by_validation

@@ -22,7 +22,7 @@ def fix_chance(folder: StudyFolder, protocol: Protocol | None = None) -> None:
         protocol: the study's protocol, if it is not found by its name.
 
     Raises:
-        LedgerError: a file of the study is damaged.
+        FolderError: a file of the study is damaged.
         StorageError: the folder cannot be read or written.
     """
     trials = folder.path / "trials"

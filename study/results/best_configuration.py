@@ -8,7 +8,7 @@ from typing import NamedTuple
 from study.config.labels import WITH_DELTA
 from study.config.schema import StudyConfig
 from study.results.chance import BALANCED, AgainstChance
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 from study.storage.study_folder import CHANCE
 from study.storage.trial_folder import TrialFolder
 from study.trial.study import Candidate, Study, best_candidate, candidate_of_label

@@ -62,7 +62,7 @@ def check_labels(folder: StudyFolder, trial_id: str) -> LabelCheck | None:
         None if the trial has kept no predictions of validation images.
 
     Raises:
-        LedgerError: its file is damaged.
+        FolderError: its file is damaged.
     """
     table: pa.Table | None = read_validation(folder.trial(trial_id))
     if table is None:

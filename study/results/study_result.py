@@ -36,7 +36,7 @@ from study.results.training_images import read_training_images, training_overlap
 from study.results.trial_results import TrialResult, first_chance, read_trials
 from study.results.trials_table import trials_table
 from study.results.validation_check import ValidationCheck, check_validation
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 from study.storage.study_folder import CELLS, IDENTITY, Registration, StudyFolder
 from study.trial.study import (
     BEST,
@@ -358,7 +358,7 @@ class StudyResult:
         None before validation has chosen, and if the trial kept no probabilities.
 
         Raises:
-            LedgerError: a file of a trial is damaged.
+            FolderError: a file of a trial is damaged.
         """
         best = best_candidate(self.candidates)
         if not best or best.source_trial is None:
@@ -386,7 +386,7 @@ def read_study_result(folder: Path, protocol: Protocol | None = None) -> StudyRe
 
     Raises:
         DataError: the folder is not that of a study.
-        LedgerError: a file of it is damaged.
+        FolderError: a file of it is damaged.
         ConfigError: its configuration is missing or damaged, or names an unknown protocol.
     """
     if not (folder / "trials").is_dir():

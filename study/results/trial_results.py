@@ -1,4 +1,4 @@
-"""The trials of a study as typed records, read from the ledger."""
+"""The trials of a study as typed records, read from the study's folder."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,7 +8,7 @@ from study.config.labels import BASELINE
 from study.config.trial_settings import Head, TrialSettings
 from study.protocols import Protocol
 from study.results.chance import BALANCED, balanced_chance, balanced_score
-from study.storage.ledger_files import JsonObject, LedgerError
+from study.storage.result_folder import FolderError, JsonObject
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import TrialFolder
 from study.trial.predictions import (
@@ -125,7 +125,7 @@ def read_trials(folder: StudyFolder, protocol: Protocol) -> list[TrialResult]:
         protocol: the study's protocol, which makes a score of guessing.
 
     Raises:
-        LedgerError: a file of a trial is damaged.
+        FolderError: a file of a trial is damaged.
     """
     uses: dict[str, dict[Head | None, str]] = defaultdict(dict)
     for candidate in read_candidates(folder) or ():
@@ -200,12 +200,12 @@ def _read_settings(trial: TrialFolder, config: JsonObject) -> TrialSettings:
     """Return the settings in the configuration of a trial.
 
     Raises:
-        LedgerError: there are none, or they are damaged.
+        FolderError: there are none, or they are damaged.
     """
     try:
         return TrialSettings.model_validate(config["settings"])
     except (KeyError, ValueError) as error:
-        raise LedgerError(f"{trial.path / 'config.json'} is damaged: {error}") from error
+        raise FolderError(f"{trial.path / 'config.json'} is damaged: {error}") from error
 
 
 def _read_validation(

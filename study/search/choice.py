@@ -12,7 +12,7 @@ from study.config.trial_settings import TrialSettings
 from study.errors import StudyError
 from study.results.best_configuration import extensions
 from study.storage.atomic import sha256_of
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Candidate, Stage, Study, TrialConfig
 

@@ -15,7 +15,6 @@ from ray.tune.schedulers import TrialScheduler
 from study.config.schema import StudyConfig
 from study.errors import ClusterError, InterruptedStudyError, StudyError
 from study.method.device import gpu_kind
-from study.search.ledger_callback import LedgerCallback
 from study.search.machine import ADDRESS, cluster_address, refuse_silent_cluster
 from study.search.observers import Observers
 from study.search.ray_internals import (
@@ -29,10 +28,11 @@ from study.search.ray_internals import (
 from study.search.ray_watch import exit_if_ray_is_lost
 from study.search.recorded import DataByStage
 from study.search.searcher import StudySearcher
+from study.search.study_callback import StudyCallback
 from study.search.trainable import ClipFitTrainable
 from study.storage.atomic import StorageError
 from study.storage.command_lines import study_command
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 from study.trial.study import Study
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 TUNE_ENVIRONMENT = {
     # A test reports a score only after its last epoch; Tune expects one after each.
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
-    # The ledger holds the results; Tune's own record would be a copy that is never read.
+    # The study's folder holds the results; Tune's own record would be a copy that is never read.
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
@@ -169,7 +169,7 @@ def run_trials(
     Raises:
         InterruptedStudyError: Ctrl-C or another signal ended the run early.
         StudyError: this machine is too small for one trial; see `concurrency`.
-        StorageError: the ledger cannot be read or written.
+        StorageError: the study's folder cannot be read or written.
     """
     if count == 0:
         return
@@ -193,7 +193,7 @@ def run_trials(
     run_config = tune.RunConfig(
         name="tune",
         storage_path=str(folder.path.resolve()),
-        callbacks=[LedgerCallback(searcher, observers, resources.max_epoch_seconds)],
+        callbacks=[StudyCallback(searcher, observers, resources.max_epoch_seconds)],
         failure_config=tune.FailureConfig(max_failures=resources.max_failures),
         checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         verbose=0,

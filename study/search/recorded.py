@@ -11,7 +11,7 @@ from study.search.recording import (
     drop_reports_beyond_state,
     validation_scores,
 )
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 from study.storage.trial_folder import End, TrialFolder
 from study.trial.study import SPLIT_HASH, Stage, Study, TrialConfig, TrialData
 

@@ -22,7 +22,7 @@ from study.method.delta import (
     to_delta_bytes,
 )
 from study.storage.atomic import with_retries
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 from study.storage.trial_folder import PREDICTIONS, REPORTS, VALIDATION, End, TrialFolder
 from study.trial.predictions import predictions_to_parquet, validation_to_parquet
 from study.trial.study import EpochReport, TrialData

@@ -164,7 +164,7 @@ def read_winner(study: Study, scratch: Path) -> SavedModel:
     Raises:
         DataError: the study is not finished, or has no winner.
         DeltaError: no delta of the winner can be read.
-        LedgerError: a file of the study is damaged.
+        FolderError: a file of the study is damaged.
     """
     name = study.folder.name
     if not study.folder.is_complete():

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable
 
 from study.storage.atomic import Checksums, delete_temporary_files
-from study.storage.ledger_files import DamagedError
+from study.storage.result_folder import DamagedError
 from study.storage.study_folder import CANDIDATES, CELLS, CHANCE, REGISTERED, StudyFolder
 from study.storage.trial_folder import REPORTS, TrialFolder
 

@@ -30,11 +30,11 @@ from study.storage.atomic import (
 from study.storage.command_lines import study_command
 from study.storage.file_format import FORMAT, KEY, refuse_other_format
 from study.storage.folders import new_folder, refuse_taken
-from study.storage.ledger_files import (
+from study.storage.result_folder import (
     DamagedError,
+    FolderError,
     JsonObject,
-    LedgerError,
-    LedgerFolder,
+    ResultFolder,
     collect_faults,
     parse_json,
 )
@@ -93,7 +93,7 @@ class Registration:
         return f'mlflow.pyfunc.load_model("{address}").predict(["image.png"])'
 
 
-class StudyFolder(LedgerFolder):
+class StudyFolder(ResultFolder):
     """The folder of a study, ``runs/<name>/``."""
 
     @property
@@ -123,7 +123,7 @@ class StudyFolder(LedgerFolder):
             identity: the versions and files that the study is made with.
 
         Raises:
-            LedgerError, StorageError: see `refuse_existing`.
+            FolderError, StorageError: see `refuse_existing`.
         """
         self.refuse_existing()
         with new_folder(self.path) as temporary:
@@ -139,11 +139,11 @@ class StudyFolder(LedgerFolder):
         """Raise unless a new study may have this folder: there is none, or it is empty.
 
         Raises:
-            LedgerError: a study of this name exists; the message says what to do about it.
+            FolderError: a study of this name exists; the message says what to do about it.
             StorageError: the folder has contents that are no study's, or it is no folder.
         """
         if self.exists():
-            raise LedgerError(
+            raise FolderError(
                 f"study '{self.name}' exists in {self.path.parent}; choose another name, or go on "
                 f"with it by this command\n    {study_command('resume', self.path)}"
             )
@@ -172,7 +172,7 @@ class StudyFolder(LedgerFolder):
         """Keep other processes out during the block; the lock ends with its process.
 
         Raises:
-            LedgerError: another process runs this study, or sends it to a tracker.
+            FolderError: another process runs this study, or sends it to a tracker.
             StorageError: the study's folder cannot be written.
         """
         path = self.path / LOCK
@@ -184,7 +184,7 @@ class StudyFolder(LedgerFolder):
                     break
                 except BlockingIOError as error:
                     if time.monotonic() > deadline:
-                        raise LedgerError(
+                        raise FolderError(
                             f"study '{self.name}' is being run by another process; wait for it to "
                             "end"
                         ) from error
@@ -228,7 +228,7 @@ class StudyFolder(LedgerFolder):
         path = self.path / IDENTITY
         values = parse_json(path, self.read_required(IDENTITY))
         if not isinstance(values, dict) or "study_id" not in values:
-            raise LedgerError(f"{path} is damaged: it has no study_id")
+            raise FolderError(f"{path} is damaged: it has no study_id")
         refuse_other_format(path, values.get(KEY))
         return values
 
@@ -287,9 +287,9 @@ class StudyFolder(LedgerFolder):
         try:
             contents = super().read(name)
         except OSError as error:  # such as a folder in the place of the file
-            raise LedgerError(f"{path} cannot be read: {error.strerror}") from error
+            raise FolderError(f"{path} cannot be read: {error.strerror}") from error
         if contents is not None and not Checksums(path.parent).matches(path.name, contents):
-            raise LedgerError(f"{path} is damaged: its SHA-256 is another than when it was written")
+            raise FolderError(f"{path} is damaged: its SHA-256 is another than when it was written")
         return contents
 
 

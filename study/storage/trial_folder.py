@@ -15,10 +15,10 @@ from study.storage.atomic import (
     sha256_of,
     with_retries,
 )
-from study.storage.ledger_files import (
+from study.storage.result_folder import (
+    FolderError,
     JsonObject,
-    LedgerError,
-    LedgerFolder,
+    ResultFolder,
     collect_faults,
     json_bytes,
     parse_json,
@@ -56,7 +56,7 @@ class End:
     """Whether its own configuration made the trial fail; the search then avoids similar ones."""
 
 
-class TrialFolder(LedgerFolder):
+class TrialFolder(ResultFolder):
     """A trial's folder, ``trials/<trial_id>/``: configuration, reports, state, delta and end."""
 
     @property
@@ -75,7 +75,7 @@ class TrialFolder(LedgerFolder):
             self.write("config.json", json_bytes(config), recorded=True)
 
     def read_config(self) -> JsonObject:
-        """Return the trial's configuration; LedgerError if it is missing."""
+        """Return the trial's configuration; FolderError if it is missing."""
         contents = self.read_required("config.json")
         config: JsonObject = parse_json(self.path / "config.json", contents)
         return config
@@ -86,7 +86,7 @@ class TrialFolder(LedgerFolder):
         reports = [parse_json(path, line) for line in self._report_lines()]
         for report in reports:
             if not isinstance(report, dict) or not isinstance(report.get("epoch"), int):
-                raise LedgerError(f"{path} is damaged: a line of it is no report")
+                raise FolderError(f"{path} is damaged: a line of it is no report")
         return reports
 
     def append_report(self, report: JsonObject, *, last: bool = False) -> None:
@@ -159,7 +159,7 @@ class TrialFolder(LedgerFolder):
 
     def read_earlier_end(self) -> End | None:
         """Return how the trial had ended before it was reopened; None if that is not known."""
-        with suppress(LedgerError):
+        with suppress(FolderError):
             return self.read_record(EARLIER_END, End)
         return None
 
@@ -188,7 +188,7 @@ class TrialFolder(LedgerFolder):
         Its end is kept as `EARLIER_END`, unless it had failed.
         """
         end = None
-        with suppress(LedgerError):
+        with suppress(FolderError):
             end = self.read_end()
         if end and not Checksums(self.path).matches("end.json", self.read("end.json")):
             end = None

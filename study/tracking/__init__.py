@@ -1,4 +1,4 @@
-"""Trackers show what the ledger holds; no other room imports MLflow."""
+"""Trackers show what a study's folder holds; no other package imports MLflow."""
 
 from study.config.plugins import find_object
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker, download_model

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from study.config.trial_settings import Head
-from study.storage.ledger_files import JsonObject, LedgerError
+from study.storage.result_folder import FolderError, JsonObject
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import PREDICTIONS, VALIDATION, TrialFolder
 from study.trial.study import Prediction
@@ -91,7 +91,7 @@ def read_predictions(
     """Return the predictions of a trial with a head, or with all of them; empty if it kept none.
 
     Raises:
-        LedgerError: the file is damaged.
+        FolderError: the file is damaged.
     """
     name = f"trials/{trial_id}/{PREDICTIONS}"
     contents = folder.read(name)
@@ -101,7 +101,7 @@ def read_predictions(
         rows = read_parquet(contents).to_pylist()
         return [Prediction(**row) for row in rows if head in (None, row["head"])]
     except (pa.ArrowException, KeyError, TypeError) as error:
-        raise LedgerError(f"{folder.path / name} is damaged: {error}") from error
+        raise FolderError(f"{folder.path / name} is damaged: {error}") from error
 
 
 def read_validation(trial: TrialFolder) -> pa.Table | None:
@@ -113,7 +113,7 @@ def read_validation(trial: TrialFolder) -> pa.Table | None:
         None if the trial kept nothing, because it has not finished.
 
     Raises:
-        LedgerError: the file is damaged.
+        FolderError: the file is damaged.
     """
     contents = trial.read(VALIDATION)
     if contents is None:
@@ -123,7 +123,7 @@ def read_validation(trial: TrialFolder) -> pa.Table | None:
         table = read_parquet(contents).select([name for name, _ in VALIDATION_COLUMNS])
         return table.filter(pc.equal(table["head"], trial.read_reports()[-1]["head"]))
     except (pa.ArrowException, KeyError) as error:
-        raise LedgerError(f"{trial.path / VALIDATION} is damaged: {error}") from error
+        raise FolderError(f"{trial.path / VALIDATION} is damaged: {error}") from error
 
 
 Stratum = tuple[str, str]

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from itertools import chain
 
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 from study.storage.study_folder import StudyFolder
 
 PAUSE = 60.0

@@ -160,7 +160,7 @@ class Study:
         """Return the study with the precision that ``auto`` stands for, if that is decided.
 
         Raises:
-            LedgerError: the file of the precision is damaged.
+            FolderError: the file of the precision is damaged.
         """
         if self.config.training.precision != AUTO:
             return self
@@ -180,7 +180,7 @@ class Study:
         """Return the configurations to test; None while they are not chosen.
 
         Raises:
-            LedgerError: their file is damaged.
+            FolderError: their file is damaged.
         """
         return read_candidates(self.folder)
 
@@ -195,7 +195,7 @@ class Study:
         """Return the settings of an ablation's cells by label; None while they are not fixed.
 
         Raises:
-            LedgerError: their file is damaged.
+            FolderError: their file is damaged.
         """
         values = self.folder.read_json(CELLS)
         if values is None:
@@ -213,7 +213,7 @@ def read_candidates(folder: StudyFolder) -> tuple[Candidate, ...] | None:
     """Return the configurations that a study tests; None while they are not chosen.
 
     Raises:
-        LedgerError: their file is damaged.
+        FolderError: their file is damaged.
     """
     values = folder.read_json(CANDIDATES)
     if values is None:

@@ -18,7 +18,7 @@ from study.backbones.load_backbone import load_backbone
 from study.data.images.decode import preprocess
 from study.embedded import EMBEDDED, backbone_path
 from study.errors import BackboneError
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 
 SQUARE = {"height": 32, "width": 32}
 CASES = yaml.safe_load(Path(__file__).with_name("framing.yaml").read_text())

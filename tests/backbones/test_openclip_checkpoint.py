@@ -23,7 +23,7 @@ from study.errors import BackboneError
 from study.method.model import FewShotClassifier
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 from tests.damage import change_weights, cut
 from tests.openclips import MODEL, make_open_clip, write_open_clip
 

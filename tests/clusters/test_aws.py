@@ -12,7 +12,7 @@ import boto3
 import pytest
 import yaml
 
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 
 # Read when moto is imported: Ray attaches policies that AWS itself keeps.
 os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")

@@ -20,7 +20,7 @@ from ray.autoscaler._private.kuberay.autoscaling_config import (
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 from study.config.loading import load_config
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 
 ROOT = Path(__file__).parents[2]
 CLUSTERS = ROOT / "clusters"

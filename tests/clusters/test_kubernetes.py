@@ -13,7 +13,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 
 DOCUMENTS = list(
     yaml.safe_load_all((Path(__file__).parents[2] / "clusters" / "kubernetes.yaml").read_text())

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from study.run import main
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import TrialFolder
 from tests.clusters.conftest import Site, wait_for

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from study.search.trainable import ClipFitTrainable
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 from study.storage.study_folder import StudyFolder
 from tests.clusters.conftest import SMALL
 from tests.not_none import not_none

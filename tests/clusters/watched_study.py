@@ -20,7 +20,7 @@ import ray
 from study import run
 from study.search import driver
 from study.search.trainable import ClipFitTrainable
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 
 NOTES = Path(sys.argv[1])
 WAIT_FOR = NOTES.with_name("wait_for")

@@ -16,7 +16,7 @@ from study.config.loading import build_config
 from study.config.schema import StudyConfig
 from study.errors import DataError, Fault, FaultsError, StudyError
 from study.storage.folders import JOB
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.tracking.tracker import Tracker

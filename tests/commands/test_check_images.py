@@ -12,7 +12,7 @@ from study.commands.check_images import dataset_warnings, decode_images, find_wa
 from study.config.loading import build_config
 from study.data.datasets import load_dataset
 from study.errors import StudyError
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
 from tests.commands.conftest import Run

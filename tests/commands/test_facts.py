@@ -12,7 +12,7 @@ from study.commands.estimate import plan_facts
 from study.commands.facts import describe_concurrency, study_facts
 from study.config.loading import build_config
 from study.config.schema import ResourcesConfig
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
 from tests.settings import NONE

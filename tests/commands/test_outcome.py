@@ -17,7 +17,7 @@ from tests.not_none import not_none
 from tests.written_study import Written
 
 
-def test_the_views_of_a_study_are_written_anew_from_its_ledger(tmp_path: Path):
+def test_the_views_of_a_study_are_written_anew_from_its_folder(tmp_path: Path):
     written = Written(tmp_path, "mine")
     written.whole(0)
     written.whole(1, "failed", 1, error="boom")

@@ -11,7 +11,7 @@ from study.config.reference import list_keys
 from study.config.renamed_keys import GONE, RENAMED
 from study.config.schema import StudyConfig
 from study.errors import FaultsError
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 from tests.config_faults import faulty_keys
 
 CASES = yaml.safe_load(Path(__file__).with_name("faults.yaml").read_text())["faults"]

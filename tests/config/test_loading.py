@@ -8,7 +8,7 @@ from study.config.loading import build_config, dump_config, load_config
 from study.config.methods import FullFineTuning, Lora
 from study.config.schema import StudyConfig
 from study.errors import FaultsError
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 from tests.case_tables import from_table
 from tests.config_faults import baselines
 

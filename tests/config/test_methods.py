@@ -19,7 +19,7 @@ from study.config.methods import (
 )
 from study.config.trial_settings import TrialSettings
 from study.method.parameters import PROJECTION
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 from tests.not_none import not_none
 
 

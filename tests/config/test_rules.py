@@ -6,7 +6,7 @@ from study.config.labels import RANKS, TUNED
 from study.config.loading import build_config
 from study.config.rules import broken_search_rules
 from study.errors import ConfigError
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 from tests.case_tables import from_table
 from tests.config_faults import baselines, clipfit, faulty_keys
 

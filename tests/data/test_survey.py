@@ -8,7 +8,7 @@ from study.data.datasets import load_dataset
 from study.data.records import Dataset
 from study.data.survey import Survey, refuse_absent, survey
 from study.errors import DataError
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 from tests.case_tables import from_table
 from tests.data.reading import add
 

@@ -8,7 +8,7 @@ import pytest
 from study.backbones.backbone import Backbone
 from study.backbones.load_backbone import load_backbone
 from study.embedded import backbone_path
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 
 FOLDER = Path(backbone_path("embedded"))
 

@@ -7,7 +7,7 @@ import torch
 from study.backbones.backbone import Backbone
 from study.data.readers.glyphs import GLYPH_CLASS_NAMES
 from study.embedded import backbone_path
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 
 FOLDER = Path(backbone_path("embedded"))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 from study.storage.study_folder import StudyFolder
 from tests.tiny_study import untimed
 from tests.written_study import MakeStudy, Written

@@ -163,7 +163,7 @@ def test_trials_that_mlflow_refuses_stop_no_other_and_are_named(
     assert "2 runs:" in lacks
     refused = re.search(r"  search-0000: RestException: .*ln_lr.*", lacks)
     assert refused
-    assert re.search(r"  search-0001: LedgerError: .*reports.jsonl is damaged", lacks)
+    assert re.search(r"  search-0001: FolderError: .*reports.jsonl is damaged", lacks)
     (told,) = [r.message for r in caplog.records if r.levelno >= logging.WARNING]
     assert "the others go on" in told
     sent = runs(mlflow_server, study)

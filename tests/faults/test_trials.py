@@ -17,7 +17,7 @@ from study.method.delta import load_delta
 from study.search import driver
 from study.search.trainable import ClipFitTrainable
 from study.storage import atomic
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.trial import run_trial
 from tests import small_trials

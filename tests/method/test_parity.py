@@ -20,7 +20,7 @@ from study.method.model import FewShotClassifier, encode_prompts
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
 from study.method.training import Losses, Objective, Recipe, Schedule, make_optimizer, training_step
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 
 OWN_FIXTURES = sorted(p for p in (Path(__file__).parent / "fixtures").iterdir() if p.is_dir())
 FIXTURES = [Path(p) for p in os.environ.get("PARITY_FIXTURES", "").split(":") if p]

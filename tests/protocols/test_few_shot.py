@@ -4,7 +4,7 @@ from study.config.loading import build_config
 from study.data.records import Dataset
 from study.data.shots import Shots
 from study.protocols import FewShot
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 from tests.case_tables import from_table
 
 from .conftest import parts

@@ -11,7 +11,7 @@ from study.data.records import Dataset
 from study.data.shots import Shots
 from study.errors import DataError
 from study.protocols import PROTOCOLS, find_protocol
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 from tests.case_tables import from_table
 from tests.config_faults import clipfit, protocol_faults
 

@@ -15,7 +15,7 @@ from study.report.confusion_tables import (
 from study.report.tables import Table
 from study.trial.study import Prediction
 from tests.changed_studies import board_of
-from tests.fake_ledger import CLASSES
+from tests.fake_folder import CLASSES
 from tests.report.conftest import keep
 
 

@@ -26,7 +26,7 @@ from tests.changed_studies import (
     change_json,
     doubt_labels_of,
 )
-from tests.fake_ledger import predictions_of
+from tests.fake_folder import predictions_of
 from tests.fake_studies import set_images
 from tests.report.conftest import choose_full, drop_tests, keep
 

@@ -10,7 +10,7 @@ from statsmodels.stats.multitest import multipletests
 
 from study.config.trial_settings import TrialSettings
 from study.results.study_result import StudyResult, read_study_result
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 from tests.changed_studies import change_json, forget_images
 from tests.not_none import not_none
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tests.changed_studies import board_of
-from tests.fake_ledger import CLASSES
+from tests.fake_folder import CLASSES
 
 
 def test_images_are_counted_by_class_in_the_order_of_the_dataset(trained_study: Path):

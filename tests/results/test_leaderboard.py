@@ -10,9 +10,9 @@ from scipy import stats
 
 from study.results.statistics import MeanInterval
 from study.results.study_result import StudyResult
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 from tests.changed_studies import board_of, forget_images
-from tests.fake_ledger import SEEDS
+from tests.fake_folder import SEEDS
 from tests.fake_studies import add_candidate, edit_candidates
 from tests.not_none import not_none
 

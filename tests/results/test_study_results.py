@@ -1,4 +1,4 @@
-"""The results table follows the ledger, torn and unfinished files included."""
+"""The results table follows the study's folder, torn and unfinished files included."""
 
 import json
 import math

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from study.backbones.architecture import Depths
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 from study.trial.study import TrialData
 from tests.in_process import trials_in_process
 from tests.tiny_study import TinyStudy

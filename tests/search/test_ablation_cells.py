@@ -10,7 +10,7 @@ from study.config.loading import build_config
 from study.errors import StudyError
 from study.method.subsets import Subset
 from study.search.ablation_cells import ablation_cells, ablation_trials
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 from study.storage.study_folder import StudyFolder
 from tests.case_tables import from_table
 from tests.settings import study_of

@@ -21,8 +21,8 @@ from study.method.delta import HEAD_ROWS, load_delta
 from study.search import scheduler, steps
 from study.search.choice import fix_candidates, make_candidate, rank_finished_trials
 from study.search.groups import JOURNAL
-from study.storage.ledger_files import JsonObject
 from study.storage.repair import repair
+from study.storage.result_folder import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End, Status, TrialFolder
 from study.trial.predictions import read_predictions

@@ -19,7 +19,7 @@ from study.data.shots import read_shots
 from study.errors import BackboneError, DataError, DeltaError, StudyError
 from study.method.delta import load_delta
 from study.search.recording import load_state
-from study.storage.ledger_files import LedgerError
+from study.storage.result_folder import FolderError
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import TrialFolder
 
@@ -85,11 +85,11 @@ PLACES: dict[str, tuple[str, Callable[[Path], object], type[StudyError]]] = {
     "CSV": ("table.csv", lambda path: load_dataset("mine", path), DataError),
     "Parquet": ("table.parquet", lambda path: load_dataset("mine", path), DataError),
     "image": ("a.png", lambda path: FolderSource(path.parent).open_image(path.name), DataError),
-    "ledger": ("config.json", lambda path: TrialFolder(path.parent).read_config(), LedgerError),
+    "folder": ("config.json", lambda path: TrialFolder(path.parent).read_config(), FolderError),
     "winner": (
         "registered.json",
         lambda path: StudyFolder(path.parent).read_registration(),
-        LedgerError,
+        FolderError,
     ),
 }
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from study.commands.main import main
 from study.config.loading import build_config, dump_config
 from study.method.delta import DeltaInfo, save_delta
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 from study.storage.study_folder import StudyFolder
 
 INFO = DeltaInfo("tiny", None, "0" * 16, "none", ("cat",), ("{}",))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from study.storage.ledger_files import LedgerError
 from study.storage.repair import repair
+from study.storage.result_folder import FolderError
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End, TrialFolder
 from tests.damage import cut, flip, overwrite
@@ -88,7 +88,7 @@ def test_a_damaged_configuration_is_named_and_nothing_is_touched(
 ):
     trial = folder.trial(f"search-000{number}")
     damage(trial.path / "config.json")
-    with pytest.raises(LedgerError, match=rf"{trial.path}/config\.json; put the file back"):
+    with pytest.raises(FolderError, match=rf"{trial.path}/config\.json; put the file back"):
         repair(folder)
     assert trial.read_reports() == REPORTS
 
@@ -105,7 +105,7 @@ def test_reports_that_cannot_be_read_cost_an_unfinished_trial_its_epochs(
 @pytest.mark.parametrize("damage", [flip, cut, overwrite])
 def test_a_damaged_choice_is_taken_back_and_never_believed(folder: StudyFolder, damage: Damage):
     damage(folder.path / "candidates.json")
-    with pytest.raises(LedgerError, match=r"candidates\.json is damaged"):
+    with pytest.raises(FolderError, match=r"candidates\.json is damaged"):
         folder.read_json("candidates.json")
     repair(folder)
     assert folder.read_json("candidates.json") is None

@@ -10,7 +10,7 @@ from unittest.mock import Mock
 import pytest
 
 from study.storage.atomic import StorageError
-from study.storage.ledger_files import DamagedError, LedgerError
+from study.storage.result_folder import DamagedError, FolderError
 from study.storage.study_folder import LOCK, Registration, StudyFolder
 from study.storage.trial_folder import TrialFolder
 
@@ -22,7 +22,7 @@ def test_a_study_is_created_once_with_an_identity_of_its_own_and_resume_is_named
     other.create("", {})
     assert other.read_identity()["study_id"] != folder.read_identity()["study_id"]
     with pytest.raises(
-        LedgerError, match=r"study 'mine' exists in .*\n +clipfit-study resume /.*/mine$"
+        FolderError, match=r"study 'mine' exists in .*\n +clipfit-study resume /.*/mine$"
     ):
         folder.create("seed: 2\n", {})
     assert (folder.name, folder.config_path.read_text()) == ("mine", "seed: 1\n")
@@ -64,7 +64,7 @@ def test_a_study_has_one_driver_at_a_time_whom_a_look_finds_and_does_not_keep_ou
 ):
     assert not folder.has_driver(), "nobody has run it yet"
     with folder.locked():
-        with pytest.raises(LedgerError, match="run by another process"):
+        with pytest.raises(FolderError, match="run by another process"):
             StudyFolder(folder.path).locked().__enter__()
         assert folder.has_driver()
         assert folder.has_driver(), "nor does a look take it away"

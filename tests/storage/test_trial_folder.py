@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from study.storage.ledger_files import LedgerError
+from study.storage.result_folder import FolderError
 from study.storage.trial_folder import End, TrialFolder
 from tests.damage import cut, flip, overwrite
 
@@ -74,5 +74,5 @@ def test_damage_of_a_trial_names_the_file(
     trial: TrialFolder, name: str, contents: bytes, read: Callable[[TrialFolder], object]
 ):
     (trial.path / name).write_bytes(contents)
-    with pytest.raises(LedgerError, match=f"{name} is damaged"):
+    with pytest.raises(FolderError, match=f"{name} is damaged"):
         read(trial)

@@ -1,4 +1,4 @@
-"""What tests of trackers share: ledgers written by hand."""
+"""What tests of trackers share: folders written by hand."""
 
 from pathlib import Path
 

@@ -14,7 +14,7 @@ from study.config.schema import TrainingConfig
 from study.data.images.image_reading import ImageReading
 from study.errors import StudyError
 from study.protocols import FewShot, Protocol, Transfer
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.trial import config_hash
 from study.trial.config_hash import code_hash, compute_config_hash

@@ -10,7 +10,7 @@ from torch import Tensor
 from study.backbones.backbone import Backbone
 from study.method.delta import HEAD_CLASSES
 from study.protocols import Transfer
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 from study.trial.run_trial import run_trial
 from study.trial.study import EpochReport, Prediction, Target, TrialData
 from tests.case_tables import from_table

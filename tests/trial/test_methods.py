@@ -12,7 +12,7 @@ from study.config.trial_settings import TrialSettings
 from study.method.head import VIEWS
 from study.method.lora import apply_dropout
 from study.method.staged import StagedClassifier
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 from study.trial.activations import open_table
 from study.trial.config_hash import compute_config_hash
 from study.trial.machine_faults import free_memory

@@ -11,7 +11,7 @@ import pytest
 from study.backbones.backbone import Backbone
 from study.protocols.competition import accuracies, hmean
 from study.results.bootstrap import make_competition
-from study.storage.ledger_files import JsonObject, LedgerError
+from study.storage.result_folder import FolderError, JsonObject
 from study.storage.study_folder import StudyFolder
 from study.trial.predictions import outcomes_of, predictions_to_parquet, read_predictions
 from study.trial.run_trial import run_trial
@@ -66,7 +66,7 @@ def test_the_predictions_of_a_head_are_read_alone(study: StudyFolder):
 @pytest.mark.parametrize("contents", [b"", b"PAR1", predictions_to_parquet(SOME)[:-9]])
 def test_a_damaged_file_is_named(study: StudyFolder, contents: bytes):
     study.trial("t").write("predictions.parquet", contents)
-    with pytest.raises(LedgerError, match=r"t/predictions\.parquet is damaged"):
+    with pytest.raises(FolderError, match=r"t/predictions\.parquet is damaged"):
         read_predictions(study, "t")
 
 

@@ -10,7 +10,7 @@ import study.trial.study as module
 from study.config.loading import build_config, dump_config
 from study.data import datasets
 from study.protocols import Transfer
-from study.storage.ledger_files import LedgerError
+from study.storage.result_folder import FolderError
 from study.storage.study_folder import StudyFolder
 from study.trial.study import BEST, Candidate, Study, Target, best_candidate
 from tests.settings import settings
@@ -56,7 +56,7 @@ def test_a_choice_is_looked_for_until_it_is_there(mine: Study):
 def test_a_damaged_choice_is_an_error(mine: Study):
     mine.write_candidates([BEST_ONE])
     (mine.folder.path / "candidates.json").write_text("[]")
-    with pytest.raises(LedgerError, match=r"candidates\.json"):
+    with pytest.raises(FolderError, match=r"candidates\.json"):
         Study(mine.config, mine.folder).candidates()
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from study.backbones.backbone import Backbone
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 from study.trial.study import TrialData
 from study.trial.task_evaluation import rival_classes
 from study.trial.task_features import encode_part, image_features, labels_of

@@ -7,7 +7,7 @@ import torch
 from study.backbones.backbone import Backbone
 from study.config.trial_settings import HEADS
 from study.method.delta import HEAD_ROWS
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 from study.trial.study import TrialData
 from tests.small_trials import last_report, outcome
 

@@ -7,7 +7,7 @@ import torch
 
 from study.backbones.backbone import Backbone
 from study.method.delta import HEAD_ROWS
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 from study.trial.run_trial import run_trial
 from study.trial.study import TrialData
 from tests.case_tables import from_table

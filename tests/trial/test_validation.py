@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from study.storage.ledger_files import LedgerError
+from study.storage.result_folder import FolderError
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import VALIDATION, End, TrialFolder
 from study.trial.predictions import read_validation, validation_to_parquet
@@ -44,7 +44,7 @@ def test_every_image_is_kept_with_the_fold_whose_model_saw_it(trial: TrialFolder
 
 def test_a_damaged_file_is_named(trial: TrialFolder):
     trial.write(VALIDATION, b"PAR1 no more")
-    with pytest.raises(LedgerError, match=r"validation\.parquet is damaged"):
+    with pytest.raises(FolderError, match=r"validation\.parquet is damaged"):
         read_validation(trial)
 
 

@@ -1,6 +1,6 @@
 """What MLflow shows of a trial, made from its folder: name, tags, parameters and metrics.
 
-Values are rounded; exact ones are in the ledger and in the artifacts of the trial's run.
+Values are rounded; exact ones are in the trial's folder and among its run's artifacts.
 """
 
 import json
@@ -16,7 +16,7 @@ from study.errors import redacted_text
 from study.method.parameters import kind_names
 from study.results.chance import BALANCED, balanced_score
 from study.storage.atomic import read_if_exists, sha256_of, with_retries
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 from study.storage.trial_folder import RESULT_FILES, End, Status, TrialFolder
 from study.tracking.mlflow.inputs import dataset_inputs
 from study.trial.predictions import confusion_of, read_predictions
@@ -31,7 +31,7 @@ STATUS: Mapping[Status, str] = {
 }
 """MLflow's status of a run for each end of a trial; the tag `ENDED` marks stopped trials."""
 ENDED = "ended"
-"""The tag with the status of the trial in the ledger."""
+"""The tag with the status of the trial in its folder."""
 END_TAGS = (ENDED, "stop_reason", "error")
 """The tags that only ended trials have."""
 TRIAL_TAGS = ("trial_id", "stage", "group", "label", "split_hash", "config_hash")
@@ -119,7 +119,7 @@ class ContentReader:
         """Read the folder of a trial; return None if it is gone.
 
         Raises:
-            LedgerError: a file is damaged.
+            FolderError: a file is damaged.
             StorageError: the folder cannot be read.
         """
         if folder.read("config.json") is None:

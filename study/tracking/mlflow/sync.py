@@ -19,7 +19,7 @@ from mlflow.entities import Metric, Param, Run, RunTag
 
 from study.results.best_configuration import best_trial_ids
 from study.storage.atomic import StorageError
-from study.storage.ledger_files import LedgerError
+from study.storage.result_folder import FolderError
 from study.storage.trial_folder import TrialFolder
 from study.tracking.mlflow import server
 from study.tracking.mlflow.run_content import (
@@ -92,13 +92,13 @@ class StudySync:
         """
         runs = {run.data.tags["trial_id"]: run for run in self.run.trial_runs()}
         self._runs = {key: run_id for key, run_id in self._runs.items() if key in runs}
-        with suppress(LedgerError):  # of a damaged trial, which is named when it is sent
+        with suppress(FolderError):  # of a damaged trial, which is named when it is sent
             self.reader.best = best_trial_ids(self._study)
         changed, lost = [], []
         for folder in self._study.folder.trials():
             try:
                 content, sent = self._read(folder)
-            except LedgerError:  # it is damaged, and named when it is sent
+            except FolderError:  # it is damaged, and named when it is sent
                 changed.append(folder.trial_id)
                 continue
             if content and content.digest != sent.digest:

@@ -13,7 +13,7 @@ from mlflow.pyfunc import scoring_server
 from packaging.version import Version
 
 from study.config.trial_settings import settings_columns
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 from study.tracking.mlflow import mlflow_internals
 from study.tracking.mlflow.mlflow_internals import VIEW_PREFIX, experiment_tags
 from study.tracking.mlflow.run_content import ENDED, TOTALS, TRIAL_TAGS

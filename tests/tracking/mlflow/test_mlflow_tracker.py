@@ -7,7 +7,7 @@ from mlflow.entities import Run
 
 from study.config.loading import build_config
 from study.errors import TrackingError
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 from study.tracking.mlflow import mlflow_tracker
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker, download_model
 from tests.faults.proxy import wait_until

@@ -16,7 +16,7 @@ from study.backbones.description import read_architecture
 from study.data.datasets import load_dataset
 from study.data.images.sources import encode_base64
 from study.embedded import EMBEDDED, backbone_path
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 from study.tracking.mlflow.requirements import LIBRARIES, TOKENIZERS, requirements
 from tests.environments import outside, with_libraries
 from tests.openclips import write_open_clip

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from study.config.trial_settings import TrialSettings
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 from study.storage.trial_folder import End
 from study.tracking.mlflow.run_content import (
     end_tags,

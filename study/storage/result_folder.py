@@ -14,18 +14,18 @@ JsonObject = dict[str, Any]
 """What a JSON file, or a line of one, holds."""
 
 
-class LedgerError(StudyError):
+class FolderError(StudyError):
     """A fault of a study's folder, such as a missing or damaged file."""
 
 
-class DamagedError(LedgerError):
+class DamagedError(FolderError):
     """Files of a study that cannot be made again are missing or damaged."""
 
 
-class LedgerFolder:
+class ResultFolder:
     """A folder of files that are written atomically.
 
-    Its methods raise `LedgerError` if a file is damaged, and `StorageError` if storage fails, see
+    Its methods raise `FolderError` if a file is damaged, and `StorageError` if storage fails, see
     `study.storage.atomic.with_retries`.
     """
 
@@ -55,13 +55,13 @@ class LedgerFolder:
         try:
             return record(**fields)
         except TypeError as error:
-            raise LedgerError(f"{self.path / name} is damaged: {error}") from error
+            raise FolderError(f"{self.path / name} is damaged: {error}") from error
 
     def read_required(self, name: str) -> bytes:
-        """Return the contents of a file that every command needs; LedgerError if it is missing."""
+        """Return the contents of a file that every command needs; FolderError if it is missing."""
         contents = self.read(name)
         if contents is None:
-            raise LedgerError(f"{self.path / name} is missing")
+            raise FolderError(f"{self.path / name} is missing")
         return contents
 
     def write(self, name: str, contents: bytes, *, recorded: bool = False) -> None:
@@ -80,12 +80,12 @@ def parse_json(path: Path, contents: bytes) -> Any:
     """Return the value in the JSON of a file.
 
     Raises:
-        LedgerError: the contents are not JSON.
+        FolderError: the contents are not JSON.
     """
     try:
         return json.loads(contents.decode())
     except ValueError as error:
-        raise LedgerError(f"{path} is damaged: {error}") from error
+        raise FolderError(f"{path} is damaged: {error}") from error
 
 
 def collect_faults(*checks: Callable[[], object]) -> list[str]:
@@ -94,6 +94,6 @@ def collect_faults(*checks: Callable[[], object]) -> list[str]:
     for check in checks:
         try:
             check()
-        except LedgerError as error:
+        except FolderError as error:
             faults.append(str(error))
     return faults

@@ -27,8 +27,8 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(eq=False, repr=False)
-class LedgerCallback(Callback):
-    """A callback that closes trials in the ledger, then notifies the search and the observers.
+class StudyCallback(Callback):
+    """A callback that closes trials on disk, then notifies the search and the observers.
 
     An observer's exception must not reach Tune, which would end the study.
 
@@ -109,7 +109,7 @@ class LedgerCallback(Callback):
             self._close(trial, "failed", None, **cause, unfit=hang is not None or lacked_memory)
 
     def on_step_end(self, **_: Any) -> None:
-        """End the study if the ledger cannot be read or written.
+        """End the study if the folder cannot be read or written.
 
         Tune would end only a trial for such an error in another event.
 

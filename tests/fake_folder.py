@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from study.config.trial_settings import HEADS, Head
-from study.storage.ledger_files import JsonObject
+from study.storage.result_folder import JsonObject
 from study.storage.trial_folder import PREDICTIONS
 from study.trial.predictions import predictions_to_parquet
 from study.trial.study import Prediction
@@ -38,7 +38,7 @@ BASELINES = {
 CLASSES = tuple(f"glyph {name}" for name in "abcdefghijkl")
 
 
-class FakeLedger:
+class FakeFolder:
     """Writes the files of a study, with scores that depend on subset, learning rates and noise."""
 
     def __init__(self, folder: Path, *, base_to_new: bool, seed: int = 3):
@@ -153,7 +153,7 @@ class FakeLedger:
         return counts
 
     def config(self, stage: str, group: str, number: int, **values: Any) -> JsonObject:
-        """A trial's configuration with the fields that the ledger promises."""
+        """A trial's configuration with the fields that a study promises."""
         subset = values.get("subset", CLIPFIT)
         return {
             "stage": stage,
@@ -185,5 +185,5 @@ def predictions_of(
 
 
 def compute_config_hash(text: str) -> int:
-    """A stable stand-in for the ledger's hash."""
+    """A stable stand-in for the study's hash."""
     return sum((index + 1) * ord(letter) for index, letter in enumerate(text))
