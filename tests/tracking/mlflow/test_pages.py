@@ -94,7 +94,7 @@ def test_the_printed_link_opens_the_study_in_model_training_mode_and_leads_to_it
         "for the best configuration",
         line,
         "Child runs",
-        "Metrics (3)",
+        "Metrics (2)",
         "test_score",
         "digits (",
     )
