@@ -36,7 +36,7 @@ class StageProgress:
         self._trained = 0
         self._best: tuple[float, str] | None = None
         self._started_at = time.monotonic()
-        self._limit = math.inf
+        self._ends_at = math.inf
         self._printed_at, self._printed = -math.inf, ""
         columns = (
             TextColumn("[bold]{task.description:<8}"),
@@ -57,8 +57,9 @@ class StageProgress:
         self._print()
 
     def limit(self, seconds: float | None) -> None:
-        """Limit the time left, to a number of seconds from the start; None means no limit."""
-        self._limit = math.inf if seconds is None else seconds
+        """Limit the time left, to a number of seconds from now; None means no limit."""
+        if seconds is not None:
+            self._ends_at = min(self._ends_at, time.monotonic() + seconds)
 
     def trial_started(self, config: TrialConfig) -> None:
         """See `study.search.observers.Observer`."""
@@ -73,7 +74,11 @@ class StageProgress:
         """See `study.search.observers.Observer`."""
         self._running.discard(config.trial_id)
         self._counts[end.status] += 1
-        self._trained += config.epochs > 0  # the others take no time, and tell nothing of the rest
+        if config.epochs:  # the others take no time, and tell nothing of the rest
+            self._trained += 1
+            now, left = time.monotonic(), self._total - sum(self._counts.values())
+            mean = (now - self._started_at) / self._trained
+            self._ends_at = min(self._ends_at, now + left * mean)  # the time left never counts up
         # A best test would be a look at test scores.
         if end.status == "finished" and score is not None and self._stage == "search":
             ended = (score, settings_in_words(config.settings))
@@ -89,9 +94,7 @@ class StageProgress:
         if self._best is not None:
             phrases.append(f"best {self._best[0]:.1%}")
         if self._trained and done < self._total:
-            passed = time.monotonic() - self._started_at
-            left = min(passed / self._trained * (self._total - done), self._limit - passed)
-            phrases.append(f"{duration(max(left, 0))} left")
+            phrases.append(f"{duration(max(self._ends_at - time.monotonic(), 0))} left")
         phrases.append(f"{len(self._running)} running")
         phrases += [
             f"{self._counts[end]} {end}" for end in ("stopped", "failed") if self._counts[end]

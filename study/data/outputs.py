@@ -1,5 +1,6 @@
 """The folders that studies and MLflow write, whose files are no images of a dataset."""
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,10 +17,13 @@ STORES = frozenset({"mlruns", "mlartifacts"})
 def is_output(folder: Path) -> bool:
     """Return whether a folder is MLflow's, a study, or the storage of studies.
 
-    Decoded images are written before anything else, so every storage has a folder for them.
+    A storage has decoded images, which a user may delete, and studies.
     """
     if folder.name in STORES:
         return True
     with suppress(OSError):  # such as one of permission, which is reported when it is listed
-        return (folder / IMAGES).is_dir() or StudyFolder(folder).exists()
+        if (folder / IMAGES).is_dir() or StudyFolder(folder).exists():
+            return True
+        with os.scandir(folder) as entries:
+            return any(StudyFolder(Path(one.path)).exists() for one in entries if one.is_dir())
     return False

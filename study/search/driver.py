@@ -30,7 +30,7 @@ from study.search.recorded import DataByStage
 from study.search.searcher import StudySearcher
 from study.search.study_callback import StudyCallback
 from study.search.trainable import ClipFitTrainable
-from study.storage.atomic import StorageError
+from study.storage.atomic import FULL, StorageError
 from study.storage.command_lines import study_command
 from study.storage.result_folder import JsonObject
 from study.trial.study import Study
@@ -204,8 +204,11 @@ def run_trials(
     try:
         with mended_tune():
             tuner.fit()
-    except OSError as error:  # Tune writes a record of its own beside Ray's temporary files
-        raise StorageError(f"Tune's own files cannot be written: {error}") from error
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        # Tune writes a record of its own beside Ray's temporary files.
+        raise StorageError(f"the disk of Ray's temporary files is full: {error}") from error
     finally:
         # Tune's own handler, which ends its run at Ctrl-C as if all trials had ended, stays.
         if threading.current_thread() is threading.main_thread():

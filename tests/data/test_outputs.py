@@ -39,6 +39,11 @@ def test_what_studies_and_mlflow_write_is_no_class(project: Path, storage: str):
     assert sizes(dataset) == [4, 2, 2]
 
 
+def test_a_storage_whose_decoded_images_were_deleted_is_no_class(project: Path):
+    (project / "runs" / ".images").rmdir()
+    assert load_dataset("mine", project).class_names == ("cat", "dog")
+
+
 def test_folders_of_ones_own_in_the_storage_are_classes(tmp_path: Path):
     for label, name in enumerate(("datasets", "images")):
         for number in range(4):

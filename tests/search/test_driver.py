@@ -1,5 +1,6 @@
 """Real Ray: trials are stopped, fail, lose their workers, and nothing of it is lost or doubled."""
 
+import errno
 import signal
 import subprocess
 import sys
@@ -9,9 +10,11 @@ from unittest.mock import Mock
 
 import pytest
 import ray
+from ray import tune
 
 from study.search.choice import rank_finished_trials
 from study.search.driver import ray_session
+from study.storage.atomic import StorageError
 from tests.not_none import not_none
 from tests.settings import FEW
 from tests.tiny_study import TinyStudy, kill_worker, statuses, untimed
@@ -91,6 +94,21 @@ def test_a_study_goes_on_beside_what_fails_a_worker_that_is_killed_and_an_observ
     *others, last = untimed(searched.folder.trial(clipfit.trial_id))
     assert [one["train_loss"] for one in own] == [one["train_loss"] for one in others]
     assert own_last == last
+
+
+@pytest.mark.parametrize(
+    "error, kind",
+    [(OSError(errno.ENOSPC, "No space left"), StorageError), (ConnectionError(), ConnectionError)],
+)
+def test_a_full_disk_of_tunes_own_files_is_a_fault_of_storage_and_other_errors_are_not(
+    make_study: Callable[..., TinyStudy],
+    monkeypatch: pytest.MonkeyPatch,
+    error: OSError,
+    kind: type[Exception],
+):
+    monkeypatch.setattr(tune.Tuner, "fit", Mock(side_effect=error))
+    with pytest.raises(kind):
+        make_study(kind.__name__).search()
 
 
 def test_ctrl_c_is_nobodys_after_a_stage(searched: Any):
