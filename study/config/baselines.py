@@ -76,17 +76,3 @@ def fixed_settings(baseline: Baseline) -> TrialSettings | None:
     if isinstance(baseline.lr, tuple):
         return None
     return TrialSettings(subset="none", method=baseline)
-
-
-def baseline_of(settings: TrialSettings) -> Baseline:
-    """Return the baseline that has the method or the subset of settings, with its rates.
-
-    It is read as given: with the text head, and with all of the tuned change.
-    """
-    if settings.method:
-        return settings.method
-    if settings.is_other_method:
-        return Linear()
-    return SubsetBaseline.model_validate(
-        settings.model_dump(include={"subset", "rates", "distill_weight"})
-    )
