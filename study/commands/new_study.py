@@ -26,7 +26,7 @@ def make_study(source: Path, overrides: Sequence[str]) -> Study:
         overrides: values that replace those of the file.
 
     Raises:
-        ConfigFaults: the configuration has faults.
+        FaultsError: the configuration has faults.
     """
     config = with_sites_of_backbone(load_config(source, overrides))
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", source.stem)[:60].strip("-._") or "study"
