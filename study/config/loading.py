@@ -12,7 +12,7 @@ from study.config.faults import find_faults
 from study.config.rules import broken_rules
 from study.config.schema import StudyConfig
 from study.config.yaml_values import parse_overrides, put_value, read_values
-from study.errors import FaultsError
+from study.errors import ConfigError, FaultsError
 from study.storage.file_format import FORMAT, KEY
 
 
@@ -46,7 +46,8 @@ def build_config(
         overrides: further values by dotted key, which take precedence.
 
     Raises:
-        ConfigError: a part of a dotted key before the last is not a section.
+        ConfigError: a part of a dotted key before the last is not a section, or a refused text has
+            half of a character.
         FaultsError: the configuration is invalid; the message lists every fault with its path, the
             value received and what is allowed.
     """
@@ -55,6 +56,9 @@ def build_config(
         put_value(whole, key, value)
     try:
         config = StudyConfig.model_validate(whole)
+    except UnicodeEncodeError as error:  # a refused text, which pydantic takes into no message
+        character = error.object[error.start]
+        raise ConfigError(f"{source} has {character!r} in a text, half of a character") from None
     except ValidationError as error:
         faults = find_faults(error)
     else:

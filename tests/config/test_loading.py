@@ -7,7 +7,7 @@ import pytest
 from study.config.loading import build_config, dump_config, load_config
 from study.config.methods import FullFineTuning, Lora
 from study.config.schema import StudyConfig
-from study.errors import FaultsError
+from study.errors import ConfigError, FaultsError
 from study.storage.result_folder import JsonObject
 from tests.case_tables import from_table
 from tests.config_faults import baselines
@@ -72,6 +72,11 @@ def test_a_home_folder_is_meant_where_paths_are(
     assert odd.storage == tmp_path / "~odd"
     file.write_text(dump_config(odd))
     assert load_config(file) == odd
+
+
+def test_half_of_a_character_in_a_refused_text_is_named():
+    with pytest.raises(ConfigError, match=r"mine has '\\ud800' in a text"):
+        build_config({"search": {"baselines": {"label": {"subset": "\ud800"}}}}, "mine")
 
 
 def test_a_price_is_no_variable(file: Path):
