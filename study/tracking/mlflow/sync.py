@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 from mlflow.entities import Metric, Param, Run, RunTag
 
@@ -36,6 +37,8 @@ from study.trial.study import Study
 
 logger = logging.getLogger(__name__)
 
+GATHER_SECONDS = 5.0
+"""How long changes are gathered before they are sent, so that few calls send many epochs."""
 RETRY_SECONDS = 5.0
 """The pause after a failed call, before the next one."""
 FINAL_SECONDS = 60.0
@@ -64,6 +67,14 @@ class Sent:
     """The last epoch that was sent."""
 
 
+class Shown(NamedTuple):
+    """What MLflow shows of a trial's run, so that no call repeats it."""
+
+    run_id: str
+    status: str
+    name: str | None
+
+
 class StudySync:
     """Sends a study and its trials to their runs; errors are those of `StudyRun`.
 
@@ -77,8 +88,8 @@ class StudySync:
         self.reader = ContentReader(study, self.run.trial_tags)
         self._study = study
         self._client = self.run.client
-        self._runs = dict[str, str]()
-        """The runs of the trials that this process has sent, by their ids."""
+        self._runs = dict[str, Shown]()
+        """What MLflow shows of the trials that this process has sent, by their ids."""
         self._looks = 0
 
     def look_at_all(self) -> list[str]:
@@ -91,7 +102,7 @@ class StudySync:
             StorageError: the study's folder cannot be read or written.
         """
         runs = {run.data.tags["trial_id"]: run for run in self.run.trial_runs()}
-        self._runs = {key: run_id for key, run_id in self._runs.items() if key in runs}
+        self._runs = {key: _shown(runs[key]) for key in self._runs if key in runs}
         with suppress(FolderError):  # of a damaged trial, which is named when it is sent
             self.reader.best = best_trial_ids(self._study)
         changed, lost = [], []
@@ -124,14 +135,15 @@ class StudySync:
             return
         epoch = max(content.epoch, sent.epoch)
         if trial_id in self._runs:
-            run_id = self._runs[trial_id]
+            shown = self._runs[trial_id]
             points = [p for p in content.points if p.step > sent.epoch or p.key in TOTALS]
         else:  # an earlier process may have died before it wrote down what it had sent
             run = self._find_or_create(trial_id, content)
-            run_id = run.info.run_id
+            shown = _shown(run)
             present = self._points_of(run)
             points = [point for point in content.points if _point_key(point) not in present]
             epoch = max([epoch, *(step for _, step, _ in present)])
+        run_id = shown.run_id
         params = [Param(key, value) for key, value in content.params.items()]
         tags = [RunTag(key, value) for key, value in content.tags.items()]
         for start in range(0, len(points) + 1, METRICS_PER_CALL):
@@ -140,8 +152,11 @@ class StudySync:
         if content.ended:
             server.send_files(self._client, run_id, folder.path, TRIAL_ARTIFACTS)
             self._client.set_terminated(run_id, content.status, end_time=content.ended)
-        self._client.update_run(run_id, status=content.status, name=content.name)
-        self._runs[trial_id] = run_id
+        elif shown.status != content.status:
+            self._client.update_run(run_id, status=content.status)
+        if shown.name != content.name:
+            self._client.update_run(run_id, name=content.name)
+        self._runs[trial_id] = Shown(run_id, content.status, content.name)
         self._write(folder, Sent(self.run.run_id, content.digest, epoch))
 
     def _read(self, folder: TrialFolder) -> tuple[RunContent | None, Sent]:
@@ -207,6 +222,10 @@ class StudySync:
         return len({point.step for point in points}) < count or not files <= artifacts
 
 
+def _shown(run: Run) -> Shown:
+    return Shown(run.info.run_id, run.info.status, run.info.run_name)
+
+
 def _point_key(point: Metric) -> PointKey:
     """Return what identifies a point within a run: of a total also its value."""
     return point.key, point.step, point.value if point.key in TOTALS else None
@@ -233,6 +252,7 @@ class SyncThread:
         self._settled = 0
         """The number of attempts that need no repetition."""
         self._stop = threading.Event()
+        self._hurry = threading.Event()
         self._thread = threading.Thread(target=self._work, name="mlflow-sync", daemon=True)
         self._thread.start()
 
@@ -244,6 +264,7 @@ class SyncThread:
         """Send the rest while MLflow takes it, then stop; return what it lacks, and why."""
         self._finished = finished
         self._changed.put(OWN_RUN)
+        self._hurry.set()
         deadline = time.monotonic() + LONGEST_SECONDS
         before = -1
         while self._thread.is_alive() and self._settled > before:
@@ -259,15 +280,21 @@ class SyncThread:
 
     def _work(self) -> None:
         while not self._stop.is_set() and (self._pending or not self._closing):
-            try:
-                item = self._changed.get(block=not self._pending)
-            except queue.Empty:  # only now, so that several changes of a trial are sent together
-                self._attempt(min(self._pending, key=lambda item: item == OWN_RUN))
-                continue
-            if item == OWN_RUN:
-                self._closing = True
-                self._pending[ALL_TRIALS] = NOT_SENT
-            self._pending.setdefault(item, NOT_SENT)
+            if not self._pending:
+                self._request(self._changed.get())
+                self._hurry.wait(GATHER_SECONDS)
+            with suppress(queue.Empty):
+                while True:
+                    self._request(self._changed.get_nowait())
+            for item in [item for item in self._pending if item != OWN_RUN] or [OWN_RUN]:
+                if not self._stop.is_set():
+                    self._attempt(item)
+
+    def _request(self, item: str) -> None:
+        if item == OWN_RUN:
+            self._closing = True
+            self._pending[ALL_TRIALS] = NOT_SENT
+        self._pending.setdefault(item, NOT_SENT)
 
     def _attempt(self, item: str) -> None:
         try:
