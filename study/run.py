@@ -4,6 +4,8 @@
 arguments, the script starts a study.
 """
 
+import atexit
+import gc
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +13,8 @@ from pathlib import Path
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out a command and return its exit code: 2 after a fault that the user can fix."""
+    # At its end, Python would look for garbage among all that PyTorch and MLflow hold, for seconds.
+    atexit.register(gc.freeze)
     # Only once the package's folder is off the path.
     from study.commands.signals import exit_at_ctrl_c
 
