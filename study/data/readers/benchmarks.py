@@ -3,32 +3,14 @@
 A further dataset with one of these layouts is one more row of it.
 """
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 DEFAULT_TEMPLATE = "a photo of a {}."
 MIRROR = "zhengli97/prompt_learning_dataset"
 """A dataset of the Hugging Face hub with copies of those in CoOp's list."""
-
-
-def _year_first(name: str) -> str:
-    """Move the year of a car from the end to the front."""
-    return re.sub(r"\A(.+) ((?:19|20)\d\d)\Z", r"\2 \1", name)
-
-
-def _parts_reversed(name: str) -> str:
-    """Reverse the parts of a path: `atrium/public` becomes `public atrium`."""
-    # Paths of the raw list start with a folder for the first letter: /a/atrium/public.
-    path = re.sub(r"\A/*[^/]/+(?=[^/])", "", name)
-    return " ".join(part for part in reversed(path.split("/")) if part)
-
-
-def _words_apart(name: str) -> str:
-    """Separate CamelCase words: `ApplyEyeMakeup` becomes `Apply_Eye_Makeup`."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
 
 
 @dataclass(frozen=True)
@@ -44,18 +26,8 @@ class Layout:
     """The image folder inside the dataset's folder; "" means the dataset's folder itself."""
     split: str = ""
     """The name of the split file; "" means that this is a shifted test set."""
-    cleaning: Callable[[str], str] = str
-    """The class name of the prompts for a raw name that is not renamed."""
-    renamed: Mapping[str, str] = field(default_factory=dict)
-    """The class names of the prompts of single raw names."""
-    dropped: Sequence[str] = ()
-    """The raw names of classes that the published experiments leave out."""
     numbered: bool = False
     """Whether class folders are named by position in classnames.txt rather than WordNet id."""
-
-    def clean(self, name: str) -> str:
-        """Return the class name of the prompts for a raw one."""
-        return self.renamed.get(name, self.cleaning(name))
 
 
 class Counts(NamedTuple):
@@ -99,19 +71,12 @@ BENCHMARKS: Mapping[str, Benchmark] = {
             "caltech-101",
             "101_ObjectCategories",
             "split_zhou_Caltech101.json",
-            renamed={
-                "airplanes": "airplane",
-                "Faces": "face",
-                "Leopards": "leopard",
-                "Motorbikes": "motorbike",
-            },
-            dropped=("BACKGROUND_Google", "Faces_easy"),
         ),
     ),
     "oxford_pets": Benchmark(
         Counts(37, 2944, 736, 3669),
         "the images are images.tar.gz",
-        Layout("oxford_pets", split="split_zhou_OxfordPets.json", cleaning=str.lower),
+        Layout("oxford_pets", split="split_zhou_OxfordPets.json"),
         "a photo of a {}, a type of pet.",
     ),
     "stanford_cars": Benchmark(
@@ -119,7 +84,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         "the links there are dead: use a mirror that keeps the original cars_train/00001.jpg and "
         "cars_test/00001.jpg; copies sorted by class have other file names and do not fit the "
         "split",
-        Layout("stanford_cars", "", "split_zhou_StanfordCars.json", _year_first),
+        Layout("stanford_cars", "", "split_zhou_StanfordCars.json"),
     ),
     "oxford_flowers": Benchmark(
         Counts(102, 4093, 1633, 2463),
@@ -136,7 +101,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "sun397": Benchmark(
         Counts(397, 15880, 3970, 19850),
         "the link there is dead: use a mirror of SUN397.tar.gz with the folders SUN397/a/abbey …",
-        Layout("sun397", "SUN397", "split_zhou_SUN397.json", _parts_reversed),
+        Layout("sun397", "SUN397", "split_zhou_SUN397.json"),
     ),
     "dtd": Benchmark(
         Counts(47, 2820, 1128, 1692),
@@ -147,27 +112,13 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "eurosat": Benchmark(
         Counts(10, 13500, 5400, 8100),
         "the archive is EuroSAT.zip (RGB), which unpacks to 2750/",
-        Layout(
-            "eurosat",
-            "2750",
-            "split_zhou_EuroSAT.json",
-            renamed={
-                "AnnualCrop": "Annual Crop Land",
-                "HerbaceousVegetation": "Herbaceous Vegetation Land",
-                "Highway": "Highway or Road",
-                "Industrial": "Industrial Buildings",
-                "Pasture": "Pasture Land",
-                "PermanentCrop": "Permanent Crop Land",
-                "Residential": "Residential Buildings",
-                "SeaLake": "Sea or Lake",
-            },
-        ),
+        Layout("eurosat", "2750", "split_zhou_EuroSAT.json"),
         "a centered satellite photo of {}.",
     ),
     "ucf101": Benchmark(
         Counts(101, 7639, 1898, 3783),
         "the archive is UCF-101-midframes.zip, one frame a video",
-        Layout("ucf101", "UCF-101-midframes", "split_zhou_UCF101.json", _words_apart),
+        Layout("ucf101", "UCF-101-midframes", "split_zhou_UCF101.json"),
         "a photo of a person doing {}.",
     ),
     "fgvc_aircraft": Benchmark(

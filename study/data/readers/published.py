@@ -1,8 +1,8 @@
 """The published datasets, in the folders and with the lists in which the field keeps them.
 
 A split file of CoOp is `{"train": [[path, label, class name], …], "val": …, "test": …}`; its paths
-are relative to the image folder. The class names in the published files are already cleaned. They
-are cleaned again here, so that a file with the raw names gives the same prompts.
+are relative to the image folder. The class names in the published files are those of
+the prompts, not of the image folders.
 
 ImageNet and its four shifted test sets have folders by WordNet id, and names in classnames.txt.
 ImageNet's own validation images are the test split, as in the field's papers. Validation images
@@ -11,7 +11,6 @@ for selection are therefore drawn from the training images.
 
 import posixpath
 from collections.abc import Sequence
-from itertools import chain
 from pathlib import Path
 
 from study.data.images.sources import FolderSource
@@ -45,8 +44,6 @@ from study.errors import DataError
 CLASS_NAMES = "classnames.txt"
 Lists = tuple[ClassNames, Splits, tuple[str, ...]]
 """The class names, the images of each split, and the image folders."""
-_Entry = tuple[Record, str]
-"""An image and the raw name of its class."""
 
 
 def load_published(name: str, root: Path) -> Contents:
@@ -82,33 +79,23 @@ def read_split_file(path: Path, layout: Layout) -> tuple[ClassNames, Splits]:
             lists = (train_items, val_items, test_items)
         case _:
             raise DataError(f"{path}: needs the lists 'train', 'val' and 'test'")
-    entries = []
-    for split, items in zip(SPLITS, lists, strict=True):
-        in_split = []
-        for number, item in enumerate(items):
-            in_split.append(_entry(item, layout.images, where=f"{path}, {split}[{number}]"))
-        entries.append(in_split)
-    dropped = {record.label for record, raw in chain(*entries) if raw in layout.dropped}
-    # Renumber the classes that are kept, so that their labels are 0..n-1 again.
     pairs = set()
-    kept = []
-    for split_entries in entries:
+    records_of = []
+    for split, items in zip(SPLITS, lists, strict=True):
         records = []
-        for record, raw_name in split_entries:
-            if raw_name in layout.dropped:
-                continue
-            label = record.label - sum(other < record.label for other in dropped)
-            pairs.add((label, layout.clean(raw_name)))
-            records.append(Record(record.path, label))
-        kept.append(tuple(records))
+        for number, item in enumerate(items):
+            record, name = _entry(item, layout.images, where=f"{path}, {split}[{number}]")
+            pairs.add((record.label, name))
+            records.append(record)
+        records_of.append(tuple(records))
     names = class_table(sorted(pairs), where=str(path))
-    splits = Splits(*kept)
+    splits = Splits(*records_of)
     check_splits(splits, where=str(path))
     return names, splits
 
 
-def _entry(entry: object, images: str, *, where: str) -> _Entry:
-    """Return the record and the raw class name of one `[path, label, class name]`."""
+def _entry(entry: object, images: str, *, where: str) -> tuple[Record, str]:
+    """Return the record and the class name of one `[path, label, class name]`."""
     match entry:
         case [str(text), value, str(name)]:
             label = read_label(value)

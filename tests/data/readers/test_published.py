@@ -10,9 +10,8 @@ import yaml
 
 from study.data.datasets import load_dataset
 from study.data.prompts import TEMPLATES
-from study.data.readers.benchmarks import LAYOUTS, SHIFTS
+from study.data.readers.benchmarks import BENCHMARKS, LAYOUTS, SHIFTS
 from study.data.readers.published import read_split_file
-from study.data.records import Record
 from study.data.shots import draw_shots
 from study.errors import DataError
 from tests import miniature
@@ -20,7 +19,21 @@ from tests.data.reading import refusal, sizes
 
 NAMES = (*LAYOUTS, "fgvc_aircraft")
 UNSOUND = yaml.safe_load(Path(__file__).with_name("unsound.yaml").read_text())
-CASES = yaml.safe_load(Path(__file__).with_name("class_names.yaml").read_text())
+
+
+def test_each_dataset_has_one_layout_or_a_reader_of_its_own():
+    own = {name for name, benchmark in BENCHMARKS.items() if benchmark.layout is None}
+    assert own == {"imagenet", "fgvc_aircraft"}
+    layouts = [*LAYOUTS.values(), *SHIFTS.values()]
+    assert len({layout.folder for layout in layouts}) == len(layouts), "two sets in one folder"
+
+
+@pytest.mark.parametrize("name", ["eurosat", "oxford_pets"])
+def test_the_table_has_the_sizes_of_the_published_split_files(name: str, coop_splits: Path):
+    layout = LAYOUTS[name]
+    names, splits = read_split_file(coop_splits / layout.split, layout)
+    assert BENCHMARKS[name].counts == (len(names), *map(len, splits))
+    assert names[0] == {"eurosat": "Annual Crop Land", "oxford_pets": "abyssinian"}[name]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -28,7 +41,7 @@ def test_a_dataset_reads_from_its_layout_or_its_own_folder(name: str, tmp_path: 
     folder = miniature.make(name, tmp_path, classes=4, counts=(3, 2, 1))
     dataset = load_dataset(name, tmp_path)
     assert dataset.templates == TEMPLATES[name]
-    assert [*dataset.class_names] == CASES["miniatures"][name]
+    assert len(dataset.class_names) == 4
     assert sizes(dataset) == [12, 8, 4]
     for record in dataset.train + dataset.val + dataset.test:
         assert dataset.source.open_image(record.path).size == (30, 24)
@@ -48,24 +61,8 @@ def test_what_is_missing_is_named_with_the_folder_and_how_to_get_it(name: str, t
     (folder / listing).unlink()
     told = refusal(name, tmp_path)
     assert listing in told
-    assert str(folder) in told
-    assert "DATASETS.md" in told
-
-
-def test_the_classes_that_the_field_leaves_out_are_dropped(tmp_path: Path):
-    raw = ["BACKGROUND_Google", "Faces", "Faces_easy", "airplanes"]
-    rows = [[f"{name}/1.jpg", label, name] for label, name in enumerate(raw)]
-    (tmp_path / "split.json").write_text(json.dumps({"train": rows, "val": [], "test": []}))
-    names, splits = read_split_file(tmp_path / "split.json", LAYOUTS["caltech101"])
-    assert names == ("face", "airplane")
-    assert splits == (
-        (
-            Record("101_ObjectCategories/Faces/1.jpg", 0),
-            Record("101_ObjectCategories/airplanes/1.jpg", 1),
-        ),
-        (),
-        (),
-    )
+    assert f"the section of {name} in CoOp's DATASETS.md" in told
+    assert told.endswith(f"It belongs in {folder}")
 
 
 @pytest.mark.parametrize("name", ["dtd", "fgvc_aircraft", "imagenet"])
@@ -124,8 +121,16 @@ def test_the_validation_images_are_the_test_split_and_images_may_lie_behind_a_li
     assert dataset.source.open_image(dataset.train[0].path).mode == "RGB"
 
 
+def test_a_dataset_that_coop_does_not_describe_names_where_it_is_published(tmp_path: Path):
+    told = refusal("imagenetv2_top", tmp_path)
+    assert "Get it by the README of ImageNetV2 (github.com/modestyachts" in told
+    assert "CoOp" not in told
+
+
 @pytest.mark.parametrize("name", SHIFTS)
 def test_a_shift_is_a_test_split_alone(name: str, tmp_path: Path):
+    counts = BENCHMARKS[name].counts
+    assert (counts.classes in (200, 1000), counts.train, counts.val) == (True, 0, 0)
     folder = miniature.make(name, tmp_path, classes=12, counts=(0, 0, 2))
     dataset = load_dataset(name, tmp_path)
     lines = (folder / "classnames.txt").read_text().splitlines()
