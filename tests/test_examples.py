@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 import study
+from study.commands.find import shipped_file
 from study.config.loading import load_config
-from study.config.shipped import shipped_file
 from tests.not_none import not_none
 
 ROOT = Path(__file__).parent.parent

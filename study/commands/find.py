@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from study.config.shipped import FOLDERS, QUICKSTART
 from study.config.yaml_values import parse_overrides
 from study.errors import ConfigError, did_you_mean
 from study.storage.command_lines import storage_folder
@@ -21,10 +20,24 @@ if TYPE_CHECKING:
     from study.serving.saved_model import SavedModel
     from study.trial.study import Study
 
+_PACKAGE = Path(__file__).parents[1]
+FOLDERS = (_PACKAGE.parent / "configs", _PACKAGE / "configs")
+"""The folders of shipped configurations: beside the package in a checkout, else in it."""
+QUICKSTART = "quickstart"
+"""The configuration of a run that names none."""
 REGISTERED = "models:"
 """The beginning of the address of a registered model."""
 DELTA_SUFFIX = ".safetensors"
 """The end of the name of a file of tuned parameters."""
+
+
+def shipped_file(name: str) -> Path | None:
+    """Return the file of a shipped configuration; None where it is missing."""
+    for folder in FOLDERS:
+        file = folder / f"{name}.yaml"
+        if file.is_file():
+            return file
+    return None
 
 
 def find_config(name: str, others: Sequence[str] = ()) -> Path:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from study.commands.find import QUICKSTART, shipped_file
 from study.commands.output import lasting_console
 from study.errors import ConfigError, Fault, FaultsError
 
@@ -90,7 +91,6 @@ def _find_plan(images: str, words: Sequence[str]) -> "tuple[Dataset, Values, dic
     """
     from study.commands.check import find_data_faults
     from study.config.loading import build_config
-    from study.config.shipped import shipped_file
     from study.config.yaml_values import parse_overrides, put_value, read_values
     from study.data.datasets import DATASET_NAMES
     from study.data.records import is_text
@@ -140,7 +140,6 @@ def suited_plans(dataset: "Dataset", backbone: str) -> Iterator[tuple[str, Choic
         dataset: the dataset.
         backbone: the name of the checkpoint.
     """
-    from study.config.shipped import QUICKSTART, shipped_file
     from study.config.yaml_values import read_values
     from study.embedded import EMBEDDED
 

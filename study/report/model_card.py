@@ -11,7 +11,6 @@ from typing import NamedTuple
 from study.backbones.description import EMBEDDED, NAME_ON_HUB
 from study.config.labels import TUNED, ZERO_SHOT
 from study.config.methods import method_of_delta
-from study.config.shipped import repeating_command
 from study.config.trial_settings import HEADS
 from study.method.delta import load_delta, without_head
 from study.report.configuration_table import configuration_rows
@@ -71,8 +70,6 @@ class Card:
     """The study and the trial; empty if they are not known."""
     figures: Sequence[str] = ()
     """The scores and what the study found, in paragraphs."""
-    command: str = ""
-    """The command that repeats the study; empty if there is none."""
 
 
 def model_card(
@@ -113,7 +110,6 @@ def model_card(
             ],
             origin=f"This is {markdown_text(origin)}.",
             figures=_figures(saved, provenance),
-            command=repeating_command(board.config) or "",
         )
     template = templates(keep_trailing_newline=True)
     return str(template.get_template("model_card.md.jinja").render(card=card))

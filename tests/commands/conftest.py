@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from study.commands.find import shipped_file
 from study.commands.main import main
 from study.config.loading import build_config
 from study.config.schema import StudyConfig
-from study.config.shipped import shipped_file
 from study.storage.study_folder import StudyFolder
 from study.trial.cost import Cost
 from tests.messages import Ran

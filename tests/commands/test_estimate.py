@@ -11,8 +11,8 @@ from study.commands.estimate import (
     measure_and_estimate,
     plan_trials,
 )
+from study.commands.find import shipped_file
 from study.config.loading import build_config, load_config
-from study.config.shipped import shipped_file
 from study.errors import StudyError
 from study.storage.study_folder import StudyFolder
 from study.trial.cost import Cost

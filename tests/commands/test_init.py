@@ -8,9 +8,9 @@ import pytest
 import yaml
 from PIL import Image
 
+from study.commands.find import shipped_file
 from study.commands.init import LONGEST, SHORTEST, suited_plans
 from study.config.loading import load_config
-from study.config.shipped import shipped_file
 from study.data.images.sources import FolderSource
 from study.data.records import Dataset, Record
 from tests.commands.conftest import PHOTOS, Run
