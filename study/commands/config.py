@@ -37,7 +37,7 @@ def run(options: Namespace) -> None:
     from study.commands.find import find_config_and_overrides
     from study.commands.new_study import with_sites_of_backbone
     from study.config.loading import load_config
-    from study.config.reference import list_keys, short_baselines
+    from study.config.reference import list_keys
     from study.config.sweep import is_sweep, load_sweep
     from study.config.yaml_text import commented_yaml
 
@@ -53,7 +53,6 @@ def run(options: Namespace) -> None:
     else:
         config = load_config(source, overrides)
     values = with_sites_of_backbone(config).model_dump(mode="json")
-    values["search"]["baselines"] = short_baselines(config)
     command = shlex.join(["clipfit-study", "config", *options.words])
     meanings = {key.name: key.meaning for key in list_keys()}
     print(commented_yaml(values, meanings, command), end="")

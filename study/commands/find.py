@@ -203,8 +203,8 @@ def changes_of_results(
         config: the configuration that is to replace it.
         besides: further keys that may differ.
     """
-    from study.config.faults import short_repr
     from study.config.schema import WITHOUT_EFFECT
+    from study.config.yaml_text import short_repr
 
     before = frozen.with_absolute_folders().model_dump(mode="json")
     after = config.with_absolute_folders().model_dump(mode="json")

@@ -1,18 +1,14 @@
 """What pydantic finds wrong with a configuration, as faults: a key, its message and the value."""
 
-import reprlib
-import sys
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from study.config.reference import list_keys
 from study.config.renamed_keys import find_renamed
-from study.config.schema import StudyConfig
+from study.config.yaml_text import short_repr
 from study.errors import Fault, did_you_mean
-
-LONGEST = 200
-"""The largest number of characters of a value in a message."""
 
 
 def find_faults(error: ValidationError) -> list[Fault]:
@@ -20,41 +16,38 @@ def find_faults(error: ValidationError) -> list[Fault]:
     found = error.errors(include_url=False)
     # pydantic counts the valid values of a list alone, and so finds too few beside a faulty one.
     places = [one["loc"][:-1] for one in found]
+    # In release 1.0.0, ``peer`` stood for ``method``: without that, an entry is read as a subset.
+    old_entries = [one["loc"][:-1] for one in found if one["loc"][-1:] == ("peer",)]
     faults: list[Fault] = []
     for one in found:
-        if one["type"] != "too_short" or one["loc"] not in places:
-            faults += _faults(one)
+        renamed = []
+        if one["type"] == "extra_forbidden":
+            renamed = list(find_renamed(_key(one), one["input"]))
+        if renamed:
+            faults += renamed
+        elif one["loc"][:-1] not in old_entries and not (
+            one["type"] == "too_short" and one["loc"] in places
+        ):
+            faults.append(Fault(_key(one), _message(one)))
     return faults
 
 
-def _faults(error: Any) -> list[Fault]:
-    """Return an error of pydantic as a fault; an unknown section may have several."""
+def _key(error: Any) -> str:
     # Parts in brackets are no keys: they name the forms that a value may have.
-    path = ".".join(str(part) for part in error["loc"] if not str(part).startswith("["))
+    return ".".join(str(part) for part in error["loc"] if not str(part).startswith("["))
+
+
+def _message(error: Any) -> str:
     if error["type"] == "extra_forbidden":
-        hint = did_you_mean(path, list(dotted_keys(StudyConfig)))
-        unknown = Fault(path, f"unknown key{hint}; `clipfit-study config` lists all keys")
-        return list(find_renamed(path, error["input"])) or [unknown]
-    message = error["msg"].removeprefix("Value error, ")
+        hint = did_you_mean(_key(error), list(_keys_and_sections()))
+        return f"unknown key{hint}; `clipfit-study config` lists all keys"
+    message: str = error["msg"].removeprefix("Value error, ")
     if not isinstance(error["input"], dict | BaseModel):  # a section would be too long
         message += f", got {short_repr(error['input'])}"
-    return [Fault(path, message)]
+    return message
 
 
-def dotted_keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """Yield the dotted key of each value of a section, and of the sections in it."""
-    for name, field in section.model_fields.items():
-        yield f"{prefix}{name}"
-        for kind in (field.annotation, *get_args(field.annotation)):
-            if isinstance(kind, type) and issubclass(kind, BaseModel):
-                yield from dotted_keys(kind, f"{prefix}{name}.")
-
-
-def short_repr(value: Any) -> str:
-    """Return a value as Python writes it, cut short: aliases of YAML can make it endless."""
-    short = reprlib.Repr()
-    short.maxstring = short.maxother = short.maxlong = LONGEST
-    try:
-        return short.repr(value)[:LONGEST]
-    except ValueError:
-        return f"a number of more than {sys.get_int_max_str_digits()} digits"
+def _keys_and_sections() -> Iterator[str]:
+    for key in list_keys():
+        yield key.name
+        yield key.name.rpartition(".")[0]

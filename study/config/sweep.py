@@ -22,9 +22,10 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from study.config.faults import find_faults, short_repr
+from study.config.faults import find_faults
 from study.config.loading import build_config
 from study.config.schema import StudyConfig
+from study.config.yaml_text import short_repr
 from study.config.yaml_values import parse_overrides, read_values
 from study.errors import ConfigError, FaultsError
 

@@ -1,8 +1,10 @@
-"""Configurations as YAML for people: a value on one line, and a file with comments."""
+"""Configurations for people: values in messages and overrides, and a file with comments."""
 
 import json
 import math
 import re
+import reprlib
+import sys
 import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,9 +12,10 @@ from typing import Any
 
 import yaml
 
-from study.config.faults import short_repr
 from study.errors import ConfigError
 
+LONGEST = 200
+"""The largest number of characters of a value in a message."""
 WIDTH = 100
 """The number of characters of a line with a comment."""
 DEEPEST = 1
@@ -57,6 +60,16 @@ def written_override(key: str, value: object) -> str:
             f"{key} is {short_repr(value)}, a {type(value).__name__}; allowed are text, numbers, "
             "true and false, None, and lists and mappings of them, or a Path"
         ) from None
+
+
+def short_repr(value: Any) -> str:
+    """Return a value as Python writes it, cut short: aliases of YAML can make it endless."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = LONGEST
+    try:
+        return short.repr(value)[:LONGEST]
+    except ValueError:
+        return f"a number of more than {sys.get_int_max_str_digits()} digits"
 
 
 def commented_yaml(values: Mapping[str, Any], comments: Mapping[str, str], header: str = "") -> str:

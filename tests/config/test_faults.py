@@ -5,11 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from study.config.faults import dotted_keys
 from study.config.loading import build_config
 from study.config.reference import list_keys
 from study.config.renamed_keys import GONE, RENAMED
-from study.config.schema import StudyConfig
 from study.errors import FaultsError
 from study.storage.result_folder import JsonObject
 from tests.config_faults import faulty_keys
@@ -64,7 +62,10 @@ def test_a_file_of_release_1_0_0_has_each_key_that_is_gone_or_renamed():
         "search": {
             "peer_trials": 3,
             "space": {"whole": True},
-            "baselines": {"mine": {"subset": "none", "peer": {"method": "full", "lr": 0.1}}},
+            "baselines": {
+                "mine": {"subset": "none", "peer": {"method": "full", "lr": 0.1}},
+                "yours": {"peer": "lora", "lr": 1e-3},
+            },
         },
     }
     with pytest.raises(FaultsError) as caught:
@@ -75,10 +76,11 @@ def test_a_file_of_release_1_0_0_has_each_key_that_is_gone_or_renamed():
         "confirm.seeds": "test.seeds",
         "search.peer_trials": "search.method_trials",
         "search.baselines.mine.peer": "search.baselines.LABEL.method",
+        "search.baselines.yours.peer": "search.baselines.LABEL.method",
     }
     assert found.keys() == {*gone, *renamed}
     assert all("gone" in found[key] for key in gone)
     assert all(new in found[key] for key, new in renamed.items())
-    known = set(dotted_keys(StudyConfig))
+    known = {key.name for key in list_keys()}
     assert not known & (GONE | RENAMED.keys())
     assert {new for new in RENAMED.values() if "LABEL" not in new} <= known

@@ -6,8 +6,12 @@
 import os
 from itertools import groupby
 from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
 
 from study.config.reference import Key, list_keys
+from study.config.yaml_text import yaml_on_one_line
 
 PAGE = Path(__file__).parents[2] / "configs" / "README.md"
 MARK = "<!-- Written by UPDATE=1 pytest tests/config/test_reference.py -->\n"
@@ -22,11 +26,20 @@ def section(key: Key) -> str:
     return first if first in SECTIONS else ""
 
 
+def default_of(key: Key) -> str:
+    """Return the default of a key as YAML on one line."""
+    if key.name == "storage":
+        return "runs"  # whatever the environment says
+    value = key.field.get_default(call_default_factory=True)
+    return yaml_on_one_line(TypeAdapter(Any).dump_python(value, mode="json"))
+
+
 def row(key: Key) -> str:
     """Return a key as a row of its section's table."""
     default = "required"
-    if key.default is not None:
-        default = f"`{key.default}`" if len(key.default) <= LONGEST_DEFAULT else "…"
+    if not key.field.is_required():
+        value = default_of(key)
+        default = f"`{value}`" if len(value) <= LONGEST_DEFAULT else "…"
     name = key.name.removeprefix(f"{section(key)}.")
     return f"| `{name}` | {default} | {key.meaning} |\n"
 
