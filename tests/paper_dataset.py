@@ -22,6 +22,10 @@ class ColorSource:
         number = sum(path.encode())
         return Image.new("RGB", (8 + number % 3, 6), (number % 256, number % 251, number % 241))
 
+    def stamp(self, path: str) -> str:
+        """Return nothing: an image never changes."""
+        return ""
+
 
 def grouped(records: Records, images: int = 2) -> Records:
     """Return images with groups of so many within a class."""

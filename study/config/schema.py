@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator
 
@@ -68,18 +68,6 @@ def _check_gpus(gpus: float) -> float:
     return gpus
 
 
-def _form_of_rates(rates: Any) -> str:
-    if isinstance(rates, Mapping):
-        return "[mapping]"
-    return "[list]"
-
-
-def _form_of_shots(shots: Any) -> str:
-    if shots == ALL:
-        return "[all]"
-    return "[number]"
-
-
 class DataConfig(Section):
     """The dataset, and how its images are drawn, read and described."""
 
@@ -89,7 +77,7 @@ class DataConfig(Section):
     """The folder of the images; packaged and hub datasets need none."""
     shots: Annotated[
         Annotated[Count, Tag("[number]")] | Annotated[All, Tag("[all]")],
-        Discriminator(_form_of_shots),
+        Discriminator(lambda shots: "[all]" if shots == ALL else "[number]"),
     ] = 16
     """The number of labelled training images per class, or ``all``."""
     val_shots: int | None = Field(None, ge=0, le=100_000)
@@ -239,7 +227,7 @@ class AblationConfig(Section):
     rates: Annotated[
         Annotated[Rates, Tag("[list]")]
         | Annotated[dict[KnownKind, Rates], Field(min_length=1), Tag("[mapping]")],
-        Discriminator(_form_of_rates),
+        Discriminator(lambda rates: "[mapping]" if isinstance(rates, Mapping) else "[list]"),
     ] = (LEARNING_RATE,)
     """Learning rates to try in each cell: a list for all kinds of parameter, or one for each kind.
 

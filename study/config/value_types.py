@@ -38,13 +38,9 @@ Range = Annotated[tuple[Rate, Rate], AfterValidator(_increasing)]
 """The lower and upper bound of a log-uniform choice of a learning rate."""
 
 
-def _form_of_rate(rate: Any) -> str:
-    return "[range]" if isinstance(rate, list | tuple) else "[number]"
-
-
 RateOrRange = Annotated[
     Annotated[Rate, Tag("[number]")] | Annotated[Range, Tag("[range]")],
-    Discriminator(_form_of_rate),
+    Discriminator(lambda rate: "[range]" if isinstance(rate, list | tuple) else "[number]"),
 ]
 """A fixed learning rate, or the range of one that is searched."""
 Weight = Annotated[float, Field(gt=0, le=MAX_WEIGHT)]
@@ -61,20 +57,18 @@ def expand_home(path: Any) -> Any:
     """Return a path with the home folder in place of ``~``; other values stay as they are.
 
     Raises:
-        ValueError: it is empty, or begins with ``~name``, and there is no user of that name.
+        ValueError: it is empty, or begins with ``~name`` without a user of that name.
     """
     if not isinstance(path, str):
         return path
     if not path:
         raise ValueError("is empty; allowed is the path of a file or folder")
-    if path.startswith("./~"):  # as a folder of such a name is written, which pathlib would shorten
-        return str(Path(path).absolute())
     try:
         return str(Path(path).expanduser())
     except RuntimeError:
         raise ValueError(
             f"begins with '{path.partition('/')[0]}', and this machine has no user of that name; "
-            f"allowed is ./{path} for a folder of that name"
+            "allowed is the whole path of a folder of that name"
         ) from None
 
 

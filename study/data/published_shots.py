@@ -35,7 +35,7 @@ def read_published_shots(path: Path, dataset: Dataset, *, shots: int, seed: int)
     a class than `shots` are only warned about.
 
     Args:
-        path: the folder with the files, a folder above it, or one of the files.
+        path: the folder with the files, or a folder above it.
         dataset: the dataset that the images belong to.
         shots: the number of training images per class.
         seed: the seed of the published draw.
@@ -79,10 +79,6 @@ def _published_rows(path: Path, dataset: Dataset, shots: int, seed: int) -> list
     """
     stem = f"shot_{shots}-seed_{seed}"
     folders = _shot_folders(path, dataset)
-    if path.is_file():
-        if not path.name.startswith((f"{stem}.", f"{stem}_")):
-            raise DataError(f"{path}: not the split of {shots} shots and seed {seed} ({stem})")
-        folders = [path.parent]
     for folder in folders:
         train = folder / f"{stem}_train.jsonl"
         val = folder / f"{stem}_val.jsonl"

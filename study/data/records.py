@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from study.errors import DataError
 from study.storage.atomic import sha256_of
@@ -67,13 +67,8 @@ class ImageSource(Protocol):
                 its path.
         """
 
-
-@runtime_checkable
-class StampedSource(Protocol):
-    """A source that can detect a changed image without opening it."""
-
     def stamp(self, path: str) -> str:
-        """Return a text that changes when the image changes."""
+        """Return a text that changes when the image changes, without opening it."""
 
 
 @dataclass(frozen=True)

@@ -68,10 +68,6 @@ def test_a_home_folder_is_meant_where_paths_are(
     assert paths == [tmp_path / name for name in ("studies", "images", "shots")]
     with pytest.raises(FaultsError, match="storage: begins with '~nobody-at-all', and"):
         load_config(file, ["storage=~nobody-at-all/x"])
-    odd = load_config(file, ["storage=./~odd"])
-    assert odd.storage == tmp_path / "~odd"
-    file.write_text(dump_config(odd))
-    assert load_config(file) == odd
 
 
 def test_half_of_a_character_in_a_refused_text_is_named():

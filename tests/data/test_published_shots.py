@@ -74,14 +74,6 @@ def test_published_shots_are_found_whatever_their_root(prefix: str, place: str, 
         assert read_published_shots(above, EUROSAT, shots=2, seed=1) == expected
 
 
-def test_a_published_file_may_be_given_itself(tmp_path: Path):
-    file = tmp_path / "shot_1-seed_2_train.jsonl"
-    write_lines(file, published("2750/", 1))
-    assert read_published_shots(file, EUROSAT, shots=1, seed=2).train == records(1)
-    with pytest.raises(DataError, match="not the split of 1 shots and seed 3"):
-        read_published_shots(file, EUROSAT, shots=1, seed=3)
-
-
 @pytest.mark.parametrize("rows, told", CASES["unsound"])
 def test_unsound_published_shots_are_refused(
     rows: list[dict[str, object]], told: str, tmp_path: Path

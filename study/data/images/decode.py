@@ -32,7 +32,7 @@ from study.data.images.table import (
     cache_fault,
     hash_batch,
 )
-from study.data.records import ImagePaths, ImageSource, StampedSource, in_chunks, listed
+from study.data.records import ImagePaths, ImageSource, in_chunks, listed
 from study.errors import DataError
 from study.storage.atomic import StorageError, sha256_of, sync_folder
 
@@ -86,9 +86,7 @@ class ImageCache:
     folder: Path
     """The folder of the Arrow files."""
     key: str
-    """The start of the file's name, such as the dataset's name.
-
-    It distinguishes sources that have the same paths and no stamps."""
+    """The start of the file's name, such as the dataset's name."""
     size: int
     """The width and height of the model's input, in pixels."""
     keep_aspect: bool = False
@@ -109,11 +107,7 @@ class ImageCache:
         if self.keep_aspect:
             form = "whole"
         contents = [f"{PREPROCESSING} {form} {self.size}"]
-        for path in paths:
-            stamp = ""
-            if isinstance(source, StampedSource):
-                stamp = source.stamp(path)
-            contents.append(f"{path}\0{stamp}")
+        contents += [f"{path}\0{source.stamp(path)}" for path in paths]
         digest = sha256_of("\n".join(contents).encode())
         name = re.sub(r"[^\w.-]", "-", self.key)[:80]
         return self.folder / f"{name}-{self.size}-{form}-{digest[:16]}.arrow"

@@ -141,6 +141,10 @@ class ArraySource:
             raise DataError(f"{path}: dataset {self.name} has no such image")
         return to_rgb(Image.fromarray(pixels))
 
+    def stamp(self, path: str) -> str:
+        """Return the dataset's name: the images of a packaged dataset never change."""
+        return self.name
+
 
 def read_any_image(
     value: Any, *, files: bool = True, reading: ImageReading = DEFAULT_READING
