@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from study.data.images.decode import ImageCache, decode_images
-from study.data.images.image_reading import ImageReading
+from study.data.images.image_reading import ImageReading, check_range
 from study.data.images.rgb import dark_images, to_rgb
 from study.data.images.sources import FolderSource, read_any_image
 from study.data.images.table import ImageTable
 from study.errors import DataError
-from tests.case_tables import from_table
 from tests.pictures import (
     GREY,
     ORIENTATIONS,
@@ -59,7 +58,7 @@ def test_a_known_picture_is_read_as_it_is(picture: Picture, read: Read, tmp_path
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])
-@from_table
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF"])
 def test_ordinary_images_keep_every_byte_of_pillows_conversion(mode: str, form: str):
     noise = np.random.default_rng(3).integers(0, 256, (40, 30, 3), np.uint8)
     contents = saved(Image.fromarray(noise).convert(mode), form)
@@ -179,7 +178,7 @@ def test_a_decoded_file_knows_the_highest_value_of_its_deep_images(tmp_path: Pat
     assert highest((0, 4095), "deep.png", "flat.png") == 0, "it is another file"
 
 
-@from_table
+@pytest.mark.parametrize("highest, meant", [(4095, 4095), (4000, 4095), (8191, 8191), (1, 1)])
 def test_dark_images_are_asked_about_and_those_that_use_their_depth_are_not(
     highest: int, meant: int
 ):
@@ -203,3 +202,10 @@ def test_a_tiff_of_32_bits_is_unsigned_unless_it_says_otherwise():
     unsaid = tiff(values.tobytes(), 32).replace(b"\x53\x01\x04\0", b"\xff\xff\x04\0")
     image = read_any_image(unsaid, reading=ImageReading((0, 2**32 - 1)))
     assert pixels(image)[0, :, 0].tolist() == [0, 237, 0, 237]
+
+
+@pytest.mark.parametrize("values", [[1], [1, 2, 3], [2, 1], [1, 1], [0, 1e999], [-1e308, 1e308]])
+def test_a_range_is_two_finite_numbers_the_lower_one_first(values: list[float]):
+    assert check_range([0, 4095]) == (0, 4095)
+    with pytest.raises(DataError, match="pixel_range is "):
+        check_range(values)
