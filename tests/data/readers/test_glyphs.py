@@ -3,14 +3,13 @@
 from collections import Counter
 
 import numpy as np
-import pytest
 import sklearn.datasets
 from safetensors.numpy import load_file
 
 from study.data.datasets import load_dataset
 from study.data.readers import glyphs
 from study.data.records import keyed_order
-from tests.embedded.letters import FONTS, drawn_letters, render_glyph
+from tests.embedded.letters import drawn_letters
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
@@ -41,31 +40,19 @@ def test_the_digits_are_halved_by_class_in_a_fixed_way():
     assert first == ["digits/1660", "digits/1068", "digits/0199"]
 
 
-@pytest.mark.parametrize("split", ["train", "test"])
-def test_the_glyphs_have_36_classes_in_both_splits(split: str):
+def test_the_glyphs_have_36_classes_in_both_splits_with_digits_and_letters_in_both_halves():
     dataset = load_dataset("glyphs")
-    records = getattr(dataset, split)
-    assert {record.label for record in records} == {*range(36)}
-    assert dataset.source.open_image(records[0].path).size == (8, 8)
+    for records in (dataset.train, dataset.test):
+        assert {record.label for record in records} == {*range(36)}
+        assert dataset.source.open_image(records[0].path).size == (8, 8)
     assert not dataset.val
+    assert len(set(dataset.class_names)) == 36
+    for half in (dataset.class_names[:18], dataset.class_names[18:]):
+        kinds = Counter(name.split()[0] for name in half)
+        assert kinds == {"digit": 5, "capital": 12, "small": 1}
 
 
 def test_no_two_images_are_equal_and_none_is_blank():
     images = np.concatenate([*glyphs.glyph_pixels().values()])
     assert len({image.tobytes() for image in images}) == len(images) == 2 * 60 * 36
     assert images.max(axis=(1, 2)).min() > 100
-
-
-def test_both_halves_of_the_classes_hold_digits_and_letters():
-    names = glyphs.GLYPH_CLASS_NAMES
-    assert len(names) == len(set(names)) == 36
-    for half in (names[:18], names[18:]):
-        kinds = Counter(name.split()[0] for name in half)
-        assert kinds == {"digit": 5, "capital": 12, "small": 1}
-
-
-def test_a_glyph_is_drawn_white_on_black_within_its_margin():
-    picture = render_glyph(FONTS[0], "A", 32, margin=3)
-    assert picture.shape == (32, 32)
-    assert picture.max() > 200
-    assert picture[3:-3, 3:-3].sum() == picture.sum()
