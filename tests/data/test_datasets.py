@@ -1,4 +1,7 @@
+"""The choice of the reader, and what no reader reads: the outputs of studies and of MLflow."""
+
 import os
+import shutil
 import time
 from collections import Counter
 from pathlib import Path
@@ -6,18 +9,11 @@ from typing import Any
 
 import pytest
 
-from study.data.datasets import DATASET_NAMES, load_dataset
-from study.data.prompts import TEMPLATES
-from tests.data.reading import refusal, write_images
-
-
-def test_every_name_has_templates():
-    assert set(DATASET_NAMES) == set(TEMPLATES)
-    assert len(DATASET_NAMES) == 2 + 11 + 4 + 2  # packaged, published, shifted, more of one
-
-
-def test_templates_can_be_replaced():
-    assert load_dataset("digits", templates=("{} texture.",)).templates == ("{} texture.",)
+from study.data.datasets import load_dataset
+from study.serving.labelling import list_image_files
+from study.storage.study_folder import StudyFolder
+from tests import miniature
+from tests.data.reading import refusal, sizes, write_images
 
 
 def test_a_name_without_a_folder_is_named_or_the_nearest(tmp_path: Path):
@@ -69,3 +65,50 @@ def test_parquet_is_not_looked_for_in_all_folders_below(tmp_path: Path, listed: 
         (tmp_path / f"a/b/c/{number}").mkdir(parents=True)
     assert "class" in refusal("mine", tmp_path)
     assert listed.total() < 20
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A working folder with images of two classes, a study, and folders of MLflow."""
+    for label, name in enumerate(("cat", "dog")):
+        for number in range(4):
+            miniature.save(tmp_path / name / f"{number}.png", label, number)
+    study = StudyFolder(tmp_path / "runs" / "mine")
+    study.create("seed: 1\n", {})
+    write_images(study.path / "results.parquet", ["a", "b", "c"])
+    (tmp_path / "runs" / ".images").mkdir()
+    for name in ("mlruns", "mlartifacts", ".cache"):
+        miniature.save(tmp_path / name / "1.png", 0, 0)
+    return tmp_path
+
+
+@pytest.mark.parametrize("storage", ["runs", "new", "."])
+def test_what_studies_and_mlflow_write_is_no_class(project: Path, storage: str):
+    place = project / storage
+    (place / ".images").mkdir(parents=True, exist_ok=True)
+    StudyFolder(place / "other").create("seed: 1\n", {})
+    if storage == "new":
+        shutil.rmtree(place / "other")
+    dataset = load_dataset("mine", project)
+    assert dataset.class_names == ("cat", "dog")
+    assert sizes(dataset) == [4, 2, 2]
+    shutil.rmtree(project / "runs" / ".images")  # which a user may delete
+    assert load_dataset("mine", project).class_names == ("cat", "dog")
+
+
+def test_folders_of_ones_own_in_the_storage_are_classes(tmp_path: Path):
+    for label, name in enumerate(("datasets", "images")):
+        for number in range(4):
+            miniature.save(tmp_path / name / f"{number}.png", label, number)
+    assert load_dataset("mine", tmp_path).class_names == ("datasets", "images")
+
+
+def test_what_studies_write_is_no_table_of_images_and_is_not_labelled(project: Path):
+    pytest.importorskip("datasets")
+    miniature.save(project / "runs" / "mine" / "plots" / "drift.png", 0, 0)
+    found, _ = list_image_files(project)
+    assert {path.parent.name for path in found} == {"cat", "dog"}
+    write_images(project / "photos.parquet", [*"xyxyxyxyxy"])
+    dataset = load_dataset("mine", project)
+    assert dataset.class_names == ("x", "y")
+    assert sizes(dataset) == [4, 2, 4]

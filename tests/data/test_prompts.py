@@ -1,14 +1,12 @@
 import copy
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from study.backbones.description import EMBEDDED, backbone_path
 from study.backbones.load_backbone import load_backbone
-from study.data.datasets import PACKAGED, load_dataset
+from study.data.datasets import DATASET_NAMES, PACKAGED, load_dataset
 from study.data.prompts import (
     ENSEMBLE,
     TEMPLATES,
@@ -17,27 +15,36 @@ from study.data.prompts import (
     templates_of,
 )
 from study.errors import DataError
-from tests.case_tables import from_table
 from tests.siglips import make_gemma, make_sentencepiece, make_tokenizer
 
-CASES = yaml.safe_load(Path(__file__).with_name("prompts.yaml").read_text())
 
-
-@pytest.mark.parametrize("name, spoken", CASES["spoken"])
+@pytest.mark.parametrize(
+    "name, spoken",
+    [
+        ("oxford_pets", "a photo of a russian blue, a type of pet."),
+        ("oxford_flowers", "a photo of a russian blue, a type of flower."),
+        ("fgvc_aircraft", "a photo of a russian blue, a type of aircraft."),
+        ("dtd", "a photo of a russian blue, a type of texture."),
+        ("eurosat", "a centered satellite photo of russian blue."),
+        ("food101", "a photo of russian blue, a type of food."),
+        ("ucf101", "a photo of a person doing russian blue."),
+        ("sun397", "a photo of a russian blue."),
+        ("digits", "a photo of the russian blue."),
+        ("my_own", "a photo of a russian blue."),
+    ],
+)
 def test_each_dataset_has_the_template_of_the_reference(name: str, spoken: str):
     assert prompts(["russian_blue"], templates_of(name)) == [[spoken]]
 
 
-def test_every_template_of_the_table_is_sound():
+def test_every_template_has_one_place_for_the_name_and_others_are_refused():
+    assert set(DATASET_NAMES) == set(TEMPLATES)
     for name in TEMPLATES:
         assert templates_of(name) == TEMPLATES[name]
     assert templates_of("x", ENSEMBLE) == ENSEMBLE
-
-
-@from_table
-def test_templates_without_exactly_one_place_for_the_name_are_refused(bad: list[str]):
-    with pytest.raises(DataError, match=r"at least one is needed, and each has .* exactly once"):
-        templates_of("digits", bad)
+    for bad in (["a photo."], ["{} and {}"], [""], []):
+        with pytest.raises(DataError, match=r"at least one is needed, and each has .* exactly"):
+            templates_of("digits", bad)
 
 
 @pytest.mark.parametrize("name", ['o\'neil "the" cat', "{} {0} %s", "🦊", "x" * 500, "Straße"])
@@ -67,7 +74,17 @@ def tokenizers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("family, one, other", CASES["equal"])
+@pytest.mark.parametrize(
+    "family, one, other",
+    [
+        ("words", "🧵", "🧶"),
+        ("clip", "Cat", "cat"),
+        ("clip", "big  cat", "big cat"),
+        ("clip", " cat", "cat"),
+        ("clip", "big_cat", "Big\u00a0cat"),
+        ("clip", "caf\u00e9", "cafe\u0301"),
+    ],
+)
 def test_classes_that_a_tokenizer_reads_as_the_same_text_are_refused(
     family: str, one: str, other: str, tokenizers: dict[str, Any]
 ):
@@ -79,7 +96,24 @@ def test_classes_that_a_tokenizer_reads_as_the_same_text_are_refused(
         refuse_unreadable_names("mine", names, tokenizers[family], repeated=True)
 
 
-@pytest.mark.parametrize("family, name, token", CASES["marks"])
+@pytest.mark.parametrize(
+    "family, name, token",
+    [
+        ("clip", "<|endoftext|>", "<|endoftext|>"),
+        ("clip", "a <|startoftext|> cat", "<|startoftext|>"),
+        ("words", "<eos>", "<eos>"),
+        ("words", "cat <pad>", "<pad>"),
+        ("words", "<unk>", "<unk>"),
+        ("siglip", "</s>", "</s>"),
+        ("siglip 2", "cat<eos>", "<eos>"),
+        ("siglip 2", "<pad>", "<pad>"),
+        ("siglip 2", "<bos>", "<bos>"),
+        *(
+            ("clip", f"big{mark}cat", f"U+{ord(mark):04X}")
+            for mark in "\n\t\u001b\u007f\u2028\u200b\ufeff\u202e"
+        ),
+    ],
+)
 def test_a_class_name_with_a_special_token_or_a_control_character_is_refused(
     family: str, name: str, token: str, tokenizers: dict[str, Any]
 ):

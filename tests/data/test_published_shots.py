@@ -3,9 +3,9 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-import yaml
 
 from study.data.images.sources import FolderSource
 from study.data.published_shots import read_published_shots
@@ -14,9 +14,6 @@ from study.data.shots import make_shots
 from study.data.tasks import all_classes, task_of_test
 from study.errors import DataError
 from tests.paper_dataset import grouped, make_paper_dataset
-
-CASES = yaml.safe_load(Path(__file__).with_name("published_shots.yaml").read_text())
-
 
 KINDS = {"Forest": "Forest", "SeaLake": "Sea or Lake"}
 """The folders of two classes of EuroSAT, and their names."""
@@ -58,7 +55,18 @@ def write_lines(path: Path, rows: list[dict[str, object]]):
     path.write_text("\n".join(map(json.dumps, rows)))
 
 
-@pytest.mark.parametrize("prefix", CASES["prefixes"])
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "eurosat/2750/",
+        "./data/eurosat/2750/",
+        "/home/x/DATA/eurosat/2750/",
+        "C:\\Users\\x\\DATA\\eurosat\\2750\\",
+        r"\\server\share/eurosat//2750/./",
+        "../DATA/eurosat/2750/",
+        "2750/",
+    ],
+)
 @pytest.mark.parametrize("place", ["split_fewshot", "indices/eurosat"])
 def test_published_shots_are_found_whatever_their_root(prefix: str, place: str, tmp_path: Path):
     train, val = published(prefix, 1, 3), published(prefix, 5)
@@ -74,10 +82,29 @@ def test_published_shots_are_found_whatever_their_root(prefix: str, place: str, 
         assert read_published_shots(above, EUROSAT, shots=2, seed=1) == expected
 
 
-@pytest.mark.parametrize("rows, told", CASES["unsound"])
-def test_unsound_published_shots_are_refused(
-    rows: list[dict[str, object]], told: str, tmp_path: Path
-):
+def row(number: int = 1, label: object = 0, name: str = "Forest") -> dict[str, object]:
+    """Return the row of an image of the first class, or one that has something wrong."""
+    return {"impath": f"2750/Forest/Forest_{number}.jpg", "label": label, "classname": name}
+
+
+@pytest.mark.parametrize(
+    "rows, told",
+    [
+        ([row(6)], "images of the test split of eurosat"),
+        ([row(9)], "eurosat has no such images"),
+        ([row(4)], "in both train and val"),
+        ([row(), row()], "listed twice"),
+        ([row(label=1)], "is 1 'For"),
+        ([row(name="Wood")], "0 'Wood'"),
+        ([{"impath": "2750/Forest/Forest_1.jpg"}], "needs impath, label and classname"),
+        (["x"], "needs impath"),
+        ([row(label=0.5)], "needs impath"),
+        ([row(label=float("inf"))], "needs impath"),
+        ([], "has no training images"),
+        ([row(1), row(2)], r"more than 1 images of 'Forest \(2\)'"),
+    ],
+)
+def test_unsound_published_shots_are_refused(rows: list[Any], told: str, tmp_path: Path):
     write_lines(tmp_path / "shot_1-seed_1_train.jsonl", rows)
     write_lines(tmp_path / "shot_1-seed_1_val.jsonl", published("2750/", 4))
     with pytest.raises(DataError, match=told):

@@ -1,7 +1,4 @@
-from pathlib import Path
-
 import pytest
-import yaml
 
 from study.data.records import (
     class_table,
@@ -11,7 +8,6 @@ from study.data.records import (
     result_names,
 )
 from study.errors import DataError
-from tests.case_tables import from_table
 
 
 def test_an_order_is_pinned_so_that_it_is_the_same_on_every_platform():
@@ -19,21 +15,32 @@ def test_an_order_is_pinned_so_that_it_is_the_same_on_every_platform():
     assert keyed_order("abcdefgh", "other") != keyed_order("abcdefgh", "key")
 
 
-@from_table
+@pytest.mark.parametrize(
+    "path",
+    ["../x.jpg", "a/../../x.jpg", "/etc/x.jpg", r"C:\x.jpg", r"a\..\x.jpg", "", ".", "a\0.jpg"],
+)
 def test_a_path_that_leaves_the_folder_is_refused(path: str):
     with pytest.raises(DataError, match="not inside"):
         relative_path(path, where="split.json")
 
 
-@from_table
-def test_a_path_inside_the_folder_is_written_one_way(path: str, clean: str):
-    assert relative_path(path, where="x") == clean
+def test_a_path_inside_the_folder_is_written_one_way():
+    for path in ("a..b/c.jpg", "./a..b/c.jpg", r"a..b\c.jpg"):
+        assert relative_path(path, where="x") == "a..b/c.jpg"
 
 
-CASES = yaml.safe_load(Path(__file__).with_name("unsound_classes.yaml").read_text())
-
-
-@pytest.mark.parametrize("pairs, told", CASES)
+@pytest.mark.parametrize(
+    "pairs, told",
+    [
+        ([(0, "a"), (0, "b")], "label 0 has two class names, 'a' and 'b'"),
+        ([(0, "a"), (1, "a")], "class name 'a' has two labels, 0 and 1"),
+        ([(0, "a b"), (1, "a_b")], "class names 'a b' and 'a_b' are the same text"),
+        ([(0, "a"), (2, "c"), (4, "d")], "without 1"),
+        ([(-1, "a"), (0, "b")], "got -1"),
+        ([(0, " ")], "empty class name"),
+        ([], "got none"),
+    ],
+)
 def test_unsound_classes_are_refused(pairs: list[tuple[int, str]], told: str):
     with pytest.raises(DataError, match=told):
         class_table(pairs, where="x")

@@ -9,13 +9,8 @@ from hypothesis import strategies as st
 
 from study.data.datasets import load_dataset
 from study.data.records import Records
-from study.data.shots import (
-    draw_shots,
-    read_shots,
-    write_shots,
-)
+from study.data.shots import draw_shots, read_shots, write_shots
 from study.errors import DataError
-from tests.case_tables import from_table
 from tests.paper_dataset import grouped, groups_of, make_paper_dataset
 
 SHOTS = draw_shots(make_paper_dataset(classes=3), shots=2, seed=1)
@@ -44,22 +39,29 @@ def test_all_shots_are_all_images_less_a_fifth_that_validates(tmp_path: Path):
         draw_shots(together, shots="all", val_shots=1, seed=1)
 
 
-@from_table
-def test_a_changed_file_is_refused(pattern: str, replacement: str, tmp_path: Path):
+@pytest.mark.parametrize(
+    "pattern, replacement, told",
+    [
+        (r".*\Z", "", "have digest .* the header says"),
+        ("train/0/", "train/9/", "have digest .* the header says"),
+        (r'"digest": "\w+"', r'"digest": "\\ud800"', "have digest .* the header says"),
+        (r"(?s).*", "", "not a file of shots"),
+        (r"(?s).*", "{", "not whole JSON"),
+        (r"(?s).*", '{"a": 1}\n{"split": "x"}', "not a file of shots"),
+    ],
+)
+def test_a_file_that_was_changed_or_is_of_something_else_is_refused(
+    pattern: str, replacement: str, told: str, tmp_path: Path
+):
     file = tmp_path / "x.jsonl"
     write_shots(SHOTS, file)
-    file.write_text(re.sub(pattern, replacement, file.read_text().strip()))
-    with pytest.raises(DataError, match=r"have digest .* the header says") as told:
+    file.write_text(re.sub(pattern, replacement, file.read_text().strip(), count=1))
+    with pytest.raises(DataError, match=rf"x\.jsonl.*{told}") as caught:
         read_shots(file)
-    str(told.value).encode()  # what is not text is escaped
-
-
-@from_table
-def test_a_file_that_is_missing_or_of_something_else_is_refused(text: str | None, tmp_path: Path):
-    if text is not None:
-        (tmp_path / "x.jsonl").write_text(text)
-    with pytest.raises(DataError, match=r"x\.jsonl"):
-        read_shots(tmp_path / "x.jsonl")
+    str(caught.value).encode()  # what is not text is escaped
+    file.unlink()
+    with pytest.raises(DataError, match=r"x\.jsonl is missing"):
+        read_shots(file)
 
 
 def labels(records: Records) -> Counter[int]:
@@ -86,17 +88,13 @@ def test_a_draw_does_not_depend_on_the_order_of_the_lists(shots: int, seed: int,
     assert {*drawn.val} <= {*val}
 
 
-def test_another_seed_or_name_gives_other_images():
+def test_another_seed_or_name_gives_other_images_and_validation_shots_do_not():
     dataset = make_paper_dataset(train=50)
     draws = [draw_shots(dataset, shots=4, seed=seed) for seed in (1, 2, 3)]
     draws.append(draw_shots(replace(dataset, name="other"), shots=4, seed=1))
     assert len({draw.digest for draw in draws}) == 4
-
-
-def test_validation_shots_do_not_change_the_training_shots():
-    many, none = (draw_shots(make_paper_dataset(), shots=2, val_shots=n, seed=1) for n in (4, 0))
-    assert many.train == none.train
-    assert not none.val
+    none = draw_shots(dataset, shots=4, val_shots=0, seed=1)
+    assert (none.train, none.val) == (draws[0].train, ())
 
 
 def test_training_and_validation_shots_have_no_group_in_common(tmp_path: Path):

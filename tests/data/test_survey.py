@@ -8,8 +8,6 @@ from study.data.datasets import load_dataset
 from study.data.records import Dataset
 from study.data.survey import Survey, refuse_absent, survey
 from study.errors import DataError
-from study.storage.result_folder import JsonObject
-from tests.case_tables import from_table
 from tests.data.reading import add
 
 
@@ -34,13 +32,20 @@ def link(path: Path, target: str | Path):
     path.symlink_to(target)
 
 
-@from_table
+@pytest.mark.parametrize(
+    "same, found",
+    [
+        ("train/dog/1.png", Survey(in_two_classes=(("train/cat/0.png", "train/dog/1.png"),))),
+        ("test/cat/2.png", Survey(in_two_splits=(("test/cat/2.png", "train/cat/0.png"),))),
+        ("train/cat/1.png", Survey()),  # two of one class and split
+        ("train/cat/0.png", Survey()),
+    ],
+)
 def test_the_same_file_in_two_classes_or_in_train_and_test_is_found(
-    same: str, found: JsonObject, root: Path
+    same: str, found: Survey, root: Path
 ):
-    contents = (root / "train" / same).read_bytes()
-    (root / "train/cat/0.png").write_bytes(contents)
-    assert survey(read(root)) == Survey(**found)
+    (root / "train/cat/0.png").write_bytes((root / same).read_bytes())
+    assert survey(read(root)) == found
 
 
 def test_only_files_of_equal_size_are_read(root: Path, monkeypatch: pytest.MonkeyPatch):
@@ -84,10 +89,16 @@ def test_entries_of_a_table_that_lead_to_no_file_are_counted(root: Path):
     refuse_absent(read(file), "fail")
 
 
-@from_table
-def test_a_table_of_which_no_file_is_left_is_refused(root: Path, paths: list[str], told: str):
+@pytest.mark.parametrize(
+    "rows, told",
+    [
+        ("a.png cat train\nb.png dog train\ntest/cat/0.png cat test", "2 of 2 training images"),
+        ("train/cat/0.png cat train\nhttp://x/b.png dog test", "1 of 1 test images"),
+    ],
+)
+def test_a_table_of_which_no_file_is_left_is_refused(root: Path, rows: str, told: str):
     with pytest.raises(DataError, match=told):
-        refuse_absent(read(table(root, *paths)), "skip")
+        refuse_absent(read(table(root, rows)), "skip")
 
 
 def test_packaged_images_are_passed_over():
