@@ -6,8 +6,9 @@ import pytest
 
 from study.config.baselines import published_baselines
 from study.config.loading import build_config, dump_config, load_config
-from study.config.sweep import load_sweep
+from study.config.search_section import SITES_OF
 from study.config.trial_settings import TrialSettings
+from study.method.subsets import parse
 from tests.config_faults import baselines, clipfit
 
 
@@ -55,22 +56,26 @@ def test_an_entry_replaces_the_whole_one_of_its_label():
     baselines_of = build_config(values, "here").search.fixed_baselines
     assert baselines_of["clipfit"] == TrialSettings(**clipfit())
     assert baselines_of.keys() == published_baselines().keys()
+    assert baselines_of["clipfit"].subset == "text.mlp.fc2.bias + vision.ln", "canonical"
 
 
-def test_an_exception_of_a_sweep_adds_and_removes_entries(tmp_path: Path):
-    file = tmp_path / "grid.yaml"
-    file.write_text(
-        "sweep: {seed: [1, 2]}\nexceptions:\n- for: {seed: [2]}\n"
-        f"  set: {{search.baselines: {{ln: null, mine: {{subset: none}}}}}}\n{FILE}"
-    )
-    first, second = [[*member.config.search.baselines] for member in load_sweep(file)]
-    assert first == ["zero-shot", "clipfit", "ln", "linear", "mine", "full"]
-    assert second == ["zero-shot", "clipfit", "linear", "mine", "full"]
+def test_other_methods_stand_outside_the_trials_and_have_trials_of_their_own():
+    methods = {name: {"method": name} for name in ("linear", "full", "lora")}
+    given = baselines(mine=clipfit(), **methods)
+    search = build_config({"search": {"baselines": given, "method_trials": 5}}, "here").search
+    assert list(search.fixed_baselines) == ["zero-shot", "clipfit", "mine", "linear"]
+    assert list(search.other_methods) == ["linear", "full", "lora"]
+    assert search.planned_trials == search.trials + 1 + 2 * 5
+    trials = [
+        ("baseline", "mine"),
+        ("baseline", "linear"),
+        ("search", "trial 7"),
+        ("full", "full 9"),
+    ]
+    assert [search.counts_trial(*trial) for trial in trials] == [True, False, True, False]
 
 
-def test_a_subset_is_kept_in_its_canonical_form():
-    values = {
-        "search": {"baselines": baselines(mine=clipfit(subset="vision.ln+text.mlp.fc2.bias"))}
-    }
-    mine = build_config(values, "here").search.fixed_baselines["mine"]
-    assert mine.subset == TrialSettings(**clipfit()).subset == "text.mlp.fc2.bias + vision.ln"
+def test_a_site_of_a_family_is_one_term_without_layers():
+    for site in {site for sites in SITES_OF.values() for site in sites}:
+        ((sign, term),) = parse(site).terms
+        assert (sign, term.layers) == (1, None)

@@ -1,7 +1,6 @@
 """The JSON schema accepts what configurations may be, and nothing else."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -11,7 +10,22 @@ from study.config.json_schema import json_schema
 from tests.config.test_shipped import CONFIGS, SHIPPED
 
 VALIDATOR = Draft202012Validator(json_schema())
-CASES = yaml.safe_load(Path(__file__).with_name("json_schema.yaml").read_text())
+SOUND = (
+    "{seed: 3, search.trials: 40, search.space.rates.bias: [0.1, 0.2]}",
+    "{format: 2, search: {asha: null, baselines: {mine: {subset: ln, rates: {ln: 1}}}}}",
+    "{data: {shots: all, columns: {path: file}}, ablation: {design: grid, subsets: {a: ln}}}",
+    "{sweep: {seed: [1]}, exceptions: [{for: {seed: [1]}, set: {data.shots: 4}}]}",
+)
+FAULTY = {
+    "{serch: {trials: 4}}": "",
+    "{format: 1}": "format",
+    "{search: {trails: 4}}": "search",
+    "{search: {trials: many}}": "search.trials",
+    "{data: {shots: most}}": "data.shots",
+    "{data: null}": "data",
+    "{sweep: {data.shots: 1}}": "sweep.data.shots",
+    "{exceptions: [{for: {}}]}": "exceptions.0",
+}
 
 
 def test_the_schema_is_one_of_its_dialect():
@@ -23,7 +37,9 @@ def test_a_shipped_file_meets_the_schema(path: Path):
     VALIDATOR.validate(yaml.safe_load(path.read_text()))
 
 
-@pytest.mark.parametrize("document, place", CASES, ids=str)
-def test_a_fault_is_seen_where_it_is(document: Any, place: str | None):
-    places = [".".join(map(str, error.path)) for error in VALIDATOR.iter_errors(document)]
-    assert places == ([] if place is None else [place])
+def test_a_fault_is_seen_where_it_is():
+    for document in SOUND:
+        VALIDATOR.validate(yaml.safe_load(document))
+    for document, place in FAULTY.items():
+        errors = VALIDATOR.iter_errors(yaml.safe_load(document))
+        assert [".".join(map(str, error.path)) for error in errors] == [place]

@@ -9,7 +9,6 @@ from study.config.methods import FullFineTuning, Lora
 from study.config.schema import StudyConfig
 from study.errors import ConfigError, FaultsError
 from study.storage.result_folder import JsonObject
-from tests.case_tables import from_table
 from tests.config_faults import baselines
 
 
@@ -20,7 +19,18 @@ def test_a_frozen_configuration_is_read_with_overrides(file: Path):
     assert load_config(file, ["test.runners_up=1"], frozen=True).test.runners_up == 1
 
 
-@from_table
+@pytest.mark.parametrize(
+    "override, values",
+    [
+        ("data.shots=8", {"data": {"shots": 8}}),
+        ("search.asha=null", {"search": {"asha": None}}),
+        ("search.space.rates.bias=[1e-3, 1e-1]",
+         {"search": {"space": {"rates": {"bias": [0.001, 0.1], "ln": [0.0005, 0.2]}}}}),
+        ("name=mine", {"name": "mine"}),
+        ("search.baselines={extra: {subset: ln, rates: {ln: 0.1}}}",
+         {"search": {"baselines": {"extra": {"subset": "ln", "rates": {"ln": 0.1}}}}}),
+    ],
+)  # fmt: skip
 def test_an_override_reaches_a_field_and_creates_its_section(
     file: Path, override: str, values: JsonObject
 ):

@@ -1,23 +1,38 @@
 """The rules between values: each is told with its path, in one order, and all together."""
 
+import re
+
 import pytest
 
-from study.config.labels import RANKS, TUNED
+from study.config.labels import BASELINE, LINEAR, OPEN, RANKS, TUNED, WITH_DELTA
 from study.config.loading import build_config
 from study.config.rules import broken_search_rules
+from study.config.value_types import LABEL
 from study.errors import ConfigError
-from study.storage.result_folder import JsonObject
-from tests.case_tables import from_table
 from tests.config_faults import baselines, clipfit, faulty_keys
 
 
-@pytest.mark.parametrize("label", [TUNED, *RANKS])
+def test_no_two_things_share_a_label_and_each_can_name_a_folder():
+    labels = (*RANKS, WITH_DELTA, BASELINE, TUNED, OPEN, LINEAR)
+    assert len(set(labels)) == len(labels)
+    assert all(re.fullmatch(LABEL, label) for label in labels)
+
+
+@pytest.mark.parametrize("label", [TUNED, RANKS[0], RANKS[-1]])
 def test_a_baseline_cannot_take_the_label_of_a_candidate(label: str):
     values = {"search": {"baselines": baselines(**{label: clipfit()})}}
     assert faulty_keys(values) == [f"search.baselines.{label}"]
 
 
-@from_table
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://me:s3cret@host:5000",
+        "https://s3cret@host",
+        "http://me:a/s3cret@host",
+        "postgresql://host/db?user=me&password=s3cret",
+    ],
+)
 def test_a_password_in_the_uri_is_refused_and_not_repeated(uri: str):
     with pytest.raises(ConfigError, match=r"tracking.uri: .*MLFLOW_TRACKING_PASSWORD") as caught:
         build_config({"tracking": {"uri": uri}}, "the file")
@@ -41,15 +56,21 @@ def test_broken_rules_are_told_in_the_order_of_the_file():
     ]
 
 
-@from_table
-def test_a_search_is_refused_without_its_references_and_enough_trials(
-    search: JsonObject, told: list[str]
-):
-    config = build_config({"search": {"asha": None, **search}, "training": {"epochs": 4}}, "here")
-    assert [str(fault).partition(", ")[0] for fault in broken_search_rules(config)] == told
+def test_a_search_is_refused_without_its_references_and_enough_trials():
+    search = {
+        "trials": 5,
+        "asha": {"grace_period": 9},
+        "baselines": baselines(mine=clipfit(), yours=clipfit(), **{"zero-shot": None}),
+    }
+    config = build_config({"search": search, "training": {"epochs": 4}}, "here")
+    assert [str(fault).partition(", ")[0] for fault in broken_search_rules(config)] == [
+        "search.asha.grace_period: 9 is longer than training.epochs",
+        "search.baselines: must keep 'zero-shot'",
+        "search.trials: 5 leaves too few beside the 3 baselines; allowed is 6 or more",
+    ]
 
 
-@from_table
+@pytest.mark.parametrize("epochs, fewer", [(2, False), (3, True)])
 def test_an_advice_on_the_grace_period_is_one_that_is_allowed(epochs: int, fewer: bool):
     values = {"search": {"asha": {"grace_period": 4}}, "training": {"epochs": epochs}}
     fault = next(broken_search_rules(build_config(values, "the file"))).message

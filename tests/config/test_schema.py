@@ -4,10 +4,15 @@ import ast
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 import study
+from study.config import value_types
 from study.config.loading import build_config
 from study.config.reference import list_keys
+from study.config.section import Section
+from study.config.trial_settings import SubsetText
+from study.config.value_types import LONGEST_NAME, LONGEST_PATH
 from study.data.datasets import READER_OPTIONS
 
 STUDY = Path(study.__file__ or "").parent
@@ -51,3 +56,29 @@ def test_a_folder_of_weights_is_the_same_from_any_working_folder(
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     name = build_config({"backbone": {"name": given}}, "the file").backbone.name
     assert name == meant.format(tmp_path)
+
+
+class Place(Section):
+    path: value_types.Place = Path()
+    subset: SubsetText = "none"
+
+
+@pytest.mark.parametrize(
+    "values, told",
+    [
+        ({"path": "a" * (LONGEST_NAME + 1)}, "255"),
+        ({"path": "a/" * LONGEST_PATH}, "4000"),
+        ({"path": "a\0"}, "NUL"),
+        ({"path": ""}, "empty"),
+        ({"subset": "clipfitt"}, "'clipfit'"),
+        ({"other": 1}, "Extra"),
+    ],
+)
+def test_what_no_machine_takes_is_a_fault(values: dict[str, object], told: str):
+    with pytest.raises(ValidationError, match=told):
+        Place.model_validate(values)
+
+
+def test_nothing_changes_later():
+    with pytest.raises(ValidationError, match="frozen"):
+        Place().subset = "ln"  # type: ignore[misc]
