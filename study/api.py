@@ -25,7 +25,8 @@ from study.data.datasets import is_own, load_dataset
 from study.data.images.sources import FolderSource
 from study.data.outputs import DATASETS
 from study.data.prompts import templates_of
-from study.data.readers.huggingface import HubSource, loaded_contents
+from study.data.readers.hub_tables import HubSource
+from study.data.readers.huggingface import loaded_contents
 from study.data.readers.tables import rows_contents, table_rows
 from study.data.splits import refuse_shared_groups
 from study.errors import ConfigError, DataError

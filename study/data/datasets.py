@@ -14,9 +14,9 @@ from study.data.images.sources import FolderSource
 from study.data.prompts import templates_of
 from study.data.readers.benchmarks import BENCHMARKS, download_note
 from study.data.readers.glyphs import load_digits, load_glyphs
+from study.data.readers.hub_tables import HubSource
 from study.data.readers.huggingface import (
     PREFIX,
-    HubSource,
     is_saved,
     load_hub,
     load_parquet,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from study.data.images.sources import FolderSource
 from study.data.outputs import is_output
-from study.data.readers.huggingface import HubSource
+from study.data.readers.hub_tables import HubSource
 from study.data.readers.own import is_hidden, is_image_name
 from study.data.records import Dataset, OnCorrupt, Record, listed
 from study.errors import DataError
