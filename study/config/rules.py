@@ -49,9 +49,6 @@ def broken_rules(config: StudyConfig) -> list[Fault]:
 
 
 def _broken_by_data(data: DataConfig) -> Iterator[Fault]:
-    for template in data.templates or ():
-        if "{}" not in template:
-            yield Fault("data.templates", f"'{template}' has no {{}} for the class name")
     if data.targets_root and not data.targets:
         yield Fault("data.targets_root", "has no effect, since data.targets is empty")
     datasets = (data.dataset, *data.targets)
@@ -63,16 +60,11 @@ def _broken_by_data(data: DataConfig) -> Iterator[Fault]:
             yield Fault("data.targets", f"'{metric}' is the name of a metric; use another name")
     if data.shots_from and data.val_shots is not None:
         yield Fault("data.val_shots", "has no effect beside data.shots_from, which lists them")
-    if data.shots == ALL:
-        yield from _broken_by_all_shots(data)
-
-
-def _broken_by_all_shots(data: DataConfig) -> Iterator[Fault]:
-    if data.shots_from is not None:
+    if data.shots == ALL and data.shots_from is not None:
         yield Fault(
             "data.shots", "'all' cannot be read from data.shots_from; allowed is their number"
         )
-    if data.short != "fail":
+    if data.shots == ALL and data.short != "fail":
         yield Fault("data.short", "has no effect, since data.shots=all takes what each class has")
 
 

@@ -22,13 +22,10 @@ from tests.siglips import make_gemma, make_sentencepiece, make_tokenizer
     "name, spoken",
     [
         ("oxford_pets", "a photo of a russian blue, a type of pet."),
-        ("oxford_flowers", "a photo of a russian blue, a type of flower."),
-        ("fgvc_aircraft", "a photo of a russian blue, a type of aircraft."),
         ("dtd", "a photo of a russian blue, a type of texture."),
         ("eurosat", "a centered satellite photo of russian blue."),
         ("food101", "a photo of russian blue, a type of food."),
         ("ucf101", "a photo of a person doing russian blue."),
-        ("sun397", "a photo of a russian blue."),
         ("digits", "a photo of the russian blue."),
         ("my_own", "a photo of a russian blue."),
     ],
@@ -102,11 +99,9 @@ def test_classes_that_a_tokenizer_reads_as_the_same_text_are_refused(
         ("clip", "<|endoftext|>", "<|endoftext|>"),
         ("clip", "a <|startoftext|> cat", "<|startoftext|>"),
         ("words", "<eos>", "<eos>"),
-        ("words", "cat <pad>", "<pad>"),
         ("words", "<unk>", "<unk>"),
         ("siglip", "</s>", "</s>"),
         ("siglip 2", "cat<eos>", "<eos>"),
-        ("siglip 2", "<pad>", "<pad>"),
         ("siglip 2", "<bos>", "<bos>"),
         *(
             ("clip", f"big{mark}cat", f"U+{ord(mark):04X}")

@@ -203,6 +203,7 @@ def _faults(texts: pd.DataFrame, rows: pd.DataFrame) -> Iterator[str]:
     """
     zero = rows.class_name.str.contains("\0", regex=False)
     unsplit = (rows.split == "") & (rows.split != "").any()
+    repeated = rows.duplicated("path") & (rows.path != "")
     checks = [
         (rows.path == "", "path", "is not inside the dataset's folder or has '..'"),
         (rows.class_name == "", "class_name", "is empty"),
@@ -210,7 +211,7 @@ def _faults(texts: pd.DataFrame, rows: pd.DataFrame) -> Iterator[str]:
         (rows.label < 0, "label", "is no whole number from 0"),
         (~rows.split.isin([*SPLIT_OF]), "split", f"is none of {', '.join(filter(None, SPLIT_OF))}"),
         (unsplit, "split", "is empty, and others are not; allowed: all or none"),
-        *_repeated(rows),
+        (repeated, "path", "is in an earlier row as well; allowed is one row for an image"),
     ]
     if "class_name" not in texts and rows.class_name.str.isdecimal().all():
         checks.append(
@@ -225,16 +226,3 @@ def _faults(texts: pd.DataFrame, rows: pd.DataFrame) -> Iterator[str]:
             text = (texts if column in texts else rows)[column][first]
             more = f"; the same in row {listed(others)}" if others else ""
             yield f"row {first}: {column} {text!r:.200} {fault}{more}"
-
-
-def _repeated(rows: pd.DataFrame) -> list[tuple[pd.Series, str, str]]:
-    """Return checks for the rows of an image that has an earlier one, see `_faults`."""
-    twice = rows.duplicated("path") & (rows.path != "")
-    first = rows.groupby("path").transform("first")
-    classes = (rows.class_name != first.class_name) | (rows.label != first.label)
-    splits = rows.split != first.split
-    return [
-        (twice & classes, "path", "has another class in an earlier row; allowed is one"),
-        (twice & ~classes & splits, "path", "is in another split in an earlier row"),
-        (twice & ~classes & ~splits, "path", "is listed twice"),
-    ]
