@@ -9,7 +9,6 @@ from study.config.methods import FullFineTuning, Lora
 from study.config.schema import StudyConfig
 from study.errors import ConfigError, FaultsError
 from study.storage.result_folder import JsonObject
-from tests.config_faults import baselines
 
 
 def test_a_frozen_configuration_is_read_with_overrides(file: Path):
@@ -39,22 +38,17 @@ def test_an_override_reaches_a_field_and_creates_its_section(
     assert load_config(file, [override]) == build_config({"data": {"shots": 4}, **values}, "here")
 
 
-METHODS = (
-    "search.baselines.lora={method: lora, rank: 2, alpha: 4, lr: [1e-3, 1e-1]}",
-    "search.baselines.full={method: full, lr: 1e-5}",
-)
-
-
 def test_one_override_adds_a_method_to_the_baselines_of_a_file(file: Path):
     published = load_config(file).search.baselines
-    search = load_config(file, METHODS).search
+    methods = (
+        "search.baselines.lora={method: lora, rank: 2, alpha: 4, lr: [1e-3, 1e-1]}",
+        "search.baselines.full={method: full, lr: 1e-5}",
+    )
+    search = load_config(file, methods).search
     assert list(search.baselines) == [*published, "lora", "full"]
     assert search.baselines.items() >= published.items()
     assert search.searched_methods == {"lora": Lora(rank=2, alpha=4, lr=(1e-3, 1e-1))}
     assert search.fixed_baselines["full"].method == FullFineTuning(lr=1e-5)
-    file.write_text(dump_config(build_config({"search": {"baselines": baselines()}}, "here")))
-    labels = ["zero-shot", "clipfit", "lora", "full"]
-    assert list(load_config(file, METHODS).search.baselines) == labels
 
 
 def test_faults_of_the_file_and_of_overrides_are_reported_together(file: Path):

@@ -33,18 +33,15 @@ def test_a_name_is_ours_an_installed_packages_or_that_of_what_was_handed_over():
     assert find_object("samplers", "mine", OWN, mine) is mine
 
 
-def test_an_unknown_name_is_told_with_what_is_allowed():
-    with pytest.raises(ConfigError, match=r"'tpa' is unknown \(did you mean 'tpe'\?\); allowed"):
-        find_object("samplers", "tpa", OWN)
-    with pytest.raises(ConfigError, match="allowed are tpe, sphere, broken"):
-        find_object("samplers", "study.search.samplers:tpe", OWN)
-
-
-def test_what_does_not_load_is_told():
-    with pytest.raises(ConfigError, match="'broken' of an installed package does not load"):
-        find_object("samplers", "broken", OWN)
-
-
-def test_what_is_handed_over_must_have_the_configured_name():
-    with pytest.raises(ConfigError, match="'tpe' is named, but 'mine' of the samplers"):
-        find_object("samplers", "tpe", OWN, mine)
+@pytest.mark.parametrize(
+    "name, given, told",
+    [
+        ("tpa", None, r"'tpa' is unknown \(did you mean 'tpe'\?\); allowed"),
+        ("study.search.samplers:tpe", None, "allowed are tpe, sphere, broken"),
+        ("broken", None, "'broken' of an installed package does not load"),
+        ("tpe", mine, "'tpe' is named, but 'mine' of the samplers"),
+    ],
+)
+def test_a_name_that_leads_to_no_object_is_refused(name: str, given: Any, told: str):
+    with pytest.raises(ConfigError, match=told):
+        find_object("samplers", name, OWN, given)

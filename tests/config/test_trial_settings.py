@@ -26,13 +26,10 @@ def test_the_flat_form_of_tables_comes_back():
 
 
 def test_linear_on_frozen_clip_is_another_method_and_zero_shot_is_none():
-    assert TrialSettings(subset="none", head="linear").is_other_method
+    linear = TrialSettings(subset="none", head="linear")
+    assert (linear.is_other_method, linear.writes_delta) == (True, True)
     assert not TrialSettings(subset="none").is_other_method
     assert not TrialSettings(subset="vision.ln", rates={"ln": 0.01}, head="linear").is_other_method
-
-
-def test_a_linear_head_alone_is_written_as_a_delta():
-    assert TrialSettings(subset="none", head="linear").writes_delta
 
 
 def test_the_head_is_that_of_a_report_where_it_names_one():

@@ -100,12 +100,9 @@ class ImageCache:
             paths: the images.
             framing: how they are brought to the size, unless they are kept whole.
         """
-        shape = "squashed" if framing.squash else "square"
-        form = f"{shape} {framing.interpolation}"
-        if framing == CLIP_FRAMING:
-            form = "square"
-        if self.keep_aspect:
-            form = "whole"
+        form = "whole"
+        if not self.keep_aspect:
+            form = f"{'squashed' if framing.squash else 'square'}-{framing.interpolation}"
         contents = [f"{PREPROCESSING} {form} {self.size}"]
         contents += [f"{path}\0{source.stamp(path)}" for path in paths]
         digest = sha256_of("\n".join(contents).encode())
