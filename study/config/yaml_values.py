@@ -127,6 +127,12 @@ for _tag, _pattern in (
     )
 
 
+TEXTS = frozenset(
+    ["name", "storage", "data.root", "data.shots_from", "data.targets_root", "backbone.name"]
+)
+"""The keys whose values are names and paths, such as ``0123`` and ``[x]/pets``."""
+
+
 def parse_overrides(overrides: Iterable[str]) -> Values:
     """Return the values of overrides by dotted key.
 
@@ -141,7 +147,7 @@ def parse_overrides(overrides: Iterable[str]) -> Values:
         quoted = f"'{override[:LONGEST]}'"
         if not equals or not all(key.split(".")):
             raise ConfigError(f"override {quoted} is not of the form section.field=value")
-        values[key] = _read_yaml(text, f"override {quoted}: the value is")
+        values[key] = _read_override(key, text, f"override {quoted}: the value is")
         keys_and_texts.append((f"{key}.", quoted))
     lines = ["overrides set the same value twice; allowed is one of each pair:"]
     for (key, text), (later_key, later_text) in itertools.combinations(keys_and_texts, 2):
@@ -150,6 +156,21 @@ def parse_overrides(overrides: Iterable[str]) -> Values:
     if len(lines) > 1:
         raise ConfigError("\n".join(lines))
     return values
+
+
+def _read_override(key: str, text: str, subject: str) -> Any:
+    """Read the value of an override; see `_read_yaml`.
+
+    Names and paths that YAML takes for something else, such as a number, are what they are.
+    """
+    if key not in TEXTS:
+        return _read_yaml(text, subject)
+    value = None
+    with suppress(ConfigError):
+        value = _read_yaml(text, subject)
+        if value is None or isinstance(value, str):
+            return value
+    return text
 
 
 def put_value(values: Values, key: str, value: Any) -> None:

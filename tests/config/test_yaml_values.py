@@ -27,6 +27,15 @@ def test_what_is_merged_gives_way_to_what_is_given(file: Path):
     assert load_config(file).search.fixed_baselines["ln"] == settings("ln", None, 0.3)
 
 
+def test_names_and_paths_are_text_whatever_yaml_takes_them_for(file: Path):
+    config = load_config(file, ["name=0123", "data.root=[x]/pets", "storage=2026", "data.shots=2"])
+    assert config.name == "0123"
+    assert (config.data.root, config.storage) == (Path("[x]/pets"), Path("2026"))
+    config = load_config(file, ["name=null", 'data.root="[x]"', "data.shots_from=[x]"])
+    assert config.name is None
+    assert config.data.root == config.data.shots_from == Path("[x]")
+
+
 @pytest.mark.parametrize("text", ["10", "0", "+50", "1_000", "1e3", "1.5", "-0"])
 def test_a_number_that_is_meant_is_taken(file: Path, text: str):
     config = load_config(file, [f"data.pixel_range=[-1, {text}]"])
