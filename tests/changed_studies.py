@@ -5,15 +5,12 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from study.config.loading import dump_config, load_config
 from study.results.study_result import StudyResult, read_study_result
 from study.storage.result_folder import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import PREDICTIONS, VALIDATION
-from study.trial.predictions import VALIDATION_COLUMNS, predictions_to_parquet
+from study.trial.predictions import predictions_to_parquet
 from study.trial.study import Prediction
 from tests.fake_folder import CLASSES, SEEDS
 
@@ -128,10 +125,12 @@ def predict(folder: Path, label: str, seed: int, *predicted: str):
 
 def keep_validation(trial: Path, rows: Sequence[Sequence[object]]):
     """Let a trial have validated images: the fold and so on of each, and its probabilities."""
-    with_head = [(fold, "text", *rest) for fold, *rest in rows]
-    names = [name for name, _ in VALIDATION_COLUMNS]
-    columns = dict(zip(names, zip(*with_head, strict=True), strict=True))
-    pq.write_table(pa.table(columns), trial / VALIDATION)
+    found = []
+    for fold, *seen, true_probability in rows:
+        values: JsonObject = dict(zip(Prediction._fields[1:], seen, strict=False))
+        values |= {"true_probability": true_probability, "fold": fold}
+        found.append(Prediction("text", **values))
+    (trial / VALIDATION).write_bytes(predictions_to_parquet(found))
 
 
 def doubt_labels_of(folder: Path, wrong: str, classes: Sequence[str]):

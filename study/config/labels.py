@@ -10,16 +10,7 @@ WITH_DELTA = "best-with-delta"
 """The label of the best configuration with a delta, where the best has none."""
 ZERO_SHOT = "zero-shot"
 """The label of the untuned backbone."""
-SCORES = (
-    "score",
-    "accuracy",
-    "base",
-    "new",
-    "hmean",
-    "generalized",
-    "score_text",
-    "score_linear",
-)
+SCORES = ("score", "accuracy", "base", "new", "hmean", "score_text", "score_linear")
 """The names of scores in the reports of trials, where the score of a dataset has its name."""
 LINEAR = "linear"
 """The label of a linear classifier on the untuned backbone."""

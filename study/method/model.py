@@ -258,36 +258,6 @@ def classify(
 
 
 @torch.no_grad()
-def compare_groups(
-    classifier: Classifier,
-    features: Iterable[Tensor],
-    class_features: Tensor,
-    trained: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return each image's best trained class, its best other class, and the gap between them.
-
-    Args:
-        classifier: the model, for its logit scale.
-        features: see `classify`.
-        class_features: see `classify`.
-        trained: (classes,) bool, whether a class was trained; there are both kinds.
-
-    Returns:
-        (images,) int64 twice, rows of ``class_features``, and (images,) float32: the logit of the
-        trained class less that of the other; all on the CPU.
-    """
-    trained_rows, other_rows, gaps = [], [], []
-    for batch in features:
-        logits = classifier.logits(batch, class_features).cpu()
-        best_trained = logits.masked_fill(~trained, -torch.inf).max(dim=-1)
-        best_other = logits.masked_fill(trained, -torch.inf).max(dim=-1)
-        trained_rows.append(best_trained.indices)
-        other_rows.append(best_other.indices)
-        gaps.append(best_trained.values - best_other.values)
-    return torch.cat(trained_rows), torch.cat(other_rows), torch.cat(gaps)
-
-
-@torch.no_grad()
 def encode_prompts(classifier: FewShotClassifier, input_ids: Tensor, templates: int = 1) -> Tensor:
     """Return the text features of each class, averaged over its templates.
 

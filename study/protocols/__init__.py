@@ -3,16 +3,13 @@
 from collections.abc import Mapping
 
 from study.config.plugins import find_object
-from study.protocols.base_to_new import BaseToNew, Generalized
-from study.protocols.competition import Competition, Competitors, hmean
+from study.protocols.base_to_new import BaseToNew, Generalized, hmean
 from study.protocols.few_shot import FewShot, Transfer, ZeroShot
 from study.protocols.protocol import Protocol, Rule
 
 __all__ = [
     "PROTOCOLS",
     "BaseToNew",
-    "Competition",
-    "Competitors",
     "FewShot",
     "Generalized",
     "Protocol",

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import ClassVar
 
 from study.config.schema import StudyConfig
 from study.data.records import Dataset
@@ -18,8 +17,7 @@ from study.data.tasks import (
     holdout_tasks,
 )
 from study.errors import DataError
-from study.protocols.competition import Competitions, accuracies, hmean
-from study.protocols.protocol import Headings, PartAccuracies, Protocol, Report, Rule, Scores
+from study.protocols.protocol import PartAccuracies, Protocol, Report, Rule, Scores
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +36,14 @@ BASE = Rule(
 )
 
 
+def hmean(base: float, new: float) -> float:
+    """Return the harmonic mean of two accuracies; 0 if both are 0."""
+    total = base + new
+    if total == 0:
+        return 0.0
+    return 2 * base * new / total
+
+
 class BaseToNew(Protocol):
     """Learning from a few images of the base classes, for classes that were never seen as well."""
 
@@ -51,12 +57,6 @@ class BaseToNew(Protocol):
     metric = "hmean"
     parts = ("base", "new")
     rules = (CLASS_FOLDS, BASE)
-    further_headings: ClassVar[Headings] = {"generalized": "H"}
-    further_explanation = (
-        "Where all names compete, H is the harmonic mean of the accuracies on images of base and "
-        "new classes, averaged over classes."
-    )
-    competes = True
     strength = 0.75
 
     def scored(self, dataset: Dataset) -> Scored:
@@ -70,12 +70,6 @@ class BaseToNew(Protocol):
             return {**parts, "score": parts["base"]}
         harmonic_mean = hmean(parts["base"], parts["new"])
         return {**parts, "hmean": harmonic_mean, "score": harmonic_mean}
-
-    def further_scores(self, competitions: Competitions) -> Scores:
-        """Return the harmonic mean where all names compete."""
-        if not competitions:
-            return {}
-        return {"generalized": hmean(*accuracies(competitions))}
 
     def automatic_rule(self, config: StudyConfig, seen: Dataset | Report) -> Rule:
         """Return class folds if there are enough base classes, else the weak rule, and warn."""
@@ -117,8 +111,6 @@ class Generalized(BaseToNew):
         "other half (new), of which it never saw an image; both are averaged over classes."
     )
     metric = "H"
-    further_headings: ClassVar[Headings] = {}
-    competes = False
     guess = "Naming each class equally often"
     class_averaged = True
 

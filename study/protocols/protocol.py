@@ -15,12 +15,9 @@ from study.data.records import Dataset
 from study.data.shots import Shots
 from study.data.tasks import Classes, Scored, Task, Tasks, check_shots, task_of_test
 from study.errors import DataError, Fault
-from study.protocols.competition import Competitions
 
 Scores = dict[str, float]
 """Scores by name, as fractions."""
-Headings = Mapping[str, str]
-"""The headings of the columns of scores, by the scores' names."""
 PartAccuracies = Mapping[str, float]
 """The accuracy of each part of a test, as a fraction."""
 Report = Mapping[str, float | None]
@@ -62,14 +59,8 @@ class Protocol(ABC):
     """Whether models are tested on further datasets."""
     rules: ClassVar[tuple[Rule, ...]]
     """The rules of selection that the configuration may name."""
-    further_headings: ClassVar[Headings] = {}
-    """The headings of those `further_scores` that tables show, by name."""
-    further_explanation: ClassVar[str] = ""
-    """The explanation of these scores, in whole sentences."""
     guess: ClassVar[str] = "Always naming the largest class"
     """The guess that `chance` scores; it begins a sentence that goes on "would score"."""
-    competes: ClassVar[bool] = False
-    """Whether trained and other names are also scored in one label space."""
     class_averaged: bool = False
     """Whether the accuracy of a part is averaged over classes, rather than over images."""
     strength: ClassVar[float] = 1.0
@@ -100,14 +91,6 @@ class Protocol(ABC):
         Args:
             parts: the accuracy of each part, as a fraction; on validation some may be absent.
         """
-
-    def further_scores(self, competitions: Competitions) -> Scores:
-        """Return further scores of a trial by name, from trained and other names in one space.
-
-        Args:
-            competitions: one per task in which names compete; empty where none do.
-        """
-        return {}
 
     def chance(self, sizes: Mapping[str, Sequence[int]]) -> Scores:
         """Return the accuracy of each part by a guess that always names its largest class.

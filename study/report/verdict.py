@@ -277,18 +277,12 @@ def leaderboard_scope(board: StudyResult) -> list[str]:
 
 def further_header(results: StudyResult) -> list[str]:
     """Return the names of the columns of `Results.score_names.further`."""
-    headings = {BALANCED: BALANCED, **results.protocol.further_headings}
-    return [f"{headings[name]} %" for name in results.score_names.further]
+    return [f"{name} %" for name in results.score_names.further]
 
 
 def further_note(results: StudyResult) -> str:
     """Explain the scores of `Results.score_names.further` in sentences; empty without any."""
-    notes = []
-    if BALANCED in results.score_names.further:
-        notes.append(BALANCED_NOTE)
-    if set(results.score_names.further) - {BALANCED}:
-        notes.append(results.protocol.further_explanation)
-    return " ".join(notes)
+    return BALANCED_NOTE if BALANCED in results.score_names.further else ""
 
 
 def ablation_verdict(table: Ablation) -> str:

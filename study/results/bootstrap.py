@@ -26,7 +26,6 @@ import numpy as np
 from numpy.random import Generator
 
 from study.protocols import Protocol
-from study.protocols.competition import Competition, Competitors, resample_hmean
 from study.trial.predictions import Outcomes, Stratum
 
 Array = np.ndarray
@@ -142,59 +141,6 @@ def resample_recalls(outcomes: Mapping[Trial, Outcomes]) -> dict[Stratum, DrawnS
             alone, *_ = _add_pseudo_images(part.drawn, part.units, outcomes, rng)
             recalls[stratum] = DrawnScores(alone, part.df)
     return recalls
-
-
-def rescore_competitions(outcomes: Mapping[Trial, Outcomes], protocol: Protocol) -> RescoredTrials:
-    """Return H where all names compete; arguments are those of `rescore`.
-
-    Its pseudo-images are added to the score itself, as if it were an accuracy as sure as that
-    of the less sure kind. That varies no less than with pseudo-images of both kinds.
-    """
-    competing = {trial: one for trial, one in outcomes.items() if protocol.parts and one.competing}
-    if not competing:
-        return {}
-    trained = protocol.parts[0]
-    competitions = [make_competition(one, trained) for one in competing.values()]
-    first = next(iter(competing.values()))  # all trials have the same images
-    kinds: dict[bool, list[Array]] = defaultdict(list)
-    for part, label in first.competing:
-        kinds[part == trained].append(_group_numbers(first, [(part, label)]))
-    seen, unseen = (_size_of_mean(kinds[kind]) for kind in (True, False))
-    if seen is None or unseen is None:
-        return {}
-    units, df = map(min, seen, unseen)
-    rng = np.random.default_rng(SEED)
-    drawn = np.empty((DRAWS, len(competitions)))
-    batch = max(1, LARGEST_BATCH // sum(map(len, [*kinds[True], *kinds[False]])))
-    for start in range(0, DRAWS, batch):
-        sets = min(batch, DRAWS - start)
-        # Each class is drawn by itself.
-        weights = [
-            np.hstack([_draw(groups, sets, rng) for groups in kinds[kind]])
-            for kind in (True, False)
-        ]
-        for column, competition in enumerate(competitions):
-            drawn[start : start + sets, column] = resample_hmean(competition, *weights)
-    every_image = [np.ones((1, sum(map(len, kinds[kind])))) for kind in (True, False)]
-    exact = np.concatenate([resample_hmean(one, *every_image) for one in competitions])
-    with_pseudo = _add_pseudo_images(drawn, units, competing, np.random.default_rng(SEED))
-    rescored: RescoredTrials = {trial: {} for trial in competing}
-    _add_scores(rescored, "generalized", with_pseudo, exact, df)
-    return rescored
-
-
-def make_competition(outcomes: Outcomes, trained: str) -> Competition:
-    """Return the images of a trial where trained and other names compete.
-
-    Args:
-        outcomes: the outcomes of the trial, with its competing predictions.
-        trained: the part of the images of trained classes.
-    """
-    rows: dict[bool, list[Any]] = defaultdict(list)
-    for number, ((part, _), images) in enumerate(outcomes.competing.items()):
-        rows[part == trained] += [(gap, right, number) for right, gap in images]
-    kinds = [Competitors(*map(np.array, zip(*rows[kind], strict=True))) for kind in (True, False)]
-    return Competition(*kinds)
 
 
 def _add_scores(rescored: RescoredTrials, name: str, drawn: Array, exact: Array, df: float) -> None:

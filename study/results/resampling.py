@@ -14,7 +14,6 @@ from study.results.bootstrap import (
     RescoredTrials,
     Trial,
     rescore,
-    rescore_competitions,
 )
 from study.results.chance import BALANCED
 from study.results.trial_results import TrialResult
@@ -83,12 +82,10 @@ def resample(
         on_images = {t: outcome for t, outcome in outcomes.items() if outcome.images == images}
         plain = rescore(on_images, protocol)
         balanced = rescore(on_images, protocol, balanced=True)
-        competitions = rescore_competitions(on_images, protocol)
-        compete = any(outcome.competing for outcome in on_images.values())
-        if not plain or not balanced or (compete and not competitions):
+        if not plain or not balanced:
             single_image_class = True
         for trial in on_images:
-            scores[trial] = plain.get(trial, {}) | competitions.get(trial, {})
+            scores[trial] = plain.get(trial, {})
             if trial in balanced:
                 scores[trial][BALANCED] = balanced[trial]["score"]
     for trial, name, rescored in _rescore_heads(tested, scores, protocol):

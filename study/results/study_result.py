@@ -165,9 +165,8 @@ class StudyResult:
         if not any(of_trial.get(part) is not None for of_trial in scores for part in parts):
             parts = ()
         tested = dict.fromkeys(name for trial in self.trial_results for name in trial.test)
-        further = list(self.protocol.further_headings)
-        if not self.protocol.class_averaged:  # otherwise the score is balanced itself
-            further.insert(0, BALANCED)
+        # The score of a protocol that averages over classes is balanced itself.
+        further = () if self.protocol.class_averaged else (BALANCED,)
         others = {BALANCED, *SCORES, *parts, *further}
         return ScoreNames(
             parts=parts,

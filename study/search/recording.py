@@ -23,14 +23,12 @@ from study.method.delta import (
 )
 from study.storage.atomic import with_retries
 from study.storage.result_folder import JsonObject
-from study.storage.trial_folder import PREDICTIONS, REPORTS, VALIDATION, End, TrialFolder
-from study.trial.predictions import predictions_to_parquet, validation_to_parquet
+from study.storage.trial_folder import PREDICTIONS, REPORTS, STATE, VALIDATION, End, TrialFolder
+from study.trial.predictions import predictions_to_parquet
 from study.trial.study import EpochReport, TrialData
 
 logger = logging.getLogger(__name__)
 
-STATE = "state.safetensors"
-"""The file of the state after a trial's last epoch, removed when the trial ends."""
 HANG = "hang.txt"
 """The file with the place where each thread was when a trial hung."""
 
@@ -81,10 +79,8 @@ def record_epoch(
         line["folds"] = report.folds
     if report.done:
         _save_deltas(folder, report.deltas, info)
-        if data.split == "test":
-            folder.write(PREDICTIONS, predictions_to_parquet(report.predictions))
-        else:
-            folder.write(VALIDATION, validation_to_parquet(report.predictions))
+        name = PREDICTIONS if data.split == "test" else VALIDATION
+        folder.write(name, predictions_to_parquet(report.predictions))
         folder.append_report(line, last=True)
     else:
         folder.append_report(line)

@@ -3,9 +3,8 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,16 +17,10 @@ from study.method.model import (
     accuracy,
     class_accuracies,
     classify,
-    compare_groups,
 )
-from study.protocols.competition import Competition, Competitors
 from study.protocols.protocol import Scores
 from study.trial.predictions import mean
 from study.trial.study import Prediction, TrialData
-
-_Columns = dict[str, list[Any]]
-"""The values of all images of a part, by the fields of `Prediction`."""
-
 
 ClassIds = Sequence[int]
 """The ids of classes in their dataset."""
@@ -44,10 +37,6 @@ class PartFeatures:
     """The features of the images in batches, (batch, dim) float32."""
     text: Tensor
     """The text features of the classes, (classes, dim) float32."""
-    rivals: ClassIds
-    """All classes, trained and other ones, that compete for images of the model's own dataset."""
-    rivals_text: Tensor | None
-    """The text features of the rivals, (rivals, dim) float32; None if they do not compete here."""
 
 
 class EvaluatedPart(NamedTuple):
@@ -58,8 +47,6 @@ class EvaluatedPart(NamedTuple):
     """The predicted class ids, (images,) int64."""
     probabilities: Tensor
     """The probabilities of these and of the images' own classes, (2, images) float32."""
-    competing: Competitors | None = None
-    """The images of both kinds, if names compete."""
 
 
 @dataclass
@@ -68,8 +55,6 @@ class Evaluation:
 
     head: Head | None
     """The linear head; None means that the text features classify."""
-    trained: frozenset[int]
-    """The classes that the model was trained on."""
     parts: list[EvaluatedPart] = field(default_factory=list)
 
     def classify_part(self, classifier: FewShotClassifier, features: PartFeatures) -> None:
@@ -79,64 +64,40 @@ class Evaluation:
             classifier: the model.
             features: its features of the part.
         """
-        part, text, rivals_text = features.part, features.text, features.rivals_text
+        part, text = features.part, features.text
         if self.head is not None:
             text = self.head.replace_in(text, features.names)
-            if rivals_text is not None:
-                rivals_text = self.head.replace_in(rivals_text, features.rivals)
         labels = _labels_of(part)
         classes = torch.tensor(part.classes)
         columns = (labels[:, None] == classes).int().argmax(dim=1)
         rows, probabilities = classify(classifier, features.images, text, columns)
-        competing = None
-        if rivals_text is not None:
-            rivals = torch.tensor(features.rivals)
-            is_trained = self._were_trained(rivals)
-            best, other, gap = compare_groups(classifier, features.images, rivals_text, is_trained)
-            best_of_kind = torch.where(self._were_trained(labels), rivals[best], rivals[other])
-            right = best_of_kind == labels
-            competing = Competitors(gap.numpy(), right.numpy(), labels.numpy())
-        self.parts.append(EvaluatedPart(part, classes[rows], probabilities, competing))
-
-    @property
-    def competition(self) -> Competition | None:
-        """All images whose names compete; None if there are none."""
-        competing = [one.competing for one in self.parts if one.competing]
-        if not competing:
-            return None
-        columns = [np.concatenate(column) for column in zip(*competing, strict=True)]
-        seen = np.isin(columns[-1], [*self.trained])
-        kinds = []
-        for mask in (seen, ~seen):
-            kinds.append(Competitors(*(values[mask] for values in columns)))
-        return Competition(*kinds)
+        self.parts.append(EvaluatedPart(part, classes[rows], probabilities))
 
     def predictions(self, data: TrialData, fold: int) -> list[Prediction]:
         """Return the prediction of every evaluated image, by the model of a fold."""
         head: HeadName = "text" if self.head is None else "linear"
         rows = []
-        for part, predicted, (probability, of_label), competing in self.parts:
+        for part, predicted, (probability, of_label) in self.parts:
             names = result_names(data.targets.get(part.name, data.own_target).class_names)
-            columns: _Columns = {
-                "path": part.paths,
-                "label": [names[record.label] for record in part.records],
-                "predicted": [names[class_id] for class_id in predicted.tolist()],
-                "probability": probability.tolist(),
-                "group": [record.group for record in part.records],
-                "fold": [fold] * len(part.records),
-            }
-            if data.split == "val":
-                columns["true_probability"] = of_label.tolist()
-            if competing is not None:
-                columns["right_of_kind"] = competing.right.tolist()
-                columns["gap"] = competing.gap.tolist()
-            for values in zip(*columns.values(), strict=True):
-                rows.append(Prediction(head, part.name, **dict(zip(columns, values, strict=True))))
+            of_labels = of_label.tolist() if data.split == "val" else [None] * len(of_label)
+            values = zip(
+                part.records, predicted.tolist(), probability.tolist(), of_labels, strict=True
+            )
+            for record, class_id, of_predicted, of_true in values:
+                rows.append(
+                    Prediction(
+                        head=head,
+                        part=part.name,
+                        path=record.path,
+                        label=names[record.label],
+                        predicted=names[class_id],
+                        probability=of_predicted,
+                        true_probability=of_true,
+                        group=record.group,
+                        fold=fold,
+                    )
+                )
         return rows
-
-    def _were_trained(self, labels: Tensor) -> Tensor:
-        """Return whether the model was trained on each class, (classes,) bool."""
-        return torch.tensor([label in self.trained for label in labels.tolist()])
 
 
 Evaluations = Sequence[Evaluation]
@@ -161,7 +122,7 @@ def part_accuracies(evaluation: Evaluation, data: TrialData) -> Accuracies:
         data: the data of the trial.
     """
     values = {}
-    for part, predicted, *_ in evaluation.parts:
+    for part, predicted, _ in evaluation.parts:
         labels = _labels_of(part)
         of_part = {ALL_CLASSES: accuracy(predicted, labels)}
         if data.protocol.class_averaged:
@@ -191,20 +152,10 @@ def joint_scores(tasks: Iterable[Accuracies], data: TrialData) -> Scores:
 
 
 def trial_scores(evaluations: Evaluations, data: TrialData) -> Scores:
-    """Return the scores of the models of all tasks, and those beside them, as fractions.
-
-    There are none if no image is evaluated.
-    """
+    """Return the scores of the models of all tasks, as fractions; none if no image is evaluated."""
     if not any(evaluation.parts for evaluation in evaluations):
         return {}
-    scores = joint_scores([part_accuracies(one, data) for one in evaluations], data)
-    competitions = []
-    for evaluation in evaluations:
-        competition = evaluation.competition
-        if not competition:
-            return scores
-        competitions.append(competition)
-    return scores | data.protocol.further_scores(competitions)
+    return joint_scores([part_accuracies(one, data) for one in evaluations], data)
 
 
 def fold_scores(evaluations: Evaluations, data: TrialData) -> tuple[float, ...]:

@@ -5,69 +5,44 @@ import io
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from study.config.trial_settings import Head
-from study.storage.result_folder import FolderError, JsonObject
+from study.storage.result_folder import FolderError
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import PREDICTIONS, VALIDATION, TrialFolder
 from study.trial.study import Prediction
 
-COLUMNS = [
-    ("head", pa.string()),
-    ("part", pa.string()),
-    ("path", pa.string()),
-    ("label", pa.string()),
-    ("predicted", pa.string()),
-    ("probability", pa.float32()),
-]
-"""The columns of every file of predictions; those behind them are of some trials alone."""
-_COMPETITION_COLUMNS = [("right_of_kind", pa.bool_()), ("gap", pa.float32())]
-_GROUP_COLUMNS = [("group", pa.string())]
-VALIDATION_COLUMNS = [("fold", pa.int32()), *COLUMNS, ("true_probability", pa.float32())]
-"""Those of validation images. One may be in several folds, each with another model."""
+SCHEMA = pa.schema(
+    [
+        ("head", pa.string()),
+        ("part", pa.string()),
+        ("path", pa.string()),
+        ("label", pa.string()),
+        ("predicted", pa.string()),
+        ("probability", pa.float32()),
+        ("true_probability", pa.float32()),
+        ("group", pa.string()),
+        ("fold", pa.int32()),
+    ]
+)
+"""The columns of a file of predictions, which are the fields of `Prediction`."""
 
 
 def predictions_to_parquet(predictions: Iterable[Prediction]) -> bytes:
-    """Return predictions as a Parquet file, with a column for each of their fields.
-
-    Where no names compete, there are no columns of the competition, and only images with groups
-    have theirs.
-    """
-    values = [prediction._asdict() for prediction in predictions]
-    columns = [*COLUMNS]
-    for further in (_COMPETITION_COLUMNS, _GROUP_COLUMNS):
-        name, _ = further[0]
-        if any(value[name] not in (None, "") for value in values):
-            columns += further
-    return _to_parquet(values, columns)
-
-
-def validation_to_parquet(predictions: Iterable[Prediction]) -> bytes:
-    """Return predictions of validation images as a Parquet file with `VALIDATION_COLUMNS`."""
-    return _to_parquet([prediction._asdict() for prediction in predictions], VALIDATION_COLUMNS)
-
-
-def _to_parquet(rows: Sequence[JsonObject], columns: Sequence[Any]) -> bytes:
-    """Return rows as a Parquet file, which has some of their fields as columns.
-
-    Args:
-        rows: the rows.
-        columns: the names and types of the columns.
-    """
-    table = pa.Table.from_pylist(rows, schema=pa.schema(columns))
+    """Return predictions as a Parquet file with the columns of `SCHEMA`."""
+    rows = [prediction._asdict() for prediction in predictions]
     contents = io.BytesIO()
     pq.write_table(
-        table,
+        pa.Table.from_pylist(rows, schema=SCHEMA),
         contents,
         compression="zstd",
         store_schema=False,
         # All paths differ, so that a dictionary of them would only take space.
-        use_dictionary=["head", "part", "label", "predicted"],
+        use_dictionary=["head", "part", "label", "predicted", "group"],
     )
     return contents.getvalue()
 
@@ -105,9 +80,9 @@ def read_predictions(
 
 
 def read_validation(trial: TrialFolder) -> pa.Table | None:
-    """Return the predictions of a trial for validation images with `VALIDATION_COLUMNS`.
+    """Return the predictions of a trial for validation images with the head that it is used with.
 
-    They are those with the head that the trial is used with.
+    An image may be in several folds, each with another model.
 
     Returns:
         None if the trial kept nothing, because it has not finished.
@@ -119,8 +94,7 @@ def read_validation(trial: TrialFolder) -> pa.Table | None:
     if contents is None:
         return None
     try:
-        # Raises for a file that lacks a column.
-        table = read_parquet(contents).select([name for name, _ in VALIDATION_COLUMNS])
+        table = read_parquet(contents)
         return table.filter(pc.equal(table["head"], trial.read_reports()[-1]["head"]))
     except (pa.ArrowException, KeyError) as error:
         raise FolderError(f"{trial.path / VALIDATION} is damaged: {error}") from error
@@ -145,10 +119,6 @@ class Outcomes:
     """A hash of the images' parts, classes and paths; equal for trials of the same images."""
     right: Mapping[Stratum, Sequence[bool]]
     """Whether each image is predicted rightly, by part and class, in the order of the paths."""
-    competing: Mapping[Stratum, Sequence[tuple[bool, float]]] = field(default_factory=dict)
-    """`Prediction.right_of_kind` and ``gap`` of each image, by part and class, in the same order.
-
-    Empty where no names compete."""
     groups: Mapping[Stratum, Sequence[str]] = field(default_factory=dict)
     """The group of each image, by part and class, in the same order, where an image without one has
     an empty text; empty if none has one."""
@@ -157,21 +127,18 @@ class Outcomes:
 def outcomes_of(predictions: Iterable[Prediction]) -> Outcomes | None:
     """Return the outcomes of a trial's predictions; None if it kept none."""
     right = defaultdict(list)
-    competing = defaultdict(list)
     groups = defaultdict(list)
     digest = hashlib.sha256()
     for row in sorted(predictions, key=lambda row: (row.part, row.path, row.label)):
         stratum = (row.part, row.label)
         right[stratum].append(row.label == row.predicted)
-        if row.right_of_kind is not None and row.gap is not None:
-            competing[stratum].append((row.right_of_kind, row.gap))
         groups[stratum].append(row.group)
         digest.update(repr((row.part, row.path, row.label)).encode())
     if not right:
         return None
     if not any(map(any, groups.values())):
         groups.clear()
-    return Outcomes(digest.hexdigest(), right, competing, groups)
+    return Outcomes(digest.hexdigest(), right, groups)
 
 
 def images_of(confusion: Confusion) -> Counter[Stratum]:

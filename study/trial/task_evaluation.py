@@ -7,12 +7,10 @@ what this returns.
 import torch
 
 from study.config.trial_settings import Head as HeadName
-from study.data.tasks import Classes, Task
 from study.method.balance import class_balance
 from study.method.head import Head, train_head
 from study.method.model import apply_strength
 from study.trial.evaluation import Evaluation
-from study.trial.study import TrialData
 from study.trial.task_features import encode_part, labels_of, text_features, training_features
 from study.trial.task_model import TaskModel
 
@@ -28,30 +26,16 @@ def evaluate_task(model: TaskModel) -> dict[HeadName, Evaluation]:
         The evaluation with each head, in the order of the trial's heads.
     """
     task, config = model.task, model.config
-    trained = frozenset(task.train.classes)
-    rivals = rival_classes(task, model.data)
     with apply_strength(model.classifier.tuned, config.settings.strength):
         evaluations = {}
         for name in model.data.heads_of(config.settings):
             head = train_task_head(model) if name == "linear" else None
-            evaluations[name] = Evaluation(head, trained)
+            evaluations[name] = Evaluation(head)
         for part in task.evaluations:
-            features = encode_part(model, part, rivals)
+            features = encode_part(model, part)
             for evaluation in evaluations.values():
                 evaluation.classify_part(model.classifier, features)
     return evaluations
-
-
-def rival_classes(task: Task, data: TrialData) -> Classes:
-    """Return the classes of all parts if trained and other classes compete, else no class."""
-    labels: set[int] = set()
-    for part in task.evaluations:
-        if part.name not in data.targets:
-            labels.update(part.classes)
-    others = labels - set(task.train.classes)
-    if not others or not data.protocol.competes:
-        return ()
-    return tuple(sorted(labels))
 
 
 @torch.no_grad()

@@ -76,32 +76,21 @@ def training_features(model: TaskModel) -> Tensor:
     return torch.cat(features)
 
 
-def encode_part(model: TaskModel, part: Part, rivals: ClassIds) -> PartFeatures:
-    """Return the features of a part's images and classes.
-
-    Args:
-        model: the model.
-        part: the part to evaluate.
-        rivals: the classes that compete for the images, unless they are of a target.
-    """
+def encode_part(model: TaskModel, part: Part) -> PartFeatures:
+    """Return the features of a part's images and classes."""
     data = model.data
     target = data.own_target
     names: ClassIds = part.classes
-    rivals_text = None
     if part.name in data.targets:
         target = data.targets[part.name]
         # The ids of its classes are its own, so that classes of equal names are the same.
         trained, tested = result_names(data.class_names), result_names(target.class_names)
         ids = {trained[label]: label for label in model.task.train.classes}
         names = [ids.get(tested[label], -1) for label in part.classes]
-    elif rivals:
-        rivals_text = text_features(model, target, rivals)
     return PartFeatures(
         part,
         names=names,
         text=text_features(model, target, part.classes),
-        rivals=rivals,
-        rivals_text=rivals_text,
         images=list(image_features(model, target.images, part.paths)),
     )
 

@@ -1,28 +1,15 @@
 """What the tests of protocols share: a dataset on paper, its shots, and a task's parts."""
 
-from collections.abc import Sequence
-
-import numpy as np
 import pytest
 
 from study.data.records import Dataset
 from study.data.shots import Shots, draw_shots
 from study.data.tasks import Task
-from study.protocols import Competition, Competitors
 from tests.paper_dataset import make_paper_dataset
-
-Images = Sequence[tuple[float, bool, int]]
-"""Gap, whether the best name of its own kind is right, and class, of each image."""
-
-
-def competition(seen: Images, unseen: Images) -> Competition:
-    """Make a competition of images."""
-    kinds = [Competitors(*map(np.array, zip(*images, strict=True))) for images in (seen, unseen)]
-    return Competition(*kinds)
 
 
 def parts(task: Task) -> list[tuple[str, int, int]]:
-    """Return name, images and competing classes of every part of a task."""
+    """Return the name, the number of images and that of classes of every part of a task."""
     every = (task.train, *task.evaluations)
     return [(part.name, len(part.records), len(part.classes)) for part in every]
 

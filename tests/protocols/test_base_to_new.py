@@ -1,40 +1,37 @@
-"""Base to new: half of the classes are trained, and all are tested, in two halves."""
+"""Base to new and generalized: half of the classes are trained, and all are tested."""
 
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from study.config.loading import build_config
 from study.config.schema import StudyConfig
 from study.data.records import Dataset
 from study.data.shots import Shots
+from study.errors import DataError
 from study.protocols import BaseToNew, FewShot, Generalized, hmean
 from tests.case_tables import from_table
 from tests.paper_dataset import make_paper_dataset
 
-from .conftest import competition, parts
-
-
-def test_beside_its_score_stands_h_where_all_names_compete():
-    one = competition(seen=[(1.0, True, 0), (-1.0, True, 0)], unseen=[(-2.0, True, 1)])
-    expected = {"generalized": pytest.approx(hmean(0.5, 1.0))}
-    assert BaseToNew().further_scores([one]) == expected
-    assert BaseToNew().further_scores([]) == {}
-    assert FewShot().further_scores([one]) == {}
+from .conftest import parts
 
 
 def test_three_quarters_of_the_change_are_kept_where_classes_are_new():
     assert [own.strength for own in (FewShot, BaseToNew, Generalized)] == [1.0, 0.75, 0.75]
 
 
-def test_a_test_scores_base_and_new_among_their_own_names(dataset: Dataset, shots: Shots):
-    task = BaseToNew().task_of_test(dataset, shots)
-    assert parts(task) == [("train", 48, 12), ("base", 36, 12), ("new", 36, 12)]
+@pytest.mark.parametrize("protocol, answers", [(BaseToNew(), 12), (Generalized(), 24)])
+def test_a_test_scores_base_and_new_among_their_own_names_or_all(
+    dataset: Dataset, shots: Shots, protocol: BaseToNew, answers: int
+):
+    task = protocol.task_of_test(dataset, shots)
+    assert parts(task) == [("train", 48, 12), ("base", 36, answers), ("new", 36, answers)]
     base, new = task.evaluations
-    assert base.classes + new.classes == tuple(range(24))
+    assert {record.label for record in base.records} == {*range(12)}
+    assert {*base.classes, *new.classes} == {*range(24)}
     assert Counter((*base.records, *new.records)) == Counter(dataset.test)
-    without_shots = BaseToNew().task_of_test(dataset, None)
-    assert parts(without_shots) == [("train", 0, 12), ("base", 36, 12), ("new", 36, 12)]
+    assert parts(protocol.task_of_test(dataset, None))[0] == ("train", 0, 12)
 
 
 def config(selection: str = "auto") -> StudyConfig:
@@ -57,3 +54,27 @@ def test_a_report_shows_which_rule_was_used(
     selection: str, report: dict[str, float | None], rule: str
 ):
     assert BaseToNew().rule(config(selection), report).name == rule
+
+
+def test_generalized_trains_and_selects_as_base_to_new_does(dataset: Dataset, shots: Shots):
+    ours, theirs = Generalized(), BaseToNew()
+    for of in (dataset, make_paper_dataset(classes=22)):
+        assert ours.rule(config(), of) == theirs.rule(config(), of)
+    for rule in theirs.rules:
+        tasks = ours.search_tasks(dataset, shots, rule)
+        assert tasks == theirs.search_tasks(dataset, shots, rule)
+
+
+def test_one_base_class_leaves_generalized_nothing_to_learn():
+    with pytest.raises(DataError, match="generalized needs a training split of 3 classes"):
+        Generalized().task_of_test(make_paper_dataset(classes=2), None)
+    task = Generalized().task_of_test(make_paper_dataset(classes=3), None)
+    assert [part.classes for part in task.evaluations] == [(0, 1, 2)] * 2
+
+
+def test_no_guess_that_looks_at_no_image_is_better_than_the_chance_of_generalized():
+    shares = Generalized().chance({"base": [9, 1], "new": [5, 5]})
+    chance = Generalized().score(shares)["score"]
+    assert chance == pytest.approx(1 / 4)
+    # Each class in turn has its share of the guesses, which are spread otherwise over both halves.
+    assert all(hmean(share / 2, (1 - share) / 2) <= chance for share in np.linspace(0, 1, 101))

@@ -1,22 +1,24 @@
 """What every protocol does: it makes tasks by its rules, and says what is wrong with a study."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from study.config.loading import build_config
 from study.data.records import Dataset
 from study.data.shots import Shots
-from study.errors import DataError
+from study.errors import ConfigError, DataError
 from study.protocols import PROTOCOLS, find_protocol
 from study.storage.result_folder import JsonObject
 from tests.case_tables import from_table
 from tests.config_faults import clipfit, protocol_faults
 
-FAULTS = yaml.safe_load(Path(__file__).with_name("faults.yaml").read_text())["faults"]
-SCORES = yaml.safe_load(Path(__file__).with_name("scores.yaml").read_text())
+
+def test_a_protocol_is_found_by_its_name():
+    assert [find_protocol(name).name for name in PROTOCOLS] == [*PROTOCOLS]
+    known = "few_shot, base_to_new, generalized, transfer, zero_shot"
+    with pytest.raises(ConfigError, match=f"'Few-shot'.*'few_shot'.*{known}"):
+        find_protocol("Few-shot")
 
 
 @from_table
@@ -41,17 +43,19 @@ def test_a_selection_that_a_protocol_does_not_have_is_refused(
         find_protocol(protocol).rule(config, {})
 
 
-@pytest.mark.parametrize("protocol, parts, scores", SCORES)
+@from_table
 def test_one_number_judges_a_trial_and_its_parts_stand_beside_it(
     protocol: str, parts: dict[str, float], scores: dict[str, float]
 ):
     assert find_protocol(protocol).score(parts) == pytest.approx(scores)
 
 
-def test_all_names_compete_beside_base_to_new_and_generalized_averages_classes():
-    competing = [name for name in PROTOCOLS if find_protocol(name).competes]
-    averaged = [name for name in PROTOCOLS if find_protocol(name).class_averaged]
-    assert (competing, averaged) == (["base_to_new"], ["generalized"])
+@from_table
+def test_parts_make_up_chance_as_they_make_up_a_score(
+    protocol: str, parts: dict[str, list[int]], chance: float
+):
+    own = find_protocol(protocol)
+    assert own.score(own.chance(parts))["score"] == pytest.approx(chance)
 
 
 def test_a_balanced_protocol_counts_classes_alike_and_says_so():
@@ -63,7 +67,7 @@ def test_a_balanced_protocol_counts_classes_alike_and_says_so():
     assert averaged.balanced() is averaged
 
 
-@pytest.mark.parametrize("values, key", FAULTS, ids=str)
+@from_table
 def test_a_value_that_the_protocol_cannot_use_is_at_fault(values: JsonObject, key: str):
     assert protocol_faults(values) == [key]
 

@@ -1,14 +1,12 @@
 """Sets of test images vary as samples do, and few images are never sure."""
 
-import math
-
 import numpy as np
 import pytest
 from scipy import stats
 
 from study.protocols import BaseToNew, FewShot, Generalized, Protocol
 from study.results import bootstrap
-from study.results.bootstrap import Rescored, rescore, rescore_competitions
+from study.results.bootstrap import Rescored, rescore
 from study.trial.predictions import Outcomes
 from tests.case_tables import from_table
 
@@ -132,43 +130,6 @@ def test_a_class_with_a_single_image_leaves_averages_over_classes_without_a_vari
 def test_the_smallest_part_gives_the_degrees_of_freedom():
     found = drawn({("base", "a"): hits(40, 50), ("new", "b"): hits(10, 20)}, BaseToNew())
     assert (found["base"].df, found["new"].df, found["score"].df) == (49, 19, 19)
-
-
-def competition(images: int) -> Outcomes:
-    """Names that compete, with so many images of each of two classes; all are right."""
-    strata = {("base", "a"): 9.0, ("base", "b"): 9.0, ("new", "c"): -9.0, ("new", "d"): -9.0}
-    right = dict.fromkeys(strata, (True,) * images)
-    gaps = {stratum: ((True, gap),) * images for stratum, gap in strata.items()}
-    return Outcomes("hash", right, gaps)
-
-
-def test_where_names_compete_few_images_are_not_sure_either():
-    scores = rescore_competitions({("best", 1): competition(10)}, BaseToNew())
-    found = scores["best", 1]["generalized"]
-    assert found.alone.mean() == pytest.approx(1)
-    assert found.alone.std() == pytest.approx(math.sqrt(2) / 24, rel=0.1)
-    assert (found.minuend - found.subtrahend).std() == pytest.approx(math.sqrt(2) / 22, rel=0.1)
-    assert found.df == 18
-
-
-def test_where_names_compete_groups_of_equal_images_vary_as_one_image_each_does():
-    scores = []
-    for copies in (1, 5):
-        gaps = np.repeat([1.0, 1.0, -1.0, 1.0, -1.0, 1.0, 1.0, 1.0], copies)
-        kinds = {("base", "a"): gaps, ("base", "b"): gaps, ("new", "c"): -gaps}
-        competing = {kind: [(True, float(gap)) for gap in own] for kind, own in kinds.items()}
-        right = {kind: [bool(own) for own in gaps > 0] for kind in kinds}
-        names = dict.fromkeys(kinds, np.repeat(range(8), copies).astype(str).tolist())
-        outcomes = Outcomes("hash", right, competing, names)
-        scores.append(rescore_competitions({("best", 1): outcomes}, BaseToNew())["best", 1])
-    single, grouped = (found["generalized"] for found in scores)
-    assert single.df == grouped.df
-    np.testing.assert_allclose(single.alone, grouped.alone)
-
-
-def test_where_names_compete_a_class_needs_two_images():
-    assert rescore_competitions({("best", 1): competition(1)}, BaseToNew()) == {}
-    assert rescore_competitions({("best", 1): competition(2)}, BaseToNew()) != {}
 
 
 def test_sets_of_one_trial_do_not_depend_on_the_others():

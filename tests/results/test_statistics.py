@@ -16,13 +16,6 @@ from statsmodels.stats.weightstats import DescrStatsW
 
 from study.config.trial_settings import Head, TrialSettings
 from study.protocols import BaseToNew, FewShot, Protocol
-from study.protocols.competition import (
-    Competition,
-    Competitors,
-    accuracies,
-    hmean,
-    resample_hmean,
-)
 from study.results.bootstrap import DrawnScores
 from study.results.resampling import Resampled, resample
 from study.results.statistics import (
@@ -276,39 +269,6 @@ def test_the_harmonic_mean_varies_as_the_delta_method_says():
     assert width(found, "best", [1], "new") == pytest.approx(
         1.96 * math.sqrt(new * (1 - new) / images[1]), rel=0.06
     )
-
-
-def test_competing_names_are_scored_on_images_of_each_class_drawn_again():
-    rng = np.random.default_rng(3)
-    gaps = [-1.0, -0.5, 0.0, 0.5, 1.0]
-    seen = Competitors(rng.choice(gaps, 12), rng.random(12) < 0.7, np.arange(12) % 3)
-    unseen = Competitors(rng.choice(gaps, 8), rng.random(8) < 0.6, np.arange(8) % 2)
-    for draw in range(20):
-        rng = np.random.default_rng(draw)
-        kinds = []
-        counts: list[Any] = []
-        for gap, right, labels in (seen, unseen):
-            of_class = [np.flatnonzero(labels == c) for c in np.unique(labels)]
-            rows = np.concatenate([rng.choice(own, len(own)) for own in of_class])
-            kinds.append(Competitors(gap[rows], right[rows], labels[rows]))
-            counts.append(np.bincount(rows, minlength=len(labels))[None])
-        copy = Competition(*kinds)
-        (mean,) = resample_hmean(Competition(seen, unseen), *counts)
-        assert mean == pytest.approx(hmean(*accuracies([copy])))
-
-
-def test_h_has_an_interval_over_images():
-    predictions = []
-    for n in range(800):
-        part, gap = ("base", 9.0) if n < 400 else ("new", -9.0)
-        name = f"{part} {n % 4}"
-        predictions.append(
-            Prediction("text", part, f"{n:04d}.png", name, name, 1.0, n % 10 > 0, gap)
-        )
-    own = partial_result(label="best", seed=1, outcomes=outcomes_of(predictions))
-    found = resample([own], BaseToNew())
-    spread = math.sqrt(0.9 * 0.1 / 400 / 2)
-    assert width(found, "best", [1], "generalized") == pytest.approx(1.96 * spread, rel=0.08)
 
 
 def test_a_paired_difference_is_of_the_same_images_and_none_of_equal_predictions():

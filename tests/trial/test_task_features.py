@@ -8,8 +8,7 @@ import torch
 from study.backbones.backbone import Backbone
 from study.storage.result_folder import JsonObject
 from study.trial.study import TrialData
-from study.trial.task_evaluation import rival_classes
-from study.trial.task_features import encode_part, image_features, labels_of
+from study.trial.task_features import image_features, labels_of
 from study.trial.task_model import TaskModel
 from tests.case_tables import from_table
 from tests.small_trials import Prepare, last_report, trial
@@ -27,20 +26,6 @@ def test_images_that_are_evaluated_at_once_shrink_with_those_of_a_batch(
     sizes = [len(batch) for batch in image_features(model, holdout.eval_images, evaluated)]
     assert sum(sizes) == len(evaluated)
     assert {*sizes[:-1]} == {at_once}
-
-
-def test_names_compete_for_images_of_their_own_dataset_alone(prepare: Prepare, backbone: Backbone):
-    data = prepare("class_folds").test(1)
-    (task,) = data.tasks
-    rivals = rival_classes(task, data)
-    assert rivals == tuple(range(len(data.class_names)))
-    model = TaskModel(trial(), data, backbone, 0)
-    base, new = (encode_part(model, part, rivals) for part in task.evaluations)
-    for features in (base, new):
-        assert features.rivals_text is not None
-        assert features.rivals_text[[*features.part.classes]].equal(features.text)
-    none = encode_part(model, base.part, ())
-    assert none.rivals_text is None
 
 
 @pytest.mark.parametrize("changes", [{}, {"head": "linear"}])

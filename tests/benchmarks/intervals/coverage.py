@@ -19,8 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.stats import norm
 
-from study.protocols import BaseToNew, FewShot, Protocol
-from study.protocols.protocol import PartAccuracies, Scores
+from study.protocols import FewShot, Generalized, Protocol
 from study.results import bootstrap
 from study.results.resampling import Resampled, resample
 from study.results.statistics import (
@@ -45,14 +44,6 @@ HIGHER = 0.3
 """By how much the normal number of the better candidate is higher."""
 
 
-class Competing(BaseToNew):
-    """Base to new, without the harmonic mean of its parts, which takes long and is not needed."""
-
-    def score(self, parts: PartAccuracies) -> Scores:
-        """Return the accuracies of the parts."""
-        return {**parts, "score": parts["base"]}
-
-
 class Case(NamedTuple):
     """The test images of a study, and how they are scored."""
 
@@ -64,20 +55,15 @@ class Case(NamedTuple):
     seeds: int = 3
     of_seed: float = 0.01
     """The variance of what is common to a seed, and half of it to a seed and a class."""
-    competes: bool = False
-    """Whether half of the classes are new and all names compete."""
+    generalized: bool = False
+    """Whether half of the classes are new, so that the score is H."""
 
     @property
     def protocol(self) -> Protocol:
         """The protocol that scores accuracies."""
-        if self.competes:
-            return Competing()
+        if self.generalized:
+            return Generalized()
         return FewShot().balanced() if self.balanced else FewShot()
-
-    @property
-    def score(self) -> str:
-        """The name of the score."""
-        return "generalized" if self.competes else "score"
 
 
 def singles(*sizes: int) -> list[list[int]]:
@@ -97,9 +83,9 @@ CASES = [
     Case("5 groups of 40, 100 of 1, 70 %", [[40] * 5 + [1] * 100], accuracy=0.7),
     Case("1 group of 100, 50 of 2", [[100] + [2] * 50]),
     Case("2 classes: 3 groups of 20, 40 of 1", [[20] * 3 + [1] * 40] * 2, balanced=True),
-    Case("H, 6 classes of 30", singles(*[30] * 6), competes=True),
-    Case("H, 6 classes of 6 groups of 10", [[10] * 6] * 6, competes=True),
-    Case("H, 6 classes: 2 groups of 20, 20 of 1", [[20] * 2 + [1] * 20] * 6, competes=True),
+    Case("H, 6 classes of 30", singles(*[30] * 6), generalized=True),
+    Case("H, 6 classes of 6 groups of 10", [[10] * 6] * 6, generalized=True),
+    Case("H, 6 classes: 2 groups of 20, 20 of 1", [[20] * 2 + [1] * 20] * 6, generalized=True),
 ]
 TIES = [
     Case("2 seeds, 60 images", singles(60), seeds=2),
@@ -145,7 +131,7 @@ def make_trials(case: Case, right: Array) -> list[list[TrialResult]]:
     strata: list[Stratum] = []
     groups: dict[Stratum, list[str]] = {}
     for number, sizes in enumerate(case.classes):
-        part = ("base", "new")[number % 2] if case.competes else "accuracy"
+        part = ("base", "new")[number % 2] if case.generalized else "accuracy"
         strata.append((part, f"{number:02}"))
         if max(sizes) > 1:
             names = np.repeat(np.arange(len(sizes)), sizes)
@@ -156,17 +142,12 @@ def make_trials(case: Case, right: Array) -> list[list[TrialResult]]:
         own = []
         for seed, hits in enumerate(of_seeds):
             classes: dict[Stratum, Any] = dict(zip(strata, np.split(hits, ends), strict=True))
-            competing: dict[Stratum, Any] = {}
-            if case.competes:  # the gap alone decides, with the sign of the kind
-                for stratum, hit in classes.items():
-                    gap = np.where(hit, 1, -1) * (1 if stratum[0] == "base" else -1)
-                    competing[stratum] = [(True, float(each)) for each in gap]
             fields: dict[str, Any] = {
                 "label": str(number),
                 "seed": seed,
                 "trainable": 1,
-                "outcomes": Outcomes("test", classes, competing, groups),
-                "test": {case.score: score_of(case, classes)},
+                "outcomes": Outcomes("test", classes, groups),
+                "test": {"score": score_of(case, classes)},
             }
             own.append(TrialResult.model_construct(**fields))
         trials.append(own)
@@ -176,7 +157,7 @@ def make_trials(case: Case, right: Array) -> list[list[TrialResult]]:
 def score_of(case: Case, classes: dict[Stratum, Array]) -> float:
     """Return the score of what a trial is right on."""
     recalls = np.array([hits.mean() for hits in classes.values()])
-    if case.competes:
+    if case.generalized:
         base, new = recalls[::2].mean(), recalls[1::2].mean()
         return float(2 * base * new / (base + new))
     if case.balanced:
@@ -188,7 +169,7 @@ def compare(
     case: Case, resampled: Resampled, one: Sequence[TrialResult], other: Sequence[TrialResult]
 ) -> MeanInterval:
     """Return the difference of two candidates."""
-    found = difference(resampled, one, other, case.score)
+    found = difference(resampled, one, other, "score")
     assert found
     return found
 
@@ -206,7 +187,7 @@ def coverage(case: Case, studies: int, rng: np.random.Generator) -> Iterator[lis
     for right in draw_right(case, (0, 0, HIGHER), studies, rng):
         base, equal, higher = make_trials(case, right)
         resampled = resample([*base, *equal, *higher], case.protocol)
-        score = mean_intervals(resampled, base, [case.score])[case.score]
+        score = mean_intervals(resampled, base, ["score"])["score"]
         yield [
             covers(score, case.accuracy),
             covers(compare(case, resampled, equal, base), 0.0),
