@@ -20,7 +20,7 @@ from study.errors import StudyError
 from study.report.terminal import amount
 from study.search.ablation_cells import ablation_trials
 from study.search.choice import training_hash
-from study.search.groups import MethodRate, plan_groups
+from study.search.groups import plan_groups
 from study.trial.cost import Cost, measure_apart
 from study.trial.prepare import (
     configured_templates,
@@ -87,8 +87,9 @@ def plan_trials(study: Study) -> Plan:
     tests += [PlannedTrials(label, seeds) for label in (TUNED, BEST)]
     for group in plan_groups(study):
         trains = True
-        if isinstance(group, MethodRate):
-            trains = group.method.passes_encoders
+        method = config.search.searched_methods.get(group.name)
+        if method:
+            trains = method.passes_encoders
             tests.append(PlannedTrials(group.name, seeds, trains))
         search.append(PlannedTrials(group.name, group.planned, trains, trains))
     tests += [PlannedTrials(label, seeds) for label in RANKS[1 : 1 + config.test.runners_up]]

@@ -6,8 +6,9 @@ proportion to their planned numbers, so that a limit of time cuts all alike.
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,11 @@ from study.config.labels import OPEN, PUBLISHED, TUNED
 from study.config.methods import TrainedMethod
 from study.config.trial_settings import TrialSettings, rate_column
 from study.method.parameters import METHOD
+from study.search.recorded import Recorded
 from study.search.samplers import Sampler, sampler_named, seed_from_text
 from study.search.space import Ranges, Space
 from study.storage.atomic import write_atomically
-from study.storage.trial_folder import End
-from study.trial.study import Study, TrialConfig
+from study.trial.study import Study
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -59,47 +60,30 @@ class Group(ABC):
     def reject(self, number: int) -> None:  # noqa: B027 (most groups learn nothing)
         """Take note that the proposal for a trial was tried before, so that it is not trained."""
 
-    def learn(  # noqa: B027
-        self, config: TrialConfig, end: End, scores: Mapping[int, float]
-    ) -> None:
-        """Take note of a trial of any group that ended.
-
-        Args:
-            config: the trial.
-            end: how it ended.
-            scores: its validation scores by epoch, as fractions.
-        """
+    def learn(self, trial: Recorded) -> None:  # noqa: B027
+        """Take note of a trial of any group that ended."""
 
     def write(self, folder: Path) -> None:  # noqa: B027
         """Write what the group knows into the study's folder, once the search has ended."""
 
 
 @dataclass
-class TunedClipFit(Group):
-    """CLIPFit's own subset at quasi-random points of its learning rates and λ."""
+class QuasiRandom(Group):
+    """One subset or method at quasi-random points of its learning rates, and of λ if it has any."""
 
-    space: Space
-    subset: str
-
-    def propose(self, number: int, attempt: int) -> TrialSettings:
-        """See `Group.propose`."""
-        ranges = self.space.ranges(self.subset)
-        point = sobol_point(f"{self.seed}/{self.name}", self.started, ranges)
-        return self.space.settings(self.subset, point)
-
-
-@dataclass
-class MethodRate(Group):
-    """Another method at quasi-random points of its learning rate."""
-
-    method: TrainedMethod
+    ranges: Ranges
+    settings: Callable[[Mapping[str, float]], TrialSettings]
+    """Returns the settings of a point."""
 
     def propose(self, number: int, attempt: int) -> TrialSettings:
         """See `Group.propose`."""
-        lr = rate_column(METHOD)
-        point = sobol_point(f"{self.seed}/{self.name}", self.started, {lr: self.method.rates})
-        method = self.method.model_copy(update={"lr": point[lr]})
-        return TrialSettings(subset="none", method=method)
+        return self.settings(sobol_point(f"{self.seed}/{self.name}", self.started, self.ranges))
+
+
+def _method_settings(method: TrainedMethod, point: Mapping[str, float]) -> TrialSettings:
+    """Return the settings of another method at a learning rate."""
+    own = method.model_copy(update={"lr": point[rate_column(METHOD)]})
+    return TrialSettings(subset="none", method=own)
 
 
 @dataclass
@@ -131,16 +115,18 @@ class Open(Group):
         """See `Group.reject`."""
         self._trials.pop(number, None)
 
-    def learn(self, config: TrialConfig, end: End, scores: Mapping[int, float]) -> None:
+    def learn(self, trial: Recorded) -> None:
         """See `Group.learn`.
 
         That of a failed machine says nothing, and is left out. A trial that its own configuration
         made fail counts as stopped with the worst score, so that the sampler avoids its region.
         """
+        config, end, scores = trial.config, trial.end, trial.scores
         self.reject(config.number)
-        if end.status == "failed" and not end.unfit:
+        if end is None or (end.status == "failed" and not end.unfit):
             return
-        scores = {**scores, end.epochs + 1: 0.0} if end.unfit else dict(scores)
+        if end.unfit:
+            scores[end.epochs + 1] = 0.0
         self._add(
             config.number,
             config.settings,
@@ -228,9 +214,17 @@ def plan_groups(study: Study, sampler: Sampler | None = None) -> Sequence[Group]
     )
     subset = search.fixed_baselines[PUBLISHED].subset
     groups: list[Group] = [
-        TunedClipFit(TUNED, search.tuned_trials, seed, space, subset),
+        QuasiRandom(
+            TUNED,
+            search.tuned_trials,
+            seed,
+            space.ranges(subset),
+            partial(space.settings, subset),
+        ),
         Open(OPEN, search.open_trials, seed, space, sampler_named(search.sampler, sampler)),
     ]
     for label, method in search.searched_methods.items():
-        groups.append(MethodRate(label, search.method_trials, seed, method))
+        ranges = {rate_column(METHOD): method.rates}
+        settings = partial(_method_settings, method)
+        groups.append(QuasiRandom(label, search.method_trials, seed, ranges, settings))
     return groups

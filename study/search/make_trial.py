@@ -10,36 +10,31 @@ from study.trial.study import SPLIT_HASH, Stage, Study, TrialConfig, TrialData
 
 
 class Proposal(NamedTuple):
-    """Settings to train, and the group that they are of."""
+    """Settings to train, and what their trial is called."""
 
     settings: TrialSettings
     group: str
+    """The group that proposes them."""
     number: int
     """The number of the trial within its stage."""
+    label: str | None = None
+    """The label of the trial; None means one that is made from its number."""
+    seed: int | None = None
+    """The seed of the trial; None means that of the search."""
 
 
-def make_trial(
-    study: Study,
-    data: TrialData,
-    stage: Stage,
-    proposal: Proposal,
-    *,
-    label: str | None = None,
-    seed: int | None = None,
-) -> TrialConfig:
+def make_trial(study: Study, data: TrialData, stage: Stage, proposal: Proposal) -> TrialConfig:
     """Return the trial of a proposal, less settings without an effect, with its config hash.
 
     Args:
         study: the study.
         data: the data of the trial.
         stage: the stage of the trial.
-        proposal: the settings, and who proposes them.
-        label: the label of the trial; None means one that is made from its number.
-        seed: the seed of the trial; None means that of the search.
+        proposal: the settings, and what the trial is called.
     """
     training = study.config.training
     architecture = study.architecture
-    settings = proposal.settings
+    settings, group, number, label, seed = proposal
     method = settings.method
     subset = parse(settings.subset)
     leaves = subset.resolve(architecture.depths)
@@ -53,20 +48,20 @@ def make_trial(
         }
         training = training.model_copy(update=optimization)
         trainable = method.count(architecture)
-        proposer = proposal.group
-    name = f"{proposal.number:04d}"
+        proposer = group
+    name = f"{number:04d}"
     if stage == "test":
         name = f"{label}-seed{seed}"
     if label is None:
-        label = f"{proposer} {proposal.number}"
+        label = f"{proposer} {number}"
     if seed is None:
         seed = study.config.seed
     trial = TrialConfig(
         trial_id=f"{stage}-{name}",
         stage=stage,
-        group=proposal.group,
+        group=group,
         label=label,
-        number=proposal.number,
+        number=number,
         seed=seed,
         settings=settings.effective(leaves, training.regularizer),
         trainable=trainable,

@@ -1,18 +1,13 @@
 """The trials of a stage that a study's folder holds, and those that are left to train."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from study.errors import DataError
 from study.search.observers import Observers, notify
-from study.search.recording import (
-    close_trial,
-    drop_reports_beyond_state,
-    validation_scores,
-)
+from study.search.recording import HANG, drop_reports_beyond_state, save_deltas_of_state
 from study.storage.result_folder import JsonObject
-from study.storage.trial_folder import End, TrialFolder
+from study.storage.trial_folder import End, Status, TrialFolder
 from study.trial.study import SPLIT_HASH, Stage, Study, TrialConfig, TrialData
 
 DataBySeed = Mapping[int, TrialData]
@@ -35,7 +30,7 @@ class Recorded(NamedTuple):
     @property
     def scores(self) -> dict[int, float]:
         """The validation scores by epoch, as fractions."""
-        return validation_scores(self.reports)
+        return {one["epoch"]: one["val_score"] for one in self.reports if "val_score" in one}
 
 
 def read_recorded(
@@ -86,14 +81,28 @@ def _read_one(folder: TrialFolder, config: TrialConfig, observers: Observers) ->
     trial = Recorded(folder, config, None, reports, before)
     last = before or End("finished", config.epochs, 0.0)
     if reports and reports[-1]["epoch"] >= last.epochs:
-        return close_recorded(trial, last, observers)
+        return close_trial(trial, observers, last.status, reason=last.reason)
     return trial
 
 
-def close_recorded(trial: Recorded, end: End, observers: Observers) -> Recorded:
-    """Close a trial that no worker trains, and return it as one that has ended."""
-    end = replace(end, seconds=sum(report["seconds"] for report in trial.reports))
-    close_trial(trial.folder, end, keep_state=trial.config.stage == "search")
-    score = trial.reports[-1].get("val_score") if trial.reports else None
-    notify(observers, lambda o: o.trial_ended(trial.config, end, score))
+def close_trial(trial: Recorded, observers: Observers, status: Status, **cause: Any) -> Recorded:
+    """Close a trial on disk, notify the observers, and return it as one that has ended.
+
+    If it was stopped early, its deltas are saved, and a search keeps its state, since it may go on.
+
+    Args:
+        trial: the trial, with all its reports.
+        observers: the listeners that are notified.
+        status: how it ended.
+        cause: the fields of `End` that say why.
+    """
+    last = trial.reports[-1] if trial.reports else {}
+    seconds = sum(report["seconds"] for report in trial.reports)
+    end = End(status, last.get("epoch", 0), seconds, **cause)
+    is_stopped = status == "stopped"
+    if is_stopped and trial.config.settings.writes_delta:
+        save_deltas_of_state(trial.folder)
+    trial.folder.write_end(end, keep_state=is_stopped and trial.config.stage == "search")
+    (trial.folder.path / HANG).unlink(missing_ok=True)
+    notify(observers, lambda o: o.trial_ended(trial.config, end, last.get("val_score")))
     return trial._replace(end=end)

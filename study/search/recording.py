@@ -5,14 +5,13 @@ import json
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from safetensors import SafetensorError
 
-from study.config.trial_settings import TrialSettings
 from study.method.delta import (
     DeltaInfo,
     Tensors,
@@ -22,8 +21,7 @@ from study.method.delta import (
     to_delta_bytes,
 )
 from study.storage.atomic import with_retries
-from study.storage.result_folder import JsonObject
-from study.storage.trial_folder import PREDICTIONS, REPORTS, STATE, VALIDATION, End, TrialFolder
+from study.storage.trial_folder import PREDICTIONS, REPORTS, STATE, VALIDATION, TrialFolder
 from study.trial.predictions import predictions_to_parquet
 from study.trial.study import EpochReport, TrialData
 
@@ -142,12 +140,11 @@ def drop_reports_beyond_state(folder: TrialFolder) -> None:
     complete = bool(reports) and reports[-1]["epoch"] >= folder.read_config()["epochs"]
     if complete and folder.reports_are_final():
         return
-    without_state = folder.read(STATE) is None
     start = load_state(folder)  # warns if the state cannot be used
     kept = start.epoch if start else 0
-    if (start or without_state) and (complete or len(reports) > kept + 1):
+    if len(reports) > kept + 1:
         logger.warning(
-            "%s holds reports that no epoch of the trial wrote; it goes on from epoch %d",
+            "%s holds reports of epochs whose states are lost; it goes on from epoch %d",
             folder.path / REPORTS,
             kept,
         )
@@ -157,26 +154,11 @@ def drop_reports_beyond_state(folder: TrialFolder) -> None:
         (folder.path / STATE).unlink(missing_ok=True)
 
 
-def validation_scores(reports: Iterable[JsonObject]) -> dict[int, float]:
-    """Return the validation scores of a trial by epoch, as fractions."""
-    return {report["epoch"]: report["val_score"] for report in reports if "val_score" in report}
-
-
-def close_trial(folder: TrialFolder, end: End, *, keep_state: bool = False) -> None:
-    """Record how a trial ended; if it was stopped early, also save its deltas, if it has any.
-
-    Args:
-        folder: the trial's folder.
-        end: how it ended.
-        keep_state: whether to keep the state of a trial that was stopped, which may go on.
-    """
-    settings = TrialSettings.model_validate(folder.read_config()["settings"])
-    if end.status == "stopped" and settings.writes_delta:
-        state = load_state(folder)
-        if state:
-            _save_deltas(folder, _deltas_of(state.tensors), state.info)
-    folder.write_end(end, keep_state=keep_state and end.status == "stopped")
-    (folder.path / HANG).unlink(missing_ok=True)
+def save_deltas_of_state(folder: TrialFolder) -> None:
+    """Save the deltas after the last epoch of a trial that is stopped, if it has any."""
+    state = load_state(folder)
+    if state:
+        _save_deltas(folder, _deltas_of(state.tensors), state.info)
 
 
 def _deltas_of(tensors: Tensors) -> list[Tensors]:

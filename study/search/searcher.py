@@ -2,7 +2,7 @@
 
 import logging
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from ray.tune.search import Searcher
@@ -12,7 +12,6 @@ from study.search.make_trial import Proposal, make_trial
 from study.search.recorded import Recorded
 from study.search.scheduler import Deadline, Result
 from study.storage.study_folder import StudyFolder
-from study.storage.trial_folder import End
 from study.trial.study import Study, TrialConfig, TrialData
 
 logger = logging.getLogger(__name__)
@@ -86,10 +85,10 @@ class StudySearcher(Searcher):
     ) -> None:
         """Do nothing: `conclude` receives how a trial ended."""
 
-    def conclude(self, config: TrialConfig, end: End, scores: Mapping[int, float]) -> None:
-        """Report to the groups how a trial ended, and its validation scores by epoch."""
+    def conclude(self, trial: Recorded) -> None:
+        """Show a trial that ended to the groups."""
         for group in self._plan.groups if self._plan else ():
-            group.learn(config, end, scores)
+            group.learn(trial)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing for Tune's own snapshot of the experiment, which is never read."""

@@ -17,11 +17,11 @@ from study.search.driver import run_trials
 from study.search.groups import Group, plan_groups
 from study.search.make_trial import Proposal, make_trial
 from study.search.observers import Observers
-from study.search.recorded import DataBySeed, Recorded, close_recorded, read_recorded
+from study.search.recorded import DataBySeed, Recorded, close_trial, read_recorded
 from study.search.samplers import Sampler
 from study.search.scheduler import Deadline, StudyScheduler
 from study.search.searcher import SearchPlan, StudySearcher, trains_encoders
-from study.storage.trial_folder import EARLIER_END, End
+from study.storage.trial_folder import EARLIER_END
 from study.trial.prepare import Preparer
 from study.trial.search_time import seconds_used
 from study.trial.study import Candidate, Stage, Study, TrialConfig, TrialData, best_candidate
@@ -73,12 +73,9 @@ def run_search(
             trial.folder.delete_state()
         return
     search = study.config.search
-    proposals = [
-        (label, Proposal(settings, BASELINE, number))
-        for number, (label, settings) in enumerate(search.fixed_baselines.items())
-    ]
     queue = [
-        make_trial(study, data, "search", proposal, label=label) for label, proposal in proposals
+        make_trial(study, data, "search", Proposal(settings, BASELINE, number, label))
+        for number, (label, settings) in enumerate(search.fixed_baselines.items())
     ]
     # What trains an encoder comes last; their numbers stay those of the configuration.
     queue.sort(key=lambda trial: (trains_encoders(trial), trial.epochs, trial.trainable))
@@ -153,8 +150,9 @@ def plan_test(
     trials = []
     for turn, seed in enumerate(data):
         for index, (label, settings) in enumerate(trainings.items()):
-            proposal = Proposal(settings, label, turn * numbers_a_seed + index)
-            trials.append(make_trial(study, data[seed], stage, proposal, label=label, seed=seed))
+            number = turn * numbers_a_seed + index
+            proposal = Proposal(settings, label, number, label, seed)
+            trials.append(make_trial(study, data[seed], stage, proposal))
     return Batch(stage, trials, data)
 
 
@@ -188,7 +186,7 @@ def plan_final(study: Study, preparer: Preparer, observers: Observers) -> Batch:
     for other in read_recorded(study, "final", {}, observers).values():
         if other.config.trial_id != trial_id and not other.end:
             reason = "another final model is asked for"
-            close_recorded(other, End("stopped", len(other.reports), 0.0, reason), observers)
+            close_trial(other, observers, "stopped", reason=reason)
     if candidate is None or trial_id is None:
         return Batch("final", [], {})
     folder = study.folder.trial(trial_id)
@@ -197,8 +195,8 @@ def plan_final(study: Study, preparer: Preparer, observers: Observers) -> Batch:
         folder.reopen()
         (folder.path / EARLIER_END).unlink(missing_ok=True)  # it is to come to its last epoch
     data = preparer.final()
-    proposal = Proposal(candidate.settings, candidate.label, number=0)
-    trial = make_trial(study, data, "final", proposal, label=candidate.label)
+    proposal = Proposal(candidate.settings, candidate.label, 0, candidate.label)
+    trial = make_trial(study, data, "final", proposal)
     trial = trial.model_copy(update={"trial_id": trial_id})
     return Batch("final", [trial], {study.config.seed: data})
 
@@ -215,8 +213,8 @@ def run_ablation(study: Study, data: TrialData, observers: Observers) -> None:
     by_seed = {study.config.seed: data}
     for label, trials in ablation_trials(study).items():
         for name, settings in trials.items():
-            proposal = Proposal(settings, label, len(queue))
-            queue.append(make_trial(study, data, "search", proposal, label=name))
+            proposal = Proposal(settings, label, len(queue), name)
+            queue.append(make_trial(study, data, "search", proposal))
     _train(study, [Batch("search", queue, by_seed)], observers)
 
 
@@ -266,8 +264,9 @@ def _train(
     scheduler = StudyScheduler(asha, study.config.training.epochs, before, deadline)
     for trial in scheduler.replay(recorded.values()):
         epoch = trial.reports[-1]["epoch"]
-        end = End("stopped", epoch, 0.0, f"successive halving at epoch {epoch}")
-        recorded[trial.config.trial_id] = close_recorded(trial, end, observers)
+        reason = f"successive halving at epoch {epoch}"
+        closed = close_trial(trial, observers, "stopped", reason=reason)
+        recorded[trial.config.trial_id] = closed
     _tell_groups(groups, recorded.values())
     left = [trial.config for trial in recorded.values() if not trial.end]  # what has started first
     given = [config for batch in batches for config in batch.trials]
@@ -297,5 +296,4 @@ def _tell_groups(groups: Sequence[Group], recorded: Iterable[Recorded]) -> None:
     for group in groups:
         group.started = sum(trial.config.group == group.name for trial in trials)
         for trial in trials:
-            if trial.end:
-                group.learn(trial.config, trial.end, trial.scores)
+            group.learn(trial)

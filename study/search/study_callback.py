@@ -18,10 +18,11 @@ from study.search.ray_internals import (
     cause_of,
     wait_for_temporary_space,
 )
-from study.search.recording import close_trial, read_hang, validation_scores
+from study.search.recorded import Recorded, close_trial
+from study.search.recording import read_hang
 from study.search.searcher import StudySearcher
 from study.storage.atomic import StorageError, stop_waiting
-from study.storage.trial_folder import End, Status
+from study.storage.trial_folder import Status
 
 logger = logging.getLogger(__name__)
 
@@ -67,18 +68,16 @@ class StudyCallback(Callback):
             self._fault = self._fault or StorageError(result["error"])
             stop_waiting()
         elif result.get("failed"):
-            self._close(
-                trial, "failed", None, **{n: result[n] for n in ("reason", "error", "unfit")}
-            )
+            self._close(trial, "failed", **{n: result[n] for n in ("reason", "error", "unfit")})
         elif result.get("epoch", -1) >= result.get("epochs", 0):
-            self._close(trial, "finished", result.get("score"))
+            self._close(trial, "finished")
         else:
             deadline = self.searcher.deadline
             over = deadline is not None and trial.trial_id in deadline.stopped_ids
             cause = "the time of the search was over" if over else "successive halving"
             before = self.searcher.before.get(self.searcher.running[trial.trial_id].trial_id)
             reason = f"{cause} at epoch {result.get('epoch')}" if not before else before.reason
-            self._close(trial, "stopped", result.get("score"), reason=reason)
+            self._close(trial, "stopped", reason=reason)
 
     def on_trial_recover(self, trial: Trial, **_: Any) -> None:
         """Wait until another worker can start, or remember to end the study."""
@@ -106,7 +105,7 @@ class StudyCallback(Callback):
             elif lacked_memory:
                 reason = "out of memory: Ray killed its worker to keep the machine alive"
             cause = {"reason": reason, "error": hang or last_failure}
-            self._close(trial, "failed", None, **cause, unfit=hang is not None or lacked_memory)
+            self._close(trial, "failed", **cause, unfit=hang is not None or lacked_memory)
 
     def on_step_end(self, **_: Any) -> None:
         """End the study if the folder cannot be read or written.
@@ -119,23 +118,12 @@ class StudyCallback(Callback):
         if self._fault:
             raise self._fault
 
-    def _close(self, trial: Trial, status: Status, score: float | None, **cause: Any) -> None:
+    def _close(self, trial: Trial, status: Status, **cause: Any) -> None:
         config = self.searcher.running[trial.trial_id]
         folder = self.searcher.folder.trial(config.trial_id)
         with self._keep_fault():
-            reports = folder.read_reports()
-            epochs = 0
-            if reports:
-                epochs = reports[-1]["epoch"]
-            end = End(
-                status=status,
-                epochs=epochs,
-                seconds=sum(report["seconds"] for report in reports),
-                **cause,
-            )
-            close_trial(folder, end, keep_state=config.stage == "search")
-            self.searcher.conclude(config, end, validation_scores(reports))
-            notify(self.observers, lambda o: o.trial_ended(config, end, score))
+            recorded = Recorded(folder, config, None, folder.read_reports(), None)
+            self.searcher.conclude(close_trial(recorded, self.observers, status, **cause))
             del self.searcher.running[trial.trial_id]
 
     @contextmanager

@@ -1,17 +1,31 @@
-"""Who proposes the trials of a search, and how many each."""
+"""Who proposes the trials of a search and how many each, and what Optuna is given of them."""
 
+import itertools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from optuna.samplers import RandomSampler, TPESampler
+from optuna.trial import TrialState
 
+from study.config.labels import OPEN
 from study.config.loading import build_config
-from study.search.groups import Group, plan_groups, sobol_point
+from study.config.search_section import SpaceConfig
+from study.config.trial_settings import TrialSettings
+from study.errors import ConfigError
+from study.search.groups import JOURNAL, Group, Open, plan_groups, sobol_point
+from study.search.recorded import Recorded
+from study.search.samplers import Sampler, random, sampler_named, tpe
+from study.search.space import Space
 from study.storage.study_folder import StudyFolder
-from tests.settings import FEW, study_of
+from study.storage.trial_folder import End
+from tests.settings import FEW, settings, study_of
+from tests.small_trials import trial
+from tests.tiny_study import optuna_trials
 
-from .conftest import CLIPFIT, METHODS
+from .conftest import CLIPFIT, DEPTHS, METHODS
 
 RANGES = {"bias_lr": (1e-4, 0.1), "ln_lr": (1e-3, 1.0), "distill_weight": (0.25, 16.0)}
 
@@ -70,16 +84,16 @@ def test_a_quarter_tunes_clipfit_and_other_methods_stand_beside_the_trials(
 def test_each_group_proposes_what_it_is_for():
     space = {"rates": {"bias": (0.001, 0.1), "ln": (0.002, 0.2)}, "distill_weight": (0.5, 4)}
     groups = groups_of(baselines=METHODS, space=space)
-    for settings in proposals(groups["clipfit-tuned"]):
-        assert (settings.subset, settings.method, settings.head) == (CLIPFIT, None, None)
-        assert 0.001 <= settings.rates["bias"] <= 0.1
-        assert 0.002 <= settings.rates["ln"] <= 0.2
-        assert 0.5 <= settings.distill_weight <= 4
-    assert len({settings.subset for settings in proposals(groups["search"])}) > 20
+    for own in proposals(groups["clipfit-tuned"]):
+        assert (own.subset, own.method, own.head) == (CLIPFIT, None, None)
+        assert 0.001 <= own.rates["bias"] <= 0.1
+        assert 0.002 <= own.rates["ln"] <= 0.2
+        assert 0.5 <= own.distill_weight <= 4
+    assert len({own.subset for own in proposals(groups["search"])}) > 20
     for name, method in METHODS.items():
-        for settings in proposals(groups[name]):
-            assert (settings.subset, settings.method.method) == ("none", name)
-            assert method["lr"][0] <= settings.method.lr <= method["lr"][1]
+        for own in proposals(groups[name]):
+            assert (own.subset, own.method.method) == ("none", name)
+            assert method["lr"][0] <= own.method.lr <= method["lr"][1]
 
 
 def test_an_extended_plan_goes_on_where_the_shorter_one_ended():
@@ -90,3 +104,137 @@ def test_an_extended_plan_goes_on_where_the_shorter_one_ended():
         first = proposals(group)
         assert proposals(longer[name])[: len(first)] == first
         assert proposals(other[name]) != first
+
+
+# The open search
+
+
+FINISHED = End("finished", 4, 1.0)
+COMPLETE, PRUNED = TrialState.COMPLETE, TrialState.PRUNED
+CLIPFITS = settings(CLIPFIT, 0.01, 0.02, 2.0)
+
+
+def search(sampler: Sampler = random) -> Open:
+    return Open(OPEN, 99, 1, Space(SpaceConfig(), DEPTHS), sampler)
+
+
+def recorded(
+    number: int, own: TrialSettings, scores: Mapping[int, float], end: End = FINISHED
+) -> Recorded:
+    config = trial(trial_id=f"search-{number:04d}", number=number)
+    folder = StudyFolder(Path()).trial(config.trial_id)
+    reports = [{"epoch": epoch, "val_score": score} for epoch, score in scores.items()]
+    return Recorded(folder, config.model_copy(update={"settings": own}), end, reports, None)
+
+
+@pytest.mark.parametrize(
+    "end, scores, known",
+    [
+        (FINISHED, {3: 0.4, 4: 0.5}, (COMPLETE, 0.5, {3: 0.4, 4: 0.5})),
+        (End("stopped", 3, 1.0), {3: 0.4}, (PRUNED, 0.4, {3: 0.4})),
+        (End("stopped", 1, 1.0), {}, (PRUNED, None, {})),  # by the time, before any score
+        (End("failed", 3, 1.0, unfit=True), {3: 0.4}, (PRUNED, 0.0, {3: 0.4, 4: 0.0})),
+        (End("failed", 3, 1.0), {3: 0.4}, None),
+    ],
+)
+@pytest.mark.parametrize("is_own", [True, False])
+def test_optuna_is_given_every_end_but_that_of_a_failed_machine(
+    tmp_path: Path, end: End, scores: dict[int, float], known: object, is_own: bool
+):
+    optuna = search()
+    own = optuna.propose(7, attempt=1) if is_own else CLIPFITS
+    optuna.learn(recorded(7, own, scores, end))
+    optuna.write(tmp_path)
+    found = [
+        (one.state, one.value, one.intermediate_values)
+        for one in optuna_trials(StudyFolder(tmp_path)).values()
+    ]
+    assert found == [known] * (known is not None)
+
+
+def test_a_trial_is_given_with_the_choices_that_lead_to_it_if_the_space_contains_it(
+    tmp_path: Path,
+):
+    optuna = search()
+    method = TrialSettings.model_validate(
+        {"subset": "none", "method": {"method": "full", "lr": 0.01}}
+    )
+    for number, own in enumerate([CLIPFITS, settings("text.bias", 0.9), method]):
+        optuna.learn(recorded(number, own, {4: 0.6}))
+    optuna.write(tmp_path)
+    (known,) = optuna_trials(StudyFolder(tmp_path)).values()
+    assert known.user_attrs == {"trial": "search-0000"}
+    assert [known.params[name] for name in ("bias_lr", "ln_lr", "distill_weight")] == [
+        *(0.01, 0.02, 2.0)
+    ]
+
+
+def run(sampler: Sampler, *, restart: bool = False, reject: bool = False) -> list[TrialSettings]:
+    """Propose trials that end one after the other, TPE sampling at random up to the tenth."""
+    optuna = search(sampler)
+    ended: list[Recorded] = []
+    for number in range(16):
+        if restart:
+            optuna = search(sampler)
+            for one in reversed(ended):  # whatever the order, such as after a trial was reopened
+                optuna.learn(one)
+        if reject:
+            optuna.propose(number, attempt=1000 + number)
+            optuna.reject(number)
+        own = CLIPFITS if number == 3 else optuna.propose(number, attempt=number)
+        score = 0.3 + own.rates.get("ln", 0)
+        end = End("stopped", 3, 1.0) if number % 3 == 0 else FINISHED
+        scores = {3: score} if number % 3 == 0 else {3: score - 0.1, 4: score}
+        if number == 5:
+            end = End("failed", 3, 1.0)
+        ended.append(recorded(number, own, scores, end))
+        optuna.learn(ended[-1])
+    return [one.config.settings for one in ended]
+
+
+@pytest.mark.parametrize("sampler", [tpe, random])
+def test_what_is_proposed_follows_from_the_trials_alone(sampler: Sampler):
+    undisturbed = run(sampler)
+    assert len({repr(own) for own in undisturbed}) == 16
+    assert run(sampler, restart=True) == undisturbed
+    assert run(sampler, reject=True) == undisturbed
+
+
+def test_tpe_learns_from_scores_and_from_trials_under_way():
+    def proposed(sign: float, under_way: int) -> TrialSettings:
+        optuna = search(tpe)
+        for number in range(12):
+            own = search().propose(number, attempt=number)
+            optuna.learn(recorded(number, own, {4: 0.5 + sign * number}))
+        for number in range(12, 12 + under_way):
+            optuna.propose(number, attempt=number)
+        return optuna.propose(20, attempt=94)
+
+    found = [proposed(*case) for case in itertools.product((0.01, -0.01), (0, 3))]
+    assert len({repr(own) for own in found}) == 4
+
+
+def test_the_journal_replaces_an_earlier_one(tmp_path: Path):
+    (tmp_path / JOURNAL).write_text("no journal")
+    optuna = search()
+    for count in (1, 2):
+        optuna.learn(recorded(count, CLIPFITS, {4: 0.6}))
+        optuna.write(tmp_path)
+        assert len(optuna_trials(StudyFolder(tmp_path))) == count
+    assert [path.name for path in tmp_path.iterdir()] == [JOURNAL]
+
+
+def test_a_sampler_is_found_by_its_name():
+    assert isinstance(sampler_named("tpe")(1), TPESampler)
+    assert isinstance(sampler_named("random")(1), RandomSampler)
+    with pytest.raises(ConfigError, match="allowed are tpe, random"):
+        sampler_named("grid")
+
+
+def test_a_sampler_may_be_handed_over_under_its_own_name():
+    def mine(seed: int) -> RandomSampler:
+        return RandomSampler(seed=seed)
+
+    assert sampler_named("mine", mine) is mine
+    with pytest.raises(ConfigError, match="'tpe' is named"):
+        sampler_named("tpe", mine)

@@ -18,8 +18,8 @@ from safetensors.torch import save_file
 from study.data.records import Record
 from study.data.tasks import Part, Task
 from study.method.delta import DeltaInfo, load_delta
+from study.search.recorded import Recorded, close_trial
 from study.search.recording import (
-    close_trial,
     drop_reports_beyond_state,
     exit_after_time_limit,
     load_state,
@@ -30,6 +30,7 @@ from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End, Status, TrialFolder
 from study.trial.predictions import read_predictions, read_validation
 from study.trial.study import EpochReport, Prediction, TrialData
+from tests import small_trials
 from tests.case_tables import from_table
 from tests.damage import cut, flip
 from tests.not_none import not_none
@@ -84,6 +85,12 @@ def record(trial: TrialFolder, *epochs: int):
         record_epoch(trial, report(epoch, done=epoch == LAST), data(), INFO)
 
 
+def close(trial: TrialFolder, status: Status, **changes: Any) -> End:
+    config = small_trials.trial(trial_id=trial.trial_id, **changes)
+    found = Recorded(trial, config, None, trial.read_reports(), None)
+    return not_none(close_trial(found, [], status).end)
+
+
 def epochs_of(trial: TrialFolder) -> list[int]:
     return [line["epoch"] for line in trial.read_reports()]
 
@@ -108,11 +115,9 @@ def test_the_last_state_is_given_back_with_its_epoch(trial: TrialFolder):
 def test_a_trial_that_failed_and_a_method_that_is_stopped_leave_no_delta(
     trial: TrialFolder, status: Status, settings: dict[str, Any]
 ):
-    trial = TrialFolder(trial.path.with_name("search-0001"))
-    trial.create({"number": 1, "epochs": LAST, "settings": settings})
     record(trial, 1)
-    close_trial(trial, End(status, 1, 0.5))
-    assert not list(trial.path.glob("*.safetensors"))
+    close(trial, status, **settings)
+    assert not list(trial.path.glob("delta*.safetensors"))
 
 
 @pytest.mark.parametrize(
@@ -130,7 +135,7 @@ def test_a_damaged_state_costs_epochs_and_not_the_trial(
     damage(trial.path / "state.safetensors")
     assert load_state(trial) is None
     assert "the trial begins again" in caplog.text
-    close_trial(trial, End("stopped", 1, 1.0))
+    close(trial, "stopped")
     assert trial.read_end() is not None
     assert not (trial.path / "delta.safetensors").exists()
 
@@ -198,7 +203,7 @@ def record_until(trial: TrialFolder, turn: int, when: str) -> bool:
 
         os.fsync = dying
         record(trial, *range(1, LAST + 1))
-        close_trial(trial, End("finished", LAST, 1.0))
+        close(trial, "finished")
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
 
@@ -226,7 +231,7 @@ def test_a_crash_at_whatever_write_is_no_damage(
                 assert epochs_before(crashed) == len(kept)
             record(crashed, *range(len(kept) + 1, LAST + 1))
             assert crashed.reports_are_final()
-            close_trial(crashed, End("finished", LAST, 1.0))
+            close(crashed, "finished")
         assert epochs_of(crashed) == list(range(1, LAST + 1))
         assert not crashed.damaged()
         if not killed:
@@ -239,7 +244,8 @@ def test_a_stopped_trial_leaves_its_delta_and_no_state(trial: TrialFolder):
     read = replace(INFO, pixel_range=(0, 4095))
     for epoch in (1, 2, 3):
         record_epoch(trial, report(epoch), data(), read)
-    close_trial(trial, End("stopped", 3, 1.0))
+    end = close(trial, "stopped", stage="test")
+    assert (end.epochs, end.seconds) == (3, 3.0)
     tensors, info = load_delta(trial.path / "delta.safetensors")
     assert info == read
     assert tensors.keys() == {NAME}
@@ -257,7 +263,7 @@ def test_a_stopped_trial_leaves_what_it_is_used_with_where_that_is_something_els
             state[f"task{fold}.delta.{name}"] = tensor + fold
     for epoch in (1, 2, 3):
         record_epoch(trial, replace(report(epoch), state=state), data(), INFO)
-    close_trial(trial, End("stopped", 3, 1.0))
+    close(trial, "stopped")
     for fold in range(2):
         tensors, _ = load_delta(trial.path / f"delta-fold{fold}.safetensors")
         expected = {name: tensor + fold for name, tensor in used.items()}
@@ -299,7 +305,7 @@ def test_a_process_that_hangs_ends_and_leaves_where_it_was_until_the_trial_goes_
     assert killed == -signal.SIGKILL
     assert read_hang(trial) is None, "it is not the cause of a later death"
     assert exit_code(trial, 0.2, hang_while_holding_the_interpreter) == 1
-    close_trial(trial, End("failed", 0, 0.0))
+    close(trial, "failed")
     assert read_hang(trial) is None
 
 

@@ -41,8 +41,8 @@ class Listed(Group):
     def reject(self, number: int) -> None:
         self.events.append(("rejected", number))
 
-    def learn(self, config: TrialConfig, end: End, scores: Any) -> None:
-        self.events.append((config.number, end, scores))
+    def learn(self, trial: Recorded) -> None:
+        self.events.append(trial)
 
 
 def listed(name: str, planned: int, *rates: float) -> Listed:
@@ -152,5 +152,6 @@ def test_nothing_is_proposed_after_the_time_but_the_queue_is_trained(
 def test_every_group_learns_of_every_end(folder: StudyFolder):
     groups = listed("a", 9), listed("b", 9)
     search = searcher(folder, *groups)
-    search.conclude(fixed(3, 0.5), ENDED, {4: 0.5})
-    assert [group.events for group in groups] == [[(3, ENDED, {4: 0.5})]] * 2
+    ended = recorded(fixed(3, 0.5))
+    search.conclude(ended)
+    assert [group.events for group in groups] == [[ended]] * 2
