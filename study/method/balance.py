@@ -21,11 +21,10 @@ class ClassBalance(NamedTuple):
         """Return the mean loss of a batch, () float32.
 
         Args:
-            logits: (batch, classes), or (models, classes, batch) for several models.
-            labels: (batch,) int64, or (models, batch).
+            logits: (batch, classes).
+            labels: (batch,) int64.
         """
-        offsets = self.offsets if logits.dim() == 2 else self.offsets[:, None]
-        losses = F.cross_entropy(logits + offsets, labels, reduction="none")
+        losses = F.cross_entropy(logits + self.offsets, labels, reduction="none")
         return (self.weights[labels] * losses).mean()
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -70,27 +70,6 @@ def apply_strength(tuned: Iterable[TunedParameter], strength: float) -> Iterator
         with torch.no_grad():
             for tuned_parameter, value in zip(scaled, trained, strict=True):
                 tuned_parameter.parameter.copy_(value)
-
-
-class Classifier(Protocol):
-    """The methods of a classifier that the training step and the evaluation call.
-
-    `FewShotClassifier` is the version to read; it takes token ids and pixels. Trials use
-    `study.method.staged.StagedClassifier`, whose prompts and images have passed frozen stages.
-    """
-
-    @property
-    def tuned(self) -> Sequence[TunedParameter]:
-        """The tuned parameters."""
-
-    def encode_text(self, prompts: Any, /) -> Tensor:
-        """Return unit-length text features, (classes, dim) float32."""
-
-    def encode_image(self, images: Tensor, /) -> Tensor:
-        """Return unit-length image features, (batch, dim) float32."""
-
-    def logits(self, image_features: Tensor, text_features: Tensor, /) -> Tensor:
-        """Return scaled cosines, (batch, classes) float32."""
 
 
 def model_depths(model: CLIPModel) -> Depths:
@@ -227,7 +206,7 @@ class FewShotClassifier(nn.Module):
 
 @torch.no_grad()
 def classify(
-    classifier: Classifier,
+    classifier: FewShotClassifier,
     features: Iterable[Tensor],
     class_features: Tensor,
     labels: Tensor,

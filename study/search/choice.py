@@ -14,7 +14,7 @@ from study.results.best_configuration import extensions
 from study.storage.atomic import sha256_of
 from study.storage.result_folder import JsonObject
 from study.storage.study_folder import StudyFolder
-from study.trial.study import Candidate, Stage, Study, TrialConfig
+from study.trial.study import Candidate, Study, TrialConfig
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class Judged:
         return self.config.settings.with_reported_head(self.report)
 
 
-def rank_finished_trials(folder: StudyFolder, stage: Stage = "search") -> list[Judged]:
-    """Return the trials of a stage that completed all their epochs, best first."""
+def rank_finished_trials(folder: StudyFolder) -> list[Judged]:
+    """Return the trials of the search that completed all their epochs, best first."""
     judged = []
-    for trial, config in folder.trials_of(stage):
+    for trial, config in folder.trials_of("search"):
         if not trial.has_finished():
             continue
         for report in trial.read_reports()[-1:]:

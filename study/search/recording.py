@@ -73,8 +73,6 @@ def record_epoch(
     line: dict[str, Any] = {"epoch": report.epoch, "ended_at": ended_at, **report.metrics}
     if report.head:
         line |= {"head": report.head, "scores": report.scores}
-    if report.folds:
-        line["folds"] = report.folds
     if report.done:
         _save_deltas(folder, report.deltas, info)
         name = PREDICTIONS if data.split == "test" else VALIDATION

@@ -156,10 +156,3 @@ def trial_scores(evaluations: Evaluations, data: TrialData) -> Scores:
     if not any(evaluation.parts for evaluation in evaluations):
         return {}
     return joint_scores([part_accuracies(one, data) for one in evaluations], data)
-
-
-def fold_scores(evaluations: Evaluations, data: TrialData) -> tuple[float, ...]:
-    """Return the score of each task's model alone; empty where there is one task."""
-    if len(evaluations) <= 1:
-        return ()
-    return tuple(trial_scores([evaluation], data)["score"] for evaluation in evaluations)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 
-from study.config.schema import DataConfig, StudyConfig
+from study.config.schema import DataConfig
 from study.config.search_section import AshaConfig
 from study.config.trial_settings import HEADS, Head
 from study.data.images.decode import ImageCache, ImageCounter, decode_images
@@ -241,7 +241,7 @@ class Preparer:
         if root:  # different for each folder
             key += f"-{sha256_of(str(root.resolve()).encode())[:8]}"
         cache = ImageCache(
-            image_cache(self.study.config).resolve(),
+            (self.study.config.storage / IMAGES).resolve(),  # which its studies share
             key,
             self.image_size,
             keep_aspect,
@@ -266,11 +266,6 @@ def rung_epochs(asha: AshaConfig | None, epochs: int) -> tuple[int, ...]:
         rungs.append(math.ceil(epoch))
         epoch *= asha.reduction_factor
     return tuple(rungs)
-
-
-def image_cache(config: StudyConfig) -> Path:
-    """Return the folder of the decoded images, which the studies of a storage share."""
-    return config.storage / IMAGES
 
 
 def shots_path(study: Study, seed: int) -> Path:

@@ -12,7 +12,7 @@ from study.backbones.backbone import Backbone
 from study.config.trial_settings import Head
 from study.method.delta import Tensors
 from study.method.training import Schedule, train_epoch
-from study.trial.evaluation import Evaluations, fold_scores, trial_scores
+from study.trial.evaluation import Evaluations, trial_scores
 from study.trial.study import EpochReport, TrialConfig, TrialData
 from study.trial.task_evaluation import evaluate_task
 from study.trial.task_model import TaskModel
@@ -128,5 +128,4 @@ def _evaluate(
         scores=scores,
         deltas=deltas,
         predictions=predictions,
-        folds=fold_scores(evaluations[head], data),
     )

@@ -369,8 +369,6 @@ class EpochReport:
     predictions: list[Prediction] = field(default_factory=list)
     """The predictions of every evaluated image, over all heads and tasks; empty without an
     evaluation."""
-    folds: tuple[float, ...] = ()
-    """The validation score of each task's model alone, where there are several."""
     head: Head | None = None
     """The head that the trial is used with; None without an evaluation."""
     scores: Mapping[Head, Mapping[str, float]] = field(default_factory=dict)

@@ -38,7 +38,7 @@ TRIAL_TAGS = ("trial_id", "stage", "group", "label", "split_hash", "config_hash"
 """The fields of a trial's configuration that its run has as tags, if they are set."""
 TRIAL_ARTIFACTS = ("config.json", *RESULT_FILES)
 RATE_FIELDS = [rate_column(kind) for kind in kind_names()]
-UNSENT_FIELDS = {"epoch", "seconds", "ended_at", "folds", "head", "scores", *RATE_FIELDS}
+UNSENT_FIELDS = {"epoch", "seconds", "ended_at", "head", "scores", *RATE_FIELDS}
 """The fields of a report that are not sent; rates follow from the run's parameters."""
 LONGEST_NAME = 40
 """The most characters of a subset in the name of a run; the column of subsets has all."""
