@@ -1,7 +1,7 @@
 """Trials one after the other in the process of a test: a loop of their own, in place of Tune.
 
 Each stage of a study starts a worker, which takes seconds. So what is no question of Ray is asked
-here, such as the final training; `tests/search/test_steps.py` compares it with trials by Tune.
+here, such as the final training; `tests/search/test_run_test.py` compares it with trials by Tune.
 A final training by Tune is in the long test `tests/test_first_hour.py`.
 """
 

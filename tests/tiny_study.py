@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,24 @@ def statuses(folder: StudyFolder) -> Counter[str | None]:
 
 def untimed(trial: TrialFolder) -> list[dict[str, Any]]:
     return [{k: v for k, v in report.items() if k not in TIMED} for report in trial.read_reports()]
+
+
+def configs_of(folder: StudyFolder, stage: str = "search") -> list[TrialConfig]:
+    return [TrialConfig.model_validate(config) for _, config in folder.trials_of(stage)]
+
+
+def results(folder: StudyFolder) -> dict[str, Any]:
+    """All that must be the same of trials, however they came to it."""
+    return {
+        trial.trial_id: (
+            trial.read_config(),
+            untimed(trial),
+            replace(not_none(trial.read_end()), seconds=0.0),
+            trial.read("delta.safetensors"),
+            sorted(path.name for path in trial.path.iterdir()),
+        )
+        for trial in folder.trials()
+    }
 
 
 def kill_worker():

@@ -1,4 +1,4 @@
-"""One step, one objective and one epoch, for the reading version and the staged one."""
+"""The training step and its schedule, objective and recipe."""
 
 import math
 from collections.abc import Sequence
@@ -11,10 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from study.backbones.backbone import Backbone
+from study.config.schema import StudyConfig, TrainingConfig
 from study.errors import SubsetError
 from study.method import parameters
 from study.method.model import TunedParameter
-from study.method.recipe import Regularizer
+from study.method.recipe import (
+    DISTILL_WEIGHT,
+    LEARNING_RATE,
+    MOMENTUM,
+    WARMUP_LR,
+    WEIGHT_DECAY,
+    Regularizer,
+)
 from study.method.staged import StagedClassifier
 from study.method.training import (
     REFERENCE,
@@ -24,6 +32,7 @@ from study.method.training import (
     Recipe,
     Schedule,
     make_optimizer,
+    read_recipe,
     train_epoch,
     training_step,
 )
@@ -223,3 +232,15 @@ def test_a_site_that_is_filed_under_a_stage_too_late_is_refused_in_the_first_ste
     case = Case(backbone, "vision.ln1[1:]", 0, torch.float32)
     with pytest.raises(SubsetError, match=r"first vision_model\.encoder\.layers\.1\.layer_norm1"):
         train(case, is_staged=True)
+
+
+def test_the_values_are_as_published():
+    assert (LEARNING_RATE, DISTILL_WEIGHT) == (0.002, 8)
+    assert (MOMENTUM, WEIGHT_DECAY, WARMUP_LR) == (0.9, 5e-4, 1e-5)
+
+
+def test_a_configuration_and_the_functions_have_the_same_defaults():
+    training = TrainingConfig()
+    assert read_recipe(vars(training) | {"balance": "none"}) == REFERENCE  # "auto" may be it
+    clipfit = StudyConfig().search.fixed_baselines["clipfit"]
+    assert (set(clipfit.rates.values()), clipfit.distill_weight) == ({0.002}, 8)

@@ -1,12 +1,10 @@
 """Optuna's choices: each asked for only where it acts, and a known configuration encoded back."""
 
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
-import yaml
 from optuna.distributions import BaseDistribution
 from optuna.trial import FixedTrial
 
@@ -49,10 +47,7 @@ def suggest(
     return space(**of_space).suggest(trial), trial.asked
 
 
-CASES = yaml.safe_load(Path(__file__).with_name("choices.yaml").read_text())
-
-
-@pytest.mark.parametrize("chosen, asked", CASES)
+@from_table
 def test_a_choice_is_asked_for_only_where_it_acts(chosen: list[str], asked: list[str]):
     proposal, got = suggest(chosen)
     assert got == {*SITES, *asked}

@@ -1,4 +1,4 @@
-"""A study as its parts share it, and the types of a trial, which need no PyTorch."""
+"""A study as its parts share it, the types of a trial, and the time of a search."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +12,7 @@ from study.data import datasets
 from study.protocols import Transfer
 from study.storage.result_folder import FolderError
 from study.storage.study_folder import StudyFolder
+from study.trial.search_time import working_seconds
 from study.trial.study import BEST, Candidate, Study, Target, best_candidate
 from tests.settings import settings
 from tests.small_trials import trial_data
@@ -65,3 +66,16 @@ def test_the_classes_of_all_parts_that_are_no_targets_are_the_trials():
     assert data.own_target.class_names == ("zero", "one")
     target = Target(class_names=("banded", "dotted"), templates=("{}.",), images=Path())
     assert replace(data, targets={"dtd": target}).own_target == data.own_target
+
+
+def test_what_is_done_side_by_side_counts_once_and_an_interruption_does_not_count():
+    def seconds(*epochs: tuple[float, float]) -> float:
+        return working_seconds(
+            [{"seconds": end - begin, "ended_at": end} for begin, end in epochs] + [{"seconds": 9}]
+        )
+
+    beside = [(0.0, 10.0), (5.0, 30.0), (6.0, 8.0)]
+    assert seconds(*beside) == 30
+    assert seconds(*beside, (40.0, 50.0)) == 50, "a worker that starts is no interruption"
+    assert seconds(*beside, (1000.0, 1010.0)) == 40
+    assert seconds() == 0

@@ -1,0 +1,242 @@
+"""The search trains what is left of it, and goes on from what is on disk."""
+
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState
+from ray.tune.schedulers import FIFOScheduler
+
+from study.config.schema import StudyConfig
+from study.config.search_section import AshaConfig
+from study.search import scheduler, steps
+from study.search.choice import fix_candidates, rank_finished_trials
+from study.search.groups import JOURNAL
+from study.storage.repair import repair
+from study.storage.result_folder import JsonObject
+from study.storage.study_folder import StudyFolder
+from study.storage.trial_folder import Status, TrialFolder
+from study.trial.study import Study
+from tests.damage import flip
+from tests.in_process import trials_in_process
+from tests.not_none import not_none
+from tests.settings import FEW
+from tests.tiny_study import TinyStudy, configs_of, optuna_trials, results
+from tests.written_study import Written
+
+from .conftest import HALVED, METHODS
+
+pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
+
+MakeStudy = Callable[..., TinyStudy]
+
+
+def contents(folder: StudyFolder) -> dict[str, bytes]:
+    paths = [*folder.path.glob("trials/*/*"), *folder.path.glob("candidates.json")]
+    return {str(path): path.read_bytes() for path in paths}
+
+
+def test_a_search_trains_all_that_is_planned_and_nothing_twice(searched: TinyStudy):
+    configs = configs_of(searched.folder)
+    groups = Counter(config.group for config in configs)
+    shares = {"baseline": 5, "clipfit-tuned": 4, "search": 6, "full": 2, "projection": 2}
+    assert groups == shares
+    assert [c.label for c in configs[:5]] == ["zero-shot", "clipfit", "bitfit", "ln", "linear"]
+    assert [c.number for c in configs] == list(range(19))
+    assert {config.group for config in configs[5:10]} == shares.keys() - {"baseline"}
+    hashes = {config.config_hash for config in configs}
+    assert len(hashes) == len(configs) == searched.config.search.planned_trials
+
+
+def test_the_cheapest_baselines_come_first_and_then_the_groups(searched: TinyStudy):
+    started = [name for event, name, *_ in searched.heard.events if event == "started"]
+    labels = [searched.folder.trial(name).read_config()["label"] for name in started[:5]]
+    assert labels == ["zero-shot", "linear", "clipfit", "ln", "bitfit"]
+    assert started[5:] == sorted(started[5:])
+
+
+def test_optuna_reads_every_trial_that_its_space_contains(searched: TinyStudy):
+    known = optuna_trials(searched.folder)
+    for trial, config in searched.folder.trials_of("search"):
+        if config["group"] in METHODS or config["label"] == "bitfit":
+            assert trial.trial_id not in known
+            continue
+        found, end = known[trial.trial_id], not_none(trial.read_end())
+        reports = [report for report in trial.read_reports() if "val_score" in report]
+        assert {report["epoch"] for report in reports} <= {0, 3, 4}, "a rung, and the last"
+        assert found.intermediate_values == {r["epoch"]: r["val_score"] for r in reports}
+        is_complete = found.state is TrialState.COMPLETE
+        assert is_complete == (end.status == "finished")
+        assert found.value == reports[-1]["val_score"]
+
+
+def test_what_ended_is_not_run_again_and_the_journal_is_made_of_it(
+    searched: TinyStudy, tested: TinyStudy
+):
+    known = optuna_trials(searched.folder)
+    (searched.folder.path / JOURNAL).write_text("no journal")
+    for study, run in ((searched, searched.search), (tested, tested.test)):
+        before = contents(study.folder)
+        run()
+        assert contents(study.folder) == before
+    again = optuna_trials(searched.folder)
+    assert {name: (t.params, t.value) for name, t in again.items()} == {
+        name: (t.params, t.value) for name, t in known.items()
+    }
+
+
+def test_a_trial_that_only_lacked_its_closing_is_closed_and_observers_hear_of_it(
+    searched: TinyStudy, monkeypatch: pytest.MonkeyPatch
+):
+    trial = searched.folder.trial("search-0001")
+    end = trial.read_end()
+    (trial.path / "end.json").unlink()
+    monkeypatch.setattr(searched.heard, "events", [])
+    searched.search()
+    assert searched.heard.events == [("ended", "search-0001", "finished")]
+    assert trial.read_end() == end
+
+
+def test_a_search_has_the_time_left_that_its_own_trials_have_not_spent(tmp_path: Path):
+    written = Written(tmp_path, "mine")
+    study = Study(changed(written.config, minutes=2), written.folder)
+    assert steps.seconds_left(study) == 120
+    for number, ended_at in enumerate([(1000.0, 1010.0), range(2000, 2300, 10)]):
+        trial = written.folder.trial(written.trial(number).trial_id)
+        for epoch, end in enumerate(ended_at, start=1):
+            trial.append_report({"epoch": epoch, "seconds": 10.0, "ended_at": end})
+    assert steps.seconds_left(study) == 120 - 20 - 300
+
+
+def changed(config: StudyConfig, **search: Any) -> StudyConfig:
+    """Change settings of the search, whatever the rules between them are."""
+    return config.model_copy(update={"search": config.search.model_copy(update=search)})
+
+
+class StopsAll(FIFOScheduler):
+    """Stops every trial at the third epoch."""
+
+    def __init__(self, **_: Any):
+        super().__init__()
+
+    def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        return self.STOP if result["epoch"] == 3 else self.CONTINUE
+
+
+BEHIND: JsonObject = {
+    "search": {
+        "trials": 9,
+        "method_trials": 1,
+        "baselines": {**FEW, "projection": METHODS["projection"]},
+    },
+    "training": {"epochs": 5, "batch_size": 8},
+}
+
+
+@pytest.fixture(scope="module")
+def behind(make_study: MakeStudy) -> TinyStudy:
+    """A study of which successive halving stopped every trial that a group proposed."""
+    study = make_study("behind", **BEHIND)
+    with pytest.MonkeyPatch.context() as patch, trials_in_process():
+        patch.setattr(scheduler, "ASHAScheduler", StopsAll)
+        study.search()
+    return study
+
+
+def went_on(study: TinyStudy) -> list[str]:
+    """The trials of groups that came to their last epoch."""
+    return [
+        trial.trial_id
+        for trial, config in study.folder.trials_of("search")
+        if trial.has_finished() and config["group"] != "baseline"
+    ]
+
+
+def test_the_best_of_a_group_of_which_none_came_to_its_end_goes_on_from_its_state(
+    behind: TinyStudy,
+):
+    best: dict[str, tuple[float, str]] = {}
+    for trial, config in behind.folder.trials_of("search"):
+        if config["group"] != "baseline":
+            found = trial.read_reports()[2]["val_score"], trial.trial_id
+            earlier = best.setdefault(config["group"], found)
+            best[config["group"]] = max(earlier, found, key=lambda one: one[0])
+    assert went_on(behind) == sorted(name for _, name in best.values())
+    assert best.keys() == {"clipfit-tuned", "search", "projection"}
+    known = optuna_trials(behind.folder)
+    for name in went_on(behind):
+        assert [e for what, own, e in behind.heard.events if (what, own) == ("reported", name)] == [
+            *range(1, 6)
+        ], "no epoch twice"
+        assert name not in known or known[name].state is TrialState.COMPLETE
+    left = {path.name for path in behind.folder.path.glob("trials/*/*")}
+    assert not left & {"state.safetensors", "earlier_end.json"}
+    chosen = {judged.config.trial_id for judged in rank_finished_trials(behind.folder)}
+    assert chosen == {f"search-{number:04d}" for number in (0, 1)} | {*went_on(behind)}
+
+
+def test_a_driver_that_is_killed_meanwhile_goes_on_with_it(
+    behind: TinyStudy, make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(scheduler, "ASHAScheduler", StopsAll)
+    study = make_study("behind-killed", **BEHIND)
+    name = went_on(behind)[1]
+    study.heard.at["reported", name, 4] = interrupt
+    with trials_in_process():
+        with pytest.raises(KeyboardInterrupt):
+            study.search()
+        assert study.folder.trial(name).read_end() is None
+        study.search()
+    assert results(study.folder) == results(behind.folder)
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("chosen", [False, True])
+def test_a_damaged_trial_ends_again_as_it_had_whatever_would_stop_it_now(
+    searched: TinyStudy, make_study: MakeStudy, chosen: bool
+):
+    name = f"damaged-{chosen}"
+    shutil.copytree(searched.folder.path, searched.folder.path.with_name(name))
+    study = make_study(name, search=HALVED)
+    if chosen:
+        fix_candidates(study.study)
+    before = results(study.folder)
+    ended: dict[Status, list[TrialFolder]] = {"finished": [], "stopped": []}
+    for trial, config in study.folder.trials_of("search"):
+        if config["group"] in ("search", "clipfit-tuned"):
+            ended[not_none(trial.read_end()).status].append(trial)
+    weakest = min(ended["finished"], key=lambda t: t.read_reports()[2]["val_score"])
+    stopped = ended["stopped"][0]
+    flip(weakest.path / "reports.jsonl", b'"val_score": 0.')
+    flip(stopped.path / "delta.safetensors")
+    repair(study.folder)
+    strict = AshaConfig.model_construct(grace_period=1, reduction_factor=1000)
+    study.config = changed(study.config, asha=strict, minutes=1e-6)
+    with trials_in_process():
+        study.search()
+    assert results(study.folder) == before
+    assert {event[1] for event in study.heard.events} == {weakest.trial_id, stopped.trial_id}
+
+
+def test_a_search_ends_in_its_time_with_all_baselines_and_what_was_done(make_study: MakeStudy):
+    search = {"trials": 2000, "minutes": 0.02, "asha": None}
+    study = make_study("in-time", search=search)
+    with trials_in_process():
+        study.search()
+    ends = {trial.trial_id: not_none(trial.read_end()) for trial in study.folder.trials()}
+    assert 5 <= len(ends) < 1000
+    for trial_id, end in ends.items():
+        if study.folder.trial(trial_id).read_config()["group"] == "baseline":
+            assert end.status == "finished"
+        elif end.status == "stopped":
+            assert str(end.reason).startswith("the time of the search was over at epoch")
+    study.config = changed(study.config, minutes=1e-6)
+    with trials_in_process():
+        study.search()
+    assert {trial.trial_id: trial.read_end() for trial in study.folder.trials()} == ends

@@ -1,0 +1,191 @@
+"""The test of the candidates, and the training of the final model."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from study.config.labels import WITH_DELTA
+from study.config.trial_settings import TrialSettings
+from study.method.delta import HEAD_ROWS, load_delta
+from study.search import steps
+from study.search.choice import make_candidate, rank_finished_trials
+from study.storage.trial_folder import End, TrialFolder
+from study.trial.predictions import read_predictions
+from study.trial.prepare import Preparer
+from study.trial.study import BEST, Candidate, Study, best_candidate
+from tests.in_process import trials_in_process
+from tests.not_none import not_none
+from tests.settings import FEW, settings
+from tests.tiny_study import TinyStudy, configs_of, results, untimed
+
+from .conftest import METHODS
+
+pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
+
+MakeStudy = Callable[..., TinyStudy]
+
+
+def test_all_candidates_are_tested_the_best_of_each_method_too_and_nothing_else_is(
+    tested: TinyStudy,
+):
+    candidates = not_none(tested.study.candidates())
+    assert sorted(t.trial_id for t in configs_of(tested.folder, "test")) == sorted(
+        {f"test-{one.training}-seed{seed}" for one in candidates for seed in (1, 2)}
+    )
+    ranked = rank_finished_trials(tested.folder)
+    origins = {candidate.label: candidate.source_trial for candidate in candidates}
+    for label in METHODS:
+        best = next(judged.config for judged in ranked if judged.config.group == label)
+        assert origins[label] == best.trial_id
+    finished = {judged.config.trial_id for judged in ranked}
+    assert {*origins.values()} <= finished
+    assert len({(t.seed, t.split_hash) for t in configs_of(tested.folder, "test")}) == 2
+
+
+TEXT = settings("vision.ln", None, 0.01)
+LINEAR = TEXT.model_copy(update={"head": "linear"})
+FULL = TrialSettings.model_validate({"subset": "none", "method": {"method": "full", "lr": 1e-5}})
+
+
+def candidate(label: str, own: TrialSettings, training: str) -> Candidate:
+    return Candidate(label=label, settings=own, training=training, choice=8)
+
+
+def test_candidates_of_one_training_share_it_and_the_final_model_has_its_head():
+    other, plain = candidate("other", TEXT, "b"), candidate("plain", TEXT, "a")
+    linear, best = candidate("linear", LINEAR, "a"), candidate(BEST, LINEAR, "a")
+    assert [*steps.trainings_of([other, plain, linear]).items()] == [("b", TEXT), ("a", TEXT)]
+    assert [*steps.trainings_of([other, plain, best]).items()] == [("b", TEXT), ("a", LINEAR)]
+    # The final model is of the best that can be written, where the best cannot.
+    full, written = candidate(BEST, FULL, "f"), candidate(WITH_DELTA, LINEAR, "a")
+    assert steps.trainings_of([full, plain, written]) == {"f": FULL, "a": LINEAR}
+
+
+def test_a_training_is_tested_once_with_each_head_and_in_a_process_as_by_ray(
+    make_study: MakeStudy,
+):
+    def trial_of(study: TinyStudy) -> TrialFolder:
+        rates = {"rates": {"bias": 0.05, "ln": 0.02}, "distill_weight": 1.0}
+        same = {"subset": "text.mlp.fc2.bias + vision.ln", "head": "linear"}  # written otherwise
+        candidates = [
+            make_candidate(study.study, label, TrialSettings.model_validate(own | rates))
+            for label, own in (("plain", {"subset": "clipfit"}), (BEST, same))
+        ]
+        data = {1: study.preparer.test(1)}
+        batch = steps.plan_test(study.study, steps.trainings_of(candidates), data)
+        steps.run_test(study.study, [batch], [study.heard])
+        (trial,) = study.folder.trials()
+        assert trial.trial_id == f"test-{candidates[0].training}-seed1"
+        return trial
+
+    given = {
+        "training": {"epochs": 2, "batch_size": 8},
+        "search": {"heads": ["text", "linear"]},
+    }
+    study, twin = (make_study(name, **given) for name in ("by-ray", "in-process"))
+    trial = trial_of(study)
+    with trials_in_process():
+        trial_of(twin)
+    assert results(study.folder) == results(twin.folder)
+    *_, last = trial.read_reports()
+    assert last["test_score"] == last["test_score_linear"], "the head of the best"
+    assert HEAD_ROWS in load_delta(trial.path / "delta.safetensors")[0]
+    for head in ("text", "linear"):
+        rows = read_predictions(study.folder, trial.trial_id, head)
+        right = sum(row.label == row.predicted for row in rows) / len(rows)
+        assert right == pytest.approx(last["scores"][head]["score"])
+
+
+# The final model
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyStudy]:
+    """A study that has come to its end, but for what is written then; its trials are run here."""
+    baselines = {
+        **FEW,
+        "clipfit": {"subset": "clipfit", "rates": {"bias": 0.02, "ln": 0.02}},
+    }
+    tiny = TinyStudy(
+        tmp_path_factory.mktemp("runs"),
+        "finished",
+        tiny_backbone,
+        search={
+            "trials": 5,
+            "selection": "folds",
+            "folds": 2,
+            "asha": None,
+            "heads": ["text", "linear"],
+            "baselines": baselines,
+        },
+        training={"epochs": 2, "batch_size": 8},
+        test={"seeds": [1, 2], "runners_up": 0},
+        final={"images": "labelled"},
+    )
+    with trials_in_process():
+        tiny.search()
+        tiny.test()
+        train_final(tiny)
+        yield tiny
+
+
+def train_final(tiny: TinyStudy):
+    study = Study(tiny.config, tiny.folder)
+    steps.run_test(study, [steps.plan_final(study, tiny.preparer, [tiny.heard])], [tiny.heard])
+
+
+def final_trial(tiny: TinyStudy, images: str = "labelled") -> TrialFolder:
+    (trial,) = tiny.folder.path.glob(f"trials/final-{images}-*")
+    return TrialFolder(trial)
+
+
+def test_the_best_configuration_learns_from_validation_images_too_and_is_tested_once(
+    finished: TinyStudy,
+):
+    shots = finished.preparer.shots(1)
+    data = finished.preparer.final()
+    assert {*data.tasks[0].train.records} == {*shots.train, *shots.val}
+    trial = final_trial(finished)
+    best = not_none(best_candidate(finished.study.candidates()))
+    assert trial.read_config()["settings"] == best.settings.model_dump(mode="json")
+    *epochs, last = trial.read_reports()
+    assert not any("test_score" in report for report in epochs)
+    tested = {p.path for p in read_predictions(finished.folder, trial.trial_id)}
+    assert last["test_score"] > 0
+    assert tested == {record.path for record in finished.study.dataset.test}
+    assert (trial.path / "delta.safetensors").exists()
+
+
+@pytest.mark.parametrize("how", ["lost", "failed"])
+def test_a_final_training_that_is_lost_or_failed_is_trained_again(finished: TinyStudy, how: str):
+    trial = final_trial(finished)
+    before = untimed(trial), trial.read("delta.safetensors")
+    if how == "lost":
+        shutil.rmtree(trial.path)
+    else:
+        trial.write_end(End("failed", 1, 1.0))
+    train_final(finished)
+    assert trial.has_finished()
+    assert before == (untimed(trial), trial.read("delta.safetensors"))
+
+
+def test_another_final_model_learns_from_test_images_and_leaves_no_training_open(
+    finished: TinyStudy,
+):
+    left = final_trial(finished)
+    left.reopen()
+    study = finished.study.with_config(finished.config.with_section("final", images="everything"))
+    preparer = Preparer(study, finished.architecture.image_size)
+    batch = steps.plan_final(study, preparer, [finished.heard])
+    steps.run_test(study, [batch], [finished.heard])
+    assert not_none(left.read_end()).status == "stopped"
+    dataset = study.dataset
+    trained = {*preparer.final().tasks[0].train.records}
+    assert trained == {*dataset.train, *dataset.val, *dataset.test}
+    trial = final_trial(finished, "everything")
+    assert "test_score" not in trial.read_reports()[-1]
+    assert (trial.path / "delta.safetensors").exists()
+    train_final(finished)
+    assert left.has_finished(), "the earlier one, if it is asked for again"

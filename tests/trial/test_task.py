@@ -1,0 +1,310 @@
+"""The model of one task: how it is trained, used with a head and a strength, and judged."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from study.backbones.backbone import Backbone
+from study.config.trial_settings import HEADS
+from study.method.delta import HEAD_CLASSES, HEAD_ROWS
+from study.protocols import BaseToNew, FewShot, Transfer, hmean
+from study.storage.result_folder import JsonObject
+from study.trial.evaluation import ALL_CLASSES, joint_scores
+from study.trial.run_trial import run_trial
+from study.trial.study import EpochReport, Prediction, Target, TrialData
+from study.trial.task_features import image_features, labels_of
+from study.trial.task_model import TaskModel
+from tests.case_tables import from_table
+from tests.small_trials import Prepare, last_report, outcome, trial, trial_data
+
+
+def test_a_strength_keeps_its_share_of_the_change(holdout: TrialData, backbone: Backbone):
+    def delta(strength: float) -> dict[str, Tensor]:
+        config = trial(subset="clipfit + text.ln + vision.bias", strength=strength)
+        *_, report = run_trial(config, holdout, backbone)
+        return report.deltas[0]
+
+    whole, half = delta(strength=1), delta(strength=0.5)
+    assert whole.keys() == half.keys()
+    initial = dict(backbone.clip.named_parameters())
+    for name, tensor in half.items():
+        assert torch.equal(tensor, initial[name].lerp(whole[name], 0.5))
+
+
+def test_each_task_of_a_trial_has_a_seed_of_its_own(prepare: Prepare, backbone: Backbone):
+    data = prepare("folds").search()
+    seeds = set()
+    for seed in (1, 2):
+        for index in range(len(data.tasks)):
+            seeds.add(TaskModel(trial(seed=seed), data, backbone, index).seed)
+    assert len(seeds) == 2 * len(data.tasks)
+
+
+@from_table
+def test_one_encoder_alone_can_be_tuned(
+    holdout: TrialData, backbone: Backbone, subset: str, rates: dict[str, None]
+):
+    reports = list(run_trial(trial(subset=subset, **rates), holdout, backbone))
+    tower = subset.partition(".")[0]
+    (delta,) = reports[-1].deltas
+    assert delta
+    assert all(name.startswith(f"{tower}_model.") for name in delta)
+    moved = reports[-1].metrics["distillation"]
+    assert moved > 1e-7 if tower == "text" else moved == pytest.approx(0, abs=1e-6)
+
+
+@from_table
+def test_every_key_of_the_recipe_changes_what_is_learnt(
+    holdout: TrialData, backbone: Backbone, key: JsonObject
+):
+    ends = []
+    for training in ({}, key):
+        *_, last = run_trial(trial(training=training), holdout, backbone)
+        (delta,) = last.deltas
+        ends.append(torch.cat([tensor.flatten() for tensor in delta.values()]))
+    assert not torch.equal(*ends)
+
+
+def test_unequal_classes_are_made_up_for_by_the_encoders_and_by_the_head(
+    holdout: TrialData, backbone: Backbone
+):
+    (task,) = holdout.tasks
+    rare, *others = task.train.records
+    fewer = [record for record in others if record.label != rare.label]
+    unequal = replace(task, train=replace(task.train, records=(rare, *fewer)))
+    data = replace(holdout, tasks=(unequal,))
+    reports = []
+    for way in ("none", "weights", "logit_adjusted", "auto"):
+        training = {"batch_size": 8, "balance": way}
+        reports.append(last_report(data, backbone, training=training, epochs=1))
+        # Of an untouched encoder, so that the heads differ by their own training.
+        linear = {"head": "linear", "subset": "none", "bias_lr": None, "ln_lr": None, "epochs": 0}
+        reports.append(last_report(data, backbone, training=training, **linear))
+    losses = [report.metrics["train_loss"] for report in reports[::2]]
+    rows = [report.deltas[0][HEAD_ROWS].sum().item() for report in reports[1::2]]
+    for values in (losses, rows):
+        *of_ways, of_auto = values
+        assert len({*of_ways}) == 3
+        assert of_auto == of_ways[-1], "these images are unequal, whatever the study's others are"
+
+
+@from_table
+def test_images_that_are_evaluated_at_once_shrink_with_those_of_a_batch(
+    holdout: TrialData, backbone: Backbone, micro_batch: int | None, at_once: int
+):
+    config = trial(training={"batch_size": 8, "eval_batch_size": 30})
+    (task,) = holdout.tasks
+    model = TaskModel(config, holdout, backbone, 0, micro_batch)
+    assert model.images_at_once == at_once
+    evaluated = [record.path for part in task.evaluations for record in part.records]
+    sizes = [len(batch) for batch in image_features(model, holdout.eval_images, evaluated)]
+    assert sum(sizes) == len(evaluated)
+    assert {*sizes[:-1]} == {at_once}
+
+
+@pytest.mark.parametrize("changes", [{}, {"head": "linear"}])
+def test_classes_of_one_name_are_counted_apart(
+    prepare: Prepare, backbone: Backbone, changes: JsonObject
+):
+    data = prepare("holdout").test(1)
+    first, _, *others = data.class_names
+    report = last_report(replace(data, class_names=(first, first, *others)), backbone, **changes)
+    right = [one.label == one.predicted for one in report.predictions]
+    assert sum(right) / len(right) == pytest.approx(report.metrics["test_accuracy"])
+    assert len({one.label for one in report.predictions}) == len(data.class_names)
+    assert first in {one.label for one in report.predictions}
+
+
+def test_labels_are_the_places_of_classes_among_those_of_training(prepare: Prepare):
+    for task in prepare("class_folds").search().tasks:
+        classes = torch.tensor(task.train.classes)
+        wanted = [record.label for record in task.train.records]
+        assert classes[labels_of(task.train)].tolist() == wanted
+
+
+LINEAR: JsonObject = {"head": "linear"}
+BOTH = {"subset": "clipfit + text.ln + vision.bias"}
+NOTHING: JsonObject = {"subset": "none", "epochs": 0, "bias_lr": None, "ln_lr": None}
+
+
+def test_a_head_is_trained_on_features_at_the_strength(holdout: TrialData, backbone: Backbone):
+    rows = {
+        alpha: last_report(holdout, backbone, **LINEAR, **BOTH, strength=alpha).deltas[0][HEAD_ROWS]
+        for alpha in (0.0, 0.5, 1.0)
+    }
+    untouched = last_report(holdout, backbone, **NOTHING, **LINEAR).deltas[0][HEAD_ROWS]
+    torch.testing.assert_close(rows[0.0], untouched, atol=1e-3, rtol=0)
+    assert all((rows[alpha] - untouched).abs().max() > 0.01 for alpha in (0.5, 1.0))
+
+
+def test_a_training_reports_with_each_head_what_it_would_with_that_head_alone(
+    holdout: TrialData, backbone: Backbone
+):
+    both = last_report(replace(holdout, heads=HEADS), backbone, head=None)
+    assert both.head == max(both.scores, key=lambda name: both.scores[name]["score"])
+    assert both.metrics["val_score"] == max(one["score"] for one in both.scores.values())
+    for head in ("text", "linear"):
+        alone = last_report(holdout, backbone, head=head)
+        assert alone.scores == {head: both.scores[head]}
+        assert both.metrics[f"val_score_{head}"] == alone.metrics["val_score"]
+        given = last_report(replace(holdout, heads=HEADS), backbone, head=head)
+        assert given.head == head, "whichever is better"
+        assert given.metrics["val_score"] == given.scores[head]["score"]
+        assert alone.predictions == [one for one in both.predictions if one.head == head]
+        if head == both.head:
+            assert outcome(alone)["delta 0 head.rows"] == outcome(both)["delta 0 head.rows"]
+
+
+def test_every_validation_image_is_predicted_once(
+    holdout: TrialData, prepare: Prepare, backbone: Backbone
+):
+    for data in (holdout, prepare("folds").search()):
+        (report,) = run_trial(trial(epochs=1), data, backbone)
+        evaluated = [
+            (part.name, record.path, data.class_names[record.label])
+            for task in data.tasks
+            for part in task.evaluations
+            for record in part.records
+        ]
+        assert [p[1:4] for p in report.predictions] == evaluated
+        assert all(1 / len(data.class_names) < p.probability <= 1 for p in report.predictions)
+        if len(data.tasks) == 1:
+            right = sum(p.label == p.predicted for p in report.predictions) / len(evaluated)
+            assert right == pytest.approx(report.metrics["val_score"])
+
+
+def test_the_test_split_is_evaluated_after_the_last_epoch_alone(
+    prepare: Prepare, backbone: Backbone
+):
+    data = prepare("holdout").test(1)
+    reports = list(run_trial(trial(stage="test"), data, backbone))
+    assert [any("test" in name for name in r.metrics) for r in reports] == [0, 0, 0, 1]
+    assert not any("val" in name for r in reports for name in r.metrics)
+    assert [bool(r.predictions) for r in reports] == [0, 0, 0, 1]
+    assert len(reports[-1].predictions) == len(data.tasks[0].evaluations[0].records)
+
+
+def test_base_and_new_are_scored_apart_on_test(prepare: Prepare, backbone: Backbone):
+    data = prepare("class_folds").test(1)
+    (report,) = run_trial(trial(epochs=1), data, backbone)
+    base, new = report.metrics["test_base"], report.metrics["test_new"]
+    assert report.metrics["test_score"] == report.metrics["test_hmean"] == hmean(base, new)
+    for part, names in (("base", data.class_names[:18]), ("new", data.class_names[18:])):
+        found = [p for p in report.predictions if p.part == part]
+        assert {p.label for p in found} == set(names) >= {p.predicted for p in found}
+
+
+def test_parts_are_averaged_over_tasks_before_the_harmonic_mean():
+    data = trial_data(protocol=BaseToNew())
+    tasks = [(1.0, 0.1), (0.2, 0.7)]
+    named = [{("base", ALL_CLASSES): base, ("new", ALL_CLASSES): new} for base, new in tasks]
+    scores = joint_scores(named, data)
+    assert scores["score"] == scores["hmean"] == pytest.approx(hmean(0.6, 0.4))
+
+
+def test_a_class_that_few_folds_hold_counts_as_much_as_others():
+    rare, common = ("accuracy", 0), ("accuracy", 1)
+    folds = [{rare: 0.0, common: 1.0}, {rare: 0.0, common: 1.0}, {common: 1.0}, {common: 1.0}]
+    assert joint_scores(folds, trial_data(protocol=FewShot().balanced()))["score"] == 0.5
+
+
+def answers(report: EpochReport, part: str | None = None) -> list[tuple[str, ...]]:
+    """The image, its class, and what it is taken for, of one part or of all."""
+    return [p[1:5] for p in report.predictions if part in (None, p.part)]
+
+
+def probabilities(predictions: Iterable[Prediction]) -> Tensor:
+    return torch.tensor([p.probability for p in predictions])
+
+
+def scores(report: EpochReport) -> dict[str, float]:
+    return {k: v for k, v in report.metrics.items() if k.startswith(("val_", "test_"))}
+
+
+def trained(report: EpochReport) -> JsonObject:
+    """What a report says of the training, whatever is made of it."""
+    return {
+        name: value
+        for name, value in outcome(report).items()
+        if name.startswith(("train_loss", "distillation", "state ")) and ".delta." not in name
+    }
+
+
+def check_same_answers(one: EpochReport, other: EpochReport):
+    assert answers(one) == answers(other)
+    assert scores(one) == pytest.approx(scores(other), abs=1e-5)
+    torch.testing.assert_close(probabilities(one.predictions), probabilities(other.predictions))
+
+
+def test_a_target_has_the_rows_of_the_classes_that_have_the_same_names(
+    prepare: Prepare, backbone: Backbone
+):
+    data = prepare("holdout").test(1)
+    (task,), names = data.tasks, (*data.class_names[1:], data.class_names[0])
+    (own,) = task.evaluations
+    moved = {label: names.index(data.class_names[label]) for label in own.classes}
+    shift = replace(
+        own,
+        name="shift",
+        classes=tuple(moved.values()),
+        records=tuple(replace(r, label=moved[r.label]) for r in own.records),
+    )
+    both = replace(task, evaluations=(own, shift))
+    found = []
+    for called in (names, ("another", *names[1:])):
+        targets = {"shift": Target(called, data.templates, data.eval_images)}
+        shifted = replace(data, protocol=Transfer(), tasks=(both,), targets=targets)
+        report = last_report(shifted, backbone, stage="test", **NOTHING, **LINEAR)
+        found.append(probabilities(p for p in report.predictions if p.part == "shift"))
+        here = probabilities(p for p in report.predictions if p.part == own.name)
+    torch.testing.assert_close(found[0], here)
+    assert not torch.allclose(found[1], here, atol=1e-3), "it has the text of its own name"
+
+
+@from_table
+def test_at_strength_0_with_a_head_of_text_every_prediction_is_zero_shot(
+    prepare: Prepare, backbone: Backbone, setting: str, stage: str
+):
+    preparer = prepare(setting)
+    data = preparer.search() if stage == "search" else preparer.test(1)
+    zero_shot = last_report(data, backbone, **NOTHING, stage=stage)
+    tuned = last_report(data, backbone, **BOTH, stage=stage, strength=0.0)
+    check_same_answers(tuned, zero_shot)
+    initial = dict(backbone.clip.named_parameters())
+    for delta in tuned.deltas:
+        assert len(delta) > 10
+        assert all(torch.equal(tensor, initial[name]) for name, tensor in delta.items())
+    full = last_report(data, backbone, **BOTH, stage=stage)
+    assert answers(full) != answers(zero_shot), "there is something to take back"
+
+
+@pytest.mark.parametrize("setting", ["class_folds", "base"])
+def test_new_classes_are_told_apart_as_without_the_head(
+    prepare: Prepare, backbone: Backbone, setting: str
+):
+    data = prepare(setting).test(1)
+    head, text = last_report(data, backbone, **LINEAR), last_report(data, backbone)
+    # Trained names are further ahead, or less: only that gap depends on the head.
+    news = [[p[1:6] for p in one.predictions if p.part == "new"] for one in (head, text)]
+    assert news[0] == news[1] != []
+    assert answers(head, "base") != answers(text, "base")
+    (task,), (delta,) = data.tasks, head.deltas
+    assert delta[HEAD_CLASSES].tolist() == list(task.train.classes)
+
+
+def test_a_trial_is_scored_when_it_may_be_stopped_and_at_its_end_and_trains_alike(
+    holdout: TrialData, backbone: Backbone
+):
+    changes = {**LINEAR, "strength": 0.5}
+    often = list(run_trial(trial(**changes), holdout, backbone))
+    seldom = list(run_trial(trial(**changes), replace(holdout, scored_at=(2,)), backbone))
+    plain = list(run_trial(trial(), holdout, backbone))
+    assert ["val_score" in r.metrics for r in seldom] == [False, True, False, True]
+    assert [bool(r.predictions) for r in seldom] == [False, True, False, True]
+    for at in (1, 3):
+        assert outcome(often[at]) == outcome(seldom[at])
+    for one, other in zip(often, plain, strict=True):
+        assert trained(one) == trained(other)
