@@ -1,13 +1,12 @@
 """What is tested is fixed by validation, and once."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from study.config.labels import RANKS
 from study.config.loading import build_config
 from study.config.trial_settings import TrialSettings
 from study.errors import StudyError
@@ -20,60 +19,86 @@ from study.search.choice import (
     training_hash,
 )
 from study.storage.study_folder import StudyFolder
+from study.storage.trial_folder import End, Status
 from study.trial.study import best_candidate
 from tests.not_none import not_none
-from tests.search.ended_trials import BASELINES, add
 from tests.settings import settings, study_of
-from tests.written_study import Written
+from tests.written_study import EPOCHS, Written
+
+BASELINES = ("zero-shot", "clipfit")
 
 
-def add_method(written: Written, score: float, **given: Any) -> str:
-    """Write a trial of full fine-tuning."""
-    method = {"method": "full", "lr": score / 100}
-    own = {"group": "full", "subset": "none", "ln_lr": None, "method": method, **given}
-    return add(written, score, **own)
+def add(
+    written: Written,
+    score: float,
+    *,
+    status: Status | None = "finished",
+    report: Mapping[str, Any] | None = None,
+    **given: Any,
+) -> str:
+    """Write a trial that ended, with a last report."""
+    if given.get("label") in BASELINES:
+        given["group"] = "baseline"
+    config = written.trial(len(list(written.folder.trials())), **given)
+    trial = written.folder.trial(config.trial_id)
+    trial.append_report({"epoch": EPOCHS - 1, "val_score": 1.0})
+    if status == "finished":
+        trial.append_report({"epoch": EPOCHS, "val_score": score, "head": "text", **(report or {})})
+    if status is not None:
+        trial.write_end(End(status, EPOCHS, 1.0, reason="boom"))
+    return config.trial_id
 
 
-def choose(
-    written: Written, baselines: Sequence[str] = BASELINES, runners_up: int = 0
-) -> dict[str, int]:
-    """The number of the trial that each label stands for."""
-    chosen = choose_candidates(rank_finished_trials(written.folder), baselines, runners_up)
-    return {label: trial.config.number for label, trial in chosen.items()}
+def write(written: Written, trials: Sequence[tuple[str, float]]):
+    """Write finished trials, each of a baseline or group and with a score."""
+    for group, score in trials:
+        if group in BASELINES:
+            add(written, score, label=group)
+        elif group == "full":
+            method = {"method": "full", "lr": score / 100}
+            add(written, score, group=group, subset="none", ln_lr=None, method=method)
+        else:
+            add(written, score, group=group)
 
 
-def test_baselines_tuned_clipfit_and_the_best_are_candidates(written: Written):
-    add(written, 0.2, label="zero-shot")
-    add(written, 0.4, label="clipfit")
-    add(written, 0.9)
-    add(written, 0.7, group="clipfit-tuned")
-    add(written, 0.6)
-    add(written, 0.8)
-    assert choose(written, runners_up=1) == {
-        "zero-shot": 0,
-        "clipfit": 1,
-        "clipfit-tuned": 3,
-        "best": 2,
-        "second": 5,
-    }
+ALL = [("zero-shot", 0.2), ("clipfit", 0.4), ("search", 0.9), ("clipfit-tuned", 0.7)]
+METHOD = [("zero-shot", 0.2), ("clipfit", 0.4), ("full", 0.85), ("full", 0.9), ("search", 0.7)]
 
 
-def test_a_baseline_may_be_the_best(written: Written):
-    add(written, 0.2, label="zero-shot")
-    add(written, 0.9, label="clipfit")
-    add(written, 0.7, group="clipfit-tuned")
-    assert choose(written, runners_up=1) == {
-        "zero-shot": 0,
-        "clipfit": 1,
-        "clipfit-tuned": 1,  # the published rates are a choice of its search too
-        "best": 1,
-        "second": 2,
-    }
+@pytest.mark.parametrize(
+    "trials, chosen",
+    [
+        (
+            [*ALL, ("search", 0.6), ("search", 0.8)],
+            {"zero-shot": 0, "clipfit": 1, "clipfit-tuned": 3, "best": 2, "second": 5},
+        ),
+        (  # the published rates are a choice of tuned CLIPFit's search, too
+            [("zero-shot", 0.2), ("clipfit", 0.9), ("clipfit-tuned", 0.7)],
+            {"zero-shot": 0, "clipfit": 1, "clipfit-tuned": 1, "best": 1, "second": 2},
+        ),
+        (
+            [*METHOD, ("search", 0.8)],
+            {"zero-shot": 0, "clipfit": 1, "full": 3, "clipfit-tuned": 1}
+            | {"best": 3, "second": 2, "best-with-delta": 5},
+        ),
+        ([("search", 0.5)], {"best": 0}),
+    ],
+    ids=["all", "a baseline is the best", "a method is the best", "one alone"],
+)
+def test_baselines_the_best_of_each_method_and_the_best_are_candidates(
+    written: Written, trials: Sequence[tuple[str, float]], chosen: dict[str, int]
+):
+    write(written, trials)
+    ranked = rank_finished_trials(written.folder)
+    found = choose_candidates(ranked, (*BASELINES, "full"), runners_up=1)
+    assert {label: trial.config.number for label, trial in found.items()} == chosen
 
 
-def test_fewer_trials_than_runners_up_are_all_candidates(written: Written):
-    add(written, 0.5)
-    assert choose(written, runners_up=len(RANKS) - 1) == {"best": 0}
+def test_the_best_with_a_delta_is_the_final_model_if_the_best_has_none(written: Written):
+    write(written, METHOD)
+    candidates = fix_candidates(written.study)
+    assert not_none(best_candidate(candidates)).source_trial == "search-0003"
+    assert not_none(final_candidate(candidates)).source_trial == "search-0004"
 
 
 def test_the_choice_is_written_once_and_kept(written: Written):
@@ -129,30 +154,6 @@ def test_zero_shot_and_a_linear_classifier_on_frozen_clip_share_a_training(tmp_p
     )
     assert zero_shot.training == linear.training
     assert zero_shot.tested != linear.tested
-
-
-def test_another_method_may_win_and_the_best_with_a_delta_is_registered(written: Written):
-    add(written, 0.2, label="zero-shot")
-    add(written, 0.4, label="clipfit")
-    add_method(written, 0.85)
-    add_method(written, 0.9)
-    add(written, 0.7)
-    add(written, 0.8)
-    assert choose(written, (*BASELINES, "full"), runners_up=1) == {
-        "zero-shot": 0,
-        "clipfit": 1,
-        "full": 3,
-        "clipfit-tuned": 1,
-        "best": 3,
-        "second": 2,
-        "best-with-delta": 5,
-    }
-    chosen = fix_candidates(written.study)
-    best = not_none(best_candidate(chosen))
-    assert (best.source_trial, not_none(final_candidate(chosen)).source_trial) == (
-        "search-0003",
-        "search-0005",
-    )
 
 
 def test_a_score_is_the_last_epochs_and_only_finished_trials_count(written: Written):

@@ -17,7 +17,6 @@ from study.search.trainable import ClipFitTrainable, one_line, trial_device
 from study.serving.classifier import load_classifier
 from study.trial.study import TrialConfig
 from tests import small_trials
-from tests.case_tables import from_table
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
 
@@ -73,7 +72,10 @@ def test_a_gpu_that_pytorch_cannot_use_is_told_and_no_cpu_takes_its_place(
         trial_device()
 
 
-@from_table
+@pytest.mark.parametrize(
+    "kind, gpus, expected",
+    [(None, [], "cpu"), ("cuda", [], "cuda"), ("mps", [], "cpu"), ("mps", [0], "mps")],
+)
 def test_a_trial_is_on_cuda_or_on_mps_if_that_is_assigned_or_else_on_the_cpu(
     monkeypatch: pytest.MonkeyPatch, kind: str | None, gpus: list[int], expected: str
 ):
