@@ -261,16 +261,3 @@ def encode_prompts(classifier: FewShotClassifier, input_ids: Tensor, templates: 
 def accuracy(predictions: Tensor, labels: Tensor) -> float:
     """Return the fraction of correct predictions; both are (images,) int64. NaN without images."""
     return (predictions == labels).double().mean().item()
-
-
-def class_accuracies(predictions: Tensor, labels: Tensor) -> dict[int, float]:
-    """Return the fraction of the images of each class that are predicted correctly.
-
-    Args:
-        predictions: (images,) int64.
-        labels: (images,) int64; the classes are those that occur here.
-    """
-    classes, class_of_image, sizes = labels.unique(return_inverse=True, return_counts=True)
-    is_correct = (predictions == labels).double()
-    correct = is_correct.new_zeros(len(classes)).index_add(0, class_of_image, is_correct)
-    return dict(zip(classes.tolist(), correct.div(sizes).tolist(), strict=True))

@@ -11,6 +11,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from study.config.trial_settings import Head
+from study.protocols import Protocol
+from study.protocols.protocol import Scores
 from study.storage.result_folder import FolderError
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import PREDICTIONS, VALIDATION, TrialFolder
@@ -156,6 +158,31 @@ def mean(accuracies: Sequence[float]) -> float:
     47 of 50 correct average to less than folds with 45, 45, 45 and 46.
     """
     return round(sum(accuracies) / len(accuracies), 12)
+
+
+def trial_scores(predictions: Iterable[Prediction], protocol: Protocol) -> Scores:
+    """Return the protocol's scores of the models of all tasks, as fractions; none without images.
+
+    Each part is averaged over the tasks before the score is computed: a single fold is too noisy.
+    Classes that count alike are averaged after the tasks, as a small class is not in every fold.
+
+    Args:
+        predictions: the predictions of all tasks with one head.
+        protocol: the protocol of the trial.
+    """
+    hits = defaultdict(list)
+    for one in predictions:
+        stratum = one.part, one.label if protocol.class_averaged else ""
+        hits[*stratum, one.fold].append(one.label == one.predicted)
+    over_tasks = defaultdict(list)
+    for (part, label, _), right in hits.items():
+        over_tasks[part, label].append(sum(right) / len(right))
+    of_part = defaultdict(list)
+    for (part, _), accuracies in over_tasks.items():
+        of_part[part].append(mean(accuracies))
+    if not of_part:
+        return {}
+    return protocol.score({part: mean(values) for part, values in of_part.items()})
 
 
 def beats_chance(test_score: float, chance: float | None) -> bool:

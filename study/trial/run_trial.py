@@ -12,7 +12,7 @@ from study.backbones.backbone import Backbone
 from study.config.trial_settings import Head
 from study.method.delta import Tensors
 from study.method.training import Schedule, train_epoch
-from study.trial.evaluation import Evaluations, trial_scores
+from study.trial.predictions import trial_scores
 from study.trial.study import EpochReport, TrialConfig, TrialData
 from study.trial.task_evaluation import evaluate_task
 from study.trial.task_model import TaskModel
@@ -103,10 +103,11 @@ def _evaluate(
         models: the models of its tasks.
     """
     by_task = [evaluate_task(model) for model in models]
-    evaluations: dict[Head, Evaluations] = {}
-    for head in data.heads_of(config.settings):
-        evaluations[head] = [task[head] for task in by_task]
-    scores = {head: trial_scores(one, data) for head, one in evaluations.items()}
+    by_head = {
+        head: list(chain.from_iterable(task.predictions[head] for task in by_task))
+        for head in data.heads_of(config.settings)
+    }
+    scores = {head: trial_scores(one, data.protocol) for head, one in by_head.items()}
     better: Head = max(scores, key=lambda head: scores[head].get("score", 0.0))
     head = config.settings.head or better
     metrics = {f"{data.split}_{name}": value for name, value in scores[head].items()}
@@ -115,17 +116,15 @@ def _evaluate(
             metrics[f"{data.split}_score_{one}"] = scores_of_head["score"]
     deltas: tuple[Tensors, ...] = ()
     if config.settings.writes_delta:
-        pairs = zip(models, evaluations[head], strict=True)
-        deltas = tuple(model.delta(evaluation.head) for model, evaluation in pairs)
-    predictions = []
-    for of_head in evaluations.values():
-        for fold, evaluation in enumerate(of_head):
-            predictions += evaluation.predictions(data, fold)
+        pairs = zip(models, by_task, strict=True)
+        deltas = tuple(
+            model.delta(task.linear if head == "linear" else None) for model, task in pairs
+        )
     return replace(
         trained,
         metrics=trained.metrics | metrics,
         head=head,
         scores=scores,
         deltas=deltas,
-        predictions=predictions,
+        predictions=list(chain.from_iterable(by_head.values())),
     )

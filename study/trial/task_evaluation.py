@@ -1,41 +1,88 @@
 """The evaluation of one task's model: its linear head, and the classes it gives to images.
 
-The features of images and prompts are computed once for all heads. `study.trial.evaluation` scores
-what this returns.
+The features of images and prompts are computed once for all heads.
+`study.trial.predictions.trial_scores` scores what this returns.
 """
+
+from dataclasses import dataclass, field
 
 import torch
 
 from study.config.trial_settings import Head as HeadName
+from study.data.records import result_names
 from study.method.balance import class_balance
 from study.method.head import Head, train_head
-from study.method.model import apply_strength
-from study.trial.evaluation import Evaluation
-from study.trial.task_features import encode_part, labels_of, text_features, training_features
+from study.method.model import apply_strength, classify
+from study.trial.study import Prediction
+from study.trial.task_features import (
+    PartFeatures,
+    encode_part,
+    labels_of,
+    text_features,
+    training_features,
+)
 from study.trial.task_model import TaskModel
 
 
+@dataclass
+class Evaluation:
+    """The result of a task's model on its evaluation images, with each head of the trial."""
+
+    linear: Head | None = None
+    """The linear head, if it is among them."""
+    predictions: dict[HeadName, list[Prediction]] = field(default_factory=dict)
+    """The prediction of every image, by head in the order of the trial's heads."""
+
+
 @torch.no_grad()
-def evaluate_task(model: TaskModel) -> dict[HeadName, Evaluation]:
-    """Classify the evaluation images of a model's task with each head of the trial.
+def evaluate_task(model: TaskModel) -> Evaluation:
+    """Classify the evaluation images of a model's task, as it is trained so far."""
+    settings = model.config.settings
+    heads = model.data.heads_of(settings)
+    evaluation = Evaluation(predictions={head: [] for head in heads})
+    with apply_strength(model.classifier.tuned, settings.strength):
+        if "linear" in heads:
+            evaluation.linear = train_task_head(model)
+        for part in model.task.evaluations:
+            features = encode_part(model, part)
+            for head, predictions in evaluation.predictions.items():
+                linear = evaluation.linear if head == "linear" else None
+                predictions += classify_part(model, features, linear)
+    return evaluation
+
+
+def classify_part(model: TaskModel, features: PartFeatures, head: Head | None) -> list[Prediction]:
+    """Return the predictions of the images of a part.
 
     Args:
-        model: the model, as trained so far.
-
-    Returns:
-        The evaluation with each head, in the order of the trial's heads.
+        model: the model.
+        features: its features of the part.
+        head: the linear head; None means that the text features classify.
     """
-    task, config = model.task, model.config
-    with apply_strength(model.classifier.tuned, config.settings.strength):
-        evaluations = {}
-        for name in model.data.heads_of(config.settings):
-            head = train_task_head(model) if name == "linear" else None
-            evaluations[name] = Evaluation(head)
-        for part in task.evaluations:
-            features = encode_part(model, part)
-            for evaluation in evaluations.values():
-                evaluation.classify_part(model.classifier, features)
-    return evaluations
+    part, data = features.part, model.data
+    text = features.text
+    if head is not None:
+        text = head.replace_in(text, features.names)
+    column_of = {class_id: column for column, class_id in enumerate(part.classes)}
+    labels = torch.tensor([column_of.get(record.label, 0) for record in part.records])
+    columns, probabilities = classify(model.classifier, features.images, text, labels)
+    of_predicted, of_label = probabilities.tolist()
+    names = result_names(data.targets.get(part.name, data.own_target).class_names)
+    predictions = []
+    for row, record in enumerate(part.records):
+        prediction = Prediction(
+            head="text" if head is None else "linear",
+            part=part.name,
+            path=record.path,
+            label=names[record.label],
+            predicted=names[part.classes[columns[row]]],
+            probability=of_predicted[row],
+            true_probability=of_label[row] if data.split == "val" else None,
+            group=record.group,
+            fold=model.index,
+        )
+        predictions.append(prediction)
+    return predictions
 
 
 @torch.no_grad()

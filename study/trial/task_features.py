@@ -1,7 +1,8 @@
 """The features that the model of a task, as trained so far, computes of images and prompts."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -16,10 +17,25 @@ from study.data.tasks import Part
 from study.method.delta import Tensors
 from study.method.head import VIEWS
 from study.trial.activations import CHUNK, begin_images, class_features, open_table
-from study.trial.evaluation import ClassIds, PartFeatures
 from study.trial.feature_cache import cached_features
 from study.trial.study import Target
 from study.trial.task_model import TaskModel
+
+ClassIds = Sequence[int]
+"""The ids of classes in their dataset."""
+
+
+@dataclass(frozen=True)
+class PartFeatures:
+    """The features that a model computes of the images and classes of a part."""
+
+    part: Part
+    names: ClassIds
+    """The class in training of each class of the part; −1 where there is none."""
+    images: Sequence[Tensor]
+    """The features of the images in batches, (batch, dim) float32."""
+    text: Tensor
+    """The text features of the classes, (classes, dim) float32."""
 
 
 def labels_of(train: Part) -> Tensor:

@@ -11,7 +11,6 @@ from study.errors import SubsetError
 from study.method import model
 from study.method.model import (
     FewShotClassifier,
-    class_accuracies,
     classify,
     encode_prompts,
     tuned_names,
@@ -125,10 +124,3 @@ def test_templates_of_a_class_are_averaged_at_unit_length_however_many_prompts_p
         assert not features.requires_grad
         torch.testing.assert_close(features, expected)
         assert [len(call.args[0]) for call in encode_text.call_args_list] == sizes
-
-
-def test_the_accuracy_of_a_class_is_that_of_its_images():
-    labels = torch.tensor([5, 5, 5, 5, 2])
-    assert class_accuracies(torch.tensor([5, 5, 5, 2, 5]), labels) == {2: 0, 5: 0.75}
-    # A class that is only predicted has no images, and so no accuracy.
-    assert class_accuracies(torch.tensor([5, 5, 9, 9, 2]), labels) == {2: 1, 5: 0.5}

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from study.backbones.backbone import Backbone
+from study.protocols import BaseToNew, FewShot, Protocol, hmean
 from study.storage.result_folder import FolderError
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import PREDICTIONS, VALIDATION, End, TrialFolder
@@ -20,6 +22,7 @@ from study.trial.predictions import (
     predictions_to_parquet,
     read_predictions,
     read_validation,
+    trial_scores,
 )
 from study.trial.run_trial import run_trial
 from study.trial.study import Prediction
@@ -127,6 +130,36 @@ def test_predictions_are_counted_by_part_class_and_what_the_class_is_taken_for()
         for number, (part, label, predicted) in enumerate([*answers, answers[0]])
     ]
     assert confusion_of(predictions) == dict(zip(answers, (2, 1, 1), strict=True))
+
+
+def scores(
+    protocol: Protocol, tasks: Sequence[Mapping[tuple[str, str], Sequence[bool]]]
+) -> Mapping[str, float]:
+    """The scores of tasks, by whether each image of a part and class is right."""
+    found = []
+    for fold, task in enumerate(tasks):
+        for (part, label), right in task.items():
+            for hit in right:
+                predicted = label if hit else "other"
+                found.append(Prediction("text", part, "", label, predicted, 0.5, fold=fold))
+    return trial_scores(found, protocol)
+
+
+def test_parts_are_averaged_over_tasks_before_the_harmonic_mean():
+    tasks = []
+    for base, new in ((10, 1), (2, 7)):
+        hits = {"base": base, "new": new}
+        tasks.append({(part, part): [n < right for n in range(10)] for part, right in hits.items()})
+    found = scores(BaseToNew(), tasks)
+    assert found["score"] == found["hmean"] == pytest.approx(hmean(0.6, 0.4))
+
+
+def test_a_class_that_few_folds_hold_counts_as_much_as_others():
+    rare, common = ("accuracy", "rare"), ("accuracy", "common")
+    folds = [{rare: [False], common: [True]}, {rare: [False], common: [True]}]
+    folds += [{common: [True, True]}, {common: [True]}]
+    assert scores(FewShot().balanced(), folds)["score"] == 0.5
+    assert scores(FewShot(), []) == {}
 
 
 def test_what_always_names_the_largest_class_is_at_chance_whatever_the_rounding():

@@ -10,15 +10,14 @@ from torch import Tensor
 from study.backbones.backbone import Backbone
 from study.config.trial_settings import HEADS
 from study.method.delta import HEAD_CLASSES, HEAD_ROWS
-from study.protocols import BaseToNew, FewShot, Transfer, hmean
+from study.protocols import Transfer, hmean
 from study.storage.result_folder import JsonObject
-from study.trial.evaluation import ALL_CLASSES, joint_scores
 from study.trial.run_trial import run_trial
 from study.trial.study import EpochReport, Prediction, Target, TrialData
 from study.trial.task_features import image_features, labels_of
 from study.trial.task_model import TaskModel
 from tests.case_tables import from_table
-from tests.small_trials import Prepare, last_report, outcome, trial, trial_data
+from tests.small_trials import Prepare, last_report, outcome, trial
 
 
 def test_a_strength_keeps_its_share_of_the_change(holdout: TrialData, backbone: Backbone):
@@ -195,20 +194,6 @@ def test_base_and_new_are_scored_apart_on_test(prepare: Prepare, backbone: Backb
     for part, names in (("base", data.class_names[:18]), ("new", data.class_names[18:])):
         found = [p for p in report.predictions if p.part == part]
         assert {p.label for p in found} == set(names) >= {p.predicted for p in found}
-
-
-def test_parts_are_averaged_over_tasks_before_the_harmonic_mean():
-    data = trial_data(protocol=BaseToNew())
-    tasks = [(1.0, 0.1), (0.2, 0.7)]
-    named = [{("base", ALL_CLASSES): base, ("new", ALL_CLASSES): new} for base, new in tasks]
-    scores = joint_scores(named, data)
-    assert scores["score"] == scores["hmean"] == pytest.approx(hmean(0.6, 0.4))
-
-
-def test_a_class_that_few_folds_hold_counts_as_much_as_others():
-    rare, common = ("accuracy", 0), ("accuracy", 1)
-    folds = [{rare: 0.0, common: 1.0}, {rare: 0.0, common: 1.0}, {common: 1.0}, {common: 1.0}]
-    assert joint_scores(folds, trial_data(protocol=FewShot().balanced()))["score"] == 0.5
 
 
 def answers(report: EpochReport, part: str | None = None) -> list[tuple[str, ...]]:
