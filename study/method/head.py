@@ -55,6 +55,7 @@ class Head(NamedTuple):
         return text.index_copy(0, replaced, self.rows.to(text)[sources])
 
 
+@torch.enable_grad()
 def train_head(
     images: Tensor,
     labels: Tensor,
@@ -62,7 +63,7 @@ def train_head(
     logit_scale: float,
     balance: ClassBalance | None = None,
 ) -> Tensor:
-    """Return the rows of a head, (classes, dim) float32; their mean length is 1.
+    """Return the rows W at the minimum, divided by their mean length.
 
     One factor for all rows changes no decision among them. By it they have the length of the text
     features, beside which those of other classes may stand.
@@ -70,40 +71,16 @@ def train_head(
     Args:
         images: (images, dim), unit-length features in any precision.
         labels: (images,) int64, rows of ``text``; a class may have no image.
-        text: (classes, dim), unit-length text features.
-        logit_scale: what cosines are multiplied by.
+        text: P, (classes, dim), unit-length text features.
+        logit_scale: s, what cosines are multiplied by.
         balance: what makes up for classes of unequal size; None leaves the cross-entropy as it is.
-    """
-    rows = fit_rows(images, labels, text, logit_scale, balance=balance)
-    length: Tensor = rows.norm(dim=-1).mean()
-    return rows / length
-
-
-@torch.enable_grad()
-def fit_rows(
-    images: Tensor,
-    labels: Tensor,
-    prior: Tensor,
-    logit_scale: float,
-    *,
-    penalty: float = PENALTY,
-    balance: ClassBalance | None = None,
-) -> Tensor:
-    """Return the rows W at the minimum; the prior itself if a feature is not finite.
-
-    Args:
-        images: see `train_head`, as for the other arguments.
-        labels: (images,) int64.
-        prior: P, (classes, dim).
-        logit_scale: s.
-        penalty: μ.
-        balance: None or the balance.
 
     Returns:
-        (classes, dim) float32; float64 if the prior is float64.
+        (classes, dim) float32, or float64 if the text features are; the text features themselves if
+        a feature is not finite.
     """
-    precision = torch.promote_types(prior.dtype, torch.float32)
-    images, prior = images.detach().to(precision), prior.detach().to(precision)
+    precision = torch.promote_types(text.dtype, torch.float32)
+    images, prior = images.detach().to(precision), text.detach().to(precision)
     if not (images.isfinite().all() and prior.isfinite().all()):
         return prior  # of a model that has diverged
     cross_entropy = F.cross_entropy if balance is None else balance.cross_entropy
@@ -122,9 +99,11 @@ def fit_rows(
         # Times C, so that gradients of a row have one size whatever the number of classes: L-BFGS
         # learns nothing from small ones.
         loss = len(prior) * cross_entropy(logit_scale * images @ rows.T, labels)
-        loss = loss + penalty * (rows - prior).square().sum()
+        loss = loss + PENALTY * (rows - prior).square().sum()
         loss.backward()
         return loss
 
     optimizer.step(loss_with_gradient)
-    return rows.detach()
+    trained = rows.detach()
+    length: Tensor = trained.norm(dim=-1).mean()
+    return trained / length
