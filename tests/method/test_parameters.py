@@ -17,7 +17,6 @@ from study.method.parameters import (
 )
 from study.method.subsets import parse
 from study.method.training import make_optimizer
-from tests.case_tables import from_table
 from tests.settings import ARCHITECTURE
 from tests.staged_case import Case, distance
 
@@ -27,7 +26,19 @@ def test_the_leaf_of_a_name_is_the_one_that_is_named_so():
         assert find_leaf(parameter_name(leaf)) == leaf
 
 
-@from_table
+@pytest.mark.parametrize(
+    "name",
+    [
+        "logit_scale",
+        "text_projection.weight",
+        "text_model.encoder.layers.0.self_attn.k_proj.bias",
+        "text_model.encoder.layers.0.mlp.fc2.weight",
+        "text_model.mlp.fc2.bias",  # outside the blocks
+        "text_model.pre_layrnorm.bias",  # of the other encoder
+        "vision_model.encoder.layers.0.post_layernorm.bias",  # in a block
+        "audio_model.encoder.layers.0.mlp.fc2.bias",
+    ],
+)
 def test_a_tensor_of_no_site_is_refused_by_name(name: str):
     with pytest.raises(SubsetError, match=f"'{name}' is no tensor of a site.* mlp.fc2, ln1, "):
         find_leaf(name)

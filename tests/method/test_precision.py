@@ -14,7 +14,6 @@ from study.method import precision
 from study.method.full_tuning import FullClassifier
 from study.method.lora import LoraClassifier
 from study.method.precision import cast_matrices, choose_precision
-from tests.case_tables import from_table
 from tests.siglips import save_siglip
 from tests.staged_case import Case, distance
 
@@ -67,7 +66,7 @@ def test_full_fine_tuning_of_held_weights_is_refused_and_lora_has_its_own(
     assert {one.parameter.dtype for one in lora.tuned} == {torch.float32}
 
 
-@from_table
+@pytest.mark.parametrize("ratio, found", [(2.0, "bfloat16"), (1.2, "float32")])
 def test_a_cpu_computes_in_bfloat16_if_it_multiplies_faster_by_enough(
     ratio: float, found: str, monkeypatch: pytest.MonkeyPatch
 ):
@@ -76,7 +75,9 @@ def test_a_cpu_computes_in_bfloat16_if_it_multiplies_faster_by_enough(
     assert choose_precision(torch.device("cpu")) == found
 
 
-@from_table
+@pytest.mark.parametrize(
+    "capability, found", [((9, 0), "bfloat16"), ((8, 0), "bfloat16"), ((7, 5), "float32")]
+)
 def test_a_gpu_of_nvidia_has_it_from_ampere_on(
     capability: tuple[int, int], found: str, monkeypatch: pytest.MonkeyPatch
 ):
@@ -85,7 +86,7 @@ def test_a_gpu_of_nvidia_has_it_from_ampere_on(
     assert choose_precision(torch.device("mps")) == "float32"
 
 
-@from_table
+@pytest.mark.parametrize("readings, products", [([0.0, 0.04, 0.08, 0.16], 2), ([0.0, 1.0, 2.0], 1)])
 def test_products_are_counted_until_their_time_is_over_but_one_at_least(
     readings: list[float], products: int, monkeypatch: pytest.MonkeyPatch
 ):

@@ -11,7 +11,6 @@ from study.method.model import FewShotClassifier, TunedParameter
 from study.method.parameters import Site
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
-from tests.case_tables import from_table
 from tests.staged_case import Case, distance
 
 SUBSETS = [
@@ -51,7 +50,18 @@ def test_a_checkpoint_with_the_old_end_of_text_id_is_pooled_alike(backbone: Back
     assert distance(text, expected) < 1e-10
 
 
-@from_table
+@pytest.mark.parametrize(
+    "subset, stage",
+    [
+        ("vision.ln_pre", 0),
+        ("vision.ln1[0]", 1),
+        ("vision.attn.out.bias[0]", 1),
+        ("vision.mlp.fc1.bias[0]", 2),
+        ("vision.ln2[1:]", 4),
+        ("vision.ln_post", 7),
+        ("text.bias", 8),
+    ],
+)
 def test_images_begin_where_something_is_tuned(backbone: Backbone, subset: str, stage: int):
     staged = StagedClassifier(FewShotClassifier(backbone, parse(subset)))
     assert staged.vision.first == stage
@@ -72,14 +82,11 @@ def test_each_distinct_prefix_is_encoded_once(backbone: Backbone):
     assert prompts.prefix_at.shape == ids.shape
 
 
-@from_table
-def test_a_tuned_tensor_that_is_of_no_site_is_refused_by_name(
-    backbone: Backbone, encoder: str, name: str
-):
+def test_a_tuned_tensor_that_is_of_no_site_is_refused_by_name(backbone: Backbone):
     classifier = FewShotClassifier(backbone, parse("clipfit"))
-    parameter = nn.Parameter(torch.zeros(1))
-    classifier.tuned.append(TunedParameter(f"{encoder}_model.{name}", "bias", parameter))
-    with pytest.raises(SubsetError, match=rf"{encoder}_model\.{name}.* is no tensor of a site"):
+    name = "vision_model.embeddings.class_embedding"
+    classifier.tuned.append(TunedParameter(name, "bias", nn.Parameter(torch.zeros(1))))
+    with pytest.raises(SubsetError, match=rf"{name}.* is no tensor of a site"):
         StagedClassifier(classifier)
 
 

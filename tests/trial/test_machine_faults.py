@@ -10,30 +10,22 @@ from study.trial.machine_faults import free_memory, is_device_failure, is_out_of
 
 
 @pytest.mark.parametrize(
-    "error",
+    "error, is_memory, is_device",
     [
-        MemoryError(),
-        torch.OutOfMemoryError("of a device"),
-        RuntimeError("CUDA error: out of memory"),
-        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
-        RuntimeError("CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"),
+        (MemoryError(), True, False),
+        (torch.OutOfMemoryError("of a device"), True, False),
+        (RuntimeError("CUDA error: out of memory"), True, False),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), True, False),
+        (RuntimeError("CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"), True, False),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), False, True),
+        (RuntimeError("shapes differ"), False, False),
+        (ValueError("out of memory"), False, False),
     ],
 )
-def test_scarce_memory_is_known_and_is_no_broken_device(error: Exception):
-    assert is_out_of_memory(error)
-    assert not is_device_failure(error)
-
-
-def test_a_broken_device_is_known():
-    error = RuntimeError("CUDA error: an illegal memory access was encountered")
-    assert is_device_failure(error)
-    assert not is_out_of_memory(error)
-
-
-@pytest.mark.parametrize("error", [ValueError("out of memory"), RuntimeError("shapes differ")])
-def test_other_faults_are_a_trials_own(error: Exception):
-    assert not is_out_of_memory(error)
-    assert not is_device_failure(error)
+def test_scarce_memory_and_a_broken_device_are_told_apart(
+    error: Exception, is_memory: bool, is_device: bool
+):
+    assert (is_out_of_memory(error), is_device_failure(error)) == (is_memory, is_device)
 
 
 def test_what_is_kept_for_speed_alone_is_given_back():
