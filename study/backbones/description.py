@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,70 +45,10 @@ class Description(NamedTuple):
 
     source: Source
     """Where it is read from."""
-    config: Any
-    """The configuration of the model in transformers, a ``CLIPConfig`` or a ``SiglipConfig``."""
-    family: Family
-    """The family of the model."""
-    framing: Framing
-    """How images are brought to their size."""
-    identity: str
-    """See `Architecture.checkpoint`."""
-    open_clip: Mapping[str, Any] | None
+    architecture: Architecture
+    """Its sizes, family, framing and identity."""
+    open_clip: Mapping[str, Any] | None = None
     """The contents of ``open_clip_config.json`` of an OpenCLIP checkpoint; None for others."""
-
-
-def read_architecture(name: CheckpointName, *, revision: str | None = None) -> Architecture:
-    """Read the architecture from a checkpoint's configuration.
-
-    Args:
-        name: hub name or local folder.
-        revision: branch, tag or commit on the hub; a folder has none.
-
-    Raises:
-        BackboneError: see `read_description`.
-    """
-    description = read_description(name, revision=revision)
-    config = description.config
-    vision = config.vision_config
-    family = description.family
-    try:
-        tokens = (vision.image_size // vision.patch_size) ** 2
-        if family == "clip":
-            dim = int(config.projection_dim)
-            tokens += 1  # that of the class
-        else:
-            dim = _siglip_dim(config)
-        return Architecture(
-            text=_shape("text", config.text_config, dim),
-            vision=_shape("vision", vision, dim, tokens),
-            image_size=vision.image_size,
-            dim=dim,
-            checkpoint=description.identity,
-            family=family,
-            framing=description.framing,
-            open_clip=description.open_clip is not None,
-            config=config,
-        )
-    except Exception as error:  # transformers raises many types, all of them about this file
-        raise _wrong_config(name, family, error) from error
-
-
-def read_family(name: CheckpointName, *, revision: str | None = None) -> Family | None:
-    """Return the family of a checkpoint, without reading its weights; None if it is unknown.
-
-    Args:
-        name: hub name or local folder.
-        revision: branch, tag or commit on the hub; a folder has none.
-
-    Raises:
-        BackboneError: the checkpoint is neither on this machine nor available from the hub.
-    """
-    try:
-        _, values, open_clip = _find_config(name, revision)
-    except (OSError, ValueError):
-        return None
-    family = "clip" if open_clip is not None else values.get("model_type")
-    return family if family in FAMILIES else None
 
 
 @silence_transformers()  # it warns of default ids that nothing reads
@@ -125,36 +66,61 @@ def read_description(name: CheckpointName, *, revision: str | None = None) -> De
     # They take a second to import, which --help can do without.
     from transformers import CLIPConfig, SiglipConfig
 
-    folder = Path(name)
     try:
         source, values, open_clip = _find_config(name, revision)
     except (OSError, ValueError) as error:
         raise _unreadable(name, revision, error) from error
-    if folder.is_dir():
-        identity = _hash_folder(folder)
-    else:
-        path = Source(name, revision).find(*CONFIGS)
-        identity = f"{name}@{path and path.parent.name}"  # the commit
+    family: Family = "clip"
     if open_clip is not None:
-        config = CLIPConfig.from_dict(clip_values(name, open_clip))
-        framing = open_clip_framing(name, open_clip)
-        return Description(source, config, "clip", framing, identity, open_clip)
-    family = values.get("model_type")
-    if family not in FAMILIES:
+        values, framing = clip_values(name, open_clip), open_clip_framing(name, open_clip)
+    elif values.get("model_type") not in FAMILIES:
         allowed = ", ".join(map(repr, FAMILIES))
         raise BackboneError(
-            f"backbone '{name}' is a '{family}' model; allowed are {allowed} (SigLIP and SigLIP 2 "
-            "of a fixed resolution are both 'siglip'), and OpenCLIP checkpoints"
+            f"backbone '{name}' is a '{values.get('model_type')}' model; allowed are {allowed} "
+            "(SigLIP and SigLIP 2 of a fixed resolution are both 'siglip'), and OpenCLIP "
+            "checkpoints"
         )
-    config_class, default = CLIPConfig, CLIP_FRAMING
-    if family == "siglip":
-        config_class, default = SiglipConfig, SIGLIP_FRAMING
+    else:
+        family = values["model_type"]
+        framing = CLIP_FRAMING if family == "clip" else SIGLIP_FRAMING
     try:
-        config = config_class.from_dict(values)
+        config = (CLIPConfig if family == "clip" else SiglipConfig).from_dict(values)
+        architecture = _architecture(config, family)
     except Exception as error:  # transformers raises many types, all of them about this file
-        raise _wrong_config(name, family, error) from error
-    framing = _read_framing_of(source, config.vision_config.image_size, default)
-    return Description(source, config, family, framing, identity, None)
+        model = "CLIP" if family == "clip" else "SigLIP"
+        raise BackboneError(
+            f"backbone '{name}' has a config.json that describes no {model} ({error})"
+        ) from error
+    if open_clip is None:
+        framing = _read_framing_of(source, architecture.image_size, framing)
+    architecture = architecture._replace(
+        checkpoint=_identity(name, revision), framing=framing, open_clip=open_clip is not None
+    )
+    return Description(source, architecture, open_clip)
+
+
+def _architecture(config: Any, family: Family) -> Architecture:
+    """Return the sizes of a model by its configuration in transformers."""
+    vision = config.vision_config
+    tokens = (vision.image_size // vision.patch_size) ** 2
+    if family == "clip":
+        dim = int(config.projection_dim)
+        tokens += 1  # that of the class
+    else:
+        dim = _siglip_dim(config)
+    return Architecture(
+        text=_shape("text", config.text_config, dim),
+        vision=_shape("vision", vision, dim, tokens),
+        image_size=vision.image_size,
+        dim=dim,
+        family=family,
+        config=config,
+    )
+
+
+def read_architecture(name: CheckpointName, *, revision: str | None = None) -> Architecture:
+    """Read the architecture from a checkpoint's configuration; see `read_description`."""
+    return read_description(name, revision=revision).architecture
 
 
 def _unreadable(name: CheckpointName, revision: str | None, error: Exception) -> BackboneError:
@@ -178,10 +144,15 @@ def _find_config(
     """
     from transformers import CLIPConfig
 
-    refuse_absent_folder(name)
-    is_folder = Path(name).is_dir()
+    is_folder = os.path.isdir(name)  # noqa: PTH112 -- a name that no folder can have is no error
     if is_folder:
         _refuse_incomplete(Path(name))
+    elif not (isinstance(name, str) and NAME_ON_HUB.fullmatch(name)):
+        raise BackboneError(
+            f"backbone '{name}' is no folder: there is none at {Path(name).absolute()}; allowed is "
+            "a folder with config.json, weights in safetensors format and a tokenizer, or a name "
+            "of the hub"
+        )
     locally = is_folder or must_read_locally(name, CONFIGS, revision)
     source = Source(name, revision, locally)
     values = {}
@@ -198,14 +169,6 @@ def _find_config(
     if failure is not None:
         raise failure
     return source, values, None
-
-
-def _wrong_config(name: CheckpointName, family: Family, error: Exception) -> BackboneError:
-    """Return the error for a config.json from which no model can be made."""
-    model = "SigLIP"
-    if family == "clip":
-        model = "CLIP"
-    return BackboneError(f"backbone '{name}' has a config.json that describes no {model} ({error})")
 
 
 def _read_framing_of(source: Source, side: int, default: Framing) -> Framing:
@@ -227,33 +190,6 @@ def _read_framing_of(source: Source, side: int, default: Framing) -> Framing:
         ) from error
 
 
-def refuse_absent_folder(name: CheckpointName) -> None:
-    """Raise if a name can only mean a folder of this machine and the folder does not exist.
-
-    Raises:
-        BackboneError: there is no such folder.
-    """
-    folder = Path(name)
-    try:
-        if folder.is_dir():
-            return
-        state = "not there"
-        if folder.exists():
-            state = "a file"
-        # A name of two parts may be on the hub, unless its first part is a folder here.
-        is_in_folder = len(folder.parts) == 2 and folder.parent.is_dir()
-    except (OSError, ValueError) as error:  # a name that no folder, nor anything on the hub, has
-        state = f"impossible ({error})"
-        is_in_folder = True
-    may_be_on_hub = isinstance(name, str) and NAME_ON_HUB.fullmatch(name) is not None
-    if is_in_folder or not may_be_on_hub:
-        raise BackboneError(
-            f"backbone '{name}' is no folder: {folder.absolute()} is {state}; allowed is "
-            "a folder with config.json, weights in safetensors format and a tokenizer, or a name "
-            "of the hub"
-        )
-
-
 def _refuse_incomplete(folder: Path) -> None:
     missing = []
     if not any(folder.glob("*.safetensors")):
@@ -269,8 +205,15 @@ def format_cause(error: Exception) -> str:
     return " ".join(str(error).split())[:300]
 
 
-def _hash_folder(folder: Path) -> str:
-    """Return a hash of the weights, tokenizer and preprocessing files; other files do not count."""
+def _identity(name: CheckpointName, revision: str | None) -> str:
+    """Return the identity of a checkpoint, see `Architecture.checkpoint`.
+
+    Of a folder it is a hash of weights, tokenizer and preprocessing; other files do not count.
+    """
+    folder = Path(name)
+    if not folder.is_dir():
+        path = Source(name, revision).find(*CONFIGS)
+        return f"{name}@{path and path.parent.name}"  # the commit
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
         if path.suffix in (".safetensors", ".json", ".txt", ".model"):

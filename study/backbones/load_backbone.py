@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,7 +10,7 @@ from safetensors import SafetensorError
 
 from study.backbones.backbone import Backbone, fingerprint
 from study.backbones.description import ALLOWED, Description, format_cause, read_description
-from study.backbones.hub import PREPROCESSING, CheckpointName, Source, silence_transformers
+from study.backbones.hub import PREPROCESSING, CheckpointName, silence_transformers
 from study.backbones.openclip_checkpoint import OPEN_CLIP_WEIGHTS, from_open_clip
 from study.backbones.siglip import split_biases
 from study.backbones.tokenizing import has_words, load_tokenizer
@@ -57,7 +56,7 @@ def load_backbone(name: CheckpointName, *, revision: str | None = None) -> Backb
             f"backbone '{name}' has a tokenizer without words; allowed is a checkpoint with its "
             "tokenizer.json, or vocab.json and merges.txt"
         )
-    if description.family == "siglip":
+    if description.architecture.family == "siglip":
         split_biases(clip)
     clip.eval().requires_grad_(False)
     return Backbone(
@@ -69,7 +68,7 @@ def load_backbone(name: CheckpointName, *, revision: str | None = None) -> Backb
         image_std=(red_std, green_std, blue_std),
         fingerprint=fingerprint(clip),
         processor=processor,
-        framing=description.framing,
+        framing=description.architecture.framing,
     )
 
 
@@ -84,13 +83,16 @@ def _load_model(description: Description) -> tuple[Any, Mapping[str, Any]]:
     from transformers import CLIPModel, SiglipModel
 
     source = description.source
-    model_class = CLIPModel if description.family == "clip" else SiglipModel
+    model_class = CLIPModel if description.architecture.family == "clip" else SiglipModel
     place: CheckpointName | None = source.name
     given: dict[str, Any] = {}
     if description.open_clip is not None:
-        weights = load_file(_find_open_clip_weights(source))
-        tensors = from_open_clip(weights, description.config)
-        place, given = None, {"config": description.config, "state_dict": tensors}
+        weights = source.find(OPEN_CLIP_WEIGHTS)
+        if weights is None:
+            raise BackboneError(f"backbone '{source.name}' has no {OPEN_CLIP_WEIGHTS}")
+        config = description.architecture.config
+        place = None
+        given = {"config": config, "state_dict": from_open_clip(load_file(weights), config)}
     model, report = model_class.from_pretrained(
         place,
         dtype=torch.float32,
@@ -109,33 +111,19 @@ def _load_model(description: Description) -> tuple[Any, Mapping[str, Any]]:
     return model, report
 
 
-def _find_open_clip_weights(source: Source) -> Path:
-    path = source.find(OPEN_CLIP_WEIGHTS)
-    if path:
-        return path
-    files = list(Path(source.name).glob("*.safetensors"))
-    if len(files) != 1:
-        raise BackboneError(
-            f"backbone '{source.name}' has {len(files)} files of weights; allowed is "
-            f"{OPEN_CLIP_WEIGHTS}, or one file in safetensors format in a folder"
-        )
-    return files[0]
-
-
 def _load_processor(description: Description) -> Any:
     """Return the image processor, with which a tuned model is saved."""
     from transformers import CLIPImageProcessor, SiglipImageProcessor
 
-    source = description.source
+    source, architecture = description.source, description.architecture
     if description.open_clip is None and source.find(*PREPROCESSING):
-        is_clip = description.family == "clip"
+        is_clip = architecture.family == "clip"
         processor_class = CLIPImageProcessor if is_clip else SiglipImageProcessor
         return processor_class.from_pretrained(source.name, **source.options)
-    side = description.config.vision_config.image_size
+    side, framing = architecture.image_size, architecture.framing
     square = {"height": side, "width": side}
-    if description.family == "siglip":
+    if architecture.family == "siglip":
         return SiglipImageProcessor(size=square)
-    framing = description.framing
     options: dict[str, Any] = {
         "size": square if framing.squash else {"shortest_edge": side},
         "crop_size": square,
@@ -173,7 +161,7 @@ def _refuse_incomplete(name: CheckpointName, clip: Any, report: Mapping[str, Any
 
 
 def find_weights_fault(weights: Iterable[tuple[str, Any]]) -> str | None:
-    """Return a message that names useless weights; None if all are useful.
+    """Return a message that names the first useless weights; None if all are useful.
 
     NaN and infinity spread to every feature. A bias may be all zeros. A weight of zeros alone comes
     from a file whose end was never written.
@@ -182,19 +170,11 @@ def find_weights_fault(weights: Iterable[tuple[str, Any]]) -> str | None:
         weights: every parameter of a `CLIPModel` by its name, as a tensor or an array of any
             floating-point type; a value too large for float32 loads as infinity.
     """
-    count = 0
-    broken = []
-    zero = []
     for name, values in weights:
-        count += 1
         # The lowest and highest value are NaN if any value is, and cost no copy of the weights.
         ends = torch.stack(torch.as_tensor(values).aminmax()).float()
         if not ends.isfinite().all():
-            broken.append(name)
+            return f"NaN or infinity in {name}"
         if name.endswith(".weight") and not ends.any():
-            zero.append(name)
-    if broken:
-        return f"NaN or infinity in {len(broken)} of its {count} tensors, first {broken[0]}"
-    if zero:
-        return f"nothing but zeros in {len(zero)} of its {count} tensors, first {zero[0]}"
+            return f"nothing but zeros in {name}"
     return None

@@ -41,7 +41,7 @@ def load_tokenizer(description: Description) -> Any:
             )
     try:
         tokenizer = AutoTokenizer.from_pretrained(source.name, **source.options)
-        if description.family == "siglip" and isinstance(tokenizer, GemmaTokenizer):
+        if description.architecture.family == "siglip" and isinstance(tokenizer, GemmaTokenizer):
             return Siglip2Tokenizer.from_pretrained(source.name, **source.options)
         return tokenizer
     except (ImportError, ValueError) as error:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from study.backbones.description import EMBEDDED, backbone_path, read_family
+from study.backbones.description import EMBEDDED, backbone_path, read_architecture
 from study.config.loading import load_config
 from study.config.schema import StudyConfig
 from study.config.search_section import AUTO, SITES_OF, SpaceConfig
@@ -70,8 +70,9 @@ def with_sites_of_backbone(config: StudyConfig) -> StudyConfig:
     if space.sites != SpaceConfig().sites or backbone.name == EMBEDDED:
         return config
     try:
-        family = read_family(backbone_path(backbone.name), revision=backbone.revision)
+        checkpoint = backbone_path(backbone.name)
+        family = read_architecture(checkpoint, revision=backbone.revision).family
     except BackboneError:
-        family = None
-    space = space.model_copy(update={"sites": SITES_OF[family or "clip"]})
+        family = "clip"
+    space = space.model_copy(update={"sites": SITES_OF[family]})
     return config.with_section("search", space=space)

@@ -38,14 +38,8 @@ def test_without_a_network_one_message_says_how_to_bring_a_checkpoint_over(
 ):
     with pytest.raises(BackboneError, match=f"^backbone '{NAME}' is no folder here and") as refused:
         read(NAME, revision="abc")
-    told = str(refused.value)
-    for part in (
-        f"`hf download {NAME} --revision abc --local-dir DIR`",
-        "backbone.name=DIR",
-        "http://127.0.0.1:9 does not answer (Connection refused)",
-    ):
-        assert part in told
-    assert "\n" not in told
+    assert f"`hf download {NAME} --revision abc --local-dir DIR`" in str(refused.value)
+    assert "http://127.0.0.1:9 does not answer (Connection refused)" in str(refused.value)
 
 
 def test_what_answers_in_the_place_of_the_hub_is_told_like_no_answer(
@@ -62,11 +56,16 @@ def test_what_answers_in_the_place_of_the_hub_is_told_like_no_answer(
         read_architecture(NAME)
 
 
-def test_a_hub_that_answers_anything_is_asked(monkeypatch: pytest.MonkeyPatch):
+def test_a_hub_that_answers_anything_is_asked_and_a_variable_forbids_it(
+    monkeypatch: pytest.MonkeyPatch,
+):
     answer = b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n"
     with listening(lambda connection: connection.sendall(answer)) as port:
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{port}")
         assert not must_read_locally(NAME, ["config.json"], None)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(BackboneError, match="HF_HUB_OFFLINE"):
+        must_read_locally(NAME, ["config.json"], None)
 
 
 def test_a_hub_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):
@@ -77,12 +76,6 @@ def test_a_hub_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPat
         with pytest.raises(BackboneError, match=rf"127\.0\.0\.1:{port} does not answer"):
             must_read_locally(NAME, ["config.json"], None)
         over.set()
-
-
-def test_a_variable_may_forbid_the_network(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(BackboneError, match="HF_HUB_OFFLINE"):
-        must_read_locally(NAME, ["config.json"], None)
 
 
 @pytest.fixture
