@@ -7,7 +7,6 @@ is made of three parameters while a model is tuned.
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -40,7 +39,8 @@ def split_biases(model: Any) -> None:
     Args:
         model: a transformers ``SiglipModel``.
     """
-    parametrize.register_parametrization(_pool(model), _BIASES, _Joined())
+    pool = model.vision_model.get_submodule(POOL)
+    parametrize.register_parametrization(pool, _BIASES, _Joined())
 
 
 def with_published_names(model: PreTrainedModel) -> PreTrainedModel:
@@ -50,10 +50,11 @@ def with_published_names(model: PreTrainedModel) -> PreTrainedModel:
     """
     if model.config.model_type != "siglip":
         return model
-    published = copy.deepcopy(model)
-    parametrize.remove_parametrizations(_pool(published), _BIASES)
+    # Not a copy whose biases are joined: PyTorch would join those of the original, too.
+    published = type(model)(model.config).eval()
+    tensors = model.state_dict()
+    pool = f"vision_model.{POOL}"
+    parts = (f"{pool}.parametrizations.{_BIASES}.original{part}" for part in range(3))
+    tensors[f"{pool}.{_BIASES}"] = torch.cat([tensors.pop(part) for part in parts])
+    published.load_state_dict(tensors)
     return published
-
-
-def _pool(model: Any) -> nn.Module:
-    return model.vision_model.get_submodule(POOL)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from study.backbones.description import EMBEDDED, NAME_ON_HUB
+from study.backbones.description import EMBEDDED
 from study.config.labels import TUNED, ZERO_SHOT
 from study.config.methods import method_of_delta
 from study.config.trial_settings import HEADS
@@ -83,11 +83,10 @@ def model_card(
         guide: what the format says of its files.
         provenance: the study that the model is from; None if it is not known.
     """
-    name = saved.info.backbone
     model = markdown_text(saved.name) if saved.origin else "the tuned parameters of a trial"
     card = Card(
         library=exported.library,
-        base_model=name if name != EMBEDDED and NAME_ON_HUB.fullmatch(name) else "",
+        base_model=saved.info.backbone if saved.is_on_hub else "",
         task=exported.task,
         title="CLIP tuned by CLIPFit",
         summary=f"{exported.title} with {model}",

@@ -1,6 +1,6 @@
 """A tuned classifier, which computes the probabilities of any class names for images."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,22 +10,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from study.backbones.backbone import Backbone
+from study.backbones.description import backbone_path
+from study.backbones.load_backbone import load_backbone
 from study.data.images.decode import preprocess
 from study.data.images.image_reading import DEFAULT_READING, ImageReading, check_range
 from study.data.images.sources import LONGEST, read_any_image
 from study.data.images.table import normalize
-from study.data.prompts import (
-    prompts,
-    refuse_unreadable_names,
-    templates_of,
-)
+from study.data.prompts import prompts, refuse_unreadable_names, templates_of
 from study.data.records import is_text, result_names
-from study.errors import DataError
+from study.errors import DataError, DeltaError
+from study.method.delta import DeltaInfo, apply_delta, load_delta, read_head
 from study.method.device import choose_device
+from study.method.head import Head
 from study.method.model import FewShotClassifier, encode_prompts
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
-from study.serving.tuned_backbone import load_tuned_backbone
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -159,8 +158,8 @@ def load_classifier(  # noqa: PLR0913 -- each of them has a default
         DataError: class names, templates, the device or how images are read cannot be used.
     """
     chosen_device = choose_device(device)
-    custom_names = _check_texts("class_names", class_names, least=2, example=["cat", "dog"])
-    custom_templates = _check_texts("templates", templates, least=1, example=["a photo of a {}."])
+    custom_names = _check_texts("class_names", class_names, 2)
+    custom_templates = _check_texts("templates", templates, 1)
     chosen_range = None if pixel_range is None else check_range(pixel_range)
     loaded, head, info = load_tuned_backbone(delta, backbone, revision=revision)
     names = custom_names or info.class_names
@@ -186,24 +185,52 @@ def load_classifier(  # noqa: PLR0913 -- each of them has a default
     return TunedClassifier(loaded, model, shown, features, reading, from_head)
 
 
-def _check_texts(
-    key: str, value: Any, *, least: int, example: Sequence[str]
-) -> tuple[str, ...] | None:
+def load_tuned_backbone(
+    delta: Path, backbone: str | None = None, *, revision: str | None = None
+) -> tuple[Backbone, Head | None, DeltaInfo]:
+    """Load the backbone that a delta was tuned from, and apply the delta to it.
+
+    Args:
+        delta: a file written by `save_delta`.
+        backbone: the hub name or folder of the checkpoint; None means the one in the delta.
+        revision: the backbone's revision on the hub; None means the one in the delta, unless
+            ``backbone`` is another checkpoint.
+
+    Returns:
+        The tuned backbone; the delta's linear head, or None; and the delta's description.
+
+    Raises:
+        DeltaError: the delta cannot be read, or belongs to another backbone, which is named.
+        BackboneError: the backbone cannot be loaded.
+    """
+    tensors, info = load_delta(delta)
+    name = backbone or info.backbone
+    # The revision in the delta belongs to its own checkpoint and means nothing for another one.
+    if not revision:
+        revision = info.revision if name == info.backbone else None
+    loaded = load_backbone(backbone_path(name), revision=revision)
+    if loaded.fingerprint != info.fingerprint:
+        raise DeltaError(
+            f"delta {delta} was tuned from '{info.backbone}' with fingerprint {info.fingerprint}; "
+            f"backbone '{name}' has fingerprint {loaded.fingerprint}"
+        )
+    apply_delta(loaded.clip, tensors)
+    return loaded, read_head(tensors, info), info
+
+
+def _check_texts(key: str, value: Any, least: int) -> tuple[str, ...] | None:
     """Return a user's list of texts as a tuple, or None if the value is None.
 
     Raises:
-        DataError: the value is not a list of texts, or has too few of them.
+        DataError: the value is not a list of texts, or has fewer than `least`.
     """
     if value is None:
         return None
-    texts: tuple[Any, ...] = ()
     # A single text is iterable too, by its letters.
-    if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping):
-        texts = tuple(value)
+    texts = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else ()
     are_valid = all(isinstance(text, str) and text.strip() and is_text(text) for text in texts)
     if len(texts) < least or not are_valid:
         raise DataError(
-            f"{key} is {repr(value)[:LONGEST]}; allowed is a list of {least} or more texts, such "
-            f"as {example}"
+            f"{key} is {repr(value)[:LONGEST]}; allowed is a list of {least} or more texts"
         )
     return texts

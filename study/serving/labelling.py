@@ -3,8 +3,9 @@
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -75,9 +76,7 @@ def label_image_files(
 ) -> Iterator[LabelledImage]:
     """Yield the most probable classes of each image, in the order of the paths.
 
-    Threads decode one batch while a GPU processes the previous one, so at most two batches are in
-    memory. On a CPU they decode it afterwards, since PyTorch's threads, which wait for each other,
-    would wait for those that decode as well. Probabilities are those of
+    One batch is in memory at a time; threads decode it. Probabilities are those of
     `TunedClassifier.probabilities`.
 
     Args:
@@ -90,24 +89,10 @@ def label_image_files(
         DataError: a batch does not fit into memory.
     """
     remaining = iter(paths)
-    ahead = classifier.model.device.type != "cpu"
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-
-        def submit_batch() -> list[tuple[Path, Future[Pixels | str]]]:
-            batch = islice(remaining, batch_size)
-            return [(path, pool.submit(_read_pixels, classifier, path)) for path in batch]
-
-        batch = submit_batch()
-        try:
-            while batch:
-                decoded = [(path, future.result()) for path, future in batch]
-                if ahead:
-                    batch = submit_batch()
-                yield from _label_batch(classifier, decoded, top)
-                if not ahead:
-                    batch = submit_batch()
-        finally:
-            pool.shutdown(cancel_futures=True)  # if the caller stops early
+        while batch := list(islice(remaining, batch_size)):
+            decoded = pool.map(partial(_read_pixels, classifier), batch)
+            yield from _label_batch(classifier, list(zip(batch, decoded, strict=True)), top)
 
 
 def _read_pixels(classifier: TunedClassifier, path: Path) -> Pixels | str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from study.backbones.description import NAME_ON_HUB
+from study.backbones.description import EMBEDDED, NAME_ON_HUB
 from study.config.loading import load_config
 from study.config.trial_settings import TrialSettings
 from study.errors import DataError, DeltaError, StudyError, SubsetError
@@ -65,8 +65,9 @@ class SavedModel:
 
     @property
     def is_on_hub(self) -> bool:
-        """Whether its checkpoint has a name of the hub, and is no folder of this machine."""
-        return NAME_ON_HUB.fullmatch(self.info.backbone) is not None
+        """Whether its checkpoint has a name of the hub, and is none of this package or machine."""
+        name = self.info.backbone
+        return name != EMBEDDED and NAME_ON_HUB.fullmatch(name) is not None
 
     @property
     def backbone_name(self) -> str:

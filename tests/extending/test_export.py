@@ -25,7 +25,8 @@ def test_a_format_of_ones_own_is_exported(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ):
-    monkeypatch.setitem(FORMATS, "npy", Format("an array", "numpy", "feature-extraction", write))
+    npy = Format("an array", "numpy", write, task="feature-extraction")
+    monkeypatch.setitem(FORMATS, "npy", npy)
     study, out = finish(tmp_path, "mine"), tmp_path / "out"
     assert main(["export", str(study.folder.path), "--format", "npy", "--out", str(out)]) == 0
     assert "One row a class." in capsys.readouterr().out

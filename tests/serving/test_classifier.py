@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
 from PIL import Image
 
 from study.backbones.load_backbone import load_backbone
 from study.data.datasets import load_dataset
-from study.errors import DataError
+from study.errors import DataError, DeltaError
 from study.method.delta import (
     HEAD_ROWS,
     apply_delta,
@@ -32,7 +31,6 @@ from study.trial.study import Study
 from tests.small_trials import study, train_and_save, trial
 
 NAMES = ("a cat", "a dog", "a bird")
-OPTIONS = yaml.safe_load(Path(__file__).with_name("options.yaml").read_text())
 
 
 def tested(folder: Path, tiny_backbone: Path, **changes: Any) -> Path:
@@ -133,10 +131,32 @@ def test_an_image_at_fault_is_named_by_its_position(delta: Path, tmp_path: Path)
         classifier.probabilities([good, good, tmp_path / "none.png"])
 
 
-@pytest.mark.parametrize("options, told", OPTIONS)
-def test_an_option_that_cannot_be_used_is_told(delta: Path, options: JsonObject, told: str):
-    with pytest.raises(DataError, match=told):
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"device": "tpu?"}, r"'tpu\?' is unknown; allowed are auto, cpu"),
+        ({"templates": ["a photo"]}, "exactly once"),
+        ({"templates": "a {}"}, r"templates is 'a \{\}'; allowed is a list of 1 or more texts"),
+        ({"templates": []}, r"templates is \[\]; allowed"),
+        ({"class_names": "cat"}, "class_names is 'cat'; allowed is a list of 2 or more texts"),
+        ({"class_names": ["cat"]}, r"class_names is \['cat'\]; allowed"),
+        ({"class_names": {"cat": 0, "dog": 1}}, "class_names is {'cat': 0, 'dog': 1}; allowed"),
+        ({"class_names": ["cat", " "]}, r"class_names is \['cat', ' '\]; allowed"),
+        ({"class_names": ["cat", "\udcff"]}, r"class_names is \['cat', '.udcff'\]; allowed"),
+        ({"class_names": ["cat", "<|endoftext|>"]}, "special tokens: '<"),
+        ({"class_names": ["a cat", "a_Cat"]}, "as the same text: 'a cat' and 'a_Cat'"),
+        ({"pixel_range": [2, 1]}, "two finite numbers, the lower one first"),
+    ],
+)
+def test_an_option_that_cannot_be_used_is_refused(delta: Path, options: JsonObject, message: str):
+    with pytest.raises(DataError, match=message):
         load_classifier(delta, **options)
+
+
+def test_a_delta_of_another_backbone_is_refused_naming_both(delta: Path, checkpoint: Path):
+    expected = f"fingerprint {load_delta(delta)[1].fingerprint}; backbone '{checkpoint}'"
+    with pytest.raises(DeltaError, match=expected):
+        load_classifier(delta, backbone=str(checkpoint))
 
 
 def test_deep_images_are_read_by_the_range_of_the_delta_unless_another_is_given(

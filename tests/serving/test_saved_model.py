@@ -12,7 +12,6 @@ from study.method.delta import load_delta, save_delta
 from study.results.against_chance import fix_chance
 from study.serving.saved_model import Origin, read_saved_model, read_winner
 from study.storage.trial_folder import End
-from tests.case_tables import from_table
 from tests.finished_study import WINNER
 from tests.not_none import not_none
 
@@ -42,7 +41,7 @@ def refusal(study: Any, scratch: Path) -> str:
     return str(refused.value)
 
 
-@from_table
+@pytest.mark.parametrize("ensemble, templates", [(False, 1), (True, 2)])
 def test_the_delta_of_a_trial_is_used_as_its_study_uses_it(
     finish: Any, tmp_path: Path, scratch: Path, ensemble: bool, templates: int
 ):

@@ -9,36 +9,21 @@ from safetensors import SafetensorError
 
 from study.errors import ConfigError
 from study.serving.exports import hf, onnx, openclip, peft
-from study.serving.exports.classes import write_classes
-from study.serving.exports.format import ExportGuide, Format
+from study.serving.exports.format import ExportGuide, Format, write_classes
 from study.serving.saved_model import SavedModel
 
 FORMATS = {
-    "hf": Format(
-        "an ordinary Hugging Face folder",
-        "transformers",
-        "zero-shot-image-classification",
-        hf.write_hf,
-    ),
+    "hf": Format("an ordinary Hugging Face folder", "transformers", hf.write_hf),
     "peft": Format(
-        "a folder of PEFT adapters",
-        "peft",
-        "zero-shot-image-classification",
-        peft.write_adapters,
-        peft.import_peft_with_beft,
+        "a folder of PEFT adapters", "peft", peft.write_adapters, peft.import_peft_with_beft
     ),
-    "openclip": Format(
-        "a folder of OpenCLIP",
-        "open_clip",
-        "zero-shot-image-classification",
-        openclip.write_openclip,
-    ),
+    "openclip": Format("a folder of OpenCLIP", "open_clip", openclip.write_openclip),
     "onnx": Format(
         "an ONNX graph",
         "onnx",
-        "image-classification",
         onnx.write_graph,
         onnx.import_onnxruntime,
+        task="image-classification",
     ),
 }
 """Every format, by its name for ``clipfit-study export --format``."""

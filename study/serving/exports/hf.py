@@ -6,8 +6,7 @@ from study.backbones.backbone import Backbone
 from study.backbones.hub import silence_transformers
 from study.backbones.siglip import with_published_names
 from study.serving.classifier import TunedClassifier
-from study.serving.exports.classes import crop_notes, render_guide, write_head
-from study.serving.exports.format import ExportGuide
+from study.serving.exports.format import ExportGuide, crop_notes, render_guide, write_head
 from study.serving.saved_model import SavedModel
 
 

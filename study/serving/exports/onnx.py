@@ -5,7 +5,6 @@ Each exported graph is run in ONNX Runtime and compared with PyTorch.
 
 import contextlib
 import io
-import json
 import logging
 import warnings
 from collections.abc import Iterator
@@ -17,19 +16,15 @@ from torch import Tensor, nn
 
 from study.errors import ConfigError, DeltaError
 from study.serving.classifier import TunedClassifier
-from study.serving.exports.classes import render_guide
-from study.serving.exports.format import ExportGuide
+from study.serving.exports.format import ExportGuide, render_guide
 from study.serving.saved_model import SavedModel
 
 GRAPH = "model.onnx"
-"""The file of the graph."""
+"""The file of the graph; its weights are in a second file beside it."""
 PIXELS, PROBABILITIES = "pixel_values", "probabilities"
 """The input, (batch, 3, size, size) float32, and the output, (batch, classes) float32."""
 TOLERANCE = 1e-4
 """The largest difference of a probability that counts as rounding."""
-LARGEST = 2**31 - 2**27
-"""The largest size of weights in bytes that the graph's own file holds: a protobuf file has at most
-2 GiB."""
 
 
 class ImageClassifier(nn.Module):
@@ -78,8 +73,6 @@ def write_graph(saved: SavedModel, model: TunedClassifier, folder: Path) -> Expo
     """
     graph = ImageClassifier(model).eval()
     size = model.backbone.image_size
-    vision_weights = graph.model.clip.vision_model.state_dict()
-    weight_bytes = sum(tensor.nbytes for tensor in vision_weights.values())
     example = torch.zeros(2, 3, size, size)
     with torch.no_grad(), _quietly():
         torch.onnx.export(
@@ -90,10 +83,9 @@ def write_graph(saved: SavedModel, model: TunedClassifier, folder: Path) -> Expo
             output_names=[PROBABILITIES],
             dynamic_shapes={"pixel_values": {0: torch.export.Dim("batch")}},
             dynamo=True,
-            external_data=weight_bytes > LARGEST,
             verbose=False,
         )
-    write_metadata(folder / GRAPH, model)
+    remove_metadata(folder / GRAPH)
     difference = largest_difference(folder / GRAPH, graph, size)
     if not difference <= TOLERANCE:
         raise DeltaError(
@@ -110,8 +102,8 @@ def write_graph(saved: SavedModel, model: TunedClassifier, folder: Path) -> Expo
     return ExportGuide(loading, (note,))
 
 
-def write_metadata(file: Path, model: TunedClassifier) -> None:
-    """Write class names and preprocessing into a graph, and remove the exporter's own metadata.
+def remove_metadata(file: Path) -> None:
+    """Remove the exporter's metadata from a graph.
 
     For each node, PyTorch stores the lines of code that it comes from, with paths of this machine.
     """
@@ -125,13 +117,6 @@ def write_metadata(file: Path, model: TunedClassifier) -> None:
     for element in elements:
         del element.metadata_props[:]
         element.doc_string = ""
-    backbone = model.backbone
-    properties = {
-        "class_names": json.dumps(list(model.class_names)),
-        "image_mean": json.dumps(backbone.image_mean),
-        "image_std": json.dumps(backbone.image_std),
-    }
-    onnx.helper.set_model_props(exported, properties)
     onnx.save(exported, str(file))
 
 

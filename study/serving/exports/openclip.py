@@ -8,8 +8,7 @@ from safetensors.torch import save_file
 from study.backbones.openclip_checkpoint import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, to_open_clip
 from study.errors import DeltaError
 from study.serving.classifier import TunedClassifier
-from study.serving.exports.classes import render_guide, write_head
-from study.serving.exports.format import ExportGuide
+from study.serving.exports.format import ExportGuide, render_guide, write_head
 from study.serving.exports.hf import save_preprocessing
 from study.serving.saved_model import SavedModel
 

@@ -14,20 +14,19 @@ from typing import Any
 
 from torch import nn
 
-from study.backbones.description import EMBEDDED, backbone_path, read_description
+from study.backbones.description import backbone_path, read_description
 from study.backbones.load_backbone import load_backbone
 from study.backbones.siglip import with_published_names
 from study.errors import ConfigError, DeltaError
 from study.method.delta import load_delta, without_head
 from study.method.lora import import_peft
 from study.serving.classifier import TunedClassifier
-from study.serving.exports.classes import crop_notes, render_guide, write_head
-from study.serving.exports.format import ExportGuide
+from study.serving.exports.format import ExportGuide, crop_notes, render_guide, write_head
 from study.serving.exports.hf import save_merged, save_preprocessing
 from study.serving.saved_model import SavedModel
 
 BIASES, NORMS, BACKBONE = "biases", "layernorms", "backbone"
-"""The folders of the two adapters, and of a backbone that comes with this package."""
+"""The folders of the two adapters, and of a backbone that has no name on the hub."""
 _NAME = "default"
 
 
@@ -76,9 +75,9 @@ def write_adapters(saved: SavedModel, model: TunedClassifier, folder: Path) -> E
         # The adapter begins as a copy of the LayerNorms, which are tuned in this model.
         adapter = _add_adapter(model.backbone.clip, "LNTuningConfig", norms)
         _save(adapter, folder / NORMS, saved)
-    # Transformers cannot load the embedded backbone, nor one in OpenCLIP's format, by its name.
+    # Others can load a backbone by its name if it is on the hub in the form of transformers.
     description = read_description(checkpoint, revision=info.revision)
-    is_copied = info.backbone == EMBEDDED or description.open_clip is not None
+    is_copied = not saved.is_on_hub or description.open_clip is not None
     if is_copied:
         save_merged(folder / BACKBONE, untouched)
     save_preprocessing(folder, untouched)
@@ -91,19 +90,13 @@ def write_adapters(saved: SavedModel, model: TunedClassifier, folder: Path) -> E
         adapters=adapters,
         copied=is_copied,
     )
-    notes = [
+    note = (
         f"`{BIASES}` has BEFT's vectors for {len(biases)} Linear layers, `{NORMS}` has "
         f"{len(norms)} LayerNorms. They need PEFT 0.20 or newer. An adapter of PEFT has one kind, "
         "so each is merged into the model before the next is loaded; the order does not matter. "
         "PEFT warns of the layer type LayerNorm, which can be ignored."
-    ]
-    if not (is_copied or saved.is_on_hub):
-        notes.append(
-            f"The backbone was a folder named `{saved.backbone_name}`, which is not among these "
-            "files. Copy it beside the adapters, or set `backbone` to its place. Its fingerprint "
-            f"is `{info.fingerprint}`."
-        )
-    return ExportGuide(loading, tuple(notes), limits=crop_notes(model.backbone))
+    )
+    return ExportGuide(loading, (note,), limits=crop_notes(model.backbone))
 
 
 def find_tuned_modules(model: nn.Module, tuned: Iterable[str]) -> tuple[list[str], list[str]]:

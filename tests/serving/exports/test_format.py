@@ -1,26 +1,29 @@
-"""Each format has what a command and a card say of it, and gives the tuned answers elsewhere."""
+"""Each format gives the tuned answers elsewhere, by the code and the classes beside its files."""
 
 import argparse
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
+from study.backbones.load_backbone import load_backbone
 from study.commands.export import add_arguments
 from study.errors import ConfigError, DeltaError
 from study.serving.exports import FORMATS, find_format
-from tests.siglips import save_siglip
+from study.serving.exports.format import render_guide, write_classes, write_head
+from tests.siglips import LENGTH, save_siglip
 
 
-def test_the_help_names_every_format():
+def test_the_help_names_every_format_and_another_is_refused():
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     (option,) = (action for action in parser._actions if "--format" in action.option_strings)
     assert str(option.metavar).split(" | ") == list(FORMATS)
     assert all(f"{name}: " in str(option.help) for name in FORMATS)
-
-
-def test_an_unknown_format_is_refused_by_name():
     with pytest.raises(ConfigError, match="--format is 'pkl'; allowed are hf"):
         find_format("pkl")
 
@@ -62,7 +65,8 @@ def test_each_format_gives_the_labels_of_this_package(
     has_file = "head" in MODELS[model] and name != "onnx"  # whose head is in the graph
     assert (folder / "head.safetensors").exists() == has_file
     suffixes = {path.suffix for path in folder.rglob("*") if path.is_file()}
-    assert suffixes <= {".json", ".safetensors", ".onnx", ".txt"}, "a pickle can run any code"
+    allowed = {".json", ".safetensors", ".onnx", ".data", ".txt"}
+    assert suffixes <= allowed, "a pickle can run any code"
 
 
 @pytest.mark.long
@@ -73,3 +77,30 @@ def test_a_siglip_gives_the_tuned_answers(
     saved = make_telling("bitfit", save_siglip(tmp_path / "siglip"))
     _, written = assert_tuned_answers(saved, name)
     assert written.limits == (), "nothing is cropped"
+
+
+def test_the_classes_have_prompts_and_those_of_a_head_its_rows(make_delta: Any, tmp_path: Path):
+    saved = make_delta(head=(1,), templates=("a {}.", "the {}"))
+    names = ("digit_nine", 'naïve 🐈‍⬛ "cat"', saved.info.class_names[1])
+    model = replace(saved, info=replace(saved.info, class_names=names)).load_classifier()
+    write_classes(tmp_path, replace(saved, info=replace(saved.info, class_names=names)), model)
+    write_head(tmp_path, model)
+    found = json.loads((tmp_path / "classes.json").read_text())
+    assert found["class_names"] == list(names)
+    assert found["prompts"][0] == ["a digit nine.", "the digit nine"]
+    assert found["templates"] == ["a {}.", "the {}"]
+    assert found["from_head"] == [names[2]]
+    rows = load_file(tmp_path / "head.safetensors")["rows"]
+    assert torch.equal(rows, model.class_features[2:])
+
+
+def test_code_has_what_a_model_needs_alone(make_delta: Any, tmp_path: Path):
+    saved = make_delta()
+    model = saved.load_classifier()
+    siglip = load_backbone(save_siglip(tmp_path / "siglip"))
+    longest = f'padding="max_length", max_length={LENGTH}'
+    for padded, padding in ((model, "padding=True"), (model._replace(backbone=siglip), longest)):
+        code = render_guide("loading.py.jinja", saved, padded, format="hf")
+        assert f'tokens = tokenizer(prompts, {padding}, return_tensors="pt")' in code
+        assert "safetensors" not in code
+        compile(code, "card", "exec")

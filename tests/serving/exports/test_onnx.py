@@ -1,6 +1,5 @@
-"""The ONNX graph says what it is, and is compared with PyTorch."""
+"""The ONNX graph is compared with PyTorch."""
 
-import json
 import math
 import sys
 from pathlib import Path
@@ -14,19 +13,15 @@ from study.serving.exports import onnx as exporting
 
 
 @pytest.mark.long
-def test_a_graph_gives_the_answers_and_says_what_it_is_and_nothing_of_this_machine(
-    make_delta: Any, exported: Any
-):
+def test_a_graph_gives_the_answers_and_has_nothing_of_this_machine(make_delta: Any, exported: Any):
     saved = make_delta()
     folder, _ = exported(saved, "onnx")
     graph = onnx.load(folder / "model.onnx")
     onnx.checker.check_model(graph)
-    told = {one.key: json.loads(one.value) for one in graph.metadata_props}
-    assert told["class_names"] == list(saved.info.class_names)
-    assert told["image_mean"] == [0.3, 0.3, 0.3]
     (pixels,), (probabilities,) = graph.graph.input, graph.graph.output
     assert (pixels.name, probabilities.name) == ("pixel_values", "probabilities")
     assert pixels.type.tensor_type.shape.dim[0].dim_param == "batch"
+    assert {path.name for path in folder.glob("model*")} == {"model.onnx", "model.onnx.data"}
     contents = (folder / "model.onnx").read_bytes()
     for hidden in (b"site-packages", b"study/", str(Path(exporting.__file__).parent).encode()):
         assert hidden not in contents
@@ -36,23 +31,12 @@ def test_a_graph_gives_the_answers_and_says_what_it_is_and_nothing_of_this_machi
     assert exporting.largest_difference(folder / "model.onnx", classifier, 32) > 1e-3
 
 
-@pytest.mark.long
-def test_weights_that_one_file_cannot_hold_lie_beside_it(
-    make_delta: Any, exported: Any, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(exporting, "LARGEST", 1000)
-    folder, _ = exported(make_delta(), "onnx")
-    files = {path.name for path in folder.iterdir()}
-    assert files == {"model.onnx", "model.onnx.data", "classes.json"}
-    assert (folder / "model.onnx").stat().st_size < 200_000
-
-
 @pytest.mark.parametrize("difference", [0.1, math.nan])
 def test_a_graph_that_differs_is_refused(
     make_delta: Any, exported: Any, monkeypatch: pytest.MonkeyPatch, difference: float
 ):
     monkeypatch.setattr("torch.onnx.export", lambda *_, **__: None)
-    monkeypatch.setattr(exporting, "write_metadata", lambda *_: None)
+    monkeypatch.setattr(exporting, "remove_metadata", lambda *_: None)
     monkeypatch.setattr(exporting, "largest_difference", lambda *_: difference)
     with pytest.raises(DeltaError, match=rf"by up to {difference}; allowed is 0\.0001"):
         exported(make_delta(), "onnx")

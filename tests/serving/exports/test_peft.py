@@ -4,7 +4,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from shutil import copytree, rmtree
+from shutil import rmtree
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from study.backbones.backbone import Backbone
 from study.errors import ConfigError, DeltaError
 from study.method.lora import import_peft
 from study.method.parameters import PROJECTION
-from study.serving.exports.classes import render_guide
+from study.serving.exports.format import render_guide
 from study.serving.exports.peft import find_tuned_modules, import_peft_with_beft
 from tests.openclips import write_open_clip
 from tests.siglips import save_siglip
@@ -57,27 +57,13 @@ def test_where_nothing_is_tuned_there_is_no_adapter(make_delta: Any, exported: A
         exported(make_delta("none", head=(1, 2)), "peft")
 
 
-@pytest.mark.parametrize("name", ["my-clip", "{my} 'clip'", 'a "ä" 🐈'])
-def test_a_backbone_in_a_folder_has_a_place_to_set(make_delta: Any, name: str):
-    loading = loading_code(make_delta(), f"/mnt/me/{name}")
-    (line,) = (line for line in loading.splitlines() if line.startswith("backbone = "))
-    values = {"folder": "."}
-    exec(line, values)
-    assert values["backbone"] == f"./{name}"
-    assert "AutoModel.from_pretrained(backbone, dtype=torch.float32)" in loading
-    assert "/mnt" not in loading
-
-
 def test_a_backbone_of_the_hub_is_named(make_delta: Any):
-    loading = loading_code(make_delta(), "openai/clip-vit-base-patch32", "abc")
-    place = '"openai/clip-vit-base-patch32", revision="abc"'
-    assert f"AutoModel.from_pretrained({place}, dtype=torch.float32)" in loading
-
-
-def loading_code(saved: Any, backbone: str, revision: str | None = None) -> str:
-    named = replace(saved, info=replace(saved.info, backbone=backbone, revision=revision))
+    saved = make_delta()
+    name = "openai/clip-vit-base-patch32"
+    named = replace(saved, info=replace(saved.info, backbone=name, revision="abc"))
     options: dict[str, Any] = {"format": "peft", "adapters": ["biases"], "copied": False}
-    return render_guide("loading.py.jinja", named, saved.load_classifier(), **options)
+    loading = render_guide("loading.py.jinja", named, saved.load_classifier(), **options)
+    assert f'from_pretrained("{name}", revision="abc", dtype=torch.float32)' in loading
 
 
 def test_a_peft_that_is_missing_or_too_old_is_told(monkeypatch: pytest.MonkeyPatch):
@@ -93,33 +79,20 @@ def test_a_peft_that_is_missing_or_too_old_is_told(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.long
 def test_a_siglip_has_adapters_but_for_its_pool(
-    make_delta: Any,
-    make_telling: Any,
-    exported: Any,
-    answers: Any,
-    assert_same: Any,
-    tmp_path: Path,
+    make_delta: Any, make_telling: Any, exported: Any, assert_tuned_answers: Any, tmp_path: Path
 ):
     place = save_siglip(tmp_path / "siglip")
     with pytest.raises(DeltaError, match=r"in_proj_bias\.original0 .* PEFT has no adapter"):
         exported(make_delta("vision.pool.q.bias", folder=place), "peft")
     rmtree(tmp_path / "peft")
-    everything = "bitfit - vision.pool.q.bias - vision.pool.v.bias"
-    saved = make_telling(everything, place)
-    folder, written = exported(saved, "peft")
-    told = "".join([written.loading, *written.notes])
-    assert "a folder named `siglip`" in told
-    assert str(tmp_path) not in told
-    copytree(place, folder / "siglip")  # where the code looks for it
-    assert_same(answers(folder, written.loading), saved.load_classifier())
+    saved = make_telling("bitfit - vision.pool.q.bias - vision.pool.v.bias", place)
+    _, written = assert_tuned_answers(saved, "peft")
+    assert str(tmp_path) not in "".join([written.loading, *written.notes])
 
 
 @pytest.mark.long
 def test_a_backbone_in_open_clips_form_is_copied_in_that_of_transformers(
-    make_telling: Any,
-    assert_tuned_answers: Any,
-    tmp_path: Path,
+    make_telling: Any, assert_tuned_answers: Any, tmp_path: Path
 ):
     write_open_clip(tmp_path / "own", {})
-    saved = make_telling("clipfit", tmp_path / "own")
-    assert_tuned_answers(saved, "peft")
+    assert_tuned_answers(make_telling("clipfit", tmp_path / "own"), "peft")
