@@ -3,7 +3,7 @@
 from mlflow import MlflowClient
 
 from study.storage.study_folder import StudyFolder
-from study.tracking.mlflow.run_content import METRIC_DIGITS, round_significant
+from study.tracking.mlflow.run_content import round_significant
 from tests.not_none import not_none
 
 
@@ -25,6 +25,6 @@ def assert_whole(folder: StudyFolder, client: MlflowClient, experiment_id: str):
         scores = {}
         for report in reports:
             if "val_score" in report:
-                scores[report["epoch"]] = round_significant(report["val_score"], METRIC_DIGITS)
+                scores[report["epoch"]] = round_significant(report["val_score"])
         assert len(points) == len(scores)
         assert {point.step: point.value for point in points} == scores

@@ -1,8 +1,14 @@
 """Trackers show what a study's folder holds; no other package imports MLflow."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from study.config.plugins import find_object
-from study.tracking.mlflow.mlflow_tracker import MlflowTracker, download_model
+from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.tracking.tracker import NoTracker, Tracker
+
+if TYPE_CHECKING:
+    from study.serving.saved_model import SavedModel
 
 __all__ = ["TRACKERS", "Tracker", "download_model", "make_tracker"]
 
@@ -21,3 +27,10 @@ def make_tracker(name: str, instance: Tracker | None = None) -> Tracker:
         ConfigError: the name is unknown.
     """
     return find_object("trackers", name, TRACKERS, instance)
+
+
+def download_model(address: str, folder: Path) -> "SavedModel":
+    """Download a registered model, see `study.tracking.mlflow.models.download_model`."""
+    from study.tracking.mlflow import models  # MLflow takes seconds to import
+
+    return models.download_model(address, folder)

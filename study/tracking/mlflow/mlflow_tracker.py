@@ -7,8 +7,6 @@ the check of a store that does not exist yet needs it.
 import logging
 from contextlib import suppress
 from importlib.util import find_spec
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from study.config.schema import StudyConfig
 from study.errors import StudyError, TrackingError
@@ -17,10 +15,6 @@ from study.storage.time_limit import call_within
 from study.tracking.mlflow.address import SERVERS, is_absent_store, tracking_uri
 from study.tracking.tracker import Tracker, TrackerLines, describe_unsent
 from study.trial.study import Study
-
-if TYPE_CHECKING:
-    from study.serving.saved_model import SavedModel
-
 
 logger = logging.getLogger(__name__)
 
@@ -90,19 +84,3 @@ class MlflowTracker(Tracker):
         view = "trials" if run.study.protocol.searches(run.study.config) else "tested"
         hints = viewing_hints(run.uri, run.experiment_id, run.run_id, view)
         return TrackerLines(describe_unsent(lacks) if lacks else "", hints)
-
-
-def download_model(address: str, folder: Path) -> "SavedModel":
-    """Download a registered model from ``$MLFLOW_TRACKING_URI`` into an empty folder.
-
-    See `study.tracking.mlflow.models.download_registered_model`.
-    """
-    uri = tracking_uri(None)
-    if is_absent_store(uri):
-        raise TrackingError(
-            f"{address} is not found, as there is no {uri} here; set MLFLOW_TRACKING_URI to "
-            "the address of the server or store that has it"
-        )
-    from study.tracking.mlflow.models import download_registered_model
-
-    return download_registered_model(uri, address, folder)

@@ -13,31 +13,37 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from study.data.records import listed
-from study.errors import DeltaError
+from study.errors import DeltaError, TrackingError
 from study.method.delta import load_delta
 from study.serving.saved_model import DELTA, Origin, SavedModel, read_saved_model
 from study.tracking.mlflow import server
+from study.tracking.mlflow.address import is_absent_store, tracking_uri
 
 ADDRESS_FORMS = "models:/NAME/VERSION and models:/NAME@ALIAS"
 _ADDRESS = re.compile(r"models:/(?P<name>[^/:@]+)(/(?P<version>[0-9]{1,9})|@(?P<alias>[^/:@]+))")
 
 
-def download_registered_model(uri: str, address: str, folder: Path) -> SavedModel:
-    """Download the delta of a registered model into a folder, and return the model.
+def download_model(address: str, folder: Path) -> SavedModel:
+    """Download the delta of a registered model from ``$MLFLOW_TRACKING_URI``; return the model.
 
     Args:
-        uri: the address of the tracking server or store.
         address: the address of the model, in one of `ADDRESS_FORMS`.
         folder: an empty folder.
 
     Raises:
         DeltaError: there is no such model, or no study has registered it.
-        TrackingError: the server does not answer.
+        TrackingError: there is no store, or the server does not answer.
     """
     parsed = _ADDRESS.fullmatch(address)
     if not parsed:
         raise DeltaError(
             f"{address} is no address of a registered model; allowed are {ADDRESS_FORMS}"
+        )
+    uri = tracking_uri(None)
+    if is_absent_store(uri):
+        raise TrackingError(
+            f"{address} is not found, as there is no {uri} here; set MLFLOW_TRACKING_URI to "
+            "the address of the server or store that has it"
         )
     fault = f"{server.redact_uri(uri)} does not give {address}"
     version = server.call_mlflow(

@@ -10,6 +10,8 @@ import re
 import shutil
 import tempfile
 import warnings
+from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
 
 import mlflow.pyfunc
@@ -19,6 +21,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models.model import Model
 from PIL import Image
 
+from study.backbones.architecture import Architecture
 from study.data.images.sources import encode_base64
 from study.data.shots import read_shots
 from study.method.delta import load_delta, save_delta
@@ -27,14 +30,12 @@ from study.serving.saved_model import DELTA, read_delta
 from study.storage.study_folder import CHAMPION, REGISTERED, Registration
 from study.tracking.mlflow import server
 from study.tracking.mlflow.champion import BEATS_CHANCE, NOT_SHOWN, SHOWN, decide_champion
-from study.tracking.mlflow.requirements import requirements
 from study.tracking.mlflow.run_content import (
-    METRIC_DIGITS,
     SCORE,
     Tags,
     modified_at,
     round_significant,
-    without_score_duplicates,
+    shown_metrics,
 )
 from study.tracking.mlflow.study_run import StudyRun
 from study.trial.prepare import shots_path
@@ -45,6 +46,13 @@ logger = logging.getLogger(__name__)
 PACKAGE = Path(__file__).parents[2]
 """This package, which is copied into each model with all its code: a process that loads a model
 before it imports the package takes all of the package from the model."""
+LIBRARIES = (
+    *("mlflow", "numpy", "pandas", "pillow", "pyarrow", "pydantic", "pyyaml"),
+    *("safetensors", "torch", "torchvision", "transformers"),
+)
+"""The libraries that a served model imports. This package is left out, as no index has it."""
+TOKENIZERS = {"siglip": ("protobuf", "sentencepiece"), "open_clip": ("open_clip_torch",)}
+"""The libraries that read the vocabularies of a family of backbones, or of OpenCLIP's format."""
 NO_CODE = shutil.ignore_patterns("*.md", "*.png", "__pycache__")
 """The files of the package that a model can do without."""
 
@@ -78,7 +86,7 @@ def register_winner(run: StudyRun) -> Registration | None:
             return None
     registration = server.call_mlflow(
         server.SEVERAL_WITHIN,
-        _Registrar(registered, run).register,
+        lambda: _register(registered, run),
         "MLflow does not take the model",
     )
     run.study.folder.write_json(REGISTERED, registration)
@@ -90,101 +98,107 @@ def model_name(dataset: str) -> str:
     return f"clipfit-{re.sub(r'[^A-Za-z0-9._-]+', '-', dataset).strip('-')}"
 
 
-class _Registrar:
-    """Registers the winner of one study as a version of a model."""
-
-    def __init__(self, winner: BestConfiguration, run: StudyRun) -> None:
-        self._winner = winner
-        self._run = run
-        self._client = run.client
-        self._name = model_name(run.study.config.data.dataset)
-        self._tags = version_tags(run.study, winner)
-        same = (f"tags.{k} = '{self._tags[k]}'" for k in ("study_id", "source_trial", "trial_id"))
-        self._same_model = " AND ".join(same)
-
-    def register(self) -> Registration:
-        dataset = self._tags["dataset"]
-        try:
-            self._client.create_registered_model(
-                self._name,
-                tags={"dataset": dataset},
-                description=f"CLIP tuned by studies on {dataset}, one version a study. The alias "
-                f"`{CHAMPION}` goes to the best validation score under one protocol, selection "
-                "rule and split.",
-            )
-        except MlflowException:
-            self._client.get_registered_model(self._name)  # another study may have just created it
-        # A study that was extended may have several versions.
-        versions = self._client.search_model_versions(
-            f"name = '{self._name}' and {self._same_model}"
+def _register(winner: BestConfiguration, run: StudyRun) -> Registration:
+    """Find or create the version of a winner, and decide which version is champion."""
+    client, folder = run.client, run.study.folder
+    name, tags = model_name(run.study.config.data.dataset), version_tags(run.study, winner)
+    dataset = tags["dataset"]
+    try:
+        client.create_registered_model(
+            name,
+            tags={"dataset": dataset},
+            description=f"CLIP tuned by studies on {dataset}, one version a study. The alias "
+            f"`{CHAMPION}` goes to the best validation score under one protocol, selection "
+            "rule and split.",
         )
-        version = versions[0] if versions else self._create_version()
-        folder = self._run.study.folder
-        is_champion, reason = decide_champion(self._client, folder, version, self._tags)
-        registration = Registration(self._name, str(version.version), is_champion, reason)
-        code = f"\n\n```python\nimport mlflow\n\n{registration.loading_line(lasting=True)}\n```"
-        description = version.description or ""
-        if code not in description:
-            self._client.update_model_version(self._name, version.version, description + code)
-        return registration
+    except MlflowException:
+        client.get_registered_model(name)  # another study may have just created it
+    # A study that was extended may have several versions.
+    same = (f"tags.{key} = '{tags[key]}'" for key in ("study_id", "source_trial", "trial_id"))
+    versions = client.search_model_versions(" AND ".join([f"name = '{name}'", *same]))
+    version = versions[0] if versions else _create_version(name, tags, winner, run)
+    is_champion, reason = decide_champion(client, folder, version, tags)
+    registration = Registration(name, str(version.version), is_champion, reason)
+    code = f"\n\n```python\nimport mlflow\n\n{registration.loading_line(lasting=True)}\n```"
+    description = version.description or ""
+    if code not in description:
+        client.update_model_version(name, version.version, description + code)
+    return registration
 
-    def _create_version(self) -> ModelVersion:
-        run_id, place = self._run.run_id, f"models/{self._tags['trial_id']}"
-        with tempfile.TemporaryDirectory() as scratch:
-            model = self._write_model(Path(scratch))
-            self._client.log_artifacts(run_id, str(model), place)
-        trial, winner = self._winner.model_trial, self._winner
-        # A point of the same time is the same point, so a second attempt adds none.
-        ended = modified_at(trial.path / "end.json", existing=trial.path.parent)
-        scores = {SCORE: winner.candidate.val_score or 0.0, **winner.model_scores}
-        shown = without_score_duplicates(scores).items()
-        metrics = [Metric(key, value, ended, 0) for key, value in shown]
-        self._client.log_batch(run_id, metrics=metrics)
-        artifacts = self._client.get_run(run_id).info.artifact_uri
-        return self._client.create_model_version(
-            self._name,
-            source=f"{artifacts}/{place}",
-            run_id=run_id,
-            tags=self._tags,
-            description=describe_version(self._run.study, winner),
+
+def _create_version(
+    name: str, tags: Tags, winner: BestConfiguration, run: StudyRun
+) -> ModelVersion:
+    """Send a winner's model and scores to the study's run, and create its version."""
+    client, run_id, place = run.client, run.run_id, f"models/{tags['trial_id']}"
+    with tempfile.TemporaryDirectory() as scratch:
+        model = _write_model(winner, run, Path(scratch))
+        client.log_artifacts(run_id, str(model), place)
+    trial = winner.model_trial
+    # A point of the same time is the same point, so a second attempt adds none.
+    ended = modified_at(trial.path / "end.json", existing=trial.path.parent)
+    scores = shown_metrics({SCORE: winner.candidate.val_score or 0.0, **winner.model_scores})
+    metrics = [Metric(key, value, ended, 0) for key, value in scores.items()]
+    client.log_batch(run_id, metrics=metrics)
+    return client.create_model_version(
+        name,
+        source=f"{client.get_run(run_id).info.artifact_uri}/{place}",
+        run_id=run_id,
+        tags=tags,
+        description=describe_version(run.study, winner),
+    )
+
+
+def _write_model(winner: BestConfiguration, run: StudyRun, scratch: Path) -> Path:
+    """Write a winner as an MLflow model of code, delta and names, without a pickle.
+
+    The code is this package, so that the model can be served where that is not installed.
+
+    Raises:
+        StudyError: the winner has no delta, and no other delta names its backbone and classes.
+    """
+    own_delta, info = read_delta(winner, run.study, scratch)
+    tensors, _ = load_delta(own_delta)
+    delta = scratch / "own" / DELTA
+    delta.parent.mkdir()
+    save_delta(delta, tensors, info)
+    code = scratch / "code" / PACKAGE.name
+    shutil.copytree(PACKAGE, code, ignore=NO_CODE)
+    # A drawn image, not one of the user's, since a registry is shared.
+    example = encode_base64(Image.linear_gradient("L").resize((32, 32)))
+    with warnings.catch_warnings(record=True):  # see `study.tracking.mlflow.served_model`
+        mlflow.pyfunc.save_model(
+            scratch / "model",
+            python_model=str(Path(__file__).with_name("served_model.py")),
+            artifacts={"delta": str(delta)},
+            mlflow_model=Model(run_id=run.run_id),
+            input_example=[example],
+            pip_requirements=requirements(run.study.architecture),
+            code_paths=[str(code)],
+            model_config={
+                "class_names": list(info.class_names),
+                "templates": list(info.templates),
+                "backbone": info.backbone,
+                "revision": info.revision,
+                "device": "auto",
+                "pixel_range": info.pixel_range and list(info.pixel_range),
+            },
         )
+    return scratch / "model"
 
-    def _write_model(self, scratch: Path) -> Path:
-        """Write the winner as an MLflow model of code, delta and names, without a pickle.
 
-        The code is this package, so that the model can be served where that is not installed.
+def requirements(backbone: Architecture) -> list[str]:
+    """Return the requirements of a served model for pip: libraries with their installed versions.
 
-        Raises:
-            StudyError: the winner has no delta, and no other delta names its backbone and classes.
-        """
-        own_delta, info = read_delta(self._winner, self._run.study, scratch)
-        tensors, _ = load_delta(own_delta)
-        delta = scratch / "own" / DELTA
-        delta.parent.mkdir()
-        save_delta(delta, tensors, info)
-        code = scratch / "code" / PACKAGE.name
-        shutil.copytree(PACKAGE, code, ignore=NO_CODE)
-        # A drawn image, not one of the user's, since a registry is shared.
-        example = encode_base64(Image.linear_gradient("L").resize((32, 32)))
-        with warnings.catch_warnings(record=True):  # see `study.tracking.mlflow.served_model`
-            mlflow.pyfunc.save_model(
-                scratch / "model",
-                python_model=str(Path(__file__).with_name("served_model.py")),
-                artifacts={"delta": str(delta)},
-                mlflow_model=Model(run_id=self._run.run_id),
-                input_example=[example],
-                pip_requirements=requirements(self._run.study.architecture),
-                code_paths=[str(code)],
-                model_config={
-                    "class_names": list(info.class_names),
-                    "templates": list(info.templates),
-                    "backbone": info.backbone,
-                    "revision": info.revision,
-                    "device": "auto",
-                    "pixel_range": info.pixel_range and list(info.pixel_range),
-                },
-            )
-        return scratch / "model"
+    A version such as ``2.13.0+cpu`` loses its local part, which package indexes do not have. A
+    library of `TOKENIZERS` that is not installed is left out, as it was not needed here either.
+    """
+    formats = [backbone.family, *(["open_clip"] if backbone.open_clip else [])]
+    versions = {name: metadata.version(name) for name in LIBRARIES}
+    for name in (name for kind in formats for name in TOKENIZERS.get(kind, ())):
+        with suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return [f"{name}=={installed.partition('+')[0]}" for name, installed in versions.items()]
 
 
 def version_tags(study: Study, winner: BestConfiguration) -> Tags:
@@ -204,7 +218,7 @@ def version_tags(study: Study, winner: BestConfiguration) -> Tags:
         "strength": repr(candidate.settings.strength),
         "selection": study.protocol.rule(config, source.read_reports()[-1]).name,
         "split_hash": source.read_config()["split_hash"],
-        SCORE: repr(round_significant(candidate.val_score, METRIC_DIGITS)),
+        SCORE: repr(round_significant(candidate.val_score)),
         "trial_id": trained.trial_id,
         "source_trial": source.trial_id,
         "training_data_hash": read_shots(shots_path(study, trained.read_config()["seed"])).digest,

@@ -4,7 +4,7 @@ Values are rounded; exact ones are in the trial's folder and among its run's art
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,22 +14,14 @@ from mlflow.entities import DatasetInput, Metric
 from study.config.trial_settings import TrialSettings, rate_column
 from study.errors import redacted_text
 from study.method.parameters import kind_names
-from study.results.chance import BALANCED, balanced_score
 from study.storage.atomic import read_if_exists, sha256_of, with_retries
 from study.storage.result_folder import JsonObject
-from study.storage.trial_folder import RESULT_FILES, End, Status, TrialFolder
+from study.storage.trial_folder import RESULT_FILES, End, TrialFolder
 from study.tracking.mlflow.inputs import dataset_inputs
-from study.trial.predictions import confusion_of, read_predictions
 from study.trial.study import Study
 
-PARAMETER_DIGITS, METRIC_DIGITS = 4, 5
-"""The numbers of significant digits of parameters, and of scores and all other metrics."""
-STATUS: Mapping[Status, str] = {
-    "finished": "FINISHED",
-    "stopped": "FINISHED",  # MLflow shows a killed run as it shows a failed one, by a red cross
-    "failed": "FAILED",
-}
-"""MLflow's status of a run for each end of a trial; the tag `ENDED` marks stopped trials."""
+DIGITS = 5
+"""The number of significant digits of parameters and metrics."""
 ENDED = "ended"
 """The tag with the status of the trial in its folder."""
 END_TAGS = (ENDED, "stop_reason", "error")
@@ -79,14 +71,9 @@ class RunContent:
     def digest(self) -> str:
         """The SHA-256 of what is shown."""
         points = [(point.key, point.step, point.value) for point in self.points]
-        inputs = sorted(dataset_keys(self.inputs))
+        inputs = sorted((item.dataset.name, item.dataset.digest) for item in self.inputs)
         shown = [self.name, self.status, self.tags, self.params, points, inputs]
         return sha256_of(json.dumps(shown, sort_keys=True).encode())
-
-
-def dataset_keys(inputs: Iterable[DatasetInput]) -> set[tuple[str, str]]:
-    """Return the names and digests of datasets."""
-    return {(item.dataset.name, item.dataset.digest) for item in inputs}
 
 
 class ContentReader:
@@ -128,7 +115,7 @@ class ContentReader:
         # Read the end first: otherwise it might be written between the two reads, and the last
         # report would be missing.
         end = folder.read_end()
-        reports = _with_balanced_score(self._study, folder.trial_id, folder.read_reports())
+        reports = folder.read_reports()
         started = modified_at(folder.path / "config.json", existing=folder.path.parent)
         points = trial_points(config, reports, end, started)
         label = self._label(config)
@@ -136,7 +123,8 @@ class ContentReader:
         tags |= self._tags | {"label": label}
         status, ended = "RUNNING" if self.live else "KILLED", None
         if end:
-            status = STATUS[end.status]
+            # MLflow shows a killed run as it shows a failed one; a tag marks stopped trials.
+            status = "FAILED" if end.status == "failed" else "FINISHED"
             tags |= end_tags(end)
             ended = modified_at(folder.path / "end.json", existing=folder.path.parent)
         return RunContent(
@@ -180,24 +168,11 @@ def modified_at(path: Path, *, existing: Path) -> int:
     return int(with_retries(path, path.stat, existing=existing).st_mtime * 1000)
 
 
-def _with_balanced_score(study: Study, trial_id: str, reports: Reports) -> Reports:
-    """Return a trial's reports, with the balanced score added to the report of a test.
-
-    The score is computed from the predictions, which are written before the report.
-    """
-    if not reports or TEST_SCORE not in reports[-1]:
-        return reports
-    confusion = confusion_of(read_predictions(study.folder, trial_id, reports[-1]["head"]))
-    balanced = balanced_score(confusion, study.protocol)
-    if balanced is None:
-        return reports
-    return [*reports[:-1], {**reports[-1], f"test_{BALANCED}": balanced}]
-
-
 def run_name(config: JsonObject, label: str, *, best: bool = False) -> str:
     """Return the name of a run: what a proposed trial tunes, and the label of any other.
 
-    The runs of the best configuration have a mark, since other trials may have the same score.
+    The runs of the best configuration have a mark, since other trials may have the same score. It
+    stands first, as MLflow's pages cut long names.
     """
     name = label
     if config["stage"] == "search" and label.endswith(f" {config.get('number')}"):
@@ -208,25 +183,22 @@ def run_name(config: JsonObject, label: str, *, best: bool = False) -> str:
         if len(subset) > LONGEST_NAME:
             subset = f"{subset[: LONGEST_NAME - 1]}…"
         name = f"{subset} @ {shown}" if shown else label
-    if best:
-        name += " ★"
+    mark = "★ " if best else ""
     endings = {"test": f" · seed {config['seed']}", "final": " · final model"}
-    return name + endings.get(config["stage"], "")
+    return mark + name + endings.get(config["stage"], "")
 
 
-def round_significant(value: Any, digits: int) -> Any:
-    """Round a float to significant digits; return whole numbers and other values as they are."""
+def round_significant(value: Any) -> Any:
+    """Round a float to `DIGITS`; return whole numbers and other values as they are."""
     if not isinstance(value, float) or value.is_integer():
         return value
-    return float(f"{value:.{digits}g}")
+    return float(f"{value:.{DIGITS}g}")
 
 
 def format_params(values: JsonObject) -> Tags:
     """Return values as MLflow's parameters: rounded, as texts, and without those that are None."""
     return {
-        key: str(round_significant(value, PARAMETER_DIGITS))
-        for key, value in values.items()
-        if value is not None
+        key: str(round_significant(value)) for key, value in values.items() if value is not None
     }
 
 
@@ -252,12 +224,12 @@ def trial_params(config: JsonObject, reports: Reports = ()) -> Tags:
     return format_params(values | {"seed": config["seed"]})
 
 
-def without_score_duplicates(values: Mapping[str, float]) -> dict[str, float]:
-    """Return rounded metrics without those that always equal the score."""
+def shown_metrics(values: Mapping[str, float]) -> dict[str, float]:
+    """Return the fields of a report that are sent, rounded."""
     return {
-        key: round_significant(value, METRIC_DIGITS)
+        key: round_significant(value)
         for key, value in values.items()
-        if not key.endswith(SAME_AS_SCORE)
+        if key not in UNSENT_FIELDS and not key.endswith(SAME_AS_SCORE)
     }
 
 
@@ -274,14 +246,13 @@ def trial_points(
     points, now = [], started
     for report in reports:
         now = int(1000 * report.get("ended_at", started / 1000))
-        for key, value in without_score_duplicates(report).items():
-            if key not in UNSENT_FIELDS:
-                points.append(Metric(key, value, now, report["epoch"]))
+        for key, value in shown_metrics(report).items():
+            points.append(Metric(key, value, now, report["epoch"]))
     points.sort(key=lambda point: point.key not in (SCORE, TEST_SCORE))
     points.append(Metric("trainable", config["trainable"], started, 0))
     if end:
         for key in TOTALS:
-            points.append(Metric(key, round_significant(getattr(end, key), METRIC_DIGITS), now, 0))
+            points.append(Metric(key, round_significant(getattr(end, key)), now, 0))
     return points
 
 

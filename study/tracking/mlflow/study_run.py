@@ -1,10 +1,10 @@
 """A study's own run, the parent of its trials' runs; sending twice changes nothing."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
-from mlflow.entities import DatasetInput, Param, Run
+from mlflow.entities import Param, Run
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
@@ -52,8 +52,6 @@ class StudyRun:
             "study": study.folder.name,
             "study_id": study.folder.read_identity()["study_id"],
         }
-        self._inputs = set[str]()
-        """The digests of the datasets that the run has."""
         started = modified_at(study.folder.config_path, existing=study.folder.path)
         self.client = server.connect(uri, study.config.tracking.experiment)
         server.call_mlflow(
@@ -108,13 +106,6 @@ class StudyRun:
         of_trials = f"tags.study_id = '{self._tags['study_id']}' and tags.trial_id LIKE '%'"
         condition = condition and f" and {condition}"
         return server.search_all_runs(self.client, [self.experiment_id], of_trials + condition)
-
-    def add_inputs(self, inputs: Sequence[DatasetInput]) -> None:
-        """Send the datasets of a trial that the run lacks."""
-        missing = [item for item in inputs if item.dataset.digest not in self._inputs]
-        if missing:
-            self.client.log_inputs(self.run_id, datasets=missing)
-            self._inputs |= {item.dataset.digest for item in missing}
 
     def close(self, *, finished: bool) -> None:
         """Send the study's tables, report and description, and end the run.

@@ -29,7 +29,6 @@ from study.tracking.mlflow.run_content import (
     TRIAL_ARTIFACTS,
     ContentReader,
     RunContent,
-    dataset_keys,
 )
 from study.tracking.mlflow.study_run import StudyRun
 from study.tracking.tracker import Reasons, summarize_error
@@ -187,8 +186,8 @@ class StudySync:
         for key in run.data.tags.keys() & set(END_TAGS) - content.tags.keys():
             self._client.delete_tag(run.info.run_id, key)
         if content.inputs:
-            self._client.log_inputs(run.info.run_id, datasets=content.inputs)
-            self.run.add_inputs(content.inputs)
+            for run_id in (run.info.run_id, self.run.run_id):
+                self._client.log_inputs(run_id, datasets=content.inputs)
         return run
 
     def _points_of(self, run: Run) -> set[PointKey]:
@@ -209,7 +208,6 @@ class StudySync:
             shown - run.data.tags.items()
             or content.params.items() - run.data.params.items()
             or steps.keys() - run.data.metrics.keys()
-            or dataset_keys(content.inputs) - dataset_keys(run.inputs.dataset_inputs)
         ):
             return True
         if self._looks or not content.ended:

@@ -13,7 +13,6 @@ from mlflow.pyfunc import scoring_server
 from packaging.version import Version
 
 from study.config.trial_settings import settings_columns
-from study.storage.result_folder import JsonObject
 from study.tracking.mlflow import mlflow_internals
 from study.tracking.mlflow.mlflow_internals import VIEW_PREFIX, experiment_tags
 from study.tracking.mlflow.run_content import ENDED, TOTALS, TRIAL_TAGS
@@ -47,12 +46,6 @@ def test_its_pages_know_the_names_that_saved_views_are_made_of():
     assert names == set()
 
 
-def view_of(key: str) -> JsonObject:
-    """What a view shows."""
-    view = json.loads(json.loads(experiment_tags()[f"{VIEW_PREFIX}{key}"])["state"])
-    return view
-
-
 UNTESTED = "tags.stage != 'study' and tags.stage != 'search' and tags.stage != 'final'"
 
 
@@ -63,28 +56,22 @@ UNTESTED = "tags.stage != 'study' and tags.stage != 'search' and tags.stage != '
         ("tested", "test_score", UNTESTED, ["label", "study"]),
     ],
 )
-def test_a_view_is_of_the_search_or_of_grouped_tests_and_has_the_best_and_its_subset_first(
+def test_a_view_is_of_the_search_or_of_grouped_tests_and_has_columns_that_runs_have(
     key: str, score: str, condition: str, groups: list[str]
 ):
-    view = view_of(key)
+    view = json.loads(json.loads(experiment_tags()[f"{VIEW_PREFIX}{key}"])["state"])
     first = [f"metrics.`{score}`", "params.`subset`"]
     assert view["searchFilter"] == condition
     assert (view["orderByKey"], view["orderByAsc"]) == (first[0], False)
     assert view["selectedColumns"][:2] == view["columnOrder"][1:3] == first
     grouped = view.get("groupBy", {}).get("groupByKeys", ())
     assert [group["groupByData"] for group in grouped] == groups
-
-
-@pytest.mark.parametrize("key", ["trials", "tested"])
-def test_every_column_is_of_something_that_runs_have(key: str):
     had = {
         "metrics": {"val_score", "test_score", "trainable", *TOTALS},
         "params": {*settings_columns(), "seed"},
         "tags": {*TRIAL_TAGS, ENDED, "study"},
     }
-    view = view_of(key)
     for column in view["selectedColumns"]:
         named = COLUMN.fullmatch(column)
         assert named is not None
         assert named[2] in had[named[1]], column
-        assert column in view["columnWidths"]

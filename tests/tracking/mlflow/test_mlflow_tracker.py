@@ -1,7 +1,5 @@
 """MLflow behind the interface of a tracker, against a real store."""
 
-from pathlib import Path
-
 import pytest
 from mlflow.entities import Run
 
@@ -9,7 +7,7 @@ from study.config.loading import build_config
 from study.errors import TrackingError
 from study.storage.result_folder import JsonObject
 from study.tracking.mlflow import mlflow_tracker
-from study.tracking.mlflow.mlflow_tracker import MlflowTracker, download_model
+from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from tests.faults.proxy import wait_until
 from tests.written_study import Written, runs, started
 
@@ -32,19 +30,6 @@ def test_the_end_of_a_study_prints_where_it_is_browsed_and_the_view_that_has_its
     assert f"/#/experiments/{run.experiment_id}/runs/{run.run_id}?" in hints["page"]
     assert hints["trials"].endswith(f"viewStateShareKey={view}")
     assert lines.lacks == ""
-
-
-def test_a_model_is_downloaded_from_the_server_of_the_environment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    with pytest.raises(TrackingError, match=r"no sqlite:///mlflow\.db here; set MLFLOW_TRACK"):
-        download_model("models:/letters/1", tmp_path / "model")
-    assert not any(tmp_path.iterdir()), "no store is made"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    with pytest.raises(TrackingError, match=r"127\.0\.0\.1:9 does not give models:/letters/1"):
-        download_model("models:/letters/1", tmp_path)
 
 
 def test_system_metrics_of_the_machine_are_on_the_studys_own_run_if_asked_for(

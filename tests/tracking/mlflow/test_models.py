@@ -10,7 +10,7 @@ from PIL import Image
 from study.errors import DeltaError, TrackingError
 from study.method.delta import load_delta
 from study.serving.saved_model import read_winner
-from study.tracking.mlflow.models import download_registered_model
+from study.tracking.mlflow.models import download_model
 from tests.told_of_server import told_of_server
 from tests.tracking.mlflow.conftest import Registered
 
@@ -24,7 +24,8 @@ def registered(register_in_own_store: Callable[..., Registered]) -> Registered:
 
 
 @pytest.fixture
-def store(registered: Registered) -> str:
+def store(registered: Registered, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", registered.uri)
     return registered.uri
 
 
@@ -44,7 +45,7 @@ def test_it_is_the_winner_that_the_study_itself_has(
 ):
     (tmp_path / "scratch").mkdir()
     own = read_winner(registered.study.study, tmp_path / "scratch")
-    saved = download_registered_model(store, address, tmp_path / "model")
+    saved = download_model(address, tmp_path / "model")
     for name, tensor in load_delta(own.delta)[0].items():
         assert load_delta(saved.delta)[0][name].equal(tensor)
     assert saved.info == own.info
@@ -53,31 +54,19 @@ def test_it_is_the_winner_that_the_study_itself_has(
     assert saved.name == ("models:/clipfit-digits/1, of study 'mine' (trial test-best-seed1)")
 
 
-@pytest.fixture
-def turn_to() -> Iterator[Callable[[str], None]]:
-    """Set MLflow's server for the whole process, as a user would, until the test ends."""
-    with told_of_server(mlflow.get_tracking_uri()):
-        yield mlflow.set_tracking_uri
-
-
-def test_probabilities_are_those_of_the_model_that_mlflow_loads(
-    store: str, tmp_path: Path, turn_to: Callable[[str], None]
-):
-    turn_to(store)
-    theirs = mlflow.pyfunc.load_model(CHAMPION).predict(IMAGES)["probabilities"]
-    classifier = download_registered_model(store, CHAMPION, tmp_path).load_classifier()
+def test_probabilities_are_those_of_the_model_that_mlflow_loads(store: str, tmp_path: Path):
+    with told_of_server(store):
+        theirs = mlflow.pyfunc.load_model(CHAMPION).predict(IMAGES)["probabilities"]
+    classifier = download_model(CHAMPION, tmp_path).load_classifier()
     rows = classifier.probabilities(IMAGES).tolist()
     assert [dict(zip(classifier.class_names, row, strict=True)) for row in rows] == [*theirs]
 
 
-def test_no_code_of_the_model_runs_and_the_processs_own_server_is_not_asked(
-    store: str, place: Path, tmp_path: Path, turn_to: Callable[[str], None]
-):
+@pytest.mark.usefixtures("store")
+def test_no_code_of_the_model_runs(place: Path, tmp_path: Path):
     (code,) = place.glob("*.py")
     code.write_text("raise SystemExit('code of a stranger')")
-    turn_to(f"sqlite:///{tmp_path / 'other.db'}")
-    assert download_registered_model(store, FIRST, tmp_path / "model").load_classifier()
-    assert not (tmp_path / "other.db").exists()
+    assert download_model(FIRST, tmp_path / "model").load_classifier()
     files = {path.name for path in (tmp_path / "model").rglob("*") if path.is_file()}
     assert files == {"delta.safetensors"}
 
@@ -95,7 +84,7 @@ def test_a_model_that_does_not_exist_is_named_with_those_that_do(
     store: str, tmp_path: Path, address: str, reason: str
 ):
     with pytest.raises(DeltaError, match=reason) as refused:
-        download_registered_model(store, address, tmp_path)
+        download_model(address, tmp_path)
     assert address in str(refused.value)
 
 
@@ -105,24 +94,31 @@ def test_a_model_without_a_delta_or_with_a_damaged_one_is_refused(
     delta = place / "artifacts/delta.safetensors"
     delta.write_bytes(delta.read_bytes()[:-9])
     with pytest.raises(DeltaError, match="damaged"):
-        download_registered_model(store, FIRST, tmp_path / "damaged")
+        download_model(FIRST, tmp_path / "damaged")
     delta.unlink()
     with pytest.raises(TrackingError, match="does not give models:/clipfit-digits/1"):
-        download_registered_model(store, FIRST, tmp_path / "missing")
+        download_model(FIRST, tmp_path / "missing")
 
 
 @pytest.mark.long
 def test_a_server_takes_a_model_and_gives_it_to_whoever_asks(
-    registered: Registered, mlflow_server: str, tmp_path: Path
+    registered: Registered, mlflow_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     sent = Registered(registered.study, mlflow_server)
     assert sent.version.source.startswith("mlflow-artifacts:")
-    saved = download_registered_model(mlflow_server, sent.registration.uri, tmp_path)
-    assert saved.load_classifier().class_names
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+    assert download_model(sent.registration.uri, tmp_path).load_classifier().class_names
 
 
-def test_a_server_that_is_away_is_named_without_its_password(tmp_path: Path):
-    uri = "http://me:s3cret@127.0.0.1:9"
+def test_a_store_or_server_that_is_away_is_named_without_its_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(TrackingError, match=r"no sqlite:///mlflow\.db here; set MLFLOW_TRACK"):
+        download_model(FIRST, tmp_path / "model")
+    assert not any(tmp_path.iterdir()), "no store is made"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:s3cret@127.0.0.1:9")
     with pytest.raises(TrackingError, match=r"\*\*\*@127.0.0.1:9 does not give") as caught:
-        download_registered_model(uri, FIRST, tmp_path)
+        download_model(FIRST, tmp_path)
     assert "s3cret" not in str(caught.value)

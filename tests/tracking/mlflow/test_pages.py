@@ -116,7 +116,7 @@ def test_the_printed_link_opens_the_study_in_model_training_mode_and_leads_to_it
 
 def test_seeds_of_a_candidate_are_one_group(browser: Browser, sent: Sent):
     browser.open(run_pages(sent.server, sent.experiment_id, "", "tested")[1])
-    browser.wait_for_text("best ★ · seed 1", "best ★ · seed 2", "label: best, study: paged")
+    browser.wait_for_text("★ best · seed 1", "★ best · seed 2", "label: best, study: paged")
 
 
 def test_trials_are_ordered_by_score_rounded_and_failed_alone_has_a_cross(
@@ -124,7 +124,7 @@ def test_trials_are_ordered_by_score_rounded_and_failed_alone_has_a_cross(
 ):
     browser.open(sent.pages["trials"])
     subset = "text.mlp.fc2.bias + vision.ln"
-    best, other = f"{subset} @ 0.05, 0.1 ★", f"{subset} @ 0.0031, 0.084"
+    best, other = f"★ {subset} @ 0.05, 0.1", f"{subset} @ 0.0031, 0.084"
     browser.wait_for_text("5 matching runs", best, other, "bias_lr")
     browser.wait_for(f"{ROWS}.length > 4")
     rows = browser.evaluate(ROWS)
@@ -132,7 +132,7 @@ def test_trials_are_ordered_by_score_rounded_and_failed_alone_has_a_cross(
     assert shown[0] == best
     assert shown[-2:] == [other, other], "the stopped one, and the one that failed"
     assert [row["failed"] for row in rows] == [False, False, False, False, True]
-    assert {"0.61235", subset, "0.003069", "0.08405"} <= {*rows[3]["words"]}
+    assert {"0.61235", subset, "0.0030686", "0.084048"} <= {*rows[3]["words"]}
     words = [word for row in rows for word in row["words"] if "@" not in word]
     longest = max((re.sub(r"\D", "", word) for word in words), key=len)
     assert len(longest) <= 7, "a number has more digits"

@@ -26,7 +26,6 @@ SECRET = "s3cr3t-passw0rd"
     "uri",
     [
         f"http://me:{SECRET}@127.0.0.1:9",
-        f"postgresql://me:{SECRET}@127.0.0.1:9/runs",
         f"postgresql://127.0.0.1:9/runs?user=me&password={SECRET}",
     ],
 )
@@ -61,13 +60,8 @@ def test_a_deleted_experiment_is_told(mlflow_server: str, make: MakeStudy):
         sync(make("gone"), mlflow_server)
 
 
-def test_names_and_passwords_are_taken_out_of_an_address():
-    assert redact_uri(f"http://me:p@{SECRET}@host:5000") == "http://***@host:5000"
-    for uri in ("http://host:5000/a", "sqlite:///mlflow.db"):
-        assert redact_uri(uri) == uri
-
-
 def test_a_server_is_opened_and_a_store_is_browsed_by_a_command_that_a_shell_takes():
+    assert redact_uri(f"http://me:p@{SECRET}@host:5000") == "http://***@host:5000"
     page, trials = viewing_hints(f"https://me:{SECRET}@host", "7", "a1", "trials")
     runs = "https://***@host/#/experiments/7/runs"
     assert page == ("page", f"{runs}/a1?workflowType=machine_learning")

@@ -105,12 +105,9 @@ def test_a_trial_that_ends_while_it_is_sent_loses_no_epoch(
     assert len(history(mlflow_store, runs(mlflow_store, study)["search-0000"])) == EPOCHS
 
 
-@pytest.mark.parametrize("place", ["mlflow_store", "mlflow_server"])
 @pytest.mark.parametrize("noted", ["kept", "lost", "damaged"])
-def test_sending_twice_doubles_nothing(
-    place: str, noted: str, make: MakeStudy, request: pytest.FixtureRequest
-):
-    uri = request.getfixturevalue(place)
+def test_sending_twice_doubles_nothing(noted: str, make: MakeStudy, mlflow_server: str):
+    uri = mlflow_server
     study = make(f"twice-{noted}")
     study.whole(0)
     study.whole(1, "stopped", 2)
@@ -132,20 +129,13 @@ def test_sending_twice_doubles_nothing(
     assert sent() == before
 
 
-def test_a_study_is_sent_whole_to_another_server(
-    mlflow_server: str,
-    mlflow_store: str,
-    make: MakeStudy,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-):
-    monkeypatch.chdir(tmp_path)  # where a local store puts its artifacts
+def test_a_study_is_sent_whole_to_another_server(mlflow_server: str, store: str, make: MakeStudy):
     study = make("moved")
     study.whole(0)
-    for uri in (mlflow_server, mlflow_store):
+    study.conclude()
+    for uri in (mlflow_server, store):
         sync(study, uri)
-        run = runs(uri, study)["search-0000"]
-        assert (run.info.status, len(history(uri, run))) == ("FINISHED", EPOCHS)
+        assert_whole(uri, study, 1)
 
 
 def test_a_test_has_the_label_of_its_candidate_and_the_best_are_marked(
@@ -168,12 +158,12 @@ def test_a_test_has_the_label_of_its_candidate_and_the_best_are_marked(
         assert sent[TESTED].data.tags["label"] == label
         return [sent[trial].info.run_name for trial in ("search-0000", "search-0001", TESTED)]
 
-    names = ["vision.ln[0:2] @ 0.01 ★", "vision.ln[0:2] @ 1", "clipfit · seed 1"]
+    names = ["★ vision.ln[0:2] @ 0.01", "vision.ln[0:2] @ 1", "clipfit · seed 1"]
     assert choose("search-0000", "clipfit") == names
     # The search went on and found a better one.
-    names = ["vision.ln[0:2] @ 0.01", "vision.ln[0:2] @ 1 ★", "best-of-8 · seed 1"]
+    names = ["vision.ln[0:2] @ 0.01", "★ vision.ln[0:2] @ 1", "best-of-8 · seed 1"]
     assert choose("search-0001", "best-of-8") == names
-    names[2] = "best ★ · seed 1"
+    names[2] = "★ best · seed 1"
     assert choose("search-0001", "best") == names
 
 

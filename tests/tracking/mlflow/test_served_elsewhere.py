@@ -17,7 +17,7 @@ from study.data.datasets import load_dataset
 from study.data.images.sources import encode_base64
 from study.embedded import EMBEDDED, backbone_path
 from study.storage.result_folder import JsonObject
-from study.tracking.mlflow.requirements import LIBRARIES, TOKENIZERS, requirements
+from study.tracking.mlflow.registry import LIBRARIES, TOKENIZERS, requirements
 from tests.environments import outside, with_libraries
 from tests.openclips import write_open_clip
 from tests.siglips import save_siglip
