@@ -6,8 +6,7 @@ checked by `study.config.rules` and ``--check``. Keys with dots are not complete
 
 from study.config.schema import StudyConfig
 from study.config.sweep import Sweep
-from study.storage.file_format import FORMAT, KEY
-from study.storage.result_folder import JsonObject
+from study.storage.result_folder import FORMAT, KEY, JsonObject
 
 
 def json_schema() -> JsonObject:

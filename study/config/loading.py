@@ -13,7 +13,7 @@ from study.config.rules import broken_rules
 from study.config.schema import StudyConfig
 from study.config.yaml_values import parse_overrides, put_value, read_values
 from study.errors import ConfigError, FaultsError
-from study.storage.file_format import FORMAT, KEY
+from study.storage.result_folder import FORMAT, KEY
 
 
 def load_config(

@@ -15,7 +15,7 @@ import yaml
 from study.config.yaml_text import LONGEST, short_repr
 from study.data.records import encoding_fault
 from study.errors import ConfigError
-from study.storage.file_format import KEY, refuse_other_format
+from study.storage.result_folder import KEY, refuse_other_format
 
 Values = dict[str, Any]
 """Values by key."""

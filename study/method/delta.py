@@ -20,8 +20,7 @@ from study.data.records import ClassNames, Templates
 from study.errors import DataError, DeltaError
 from study.method.head import Head
 from study.storage.atomic import write_atomically
-from study.storage.file_format import FORMAT, KEY, refuse_other_format
-from study.storage.result_folder import JsonObject
+from study.storage.result_folder import FORMAT, KEY, JsonObject, refuse_other_format
 
 Tensors = dict[str, Tensor]
 """Tensors by their names."""

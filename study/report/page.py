@@ -190,7 +190,7 @@ def _use(board: StudyResult) -> Iterator[Block]:
         return
     if board.registration:
         yield Block("text", registration_sentence(board))
-        code = f"import mlflow\n\n{board.registration.loading_line()}"
+        code = f"import mlflow\n\n{board.registration.loading_line}"
         yield _code(code, "From the registry of MLFLOW_TRACKING_URI")
     # The first seed, not the best on test: that would be selecting on test.
     trials = sorted(board.test_trials(final.row.label), key=lambda trial: trial.seed)

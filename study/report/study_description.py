@@ -15,7 +15,7 @@ def describe_study(board: StudyResult) -> str:
     score, *rest = map(markdown_text, verdict(board))
     blocks = [f"**{score}**"]
     if board.registration:
-        blocks.append(f"`{board.registration.loading_line(lasting=True)}`")
+        blocks.append(f"`{board.registration.loading_line}`")
         blocks.append(markdown_text(registration_sentence(board)))
     blocks += [*rest, *markdown_tables(board)]
     blocks.append("`report.html` among this run’s artifacts has the whole report.")

@@ -40,8 +40,6 @@ UNREACHABLE = frozenset(
 )
 PASSING = FULL | UNREACHABLE
 """Errors that may pass: a full disk or quota, or a file server that is unreachable."""
-LASTING = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG, errno.ENOENT})
-"""Errors that last: no permission, a read-only file system, a missing folder, a file too large."""
 
 Result = TypeVar("Result")
 SUMS = "sha256.txt"
@@ -94,7 +92,6 @@ def with_retries(path: Path, do: Callable[[], Result], *, existing: Path | None 
 
     Raises:
         StorageError: the file or folder cannot be used; raised at once if waiting would not help.
-        OSError: the fault is not one of storage, such as a folder in the place of a file.
     """
     waiting = False
     while True:
@@ -106,8 +103,6 @@ def with_retries(path: Path, do: Callable[[], Result], *, existing: Path | None 
             if error.errno == errno.ENOENT and existing:
                 may_pass = not _folder_exists(existing)  # if the file share is not mounted
             if not may_pass:
-                if error.errno not in LASTING:
-                    raise
                 raise StorageError(f"{path} cannot be used: {cause}") from error
             if _outage.add_failure() > WAIT_SECONDS:
                 raise StorageError(
@@ -166,7 +161,7 @@ def read_if_exists(path: Path, read: Callable[[], Result], *, existing: Path) ->
 
     Args:
         path: the file or folder that is read, for messages.
-        read: reads it; raises FileNotFoundError if it is missing.
+        read: reads it; raises an error if it is missing, or below a file.
         existing: see `with_retries`.
     """
 
@@ -175,7 +170,7 @@ def read_if_exists(path: Path, read: Callable[[], Result], *, existing: Path) ->
         for _ in range(2):
             try:
                 return read()
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 if not _folder_exists(existing):
                     raise
         return None
@@ -223,18 +218,17 @@ def whole_lines(contents: bytes) -> bytes:
     return contents[: contents.rfind(b"\n") + 1]
 
 
-def record_checksums(folder: Path, contents: Mapping[str, bytes], *, existing: Path) -> None:
+def record_checksums(folder: Path, contents: Mapping[str, bytes]) -> None:
     """Record the checksums of files that are about to be written.
 
     Args:
         folder: the folder of the files.
         contents: the new contents of each file, by name.
-        existing: see `with_retries`.
     """
     lines = [f"{sha256_of(data)}  {name}\n" for name, data in contents.items()]
     path = folder / SUMS
     earlier = read_if_exists(path, path.read_bytes, existing=folder.parent) or b""
-    write_atomically(path, whole_lines(earlier) + "".join(lines).encode(), existing=existing)
+    write_atomically(path, whole_lines(earlier) + "".join(lines).encode(), existing=folder)
 
 
 class Checksums:

@@ -1,4 +1,7 @@
-"""A folder of a study: its files are written atomically, and checked when they are read."""
+"""A folder of a study: its files are written atomically, and checked when they are read.
+
+The number of their format is checked as well, here and in files of tuned parameters.
+"""
 
 import json
 from collections.abc import Callable
@@ -6,10 +9,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
-from study.errors import StudyError
+from study.errors import FormatError, StudyError
 from study.storage.atomic import read_if_exists, record_checksums, write_atomically
 
 T = TypeVar("T")
+FORMAT = 2
+"""The number of this version; it grows when files of an earlier form can no longer be read."""
+KEY = "format"
+"""The key that the number has in a file."""
 JsonObject = dict[str, Any]
 """What a JSON file, or a line of one, holds."""
 
@@ -31,11 +38,6 @@ class ResultFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-
-    @property
-    def _existing(self) -> Path:
-        """A folder that is there before a file is written; see `with_retries`."""
-        return self.path
 
     def read(self, name: str) -> bytes | None:
         """Return the contents of a file; None if it has not been written."""
@@ -67,8 +69,8 @@ class ResultFolder:
     def write(self, name: str, contents: bytes, *, recorded: bool = False) -> None:
         """Write a file atomically; if it is to be ``recorded``, write its checksum first."""
         if recorded:
-            record_checksums(self.path, {name: contents}, existing=self._existing)
-        write_atomically(self.path / name, contents, existing=self._existing)
+            record_checksums(self.path, {name: contents})
+        write_atomically(self.path / name, contents, existing=self.path)
 
 
 def json_bytes(value: Any) -> bytes:
@@ -97,3 +99,23 @@ def collect_faults(*checks: Callable[[], object]) -> list[str]:
         except FolderError as error:
             faults.append(str(error))
     return faults
+
+
+def refuse_other_format(file: Path | str, number: object) -> None:
+    """Raise an error if a file is of another format than this version reads.
+
+    Args:
+        file: the file, for the message.
+        number: the number that the file has; None means none.
+
+    Raises:
+        FormatError: it is.
+    """
+    if str(number) != str(FORMAT):  # true is 1 to Python
+        format_of_file = f"format {str(number)[:100]}"
+        if number is None:
+            format_of_file = "no format number"
+        raise FormatError(
+            f"{file} has {format_of_file}, and this version of clipfit-study reads format "
+            f"{FORMAT}; use it with the version that wrote it, or make it again"
+        )

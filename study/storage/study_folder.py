@@ -28,15 +28,17 @@ from study.storage.atomic import (
     with_retries,
 )
 from study.storage.command_lines import study_command
-from study.storage.file_format import FORMAT, KEY, refuse_other_format
 from study.storage.folders import new_folder, refuse_taken
 from study.storage.result_folder import (
+    FORMAT,
+    KEY,
     DamagedError,
     FolderError,
     JsonObject,
     ResultFolder,
     collect_faults,
     parse_json,
+    refuse_other_format,
 )
 from study.storage.trial_folder import TrialFolder
 
@@ -83,14 +85,10 @@ class Registration:
             return f"models:/{self.model}@{CHAMPION}"
         return self.uri
 
-    def loading_line(self, *, lasting: bool = False) -> str:
-        """Return the line of Python that loads the winner.
-
-        Args:
-            lasting: whether to name the version, since the alias may move to a later one.
-        """
-        address = self.uri if lasting else self.address
-        return f'mlflow.pyfunc.load_model("{address}").predict(["image.png"])'
+    @property
+    def loading_line(self) -> str:
+        """The line of Python that loads this version; the alias may move to a later one."""
+        return f'mlflow.pyfunc.load_model("{self.uri}").predict(["image.png"])'
 
 
 class StudyFolder(ResultFolder):
@@ -238,10 +236,9 @@ class StudyFolder(ResultFolder):
 
     def is_complete(self) -> bool:
         """Return whether the study ran to its end, and no trial was added or reopened since."""
-        path = self.path / DESCRIPTION
-        if read_if_exists(path, path.stat, existing=self.path) is None:
-            return False
-        return all(trial.read_end() for trial in self.trials())
+        return self.read(DESCRIPTION) is not None and all(
+            trial.read_end() for trial in self.trials()
+        )
 
     def delete_conclusions(self, *, choice: bool = True) -> None:
         """Delete the registration and the summary, and the choice, because the study continues.
@@ -265,9 +262,9 @@ class StudyFolder(ResultFolder):
         names = read_if_exists(folder, lambda: os.listdir(folder), existing=self.path)  # noqa: PTH208
         for name in sorted(names or ()):
             config = folder / name / "config.json"
-            with suppress(NotADirectoryError):  # a stray file among the folders
-                if read_if_exists(config, config.stat, existing=folder) is not None:
-                    yield TrialFolder(config.parent)
+            # A stray file among the folders has none.
+            if read_if_exists(config, config.stat, existing=folder) is not None:
+                yield TrialFolder(config.parent)
 
     def trials_of(self, *stages: str) -> Iterator[tuple[TrialFolder, JsonObject]]:
         """Yield the trials of some stages, each with its configuration, sorted by name."""
@@ -283,11 +280,8 @@ class StudyFolder(ResultFolder):
 
     def read(self, name: str) -> bytes | None:
         """Return the contents of a file, which match its checksum; None if it is not written."""
+        contents = super().read(name)
         path = self.path / name
-        try:
-            contents = super().read(name)
-        except OSError as error:  # such as a folder in the place of the file
-            raise FolderError(f"{path} cannot be read: {error.strerror}") from error
         if contents is not None and not Checksums(path.parent).matches(path.name, contents):
             raise FolderError(f"{path} is damaged: its SHA-256 is another than when it was written")
         return contents

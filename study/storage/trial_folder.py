@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Literal
 
 from study.storage.atomic import (
@@ -58,10 +57,6 @@ class End:
 
 class TrialFolder(ResultFolder):
     """A trial's folder, ``trials/<trial_id>/``: configuration, reports, state, delta and end."""
-
-    @property
-    def _existing(self) -> Path:
-        return self.path.parent
 
     @property
     def trial_id(self) -> str:
@@ -134,7 +129,7 @@ class TrialFolder(ResultFolder):
                 if path.is_file():  # a folder may be in its place
                     contents[path.name] = self.read(path.name) or b""
         contents["end.json"] = json_bytes(end)
-        record_checksums(self.path, contents, existing=self._existing)
+        record_checksums(self.path, contents)
         self.write("end.json", contents["end.json"])
         self._delete(EARLIER_END)
         if not keep_state:

@@ -28,7 +28,7 @@ from study.method.delta import (
 )
 from study.method.model import FewShotClassifier
 from study.method.subsets import parse
-from study.storage.file_format import FORMAT
+from study.storage.result_folder import FORMAT
 from tests.small_deltas import INFO
 
 TENSORS = {

@@ -57,7 +57,7 @@ def test_a_look_makes_no_folder_and_a_full_disk_is_named(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("folder", ["/proc/x", "/proc/x/y/z", "/dev/null/x", "/dev/null"])
+@pytest.mark.parametrize("folder", ["/proc/x/y/z", "/dev/null/x"])
 def test_a_folder_in_which_nothing_can_be_made_is_named(folder: str):
     reason = f"/{'/'.join(folder.split('/')[1:3])}" if "null" in folder else "/proc"
     with pytest.raises(StorageError, match=f"^{folder} cannot be written: {reason} is not writ"):
@@ -67,17 +67,13 @@ def test_a_folder_in_which_nothing_can_be_made_is_named(folder: str):
 @pytest.mark.parametrize(
     "submitted, copied",
     [
-        (None, False),
         ("", False),
         ('{"runtime_env": null}', False),
-        ('{"runtime_env": {"env_vars": {"A": "b"}}}', False),
         ('{"runtime_env": {"working_dir": "gcs://_ray_pkg_0.zip"}}', True),
     ],
 )
 def test_a_job_with_a_working_folder_of_its_own_runs_in_a_copy(
-    submitted: str | None, copied: bool, monkeypatch: pytest.MonkeyPatch
+    submitted: str, copied: bool, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.delenv(JOB, raising=False)
-    if submitted is not None:
-        monkeypatch.setenv(JOB, submitted)
+    monkeypatch.setenv(JOB, submitted)
     assert runs_in_copy() is copied

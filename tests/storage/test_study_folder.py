@@ -121,8 +121,8 @@ def test_only_folders_with_a_configuration_are_trials(folder: StudyFolder, trial
     assert [t.trial_id for t in folder.trials()] == [trial.trial_id]
 
 
-def test_a_winner_is_loaded_by_its_alias_or_where_that_may_move_by_its_version():
+def test_a_winner_is_loaded_by_its_version_since_the_alias_may_move():
     registration = Registration("clipfit-pets", "7", champion=True, reason="")
-    assert '"models:/clipfit-pets@champion"' in registration.loading_line()
-    assert '"models:/clipfit-pets/7"' in registration.loading_line(lasting=True)
-    assert '"models:/clipfit-pets/7"' in replace(registration, champion=False).loading_line()
+    assert registration.address == "models:/clipfit-pets@champion"
+    assert '"models:/clipfit-pets/7"' in registration.loading_line
+    assert replace(registration, champion=False).address == "models:/clipfit-pets/7"

@@ -119,7 +119,7 @@ def _register(winner: BestConfiguration, run: StudyRun) -> Registration:
     version = versions[0] if versions else _create_version(name, tags, winner, run)
     is_champion, reason = decide_champion(client, folder, version, tags)
     registration = Registration(name, str(version.version), is_champion, reason)
-    code = f"\n\n```python\nimport mlflow\n\n{registration.loading_line(lasting=True)}\n```"
+    code = f"\n\n```python\nimport mlflow\n\n{registration.loading_line}\n```"
     description = version.description or ""
     if code not in description:
         client.update_model_version(name, version.version, description + code)
