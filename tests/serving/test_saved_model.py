@@ -1,5 +1,6 @@
 """What stands for a study: its winner's delta, as the model registry takes it."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -112,15 +113,6 @@ def test_a_winner_that_tunes_nothing_is_the_backbone_as_it_is(study: Any, scratc
     assert saved.load_classifier().class_names[0] == "digit zero"
 
 
-@pytest.mark.parametrize("linear", [False, True])
-def test_a_winner_whose_delta_is_lost_is_not_taken_for_one_that_tunes_nothing(
-    finish: Any, tmp_path: Path, scratch: Path, linear: bool
-):
-    study = finish(tmp_path, "lost", linear=linear)
-    delta_in(study).unlink()
-    assert "test-best-seed1/delta.safetensors is missing" in refusal(study, scratch)
-
-
 def full_tuning_wins(study: Any, *others: dict[str, Any]):
     """Let full fine-tuning win, beside other candidates with the settings of the present best."""
     zero_shot, best = study.folder.read_json("candidates.json")
@@ -138,13 +130,6 @@ def test_of_a_winner_without_a_delta_the_best_that_has_one_stands_for_it(study: 
     assert saved.settings.subset == WINNER["subset"]
 
 
-def test_a_winner_without_a_delta_that_nothing_stands_for_is_refused(study: Any, scratch: Path):
-    full_tuning_wins(study)
-    for seed in (1, 2):
-        delta_in(study, f"test-best-seed{seed}").unlink()
-    assert "'best' of study 'mine' has no file" in refusal(study, scratch)
-
-
 @pytest.mark.parametrize("label", ["best", "best-with-delta"])
 def test_a_study_at_chance_has_no_winner(study: Any, scratch: Path, label: str):
     full_tuning_wins(study, {"label": "best-with-delta"})
@@ -155,14 +140,31 @@ def test_a_study_at_chance_has_no_winner(study: Any, scratch: Path, label: str):
     assert f"of its choice '{label}' is 4.4% on test and" in refusal(study, scratch)
 
 
-def test_a_study_that_chose_nothing_is_refused(study: Any, scratch: Path):
+def lose_deltas(study: Any):
+    full_tuning_wins(study)
+    for seed in (1, 2):
+        delta_in(study, f"test-best-seed{seed}").unlink()
+
+
+def choose_nothing(study: Any):
     study.folder.write_json("candidates.json", study.folder.read_json("candidates.json")[:1])
-    assert "study 'mine' has no winner, since validation has chosen" in refusal(study, scratch)
 
 
-@pytest.mark.parametrize("lost", ["trials/test-best-seed2/end.json", "description.md"])
-def test_a_study_that_is_not_finished_is_refused(study: Any, scratch: Path, lost: str):
-    (study.folder.path / lost).unlink()
-    told = refusal(study, scratch)
-    assert "'mine' is not finished" in told
-    assert "\n  clipfit-study resume /" in told
+@pytest.mark.parametrize(
+    "change, reason",
+    [
+        (lose_deltas, "'best' of study 'mine' has no file"),
+        (lambda study: delta_in(study).unlink(), r"seed1/delta\.safetensors is missing"),
+        (choose_nothing, "study 'mine' has no winner, since validation has chosen"),
+        *(
+            (lambda study, lost=lost: (study.folder.path / lost).unlink(), "'mine' is not finished")
+            for lost in ("trials/test-best-seed2/end.json", "description.md")
+        ),
+    ],
+)
+def test_a_study_without_a_winner_that_can_be_used_is_refused(
+    study: Any, scratch: Path, change: Callable[[Any], object], reason: str
+):
+    change(study)
+    with pytest.raises((DataError, DeltaError), match=reason):
+        read_winner(study.study, scratch)

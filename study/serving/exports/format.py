@@ -80,14 +80,11 @@ def crop_notes(backbone: Backbone) -> tuple[str, ...]:
     """
     if backbone.framing.squash:
         return ()
-    note = (
+    return (
         "The middle of an image is what the model reads. If the longer side, once scaled, has 3, "
         "7, 11, … pixels more than the shorter, transformers crops one pixel beside what "
-        "clipfit-study, OpenAI's code and OpenCLIP crop, and probabilities differ."
+        "clipfit-study, OpenAI's code and OpenCLIP crop, and probabilities differ.",
     )
-    if backbone.image_size == 224:
-        note += " Photographs of 4:3, 3:2 and 16:9 are not affected."
-    return (note,)
 
 
 def render_guide(template: str, saved: SavedModel, model: TunedClassifier, **values: object) -> str:

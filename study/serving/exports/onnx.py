@@ -3,11 +3,7 @@
 Each exported graph is run in ONNX Runtime and compared with PyTorch.
 """
 
-import contextlib
-import io
-import logging
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -74,7 +70,7 @@ def write_graph(saved: SavedModel, model: TunedClassifier, folder: Path) -> Expo
     graph = ImageClassifier(model).eval()
     size = model.backbone.image_size
     example = torch.zeros(2, 3, size, size)
-    with torch.no_grad(), _quietly():
+    with torch.no_grad(), warnings.catch_warnings(action="ignore"):  # of PyTorch about itself
         torch.onnx.export(
             graph,
             (example,),
@@ -139,16 +135,3 @@ def largest_difference(file: Path, graph: nn.Module, size: int) -> float:
         differences = (torch.from_numpy(probabilities) - graph(pixels)).abs()
         largest = max(largest, differences.nan_to_num(nan=torch.inf).max().item())
     return largest
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Keep PyTorch's exporter from printing its steps and warnings."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

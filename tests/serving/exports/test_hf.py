@@ -22,8 +22,7 @@ def test_transformers_crops_some_shapes_a_pixel_beside(
 ):
     saved = make_delta("none")
     folder, written = exported(saved, "hf")
-    (note,) = written.limits
-    assert "16:9" not in note, "which holds at 224 pixels alone"
+    assert len(written.limits) == 1
     model = saved.load_classifier()
     image = Image.effect_noise(shape, 99).convert("RGB")
     processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
