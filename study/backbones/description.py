@@ -144,12 +144,16 @@ def _find_config(
     """
     from transformers import CLIPConfig
 
-    is_folder = os.path.isdir(name)  # noqa: PTH112 -- a name that no folder can have is no error
+    path = str(name)
+    is_folder = os.path.isdir(path)  # noqa: PTH112 -- a name that no folder can have is no error
+    # A name of two parts may be on the hub, unless its first part is a folder here.
+    is_in_folder = "/" in path and os.path.isdir(os.path.dirname(path))  # noqa: PTH112, PTH120
     if is_folder:
         _refuse_incomplete(Path(name))
-    elif not (isinstance(name, str) and NAME_ON_HUB.fullmatch(name)):
+    elif is_in_folder or isinstance(name, Path) or not NAME_ON_HUB.fullmatch(name):
+        state = "a file" if os.path.exists(path) else "not there"  # noqa: PTH110
         raise BackboneError(
-            f"backbone '{name}' is no folder: there is none at {Path(name).absolute()}; allowed is "
+            f"backbone '{name}' is no folder: {Path(name).absolute()} is {state}; allowed is "
             "a folder with config.json, weights in safetensors format and a tokenizer, or a name "
             "of the hub"
         )
@@ -163,9 +167,9 @@ def _find_config(
         failure = error
     if values.get("model_type") in FAMILIES:
         return source, values, None
-    path = source.find(OPEN_CLIP_CONFIG)
-    if path:
-        return source, values, json.loads(path.read_text(encoding="utf-8"))
+    file = source.find(OPEN_CLIP_CONFIG)
+    if file:
+        return source, values, json.loads(file.read_text(encoding="utf-8"))
     if failure is not None:
         raise failure
     return source, values, None
