@@ -26,10 +26,9 @@ from study.method.lora import import_peft
 from study.method.subsets import parse
 from study.search.ablation_cells import ablation_cells
 from study.search.machine import ADDRESS, refuse_silent_cluster, refuse_too_many
-from study.search.samplers import Sampler, sampler_named
+from study.search.samplers import sampler_named
 from study.storage.atomic import StorageError
 from study.storage.folders import refuse_unwritable, runs_in_copy
-from study.tracking.tracker import Tracker
 from study.trial.config_hash import code_hash
 from study.trial.prepare import find_shots, tasks_of_search
 from study.trial.study import Study
@@ -82,20 +81,12 @@ def check_everything(study: Study, *, resuming: bool, images: bool, estimate: bo
     return CheckResult(decoded.faults, found, facts, measured)
 
 
-def check_study(
-    study: Study,
-    *,
-    resuming: bool,
-    sampler: Sampler | None = None,
-    tracker: Tracker | None = None,
-) -> None:
+def check_study(study: Study, *, resuming: bool) -> None:
     """Check data, checkpoint, subsets, storage, name and tracking server, but read no pixels.
 
     Args:
         study: the study to check.
         resuming: whether the study may already exist.
-        sampler: see `study.commands.execution.run_study`.
-        tracker: see `study.commands.execution.run_study`.
 
     Raises:
         FaultsError: the study cannot start; the message lists every fault with its key.
@@ -103,19 +94,16 @@ def check_study(
     # A configuration that contradicts itself, made in Python, is not tried on any server.
     faults = broken_rules(study.config)
     if not faults:
-        faults = find_study_faults(study, resuming=resuming, sampler=sampler)
-        faults += find_tracker_faults(study, tracker)
+        faults = find_study_faults(study, resuming=resuming) + find_tracker_faults(study)
     if faults:
         raise FaultsError("the study cannot start,", faults)
 
 
-def find_study_faults(
-    study: Study, *, resuming: bool, sampler: Sampler | None = None
-) -> list[Fault]:
+def find_study_faults(study: Study, *, resuming: bool) -> list[Fault]:
     """Return the faults of all but the tracker; see `check_study`."""
     faults = Faults()
     datasets = _check_datasets(study, faults)
-    _check_models(study, datasets, sampler, faults)
+    _check_models(study, datasets, faults)
     _check_places(study, faults, resuming=resuming)
     return list(dict.fromkeys(faults))  # several seeds may have the same fault
 
@@ -127,13 +115,13 @@ def find_data_faults(study: Study) -> list[Fault]:
     return list(dict.fromkeys(faults))
 
 
-def find_tracker_faults(study: Study, tracker: Tracker | None = None) -> list[Fault]:
+def find_tracker_faults(study: Study) -> list[Fault]:
     """Return the faults of the tracker and its server."""
     faults = Faults()
     name = study.config.tracking.tracker
-    made = faults.attempt("tracking.tracker", tracking.make_tracker, name, tracker)
-    if made:
-        faults.attempt("tracking", made.check, study.config)
+    tracker = faults.attempt("tracking.tracker", tracking.make_tracker, name)
+    if tracker:
+        faults.attempt("tracking", tracker.check, study.config)
     return faults
 
 
@@ -214,12 +202,10 @@ def _check_seeds(study: Study, faults: Faults, *, searched: bool) -> None:
         faults.append(Fault("search.folds", message))
 
 
-def _check_models(
-    study: Study, datasets: Sequence[Dataset], sampler: Sampler | None, faults: Faults
-) -> None:
+def _check_models(study: Study, datasets: Sequence[Dataset], faults: Faults) -> None:
     """Check the sampler, the checkpoint, and everything that depends on it."""
     config, search = study.config, study.config.search
-    faults.attempt("search.sampler", sampler_named, search.sampler, sampler)
+    faults.attempt("search.sampler", sampler_named, search.sampler)
     for label, method in search.other_methods.items():
         if isinstance(method, Lora):
             faults.attempt(f"search.baselines.{label}", import_peft)

@@ -34,7 +34,6 @@ from study.search.auto_precision import decide_precision
 from study.search.choice import fix_candidates
 from study.search.driver import ray_session
 from study.search.recording import drop_reports_beyond_state
-from study.search.samplers import Sampler
 from study.storage.atomic import StorageError
 from study.storage.command_lines import study_command
 from study.storage.repair import repair
@@ -50,32 +49,23 @@ RESUMABLE_FAULTS = (StorageError, TrackingError, ClusterError)
 
 
 @handle_signals(interrupt)
-def run_study(
-    study: Study,
-    console: Console,
-    *,
-    resume: bool,
-    sampler: Sampler | None = None,
-    tracker: Tracker | None = None,
-) -> None:
+def run_study(study: Study, console: Console, *, resume: bool) -> None:
     """Run a new study, or what is left of an existing one, to its end.
 
     Args:
         study: the study: its configuration and its folder.
         console: where progress and results are printed.
         resume: whether the study exists and is to be continued.
-        sampler: the sampler that the configuration names, if it is no object of a package.
-        tracker: a tracker that the configuration names, if it is no object of a package.
 
     Raises:
         StudyError: the study has a fault that the user can fix, or it was interrupted.
     """
-    check_study(study, resuming=resume, sampler=sampler, tracker=tracker)
+    check_study(study, resuming=resume)
     # Later than the checks, whose messages have folders as they were given.
     study = study.with_config(study.config.with_absolute_folders())
-    tracker = tracking.make_tracker(study.config.tracking.tracker, tracker)
+    tracker = tracking.make_tracker(study.config.tracking.tracker)
     with _open_folder(study, tracker, resume=resume), _next_command_in_errors(study.folder):
-        board, hints = _run_to_the_end(study, tracker, console, sampler)
+        board, hints = _run_to_the_end(study, tracker, console)
     print_outcome(board, hints, console)
 
 
@@ -141,7 +131,7 @@ def _next_command_in_errors(folder: StudyFolder) -> Iterator[None]:
 
 
 def _run_to_the_end(
-    study: Study, tracker: Tracker, console: Console, sampler: Sampler | None
+    study: Study, tracker: Tracker, console: Console
 ) -> tuple[StudyResult, Sequence[tuple[str, str]]]:
     """Run the remaining steps of a study whose folder is open, and write its outputs.
 
@@ -161,16 +151,16 @@ def _run_to_the_end(
             if is_auto:
                 precision = study.config.training.precision
                 console.print(f"precision {precision}, the faster one where trials run")
-            _run_steps(study, preparer, data, tracker, console, sampler)
+            _run_steps(study, preparer, data, tracker, console)
             print_step(console, "ending the processes of the trials")
-        fix_chance(folder, study.custom_protocol)
+        fix_chance(folder)
         if tracker.title:
             step = f"sending results to {tracker.title}, and registering the winner there"
             print_step(console, step)
         tracker.register()
         print_step(console, "making tables, charts and the report")
         datasets = {dataset.name: dataset for dataset in (study.dataset, *study.targets())}
-        board = write_outputs(folder, study.custom_protocol, datasets)
+        board = write_outputs(folder, datasets)
         finished = True
     finally:
         if tracker_start.exception() is None:
@@ -215,7 +205,6 @@ def _run_steps(
     data: TrialData | None,
     tracker: Tracker,
     console: Console,
-    sampler: Sampler | None,
 ) -> None:
     """Search and choose; only then read the test split, test, and train the final model.
 
@@ -242,7 +231,7 @@ def _run_steps(
         if data and not chosen:
             with search_progress(config.search.planned_trials) as line:
                 line.limit(steps.seconds_left(study))
-                steps.run_search(study, data, [line, sending], sampler)
+                steps.run_search(study, data, [line, sending])
             _print_cut(study, console)
         trainings = steps.trainings_of(fix_candidates(study))
     tested = {seed: preparer.test(seed) for seed in protocol.shot_seeds(config)}

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from study.protocols import Protocol
 from study.report.ablation_tables import write_ablation
 from study.report.charts import write_plots
 from study.report.ending import findings, next_steps
@@ -22,14 +21,11 @@ from study.storage.atomic import with_retries, write_atomically
 from study.storage.study_folder import DESCRIPTION, StudyFolder
 
 
-def write_outputs(
-    folder: StudyFolder, protocol: Protocol | None = None, datasets: Datasets | None = None
-) -> StudyResult:
+def write_outputs(folder: StudyFolder, datasets: Datasets | None = None) -> StudyResult:
     """Write everything that is made from a study's results, from the table to the summary.
 
     Args:
         folder: the study's folder.
-        protocol: the study's protocol, if it is no object of a package.
         datasets: the datasets that were read already, whose test images the report may show.
 
     Returns:
@@ -40,7 +36,7 @@ def write_outputs(
     """
     trials = folder.path / "trials"
     with_retries(trials, trials.stat, existing=folder.path)  # storage may be away
-    board = read_study_result(folder.path, protocol)
+    board = read_study_result(folder.path)
     write_trials(folder, board.trial_results)
     if board.ablation:
         write_ablation(folder.path, board.ablation)

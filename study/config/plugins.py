@@ -2,8 +2,7 @@
 
 A configuration is shared, so it names such an object and never says where its code is. The name is
 looked up among the objects of this package and among the entry points of installed packages (groups
-``clipfit_study.protocols``, ``clipfit_study.samplers`` and ``clipfit_study.trackers``). An object
-may also be handed to `study.commands.execution.run_study`.
+``clipfit_study.protocols``, ``clipfit_study.samplers`` and ``clipfit_study.trackers``).
 """
 
 from collections.abc import Callable, Mapping
@@ -15,26 +14,17 @@ from study.errors import ConfigError, did_you_mean
 T = TypeVar("T")
 
 
-def find_object(
-    group: str, name: str, built_in: Mapping[str, Callable[[], T]], handed_over: T | None = None
-) -> T:
+def find_object(group: str, name: str, built_in: Mapping[str, Callable[[], T]]) -> T:
     """Return the object of a name.
 
     Args:
         group: the kind of object in the plural, such as ``samplers``.
         name: the name in the configuration.
         built_in: this package's objects by name, each as a function that returns it.
-        handed_over: an object from Python code; its ``name``, or its ``__name__`` if it is a
-            function, must be the name in the configuration.
 
     Raises:
         ConfigError: nothing has that name, or an installed package cannot be imported.
     """
-    if handed_over is not None:
-        its_name = str(getattr(handed_over, "name", None) or getattr(handed_over, "__name__", ""))
-        if its_name != name:
-            raise ConfigError(f"'{name}' is named, but '{its_name}' of the {group} was handed over")
-        return handed_over
     if name in built_in:
         return built_in[name]()
     installed = {point.name: point for point in entry_points(group=f"clipfit_study.{group}")}

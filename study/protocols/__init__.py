@@ -25,19 +25,15 @@ PROTOCOLS: Mapping[str, type[Protocol]] = {
 }
 
 
-def find_protocol(name: str, given: Protocol | None = None) -> Protocol:
+def find_protocol(name: str) -> Protocol:
     """Return the protocol of a name; see `study.config.plugins.find_object`.
 
     An entry point of an installed package may name the class or an instance.
 
-    Args:
-        name: the name in the configuration.
-        given: a protocol from Python, which must have this name.
-
     Raises:
         ConfigError: there is no such protocol.
     """
-    protocol = find_object("protocols", name, PROTOCOLS, given)
+    protocol = find_object("protocols", name, PROTOCOLS)
     if isinstance(protocol, type):
         instance: Protocol = protocol()
         return instance

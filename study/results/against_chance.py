@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-from study.protocols import Protocol
 from study.results.best_configuration import final_candidate
 from study.results.chance import AgainstChance
 from study.results.study_result import read_study_result
@@ -11,15 +10,11 @@ from study.storage.study_folder import CHANCE, StudyFolder
 from study.trial.study import best_candidate
 
 
-def fix_chance(folder: StudyFolder, protocol: Protocol | None = None) -> None:
+def fix_chance(folder: StudyFolder) -> None:
     """Write how the best configuration, and that of the final model, compare with chance.
 
     They are written by their labels and by those of candidates that equal them. Nothing is written
     if validation has chosen nothing, or if the trials kept no predictions.
-
-    Args:
-        folder: the study's folder.
-        protocol: the study's protocol, if it is not found by its name.
 
     Raises:
         FolderError: a file of the study is damaged.
@@ -27,7 +22,7 @@ def fix_chance(folder: StudyFolder, protocol: Protocol | None = None) -> None:
     """
     trials = folder.path / "trials"
     with_retries(trials, trials.stat, existing=folder.path)  # storage may be away
-    result = read_study_result(folder.path, protocol)
+    result = read_study_result(folder.path)
     chosen = best_candidate(result.candidates), final_candidate(result.candidates)
     tested = {candidate.tested for candidate in chosen if candidate}
     labels = {one.label for one in result.candidates if one.tested in tested}

@@ -376,12 +376,11 @@ def best_other_method(candidates: Sequence[Candidate]) -> str | None:
     return max(ranked, key=lambda pair: pair[0])[1] if ranked else None
 
 
-def read_study_result(folder: Path, protocol: Protocol | None = None) -> StudyResult:
+def read_study_result(folder: Path) -> StudyResult:
     """Read a study's folder.
 
     Args:
         folder: the study's folder, `runs/NAME`.
-        protocol: the study's protocol, if it is not found by its name.
 
     Raises:
         DataError: the folder is not that of a study.
@@ -392,7 +391,7 @@ def read_study_result(folder: Path, protocol: Protocol | None = None) -> StudyRe
         raise DataError(f"{folder}: no trials/ folder; expected the folder of a study (runs/NAME)")
     # Resolved, because a study has the name of its folder, and "." is no name.
     opened = StudyFolder(folder.resolve())
-    study = Study(load_config(opened.config_path, frozen=True), opened, protocol)
+    study = Study(load_config(opened.config_path, frozen=True), opened)
     trials = read_trials(opened, study.protocol)
     split_hashes = {trial.seed: trial.split_hash for trial in trials if trial.stage in COMPARED}
     earlier = [extension["candidates"] for extension in extensions(study)]

@@ -198,13 +198,8 @@ def sobol_point(seed: str, index: int, ranges: Ranges) -> dict[str, float]:
     }
 
 
-def plan_groups(study: Study, sampler: Sampler | None = None) -> Sequence[Group]:
-    """Return the groups of a study that propose trials, as if none had been proposed.
-
-    Args:
-        study: the study.
-        sampler: the sampler of the open search, if it is not found by its name.
-    """
+def plan_groups(study: Study) -> Sequence[Group]:
+    """Return the groups of a study that propose trials, as if none had been proposed."""
     search, seed = study.config.search, study.config.seed
     space = Space(
         search.space,
@@ -221,7 +216,7 @@ def plan_groups(study: Study, sampler: Sampler | None = None) -> Sequence[Group]
             space.ranges(subset),
             partial(space.settings, subset),
         ),
-        Open(OPEN, search.open_trials, seed, space, sampler_named(search.sampler, sampler)),
+        Open(OPEN, search.open_trials, seed, space, sampler_named(search.sampler)),
     ]
     for label, method in search.searched_methods.items():
         ranges = {rate_column(METHOD): method.rates}

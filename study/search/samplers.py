@@ -35,13 +35,13 @@ def tpe(seed: int) -> "BaseSampler":
         )
 
 
-def sampler_named(name: str, given: Sampler | None = None) -> Sampler:
+def sampler_named(name: str) -> Sampler:
     """Return the sampler of a name; see `study.config.plugins.find_object`.
 
     Raises:
         ConfigError: there is none.
     """
-    return find_object("samplers", name, {"tpe": lambda: tpe, "random": lambda: random}, given)
+    return find_object("samplers", name, {"tpe": lambda: tpe, "random": lambda: random})
 
 
 def seed_from_text(text: str) -> int:

@@ -18,7 +18,6 @@ from study.search.groups import Group, plan_groups
 from study.search.make_trial import Proposal, make_trial
 from study.search.observers import Observers
 from study.search.recorded import DataBySeed, Recorded, close_trial, read_recorded
-from study.search.samplers import Sampler
 from study.search.scheduler import Deadline, StudyScheduler
 from study.search.searcher import SearchPlan, StudySearcher, trains_encoders
 from study.storage.trial_folder import EARLIER_END
@@ -47,9 +46,7 @@ def seconds_left(study: Study) -> float | None:
     return None if minutes is None else 60 * minutes - seconds_used(study.folder)
 
 
-def run_search(
-    study: Study, data: TrialData, observers: Observers, sampler: Sampler | None = None
-) -> None:
+def run_search(study: Study, data: TrialData, observers: Observers) -> None:
     """Train what is left of the baselines and of the groups that propose trials.
 
     Baselines come first, the cheapest before the others. If a group ends without a trial that came
@@ -60,7 +57,6 @@ def run_search(
         study: the study.
         data: the data of the search's trials.
         observers: the listeners that are notified of every trial.
-        sampler: the sampler, if it is not found by the name in the configuration.
 
     Raises:
         DataError: earlier trials used other images or classes.
@@ -79,7 +75,7 @@ def run_search(
     ]
     # What trains an encoder comes last; their numbers stay those of the configuration.
     queue.sort(key=lambda trial: (trains_encoders(trial), trial.epochs, trial.trainable))
-    groups = plan_groups(study, sampler)
+    groups = plan_groups(study)
     seconds = seconds_left(study)
     deadline = None if seconds is None else Deadline(seconds)
     plan = SearchPlan(study, data, groups, deadline)

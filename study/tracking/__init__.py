@@ -16,17 +16,13 @@ TRACKERS = {"mlflow": MlflowTracker, "none": NoTracker}
 """This package's own trackers, by their names in a configuration."""
 
 
-def make_tracker(name: str, instance: Tracker | None = None) -> Tracker:
+def make_tracker(name: str) -> Tracker:
     """Return the tracker of a name, not started; see `study.config.plugins.find_object`.
-
-    Args:
-        name: the name.
-        instance: a tracker that the caller has made; it must have that name.
 
     Raises:
         ConfigError: the name is unknown.
     """
-    return find_object("trackers", name, TRACKERS, instance)
+    return find_object("trackers", name, TRACKERS)
 
 
 def download_model(address: str, folder: Path) -> "SavedModel":

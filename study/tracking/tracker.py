@@ -41,8 +41,6 @@ class Tracker(ABC):
     failures, or return them from `close`.
     """
 
-    name: str
-    """The name of the tracker in a configuration."""
     title = "the tracker"
     """The name of the tracker in messages; empty where nothing is kept."""
     packages: Sequence[str] = ()
@@ -98,7 +96,6 @@ class TrackerObserver:
 class NoTracker(Tracker):
     """The tracker of a study that keeps its results in its folder alone."""
 
-    name = "none"
     title = ""
 
     def start(self, study: Study) -> None:

@@ -76,8 +76,6 @@ class Study:
 
     config: StudyConfig
     folder: StudyFolder
-    custom_protocol: Protocol | None = None
-    """The protocol to use if the name in the configuration is not that of a shipped one."""
     _targets: dict[str, Dataset] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -90,7 +88,7 @@ class Study:
         Raises:
             ConfigError: no protocol has that name.
         """
-        protocol = find_protocol(self.config.protocol, self.custom_protocol)
+        protocol = find_protocol(self.config.protocol)
         if self.config.search.metric == "balanced_accuracy":
             return protocol.balanced()
         return protocol
@@ -171,7 +169,7 @@ class Study:
 
     def with_config(self, config: StudyConfig) -> Study:
         """Return the study with another configuration of the same data."""
-        changed = Study(config, self.folder, self.custom_protocol)
+        changed = Study(config, self.folder)
         kept = {name: value for name, value in vars(self).items() if name in _OF_DATA}
         vars(changed).update(kept)
         return changed

@@ -13,13 +13,10 @@ import pytest
 from study.commands.check import check_study
 from study.commands.check_result import CheckResult, Estimate, print_check
 from study.config.loading import build_config
-from study.config.schema import StudyConfig
 from study.errors import DataError, Fault, FaultsError, StudyError
 from study.storage.folders import JOB
 from study.storage.result_folder import JsonObject
 from study.storage.study_folder import StudyFolder
-from study.tracking.mlflow.mlflow_tracker import MlflowTracker
-from study.tracking.tracker import Tracker
 from study.trial.study import Study
 from tests import miniature
 from tests.commands.conftest import Run
@@ -37,7 +34,6 @@ def look(tiny_backbone: Path, tmp_path: Path, mlflow_store: str) -> Look:
         *,
         resuming: bool = False,
         backbone: Path = tiny_backbone,
-        tracker: Tracker | None = None,
         **values: Any,
     ) -> list[Fault]:
         config = build_config(
@@ -55,7 +51,7 @@ def look(tiny_backbone: Path, tmp_path: Path, mlflow_store: str) -> Look:
         begun = folder.path.exists()
         faults = []
         try:
-            check_study(Study(config, folder), resuming=resuming, tracker=tracker)
+            check_study(Study(config, folder), resuming=resuming)
         except FaultsError as refused:
             faults = refused.faults
         assert folder.path.exists() == begun
@@ -232,15 +228,6 @@ def test_a_job_in_a_copy_of_a_folder_needs_places_outside_of_it(
     assert all(fault.key != "storage" for fault in look())  # which is absolute
     monkeypatch.setenv(JOB, json.dumps({"runtime_env": {}}))
     assert look(**relative) == []
-
-
-def test_a_tracker_that_was_handed_over_is_asked_in_place_of_mlflow(look: Look):
-    class Full(MlflowTracker):
-        def check(self, config: StudyConfig):
-            raise StudyError(f"no room for '{config.name}'")
-
-    found = look(tracker=Full(), tracking={"uri": "unknown://x"})
-    assert found == [Fault("tracking", "no room for 'mine'")]
 
 
 @pytest.mark.parametrize(

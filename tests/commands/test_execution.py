@@ -308,7 +308,7 @@ def test_a_choice_that_is_made_needs_no_search_unless_one_of_its_trials_is_open(
     study = Study(written.config.model_copy(update={"search": search}), written.folder)
     steps.seconds_left.return_value = 300.0
     for searches in (0, 1):
-        module._run_steps(study, Mock(), Mock(), NoTracker(), console, None)
+        module._run_steps(study, Mock(), Mock(), NoTracker(), console)
         assert steps.run_search.call_count == searches
         written.trial(2)
     assert "the search ended after its 5 minutes, with 2 of 48 trials" in output.getvalue()

@@ -25,10 +25,10 @@ RunPython = Callable[..., str]
 
 @pytest.fixture
 def small(tmp_path: Path, tiny_backbone: Path, monkeypatch: pytest.MonkeyPatch) -> Small:
-    """Run a study that takes seconds; values go over sections of its configuration."""
+    """Run a study that takes seconds; sections are in place of those of its configuration."""
     monkeypatch.chdir(tmp_path)
 
-    def run(search: Mapping[str, Any], resume: bool = False, **given: Any) -> StudyFolder:
+    def run(search: Mapping[str, Any], **sections: Any) -> StudyFolder:
         values = {
             "name": "mine",
             "storage": str(tmp_path / "runs"),
@@ -39,14 +39,28 @@ def small(tmp_path: Path, tiny_backbone: Path, monkeypatch: pytest.MonkeyPatch) 
             "test": {"seeds": [1, 2], "runners_up": 0},
             "final": {"images": "shots"},
             "resources": {"max_concurrent": 1},
-            **given.pop("values", {}),
+            **sections,
         }
         folder = StudyFolder(tmp_path / "runs" / "mine")
         own = Study(build_config(values, "mine"), folder)
-        run_study(own, Console(quiet=True), resume=resume, **given)
+        run_study(own, Console(quiet=True), resume=False)
         return folder
 
     return run
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Install a package that has an entry point of a group."""
+
+    def install(group: str, entry: str) -> None:
+        package = tmp_path / "packages" / "mine-1.0.dist-info"
+        package.mkdir(parents=True)
+        (package / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
+        (package / "entry_points.txt").write_text(f"[clipfit_study.{group}]\n{entry}\n")
+        monkeypatch.syspath_prepend(str(package.parent))
+
+    return install
 
 
 @pytest.fixture

@@ -12,8 +12,6 @@ from study.trial.study import Study
 class LinesTracker(Tracker):
     """A tracker that writes a line for each trial into ``tracked.jsonl`` of the working folder."""
 
-    name = "lines"
-
     def start(self, study: Study) -> None:
         """Tell what ended while no tracker listened, as with a driver that was killed."""
         self._folder = study.folder

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,20 +26,15 @@ class OnlyNew(BaseToNew):
 
 
 @pytest.fixture
-def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def installed(install: Any):
     """Install a package whose entry point is the protocol."""
-    package = tmp_path / "packages" / "mine-1.0.dist-info"
-    package.mkdir(parents=True)
-    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
-    entry = f"[clipfit_study.protocols]\nonly_new = {__name__}:OnlyNew\n"
-    (package / "entry_points.txt").write_text(entry)
-    monkeypatch.syspath_prepend(str(package.parent))
+    install("protocols", f"only_new = {__name__}:OnlyNew")
 
 
 @pytest.mark.long
 @pytest.mark.usefixtures("ray_cluster", "installed")
 def test_a_study_is_judged_by_it(small: Any):
-    folder = small({"selection": "base"}, values={"protocol": "only_new"})
+    folder = small({"selection": "base"}, protocol="only_new")
     (clipfit,) = (one for one in folder.read_json("candidates.json") if one["label"] == "clipfit")
     for seed in (1, 2):
         report = folder.trial(f"test-{clipfit['training']}-seed{seed}").read_reports()[-1]
@@ -51,4 +45,4 @@ def test_a_study_is_judged_by_it(small: Any):
 
 def test_without_it_the_study_does_not_start(small: Any):
     with pytest.raises(ConfigError, match="protocol: 'only_new' is unknown; allowed are few_shot"):
-        small({}, values={"protocol": "only_new"})
+        small({}, protocol="only_new")

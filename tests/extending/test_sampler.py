@@ -16,13 +16,16 @@ def sobol(seed: int) -> BaseSampler:
 
 @pytest.mark.long
 @pytest.mark.usefixtures("ray_cluster")
-def test_a_study_searches_with_it(small: Any):
-    search = {"sampler": "sobol"}
+def test_a_study_searches_with_it(small: Any, install: Any):
+    install("samplers", f"sobol = {__name__}:sobol")
     with trials_in_process():
-        folder = small(search, sampler=sobol)
+        folder = small({"sampler": "sobol"})
     assert "sampler: sobol" in folder.config_path.read_text()
     searched = [t for t in folder.trials() if t.trial_id.startswith("search-")]
     assert len(searched) == 8 + 1, "those planned, and the linear classifier"
     assert folder.is_complete()
+
+
+def test_without_it_the_study_does_not_start(small: Any):
     with pytest.raises(ConfigError, match=r"search\.sampler: 'sobol' is unknown; allowed are tpe"):
-        small(search, resume=True)
+        small({"sampler": "sobol"})

@@ -25,7 +25,6 @@ MONITOR_SECONDS = 30.0
 class MlflowTracker(Tracker):
     """A tracker that sends a study to MLflow in the background, one run a trial."""
 
-    name = "mlflow"
     title = "MLflow"
     packages = ("mlflow",)
 
