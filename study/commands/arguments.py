@@ -1,8 +1,6 @@
 """Arguments that several commands take."""
 
-import contextlib
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from pathlib import Path
+from argparse import ArgumentParser, Namespace
 
 from study.errors import ConfigError
 
@@ -34,17 +32,6 @@ def add_settings(parser: ArgumentParser) -> None:
         default=[],
         metavar="key=value",
         help="settings that a study may change, such as resources.max_concurrent=1",
-    )
-
-
-def add_storage(parser: ArgumentParser) -> None:
-    """Add ``storage``, the folder of studies."""
-    parser.add_argument(
-        "storage",
-        nargs="?",
-        type=_storage,
-        metavar="storage=FOLDER",
-        help="the folder that has the studies (default: $STUDY_STORAGE, else runs)",
     )
 
 
@@ -80,15 +67,6 @@ def add_check(parser: ArgumentParser) -> None:
         ("--json", "with --check: print the result as JSON"),
     ):
         parser.add_argument(option, action="store_true", help=text)
-
-
-def _storage(text: str) -> Path:
-    folder = text.removeprefix("storage=")
-    if folder in ("", text):
-        raise ArgumentTypeError(f"'{text}' is not of the form storage=FOLDER")
-    with contextlib.suppress(RuntimeError):  # ~name of no user
-        return Path(folder).expanduser()
-    return Path(folder)
 
 
 def refuse_without_check(options: Namespace) -> None:

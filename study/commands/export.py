@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from study.commands.arguments import add_model, add_storage
+from study.commands.arguments import add_model
 from study.commands.output import lasting_console
 from study.commands.signals import handle_signals, interrupt
 from study.errors import StudyError
@@ -21,9 +21,8 @@ HELP = "write the final model of a study, or another tuned model, for other libr
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add a model, the folder of studies, the format and the folder to write."""
+    """Add a model, the format and the folder to write."""
     add_model(parser)
-    add_storage(parser)
     parser.add_argument(
         "--format",
         required=True,
@@ -55,7 +54,7 @@ def run(options: Namespace) -> None:
         print_sentences(console, line)
 
 
-def export(model: str, name: str, out: Path, storage: Path | None = None) -> list[str]:
+def export(model: str, name: str, out: Path, storage: str | None = None) -> list[str]:
     """Write a model in a format of another library, and return lines on what was written.
 
     Args:
@@ -95,7 +94,7 @@ def export(model: str, name: str, out: Path, storage: Path | None = None) -> lis
 
 
 def find_study_of(
-    saved: "SavedModel", word: str, storage: Path | None = None
+    saved: "SavedModel", word: str, storage: str | None = None
 ) -> "Provenance | None":
     """Return the study that a model is from, with the trial; None if it is not found.
 

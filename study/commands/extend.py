@@ -26,6 +26,9 @@ HELP = (
     "by final.images=everything"
 )
 
+EXTENDABLE = ("search.trials", "search.minutes", "final.images")
+"""The keys that an extension may change, beside those that change no result."""
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add a study and settings."""
@@ -39,10 +42,10 @@ def run(options: Namespace) -> None:
     Raises:
         StudyError: there is a fault that the user can fix, or the study was interrupted.
     """
-    from study.commands.find import find_study, split_off_storage
+    from study.commands.find import find_study
 
-    _, storage = split_off_storage(options.settings)
-    extend_and_run(find_study(options.name, storage), options.settings, lasting_console())
+    folder = find_study(options.name, options.storage)
+    extend_and_run(folder, options.settings, lasting_console())
 
 
 def extended_config(study: "Study", overrides: Sequence[str]) -> "StudyConfig":
@@ -57,9 +60,9 @@ def extended_config(study: "Study", overrides: Sequence[str]) -> "StudyConfig":
         ConfigError: the study has no search, neither the number grows nor the final model changes,
             no time would be left, or other settings would change.
     """
+    from study.commands.find import refuse_changed_results
     from study.config.loading import build_config
-    from study.config.schema import WITHOUT_EFFECT
-    from study.config.yaml_values import parse_overrides, put_value
+    from study.config.yaml_values import parse_overrides
     from study.storage.command_lines import PROGRAM, study_command
     from study.trial.search_time import seconds_used
 
@@ -71,21 +74,11 @@ def extended_config(study: "Study", overrides: Sequence[str]) -> "StudyConfig":
             f"  {PROGRAM} run {shlex.quote(str(folder.config_path))} name=ANOTHER KEY=VALUE"
         )
     changes = parse_overrides(overrides)
-    changes.pop("storage", None)  # where the study is
     adds = any(override.startswith("search.trials=+") for override in overrides)
     if adds and isinstance(changes["search.trials"], int):
         changes["search.trials"] += now
-    may_change = ("search.trials", "search.minutes", "final.images", *WITHOUT_EFFECT)
-    values = config.model_dump(mode="json")
-    for key, value in changes.items():
-        if not key.startswith(may_change):
-            raise ConfigError(
-                f"{key} cannot change in a study that exists, since its trials would no longer "
-                "compare; extend takes search.trials, search.minutes, final.images, resources and "
-                "tracking"
-            )
-        put_value(values, key, value)
-    extended = build_config(values, str(folder.config_path))
+    extended = build_config(config.model_dump(mode="json"), str(folder.config_path), changes)
+    refuse_changed_results(config, extended, f"study '{folder.name}'", besides=EXTENDABLE)
     grows = extended.search.trials > now
     changes_model = extended.search == config.search and extended.final != config.final
     if not (grows or changes_model):

@@ -5,7 +5,6 @@ Names are looked for before anything slow is imported, so that an unknown one is
 
 import contextlib
 import os
-from argparse import Namespace
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,27 +87,6 @@ def find_config_and_overrides(words: Sequence[str]) -> tuple[Path, list[str]]:
     return file, overrides
 
 
-def find_named_study(options: Namespace) -> "Study":
-    """Return the study that a command names, with settings that may change.
-
-    Args:
-        options: what was typed: ``name``, see `find_study`, and ``settings``, words of the form
-            ``key=value``, among which the storage may be.
-
-    Raises:
-        StudyError: there is no such study, or it is damaged, or a setting may not be given.
-    """
-    _, storage = split_off_storage(options.settings)
-    return load_study(find_study(options.name, storage), options.settings)
-
-
-def split_off_storage(words: Sequence[str]) -> tuple[list[str], str | None]:
-    """Return words without ``storage=FOLDER``, and the folder, or None if it is not among them."""
-    others = [word for word in words if not word.startswith("storage=")]
-    storage = parse_overrides(word for word in words if word not in others).get("storage")
-    return others, None if storage is None else str(storage)
-
-
 def find_study(name: str, storage: str | Path | None = None) -> StudyFolder:
     """Return the folder of a study.
 
@@ -172,6 +150,8 @@ def find_model(word: str, scratch: Path, storage: str | Path | None = None) -> "
 def load_study(folder: StudyFolder, overrides: Sequence[str] = ()) -> "Study":
     """Return the study of a folder, with overrides of settings that may change.
 
+    Its storage is where the folder is now.
+
     Raises:
         FolderError: a file that every command needs is missing or damaged.
         ConfigError: an override is invalid, or would change results.
@@ -182,15 +162,23 @@ def load_study(folder: StudyFolder, overrides: Sequence[str] = ()) -> "Study":
     folder.refuse_damaged()
     frozen = load_config(folder.config_path, frozen=True)
     config = load_config(folder.config_path, overrides, frozen=True)
-    changes = changes_of_results(frozen, config)
+    refuse_changed_results(frozen, config, f"study '{folder.name}'")
+    storage = folder.path.parent.absolute()
+    return Study(config.model_copy(update={"storage": storage}), folder)
+
+
+def refuse_changed_results(
+    frozen: "StudyConfig", config: "StudyConfig", title: str, *, besides: Collection[str] = ()
+) -> None:
+    """Raise ConfigError if a configuration would give other results; see `changes_of_results`."""
+    changes = changes_of_results(frozen, config, besides=besides)
     if changes:
         lines = [
-            f"study '{folder.name}' exists, and would no longer compare its trials if these "
-            "changed; allowed to change are storage, resources and tracking, and search.trials "
-            "by clipfit-study extend:"
+            f"{title} exists, and would no longer compare its trials if these changed; allowed "
+            "to change are resources and tracking, and by clipfit-study extend search.trials, "
+            "search.minutes and final.images:"
         ]
         raise ConfigError("\n  ".join(lines + changes))
-    return Study(config, folder)
 
 
 def changes_of_results(

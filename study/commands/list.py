@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
-from study.commands.arguments import add_json, add_storage
+from study.commands.arguments import add_json
 from study.commands.output import lasting_console, print_json
 from study.commands.status import INTERRUPTED, print_resume_commands, study_status
 from study.errors import ConfigError, FormatError, StudyError
@@ -15,8 +15,7 @@ HELP = "list the studies in a folder: state, trials, scores"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the folder of studies and ``--json``."""
-    add_storage(parser)
+    """Add ``--json``."""
     add_json(parser)
 
 

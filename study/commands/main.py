@@ -40,6 +40,11 @@ COMMANDS = {
     "sync": sync,
 }
 """The module of each command, in the order of the help."""
+CONFIGURING = ("run", "init", "config")
+"""The commands that take ``storage=FOLDER`` as a value of a configuration."""
+STORAGE = """
+storage=FOLDER among the words is the folder that has the studies (default:
+$STUDY_STORAGE, else runs)."""
 
 DESCRIPTION = """
 Adapt CLIP to a few labelled images per class, and find out which of its
@@ -84,6 +89,8 @@ def _run_command(words: Sequence[str]) -> int:
 def _parse(words: Sequence[str]) -> tuple[str, Namespace]:
     """Return the command that the first word names, else ``run`` of all words, and its options.
 
+    The options of a command about studies that exist have ``storage``, their folder, or None.
+
     Raises:
         StudyError: the first word is no command and no configuration.
         SystemExit: a help, the version or a message was printed.
@@ -104,7 +111,15 @@ def _parse(words: Sequence[str]) -> tuple[str, Namespace]:
         name, others = "run", [*words]
     parser = ArgumentParser(prog=f"{PROGRAM} {name}", description=COMMANDS[name].HELP)
     COMMANDS[name].add_arguments(parser)
-    return name, parser.parse_intermixed_args(others)
+    storage = None
+    if name not in CONFIGURING:
+        parser.epilog = STORAGE
+        given = [word for word in others if word.startswith("storage=")]
+        others = [word for word in others if word not in given]
+        if len(given) > 1 or given == ["storage="]:
+            parser.error("storage=FOLDER is allowed once, with the name of a folder")
+        storage = given[0].removeprefix("storage=") if given else None
+    return name, parser.parse_intermixed_args(others, Namespace(storage=storage))
 
 
 def _print_fault(error: Exception) -> int:

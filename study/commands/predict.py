@@ -32,8 +32,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "images",
         nargs="+",
         metavar="PATH",
-        help="image files, and folders with images in them or in their folders; storage=FOLDER "
-        "says where the study is",
+        help="image files, and folders with images in them or in their folders",
     )
     parser.add_argument(
         "--classes",
@@ -74,21 +73,21 @@ def run(options: Namespace) -> None:
     Raises:
         StudyError: an option, the model or all of the images cannot be used.
     """
-    from study.commands.find import find_model, split_off_storage
+    from study.commands.find import find_model
 
     for name, value in (("--top", options.top), ("--batch-size", options.batch_size)):
         if value < 1:
             raise ConfigError(f"{name} is {value}; allowed is 1 or more")
     if options.out is not None:
         _refuse_out(options.out)
-    words, storage = split_off_storage(options.images)
     with (
         handle_signals(interrupt),
         tempfile.TemporaryDirectory(prefix="clipfit-predict-") as scratch,
     ):
-        saved = find_model(options.model, Path(scratch), storage)  # refuses an unknown one at once
+        # It refuses an unknown one at once.
+        saved = find_model(options.model, Path(scratch), options.storage)
         names = None if options.classes is None else read_classes(options.classes)
-        images = find_images(words)
+        images = find_images(options.images)
         classifier = saved.load_classifier(class_names=names, device=options.device)
         _label(options, saved, classifier, images)
 

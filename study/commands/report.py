@@ -3,16 +3,15 @@
 import sys
 from argparse import ArgumentParser, Namespace
 
-from study.commands.arguments import add_storage, add_study
+from study.commands.arguments import add_study
 from study.commands.output import lasting_console
 
 HELP = "write report.html of a study, and its charts"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add a study, the folder of studies and ``--drift``."""
+    """Add a study and ``--drift``."""
     add_study(parser)
-    add_storage(parser)
     parser.add_argument(
         "--drift",
         action="store_true",

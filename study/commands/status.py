@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from study.commands.arguments import add_json, add_settings, add_study
+from study.commands.arguments import add_json, add_study
 from study.commands.output import lasting_console, print_json
 
 if TYPE_CHECKING:
@@ -25,9 +25,8 @@ MOST_TRIALS = 5
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add a study, settings and ``--json``."""
+    """Add a study and ``--json``."""
     add_study(parser)
-    add_settings(parser)
     add_json(parser)
 
 
@@ -35,11 +34,12 @@ def run(options: Namespace) -> None:
     """Print what is done, running and best in a study, and how to continue it.
 
     Raises:
-        StudyError: the study cannot be read, or an override may not be given.
+        StudyError: the study cannot be read.
     """
-    from study.commands.find import find_named_study
+    from study.commands.find import find_study
 
-    folder = find_named_study(options).folder
+    folder = find_study(options.name, options.storage)
+    folder.refuse_damaged()
     from study.results.study_result import read_study_result
 
     status = study_status(read_study_result(folder.path))

@@ -27,9 +27,9 @@ def run(options: Namespace) -> None:
     Raises:
         StudyError: there is a fault that the user can fix, or results could not be sent.
     """
-    from study.commands.find import find_named_study
+    from study.commands.find import find_study, load_study
 
-    study = find_named_study(options)
+    study = load_study(find_study(options.name, options.storage), options.settings)
     from study import tracking
     from study.commands.outcome import write_outputs
 

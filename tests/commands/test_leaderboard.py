@@ -1,6 +1,5 @@
 """What the command ``leaderboard`` shows, and which files it writes."""
 
-import io
 import json
 import math
 from collections.abc import Callable
@@ -9,14 +8,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from study.report.leaderboard_tables import write_leaderboard
+from study.results.study_result import read_study_result
 from tests.commands.conftest import Run
 from tests.results.test_sweep_scores import placed
 
 
 def test_the_leaderboard_as_json_has_what_its_csv_has(few_shot_study: Path, run: Run):
-    words = ["leaderboard", few_shot_study, "--format"]
-    assert "best by validation ★" in run(*words, "markdown").out
-    table = pd.read_csv(io.StringIO(run(*words, "csv").out))
+    write_leaderboard(read_study_result(few_shot_study))
+    table = pd.read_csv(few_shot_study / "leaderboard.csv")
     rows = json.loads(run("leaderboard", few_shot_study, "--json").out)
     assert [{*row} for row in rows] == [{*table.columns}] * len(table)
     for column in ("label", "winner"):
@@ -37,18 +37,19 @@ def test_the_leaderboard_of_a_study_fits_one_screen(
 
 
 def test_an_ablation_is_printed(ablation_study: Path, run: Run):
-    words = ["leaderboard", ablation_study]
-    assert "Holm" in run(*words).out
-    assert run(*words, "--format", "csv").out.startswith("label,split,")
+    assert "Holm" in run("leaderboard", ablation_study).out
+    assert {"label", "split"} <= json.loads(run("leaderboard", ablation_study, "--json").out)[
+        0
+    ].keys()
 
 
 def test_tables_of_a_sweep_are_printed_and_written_and_need_one(
     few_shot_study: Path, tmp_path: Path, run: Run, refused: Callable[..., str]
 ):
-    name = few_shot_study.name
-    for words in ([name, name], [name, "--to", tmp_path]):
-        message = refused("leaderboard", *words, f"storage={few_shot_study.parent}")
-        assert "no finished study" in message
+    words = ["leaderboard", few_shot_study.name, f"storage={few_shot_study.parent}"]
+    for more in (few_shot_study, "--to"):
+        assert "no finished study" in refused(*words, more, *[tmp_path] * (more == "--to"))
+    assert "--json is allowed with one" in refused(*words, few_shot_study, "--json")
     placed(few_shot_study, "dtd", "few_shot")
     assert "few_shot: averages" in run("leaderboard", few_shot_study, few_shot_study).out
     named = run("leaderboard", few_shot_study, "--to", tmp_path).out.splitlines()
@@ -56,15 +57,7 @@ def test_tables_of_a_sweep_are_printed_and_written_and_need_one(
     assert (tmp_path / "tables.csv").is_file()
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["--format", "csv"],
-        ["--top", "0"],
-        ["--to", "x"],
-    ],
-    ids=" ".join,
-)
+@pytest.mark.parametrize("words", [["--top", "0"], ["--to", "x"]], ids=" ".join)
 def test_options_of_the_leaderboard_that_do_not_go_together_are_refused(run: Run, words: list[str]):
     ran = run("leaderboard", *words)
     assert (ran.code, ran.out) == (2, "")
