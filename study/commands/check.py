@@ -69,16 +69,15 @@ def check_everything(study: Study, *, resuming: bool, images: bool, estimate: bo
         FaultsError: the study cannot start.
     """
     check_study(study, resuming=resuming)
-    decoded = decode_images(study, every=images)
-    found = [*decoded.warnings, *find_warnings([study])]
-    facts = [*study_facts(study), decoded.fact]
+    decoded, seconds = decode_images(study, every=images)
+    warnings = [*decoded.warnings, *find_warnings([study])]
     measured = None
     if estimate and not decoded.faults:
         # Ray and Optuna take seconds to import, and a check does without them.
         from study.commands.estimate import measure_and_estimate
 
-        measured = measure_and_estimate(study, decoding=decoded.seconds)
-    return CheckResult(decoded.faults, found, facts, measured)
+        measured = measure_and_estimate(study, decoding=seconds)
+    return CheckResult(decoded.faults, warnings, [*study_facts(study), *decoded.facts], measured)
 
 
 def check_study(study: Study, *, resuming: bool) -> None:
@@ -253,12 +252,11 @@ def _check_backbone(study: Study) -> Backbone:
 def _check_places(study: Study, faults: Faults, *, resuming: bool) -> None:
     """Check the resources, the cluster, the storage and the name of a study."""
     resources = study.config.resources
-    limits = [("cpus", float(count_cores()), "CPU cores")]
-    if resources.gpus_per_trial:
-        limits.append(("gpus", float(len(list_gpus())), "GPUs"))
-    for kind, available, unit in limits:
-        needed = getattr(resources, f"{kind}_per_trial")
-        faults.attempt(f"resources.{kind}_per_trial", refuse_too_many, needed, available, unit)
+    cpus, gpus = resources.cpus_per_trial, resources.gpus_per_trial
+    refuse = refuse_too_many
+    faults.attempt("resources.cpus_per_trial", refuse, cpus, count_cores(), "CPU cores")
+    if gpus:
+        faults.attempt("resources.gpus_per_trial", refuse, gpus, len(list_gpus()), "GPUs")
     faults.attempt(ADDRESS, refuse_silent_cluster)
     if resuming:
         faults.attempt("storage", _check_storage, study.folder.path)

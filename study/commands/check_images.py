@@ -3,13 +3,11 @@
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import chain
-from typing import NamedTuple
 
 from study.backbones.description import EMBEDDED, backbone_path
 from study.backbones.hub import PREPROCESSING, Source
-from study.commands.check_result import Fact
+from study.commands.check_result import CheckResult, Fact
 from study.commands.output import track
 from study.data.datasets import PACKAGED
 from study.data.images.rgb import HIGHEST, dark_images
@@ -31,33 +29,15 @@ EXAMPLES = 3
 """The largest number of examples in a warning."""
 
 
-class Decoded(NamedTuple):
-    """The result of decoding an image."""
-
-    fault: str = ""
-    """Why it cannot be read; empty if it can."""
-    highest: int = 0
-    """Its highest value, if it has 16 bits."""
-
-
-@dataclass(frozen=True)
-class ImageCheck:
-    """What decoding images of a study's datasets has found."""
-
-    fact: Fact
-    """How many images were decoded."""
-    faults: Sequence[Fault]
-    warnings: Sequence[str]
-    seconds: float
-    """The mean time of decoding an image."""
-
-
-def decode_images(study: Study, *, every: bool) -> ImageCheck:
+def decode_images(study: Study, *, every: bool) -> tuple[CheckResult, float]:
     """Decode images of a study's datasets, under a bar on the error output.
 
     Args:
         study: the study.
         every: whether to decode all images, instead of `SAMPLE` of each dataset.
+
+    Returns:
+        What was found, and the mean seconds of decoding an image.
     """
     tried, unreadable, warnings = 0, list[str](), list[str]()
     began = time.monotonic()
@@ -67,8 +47,8 @@ def decode_images(study: Study, *, every: bool) -> ImageCheck:
             paths = keyed_order(paths, "a look at the images")[:SAMPLE]
         images = _decode_all(dataset, paths)
         tried += len(images)
-        unreadable += [image.fault for image in images if image.fault]
-        dark = dark_images(max((image.highest for image in images), default=0))
+        unreadable += [fault for fault, _ in images if fault]
+        dark = dark_images(max((highest for _, highest in images), default=0))
         if dark:
             warnings.append(f"{dataset.name}: {dark}")
     seconds = (time.monotonic() - began) / max(1, tried)
@@ -83,18 +63,18 @@ def decode_images(study: Study, *, every: bool) -> ImageCheck:
         else:
             message = f"{sentence}; data.on_corrupt=skip leaves such images out"
             faults.append(Fault("data", message))
-    return ImageCheck(Fact("decoded", text), faults, warnings, seconds)
+    return CheckResult(faults, warnings, [Fact("decoded", text)]), seconds
 
 
-def _decode_all(dataset: Dataset, paths: Sequence[str]) -> list[Decoded]:
-    """Return the result of decoding each image."""
+def _decode_all(dataset: Dataset, paths: Sequence[str]) -> list[tuple[str, int]]:
+    """Return why each image cannot be read, or "", and its highest value if it has 16 bits."""
 
-    def decode(path: str) -> Decoded:
+    def decode(path: str) -> tuple[str, int]:
         try:
             image = dataset.source.open_image(path)
         except (DataError, OSError) as error:
-            return Decoded(str(error))
-        return Decoded("", int(image.info.get(HIGHEST, 0)))
+            return str(error), 0
+        return "", int(image.info.get(HIGHEST, 0))
 
     with ThreadPoolExecutor() as pool:
         parts = (

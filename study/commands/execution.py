@@ -232,7 +232,6 @@ def _run_steps(
             with search_progress(config.search.planned_trials) as line:
                 line.limit(steps.seconds_left(study))
                 steps.run_search(study, data, [line, sending])
-            _print_cut(study, console)
         trainings = steps.trainings_of(fix_candidates(study))
     tested = {seed: preparer.test(seed) for seed in protocol.shot_seeds(config)}
     batches = [steps.plan_test(study, trainings, tested, stage)]
@@ -242,21 +241,6 @@ def _run_steps(
     done = sum(trial.read_end() is not None for trial in folders)
     with StageProgress(console, stage, len(folders), done=done) as line:
         steps.run_test(study, batches, [line, sending])
-
-
-def _print_cut(study: Study, console: Console) -> None:
-    """Print how many trials a search had that its limit of time ended."""
-    search = study.config.search
-    trials = sum(
-        search.counts_trial(trial["group"], trial["label"])
-        for _, trial in study.folder.trials_of("search")
-    )
-    if search.minutes is not None and trials < search.trials:
-        console.print(
-            f"the search ended after its {amount(search.minutes, 'minute')}, with {trials} of "
-            f"{search.trials} trials",
-            highlight=False,
-        )
 
 
 def close_tracker(

@@ -114,9 +114,10 @@ def find_study_of(
 
     # A delta mostly lies in its study, which may be in another folder than the studies here.
     folders = [StudyFolder(saved.delta.resolve().parent.parent.parent)]
+    folders += studies(storage_folder(storage))
     with suppress(StudyError):  # the word may name a registered model or a delta, and no study
         folders.append(find_study(word, storage))
-    for folder in (*folders, *studies(storage_folder(storage))):
+    for folder in folders:
         study_id = None
         with suppress(StudyError):  # another study that is damaged is no reason to stop
             study_id = folder.read_identity()["study_id"]

@@ -78,7 +78,7 @@ def extended_config(study: "Study", overrides: Sequence[str]) -> "StudyConfig":
     if adds and isinstance(changes["search.trials"], int):
         changes["search.trials"] += now
     extended = build_config(config.model_dump(mode="json"), str(folder.config_path), changes)
-    refuse_changed_results(config, extended, f"study '{folder.name}'", besides=EXTENDABLE)
+    refuse_changed_results(config, extended, folder, besides=EXTENDABLE)
     grows = extended.search.trials > now
     changes_model = extended.search == config.search and extended.final != config.final
     if not (grows or changes_model):

@@ -162,45 +162,46 @@ def load_study(folder: StudyFolder, overrides: Sequence[str] = ()) -> "Study":
     folder.refuse_damaged()
     frozen = load_config(folder.config_path, frozen=True)
     config = load_config(folder.config_path, overrides, frozen=True)
-    refuse_changed_results(frozen, config, f"study '{folder.name}'")
+    refuse_changed_results(frozen, config, folder)
     storage = folder.path.parent.absolute()
     return Study(config.model_copy(update={"storage": storage}), folder)
 
 
 def refuse_changed_results(
-    frozen: "StudyConfig", config: "StudyConfig", title: str, *, besides: Collection[str] = ()
+    frozen: "StudyConfig",
+    config: "StudyConfig",
+    folder: StudyFolder,
+    *,
+    besides: Collection[str] = (),
 ) -> None:
-    """Raise ConfigError if a configuration would give other results; see `changes_of_results`."""
-    changes = changes_of_results(frozen, config, besides=besides)
-    if changes:
-        lines = [
-            f"{title} exists, and would no longer compare its trials if these changed; allowed "
-            "to change are resources and tracking, and by clipfit-study extend search.trials, "
-            "search.minutes and final.images:"
-        ]
-        raise ConfigError("\n  ".join(lines + changes))
-
-
-def changes_of_results(
-    frozen: "StudyConfig", config: "StudyConfig", *, besides: Collection[str] = ()
-) -> list[str]:
-    """Return a line for each setting by which a configuration would give other results.
+    """Refuse a configuration of a study that exists, if it would give other results.
 
     Args:
         frozen: the configuration of the study.
         config: the configuration that is to replace it.
+        folder: the folder of the study.
         besides: further keys that may differ.
+
+    Raises:
+        ConfigError: settings differ; the message has each with both values.
     """
     from study.config.schema import WITHOUT_EFFECT
     from study.config.yaml_text import short_repr
 
     before = frozen.with_absolute_folders().model_dump(mode="json")
     after = config.with_absolute_folders().model_dump(mode="json")
-    return [
+    changes = [
         f"{key}: is frozen as {short_repr(old)}, got {short_repr(new)}"
         for key, old, new in _differences(before, after)
         if not key.startswith(("storage", *WITHOUT_EFFECT)) and key not in besides
     ]
+    if changes:
+        lines = [
+            f"study '{folder.name}' exists with another configuration; allowed to change are "
+            "resources and tracking, and by clipfit-study extend search.trials, search.minutes and "
+            "final.images; anything else is another study with another name. These differ:"
+        ]
+        raise ConfigError("\n  ".join(lines + changes))
 
 
 def _differences(

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from study.commands.find import QUICKSTART, shipped_file
+from study.commands.find import shipped_file
 from study.commands.output import lasting_console
 from study.errors import ConfigError, Fault, FaultsError
 
@@ -111,7 +111,7 @@ def _find_plan(images: str, words: Sequence[str]) -> "tuple[Dataset, Values, dic
     study = Study(first, StudyFolder(first.storage / "init"))
     _ = study.dataset, study.architecture  # can be read
     faults: list[Fault] = []
-    for base, plan in suited_plans(study.dataset, first.backbone.name):
+    for base, plan in suited_plans(study.dataset):
         choices = {key: choice for key, choice in (machine | plan).items() if key not in given}
         values: Values = {"data": {"dataset": "", "root": ""}}
         file = shipped_file(base)
@@ -131,27 +131,15 @@ def _find_plan(images: str, words: Sequence[str]) -> "tuple[Dataset, Values, dic
     raise FaultsError("the study cannot start,", faults)
 
 
-def suited_plans(dataset: "Dataset", backbone: str) -> Iterator[tuple[str, Choices]]:
+def suited_plans(dataset: "Dataset") -> Iterator[tuple[str, Choices]]:
     """Yield the studies that may be possible with the images of a dataset, the best first.
 
     Each is the name of a shipped configuration and what replaces its values.
-
-    Args:
-        dataset: the dataset.
-        backbone: the name of the checkpoint.
     """
-    from study.config.yaml_values import read_values
-    from study.embedded import EMBEDDED
-
-    choices, ranges = _of_images(dataset), {}
-    quickstart = shipped_file(QUICKSTART)
-    if backbone == EMBEDDED and quickstart:
-        space = read_values(quickstart)["search"]["space"]
-        reason = "as in the quickstart: this small checkpoint wants larger steps than ViT-B"
-        ranges = {f"search.space.{key}": (value, reason) for key, value in space.items()}
+    choices = _of_images(dataset)
     for folds in (3, 2):
         reason = "each trial trains so many models, and each is validated on images left out"
-        yield "photos", choices | ranges | {"search.folds": (folds, reason)}
+        yield "photos", choices | {"search.folds": (folds, reason)}
     del choices["search.minutes"]
     reason = (
         "no search, since its trials cannot be validated with so few images: 3 of each class allow "

@@ -1,7 +1,7 @@
 """Output that is closed, full, of few characters, or that nobody reads any more.
 
-None of these is an error of the package: a command says in one line that its output was lost, and a
-study goes on.
+None of these is an error of the package: a command goes on without output, and its exit code says
+at the end that its output was lost.
 """
 
 import os
@@ -19,18 +19,11 @@ T = TypeVar("T")
 
 
 class Output:
-    """A text stream that keeps the last error of writing to it."""
+    """A text stream that keeps an error of writing to it, and discards all further output."""
 
-    def __init__(self, stream: TextIO, *, lasting: bool) -> None:
-        """Write to a stream.
-
-        Args:
-            stream: the stream.
-            lasting: whether an error is not raised, but all further output is discarded.
-        """
+    def __init__(self, stream: TextIO) -> None:
         self.fault: OSError | None = None
         self._stream = stream
-        self._lasting = lasting
 
     def write(self, text: str) -> int:
         """Write text, and return its number of characters."""
@@ -46,8 +39,6 @@ class Output:
             call()
         except OSError as error:
             self.fault = error
-            if not self._lasting:
-                raise
             silence_streams(self._stream.fileno())
 
     def __getattr__(self, name: str) -> Any:
@@ -63,7 +54,7 @@ def lasting_console(file: TextIO | None = None) -> "Console":
 
     from study.report.terminal import PIPED
 
-    output = Output(file or sys.stdout, lasting=True)
+    output = Output(file or sys.stdout)
     width = None if sys.stdout.isatty() else PIPED
     # Paths may have brackets and colons, which are no markup.
     return Console(file=cast(TextIO, output), width=width, markup=False, emoji=False)
@@ -98,17 +89,12 @@ def run_with_output(command: Callable[[], int]) -> int:
             setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 -- stays open
     if hasattr(sys.stdout, "reconfigure"):  # characters that it lacks become codes
         sys.stdout.reconfigure(errors="backslashreplace")
-    output, code = Output(sys.stdout, lasting=False), 2
-    try:
-        with redirect_stdout(cast(TextIO, output)):
-            code = command()
-            output.flush()
-    except OSError as error:
-        if error is not output.fault:  # such as the broken pipe of a server
-            raise
+    output = Output(sys.stdout)
+    with redirect_stdout(cast(TextIO, output)):
+        code = command()
+        output.flush()
     if output.fault is None:
         return code
-    silence_streams(output.fileno())  # at its end, Python would write the rest, and fail again
     if isinstance(output.fault, BrokenPipeError):
         return 128 + signal.SIGPIPE
     print(f"error: the output cannot be written: {output.fault.strerror}", file=sys.stderr)

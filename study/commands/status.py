@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 HELP = "show what is done, running and best in a study"
 INTERRUPTED = "interrupted"
 """The state of a study that is not finished, and that no driver runs."""
-OUTSIDE = "other methods"
-"""The name of the group of search trials that do not count towards ``search.trials``."""
 MOST_TRIALS = 5
 """The largest number of failed trials, and of best trials, to print."""
 
@@ -62,11 +60,9 @@ class Status:
     state: str
     """``searching``, ``testing`` (what the search chose), ``finished`` or ``interrupted``."""
     wanted: int | None
-    """The configured number of trials of the search; None for an ablation."""
+    """The planned number of trials of the search; None for an ablation."""
     counts: Mapping[str, Mapping[str, int]]
-    """The number of trials by stage and by how they ended, or ``unfinished``.
-
-    Those of the search that do not count towards ``wanted`` are in `OUTSIDE`."""
+    """The number of trials by stage and by how they ended, or ``unfinished``."""
     running: Sequence["TrialResult"]
     failed: Sequence["TrialResult"]
     best: Sequence["TrialResult"]
@@ -86,10 +82,7 @@ def study_status(result: "StudyResult") -> Status:
     config, folder = result.config, result.folder
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for trial in result.each_trial:
-        group: str = trial.stage
-        if group == "search" and not config.search.counts_trial(trial.group, trial.label):
-            group = OUTSIDE
-        counts[group][trial.status.replace("running", "unfinished")] += 1
+        counts[trial.stage][trial.status.replace("running", "unfinished")] += 1
     finished = [trial for trial in result.stage("search") if trial.status == "finished"]
     finished.sort(key=lambda trial: (-(trial.val_score or 0), trial.trainable, trial.number))
     choice = read_best(result.study)
@@ -101,8 +94,8 @@ def study_status(result: "StudyResult") -> Status:
     return Status(
         study=folder.name,
         state=state,
-        wanted=None if config.ablation else config.search.trials,
-        counts={group: dict(ends) for group, ends in counts.items()},
+        wanted=None if config.ablation else config.search.planned_trials,
+        counts={stage: dict(ends) for stage, ends in counts.items()},
         running=[trial for trial in result.each_trial if trial.status == "running"],
         failed=[trial for trial in result.each_trial if trial.status == "failed"],
         best=finished[:MOST_TRIALS],
@@ -121,12 +114,12 @@ def print_status(status: Status) -> None:
 
     console = lasting_console()
     lines = [f"{status.study}: {status.state}"]
-    for group, counts in status.counts.items():
+    for stage, counts in status.counts.items():
         trials = amount(sum(counts.values()), "trial")
-        if group == "search" and status.wanted is not None:
+        if stage == "search" and status.wanted is not None:
             trials = f"{sum(counts.values())} of {amount(status.wanted, 'trial')}"
         ends = ", ".join(f"{count} {end}" for end, count in sorted(counts.items()))
-        lines.append(f"{group}: {trials}: {ends}")
+        lines.append(f"{stage}: {trials}: {ends}")
     if status.val_score is not None:
         lines.append(f"best configuration: {percent(status.val_score)} % on validation")
     if status.test_score is not None:

@@ -5,9 +5,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
-from study.commands.check import find_study_faults, find_tracker_faults
+from study.commands.check import Faults, find_study_faults, find_tracker_faults
 from study.commands.execution import run_study
-from study.commands.find import changes_of_results, load_study
+from study.commands.find import load_study, refuse_changed_results
 from study.commands.new_study import with_metric, with_sites_of_backbone
 from study.commands.output import lasting_console
 from study.commands.signals import handle_signals, interrupt
@@ -101,9 +101,10 @@ def check_sweep(members: Sequence[Member]) -> list[Study]:
 
 def _find_faults(study: Study) -> list[Fault]:
     """Return the faults of a study of a sweep, without those of its tracker."""
-    folder, finished = study.folder, _finished(study.folder)
-    faults = _compare_configs(study, extended=finished) if folder.exists() else []
-    if not finished:
+    folder, faults = study.folder, Faults()
+    if folder.exists():
+        faults.attempt("name", _refuse_other_config, study)
+    if not _finished(folder):
         return faults + find_study_faults(study, resuming=folder.exists())
     if not folder.is_complete():
         command = study_command("resume", folder.path)
@@ -115,30 +116,16 @@ def _find_faults(study: Study) -> list[Fault]:
     return faults
 
 
-def _compare_configs(study: Study, *, extended: bool) -> list[Fault]:
-    """Return a fault if the existing study has another configuration than the wanted one.
+def _refuse_other_config(study: Study) -> None:
+    """Raise StudyError if the existing study has another configuration than the wanted one.
 
-    The metric, which the data decides, may still be open in either of them.
-
-    Args:
-        study: the study.
-        extended: whether it may have been extended, so that the number of its trials may differ.
+    A finished study may have been extended. The metric, which the data decides, may be open.
     """
-    try:
-        frozen = load_study(study.folder).config
-    except StudyError as error:
-        return [Fault("name", str(error))]
-    may_differ = ["search.trials"] if extended else []
+    frozen = load_study(study.folder).config
+    may_differ = ["search.trials"] if _finished(study.folder) else []
     if AUTO in (frozen.search.metric, study.config.search.metric):
         may_differ.append("search.metric")
-    changes = changes_of_results(frozen, study.config, besides=may_differ)
-    if not changes:
-        return []
-    message = (
-        f"{study.folder.path} is a study with another configuration; choose another beginning of "
-        f"names by name=… ({'; '.join(changes)})"
-    )
-    return [Fault("name", message)]
+    refuse_changed_results(frozen, study.config, study.folder, besides=may_differ)
 
 
 def _finished(folder: StudyFolder) -> bool:

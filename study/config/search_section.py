@@ -171,10 +171,6 @@ class SearchConfig(Section):
         """The number of baselines among ``trials``, which other methods stand outside of."""
         return len(self.baselines) - len(self.other_methods)
 
-    def counts_trial(self, group: str, label: str) -> bool:
-        """Return whether a trial is one of ``trials``; those of other methods stand outside."""
-        return group not in self.other_methods and label not in self.other_methods
-
     @property
     def planned_trials(self) -> int:
         """The number of trials of the search with those of other methods."""

@@ -50,22 +50,22 @@ def spoil(root: Path, *names: str):
 
 def test_all_images_or_a_sample_are_decoded(root: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(check_images, "SAMPLE", 3)
-    found = decode_images(study(of(root)), every=False)
+    found, _ = decode_images(study(of(root)), every=False)
     assert (found.faults, found.warnings) == ([], [])
-    assert found.fact.text.startswith("a sample of 3 images")
+    assert found.facts[0].text.startswith("a sample of 3 images")
     spoil(root, "train/cat/0.png", "test/dog/4.png")
-    (fault,) = decode_images(study(of(root)), every=True).faults
+    (fault,) = decode_images(study(of(root)), every=True)[0].faults
     assert fault.key == "data"
     for name in ("train/cat/0.png", "test/dog/4.png"):
         assert name in fault.message
-    skipped = decode_images(study(of(root, on_corrupt="skip")), every=True)
+    skipped, _ = decode_images(study(of(root, on_corrupt="skip")), every=True)
     assert (skipped.faults, len(skipped.warnings)) == ([], 1)
 
 
 def test_the_images_of_targets_are_decoded_too():
     data = {"dataset": "digits", "targets": ["glyphs"], "shots": 1}
-    found = decode_images(study({"protocol": "transfer", "data": data}), every=False)
-    assert found.fact.text.startswith("a sample of 128 images")
+    found, _ = decode_images(study({"protocol": "transfer", "data": data}), every=False)
+    assert found.facts[0].text.startswith("a sample of 128 images")
 
 
 def test_each_warning_has_a_number_and_at_most_a_few_examples(root: Path, tmp_path: Path):

@@ -10,10 +10,9 @@ from PIL import Image
 
 from study.commands.find import shipped_file
 from study.commands.init import LONGEST, SHORTEST, suited_plans
-from study.config.loading import load_config
 from study.data.images.sources import FolderSource
 from study.data.records import Dataset, Record
-from tests.commands.conftest import PHOTOS, Run
+from tests.commands.conftest import Run
 from tests.config.test_json_schema import VALIDATOR
 from tests.not_none import not_none
 
@@ -50,14 +49,6 @@ def test_the_file_passes_the_check_and_the_schema(
     VALIDATOR.validate(written)
     checked = run("run", "study.yaml", "--check")
     assert checked.code == 0, checked.err
-
-
-def test_the_search_has_the_ranges_of_its_checkpoint(here: Path, run: Run, siglip: str):
-    fill(here / "pets", a=9, b=9)
-    for backbone, file in (("backbone.name=embedded", QUICKSTART), (siglip, PHOTOS)):
-        run("init", "pets", backbone, "--out", f"{file.stem}.yaml")
-        written, shipped = load_config(Path(f"{file.stem}.yaml")), load_config(file)
-        assert written.search.space == shipped.search.space
 
 
 @pytest.mark.parametrize(
@@ -114,7 +105,7 @@ def make_dataset(train: list[int], val: list[int]) -> Dataset:
 def test_shots_are_those_that_the_smallest_class_has(
     train: list[int], val: list[int], suited: dict[str, Any]
 ):
-    base, choices = next(suited_plans(make_dataset(train, val), "any"))
+    base, choices = next(suited_plans(make_dataset(train, val)))
     of_images = {key: choices[key][0] for key in choices if key.startswith(("data", "training.b"))}
     assert (base, of_images) == ("photos", suited)
 
@@ -122,7 +113,7 @@ def test_shots_are_those_that_the_smallest_class_has(
 def test_more_classes_have_more_minutes_and_the_last_plan_searches_nothing():
     minutes = []
     for classes in (2, 10, 1000):
-        first, *_, last = suited_plans(make_dataset([20] * classes, []), "any")
+        first, *_, last = suited_plans(make_dataset([20] * classes, []))
         minutes.append(first[1]["search.minutes"][0])
         assert last[1]["search.trials"][0] == 0
     assert minutes[0] >= SHORTEST

@@ -41,13 +41,13 @@ def test_trials_are_counted_and_the_best_come_first(written: Written, run: Run):
         status = read(written)
         said = run("status", "mine").out
     assert status.counts == {
-        "search": {"finished": 2, "stopped": 1, "unfinished": 1, "failed": 1},
-        "other methods": {"finished": 1},
+        "search": {"finished": 3, "stopped": 1, "unfinished": 1, "failed": 1},
     }
     running = [(trial.trial_id, trial.epochs, trial.epochs_planned) for trial in status.running]
     assert running == [("search-0004", 1, 3)]
     assert [trial.number for trial in status.best if trial.label != "linear"] == [2, 1]
-    assert "search: 5 of 48 trials" in said
+    assert status.wanted == 49, "with the linear classifier, which stands outside the 48"
+    assert "search: 6 of 49 trials" in said
     assert ("no epoch within 9 s [/]" in said, "Thread" in said) == (True, False)
     assert "resume" not in said, "it runs"
 

@@ -97,7 +97,7 @@ def test_a_study_that_is_being_extended_has_not_ended(sweep: Sweep):
 def test_a_study_of_the_same_name_and_another_configuration_is_told(sweep: Sweep):
     (member,) = sweep("{seed: [1]}")
     begin(replace(member, config=member.config.model_copy(update={"seed": 2})))
-    told = r"name: my-grid-1: .* is a study with another configuration"
+    told = r"name: my-grid-1: .* exists with another configuration"
     for refuse in (check_sweep, run):
         with pytest.raises(ConfigError, match=told):
             refuse([member])
