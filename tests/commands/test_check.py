@@ -18,7 +18,6 @@ from study.storage.folders import JOB
 from study.storage.result_folder import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
-from tests import miniature
 from tests.commands.conftest import Run
 from tests.image_folders import image_folder
 from tests.siglips import save_siglip
@@ -166,31 +165,6 @@ def test_a_target_of_ones_own_is_another_folder_than_the_training(look: Look, tm
     assert keys("test", targets_root=training) == ["data.targets"]
     assert keys("other", "link", targets_root=beside) == ["data.targets"]
     assert keys("mine", targets_root=beside, dataset="pets") == ["data.targets"]
-
-
-def test_names_that_a_tokenizer_reads_as_another_text_are_refused(look: Look, tmp_path: Path):
-    miniature.make("imagenet", tmp_path, classes=8, counts=(4, 0, 2))
-    data = {"dataset": "imagenet", "root": str(tmp_path), "shots": 2, "val_shots": 2}
-    assert look(data=data) == [], "a published list may repeat a name"
-    names = ("cat", "Cat", "<|endoftext|>", "big\tdog")
-    messages = [fault.message for fault in look(data=few_classes(tmp_path / "own", names, names))]
-    for part in ("'Cat' and 'cat'", "'big\\tdog' (U+0009)", "'<|endoftext|>'"):
-        assert any(part in message for message in messages), part
-
-
-@pytest.mark.parametrize("is_target", [False, True])
-def test_a_table_of_which_no_file_is_there_is_refused(look: Look, tmp_path: Path, is_target: bool):
-    lines = ["path,class_name,split"]
-    for n in range(32):
-        name, split = ("cat", "dog")[n % 2], ("train", "test")[n // 16]
-        lines.append(f"{n}.png,{name},{split}")
-    (tmp_path / "images.csv").write_text("\n".join(lines))
-    table = {"dataset": "images.csv", "root": str(tmp_path / "images.csv"), "val_shots": 2}
-    if is_target:
-        table = {"targets": ["images.csv"], "targets_root": str(tmp_path)}
-    protocol = "transfer" if is_target else "few_shot"
-    (fault,) = look(protocol=protocol, data={"shots": 2, **table})
-    assert fault.key == ("data.targets" if is_target else "data")
 
 
 def test_a_folder_that_one_may_not_look_into_is_a_fault_beside_others(

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -12,7 +13,6 @@ from typing import Any
 import pytest
 
 from study.__main__ import main as as_a_process
-from study.commands import execution as run_study_module
 from study.commands.main import COMMANDS
 from tests.commands.conftest import Run
 
@@ -45,21 +45,6 @@ def test_each_help_begins_with_its_usage_and_no_line_is_wider_than_80_columns(
     if not command:
         assert all(f"    {name}" in told for name in COMMANDS)
         assert run().out == told, "no words at all start nothing"
-
-
-@pytest.mark.parametrize("words", [["run", "quickstart"], ["quickstart"], ["run"]], ids=" ".join)
-def test_the_word_run_may_be_left_out(
-    words: list[str], mlflow_store: str, here: Path, run: Run, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store)
-    started: list[Any] = []
-    monkeypatch.setattr(
-        run_study_module, "run_study", lambda study, *_, **__: started.append(study.config)
-    )
-    assert run(*words, "seed=3").code == 0
-    (config,) = started
-    assert (config.data.dataset, config.seed) == ("digits", 3)
-    assert not any(here.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -151,3 +136,20 @@ def test_a_help_and_a_typing_error_import_nothing_heavy(
     )
     assert done.returncode == 0, done.stderr
     assert not any(tmp_path.iterdir())
+
+
+def test_a_configuration_begins_a_study_and_one_with_axes_a_sweep(
+    here: Path, run: Run, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+):
+    begun: list[Any] = []
+    monkeypatch.setattr("study.commands.sweep.run_sweep", begun.extend)
+    monkeypatch.setattr(
+        "study.commands.execution.run_study",
+        lambda study, console, *, resume: begun.append((study.folder.path, resume)),
+    )
+    assert run("run", "quickstart", "name=mine").code == 0
+    assert begun == [(Path("runs/mine"), False)]
+    (here / "grid.yaml").write_text("sweep: {seed: [1, 2]}\n")
+    assert run("grid.yaml", "name=my").code == 0
+    assert [member.config.seed for member in begun[1:]] == [1, 2]
+    assert "are of one study" in refused("grid.yaml", "--check", "--estimate")

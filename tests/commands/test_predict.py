@@ -1,19 +1,24 @@
-"""``clipfit-study predict``: which model it takes, what it writes where, and what it refuses."""
+"""``predict`` and ``export``: which model they take, what they write where, what they refuse."""
 
 import csv
 import errno
 import io
 import os
+import resource
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import CLIPModel
 
 from study.commands import predict
 from study.commands.predict import find_images, labels_csv, labels_table, read_classes
+from study.config.loading import dump_config
 from study.data.datasets import load_dataset
 from study.errors import DataError
+from study.method.delta import load_delta, save_delta
 from study.serving.classifier import TunedClassifier, load_classifier
 from study.serving.labelling import LabelledImage
 from study.storage import atomic
@@ -226,3 +231,65 @@ def test_a_path_is_no_formula_and_its_bytes_may_be_no_text():
     ]
     assert labels_table(images[:1], 1).header == ["path", "class 1"]
     assert labels_table(images, 1).texts[-1] == ["b.png", "–", "no"]
+
+
+@pytest.mark.parametrize("model", ["mine", "bare.safetensors"])
+def test_a_study_and_a_file_alone_are_exported_with_what_is_known_of_them(
+    delta: Path, model: str, run: Run, here: Path, tmp_path: Path
+):
+    (here / "bare.safetensors").write_bytes(delta.read_bytes())
+    out = tmp_path / "out"
+    said = run("export", model, "--format", "hf", "--out", out).out
+    card = (out / "README.md").read_text()
+    assert ("## Figures" in card) == (model == "mine")
+    assert ("its study is not here" in said) == (model != "mine")
+    assert str(tmp_path) not in card, "a card is shared"
+    assert (out / "head.safetensors").exists()
+    CLIPModel.from_pretrained(out)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_study_that_averages_templates_is_exported_with_their_mean(
+    finish: Any, tmp_path: Path, run: Run
+):
+    study = finish(tmp_path, "averaged", linear=True)
+    data = study.config.data.model_copy(update={"ensemble": True})
+    study.folder.write_config(dump_config(study.config.model_copy(update={"data": data})))
+    delta = study.folder.trial("test-best-seed1").path / "delta.safetensors"
+    tensors, info = load_delta(delta)
+    save_delta(delta, tensors, replace(info, templates=("a {}.", "the {}!")))
+    run("export", delta, "--format", "hf", "--out", tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    for part in ("75 %", "“a {}.”, “the {}!”", "unflatten(0, (-1, 2)).mean(dim=1)"):
+        assert part in card
+
+
+@pytest.mark.parametrize(
+    "words, fault",
+    [
+        ("gone.safetensors --format hf", "gone.safetensors cannot be read"),
+        ("mine --format zip", "--format is 'zip'; allowed are hf"),
+        ("mine storage=elsewhere --format zip", "no study 'mine' in elsewhere"),
+        ("mine --format hf", "is taken; allowed is a new or an empty folder"),
+    ],
+)
+def test_a_fault_is_one_line_and_changes_nothing(
+    words: str, fault: str, tmp_path: Path, refused: Callable[..., str]
+):
+    (tmp_path / "mine.txt").write_text("before")
+    out = tmp_path if "taken" in fault else tmp_path / "out"
+    assert fault in refused("export", *words.split(), "--out", out)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_disk_that_takes_no_whole_model_is_one_line_and_leaves_nothing(
+    delta: Path, tmp_path: Path, refused: Callable[..., str]
+):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, before[1]))
+    try:
+        told = refused("export", delta, "--format", "hf", "--out", tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert f"{tmp_path / 'out'} cannot be written: " in told
+    assert list(tmp_path.iterdir()) == []

@@ -1,10 +1,22 @@
-"""The command ``report``."""
+"""What is made of a study's results: at its end, and by the command ``report``."""
 
+import io
+import json
 import shutil
 from pathlib import Path
 
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+
+from study.commands.outcome import print_outcome, write_outputs
+from study.results.study_result import read_study_result
+from study.storage.atomic import StorageError
 from study.storage.study_folder import StudyFolder
+from tests.changed_studies import change_json
 from tests.commands.conftest import Run
+from tests.not_none import not_none
+from tests.written_study import Written
 
 
 def test_report_lists_its_files_and_what_is_missing(mine: StudyFolder, run: Run):
@@ -29,3 +41,61 @@ def test_drift_is_measured_if_asked(tuned_study: Path, run: Run):
     assert "mlp.fc2.bias" in said
     assert (tuned_study / "plots" / "drift.png").is_file()
     assert (tuned_study / "drift.csv").read_text().count("\n") == 2
+
+
+def test_the_views_of_a_study_are_written_anew_from_its_folder(tmp_path: Path):
+    written = Written(tmp_path, "mine")
+    written.whole(0)
+    written.whole(1, "failed", 1, error="boom")
+    write_outputs(written.folder)
+    path = written.folder.path
+    for name in ("leaderboard.md", "leaderboard.csv", "report.html", "description.md"):
+        assert (path / name).stat().st_size
+    assert list((path / "plots").glob("*.png"))
+    assert pq.read_table(path / "results.parquet")["status"].to_pylist() == ["finished", "failed"]
+    (path / "report.html").write_text("")
+    written.whole(2)
+    write_outputs(written.folder)
+    assert len(pq.read_table(path / "results.parquet")) == 3
+    assert "<html" in (path / "report.html").read_text()
+
+
+@pytest.mark.parametrize("failed, rows", [("base", 6), ("", 0)])
+def test_an_ablation_has_its_outputs_without_a_score_of_its_base(
+    ablation_study: Path, failed: str, rows: int
+):
+    for trial in ablation_study.glob("trials/*"):
+        if failed in json.loads((trial / "config.json").read_text())["label"]:
+            change_json(trial / "end.json", status="failed")
+    board = write_outputs(StudyFolder(ablation_study))
+    print_outcome(board, (), Console(file=io.StringIO()))
+    assert "<html" in (ablation_study / "report.html").read_text()
+    assert not list(ablation_study.glob("leaderboard*")), "a table of cells is in its place"
+    cells = not_none(read_study_result(ablation_study).ablation).cells
+    assert [cell.comparison for cell in cells] == [None] * rows
+    assert len((ablation_study / "ablation.csv").read_text().splitlines()) == max(1, rows + 1)
+    assert "base" in not_none(board.ablation).unscored
+
+
+def test_outputs_wait_for_storage_that_is_gone_and_take_it_for_no_other_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("study.storage.atomic.WAIT_SECONDS", 0.2)
+    with pytest.raises(StorageError, match=r"mine/trials cannot be used, nor could it within"):
+        write_outputs(StudyFolder(tmp_path / "runs" / "mine"))
+
+
+def test_the_ending_has_every_next_step_whole_after_what_was_found(
+    few_shot_study: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(few_shot_study.parent.parent)
+    output = io.StringIO()
+    console = Console(file=output, width=80, force_terminal=True, color_system=None)
+    hints = [(f"hint-{number}", "x" * 160) for number in range(9)]
+    print_outcome(read_study_result(few_shot_study), hints, console)
+    lines = output.getvalue().splitlines()
+    words = [line.split()[0] for line in lines if line[1] != " "]
+    assert words[:6] == ["test", "beside", "best", "against", "against", "report"]
+    assert words[6:8] == ["hint-0", "hint-8"], "how to begin, and the last"
+    assert words[8:] == ["predict", "extend", "tables"]
+    assert sum(line.endswith("x" * 160) for line in lines) == 2

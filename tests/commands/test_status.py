@@ -1,4 +1,4 @@
-"""How far studies are, read from their folders alone: ``status`` and ``list``."""
+"""What is read from the folders of studies: ``status``, ``list`` and ``sync``."""
 
 import json
 import re
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
+from unittest.mock import create_autospec
 
 import pytest
 
@@ -14,6 +15,7 @@ from study.commands.status import Status, study_status
 from study.results.chance import AgainstChance
 from study.results.study_result import read_study_result
 from study.storage.study_folder import StudyFolder
+from study.tracking.tracker import Tracker, TrackerLines
 from study.trial.predictions import predictions_to_parquet
 from study.trial.study import Prediction
 from tests.commands.conftest import Run
@@ -140,3 +142,32 @@ def test_a_storage_may_be_empty_and_one_that_is_named_must_be_there(
     assert run("list").out == "no studies in runs\n"
     assert "storage=nowhere is no folder" in refused("list", "storage=nowhere")
     assert not any(here.iterdir())
+
+
+def test_a_study_that_runs_is_not_synced_beside(mine: StudyFolder, refused: Callable[..., str]):
+    with mine.locked():
+        assert "run by another process" in refused("sync", "mine")
+
+
+@pytest.fixture
+def tracker(monkeypatch: pytest.MonkeyPatch) -> Any:
+    tracker = create_autospec(Tracker, instance=True, title="MLflow")
+    monkeypatch.setattr("study.tracking.make_tracker", lambda _: tracker)
+    return tracker
+
+
+@pytest.mark.usefixtures("mine")
+def test_a_study_is_sent_and_what_its_tracker_lacks_is_named(
+    tracker: Any, run: Run, refused: Callable[..., str]
+):
+    tracker.close.return_value = TrackerLines()
+    assert run("sync", "mine").out == "2 trials of mine are in MLflow\n"
+    tracker.close.return_value = TrackerLines("1 run:\n  search-0000: away")
+    assert "of study 'mine', MLflow lacks 1 run: search-0000: away" in refused("sync", "mine")
+    tracker.register.assert_not_called()  # the study has not ended
+
+
+@pytest.mark.usefixtures("mine")
+def test_a_study_without_a_tracker_is_not_synced(refused: Callable[..., str]):
+    message = refused("sync", "mine", "tracking.tracker=none")
+    assert "tracking.tracker is none" in message
