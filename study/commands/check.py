@@ -70,14 +70,16 @@ def check_everything(study: Study, *, resuming: bool, images: bool, estimate: bo
     """
     check_study(study, resuming=resuming)
     decoded, seconds = decode_images(study, every=images)
-    warnings = [*decoded.warnings, *find_warnings([study])]
+    if decoded.faults:
+        raise FaultsError("the study cannot start,", decoded.faults)
     measured = None
-    if estimate and not decoded.faults:
+    if estimate:
         # Ray and Optuna take seconds to import, and a check does without them.
         from study.commands.estimate import measure_and_estimate
 
         measured = measure_and_estimate(study, decoding=seconds)
-    return CheckResult(decoded.faults, warnings, [*study_facts(study), *decoded.facts], measured)
+    warnings = [*decoded.warnings, *find_warnings([study])]
+    return CheckResult((), warnings, [*study_facts(study), *decoded.facts], measured)
 
 
 def check_study(study: Study, *, resuming: bool) -> None:

@@ -76,40 +76,31 @@ def print_check(check: Callable[[], CheckResult], *, as_json: bool) -> None:
     """Print what a check finds.
 
     Args:
-        check: the check, which returns faults or raises them.
+        check: the check, which raises the faults.
         as_json: whether to print a JSON document.
 
     Raises:
         StudyError: there are faults, which are in the document as well.
     """
-    error: StudyError | None = None
     try:
         result = check()
-        if result.faults:
-            error = FaultsError("the study cannot start,", result.faults)
-    except FaultsError as several:
-        result, error = CheckResult(several.faults), several
-    except StudyError as one:
-        result, error = CheckResult([Fault("", str(one))]), one
+    except StudyError as error:
+        faults = error.faults if isinstance(error, FaultsError) else [Fault("", str(error))]
+        if as_json:
+            texts = [replace(one, message=redacted_text(one.message)) for one in faults]
+            print_json(CheckResult(texts))
+        raise
     if as_json:
-        faults = [replace(fault, message=redacted_text(fault.message)) for fault in result.faults]
-        print_json(replace(result, faults=faults))
-    else:
-        _print_text(result)
-    if error:
-        raise error
-
-
-def _print_text(result: CheckResult) -> None:
+        print_json(result)
+        return
     from study.report.terminal import print_sentences
 
     console = lasting_console()
     print_facts(result.facts, console)
     if result.estimate:
         print_sentences(console, str(result.estimate))
-    if not result.faults:
-        text = "all is well: configuration, data, backbone, storage and tracking server"
-        print_sentences(console, text)
+    text = "all is well: configuration, data, backbone, storage and tracking server"
+    print_sentences(console, text)
     print_warnings(result.warnings, console)
 
 

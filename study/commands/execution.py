@@ -22,9 +22,8 @@ from study.commands.progress import StageProgress, print_step
 from study.commands.signals import handle_signals, interrupt
 from study.config.loading import dump_config
 from study.config.search_section import AUTO
-from study.data.shots import ALL
 from study.errors import BackboneError, ClusterError, InterruptedStudyError, TrackingError
-from study.report.terminal import amount, print_unwrapped
+from study.report.terminal import print_unwrapped
 from study.results.against_chance import fix_chance
 from study.results.best_configuration import is_outdated_final
 from study.results.study_result import StudyResult
@@ -170,17 +169,9 @@ def _run_to_the_end(
 
 def _announce(study: Study, console: Console) -> None:
     """Print what a study is, its plan, what it works on, and warnings."""
-    config = study.config
-    images = ""
-    if study.protocol.trains:
-        images = " all labelled images,"
-        if config.data.shots != ALL:
-            images = f" {amount(config.data.shots, 'shot')} (labelled images of each class),"
-    console.print(
-        f"{study.folder.name}: {config.protocol} on {config.data.dataset},{images} results in "
-        f"{study.folder.path}",
-        highlight=False,
-    )
+    config, folder = study.config, study.folder
+    text = f"{folder.name}: {config.protocol} on {config.data.dataset}, results in {folder.path}"
+    console.print(text, highlight=False)
     print_facts([*plan_facts(study), *study_facts(study)], console)
     print_warnings(find_warnings([study]), console)
 
