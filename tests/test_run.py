@@ -16,7 +16,6 @@ from study.commands.find import find_config
 from study.run import main
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
-from tests.case_tables import from_table
 from tests.image_folders import image_folder
 
 SCRIPT = Path(run_module.__file__ or "")
@@ -108,7 +107,14 @@ def test_the_script_alone_starts_the_study_of_the_environment_or_quickstart(
     assert (config.data.dataset, config.seed, resumed) == ("digits", seed, False)
 
 
-@from_table
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["quickstart", "seed=3", "--check", "search.trials=9"],
+        ["--check", "seed=3", "quickstart", "search.trials=9"],
+    ],
+    ids=" ".join,
+)
 def test_options_may_stand_anywhere(arguments: list[str], monkeypatch: pytest.MonkeyPatch):
     seen = []
     monkeypatch.setattr(
@@ -118,23 +124,27 @@ def test_options_may_stand_anywhere(arguments: list[str], monkeypatch: pytest.Mo
     assert (seen[0].seed, seen[0].search.trials) == (3, 9)
 
 
-def keys_of_faults(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
-    """The keys of the faults of a small study, checked without starting it."""
-    assert main(["quickstart", "name=mine", *arguments, "--check", "--json"]) == 2
-    return [fault["key"] for fault in json.loads(capsys.readouterr().out)["faults"]]
-
-
-@from_table
+@pytest.mark.parametrize(
+    "arguments, keys",
+    [
+        (["sed=1", "training.epochs=many"], ["training.epochs", "sed"]),
+        (
+            ["data.templates=[x]", "tracking.uri=http://me:s3cret@host"],
+            ["data.templates", "tracking.uri"],
+        ),
+        (
+            ["training.epochs=2", "data.dataset=eurosta", "backbone.name=/no/such/model"],
+            ["search.asha.grace_period", "data", "backbone"],
+        ),
+        (["protocol=one_shot", "storage=/dev/null/x"], ["protocol", "storage"]),
+    ],
+)
 def test_faults_of_values_come_together_and_then_those_of_what_a_study_needs(
     capsys: pytest.CaptureFixture[str], arguments: list[str], keys: list[str]
 ):
-    assert keys_of_faults(capsys, *arguments) == keys
-
-
-def few(root: Path) -> list[str]:
-    """A small study on an image folder that is made here."""
-    own = ["data.dataset=mine", f"data.root={image_folder(root)}", "data.shots=1", "search.folds=2"]
-    return ["quickstart", "name=mine", *own]
+    assert main(["quickstart", "name=mine", *arguments, "--check", "--json"]) == 2
+    faults = json.loads(capsys.readouterr().out)["faults"]
+    assert [fault["key"] for fault in faults] == keys
 
 
 CAUTION = "has seen printed characters and nothing else"
@@ -147,8 +157,8 @@ def test_a_check_says_that_the_embedded_backbone_has_seen_characters_alone(
         assert main([*arguments, "--check"]) == 0
         return capsys.readouterr().out
 
-    root = here / "mine"
-    own = few(root)
+    root = image_folder(here / "mine")
+    own = ["quickstart", "data.dataset=mine", f"data.root={root}", "data.shots=1", "search.folds=2"]
     transfer = ["quickstart", "protocol=transfer", "data.shots=1"]
     for arguments in (own, [*transfer, "data.targets=[mine]", f"data.targets_root={here}"]):
         (line,) = (line for line in told(*arguments).splitlines() if CAUTION in line)

@@ -12,13 +12,12 @@ import pytest
 
 from study.commands.check import check_study
 from study.commands.check_result import CheckResult, Estimate, print_check
-from study.config.loading import build_config
 from study.errors import DataError, Fault, FaultsError, StudyError
 from study.storage.folders import JOB
 from study.storage.result_folder import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
-from tests.commands.conftest import Run
+from tests.commands.conftest import Configure, Run
 from tests.image_folders import image_folder
 from tests.siglips import save_siglip
 
@@ -26,31 +25,16 @@ Look = Callable[..., list[Fault]]
 
 
 @pytest.fixture
-def look(tiny_backbone: Path, tmp_path: Path, mlflow_store: str) -> Look:
+def look(configure: Configure) -> Look:
     """Look at a study; give the faults."""
 
-    def look(
-        *,
-        resuming: bool = False,
-        backbone: Path = tiny_backbone,
-        **values: Any,
-    ) -> list[Fault]:
-        config = build_config(
-            {
-                "name": "mine",
-                "storage": str(tmp_path / "runs"),
-                "backbone": {"name": str(backbone)},
-                "tracking": {"uri": mlflow_store},
-                "data": {"shots": 2},
-                **values,
-            },
-            "here",
-        )
+    def look(**values: Any) -> list[Fault]:
+        config = configure(**values)
         folder = StudyFolder(config.storage / "mine")
         begun = folder.path.exists()
         faults = []
         try:
-            check_study(Study(config, folder), resuming=resuming)
+            check_study(Study(config, folder), resuming=False)
         except FaultsError as refused:
             faults = refused.faults
         assert folder.path.exists() == begun
@@ -115,7 +99,7 @@ def test_a_method_whose_library_or_parameters_are_missing_is_refused(
         "space": {"sites": ["vision.ln1"]},
         "baselines": {"projection": {"method": "projection"}},
     }
-    faults = look(backbone=save_siglip(tmp_path / "siglip"), search=search)
+    faults = look(backbone={"name": str(save_siglip(tmp_path / "siglip"))}, search=search)
     (fault,) = (one for one in faults if one.key == "search.baselines.projection")
     assert "search.baselines.projection=null" in fault.message
 
@@ -261,11 +245,3 @@ def test_a_sweep_and_a_study_that_was_begun_are_checked_and_left_as_they_are(
     ran = run("resume", "mine", *words)
     assert (ran.code, "all is well" in ran.out) == (0, True)
     assert [path for path in here.rglob("*") if path.is_file()] == before
-
-
-@pytest.mark.parametrize("words", [["quickstart"], ["resume", "mine"]], ids=" ".join)
-@pytest.mark.parametrize("option", ["--images", "--estimate"])
-def test_what_belongs_to_a_check_is_refused_without_it(
-    words: list[str], option: str, refused: Callable[..., str]
-):
-    assert f"{option} belongs to --check" in refused(*words, option)

@@ -4,8 +4,8 @@ import io
 import re
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock, create_autospec
@@ -121,30 +121,19 @@ def tracker(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.fixture
-def ending(monkeypatch: pytest.MonkeyPatch, output: io.StringIO, tracker: Any) -> list[str]:
-    """Let a study have nothing to do but to end; return what it says when each thing begins."""
-    said = []
-
-    def say(*_: object, **__: object) -> TrackerLines:
-        said.append(output.getvalue().splitlines()[-1])
-        return TrackerLines()
-
-    @contextmanager
-    def cluster(*_: object) -> Iterator[None]:
-        yield
-        say()
-
-    tracker.register.side_effect = tracker.close.side_effect = say
-    monkeypatch.setattr(module, "ray_session", cluster)
+def ending(monkeypatch: pytest.MonkeyPatch, tracker: Any) -> Any:
+    """Let a study have nothing to do but to end; return what writes its outputs."""
+    outputs = create_autospec(module.write_outputs)
+    monkeypatch.setattr(module, "ray_session", lambda *_: nullcontext())
     monkeypatch.setattr(module, "_run_steps", lambda *_: None)
-    outputs = create_autospec(module.write_outputs, side_effect=lambda *_: (say(), None))
     monkeypatch.setattr(module, "write_outputs", outputs)
-    monkeypatch.setattr(module, "print_outcome", lambda *_: say())
-    return said
+    monkeypatch.setattr(module, "print_outcome", lambda *_: None)
+    return outputs
 
 
+@pytest.mark.usefixtures("ending")
 def test_a_tracker_that_goes_away_as_a_study_begins_leaves_one_that_goes_on(
-    configure: Configure, console: Console, ending: list[str], tracker: Any
+    configure: Configure, console: Console, tracker: Any
 ):
     study = study_of(configure(search={"trials": 0}))
     tracker.start.side_effect = TrackingError("the answer was lost")
@@ -154,7 +143,6 @@ def test_a_tracker_that_goes_away_as_a_study_begins_leaves_one_that_goes_on(
     tracker.start.side_effect = None
     run_study(study, console, resume=True)
     assert study.folder.read_identity()["study_id"] == before, "by which its tracker finds it"
-    assert ending
 
 
 def test_what_was_not_sent_is_told_also_where_a_study_fails(
@@ -187,10 +175,9 @@ def test_a_study_that_is_interrupted_after_its_trials_is_closed_and_says_how_to_
     tracker.close.assert_called_once_with(finished=False)
 
 
-@pytest.mark.usefixtures("ending")
 @pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_ends_a_finished_study_that_sends_its_rest_and_kill_does_not(
-    configure: Configure, console: Console, tracker: Any, name: signal.Signals
+    configure: Configure, console: Console, tracker: Any, ending: Any, name: signal.Signals
 ):
     closed = []
 
@@ -200,8 +187,7 @@ def test_ctrl_c_ends_a_finished_study_that_sends_its_rest_and_kill_does_not(
         return TrackerLines("1 run:\n  search-0001: it is down", [("page", "x")])
 
     study = study_of(configure(search={"trials": 0}))
-    outputs = module.write_outputs
-    outputs.side_effect = lambda folder, *_: (folder.path / DESCRIPTION).touch()  # type: ignore[attr-defined]
+    ending.side_effect = lambda folder, *_: (folder.path / DESCRIPTION).touch()
     tracker.close.side_effect = close
     with reacting():
         if name == signal.SIGTERM:

@@ -30,28 +30,10 @@ def test_a_study_is_named_by_its_name_or_by_a_path(
     assert find_study(".").name == "mine"
     with pytest.raises(ConfigError):
         find_study("mine")
+    with pytest.raises(ConfigError, match=r"did you mean 'mine'\?"):
+        find_study("mime", here / "runs")
     monkeypatch.setenv("STUDY_STORAGE", str(here / "runs"))
     assert find_study("mine").name == "mine"
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        *(["status"], ["resume"], ["resume", "--check"], ["sync"], ["report"], ["leaderboard"]),
-        *(["extend", "search.trials=+9"], ["export", "--format", "hf", "--out", "x"]),
-        ["predict", "photos"],
-    ],
-    ids=" ".join,
-)
-def test_what_is_no_study_is_refused_with_those_that_are_there(
-    mine: StudyFolder, here: Path, refused: Callable[..., str], words: list[str]
-):
-    (here / "study.yaml").write_text("name: pets\n")  # as `init` writes it
-    (here / "photos").mkdir()
-    command, *others = words
-    assert "no study '.'" in refused(command, ".", *others)
-    assert "did you mean 'mine'?" in refused(command, "mime", *others)
-    assert {path.name for path in here.iterdir()} == {"study.yaml", "photos", "runs"}
 
 
 @pytest.mark.parametrize("words", [["status", "mine"], ["list"]], ids=" ".join)

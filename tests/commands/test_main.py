@@ -60,10 +60,8 @@ def test_words_that_a_command_does_not_take_are_refused(words: list[str], run: R
 @pytest.mark.parametrize(
     "words, meant",
     [
-        (["resum"], "resume"),
         (["resum", "mine", "--json"], "resume"),
         (["version"], "--version"),
-        (["Run"], "run"),
         (["stats"], "status"),
     ],
     ids=str,

@@ -6,7 +6,6 @@ import io
 import os
 import resource
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,8 @@ from transformers import CLIPModel
 
 from study.commands import predict
 from study.commands.predict import find_images, labels_csv, labels_table, read_classes
-from study.config.loading import dump_config
 from study.data.datasets import load_dataset
 from study.errors import DataError
-from study.method.delta import load_delta, save_delta
 from study.serving.classifier import TunedClassifier, load_classifier
 from study.serving.labelling import LabelledImage
 from study.storage import atomic
@@ -247,21 +244,6 @@ def test_a_study_and_a_file_alone_are_exported_with_what_is_known_of_them(
     assert (out / "head.safetensors").exists()
     CLIPModel.from_pretrained(out)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
-
-
-def test_a_study_that_averages_templates_is_exported_with_their_mean(
-    finish: Any, tmp_path: Path, run: Run
-):
-    study = finish(tmp_path, "averaged", linear=True)
-    data = study.config.data.model_copy(update={"ensemble": True})
-    study.folder.write_config(dump_config(study.config.model_copy(update={"data": data})))
-    delta = study.folder.trial("test-best-seed1").path / "delta.safetensors"
-    tensors, info = load_delta(delta)
-    save_delta(delta, tensors, replace(info, templates=("a {}.", "the {}!")))
-    run("export", delta, "--format", "hf", "--out", tmp_path / "out")
-    card = (tmp_path / "out" / "README.md").read_text()
-    for part in ("75 %", "“a {}.”, “the {}!”", "unflatten(0, (-1, 2)).mean(dim=1)"):
-        assert part in card
 
 
 @pytest.mark.parametrize(
