@@ -1,8 +1,6 @@
 """Arguments that several commands take."""
 
-from argparse import ArgumentParser, Namespace
-
-from study.errors import ConfigError
+from argparse import ArgumentParser
 
 
 def add_configuration(parser: ArgumentParser) -> None:
@@ -53,28 +51,3 @@ def add_json(parser: ArgumentParser) -> None:
         action="store_true",
         help="print JSON, and everything else as errors are printed",
     )
-
-
-def add_check(parser: ArgumentParser) -> None:
-    """Add ``--check`` and the options that belong to it."""
-    for option, text in (
-        ("--check", "look for faults in everything, and start nothing"),
-        ("--images", "with --check: decode all images, not only a sample"),
-        (
-            "--estimate",
-            "with --check: measure training steps, and print the time and memory of the study",
-        ),
-        ("--json", "with --check: print the result as JSON"),
-    ):
-        parser.add_argument(option, action="store_true", help=text)
-
-
-def refuse_without_check(options: Namespace) -> None:
-    """Refuse an option that belongs to ``--check`` where that is not given.
-
-    Raises:
-        ConfigError: there is one.
-    """
-    for option in ("images", "estimate", "json"):
-        if getattr(options, option) and not options.check:
-            raise ConfigError(f"--{option} belongs to --check, which starts nothing")

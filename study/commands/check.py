@@ -56,19 +56,18 @@ class Faults(list[Fault]):
         return None
 
 
-def check_everything(study: Study, *, resuming: bool, images: bool, estimate: bool) -> CheckResult:
-    """Check everything that a study needs, and return what it would work on; start nothing.
+def check_everything(study: Study, *, images: bool, estimate: bool) -> CheckResult:
+    """Check everything that a new study needs, and return what it would work on; start nothing.
 
     Args:
         study: the study to check.
-        resuming: whether the study may already exist.
         images: whether all images are decoded, and not only a sample.
         estimate: whether to measure what the study would take.
 
     Raises:
         FaultsError: the study cannot start.
     """
-    check_study(study, resuming=resuming)
+    check_study(study, resuming=False)
     decoded, seconds = decode_images(study, every=images)
     if decoded.faults:
         raise FaultsError("the study cannot start,", decoded.faults)

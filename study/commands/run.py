@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from typing import TYPE_CHECKING
 
-from study.commands.arguments import add_check, add_configuration, refuse_without_check
+from study.commands.arguments import add_configuration
 from study.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -40,7 +40,16 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.formatter_class = RawDescriptionHelpFormatter
     parser.description, parser.epilog = DESCRIPTION, EXAMPLES
     add_configuration(parser)
-    add_check(parser)
+    for option, text in (
+        ("--check", "look for faults in everything, and start nothing"),
+        ("--images", "with --check: decode all images, not only a sample"),
+        (
+            "--estimate",
+            "with --check: measure training steps, and print the time and memory of the study",
+        ),
+        ("--json", "with --check: print the result as JSON"),
+    ):
+        parser.add_argument(option, action="store_true", help=text)
 
 
 def run(options: Namespace) -> None:
@@ -49,7 +58,9 @@ def run(options: Namespace) -> None:
     Raises:
         StudyError: there is a fault that the user can fix, or the study was interrupted.
     """
-    refuse_without_check(options)
+    for option in ("images", "estimate", "json"):
+        if getattr(options, option) and not options.check:
+            raise ConfigError(f"--{option} belongs to --check, which starts nothing")
     if options.check:
         from study.commands.check_result import print_check
 
@@ -99,4 +110,4 @@ def _check(options: Namespace) -> "CheckResult":
         facts = [Fact("studies", str(len(members)))]
         return CheckResult(warnings=find_warnings(check_sweep(members)), facts=facts)
     study = make_study(source, overrides)
-    return check_everything(study, resuming=False, images=options.images, estimate=options.estimate)
+    return check_everything(study, images=options.images, estimate=options.estimate)

@@ -46,7 +46,7 @@ def test_a_storage_that_is_a_file_is_refused(
     assert "storage=file is no folder" in refused(*words)
 
 
-COMMANDS = (["resume", "mine"], ["sync", "mine"], ["resume", "mine", "--check"])
+COMMANDS = (["resume", "mine"], ["sync", "mine"])
 """The commands that take settings which change no result."""
 
 

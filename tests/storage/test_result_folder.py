@@ -48,7 +48,7 @@ def test_every_command_refuses_a_study_of_1_0_0_in_one_sentence(
     assert json.loads((folder.path / "identity.json").read_text())["format"] == 2
     folder.write_json("identity.json", {"format": 1, "study_id": "0"})
     folder.write_config(folder.config_path.read_text().replace("format: 2", "format: 1"))
-    lines = "resume", "resume --check", "extend search.trials=+8", "leaderboard", "report", "sync"
+    lines = "resume", "extend search.trials=+8", "leaderboard", "report", "sync"
     for line in (*lines, "export --format hf --out out"):
         command, *options = line.split()
         message = refusal(capsys, command, str(folder.path), *options)
