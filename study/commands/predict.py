@@ -1,4 +1,4 @@
-"""The command ``predict``: the classes of images, by a tuned model, as a table or as CSV."""
+"""The command ``predict``: the classes of images, by a tuned model, as CSV."""
 
 import os
 import sys
@@ -10,19 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from study.commands.arguments import add_model
-from study.commands.output import lasting_console, track
+from study.commands.output import track
 from study.commands.signals import handle_signals, interrupt
 from study.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from study.report.tables import Table
     from study.serving.classifier import TunedClassifier
     from study.serving.labelling import LabelledImage
     from study.serving.saved_model import SavedModel
 
 HELP = "label images with the final model of a study, or another tuned model"
-FEW = 20
-"""The largest number of images whose labels a terminal shows as a table."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -49,8 +46,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--out",
         type=Path,
         metavar="FILE.csv",
-        help="write CSV here (default: a table for up to 20 images on a terminal, else CSV to the "
-        "standard output)",
+        help="write CSV here (default: to the standard output)",
     )
     parser.add_argument(
         "--batch-size",
@@ -123,8 +119,6 @@ def _label(
     labelled = list(track(found, "labelling", len(images)))
     if options.out is not None:
         write_at_once(options.out, labels_csv(labelled, top))
-    elif sys.stdout.isatty() and len(images) <= FEW:
-        lasting_console().print(labels_table(labelled, top), highlight=False)
     else:
         print_csv(labels_csv(labelled, top))
     unreadable = [image for image in labelled if image.error is not None]
@@ -226,23 +220,6 @@ def labels_csv(labelled: Iterable["LabelledImage"], top: int) -> str:
         cells += [None] * (2 * top - len(cells))
         rows.append([spreadsheet_path(_text(image.path)), *cells, image.error])
     return csv_text(rows)
-
-
-def labels_table(labelled: Sequence["LabelledImage"], top: int) -> "Table":
-    """Return the table of a few images for a terminal, with probabilities in percent."""
-    from study.report.formatting import percent
-    from study.report.tables import Table
-
-    columns = ["path", *(f"class {rank}" for rank in range(1, top + 1))]
-    has_errors = any(image.error for image in labelled)
-    rows: list[list[object]] = []
-    for image in labelled:
-        labels = [f"{name} {percent(probability)} %" for name, probability in image.classes]
-        row: list[object] = [_text(image.path), *labels, *[None] * (top - len(labels))]
-        rows.append([*row, image.error or ""] if has_errors else row)
-    if has_errors:
-        columns.append("error")
-    return Table("", columns, rows, left=len(columns))
 
 
 def _text(path: Path) -> str:

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 from transformers import CLIPModel
 
-from study.commands import predict
-from study.commands.predict import find_images, labels_csv, labels_table, read_classes
+from study.commands.predict import find_images, labels_csv, read_classes
 from study.data.datasets import load_dataset
 from study.errors import DataError
 from study.serving.classifier import TunedClassifier, load_classifier
@@ -176,21 +175,6 @@ def test_a_full_disk_is_one_line_at_once_and_leaves_an_earlier_file_as_it_was(
     assert [path.read_text() for path in tmp_path.iterdir()] == ["before"]
 
 
-@pytest.mark.parametrize("few, is_table", [(20, True), (4, False)])
-def test_a_terminal_gets_a_table_of_a_few_images_and_csv_of_many(
-    delta: Path, few: int, is_table: bool, monkeypatch: pytest.MonkeyPatch, run: Run
-):
-    monkeypatch.setattr(predict, "FEW", few)
-    monkeypatch.setenv("COLUMNS", "120")
-    monkeypatch.setenv("TERM", "xterm")
-    for stream in ("stdout", "stderr"):
-        monkeypatch.setattr(f"sys.{stream}.isatty", lambda: True)
-    said = run("predict", delta, "photos")
-    assert ("│ photos/more/3.png │" in said.out) == is_table
-    assert said.out.startswith("path,class_1,") != is_table
-    assert ("labelling" in said.err, "labelling" in said.out) == (True, False)
-
-
 @pytest.mark.parametrize("contents", [b"a\n\n", b"", b"\xff\n", b"a\nb\na\n"])
 def test_class_names_that_cannot_be_told_apart_are_refused(tmp_path: Path, contents: bytes):
     file = tmp_path / "names.txt"
@@ -226,8 +210,6 @@ def test_a_path_is_no_formula_and_its_bytes_may_be_no_text():
     assert [row["path"] for row in rows(labels_csv(images, 1))] == [
         *("./=1+2.png", "./@a.png", "a\\xff.png", "b.png")
     ]
-    assert labels_table(images[:1], 1).header == ["path", "class 1"]
-    assert labels_table(images, 1).texts[-1] == ["b.png", "–", "no"]
 
 
 @pytest.mark.parametrize("model", ["mine", "bare.safetensors"])
