@@ -16,15 +16,13 @@ from study.commands.estimate import (
     plan_trials,
 )
 from study.commands.facts import describe_concurrency, study_facts
-from study.commands.find import shipped_file
-from study.config.loading import build_config, load_config
+from study.config.loading import build_config
 from study.config.schema import ResourcesConfig
 from study.errors import StudyError
 from study.storage.result_folder import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.trial.cost import Cost
 from study.trial.study import Study
-from tests.not_none import not_none
 from tests.settings import NONE
 
 
@@ -89,25 +87,6 @@ def test_wall_time_has_the_start_of_processes_and_decoding_beside_training(tmp_p
     # Ray and the processes of three steps; the test images, 80 of the search and 40 of each seed.
     beside = 4 * 5.0 + 0.01 * (901 + 80 + 5 * 40)
     assert found.wall_seconds == pytest.approx(training / module.BUSY + beside)
-
-
-def test_the_search_of_photos_is_within_its_limit_which_the_readme_names(tmp_path: Path):
-    for number in range(300):
-        image = tmp_path / "photos" / f"class {number % 10}" / f"{number}.jpg"
-        image.parent.mkdir(parents=True, exist_ok=True)
-        image.touch()
-    overrides = [
-        f"data.root={tmp_path / 'photos'}",
-        f"storage={tmp_path}",
-        "backbone.name=embedded",
-    ]
-    config = load_config(not_none(shipped_file("photos")), overrides)
-    photos = Study(config, StudyFolder(tmp_path / "mine"))
-    found = estimate(photos, Cost(step=3.1, image=0.097, memory=1_600_000_000), slots=2)
-    limit = not_none(config.search.minutes)
-    assert found.search_seconds <= 60 * limit
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    assert f"a search of at most {limit:g} minutes" in readme
 
 
 def test_nothing_is_measured_where_no_trial_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
