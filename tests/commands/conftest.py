@@ -15,15 +15,11 @@ from study.config.schema import StudyConfig
 from study.storage.study_folder import StudyFolder
 from study.trial.cost import Cost
 from tests.messages import Ran
-from tests.not_none import not_none
 from tests.results.conftest import ablation_study, few_shot_study, predicted, tuned_study
-from tests.siglips import save_siglip
 from tests.written_study import Written
 
 __all__ = ["ablation_study", "few_shot_study", "predicted", "tuned_study"]
 
-PHOTOS = not_none(shipped_file("photos"))
-"""The shipped configuration that has ProLIP."""
 Configure = Callable[..., StudyConfig]
 Run = Callable[..., Ran]
 
@@ -71,12 +67,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in a folder whose ``runs`` has the studies."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@pytest.fixture
-def siglip(tmp_path: Path) -> str:
-    """An override that names a SigLIP."""
-    return f"backbone.name={save_siglip(tmp_path / 'siglip')}"
 
 
 @pytest.fixture

@@ -14,9 +14,6 @@ from study.data.images.sources import FolderSource
 from study.data.records import Dataset, Record
 from tests.commands.conftest import Run
 from tests.config.test_json_schema import VALIDATOR
-from tests.not_none import not_none
-
-QUICKSTART = not_none(shipped_file("quickstart"))
 
 
 def fill(root: Path, **images: int) -> Path:

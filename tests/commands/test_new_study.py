@@ -13,7 +13,7 @@ from study.commands.new_study import make_study, with_sites_of_backbone
 from study.config.json_schema import json_schema
 from study.config.loading import build_config, load_config
 from study.config.search_section import SITES_OF
-from tests.commands.conftest import PHOTOS, Run
+from tests.commands.conftest import Run
 from tests.config.test_shipped import CONFIGS
 from tests.siglips import save_siglip
 
@@ -74,13 +74,6 @@ def test_what_is_printed_is_the_same_when_it_is_read(name: str, here: Path, run:
     saved.write_text(run("config", name, *words).out)
     expected = load_config(CONFIGS / f"{name}.yaml", words)
     assert load_config(saved) == with_sites_of_backbone(expected)
-
-
-def test_what_the_backbone_decides_is_printed(siglip: str, here: Path, run: Run):
-    (here / "saved.yaml").write_text(run("config", "photos", siglip).out)
-    printed = load_config(here / "saved.yaml")
-    assert "vision.pool.ln" in printed.search.space.sites
-    assert printed == with_sites_of_backbone(load_config(PHOTOS, [siglip]))
 
 
 def test_one_study_of_a_sweep_is_printed_and_several_are_not(run: Run, refused: Callable[..., str]):
