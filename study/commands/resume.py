@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 
 from study.commands.arguments import add_settings, add_study
 
-HELP = "check an interrupted study, and continue it"
+HELP = "continue an interrupted study"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
