@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from study.commands.find import shipped_file
 from study.commands.main import main
 from study.config.loading import build_config
 from study.config.schema import StudyConfig

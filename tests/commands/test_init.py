@@ -8,7 +8,6 @@ import pytest
 import yaml
 from PIL import Image
 
-from study.commands.find import shipped_file
 from study.commands.init import LONGEST, SHORTEST, suited_plans
 from study.data.images.sources import FolderSource
 from study.data.records import Dataset, Record

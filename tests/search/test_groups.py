@@ -229,12 +229,3 @@ def test_a_sampler_is_found_by_its_name():
     assert isinstance(sampler_named("random")(1), RandomSampler)
     with pytest.raises(ConfigError, match="allowed are tpe, random"):
         sampler_named("grid")
-
-
-def test_a_sampler_may_be_handed_over_under_its_own_name():
-    def mine(seed: int) -> RandomSampler:
-        return RandomSampler(seed=seed)
-
-    assert sampler_named("mine", mine) is mine
-    with pytest.raises(ConfigError, match="'tpe' is named"):
-        sampler_named("tpe", mine)
