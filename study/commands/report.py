@@ -30,7 +30,6 @@ def run(options: Namespace) -> None:
 
     folder = find_study(options.name, options.storage)
     from study.report import page
-    from study.report.ablation_tables import forest_chart
     from study.report.charts import write_plots
     from study.report.plots import make_plots
     from study.results.study_result import read_study_result
@@ -38,8 +37,6 @@ def run(options: Namespace) -> None:
     result = read_study_result(folder.path)
     charts = make_plots(result)
     print(page.write_report(result, charts))
-    if result.ablation:
-        charts = [forest_chart(result.ablation)]
     print(*write_plots(result.folder.path, charts), sep="\n")
     for chart in charts:
         if chart.missing_reason is not None:

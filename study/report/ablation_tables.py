@@ -7,13 +7,7 @@ from typing import Any
 from rich.console import Group
 from rich.text import Text
 
-from study.report.charts import (
-    GREY,
-    ORANGE,
-    Chart,
-    name_axis,
-    write_plots,
-)
+from study.report.charts import GREY, ORANGE, Chart, name_axis
 from study.report.formatting import (
     format_count,
     format_difference,
@@ -27,7 +21,7 @@ from study.report.formatting import (
 )
 from study.report.setting_descriptions import setting_cells, setting_header
 from study.report.tables import Table, markdown_text, with_notes
-from study.report.verdict import ablation_notes, ablation_verdict, interval_scope
+from study.report.verdict import ablation_verdict, interval_scope
 from study.results.ablation import Ablation
 from study.results.chance import BALANCED
 from study.results.trial_results import PARTS
@@ -49,7 +43,7 @@ def forest_chart(table: Ablation) -> Chart:
             if rows:
                 axes.errorbar(means, rows, xerr=reaches, fmt="o", color=color, label=name)
         axes.axvline(0.0, linestyle=":", color=GREY)
-        axes.set_xlabel(f"difference of the {table.split} score, percentage points")
+        axes.set_xlabel("difference of the test score, percentage points")
         name_axis(axes, "y", [cell.label for cell in cells])
 
     return Chart(
@@ -66,7 +60,7 @@ def forest_chart(table: Ablation) -> Chart:
 
 def cell_table(table: Ablation) -> Table:
     """Return the scores of the cells, in percent and percentage points."""
-    header = ["cell", *score_header(table.parts, table.metric if table.parts else table.split)]
+    header = ["cell", *score_header(table.parts, table.metric if table.parts else "test")]
     if table.shows_balanced:
         header.append("balanced %")
     header += ["Δ base", "p", "seeds", *setting_header()[2:], "trainable", "s"]
@@ -89,8 +83,9 @@ def cell_table(table: Ablation) -> Table:
     )
     if table.chance is not None:
         notes.append(f"Chance: {percent(table.chance)} % (balanced).")
-    notes += ablation_notes(table)
-    title = f"Ablation: {table.split} {table.metric}, %"
+    if table.unscored:
+        notes.append(f"No score, since no trial ran to its end: {', '.join(table.unscored)}.")
+    title = f"Ablation: test {table.metric}, %"
     return Table(title, header, rows, note=" ".join(notes))
 
 
@@ -116,11 +111,9 @@ def ablation_records(table: Ablation) -> list[dict[str, object]]:
     for cell in table.cells:
         names = ("score", BALANCED, *PARTS, *table.parts)
         means = {name: cell.means.get(name) for name in names} | {"difference": cell.comparison}
-        edges = "; ".join(f"{kind}: {edge}" for kind, edge in cell.rate_edges.items())
         records.append(
             {
                 "label": cell.label,
-                "split": table.split,
                 **cell.settings.column_values(),
                 "trainable": cell.trainable,
                 "seeds": len(cell.scores),
@@ -128,23 +121,12 @@ def ablation_records(table: Ablation) -> list[dict[str, object]]:
                 "seconds": cell.seconds,
                 **interval_columns(means),
                 **p_columns(cell.comparison),
-                "edges": edges or None,
-                "unstable": cell in table.unstable,
             }
         )
     return records
 
 
-def write_ablation(folder: Path, table: Ablation) -> list[Path]:
-    """Write `ablation.csv`, `ablation.md` and the chart into the study's folder.
-
-    Returns:
-        The paths of the written files.
-    """
-    files = {
-        folder / "ablation.csv": ablation_csv(table),
-        folder / "ablation.md": ablation_markdown(table),
-    }
-    for path, text in files.items():
-        write_atomically(path, text)
-    return list(files) + write_plots(folder, [forest_chart(table)])
+def write_ablation(folder: Path, table: Ablation) -> None:
+    """Write `ablation.csv` and `ablation.md` into the study's folder."""
+    write_atomically(folder / "ablation.csv", ablation_csv(table))
+    write_atomically(folder / "ablation.md", ablation_markdown(table))

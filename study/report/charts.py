@@ -1,8 +1,8 @@
 """Charts that matplotlib draws as PNG and SVG files; no other module imports it."""
 
 import io
-import math
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,7 +24,7 @@ MARKERS = ("o", "s", "D", "^", "X")
 PANEL_WIDTH, PANEL_HEIGHT = 5.2, 3.8
 """The size of a panel in inches, unless a chart sets its own."""
 MANY_NAMES = 24
-"""The largest number of names along an axis in full size, and of rows whose shares are written."""
+"""The largest number of names along an axis in full size."""
 _LONG_NAME = 8
 """The most characters of a name that lies below an axis; longer names are turned upright."""
 _NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
@@ -97,6 +97,15 @@ class Chart:
         return ". ".join(sentences)
 
     @property
+    def drawing(self) -> str | None:
+        """What the SVG has after its name, for an element of a page; None without a drawing."""
+        if not self.painters:
+            return None
+        _, _, drawing = draw(self, "svg").decode().partition("<svg")
+        # The numbered groups of every chart have the same ids, to which nothing refers.
+        return re.sub(r' id="[\w.]+_\d+"', "", drawing)
+
+    @property
     def missing_reason(self) -> str | None:
         """The reason why the chart cannot be drawn; None if it can."""
         return None if self.painters else self.reason_if_empty
@@ -150,14 +159,6 @@ def log_scale(axes: Any, side: Side = "x") -> None:
     ticks.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
 
 
-def count_scale(axes: Any, side: Side) -> None:
-    """Let an axis of counts start at 0 and have whole ticks."""
-    from matplotlib.ticker import MaxNLocator
-
-    axes.set(**{f"{side}lim": (0, None)})
-    getattr(axes, f"{side}axis").set_major_locator(MaxNLocator(integer=True))
-
-
 def name_axis(axes: Any, side: Side, names: Sequence[str]) -> None:
     """Name the values 0, 1, … of an axis."""
     ticks = getattr(axes, f"{side}axis")
@@ -173,41 +174,3 @@ def draw_bars(axes: Any, widths: Sequence[float], **style: Any) -> None:
     """Draw horizontal bars, the first in the lowest row."""
     # Black is the colour of the page's text.
     axes.barh(range(len(widths)), widths, 0.36, color=BLUE, ecolor="black", alpha=0.9, **style)
-
-
-def draw_shares(
-    axes: Any,
-    shares: Mapping[tuple[str, str], float],
-    rows: Sequence[str],
-    columns: Sequence[str],
-) -> None:
-    """Draw a square for each share: blue where row and column are the same, else red.
-
-    Squares are one picture, as an SVG of thousands of them would be megabytes. Their colour grows
-    with the root of the share, by which 1 % is visible beside 100 %.
-
-    Args:
-        axes: the axes of matplotlib.
-        shares: the shares, as fractions, by row and column.
-        rows: the rows, the lowest first.
-        columns: the columns, from left to right.
-    """
-    import numpy as np
-    from matplotlib.colors import LinearSegmentedColormap
-
-    grid = np.zeros((len(rows), len(columns)))
-    for (row, column), share in shares.items():
-        x, y = columns.index(column), rows.index(row)
-        depth = math.sqrt(share)
-        grid[y, x] = depth if row == column else -depth
-        if max(grid.shape) <= MANY_NAMES:
-            text = f"{100 * share:.0f}" if share >= 0.005 else "<1"
-            color = "white" if depth > 0.65 else "black"
-            axes.text(x, y, text, ha="center", va="center", fontsize=8, color=color)
-    axes.grid(visible=False)
-    # From red over nothing, which shows a page's light or dark ground, to blue.
-    colors = [(0.0, "#b2182b"), (0.5, "#b2182b00"), (0.5, "#2166ac00"), (1.0, "#2166ac")]
-    palette = LinearSegmentedColormap.from_list("signed", colors)
-    axes.imshow(
-        grid, palette, vmin=-1, vmax=1, origin="lower", aspect="auto", interpolation="nearest"
-    )

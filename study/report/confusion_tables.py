@@ -1,11 +1,9 @@
-"""What the test images of each class are taken for: tables of classes and confusions, heat maps."""
+"""What the test images of each class are taken for: tables of classes and confusions, a chart."""
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from study.report.charts import Chart, draw_bars, draw_shares, name_axis
+from study.report.charts import Chart, draw_bars, name_axis
 from study.report.formatting import format_count, percent
 from study.report.tables import Table
 from study.report.verdict import best_name
@@ -16,8 +14,6 @@ MOST_CONFUSIONS = 12
 """The largest number of rows in the table of confusions."""
 MOST_RECALLS = 20
 """The largest number of classes in the chart of recalls."""
-MOST_MAPPED = 40
-"""The largest number of classes in a heat map, whose names can still be read."""
 _NAME_LENGTH = 24
 """The most characters of a name along an axis."""
 
@@ -75,7 +71,8 @@ def recall_chart(board: StudyResult) -> Chart:
     names = []
     for row in worst:
         part = f" ({row.part})" if several else ""
-        names.append(f"{_short_names([row.name])[0]}{part} {percent(row.after)} %")
+        name = row.name if len(row.name) <= _NAME_LENGTH else f"{row.name[: _NAME_LENGTH - 1]}…"
+        names.append(f"{name}{part} {percent(row.after)} %")
 
     def paint(axes: Any) -> None:
         draw_bars(axes, recalls, xerr=(below, above))
@@ -109,53 +106,3 @@ def _source_of_intervals(board: StudyResult) -> str:
     if any(row.recall and row.recall.errors for row in board.classes.rows):
         return "seeds and test images"
     return "test images alone"
-
-
-def confusion_charts(board: StudyResult) -> list[Chart]:
-    """Draw what the choice takes the test images of each class for, a heat map for each part."""
-    shares_by_part: dict[str, dict[tuple[str, str], float]] = defaultdict(dict)
-    for row in board.classes.rows:
-        shares_by_part[row.part][row.name, row.name] = row.after
-    for pair in board.classes.confused:
-        shares_by_part[pair.part][pair.true, pair.predicted] = pair.after
-    ranks = {name: rank for rank, name in enumerate(board.classes.order)}
-    several = len(shares_by_part) > 1
-    charts = []
-    for number, (part, shares) in enumerate(shares_by_part.items(), start=1):
-        true_classes = {true for true, _ in shares}
-        predicted = true_classes | {name for _, name in shares}
-        rows, columns = (
-            sorted(names, key=lambda name: (ranks.get(name, len(ranks)), name))
-            for names in (true_classes, predicted)
-        )
-        rows.reverse()  # the first is to be at the top
-
-        def paint(
-            axes: Any,
-            shares: Mapping[tuple[str, str], float] = shares,
-            rows: list[str] = rows,
-            columns: list[str] = columns,
-        ) -> None:
-            draw_shares(axes, shares, rows, columns)
-            axes.set(xlabel="taken for", ylabel="class")
-            name_axis(axes, "x", _short_names(columns))
-            name_axis(axes, "y", _short_names(rows))
-
-        chart = Chart(
-            f"confusion-{number}" if several else "confusion",
-            "What test images are taken for" + (f", part “{part}”" if several else ""),
-            "The share of each row’s test images in percent, over all seeds. Blue is right, red is "
-            "wrong; the colour grows with the root of the share.",
-            [paint] if len(columns) <= MOST_MAPPED else [],
-            reason_if_empty=f"more than {MOST_MAPPED} classes; the table has the most frequent",
-            width=min(9.5, 2.4 + 0.36 * len(columns)),
-            height=min(12.0, 2.0 + 0.27 * len(rows)),
-        )
-        charts.append(chart)
-    return charts
-
-
-def _short_names(names: Sequence[str]) -> list[str]:
-    """Return the names along an axis, cut where they are long."""
-    cut = _NAME_LENGTH - 1
-    return [f"{name[:cut]}…" if len(name) > _NAME_LENGTH else name for name in names]

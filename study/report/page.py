@@ -1,14 +1,13 @@
 """The report of a study: one HTML page, for readers who never saw the code."""
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from study.embedded import EMBEDDED
-from study.report.ablation_tables import cell_table, forest_chart
-from study.report.charts import Chart, draw
+from study.report.ablation_tables import cell_table
+from study.report.charts import Chart
 from study.report.configuration_table import configuration_rows
 from study.report.confusion_tables import class_accuracy_table, confusion_table
 from study.report.label_tables import describe_check, label_table
@@ -19,23 +18,14 @@ from study.report.leaderboard_tables import (
     target_table,
 )
 from study.report.pictures import Datasets, Gallery, make_gallery
-from study.report.setting_descriptions import (
-    shots_in_words,
-)
+from study.report.setting_descriptions import shots_in_words
 from study.report.tables import Table
 from study.report.templates import templates
-from study.report.verdict import (
-    ablation_verdict,
-    headline,
-    registration_sentence,
-    verdict,
-)
+from study.report.verdict import ablation_verdict, headline, registration_sentence, verdict
 from study.results.study_result import StudyResult
 from study.storage.atomic import write_atomically
 
 _FOLDER = Path(__file__).parent
-_PLACED = {"scores", "recalls", "tuned", "ablation", "agreement", "confusion", "rungs"}
-"""The beginnings of the names of charts that have a place of their own; others show choices."""
 
 
 class Block(NamedTuple):
@@ -43,7 +33,7 @@ class Block(NamedTuple):
 
     kind: Literal["text", "note", "heading", "code", "pairs", "table", "chart", "gallery"]
     content: Any
-    """A text, pairs of a name and a text, a `Table`, a chart or pictures."""
+    """A text, pairs of a name and a text, a `Table`, a `Chart` or pictures."""
     title: str = ""
     level: str = "h3"
     """The level of a heading, or of that of a chart."""
@@ -103,8 +93,6 @@ def render_report(
 ) -> str:
     """Return the report as HTML; arguments and errors are those of `write_report`."""
     environment = templates(autoescape=True, finalize=_keep_percent_together)
-    if board.ablation:
-        plots = [*plots, forest_chart(board.ablation)]
     page = _make_page(board, {plot.name: plot for plot in plots}, datasets or {})
     return environment.get_template("report.html.jinja").render(page=page)
 
@@ -119,7 +107,7 @@ def _keep_percent_together(value: Any) -> Any:
     return value
 
 
-def _make_page(board: StudyResult, plots: dict[str, Chart], datasets: Datasets) -> Page:
+def _make_page(board: StudyResult, charts: Mapping[str, Chart], datasets: Datasets) -> Page:
     config = board.config
     subtitle = [config.data.dataset, config.protocol.replace("_", "-")]
     if board.protocol.trains:
@@ -139,39 +127,30 @@ def _make_page(board: StudyResult, plots: dict[str, Chart], datasets: Datasets) 
         number=opening[0] if opening else "",
         sentences=sentences,
         layout="opening wide" if board.is_ablation else "opening",
-        charts=_charts(plots, "scores", "recalls", "ablation", level="h2"),
+        charts=_charts(charts, "scores", "recalls", "ablation-forest", level="h2"),
         mistakes=[] if board.is_ablation else _mistakes(make_gallery(board, datasets)),
-        map=_charts(plots, "tuned", level="h2"),
-        sections=[one for one in _sections(board, plots) if one.blocks],
+        map=_charts(charts, "tuned", level="h2"),
+        sections=[one for one in _sections(board, charts) if one.blocks],
         style=(_FOLDER / "report.css").read_text(encoding="utf-8"),
     )
 
 
-def _sections(board: StudyResult, plots: dict[str, Chart]) -> Iterator[Section]:
+def _sections(board: StudyResult, charts: Mapping[str, Chart]) -> Iterator[Section]:
     """Yield the folded sections; those without blocks are left out."""
-    sure = [*_table(main_table(board), "Scores"), *_charts(plots, "agreement")]
+    sure = [*_table(main_table(board), "Scores"), *_charts(charts, "agreement")]
     yield Section("how-sure", "How sure", sure)
     yield Section("use", "What to use", [*_use(board)])
-    yield Section("choices", "Which choices mattered", [*_choices(board, plots)])
-    classes = _table(class_accuracy_table(board), "Classes")
-    if classes:
-        classes += [*_table(confusion_table(board)), *_charts(plots, "confusion")]
+    yield Section("choices", "Which choices mattered", [*_choices(board, charts)])
+    classes = [*_table(class_accuracy_table(board), "Classes"), *_table(confusion_table(board))]
     yield Section("classes", "Class by class", classes)
     yield Section("labels", "Labels to check", [*_labels(board)])
-    yield Section(
-        "configurations",
-        "All configurations",
-        [
-            *_table(configuration_table(board)),
-            *_table(target_table(board)),
-        ],
-    )
+    configurations = [*_table(configuration_table(board)), *_table(target_table(board))]
+    yield Section("configurations", "All configurations", configurations)
     text = board.folder.config_path.read_text(encoding="utf-8")
     rows = [*configuration_rows(board), *sorted(board.identity.items())]
-    asked = [Block("pairs", rows), _code(text, "The whole configuration")]
+    asked = [Block("pairs", rows), Block("code", text, "The whole configuration")]
     yield Section("asked", "What was asked", asked)
-    time = [*_table(budget_table(board)), *_charts(plots, "rungs")]
-    yield Section("time", "How long it took", time)
+    yield Section("time", "How long it took", _table(budget_table(board)))
 
 
 def _use(board: StudyResult) -> Iterator[Block]:
@@ -191,7 +170,7 @@ def _use(board: StudyResult) -> Iterator[Block]:
     if board.registration:
         yield Block("text", registration_sentence(board))
         code = f"import mlflow\n\n{board.registration.loading_line}"
-        yield _code(code, "From the registry of MLFLOW_TRACKING_URI")
+        yield Block("code", code, "From the registry of MLFLOW_TRACKING_URI")
     # The first seed, not the best on test: that would be selecting on test.
     trials = sorted(board.test_trials(final.row.label), key=lambda trial: trial.seed)
     for trial in [final.trial] if final.trial else trials:
@@ -200,19 +179,17 @@ def _use(board: StudyResult) -> Iterator[Block]:
             lines = ["import study\n", f'model = study.load_model("{delta}")']
             lines.append('print(model.class_names, model.predict(["image.png"]))')
             whose = "final model" if final.trial else f"model of test seed {trial.seed}"
-            yield _code("\n".join(lines), f"The {whose}, in this study’s folder")
+            yield Block("code", "\n".join(lines), f"The {whose}, in this study’s folder")
             return
     yield Block("text", "No tuned parameters were kept in this study’s folder.")
 
 
-def _choices(board: StudyResult, plots: dict[str, Chart]) -> Iterator[Block]:
-    """Yield what tells which choices mattered: the charts of a search, or an ablation."""
-    kinds = dict.fromkeys(name.split("-")[0] for name in plots)
-    yield from _charts(plots, *(kind for kind in kinds if kind not in _PLACED))
+def _choices(board: StudyResult, charts: Mapping[str, Chart]) -> Iterator[Block]:
+    """Yield what shows which choices mattered: the charts of a search, or an ablation."""
+    yield from _charts(charts, "importance-search", "pareto", "learning-rates")
     if board.ablation:
         yield from _table(cell_table(board.ablation))
-        return
-    if board.has_search and board.protocol.ablates:
+    elif board.has_search and board.protocol.ablates:
         yield Block(
             "text",
             "An ablation measures what each site is worth, which a search cannot: "
@@ -241,27 +218,10 @@ def _mistakes(gallery: Gallery) -> list[Block]:
     return [heading, Block("gallery", gallery.mistakes), Block("note", note)]
 
 
-def _charts(plots: dict[str, Chart], *kinds: str, level: str = "h3") -> list[Block]:
-    """Return the charts whose names begin with one of the words, in the order of these."""
-    blocks = []
-    for kind in kinds:
-        for name, chart in plots.items():
-            if name.split("-")[0] == kind:
-                drawing = None if chart.missing_reason else _inline_svg(chart)
-                content = {"chart": chart, "drawing": drawing}
-                blocks.append(Block("chart", content, chart.title, level))
-    return blocks
-
-
-def _inline_svg(chart: Chart) -> str:
-    """Return what an SVG of a chart has after its name, for an element of the page."""
-    _, _, drawing = draw(chart, "svg").decode().partition("<svg")
-    # The numbered groups of every chart have the same ids, to which nothing refers.
-    return re.sub(r' id="[\w.]+_\d+"', "", drawing)
-
-
-def _code(text: str, title: str) -> Block:
-    return Block("code", text, title)
+def _charts(charts: Mapping[str, Chart], *names: str, level: str = "h3") -> list[Block]:
+    """Return the charts of these names that there are."""
+    found = [charts[name] for name in names if name in charts]
+    return [Block("chart", chart, chart.title, level) for chart in found]
 
 
 def _table(table: Table, title: str = "") -> list[Block]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from study.config.labels import BASELINE, OPEN, TUNED
 from study.method.parameters import list_kinds
+from study.report.ablation_tables import forest_chart
 from study.report.charts import (
     BEST_MARK,
     BLUE,
@@ -19,12 +20,11 @@ from study.report.charts import (
     PINK,
     VIOLET,
     Chart,
-    count_scale,
     draw_bars,
     log_scale,
     name_axis,
 )
-from study.report.confusion_tables import confusion_charts, recall_chart
+from study.report.confusion_tables import recall_chart
 from study.report.names import group_name, starred_name
 from study.report.opening_charts import scores_chart, tuned_chart
 from study.report.terminal import amount
@@ -43,13 +43,9 @@ _STATUS_STYLES = {
 
 
 def make_plots(board: StudyResult) -> list[Chart]:
-    """Return the charts of a search and its choice, in the order of the report.
-
-    An ablation has none: its search only tries a few rates for each cell, and its charts are those
-    of `ablation_plots`.
-    """
-    if board.is_ablation:
-        return []
+    """Return the charts of a study: of its search and its choice, or of its ablation."""
+    if board.ablation:
+        return [forest_chart(board.ablation)]
     trials = board.stage("search")
     return [
         scores_chart(board),
@@ -59,8 +55,6 @@ def make_plots(board: StudyResult) -> list[Chart]:
         importance_chart(board),
         pareto_chart(trials),
         rates_chart(trials),
-        rungs_chart(trials),
-        *confusion_charts(board),
     ]
 
 
@@ -97,33 +91,6 @@ def rates_chart(trials: Sequence[TrialResult]) -> Chart:
         painters,
         reason_if_empty="no search trial has a learning rate and a score yet",
         width=3.9,
-    )
-
-
-def rungs_chart(trials: Sequence[TrialResult]) -> Chart:
-    """Draw the learning curves of the search."""
-    scored = [trial for trial in trials if trial.curve and trial.proposed]
-    colors = group_colors(trial.group for trial in scored)
-
-    def paint(axes: Any) -> None:
-        for group, color in colors.items():
-            label: str | None = group_name(group)
-            for trial in scored:
-                if trial.group == group:
-                    scores = [100 * score for score in trial.curve.values()]
-                    axes.plot([*trial.curve], scores, color=color, alpha=0.45, label=label)
-                    label = None  # one line of a group has its name
-        count_scale(axes, "x")
-        axes.set(xlabel="epoch", ylabel=VALIDATION)
-
-    return Chart(
-        "rungs",
-        "Early stopping",
-        "The validation score of each proposed trial over its epochs: successive halving stops the "
-        "weaker ones.",
-        [paint] if scored else [],
-        reason_if_empty="no search trial has reported an epoch yet",
-        width=7.0,
     )
 
 

@@ -14,7 +14,7 @@ from study.report.formatting import (
 from study.report.names import candidate_name, entry_name
 from study.report.setting_descriptions import settings_in_words
 from study.report.terminal import amount
-from study.results.ablation import BASE, UNSTABLE, Ablation
+from study.results.ablation import BASE, Ablation
 from study.results.chance import BALANCED
 from study.results.resampling import Resampled
 from study.results.statistics import MOST_OVERLAP, Intervals, MeanInterval
@@ -296,21 +296,3 @@ def ablation_verdict(table: Ablation) -> str:
     named = ", ".join(f"{label} {points(mean)}" for label, mean in table.different.items())
     count = f"{len(table.different)} of {amount(len(tested), 'cell')}"
     return f"{count} differ significantly from {base}: {named} points."
-
-
-def ablation_notes(table: Ablation) -> list[str]:
-    """Return which cells have no score, are unstable or are at an edge of the rates tried."""
-    edges = [
-        f"{cell.label} ({', '.join(f'{edge} of {kind}' for kind, edge in cell.rate_edges.items())})"
-        for cell in table.cells
-        if cell.rate_edges
-    ]
-    lists = {
-        "No score, since no trial ran to its end": table.unscored,
-        f"Spread over seeds above {UNSTABLE} times the median": [c.label for c in table.unstable],
-        "At an edge of the learning rates tried, so that more might help": edges,
-    }
-    sentences = [f"{what}: {', '.join(cells)}." for what, cells in lists.items() if cells]
-    if table.split == "val":
-        sentences.append("These are validation scores: no test image was read.")
-    return sentences

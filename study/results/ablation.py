@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from statistics import fmean, median
+from statistics import fmean
 
 from study.config.trial_settings import TrialSettings
 from study.protocols import Protocol
@@ -21,12 +21,9 @@ from study.results.statistics import (
     mean_intervals,
 )
 from study.results.trial_results import TrialResult, first_chance, seed_scores
-from study.trial.study import Split
 
 BASE = "base"
 """The label of the cell that the others are compared with."""
-UNSTABLE = 4
-"""How many times the spread of the median cell makes a cell unstable."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +45,6 @@ class Cell:
     """The mean duration of a trial in seconds; None when no trial recorded one."""
     comparison: MeanInterval | None
     """The difference to the base cell over common seeds; None for the base itself."""
-    rate_edges: Mapping[str, str]
-    """The kinds whose learning rate is the "lowest" or the "highest" of several that were tried.
-
-    A kind is left out if its rate is in between, or if only one was tried.
-    """
 
     @property
     def score(self) -> MeanInterval:
@@ -73,8 +65,6 @@ class Ablation:
     """The study's protocol."""
     parts: tuple[str, ...]
     """The names of the parts that are shown next to a score."""
-    split: Split
-    """The images that the scores were measured on."""
     cells: Sequence[Cell]
     """The cells that have a score, best mean first."""
     unscored: Sequence[str]
@@ -110,15 +100,6 @@ class Ablation:
         return dict(sorted(found.items(), key=lambda item: -abs(item[1])))
 
     @property
-    def unstable(self) -> list[Cell]:
-        """The cells whose score spreads over the seeds over `UNSTABLE` times the median cell's."""
-        spread_cells = [(cell.score.sd, cell) for cell in self.cells if cell.score.sd is not None]
-        if not spread_cells:
-            return []
-        most = UNSTABLE * median(spread for spread, _ in spread_cells)
-        return [cell for spread, cell in spread_cells if spread > most]
-
-    @property
     def shows_balanced(self) -> bool:
         """Whether balanced scores are shown next to the scores."""
         return any(BALANCED in cell.means for cell in self.cells)
@@ -134,8 +115,6 @@ def make_ablation(
 ) -> Ablation:
     """Compare the cells of an ablation with its base.
 
-    Scores are of test images if any trial has one, else of validation images; never mixed.
-
     Args:
         ablated: the trials of the cells.
         searched: the trials of the search, which has the cells as its groups.
@@ -143,17 +122,14 @@ def make_ablation(
         names: the names of the scores to show.
         overlap: the mean share of training images that two seeds have in common.
     """
-    is_tested = any(trial.test_score is not None for trial in ablated)
-    split: Split = "test" if is_tested else "val"
     scored = defaultdict(list)
     for trial in ablated:
-        if trial.status == "finished" and trial.scores(split).get("score") is not None:
+        if trial.status == "finished" and trial.test_score is not None:
             scored[trial.label].append(trial)
-    # Predictions are of test images, so that validation scores have an interval over seeds alone.
     resampled = resample(chain.from_iterable(scored.values()), protocol, overlap=overlap)
     comparisons = make_comparisons(
         {
-            label: difference(resampled, trials, scored[BASE], split=split)
+            label: difference(resampled, trials, scored[BASE])
             for label, trials in scored.items()
             if label != BASE and BASE in scored
         }
@@ -167,33 +143,18 @@ def make_ablation(
             label=label,
             settings=first.settings,
             trainable=first.trainable,
-            scores=seed_scores(trials, split=split),
-            means=mean_intervals(resampled, trials, shown, split),
+            scores=seed_scores(trials),
+            means=mean_intervals(resampled, trials, shown),
             seconds=fmean(durations) if durations else None,
             comparison=comparisons.get(label),
-            rate_edges=_rate_edges(first.settings, [trial.settings for trial in searched]),
         )
         cells.append(cell)
     labels = [trial.group for trial in searched] + [trial.label for trial in ablated]
     return Ablation(
         protocol=protocol,
         parts=names.parts,
-        split=split,
         cells=sorted(cells, key=lambda cell: -cell.score.mean),
         unscored=[label for label in dict.fromkeys(labels) if label not in scored],
         chance=first_chance(ablated),
         resampled=resampled,
     )
-
-
-def _rate_edges(cell: TrialSettings, searched: Sequence[TrialSettings]) -> dict[str, str]:
-    """Return `Cell.rate_edges`, from the settings of the trials that tried rates."""
-    rates_of_trials = [one.rates for one in searched if one.subset == cell.subset]
-    edges = {}
-    for kind, rate in cell.rates.items():
-        tried = sorted({rates[kind] for rates in rates_of_trials if kind in rates})
-        if len(tried) > 1:
-            ends = {tried[0]: "lowest", tried[-1]: "highest"}
-            if rate in ends:
-                edges[kind] = ends[rate]
-    return edges

@@ -29,7 +29,6 @@ from study.results.bootstrap import DrawnScores, resample_recalls
 from study.results.resampling import Resampled
 from study.results.trial_results import TrialResult, seed_scores
 from study.trial.predictions import Stratum
-from study.trial.study import Split
 
 SIGNIFICANCE = 0.05
 """The largest Holm-corrected p of a significant difference; intervals leave out as much."""
@@ -266,7 +265,6 @@ def mean_intervals(
     resampled: Resampled,
     trials: Sequence[TrialResult],
     names: Iterable[str],
-    split: Split = "test",
 ) -> Intervals:
     """Return the means of several scores of one configuration, with intervals within 0 and 1.
 
@@ -276,11 +274,10 @@ def mean_intervals(
         resampled: the trials of the study on resampled test images.
         trials: the trials of the configuration, one a seed.
         names: the names of the scores.
-        split: the images that the scores were measured on.
     """
     intervals = {}
     for name in names:
-        scores = seed_scores(trials, name, split)
+        scores = seed_scores(trials, name)
         if scores:
             first = trials[0]
             has_linear_head = "linear" in (first.settings.head, name.removeprefix("score_"))
@@ -299,7 +296,6 @@ def difference(
     trials: Sequence[TrialResult],
     base: Sequence[TrialResult],
     name: str = "score",
-    split: Split = "test",
 ) -> MeanInterval | None:
     """Return the mean score of one configuration less that of another, with its interval.
 
@@ -308,12 +304,11 @@ def difference(
         trials: the trials of the configuration, one a seed.
         base: the trials of the configuration that is subtracted.
         name: the name of the score.
-        split: the images that the scores were measured on.
 
     Returns:
         The difference over common seeds; None without one.
     """
-    scores, less = seed_scores(trials, name, split), seed_scores(base, name, split)
+    scores, less = seed_scores(trials, name), seed_scores(base, name)
     seeds = sorted(scores.keys() & less.keys())
     if not seeds:
         return None

@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 
-from study.config.labels import BASELINE
 from study.config.trial_settings import Head, TrialSettings
 from study.protocols import Protocol
 from study.results.chance import BALANCED, balanced_chance, balanced_score
@@ -18,7 +17,7 @@ from study.trial.predictions import (
     outcomes_of,
     read_predictions,
 )
-from study.trial.study import Split, TrialConfig, read_candidates
+from study.trial.study import TrialConfig, read_candidates
 
 PARTS = ("base", "new")
 """The parts of a score that tables for other programs have columns for, whatever the protocol."""
@@ -61,25 +60,12 @@ class TrialResult(TrialConfig):
     """Why the trial was stopped or failed, in one line."""
     error: str | None
     """The traceback of a failed trial."""
-    curve: Mapping[int, float]
-    """The validation score of each epoch that has one."""
     confusion: Confusion
     """The predicted classes of test images, counted; see `study.trial.predictions.confusion_of`."""
     outcomes: Outcomes | None
     """What a tested trial gets right, image by image; None if it kept no predictions."""
     other_outcomes: Mapping[Head, Outcomes] = {}
     """The same with each other head that it was scored with."""
-
-    @property
-    def proposed(self) -> bool:
-        """Whether a search proposed it: it is no baseline."""
-        return self.group != BASELINE
-
-    def scores(self, split: Split) -> Scores:
-        """Return the scores on validation or on test images."""
-        if split == "test":
-            return self.test
-        return self.val
 
     def status_record(self) -> JsonObject:
         """Return the values that `status --json` prints of a trial."""
@@ -97,13 +83,11 @@ class TrialResult(TrialConfig):
         return self.test.get("score")
 
 
-def seed_scores(
-    trials: Iterable[TrialResult], name: str = "score", split: Split = "test"
-) -> dict[int, float]:
-    """Return a score of each seed, of the trials that have it; there is one trial a seed."""
+def seed_scores(trials: Iterable[TrialResult], name: str = "score") -> dict[int, float]:
+    """Return a test score of each seed, of the trials that have it; there is one trial a seed."""
     scores = {}
     for trial in trials:
-        score = trial.scores(split).get(name)
+        score = trial.test.get(name)
         if score is not None:
             scores[trial.seed] = score
     return scores
@@ -184,13 +168,13 @@ def _read_trial(
         "seconds": None,
         "reason": None,
         "error": None,
+        "val": _read_validation(reports),
         "test": test,
         "chance": chance,
         "confusion": confusion,
         "outcomes": outcomes_of(own),
         "other_outcomes": {head: outcomes_of(others) for head, others in predictions.items()},
     }
-    values["val"], values["curve"] = _read_validation(reports)
     if end:
         values |= vars(end)
     return TrialResult.model_construct(**values)
@@ -208,20 +192,13 @@ def _read_settings(trial: TrialFolder, config: JsonObject) -> TrialSettings:
         raise FolderError(f"{trial.path / 'config.json'} is damaged: {error}") from error
 
 
-def _read_validation(
-    reports: Sequence[JsonObject],
-) -> tuple[dict[str, float | None], dict[int, float]]:
-    """Return the last validation scores, and the score of each epoch that has one."""
-    last_scores = {}
-    curve = {}
-    for report in reports:
+def _read_validation(reports: Sequence[JsonObject]) -> dict[str, float | None]:
+    """Return the validation scores of the last report that has any, see `TrialResult.val`."""
+    for report in reversed(reports):
         scores = _read_scores(report, "val_")
         if any(report[f"val_{name}"] is not None for name in scores):
-            last_scores = scores
-        score = scores.get("score")
-        if score is not None:
-            curve[report["epoch"]] = score
-    return last_scores, curve
+            return scores
+    return {}
 
 
 def _read_scores(report: JsonObject, prefix: str) -> dict[str, float | None]:

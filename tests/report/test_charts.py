@@ -12,9 +12,7 @@ import pytest
 from study.report.charts import (
     Chart,
     Painter,
-    count_scale,
     draw,
-    draw_shares,
     log_scale,
     name_axis,
     write_plots,
@@ -54,16 +52,8 @@ def test_panels_stand_side_by_side_with_scales_of_their_own():
     def paint(axes: Any):
         axes.plot([1, 20], [3, 4])
         log_scale(axes)
-        count_scale(axes, "y")
 
-    assert {"first", "second", "10", "0"} <= {*words(drawn(named(["first", "second"]), paint))}
-
-
-def test_a_picture_of_shares_is_one_image_in_the_svg():
-    shares = {("a", "a"): 0.976, ("a", "b"): 0.02, ("b", "a"): 0.004, ("b", "b"): 0.05}
-    svg = drawn(lambda axes: draw_shares(axes, shares, ["a", "b"], ["a", "b"]))
-    assert svg.count(b"<image") == 1
-    assert {"5", "98", "2", "<1"} <= {*words(svg)}
+    assert {"first", "second", "10"} <= {*words(drawn(named(["first", "second"]), paint))}
 
 
 def test_a_plot_that_can_no_longer_be_drawn_leaves_no_stale_file(tmp_path: Path):

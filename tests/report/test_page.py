@@ -160,7 +160,7 @@ def test_without_a_winner_nothing_is_recommended(
 
 
 def test_an_ablation_has_its_table_and_plots_in_the_report(ablation_study: Path):
-    page = rendered(ablation_study)
+    page = rendered(ablation_study, make_plots(board_of(ablation_study)))
     assert "3 of 6 cells" in page
     assert page.count('class="drawing"') == 1
 

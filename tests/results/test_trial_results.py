@@ -45,4 +45,4 @@ def test_of_an_epoch_done_again_after_a_crash_the_later_report_holds(
     (trial,) = [
         t for t in read_study_result(few_shot_study).trial_results if t.trial_id == "search-0005"
     ]
-    assert trial.curve == {1: 0.2}
+    assert trial.val_score == 0.2
