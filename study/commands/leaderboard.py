@@ -59,10 +59,7 @@ def run(options: Namespace) -> None:
 
 def _print_best_of_studies(options: Namespace) -> None:
     """Print the best configurations on each dataset, of all studies in a folder."""
-    from study.report.best_configurations import (
-        best_configurations_records,
-        render_best_configurations,
-    )
+    from study.report.leaderboard_tables import render_best_of_studies
     from study.results.best_of_studies import best_of_studies
     from study.storage.command_lines import storage_folder
 
@@ -71,9 +68,9 @@ def _print_best_of_studies(options: Namespace) -> None:
     folder = storage_folder(options.storage)
     rows = best_of_studies(folder, options.top)
     if options.json:
-        print_json(best_configurations_records(rows))
+        print_json([row.record() for row in rows])
     elif rows:
-        lasting_console().print(render_best_configurations(rows))
+        lasting_console().print(render_best_of_studies(rows))
     else:
         raise DataError(f"no study in {folder} has a finished trial of a search")
 

@@ -29,8 +29,9 @@ def class_accuracy_table(board: StudyResult) -> Table:
         rows.append([*cells, percent(row.after), ends])
     header = ["class", "part", "trained on", "tested on", "zero-shot %", "tuned %", "95 %"]
     tested = f"{format_count(sum(row.tested for row in classes.rows))} test images"
-    if classes.trained_images is not None:
-        tested = f"{format_count(classes.trained_images)} training images and {tested}"
+    if any(row.trained is not None for row in classes.rows):
+        trained = sum(row.trained or 0 for row in classes.rows)
+        tested = f"{format_count(trained)} training images and {tested}"
     note = (
         f"The {best_name(board)} (“tuned”), with {tested} a seed: means over seeds, the worst "
         f"classes first, with 95 % intervals over {_source_of_intervals(board)}."

@@ -11,8 +11,8 @@ from rich.text import Text
 
 from study.backbones.architecture import ENCODERS
 from study.report.charts import MARKERS, PALETTE, Chart, Painter, log_scale, name_axis, write_plots
-from study.report.tables import Table, with_notes
-from study.results.drift import StudyDrift, TensorDrift, pooled_drift
+from study.report.tables import Table
+from study.results.drift import StudyDrift, TensorDrift
 from study.storage.atomic import write_atomically
 
 BEFORE, AFTER = "pre", "post"
@@ -75,10 +75,7 @@ def drift_csv(drifts: Sequence[TensorDrift]) -> str:
 
 
 def render_drift(drift: StudyDrift) -> Group:
-    """Return the drift of each site, and of the features, for the terminal."""
-    largest_first = sorted(pooled_drift(drift.tensors).items(), key=lambda item: -item[1])
-    rows = [[site, f"{change:.4f}"] for site, change in largest_first]
-    table = Table("Relative change (L2) over layers", ["site", "change"], rows)
+    """Return the drift of the features for the terminal; the chart shows that of the tensors."""
     compared = {
         "Features of the class names, before and after": drift.text,
         "Features of the images, before and after": drift.images,
@@ -88,7 +85,7 @@ def render_drift(drift: StudyDrift) -> Group:
         for what, features in compared.items()
         if features
     ]
-    return Group(*with_notes([table]), *map(Text, said))
+    return Group(*map(Text, said))
 
 
 def write_drift(folder: Path, drift: StudyDrift) -> list[Path]:

@@ -36,19 +36,6 @@ def format_mean(score: MeanInterval | None, unit: str = "") -> str:
     return f"{mean}{unit} [{percent(score.low)}, {percent(score.high)}]"
 
 
-def format_alone(score: MeanInterval | None, unit: str = "") -> str:
-    """Return the score of one training in percent, with its interval over test images alone.
-
-    Args:
-        score: the score, of a single seed.
-        unit: what follows the number: " %" in a sentence.
-    """
-    if score is None or score.images is None:
-        return percent(score.mean if score else None) + unit
-    low, high = score.images
-    return f"{percent(score.mean)}{unit} [{percent(low)}, {percent(high)}]"
-
-
 def _no_interval(mean: MeanInterval) -> str:
     return "(1 seed)" if mean.n == 1 else "(no interval)"
 

@@ -1,5 +1,6 @@
 """A leaderboard as tables and text: for the terminal, as Markdown and as CSV."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 from rich.console import Group
@@ -23,6 +24,7 @@ from study.report.setting_descriptions import (
     SETTING_NOTE,
     setting_cells,
     setting_header,
+    settings_in_words,
     tuned_in_words,
 )
 from study.report.tables import Table, markdown_text, with_notes
@@ -36,6 +38,7 @@ from study.report.verdict import (
     validation_agreement,
     verdict,
 )
+from study.results.best_of_studies import RankedTrial
 from study.results.rows import Row
 from study.results.statistics import MeanInterval
 from study.results.study_result import TRIAL_STATES, StudyResult
@@ -174,6 +177,26 @@ def render_leaderboard(board: StudyResult) -> Group:
     """Return the leaderboard as all its tables for the terminal, with its findings."""
     sentences = filter(None, [*verdict(board), validation_agreement(board)])
     return Group(*with_notes(_all_tables(board)), *map(Text, sentences))
+
+
+def render_best_of_studies(ranked: Sequence[RankedTrial]) -> Group:
+    """Return the best trials as a table for each dataset, since scores of one alone compare."""
+    rows: dict[str, list[list[object]]] = defaultdict(list)
+    for one in ranked:
+        test = f"{percent(one.test_score)} ({one.test_seeds})" if one.test_seeds else None
+        cells = [one.study, one.trial.label, settings_in_words(one.trial.settings)]
+        cells += [one.trial.split_hash[:6], percent(one.val_score)]
+        rows[one.config.data.dataset].append([*cells, test])
+    header = ["study", "trial", "tunes", "split", "val %", "test %"]
+    tables = [
+        Table(f"Best on {dataset}", header, own, left=4, lines=False)
+        for dataset, own in rows.items()
+    ]
+    note = (
+        "Finished trials by validation score; test is the mean over the seeds in brackets. Compare "
+        "rows of the same split alone. --json has the learning rates."
+    )
+    return Group(*tables, Text(note, style="dim"))
 
 
 def leaderboard_markdown(board: StudyResult) -> str:

@@ -11,17 +11,14 @@ from typing import NamedTuple
 from study.backbones.description import EMBEDDED
 from study.config.labels import TUNED, ZERO_SHOT
 from study.config.methods import method_of_delta
-from study.config.trial_settings import HEADS
 from study.method.delta import load_delta, without_head
-from study.report.configuration_table import configuration_rows
-from study.report.formatting import format_alone, format_count, percent
+from study.report.formatting import format_count, format_mean, percent
 from study.report.leaderboard_tables import main_table
 from study.report.names import candidate_name, entry_name
-from study.report.setting_descriptions import settings_in_words
-from study.report.tables import Table, markdown_text
+from study.report.setting_descriptions import configuration_rows, settings_in_words
+from study.report.tables import markdown_text
 from study.report.templates import templates
-from study.report.verdict import further_note, leaderboard_scope, verdict
-from study.results.chance import BALANCED
+from study.report.verdict import verdict
 from study.results.rows import Row
 from study.results.study_result import StudyResult
 from study.results.trial_results import TrialResult
@@ -156,10 +153,12 @@ def _figures(saved: SavedModel, provenance: Provenance) -> list[str]:
             "This trial was not tested: no test image was read for it. On validation it scores "
             f"{score} %."
         ]
-    notes = ["Scores on test images, in percent: means over seeds with 95 % intervals."]
-    notes += [*leaderboard_scope(board), further_note(board), f"Chance: {board.protocol.guess}."]
-    figures = [_score_table(board, entry, trial).markdown()]
-    figures.append(markdown_text(" ".join(filter(None, notes))))
+    figures = [replace(main_table(board), title="").markdown()]
+    if score := board.scores_alone(trial).get("score"):
+        figures.append(
+            f"This model alone, with seed {trial.seed}: {format_mean(score, ' %')} over test "
+            "images alone."
+        )
     if saved.instead_of:
         best = markdown_text(settings_in_words(saved.instead_of))
         figures.append(
@@ -205,25 +204,3 @@ def _limits(provenance: Provenance | None) -> list[str]:
         "internet. The licence of the backbone applies to its weights, and is not known here."
     )
     return limits
-
-
-def _score_table(board: StudyResult, entry: Row, trial: TrialResult) -> Table:
-    """Return the scores of a model, its configuration, its rivals, and chance."""
-    main = main_table(board)
-    end = main.header.index("seeds") + 1
-    scores = {other.label: row[1:end] for other, row in zip(board.rows, main.rows, strict=True)}
-    names = {entry.label: f"this configuration: {entry_name(entry)}"}
-    for rival in (board.find_row(TUNED), board.find_row(ZERO_SHOT)):
-        if rival:
-            names.setdefault(rival.label, entry_name(rival))
-    rows = [[name, *scores[label]] for label, name in names.items()]
-    heads = [f"score_{head}" for head in HEADS if f"{head} head" in main.header]
-    columns = (*board.parts, "score", *heads, *board.score_names.further)
-    scores_alone = board.scores_alone(trial)
-    alone = [format_alone(scores_alone.get(column)) for column in columns]
-    rows.insert(1, [f"this model alone, seed {trial.seed}, over test images", *alone, 1])
-    if board.chance is not None:
-        cells = dict.fromkeys(columns)
-        cells[BALANCED if BALANCED in cells else "score"] = percent(board.chance)
-        rows.append(["chance", *cells.values(), None])
-    return Table("", ["", *main.header[1:end]], rows)

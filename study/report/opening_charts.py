@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from study.backbones.architecture import ENCODERS, Depths
@@ -69,10 +68,7 @@ def _compared_scores(board: StudyResult) -> Iterator[tuple[str, MeanInterval]]:
         elif compared or not board.has_search:
             yield candidate_name(next(iter(compared), entry.label)), entry.test
     if board.final and board.final.test:
-        score = board.final.test
-        if score.images:  # a single training has no other interval
-            score = replace(score, low=score.images.low, high=score.images.high)
-        yield "final model", score
+        yield "final model", board.final.test
 
 
 def tuned_chart(board: StudyResult) -> Chart:

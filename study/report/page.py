@@ -8,7 +8,6 @@ from typing import Any, Literal, NamedTuple
 from study.embedded import EMBEDDED
 from study.report.ablation_tables import cell_table
 from study.report.charts import Chart
-from study.report.configuration_table import configuration_rows
 from study.report.confusion_tables import class_accuracy_table, confusion_table
 from study.report.label_tables import describe_check, label_table
 from study.report.leaderboard_tables import (
@@ -18,7 +17,7 @@ from study.report.leaderboard_tables import (
     target_table,
 )
 from study.report.pictures import Datasets, Gallery, make_gallery
-from study.report.setting_descriptions import shots_in_words
+from study.report.setting_descriptions import configuration_rows, shots_in_words
 from study.report.tables import Table
 from study.report.templates import templates
 from study.report.verdict import ablation_verdict, headline, registration_sentence, verdict

@@ -1,12 +1,13 @@
-"""What a trial tunes and how fast, as table columns and in words."""
+"""What was asked in a study, and what a trial tunes and how fast, in words and table columns."""
 
 from study.config.methods import TrainedMethod
 from study.config.schema import DataConfig, StudyConfig
 from study.config.trial_settings import TrialSettings
-from study.data.shots import ALL
+from study.data.shots import ALL, val_shots_per_class
 from study.method.parameters import kind_names, list_kinds
 from study.report.formatting import format_rate, percent
 from study.report.terminal import amount
+from study.results.study_result import StudyResult
 
 SETTING_NOTE = (
     "Head: “text” classifies by CLIP’s text features of the class names, “linear” by a trained "
@@ -14,25 +15,13 @@ SETTING_NOTE = (
     "λ: the weight of the distillation. [a:b]: layers a to b − 1, counted from 0."
 )
 """The note that explains the columns of `setting_cells`."""
+SHOWN_OVERLAP = 0.2
+"""The smallest share of training images that is stated, of those that two seeds have in common."""
 
 
 def shots_in_words(data: DataConfig) -> str:
     """Return how many images of each class a study draws to learn from."""
     return "all images of each class" if data.shots == ALL else f"{data.shots} images a class"
-
-
-def seeds_in_words(seeds: int, overlap: float | None) -> str:
-    """Return how many seeds a test has, and the share of training images that they have in common.
-
-    Args:
-        seeds: the number of seeds.
-        overlap: the mean share of training images that two seeds have in common, a fraction; None
-            if there is one seed, or the share is not known.
-    """
-    text = amount(seeds, "seed")
-    if overlap is None or overlap < 0.2:
-        return text
-    return f"{text}; two share {percent(overlap, 0)} % of their training images on average"
 
 
 def unequal_in_words(config: StudyConfig, *, unequal: bool) -> str:
@@ -99,3 +88,38 @@ def settings_in_words(settings: TrialSettings) -> str:
     if settings.strength != 1.0:
         words += f", α {format_rate(settings.strength)}"
     return words
+
+
+def configuration_rows(results: StudyResult) -> list[tuple[str, str]]:
+    """Return what was asked in a study: pairs of a name and a text."""
+    config, protocol = results.config, results.protocol
+    data, searches = config.data, protocol.searches(config)
+    rows = {"Dataset": ", ".join([data.dataset, *data.targets]), "Protocol": protocol.sentence}
+    if protocol.trains:
+        rows["Images"] = f"{shots_in_words(data)} to train"
+        if searches and data.shots != ALL:
+            rows["Images"] += f", {val_shots_per_class(data.shots, data.val_shots)} to validate"
+    if config.ablation:
+        rows["Cells"] = f"{config.ablation.design} of {config.ablation.base}"
+    if searches or (config.ablation and protocol.validates(config)):
+        rows["Choice"] = f"Trials were compared {_rule_sentence(results)}, never on test images."
+    if searches and not config.ablation:
+        rows["Search"] = f"{amount(config.search.trials, 'trial')} ({config.search.sampler})"
+    if protocol.trains:
+        precision = results.study.resolve_precision().config.training.precision
+        epochs = amount(config.training.epochs, "epoch")
+        rows["Training"] = f"{epochs}, {config.training.optimizer}, {precision}"
+        rows["Test"] = amount(len(config.test.seeds), "seed")
+        overlap = results.training_overlap
+        if overlap is not None and overlap >= SHOWN_OVERLAP:
+            share = f"two share {percent(overlap, 0)} % of their training images on average"
+            rows["Test"] += f"; {share}"
+    return [*rows.items()]
+
+
+def _rule_sentence(results: StudyResult) -> str:
+    """Return by what the trials were compared."""
+    of_new_classes = [t.val for t in results.stage("search") if t.val.get("new") is not None]
+    scores = next(iter(of_new_classes), {})
+    report = {f"val_{name}": value for name, value in scores.items()}
+    return results.protocol.rule(results.config, report).sentence

@@ -2,7 +2,6 @@
 
 from study.config.labels import LINEAR, ZERO_SHOT
 from study.report.formatting import (
-    format_alone,
     format_correlation,
     format_count,
     format_difference,
@@ -12,7 +11,7 @@ from study.report.formatting import (
     probability,
 )
 from study.report.names import candidate_name, entry_name
-from study.report.setting_descriptions import settings_in_words
+from study.report.setting_descriptions import SHOWN_OVERLAP, settings_in_words
 from study.report.terminal import amount
 from study.results.ablation import BASE, Ablation
 from study.results.chance import BALANCED
@@ -21,8 +20,6 @@ from study.results.statistics import MOST_OVERLAP, Intervals, MeanInterval
 from study.results.study_result import FinalModel, StudyResult
 from study.results.validation_check import CLOSE_TO_BEST
 
-_SHOWN_OVERLAP = 0.2
-"""The smallest share of common training images that is named."""
 BALANCED_NOTE = "Balanced is the score by the mean recall of classes in place of the accuracy."
 
 
@@ -194,7 +191,7 @@ def final_training(final: FinalModel) -> str:
     trained = f"trained on {images} images"
     if not final.test:
         return f"{trained}; not tested, since it has seen the test images"
-    return f"{trained}: {format_alone(final.test, ' %')} over test images alone"
+    return f"{trained}: {format_mean(final.test, ' %')} over test images alone"
 
 
 def registration_sentence(board: StudyResult) -> str:
@@ -250,7 +247,7 @@ def interval_scope(resampled: Resampled, scores: Intervals) -> list[str]:
             "They cover the expected score over other draws from the labelled images at hand"
             f"{images}; a single new training falls outside more often."
         )
-        if overlap is not None and overlap >= _SHOWN_OVERLAP:
+        if overlap is not None and overlap >= SHOWN_OVERLAP:
             sentences.append(
                 f"Two seeds share {percent(overlap, 0)} % of their training images on average."
             )

@@ -2,50 +2,61 @@
 
 import logging
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-from study.config.trial_settings import TrialSettings
-from study.data.shots import ShotCount
+from study.config.schema import StudyConfig
 from study.errors import StudyError
 from study.results.study_result import StudyResult, read_study_result
+from study.results.trial_results import TrialResult
+from study.storage.result_folder import JsonObject
 from study.storage.study_folder import studies
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class RankedConfiguration:
-    """A configuration that was trained for all its epochs, with its scores as fractions."""
+class RankedTrial(NamedTuple):
+    """A trial of a search that ran all its epochs; scores are fractions."""
 
     study: str
-    label: str
-    dataset: str
-    protocol: str
-    backbone: str
-    shots: ShotCount
-    settings: TrialSettings
-    trainable: int
+    config: StudyConfig
+    trial: TrialResult
     val_score: float
-    split_hash: str
-    """The hash of the split; only scores with the same hash can be compared."""
     test_score: float | None
     """The mean over the test seeds; None if the configuration was not tested."""
     test_seeds: int
     """The number of test seeds with a test score."""
 
+    def record(self) -> JsonObject:
+        """Return its study, settings and scores; those of one split hash alone can be compared."""
+        data, trial = self.config.data, self.trial
+        return {
+            "study": self.study,
+            "label": trial.label,
+            "dataset": data.dataset,
+            "protocol": self.config.protocol,
+            "backbone": self.config.backbone.name,
+            "shots": data.shots,
+            "trainable": trial.trainable,
+            "val_score": self.val_score,
+            "split_hash": trial.split_hash,
+            "test_score": self.test_score,
+            "test_seeds": self.test_seeds,
+            **trial.settings.column_values(),
+        }
 
-def best_of_studies(storage: Path, top: int) -> list[RankedConfiguration]:
-    """Return the configurations with the best validation scores on each dataset, best first.
 
-    Only trials of the search that ran all their epochs count. A study that cannot be read is left
-    out, with a warning.
+def best_of_studies(storage: Path, top: int) -> list[RankedTrial]:
+    """Return the trials with the best validation scores on each dataset, best first.
+
+    A study that cannot be read is left out, with a warning.
 
     Args:
         storage: the folder of the studies.
-        top: the largest number of configurations of each dataset.
+        top: the largest number of trials of each dataset.
     """
-    by_dataset = defaultdict[str, list[RankedConfiguration]](list)
+    by_dataset = defaultdict[str, list[RankedTrial]](list)
     for folder in studies(storage):
         try:
             result = read_study_result(folder.path)
@@ -54,38 +65,21 @@ def best_of_studies(storage: Path, top: int) -> list[RankedConfiguration]:
             continue
         by_dataset[result.config.data.dataset] += _finished(result)
     best = []
-    for dataset in sorted(by_dataset):
+    for _, found in sorted(by_dataset.items()):
         # Equal scores are ordered as in `study.search.choice.rank_finished_trials`.
-        found = sorted(by_dataset[dataset], key=lambda one: (-one.val_score, one.trainable))
-        best += found[:top]
+        best += sorted(found, key=lambda one: (-one.val_score, one.trial.trainable))[:top]
     return best
 
 
-def _finished(result: StudyResult) -> list[RankedConfiguration]:
-    """Return the configurations of a study's finished trials of the search."""
-    config = result.config
-    test_scores = defaultdict(list)
+def _finished(result: StudyResult) -> Iterator[RankedTrial]:
+    """Yield a study's finished trials of the search."""
+    tests = defaultdict(list)
     for trial in result.stage("test"):
         if trial.test_score is not None:
-            test_scores[trial.settings].append(trial.test_score)
-    found = []
+            tests[trial.settings].append(trial.test_score)
     for trial in result.stage("search"):
         if trial.status == "finished" and trial.val_score is not None:
-            scores = test_scores[trial.settings]
-            found.append(
-                RankedConfiguration(
-                    study=result.folder.name,
-                    label=trial.label,
-                    dataset=config.data.dataset,
-                    protocol=config.protocol,
-                    backbone=config.backbone.name,
-                    shots=config.data.shots,
-                    settings=trial.settings,
-                    trainable=trial.trainable,
-                    val_score=trial.val_score,
-                    split_hash=trial.split_hash,
-                    test_score=sum(scores) / len(scores) if scores else None,
-                    test_seeds=len(scores),
-                )
-            )
-    return found
+            own = tests[trial.settings]
+            mean = sum(own) / len(own) if own else None
+            name, config = result.folder.name, result.config
+            yield RankedTrial(name, config, trial, trial.val_score, mean, len(own))

@@ -53,10 +53,6 @@ class Classes:
     """The classes, the worst of each part first; empty if no predictions were kept."""
     confused: Sequence[ConfusedPair]
     """The pairs of classes that are confused, the most frequent first."""
-    trained_images: int | None
-    """The number of training images of the first seed; None if it was not recorded."""
-    order: Sequence[str]
-    """The classes in the order of their dataset, where that was recorded."""
 
 
 def make_classes(
@@ -79,8 +75,9 @@ def make_classes(
     counts = _summed(trials)
     shares, before = _shares(counts), _shares(_summed(zero_shot))
     recalls = recall_intervals(trials, overlap)
-    names = trained.class_names if trained else ()
-    trained_of = Counter(names[record.label] for record in trained.records) if trained else None
+    trained_of = None
+    if trained:
+        trained_of = Counter(trained.class_names[record.label] for record in trained.records)
     tested = images_of(first_seed(trials).confusion) if trials else Counter()
     rows, confused = [], []
     for (part, true, predicted), after in shares.items():
@@ -90,15 +87,12 @@ def make_classes(
             confused.append(ConfusedPair(part, true, predicted, share_before, after, count))
             continue
         # Classes of another dataset are not trained, even where they have the same name.
-        is_known = trained_of is not None and part not in datasets
-        of_class = trained_of[true] if trained_of is not None and is_known else None
+        of_class = trained_of[true] if trained_of is not None and part not in datasets else None
         recall = recalls.get((part, true))
         rows.append(ClassRow(part, true, of_class, tested[part, true], share_before, after, recall))
     return Classes(
         rows=sorted(rows, key=lambda row: (row.part, row.after, row.name)),
         confused=sorted(confused, key=lambda p: (-p.after, p.part, p.true, p.predicted)),
-        trained_images=trained_of.total() if trained_of is not None else None,
-        order=names,
     )
 
 

@@ -4,7 +4,7 @@ import copy
 import logging
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from statistics import fmean
@@ -55,7 +55,7 @@ class TensorDrift:
         """The change as a share of the norm before; infinite for a tensor that was zero."""
         if self.moved == 0.0:
             return 0.0
-        return _relative(self.moved, self.size)
+        return self.moved / self.size if self.size else math.inf
 
 
 @dataclass(frozen=True)
@@ -120,22 +120,6 @@ def mean_drift(runs: Sequence[Sequence[TensorDrift]]) -> list[TensorDrift]:
         moved, size = (fmean(getattr(d, name) for d in drifts) for name in ("moved", "size"))
         means.append(replace(drifts[0], moved=moved, size=size))
     return means
-
-
-def pooled_drift(drifts: Iterable[TensorDrift]) -> dict[str, float]:
-    """Return the relative L2 change of each site of an encoder, taken as one long vector."""
-    of_site = defaultdict(list)
-    for drift in drifts:
-        of_site[f"{drift.encoder} {drift.site}"].append(drift)
-    return {
-        site: _relative(math.hypot(*(d.moved for d in own)), math.hypot(*(d.size for d in own)))
-        for site, own in of_site.items()
-    }
-
-
-def _relative(change: float, norm: float) -> float:
-    """Return a change as a share of the norm before; infinite for a norm of 0."""
-    return change / norm if norm else math.inf
 
 
 def feature_drift(before: Tensor, after: Tensor) -> FeatureDrift:

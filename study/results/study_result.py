@@ -334,7 +334,8 @@ class StudyResult:
 
     def scores_alone(self, trial: TrialResult) -> Intervals:
         """Return the test scores of a single training, with intervals over test images alone."""
-        return mean_intervals(resample([trial], self.protocol), [trial], trial.test)
+        means = mean_intervals(resample([trial], self.protocol), [trial], trial.test)
+        return {name: mean.over_images() for name, mean in means.items()}
 
     @cached_property
     def ablation(self) -> Ablation | None:
