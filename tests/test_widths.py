@@ -12,7 +12,7 @@ from rich.cells import cell_len
 
 from tests.fake_folder import FakeFolder
 from tests.fake_studies import add_answer, write_ablation_study, write_study
-from tests.results.test_sweep_scores import placed
+from tests.results.conftest import placed
 from tests.screens import columns, run_in_terminal, sentences, squeezed, table_lines
 from tests.written_study import Written, sync
 

@@ -8,11 +8,10 @@ from study.report.ablation_tables import write_ablation
 from study.report.charts import write_plots
 from study.report.ending import findings, next_steps
 from study.report.label_tables import LABELS, labels_csv
-from study.report.leaderboard_tables import write_leaderboard
+from study.report.leaderboard_tables import describe_study, write_leaderboard
 from study.report.page import write_report
 from study.report.pictures import Datasets
 from study.report.plots import make_plots
-from study.report.study_description import describe_study
 from study.report.tables import plain_table
 from study.report.terminal import print_unwrapped
 from study.results.study_result import StudyResult, read_study_result

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from study.config.labels import PUBLISHED, TUNED
 from study.config.trial_settings import HEADS, Head
+from study.report.ablation_tables import ablation_markdown
 from study.report.formatting import (
     duration,
     format_count,
@@ -35,6 +36,7 @@ from study.report.verdict import (
     further_note,
     leaderboard_scope,
     qualifications,
+    registration_sentence,
     validation_agreement,
     verdict,
 )
@@ -51,15 +53,15 @@ _MOST_ROWS = 20
 
 def main_table(board: StudyResult) -> Table:
     """Return the test scores in percent, and the differences to both CLIPFits in points."""
-    title = f"{board.folder.name}: test {board.metric}"
-    score = "test"
-    if board.parts:
-        title += f" of {' and '.join(board.parts)} accuracy"
-        score = board.metric
+    title = f"{board.folder.name}: test {board.protocol.metric}"
+    score, parts = "test", board.score_names.parts
+    if parts:
+        title += f" of {' and '.join(parts)} accuracy"
+        score = board.protocol.metric
     heads = _scored_heads(board)
-    header = ["candidate", *score_header(board.parts, score), *(f"{head} head" for head in heads)]
+    header = ["candidate", *score_header(parts, score), *(f"{head} head" for head in heads)]
     header += [*further_header(board), "seeds", "Δ tuned CLIPFit", "Δ published"]
-    shown = (*board.parts, "score", *(f"score_{head}" for head in heads))
+    shown = (*parts, "score", *(f"score_{head}" for head in heads))
     shown += board.score_names.further
     rows: list[list[object]] = []
     for entry in board.rows:
@@ -153,7 +155,7 @@ def footnote(board: StudyResult) -> str:
 def render_screen(board: StudyResult) -> Group:
     """Return what fits a terminal of 80 × 40: scores, differences and the verdict."""
     main = main_table(board)
-    columns = [0, *range(1, len(board.parts) + 2), main.header.index("Δ tuned CLIPFit")]
+    columns = [0, *range(1, len(board.score_names.parts) + 2), main.header.index("Δ tuned CLIPFit")]
     kept = [*range(min(_MOST_ROWS, len(main.rows)))]
     if main.marked is not None and main.marked not in kept:
         kept[-1] = main.marked
@@ -203,6 +205,29 @@ def leaderboard_markdown(board: StudyResult) -> str:
     """Return the leaderboard as Markdown: verdict, tables, notes."""
     blocks = [f"# {markdown_text(board.folder.name)}", *map(markdown_text, verdict(board))]
     return "\n\n".join([*blocks, *markdown_tables(board)]) + "\n"
+
+
+def describe_study(board: StudyResult) -> str:
+    """Return the description of a finished study on its run in MLflow, in Markdown."""
+    if board.ablation:
+        return _widen_columns(ablation_markdown(board.ablation))
+    # MLflow hides all but the first five lines at first, and its page already has the study's name.
+    score, *rest = map(markdown_text, verdict(board))
+    blocks = [f"**{score}**"]
+    if board.registration:
+        blocks.append(f"`{board.registration.loading_line}`")
+        blocks.append(markdown_text(registration_sentence(board)))
+    blocks += [*rest, *markdown_tables(board)]
+    blocks.append("`report.html` among this run’s artifacts has the whole report.")
+    return _widen_columns("\n\n".join(blocks))
+
+
+def _widen_columns(markdown: str) -> str:
+    """Widen table columns: on MLflow’s page “± 1.3” and “5” would look like one number."""
+    lines = markdown.split("\n")
+    return "\n".join(
+        line if line.startswith("| ---") else line.replace(" | ", "&emsp; | ") for line in lines
+    )
 
 
 def markdown_tables(board: StudyResult) -> list[str]:

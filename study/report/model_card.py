@@ -154,7 +154,7 @@ def _figures(saved: SavedModel, provenance: Provenance) -> list[str]:
             f"{score} %."
         ]
     figures = [replace(main_table(board), title="").markdown()]
-    if score := board.scores_alone(trial).get("score"):
+    if score := board.score_alone(trial):
         figures.append(
             f"This model alone, with seed {trial.seed}: {format_mean(score, ' %')} over test "
             "images alone."

@@ -44,7 +44,7 @@ def scores_chart(board: StudyResult) -> Chart:
             axes.errorbar([100 * score.mean], [row], xerr=error, color=BLUE, **look)
         if board.chance is not None:
             axes.axvline(100 * board.chance, linestyle=":", color=GREY)
-        axes.set_xlabel(f"test {board.metric}, %")
+        axes.set_xlabel(f"test {board.protocol.metric}, %")
         name_axis(axes, "y", names)
 
     chance = "" if board.chance is None else " Dotted: chance."

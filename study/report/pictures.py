@@ -6,7 +6,7 @@ file gets into the report. Test images are shown after everything is chosen, and
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -20,7 +20,7 @@ from study.errors import StudyError
 from study.report.formatting import percent
 from study.results.study_result import StudyResult
 from study.trial.predictions import read_predictions
-from study.trial.study import Prediction, Study
+from study.trial.study import Study
 
 PICTURES = 12
 """The number of pictures."""
@@ -29,8 +29,6 @@ PICTURE_SIDE = 96
 
 Datasets = Mapping[str, Dataset]
 """Datasets that were read already, by name."""
-ImageKey = tuple[str, str]
-"""The part of an image, and its path."""
 
 
 @dataclass(frozen=True)
@@ -81,26 +79,30 @@ def make_gallery(board: StudyResult, datasets: Datasets) -> Gallery:
     mistakes = [one for one in by_seed[seed] if one.predicted != one.label]
     mistakes.sort(key=lambda one: (-one.probability, one.part, one.path))
     mistakes = mistakes[:PICTURES]
-    images = _encode_images(board.study, mistakes, datasets)
+    find_images = _find_images(board.study, datasets)
     pictures = []
     for one in mistakes:
+        is_target = one.part in board.config.data.targets
+        images = find_images(one.part if is_target else board.config.data.dataset)
+        address = None
+        # A path that now belongs to another class is another image.
+        if images is not None and (one.path, one.label) in images[1]:
+            with suppress(StudyError):
+                address = encode_picture(images[0].source.open_image(one.path))
         caption = [f"taken for {one.predicted}, {percent(one.probability)} %", f"is {one.label}"]
-        pictures.append(Picture(images[_image_key(one)], one.path, caption))
+        pictures.append(Picture(address, one.path, caption))
     return Gallery(pictures, seed)
 
 
-def _image_key(prediction: Prediction) -> ImageKey:
-    return prediction.part, prediction.path
+Images = tuple[Dataset, set[tuple[str, str]]]
+"""A dataset, and the path and class of each of its test images."""
 
 
-def _encode_images(
-    study: Study, predictions: Sequence[Prediction], datasets: Datasets
-) -> dict[ImageKey, str | None]:
-    """Encode images of the test; None stands for an image that is gone."""
+def _find_images(study: Study, datasets: Datasets) -> Callable[[str], Images | None]:
+    """Return a function of a dataset's name that returns its images; None if they are gone."""
 
     @cache
-    def find_images(name: str) -> tuple[Dataset, set[tuple[str, str]]] | None:
-        """Return a dataset and the path and class of each test image; None if it is gone."""
+    def find_images(name: str) -> Images | None:
         dataset = datasets.get(name)
         if dataset is None:
             if name.startswith(PREFIX):  # which a report must not begin to download
@@ -113,17 +115,7 @@ def _encode_images(
         names = result_names(dataset.class_names)
         return dataset, {(record.path, names[record.label]) for record in dataset.test}
 
-    pictures: dict[ImageKey, str | None] = {}
-    for one in predictions:
-        is_target = one.part in study.config.data.targets
-        images = find_images(one.part if is_target else study.config.data.dataset)
-        picture = None
-        # A path that now belongs to another class is another image.
-        if images is not None and (one.path, one.label) in images[1]:
-            with suppress(StudyError):
-                picture = encode_picture(images[0].source.open_image(one.path))
-        pictures[_image_key(one)] = picture
-    return pictures
+    return find_images
 
 
 def encode_picture(image: Image.Image) -> str:

@@ -161,7 +161,7 @@ def agreement_chart(board: StudyResult) -> Chart:
             error = 100 * (row.test.half_width or 0.0)
             # The legend names candidates, as names at points would overlap.
             axes.errorbar(*place, yerr=error, color=color, label=starred_name(row), **look)
-        axes.set(xlabel=VALIDATION, ylabel=f"test {board.metric}, %")
+        axes.set(xlabel=VALIDATION, ylabel=f"test {board.protocol.metric}, %")
 
     return Chart(
         "agreement",

@@ -25,13 +25,13 @@ BALANCED_NOTE = "Balanced is the score by the mean recall of classes in place of
 
 def metric_name(board: StudyResult) -> str:
     """Return what the protocol's score is, and over what it is a mean."""
-    if board.parts:
-        kind = "balanced accuracy" if board.metric.startswith("balanced") else "accuracy"
-        return f"harmonic mean of {' and '.join(board.parts)} {kind}"
+    if board.score_names.parts:
+        kind = "balanced accuracy" if board.protocol.metric.startswith("balanced") else "accuracy"
+        return f"harmonic mean of {' and '.join(board.score_names.parts)} {kind}"
     if board.score_names.datasets:
         over = "target datasets" if board.protocol.trains else "datasets"
-        return f"mean {board.metric} over the {over}"
-    return board.metric
+        return f"mean {board.protocol.metric} over the {over}"
+    return board.protocol.metric
 
 
 def best_name(board: StudyResult) -> str:
@@ -86,7 +86,7 @@ def choice_sentence(board: StudyResult) -> str:
     if not best:
         return ""
     when = "before any test image was read"
-    if board.earlier_trial_counts:
+    if board.earlier_candidates:
         when = "in a search that was extended after an earlier choice had been tested"
     tuned = f"{settings_in_words(best.settings)}: {format_count(best.trainable)} parameters"
     return f"Validation chose {tuned}, {when}."

@@ -61,8 +61,8 @@ class Cell:
 class Ablation:
     """The cells of an ablation, and their comparisons with the base."""
 
-    protocol: Protocol
-    """The study's protocol."""
+    metric: str
+    """The name of the protocol's score."""
     parts: tuple[str, ...]
     """The names of the parts that are shown next to a score."""
     cells: Sequence[Cell]
@@ -76,11 +76,6 @@ class Ablation:
     """
     resampled: Resampled
     """The scores of the cells on resampled test images."""
-
-    @property
-    def metric(self) -> str:
-        """The name of the protocol's score."""
-        return self.protocol.metric
 
     @property
     def base(self) -> Cell | None:
@@ -151,7 +146,7 @@ def make_ablation(
         cells.append(cell)
     labels = [trial.group for trial in searched] + [trial.label for trial in ablated]
     return Ablation(
-        protocol=protocol,
+        metric=protocol.metric,
         parts=names.parts,
         cells=sorted(cells, key=lambda cell: -cell.score.mean),
         unscored=[label for label in dict.fromkeys(labels) if label not in scored],

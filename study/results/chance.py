@@ -16,36 +16,27 @@ BALANCED = "balanced"
 """The name of the score of balanced accuracies, beside those of a protocol."""
 
 
-def balanced_score(confusion: Confusion, protocol: Protocol) -> float | None:
-    """Return a trial's test score by the mean recall of the classes of each part.
+def balanced_scores(confusion: Confusion, protocol: Protocol) -> tuple[float, float] | None:
+    """Return a trial's test score by the mean recall of the classes of each part, and chance.
 
     Args:
         confusion: the result of `study.trial.predictions.confusion_of` for the trial.
         protocol: the study's protocol, which makes a score of the parts.
 
     Returns:
-        The score, a fraction; None if the trial kept no counts.
+        The score and that of guessing, which is 1/C for C classes with test images, as fractions;
+        None if the trial kept no counts.
     """
     recalls = defaultdict(list)
     for (part, label), images in images_of(confusion).items():
         recalls[part].append(confusion[part, label, label] / images)
     if not recalls:
         return None
-    return protocol.score({part: mean(sorted(values)) for part, values in recalls.items()})["score"]
-
-
-def balanced_chance(confusion: Confusion, protocol: Protocol) -> float | None:
-    """Return the balanced score of guessing, a fraction: 1/C for C classes with test images.
-
-    Arguments and None are those of `balanced_score`.
-    """
-    sizes = defaultdict(list)
-    for part, _ in images_of(confusion):
-        sizes[part].append(1)  # every class counts alike
-    if not sizes:
-        return None
-    chances = {part: mean([chance]) for part, chance in protocol.chance(sizes).items()}
-    return protocol.score(chances)["score"]
+    # Every class counts alike.
+    chances = protocol.chance({part: [1] * len(values) for part, values in recalls.items()})
+    score = protocol.score({part: mean(sorted(values)) for part, values in recalls.items()})
+    guess = protocol.score({part: mean([chance]) for part, chance in chances.items()})
+    return score["score"], guess["score"]
 
 
 @dataclass(frozen=True)

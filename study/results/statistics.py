@@ -110,11 +110,6 @@ class MeanInterval:
             return None
         return (self.high - self.low) / 2
 
-    def over_images(self) -> "MeanInterval":
-        """Return the mean with its interval over test images alone, if there is one."""
-        low, high = self.images or (None, None)
-        return replace(self, low=low, high=high)
-
     @property
     def symmetric(self) -> bool:
         """Whether the mean is in the middle of the interval."""

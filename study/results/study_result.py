@@ -7,8 +7,9 @@ tested; all other differences are described only.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -117,11 +118,6 @@ class StudyResult:
         """The study's protocol."""
         return self.study.protocol
 
-    @property
-    def metric(self) -> str:
-        """The name of the protocol's score: "accuracy", or "hmean" of its parts."""
-        return self.protocol.metric
-
     @cached_property
     def trials(self) -> pd.DataFrame:
         """The trials, one a row, with the columns of ``results.parquet``."""
@@ -152,11 +148,6 @@ class StudyResult:
         """Whether the study has search trials, from which validation could choose."""
         return bool(self.stage("search"))
 
-    @property
-    def earlier_trial_counts(self) -> list[int]:
-        """The number of search trials before each extension, oldest first."""
-        return [max(one.choice for one in candidates) for candidates in self.earlier_candidates]
-
     @cached_property
     def score_names(self) -> ScoreNames:
         """The names of the scores that tables show, without those that no trial has."""
@@ -174,11 +165,6 @@ class StudyResult:
             datasets=tuple(name for name in tested if name not in others),
         )
 
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """The names of the parts that the score is made of; empty if it has none."""
-        return self.score_names.parts
-
     @cached_property
     def resampled(self) -> Resampled:
         """The scores of the tests on resampled test images."""
@@ -188,39 +174,29 @@ class StudyResult:
     def rows(self) -> tuple[Row, ...]:
         """The configurations with at least one test score, best mean first."""
         rows = []
-        for label, *others in self._labels_by_configuration():
-            trials = self.test_trials(label)
-            tested = self.tested_trials(label)
-            if not tested:
-                continue
-            candidate = candidate_of_label(self.candidates, label)
-            if not candidate:  # their file is lost
-                settings = tested[0].settings
-                candidate = Candidate(label=label, settings=settings, training=label, choice=0)
-            row = make_row(
-                candidate,
-                [label, *others],
-                trials,
-                resampled=self.resampled,
-                names=self.score_names,
-            )
-            rows.append(row)
+        for candidate, *others in self._candidates_by_configuration():
+            if self.tested_trials(candidate.label):
+                row = make_row(
+                    candidate,
+                    [candidate.label, *(other.label for other in others)],
+                    self.test_trials(candidate.label),
+                    resampled=self.resampled,
+                    names=self.score_names,
+                )
+                rows.append(row)
         return tuple(sorted(rows, key=lambda row: (-row.test.mean, not row.is_best_by_validation)))
 
-    def _labels_by_configuration(self) -> list[list[str]]:
-        """Return the labels of each configuration; equal ones would be compared twice."""
-        groups: dict[object, list[str]] = {}
-        labels = {candidate.label: candidate.tested for candidate in self.candidates}
-        for trial in self.stage("test"):
-            labels.setdefault(trial.label, (trial.label, None))
-        for label, tested in labels.items():
-            groups.setdefault(tested, []).append(label)
+    def _candidates_by_configuration(self) -> list[list[Candidate]]:
+        """Return the candidates of each configuration; equal ones would be compared twice."""
+        groups: dict[object, list[Candidate]] = defaultdict(list)
+        for candidate in self.candidates:
+            groups[candidate.tested].append(candidate)
         return list(groups.values())
 
     @property
     def untested(self) -> list[str]:
         """The labels of candidates without any test score."""
-        labels = [labels[0] for labels in self._labels_by_configuration()]
+        labels = [first.label for first, *_ in self._candidates_by_configuration()]
         return [label for label in labels if not self.tested_trials(label)]
 
     def find_row(self, label: str | None) -> Row | None:
@@ -329,13 +305,18 @@ class StudyResult:
             if trial.trial_id == trial_id and trial.status == "finished":
                 trained = read_training_images(self.folder, trial.split_hash)
                 images = len(trained.records) if trained else None
-                return FinalModel(row, trial, images, self.scores_alone(trial).get("score"))
+                return FinalModel(row, trial, images, self.score_alone(trial))
         return FinalModel(row, None)
 
-    def scores_alone(self, trial: TrialResult) -> Intervals:
-        """Return the test scores of a single training, with intervals over test images alone."""
-        means = mean_intervals(resample([trial], self.protocol), [trial], trial.test)
-        return {name: mean.over_images() for name, mean in means.items()}
+    def score_alone(self, trial: TrialResult) -> MeanInterval | None:
+        """Return the test score of one training with its interval over test images alone.
+
+        None if it was not tested.
+        """
+        score = mean_intervals(resample([trial], self.protocol), [trial], ["score"]).get("score")
+        if score is None or score.images is None:
+            return score
+        return replace(score, low=score.images.low, high=score.images.high)
 
     @cached_property
     def ablation(self) -> Ablation | None:

@@ -55,7 +55,7 @@ def read_sweep(folders: Sequence[Path]) -> pd.DataFrame:
         study = {
             "experiment": placement["experiment"],
             "dataset": config.data.dataset,
-            "parts": board.parts,
+            "parts": board.score_names.parts,
             "targets": board.score_names.datasets,
             "published": PUBLISHED_AVERAGES.get(f"{config.protocol} {config.data.shots}", ()),
         }

@@ -6,7 +6,7 @@ from math import isfinite
 
 from study.config.trial_settings import Head, TrialSettings
 from study.protocols import Protocol
-from study.results.chance import BALANCED, balanced_chance, balanced_score
+from study.results.chance import BALANCED, balanced_scores
 from study.storage.result_folder import FolderError, JsonObject
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import TrialFolder
@@ -155,9 +155,8 @@ def _read_trial(
     own = predictions.pop(settings.head, []) if settings.head else []
     confusion = confusion_of(own)
     chance = None
-    if confusion:
-        test[BALANCED] = balanced_score(confusion, protocol)
-        chance = balanced_chance(confusion, protocol)
+    if balanced := balanced_scores(confusion, protocol):
+        test[BALANCED], chance = balanced
     values: JsonObject = {name: config.get(name) for name in TrialConfig.model_fields}
     values |= {
         "trial_id": trial.trial_id,

@@ -11,7 +11,7 @@ import pytest
 from study.report.leaderboard_tables import write_leaderboard
 from study.results.study_result import read_study_result
 from tests.commands.conftest import Run
-from tests.results.test_sweep_scores import placed
+from tests.results.conftest import placed
 
 
 def test_the_leaderboard_as_json_has_what_its_csv_has(few_shot_study: Path, run: Run):

@@ -19,7 +19,7 @@ from study.results.sweep_scores import read_sweep
 from tests.changed_studies import board_of
 from tests.config.test_shipped import CONFIGS
 from tests.fake_studies import add_answer
-from tests.results.test_sweep_scores import placed
+from tests.results.conftest import placed
 
 GOLDEN = Path(__file__).with_name("golden")
 VARYING = ((r"CPU cores? of \d+", "CPU core of N"), (r" +(?=\n)", ""))

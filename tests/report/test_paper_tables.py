@@ -11,7 +11,7 @@ from study.results.sweep_scores import read_sweep
 from study.storage.atomic import StorageError
 from tests.changed_studies import board_of
 from tests.not_none import not_none
-from tests.results.test_sweep_scores import placed
+from tests.results.conftest import placed
 
 
 def test_ours_stand_beside_the_published_averages(base_to_new_study: Path):

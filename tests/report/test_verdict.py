@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from study.report.formatting import format_difference
-from study.report.leaderboard_tables import footnote
-from study.report.study_description import describe_study
+from study.report.leaderboard_tables import describe_study, footnote
 from study.report.verdict import comparison_sentences, final_model_sentences, judgement, verdict
 from study.results.statistics import MeanInterval, mean_interval
 from tests.changed_studies import add_final, board_of, forget_images, leave_one_seed, share_images

@@ -1,5 +1,6 @@
 """Studies that never ran, as fixtures."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -119,3 +120,14 @@ def predicted(few_shot_study: Path) -> Path:
 def partial_result(**values: Any) -> TrialResult:
     """Return the result of a trial of which a test needs some values alone."""
     return TrialResult.model_construct(**values)
+
+
+def placed(folder: Path, dataset: str, experiment: str = "base_to_new") -> Path:
+    """Give a study its place in a sweep."""
+    place = {"experiment": experiment, "axes": {"data.dataset": dataset, "data.shots": 16}}
+    (folder / "sweep.json").write_text(json.dumps(place))
+    config = (folder / "study.yaml").read_text()
+    lines = [f"  dataset: {dataset}" if "  dataset:" in li else li for li in config.splitlines()]
+    text = "\n".join(lines).replace("shots: 4\n", "shots: 16\n")
+    (folder / "study.yaml").write_text(text + "\n")
+    return folder

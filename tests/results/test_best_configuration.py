@@ -9,9 +9,10 @@ from study.config.loading import build_config
 from study.config.trial_settings import TrialSettings
 from study.results.against_chance import fix_chance
 from study.results.best_configuration import BestConfiguration, final_trial_id, read_best
-from study.results.chance import AgainstChance
+from study.storage.study_folder import CHANCE, StudyFolder
 from study.trial.study import Candidate
-from tests.case_tables import from_table
+from tests.changed_studies import board_of, choose, forget_images
+from tests.fake_studies import add_candidate, edit_candidates
 from tests.not_none import not_none
 
 
@@ -39,7 +40,13 @@ def test_a_choice_above_chance_is_the_winner_and_its_scores_are_means_over_seeds
     assert not choice.at_chance
 
 
-@from_table
+@pytest.mark.parametrize(
+    "right, balanced, wins",
+    [
+        ([90, 0], 0.5, False),  # a model that always answers with the larger class
+        ([79, 9], 0.8889, True),
+    ],
+)
 def test_a_choice_wins_if_it_knows_both_classes_whatever_their_sizes(
     finish: Any, tmp_path: Path, right: list[int], balanced: float, wins: bool
 ):
@@ -50,18 +57,6 @@ def test_a_choice_wins_if_it_knows_both_classes_whatever_their_sizes(
     found = not_none(choice.against_chance)
     assert (found.balanced, found.chance) == (pytest.approx(balanced, abs=1e-4), 0.5)
     assert choice.at_chance is not wins
-
-
-def test_what_the_study_found_of_it_beside_chance_is_known_once_it_is_written(
-    finish: Any, tmp_path: Path
-):
-    study = finish(tmp_path, "doubtful")
-    assert choice_of(study).against_chance is None
-    doubtful = AgainstChance(balanced=0.75, chance=0.1, images=4, low=0.05)
-    study.folder.write_json("chance.json", {"clipfit": doubtful})
-    assert choice_of(study).against_chance is None
-    study.folder.write_json("chance.json", {"best": doubtful})
-    assert choice_of(study).against_chance == doubtful
 
 
 def test_seeds_that_have_not_finished_test_nothing(finish: Any, tmp_path: Path):
@@ -102,3 +97,35 @@ def test_a_final_training_is_named_by_its_images_and_trial_if_there_is_something
     )
     assert final_trial_id(config, best) == trial_id
     assert final_trial_id(config, None) is None
+
+
+def test_what_is_written_is_what_the_leaderboard_says(few_shot_study: Path):
+    board = board_of(few_shot_study)
+    assert choice_of(board).against_chance is None, "before it is written"
+    fix_chance(StudyFolder(few_shot_study))
+    known = choice_of(board).against_chance
+    assert known == not_none(board.best).against_chance
+
+
+def labels_of(folder: Path) -> set[str]:
+    """The labels of what is written."""
+    return {*(StudyFolder(folder).read_json(CHANCE) or {})}
+
+
+def test_what_is_registered_in_place_of_the_winner_is_written_too(few_shot_study: Path):
+    add_candidate(few_shot_study, "best-with-delta", -0.01, val_score=0.6, subset="vision.ln")
+    fix_chance(StudyFolder(few_shot_study))
+    assert labels_of(few_shot_study) == {"best", "best-with-delta"}
+
+
+def test_a_best_that_equals_a_baseline_is_written_by_the_labels_of_both(
+    few_shot_study: Path,
+):
+    edit_candidates(few_shot_study, lambda candidates: choose(candidates, "clipfit-tuned"))
+    fix_chance(StudyFolder(few_shot_study))
+    assert labels_of(few_shot_study) == {"clipfit-tuned", "best"}
+
+
+def test_of_a_study_without_predictions_nothing_is_written(few_shot_study: Path):
+    fix_chance(StudyFolder(forget_images(few_shot_study)))
+    assert not (few_shot_study / CHANCE).exists()

@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from study.commands.main import main
-from study.report.best_configurations import render_best_configurations
-from study.results.best_of_studies import RankedConfiguration, best_of_studies
+from study.report.leaderboard_tables import render_best_of_studies
+from study.results.best_of_studies import best_of_studies
 from study.storage.trial_folder import End
 from tests.changed_studies import change_json
 from tests.finished_study import WINNER
@@ -36,19 +36,19 @@ def storage(finish: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_finished_trials_come_best_first_with_their_exact_settings_and_tests(storage: Path):
     best = best_of_studies(storage, top=20)
-    found = [(one.study, one.label, one.val_score, one.test_score) for one in best]
+    found = [(one.study, one.trial.label, one.val_score, one.test_score) for one in best]
     assert found[:2] == [("late", "trial 1", 0.9, 0.75), ("early", "trial 1", 0.8, 0.75)]
     assert len(found) == 3 * 3 + 2
     assert [one.val_score for one in best] == sorted((row[2] for row in found), reverse=True)
-    by_name = {(one.study, one.label): one for one in best}
-    assert by_name["early", "trial 3"].settings.rates["ln"] == RATE
+    by_name = {(one.study, one.trial.label): one for one in best}
+    assert by_name["early", "trial 3"].trial.settings.rates["ln"] == RATE
     assert by_name["early", "trial 2"].test_seeds == 0
-    lora = by_name["linear", "lora 3"].settings.method
+    lora = by_name["linear", "lora 3"].trial.settings.method
     assert lora is not None
     assert (lora.method, lora.rate) == ("lora", 0.001)
     tuned = by_name["linear", "trial 1"]
-    assert (tuned.settings.head, tuned.test_seeds) == ("linear", 2), "its tests have its head"
-    assert [one.label for one in best_of_studies(storage, top=1)] == ["trial 1"]
+    assert (tuned.trial.settings.head, tuned.test_seeds) == ("linear", 2), "its tests have its head"
+    assert [one.trial.label for one in best_of_studies(storage, top=1)] == ["trial 1"]
 
 
 def test_a_damaged_study_is_left_out_with_a_warning(
@@ -63,9 +63,11 @@ def test_a_damaged_study_is_left_out_with_a_warning(
 
 def test_each_dataset_has_a_table_of_its_own(storage: Path):
     first, second, *_ = best_of_studies(storage, top=2)
-    elsewhere = RankedConfiguration(**vars(second) | {"dataset": "dtd", "test_seeds": 0})
+    data = second.config.data.model_copy(update={"dataset": "dtd"})
+    config = second.config.model_copy(update={"data": data})
+    elsewhere = second._replace(config=config, test_seeds=0)
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(render_best_configurations([first, elsewhere, second]))
+    console.print(render_best_of_studies([first, elsewhere, second]))
     digits, dtd = console.export_text().split("Best on ")[1:]
     assert (digits.count("trial 1"), dtd.count("trial 1")) == (2, 1)
     assert ("75.0 (2)" in digits, "75.0 (2)" in dtd) == (True, False)

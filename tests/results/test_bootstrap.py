@@ -8,7 +8,6 @@ from study.protocols import BaseToNew, FewShot, Generalized, Protocol
 from study.results import bootstrap
 from study.results.bootstrap import Rescored, rescore
 from study.trial.predictions import Outcomes
-from tests.case_tables import from_table
 
 Right = dict[tuple[str, str], list[bool]]
 
@@ -28,7 +27,7 @@ def hits(right: int, images: int) -> list[bool]:
     return [True] * right + [False] * (images - right)
 
 
-@from_table
+@pytest.mark.parametrize("right, images", [(60, 60), (0, 30), (270, 300)])
 def test_a_score_varies_as_if_two_more_images_were_right_and_two_wrong(right: int, images: int):
     found = drawn({("accuracy", "a"): hits(right, images)})["score"]
     share = (right + 2) / (images + 4)
@@ -54,7 +53,9 @@ def test_groups_of_equal_images_vary_as_one_image_each_does(of_class: bool):
     np.testing.assert_allclose(scores[0].alone, scores[1].alone, rtol=1e-6)
 
 
-@from_table
+@pytest.mark.parametrize(
+    "groups, units, df", [([10] * 8, 8, 7), ([40, 40, 10, 5, 5, 1, 1, 1], 3, 2.164)]
+)
 def test_a_large_group_leaves_the_accuracy_as_sure_as_few_images(
     groups: list[int], units: int, df: float
 ):
@@ -110,7 +111,10 @@ def test_a_mean_over_classes_varies_as_samples_of_each_class_do():
     assert found.df == 32 - 8
 
 
-@from_table
+@pytest.mark.parametrize(
+    "classes, units, df",
+    [([30, 30, 30], 90, 87), ([300, 5], 20, 4.134), ([2, 200, 200, 200], 31, 1.061)],
+)
 def test_a_mean_over_classes_is_as_sure_as_its_small_classes_let_it_be(
     classes: list[int], units: int, df: float
 ):

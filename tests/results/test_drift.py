@@ -14,7 +14,6 @@ from study.results.drift import (
     feature_drift,
     mean_drift,
     parameter_drift,
-    pooled_drift,
     study_drift,
 )
 from study.results.study_result import read_study_result
@@ -45,14 +44,6 @@ def test_norms_outside_the_blocks_have_no_layer_and_zero_moves_infinitely_far():
     assert drift.relative == 0.0
     (drift,) = parameter_drift({FC2: torch.zeros(2)}, {FC2: torch.ones(2)})
     assert drift.relative == math.inf
-
-
-def test_groups_are_pooled_as_one_long_vector():
-    other = FC2.replace("3", "4")
-    before = {FC2: torch.tensor([3.0, 4.0]), other: torch.tensor([0.0, 12.0])}
-    after = {FC2: torch.tensor([3.0, 7.0]), other: torch.tensor([4.0, 12.0])}
-    pooled = pooled_drift(parameter_drift(before, after))
-    assert pooled == {"text mlp.fc2.bias": pytest.approx(5 / 13)}
 
 
 def test_runs_are_averaged_tensor_by_tensor():

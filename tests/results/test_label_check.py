@@ -75,7 +75,3 @@ def test_flipped_labels_of_sure_models_come_first_and_right_ones_are_not_found(
     found = find_mislabelled(probabilities, (true + (np.arange(60) < 8)) % 4)
     assert {*found} <= {*range(8)}
     assert len(found) > 0
-
-
-def test_models_that_tell_nothing_find_nothing():
-    assert find_mislabelled(np.full((7, 3), 1 / 3), np.arange(7) % 3).size == 0

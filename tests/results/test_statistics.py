@@ -50,11 +50,7 @@ def test_holm_is_that_of_statsmodels():
         p_values = np.random.default_rng(seed).uniform(0, 0.2, size=8).tolist()
         known = multipletests(p_values, method="holm")[1]
         assert adjusted(*p_values) == pytest.approx(tuple(known))
-
-
-def test_holm_leaves_out_what_was_not_tested():
-    assert adjusted(0.01, None, 0.04) == pytest.approx([0.02, None, 0.04])
-    assert adjusted() == []
+    assert adjusted(0.01, None, 0.04) == pytest.approx([0.02, None, 0.04]), "None is not tested"
     assert make_comparisons({"not compared": None}) == {}
 
 
@@ -162,13 +158,6 @@ def test_seeds_that_agree_on_a_difference_by_chance_are_not_taken_for_sure():
     assert found.reach == pytest.approx(stats.t.ppf(0.975, 1) * math.sqrt(c), rel=0.02)
     assert not is_told_from_0(found)
     assert found.mean > stats.t.ppf(0.975, 399) * math.sqrt(b), "as the images alone would have it"
-
-
-def test_seeds_without_any_spread_leave_the_images():
-    same = np.repeat(RIGHT[:, :1], 5, axis=1).astype(float)
-    found = of(same)
-    expected = stats.t.ppf(0.975, 399) * same[:, 0].std(ddof=1) / 20
-    assert found.reach == pytest.approx(expected, rel=0.02)
 
 
 def test_one_seed_claims_nothing_beyond_test_images_unless_nothing_is_trained():

@@ -6,12 +6,20 @@ import pytest
 
 from study.results.training_images import read_training_images, training_overlap
 from study.storage.study_folder import StudyFolder
-from tests.case_tables import from_table
 from tests.changed_studies import shots_of, write_split
 from tests.not_none import not_none
 
 
-@from_table
+@pytest.mark.parametrize(
+    "images, share",
+    [
+        (["abcd", "abcd"], 1.0),
+        (["abcd", "abef", "abcd"], 2 / 3),
+        (["abcd", "ab"], 2 / 3),
+        (["abcd"], None),
+        (["abcd", ""], None),
+    ],
+)
 def test_the_share_is_the_mean_over_pairs_of_seeds(
     images: list[str], share: float | None, tmp_path: Path
 ):
@@ -35,17 +43,10 @@ def test_a_split_without_a_record_is_not_known(tmp_path: Path, digest: str | Non
     assert read_training_images(StudyFolder(tmp_path), digest) is None
 
 
-@from_table
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]\n", '{"class_names": 3}\n', '{"class_names": ["a"]}\n{']
+)
 def test_a_damaged_record_is_not_known(tmp_path: Path, text: str):
     write_split(tmp_path, "a1")
     (tmp_path / "shots/tasks-a1.jsonl").write_text(text + '{"part":"train","label":7}')
     assert read_training_images(StudyFolder(tmp_path), "a1") is None
-
-
-def test_the_seeds_of_a_study_share_what_their_records_have_in_common(tmp_path: Path):
-    write_split(tmp_path, "a1", *shots_of(*"wxyz"))
-    write_split(tmp_path, "b2", *shots_of(*"wxuv"))
-    folder = StudyFolder(tmp_path)
-    assert training_overlap(folder, ["a1", "b2"]) == pytest.approx(0.5)
-    assert training_overlap(folder, ["a1", "c3"]) is None
-    assert training_overlap(folder, ["a1"]) is None

@@ -14,7 +14,7 @@ from mlflow.entities import DatasetInput, Metric
 from study.config.trial_settings import TrialSettings, rate_column
 from study.errors import redacted_text
 from study.method.parameters import kind_names
-from study.results.chance import BALANCED, balanced_score
+from study.results.chance import BALANCED, balanced_scores
 from study.storage.atomic import read_if_exists, sha256_of, with_retries
 from study.storage.result_folder import JsonObject
 from study.storage.trial_folder import RESULT_FILES, End, TrialFolder
@@ -147,10 +147,10 @@ class ContentReader:
         if not reports or TEST_SCORE not in reports[-1]:
             return reports
         predictions = read_predictions(self._study.folder, folder.trial_id, reports[-1]["head"])
-        balanced = balanced_score(confusion_of(predictions), self._study.protocol)
+        balanced = balanced_scores(confusion_of(predictions), self._study.protocol)
         if balanced is None:
             return reports
-        return [*reports[:-1], {**reports[-1], f"test_{BALANCED}": balanced}]
+        return [*reports[:-1], {**reports[-1], f"test_{BALANCED}": balanced[0]}]
 
     def _label(self, config: JsonObject) -> str:
         """Return the label of a trial; that of a test is of the first candidate it tests."""

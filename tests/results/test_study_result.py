@@ -1,4 +1,4 @@
-"""Candidates are compared by seed, and two comparisons alone are tested."""
+"""A study is summarized: rows, planned comparisons, classes, the final model, validation."""
 
 import json
 from collections.abc import Callable
@@ -10,9 +10,10 @@ from scipy import stats
 
 from study.results.statistics import MeanInterval
 from study.results.study_result import StudyResult
+from study.results.validation_check import rank_agreement
 from study.storage.result_folder import JsonObject
-from tests.changed_studies import board_of, forget_images
-from tests.fake_folder import SEEDS
+from tests.changed_studies import add_final, board_of, change_json, forget_images
+from tests.fake_folder import CLASSES, SEEDS
 from tests.fake_studies import add_candidate, edit_candidates
 from tests.not_none import not_none
 
@@ -131,3 +132,70 @@ def test_chance_is_one_over_the_number_of_classes_whatever_their_sizes(
 ):
     uneven = make_study("uneven", base_to_new=True, images=(300, 100, 100))
     assert board_of(uneven).chance == pytest.approx(1 / 3)
+
+
+def test_each_head_has_an_interval_over_seeds_and_images(few_shot_study: Path):
+    for path in few_shot_study.glob("trials/test-*/reports.jsonl"):
+        *lines, last = path.read_text().splitlines()
+        report = json.loads(last)
+        score = report["test_score"]
+        report |= {"test_score_text": score, "test_score_linear": score - 0.1}
+        path.write_text("\n".join([*lines, json.dumps(report)]) + "\n")
+    for row in board_of(few_shot_study).rows:
+        assert row.means["score_text"] == row.test
+        linear = row.means["score_linear"]
+        assert linear.mean == pytest.approx(row.test.mean - 0.1)
+        # The fake trials predict the same with both heads.
+        images, known = not_none(linear.images), not_none(row.test.images)
+        assert images.high - images.low == pytest.approx(known.high - known.low)
+
+
+def test_images_are_counted_by_class_of_the_first_seed_that_has_predictions(trained_study: Path):
+    classes = board_of(trained_study).classes
+    trained = {row.name: row.trained for row in classes.rows}
+    assert trained == dict.fromkeys(CLASSES, 0) | {"glyph l": 2, "glyph k": 1}
+    assert {row.tested for row in classes.rows} == {40}
+    (trained_study / "trials/test-best-seed1/predictions.parquet").unlink()
+    assert {row.tested for row in board_of(trained_study).classes.rows} == {40}
+
+
+def test_recalls_and_confusions_follow_from_predictions(predicted: Path):
+    result = board_of(predicted)
+    worst, other = result.classes.rows
+    assert (worst.name, worst.before, worst.after) == ("a", 0.5, 8 / 12)
+    assert (other.name, other.before, other.after) == ("b", 0.5, 11 / 12)
+    confused = [(p.true, p.predicted, p.before, p.after, p.count) for p in result.classes.confused]
+    assert confused == [("a", "b", 0.5, 4 / 12, 4), ("b", "a", 0.5, 1 / 12, 1)]
+    assert result.chance == 0.5
+    (predicted / "trials/test-zero-shot-seed1/predictions.parquet").unlink()
+    classes = board_of(predicted).classes
+    assert {one.before for one in (*classes.rows, *classes.confused)} == {None}
+
+
+def test_a_final_training_has_an_interval_over_images_alone(make_study: Callable[..., Path]):
+    folder = make_study("mine")
+    assert not_none(board_of(folder).final).trial is None, "final.images is shots"
+    add_final(folder, "labelled")
+    board = board_of(folder)
+    final = not_none(board.final)
+    assert final.row is board.best
+    assert final.images == 60
+    test = not_none(final.test)
+    assert test.images is not None
+    assert (test.n, test.low) == (1, test.images.low)
+    trial = not_none(final.trial)
+    assert all(trial.trial_id not in entry.labels for entry in board.rows)
+    change_json(folder / f"trials/{trial.trial_id}/end.json", status="failed")
+    assert not_none(board_of(folder).final).trial is None
+
+
+def test_rank_agreement_is_that_of_scipy():
+    first, second = (0.7, -1.6, -0.2, -1.2, 3.4, 3.7), (1.9, 0.8, 1.1, 0.1, 4.4, 5.5)
+    found = not_none(rank_agreement([*zip(first, second, strict=True)]))
+    known = stats.spearmanr(first, second).statistic
+    assert (found.n, found.rho) == (6, pytest.approx(known))
+
+
+@pytest.mark.parametrize("pairs", [[], [(1, 1), (2, 2)], [(1, 1), (1, 2), (1, 3)]])
+def test_too_little_to_rank_gives_no_agreement(pairs: list[tuple[float, float]]):
+    assert rank_agreement(pairs) is None
