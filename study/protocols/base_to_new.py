@@ -111,7 +111,6 @@ class Generalized(BaseToNew):
         "other half (new), of which it never saw an image; both are averaged over classes."
     )
     metric = "H"
-    guess = "Naming each class equally often"
     class_averaged = True
 
     def answers(self, dataset: Dataset) -> Scored:

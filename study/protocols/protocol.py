@@ -59,8 +59,6 @@ class Protocol(ABC):
     """Whether models are tested on further datasets."""
     rules: ClassVar[tuple[Rule, ...]]
     """The rules of selection that the configuration may name."""
-    guess: ClassVar[str] = "Always naming the largest class"
-    """The guess that `chance` scores; it begins a sentence that goes on "would score"."""
     class_averaged: bool = False
     """Whether the accuracy of a part is averaged over classes, rather than over images."""
     strength: ClassVar[float] = 1.0

@@ -8,6 +8,7 @@ import pytest
 
 from study.report.charts import Chart
 from study.report.page import write_report
+from study.storage.result_folder import JsonObject
 from study.trial.predictions import predictions_to_parquet
 from study.trial.study import Prediction
 from tests.changed_studies import board_of, choose
@@ -63,5 +64,10 @@ def drop_search(folder: Path) -> Path:
     """Let nothing have been searched."""
     for trial in folder.glob("trials/search-*"):
         shutil.rmtree(trial)
-    edit_candidates(folder, lambda candidates: candidates.clear())
-    return drop_tests(folder, "best", "second", "third")
+    searched = ("best", "second", "third")
+
+    def drop(candidates: list[JsonObject]):
+        candidates[:] = [one for one in candidates if one["label"] not in searched]
+
+    edit_candidates(folder, drop)
+    return drop_tests(folder, *searched)

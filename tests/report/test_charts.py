@@ -1,22 +1,39 @@
-"""A chart is drawn as PNG and SVG, each once, and its words are only words."""
+"""A chart is drawn as PNG and SVG or says why not, and its words are only words."""
 
+import csv
+import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from html import unescape
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+import torch
+from rich.console import Console
 
+from study.config.loading import build_config, dump_config
 from study.report.charts import (
     Chart,
     Painter,
     draw,
-    log_scale,
     name_axis,
     write_plots,
 )
+from study.report.drift_tables import drift_chart, drift_csv, render_drift, write_drift
+from study.report.opening_charts import scores_chart, tuned_chart
+from study.report.plots import agreement_chart, importance_chart, make_plots, pareto_front
+from study.results.drift import FeatureDrift, StudyDrift, parameter_drift
+from study.results.importance import importances, load_open_search
+from study.storage.study_folder import StudyFolder
+from tests.changed_studies import add_final, board_of, configure
+from tests.fake_studies import add_candidate
+from tests.not_none import not_none
+from tests.report.conftest import choose_other, drop_search
+from tests.results.test_drift import FC2, PRE
+from tests.results.test_importance import write_journal
 
 
 def drawn(*painters: Painter) -> bytes:
@@ -48,14 +65,6 @@ def test_words_are_not_taken_for_markup_or_formulas(text: str):
     assert words(svg).count(text) == 2
 
 
-def test_panels_stand_side_by_side_with_scales_of_their_own():
-    def paint(axes: Any):
-        axes.plot([1, 20], [3, 4])
-        log_scale(axes)
-
-    assert {"first", "second", "10"} <= {*words(drawn(named(["first", "second"]), paint))}
-
-
 def test_a_plot_that_can_no_longer_be_drawn_leaves_no_stale_file(tmp_path: Path):
     target = tmp_path / "plots"
     target.mkdir()
@@ -63,3 +72,125 @@ def test_a_plot_that_can_no_longer_be_drawn_leaves_no_stale_file(tmp_path: Path)
         (target / name).write_text("old")
     write_plots(tmp_path, [Chart("history", "title", "caption", (), reason_if_empty="few")])
     assert [path.name for path in target.iterdir()] == ["other.png"]
+
+
+def squares(chart: Chart, name: str) -> set[tuple[str, str]]:
+    """Give the site and the layer of each square of a kind."""
+    (axes,) = chart.figure.axes
+    (line,) = (line for line in axes.lines if line.get_label() == name)
+    sites = [tick.get_text() for tick in axes.get_yticklabels()]
+    layers = [tick.get_text() for tick in axes.get_xticklabels()]
+    return {(sites[int(y)], layers[int(x)]) for x, y in line.get_xydata()}
+
+
+@pytest.mark.parametrize(
+    "change, reason",
+    [
+        (partial(choose_other, label="zero-shot"), "nothing is chosen that tunes sites of CLIP"),
+        (lambda folder: configure(folder, "backbone.name=/gone"), "are not known"),
+    ],
+)
+def test_where_no_site_of_clip_is_tuned_there_is_a_reason_instead_of_a_map(
+    few_shot_study: Path, change: Callable[[Path], object], reason: str
+):
+    change(few_shot_study)
+    assert reason in (tuned_chart(board_of(few_shot_study)).missing_reason or "")
+
+
+def test_a_map_tells_whole_sites_from_halves_and_layers_from_what_is_around_them(
+    few_shot_study: Path,
+):
+    subset = "text.mlp.fc2.bias[1:2] + vision.ln_pre + vision.ln_post.bias"
+    add_candidate(few_shot_study, "new", 0.02, val_score=0.9, subset=subset)
+    chart = tuned_chart(board_of(choose_other(few_shot_study, "new")))
+    assert squares(chart, "tuned") == {("text.mlp.fc2.bias", "1"), ("vision.ln_pre", "in")}
+    assert squares(chart, "tuned in part") == {("vision.ln_post", "out")}
+    assert ("text.mlp.fc2.bias", "0") in squares(chart, "as in CLIP")
+
+
+def test_a_final_model_is_drawn_with_the_interval_over_images_and_all_that_is_tested_as_given(
+    few_shot_study: Path,
+):
+    add_final(few_shot_study, "labelled")
+    assert names_of(few_shot_study) == [
+        "zero-shot CLIP",
+        "tuned CLIPFit",
+        "best configuration",
+        "final model",
+    ]
+    configure(few_shot_study, "search.trials=0")
+    board = board_of(drop_search(few_shot_study))
+    assert len(names_of(few_shot_study)) == len(board.rows) == 4
+
+
+def names_of(folder: Path) -> list[str]:
+    """Give the names in the chart of scores."""
+    (axes,) = scores_chart(board_of(folder)).figure.axes
+    return [tick.get_text().partition("\n")[0] for tick in axes.get_yticklabels()]
+
+
+def test_a_finished_study_has_every_plot_as_png_and_svg(
+    drawn_study: tuple[Path, tuple[Chart, ...]], tmp_path: Path
+):
+    charts = {chart.name: chart for chart in drawn_study[1]}
+    drawn = {name for name, chart in charts.items() if not chart.missing_reason}
+    of_scores = {"scores", "recalls", "tuned", "agreement", "pareto", "learning-rates"}
+    assert drawn == of_scores
+    assert "needs 30 finished trials" in (charts["importance-search"].missing_reason or "")
+    files = write_plots(tmp_path, tuple(charts.values()))
+    assert {path.name for path in files} == {f"{n}.{end}" for n in drawn for end in ("png", "svg")}
+    assert {*(tmp_path / "plots").iterdir()} == {*files}
+    assert sum(path.stat().st_size for path in files) < 1_500_000
+
+
+def test_a_study_without_results_says_why_there_is_no_plot(tmp_path: Path):
+    StudyFolder(tmp_path / "new").create(dump_config(build_config({}, "test")), {})
+    plots = make_plots(board_of(tmp_path / "new"))
+    assert all(plot.missing_reason for plot in plots)
+    assert write_plots(tmp_path, plots) == []
+
+
+def test_the_front_holds_what_no_cheaper_point_beats():
+    points = [(2.0, 0.7), (1.0, 0.6), (3.0, 0.65), (2.0, 0.5), (4.0, 0.8), (5.0, 0.8)]
+    assert list(pareto_front(points).items()) == [(1.0, 0.6), (2.0, 0.7), (4.0, 0.8)]
+
+
+def test_bars_are_the_importances_in_their_order(few_shot_study: Path):
+    write_journal(few_shot_study, "search", 40)
+    board = board_of(few_shot_study)
+    weights = importances(not_none(load_open_search(board.folder))).weights
+    (axes,) = importance_chart(board).figure.axes
+    names = [tick.get_text() for tick in axes.get_yticklabels()]
+    assert names == sorted(weights, key=weights.__getitem__)
+    assert [bar.get_width() for bar in axes.patches] == [100 * weights[name] for name in names]
+
+
+def test_each_candidate_stands_at_its_validation_and_its_test_score(few_shot_study: Path):
+    board = board_of(few_shot_study)
+    axes = agreement_chart(board).figure.axes[0]
+    places = {(line.get_xdata()[0], line.get_ydata()[0]) for line in axes.lines}
+    for entry in board.rows:
+        place = 100 * (entry.val_score or 0.0), 100 * entry.test.mean
+        assert any(place == pytest.approx(other) for other in places)
+
+
+def test_what_moved_is_drawn_and_what_was_zero_is_written_alone():
+    infinite = FC2.replace("3", "4")
+    before = {FC2: torch.ones(2), PRE: torch.full((2,), 4.0), infinite: torch.zeros(2)}
+    drifts = parameter_drift(before, dict.fromkeys(before, torch.full((2,), 2.0)))
+    rows = csv.DictReader(io.StringIO(drift_csv(drifts)))
+    found = {row["name"]: float(row["relative"]) for row in rows}
+    assert found == {FC2: 1.0, PRE: 0.5, infinite: float("inf")}
+    text, vision = drift_chart(drifts).figure.axes
+    assert [line.get_ydata()[0] for axes in (text, vision) for line in axes.lines] == [1.0, 0.5]
+    assert [tick.get_text() for tick in vision.get_xticklabels()] == ["pre"]
+    assert drift_chart(()).missing_reason
+
+
+def test_the_drift_of_features_is_told_where_no_tensor_moved(tmp_path: Path):
+    drift = StudyDrift((), text=FeatureDrift(-1.0, 1.0))
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(render_drift(drift))
+    said = console.export_text()
+    assert "mean cosine -1.0000, linear CKA 1.0000" in said
+    assert write_drift(tmp_path, drift)[0].read_text().strip() == ""

@@ -1,9 +1,9 @@
-"""Numbers are worded with their doubt, and tables show every cell as it is."""
+"""Numbers are worded with their doubt; settings and candidates have words and names."""
 
-import csv
-import io
 from dataclasses import replace
+from pathlib import Path
 
+from study.config.trial_settings import TrialSettings
 from study.report.formatting import (
     duration,
     format_count,
@@ -14,8 +14,11 @@ from study.report.formatting import (
     points,
     probability,
 )
-from study.report.tables import Table, csv_text, markdown_text
+from study.report.names import candidate_name, joint_name
+from study.report.setting_descriptions import configuration_rows, setting_cells, settings_in_words
 from study.results.statistics import Interval, mean_interval
+from study.results.study_result import read_study_result
+from tests.changed_studies import configure
 
 
 def test_numbers_have_the_unit_that_reads_well_and_what_is_unknown_is_a_dash():
@@ -25,31 +28,6 @@ def test_numbers_have_the_unit_that_reads_well_and_what_is_unknown_is_a_dash():
     assert (percent(0.12345, 2), percent(None)) == ("12.35", "–")
     assert (format_rate(0.00123456), format_rate(None)) == ("0.00123", "–")
     assert (format_count(11264), format_count(None)) == ("11,264", "–")
-
-
-def test_marks_of_markdown_are_escaped_and_others_left():
-    for text, escaped in (
-        ("vision.ln[0:2]", "vision.ln\\[0:2]"),
-        ("*a* _b_ `c` ~d~ e|f", "\\*a\\* \\_b\\_ \\`c\\` \\~d\\~ e\\|f"),
-        ("<b> &\n$m$ @n", "&lt;b&gt; &amp; &#36;m&#36; &#64;n"),
-        ("+0.4 ± 0.1 %", "+0.4 ± 0.1 %"),
-    ):
-        assert markdown_text(text) == escaped
-
-
-def test_values_are_shown_short_and_written_in_full():
-    table = Table("Of *a*", ["cell", "s"], [["x", 0.1 + 0.2], [None, 3]], note="s < 1.")
-    assert table.csv() == "cell,s\nx,0.30000000000000004\n,3\n"
-    head, rows, note = table.markdown().split("\n\n")
-    assert (head, note) == ("## Of \\*a\\*", "s &lt; 1.")
-    assert rows.splitlines()[1:] == ["| --- | --- |", "| x | 0.30000000000000004 |", "| – | 3 |"]
-
-
-def test_a_cell_of_csv_stays_one_cell_whatever_is_in_it():
-    row = ["cr\rover.png", "crlf\r\n", "new\nline", 'a,"b"', "plain", ""]
-    text = csv_text([row, ["next"]])
-    assert list(csv.reader(io.StringIO(text, newline=""))) == [row, ["next"]]
-    assert text.endswith(",plain,\nnext\n")
 
 
 def test_an_interval_has_both_ends_where_one_is_at_what_is_possible_and_is_never_nothing():
@@ -67,3 +45,60 @@ def test_a_difference_has_the_interval_that_decides_verdicts():
     assert format_difference(wider) == "+2.0 [−20.0, +24.0]"
     assert format_difference(mean_interval([0.01])) == "+1.0 (1 seed)"
     assert format_difference(None) == "–"
+
+
+def test_a_label_of_the_product_has_a_name_and_one_of_the_user_is_its_own():
+    for label in ("linear", "clipfit-tuned", "second", "best-of-40"):
+        assert candidate_name(label) != label
+    for label in ("found-late-1", "mine-of-40"):
+        assert candidate_name(label) == label
+
+
+def test_of_candidates_that_share_a_training_the_ones_that_say_more_are_named():
+    tuned = candidate_name("clipfit-tuned")
+    assert joint_name(("clipfit-tuned", "second")) == f"{tuned}, also second by validation"
+    assert joint_name(("clipfit-tuned", "best", "best-with-delta")) == tuned
+    assert joint_name(("best", "best-with-delta")) == candidate_name("best")
+
+
+def test_a_head_and_alpha_are_named_where_they_are_not_clipfits_own():
+    assert settings_in_words(TrialSettings(subset="vision.ln")) == "vision.ln"
+    words = settings_in_words(TrialSettings(subset="vision.ln", head="linear", strength=0.75))
+    assert [word in words for word in ("vision.ln", "linear", "0.75")] == [True] * 3
+    assert "linear" in settings_in_words(TrialSettings(subset="none", head="linear"))
+    assert "linear" not in settings_in_words(TrialSettings(subset="none"))
+
+
+def test_another_method_is_named_with_its_numbers():
+    method = {"method": "lora", "lr": 0.01}
+    words = settings_in_words(TrialSettings.model_validate({"subset": "none", "method": method}))
+    assert [word in words for word in ("LoRA", "rank 4", "lr 0.01")] == [True] * 3
+
+
+def test_nothing_weighs_where_nothing_is_tuned_and_a_head_that_is_not_known_yet_is_a_dash():
+    frozen = TrialSettings(subset="none", head="linear", distill_weight=8)
+    assert setting_cells(frozen) == ["linear", "1", "–", "–", "–"]
+    searched = TrialSettings(
+        subset="vision.ln", rates={"ln": 0.01}, distill_weight=8, head=None, strength=0.75
+    )
+    assert setting_cells(searched) == ["–", "0.75", "–", "0.01", "8"]
+
+
+def rows(folder: Path) -> dict[str, str]:
+    return dict(configuration_rows(read_study_result(folder)))
+
+
+def test_each_kind_of_study_has_the_rows_of_what_it_does(few_shot_study: Path):
+    assert {"Choice", "Search"} <= rows(few_shot_study).keys()
+    configure(few_shot_study, "search.trials=0")
+    assert not {"Choice", "Search", "Cells"} & rows(few_shot_study).keys()
+    configure(few_shot_study, "ablation={design: only_one, rates: [0.01, 0.1]}")
+    assert rows(few_shot_study)["Cells"].startswith("only_one of text.mlp")
+
+
+def test_seeds_name_the_training_images_that_they_share(few_shot_study: Path):
+    for overlap, words in ((0.1, ""), (0.314, "share 31 %"), (1.0, "share 100 %")):
+        results = replace(read_study_result(few_shot_study), training_overlap=overlap)
+        test = dict(configuration_rows(results))["Test"]
+        assert words in test
+        assert ("share" in test) == bool(words)

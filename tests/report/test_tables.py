@@ -1,6 +1,8 @@
 """Tables lose nothing on a narrow terminal: they are wrapped, then broken into several."""
 
+import csv
 import io
+import logging
 from dataclasses import replace
 
 import pytest
@@ -9,9 +11,9 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from study.report.tables import Table, plain_table
-from study.report.terminal import amount, print_csv, print_sentences
-from tests.case_tables import from_table
+from study.report.tables import Table, csv_text, markdown_text, plain_table
+from study.report.terminal import amount, print_sentences
+from study.report.visible_text import VisibleFormatter, visible_text
 from tests.screens import columns, run_in_terminal, squeezed
 
 
@@ -22,12 +24,15 @@ def shown(table: Table, width: int) -> str:
     return console.file.getvalue()
 
 
-@from_table
+@pytest.mark.parametrize(
+    "number, text",
+    [(1, "1 trial"), (0, "0 trials"), (1200, "1,200 trials"), (0.5, "0.5 trials")],
+)
 def test_one_thing_is_not_called_many(number: float, text: str):
     assert amount(number, "trial") == text
 
 
-@from_table
+@pytest.mark.parametrize("is_terminal, lines", [(True, 3), (False, 1)])
 def test_sentences_are_wrapped_between_words_on_a_terminal_alone(is_terminal: bool, lines: int):
     file = io.StringIO()
     console = Console(width=20, file=file, force_terminal=is_terminal, color_system=None)
@@ -114,6 +119,42 @@ def test_texts_are_shown_as_they_are_and_a_terminal_obeys_none():
     assert run_in_terminal(["-c", code]).split() == ["a\\x1b[2J.png,cat", "error:", "b\\x1b[2J.png"]
 
 
-def test_csv_for_programs_is_as_it_is(capsys: pytest.CaptureFixture[str]):
-    print_csv("a\x1b[2J.png,cat\n")
-    assert capsys.readouterr().out == "a\x1b[2J.png,cat\n"
+def test_marks_of_markdown_are_escaped_and_others_left():
+    for text, escaped in (
+        ("vision.ln[0:2]", "vision.ln\\[0:2]"),
+        ("*a* _b_ `c` ~d~ e|f", "\\*a\\* \\_b\\_ \\`c\\` \\~d\\~ e\\|f"),
+        ("<b> &\n$m$ @n", "&lt;b&gt; &amp; &#36;m&#36; &#64;n"),
+        ("+0.4 ± 0.1 %", "+0.4 ± 0.1 %"),
+    ):
+        assert markdown_text(text) == escaped
+
+
+def test_values_are_shown_short_and_written_in_full():
+    table = Table("Of *a*", ["cell", "s"], [["x", 0.1 + 0.2], [None, 3]], note="s < 1.")
+    assert table.csv() == "cell,s\nx,0.30000000000000004\n,3\n"
+    head, rows, note = table.markdown().split("\n\n")
+    assert (head, note) == ("## Of \\*a\\*", "s &lt; 1.")
+    assert rows.splitlines()[1:] == ["| --- | --- |", "| x | 0.30000000000000004 |", "| – | 3 |"]
+
+
+def test_a_cell_of_csv_stays_one_cell_whatever_is_in_it():
+    row = ["cr\rover.png", "crlf\r\n", "new\nline", 'a,"b"', "plain", ""]
+    text = csv_text([row, ["next"]])
+    assert list(csv.reader(io.StringIO(text, newline=""))) == [row, ["next"]]
+    assert text.endswith(",plain,\nnext\n")
+
+
+@pytest.mark.parametrize(
+    "text, shown",
+    [
+        ("\x1b[31mred\x1b[0m.png", r"\x1b[31mred\x1b[0m.png"),
+        ("a\rb\bc\x7f\u2028", r"a\rb\x08c\x7f\u2028"),
+        ("evil\u202egnp.exe\u2066", r"evil\u202egnp.exe\u2066"),
+        ("a\tb\nc naïve 🧑\u200d🔬 עברית", "a\tb\nc naïve 🧑\u200d🔬 עברית"),
+    ],
+)
+def test_what_a_terminal_would_obey_is_written_as_a_code(text: str, shown: str):
+    assert visible_text(text) == shown
+    assert visible_text(shown) == shown
+    record = logging.makeLogRecord({"msg": "skipped: %s", "args": (text,)})
+    assert VisibleFormatter("%(message)s").format(record) == f"skipped: {shown}"
