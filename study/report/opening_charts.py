@@ -78,7 +78,7 @@ def tuned_chart(board: StudyResult) -> Chart:
     layers = 0
     reason = "nothing is chosen that tunes sites of CLIP"
     best = board.best_by_validation
-    if best and not best.is_other_method:
+    if best and best.settings.subset != "none":
         try:
             depths = board.study.architecture.depths
         except BackboneError as error:

@@ -1,19 +1,19 @@
 """A sweep's results as the tables of a paper, with published averages beside ours."""
 
 import os
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from itertools import chain
+from itertools import chain, groupby
+from operator import attrgetter
 from pathlib import Path
 from statistics import fmean, harmonic_mean
-
-import pandas as pd
 
 from study.config.labels import LINEAR, TUNED, ZERO_SHOT
 from study.report.formatting import format_mean, percent, score_header
 from study.report.tables import Table
 from study.results.rows import Row
-from study.results.sweep_scores import PUBLISHED_DATASETS
+from study.results.sweep_scores import PUBLISHED_DATASETS, SweepRow
 from study.results.trial_results import PARTS, SOURCE
 from study.storage.atomic import StorageError, write_atomically
 from study.trial.study import BEST
@@ -25,19 +25,20 @@ _MOST_SUMMARIZED = 8
 CSV_HEADER = ("experiment", "series", "dataset", "seeds", "test", "sd", "balanced", *PARTS)
 
 
-def sweep_tables(sweep: pd.DataFrame) -> list[Table]:
+def sweep_tables(sweep: Sequence[SweepRow]) -> list[Table]:
     """Return two tables for each experiment: its averages, and its scores by dataset."""
     tables = []
-    for experiment, studies in sweep.groupby("experiment"):
-        tables += [_average_table(experiment, studies), _dataset_table(experiment, studies)]
+    for experiment, rows in groupby(sweep, attrgetter("experiment")):
+        own = [*rows]
+        tables += [_average_table(experiment, own), _dataset_table(experiment, own)]
     return tables
 
 
-def sweep_summary(sweep: pd.DataFrame) -> Table:
+def sweep_summary(sweep: Sequence[SweepRow]) -> Table:
     """Return the averages of the best configurations and what they are beside, for a run's end."""
     rows = []
-    for experiment, studies in sweep.groupby("experiment"):
-        for name, entries in _entries_by_series(studies).items():
+    for experiment, own in groupby(sweep, attrgetter("experiment")):
+        for name, entries in _by_series([*own]).items():
             if any(_SUMMARIZED.intersection(entry.labels) for entry in entries.values()):
                 mean = fmean(entry.test.mean for entry in entries.values())
                 rows.append([experiment, name, percent(mean, 2), len(entries)])
@@ -48,24 +49,24 @@ def sweep_summary(sweep: pd.DataFrame) -> Table:
     return Table("", header, shown, left=2, lines=False)
 
 
-def _average_table(experiment: str, studies: pd.DataFrame) -> Table:
+def _average_table(experiment: str, sweep: Sequence[SweepRow]) -> Table:
     """Return the table of every series' average over its datasets."""
-    parts = max(studies["parts"], key=len)  # there are none without any score yet
+    parts = max((one.parts for one in sweep), key=len)
     header = ["ours", "test %", "datasets"]
     if parts:
         scores = score_header((*parts, "hmean"), "mean of hmeans")
         header = ["ours and published", *scores, "datasets"]
     rows = []
-    for name, entries in _entries_by_series(studies).items():
+    for name, entries in _by_series(sweep).items():
         means = [percent(mean, 2) for mean in _means(parts, entries.values())]
         rows.append([name, *means, len(entries)])
     note = ""
-    if parts and all(studies["published"]):
-        for name, *averages in studies["published"].iloc[0]:
+    if parts and all(one.published for one in sweep):
+        for name, *averages in sweep[0].published:
             texts = [None if average is None else f"{average:.2f}" for average in averages]
             rows.append([f"{name} (published)", *texts, None, PUBLISHED_DATASETS])
         note = "Published: ViT-B/16, 16 shots, averages over the eleven datasets."
-        datasets = studies["dataset"].nunique()
+        datasets = len({one.dataset for one in sweep})
         if datasets < PUBLISHED_DATASETS:
             note += f" Ours are over {datasets} of them, so the averages do not compare."
     return Table(f"{experiment}: averages", header, rows, note=note)
@@ -83,35 +84,36 @@ def _means(parts: Sequence[str], entries: Collection[Row]) -> list[float]:
     return means
 
 
-def _dataset_table(experiment: str, studies: pd.DataFrame) -> Table:
+def _dataset_table(experiment: str, sweep: Sequence[SweepRow]) -> Table:
     """Return the table of scores with a row per dataset, or per target, and a column per series."""
-    series = _entries_by_series(studies)
-    cells: dict[str, list[str]] = {}
-    for dataset in studies["dataset"].unique():
+    series = _by_series(sweep)
+    rows: dict[str, list[str]] = {}
+    for dataset in dict.fromkeys(one.dataset for one in sweep):
         entries = [by_dataset.get(dataset) for by_dataset in series.values()]
-        targets = dict.fromkeys(
-            chain.from_iterable(studies["targets"][studies["dataset"] == dataset])
-        )
+        own = [one.targets for one in sweep if one.dataset == dataset]
+        targets = dict.fromkeys(chain.from_iterable(own))
         for target in targets:
             name = f"{dataset} (source)" if target == SOURCE else target
-            cells[name] = [format_mean(one.means.get(target) if one else None) for one in entries]
+            rows[name] = [format_mean(one.means.get(target) if one else None) for one in entries]
         name = f"{dataset}: mean" if targets else dataset
-        cells[name] = [format_mean(getattr(entry, "test", None)) for entry in entries]
+        rows[name] = [format_mean(one.test if one else None) for one in entries]
     return Table(
         f"{experiment}: test %",
         ["dataset", *series],
-        [[name, *scores] for name, scores in cells.items()],
+        [[name, *scores] for name, scores in rows.items()],
         note="± and [ ] are 95 % intervals over seeds and test images together.",
     )
 
 
-def _entries_by_series(studies: pd.DataFrame) -> dict[str, dict[str, Row]]:
-    """Group entries by series and dataset, in the order of the experiment's axes."""
-    grouped = studies.groupby("series", sort=False)
-    return {name: dict(zip(rows["dataset"], rows["entry"], strict=True)) for name, rows in grouped}
+def _by_series(sweep: Sequence[SweepRow]) -> dict[str, dict[str, Row]]:
+    """Return rows by series and dataset, in the order of the experiment's axes."""
+    series: dict[str, dict[str, Row]] = defaultdict(dict)
+    for one in sweep:
+        series[one.series][one.dataset] = one.row
+    return series
 
 
-def write_sweep_tables(sweep: pd.DataFrame, folder: Path) -> Path:
+def write_sweep_tables(sweep: Sequence[SweepRow], folder: Path) -> Path:
     """Write `tables.md` and `tables.csv` into a folder, and return the path of the former.
 
     The latter has every series of every study: fractions, means over seeds.
@@ -121,18 +123,15 @@ def write_sweep_tables(sweep: pd.DataFrame, folder: Path) -> Path:
     """
     refuse_other_tables(folder)
     rows = []
-    for study in sweep.dropna().itertuples():
-        entry = study.entry
-        row = [study.experiment, study.series, study.dataset, len(entry.scores)]
-        row += [entry.test.mean, entry.test.sd]
-        means = (entry.balanced, *map(entry.means.get, PARTS))
-        row += [getattr(mean, "mean", None) for mean in means]
-        rows.append(row)
-    markdown = [table.markdown() for table in sweep_tables(sweep)]
+    for experiment, series, dataset, row, *_ in sweep:
+        means = (row.balanced, *map(row.means.get, PARTS))
+        cells = [experiment, series, dataset, len(row.scores), row.test.mean, row.test.sd]
+        rows.append([*cells, *(mean and mean.mean for mean in means)])
     path = folder / "tables.md"
     # The file by which both are known is written first.
     write_atomically(path.with_suffix(".csv"), Table("", CSV_HEADER, rows).csv())
-    write_atomically(path, "\n\n".join(markdown) + "\n")
+    tables = [table.markdown() for table in sweep_tables(sweep)]
+    write_atomically(path, "\n\n".join(tables) + "\n")
     return path
 
 

@@ -70,11 +70,6 @@ class Row:
         return self.means.get(BALANCED)
 
     @property
-    def is_other_method(self) -> bool:
-        """Whether it adapts CLIP otherwise than by a subset of its parameters, or not at all."""
-        return self.settings.subset == "none"
-
-    @property
     def is_best_by_validation(self) -> bool:
         """Whether validation ranked it first; no test score takes part in that."""
         return BEST in self.labels

@@ -221,7 +221,7 @@ class StudyResult:
 
     @property
     def best_other_method(self) -> str | None:
-        """The label of the best other method by validation; see `Row.is_other_method`."""
+        """The label of the best other method by validation; see `best_other_method`."""
         return best_other_method(self.candidates)
 
     @property

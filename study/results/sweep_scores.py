@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-import pandas as pd
+from typing import NamedTuple
 
 from study.errors import DataError
+from study.results.rows import Row
 from study.results.study_result import read_study_result
 from study.storage.study_folder import StudyFolder
 
@@ -32,42 +32,45 @@ They are a method, then base, new and harmonic mean in percent.
 """
 
 
-def read_sweep(folders: Sequence[Path]) -> pd.DataFrame:
-    """Read the studies of a sweep, sorted by experiment; pass over studies of no sweep.
+class SweepRow(NamedTuple):
+    """A row of the leaderboard of a study of a sweep."""
 
-    Returns:
-        A row per configuration with its `entry`, the row of its leaderboard, and the name of its
-        `series`: the label, and values on axes but the dataset. Both are None in the one row of a
-        study without any score yet. In other columns each has the `experiment` that the study is a
-        part of, its `dataset`, the `parts` of its scores, the further datasets or `targets` that it
-        tests, and the `published` averages in its setting.
+    experiment: str
+    series: str
+    """The label, and the study's values on the sweep's axes but the dataset."""
+    dataset: str
+    row: Row
+    parts: Sequence[str]
+    """The names of the parts of its score."""
+    targets: Sequence[str]
+    """The further datasets that the study tests."""
+    published: Sequence[tuple[str, float | None, float | None, float]]
+    """The averages of `PUBLISHED_AVERAGES` in its setting; empty if there are none."""
+
+
+def read_sweep(folders: Sequence[Path]) -> list[SweepRow]:
+    """Read the studies of a sweep, sorted by experiment; pass over studies of no sweep.
 
     Raises:
         DataError: none of the folders is a study of a sweep.
     """
-    rows = []
-    for folder in folders:
-        placement = StudyFolder(folder).read_json(SWEEP_FILE)
+    placements = {folder: StudyFolder(folder).read_json(SWEEP_FILE) for folder in folders}
+    if not any(placements.values()):
+        raise DataError("no finished study of a sweep is among these folders")
+    sweep = []
+    for folder, placement in placements.items():
         if placement is None:
             continue
-        board = read_study_result(folder)
-        config = board.config
-        study = {
-            "experiment": placement["experiment"],
-            "dataset": config.data.dataset,
-            "parts": board.score_names.parts,
-            "targets": board.score_names.datasets,
-            "published": PUBLISHED_AVERAGES.get(f"{config.protocol} {config.data.shots}", ()),
-        }
+        result = read_study_result(folder)
+        config, names = result.config, result.score_names
+        published = PUBLISHED_AVERAGES.get(f"{config.protocol} {config.data.shots}", ())
         axes = [
             f"{name.split('.')[-1]} {value}"
             for name, value in placement["axes"].items()
             if name != "data.dataset"
         ]
-        for entry in board.rows:
-            rows.append(study | {"series": ", ".join([entry.label, *axes]), "entry": entry})
-        if not board.rows:
-            rows.append(study | {"series": None, "entry": None})
-    if not rows:
-        raise DataError("no finished study of a sweep is among these folders")
-    return pd.DataFrame(rows).sort_values("experiment", kind="stable")
+        for row in result.rows:
+            series, dataset = ", ".join([row.label, *axes]), config.data.dataset
+            place = placement["experiment"], series, dataset
+            sweep.append(SweepRow(*place, row, names.parts, names.datasets, published))
+    return sorted(sweep, key=lambda one: one.experiment)
