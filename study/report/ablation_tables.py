@@ -16,8 +16,6 @@ from study.report.formatting import (
     p_columns,
     percent,
     probability,
-    score_cells,
-    score_header,
 )
 from study.report.setting_descriptions import setting_cells, setting_header
 from study.report.tables import Table, markdown_text, with_notes
@@ -60,13 +58,15 @@ def forest_chart(table: Ablation) -> Chart:
 
 def cell_table(table: Ablation) -> Table:
     """Return the scores of the cells, in percent and percentage points."""
-    header = ["cell", *score_header(table.parts, table.metric if table.parts else "test")]
+    score = table.metric if table.parts else "test"
+    header = ["cell", *(f"{name} %" for name in (*table.parts, score))]
     if table.shows_balanced:
         header.append("balanced %")
     header += ["Δ base", "p", "seeds", *setting_header()[2:], "trainable", "s"]
     rows = []
     for cell in table.cells:
-        row: list[object] = [cell.label, *score_cells((*table.parts, "score"), cell.means)]
+        row: list[object] = [cell.label]
+        row += [format_mean(cell.means.get(name)) for name in (*table.parts, "score")]
         if table.shows_balanced:
             row.append(format_mean(cell.means.get(BALANCED)))
         row += [

@@ -3,9 +3,9 @@
 Arguments are fractions; texts have scores in percent and differences in percentage points.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from study.results.statistics import Intervals, MeanInterval
+from study.results.statistics import MeanInterval
 
 
 def percent(value: float | None, digits: int = 1) -> str:
@@ -73,16 +73,6 @@ def probability(p: float | None) -> str:
 def format_rate(value: float | None) -> str:
     """Return a learning rate or a loss weight with three significant digits."""
     return "–" if value is None else f"{value:.3g}"
-
-
-def score_header(parts: Sequence[str], score: str) -> list[str]:
-    """Return the names of the columns of a score and of its parts."""
-    return [f"{name} %" for name in (*parts, score)]
-
-
-def score_cells(names: Sequence[str], means: Intervals) -> list[str]:
-    """Return the means of scores by their names, in percent; that of none is a dash."""
-    return [format_mean(means.get(name)) for name in names]
 
 
 def interval_columns(means: Mapping[str, MeanInterval | None]) -> dict[str, float | None]:

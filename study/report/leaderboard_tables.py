@@ -17,8 +17,6 @@ from study.report.formatting import (
     interval_columns,
     p_columns,
     percent,
-    score_cells,
-    score_header,
 )
 from study.report.names import candidate_name, group_name, starred_name
 from study.report.setting_descriptions import (
@@ -59,14 +57,15 @@ def main_table(board: StudyResult) -> Table:
         title += f" of {' and '.join(parts)} accuracy"
         score = board.protocol.metric
     heads = _scored_heads(board)
-    header = ["candidate", *score_header(parts, score), *(f"{head} head" for head in heads)]
+    header = ["candidate", *(f"{name} %" for name in (*parts, score))]
+    header += [f"{head} head" for head in heads]
     header += [*further_header(board), "seeds", "Δ tuned CLIPFit", "Δ published"]
     shown = (*parts, "score", *(f"score_{head}" for head in heads))
     shown += board.score_names.further
     rows: list[list[object]] = []
     for entry in board.rows:
         row: list[object] = [starred_name(entry)]
-        row += score_cells(shown, entry.means)
+        row += [format_mean(entry.means.get(name)) for name in shown]
         seeds, started = len(entry.scores), entry.test_trial_count
         row.append(seeds if seeds == started else f"{seeds}/{started}")
         for label in (TUNED, PUBLISHED):

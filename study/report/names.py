@@ -1,10 +1,5 @@
 """The names of candidates and of groups of a search for readers, by their labels."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
 from study.config.labels import (
     BASELINE,
     OPEN,
@@ -15,10 +10,8 @@ from study.config.labels import (
     ZERO_SHOT,
 )
 from study.config.methods import METHODS
+from study.results.rows import Row
 from study.trial.study import BEST
-
-if TYPE_CHECKING:
-    from study.results.rows import Row
 
 _NAMES = {
     ZERO_SHOT: "zero-shot CLIP",
@@ -49,23 +42,18 @@ def candidate_name(label: str) -> str:
 
 def entry_name(entry: Row) -> str:
     """Return the name of a tested candidate, with the others that share its training."""
-    return joint_name(entry.labels)
+    names = [candidate_name(entry.labels[0])]
+    _, first_trials = _split_label(entry.labels[0])
+    for label in entry.labels[1:]:
+        role, trials = _split_label(label)
+        if role not in _UNNAMED or trials != first_trials:
+            names.append(candidate_name(label))
+    return ", also ".join(names)
 
 
 def starred_name(entry: Row) -> str:
     """Return the name of a tested candidate, which ★ marks as the best configuration."""
     return f"{entry_name(entry)} ★" if entry.is_best else entry_name(entry)
-
-
-def joint_name(labels: Sequence[str]) -> str:
-    """Return the name of candidates that share a training, the first of which was trained."""
-    names = [candidate_name(labels[0])]
-    _, first_trials = _split_label(labels[0])
-    for label in labels[1:]:
-        role, trials = _split_label(label)
-        if role not in _UNNAMED or trials != first_trials:
-            names.append(candidate_name(label))
-    return ", also ".join(names)
 
 
 def group_name(group: str) -> str:

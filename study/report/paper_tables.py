@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean, harmonic_mean
 
 from study.config.labels import LINEAR, TUNED, ZERO_SHOT
-from study.report.formatting import format_mean, percent, score_header
+from study.report.formatting import format_mean, percent
 from study.report.tables import Table
 from study.results.rows import Row
 from study.results.sweep_scores import PUBLISHED_DATASETS, SweepRow
@@ -54,7 +54,7 @@ def _average_table(experiment: str, sweep: Sequence[SweepRow]) -> Table:
     parts = max((one.parts for one in sweep), key=len)
     header = ["ours", "test %", "datasets"]
     if parts:
-        scores = score_header((*parts, "hmean"), "mean of hmeans")
+        scores = [f"{name} %" for name in (*parts, "hmean", "mean of hmeans")]
         header = ["ours and published", *scores, "datasets"]
     rows = []
     for name, entries in _by_series(sweep).items():

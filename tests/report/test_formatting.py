@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 from study.config.trial_settings import TrialSettings
 from study.report.formatting import (
@@ -14,7 +16,7 @@ from study.report.formatting import (
     points,
     probability,
 )
-from study.report.names import candidate_name, joint_name
+from study.report.names import candidate_name, entry_name
 from study.report.setting_descriptions import configuration_rows, setting_cells, settings_in_words
 from study.results.statistics import Interval, mean_interval
 from study.results.study_result import read_study_result
@@ -56,9 +58,13 @@ def test_a_label_of_the_product_has_a_name_and_one_of_the_user_is_its_own():
 
 def test_of_candidates_that_share_a_training_the_ones_that_say_more_are_named():
     tuned = candidate_name("clipfit-tuned")
-    assert joint_name(("clipfit-tuned", "second")) == f"{tuned}, also second by validation"
-    assert joint_name(("clipfit-tuned", "best", "best-with-delta")) == tuned
-    assert joint_name(("best", "best-with-delta")) == candidate_name("best")
+    for labels, name in (
+        (("clipfit-tuned", "second"), f"{tuned}, also second by validation"),
+        (("clipfit-tuned", "best", "best-with-delta"), tuned),
+        (("best", "best-with-delta"), candidate_name("best")),
+    ):
+        row: Any = SimpleNamespace(labels=labels)
+        assert entry_name(row) == name
 
 
 def test_a_head_and_alpha_are_named_where_they_are_not_clipfits_own():
