@@ -154,9 +154,9 @@ def _figures(saved: SavedModel, provenance: Provenance) -> list[str]:
             f"{score} %."
         ]
     figures = [replace(main_table(board), title="").markdown()]
-    if score := board.score_alone(trial):
+    if alone := board.score_alone(trial):
         figures.append(
-            f"This model alone, with seed {trial.seed}: {format_mean(score, ' %')} over test "
+            f"This model alone, with seed {trial.seed}: {format_mean(alone, ' %')} over test "
             "images alone."
         )
     if saved.instead_of:

@@ -38,9 +38,8 @@ def test_the_leaderboard_of_a_study_fits_one_screen(
 
 def test_an_ablation_is_printed(ablation_study: Path, run: Run):
     assert "Holm" in run("leaderboard", ablation_study).out
-    assert {"label", "split"} <= json.loads(run("leaderboard", ablation_study, "--json").out)[
-        0
-    ].keys()
+    (first, *_) = json.loads(run("leaderboard", ablation_study, "--json").out)
+    assert {"label", "subset"} <= first.keys()
 
 
 def test_tables_of_a_sweep_are_printed_and_written_and_need_one(

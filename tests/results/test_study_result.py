@@ -169,7 +169,8 @@ def test_recalls_and_confusions_follow_from_predictions(predicted: Path):
     assert result.chance == 0.5
     (predicted / "trials/test-zero-shot-seed1/predictions.parquet").unlink()
     classes = board_of(predicted).classes
-    assert {one.before for one in (*classes.rows, *classes.confused)} == {None}
+    assert {row.before for row in classes.rows} == {pair.before for pair in classes.confused}
+    assert classes.rows[0].before is None
 
 
 def test_a_final_training_has_an_interval_over_images_alone(make_study: Callable[..., Path]):
