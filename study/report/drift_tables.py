@@ -68,12 +68,6 @@ def _layer_name(drift: TensorDrift) -> str:
     return BEFORE if "ln_pre" in drift.site else AFTER
 
 
-def drift_csv(drifts: Sequence[TensorDrift]) -> str:
-    """Return CSV with one row per tensor: name, place, change, norm before, relative change."""
-    records = [vars(drift) | {"relative": drift.relative} for drift in drifts]
-    return Table.from_records(records).csv()
-
-
 def render_drift(drift: StudyDrift) -> Group:
     """Return the drift of the features for the terminal; the chart shows that of the tensors."""
     compared = {
@@ -89,7 +83,8 @@ def render_drift(drift: StudyDrift) -> Group:
 
 
 def write_drift(folder: Path, drift: StudyDrift) -> list[Path]:
-    """Write `drift.csv` and the plot into the study's folder; return the paths of the files."""
+    """Write `drift.csv`, a row a tensor, and the chart into a study's folder; return the paths."""
     path = folder / "drift.csv"
-    write_atomically(path, drift_csv(drift.tensors))
+    records = [vars(one) | {"relative": one.relative} for one in drift.tensors]
+    write_atomically(path, Table.from_records(records).csv())
     return [path, *write_plots(folder, [drift_chart(drift.tensors)])]

@@ -18,7 +18,6 @@ from tests.results.conftest import (  # noqa: F401
     base_to_new_study,
     drawn_study,
     few_shot_study,
-    guessing_study,
     make_study,
     trained_study,
     tuned_study,

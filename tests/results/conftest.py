@@ -20,14 +20,7 @@ from tests.changed_studies import (
     shots_of,
     write_split,
 )
-from tests.fake_studies import set_images, write_ablation_study, write_study
-
-
-@pytest.fixture
-def guessing_study(tmp_path: Path) -> Path:
-    """A finished few-shot study in which nothing beats naming the class of most images."""
-    folder = write_study(tmp_path / "guessing")
-    return set_images(folder, 800, 100, 100, naming_the_largest=True)
+from tests.fake_studies import write_ablation_study, write_study
 
 
 @pytest.fixture

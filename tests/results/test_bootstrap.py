@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from study.protocols import BaseToNew, FewShot, Generalized, Protocol
 from study.results import bootstrap
@@ -67,37 +66,6 @@ def test_a_large_group_leaves_the_accuracy_as_sure_as_few_images(
     # All images are right, so that the pseudo-images alone vary.
     assert found.alone.var() == pytest.approx((units + 2) * 2 / (units + 4) ** 3, rel=0.06)
     assert found.df == pytest.approx(df, rel=1e-3)
-
-
-def test_groups_of_unequal_sizes_cover_their_rate(monkeypatch: pytest.MonkeyPatch):
-    """Each group is right or wrong as a whole; intervals by single images miss too often."""
-    rng = np.random.default_rng(1)
-    monkeypatch.setattr(bootstrap, "DRAWS", 400)
-    covered = []
-    for grouped in (True, False):
-        hit = 0
-        for _ in range(200):
-            sizes = rng.integers(1, 12, 40)
-            right = np.repeat(rng.random(40) < 0.7, sizes).tolist()
-            names = tuple(np.repeat(range(40), sizes).astype(str)) if grouped else ()
-            stratum = ("accuracy", "a")
-            outcomes = Outcomes("hash", {stratum: tuple(right)}, groups={stratum: names})
-            found = rescore({("best", 1): outcomes}, FewShot())["best", 1]["score"]
-            reach = stats.t.ppf(0.975, found.df) * found.alone.std()
-            hit += abs(np.mean(right) - 0.7) <= reach
-        covered.append(hit / 200)
-    assert covered[0] > 0.92 > 0.7 > covered[1]
-
-
-def test_its_interval_covers_a_rate_near_1_where_a_plain_bootstrap_does_not():
-    images, rate = 30, 0.98
-    covered = 0.0
-    for right in range(images + 1):
-        found = drawn({("accuracy", "a"): hits(right, images)})["score"]
-        reach = stats.t.ppf(0.975, found.df) * found.alone.std()
-        if abs(right / images - rate) <= reach:
-            covered += stats.binom.pmf(right, images, rate)
-    assert covered > 0.95
 
 
 def test_a_mean_over_classes_varies_as_samples_of_each_class_do():

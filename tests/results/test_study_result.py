@@ -127,13 +127,6 @@ def test_a_seed_that_failed_is_missing_from_means_and_pairs(few_shot_study: Path
     assert against(board, "best", "clipfit-tuned").n == 4
 
 
-def test_chance_is_one_over_the_number_of_classes_whatever_their_sizes(
-    make_study: Callable[..., Path],
-):
-    uneven = make_study("uneven", base_to_new=True, images=(300, 100, 100))
-    assert board_of(uneven).chance == pytest.approx(1 / 3)
-
-
 def test_each_head_has_an_interval_over_seeds_and_images(few_shot_study: Path):
     for path in few_shot_study.glob("trials/test-*/reports.jsonl"):
         *lines, last = path.read_text().splitlines()
