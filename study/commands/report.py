@@ -42,9 +42,9 @@ def run(options: Namespace) -> None:
         if chart.missing_reason is not None:
             print(f"{chart.name}: not drawn: {chart.missing_reason}", file=sys.stderr)
     if options.drift:
-        from study.report.drift_tables import render_drift, write_drift
+        from study.report.drift_tables import describe_drift, write_drift
         from study.results.drift import study_drift
 
         drift = study_drift(result)
-        lasting_console().print(render_drift(drift), highlight=False)
+        lasting_console().print(describe_drift(drift), highlight=False)
         print(*write_drift(result.folder.path, drift), sep="\n")

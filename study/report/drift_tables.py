@@ -1,13 +1,10 @@
-"""How far tuning moved the parameters and the features of a model: table, chart and file."""
+"""How far tuning moved the parameters and the features of a model: chart, file and words."""
 
 import math
 from collections.abc import Sequence
 from itertools import cycle, product
 from pathlib import Path
 from typing import Any
-
-from rich.console import Group
-from rich.text import Text
 
 from study.backbones.architecture import ENCODERS
 from study.report.charts import MARKERS, PALETTE, Chart, Painter, log_scale, name_axis, write_plots
@@ -68,18 +65,17 @@ def _layer_name(drift: TensorDrift) -> str:
     return BEFORE if "ln_pre" in drift.site else AFTER
 
 
-def render_drift(drift: StudyDrift) -> Group:
-    """Return the drift of the features for the terminal; the chart shows that of the tensors."""
+def describe_drift(drift: StudyDrift) -> str:
+    """Return the drift of the features, a line each; the chart shows that of the tensors."""
     compared = {
         "Features of the class names, before and after": drift.text,
         "Features of the images, before and after": drift.images,
     }
-    said = [
+    return "\n".join(
         f"{what}: mean cosine {features.cosine:.4f}, linear CKA {features.cka:.4f}."
         for what, features in compared.items()
         if features
-    ]
-    return Group(*map(Text, said))
+    )
 
 
 def write_drift(folder: Path, drift: StudyDrift) -> list[Path]:
