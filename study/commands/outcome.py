@@ -6,8 +6,8 @@ from rich.console import Console
 
 from study.report.ablation_tables import write_ablation
 from study.report.charts import write_plots
+from study.report.class_tables import LABELS, labels_csv
 from study.report.ending import findings, next_steps
-from study.report.label_tables import LABELS, labels_csv
 from study.report.leaderboard_tables import describe_study, write_leaderboard
 from study.report.page import write_report
 from study.report.pictures import Datasets

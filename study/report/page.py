@@ -8,8 +8,12 @@ from typing import Any, Literal, NamedTuple
 from study.embedded import EMBEDDED
 from study.report.ablation_tables import cell_table
 from study.report.charts import Chart
-from study.report.confusion_tables import class_accuracy_table, confusion_table
-from study.report.label_tables import describe_check, label_table
+from study.report.class_tables import (
+    class_accuracy_table,
+    confusion_table,
+    describe_check,
+    label_table,
+)
 from study.report.leaderboard_tables import (
     budget_table,
     configuration_table,
@@ -142,7 +146,9 @@ def _sections(board: StudyResult, charts: Mapping[str, Chart]) -> Iterator[Secti
     yield Section("choices", "Which choices mattered", [*_choices(board, charts)])
     classes = [*_table(class_accuracy_table(board), "Classes"), *_table(confusion_table(board))]
     yield Section("classes", "Class by class", classes)
-    yield Section("labels", "Labels to check", [*_labels(board)])
+    if check := board.label_check:
+        labels = [Block("text", describe_check(check)), *_table(label_table(check))]
+        yield Section("labels", "Labels to check", labels)
     configurations = [*_table(configuration_table(board)), *_table(target_table(board))]
     yield Section("configurations", "All configurations", configurations)
     text = board.folder.config_path.read_text(encoding="utf-8")
@@ -194,13 +200,6 @@ def _choices(board: StudyResult, charts: Mapping[str, Chart]) -> Iterator[Block]
             "An ablation measures what each site is worth, which a search cannot: "
             "clipfit-study run ablation, with the data section of this study.",
         )
-
-
-def _labels(board: StudyResult) -> Iterator[Block]:
-    """Yield the training images that are likely mislabelled."""
-    if board.label_check:
-        yield Block("text", describe_check(board.label_check))
-        yield from _table(label_table(board.label_check))
 
 
 def _mistakes(gallery: Gallery) -> list[Block]:

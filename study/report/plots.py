@@ -24,7 +24,7 @@ from study.report.charts import (
     log_scale,
     name_axis,
 )
-from study.report.confusion_tables import recall_chart
+from study.report.class_tables import recall_chart
 from study.report.names import group_name, starred_name
 from study.report.opening_charts import scores_chart, tuned_chart
 from study.report.terminal import amount
@@ -56,12 +56,6 @@ def make_plots(board: StudyResult) -> list[Chart]:
         pareto_chart(trials),
         rates_chart(trials),
     ]
-
-
-def group_colors(groups: Iterable[str]) -> dict[str, str]:
-    """Return the colour of each group, sorted by name; groups have the same in all charts."""
-    further = cycle((VIOLET, PINK, OLIVE))
-    return {group: _GROUP_COLORS.get(group) or next(further) for group in sorted(set(groups))}
 
 
 def rates_chart(trials: Sequence[TrialResult]) -> Chart:
@@ -205,8 +199,10 @@ def _scored(trials: Iterable[tuple[float | None, TrialResult]]) -> _Scored:
 
 
 def _draw_trials(axes: Any, scored: _Scored) -> None:
-    """Draw the finished and the stopped trials of each group."""
-    for group, color in group_colors(trial.group for *_, trial in scored).items():
+    """Draw the finished and the stopped trials of each group, which is alike in all charts."""
+    further = cycle((VIOLET, PINK, OLIVE))
+    for group in sorted({trial.group for *_, trial in scored}):
+        color = _GROUP_COLORS.get(group) or next(further)
         for status, style in _STATUS_STYLES.items():
             alike = [one for one in scored if (one[2].group, one[2].status) == (group, status)]
             if alike:

@@ -1,6 +1,5 @@
 """What was asked in a study, and what a trial tunes and how fast, in words and table columns."""
 
-from study.config.methods import TrainedMethod
 from study.config.schema import DataConfig, StudyConfig
 from study.config.trial_settings import TrialSettings
 from study.data.shots import ALL, val_shots_per_class
@@ -65,16 +64,11 @@ def tuned_in_words(settings: TrialSettings) -> str:
     """Return which parameters are tuned: a subset, or those of another method."""
     if not settings.method:
         return settings.subset.replace("none", "nothing")
-    return f"{method_in_words(settings.method)}, lr {format_rate(settings.method.rate)}"
-
-
-def method_in_words(method: TrainedMethod) -> str:
-    """Return what another method trains, without its learning rate."""
-    words = method.title
-    for name, value in method.model_dump(exclude={"method", "lr"}).items():
+    words = [settings.method.title]
+    for name, value in settings.method.model_dump(exclude={"method", "lr"}).items():
         if value:
-            words += f", {name.replace('_', ' ')} {format_rate(value)}"
-    return words
+            words.append(f"{name.replace('_', ' ')} {format_rate(value)}")
+    return ", ".join([*words, f"lr {format_rate(settings.method.rate)}"])
 
 
 def settings_in_words(settings: TrialSettings) -> str:

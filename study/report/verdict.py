@@ -55,17 +55,12 @@ def headline(board: StudyResult) -> tuple[str, str] | None:
     best = board.best_by_validation
     if not best or not board.has_search:
         return None
-    rest = f"{metric_name(board)} on test for the {best_name(board)} "
-    rest += f"({describe_interval(best.test)})"
+    interval = amount(best.test.n, "seed")
+    if best.test.low is not None:
+        ends = f"{percent(best.test.low)} to {percent(best.test.high)}"
+        interval = f"95 % interval {ends}, {interval}"
+    rest = f"{metric_name(board)} on test for the {best_name(board)} ({interval})"
     return f"{percent(best.test.mean)} %", "; ".join([rest, *scores_beside(board)]) + "."
-
-
-def describe_interval(score: MeanInterval) -> str:
-    """Return the interval of a score, if it has one, and the number of its seeds."""
-    seeds = amount(score.n, "seed")
-    if score.low is None:
-        return seeds
-    return f"95 % interval {percent(score.low)} to {percent(score.high)}, {seeds}"
 
 
 def scores_beside(board: StudyResult, unit: str = " %") -> list[str]:

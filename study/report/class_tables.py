@@ -1,12 +1,15 @@
-"""What the test images of each class are taken for: tables of classes and confusions, a chart."""
+"""What images are taken for: tables of classes, confusions and labels to check, and a chart."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 from study.report.charts import Chart, draw_bars, name_axis
 from study.report.formatting import format_count, percent
-from study.report.tables import Table
+from study.report.tables import Table, csv_text, spreadsheet_path
+from study.report.terminal import amount
 from study.report.verdict import best_name
+from study.results.label_check import LabelCheck, MislabelledImage
 from study.results.statistics import Interval, MeanInterval
 from study.results.study_result import StudyResult
 
@@ -14,6 +17,10 @@ MOST_CONFUSIONS = 12
 """The largest number of rows in the table of confusions."""
 MOST_RECALLS = 20
 """The largest number of classes in the chart of recalls."""
+LABELS = "labels.csv"
+"""The file of the labels to check, in the folder of a study."""
+_MOST_LABELS = 24
+"""The most images in the table of the labels to check."""
 _NAME_LENGTH = 24
 """The most characters of a name along an axis."""
 
@@ -107,3 +114,33 @@ def _source_of_intervals(board: StudyResult) -> str:
     if any(row.recall and row.recall.errors for row in board.classes.rows):
         return "seeds and test images"
     return "test images alone"
+
+
+def labels_csv(images: Iterable[MislabelledImage]) -> str:
+    """Return the labels to check as CSV, with a column for each field of `MislabelledImage`.
+
+    Class names are not changed, as in the other CSV files.
+    """
+    rows = [image._replace(path=spreadsheet_path(image.path)) for image in images]
+    return csv_text([MislabelledImage._fields, *rows])
+
+
+def label_table(check: LabelCheck) -> Table:
+    """Return the images whose labels are the least probable."""
+    rows = [
+        [image.path, image.given, image.suggested, percent(image.confidence)]
+        for image in check.likely_mislabelled[:_MOST_LABELS]
+    ]
+    header = ["image", "given", "suggested", "probability of the given, %"]
+    note = f"The least probable labels come first; {LABELS} has all of them."
+    return Table("Likely mislabelled", header, rows, left=3, note=note)
+
+
+def describe_check(check: LabelCheck) -> str:
+    """Return how many labels are likely wrong, and how right the models are that found them."""
+    number = format_count(len(check.likely_mislabelled))
+    return (
+        f"{number} of {amount(check.images, 'training image')} are likely mislabelled, by models "
+        "of the best configuration that had not seen them and that are right on "
+        f"{percent(check.right)} % of images."
+    )

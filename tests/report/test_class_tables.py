@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from study.report.confusion_tables import (
+from study.report.class_tables import (
     class_accuracy_table,
     confusion_table,
     recall_chart,
