@@ -15,7 +15,7 @@ from study.report.plots import make_plots
 from study.report.tables import plain_table
 from study.report.terminal import print_unwrapped
 from study.results.study_result import StudyResult, read_study_result
-from study.results.trials_table import write_trials
+from study.results.trial_results import write_trials
 from study.storage.atomic import with_retries, write_atomically
 from study.storage.study_folder import DESCRIPTION, StudyFolder
 

@@ -16,9 +16,9 @@ from study.report.terminal import amount
 from study.results.ablation import BASE, Ablation
 from study.results.chance import BALANCED
 from study.results.resampling import Resampled
+from study.results.rows import CLOSE_TO_BEST
 from study.results.statistics import MOST_OVERLAP, Intervals, MeanInterval
 from study.results.study_result import FinalModel, StudyResult
-from study.results.validation_check import CLOSE_TO_BEST
 
 BALANCED_NOTE = "Balanced is the score by the mean recall of classes in place of the accuracy."
 

@@ -25,7 +25,7 @@ from study.results.chance import BALANCED
 from study.results.classes import Classes, first_seed, make_classes
 from study.results.label_check import LabelCheck, check_labels
 from study.results.resampling import Resampled, resample
-from study.results.rows import Row, ScoreNames, make_row
+from study.results.rows import Row, ScoreNames, ValidationCheck, check_validation, make_row
 from study.results.statistics import (
     Intervals,
     MeanInterval,
@@ -34,9 +34,7 @@ from study.results.statistics import (
     mean_intervals,
 )
 from study.results.training_images import read_training_images, training_overlap
-from study.results.trial_results import TrialResult, first_chance, read_trials
-from study.results.trials_table import trials_table
-from study.results.validation_check import ValidationCheck, check_validation
+from study.results.trial_results import TrialResult, first_chance, read_trials, trials_table
 from study.storage.result_folder import JsonObject
 from study.storage.study_folder import CELLS, IDENTITY, Registration, StudyFolder
 from study.trial.study import (

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from study.results.rows import rank_agreement
 from study.results.statistics import MeanInterval
 from study.results.study_result import StudyResult
-from study.results.validation_check import rank_agreement
 from study.storage.result_folder import JsonObject
 from tests.changed_studies import add_final, board_of, change_json, forget_images
 from tests.fake_folder import CLASSES, SEEDS

@@ -14,7 +14,7 @@ from study.errors import ConfigError, DataError
 from study.results.study_result import (
     read_study_result,
 )
-from study.results.trials_table import trials_schema, trials_table, write_trials
+from study.results.trial_results import trials_schema, trials_table, write_trials
 from study.storage.study_folder import StudyFolder
 from tests.changed_studies import board_of, change_settings
 from tests.fake_studies import add_candidate
