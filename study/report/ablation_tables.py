@@ -19,7 +19,7 @@ from study.report.formatting import (
 )
 from study.report.setting_descriptions import setting_cells, setting_header
 from study.report.tables import Table, markdown_text, with_notes
-from study.report.verdict import ablation_verdict, interval_scope
+from study.report.verdict import ablation_notes, ablation_verdict, interval_scope
 from study.results.ablation import Ablation
 from study.results.chance import BALANCED
 from study.results.trial_results import PARTS
@@ -83,8 +83,7 @@ def cell_table(table: Ablation) -> Table:
     )
     if table.chance is not None:
         notes.append(f"Chance: {percent(table.chance)} % (balanced).")
-    if table.unscored:
-        notes.append(f"No score, since no trial ran to its end: {', '.join(table.unscored)}.")
+    notes += ablation_notes(table)
     title = f"Ablation: test {table.metric}, %"
     return Table(title, header, rows, note=" ".join(notes))
 
@@ -109,6 +108,7 @@ def ablation_records(table: Ablation) -> list[dict[str, object]]:
     """Return the ablation as records: one per cell, with the columns of its CSV."""
     records: list[dict[str, object]] = []
     for cell in table.cells:
+        edges = "; ".join(f"{kind}: {edge}" for kind, edge in cell.rate_edges.items())
         names = ("score", BALANCED, *PARTS, *table.parts)
         means = {name: cell.means.get(name) for name in names} | {"difference": cell.comparison}
         records.append(
@@ -121,6 +121,8 @@ def ablation_records(table: Ablation) -> list[dict[str, object]]:
                 "seconds": cell.seconds,
                 **interval_columns(means),
                 **p_columns(cell.comparison),
+                "rate_edges": edges or None,
+                "unstable": cell in table.unstable,
             }
         )
     return records

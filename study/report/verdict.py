@@ -13,7 +13,7 @@ from study.report.formatting import (
 from study.report.names import candidate_name, entry_name
 from study.report.setting_descriptions import SHOWN_OVERLAP, settings_in_words
 from study.report.terminal import amount
-from study.results.ablation import BASE, Ablation
+from study.results.ablation import BASE, UNSTABLE, Ablation
 from study.results.chance import BALANCED
 from study.results.resampling import Resampled
 from study.results.rows import CLOSE_TO_BEST
@@ -288,3 +288,18 @@ def ablation_verdict(table: Ablation) -> str:
     named = ", ".join(f"{label} {points(mean)}" for label, mean in table.different.items())
     count = f"{len(table.different)} of {amount(len(tested), 'cell')}"
     return f"{count} differ significantly from {base}: {named} points."
+
+
+def ablation_notes(table: Ablation) -> list[str]:
+    """Return which cells have no score, are unstable or are at an end of the rates tried."""
+    edges = [
+        f"{cell.label} ({', '.join(f'{edge} of {kind}' for kind, edge in cell.rate_edges.items())})"
+        for cell in table.cells
+        if cell.rate_edges
+    ]
+    cells = {
+        "No score, since no trial ran to its end": table.unscored,
+        f"Spread over seeds above {UNSTABLE} times the median": [c.label for c in table.unstable],
+        "Best at the end of the learning rates tried, so that more may help": edges,
+    }
+    return [f"{what}: {', '.join(labels)}." for what, labels in cells.items() if labels]

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from statistics import fmean
+from statistics import fmean, median
 
 from study.config.trial_settings import TrialSettings
 from study.protocols import Protocol
@@ -24,6 +24,8 @@ from study.results.trial_results import TrialResult, first_chance, seed_scores
 
 BASE = "base"
 """The label of the cell that the others are compared with."""
+UNSTABLE = 4
+"""How many times the spread of the median cell makes a cell unstable."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class Cell:
     """The mean duration of a trial in seconds; None when no trial recorded one."""
     comparison: MeanInterval | None
     """The difference to the base cell over common seeds; None for the base itself."""
+    rate_edges: Mapping[str, str]
+    """The kinds whose best rate is the "lowest" or the "highest" of several that were tried."""
 
     @property
     def score(self) -> MeanInterval:
@@ -95,6 +99,15 @@ class Ablation:
         return dict(sorted(found.items(), key=lambda item: -abs(item[1])))
 
     @property
+    def unstable(self) -> list[Cell]:
+        """The cells whose score spreads over the seeds over `UNSTABLE` times the median cell's."""
+        spreads = [(cell.score.sd, cell) for cell in self.cells if cell.score.sd is not None]
+        if not spreads:
+            return []
+        most = UNSTABLE * median(spread for spread, _ in spreads)
+        return [cell for spread, cell in spreads if spread > most]
+
+    @property
     def shows_balanced(self) -> bool:
         """Whether balanced scores are shown next to the scores."""
         return any(BALANCED in cell.means for cell in self.cells)
@@ -142,6 +155,7 @@ def make_ablation(
             means=mean_intervals(resampled, trials, shown),
             seconds=fmean(durations) if durations else None,
             comparison=comparisons.get(label),
+            rate_edges=_rate_edges(first.settings, [trial.settings for trial in searched]),
         )
         cells.append(cell)
     labels = [trial.group for trial in searched] + [trial.label for trial in ablated]
@@ -153,3 +167,14 @@ def make_ablation(
         chance=first_chance(ablated),
         resampled=resampled,
     )
+
+
+def _rate_edges(cell: TrialSettings, searched: Sequence[TrialSettings]) -> dict[str, str]:
+    """Return `Cell.rate_edges`, from the settings of the trials that tried rates."""
+    tried = [one.rates for one in searched if one.subset == cell.subset]
+    edges = {}
+    for kind, rate in cell.rates.items():
+        rates = {of_trial[kind] for of_trial in tried if kind in of_trial}
+        if len(rates) > 1 and rate in (min(rates), max(rates)):
+            edges[kind] = "lowest" if rate == min(rates) else "highest"
+    return edges

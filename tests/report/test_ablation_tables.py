@@ -1,6 +1,7 @@
 """What is told of an ablation's cells is told only where it is so, and noise is called noise."""
 
 import csv
+import io
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +15,11 @@ from study.report.ablation_tables import (
     write_ablation,
 )
 from study.report.formatting import points
-from study.report.verdict import ablation_verdict
+from study.report.verdict import ablation_notes, ablation_verdict
 from study.results.study_result import read_study_result
 from tests.changed_studies import forget_images, leave_one_seed
 from tests.not_none import not_none
+from tests.results.test_ablation import searched
 
 
 def test_the_verdict_names_the_cells_that_differ_and_by_how_much(ablation_study: Path):
@@ -48,6 +50,30 @@ def test_the_forest_has_each_difference(ablation_study: Path):
     assert {names[int(y)]: x for x, y in places} == {
         label: pytest.approx(100 * difference.mean) for label, difference in differences.items()
     }
+
+
+@pytest.mark.parametrize(
+    "rates, edges",
+    [
+        ([(1.0, 1.0), (0.1, 0.1), (10.0, 10.0)], ""),
+        ([(1.0, 1.0), (10.0, 10.0)], "bias: lowest; ln: lowest"),
+        ([(1.0, 1.0)], ""),
+        (
+            [(0.2, 0.3), (0.2, 0.1), (0.1, 0.3), (0.1, 0.1), (0.4, 0.3), (0.4, 0.1)],
+            "ln: highest",
+        ),
+    ],
+)
+def test_rates_at_the_end_of_what_was_tried_are_flagged(
+    ablation_study: Path, rates: list[tuple[float, float]], edges: str
+):
+    label = "only text.attn.v.bias"
+    tried = [{"bias": bias, "ln": ln} for bias, ln in rates]
+    table = not_none(searched(read_study_result(ablation_study), label, *tried).ablation)
+    noted = [line for line in ablation_notes(table) if "tried" in line and label in line]
+    assert len(noted) == bool(edges)
+    rows = {row["label"]: row for row in csv.DictReader(io.StringIO(ablation_csv(table)))}
+    assert (rows["base"]["rate_edges"], rows[label]["rate_edges"]) == ("", edges)
 
 
 def test_all_files_hold_the_same_cells(ablation_study: Path):

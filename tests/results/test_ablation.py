@@ -8,7 +8,9 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from study.results.study_result import read_study_result
+from study.config.trial_settings import TrialSettings
+from study.results.study_result import StudyResult, read_study_result
+from study.storage.result_folder import JsonObject
 from tests.changed_studies import change_json, forget_images
 from tests.not_none import not_none
 
@@ -46,3 +48,36 @@ def test_trials_that_did_not_finish_or_belong_to_other_stages_are_left_out(
     table = not_none((replace(results, trial_results=[*results.trial_results, *more])).ablation)
     assert len(table.cells) == 7
     assert not_none(table.cells[0].comparison).n == 4
+
+
+@pytest.mark.parametrize("times, is_unstable", [(3.9, False), (4.1, True)])
+def test_a_cell_is_unstable_beyond_four_times_the_spread_of_the_median_cell(
+    ablation_study: Path, times: float, is_unstable: bool
+):
+    results = read_study_result(ablation_study)
+    *cells, spread_cell = not_none(results.ablation).cells
+    median = sorted(not_none(cell.score.sd) for cell in cells)[len(cells) // 2]
+    trials = []
+    for trial in results.trial_results:
+        if trial.label == spread_cell.label:
+            # Of five seeds one is as far below the mean as another one is above.
+            distance = {1: -1, 5: 1}.get(trial.seed, 0) * times * median * 2**0.5
+            trial = trial.model_copy(update={"test": {"score": 0.7 + distance}})
+        trials.append(trial)
+    table = not_none((replace(results, trial_results=trials)).ablation)
+    assert [cell.label for cell in table.unstable] == [spread_cell.label] * is_unstable
+
+
+def searched(results: StudyResult, label: str, *rates: dict[str, float]) -> StudyResult:
+    """Let a cell be chosen from trials at rates by kind, of which its own are the first."""
+    trials = []
+    for trial in results.trial_results:
+        own = TrialSettings(subset="text.bias + text.ln", rates=rates[0])
+        changes: JsonObject = {"settings": own} if trial.label == label else {}
+        trials.append(trial.model_copy(update=changes))
+    cell = next(trial for trial in trials if trial.label == label)
+    for number, tried in enumerate(rates):
+        settings = TrialSettings(subset="text.bias + text.ln", rates=tried)
+        changes = {"stage": "search", "trial_id": f"search-{number}", "settings": settings}
+        trials.append(cell.model_copy(update=changes))
+    return replace(results, trial_results=tuple(trials))
