@@ -62,9 +62,11 @@ def _average_table(experiment: str, sweep: Sequence[SweepRow]) -> Table:
         rows.append([name, *means, len(entries)])
     note = ""
     if parts and all(one.published for one in sweep):
-        for name, *averages in sweep[0].published:
+        header.append("source")
+        rows = [[*row, None] for row in rows]
+        for name, *averages, source in sweep[0].published:
             texts = [None if average is None else f"{average:.2f}" for average in averages]
-            rows.append([f"{name} (published)", *texts, None, PUBLISHED_DATASETS])
+            rows.append([f"{name} (published)", *texts, None, PUBLISHED_DATASETS, source])
         note = "Published: ViT-B/16, 16 shots, averages over the eleven datasets."
         datasets = len({one.dataset for one in sweep})
         if datasets < PUBLISHED_DATASETS:

@@ -21,7 +21,7 @@ from study.report.leaderboard_tables import (
     target_table,
 )
 from study.report.paper_tables import sweep_summary, sweep_tables, write_sweep_tables
-from study.results.sweep_scores import read_sweep
+from study.results.sweep_scores import PUBLISHED_AVERAGES, read_sweep
 from study.storage.atomic import StorageError
 from tests.changed_studies import board_of
 from tests.fake_studies import add_answer
@@ -108,9 +108,12 @@ def test_ours_stand_beside_the_published_averages(base_to_new_study: Path):
     rows = {row[0]: row[1:] for row in averages.texts}
     entry = not_none(board_of(base_to_new_study).find_row("clipfit"))
     mean = hmean(entry.means["base"].mean, entry.means["new"].mean)
-    ours = [f"{100 * mean:.2f}", f"{100 * entry.test.mean:.2f}", "1"]
+    ours = [f"{100 * mean:.2f}", f"{100 * entry.test.mean:.2f}", "1", "–"]
     assert rows["clipfit, shots 16"][2:] == ours
-    assert rows["CLIPFit (published)"][-1] == "11"
+    assert rows["CLIPFit (published)"][-2:] == ["11", "arXiv 2409.16718"]
+    for published in PUBLISHED_AVERAGES["base_to_new 16"]:
+        if published.base and published.new:
+            assert hmean(published.base, published.new) == pytest.approx(published.hmean, abs=0.01)
 
 
 def test_the_tables_replace_earlier_ones_and_no_other_file(few_shot_study: Path, tmp_path: Path):
