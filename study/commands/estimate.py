@@ -12,11 +12,13 @@ from itertools import pairwise
 from study.commands.check_result import Estimate, Fact
 from study.commands.facts import count_slots
 from study.config.labels import RANKS, TUNED
-from study.config.methods import METHODS
+from study.config.methods import METHODS, TwoStage
 from study.config.trial_settings import TrialSettings
 from study.data.prompts import prompts
 from study.data.tasks import Task
 from study.errors import StudyError
+from study.method.recipe import TWO_STAGE_STEPS
+from study.method.two_stage import FIRST_STAGE
 from study.report.terminal import amount
 from study.search.ablation_cells import ablation_trials
 from study.search.choice import training_hash
@@ -46,6 +48,8 @@ class PlannedTrials:
     """Whether images pass an encoder in each step; otherwise a trial takes one evaluation."""
     is_stopped_early: bool = False
     """Whether successive halving may stop them."""
+    is_two_stage: bool = False
+    """Whether 2SFS trains, which has steps of its own number and size."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +81,13 @@ def plan_trials(study: Study) -> Plan:
     # Those that differ in the head share their training.
     one_of_each = {training_hash(study, settings): label for label, settings in fixed.items()}
     tests = [
-        PlannedTrials(label, seeds, protocol.trains and _trains(fixed[label]))
+        _planned(label, seeds, fixed[label], trains=protocol.trains)
         for label in one_of_each.values()
     ]
     if not protocol.searches(config):
         return Plan([], tests, [])
     baselines = config.search.fixed_baselines.items()
-    search = [PlannedTrials(label, 1, _trains(settings)) for label, settings in baselines]
+    search = [_planned(label, 1, settings) for label, settings in baselines]
     tests += [PlannedTrials(label, seeds) for label in (TUNED, BEST)]
     for group in plan_groups(study):
         trains = True
@@ -97,11 +101,14 @@ def plan_trials(study: Study) -> Plan:
     return Plan(search, tests, final)
 
 
-def _trains(settings: TrialSettings) -> bool:
-    """Return whether the steps of a trial pass an encoder."""
-    if settings.method is not None:
-        return settings.method.passes_encoders
-    return settings.subset != "none"
+def _planned(
+    label: str, trials: int, settings: TrialSettings, *, trains: bool = True
+) -> PlannedTrials:
+    """Return trials of fixed settings, of which none is trained if the protocol trains nothing."""
+    method = settings.method
+    passes = method.passes_encoders if method else settings.subset != "none"
+    is_two_stage = isinstance(method, TwoStage)
+    return PlannedTrials(label, trials, trains and passes, is_two_stage=is_two_stage)
 
 
 BUSY = 0.85
@@ -244,6 +251,7 @@ def _seconds(
     training, asha = study.config.training, study.config.search.asha
     evaluation = cost.image * sum(len(part.records) for task in tasks for part in task.evaluations)
     steps = sum(max(1, len(task.train.records) // training.batch_size) for task in tasks)
+    shots = sum(len(task.train.records) / len(task.train.classes) for task in tasks)
     seconds = 0.0
     for one in planned:
         factor = asha.reduction_factor if asha and one.is_stopped_early else 1.0
@@ -251,5 +259,9 @@ def _seconds(
         ends = [0, *rungs, training.epochs] if one.trains else []
         for rung, (begin, end) in enumerate(pairwise(ends)):
             of_trial += factor**-rung * ((end - begin) * steps * cost.step + evaluation)
+        if one.is_two_stage:
+            whole = FIRST_STAGE + (1 - FIRST_STAGE) / 3  # then images only pass forward
+            step = whole * cost.step * TwoStage.batch_size / training.batch_size
+            of_trial = TWO_STAGE_STEPS * shots * step + evaluation
         seconds += one.trials * of_trial
     return seconds

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Self
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from study.config.labels import LINEAR, ZERO_SHOT
-from study.config.methods import Linear, Method, method_name
+from study.config.methods import FixedMethod, Linear, Method, method_name
 from study.config.section import Section
 from study.config.trial_settings import KnownKind, SubsetText, TrialSettings
 from study.config.value_types import Rate
@@ -73,6 +73,8 @@ def fixed_settings(baseline: Baseline) -> TrialSettings | None:
         return TrialSettings.model_validate(baseline.model_dump())
     if isinstance(baseline, Linear):
         return TrialSettings(subset="none", head="linear")
+    if isinstance(baseline, FixedMethod):
+        return TrialSettings(subset="none", head="linear", method=baseline)
     if isinstance(baseline.lr, tuple):
         return None
     return TrialSettings(subset="none", method=baseline)

@@ -1,9 +1,10 @@
 """Other methods than tuning a subset of CLIP's parameters, which CLIPFit is compared with.
 
 A further method is a class here, which stands in `Method` and `METHODS`, and a case in
-`study.trial.build_model`, which builds its classifier. All are trained by the step of
-`study.method.training`, on the same batches. The fields of a class are its keys in a configuration;
-what its paper or its library fixes, and what checks and tables need to know, are its constants.
+`study.trial.build_model`, which builds its classifier. All but a `FixedMethod` are trained by the
+step of `study.method.training`, on the same batches. The fields of a class are its keys in a
+configuration; what its paper or its library fixes, and what checks and tables need to know, are its
+constants.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,8 +15,16 @@ from pydantic import Discriminator, Field, Tag
 from study.backbones.architecture import FAMILIES, Architecture, Family
 from study.config.section import Section
 from study.config.value_types import RateOrRange
-from study.method.parameters import PROJECTION
-from study.method.recipe import MAX_WEIGHT, WEIGHT_DECAY, Optimizer, Regularizer
+from study.method.parameters import PROJECTION, count_numbers
+from study.method.recipe import (
+    CLAP_LR,
+    MAX_WEIGHT,
+    TWO_STAGE_LR,
+    WEIGHT_DECAY,
+    Optimizer,
+    Regularizer,
+)
+from study.method.subsets import parse
 
 
 class OtherMethod(Section):
@@ -29,8 +38,12 @@ class OtherMethod(Section):
     weight_decay: ClassVar[float] = WEIGHT_DECAY
     regularizer: ClassVar[Regularizer | None] = None
     """The loss term added to the cross-entropy; None means the study's, with a weight of 0."""
-    delta: ClassVar[tuple[str, ...]] = ()
-    """The tensors that its delta holds; without any it writes none."""
+    batch_size: ClassVar[int | None] = None
+    """The number of images of a step; None means the study's."""
+    epochs: ClassVar[int | None] = None
+    """The number of epochs that are reported; None means the study's."""
+    delta: ClassVar[tuple[str, ...] | None] = None
+    """The tensors that its delta holds, beside those of a head; None means that it writes none."""
     tunes_matrices: ClassVar[bool] = True
     """Whether matrices of the backbone are tuned, so that they must be stored in float32."""
     passes_encoders: ClassVar[bool] = True
@@ -49,6 +62,50 @@ class Linear(OtherMethod):
 
     method: Literal["linear"] = "linear"
     """A linear classifier on the image features of the untuned backbone."""
+
+
+class FixedMethod(OtherMethod):
+    """A method that ends in a linear head of its own, with all settings as they were published."""
+
+    rate: ClassVar[float]
+    """The learning rate that a training begins with."""
+
+    def count(self, architecture: Architecture) -> int:
+        """Return how many values of the backbone are trained, without loading the weights."""
+        return 0
+
+
+class Clap(FixedMethod):
+    """CLAP: a linear classifier on frozen CLIP, see `study.method.clap`."""
+
+    title = "CLAP"
+    rate = CLAP_LR
+    epochs = 0  # over encoders: the head is trained where a trial is evaluated
+    delta = ()
+    tunes_matrices = False
+    passes_encoders = False
+
+    method: Literal["clap"] = "clap"
+    """CLAP: a linear classifier on frozen CLIP, held near the text features that fit a class."""
+
+
+class TwoStage(FixedMethod):
+    """2SFS: all LayerNorms, then a linear classifier, see `study.method.two_stage`."""
+
+    title = "2SFS"
+    rate = TWO_STAGE_LR
+    weight_decay = 0.01
+    regularizer = "none"
+    batch_size = 32
+    epochs = 10
+    tunes_matrices = False
+
+    method: Literal["two_stage"] = "two_stage"
+    """2SFS: the LayerNorms of both encoders, then a linear classifier on the tuned encoders."""
+
+    def count(self, architecture: Architecture) -> int:
+        """Return how many values of the backbone are trained, without loading the weights."""
+        return count_numbers(architecture, parse("ln").resolve(architecture.depths))
 
 
 class TrainedMethod(OtherMethod):
@@ -142,6 +199,8 @@ METHODS: dict[str, type[OtherMethod]] = {
     "full": FullFineTuning,
     "lora": Lora,
     "projection": Projection,
+    "clap": Clap,
+    "two_stage": TwoStage,
 }
 """All methods, by name."""
 
@@ -156,6 +215,8 @@ def method_name(entry: Any) -> Any:
 Method = Annotated[
     Annotated[FullFineTuning, Tag("[full]")]
     | Annotated[Lora, Tag("[lora]")]
+    | Annotated[Clap, Tag("[clap]")]
+    | Annotated[TwoStage, Tag("[two_stage]")]
     | Annotated[Projection, Tag("[projection]")],
     Discriminator(
         lambda entry: f"[{method_name(entry)}]",

@@ -106,7 +106,8 @@ class SearchConfig(Section):
     """The baselines by label, which are tested whatever their validation scores are.
 
     Entries are added to the default's, or replace those of the same label; null removes one. An
-    entry with ``method`` is another method: ``linear``, ``full``, ``lora`` or ``projection``."""
+    entry with ``method`` is another method: ``linear``, ``full``, ``lora``, ``projection``,
+    ``clap`` or ``two_stage``."""
 
     @field_validator("heads")
     @classmethod

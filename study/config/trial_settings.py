@@ -113,7 +113,7 @@ class TrialSettings(Section):
 
         A delta is to be small, so it does not hold the parameters of most methods.
         """
-        return self.method is None or bool(self.method.delta)
+        return self.method is None or self.method.delta is not None
 
     def effective(self, leaves: Collection[Leaf], regularizer: Regularizer) -> "TrialSettings":
         """Return the settings without those that have no effect on these tuned tensors.

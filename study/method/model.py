@@ -174,9 +174,14 @@ class FewShotClassifier(nn.Module):
 
     def encode_text(self, input_ids: Tensor) -> Tensor:
         """Return unit-length text features: (classes, length) int64 to (classes, dim) float32."""
+        return self.to_unit_length(self.embed_text(input_ids))
+
+    def embed_text(self, input_ids: Tensor) -> Tensor:
+        """Return text features at their own lengths: (classes, length) int64 to (classes, dim)."""
         with self.autocast():
             output = self.clip.get_text_features(input_ids=input_ids)
-        return self.to_unit_length(output.pooler_output)
+        embeddings: Tensor = output.pooler_output
+        return embeddings
 
     def encode_image(self, pixel_values: Tensor) -> Tensor:
         """Return unit-length image features: (batch, 3, size, size) to (batch, dim) float32."""

@@ -24,6 +24,12 @@ MOMENTUM = 0.9
 WEIGHT_DECAY = 5e-4
 WARMUP_LR = 1e-5
 """The learning rate of epoch 0, the warm-up, unless the base rate is smaller."""
+CLAP_LR = 0.1
+"""The learning rate of CLAP."""
+TWO_STAGE_LR = 2e-4
+"""The learning rate that each stage of 2SFS begins with."""
+TWO_STAGE_STEPS = 300
+"""The steps of 2SFS in both stages, for each training image of a class."""
 MAX_WEIGHT = 10_000
 """The highest weight of a term of the loss, such as λ, and the highest α of LoRA."""
 

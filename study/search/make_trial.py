@@ -39,13 +39,16 @@ def make_trial(study: Study, data: TrialData, stage: Stage, proposal: Proposal) 
     subset = parse(settings.subset)
     leaves = subset.resolve(architecture.depths)
     trainable = count_numbers(architecture, leaves)
+    epochs = training.epochs if leaves or method else 0
     proposer = "trial"
     if method:
         optimization = {
             "optimizer": method.optimizer,
             "weight_decay": method.weight_decay,
             "regularizer": method.regularizer or training.regularizer,
+            "batch_size": method.batch_size or training.batch_size,
         }
+        epochs = training.epochs if method.epochs is None else method.epochs
         training = training.model_copy(update=optimization)
         trainable = method.count(architecture)
         proposer = group
@@ -65,7 +68,7 @@ def make_trial(study: Study, data: TrialData, stage: Stage, proposal: Proposal) 
         seed=seed,
         settings=settings.effective(leaves, training.regularizer),
         trainable=trainable,
-        epochs=training.epochs if leaves or method else 0,
+        epochs=epochs,
         split_hash=data.digest[:SPLIT_HASH],
         training=training,
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from study.backbones.backbone import Backbone
-from study.config.methods import FullFineTuning, Lora, Projection
+from study.config.methods import Clap, FullFineTuning, Lora, Projection, TwoStage
 from study.config.trial_settings import TrialSettings
 from study.method.full_tuning import FullClassifier
 from study.method.head import VIEWS
@@ -16,6 +16,7 @@ from study.method.projection import ProjectionClassifier
 from study.method.recipe import Precision
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
+from study.method.two_stage import TwoStageClassifier
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def build_model(
     """
     classifier: FewShotClassifier
     match settings.method:
-        case None:
+        case None | Clap():  # which trains nothing but its head
             classifier = FewShotClassifier(backbone, parse(settings.subset), precision=precision)
             return BuiltModel(classifier, StagedClassifier(classifier), settings.distill_weight)
         case FullFineTuning():
@@ -77,3 +78,6 @@ def build_model(
             if weight is None:
                 weight = 1 / shots
             return BuiltModel(classifier, StagedClassifier(classifier), weight, VIEWS)
+        case TwoStage():
+            classifier = TwoStageClassifier(backbone, precision=precision)
+            return BuiltModel(classifier, StagedClassifier(classifier))

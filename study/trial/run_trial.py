@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import chain
 
 from study.backbones.backbone import Backbone
+from study.config.methods import TwoStage
 from study.config.trial_settings import Head
 from study.method.delta import Tensors
 from study.method.training import Schedule, train_epoch
@@ -17,6 +18,7 @@ from study.trial.study import EpochReport, TrialConfig, TrialData
 from study.trial.task_evaluation import evaluate_task
 from study.trial.task_model import TaskModel
 from study.trial.task_training import TaskTraining, training_metrics
+from study.trial.two_stage_training import TwoStageTraining
 
 
 def run_trial(
@@ -48,7 +50,8 @@ def run_trial(
     schedule = Schedule(max(config.epochs, 1))
     trainings: list[TaskTraining] = []
     if config.epochs:
-        trainings += map(TaskTraining, models)
+        is_two_stage = isinstance(config.settings.method, TwoStage)
+        trainings += map(TwoStageTraining if is_two_stage else TaskTraining, models)
     epoch, state = start or (0, {})
     if state:
         for training in trainings:
@@ -62,7 +65,7 @@ def run_trial(
             for training in trainings:
                 with training.batches(schedule, epoch) as batches:
                     mean = train_epoch(
-                        training.model.staged,
+                        training.classifier,
                         training.optimizer,
                         batches,
                         training.objective,
@@ -70,7 +73,7 @@ def run_trial(
                         micro_batch=micro_batch,
                     )
                 losses.append(mean)
-            metrics = training_metrics(trainings, losses, schedule, epoch)
+            metrics = training_metrics(trainings, losses)
             images = sum(training.images_per_epoch for training in trainings)
             metrics["images_per_second"] = images / (time.perf_counter() - began)
             epoch += 1

@@ -7,18 +7,22 @@ The features of images and prompts are computed once for all heads.
 from dataclasses import dataclass, field
 
 import torch
+from torch.nn import functional as F
 
+from study.config.methods import Clap, TwoStage
 from study.config.trial_settings import Head as HeadName
 from study.data.records import result_names
 from study.method.balance import class_balance
-from study.method.head import Head, train_head
-from study.method.model import apply_strength, classify
+from study.method.clap import CLAP_VIEWS, train_clap
+from study.method.head import VIEWS, Head, train_head
+from study.method.model import PROMPTS_AT_ONCE, apply_strength, classify
 from study.trial.study import Prediction
 from study.trial.task_features import (
     PartFeatures,
     encode_part,
     labels_of,
     text_features,
+    tokenize,
     training_features,
 )
 from study.trial.task_model import TaskModel
@@ -87,12 +91,22 @@ def classify_part(model: TaskModel, features: PartFeatures, head: Head | None) -
 
 @torch.no_grad()
 def train_task_head(model: TaskModel) -> Head:
-    """Train the linear head on features of the model as trained so far."""
-    train = model.task.train
+    """Return the linear head of the model as trained so far, which its method may train itself."""
+    train, method = model.task.train, model.config.settings.method
     text = text_features(model, model.data.own_target, train.classes)
-    features = training_features(model)
+    if isinstance(method, TwoStage):
+        rows = text if model.rows is None else F.normalize(model.rows, dim=-1)
+        return Head(rows, train.classes)
+    features = training_features(model, CLAP_VIEWS if isinstance(method, Clap) else VIEWS)
     labels = labels_of(train).to(features.device)
-    labels = labels.repeat(len(features) // len(labels))
-    balance = class_balance(model.config.training.balance, labels, len(train.classes))
+    images = len(labels)
+    labels = labels.repeat(len(features) // images)
     scale = model.classifier.clip.logit_scale.exp().item()
+    if isinstance(method, Clap):
+        ids = tokenize(model, model.data.own_target, train.classes)
+        raw = torch.cat([model.classifier.embed_text(some) for some in ids.split(PROMPTS_AT_ONCE)])
+        generator = torch.Generator().manual_seed(model.seed)
+        rows = train_clap(features, labels, raw, scale, images=images, generator=generator)
+        return Head(rows, train.classes)
+    balance = class_balance(model.config.training.balance, labels, len(train.classes))
     return Head(train_head(features, labels, text, scale, balance), train.classes)

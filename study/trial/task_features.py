@@ -75,18 +75,21 @@ def image_features(model: TaskModel, images: Path, paths: ImagePaths) -> Iterato
         yield model.staged.encode_image(begin_images(model.staged, images, batch))
 
 
-def training_features(model: TaskModel) -> Tensor:
-    """Return the features of the training images, (images, dim), or of several views of each."""
+def training_features(model: TaskModel, views: int = VIEWS) -> Tensor:
+    """Return the features of the training images, (images, dim).
+
+    If images are augmented, (views · images, dim) of several views of each, view after view.
+    """
     data = model.data
     paths = model.task.train.paths
     if not data.augment:
         return torch.cat([*image_features(model, data.train_images, paths)])
     if model.staged.images_are_frozen:
-        views = cached_views(model, paths, VIEWS).flatten(0, 1)
-        return torch.cat([model.staged.encode_image(v) for v in views.split(model.images_at_once)])
+        begun = cached_views(model, paths, views).flatten(0, 1)
+        return torch.cat([model.staged.encode_image(b) for b in begun.split(model.images_at_once)])
     generator = torch.Generator().manual_seed(model.seed)
     features = []
-    for batch in in_chunks(paths * VIEWS, model.images_at_once):
+    for batch in in_chunks(paths * views, model.images_at_once):
         images = augment_images(model, batch, generator)
         features.append(model.staged.encode_image(images))
     return torch.cat(features)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from study.backbones.backbone import Backbone
 from study.method.delta import Tensors, head_tensors
 from study.method.head import Head
@@ -51,6 +53,8 @@ class TaskModel:
         )
         self.classifier, self.staged = built.classifier, built.staged
         self.distill_weight, self.views = built.distill_weight, built.views
+        self.rows: Tensor | None = None
+        """The rows of a head that a second stage trains, (classes, dim); None before it."""
 
     def parameters(self) -> Tensors:
         """Return copies of the tuned parameters on the CPU, by transformers name."""

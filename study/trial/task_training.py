@@ -10,6 +10,7 @@ from torch import Tensor
 from study.config.trial_settings import rate_column
 from study.method.balance import class_balance
 from study.method.lora import apply_dropout
+from study.method.model import Classifier
 from study.method.parameters import METHOD
 from study.method.training import (
     Batch,
@@ -37,12 +38,13 @@ class TaskTraining:
         config, data, train = model.config, model.data, model.task.train
         self._prefix = f"task{model.index}"
         self._generator = torch.Generator().manual_seed(model.seed)
-        self.rates = config.settings.rates
-        """The learning rate of each kind of parameter, or the one of another method."""
+        self.classifier: Classifier = model.staged
+        """What the next step trains."""
+        rates = config.settings.rates
         if config.settings.method:
-            self.rates = {METHOD: config.settings.method.rate}
+            rates = {METHOD: config.settings.method.rate}
         recipe = read_recipe(vars(config.training))
-        self.optimizer = make_optimizer(model.classifier.tuned, self.rates, recipe)
+        self.optimizer = make_optimizer(model.classifier.tuned, rates, recipe)
         self._paths = train.paths
         self._labels = labels_of(train).to(model.classifier.device)
         self._views = None
@@ -136,15 +138,13 @@ class TaskTraining:
 
 
 def training_metrics(
-    trainings: Sequence[TaskTraining], losses: Sequence[Losses], schedule: Schedule, epoch: int
+    trainings: Sequence[TaskTraining], losses: Sequence[Losses]
 ) -> dict[str, float]:
-    """Return the metrics of an epoch: losses, averaged over the tasks, and the learning rates.
+    """Return the metrics of an epoch: losses, averaged over the tasks, and the last learning rates.
 
     Args:
         trainings: the trainings of the tasks; their rates are the same.
         losses: the mean losses of each.
-        schedule: the schedule of the learning rates.
-        epoch: the number of epochs that were completed before.
     """
     mean = mean_losses(losses)
     metrics = {
@@ -152,6 +152,6 @@ def training_metrics(
         "cross_entropy": mean.cross_entropy.item(),
         "distillation": mean.distillation.item(),
     }
-    for kind, rate in trainings[0].rates.items():
-        metrics[rate_column(kind)] = schedule.learning_rate(rate, epoch)
+    for group in trainings[0].optimizer.param_groups:
+        metrics[rate_column(group["kind"])] = group["lr"]
     return metrics

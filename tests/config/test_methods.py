@@ -10,17 +10,18 @@ from study.backbones.description import read_architecture
 from study.config.loading import build_config
 from study.config.methods import (
     METHODS,
+    FixedMethod,
     FullFineTuning,
     Lora,
     Method,
     Projection,
     TrainedMethod,
+    TwoStage,
     method_of_delta,
 )
 from study.config.trial_settings import TrialSettings
 from study.method.parameters import PROJECTION
 from study.storage.result_folder import JsonObject
-from tests.not_none import not_none
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -31,14 +32,17 @@ def test_a_rate_is_searched_unless_it_is_given(name: str):
     search = build_config({"search": {"baselines": entries}}, "here").search
     assert search.other_methods.keys() >= entries.keys()
     assert all(type(search.other_methods[label]) is METHODS[name] for label in entries)
-    if name == "linear":
-        linear = TrialSettings(subset="none", head="linear")
-        assert search.fixed_baselines["fixed"] == search.fixed_baselines["searched"] == linear
+    if not issubclass(METHODS[name], TrainedMethod):
+        method = {"method": name} if issubclass(METHODS[name], FixedMethod) else None
+        values = {"subset": "none", "head": "linear", "method": method}
+        own_head = TrialSettings.model_validate(values)
+        assert search.fixed_baselines["fixed"] == search.fixed_baselines["searched"] == own_head
     else:
         assert [*search.searched_methods] == ["searched"]
         settings = search.fixed_baselines["fixed"]
         assert TrialSettings.model_validate(settings.model_dump(mode="json")) == settings
-        assert not_none(settings.method).rate == 0.25
+        assert settings.method
+        assert settings.method.rate == 0.25
 
 
 @pytest.mark.parametrize(
@@ -63,6 +67,7 @@ def test_a_trial_has_one_rate_and_the_keys_of_its_method(given: JsonObject, why:
         # Of 12 blocks of each encoder, two projections, two factors of rank 4.
         (Lora(rank=4), 12 * 2 * 2 * 4 * (512 + 768)),
         (Projection(), 768 * 512),
+        (TwoStage(), (24 * 768 + 2 * 768) * 2 + (24 * 512 + 512) * 2),
     ],
 )
 def test_a_vit_b16_has_as_many_parameters_as_are_published(

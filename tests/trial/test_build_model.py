@@ -7,7 +7,7 @@ import torch
 
 from study.backbones.backbone import Backbone
 from study.backbones.description import read_architecture
-from study.config.methods import FullFineTuning, Lora, Method, Projection
+from study.config.methods import Clap, FullFineTuning, Lora, Method, Projection, TwoStage
 from study.config.trial_settings import TrialSettings
 from study.trial.build_model import BuiltModel, build_model
 
@@ -18,7 +18,9 @@ def built(method: Method, backbone: Backbone, seed: int = 1, shots: float = 4) -
     )
 
 
-@pytest.mark.parametrize("method", [FullFineTuning(lr=0.1), Lora(lr=0.1), Projection(lr=0.1)])
+@pytest.mark.parametrize(
+    "method", [FullFineTuning(lr=0.1), Lora(lr=0.1), Projection(lr=0.1), Clap(), TwoStage()]
+)
 def test_a_method_states_what_can_be_known_without_weights(
     tiny_backbone: Path, backbone: Backbone, method: Method
 ):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from study.backbones.backbone import Backbone
-from study.config.methods import FullFineTuning, Lora, Method, Projection
+from study.config.methods import Clap, FullFineTuning, Lora, Method, Projection, TwoStage
 from study.config.trial_settings import TrialSettings
 from study.method.head import VIEWS
 from study.method.lora import apply_dropout
@@ -27,9 +27,15 @@ FULL = FullFineTuning(lr=0.002)
 LORA = Lora(lr=0.05)
 DROPPING = LORA.model_copy(update={"dropout": 0.3})
 PROJECTION = Projection(lr=0.02)
+OWN_HEAD: JsonObject = {"head": "linear"}
 METHODS = pytest.mark.parametrize(
     "method", [FULL, LORA, PROJECTION], ids=["full", "lora", "projection"]
 )
+
+
+@pytest.fixture(autouse=True)
+def few_steps(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("study.trial.two_stage_training.TWO_STAGE_STEPS", 6)
 
 
 def method_trial(
@@ -55,7 +61,7 @@ def test_a_method_learns_and_every_epoch_is_reported_with_its_delta_if_it_writes
         held = [tuple(delta) for delta in report.deltas]
         assert held == ([method.delta] * len(data.tasks) if method.delta else [])
         assert "val_score" in report.metrics
-    assert [reports[0].metrics["method_lr"], reports[1].metrics["method_lr"]] == [1e-5, method.lr]
+    assert [reports[0].metrics["method_lr"], reports[1].metrics["method_lr"]] == [1e-5, method.rate]
     first, last = reports[0].metrics, reports[-1].metrics
     assert last["cross_entropy"] < first["cross_entropy"]
     train = data.tasks[0].train
@@ -74,18 +80,22 @@ def test_a_method_learns_and_every_epoch_is_reported_with_its_delta_if_it_writes
         ),
         (PROJECTION, "folds", {}),
         (PROJECTION, "augmented", {"strength": 0.75, "head": "linear"}),
+        (Clap(), "augmented", {"epochs": 0} | OWN_HEAD),
+        (Clap(), "class_folds", {"epochs": 0} | OWN_HEAD),
+        (TwoStage(), "augmented", {"epochs": 5} | OWN_HEAD),
+        (TwoStage(), "class_folds", {"epochs": 5} | OWN_HEAD),
     ],
-    ids=["full", "dropout", "with a head", "projection", "projection with a head"],
+    ids=lambda value: getattr(value, "method", None),
 )
 def test_a_method_goes_on_from_any_epoch_to_the_bit(
     prepare: Prepare, backbone: Backbone, method: Method, setting: str, more: JsonObject
 ):
-    data, config = prepare(setting).search(), method_trial(method, epochs=3, **more)
+    data, config = prepare(setting).search(), method_trial(method, **{"epochs": 3, **more})
     whole = list(run_trial(config, data, backbone))
     assert [outcome(one) for one in whole] == outcomes(run_trial(config, data, backbone))
     for report in whole[:-1]:
         kept = any(".delta." in name for name in report.state)
-        assert kept == (method is PROJECTION and bool(more)), "where it is used otherwise"
+        assert kept == ("strength" in more and method is PROJECTION), "where it is used otherwise"
         rest = run_trial(config, data, backbone, (report.epoch, report.state))
         assert outcomes(rest) == [outcome(later) for later in whole[report.epoch :]]
 
