@@ -41,6 +41,7 @@ def small(data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[s
     monkeypatch.chdir(tmp_path)
     for module in (execution, sweep):
         monkeypatch.setattr(module, "ray_session", lambda *_: nullcontext())
+    monkeypatch.setattr("study.trial.two_stage_training.TWO_STAGE_STEPS", 1)
     there = [f"data.root={data}", "backbone.name=embedded", "tracking.tracker=none"]
     return [*there, "name=small", "resources.gpus_per_trial=0", "training.epochs=1"]
 

@@ -129,7 +129,7 @@ def test_the_papers_hyperparameters_are_as_published():
         assert config.search.fixed_baselines["clipfit"].distill_weight == weight
     for experiment in ("base_to_new", "few_shot", "transfer_datasets", "transfer_domains"):
         for config in configs[experiment]:
-            assert list(config.search.baselines) == ["zero-shot", "clipfit"]
+            assert list(config.search.baselines) == ["zero-shot", "clipfit", "clap", "two_stage"]
     biases, norms, regularizer = (
         [len(config.search.baselines) for config in configs[f"ablation_{name}"]]
         for name in ("biases", "layernorms", "regularizer")
