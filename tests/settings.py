@@ -13,7 +13,7 @@ ARCHITECTURE = Architecture(
     EncoderShape(2, 32, 64), EncoderShape(3, 32, 64), image_size=16, dim=16, checkpoint="tiny"
 )
 
-FEW: Mapping[str, None] = {"bitfit": None, "ln": None, "linear": None}
+FEW: Mapping[str, None] = {"bitfit": None, "ln": None, "linear": None, "clap": None}
 """The entries of ``search.baselines`` that leave out all but zero-shot CLIP and CLIPFit."""
 NONE: Mapping[str, None] = {"zero-shot": None, "clipfit": None, **FEW}
 """Those that leave out all."""

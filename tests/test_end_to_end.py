@@ -22,7 +22,7 @@ SCRIPT = Path(run_module.__file__ or "")
 TRIALS, EPOCHS, SEEDS = 6, 3, (1, 2)
 FEW = (
     "{clipfit: {subset: clipfit, rates: {bias: 0.01, ln: 0.01}}, bitfit: null, ln: null, "
-    "linear: null}"
+    "linear: null, clap: null}"
 )
 OVERRIDES = [
     *("name=whole", "tracking.experiment=whole", "data.shots=4", f"training.epochs={EPOCHS}"),

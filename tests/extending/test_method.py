@@ -59,7 +59,7 @@ def test_a_study_trains_it_and_ranks_it(edited: Any, tmp_path: Path):
         "config/methods.py",
         "METHODS: dict[str",
         CLASS,
-        f"search.baselines={json.dumps({**NONE, 'clap': None, 'norms': norms})}",
+        f"search.baselines={json.dumps({**NONE, 'norms': norms})}",
         more=[
             ("config/methods.py", '    "projection": Projection,', '    "norms": Norms,\n'),
             (
