@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -121,6 +121,23 @@ def unfreeze(model: CLIPModel, kinds: Mapping[str, str]) -> list[TunedParameter]
             )
         tuned.append(TunedParameter(name, kinds[name], parameter))
     return tuned
+
+
+class Classifier(Protocol):
+    """What the training step calls: the version to read, the pass of a trial, or a second stage."""
+
+    @property
+    def tuned(self) -> Sequence[TunedParameter]:
+        """The tuned parameters."""
+
+    def encode_text(self, prompts: Any, /) -> Tensor:
+        """Return unit-length text features, (classes, dim) float32."""
+
+    def encode_image(self, images: Tensor, /) -> Tensor:
+        """Return unit-length image features, (batch, dim) float32."""
+
+    def logits(self, image_features: Tensor, text_features: Tensor, /) -> Tensor:
+        """Return scaled cosines, (batch, classes) float32."""
 
 
 class FewShotClassifier(nn.Module):

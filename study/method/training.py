@@ -11,9 +11,8 @@ from torch.nn import functional as F
 
 from study.errors import StudyError, SubsetError
 from study.method.balance import ClassBalance
-from study.method.model import FewShotClassifier, TunedParameter
+from study.method.model import Classifier, TunedParameter
 from study.method.parameters import METHOD, kind_names
-from study.method.plain_pass import ForwardPass
 from study.method.recipe import (
     MOMENTUM,
     WARMUP_LR,
@@ -25,8 +24,6 @@ from study.method.recipe import (
 
 Batch = tuple[Tensor, Tensor]
 """Images and their labels, as `training_step` takes them."""
-Classifier = FewShotClassifier | ForwardPass
-"""The model of a step: the version to read, of token ids and pixels, or the pass of a trial."""
 
 
 class NonFiniteLossError(StudyError):

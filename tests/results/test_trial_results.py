@@ -40,17 +40,6 @@ def test_every_trial_is_one_row_of_the_fixed_schema(base_to_new_study: Path, tmp
         assert table.num_rows == trials
 
 
-def test_scores_of_competing_names_are_no_datasets(base_to_new_study: Path):
-    for path in base_to_new_study.glob("trials/test-*/reports.jsonl"):
-        add_report(
-            path.parent, **json.loads(path.read_text().splitlines()[-1]), test_generalized=0.25
-        )
-    results = read_study_result(base_to_new_study)
-    names = results.score_names
-    assert (names.datasets, names.further) == ((), ("balanced", "generalized"))
-    assert row_of(base_to_new_study, "test-best-seed1")["test_generalized"] == 0.25
-
-
 def add_report(trial: Path, **values: object):
     """Let a trial have reported a further epoch."""
     with (trial / "reports.jsonl").open("a") as file:
