@@ -129,8 +129,8 @@ def test_options_may_stand_anywhere(arguments: list[str], monkeypatch: pytest.Mo
     [
         (["sed=1", "training.epochs=many"], ["training.epochs", "sed"]),
         (
-            ["data.templates=[x]", "tracking.uri=http://me:s3cret@host"],
-            ["data.templates", "tracking.uri"],
+            ["search.space.sites=[]", "tracking.uri=http://me:s3cret@host"],
+            ["search.space.sites", "tracking.uri"],
         ),
         (
             ["training.epochs=2", "data.dataset=eurosta", "backbone.name=/no/such/model"],
