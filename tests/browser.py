@@ -52,9 +52,9 @@ class Browser:
         self._session: aiohttp.ClientSession
         self._socket: Any
         self._calls = 0
-        told = profile / "DevToolsActivePort"
-        _wait_for(lambda: told.exists() and bool(told.read_text()), "chromium starts")
-        self._loop.run(self._connect(told.read_text().split()[0]))
+        message = profile / "DevToolsActivePort"
+        _wait_for(lambda: message.exists() and bool(message.read_text()), "chromium starts")
+        self._loop.run(self._connect(message.read_text().split()[0]))
 
     def open(self, address: str):
         """Go to a page anew: an address that differs after # alone is otherwise not loaded."""

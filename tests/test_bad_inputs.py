@@ -77,7 +77,7 @@ def refused(run: Run, line: str, *parts: str) -> str:
 
 CASES = yaml.safe_load(Path(__file__).with_name("bad_inputs.yaml").read_text())
 VALUES: JsonObject = CASES["values"]
-"""A value of the configuration, and the beginning of what is told of it."""
+"""A value of the configuration, and the beginning of its fault."""
 
 
 @pytest.mark.parametrize("override", VALUES)
@@ -99,25 +99,25 @@ NEITHER = "zero-shot: null, clipfit: null"
 
 
 @pytest.mark.parametrize("subset", SUBSETS)
-def test_a_bad_subset_is_told_though_needed_baselines_are_absent(run: Run, subset: str):
+def test_a_bad_subset_is_reported_though_needed_baselines_are_absent(run: Run, subset: str):
     baseline = f"mine: {{subset: {subset!r}, rates: {{bias: 0.1, ln: 0.1}}}}, {NEITHER}"
-    told = refused(
+    message = refused(
         run, shlex.join(["quickstart", f"search.baselines={{{baseline}}}", "--check"]),
         "search.baselines.mine.subset: ", SUBSETS[subset],
     )  # fmt: skip
-    assert ("must keep 'clipfit'" in told) is ("must keep 'zero-shot'" in told)
+    assert ("must keep 'clipfit'" in message) is ("must keep 'zero-shot'" in message)
 
 
 LINES = {
     **CASES["lines"],
-    **{f"bad/{file} --check": told for file, told in CASES["configurations"].items()},
-    **{f"quickstart {words} --check": told for words, told in CASES["overrides"].items()},
+    **{f"bad/{file} --check": message for file, message in CASES["configurations"].items()},
+    **{f"quickstart {words} --check": message for words, message in CASES["overrides"].items()},
 }
 """A command line that is wrong, and a part of its message."""
 
 
 @pytest.mark.parametrize("line", LINES)
-def test_a_bad_command_line_is_told(run: Run, line: str):
+def test_a_bad_command_line_is_reported(run: Run, line: str):
     refused(run, line, LINES[line])
 
 
@@ -132,27 +132,27 @@ CHECKPOINTS: JsonObject = CASES["checkpoints"]
 
 
 @pytest.mark.parametrize("name", IMAGES)
-def test_bad_images_are_told(run: Run, name: str):
+def test_bad_images_are_reported(run: Run, name: str):
     refused(run, data(name), IMAGES[name])
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_a_bad_table_is_told(run: Run, name: str):
+def test_a_bad_table_is_reported(run: Run, name: str):
     refused(run, data(f"{name}.csv"), TABLES[name])
 
 
 @pytest.mark.parametrize("name", CHECKPOINTS)
-def test_a_bad_checkpoint_is_told_with_its_folder_and_not_the_hub(run: Run, place: Path, name: str):
-    told = refused(
+def test_a_bad_checkpoint_is_reported_with_its_folder_and_not_the_hub(run: Run, place: Path, name: str):
+    message = refused(
         run, f"quickstart backbone.name=bad/ck_{name} --check",
         f"backbone: backbone '{place}/bad/ck_{name}' ", CHECKPOINTS[name],
     )  # fmt: skip
-    assert f"{place}/bad/ck_{name}" in told
-    assert "hub" not in told
-    assert "huggingface.co" not in told
+    assert f"{place}/bad/ck_{name}" in message
+    assert "hub" not in message
+    assert "huggingface.co" not in message
 
 
-def test_what_cannot_be_read_is_told_with_what_helps(run: Run):
+def test_what_cannot_be_read_is_reported_with_what_helps(run: Run):
     refused(run, data("truncated"), "data.on_corrupt=skip leaves such images out")
     refused(run, data("fake.parquet"), "bad/fake.parquet: not a readable Parquet file")
     refused(
@@ -161,7 +161,7 @@ def test_what_cannot_be_read_is_told_with_what_helps(run: Run):
     )  # fmt: skip
 
 
-def test_empty_images_are_told_once_whether_refused_or_left_out(run: Run):
+def test_empty_images_are_reported_once_whether_refused_or_left_out(run: Run):
     ran = run(*shlex.split(data("zerobyte")))
     assert "cotton/" not in ran.out
     assert ran.err.count("cotton/00.png") == 1
@@ -177,8 +177,8 @@ def test_a_study_that_cannot_read_an_image_leaves_no_study(
     monkeypatch.setattr("ray.init", lambda **_: pytest.fail("Ray was started"))
     line = data("truncated", f"storage={tmp_path}", "search.folds=2").replace(" --check", "")
     assert main(shlex.split(line)) == 2
-    told = "; --check --images finds all such images, and data.on_corrupt=skip leaves"
-    assert told in capsys.readouterr().err
+    message = "; --check --images finds all such images, and data.on_corrupt=skip leaves"
+    assert message in capsys.readouterr().err
     assert not list(tmp_path.glob("[!.]*"))
 
 
@@ -191,7 +191,7 @@ def test_what_is_right_is_accepted_without_a_warning(run: Run, line: str):
     assert assert_accepted(ran) == []
 
 
-WARNED = {data(*words.split()): told for words, told in CASES["warned_data"].items()}
+WARNED = {data(*words.split()): message for words, message in CASES["warned_data"].items()}
 WARNED |= CASES["warned"]
 
 

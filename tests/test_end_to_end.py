@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from study import run as run_module
 from study.storage.study_folder import StudyFolder
 from tests.not_none import not_none
-from tests.told_of_server import told_of_server
+from tests.mlflow_address import mlflow_at
 from tests.whole_study import assert_whole
 
 SCRIPT = Path(run_module.__file__ or "")
@@ -70,7 +70,7 @@ class Whole:
     @property
     def runs(self) -> pd.DataFrame:
         """All that MLflow has of it, by the trial's id."""
-        with told_of_server(self.server):
+        with mlflow_at(self.server):
             found = mlflow.search_runs(experiment_names=["whole"])
         return found.set_index(found["tags.trial_id"].fillna("parent"))
 

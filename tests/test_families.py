@@ -56,8 +56,8 @@ def test_a_study_runs_from_its_check_to_a_registered_model(family: str, tmp_path
     checked = " ".join(run(tmp_path, *words, "--check").split())
     assert "2 layers for text, 3 for images of 32 × 32 pixels" in checked
     assert "preprocessor_config.json" not in checked
-    told = run(tmp_path, *words)
-    assert "models:/clipfit-digits" in told
+    message = run(tmp_path, *words)
+    assert "models:/clipfit-digits" in message
     folder = StudyFolder(tmp_path / "runs" / "mine")
     assert folder.is_complete()
     config = load_config(folder.config_path, frozen=True)

@@ -122,8 +122,8 @@ def test_images_are_labelled_in_order_and_none_is_dropped(hour: Hour):
     assert broken["path"] == "new/25-broken.png"
     assert "not a readable image" in broken["error"]
     said = hour.labelled.stderr
-    told = r"41 images, of which 1 could not be read .*, labelled by the final model of "
-    assert re.search(told, said), said
+    message = r"41 images, of which 1 could not be read .*, labelled by the final model of "
+    assert re.search(message, said), said
     right = [row["class_1"].split()[1] in row["path"] for row in hour.readable]
     assert sum(right) / len(right) > 0.7, "the backbone as it is gets 0.6"
 

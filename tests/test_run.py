@@ -46,12 +46,12 @@ def conducted(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 def fault(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """Run what must fail; give the one message."""
     assert main(arguments) == 2
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert told.err.startswith("error: ")
-    assert told.err.count("error: ") == 1
-    assert "Traceback" not in told.err
-    return told.err
+    message = capsys.readouterr()
+    assert message.out == ""
+    assert message.err.startswith("error: ")
+    assert message.err.count("error: ") == 1
+    assert "Traceback" not in message.err
+    return message.err
 
 
 def printed(arguments: list[str]) -> str:
@@ -68,9 +68,9 @@ def printed(arguments: list[str]) -> str:
 
 
 def test_the_embedded_study_is_checked_without_heavy_imports_and_leaves_nothing(here: Path):
-    told = printed(["--check", "tracking.uri=sqlite:///mlflow.db"])
-    assert "all is well" in told
-    assert told.endswith("[]")
+    message = printed(["--check", "tracking.uri=sqlite:///mlflow.db"])
+    assert "all is well" in message
+    assert message.endswith("[]")
     assert list(here.iterdir()) == []
 
 
@@ -153,7 +153,7 @@ CAUTION = "has seen printed characters and nothing else"
 def test_a_check_says_that_the_embedded_backbone_has_seen_characters_alone(
     here: Path, tiny_backbone: Path, capsys: pytest.CaptureFixture[str]
 ):
-    def told(*arguments: str) -> str:
+    def message(*arguments: str) -> str:
         assert main([*arguments, "--check"]) == 0
         return capsys.readouterr().out
 
@@ -161,15 +161,15 @@ def test_a_check_says_that_the_embedded_backbone_has_seen_characters_alone(
     own = ["quickstart", "data.dataset=mine", f"data.root={root}", "data.shots=1", "search.folds=2"]
     transfer = ["quickstart", "protocol=transfer", "data.shots=1"]
     for arguments in (own, [*transfer, "data.targets=[mine]", f"data.targets_root={here}"]):
-        (line,) = (line for line in told(*arguments).splitlines() if CAUTION in line)
+        (line,) = (line for line in message(*arguments).splitlines() if CAUTION in line)
         assert "'mine'" in line
         assert "backbone.name=openai/clip-vit-base-patch32" in line
     (here / "sweep.yaml").write_text(
         f"sweep: {{data.dataset: [mine, yours]}}\ndata: {{root: {root}, shots: 2}}\n"
     )
-    assert told("sweep.yaml").count(CAUTION) == 2
-    assert CAUTION not in told(*own, f"backbone.name={tiny_backbone}")
-    assert CAUTION not in told(*transfer, "data.targets=[glyphs]")
+    assert message("sweep.yaml").count(CAUTION) == 2
+    assert CAUTION not in message(*own, f"backbone.name={tiny_backbone}")
+    assert CAUTION not in message(*transfer, "data.targets=[glyphs]")
 
 
 def test_a_resumed_study_has_the_configuration_it_was_frozen_with(here: Path, conducted: list[Any]):

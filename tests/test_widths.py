@@ -81,8 +81,8 @@ def screens(place: Path) -> dict[tuple[int, str], str]:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_command_does_what_it_is_for(screens: dict[tuple[int, str], str], name: str):
-    _, told = COMMANDS[name]
-    assert told in " ".join(screens[WIDE, name].split())
+    _, message = COMMANDS[name]
+    assert message in " ".join(screens[WIDE, name].split())
     assert "exit code" not in screens[WIDE, name]
 
 

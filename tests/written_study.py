@@ -77,23 +77,23 @@ class Written:
         )
         return metrics
 
-    def end(self, config: TrialConfig, status: Any = "finished", **told: Any) -> End:
+    def end(self, config: TrialConfig, status: Any = "finished", **message: Any) -> End:
         """Close a trial, with a delta unless it failed."""
         trial = self.folder.trial(config.trial_id)
         if status != "failed":
             (trial.path / "delta.safetensors").write_bytes(b"delta")
-        end = End(status, len(trial.read_reports()), 1.5, **told)
+        end = End(status, len(trial.read_reports()), 1.5, **message)
         trial.write_end(end)
         return end
 
     def whole(
-        self, number: int, status: Any = "finished", epochs: int = EPOCHS, **told: Any
+        self, number: int, status: Any = "finished", epochs: int = EPOCHS, **message: Any
     ) -> TrialConfig:
         """Write a trial from its beginning to its end."""
         config = self.trial(number)
         for epoch in range(1, epochs + 1):
             self.report(config, epoch)
-        self.end(config, status, **told)
+        self.end(config, status, **message)
         return config
 
     def conclude(self):

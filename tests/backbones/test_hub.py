@@ -1,4 +1,4 @@
-"""A checkpoint of the hub without a network is told at once, with the way to bring it over."""
+"""A checkpoint of the hub without a network is reported at once, with the way to bring it over."""
 
 import threading
 from collections.abc import Callable
@@ -42,7 +42,7 @@ def test_without_a_network_one_message_says_how_to_bring_a_checkpoint_over(
     assert "http://127.0.0.1:9 does not answer (Connection refused)" in str(refused.value)
 
 
-def test_what_answers_in_the_place_of_the_hub_is_told_like_no_answer(
+def test_what_answers_in_the_place_of_the_hub_is_reported_like_no_answer(
     monkeypatch: pytest.MonkeyPatch,
 ):
     """Such as the page of a network that one has to log into."""

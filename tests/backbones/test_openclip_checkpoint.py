@@ -135,7 +135,7 @@ def test_another_network_is_refused_by_the_name_of_what_is_different(
 
 
 @pytest.mark.parametrize(
-    "changes, told",
+    "changes, reported",
     [
         (
             {"visual.transformer.resblocks.0.ls_1.gamma": torch.ones(32)},
@@ -152,11 +152,11 @@ def test_another_network_is_refused_by_the_name_of_what_is_different(
     ],
 )
 def test_weights_that_do_not_belong_to_it_are_refused(
-    tmp_path: Path, changes: dict[str, torch.Tensor | None], told: str
+    tmp_path: Path, changes: dict[str, torch.Tensor | None], reported: str
 ):
     write_open_clip(tmp_path, {})
     change_weights(tmp_path / OPEN_CLIP_WEIGHTS, changes)
-    with pytest.raises(BackboneError, match=f"(?s){told}"):
+    with pytest.raises(BackboneError, match=f"(?s){reported}"):
         load_backbone(tmp_path)
 
 

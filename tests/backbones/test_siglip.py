@@ -168,8 +168,8 @@ def test_without_sentencepiece_the_extra_is_named(
 ):
     monkeypatch.setattr("transformers.utils.is_sentencepiece_available", lambda: False)
     monkeypatch.setattr(AutoTokenizer, "from_pretrained", Mock(side_effect=ImportError))
-    told = r"pip install 'clipfit-study\[siglip\]', which brings sentencepiece"
-    with pytest.raises(BackboneError, match=told):
+    message = r"pip install 'clipfit-study\[siglip\]', which brings sentencepiece"
+    with pytest.raises(BackboneError, match=message):
         load_backbone(checkpoint)
 
 

@@ -99,7 +99,7 @@ class Machine:
 
     def kill(self):
         """Take the power away."""
-        self.starter.send_signal(signal.SIGKILL)  # its child, the leader, is told to die with it
+        self.starter.send_signal(signal.SIGKILL)  # its child, the leader, is asked to die with it
         self.starter.wait(timeout=30)
 
 

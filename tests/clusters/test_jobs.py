@@ -16,7 +16,7 @@ import pytest
 from study.storage.study_folder import StudyFolder
 from tests.clusters.conftest import SMALL, wait_for
 from tests.free_port import free_port
-from tests.told_of_server import told_of_server
+from tests.mlflow_address import mlflow_at
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
@@ -121,7 +121,7 @@ def test_a_job_that_is_stopped_goes_on_as_another_with_nothing_but_the_package(
     assert "\n best " in said
     assert (folder.path / "report.html").exists()
     assert ended.items() <= {t.trial_id: t.read_end() for t in folder.trials()}.items()
-    with told_of_server(mlflow_server):
+    with mlflow_at(mlflow_server):
         own = "tags.study = 'jobbed'"
         runs = mlflow.search_runs(search_all_experiments=True, filter_string=own)
     assert set(runs.status) == {"FINISHED"}

@@ -125,9 +125,9 @@ def test_a_node_that_comes_in_mid_study_takes_trials_and_data_reach_each_process
         kinds = {Path(name).suffix for name in epoch["mapped"]}
         assert kinds == {".arrow", ".safetensors"}, "both are pages that a node's processes share"
     sizes = [note["size"] for note in running.notes("put")]
-    told = inspect.getfullargspec(ClipFitTrainable.setup).kwonlyargs
+    message = inspect.getfullargspec(ClipFitTrainable.setup).kwonlyargs
     stages = 2  # search and test
-    assert len(sizes) == len(told) * stages, "however many trials there are"
+    assert len(sizes) == len(message) * stages, "however many trials there are"
     assert max(sizes) < 1e6, "images and weights travel as the names of files"
 
 

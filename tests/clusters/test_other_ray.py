@@ -48,7 +48,7 @@ def head(other_ray: Path) -> Iterator[Path]:
         process.wait(60)
 
 
-def test_a_study_is_told_both_releases_and_what_to_do(head: Path, tmp_path: Path):
+def test_a_study_is_reported_both_releases_and_what_to_do(head: Path, tmp_path: Path):
     joining = {"RAY_TMPDIR": str(head), "RAY_ADDRESS": "auto", "RAY_AUTH_MODE": "disabled"}
     done = subprocess.run(
         [sys.executable, "-m", "study", "quickstart", "tracking.tracker=none"],

@@ -123,7 +123,7 @@ def few_classes(root: Path, trained: Iterable[str], tested: Iterable[str]) -> Js
         ("generalized", "abc", "abc", False),
     ],
 )
-def test_classes_that_are_too_few_or_cannot_be_told_apart_are_refused(
+def test_classes_that_are_too_few_or_cannot_be_reported_apart_are_refused(
     look: Look, tmp_path: Path, protocol: str, trained: str, tested: str, faulty: bool
 ):
     key, data = "data", few_classes(tmp_path / "mine", trained, tested)

@@ -145,7 +145,7 @@ def test_a_tracker_that_goes_away_as_a_study_begins_leaves_one_that_goes_on(
     assert study.folder.read_identity()["study_id"] == before, "by which its tracker finds it"
 
 
-def test_what_was_not_sent_is_told_also_where_a_study_fails(
+def test_what_was_not_sent_is_reported_also_where_a_study_fails(
     configure: Configure,
     console: Console,
     tracker: Any,

@@ -62,7 +62,7 @@ def choose(study: Study, candidates: list[Candidate]):
     study.folder.write_json("candidates.json", [c.model_dump(mode="json") for c in candidates])
 
 
-def told(candidates: list[Candidate]) -> dict[str, int]:
+def message(candidates: list[Candidate]) -> dict[str, int]:
     """The trial that each label stands for."""
     return {c.label: int(str(c.source_trial)[-4:]) for c in candidates}
 
@@ -162,7 +162,7 @@ def test_another_final_model_is_trained_without_choosing_again(study: Study):
     choose(study, candidates({"best": 7}))
     (study.folder.path / DESCRIPTION).write_text("the best is here")
     assert grow(study, "final.images=everything").config.final.images == "everything"
-    assert told(list(study.candidates() or ())) == {"best": 7}
+    assert message(list(study.candidates() or ())) == {"best": 7}
     assert [entry["candidates"] for entry in extensions(study)] == [None]
     assert not study.folder.is_complete()
 
@@ -180,10 +180,10 @@ def test_what_was_tested_before_stays_beside_the_new_choice_under_a_label_of_its
     assert beside_earlier(extended, same) == same
     head = {"settings": same[2].settings.model_copy(update={"head": "linear"})}
     found = beside_earlier(extended, [same[2].model_copy(update=head)])
-    assert told(found).keys() >= {"best", "best-of-48"}, "with another head, another result"
+    assert message(found).keys() >= {"best", "best-of-48"}, "with another head, another result"
     chosen = candidates({"clipfit": 1, "clipfit-tuned": 80, "best": 60, "second": 7}, 98)
     found = beside_earlier(extended, chosen)
-    assert told(found) == {
+    assert message(found) == {
         "clipfit": 1,
         "clipfit-tuned": 80,
         "best": 60,
@@ -197,7 +197,7 @@ def test_what_was_tested_before_stays_beside_the_new_choice_under_a_label_of_its
 def test_a_second_extension_keeps_what_the_first_set_aside(extended: Study):
     choose(extended, beside_earlier(extended, candidates({"best": 60}, 98)))
     again = grow(extended, "search.trials=+2")
-    assert told(beside_earlier(again, candidates({"best": 7}, 100))) == {
+    assert message(beside_earlier(again, candidates({"best": 7}, 100))) == {
         "best": 7,  # an earlier one may be the best again
         "clipfit-of-48": 1,
         "clipfit-tuned-of-48": 5,
@@ -209,7 +209,7 @@ def test_an_earlier_stand_in_for_a_best_without_a_delta_is_not_the_final_model(s
     choose(study, candidates({"full": 3, "best": 3, "best-with-delta": 2}))
     extended = grow(study, "search.trials=+50")
     found = beside_earlier(extended, candidates({"full": 3, "best": 60}, 98))
-    assert told(found) == {"full": 3, "best": 60, "best-with-delta-of-48": 2}
+    assert message(found) == {"full": 3, "best": 60, "best-with-delta-of-48": 2}
     assert final_candidate(found) == best_candidate(found)
 
 
@@ -258,6 +258,6 @@ def test_the_choice_was_made_anew_and_everything_chosen_is_tested(grown: StudyFo
     assert {config["label"]: config["settings"]["rates"] for config in tested} == chosen
     sources = {candidate["source_trial"] for candidate in candidates}
     before = {candidate["source_trial"] for candidate in grown.read_json("chosen.json")}
-    assert before <= sources, "what was tested before is still told"
+    assert before <= sources, "what was tested before is still reported"
     leaderboard = (grown.path / "leaderboard.md").read_text()
     assert "extended after an earlier choice had been tested" in leaderboard

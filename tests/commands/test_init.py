@@ -37,9 +37,9 @@ def test_the_file_passes_the_check_and_the_schema(
     name: str, images: dict[str, int], trials: int, here: Path, run: Run, mlflow_store: str
 ):
     fill(here / name, **images)
-    told = run("init", name, "backbone.name=embedded", f"tracking.uri={mlflow_store}").out
+    message = run("init", name, "backbone.name=embedded", f"tracking.uri={mlflow_store}").out
     written = yaml.safe_load(Path("study.yaml").read_text())
-    assert "study.yaml: 2 classes; images: " in told
+    assert "study.yaml: 2 classes; images: " in message
     assert written["search"]["trials"] == trials
     assert written["data"]["root"] == str(here / name)
     VALIDATOR.validate(written)
@@ -60,7 +60,7 @@ def test_the_file_passes_the_check_and_the_schema(
         (["pets", "backbone.name=nobody/clip"], "nobody/clip"),
     ],
 )
-def test_a_fault_is_told_and_nothing_is_written(
+def test_a_fault_is_reported_and_nothing_is_written(
     words: list[str], fault: str, here: Path, refused: Callable[..., str]
 ):
     fill(here / "pets", a=3, b=3)

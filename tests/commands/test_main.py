@@ -39,12 +39,12 @@ def test_each_help_begins_with_its_usage_and_no_line_is_wider_than_80_columns(
     command: str, monkeypatch: pytest.MonkeyPatch, run: Run
 ):
     monkeypatch.setenv("COLUMNS", "80")
-    told = run(*command.split(), "--help").out
-    assert told.startswith(f"usage: clipfit-study {command}".rstrip())
-    assert [line for line in told.splitlines() if len(line) > 80] == []
+    message = run(*command.split(), "--help").out
+    assert message.startswith(f"usage: clipfit-study {command}".rstrip())
+    assert [line for line in message.splitlines() if len(line) > 80] == []
     if not command:
-        assert all(f"    {name}" in told for name in COMMANDS)
-        assert run().out == told, "no words at all start nothing"
+        assert all(f"    {name}" in message for name in COMMANDS)
+        assert run().out == message, "no words at all start nothing"
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_words_that_a_command_does_not_take_are_refused(words: list[str], run: R
     ],
     ids=str,
 )
-def test_a_word_that_is_nearly_a_command_is_told_with_the_command(
+def test_a_word_that_is_nearly_a_command_is_reported_with_the_command(
     words: list[str], meant: str, here: Path, run: Run
 ):
     ran = run(*words)

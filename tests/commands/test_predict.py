@@ -59,8 +59,8 @@ def assert_same(text: str, classifier: TunedClassifier, *paths: str):
     for row, own, ids in zip(found, values.tolist(), order.tolist(), strict=True):
         names = [classifier.class_names[index] for index in ids[:3]]
         assert [row[f"class_{n}"] for n in (1, 2, 3)] == names
-        told = [float(row[f"probability_{n}"]) for n in (1, 2, 3)]
-        assert told == pytest.approx(own[:3], abs=1e-6)
+        message = [float(row[f"probability_{n}"]) for n in (1, 2, 3)]
+        assert message == pytest.approx(own[:3], abs=1e-6)
         assert row["error"] == ""
 
 
@@ -94,14 +94,14 @@ def test_delta_and_registry_lead_to_the_same_labels(
     assert registration is not None
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     images = ("photos/more/4.png", "photos/1.png")
-    for model, told in ((delta, "trial test-best-seed1 of"), (registration.uri,) * 2):
+    for model, message in ((delta, "trial test-best-seed1 of"), (registration.uri,) * 2):
         said = run("predict", model, *images)
         assert_same(said.out, load_classifier(delta), *images)
-        assert f"labelled by {told}" in said.err
+        assert f"labelled by {message}" in said.err
 
 
 @pytest.mark.parametrize(
-    "words, told",
+    "words, message",
     [
         ("other photos", "no study 'other'"),
         ("none.safetensors photos", "none.safetensors cannot be read"),
@@ -118,11 +118,11 @@ def test_delta_and_registry_lead_to_the_same_labels(
     ],
 )
 def test_models_and_options_that_cannot_be_used_are_refused(
-    here: Path, words: str, told: str, refused: Callable[..., str]
+    here: Path, words: str, message: str, refused: Callable[..., str]
 ):
     (here / "folder.csv").mkdir(exist_ok=True)
     (here / "mlflow.db").unlink(missing_ok=True)  # which some releases of MLflow make
-    assert told in refused("predict", *words.split())
+    assert message in refused("predict", *words.split())
 
 
 @pytest.mark.parametrize("as_file", [False, True])
@@ -169,14 +169,14 @@ def test_a_full_disk_is_one_line_at_once_and_leaves_an_earlier_file_as_it_was(
     out.write_text("before")
     monkeypatch.setattr(atomic, "WAIT_SECONDS", 0.0)
     monkeypatch.setattr(os, "fsync", fail)
-    told = refused("predict", "mine", "photos/1.png", "--out", out)
-    assert told == f"error: {out} cannot be written: No space left on device"
+    message = refused("predict", "mine", "photos/1.png", "--out", out)
+    assert message == f"error: {out} cannot be written: No space left on device"
     assert caplog.messages == []
     assert [path.read_text() for path in tmp_path.iterdir()] == ["before"]
 
 
 @pytest.mark.parametrize("contents", [b"a\n\n", b"", b"\xff\n", b"a\nb\na\n"])
-def test_class_names_that_cannot_be_told_apart_are_refused(tmp_path: Path, contents: bytes):
+def test_class_names_that_cannot_be_reported_apart_are_refused(tmp_path: Path, contents: bytes):
     file = tmp_path / "names.txt"
     file.write_bytes(contents)
     with pytest.raises(DataError, match=str(file)):
@@ -252,8 +252,8 @@ def test_a_disk_that_takes_no_whole_model_is_one_line_and_leaves_nothing(
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, before[1]))
     try:
-        told = refused("export", delta, "--format", "hf", "--out", tmp_path / "out")
+        message = refused("export", delta, "--format", "hf", "--out", tmp_path / "out")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert f"{tmp_path / 'out'} cannot be written: " in told
+    assert f"{tmp_path / 'out'} cannot be written: " in message
     assert list(tmp_path.iterdir()) == []

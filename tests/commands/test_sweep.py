@@ -50,7 +50,7 @@ def begin(member: Member, *, finished: bool = False) -> StudyFolder:
     return folder
 
 
-def test_each_fault_is_told_once_with_the_studies_that_have_it(sweep: Sweep):
+def test_each_fault_is_reported_once_with_the_studies_that_have_it(sweep: Sweep):
     with pytest.raises(FaultsError) as caught:
         check_sweep(sweep("{data.shots: [2, 5000], seed: [1, 2], search.sampler: [tpe, nosuch]}"))
     faults = {fault.key: fault.message for fault in caught.value.faults}
@@ -89,17 +89,17 @@ def test_a_sweep_goes_on_with_other_machines_another_tracker_and_more_trials(swe
 def test_a_study_that_is_being_extended_has_not_ended(sweep: Sweep):
     members = sweep("{seed: [1, 2]}")
     begin(members[0], finished=True).delete_conclusions()
-    told = r"then extended or repaired.*\n +clipfit-study resume (/.*/)?my-grid-1$"
-    with pytest.raises(ConfigError, match=told):
+    expected = r"then extended or repaired.*\n +clipfit-study resume (/.*/)?my-grid-1$"
+    with pytest.raises(ConfigError, match=expected):
         check_sweep(members)
 
 
-def test_a_study_of_the_same_name_and_another_configuration_is_told(sweep: Sweep):
+def test_a_study_of_the_same_name_and_another_configuration_is_reported(sweep: Sweep):
     (member,) = sweep("{seed: [1]}")
     begin(replace(member, config=member.config.model_copy(update={"seed": 2})))
-    told = r"name: my-grid-1: .* exists with another configuration"
+    expected = r"name: my-grid-1: .* exists with another configuration"
     for refuse in (check_sweep, run):
-        with pytest.raises(ConfigError, match=told):
+        with pytest.raises(ConfigError, match=expected):
             refuse([member])
 
 
@@ -156,12 +156,12 @@ def test_what_is_left_of_a_sweep_runs_and_notes_its_place_in_it(sweep: Sweep, ru
     assert place == {"experiment": "grid", "axes": {"seed": 3}}
 
 
-def test_a_study_that_fails_leaves_the_others_to_run_and_is_told_at_the_end(
+def test_a_study_that_fails_leaves_the_others_to_run_and_is_reported_at_the_end(
     sweep: Sweep, runs: Runs
 ):
     runs.faults["my-grid-1"] = DataError("an image is corrupt")
-    told = "1 of 2 studies failed:\nmy-grid-1: an image is corrupt"
-    with pytest.raises(StudyError, match=told):
+    expected = "1 of 2 studies failed:\nmy-grid-1: an image is corrupt"
+    with pytest.raises(StudyError, match=expected):
         run(sweep("{seed: [1, 2]}"))
     assert runs.tabled == ["my-grid-2"]
 

@@ -29,13 +29,13 @@ def test_a_name_is_ours_or_an_installed_packages():
 
 
 @pytest.mark.parametrize(
-    "name, told",
+    "name, message",
     [
         ("tpa", r"'tpa' is unknown \(did you mean 'tpe'\?\); allowed"),
         ("study.search.samplers:tpe", "allowed are tpe, sphere, broken"),
         ("broken", "'broken' of an installed package does not load"),
     ],
 )
-def test_a_name_that_leads_to_no_object_is_refused(name: str, told: str):
-    with pytest.raises(ConfigError, match=told):
+def test_a_name_that_leads_to_no_object_is_refused(name: str, message: str):
+    with pytest.raises(ConfigError, match=message):
         find_object("samplers", name, OWN)

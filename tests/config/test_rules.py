@@ -1,4 +1,4 @@
-"""The rules between values: each is told with its path, in one order, and all together."""
+"""The rules between values: each is reported with its path, in one order, and all together."""
 
 import re
 
@@ -39,7 +39,7 @@ def test_a_password_in_the_uri_is_refused_and_not_repeated(uri: str):
     assert "s3cret" not in str(caught.value)
 
 
-def test_broken_rules_are_told_in_the_order_of_the_file():
+def test_broken_rules_are_reported_in_the_order_of_the_file():
     values = {
         "data": {"targets_root": "x"},
         "search": {

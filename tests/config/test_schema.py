@@ -1,4 +1,4 @@
-"""The schema: what is allowed, and what a fault is told with."""
+"""The schema: what is allowed, and what a fault is reported with."""
 
 import ast
 from pathlib import Path
@@ -64,7 +64,7 @@ class Place(Section):
 
 
 @pytest.mark.parametrize(
-    "values, told",
+    "values, message",
     [
         ({"path": "a" * (LONGEST_NAME + 1)}, "255"),
         ({"path": "a/" * LONGEST_PATH}, "4000"),
@@ -74,8 +74,8 @@ class Place(Section):
         ({"other": 1}, "Extra"),
     ],
 )
-def test_what_no_machine_takes_is_a_fault(values: dict[str, object], told: str):
-    with pytest.raises(ValidationError, match=told):
+def test_what_no_machine_takes_is_a_fault(values: dict[str, object], message: str):
+    with pytest.raises(ValidationError, match=message):
         Place.model_validate(values)
 
 

@@ -40,11 +40,11 @@ def grid(tmp_path: Path) -> Path:
 
 def test_a_file_stands_for_every_combination_with_what_differs_for_some(grid: Path):
     members = load_sweep(grid)
-    told = []
+    message = []
     for config in (member.config for member in members):
         weight = config.search.fixed_baselines["clipfit"].distill_weight
-        told.append((config.name, config.training.epochs, weight))
-    assert told == [
+        message.append((config.name, config.training.epochs, weight))
+    assert message == [
         ("mine-grid-digits-1", 5, 1.0),
         ("mine-grid-digits-4", 5, 1.0),
         ("mine-grid-glyphs-1", 7, 1.0),
@@ -89,7 +89,7 @@ def test_two_studies_never_share_a_folder(grid: Path, axes: str, shared: str):
 
 
 @pytest.mark.parametrize(
-    "old, new, told",
+    "old, new, message",
     [
         ("[digits, glyphs]", "digits", "sweep.data.dataset: "),
         ("data.shots", "data.shotz", "'data.shots'?"),
@@ -102,9 +102,9 @@ def test_two_studies_never_share_a_folder(grid: Path, axes: str, shared: str):
         ("search.baselines.clipfit.distill", "training.epochs.x", "not a section"),
     ],
 )
-def test_a_fault_is_told_with_its_file(grid: Path, old: str, new: str, told: str):
+def test_a_fault_is_reported_with_its_file(grid: Path, old: str, new: str, message: str):
     grid.write_text(grid.read_text().replace(old, new))
-    with pytest.raises(ConfigError, match=re.escape(told)):
+    with pytest.raises(ConfigError, match=re.escape(message)):
         load_sweep(grid)
 
 

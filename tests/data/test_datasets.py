@@ -19,15 +19,15 @@ from tests.data.reading import refusal, sizes, write_images
 def test_a_name_without_a_folder_is_named_or_the_nearest(tmp_path: Path):
     assert "did you mean 'eurosat'?" in refusal("eurosta")
     assert "'imagenet' needs a folder; without one: digits" in refusal("imagenet")
-    told = refusal("dtd", tmp_path / "none")
-    assert f"no such file or folder: {tmp_path}/none. Get it by the section of dtd in" in told
+    message = refusal("dtd", tmp_path / "none")
+    assert f"no such file or folder: {tmp_path}/none. Get it by the section of dtd in" in message
 
 
 @pytest.mark.parametrize("option", ["columns", "splits"])
 @pytest.mark.parametrize("name", ["dtd", "digits"])
 def test_an_option_that_a_format_does_not_read_is_refused(option: str, name: str, tmp_path: Path):
-    told = refusal(name, tmp_path, **{option: {"train": "x"}})
-    assert f"'{name}' does not read {option}" in told
+    message = refusal(name, tmp_path, **{option: {"train": "x"}})
+    assert f"'{name}' does not read {option}" in message
 
 
 def test_the_name_of_a_folder_of_parquet_means_no_script(

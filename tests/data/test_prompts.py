@@ -85,9 +85,9 @@ def tokenizers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_classes_that_a_tokenizer_reads_as_the_same_text_are_refused(
     family: str, one: str, other: str, tokenizers: dict[str, Any]
 ):
-    told = re.escape(f"same text: {one!r} and {other!r}; rename")
+    message = re.escape(f"same text: {one!r} and {other!r}; rename")
     names = ["dog", one, other]
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         refuse_unreadable_names("mine", names, tokenizers[family])
     if one.isprintable():
         refuse_unreadable_names("mine", names, tokenizers[family], repeated=True)

@@ -85,7 +85,7 @@ def row(number: int = 1, label: object = 0, name: str = "Forest") -> dict[str, o
 
 
 @pytest.mark.parametrize(
-    "rows, told",
+    "rows, message",
     [
         ([row(6)], "images of the test split of eurosat"),
         ([row(9)], "eurosat has no such images"),
@@ -101,10 +101,10 @@ def row(number: int = 1, label: object = 0, name: str = "Forest") -> dict[str, o
         ([row(1), row(2)], r"more than 1 images of 'Forest \(2\)'"),
     ],
 )
-def test_unsound_published_shots_are_refused(rows: list[Any], told: str, tmp_path: Path):
+def test_unsound_published_shots_are_refused(rows: list[Any], message: str, tmp_path: Path):
     write_lines(tmp_path / "shot_1-seed_1_train.jsonl", rows)
     write_lines(tmp_path / "shot_1-seed_1_val.jsonl", published("2750/", 4))
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         read_published_shots(tmp_path, EUROSAT, shots=1, seed=1)
 
 
@@ -116,7 +116,7 @@ def test_a_damaged_file_is_named(name: str, text: str, tmp_path: Path):
         read_published_shots(tmp_path, EUROSAT, shots=1, seed=1)
 
 
-def test_a_file_that_was_cut_is_told_and_cannot_train(
+def test_a_file_that_was_cut_is_reported_and_cannot_train(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     write_lines(tmp_path / "shot_2-seed_1_train.jsonl", published("2750/", 1, 2)[:1])

@@ -30,7 +30,7 @@ def test_a_path_inside_the_folder_is_written_one_way():
 
 
 @pytest.mark.parametrize(
-    "pairs, told",
+    "pairs, message",
     [
         ([(0, "a"), (0, "b")], "label 0 has two class names, 'a' and 'b'"),
         ([(0, "a"), (1, "a")], "class name 'a' has two labels, 0 and 1"),
@@ -41,8 +41,8 @@ def test_a_path_inside_the_folder_is_written_one_way():
         ([], "got none"),
     ],
 )
-def test_unsound_classes_are_refused(pairs: list[tuple[int, str]], told: str):
-    with pytest.raises(DataError, match=told):
+def test_unsound_classes_are_refused(pairs: list[tuple[int, str]], message: str):
+    with pytest.raises(DataError, match=message):
         class_table(pairs, where="x")
 
 

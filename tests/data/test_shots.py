@@ -40,7 +40,7 @@ def test_all_shots_are_all_images_less_a_fifth_that_validates(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "pattern, replacement, told",
+    "pattern, replacement, message",
     [
         (r".*\Z", "", "have digest .* the header says"),
         ("train/0/", "train/9/", "have digest .* the header says"),
@@ -51,12 +51,12 @@ def test_all_shots_are_all_images_less_a_fifth_that_validates(tmp_path: Path):
     ],
 )
 def test_a_file_that_was_changed_or_is_of_something_else_is_refused(
-    pattern: str, replacement: str, told: str, tmp_path: Path
+    pattern: str, replacement: str, message: str, tmp_path: Path
 ):
     file = tmp_path / "x.jsonl"
     write_shots(SHOTS, file)
     file.write_text(re.sub(pattern, replacement, file.read_text().strip(), count=1))
-    with pytest.raises(DataError, match=rf"x\.jsonl.*{told}") as caught:
+    with pytest.raises(DataError, match=rf"x\.jsonl.*{message}") as caught:
         read_shots(file)
     str(caught.value).encode()  # what is not text is escaped
     file.unlink()
@@ -117,8 +117,8 @@ def test_training_and_validation_shots_have_no_group_in_common(tmp_path: Path):
 def test_a_class_with_too_few_images_is_named_with_its_count():
     dataset = make_paper_dataset(classes=3, train=5)
     dataset = replace(dataset, train=dataset.train[1:])
-    told = "5 shots a class are wanted, but 'class 0' has 4; allowed: at most 4 shots"
-    with pytest.raises(DataError, match=told):
+    message = "5 shots a class are wanted, but 'class 0' has 4; allowed: at most 4 shots"
+    with pytest.raises(DataError, match=message):
         draw_shots(dataset, shots=5, seed=1)
     shots = draw_shots(dataset, shots=5, seed=1, short="take_all")
     assert labels(shots.train) == {0: 4, 1: 5, 2: 5}

@@ -15,18 +15,18 @@ from study.errors import DataError
 
 
 @pytest.mark.parametrize(
-    "train, val, test, told",
+    "train, val, test, message",
     [
         ("aa", "", "b", "listed twice in train: 'a'"),
         ("a", "b", "a", "in both train and test: 'a'"),
         ("a", "b", "b", "in both val and test"),
     ],
 )
-def test_an_image_listed_twice_is_named(train: str, val: str, test: str, told: str):
+def test_an_image_listed_twice_is_named(train: str, val: str, test: str, message: str):
     def records(paths: str) -> Records:
         return tuple(Record(path, 0) for path in paths)
 
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         check_splits(Splits(records(train), records(val), records(test)), where="x")
 
 
@@ -70,8 +70,8 @@ def test_a_split_by_groups_has_none_on_two_sides_and_every_class_on_both(
 def test_a_class_of_one_image_or_of_one_group_is_named_with_what_is_allowed():
     with pytest.raises(DataError, match=r"'lonely' \(1\)"):
         fixed_split([Record("a", 0), Record("b", 0), Record("c", 1)], ["x", "lonely"], key="k")
-    told = r"not of 'lonely', with groups '1/0'; allowed are classes of 2 groups or more"
-    with pytest.raises(DataError, match=told):
+    message = r"not of 'lonely', with groups '1/0'; allowed are classes of 2 groups or more"
+    with pytest.raises(DataError, match=message):
         fixed_split(bursts(2, 1), ["x", "lonely"], key="k")
 
 

@@ -90,14 +90,14 @@ def test_entries_of_a_table_that_lead_to_no_file_are_counted(root: Path):
 
 
 @pytest.mark.parametrize(
-    "rows, told",
+    "rows, message",
     [
         ("a.png cat train\nb.png dog train\ntest/cat/0.png cat test", "2 of 2 training images"),
         ("train/cat/0.png cat train\nhttp://x/b.png dog test", "1 of 1 test images"),
     ],
 )
-def test_a_table_of_which_no_file_is_left_is_refused(root: Path, rows: str, told: str):
-    with pytest.raises(DataError, match=told):
+def test_a_table_of_which_no_file_is_left_is_refused(root: Path, rows: str, message: str):
+    with pytest.raises(DataError, match=message):
         refuse_absent(read(table(root, rows)), "skip")
 
 

@@ -117,12 +117,12 @@ def test_a_selection_without_images_to_score_or_too_few_classes_is_refused():
 
 def test_shots_of_another_dataset_or_of_the_test_split_and_no_test_are_refused():
     relabelled = Record(DATASET.train[0].path, 5)
-    for wrong, told in (
+    for wrong, message in (
         (replace(SHOTS, dataset="other"), "shots are of 'other'"),
         (replace(SHOTS, train=DATASET.test[:2]), "test/0/0"),
         (replace(SHOTS, val=(relabelled,)), "label"),
     ):
-        with pytest.raises(DataError, match=told):
+        with pytest.raises(DataError, match=message):
             task_of_test(DATASET, wrong, all_classes(DATASET))
     with pytest.raises(DataError, match="no test images for 'accuracy'"):
         task_of_test(replace(DATASET, test=()), None, all_classes(DATASET))

@@ -1,4 +1,4 @@
-"""A tracker of another package is told of every trial."""
+"""A tracker of another package is notified of every trial."""
 
 import json
 from pathlib import Path
@@ -21,6 +21,6 @@ def test_a_study_tells_it_of_every_trial(
         folder = small({"trials": 0}, tracking={"tracker": "lines"})
     lines = (tmp_path / "tracked.jsonl").read_text().splitlines()
     ends = {trial.trial_id: not_none(trial.read_end()) for trial in folder.trials()}
-    told = [[name, "finished", end.epochs] for name, end in ends.items()]
-    assert sorted(map(json.loads, lines)) == sorted(told)
+    message = [[name, "finished", end.epochs] for name, end in ends.items()]
+    assert sorted(map(json.loads, lines)) == sorted(message)
     assert not (tmp_path / "mlflow.db").exists()

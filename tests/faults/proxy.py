@@ -95,7 +95,7 @@ class Proxy:
             def _answer(self, status: int, body: bytes):
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
-                if self.close_connection:  # a client that is not told may ask again on it
+                if self.close_connection:  # a client that is not notified may ask again on it
                     self.send_header("Connection", "close")
                 self.end_headers()
                 self.wfile.write(body)

@@ -1,4 +1,4 @@
-"""What MLflow was told and never heard of is found and sent again, or named.
+"""What was sent to MLflow and never arrived is found and sent again, or named.
 
 A proxy that answers ``{}`` to what it does not pass on is believed until the runs are looked at.
 """

@@ -1,4 +1,4 @@
-"""Disks that are full, read-only, or gone for a while: waited for, or told by name."""
+"""Disks that are full, read-only, or gone for a while: waited for, or reported by name."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -129,7 +129,7 @@ def test_a_worker_that_died_on_a_full_disk_of_rays_is_waited_for_and_ends_no_tri
     assert study.folder.trial(config.trial_id).read_end() is None
 
 
-def test_a_failure_is_told_to_tune_once_the_disk_of_its_files_is_free(
+def test_a_failure_is_reported_to_tune_once_the_disk_of_its_files_is_free(
     disk: Disk, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("RAY_TMPDIR", str(disk.path))

@@ -1,6 +1,6 @@
 """Faults of MLflow's server, made by a real proxy before a real one: nothing lost, nothing doubled.
 
-Servers that are told to hang would do so for ever, so the tests end only if waits are bounded.
+Servers that are asked to hang would do so for ever, so the tests end only if waits are bounded.
 """
 
 import logging
@@ -59,7 +59,7 @@ def send_all_later(study: Written, proxy: Proxy, trials: int):
 @pytest.mark.parametrize(
     "fault", ["500", "404", "hang", pytest.param("drip", marks=pytest.mark.long)]
 )
-def test_a_server_that_does_not_answer_at_the_start_is_asked_once_and_told(
+def test_a_server_that_does_not_answer_at_the_start_is_asked_once_and_reported(
     proxy: Proxy, fault: str, tmp_path: Path
 ):
     proxy.fail(fault)
@@ -164,8 +164,8 @@ def test_trials_that_mlflow_refuses_stop_no_other_and_are_named(
     refused = re.search(r"  search-0000: RestException: .*ln_lr.*", lacks)
     assert refused
     assert re.search(r"  search-0001: FolderError: .*reports.jsonl is damaged", lacks)
-    (told,) = [r.message for r in caplog.records if r.levelno >= logging.WARNING]
-    assert "the others go on" in told
+    (reported,) = [r.message for r in caplog.records if r.levelno >= logging.WARNING]
+    assert "the others go on" in reported
     sent = runs(mlflow_server, study)
     for trial in ("", "search-0003", "search-0004"):
         assert sent[trial].info.status == "FINISHED"
@@ -179,7 +179,7 @@ def test_trials_that_mlflow_refuses_stop_no_other_and_are_named(
 
 @pytest.mark.usefixtures("hasty")
 @from_table
-def test_what_is_refused_is_told_from_a_server_at_fault(
+def test_what_is_refused_is_reported_from_a_server_at_fault(
     proxy: Proxy, mlflow_server: str, tmp_path: Path, answer: str, expected: bool
 ):
     client = MlflowClient(proxy.uri)

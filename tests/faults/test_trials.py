@@ -342,4 +342,4 @@ def test_a_worker_that_ray_kills_for_memory_is_recorded_with_that_cause(
         assert (end.status, end.unfit) == ("failed", True)
         assert end.reason == "out of memory: Ray killed its worker to keep the machine alive"
         assert "Memory usage" in str(end.error)
-        assert "low_memory.py" not in str(end.error), "commands of processes are told"
+        assert "low_memory.py" not in str(end.error), "commands of processes are reported"

@@ -24,9 +24,9 @@ def few_cases() -> settings:
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def expected() -> Iterator[None]:
     """Let the project's own errors pass, if they can be shown."""
-    message = "told"
+    message = "expected"
     try:
         yield
     except StudyError as error:

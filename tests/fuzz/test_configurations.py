@@ -1,4 +1,4 @@
-"""Whatever stands in a configuration, an override or a sweep: studies, or one told error."""
+"""Whatever stands in a configuration, an override or a sweep: studies, or one reported error."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ from study.config.loading import dump_config, load_config
 from study.config.reference import list_keys
 from study.config.sweep import is_sweep, load_sweep
 
-from .conftest import LONGEST_MESSAGE, few_cases, told
+from .conftest import LONGEST_MESSAGE, few_cases, message
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -72,9 +72,9 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @few_cases()
 @given(documents([*SINGLE, WHOLE]))
-def test_any_document_is_a_configuration_or_one_told_error(file: Path, text: str):
+def test_any_document_is_a_configuration_or_one_reported_error(file: Path, text: str):
     file.write_bytes(text.encode(errors="surrogatepass"))
-    with told():
+    with message():
         config = load_config(file)
         file.write_text(dump_config(config))
         assert load_config(file) == config
@@ -86,17 +86,17 @@ def test_any_document_is_a_configuration_or_one_told_error(file: Path, text: str
 @example("", ["seed=" + "[" * 3000])
 @example("", ["seed=0x" + "f" * 5000])
 @example("", ["search.trials=" + "9" * 400])
-def test_any_override_is_taken_or_one_told_error(file: Path, text: str, given: list[str]):
+def test_any_override_is_taken_or_one_reported_error(file: Path, text: str, given: list[str]):
     file.write_text(text)
-    with told():
+    with message():
         load_config(file, given)
 
 
 @few_cases()
 @given(documents(SWEEPS), overrides)
-def test_any_sweep_is_studies_or_one_told_error(file: Path, text: str, given: list[str]):
+def test_any_sweep_is_studies_or_one_reported_error(file: Path, text: str, given: list[str]):
     file.write_bytes(text.encode(errors="surrogatepass"))
-    with told():
+    with message():
         if is_sweep(file):
             load_sweep(file, given)
 

@@ -1,4 +1,4 @@
-"""Whatever bytes an image has: pixels of the right shape, or one told error."""
+"""Whatever bytes an image has: pixels of the right shape, or one reported error."""
 
 import struct
 import zlib
@@ -16,7 +16,7 @@ from study.data.images.sources import FolderSource, read_any_image
 from study.errors import DataError
 from tests.pictures import RGB, chunk, known_pictures, saved, turned
 
-from .conftest import few_cases, told
+from .conftest import few_cases, message
 
 pytestmark = [
     pytest.mark.timeout(1800),
@@ -80,10 +80,10 @@ def images(draw: st.DrawFn) -> bytes:
     st.booleans(),
     st.sampled_from([None, (0.0, 4095.0), (-1e308, 1e308)]),
 )
-def test_any_bytes_are_an_image_or_one_told_error(
+def test_any_bytes_are_an_image_or_one_reported_error(
     content: bytes, keep_aspect: bool, pixel_range: PixelRange | None
 ):
-    with told():
+    with message():
         image = read_any_image(content, reading=ImageReading(pixel_range))
         pixels = preprocess(image, size=SIZE, keep_aspect=keep_aspect)
         assert (image.mode, pixels.dtype, pixels.shape[2]) == ("RGB", np.uint8, 3)

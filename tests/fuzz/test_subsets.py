@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from study.backbones.architecture import Depths
 from study.method.subsets import PRESETS, parse, site_names
 
-from .conftest import few_cases, told
+from .conftest import few_cases, message
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -24,8 +24,8 @@ pieces = terms | st.sampled_from(ODD) | st.text(max_size=4)
 
 @few_cases()
 @given(st.lists(pieces, max_size=9).map("".join) | st.lists(terms, max_size=9).map(" + ".join))
-def test_any_text_is_a_subset_that_reads_back_or_one_told_error(text: str):
-    with told():
+def test_any_text_is_a_subset_that_reads_back_or_one_reported_error(text: str):
+    with message():
         subset = parse(text)
         assert parse(str(subset)) == subset
         subset.resolve(Depths(text=2, vision=3))

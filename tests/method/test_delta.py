@@ -120,7 +120,7 @@ def test_metadata_that_are_not_sound_are_refused(path: Path, case: dict[str, Any
     rewrite(path, FIELDS | case["changes"])
     with pytest.raises(DeltaError, match=f"{path}.*damaged metadata") as refused:
         load_delta(path)
-    assert case["told"] in str(refused.value)
+    assert case["expected"] in str(refused.value)
 
 
 @pytest.mark.parametrize(

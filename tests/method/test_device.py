@@ -34,13 +34,13 @@ def test_auto_is_cuda_then_mps_then_the_cpu_and_no_more_is_allowed_than_is_there
 
 
 @from_table
-def test_a_device_that_cannot_compute_is_refused(name: str, told: str):
-    with pytest.raises(DataError, match=told):
+def test_a_device_that_cannot_compute_is_refused(name: str, message: str):
+    with pytest.raises(DataError, match=message):
         choose_device(name)
 
 
 @pytest.mark.parametrize("name", ["cuda", "mps"])
-def test_a_gpu_that_is_not_there_is_told_without_the_words_of_pytorch(name: str):
+def test_a_gpu_that_is_not_there_is_reported_without_the_words_of_pytorch(name: str):
     if gpu_kind() == name:
         pytest.skip("this machine has one")
     with pytest.raises(DataError, match=f"\\(PyTorch finds no {name.upper()} on this machine\\)"):

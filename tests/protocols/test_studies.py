@@ -58,8 +58,8 @@ SEARCH = ("search.trials=5", "search.asha=null", "data.shots=2", "data.val_shots
 
 
 @from_table
-def test_each_of_the_papers_studies_is_trained_tested_and_told(
-    name: str, overrides: list[str], studies: int, file: str, told: str, run: Run, place: Path
+def test_each_of_the_papers_studies_is_trained_tested_and_reported(
+    name: str, overrides: list[str], studies: int, file: str, message: str, run: Run, place: Path
 ):
     before = {*(place / "runs").glob("*/study.yaml")}
     runs = run(f"paper/{name}", *overrides)
@@ -70,7 +70,7 @@ def test_each_of_the_papers_studies_is_trained_tested_and_told(
         reports = [trial.read_reports()[-1] for trial in StudyFolder(folder).trials()]
         assert any("test_score" in report for report in reports)
         assert (folder / "leaderboard.md").exists()
-    assert told in (runs / file).read_text()
+    assert message in (runs / file).read_text()
 
 
 def test_no_test_image_is_opened_before_the_choice_is_fixed_and_all_is_on_record(

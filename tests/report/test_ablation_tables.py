@@ -1,4 +1,4 @@
-"""What is told of an ablation's cells is told only where it is so, and noise is called noise."""
+"""An ablation's cells are described only where it holds, and noise is called noise."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""What images are taken for is told class by class, and drawn for few classes and for many."""
+"""What images are taken for is reported class by class, and drawn for few classes and for many."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def test_each_class_has_its_numbers_of_images(trained_study: Path):
     assert "3 training images and 480 test images" in table.note
 
 
-def test_the_part_of_the_test_images_is_told_where_there_are_several(
+def test_the_part_of_the_test_images_is_reported_where_there_are_several(
     few_shot_study: Path, base_to_new_study: Path
 ):
     for table in tables_of(few_shot_study):

@@ -142,6 +142,6 @@ def test_an_average_is_over_the_datasets_and_beside_no_other_experiment(
     assert summary["clipfit-tuned, shots 16"] == [f"{50 * sum(tuned):.2f}", "2"]
 
 
-def test_studies_outside_a_sweep_are_told(few_shot_study: Path):
+def test_studies_outside_a_sweep_are_reported(few_shot_study: Path):
     with pytest.raises(DataError, match="no finished study of a sweep"):
         read_sweep([few_shot_study])

@@ -48,14 +48,14 @@ def test_a_card_has_figures_beside_chance(study: Any, saved: SavedModel):
     assert "license" not in front
     assert "```python\nprint('loaded')\n```\n\nA note." in card
     assert card.count("A pixel is cropped") == 1
-    for told in (
+    for message in (
         "| 75.0 ± 2.7 | 75.6 ± 2.8 | 2 |",
         "This model alone, with seed 1: 75.0",
         "chance 10.0 %",
         *("16 images a class to train, 4 to validate", "75 %", "Head: a linear layer"),
         "1,728 parameters",
     ):
-        assert told in card
+        assert message in card
     assert str(study.folder.path.parent) not in card
 
 

@@ -105,7 +105,7 @@ def move(folder: Path, trial: str, name: str, distance: float):
     save_delta(folder / f"trials/test-{trial}/delta.safetensors", {name: moved}, info)
 
 
-def test_images_that_are_gone_leave_the_rest_to_be_told(
+def test_images_that_are_gone_leave_the_rest_to_be_reported(
     few_shot_study: Path, caplog: pytest.LogCaptureFixture
 ):
     configure(few_shot_study, "data.dataset=gone", "data.root=gone")

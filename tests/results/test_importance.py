@@ -34,7 +34,7 @@ def test_the_open_search_is_that_of_the_journal(few_shot_study: Path):
     assert "text.ln1" in importances(study).weights
 
 
-def test_a_damaged_journal_is_told(few_shot_study: Path, caplog: pytest.LogCaptureFixture):
+def test_a_damaged_journal_is_reported(few_shot_study: Path, caplog: pytest.LogCaptureFixture):
     write_journal(few_shot_study, "search", 12)
     journal = few_shot_study / "optuna.journal"
     journal.write_text("no journal\n" + journal.read_text())

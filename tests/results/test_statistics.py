@@ -77,7 +77,7 @@ def of(values: np.ndarray, **options: float | bool | None) -> MeanInterval:
     return mean_interval(values.mean(axis=0).tolist(), redrawn(values), **options)  # type: ignore[arg-type]
 
 
-def is_told_from_0(found: MeanInterval) -> bool:
+def is_reported_from_0(found: MeanInterval) -> bool:
     """Whether the widest interval leaves out 0."""
     (tested,) = make_comparisons({"only": found}).values()
     return tested.finding == "significant"
@@ -101,7 +101,7 @@ def test_over_seeds_alone_it_is_the_t_interval_of_statsmodels():
     reach = pytest.approx(not_none(found.high) - found.mean)
     assert (found.half_width, found.reach) == (reach, reach)
     assert found.p_value == pytest.approx(stats.ttest_1samp(FIRST, 0).pvalue)
-    assert not is_told_from_0(found)
+    assert not is_reported_from_0(found)
     assert found.images is None
 
 
@@ -145,7 +145,7 @@ def test_its_p_is_below_a_twentieth_exactly_where_it_leaves_out_0():
         moved = DrawnScores(drawn.scores - shift, drawn.df)
         found = mean_interval((RIGHT.mean(axis=0) - shift).tolist(), moved)
         assert found.p_value is not None
-        assert (found.p_value < 0.05) is is_told_from_0(found)
+        assert (found.p_value < 0.05) is is_reported_from_0(found)
 
 
 def test_seeds_that_agree_on_a_difference_by_chance_are_not_taken_for_sure():
@@ -156,7 +156,7 @@ def test_seeds_that_agree_on_a_difference_by_chance_are_not_taken_for_sure():
     found = of(values)
     assert (found.sd, found.mean) == (0.0, 0.02)
     assert found.reach == pytest.approx(stats.t.ppf(0.975, 1) * math.sqrt(c), rel=0.02)
-    assert not is_told_from_0(found)
+    assert not is_reported_from_0(found)
     assert found.mean > stats.t.ppf(0.975, 399) * math.sqrt(b), "as the images alone would have it"
 
 
@@ -164,7 +164,7 @@ def test_one_seed_claims_nothing_beyond_test_images_unless_nothing_is_trained():
     one = RIGHT[:, :1].astype(float)
     found = of(one)
     assert (found.low, found.high, found.reach, found.p_value) == (None, None, None, None)
-    assert not is_told_from_0(found)
+    assert not is_reported_from_0(found)
     assert found.images is not None
     untrained = of(one, trained=False)
     assert Interval(not_none(untrained.low), not_none(untrained.high)) == untrained.images
@@ -194,14 +194,14 @@ def test_seeds_that_share_much_have_a_wider_one_that_decides():
     assert not_none(found.wider).high - found.mean == pytest.approx(found.reach)
     between = of(values - found.mean + (plain.reach or 0) * 1.5, overlap=0.8)
     assert not_none(between.low) > 0
-    assert not is_told_from_0(between)
+    assert not is_reported_from_0(between)
 
 
 def test_seeds_that_share_all_images_are_tested_for_nothing():
     found = of(RIGHT.astype(float), overlap=1.0)
     assert Interval(not_none(found.low), not_none(found.high)) == found.images
     assert (found.p_value, found.reach, found.wider) == (None, None, None)
-    assert not is_told_from_0(found)
+    assert not is_reported_from_0(found)
 
 
 def test_what_is_not_trained_is_the_same_whatever_seeds_share():

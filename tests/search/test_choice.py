@@ -109,7 +109,7 @@ def test_the_choice_is_written_once_and_kept(written: Written):
     assert written.folder.read_json("candidates.json")[0]["val_score"] == 0.5
 
 
-def test_nothing_to_test_is_told_with_the_last_error(written: Written):
+def test_nothing_to_test_is_reported_with_the_last_error(written: Written):
     add(written, 0.5, status="failed")
     with pytest.raises(StudyError, match=r"no trial of mine ran all its epochs.*boom$"):
         fix_candidates(written.study)

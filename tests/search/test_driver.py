@@ -81,10 +81,10 @@ def test_a_study_goes_on_beside_what_fails_a_worker_that_is_killed_and_an_observ
     assert statuses(study.folder) == {"finished": 6, "failed": 2}
     labels = {judged.config.label for judged in rank_finished_trials(study.folder)}
     assert len(labels - {"diverging", "raising"}) == len(labels) == 6
-    for trial, told in ((diverging, "NonFiniteLossError"), (raising, "IsADirectoryError")):
+    for trial, message in ((diverging, "NonFiniteLossError"), (raising, "IsADirectoryError")):
         error = str(not_none(trial.read_end()).error)
         assert "Traceback" in error
-        assert told in error
+        assert message in error
 
     events = [(what, epoch) for what, name, epoch in study.heard.events if name == clipfit.trial_id]
     assert [epoch for what, epoch in events if what == "reported"] == [1, 2, 3, 4]

@@ -93,7 +93,7 @@ def test_a_study_ends_where_the_cluster_to_join_is_silent_and_ray_is_not_tried(
     init.assert_not_called()
 
 
-def test_a_ray_that_does_not_start_is_told_in_one_line(init: Mock):
+def test_a_ray_that_does_not_start_is_reported_in_one_line(init: Mock):
     init.side_effect = RuntimeError("Version mismatch:\n    Ray: 2.0")
     with pytest.raises(ClusterError, match="did not start: Version mismatch"):
         ray_session("resume mine").__enter__()

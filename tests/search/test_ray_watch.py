@@ -20,16 +20,16 @@ Told = queue.Queue[tuple[str, str]]
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> Told:
+def message(monkeypatch: pytest.MonkeyPatch) -> Told:
     """What would have ended this process."""
-    told: Told = queue.Queue()
+    message: Told = queue.Queue()
     monkeypatch.setattr(ray_watch, "EVERY", 0.02)
-    monkeypatch.setattr(ray_watch, "_end", lambda *what: told.put(what))
-    return told
+    monkeypatch.setattr(ray_watch, "_end", lambda *what: message.put(what))
+    return message
 
 
 @pytest.fixture
-def raylet(told: Told, monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[bytes]]:
+def raylet(message: Told, monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[bytes]]:
     """A process in the place of Ray's own, which other tests use."""
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     monkeypatch.setattr(ray_watch, "own_processes", lambda: [process])
@@ -38,28 +38,28 @@ def raylet(told: Told, monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.P
     process.wait()
 
 
-def test_a_process_of_ray_that_ends_is_told_once(raylet: subprocess.Popen[bytes], told: Told):
+def test_a_process_of_ray_that_ends_is_reported_once(raylet: subprocess.Popen[bytes], message: Told):
     with ray_watch.exit_if_ray_is_lost("go on"):
         threading.Event().wait(0.2)
-        assert told.empty()
+        assert message.empty()
         raylet.kill()
-        assert told.get(timeout=120) == ("one of Ray's own processes has ended", "go on")
+        assert message.get(timeout=120) == ("one of Ray's own processes has ended", "go on")
         threading.Event().wait(0.2)
-    assert told.empty()
+    assert message.empty()
 
 
 def test_a_process_that_ends_as_ray_is_shut_down_is_no_loss(
-    raylet: subprocess.Popen[bytes], told: Told
+    raylet: subprocess.Popen[bytes], message: Told
 ):
     with ray_watch.exit_if_ray_is_lost("go on"):
         pass
     raylet.kill()
     raylet.wait()
     threading.Event().wait(0.3)
-    assert told.empty()
+    assert message.empty()
 
 
-@pytest.mark.usefixtures("told")
+@pytest.mark.usefixtures("message")
 def test_a_head_that_is_silent_is_lost_after_a_while(monkeypatch: pytest.MonkeyPatch):
     clock = Clock()
     monkeypatch.setattr(ray_watch, "time", clock)
@@ -84,8 +84,8 @@ def test_the_end_says_how_to_go_on():
     assert done.stderr.endswith("\n  resume mine\n")
 
 
-@pytest.mark.usefixtures("told")
-def test_a_clock_that_is_set_back_by_far_is_told_and_one_that_is_set_forward_is_not(
+@pytest.mark.usefixtures("message")
+def test_a_clock_that_is_set_back_by_far_is_reported_and_one_that_is_set_forward_is_not(
     monkeypatch: pytest.MonkeyPatch,
 ):
     clock = SimpleNamespace(monotonic=lambda: 0.0)

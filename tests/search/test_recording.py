@@ -165,7 +165,7 @@ def test_reports_that_no_epoch_wrote_are_not_believed(
     left: str,
     planted: str,
     kept: int,
-    told: str,
+    message: str,
     caplog: pytest.LogCaptureFixture,
 ):
     record(trial, *range(1, epochs + 1))
@@ -176,8 +176,8 @@ def test_reports_that_no_epoch_wrote_are_not_believed(
     path.write_text("".join(f"{line}\n" for line in lines))
     drop_reports_beyond_state(trial)
     assert epochs_of(trial) == list(range(1, kept + 1))
-    assert told in caplog.text
-    assert bool(told) == bool(caplog.text)
+    assert message in caplog.text
+    assert bool(message) == bool(caplog.text)
     caplog.clear()
     assert epochs_before(trial) == kept
     assert not caplog.text, "nothing is left of what was damaged"

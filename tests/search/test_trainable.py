@@ -63,7 +63,7 @@ def test_a_backbone_named_by_a_relative_folder_is_found_by_workers_and_later_rea
     assert load_classifier(trained.path / "delta.safetensors").backbone.image_size == 16
 
 
-def test_a_gpu_that_pytorch_cannot_use_is_told_and_no_cpu_takes_its_place(
+def test_a_gpu_that_pytorch_cannot_use_is_reported_and_no_cpu_takes_its_place(
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr(trainable, "gpu_kind", lambda: None)

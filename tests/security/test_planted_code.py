@@ -105,9 +105,9 @@ def test_a_planted_pickle_is_refused_and_never_run(
     path.write_bytes(poison)
     if form == "torch":
         torch_file(trace, path)
-    with pytest.raises(error) as told:
+    with pytest.raises(error) as message:
         read(path)
-    assert name in str(told.value)
+    assert name in str(message.value)
     assert not trace.exists()
 
 

@@ -61,7 +61,7 @@ class Watched:
     sessions: set[Path] = field(default_factory=set)
     """Folders of Ray's logs."""
     stranger: str = ""
-    """What someone without the token was told."""
+    """The answer to someone without the token."""
 
     @property
     def folder(self) -> StudyFolder:

@@ -44,7 +44,7 @@ def test_names_of_errors_that_macos_lacks_are_not_needed():
         ("pathlib.Path.open", errno.EROFS),
     ],
 )
-def test_what_fails_for_good_is_told_at_once_and_leaves_the_old_file_and_no_other(
+def test_what_fails_for_good_is_reported_at_once_and_leaves_the_old_file_and_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock, failing: str, code: int
 ):
     path = tmp_path / "file"
@@ -65,7 +65,7 @@ def test_what_fails_for_good_is_told_at_once_and_leaves_the_old_file_and_no_othe
 
 @pytest.fixture
 def full(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> list[bool]:
-    """Storage that is full as long as it is told to be, of a process that has not waited yet."""
+    """Storage that is full as long as it is asked to be, of a process that has not waited yet."""
     state = [True]
 
     def fsync(_: int):

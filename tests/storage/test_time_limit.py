@@ -27,7 +27,7 @@ def interrupted():
     raise KeyboardInterrupt
 
 
-def test_why_nothing_answered_is_told_in_the_words_of_the_first_cause():
+def test_why_nothing_answered_is_reported_in_the_words_of_the_first_cause():
     error = ValueError("of a library")
     error.__context__ = ConnectionRefusedError(111, "Connection refused")
     assert cause_of_silence(error) == "Connection refused"

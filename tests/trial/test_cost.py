@@ -42,7 +42,7 @@ def in_a_thread(*_: object, **__: object) -> ThreadPoolExecutor:
 @pytest.mark.parametrize(
     "measured, executor", [(too_large, in_a_thread), (ended, ProcessPoolExecutor)]
 )
-def test_what_does_not_fit_into_memory_is_told(
+def test_what_does_not_fit_into_memory_is_reported(
     monkeypatch: pytest.MonkeyPatch, measured: object, executor: object
 ):
     monkeypatch.setattr("study.trial.cost.measure", measured)
@@ -53,7 +53,7 @@ def test_what_does_not_fit_into_memory_is_told(
         measure_apart()
 
 
-def test_a_fault_is_told_as_it_is(monkeypatch: pytest.MonkeyPatch):
+def test_a_fault_is_reported_as_it_is(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("study.trial.cost.ProcessPoolExecutor", in_a_thread)
     with pytest.raises(BackboneError, match="no folder"):
         measure_apart(BackboneConfig(name="/not/there"), TrainingConfig(), TEXTS, 1, False)

@@ -65,7 +65,7 @@ def test_whatever_else_it_depends_on_has_a_file_of_its_own(
 
 
 @pytest.mark.parametrize("damage", ["flipped", "empty", "other"])
-def test_a_damaged_file_is_told_and_made_again(
+def test_a_damaged_file_is_reported_and_made_again(
     tmp_path: Path,
     classifier: FewShotClassifier,
     computed: Mock,

@@ -1,4 +1,4 @@
-"""A machine's faults are told apart from a trial's own."""
+"""A machine's faults are distinguished from a trial's own."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from study.trial.machine_faults import free_memory, is_device_failure, is_out_of
         (ValueError("out of memory"), False, False),
     ],
 )
-def test_scarce_memory_and_a_broken_device_are_told_apart(
+def test_scarce_memory_and_a_broken_device_are_reported_apart(
     error: Exception, is_memory: bool, is_device: bool
 ):
     assert (is_out_of_memory(error), is_device_failure(error)) == (is_memory, is_device)

@@ -237,7 +237,7 @@ def test_no_more_images_are_opened_than_a_stage_needs(
     assert data_faults(preparer) == [], "a check reads lists and headers"
 
 
-def test_a_fault_of_published_shots_is_told_with_its_place(prepare: Prepare):
+def test_a_fault_of_published_shots_is_reported_with_its_place(prepare: Prepare):
     fault, *_ = data_faults(prepare(dataset="eurosat", shots_from="/"))
     assert fault.startswith("data.shots_from: shot_2-seed_1_train.jsonl")
 

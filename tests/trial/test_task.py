@@ -267,7 +267,7 @@ def test_at_strength_0_with_a_head_of_text_every_prediction_is_zero_shot(
 
 
 @pytest.mark.parametrize("setting", ["class_folds", "base"])
-def test_new_classes_are_told_apart_as_without_the_head(
+def test_new_classes_are_reported_apart_as_without_the_head(
     prepare: Prepare, backbone: Backbone, setting: str
 ):
     data = prepare(setting).test(1)

@@ -45,7 +45,7 @@ USER_ERROR = 2
 """The exit status after a fault that a user can repair, as a full disk is."""
 UNAVAILABLE = "this machine cannot make it"
 MOST = 10
-"""How many differences are told."""
+"""How many differences are reported."""
 HANGS_AFTER = 7200
 """Seconds after which a draw is taken to hang, on a busy machine."""
 MOST_RESUMES = 4

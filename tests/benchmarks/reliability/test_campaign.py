@@ -62,6 +62,6 @@ def test_a_study_says_how_to_go_on_unless_it_was_killed() -> None:
 
 def test_a_fault_that_the_machine_cannot_make_is_not_counted_as_passed() -> None:
     passed = {"fault": "clock jumps", "did": "the clock jumped", "resumes": 0, "wrong": []}
-    told = summary([passed, {**passed, "did": f"{UNAVAILABLE}: no libfaketime"}])
-    assert "1 faults met studies, 0 failed; at most 95.0 %" in told
+    message = summary([passed, {**passed, "did": f"{UNAVAILABLE}: no libfaketime"}])
+    assert "1 faults met studies, 0 failed; at most 95.0 %" in message
     assert "at most" not in summary([{**passed, "did": UNAVAILABLE}])

@@ -92,7 +92,7 @@ def gradients(
 def precisions_table(batch: int, rounds: int, *, device: str = "cpu", small: bool = False) -> str:
     """Measure a step in each precision, compare gradients, and return the table.
 
-    In float32 PyTorch lets convolutions on a GPU use TF32, unless it is told otherwise.
+    In float32 PyTorch lets convolutions on a GPU use TF32, unless set otherwise.
     """
     steps, tuned = {}, {}
     for name in PRECISIONS:

@@ -74,12 +74,12 @@ def test_a_file_holds_every_image_once_in_order(decode: Decode, colors: Any, tmp
 
 
 def test_a_whole_file_is_used_again_without_opening_an_image(decode: Decode, colors: Any):
-    told = []
+    message = []
     files = set()
     for _ in range(2):
-        files.add(decode(PATHS, progress=lambda *n: told.append(n)))
-        assert told[-1] == (150, 150)
-    assert told[:3] == [(1, 150), (2, 150), (3, 150)]
+        files.add(decode(PATHS, progress=lambda *n: message.append(n)))
+        assert message[-1] == (150, 150)
+    assert message[:3] == [(1, 150), (2, 150), (3, 150)]
     (file,) = files
     assert len(colors.opened) == 150
     assert cache_fault(file, PATHS[1:]) == "it holds other images"
@@ -153,7 +153,7 @@ def test_a_corrupt_image_is_fatal_and_leaves_nothing_behind(decode: Decode, tmp_
     assert not list(tmp_path.iterdir())
 
 
-def test_corrupt_images_are_left_out_by_choice_and_told_whenever_their_file_is_used(
+def test_corrupt_images_are_left_out_by_choice_and_reported_whenever_their_file_is_used(
     decode: Decode, colors: Any, caplog: pytest.LogCaptureFixture
 ):
     paths = ["a.jpg", "bad1.jpg", "c.jpg", "bad2.jpg"]

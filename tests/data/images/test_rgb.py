@@ -132,15 +132,15 @@ def test_pixels_of_no_known_range_are_refused(name: str, read: Read, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "image, told",
+    "image, message",
     [
         (Image.fromarray(np.array([[0, np.nan]], np.float32)), "not a number"),
         (Image.new("La", (2, 2)), "Pillow image of mode La"),
         (tiff(bytes(8), 8, form=2), "8 bits with a sign"),
     ],
 )
-def test_pixels_that_are_no_colours_are_refused(image: Any, told: str):
-    with pytest.raises(DataError, match=told):
+def test_pixels_that_are_no_colours_are_refused(image: Any, message: str):
+    with pytest.raises(DataError, match=message):
         read_any_image(image, reading=ImageReading((0.0, 1.0)))
 
 

@@ -69,7 +69,7 @@ def test_a_jpeg_of_very_many_scans_is_refused_and_an_ordinary_one_is_read(root: 
 
 
 @pytest.mark.parametrize(
-    "path, told",
+    "path, message",
     [
         ("a/9.png", "no such image"),
         # As a folder that one may not enter is, but for root as well.
@@ -79,8 +79,8 @@ def test_a_jpeg_of_very_many_scans_is_refused_and_an_ordinary_one_is_read(root: 
         ("a/../../secret.png", "not inside"),
     ],
 )
-def test_an_image_that_is_not_there_or_outside_is_named(path: str, told: str, root: Path):
-    with pytest.raises(DataError, match=f"{path}.*{told}"):
+def test_an_image_that_is_not_there_or_outside_is_named(path: str, message: str, root: Path):
+    with pytest.raises(DataError, match=f"{path}.*{message}"):
         FolderSource(root).open_image(path)
 
 

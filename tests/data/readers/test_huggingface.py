@@ -103,10 +103,10 @@ def test_a_hidden_test_split_is_named(tmp_path: Path):
 
 def test_a_column_or_split_that_is_not_there_or_has_no_images_is_named(tmp_path: Path):
     file = write(tmp_path / "x.parquet", [0, 1] * 3)
-    told = refusal("pets", file, columns={"label": "breed"})
+    message = refusal("pets", file, columns={"label": "breed"})
     assert (
         "no label column 'breed'; name it in columns.label or rename it; the dataset has 'image',"
-        in told
+        in message
     )
     assert "splits 'dev' are not there" in refusal("pets", file, splits={"train": "dev"})
     numbers = {"photo": [{"bytes": b"x"}] * 4, "image": [*range(4)], "label": [*"aabb"]}
@@ -132,13 +132,13 @@ def test_a_corrupt_image_is_named_when_it_is_opened(tmp_path: Path):
     cells = [{"bytes": b"broken", "path": None}, {"bytes": None, "path": "/etc/hostname"}, None]
     write_cells(tmp_path / "x.parquet", cells * 2, [*"aaabbb"])
     source = load_dataset("pets", tmp_path / "x.parquet").source
-    for number, told in (
+    for number, message in (
         (0, "not a readable image"),
         (1, "outside"),
         (2, "the image of pets is empty"),
         (9, "dataset pets has no such image"),
     ):
-        with pytest.raises(DataError, match=f"train/00000{number}.*{told}"):
+        with pytest.raises(DataError, match=f"train/00000{number}.*{message}"):
             source.open_image(f"train/00000{number}")
 
 
@@ -205,10 +205,10 @@ def test_without_a_network_one_message_says_how_to_bring_a_dataset_over(
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
-    told = refusal("hf:owner/pets")
-    assert re.search(r"127\.0\.0\.1:9 does not answer \(.*refused\)", told)
+    message = refusal("hf:owner/pets")
+    assert re.search(r"127\.0\.0\.1:9 does not answer \(.*refused\)", message)
     download = "`hf download owner/pets --repo-type dataset --local-dir DIR`, then copy DIR here"
-    assert f"{download} and set data.root=DIR" in told
+    assert f"{download} and set data.root=DIR" in message
 
 
 def test_images_beside_a_link_to_a_folder_with_parquet_are_no_dataset_of_the_hub(
@@ -232,8 +232,8 @@ def test_no_other_image_of_a_row_is_opened(tmp_path: Path):
         image = dataset.source.open_image("train/000003")
         assert image.tobytes() == miniature.draw(1, 3).tobytes()
     for part in ("label", "group"):
-        told = refusal("pets", tmp_path / "x.parquet", columns={part: "mask"})
-        assert f"name another in columns.{part}" in told
+        message = refusal("pets", tmp_path / "x.parquet", columns={part: "mask"})
+        assert f"name another in columns.{part}" in message
 
 
 @pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary()], ids=str)
@@ -263,11 +263,11 @@ def test_a_column_that_is_named_has_the_groups(tmp_path: Path):
     options: Any = {"columns": {"group": "patient"}}
     dataset = load_dataset("pets", tmp_path / "x.parquet", **options)
     assert not groups_of(dataset.train) & groups_of(dataset.test)
-    told = refusal("pets", tmp_path / "x.parquet", columns={"group": "doctor"})
-    assert "no group column 'doctor'; name it in columns.group" in told
+    message = refusal("pets", tmp_path / "x.parquet", columns={"group": "doctor"})
+    assert "no group column 'doctor'; name it in columns.group" in message
     table.add_column("patient", [None, *range(15)]).to_parquet(tmp_path / "x.parquet")
-    told = refusal("pets", tmp_path / "x.parquet", columns={"group": "patient"})
-    assert "column 'patient' is empty in 1 rows of train, first in row 0" in told
+    message = refusal("pets", tmp_path / "x.parquet", columns={"group": "patient"})
+    assert "column 'patient' is empty in 1 rows of train, first in row 0" in message
 
 
 def test_a_table_of_the_library_has_a_hash_that_its_content_and_history_change():

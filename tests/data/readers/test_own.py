@@ -83,9 +83,9 @@ def test_a_name_that_is_no_text_is_refused(place: bytes, flat: Path):
     strange = flat / os.fsdecode(place)
     strange.parent.mkdir(exist_ok=True)
     strange.touch()
-    told = refusal("mine", flat)
-    assert "not UTF-8" in told
-    told.encode()
+    message = refusal("mine", flat)
+    assert "not UTF-8" in message
+    message.encode()
 
 
 def test_one_split_without_the_other_and_a_folder_without_classes_are_refused(draw: Draw):
@@ -112,7 +112,7 @@ def test_images_are_split_by_the_groups_of_their_paths(by_pattern: bool, draw: D
 
 def test_a_group_in_two_split_folders_is_refused(draw: Draw):
     root = draw("train/a", "train/b", "test/a", "test/b")
-    told = refusal("mine", root, groups=r"\d")
-    assert "mine: 1 groups are on two sides of the split" in told
-    assert "'train/a/1.jpg' in train and 'test/b/1.jpg' in test" in told
+    message = refusal("mine", root, groups=r"\d")
+    assert "mine: 1 groups are on two sides of the split" in message
+    assert "'train/a/1.jpg' in train and 'test/b/1.jpg' in test" in message
     load_dataset("mine", root, groups="^.*")

@@ -57,10 +57,10 @@ def test_what_is_missing_is_named_with_the_folder_and_how_to_get_it(name: str, t
         shutil.rmtree(folder / images)
         assert f"image folder {images} is missing" in refusal(name, tmp_path)
     (folder / listing).unlink()
-    told = refusal(name, tmp_path)
-    assert listing in told
-    assert f"the section of {name} in CoOp's DATASETS.md" in told
-    assert told.endswith(f"It belongs in {folder}")
+    message = refusal(name, tmp_path)
+    assert listing in message
+    assert f"the section of {name} in CoOp's DATASETS.md" in message
+    assert message.endswith(f"It belongs in {folder}")
 
 
 @pytest.mark.parametrize("name", ["dtd", "fgvc_aircraft", "imagenet"])
@@ -75,24 +75,24 @@ def test_a_list_may_begin_with_a_byte_order_mark_and_end_lines_as_windows_does(
 
 
 @pytest.mark.parametrize(
-    "text, told",
+    "text, message",
     [
         ("{", "not whole JSON"),
         ("[" * 100_000, "not whole JSON"),
         ('{"train": [["a.jpg", 0, "x"]], "val": []}', "needs the lists"),
     ],
 )
-def test_an_unsound_split_file_is_refused(text: str, told: str, tmp_path: Path):
+def test_an_unsound_split_file_is_refused(text: str, message: str, tmp_path: Path):
     file = tmp_path / LAYOUTS["dtd"].split
     file.write_text(text)
-    with pytest.raises(DataError, match=f"{file}.*{told}"):
+    with pytest.raises(DataError, match=f"{file}.*{message}"):
         read_split_file(file, LAYOUTS["dtd"])
     with pytest.raises(DataError, match=f"{tmp_path}: cannot be read"):
         read_split_file(tmp_path, LAYOUTS["dtd"])
 
 
 @pytest.mark.parametrize(
-    "split, row, told",
+    "split, row, message",
     [
         ("train", ["a.jpg", 0], r"train\[12\].*allowed is \[path, label"),
         ("val", ["a.jpg", 0.5, "x"], "allowed is"),
@@ -103,13 +103,13 @@ def test_an_unsound_split_file_is_refused(text: str, told: str, tmp_path: Path):
     ],
 )
 def test_an_unsound_row_of_a_split_file_is_refused(
-    split: str, row: list[object], told: str, tmp_path: Path
+    split: str, row: list[object], message: str, tmp_path: Path
 ):
     file = miniature.make("dtd", tmp_path) / LAYOUTS["dtd"].split
     content = json.loads(file.read_text())
     content[split].append(row)
     file.write_text(json.dumps(content))
-    with pytest.raises(DataError, match=f"{file}.*{told}"):
+    with pytest.raises(DataError, match=f"{file}.*{message}"):
         read_split_file(file, LAYOUTS["dtd"])
 
 
@@ -117,7 +117,7 @@ TRAIN_LIST = "images_variant_train.txt"
 
 
 @pytest.mark.parametrize(
-    "name, listing, line, told",
+    "name, listing, line, message",
     [
         ("fgvc_aircraft", TRAIN_LIST, "0000099 Concorde", "line 13: variant 'Concorde'"),
         ("fgvc_aircraft", TRAIN_LIST, "../../x 707-320", "not inside"),
@@ -128,11 +128,11 @@ TRAIN_LIST = "images_variant_train.txt"
     ],
 )
 def test_an_unsound_line_of_a_list_is_refused(
-    name: str, listing: str, line: str, told: str, tmp_path: Path
+    name: str, listing: str, line: str, message: str, tmp_path: Path
 ):
     file = miniature.make(name, tmp_path) / listing
     file.write_text(file.read_text() + line + "\n")
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         load_dataset(name, tmp_path)
 
 
@@ -150,9 +150,9 @@ def test_the_validation_images_are_the_test_split_and_images_may_lie_behind_a_li
 
 
 def test_a_dataset_that_coop_does_not_describe_names_where_it_is_published(tmp_path: Path):
-    told = refusal("imagenetv2_top", tmp_path)
-    assert "Get it by the README of ImageNetV2 (github.com/modestyachts" in told
-    assert "CoOp" not in told
+    message = refusal("imagenetv2_top", tmp_path)
+    assert "Get it by the README of ImageNetV2 (github.com/modestyachts" in message
+    assert "CoOp" not in message
 
 
 @pytest.mark.parametrize("name", SHIFTS)
@@ -189,7 +189,7 @@ def test_two_classes_may_have_one_name_as_in_the_fields_list(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "name, place, told",
+    "name, place, message",
     [
         ("imagenet", "classnames.txt", "classnames.txt is missing; looked in"),
         ("imagenet", "images/val", "image folder images/val is missing"),
@@ -197,10 +197,10 @@ def test_two_classes_may_have_one_name_as_in_the_fields_list(tmp_path: Path):
         ("imagenet", "images/train/n01443537", "train and val differ in classes: 'n01443537'"),
     ],
 )
-def test_what_is_missing_of_imagenet_is_named(name: str, place: str, told: str, tmp_path: Path):
+def test_what_is_missing_of_imagenet_is_named(name: str, place: str, message: str, tmp_path: Path):
     for damaged in miniature.make(name, tmp_path).glob(place):
         damaged.unlink() if damaged.is_file() else shutil.rmtree(damaged)
-    assert re.search(f"{told}.*Get it by", refusal(name, tmp_path))
+    assert re.search(f"{message}.*Get it by", refusal(name, tmp_path))
 
 
 def test_a_folder_without_a_class_name_is_named(tmp_path: Path):
@@ -214,5 +214,5 @@ def test_what_may_not_be_listed_is_named(tmp_path: Path, monkeypatch: pytest.Mon
 
     place = miniature.make("imagenet_a", tmp_path) / "imagenet-a"
     monkeypatch.setattr(os, "scandir", refuse)
-    told = f"{place}: may not be listed (Permission denied)"
-    assert told in refusal("imagenet_a", tmp_path)
+    message = f"{place}: may not be listed (Permission denied)"
+    assert message in refusal("imagenet_a", tmp_path)

@@ -77,7 +77,7 @@ def test_columns_may_have_other_names(tmp_path: Path):
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 @pytest.mark.parametrize(
-    "row, told",
+    "row, message",
     [
         (["../x.jpg", 0, NAMES[0]], "row 11: path '../x.jpg' is not inside"),
         ([None, 0, NAMES[0]], "row 11: path '' is not inside"),
@@ -87,13 +87,13 @@ def test_columns_may_have_other_names(tmp_path: Path):
         (["x.jpg", 2, "c\0at"], "row 11: class_name .* has a zero byte"),
     ],
 )
-def test_a_malformed_row_is_named(suffix: str, row: list[object], told: str, tmp_path: Path):
+def test_a_malformed_row_is_named(suffix: str, row: list[object], message: str, tmp_path: Path):
     file = write(tmp_path / f"x{suffix}", [*rows(), row])
-    assert re.search(told, refusal("mine", file))
+    assert re.search(message, refusal("mine", file))
 
 
 @pytest.mark.parametrize(
-    "header, row, told",
+    "header, row, message",
     [
         (("path", "label"), ["a", 0], "label '0' is a number, and there is no column 'class_name'"),
         (HEADER, ["a.jpg", 0, "cat", "more"], "x.csv: cannot be read"),
@@ -101,9 +101,9 @@ def test_a_malformed_row_is_named(suffix: str, row: list[object], told: str, tmp
     ],
 )
 def test_a_head_and_rows_that_do_not_belong_together_are_refused(
-    header: Sequence[str], row: list[object], told: str, tmp_path: Path
+    header: Sequence[str], row: list[object], message: str, tmp_path: Path
 ):
-    assert told in refusal("mine", write(tmp_path / "x.csv", [row], header))
+    assert message in refusal("mine", write(tmp_path / "x.csv", [row], header))
 
 
 @pytest.mark.parametrize("name", ["x.csv", "x.parquet", "x.zip"])
@@ -175,7 +175,7 @@ g,cat,Test
 """
 
 
-def test_all_faults_of_rows_are_told_and_each_kind_once(tmp_path: Path):
+def test_all_faults_of_rows_are_reported_and_each_kind_once(tmp_path: Path):
     (tmp_path / "x.csv").write_text(FAULTY)
     faults = faults_of(tmp_path / "x.csv")
     assert len(faults) == 5

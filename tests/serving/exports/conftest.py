@@ -144,9 +144,9 @@ def answers(programs: Path, digits: list[str]) -> Callable[..., Tensor]:
         assert opened in loading
         assert loading.endswith("print(names[row.argmax()], float(row.max()))\n")
         images = f"images = [Image.open(path).convert('RGB') for path in {digits!r}]"
-        told = "print('FOUND', json.dumps([list(map(float, row)) for row in probabilities]))"
+        message = "print('FOUND', json.dumps([list(map(float, row)) for row in probabilities]))"
         loading = loading.replace(opened, images)
-        code = "\n".join(["import json", ALONE, loading, told, more])
+        code = "\n".join(["import json", ALONE, loading, message, more])
         done = subprocess.run(
             [programs / "python", "-c", code],
             cwd=folder, env=outside(), capture_output=True, text=True, check=False,

@@ -43,7 +43,7 @@ def test_a_graph_that_differs_is_refused(
 
 
 @pytest.mark.parametrize("missing", ["onnx", "onnxruntime", "onnxscript"])
-def test_a_library_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch, missing: str):
+def test_a_library_that_is_missing_is_reported(monkeypatch: pytest.MonkeyPatch, missing: str):
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(ConfigError, match=r"onnx needs the optional extra: .*clipfit-study\[onnx"):
         exporting.import_onnxruntime()

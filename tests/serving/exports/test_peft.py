@@ -66,7 +66,7 @@ def test_a_backbone_of_the_hub_is_named(make_delta: Any):
     assert f'from_pretrained("{name}", revision="abc", dtype=torch.float32)' in loading
 
 
-def test_a_peft_that_is_missing_or_too_old_is_told(monkeypatch: pytest.MonkeyPatch):
+def test_a_peft_that_is_missing_or_too_old_is_reported(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delattr("peft.BeftConfig")
     with pytest.raises(ConfigError, match=r"PEFT .* has not: pip install 'clipfit-study\[peft\]'"):
         import_peft_with_beft()

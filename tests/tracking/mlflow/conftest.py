@@ -13,7 +13,7 @@ from study.tracking.mlflow.study_run import StudyRun
 
 @pytest.fixture
 def store(new_store: Callable[[Path], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A store of the test's own in the working folder, which the process is told of as well."""
+    """A store of the test's own in the working folder, which the process is notified of as well."""
     monkeypatch.chdir(tmp_path)
     uri = new_store(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)

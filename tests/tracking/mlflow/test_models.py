@@ -11,7 +11,7 @@ from study.errors import DeltaError, TrackingError
 from study.method.delta import load_delta
 from study.serving.saved_model import read_winner
 from study.tracking.mlflow.models import download_model
-from tests.told_of_server import told_of_server
+from tests.mlflow_address import mlflow_at
 from tests.tracking.mlflow.conftest import Registered
 
 CHAMPION, FIRST = "models:/clipfit-digits@champion", "models:/clipfit-digits/1"
@@ -55,7 +55,7 @@ def test_it_is_the_winner_that_the_study_itself_has(
 
 
 def test_probabilities_are_those_of_the_model_that_mlflow_loads(store: str, tmp_path: Path):
-    with told_of_server(store):
+    with mlflow_at(store):
         theirs = mlflow.pyfunc.load_model(CHAMPION).predict(IMAGES)["probabilities"]
     classifier = download_model(CHAMPION, tmp_path).load_classifier()
     rows = classifier.probabilities(IMAGES).tolist()

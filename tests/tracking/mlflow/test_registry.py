@@ -29,7 +29,7 @@ def finished(finish: Any, tmp_path: Path) -> Any:
 def registered(register_in_own_store: Callable[..., Registered]) -> Registered:
     """A study that is registered, for tests that change nothing."""
     before = list(sys.path)
-    registered = register_in_own_store("told", linear=True)
+    registered = register_in_own_store("message", linear=True)
     assert sys.path == before
     return registered
 
@@ -37,7 +37,7 @@ def registered(register_in_own_store: Callable[..., Registered]) -> Registered:
 def test_a_version_says_where_it_comes_from_and_what_it_was_chosen_by(registered: Registered):
     tags, description = registered.version.tags, registered.version.description
     expected = {
-        **{"study": "told", "dataset": "digits", "selection": "holdout", "split_hash": "f" * 16},
+        **{"study": "message", "dataset": "digits", "selection": "holdout", "split_hash": "f" * 16},
         **{"val_score": "0.8", "trial_id": "test-best-seed1", "head": "linear"},
         **{"strength": "0.75"},
     }

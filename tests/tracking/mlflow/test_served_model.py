@@ -22,7 +22,7 @@ from study import tracking
 from study.data.datasets import load_dataset
 from study.data.images.sources import encode_base64
 from study.errors import DeltaError
-from tests.told_of_server import told_of_server
+from tests.mlflow_address import mlflow_at
 from tests.tracking.mlflow.conftest import Registered
 
 CHAMPION = "models:/clipfit-digits@champion"
@@ -38,9 +38,9 @@ def digits(count: int) -> tuple[list[Image.Image], list[str]]:
 
 @pytest.fixture(scope="module")
 def champion(register_in_own_store: Callable[..., Registered]) -> Iterator[str]:
-    """The store of a registered study, which MLflow is told of as a user would."""
+    """The store of a registered study, which MLflow is notified of as a user would."""
     uri = register_in_own_store("served").uri
-    with told_of_server(uri):
+    with mlflow_at(uri):
         yield uri
 
 
@@ -60,9 +60,9 @@ def test_any_form_of_image_gives_the_same_class_in_a_list_a_column_or_alone(
     grey = np.asarray(picture.convert("L"))
     encoded = encode_base64(picture)
     forms = [picture, buffer.getvalue(), file, str(file), encoded, grey]
-    told = model.predict([*forms, grey.tolist()])
-    (name,) = set(told["class_name"])
-    assert told["probability"].std() == pytest.approx(0, abs=1e-6)
+    message = model.predict([*forms, grey.tolist()])
+    (name,) = set(message["class_name"])
+    assert message["probability"].std() == pytest.approx(0, abs=1e-6)
     for form in forms:
         (alone,) = model.predict(form)["class_name"]
         assert alone == name
@@ -92,12 +92,12 @@ def test_new_class_names_are_given_at_load_time(champion: str):
     renamed = mlflow.pyfunc.load_model(CHAMPION, model_config={"class_names": names})
     images, labels = digits(200)
     zeros = [image for image, label in zip(images, labels, strict=True) if label == "digit zero"]
-    told = renamed.predict(zeros)
-    assert set(told["probabilities"][0]) == set(names)
-    assert (told["class_name"] == "digit zero").mean() > 0.9
+    message = renamed.predict(zeros)
+    assert set(message["probabilities"][0]) == set(names)
+    assert (message["class_name"] == "digit zero").mean() > 0.9
 
 
-def test_what_cannot_be_used_is_told_in_one_line(champion: str, model: Any, tiny_backbone: Path):
+def test_what_cannot_be_used_is_reported_in_one_line(champion: str, model: Any, tiny_backbone: Path):
     with pytest.raises(DeltaError, match=f"'embedded' .*'{tiny_backbone}'"):
         mlflow.pyfunc.load_model(CHAMPION, model_config={"backbone": str(tiny_backbone)})
     with pytest.raises(mlflow.MlflowException, match=r"image 0: none\.png: no such image"):

@@ -1,4 +1,4 @@
-"""What does not answer is told, and without its password."""
+"""What does not answer is reported, and without its password."""
 
 from multiprocessing import get_context
 from pathlib import Path
@@ -29,7 +29,7 @@ SECRET = "s3cr3t-passw0rd"
         f"postgresql://127.0.0.1:9/runs?user=me&password={SECRET}",
     ],
 )
-def test_a_store_that_does_not_answer_is_told_without_its_password(uri: str):
+def test_a_store_that_does_not_answer_is_reported_without_its_password(uri: str):
     with pytest.raises(TrackingError, match=r"does not answer .*MLFLOW_TRACKING_URI") as caught:
         connect(uri, "any")
     assert SECRET not in str(caught.value)
@@ -53,7 +53,7 @@ def test_studies_that_begin_a_store_at_once_all_find_its_tables(tmp_path: Path):
         assert process.exitcode == 0
 
 
-def test_a_deleted_experiment_is_told(mlflow_server: str, make: MakeStudy):
+def test_a_deleted_experiment_is_reported(mlflow_server: str, make: MakeStudy):
     client = MlflowClient(mlflow_server)
     client.delete_experiment(client.create_experiment("gone"))
     with pytest.raises(TrackingError, match=r"experiment 'gone' on .* was deleted; restore"):

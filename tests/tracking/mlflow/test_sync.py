@@ -114,11 +114,11 @@ def test_sending_twice_doubles_nothing(noted: str, make: MakeStudy, mlflow_serve
 
     def sent() -> list[Any]:
         sync(study, uri)
-        told = []
+        message = []
         for run in runs(uri, study).values():
             keys = ("val_score", "train_loss", "seconds", "epochs", "trainable")
-            told.append((run.info, [history(uri, run, key) for key in keys]))
-        return told
+            message.append((run.info, [history(uri, run, key) for key in keys]))
+        return message
 
     before = sent()
     for note in study.folder.path.glob("trials/*/mlflow.json"):

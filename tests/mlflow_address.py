@@ -1,4 +1,4 @@
-"""MLflow told of a server in the whole process, as a user would, and only for a while."""
+"""MLflow's own functions at a server, and only for a while."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ import pytest
 
 
 @contextmanager
-def told_of_server(uri: str) -> Iterator[None]:
+def mlflow_at(uri: str) -> Iterator[None]:
     """Let MLflow's own functions ask this server."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         # MLflow sets it too, and commands that later tests start would obey it.
