@@ -142,7 +142,9 @@ def test_a_bad_table_is_reported(run: Run, name: str):
 
 
 @pytest.mark.parametrize("name", CHECKPOINTS)
-def test_a_bad_checkpoint_is_reported_with_its_folder_and_not_the_hub(run: Run, place: Path, name: str):
+def test_a_bad_checkpoint_is_reported_with_its_folder_and_not_the_hub(
+    run: Run, place: Path, name: str
+):
     message = refused(
         run, f"quickstart backbone.name=bad/ck_{name} --check",
         f"backbone: backbone '{place}/bad/ck_{name}' ", CHECKPOINTS[name],

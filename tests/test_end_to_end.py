@@ -14,8 +14,8 @@ from mlflow import MlflowClient
 
 from study import run as run_module
 from study.storage.study_folder import StudyFolder
-from tests.not_none import not_none
 from tests.mlflow_address import mlflow_at
+from tests.not_none import not_none
 from tests.whole_study import assert_whole
 
 SCRIPT = Path(run_module.__file__ or "")

@@ -10,7 +10,7 @@ from study.data.prompts import prompts
 from study.data.records import SPLITS, Dataset
 from study.data.shots import ALL, val_shots_per_class
 from study.method.device import list_gpus
-from study.method.parameters import count_numbers
+from study.method.parameters import count_parameters
 from study.method.recipe import are_unequal
 from study.method.subsets import parse
 from study.report.formatting import format_count
@@ -44,7 +44,7 @@ def study_facts(study: Study) -> Iterator[Fact]:
     more = f", and {len(templates) - 1} more of each class" if len(templates) > 1 else ""
     yield Fact("prompts", ", ".join(texts) + more)
     depths, size = architecture.depths, architecture.image_size
-    tuned = count_numbers(architecture, parse("clipfit").resolve(depths))
+    tuned = count_parameters(architecture, parse("clipfit").resolve(depths))
     yield Fact(
         "backbone",
         f"{config.backbone.name}: {amount(depths.text, 'layer')} for text, {depths.vision} for "

@@ -15,7 +15,7 @@ from pydantic import Discriminator, Field, Tag
 from study.backbones.architecture import FAMILIES, Architecture, Family
 from study.config.section import Section
 from study.config.value_types import RateOrRange
-from study.method.parameters import PROJECTION, count_numbers
+from study.method.parameters import PROJECTION, count_parameters
 from study.method.recipe import (
     CLAP_LR,
     MAX_WEIGHT,
@@ -105,7 +105,7 @@ class TwoStage(FixedMethod):
 
     def count(self, architecture: Architecture) -> int:
         """Return how many values of the backbone are trained, without loading the weights."""
-        return count_numbers(architecture, parse("ln").resolve(architecture.depths))
+        return count_parameters(architecture, parse("ln").resolve(architecture.depths))
 
 
 class TrainedMethod(OtherMethod):

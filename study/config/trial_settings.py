@@ -10,7 +10,7 @@ from study.config.methods import Method
 from study.config.section import Section
 from study.config.value_types import Positive
 from study.errors import SubsetError
-from study.method.parameters import Leaf, kind_names
+from study.method.parameters import ParameterTensor, kind_names
 from study.method.recipe import MAX_WEIGHT, Regularizer
 from study.method.subsets import kinds, parse
 
@@ -115,22 +115,24 @@ class TrialSettings(Section):
         """
         return self.method is None or self.method.delta is not None
 
-    def effective(self, leaves: Collection[Leaf], regularizer: Regularizer) -> "TrialSettings":
+    def effective(
+        self, tensors: Collection[ParameterTensor], regularizer: Regularizer
+    ) -> "TrialSettings":
         """Return the settings without those that have no effect on these tuned tensors.
 
         Args:
-            leaves: the tensors of the subset in the study's model.
+            tensors: those of the subset in the study's model.
             regularizer: the loss term that λ weighs.
         """
-        tuned = kinds(leaves) & self.rates.keys()
+        tuned = kinds(tensors) & self.rates.keys()
         rates = {kind: self.rates[kind] for kind in kind_names() if kind in tuned}
         effective = TrialSettings(
             subset=self.subset, rates=rates, head=self.head, method=self.method
         )
         changes = {}
-        if weight_has_effect(leaves, regularizer):
+        if weight_has_effect(tensors, regularizer):
             changes["distill_weight"] = self.distill_weight
-        if leaves or self.method:
+        if tensors or self.method:
             changes["strength"] = self.strength
         return effective.model_copy(update=changes)
 
@@ -163,11 +165,11 @@ class TrialSettings(Section):
         return values
 
 
-def weight_has_effect(leaves: Collection[Leaf], regularizer: Regularizer) -> bool:
+def weight_has_effect(tensors: Collection[ParameterTensor], regularizer: Regularizer) -> bool:
     """Return whether λ has an effect on a set of tuned tensors.
 
     The distillation (``cosine``) depends on the text features only.
     """
     if regularizer == "cosine":
-        return any(leaf.encoder == "text" for leaf in leaves)
-    return regularizer == "l2_init" and bool(leaves)
+        return any(tensor.encoder == "text" for tensor in tensors)
+    return regularizer == "l2_init" and bool(tensors)

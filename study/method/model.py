@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from study.backbones.architecture import Depths
 from study.backbones.backbone import Backbone
 from study.errors import SubsetError
-from study.method.parameters import Leaf, parameter_name
+from study.method.parameters import ParameterTensor, parameter_name
 from study.method.recipe import Precision
 from study.method.subsets import NOTHING, Subset
 
@@ -79,24 +79,24 @@ def model_depths(model: CLIPModel) -> Depths:
     return Depths(text.num_hidden_layers, vision.num_hidden_layers, model.config.model_type)
 
 
-def tuned_names(model: CLIPModel, subset: Subset) -> dict[str, Leaf]:
-    """Return the leaves of a subset by their names in the model's `named_parameters`.
+def tuned_names(model: CLIPModel, subset: Subset) -> dict[str, ParameterTensor]:
+    """Return the tensors of a subset by their names in the model's `named_parameters`.
 
     Raises:
-        SubsetError: see `Subset.resolve`; or the model lacks a leaf, because its architecture is
+        SubsetError: see `Subset.resolve`; or the model lacks a tensor, because its architecture is
             not that of its family.
     """
     parameters = dict(model.named_parameters())
-    leaves = {parameter_name(leaf): leaf for leaf in subset.resolve(model_depths(model))}
-    missing = sorted(leaves.keys() - parameters)
+    tensors = {parameter_name(tensor): tensor for tensor in subset.resolve(model_depths(model))}
+    missing = sorted(tensors.keys() - parameters)
     if missing:
         name = missing[0]
         nearest = difflib.get_close_matches(name, parameters, n=3, cutoff=0)
         raise SubsetError(
-            f"the subset names {leaves[name]}, but the model has no parameter {name}; "
+            f"the subset names {tensors[name]}, but the model has no parameter {name}; "
             f"the nearest it has are {', '.join(nearest)}"
         )
-    return leaves
+    return tensors
 
 
 def unfreeze(model: CLIPModel, kinds: Mapping[str, str]) -> list[TunedParameter]:
@@ -162,11 +162,11 @@ class FewShotClassifier(nn.Module):
         self, backbone: Backbone, subset: Subset = NOTHING, *, precision: Precision = "float32"
     ) -> None:
         super().__init__()
-        leaves = tuned_names(backbone.clip, subset)
+        tensors = tuned_names(backbone.clip, subset)
         self.backbone = backbone
         """The frozen checkpoint, which stays unchanged."""
         self.precision = precision
-        self.own({name: leaf.kind for name, leaf in leaves.items()})
+        self.own({name: tensor.kind for name, tensor in tensors.items()})
 
     def own(self, kinds: Mapping[str, str]) -> None:
         """Copy the parameters to tune from the backbone, and share all others with it.

@@ -102,7 +102,7 @@ SITES: tuple[Site, ...] = (
 )  # fmt: skip
 
 
-class Leaf(NamedTuple):
+class ParameterTensor(NamedTuple):
     """One parameter tensor of a CLIP model."""
 
     encoder: Encoder
@@ -110,8 +110,8 @@ class Leaf(NamedTuple):
     """The index of the block, counted from the input; None outside the blocks."""
     site: str
     """The site without its tensor, such as ``mlp.fc2``, ``ln1`` or ``ln_post``."""
-    tensor: str
-    """The tensor's name in its module: ``weight`` or ``bias``."""
+    attribute: str
+    """Its name in its module: ``weight`` or ``bias``."""
 
     @property
     def row(self) -> Site:
@@ -121,9 +121,9 @@ class Leaf(NamedTuple):
             SubsetError: the table has no such site.
         """
         for row in SITES:
-            if row.name == self.site and row.has(self.encoder, self.tensor):
+            if row.name == self.site and row.has(self.encoder, self.attribute):
                 return row
-        raise SubsetError(f"the table of sites has no {self.encoder}.{self.site}.{self.tensor}")
+        raise SubsetError(f"the table of sites has no {self.encoder}.{self.site}.{self.attribute}")
 
     @property
     def kind(self) -> str:
@@ -131,7 +131,7 @@ class Leaf(NamedTuple):
         return self.row.kind.name
 
     def __str__(self) -> str:
-        name = f"{self.encoder}.{self.site}.{self.tensor}"
+        name = f"{self.encoder}.{self.site}.{self.attribute}"
         if self.layer is None:
             return name
         return f"{name}[{self.layer}]"
@@ -150,27 +150,26 @@ def kind_names() -> tuple[str, ...]:
     return tuple(kind.name for kind in list_kinds())
 
 
-def parameter_name(leaf: Leaf) -> str:
-    """Return the name of a leaf in the model's `named_parameters`."""
-    row = leaf.row
+def parameter_name(tensor: ParameterTensor) -> str:
+    """Return the name of a tensor in the model's `named_parameters`."""
+    row = tensor.row
     module = row.module
-    if leaf.layer is not None:
-        module = f"encoder.layers.{leaf.layer}.{module}"
-    tensor = row.parameter or leaf.tensor
-    return f"{leaf.encoder}_model.{module}.{tensor}"
+    if tensor.layer is not None:
+        module = f"encoder.layers.{tensor.layer}.{module}"
+    return f"{tensor.encoder}_model.{module}.{row.parameter or tensor.attribute}"
 
 
-def count_numbers(architecture: Architecture, leaves: Iterable[Leaf]) -> int:
-    """Return how many numbers the leaves of a model hold in all."""
+def count_parameters(architecture: Architecture, tensors: Iterable[ParameterTensor]) -> int:
+    """Return the number of parameters in tensors of a model."""
     count = 0
-    for leaf in leaves:
-        encoder = getattr(architecture, leaf.encoder)
-        count += math.prod(getattr(encoder, size) for size in leaf.row.shape)
+    for tensor in tensors:
+        encoder = getattr(architecture, tensor.encoder)
+        count += math.prod(getattr(encoder, size) for size in tensor.row.shape)
     return count
 
 
-def find_leaf(name: str) -> Leaf:
-    """Return the leaf that has a name in a model's `named_parameters`.
+def find_tensor(name: str) -> ParameterTensor:
+    """Return the tensor that has a name in a model's `named_parameters`.
 
     Raises:
         SubsetError: no site of the table has a tensor of this name.
@@ -188,6 +187,6 @@ def find_leaf(name: str) -> Leaf:
             if row.parameter == parameter:
                 tensor = row.tensors[0]
             if row.parameter in (None, parameter) and row.has(encoder, tensor):
-                return Leaf(encoder, block, row.name, tensor)  # type: ignore[arg-type]
+                return ParameterTensor(encoder, block, row.name, tensor)  # type: ignore[arg-type]
     sites = ", ".join(dict.fromkeys(row.name for row in SITES))
     raise SubsetError(f"'{name}' is no tensor of a site; the sites are {sites}")

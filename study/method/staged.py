@@ -28,7 +28,7 @@ from study.backbones.architecture import Encoder
 from study.backbones.tokenizing import end_positions
 from study.errors import SubsetError
 from study.method.model import FewShotClassifier
-from study.method.parameters import PROJECTION, Leaf, find_leaf
+from study.method.parameters import PROJECTION, ParameterTensor, find_tensor
 
 
 @dataclass(frozen=True)
@@ -187,9 +187,9 @@ class StagedEncoder:
                 if encoder == "vision":
                     stages.append(self.projection)
                 continue
-            leaf = find_leaf(tuned.name)
-            if leaf.encoder == encoder:
-                stages.append(self._stage(leaf))
+            tensor = find_tensor(tuned.name)
+            if tensor.encoder == encoder:
+                stages.append(self._stage(tensor))
         untuned = self.last
         if self.is_causal and encoder == "vision":
             untuned = self.projection
@@ -199,15 +199,15 @@ class StagedEncoder:
         self.is_tuned = bool(stages)
         """Whether anything is tuned in the encoder, so that its features change."""
 
-    def _stage(self, leaf: Leaf) -> int:
+    def _stage(self, tensor: ParameterTensor) -> int:
         """Return the stage that reads a tuned tensor."""
-        if leaf.layer is None:
+        if tensor.layer is None:
             stages = {"before": 0, "after": self.projection - 1}
         else:
-            stages = {"attention": 1 + 2 * leaf.layer, "mlp": 2 + 2 * leaf.layer}
-        stage = leaf.row.stage
+            stages = {"attention": 1 + 2 * tensor.layer, "mlp": 2 + 2 * tensor.layer}
+        stage = tensor.row.stage
         if stage not in stages:
-            raise SubsetError(f"the staged pass cannot vary {leaf}: no stage reads it")
+            raise SubsetError(f"the staged pass cannot vary {tensor}: no stage reads it")
         return stages[stage]
 
     def run(self, start: int, stop: int, hidden: Tensor, prompts: Prompts | None = None) -> Tensor:

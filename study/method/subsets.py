@@ -30,7 +30,7 @@ from itertools import groupby
 from study.backbones.architecture import ENCODERS, Depths, Encoder, Family
 from study.errors import SubsetError, did_you_mean
 from study.method import parameters
-from study.method.parameters import Leaf, Site
+from study.method.parameters import ParameterTensor, Site
 
 PRESETS = {
     "none": "",
@@ -74,7 +74,7 @@ class Term:
         """The kinds of parameter that the term names."""
         return frozenset(row.kind.name for row, _ in self.tensors)
 
-    def resolve(self, depths: Depths) -> frozenset[Leaf]:
+    def resolve(self, depths: Depths) -> frozenset[ParameterTensor]:
         """Return the tensors that the term names in a model of these depths.
 
         Raises:
@@ -82,8 +82,8 @@ class Term:
         """
         family = depths.family
         depth = getattr(depths, self.encoder)
-        tensors = [(row, tensor) for row, tensor in self.tensors if family in row.families]
-        if not tensors:
+        rows = [(row, name) for row, name in self.tensors if family in row.families]
+        if not rows:
             sites = ", ".join(list_sites(self.encoder, family))
             raise SubsetError(
                 f"{self} is no site of a '{family}' model; the sites of its {self.encoder} "
@@ -93,17 +93,19 @@ class Term:
         if self.layers is not None:
             start, stop = self.layers
             layers = layers[start:stop]
-        leaves: set[Leaf] = set()
-        for row, tensor in tensors:
+        tensors: set[ParameterTensor] = set()
+        for row, name in rows:
             if row.in_blocks:
-                leaves.update(Leaf(self.encoder, layer, row.name, tensor) for layer in layers)
+                tensors.update(
+                    ParameterTensor(self.encoder, layer, row.name, name) for layer in layers
+                )
             elif self.layers is None:
-                leaves.add(Leaf(self.encoder, None, row.name, tensor))
-        if not leaves:
+                tensors.add(ParameterTensor(self.encoder, None, row.name, name))
+        if not tensors:
             raise SubsetError(
                 f"{self} selects no layer: the {self.encoder} encoder has layers 0 to {depth - 1}"
             )
-        return frozenset(leaves)
+        return frozenset(tensors)
 
 
 SignedTerm = tuple[int, Term]
@@ -138,25 +140,25 @@ class Subset:
         terms.extend((-1, term) for _, term in other.terms)
         return Subset(_normalise(terms))
 
-    def resolve(self, depths: Depths) -> frozenset[Leaf]:
+    def resolve(self, depths: Depths) -> frozenset[ParameterTensor]:
         """Return the exact set of parameter tensors in a model of these depths.
 
         Raises:
             SubsetError: a term selects no layer, or takes nothing away.
         """
-        leaves: frozenset[Leaf] = frozenset()
+        tensors: frozenset[ParameterTensor] = frozenset()
         for sign, run in groupby(self.terms, key=lambda signed: signed[0]):
             resolved = {term: term.resolve(depths) for _, term in run}
             if sign > 0:
-                leaves = leaves.union(*resolved.values())
+                tensors = tensors.union(*resolved.values())
                 continue
-            # Compare with the leaves before the whole run. A run is sorted, so an earlier term in
+            # Compare with the tensors before the whole run. A run is sorted, so an earlier term in
             # it may already take away all of a term that the user wrote before it.
             for term, removed in resolved.items():
-                if not leaves & removed:
+                if not tensors & removed:
                     raise SubsetError(f"'- {term}' in '{self}' takes away nothing")
-            leaves = leaves.difference(*resolved.values())
-        return leaves
+            tensors = tensors.difference(*resolved.values())
+        return tensors
 
     def key(self, depths: Depths) -> str:
         """Return 16 hexadecimal digits that are equal for subsets with equal tensors."""
@@ -208,9 +210,9 @@ def parse(text: str) -> Subset:
     return Subset(_normalise(terms))
 
 
-def kinds(leaves: Iterable[Leaf]) -> frozenset[str]:
+def kinds(tensors: Iterable[ParameterTensor]) -> frozenset[str]:
     """Return the kinds of parameter in a set; each kind has a learning rate of its own."""
-    return frozenset(leaf.kind for leaf in leaves)
+    return frozenset(tensor.kind for tensor in tensors)
 
 
 _SIGNS = {"+": 1, "-": -1, "": 0}

@@ -120,9 +120,9 @@ def _squares(subset: str, rows: list[Term], depths: Depths) -> dict[tuple[int, i
     last = max(depths.text, depths.vision) + 1
     squares: dict[tuple[int, int], set[bool]] = defaultdict(set)
     for row, term in enumerate(rows):
-        for leaf in sorted(term.resolve(depths), key=str):
-            column = leaf.layer
+        for tensor in sorted(term.resolve(depths), key=str):
+            column = tensor.layer
             if column is None:
-                column = -2 if leaf.row.stage == "before" else last
-            squares[column + 2, row].add(leaf in tuned)
+                column = -2 if tensor.row.stage == "before" else last
+            squares[column + 2, row].add(tensor in tuned)
     return squares

@@ -20,7 +20,7 @@ from study.data.prompts import prompts
 from study.embedded import backbone_path
 from study.errors import DataError, DeltaError, SubsetError
 from study.method.delta import Tensors, apply_delta, load_delta, without_head
-from study.method.parameters import METHOD, PROJECTION, find_leaf
+from study.method.parameters import METHOD, PROJECTION, find_tensor
 from study.results.study_result import StudyResult
 from study.results.trial_results import TrialResult
 from study.trial.prepare import Preparer
@@ -98,11 +98,11 @@ def parameter_drift(before: Tensors, after: Tensors) -> list[TensorDrift]:
         encoder, layer, site, kind = "vision", None, "projection.weight", METHOD
         if name != PROJECTION:
             try:
-                leaf = find_leaf(name)
+                found = find_tensor(name)
             except SubsetError as error:
                 raise DeltaError(f"tuned tensor {error}") from None
-            encoder, layer, kind = leaf.encoder, leaf.layer, leaf.kind
-            site = f"{leaf.site}.{leaf.tensor}"
+            encoder, layer, kind = found.encoder, found.layer, found.kind
+            site = f"{found.site}.{found.attribute}"
         old = before[name].detach().double()
         moved = (tensor.detach().double() - old).norm().item()
         size = old.norm().item()

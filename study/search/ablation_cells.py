@@ -102,11 +102,11 @@ def _windows(ablation: AblationConfig, base: Subset, depths: Depths) -> dict[str
 
 def _sites_in(base: Subset, depths: Depths) -> Iterator[str]:
     """Yield the names of the single sites that the subset contains in full."""
-    leaves = base.resolve(depths)
+    tensors = base.resolve(depths)
     for encoder in ENCODERS:
         for name in list_sites(encoder, depths.family):
             site = f"{encoder}.{name}"
-            if parse(site).resolve(depths) <= leaves:
+            if parse(site).resolve(depths) <= tensors:
                 yield site
 
 

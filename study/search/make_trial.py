@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from study.config.trial_settings import TrialSettings
-from study.method.parameters import count_numbers
+from study.method.parameters import count_parameters
 from study.method.subsets import parse
 from study.trial.config_hash import compute_config_hash
 from study.trial.study import SPLIT_HASH, Stage, Study, TrialConfig, TrialData
@@ -37,9 +37,9 @@ def make_trial(study: Study, data: TrialData, stage: Stage, proposal: Proposal) 
     settings, group, number, label, seed = proposal
     method = settings.method
     subset = parse(settings.subset)
-    leaves = subset.resolve(architecture.depths)
-    trainable = count_numbers(architecture, leaves)
-    epochs = training.epochs if leaves or method else 0
+    tensors = subset.resolve(architecture.depths)
+    trainable = count_parameters(architecture, tensors)
+    epochs = training.epochs if tensors or method else 0
     proposer = "trial"
     if method:
         optimization = {
@@ -66,7 +66,7 @@ def make_trial(study: Study, data: TrialData, stage: Stage, proposal: Proposal) 
         label=label,
         number=number,
         seed=seed,
-        settings=settings.effective(leaves, training.regularizer),
+        settings=settings.effective(tensors, training.regularizer),
         trainable=trainable,
         epochs=epochs,
         split_hash=data.digest[:SPLIT_HASH],

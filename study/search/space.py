@@ -10,7 +10,7 @@ from optuna.trial import FixedTrial, Trial
 from study.backbones.architecture import ENCODERS, Depths
 from study.config.search_section import SpaceConfig
 from study.config.trial_settings import TrialSettings, rate_column, weight_has_effect
-from study.method.parameters import Leaf, kind_names
+from study.method.parameters import ParameterTensor, kind_names
 from study.method.recipe import Regularizer
 from study.method.subsets import is_in_blocks, kinds, parse
 
@@ -34,12 +34,12 @@ class Space:
 
     def ranges(self, subset: str) -> Ranges:
         """Return the ranges of the learning rates, and of λ, that have an effect on a subset."""
-        leaves = parse(subset).resolve(self.depths)
-        tuned = kinds(leaves)
+        tensors = parse(subset).resolve(self.depths)
+        tuned = kinds(tensors)
         ranges = {
             rate_column(kind): self.config.rates[kind] for kind in kind_names() if kind in tuned
         }
-        if weight_has_effect(leaves, self.regularizer):
+        if weight_has_effect(tensors, self.regularizer):
             ranges["distill_weight"] = self.config.distill_weight
         return ranges
 
@@ -65,21 +65,23 @@ class Space:
         None means that the space does not contain them, for example because a site is not listed or
         a rate is out of range.
         """
-        leaves = parse(settings.subset).resolve(self.depths)
-        if settings.method or (leaves and settings.strength != self.strength):
+        tensors = parse(settings.subset).resolve(self.depths)
+        if settings.method or (tensors and settings.strength != self.strength):
             return None
-        trial = FixedTrial(self._choices(settings, leaves))
+        trial = FixedTrial(self._choices(settings, tensors))
         try:
             # Optuna warns of a number out of its range.
             with warnings.catch_warnings(action="error", category=UserWarning):
                 decoded = self.suggest(trial)
         except (UserWarning, ValueError):
             return None
-        if parse(decoded.subset).resolve(self.depths) != leaves:
+        if parse(decoded.subset).resolve(self.depths) != tensors:
             return None
         return trial
 
-    def _choices(self, settings: TrialSettings, leaves: frozenset[Leaf]) -> dict[str, Any]:
+    def _choices(
+        self, settings: TrialSettings, tensors: frozenset[ParameterTensor]
+    ) -> dict[str, Any]:
         """Return the choices that lead to settings, if they are in the space.
 
         A window spans all layers if none is tuned or the space has no windows.
@@ -87,7 +89,9 @@ class Space:
         values = settings.column_values()
         for encoder in ENCODERS:
             layers = [
-                leaf.layer for leaf in leaves if leaf.encoder == encoder and leaf.layer is not None
+                tensor.layer
+                for tensor in tensors
+                if tensor.encoder == encoder and tensor.layer is not None
             ]
             low, high = self._layers(encoder)
             if layers and self.config.windows:
@@ -96,7 +100,7 @@ class Space:
             for site in self.config.sites:
                 if site.startswith(encoder):
                     within = parse(self._within(site, low, high))
-                    values[site] = within.resolve(self.depths) <= leaves
+                    values[site] = within.resolve(self.depths) <= tensors
         return {name: value for name, value in values.items() if value is not None}
 
     def _suggest_subset(self, trial: Trial | FixedTrial) -> str:

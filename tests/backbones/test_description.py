@@ -11,7 +11,7 @@ from study.backbones.backbone import Backbone
 from study.backbones.description import read_architecture
 from study.errors import BackboneError
 from study.method.model import FewShotClassifier, model_depths
-from study.method.parameters import count_numbers
+from study.method.parameters import count_parameters
 from study.method.subsets import parse
 from tests.small_clips import set_value
 
@@ -39,7 +39,7 @@ VIT_L_14 = Architecture(
 def test_the_counts_of_published_models_are_known_without_their_weights(
     model: Architecture, subset: str, count: int
 ):
-    assert count_numbers(model, parse(subset).resolve(model.depths)) == count
+    assert count_parameters(model, parse(subset).resolve(model.depths)) == count
 
 
 @pytest.mark.parametrize("subset", ["clipfit", "bitfit", "text.mlp.fc1.bias[1]"])
@@ -50,7 +50,7 @@ def test_what_is_read_counts_as_the_model_itself_does(
     assert architecture.depths == model_depths(backbone.clip)
     assert architecture.image_size == backbone.image_size
     numbers = sum(t.parameter.numel() for t in FewShotClassifier(backbone, parse(subset)).tuned)
-    assert count_numbers(architecture, parse(subset).resolve(architecture.depths)) == numbers
+    assert count_parameters(architecture, parse(subset).resolve(architecture.depths)) == numbers
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from study.backbones.framing import Framing
 from study.backbones.load_backbone import load_backbone
 from study.errors import BackboneError, DataError, SubsetError
 from study.method.model import FewShotClassifier, model_depths
-from study.method.parameters import count_numbers, find_leaf, parameter_name
+from study.method.parameters import count_parameters, find_tensor, parameter_name
 from study.method.subsets import parse
 from study.serving.exports.hf import save_merged
 from tests.not_none import not_none
@@ -98,10 +98,10 @@ def test_the_staged_pass_has_every_gradient_of_the_plain_one(backbone: Backbone,
 
 
 def test_its_sites_are_its_own_and_those_of_the_other_family_are_refused():
-    leaves = parse("vision.ln").resolve(DEPTHS)
-    assert {leaf.site for leaf in leaves} == {"ln1", "ln2", "ln_post", "pool.ln"}
-    leaves = parse(EVERY).resolve(DEPTHS)
-    assert [find_leaf(parameter_name(leaf)) for leaf in leaves] == [*leaves]
+    tensors = parse("vision.ln").resolve(DEPTHS)
+    assert {tensor.site for tensor in tensors} == {"ln1", "ln2", "ln_post", "pool.ln"}
+    tensors = parse(EVERY).resolve(DEPTHS)
+    assert [find_tensor(parameter_name(tensor)) for tensor in tensors] == [*tensors]
     for subset, depths in (("vision.ln_pre", DEPTHS), ("vision.pool.q.bias", Depths(2, 3))):
         with pytest.raises(SubsetError, match=f"{subset} is no site of a '{depths.family}' model"):
             parse(subset).resolve(depths)
@@ -117,7 +117,7 @@ def test_the_architecture_counts_every_number(checkpoint: Path, backbone: Backbo
     assert architecture.framing == backbone.framing == Framing(True, "bilinear")
     every = FewShotClassifier(backbone, parse(EVERY)).tuned
     tuned = sum(one.parameter.numel() for one in every)
-    assert count_numbers(architecture, parse(EVERY).resolve(DEPTHS)) == tuned
+    assert count_parameters(architecture, parse(EVERY).resolve(DEPTHS)) == tuned
     (checkpoint / "preprocessor_config.json").unlink()
     assert read_architecture(checkpoint).framing == Framing(squash=True)
 

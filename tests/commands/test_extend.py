@@ -62,7 +62,7 @@ def choose(study: Study, candidates: list[Candidate]):
     study.folder.write_json("candidates.json", [c.model_dump(mode="json") for c in candidates])
 
 
-def message(candidates: list[Candidate]) -> dict[str, int]:
+def source_trials(candidates: list[Candidate]) -> dict[str, int]:
     """The trial that each label stands for."""
     return {c.label: int(str(c.source_trial)[-4:]) for c in candidates}
 
@@ -162,7 +162,7 @@ def test_another_final_model_is_trained_without_choosing_again(study: Study):
     choose(study, candidates({"best": 7}))
     (study.folder.path / DESCRIPTION).write_text("the best is here")
     assert grow(study, "final.images=everything").config.final.images == "everything"
-    assert message(list(study.candidates() or ())) == {"best": 7}
+    assert source_trials(list(study.candidates() or ())) == {"best": 7}
     assert [entry["candidates"] for entry in extensions(study)] == [None]
     assert not study.folder.is_complete()
 
@@ -180,10 +180,12 @@ def test_what_was_tested_before_stays_beside_the_new_choice_under_a_label_of_its
     assert beside_earlier(extended, same) == same
     head = {"settings": same[2].settings.model_copy(update={"head": "linear"})}
     found = beside_earlier(extended, [same[2].model_copy(update=head)])
-    assert message(found).keys() >= {"best", "best-of-48"}, "with another head, another result"
+    assert source_trials(found).keys() >= {"best", "best-of-48"}, (
+        "with another head, another result"
+    )
     chosen = candidates({"clipfit": 1, "clipfit-tuned": 80, "best": 60, "second": 7}, 98)
     found = beside_earlier(extended, chosen)
-    assert message(found) == {
+    assert source_trials(found) == {
         "clipfit": 1,
         "clipfit-tuned": 80,
         "best": 60,
@@ -197,7 +199,7 @@ def test_what_was_tested_before_stays_beside_the_new_choice_under_a_label_of_its
 def test_a_second_extension_keeps_what_the_first_set_aside(extended: Study):
     choose(extended, beside_earlier(extended, candidates({"best": 60}, 98)))
     again = grow(extended, "search.trials=+2")
-    assert message(beside_earlier(again, candidates({"best": 7}, 100))) == {
+    assert source_trials(beside_earlier(again, candidates({"best": 7}, 100))) == {
         "best": 7,  # an earlier one may be the best again
         "clipfit-of-48": 1,
         "clipfit-tuned-of-48": 5,
@@ -209,7 +211,7 @@ def test_an_earlier_stand_in_for_a_best_without_a_delta_is_not_the_final_model(s
     choose(study, candidates({"full": 3, "best": 3, "best-with-delta": 2}))
     extended = grow(study, "search.trials=+50")
     found = beside_earlier(extended, candidates({"full": 3, "best": 60}, 98))
-    assert message(found) == {"full": 3, "best": 60, "best-with-delta-of-48": 2}
+    assert source_trials(found) == {"full": 3, "best": 60, "best-with-delta-of-48": 2}
     assert final_candidate(found) == best_candidate(found)
 
 

@@ -56,7 +56,7 @@ class Disk:
                 subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def message(folder: StudyFolder) -> JsonObject:
+def recorded_state(folder: StudyFolder) -> JsonObject:
     """Return what a study knows, less times."""
     trials = {}
     for trial in folder.trials():

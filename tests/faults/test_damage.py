@@ -14,7 +14,7 @@ from study.storage.study_folder import StudyFolder
 from tests.damage import cut, flip, overwrite
 from tests.tiny_study import optuna_trials
 
-from .conftest import Drivers, message
+from .conftest import Drivers, recorded_state
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
@@ -50,7 +50,7 @@ class Spoiled:
         shutil.copytree(backbone_path(EMBEDDED), backbone)
         self.folder = StudyFolder(place / "runs" / "mine")
         self.run(*SMALL, f"backbone.name={backbone}")
-        self.before = message(self.folder)
+        self.before = recorded_state(self.folder)
         self.shots = self._shots()
         self.images = {path: path.read_bytes() for path in place.glob("runs/.images/*.arrow")}
         candidates = self.folder.read_json("candidates.json")
@@ -91,7 +91,7 @@ def spoiled(drivers: Drivers, tmp_path_factory: pytest.TempPathFactory) -> Spoil
 
 
 def test_it_is_whole_again_with_the_same_results(spoiled: Spoiled):
-    assert message(spoiled.folder) == spoiled.before
+    assert recorded_state(spoiled.folder) == spoiled.before
     assert spoiled._shots() == spoiled.shots
     for path, contents in spoiled.images.items():
         assert path.read_bytes() == contents

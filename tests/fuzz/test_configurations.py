@@ -13,7 +13,7 @@ from study.config.loading import dump_config, load_config
 from study.config.reference import list_keys
 from study.config.sweep import is_sweep, load_sweep
 
-from .conftest import LONGEST_MESSAGE, few_cases, message
+from .conftest import LONGEST_MESSAGE, few_cases, study_errors_allowed
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -74,7 +74,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @given(documents([*SINGLE, WHOLE]))
 def test_any_document_is_a_configuration_or_one_reported_error(file: Path, text: str):
     file.write_bytes(text.encode(errors="surrogatepass"))
-    with message():
+    with study_errors_allowed():
         config = load_config(file)
         file.write_text(dump_config(config))
         assert load_config(file) == config
@@ -88,7 +88,7 @@ def test_any_document_is_a_configuration_or_one_reported_error(file: Path, text:
 @example("", ["search.trials=" + "9" * 400])
 def test_any_override_is_taken_or_one_reported_error(file: Path, text: str, given: list[str]):
     file.write_text(text)
-    with message():
+    with study_errors_allowed():
         load_config(file, given)
 
 
@@ -96,7 +96,7 @@ def test_any_override_is_taken_or_one_reported_error(file: Path, text: str, give
 @given(documents(SWEEPS), overrides)
 def test_any_sweep_is_studies_or_one_reported_error(file: Path, text: str, given: list[str]):
     file.write_bytes(text.encode(errors="surrogatepass"))
-    with message():
+    with study_errors_allowed():
         if is_sweep(file):
             load_sweep(file, given)
 

@@ -16,7 +16,7 @@ from study.data.images.sources import FolderSource, read_any_image
 from study.errors import DataError
 from tests.pictures import RGB, chunk, known_pictures, saved, turned
 
-from .conftest import few_cases, message
+from .conftest import few_cases, study_errors_allowed
 
 pytestmark = [
     pytest.mark.timeout(1800),
@@ -83,7 +83,7 @@ def images(draw: st.DrawFn) -> bytes:
 def test_any_bytes_are_an_image_or_one_reported_error(
     content: bytes, keep_aspect: bool, pixel_range: PixelRange | None
 ):
-    with message():
+    with study_errors_allowed():
         image = read_any_image(content, reading=ImageReading(pixel_range))
         pixels = preprocess(image, size=SIZE, keep_aspect=keep_aspect)
         assert (image.mode, pixels.dtype, pixels.shape[2]) == ("RGB", np.uint8, 3)

@@ -1,4 +1,4 @@
-"""Whatever stands in a split file or a table: a dataset inside its folder, or one reported error."""
+"""Whatever stands in a split file or table: a dataset inside its folder, or one error."""
 
 import copy
 import io
@@ -18,7 +18,7 @@ from study.data.readers.benchmarks import LAYOUTS
 from study.data.records import Dataset
 from study.data.shots import draw_shots, read_shots, write_shots
 
-from .conftest import few_cases, message
+from .conftest import few_cases, study_errors_allowed
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -110,7 +110,7 @@ SPLIT: dict[str, list[list[Any]]] = {
 @given(as_json(SPLIT))
 def test_shots_of_any_split_file_are_drawn_or_reported(place: Path, content: bytes):
     (place / "dtd" / LAYOUTS["dtd"].split).write_bytes(content)
-    with message():
+    with study_errors_allowed():
         dataset = load_dataset("dtd", place)
         check_sound(dataset)
         shots = draw_shots(dataset, shots=1, seed=1)
@@ -141,12 +141,14 @@ def texts(draw: st.DrawFn, delimiter: str) -> bytes:
 
 @few_cases()
 @given(st.sampled_from([(".csv", ","), (".csv", ";"), (".tsv", "\t")]), st.data())
-def test_any_text_table_is_read_or_reported(place: Path, form: tuple[str, str], data: st.DataObject):
+def test_any_text_table_is_read_or_reported(
+    place: Path, form: tuple[str, str], data: st.DataObject
+):
     suffix, delimiter = form
     file = place / f"table{suffix}"
     file.write_bytes(data.draw(spoiled(texts(delimiter))))
     columns = data.draw(st.none() | st.dictionaries(st.sampled_from(["path", "x"]), st.text()))
-    with message():
+    with study_errors_allowed():
         check_sound(load_dataset("mine", file, columns=columns))
 
 
@@ -179,5 +181,5 @@ def test_any_parquet_table_is_read_or_reported(
     pq.write_table(pa.Table.from_arrays(arrays, names), sink)
     file = place / "table.parquet"
     file.write_bytes(data.draw(spoiled(st.just(sink.getvalue()))))
-    with message():
+    with study_errors_allowed():
         check_sound(load_dataset("mine", file))

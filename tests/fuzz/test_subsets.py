@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from study.backbones.architecture import Depths
 from study.method.subsets import PRESETS, parse, site_names
 
-from .conftest import few_cases, message
+from .conftest import few_cases, study_errors_allowed
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -25,7 +25,7 @@ pieces = terms | st.sampled_from(ODD) | st.text(max_size=4)
 @few_cases()
 @given(st.lists(pieces, max_size=9).map("".join) | st.lists(terms, max_size=9).map(" + ".join))
 def test_any_text_is_a_subset_that_reads_back_or_one_reported_error(text: str):
-    with message():
+    with study_errors_allowed():
         subset = parse(text)
         assert parse(str(subset)) == subset
         subset.resolve(Depths(text=2, vision=3))

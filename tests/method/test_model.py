@@ -66,7 +66,7 @@ def test_each_leaf_is_one_tensor_of_the_site_it_names(backbone: Backbone):
         if parameter.ndim == 1 and "k_proj" not in name and "class_embedding" not in name
     }
     assert set(everything) == norms_and_biases
-    ln1 = {name for name, leaf in everything.items() if leaf.site == "ln1"}
+    ln1 = {name for name, tensor in everything.items() if tensor.site == "ln1"}
     assert ln1 == {name for name in norms_and_biases if ".layer_norm1." in name}
 
 

@@ -9,10 +9,10 @@ from study.errors import SubsetError
 from study.method import parameters
 from study.method.parameters import (
     Kind,
-    Leaf,
+    ParameterTensor,
     Site,
-    count_numbers,
-    find_leaf,
+    count_parameters,
+    find_tensor,
     parameter_name,
 )
 from study.method.subsets import parse
@@ -22,8 +22,8 @@ from tests.staged_case import Case, distance
 
 
 def test_the_leaf_of_a_name_is_the_one_that_is_named_so():
-    for leaf in parse("bitfit + ln").resolve(Depths(text=2, vision=11)):
-        assert find_leaf(parameter_name(leaf)) == leaf
+    for tensor in parse("bitfit + ln").resolve(Depths(text=2, vision=11)):
+        assert find_tensor(parameter_name(tensor)) == tensor
 
 
 @pytest.mark.parametrize(
@@ -41,12 +41,12 @@ def test_the_leaf_of_a_name_is_the_one_that_is_named_so():
 )
 def test_a_tensor_of_no_site_is_refused_by_name(name: str):
     with pytest.raises(SubsetError, match=f"'{name}' is no tensor of a site.* mlp.fc2, ln1, "):
-        find_leaf(name)
+        find_tensor(name)
 
 
 def test_a_leaf_of_no_site_has_no_kind():
     with pytest.raises(SubsetError, match=r"no text\.ln_pre\.bias"):
-        _ = Leaf("text", None, "ln_pre", "bias").kind
+        _ = ParameterTensor("text", None, "ln_pre", "bias").kind
 
 
 MATRIX = Site(
@@ -60,7 +60,7 @@ def test_one_row_adds_a_site(backbone: Backbone, monkeypatch: pytest.MonkeyPatch
     subset = parse("vision.mlp.fc2.weight[-1] + clipfit + text.weight[0]")  # the kind is a group
     assert parse(str(subset)) == subset
     case = Case(backbone, str(subset), 1, torch.float64)
-    counted = count_numbers(ARCHITECTURE, subset.resolve(ARCHITECTURE.depths))
+    counted = count_parameters(ARCHITECTURE, subset.resolve(ARCHITECTURE.depths))
     assert counted == sum(tuned.parameter.numel() for tuned in case.classifier.tuned)
     expected, found = case.gradients(case.plain()), case.gradients(case.staged())
     assert len([name for name in expected if name.endswith("fc2.weight")]) == 2

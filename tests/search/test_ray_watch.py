@@ -38,7 +38,9 @@ def raylet(message: Told, monkeypatch: pytest.MonkeyPatch) -> Iterator[subproces
     process.wait()
 
 
-def test_a_process_of_ray_that_ends_is_reported_once(raylet: subprocess.Popen[bytes], message: Told):
+def test_a_process_of_ray_that_ends_is_reported_once(
+    raylet: subprocess.Popen[bytes], message: Told
+):
     with ray_watch.exit_if_ray_is_lost("go on"):
         threading.Event().wait(0.2)
         assert message.empty()

@@ -1,4 +1,4 @@
-"""An address at which MLflow keeps no studies is explained in words, and no store is made by looking."""
+"""An address at which MLflow keeps no studies is explained, and looking makes no store."""
 
 import threading
 from pathlib import Path

@@ -20,7 +20,7 @@ TASK = Task(
 )
 
 
-def message(*tasks: Task, evaluated: str = "test") -> dict[tuple[str, str], tuple[int, str]]:
+def digests(*tasks: Task, evaluated: str = "test") -> dict[tuple[str, str], tuple[int, str]]:
     """Return the number of images and the digest of each dataset and split."""
     inputs = dataset_inputs(tasks_file(*tasks)[0], evaluated=evaluated, root=None)
     datasets = {(item.dataset.name, item.tags[0].value): item.dataset for item in inputs}
@@ -40,17 +40,19 @@ def test_folds_are_one_dataset_and_the_same_images_have_a_digest_for_each_split(
         Task(Part("train", train, (0,)), (Part("accuracy", held, (0,)),))
         for train, held in (parts, parts[::-1])
     ]
-    inputs = message(*folds, evaluated="validation")
+    inputs = digests(*folds, evaluated="validation")
     assert {(*place, count) for place, (count, _) in inputs.items()} == {
         *(("digits", "train", 3), ("digits", "validation", 3)),
     }
     assert len({digest for _, digest in inputs.values()}) == 2
-    assert inputs == message(*reversed(folds), evaluated="validation"), "order is none of the images"
+    assert inputs == digests(*reversed(folds), evaluated="validation"), (
+        "order is none of the images"
+    )
 
 
 @pytest.mark.parametrize("changed", [Record("b/2", 1), Record("b/1", 0)], ids=["other", "label"])
 def test_equal_images_have_equal_digests_and_others_another(changed: Record):
-    first, second = message(TASK), message(with_training(*SEEN[:2], changed))
+    first, second = digests(TASK), digests(with_training(*SEEN[:2], changed))
     assert second["digits", "test"] == first["digits", "test"]
     assert second["digits", "train"] != first["digits", "train"]
     (source, *_) = dataset_inputs(tasks_file(TASK)[0], evaluated="test", root=Path("/my/digits"))
@@ -76,7 +78,7 @@ def test_runs_are_found_by_the_dataset_of_a_split(mlflow_store: str, make: MakeS
     assert len(sent[""].inputs.dataset_inputs) == 5, "the study's own run has all, once"
     client = MlflowClient(mlflow_store)
     for condition, trial in (
-        (f"digest = '{reported(TASK)['digits', 'train'][1]}'", "search-0000"),
+        (f"digest = '{digests(TASK)['digits', 'train'][1]}'", "search-0000"),
         ("name = 'digits' and dataset.context = 'validation'", "search-0000"),
         ("name = 'letters'", "test-best-seed1"),
     ):

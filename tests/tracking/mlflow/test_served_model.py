@@ -97,7 +97,9 @@ def test_new_class_names_are_given_at_load_time(champion: str):
     assert (message["class_name"] == "digit zero").mean() > 0.9
 
 
-def test_what_cannot_be_used_is_reported_in_one_line(champion: str, model: Any, tiny_backbone: Path):
+def test_what_cannot_be_used_is_reported_in_one_line(
+    champion: str, model: Any, tiny_backbone: Path
+):
     with pytest.raises(DeltaError, match=f"'embedded' .*'{tiny_backbone}'"):
         mlflow.pyfunc.load_model(CHAMPION, model_config={"backbone": str(tiny_backbone)})
     with pytest.raises(mlflow.MlflowException, match=r"image 0: none\.png: no such image"):
