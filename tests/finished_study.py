@@ -24,7 +24,7 @@ from tests.small_trials import train_and_save
 
 SEEDS = (1, 2)
 WINNER = {"subset": "text.mlp.fc2.bias + vision.ln", "bias_lr": 0.05, "ln_lr": 0.1}
-LINEAR = {"head": "linear", "strength": 0.75}
+LINEAR = {"head": "linear", "alpha": 0.75}
 """What a winner with a linear head has beside; its head is of the third digit and the first."""
 
 

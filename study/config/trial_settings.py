@@ -47,7 +47,7 @@ Head = Literal["text", "linear"]
 """What classifies images: the text features of the classes, or a linear layer that begins there."""
 HEADS: tuple[Head, ...] = ("text", "linear")
 """All heads; of equal scores the first wins."""
-_USE = ("head", "strength")
+_USE = ("head", "alpha")
 
 
 def settings_columns() -> tuple[str, ...]:
@@ -70,7 +70,7 @@ class TrialSettings(Section):
     head: Head | None = "text"
     """The head that the training is used with; None means the better one by validation, which
     is a result of the trial."""
-    strength: float = Field(1.0, ge=0, le=1)
+    alpha: float = Field(1.0, ge=0, le=1)
     """α, the share of the tuned change that is kept: θ₀ + α(θ − θ₀)."""
     method: Method | None = None
     """Another way to train than by the subset, which is then ``none``; None means the subset's."""
@@ -133,7 +133,7 @@ class TrialSettings(Section):
         if weight_has_effect(tensors, regularizer):
             changes["distill_weight"] = self.distill_weight
         if tensors or self.method:
-            changes["strength"] = self.strength
+            changes["alpha"] = self.alpha
         return effective.model_copy(update=changes)
 
     def result_key(self, depths: Depths, regularizer: Regularizer) -> "tuple[str, TrialSettings]":

@@ -22,7 +22,7 @@ class LoraClassifier(FewShotClassifier):
     """A classifier with low-rank adapters (Hu et al. 2021) in the attention of both encoders.
 
     A projection W becomes W + (α / rank)·B·A. B begins at zero, so that the classifier begins as
-    CLIP; the strength scales B, and thereby the product. The adapters are PEFT's.
+    CLIP; α of the interpolation scales B, and thereby the product. The adapters are PEFT's.
 
     Args:
         backbone: the checkpoint, which stays unchanged.

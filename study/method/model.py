@@ -38,7 +38,7 @@ class TunedParameter:
     """The name of the kind, which decides the learning rate."""
     parameter: nn.Parameter
     is_scaled: bool = True
-    """Whether `apply_strength` scales its change; of two factors of a product, it scales one."""
+    """Whether `interpolate` scales its change; of two factors of a product, it scales one."""
     initial: Tensor = field(init=False, repr=False, compare=False)
     """θ₀, a copy of the parameter's value when this object was made."""
 
@@ -47,23 +47,23 @@ class TunedParameter:
 
 
 @contextmanager
-def apply_strength(tuned: Iterable[TunedParameter], strength: float) -> Iterator[None]:
+def interpolate(tuned: Iterable[TunedParameter], alpha: float) -> Iterator[None]:
     """Keep only a share of the tuned change within the block: θ₀ + α(θ − θ₀).
 
     This is the interpolation of weights of Wortsman et al. (2022, WiSE-FT).
 
     Args:
         tuned: the tuned parameters, which have their trained values again after the block.
-        strength: α; 1 changes nothing, and 0 gives the untouched model.
+        alpha: α; 1 changes nothing, and 0 gives the untouched model.
     """
-    if strength == 1:
+    if alpha == 1:
         yield
         return
     scaled = [tuned_parameter for tuned_parameter in tuned if tuned_parameter.is_scaled]
     trained = [tuned_parameter.parameter.detach().clone() for tuned_parameter in scaled]
     with torch.no_grad():
         for tuned_parameter, value in zip(scaled, trained, strict=True):
-            tuned_parameter.parameter.copy_(tuned_parameter.initial.lerp(value, strength))
+            tuned_parameter.parameter.copy_(tuned_parameter.initial.lerp(value, alpha))
     try:
         yield
     finally:

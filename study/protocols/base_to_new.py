@@ -57,7 +57,7 @@ class BaseToNew(Protocol):
     metric = "hmean"
     parts = ("base", "new")
     rules = (CLASS_FOLDS, BASE)
-    strength = 0.75
+    alpha = 0.75
 
     def scored(self, dataset: Dataset) -> Scored:
         """Return the base and the new classes; each half is classified among its own names."""

@@ -61,7 +61,7 @@ class Protocol(ABC):
     """The rules of selection that the configuration may name."""
     class_averaged: bool = False
     """Whether the accuracy of a part is averaged over classes, rather than over images."""
-    strength: ClassVar[float] = 1.0
+    alpha: ClassVar[float] = 1.0
     """α, the share of the tuned change that is kept in what a search tunes."""
 
     def balanced(self) -> "Protocol":

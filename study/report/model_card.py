@@ -125,8 +125,8 @@ def _describe_tuning(saved: SavedModel) -> list[tuple[str, str]]:
     kept = "all of the tuned change is kept"
     if not saved.origin:
         kept = "which share of the tuned change is kept is not known here; it is applied already"
-    elif settings.strength != 1:
-        share = percent(settings.strength, 0)
+    elif settings.alpha != 1:
+        share = percent(settings.alpha, 0)
         kept = f"{share} % of the tuned change is kept, which is applied already"
     head = "the text features of the prompts"
     if settings.head == "linear":

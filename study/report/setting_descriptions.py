@@ -53,7 +53,7 @@ def setting_header() -> list[str]:
 
 def setting_cells(settings: TrialSettings) -> list[str]:
     """Return the head, α, the rate of each kind, and λ."""
-    cells = [settings.head or "–", format_rate(settings.strength)]
+    cells = [settings.head or "–", format_rate(settings.alpha)]
     cells += [format_rate(settings.rates.get(kind)) for kind in kind_names()]
     # Where no parameter of CLIP is tuned, there is no loss to weight.
     cells.append(format_rate(settings.distill_weight if settings.rates else None))
@@ -79,8 +79,8 @@ def settings_in_words(settings: TrialSettings) -> str:
     words = tuned_in_words(settings)
     if has_linear_head:
         words += ", linear head"
-    if settings.strength != 1.0:
-        words += f", α {format_rate(settings.strength)}"
+    if settings.alpha != 1.0:
+        words += f", α {format_rate(settings.alpha)}"
     return words
 
 

@@ -205,7 +205,7 @@ def plan_groups(study: Study) -> Sequence[Group]:
         search.space,
         study.architecture.depths,
         study.config.training.regularizer,
-        study.protocol.strength,
+        study.protocol.alpha,
     )
     subset = search.fixed_baselines[PUBLISHED].subset
     groups: list[Group] = [

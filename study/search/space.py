@@ -29,7 +29,7 @@ class Space:
     config: SpaceConfig
     depths: Depths
     regularizer: Regularizer = "cosine"
-    strength: float = 1.0
+    alpha: float = 1.0
     """The α of every configuration that tunes anything, which is no choice."""
 
     def ranges(self, subset: str) -> Ranges:
@@ -45,9 +45,9 @@ class Space:
 
     def settings(self, subset: str, numbers: Mapping[str, float]) -> TrialSettings:
         """Return the settings of a subset with values of its `ranges`; its head is a result."""
-        strength = self.strength if parse(subset).resolve(self.depths) else 1.0
+        alpha = self.alpha if parse(subset).resolve(self.depths) else 1.0
         return TrialSettings.from_column_values(
-            {**numbers, "subset": subset, "head": None, "strength": strength}
+            {**numbers, "subset": subset, "head": None, "alpha": alpha}
         )
 
     def suggest(self, trial: Trial | FixedTrial) -> TrialSettings:
@@ -66,7 +66,7 @@ class Space:
         a rate is out of range.
         """
         tensors = parse(settings.subset).resolve(self.depths)
-        if settings.method or (tensors and settings.strength != self.strength):
+        if settings.method or (tensors and settings.alpha != self.alpha):
             return None
         trial = FixedTrial(self._choices(settings, tensors))
         try:

@@ -55,8 +55,8 @@ class SavedModel:
     """The default classes, templates (all are used) and location of the backbone. They may differ
     from those in the file."""
     settings: TrialSettings
-    """The tuned parameters, the kind of the head, and the strength, as far as they are known. The
-    strength of a model without origin is unknown."""
+    """The tuned parameters, the kind of the head, and α, as far as they are known. The
+    α of a model without origin is unknown."""
     instead_of: TrialSettings | None = None
     """The settings of the study's best configuration, if it cannot be written as a delta and this
     is the best that can."""
@@ -108,7 +108,7 @@ def read_saved_model(delta: Path) -> SavedModel:
 
     If the file is in the folder of a trial, the model has the trial's settings and the templates of
     its study. Elsewhere, or if a file of the study is damaged, the model has the template of its
-    training, no origin, and an unknown strength.
+    training, no origin, and an unknown α.
 
     Raises:
         DeltaError: the file is missing or damaged, or is not a delta.

@@ -361,7 +361,7 @@ class EpochReport:
     state: Tensors = field(default_factory=dict)
     """What `run_trial` needs to continue after this epoch, by name, on the CPU; empty when done."""
     deltas: tuple[Tensors, ...] = ()
-    """The tuned parameters of each task's model, by transformers name, at the trial's strength.
+    """The tuned parameters of each task's model, by transformers name, at the α of the trial.
 
     After an evaluation they contain its linear head, too. Empty where no delta is written."""
     predictions: list[Prediction] = field(default_factory=list)

@@ -15,7 +15,7 @@ from study.data.records import result_names
 from study.method.balance import class_balance
 from study.method.clap import CLAP_VIEWS, train_clap
 from study.method.head import VIEWS, Head, train_head
-from study.method.model import PROMPTS_AT_ONCE, apply_strength, classify
+from study.method.model import PROMPTS_AT_ONCE, interpolate, classify
 from study.trial.study import Prediction
 from study.trial.task_features import (
     PartFeatures,
@@ -44,7 +44,7 @@ def evaluate_task(model: TaskModel) -> Evaluation:
     settings = model.config.settings
     heads = model.data.heads_of(settings)
     evaluation = Evaluation(predictions={head: [] for head in heads})
-    with apply_strength(model.classifier.tuned, settings.strength):
+    with interpolate(model.classifier.tuned, settings.alpha):
         if "linear" in heads:
             evaluation.linear = train_task_head(model)
         for part in model.task.evaluations:

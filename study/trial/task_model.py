@@ -7,7 +7,7 @@ from torch import Tensor
 from study.backbones.backbone import Backbone
 from study.method.delta import Tensors, head_tensors
 from study.method.head import Head
-from study.method.model import apply_strength
+from study.method.model import interpolate
 from study.trial.build_model import build_model
 from study.trial.study import TrialConfig, TrialData
 
@@ -64,9 +64,9 @@ class TaskModel:
         return copies
 
     def delta(self, head: Head | None) -> Tensors:
-        """Return the tuned parameters at the trial's strength, and a head's tensors, on the CPU.
+        """Return the tuned parameters at the α of the trial, and a head's tensors, on the CPU.
 
         Their names are those of `study.method.delta`.
         """
-        with apply_strength(self.classifier.tuned, self.config.settings.strength):
+        with interpolate(self.classifier.tuned, self.config.settings.alpha):
             return {**self.parameters(), **head_tensors(head)}

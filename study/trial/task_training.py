@@ -111,7 +111,7 @@ class TaskTraining:
         """
         model = self.model
         tensors = {f"parameter.{name}": value for name, value in model.parameters().items()}
-        if model.config.settings.strength != 1 and model.config.settings.writes_delta:
+        if model.config.settings.alpha != 1 and model.config.settings.writes_delta:
             tensors |= {f"delta.{name}": value for name, value in model.delta(None).items()}
         for index, values in self.optimizer.state_dict()["state"].items():
             for key, value in values.items():

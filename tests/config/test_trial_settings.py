@@ -41,11 +41,11 @@ def test_the_head_is_that_of_a_report_where_it_names_one():
 @pytest.mark.parametrize("method", [FullFineTuning(lr=0.1), Lora(lr=0.1)])
 def test_a_method_has_its_name_for_a_subset_and_keeps_its_strength(method: Method):
     own = TrialSettings(
-        subset="none", method=method, strength=0.75, rates={"ln": 0.1}, distill_weight=8
+        subset="none", method=method, alpha=0.75, rates={"ln": 0.1}, distill_weight=8
     )
     assert (own.column_values()["subset"], own.column_values()["method_lr"]) == (method.method, 0.1)
     found = own.effective((), "cosine")
-    assert found == TrialSettings(subset="none", method=method, strength=0.75)
+    assert found == TrialSettings(subset="none", method=method, alpha=0.75)
     assert (found.is_other_method, found.writes_delta) == (True, False)
     assert hash(TrialSettings.model_validate(found.model_dump(mode="json"))) == hash(found)
 

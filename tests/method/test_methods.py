@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from study.backbones.backbone import Backbone, fingerprint
 from study.method.full_tuning import FullClassifier
 from study.method.lora import LORA_TARGETS, apply_dropout
-from study.method.model import FewShotClassifier, apply_strength
+from study.method.model import FewShotClassifier, interpolate
 from study.method.parameters import METHOD
 from study.method.projection import ProjectionClassifier
 from study.method.recipe import Optimizer
@@ -56,7 +56,7 @@ def test_before_training_and_at_strength_0_a_method_is_the_backbone_to_the_bit(
     assert all(map(torch.equal, features(classifier, pixel_values, input_ids), zero_shot))
     step(classifier, pixel_values, labels, input_ids)
     images, texts = trained = features(classifier, pixel_values, input_ids)
-    with apply_strength(classifier.tuned, 0.0):
+    with interpolate(classifier.tuned, 0.0):
         untouched = features(classifier, pixel_values, input_ids)
     assert all(map(torch.equal, untouched, zero_shot))
     assert not torch.allclose(images, zero_shot[0])
@@ -93,7 +93,7 @@ def test_the_strength_scales_the_product_of_the_adapters(
     layer = classifier.clip.vision_model.encoder.layers[1].self_attn.v_proj
     whole = layer.get_delta_weight("default")
     assert whole.abs().max() > 0.01
-    with apply_strength(classifier.tuned, 0.75):
+    with interpolate(classifier.tuned, 0.75):
         torch.testing.assert_close(layer.get_delta_weight("default"), 0.75 * whole)
     assert torch.equal(layer.get_delta_weight("default"), whole)
 

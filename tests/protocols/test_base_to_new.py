@@ -18,7 +18,7 @@ from .conftest import parts
 
 
 def test_three_quarters_of_the_change_are_kept_where_classes_are_new():
-    assert [own.strength for own in (FewShot, BaseToNew, Generalized)] == [1.0, 0.75, 0.75]
+    assert [own.alpha for own in (FewShot, BaseToNew, Generalized)] == [1.0, 0.75, 0.75]
 
 
 @pytest.mark.parametrize("protocol, answers", [(BaseToNew(), 12), (Generalized(), 24)])

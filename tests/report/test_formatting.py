@@ -69,7 +69,7 @@ def test_of_candidates_that_share_a_training_the_ones_that_say_more_are_named():
 
 def test_a_head_and_alpha_are_named_where_they_are_not_clipfits_own():
     assert settings_in_words(TrialSettings(subset="vision.ln")) == "vision.ln"
-    words = settings_in_words(TrialSettings(subset="vision.ln", head="linear", strength=0.75))
+    words = settings_in_words(TrialSettings(subset="vision.ln", head="linear", alpha=0.75))
     assert [word in words for word in ("vision.ln", "linear", "0.75")] == [True] * 3
     assert "linear" in settings_in_words(TrialSettings(subset="none", head="linear"))
     assert "linear" not in settings_in_words(TrialSettings(subset="none"))
@@ -85,7 +85,7 @@ def test_nothing_weighs_where_nothing_is_tuned_and_a_head_that_is_not_known_yet_
     frozen = TrialSettings(subset="none", head="linear", distill_weight=8)
     assert setting_cells(frozen) == ["linear", "1", "–", "–", "–"]
     searched = TrialSettings(
-        subset="vision.ln", rates={"ln": 0.01}, distill_weight=8, head=None, strength=0.75
+        subset="vision.ln", rates={"ln": 0.01}, distill_weight=8, head=None, alpha=0.75
     )
     assert setting_cells(searched) == ["–", "0.75", "–", "0.01", "8"]
 

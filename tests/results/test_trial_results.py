@@ -48,8 +48,8 @@ def add_report(trial: Path, **values: object):
 
 def test_the_head_that_validation_chose_is_that_of_the_trial(few_shot_study: Path):
     trial = few_shot_study / "trials/search-0005"
-    change_settings(trial / "config.json", head=None, strength=0.75)
-    columns = itemgetter("head", "strength")
+    change_settings(trial / "config.json", head=None, alpha=0.75)
+    columns = itemgetter("head", "alpha")
     for head in ("text", "linear"):
         add_report(trial, head=head)
         assert columns(row_of(few_shot_study, trial.name)) == (head, 0.75)

@@ -140,7 +140,7 @@ def test_a_training_is_named_by_what_it_trains_alone(tmp_path: Path):
     others = [
         training_hash(study, settings("vision.ln", None, 0.2)),
         training_hash(study, settings("text.ln", None, 0.1)),
-        training_hash(study, mine.model_copy(update={"strength": 0.5})),
+        training_hash(study, mine.model_copy(update={"alpha": 0.5})),
         training_hash(longer, mine),
     ]
     assert len({name, *others}) == 5

@@ -106,10 +106,10 @@ def test_what_the_space_cannot_express_is_not_encoded(foreign: TrialSettings):
 
 
 def test_a_configuration_has_the_strength_of_the_space_unless_it_tunes_nothing():
-    own = Space(SpaceConfig(sites=SITES), DEPTHS, strength=0.75)
+    own = Space(SpaceConfig(sites=SITES), DEPTHS, alpha=0.75)
     values = {**dict.fromkeys(SITES, False), **RATES}
-    assert own.suggest(FixedTrial(values)).strength == 1.0
+    assert own.suggest(FixedTrial(values)).alpha == 1.0
     tuned = own.suggest(FixedTrial({**values, "vision.ln_post": True}))
-    assert (tuned.strength, tuned.head) == (0.75, None)
-    whole = tuned.model_copy(update={"strength": 1.0})
+    assert (tuned.alpha, tuned.head) == (0.75, None)
+    whole = tuned.model_copy(update={"alpha": 1.0})
     assert [own.encode(one) is None for one in (tuned, whole)] == [False, True]

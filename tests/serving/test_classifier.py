@@ -53,8 +53,8 @@ def delta(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {**LINEAR, "strength": 0.5}, {**LINEAR, "subset": "none", "epochs": 0}],
-    ids=["clipfit", "at half its strength with a head", "the untouched backbone with a head"],
+    [{}, {**LINEAR, "alpha": 0.5}, {**LINEAR, "subset": "none", "epochs": 0}],
+    ids=["clipfit", "at half of α with a head", "the untouched backbone with a head"],
 )
 def test_the_classifier_scores_as_the_trial_that_it_comes_from(
     tiny_backbone: Path, tmp_path: Path, changes: JsonObject

@@ -53,7 +53,7 @@ def test_the_delta_of_a_trial_is_used_as_its_study_uses_it(
     tensors, info = load_delta(delta_in(study))
     save_delta(delta_in(study), tensors, replace(info, templates=("a {}.", "the {}!")))
     saved = read_saved_model(delta_in(study))
-    assert (saved.settings.strength, len(saved.info.templates)) == (0.75, templates)
+    assert (saved.settings.alpha, len(saved.info.templates)) == (0.75, templates)
     name = "trial test-best-seed1 of study 'mine'"
     assert saved == replace(read_winner(study.study, scratch), name=name)
 

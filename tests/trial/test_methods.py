@@ -39,9 +39,9 @@ def few_steps(monkeypatch: pytest.MonkeyPatch):
 
 
 def method_trial(
-    method: Method, strength: float = 1.0, head: str = "text", **more: Any
+    method: Method, alpha: float = 1.0, head: str = "text", **more: Any
 ) -> TrialConfig:
-    settings = TrialSettings(subset="none", method=method, strength=strength, head=head)
+    settings = TrialSettings(subset="none", method=method, alpha=alpha, head=head)
     training: JsonObject = {"batch_size": 8, "optimizer": method.optimizer}
     training["regularizer"] = method.regularizer or "cosine"
     training["weight_decay"] = method.weight_decay
@@ -76,10 +76,10 @@ def test_a_method_learns_and_every_epoch_is_reported_with_its_delta_if_it_writes
         (FULL, "holdout", {}),
         (DROPPING, "augmented", {}),
         pytest.param(
-            LORA, "class_folds", {"strength": 0.75, "head": "linear"}, marks=pytest.mark.long
+            LORA, "class_folds", {"alpha": 0.75, "head": "linear"}, marks=pytest.mark.long
         ),
         (PROJECTION, "folds", {}),
-        (PROJECTION, "augmented", {"strength": 0.75, "head": "linear"}),
+        (PROJECTION, "augmented", {"alpha": 0.75, "head": "linear"}),
         (Clap(), "augmented", {"epochs": 0} | OWN_HEAD),
         (Clap(), "class_folds", {"epochs": 0} | OWN_HEAD),
         (TwoStage(), "augmented", {"epochs": 5} | OWN_HEAD),
@@ -95,7 +95,7 @@ def test_a_method_goes_on_from_any_epoch_to_the_bit(
     assert [outcome(one) for one in whole] == outcomes(run_trial(config, data, backbone))
     for report in whole[:-1]:
         kept = any(".delta." in name for name in report.state)
-        assert kept == ("strength" in more and method is PROJECTION), "where it is used otherwise"
+        assert kept == ("alpha" in more and method is PROJECTION), "where it is used otherwise"
         rest = run_trial(config, data, backbone, (report.epoch, report.state))
         assert outcomes(rest) == [outcome(later) for later in whole[report.epoch :]]
 

@@ -1,4 +1,4 @@
-"""The model of one task: how it is trained, used with a head and a strength, and judged."""
+"""The model of one task: how it is trained, used with a head and an α, and judged."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -20,13 +20,13 @@ from tests.case_tables import from_table
 from tests.small_trials import Prepare, last_report, outcome, trial
 
 
-def test_a_strength_keeps_its_share_of_the_change(holdout: TrialData, backbone: Backbone):
-    def delta(strength: float) -> dict[str, Tensor]:
-        config = trial(subset="clipfit + text.ln + vision.bias", strength=strength)
+def test_an_alpha_keeps_its_share_of_the_change(holdout: TrialData, backbone: Backbone):
+    def delta(alpha: float) -> dict[str, Tensor]:
+        config = trial(subset="clipfit + text.ln + vision.bias", alpha=alpha)
         *_, report = run_trial(config, holdout, backbone)
         return report.deltas[0]
 
-    whole, half = delta(strength=1), delta(strength=0.5)
+    whole, half = delta(alpha=1), delta(alpha=0.5)
     assert whole.keys() == half.keys()
     initial = dict(backbone.clip.named_parameters())
     for name, tensor in half.items():
@@ -129,9 +129,9 @@ BOTH = {"subset": "clipfit + text.ln + vision.bias"}
 NOTHING: JsonObject = {"subset": "none", "epochs": 0, "bias_lr": None, "ln_lr": None}
 
 
-def test_a_head_is_trained_on_features_at_the_strength(holdout: TrialData, backbone: Backbone):
+def test_a_head_is_trained_on_features_at_the_alpha(holdout: TrialData, backbone: Backbone):
     rows = {
-        alpha: last_report(holdout, backbone, **LINEAR, **BOTH, strength=alpha).deltas[0][HEAD_ROWS]
+        alpha: last_report(holdout, backbone, **LINEAR, **BOTH, alpha=alpha).deltas[0][HEAD_ROWS]
         for alpha in (0.0, 0.5, 1.0)
     }
     untouched = last_report(holdout, backbone, **NOTHING, **LINEAR).deltas[0][HEAD_ROWS]
@@ -256,7 +256,7 @@ def test_at_strength_0_with_a_head_of_text_every_prediction_is_zero_shot(
     preparer = prepare(setting)
     data = preparer.search() if stage == "search" else preparer.test(1)
     zero_shot = last_report(data, backbone, **NOTHING, stage=stage)
-    tuned = last_report(data, backbone, **BOTH, stage=stage, strength=0.0)
+    tuned = last_report(data, backbone, **BOTH, stage=stage, alpha=0.0)
     check_same_answers(tuned, zero_shot)
     initial = dict(backbone.clip.named_parameters())
     for delta in tuned.deltas:
@@ -283,7 +283,7 @@ def test_new_classes_are_reported_apart_as_without_the_head(
 def test_a_trial_is_scored_when_it_may_be_stopped_and_at_its_end_and_trains_alike(
     holdout: TrialData, backbone: Backbone
 ):
-    changes = {**LINEAR, "strength": 0.5}
+    changes = {**LINEAR, "alpha": 0.5}
     often = list(run_trial(trial(**changes), holdout, backbone))
     seldom = list(run_trial(trial(**changes), replace(holdout, scored_at=(2,)), backbone))
     plain = list(run_trial(trial(), holdout, backbone))

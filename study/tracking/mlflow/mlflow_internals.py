@@ -76,7 +76,7 @@ def _view(
     rates = [rate_column(kind) for kind in kind_names()]
     params = [f"params.`{name}`" for name in ("subset", *rates, "distill_weight", "head")]
     score, subset, trainable = f"metrics.`{metric}`", params[0], "metrics.`trainable`"
-    shown = [score, subset, trainable, *params[1:], "params.`strength`", *columns]
+    shown = [score, subset, trainable, *params[1:], "params.`alpha`", *columns]
     widths = {column: WIDTHS.get(column, 90) for column in shown}
     view: dict[str, Any] = {
         "searchFilter": search,

@@ -86,5 +86,5 @@ def _read_model(version: ModelVersion, folder: Path) -> SavedModel:
     if {"study", "study_id", "trial_id"} <= tags.keys():
         name += f", of study '{tags['study']}' (trial {tags['trial_id']})"
         origin = Origin(tags["study_id"], tags["trial_id"])
-    settings = saved.settings.model_copy(update={"strength": float(tags.get("strength", 1.0))})
+    settings = saved.settings.model_copy(update={"alpha": float(tags.get("alpha", 1.0))})
     return replace(saved, origin=origin, name=name, info=info, settings=settings)

@@ -215,7 +215,7 @@ def version_tags(study: Study, winner: BestConfiguration) -> Tags:
         "backbone_revision": str(config.backbone.revision),
         "subset": str(candidate.settings.column_values()["subset"]),
         "head": candidate.settings.head,
-        "strength": repr(candidate.settings.strength),
+        "alpha": repr(candidate.settings.alpha),
         "selection": study.protocol.rule(config, source.read_reports()[-1]).name,
         "split_hash": source.read_config()["split_hash"],
         SCORE: repr(round_significant(candidate.val_score)),

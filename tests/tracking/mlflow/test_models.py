@@ -49,7 +49,7 @@ def test_it_is_the_winner_that_the_study_itself_has(
     for name, tensor in load_delta(own.delta)[0].items():
         assert load_delta(saved.delta)[0][name].equal(tensor)
     assert saved.info == own.info
-    for name in ("subset", "head", "strength"):
+    for name in ("subset", "head", "alpha"):
         assert getattr(saved.settings, name) == getattr(own.settings, name)
     assert saved.name == ("models:/clipfit-digits/1, of study 'mine' (trial test-best-seed1)")
 

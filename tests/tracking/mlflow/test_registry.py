@@ -39,7 +39,7 @@ def test_a_version_says_where_it_comes_from_and_what_it_was_chosen_by(registered
     expected = {
         **{"study": "message", "dataset": "digits", "selection": "holdout", "split_hash": "f" * 16},
         **{"val_score": "0.8", "trial_id": "test-best-seed1", "head": "linear"},
-        **{"strength": "0.75"},
+        **{"alpha": "0.75"},
     }
     assert tags.items() >= expected.items()
     assert model_name("hf:owner/set") == "clipfit-hf-owner-set"

@@ -58,7 +58,7 @@ def test_each_trial_is_a_child_that_ends_as_the_trial_did(mlflow_server: str, ma
         assert run.data.tags.items() >= tags.items()
         assert run.data.params == {
             **{"subset": "vision.ln[0:2]", "ln_lr": str(0.01 + number), "distill_weight": "0.0"},
-            **{"head": "text", "strength": "1.0", "seed": "1", "dataset": "digits"},
+            **{"head": "text", "alpha": "1.0", "seed": "1", "dataset": "digits"},
             **{"protocol": "few_shot", "backbone": "embedded", "shots": "16"},
         }
         assert run.data.metrics.items() >= {"trainable": 1536, "seconds": 1.5}.items()
