@@ -294,7 +294,7 @@ def run_study(
     """Run a new study to its end.
 
     Args:
-        configuration: the name of a shipped configuration, or the path of a file.
+        configuration: the name of a built-in configuration, or the path of a file.
         overrides: values that replace those of the configuration, by dotted key, such as
             ``{"search.trials": 12}``.
         dataset: the images to study; None means those that the configuration names.

@@ -59,7 +59,7 @@ def write_study(
         folder: where the study goes.
         base_to_new: the protocol.
         seed: of the generator.
-        edge: how much better the winner is on test than tuned CLIPFit, a fraction.
+        edge: how much better the best configuration is on test than tuned CLIPFit, a fraction.
         images: of each class on test; as many of all classes where none are given.
     """
     fake = FakeFolder(folder, base_to_new=base_to_new, seed=seed)
@@ -153,7 +153,7 @@ def _candidates(values: dict[str, tuple[str, JsonObject, float]]) -> list[JsonOb
     return [
         {"label": label, "val_score": values[label][2], "source_trial": values[label][0]}
         | {name: values[label][1][name] for name in names}
-        | {"training": label, "choice": 35}
+        | {"training": label, "search_trials": 35}
         for label in order
     ]
 
@@ -204,12 +204,12 @@ def add_candidate(
     seeds: Sequence[int] = SEEDS,
     **values: Any,
 ):
-    """Add a candidate to a finished study, whose seeds are at a distance to the winner on test.
+    """Add a candidate to a finished study, at a distance to the best on test.
 
     Args:
         folder: where the study is.
         label: the candidate's label.
-        effect: how much better it is on test than the winner, a fraction.
+        effect: how much better it is on test than the best configuration, a fraction.
         training: the label of the candidate whose training it shares, if any.
         seeds: its seeds.
         values: the candidate's fields, such as ``val_score``, and its settings.
@@ -217,7 +217,7 @@ def add_candidate(
     file = folder / "candidates.json"
     candidates = [c for c in json.loads(file.read_text()) if c["label"] != label]
     settings = {"subset": "none", "bias_lr": None, "ln_lr": None, "distill_weight": 0.0}
-    added = {"label": label, "val_score": None, "source_trial": None, "choice": 35}
+    added = {"label": label, "val_score": None, "source_trial": None, "search_trials": 35}
     added["training"] = training or label
     candidates.append(with_settings(added | settings | values))
     file.write_text(json.dumps(candidates))
@@ -237,8 +237,8 @@ def add_answer(folder: Path, *, linear: float = -0.01) -> Path:
     """Add what studies of today test beside: a linear classifier.
 
     Args:
-        folder: where the finished study is, whose winner is given a linear head.
-        linear: how much better it is on test than the winner, a fraction.
+        folder: where the finished study is, whose best configuration is given a linear head.
+        linear: how much better it is on test than the best configuration, a fraction.
     """
     head: JsonObject = {"head": "linear"}
 

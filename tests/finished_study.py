@@ -23,13 +23,13 @@ from study.trial.study import Candidate, Prediction, Study, TrialConfig
 from tests.small_trials import train_and_save
 
 SEEDS = (1, 2)
-WINNER = {"subset": "text.mlp.fc2.bias + vision.ln", "bias_lr": 0.05, "ln_lr": 0.1}
+BEST = {"subset": "text.mlp.fc2.bias + vision.ln", "bias_lr": 0.05, "ln_lr": 0.1}
 LINEAR = {"head": "linear", "alpha": 0.75}
-"""What a winner with a linear head has beside; its head is of the third digit and the first."""
+"""What a linear head adds to the settings; its head is of the third digit and the first."""
 
 
 class Finished:
-    """A study's folder after test, with the files of one real training as its winner."""
+    """A study's folder after test, with the files of one real training as its best."""
 
     def __init__(self, place: Path, trained: Path, name: str, **changes: Any):
         values = {
@@ -49,10 +49,10 @@ class Finished:
         self.val_score: float = changes.get("val_score", 0.8)
         self._images: list[int] = changes.get("images", [90] * 10)
         self._right: list[int] | None = changes.get("right")
-        self._winner: JsonObject = WINNER | (LINEAR if changes.get("linear") else {})
+        self._best: JsonObject = BEST | (LINEAR if changes.get("linear") else {})
         self._search("baseline", "zero-shot", 0, 0.7, {"subset": "none"})
-        self._search("search", "trial 1", 1, self.val_score, self._winner)
-        self._search("search", "trial 2", 2, self.val_score - 0.1, WINNER | {"ln_lr": 0.01})
+        self._search("search", "trial 1", 1, self.val_score, self._best)
+        self._search("search", "trial 2", 2, self.val_score - 0.1, BEST | {"ln_lr": 0.01})
         for seed in SEEDS:
             self.test(seed, test_score=changes.get("test_score", 0.75))
         candidates = [
@@ -62,11 +62,11 @@ class Finished:
                 source_trial=trial,
                 settings=TrialSettings.from_column_values(w),
                 training=label,
-                choice=2,
+                search_trials=2,
             )
             for label, w, score, trial in (
                 ("zero-shot", {"subset": "none"}, 0.7, "search-0000"),
-                ("best", self._winner, self.val_score, "search-0001"),
+                ("best", self._best, self.val_score, "search-0001"),
             )
         ]
         self.folder.write_json("candidates.json", [c.model_dump(mode="json") for c in candidates])
@@ -80,7 +80,7 @@ class Finished:
     def test(self, seed: int, label: str = "best", test_score: float = 0.75):
         """Write a finished test with the trained delta; of zero-shot CLIP there is none."""
         trial = self.folder.trial(f"test-{label}-seed{seed}")
-        own: JsonObject = {"subset": "none"} if label == "zero-shot" else self._winner
+        own: JsonObject = {"subset": "none"} if label == "zero-shot" else self._best
         self._trial(trial.trial_id, "test", label, label, seed, seed, own)
         if label != "zero-shot":
             tensors, info = load_delta(self._trained / "delta.safetensors")
@@ -110,10 +110,10 @@ class Finished:
         rows = torch.randn(2, dim, generator=torch.Generator().manual_seed(3))
         return Head(torch.nn.functional.normalize(rows, dim=-1), (2, 0))
 
-    def _search(self, group: str, label: str, number: int, score: float, winner: JsonObject):
+    def _search(self, group: str, label: str, number: int, score: float, best: JsonObject):
         trial = self.folder.trial(f"search-{number:04d}")
-        head = winner.get("head", "text")
-        proposed = {**winner, "head": None}  # which validation chooses
+        head = best.get("head", "text")
+        proposed = {**best, "head": None}  # which validation chooses
         self._trial(trial.trial_id, "search", group, label, number, 1, proposed)
         for epoch in (1, 2):
             now = score - 0.1 * (2 - epoch)
@@ -164,6 +164,6 @@ def train(place: Path):
         trainable=1728,
         epochs=6,
         split_hash="f" * 16,
-        settings=TrialSettings.from_column_values(WINNER),
+        settings=TrialSettings.from_column_values(BEST),
     )
     train_and_save(place, trial, data, backbone, EMBEDDED)

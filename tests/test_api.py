@@ -138,7 +138,7 @@ def test_a_study_is_opened_by_its_name(runs: Path, tmp_path: Path):
     opened = study.open_study("mine", storage=runs)
     assert opened.result.folder.path == opened.path == runs / "mine"
     (row,) = opened.leaderboard().itertuples()
-    assert (row.label, row.winner, row.test_mean, row.seeds) == ("best", True, 0.75, 2)
+    assert (row.label, row.best, row.test_mean, row.seeds) == ("best", True, 0.75, 2)
     assert len(opened.predict([[[0, 255], [9, 8]]])) == 1
     opened.export("hf", tmp_path / "out")
     assert (tmp_path / "out" / "README.md").exists()
@@ -172,6 +172,6 @@ def test_the_example_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.Monkey
     variables: dict[str, Any] = {}
     for block in re.findall(r"(?ms)^```python\n(.*?)^```", PAGE.read_text()):
         exec(block, variables)
-    assert variables["board"].winner.sum() == 1
+    assert variables["board"].best.sum() == 1
     assert [*variables["labels"].index] == sorted(variables["frame"].path)
     assert isinstance(variables["labels"], pd.DataFrame)

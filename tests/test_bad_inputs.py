@@ -30,7 +30,7 @@ from tests.messages import (
 pytest.importorskip("datasets")
 
 
-FOREIGN = re.compile(r"Traceback|codec|Max retries|NoneType|Repo id")
+LEAKED = re.compile(r"Traceback|codec|Max retries|NoneType|Repo id")
 """What the sentences of libraries have, and plain words have not."""
 
 
@@ -71,7 +71,7 @@ def refused(run: Run, line: str, *parts: str) -> str:
     """Run a command line that is refused; give the message, which has some parts."""
     ran = run(*shlex.split(line))
     assert_refused(ran, *parts)
-    assert not FOREIGN.search(ran.err), ran.err
+    assert not LEAKED.search(ran.err), ran.err
     return ran.err
 
 
@@ -90,7 +90,7 @@ def test_the_key_of_a_bad_value_is_at_fault(run: Run, override: str):
     faults = [line for line in lines if not line.startswith("    ")]  # without commands
     assert len(faults) == 1
     assert VALUES[override] in faults[0]
-    assert not FOREIGN.search(faults[0])
+    assert not LEAKED.search(faults[0])
 
 
 SUBSETS: JsonObject = CASES["subsets"]

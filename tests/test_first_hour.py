@@ -107,7 +107,7 @@ def test_the_package_is_that_of_the_wheel(hour: Hour):
     assert Path(found.stdout.strip()).is_relative_to(hour.programs.parent)
 
 
-def test_the_study_ends_with_a_winner_and_where_it_is(hour: Hour):
+def test_the_study_ends_with_a_best_configuration_and_where_it_is(hour: Hour):
     assert "search   6/6 done" in hour.finished
     assert "\n best " in hour.finished
     assert "★" in hour.study("leaderboard", "first-hour").stdout

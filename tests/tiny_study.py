@@ -17,7 +17,7 @@ from study.backbones.architecture import Architecture
 from study.config.labels import OPEN
 from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
-from study.search.choice import fix_candidates
+from study.search.candidates import fix_candidates
 from study.search.groups import JOURNAL
 from study.search.steps import plan_test, run_search, run_test, trainings_of
 from study.storage.study_folder import StudyFolder
@@ -96,7 +96,7 @@ class TinyStudy:
         run_search(Study(self.config, self.folder), self.data, [self.heard])
 
     def test(self):
-        """Fix the choice, and test it."""
+        """Fix what is tested, and test it."""
         study = Study(self.config, self.folder)
         candidates = fix_candidates(study)
         data = {seed: self.preparer.test(seed) for seed in self.config.test.seeds}

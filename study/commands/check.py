@@ -153,7 +153,7 @@ def _check_dataset(study: Study, target: str | None = None) -> Dataset:
     dataset = study.dataset if target is None else study.target(target)
     if not dataset.test:
         raise DataError(
-            f"{dataset.name}: has no test images, and a study tests its choice on images that it "
+            f"{dataset.name}: has no test images, and a study tests its best on images that it "
             "never saw; allowed are images of a split 'test' (or 'val'), or no splits at all, so "
             "that a fixed rule makes them"
         )

@@ -1,4 +1,4 @@
-"""A look at the images of a study before it starts: what cannot be read, and what is doubtful."""
+"""A look at the images of a study before it starts: what cannot be read, and what may be wrong."""
 
 import time
 from collections.abc import Iterator, Sequence

@@ -43,13 +43,13 @@ def run(options: Namespace) -> None:
 
     source, overrides = find_config_and_overrides(options.words)
     if is_sweep(source):
-        members = load_sweep(source, overrides)
-        if len(members) > 1:
+        planned = load_sweep(source, overrides)
+        if len(planned) > 1:
             raise ConfigError(
-                f"{source} stands for {len(members)} studies; allowed is one: set each key of its "
+                f"{source} stands for {len(planned)} studies; allowed is one: set each key of its "
                 "`sweep` to one value, such as data.dataset=eurosat"
             )
-        config = members[0].config
+        config = planned[0].config
     else:
         config = load_config(source, overrides)
     values = with_sites_of_backbone(config).model_dump(mode="json")

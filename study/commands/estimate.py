@@ -21,7 +21,7 @@ from study.method.recipe import TWO_STAGE_STEPS
 from study.method.two_stage import FIRST_STAGE
 from study.report.terminal import amount
 from study.search.ablation_cells import ablation_trials
-from study.search.choice import training_hash
+from study.search.candidates import training_hash
 from study.search.groups import plan_groups
 from study.trial.cost import Cost, measure_apart
 from study.trial.prepare import (

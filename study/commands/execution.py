@@ -30,7 +30,7 @@ from study.results.study_result import StudyResult
 from study.search import steps
 from study.search.ablation_cells import ablation_trials
 from study.search.auto_precision import decide_precision
-from study.search.choice import fix_candidates
+from study.search.candidates import fix_candidates
 from study.search.driver import ray_session
 from study.search.recording import drop_reports_beyond_state
 from study.storage.atomic import StorageError
@@ -154,7 +154,9 @@ def _run_to_the_end(
             print_step(console, "ending the processes of the trials")
         fix_chance(folder)
         if tracker.title:
-            step = f"sending results to {tracker.title}, and registering the winner there"
+            step = (
+                f"sending results to {tracker.title}, and registering the best configuration there"
+            )
             print_step(console, step)
         tracker.register()
         print_step(console, "making tables, charts and the report")
@@ -199,13 +201,15 @@ def _run_steps(
 ) -> None:
     """Search and choose; only then read the test split, test, and train the final model.
 
-    Nothing is searched where the choice is made, unless a trial before it is open, such as a
+    Nothing is searched once candidates are fixed, unless a trial before it is open, such as a
     damaged one.
     """
     config, folder, protocol = study.config, study.folder, study.protocol
-    choice = study.cells() if config.ablation else study.candidates()
+    selected = study.cells() if config.ablation else study.candidates()
     sending = TrackerObserver(tracker)
-    chosen = choice is not None and all(trial.read_end() for trial, _ in folder.trials_of("search"))
+    chosen = selected is not None and all(
+        trial.read_end() for trial, _ in folder.trials_of("search")
+    )
 
     def search_progress(total: int) -> StageProgress:
         done = sum(trial.read_end() is not None for trial, _ in folder.trials_of("search"))

@@ -1,6 +1,6 @@
 """The command ``extend``: more trials for a study, or another final model.
 
-The earlier choice of a study that gets more trials has already been tested. The new one is made by
+The candidates of a study that gets more trials were tested already. New ones are chosen by
 validation alone, as the earlier one was, and is tested where it differs. Tests are named by what
 was trained, so that nothing that was tested moves.
 """
@@ -101,7 +101,7 @@ def extend(study: "Study", extended: "StudyConfig") -> None:
     """Give a study the configuration of `extended_config`, and delete its conclusions.
 
     Only the study's files change; running the study then continues it as after an interruption.
-    The choice is made again only if there will be more trials.
+    Candidates are chosen again only if there will be more trials.
 
     Args:
         study: the study, with its frozen configuration.
@@ -122,13 +122,13 @@ def extend(study: "Study", extended: "StudyConfig") -> None:
     grows = extended.search.trials > now
     if grows:
         # The driver may die between any two of these writes. An entry counts only once the
-        # configuration has that many trials; until then it may hold the only copy of the choice.
+        # configuration has that many trials; until then it may hold the candidates' only copy.
         entry["candidates"] = folder.read_json(CANDIDATES)
         written = folder.read_json(EXTENSIONS)
         if entry["candidates"] is None and written and written[-1]["to"] > now:
             entry |= {name: written[-1][name] for name in ("candidates", "final")}
     folder.write_json(EXTENSIONS, [*extensions(study), entry])
-    folder.delete_conclusions(choice=grows)
+    folder.delete_conclusions(candidates=grows)
     folder.write_config(dump_config(extended))
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _PACKAGE = Path(__file__).parents[1]
 FOLDERS = (_PACKAGE.parent / "configs", _PACKAGE / "configs")
-"""The folders of shipped configurations: beside the package in a checkout, else in it."""
+"""The folders of the built-in configurations: beside the package in a checkout, else in it."""
 QUICKSTART = "quickstart"
 """The configuration of a run that names none."""
 REGISTERED = "models:"
@@ -30,8 +30,8 @@ DELTA_SUFFIX = ".safetensors"
 """The end of the name of a file of tuned parameters."""
 
 
-def shipped_file(name: str) -> Path | None:
-    """Return the file of a shipped configuration; None where it is missing."""
+def built_in_file(name: str) -> Path | None:
+    """Return the file of a built-in configuration; None where it is missing."""
     for folder in FOLDERS:
         file = folder / f"{name}.yaml"
         if file.is_file():
@@ -40,14 +40,14 @@ def shipped_file(name: str) -> Path | None:
 
 
 def find_config(name: str, others: Sequence[str] = ()) -> Path:
-    """Return the path of a configuration: a path, a folder of them, or the name of a shipped one.
+    """Return the path of a configuration: a path, a folder of them, or the name of a built-in one.
 
     Args:
         name: the path or the name.
         others: what else the name may mean, mistyped, such as a command.
 
     Raises:
-        ConfigError: it does not exist; the message lists the shipped ones.
+        ConfigError: it does not exist; the message lists the built-in ones.
     """
     candidates = [Path(name)]
     for folder in FOLDERS:
@@ -57,15 +57,15 @@ def find_config(name: str, others: Sequence[str] = ()) -> Path:
             is_sweep = candidate.is_dir() and any(candidate.glob("*.yaml"))
             if name and (candidate.is_file() or is_sweep):  # no name is a folder for Path
                 return candidate
-    shipped = sorted(
+    built_in = sorted(
         path.relative_to(folder).with_suffix("").as_posix()
         for folder in FOLDERS
         for path in folder.rglob("*.yaml")
     )
-    meant = did_you_mean(name.lower(), [*others, *shipped])
+    meant = did_you_mean(name.lower(), [*others, *built_in])
     raise ConfigError(
         f"no command and no configuration '{name}'{meant}; clipfit-study --help lists the "
-        f"commands, and by name there are the configurations {', '.join(shipped)}"
+        f"commands, and by name there are the configurations {', '.join(built_in)}"
     )
 
 
@@ -124,7 +124,7 @@ def find_model(word: str, scratch: Path, storage: str | Path | None = None) -> "
         storage: see `find_study`.
 
     Raises:
-        StudyError: there is no such model, or the study has no winner.
+        StudyError: there is no such model, or the study has no best configuration.
     """
     if word.startswith(REGISTERED):
         from study import tracking
@@ -140,11 +140,11 @@ def find_model(word: str, scratch: Path, storage: str | Path | None = None) -> "
             f"{error}. A model is a study, a registered model (models:/NAME/VERSION or "
             "models:/NAME@ALIAS) or a file of tuned parameters (delta.safetensors)"
         ) from None
-    from study.serving.saved_model import read_saved_model, read_winner
+    from study.serving.saved_model import read_best_model, read_saved_model
 
     if folder is None:
         return read_saved_model(Path(word))
-    return read_winner(load_study(folder), scratch)
+    return read_best_model(load_study(folder), scratch)
 
 
 def load_study(folder: StudyFolder, overrides: Sequence[str] = ()) -> "Study":

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from study.commands.find import shipped_file
+from study.commands.find import built_in_file
 from study.commands.output import lasting_console
 from study.errors import ConfigError, Fault, FaultsError
 
@@ -112,13 +112,13 @@ def _find_plan(images: str, words: Sequence[str]) -> "tuple[Dataset, Values, dic
     _ = study.dataset, study.architecture  # can be read
     faults: list[Fault] = []
     for base, plan in suited_plans(study.dataset):
-        choices = {key: choice for key, choice in (machine | plan).items() if key not in given}
+        chosen = {key: value for key, value in (machine | plan).items() if key not in given}
         values: Values = {"data": {"dataset": "", "root": ""}}
-        file = shipped_file(base)
+        file = built_in_file(base)
         if file:
-            shipped = read_values(file)
-            values = shipped | {"data": values["data"] | shipped["data"]}
-        for key, value in ({key: value for key, (value, _) in choices.items()} | given).items():
+            of_file = read_values(file)
+            values = of_file | {"data": values["data"] | of_file["data"]}
+        for key, value in ({key: value for key, (value, _) in chosen.items()} | given).items():
             put_value(values, key, value)
         config = build_config(values, images)
         for label, method in config.search.other_methods.items():
@@ -127,14 +127,14 @@ def _find_plan(images: str, words: Sequence[str]) -> "tuple[Dataset, Values, dic
         study = study.with_config(build_config(values, images))
         faults = find_data_faults(study)
         if not faults:
-            return study.dataset, values, {key: reason for key, (_, reason) in choices.items()}
+            return study.dataset, values, {key: reason for key, (_, reason) in chosen.items()}
     raise FaultsError("the study cannot start,", faults)
 
 
 def suited_plans(dataset: "Dataset") -> Iterator[tuple[str, Choices]]:
     """Yield the studies that may be possible with the images of a dataset, the best first.
 
-    Each is the name of a shipped configuration and what replaces its values.
+    Each is the name of a built-in configuration and what replaces its values.
     """
     choices = _of_images(dataset)
     for folds in (3, 2):

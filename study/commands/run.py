@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from study.commands.check_result import CheckResult
-    from study.config.sweep import Member
+    from study.config.sweep import SweepStudy
 
 HELP = "run a study; this word may be left out"
 DESCRIPTION = """
@@ -66,20 +66,20 @@ def run(options: Namespace) -> None:
 
         print_check(lambda: _check(options), as_json=options.json)
         return
-    source, overrides, members = _read(options)
+    source, overrides, planned = _read(options)
     from study.commands.execution import run_study
     from study.commands.new_study import make_study
     from study.commands.output import lasting_console
 
-    if members:
+    if planned:
         from study.commands.sweep import run_sweep
 
-        run_sweep(members)
+        run_sweep(planned)
     else:
         run_study(make_study(source, overrides), lasting_console(), resume=False)
 
 
-def _read(options: Namespace) -> tuple["Path", list[str], list["Member"]]:
+def _read(options: Namespace) -> tuple["Path", list[str], list["SweepStudy"]]:
     """Return the file and the overrides that the words name, and the studies if it is a sweep.
 
     Faults of the configuration are raised before slower modules are imported.
@@ -98,16 +98,16 @@ def _read(options: Namespace) -> tuple["Path", list[str], list["Member"]]:
 
 
 def _check(options: Namespace) -> "CheckResult":
-    source, overrides, members = _read(options)
+    source, overrides, planned = _read(options)
     from study.commands.check import check_everything
     from study.commands.check_images import find_warnings
     from study.commands.check_result import CheckResult, Fact
     from study.commands.new_study import make_study
 
-    if members:
+    if planned:
         from study.commands.sweep import check_sweep
 
-        facts = [Fact("studies", str(len(members)))]
-        return CheckResult(warnings=find_warnings(check_sweep(members)), facts=facts)
+        facts = [Fact("studies", str(len(planned)))]
+        return CheckResult(warnings=find_warnings(check_sweep(planned)), facts=facts)
     study = make_study(source, overrides)
     return check_everything(study, images=options.images, estimate=options.estimate)

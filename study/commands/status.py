@@ -85,7 +85,7 @@ def study_status(result: "StudyResult") -> Status:
         counts[trial.stage][trial.status.replace("running", "unfinished")] += 1
     finished = [trial for trial in result.stage("search") if trial.status == "finished"]
     finished.sort(key=lambda trial: (-(trial.val_score or 0), trial.trainable, trial.number))
-    choice = read_best(result.study)
+    best = read_best(result.study)
     state = "testing" if result.candidates else "searching"
     if result.is_complete:
         state = "finished"
@@ -99,9 +99,9 @@ def study_status(result: "StudyResult") -> Status:
         running=[trial for trial in result.each_trial if trial.status == "running"],
         failed=[trial for trial in result.each_trial if trial.status == "failed"],
         best=finished[:MOST_TRIALS],
-        val_score=choice.candidate.val_score if choice else None,
-        test_score=choice.test_scores.get("test_score") if choice else None,
-        against_chance=choice.against_chance if choice else None,
+        val_score=best.candidate.val_score if best else None,
+        test_score=best.test_scores.get("test_score") if best else None,
+        against_chance=best.against_chance if best else None,
     )
 
 
@@ -125,7 +125,7 @@ def print_status(status: Status) -> None:
     if status.test_score is not None:
         lines[-1] += f", {percent(status.test_score)} % on test"
         if status.against_chance and not status.against_chance.is_proven:
-            lines[-1] += f"; {status.against_chance.doubt}"
+            lines[-1] += f"; {status.against_chance.caveat}"
     console.print("\n".join(lines), highlight=False)
     running = [
         [trial.trial_id, f"{trial.epochs}/{trial.epochs_planned}", tuned_in_words(trial.settings)]

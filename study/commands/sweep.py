@@ -13,7 +13,7 @@ from study.commands.output import lasting_console
 from study.commands.signals import handle_signals, interrupt
 from study.config.schema import TrackingConfig
 from study.config.search_section import AUTO
-from study.config.sweep import Member
+from study.config.sweep import SweepStudy
 from study.errors import Fault, FaultsError, InterruptedStudyError, StudyError
 from study.report.paper_tables import refuse_other_tables, sweep_summary, write_sweep_tables
 from study.report.terminal import print_unwrapped
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 @handle_signals(interrupt)
-def run_sweep(members: Sequence[Member]) -> None:
+def run_sweep(planned: Sequence[SweepStudy]) -> None:
     """Run the unfinished studies of a sweep; if one fails, the others still run.
 
     Raises:
@@ -37,15 +37,15 @@ def run_sweep(members: Sequence[Member]) -> None:
         InterruptedStudyError: a study was interrupted; the rest of the sweep was not run.
     """
     console = lasting_console()
-    studies = check_sweep(members)
+    studies = check_sweep(planned)
     failed = []
     with ray_session():
-        for member, study in zip(members, studies, strict=True):
+        for one, study in zip(planned, studies, strict=True):
             if _finished(study.folder):
                 continue
             try:
                 run_study(study, console, resume=study.folder.exists())
-                axes = {"experiment": member.experiment, "axes": dict(member.axes)}
+                axes = {"experiment": one.experiment, "axes": dict(one.axes)}
                 study.folder.write_json(SWEEP_FILE, axes)
             except InterruptedStudyError:
                 raise
@@ -55,15 +55,15 @@ def run_sweep(members: Sequence[Member]) -> None:
     finished = [study.folder.path for study in studies if _finished(study.folder)]
     if finished:
         results = read_sweep(finished)
-        path = write_sweep_tables(results, members[0].config.storage)
+        path = write_sweep_tables(results, planned[0].config.storage)
         console.print(sweep_summary(results))
         print_unwrapped(console, f"tables   {path}")
     if failed:
         lines = "\n".join(failed)
-        raise StudyError(f"{len(failed)} of {len(members)} studies failed:\n{lines}")
+        raise StudyError(f"{len(failed)} of {len(planned)} studies failed:\n{lines}")
 
 
-def check_sweep(members: Sequence[Member]) -> list[Study]:
+def check_sweep(planned: Sequence[SweepStudy]) -> list[Study]:
     """Return the studies of a sweep, once all that the unfinished ones need is checked.
 
     Raises:
@@ -71,13 +71,13 @@ def check_sweep(members: Sequence[Member]) -> list[Study]:
             Or the tables would replace a file of the user's own.
     """
     try:
-        refuse_other_tables(members[0].config.storage)
+        refuse_other_tables(planned[0].config.storage)
     except StorageError as error:
         raise FaultsError("the studies cannot start,", [Fault("storage", str(error))]) from error
     studies = []
-    for member in members:
-        folder = StudyFolder(member.config.storage / str(member.config.name))
-        study = Study(with_sites_of_backbone(member.config), folder)
+    for one in planned:
+        folder = StudyFolder(one.config.storage / str(one.config.name))
+        study = Study(with_sites_of_backbone(one.config), folder)
         # The data of a finished one may be gone.
         studies.append(study if _finished(folder) else with_metric(study))
     names_by_fault: dict[Fault, list[str]] = defaultdict(list)

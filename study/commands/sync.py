@@ -43,12 +43,12 @@ def run(options: Namespace) -> None:
 def send_missing(
     study: "Study", tracker: "Tracker", write_outputs: Callable[[], object] = lambda: None
 ) -> None:
-    """Send to a tracker what it lacks of a study, and register the winner of a finished one.
+    """Send to a tracker what it lacks of a study, and register the best of a finished one.
 
     Args:
         study: the study.
         tracker: the tracker, which is not started.
-        write_outputs: writes the tables and the report again, which name the registered winner.
+        write_outputs: writes the tables and the report again, which name the registered model.
 
     Raises:
         TrackingError: results could not be sent; the message names their trials.
@@ -60,7 +60,7 @@ def send_missing(
     tracker.start(study)
     finished = folder.is_complete()
     registration = folder.read_registration()
-    if finished:  # an unfinished study may still get another winner, or more seeds
+    if finished:  # an unfinished study may still get another best, or more seeds
         tracker.register()
     if folder.read_registration() != registration:
         write_outputs()

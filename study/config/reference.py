@@ -23,10 +23,10 @@ class Key(NamedTuple):
         """What the key sets, with its unit, as Markdown on one line in the words of YAML."""
         field = self.field
         text = " ".join((field.description or "").replace("``", "`").split())
-        choices = [kind for kind in types_in(field.annotation) if isinstance(kind, str)]
-        named = all(f"`{choice}`" in text for choice in choices)
-        if len(choices) > 1 and not named and get_origin(field.annotation) is Literal:
-            text += f" One of {', '.join(f'`{choice}`' for choice in choices)}."
+        values = [kind for kind in types_in(field.annotation) if isinstance(kind, str)]
+        named = all(f"`{value}`" in text for value in values)
+        if len(values) > 1 and not named and get_origin(field.annotation) is Literal:
+            text += f" One of {', '.join(f'`{value}`' for value in values)}."
         return text.replace("None", "`null`")
 
 

@@ -55,7 +55,7 @@ class SweepException(BaseModel):
 
     def is_for(self, point: Mapping[str, Any]) -> bool:
         """Return whether it is for the study with these values of the axes."""
-        return all(point[axis] in choices for axis, choices in self.axes.items())
+        return all(point[axis] in values for axis, values in self.axes.items())
 
 
 class Sweep(BaseModel):
@@ -71,8 +71,8 @@ class Sweep(BaseModel):
     @model_validator(mode="after")
     def _check_exceptions(self) -> Self:
         for number, exception in enumerate(self.exceptions):
-            for axis, choices in exception.axes.items():
-                unknown = [choice for choice in choices if choice not in self.sweep.get(axis, ())]
+            for axis, values in exception.axes.items():
+                unknown = [value for value in values if value not in self.sweep.get(axis, ())]
                 if unknown or axis not in self.sweep:
                     raise ValueError(
                         f"exceptions.{number}.for.{axis}: {short_repr(unknown)} are no values of "
@@ -82,7 +82,7 @@ class Sweep(BaseModel):
 
 
 @dataclass(frozen=True)
-class Member:
+class SweepStudy:
     """One study of a sweep.
 
     Its name is the same each time the sweep is run, so that a later run continues the study.
@@ -105,7 +105,7 @@ def is_sweep(source: Path) -> bool:
     return source.is_dir() or "sweep" in read_values(source)
 
 
-def load_sweep(source: Path, overrides: Sequence[str] = ()) -> list[Member]:
+def load_sweep(source: Path, overrides: Sequence[str] = ()) -> list[SweepStudy]:
     """Read the studies of a file, or of all files in a folder.
 
     An override of an axis replaces all its values by one. Any other override holds for every study
@@ -119,23 +119,23 @@ def load_sweep(source: Path, overrides: Sequence[str] = ()) -> list[Member]:
     if not files:
         raise ConfigError(f"the folder {source} holds no configuration (*.yaml)")
     overridden = parse_overrides(overrides)
-    members: list[Member] = []
+    planned: list[SweepStudy] = []
     for file in files:
-        members += _members_of_file(file, overridden)
-    by_folder: dict[str, Member] = {}
-    for member in members:
-        name = str(member.config.name)
+        planned += _studies_of_file(file, overridden)
+    by_folder: dict[str, SweepStudy] = {}
+    for one in planned:
+        name = str(one.config.name)
         # Some disks do not tell capitals from small letters.
-        other = by_folder.setdefault(name.casefold(), member)
-        if other is not member:
+        other = by_folder.setdefault(name.casefold(), one)
+        if other is not one:
             raise ConfigError(
                 f"{source}: two studies would share the folder '{name}': that of "
-                f"{short_repr(dict(other.axes))} and that of {short_repr(dict(member.axes))}"
+                f"{short_repr(dict(other.axes))} and that of {short_repr(dict(one.axes))}"
             )
-    return members
+    return planned
 
 
-def _members_of_file(file: Path, overridden: Mapping[str, Any]) -> Iterator[Member]:
+def _studies_of_file(file: Path, overridden: Mapping[str, Any]) -> Iterator[SweepStudy]:
     values = read_values(file)
     given = {key: values.pop(key) for key in Sweep.model_fields if key in values}
     try:
@@ -163,4 +163,4 @@ def _members_of_file(file: Path, overridden: Mapping[str, Any]) -> Iterator[Memb
                 changes |= exception.values
         changes |= overridden
         changes["name"] = name.replace("/", ".")
-        yield Member(file.stem, point, build_config(values, f"{file} ({name})", changes))
+        yield SweepStudy(file.stem, point, build_config(values, f"{file} ({name})", changes))

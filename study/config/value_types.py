@@ -35,7 +35,7 @@ Label = Annotated[str, Field(pattern=LABEL)]
 ObjectName = Annotated[str, Field(min_length=1, max_length=100)]
 """The name of something that code provides, such as a protocol."""
 Range = Annotated[tuple[Rate, Rate], AfterValidator(_increasing)]
-"""The lower and upper bound of a log-uniform choice of a learning rate."""
+"""The lower and upper bound of a log-uniform draw of a learning rate."""
 
 
 RateOrRange = Annotated[
@@ -45,7 +45,7 @@ RateOrRange = Annotated[
 """A fixed learning rate, or the range of one that is searched."""
 Weight = Annotated[float, Field(gt=0, le=MAX_WEIGHT)]
 Weights = Annotated[tuple[Weight, Weight], AfterValidator(_increasing)]
-"""The lower and upper bound of a log-uniform choice of λ."""
+"""The lower and upper bound of a log-uniform draw of λ."""
 Rates = Annotated[tuple[Rate, ...], Field(min_length=1, max_length=100)]
 """Learning rates to try."""
 

@@ -251,11 +251,11 @@ def check_shots(dataset: Dataset, shots: Shots, classes: Iterable[int]) -> None:
     if shots.dataset != dataset.name:
         raise DataError(f"these shots are of {shots.dataset!r}, the dataset is {dataset.name!r}")
     pool = set(dataset.train + dataset.val)
-    foreign = [record.path for record in shots.train + shots.val if record not in pool]
-    if foreign:
+    unknown = [record.path for record in shots.train + shots.val if record not in pool]
+    if unknown:
         raise DataError(
             f"shots of {dataset.name} (seed {shots.seed}): not among its training and validation "
-            f"images, or with another label: {listed(foreign)}"
+            f"images, or with another label: {listed(unknown)}"
         )
     trained_labels = {record.label for record in shots.train}
     absent = [dataset.class_names[label] for label in classes if label not in trained_labels]

@@ -1,4 +1,4 @@
-"""The cast of frozen weights to the precision of the encoders, and the choice of a precision.
+"""The cast of frozen weights to the precision of the encoders, and which precision is used.
 
 Autocast casts the weights of a frozen layer anew in every pass. Weights that are stored in bfloat16
 need no cast and half the memory. Tuned parameters, biases, LayerNorms and the states between blocks

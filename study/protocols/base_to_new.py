@@ -30,7 +30,7 @@ CLASS_FOLDS = Rule(
 )
 BASE = Rule(
     "base",
-    "on validation images of the base classes alone, which tells little of new classes: the choice "
+    "on validation images of the base classes alone, which says little of new classes: selection "
     "is weak",
     holdout_tasks,
 )
@@ -80,7 +80,7 @@ class BaseToNew(Protocol):
             return CLASS_FOLDS
         logger.warning(
             "%s has %d base classes: too few for class folds (%d), so trials are judged on base "
-            "classes alone and the choice is weak",
+            "classes alone and selection is weak",
             seen.name,
             len(base),
             FEWEST_CLASSES_FOR_FOLDS,

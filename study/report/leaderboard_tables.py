@@ -282,7 +282,7 @@ def _candidate_record(board: StudyResult, entry: Row) -> dict[str, object]:
         means[f"versus_{name}"] = board.difference(entry, board.find_row(label))
     record = {
         "label": entry.label,
-        "winner": entry.is_best,
+        "best": entry.is_best,
         **entry.settings.column_values(),
         "trainable": entry.trainable,
         "source_trial": entry.source_trial,

@@ -27,7 +27,7 @@ from study.serving.saved_model import SavedModel
 
 MOST_NAMES = 60
 """The most class names that a card lists; `classes.json` has all of them."""
-_STUDY_ROWS = ("Dataset", "Protocol", "Images", "Choice", "Training", "Search", "Test")
+_STUDY_ROWS = ("Dataset", "Protocol", "Images", "Selection", "Training", "Search", "Test")
 """The rows of a report's table of the configuration that a card has as well."""
 
 
@@ -168,7 +168,7 @@ def _figures(saved: SavedModel, provenance: Provenance) -> list[str]:
     elif not entry.is_best_by_validation:
         figures.append(
             f"Validation did not choose this configuration, “{markdown_text(entry_name(entry))}”. "
-            "What the study found of its choice:"
+            "What the study found of its best configuration:"
         )
     return [*figures, markdown_text(" ".join(verdict(board)))]
 

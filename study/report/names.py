@@ -25,7 +25,7 @@ _NAMES |= {name: method.title for name, method in METHODS.items()}
 _NAMES |= {rank: f"{rank} by validation" for rank in RANKS}
 _GROUPS = {OPEN: "open search", BASELINE: "baselines"}
 _EARLIER = "-of-"
-"""The text between the label of a choice before an extension and the number of its trials."""
+"""The text between an earlier candidate's label and the number of trials it is from."""
 _UNNAMED = {BEST, WITH_DELTA}
 """Labels that add nothing to the name of the candidate whose training they share."""
 
@@ -34,7 +34,7 @@ def candidate_name(label: str) -> str:
     """Return the name of a candidate for readers; one without a name of its own has its label.
 
     Args:
-        label: its label; after an extension, that of an earlier choice ends with ``-of-TRIALS``.
+        label: its label; after an extension, that of an earlier candidate ends with ``-of-TRIALS``.
     """
     role, trials = _split_label(label)
     return f"{_NAMES[role]}, of {trials} trials" if trials else _NAMES.get(label, label)
@@ -62,6 +62,6 @@ def group_name(group: str) -> str:
 
 
 def _split_label(label: str) -> tuple[str, str]:
-    """Return the role of a candidate, and the number of trials that an earlier choice had."""
+    """Return the role of a candidate, and the number of trials that it was chosen from."""
     role, _, trials = label.rpartition(_EARLIER)
     return (role, trials) if role in _NAMES and trials.isdigit() else (label, "")

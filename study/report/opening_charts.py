@@ -72,7 +72,7 @@ def _compared_scores(board: StudyResult) -> Iterator[tuple[str, MeanInterval]]:
 
 
 def tuned_chart(board: StudyResult) -> Chart:
-    """Draw which sites of which layers the choice of validation tunes."""
+    """Draw which sites of which layers the best configuration tunes."""
     squares: dict[tuple[int, int], set[bool]] = {}
     rows: list[Term] = []
     layers = 0

@@ -43,7 +43,7 @@ _STATUS_STYLES = {
 
 
 def make_plots(board: StudyResult) -> list[Chart]:
-    """Return the charts of a study: of its search and its choice, or of its ablation."""
+    """Return the charts of a study: of its search and its best, or of its ablation."""
     if board.ablation:
         return [forest_chart(board.ablation)]
     trials = board.stage("search")

@@ -96,7 +96,7 @@ def configuration_rows(results: StudyResult) -> list[tuple[str, str]]:
     if config.ablation:
         rows["Cells"] = f"{config.ablation.design} of {config.ablation.base}"
     if searches or (config.ablation and protocol.validates(config)):
-        rows["Choice"] = f"Trials were compared {_rule_sentence(results)}, never on test images."
+        rows["Selection"] = f"Trials were compared {_rule_sentence(results)}, never on test images."
     if searches and not config.ablation:
         rows["Search"] = f"{amount(config.search.trials, 'trial')} ({config.search.sampler})"
     if protocol.trains:

@@ -50,7 +50,7 @@ def headline(board: StudyResult) -> tuple[str, str] | None:
     chance.
 
     Returns:
-        None if nothing was searched or chosen, or the choice has no test score.
+        None if nothing was searched or chosen, or the best has no test score.
     """
     best = board.best_by_validation
     if not best or not board.has_search:
@@ -82,13 +82,13 @@ def choice_sentence(board: StudyResult) -> str:
         return ""
     when = "before any test image was read"
     if board.earlier_candidates:
-        when = "in a search that was extended after an earlier choice had been tested"
+        when = "in a search that was extended after an earlier selection had been tested"
     tuned = f"{settings_in_words(best.settings)}: {format_count(best.trainable)} parameters"
     return f"Validation chose {tuned}, {when}."
 
 
 def verdict(board: StudyResult) -> list[str]:
-    """Return what a study found: the score, the choice, the planned comparisons, and more."""
+    """Return what a study found: its score, its best configuration, comparisons, and more."""
     best = board.best_by_validation
     if not board.has_search and board.rows:
         scores = [f"{entry_name(one)} {format_mean(one.test, ' %')}" for one in board.rows]

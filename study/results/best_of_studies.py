@@ -66,7 +66,7 @@ def best_of_studies(storage: Path, top: int) -> list[RankedTrial]:
         by_dataset[result.config.data.dataset] += _finished(result)
     best = []
     for _, found in sorted(by_dataset.items()):
-        # Equal scores are ordered as in `study.search.choice.rank_finished_trials`.
+        # Equal scores are ordered as in `study.search.candidates.rank_finished_trials`.
         best += sorted(found, key=lambda one: (-one.val_score, one.trial.trainable))[:top]
     return best
 

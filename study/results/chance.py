@@ -63,7 +63,7 @@ class AgainstChance:
         return self.low is not None and beats_chance(self.low, self.chance)
 
     @property
-    def doubt(self) -> str:
+    def caveat(self) -> str:
         """The remark on a configuration whose interval is not all above chance."""
         return (
             f"not shown to beat chance: on {self.images:,} test images its balanced score is "

@@ -11,7 +11,7 @@ logger = logging.getLogger(__name__)
 
 
 class Observer(Protocol):
-    """A listener to trials, such as a progress display or the mirror of a tracking server."""
+    """A listener to trials, such as a progress display or the sync with a tracking server."""
 
     def trial_started(self, config: TrialConfig) -> None:
         """React to a trial that starts or is resumed."""

@@ -1,6 +1,6 @@
 """The samplers of the search: functions that make one of Optuna's from a seed.
 
-Every proposal is made by a new sampler, so that its choice depends only on the history and the
+Every proposal is made by a new sampler, so that it depends only on the history and the
 seed, and an interrupted study continues with the same choices.
 """
 

@@ -30,7 +30,7 @@ class Space:
     depths: Depths
     regularizer: Regularizer = "cosine"
     alpha: float = 1.0
-    """The α of every configuration that tunes anything, which is no choice."""
+    """The α of every configuration that tunes anything, which is not searched."""
 
     def ranges(self, subset: str) -> Ranges:
         """Return the ranges of the learning rates, and of λ, that have an effect on a subset."""

@@ -12,7 +12,7 @@ from study.config.trial_settings import TrialSettings
 from study.errors import StudyError
 from study.results.best_configuration import final_candidate, final_trial_id
 from study.search.ablation_cells import ablation_trials
-from study.search.choice import rank_finished_trials
+from study.search.candidates import rank_finished_trials
 from study.search.driver import run_trials
 from study.search.groups import Group, plan_groups
 from study.search.make_trial import Proposal, make_trial
@@ -51,7 +51,7 @@ def run_search(study: Study, data: TrialData, observers: Observers) -> None:
 
     Baselines come first, the cheapest before the others. If a group ends without a trial that came
     to its last epoch, the one with the best score at its highest rung goes on from its state. If
-    the study has made its choice, only reopened trials are trained, as they were before.
+    candidates are fixed, only reopened trials are trained, as they were before.
 
     Args:
         study: the study.
@@ -170,7 +170,7 @@ def plan_final(study: Study, preparer: Preparer, observers: Observers) -> Batch:
 
     It is tested unless it learns from test images. If it failed before, it is tried again. Open
     trials of other final models, which are left by an interruption before ``final.images`` or the
-    choice changed, are closed.
+    candidates changed, are closed.
 
     Args:
         study: the study.
@@ -217,7 +217,7 @@ def run_ablation(study: Study, data: TrialData, observers: Observers) -> None:
 def choose_rates(study: Study) -> Mapping[str, TrialSettings]:
     """Choose each cell's learning rates by validation, before the test split is read.
 
-    The choice is written once; later calls read it.
+    They are written once; later calls read it.
 
     Returns:
         The chosen settings of each cell, by label; a cell of which no trial ran all its epochs is

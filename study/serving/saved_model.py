@@ -153,18 +153,18 @@ def _origin(folder: StudyFolder, trial_id: str) -> Origin:
     return Origin(str(folder.read_identity()["study_id"]), trial_id)
 
 
-def read_winner(study: Study, scratch: Path) -> SavedModel:
-    """Return the model of a study's winner or, if that has no delta, the model that replaces it.
+def read_best_model(study: Study, scratch: Path) -> SavedModel:
+    """Return the model of a study's best configuration, or of the best that has a delta.
 
     The registry gets the same model of the study. While a study is extended, it is that of before.
 
     Args:
         study: the study.
-        scratch: a folder for a delta of a winner that tunes nothing.
+        scratch: a folder for a delta of a best configuration that tunes nothing.
 
     Raises:
-        DataError: the study is not finished, or has no winner.
-        DeltaError: no delta of the winner can be read.
+        DataError: the study is not finished, or has no best configuration.
+        DeltaError: no delta of the best configuration can be read.
         FolderError: a file of the study is damaged.
     """
     name = study.folder.name
@@ -181,21 +181,21 @@ def read_winner(study: Study, scratch: Path) -> SavedModel:
     registered = read_final(study)
     if not best or registered is None:
         raise DataError(
-            f"study '{name}' has no winner, since validation has chosen nothing (an ablation "
-            "chooses nothing at all); allowed is a finished study, see clipfit-study status"
+            f"study '{name}' has no best configuration, since validation has chosen nothing (an "
+            "ablation chooses nothing); allowed is a finished study, see clipfit-study status"
         )
     if not (study.folder.is_complete() and best.trials and registered.trials):
         raise DataError(
             f"study '{name}' is not finished and has no final model yet; to continue, run\n"
             f"  {study_command('resume', study.folder.path)}"
         )
-    for choice in (best, registered):
-        if choice.against_chance and choice.at_chance:
-            chance = choice.against_chance
+    for configuration in (best, registered):
+        if configuration.against_chance and configuration.at_chance:
+            chance = configuration.against_chance
             raise DataError(
-                f"study '{name}' has no winner: the balanced score of its choice "
-                f"'{choice.candidate.label}' is {chance.balanced:.1%} on test and guessing would "
-                f"have {chance.chance:.1%} (chance); allowed is the "
+                f"study '{name}' has no model to use: the balanced score of its best configuration "
+                f"'{configuration.candidate.label}' is {chance.balanced:.1%} on test and guessing "
+                f"would have {chance.chance:.1%} (chance); allowed is the "
                 f"delta.safetensors of a trial, in {study.folder.path / 'trials'}"
             )
     delta, info = read_delta(registered, study, scratch)
@@ -213,19 +213,19 @@ def read_winner(study: Study, scratch: Path) -> SavedModel:
     )
 
 
-def read_delta(choice: BestConfiguration, study: Study, scratch: Path) -> tuple[Path, DeltaInfo]:
-    """Return the delta of a choice, with the classes and templates to use it with.
+def read_delta(best: BestConfiguration, study: Study, scratch: Path) -> tuple[Path, DeltaInfo]:
+    """Return the delta of a best configuration, with the classes and templates to use it with.
 
     Args:
-        choice: a choice of the study with finished tests.
+        best: the best configuration of the study, with finished tests.
         study: the study.
-        scratch: a folder for the delta of a choice that tunes nothing, which the study lacks.
+        scratch: a folder for the delta of one that tunes nothing, which the study lacks.
 
     Raises:
         DeltaError: there is no delta, or it is damaged.
     """
-    trial = choice.model_trial
-    settings = choice.candidate.settings
+    trial = best.model_trial
+    settings = best.candidate.settings
     delta = trial.path / DELTA
     if delta.exists():
         _, info = load_delta(delta)
@@ -242,7 +242,7 @@ def read_delta(choice: BestConfiguration, study: Study, scratch: Path) -> tuple[
         raise DeltaError(f"{delta} is missing")
     else:
         raise DeltaError(
-            f"'{choice.candidate.label}' of study '{study.folder.name}' has no file of tuned "
+            f"'{best.candidate.label}' of study '{study.folder.name}' has no file of tuned "
             "parameters"
         )
     return delta, _with_study_templates(info, study)

@@ -50,7 +50,7 @@ IDENTITY = "identity.json"
 """The name of the file with a study's id and the versions that it was made with."""
 CANDIDATES, CELLS, REGISTERED = "candidates.json", "cells.json", "registered.json"
 """The names of the files with the configurations to test, with an ablation's cells, and with the
-winner's address in the model registry. Each can be made again from the trials."""
+best configuration's address in the model registry. Each can be made again from the trials."""
 CHANCE = "chance.json"
 """The name of the file with the comparison of the tested configurations with chance, which is made
 from the trials."""
@@ -62,7 +62,7 @@ CHAMPION = "champion"
 
 @dataclass(frozen=True)
 class Registration:
-    """The winner's address in the model registry, as ``registered.json`` holds it."""
+    """The best configuration's address in the model registry, as ``registered.json`` holds it."""
 
     model: str
     """The name of the registered model."""
@@ -231,7 +231,7 @@ class StudyFolder(ResultFolder):
         return values
 
     def read_registration(self) -> Registration | None:
-        """Return the winner's address in the model registry; None while it has none."""
+        """Return the best configuration's address in the model registry; None while it has none."""
         return self.read_record(REGISTERED, Registration)
 
     def is_complete(self) -> bool:
@@ -240,14 +240,14 @@ class StudyFolder(ResultFolder):
             trial.read_end() for trial in self.trials()
         )
 
-    def delete_conclusions(self, *, choice: bool = True) -> None:
-        """Delete the registration and the summary, and the choice, because the study continues.
+    def delete_conclusions(self, *, candidates: bool = True) -> None:
+        """Delete the registration and the summary, and the candidates, because the study continues.
 
         Args:
-            choice: whether the choice is made anew.
+            candidates: whether candidates are chosen anew.
         """
         names = [DESCRIPTION, REGISTERED]
-        if choice:
+        if candidates:
             names += [CHANCE, CANDIDATES]
         for name in names:
             (self.path / name).unlink(missing_ok=True)

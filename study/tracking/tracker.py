@@ -69,7 +69,7 @@ class Tracker(ABC):
         """Keep what is new in a trial's folder: it began, has another epoch, or ended."""
 
     def register(self) -> None:
-        """Put the study's winner into the tracker's registry of models, if it has one."""
+        """Put the study's best model into the tracker's registry of models, if it has one."""
 
     @abstractmethod
     def close(self, *, finished: bool) -> TrackerLines:

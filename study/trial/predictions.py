@@ -188,8 +188,8 @@ def trial_scores(predictions: Iterable[Prediction], protocol: Protocol) -> Score
 def beats_chance(test_score: float, chance: float | None) -> bool:
     """Return whether a mean test score is above chance; it counts as above if chance is unknown.
 
-    The test score decides although the choice is made by validation: a configuration that guesses
-    on images that no choice has seen is of no use, whatever its validation score was.
+    The test score decides although validation selects: a configuration that guesses
+    on images that no selection has seen is of no use, whatever its validation score was.
     """
     # Equal accuracies differ by less: one is a quotient of counts, the other a mean over seeds.
     return chance is None or test_score > chance + 1e-9

@@ -49,11 +49,11 @@ class Candidate(Section):
     source_trial: str | None = None
     """The id of the search trial that it comes from; None if nothing was searched."""
     training: str
-    """The hash of its training, see `study.search.choice.training_hash`; candidates of one
+    """The hash of its training, see `study.search.candidates.training_hash`; candidates of one
     training share its tests."""
-    choice: int
-    """The number of search trials that it was chosen from, which tells the choices apart of a study
-    that was extended; 0 if nothing was searched."""
+    search_trials: int
+    """The number of search trials that it was chosen from, in all, also after an
+    extension; 0 if nothing was searched."""
 
     @property
     def tested(self) -> tuple[str, Head | None]:
@@ -62,12 +62,12 @@ class Candidate(Section):
 
     @property
     def role(self) -> str:
-        """The label without the number of trials of an earlier choice."""
-        return self.label.removesuffix(f"-of-{self.choice}")
+        """The label without the number of trials of an earlier search."""
+        return self.label.removesuffix(f"-of-{self.search_trials}")
 
     def as_earlier(self) -> Candidate:
-        """Return the candidate as one of an earlier choice: its label is ``ROLE-of-TRIALS``."""
-        return self.model_copy(update={"label": f"{self.role}-of-{self.choice}"})
+        """Return the candidate as one of an earlier search: its label is ``ROLE-of-TRIALS``."""
+        return self.model_copy(update={"label": f"{self.role}-of-{self.search_trials}"})
 
 
 @dataclass(frozen=True)

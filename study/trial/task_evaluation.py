@@ -15,7 +15,7 @@ from study.data.records import result_names
 from study.method.balance import class_balance
 from study.method.clap import CLAP_VIEWS, train_clap
 from study.method.head import VIEWS, Head, train_head
-from study.method.model import PROMPTS_AT_ONCE, interpolate, classify
+from study.method.model import PROMPTS_AT_ONCE, classify, interpolate
 from study.trial.study import Prediction
 from study.trial.task_features import (
     PartFeatures,

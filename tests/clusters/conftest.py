@@ -154,10 +154,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         python = f"{sys.version_info.major}.{sys.version_info.minor}"
         script = "bash ~/clipfit/clusters/node.sh"
         config["setup_commands"][0] = f"{script} install {python} {version('ray')}"
-        shipped = "$HOME/clipfit/configs/quickstart.yaml"
-        assert shipped in config["setup_commands"][1]
+        configured = "$HOME/clipfit/configs/quickstart.yaml"
+        assert configured in config["setup_commands"][1]
         config["setup_commands"][1] = config["setup_commands"][1].replace(
-            shipped, "$HOME/clipfit-shared/small.yaml"
+            configured, "$HOME/clipfit-shared/small.yaml"
         )
         config["auth"] = {"ssh_user": pwd.getpwuid(0).pw_name, "ssh_private_key": f"{keys}/user"}
         cluster_file = folder / "local.yaml"

@@ -1,4 +1,4 @@
-"""A look at images before a study: what cannot be read, and what is doubtful of them."""
+"""A look at images before a study: what cannot be read, and what may be wrong of them."""
 
 from pathlib import Path
 from types import ModuleType

@@ -207,7 +207,7 @@ def test_a_damaged_final_training_of_an_earlier_choice_blocks_nothing(
     run_study(study, console, resume=False)
     own = settings("vision.ln")
     best = Candidate(
-        label="best", settings=own, source_trial="search-0002", training="abc", choice=8
+        label="best", settings=own, source_trial="search-0002", training="abc", search_trials=8
     )
     study.write_candidates([best])
     earlier, present = (
@@ -275,10 +275,15 @@ def test_a_whole_study_opens_its_dataset_once(
 
 @pytest.fixture
 def written(tmp_path: Path) -> Written:
-    """A study of eight trials, of which one has ended, that has made its choice."""
+    """A study of eight trials, of which one has ended, that has selected what it tests."""
     written = Written(tmp_path, "mine")
     written.whole(1)
-    best = {"label": "best", "settings": {"subset": "vision.ln"}, "training": "abc", "choice": 8}
+    best = {
+        "label": "best",
+        "settings": {"subset": "vision.ln"},
+        "training": "abc",
+        "search_trials": 8,
+    }
     written.folder.write_json("candidates.json", [best])
     return written
 

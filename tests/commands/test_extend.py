@@ -12,7 +12,7 @@ from study.config.trial_settings import TrialSettings
 from study.errors import ConfigError
 from study.results.best_configuration import extensions, final_candidate
 from study.run import main
-from study.search.choice import beside_earlier
+from study.search.candidates import beside_earlier
 from study.storage.study_folder import (
     DESCRIPTION,
     REGISTERED,
@@ -43,7 +43,7 @@ def of(trial: int) -> TrialSettings:
     return settings("vision.ln", None, trial / 100)
 
 
-def candidates(trials: Mapping[str, int], choice: int = 48) -> list[Candidate]:
+def candidates(trials: Mapping[str, int], search_trials: int = 48) -> list[Candidate]:
     """The candidates of labels, each with its trial."""
     return [
         Candidate(
@@ -52,7 +52,7 @@ def candidates(trials: Mapping[str, int], choice: int = 48) -> list[Candidate]:
             val_score=0.5,
             source_trial=f"search-{trial:04d}",
             training=f"{trial:012d}",
-            choice=choice,
+            search_trials=search_trials,
         )
         for label, trial in trials.items()
     ]
@@ -148,7 +148,7 @@ def test_an_extension_that_died_before_its_configuration_keeps_the_earlier_choic
     study.folder.write_json(REGISTERED, Registration("clipfit-digits", "1", True, "first"))
     (study.folder.path / DESCRIPTION).write_text("the best is here")
     grow(study, "search.trials=+50")
-    assert study.folder.read_json("candidates.json") is None, "the choice is open again"
+    assert study.folder.read_json("candidates.json") is None, "the selection is open again"
     assert study.folder.read_registration() is None
     assert not study.folder.is_complete()
     study.folder.config_path.write_text(written)  # as when the driver died just before
@@ -192,7 +192,7 @@ def test_what_was_tested_before_stays_beside_the_new_choice_under_a_label_of_its
         "second": 7,
         "clipfit-tuned-of-48": 5,
     }
-    assert [one.choice for one in found] == [98, 98, 98, 98, 48]
+    assert [one.search_trials for one in found] == [98, 98, 98, 98, 48]
     assert found[-1].training == candidates({"any": 5})[0].training, "its tests are found by this"
 
 
@@ -262,4 +262,4 @@ def test_the_choice_was_made_anew_and_everything_chosen_is_tested(grown: StudyFo
     before = {candidate["source_trial"] for candidate in grown.read_json("chosen.json")}
     assert before <= sources, "what was tested before is still reported"
     leaderboard = (grown.path / "leaderboard.md").read_text()
-    assert "extended after an earlier choice had been tested" in leaderboard
+    assert "extended after an earlier selection had been tested" in leaderboard

@@ -13,7 +13,7 @@ from study.config.loading import build_config, dump_config
 from study.config.trial_settings import TrialSettings
 from study.errors import ConfigError, DataError
 from study.results.best_configuration import extensions
-from study.search.choice import beside_earlier
+from study.search.candidates import beside_earlier
 from study.storage.study_folder import DESCRIPTION, StudyFolder
 from study.trial.study import Candidate, Study
 from tests.commands.conftest import Run, enter_place_of

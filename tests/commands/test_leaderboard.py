@@ -19,7 +19,7 @@ def test_the_leaderboard_as_json_has_what_its_csv_has(few_shot_study: Path, run:
     table = pd.read_csv(few_shot_study / "leaderboard.csv")
     rows = json.loads(run("leaderboard", few_shot_study, "--json").out)
     assert [{*row} for row in rows] == [{*table.columns}] * len(table)
-    for column in ("label", "winner"):
+    for column in ("label", "best"):
         assert [row[column] for row in rows] == list(table[column])
     for column in table.select_dtypes("number"):
         values = [math.nan if row[column] is None else row[column] for row in rows]

@@ -149,5 +149,5 @@ def test_a_configuration_begins_a_study_and_one_with_axes_a_sweep(
     assert begun == [(Path("runs/mine"), False)]
     (here / "grid.yaml").write_text("sweep: {seed: [1, 2]}\n")
     assert run("grid.yaml", "name=my").code == 0
-    assert [member.config.seed for member in begun[1:]] == [1, 2]
+    assert [one.config.seed for one in begun[1:]] == [1, 2]
     assert "are of one study" in refused("grid.yaml", "--check", "--estimate")

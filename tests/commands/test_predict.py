@@ -18,7 +18,7 @@ from study.errors import DataError
 from study.serving.classifier import TunedClassifier, load_classifier
 from study.serving.labelling import LabelledImage
 from study.storage import atomic
-from study.tracking.mlflow.registry import register_winner
+from study.tracking.mlflow.registry import register_best
 from study.tracking.mlflow.study_run import StudyRun
 from tests.commands.conftest import Run, enter_place_of
 
@@ -64,7 +64,7 @@ def assert_same(text: str, classifier: TunedClassifier, *paths: str):
         assert row["error"] == ""
 
 
-def test_the_winner_of_a_study_labels_a_folder(delta: Path, tmp_path: Path, run: Run):
+def test_the_best_configuration_of_a_study_labels_a_folder(delta: Path, tmp_path: Path, run: Run):
     out = tmp_path / "labels.csv"
     out.write_text("before")
     said = run("predict", "mine", "photos", "--out", out)
@@ -90,7 +90,7 @@ def test_delta_and_registry_lead_to_the_same_labels(
     tmp_path: Path,
 ):
     uri = new_store(tmp_path)
-    registration = register_winner(StudyRun(study.study, uri))
+    registration = register_best(StudyRun(study.study, uri))
     assert registration is not None
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     images = ("photos/more/4.png", "photos/1.png")

@@ -51,7 +51,7 @@ def test_it_shows_done_running_stopped_and_the_best_of_a_search(terminal: bool, 
         line.trial_ended(config(2), End("stopped", 2, 1.0), 0.9)
     assert "3/6 done · " in text(out)
     assert "1 running · 1 stopped" in text(out)
-    for best in ("best 75.0%", "best: text.ln1[0:2]"):  # of a test, it would be a choice by tests
+    for best in ("best 75.0%", "best: text.ln1[0:2]"):  # of a test, it would be selection by tests
         assert (best in text(out)) == (stage == "search")
 
 

@@ -84,10 +84,15 @@ def test_looking_changes_nothing_and_json_has_the_fields_of_the_object(
 def test_the_scores_of_the_best_configuration_are_given_with_a_doubt_of_them(
     written: Written, low: float, beats_chance: bool, run: Run
 ):
-    choice: dict[str, Any] = {"label": "best", "val_score": 0.2, "training": "abc", "choice": 8}
-    choice["settings"] = {"subset": "vision.ln"}
-    linear = choice | {"label": "linear", "settings": {"subset": "vision.ln", "head": "linear"}}
-    written.folder.write_json("candidates.json", [choice, linear])
+    best: dict[str, Any] = {
+        "label": "best",
+        "val_score": 0.2,
+        "training": "abc",
+        "search_trials": 8,
+    }
+    best["settings"] = {"subset": "vision.ln"}
+    linear = best | {"label": "linear", "settings": {"subset": "vision.ln", "head": "linear"}}
+    written.folder.write_json("candidates.json", [best, linear])
     config = written.trial(1, trial_id="test-abc-seed1", stage="test", label="abc")
     trial = written.folder.trial(config.trial_id)
     shown = [Prediction("text", "accuracy", f"{n}.png", "ab"[n // 6], "a", 0.9) for n in range(8)]

@@ -14,7 +14,7 @@ from study.commands import sweep as module
 from study.commands.sweep import check_sweep, run_sweep
 from study.config.loading import dump_config
 from study.config.schema import StudyConfig
-from study.config.sweep import Member, load_sweep
+from study.config.sweep import SweepStudy, load_sweep
 from study.errors import ConfigError, DataError, FaultsError, InterruptedStudyError, StudyError
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
@@ -24,14 +24,14 @@ def folder_of(config: StudyConfig) -> StudyFolder:
     return StudyFolder(config.storage / str(config.name))
 
 
-Sweep = Callable[[str], list[Member]]
+Sweep = Callable[[str], list[SweepStudy]]
 
 
 @pytest.fixture
 def sweep(tmp_path: Path, tiny_backbone: Path) -> Sweep:
     """Make the studies of the axes given, which are named `my-grid-…`."""
 
-    def sweep(axes: str) -> list[Member]:
+    def sweep(axes: str) -> list[SweepStudy]:
         path = tmp_path / "grid.yaml"
         path.write_text(f"sweep: {axes}\n")
         given = ["name=my", f"backbone.name={tiny_backbone}", f"storage={tmp_path / 'runs'}"]
@@ -40,12 +40,12 @@ def sweep(tmp_path: Path, tiny_backbone: Path) -> Sweep:
     return sweep
 
 
-def begin(member: Member, *, finished: bool = False) -> StudyFolder:
-    folder = folder_of(member.config)
+def begin(one: SweepStudy, *, finished: bool = False) -> StudyFolder:
+    folder = folder_of(one.config)
     folder.path.parent.mkdir(exist_ok=True)
-    folder.create(dump_config(member.config), {})
+    folder.create(dump_config(one.config), {})
     if finished:
-        folder.write_json("sweep.json", {"experiment": member.experiment, "axes": {}})
+        folder.write_json("sweep.json", {"experiment": one.experiment, "axes": {}})
         (folder.path / "description.md").write_text("It has ended.")
     return folder
 
@@ -59,48 +59,48 @@ def test_each_fault_is_reported_once_with_the_studies_that_have_it(sweep: Sweep)
     assert faults["search.sampler"].startswith("my-grid-2-1-nosuch and 3 more: 'nosuch'")
 
 
-def changed(members: Sequence[Member], **sections: Any) -> list[Member]:
+def changed(planned: Sequence[SweepStudy], **sections: Any) -> list[SweepStudy]:
     """Return studies some sections of whose configurations are others."""
-    return [replace(m, config=m.config.model_copy(update=sections)) for m in members]
+    return [replace(m, config=m.config.model_copy(update=sections)) for m in planned]
 
 
 def test_a_study_that_has_ended_with_other_settings_is_not_averaged_with_the_rest(
     sweep: Sweep,
 ):
-    members = sweep("{seed: [1, 2]}")
-    begin(members[0], finished=True)
-    training = members[0].config.training.model_copy(update={"epochs": 6})
+    planned = sweep("{seed: [1, 2]}")
+    begin(planned[0], finished=True)
+    training = planned[0].config.training.model_copy(update={"epochs": 6})
     with pytest.raises(ConfigError, match=r"training\.epochs: is frozen as 100, got 6"):
-        check_sweep(changed(members, training=training))
+        check_sweep(changed(planned, training=training))
 
 
 def test_a_sweep_goes_on_with_other_machines_another_tracker_and_more_trials(sweep: Sweep):
-    members = sweep("{seed: [1, 2]}")
-    config = members[0].config
+    planned = sweep("{seed: [1, 2]}")
+    config = planned[0].config
     search = config.search.model_copy(update={"trials": 90})
-    extended, _ = changed(members, search=search)
-    begin(members[0], finished=True).write_config(dump_config(extended.config))
-    begin(members[1])
+    extended, _ = changed(planned, search=search)
+    begin(planned[0], finished=True).write_config(dump_config(extended.config))
+    begin(planned[1])
     resources = config.resources.model_copy(update={"max_concurrent": 1})
     tracking = config.tracking.model_copy(update={"experiment": "another"})
-    check_sweep(changed(members, resources=resources, tracking=tracking))
+    check_sweep(changed(planned, resources=resources, tracking=tracking))
 
 
 def test_a_study_that_is_being_extended_has_not_ended(sweep: Sweep):
-    members = sweep("{seed: [1, 2]}")
-    begin(members[0], finished=True).delete_conclusions()
+    planned = sweep("{seed: [1, 2]}")
+    begin(planned[0], finished=True).delete_conclusions()
     expected = r"then extended or repaired.*\n +clipfit-study resume (/.*/)?my-grid-1$"
     with pytest.raises(ConfigError, match=expected):
-        check_sweep(members)
+        check_sweep(planned)
 
 
 def test_a_study_of_the_same_name_and_another_configuration_is_reported(sweep: Sweep):
-    (member,) = sweep("{seed: [1]}")
-    begin(replace(member, config=member.config.model_copy(update={"seed": 2})))
+    (one,) = sweep("{seed: [1]}")
+    begin(replace(one, config=one.config.model_copy(update={"seed": 2})))
     expected = r"name: my-grid-1: .* exists with another configuration"
     for refuse in (check_sweep, run):
         with pytest.raises(ConfigError, match=expected):
-            refuse([member])
+            refuse([one])
 
 
 class Runs:
@@ -137,22 +137,22 @@ def runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Runs:
     return runs
 
 
-def run(members: Sequence[Member]) -> str:
+def run(planned: Sequence[SweepStudy]) -> str:
     output = io.StringIO()
     with redirect_stdout(output):
-        run_sweep(members)
+        run_sweep(planned)
     return output.getvalue()
 
 
 def test_what_is_left_of_a_sweep_runs_and_notes_its_place_in_it(sweep: Sweep, runs: Runs):
-    members = sweep("{seed: [1, 2, 3]}")
-    begin(members[0], finished=True)
-    begin(members[1])
-    said = run(members)
+    planned = sweep("{seed: [1, 2, 3]}")
+    begin(planned[0], finished=True)
+    begin(planned[1])
+    said = run(planned)
     assert runs.ran == [("my-grid-2", True), ("my-grid-3", False)]
     assert runs.tabled == ["my-grid-1", "my-grid-2", "my-grid-3"]
     assert "tables.md" in said
-    place: Any = folder_of(members[2].config).read_json("sweep.json")
+    place: Any = folder_of(planned[2].config).read_json("sweep.json")
     assert place == {"experiment": "grid", "axes": {"seed": 3}}
 
 
@@ -175,9 +175,9 @@ def test_ctrl_c_ends_a_sweep_and_not_one_study_alone(sweep: Sweep, runs: Runs):
 
 @pytest.mark.parametrize("name", ["tables.md", "tables.csv"])
 def test_tables_of_the_users_own_are_not_replaced(sweep: Sweep, tmp_path: Path, name: str):
-    members = sweep("{seed: [1]}")
+    planned = sweep("{seed: [1]}")
     taken = tmp_path / "runs" / name
     taken.parent.mkdir()
     taken.write_text("my notes")
     with pytest.raises(ConfigError, match=rf"storage: .*{name}"):
-        check_sweep(members)
+        check_sweep(planned)

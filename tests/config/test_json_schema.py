@@ -7,7 +7,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from study.config.json_schema import json_schema
-from tests.config.test_shipped import CONFIGS, SHIPPED
+from tests.config.test_config_files import CONFIG_FILES, CONFIGS
 
 VALIDATOR = Draft202012Validator(json_schema())
 SOUND = (
@@ -32,8 +32,10 @@ def test_the_schema_is_one_of_its_dialect():
     Draft202012Validator.check_schema(json_schema())
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.relative_to(CONFIGS).as_posix())
-def test_a_shipped_file_meets_the_schema(path: Path):
+@pytest.mark.parametrize(
+    "path", CONFIG_FILES, ids=lambda path: path.relative_to(CONFIGS).as_posix()
+)
+def test_a_built_in_file_meets_the_schema(path: Path):
     VALIDATOR.validate(yaml.safe_load(path.read_text()))
 
 

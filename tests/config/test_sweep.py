@@ -39,9 +39,9 @@ def grid(tmp_path: Path) -> Path:
 
 
 def test_a_file_stands_for_every_combination_with_what_differs_for_some(grid: Path):
-    members = load_sweep(grid)
+    planned = load_sweep(grid)
     message = []
-    for config in (member.config for member in members):
+    for config in (one.config for one in planned):
         weight = config.search.fixed_baselines["clipfit"].distill_weight
         message.append((config.name, config.training.epochs, weight))
     assert message == [
@@ -50,15 +50,15 @@ def test_a_file_stands_for_every_combination_with_what_differs_for_some(grid: Pa
         ("mine-grid-glyphs-1", 7, 1.0),
         ("mine-grid-glyphs-4", 7, 3.0),
     ]
-    assert members[3].axes == {"data.dataset": "glyphs", "data.shots": 4}
-    assert {member.config.final for member in members} == {FinalConfig(images="labelled")}
+    assert planned[3].axes == {"data.dataset": "glyphs", "data.shots": 4}
+    assert {one.config.final for one in planned} == {FinalConfig(images="labelled")}
 
 
 def test_an_override_of_an_axis_keeps_its_value_and_any_other_wins(grid: Path):
     overrides = ["data.dataset=hf:owner/name", "data.shots=2", "training.epochs=3", "name=x"]
-    (member,) = load_sweep(grid, overrides)
-    assert member.config.name == "x-grid-hf.owner.name-2", "a name that a folder can have"
-    assert (member.config.training.epochs, member.config.data.shots) == (3, 2)
+    (one,) = load_sweep(grid, overrides)
+    assert one.config.name == "x-grid-hf.owner.name-2", "a name that a folder can have"
+    assert (one.config.training.epochs, one.config.data.shots) == (3, 2)
     with pytest.raises(ConfigError, match=r"'data\.shots=1' and 'data\.shots=4'"):
         load_sweep(grid, ["data.shots=1", "data.shots=4"])
 
@@ -66,7 +66,7 @@ def test_an_override_of_an_axis_keeps_its_value_and_any_other_wins(grid: Path):
 def test_a_folder_stands_for_all_its_files(grid: Path):
     alone = grid.with_name("alone.yaml")
     alone.write_text("data: {shots: 2}\n")
-    names = [member.config.name for member in load_sweep(grid.parent)]
+    names = [one.config.name for one in load_sweep(grid.parent)]
     assert (names[0], len(names)) == ("mine-alone", 5)
     assert [is_sweep(path) for path in (grid.parent, grid, alone)] == [True, True, False]
     (grid.parent / "empty").mkdir()
@@ -109,12 +109,12 @@ def test_a_fault_is_reported_with_its_file(grid: Path, old: str, new: str, messa
 
 
 def test_the_papers_hyperparameters_are_as_published():
-    members = load_sweep(PAPER)
+    planned = load_sweep(PAPER)
     configs = {
-        experiment: [member.config for member in members if member.experiment == experiment]
-        for experiment in {member.experiment for member in members}
+        experiment: [one.config for one in planned if one.experiment == experiment]
+        for experiment in {one.experiment for one in planned}
     }
-    assert {member.config.seed for member in members} == {build_config({}, "").seed}
+    assert {one.config.seed for one in planned} == {build_config({}, "").seed}
     assert len(configs["base_to_new"]) == 11
     for config in configs["base_to_new"]:
         clipfit = config.search.fixed_baselines["clipfit"]
@@ -135,7 +135,7 @@ def test_the_papers_hyperparameters_are_as_published():
         for name in ("biases", "layernorms", "regularizer")
     )
     assert (set(biases), set(norms), set(regularizer)) == ({15}, {12}, {1})
-    targets = [m.config.data.targets for m in members if m.config.protocol == "transfer"]
+    targets = [m.config.data.targets for m in planned if m.config.protocol == "transfer"]
     assert sorted(map(len, targets)) == [4, 10]
     kinds = {config.training.regularizer for config in configs["ablation_regularizer"]}
     assert kinds == {"cosine", "l2_init", "none"}

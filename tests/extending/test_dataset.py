@@ -21,4 +21,4 @@ def test_a_study_is_of_it(edited: Any, miniature: ModuleType, tmp_path: Path):
     own = ("data.dataset=satellites", "data.root=data")
     printed = edited("data/readers/benchmarks.py", '    "imagenetv2": Benchmark(', ROW, *own)
     assert "mine: few_shot on satellites, 2 shots" in printed
-    assert "\n winner " not in printed, "nothing was chosen"
+    assert "\n best " not in printed, "nothing was chosen"

@@ -68,7 +68,7 @@ def recorded_state(folder: StudyFolder) -> JsonObject:
             trial.read("predictions.parquet"),
             end and (end.status, end.epochs),
         )
-    return {"trials": trials, "choice": folder.read_json("candidates.json")}
+    return {"trials": trials, "candidates": folder.read_json("candidates.json")}
 
 
 def _mount(*arguments: str):

@@ -1,4 +1,4 @@
-"""Faults of MLflow's server, made by a real proxy before a real one: nothing lost, nothing doubled.
+"""Faults of MLflow's server, made by a real proxy before a real one: nothing lost, nothing twice.
 
 Servers that are asked to hang would do so for ever, so the tests end only if waits are bounded.
 """

@@ -18,9 +18,9 @@ from .conftest import LONGEST_MESSAGE, few_cases, study_errors_allowed
 pytestmark = pytest.mark.timeout(1800)
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-SHIPPED = sorted(CONFIGS.rglob("*.yaml"))
-SWEEPS = [path.read_text() for path in SHIPPED if is_sweep(path)]
-SINGLE = [path.read_text() for path in SHIPPED if not is_sweep(path)]
+CONFIG_FILES = sorted(CONFIGS.rglob("*.yaml"))
+SWEEPS = [path.read_text() for path in CONFIG_FILES if is_sweep(path)]
+SINGLE = [path.read_text() for path in CONFIG_FILES if not is_sweep(path)]
 WHOLE = dump_config(load_config(CONFIGS / "ablation.yaml"))
 """Every field that there is."""
 

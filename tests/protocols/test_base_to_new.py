@@ -45,7 +45,7 @@ def test_too_few_base_classes_make_the_choice_weak_and_that_is_said(
 ):
     dataset = make_paper_dataset(classes=classes)
     assert BaseToNew().rule(config(), dataset).name == rule
-    message = "11 base classes" in caplog.text and "the choice is weak" in caplog.text
+    message = "11 base classes" in caplog.text and "selection is weak" in caplog.text
     assert message == bool(caplog.text) == (rule == "base")
 
 

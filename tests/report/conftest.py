@@ -33,7 +33,7 @@ def report(drawn_study: tuple[Path, Sequence[Chart]]) -> str:  # noqa: F811
 
 
 def keep(folder: Path, seed: int, predictions: Sequence[Prediction]):
-    """Let a seed of the winner have these predictions."""
+    """Let a seed of the best configuration have these predictions."""
     trial = folder / f"trials/test-best-seed{seed}"
     (trial / "predictions.parquet").write_bytes(predictions_to_parquet(predictions))
 

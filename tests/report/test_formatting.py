@@ -1,4 +1,4 @@
-"""Numbers are worded with their doubt; settings and candidates have words and names."""
+"""Numbers are worded with their uncertainty; settings and candidates have words and names."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -95,9 +95,9 @@ def rows(folder: Path) -> dict[str, str]:
 
 
 def test_each_kind_of_study_has_the_rows_of_what_it_does(few_shot_study: Path):
-    assert {"Choice", "Search"} <= rows(few_shot_study).keys()
+    assert {"Selection", "Search"} <= rows(few_shot_study).keys()
     configure(few_shot_study, "search.trials=0")
-    assert not {"Choice", "Search", "Cells"} & rows(few_shot_study).keys()
+    assert not {"Selection", "Search", "Cells"} & rows(few_shot_study).keys()
     configure(few_shot_study, "ablation={design: only_one, rates: [0.01, 0.1]}")
     assert rows(few_shot_study)["Cells"].startswith("only_one of text.mlp")
 

@@ -37,7 +37,7 @@ def report_also(folder: Path, **scores: float):
         path.write_text("".join(f"{line}\n" for line in (*lines, last)))
 
 
-def test_rows_are_sorted_by_test_and_the_winner_is_marked(few_shot_study: Path):
+def test_rows_are_sorted_by_test_and_the_best_configuration_is_marked(few_shot_study: Path):
     board = board_of(add_answer(few_shot_study))
     table = main_table(board)
     means = [entry.test.mean for entry in board.rows]
@@ -68,7 +68,7 @@ def test_the_terminal_markdown_and_csv_have_the_same_candidates(base_to_new_stud
     rows = [*csv.DictReader(io.StringIO(leaderboard_csv(board)))]
     found = [(row["label"], float(row["test_mean"])) for row in rows]
     assert found == [(entry.label, entry.test.mean) for entry in board.rows], "in full"
-    assert [row["label"] for row in rows if row["winner"] == "True"] == ["best"]
+    assert [row["label"] for row in rows if row["best"] == "True"] == ["best"]
     for entry in board.rows:
         assert entry.label in printed
         assert f"| {entry.label} |" in markdown

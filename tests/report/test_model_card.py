@@ -13,7 +13,7 @@ from study.report.model_card import Provenance, model_card
 from study.results.study_result import read_study_result
 from study.serving.exports import FORMATS
 from study.serving.exports.format import ExportGuide
-from study.serving.saved_model import SavedModel, read_saved_model, read_winner
+from study.serving.saved_model import SavedModel, read_best_model, read_saved_model
 from tests.not_none import not_none
 
 CHOSEN = "test-best-seed1"
@@ -27,7 +27,7 @@ def study(finish: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.fixture
 def saved(study: Any, tmp_path: Path) -> SavedModel:
-    return read_winner(study.study, tmp_path)
+    return read_best_model(study.study, tmp_path)
 
 
 def from_trial(study: Any, trial: str) -> Provenance:
@@ -74,7 +74,7 @@ def test_a_test_that_candidates_share_is_found_under_the_head_of_the_model(
     zero_shot, best = study.folder.read_json("candidates.json")
     plain = best | {"label": "plain", "settings": best["settings"] | {"head": "text"}}
     study.folder.write_json("candidates.json", [zero_shot, plain, best])
-    saved = read_winner(study.study, tmp_path)
+    saved = read_best_model(study.study, tmp_path)
     assert not_none(find_study_of(saved, str(study.folder.path))).trial.label == "best"
 
 

@@ -151,7 +151,7 @@ def test_a_model_in_place_of_the_best_is_loaded_and_what_is_registered_is_named(
         ),
     ],
 )
-def test_without_a_winner_nothing_is_recommended(
+def test_without_a_best_configuration_nothing_is_recommended(
     few_shot_study: Path, change: Callable[[Path], object], advice: str
 ):
     change(few_shot_study)

@@ -54,7 +54,7 @@ def test_a_planned_comparison_is_concluded_by_its_interval(
 def extend(folder: Path):
     """Let the study have been extended after 20 trials and a test."""
     candidates = json.loads((folder / "candidates.json").read_text())
-    earlier = [candidate | {"choice": 20} for candidate in candidates]
+    earlier = [candidate | {"search_trials": 20} for candidate in candidates]
     extensions = [{"from": 20, "to": 35, "candidates": earlier}]
     (folder / "extensions.json").write_text(json.dumps(extensions))
 

@@ -37,7 +37,7 @@ def few_shot_study(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def tuned_study(few_shot_study: Path) -> Path:
-    """A finished few-shot study whose winner's seeds kept deltas of one text bias, each larger."""
+    """A finished few-shot study: its best's seeds kept deltas of one text bias, each larger."""
     from study.backbones.load_backbone import load_backbone
     from study.embedded import backbone_path
     from study.method.delta import DeltaInfo, save_delta
@@ -89,7 +89,7 @@ def make_study(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def trained_study(few_shot_study: Path) -> Path:
-    """A study whose winner trained on two images of a class and one of the next, with predictions.
+    """A study whose best trained on two images of a class and one of the next, with predictions.
 
     It is the last class that the dataset names first.
     """

@@ -16,7 +16,7 @@ from tests.fake_studies import add_candidate, edit_candidates
 from tests.not_none import not_none
 
 
-def choice_of(study: Any) -> BestConfiguration:
+def best_of(study: Any) -> BestConfiguration:
     return not_none(read_best(study.study))
 
 
@@ -28,16 +28,16 @@ def test_a_study_that_has_chosen_nothing_has_no_choice(finish: Any, tmp_path: Pa
         assert read_best(study.study) is None
 
 
-def test_a_choice_above_chance_is_the_winner_and_its_scores_are_means_over_seeds(
+def test_a_choice_above_chance_is_the_best_configuration_and_its_scores_are_means_over_seeds(
     finish: Any, tmp_path: Path
 ):
     study = finish(tmp_path, "above")
     study.test(2, test_score=0.65)
-    choice = choice_of(study)
-    assert choice.candidate.source_trial == "search-0001"
-    assert [t.trial_id for t in choice.trials] == ["test-best-seed1", "test-best-seed2"]
-    assert choice.test_scores == pytest.approx({"test_accuracy": 0.7, "test_score": 0.7})
-    assert not choice.at_chance
+    best = best_of(study)
+    assert best.candidate.source_trial == "search-0001"
+    assert [t.trial_id for t in best.trials] == ["test-best-seed1", "test-best-seed2"]
+    assert best.test_scores == pytest.approx({"test_accuracy": 0.7, "test_score": 0.7})
+    assert not best.at_chance
 
 
 @pytest.mark.parametrize(
@@ -51,20 +51,20 @@ def test_a_choice_wins_if_it_knows_both_classes_whatever_their_sizes(
     finish: Any, tmp_path: Path, right: list[int], balanced: float, wins: bool
 ):
     study = finish(tmp_path, "unequal", images=[90, 10], right=right, test_score=0.9)
-    assert not choice_of(study).at_chance, "before it is known"
+    assert not best_of(study).at_chance, "before it is known"
     fix_chance(study.folder)
-    choice = choice_of(study)
-    found = not_none(choice.against_chance)
+    best = best_of(study)
+    found = not_none(best.against_chance)
     assert (found.balanced, found.chance) == (pytest.approx(balanced, abs=1e-4), 0.5)
-    assert choice.at_chance is not wins
+    assert best.at_chance is not wins
 
 
 def test_seeds_that_have_not_finished_test_nothing(finish: Any, tmp_path: Path):
     study = finish(tmp_path, "unfinished")
     (study.folder.path / "trials/test-best-seed1/end.json").unlink()
-    assert [t.trial_id for t in choice_of(study).trials] == ["test-best-seed2"]
+    assert [t.trial_id for t in best_of(study).trials] == ["test-best-seed2"]
     (study.folder.path / "trials/test-best-seed2/end.json").unlink()
-    assert not choice_of(study).trials
+    assert not best_of(study).trials
 
 
 def test_a_choice_that_a_baseline_equals_is_tested_by_that_baseline(finish: Any, tmp_path: Path):
@@ -72,7 +72,7 @@ def test_a_choice_that_a_baseline_equals_is_tested_by_that_baseline(finish: Any,
     study.test(1, "clipfit", 0.6)
     zero_shot, best = study.folder.read_json("candidates.json")
     study.folder.write_json("candidates.json", [zero_shot, best | {"training": "clipfit"}])
-    assert [trial.trial_id for trial in choice_of(study).trials] == ["test-clipfit-seed1"]
+    assert [trial.trial_id for trial in best_of(study).trials] == ["test-clipfit-seed1"]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_a_final_training_is_named_by_its_images_and_trial_if_there_is_something
         settings=TrialSettings.model_validate(settings),
         source_trial="search-0012",
         training="0123456789ab",
-        choice=12,
+        search_trials=12,
     )
     assert final_trial_id(config, best) == trial_id
     assert final_trial_id(config, None) is None
@@ -101,9 +101,9 @@ def test_a_final_training_is_named_by_its_images_and_trial_if_there_is_something
 
 def test_what_is_written_is_what_the_leaderboard_says(few_shot_study: Path):
     board = board_of(few_shot_study)
-    assert choice_of(board).against_chance is None, "before it is written"
+    assert best_of(board).against_chance is None, "before it is written"
     fix_chance(StudyFolder(few_shot_study))
-    known = choice_of(board).against_chance
+    known = best_of(board).against_chance
     assert known == not_none(board.best).against_chance
 
 
@@ -112,7 +112,7 @@ def labels_of(folder: Path) -> set[str]:
     return {*(StudyFolder(folder).read_json(CHANCE) or {})}
 
 
-def test_what_is_registered_in_place_of_the_winner_is_written_too(few_shot_study: Path):
+def test_what_is_registered_in_place_of_the_best_configuration_is_written_too(few_shot_study: Path):
     add_candidate(few_shot_study, "best-with-delta", -0.01, val_score=0.6, subset="vision.ln")
     fix_chance(StudyFolder(few_shot_study))
     assert labels_of(few_shot_study) == {"best", "best-with-delta"}

@@ -54,4 +54,4 @@ def test_chance_is_beaten_by_the_mean_and_shown_to_be_by_the_whole_interval(
 ):
     known = AgainstChance(balanced=balanced, chance=0.5, images=1234, low=low)
     assert (known.above, known.is_proven) == (above, shown)
-    assert "on 1,234 test images" in known.doubt
+    assert "on 1,234 test images" in known.caveat

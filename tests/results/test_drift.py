@@ -70,7 +70,7 @@ def test_cka_is_that_of_the_centred_gram_matrices_and_cosine_the_mean_over_rows(
     assert drift.cosine == pytest.approx(cosine.item())
 
 
-def test_the_winners_seeds_are_measured_or_those_of_the_best_with_a_delta(
+def test_the_best_ones_seeds_are_measured_or_those_of_the_best_with_a_delta(
     tuned_study: Path,
 ):
     drift = study_drift(read_study_result(tuned_study))

@@ -26,7 +26,7 @@ def against(board: StudyResult, one: str, other: str) -> MeanInterval:
     return not_none(board.difference(*pair))
 
 
-def test_the_winner_is_the_choice_of_validation_not_the_best_on_test(
+def test_the_best_configuration_is_the_choice_of_validation_not_the_best_on_test(
     make_study: Callable[..., Path],
 ):
     board = board_of(make_study(edge=-0.015))
@@ -71,7 +71,7 @@ def test_comparisons_that_an_earlier_choice_planned_are_tests_as_well(few_shot_s
     add_candidate(few_shot_study, "linear", 0.005, val_score=0.6, head="linear")
     alone = board_of(few_shot_study).comparisons
     candidates = json.loads((few_shot_study / "candidates.json").read_text())
-    earlier = [one | {"choice": 24} for one in candidates if one["label"] != "best"]
+    earlier = [one | {"search_trials": 24} for one in candidates if one["label"] != "best"]
     for one in earlier:
         if one["label"] == "third":  # was the best when there were fewer trials
             one["label"] = "best"

@@ -12,7 +12,7 @@ import pytest
 import ray
 from ray import tune
 
-from study.search.choice import rank_finished_trials
+from study.search.candidates import rank_finished_trials
 from study.search.driver import ray_session
 from study.storage.atomic import StorageError
 from tests.not_none import not_none
@@ -130,7 +130,7 @@ def test_ray_leaves_to_the_study_what_kill_does(monkeypatch: pytest.MonkeyPatch)
 KILLED_AS_RAY_STARTS = """
 import os, signal, threading, time
 from study.config.schema import StudyConfig
-from study.search.choice import rank_finished_trials
+from study.search.candidates import rank_finished_trials
 from study.search.driver import ray_session
 from study.commands.signals import handle_signals, interrupt
 
@@ -160,7 +160,7 @@ def test_kill_interrupts_a_study_also_while_ray_starts():
 GARBAGE = """
 import gc, threading, time, ray
 from study.config.schema import StudyConfig
-from study.search.choice import rank_finished_trials
+from study.search.candidates import rank_finished_trials
 from study.search.driver import ray_session
 
 shutdown, begun, freed = ray.shutdown, threading.Event(), threading.Event()

@@ -13,7 +13,7 @@ from ray.tune.schedulers import FIFOScheduler
 from study.config.schema import StudyConfig
 from study.config.search_section import AshaConfig
 from study.search import scheduler, steps
-from study.search.choice import fix_candidates, rank_finished_trials
+from study.search.candidates import fix_candidates, rank_finished_trials
 from study.search.groups import JOURNAL
 from study.storage.repair import repair
 from study.storage.result_folder import JsonObject

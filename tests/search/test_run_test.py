@@ -10,7 +10,7 @@ from study.config.labels import WITH_DELTA
 from study.config.trial_settings import TrialSettings
 from study.method.delta import HEAD_ROWS, load_delta
 from study.search import steps
-from study.search.choice import make_candidate, rank_finished_trials
+from study.search.candidates import make_candidate, rank_finished_trials
 from study.storage.trial_folder import End, TrialFolder
 from study.trial.predictions import read_predictions
 from study.trial.prepare import Preparer
@@ -50,7 +50,7 @@ FULL = TrialSettings.model_validate({"subset": "none", "method": {"method": "ful
 
 
 def candidate(label: str, own: TrialSettings, training: str) -> Candidate:
-    return Candidate(label=label, settings=own, training=training, choice=8)
+    return Candidate(label=label, settings=own, training=training, search_trials=8)
 
 
 def test_candidates_of_one_training_share_it_and_the_final_model_has_its_head():

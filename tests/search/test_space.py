@@ -90,7 +90,7 @@ def test_every_proposal_of_a_space_resolves_and_repeats_from_its_choices(
 
 
 @pytest.mark.parametrize(
-    "foreign",
+    "inexpressible",
     [
         settings("bitfit", 0.01, None, 2.0),  # LayerNorm biases alone are no site of the space
         settings("vision.ln1[0:1] + vision.ln1[2:3]", None, 0.02),  # a window has no hole
@@ -101,8 +101,8 @@ def test_every_proposal_of_a_space_resolves_and_repeats_from_its_choices(
         TrialSettings.model_validate({"subset": "none", "method": {"method": "full", "lr": 0.01}}),
     ],
 )
-def test_what_the_space_cannot_express_is_not_encoded(foreign: TrialSettings):
-    assert Space(SpaceConfig(), DEPTHS).encode(foreign) is None
+def test_what_the_space_cannot_express_is_not_encoded(inexpressible: TrialSettings):
+    assert Space(SpaceConfig(), DEPTHS).encode(inexpressible) is None
 
 
 def test_a_configuration_has_the_strength_of_the_space_unless_it_tunes_nothing():

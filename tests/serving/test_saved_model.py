@@ -1,4 +1,4 @@
-"""What stands for a study: its winner's delta, as the model registry takes it."""
+"""What stands for a study: its best configuration's delta, as the model registry takes it."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,9 +11,9 @@ from study.config.loading import dump_config
 from study.errors import DataError, DeltaError
 from study.method.delta import load_delta, save_delta
 from study.results.against_chance import fix_chance
-from study.serving.saved_model import Origin, read_saved_model, read_winner
+from study.serving.saved_model import Origin, read_best_model, read_saved_model
 from study.storage.trial_folder import End
-from tests.finished_study import WINNER
+from tests.finished_study import BEST
 from tests.not_none import not_none
 
 FULL = {"subset": "none", "method": {"method": "full", "lr": 1e-5}}
@@ -36,9 +36,9 @@ def scratch(tmp_path: Path) -> Path:
 
 
 def refusal(study: Any, scratch: Path) -> str:
-    """Return why a study has no winner that can be used."""
+    """Return why a study has no best configuration that can be used."""
     with pytest.raises((DataError, DeltaError)) as refused:
-        read_winner(study.study, scratch)
+        read_best_model(study.study, scratch)
     return str(refused.value)
 
 
@@ -55,7 +55,7 @@ def test_the_delta_of_a_trial_is_used_as_its_study_uses_it(
     saved = read_saved_model(delta_in(study))
     assert (saved.settings.alpha, len(saved.info.templates)) == (0.75, templates)
     name = "trial test-best-seed1 of study 'mine'"
-    assert saved == replace(read_winner(study.study, scratch), name=name)
+    assert saved == replace(read_best_model(study.study, scratch), name=name)
 
 
 @pytest.mark.parametrize("place", ["delta.safetensors", "trials/own/delta.safetensors"])
@@ -86,8 +86,10 @@ def test_a_delta_of_a_damaged_study_is_used_alone(
     assert "is read alone, without what its study says of it: " in caplog.text
 
 
-def test_of_a_winner_the_first_seed_is_taken_or_the_next_if_it_failed(study: Any, scratch: Path):
-    saved = read_winner(study.study, scratch)
+def test_of_a_best_configuration_the_first_seed_is_taken_or_the_next_if_it_failed(
+    study: Any, scratch: Path
+):
+    saved = read_best_model(study.study, scratch)
     assert saved.delta == delta_in(study)
     assert saved.name == "the final model of study 'mine' (trial test-best-seed1)"
     assert saved.instead_of is None
@@ -96,17 +98,19 @@ def test_of_a_winner_the_first_seed_is_taken_or_the_next_if_it_failed(study: Any
     assert saved.settings == study.study.candidates()[1].settings
     assert saved.info.templates == load_delta(saved.delta)[1].templates[:1]
     study.folder.trial("test-best-seed1").write_end(End("failed", 1, 1.0))
-    assert read_winner(study.study, scratch).delta == delta_in(study, "test-best-seed2")
+    assert read_best_model(study.study, scratch).delta == delta_in(study, "test-best-seed2")
     study.folder.trial("test-best-seed2").write_end(End("failed", 1, 1.0))
     assert "has no final model yet" in refusal(study, scratch)
 
 
-def test_a_winner_that_tunes_nothing_is_the_backbone_as_it_is(study: Any, scratch: Path):
+def test_a_best_configuration_that_tunes_nothing_is_the_backbone_as_it_is(
+    study: Any, scratch: Path
+):
     study.test(1, "zero-shot", 0.67)
     zero_shot, best = study.folder.read_json("candidates.json")
     best |= {**zero_shot, "label": "best"}
     study.folder.write_json("candidates.json", [zero_shot, best])
-    saved = read_winner(study.study, scratch)
+    saved = read_best_model(study.study, scratch)
     assert saved.delta.is_relative_to(scratch)
     assert load_delta(saved.delta)[0] == {}
     assert (saved.info.subset, saved.settings.subset) == ("none", "none")
@@ -121,23 +125,25 @@ def full_tuning_wins(study: Any, *others: dict[str, Any]):
     study.folder.write_json("candidates.json", [zero_shot, full, *rest])
 
 
-def test_of_a_winner_without_a_delta_the_best_that_has_one_stands_for_it(study: Any, scratch: Path):
+def test_of_a_best_configuration_without_a_delta_the_best_that_has_one_stands_for_it(
+    study: Any, scratch: Path
+):
     full_tuning_wins(study, {"label": "best-with-delta"})
     study.test(1, "best-with-delta", 0.7)
-    saved = read_winner(study.study, scratch)
+    saved = read_best_model(study.study, scratch)
     assert saved.delta == delta_in(study, "test-best-with-delta-seed1")
     assert not_none(saved.instead_of).method is not None
-    assert saved.settings.subset == WINNER["subset"]
+    assert saved.settings.subset == BEST["subset"]
 
 
 @pytest.mark.parametrize("label", ["best", "best-with-delta"])
-def test_a_study_at_chance_has_no_winner(study: Any, scratch: Path, label: str):
+def test_a_study_at_chance_has_no_best_configuration(study: Any, scratch: Path, label: str):
     full_tuning_wins(study, {"label": "best-with-delta"})
     for seed in (1, 2):
         study.test(seed, "best-with-delta", 0.7)
         study.test(seed, label, 0.05)
     fix_chance(study.folder)
-    assert f"of its choice '{label}' is 4.4% on test and" in refusal(study, scratch)
+    assert f"of its best configuration '{label}' is 4.4% on test and" in refusal(study, scratch)
 
 
 def lose_deltas(study: Any):
@@ -155,16 +161,16 @@ def choose_nothing(study: Any):
     [
         (lose_deltas, "'best' of study 'mine' has no file"),
         (lambda study: delta_in(study).unlink(), r"seed1/delta\.safetensors is missing"),
-        (choose_nothing, "study 'mine' has no winner, since validation has chosen"),
+        (choose_nothing, "study 'mine' has no best configuration, since validation has chosen"),
         *(
             (lambda study, lost=lost: (study.folder.path / lost).unlink(), "'mine' is not finished")
             for lost in ("trials/test-best-seed2/end.json", "description.md")
         ),
     ],
 )
-def test_a_study_without_a_winner_that_can_be_used_is_refused(
+def test_a_study_without_a_best_configuration_that_can_be_used_is_refused(
     study: Any, scratch: Path, change: Callable[[Any], object], reason: str
 ):
     change(study)
     with pytest.raises((DataError, DeltaError), match=reason):
-        read_winner(study.study, scratch)
+        read_best_model(study.study, scratch)

@@ -121,7 +121,7 @@ def test_only_folders_with_a_configuration_are_trials(folder: StudyFolder, trial
     assert [t.trial_id for t in folder.trials()] == [trial.trial_id]
 
 
-def test_a_winner_is_loaded_by_its_version_since_the_alias_may_move():
+def test_a_best_configuration_is_loaded_by_its_version_since_the_alias_may_move():
     registration = Registration("clipfit-pets", "7", champion=True, reason="")
     assert registration.address == "models:/clipfit-pets@champion"
     assert '"models:/clipfit-pets/7"' in registration.loading_line

@@ -32,7 +32,7 @@ BEST_ONE = Candidate(
     val_score=0.9,
     source_trial="search-0003",
     training="0123456789ab",
-    choice=48,
+    search_trials=48,
 )
 
 

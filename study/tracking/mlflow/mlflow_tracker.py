@@ -61,14 +61,14 @@ class MlflowTracker(Tracker):
         self._thread.add(trial_id)
 
     def register(self) -> None:
-        """Add the winner to the registry; a study is complete without it, so a fault is logged."""
-        from study.tracking.mlflow.registry import register_winner
+        """Register the best configuration; a study is complete without it, so a fault is logged."""
+        from study.tracking.mlflow.registry import register_best
 
         try:
-            register_winner(self._sync.run)
+            register_best(self._sync.run)
         except StudyError as error:
             command = study_command("sync", self._sync.run.study.folder.path)
-            message = "the winner is not in the model registry: %s; to put it there, run\n  %s"
+            message = "the best model is not in the model registry: %s; to put it there, run\n  %s"
             logger.warning(message, error, command)
 
     def close(self, *, finished: bool) -> TrackerLines:

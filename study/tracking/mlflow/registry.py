@@ -1,7 +1,7 @@
-"""Register the winner in MLflow's model registry, one version per study, with a champion alias.
+"""Register a study's best configuration with MLflow: one version a study, and a champion alias.
 
-The winner is the configuration that validation chose, if it beats chance on test. If the winner has
-no delta, the best configuration with a delta is registered instead. Which version is champion, see
+It is the configuration that validation chose, if it beats chance on test. If it has no delta, the
+best one with a delta is registered instead. Which version is champion, see
 `study.tracking.mlflow.champion`.
 """
 
@@ -57,31 +57,31 @@ NO_CODE = shutil.ignore_patterns("*.md", "*.png", "__pycache__")
 """The files of the package that a model can do without."""
 
 
-def register_winner(run: StudyRun) -> Registration | None:
-    """Register a study's winner once, decide which version is champion, write ``registered.json``.
+def register_best(run: StudyRun) -> Registration | None:
+    """Register a study's best configuration once, and decide which version is champion.
 
     Args:
         run: the study's own run.
 
     Returns:
-        The registration; None if the study has no winner, because nothing is tested or the
-        choice does not beat chance.
+        The registration, which ``registered.json`` holds too; None if nothing is tested or the best
+        does not beat chance.
 
     Raises:
-        StudyError: the registry does not accept the winner, or not in time.
+        StudyError: the registry does not accept the best configuration, or not in time.
     """
     best = read_best(run.study)
     registered = read_final(run.study)
     if not best or registered is None or not (best.trials and registered.trials):
         return None
-    for choice in (best, registered):
-        if choice.against_chance and choice.at_chance:
+    for configuration in (best, registered):
+        if configuration.against_chance and configuration.at_chance:
             logger.warning(
                 "nothing of study '%s' is registered: the balanced score of what validation chose "
                 "is %.1f%% on test and chance is %.1f%%",
                 run.study.folder.name,
-                100 * choice.against_chance.balanced,
-                100 * choice.against_chance.chance,
+                100 * configuration.against_chance.balanced,
+                100 * configuration.against_chance.chance,
             )
             return None
     registration = server.call_mlflow(
@@ -98,10 +98,10 @@ def model_name(dataset: str) -> str:
     return f"clipfit-{re.sub(r'[^A-Za-z0-9._-]+', '-', dataset).strip('-')}"
 
 
-def _register(winner: BestConfiguration, run: StudyRun) -> Registration:
-    """Find or create the version of a winner, and decide which version is champion."""
+def _register(best: BestConfiguration, run: StudyRun) -> Registration:
+    """Find or create the version of a best configuration, and decide which version is champion."""
     client, folder = run.client, run.study.folder
-    name, tags = model_name(run.study.config.data.dataset), version_tags(run.study, winner)
+    name, tags = model_name(run.study.config.data.dataset), version_tags(run.study, best)
     dataset = tags["dataset"]
     try:
         client.create_registered_model(
@@ -116,7 +116,7 @@ def _register(winner: BestConfiguration, run: StudyRun) -> Registration:
     # A study that was extended may have several versions.
     same = (f"tags.{key} = '{tags[key]}'" for key in ("study_id", "source_trial", "trial_id"))
     versions = client.search_model_versions(" AND ".join([f"name = '{name}'", *same]))
-    version = versions[0] if versions else _create_version(name, tags, winner, run)
+    version = versions[0] if versions else _create_version(name, tags, best, run)
     is_champion, reason = decide_champion(client, folder, version, tags)
     registration = Registration(name, str(version.version), is_champion, reason)
     code = f"\n\n```python\nimport mlflow\n\n{registration.loading_line}\n```"
@@ -126,18 +126,16 @@ def _register(winner: BestConfiguration, run: StudyRun) -> Registration:
     return registration
 
 
-def _create_version(
-    name: str, tags: Tags, winner: BestConfiguration, run: StudyRun
-) -> ModelVersion:
-    """Send a winner's model and scores to the study's run, and create its version."""
+def _create_version(name: str, tags: Tags, best: BestConfiguration, run: StudyRun) -> ModelVersion:
+    """Send a best configuration's model and scores to the study's run, and create its version."""
     client, run_id, place = run.client, run.run_id, f"models/{tags['trial_id']}"
     with tempfile.TemporaryDirectory() as scratch:
-        model = _write_model(winner, run, Path(scratch))
+        model = _write_model(best, run, Path(scratch))
         client.log_artifacts(run_id, str(model), place)
-    trial = winner.model_trial
+    trial = best.model_trial
     # A point of the same time is the same point, so a second attempt adds none.
     ended = modified_at(trial.path / "end.json", existing=trial.path.parent)
-    scores = shown_metrics({SCORE: winner.candidate.val_score or 0.0, **winner.model_scores})
+    scores = shown_metrics({SCORE: best.candidate.val_score or 0.0, **best.model_scores})
     metrics = [Metric(key, value, ended, 0) for key, value in scores.items()]
     client.log_batch(run_id, metrics=metrics)
     return client.create_model_version(
@@ -145,19 +143,19 @@ def _create_version(
         source=f"{client.get_run(run_id).info.artifact_uri}/{place}",
         run_id=run_id,
         tags=tags,
-        description=describe_version(run.study, winner),
+        description=describe_version(run.study, best),
     )
 
 
-def _write_model(winner: BestConfiguration, run: StudyRun, scratch: Path) -> Path:
-    """Write a winner as an MLflow model of code, delta and names, without a pickle.
+def _write_model(best: BestConfiguration, run: StudyRun, scratch: Path) -> Path:
+    """Write a best configuration as an MLflow model of code, delta and names, without a pickle.
 
     The code is this package, so that the model can be served where that is not installed.
 
     Raises:
-        StudyError: the winner has no delta, and no other delta names its backbone and classes.
+        StudyError: it has no delta, and no other delta names its backbone and classes.
     """
-    own_delta, info = read_delta(winner, run.study, scratch)
+    own_delta, info = read_delta(best, run.study, scratch)
     tensors, _ = load_delta(own_delta)
     delta = scratch / "own" / DELTA
     delta.parent.mkdir()
@@ -201,9 +199,9 @@ def requirements(backbone: Architecture) -> list[str]:
     return [f"{name}=={installed.partition('+')[0]}" for name, installed in versions.items()]
 
 
-def version_tags(study: Study, winner: BestConfiguration) -> Tags:
+def version_tags(study: Study, best: BestConfiguration) -> Tags:
     """Return the tags of a version: where it is from, and how it was chosen."""
-    config, candidate, trained = study.config, winner.candidate, winner.model_trial
+    config, candidate, trained = study.config, best.candidate, best.model_trial
     source = study.folder.trial(str(candidate.source_trial))
     tags = {
         "study": study.folder.name,
@@ -223,29 +221,29 @@ def version_tags(study: Study, winner: BestConfiguration) -> Tags:
         "source_trial": source.trial_id,
         "training_data_hash": read_shots(shots_path(study, trained.read_config()["seed"])).digest,
     }
-    if winner.final:
+    if best.final:
         tags["final_images"] = config.final.images
-    if winner.against_chance:
-        tags[BEATS_CHANCE] = SHOWN if winner.against_chance.is_proven else NOT_SHOWN
+    if best.against_chance:
+        tags[BEATS_CHANCE] = SHOWN if best.against_chance.is_proven else NOT_SHOWN
     return tags
 
 
-def describe_version(study: Study, winner: BestConfiguration) -> str:
+def describe_version(study: Study, best: BestConfiguration) -> str:
     """Return a version's description: what it is, its scores, and how certain they are."""
-    candidate, score = winner.candidate, winner.model_scores.get("test_score")
+    candidate, score = best.candidate, best.model_scores.get("test_score")
     subset = candidate.settings.column_values()["subset"]
-    best = "Best configuration"
+    role = "Best configuration"
     if candidate.label != BEST:
-        best += " that can be written as a delta, which the best of all cannot,"
-    trained = f"the mean over {len(winner.trials)} seeds"
-    if winner.final:
+        role += " that can be written as a delta, which the best of all cannot,"
+    trained = f"the mean over {len(best.trials)} seeds"
+    if best.final:
         trained = f"one training (final.images={study.config.final.images})"
     tested = "not tested" if score is None else f"{score:.1%} on test"
     text = (
-        f"{best} of the study `{study.folder.name}`: `{subset}` with a {candidate.settings.head} "
-        f"head (trial `{winner.model_trial.trial_id}`). {candidate.val_score or 0.0:.1%} on "
+        f"{role} of the study `{study.folder.name}`: `{subset}` with a {candidate.settings.head} "
+        f"head (trial `{best.model_trial.trial_id}`). {candidate.val_score or 0.0:.1%} on "
         f"validation; {tested}, {trained}."
     )
-    if winner.against_chance and not winner.against_chance.is_proven:
-        text += f" It is {winner.against_chance.doubt}."
+    if best.against_chance and not best.against_chance.is_proven:
+        text += f" It is {best.against_chance.caveat}."
     return text

@@ -62,7 +62,7 @@ with warnings.catch_warnings(record=True):
 
 
 class ServedClassifier(_Predictions, PythonModel):
-    """A CLIP classifier with the tuned parameters of a study's winner."""
+    """A CLIP classifier with the tuned parameters of a study's best configuration."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the backbone, check that it is the tuned one, and embed the class names."""

@@ -177,7 +177,7 @@ class Place:
         folder = StudyFolder(self.storage / name)
         contents = {
             "trials": {trial.trial_id: trial_contents(trial) for trial in folder.trials()},
-            "choice": folder.read_json("candidates.json"),
+            "candidates": folder.read_json("candidates.json"),
             "runs": self._runs(name),
         }
         labels = folder.path / "labels.csv"

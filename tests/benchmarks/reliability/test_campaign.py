@@ -18,7 +18,7 @@ from tests.benchmarks.reliability.study_contents import differences
 
 TWIN: dict[str, Any] = {
     "trials": {"a": [1], "b": [2]},
-    "choice": ["a"],
+    "candidates": ["a"],
     "runs": {"": [["FINISHED"]], "a": [["FINISHED"]]},
 }
 
@@ -38,7 +38,7 @@ def test_every_fault_and_kind_is_drawn_alike_whenever_it_is_asked_for() -> None:
     [
         ({"trials": {"a": [1]}}, "/trials/b/0 is missing, in the other 2"),
         ({"trials": {**TWIN["trials"], "c": []}}, "/trials/c/length is 0, in the other missing"),
-        ({"choice": ["b"]}, "/choice/0 is b, in the other a"),
+        ({"candidates": ["b"]}, "/candidates/0 is b, in the other a"),
         ({"runs": {"a": [["FINISHED"]]}}, "/runs//length is missing, in the other 1"),
         (
             {"runs": {**TWIN["runs"], "a": [["KILLED"]]}},

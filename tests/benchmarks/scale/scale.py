@@ -3,7 +3,7 @@
     python tests/benchmarks/scale/scale.py --trials 2000                    # TPE
     python tests/benchmarks/scale/scale.py --trials 10000 --sampler random --epochs 4
 
-Searcher, successive halving, files, observers and MLflow's mirror are those of a study, with a
+Searcher, successive halving, files, observers and MLflow's sync are those of a study, with a
 SQLite store; only the training is left out: a trial's epochs write the reports of an epoch and give
 scores that rise with noise. All of it lies in a temporary folder.
 

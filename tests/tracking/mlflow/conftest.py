@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from study.tracking.mlflow.registry import register_winner
+from study.tracking.mlflow.registry import register_best
 from study.tracking.mlflow.study_run import StudyRun
 
 
@@ -21,12 +21,12 @@ def store(new_store: Callable[[Path], str], tmp_path: Path, monkeypatch: pytest.
 
 
 class Registered:
-    """A finished study, and what a store has of its registered winner."""
+    """A finished study, and what a store has of its registered best configuration."""
 
     def __init__(self, study: Any, uri: str):
         self.study, self.uri = study, uri
         self.run = StudyRun(study.study, uri)
-        registration = register_winner(self.run)
+        registration = register_best(self.run)
         assert registration is not None
         self.registration = registration
         client = MlflowClient(uri)
@@ -39,7 +39,7 @@ def register_in_own_store(
     new_store: Callable[[Path], str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[..., Registered]:
-    """Register the winner of a finished study in a store of their own."""
+    """Register the best configuration of a finished study in a store of their own."""
 
     def register(name: str, **changes: Any) -> Registered:
         place = tmp_path_factory.mktemp(name)

@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 
 from study.tracking.mlflow import champion
 from study.tracking.mlflow.champion import judge
-from study.tracking.mlflow.registry import register_winner
+from study.tracking.mlflow.registry import register_best
 from study.tracking.mlflow.study_run import StudyRun
 from tests.not_none import not_none
 
@@ -65,7 +65,7 @@ def test_studies_that_register_at_once_leave_the_alias_with_the_best_of_them(
         for name, score in (("better", 0.9), ("worse", 0.8))
     ]
     with ThreadPoolExecutor() as pool:
-        better, worse = map(not_none, pool.map(register_winner, runs))
+        better, worse = map(not_none, pool.map(register_best, runs))
     assert better.champion
     assert better.version != worse.version
     alias = MlflowClient(store).get_model_version_by_alias("clipfit-digits", "champion")

@@ -9,7 +9,7 @@ from PIL import Image
 
 from study.errors import DeltaError, TrackingError
 from study.method.delta import load_delta
-from study.serving.saved_model import read_winner
+from study.serving.saved_model import read_best_model
 from study.tracking.mlflow.models import download_model
 from tests.mlflow_address import mlflow_at
 from tests.tracking.mlflow.conftest import Registered
@@ -40,11 +40,11 @@ def place(registered: Registered) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("address", [CHAMPION, FIRST])
-def test_it_is_the_winner_that_the_study_itself_has(
+def test_it_is_the_best_configuration_that_the_study_itself_has(
     registered: Registered, store: str, tmp_path: Path, address: str
 ):
     (tmp_path / "scratch").mkdir()
-    own = read_winner(registered.study.study, tmp_path / "scratch")
+    own = read_best_model(registered.study.study, tmp_path / "scratch")
     saved = download_model(address, tmp_path / "model")
     for name, tensor in load_delta(own.delta)[0].items():
         assert load_delta(saved.delta)[0][name].equal(tensor)

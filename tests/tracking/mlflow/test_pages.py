@@ -14,7 +14,7 @@ from study.tracking.mlflow.mlflow_internals import run_pages
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.trial.study import Study
 from tests.browser import Browser
-from tests.finished_study import WINNER
+from tests.finished_study import BEST
 from tests.written_study import record_tasks
 
 pytestmark = pytest.mark.long
@@ -78,7 +78,7 @@ def sent(finish: Any, mlflow_server: str, tmp_path_factory: pytest.TempPathFacto
     study._split_hash = record_tasks(study.folder, TASK)
     for number, score in ((3, 0.6123456789), (4, 0.5)):
         trial = study.folder.trial(f"search-{number:04d}")
-        study._search("search", f"trial {number}", number, score, WINNER | STOPPED)
+        study._search("search", f"trial {number}", number, score, BEST | STOPPED)
         end = End("stopped", 2, 2.0, reason="successive halving at epoch 2")
         trial.write_end(end if number == 3 else End("failed", 2, 2.0, reason="boom", error="boom"))
     return Sent(study, mlflow_server)

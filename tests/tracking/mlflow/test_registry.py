@@ -1,4 +1,4 @@
-"""The winner of a study in the model registry."""
+"""The best configuration of a study in the model registry."""
 
 import shutil
 import sys
@@ -13,7 +13,7 @@ from mlflow.models import Model
 from study.errors import TrackingError
 from study.results.against_chance import fix_chance
 from study.tracking.mlflow import registry
-from study.tracking.mlflow.registry import model_name, register_winner
+from study.tracking.mlflow.registry import model_name, register_best
 from study.tracking.mlflow.study_run import StudyRun
 from tests.changed_studies import change_json
 from tests.tracking.mlflow.conftest import Registered
@@ -51,7 +51,7 @@ def test_a_version_says_where_it_comes_from_and_what_it_was_chosen_by(registered
     client = MlflowClient(registered.uri)
     metrics = client.get_run(registered.version.run_id).data.metrics
     assert metrics == {"val_score": 0.8, "test_score": 0.75}, "accuracy is the score"
-    assert register_winner(registered.run) == registered.registration
+    assert register_best(registered.run) == registered.registration
     assert len(list(client.search_model_versions("name = 'clipfit-digits'"))) == 1
 
 
@@ -86,9 +86,9 @@ def test_the_best_configuration_with_a_delta_is_registered_in_place_of_one_witho
     study = finished("full")
     zero_shot, best = study.folder.read_json("candidates.json")
     full = {"subset": "none", "method": {"method": "full", "lr": 1e-5}}
-    winner = best | {"settings": full, "val_score": 0.9, "source_trial": "search-0000"}
+    tuned = best | {"settings": full, "val_score": 0.9, "source_trial": "search-0000"}
     with_delta = best | {"label": "best-with-delta", "training": "best-with-delta"}
-    study.folder.write_json("candidates.json", [zero_shot, winner, with_delta])
+    study.folder.write_json("candidates.json", [zero_shot, tuned, with_delta])
     for seed in (1, 2):
         study.test(seed, "best-with-delta", 0.7)
     version = Registered(study, store).version
@@ -143,7 +143,7 @@ def test_a_registration_whose_answer_is_lost_is_completed_by_the_next(
     with monkeypatch.context() as broken:
         broken.setattr(MlflowClient, call, cut)
         with pytest.raises(TrackingError, match="cut"):
-            register_winner(own_run)
+            register_best(own_run)
     registered = Registered(study, store)
     (version,) = client.search_model_versions("name = 'clipfit-digits'")
     assert version.version == registered.version.version
@@ -169,7 +169,7 @@ def test_a_registry_that_fails_costs_the_study_nothing_and_is_made_up_for_later(
     written = []
     sync(study, store, lambda: written.append(True))
     assert study.folder.read_registration() is not None
-    assert written == [True], "tables and report say where the winner is"
+    assert written == [True], "tables and report say where the best configuration is"
 
 
 def test_what_has_not_ended_is_neither_registered_nor_called_finished(finished: Any, store: str):

@@ -73,10 +73,10 @@ def test_each_trial_is_a_child_that_ends_as_the_trial_did(mlflow_server: str, ma
 def test_the_losses_of_a_trial_of_the_search_wait_for_its_score(mlflow_store: str, make: MakeStudy):
     study = make("ordered")
     trial = study.folder.trial(study.trial(0).trial_id)
-    sender = StudySync(study.study, mlflow_store)
+    of_study = StudySync(study.study, mlflow_store)
     for epoch, report in enumerate(({}, {}, {"val_score": 0.5}), 1):  # as with a linear head
         trial.append_report({"epoch": epoch, "train_loss": 1.0, "seconds": 1.0, **report})
-        sender.send(trial.trial_id)
+        of_study.send(trial.trial_id)
         run = runs(mlflow_store, study)[trial.trial_id]
         assert bool(run.data.metrics) == bool(report)
     assert next(iter(run.data.metrics)) == "val_score", "MLflow lists them as they came"
@@ -149,7 +149,12 @@ def test_a_test_has_the_label_of_its_candidate_and_the_best_are_marked(
 
     def choose(trial_id: str, label: str) -> list[str]:
         """Choose a trial, whose configuration is not that of the test; return all runs' names."""
-        best = {"label": "best", "source_trial": trial_id, "training": "f0f0f0f0f0f0", "choice": 9}
+        best = {
+            "label": "best",
+            "source_trial": trial_id,
+            "training": "f0f0f0f0f0f0",
+            "search_trials": 9,
+        }
         own = {"settings": {"subset": "ln"}}
         tested = best | own | {"training": "0f0f0f0f0f0f", "label": label}
         study.folder.write_json("candidates.json", [tested, best | own])
@@ -179,7 +184,7 @@ def test_a_run_is_found_again_where_its_creation_was_not_heard_of(
     mlflow_store: str, make: MakeStudy, monkeypatch: pytest.MonkeyPatch
 ):
     study = make("unheard")
-    sender = StudySync(study.study, mlflow_store)
+    of_study = StudySync(study.study, mlflow_store)
     study.whole(0)
     create = MlflowClient.create_run
 
@@ -190,8 +195,8 @@ def test_a_run_is_found_again_where_its_creation_was_not_heard_of(
     with monkeypatch.context() as cut:
         cut.setattr(MlflowClient, "create_run", create_and_be_cut_off)
         with pytest.raises(ConnectionError):
-            sender.send("search-0000")
-    sender.send("search-0000")
+            of_study.send("search-0000")
+    of_study.send("search-0000")
     assert runs(mlflow_store, study).keys() == {"", "search-0000"}
 
 
@@ -203,11 +208,11 @@ def test_a_trial_that_was_damaged_and_is_trained_again_keeps_its_run(
     sync(study, mlflow_store)
     before = runs(mlflow_store, study)["search-0000"]
     study.folder.trial("search-0000").reopen()
-    sender = StudySync(study.study, mlflow_store)
-    sender.send("search-0000")
+    of_study = StudySync(study.study, mlflow_store)
+    of_study.send("search-0000")
     assert runs(mlflow_store, study)["search-0000"].info.status == "RUNNING"
     study.whole(0)
-    sender.send("search-0000")
+    of_study.send("search-0000")
     after = runs(mlflow_store, study)["search-0000"]
     assert (after.info.run_id, after.info.status) == (before.info.run_id, "FINISHED")
     assert "error" not in after.data.tags
@@ -234,13 +239,13 @@ def test_a_later_training_adds_no_second_point_to_what_was_sent_without_a_note(
     if noted:  # the driver died before it wrote the present one
         note.write_bytes(before)
     trial.reopen()
-    sender = StudySync(study.study, mlflow_store)
+    of_study = StudySync(study.study, mlflow_store)
     for epoch in (1, 2):
         study.report(config, epoch, seconds=0.3)
-        sender.send("search-0000")
+        of_study.send("search-0000")
         assert runs(mlflow_store, study)["search-0000"].info.status == "RUNNING"
     study.end(config)
-    sender.send("search-0000")
+    of_study.send("search-0000")
     run = runs(mlflow_store, study)["search-0000"]
     assert [step for step, _ in history(mlflow_store, run)] == [1, 2]
     assert run.info.status == "FINISHED"

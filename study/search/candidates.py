@@ -1,6 +1,6 @@
-"""The choice of the configurations to test, fixed by validation before the test split is read.
+"""The configurations to test, chosen by validation before the test split is read.
 
-A study that is extended gets a new choice beside the earlier one, see `beside_earlier`.
+A study that is extended gets new candidates beside the earlier ones, see `beside_earlier`.
 """
 
 import json
@@ -131,7 +131,7 @@ def make_candidate(
         training=training_hash(study, settings),
         val_score=source.val_score if source else None,
         source_trial=source.config.trial_id if source else None,
-        choice=study.config.search.trials if source else 0,
+        search_trials=study.config.search.trials if source else 0,
     )
 
 

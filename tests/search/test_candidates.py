@@ -11,7 +11,7 @@ from study.config.loading import build_config
 from study.config.trial_settings import TrialSettings
 from study.errors import StudyError
 from study.results.best_configuration import final_candidate
-from study.search.choice import (
+from study.search.candidates import (
     choose_candidates,
     fix_candidates,
     make_candidate,
