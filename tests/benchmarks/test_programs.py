@@ -23,6 +23,10 @@ WORDS = {
         "CPU s, ",
         "behind at the end, and lacks 0",
     ],
+    "timeline.py quickstart search.trials=10 training.epochs=3 search.asha=null test.seeds=[1,2]": [
+        "| whole study | 0.0 | ",
+        "| workers of trials | ",
+    ],
     "reliability/soak.py --trials 10": ["| 10 |", "MLflow has {'FINISHED': "],
 }
 
