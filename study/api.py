@@ -290,6 +290,7 @@ def run_study(
     *,
     dataset: Dataset | None = None,
     storage: str | Path | None = None,
+    in_process: bool = False,
 ) -> OpenedStudy:
     """Run a new study to its end.
 
@@ -299,6 +300,8 @@ def run_study(
             ``{"search.trials": 12}``.
         dataset: the images to study; None means those that the configuration names.
         storage: see `open_study`.
+        in_process: whether trials run one after the other in this process, without Ray, as to
+            debug one.
 
     Raises:
         StudyError: there is a fault that the user can fix, or the study was interrupted; the
@@ -321,7 +324,7 @@ def run_study(
         root = dataset.save(load_config(source, _written(given)).storage)
         given |= {"data.dataset": dataset.name, "data.root": root}
     made = make_study(source, _written(given))
-    run_study_to_the_end(made, lasting_console(), resume=False)
+    run_study_to_the_end(made, lasting_console(), resume=False, in_process=in_process)
     return OpenedStudy(made.folder)
 
 

@@ -18,7 +18,9 @@ from study.config.labels import OPEN
 from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
 from study.search.candidates import fix_candidates
+from study.search.driver import run_trials
 from study.search.groups import JOURNAL
+from study.search.runner import Runner
 from study.search.steps import plan_test, run_search, run_test, trainings_of
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End, TrialFolder
@@ -91,16 +93,17 @@ class TinyStudy:
         """What the trials of the search read."""
         return self.preparer.search()
 
-    def search(self):
+    def search(self, runner: Runner = run_trials):
         """Run the search, or what is left of it."""
-        run_search(Study(self.config, self.folder), self.data, [self.heard])
+        run_search(Study(self.config, self.folder), self.data, [self.heard], runner)
 
-    def test(self):
+    def test(self, runner: Runner = run_trials):
         """Fix what is tested, and test it."""
         study = Study(self.config, self.folder)
         candidates = fix_candidates(study)
         data = {seed: self.preparer.test(seed) for seed in self.config.test.seeds}
-        run_test(study, [plan_test(study, trainings_of(candidates), data)], [self.heard])
+        batch = plan_test(study, trainings_of(candidates), data)
+        run_test(study, [batch], [self.heard], runner)
 
 
 def optuna_trials(folder: StudyFolder) -> dict[str, FrozenTrial]:

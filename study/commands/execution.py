@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -31,8 +31,9 @@ from study.search import steps
 from study.search.ablation_cells import ablation_trials
 from study.search.auto_precision import decide_precision
 from study.search.candidates import fix_candidates
-from study.search.driver import ray_session
+from study.search.driver import ray_session, run_trials
 from study.search.recording import drop_reports_beyond_state
+from study.search.runner import Runner, run_in_process
 from study.storage.atomic import StorageError
 from study.storage.command_lines import study_command
 from study.storage.repair import repair
@@ -48,13 +49,14 @@ RESUMABLE_FAULTS = (StorageError, TrackingError, ClusterError)
 
 
 @handle_signals(interrupt)
-def run_study(study: Study, console: Console, *, resume: bool) -> None:
+def run_study(study: Study, console: Console, *, resume: bool, in_process: bool = False) -> None:
     """Run a new study, or what is left of an existing one, to its end.
 
     Args:
         study: the study: its configuration and its folder.
         console: where progress and results are printed.
         resume: whether the study exists and is to be continued.
+        in_process: whether trials run one after the other in this process, without Ray.
 
     Raises:
         StudyError: the study has a fault that the user can fix, or it was interrupted.
@@ -64,7 +66,7 @@ def run_study(study: Study, console: Console, *, resume: bool) -> None:
     study = study.with_config(study.config.with_absolute_folders())
     tracker = tracking.make_tracker(study.config.tracking.tracker)
     with _open_folder(study, tracker, resume=resume), _next_command_in_errors(study.folder):
-        board, hints = _run_to_the_end(study, tracker, console)
+        board, hints = _run_to_the_end(study, tracker, console, in_process)
     print_outcome(board, hints, console)
 
 
@@ -130,7 +132,7 @@ def _next_command_in_errors(folder: StudyFolder) -> Iterator[None]:
 
 
 def _run_to_the_end(
-    study: Study, tracker: Tracker, console: Console
+    study: Study, tracker: Tracker, console: Console, in_process: bool
 ) -> tuple[StudyResult, Sequence[tuple[str, str]]]:
     """Run the remaining steps of a study whose folder is open, and write its outputs.
 
@@ -140,17 +142,19 @@ def _run_to_the_end(
     _announce(study, console)
     preparer, data = _lay_out_images(study, console)
     folder, finished = study.folder, False
+    runner = run_in_process if in_process else run_trials
+    session = nullcontext() if in_process else ray_session(study_command("resume", folder.path))
     # It takes as long as Ray, and so starts beside it.
     tracker_start = ThreadPoolExecutor(1).submit(tracker.start, study)
     try:
-        with ray_session(study_command("resume", folder.path)):
+        with session:
             tracker_start.result()
             is_auto = study.config.training.precision == AUTO
-            study = decide_precision(study)
+            study = decide_precision(study, in_process=in_process)
             if is_auto:
                 precision = study.config.training.precision
                 console.print(f"precision {precision}, the faster one where trials run")
-            _run_steps(study, preparer, data, tracker, console)
+            _run_steps(study, preparer, data, tracker, console, runner)
             print_step(console, "ending the processes of the trials")
         fix_chance(folder)
         if tracker.title:
@@ -198,6 +202,7 @@ def _run_steps(
     data: TrialData | None,
     tracker: Tracker,
     console: Console,
+    runner: Runner,
 ) -> None:
     """Search and choose; only then read the test split, test, and train the final model.
 
@@ -220,13 +225,13 @@ def _run_steps(
         if protocol.validates(config) and not chosen:
             trials = sum(map(len, ablation_trials(study).values()))
             with search_progress(trials) as line:
-                steps.run_ablation(study, preparer.search(), [line, sending])
+                steps.run_ablation(study, preparer.search(), [line, sending], runner)
         trainings = steps.choose_rates(study)
     else:
         if data and not chosen:
             with search_progress(config.search.planned_trials) as line:
                 line.limit(steps.seconds_left(study))
-                steps.run_search(study, data, [line, sending])
+                steps.run_search(study, data, [line, sending], runner)
         trainings = steps.trainings_of(fix_candidates(study))
     tested = {seed: preparer.test(seed) for seed in protocol.shot_seeds(config)}
     batches = [steps.plan_test(study, trainings, tested, stage)]
@@ -235,7 +240,7 @@ def _run_steps(
     folders = [folder.trial(trial.trial_id) for batch in batches for trial in batch.trials]
     done = sum(trial.read_end() is not None for trial in folders)
     with StageProgress(console, stage, len(folders), done=done) as line:
-        steps.run_test(study, batches, [line, sending])
+        steps.run_test(study, batches, [line, sending], runner)
 
 
 def close_tracker(

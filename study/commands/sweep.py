@@ -3,6 +3,7 @@
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 from study.commands.check import Faults, find_study_faults, find_tracker_faults
@@ -28,8 +29,12 @@ logger = logging.getLogger(__name__)
 
 
 @handle_signals(interrupt)
-def run_sweep(planned: Sequence[SweepStudy]) -> None:
+def run_sweep(planned: Sequence[SweepStudy], *, in_process: bool = False) -> None:
     """Run the unfinished studies of a sweep; if one fails, the others still run.
+
+    Args:
+        planned: the studies.
+        in_process: see `study.commands.execution.run_study`.
 
     Raises:
         ConfigError: a study cannot start; then none was started.
@@ -39,12 +44,13 @@ def run_sweep(planned: Sequence[SweepStudy]) -> None:
     console = lasting_console()
     studies = check_sweep(planned)
     failed = []
-    with ray_session():
+    with nullcontext() if in_process else ray_session():
         for one, study in zip(planned, studies, strict=True):
             if _finished(study.folder):
                 continue
             try:
-                run_study(study, console, resume=study.folder.exists())
+                resume = study.folder.exists()
+                run_study(study, console, resume=resume, in_process=in_process)
                 axes = {"experiment": one.experiment, "axes": dict(one.axes)}
                 study.folder.write_json(SWEEP_FILE, axes)
             except InterruptedStudyError:

@@ -10,11 +10,11 @@ from study.method.precision import choose_precision
 from study.method.recipe import Precision
 from study.search.driver import concurrency
 from study.search.ray_internals import cause_of
-from study.search.trainable import trial_device
+from study.search.trial_worker import trial_device
 from study.trial.study import PRECISION, Study
 
 
-def decide_precision(study: Study) -> Study:
+def decide_precision(study: Study, *, in_process: bool = False) -> Study:
     """Return the study with a precision in the place of ``auto``, which is kept in its folder.
 
     A machine that has what a trial needs decides, which may not be this one. If the machines of a
@@ -22,7 +22,8 @@ def decide_precision(study: Study) -> Study:
     if the file is gone.
 
     Args:
-        study: the study; Ray runs.
+        study: the study; Ray runs, unless trials run in this process.
+        in_process: whether they do, so that this process decides.
 
     Raises:
         ClusterError: no worker answers.
@@ -34,6 +35,8 @@ def decide_precision(study: Study) -> Study:
         return decided
     trained = (trial.read_config()["training"]["precision"] for trial in study.folder.trials())
     precision = next(trained, None)
+    if precision is None and in_process:
+        precision = _choose_here(study.config.resources.threads)
     if precision is None:
         resources = study.config.resources
         concurrency(study.config)  # says if it waits for a machine

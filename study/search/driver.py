@@ -156,15 +156,7 @@ def run_trials(
     count: int,
     observers: Observers,
 ) -> None:
-    """Run up to ``count`` trials to their ends.
-
-    Args:
-        study: the study.
-        searcher: the source of the trials.
-        data: the data of the trials, by stage and seed.
-        scheduler: the scheduler that stops trials early.
-        count: the most trials to run.
-        observers: the listeners that are notified of every trial.
+    """Run trials by Tune; see `study.search.runner.Runner`.
 
     Raises:
         InterruptedStudyError: Ctrl-C or another signal ended the run early.

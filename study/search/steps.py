@@ -18,6 +18,7 @@ from study.search.groups import Group, plan_groups
 from study.search.make_trial import Proposal, make_trial
 from study.search.observers import Observers
 from study.search.recorded import DataBySeed, Recorded, close_trial, read_recorded
+from study.search.runner import Runner
 from study.search.scheduler import Deadline, StudyScheduler
 from study.search.searcher import SearchPlan, StudySearcher, trains_encoders
 from study.storage.trial_folder import EARLIER_END
@@ -46,7 +47,9 @@ def seconds_left(study: Study) -> float | None:
     return None if minutes is None else 60 * minutes - seconds_used(study.folder)
 
 
-def run_search(study: Study, data: TrialData, observers: Observers) -> None:
+def run_search(
+    study: Study, data: TrialData, observers: Observers, runner: Runner = run_trials
+) -> None:
     """Train what is left of the baselines and of the groups that propose trials.
 
     Baselines come first, the cheapest before the others. If a group ends without a trial that came
@@ -57,6 +60,7 @@ def run_search(study: Study, data: TrialData, observers: Observers) -> None:
         study: the study.
         data: the data of the search's trials.
         observers: the listeners that are notified of every trial.
+        runner: runs the trials.
 
     Raises:
         DataError: earlier trials used other images or classes.
@@ -65,7 +69,7 @@ def run_search(study: Study, data: TrialData, observers: Observers) -> None:
     """
     by_seed = {study.config.seed: data}
     if study.candidates() is not None:
-        for trial in _train(study, [Batch("search", [], by_seed)], observers):
+        for trial in _train(study, [Batch("search", [], by_seed)], observers, runner):
             trial.folder.delete_state()
         return
     search = study.config.search
@@ -79,12 +83,12 @@ def run_search(study: Study, data: TrialData, observers: Observers) -> None:
     seconds = seconds_left(study)
     deadline = None if seconds is None else Deadline(seconds)
     plan = SearchPlan(study, data, groups, deadline)
-    recorded = _train(study, [Batch("search", queue, by_seed)], observers, plan)
+    recorded = _train(study, [Batch("search", queue, by_seed)], observers, runner, plan)
     behind = _best_of_groups_behind(recorded)
     if behind and not (deadline and deadline.is_over):
         for trial in behind:
             trial.folder.go_on(trial.config.epochs)
-        recorded = _train(study, [Batch("search", [], by_seed)], observers)
+        recorded = _train(study, [Batch("search", [], by_seed)], observers, runner)
     for trial in recorded:
         trial.folder.delete_state()
     _tell_groups(groups, recorded)
@@ -105,7 +109,9 @@ def _best_of_groups_behind(recorded: Sequence[Recorded]) -> list[Recorded]:
     return list(best.values())
 
 
-def run_test(study: Study, batches: Sequence[Batch], observers: Observers) -> None:
+def run_test(
+    study: Study, batches: Sequence[Batch], observers: Observers, runner: Runner = run_trials
+) -> None:
     """Train and test each configuration with each seed, and the final model beside them.
 
     The final model's settings are chosen by validation, as those of the tests are, so neither waits
@@ -115,8 +121,9 @@ def run_test(study: Study, batches: Sequence[Batch], observers: Observers) -> No
         study: the study.
         batches: the results of `plan_test` and `plan_final`.
         observers: the listeners that are notified of every trial.
+        runner: runs the trials.
     """
-    for trial in _train(study, batches, observers):
+    for trial in _train(study, batches, observers, runner):
         if trial.config.stage == "final" and trial.end and trial.end.status == "failed":
             logger.warning(
                 "the final training failed, so the final model is one that was tested (%s); "
@@ -197,13 +204,16 @@ def plan_final(study: Study, preparer: Preparer, observers: Observers) -> Batch:
     return Batch("final", [trial], {study.config.seed: data})
 
 
-def run_ablation(study: Study, data: TrialData, observers: Observers) -> None:
+def run_ablation(
+    study: Study, data: TrialData, observers: Observers, runner: Runner = run_trials
+) -> None:
     """Train every cell at every combination of its rates and evaluate it by validation.
 
     Args:
         study: the study.
         data: the data of the search's trials.
         observers: the listeners that are notified of every trial.
+        runner: runs the trials.
     """
     queue: list[TrialConfig] = []
     by_seed = {study.config.seed: data}
@@ -211,7 +221,7 @@ def run_ablation(study: Study, data: TrialData, observers: Observers) -> None:
         for name, settings in trials.items():
             proposal = Proposal(settings, label, len(queue), name)
             queue.append(make_trial(study, data, "search", proposal))
-    _train(study, [Batch("search", queue, by_seed)], observers)
+    _train(study, [Batch("search", queue, by_seed)], observers, runner)
 
 
 def choose_rates(study: Study) -> Mapping[str, TrialSettings]:
@@ -242,7 +252,11 @@ def choose_rates(study: Study) -> Mapping[str, TrialSettings]:
 
 
 def _train(
-    study: Study, batches: Sequence[Batch], observers: Observers, plan: SearchPlan | None = None
+    study: Study,
+    batches: Sequence[Batch],
+    observers: Observers,
+    runner: Runner,
+    plan: SearchPlan | None = None,
 ) -> list[Recorded]:
     """Train the trials of some batches that have not ended, and then what groups propose.
 
@@ -267,7 +281,7 @@ def _train(
     left = [trial.config for trial in recorded.values() if not trial.end]  # what has started first
     given = [config for batch in batches for config in batch.trials]
     left += [config for config in given if config.trial_id not in recorded]
-    run_trials(
+    runner(
         study,
         StudySearcher(study.folder, left, [*recorded.values()], plan),
         data={batch.stage: batch.data for batch in batches},

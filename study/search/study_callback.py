@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ray.tune import Callback
 from ray.tune.experiment import Trial
@@ -25,6 +25,13 @@ from study.storage.atomic import StorageError, stop_waiting
 from study.storage.trial_folder import Status
 
 logger = logging.getLogger(__name__)
+
+
+class RunTrial(Protocol):
+    """A trial as its runner knows it; that of Tune is one."""
+
+    trial_id: str
+    last_result: dict[str, Any]
 
 
 @dataclass(eq=False, repr=False)
@@ -48,11 +55,11 @@ class StudyCallback(Callback):
         """Return nothing for Tune's own snapshot of the experiment, which is never read."""
         return {}
 
-    def on_trial_start(self, trial: Trial, **_: Any) -> None:
+    def on_trial_start(self, trial: RunTrial, **_: Any) -> None:
         """Notify the observers that a trial starts."""
         notify(self.observers, lambda o: o.trial_started(self.searcher.running[trial.trial_id]))
 
-    def on_trial_result(self, trial: Trial, result: dict[str, Any], **_: Any) -> None:
+    def on_trial_result(self, trial: RunTrial, result: dict[str, Any], **_: Any) -> None:
         """Notify the observers of an epoch's result."""
         if not result.get("failed"):
             config = self.searcher.running[trial.trial_id]
@@ -61,7 +68,7 @@ class StudyCallback(Callback):
                 lambda o: o.trial_reported(config, result["epoch"], result["metrics"]),
             )
 
-    def on_trial_complete(self, trial: Trial, **_: Any) -> None:
+    def on_trial_complete(self, trial: RunTrial, **_: Any) -> None:
         """Close a trial; Tune also calls this for one that raised or was stopped."""
         result = trial.last_result or {}
         if result.get("storage"):  # the trial has not ended: a resumed study continues it
@@ -118,7 +125,7 @@ class StudyCallback(Callback):
         if self._fault:
             raise self._fault
 
-    def _close(self, trial: Trial, status: Status, **cause: Any) -> None:
+    def _close(self, trial: RunTrial, status: Status, **cause: Any) -> None:
         config = self.searcher.running[trial.trial_id]
         folder = self.searcher.folder.trial(config.trial_id)
         with self._keep_fault():

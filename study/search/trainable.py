@@ -1,59 +1,24 @@
-"""The worker that runs trials, one after the other."""
+"""The worker of Tune that runs trials, one after the other."""
 
-import logging
-import platform
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import ray
-import torch
 from ray import tune
 from ray.exceptions import RayActorError
 
-from study.backbones.backbone import Backbone
-from study.backbones.description import backbone_path
-from study.backbones.load_backbone import load_backbone
-from study.config.schema import BackboneConfig, StudyConfig
-from study.errors import BackboneError, ConfigError, DataError, StudyError
-from study.method.delta import DeltaInfo
-from study.method.device import gpu_kind
-from study.method.precision import cast_matrices
-from study.method.recipe import Precision
+from study.config.schema import StudyConfig
 from study.search.ray_internals import own_node_drains
 from study.search.recorded import DataByStage
-from study.search.recording import (
-    exit_after_time_limit,
-    load_state,
-    record_epoch,
-)
 from study.search.scheduler import Result
-from study.storage.atomic import StorageError
+from study.search.trial_worker import TrialWorker
 from study.storage.study_folder import StudyFolder
-from study.trial.machine_faults import (
-    DeviceError,
-    OutOfMemoryError,
-    free_memory,
-    is_device_failure,
-    is_out_of_memory,
-)
-from study.trial.run_trial import run_trial
-from study.trial.study import EpochReport, TrialConfig
-
-logger = logging.getLogger(__name__)
-
-MOST_CHARACTERS = 200
-"""The maximum length of the line that names the cause of a failure."""
+from study.trial.study import TrialConfig
 
 
 class ClipFitTrainable(tune.Trainable):
-    """A worker that runs trials one after the other in one process; a step is an epoch.
+    """A `TrialWorker` in a process of Ray; a step is an epoch.
 
-    An epoch's results are on disk before Tune receives them. If a worker dies, another one, on any
-    node, continues the trial after its last recorded epoch.
+    If a worker dies, another one, on any node, continues the trial after its last recorded epoch.
     """
 
     def setup(
@@ -64,7 +29,7 @@ class ClipFitTrainable(tune.Trainable):
         settings: StudyConfig,
         data: DataByStage,
     ) -> None:
-        """Store what all trials of this process share, and start the first trial.
+        """Make the worker of this process, and start its first trial.
 
         Args:
             config: the first trial's `TrialConfig` as a mapping.
@@ -72,23 +37,16 @@ class ClipFitTrainable(tune.Trainable):
             settings: the configuration of the study.
             data: the data of the trials, by stage and seed.
         """
-        torch.set_num_threads(settings.resources.threads)
-        self._study = StudyFolder(folder)
-        self._settings = settings
-        self._data = data
+        self.worker = TrialWorker(StudyFolder(folder), settings, data)
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Start another trial in this process; the backbone stays loaded."""
-        self._trial = TrialConfig.model_validate(new_config)
-        self._folder = self._study.trial(self._trial.trial_id)
-        self._epoch = 0
-        self._micro_batch: int | None = None
-        self._reports: Iterator[EpochReport] | None = None
+        """Start another trial in this process."""
+        self.worker.start(TrialConfig.model_validate(new_config))
         return True
 
     def step(self) -> Result:
-        """Run one epoch and record it; an exception ends the trial and is returned as its failure.
+        """Run one epoch; see `TrialWorker.step`.
 
         Raises:
             DeviceError: the device failed; Tune then replaces this process.
@@ -97,144 +55,4 @@ class ClipFitTrainable(tune.Trainable):
         """
         if own_node_drains():
             raise RayActorError(error_msg="its machine is about to be taken away", preempted=True)
-        try:
-            limit = self._settings.resources.max_epoch_seconds
-            while True:
-                with exit_after_time_limit(self._folder, limit), self._fewer_images_if_needed():
-                    self._reports = self._reports or self._start()
-                    report = next(self._reports)
-                    break
-                free_memory()  # outside the block, whose error would keep the tensors alive
-            # Waiting for unavailable storage is no hang, so the limit does not apply to it.
-            record_epoch(self._folder, report, self._trial_data, self._info)
-        except StorageError as error:  # the study must end, but the trial can be resumed
-            return self._result(score=0.0, done=True, failed=True, storage=True, error=str(error))
-        except Exception as error:  # any other failure ends the trial, and the study continues
-            if is_device_failure(error):
-                raise DeviceError(one_line(error)) from error
-            logger.warning("trial %s failed: %s", self._trial.trial_id, traceback.format_exc())
-            return self._result(
-                # The scheduler needs a number, and 0 makes no other trial stop.
-                score=0.0,
-                done=True,
-                failed=True,
-                reason=one_line(error),
-                error=traceback.format_exc(),
-                # A fault of the machine says nothing about the configuration.
-                unfit=not isinstance(error, (OSError, BackboneError, ConfigError, DataError)),
-            )
-        self._epoch = report.epoch
-        return self._result(
-            score=report.metrics.get(f"{self._trial_data.split}_score"),
-            done=report.done,
-            metrics=report.metrics,
-        )
-
-    @contextmanager
-    def _fewer_images_if_needed(self) -> Iterator[None]:
-        """If memory runs out in the block, let its epoch begin again with half the micro-batch.
-
-        Raises:
-            OutOfMemoryError: one image at a time does not fit either.
-        """
-        try:
-            yield
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            micro_batch = self._micro_batch or self._trial.training.batch_size
-            if micro_batch == 1:
-                raise OutOfMemoryError(
-                    f"out of memory with one image at a time ({one_line(error)})"
-                ) from error
-            logger.warning(
-                "trial %s: out of memory with %d images at a time; its epoch begins again with "
-                "%d (%s)",
-                self._trial.trial_id,
-                micro_batch,
-                micro_batch // 2,
-                one_line(error),
-            )
-            self._micro_batch = micro_batch // 2
-            self._reports = None
-
-    def _start(self) -> Iterator[EpochReport]:
-        trial = self._trial
-        self._trial_data = self._data[trial.stage][trial.seed]
-        precision = trial.training.trial_precision
-        method = trial.settings.method
-        if method and method.tunes_matrices:
-            precision = "float32"
-        config = self._settings.backbone
-        backbone = load_once(config, trial_device(), precision)
-        self._info = DeltaInfo(
-            backbone=config.name,
-            revision=config.revision,
-            fingerprint=backbone.fingerprint,
-            subset=trial.settings.subset,
-            class_names=self._trial_data.class_names,
-            templates=self._trial_data.templates,
-            pixel_range=self._trial_data.reading.pixel_range,
-        )
-        start = load_state(self._folder)
-        self._folder.keep_reports(start.epoch if start else 0)
-        after = start and start[:2]
-        return run_trial(trial, self._trial_data, backbone, after, self._micro_batch)
-
-    def _result(self, *, score: float | None, done: bool, **further: Any) -> Result:
-        return {
-            "epoch": self._epoch,
-            "epochs": self._trial.epochs,
-            "score": score,
-            tune.result.DONE: done,
-            "failed": False,
-            **further,
-        }
-
-
-def trial_device() -> str:
-    """Return the device on which this process trains: CUDA, else MPS if a GPU is assigned, or CPU.
-
-    Raises:
-        BackboneError: Ray assigned a GPU that PyTorch cannot use, so that the CPU would train.
-    """
-    device = gpu_kind()
-    is_assigned = ray.is_initialized() and bool(ray.get_gpu_ids())
-    if is_assigned and device is None:
-        raise BackboneError(
-            f"a trial has a GPU of {platform.node()} (resources.gpus_per_trial) that PyTorch "
-            f"{torch.__version__} cannot use; allowed is a build for a CUDA that the NVIDIA driver "
-            "there knows, or resources.gpus_per_trial=0"
-        )
-    if device is not None and (is_assigned or device == "cuda"):
-        return device
-    return "cpu"
-
-
-def one_line(error: BaseException) -> str:
-    """Return an error's message in one line of at most `MOST_CHARACTERS`, plus an ellipsis.
-
-    The type comes first, unless the error is one of this package.
-    """
-    text = " ".join(str(error).split())
-    if not isinstance(error, StudyError):
-        kind = type(error).__name__
-        text = f"{kind}: {text}" if text else kind
-    if len(text) > MOST_CHARACTERS:
-        text = f"{text[:MOST_CHARACTERS]}…"
-    return text
-
-
-@lru_cache(maxsize=1)
-def load_once(backbone: BackboneConfig, device: str, held: Precision) -> Backbone:
-    """Return the backbone, which this process loads when it is asked for another one than before.
-
-    Args:
-        backbone: the backbone's configuration.
-        device: where its weights are.
-        held: the precision that its frozen matrices are held in.
-    """
-    loaded = load_backbone(backbone_path(backbone.name), revision=backbone.revision)
-    cast_matrices(loaded.clip, held)
-    loaded.clip.to(device)
-    return loaded
+        return self.worker.step()

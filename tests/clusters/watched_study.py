@@ -46,11 +46,11 @@ class Watched(ClipFitTrainable):
     def setup(self, config: JsonObject, **given: Any):
         """See `ClipFitTrainable`."""
         from study.data.images.table import ImageTable
-        from study.search import trainable
+        from study.search import trial_worker
 
-        self._noting(trainable, "load_backbone", lambda name, **_: str(name))
+        self._noting(trial_worker, "load_backbone", lambda name, **_: str(name))
         self._noting(ImageTable, "__init__", lambda _, path: Path(path).name)
-        trainable.trial_device = lambda: "cpu"  # there are none but in name
+        trial_worker.trial_device = lambda: "cpu"  # there are none but in name
         super().setup(config, **given)
 
     def step(self) -> JsonObject:
@@ -61,7 +61,7 @@ class Watched(ClipFitTrainable):
             for line in Path("/proc/self/maps").read_text().splitlines()
             if line.endswith((".arrow", "model.safetensors"))
         }
-        note("epoch", trial=self._trial.trial_id, mapped=sorted(mapped))
+        note("epoch", trial=self.worker.trial.trial_id, mapped=sorted(mapped))
         while WAIT_FOR.exists() and processes_that_train() < int(WAIT_FOR.read_text()):
             time.sleep(0.2)
         return result

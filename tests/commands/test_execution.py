@@ -1,7 +1,6 @@
 """A study from its configuration to its report: what it refuses, says, and leaves."""
 
 import io
-import re
 import signal
 from collections import Counter
 from collections.abc import Callable
@@ -35,7 +34,6 @@ from study.tracking.tracker import NoTracker, Tracker, TrackerLines
 from study.trial.study import Candidate, Study, TrialConfig
 from tests.damage import flip
 from tests.image_folders import image_folder
-from tests.in_process import trials_in_process
 from tests.reacting import reacting
 from tests.settings import NONE, settings
 from tests.written_study import Written
@@ -218,7 +216,7 @@ def test_a_damaged_final_training_of_an_earlier_choice_blocks_nothing(
     flip(earlier.path / name)
     trainings: list[int] = []
     record = lambda *_, count, **__: trainings.append(count)  # noqa: E731
-    monkeypatch.setattr("study.search.steps.run_trials", record)
+    monkeypatch.setattr(module, "run_trials", record)
     run_study(study, console, resume=True)
     assert not any(trainings)
     assert [path.read_bytes() for path in sorted(present.path.iterdir())] == before
@@ -246,7 +244,6 @@ def trained(trial: TrialFolder, split_hash: str) -> TrialFolder:
     return trial
 
 
-@pytest.mark.usefixtures("ray_cluster")
 def test_a_whole_study_opens_its_dataset_once(
     configure: Configure,
     console: Console,
@@ -265,8 +262,7 @@ def test_a_whole_study_opens_its_dataset_once(
         training={"epochs": 1, "batch_size": 8},
         test={"seeds": [1, 2]},
     )
-    with trials_in_process():
-        run_study(study_of(config), console, resume=False)
+    run_study(study_of(config), console, resume=False, in_process=True)
     assert opened == {"digits": 1}
     lines = output.getvalue().splitlines()
     (made,) = (n for n, line in enumerate(lines) if line.startswith("finish   making tables"))
@@ -298,13 +294,12 @@ def test_a_choice_that_is_made_needs_no_search_unless_one_of_its_trials_is_open(
     study = Study(written.config, written.folder)
     steps.seconds_left.return_value = None
     for searches in (0, 1):
-        module._run_steps(study, Mock(), Mock(), NoTracker(), console)
+        module._run_steps(study, Mock(), Mock(), NoTracker(), console, Mock())
         assert steps.run_search.call_count == searches
         written.trial(2)
 
 
 @pytest.mark.long
-@pytest.mark.usefixtures("ray_cluster")
 @pytest.mark.timeout(300)
 def test_an_ablation_names_the_rates_at_an_end_of_their_list_and_trains_nothing_twice(
     configure: Configure, console: Console, output: io.StringIO
@@ -320,14 +315,13 @@ def test_an_ablation_names_the_rates_at_an_end_of_their_list_and_trains_nothing_
         },
     )
     folder = StudyFolder(config.storage / "mine")
-    with trials_in_process():
-        run_study(Study(config, folder), console, resume=False)
+    run_study(Study(config, folder), console, resume=False, in_process=True)
     printed = output.getvalue()
     # So small rates change nothing: the first of two equal ones wins, and it is the lowest.
     table = (folder.path / "ablation.md").read_text()
-    assert re.search(r"edge of the learning rates tried.*only vision.ln2", table)
+    assert "only vision.ln2 (lowest of ln)" in table
     assert "search   5/5 done" in printed
     assert "ablation 6/6 done" in printed
     before = {path: path.stat().st_mtime_ns for path in folder.path.glob("trials/*/*")}
-    run_study(Study(config, folder), console, resume=True)
+    run_study(Study(config, folder), console, resume=True, in_process=True)
     assert {path: path.stat().st_mtime_ns for path in folder.path.glob("trials/*/*")} == before

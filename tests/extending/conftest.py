@@ -43,7 +43,7 @@ def small(tmp_path: Path, tiny_backbone: Path, monkeypatch: pytest.MonkeyPatch) 
         }
         folder = StudyFolder(tmp_path / "runs" / "mine")
         own = Study(build_config(values, "mine"), folder)
-        run_study(own, Console(quiet=True), resume=False)
+        run_study(own, Console(quiet=True), resume=False, in_process=True)
         return folder
 
     return run

@@ -6,7 +6,6 @@ import pytest
 from optuna.samplers import BaseSampler, QMCSampler
 
 from study.errors import ConfigError
-from tests.in_process import trials_in_process
 
 
 def sobol(seed: int) -> BaseSampler:
@@ -15,11 +14,9 @@ def sobol(seed: int) -> BaseSampler:
 
 
 @pytest.mark.long
-@pytest.mark.usefixtures("ray_cluster")
 def test_a_study_searches_with_it(small: Any, install: Any):
     install("samplers", f"sobol = {__name__}:sobol")
-    with trials_in_process():
-        folder = small({"sampler": "sobol"})
+    folder = small({"sampler": "sobol"})
     assert "sampler: sobol" in folder.config_path.read_text()
     searched = [t for t in folder.trials() if t.trial_id.startswith("search-")]
     assert len(searched) == 8 + 1, "those planned, and the linear classifier"

@@ -6,19 +6,16 @@ from typing import Any
 
 import pytest
 
-from tests.in_process import trials_in_process
 from tests.not_none import not_none
 
 
 @pytest.mark.long
-@pytest.mark.usefixtures("ray_cluster")
 def test_a_study_tells_it_of_every_trial(
     small: Any, install: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
     install("trackers", "lines = tests.extending.lines_tracker:LINES")
-    with trials_in_process():
-        folder = small({"trials": 0}, tracking={"tracker": "lines"})
+    folder = small({"trials": 0}, tracking={"tracker": "lines"})
     lines = (tmp_path / "tracked.jsonl").read_text().splitlines()
     ends = {trial.trial_id: not_none(trial.read_end()) for trial in folder.trials()}
     message = [[name, "finished", end.epochs] for name, end in ends.items()]

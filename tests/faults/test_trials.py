@@ -48,10 +48,10 @@ class Faulty(ClipFitTrainable):
         train = run_trial.train_epoch
 
         def train_or_fail(*arguments: Any, **options: Any) -> Any:
-            if (self._folder.path.parents[1] / f"broken {os.getpid()}").exists():
+            if (self.worker.folder.path.parents[1] / f"broken {os.getpid()}").exists():
                 raise RuntimeError("CUDA error: as before")
-            fault = self.faults.get(self._trial.number, lambda *_: None)
-            fault(options["epoch"], options["micro_batch"] or BATCH, self._folder.path)
+            fault = self.faults.get(self.worker.trial.number, lambda *_: None)
+            fault(options["epoch"], options["micro_batch"] or BATCH, self.worker.folder.path)
             return train(*arguments, **options)
 
         run_trial.train_epoch = train_or_fail

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from study.backbones.architecture import Depths
+from study.search.runner import run_in_process
 from study.storage.result_folder import JsonObject
 from study.trial.study import TrialData
-from tests.in_process import trials_in_process
 from tests.tiny_study import TinyStudy
 from tests.written_study import Written
 
@@ -56,6 +56,5 @@ def tested(searched: TinyStudy, make_study: Callable[..., TinyStudy]) -> TinyStu
     """A copy of the searched study, tested: the searched one holds its search alone."""
     shutil.copytree(searched.folder.path, searched.folder.path.with_name("tested"))
     study = make_study("tested", search=HALVED)
-    with trials_in_process():
-        study.test()
+    study.test(run_in_process)
     return study

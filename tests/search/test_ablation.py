@@ -143,9 +143,7 @@ class Ablation:
 
     def train(self) -> list[TrialConfig]:
         """Train the cells; return their trials."""
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(steps, "run_trials", self._run_trials)
-            steps.run_ablation(self.study(), self.data, [])
+        steps.run_ablation(self.study(), self.data, [], self._run_trials)
         return configs_of(self.folder)
 
     def rates(self, **changes: Any) -> JsonObject:

@@ -15,13 +15,13 @@ from study.config.search_section import AshaConfig
 from study.search import scheduler, steps
 from study.search.candidates import fix_candidates, rank_finished_trials
 from study.search.groups import JOURNAL
+from study.search.runner import run_in_process
 from study.storage.repair import repair
 from study.storage.result_folder import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import Status, TrialFolder
 from study.trial.study import Study
 from tests.damage import flip
-from tests.in_process import trials_in_process
 from tests.not_none import not_none
 from tests.settings import FEW
 from tests.tiny_study import TinyStudy, configs_of, optuna_trials, results
@@ -140,9 +140,9 @@ BEHIND: JsonObject = {
 def behind(make_study: MakeStudy) -> TinyStudy:
     """A study of which successive halving stopped every trial that a group proposed."""
     study = make_study("behind", **BEHIND)
-    with pytest.MonkeyPatch.context() as patch, trials_in_process():
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scheduler, "ASHAScheduler", StopsAll)
-        study.search()
+        study.search(run_in_process)
     return study
 
 
@@ -185,11 +185,10 @@ def test_a_driver_that_is_killed_meanwhile_goes_on_with_it(
     study = make_study("behind-killed", **BEHIND)
     name = went_on(behind)[1]
     study.heard.at["reported", name, 4] = interrupt
-    with trials_in_process():
-        with pytest.raises(KeyboardInterrupt):
-            study.search()
-        assert study.folder.trial(name).read_end() is None
-        study.search()
+    with pytest.raises(KeyboardInterrupt):
+        study.search(run_in_process)
+    assert study.folder.trial(name).read_end() is None
+    study.search(run_in_process)
     assert results(study.folder) == results(behind.folder)
 
 
@@ -218,8 +217,7 @@ def test_a_damaged_trial_ends_again_as_it_had_whatever_would_stop_it_now(
     repair(study.folder)
     strict = AshaConfig.model_construct(grace_period=1, reduction_factor=1000)
     study.config = changed(study.config, asha=strict, minutes=1e-6)
-    with trials_in_process():
-        study.search()
+    study.search(run_in_process)
     assert results(study.folder) == before
     assert {event[1] for event in study.heard.events} == {weakest.trial_id, stopped.trial_id}
 
@@ -227,8 +225,7 @@ def test_a_damaged_trial_ends_again_as_it_had_whatever_would_stop_it_now(
 def test_a_search_ends_in_its_time_with_all_baselines_and_what_was_done(make_study: MakeStudy):
     search = {"trials": 2000, "minutes": 0.02, "asha": None}
     study = make_study("in-time", search=search)
-    with trials_in_process():
-        study.search()
+    study.search(run_in_process)
     ends = {trial.trial_id: not_none(trial.read_end()) for trial in study.folder.trials()}
     assert 5 <= len(ends) < 1000
     for trial_id, end in ends.items():
@@ -237,6 +234,5 @@ def test_a_search_ends_in_its_time_with_all_baselines_and_what_was_done(make_stu
         elif end.status == "stopped":
             assert str(end.reason).startswith("the time of the search was over at epoch")
     study.config = changed(study.config, minutes=1e-6)
-    with trials_in_process():
-        study.search()
+    study.search(run_in_process)
     assert {trial.trial_id: trial.read_end() for trial in study.folder.trials()} == ends

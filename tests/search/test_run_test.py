@@ -1,7 +1,7 @@
 """The test of the candidates, and the training of the final model."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,11 +11,12 @@ from study.config.trial_settings import TrialSettings
 from study.method.delta import HEAD_ROWS, load_delta
 from study.search import steps
 from study.search.candidates import make_candidate, rank_finished_trials
+from study.search.driver import run_trials
+from study.search.runner import Runner, run_in_process
 from study.storage.trial_folder import End, TrialFolder
 from study.trial.predictions import read_predictions
 from study.trial.prepare import Preparer
 from study.trial.study import BEST, Candidate, Study, best_candidate
-from tests.in_process import trials_in_process
 from tests.not_none import not_none
 from tests.settings import FEW, settings
 from tests.tiny_study import TinyStudy, configs_of, results, untimed
@@ -66,7 +67,7 @@ def test_candidates_of_one_training_share_it_and_the_final_model_has_its_head():
 def test_a_training_is_tested_once_with_each_head_and_in_a_process_as_by_ray(
     make_study: MakeStudy,
 ):
-    def trial_of(study: TinyStudy) -> TrialFolder:
+    def trial_of(study: TinyStudy, runner: Runner) -> TrialFolder:
         rates = {"rates": {"bias": 0.05, "ln": 0.02}, "distill_weight": 1.0}
         same = {"subset": "text.mlp.fc2.bias + vision.ln", "head": "linear"}  # written otherwise
         candidates = [
@@ -75,7 +76,7 @@ def test_a_training_is_tested_once_with_each_head_and_in_a_process_as_by_ray(
         ]
         data = {1: study.preparer.test(1)}
         batch = steps.plan_test(study.study, steps.trainings_of(candidates), data)
-        steps.run_test(study.study, [batch], [study.heard])
+        steps.run_test(study.study, [batch], [study.heard], runner)
         (trial,) = study.folder.trials()
         assert trial.trial_id == f"test-{candidates[0].training}-seed1"
         return trial
@@ -85,10 +86,10 @@ def test_a_training_is_tested_once_with_each_head_and_in_a_process_as_by_ray(
         "search": {"heads": ["text", "linear"]},
     }
     study, twin = (make_study(name, **given) for name in ("by-ray", "in-process"))
-    trial = trial_of(study)
-    with trials_in_process():
-        trial_of(twin)
+    trial = trial_of(study, run_trials)
+    trial_of(twin, run_in_process)
     assert results(study.folder) == results(twin.folder)
+    assert study.heard.events == twin.heard.events
     *_, last = trial.read_reports()
     assert last["test_score"] == last["test_score_linear"], "the head of the best"
     assert HEAD_ROWS in load_delta(trial.path / "delta.safetensors")[0]
@@ -102,7 +103,7 @@ def test_a_training_is_tested_once_with_each_head_and_in_a_process_as_by_ray(
 
 
 @pytest.fixture(scope="module")
-def finished(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyStudy]:
+def finished(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> TinyStudy:
     """A study that has come to its end, but for what is written then; its trials are run here."""
     baselines = {
         **FEW,
@@ -124,16 +125,16 @@ def finished(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         test={"seeds": [1, 2], "runners_up": 0},
         final={"images": "labelled"},
     )
-    with trials_in_process():
-        tiny.search()
-        tiny.test()
-        train_final(tiny)
-        yield tiny
+    tiny.search(run_in_process)
+    tiny.test(run_in_process)
+    train_final(tiny)
+    return tiny
 
 
 def train_final(tiny: TinyStudy):
     study = Study(tiny.config, tiny.folder)
-    steps.run_test(study, [steps.plan_final(study, tiny.preparer, [tiny.heard])], [tiny.heard])
+    batch = steps.plan_final(study, tiny.preparer, [tiny.heard])
+    steps.run_test(study, [batch], [tiny.heard], run_in_process)
 
 
 def final_trial(tiny: TinyStudy, images: str = "labelled") -> TrialFolder:
@@ -179,7 +180,7 @@ def test_another_final_model_learns_from_test_images_and_leaves_no_training_open
     study = finished.study.with_config(finished.config.with_section("final", images="everything"))
     preparer = Preparer(study, finished.architecture.image_size)
     batch = steps.plan_final(study, preparer, [finished.heard])
-    steps.run_test(study, [batch], [finished.heard])
+    steps.run_test(study, [batch], [finished.heard], run_in_process)
     assert not_none(left.read_end()).status == "stopped"
     dataset = study.dataset
     trained = {*preparer.final().tasks[0].train.records}

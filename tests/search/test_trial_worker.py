@@ -12,8 +12,8 @@ from study.config.loading import load_config
 from study.data.images.image_reading import ImageReading
 from study.errors import DataError, StudyError
 from study.method.delta import HEAD_CLASSES, load_delta
-from study.search import trainable
-from study.search.trainable import ClipFitTrainable, one_line, trial_device
+from study.search import trial_worker
+from study.search.trial_worker import TrialWorker, one_line, trial_device
 from study.serving.classifier import load_classifier
 from study.trial.study import TrialConfig
 from tests import small_trials
@@ -28,14 +28,10 @@ def test_the_delta_of_a_trial_says_how_its_images_were_read(
     trial = study.folder.trial("search-0000")
     config = small_trials.trial(trial_id=trial.trial_id, subset="vision.ln_post", epochs=1)
     trial.create(config.model_dump(mode="json"))
-    trainable = object.__new__(ClipFitTrainable)
-    trainable.setup(
-        config.model_dump(mode="json"),
-        folder=study.folder.path,
-        settings=study.config,
-        data={"search": {1: replace(study.preparer.test(1), reading=ImageReading((0, 4095)))}},
-    )
-    assert trainable.step()["done"]
+    data = replace(study.preparer.test(1), reading=ImageReading((0, 4095)))
+    worker = TrialWorker(study.folder, study.config, {"search": {1: data}})
+    worker.start(config)
+    assert worker.step()["done"]
     assert load_delta(trial.path / "delta.safetensors")[1].pixel_range == (0, 4095)
 
 
@@ -66,7 +62,7 @@ def test_a_backbone_named_by_a_relative_folder_is_found_by_workers_and_later_rea
 def test_a_gpu_that_pytorch_cannot_use_is_reported_and_no_cpu_takes_its_place(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(trainable, "gpu_kind", lambda: None)
+    monkeypatch.setattr(trial_worker, "gpu_kind", lambda: None)
     monkeypatch.setattr(ray, "get_gpu_ids", lambda: [0])
     with pytest.raises(StudyError, match=r"resources\.gpus_per_trial=0"):
         trial_device()
@@ -79,7 +75,7 @@ def test_a_gpu_that_pytorch_cannot_use_is_reported_and_no_cpu_takes_its_place(
 def test_a_trial_is_on_cuda_or_on_mps_if_that_is_assigned_or_else_on_the_cpu(
     monkeypatch: pytest.MonkeyPatch, kind: str | None, gpus: list[int], expected: str
 ):
-    monkeypatch.setattr(trainable, "gpu_kind", lambda: kind)
+    monkeypatch.setattr(trial_worker, "gpu_kind", lambda: kind)
     monkeypatch.setattr(ray, "get_gpu_ids", lambda: gpus)
     assert trial_device() == expected
 
