@@ -1,13 +1,16 @@
 """TrialSettings, and studies, in one line, as tests of searches and of trials need them."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from study.backbones.architecture import Architecture, EncoderShape
 from study.config.schema import StudyConfig
 from study.config.trial_settings import TrialSettings, settings_columns
+from study.protocols import FewShot
 from study.storage.study_folder import StudyFolder
-from study.trial.study import Study
+from study.trial.study import Study, TrialData
 
 ARCHITECTURE = Architecture(
     EncoderShape(2, 32, 64), EncoderShape(3, 32, 64), image_size=16, dim=16, checkpoint="tiny"
@@ -42,3 +45,19 @@ def study_of(
     study = Study(config, folder)
     vars(study)["architecture"] = architecture
     return study
+
+
+def trial_data(**changes: Any) -> TrialData:
+    """What trials read, without any task and without a file."""
+    data = TrialData(
+        protocol=FewShot(),
+        class_names=("a",),
+        templates=("{}",),
+        tasks=(),
+        digest="0" * 64,
+        train_images=Path(),
+        eval_images=Path(),
+        augment=False,
+        split="test",
+    )
+    return replace(data, **changes)

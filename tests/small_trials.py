@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from study.backbones.backbone import Backbone
 from study.config.loading import build_config
 from study.config.schema import StudyConfig
 from study.method.delta import DeltaInfo, save_delta
-from study.protocols import FewShot
 from study.storage.result_folder import JsonObject
 from study.storage.trial_folder import TrialFolder
 from study.trial.prepare import Preparer
@@ -56,22 +54,6 @@ def trial(**changes: Any) -> TrialConfig:
         "training": {"batch_size": 8},
     }
     return TrialConfig.model_validate(with_settings(values | changes))
-
-
-def trial_data(**changes: Any) -> TrialData:
-    """What trials read, without any task and without a file."""
-    data = TrialData(
-        protocol=FewShot(),
-        class_names=("a",),
-        templates=("{}",),
-        tasks=(),
-        digest="0" * 64,
-        train_images=Path(),
-        eval_images=Path(),
-        augment=False,
-        split="test",
-    )
-    return replace(data, **changes)
 
 
 def last_report(data: TrialData, backbone: Backbone, **changes: Any) -> EpochReport:

@@ -10,8 +10,7 @@ import pytest
 import yaml
 from rich.cells import cell_len
 
-from tests.fake_folder import FakeFolder
-from tests.fake_studies import add_answer, write_ablation_study, write_study
+from tests.example_studies import ExampleStudy, ablation_study, search_study
 from tests.results.conftest import placed
 from tests.screens import columns, run_in_terminal, sentences, squeezed, table_lines
 from tests.written_study import Written, sync
@@ -50,17 +49,12 @@ def place(tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], 
     """A folder with finished studies in ``runs``, and their MLflow store."""
     place = tmp_path_factory.mktemp("terminal")
     runs = place / "runs"
-    few_shot = write_study(runs / "glyphs-few-shot")
-    add_answer(few_shot)
-    fake = FakeFolder(few_shot, base_to_new=False)
-    config = fake.config("search", "search", 99, label="trial 99")
-    fake.write_trial("search-0099", config, epochs=2, status=None)
-    two_parts = write_study(runs / "glyphs-base-to-new", base_to_new=True)
+    few_shot = ExampleStudy(search_study(runs / "glyphs-few-shot"))
+    few_shot.add_linear()
+    few_shot.train(few_shot.proposed("search", "search", 99, label="trial 99"), 2, None)
+    two_parts = search_study(runs / "glyphs-base-to-new", base_to_new=True)
     placed(two_parts, "eurosat")
-    for folder in (few_shot, two_parts):
-        identity = {"format": 2, "study_id": "s"}
-        (folder / "identity.json").write_text(json.dumps(identity))
-    write_ablation_study(runs / "ablation")
+    ablation_study(runs / "ablation")
     written = Written(runs, "a-study-whose-name-is-not-short-at-all")
     for number in (1, 2):
         written.whole(number)

@@ -13,9 +13,9 @@ from study.commands.outcome import print_outcome, write_outputs
 from study.results.study_result import read_study_result
 from study.storage.atomic import StorageError
 from study.storage.study_folder import StudyFolder
-from tests.changed_studies import change_json
 from tests.commands.conftest import Run
 from tests.not_none import not_none
+from tests.study_writer import StudyWriter
 from tests.written_study import Written
 
 
@@ -66,7 +66,7 @@ def test_an_ablation_has_its_outputs_without_a_score_of_its_base(
 ):
     for trial in ablation_study.glob("trials/*"):
         if failed in json.loads((trial / "config.json").read_text())["label"]:
-            change_json(trial / "end.json", status="failed")
+            StudyWriter(ablation_study).fail(trial.name)
     board = write_outputs(StudyFolder(ablation_study))
     print_outcome(board, (), Console(file=io.StringIO()))
     assert "<html" in (ablation_study / "report.html").read_text()

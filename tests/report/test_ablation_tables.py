@@ -17,7 +17,7 @@ from study.report.ablation_tables import (
 from study.report.formatting import points
 from study.report.verdict import ablation_notes, ablation_verdict
 from study.results.study_result import read_study_result
-from tests.changed_studies import forget_images, leave_one_seed
+from tests.example_studies import ExampleStudy
 from tests.not_none import not_none
 from tests.results.test_ablation import searched
 
@@ -33,7 +33,10 @@ def test_the_verdict_names_the_cells_that_differ_and_by_how_much(ablation_study:
 
 
 def test_without_intervals_nothing_is_tested(ablation_study: Path):
-    table = not_none(read_study_result(leave_one_seed(forget_images(ablation_study))).ablation)
+    study = ExampleStudy(ablation_study)
+    study.leave_one_seed()
+    study.forget_images()
+    table = not_none(read_study_result(ablation_study).ablation)
     cells = {row[0]: row for row in cell_table(table).texts}
     p = cell_table(table).header.index("p")
     assert {row[p] for row in cells.values()} == {"–"}

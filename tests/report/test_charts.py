@@ -3,7 +3,6 @@
 import csv
 import re
 from collections.abc import Callable, Sequence
-from functools import partial
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -25,11 +24,10 @@ from study.report.opening_charts import scores_chart, tuned_chart
 from study.report.plots import agreement_chart, importance_chart, make_plots, pareto_front
 from study.results.drift import FeatureDrift, StudyDrift, parameter_drift
 from study.results.importance import importances, load_open_search
+from study.results.study_result import read_study_result
 from study.storage.study_folder import StudyFolder
-from tests.changed_studies import add_final, board_of, configure
-from tests.fake_studies import add_candidate
+from tests.example_studies import ExampleStudy
 from tests.not_none import not_none
-from tests.report.conftest import choose_other, drop_search
 from tests.results.test_drift import FC2, PRE
 from tests.results.test_importance import write_journal
 
@@ -84,23 +82,28 @@ def squares(chart: Chart, name: str) -> set[tuple[str, str]]:
 @pytest.mark.parametrize(
     "change, reason",
     [
-        (partial(choose_other, label="zero-shot"), "nothing is chosen that tunes sites of CLIP"),
-        (lambda folder: configure(folder, "backbone.name=/gone"), "are not known"),
+        (
+            lambda study: study.choose_other("zero-shot"),
+            "nothing is chosen that tunes sites of CLIP",
+        ),
+        (lambda study: study.configure("backbone.name=/gone"), "are not known"),
     ],
 )
 def test_where_no_site_of_clip_is_tuned_there_is_a_reason_instead_of_a_map(
-    few_shot_study: Path, change: Callable[[Path], object], reason: str
+    few_shot_study: Path, change: Callable[[ExampleStudy], object], reason: str
 ):
-    change(few_shot_study)
-    assert reason in (tuned_chart(board_of(few_shot_study)).missing_reason or "")
+    change(ExampleStudy(few_shot_study))
+    assert reason in (tuned_chart(read_study_result(few_shot_study)).missing_reason or "")
 
 
 def test_a_map_tells_whole_sites_from_halves_and_layers_from_what_is_around_them(
     few_shot_study: Path,
 ):
     subset = "text.mlp.fc2.bias[1:2] + vision.ln_pre + vision.ln_post.bias"
-    add_candidate(few_shot_study, "new", 0.02, val_score=0.9, subset=subset)
-    chart = tuned_chart(board_of(choose_other(few_shot_study, "new")))
+    study = ExampleStudy(few_shot_study)
+    study.add_candidate("new", 0.02, val_score=0.9, subset=subset)
+    study.choose_other("new")
+    chart = tuned_chart(read_study_result(few_shot_study))
     assert squares(chart, "tuned") == {("text.mlp.fc2.bias", "1"), ("vision.ln_pre", "in")}
     assert squares(chart, "tuned in part") == {("vision.ln_post", "out")}
     assert ("text.mlp.fc2.bias", "0") in squares(chart, "as in CLIP")
@@ -109,21 +112,23 @@ def test_a_map_tells_whole_sites_from_halves_and_layers_from_what_is_around_them
 def test_a_final_model_is_drawn_with_the_interval_over_images_and_all_that_is_tested_as_given(
     few_shot_study: Path,
 ):
-    add_final(few_shot_study, "labelled")
+    ExampleStudy(few_shot_study).add_final("labelled")
     assert names_of(few_shot_study) == [
         "zero-shot CLIP",
         "tuned CLIPFit",
         "best configuration",
         "final model",
     ]
-    configure(few_shot_study, "search.trials=0")
-    board = board_of(drop_search(few_shot_study))
+    study = ExampleStudy(few_shot_study)
+    study.configure("search.trials=0")
+    study.drop_search()
+    board = read_study_result(few_shot_study)
     assert len(names_of(few_shot_study)) == len(board.rows) == 4
 
 
 def names_of(folder: Path) -> list[str]:
     """Give the names in the chart of scores."""
-    (axes,) = scores_chart(board_of(folder)).figure.axes
+    (axes,) = scores_chart(read_study_result(folder)).figure.axes
     return [tick.get_text().partition("\n")[0] for tick in axes.get_yticklabels()]
 
 
@@ -143,7 +148,7 @@ def test_a_finished_study_has_every_plot_as_png_and_svg(
 
 def test_a_study_without_results_says_why_there_is_no_plot(tmp_path: Path):
     StudyFolder(tmp_path / "new").create(dump_config(build_config({}, "test")), {})
-    plots = make_plots(board_of(tmp_path / "new"))
+    plots = make_plots(read_study_result(tmp_path / "new"))
     assert all(plot.missing_reason for plot in plots)
     assert write_plots(tmp_path, plots) == []
 
@@ -155,7 +160,7 @@ def test_the_front_holds_what_no_cheaper_point_beats():
 
 def test_bars_are_the_importances_in_their_order(few_shot_study: Path):
     write_journal(few_shot_study, "search", 40)
-    board = board_of(few_shot_study)
+    board = read_study_result(few_shot_study)
     weights = importances(not_none(load_open_search(board.folder))).weights
     (axes,) = importance_chart(board).figure.axes
     names = [tick.get_text() for tick in axes.get_yticklabels()]
@@ -164,7 +169,7 @@ def test_bars_are_the_importances_in_their_order(few_shot_study: Path):
 
 
 def test_each_candidate_stands_at_its_validation_and_its_test_score(few_shot_study: Path):
-    board = board_of(few_shot_study)
+    board = read_study_result(few_shot_study)
     axes = agreement_chart(board).figure.axes[0]
     places = {(line.get_xdata()[0], line.get_ydata()[0]) for line in axes.lines}
     for entry in board.rows:

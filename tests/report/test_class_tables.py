@@ -10,13 +10,13 @@ from study.report.class_tables import (
     recall_chart,
 )
 from study.report.tables import Table
+from study.results.study_result import read_study_result
 from study.trial.study import Prediction
-from tests.changed_studies import board_of
-from tests.report.conftest import keep
+from tests.example_studies import ExampleStudy
 
 
 def tables_of(folder: Path) -> tuple[Table, Table]:
-    board = board_of(folder)
+    board = read_study_result(folder)
     return class_accuracy_table(board), confusion_table(board)
 
 
@@ -52,8 +52,8 @@ def test_of_a_hundred_classes_the_worst_are_drawn(few_shot_study: Path):
         for n, guess in enumerate(guesses)
     ]
     for seed in range(1, 6):
-        keep(few_shot_study, seed, predictions)
-    (axes,) = recall_chart(board_of(few_shot_study)).figure.axes
+        ExampleStudy(few_shot_study).predict(f"test-best-seed{seed}", predictions)
+    (axes,) = recall_chart(read_study_result(few_shot_study)).figure.axes
     assert len(axes.patches) == 20
 
 

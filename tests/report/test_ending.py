@@ -7,22 +7,22 @@ import pytest
 from study.commands.extend import extended_config
 from study.config.loading import load_config
 from study.report.ending import findings, next_steps
+from study.results.study_result import read_study_result
 from study.storage.study_folder import REGISTERED, Registration, StudyFolder
 from study.trial.study import Study
-from tests.changed_studies import add_final, board_of, configure
-from tests.report.conftest import choose_full, drop_search, drop_tests
+from tests.example_studies import ExampleStudy
 
 
 def last_lines(folder: Path) -> tuple[list[tuple[str, str]], dict[str, str]]:
-    board = board_of(folder)
+    board = read_study_result(folder)
     return findings(board), dict(next_steps(board))
 
 
 def test_both_comparisons_are_named_the_closer_first_and_all_fits_in_few_lines(
     few_shot_study: Path,
 ):
-    add_final(few_shot_study, "labelled")
-    board = board_of(few_shot_study)
+    ExampleStudy(few_shot_study).add_final("labelled")
+    board = read_study_result(few_shot_study)
     compared = [text for word, text in findings(board) if word == "against"]
     assert len(compared) == len(board.comparisons) == 2
     means = [comparison.mean for comparison in board.comparisons.values()]
@@ -30,20 +30,21 @@ def test_both_comparisons_are_named_the_closer_first_and_all_fits_in_few_lines(
     registration = Registration("letters", "3", True, "it is the first")
     StudyFolder(few_shot_study).write_json(REGISTERED, registration)
     hints = [("browse", "a server"), ("page", "a run"), ("trials", "a table")]
-    steps = dict(next_steps(board_of(few_shot_study), hints))
+    steps = dict(next_steps(read_study_result(few_shot_study), hints))
     assert len(findings(board)) + len(steps) == 12
     assert {"report", "browse", "trials", "predict", "model"} <= steps.keys()
 
 
 def test_a_final_model_that_is_not_the_best_configuration_is_named(few_shot_study: Path):
-    found, _ = last_lines(choose_full(few_shot_study))
+    ExampleStudy(few_shot_study).choose_full()
+    found, _ = last_lines(few_shot_study)
     assert "full fine-tuning" in dict(found)["best"]
     assert "vision.ln" in dict(found)["final"]
 
 
 @pytest.mark.parametrize("limit", ["null", "35", "0.5"])
 def test_what_is_offered_to_extend_is_what_extend_takes(few_shot_study: Path, limit: str):
-    configure(few_shot_study, f"search.minutes={limit}")
+    ExampleStudy(few_shot_study).configure(f"search.minutes={limit}")
     trial = StudyFolder(few_shot_study).trial("search-0000")
     trial.append_report({"epoch": 0, "seconds": 3000.0, "ended_at": 1e9})
     _, steps = last_lines(few_shot_study)
@@ -72,7 +73,9 @@ def test_nothing_can_be_labelled_or_extended_without_a_best_configuration_or_a_s
 
 
 def test_the_one_tuned_configuration_of_a_study_without_a_search_can_label(few_shot_study: Path):
-    drop_tests(drop_search(few_shot_study), "bitfit", "clipfit-tuned")
+    study = ExampleStudy(few_shot_study)
+    study.drop_search()
+    study.drop("test-bitfit-*", "test-clipfit-tuned-*")
     delta = few_shot_study / "trials/test-clipfit-seed1/delta.safetensors"
     delta.touch()
     found, steps = last_lines(few_shot_study)

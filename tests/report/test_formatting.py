@@ -20,7 +20,7 @@ from study.report.names import candidate_name, entry_name
 from study.report.setting_descriptions import configuration_rows, setting_cells, settings_in_words
 from study.results.statistics import Interval, mean_interval
 from study.results.study_result import read_study_result
-from tests.changed_studies import configure
+from tests.example_studies import ExampleStudy
 
 
 def test_numbers_have_the_unit_that_reads_well_and_what_is_unknown_is_a_dash():
@@ -96,9 +96,9 @@ def rows(folder: Path) -> dict[str, str]:
 
 def test_each_kind_of_study_has_the_rows_of_what_it_does(few_shot_study: Path):
     assert {"Selection", "Search"} <= rows(few_shot_study).keys()
-    configure(few_shot_study, "search.trials=0")
+    ExampleStudy(few_shot_study).configure("search.trials=0")
     assert not {"Selection", "Search", "Cells"} & rows(few_shot_study).keys()
-    configure(few_shot_study, "ablation={design: only_one, rates: [0.01, 0.1]}")
+    ExampleStudy(few_shot_study).configure("ablation={design: only_one, rates: [0.01, 0.1]}")
     assert rows(few_shot_study)["Cells"].startswith("only_one of text.mlp")
 
 

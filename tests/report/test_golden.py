@@ -14,8 +14,8 @@ from rich.console import Console
 
 from study.commands.main import main
 from study.commands.outcome import print_outcome
-from tests.changed_studies import board_of
-from tests.fake_studies import add_answer
+from study.results.study_result import read_study_result
+from tests.example_studies import ExampleStudy
 
 GOLDEN = Path(__file__).with_name("golden")
 
@@ -44,17 +44,19 @@ def test_the_end_of_a_study(
     monkeypatch: pytest.MonkeyPatch,
     same_as_golden: SameAsGolden,
 ):
-    folder = ablation_study if kind == "ablation" else add_answer(few_shot_study)
+    ExampleStudy(few_shot_study).add_linear()
+    folder = ablation_study if kind == "ablation" else few_shot_study
     monkeypatch.chdir(folder.parent)
     output = io.StringIO()
-    print_outcome(board_of(folder), [], Console(file=output, width=80))
+    print_outcome(read_study_result(folder), [], Console(file=output, width=80))
     same_as_golden(f"end-of-{kind}", output.getvalue())
 
 
 def test_a_leaderboard(
     few_shot_study: Path, capsys: pytest.CaptureFixture[str], same_as_golden: SameAsGolden
 ):
-    assert main(["leaderboard", str(add_answer(few_shot_study))]) == 0
+    ExampleStudy(few_shot_study).add_linear()
+    assert main(["leaderboard", str(few_shot_study)]) == 0
     same_as_golden("leaderboard", capsys.readouterr().out)
 
 

@@ -21,10 +21,10 @@ from study.report.leaderboard_tables import (
     target_table,
 )
 from study.report.paper_tables import sweep_summary, sweep_tables, write_sweep_tables
+from study.results.study_result import read_study_result
 from study.results.sweep_scores import PUBLISHED_AVERAGES, read_sweep
 from study.storage.atomic import StorageError
-from tests.changed_studies import board_of
-from tests.fake_studies import add_answer
+from tests.example_studies import ExampleStudy
 from tests.not_none import not_none
 from tests.results.conftest import placed
 
@@ -38,7 +38,8 @@ def report_also(folder: Path, **scores: float):
 
 
 def test_rows_are_sorted_by_test_and_the_best_configuration_is_marked(few_shot_study: Path):
-    board = board_of(add_answer(few_shot_study))
+    ExampleStudy(few_shot_study).add_linear()
+    board = read_study_result(few_shot_study)
     table = main_table(board)
     means = [entry.test.mean for entry in board.rows]
     assert means == sorted(means, reverse=True)
@@ -51,16 +52,17 @@ def test_rows_are_sorted_by_test_and_the_best_configuration_is_marked(few_shot_s
 
 
 def test_parts_have_columns_and_datasets_a_table(base_to_new_study: Path, few_shot_study: Path):
-    header = main_table(board_of(base_to_new_study)).header
+    header = main_table(read_study_result(base_to_new_study)).header
     assert header[1:5] == ["base %", "new %", "hmean %", "balanced %"]
     report_also(few_shot_study, test_source=0.75, test_dtd=0.25)
-    table = target_table(board_of(few_shot_study))
+    table = target_table(read_study_result(few_shot_study))
     assert [row[0] for row in table.texts] == ["glyphs (source)", "dtd"]
     assert {*table.texts[1][1:]} == {"25.0 (no interval)"}
 
 
 def test_the_terminal_markdown_and_csv_have_the_same_candidates(base_to_new_study: Path):
-    board = board_of(add_answer(base_to_new_study))
+    ExampleStudy(base_to_new_study).add_linear()
+    board = read_study_result(base_to_new_study)
     console = Console(width=100, record=True, file=io.StringIO())
     console.print(render_leaderboard(board))
     printed, markdown = console.export_text(), leaderboard_markdown(board)
@@ -75,7 +77,8 @@ def test_the_terminal_markdown_and_csv_have_the_same_candidates(base_to_new_stud
 
 
 def test_a_screen_is_enough_for_a_leaderboard_however_many_candidates(base_to_new_study: Path):
-    board = board_of(add_answer(base_to_new_study))
+    ExampleStudy(base_to_new_study).add_linear()
+    board = read_study_result(base_to_new_study)
     vars(board)["rows"] = board.rows * 9
     console = Console(width=80, record=True, file=io.StringIO())
     console.print(render_screen(board))
@@ -86,7 +89,7 @@ def test_a_screen_is_enough_for_a_leaderboard_however_many_candidates(base_to_ne
 
 
 def test_what_was_spent_counts_every_trial_once(few_shot_study: Path):
-    board = board_of(few_shot_study)
+    board = read_study_result(few_shot_study)
     spent = {row[0]: row[1] for row in budget_table(board).rows}
     assert spent["test"] == len(board.stage("test"))
     assert sum(map(int, map(str, spent.values()))) == len(board.each_trial)
@@ -94,9 +97,9 @@ def test_what_was_spent_counts_every_trial_once(few_shot_study: Path):
 
 def test_a_column_shows_the_score_with_each_head_where_there_are_several(few_shot_study: Path):
     report_also(few_shot_study, test_score_text=0.75)
-    assert "text head" not in main_table(board_of(few_shot_study)).header
+    assert "text head" not in main_table(read_study_result(few_shot_study)).header
     report_also(few_shot_study, test_score_linear=0.25)
-    table = main_table(board_of(few_shot_study))
+    table = main_table(read_study_result(few_shot_study))
     start = table.header.index("text head")
     assert table.header[start + 1] == "linear head"
     for row in table.texts:
@@ -106,7 +109,7 @@ def test_a_column_shows_the_score_with_each_head_where_there_are_several(few_sho
 def test_ours_stand_beside_the_published_averages(base_to_new_study: Path):
     averages, _ = sweep_tables(read_sweep([placed(base_to_new_study, "eurosat")]))
     rows = {row[0]: row[1:] for row in averages.texts}
-    entry = not_none(board_of(base_to_new_study).find_row("clipfit"))
+    entry = not_none(read_study_result(base_to_new_study).find_row("clipfit"))
     mean = hmean(entry.means["base"].mean, entry.means["new"].mean)
     ours = [f"{100 * mean:.2f}", f"{100 * entry.test.mean:.2f}", "1", "–"]
     assert rows["clipfit, shots 16"][2:] == ours
@@ -131,14 +134,19 @@ def test_an_average_is_over_the_datasets_and_beside_no_other_experiment(
 ):
     folders = [placed(make_study(name), name, "few") for name in ("dtd", "eurosat")]
     averages, by_dataset = sweep_tables(read_sweep(folders))
-    means = [not_none(board_of(folder).find_row("clipfit")).test.mean for folder in folders]
+    means = [
+        not_none(read_study_result(folder).find_row("clipfit")).test.mean for folder in folders
+    ]
     row = next(row for row in averages.texts if row[0].startswith("clipfit,"))
     assert row[1:] == [f"{50 * sum(means):.2f}", "2"]
     assert not [row for row in averages.texts if "published" in row[0]]
     assert [row[0] for row in by_dataset.rows] == ["dtd", "eurosat"]
     summary = {row[1]: row[2:] for row in sweep_summary(read_sweep(folders)).texts}
     assert "clipfit, shots 16" not in summary
-    tuned = [not_none(board_of(folder).find_row("clipfit-tuned")).test.mean for folder in folders]
+    tuned = [
+        not_none(read_study_result(folder).find_row("clipfit-tuned")).test.mean
+        for folder in folders
+    ]
     assert summary["clipfit-tuned, shots 16"] == [f"{50 * sum(tuned):.2f}", "2"]
 
 

@@ -16,19 +16,11 @@ from study.data.records import Dataset, Record
 from study.report.charts import Chart
 from study.report.page import render_report
 from study.report.plots import make_plots
+from study.results.study_result import read_study_result
 from study.storage.study_folder import REGISTERED, Registration, StudyFolder
-from study.trial.predictions import predictions_to_parquet
 from study.trial.study import Prediction
 from tests.browser import Browser
-from tests.changed_studies import (
-    add_final,
-    board_of,
-    change_json,
-    doubt_labels_of,
-)
-from tests.fake_folder import predictions_of
-from tests.fake_studies import set_images
-from tests.report.conftest import choose_full, drop_tests, keep
+from tests.example_studies import ExampleStudy, predictions_of
 
 EVIL = "<script>alert('x')</script>"
 AXE = files("axe_core_python") / "axe.min.js"
@@ -60,7 +52,7 @@ class Outline(HTMLParser):
 
 
 def rendered(folder: Path, plots: Sequence[Chart] = ()) -> str:
-    return render_report(board_of(folder), plots)
+    return render_report(read_study_result(folder), plots)
 
 
 def text_of(folder: Path) -> str:
@@ -121,7 +113,7 @@ def test_the_delta_to_load_is_of_the_final_model_or_of_the_first_seed_not_the_be
         (few_shot_study / f"trials/test-best-seed{seed}/delta.safetensors").touch()
     (code,) = loading_blocks(few_shot_study)
     assert "test-best-seed1" in code
-    add_final(few_shot_study, "labelled")
+    ExampleStudy(few_shot_study).add_final("labelled")
     (trial,) = (few_shot_study / "trials").glob("final-*")
     (code,) = loading_blocks(few_shot_study)
     assert trial.name in code
@@ -130,7 +122,7 @@ def test_the_delta_to_load_is_of_the_final_model_or_of_the_first_seed_not_the_be
 def test_a_model_in_place_of_the_best_is_loaded_and_what_is_registered_is_named(
     few_shot_study: Path,
 ):
-    choose_full(few_shot_study)
+    ExampleStudy(few_shot_study).choose_full()
     (few_shot_study / "trials/test-best-with-delta-seed1/delta.safetensors").touch()
     registration = Registration("letters", "3", False, "the champion is better")
     StudyFolder(few_shot_study).write_json(REGISTERED, registration)
@@ -144,9 +136,9 @@ def test_a_model_in_place_of_the_best_is_loaded_and_what_is_registered_is_named(
 @pytest.mark.parametrize(
     "change, advice",
     [
-        (lambda folder: drop_tests(folder, "*"), "There is no best configuration yet."),
+        (lambda folder: ExampleStudy(folder).drop("test-*"), "There is no best configuration yet."),
         (
-            lambda folder: set_images(folder, 800, 100, 100, naming_the_largest=True),
+            lambda folder: ExampleStudy(folder).set_images(800, 100, 100, naming_the_largest=True),
             "Nothing: what validation chose doesn’t beat chance on test.",
         ),
     ],
@@ -160,25 +152,26 @@ def test_without_a_best_configuration_nothing_is_recommended(
 
 
 def test_an_ablation_has_its_table_and_plots_in_the_report(ablation_study: Path):
-    page = rendered(ablation_study, make_plots(board_of(ablation_study)))
+    page = rendered(ablation_study, make_plots(read_study_result(ablation_study)))
     assert "3 of 6 cells" in page
     assert page.count('class="drawing"') == 1
 
 
 def test_names_and_paths_from_files_are_escaped(few_shot_study: Path):
     predictions = predictions_of("accuracy", [EVIL, "b"], [[1, 1], [0, 0]])
+    study = ExampleStudy(few_shot_study)
     for path in few_shot_study.glob("trials/*/predictions.parquet"):
-        path.write_bytes(predictions_to_parquet(predictions))
-    for path in few_shot_study.glob("trials/search-*/config.json"):
-        change_json(path, label=EVIL)
-    plots = make_plots(board_of(few_shot_study))
+        study.predict(path.parent.name, predictions)
+    for path in few_shot_study.glob("trials/search-*"):
+        study.change(path.name, label=EVIL)
+    plots = make_plots(read_study_result(few_shot_study))
     evil = f'"{EVIL}'
     seen = [Prediction("text", "accuracy", evil, evil, name, 0.9) for name in ("a", evil)]
-    keep(few_shot_study, 1, seen)
-    doubt_labels_of(few_shot_study, f"{EVIL}.png", ("cat", EVIL))
+    ExampleStudy(few_shot_study).predict("test-best-seed1", seen)
+    study.doubt_labels(f"{EVIL}.png", ("cat", EVIL))
     source: Any = SimpleNamespace(open_image=lambda path: Image.new("RGB", (9, 9)))
     known = Dataset("glyphs", (evil,), ("{}",), (), (), (Record(evil, 0),), source)
-    page = render_report(board_of(few_shot_study), plots, {"glyphs": known})
+    page = render_report(read_study_result(few_shot_study), plots, {"glyphs": known})
     assert page.count("<img ") == 1
     assert page.count("alert(") > 10
     assert EVIL not in page

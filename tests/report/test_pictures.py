@@ -15,11 +15,11 @@ from study.report.pictures import (
     encode_picture,
     make_gallery,
 )
+from study.results.study_result import read_study_result
 from study.trial.study import Prediction, Study
-from tests.changed_studies import board_of, configure
+from tests.example_studies import ExampleStudy
 from tests.image_folders import image_folder
 from tests.not_none import not_none
-from tests.report.conftest import keep
 
 SECRET = "taken at 52.5200 N by J. Doe"
 
@@ -32,7 +32,7 @@ def pets(tmp_path: Path) -> Path:
 @pytest.fixture
 def shown(few_shot_study: Path, pets: Path) -> Path:
     """A study of these images, whose first three seeds take 15 cats for dogs."""
-    configure(few_shot_study, "data.dataset=pets", f"data.root={pets}")
+    ExampleStudy(few_shot_study).configure("data.dataset=pets", f"data.root={pets}")
     for seed in range(1, 6):
         predictions = []
         for n in range(40):
@@ -40,12 +40,12 @@ def shown(few_shot_study: Path, pets: Path) -> Path:
             taken = "dog" if n < 15 and seed < 4 else name
             path = f"test/{name}/{n % 20}.png"
             predictions.append(Prediction("text", "accuracy", path, name, taken, 0.5 + n / 100))
-        keep(few_shot_study, seed, predictions)
+        ExampleStudy(few_shot_study).predict(f"test-best-seed{seed}", predictions)
     return few_shot_study
 
 
 def gallery_of(folder: Path, **known: Dataset) -> Gallery:
-    return make_gallery(board_of(folder), known)
+    return make_gallery(read_study_result(folder), known)
 
 
 def opened(address: str | None) -> Image.Image:
@@ -97,11 +97,13 @@ def test_an_image_that_is_gone_changed_or_of_another_class_is_left_out(shown: Pa
     (pets / "test/cat/12.png").write_bytes(b"no image")
     gallery = gallery_of(shown)
     assert [picture.address is None for picture in gallery.mistakes] == [True] * 3 + [False] * 9
-    keep(shown, 1, [Prediction("text", "accuracy", "test/cat/1.png", "dog", "cat", 0.9)])
+    ExampleStudy(shown).predict(
+        "test-best-seed1", [Prediction("text", "accuracy", "test/cat/1.png", "dog", "cat", 0.9)]
+    )
     assert [picture.address for picture in gallery_of(shown).mistakes] == [None]
 
 
 def test_nothing_is_downloaded_for_pictures(shown: Path, monkeypatch: pytest.MonkeyPatch):
-    configure(shown, "data.dataset=hf:a/b", "data.root=null")
+    ExampleStudy(shown).configure("data.dataset=hf:a/b", "data.root=null")
     monkeypatch.setattr(Study, "dataset", property(lambda self: pytest.fail("read")))
     assert not any(picture.address for picture in gallery_of(shown).mistakes)

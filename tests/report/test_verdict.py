@@ -1,9 +1,7 @@
 """What is said of candidates claims no more than intervals allow."""
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,9 +10,8 @@ from study.report.formatting import format_difference
 from study.report.leaderboard_tables import describe_study, footnote
 from study.report.verdict import comparison_sentences, final_model_sentences, judgement, verdict
 from study.results.statistics import MeanInterval, mean_interval
-from tests.changed_studies import add_final, board_of, forget_images, leave_one_seed, share_images
-from tests.fake_studies import set_images, write_study
-from tests.report.conftest import choose_full, drop_search, drop_tests
+from study.results.study_result import read_study_result
+from tests.example_studies import ExampleStudy, search_study
 
 BETTER = replace(mean_interval([0.10, 0.11, 0.12]), holm_p=0.01)
 
@@ -42,7 +39,7 @@ def test_a_difference_is_judged_by_its_interval_and_its_corrected_p(
 def test_a_planned_comparison_is_concluded_by_its_interval(
     make_study: Callable[..., Path], edge: float, concluded: str
 ):
-    board = board_of(make_study(edge=edge))
+    board = read_study_result(make_study(edge=edge))
     comparison = board.comparisons["clipfit-tuned"]
     assert comparison.finding == concluded
     assert (comparison.mean > 0) == (edge >= 0)
@@ -51,47 +48,39 @@ def test_a_planned_comparison_is_concluded_by_its_interval(
         assert words in sentence
 
 
-def extend(folder: Path):
-    """Let the study have been extended after 20 trials and a test."""
-    candidates = json.loads((folder / "candidates.json").read_text())
-    earlier = [candidate | {"search_trials": 20} for candidate in candidates]
-    extensions = [{"from": 20, "to": 35, "candidates": earlier}]
-    (folder / "extensions.json").write_text(json.dumps(extensions))
-
-
-QUALIFIED: list[tuple[Callable[[Path], object], str]] = [
-    (lambda folder: set_images(folder, 800, 100, 100, naming_the_largest=True), "beat chance ("),
-    (lambda folder: set_images(folder, 4, 4), "not shown to beat chance"),
-    (lambda folder: set_images(folder, 300, 300, 1), "A class has a single test image"),
-    (choose_full, "cannot be written as a delta"),
-    (lambda folder: drop_tests(folder, "clipfit-tuned"), "CLIPFit has no test score"),
-    (lambda folder: drop_tests(folder, "*"), "no test score yet"),
-    (drop_search, "Nothing was searched"),
-    (leave_one_seed, "not tested"),
-    (forget_images, "No predictions were kept"),
-    (partial(share_images, share=1.0), "All seeds trained on the same images"),
-    (partial(share_images, share=0.95), "for other labelled images"),
-    (partial(share_images, share=0.3), "share 30 % of their training images"),
+QUALIFIED: list[tuple[Callable[[ExampleStudy], object], str]] = [
+    (lambda study: study.set_images(800, 100, 100, naming_the_largest=True), "beat chance ("),
+    (lambda study: study.set_images(4, 4), "not shown to beat chance"),
+    (lambda study: study.set_images(300, 300, 1), "A class has a single test image"),
+    (ExampleStudy.choose_full, "cannot be written as a delta"),
+    (lambda study: study.drop("test-clipfit-tuned-*"), "CLIPFit has no test score"),
+    (lambda study: study.drop("test-*"), "no test score yet"),
+    (ExampleStudy.drop_search, "Nothing was searched"),
+    (ExampleStudy.leave_one_seed, "not tested"),
+    (ExampleStudy.forget_images, "No predictions were kept"),
+    (lambda study: study.share_images(1.0), "All seeds trained on the same images"),
+    (lambda study: study.share_images(0.95), "for other labelled images"),
+    (lambda study: study.share_images(0.3), "share 30 % of their training images"),
 ]
 """Changes of a study, and what is said only then."""
 
 
 def all_sentences(folder: Path) -> str:
-    board = board_of(folder)
+    board = read_study_result(folder)
     return " ".join([*verdict(board), footnote(board), describe_study(board)])
 
 
 @pytest.fixture(scope="module")
 def plain_sentences(tmp_path_factory: pytest.TempPathFactory) -> str:
     """All that is said of a study that is as it should be."""
-    return all_sentences(write_study(tmp_path_factory.mktemp("plain") / "glyphs"))
+    return all_sentences(search_study(tmp_path_factory.mktemp("plain") / "glyphs"))
 
 
 @pytest.mark.parametrize("change, words", QUALIFIED, ids=[words for _, words in QUALIFIED])
 def test_a_study_is_qualified_where_it_must_be(
-    few_shot_study: Path, plain_sentences: str, change: Callable[[Path], object], words: str
+    few_shot_study: Path, plain_sentences: str, change: Callable[[ExampleStudy], object], words: str
 ):
-    change(few_shot_study)
+    change(ExampleStudy(few_shot_study))
     assert words in all_sentences(few_shot_study)
     assert words not in plain_sentences
 
@@ -99,7 +88,7 @@ def test_a_study_is_qualified_where_it_must_be(
 def test_what_its_test_score_chose_for_a_comparison_gets_no_verdict(
     make_study: Callable[..., Path],
 ):
-    board = board_of(make_study(edge=-0.06))
+    board = read_study_result(make_study(edge=-0.06))
     top = board.rows[0]
     assert top.test.mean > board.best_by_validation.test.mean  # type: ignore[union-attr]
     (sentence,) = [text for text in verdict(board) if "highest test mean" in text]
@@ -108,11 +97,11 @@ def test_what_its_test_score_chose_for_a_comparison_gets_no_verdict(
 
 @pytest.mark.parametrize("images", ["labelled", "everything"])
 def test_a_final_training_has_its_images_and_its_score(few_shot_study: Path, images: str):
-    assert final_model_sentences(board_of(few_shot_study)) == []
-    add_final(few_shot_study, images)
+    assert final_model_sentences(read_study_result(few_shot_study)) == []
+    ExampleStudy(few_shot_study).add_final(images)
     (trial,) = (few_shot_study / "trials").glob("final-*")
     for score in ("over test images alone", "not tested"):
-        (sentence,) = final_model_sentences(board_of(few_shot_study))
+        (sentence,) = final_model_sentences(read_study_result(few_shot_study))
         assert "on 60 images" in sentence
         assert score in sentence
         (trial / "reports.jsonl").write_text('{"epoch": 0, "seconds": 1.0}\n')

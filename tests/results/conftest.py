@@ -1,7 +1,6 @@
 """Studies that never ran, as fixtures."""
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,27 +11,21 @@ from study.report.charts import Chart
 from study.report.plots import make_plots
 from study.results.study_result import read_study_result
 from study.results.trial_results import TrialResult
-from tests.changed_studies import (
-    HASH,
-    forget_images,
-    predict,
-    set_split,
-    shots_of,
-    write_split,
-)
-from tests.fake_studies import write_ablation_study, write_study
+from study.trial.study import Prediction
+from tests import example_studies
+from tests.example_studies import SEEDS, ExampleStudy, search_study
 
 
 @pytest.fixture
 def ablation_study(tmp_path: Path) -> Path:
     """A finished few-shot ablation."""
-    return write_ablation_study(tmp_path / "ablation")
+    return example_studies.ablation_study(tmp_path / "ablation")
 
 
 @pytest.fixture
 def few_shot_study(tmp_path: Path) -> Path:
     """A finished few-shot study."""
-    return write_study(tmp_path / "glyphs-few-shot")
+    return search_study(tmp_path / "glyphs-few-shot")
 
 
 @pytest.fixture
@@ -63,28 +56,27 @@ def tuned_study(few_shot_study: Path) -> Path:
 def untested_study(few_shot_study: Path) -> Path:
     """A few-shot study before its test stage."""
     (few_shot_study / "candidates.json").unlink()
-    for trial in few_shot_study.glob("trials/test-*"):
-        shutil.rmtree(trial)
+    ExampleStudy(few_shot_study).drop("test-*")
     return few_shot_study
 
 
 @pytest.fixture
 def base_to_new_study(tmp_path: Path) -> Path:
     """A finished base-to-new study."""
-    return write_study(tmp_path / "glyphs-base-to-new", base_to_new=True, seed=5)
+    return search_study(tmp_path / "glyphs-base-to-new", base_to_new=True, seed=5)
 
 
 @pytest.fixture(scope="session")
 def drawn_study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Chart]]:
     """A finished base-to-new study with its charts, which take seconds: for reading only."""
-    folder = write_study(tmp_path_factory.mktemp("drawn") / "glyphs", base_to_new=True, seed=5)
+    folder = search_study(tmp_path_factory.mktemp("drawn") / "glyphs", base_to_new=True, seed=5)
     return folder, make_plots(read_study_result(folder))
 
 
 @pytest.fixture
 def make_study(tmp_path: Path) -> Callable[..., Path]:
-    """Writes further studies: takes the arguments of `write_study` less the folder."""
-    return lambda name="study", **values: write_study(tmp_path / name, **values)
+    """Writes further studies: takes the arguments of `search_study` less the folder."""
+    return lambda name="study", **values: search_study(tmp_path / name, **values)
 
 
 @pytest.fixture
@@ -93,20 +85,31 @@ def trained_study(few_shot_study: Path) -> Path:
 
     It is the last class that the dataset names first.
     """
-    shots = shots_of("0.png", "1.png")
-    write_split(few_shot_study, HASH, *shots, {"label": 0, "part": "train", "path": "2.png"})
-    return set_split(few_shot_study, HASH)
+    study = ExampleStudy(few_shot_study)
+    study.record_split("0123456789abcdef", ["0.png", "1.png", "2.png"], 0, 1, 0)
+    for seed in SEEDS:
+        study.change(f"test-best-seed{seed}", split_hash="0123456789abcdef")
+    return few_shot_study
 
 
 @pytest.fixture
 def predicted(few_shot_study: Path) -> Path:
-    forget_images(few_shot_study)
-    predict(few_shot_study, "best", 1, "aaaa", "bbba")
-    predict(few_shot_study, "best", 2, "aaaa", "bbbb")
-    predict(few_shot_study, "best", 3, "bbbb", "bbbb")
-    predict(few_shot_study, "clipfit-tuned", 1, "aabb", "bbbb")
-    predict(few_shot_study, "clipfit-tuned", 2, "aaab", "bbbb")
-    predict(few_shot_study, "zero-shot", 1, "abab", "abab")
+    """A study of which some tests predicted four images of class a, then four of class b."""
+    study = ExampleStudy(few_shot_study)
+    study.forget_images()
+    for trial_id, predicted in (
+        ("test-best-seed1", "aaaabbba"),
+        ("test-best-seed2", "aaaabbbb"),
+        ("test-best-seed3", "bbbbbbbb"),
+        ("test-clipfit-tuned-seed1", "aabbbbbb"),
+        ("test-clipfit-tuned-seed2", "aaabbbbb"),
+        ("test-zero-shot-seed1", "abababab"),
+    ):
+        images = enumerate(zip("aaaabbbb", predicted, strict=True))
+        study.predict(
+            trial_id,
+            [Prediction("text", "accuracy", f"{n}.png", *of, 0.9) for n, of in images],
+        )
     return few_shot_study
 
 

@@ -11,14 +11,15 @@ from statsmodels.stats.multitest import multipletests
 from study.config.trial_settings import TrialSettings
 from study.results.study_result import StudyResult, read_study_result
 from study.storage.result_folder import JsonObject
-from tests.changed_studies import change_json, forget_images
+from tests.example_studies import ExampleStudy
 from tests.not_none import not_none
 
 
 def test_cells_are_sorted_paired_with_the_base_and_corrected_together(
     ablation_study: Path,
 ):
-    table = not_none((read_study_result(forget_images(ablation_study))).ablation)
+    ExampleStudy(ablation_study).forget_images()
+    table = not_none(read_study_result(ablation_study).ablation)
     means = [cell.score.mean for cell in table.cells]
     assert means == sorted(means, reverse=True)
     base_cell = not_none(table.base)
@@ -42,7 +43,7 @@ def test_cells_are_sorted_paired_with_the_base_and_corrected_together(
 def test_trials_that_did_not_finish_or_belong_to_other_stages_are_left_out(
     few_shot_study: Path, ablation_study: Path
 ):
-    change_json(ablation_study / "trials/ablation-0-seed1/end.json", status="failed")
+    ExampleStudy(ablation_study).fail("ablation-0-seed1")
     results = read_study_result(ablation_study)
     more = read_study_result(few_shot_study).trial_results
     table = not_none((replace(results, trial_results=[*results.trial_results, *more])).ablation)

@@ -9,10 +9,10 @@ from study.config.loading import build_config
 from study.config.trial_settings import TrialSettings
 from study.results.against_chance import fix_chance
 from study.results.best_configuration import BestConfiguration, final_trial_id, read_best
+from study.results.study_result import read_study_result
 from study.storage.study_folder import CHANCE, StudyFolder
 from study.trial.study import Candidate
-from tests.changed_studies import board_of, choose, forget_images
-from tests.fake_studies import add_candidate, edit_candidates
+from tests.example_studies import ExampleStudy
 from tests.not_none import not_none
 
 
@@ -100,7 +100,7 @@ def test_a_final_training_is_named_by_its_images_and_trial_if_there_is_something
 
 
 def test_what_is_written_is_what_the_leaderboard_says(few_shot_study: Path):
-    board = board_of(few_shot_study)
+    board = read_study_result(few_shot_study)
     assert best_of(board).against_chance is None, "before it is written"
     fix_chance(StudyFolder(few_shot_study))
     known = best_of(board).against_chance
@@ -113,7 +113,9 @@ def labels_of(folder: Path) -> set[str]:
 
 
 def test_what_is_registered_in_place_of_the_best_configuration_is_written_too(few_shot_study: Path):
-    add_candidate(few_shot_study, "best-with-delta", -0.01, val_score=0.6, subset="vision.ln")
+    ExampleStudy(few_shot_study).add_candidate(
+        "best-with-delta", -0.01, val_score=0.6, subset="vision.ln"
+    )
     fix_chance(StudyFolder(few_shot_study))
     assert labels_of(few_shot_study) == {"best", "best-with-delta"}
 
@@ -121,11 +123,12 @@ def test_what_is_registered_in_place_of_the_best_configuration_is_written_too(fe
 def test_a_best_that_equals_a_baseline_is_written_by_the_labels_of_both(
     few_shot_study: Path,
 ):
-    edit_candidates(few_shot_study, lambda candidates: choose(candidates, "clipfit-tuned"))
+    ExampleStudy(few_shot_study).choose_other("clipfit-tuned")
     fix_chance(StudyFolder(few_shot_study))
     assert labels_of(few_shot_study) == {"clipfit-tuned", "best"}
 
 
 def test_of_a_study_without_predictions_nothing_is_written(few_shot_study: Path):
-    fix_chance(StudyFolder(forget_images(few_shot_study)))
+    ExampleStudy(few_shot_study).forget_images()
+    fix_chance(StudyFolder(few_shot_study))
     assert not (few_shot_study / CHANCE).exists()

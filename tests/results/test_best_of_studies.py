@@ -12,7 +12,6 @@ from study.commands.main import main
 from study.report.leaderboard_tables import render_best_of_studies
 from study.results.best_of_studies import best_of_studies
 from study.storage.trial_folder import End
-from tests.changed_studies import change_json
 from tests.finished_study import BEST
 
 RATE = 0.08404840643566887
@@ -56,7 +55,7 @@ def test_a_damaged_study_is_left_out_with_a_warning(
 ):
     finish(tmp_path, "whole")
     damaged = finish(tmp_path, "damaged").folder
-    change_json(damaged.trial("search-0001").path / "config.json", settings=None)
+    damaged.trial("search-0001").write("config.json", b"{}")
     assert {one.study for one in best_of_studies(tmp_path, top=9)} == {"whole"}
     assert "study 'damaged' is left out" in caplog.text
 

@@ -17,8 +17,7 @@ from study.results.drift import (
     study_drift,
 )
 from study.results.study_result import read_study_result
-from tests.changed_studies import configure
-from tests.fake_studies import add_candidate
+from tests.example_studies import ExampleStudy
 from tests.not_none import not_none
 
 FC2 = "text_model.encoder.layers.3.mlp.fc2.bias"
@@ -78,7 +77,9 @@ def test_the_best_ones_seeds_are_measured_or_those_of_the_best_with_a_delta(
     assert 0 < drift.text.cosine < 1
     # The image encoder was not tuned.
     assert (not_none(drift.images).cosine, not_none(drift.images).cka) == pytest.approx((1.0, 1.0))
-    add_candidate(tuned_study, "best-with-delta", -0.01, val_score=0.7, subset="vision.ln")
+    ExampleStudy(tuned_study).add_candidate(
+        "best-with-delta", -0.01, val_score=0.7, subset="vision.ln"
+    )
     for seed in range(1, 6):
         place = tuned_study / f"trials/test-best-seed{seed}/delta.safetensors"
         place.rename(tuned_study / f"trials/test-best-with-delta-seed{seed}/{place.name}")
@@ -108,7 +109,7 @@ def move(folder: Path, trial: str, name: str, distance: float):
 def test_images_that_are_gone_leave_the_rest_to_be_reported(
     few_shot_study: Path, caplog: pytest.LogCaptureFixture
 ):
-    configure(few_shot_study, "data.dataset=gone", "data.root=gone")
+    ExampleStudy(few_shot_study).configure("data.dataset=gone", "data.root=gone")
     move(few_shot_study, "best-seed1", "text_model.final_layer_norm.bias", 1.0)
     drift = study_drift(read_study_result(few_shot_study))
     assert drift.images is None

@@ -1,29 +1,36 @@
 """The labels that the best configuration's own folds take for wrong."""
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from study.results.label_check import find_mislabelled
 from study.results.study_result import read_study_result
-from tests.changed_studies import doubt_labels_of, keep_validation
+from study.trial.study import Prediction
+from tests.example_studies import ExampleStudy
 from tests.not_none import not_none
 
 
-def best_of(folder: Path) -> Path:
-    """The folder of the trial of the search that was chosen."""
-    candidates = json.loads((folder / "candidates.json").read_text())
-    (source,) = [c["source_trial"] for c in candidates if c["label"] == "best"]
-    return folder / "trials" / source
+def validate(folder: Path, trial_id: str, rows: Sequence[Sequence[Any]]):
+    """Let a trial have validated images: the fold and so on of each, and its probabilities."""
+    seen = [Prediction("text", *values, fold=fold) for fold, *values in rows]
+    ExampleStudy(folder).predict(trial_id, seen)
+
+
+def best_of(folder: Path) -> str:
+    """The trial of the search that was chosen."""
+    return not_none(ExampleStudy(folder).candidates["best"].source_trial)
 
 
 def test_the_models_of_the_best_configuration_alone_decide(few_shot_study: Path):
-    doubt_labels_of(few_shot_study, "x.png", ("cat", "dog"))
-    for trial in few_shot_study.glob("trials/search-*"):
-        if trial != best_of(few_shot_study):
-            keep_validation(trial, [(0, "accuracy", "other.png", "cat", "dog", 1.0, 0.0)])
+    ExampleStudy(few_shot_study).doubt_labels("x.png", ("cat", "dog"))
+    for path in few_shot_study.glob("trials/search-*"):
+        if path.name != best_of(few_shot_study):
+            other = [(0, "accuracy", "other.png", "cat", "dog", 1.0, 0.0)]
+            validate(few_shot_study, path.name, other)
     check = not_none(read_study_result(few_shot_study).label_check)
     assert (check.images, check.right) == (9, pytest.approx(8 / 9))
     ((*texts, confidence),) = check.likely_mislabelled
@@ -33,20 +40,20 @@ def test_the_models_of_the_best_configuration_alone_decide(few_shot_study: Path)
 def test_models_that_do_not_know_the_class_of_an_image_have_no_vote(base_to_new_study: Path):
     rows = [(fold, "base", "1.png", "a", "a", 0.9, 0.9) for fold in (0, 1)]
     rows += [(2, "new", path, "a", "b", 1.0, 0.0) for path in ("1.png", "3.png")]
-    keep_validation(best_of(base_to_new_study), rows)
+    validate(base_to_new_study, best_of(base_to_new_study), rows)
     assert not_none(read_study_result(base_to_new_study).label_check) == ((), 1, 1.0)
 
 
 def test_the_models_of_several_folds_are_averaged(base_to_new_study: Path):
     rows = [(0, "base", "1.png", "a", "b", 0.8, 0.1), (1, "base", "1.png", "a", "b", 0.6, 0.3)]
     rows += [(0, "base", f"{n}.png", "ab"[n % 2], "ab"[n % 2], 0.7, 0.7) for n in range(2, 8)]
-    keep_validation(best_of(base_to_new_study), rows)
+    validate(base_to_new_study, best_of(base_to_new_study), rows)
     (label,) = not_none(read_study_result(base_to_new_study).label_check).likely_mislabelled
     assert label.confidence == pytest.approx(0.2)
 
 
 def test_before_the_choice_there_is_none(few_shot_study: Path):
-    doubt_labels_of(few_shot_study, "x.png", ("cat", "dog"))
+    ExampleStudy(few_shot_study).doubt_labels("x.png", ("cat", "dog"))
     (few_shot_study / "candidates.json").unlink()
     assert read_study_result(few_shot_study).label_check is None
 

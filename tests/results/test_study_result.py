@@ -10,11 +10,8 @@ from scipy import stats
 
 from study.results.rows import rank_agreement
 from study.results.statistics import MeanInterval
-from study.results.study_result import StudyResult
-from study.storage.result_folder import JsonObject
-from tests.changed_studies import add_final, board_of, change_json, forget_images
-from tests.fake_folder import CLASSES, SEEDS
-from tests.fake_studies import add_candidate, edit_candidates
+from study.results.study_result import StudyResult, read_study_result
+from tests.example_studies import CLASSES, SEEDS, ExampleStudy
 from tests.not_none import not_none
 
 FULL = {"method": "full", "lr": 1e-4}
@@ -29,13 +26,14 @@ def against(board: StudyResult, one: str, other: str) -> MeanInterval:
 def test_the_best_configuration_is_the_choice_of_validation_not_the_best_on_test(
     make_study: Callable[..., Path],
 ):
-    board = board_of(make_study(edge=-0.015))
+    board = read_study_result(make_study(edge=-0.015))
     assert not_none(board.best).label == "best"
     assert board.rows[0].label != "best"
 
 
 def test_a_comparison_without_images_is_the_paired_t_test_over_seeds(few_shot_study: Path):
-    board = board_of(forget_images(few_shot_study))
+    ExampleStudy(few_shot_study).forget_images()
+    board = read_study_result(few_shot_study)
     found = against(board, "best", "clipfit-tuned")
     scores = (not_none(board.find_row(label)).scores for label in ("best", "clipfit-tuned"))
     best, tuned = ([own[seed] for seed in SEEDS] for own in scores)
@@ -46,30 +44,26 @@ def test_a_comparison_without_images_is_the_paired_t_test_over_seeds(few_shot_st
 def test_the_best_other_method_is_the_best_by_validation_that_tunes_no_subset(
     few_shot_study: Path,
 ):
-    add_candidate(few_shot_study, "linear", 0.03, val_score=0.6, head="linear")
-    add_candidate(few_shot_study, "full", -0.03, val_score=0.61, method=FULL)
-    assert board_of(few_shot_study).best_other_method == "full"
-    for index, expected in ((-1, "linear"), (-2, "zero-shot")):
-
-        def forget_score(candidates: list[JsonObject], at: int = index):
-            candidates[at].update(val_score=None)
-
-        edit_candidates(few_shot_study, forget_score)
-        assert board_of(few_shot_study).best_other_method == expected
+    ExampleStudy(few_shot_study).add_candidate("linear", 0.03, val_score=0.6, head="linear")
+    ExampleStudy(few_shot_study).add_candidate("full", -0.03, val_score=0.61, method=FULL)
+    assert read_study_result(few_shot_study).best_other_method == "full"
+    for label, expected in (("full", "linear"), ("linear", "zero-shot")):
+        ExampleStudy(few_shot_study).change_candidate(label, val_score=None)
+        assert read_study_result(few_shot_study).best_other_method == expected
 
 
 @pytest.mark.parametrize("effect", [0.005, -0.3])
 def test_the_closer_of_the_planned_rivals_comes_first(few_shot_study: Path, effect: float):
-    add_candidate(few_shot_study, "linear", effect, val_score=0.6, head="linear")
-    compared = board_of(few_shot_study).comparisons
+    ExampleStudy(few_shot_study).add_candidate("linear", effect, val_score=0.6, head="linear")
+    compared = read_study_result(few_shot_study).comparisons
     assert compared.keys() == {"clipfit-tuned", "linear"}
     means = [difference.mean for difference in compared.values()]
     assert means == sorted(means)
 
 
 def test_comparisons_that_an_earlier_choice_planned_are_tests_as_well(few_shot_study: Path):
-    add_candidate(few_shot_study, "linear", 0.005, val_score=0.6, head="linear")
-    alone = board_of(few_shot_study).comparisons
+    ExampleStudy(few_shot_study).add_candidate("linear", 0.005, val_score=0.6, head="linear")
+    alone = read_study_result(few_shot_study).comparisons
     candidates = json.loads((few_shot_study / "candidates.json").read_text())
     earlier = [one | {"search_trials": 24} for one in candidates if one["label"] != "best"]
     for one in earlier:
@@ -77,7 +71,7 @@ def test_comparisons_that_an_earlier_choice_planned_are_tests_as_well(few_shot_s
             one["label"] = "best"
     entry = {"from": 24, "to": 30, "candidates": earlier, "final": None}
     (few_shot_study / "extensions.json").write_text(json.dumps([entry]))
-    compared = board_of(few_shot_study).comparisons
+    compared = read_study_result(few_shot_study).comparisons
     assert compared.keys() == alone.keys()
     for label, difference in compared.items():
         assert difference.p_value == alone[label].p_value
@@ -92,27 +86,19 @@ def test_as_many_right_images_are_a_tie_which_the_choice_leads(few_shot_study: P
             score = round(right / 901, 12)
             report = {"epoch": 12, "test_accuracy": score, "test_score": score}
             path.write_text(json.dumps(report) + "\n")
-    board = board_of(few_shot_study)
+    board = read_study_result(few_shot_study)
     best, third = board.find_row("best"), board.find_row("third")
     assert not_none(best).test.mean == not_none(third).test.mean == pytest.approx(833 / 901)
     assert board.rows.index(best) < board.rows.index(third)
 
 
-def share(folder: Path, label: str, other: str):
-    """Let a candidate share the training of another one."""
-
-    def same(candidates: list[JsonObject]):
-        by_label = {candidate["label"]: candidate for candidate in candidates}
-        by_label[label] |= {key: by_label[other][key] for key in ("settings", "training")}
-
-    edit_candidates(folder, same)
-
-
 def test_tuned_rates_that_are_the_published_ones_are_compared_once_for_both(
     few_shot_study: Path,
 ):
-    share(few_shot_study, "clipfit-tuned", "clipfit")
-    board = board_of(few_shot_study)
+    study = ExampleStudy(few_shot_study)
+    settings = study.candidates["clipfit"].settings
+    study.change_candidate("clipfit-tuned", settings=settings, training="clipfit")
+    board = read_study_result(few_shot_study)
     clipfit = not_none(board.find_row("clipfit-tuned"))
     assert clipfit.labels == ["clipfit", "clipfit-tuned"]
     assert board.difference(clipfit, board.find_row("clipfit")) is None
@@ -121,7 +107,7 @@ def test_tuned_rates_that_are_the_published_ones_are_compared_once_for_both(
 
 def test_a_seed_that_failed_is_missing_from_means_and_pairs(few_shot_study: Path):
     (few_shot_study / "trials/test-best-seed3/reports.jsonl").write_text('{"epoch": 1}\n')
-    board = board_of(few_shot_study)
+    board = read_study_result(few_shot_study)
     entry = not_none(board.find_row("best"))
     assert (sorted(entry.scores), entry.test_trial_count) == ([1, 2, 4, 5], 5)
     assert against(board, "best", "clipfit-tuned").n == 4
@@ -134,7 +120,7 @@ def test_each_head_has_an_interval_over_seeds_and_images(few_shot_study: Path):
         score = report["test_score"]
         report |= {"test_score_text": score, "test_score_linear": score - 0.1}
         path.write_text("\n".join([*lines, json.dumps(report)]) + "\n")
-    for row in board_of(few_shot_study).rows:
+    for row in read_study_result(few_shot_study).rows:
         assert row.means["score_text"] == row.test
         linear = row.means["score_linear"]
         assert linear.mean == pytest.approx(row.test.mean - 0.1)
@@ -144,16 +130,16 @@ def test_each_head_has_an_interval_over_seeds_and_images(few_shot_study: Path):
 
 
 def test_images_are_counted_by_class_of_the_first_seed_that_has_predictions(trained_study: Path):
-    classes = board_of(trained_study).classes
+    classes = read_study_result(trained_study).classes
     trained = {row.name: row.trained for row in classes.rows}
     assert trained == dict.fromkeys(CLASSES, 0) | {"glyph l": 2, "glyph k": 1}
     assert {row.tested for row in classes.rows} == {40}
     (trained_study / "trials/test-best-seed1/predictions.parquet").unlink()
-    assert {row.tested for row in board_of(trained_study).classes.rows} == {40}
+    assert {row.tested for row in read_study_result(trained_study).classes.rows} == {40}
 
 
 def test_recalls_and_confusions_follow_from_predictions(predicted: Path):
-    result = board_of(predicted)
+    result = read_study_result(predicted)
     worst, other = result.classes.rows
     assert (worst.name, worst.before, worst.after) == ("a", 0.5, 8 / 12)
     assert (other.name, other.before, other.after) == ("b", 0.5, 11 / 12)
@@ -161,16 +147,16 @@ def test_recalls_and_confusions_follow_from_predictions(predicted: Path):
     assert confused == [("a", "b", 0.5, 4 / 12, 4), ("b", "a", 0.5, 1 / 12, 1)]
     assert result.chance == 0.5
     (predicted / "trials/test-zero-shot-seed1/predictions.parquet").unlink()
-    classes = board_of(predicted).classes
+    classes = read_study_result(predicted).classes
     assert {row.before for row in classes.rows} == {pair.before for pair in classes.confused}
     assert classes.rows[0].before is None
 
 
 def test_a_final_training_has_an_interval_over_images_alone(make_study: Callable[..., Path]):
     folder = make_study("mine")
-    assert not_none(board_of(folder).final).trial is None, "final.images is shots"
-    add_final(folder, "labelled")
-    board = board_of(folder)
+    assert not_none(read_study_result(folder).final).trial is None, "final.images is shots"
+    ExampleStudy(folder).add_final("labelled")
+    board = read_study_result(folder)
     final = not_none(board.final)
     assert final.row is board.best
     assert final.images == 60
@@ -179,8 +165,8 @@ def test_a_final_training_has_an_interval_over_images_alone(make_study: Callable
     assert (test.n, test.low) == (1, test.images.low)
     trial = not_none(final.trial)
     assert all(trial.trial_id not in entry.labels for entry in board.rows)
-    change_json(folder / f"trials/{trial.trial_id}/end.json", status="failed")
-    assert not_none(board_of(folder).final).trial is None
+    ExampleStudy(folder).fail(trial.trial_id)
+    assert not_none(read_study_result(folder).final).trial is None
 
 
 def test_rank_agreement_is_that_of_scipy():

@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from study.results.training_images import read_training_images, training_overlap
-from study.storage.study_folder import StudyFolder
-from tests.changed_studies import shots_of, write_split
 from tests.not_none import not_none
+from tests.study_writer import StudyWriter
 
 
 @pytest.mark.parametrize(
@@ -23,15 +22,17 @@ from tests.not_none import not_none
 def test_the_share_is_the_mean_over_pairs_of_seeds(
     images: list[str], share: float | None, tmp_path: Path
 ):
+    study = StudyWriter(tmp_path / "mine")
     digests = [f"a{number}" for number in range(len(images))]
     for digest, names in zip(digests, images, strict=True):
-        write_split(tmp_path, digest, *shots_of(*names))
-    assert training_overlap(StudyFolder(tmp_path), digests) == pytest.approx(share)
+        study.record_split(digest, names)
+    assert training_overlap(study.folder, digests) == pytest.approx(share)
 
 
 def test_the_training_images_of_a_split_are_read_without_its_test_images(tmp_path: Path):
-    write_split(tmp_path, "a1", *shots_of(*"xyz"))
-    found = not_none(read_training_images(StudyFolder(tmp_path), "a1"))
+    study = StudyWriter(tmp_path / "mine")
+    study.record_split("a1", "xyz")
+    found = not_none(read_training_images(study.folder, "a1"))
     assert [record.path for record in found.records] == ["x", "y", "z"]
     names = [found.class_names[record.label] for record in found.records]
     assert names == ["glyph l", "glyph k", "glyph j"]
@@ -39,14 +40,16 @@ def test_the_training_images_of_a_split_are_read_without_its_test_images(tmp_pat
 
 @pytest.mark.parametrize("digest", [None, "", "../a1", "b2"])
 def test_a_split_without_a_record_is_not_known(tmp_path: Path, digest: str | None):
-    write_split(tmp_path, "a1")
-    assert read_training_images(StudyFolder(tmp_path), digest) is None
+    study = StudyWriter(tmp_path / "mine")
+    study.record_split("a1", "")
+    assert read_training_images(study.folder, digest) is None
 
 
 @pytest.mark.parametrize(
     "text", ["", "{", "[]\n", '{"class_names": 3}\n', '{"class_names": ["a"]}\n{']
 )
 def test_a_damaged_record_is_not_known(tmp_path: Path, text: str):
-    write_split(tmp_path, "a1")
-    (tmp_path / "shots/tasks-a1.jsonl").write_text(text + '{"part":"train","label":7}')
-    assert read_training_images(StudyFolder(tmp_path), "a1") is None
+    study = StudyWriter(tmp_path / "mine")
+    study.record_split("a1", "")
+    (study.folder.path / "shots/tasks-a1.jsonl").write_text(text + '{"part":"train","label":7}')
+    assert read_training_images(study.folder, "a1") is None

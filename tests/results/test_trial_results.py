@@ -16,8 +16,7 @@ from study.results.study_result import (
 )
 from study.results.trial_results import trials_schema, trials_table, write_trials
 from study.storage.study_folder import StudyFolder
-from tests.changed_studies import board_of, change_settings
-from tests.fake_studies import add_candidate
+from tests.example_studies import ExampleStudy
 from tests.not_none import not_none
 
 
@@ -48,7 +47,9 @@ def add_report(trial: Path, **values: object):
 
 def test_the_head_that_validation_chose_is_that_of_the_trial(few_shot_study: Path):
     trial = few_shot_study / "trials/search-0005"
-    change_settings(trial / "config.json", head=None, alpha=0.75)
+    study = ExampleStudy(few_shot_study)
+    settings = study.folder.trial(trial.name).read_config()["settings"]
+    study.change(trial.name, settings={**settings, "head": None, "alpha": 0.75})
     columns = itemgetter("head", "alpha")
     for head in ("text", "linear"):
         add_report(trial, head=head)
@@ -104,8 +105,10 @@ def test_a_training_that_two_candidates_use_with_a_head_each_has_a_score_for_bot
         report = json.loads(last)
         report["scores"]["linear"] = {"accuracy": 0.65, "score": 0.65}
         path.write_text("".join(f"{line}\n" for line in (*lines, json.dumps(report))))
-    add_candidate(few_shot_study, "linear", training="zero-shot", val_score=0.5, head="linear")
-    board = board_of(few_shot_study)
+    ExampleStudy(few_shot_study).add_candidate(
+        "linear", training="zero-shot", val_score=0.5, head="linear"
+    )
+    board = read_study_result(few_shot_study)
     linear, text = not_none(board.find_row("linear")), not_none(board.find_row("zero-shot"))
     assert (linear.labels, text.labels) == (["linear"], ["zero-shot"])
     assert (linear.test.mean, text.test.mean) == pytest.approx((0.65, 0.6))

@@ -38,7 +38,7 @@ from tests import small_trials
 from tests.case_tables import from_table
 from tests.damage import cut, flip
 from tests.not_none import not_none
-from tests.small_trials import trial_data
+from tests.settings import trial_data
 from tests.tiny_study import Listener
 from tests.written_study import EPOCHS, Written
 
@@ -376,7 +376,7 @@ def test_a_stopped_trial_that_goes_on_keeps_its_epochs_and_runs_to_its_last(writ
 def test_data_that_changed_since_a_trial_began_are_refused(written: Written):
     """As by a split file that lost a line."""
     written.trial(1, trial_id="test-clipfit-seed1", stage="test")
-    data = small_trials.trial_data(digest="b" * 64)
+    data = trial_data(digest="b" * 64)
     with pytest.raises(DataError, match=r"test-clipfit-seed1 .*tasks-bbb"):
         read_recorded(written.study, "test", {1: data}, [])
 

@@ -14,8 +14,7 @@ from study.storage.result_folder import FolderError
 from study.storage.study_folder import StudyFolder
 from study.trial.search_time import working_seconds
 from study.trial.study import BEST, Candidate, Study, Target, best_candidate
-from tests.settings import settings
-from tests.small_trials import trial_data
+from tests.settings import settings, trial_data
 
 
 @pytest.fixture

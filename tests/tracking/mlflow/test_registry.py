@@ -15,7 +15,7 @@ from study.results.against_chance import fix_chance
 from study.tracking.mlflow import registry
 from study.tracking.mlflow.registry import model_name, register_best
 from study.tracking.mlflow.study_run import StudyRun
-from tests.changed_studies import change_json
+from tests.study_writer import StudyWriter
 from tests.tracking.mlflow.conftest import Registered
 from tests.written_study import started, sync
 
@@ -73,8 +73,8 @@ def test_the_artifact_is_small_and_has_no_pickle(registered: Registered):
 def test_a_final_training_is_the_version(finished: Any, store: str):
     study = finished("trained")
     tested = study.folder.trial("test-best-seed1").path
-    final = shutil.copytree(tested, tested.with_name("final-labelled-0001"))
-    change_json(final / "config.json", stage="final")
+    shutil.copytree(tested, tested.with_name("final-labelled-0001"))
+    StudyWriter(study.folder.path).change("final-labelled-0001", stage="final")
     version = Registered(study, store).version
     assert version.tags["final_images"] == "labelled"
     assert "75.0% on test, one training" in version.description

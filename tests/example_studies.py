@@ -1,0 +1,405 @@
+"""Whole studies that never ran, with scores from a seeded generator, for both protocols."""
+
+import math
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from operator import ne
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from study.config.trial_settings import HEADS, Head, TrialSettings
+from study.storage.trial_folder import PREDICTIONS, Status
+from study.trial.predictions import read_predictions
+from study.trial.study import Candidate, EpochReport, Prediction, TrialConfig
+from tests.study_writer import CLASSES, SEEDS, StudyWriter
+
+EPOCHS = 12
+RUNGS = (3, 6)
+CLIPFIT = "text.mlp.fc2.bias + vision.ln"
+SUBSETS = {
+    CLIPFIT: 5_120,
+    "text.mlp.fc2.bias + vision.ln[0:2]": 2_048,
+    "text.bias + vision.ln": 11_264,
+    "text.attn.v.bias + text.mlp.fc2.bias + vision.ln + vision.ln_pre": 7_168,
+    "text.bias + vision.bias": 16_384,
+    "vision.ln": 3_072,
+    "text.bias[2:4] + text.ln": 4_096,
+}
+BASELINES = {
+    "zero-shot": "none",
+    "clipfit": CLIPFIT,
+    "bitfit": "text.bias + vision.bias",
+}
+MEANS = {
+    "zero-shot": 0.60,
+    "clipfit": 0.68,
+    "bitfit": 0.69,
+    "clipfit-tuned": 0.70,
+    "best": 0.70,
+    "second": 0.702,
+    "third": 0.698,
+}
+"""The candidates, and the means of their tests; to that of the best an edge is added."""
+CELLS = {
+    "base": (CLIPFIT, 0.0),
+    "without text.mlp.fc2.bias": ("vision.ln", -0.06),
+    "without vision.ln": ("text.mlp.fc2.bias", -0.04),
+    "only text.attn.v.bias": ("text.attn.v.bias", -0.001),
+    "only vision.ln[0:2]": ("vision.ln[0:2]", -0.012),
+    "only vision.ln[2:4]": ("vision.ln[2:4]", 0.001),
+    "text.bias + vision.ln": ("text.bias + vision.ln", 0.04),
+}
+"""The cells of an ablation: their subsets, and how far from the base their tests are."""
+
+
+class ExampleStudy(StudyWriter):
+    """A writer of studies whose scores depend on subset, learning rates and noise."""
+
+    def __init__(self, path: Path, *, seed: int = 3, **sections: Any):
+        super().__init__(path, **sections)
+        self.base_to_new = self.config.protocol == "base_to_new"
+        self.random = np.random.default_rng(seed)
+
+    def proposed(self, stage: str, group: str, number: int, **fields: Any) -> TrialConfig:
+        """Begin a trial; its subset is CLIPFit's unless another one is given."""
+        subset = fields.get("subset", CLIPFIT)
+        rates = {f"{kind}_lr": 2e-3 if kind in subset else None for kind in ("bias", "ln")}
+        values = {
+            "stage": stage,
+            "group": group,
+            "label": group,
+            "subset": subset,
+            "distill_weight": 8.0,
+            "trainable": SUBSETS.get(subset, 0),
+            "epochs": EPOCHS,
+            **rates,
+        }
+        return self.trial(number, **values | fields)
+
+    def parts(self, prefix: str, score: float) -> dict[str, float]:
+        """The protocol's numbers around a score."""
+        if not self.base_to_new:
+            return {f"{prefix}accuracy": score, f"{prefix}score": score}
+        base, new = score + 0.08, score - 0.06
+        hmean = 2 * base * new / (base + new)
+        numbers = {"base": base, "new": new, "hmean": hmean, "score": hmean}
+        return {f"{prefix}{name}": value for name, value in numbers.items()}
+
+    def train(
+        self,
+        config: TrialConfig,
+        epochs: int | None = None,
+        status: Status | None = "finished",
+        *,
+        test: float | None = None,
+        **cause: Any,
+    ) -> float:
+        """Record the epochs of a trial, its test score too if it has one; return its last score."""
+        rates = [config.settings.rates.get(kind) for kind in ("bias", "ln")]
+        subset = config.settings.subset
+        target = 0.62 + 0.015 * ("ln" in subset) + 0.01 * ("attn.v" in subset)
+        target += sum(0.05 - 0.03 * abs(math.log10(rate / 8e-3)) for rate in rates if rate)
+        target += self.random.normal(0, 0.004)
+        score, head = target - 0.12, config.settings.head or "text"
+        last = config.epochs if epochs is None else epochs
+        for epoch in range(1, last + 1) if last else (0,):
+            metrics = {"seconds": 1.0}
+            if epoch:
+                score = target - 0.12 * math.exp(-epoch / 3) + self.random.normal(0, 0.003)
+                metrics = {
+                    "train_loss": 0.4 + math.exp(-epoch / 4),
+                    "cross_entropy": 0.3 + math.exp(-epoch / 4),
+                    "distillation": 0.1,
+                    "images_per_second": 900.0,
+                    "seconds": 1.5,
+                }
+            report = EpochReport(epoch, epoch == config.epochs, metrics)
+            if config.stage == "search":
+                metrics |= self.parts("val_", score)
+                report = replace(report, head=head, scores={head: self.parts("", score)})
+            elif report.done and test is not None:
+                metrics |= self.parts("test_", test)
+                report = replace(
+                    report,
+                    head=head,
+                    scores=dict.fromkeys(HEADS, self.parts("", test)),
+                    predictions=self._predictions(test),
+                )
+            self.report(config, report)
+        if status:
+            self.end(config, status, **cause)
+        return score
+
+    def _predictions(self, score: float) -> list[Prediction]:
+        accuracies = [np.clip(score + self.random.normal(0, 0.1), 0, 1) for _ in CLASSES]
+        half = len(CLASSES) // 2
+        parts = {"base": slice(half), "new": slice(half, None)}
+        predictions = []
+        for part, classes in (parts if self.base_to_new else {"accuracy": slice(None)}).items():
+            counts = self._confusion(accuracies[classes])
+            for head in HEADS:
+                predictions += predictions_of(part, CLASSES[classes], counts, head)
+        return predictions
+
+    def _confusion(self, accuracies: Sequence[float]) -> list[list[int]]:
+        counts = []
+        for true, accuracy in enumerate(accuracies):
+            right = round(40 * accuracy)
+            others = [1 / (len(accuracies) - 1)] * len(accuracies)
+            others[true] = 0.0
+            row = self.random.multinomial(40 - right, others)
+            row[true] = right
+            counts.append(row.tolist())
+        return counts
+
+    def add_candidate(
+        self,
+        label: str,
+        effect: float = 0.0,
+        *,
+        val_score: float,
+        training: str | None = None,
+        **settings: Any,
+    ):
+        """Test a further candidate.
+
+        Args:
+            label: its label.
+            effect: how much better it is on test than the best configuration, a fraction.
+            val_score: its validation score.
+            training: the label of the candidate whose training it shares, if any.
+            settings: its settings, as columns of tables.
+        """
+        columns = {"subset": "none", **settings}
+        candidate = Candidate(
+            label=label,
+            settings=TrialSettings.from_column_values(columns),
+            val_score=val_score,
+            training=training or label,
+            search_trials=35,
+        )
+        self.choose(*{**self.candidates, label: candidate}.values())
+        for number, seed in enumerate(SEEDS if training is None else ()):
+            *_, best = self.folder.trial(f"test-best-seed{seed}").read_reports()
+            test = best["test_score"] + effect + self.random.normal(0, 0.002)
+            self.test(candidate, number, seed, test)
+
+    def test(self, candidate: Candidate, number: int, seed: int, score: float):
+        """Train and test a candidate."""
+        label, settings = candidate.label, candidate.settings
+        config = self.proposed(
+            "test",
+            label,
+            number,
+            trial_id=f"test-{label}-seed{seed}",
+            seed=seed,
+            epochs=0 if label == "zero-shot" else EPOCHS,
+            trainable=SUBSETS.get(settings.subset, 0),
+            settings=settings,
+        )
+        self.train(config, test=score)
+
+    def add_linear(self, effect: float = -0.01):
+        """Add a linear classifier as candidate, and give the best configuration a linear head."""
+        best = self.candidates["best"].settings.model_copy(update={"head": "linear"})
+        self.change_candidate("best", settings=best)
+        self.add_candidate("linear", effect, val_score=0.6, head="linear")
+
+    def choose_full(self):
+        """Let validation have chosen full fine-tuning, which cannot be written as a delta."""
+        self.add_candidate("full", 0.02, val_score=0.9, method={"method": "full", "lr": 1e-4})
+        self.add_candidate("best-with-delta", -0.01, val_score=0.7, subset="vision.ln")
+        self.choose_other("full")
+
+    def add_final(self, images: str):
+        """Add the final training, on other images."""
+        self.configure(f"final.images={images}")
+        number = str(self.candidates["best"].source_trial).removeprefix("search-")
+        trial_id = f"final-{images}-{number}"
+        trials = self.folder.path / "trials"
+        shutil.copytree(trials / "test-best-seed1", trials / trial_id)
+        self.change(trial_id, stage="final", split_hash="00ff")
+        self.record_split("00ff", [*map(str, range(60))])
+
+    def share_images(self, share: float):
+        """Record what each tested seed trained on: so many of 20 images are common to all."""
+        common = round(20 * share)
+        for trial, config in self.folder.trials_of("test", "ablation"):
+            seed = config["seed"]
+            names = [f"common-{n}" if n < common else f"{seed}-{n}" for n in range(20)]
+            self.record_split(f"{seed:04x}", names)
+            self.change(trial.trial_id, split_hash=f"{seed:04x}")
+
+    def set_images(self, *images: int, naming_the_largest: bool = False):
+        """Let a study's test have so many images of each class, in every part.
+
+        Each trial is right about the share of each class that is its test score or, to guess, about
+        the first class alone.
+        """
+        for trial in self.folder.trials():
+            if trial.read(PREDICTIONS) is None:
+                continue
+            score = trial.read_reports()[-1]["test_score"]
+            counts = [[0] * len(images) for _ in images]
+            for true, number in enumerate(images):
+                right = round(number * score)
+                if naming_the_largest:
+                    right = number if true == 0 else 0
+                counts[true][true] = right
+                counts[true][1 if true == 0 else 0] = number - right
+            before = read_predictions(self.folder, trial.trial_id)
+            predictions = []
+            for head, part in dict.fromkeys((one.head, one.part) for one in before):
+                predictions += predictions_of(part, CLASSES[: len(images)], counts, head)
+            self.predict(trial.trial_id, predictions)
+
+    def doubt_labels(self, wrong: str, classes: Sequence[str]):
+        """Let all trials of the search take the first of nine images for the second class."""
+        first, second = classes
+        seen = [Prediction("text", "accuracy", wrong, first, second, 0.9, 0.01)]
+        for number in range(1, 9):
+            label, path = classes[number % 2], f"{number}.png"
+            fold = number % 3
+            seen.append(Prediction("text", "accuracy", path, label, label, 0.8, 0.8, fold=fold))
+        for trial, _ in self.folder.trials_of("search"):
+            self.predict(trial.trial_id, seen)
+
+
+def predictions_of(
+    part: str, names: Sequence[str], counts: Sequence[Sequence[int]], head: Head = "text"
+) -> list[Prediction]:
+    """Predictions of so many images of each class as each class, of the same images every time."""
+    predictions = []
+    for true, row in enumerate(counts):
+        name = names[true]
+        # What is right comes first, so that most images are right with every seed.
+        taken = sorted(np.repeat(names, row).tolist(), key=partial(ne, name))
+        for number, predicted in enumerate(taken):
+            predictions.append(Prediction(head, part, f"{true}-{number}.png", name, predicted, 0.9))
+    return predictions
+
+
+def written_once(write: Callable[..., None]) -> Callable[..., Path]:
+    """Keep each study that was written for this process; from the second time on, copy it."""
+    kept: dict[str, dict[Path, bytes]] = {}
+
+    def written(folder: Path, **options: Any) -> Path:
+        files = kept.get(f"{folder.name} {options}")
+        if files is None:
+            write(folder, **options)
+            paths = [path for path in folder.rglob("*") if path.is_file()]
+            files = {path.relative_to(folder): path.read_bytes() for path in paths}
+            kept[f"{folder.name} {options}"] = files
+            return folder
+        for path, contents in files.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(contents)
+        return folder
+
+    return written
+
+
+@written_once
+def search_study(folder: Path, *, base_to_new: bool = False, seed: int = 3, edge: float = 0.01):
+    """Write a finished study: baselines, two search groups, seven candidates with five seeds.
+
+    Args:
+        folder: where the study goes.
+        base_to_new: the protocol.
+        seed: of the generator.
+        edge: how much better the best configuration is on test than tuned CLIPFit, a fraction.
+    """
+    study = ExampleStudy(
+        folder,
+        seed=seed,
+        protocol="base_to_new" if base_to_new else "few_shot",
+        data={"dataset": "glyphs", "shots": 4},
+        training={"epochs": EPOCHS},
+        search={"trials": 35},
+    )
+    chosen = _search(study)
+    study.choose(*(chosen[label] for label in MEANS))
+    shot_luck = {seed: study.random.normal(0, 0.01) for seed in SEEDS}
+    for candidate in study.candidates.values():
+        mean = MEANS[candidate.label] + (edge if candidate.label == "best" else 0)
+        for number, own in enumerate(SEEDS):
+            luck = 0.0
+            if candidate.label != "zero-shot":
+                luck = shot_luck[own] + study.random.normal(0, 0.004)
+            study.test(candidate, number, own, round(mean + luck, 4))
+
+
+def _search(study: ExampleStudy) -> dict[str, Candidate]:
+    """Write the search stage; return the candidates by label."""
+    chosen, ranked = {}, []
+    for number, (label, subset) in enumerate(BASELINES.items()):
+        epochs = 0 if subset == "none" else EPOCHS
+        config = study.proposed(
+            "search", "baseline", number, label=label, subset=subset, epochs=epochs
+        )
+        chosen[label] = _candidate(label, config, study.train(config))
+    groups = ["clipfit-tuned" if number % 4 == 0 else "search" for number in range(32)]
+    for number, group in enumerate(groups, start=len(BASELINES)):
+        subset = CLIPFIT
+        if group == "search":
+            subset = str(study.random.choice(list(SUBSETS)))
+        rates = {}
+        for kind in ("bias", "ln"):
+            if kind in subset:
+                rates[f"{kind}_lr"] = float(10 ** study.random.uniform(-3.5, -1.3))
+        config = study.proposed(
+            "search",
+            group,
+            number,
+            label=f"trial {number}",
+            subset=subset,
+            distill_weight=float(study.random.choice([0.25, 1.0, 8.0])),
+            **rates,
+        )
+        if number % 11 == 7:
+            reason = "NonFiniteLossError: epoch 3, step 5: loss is <nan>"
+            study.train(config, 2, "failed", reason=reason, error=f"Traceback:\n  ...\n{reason}")
+        elif number > 8 and study.random.random() < 0.4:
+            study.train(config, int(study.random.choice(RUNGS)), "stopped", reason="asha")
+        else:
+            ranked.append((study.train(config), config))
+    ranked.sort(key=lambda item: -item[0])
+    tuned = [one for one in ranked if one[1].group == "clipfit-tuned"]
+    proposed = [one for one in ranked if one[1].group == "search"]
+    for label, (score, config) in zip(
+        ("clipfit-tuned", "best", "second", "third"), (tuned[0], *proposed[:3]), strict=True
+    ):
+        chosen[label] = _candidate(label, config, score)
+    return chosen
+
+
+def _candidate(label: str, config: TrialConfig, score: float) -> Candidate:
+    return Candidate(
+        label=label,
+        settings=config.settings,
+        val_score=score,
+        source_trial=config.trial_id,
+        training=label,
+        search_trials=35,
+    )
+
+
+@written_once
+def ablation_study(folder: Path, *, base_to_new: bool = False, seed: int = 3):
+    """Write a finished ablation: each cell with five seeds, at a known distance to the base."""
+    protocol = "base_to_new" if base_to_new else "few_shot"
+    study = ExampleStudy(folder, seed=seed, protocol=protocol, data={"dataset": "glyphs"})
+    luck = {seed: study.random.normal(0, 0.01) for seed in SEEDS}
+    for number, (label, (subset, effect)) in enumerate(CELLS.items()):
+        for own in SEEDS:
+            trial_id = f"ablation-{number}-seed{own}"
+            config = study.proposed(
+                "ablation", label, number, trial_id=trial_id, seed=own, subset=subset
+            )
+            test = 0.7 + effect + luck[own] + study.random.normal(0, 0.003)
+            study.train(config, test=test)
+    study.study.write_cells({})
