@@ -129,7 +129,7 @@ class ExampleStudy(StudyWriter):
                     scores=dict.fromkeys(HEADS, self.parts("", test)),
                     predictions=self._predictions(test),
                 )
-            self.report(config, report)
+            self.record(config, report)
         if status:
             self.end(config, status, **cause)
         return score
@@ -320,6 +320,7 @@ def search_study(folder: Path, *, base_to_new: bool = False, seed: int = 3, edge
         data={"dataset": "glyphs", "shots": 4},
         training={"epochs": EPOCHS},
         search={"trials": 35},
+        storage="runs",
     )
     chosen = _search(study)
     study.choose(*(chosen[label] for label in MEANS))
@@ -392,7 +393,9 @@ def _candidate(label: str, config: TrialConfig, score: float) -> Candidate:
 def ablation_study(folder: Path, *, base_to_new: bool = False, seed: int = 3):
     """Write a finished ablation: each cell with five seeds, at a known distance to the base."""
     protocol = "base_to_new" if base_to_new else "few_shot"
-    study = ExampleStudy(folder, seed=seed, protocol=protocol, data={"dataset": "glyphs"})
+    study = ExampleStudy(
+        folder, seed=seed, protocol=protocol, data={"dataset": "glyphs"}, storage="runs"
+    )
     luck = {seed: study.random.normal(0, 0.01) for seed in SEEDS}
     for number, (label, (subset, effect)) in enumerate(CELLS.items()):
         for own in SEEDS:

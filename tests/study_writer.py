@@ -2,9 +2,11 @@
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from study.config.loading import build_config, dump_config, load_config
 from study.config.schema import StudyConfig
@@ -13,17 +15,19 @@ from study.data.tasks import Part, Task
 from study.method.delta import DeltaInfo
 from study.search.recorded import Recorded, close_trial
 from study.search.recording import record_epoch
+from study.storage.atomic import sha256_of
 from study.storage.result_folder import json_bytes
-from study.storage.study_folder import StudyFolder
+from study.storage.study_folder import DESCRIPTION, StudyFolder
 from study.storage.trial_folder import PREDICTIONS, VALIDATION, End, Status
 from study.trial.predictions import predictions_to_parquet
-from study.trial.study import Candidate, EpochReport, Prediction, Study, TrialConfig
+from study.trial.study import SPLIT_HASH, Candidate, EpochReport, Prediction, Study, TrialConfig
 from tests.not_none import not_none
 from tests.settings import trial_data, with_settings
 
 EPOCHS = 3
 SEEDS = (1, 2, 3, 4, 5)
 CLASSES = tuple(f"glyph {name}" for name in "abcdefghijkl")
+DIGITS_AND_LETTERS = dict.fromkeys(("digits", "letters"), "ab")
 INFO = DeltaInfo(
     backbone="tiny",
     revision=None,
@@ -46,7 +50,13 @@ class StudyWriter:
         self.folder = StudyFolder(path)
         if not self.folder.config_path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            given = {"name": path.name, "final": {"images": "shots"}, **sections}
+            given = {
+                "name": path.name,
+                "storage": str(path.parent),
+                "tracking": {"experiment": path.name},
+                "final": {"images": "shots"},
+                **sections,
+            }
             self.folder.create(dump_config(build_config(given, path.name)), {})
 
     @property
@@ -83,13 +93,24 @@ class StudyWriter:
         self.folder.trial(config.trial_id).create(config.model_dump(mode="json"))
         return config
 
-    def report(self, config: TrialConfig, report: EpochReport):
-        """Record an epoch of a trial."""
+    def record(self, config: TrialConfig, report: EpochReport):
+        """Record an epoch of a trial as it reports it."""
         split = "val" if config.stage == "search" else "test"
         folder = self.folder.trial(config.trial_id)
         record_epoch(folder, report, trial_data(split=split), INFO)
         if not report.predictions:
             (folder.path / VALIDATION).unlink(missing_ok=True)
+
+    def report(self, config: TrialConfig, epoch: int, seconds: float = 0.5) -> dict[str, float]:
+        """Record an epoch of a trial that tunes one value, and return its metrics."""
+        score = round(0.1 * config.number + 0.01 * epoch, 6)
+        metrics = {"train_loss": 2.0 - score, "val_score": score, "seconds": seconds}
+        bias, done = torch.ones(1), epoch == config.epochs
+        state = {} if done else {"0.parameter.bias": bias}
+        head = config.settings.head or "text"
+        deltas = ({"bias": bias},)
+        self.record(config, EpochReport(epoch, done, metrics, state, deltas, head=head))
+        return metrics
 
     def end(self, config: TrialConfig, status: Status = "finished", **cause: Any) -> End:
         """Close a trial."""
@@ -98,6 +119,20 @@ class StudyWriter:
         closed = close_trial(open_one, [], status, **cause)
         trial.delete_state()
         return not_none(closed.end)
+
+    def whole(
+        self, number: int, status: Status = "finished", epochs: int = EPOCHS, **cause: Any
+    ) -> TrialConfig:
+        """Write a trial from its beginning to its end."""
+        config = self.trial(number)
+        for epoch in range(1, epochs + 1):
+            self.report(config, epoch)
+        self.end(config, status, **cause)
+        return config
+
+    def conclude(self):
+        """Write what a study writes last of all."""
+        self.folder.write(DESCRIPTION, b"the **best** is here")
 
     def change(self, trial_id: str, **fields: Any):
         """Change fields of the configuration of a trial."""
@@ -173,12 +208,24 @@ class StudyWriter:
         classes = tuple(range(12))
         test = Part("accuracy", (Record("test.png", 0),), classes)
         task = Task(Part("train", train, classes), (test,))
+        self._write_tasks(digest, tasks_file(task, datasets={"glyphs": CLASSES[::-1]}))
+
+    def record_tasks(self, *tasks: Task) -> str:
+        """Record the tasks of trials on digits and letters; return their split hash."""
+        digest = sha256_of("".join(task.digest for task in tasks).encode())[:SPLIT_HASH]
+        self._write_tasks(digest, tasks_file(*tasks))
+        return digest
+
+    def _write_tasks(self, digest: str, contents: bytes):
         self.folder.path.joinpath("shots").mkdir(exist_ok=True)
-        contents = tasks_file(task, datasets={"glyphs": CLASSES[::-1]})
         self.folder.write(f"shots/tasks-{digest}.jsonl", contents)
 
 
-def tasks_file(*tasks: Task, datasets: Mapping[str, Sequence[str]]) -> bytes:
+MakeStudy = Callable[[str], StudyWriter]
+"""Makes a study of a name."""
+
+
+def tasks_file(*tasks: Task, datasets: Mapping[str, Sequence[str]] = DIGITS_AND_LETTERS) -> bytes:
     """Return a file of the tasks of trials as a study writes it, for datasets with class names."""
     lines = [json.dumps({"dataset": name, "class_names": of}) for name, of in datasets.items()]
     for number, task in enumerate(tasks):

@@ -13,7 +13,8 @@ from rich.cells import cell_len
 from tests.example_studies import ExampleStudy, ablation_study, search_study
 from tests.results.conftest import placed
 from tests.screens import columns, run_in_terminal, sentences, squeezed, table_lines
-from tests.written_study import Written, sync
+from tests.study_writer import StudyWriter
+from tests.tracking.mlflow.records import sync
 
 pytestmark = pytest.mark.long
 
@@ -55,7 +56,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], 
     two_parts = search_study(runs / "glyphs-base-to-new", base_to_new=True)
     placed(two_parts, "eurosat")
     ablation_study(runs / "ablation")
-    written = Written(runs, "a-study-whose-name-is-not-short-at-all")
+    written = StudyWriter(runs / "a-study-whose-name-is-not-short-at-all")
     for number in (1, 2):
         written.whole(number)
     sync(written, new_store(place))

@@ -15,7 +15,7 @@ from study.storage.study_folder import StudyFolder
 from study.trial.cost import Cost
 from tests.messages import Ran
 from tests.results.conftest import ablation_study, few_shot_study, predicted, tuned_study
-from tests.written_study import Written
+from tests.study_writer import StudyWriter
 
 __all__ = ["ablation_study", "few_shot_study", "predicted", "tuned_study"]
 
@@ -71,7 +71,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def mine(here: Path) -> StudyFolder:
     """A study of two trials, one of which is finished."""
-    written = Written(here / "runs", "mine")
+    written = StudyWriter(here / "runs" / "mine")
     written.whole(1)
     written.report(written.trial(2), 1)
     return written.folder

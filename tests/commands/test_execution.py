@@ -36,7 +36,7 @@ from tests.damage import flip
 from tests.image_folders import image_folder
 from tests.reacting import reacting
 from tests.settings import NONE, settings
-from tests.written_study import Written
+from tests.study_writer import StudyWriter
 
 Configure = Callable[..., StudyConfig]
 
@@ -270,9 +270,9 @@ def test_a_whole_study_opens_its_dataset_once(
 
 
 @pytest.fixture
-def written(tmp_path: Path) -> Written:
+def written(tmp_path: Path) -> StudyWriter:
     """A study of eight trials, of which one has ended, that has selected what it tests."""
-    written = Written(tmp_path, "mine")
+    written = StudyWriter(tmp_path / "mine")
     written.whole(1)
     best = {
         "label": "best",
@@ -285,7 +285,7 @@ def written(tmp_path: Path) -> Written:
 
 
 def test_a_choice_that_is_made_needs_no_search_unless_one_of_its_trials_is_open(
-    written: Written, console: Console, monkeypatch: pytest.MonkeyPatch
+    written: StudyWriter, console: Console, monkeypatch: pytest.MonkeyPatch
 ):
     nothing = Batch("test", [], {})
     steps = Mock(plan_test=lambda *_: nothing, plan_final=lambda *_: nothing)

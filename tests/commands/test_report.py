@@ -16,7 +16,6 @@ from study.storage.study_folder import StudyFolder
 from tests.commands.conftest import Run
 from tests.not_none import not_none
 from tests.study_writer import StudyWriter
-from tests.written_study import Written
 
 
 def test_report_lists_its_files_and_what_is_missing(mine: StudyFolder, run: Run):
@@ -44,7 +43,7 @@ def test_drift_is_measured_if_asked(tuned_study: Path, run: Run):
 
 
 def test_the_views_of_a_study_are_written_anew_from_its_folder(tmp_path: Path):
-    written = Written(tmp_path, "mine")
+    written = StudyWriter(tmp_path / "mine")
     written.whole(0)
     written.whole(1, "failed", 1, error="boom")
     write_outputs(written.folder)

@@ -19,19 +19,19 @@ from study.tracking.tracker import Tracker, TrackerLines
 from study.trial.predictions import predictions_to_parquet
 from study.trial.study import Prediction
 from tests.commands.conftest import Run
-from tests.written_study import Written
+from tests.study_writer import StudyWriter
 
 
 @pytest.fixture
-def written(here: Path) -> Written:
-    return Written(here / "runs", "mine")
+def written(here: Path) -> StudyWriter:
+    return StudyWriter(here / "runs" / "mine")
 
 
-def read(written: Written) -> Status:
+def read(written: StudyWriter) -> Status:
     return study_status(read_study_result(written.folder.path))
 
 
-def test_trials_are_counted_and_the_best_come_first(written: Written, run: Run):
+def test_trials_are_counted_and_the_best_come_first(written: StudyWriter, run: Run):
     for number, end in enumerate(("finished", "finished", "stopped"), 1):
         written.whole(number, end)
     written.whole(6, "failed", 2, reason="no epoch within 9 s [/]", error="Timeout\nThread")
@@ -55,7 +55,7 @@ def test_trials_are_counted_and_the_best_come_first(written: Written, run: Run):
 
 
 def test_a_study_is_interrupted_once_no_driver_holds_it_and_finished_once_it_is_described(
-    written: Written,
+    written: StudyWriter,
 ):
     written.trial(1)
     with written.folder.locked():
@@ -82,7 +82,7 @@ def test_looking_changes_nothing_and_json_has_the_fields_of_the_object(
 
 @pytest.mark.parametrize("low, beats_chance", [(0.3, False), (0.51, True)])
 def test_the_scores_of_the_best_configuration_are_given_with_a_doubt_of_them(
-    written: Written, low: float, beats_chance: bool, run: Run
+    written: StudyWriter, low: float, beats_chance: bool, run: Run
 ):
     best: dict[str, Any] = {
         "label": "best",
@@ -97,7 +97,7 @@ def test_the_scores_of_the_best_configuration_are_given_with_a_doubt_of_them(
     trial = written.folder.trial(config.trial_id)
     shown = [Prediction("text", "accuracy", f"{n}.png", "ab"[n // 6], "a", 0.9) for n in range(8)]
     trial.write("predictions.parquet", predictions_to_parquet(shown))
-    trial.append_report({"epoch": 4, "scores": {"text": {"score": 0.75}}})
+    trial.append_report({"epoch": 4, "seconds": 1.0, "scores": {"text": {"score": 0.75}}})
     written.end(config)
     against = AgainstChance(0.6, 0.5, images=8, low=low)
     written.folder.write_json("chance.json", {"best": against})
@@ -112,8 +112,8 @@ def test_the_scores_of_the_best_configuration_are_given_with_a_doubt_of_them(
 def test_the_list_has_state_scores_and_trials(mine: StudyFolder, here: Path, run: Run):
     assert mine.exists()
     (here / "runs" / "images").mkdir()
-    Written(here / "runs", "lost").folder.config_path.unlink()
-    broken = Written(here / "runs", "broken").folder
+    StudyWriter(here / "runs" / "lost").folder.config_path.unlink()
+    broken = StudyWriter(here / "runs" / "broken").folder
     broken.trial("search-0001").create({})
     (broken.path / "trials/search-0001/config.json").write_text("{")
     rows = [tuple(row.values()) for row in json.loads(run("list", "--json").out)]
@@ -130,7 +130,7 @@ def test_the_command_that_continues_is_printed_for_what_is_interrupted_alone(
     mine: StudyFolder, here: Path, run: Run, monkeypatch: pytest.MonkeyPatch, command: list[str]
 ):
     storage = (here / "runs").rename(here / "a folder with [red]spaces and $HOME in its name")
-    Written(storage, "done").conclude()
+    StudyWriter(storage / "done").conclude()
     monkeypatch.setenv("COLUMNS", "40")
     words = [*command, f"storage={storage}"]
     (line,) = re.findall(".*clipfit-study.*", run(*words).out)

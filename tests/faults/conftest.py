@@ -9,8 +9,8 @@ import pytest
 
 from study.storage.result_folder import JsonObject
 from study.storage.study_folder import StudyFolder
+from tests.study_writer import MakeStudy, StudyWriter
 from tests.tiny_study import untimed
-from tests.written_study import MakeStudy, Written
 
 from .drivers_client import Drivers
 from .proxy import Proxy
@@ -87,7 +87,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 @pytest.fixture
 def make(tmp_path: Path) -> MakeStudy:
     """Makes a study of a name, without trials."""
-    return lambda name: Written(tmp_path, name)
+    return lambda name: StudyWriter(tmp_path / name)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,8 @@ A proxy that answers ``{}`` to what it does not pass on is believed until the ru
 import pytest
 
 from study.tracking.mlflow import sync as sync_module
-from tests.written_study import EPOCHS, MakeStudy, assert_whole, started, sync
+from tests.study_writer import EPOCHS, MakeStudy
+from tests.tracking.mlflow.records import assert_whole, started, sync
 
 from .proxy import Proxy
 

@@ -16,7 +16,7 @@ from study.storage.atomic import StorageError
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End, TrialFolder
 from tests.clock import Clock
-from tests.written_study import Written
+from tests.study_writer import StudyWriter
 
 from .conftest import Disk
 
@@ -111,7 +111,7 @@ def test_a_worker_that_died_on_a_full_disk_of_rays_is_waited_for_and_ends_no_tri
     monkeypatch.setattr(Trial, "error_file", None)  # which Tune's controller would write
     monkeypatch.setenv("RAY_TMPDIR", str(disk.path))
     (disk.path / "ray").mkdir()
-    study = Written(tmp_path, "mine")
+    study = StudyWriter(tmp_path / "mine")
     config = study.trial(0)
     trial = Trial("any", config=config.model_dump(mode="json"), stub=True)
     searcher = StudySearcher(study.folder, [config])

@@ -19,7 +19,8 @@ from study.tracking.mlflow import sync as sync_module
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.tracking.mlflow.server import connect, is_refusal
 from tests.case_tables import from_table
-from tests.written_study import MakeStudy, Written, assert_whole, runs, started, sync
+from tests.study_writer import MakeStudy, StudyWriter
+from tests.tracking.mlflow.records import assert_whole, runs, started, sync
 
 from .proxy import Proxy, wait_until
 
@@ -41,13 +42,13 @@ def hasty(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(server, "ANSWERS_WITHIN", 2.0)
 
 
-def train(study: Written, tracker: MlflowTracker, *numbers: int):
+def train(study: StudyWriter, tracker: MlflowTracker, *numbers: int):
     """Write trials, and tell the tracker of each as a study does."""
     for number in numbers:
         tracker.trial_changed(study.whole(number).trial_id)
 
 
-def send_all_later(study: Written, proxy: Proxy, trials: int):
+def send_all_later(study: StudyWriter, proxy: Proxy, trials: int):
     """Let the server be whole again, and send it what it lacks."""
     proxy.mend()
     study.conclude()

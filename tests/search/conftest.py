@@ -13,8 +13,8 @@ from study.backbones.architecture import Depths
 from study.search.runner import run_in_process
 from study.storage.result_folder import JsonObject
 from study.trial.study import TrialData
+from tests.study_writer import StudyWriter
 from tests.tiny_study import TinyStudy
-from tests.written_study import Written
 
 DEPTHS = Depths(text=2, vision=3)
 CLIPFIT = "text.mlp.fc2.bias + vision.ln"
@@ -33,8 +33,8 @@ HALVED: JsonObject = {
 
 
 @pytest.fixture
-def written(tmp_path: Path) -> Written:
-    return Written(tmp_path, "mine")
+def written(tmp_path: Path) -> StudyWriter:
+    return StudyWriter(tmp_path / "mine")
 
 
 @pytest.fixture(scope="session")

@@ -23,13 +23,13 @@ from study.storage.trial_folder import End, Status
 from study.trial.study import best_candidate
 from tests.not_none import not_none
 from tests.settings import settings, study_of
-from tests.written_study import EPOCHS, Written
+from tests.study_writer import EPOCHS, StudyWriter
 
 BASELINES = ("zero-shot", "clipfit")
 
 
 def add(
-    written: Written,
+    written: StudyWriter,
     score: float,
     *,
     status: Status | None = "finished",
@@ -49,7 +49,7 @@ def add(
     return config.trial_id
 
 
-def write(written: Written, trials: Sequence[tuple[str, float]]):
+def write(written: StudyWriter, trials: Sequence[tuple[str, float]]):
     """Write finished trials, each of a baseline or group and with a score."""
     for group, score in trials:
         if group in BASELINES:
@@ -86,7 +86,7 @@ METHOD = [("zero-shot", 0.2), ("clipfit", 0.4), ("full", 0.85), ("full", 0.9), (
     ids=["all", "a baseline is the best", "a method is the best", "one alone"],
 )
 def test_baselines_the_best_of_each_method_and_the_best_are_candidates(
-    written: Written, trials: Sequence[tuple[str, float]], chosen: dict[str, int]
+    written: StudyWriter, trials: Sequence[tuple[str, float]], chosen: dict[str, int]
 ):
     write(written, trials)
     ranked = rank_finished_trials(written.folder)
@@ -94,14 +94,14 @@ def test_baselines_the_best_of_each_method_and_the_best_are_candidates(
     assert {label: trial.config.number for label, trial in found.items()} == chosen
 
 
-def test_the_best_with_a_delta_is_the_final_model_if_the_best_has_none(written: Written):
+def test_the_best_with_a_delta_is_the_final_model_if_the_best_has_none(written: StudyWriter):
     write(written, METHOD)
     candidates = fix_candidates(written.study)
     assert not_none(best_candidate(candidates)).source_trial == "search-0003"
     assert not_none(final_candidate(candidates)).source_trial == "search-0004"
 
 
-def test_the_choice_is_written_once_and_kept(written: Written):
+def test_the_choice_is_written_once_and_kept(written: StudyWriter):
     add(written, 0.5)
     first = fix_candidates(written.study)
     add(written, 0.9)
@@ -109,14 +109,14 @@ def test_the_choice_is_written_once_and_kept(written: Written):
     assert written.folder.read_json("candidates.json")[0]["val_score"] == 0.5
 
 
-def test_nothing_to_test_is_reported_with_the_last_error(written: Written):
+def test_nothing_to_test_is_reported_with_the_last_error(written: StudyWriter):
     add(written, 0.5, status="failed")
     with pytest.raises(StudyError, match=r"no trial of mine ran all its epochs.*boom$"):
         fix_candidates(written.study)
     assert written.folder.read_json("candidates.json") is None
 
 
-def test_a_candidate_has_the_head_that_its_trial_found(written: Written):
+def test_a_candidate_has_the_head_that_its_trial_found(written: StudyWriter):
     add(written, 0.9, head=None, report={"head": "linear"})
     (best,) = choose_candidates(rank_finished_trials(written.folder), (), 0).values()
     assert best.settings.head == "linear"
@@ -156,7 +156,7 @@ def test_zero_shot_and_a_linear_classifier_on_frozen_clip_share_a_training(tmp_p
     assert zero_shot.tested != linear.tested
 
 
-def test_a_score_is_the_last_epochs_and_only_finished_trials_count(written: Written):
+def test_a_score_is_the_last_epochs_and_only_finished_trials_count(written: StudyWriter):
     add(written, 0.5)
     for status in ("stopped", "failed", None):
         add(written, 0.9, status=status)
@@ -166,7 +166,7 @@ def test_a_score_is_the_last_epochs_and_only_finished_trials_count(written: Writ
     assert [(judged.config.number, judged.val_score) for judged in ranked] == [(5, 0.6), (0, 0.5)]
 
 
-def test_among_equals_fewer_parameters_win_then_the_earlier_trial(written: Written):
+def test_among_equals_fewer_parameters_win_then_the_earlier_trial(written: StudyWriter):
     add(written, 0.5)
     add(written, 0.5, trainable=90)
     add(written, 0.5, trainable=90)

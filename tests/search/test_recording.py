@@ -7,7 +7,7 @@ import os
 import signal
 import stat
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import create_autospec
@@ -19,11 +19,10 @@ from safetensors.torch import save_file
 from study.data.records import Record
 from study.data.tasks import Part, Task
 from study.errors import DataError
-from study.method.delta import DeltaInfo, load_delta, to_checked_bytes
+from study.method.delta import DeltaInfo, load_delta
 from study.search.observers import notify
 from study.search.recorded import Recorded, close_trial, read_recorded
 from study.search.recording import (
-    STATE,
     drop_reports_beyond_state,
     exit_after_time_limit,
     load_state,
@@ -39,8 +38,8 @@ from tests.case_tables import from_table
 from tests.damage import cut, flip
 from tests.not_none import not_none
 from tests.settings import trial_data
+from tests.study_writer import EPOCHS, StudyWriter
 from tests.tiny_study import Listener
-from tests.written_study import EPOCHS, Written
 
 LAST = 4
 """Epochs of a trial."""
@@ -321,18 +320,15 @@ def test_what_ends_in_time_leaves_nothing(trial: TrialFolder, limit: float | Non
     assert read_hang(trial) is None
 
 
-def record_with_state(written: Written, config: TrialConfig, epochs: int) -> TrialFolder:
+def record_with_state(written: StudyWriter, config: TrialConfig, epochs: int) -> TrialFolder:
     """Record epochs of a trial, and the state after them."""
     trial = written.folder.trial(config.trial_id)
     for epoch in range(1, epochs + 1):
-        written.report(config, epoch, 0.75)
-    facts = {"epoch": str(epochs), "info": json.dumps(asdict(INFO))}
-    facts["reports"] = trial.reports_digest(epochs)
-    trial.write(STATE, to_checked_bytes({}, facts))
+        written.report(config, epoch)
     return trial
 
 
-def test_trials_are_given_with_their_ends_and_scores(written: Written):
+def test_trials_are_given_with_their_ends_and_scores(written: StudyWriter):
     written.whole(0, "stopped", epochs=2)
     record_with_state(written, written.trial(1), 1)
     written.trial(2, stage="test", trial_id="test-one-seed1")
@@ -346,7 +342,7 @@ def test_trials_are_given_with_their_ends_and_scores(written: Written):
 
 @pytest.mark.parametrize("epochs", [1, 2])
 def test_one_that_came_to_its_earlier_end_as_its_driver_died_goes_no_further(
-    written: Written, epochs: int
+    written: StudyWriter, epochs: int
 ):
     config = written.whole(0, "stopped", epochs=2, reason="successive halving at epoch 2")
     trial = written.folder.trial(config.trial_id)
@@ -360,7 +356,7 @@ def test_one_that_came_to_its_earlier_end_as_its_driver_died_goes_no_further(
     assert heard.events == ([("ended", config.trial_id, "stopped")] if end else [])
 
 
-def test_a_stopped_trial_that_goes_on_keeps_its_epochs_and_runs_to_its_last(written: Written):
+def test_a_stopped_trial_that_goes_on_keeps_its_epochs_and_runs_to_its_last(written: StudyWriter):
     config = written.trial(0)
     trial = record_with_state(written, config, 2)
     trial.write_end(End("stopped", 2, 1.5), keep_state=True)
@@ -373,7 +369,7 @@ def test_a_stopped_trial_that_goes_on_keeps_its_epochs_and_runs_to_its_last(writ
     assert not trial.damaged()
 
 
-def test_data_that_changed_since_a_trial_began_are_refused(written: Written):
+def test_data_that_changed_since_a_trial_began_are_refused(written: StudyWriter):
     """As by a split file that lost a line."""
     written.trial(1, trial_id="test-clipfit-seed1", stage="test")
     data = trial_data(digest="b" * 64)

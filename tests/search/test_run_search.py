@@ -24,8 +24,8 @@ from study.trial.study import Study
 from tests.damage import flip
 from tests.not_none import not_none
 from tests.settings import FEW
+from tests.study_writer import StudyWriter
 from tests.tiny_study import TinyStudy, configs_of, optuna_trials, results
-from tests.written_study import Written
 
 from .conftest import HALVED, METHODS
 
@@ -101,7 +101,7 @@ def test_a_trial_that_only_lacked_its_closing_is_closed_and_observers_hear_of_it
 
 
 def test_a_search_has_the_time_left_that_its_own_trials_have_not_spent(tmp_path: Path):
-    written = Written(tmp_path, "mine")
+    written = StudyWriter(tmp_path / "mine")
     study = Study(changed(written.config, minutes=2), written.folder)
     assert steps.seconds_left(study) == 120
     for number, ended_at in enumerate([(1000.0, 1010.0), range(2000, 2300, 10)]):

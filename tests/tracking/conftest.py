@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.written_study import MakeStudy, Written
+from tests.study_writer import MakeStudy, StudyWriter
 
 
 @pytest.fixture
 def make(tmp_path: Path) -> MakeStudy:
     """Makes a study of a name, without trials."""
-    return lambda name: Written(tmp_path, name)
+    return lambda name: StudyWriter(tmp_path / name)
 
 
 @pytest.fixture
-def study(make: MakeStudy) -> Written:
+def study(make: MakeStudy) -> StudyWriter:
     return make("mine")

@@ -13,7 +13,7 @@ from study.tracking.tracker import (
     summarize_error,
 )
 from study.trial.study import Study
-from tests.written_study import Written
+from tests.study_writer import StudyWriter
 
 SECRET = "s3cr3t-passw0rd"
 
@@ -34,7 +34,9 @@ class Least(Tracker):
 
 
 @pytest.mark.parametrize("tracker", [Least(), make_tracker("none")])
-def test_a_tracker_needs_three_methods_and_is_notified_of_changes(tracker: Tracker, study: Written):
+def test_a_tracker_needs_three_methods_and_is_notified_of_changes(
+    tracker: Tracker, study: StudyWriter
+):
     tracker.check(study.config)
     tracker.start(study.study)
     TrackerObserver(tracker).trial_reported(study.whole(0), 1, {})

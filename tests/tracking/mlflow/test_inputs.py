@@ -10,7 +10,8 @@ from mlflow import MlflowClient
 from study.data.records import Record
 from study.data.tasks import Part, Task
 from study.tracking.mlflow.inputs import dataset_inputs
-from tests.written_study import MakeStudy, record_tasks, runs, sync, tasks_file
+from tests.study_writer import MakeStudy, tasks_file
+from tests.tracking.mlflow.records import runs, sync
 
 SEEN = (Record("a/1", 0), Record("a/2", 0), Record("b/1", 1))
 HELD, ELSEWHERE = (Record("a/9", 0), Record("b/9", 1)), (Record("other/1", 0),)
@@ -22,7 +23,7 @@ TASK = Task(
 
 def digests(*tasks: Task, evaluated: str = "test") -> dict[tuple[str, str], tuple[int, str]]:
     """Return the number of images and the digest of each dataset and split."""
-    inputs = dataset_inputs(tasks_file(*tasks)[0], evaluated=evaluated, root=None)
+    inputs = dataset_inputs(tasks_file(*tasks), evaluated=evaluated, root=None)
     datasets = {(item.dataset.name, item.tags[0].value): item.dataset for item in inputs}
     return {
         place: (json.loads(dataset.profile)["num_rows"], dataset.digest)
@@ -55,7 +56,7 @@ def test_equal_images_have_equal_digests_and_others_another(changed: Record):
     first, second = digests(TASK), digests(with_training(*SEEN[:2], changed))
     assert second["digits", "test"] == first["digits", "test"]
     assert second["digits", "train"] != first["digits", "train"]
-    (source, *_) = dataset_inputs(tasks_file(TASK)[0], evaluated="test", root=Path("/my/digits"))
+    (source, *_) = dataset_inputs(tasks_file(TASK), evaluated="test", root=Path("/my/digits"))
     assert json.loads(source.dataset.source) == {"uri": "/my/digits"}
 
 
@@ -66,8 +67,8 @@ def test_of_a_damaged_file_nothing_is_reported(damage: bytes):
 
 def test_runs_are_found_by_the_dataset_of_a_split(mlflow_store: str, make: MakeStudy):
     study = make("filtered")
-    searched = record_tasks(study.folder, replace(TASK, evaluations=TASK.evaluations[:1]))
-    tested = record_tasks(study.folder, with_training(*SEEN[1:]))
+    searched = study.record_tasks(replace(TASK, evaluations=TASK.evaluations[:1]))
+    tested = study.record_tasks(with_training(*SEEN[1:]))
     study.end(study.trial(0, split_hash=searched))
     study.end(study.trial(1, split_hash=tested, stage="test", trial_id="test-best-seed1"))
     study.end(study.trial(2))  # its images are not recorded

@@ -3,24 +3,21 @@
 import pytest
 from mlflow.entities import Run
 
-from study.config.loading import build_config
 from study.errors import TrackingError
-from study.storage.result_folder import JsonObject
 from study.tracking.mlflow import mlflow_tracker
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from tests.faults.proxy import wait_until
-from tests.written_study import Written, runs, started
+from tests.study_writer import StudyWriter
+from tests.tracking.mlflow.records import runs, started
 
 
 @pytest.mark.parametrize(
-    "values, view",
-    [({}, "trials"), ({"ablation": {"design": "leave_one_out"}}, "tested")],
+    "overrides, view", [([], "trials"), (["ablation={design: leave_one_out}"], "tested")]
 )
 def test_the_end_of_a_study_prints_where_it_is_browsed_and_the_view_that_has_its_trials(
-    mlflow_store: str, study: Written, values: JsonObject, view: str
+    mlflow_store: str, study: StudyWriter, overrides: list[str], view: str
 ):
-    tracking = {"experiment": view}
-    study.config = build_config({**values, "name": "mine", "tracking": tracking}, "test")
+    study.configure(f"tracking.experiment={view}", *overrides)
     tracker = started(study, mlflow_store)
     lines = tracker.close(finished=True)
     hints = dict(lines.hints)
@@ -33,11 +30,11 @@ def test_the_end_of_a_study_prints_where_it_is_browsed_and_the_view_that_has_its
 
 
 def test_system_metrics_of_the_machine_are_on_the_studys_own_run_if_asked_for(
-    mlflow_store: str, study: Written, monkeypatch: pytest.MonkeyPatch
+    mlflow_store: str, study: StudyWriter, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")
     for asked in (False, True):
-        study.config = study.config.with_section("tracking", system_metrics=asked)
+        study.configure(f"tracking.system_metrics={asked}")
         tracker = started(study, mlflow_store)
         config = study.whole(0)
         tracker.trial_changed(config.trial_id)
@@ -55,7 +52,7 @@ def _system_metrics(run: Run) -> set[str]:
 
 
 def test_system_metrics_without_psutil_are_refused_before_a_study(
-    study: Written, monkeypatch: pytest.MonkeyPatch
+    study: StudyWriter, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(mlflow_tracker, "find_spec", lambda _: None)
     config = study.config.with_section("tracking", system_metrics=True)

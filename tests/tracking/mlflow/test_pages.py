@@ -15,7 +15,7 @@ from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.trial.study import Study
 from tests.browser import Browser
 from tests.finished_study import BEST
-from tests.written_study import record_tasks
+from tests.study_writer import StudyWriter
 
 pytestmark = pytest.mark.long
 
@@ -75,7 +75,7 @@ class Sent:
 def sent(finish: Any, mlflow_server: str, tmp_path_factory: pytest.TempPathFactory) -> Sent:
     """A study of which one trial was stopped and one failed."""
     study = finish(tmp_path_factory.mktemp("paged"), "paged", experiment="paged")
-    study._split_hash = record_tasks(study.folder, TASK)
+    study._split_hash = StudyWriter(study.folder.path).record_tasks(TASK)
     for number, score in ((3, 0.6123456789), (4, 0.5)):
         trial = study.folder.trial(f"search-{number:04d}")
         study._search("search", f"trial {number}", number, score, BEST | STOPPED)

@@ -17,7 +17,7 @@ from study.tracking.mlflow.registry import model_name, register_best
 from study.tracking.mlflow.study_run import StudyRun
 from tests.study_writer import StudyWriter
 from tests.tracking.mlflow.conftest import Registered
-from tests.written_study import started, sync
+from tests.tracking.mlflow.records import started, sync
 
 
 @pytest.fixture

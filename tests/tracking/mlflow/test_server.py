@@ -17,7 +17,8 @@ from study.tracking.mlflow.server import (
     redact_uri,
     viewing_hints,
 )
-from tests.written_study import MakeStudy, sync
+from tests.study_writer import MakeStudy
+from tests.tracking.mlflow.records import sync
 
 SECRET = "s3cr3t-passw0rd"
 

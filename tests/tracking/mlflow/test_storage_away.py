@@ -11,18 +11,19 @@ from study.storage import atomic
 from study.tracking.mlflow import sync as sync_module
 from study.tracking.mlflow.study_run import StudyRun
 from tests.faults.proxy import wait_until
-from tests.written_study import Written, artifacts, assert_whole, runs, started
+from tests.study_writer import StudyWriter
+from tests.tracking.mlflow.records import artifacts, assert_whole, runs, started
 
 
 @pytest.fixture
-def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StudyWriter:
     monkeypatch.setattr(atomic, "RETRY_SECONDS", 0.1)
     monkeypatch.setattr(sync_module, "RETRY_SECONDS", 0.2)
     (tmp_path / "runs").mkdir()
-    return Written(tmp_path / "runs", tmp_path.name)
+    return StudyWriter(tmp_path / "runs" / tmp_path.name)
 
 
-def take_away(study: Written) -> Callable[[], object]:
+def take_away(study: StudyWriter) -> Callable[[], object]:
     """Rename the folder that studies are in; return what brings it back."""
     storage = study.folder.path.parent
     away = storage.rename(storage.with_name("away"))
@@ -30,7 +31,7 @@ def take_away(study: Written) -> Callable[[], object]:
 
 
 def be_away_once(
-    monkeypatch: pytest.MonkeyPatch, study: Written, owner: type, call: str, *, before: bool
+    monkeypatch: pytest.MonkeyPatch, study: StudyWriter, owner: type, call: str, *, before: bool
 ) -> list[threading.Timer]:
     """Let storage be away for a while before or after the first call; return what ends that."""
     real = getattr(owner, call)
@@ -61,7 +62,7 @@ def be_away_once(
     ],
 )
 def test_a_trial_is_sent_whole_if_storage_goes_away_meanwhile_and_mlflow_is_not_blamed(
-    study: Written,
+    study: StudyWriter,
     mlflow_store: str,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -79,7 +80,7 @@ def test_a_trial_is_sent_whole_if_storage_goes_away_meanwhile_and_mlflow_is_not_
 
 
 def test_what_ended_without_a_word_and_tables_are_sent_where_storage_is_away_as_a_study_closes(
-    study: Written, mlflow_store: str, monkeypatch: pytest.MonkeyPatch
+    study: StudyWriter, mlflow_store: str, monkeypatch: pytest.MonkeyPatch
 ):
     tracker = started(study, mlflow_store)
     study.whole(0)
@@ -95,7 +96,7 @@ def test_what_ended_without_a_word_and_tables_are_sent_where_storage_is_away_as_
 
 
 def test_storage_that_stays_away_is_named_and_what_was_not_sent(
-    study: Written,
+    study: StudyWriter,
     mlflow_store: str,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,

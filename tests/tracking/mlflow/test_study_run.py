@@ -6,7 +6,8 @@ from mlflow import MlflowClient
 
 from study.storage.study_folder import DESCRIPTION
 from study.tracking.mlflow.study_run import LONGEST_NOTE, shorten_description
-from tests.written_study import MakeStudy, Written, artifacts, runs, sync
+from tests.study_writer import MakeStudy, StudyWriter
+from tests.tracking.mlflow.records import artifacts, runs, sync
 
 
 def test_the_parent_has_configuration_tables_and_description(mlflow_server: str, make: MakeStudy):
@@ -42,7 +43,7 @@ def test_a_description_that_is_too_long_loses_its_last_paragraphs_and_says_so():
 
 def test_two_studies_of_one_name_are_two_runs(mlflow_store: str, tmp_path: Path):
     for place in ("a", "b"):
-        sync(Written(tmp_path / place, "namesake"), mlflow_store)
+        sync(StudyWriter(tmp_path / place / "namesake"), mlflow_store)
     client = MlflowClient(mlflow_store)
     experiment = client.get_experiment_by_name("namesake")
     assert len(client.search_runs([experiment.experiment_id])) == 2
