@@ -1,18 +1,26 @@
 """The embedded checkpoint: its record is of its weights, and it tells all its words apart."""
 
+import json
 from pathlib import Path
 
+import pytest
 import torch
 
 from study.backbones.backbone import Backbone
+from study.backbones.load_backbone import load_backbone
 from study.data.readers.glyphs import GLYPH_CLASS_NAMES
 from study.embedded import backbone_path
-from study.storage.result_folder import JsonObject
 
 FOLDER = Path(backbone_path("embedded"))
 
 
-def test_the_record_belongs_to_the_weights(backbone: Backbone, recorded: JsonObject):
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    return load_backbone(FOLDER)
+
+
+def test_the_record_belongs_to_the_weights(backbone: Backbone):
+    recorded = json.loads((FOLDER / "zero_shot.json").read_text("utf-8"))
     assert recorded["fingerprint"] == backbone.fingerprint
     assert (FOLDER / "model.safetensors").stat().st_size < 5e6
 

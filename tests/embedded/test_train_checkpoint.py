@@ -1,3 +1,5 @@
+"""The trainer of the embedded checkpoint, which is trained in a few steps."""
+
 import copy
 import sys
 from pathlib import Path
@@ -7,14 +9,38 @@ import torch
 
 from study.backbones.backbone import Backbone
 from study.backbones.load_backbone import load_backbone
-from tests.embedded.__main__ import main
-from tests.embedded.drawings import all_captions
-from tests.embedded.training import (
+from study.embedded import backbone_path
+from tests.embedded.letters import FONTS
+from tests.embedded.train_checkpoint import (
+    FACES,
     Trainer,
+    all_captions,
+    build_bank,
     contrastive_loss,
+    draw_pictures,
+    main,
     shrink_text_residual,
     text_residual_scale,
 )
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    return load_backbone(backbone_path("embedded"))
+
+
+def test_fonts_of_the_packaged_letters_are_never_learned_from():
+    assert not {face.file for face in FACES} & {*FONTS}
+
+
+def test_equal_seeds_draw_equal_pictures():
+    bank = build_bank()
+    first, second, other = (
+        draw_pictures(bank, 16, torch.Generator().manual_seed(seed)) for seed in (3, 3, 4)
+    )
+    for name, values in vars(first).items():
+        assert torch.equal(values, getattr(second, name))
+    assert not torch.equal(first.pixels, other.pixels)
 
 
 def test_a_picture_without_a_caption_does_not_count():
@@ -29,7 +55,7 @@ def test_a_picture_without_a_caption_does_not_count():
 def test_the_command_trains_and_writes_a_checkpoint_of_the_recipe(
     backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(sys, "argv", ["embedded", "--out", str(tmp_path), "--steps", "2"])
+    monkeypatch.setattr(sys, "argv", ["train", "--out", str(tmp_path), "--steps", "2"])
     main()
     trained = load_backbone(tmp_path)
     assert trained.tokenizer.get_vocab() == backbone.tokenizer.get_vocab()
