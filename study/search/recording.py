@@ -76,7 +76,7 @@ def record_epoch(
     if report.done:
         _save_deltas(folder, report.deltas, info)
         name = PREDICTIONS if data.split == "test" else VALIDATION
-        folder.write(name, predictions_to_parquet(report.predictions))
+        folder.write(name, predictions_to_parquet(report.predictions), recorded=True)
         folder.append_report(line, last=True)
     else:
         folder.append_report(line)
@@ -181,4 +181,4 @@ def _save_deltas(folder: TrialFolder, deltas: Sequence[Tensors], info: DeltaInfo
         names = ["delta.safetensors"]
     for name, tensors in zip(names, deltas, strict=True):
         if tensors:
-            folder.write(name, to_delta_bytes(tensors, info))
+            folder.write(name, to_delta_bytes(tensors, info), recorded=True)

@@ -119,14 +119,18 @@ class TrialFolder(ResultFolder):
     def write_end(self, end: End, *, keep_state: bool = False) -> None:
         """Record how the trial ended, and delete the end before it was reopened.
 
+        A file whose checksum was recorded as it was written keeps that one, so that no damage since
+        then is taken for its contents. Reports get longer.
+
         Args:
             end: how it ended.
             keep_state: whether to keep the state, by which a trial that was stopped can go on.
         """
         contents = {}
+        recorded = {*Checksums(self.path).names} - {REPORTS}
         for pattern in RESULT_FILES:
             for path in sorted(self.path.glob(pattern)):
-                if path.is_file():  # a folder may be in its place
+                if path.is_file() and path.name not in recorded:  # or a folder is in its place
                     contents[path.name] = self.read(path.name) or b""
         contents["end.json"] = json_bytes(end)
         record_checksums(self.path, contents)
@@ -162,11 +166,12 @@ class TrialFolder(ResultFolder):
         """Return the names of the damaged files, sorted.
 
         The reports of an unfinished trial need only parse here: `study.search.recording` compares
-        them with the state from which the trial continues.
+        them with the state from which the trial continues. Its other files are whole once its last
+        report is written.
         """
         checksums = Checksums(self.path)
         names = ["config.json"]
-        if (self.path / "end.json").exists():
+        if (self.path / "end.json").exists() or self.reports_are_final():
             names = checksums.names
         damaged = {name for name in names if not checksums.matches(name, self.read(name))}
         readers = {

@@ -151,7 +151,9 @@ def test_the_last_report_is_written_when_all_else_is_there(
 ):
     """A resumed study takes a trial with its last report for finished."""
     written = []
-    monkeypatch.setattr(TrialFolder, "write", lambda _, name, contents: written.append(name))
+    monkeypatch.setattr(
+        TrialFolder, "write", lambda _, name, contents, recorded: written.append(name)
+    )
     monkeypatch.setattr(TrialFolder, "append_report", lambda *_, last: written.append("report"))
     record_epoch(trial, report(LAST, done=True), data(split), INFO)
     assert written == ["delta.safetensors", predictions, "report"]
@@ -243,6 +245,17 @@ def test_a_crash_at_whatever_write_is_no_damage(
             break
     assert written >= {1, 2, 3, LAST}
     assert not caplog.text
+
+
+@pytest.mark.parametrize("name", ["delta.safetensors", "validation.parquet"])
+def test_damage_between_the_last_epoch_and_the_end_is_not_taken_for_the_contents(
+    trial: TrialFolder, name: str
+):
+    record(trial, 1, 2, 3, LAST)
+    assert trial.damaged() == []
+    cut(trial.path / name)
+    trial.write_end(End("finished", LAST, 1.0))
+    assert trial.damaged() == [name]
 
 
 def test_a_stopped_trial_leaves_its_delta_and_no_state(trial: TrialFolder):
