@@ -18,7 +18,6 @@ from study.tracking.mlflow import server
 from study.tracking.mlflow import sync as sync_module
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.tracking.mlflow.server import connect, is_refusal
-from tests.case_tables import from_table
 from tests.study_writer import MakeStudy, StudyWriter
 from tests.tracking.mlflow.records import assert_whole, runs, started, sync
 
@@ -179,7 +178,19 @@ def test_trials_that_mlflow_refuses_stop_no_other_and_are_named(
 
 
 @pytest.mark.usefixtures("hasty")
-@from_table
+@pytest.mark.parametrize(
+    "answer, expected",
+    [
+        ('400 {"error_code": "INVALID_PARAMETER_VALUE", "message": "no"}', True),
+        ('404 {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "no"}', True),
+        ("413", True),
+        ("401", False),
+        ('403 {"error_code": "PERMISSION_DENIED", "message": "no"}', False),
+        ("404", False),
+        ("429", False),
+        ("500", False),
+    ],
+)
 def test_what_is_refused_is_reported_from_a_server_at_fault(
     proxy: Proxy, mlflow_server: str, tmp_path: Path, answer: str, expected: bool
 ):

@@ -1,5 +1,6 @@
 """The GPUs of a machine: CUDA before MPS, and none where there is none."""
 
+import re
 from unittest.mock import Mock, call
 
 import pytest
@@ -7,10 +8,16 @@ import torch
 
 from study.errors import DataError
 from study.method.device import choose_device, gpu_kind, list_gpus
-from tests.case_tables import from_table
 
 
-@from_table
+@pytest.mark.parametrize(
+    "cuda, mps, chosen, gpus, allowed",
+    [
+        (2, True, "cuda", ["0", "1"], "auto, cpu, cuda, cuda:0, cuda:1"),
+        (0, True, "mps", ["Apple's, by MPS, which is untested"], "auto, cpu, mps"),
+        (0, False, "cpu", [], "auto, cpu"),
+    ],
+)
 def test_auto_is_cuda_then_mps_then_the_cpu_and_no_more_is_allowed_than_is_there(
     monkeypatch: pytest.MonkeyPatch,
     cuda: int,
@@ -33,9 +40,9 @@ def test_auto_is_cuda_then_mps_then_the_cpu_and_no_more_is_allowed_than_is_there
     assert ones.call_args_list == [call(1, device=device)] * 2, "no device is taken untried"
 
 
-@from_table
-def test_a_device_that_cannot_compute_is_refused(name: str, message: str):
-    with pytest.raises(DataError, match=message):
+@pytest.mark.parametrize("name", ["tpu?", "", "cuda:99", "mps:7"])
+def test_a_device_that_cannot_compute_is_refused_with_those_that_can(name: str):
+    with pytest.raises(DataError, match=f"device '{re.escape(name)}' .*; allowed .* auto, cpu"):
         choose_device(name)
 
 

@@ -11,7 +11,6 @@ from study.data.records import Dataset
 from study.data.shots import Shots
 from study.errors import DataError
 from study.protocols import BaseToNew, FewShot, Generalized, hmean
-from tests.case_tables import from_table
 from tests.paper_dataset import make_paper_dataset
 
 from .conftest import parts
@@ -39,7 +38,7 @@ def config(selection: str = "auto") -> StudyConfig:
     return build_config(values, "here")
 
 
-@from_table
+@pytest.mark.parametrize("classes, rule", [(24, "class_folds"), (22, "base")])
 def test_too_few_base_classes_make_the_choice_weak_and_that_is_said(
     classes: int, rule: str, caplog: pytest.LogCaptureFixture
 ):
@@ -49,7 +48,15 @@ def test_too_few_base_classes_make_the_choice_weak_and_that_is_said(
     assert message == bool(caplog.text) == (rule == "base")
 
 
-@from_table
+@pytest.mark.parametrize(
+    "selection, report, rule",
+    [
+        ("auto", {"val_base": 1.0, "val_new": 0.5}, "class_folds"),
+        ("auto", {"val_base": 1.0}, "base"),
+        ("auto", {"val_base": 1.0, "val_new": None}, "base"),
+        ("class_folds", {}, "class_folds"),
+    ],
+)
 def test_a_report_shows_which_rule_was_used(
     selection: str, report: dict[str, float | None], rule: str
 ):

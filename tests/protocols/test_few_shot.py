@@ -9,7 +9,6 @@ from study.data.records import Dataset
 from study.data.shots import Shots
 from study.protocols import FewShot, Transfer, ZeroShot
 from study.storage.result_folder import JsonObject
-from tests.case_tables import from_table
 from tests.paper_dataset import make_paper_dataset
 
 from .conftest import parts
@@ -36,7 +35,17 @@ def test_zero_shot_tests_one_configuration_once():
     assert ZeroShot().shot_seeds(config) == (7,)
 
 
-@from_table
+@pytest.mark.parametrize(
+    "data, search, rule",
+    [
+        ({"shots": 1}, {}, "holdout"),
+        ({"shots": 2}, {}, "folds"),
+        ({"shots": 1, "val_shots": 3}, {}, "folds"),
+        ({"shots": 16}, {"folds": 21}, "holdout"),
+        ({"shots": 16}, {"folds": 20}, "folds"),
+        ({"shots": 16}, {"selection": "holdout"}, "holdout"),
+    ],
+)
 def test_folds_need_an_image_of_each_class_in_every_fold_and_a_rule_that_is_named_is_taken(
     dataset: Dataset, data: JsonObject, search: JsonObject, rule: str
 ):

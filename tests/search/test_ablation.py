@@ -17,7 +17,6 @@ from study.storage.result_folder import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End
 from study.trial.study import Study, TrialConfig, TrialData
-from tests.case_tables import from_table
 from tests.settings import settings, study_of
 from tests.tiny_study import TinyStudy, configs_of
 
@@ -61,7 +60,16 @@ def test_a_site_that_the_base_lacks_cannot_be_left_out_of_it(cells: MakeCells):
         cells("leave_one_out", sites=["text.ln1"])
 
 
-@from_table
+@pytest.mark.parametrize(
+    "site, windows, ranges",
+    [
+        ("vision.ln1", {"width": 1}, {"0–0": "0:1", "1–1": "1:2", "2–2": "2:3"}),
+        ("vision.ln1", {"width": 2}, {"0–1": "0:2", "1–2": "1:3"}),
+        ("vision.ln1", {"windows": "from_bottom"}, {"0–0": "0:1", "0–1": "0:2", "0–2": "0:3"}),
+        ("vision.ln1", {"windows": "from_top"}, {"2–2": "2:3", "1–2": "1:3", "0–2": "0:3"}),
+        ("text.ln1", {"width": 1}, {"0–0": "0:1", "1–1": "1:2"}),
+    ],
+)
 def test_windows_slide_over_the_blocks_or_grow_from_an_end(
     cells: MakeCells, site: str, windows: JsonObject, ranges: dict[str, str]
 ):
@@ -80,7 +88,7 @@ def test_a_design_without_a_cell_beside_the_base_says_so(cells: MakeCells):
         cells("grid", subsets={"twin": "clipfit"})
 
 
-@from_table
+@pytest.mark.parametrize("base, cell", [("clipfit", "base"), ("ln", "only text.bias")])
 def test_a_kind_that_a_cell_tunes_needs_rates(cells: MakeCells, base: str, cell: str):
     own = {"base": base, "rates": {"ln": [0.1, 0.2]}}
     with pytest.raises(StudyError, match=rf"'{cell}' tunes 'text\..* needs rates\.bias"):

@@ -12,7 +12,6 @@ from study.config.search_section import SpaceConfig
 from study.config.trial_settings import TrialSettings
 from study.method.subsets import parse
 from study.search.space import Space
-from tests.case_tables import from_table
 from tests.settings import settings
 
 from .conftest import CLIPFIT, DEPTHS
@@ -47,7 +46,22 @@ def suggest(
     return space(**of_space).suggest(trial), trial.asked
 
 
-@from_table
+# The sites that are tuned, and what is proposed besides.
+@pytest.mark.parametrize(
+    "chosen, asked",
+    [
+        ([], []),
+        (["text.ln_final"], ["distill_weight", "ln_lr"]),
+        (["vision.ln_post"], ["ln_lr"]),
+        (["vision.ln1"], ["ln_lr", "vision.from", "vision.to"]),
+        (["vision.attn.bias", "vision.ln_post"], ["bias_lr", "ln_lr", "vision.from", "vision.to"]),
+        (["text.mlp.fc2.bias"], ["bias_lr", "distill_weight", "text.from", "text.to"]),
+        (
+            ["text.mlp.fc2.bias", "vision.ln1"],
+            [*RATES, "text.from", "text.to", "vision.from", "vision.to"],
+        ),
+    ],
+)
 def test_a_choice_is_asked_for_only_where_it_acts(chosen: list[str], asked: list[str]):
     proposal, got = suggest(chosen)
     assert got == {*SITES, *asked}
@@ -56,7 +70,16 @@ def test_a_choice_is_asked_for_only_where_it_acts(chosen: list[str], asked: list
     assert proposal == own.model_copy(update={"head": None}), "the better head is a result"
 
 
-@from_table
+@pytest.mark.parametrize(
+    "first, last, subset",
+    [
+        (0, 2, "vision.ln1 + vision.ln_post"),
+        (2, 0, "vision.ln1 + vision.ln_post"),
+        (1, 2, "vision.ln1[1:3] + vision.ln_post"),
+        (2, 1, "vision.ln1[1:3] + vision.ln_post"),
+        (1, 1, "vision.ln1[1:2] + vision.ln_post"),
+    ],
+)
 def test_a_window_limits_the_sites_inside_the_blocks(first: int, last: int, subset: str):
     windows = {"vision.from": first, "vision.to": last}
     proposal, _ = suggest({"vision.ln1", "vision.ln_post"}, windows)

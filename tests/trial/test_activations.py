@@ -22,7 +22,6 @@ from study.trial.activations import CHUNK, begin_images, open_table, zero_shot_t
 from study.trial.machine_faults import free_memory
 from study.trial.run_trial import run_trial
 from study.trial.study import TrialData
-from tests.case_tables import from_table
 from tests.small_trials import outcomes, trial
 
 
@@ -106,7 +105,15 @@ def test_the_untuned_model_is_copied_once_for_all_trainings(
     assert made.call_count == 1
 
 
-@from_table
+@pytest.mark.parametrize(
+    "subset, at_once, again",
+    [
+        ("vision.ln", 1024, False),
+        ("vision.ln", 3, False),
+        ("clipfit", 1024, False),
+        ("clipfit", 3, True),  # more than pass at once are encoded anew, where they change
+    ],
+)
 def test_prompts_are_begun_once_for_all_trials_as_far_as_nothing_is_tuned(
     subset: str,
     at_once: int,

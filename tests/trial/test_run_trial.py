@@ -4,17 +4,26 @@ from collections.abc import Mapping
 from itertools import combinations, combinations_with_replacement
 from typing import Any
 
+import pytest
 import torch
 
 from study.backbones.backbone import Backbone
 from study.trial.predictions import mean
 from study.trial.run_trial import run_trial
 from study.trial.study import TrialData
-from tests.case_tables import from_table
 from tests.small_trials import Prepare, digest, outcome, outcomes, trial
 
 
-@from_table
+@pytest.mark.parametrize(
+    "setting, parts",
+    [
+        ("holdout", ["accuracy"]),
+        ("augmented", ["accuracy"]),
+        ("folds", ["accuracy"]),
+        ("class_folds", ["base", "new", "hmean"]),
+        ("base", ["base"]),
+    ],
+)
 def test_every_epoch_is_reported_with_its_score(
     prepare: Prepare, backbone: Backbone, setting: str, parts: list[str]
 ):
@@ -62,7 +71,17 @@ def test_the_result_does_not_depend_on_what_ran_before_and_global_randomness_is_
     assert torch.equal(torch.get_rng_state(), state)
 
 
-@from_table
+@pytest.mark.parametrize(
+    "setting, changes",
+    [
+        ("holdout", {}),
+        ("augmented", {"subset": "bitfit + ln"}),
+        ("folds", {}),
+        ("class_folds", {"training": {"optimizer": "adamw", "batch_size": 8}}),
+        ("augmented", {"head": "linear", "alpha": 0.5}),
+        ("class_folds", {"head": "linear"}),
+    ],
+)
 def test_a_trial_goes_on_from_any_epoch_to_the_bit(
     prepare: Prepare, backbone: Backbone, setting: str, changes: Mapping[str, Any]
 ):

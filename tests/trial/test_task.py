@@ -16,7 +16,6 @@ from study.trial.run_trial import run_trial
 from study.trial.study import EpochReport, Prediction, Target, TrialData
 from study.trial.task_features import image_features, labels_of
 from study.trial.task_model import TaskModel
-from tests.case_tables import from_table
 from tests.small_trials import Prepare, last_report, outcome, trial
 
 
@@ -42,7 +41,14 @@ def test_each_task_of_a_trial_has_a_seed_of_its_own(prepare: Prepare, backbone: 
     assert len(seeds) == 2 * len(data.tasks)
 
 
-@from_table
+@pytest.mark.parametrize(
+    "subset, rates",
+    [
+        ("vision.ln", {"bias_lr": None}),
+        ("text.bias", {"ln_lr": None}),
+        ("text.ln_final", {"bias_lr": None}),
+    ],
+)
 def test_one_encoder_alone_can_be_tuned(
     holdout: TrialData, backbone: Backbone, subset: str, rates: dict[str, None]
 ):
@@ -55,7 +61,10 @@ def test_one_encoder_alone_can_be_tuned(
     assert moved > 1e-7 if tower == "text" else moved == pytest.approx(0, abs=1e-6)
 
 
-@from_table
+@pytest.mark.parametrize(
+    "key",
+    [{"optimizer": "adamw"}, {"momentum": 0.0}, {"weight_decay": 10.0}, {"regularizer": "l2_init"}],
+)
 def test_every_key_of_the_recipe_changes_what_is_learnt(
     holdout: TrialData, backbone: Backbone, key: JsonObject
 ):
@@ -90,7 +99,7 @@ def test_unequal_classes_are_made_up_for_by_the_encoders_and_by_the_head(
         assert of_auto == of_ways[-1], "these images are unequal, whatever the study's others are"
 
 
-@from_table
+@pytest.mark.parametrize("micro_batch, at_once", [(None, 30), (4, 15), (2, 7), (1, 3)])
 def test_images_that_are_evaluated_at_once_shrink_with_those_of_a_batch(
     holdout: TrialData, backbone: Backbone, micro_batch: int | None, at_once: int
 ):
@@ -249,7 +258,9 @@ def test_a_target_has_the_rows_of_the_classes_that_have_the_same_names(
     assert not torch.allclose(found[1], here, atol=1e-3), "it has the text of its own name"
 
 
-@from_table
+@pytest.mark.parametrize(
+    "setting, stage", [("augmented", "search"), ("class_folds", "search"), ("base", "test")]
+)
 def test_at_strength_0_with_a_head_of_text_every_prediction_is_zero_shot(
     prepare: Prepare, backbone: Backbone, setting: str, stage: str
 ):
