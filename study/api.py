@@ -10,20 +10,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from study.commands.console import tolerant_console
 from study.commands.execution import run_study as run_study_to_the_end
 from study.commands.export import export
 from study.commands.extend import extend_and_run
 from study.commands.find import find_config, find_model, find_study
 from study.commands.new_study import make_study
-from study.commands.output import lasting_console
 from study.commands.predict import find_images
 from study.config.loading import load_config
 from study.config.sweep import is_sweep
 from study.config.yaml_text import written_override
 from study.data import records
-from study.data.datasets import is_own, load_dataset
+from study.data.datasets import is_own_dataset, load_dataset
 from study.data.images.sources import FolderSource
-from study.data.outputs import DATASETS
+from study.data.output_folders import DATASETS
 from study.data.prompts import templates_of
 from study.data.readers.hub_tables import HubSource
 from study.data.readers.huggingface import loaded_contents
@@ -35,7 +35,7 @@ from study.report.leaderboard_tables import leaderboard_records
 from study.results.study_result import StudyResult, read_study_result
 from study.serving.classifier import TunedClassifier
 from study.storage.atomic import sha256_of
-from study.storage.folders import new_folder
+from study.storage.new_folders import new_folder
 from study.storage.study_folder import StudyFolder
 
 OWN = "mine"
@@ -56,7 +56,7 @@ class Dataset(records.Dataset):
     """The folder or table that it was read from; None if it was made of an object."""
 
     def __post_init__(self) -> None:
-        if not is_own(self.name):
+        if not is_own_dataset(self.name):
             raise DataError(
                 f"name is {self.name!r}, which is another dataset; allowed is a name of your own"
             )
@@ -269,7 +269,7 @@ class OpenedStudy:
             StudyError: a value is not allowed, or the study was interrupted.
         """
         self._model = None
-        extend_and_run(StudyFolder(self.path), _written(overrides), lasting_console())
+        extend_and_run(StudyFolder(self.path), _written(overrides), tolerant_console())
 
     def export(self, format: str, out: str | Path) -> None:
         """Write the final model of the study for another library, with a model card.
@@ -324,7 +324,7 @@ def run_study(
         root = dataset.save(load_config(source, _written(given)).storage)
         given |= {"data.dataset": dataset.name, "data.root": root}
     made = make_study(source, _written(given))
-    run_study_to_the_end(made, lasting_console(), resume=False, in_process=in_process)
+    run_study_to_the_end(made, tolerant_console(), resume=False, in_process=in_process)
     return OpenedStudy(made.folder)
 
 

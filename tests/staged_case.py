@@ -5,9 +5,9 @@ from torch import Tensor
 
 from study.backbones.backbone import Backbone
 from study.method.model import FewShotClassifier
-from study.method.recipe import Precision
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
+from study.method.training_options import Precision
 
 WORDS = [
     ["a photo of a cat", "a photo of a dog", "a dog"],

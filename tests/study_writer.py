@@ -13,8 +13,8 @@ from study.config.schema import StudyConfig
 from study.data.records import Record
 from study.data.tasks import Part, Task
 from study.method.delta import DeltaInfo
-from study.search.recorded import Recorded, close_trial
-from study.search.recording import record_epoch
+from study.search.checkpoints import record_epoch
+from study.search.recorded_trials import RecordedTrial, close_trial
 from study.storage.atomic import sha256_of
 from study.storage.result_folder import json_bytes
 from study.storage.study_folder import DESCRIPTION, StudyFolder
@@ -115,7 +115,7 @@ class StudyWriter:
     def end(self, config: TrialConfig, status: Status = "finished", **cause: Any) -> End:
         """Close a trial."""
         trial = self.folder.trial(config.trial_id)
-        open_one = Recorded(trial, config, None, trial.read_reports(), None)
+        open_one = RecordedTrial(trial, config, None, trial.read_reports(), None)
         closed = close_trial(open_one, [], status, **cause)
         trial.delete_state()
         return not_none(closed.end)

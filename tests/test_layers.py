@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 STUDY, TESTS = ROOT / "study", ROOT / "tests"
 
 TABLES = yaml.safe_load(Path(__file__).with_name("layers.yaml").read_text())
-ALLOWED: dict[str, set[str]] = {room: {*names} for room, names in TABLES["allowed"].items()}
+ALLOWED: dict[str, set[str]] = {package: {*names} for package, names in TABLES["allowed"].items()}
 
 FILES = sorted(STUDY.rglob("*.py"))
 
@@ -36,7 +36,7 @@ def imports(path: Path, of_modules: Container[str] = ()) -> Iterator[tuple[str, 
         if isinstance(node, ast.Import):
             yield from ((alias.name, top) for alias in node.names)
             continue
-        assert node.level == 0, f"{path}: a relative import hides which room it reaches into"
+        assert node.level == 0, f"{path}: a relative import hides which package it reaches into"
         assert node.module is not None
         for full in (f"{node.module}.{alias.name}" for alias in node.names):
             inner = node.module == "study" or full in of_modules
@@ -67,8 +67,8 @@ def within(module: str, names: Collection[str]) -> bool:
 
 def test_a_room_imports_only_what_is_below_it():
     for path in FILES:
-        room = module_of(path).partition(".")[0]
-        allowed = ALLOWED[room] | {room}
+        package = module_of(path).partition(".")[0]
+        allowed = ALLOWED[package] | {package}
         reached = {name.removeprefix("study.") for name, _ in imports(path) if name[:6] == "study."}
         strange = sorted(name for name in reached if not within(name, allowed))
         assert not strange, f"{path} may import {sorted(allowed)}, not {strange}"
@@ -78,15 +78,17 @@ def test_libraries_stay_in_their_rooms():
     at_home, optional = TABLES["at_home"], TABLES["optional"]
     for path in FILES:
         module = module_of(path)
-        room = module.partition(".")[0]
+        package = module.partition(".")[0]
         for name, top in imports(path):
             library = name.partition(".")[0]
             place = f"{path}: {library}"
-            assert within(module, at_home.get(library, {room})), f"{place} must not be imported"
+            assert within(module, at_home.get(library, {package})), f"{place} must not be imported"
             assert module in optional.get(library, {module}), place
             assert not (top and library in optional), f"{place} belongs inside a function"
             of_one = within(name, {"study.tracking.mlflow"})
-            assert not of_one or room == "tracking", f"{path}: a tracker is known by its interface"
+            assert not of_one or package == "tracking", (
+                f"{path}: a tracker is known by its interface"
+            )
 
 
 def test_heavy_libraries_are_imported_late_where_a_light_path_passes():
@@ -117,11 +119,13 @@ def test_every_room_is_in_the_table():
 
 
 def test_the_layers_have_no_cycle():
-    rooms = {room: {name.partition(".")[0] for name in names} for room, names in ALLOWED.items()}
+    rooms = {
+        package: {name.partition(".")[0] for name in names} for package, names in ALLOWED.items()
+    }
     while rooms:
-        bottom = {room for room, below in rooms.items() if not below & rooms.keys()}
+        bottom = {package for package, below in rooms.items() if not below & rooms.keys()}
         assert bottom, f"these import each other: {sorted(rooms)}"
-        rooms = {room: below for room, below in rooms.items() if room not in bottom}
+        rooms = {package: below for package, below in rooms.items() if package not in bottom}
 
 
 def test_no_two_files_import_each_other_even_through_others():

@@ -31,7 +31,7 @@ from study.results import bootstrap
 from study.trial.cost import Cost
 from study.commands import estimate
 
-estimate.measure_apart = lambda *_, **__: Cost(step=0.1, image=0.01, memory=10**9)
+estimate.measure_in_processes = lambda *_, **__: Cost(step=0.1, image=0.01, memory=10**9)
 bootstrap.DRAWS = 100  # intervals are as wide on the screen
 widths, named = json.loads(sys.argv[1])
 for name, words in named.items():

@@ -17,7 +17,7 @@ from study.backbones.architecture import Architecture
 from study.config.labels import OPEN
 from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
-from study.search.candidates import fix_candidates
+from study.search.candidates import read_or_choose_candidates
 from study.search.driver import run_trials
 from study.search.groups import JOURNAL
 from study.search.runner import Runner
@@ -100,7 +100,7 @@ class TinyStudy:
     def test(self, runner: Runner = run_trials):
         """Fix what is tested, and test it."""
         study = Study(self.config, self.folder)
-        candidates = fix_candidates(study)
+        candidates = read_or_choose_candidates(study)
         data = {seed: self.preparer.test(seed) for seed in self.config.test.seeds}
         batch = plan_test(study, trainings_of(candidates), data)
         run_test(study, [batch], [self.heard], runner)

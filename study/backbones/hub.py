@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from study.errors import BackboneError
-from study.storage.time_limit import call_within, cause_of_silence
+from study.storage.time_limit import call_within, cause_of_no_answer
 
 ANSWERS_WITHIN = 4.0
 """How many seconds the hub may take to answer."""
@@ -69,7 +69,7 @@ def silence_transformers() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def silence_of_hub(ask: Callable[[], object]) -> str | None:
+def hub_fault(ask: Callable[[], object]) -> str | None:
     """Return why the hub does not answer a question; None if it does, be it by an error."""
     from huggingface_hub.utils import HfHubHTTPError, HFValidationError
 
@@ -78,11 +78,11 @@ def silence_of_hub(ask: Callable[[], object]) -> str | None:
     except (HfHubHTTPError, HFValidationError):
         return None
     except Exception as error:  # releases differ in their HTTP library and its errors
-        return cause_of_silence(error)
+        return cause_of_no_answer(error)
     return None
 
 
-def how_to_bring(name: str, revision: str | None, setting: str) -> str:
+def download_hint(name: str, revision: str | None, setting: str) -> str:
     """Return how to bring what is on the hub to a machine without network.
 
     Args:
@@ -111,7 +111,7 @@ def must_read_locally(name: CheckpointName, files: Sequence[str], revision: str 
     """
     from huggingface_hub import HfApi
 
-    fault = silence_of_hub(lambda: HfApi().model_info(str(name), revision=revision))
+    fault = hub_fault(lambda: HfApi().model_info(str(name), revision=revision))
     if fault and not Source(name, revision).find(*files):
         raise BackboneError(format_unreachable(name, revision, fault))
     return fault is not None
@@ -124,5 +124,5 @@ def format_unreachable(name: CheckpointName, revision: str | None, fault: str) -
     return (
         f"backbone '{name}' is no folder here and not in this machine's cache of the hub, and "
         f"{HfApi().endpoint} does not answer ({fault}). Bring it over: "
-        f"{how_to_bring(str(name), revision, 'backbone.name=DIR')}"
+        f"{download_hint(str(name), revision, 'backbone.name=DIR')}"
     )

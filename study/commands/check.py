@@ -15,20 +15,20 @@ from study.commands.facts import count_cores, study_facts
 from study.config.methods import METHODS, Lora
 from study.config.rules import broken_rules
 from study.data.datasets import refuse_unread_folder
+from study.data.file_checks import refuse_absent, refuse_shared_images
 from study.data.prompts import prompts, refuse_unreadable_names
 from study.data.readers.benchmarks import BENCHMARKS
 from study.data.records import DataFaults, Dataset
-from study.data.survey import refuse_absent, refuse_shared_images
 from study.data.tasks import all_classes, refuse_one_class
 from study.errors import DataError, Fault, FaultsError, StudyError
 from study.method.device import list_gpus
 from study.method.lora import import_peft
 from study.method.subsets import parse
 from study.search.ablation_cells import ablation_cells
-from study.search.machine import ADDRESS, refuse_silent_cluster, refuse_too_many
+from study.search.cluster import ADDRESS, refuse_insufficient, refuse_unreachable_cluster
 from study.search.samplers import sampler_named
 from study.storage.atomic import StorageError
-from study.storage.folders import refuse_unwritable, runs_in_copy
+from study.storage.new_folders import refuse_unwritable, runs_in_copy
 from study.trial.config_hash import code_hash
 from study.trial.prepare import find_shots, tasks_of_search
 from study.trial.study import Study
@@ -254,11 +254,11 @@ def _check_places(study: Study, faults: Faults, *, resuming: bool) -> None:
     """Check the resources, the cluster, the storage and the name of a study."""
     resources = study.config.resources
     cpus, gpus = resources.cpus_per_trial, resources.gpus_per_trial
-    refuse = refuse_too_many
+    refuse = refuse_insufficient
     faults.attempt("resources.cpus_per_trial", refuse, cpus, count_cores(), "CPU cores")
     if gpus:
         faults.attempt("resources.gpus_per_trial", refuse, gpus, len(list_gpus()), "GPUs")
-    faults.attempt(ADDRESS, refuse_silent_cluster)
+    faults.attempt(ADDRESS, refuse_unreachable_cluster)
     if resuming:
         faults.attempt("storage", _check_storage, study.folder.path)
     else:

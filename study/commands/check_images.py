@@ -8,14 +8,14 @@ from itertools import chain
 from study.backbones.description import EMBEDDED, backbone_path
 from study.backbones.hub import PREPROCESSING, Source
 from study.commands.check_result import CheckResult, Fact
-from study.commands.output import track
+from study.commands.console import track
 from study.data.datasets import PACKAGED
+from study.data.file_checks import check_files
 from study.data.images.rgb import HIGHEST, dark_images
 from study.data.images.sources import IMAGE_SUFFIXES, FolderSource
 from study.data.readers.benchmarks import download_note
 from study.data.readers.published import differing_counts
 from study.data.records import Dataset, OnCorrupt, keyed_order, listed, result_names
-from study.data.survey import survey
 from study.errors import DataError, Fault
 from study.report.terminal import amount
 from study.report.visible_text import visible_text
@@ -130,7 +130,7 @@ def dataset_warnings(dataset: Dataset, on_corrupt: OnCorrupt = "fail") -> Iterat
         dataset: the dataset.
         on_corrupt: what the study does about images that it cannot read.
     """
-    found, source, published = survey(dataset), dataset.source, differing_counts(dataset)
+    found, source, published = check_files(dataset), dataset.source, differing_counts(dataset)
     if published and isinstance(source, FolderSource):
         train, val, test = map(len, (dataset.train, dataset.val, dataset.test))
         yield (

@@ -17,13 +17,13 @@ from study.config.trial_settings import TrialSettings
 from study.data.prompts import prompts
 from study.data.tasks import Task
 from study.errors import StudyError
-from study.method.recipe import TWO_STAGE_STEPS
+from study.method.training_options import TWO_STAGE_STEPS
 from study.method.two_stage import FIRST_STAGE
 from study.report.terminal import amount
 from study.search.ablation_cells import ablation_trials
 from study.search.candidates import training_hash
 from study.search.groups import plan_groups
-from study.trial.cost import Cost, measure_apart
+from study.trial.cost import Cost, measure_in_processes
 from study.trial.prepare import (
     configured_templates,
     find_shots,
@@ -175,7 +175,7 @@ def measure_and_estimate(study: Study, *, decoding: float = 0.0) -> Estimate:
     texts = [texts_of_class[0] for texts_of_class in prompts(names, templates)]
     gpu = bool(config.resources.gpus_per_trial)
     arguments = (config.backbone, config.training, texts, config.resources.threads, gpu)
-    cost = measure_apart(*arguments, at_once=min(slots, MOST_MEASURED))
+    cost = measure_in_processes(*arguments, at_once=min(slots, MOST_MEASURED))
     return estimate(study, cost, slots, decoding=decoding)
 
 

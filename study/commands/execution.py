@@ -17,22 +17,22 @@ from study.commands.check_images import find_warnings
 from study.commands.check_result import print_facts, print_warnings
 from study.commands.estimate import plan_facts
 from study.commands.facts import study_facts
-from study.commands.outcome import print_outcome, write_outputs
 from study.commands.progress import StageProgress, print_step
 from study.commands.signals import handle_signals, interrupt
+from study.commands.write_results import print_results, write_results
 from study.config.loading import dump_config
 from study.config.search_section import AUTO
 from study.errors import BackboneError, ClusterError, InterruptedStudyError, TrackingError
 from study.report.terminal import print_unwrapped
-from study.results.against_chance import fix_chance
 from study.results.best_configuration import is_outdated_final
 from study.results.study_result import StudyResult
+from study.results.write_chance import write_chance
 from study.search import steps
 from study.search.ablation_cells import ablation_trials
 from study.search.auto_precision import decide_precision
-from study.search.candidates import fix_candidates
+from study.search.candidates import read_or_choose_candidates
+from study.search.checkpoints import drop_reports_beyond_state
 from study.search.driver import ray_session, run_trials
-from study.search.recording import drop_reports_beyond_state
 from study.search.runner import Runner, run_in_process
 from study.storage.atomic import StorageError
 from study.storage.command_lines import study_command
@@ -67,7 +67,7 @@ def run_study(study: Study, console: Console, *, resume: bool, in_process: bool 
     tracker = tracking.make_tracker(study.config.tracking.tracker)
     with _open_folder(study, tracker, resume=resume), _next_command_in_errors(study.folder):
         board, hints = _run_to_the_end(study, tracker, console, in_process)
-    print_outcome(board, hints, console)
+    print_results(board, hints, console)
 
 
 @contextmanager
@@ -156,7 +156,7 @@ def _run_to_the_end(
                 console.print(f"precision {precision}, the faster one where trials run")
             _run_steps(study, preparer, data, tracker, console, runner)
             print_step(console, "ending the processes of the trials")
-        fix_chance(folder)
+        write_chance(folder)
         if tracker.title:
             step = (
                 f"sending results to {tracker.title}, and registering the best configuration there"
@@ -165,7 +165,7 @@ def _run_to_the_end(
         tracker.register()
         print_step(console, "making tables, charts and the report")
         datasets = {dataset.name: dataset for dataset in (study.dataset, *study.targets())}
-        board = write_outputs(folder, datasets)
+        board = write_results(folder, datasets)
         finished = True
     finally:
         if tracker_start.exception() is None:
@@ -232,7 +232,7 @@ def _run_steps(
             with search_progress(config.search.planned_trials) as line:
                 line.limit(steps.seconds_left(study))
                 steps.run_search(study, data, [line, sending], runner)
-        trainings = steps.trainings_of(fix_candidates(study))
+        trainings = steps.trainings_of(read_or_choose_candidates(study))
     tested = {seed: preparer.test(seed) for seed in protocol.shot_seeds(config)}
     batches = [steps.plan_test(study, trainings, tested, stage)]
     if not config.ablation:  # the longest training comes first, so that no worker waits for its end
@@ -257,7 +257,7 @@ def close_tracker(
         finished: whether the study ran to its end.
 
     Returns:
-        How to view the study, see `study.tracking.tracker.TrackerLines`.
+        How to view the study, see `study.tracking.tracker.TrackerMessages`.
 
     Raises:
         KeyboardInterrupt: the study was interrupted meanwhile.
@@ -268,7 +268,7 @@ def close_tracker(
         if tracker.title:
             print_step(console, f"sending the rest to {tracker.title}")
         lines = tracker.close(finished=finished)
-        if lines.lacks:
-            text = f"{tracker.title} lacks {lines.lacks}\nto send them later, run\n  {sync}"
+        if lines.missing:
+            text = f"{tracker.title} lacks {lines.missing}\nto send them later, run\n  {sync}"
             print_unwrapped(console, text, "yellow")
     return lines.hints

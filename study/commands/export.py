@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from study.commands.arguments import add_model
-from study.commands.output import lasting_console
+from study.commands.console import tolerant_console
 from study.commands.signals import handle_signals, interrupt
 from study.errors import StudyError
 
@@ -49,7 +49,7 @@ def run(options: Namespace) -> None:
 
     with handle_signals(interrupt):
         lines = export(options.model, options.format, options.out, options.storage)
-    console = lasting_console()
+    console = tolerant_console()
     for line in lines:
         print_sentences(console, line)
 
@@ -74,7 +74,7 @@ def export(model: str, name: str, out: Path, storage: str | None = None) -> list
 
         from study.report.model_card import model_card
         from study.serving.exports import find_format, write_export
-        from study.storage.folders import new_folder, refuse_taken
+        from study.storage.new_folders import new_folder, refuse_taken
 
         exported = find_format(name)
         refuse_taken(out)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from study.commands.arguments import add_settings, add_study
-from study.commands.output import lasting_console
+from study.commands.console import tolerant_console
 from study.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def run(options: Namespace) -> None:
     from study.commands.find import find_study
 
     folder = find_study(options.name, options.storage)
-    extend_and_run(folder, options.settings, lasting_console())
+    extend_and_run(folder, options.settings, tolerant_console())
 
 
 def extended_config(study: "Study", overrides: Sequence[str]) -> "StudyConfig":
@@ -128,7 +128,7 @@ def extend(study: "Study", extended: "StudyConfig") -> None:
         if entry["candidates"] is None and written and written[-1]["to"] > now:
             entry |= {name: written[-1][name] for name in ("candidates", "final")}
     folder.write_json(EXTENSIONS, [*extensions(study), entry])
-    folder.delete_conclusions(candidates=grows)
+    folder.mark_incomplete(candidates=grows)
     folder.write_config(dump_config(extended))
 
 

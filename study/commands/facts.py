@@ -11,12 +11,12 @@ from study.data.records import SPLITS, Dataset
 from study.data.shots import ALL, val_shots_per_class
 from study.method.device import list_gpus
 from study.method.parameters import count_parameters
-from study.method.recipe import are_unequal
 from study.method.subsets import parse
+from study.method.training_options import are_unequal
 from study.report.formatting import format_count
 from study.report.setting_descriptions import unequal_in_words
 from study.report.terminal import amount
-from study.search.machine import joins_cluster
+from study.search.cluster import joins_cluster
 from study.trial.prepare import configured_templates
 from study.trial.study import Study
 

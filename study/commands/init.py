@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from study.commands.console import tolerant_console
 from study.commands.find import built_in_file
-from study.commands.output import lasting_console
 from study.errors import ConfigError, Fault, FaultsError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from study.data.records import Dataset
 
 HELP = "look at a folder of images, and write a configuration for it"
-Choices = dict[str, tuple[Any, str]]
+Suggested = dict[str, tuple[Any, str]]
 """Values by dotted key, each with the reason for it."""
 MINUTES, IMAGES, CORES = 35, 80, 4
 """The limit of the search of `photos`, for so many images to learn from on so many cores."""
@@ -73,7 +73,7 @@ def run(options: Namespace) -> None:
             file.write(commented_yaml(values, comments, header))
     except OSError as error:
         raise StorageError(f"{out} cannot be written: {error.strerror}") from error
-    console = lasting_console()
+    console = tolerant_console()
     print_sentences(
         console,
         f"{out}: {len(dataset.class_names)} classes; images: {len(dataset.train)} to learn from, "
@@ -131,29 +131,29 @@ def _find_plan(images: str, words: Sequence[str]) -> "tuple[Dataset, Values, dic
     raise FaultsError("the study cannot start,", faults)
 
 
-def suited_plans(dataset: "Dataset") -> Iterator[tuple[str, Choices]]:
+def suited_plans(dataset: "Dataset") -> Iterator[tuple[str, Suggested]]:
     """Yield the studies that may be possible with the images of a dataset, the best first.
 
     Each is the name of a built-in configuration and what replaces its values.
     """
-    choices = _of_images(dataset)
+    suggested = _of_images(dataset)
     for folds in (3, 2):
         reason = "each trial trains so many models, and each is validated on images left out"
-        yield "photos", choices | {"search.folds": (folds, reason)}
-    del choices["search.minutes"]
+        yield "photos", suggested | {"search.folds": (folds, reason)}
+    del suggested["search.minutes"]
     reason = (
         "no search, since its trials cannot be validated with so few images: 3 of each class allow "
         "one, and 4 groups where images have groups"
     )
-    yield "clipfit", choices | {"search.trials": (0, reason)}
+    yield "clipfit", suggested | {"search.trials": (0, reason)}
 
 
-def _of_images(dataset: "Dataset") -> Choices:
+def _of_images(dataset: "Dataset") -> Suggested:
     """Return the values that the numbers of images decide."""
     from study.commands.facts import count_cores
     from study.data.shots import ALL
     from study.method.device import gpu_kind
-    from study.method.recipe import UNEQUAL
+    from study.method.training_options import UNEQUAL
     from study.report.terminal import amount
 
     sizes = Counter(record.label for record in dataset.train)
@@ -163,34 +163,34 @@ def _of_images(dataset: "Dataset") -> Choices:
     # For these a laptop trains many classes in hours, not days.
     wanted = 16 if len(counts) <= 5 else 8 if len(counts) <= 40 else 4
     learned = wanted * len(counts)
-    choices: Choices = {}
+    suggested: Suggested = {}
     if smallest >= wanted:
         left = smallest - wanted
         if dataset.val:
             validated = Counter(record.label for record in dataset.val)
             left = min(validated[label] for label in range(len(counts)))
         reason = "images of each class beside them; folds of all these validate"
-        choices["data.shots"] = (wanted, f"images of each class; {span}; `all` takes every image")
-        choices["data.val_shots"] = (min(wanted // 4, left), reason)
+        suggested["data.shots"] = (wanted, f"images of each class; {span}; `all` takes every image")
+        suggested["data.val_shots"] = (min(wanted // 4, left), reason)
     elif sum(counts) <= 2 * learned:
         learned = sum(counts)
-        choices["data.shots"] = (ALL, f"every image: {span}")
-        choices["data.val_shots"] = (None, "those of validation, else a fifth of each class")
+        suggested["data.shots"] = (ALL, f"every image: {span}")
+        suggested["data.val_shots"] = (None, "those of validation, else a fifth of each class")
     else:
-        choices["data.shots"] = (wanted, f"images of each class at most; {span}")
-        choices["data.short"] = ("take_all", "of a class that has fewer")
-        choices["data.val_shots"] = (0, "folds of the images to learn from validate")
+        suggested["data.shots"] = (wanted, f"images of each class at most; {span}")
+        suggested["data.short"] = ("take_all", "of a class that has fewer")
+        suggested["data.val_shots"] = (0, "folds of the images to learn from validate")
     if smallest < wanted and largest > UNEQUAL * smallest:
         reason = "training makes up for the sizes of classes, and scores count every class alike"
-        choices["training.balance"] = ("auto", reason)
+        suggested["training.balance"] = ("auto", reason)
     cores = AS_MANY if gpu_kind() == "cuda" else count_cores()
     minutes = 5 * math.ceil(MINUTES * learned / IMAGES * CORES / cores / 5)
     reason = f"a limit of the search, for {amount(learned, 'image')} to learn from"
-    choices["search.minutes"] = (min(max(minutes, SHORTEST), LONGEST), reason)
-    return choices
+    suggested["search.minutes"] = (min(max(minutes, SHORTEST), LONGEST), reason)
+    return suggested
 
 
-def suited_to_machine() -> Choices:
+def suited_to_machine() -> Suggested:
     """Return the values that this machine decides."""
     from study.method.device import choose_device, list_gpus
     from study.method.precision import choose_precision
@@ -199,12 +199,12 @@ def suited_to_machine() -> Choices:
     name = "this machine's CPU"
     backbone = "openai/clip-vit-base-patch32"
     reason = "fit for a CPU; openai/clip-vit-base-patch16 has four times the patches"
-    choices: Choices = {}
+    suggested: Suggested = {}
     if device.type == "cuda":
         name = list_gpus()[0]
         backbone = "openai/clip-vit-base-patch16"
         reason = "the paper's; openai/clip-vit-base-patch32 is several times as fast"
-        choices["resources.gpus_per_trial"] = (1, "0.25 lets four trials share a GPU")
-    choices["backbone.name"] = (backbone, reason)
-    choices["training.precision"] = ("auto", f"that is {choose_precision(device)} on {name}")
-    return choices
+        suggested["resources.gpus_per_trial"] = (1, "0.25 lets four trials share a GPU")
+    suggested["backbone.name"] = (backbone, reason)
+    suggested["training.precision"] = ("auto", f"that is {choose_precision(device)} on {name}")
+    return suggested

@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from study.commands.arguments import add_json
-from study.commands.output import lasting_console, print_json
+from study.commands.console import print_json, tolerant_console
 from study.errors import ConfigError, DataError
 
 HELP = (
@@ -70,20 +70,20 @@ def _print_best_of_studies(options: Namespace) -> None:
     if options.json:
         print_json([row.record() for row in rows])
     elif rows:
-        lasting_console().print(render_best_of_studies(rows))
+        tolerant_console().print(render_best_of_studies(rows))
     else:
         raise DataError(f"no study in {folder} has a finished trial of a search")
 
 
 def _print_sweep(options: Namespace, folders: list[Path]) -> None:
     """Print the tables of a sweep beside published averages, and write them if asked."""
-    from study.report.paper_tables import sweep_tables, write_sweep_tables
+    from study.report.sweep_tables import sweep_tables, write_sweep_tables
     from study.results.sweep_scores import read_sweep
 
     if options.json:
         raise ConfigError("--json is allowed with one study; --to writes the tables of several")
     results = read_sweep(folders)
-    lasting_console().print(*sweep_tables(results))
+    tolerant_console().print(*sweep_tables(results))
     if options.to is not None:
         print(write_sweep_tables(results, options.to))
 
@@ -107,4 +107,4 @@ def _print_study(options: Namespace, folder: Path) -> None:
     if options.json:
         print_json(records)
     else:
-        lasting_console().print(tables)
+        tolerant_console().print(tables)

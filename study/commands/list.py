@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
 from study.commands.arguments import add_json
-from study.commands.output import lasting_console, print_json
+from study.commands.console import print_json, tolerant_console
 from study.commands.status import INTERRUPTED, print_resume_commands, study_status
 from study.errors import ConfigError, FormatError, StudyError
 
@@ -38,7 +38,7 @@ def run(options: Namespace) -> None:
     if options.json:
         print_json(rows)
         return
-    console = lasting_console()
+    console = tolerant_console()
     if not rows:
         console.print(f"no studies in {storage}", highlight=False)
         return

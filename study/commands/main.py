@@ -20,7 +20,7 @@ from study.commands import (
     status,
     sync,
 )
-from study.commands.output import run_with_output
+from study.commands.console import run_with_output
 from study.commands.signals import exit_at_ctrl_c
 from study.report.visible_text import VisibleFormatter
 

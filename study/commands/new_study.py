@@ -13,7 +13,7 @@ from study.config.schema import StudyConfig
 from study.config.search_section import AUTO, SITES_OF, SpaceConfig
 from study.data.shots import ALL
 from study.errors import BackboneError, StudyError
-from study.method.recipe import are_unequal
+from study.method.training_options import are_unequal
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from study.commands.arguments import add_model
-from study.commands.output import track
+from study.commands.console import track
 from study.commands.signals import handle_signals, interrupt
 from study.errors import ConfigError, DataError
 

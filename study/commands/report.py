@@ -4,7 +4,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 
 from study.commands.arguments import add_study
-from study.commands.output import lasting_console
+from study.commands.console import tolerant_console
 
 HELP = "write report.html of a study, and its charts"
 
@@ -46,5 +46,5 @@ def run(options: Namespace) -> None:
         from study.results.drift import study_drift
 
         drift = study_drift(result)
-        lasting_console().print(describe_drift(drift), highlight=False)
+        tolerant_console().print(describe_drift(drift), highlight=False)
         print(*write_drift(result.folder.path, drift), sep="\n")

@@ -22,7 +22,7 @@ def run(options: Namespace) -> None:
     from study.commands.find import find_study, load_study
 
     study = load_study(find_study(options.name, options.storage), options.settings)
+    from study.commands.console import tolerant_console
     from study.commands.execution import run_study
-    from study.commands.output import lasting_console
 
-    run_study(study, lasting_console(), resume=True)
+    run_study(study, tolerant_console(), resume=True)

@@ -67,16 +67,16 @@ def run(options: Namespace) -> None:
         print_check(lambda: _check(options), as_json=options.json)
         return
     source, overrides, planned = _read(options)
+    from study.commands.console import tolerant_console
     from study.commands.execution import run_study
     from study.commands.new_study import make_study
-    from study.commands.output import lasting_console
 
     if planned:
         from study.commands.sweep import run_sweep
 
         run_sweep(planned)
     else:
-        run_study(make_study(source, overrides), lasting_console(), resume=False)
+        run_study(make_study(source, overrides), tolerant_console(), resume=False)
 
 
 def _read(options: Namespace) -> tuple["Path", list[str], list["SweepStudy"]]:

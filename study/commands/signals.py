@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from study.commands.output import silence_streams
+from study.commands.console import silence_streams
 
 
 @contextmanager

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from study.commands.arguments import add_json, add_study
-from study.commands.output import lasting_console, print_json
+from study.commands.console import print_json, tolerant_console
 
 if TYPE_CHECKING:
-    from study.results.chance import AgainstChance
+    from study.results.chance import ChanceComparison
     from study.results.study_result import StudyResult
     from study.results.trial_results import TrialResult
     from study.storage.study_folder import StudyFolder
@@ -59,7 +59,7 @@ class Status:
     study: str
     state: str
     """``searching``, ``testing`` (what the search chose), ``finished`` or ``interrupted``."""
-    wanted: int | None
+    planned: int | None
     """The planned number of trials of the search; None for an ablation."""
     counts: Mapping[str, Mapping[str, int]]
     """The number of trials by stage and by how they ended, or ``unfinished``."""
@@ -71,7 +71,7 @@ class Status:
     """The validation score of the best configuration; None while nothing is chosen."""
     test_score: float | None
     """Its mean test score, a fraction; None while nothing is tested."""
-    against_chance: "AgainstChance | None"
+    against_chance: "ChanceComparison | None"
     """Its test score beside that of guessing; None while that is not known."""
 
 
@@ -94,7 +94,7 @@ def study_status(result: "StudyResult") -> Status:
     return Status(
         study=folder.name,
         state=state,
-        wanted=None if config.ablation else config.search.planned_trials,
+        planned=None if config.ablation else config.search.planned_trials,
         counts={stage: dict(ends) for stage, ends in counts.items()},
         running=[trial for trial in result.each_trial if trial.status == "running"],
         failed=[trial for trial in result.each_trial if trial.status == "failed"],
@@ -112,12 +112,12 @@ def print_status(status: Status) -> None:
     from study.report.tables import plain_table
     from study.report.terminal import amount
 
-    console = lasting_console()
+    console = tolerant_console()
     lines = [f"{status.study}: {status.state}"]
     for stage, counts in status.counts.items():
         trials = amount(sum(counts.values()), "trial")
-        if stage == "search" and status.wanted is not None:
-            trials = f"{sum(counts.values())} of {amount(status.wanted, 'trial')}"
+        if stage == "search" and status.planned is not None:
+            trials = f"{sum(counts.values())} of {amount(status.planned, 'trial')}"
         ends = ", ".join(f"{count} {end}" for end, count in sorted(counts.items()))
         lines.append(f"{stage}: {trials}: {ends}")
     if status.val_score is not None:
@@ -155,4 +155,4 @@ def print_resume_commands(interrupted: Sequence["StudyFolder"]) -> None:
 
     if interrupted:
         commands = [f"  {study_command('resume', folder.path)}" for folder in interrupted]
-        print_unwrapped(lasting_console(), "\n".join(["to continue, run", *commands]))
+        print_unwrapped(tolerant_console(), "\n".join(["to continue, run", *commands]))

@@ -7,16 +7,16 @@ from contextlib import nullcontext
 from dataclasses import replace
 
 from study.commands.check import Faults, find_study_faults, find_tracker_faults
+from study.commands.console import tolerant_console
 from study.commands.execution import run_study
 from study.commands.find import load_study, refuse_changed_results
 from study.commands.new_study import with_metric, with_sites_of_backbone
-from study.commands.output import lasting_console
 from study.commands.signals import handle_signals, interrupt
 from study.config.schema import TrackingConfig
 from study.config.search_section import AUTO
 from study.config.sweep import SweepStudy
 from study.errors import Fault, FaultsError, InterruptedStudyError, StudyError
-from study.report.paper_tables import refuse_other_tables, sweep_summary, write_sweep_tables
+from study.report.sweep_tables import refuse_other_tables, sweep_summary, write_sweep_tables
 from study.report.terminal import print_unwrapped
 from study.results.sweep_scores import SWEEP_FILE, read_sweep
 from study.search.driver import ray_session
@@ -41,7 +41,7 @@ def run_sweep(planned: Sequence[SweepStudy], *, in_process: bool = False) -> Non
         StudyError: studies failed; raised after the others ran.
         InterruptedStudyError: a study was interrupted; the rest of the sweep was not run.
     """
-    console = lasting_console()
+    console = tolerant_console()
     studies = check_sweep(planned)
     failed = []
     with nullcontext() if in_process else ray_session():

@@ -31,24 +31,24 @@ def run(options: Namespace) -> None:
 
     study = load_study(find_study(options.name, options.storage), options.settings)
     from study import tracking
-    from study.commands.outcome import write_outputs
+    from study.commands.write_results import write_results
 
     with handle_signals(interrupt), study.folder.locked():
         tracker = tracking.make_tracker(study.config.tracking.tracker)
-        send_missing(study, tracker, lambda: write_outputs(study.folder))
+        send_missing(study, tracker, lambda: write_results(study.folder))
     trials = len(list(study.folder.trials()))
     print(f"{trials} trials of {study.folder.name} are in {tracker.title}")
 
 
 def send_missing(
-    study: "Study", tracker: "Tracker", write_outputs: Callable[[], object] = lambda: None
+    study: "Study", tracker: "Tracker", write_results: Callable[[], object] = lambda: None
 ) -> None:
     """Send to a tracker what it lacks of a study, and register the best of a finished one.
 
     Args:
         study: the study.
         tracker: the tracker, which is not started.
-        write_outputs: writes the tables and the report again, which name the registered model.
+        write_results: writes the tables and the report again, which name the registered model.
 
     Raises:
         TrackingError: results could not be sent; the message names their trials.
@@ -63,7 +63,7 @@ def send_missing(
     if finished:  # an unfinished study may still get another best, or more seeds
         tracker.register()
     if folder.read_registration() != registration:
-        write_outputs()
-    lacks = tracker.close(finished=finished).lacks
-    if lacks:
-        raise TrackingError(f"of study '{folder.name}', {tracker.title} lacks {lacks}")
+        write_results()
+    missing = tracker.close(finished=finished).missing
+    if missing:
+        raise TrackingError(f"of study '{folder.name}', {tracker.title} lacks {missing}")

@@ -10,8 +10,8 @@ from study.config.section import Section
 from study.config.trial_settings import KnownKind, SubsetText, TrialSettings
 from study.config.value_types import Rate
 from study.method.parameters import kind_names
-from study.method.recipe import DISTILL_WEIGHT, LEARNING_RATE, MAX_WEIGHT
 from study.method.subsets import parse
+from study.method.training_options import DISTILL_WEIGHT, LEARNING_RATE, MAX_WEIGHT
 
 
 class SubsetBaseline(Section):

@@ -16,7 +16,8 @@ from study.backbones.architecture import FAMILIES, Architecture, Family
 from study.config.section import Section
 from study.config.value_types import RateOrRange
 from study.method.parameters import PROJECTION, count_parameters
-from study.method.recipe import (
+from study.method.subsets import parse
+from study.method.training_options import (
     CLAP_LR,
     MAX_WEIGHT,
     TWO_STAGE_LR,
@@ -24,7 +25,6 @@ from study.method.recipe import (
     Optimizer,
     Regularizer,
 )
-from study.method.subsets import parse
 
 
 class OtherMethod(Section):

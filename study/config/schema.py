@@ -26,7 +26,7 @@ from study.config.value_types import (
 from study.data.records import OnCorrupt
 from study.data.shots import ALL, All, Short
 from study.method.parameters import kind_names
-from study.method.recipe import (
+from study.method.training_options import (
     DISTILL_WEIGHT,
     LEARNING_RATE,
     MAX_WEIGHT,

@@ -11,8 +11,8 @@ from study.config.section import Section
 from study.config.value_types import Positive
 from study.errors import SubsetError
 from study.method.parameters import ParameterTensor, kind_names
-from study.method.recipe import MAX_WEIGHT, Regularizer
 from study.method.subsets import kinds, parse
+from study.method.training_options import MAX_WEIGHT, Regularizer
 
 
 def _canonical_subset(text: str) -> str:

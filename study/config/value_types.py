@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
-from study.method.recipe import MAX_WEIGHT
+from study.method.training_options import MAX_WEIGHT
 
 # The bounds of numbers are far beyond useful values; they refuse typing errors.
 HIGHEST_RATE = 1000

@@ -13,6 +13,7 @@ from study.data.images.image_reading import DEFAULT_READING, ImageReading
 from study.data.images.sources import FolderSource
 from study.data.prompts import templates_of
 from study.data.readers.benchmarks import BENCHMARKS, download_note
+from study.data.readers.folders import load_folder
 from study.data.readers.glyphs import load_digits, load_glyphs
 from study.data.readers.hub_tables import HubSource
 from study.data.readers.huggingface import (
@@ -22,7 +23,6 @@ from study.data.readers.huggingface import (
     load_parquet,
     parquet_files,
 )
-from study.data.readers.own import load_folder
 from study.data.readers.published import load_published
 from study.data.records import Contents, Dataset, listed
 from study.data.splits import refuse_shared_groups
@@ -37,7 +37,7 @@ READER_OPTIONS = (*HUB_OPTIONS, "groups")
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 
 
-def is_own(name: str) -> bool:
+def is_own_dataset(name: str) -> bool:
     """Return whether a name is that of a dataset of the user's own."""
     return name not in DATASET_NAMES and not name.startswith(PREFIX)
 

@@ -20,7 +20,7 @@ from study.data.records import (
     ordered_records,
     read_json,
 )
-from study.data.splits import divide, has_groups
+from study.data.splits import has_groups, split_by_groups
 from study.errors import DataError
 from study.storage.atomic import make_folder, sha256_of, write_atomically
 
@@ -161,7 +161,7 @@ def draw_shots(
     pool_records, val_records = dataset.train, dataset.val
     if count and not val_records and has_groups(pool_records):
         shares = (shots / (shots + count), count / (shots + count))
-        pool_records, val_records = divide(pool_records, shares, key, dataset.class_names)
+        pool_records, val_records = split_by_groups(pool_records, shares, key, dataset.class_names)
     pool = ordered_records(pool_records, key)
     train = {label: images[:shots] for label, images in pool.items()}
     _refuse_small_classes(dataset, train, shots, short)
@@ -195,7 +195,9 @@ def _all_shots(dataset: Dataset, val_shots: int | None, seed: int, key: str) -> 
                 f"{dataset.name}: val_shots is {val_shots}, but all images are divided by their "
                 "groups, a fifth to validate; allowed are no val_shots, or a number of shots"
             )
-        train, val = divide(train, (1 - VALIDATED_SHARE, VALIDATED_SHARE), key, dataset.class_names)
+        train, val = split_by_groups(
+            train, (1 - VALIDATED_SHARE, VALIDATED_SHARE), key, dataset.class_names
+        )
     train_of, val_of = ordered_records(train, key), ordered_records(val, key)
     absent = [name for label, name in enumerate(dataset.class_names) if label not in train_of]
     if absent:

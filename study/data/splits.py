@@ -79,7 +79,7 @@ def has_groups(records: Iterable[Record]) -> bool:
     return any(record.group for record in records)
 
 
-def apart_from(records: Iterable[Record], others: Iterable[Record]) -> Records:
+def without_groups_of(records: Iterable[Record], others: Iterable[Record]) -> Records:
     """Return the images without those that share a group with other images."""
     groups = {record.group for record in others} - {""}
     return tuple(record for record in records if record.group not in groups)
@@ -106,7 +106,7 @@ def refuse_shared_groups(splits: Splits, *, where: str) -> None:
         )
 
 
-def deal(records: Sequence[Record], shares: Sequence[float], key: str) -> list[int]:
+def assign_groups(records: Sequence[Record], shares: Sequence[float], key: str) -> list[int]:
     """Return the number of the part that each image goes to; a group goes to one part.
 
     The largest groups are dealt first, each to the part that lacks its classes the most, and of
@@ -136,12 +136,12 @@ def deal(records: Sequence[Record], shares: Sequence[float], key: str) -> list[i
     return [part_of[record.group] for record in records]
 
 
-def deal_in_turn(records: Sequence[Record], parts: int, key: str) -> dict[Record, int]:
+def assign_folds(records: Sequence[Record], parts: int, key: str) -> dict[Record, int]:
     """Return the number of the part that each image goes to; parts are equal and stratified.
 
     The images of a class are dealt in turn, in an order that depends on the key and their paths.
     Classes begin in turn too, so that single images of classes go to several parts. Images with
-    groups are dealt by these, see `deal`.
+    groups are dealt by these, see `assign_groups`.
 
     Args:
         records: the images.
@@ -153,21 +153,25 @@ def deal_in_turn(records: Sequence[Record], parts: int, key: str) -> dict[Record
         for position, record in enumerate(images):
             part_of[record] = (position + turn) % parts
     if has_groups(records):
-        part_of = dict(zip(part_of, deal([*part_of], [1 / parts] * parts, key), strict=True))
+        part_of = dict(
+            zip(part_of, assign_groups([*part_of], [1 / parts] * parts, key), strict=True)
+        )
     return part_of
 
 
-def divide(
+def split_by_groups(
     records: Sequence[Record], shares: Sequence[float], key: str, class_names: Sequence[str]
 ) -> list[Records]:
-    """Divide images into parts by their groups, see `deal`; the first two have all classes.
+    """Return the images of each part, with whole groups; the first two parts have all classes.
+
+    See `assign_groups`.
 
     Raises:
         DataError: one of these lacks a class; the message names it and its groups.
     """
     parts: list[list[Record]] = [[] for _ in shares]
     ordered = in_order(records)
-    for record, part in zip(ordered, deal(ordered, shares, key), strict=True):
+    for record, part in zip(ordered, assign_groups(ordered, shares, key), strict=True):
         parts[part].append(record)
     on_both_sides = {r.label for r in parts[0]} & {r.label for r in parts[1]}
     undivided = [record for record in ordered if record.label not in on_both_sides]
@@ -216,7 +220,9 @@ def fixed_split(
             f"too small: {', '.join(too_small[:SHOWN])}"
         )
     if has_groups(records):
-        grouped_train, grouped_test, rest = divide(records, GROUP_SHARES, order, class_names)
+        grouped_train, grouped_test, rest = split_by_groups(
+            records, GROUP_SHARES, order, class_names
+        )
         return Splits(grouped_train, rest, grouped_test)
     train = []
     validation = []

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from study.data.records import Dataset, Record, Records, listed, ordered_records
 from study.data.shots import Shots, canonical_line, record_line
-from study.data.splits import apart_from, deal_in_turn
+from study.data.splits import assign_folds, without_groups_of
 from study.errors import DataError
 from study.storage.atomic import sha256_of
 
@@ -152,7 +152,7 @@ def image_fold_tasks(shots: Shots, name: str, classes: Classes, folds: int) -> T
             f"{shots.dataset}: {folds} folds over {least} images of the smallest class; "
             "allowed: at least 2 folds and 2 images a class"
         )
-    fold_of = deal_in_turn(records, folds, key)
+    fold_of = assign_folds(records, folds, key)
     for images in ordered.values():
         if len({fold_of[record] for record in images}) < 2:
             raise DataError(
@@ -202,7 +202,7 @@ def class_fold_tasks(shots: Shots, name: str, classes: Classes, folds: int) -> T
         base = tuple(label for label in classes if label not in left_out)
         train = Part("train", in_classes(shots.train, base), base)
         seen = in_classes(shots.val, base)
-        unseen = apart_from(in_classes(shots.train + shots.val, left_out), train.records)
+        unseen = without_groups_of(in_classes(shots.train + shots.val, left_out), train.records)
         if not seen or not unseen:
             raise DataError(f"{shots.dataset}: class folds need validation shots; got none")
         tasks.append(Task(train, (Part(name, seen, classes), Part("new", unseen, classes))))

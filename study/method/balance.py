@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from study.method.recipe import WantedBalance, are_unequal
+from study.method.training_options import WantedBalance, are_unequal
 
 
 class ClassBalance(NamedTuple):

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from study.method.recipe import CLAP_LR, MOMENTUM
 from study.method.training import NonFiniteLossError, Schedule
+from study.method.training_options import CLAP_LR, MOMENTUM
 
 CLAP_VIEWS = 20
 """The number of views of each image if images are augmented."""

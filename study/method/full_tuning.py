@@ -3,7 +3,7 @@
 from study.backbones.backbone import Backbone
 from study.method.model import FewShotClassifier
 from study.method.parameters import METHOD
-from study.method.recipe import Precision
+from study.method.training_options import Precision
 
 
 class FullClassifier(FewShotClassifier):
@@ -20,4 +20,4 @@ class FullClassifier(FewShotClassifier):
     def __init__(self, backbone: Backbone, *, precision: Precision = "float32") -> None:
         super().__init__(backbone, precision=precision)
         names = [name for name, _ in self.clip.named_parameters() if not name.startswith("logit")]
-        self.own(dict.fromkeys(names, METHOD))
+        self.tune(dict.fromkeys(names, METHOD))

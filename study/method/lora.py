@@ -12,7 +12,7 @@ from study.backbones.backbone import Backbone
 from study.errors import ConfigError
 from study.method.model import FewShotClassifier, TunedParameter
 from study.method.parameters import METHOD
-from study.method.recipe import Precision
+from study.method.training_options import Precision
 
 LORA_TARGETS = ("q_proj", "v_proj")
 """The modules with adapters: the projections of queries and values in each block's attention."""

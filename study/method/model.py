@@ -17,8 +17,8 @@ from study.backbones.architecture import Depths
 from study.backbones.backbone import Backbone
 from study.errors import SubsetError
 from study.method.parameters import ParameterTensor, parameter_name
-from study.method.recipe import Precision
 from study.method.subsets import NOTHING, Subset
+from study.method.training_options import Precision
 
 if TYPE_CHECKING:
     from transformers import CLIPModel  # takes seconds to import; only loading a model needs it
@@ -166,9 +166,9 @@ class FewShotClassifier(nn.Module):
         self.backbone = backbone
         """The frozen checkpoint, which stays unchanged."""
         self.precision = precision
-        self.own({name: tensor.kind for name, tensor in tensors.items()})
+        self.tune({name: tensor.kind for name, tensor in tensors.items()})
 
-    def own(self, kinds: Mapping[str, str]) -> None:
+    def tune(self, kinds: Mapping[str, str]) -> None:
         """Copy the parameters to tune from the backbone, and share all others with it.
 
         Args:

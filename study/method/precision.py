@@ -12,7 +12,7 @@ import time
 import torch
 from torch import nn
 
-from study.method.recipe import Precision
+from study.method.training_options import Precision
 
 FASTER = 1.3
 """How many times as fast products must be in bfloat16, since a step also does other work."""

@@ -16,7 +16,7 @@ from study.backbones.backbone import Backbone
 from study.errors import SubsetError
 from study.method.model import FewShotClassifier
 from study.method.parameters import METHOD, PROJECTION
-from study.method.recipe import Precision
+from study.method.training_options import Precision
 
 
 class ProjectionClassifier(FewShotClassifier):
@@ -38,4 +38,4 @@ class ProjectionClassifier(FewShotClassifier):
                 f"'{backbone.name}' has no {PROJECTION}, the projection of its image encoder; "
                 "allowed is a CLIP"
             )
-        self.own({PROJECTION: METHOD})
+        self.tune({PROJECTION: METHOD})

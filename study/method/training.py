@@ -13,7 +13,7 @@ from study.errors import StudyError, SubsetError
 from study.method.balance import ClassBalance
 from study.method.model import Classifier, TunedParameter
 from study.method.parameters import METHOD, kind_names
-from study.method.recipe import (
+from study.method.training_options import (
     MOMENTUM,
     WARMUP_LR,
     WEIGHT_DECAY,

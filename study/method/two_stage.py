@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from study.backbones.backbone import Backbone
 from study.method.model import Classifier, FewShotClassifier, TunedParameter, tuned_names
 from study.method.parameters import METHOD
-from study.method.recipe import Precision
 from study.method.subsets import parse
+from study.method.training_options import Precision
 
 FIRST_STAGE = 0.6
 """The share of all steps that the first stage takes."""
@@ -35,7 +35,7 @@ class TwoStageClassifier(FewShotClassifier):
 
     def __init__(self, backbone: Backbone, *, precision: Precision = "float32") -> None:
         super().__init__(backbone, precision=precision)
-        self.own(dict.fromkeys(tuned_names(backbone.clip, parse("ln")), METHOD))
+        self.tune(dict.fromkeys(tuned_names(backbone.clip, parse("ln")), METHOD))
 
 
 class SecondStage:

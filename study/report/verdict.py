@@ -15,7 +15,7 @@ from study.report.setting_descriptions import SHOWN_OVERLAP, settings_in_words
 from study.report.terminal import amount
 from study.results.ablation import BASE, UNSTABLE, Ablation
 from study.results.chance import BALANCED
-from study.results.resampling import Resampled
+from study.results.resampled_tests import ResampledTests
 from study.results.rows import CLOSE_TO_BEST
 from study.results.statistics import MOST_OVERLAP, Intervals, MeanInterval
 from study.results.study_result import FinalModel, StudyResult
@@ -75,7 +75,7 @@ def scores_beside(board: StudyResult, unit: str = " %") -> list[str]:
     return beside
 
 
-def choice_sentence(board: StudyResult) -> str:
+def selection_sentence(board: StudyResult) -> str:
     """Return what the configuration that validation chose tunes, and when it was chosen."""
     best = board.best_by_validation
     if not best:
@@ -98,7 +98,7 @@ def verdict(board: StudyResult) -> list[str]:
     number, rest = headline(board) or ("", "")
     return [
         f"{number} {rest}",
-        choice_sentence(board),
+        selection_sentence(board),
         *comparison_sentences(board),
         *qualifications(board),
     ]
@@ -216,7 +216,7 @@ def validation_agreement(board: StudyResult) -> str:
     return f"{sentence}."
 
 
-def interval_scope(resampled: Resampled, scores: Intervals) -> list[str]:
+def interval_scope(resampled: ResampledTests, scores: Intervals) -> list[str]:
     """Return sentences on what the intervals of some scores hold for.
 
     Args:

@@ -9,7 +9,7 @@ from statistics import fmean, median
 from study.config.trial_settings import TrialSettings
 from study.protocols import Protocol
 from study.results.chance import BALANCED
-from study.results.resampling import Resampled, resample
+from study.results.resampled_tests import ResampledTests, resample_tests
 from study.results.rows import ScoreNames
 from study.results.statistics import (
     Finding,
@@ -78,7 +78,7 @@ class Ablation:
 
     None where nothing was tested, or no trial kept its predictions.
     """
-    resampled: Resampled
+    resampled: ResampledTests
     """The scores of the cells on resampled test images."""
 
     @property
@@ -134,7 +134,7 @@ def make_ablation(
     for trial in ablated:
         if trial.status == "finished" and trial.test_score is not None:
             scored[trial.label].append(trial)
-    resampled = resample(chain.from_iterable(scored.values()), protocol, overlap=overlap)
+    resampled = resample_tests(chain.from_iterable(scored.values()), protocol, overlap=overlap)
     comparisons = make_comparisons(
         {
             label: difference(resampled, trials, scored[BASE])

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from study.config.labels import WITH_DELTA
 from study.config.schema import StudyConfig
-from study.results.chance import BALANCED, AgainstChance
+from study.results.chance import BALANCED, ChanceComparison
 from study.storage.result_folder import JsonObject
 from study.storage.study_folder import CHANCE
 from study.storage.trial_folder import TrialFolder
@@ -55,7 +55,7 @@ class BestConfiguration(NamedTuple):
     """Its finished tests, in the order of ``test.seeds``."""
     test_scores: Mapping[str, float]
     """The test scores, means over the seeds, as fractions; empty while nothing is tested."""
-    against_chance: AgainstChance | None = None
+    against_chance: ChanceComparison | None = None
     """How it compares with chance; None before the study has ended, or without predictions."""
     final: TrialFolder | None = None
     """The finished trial that trained it as the final model; None if there is none."""
@@ -103,7 +103,7 @@ def _read(study: Study, candidate: Candidate | None) -> BestConfiguration | None
                 scores[f"test_{name}"].append(score)
     means = {name: fmean(values) for name, values in scores.items()}
     known = (study.folder.read_json(CHANCE) or {}).get(candidate.label)
-    against_chance = AgainstChance(**known) if known else None
+    against_chance = ChanceComparison(**known) if known else None
     if against_chance:
         means[f"test_{BALANCED}"] = against_chance.balanced
     return BestConfiguration(

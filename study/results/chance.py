@@ -40,7 +40,7 @@ def balanced_scores(confusion: Confusion, protocol: Protocol) -> tuple[float, fl
 
 
 @dataclass(frozen=True)
-class AgainstChance:
+class ChanceComparison:
     """The test score of a configuration beside that of guessing; scores are fractions."""
 
     balanced: float

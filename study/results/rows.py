@@ -7,8 +7,8 @@ from typing import NamedTuple
 from scipy import stats
 
 from study.config.trial_settings import HEADS, TrialSettings
-from study.results.chance import BALANCED, AgainstChance
-from study.results.resampling import Resampled
+from study.results.chance import BALANCED, ChanceComparison
+from study.results.resampled_tests import ResampledTests
 from study.results.statistics import Intervals, MeanInterval, SeedScores, mean_intervals
 from study.results.trial_results import TrialResult, first_chance, seed_scores
 from study.trial.predictions import beats_chance
@@ -95,13 +95,13 @@ class Row:
         return self.balanced is None or beats_chance(self.balanced.mean, self.chance)
 
     @property
-    def against_chance(self) -> AgainstChance | None:
+    def against_chance(self) -> ChanceComparison | None:
         """The balanced score compared with chance; None if no predictions were kept."""
         if self.balanced is None or self.chance is None or self.images is None:
             return None
         # An interval over seeds alone states nothing of other test images.
         low = None if self.balanced.images is None else self.balanced.low
-        return AgainstChance(self.balanced.mean, self.chance, self.images, low)
+        return ChanceComparison(self.balanced.mean, self.chance, self.images, low)
 
 
 def make_row(
@@ -109,7 +109,7 @@ def make_row(
     labels: Sequence[str],
     trials: Sequence[TrialResult],
     *,
-    resampled: Resampled,
+    resampled: ResampledTests,
     names: ScoreNames,
 ) -> Row:
     """Summarize the tests of a configuration, at least one of which has a score.

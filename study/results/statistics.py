@@ -26,7 +26,7 @@ import numpy as np
 from scipy import special
 
 from study.results.bootstrap import DrawnScores, resample_recalls
-from study.results.resampling import Resampled
+from study.results.resampled_tests import ResampledTests
 from study.results.trial_results import TrialResult, seed_scores
 from study.trial.predictions import Stratum
 
@@ -262,7 +262,7 @@ def _common_variance(drawn: DrawnScores | None) -> float:
 
 
 def mean_intervals(
-    resampled: Resampled,
+    resampled: ResampledTests,
     trials: Sequence[TrialResult],
     names: Iterable[str],
 ) -> Intervals:
@@ -292,7 +292,7 @@ def mean_intervals(
 
 
 def difference(
-    resampled: Resampled,
+    resampled: ResampledTests,
     trials: Sequence[TrialResult],
     base: Sequence[TrialResult],
     name: str = "score",
@@ -323,7 +323,7 @@ def recall_intervals(
 
     Args:
         trials: the trials of the configuration, one a seed; those without `outcomes` are left out.
-        overlap: see `Resampled.overlap`.
+        overlap: see `ResampledTests.overlap`.
 
     Returns:
         The means by part and class. A class with a single image or group is left out; empty unless

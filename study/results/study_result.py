@@ -24,7 +24,7 @@ from study.results.best_configuration import extensions, final_candidate, final_
 from study.results.chance import BALANCED
 from study.results.classes import Classes, first_seed, make_classes
 from study.results.label_check import LabelCheck, check_labels
-from study.results.resampling import Resampled, resample
+from study.results.resampled_tests import ResampledTests, resample_tests
 from study.results.rows import Row, ScoreNames, ValidationCheck, check_validation, make_row
 from study.results.statistics import (
     Intervals,
@@ -164,9 +164,9 @@ class StudyResult:
         )
 
     @cached_property
-    def resampled(self) -> Resampled:
+    def resampled(self) -> ResampledTests:
         """The scores of the tests on resampled test images."""
-        return resample(self.stage("test"), self.protocol, overlap=self.training_overlap)
+        return resample_tests(self.stage("test"), self.protocol, overlap=self.training_overlap)
 
     @cached_property
     def rows(self) -> tuple[Row, ...]:
@@ -311,7 +311,9 @@ class StudyResult:
 
         None if it was not tested.
         """
-        score = mean_intervals(resample([trial], self.protocol), [trial], ["score"]).get("score")
+        score = mean_intervals(resample_tests([trial], self.protocol), [trial], ["score"]).get(
+            "score"
+        )
         if score is None or score.images is None:
             return score
         return replace(score, low=score.images.low, high=score.images.high)

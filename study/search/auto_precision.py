@@ -7,7 +7,7 @@ from ray.exceptions import RayError, RayTaskError
 from study.config.search_section import AUTO
 from study.errors import ClusterError
 from study.method.precision import choose_precision
-from study.method.recipe import Precision
+from study.method.training_options import Precision
 from study.search.driver import concurrency
 from study.search.ray_internals import cause_of
 from study.search.trial_worker import trial_device

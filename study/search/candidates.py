@@ -1,6 +1,6 @@
 """The configurations to test, chosen by validation before the test split is read.
 
-A study that is extended gets new candidates beside the earlier ones, see `beside_earlier`.
+A study that is extended gets new candidates beside the earlier ones, see `with_earlier_candidates`.
 """
 
 import json
@@ -18,7 +18,7 @@ from study.trial.study import Candidate, Study, TrialConfig
 
 
 @dataclass(frozen=True)
-class Judged:
+class FinishedTrial:
     """A trial that completed all its epochs."""
 
     config: TrialConfig
@@ -38,20 +38,22 @@ class Judged:
         return self.config.settings.with_reported_head(self.report)
 
 
-def rank_finished_trials(folder: StudyFolder) -> list[Judged]:
+def rank_finished_trials(folder: StudyFolder) -> list[FinishedTrial]:
     """Return the trials of the search that completed all their epochs, best first."""
-    judged = []
+    finished = []
     for trial, config in folder.trials_of("search"):
         if not trial.has_finished():
             continue
         for report in trial.read_reports()[-1:]:
-            judged.append(Judged(TrialConfig.model_validate(config), report["val_score"], report))
-    return sorted(judged, key=lambda trial: trial.sort_key)
+            finished.append(
+                FinishedTrial(TrialConfig.model_validate(config), report["val_score"], report)
+            )
+    return sorted(finished, key=lambda trial: trial.sort_key)
 
 
 def choose_candidates(
-    judged: Sequence[Judged], baselines: Iterable[str], runners_up: int
-) -> dict[str, Judged]:
+    finished: Sequence[FinishedTrial], baselines: Iterable[str], runners_up: int
+) -> dict[str, FinishedTrial]:
     """Return the trials whose configurations are tested, by label.
 
     They are the baselines, of a method whose rate is searched the best; tuned CLIPFit; the best of
@@ -60,13 +62,13 @@ def choose_candidates(
     ``clipfit``, which has the published rates.
 
     Args:
-        judged: the finished trials, best first.
+        finished: the finished trials, best first.
         baselines: the labels of the baselines.
         runners_up: the number of configurations to test after the best.
     """
 
-    def best(group: str, baseline: str) -> Judged | None:
-        for trial in judged:
+    def best(group: str, baseline: str) -> FinishedTrial | None:
+        for trial in finished:
             of_baseline = trial.config.group == BASELINE and trial.config.label == baseline
             if of_baseline or trial.config.group == group:
                 return trial
@@ -74,13 +76,13 @@ def choose_candidates(
 
     found = {label: best(label, label) for label in baselines}
     found[TUNED] = best(TUNED, PUBLISHED)
-    found |= zip(RANKS[: 1 + runners_up], judged, strict=False)
-    if not judged[0].settings.writes_delta:
-        found[WITH_DELTA] = next((one for one in judged if one.settings.writes_delta), None)
+    found |= zip(RANKS[: 1 + runners_up], finished, strict=False)
+    if not finished[0].settings.writes_delta:
+        found[WITH_DELTA] = next((one for one in finished if one.settings.writes_delta), None)
     return {label: trial for label, trial in found.items() if trial}
 
 
-def fix_candidates(study: Study) -> tuple[Candidate, ...]:
+def read_or_choose_candidates(study: Study) -> tuple[Candidate, ...]:
     """Return the candidates of a study; the first call chooses and writes them.
 
     They are chosen by validation, and those that were tested before the search was extended stay
@@ -98,8 +100,8 @@ def fix_candidates(study: Study) -> tuple[Candidate, ...]:
             make_candidate(study, label, settings)
             for label, settings in protocol.fixed_settings(config).items()
         )
-    judged = rank_finished_trials(folder)
-    if not judged:
+    finished = rank_finished_trials(folder)
+    if not finished:
         last_error = "none"
         for trial in folder.trials():
             end = trial.read_end()
@@ -109,13 +111,13 @@ def fix_candidates(study: Study) -> tuple[Candidate, ...]:
             f"no trial of {folder.name} ran all its epochs, so there is nothing to test; "
             f"the last error was: {last_error}"
         )
-    chosen = choose_candidates(judged, config.search.baselines, config.test.runners_up)
+    chosen = choose_candidates(finished, config.search.baselines, config.test.runners_up)
     candidates = [make_candidate(study, label, one.settings, one) for label, one in chosen.items()]
-    return study.write_candidates(beside_earlier(study, candidates))
+    return study.write_candidates(with_earlier_candidates(study, candidates))
 
 
 def make_candidate(
-    study: Study, label: str, settings: TrialSettings, source: Judged | None = None
+    study: Study, label: str, settings: TrialSettings, source: FinishedTrial | None = None
 ) -> Candidate:
     """Return a configuration to test, with the hash of its training.
 
@@ -158,7 +160,7 @@ def training_hash(study: Study, settings: TrialSettings) -> str:
     return sha256_of(json.dumps(facts, sort_keys=True).encode())[:12]
 
 
-def beside_earlier(study: Study, chosen: Sequence[Candidate]) -> list[Candidate]:
+def with_earlier_candidates(study: Study, chosen: Sequence[Candidate]) -> list[Candidate]:
     """Return the candidates chosen now, and those tested after an earlier, shorter search.
 
     An earlier candidate that is not chosen again is labelled as such.

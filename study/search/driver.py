@@ -15,18 +15,18 @@ from ray.tune.schedulers import TrialScheduler
 from study.config.schema import StudyConfig
 from study.errors import ClusterError, InterruptedStudyError, StudyError
 from study.method.device import gpu_kind
-from study.search.machine import ADDRESS, cluster_address, refuse_silent_cluster
+from study.search.cluster import ADDRESS, cluster_address, refuse_unreachable_cluster
 from study.search.observers import Observers
 from study.search.ray_internals import (
     cause_of,
     keep_token_private,
-    mended_tune,
     on_loopback,
     own_processes,
+    patched_tune,
     wait_for_temporary_space,
 )
 from study.search.ray_watch import exit_if_ray_is_lost
-from study.search.recorded import DataByStage
+from study.search.recorded_trials import DataByStage
 from study.search.searcher import StudySearcher
 from study.search.study_callback import StudyCallback
 from study.search.trainable import ClipFitTrainable
@@ -52,11 +52,11 @@ TUNE_ENVIRONMENT = {
 
 
 @contextmanager
-def ray_session(go_on: str | None = None) -> Iterator[None]:
+def ray_session(resume_command: str | None = None) -> Iterator[None]:
     """Join a cluster, or start a Ray of one's own, for the duration of the block.
 
     Args:
-        go_on: see `exit_if_ray_is_lost`; None means that the loss of Ray is not watched for.
+        resume_command: see `exit_if_ray_is_lost`; None means no watch for the loss of Ray.
 
     Raises:
         StudyError: the cluster to join does not answer.
@@ -68,15 +68,17 @@ def ray_session(go_on: str | None = None) -> Iterator[None]:
         if not ray.is_initialized():
             _start_ray()
             stack.callback(_shut_down)
-        if go_on is not None:
-            stack.enter_context(exit_if_ray_is_lost(go_on))  # left before Ray is asked to end
+        if resume_command is not None:
+            stack.enter_context(
+                exit_if_ray_is_lost(resume_command)
+            )  # left before Ray is asked to end
         yield
 
 
 def _start_ray() -> None:
     """Join the cluster that is named, or start a Ray for this process alone."""
     try:
-        refuse_silent_cluster()
+        refuse_unreachable_cluster()
     except StudyError as error:
         raise StudyError(f"{ADDRESS}: {error}") from error
     address = cluster_address()
@@ -194,7 +196,7 @@ def run_trials(
     tuner = tune.Tuner(trainable, tune_config=tune_config, run_config=run_config)
     before = signal.getsignal(signal.SIGINT)
     try:
-        with mended_tune():
+        with patched_tune():
             tuner.fit()
     except OSError as error:
         if error.errno not in FULL:

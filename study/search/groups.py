@@ -23,7 +23,7 @@ from study.config.labels import OPEN, PUBLISHED, TUNED
 from study.config.methods import TrainedMethod
 from study.config.trial_settings import TrialSettings, rate_column
 from study.method.parameters import METHOD
-from study.search.recorded import Recorded
+from study.search.recorded_trials import RecordedTrial
 from study.search.samplers import Sampler, sampler_named, seed_from_text
 from study.search.space import Ranges, Space
 from study.storage.atomic import write_atomically
@@ -60,7 +60,7 @@ class Group(ABC):
     def reject(self, number: int) -> None:  # noqa: B027 (most groups learn nothing)
         """Take note that the proposal for a trial was tried before, so that it is not trained."""
 
-    def learn(self, trial: Recorded) -> None:  # noqa: B027
+    def learn(self, trial: RecordedTrial) -> None:  # noqa: B027
         """Take note of a trial of any group that ended."""
 
     def write(self, folder: Path) -> None:  # noqa: B027
@@ -115,7 +115,7 @@ class Open(Group):
         """See `Group.reject`."""
         self._trials.pop(number, None)
 
-    def learn(self, trial: Recorded) -> None:
+    def learn(self, trial: RecordedTrial) -> None:
         """See `Group.learn`.
 
         That of a failed machine says nothing, and is left out. A trial that its own configuration
@@ -123,9 +123,9 @@ class Open(Group):
         """
         config, end, scores = trial.config, trial.end, trial.scores
         self.reject(config.number)
-        if end is None or (end.status == "failed" and not end.unfit):
+        if end is None or (end.status == "failed" and not end.caused_by_settings):
             return
-        if end.unfit:
+        if end.caused_by_settings:
             scores[end.epochs + 1] = 0.0
         self._add(
             config.number,

@@ -143,7 +143,7 @@ def wait_for_temporary_space() -> None:
     with_retries(folder, write)
 
 
-def mended_tune() -> AbstractContextManager[None]:
+def patched_tune() -> AbstractContextManager[None]:
     """Let a trial survive that its machine goes away while two calls to its worker are open.
 
     This is so as it begins. Tune would count the second failure, when the trial is already back in

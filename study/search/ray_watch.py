@@ -39,11 +39,11 @@ waits for a place in the cluster.
 
 
 @contextmanager
-def exit_if_ray_is_lost(go_on: str) -> Iterator[None]:
+def exit_if_ray_is_lost(resume_command: str) -> Iterator[None]:
     """Exit this process, after a message that says how to go on, if Ray is lost during the block.
 
     Args:
-        go_on: the command that goes on with the study.
+        resume_command: the command that continues the study.
     """
     over = threading.Event()
 
@@ -51,7 +51,7 @@ def exit_if_ray_is_lost(go_on: str) -> Iterator[None]:
         wait()
         if not over.is_set():
             over.set()  # what ends next is no other loss
-            _end(loss, go_on)
+            _end(loss, resume_command)
 
     own = own_processes()
     watches: list[tuple[Callable[[], object], str]] = [
@@ -92,16 +92,17 @@ def _wait_for_silence(over: threading.Event) -> None:
                 return
 
 
-def _end(loss: str, go_on: str) -> None:
+def _end(loss: str, resume_command: str) -> None:
     """End the process as an interruption does; nothing can be asked of Ray, not even to end.
 
     Args:
         loss: what was lost of Ray, in words.
-        go_on: the command that goes on with the study.
+        resume_command: the command that continues the study.
     """
     try:
         print(
-            f"\nerror: the study was interrupted, since {loss}; to continue, run\n  {go_on}",
+            f"\nerror: the study was interrupted, since {loss}; to continue, run\n"
+            f"  {resume_command}",
             file=sys.stderr,
             flush=True,
         )

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from ray.tune.schedulers import TrialScheduler
 
 from study.search.observers import Observers
-from study.search.recorded import DataByStage
+from study.search.recorded_trials import DataByStage
 from study.search.scheduler import Result
 from study.search.searcher import StudySearcher
 from study.search.study_callback import StudyCallback

@@ -11,7 +11,7 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from study.config.labels import BASELINE
 from study.config.search_section import AshaConfig
-from study.search.recorded import Recorded
+from study.search.recorded_trials import RecordedTrial
 from study.storage.trial_folder import End
 
 Result = dict[str, Any]
@@ -65,7 +65,7 @@ class StudyScheduler(FIFOScheduler):
         self._halvings: dict[str, TrialScheduler] = defaultdict(self._make_halving)
         """The scheduler of each group."""
 
-    def replay(self, recorded: Iterable[Recorded]) -> list[Recorded]:
+    def replay(self, recorded: Iterable[RecordedTrial]) -> list[RecordedTrial]:
         """Take all recorded scores into account, in the order in which they were reported.
 
         Returns:
@@ -83,7 +83,7 @@ class StudyScheduler(FIFOScheduler):
             config = {"trial_id": trial_id, "group": trial.config.group}
             result = {"epoch": report["epoch"], "score": report["val_score"]}
             stops = self._halve(config, result) == TrialScheduler.STOP
-            is_open = not (trial.end or trial.before or _is_baseline(config))
+            is_open = not (trial.end or trial.earlier_end or _is_baseline(config))
             if stops and is_open and report is trial.reports[-1]:
                 stopped[trial_id] = trial
         return list(stopped.values())

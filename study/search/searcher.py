@@ -9,7 +9,7 @@ from ray.tune.search import Searcher
 
 from study.search.groups import Group
 from study.search.make_trial import Proposal, make_trial
-from study.search.recorded import Recorded
+from study.search.recorded_trials import RecordedTrial
 from study.search.scheduler import Deadline, Result
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study, TrialConfig, TrialData
@@ -46,7 +46,7 @@ class StudySearcher(Searcher):
         self,
         folder: StudyFolder,
         queue: Iterable[TrialConfig],
-        recorded: Sequence[Recorded] = (),
+        recorded: Sequence[RecordedTrial] = (),
         plan: SearchPlan | None = None,
     ) -> None:
         super().__init__(metric="score", mode="max")
@@ -54,7 +54,9 @@ class StudySearcher(Searcher):
         self.running: dict[str, TrialConfig] = {}
         """The configuration of each trial that is not closed on disk, by Tune's id of the trial."""
         self.deadline = plan.deadline if plan else None
-        self.before = {one.config.trial_id: one.before for one in recorded if one.before}
+        self.earlier_ends = {
+            one.config.trial_id: one.earlier_end for one in recorded if one.earlier_end
+        }
         """How trials had ended before they were reopened, by id."""
         self._given = 0
         self._is_exhausted = False
@@ -85,7 +87,7 @@ class StudySearcher(Searcher):
     ) -> None:
         """Do nothing: `conclude` receives how a trial ended."""
 
-    def conclude(self, trial: Recorded) -> None:
+    def conclude(self, trial: RecordedTrial) -> None:
         """Show a trial that ended to the groups."""
         for group in self._plan.groups if self._plan else ():
             group.learn(trial)

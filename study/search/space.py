@@ -11,8 +11,8 @@ from study.backbones.architecture import ENCODERS, Depths
 from study.config.search_section import SpaceConfig
 from study.config.trial_settings import TrialSettings, rate_column, weight_has_effect
 from study.method.parameters import ParameterTensor, kind_names
-from study.method.recipe import Regularizer
 from study.method.subsets import is_in_blocks, kinds, parse
+from study.method.training_options import Regularizer
 
 Ranges = Mapping[str, tuple[float, float]]
 """The lower and the upper end of each number, by its name; all are log-uniform."""

@@ -17,7 +17,12 @@ from study.search.driver import run_trials
 from study.search.groups import Group, plan_groups
 from study.search.make_trial import Proposal, make_trial
 from study.search.observers import Observers
-from study.search.recorded import DataBySeed, Recorded, close_trial, read_recorded
+from study.search.recorded_trials import (
+    DataBySeed,
+    RecordedTrial,
+    close_trial,
+    read_recorded_trials,
+)
 from study.search.runner import Runner
 from study.search.scheduler import Deadline, StudyScheduler
 from study.search.searcher import SearchPlan, StudySearcher, trains_encoders
@@ -84,21 +89,21 @@ def run_search(
     deadline = None if seconds is None else Deadline(seconds)
     plan = SearchPlan(study, data, groups, deadline)
     recorded = _train(study, [Batch("search", queue, by_seed)], observers, runner, plan)
-    behind = _best_of_groups_behind(recorded)
-    if behind and not (deadline and deadline.is_over):
-        for trial in behind:
-            trial.folder.go_on(trial.config.epochs)
+    unfinished = _best_of_unfinished_groups(recorded)
+    if unfinished and not (deadline and deadline.is_over):
+        for trial in unfinished:
+            trial.folder.continue_from_state(trial.config.epochs)
         recorded = _train(study, [Batch("search", [], by_seed)], observers, runner)
     for trial in recorded:
         trial.folder.delete_state()
-    _tell_groups(groups, recorded)
+    _restore_groups(groups, recorded)
     for group in groups:
         group.write(study.folder.path)
 
 
-def _best_of_groups_behind(recorded: Sequence[Recorded]) -> list[Recorded]:
+def _best_of_unfinished_groups(recorded: Sequence[RecordedTrial]) -> list[RecordedTrial]:
     """Return the best stopped trial of each group of which none came to its last epoch."""
-    best: dict[str, Recorded] = {}
+    best: dict[str, RecordedTrial] = {}
     for trial in recorded:
         if trial.end and trial.end.status == "stopped" and trial.scores:
             other = best.setdefault(trial.config.group, trial)
@@ -186,7 +191,7 @@ def plan_final(study: Study, preparer: Preparer, observers: Observers) -> Batch:
     """
     candidate = final_candidate(study.candidates())
     trial_id = final_trial_id(study.config, candidate)
-    for other in read_recorded(study, "final", {}, observers).values():
+    for other in read_recorded_trials(study, "final", {}, observers).values():
         if other.config.trial_id != trial_id and not other.end:
             reason = "another final model is asked for"
             close_trial(other, observers, "stopped", reason=reason)
@@ -257,7 +262,7 @@ def _train(
     observers: Observers,
     runner: Runner,
     plan: SearchPlan | None = None,
-) -> list[Recorded]:
+) -> list[RecordedTrial]:
     """Train the trials of some batches that have not ended, and then what groups propose.
 
     Successive halving stops trials only where groups propose them. A trial that had ended and was
@@ -269,7 +274,7 @@ def _train(
     recorded = _read_all(study, batches, observers)
     groups = plan.groups if plan else ()
     asha = study.config.search.asha if plan else None
-    before = {name: trial.before for name, trial in recorded.items() if trial.before}
+    before = {name: trial.earlier_end for name, trial in recorded.items() if trial.earlier_end}
     deadline = plan.deadline if plan else None
     scheduler = StudyScheduler(asha, study.config.training.epochs, before, deadline)
     for trial in scheduler.replay(recorded.values()):
@@ -277,7 +282,7 @@ def _train(
         reason = f"successive halving at epoch {epoch}"
         closed = close_trial(trial, observers, "stopped", reason=reason)
         recorded[trial.config.trial_id] = closed
-    _tell_groups(groups, recorded.values())
+    _restore_groups(groups, recorded.values())
     left = [trial.config for trial in recorded.values() if not trial.end]  # what has started first
     given = [config for batch in batches for config in batch.trials]
     left += [config for config in given if config.trial_id not in recorded]
@@ -292,15 +297,17 @@ def _train(
     return list(_read_all(study, batches, observers).values())
 
 
-def _read_all(study: Study, batches: Sequence[Batch], observers: Observers) -> dict[str, Recorded]:
+def _read_all(
+    study: Study, batches: Sequence[Batch], observers: Observers
+) -> dict[str, RecordedTrial]:
     """Return the recorded trials of the batches' stages, by id."""
-    recorded: dict[str, Recorded] = {}
+    recorded: dict[str, RecordedTrial] = {}
     for batch in batches:
-        recorded |= read_recorded(study, batch.stage, batch.data, observers)
+        recorded |= read_recorded_trials(study, batch.stage, batch.data, observers)
     return recorded
 
 
-def _tell_groups(groups: Sequence[Group], recorded: Iterable[Recorded]) -> None:
+def _restore_groups(groups: Sequence[Group], recorded: Iterable[RecordedTrial]) -> None:
     """Give groups the trials that were recorded before."""
     trials = sorted(recorded, key=lambda trial: trial.config.number)
     for group in groups:

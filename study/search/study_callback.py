@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
+from study.search.checkpoints import read_hang
 from study.search.observers import Observers, notify
 from study.search.ray_internals import (
     LOW_ON_MEMORY,
@@ -18,8 +19,7 @@ from study.search.ray_internals import (
     cause_of,
     wait_for_temporary_space,
 )
-from study.search.recorded import Recorded, close_trial
-from study.search.recording import read_hang
+from study.search.recorded_trials import RecordedTrial, close_trial
 from study.search.searcher import StudySearcher
 from study.storage.atomic import StorageError, stop_waiting
 from study.storage.trial_folder import Status
@@ -75,14 +75,16 @@ class StudyCallback(Callback):
             self._fault = self._fault or StorageError(result["error"])
             stop_waiting()
         elif result.get("failed"):
-            self._close(trial, "failed", **{n: result[n] for n in ("reason", "error", "unfit")})
+            self._close(
+                trial, "failed", **{n: result[n] for n in ("reason", "error", "caused_by_settings")}
+            )
         elif result.get("epoch", -1) >= result.get("epochs", 0):
             self._close(trial, "finished")
         else:
             deadline = self.searcher.deadline
             over = deadline is not None and trial.trial_id in deadline.stopped_ids
             cause = "the time of the search was over" if over else "successive halving"
-            before = self.searcher.before.get(self.searcher.running[trial.trial_id].trial_id)
+            before = self.searcher.earlier_ends.get(self.searcher.running[trial.trial_id].trial_id)
             reason = f"{cause} at epoch {result.get('epoch')}" if not before else before.reason
             self._close(trial, "stopped", reason=reason)
 
@@ -112,7 +114,9 @@ class StudyCallback(Callback):
             elif lacked_memory:
                 reason = "out of memory: Ray killed its worker to keep the machine alive"
             cause = {"reason": reason, "error": hang or last_failure}
-            self._close(trial, "failed", **cause, unfit=hang is not None or lacked_memory)
+            self._close(
+                trial, "failed", **cause, caused_by_settings=hang is not None or lacked_memory
+            )
 
     def on_step_end(self, **_: Any) -> None:
         """End the study if the folder cannot be read or written.
@@ -129,7 +133,7 @@ class StudyCallback(Callback):
         config = self.searcher.running[trial.trial_id]
         folder = self.searcher.folder.trial(config.trial_id)
         with self._keep_fault():
-            recorded = Recorded(folder, config, None, folder.read_reports(), None)
+            recorded = RecordedTrial(folder, config, None, folder.read_reports(), None)
             self.searcher.conclude(close_trial(recorded, self.observers, status, **cause))
             del self.searcher.running[trial.trial_id]
 

@@ -8,7 +8,7 @@ from ray.exceptions import RayActorError
 
 from study.config.schema import StudyConfig
 from study.search.ray_internals import own_node_drains
-from study.search.recorded import DataByStage
+from study.search.recorded_trials import DataByStage
 from study.search.scheduler import Result
 from study.search.trial_worker import TrialWorker
 from study.storage.study_folder import StudyFolder

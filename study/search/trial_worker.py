@@ -19,9 +19,9 @@ from study.errors import BackboneError, ConfigError, DataError, StudyError
 from study.method.delta import DeltaInfo
 from study.method.device import gpu_kind
 from study.method.precision import cast_matrices
-from study.method.recipe import Precision
-from study.search.recorded import DataByStage
-from study.search.recording import exit_after_time_limit, load_state, record_epoch
+from study.method.training_options import Precision
+from study.search.checkpoints import exit_after_time_limit, load_state, record_epoch
+from study.search.recorded_trials import DataByStage
 from study.search.scheduler import Result
 from study.storage.atomic import StorageError
 from study.storage.study_folder import StudyFolder
@@ -96,7 +96,9 @@ class TrialWorker:
                 reason=one_line(error),
                 error=traceback.format_exc(),
                 # A fault of the machine says nothing about the configuration.
-                unfit=not isinstance(error, (OSError, BackboneError, ConfigError, DataError)),
+                caused_by_settings=not isinstance(
+                    error, (OSError, BackboneError, ConfigError, DataError)
+                ),
             )
         self._epoch = report.epoch
         return self._result(
@@ -152,7 +154,7 @@ class TrialWorker:
             pixel_range=self._trial_data.reading.pixel_range,
         )
         start = load_state(self.folder)
-        self.folder.keep_reports(start.epoch if start else 0)
+        self.folder.truncate_reports(start.epoch if start else 0)
         after = start and start[:2]
         return run_trial(trial, self._trial_data, backbone, after, self._micro_batch)
 

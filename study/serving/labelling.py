@@ -10,8 +10,8 @@ from itertools import islice
 from pathlib import Path
 
 from study.data.images.sources import LONGEST
-from study.data.outputs import is_output
-from study.data.readers.own import is_hidden, is_image_name
+from study.data.output_folders import is_output_folder
+from study.data.readers.folders import is_hidden, is_image_name
 from study.data.records import is_text
 from study.errors import DataError, StudyError
 from study.serving.classifier import Pixels, TunedClassifier
@@ -54,7 +54,7 @@ def list_image_files(folder: Path) -> tuple[list[Path], Counter[str]]:
         seen.add(os.path.realpath(place))
         current = Path(place)
         folders[:] = [name for name in folders if not is_hidden(name)]
-        folders[:] = [name for name in sorted(folders) if not is_output(current / name)]
+        folders[:] = [name for name in sorted(folders) if not is_output_folder(current / name)]
         for name in files:
             if is_image_name(name) and not is_hidden(name):
                 images.append(current / name)

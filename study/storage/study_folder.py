@@ -28,7 +28,7 @@ from study.storage.atomic import (
     with_retries,
 )
 from study.storage.command_lines import study_command
-from study.storage.folders import new_folder, refuse_taken
+from study.storage.new_folders import new_folder, refuse_taken
 from study.storage.result_folder import (
     FORMAT,
     KEY,
@@ -240,7 +240,7 @@ class StudyFolder(ResultFolder):
             trial.read_end() for trial in self.trials()
         )
 
-    def delete_conclusions(self, *, candidates: bool = True) -> None:
+    def mark_incomplete(self, *, candidates: bool = True) -> None:
         """Delete the registration and the summary, and the candidates, because the study continues.
 
         Args:

@@ -39,7 +39,7 @@ def first_cause(error: BaseException) -> BaseException:
     return first_cause(earlier)
 
 
-def cause_of_silence(error: BaseException) -> str:
+def cause_of_no_answer(error: BaseException) -> str:
     """Return the message of the first cause, which says why nothing answered."""
     cause = first_cause(error)
     return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__

@@ -51,7 +51,7 @@ class End:
     """Why the trial was stopped or failed, in one line."""
     error: str | None = None
     """The traceback of a failed trial."""
-    unfit: bool = False
+    caused_by_settings: bool = False
     """Whether its own configuration made the trial fail; the search then avoids similar ones."""
 
 
@@ -94,7 +94,7 @@ class TrialFolder(ResultFolder):
         reports = b"".join(self._report_lines()) + json_bytes(report) + b"\n"
         self.write(REPORTS, reports, recorded=last)
 
-    def keep_reports(self, count: int) -> None:
+    def truncate_reports(self, count: int) -> None:
         """Keep only the first ``count`` reports, after which the trial continues."""
         self.write(REPORTS, b"".join(self._report_lines()[:count]))
 
@@ -143,7 +143,7 @@ class TrialFolder(ResultFolder):
         """Delete the state of a trial that has ended; it cannot go on any more."""
         self._delete(STATE)
 
-    def go_on(self, epochs: int) -> None:
+    def continue_from_state(self, epochs: int) -> None:
         """Let a trial that was stopped go on from its state, to its last epoch.
 
         Args:
@@ -165,7 +165,7 @@ class TrialFolder(ResultFolder):
     def damaged(self) -> list[str]:
         """Return the names of the damaged files, sorted.
 
-        The reports of an unfinished trial need only parse here: `study.search.recording` compares
+        The reports of an unfinished trial need only parse here: `study.search.checkpoints` compares
         them with the state from which the trial continues. Its other files are whole once its last
         report is written.
         """

@@ -23,10 +23,10 @@ Reasons = dict[str, str]
 """Why results could not be kept, by their names, such as the ids of trials."""
 
 
-class TrackerLines(NamedTuple):
+class TrackerMessages(NamedTuple):
     """The lines that a tracker prints at the end of a study."""
 
-    lacks: str = ""
+    missing: str = ""
     """What could not be kept and why, see `describe_unsent`; empty if everything is kept."""
     hints: Sequence[tuple[str, str]] = ()
     """How to view the study in the tracker: pairs of a short word and a line."""
@@ -72,7 +72,7 @@ class Tracker(ABC):
         """Put the study's best model into the tracker's registry of models, if it has one."""
 
     @abstractmethod
-    def close(self, *, finished: bool) -> TrackerLines:
+    def close(self, *, finished: bool) -> TrackerMessages:
         """Keep the remaining results, and stop; return what to print.
 
         Args:
@@ -104,9 +104,9 @@ class NoTracker(Tracker):
     def trial_changed(self, trial_id: str) -> None:
         """Do nothing."""
 
-    def close(self, *, finished: bool) -> TrackerLines:
+    def close(self, *, finished: bool) -> TrackerMessages:
         """Return nothing, since nothing was to be kept."""
-        return TrackerLines()
+        return TrackerMessages()
 
 
 def describe_unsent(unsent: Mapping[str, str]) -> str:

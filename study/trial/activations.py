@@ -65,7 +65,7 @@ def _begin_table(model: ForwardPass, table: ImageTable) -> Tensors:
     if isinstance(model, PlainPass) or not model.images_are_frozen:
         chunks = _begin_chunks(model, table)
         first = next(chunks)
-        if first[0].numel() * len(table.paths) > IMAGES.room:
+        if first[0].numel() * len(table.paths) > IMAGES.capacity:
             return {}
         return {"features": torch.cat([first, *chunks])}
     classifier = model.classifier
@@ -75,7 +75,7 @@ def _begin_table(model: ForwardPass, table: ImageTable) -> Tensors:
     if model.vision.first == model.vision.projection:
         what = "states of images before the projection"
         size = backbone.clip.config.vision_config.hidden_size
-    if len(table.paths) * size > IMAGES.room:
+    if len(table.paths) * size > IMAGES.capacity:
         return {}
 
     def encode_table() -> Tensors:

@@ -13,9 +13,9 @@ from study.method.lora import LoraClassifier
 from study.method.model import FewShotClassifier
 from study.method.plain_pass import ForwardPass, PlainPass
 from study.method.projection import ProjectionClassifier
-from study.method.recipe import Precision
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
+from study.method.training_options import Precision
 from study.method.two_stage import TwoStageClassifier
 
 

@@ -17,7 +17,7 @@ from study.protocols import Protocol
 from study.storage.atomic import sha256_of
 from study.trial.study import TrialConfig, TrialData
 
-ROOMS = ("backbones", "data", "method", "protocols", "trial")
+PACKAGES = ("backbones", "data", "method", "protocols", "trial")
 """The folders of ``study``, with their subfolders, that hold the code results depend on."""
 _NAMES = ("trial_id", "stage", "group", "label", "number", "config_hash", "split_hash", "training")
 UNHASHED: dict[str, Any] = {**dict.fromkeys(_NAMES, True), "settings": {"subset"}}
@@ -88,19 +88,19 @@ def compute_config_hash(config: TrialConfig, data: TrialData, architecture: Arch
 def code_hash(protocol: type[Protocol]) -> str:
     """Return a hash of the code that results depend on and of the versions of its libraries.
 
-    The code is that of the `ROOMS`, and the file of the protocol, which may be from elsewhere.
+    The code is that of the `PACKAGES`, and the file of the protocol, which may be from elsewhere.
 
     Raises:
-        StudyError: the protocol is in no file.
+        StudyError: the protocol is not in a file.
     """
-    package = Path(study.__file__ or "").parent
-    paths = [path for room in ROOMS for path in sorted((package / room).rglob("*.py"))]
+    root = Path(study.__file__ or "").parent
+    paths = [path for package in PACKAGES for path in sorted((root / package).rglob("*.py"))]
     try:
         contents = [path.read_bytes() for path in (*paths, Path(inspect.getfile(protocol)))]
     except (TypeError, OSError) as error:
         raise StudyError(
-            f"the code of the protocol '{protocol.name}' stands in no file, so that its results "
-            f"cannot be told from those of other code ({error}); put it into a module"
+            f"the code of the protocol '{protocol.name}' is not in a file, so its results "
+            f"cannot be distinguished from those of other code ({error}); put it into a module"
         ) from error
     versions = [version(library) for library in ("torch", "torchvision", "transformers")]
     return sha256_of(json.dumps([*map(sha256_of, contents), *versions]).encode())

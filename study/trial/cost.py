@@ -43,7 +43,7 @@ class Cost(NamedTuple):
     """The duration from the start of a process to its first step, in seconds."""
 
 
-def measure_apart(*arguments: Any, at_once: int = 1) -> Cost:
+def measure_in_processes(*arguments: Any, at_once: int = 1) -> Cost:
     """Call `measure` in processes of their own, whose memory is that of a trial.
 
     Args:

@@ -30,11 +30,11 @@ class Cache:
     """Results by key; the result that was unused the longest is dropped first.
 
     Args:
-        room: the largest number of values that a process keeps.
+        capacity: the largest number of values that a process keeps.
     """
 
-    def __init__(self, room: int) -> None:
-        self.room = room
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
         self.results: OrderedDict[tuple[object, ...], Tensors] = OrderedDict()
 
     def get(self, key: tuple[object, ...], compute: Compute) -> Tensors:
@@ -43,7 +43,9 @@ class Cache:
         if result is None:
             result = compute()
         self.results[key] = result
-        while sum(t.numel() for kept in self.results.values() for t in kept.values()) > self.room:
+        while (
+            sum(t.numel() for kept in self.results.values() for t in kept.values()) > self.capacity
+        ):
             self.results.popitem(last=False)
         return result
 

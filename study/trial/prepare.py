@@ -15,7 +15,7 @@ from study.data.images.decode import ImageCache, ImageCounter, decode_images
 from study.data.images.image_reading import ImageReading
 from study.data.images.rgb import dark_images
 from study.data.images.table import ImageTable
-from study.data.outputs import IMAGES
+from study.data.output_folders import IMAGES
 from study.data.prompts import ENSEMBLE
 from study.data.published_shots import read_published_shots
 from study.data.records import ClassNames, Dataset, ImagePaths, Templates, listed

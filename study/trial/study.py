@@ -149,10 +149,10 @@ class Study:
 
     def target_root(self, name: str) -> Path | None:
         """Return the folder that a further dataset is read from; None if there is none."""
-        from study.data.datasets import is_own
+        from study.data.datasets import is_own_dataset
 
         root = self.config.data.targets_root or self.config.data.root
-        return root / name if root and is_own(name) else root
+        return root / name if root and is_own_dataset(name) else root
 
     def resolve_precision(self) -> Study:
         """Return the study with the precision that ``auto`` stands for, if that is decided.

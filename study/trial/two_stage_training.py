@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from study.method.parameters import METHOD
-from study.method.recipe import TWO_STAGE_LR, TWO_STAGE_STEPS
 from study.method.training import Batch, Schedule, make_optimizer
+from study.method.training_options import TWO_STAGE_LR, TWO_STAGE_STEPS
 from study.method.two_stage import FIRST_STAGE, SecondStage, cosine_rate
 from study.trial.task_model import TaskModel
 from study.trial.task_training import TaskTraining

@@ -99,7 +99,7 @@ def configure(tiny_backbone: Path, tmp_path: Path, mlflow_store: str) -> Configu
 def known(monkeypatch: pytest.MonkeyPatch) -> Cost:
     """A cost that is known, in place of a measured one."""
     cost = Cost(step=1.0, image=0.001, memory=10**9)
-    monkeypatch.setattr("study.commands.estimate.measure_apart", lambda *_, **__: cost)
+    monkeypatch.setattr("study.commands.estimate.measure_in_processes", lambda *_, **__: cost)
     return cost
 
 

@@ -13,7 +13,7 @@ import pytest
 from study.commands.check import check_study
 from study.commands.check_result import CheckResult, Estimate, print_check
 from study.errors import DataError, Fault, FaultsError, StudyError
-from study.storage.folders import JOB
+from study.storage.new_folders import JOB
 from study.storage.result_folder import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study

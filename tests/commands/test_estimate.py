@@ -90,7 +90,9 @@ def test_wall_time_has_the_start_of_processes_and_decoding_beside_training(tmp_p
 
 
 def test_nothing_is_measured_where_no_trial_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "measure_apart", lambda *_, **__: pytest.fail("it was measured"))
+    monkeypatch.setattr(
+        module, "measure_in_processes", lambda *_, **__: pytest.fail("it was measured")
+    )
     message = r"no room for a trial: see resources\.cpus_per_trial=999 "
     with pytest.raises(StudyError, match=message):
         measure_and_estimate(study(tmp_path, Path("none"), resources={"cpus_per_trial": 999}))

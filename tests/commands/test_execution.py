@@ -30,7 +30,7 @@ from study.errors import (
 from study.search.steps import Batch
 from study.storage.study_folder import DESCRIPTION, StudyFolder
 from study.storage.trial_folder import End, TrialFolder
-from study.tracking.tracker import NoTracker, Tracker, TrackerLines
+from study.tracking.tracker import NoTracker, Tracker, TrackerMessages
 from study.trial.study import Candidate, Study, TrialConfig
 from tests.damage import flip
 from tests.image_folders import image_folder
@@ -113,7 +113,7 @@ def tracker(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A tracker of every study, which does nothing."""
     tracker = create_autospec(Tracker, instance=True)
     tracker.title = "the tracker"
-    tracker.close.return_value = TrackerLines()
+    tracker.close.return_value = TrackerMessages()
     monkeypatch.setattr(module.tracking, "make_tracker", lambda *_: tracker)
     return tracker
 
@@ -121,11 +121,11 @@ def tracker(monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.fixture
 def ending(monkeypatch: pytest.MonkeyPatch, tracker: Any) -> Any:
     """Let a study have nothing to do but to end; return what writes its outputs."""
-    outputs = create_autospec(module.write_outputs)
+    outputs = create_autospec(module.write_results)
     monkeypatch.setattr(module, "ray_session", lambda *_: nullcontext())
     monkeypatch.setattr(module, "_run_steps", lambda *_: None)
-    monkeypatch.setattr(module, "write_outputs", outputs)
-    monkeypatch.setattr(module, "print_outcome", lambda *_: None)
+    monkeypatch.setattr(module, "write_results", outputs)
+    monkeypatch.setattr(module, "print_results", lambda *_: None)
     return outputs
 
 
@@ -150,7 +150,7 @@ def test_what_was_not_sent_is_reported_also_where_a_study_fails(
     monkeypatch: pytest.MonkeyPatch,
     output: io.StringIO,
 ):
-    tracker.close.return_value = TrackerLines("1 run:\n  trial: away")
+    tracker.close.return_value = TrackerMessages("1 run:\n  trial: away")
     monkeypatch.setattr(module, "ray_session", lambda *_: nullcontext())
     monkeypatch.setattr(module, "_run_steps", Mock(side_effect=StudyError))
     with pytest.raises(StudyError):
@@ -179,10 +179,10 @@ def test_ctrl_c_ends_a_finished_study_that_sends_its_rest_and_kill_does_not(
 ):
     closed = []
 
-    def close(*, finished: bool) -> TrackerLines:
+    def close(*, finished: bool) -> TrackerMessages:
         signal.raise_signal(name)
         closed.append(finished)
-        return TrackerLines("1 run:\n  search-0001: it is down", [("page", "x")])
+        return TrackerMessages("1 run:\n  search-0001: it is down", [("page", "x")])
 
     study = study_of(configure(search={"trials": 0}))
     ending.side_effect = lambda folder, *_: (folder.path / DESCRIPTION).touch()
@@ -290,7 +290,7 @@ def test_a_choice_that_is_made_needs_no_search_unless_one_of_its_trials_is_open(
     nothing = Batch("test", [], {})
     steps = Mock(plan_test=lambda *_: nothing, plan_final=lambda *_: nothing)
     monkeypatch.setattr(module, "steps", steps)
-    monkeypatch.setattr(module, "fix_candidates", lambda _: ())
+    monkeypatch.setattr(module, "read_or_choose_candidates", lambda _: ())
     study = Study(written.config, written.folder)
     steps.seconds_left.return_value = None
     for searches in (0, 1):

@@ -12,7 +12,7 @@ from study.config.trial_settings import TrialSettings
 from study.errors import ConfigError
 from study.results.best_configuration import extensions, final_candidate
 from study.run import main
-from study.search.candidates import beside_earlier
+from study.search.candidates import with_earlier_candidates
 from study.storage.study_folder import (
     DESCRIPTION,
     REGISTERED,
@@ -177,14 +177,14 @@ def test_what_was_tested_before_stays_beside_the_new_choice_under_a_label_of_its
     extended: Study,
 ):
     same = candidates({"clipfit": 1, "clipfit-tuned": 5, "best": 7})
-    assert beside_earlier(extended, same) == same
+    assert with_earlier_candidates(extended, same) == same
     head = {"settings": same[2].settings.model_copy(update={"head": "linear"})}
-    found = beside_earlier(extended, [same[2].model_copy(update=head)])
+    found = with_earlier_candidates(extended, [same[2].model_copy(update=head)])
     assert source_trials(found).keys() >= {"best", "best-of-48"}, (
         "with another head, another result"
     )
     chosen = candidates({"clipfit": 1, "clipfit-tuned": 80, "best": 60, "second": 7}, 98)
-    found = beside_earlier(extended, chosen)
+    found = with_earlier_candidates(extended, chosen)
     assert source_trials(found) == {
         "clipfit": 1,
         "clipfit-tuned": 80,
@@ -197,9 +197,9 @@ def test_what_was_tested_before_stays_beside_the_new_choice_under_a_label_of_its
 
 
 def test_a_second_extension_keeps_what_the_first_set_aside(extended: Study):
-    choose(extended, beside_earlier(extended, candidates({"best": 60}, 98)))
+    choose(extended, with_earlier_candidates(extended, candidates({"best": 60}, 98)))
     again = grow(extended, "search.trials=+2")
-    assert source_trials(beside_earlier(again, candidates({"best": 7}, 100))) == {
+    assert source_trials(with_earlier_candidates(again, candidates({"best": 7}, 100))) == {
         "best": 7,  # an earlier one may be the best again
         "clipfit-of-48": 1,
         "clipfit-tuned-of-48": 5,
@@ -210,7 +210,7 @@ def test_a_second_extension_keeps_what_the_first_set_aside(extended: Study):
 def test_an_earlier_stand_in_for_a_best_without_a_delta_is_not_the_final_model(study: Study):
     choose(study, candidates({"full": 3, "best": 3, "best-with-delta": 2}))
     extended = grow(study, "search.trials=+50")
-    found = beside_earlier(extended, candidates({"full": 3, "best": 60}, 98))
+    found = with_earlier_candidates(extended, candidates({"full": 3, "best": 60}, 98))
     assert source_trials(found) == {"full": 3, "best": 60, "best-with-delta-of-48": 2}
     assert final_candidate(found) == best_candidate(found)
 

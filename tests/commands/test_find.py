@@ -13,7 +13,7 @@ from study.config.loading import build_config, dump_config
 from study.config.trial_settings import TrialSettings
 from study.errors import ConfigError, DataError
 from study.results.best_configuration import extensions
-from study.search.candidates import beside_earlier
+from study.search.candidates import with_earlier_candidates
 from study.storage.study_folder import DESCRIPTION, StudyFolder
 from study.trial.study import Candidate, Study
 from tests.commands.conftest import Run, enter_place_of
@@ -132,7 +132,7 @@ def choose_another(study: Study):
     new = best.model_copy(
         update={"settings": other, "training": "other", "source_trial": "search-0002"}
     )
-    study.write_candidates(beside_earlier(study, [first, new]))
+    study.write_candidates(with_earlier_candidates(study, [first, new]))
     (study.folder.path / "trials/test-other-seed1").mkdir()
 
 

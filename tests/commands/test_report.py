@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from study.commands.outcome import print_outcome, write_outputs
+from study.commands.write_results import print_results, write_results
 from study.results.study_result import read_study_result
 from study.storage.atomic import StorageError
 from study.storage.study_folder import StudyFolder
@@ -46,7 +46,7 @@ def test_the_views_of_a_study_are_written_anew_from_its_folder(tmp_path: Path):
     written = StudyWriter(tmp_path / "mine")
     written.whole(0)
     written.whole(1, "failed", 1, error="boom")
-    write_outputs(written.folder)
+    write_results(written.folder)
     path = written.folder.path
     for name in ("leaderboard.md", "leaderboard.csv", "report.html", "description.md"):
         assert (path / name).stat().st_size
@@ -54,7 +54,7 @@ def test_the_views_of_a_study_are_written_anew_from_its_folder(tmp_path: Path):
     assert pq.read_table(path / "results.parquet")["status"].to_pylist() == ["finished", "failed"]
     (path / "report.html").write_text("")
     written.whole(2)
-    write_outputs(written.folder)
+    write_results(written.folder)
     assert len(pq.read_table(path / "results.parquet")) == 3
     assert "<html" in (path / "report.html").read_text()
 
@@ -66,8 +66,8 @@ def test_an_ablation_has_its_outputs_without_a_score_of_its_base(
     for trial in ablation_study.glob("trials/*"):
         if failed in json.loads((trial / "config.json").read_text())["label"]:
             StudyWriter(ablation_study).fail(trial.name)
-    board = write_outputs(StudyFolder(ablation_study))
-    print_outcome(board, (), Console(file=io.StringIO()))
+    board = write_results(StudyFolder(ablation_study))
+    print_results(board, (), Console(file=io.StringIO()))
     assert "<html" in (ablation_study / "report.html").read_text()
     assert not list(ablation_study.glob("leaderboard*")), "a table of cells is in its place"
     cells = not_none(read_study_result(ablation_study).ablation).cells
@@ -81,7 +81,7 @@ def test_outputs_wait_for_storage_that_is_gone_and_take_it_for_no_other_folder(
 ):
     monkeypatch.setattr("study.storage.atomic.WAIT_SECONDS", 0.2)
     with pytest.raises(StorageError, match=r"mine/trials cannot be used, nor could it within"):
-        write_outputs(StudyFolder(tmp_path / "runs" / "mine"))
+        write_results(StudyFolder(tmp_path / "runs" / "mine"))
 
 
 def test_the_ending_has_every_next_step_whole_after_what_was_found(
@@ -91,7 +91,7 @@ def test_the_ending_has_every_next_step_whole_after_what_was_found(
     output = io.StringIO()
     console = Console(file=output, width=80, force_terminal=True, color_system=None)
     hints = [(f"hint-{number}", "x" * 160) for number in range(9)]
-    print_outcome(read_study_result(few_shot_study), hints, console)
+    print_results(read_study_result(few_shot_study), hints, console)
     lines = output.getvalue().splitlines()
     words = [line.split()[0] for line in lines if line[1] != " "]
     assert words[:6] == ["test", "beside", "best", "against", "against", "report"]

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from study.commands.console import print_json, tolerant_console
 from study.commands.main import main
-from study.commands.output import lasting_console, print_json
 from study.commands.signals import exit_at_ctrl_c, handle_signals, interrupt
 from tests.reacting import reacting
 
@@ -164,7 +164,7 @@ def test_another_pipe_that_breaks_is_no_silence(monkeypatch: pytest.MonkeyPatch)
 def test_printing_goes_nowhere_once_its_reader_is_gone():
     reader, writer = os.pipe()
     with os.fdopen(writer, "w") as file:
-        console = lasting_console(file=file)
+        console = tolerant_console(file=file)
         console.print("read")
         assert os.read(reader, 10) == b"read\n"
         os.close(reader)

@@ -12,10 +12,10 @@ from unittest.mock import create_autospec
 import pytest
 
 from study.commands.status import Status, study_status
-from study.results.chance import AgainstChance
+from study.results.chance import ChanceComparison
 from study.results.study_result import read_study_result
 from study.storage.study_folder import StudyFolder
-from study.tracking.tracker import Tracker, TrackerLines
+from study.tracking.tracker import Tracker, TrackerMessages
 from study.trial.predictions import predictions_to_parquet
 from study.trial.study import Prediction
 from tests.commands.conftest import Run
@@ -32,8 +32,9 @@ def read(written: StudyWriter) -> Status:
 
 
 def test_trials_are_counted_and_the_best_come_first(written: StudyWriter, run: Run):
-    for number, end in enumerate(("finished", "finished", "stopped"), 1):
-        written.whole(number, end)
+    written.whole(1)
+    written.whole(2)
+    written.whole(3, "stopped")
     written.whole(6, "failed", 2, reason="no epoch within 9 s [/]", error="Timeout\nThread")
     written.report(written.trial(4), 1)
     linear = written.trial(5, group="baseline", label="linear")
@@ -48,7 +49,7 @@ def test_trials_are_counted_and_the_best_come_first(written: StudyWriter, run: R
     running = [(trial.trial_id, trial.epochs, trial.epochs_planned) for trial in status.running]
     assert running == [("search-0004", 1, 3)]
     assert [trial.number for trial in status.best if trial.label != "linear"] == [2, 1]
-    assert status.wanted == 49, "with the linear classifier, which stands outside the 48"
+    assert status.planned == 49, "with the linear classifier, which stands outside the 48"
     assert "search: 6 of 49 trials" in said
     assert ("no epoch within 9 s [/]" in said, "Thread" in said) == (True, False)
     assert "resume" not in said, "it runs"
@@ -99,7 +100,7 @@ def test_the_scores_of_the_best_configuration_are_given_with_a_doubt_of_them(
     trial.write("predictions.parquet", predictions_to_parquet(shown))
     trial.append_report({"epoch": 4, "seconds": 1.0, "scores": {"text": {"score": 0.75}}})
     written.end(config)
-    against = AgainstChance(0.6, 0.5, images=8, low=low)
+    against = ChanceComparison(0.6, 0.5, images=8, low=low)
     written.folder.write_json("chance.json", {"best": against})
     status = read(written)
     assert (status.val_score, status.test_score) == (0.2, 0.75)
@@ -165,9 +166,9 @@ def tracker(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_a_study_is_sent_and_what_its_tracker_lacks_is_named(
     tracker: Any, run: Run, refused: Callable[..., str]
 ):
-    tracker.close.return_value = TrackerLines()
+    tracker.close.return_value = TrackerMessages()
     assert run("sync", "mine").out == "2 trials of mine are in MLflow\n"
-    tracker.close.return_value = TrackerLines("1 run:\n  search-0000: away")
+    tracker.close.return_value = TrackerMessages("1 run:\n  search-0000: away")
     assert "of study 'mine', MLflow lacks 1 run: search-0000: away" in refused("sync", "mine")
     tracker.register.assert_not_called()  # the study has not ended
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from study.tracking.tracker import Tracker, TrackerLines
+from study.tracking.tracker import Tracker, TrackerMessages
 from study.trial.study import Study
 
 
@@ -25,9 +25,9 @@ class LinesTracker(Tracker):
             with Path("tracked.jsonl").open("a", encoding="utf-8") as file:
                 print(json.dumps([trial_id, end.status, end.epochs]), file=file)
 
-    def close(self, *, finished: bool) -> TrackerLines:
+    def close(self, *, finished: bool) -> TrackerMessages:
         """Do nothing, since each line is a file's own."""
-        return TrackerLines()
+        return TrackerMessages()
 
 
 LINES = LinesTracker()

@@ -27,7 +27,7 @@ def test_epochs_that_were_swallowed_between_others_are_sent_again(proxy: Proxy, 
             proxy.fail(LIE, where="log-batch")
         study.report(config, epoch)
         tracker = started(study, proxy.uri)
-        assert tracker.close(finished=False).lacks == ""
+        assert tracker.close(finished=False).missing == ""
         proxy.mend()
     study.end(config)
     study.conclude()

@@ -8,7 +8,7 @@ import pytest
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 
-from study.search.ray_internals import mended_tune
+from study.search.ray_internals import patched_tune
 from study.search.searcher import StudySearcher
 from study.search.study_callback import StudyCallback
 from study.storage import atomic
@@ -144,6 +144,6 @@ def test_a_failure_is_reported_to_tune_once_the_disk_of_its_files_is_free(
     trial.status = Trial.RUNNING
     disk.fill()
     clock.after(0.2, disk.free)
-    with mended_tune():
+    with patched_tune():
         TuneController._trial_task_failure(controller, trial, RuntimeError("it has gone"))
     assert (notes / "error").exists()

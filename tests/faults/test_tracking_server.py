@@ -90,7 +90,7 @@ def test_a_server_that_goes_while_a_study_begins_leaves_its_run_to_be_completed(
         started(study, proxy.uri)
     proxy.mend()
     study.whole(0)
-    assert started(study, proxy.uri).close(finished=True).lacks == ""
+    assert started(study, proxy.uri).close(finished=True).missing == ""
     assert_whole(proxy.uri, study, 1)
 
 
@@ -110,7 +110,7 @@ def test_a_server_that_is_down_is_not_hammered_and_gets_all_when_it_is_back(
     train(study, tracker, 3, 4, 5)
     assert len(proxy.asked) == 1
     proxy.mend()
-    assert tracker.close(finished=True).lacks == ""
+    assert tracker.close(finished=True).missing == ""
     assert_whole(proxy.uri, study, 6)
     first, *others = (record.message for record in caplog.records if "MLflow" in record.message)
     assert first.startswith("results are not sent to MLflow until this passes: ")
@@ -133,9 +133,11 @@ def test_a_server_that_stays_away_holds_up_no_trial_and_leaves_all_to_be_sent_la
     assert time.monotonic() - began < 0.5, "a trial waits for the server"
     with monkeypatch.context() as patch:
         patch.setattr(sync_module, "FINAL_SECONDS", 0.5)
-        lacks = tracker.close(finished=True).lacks
+        missing = tracker.close(finished=True).missing
     assert proxy.asked, "nothing was tried"
-    assert {f"search-{number:04d}" for number in range(3)} <= set(re.findall(r"search-\d+", lacks))
+    assert {f"search-{number:04d}" for number in range(3)} <= set(
+        re.findall(r"search-\d+", missing)
+    )
     with pytest.raises(TrackingError, match="does not answer"):
         sync(study, proxy.uri)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")  # the server is slow and not away
@@ -147,7 +149,7 @@ def test_trials_that_mlflow_refuses_stop_no_other_and_are_named(
 ):
     study = make("refused")
     begun = [study.trial(number) for number in range(2)]
-    assert started(study, mlflow_server).close(finished=False).lacks == ""
+    assert started(study, mlflow_server).close(finished=False).missing == ""
     conflicting, damaged = (study.folder.trial(config.trial_id).path for config in begun)
     other = begun[0].settings.model_copy(update={"rates": {"ln": 0.5}})
     config = begun[0].model_copy(update={"settings": other})
@@ -159,11 +161,11 @@ def test_trials_that_mlflow_refuses_stop_no_other_and_are_named(
     study.report(begun[0], 1)
     tracker.trial_changed(begun[0].trial_id)
     train(study, tracker, 3, 4)
-    lacks = tracker.close(finished=True).lacks
-    assert "2 runs:" in lacks
-    refused = re.search(r"  search-0000: RestException: .*ln_lr.*", lacks)
+    missing = tracker.close(finished=True).missing
+    assert "2 runs:" in missing
+    refused = re.search(r"  search-0000: RestException: .*ln_lr.*", missing)
     assert refused
-    assert re.search(r"  search-0001: FolderError: .*reports.jsonl is damaged", lacks)
+    assert re.search(r"  search-0001: FolderError: .*reports.jsonl is damaged", missing)
     (reported,) = [r.message for r in caplog.records if r.levelno >= logging.WARNING]
     assert "the others go on" in reported
     sent = runs(mlflow_server, study)

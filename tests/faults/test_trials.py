@@ -211,7 +211,7 @@ NO_MEMORY = "out of memory with one image at a time (RuntimeError: "
 
 
 @pytest.mark.parametrize(
-    "fault, reason, unfit",
+    "fault, reason, caused_by_settings",
     [
         (later(fill_host_by_torch), f"{NO_MEMORY}[enforce fail at", True),
         (raises(ValueError("no\nsuch thing")), "ValueError: no such thing", True),
@@ -221,11 +221,11 @@ NO_MEMORY = "out of memory with one image at a time (RuntimeError: "
     ],
 )
 def test_a_trial_that_fails_names_its_cause_in_one_line(
-    here: Callable[..., Here], fault: Fault, reason: str, unfit: bool
+    here: Callable[..., Here], fault: Fault, reason: str, caused_by_settings: bool
 ):
     trial = here("failing", fault)
     result = trial.run()
-    assert (result["failed"], result["unfit"]) == (True, unfit)
+    assert (result["failed"], result["caused_by_settings"]) == (True, caused_by_settings)
     assert result["reason"].startswith(reason)
     assert len(result["reason"]) < 250
     assert "\n" not in result["reason"]
@@ -339,7 +339,7 @@ def test_a_worker_that_ray_kills_for_memory_is_recorded_with_that_cause(
     ends = [not_none(trial.read_end()) for trial in StudyFolder(tmp_path / "low").trials()]
     assert len(ends) == 4
     for end in ends:
-        assert (end.status, end.unfit) == ("failed", True)
+        assert (end.status, end.caused_by_settings) == ("failed", True)
         assert end.reason == "out of memory: Ray killed its worker to keep the machine alive"
         assert "Memory usage" in str(end.error)
         assert "low_memory.py" not in str(end.error), "commands of processes are reported"

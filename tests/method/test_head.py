@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from study.method.balance import class_balance
 from study.method.head import Head, train_head
-from study.method.recipe import WantedBalance
+from study.method.training_options import WantedBalance
 from tests.not_none import not_none
 
 LABELS = torch.tensor([0, 0, 0, 0, 0, 1, 1, 2, 3, 3])

@@ -14,10 +14,10 @@ from study.method.lora import LORA_TARGETS, apply_dropout
 from study.method.model import FewShotClassifier, interpolate
 from study.method.parameters import METHOD
 from study.method.projection import ProjectionClassifier
-from study.method.recipe import Optimizer
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
 from study.method.training import Objective, Recipe, make_optimizer, training_step
+from study.method.training_options import Optimizer
 from tests.not_none import not_none
 from tests.trained_methods import features, generator, lora, step
 

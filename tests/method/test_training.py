@@ -15,14 +15,6 @@ from study.config.schema import StudyConfig, TrainingConfig
 from study.errors import SubsetError
 from study.method import parameters
 from study.method.model import TunedParameter
-from study.method.recipe import (
-    DISTILL_WEIGHT,
-    LEARNING_RATE,
-    MOMENTUM,
-    WARMUP_LR,
-    WEIGHT_DECAY,
-    Regularizer,
-)
 from study.method.staged import StagedClassifier
 from study.method.training import (
     REFERENCE,
@@ -35,6 +27,14 @@ from study.method.training import (
     read_recipe,
     train_epoch,
     training_step,
+)
+from study.method.training_options import (
+    DISTILL_WEIGHT,
+    LEARNING_RATE,
+    MOMENTUM,
+    WARMUP_LR,
+    WEIGHT_DECAY,
+    Regularizer,
 )
 from tests.not_none import not_none
 from tests.staged_case import Case, distance

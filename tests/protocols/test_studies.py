@@ -96,14 +96,14 @@ def test_no_test_image_is_opened_before_the_choice_is_fixed_and_all_is_on_record
     whole = shutil.copytree(folder, place / "whole")
     for path in tested:
         (folder / path).write_bytes(b"whoever opens this before test finds no image")
-    fix = study.commands.execution.fix_candidates
+    fix = study.commands.execution.read_or_choose_candidates
 
     def fix_and_unlock(*arguments: Any) -> tuple[Candidate, ...]:
         candidates = fix(*arguments)
         shutil.copytree(whole, folder, dirs_exist_ok=True)
         return candidates
 
-    monkeypatch.setattr(study.commands.execution, "fix_candidates", fix_and_unlock)
+    monkeypatch.setattr(study.commands.execution, "read_or_choose_candidates", fix_and_unlock)
     runs = run("paper/base_to_new", EUROSAT, "name=locked", *SEARCH, root=root)
     locked = StudyFolder(runs / "locked-base_to_new-eurosat")
     assert statuses(locked.path) == {"finished"}

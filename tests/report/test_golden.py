@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from study.commands.main import main
-from study.commands.outcome import print_outcome
+from study.commands.write_results import print_results
 from study.results.study_result import read_study_result
 from tests.example_studies import ExampleStudy
 
@@ -48,7 +48,7 @@ def test_the_end_of_a_study(
     folder = ablation_study if kind == "ablation" else few_shot_study
     monkeypatch.chdir(folder.parent)
     output = io.StringIO()
-    print_outcome(read_study_result(folder), [], Console(file=output, width=80))
+    print_results(read_study_result(folder), [], Console(file=output, width=80))
     same_as_golden(f"end-of-{kind}", output.getvalue())
 
 

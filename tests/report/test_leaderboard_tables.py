@@ -20,7 +20,7 @@ from study.report.leaderboard_tables import (
     render_screen,
     target_table,
 )
-from study.report.paper_tables import sweep_summary, sweep_tables, write_sweep_tables
+from study.report.sweep_tables import sweep_summary, sweep_tables, write_sweep_tables
 from study.results.study_result import read_study_result
 from study.results.sweep_scores import PUBLISHED_AVERAGES, read_sweep
 from study.storage.atomic import StorageError

@@ -7,9 +7,9 @@ import pytest
 
 from study.config.loading import build_config
 from study.config.trial_settings import TrialSettings
-from study.results.against_chance import fix_chance
 from study.results.best_configuration import BestConfiguration, final_trial_id, read_best
 from study.results.study_result import read_study_result
+from study.results.write_chance import write_chance
 from study.storage.study_folder import CHANCE, StudyFolder
 from study.trial.study import Candidate
 from tests.example_studies import ExampleStudy
@@ -52,7 +52,7 @@ def test_a_choice_wins_if_it_knows_both_classes_whatever_their_sizes(
 ):
     study = finish(tmp_path, "unequal", images=[90, 10], right=right, test_score=0.9)
     assert not best_of(study).at_chance, "before it is known"
-    fix_chance(study.folder)
+    write_chance(study.folder)
     best = best_of(study)
     found = not_none(best.against_chance)
     assert (found.balanced, found.chance) == (pytest.approx(balanced, abs=1e-4), 0.5)
@@ -102,7 +102,7 @@ def test_a_final_training_is_named_by_its_images_and_trial_if_there_is_something
 def test_what_is_written_is_what_the_leaderboard_says(few_shot_study: Path):
     board = read_study_result(few_shot_study)
     assert best_of(board).against_chance is None, "before it is written"
-    fix_chance(StudyFolder(few_shot_study))
+    write_chance(StudyFolder(few_shot_study))
     known = best_of(board).against_chance
     assert known == not_none(board.best).against_chance
 
@@ -116,7 +116,7 @@ def test_what_is_registered_in_place_of_the_best_configuration_is_written_too(fe
     ExampleStudy(few_shot_study).add_candidate(
         "best-with-delta", -0.01, val_score=0.6, subset="vision.ln"
     )
-    fix_chance(StudyFolder(few_shot_study))
+    write_chance(StudyFolder(few_shot_study))
     assert labels_of(few_shot_study) == {"best", "best-with-delta"}
 
 
@@ -124,11 +124,11 @@ def test_a_best_that_equals_a_baseline_is_written_by_the_labels_of_both(
     few_shot_study: Path,
 ):
     ExampleStudy(few_shot_study).choose_other("clipfit-tuned")
-    fix_chance(StudyFolder(few_shot_study))
+    write_chance(StudyFolder(few_shot_study))
     assert labels_of(few_shot_study) == {"clipfit-tuned", "best"}
 
 
 def test_of_a_study_without_predictions_nothing_is_written(few_shot_study: Path):
     ExampleStudy(few_shot_study).forget_images()
-    fix_chance(StudyFolder(few_shot_study))
+    write_chance(StudyFolder(few_shot_study))
     assert not (few_shot_study / CHANCE).exists()

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from study.protocols import find_protocol
-from study.results.chance import AgainstChance, balanced_scores
+from study.results.chance import ChanceComparison, balanced_scores
 from study.trial.predictions import Confusion
 
 
@@ -52,6 +52,6 @@ def test_every_class_of_a_part_counts_alike_and_the_protocol_makes_a_score_of_th
 def test_chance_is_beaten_by_the_mean_and_shown_to_be_by_the_whole_interval(
     balanced: float, low: float | None, above: bool, shown: bool
 ):
-    known = AgainstChance(balanced=balanced, chance=0.5, images=1234, low=low)
+    known = ChanceComparison(balanced=balanced, chance=0.5, images=1234, low=low)
     assert (known.above, known.is_proven) == (above, shown)
     assert "on 1,234 test images" in known.caveat

@@ -16,7 +16,7 @@ from tests.not_none import not_none
 
 def validate(folder: Path, trial_id: str, rows: Sequence[Sequence[Any]]):
     """Let a trial have validated images: the fold and so on of each, and its probabilities."""
-    seen = [Prediction("text", *values, fold=fold) for fold, *values in rows]
+    seen = [Prediction("text", *values)._replace(fold=fold) for fold, *values in rows]
     ExampleStudy(folder).predict(trial_id, seen)
 
 

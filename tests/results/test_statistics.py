@@ -17,7 +17,7 @@ from statsmodels.stats.weightstats import DescrStatsW
 from study.config.trial_settings import Head, TrialSettings
 from study.protocols import BaseToNew, FewShot, Protocol
 from study.results.bootstrap import DrawnScores
-from study.results.resampling import Resampled, resample
+from study.results.resampled_tests import ResampledTests, resample_tests
 from study.results.statistics import (
     Interval,
     MeanInterval,
@@ -230,7 +230,11 @@ def share(p: float, images: int, shift: int = 0) -> list[bool]:
 
 
 def image_interval(
-    found: Resampled, label: str, seeds: Sequence[int], name: str = "score", less: str | None = None
+    found: ResampledTests,
+    label: str,
+    seeds: Sequence[int],
+    name: str = "score",
+    less: str | None = None,
 ) -> Interval | None:
     """The percentile interval, over test images alone, of a mean or of a difference."""
     drawn = found.drawn(label, less, seeds, name)
@@ -253,7 +257,7 @@ def test_the_harmonic_mean_varies_as_the_delta_method_says():
     for p, other, n in ((base, new, images[0]), (new, base, images[1])):
         slope = 2 * (other / (base + new)) ** 2
         variance += slope**2 * p * (1 - p) / n
-    found = resample([trial("best", 1, parts)], BaseToNew())
+    found = resample_tests([trial("best", 1, parts)], BaseToNew())
     assert width(found, "best", [1]) == pytest.approx(1.96 * math.sqrt(variance), rel=0.06)
     assert width(found, "best", [1], "new") == pytest.approx(
         1.96 * math.sqrt(new * (1 - new) / images[1]), rel=0.06
@@ -266,7 +270,7 @@ def test_a_paired_difference_is_of_the_same_images_and_none_of_equal_predictions
     trials = []
     for label, hits in (("best", right), ("twin", right), ("better", better)):
         trials += [trial(label, seed, {"accuracy": hits}) for seed in (1, 2)]
-    found = resample(trials, FewShot())
+    found = resample_tests(trials, FewShot())
     # Two pseudo-images of each seed are all that sets them apart.
     of_one_seed = 1.96 * 2**0.5 / 602
     assert width(found, "best", [1], less="twin") == pytest.approx(of_one_seed, rel=0.2)
@@ -318,7 +322,7 @@ def test_the_recall_of_a_class_varies_over_seeds_and_images():
 def test_without_predictions_of_the_same_images_there_is_no_interval(
     others: list[TrialResult],
 ):
-    found = resample([trial("a", 1, {"accuracy": share(0.5, 100)}), *others], FewShot())
+    found = resample_tests([trial("a", 1, {"accuracy": share(0.5, 100)}), *others], FewShot())
     assert image_interval(found, "a", [1]) is not None
     assert image_interval(found, "a", [1], less="b") is None
     assert image_interval(found, "a", [1, 2]) is None
@@ -332,7 +336,7 @@ def test_a_protocol_with_a_score_of_its_own_is_asked_for_it():
 
     protocol: Protocol = Worst()
     parts = {"a": share(0.9, 200), "b": share(0.5, 200)}
-    found = resample([trial("best", 1, parts)], protocol)
+    found = resample_tests([trial("best", 1, parts)], protocol)
     assert image_interval(found, "best", [1]) == image_interval(found, "best", [1], "b")
 
 
@@ -345,5 +349,5 @@ def test_a_head_that_is_trained_on_frozen_encoders_depends_on_the_training_image
         partial_result(label="given", seed=seed, settings=own, trainable=0, test={"score": score})
         for seed, score in enumerate((0.5, 0.6, 0.7))
     ]
-    (found,) = mean_intervals(Resampled({}, {}, overlap=1.0), trials, ["score"]).values()
+    (found,) = mean_intervals(ResampledTests({}, {}, overlap=1.0), trials, ["score"]).values()
     assert (found.low is None) == depends_on_images, "all seeds have the same"

@@ -13,9 +13,9 @@ from study.errors import StudyError
 from study.results.best_configuration import final_candidate
 from study.search.candidates import (
     choose_candidates,
-    fix_candidates,
     make_candidate,
     rank_finished_trials,
+    read_or_choose_candidates,
     training_hash,
 )
 from study.storage.study_folder import StudyFolder
@@ -96,23 +96,23 @@ def test_baselines_the_best_of_each_method_and_the_best_are_candidates(
 
 def test_the_best_with_a_delta_is_the_final_model_if_the_best_has_none(written: StudyWriter):
     write(written, METHOD)
-    candidates = fix_candidates(written.study)
+    candidates = read_or_choose_candidates(written.study)
     assert not_none(best_candidate(candidates)).source_trial == "search-0003"
     assert not_none(final_candidate(candidates)).source_trial == "search-0004"
 
 
 def test_the_choice_is_written_once_and_kept(written: StudyWriter):
     add(written, 0.5)
-    first = fix_candidates(written.study)
+    first = read_or_choose_candidates(written.study)
     add(written, 0.9)
-    assert fix_candidates(written.study) == first
+    assert read_or_choose_candidates(written.study) == first
     assert written.folder.read_json("candidates.json")[0]["val_score"] == 0.5
 
 
 def test_nothing_to_test_is_reported_with_the_last_error(written: StudyWriter):
     add(written, 0.5, status="failed")
     with pytest.raises(StudyError, match=r"no trial of mine ran all its epochs.*boom$"):
-        fix_candidates(written.study)
+        read_or_choose_candidates(written.study)
     assert written.folder.read_json("candidates.json") is None
 
 
@@ -163,7 +163,7 @@ def test_a_score_is_the_last_epochs_and_only_finished_trials_count(written: Stud
     add(written, 0.9, stage="test")
     add(written, 0.6)
     ranked = rank_finished_trials(written.folder)
-    assert [(judged.config.number, judged.val_score) for judged in ranked] == [(5, 0.6), (0, 0.5)]
+    assert [(trial.config.number, trial.val_score) for trial in ranked] == [(5, 0.6), (0, 0.5)]
 
 
 def test_among_equals_fewer_parameters_win_then_the_earlier_trial(written: StudyWriter):

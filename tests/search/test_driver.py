@@ -79,7 +79,7 @@ def test_a_study_goes_on_beside_what_fails_a_worker_that_is_killed_and_an_observ
     study.search()
     assert not study.heard.at, "something did not happen"
     assert statuses(study.folder) == {"finished": 6, "failed": 2}
-    labels = {judged.config.label for judged in rank_finished_trials(study.folder)}
+    labels = {trial.config.label for trial in rank_finished_trials(study.folder)}
     assert len(labels - {"diverging", "raising"}) == len(labels) == 6
     for trial, message in ((diverging, "NonFiniteLossError"), (raising, "IsADirectoryError")):
         error = str(not_none(trial.read_end()).error)

@@ -16,7 +16,7 @@ from study.config.search_section import SpaceConfig
 from study.config.trial_settings import TrialSettings
 from study.errors import ConfigError
 from study.search.groups import JOURNAL, Group, Open, plan_groups, sobol_point
-from study.search.recorded import Recorded
+from study.search.recorded_trials import RecordedTrial
 from study.search.samplers import Sampler, random, sampler_named, tpe
 from study.search.space import Space
 from study.storage.study_folder import StudyFolder
@@ -120,11 +120,11 @@ def search(sampler: Sampler = random) -> Open:
 
 def recorded(
     number: int, own: TrialSettings, scores: Mapping[int, float], end: End = FINISHED
-) -> Recorded:
+) -> RecordedTrial:
     config = trial(trial_id=f"search-{number:04d}", number=number)
     folder = StudyFolder(Path()).trial(config.trial_id)
     reports = [{"epoch": epoch, "val_score": score} for epoch, score in scores.items()]
-    return Recorded(folder, config.model_copy(update={"settings": own}), end, reports, None)
+    return RecordedTrial(folder, config.model_copy(update={"settings": own}), end, reports, None)
 
 
 @pytest.mark.parametrize(
@@ -133,16 +133,16 @@ def recorded(
         (FINISHED, {3: 0.4, 4: 0.5}, (COMPLETE, 0.5, {3: 0.4, 4: 0.5})),
         (End("stopped", 3, 1.0), {3: 0.4}, (PRUNED, 0.4, {3: 0.4})),
         (End("stopped", 1, 1.0), {}, (PRUNED, None, {})),  # by the time, before any score
-        (End("failed", 3, 1.0, unfit=True), {3: 0.4}, (PRUNED, 0.0, {3: 0.4, 4: 0.0})),
+        (End("failed", 3, 1.0, caused_by_settings=True), {3: 0.4}, (PRUNED, 0.0, {3: 0.4, 4: 0.0})),
         (End("failed", 3, 1.0), {3: 0.4}, None),
     ],
 )
-@pytest.mark.parametrize("is_own", [True, False])
+@pytest.mark.parametrize("is_own_dataset", [True, False])
 def test_optuna_is_given_every_end_but_that_of_a_failed_machine(
-    tmp_path: Path, end: End, scores: dict[int, float], known: object, is_own: bool
+    tmp_path: Path, end: End, scores: dict[int, float], known: object, is_own_dataset: bool
 ):
     optuna = search()
-    own = optuna.propose(7, attempt=1) if is_own else CLIPFITS
+    own = optuna.propose(7, attempt=1) if is_own_dataset else CLIPFITS
     optuna.learn(recorded(7, own, scores, end))
     optuna.write(tmp_path)
     found = [
@@ -172,7 +172,7 @@ def test_a_trial_is_given_with_the_choices_that_lead_to_it_if_the_space_contains
 def run(sampler: Sampler, *, restart: bool = False, reject: bool = False) -> list[TrialSettings]:
     """Propose trials that end one after the other, TPE sampling at random up to the tenth."""
     optuna = search(sampler)
-    ended: list[Recorded] = []
+    ended: list[RecordedTrial] = []
     for number in range(16):
         if restart:
             optuna = search(sampler)

@@ -112,7 +112,7 @@ def test_a_trial_that_is_to_be_started_again_fails_no_second_time():
         return int(failed.call_count)
 
     assert (fail(Trial.RUNNING), fail(Trial.PENDING)) == (1, 1)
-    with ray_internals.mended_tune():
+    with ray_internals.patched_tune():
         assert (fail(Trial.RUNNING), fail(Trial.PENDING)) == (1, 0)
     assert fail(Trial.PENDING) == 1
 

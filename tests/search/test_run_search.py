@@ -13,7 +13,7 @@ from ray.tune.schedulers import FIFOScheduler
 from study.config.schema import StudyConfig
 from study.config.search_section import AshaConfig
 from study.search import scheduler, steps
-from study.search.candidates import fix_candidates, rank_finished_trials
+from study.search.candidates import rank_finished_trials, read_or_choose_candidates
 from study.search.groups import JOURNAL
 from study.search.runner import run_in_process
 from study.storage.repair import repair
@@ -174,7 +174,7 @@ def test_the_best_of_a_group_of_which_none_came_to_its_end_goes_on_from_its_stat
         assert name not in known or known[name].state is TrialState.COMPLETE
     left = {path.name for path in behind.folder.path.glob("trials/*/*")}
     assert not left & {"state.safetensors", "earlier_end.json"}
-    chosen = {judged.config.trial_id for judged in rank_finished_trials(behind.folder)}
+    chosen = {trial.config.trial_id for trial in rank_finished_trials(behind.folder)}
     assert chosen == {f"search-{number:04d}" for number in (0, 1)} | {*went_on(behind)}
 
 
@@ -204,7 +204,7 @@ def test_a_damaged_trial_ends_again_as_it_had_whatever_would_stop_it_now(
     shutil.copytree(searched.folder.path, searched.folder.path.with_name(name))
     study = make_study(name, search=HALVED)
     if chosen:
-        fix_candidates(study.study)
+        read_or_choose_candidates(study.study)
     before = results(study.folder)
     ended: dict[Status, list[TrialFolder]] = {"finished": [], "stopped": []}
     for trial, config in study.folder.trials_of("search"):

@@ -38,9 +38,9 @@ def test_all_candidates_are_tested_the_best_of_each_method_too_and_nothing_else_
     ranked = rank_finished_trials(tested.folder)
     origins = {candidate.label: candidate.source_trial for candidate in candidates}
     for label in METHODS:
-        best = next(judged.config for judged in ranked if judged.config.group == label)
+        best = next(trial.config for trial in ranked if trial.config.group == label)
         assert origins[label] == best.trial_id
-    finished = {judged.config.trial_id for judged in ranked}
+    finished = {trial.config.trial_id for trial in ranked}
     assert {*origins.values()} <= finished
     assert len({(t.seed, t.split_hash) for t in configs_of(tested.folder, "test")}) == 2
 

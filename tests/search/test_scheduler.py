@@ -10,7 +10,7 @@ import pytest
 
 from study.config.search_section import AshaConfig
 from study.search import scheduler as scheduler_module
-from study.search.recorded import Recorded
+from study.search.recorded_trials import RecordedTrial
 from study.search.scheduler import Deadline, StudyScheduler
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End
@@ -32,13 +32,13 @@ def recorded(
     reports: Sequence[tuple[float, int, float]],
     end: End | None = None,
     before: End | None = None,
-) -> Recorded:
+) -> RecordedTrial:
     """A trial with its reports, each the time, the epoch and the score, which most epochs lack."""
     lines = []
     for time, epoch, score in reports:
         scored = {"val_score": score} if epoch in RUNGS else {}
         lines.append({"epoch": epoch, "ended_at": time, **scored})
-    return Recorded(StudyFolder(Path()).trial(own.trial_id), own, end, lines, before)
+    return RecordedTrial(StudyFolder(Path()).trial(own.trial_id), own, end, lines, before)
 
 
 def decide(scheduler: StudyScheduler, own: TrialConfig, epoch: int, score: float) -> str:

@@ -13,7 +13,7 @@ from study.config.trial_settings import TrialSettings
 from study.search import scheduler as scheduler_module
 from study.search.groups import Group
 from study.search.make_trial import Proposal
-from study.search.recorded import Recorded
+from study.search.recorded_trials import RecordedTrial
 from study.search.scheduler import Deadline
 from study.search.searcher import SearchPlan, StudySearcher
 from study.storage.study_folder import StudyFolder
@@ -41,7 +41,7 @@ class Listed(Group):
     def reject(self, number: int) -> None:
         self.events.append(("rejected", number))
 
-    def learn(self, trial: Recorded) -> None:
+    def learn(self, trial: RecordedTrial) -> None:
         self.events.append(trial)
 
 
@@ -63,8 +63,8 @@ def fixed(number: int, rate: float) -> TrialConfig:
     return config(Proposal(settings("vision.ln", None, rate), "baseline", number))
 
 
-def recorded(of: TrialConfig) -> Recorded:
-    return Recorded(StudyFolder(Path()).trial(of.trial_id), of, ENDED, [], None)
+def recorded(of: TrialConfig) -> RecordedTrial:
+    return RecordedTrial(StudyFolder(Path()).trial(of.trial_id), of, ENDED, [], None)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from study.data.readers.benchmarks import LAYOUTS
 from study.data.shots import read_shots
 from study.errors import BackboneError, DataError, DeltaError, StudyError
 from study.method.delta import load_delta
-from study.search.recording import load_state
+from study.search.checkpoints import load_state
 from study.storage.result_folder import FolderError
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import TrialFolder

@@ -10,7 +10,7 @@ import pytest
 from study.config.loading import dump_config
 from study.errors import DataError, DeltaError
 from study.method.delta import load_delta, save_delta
-from study.results.against_chance import fix_chance
+from study.results.write_chance import write_chance
 from study.serving.saved_model import Origin, read_best_model, read_saved_model
 from study.storage.trial_folder import End
 from tests.finished_study import BEST
@@ -142,7 +142,7 @@ def test_a_study_at_chance_has_no_best_configuration(study: Any, scratch: Path, 
     for seed in (1, 2):
         study.test(seed, "best-with-delta", 0.7)
         study.test(seed, label, 0.05)
-    fix_chance(study.folder)
+    write_chance(study.folder)
     assert f"of its best configuration '{label}' is 4.4% on test and" in refusal(study, scratch)
 
 

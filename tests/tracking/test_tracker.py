@@ -7,7 +7,7 @@ from study.tracking import make_tracker
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.tracking.tracker import (
     Tracker,
-    TrackerLines,
+    TrackerMessages,
     TrackerObserver,
     describe_unsent,
     summarize_error,
@@ -29,8 +29,8 @@ class Least(Tracker):
     def trial_changed(self, trial_id: str):
         self.changed = trial_id
 
-    def close(self, *, finished: bool) -> TrackerLines:
-        return TrackerLines()
+    def close(self, *, finished: bool) -> TrackerMessages:
+        return TrackerMessages()
 
 
 @pytest.mark.parametrize("tracker", [Least(), make_tracker("none")])

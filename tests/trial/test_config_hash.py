@@ -138,5 +138,5 @@ def test_an_edit_of_anothers_protocol_is_another_code(
 def test_a_protocol_without_a_file_is_refused(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "typed_in", ModuleType("typed_in"))
     typed = type("Typed", (FewShot,), {"name": "typed", "__module__": "typed_in"})
-    with pytest.raises(StudyError, match="'typed' stands in no file"):
+    with pytest.raises(StudyError, match="'typed' is not in a file"):
         code_hash(typed)

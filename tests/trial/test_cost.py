@@ -10,13 +10,15 @@ import torch
 
 from study.config.schema import BackboneConfig, TrainingConfig
 from study.errors import BackboneError
-from study.trial.cost import measure, measure_apart
+from study.trial.cost import measure, measure_in_processes
 from study.trial.machine_faults import OutOfMemoryError
 
 TEXTS = ["a photo of a cat.", "a photo of a dog."]
 
 
-@pytest.mark.parametrize("measured", [measure, pytest.param(measure_apart, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "measured", [measure, pytest.param(measure_in_processes, marks=pytest.mark.long)]
+)
 def test_real_steps_are_measured(tiny_backbone: Path, measured: object):
     assert callable(measured)
     backbone = BackboneConfig(name=str(tiny_backbone))
@@ -50,10 +52,10 @@ def test_what_does_not_fit_into_memory_is_reported(
     with pytest.raises(
         OutOfMemoryError, match=r"memory seems too short for training\.batch_size images at once"
     ):
-        measure_apart()
+        measure_in_processes()
 
 
 def test_a_fault_is_reported_as_it_is(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("study.trial.cost.ProcessPoolExecutor", in_a_thread)
     with pytest.raises(BackboneError, match="no folder"):
-        measure_apart(BackboneConfig(name="/not/there"), TrainingConfig(), TEXTS, 1, False)
+        measure_in_processes(BackboneConfig(name="/not/there"), TrainingConfig(), TEXTS, 1, False)

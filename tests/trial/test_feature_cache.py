@@ -138,7 +138,7 @@ def test_a_fault_in_computing_leaves_nothing_behind(tmp_path: Path, classifier: 
 
 
 def test_a_process_keeps_the_longest_what_was_used_last():
-    cache, compute = Cache(room=4), Mock(return_value={"x": torch.zeros(2)})
+    cache, compute = Cache(capacity=4), Mock(return_value={"x": torch.zeros(2)})
     computed = []
     for key in "abacab":
         cache.get((key,), compute)

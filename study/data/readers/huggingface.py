@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from study.backbones.hub import how_to_bring, silence_of_hub
-from study.data.outputs import is_output
+from study.backbones.hub import download_hint, hub_fault
+from study.data.output_folders import is_output_folder
+from study.data.readers.folders import visible
 from study.data.readers.hub_tables import read_tables
-from study.data.readers.own import visible
 from study.data.records import SPLITS, Contents, find_parts, listed
 from study.errors import DataError
 
@@ -44,7 +44,7 @@ def load_hub(
     """
     where = name.removeprefix(PREFIX)
     setting = "data.root=DIR with any name of your own, such as data.dataset=mine"
-    bring = how_to_bring(f"{where} --repo-type dataset", revision, setting)
+    bring = download_hint(f"{where} --repo-type dataset", revision, setting)
     with _library_errors(name, where, f". If the hub cannot be reached, bring it over: {bring}"):
         from huggingface_hub import HfApi  # which `datasets` brings
 
@@ -53,7 +53,7 @@ def load_hub(
         if Path(where).exists():  # which the library would read instead
             raise DataError(f"{name}: {where} is a folder here, which is read by data.root={where}")
         # The library would try each file for long.
-        fault = silence_of_hub(lambda: HfApi().dataset_info(where, revision=revision))
+        fault = hub_fault(lambda: HfApi().dataset_info(where, revision=revision))
         if fault:
             raise DataError(
                 f"{name} is on the hub, and {HfApi().endpoint} does not answer ({fault}). "
@@ -143,7 +143,7 @@ def parquet_files(folder: Path, depth: int = 2) -> Iterator[Path]:
             yield folder / entry.name
         elif depth and entry.is_dir(follow_symlinks=False):  # a link may lead up
             path = folder / entry.name
-            if not is_output(path):
+            if not is_output_folder(path):
                 yield from parquet_files(path, depth - 1)
 
 

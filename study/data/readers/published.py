@@ -22,7 +22,7 @@ from study.data.readers.benchmarks import (
     Layout,
     download_note,
 )
-from study.data.readers.own import class_records, subfolders
+from study.data.readers.folders import class_records, subfolders
 from study.data.records import (
     SPLITS,
     ClassNames,

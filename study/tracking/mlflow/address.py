@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from study.errors import TrackingError
-from study.storage.folders import refuse_unwritable, runs_in_copy
+from study.storage.new_folders import refuse_unwritable, runs_in_copy
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 """A SQLite store in the working folder."""

@@ -13,7 +13,7 @@ from study.errors import StudyError, TrackingError
 from study.storage.command_lines import study_command
 from study.storage.time_limit import call_within
 from study.tracking.mlflow.address import SERVERS, is_absent_store, tracking_uri
-from study.tracking.tracker import Tracker, TrackerLines, describe_unsent
+from study.tracking.tracker import Tracker, TrackerMessages, describe_unsent
 from study.trial.study import Study
 
 logger = logging.getLogger(__name__)
@@ -71,15 +71,15 @@ class MlflowTracker(Tracker):
             message = "the best model is not in the model registry: %s; to put it there, run\n  %s"
             logger.warning(message, error, command)
 
-    def close(self, *, finished: bool) -> TrackerLines:
+    def close(self, *, finished: bool) -> TrackerMessages:
         """Send the rest and end the runs; return what MLflow lacks, and the links to its pages."""
         from study.tracking.mlflow.server import viewing_hints
 
         if self._monitor:
             with suppress(TimeoutError):
                 call_within(MONITOR_SECONDS, self._monitor.finish)
-        lacks = self._thread.close(finished=finished)
+        missing = self._thread.close(finished=finished)
         run = self._sync.run
         view = "trials" if run.study.protocol.searches(run.study.config) else "tested"
         hints = viewing_hints(run.uri, run.experiment_id, run.run_id, view)
-        return TrackerLines(describe_unsent(lacks) if lacks else "", hints)
+        return TrackerMessages(describe_unsent(missing) if missing else "", hints)

@@ -66,7 +66,7 @@ class Sent:
     """The last epoch that was sent."""
 
 
-class Shown(NamedTuple):
+class RunRecord(NamedTuple):
     """What MLflow shows of a trial's run, so that no call repeats it."""
 
     run_id: str
@@ -87,11 +87,11 @@ class StudySync:
         self.reader = ContentReader(study, self.run.trial_tags)
         self._study = study
         self._client = self.run.client
-        self._runs = dict[str, Shown]()
+        self._runs = dict[str, RunRecord]()
         """What MLflow shows of the trials that this process has sent, by their ids."""
-        self._looks = 0
+        self._passes = 0
 
-    def look_at_all(self) -> list[str]:
+    def list_changed(self) -> list[str]:
         """List the runs that MLflow has; return the trials that are to be sent.
 
         Of a trial that MLflow has lost, or a part of it, it is forgotten what was sent. The first
@@ -101,7 +101,7 @@ class StudySync:
             StorageError: the study's folder cannot be read or written.
         """
         runs = {run.data.tags["trial_id"]: run for run in self.run.trial_runs()}
-        self._runs = {key: _shown(runs[key]) for key in self._runs if key in runs}
+        self._runs = {key: _run_record(runs[key]) for key in self._runs if key in runs}
         with suppress(FolderError):  # of a damaged trial, which is named when it is sent
             self.reader.best = best_trial_ids(self._study)
         changed, lost = [], []
@@ -117,7 +117,7 @@ class StudySync:
                 lost.append(folder.trial_id)
                 self._runs.pop(folder.trial_id, None)
                 self._write(folder, Sent(self.run.run_id))
-        self._looks += 1
+        self._passes += 1
         if lost:
             logger.warning("MLflow lacks what it had of %s; it is sent again", ", ".join(lost))
         return lost + changed
@@ -138,7 +138,7 @@ class StudySync:
             points = [p for p in content.points if p.step > sent.epoch or p.key in TOTALS]
         else:  # an earlier process may have died before it wrote down what it had sent
             run = self._find_or_create(trial_id, content)
-            shown = _shown(run)
+            shown = _run_record(run)
             present = self._points_of(run)
             points = [point for point in content.points if _point_key(point) not in present]
             epoch = max([epoch, *(step for _, step, _ in present)])
@@ -155,7 +155,7 @@ class StudySync:
             self._client.update_run(run_id, status=content.status)
         if shown.name != content.name:
             self._client.update_run(run_id, name=content.name)
-        self._runs[trial_id] = Shown(run_id, content.status, content.name)
+        self._runs[trial_id] = RunRecord(run_id, content.status, content.name)
         self._write(folder, Sent(self.run.run_id, content.digest, epoch))
 
     def _read(self, folder: TrialFolder) -> tuple[RunContent | None, Sent]:
@@ -210,7 +210,7 @@ class StudySync:
             or steps.keys() - run.data.metrics.keys()
         ):
             return True
-        if self._looks or not content.ended:
+        if self._passes or not content.ended:
             return False
         run_id = run.info.run_id
         ((key, count),) = steps.most_common(1)  # one metric suffices: one call a trial
@@ -220,8 +220,8 @@ class StudySync:
         return len({point.step for point in points}) < count or not files <= artifacts
 
 
-def _shown(run: Run) -> Shown:
-    return Shown(run.info.run_id, run.info.status, run.info.run_name)
+def _run_record(run: Run) -> RunRecord:
+    return RunRecord(run.info.run_id, run.info.status, run.info.run_name)
 
 
 def _point_key(point: Metric) -> PointKey:
@@ -269,12 +269,12 @@ class SyncThread:
             before = self._settled
             self._thread.join(min(FINAL_SECONDS, max(0.0, deadline - time.monotonic())))
         self._stop.set()
-        lacks = self._given_up | self._pending
+        missing = self._given_up | self._pending
         with suppress(queue.Empty):
             while True:
-                lacks.setdefault(self._changed.get_nowait(), NOT_SENT)
-        lacks.pop(ALL_TRIALS, None)  # its own run is closed after them, and then lacks as well
-        return lacks
+                missing.setdefault(self._changed.get_nowait(), NOT_SENT)
+        missing.pop(ALL_TRIALS, None)  # its own run is closed after them, and then lacks as well
+        return missing
 
     def _work(self) -> None:
         while not self._stop.is_set() and (self._pending or not self._closing):
@@ -312,7 +312,7 @@ class SyncThread:
             self._sync.run.close(finished=self._finished)
         elif item == ALL_TRIALS:
             self._sync.reader.live = not self._closing
-            for trial_id in self._sync.look_at_all():
+            for trial_id in self._sync.list_changed():
                 self._pending.setdefault(trial_id, NOT_SENT)
         else:
             self._sync.send(item)

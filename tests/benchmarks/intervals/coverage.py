@@ -21,7 +21,7 @@ from scipy.stats import norm
 
 from study.protocols import FewShot, Generalized, Protocol
 from study.results import bootstrap
-from study.results.resampling import Resampled, resample
+from study.results.resampled_tests import ResampledTests, resample_tests
 from study.results.statistics import (
     MeanInterval,
     difference,
@@ -166,7 +166,7 @@ def score_of(case: Case, classes: dict[Stratum, Array]) -> float:
 
 
 def compare(
-    case: Case, resampled: Resampled, one: Sequence[TrialResult], other: Sequence[TrialResult]
+    case: Case, resampled: ResampledTests, one: Sequence[TrialResult], other: Sequence[TrialResult]
 ) -> MeanInterval:
     """Return the difference of two candidates."""
     found = difference(resampled, one, other, "score")
@@ -186,7 +186,7 @@ def coverage(case: Case, studies: int, rng: np.random.Generator) -> Iterator[lis
     better = float(norm.cdf(norm.ppf(case.accuracy) + HIGHER))
     for right in draw_right(case, (0, 0, HIGHER), studies, rng):
         base, equal, higher = make_trials(case, right)
-        resampled = resample([*base, *equal, *higher], case.protocol)
+        resampled = resample_tests([*base, *equal, *higher], case.protocol)
         score = mean_intervals(resampled, base, ["score"])["score"]
         yield [
             covers(score, case.accuracy),
@@ -206,7 +206,7 @@ def ties(case: Case, studies: int, rng: np.random.Generator) -> Iterator[list[bo
         for right in drawn[tied][: studies - found]:
             found += 1
             one, other = make_trials(case, right)
-            resampled = resample([*one, *other], case.protocol)
+            resampled = resample_tests([*one, *other], case.protocol)
             found_difference = compare(case, resampled, one, other)
             yield [make_comparisons({"only": found_difference})["only"].finding == "significant"]
 

@@ -161,12 +161,12 @@ def measure(options: argparse.Namespace, storage: Path) -> None:
     began = time.perf_counter()
     steps.run_search(study, data, [clock, TrackerObserver(tracker)])
     searched = time.perf_counter()
-    lacks = tracker.close(finished=True).lacks
+    missing = tracker.close(finished=True).missing
     closed = time.perf_counter()
     ray.shutdown()
     print(clock.line(len(clock.ends) - 1))
     print(f"the search took {searched - began:.1f} s")
-    print(f"MLflow was {closed - searched:.1f} s behind at the end, and lacks {lacks or None}")
+    print(f"MLflow was {closed - searched:.1f} s behind at the end, and lacks {missing or None}")
 
 
 if __name__ == "__main__":

@@ -17,10 +17,10 @@ from study.backbones.backbone import Backbone
 from study.data.images.table import to_device
 from study.method.model import FewShotClassifier
 from study.method.precision import cast_matrices
-from study.method.recipe import Precision
 from study.method.staged import Prompts, StagedClassifier
 from study.method.subsets import parse
 from study.method.training import Objective, make_optimizer, training_step
+from study.method.training_options import Precision
 
 PRECISIONS: dict[str, tuple[Precision, bool]] = {
     "float32": ("float32", False),

@@ -34,9 +34,9 @@ def started(study: Any, uri: str) -> MlflowTracker:
     return tracker
 
 
-def sync(study: Any, uri: str, write_outputs: Callable[[], object] = lambda: None) -> int:
+def sync(study: Any, uri: str, write_results: Callable[[], object] = lambda: None) -> int:
     """Send what is unsent of a study; return the number of its trials."""
-    send_missing(_tracked_at(study.study, uri), MlflowTracker(), write_outputs)
+    send_missing(_tracked_at(study.study, uri), MlflowTracker(), write_results)
     return len(list(study.folder.trials()))
 
 

@@ -8,7 +8,7 @@ import pytest
 from study.config.loading import build_config
 from study.errors import TrackingError
 from study.storage.atomic import StorageError
-from study.storage.folders import JOB
+from study.storage.new_folders import JOB
 from study.tracking.mlflow.address import DEFAULT_URI, is_absent_store, tracking_uri
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from tests.listening import listening

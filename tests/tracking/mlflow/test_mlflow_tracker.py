@@ -26,7 +26,7 @@ def test_the_end_of_a_study_prints_where_it_is_browsed_and_the_view_that_has_its
     run = runs(mlflow_store, study)[""].info
     assert f"/#/experiments/{run.experiment_id}/runs/{run.run_id}?" in hints["page"]
     assert hints["trials"].endswith(f"viewStateShareKey={view}")
-    assert lines.lacks == ""
+    assert lines.missing == ""
 
 
 def test_system_metrics_of_the_machine_are_on_the_studys_own_run_if_asked_for(
@@ -40,7 +40,7 @@ def test_system_metrics_of_the_machine_are_on_the_studys_own_run_if_asked_for(
         tracker.trial_changed(config.trial_id)
         if asked:
             wait_until(lambda: _system_metrics(runs(mlflow_store, study)[""]))
-        assert tracker.close(finished=True).lacks == ""
+        assert tracker.close(finished=True).missing == ""
         found = runs(mlflow_store, study)
         assert bool(_system_metrics(found[""])) is asked
         assert not _system_metrics(found["search-0000"])

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from study.commands.outcome import write_outputs
+from study.commands.write_results import write_results
 from study.data.records import Record
 from study.data.tasks import Part, Task
 from study.storage.trial_folder import End
@@ -60,9 +60,9 @@ class Sent:
         config = study.config.model_copy(update={"tracking": tracking})
         tracker.start(Study(config, study.folder))
         tracker.register()
-        write_outputs(study.folder)
+        write_results(study.folder)
         lines = tracker.close(finished=True)
-        assert lines.lacks == ""
+        assert lines.missing == ""
         self.pages = dict(lines.hints)
         self.version = study.folder.read_registration()
         client = MlflowClient(server)

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from mlflow.models import Model
 
 from study.errors import TrackingError
-from study.results.against_chance import fix_chance
+from study.results.write_chance import write_chance
 from study.tracking.mlflow import registry
 from study.tracking.mlflow.registry import model_name, register_best
 from study.tracking.mlflow.study_run import StudyRun
@@ -104,7 +104,7 @@ def test_what_does_not_beat_chance_is_no_version_and_no_champion(
     # The largest class is always named.
     unequal = {"images": [600, 200, 200], "right": [600, 0, 0], "test_score": 0.6}
     study = finished("guessing", val_score=0.9, **unequal)
-    fix_chance(study.folder)
+    write_chance(study.folder)
     sync(study, store)
     assert "is 33.3% on test and chance is 33.3%" in caplog.text
     assert study.folder.read_registration() is None
@@ -119,7 +119,7 @@ def test_a_version_whose_interval_has_chance_in_it_is_no_champion_and_says_so(
     finished: Any, store: str
 ):
     few = finished("few", images=[2] * 10, right=[0] * 8 + [1, 2], test_score=0.15)
-    fix_chance(few.folder)
+    write_chance(few.folder)
     near = Registered(few, store)
     assert not near.registration.champion
     assert near.registration.address == near.registration.uri
@@ -163,7 +163,7 @@ def test_a_registry_that_fails_costs_the_study_nothing_and_is_made_up_for_later(
         broken.setattr(registry, "_register", lambda *_: 1 / 0)
         tracker = started(study, store)
         tracker.register()
-        assert tracker.close(finished=True).lacks == ""
+        assert tracker.close(finished=True).missing == ""
     assert study.folder.read_registration() is None
     assert f"clipfit-study sync {study.folder.path}" in caplog.text
     written = []

@@ -74,7 +74,7 @@ def test_a_trial_is_sent_whole_if_storage_goes_away_meanwhile_and_mlflow_is_not_
     tracker.trial_changed(study.whole(0).trial_id)
     wait_until(lambda: timers)
     timers[0].join()
-    assert tracker.close(finished=True).lacks == ""
+    assert tracker.close(finished=True).missing == ""
     assert_whole(mlflow_store, study, 1)
     assert "MlflowException" not in caplog.text
 
@@ -87,7 +87,7 @@ def test_what_ended_without_a_word_and_tables_are_sent_where_storage_is_away_as_
     study.conclude()
     (study.folder.path / "leaderboard.md").write_text("# best")
     be_away_once(monkeypatch, study, StudyRun, "close", before=True)
-    assert tracker.close(finished=True).lacks == ""
+    assert tracker.close(finished=True).missing == ""
     assert_whole(mlflow_store, study, 1)
     parent = runs(mlflow_store, study)[""]
     assert parent.data.tags["mlflow.note.content"] == "the **best** is here"
@@ -112,10 +112,10 @@ def test_storage_that_stays_away_is_named_and_what_was_not_sent(
     bring_back = take_away(study)
     for config in configs:
         tracker.trial_changed(config.trial_id)
-    lacks = tracker.close(finished=True).lacks
+    missing = tracker.close(finished=True).missing
     bring_back()
-    assert f"StorageError: {study.folder.path / 'trials'}" in lacks
+    assert f"StorageError: {study.folder.path / 'trials'}" in missing
     # What follows is cut off where the path is long.
-    assert "cannot be used, nor could it within 0.3 seconds" in lacks
-    assert int(lacks.split()[0]) >= 6, "five trials, and the study's own"
+    assert "cannot be used, nor could it within 0.3 seconds" in missing
+    assert int(missing.split()[0]) >= 6, "five trials, and the study's own"
     assert "results are not sent to MLflow until this passes" in caplog.text

@@ -260,7 +260,7 @@ def test_a_study_is_seen_as_it_goes_and_goes_on_in_the_same_runs_after_an_interr
     before = runs(mlflow_server, study)["search-0000"]
     wait_until(lambda: len(history(mlflow_server, before)) == 1)
     assert statuses(mlflow_server, study) == {"RUNNING"}
-    assert first.close(finished=False).lacks == ""
+    assert first.close(finished=False).missing == ""
     assert statuses(mlflow_server, study) == {"KILLED"}
 
     second = started(study, mlflow_server)
@@ -270,7 +270,7 @@ def test_a_study_is_seen_as_it_goes_and_goes_on_in_the_same_runs_after_an_interr
         second.trial_changed(config.trial_id)
     study.end(config)
     second.trial_changed(config.trial_id)
-    assert second.close(finished=True).lacks == ""
+    assert second.close(finished=True).missing == ""
     assert statuses(mlflow_server, study) == {"FINISHED"}
     after = runs(mlflow_server, study)["search-0000"]
     assert after.info.run_id == before.info.run_id
@@ -292,7 +292,7 @@ def test_a_slow_server_is_waited_for_as_long_as_it_takes_results(
     monkeypatch.setattr(StudySync, "send", send_slowly)
     for number in range(4):
         tracker.trial_changed(study.whole(number).trial_id)
-    assert tracker.close(finished=True).lacks == ""
+    assert tracker.close(finished=True).missing == ""
     assert statuses(mlflow_store, study) == {"FINISHED"}
 
 
@@ -310,7 +310,7 @@ def test_no_secret_reaches_a_run_or_a_file(
     study.whole(1, "failed", 1, error="boom")
     uri = tracking_uri(study.config.tracking.uri)
     assert SECRET in uri
-    assert started(study, uri).close(finished=True).lacks == ""
+    assert started(study, uri).close(finished=True).missing == ""
     assert SECRET not in str(viewing_hints(uri, "7", "a1", "trials"))
     assert SECRET not in caplog.text
     (tmp_path / "down").mkdir()

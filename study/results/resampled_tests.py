@@ -20,7 +20,7 @@ from study.results.trial_results import TrialResult
 from study.trial.predictions import Outcomes
 
 
-class Resampled(NamedTuple):
+class ResampledTests(NamedTuple):
     """The scores of trials on resampled test images.
 
     Trials that were tested on the same images are scored on the same sets of them.
@@ -61,9 +61,9 @@ class Resampled(NamedTuple):
         return DrawnScores(np.stack(columns, axis=1), min(one.df for one in found))
 
 
-def resample(
+def resample_tests(
     tested: Iterable[TrialResult], protocol: Protocol, *, overlap: float | None = None
-) -> Resampled:
+) -> ResampledTests:
     """Score trials on sets of their test images that are drawn with replacement.
 
     Each part of the test images is drawn by itself, as is each class if the protocol averages over
@@ -72,7 +72,7 @@ def resample(
     Args:
         tested: trials; those without `outcomes` are left out.
         protocol: the protocol, which makes a score of accuracies.
-        overlap: see `Resampled.overlap`.
+        overlap: see `ResampledTests.overlap`.
     """
     tested = list(tested)
     outcomes = {(t.label, t.seed): t.outcomes for t in tested if t.outcomes}
@@ -91,7 +91,7 @@ def resample(
     for trial, name, rescored in _rescore_heads(tested, scores, protocol):
         scores[trial][name] = rescored
     images_of = {trial: outcome.images for trial, outcome in outcomes.items()}
-    return Resampled(images_of, scores, overlap, single_image_class)
+    return ResampledTests(images_of, scores, overlap, single_image_class)
 
 
 def _rescore_heads(

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from study.data.datasets import load_dataset
+from study.data.file_checks import FileFaults, check_files, refuse_absent
 from study.data.records import Dataset
-from study.data.survey import Survey, refuse_absent, survey
 from study.errors import DataError
 from tests.data.reading import add
 
@@ -35,24 +35,24 @@ def link(path: Path, target: str | Path):
 @pytest.mark.parametrize(
     "same, found",
     [
-        ("train/dog/1.png", Survey(in_two_classes=(("train/cat/0.png", "train/dog/1.png"),))),
-        ("test/cat/2.png", Survey(in_two_splits=(("test/cat/2.png", "train/cat/0.png"),))),
-        ("train/cat/1.png", Survey()),  # two of one class and split
-        ("train/cat/0.png", Survey()),
+        ("train/dog/1.png", FileFaults(in_two_classes=(("train/cat/0.png", "train/dog/1.png"),))),
+        ("test/cat/2.png", FileFaults(in_two_splits=(("test/cat/2.png", "train/cat/0.png"),))),
+        ("train/cat/1.png", FileFaults()),  # two of one class and split
+        ("train/cat/0.png", FileFaults()),
     ],
 )
 def test_the_same_file_in_two_classes_or_in_train_and_test_is_found(
-    same: str, found: Survey, root: Path
+    same: str, found: FileFaults, root: Path
 ):
     (root / "train/cat/0.png").write_bytes((root / same).read_bytes())
-    assert survey(read(root)) == found
+    assert check_files(read(root)) == found
 
 
 def test_only_files_of_equal_size_are_read(root: Path, monkeypatch: pytest.MonkeyPatch):
     for n, path in enumerate(sorted(root.glob("*/*/*.png"))):
         path.write_text("x" * (n + 1))
     monkeypatch.setattr(Path, "open", lambda *_, **__: pytest.fail("a file was read"))
-    assert survey(read(root)) == Survey()
+    assert check_files(read(root)) == FileFaults()
 
 
 def test_what_is_below_class_folders_and_not_read_is_found(root: Path):
@@ -60,8 +60,11 @@ def test_what_is_below_class_folders_and_not_read_is_found(root: Path):
     passed_over = ("LICENSE", ".cat/0.png", "__MACOSX/0.png", "train/cat/.1.png", "mlruns/a/0.png")
     add(root, *unread, *passed_over)
     (root / "train/cat/album/up").symlink_to("..")
-    assert survey(read(root)).unread == unread
-    assert survey(read(table(root, "train/cat/0.png a train", "test/cat/0.png b test"))) == Survey()
+    assert check_files(read(root)).unread == unread
+    assert (
+        check_files(read(table(root, "train/cat/0.png a train", "test/cat/0.png b test")))
+        == FileFaults()
+    )
 
 
 def test_empty_files_are_found_and_are_not_the_same_image(root: Path):
@@ -70,7 +73,7 @@ def test_empty_files_are_found_and_are_not_the_same_image(root: Path):
         (root / name).write_bytes(b"")
     link(root / "test/cat/1.png", "nowhere")
     dataset = read(root)
-    assert survey(dataset) == Survey(absent=("test/cat/1.png",))
+    assert check_files(dataset) == FileFaults(absent=("test/cat/1.png",))
 
 
 def table(root: Path, *rows: str) -> Path:
@@ -85,7 +88,7 @@ def test_entries_of_a_table_that_lead_to_no_file_are_counted(root: Path):
         *("train/cat/0.png cat train", "train/cat/9.png cat train", "train/cat cat train"),
         *("https://host/0.png dog train", "test/dog/0.png dog test"),
     )
-    assert survey(read(file)).absent == ("train/cat/9.png", "https:/host/0.png")
+    assert check_files(read(file)).absent == ("train/cat/9.png", "https:/host/0.png")
     refuse_absent(read(file), "fail")
 
 
@@ -103,7 +106,7 @@ def test_a_table_of_which_no_file_is_left_is_refused(root: Path, rows: str, mess
 
 def test_packaged_images_are_passed_over():
     digits = load_dataset("digits")
-    assert survey(digits) == Survey()
+    assert check_files(digits) == FileFaults()
     refuse_absent(digits, "fail")
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from study.commands.extend import extended_config
 from study.config.loading import load_config
-from study.report.ending import findings, next_steps
+from study.report.summary import findings, next_steps
 from study.results.study_result import read_study_result
 from study.storage.study_folder import REGISTERED, Registration, StudyFolder
 from study.trial.study import Study

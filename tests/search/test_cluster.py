@@ -8,14 +8,14 @@ import pytest
 import ray
 
 from study.errors import ClusterError, StudyError
-from study.search.driver import ray_session
-from study.search.machine import (
+from study.search.cluster import (
     BOOTSTRAP,
     cluster_address,
     joins_cluster,
-    refuse_silent_cluster,
-    refuse_too_many,
+    refuse_insufficient,
+    refuse_unreachable_cluster,
 )
+from study.search.driver import ray_session
 from tests.listening import listening
 
 DEAD = "127.0.0.1:9"
@@ -34,11 +34,11 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch
 def test_more_than_this_machine_has_is_refused_unless_a_cluster_is_joined(
     alone: pytest.MonkeyPatch,
 ):
-    refuse_too_many(0.5, 4, "CPU cores")
+    refuse_insufficient(0.5, 4, "CPU cores")
     with pytest.raises(StudyError, match=r"^5 a trial, and this machine has 4 CPU cores; .*4 or"):
-        refuse_too_many(5, 4, "CPU cores")
+        refuse_insufficient(5, 4, "CPU cores")
     alone.setenv("RAY_ADDRESS", "head:6379")
-    refuse_too_many(5, 4, "CPU cores")
+    refuse_insufficient(5, 4, "CPU cores")
 
 
 def test_a_cluster_is_joined_where_the_variable_names_one_and_on_the_head_of_ray_up(
@@ -59,16 +59,16 @@ def test_a_cluster_is_refused_where_none_answers_unless_it_names_no_machine(
 ):
     for named in ("", "local", "auto", "anyscale://mine"):
         alone.setenv("RAY_ADDRESS", named)
-        refuse_silent_cluster()
+        refuse_unreachable_cluster()
     alone.setenv("RAY_ADDRESS", address)
     with pytest.raises(StudyError, match=f"answers at '{address}' .* RAY_ADDRESS=local"):
-        refuse_silent_cluster()
+        refuse_unreachable_cluster()
 
 
 def test_a_cluster_that_answers_is_not_refused(ray_cluster: None, alone: pytest.MonkeyPatch):
     alone.setattr("study.search.ray_internals.CLUSTER_ANSWERS_WITHIN", 120.0)
     alone.setenv("RAY_ADDRESS", str(ray.get_runtime_context().gcs_address))
-    refuse_silent_cluster()
+    refuse_unreachable_cluster()
 
 
 @pytest.fixture

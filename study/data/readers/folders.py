@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 
 from study.data.images.sources import IMAGE_SUFFIXES, FolderSource
-from study.data.outputs import is_output
+from study.data.output_folders import is_output_folder
 from study.data.records import (
     SPLITS,
     ClassNames,
@@ -64,7 +64,7 @@ def subfolders(folder: Path) -> list[str]:
         DataError: if the folder is missing or may not be listed.
     """
     names = [entry.name for entry in visible(folder) if is_folder(entry)]
-    return sorted(name for name in names if not is_output(folder / name))
+    return sorted(name for name in names if not is_output_folder(folder / name))
 
 
 def is_image_name(name: str) -> bool:

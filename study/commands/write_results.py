@@ -7,11 +7,11 @@ from rich.console import Console
 from study.report.ablation_tables import write_ablation
 from study.report.charts import write_plots
 from study.report.class_tables import LABELS, labels_csv
-from study.report.ending import findings, next_steps
 from study.report.leaderboard_tables import describe_study, write_leaderboard
 from study.report.page import write_report
 from study.report.pictures import Datasets
 from study.report.plots import make_plots
+from study.report.summary import findings, next_steps
 from study.report.tables import plain_table
 from study.report.terminal import print_unwrapped
 from study.results.study_result import StudyResult, read_study_result
@@ -20,7 +20,7 @@ from study.storage.atomic import with_retries, write_atomically
 from study.storage.study_folder import DESCRIPTION, StudyFolder
 
 
-def write_outputs(folder: StudyFolder, datasets: Datasets | None = None) -> StudyResult:
+def write_results(folder: StudyFolder, datasets: Datasets | None = None) -> StudyResult:
     """Write everything that is made from a study's results, from the table to the summary.
 
     Args:
@@ -51,7 +51,7 @@ def write_outputs(folder: StudyFolder, datasets: Datasets | None = None) -> Stud
     return board
 
 
-def print_outcome(board: StudyResult, hints: Sequence[tuple[str, str]], console: Console) -> None:
+def print_results(board: StudyResult, hints: Sequence[tuple[str, str]], console: Console) -> None:
     """Print what was found, and what to look at and to type next; `next_steps` has the hints."""
     rows = [(f"{word:8}", text) for word, text in findings(board)]
     console.print(plain_table(("", ""), rows))

@@ -13,9 +13,9 @@ from itertools import chain
 from pathlib import Path
 
 from study.data.images.sources import FolderSource
-from study.data.outputs import is_output
+from study.data.output_folders import is_output_folder
+from study.data.readers.folders import is_hidden, is_image_name
 from study.data.readers.hub_tables import HubSource
-from study.data.readers.own import is_hidden, is_image_name
 from study.data.records import Dataset, OnCorrupt, Record, listed
 from study.errors import DataError
 
@@ -24,7 +24,7 @@ Paths = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Survey:
+class FileFaults:
     """The faults that a survey of a dataset's files found."""
 
     absent: Paths = ()
@@ -37,14 +37,14 @@ class Survey:
     """The files below a folder of class folders that are not read, see `find_unread`."""
 
 
-def survey(dataset: Dataset) -> Survey:
-    """Survey the image files of a dataset; two images are the same if their encoded files are.
+def check_files(dataset: Dataset) -> FileFaults:
+    """FileFaults the image files of a dataset; two images are the same if their encoded files are.
 
     Images in memory are skipped.
     """
     source = dataset.source
     if not isinstance(source, FolderSource | HubSource):
-        return Survey()
+        return FileFaults()
     absent = []
     alike: dict[Hashable, list[Record]] = defaultdict(list)
     for record in dataset.records:
@@ -68,7 +68,7 @@ def survey(dataset: Dataset) -> Survey:
         for group in alike.values()
     ]
     tested = {record.path for record in dataset.test}
-    return Survey(
+    return FileFaults(
         tuple(absent),
         tuple(paths for paths, labels in paths_and_labels if len(labels) > 1),
         tuple(paths for paths, _ in paths_and_labels if len({p in tested for p in paths}) > 1),
@@ -100,7 +100,7 @@ def find_unread(dataset: Dataset, source: FolderSource) -> Paths:
     unread = []
     for place, folders, files in os.walk(root):
         visible = [name for name in folders if not is_hidden(name)]
-        folders[:] = [name for name in visible if not is_output(Path(place, name))]
+        folders[:] = [name for name in visible if not is_output_folder(Path(place, name))]
         for name in files:
             path = f"{place}/{name}"
             is_meant = place != root or is_image_name(name)

@@ -147,7 +147,7 @@ def drop_reports_beyond_state(folder: TrialFolder) -> None:
             kept,
         )
     if len(reports) > kept:
-        folder.keep_reports(kept)
+        folder.truncate_reports(kept)
     if start is None:
         (folder.path / STATE).unlink(missing_ok=True)
 

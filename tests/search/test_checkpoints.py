@@ -20,15 +20,15 @@ from study.data.records import Record
 from study.data.tasks import Part, Task
 from study.errors import DataError
 from study.method.delta import DeltaInfo, load_delta
-from study.search.observers import notify
-from study.search.recorded import Recorded, close_trial, read_recorded
-from study.search.recording import (
+from study.search.checkpoints import (
     drop_reports_beyond_state,
     exit_after_time_limit,
     load_state,
     read_hang,
     record_epoch,
 )
+from study.search.observers import notify
+from study.search.recorded_trials import RecordedTrial, close_trial, read_recorded_trials
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End, Status, TrialFolder
 from study.trial.predictions import read_predictions, read_validation
@@ -91,7 +91,7 @@ def record(trial: TrialFolder, *epochs: int):
 
 def close(trial: TrialFolder, status: Status, **changes: Any) -> End:
     config = small_trials.trial(trial_id=trial.trial_id, **changes)
-    found = Recorded(trial, config, None, trial.read_reports(), None)
+    found = RecordedTrial(trial, config, None, trial.read_reports(), None)
     return not_none(close_trial(found, [], status).end)
 
 
@@ -369,12 +369,12 @@ def test_trials_are_given_with_their_ends_and_scores(written: StudyWriter):
     written.whole(0, "stopped", epochs=2)
     record_with_state(written, written.trial(1), 1)
     written.trial(2, stage="test", trial_id="test-one-seed1")
-    found = read_recorded(written.study, "search", {}, [])
+    found = read_recorded_trials(written.study, "search", {}, [])
     assert list(found) == ["search-0000", "search-0001"]
     first, second = found.values()
     assert not_none(first.end).status == "stopped"
     assert first.scores == {1: 0.01, 2: 0.02}
-    assert (second.end, second.before, list(second.scores)) == (None, None, [1])
+    assert (second.end, second.earlier_end, list(second.scores)) == (None, None, [1])
 
 
 @pytest.mark.parametrize("epochs", [1, 2])
@@ -387,9 +387,9 @@ def test_one_that_came_to_its_earlier_end_as_its_driver_died_goes_no_further(
     trial.reopen()
     record_with_state(written, config, epochs)
     heard = Listener()
-    (found,) = read_recorded(written.study, "search", {}, [heard]).values()
+    (found,) = read_recorded_trials(written.study, "search", {}, [heard]).values()
     end = before if epochs == 2 else None
-    assert (found.before, found.end, trial.read_end()) == (before, end, end)
+    assert (found.earlier_end, found.end, trial.read_end()) == (before, end, end)
     assert heard.events == ([("ended", config.trial_id, "stopped")] if end else [])
 
 
@@ -397,11 +397,11 @@ def test_a_stopped_trial_that_goes_on_keeps_its_epochs_and_runs_to_its_last(writ
     config = written.trial(0)
     trial = record_with_state(written, config, 2)
     trial.write_end(End("stopped", 2, 1.5), keep_state=True)
-    trial.go_on(EPOCHS)
+    trial.continue_from_state(EPOCHS)
     for _ in range(2):  # also if its driver dies at once
-        (found,) = read_recorded(written.study, "search", {}, []).values()
+        (found,) = read_recorded_trials(written.study, "search", {}, []).values()
         assert (found.end, list(found.scores)) == (None, [1, 2])
-        assert not_none(found.before).epochs == EPOCHS
+        assert not_none(found.earlier_end).epochs == EPOCHS
         assert not_none(load_state(trial))[0] == 2
     assert not trial.damaged()
 
@@ -411,7 +411,7 @@ def test_data_that_changed_since_a_trial_began_are_refused(written: StudyWriter)
     written.trial(1, trial_id="test-clipfit-seed1", stage="test")
     data = trial_data(digest="b" * 64)
     with pytest.raises(DataError, match=r"test-clipfit-seed1 .*tasks-bbb"):
-        read_recorded(written.study, "test", {1: data}, [])
+        read_recorded_trials(written.study, "test", {1: data}, [])
 
 
 def test_an_observer_that_raises_ends_nothing_and_the_next_one_hears(

@@ -26,7 +26,7 @@ def joins_cluster() -> bool:
     return cluster_address() != "local"
 
 
-def refuse_silent_cluster() -> None:
+def refuse_unreachable_cluster() -> None:
     """Raise if the cluster to join does not answer.
 
     Ray itself tries for two minutes, and then ends the process.
@@ -48,7 +48,7 @@ def refuse_silent_cluster() -> None:
         )
 
 
-def refuse_too_many(needed: float, available: float, unit: str) -> None:
+def refuse_insufficient(needed: float, available: float, unit: str) -> None:
     """Raise if a trial needs more of a resource than this machine has, and no cluster is joined.
 
     Raises:

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from study.errors import DataError
+from study.search.checkpoints import HANG, drop_reports_beyond_state, save_deltas_of_state
 from study.search.observers import Observers, notify
-from study.search.recording import HANG, drop_reports_beyond_state, save_deltas_of_state
 from study.storage.result_folder import JsonObject
 from study.storage.trial_folder import End, Status, TrialFolder
 from study.trial.study import SPLIT_HASH, Stage, Study, TrialConfig, TrialData
@@ -16,7 +16,7 @@ DataByStage = Mapping[Stage, DataBySeed]
 """The data of trials, by stage and seed."""
 
 
-class Recorded(NamedTuple):
+class RecordedTrial(NamedTuple):
     """A trial that a study's folder holds."""
 
     folder: TrialFolder
@@ -24,7 +24,7 @@ class Recorded(NamedTuple):
     end: End | None
     """How it ended; None while it has not."""
     reports: Sequence[JsonObject]
-    before: End | None
+    earlier_end: End | None
     """How it had ended before it was reopened; see `TrialFolder.read_earlier_end`."""
 
     @property
@@ -33,9 +33,9 @@ class Recorded(NamedTuple):
         return {one["epoch"]: one["val_score"] for one in self.reports if "val_score" in one}
 
 
-def read_recorded(
+def read_recorded_trials(
     study: Study, stage: Stage, data: DataBySeed, observers: Observers
-) -> dict[str, Recorded]:
+) -> dict[str, RecordedTrial]:
     """Return the trials of a stage that a study's folder holds, by id, and repair unfinished ones.
 
     Of an unfinished trial, the reports beyond its state are dropped. If it has all its reports, as
@@ -59,33 +59,35 @@ def read_recorded(
         is_compared = trial.end is None or stage != "final"
         if not is_compared or trial.config.seed not in data:
             continue
-        before = trial.config.split_hash
+        earlier_end = trial.config.split_hash
         now = data[trial.config.seed].digest[:SPLIT_HASH]
-        if now != before:
+        if now != earlier_end:
             raise DataError(
                 f"{trial.config.trial_id} was given other images or classes than its data has now: "
-                f"shots/tasks-{before}.jsonl and tasks-{now}.jsonl of the study "
+                f"shots/tasks-{earlier_end}.jsonl and tasks-{now}.jsonl of the study "
                 "list both; put the dataset, or its split file, back as it was"
             )
     return recorded
 
 
-def _read_one(folder: TrialFolder, config: TrialConfig, observers: Observers) -> Recorded:
-    """Return a trial after its repair; see `read_recorded`."""
+def _read_one(folder: TrialFolder, config: TrialConfig, observers: Observers) -> RecordedTrial:
+    """Return a trial after its repair; see `read_recorded_trials`."""
     end = folder.read_end()
     if end:
-        return Recorded(folder, config, end, folder.read_reports(), None)
+        return RecordedTrial(folder, config, end, folder.read_reports(), None)
     drop_reports_beyond_state(folder)
-    before = folder.read_earlier_end()
+    earlier_end = folder.read_earlier_end()
     reports = folder.read_reports()
-    trial = Recorded(folder, config, None, reports, before)
-    last = before or End("finished", config.epochs, 0.0)
+    trial = RecordedTrial(folder, config, None, reports, earlier_end)
+    last = earlier_end or End("finished", config.epochs, 0.0)
     if reports and reports[-1]["epoch"] >= last.epochs:
         return close_trial(trial, observers, last.status, reason=last.reason)
     return trial
 
 
-def close_trial(trial: Recorded, observers: Observers, status: Status, **cause: Any) -> Recorded:
+def close_trial(
+    trial: RecordedTrial, observers: Observers, status: Status, **cause: Any
+) -> RecordedTrial:
     """Close a trial on disk, notify the observers, and return it as one that has ended.
 
     If it was stopped early, its deltas are saved, and a search keeps its state, since it may go on.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Output:
+class TolerantStream:
     """A text stream that keeps an error of writing to it, and discards all further output."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -45,7 +45,7 @@ class Output:
         return getattr(self._stream, name)
 
 
-def lasting_console(file: TextIO | None = None) -> "Console":
+def tolerant_console(file: TextIO | None = None) -> "Console":
     """Return a console that keeps working when its reader ends, or its disk is full.
 
     Ctrl-C also ends ``tee``, while the study still has to be closed.
@@ -54,7 +54,7 @@ def lasting_console(file: TextIO | None = None) -> "Console":
 
     from study.report.terminal import PIPED
 
-    output = Output(file or sys.stdout)
+    output = TolerantStream(file or sys.stdout)
     width = None if sys.stdout.isatty() else PIPED
     # Paths may have brackets and colons, which are no markup.
     return Console(file=cast(TextIO, output), width=width, markup=False, emoji=False)
@@ -89,7 +89,7 @@ def run_with_output(command: Callable[[], int]) -> int:
             setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 -- stays open
     if hasattr(sys.stdout, "reconfigure"):  # characters that it lacks become codes
         sys.stdout.reconfigure(errors="backslashreplace")
-    output = Output(sys.stdout)
+    output = TolerantStream(sys.stdout)
     with redirect_stdout(cast(TextIO, output)):
         code = command()
         output.flush()

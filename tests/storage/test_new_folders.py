@@ -9,7 +9,7 @@ import pytest
 
 from study.errors import StudyError
 from study.storage.atomic import StorageError
-from study.storage.folders import JOB, new_folder, refuse_unwritable, runs_in_copy
+from study.storage.new_folders import JOB, new_folder, refuse_unwritable, runs_in_copy
 
 
 def write(place: Path):

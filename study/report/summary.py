@@ -69,7 +69,7 @@ def next_steps(
 
     Args:
         board: the leaderboard of the study.
-        viewing_hints: where to look in a tracker; see `study.tracking.tracker.TrackerLines`.
+        viewing_hints: where to look in a tracker; see `study.tracking.tracker.TrackerMessages`.
     """
     folder = board.folder.path
     # Of the hints the first, such as how to start a server, and the last, the sorted trials.

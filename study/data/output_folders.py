@@ -14,7 +14,7 @@ STORES = frozenset({"mlruns", "mlartifacts"})
 """The names of the folders in which MLflow keeps artifacts."""
 
 
-def is_output(folder: Path) -> bool:
+def is_output_folder(folder: Path) -> bool:
     """Return whether a folder is MLflow's, a study, or the storage of studies.
 
     A storage has decoded images, which a user may delete, and studies.
