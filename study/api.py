@@ -58,7 +58,7 @@ class Dataset(records.Dataset):
     def __post_init__(self) -> None:
         if not is_own_dataset(self.name):
             raise DataError(
-                f"name is {self.name!r}, which is another dataset; allowed is a name of your own"
+                f"name is {self.name!r}, which is another dataset; expected a name of your own"
             )
 
     @classmethod
@@ -318,7 +318,7 @@ def run_study(
     if dataset is not None:
         if not isinstance(dataset, Dataset):
             raise ConfigError(
-                f"dataset is a {type(dataset).__name__}; allowed is a study.Dataset, made by its "
+                f"dataset is a {type(dataset).__name__}; expected a study.Dataset, made by its "
                 "from_folder, from_frame or from_huggingface"
             )
         root = dataset.save(load_config(source, _written(given)).storage)

@@ -79,7 +79,7 @@ def test_a_hugging_face_dataset_is_the_same_once_saved(frame: pd.DataFrame, tmp_
     split = datasets.Dataset.from_dict({"image": images, "label": NAMES * 6})
     dataset = Dataset.from_huggingface(datasets.DatasetDict(train=split, test=split))
     assert reloaded(dataset, tmp_path / "runs").test == dataset.test
-    with pytest.raises(DataError, match="mine: got list; allowed are a Dataset and a DatasetDict"):
+    with pytest.raises(DataError, match="mine: got list; expected a Dataset or a DatasetDict"):
         Dataset.from_huggingface([1])
 
 
@@ -164,7 +164,7 @@ def test_the_page_has_every_public_name():
     [
         ({"search.trails": 3}, "search.trails: unknown key"),
         ({"search.trials": "many"}, "search.trials: "),
-        ({"seed": Ellipsis}, "seed is Ellipsis, a ellipsis; allowed are text, numbers"),
+        ({"seed": Ellipsis}, "seed is Ellipsis, a ellipsis; expected text, numbers"),
     ],
 )
 def test_a_fault_is_that_of_the_command(overrides: dict[str, Any], fault: str, runs: Path):

@@ -26,9 +26,7 @@ NAME_ON_HUB = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
 """The pattern of a checkpoint's name on the hub."""
 CONFIGS = ("config.json", OPEN_CLIP_CONFIG)
 """The configuration files; every checkpoint has at least one of them."""
-ALLOWED = (
-    "allowed is a Hugging Face CLIP checkpoint with safetensors weights, by hub name or folder"
-)
+ALLOWED = "expected a Hugging Face CLIP checkpoint with safetensors weights, by hub name or folder"
 EMBEDDED = "embedded"
 """The backbone name of the checkpoint that comes with the package; see `study.embedded`."""
 
@@ -60,7 +58,7 @@ def read_description(name: CheckpointName, *, revision: str | None = None) -> De
         revision: branch, tag or commit on the hub; a folder has none.
 
     Raises:
-        BackboneError: the configuration cannot be found or read, or describes no model of a known
+        BackboneError: the configuration cannot be found or read, or describes a model of an unknown
             family; or a local folder has no safetensors weights.
     """
     # They take a second to import, which --help can do without.
@@ -76,7 +74,7 @@ def read_description(name: CheckpointName, *, revision: str | None = None) -> De
     elif values.get("model_type") not in FAMILIES:
         allowed = ", ".join(map(repr, FAMILIES))
         raise BackboneError(
-            f"backbone '{name}' is a '{values.get('model_type')}' model; allowed are {allowed} "
+            f"backbone '{name}' is a '{values.get('model_type')}' model; expected one of {allowed} "
             "(SigLIP and SigLIP 2 of a fixed resolution are both 'siglip'), and OpenCLIP "
             "checkpoints"
         )
@@ -89,7 +87,7 @@ def read_description(name: CheckpointName, *, revision: str | None = None) -> De
     except Exception as error:  # transformers raises many types, all of them about this file
         model = "CLIP" if family == "clip" else "SigLIP"
         raise BackboneError(
-            f"backbone '{name}' has a config.json that describes no {model} ({error})"
+            f"backbone '{name}' has a config.json that doesn't describe a {model} ({error})"
         ) from error
     if open_clip is None:
         framing = _read_framing_of(source, architecture.image_size, framing)
@@ -153,7 +151,7 @@ def _find_config(
     elif is_in_folder or isinstance(name, Path) or not NAME_ON_HUB.fullmatch(name):
         state = "a file" if os.path.exists(path) else "not there"  # noqa: PTH110
         raise BackboneError(
-            f"backbone '{name}' is no folder: {Path(name).absolute()} is {state}; allowed is "
+            f"backbone '{name}' is not a folder: {Path(name).absolute()} is {state}; expected "
             "a folder with config.json, weights in safetensors format and a tokenizer, or a name "
             "of the hub"
         )
@@ -189,8 +187,7 @@ def _read_framing_of(source: Source, side: int, default: Framing) -> Framing:
         return read_framing(values.get("image_processor", values), side, default=default)
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise BackboneError(
-            f"backbone '{source.name}' prepares images in a way that is not understood "
-            f"({path.name}: {error})"
+            f"backbone '{source.name}' prepares images in an unsupported way ({path.name}: {error})"
         ) from error
 
 
@@ -245,7 +242,7 @@ def _siglip_dim(config: Any) -> int:
     dim = config.text_config.projection_size
     vision = config.vision_config
     if not getattr(vision, "vision_use_head", True):  # transformers 5.6 leaves it out
-        raise BackboneError("vision_use_head is false; allowed is an image encoder with its pool")
+        raise BackboneError("vision_use_head is false; expected an image encoder with its pool")
     if dim != vision.hidden_size:
         raise BackboneError(
             f"texts have {dim} features, and images {vision.hidden_size}: they cannot be compared"

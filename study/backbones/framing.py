@@ -44,7 +44,7 @@ def read_framing(values: Mapping[str, Any], side: int, *, default: Framing) -> F
     for key, allowed in _ALWAYS.items():
         value = settings.get(key, allowed)
         if not math.isclose(value, allowed, rel_tol=1e-4):  # some checkpoints have rounded values
-            raise ValueError(f"{key} is {value!r}; allowed is {allowed!r}")
+            raise ValueError(f"{key} is {value!r}; expected {allowed!r}")
     square = {"height": side, "width": side}
     shorter = {"shortest_edge": side}
     default_size = shorter
@@ -54,14 +54,14 @@ def read_framing(values: Mapping[str, Any], side: int, *, default: Framing) -> F
     if not isinstance(size, Mapping):
         size = {"shortest_edge": size}
     if size not in (square, shorter):
-        raise ValueError(f"size is {size}; allowed are {shorter} and {square}")
+        raise ValueError(f"size is {size}; expected {shorter} or {square}")
     is_cropped = settings.get("do_center_crop", not default.squash)
     crop_size = settings.get("crop_size", side)
     if is_cropped and crop_size not in (side, square):
-        raise ValueError(f"crop_size is {crop_size}; allowed is {square}")
+        raise ValueError(f"crop_size is {crop_size}; expected {square}")
     if size == shorter and not is_cropped:
-        raise ValueError(f"do_center_crop is false with size {size}; allowed is true")
+        raise ValueError(f"do_center_crop is false with size {size}; expected true")
     resample = settings.get("resample", 3)
     if resample not in _FILTERS:
-        raise ValueError(f"resample is {resample!r}; allowed are 2 (bilinear) and 3 (bicubic)")
+        raise ValueError(f"resample is {resample!r}; expected 2 (bilinear) or 3 (bicubic)")
     return Framing(size == square, _FILTERS[resample])

@@ -122,7 +122,7 @@ def format_unreachable(name: CheckpointName, revision: str | None, fault: str) -
     from huggingface_hub import HfApi
 
     return (
-        f"backbone '{name}' is no folder here and not in this machine's cache of the hub, and "
+        f"backbone '{name}' is not a folder here and not in this machine's cache of the hub, and "
         f"{HfApi().endpoint} does not answer ({fault}). Bring it over: "
         f"{download_hint(str(name), revision, 'backbone.name=DIR')}"
     )

@@ -53,7 +53,7 @@ def load_backbone(name: CheckpointName, *, revision: str | None = None) -> Backb
     _refuse_incomplete(name, clip, report)
     if not has_words(tokenizer):
         raise BackboneError(
-            f"backbone '{name}' has a tokenizer without words; allowed is a checkpoint with its "
+            f"backbone '{name}' has a tokenizer without words; expected a checkpoint with its "
             "tokenizer.json, or vocab.json and merges.txt"
         )
     if description.architecture.family == "siglip":
@@ -155,7 +155,7 @@ def _refuse_incomplete(name: CheckpointName, clip: Any, report: Mapping[str, Any
     fault = find_weights_fault(clip.named_parameters())
     if fault is not None:
         raise BackboneError(
-            f"backbone '{name}' has {fault}; allowed are finite weights that are not zero "
+            f"backbone '{name}' has {fault}; expected finite weights that are not zero "
             "throughout: was the file written whole?"
         )
 

@@ -137,7 +137,7 @@ def clip_values(name: CheckpointName, contents: _Values) -> JsonObject:
                 allowed = repr(fixed[key]) if key in fixed else "a model without it"
                 raise BackboneError(
                     f"backbone '{name}' is an OpenCLIP model with {section}{key} = {value!r}; "
-                    f"allowed is {allowed}: an image encoder and a text encoder as in OpenAI's "
+                    f"expected {allowed}: an image encoder and a text encoder as in OpenAI's "
                     "CLIP (many others are also published for transformers, which is read if it "
                     "is a CLIP or a SigLIP)"
                 )
@@ -164,7 +164,7 @@ def clip_values(name: CheckpointName, contents: _Values) -> JsonObject:
         }
     except (KeyError, TypeError, ValueError) as error:
         raise BackboneError(
-            f"backbone '{name}' has an {OPEN_CLIP_CONFIG} that describes no CLIP ({error!r})"
+            f"backbone '{name}' has an {OPEN_CLIP_CONFIG} that doesn't describe a CLIP ({error!r})"
         ) from error
 
 
@@ -174,7 +174,7 @@ def _encoder_values(encoder: _Values, model: _Values, *, default_width: int) -> 
     norm = encoder.get("norm_kwargs") or {}
     others = norm.keys() - {"eps"}
     if others:
-        raise ValueError(f"norm_kwargs has {', '.join(sorted(others))}; allowed is eps")
+        raise ValueError(f"norm_kwargs has {', '.join(sorted(others))}; expected eps")
     activation = "gelu"
     if model.get("quick_gelu"):
         activation = "quick_gelu"
@@ -210,7 +210,7 @@ def open_clip_framing(name: CheckpointName, contents: _Values) -> Framing:
     if mode not in ("shortest", "squash") or interpolation not in get_args(Interpolation):
         raise BackboneError(
             f"backbone '{name}' prepares images by resize_mode {mode!r} and interpolation "
-            f"{interpolation!r}; allowed are 'shortest' and 'squash', 'bicubic' and 'bilinear'"
+            f"{interpolation!r}; expected 'shortest' or 'squash', and 'bicubic' or 'bilinear'"
         )
     return Framing(mode == "squash", interpolation)
 
@@ -281,7 +281,7 @@ def to_open_clip(clip: Any) -> tuple[JsonObject, _Tensors]:
     if config.model_type != "clip" or activations not in ({"quick_gelu"}, {"gelu"}):
         raise BackboneError(
             f"OpenCLIP's own networks have no '{config.model_type}' model with the activation "
-            f"{' and '.join(sorted(activations))}; allowed is a CLIP with quick_gelu or gelu"
+            f"{' and '.join(sorted(activations))}; expected a CLIP with quick_gelu or gelu"
         )
     vision_cfg = {
         **_encoder_cfg(vision),

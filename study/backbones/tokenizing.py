@@ -36,7 +36,7 @@ def load_tokenizer(description: Description) -> Any:
         if not source.find(*TOKENIZER):
             raise BackboneError(
                 f"backbone '{source.name}' is an OpenCLIP checkpoint without the files of its "
-                f"tokenizer, {other_name or 'that of CLIP'}; allowed is one with them, or for that "
+                f"tokenizer, {other_name or 'that of CLIP'}; expected one with them, or for that "
                 "of CLIP the optional extra: pip install 'clipfit-study[openclip]'"
             )
     try:

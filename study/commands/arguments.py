@@ -29,7 +29,7 @@ def add_settings(parser: ArgumentParser) -> None:
         nargs="*",
         default=[],
         metavar="key=value",
-        help="settings that a study may change, such as resources.max_concurrent=1",
+        help="settings to change, such as resources.max_concurrent=1",
     )
 
 
@@ -49,5 +49,5 @@ def add_json(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--json",
         action="store_true",
-        help="print JSON, and everything else as errors are printed",
+        help="print JSON on standard output, and all else on standard error",
     )

@@ -154,7 +154,7 @@ def _check_dataset(study: Study, target: str | None = None) -> Dataset:
     if not dataset.test:
         raise DataError(
             f"{dataset.name}: has no test images, and a study tests its best on images that it "
-            "never saw; allowed are images of a split 'test' (or 'val'), or no splits at all, so "
+            "never saw; expected images of a split 'test' (or 'val'), or no splits at all, so "
             "that a fixed rule makes them"
         )
     refuse_absent(dataset, study.config.data.on_corrupt)
@@ -176,7 +176,7 @@ def _check_seeds(study: Study, faults: Faults, *, searched: bool) -> None:
     if folder:
         key = "data.shots_from"
         if not folder.is_dir():
-            message = f"{folder} is no folder; allowed is one with published few-shot splits"
+            message = f"{folder} is not a folder; expected one with published few-shot splits"
             faults.append(Fault(key, message))
             return
     tested = set(protocol.shot_seeds(config))
@@ -197,7 +197,7 @@ def _check_seeds(study: Study, faults: Faults, *, searched: bool) -> None:
     if rule and rule.folds == 1:
         message = (
             f"{search.folds} has no effect with the rule '{rule.name}', which has no folds and "
-            f"follows from search.selection={search.selection}; allowed is null"
+            f"follows from search.selection={search.selection}; expected null"
         )
         faults.append(Fault("search.folds", message))
 
@@ -228,7 +228,7 @@ def _check_models(study: Study, datasets: Sequence[Dataset], faults: Faults) -> 
             message = (
                 f"'{method.method}' needs a backbone of the family "
                 f"{' or '.join(method.families)}, and {config.backbone.name} is a {family}; "
-                f"allowed are {' and '.join(allowed)}, or none: search.baselines.{label}=null"
+                f"expected {' or '.join(allowed)}, or none: search.baselines.{label}=null"
             )
             faults.append(Fault(f"search.baselines.{label}", message))
     for dataset in datasets:
@@ -269,12 +269,12 @@ def _check_places(study: Study, faults: Faults, *, resuming: bool) -> None:
 def _check_storage(storage: Path) -> None:
     if storage.parts and storage.parts[0].endswith(":"):
         raise StudyError(
-            f"{storage} is no folder: a study locks its files and appends to them; allowed is a "
+            f"{storage} is not a folder: a study locks its files and appends to them; expected a "
             "folder that every machine sees, and an object store for artifacts of a tracker alone"
         )
     if runs_in_copy() and not storage.is_absolute():
         raise StorageError(
             f"{storage} would be in the copy of your folder that this job runs in, and which Ray "
-            "deletes; allowed is an absolute path to a folder that all machines share"
+            "deletes; expected an absolute path to a folder that all machines share"
         )
     refuse_unwritable(storage)

@@ -27,7 +27,7 @@ def run(options: Namespace) -> None:
     """
     if options.schema:
         if options.words:
-            raise ConfigError("--schema is of all configurations; allowed without further words")
+            raise ConfigError("--schema covers all configurations and takes no other arguments")
         import json
 
         from study.config.json_schema import json_schema
@@ -46,7 +46,7 @@ def run(options: Namespace) -> None:
         planned = load_sweep(source, overrides)
         if len(planned) > 1:
             raise ConfigError(
-                f"{source} stands for {len(planned)} studies; allowed is one: set each key of its "
+                f"{source} stands for {len(planned)} studies; expected one: set each key of its "
                 "`sweep` to one value, such as data.dataset=eurosat"
             )
         config = planned[0].config

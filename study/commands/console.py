@@ -1,6 +1,6 @@
 """Output that is closed, full, of few characters, or that nobody reads any more.
 
-None of these is an error of the package: a command goes on without output, and its exit code says
+None of these is an error of the package: a command continues without output, and its exit code says
 at the end that its output was lost.
 """
 

@@ -164,10 +164,10 @@ def measure_and_estimate(study: Study, *, decoding: float = 0.0) -> Estimate:
     slots = count_slots(config.resources)
     if not slots:
         raise StudyError(
-            "--estimate takes training steps on this machine, which has no room for a trial: see "
+            "--estimate runs training steps on this machine, which is too small for a trial with "
             f"resources.cpus_per_trial={config.resources.cpus_per_trial:g} and "
             f"resources.gpus_per_trial={config.resources.gpus_per_trial:g}; run it on "
-            "a machine of the cluster that has room"
+            "a machine of the cluster that is large enough"
         )
     labels = next(iter(protocol.scored(dataset).values()))
     names = [dataset.class_names[label] for label in labels]

@@ -100,8 +100,8 @@ def _open_folder(study: Study, tracker: Tracker, *, resume: bool) -> Iterator[No
                 if before != checkpoint:
                     raise BackboneError(
                         f"the backbone's files have changed since '{folder.name}' began, or are "
-                        f"damaged: its checkpoint was {before} and is {checkpoint}; put the former "
-                        "back"
+                        f"damaged: its checkpoint was {before} and is {checkpoint}; restore the "
+                        "former"
                     )
             yield
     except (InterruptedStudyError, *RESUMABLE_FAULTS):

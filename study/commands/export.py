@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 CARD = "README.md"
 """The file of the model card, which the Hugging Face hub shows."""
-HELP = "write the final model of a study, or another tuned model, for other libraries"
+HELP = "export the final model of a study, or another tuned model, to other libraries"
 
 
 def add_arguments(parser: ArgumentParser) -> None:

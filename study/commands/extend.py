@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from study.trial.study import Study
 
 HELP = (
-    "continue a study with more trials, as by search.trials=+50, or with another final model, as "
-    "by final.images=everything"
+    "continue a study with more trials (search.trials=+50) or train another final model "
+    "(final.images=everything)"
 )
 
 EXTENDABLE = ("search.trials", "search.minutes", "final.images")
@@ -69,8 +69,8 @@ def extended_config(study: "Study", overrides: Sequence[str]) -> "StudyConfig":
     config, folder, now = study.config, study.folder, study.config.search.trials
     if not study.protocol.searches(config):
         raise ConfigError(
-            f"study '{folder.name}' has no search that could get more trials; allowed is another "
-            "study of its configuration, with the cells, baselines or trials that you want, by\n"
+            f"study '{folder.name}' has no search to extend; start another study of its "
+            "configuration, with the cells, baselines or trials that you want:\n"
             f"  {PROGRAM} run {shlex.quote(str(folder.config_path))} name=ANOTHER KEY=VALUE"
         )
     changes = parse_overrides(overrides)
@@ -84,15 +84,15 @@ def extended_config(study: "Study", overrides: Sequence[str]) -> "StudyConfig":
     if not (grows or changes_model):
         raise ConfigError(
             f"study '{folder.name}' has search.trials={now} and "
-            f"final.images={config.final.images}; extend must raise the first or change the "
-            f"second, as by\n  {study_command('extend', folder.path, 'search.trials=+50')}"
+            f"final.images={config.final.images}; raise the first or change the second, "
+            f"for example by\n  {study_command('extend', folder.path, 'search.trials=+50')}"
         )
     used = seconds_used(folder) / 60
     least, minutes = max(used, config.search.minutes or 0), extended.search.minutes
     if grows and minutes and minutes <= least:  # the search would end at once
         raise ConfigError(
             f"search.minutes: got {minutes:g}, and the search of '{folder.name}' has taken "
-            f"{used:.1f} minutes; allowed is more than {least:.4g}, or null for no limit"
+            f"{used:.1f} minutes; expected more than {least:.4g}, or null for no limit"
         )
     return extended
 

@@ -64,8 +64,8 @@ def find_config(name: str, others: Sequence[str] = ()) -> Path:
     )
     meant = did_you_mean(name.lower(), [*others, *built_in])
     raise ConfigError(
-        f"no command and no configuration '{name}'{meant}; clipfit-study --help lists the "
-        f"commands, and by name there are the configurations {', '.join(built_in)}"
+        f"'{name}' is neither a command nor a configuration{meant}; clipfit-study --help lists the "
+        f"commands; configurations are {', '.join(built_in)}"
     )
 
 
@@ -80,8 +80,8 @@ def find_config_and_overrides(words: Sequence[str]) -> tuple[Path, list[str]]:
     file = find_config(names[0] if names else os.environ.get("STUDY_CONFIG") or QUICKSTART)
     if len(names) > 1:
         raise ConfigError(
-            f"one configuration at most, got {', '.join(names)}; a value is set by key=value, as "
-            "in search.trials=40"
+            f"got several configurations ({', '.join(names)}), expected one; set values by "
+            "key=value, such as search.trials=40"
         )
     parse_overrides(overrides)
     return file, overrides
@@ -197,9 +197,9 @@ def refuse_changed_results(
     ]
     if changes:
         lines = [
-            f"study '{folder.name}' exists with another configuration; allowed to change are "
-            "resources and tracking, and by clipfit-study extend search.trials, search.minutes and "
-            "final.images; anything else is another study with another name. These differ:"
+            f"study '{folder.name}' exists with another configuration; only resources and tracking "
+            "may change, and search.trials, search.minutes and final.images by clipfit-study "
+            "extend; use another name for another study. These values differ:"
         ]
         raise ConfigError("\n  ".join(lines + changes))
 

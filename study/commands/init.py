@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from study.config.yaml_values import Values
     from study.data.records import Dataset
 
-HELP = "look at a folder of images, and write a configuration for it"
+HELP = "inspect a folder of images and write a configuration for it"
 Suggested = dict[str, tuple[Any, str]]
 """Values by dotted key, each with the reason for it."""
 MINUTES, IMAGES, CORES = 35, 80, 4
@@ -39,7 +39,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         nargs="*",
         default=[],
         metavar="key=value",
-        help="values for the file, such as data.shots=4; the others follow",
+        help="values to write, such as data.shots=4; the others are derived",
     )
     parser.add_argument(
         "--out",
@@ -64,7 +64,7 @@ def run(options: Namespace) -> None:
 
     out = options.out
     if out.exists():
-        raise ConfigError(f"{out} exists; allowed is a new file: --out FILE.yaml")
+        raise ConfigError(f"{out} exists; expected a new file: --out FILE.yaml")
     dataset, values, reasons = _find_plan(options.images, options.values)
     comments = {key.name: key.meaning for key in list_keys()} | reasons
     header = "`clipfit-study config` prints all keys with their values."
@@ -100,7 +100,7 @@ def _find_plan(images: str, words: Sequence[str]) -> "tuple[Dataset, Values, dic
     # Without `..`, and with the links that the user has set.
     root = Path(os.path.abspath(images))  # noqa: PTH100
     if not is_text(str(root)):
-        raise ConfigError(f"the name of {str(root)!r} is no UTF-8; rename it")
+        raise ConfigError(f"the name of {str(root)!r} is not UTF-8; rename it")
     name = re.sub(r"[^A-Za-z0-9]+", "-", root.stem).strip("-").lower()
     if not name or name in DATASET_NAMES:  # which are read in other ways
         name = "photos"

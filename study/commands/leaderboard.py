@@ -9,7 +9,7 @@ from study.errors import ConfigError, DataError
 
 HELP = (
     "print the test scores of a study, the cells of an ablation, or the tables of a sweep (several "
-    "studies of one file) beside published averages; without NAME the best configurations of all "
+    "studies of one file) beside published averages; without NAME, the best configurations of all "
     "studies in a folder"
 )
 
@@ -23,9 +23,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="the name of a study, or the path to its folder, which has its tables as CSV and "
         "Markdown",
     )
-    parser.add_argument(
-        "--all", action="store_true", help="print all tables, and not one screen of them"
-    )
+    parser.add_argument("--all", action="store_true", help="print all tables, not only one screen")
     parser.add_argument(
         "--to", type=Path, metavar="FOLDER", help="write the tables of a sweep into this folder"
     )
@@ -33,7 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--top",
         type=int,
         default=10,
-        help="without NAME above: how many of each dataset (default: 10)",
+        help="without NAME: configurations per dataset (default: 10)",
     )
     add_json(parser)
 
@@ -48,7 +46,7 @@ def run(options: Namespace) -> None:
 
     folders = [find_study(name, options.storage).path for name in options.names]
     if options.top < 1:
-        raise ConfigError(f"--top is {options.top}; allowed is 1 or more")
+        raise ConfigError(f"--top is {options.top}; expected 1 or more")
     if not folders:
         _print_best_of_studies(options)
     elif len(folders) > 1 or options.to:
@@ -64,7 +62,7 @@ def _print_best_of_studies(options: Namespace) -> None:
     from study.storage.command_lines import storage_folder
 
     if options.to:
-        raise ConfigError("--to is allowed with the name of a study")
+        raise ConfigError("--to needs the name of a study")
     folder = storage_folder(options.storage)
     rows = best_of_studies(folder, options.top)
     if options.json:

@@ -23,7 +23,7 @@ def run(options: Namespace) -> None:
     """Print the studies of a storage, as a table or as JSON.
 
     Raises:
-        ConfigError: the storage is a file, or is given and is no folder.
+        ConfigError: the storage is a file, or is given and is not a folder.
     """
     from study.report.formatting import percent
     from study.report.tables import plain_table
@@ -32,7 +32,7 @@ def run(options: Namespace) -> None:
 
     storage = storage_folder(options.storage)
     if options.storage and not storage.is_dir():
-        raise ConfigError(f"storage={storage} is no folder; allowed is one that has studies")
+        raise ConfigError(f"storage={storage} is not a folder; expected one that has studies")
     folders = studies(storage)
     rows = [summarize_study(folder) for folder in folders]
     if options.json:

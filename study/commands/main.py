@@ -43,20 +43,20 @@ COMMANDS = {
 CONFIGURING = ("run", "init", "config")
 """The commands that take ``storage=FOLDER`` as a value of a configuration."""
 STORAGE = """
-storage=FOLDER among the words is the folder that has the studies (default:
-$STUDY_STORAGE, else runs)."""
+storage=FOLDER names the folder of the studies (default: $STUDY_STORAGE, else
+runs)."""
 
 DESCRIPTION = """
-Adapt CLIP to a few labelled images per class, and find out which of its
-parameters to tune for that."""
+Fine-tune CLIP on a few labelled images per class, and find out which of its
+parameters to tune."""
 FIRST_COMMANDS = """
 first commands:
   clipfit-study run
       digits, with the small CLIP that comes with the package; a few minutes
   clipfit-study init FOLDER
-      look at your own images, and write a configuration, study.yaml
+      inspect your own images and write a configuration, study.yaml
   clipfit-study run study.yaml
-      search, test, and train the final model on them
+      search, test, and train the final model
 
 `clipfit-study COMMAND --help` explains a command.
 """
@@ -117,7 +117,7 @@ def _parse(words: Sequence[str]) -> tuple[str, Namespace]:
         given = [word for word in others if word.startswith("storage=")]
         others = [word for word in others if word not in given]
         if len(given) > 1 or given == ["storage="]:
-            parser.error("storage=FOLDER is allowed once, with the name of a folder")
+            parser.error("storage=FOLDER may be given once, with a folder")
         storage = given[0].removeprefix("storage=") if given else None
     return name, parser.parse_intermixed_args(others, Namespace(storage=storage))
 
@@ -144,7 +144,7 @@ def _print_help() -> None:
         epilog=FIRST_COMMANDS,
         formatter_class=RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="store_true", help="print the version, and end")
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name, module in COMMANDS.items():
         commands.add_parser(name, help=module.HELP)

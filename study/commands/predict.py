@@ -40,20 +40,20 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--top",
         type=int,
         default=3,
-        help="how many classes to name for each image (default: 3)",
+        help="classes to name per image (default: 3)",
     )
     parser.add_argument(
         "--out",
         type=Path,
         metavar="FILE.csv",
-        help="write CSV here (default: to the standard output)",
+        help="write CSV here (default: standard output)",
     )
     parser.add_argument(
         "--batch-size",
         type=int,
         default=64,
         metavar="N",
-        help="how many images to encode at once (default: 64)",
+        help="images to encode at once (default: 64)",
     )
     parser.add_argument(
         "--device",
@@ -73,7 +73,7 @@ def run(options: Namespace) -> None:
 
     for name, value in (("--top", options.top), ("--batch-size", options.batch_size)):
         if value < 1:
-            raise ConfigError(f"{name} is {value}; allowed is 1 or more")
+            raise ConfigError(f"{name} is {value}; expected 1 or more")
     if options.out is not None:
         _refuse_out(options.out)
     with (
@@ -91,10 +91,10 @@ def run(options: Namespace) -> None:
 def _refuse_out(out: Path) -> None:
     """Raise ConfigError if a file cannot be written, before anything slow begins."""
     if out.suffix.lower() != ".csv" or out.is_dir():
-        raise ConfigError(f"--out is {out}; allowed is a file whose name ends in .csv")
+        raise ConfigError(f"--out is {out}; expected a file whose name ends in .csv")
     if not (out.parent.is_dir() and os.access(out.parent, os.W_OK | os.X_OK)):
         raise ConfigError(
-            f"--out is {out}, and {out.parent} is no folder that may be written; allowed is a "
+            f"--out is {out}, and {out.parent} is not a folder that may be written; expected a "
             "file in one that is there"
         )
 
@@ -160,7 +160,7 @@ def read_classes(text: str) -> tuple[str, ...]:
             names = [line.strip() for line in lines if line.strip()]
     if len(names) < 2:
         raise DataError(
-            f"--classes is {text!r}, which gives {listed(names) or 'no names'}; allowed are two or "
+            f"--classes is {text!r}, which gives {listed(names) or 'no names'}; expected two or "
             "more names with commas between them, or a text file that is there, with one a line"
         )
     return class_table(enumerate(names), where=source)
@@ -184,7 +184,7 @@ def find_images(words: Iterable[str]) -> list[Path]:
     missing = [str(path) for path in paths if not os.path.exists(path)]  # noqa: PTH110 -- no error
     if missing:
         raise DataError(
-            f"no such image or folder: {listed(missing)}; allowed are image files and folders"
+            f"no such image or folder: {listed(missing)}; expected image files or folders"
         )
     images: list[Path] = []
     for path in paths:
@@ -201,7 +201,7 @@ def find_images(words: Iterable[str]) -> list[Path]:
         images += in_folder
     if not images:
         raise DataError(
-            "no images were found; allowed are image files, and folders that have some "
+            "no images were found; expected image files, and folders that have some "
             f"({' '.join(sorted(IMAGE_SUFFIXES))}) in them or in their folders"
         )
     return images

@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from study.commands.arguments import add_study
 from study.commands.console import tolerant_console
 
-HELP = "write report.html of a study, and its charts"
+HELP = "write report.html and the charts of a study"
 
 
 def add_arguments(parser: ArgumentParser) -> None:

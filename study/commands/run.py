@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 HELP = "run a study; this word may be left out"
 DESCRIPTION = """
-Search which of CLIP's biases and LayerNorms to tune on a few images, and at
-which learning rates."""
+Find out which of CLIP's biases and LayerNorms to tune on a few labelled
+images, and at which learning rates."""
 EXAMPLES = """
 A study runs many trials. Each trial trains one configuration: which parameters
-of CLIP are tuned, at which learning rates. Validation images choose the best
-configuration; only then it and its rivals are tested on test images.
+of CLIP are tuned, at which learning rates. Validation images select the best
+configuration. Only then are it and its rivals tested on test images.
 
 examples of `clipfit-study run`, where `run` may be left out:
   clipfit-study run
@@ -27,9 +27,9 @@ examples of `clipfit-study run`, where `run` may be left out:
   clipfit-study photos data.root=pets
       your own images: a folder for each class in the folder pets
   clipfit-study photos data.root=pets --check --images --estimate
-      look at everything, print the time it would take, and start nothing
+      check everything and estimate the run time; start nothing
   clipfit-study base_to_new name=letters search.trials=60 seed=1
-      a configuration by its name, with other values
+      a configuration by name, with other values
   clipfit-study paper/few_shot data.root=DATA
       several studies from one file, and their tables
 """
@@ -41,7 +41,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.description, parser.epilog = DESCRIPTION, EXAMPLES
     add_configuration(parser)
     for option, text in (
-        ("--check", "look for faults in everything, and start nothing"),
+        ("--check", "find faults in configuration, data, checkpoint and servers; start nothing"),
         ("--images", "with --check: decode all images, not only a sample"),
         (
             "--estimate",

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from study.tracking.tracker import Tracker
     from study.trial.study import Study
 
-HELP = "send the results of a study to MLflow that are missing there"
+HELP = "send MLflow the results of a study that it is missing"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -56,7 +56,7 @@ def send_missing(
     """
     folder = study.folder
     if not tracker.title:
-        raise TrackingError("tracking.tracker is none; allowed is a tracker, such as mlflow")
+        raise TrackingError("tracking.tracker is none; expected a tracker, such as mlflow")
     tracker.start(study)
     finished = folder.is_complete()
     registration = folder.read_registration()
@@ -66,4 +66,4 @@ def send_missing(
         write_results()
     missing = tracker.close(finished=finished).missing
     if missing:
-        raise TrackingError(f"of study '{folder.name}', {tracker.title} lacks {missing}")
+        raise TrackingError(f"{tracker.title} lacks results of study '{folder.name}': {missing}")

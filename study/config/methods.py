@@ -221,7 +221,7 @@ Method = Annotated[
     Discriminator(
         lambda entry: f"[{method_name(entry)}]",
         custom_error_type="method",
-        custom_error_message=f"method is unknown; allowed are {', '.join(METHODS)}",
+        custom_error_message=f"method is unknown; expected one of {', '.join(METHODS)}",
     ),
 ]
 """A method that a trial trains. Its tags are no keys, see `study.config.faults`."""

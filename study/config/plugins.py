@@ -31,7 +31,7 @@ def find_object(group: str, name: str, built_in: Mapping[str, Callable[[], T]]) 
     if name not in installed:
         allowed = [*built_in, *installed]
         hint = did_you_mean(name, allowed)
-        raise ConfigError(f"'{name}' is unknown{hint}; allowed are {', '.join(allowed)}")
+        raise ConfigError(f"'{name}' is unknown{hint}; expected one of {', '.join(allowed)}")
     try:
         loaded: T = installed[name].load()
     except Exception as error:  # another package's code, which may raise anything

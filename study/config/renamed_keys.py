@@ -47,9 +47,9 @@ def find_renamed(key: str, value: Any) -> Iterator[Fault]:
     if key.startswith("search.baselines."):
         name = BASELINE + key.rpartition(".")[2]
     if name in RENAMED:
-        yield Fault(key, f"has another name since release 2.0.0: {RENAMED[name]}")
+        yield Fault(key, f"was renamed in 2.0.0: {RENAMED[name]}")
     elif name in GONE:
-        yield Fault(key, "is gone since release 2.0.0; see CHANGELOG.md for what replaces it")
+        yield Fault(key, "was removed in 2.0.0; CHANGELOG.md names what replaces it")
     elif isinstance(value, Mapping):
         for inner, inner_value in value.items():
             yield from find_renamed(f"{key}.{inner}", inner_value)

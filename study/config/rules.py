@@ -62,7 +62,7 @@ def _broken_by_data(data: DataConfig) -> Iterator[Fault]:
         yield Fault("data.val_shots", "has no effect beside data.shots_from, which lists them")
     if data.shots == ALL and data.shots_from is not None:
         yield Fault(
-            "data.shots", "'all' cannot be read from data.shots_from; allowed is their number"
+            "data.shots", "'all' cannot be read from data.shots_from; expected their number"
         )
     if data.shots == ALL and data.short != "fail":
         yield Fault("data.short", "has no effect, since data.shots=all takes what each class has")
@@ -81,7 +81,7 @@ def _broken_by_space(space: SpaceConfig) -> Iterator[Fault]:
 
 def _broken_by_baselines(search: SearchConfig) -> Iterator[Fault]:
     if not search.fixed_baselines:
-        yield Fault("search.baselines", "is empty; allowed is one or more")
+        yield Fault("search.baselines", "is empty; expected one or more")
     reserved = (BASELINE, TUNED, OPEN, *RANKS, WITH_DELTA)
     for label in search.baselines:
         if label in reserved:
@@ -153,5 +153,5 @@ def broken_search_rules(config: StudyConfig) -> Iterator[Fault]:
         yield Fault(
             "search.trials",
             f"{trials} leaves too few beside the {baselines} baselines; "
-            f"allowed is {2 * baselines} or more, or 0 for no search",
+            f"expected {2 * baselines} or more, or 0 for no search",
         )

@@ -45,8 +45,8 @@ class Section(BaseModel):
             variable = VARIABLE.search(entry)
             if variable:
                 raise ValueError(
-                    f"has {variable[0].lstrip('/')}, and variables of the environment are not "
-                    "replaced here; allowed is the value itself"
+                    f"has {variable[0].lstrip('/')}, and environment variables are not "
+                    "replaced here; expected the value itself"
                 )
         return value
 

@@ -35,7 +35,7 @@ MOST_STUDIES = 10_000
 
 def _check_plain(value: Any) -> Any:
     if isinstance(value, dict | list):
-        raise ValueError("is no plain value, and a study is named by it")
+        raise ValueError("must be a text, a number or a boolean, because a study is named by it")
     return value
 
 
@@ -75,7 +75,7 @@ class Sweep(BaseModel):
                 unknown = [value for value in values if value not in self.sweep.get(axis, ())]
                 if unknown or axis not in self.sweep:
                     raise ValueError(
-                        f"exceptions.{number}.for.{axis}: {short_repr(unknown)} are no values of "
+                        f"exceptions.{number}.for.{axis}: {short_repr(unknown)} are not values of "
                         f"an axis of the sweep; axes are {', '.join(self.sweep)}"
                     )
         return self
@@ -150,7 +150,9 @@ def _studies_of_file(file: Path, overridden: Mapping[str, Any]) -> Iterator[Swee
         axes[axis] = [overridden[axis]]
     count = math.prod(map(len, axes.values()))
     if count > MOST_STUDIES:
-        raise ConfigError(f"{file}: sweep makes {count} studies; allowed are {MOST_STUDIES}")
+        raise ConfigError(
+            f"{file}: sweep makes {count} studies; at most {MOST_STUDIES} are allowed"
+        )
     prefix = overridden.get("name") or file.resolve().parent.name
     for combination in itertools.product(*axes.values()):
         point = dict(zip(axes, combination, strict=True))

@@ -28,7 +28,9 @@ SubsetText = Annotated[str, AfterValidator(_canonical_subset)]
 
 def _check_kind(kind: str) -> str:
     if kind not in kind_names():
-        raise ValueError(f"'{kind}' is no kind of parameter; allowed are {', '.join(kind_names())}")
+        raise ValueError(
+            f"'{kind}' is not a kind of parameter; expected one of {', '.join(kind_names())}"
+        )
     return kind
 
 
@@ -97,7 +99,7 @@ class TrialSettings(Section):
     @model_validator(mode="after")
     def _refuse_subset_of_method(self) -> "TrialSettings":
         if self.method and self.subset != "none":
-            raise ValueError(f"a method trains no subset; got {self.subset!r}, allowed is 'none'")
+            raise ValueError(f"a method trains no subset; got {self.subset!r}, expected 'none'")
         if self.method:
             _ = self.method.rate  # raises for a range
         return self

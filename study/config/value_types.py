@@ -62,13 +62,13 @@ def expand_home(path: Any) -> Any:
     if not isinstance(path, str):
         return path
     if not path:
-        raise ValueError("is empty; allowed is the path of a file or folder")
+        raise ValueError("is empty; expected the path of a file or folder")
     try:
         return str(Path(path).expanduser())
     except RuntimeError:
         raise ValueError(
             f"begins with '{path.partition('/')[0]}', and this machine has no user of that name; "
-            "allowed is the whole path of a folder of that name"
+            "expected the absolute path of a folder of that name"
         ) from None
 
 

@@ -57,7 +57,7 @@ def written_override(key: str, value: object) -> str:
         return f"{key}={yaml_on_one_line(value)}"
     except yaml.YAMLError:
         raise ConfigError(
-            f"{key} is {short_repr(value)}, a {type(value).__name__}; allowed are text, numbers, "
+            f"{key} is {short_repr(value)}, a {type(value).__name__}; expected text, numbers, "
             "true and false, None, and lists and mappings of them, or a Path"
         ) from None
 

@@ -149,7 +149,7 @@ def parse_overrides(overrides: Iterable[str]) -> Values:
             raise ConfigError(f"override {quoted} is not of the form section.field=value")
         values[key] = _read_override(key, text, f"override {quoted}: the value is")
         keys_and_texts.append((f"{key}.", quoted))
-    lines = ["overrides set the same value twice; allowed is one of each pair:"]
+    lines = ["overrides set the same value twice; keep one of each pair:"]
     for (key, text), (later_key, later_text) in itertools.combinations(keys_and_texts, 2):
         if key.startswith(later_key) or later_key.startswith(key):
             lines.append(f"  {text} and {later_text}")

@@ -104,7 +104,7 @@ def _find_reader(name: str, root: Path | None) -> tuple[Callable[..., Contents],
     if suffix == ".parquet" or is_saved(root) or (root.is_dir() and any(parquet_files(root))):
         return partial(load_parquet, name, root), FILE_OPTIONS
     if root.is_file():
-        raise DataError(f"{root}: not a dataset; allowed: a folder, {', '.join(TABLE_SUFFIXES)}")
+        raise DataError(f"{root}: not a dataset; expected a folder, {', '.join(TABLE_SUFFIXES)}")
     return partial(load_folder, name, root), ("groups",)
 
 

@@ -126,9 +126,9 @@ def refuse_shared_images(source: Dataset, targets: Iterable[Dataset]) -> None:
             owner = owners.setdefault(place, dataset.name)
             if owner != dataset.name:
                 raise DataError(
-                    f"{owner} and {dataset.name} have images in common, such as {place}; allowed "
-                    "are datasets with images of their own: a target of your own is read from the "
-                    "folder or table of its name in data.targets_root, or else in data.root"
+                    f"{owner} and {dataset.name} have images in common, such as {place}; expected "
+                    "datasets without common images: your own target is read from the folder or "
+                    "table of its name in data.targets_root, or else in data.root"
                 )
 
 
@@ -167,7 +167,7 @@ def refuse_absent(dataset: Dataset, on_corrupt: OnCorrupt) -> None:
         if absent and (is_fatal or len(absent) == len(records)):
             raise DataError(
                 f"{dataset.name}: not in {root}: {len(absent)} of {len(records)} {split} images, "
-                f"{listed(absent)}; allowed are paths of images in that folder and, if others can "
+                f"{listed(absent)}; expected paths of images in that folder and, if others can "
                 "be read, data.on_corrupt=skip, which leaves the absent ones out"
             )
 

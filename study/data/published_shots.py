@@ -98,7 +98,7 @@ def _published_rows(path: Path, dataset: Dataset, shots: int, seed: int) -> list
         pickled = folder / f"{stem}.pkl"
         if pickled.exists():
             raise DataError(
-                f"{pickled}: a pickle can run any code and is never read; allowed are "
+                f"{pickled}: a pickle can run any code and is never read; expected "
                 f"{stem}_train.jsonl with {stem}_val.jsonl, and {stem}.json"
             )
     raise DataError(

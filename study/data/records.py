@@ -145,8 +145,8 @@ def find_parts(
     unknown += [name for name in requested.values() if name not in present]
     if unknown:
         raise DataError(
-            f"{where}: {kind} {listed(unknown)} are not there; ours are {', '.join(aliases)}, "
-            f"the dataset has {listed(present) or 'none'}"
+            f"{where}: {kind} {listed(unknown)} don't exist; expected are {', '.join(aliases)}, "
+            f"and the dataset has {listed(present) or 'none'}"
         )
     name_of = {name.lower(): name for name in reversed(present)}
     name_of |= {name: name for name in present}
@@ -270,7 +270,7 @@ def relative_path(text: str, *, where: str) -> str:
     ):
         raise DataError(
             f"{where}: path {text!r} is not inside the dataset's folder; "
-            "allowed are relative paths without '..'"
+            "expected relative paths without '..'"
         )
     return str(path)
 
@@ -304,7 +304,7 @@ def class_table(pairs: Iterable[tuple[int, str]], *, where: str) -> ClassNames:
         if names.setdefault(label, name) != name:
             raise DataError(
                 f"{where}: label {label} has two class names, {names[label]!r} and {name!r}; "
-                "allowed is one"
+                "expected one"
             )
         if not name.strip():
             raise DataError(f"{where}: label {label} has an empty class name")
@@ -317,11 +317,11 @@ def class_table(pairs: Iterable[tuple[int, str]], *, where: str) -> ClassNames:
             continue
         if names[first] == name:
             raise DataError(
-                f"{where}: class name {name!r} has two labels, {first} and {label}; allowed is one"
+                f"{where}: class name {name!r} has two labels, {first} and {label}; expected one"
             )
         raise DataError(
             f"{where}: class names {names[first]!r} and {name!r} are the same text in a "
-            "prompt, where '_' is a space; allowed is one name for a class"
+            "prompt, where '_' is a space; expected one name for a class"
         )
     missing = next((label for label in range(len(names)) if label not in names), None)
     if not names or missing is not None:

@@ -176,8 +176,8 @@ def draw_shots(
     if scarce:
         counts = listed(f"{dataset.class_names[label]} ({len(val[label])})" for label in scarce)
         raise DataError(
-            f"{dataset.name}: {count} validation images a class are wanted, but too few are left "
-            f"in {counts}; allowed: fewer shots, fewer val_shots, or more images"
+            f"{dataset.name}: {count} validation images per class are requested, but too few "
+            f"are left in {counts}; use fewer shots, fewer val_shots, or more images"
         )
     if any(len(images) < count for images in val.values()):
         logger.warning("%s: fewer than %d validation images in some classes", dataset.name, count)
@@ -193,7 +193,7 @@ def _all_shots(dataset: Dataset, val_shots: int | None, seed: int, key: str) -> 
         if val_shots:
             raise DataError(
                 f"{dataset.name}: val_shots is {val_shots}, but all images are divided by their "
-                "groups, a fifth to validate; allowed are no val_shots, or a number of shots"
+                "groups, a fifth to validate; expected no val_shots, or a number of shots"
             )
         train, val = split_by_groups(
             train, (1 - VALIDATED_SHARE, VALIDATED_SHARE), key, dataset.class_names
@@ -225,6 +225,6 @@ def _refuse_small_classes(
     if len(small) > SHOWN:
         classes += " have too few"
     raise DataError(
-        f"{dataset.name}: {shots} shots a class are wanted, but {classes}; "
-        f"allowed: at most {fewest} shots, or data.short=take_all for all that a class has"
+        f"{dataset.name}: {shots} shots per class are requested, but {classes}; "
+        f"use at most {fewest} shots, or data.short=take_all for all that a class has"
     )

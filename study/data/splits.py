@@ -68,7 +68,7 @@ def find_groups(records: Records, pattern: str | None, *, where: object) -> Reco
     if unmatched:
         raise DataError(
             f"{where}: data.groups {pattern!r} finds no group in the paths of {len(unmatched)} of "
-            f"{len(records)} images: {listed(unmatched)}; allowed is a regular expression that "
+            f"{len(records)} images: {listed(unmatched)}; expected a regular expression that "
             "finds one in the path of every image, with '/' between folders"
         )
     return tuple(grouped)
@@ -101,7 +101,7 @@ def refuse_shared_groups(splits: Splits, *, where: str) -> None:
     if examples:
         raise DataError(
             f"{where}: {len(examples)} groups are on two sides of the split, so scores would be "
-            f"too high: {listed_texts([*examples.values()])}; allowed is each group on one side, "
+            f"too high: {listed_texts([*examples.values()])}; expected each group on one side, "
             "or no split at all, as images are then split by their groups"
         )
 
@@ -180,7 +180,7 @@ def split_by_groups(
         groups = dict.fromkeys(record.group for record in undivided)
         raise DataError(
             f"{key}: no division by groups has images of every class on both sides; not of "
-            f"{listed(names)}, with groups {listed(groups)}; allowed are classes of 2 groups or "
+            f"{listed(names)}, with groups {listed(groups)}; expected classes of 2 groups or "
             "more that share few groups with other classes, or a split of your own"
         )
     return [tuple(part) for part in parts]

@@ -98,7 +98,7 @@ def refuse_one_class(dataset: Dataset, scored: Scored) -> None:
         raise DataError(
             f"{dataset.name}: '{part}' would be tested on one class alone, "
             f"{dataset.class_names[label]!r}: whoever always "
-            "answers it is right, whatever is trained; allowed are test images of 2 classes "
+            "answers it is right, whatever is trained; expected test images of 2 classes "
             f"or more{each}"
         )
 
@@ -150,7 +150,7 @@ def image_fold_tasks(shots: Shots, name: str, classes: Classes, folds: int) -> T
     if folds < 2 or least < 2:
         raise DataError(
             f"{shots.dataset}: {folds} folds over {least} images of the smallest class; "
-            "allowed: at least 2 folds and 2 images a class"
+            "expected at least 2 folds and 2 images per class"
         )
     fold_of = assign_folds(records, folds, key)
     for images in ordered.values():
@@ -158,13 +158,13 @@ def image_fold_tasks(shots: Shots, name: str, classes: Classes, folds: int) -> T
             raise DataError(
                 f"{shots.dataset}: {folds} folds by groups have all shots of the class of "
                 f"{images[0].path!r} in one, and no model would be trained to know it there; "
-                "allowed are shots of 2 groups or more of each class"
+                "expected shots of 2 groups or more of each class"
             )
     empty = folds - len(set(fold_of.values()))
     if empty:
         raise DataError(
             f"{shots.dataset}: {folds} folds over {len(fold_of)} images leave {empty} without any; "
-            "allowed: fewer folds, or more shots"
+            "use fewer folds or more shots"
         )
     tasks = []
     for fold in range(folds):
@@ -192,7 +192,7 @@ def class_fold_tasks(shots: Shots, name: str, classes: Classes, folds: int) -> T
     """
     if len(classes) < FEWEST_CLASSES_FOR_FOLDS or not 2 <= folds <= len(classes):
         raise DataError(
-            f"{shots.dataset}: {folds} class folds over {len(classes)} base classes; allowed: at "
+            f"{shots.dataset}: {folds} class folds over {len(classes)} base classes; expected at "
             f"least {FEWEST_CLASSES_FOR_FOLDS} base classes and between 2 folds and one a class"
         )
     tasks = []

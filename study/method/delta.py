@@ -70,12 +70,12 @@ def load_delta(path: Path) -> tuple[Tensors, DeltaInfo]:
     """
     try:
         if path.exists() and not path.is_file():  # to read a named pipe might never end
-            raise DeltaError(f"{path} is no delta: it is no file")
+            raise DeltaError(f"{path} is not a delta: it is not a file")
         with safe_open(path, "pt") as file:
             form = (file.metadata() or {}).get(KEY, "")
         if not form.startswith(KIND):
             raise DeltaError(
-                f"{path} is no delta: its format is {form!r}, allowed is '{KIND}{FORMAT}'"
+                f"{path} is not a delta: its format is {form!r}, expected '{KIND}{FORMAT}'"
             )
         refuse_other_format(path, form.removeprefix(KIND))
         tensors, metadata = from_checked_bytes(path.read_bytes())
@@ -97,7 +97,7 @@ def read_info(values: Any) -> DeltaInfo:
     """
     names = [field.name for field in fields(DeltaInfo)]
     if not isinstance(values, dict) or values.keys() != set(names):
-        raise ValueError(f"allowed are exactly {', '.join(names)}")
+        raise ValueError(f"expected exactly {', '.join(names)}")
     facts: JsonObject = {}
     for name in names:
         value = values[name]

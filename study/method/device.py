@@ -56,7 +56,7 @@ def choose_device(name: str = "auto") -> "torch.device":
     try:
         device = torch.device(name)
     except (RuntimeError, TypeError) as error:
-        raise DataError(f"device '{name}' is unknown; allowed are {ALLOWED}") from error
+        raise DataError(f"device '{name}' is unknown; expected one of {ALLOWED}") from error
     try:
         torch.ones(1, device=device).item()
     except Exception as error:  # each kind of device fails in its own way

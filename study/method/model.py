@@ -116,7 +116,7 @@ def unfreeze(model: CLIPModel, kinds: Mapping[str, str]) -> list[TunedParameter]
             continue
         if parameter.dtype not in (torch.float32, torch.float64):
             raise SubsetError(
-                f"{name} is held in {parameter.dtype}, in which small steps vanish; allowed is "
+                f"{name} is held in {parameter.dtype}, in which small steps vanish; expected "
                 "tuning biases and LayerNorms, or a backbone that is held in float32"
             )
         tuned.append(TunedParameter(name, kinds[name], parameter))

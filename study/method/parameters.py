@@ -37,7 +37,7 @@ NORM = Kind("ln", "LN", "LayerNorms")
 METHOD = "method"
 """The kind of all parameters that another method trains, which have one learning rate."""
 PROJECTION = "visual_projection.weight"
-"""The matrix that makes image features in a CLIP, which is no site: another method tunes it."""
+"""The matrix that makes image features in a CLIP, which is not a site: another method tunes it."""
 
 
 @dataclass(frozen=True, eq=False)  # rows are compared by identity, so that hashing is fast
@@ -189,4 +189,4 @@ def find_tensor(name: str) -> ParameterTensor:
             if row.parameter in (None, parameter) and row.has(encoder, tensor):
                 return ParameterTensor(encoder, block, row.name, tensor)  # type: ignore[arg-type]
     sites = ", ".join(dict.fromkeys(row.name for row in SITES))
-    raise SubsetError(f"'{name}' is no tensor of a site; the sites are {sites}")
+    raise SubsetError(f"'{name}' is not a tensor of a site; the sites are {sites}")

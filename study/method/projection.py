@@ -36,6 +36,6 @@ class ProjectionClassifier(FewShotClassifier):
         if PROJECTION not in dict(self.clip.named_parameters()):
             raise SubsetError(
                 f"'{backbone.name}' has no {PROJECTION}, the projection of its image encoder; "
-                "allowed is a CLIP"
+                "expected a CLIP"
             )
         self.tune({PROJECTION: METHOD})

@@ -86,7 +86,7 @@ class Term:
         if not rows:
             sites = ", ".join(list_sites(self.encoder, family))
             raise SubsetError(
-                f"{self} is no site of a '{family}' model; the sites of its {self.encoder} "
+                f"{self} is not a site of a '{family}' model; the sites of its {self.encoder} "
                 f"encoder are {sites}"
             )
         layers = range(depth)
@@ -156,7 +156,7 @@ class Subset:
             # it may already take away all of a term that the user wrote before it.
             for term, removed in resolved.items():
                 if not tensors & removed:
-                    raise SubsetError(f"'- {term}' in '{self}' takes away nothing")
+                    raise SubsetError(f"'- {term}' in '{self}' removes nothing")
             tensors = tensors.difference(*resolved.values())
         return tensors
 
@@ -254,7 +254,8 @@ def _read_layers(layers: str, text: str) -> tuple[int, int | None]:
     match = _LAYERS.fullmatch(layers)
     if not match:
         raise SubsetError(
-            f"subset '{text}': layers '{layers.strip()}' are no slice such as [0:4], [-2:] or [3]"
+            f"subset '{text}': layers '{layers.strip()}' are not a slice such as [0:4], "
+            "[-2:] or [3]"
         )
     first, colon, last, single = match.groups()
     if not colon:

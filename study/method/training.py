@@ -154,7 +154,7 @@ class Objective:
                 distillation = torch.zeros_like(cross_entropy)
             case unknown:
                 allowed = get_args(Regularizer)
-                raise ValueError(f"regularizer is {unknown!r}; allowed are {allowed}")
+                raise ValueError(f"regularizer is {unknown!r}; expected one of {allowed}")
         loss = cross_entropy + self.distill_weight * distillation
         return Losses(loss, cross_entropy, distillation)
 
@@ -268,7 +268,7 @@ def _refuse_missing_gradients(tuned: Sequence[TunedParameter]) -> None:
     if missing:
         raise SubsetError(
             f"{len(missing)} tuned tensors got no gradient, first {missing[0]}: the model's "
-            "features do not depend on them, so that tuning would leave them as they are"
+            "features do not depend on them, so tuning would not change them"
         )
 
 

@@ -122,7 +122,7 @@ class Protocol(ABC):
         if name not in rules:
             raise DataError(
                 f"protocol {self.name!r} cannot select by {name!r}; "
-                f"allowed: {', '.join(rules) or 'no selection'}"
+                f"expected {', '.join(rules) or 'no selection'}"
             )
         return rules[name]
 
@@ -183,12 +183,12 @@ class Protocol(ABC):
         if self.class_averaged and config.search.metric == "accuracy":
             yield Fault(
                 "search.metric",
-                f"{self.name} averages over classes; allowed are auto and balanced_accuracy",
+                f"{self.name} averages over classes; expected auto or balanced_accuracy",
             )
         if config.ablation is not None and not self.ablates:
             yield Fault(
                 "ablation",
-                f"cannot be of {self.name}; allowed are few_shot, base_to_new, generalized",
+                f"cannot be of {self.name}; expected few_shot, base_to_new or generalized",
             )
         if self.targets == "refused" and config.data.targets:
             yield Fault(
@@ -212,7 +212,7 @@ class Protocol(ABC):
                 yield Fault(
                     f"search.baselines.{label}",
                     "has a learning rate that is searched, and this study has no search; "
-                    f"allowed is a fixed one, such as lr: {method.rates[0]:g}",
+                    f"expected a fixed one, such as lr: {method.rates[0]:g}",
                 )
         rules = [AUTO]
         rules.extend(rule.name for rule in self.rules)
@@ -221,5 +221,5 @@ class Protocol(ABC):
             yield Fault(
                 "search.selection",
                 f"'{selection}' cannot score trials of the "
-                f"protocol {self.name}; allowed are {', '.join(rules)}",
+                f"protocol {self.name}; expected one of {', '.join(rules)}",
             )

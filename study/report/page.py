@@ -143,7 +143,7 @@ def _sections(board: StudyResult, charts: Mapping[str, Chart]) -> Iterator[Secti
     sure = [*_table(main_table(board), "Scores"), *_charts(charts, "agreement")]
     yield Section("how-sure", "How sure", sure)
     yield Section("use", "What to use", [*_use(board)])
-    yield Section("choices", "Which choices mattered", [*_settings(board, charts)])
+    yield Section("settings", "Which settings mattered", [*_settings(board, charts)])
     classes = [*_table(class_accuracy_table(board), "Classes"), *_table(confusion_table(board))]
     yield Section("classes", "Class by class", classes)
     if check := board.label_check:
@@ -190,7 +190,7 @@ def _use(board: StudyResult) -> Iterator[Block]:
 
 
 def _settings(board: StudyResult, charts: Mapping[str, Chart]) -> Iterator[Block]:
-    """Yield what shows which choices mattered: the charts of a search, or an ablation."""
+    """Yield what shows which settings mattered: the charts of a search, or an ablation."""
     yield from _charts(charts, "importance-search", "pareto", "learning-rates")
     if board.ablation:
         yield from _table(cell_table(board.ablation))

@@ -48,7 +48,7 @@ def findings(board: StudyResult) -> list[tuple[str, str]]:
         settings = _short(settings_in_words(best.settings))
         return [*found, ("chosen", f"{settings}; it doesn’t beat chance")]
     if best.against_chance and not best.against_chance.is_proven:
-        found.append(("chance", "it is not shown that the score is above chance"))
+        found.append(("chance", "not shown to beat chance"))
     settings = _short(settings_in_words(best.settings))
     found.append(("best", f"{settings} ({format_count(best.trainable)} parameters)"))
     for label, comparison in board.comparisons.items():

@@ -150,6 +150,6 @@ def refuse_other_tables(folder: Path) -> None:
     for path in (csv, csv.with_suffix(".md")):
         if os.path.lexists(path):
             raise StorageError(
-                f"{path} is no table of a sweep, and would be replaced; move it, or choose another "
-                "folder"
+                f"{path} is not a table of a sweep, and would be replaced; move it, or "
+                "choose another folder"
             )

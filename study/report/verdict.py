@@ -84,7 +84,7 @@ def selection_sentence(board: StudyResult) -> str:
     if board.earlier_candidates:
         when = "in a search that was extended after an earlier selection had been tested"
     tuned = f"{settings_in_words(best.settings)}: {format_count(best.trainable)} parameters"
-    return f"Validation chose {tuned}, {when}."
+    return f"Validation selected {tuned}, {when}."
 
 
 def verdict(board: StudyResult) -> list[str]:
@@ -118,10 +118,10 @@ def comparison_sentences(board: StudyResult) -> list[str]:
 
 def describe_comparison(comparison: MeanInterval) -> str:
     """Return a difference in points with its interval, its p and whether it is significant."""
-    return f"{format_difference(comparison)} points, {judgement(comparison)}"
+    return f"{format_difference(comparison)} points, {describe_significance(comparison)}"
 
 
-def judgement(difference: MeanInterval) -> str:
+def describe_significance(difference: MeanInterval) -> str:
     """Return whether a difference that was to be tested is significant, with its p, in words."""
     side = "better" if difference.mean > 0 else "worse"
     conclusion = {
@@ -150,7 +150,7 @@ def qualifications(board: StudyResult) -> list[str]:
     if top.above_chance and top.test.mean > best.test.mean:
         sentences.append(
             f"“{entry_name(top)}” has the highest test mean ({format_mean(top.test, ' %')}); "
-            "choosing it now would be choosing by the test images."
+            "selecting it now would be selecting by test images."
         )
     if board.comparisons:
         sentences.append(
@@ -248,8 +248,8 @@ def interval_scope(resampled: ResampledTests, scores: Intervals) -> list[str]:
             )
         if overlap is not None and overlap > MOST_OVERLAP:
             sentences.append(
-                "So Δ have the wider interval for other labelled images (Nadeau and Bengio), which "
-                "decides what is significant."
+                "So differences have the wider interval for other labelled images (Nadeau and "
+                "Bengio), which decides what is significant."
             )
     if not resampled.images:
         sentences.append("No predictions were kept, so no interval covers other test images.")
@@ -300,6 +300,6 @@ def ablation_notes(table: Ablation) -> list[str]:
     cells = {
         "No score, since no trial ran to its end": table.unscored,
         f"Spread over seeds above {UNSTABLE} times the median": [c.label for c in table.unstable],
-        "Best at the end of the learning rates tried, so that more may help": edges,
+        "Best rate is the lowest or highest tried, so others may be better": edges,
     }
     return [f"{what}: {', '.join(labels)}." for what, labels in cells.items() if labels]

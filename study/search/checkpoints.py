@@ -112,7 +112,7 @@ def load_state(folder: TrialFolder) -> State | None:
         state = State(int(metadata["epoch"]), tensors, read_info(json.loads(metadata["info"])))
         reports = metadata["reports"]
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        logger.warning("%s is damaged, the trial begins again: %s", folder.path / STATE, error)
+        logger.warning("%s is damaged, the trial starts again: %s", folder.path / STATE, error)
         return None
     epochs = [report["epoch"] for report in folder.read_reports()[: state.epoch]]
     follows_on = reports == folder.reports_digest(state.epoch)
@@ -142,7 +142,7 @@ def drop_reports_beyond_state(folder: TrialFolder) -> None:
     kept = start.epoch if start else 0
     if len(reports) > kept + 1:
         logger.warning(
-            "%s holds reports of epochs whose states are lost; it goes on from epoch %d",
+            "%s has reports of epochs whose states are lost; the trial continues from epoch %d",
             folder.path / REPORTS,
             kept,
         )

@@ -56,6 +56,6 @@ def refuse_insufficient(needed: float, available: float, unit: str) -> None:
     """
     if needed > available and not joins_cluster():
         raise StudyError(
-            f"{needed:g} a trial, and this machine has {available:g} {unit}; allowed are "
-            f"{available:g} or fewer, or a cluster that {ADDRESS} names"
+            f"{needed:g} per trial, but this machine has {available:g} {unit}; expected "
+            f"{available:g} or fewer, or a cluster named by {ADDRESS}"
         )

@@ -59,13 +59,13 @@ def read_recorded_trials(
         is_compared = trial.end is None or stage != "final"
         if not is_compared or trial.config.seed not in data:
             continue
-        earlier_end = trial.config.split_hash
+        before = trial.config.split_hash
         now = data[trial.config.seed].digest[:SPLIT_HASH]
-        if now != earlier_end:
+        if now != before:
             raise DataError(
-                f"{trial.config.trial_id} was given other images or classes than its data has now: "
-                f"shots/tasks-{earlier_end}.jsonl and tasks-{now}.jsonl of the study "
-                "list both; put the dataset, or its split file, back as it was"
+                f"{trial.config.trial_id} used other images or classes than the dataset has now: "
+                f"shots/tasks-{before}.jsonl and tasks-{now}.jsonl of the study "
+                "list both; restore the dataset or its split file"
             )
     return recorded
 

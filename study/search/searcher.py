@@ -111,7 +111,7 @@ class StudySearcher(Searcher):
             if trial:
                 return trial
             logger.warning(
-                "%s: every further proposal was tried before; this group ends", group.name
+                "%s: every further proposal was tried before, so this group ends", group.name
             )
             group.planned = group.started
         return None

@@ -252,7 +252,7 @@ def choose_rates(study: Study) -> Mapping[str, TrialSettings]:
     for trial in rank_finished_trials(study.folder):
         cells.setdefault(trial.config.group, trial.config.settings)
     if not cells:
-        raise StudyError("no trial of any cell ran all its epochs, so that no cell can be tested")
+        raise StudyError("no trial of any cell ran all its epochs, so no cell can be tested")
     return study.write_cells({label: cells[label] for label in planned if label in cells})
 
 

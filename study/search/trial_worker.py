@@ -125,7 +125,7 @@ class TrialWorker:
                     f"out of memory with one image at a time ({one_line(error)})"
                 ) from error
             logger.warning(
-                "trial %s: out of memory with %d images at a time; its epoch begins again with "
+                "trial %s: out of memory with %d images at a time; its epoch starts again with "
                 "%d (%s)",
                 self.trial.trial_id,
                 micro_batch,
@@ -180,8 +180,8 @@ def trial_device() -> str:
     if is_assigned and device is None:
         raise BackboneError(
             f"a trial has a GPU of {platform.node()} (resources.gpus_per_trial) that PyTorch "
-            f"{torch.__version__} cannot use; allowed is a build for a CUDA that the NVIDIA driver "
-            "there knows, or resources.gpus_per_trial=0"
+            f"{torch.__version__} cannot use; install a build for a CUDA that its NVIDIA "
+            "driver supports, or set resources.gpus_per_trial=0"
         )
     if device is not None and (is_assigned or device == "cuda"):
         return device

@@ -231,6 +231,6 @@ def _check_texts(key: str, value: Any, least: int) -> tuple[str, ...] | None:
     are_valid = all(isinstance(text, str) and text.strip() and is_text(text) for text in texts)
     if len(texts) < least or not are_valid:
         raise DataError(
-            f"{key} is {repr(value)[:LONGEST]}; allowed is a list of {least} or more texts"
+            f"{key} is {repr(value)[:LONGEST]}; expected a list of {least} or more texts"
         )
     return texts

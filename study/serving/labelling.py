@@ -118,7 +118,7 @@ def _label_batch(
             raise
         raise DataError(
             f"{len(readable)} images at once do not fit into the memory of "
-            f"{classifier.model.device}; allowed is a smaller --batch-size"
+            f"{classifier.model.device}; use a smaller --batch-size"
         ) from error
     # Of equal probabilities, the first class comes first, whatever the device.
     probabilities, class_ids = logits.softmax(dim=-1).sort(descending=True, stable=True)

@@ -182,7 +182,7 @@ def read_best_model(study: Study, scratch: Path) -> SavedModel:
     if not best or registered is None:
         raise DataError(
             f"study '{name}' has no best configuration, since validation has chosen nothing (an "
-            "ablation chooses nothing); allowed is a finished study, see clipfit-study status"
+            "ablation chooses nothing); expected a finished study, see clipfit-study status"
         )
     if not (study.folder.is_complete() and best.trials and registered.trials):
         raise DataError(
@@ -195,7 +195,7 @@ def read_best_model(study: Study, scratch: Path) -> SavedModel:
             raise DataError(
                 f"study '{name}' has no model to use: the balanced score of its best configuration "
                 f"'{configuration.candidate.label}' is {chance.balanced:.1%} on test and guessing "
-                f"would have {chance.chance:.1%} (chance); allowed is the "
+                f"would have {chance.chance:.1%} (chance); use the "
                 f"delta.safetensors of a trial, in {study.folder.path / 'trials'}"
             )
     delta, info = read_delta(registered, study, scratch)

@@ -21,7 +21,7 @@ def refuse_taken(folder: Path) -> None:
     """
     taken = not folder.is_dir() or any(folder.iterdir())
     if taken and os.path.lexists(folder):
-        raise StorageError(f"{folder} is taken; allowed is a new or an empty folder")
+        raise StorageError(f"{folder} already exists; expected a new or an empty folder")
 
 
 @contextmanager
@@ -78,5 +78,5 @@ def refuse_unwritable(folder: Path) -> None:
     except OSError as error:
         raise StorageError(
             f"{folder} cannot be written: {existing} is not writable "
-            f"({error.strerror or error}); allowed is a folder that this user may write"
+            f"({error.strerror or error}); expected a folder that this user may write"
         ) from error

@@ -41,10 +41,10 @@ def repair(folder: StudyFolder, is_outdated: Callable[[str], bool] = lambda _: F
         if not path.exists() or checksums.matches(name, path.read_bytes()):
             continue
         if name in REMADE:
-            logger.warning("%s is damaged, and made again", path)
+            logger.warning("%s is damaged and is made again", path)
             path.unlink()
         else:
-            faults.append(f"damaged: {path}; put it back from a copy")
+            faults.append(f"damaged: {path}; restore it from a backup")
     for path in sorted((folder.path / "trials").iterdir()):
         if path.is_dir():
             trial = folder.trial(path.name)

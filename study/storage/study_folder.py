@@ -138,12 +138,12 @@ class StudyFolder(ResultFolder):
 
         Raises:
             FolderError: a study of this name exists; the message says what to do about it.
-            StorageError: the folder has contents that are no study's, or it is no folder.
+            StorageError: the folder has contents that are no study's, or it is not a folder.
         """
         if self.exists():
             raise FolderError(
-                f"study '{self.name}' exists in {self.path.parent}; choose another name, or go on "
-                f"with it by this command\n    {study_command('resume', self.path)}"
+                f"study '{self.name}' exists in {self.path.parent}; choose another name, or "
+                f"continue it by\n    {study_command('resume', self.path)}"
             )
         refuse_taken(self.path)
 
@@ -215,7 +215,7 @@ class StudyFolder(ResultFolder):
         if not trials.is_dir():
             faults.append(f"{trials} is not the folder of the study's trials")
         if faults:
-            raise DamagedError("\n".join(f"{fault}; put it back from a copy" for fault in faults))
+            raise DamagedError("\n".join(f"{fault}; restore it from a backup" for fault in faults))
 
     def read_identity(self) -> JsonObject:
         """Return the unique ``study_id``, and the versions that the study was made with.

@@ -81,7 +81,7 @@ class TrialFolder(ResultFolder):
         reports = [parse_json(path, line) for line in self._report_lines()]
         for report in reports:
             if not isinstance(report, dict) or not isinstance(report.get("epoch"), int):
-                raise FolderError(f"{path} is damaged: a line of it is no report")
+                raise FolderError(f"{path} is damaged: one of its lines is not a report")
         return reports
 
     def append_report(self, report: JsonObject, *, last: bool = False) -> None:

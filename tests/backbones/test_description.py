@@ -82,13 +82,13 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "another model": (lambda f: set_value(f, None, "model_type", "bert"), "is a 'bert' model"),
     "no layers": (
         lambda f: set_value(f, "text_config", "num_hidden_layers", 0),
-        r"describes no CLIP .*text encoder.*\(0, 32, 64\)",
+        r"doesn't describe a CLIP .*text encoder.*\(0, 32, 64\)",
     ),
     "a width in words": (
         lambda f: set_value(f, "vision_config", "hidden_size", "wide"),
-        "describes no CLIP",
+        "doesn't describe a CLIP",
     ),
-    "nothing": (shutil.rmtree, "is no folder"),
+    "nothing": (shutil.rmtree, "is not a folder"),
 }
 
 
@@ -110,7 +110,7 @@ def test_a_name_that_means_a_folder_is_not_looked_for_on_the_hub(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "file").touch()
-    message = r"is no folder: .* is (not there|a file); allowed is .* or a name of the hub$"
+    message = r"is not a folder: .* is (not there|a file); expected .* or a name of the hub$"
     with pytest.raises(BackboneError, match=message):
         read_architecture(name)
 

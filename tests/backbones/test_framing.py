@@ -60,14 +60,14 @@ def test_a_siglip_is_squashed():
 @pytest.mark.parametrize(
     "values, fault",
     [
-        ({"do_resize": False}, "do_resize is False; allowed is True"),
+        ({"do_resize": False}, "do_resize is False; expected True"),
         ({"do_normalize": False}, "do_normalize is False"),
-        ({"rescale_factor": 1}, "rescale_factor is 1; allowed is 0.0039"),
-        ({"size": 36}, "size is {'shortest_edge': 36}; allowed are {'shortest_edge': 32} and "),
+        ({"rescale_factor": 1}, "rescale_factor is 1; expected 0.0039"),
+        ({"size": 36}, "size is {'shortest_edge': 36}; expected {'shortest_edge': 32} or "),
         ({"size": {"height": 32, "width": 48}}, "'width': 48"),
-        ({"crop_size": 24}, "crop_size is 24; allowed is {'height': 32, 'width': 32}"),
+        ({"crop_size": 24}, "crop_size is 24; expected {'height': 32, 'width': 32}"),
         ({"size": SHORTER, "do_center_crop": False}, "do_center_crop is false"),
-        ({"resample": 0}, r"resample is 0; allowed are 2 \(bilinear\) and 3 \(bicubic\)"),
+        ({"resample": 0}, r"resample is 0; expected 2 \(bilinear\) or 3 \(bicubic\)"),
     ],
 )
 def test_what_is_prepared_otherwise_is_refused(values: JsonObject, fault: str):

@@ -113,13 +113,13 @@ def test_images_are_prepared_as_the_checkpoint_says(
     "changes, message",
     [
         ({"vision_cfg": {"timm_model_name": "vit_x"}}, r"vision_cfg\.timm_model_name = 'vit_x'"),
-        ({"vision_cfg": {"layers": [3, 4, 6, 3]}}, "describes no CLIP"),
-        ({"vision_cfg": {"pool_type": "avg"}}, r"vision_cfg\.pool_type = 'avg'; allowed is 'tok'"),
+        ({"vision_cfg": {"layers": [3, 4, 6, 3]}}, "doesn't describe a CLIP"),
+        ({"vision_cfg": {"pool_type": "avg"}}, r"vision_cfg\.pool_type = 'avg'; expected 'tok'"),
         ({"vision_cfg": {"image_size": [32, 64]}}, "not square"),
-        ({"vision_cfg": {"norm_kwargs": {"bias": False}}}, "norm_kwargs has bias; allowed is eps"),
+        ({"vision_cfg": {"norm_kwargs": {"bias": False}}}, "norm_kwargs has bias; expected eps"),
         ({"text_cfg": {"no_causal_mask": True}}, r"text_cfg\.no_causal_mask = True"),
-        ({"text_cfg": {"pool_type": "last"}}, r"text_cfg\.pool_type = 'last'; allowed is 'argmax'"),
-        ({"something_new": 3}, "something_new = 3; allowed is a model without it"),
+        ({"text_cfg": {"pool_type": "last"}}, r"text_cfg\.pool_type = 'last'; expected 'argmax'"),
+        ({"something_new": 3}, "something_new = 3; expected a model without it"),
     ],
 )
 def test_another_network_is_refused_by_the_name_of_what_is_different(

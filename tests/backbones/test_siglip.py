@@ -103,7 +103,9 @@ def test_its_sites_are_its_own_and_those_of_the_other_family_are_refused():
     tensors = parse(EVERY).resolve(DEPTHS)
     assert [find_tensor(parameter_name(tensor)) for tensor in tensors] == [*tensors]
     for subset, depths in (("vision.ln_pre", DEPTHS), ("vision.pool.q.bias", Depths(2, 3))):
-        with pytest.raises(SubsetError, match=f"{subset} is no site of a '{depths.family}' model"):
+        with pytest.raises(
+            SubsetError, match=f"{subset} is not a site of a '{depths.family}' model"
+        ):
             parse(subset).resolve(depths)
 
 

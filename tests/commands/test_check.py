@@ -145,7 +145,7 @@ def test_a_target_of_ones_own_is_another_folder_than_the_training(look: Look, tm
         return [fault.key for fault in look(protocol="transfer", data=data)]
 
     assert keys("other", targets_root=beside) == []
-    assert keys("other") == ["data.targets"]  # which is no folder of the training images
+    assert keys("other") == ["data.targets"]  # which is not a folder of the training images
     assert keys("test", targets_root=training) == ["data.targets"]
     assert keys("other", "link", targets_root=beside) == ["data.targets"]
     assert keys("mine", targets_root=beside, dataset="pets") == ["data.targets"]

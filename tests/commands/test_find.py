@@ -41,9 +41,9 @@ def test_a_storage_that_is_a_file_is_refused(
     here: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch, words: list[str]
 ):
     (here / "file").touch()
-    assert "storage=file is no folder" in refused(*words, "storage=file")
+    assert "storage=file is not a folder" in refused(*words, "storage=file")
     monkeypatch.setenv("STUDY_STORAGE", "file")
-    assert "storage=file is no folder" in refused(*words)
+    assert "storage=file is not a folder" in refused(*words)
 
 
 COMMANDS = (["resume", "mine"], ["sync", "mine"])

@@ -54,7 +54,7 @@ def test_the_file_passes_the_check_and_the_schema(
         (["nowhere"], "no such file or folder"),
         (["single"], "tested on one class alone"),
         (["pets", "nosuch"], "not of the form section.field=value"),
-        (["pets", "--out", "taken.yaml"], "taken.yaml exists; allowed is a new file"),
+        (["pets", "--out", "taken.yaml"], "taken.yaml exists; expected a new file"),
         (["pets", "--out", "away/study.yaml"], "away/study.yaml cannot be written"),
         # The tests are offline, and nothing of this name is in any cache.
         (["pets", "backbone.name=nobody/clip"], "nobody/clip"),

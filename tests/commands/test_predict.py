@@ -232,9 +232,9 @@ def test_a_study_and_a_file_alone_are_exported_with_what_is_known_of_them(
     "words, fault",
     [
         ("gone.safetensors --format hf", "gone.safetensors cannot be read"),
-        ("mine --format zip", "--format is 'zip'; allowed are hf"),
+        ("mine --format zip", "--format is 'zip'; expected one of hf"),
         ("mine storage=elsewhere --format zip", "no study 'mine' in elsewhere"),
-        ("mine --format hf", "is taken; allowed is a new or an empty folder"),
+        ("mine --format hf", "already exists; expected a new or an empty folder"),
     ],
 )
 def test_a_fault_is_one_line_and_changes_nothing(

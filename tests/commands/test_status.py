@@ -146,7 +146,7 @@ def test_a_storage_may_be_empty_and_one_that_is_named_must_be_there(
     here: Path, run: Run, refused: Callable[..., str]
 ):
     assert run("list").out == "no studies in runs\n"
-    assert "storage=nowhere is no folder" in refused("list", "storage=nowhere")
+    assert "storage=nowhere is not a folder" in refused("list", "storage=nowhere")
     assert not any(here.iterdir())
 
 

@@ -52,7 +52,7 @@ def test_a_rate_is_searched_unless_it_is_given(name: str):
         ({"method": "projection", "lr": 0.1, "distance_weight": -1}, "greater than or equal to 0"),
         ({"method": "lora", "lr": 0.1, "rank": 0}, "greater than or equal to 1"),
         ({"method": "lora"}, "one learning rate"),
-        ({"method": "prefix", "lr": 0.1}, "allowed are linear, full, lora, projection"),
+        ({"method": "prefix", "lr": 0.1}, "expected one of linear, full, lora, projection"),
     ],
 )
 def test_a_trial_has_one_rate_and_the_keys_of_its_method(given: JsonObject, why: str):

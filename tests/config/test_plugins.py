@@ -32,7 +32,7 @@ def test_a_name_is_ours_or_an_installed_packages():
     "name, message",
     [
         ("tpa", r"'tpa' is unknown \(did you mean 'tpe'\?\); allowed"),
-        ("study.search.samplers:tpe", "allowed are tpe, sphere, broken"),
+        ("study.search.samplers:tpe", "expected one of tpe, sphere, broken"),
         ("broken", "'broken' of an installed package does not load"),
     ],
 )

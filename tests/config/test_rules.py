@@ -66,7 +66,7 @@ def test_a_search_is_refused_without_its_references_and_enough_trials():
     assert [str(fault).partition(", ")[0] for fault in broken_search_rules(config)] == [
         "search.asha.grace_period: 9 is longer than training.epochs",
         "search.baselines: must keep 'zero-shot'",
-        "search.trials: 5 leaves too few beside the 3 baselines; allowed is 6 or more",
+        "search.trials: 5 leaves too few beside the 3 baselines; expected 6 or more",
     ]
 
 

@@ -117,7 +117,7 @@ def test_training_and_validation_shots_have_no_group_in_common(tmp_path: Path):
 def test_a_class_with_too_few_images_is_named_with_its_count():
     dataset = make_paper_dataset(classes=3, train=5)
     dataset = replace(dataset, train=dataset.train[1:])
-    message = "5 shots a class are wanted, but 'class 0' has 4; allowed: at most 4 shots"
+    message = "5 shots per class are requested, but 'class 0' has 4; use at most 4 shots"
     with pytest.raises(DataError, match=message):
         draw_shots(dataset, shots=5, seed=1)
     shots = draw_shots(dataset, shots=5, seed=1, short="take_all")

@@ -70,7 +70,7 @@ def test_a_split_by_groups_has_none_on_two_sides_and_every_class_on_both(
 def test_a_class_of_one_image_or_of_one_group_is_named_with_what_is_allowed():
     with pytest.raises(DataError, match=r"'lonely' \(1\)"):
         fixed_split([Record("a", 0), Record("b", 0), Record("c", 1)], ["x", "lonely"], key="k")
-    message = r"not of 'lonely', with groups '1/0'; allowed are classes of 2 groups or more"
+    message = r"not of 'lonely', with groups '1/0'; expected classes of 2 groups or more"
     with pytest.raises(DataError, match=message):
         fixed_split(bursts(2, 1), ["x", "lonely"], key="k")
 

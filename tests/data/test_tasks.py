@@ -63,7 +63,7 @@ def test_a_group_is_in_one_fold(folds: int):
     lines = [task.lines() for task in image_fold_tasks(SHOTS, "accuracy", EVERY, 3)]
     assert "group" not in str(lines), "no byte changes without groups"
     one = replace(SHOTS, train=grouped(SHOTS.train, 4), val=())
-    with pytest.raises(DataError, match=r"3 folds by groups have all shots .*allowed are shots of"):
+    with pytest.raises(DataError, match=r"3 folds by groups have all shots .*expected shots of"):
         image_fold_tasks(one, "accuracy", EVERY, 3)
 
 

@@ -44,5 +44,7 @@ def test_a_study_is_judged_by_it(small: Any):
 
 
 def test_without_it_the_study_does_not_start(small: Any):
-    with pytest.raises(ConfigError, match="protocol: 'only_new' is unknown; allowed are few_shot"):
+    with pytest.raises(
+        ConfigError, match="protocol: 'only_new' is unknown; expected one of few_shot"
+    ):
         small({}, protocol="only_new")

@@ -24,5 +24,7 @@ def test_a_study_searches_with_it(small: Any, install: Any):
 
 
 def test_without_it_the_study_does_not_start(small: Any):
-    with pytest.raises(ConfigError, match=r"search\.sampler: 'sobol' is unknown; allowed are tpe"):
+    with pytest.raises(
+        ConfigError, match=r"search\.sampler: 'sobol' is unknown; expected one of tpe"
+    ):
         small({"sampler": "sobol"})

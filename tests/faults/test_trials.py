@@ -173,7 +173,7 @@ def test_a_trial_out_of_memory_goes_on_with_fewer_images_at_a_time(
     own, other = (load_delta(t.folder.path / "delta.safetensors")[0] for t in (short, whole))
     torch.testing.assert_close(own, other, atol=1e-5, rtol=1e-3)
     for images in (4, 2):
-        assert f"its epoch begins again with {images}" in caplog.text
+        assert f"its epoch starts again with {images}" in caplog.text
 
 
 def test_the_next_trial_of_a_process_has_whole_batches_again(here: Callable[..., Here]):

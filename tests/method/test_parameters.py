@@ -40,7 +40,7 @@ def test_the_leaf_of_a_name_is_the_one_that_is_named_so():
     ],
 )
 def test_a_tensor_of_no_site_is_refused_by_name(name: str):
-    with pytest.raises(SubsetError, match=f"'{name}' is no tensor of a site.* mlp.fc2, ln1, "):
+    with pytest.raises(SubsetError, match=f"'{name}' is not a tensor of a site.* mlp.fc2, ln1, "):
         find_tensor(name)
 
 

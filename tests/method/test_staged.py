@@ -86,7 +86,7 @@ def test_a_tuned_tensor_that_is_of_no_site_is_refused_by_name(backbone: Backbone
     classifier = FewShotClassifier(backbone, parse("clipfit"))
     name = "vision_model.embeddings.class_embedding"
     classifier.tuned.append(TunedParameter(name, "bias", nn.Parameter(torch.zeros(1))))
-    with pytest.raises(SubsetError, match=rf"{name}.* is no tensor of a site"):
+    with pytest.raises(SubsetError, match=rf"{name}.* is not a tensor of a site"):
         StagedClassifier(classifier)
 
 

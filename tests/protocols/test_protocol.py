@@ -54,7 +54,7 @@ def test_a_selection_that_a_protocol_does_not_have_is_refused(
     protocol: str, selection: str, allowed: str
 ):
     config = build_config({"search": {"selection": selection}}, "here")
-    with pytest.raises(DataError, match=f"allowed: {allowed}"):
+    with pytest.raises(DataError, match=f"expected {allowed}"):
         find_protocol(protocol).rule(config, {})
 
 

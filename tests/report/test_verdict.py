@@ -8,7 +8,12 @@ import pytest
 
 from study.report.formatting import format_difference
 from study.report.leaderboard_tables import describe_study, footnote
-from study.report.verdict import comparison_sentences, final_model_sentences, judgement, verdict
+from study.report.verdict import (
+    comparison_sentences,
+    describe_significance,
+    final_model_sentences,
+    verdict,
+)
 from study.results.statistics import MeanInterval, mean_interval
 from study.results.study_result import read_study_result
 from tests.example_studies import ExampleStudy, search_study
@@ -30,7 +35,7 @@ BETTER = replace(mean_interval([0.10, 0.11, 0.12]), holm_p=0.01)
 def test_a_difference_is_judged_by_its_interval_and_its_corrected_p(
     difference: MeanInterval, conclusion: str
 ):
-    assert judgement(difference) == conclusion
+    assert describe_significance(difference) == conclusion
 
 
 @pytest.mark.parametrize(
@@ -44,7 +49,7 @@ def test_a_planned_comparison_is_concluded_by_its_interval(
     assert comparison.finding == concluded
     assert (comparison.mean > 0) == (edge >= 0)
     (sentence,) = [text for text in comparison_sentences(board) if "tuned CLIPFit" in text]
-    for words in (format_difference(comparison), judgement(comparison)):
+    for words in (format_difference(comparison), describe_significance(comparison)):
         assert words in sentence
 
 

@@ -227,5 +227,5 @@ def test_the_journal_replaces_an_earlier_one(tmp_path: Path):
 def test_a_sampler_is_found_by_its_name():
     assert isinstance(sampler_named("tpe")(1), TPESampler)
     assert isinstance(sampler_named("random")(1), RandomSampler)
-    with pytest.raises(ConfigError, match="allowed are tpe, random"):
+    with pytest.raises(ConfigError, match="expected one of tpe, random"):
         sampler_named("grid")

@@ -134,11 +134,11 @@ def test_an_image_at_fault_is_named_by_its_position(delta: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"device": "tpu?"}, r"'tpu\?' is unknown; allowed are auto, cpu"),
+        ({"device": "tpu?"}, r"'tpu\?' is unknown; expected one of auto, cpu"),
         ({"templates": ["a photo"]}, "exactly once"),
-        ({"templates": "a {}"}, r"templates is 'a \{\}'; allowed is a list of 1 or more texts"),
+        ({"templates": "a {}"}, r"templates is 'a \{\}'; expected a list of 1 or more texts"),
         ({"templates": []}, r"templates is \[\]; allowed"),
-        ({"class_names": "cat"}, "class_names is 'cat'; allowed is a list of 2 or more texts"),
+        ({"class_names": "cat"}, "class_names is 'cat'; expected a list of 2 or more texts"),
         ({"class_names": ["cat"]}, r"class_names is \['cat'\]; allowed"),
         ({"class_names": {"cat": 0, "dog": 1}}, "class_names is {'cat': 0, 'dog': 1}; allowed"),
         ({"class_names": ["cat", " "]}, r"class_names is \['cat', ' '\]; allowed"),

@@ -27,7 +27,7 @@ def test_a_folder_appears_once_it_is_whole_and_in_the_place_of_an_empty_one_alon
         assert list(tmp_path.rglob("*.txt")) == [out / "a.txt"]
         assert list(out.parent.iterdir()) == [out]
         for taken in (out, out / "a.txt"):
-            with pytest.raises(StorageError, match=f"{taken} is taken; allowed is a new"):
+            with pytest.raises(StorageError, match=f"{taken} already exists; expected a new"):
                 new_folder(taken).__enter__()
         (out / "a.txt").unlink()
 

@@ -112,7 +112,7 @@ def test_a_study_that_lost_a_file_is_still_one_and_its_file_is_named(
 ):
     (folder.path / lost).unlink()
     assert folder.exists()
-    with pytest.raises(DamagedError, match=rf"{lost} is missing; put it back from a copy"):
+    with pytest.raises(DamagedError, match=rf"{lost} is missing; restore it from a backup"):
         folder.refuse_damaged()
 
 

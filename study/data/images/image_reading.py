@@ -23,7 +23,7 @@ def check_range(values: Sequence[float]) -> PixelRange:
     is_range = len(values) == 2 and -largest < values[0] < values[1] < largest
     if not is_range:
         raise DataError(
-            f"pixel_range is {list(values)}; allowed are two finite numbers, the lower one first"
+            f"pixel_range is {list(values)}; expected two finite numbers, the lower one first"
         )
     low, high = values
     return low, high

@@ -44,7 +44,7 @@ def to_rgb(image: Image.Image, reading: ImageReading = DEFAULT_READING) -> Image
     if image.mode.partition(";")[0] in ("I", "F"):
         opaque, highest = _scale_to_8_bits(image, reading.pixel_range)
     elif image.mode == "L" and _sample_format(_tiff_tags(image)) == _SIGNED:
-        raise DataError("has whole numbers of 8 bits with a sign as pixels; allowed are unsigned")
+        raise DataError("has whole numbers of 8 bits with a sign as pixels; expected unsigned")
     elif image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         opaque = Image.alpha_composite(white, image.convert("RGBA"))
@@ -57,7 +57,7 @@ def to_rgb(image: Image.Image, reading: ImageReading = DEFAULT_READING) -> Image
     ImageOps.exif_transpose(rgb, in_place=True)
     if not 0 < max(rgb.size) <= LONGEST_ASPECT * min(rgb.size):
         raise DataError(
-            f"an image of {rgb.width} × {rgb.height} pixels; allowed is a longer side of at "
+            f"an image of {rgb.width} × {rgb.height} pixels; expected a longer side of at "
             f"most {LONGEST_ASPECT} times the shorter one"
         )
     return rgb
@@ -165,6 +165,6 @@ def _range_of(image: Image.Image, values: NDArray[Any], bits: int | None) -> Pix
             return 0, 1
     raise DataError(
         f"has {kind} from {values.min():g} to {values.max():g} as pixels, and nothing says which "
-        "are black and white; allowed are 8 and 16 bits, floating-point numbers from 0 to 1, and "
+        "are black and white; expected 8 and 16 bits, floating-point numbers from 0 to 1, and "
         "others with data.pixel_range=[LOW, HIGH]"
     )

@@ -96,7 +96,7 @@ def _refuse_many_scans(image: Image.Image) -> None:
     if scans * image.width * image.height > most:
         raise DataError(
             f"has {scans} scans of {image.width} × {image.height} pixels, which may be meant to "
-            f"take long; allowed are {most:,} pixels in all scans: save it again"
+            f"take long; expected {most:,} pixels in all scans: save it again"
         )
 
 
@@ -176,7 +176,7 @@ def read_any_image(
         raise DataError(f"got {type(value).__name__}; an image is {FORMS}")
     if not files:
         raise DataError(
-            f"got text that is no base64 of an image ({str(value)[:40]!r}); "
+            f"got text that is not an image in base64 ({str(value)[:40]!r}); "
             "paths are not opened here, send the image itself"
         )
     return read(Path(value), path=str(value)[:LONGEST])

@@ -124,7 +124,7 @@ class ImageTable:
         if len(sizes) != 1:
             raise DataError(
                 f"{self.path}: {len(images)} images of {len(sizes)} sizes cannot be one batch; "
-                "allowed is one size (decode without keep_aspect)"
+                "expected one size (decode without keep_aspect)"
             )
         return torch.stack(images).permute(0, 3, 1, 2)
 

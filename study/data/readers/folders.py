@@ -143,7 +143,7 @@ def load_folder(name: str, root: Path, *, groups: str | None = None) -> Contents
         if untrained:
             raise DataError(
                 f"{root}/{folder}: classes without training images: {listed(untrained)}; "
-                f"allowed are the folders of {root}/{split_folders['train']}"
+                f"expected the folders of {root}/{split_folders['train']}"
             )
         records = class_records(root, folder, names, optional=split != "train")
         of_split[split] = find_groups(records, groups, where=root)
@@ -158,7 +158,7 @@ def _class_names(root: Path, folders: Sequence[str]) -> ClassNames:
     """
     if not folders:
         raise DataError(
-            f"{root}: no class folders; allowed are root/class/*.jpg and "
+            f"{root}: no class folders; expected root/class/*.jpg and "
             "root/{train,val,test}/class/*.jpg, or a table of images as root itself"
         )
     return class_table(enumerate(folders), where=str(root))

@@ -124,7 +124,7 @@ def read_tables(name: str, tables: Any, columns: Mapping[str, str]) -> Contents:
             if blank:
                 raise DataError(
                     f"{name}: column {group!r} is empty in {len(blank)} rows of {split}, first in "
-                    f"row {blank[0]}; allowed is a group of its own for each image"
+                    f"row {blank[0]}; expected a group of its own for each image"
                 )
             pairs = zip(of_split, cells, strict=True)
             records[split] = tuple(replace(record, group=str(cell)) for record, cell in pairs)
@@ -162,7 +162,7 @@ def _find_column(name: str, features: Any, requested: Mapping[str, str], part: s
     is_class = isinstance(features[column], datasets.ClassLabel)
     if part != "image" and not is_class and not re.fullmatch(NUMBERS_AND_TEXTS, dtype):
         raise DataError(
-            f"{name}: column {column!r} is of type {dtype}; allowed are class labels, whole "
+            f"{name}: column {column!r} is of type {dtype}; expected class labels, whole "
             f"numbers and text; name another in columns.{part}"
         )
     return column
@@ -187,7 +187,7 @@ def _classes(
         trained = sorted(set(texts["train"]) - {"None"})
         if all(text.isdecimal() for text in trained):
             raise DataError(
-                f"{name}: column {column!r} holds numbers without class names; allowed are class "
+                f"{name}: column {column!r} holds numbers without class names; expected class "
                 "labels and text; name another in columns.label"
             )
         class_names = class_table(enumerate(trained), where=name)

@@ -49,7 +49,7 @@ def load_hub(
         from huggingface_hub import HfApi  # which `datasets` brings
 
         if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", where):
-            raise DataError(f"{name}: not a dataset of the hub; allowed is {PREFIX}owner/name")
+            raise DataError(f"{name}: not a dataset of the hub; expected {PREFIX}owner/name")
         if Path(where).exists():  # which the library would read instead
             raise DataError(f"{name}: {where} is a folder here, which is read by data.root={where}")
         # The library would try each file for long.
@@ -235,7 +235,7 @@ def loaded_contents(name: str, loaded: object) -> Contents:
 
     if not isinstance(loaded, datasets.Dataset | datasets.DatasetDict):
         raise DataError(
-            f"{name}: got {type(loaded).__name__}; allowed are a Dataset and a DatasetDict of the "
+            f"{name}: got {type(loaded).__name__}; expected a Dataset or a DatasetDict of the "
             "library datasets"
         )
     return read_tables(name, _tables_of(name, loaded, {}), {})

@@ -102,7 +102,7 @@ def _entry(entry: object, images: str, *, where: str) -> tuple[Record, str]:
             if label is not None:
                 path = posixpath.join(images, relative_path(text, where=where))
                 return Record(path, label), name.strip()
-    raise DataError(f"{where}: got {entry!r:.200}; allowed is [path, label, class name]")
+    raise DataError(f"{where}: got {entry!r:.200}; expected [path, label, class name]")
 
 
 def _read_coop(name: str, folder: Path) -> Lists:
@@ -172,7 +172,7 @@ def read_class_names(path: Path) -> dict[str, str]:
         elif not name.strip():
             fault = "has no class name"
         if fault:
-            raise DataError(f"{path}, line {number}: {line[:80]!r} {fault}; allowed: 'id name'")
+            raise DataError(f"{path}, line {number}: {line[:80]!r} {fault}; expected 'id name'")
         names[wnid] = name.strip()
     if not names:
         raise DataError(f"{path}: has no class names")

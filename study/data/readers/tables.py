@@ -208,17 +208,17 @@ def _faults(texts: pd.DataFrame, rows: pd.DataFrame) -> Iterator[str]:
         (rows.path == "", "path", "is not inside the dataset's folder or has '..'"),
         (rows.class_name == "", "class_name", "is empty"),
         (zero, "class_name", "has a zero byte"),
-        (rows.label < 0, "label", "is no whole number from 0"),
+        (rows.label < 0, "label", "is not a whole number from 0"),
         (~rows.split.isin([*SPLIT_OF]), "split", f"is none of {', '.join(filter(None, SPLIT_OF))}"),
-        (unsplit, "split", "is empty, and others are not; allowed: all or none"),
-        (repeated, "path", "is in an earlier row as well; allowed is one row for an image"),
+        (unsplit, "split", "is empty, and others are not; expected all or none"),
+        (repeated, "path", "is in an earlier row as well; expected one row for an image"),
     ]
     if "class_name" not in texts and rows.class_name.str.isdecimal().all():
         checks.append(
             (rows.label >= 0, "label", "is a number, and there is no column 'class_name'")
         )
     if "group" in texts:
-        checks.append((rows.group == "", "group", "is empty; allowed is a name of its own"))
+        checks.append((rows.group == "", "group", "is empty; expected a name of its own"))
     for wrong, column, fault in checks:
         numbers = list(rows.index[wrong])
         if numbers:

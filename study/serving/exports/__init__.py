@@ -36,7 +36,7 @@ def find_format(name: str) -> Format:
         ConfigError: there is no such format, or an optional library is missing.
     """
     if name not in FORMATS:
-        raise ConfigError(f"--format is {name!r}; allowed are {', '.join(FORMATS)}")
+        raise ConfigError(f"--format is {name!r}; expected one of {', '.join(FORMATS)}")
     FORMATS[name].check_installed()
     return FORMATS[name]
 

@@ -60,6 +60,6 @@ def refuse_other_pooling(model: TunedClassifier) -> None:
     if text.eos_token_id not in (2, largest):  # by 2, transformers pools the largest id as well
         raise DeltaError(
             f"OpenCLIP pools the token with the largest id of a text, and the end of texts has id "
-            f"{text.eos_token_id} of 0 to {largest} here; allowed is a tokenizer whose last id it "
+            f"{text.eos_token_id} of 0 to {largest} here; expected a tokenizer whose last id it "
             "is, and --format hf holds any"
         )

@@ -122,7 +122,7 @@ def find_tuned_modules(model: nn.Module, tuned: Iterable[str]) -> tuple[list[str
         else:
             raise DeltaError(
                 f"{parameter} (of {type(module).__name__}) is tuned, for which PEFT has no "
-                "adapter; allowed are the biases of Linear layers and LayerNorms, and --format hf "
+                "adapter; expected the biases of Linear layers and LayerNorms, and --format hf "
                 "holds whatever is tuned"
             )
     return sorted(biases), sorted(norms)

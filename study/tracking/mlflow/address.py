@@ -32,7 +32,7 @@ def is_absent_store(uri: str) -> bool:
         return False
     parsed = re.fullmatch(r"sqlite(?:\+\w+)?:///([^?#]+)(?:[?#].*)?", uri)
     if parsed is None or parsed[1] == ":memory:":
-        raise TrackingError(f"{uri} names no file that outlasts the study; {ADVICE}")
+        raise TrackingError(f"{uri} doesn't name a file that outlasts the study; {ADVICE}")
     if runs_in_copy():
         raise TrackingError(f"{uri} is on the machine that this job happens to run on; {ADVICE}")
     file = Path(parsed[1])

@@ -37,7 +37,7 @@ def download_model(address: str, folder: Path) -> SavedModel:
     parsed = _ADDRESS.fullmatch(address)
     if not parsed:
         raise DeltaError(
-            f"{address} is no address of a registered model; allowed are {ADDRESS_FORMS}"
+            f"{address} is not an address of a registered model; expected one of {ADDRESS_FORMS}"
         )
     uri = tracking_uri(None)
     if is_absent_store(uri):

@@ -77,8 +77,8 @@ def register_best(run: StudyRun) -> Registration | None:
     for configuration in (best, registered):
         if configuration.against_chance and configuration.at_chance:
             logger.warning(
-                "nothing of study '%s' is registered: the balanced score of what validation chose "
-                "is %.1f%% on test and chance is %.1f%%",
+                "study '%s' registers no model: the balanced test score of its selected "
+                "configuration is %.1f%%, and chance is %.1f%%",
                 run.study.folder.name,
                 100 * configuration.against_chance.balanced,
                 100 * configuration.against_chance.chance,

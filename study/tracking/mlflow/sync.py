@@ -322,7 +322,7 @@ class SyncThread:
         reason, refused = summarize_error(error), server.is_refusal(error)
         del self._pending[item]
         if refused and not self._given_up:
-            logger.warning("%s is not sent to MLflow, the others go on: %s", item, reason)
+            logger.warning("%s is not sent to MLflow, the others continue: %s", item, reason)
         if not refused and not self._failing:
             logger.warning("results are not sent to MLflow until this passes: %s", reason)
             self._failing = True

@@ -196,7 +196,7 @@ def test_a_name_that_is_none_of_the_hub_and_a_folder_here_are_refused(
     monkeypatch.chdir(tmp_path)
     assert "is read by data.root=my/images" in refusal("hf:my/images")
     for name in ("", "../x", "/no/such", "a/b/c", ".hidden", f"{tmp_path}/my/images"):
-        assert "allowed is hf:owner/name" in refusal(f"hf:{name}")
+        assert "expected hf:owner/name" in refusal(f"hf:{name}")
 
 
 def test_without_a_network_one_message_says_how_to_bring_a_dataset_over(

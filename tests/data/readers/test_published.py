@@ -94,9 +94,9 @@ def test_an_unsound_split_file_is_refused(text: str, message: str, tmp_path: Pat
 @pytest.mark.parametrize(
     "split, row, message",
     [
-        ("train", ["a.jpg", 0], r"train\[12\].*allowed is \[path, label"),
-        ("val", ["a.jpg", 0.5, "x"], "allowed is"),
-        ("val", ["a.jpg", True, "x"], "allowed is"),
+        ("train", ["a.jpg", 0], r"train\[12\].*expected \[path, label"),
+        ("val", ["a.jpg", 0.5, "x"], "expected"),
+        ("val", ["a.jpg", True, "x"], "expected"),
         ("test", ["../a.jpg", 0, "x"], "not inside the dataset's folder"),
         ("train", ["n.jpg", 10**50, "nine"], "got 0, .*, without 4"),
         ("test", ["banded/banded_0001.jpg", 0, "banded"], "in both train and test"),

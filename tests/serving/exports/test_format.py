@@ -24,7 +24,7 @@ def test_the_help_names_every_format_and_another_is_refused():
     (option,) = (action for action in parser._actions if "--format" in action.option_strings)
     assert str(option.metavar).split(" | ") == list(FORMATS)
     assert all(f"{name}: " in str(option.help) for name in FORMATS)
-    with pytest.raises(ConfigError, match="--format is 'pkl'; allowed are hf"):
+    with pytest.raises(ConfigError, match="--format is 'pkl'; expected one of hf"):
         find_format("pkl")
 
 

@@ -74,7 +74,10 @@ def test_no_code_of_the_model_runs(place: Path, tmp_path: Path):
 @pytest.mark.parametrize(
     "address, reason",
     [
-        ("models:/clipfit-digits", "is no address of a registered model; allowed are models:/NAM"),
+        (
+            "models:/clipfit-digits",
+            "is not an address of a registered model; expected one of models:/NAM",
+        ),
         ("models:/clipfit-digits/1/artifacts", "is no address"),
         ("models:/clipfit-pets/1", "not found; registered models: 'clipfit-digits"),
         ("models:/clipfit-digits@best", "alias best not found"),
