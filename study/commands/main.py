@@ -92,7 +92,7 @@ def _parse(words: Sequence[str]) -> tuple[str, Namespace]:
     The options of a command about studies that exist have ``storage``, their folder, or None.
 
     Raises:
-        StudyError: the first word is no command and no configuration.
+        StudyError: the first word is neither a command nor a configuration.
         SystemExit: a help, the version or a message was printed.
     """
     name, *others = words or ["--help"]

@@ -81,28 +81,28 @@ class DataConfig(Section):
     ] = 16
     """The number of labelled training images per class, or ``all``."""
     val_shots: int | None = Field(None, ge=0, le=100_000)
-    """The number of validation images per class, besides the shots; with 0, only folds can
-    validate. None means min(shots, 4); with ``all`` it means the dataset's validation images, or a
-    fifth of each class if it has none."""
+    """The number of validation images per class, besides the shots; with 0, validation
+    needs folds. None means min(shots, 4), or with ``all`` the dataset's validation images, else a
+    fifth of each class."""
     short: Short = "fail"
-    """If a class has too few training images for ``shots``: ``fail``, or ``take_all`` it has."""
+    """What to do if a class has fewer than ``shots`` images: ``fail``, or ``take_all`` of them."""
     shots_from: Place | None = None
-    """A folder of published few-shot splits; None means that the study draws its own."""
+    """A folder of published few-shot splits; None means that the study draws shots."""
     templates: tuple[str, ...] | None = Field(None, min_length=1)
     """Prompts with ``{}`` for the class name; training uses the first. None means the dataset's."""
     ensemble: bool = False
     """Whether to classify by the mean of all templates.
 
-    Seven of CLIP's are added, unless ``templates`` replaces the dataset's."""
+    Seven of CLIP's are added unless ``templates`` is set."""
     columns: dict[Literal["path", "label", "class_name", "split", "image", "group"], str] | None = (
         None
     )
     """The columns of a table or Hugging Face dataset that have other names: part → column."""
     groups: Annotated[str, AfterValidator(_check_pattern)] | None = None
-    """A regular expression, searched in the path of each image below ``root``, whose first capture
+    """A regular expression, searched in the path of each image below ``root``. Its first capture
     group (else the whole match) is the image's group, such as a patient; it replaces the column.
 
-    No group stands on both sides of a split or fold."""
+    A group is never on both sides of a split or fold."""
     splits: dict[Literal["train", "val", "test"], str] | None = None
     """The splits of a Hugging Face dataset that have other names: split → name."""
     subset: str | None = None
@@ -112,12 +112,12 @@ class DataConfig(Section):
     targets: tuple[str, ...] = ()
     """Further datasets to test on, for the protocols transfer and zero_shot."""
     targets_root: Place | None = None
-    """The folder of the targets; None means ``root``. A target of your own is the folder or table
-    of its name in there."""
+    """The folder of the targets; None means ``root``. Your own target is the folder or table
+    of its name in it."""
     augment: bool = True
     """Whether training images are cropped, resized and flipped at random."""
     on_corrupt: OnCorrupt = "fail"
-    """If an image cannot be decoded: ``fail``, or ``skip`` it and log it."""
+    """What to do if an image cannot be decoded: ``fail``, or ``skip`` and log it."""
     pixel_range: Annotated[tuple[float, float], AfterValidator(_check_rising)] | None = None
     """The values that become black and white in images deeper than 8 bits, also in the targets.
 
@@ -130,7 +130,7 @@ class BackboneConfig(Section):
     name: str = Field(EMBEDDED, min_length=1)
     """A hub name, a local folder, or ``embedded`` for the small checkpoint in this package."""
     revision: str | None = None
-    """A commit of the hub, so that everybody loads the same weights."""
+    """A commit of the hub, so that everyone loads the same weights."""
 
     @field_validator("name")
     @classmethod
@@ -154,7 +154,7 @@ class TrainingConfig(Section):
     batch_size: int = Field(32, ge=1, le=65_536)
     """The number of images in a training step."""
     eval_batch_size: int = Field(256, ge=1, le=65_536)
-    """The number of images that are evaluated at once."""
+    """The number of images evaluated at once."""
     optimizer: Optimizer = "sgd"
     """The optimizer; the paper's is ``sgd``."""
     momentum: float = Field(MOMENTUM, ge=0, lt=1)
@@ -165,14 +165,14 @@ class TrainingConfig(Section):
     """The loss term that λ weighs: the paper's distillation (``cosine``), the squared distance of
     the tuned parameters from their initial values (``l2_init``), or ``none``."""
     balance: WantedBalance = "auto"
-    """How training makes up for classes of unequal size: ``logit_adjusted`` adds the logarithm of
+    """How training corrects for classes of unequal size: ``logit_adjusted`` adds the logarithm of
     each class's share to its logit in training, ``weights`` divides losses by the share. ``auto``
-    is ``logit_adjusted`` for each training whose images of one class are more than twice as many
-    as those of another, else ``none``."""
+    is ``logit_adjusted`` if one class has more than twice the training images of another, else
+    ``none``."""
     precision: WantedPrecision = "float32"
     """The precision of the encoders and their frozen matrices; tuned parameters, features and
-    losses are float32. ``auto`` is ``bfloat16`` if a worker finds it faster when the study starts,
-    else ``float32``. A CPU without instructions for bfloat16 computes in float32."""
+    losses are float32. ``auto`` measures which is faster when the study starts. A CPU without
+    bfloat16 instructions computes in float32."""
 
     @property
     def trial_precision(self) -> Precision:
@@ -199,9 +199,9 @@ class FinalConfig(Section):
     """The final model, which is registered, exported and predicted with."""
 
     images: FinalImages = "labelled"
-    """The images of the final training: shots and validation images (``labelled``), or all images
-    of all splits (``everything``), so that it cannot be tested. With ``shots``, the final model is
-    that of the first test seed."""
+    """The images of the final training: shots and validation images (``labelled``), or all splits
+    (``everything``), so that it cannot be tested. With ``shots``, the final model is that of the
+    first test seed."""
 
 
 class AblationConfig(Section):
@@ -258,13 +258,13 @@ class ResourcesConfig(Section):
     max_concurrent: Count | None = None
     """The most trials at once.
 
-    None means as many as fit, and on a cluster one more, which waits for a machine that joins; an
-    autoscaler sees as many waiting as a number says."""
+    None means as many as fit; on a cluster one more, which waits for a machine to join. With a
+    number, an autoscaler sees that many waiting."""
     max_failures: int = Field(3, ge=0, le=10_000)
     """How often a trial continues from its last epoch after its worker died."""
     max_epoch_seconds: float | None = Field(21_600, gt=0, le=31_536_000)
-    """The seconds after which an epoch, with its evaluation, counts as hung, and its worker as one
-    that died. None means no limit."""
+    """The seconds after which an epoch, with its evaluation, counts as hung and its worker as dead.
+    None means no limit."""
 
     @property
     def threads(self) -> int:
@@ -284,8 +284,8 @@ class TrackingConfig(Section):
     experiment: str = Field("clipfit-study", min_length=1)
     """The name of the MLflow experiment."""
     system_metrics: bool = False
-    """Whether the study's run has MLflow's system metrics (CPU, memory, disk, network, GPUs) of the
-    machine that the study was started on; they need the package ``psutil``."""
+    """Whether the study's run records MLflow's system metrics of the machine that started the
+    study; needs the package ``psutil``."""
 
 
 class StudyConfig(Section):

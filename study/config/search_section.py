@@ -47,12 +47,12 @@ class SpaceConfig(Section):
     """The space from which the search chooses configurations."""
 
     sites: tuple[SubsetText, ...] = SITES_OF["clip"]
-    """The sites that a trial may tune, without layers: ``windows`` sets those. The default stands
-    for all sites of the backbone, a SigLIP's too."""
+    """The sites that a trial may tune, without layers: ``windows`` sets those. The default is
+    all sites of the backbone."""
     windows: bool = True
-    """Whether the range of layers that is tuned in each encoder is searched too."""
+    """Whether the range of tuned layers of each encoder is searched too."""
     rates: dict[KnownKind, Range] = Field(default_factory=dict)
-    """The range of the learning rate of each kind of parameter; a kind left out has 5e-4 to 0.2."""
+    """The range of the learning rate of each kind of parameter; by default 5e-4 to 0.2."""
     distill_weight: Weights = (0.25, 16.0)
     """The range of λ, which has an effect only if the text encoder is tuned."""
 
@@ -66,7 +66,7 @@ class AshaConfig(Section):
     """Asynchronous successive halving (ASHA), counted in epochs."""
 
     grace_period: int = Field(3, ge=SHORTEST_GRACE_PERIOD, le=100_000)
-    """Epochs before the first decision; scores of epoch 0, the warm-up, say little."""
+    """Epochs before the first decision; epoch 0 is the warm-up."""
     reduction_factor: float = Field(3, gt=1, le=1000)
     """At each decision, about one in this many trials continues."""
 
@@ -81,7 +81,7 @@ class SearchConfig(Section):
     minutes: float | None = Field(None, gt=0, le=1_000_000)
     """The most minutes of the search; None means no limit.
 
-    Baselines are trained in any case. Test, final model and report come after these minutes."""
+    Baselines are always trained. Test, final model and report take additional time."""
     sampler: ObjectName = "tpe"
     """The sampler that proposes trials: ``tpe``, ``random``, or one of an installed package."""
     selection: ObjectName = AUTO
@@ -105,7 +105,7 @@ class SearchConfig(Section):
     baselines: dict[Label, Baseline] = Field(default_factory=published_baselines)
     """The baselines by label, which are tested whatever their validation scores are.
 
-    Entries are added to the default's, or replace those of the same label; null removes one. An
+    Entries are added to the defaults, or replace those with the same label; null removes one. An
     entry with ``method`` is another method: ``linear``, ``full``, ``lora``, ``projection``,
     ``clap`` or ``two_stage``."""
 

@@ -58,7 +58,7 @@ def run_search(
     """Train what is left of the baselines and of the groups that propose trials.
 
     Baselines come first, the cheapest before the others. If a group ends without a trial that came
-    to its last epoch, the one with the best score at its highest rung goes on from its state. If
+    to its last epoch, the one with the best score at its highest rung continues from its state. If
     candidates are fixed, only reopened trials are trained, as they were before.
 
     Args:

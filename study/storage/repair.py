@@ -68,8 +68,8 @@ def _repair_trial(trial: TrialFolder, *, wanted: bool) -> list[str]:
     elif config.name in damaged:
         fault = "damaged" if config.exists() else "lost"
         return [
-            f"{fault}: {config}; put the file back from a copy, or delete the folder of the trial, "
-            "which is then made up for by another"
+            f"{fault}: {config}; restore the file from a backup, or delete the "
+            "trial's folder, which another trial then replaces"
         ]
     else:
         logger.warning("%s of %s damaged; the trial is trained again", names, trial.path)

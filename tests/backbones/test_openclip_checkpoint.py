@@ -186,5 +186,5 @@ def test_without_open_clip_the_tokenizer_of_the_folder_is_read_or_the_extra_is_n
     assert torch.equal(load_backbone(tmp_path).tokenize(PROMPTS), own.tokenize(PROMPTS))
     named = {**MODEL["text_cfg"], "hf_tokenizer_name": "someone/words"}
     write_open_clip(tmp_path / "named", {"text_cfg": named})
-    with pytest.raises(BackboneError, match="files of its tokenizer, someone/words; allowed"):
+    with pytest.raises(BackboneError, match="files of its tokenizer, someone/words; expected"):
         load_backbone(tmp_path / "named")

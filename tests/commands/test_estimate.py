@@ -93,7 +93,7 @@ def test_nothing_is_measured_where_no_trial_fits(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(
         module, "measure_in_processes", lambda *_, **__: pytest.fail("it was measured")
     )
-    message = r"no room for a trial: see resources\.cpus_per_trial=999 "
+    message = r"too small for a trial with resources\.cpus_per_trial=999 "
     with pytest.raises(StudyError, match=message):
         measure_and_estimate(study(tmp_path, Path("none"), resources={"cpus_per_trial": 999}))
 

@@ -66,7 +66,7 @@ def test_a_study_whose_checkpoint_is_another_than_it_began_with_does_not_go_on(
     begun: Study, console: Console, tiny_backbone: Path
 ):
     now = read_architecture(tiny_backbone).checkpoint
-    with pytest.raises(BackboneError, match=f"was {'f' * 16} and is {now}; put the former back"):
+    with pytest.raises(BackboneError, match=f"was {'f' * 16} and is {now}; restore the former"):
         run_study(begun, console, resume=True)
     assert not list(begun.folder.trials())
     assert not (begun.folder.path / "shots").exists()

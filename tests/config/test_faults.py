@@ -79,7 +79,7 @@ def test_a_file_of_release_1_0_0_has_each_key_that_is_gone_or_renamed():
         "search.baselines.yours.peer": "search.baselines.LABEL.method",
     }
     assert found.keys() == {*gone, *renamed}
-    assert all("gone" in found[key] for key in gone)
+    assert all("removed" in found[key] for key in gone)
     assert all(new in found[key] for key, new in renamed.items())
     known = {key.name for key in list_keys()}
     assert not known & (GONE | RENAMED.keys())

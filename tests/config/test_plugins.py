@@ -31,7 +31,7 @@ def test_a_name_is_ours_or_an_installed_packages():
 @pytest.mark.parametrize(
     "name, message",
     [
-        ("tpa", r"'tpa' is unknown \(did you mean 'tpe'\?\); allowed"),
+        ("tpa", r"'tpa' is unknown \(did you mean 'tpe'\?\); expected"),
         ("study.search.samplers:tpe", "expected one of tpe, sphere, broken"),
         ("broken", "'broken' of an installed package does not load"),
     ],

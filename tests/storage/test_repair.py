@@ -88,7 +88,7 @@ def test_a_damaged_configuration_is_named_and_nothing_is_touched(
 ):
     trial = folder.trial(f"search-000{number}")
     damage(trial.path / "config.json")
-    with pytest.raises(FolderError, match=rf"{trial.path}/config\.json; put the file back"):
+    with pytest.raises(FolderError, match=rf"{trial.path}/config\.json; restore the file"):
         repair(folder)
     assert trial.read_reports() == REPORTS
 

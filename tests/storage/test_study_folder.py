@@ -88,7 +88,7 @@ def test_an_empty_folder_may_become_a_study_and_nothing_else_is_touched(tmp_path
         (tmp_path / contents).touch()
     for name in ("file", "link", "photo", "study", "trial"):
         before = [*(tmp_path / name).rglob("*")]
-        with pytest.raises(StorageError, match="is taken"):
+        with pytest.raises(StorageError, match="already exists"):
             StudyFolder(tmp_path / name).create("seed: 1\n", {})
         assert [*(tmp_path / name).rglob("*")] == before
 

@@ -108,7 +108,7 @@ def test_a_column_or_split_that_is_not_there_or_has_no_images_is_named(tmp_path:
         "no label column 'breed'; name it in columns.label or rename it; the dataset has 'image',"
         in message
     )
-    assert "splits 'dev' are not there" in refusal("pets", file, splits={"train": "dev"})
+    assert "splits 'dev' don't exist" in refusal("pets", file, splits={"train": "dev"})
     numbers = {"photo": [{"bytes": b"x"}] * 4, "image": [*range(4)], "label": [*"aabb"]}
     pq.write_table(pa.table(numbers), tmp_path / "y.parquet")
     assert "column 'image' holds no images" in refusal("pets", tmp_path / "y.parquet")

@@ -71,8 +71,8 @@ def test_columns_may_have_other_names(tmp_path: Path):
     columns = {"path": "datei", "label": "nummer", "class_name": "name"}
     assert load_dataset("mine", file, columns=columns).class_names == NAMES
     assert re.search("needs a column 'path'.*'datei'", refusal("mine", file))
-    assert "'datum' are not there" in refusal("mine", file, columns={"path": "datum"})
-    assert "'picture' are not there" in refusal("mine", file, columns={"picture": "datei"})
+    assert "'datum' don't exist" in refusal("mine", file, columns={"path": "datum"})
+    assert "'picture' don't exist" in refusal("mine", file, columns={"picture": "datei"})
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
@@ -138,7 +138,7 @@ def test_labels_may_come_out_of_a_data_frame_as_fractions(suffix: str, tmp_path:
     assert load_dataset("m", file).class_names == ("a", "b")
     content[0][1] = 0.5
     (fault,) = faults_of(write(file, content))
-    assert fault.startswith(", row 1: label '0.5' is no whole number")
+    assert fault.startswith(", row 1: label '0.5' is not a whole number")
 
 
 def test_an_absolute_path_below_the_tables_folder_is_made_relative(tmp_path: Path):

@@ -78,7 +78,7 @@ def test_no_code_of_the_model_runs(place: Path, tmp_path: Path):
             "models:/clipfit-digits",
             "is not an address of a registered model; expected one of models:/NAM",
         ),
-        ("models:/clipfit-digits/1/artifacts", "is no address"),
+        ("models:/clipfit-digits/1/artifacts", "is not an address"),
         ("models:/clipfit-pets/1", "not found; registered models: 'clipfit-digits"),
         ("models:/clipfit-digits@best", "alias best not found"),
     ],
