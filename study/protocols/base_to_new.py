@@ -30,8 +30,8 @@ CLASS_FOLDS = Rule(
 )
 BASE = Rule(
     "base",
-    "on validation images of the base classes alone, which says little of new classes: selection "
-    "is weak",
+    "on validation images of the base classes alone, which says little about new classes: "
+    "selection is weak",
     holdout_tasks,
 )
 

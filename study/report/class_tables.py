@@ -53,7 +53,7 @@ def confusion_table(board: StudyResult) -> Table:
         row = [pair.true, pair.predicted, pair.part, pair.count]
         rows.append([*row, percent(pair.before), percent(pair.after)])
     header = ["images of", "taken for", "part", "answers", "zero-shot %", "tuned %"]
-    note = "Answers of all seeds, and the share of the images of a class that they are."
+    note = "Predictions of all seeds, and their share of the images of the class."
     return _without_single_part(Table("Most frequent confusions", header, rows, left=3, note=note))
 
 

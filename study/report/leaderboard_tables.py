@@ -194,8 +194,8 @@ def render_best_of_studies(ranked: Sequence[RankedTrial]) -> Group:
         for dataset, own in rows.items()
     ]
     note = (
-        "Finished trials by validation score; test is the mean over the seeds in brackets. Compare "
-        "rows of the same split alone. --json has the learning rates."
+        "Finished trials by validation score; test is the mean over the seeds in brackets. Only "
+        "rows of the same split are comparable. --json has the learning rates."
     )
     return Group(*tables, Text(note, style="dim"))
 

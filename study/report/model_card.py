@@ -176,14 +176,14 @@ def _figures(saved: SavedModel, provenance: Provenance) -> list[str]:
 def _limits(provenance: Provenance | None) -> list[str]:
     """Return what a model cannot do, and what its figures do not hold for."""
     limits = [
-        "It answers every image with one of its classes, also an image of none of them, and its "
+        "It answers every image with one of its classes, also images of none of them, and its "
         "probabilities are not calibrated."
     ]
     entry = provenance.entry if provenance else None
     if provenance and entry:
         limits.append(
-            "Its figures are of test images of the dataset that it was trained on. Images of "
-            "another origin may be labelled much worse."
+            "Its figures are of test images of the dataset that it was trained on. On "
+            "images from elsewhere it may be much less accurate."
         )
         if provenance.trial.stage == "final":
             limits.append(

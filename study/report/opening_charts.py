@@ -53,7 +53,7 @@ def scores_chart(board: StudyResult) -> Chart:
         "Scores on test",
         f"With 95 % intervals; that of a single training is over test images alone.{chance}",
         [paint] if shown else [],
-        reason_if_empty="nothing is tested on test yet",
+        reason_if_empty="nothing has a test score yet",
         width=WIDTH,
         height=0.8 + 0.44 * len(names),
     )
@@ -76,7 +76,7 @@ def tuned_chart(board: StudyResult) -> Chart:
     squares: dict[tuple[int, int], set[bool]] = {}
     rows: list[Term] = []
     layers = 0
-    reason = "nothing is chosen that tunes sites of CLIP"
+    reason = "the selected configuration tunes no sites of CLIP"
     best = board.best_by_validation
     if best and best.settings.subset != "none":
         try:

@@ -165,7 +165,7 @@ def _use(board: StudyResult) -> Iterator[Block]:
         return
     if not final:
         if board.best_by_validation and board.has_search:
-            reason = "Nothing: what validation chose doesn’t beat chance on test."
+            reason = "Nothing: the selected configuration doesn’t beat chance on test."
         elif board.protocol.searches(board.config):
             reason = "There is no best configuration yet."
         else:
@@ -208,7 +208,10 @@ def _mistakes(gallery: Gallery) -> list[Block]:
     if gallery.seed is None:
         return [heading, Block("text", "No predictions of single images were kept.")]
     if not gallery.mistakes:
-        return [heading, Block("text", f"With seed {gallery.seed} no test image is mistaken.")]
+        return [
+            heading,
+            Block("text", f"With seed {gallery.seed}, every test image is classified correctly."),
+        ]
     note = (
         f"Test images, as seed {gallery.seed} of the best configuration takes them. Whoever "
         "changes settings after looking at them chooses on test."

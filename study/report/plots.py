@@ -163,7 +163,7 @@ def agreement_chart(board: StudyResult) -> Chart:
         "Each candidate’s validation score, and its test score with its 95 % interval. ★: best "
         f"configuration. {validation_agreement(board)}".strip(),
         [paint] if scored else [],
-        reason_if_empty="no candidate is tested on test yet",
+        reason_if_empty="no candidate has a test score yet",
         width=7.0,
     )
 

@@ -70,7 +70,7 @@ def _average_table(experiment: str, sweep: Sequence[SweepRow]) -> Table:
         note = "Published: ViT-B/16, 16 shots, averages over the eleven datasets."
         datasets = len({one.dataset for one in sweep})
         if datasets < PUBLISHED_DATASETS:
-            note += f" Ours are over {datasets} of them, so the averages do not compare."
+            note += f" These are over {datasets} of them, so the averages are not comparable."
     return Table(f"{experiment}: averages", header, rows, note=note)
 
 

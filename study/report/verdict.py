@@ -20,7 +20,7 @@ from study.results.rows import CLOSE_TO_BEST
 from study.results.statistics import MOST_OVERLAP, Intervals, MeanInterval
 from study.results.study_result import FinalModel, StudyResult
 
-BALANCED_NOTE = "Balanced is the score by the mean recall of classes in place of the accuracy."
+BALANCED_NOTE = "Balanced: the score with the mean recall of classes in place of accuracy."
 
 
 def metric_name(board: StudyResult) -> str:
@@ -256,7 +256,7 @@ def interval_scope(resampled: ResampledTests, scores: Intervals) -> list[str]:
     elif resampled.single_image_class:
         sentences.append(
             "A class has a single test image or group, so intervals of scores averaged over "
-            "classes leave other test images out."
+            "classes do not cover other test images."
         )
     return sentences
 

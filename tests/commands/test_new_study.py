@@ -86,4 +86,4 @@ def test_one_study_of_a_sweep_is_printed_and_several_are_not(run: Run, refused: 
 
 def test_the_schema_is_printed_alone(run: Run, refused: Callable[..., str]):
     assert json.loads(run("config", "--schema").out) == json_schema()
-    assert "--schema is of all configurations" in refused("config", "photos", "--schema")
+    assert "--schema covers all configurations" in refused("config", "photos", "--schema")

@@ -241,7 +241,7 @@ def test_a_fault_is_one_line_and_changes_nothing(
     words: str, fault: str, tmp_path: Path, refused: Callable[..., str]
 ):
     (tmp_path / "mine.txt").write_text("before")
-    out = tmp_path if "taken" in fault else tmp_path / "out"
+    out = tmp_path if "exists" in fault else tmp_path / "out"
     assert fault in refused("export", *words.split(), "--out", out)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 

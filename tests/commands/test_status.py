@@ -169,7 +169,9 @@ def test_a_study_is_sent_and_what_its_tracker_lacks_is_named(
     tracker.close.return_value = TrackerMessages()
     assert run("sync", "mine").out == "2 trials of mine are in MLflow\n"
     tracker.close.return_value = TrackerMessages("1 run:\n  search-0000: away")
-    assert "of study 'mine', MLflow lacks 1 run: search-0000: away" in refused("sync", "mine")
+    assert "MLflow lacks results of study 'mine': 1 run: search-0000: away" in refused(
+        "sync", "mine"
+    )
     tracker.register.assert_not_called()  # the study has not ended
 
 

@@ -84,7 +84,7 @@ def squares(chart: Chart, name: str) -> set[tuple[str, str]]:
     [
         (
             lambda study: study.choose_other("zero-shot"),
-            "nothing is chosen that tunes sites of CLIP",
+            "the selected configuration tunes no sites of CLIP",
         ),
         (lambda study: study.configure("backbone.name=/gone"), "are not known"),
     ],

@@ -139,7 +139,7 @@ def test_a_model_in_place_of_the_best_is_loaded_and_what_is_registered_is_named(
         (lambda folder: ExampleStudy(folder).drop("test-*"), "There is no best configuration yet."),
         (
             lambda folder: ExampleStudy(folder).set_images(800, 100, 100, naming_the_largest=True),
-            "Nothing: what validation chose doesn’t beat chance on test.",
+            "Nothing: the selected configuration doesn’t beat chance on test.",
         ),
     ],
 )

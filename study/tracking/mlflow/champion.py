@@ -78,7 +78,7 @@ def judge(challenger: Tags, champion: Tags | None) -> tuple[bool, str]:
         if challenger[key] != champion.get(key):
             return False, (
                 f"the new one was chosen under another {title} ({champion.get(key)}, here "
-                f"{challenger[key]}) and validation scores do not compare"
+                f"{challenger[key]}) and validation scores are not comparable"
             )
     new, old, study = float(challenger[SCORE]), float(champion[SCORE]), champion.get("study")
     if new > old:
