@@ -85,8 +85,8 @@ def write_graph(saved: SavedModel, model: TunedClassifier, folder: Path) -> Expo
     difference = largest_difference(folder / GRAPH, graph, size)
     if not difference <= TOLERANCE:
         raise DeltaError(
-            f"the graph's probabilities differ from PyTorch's by up to {difference:.1g}; allowed "
-            f"is {TOLERANCE:g}, so nothing was written"
+            f"the graph's probabilities differ from PyTorch's by up to {difference:.1g}; expected "
+            f"at most {TOLERANCE:g}, so nothing was written"
         )
     note = (
         f"`{GRAPH}` takes normalised pixels, `{PIXELS}` (batch, 3, {size}, {size}) float32, and "

@@ -38,7 +38,7 @@ def test_a_graph_that_differs_is_refused(
     monkeypatch.setattr("torch.onnx.export", lambda *_, **__: None)
     monkeypatch.setattr(exporting, "remove_metadata", lambda *_: None)
     monkeypatch.setattr(exporting, "largest_difference", lambda *_: difference)
-    with pytest.raises(DeltaError, match=rf"by up to {difference}; expected 0\.0001"):
+    with pytest.raises(DeltaError, match=rf"by up to {difference}; expected at most 0\.0001"):
         exported(make_delta(), "onnx")
 
 
