@@ -16,20 +16,20 @@ from study.search import ray_watch
 from tests.clock import Clock
 from tests.faults.proxy import wait_until
 
-Told = queue.Queue[tuple[str, str]]
+Messages = queue.Queue[tuple[str, str]]
 
 
 @pytest.fixture
-def message(monkeypatch: pytest.MonkeyPatch) -> Told:
+def message(monkeypatch: pytest.MonkeyPatch) -> Messages:
     """What would have ended this process."""
-    message: Told = queue.Queue()
+    message: Messages = queue.Queue()
     monkeypatch.setattr(ray_watch, "EVERY", 0.02)
     monkeypatch.setattr(ray_watch, "_end", lambda *what: message.put(what))
     return message
 
 
 @pytest.fixture
-def raylet(message: Told, monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[bytes]]:
+def raylet(message: Messages, monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[bytes]]:
     """A process in the place of Ray's own, which other tests use."""
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     monkeypatch.setattr(ray_watch, "own_processes", lambda: [process])
@@ -39,7 +39,7 @@ def raylet(message: Told, monkeypatch: pytest.MonkeyPatch) -> Iterator[subproces
 
 
 def test_a_process_of_ray_that_ends_is_reported_once(
-    raylet: subprocess.Popen[bytes], message: Told
+    raylet: subprocess.Popen[bytes], message: Messages
 ):
     with ray_watch.exit_if_ray_is_lost("go on"):
         threading.Event().wait(0.2)
@@ -51,7 +51,7 @@ def test_a_process_of_ray_that_ends_is_reported_once(
 
 
 def test_a_process_that_ends_as_ray_is_shut_down_is_no_loss(
-    raylet: subprocess.Popen[bytes], message: Told
+    raylet: subprocess.Popen[bytes], message: Messages
 ):
     with ray_watch.exit_if_ray_is_lost("go on"):
         pass

@@ -86,7 +86,7 @@ PLACES: dict[str, tuple[str, Callable[[Path], object], type[StudyError]]] = {
     "Parquet": ("table.parquet", lambda path: load_dataset("mine", path), DataError),
     "image": ("a.png", lambda path: FolderSource(path.parent).open_image(path.name), DataError),
     "folder": ("config.json", lambda path: TrialFolder(path.parent).read_config(), FolderError),
-    "winner": (
+    "registration": (
         "registered.json",
         lambda path: StudyFolder(path.parent).read_registration(),
         FolderError,
