@@ -35,7 +35,7 @@ def test_more_than_this_machine_has_is_refused_unless_a_cluster_is_joined(
     alone: pytest.MonkeyPatch,
 ):
     refuse_insufficient(0.5, 4, "CPU cores")
-    with pytest.raises(StudyError, match=r"^5 a trial, and this machine has 4 CPU cores; .*4 or"):
+    with pytest.raises(StudyError, match=r"^5 per trial, but this machine has 4 CPU cores; .*4 or"):
         refuse_insufficient(5, 4, "CPU cores")
     alone.setenv("RAY_ADDRESS", "head:6379")
     refuse_insufficient(5, 4, "CPU cores")
