@@ -141,17 +141,17 @@ def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def make_study(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Make a `tiny_study.TinyStudy` by name; values go over its configuration's sections.
+    """Make a `real_study.RealStudy` by name; values go over its configuration's sections.
 
     Its backbone is named by a relative folder.
     """
-    from tests.tiny_study import TinyStudy
+    from tests.real_study import RealStudy
 
     storage = tmp_path_factory.mktemp("runs")
 
     def make(name: str, **values: Any) -> Any:
         with chdir(tiny_backbone.parent):
-            return TinyStudy(storage, name, Path(tiny_backbone.name), **values)
+            return RealStudy(storage, name, Path(tiny_backbone.name), **values)
 
     return make
 
@@ -175,11 +175,11 @@ def _once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], obj
 
 @pytest.fixture(scope="session")
 def finish(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Make a `finished_study.Finished` of a name in a folder; see there for what can differ."""
-    from tests.finished_study import Finished, train
+    """Make a `real_study.FinishedStudy` of a name in a folder; see there for what can differ."""
+    from tests.real_study import FinishedStudy, run_trained
 
-    trained = _once(tmp_path_factory, "trained", train)
-    return lambda place, name, **changes: Finished(place, trained, name, **changes)
+    trained = _once(tmp_path_factory, "trained", run_trained)
+    return lambda place, name, **changes: FinishedStudy(place / name, trained, **changes)
 
 
 @pytest.fixture(scope="session")

@@ -5,15 +5,16 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from operator import ne
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from study.config.trial_settings import HEADS, Head, TrialSettings
 from study.storage.trial_folder import PREDICTIONS, Status
-from study.trial.predictions import read_predictions
 from study.trial.study import Candidate, EpochReport, Prediction, TrialConfig
 from tests.study_writer import CLASSES, SEEDS, StudyWriter
 
@@ -134,12 +135,17 @@ class ExampleStudy(StudyWriter):
             self.end(config, status, **cause)
         return score
 
+    @property
+    def _parts(self) -> dict[str, slice]:
+        """The classes of each part of a test."""
+        half = len(CLASSES) // 2
+        halves = {"base": slice(half), "new": slice(half, None)}
+        return halves if self.base_to_new else {"accuracy": slice(None)}
+
     def _predictions(self, score: float) -> list[Prediction]:
         accuracies = [np.clip(score + self.random.normal(0, 0.1), 0, 1) for _ in CLASSES]
-        half = len(CLASSES) // 2
-        parts = {"base": slice(half), "new": slice(half, None)}
         predictions = []
-        for part, classes in (parts if self.base_to_new else {"accuracy": slice(None)}).items():
+        for part, classes in self._parts.items():
             counts = self._confusion(accuracies[classes])
             for head in HEADS:
                 predictions += predictions_of(part, CLASSES[classes], counts, head)
@@ -251,9 +257,10 @@ class ExampleStudy(StudyWriter):
                     right = number if true == 0 else 0
                 counts[true][true] = right
                 counts[true][1 if true == 0 else 0] = number - right
-            before = read_predictions(self.folder, trial.trial_id)
             predictions = []
-            for head, part in dict.fromkeys((one.head, one.part) for one in before):
+            for head, part in product(
+                HEADS, ("base", "new") if self.base_to_new else ("accuracy",)
+            ):
                 predictions += predictions_of(part, CLASSES[: len(images)], counts, head)
             self.predict(trial.trial_id, predictions)
 
@@ -290,7 +297,9 @@ def written_once(write: Callable[..., None]) -> Callable[..., Path]:
     def written(folder: Path, **options: Any) -> Path:
         files = kept.get(f"{folder.name} {options}")
         if files is None:
-            write(folder, **options)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("os.fsync", lambda _: None)  # it takes most of the time
+                write(folder, **options)
             paths = [path for path in folder.rglob("*") if path.is_file()]
             files = {path.relative_to(folder): path.read_bytes() for path in paths}
             kept[f"{folder.name} {options}"] = files

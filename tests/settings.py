@@ -10,7 +10,7 @@ from study.config.schema import StudyConfig
 from study.config.trial_settings import TrialSettings, settings_columns
 from study.protocols import FewShot
 from study.storage.study_folder import StudyFolder
-from study.trial.study import Study, TrialData
+from study.trial.study import Study, TrialConfig, TrialData
 
 ARCHITECTURE = Architecture(
     EncoderShape(2, 32, 64), EncoderShape(3, 32, 64), image_size=16, dim=16, checkpoint="tiny"
@@ -61,3 +61,24 @@ def trial_data(**changes: Any) -> TrialData:
         split="test",
     )
     return replace(data, **changes)
+
+
+def clipfit_trial(**changes: Any) -> TrialConfig:
+    """CLIPFit at rates at which a random model moves."""
+    values = {
+        "trial_id": "search-0001",
+        "stage": "search",
+        "group": "baseline",
+        "label": "clipfit",
+        "number": 1,
+        "seed": 1,
+        "subset": "clipfit",
+        "trainable": 1,
+        "bias_lr": 0.05,
+        "ln_lr": 0.02,
+        "distill_weight": 1.0,
+        "epochs": 4,
+        "split_hash": "0",
+        "training": {"batch_size": 8},
+    }
+    return TrialConfig.model_validate(with_settings(values | changes))

@@ -93,11 +93,11 @@ class StudyWriter:
         self.folder.trial(config.trial_id).create(config.model_dump(mode="json"))
         return config
 
-    def record(self, config: TrialConfig, report: EpochReport):
+    def record(self, config: TrialConfig, report: EpochReport, info: DeltaInfo = INFO):
         """Record an epoch of a trial as it reports it."""
         split = "val" if config.stage == "search" else "test"
         folder = self.folder.trial(config.trial_id)
-        record_epoch(folder, report, trial_data(split=split), INFO)
+        record_epoch(folder, report, trial_data(split=split), info)
         if not report.predictions:
             (folder.path / VALIDATION).unlink(missing_ok=True)
 

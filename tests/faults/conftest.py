@@ -9,8 +9,8 @@ import pytest
 
 from study.storage.result_folder import JsonObject
 from study.storage.study_folder import StudyFolder
+from tests.real_study import untimed
 from tests.study_writer import MakeStudy, StudyWriter
-from tests.tiny_study import untimed
 
 from .drivers_client import Drivers
 from .proxy import Proxy

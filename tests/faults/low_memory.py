@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 from study.search.driver import ray_session
+from tests.real_study import RealStudy
 from tests.settings import FEW
-from tests.tiny_study import TinyStudy
 
-study = TinyStudy(
+study = RealStudy(
     Path(sys.argv[1]),
     "low",
     Path(sys.argv[2]),

@@ -12,7 +12,7 @@ from study.data.images.table import ImageTable
 from study.embedded import EMBEDDED, backbone_path
 from study.storage.study_folder import StudyFolder
 from tests.damage import cut, flip, overwrite
-from tests.tiny_study import optuna_trials
+from tests.real_study import optuna_trials
 
 from .conftest import Drivers, recorded_state
 

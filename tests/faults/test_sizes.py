@@ -13,7 +13,7 @@ from study.storage.study_folder import StudyFolder
 from study.trial.prepare import Preparer
 from study.trial.run_trial import run_trial
 from study.trial.study import Study, TrialData
-from tests.small_trials import trial
+from tests.settings import clipfit_trial
 
 
 class Plain:
@@ -57,7 +57,7 @@ def prepare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pr
 
 def train(data: TrialData, backbone: Path) -> dict[str, float]:
     """Run a trial of two epochs; return its last metrics."""
-    config = trial(trial_id="trial", epochs=2, training={"epochs": 2})
+    config = clipfit_trial(trial_id="trial", epochs=2, training={"epochs": 2})
     *_, last = run_trial(config, data, load_backbone(backbone))
     return last.metrics
 

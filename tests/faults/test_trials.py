@@ -20,10 +20,9 @@ from study.storage import atomic
 from study.storage.result_folder import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.trial import run_trial
-from tests import small_trials
 from tests.not_none import not_none
-from tests.settings import FEW
-from tests.tiny_study import TinyStudy, statuses, untimed
+from tests.real_study import RealStudy, statuses, untimed
+from tests.settings import FEW, clipfit_trial
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -118,12 +117,10 @@ def lose_device(epoch: int, at_once: int, folder: Path):
 class Here:
     """A trial in this process, epoch by epoch, by the trainable that workers run."""
 
-    def __init__(self, study: TinyStudy, trial_id: str, fault: Fault | None):
+    def __init__(self, study: RealStudy, trial_id: str, fault: Fault | None):
         self.study = study
         self.folder = study.folder.trial(trial_id)
-        self.config = small_trials.trial(
-            trial_id=trial_id, number=0, training=study.config.training
-        )
+        self.config = clipfit_trial(trial_id=trial_id, number=0, training=study.config.training)
         self.folder.create(self.config.model_dump(mode="json"))
         self._faults = {0: fault} if fault else {}
         self.start()
@@ -147,7 +144,7 @@ class Here:
 
 @pytest.fixture
 def here(
-    make_study: Callable[..., TinyStudy], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_study: Callable[..., RealStudy], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Here]:
     """Make a trial of a name, with a fault."""
     monkeypatch.setattr(run_trial, "train_epoch", run_trial.train_epoch)
@@ -260,7 +257,7 @@ SETTINGS: JsonObject = {
 
 
 @pytest.fixture(scope="module")
-def faulty(make_study: Callable[..., TinyStudy], ray_cluster: None) -> TinyStudy:
+def faulty(make_study: Callable[..., RealStudy], ray_cluster: None) -> RealStudy:
     """A study in which most of the trials that are proposed meet something."""
     resources = {"max_concurrent": 1, "max_failures": 1, "max_epoch_seconds": LIMIT}
     study = make_study("faulty", **SETTINGS, resources=resources)
@@ -286,7 +283,7 @@ CAUSES = {
 
 @pytest.mark.long
 def test_what_failed_in_a_study_is_recorded_with_its_cause_and_all_else_ends_well(
-    faulty: TinyStudy,
+    faulty: RealStudy,
 ):
     ends = {n: not_none(faulty.folder.trial(f"search-{n:04d}").read_end()) for n in range(12)}
     assert {n: end.status for n, end in ends.items()} == {
@@ -304,7 +301,7 @@ def test_what_failed_in_a_study_is_recorded_with_its_cause_and_all_else_ends_wel
 
 @pytest.mark.long
 def test_the_study_goes_on_beside_its_faults_as_another_with_two_workers(
-    faulty: TinyStudy, make_study: Callable[..., TinyStudy], ray_cluster: None
+    faulty: RealStudy, make_study: Callable[..., RealStudy], ray_cluster: None
 ):
     sound = make_study("sound", **SETTINGS)
     sound.search()

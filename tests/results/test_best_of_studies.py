@@ -12,7 +12,7 @@ from study.commands.main import main
 from study.report.leaderboard_tables import render_best_of_studies
 from study.results.best_of_studies import best_of_studies
 from study.storage.trial_folder import End
-from tests.finished_study import BEST
+from tests.real_study import BEST
 
 RATE = 0.08404840643566887
 LORA = {"method": "lora", "lr": 0.001, "rank": 2}
@@ -26,10 +26,10 @@ def storage(finish: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
         finish(place, name, val_score=score, linear=name == "linear")
         for name, score in (("early", 0.8), ("late", 0.9), ("linear", 0.72))
     )
-    late._search("search", "trial 3", 3, 0.99, BEST)
+    late.validate(3, 0.99, **BEST)
     late.folder.trial("search-0003").write_end(End("stopped", 1, 1.0))
-    early._search("search", "trial 3", 3, 0.75, BEST | {"ln_lr": RATE})
-    linear._search("lora", "lora 3", 3, 0.75, {"subset": "none", "method": LORA})
+    early.validate(3, 0.75, **BEST | {"ln_lr": RATE})
+    linear.validate(3, 0.75, group="lora", label="lora 3", subset="none", method=LORA)
     return place
 
 

@@ -13,8 +13,8 @@ from study.backbones.architecture import Depths
 from study.search.runner import run_in_process
 from study.storage.result_folder import JsonObject
 from study.trial.study import TrialData
+from tests.real_study import RealStudy
 from tests.study_writer import StudyWriter
-from tests.tiny_study import TinyStudy
 
 DEPTHS = Depths(text=2, vision=3)
 CLIPFIT = "text.mlp.fc2.bias + vision.ln"
@@ -38,13 +38,13 @@ def written(tmp_path: Path) -> StudyWriter:
 
 
 @pytest.fixture(scope="session")
-def few_digits(make_study: Callable[..., TinyStudy]) -> TrialData:
+def few_digits(make_study: Callable[..., RealStudy]) -> TrialData:
     """What a trial reads, images and all: its configuration's hash covers them."""
     return make_study("few").data
 
 
 @pytest.fixture(scope="session")
-def searched(make_study: Callable[..., TinyStudy], ray_cluster: None) -> TinyStudy:
+def searched(make_study: Callable[..., RealStudy], ray_cluster: None) -> RealStudy:
     """A study whose search has run, with successive halving."""
     study = make_study("searched", search=HALVED)
     study.search()
@@ -52,7 +52,7 @@ def searched(make_study: Callable[..., TinyStudy], ray_cluster: None) -> TinyStu
 
 
 @pytest.fixture(scope="session")
-def tested(searched: TinyStudy, make_study: Callable[..., TinyStudy]) -> TinyStudy:
+def tested(searched: RealStudy, make_study: Callable[..., RealStudy]) -> RealStudy:
     """A copy of the searched study, tested: the searched one holds its search alone."""
     shutil.copytree(searched.folder.path, searched.folder.path.with_name("tested"))
     study = make_study("tested", search=HALVED)

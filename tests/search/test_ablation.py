@@ -17,8 +17,9 @@ from study.storage.result_folder import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End
 from study.trial.study import Study, TrialConfig, TrialData
+from tests.case_tables import from_table
+from tests.real_study import RealStudy, configs_of
 from tests.settings import settings, study_of
-from tests.tiny_study import TinyStudy, configs_of
 
 MakeCells = Callable[..., dict[str, Subset]]
 
@@ -124,7 +125,7 @@ def test_a_cell_is_tried_at_every_combination_of_the_rates_that_it_tunes(
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
 
-MakeStudy = Callable[..., TinyStudy]
+MakeStudy = Callable[..., RealStudy]
 
 
 GRID: JsonObject = {

@@ -33,12 +33,12 @@ from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End, Status, TrialFolder
 from study.trial.predictions import read_predictions, read_validation
 from study.trial.study import EpochReport, Prediction, TrialConfig, TrialData
-from tests import small_trials
+from tests.case_tables import from_table
 from tests.damage import cut, flip
 from tests.not_none import not_none
-from tests.settings import trial_data
+from tests.real_study import Listener
+from tests.settings import clipfit_trial, trial_data
 from tests.study_writer import EPOCHS, StudyWriter
-from tests.tiny_study import Listener
 
 LAST = 4
 """Epochs of a trial."""
@@ -90,8 +90,8 @@ def record(trial: TrialFolder, *epochs: int):
 
 
 def close(trial: TrialFolder, status: Status, **changes: Any) -> End:
-    config = small_trials.trial(trial_id=trial.trial_id, **changes)
-    found = RecordedTrial(trial, config, None, trial.read_reports(), None)
+    config = clipfit_trial(trial_id=trial.trial_id, **changes)
+    found = Recorded(trial, config, None, trial.read_reports(), None)
     return not_none(close_trial(found, [], status).end)
 
 

@@ -16,8 +16,8 @@ from study.search.candidates import rank_finished_trials
 from study.search.driver import ray_session
 from study.storage.atomic import StorageError
 from tests.not_none import not_none
+from tests.real_study import RealStudy, kill_worker, statuses, untimed
 from tests.settings import FEW
-from tests.tiny_study import TinyStudy, kill_worker, statuses, untimed
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
 
@@ -65,7 +65,7 @@ UNHEARD: tuple[tuple[str, str, Any], ...] = (
 
 @pytest.mark.long
 def test_a_study_goes_on_beside_what_fails_a_worker_that_is_killed_and_an_observer_at_fault(
-    make_study: Callable[..., TinyStudy], searched: TinyStudy
+    make_study: Callable[..., RealStudy], searched: RealStudy
 ):
     search = {"asha": None, "baselines": BROKEN, "sampler": "random"}
     study = make_study("troubled", search=search)
@@ -101,7 +101,7 @@ def test_a_study_goes_on_beside_what_fails_a_worker_that_is_killed_and_an_observ
     [(OSError(errno.ENOSPC, "No space left"), StorageError), (ConnectionError(), ConnectionError)],
 )
 def test_a_full_disk_of_tunes_own_files_is_a_fault_of_storage_and_other_errors_are_not(
-    make_study: Callable[..., TinyStudy],
+    make_study: Callable[..., RealStudy],
     monkeypatch: pytest.MonkeyPatch,
     error: OSError,
     kind: type[Exception],

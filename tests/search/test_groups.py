@@ -21,9 +21,8 @@ from study.search.samplers import Sampler, random, sampler_named, tpe
 from study.search.space import Space
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End
-from tests.settings import FEW, settings, study_of
-from tests.small_trials import trial
-from tests.tiny_study import optuna_trials
+from tests.real_study import optuna_trials
+from tests.settings import FEW, clipfit_trial, settings, study_of
 
 from .conftest import CLIPFIT, DEPTHS, METHODS
 
@@ -120,8 +119,8 @@ def search(sampler: Sampler = random) -> Open:
 
 def recorded(
     number: int, own: TrialSettings, scores: Mapping[int, float], end: End = FINISHED
-) -> RecordedTrial:
-    config = trial(trial_id=f"search-{number:04d}", number=number)
+) -> Recorded:
+    config = clipfit_trial(trial_id=f"search-{number:04d}", number=number)
     folder = StudyFolder(Path()).trial(config.trial_id)
     reports = [{"epoch": epoch, "val_score": score} for epoch, score in scores.items()]
     return RecordedTrial(folder, config.model_copy(update={"settings": own}), end, reports, None)

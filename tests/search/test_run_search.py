@@ -23,15 +23,15 @@ from study.storage.trial_folder import Status, TrialFolder
 from study.trial.study import Study
 from tests.damage import flip
 from tests.not_none import not_none
+from tests.real_study import RealStudy, configs_of, optuna_trials, results
 from tests.settings import FEW
 from tests.study_writer import StudyWriter
-from tests.tiny_study import TinyStudy, configs_of, optuna_trials, results
 
 from .conftest import HALVED, METHODS
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
 
-MakeStudy = Callable[..., TinyStudy]
+MakeStudy = Callable[..., RealStudy]
 
 
 def contents(folder: StudyFolder) -> dict[str, bytes]:
@@ -39,7 +39,7 @@ def contents(folder: StudyFolder) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in paths}
 
 
-def test_a_search_trains_all_that_is_planned_and_nothing_twice(searched: TinyStudy):
+def test_a_search_trains_all_that_is_planned_and_nothing_twice(searched: RealStudy):
     configs = configs_of(searched.folder)
     groups = Counter(config.group for config in configs)
     shares = {"baseline": 5, "clipfit-tuned": 4, "search": 6, "full": 2, "projection": 2}
@@ -51,14 +51,14 @@ def test_a_search_trains_all_that_is_planned_and_nothing_twice(searched: TinyStu
     assert len(hashes) == len(configs) == searched.config.search.planned_trials
 
 
-def test_the_cheapest_baselines_come_first_and_then_the_groups(searched: TinyStudy):
+def test_the_cheapest_baselines_come_first_and_then_the_groups(searched: RealStudy):
     started = [name for event, name, *_ in searched.heard.events if event == "started"]
     labels = [searched.folder.trial(name).read_config()["label"] for name in started[:5]]
     assert labels == ["zero-shot", "linear", "clipfit", "ln", "bitfit"]
     assert started[5:] == sorted(started[5:])
 
 
-def test_optuna_reads_every_trial_that_its_space_contains(searched: TinyStudy):
+def test_optuna_reads_every_trial_that_its_space_contains(searched: RealStudy):
     known = optuna_trials(searched.folder)
     for trial, config in searched.folder.trials_of("search"):
         if config["group"] in METHODS or config["label"] == "bitfit":
@@ -74,7 +74,7 @@ def test_optuna_reads_every_trial_that_its_space_contains(searched: TinyStudy):
 
 
 def test_what_ended_is_not_run_again_and_the_journal_is_made_of_it(
-    searched: TinyStudy, tested: TinyStudy
+    searched: RealStudy, tested: RealStudy
 ):
     known = optuna_trials(searched.folder)
     (searched.folder.path / JOURNAL).write_text("no journal")
@@ -89,7 +89,7 @@ def test_what_ended_is_not_run_again_and_the_journal_is_made_of_it(
 
 
 def test_a_trial_that_only_lacked_its_closing_is_closed_and_observers_hear_of_it(
-    searched: TinyStudy, monkeypatch: pytest.MonkeyPatch
+    searched: RealStudy, monkeypatch: pytest.MonkeyPatch
 ):
     trial = searched.folder.trial("search-0001")
     end = trial.read_end()
@@ -137,7 +137,7 @@ BEHIND: JsonObject = {
 
 
 @pytest.fixture(scope="module")
-def behind(make_study: MakeStudy) -> TinyStudy:
+def behind(make_study: MakeStudy) -> RealStudy:
     """A study of which successive halving stopped every trial that a group proposed."""
     study = make_study("behind", **BEHIND)
     with pytest.MonkeyPatch.context() as patch:
@@ -146,7 +146,7 @@ def behind(make_study: MakeStudy) -> TinyStudy:
     return study
 
 
-def went_on(study: TinyStudy) -> list[str]:
+def went_on(study: RealStudy) -> list[str]:
     """The trials of groups that came to their last epoch."""
     return [
         trial.trial_id
@@ -156,7 +156,7 @@ def went_on(study: TinyStudy) -> list[str]:
 
 
 def test_the_best_of_a_group_of_which_none_came_to_its_end_goes_on_from_its_state(
-    behind: TinyStudy,
+    behind: RealStudy,
 ):
     best: dict[str, tuple[float, str]] = {}
     for trial, config in behind.folder.trials_of("search"):
@@ -179,7 +179,7 @@ def test_the_best_of_a_group_of_which_none_came_to_its_end_goes_on_from_its_stat
 
 
 def test_a_driver_that_is_killed_meanwhile_goes_on_with_it(
-    behind: TinyStudy, make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch
+    behind: RealStudy, make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(scheduler, "ASHAScheduler", StopsAll)
     study = make_study("behind-killed", **BEHIND)
@@ -198,7 +198,7 @@ def interrupt():
 
 @pytest.mark.parametrize("chosen", [False, True])
 def test_a_damaged_trial_ends_again_as_it_had_whatever_would_stop_it_now(
-    searched: TinyStudy, make_study: MakeStudy, chosen: bool
+    searched: RealStudy, make_study: MakeStudy, chosen: bool
 ):
     name = f"damaged-{chosen}"
     shutil.copytree(searched.folder.path, searched.folder.path.with_name(name))

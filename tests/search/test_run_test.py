@@ -18,18 +18,18 @@ from study.trial.predictions import read_predictions
 from study.trial.prepare import Preparer
 from study.trial.study import BEST, Candidate, Study, best_candidate
 from tests.not_none import not_none
+from tests.real_study import RealStudy, configs_of, results, untimed
 from tests.settings import FEW, settings
-from tests.tiny_study import TinyStudy, configs_of, results, untimed
 
 from .conftest import METHODS
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
 
-MakeStudy = Callable[..., TinyStudy]
+MakeStudy = Callable[..., RealStudy]
 
 
 def test_all_candidates_are_tested_the_best_of_each_method_too_and_nothing_else_is(
-    tested: TinyStudy,
+    tested: RealStudy,
 ):
     candidates = not_none(tested.study.candidates())
     assert sorted(t.trial_id for t in configs_of(tested.folder, "test")) == sorted(
@@ -67,7 +67,7 @@ def test_candidates_of_one_training_share_it_and_the_final_model_has_its_head():
 def test_a_training_is_tested_once_with_each_head_and_in_a_process_as_by_ray(
     make_study: MakeStudy,
 ):
-    def trial_of(study: TinyStudy, runner: Runner) -> TrialFolder:
+    def trial_of(study: RealStudy, runner: Runner) -> TrialFolder:
         rates = {"rates": {"bias": 0.05, "ln": 0.02}, "distill_weight": 1.0}
         same = {"subset": "text.mlp.fc2.bias + vision.ln", "head": "linear"}  # written otherwise
         candidates = [
@@ -103,13 +103,13 @@ def test_a_training_is_tested_once_with_each_head_and_in_a_process_as_by_ray(
 
 
 @pytest.fixture(scope="module")
-def finished(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> TinyStudy:
+def finished(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> RealStudy:
     """A study that has come to its end, but for what is written then; its trials are run here."""
     baselines = {
         **FEW,
         "clipfit": {"subset": "clipfit", "rates": {"bias": 0.02, "ln": 0.02}},
     }
-    tiny = TinyStudy(
+    tiny = RealStudy(
         tmp_path_factory.mktemp("runs"),
         "finished",
         tiny_backbone,
@@ -131,19 +131,19 @@ def finished(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> T
     return tiny
 
 
-def train_final(tiny: TinyStudy):
+def train_final(tiny: RealStudy):
     study = Study(tiny.config, tiny.folder)
     batch = steps.plan_final(study, tiny.preparer, [tiny.heard])
     steps.run_test(study, [batch], [tiny.heard], run_in_process)
 
 
-def final_trial(tiny: TinyStudy, images: str = "labelled") -> TrialFolder:
+def final_trial(tiny: RealStudy, images: str = "labelled") -> TrialFolder:
     (trial,) = tiny.folder.path.glob(f"trials/final-{images}-*")
     return TrialFolder(trial)
 
 
 def test_the_best_configuration_learns_from_validation_images_too_and_is_tested_once(
-    finished: TinyStudy,
+    finished: RealStudy,
 ):
     shots = finished.preparer.shots(1)
     data = finished.preparer.final()
@@ -160,7 +160,7 @@ def test_the_best_configuration_learns_from_validation_images_too_and_is_tested_
 
 
 @pytest.mark.parametrize("how", ["lost", "failed"])
-def test_a_final_training_that_is_lost_or_failed_is_trained_again(finished: TinyStudy, how: str):
+def test_a_final_training_that_is_lost_or_failed_is_trained_again(finished: RealStudy, how: str):
     trial = final_trial(finished)
     before = untimed(trial), trial.read("delta.safetensors")
     if how == "lost":
@@ -173,7 +173,7 @@ def test_a_final_training_that_is_lost_or_failed_is_trained_again(finished: Tiny
 
 
 def test_another_final_model_learns_from_test_images_and_leaves_no_training_open(
-    finished: TinyStudy,
+    finished: RealStudy,
 ):
     left = final_trial(finished)
     left.reopen()

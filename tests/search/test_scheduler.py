@@ -15,8 +15,8 @@ from study.search.scheduler import Deadline, StudyScheduler
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End
 from study.trial.study import TrialConfig
-from tests import small_trials
 from tests.clock import Clock
+from tests.settings import clipfit_trial
 
 EPOCHS, RUNGS = 9, (3, 9)
 STOP = "STOP"
@@ -24,7 +24,7 @@ STOP = "STOP"
 
 def config(number: int, group: str) -> TrialConfig:
     name = f"search-{number:04d}"
-    return small_trials.trial(trial_id=name, number=number, group=group, epochs=EPOCHS)
+    return clipfit_trial(trial_id=name, number=number, group=group, epochs=EPOCHS)
 
 
 def recorded(

@@ -20,8 +20,7 @@ from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End
 from study.trial.study import Study, TrialConfig, TrialData
 from tests.clock import Clock
-from tests.settings import settings
-from tests.small_trials import trial
+from tests.settings import clipfit_trial, settings
 
 ENDED = End("finished", 4, 1.0)
 
@@ -50,7 +49,7 @@ def listed(name: str, planned: int, *rates: float) -> Listed:
 
 
 def config(proposal: Proposal) -> TrialConfig:
-    made = trial(
+    made = clipfit_trial(
         trial_id=f"search-{proposal.number:04d}",
         group=proposal.group,
         number=proposal.number,

@@ -16,7 +16,7 @@ from study.search import trial_worker
 from study.search.trial_worker import TrialWorker, one_line, trial_device
 from study.serving.classifier import load_classifier
 from study.trial.study import TrialConfig
-from tests import small_trials
+from tests.settings import clipfit_trial
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
 
@@ -26,7 +26,7 @@ def test_the_delta_of_a_trial_says_how_its_images_were_read(
 ):
     study = make_study("range")
     trial = study.folder.trial("search-0000")
-    config = small_trials.trial(trial_id=trial.trial_id, subset="vision.ln_post", epochs=1)
+    config = clipfit_trial(trial_id=trial.trial_id, subset="vision.ln_post", epochs=1)
     trial.create(config.model_dump(mode="json"))
     data = replace(study.preparer.test(1), reading=ImageReading((0, 4095)))
     worker = TrialWorker(study.folder, study.config, {"search": {1: data}})

@@ -10,10 +10,12 @@ import torch
 from PIL import Image
 
 from study.backbones.load_backbone import load_backbone
+from study.config.loading import build_config
 from study.data.datasets import load_dataset
 from study.errors import DataError, DeltaError
 from study.method.delta import (
     HEAD_ROWS,
+    DeltaInfo,
     apply_delta,
     head_tensors,
     load_delta,
@@ -22,23 +24,36 @@ from study.method.delta import (
 from study.method.head import Head
 from study.method.model import FewShotClassifier, accuracy
 from study.method.subsets import parse
+from study.search.recording import record_epoch
 from study.serving.classifier import load_classifier
 from study.storage.result_folder import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import TrialFolder
 from study.trial.prepare import Preparer
+from study.trial.run_trial import run_trial
 from study.trial.study import Study
-from tests.small_trials import study, train_and_save, trial
+from tests.settings import clipfit_trial
 
 NAMES = ("a cat", "a dog", "a bird")
 
 
 def tested(folder: Path, tiny_backbone: Path, **changes: Any) -> Path:
     """Test a trial, and give its folder: its reports and its delta."""
-    data = Preparer(Study(study("holdout", folder), StudyFolder(folder)), 16).test(1)
+    values = {"storage": str(folder), "data": {"augment": False, "shots": 4}}
+    study = Study(build_config(values, "tested"), StudyFolder(folder))
+    data = Preparer(study, 16).test(1)
     backbone = load_backbone(tiny_backbone)
-    config = trial(stage="test", **changes)
-    train_and_save(folder, config, data, backbone, str(tiny_backbone))
+    config = clipfit_trial(stage="test", **changes)
+    *_, last = run_trial(config, data, backbone)
+    info = DeltaInfo(
+        backbone=str(tiny_backbone),
+        revision=None,
+        fingerprint=backbone.fingerprint,
+        subset=config.settings.subset,
+        class_names=data.class_names,
+        templates=data.templates,
+    )
+    record_epoch(TrialFolder(folder), last, data, info)
     return folder
 
 

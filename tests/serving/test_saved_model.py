@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest
 
-from study.config.loading import dump_config
 from study.errors import DataError, DeltaError
 from study.method.delta import load_delta, save_delta
 from study.results.write_chance import write_chance
 from study.serving.saved_model import Origin, read_best_model, read_saved_model
 from study.storage.trial_folder import End
-from tests.finished_study import BEST
 from tests.not_none import not_none
+from tests.real_study import BEST
 
 FULL = {"subset": "none", "method": {"method": "full", "lr": 1e-5}}
 
@@ -47,9 +46,7 @@ def test_the_delta_of_a_trial_is_used_as_its_study_uses_it(
     finish: Any, tmp_path: Path, scratch: Path, ensemble: bool, templates: int
 ):
     study = finish(tmp_path, "mine", linear=True)
-    data = study.config.data.model_copy(update={"ensemble": ensemble})
-    study.config = study.config.model_copy(update={"data": data})
-    study.folder.write_config(dump_config(study.config))
+    study.configure(f"data.ensemble={ensemble}")
     tensors, info = load_delta(delta_in(study))
     save_delta(delta_in(study), tensors, replace(info, templates=("a {}.", "the {}!")))
     saved = read_saved_model(delta_in(study))

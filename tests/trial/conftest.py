@@ -7,10 +7,29 @@ import pytest
 
 from study.backbones.backbone import Backbone
 from study.backbones.load_backbone import load_backbone
+from study.config.loading import build_config
+from study.storage.result_folder import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.trial.prepare import Preparer
 from study.trial.study import Study, TrialData
-from tests.small_trials import Prepare, study
+from tests.trial.outcomes import Prepare
+
+SETTINGS: dict[str, JsonObject] = {
+    "holdout": {"data": {"augment": False, "shots": 4}, "search": {"selection": "holdout"}},
+    "augmented": {"data": {"augment": True, "shots": 4}, "search": {"selection": "holdout"}},
+    "augmented_folds": {"data": {"augment": True, "shots": 2}, "search": {"selection": "folds"}},
+    "folds": {"data": {"augment": False, "shots": 2}, "search": {"selection": "folds"}},
+    "class_folds": {
+        "protocol": "base_to_new",
+        "data": {"dataset": "glyphs", "augment": False, "shots": 2},
+    },
+    "base": {
+        "protocol": "base_to_new",
+        "data": {"augment": False, "shots": 4},
+        "search": {"selection": "base"},
+    },
+}
+"""Sections of the configuration by the name of a setting."""
 
 
 class OwnHead(Preparer):
@@ -34,7 +53,8 @@ def prepare(tmp_path_factory: pytest.TempPathFactory) -> Prepare:
     storage = tmp_path_factory.mktemp("runs")
 
     def prepare(setting: str) -> Preparer:
-        config, folder = study(setting, storage), StudyFolder(storage / setting)
+        config = build_config({"storage": str(storage), **SETTINGS[setting]}, setting)
+        folder = StudyFolder(storage / setting)
         folder.path.mkdir(parents=True, exist_ok=True)
         return OwnHead(Study(config, folder), image_size=16)
 

@@ -22,7 +22,9 @@ from study.trial.activations import CHUNK, begin_images, open_table, zero_shot_t
 from study.trial.machine_faults import free_memory
 from study.trial.run_trial import run_trial
 from study.trial.study import TrialData
-from tests.small_trials import outcomes, trial
+from tests.case_tables import from_table
+from tests.settings import clipfit_trial
+from tests.trial.outcomes import outcomes
 
 
 class Spy(StagedClassifier):
@@ -129,10 +131,10 @@ def test_prompts_are_begun_once_for_all_trials_as_far_as_nothing_is_tuned(
     backbone.clip.text_model.embeddings.token_embedding.register_forward_hook(
         lambda _, ids, __: embedded.append(ids)
     )
-    first = outcomes(run_trial(trial(subset=subset), holdout, backbone))
+    first = outcomes(run_trial(clipfit_trial(subset=subset), holdout, backbone))
     assert embedded
     embedded.clear()
-    assert outcomes(run_trial(trial(subset=subset), holdout, backbone)) == first
+    assert outcomes(run_trial(clipfit_trial(subset=subset), holdout, backbone)) == first
     assert bool(embedded) == again
 
 
@@ -147,7 +149,7 @@ def test_another_process_finds_the_features_of_encoders_in_which_nothing_is_tune
     ends = {"text": backbone.clip.text_projection, "vision": last_norm}
     for name, layer in ends.items():
         layer.register_forward_pre_hook(lambda *_, name=name: encoded.update({name: 1}))
-    tuned = trial(subset=subset, epochs=0 if subset == "none" else 2)
+    tuned = clipfit_trial(subset=subset, epochs=0 if subset == "none" else 2)
     first = outcomes(run_trial(tuned, holdout, backbone))
     assert encoded == {"text": 1, "vision": 1}
     free_memory()

@@ -19,8 +19,7 @@ from study.trial import config_hash
 from study.trial.config_hash import code_hash, compute_config_hash
 from study.trial.prepare import Preparer
 from study.trial.study import Study, TrialData
-from tests.settings import ARCHITECTURE
-from tests.small_trials import trial
+from tests.settings import ARCHITECTURE, clipfit_trial
 
 
 def prepared(storage: Path, image_size: int) -> TrialData:
@@ -49,7 +48,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> TrialData:
     ],
 )
 def test_what_has_no_effect_changes_nothing(data: TrialData, one: JsonObject, other: JsonObject):
-    hashes = {compute_config_hash(trial(**given), data, ARCHITECTURE) for given in (one, other)}
+    hashes = {
+        compute_config_hash(clipfit_trial(**given), data, ARCHITECTURE) for given in (one, other)
+    }
     assert len(hashes) == 1
 
 
@@ -73,9 +74,9 @@ def test_whatever_a_result_depends_on_changes_the_hash(
     class Further(TrainingConfig):
         smoothing: float = 0.0
 
-    trials = [trial(**changes) for changes in CHANGES]
-    trials.append(trial().model_copy(update={"training": Further()}))
-    trials.append(trial().model_copy(update={"training": Further(smoothing=0.1)}))
+    trials = [clipfit_trial(**changes) for changes in CHANGES]
+    trials.append(clipfit_trial().model_copy(update={"training": Further()}))
+    trials.append(clipfit_trial().model_copy(update={"training": Further(smoothing=0.1)}))
     larger = prepared(tmp_path, 24)
     assert larger.tasks == data.tasks, "other pixels of the same name"
     others = [
@@ -92,12 +93,12 @@ def test_whatever_a_result_depends_on_changes_the_hash(
         replace(data, heads=()),
         replace(data, epoch_images=3),
     ]
-    hashes = [compute_config_hash(one, data, ARCHITECTURE) for one in (trial(), *trials)]
-    hashes += [compute_config_hash(trial(), other, ARCHITECTURE) for other in others]
+    hashes = [compute_config_hash(one, data, ARCHITECTURE) for one in (clipfit_trial(), *trials)]
+    hashes += [compute_config_hash(clipfit_trial(), other, ARCHITECTURE) for other in others]
     other_weights = ARCHITECTURE._replace(checkpoint="other weights")
-    hashes.append(compute_config_hash(trial(), data, other_weights))
+    hashes.append(compute_config_hash(clipfit_trial(), data, other_weights))
     monkeypatch.setattr(config_hash, "PREPROCESSING", config_hash.PREPROCESSING + 1)
-    hashes.append(compute_config_hash(trial(), data, ARCHITECTURE))
+    hashes.append(compute_config_hash(clipfit_trial(), data, ARCHITECTURE))
     assert len({*hashes}) == len(hashes)
 
 
@@ -131,7 +132,7 @@ def test_an_edit_of_anothers_protocol_is_another_code(
     for name, code in (("first", OTHERS), ("same", OTHERS), ("other", OTHERS + "edited = 1")):
         protocol = others(tmp_path / f"{name}_protocol.py", code, monkeypatch)
         own = replace(data, protocol=protocol())
-        hashes.append(compute_config_hash(trial(), own, ARCHITECTURE))
+        hashes.append(compute_config_hash(clipfit_trial(), own, ARCHITECTURE))
     assert hashes[0] == hashes[1] != hashes[2]
 
 

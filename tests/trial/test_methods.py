@@ -20,8 +20,8 @@ from study.trial.run_trial import run_trial
 from study.trial.study import TrialConfig, TrialData
 from study.trial.task_features import cached_views
 from study.trial.task_model import TaskModel
-from tests.settings import ARCHITECTURE
-from tests.small_trials import Prepare, outcome, outcomes, trial
+from tests.settings import ARCHITECTURE, clipfit_trial
+from tests.trial.outcomes import Prepare, outcome, outcomes
 
 FULL = FullFineTuning(lr=0.002)
 LORA = Lora(lr=0.05)
@@ -46,7 +46,7 @@ def method_trial(
     training["regularizer"] = method.regularizer or "cosine"
     training["weight_decay"] = method.weight_decay
     changes = {"settings": settings, "heads": (head,)}
-    return trial(training=training, **more).model_copy(update=changes)
+    return clipfit_trial(training=training, **more).model_copy(update=changes)
 
 
 @METHODS
@@ -145,8 +145,8 @@ def test_zero_shot_a_linear_head_and_a_projection_pass_the_encoder_once_between_
     for file in data.caches.glob("frozen-*"):
         file.unlink()
     free_memory()
-    list(run_trial(trial(subset="none", epochs=0), data, backbone))
-    list(run_trial(trial(subset="none", epochs=0, head="linear"), data, backbone))
+    list(run_trial(clipfit_trial(subset="none", epochs=0), data, backbone))
+    list(run_trial(clipfit_trial(subset="none", epochs=0, head="linear"), data, backbone))
     list(run_trial(method_trial(PROJECTION), data, backbone))
     viewed = VIEWS * len(open_table(data.train_images).paths)
     passed = sum(len(call.args[1]) for call in begin.call_args_list)

@@ -27,7 +27,8 @@ from study.trial.predictions import (
 from study.trial.run_trial import run_trial
 from study.trial.study import Prediction
 from tests.not_none import not_none
-from tests.small_trials import Prepare, trial
+from tests.settings import clipfit_trial
+from tests.trial.outcomes import Prepare
 
 SOME = [
     Prediction("text", "base", "a/0.png", "ökapi", "zebra", 0.5, group="p1"),
@@ -118,7 +119,9 @@ def test_a_trial_keeps_the_groups_of_its_test_images(prepare: Prepare, backbone:
         replace(record, group=f"burst {number // 2}") for number, record in enumerate(part.records)
     )
     task = replace(task, evaluations=(replace(part, records=records),))
-    *_, report = run_trial(trial(stage="test", epochs=1), replace(data, tasks=(task,)), backbone)
+    *_, report = run_trial(
+        clipfit_trial(stage="test", epochs=1), replace(data, tasks=(task,)), backbone
+    )
     groups = {row.path: row.group for row in report.predictions}
     assert groups == {record.path: record.group for record in records}
 

@@ -23,7 +23,7 @@ from study.errors import DataError
 from study.storage.study_folder import StudyFolder
 from study.trial.prepare import Preparer
 from study.trial.study import SPLIT_HASH, EpochReport, Study, TrialData
-from tests.small_trials import last_report
+from tests.trial.outcomes import last_report
 
 Prepare = Callable[..., Preparer]
 

@@ -11,7 +11,9 @@ from study.backbones.backbone import Backbone
 from study.trial.predictions import mean
 from study.trial.run_trial import run_trial
 from study.trial.study import TrialData
-from tests.small_trials import Prepare, digest, outcome, outcomes, trial
+from tests.case_tables import from_table
+from tests.settings import clipfit_trial
+from tests.trial.outcomes import Prepare, digest, outcome, outcomes
 
 
 @pytest.mark.parametrize(
@@ -29,7 +31,7 @@ def test_every_epoch_is_reported_with_its_score(
 ):
     data = prepare(setting).search()
     before = {name: digest(tensor) for name, tensor in backbone.clip.state_dict().items()}
-    reports = list(run_trial(trial(), data, backbone))
+    reports = list(run_trial(clipfit_trial(), data, backbone))
     assert {name: digest(tensor) for name, tensor in backbone.clip.state_dict().items()} == before
     assert [report.epoch for report in reports] == [1, 2, 3, 4]
     assert [report.done for report in reports] == [False, False, False, True]
@@ -50,7 +52,7 @@ def test_every_epoch_is_reported_with_its_score(
 
 def test_what_distinguishes_trials_changes_the_result(holdout: TrialData, backbone: Backbone):
     changes: list[dict[str, Any]] = [{}, {"seed": 2}, {"bias_lr": 0.1}, {"distill_weight": 2.0}]
-    found = [outcomes(run_trial(trial(epochs=2, **c), holdout, backbone)) for c in changes]
+    found = [outcomes(run_trial(clipfit_trial(epochs=2, **c), holdout, backbone)) for c in changes]
     for one, other in combinations(found, 2):
         assert one != other
 
@@ -58,10 +60,13 @@ def test_what_distinguishes_trials_changes_the_result(holdout: TrialData, backbo
 def test_the_result_does_not_depend_on_what_ran_before_and_global_randomness_is_left_alone(
     holdout: TrialData, backbone: Backbone
 ):
-    alone = outcomes(run_trial(trial(), holdout, backbone))
+    alone = outcomes(run_trial(clipfit_trial(), holdout, backbone))
     torch.manual_seed(99)
-    other = trial(subset="bitfit", seed=7, training={"optimizer": "adamw", "batch_size": 4})
-    first, second = run_trial(trial(), holdout, backbone), run_trial(other, holdout, backbone)
+    other = clipfit_trial(subset="bitfit", seed=7, training={"optimizer": "adamw", "batch_size": 4})
+    first, second = (
+        run_trial(clipfit_trial(), holdout, backbone),
+        run_trial(other, holdout, backbone),
+    )
     state = torch.get_rng_state()
     interleaved = []
     for report in first:
@@ -85,7 +90,7 @@ def test_the_result_does_not_depend_on_what_ran_before_and_global_randomness_is_
 def test_a_trial_goes_on_from_any_epoch_to_the_bit(
     prepare: Prepare, backbone: Backbone, setting: str, changes: Mapping[str, Any]
 ):
-    data, config = prepare(setting).search(), trial(**changes)
+    data, config = prepare(setting).search(), clipfit_trial(**changes)
     whole = list(run_trial(config, data, backbone))
     for report in whole[:-1]:
         kept = {name: tensor.clone() for name, tensor in report.state.items()}
@@ -96,7 +101,7 @@ def test_a_trial_goes_on_from_any_epoch_to_the_bit(
 def test_where_nothing_is_tuned_one_report_tells_the_zero_shot_score(
     holdout: TrialData, backbone: Backbone
 ):
-    nothing = trial(subset="none", epochs=0, bias_lr=None, ln_lr=None)
+    nothing = clipfit_trial(subset="none", epochs=0, bias_lr=None, ln_lr=None)
     (report,) = run_trial(nothing, holdout, backbone)
     assert (report.epoch, report.done) == (0, True)
     assert report.metrics.keys() == {"val_accuracy", "val_score", "val_score_text", "seconds"}

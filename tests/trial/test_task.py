@@ -16,12 +16,14 @@ from study.trial.run_trial import run_trial
 from study.trial.study import EpochReport, Prediction, Target, TrialData
 from study.trial.task_features import image_features, labels_of
 from study.trial.task_model import TaskModel
-from tests.small_trials import Prepare, last_report, outcome, trial
+from tests.case_tables import from_table
+from tests.settings import clipfit_trial
+from tests.trial.outcomes import Prepare, last_report, outcome
 
 
 def test_an_alpha_keeps_its_share_of_the_change(holdout: TrialData, backbone: Backbone):
     def delta(alpha: float) -> dict[str, Tensor]:
-        config = trial(subset="clipfit + text.ln + vision.bias", alpha=alpha)
+        config = clipfit_trial(subset="clipfit + text.ln + vision.bias", alpha=alpha)
         *_, report = run_trial(config, holdout, backbone)
         return report.deltas[0]
 
@@ -37,7 +39,7 @@ def test_each_task_of_a_trial_has_a_seed_of_its_own(prepare: Prepare, backbone: 
     seeds = set()
     for seed in (1, 2):
         for index in range(len(data.tasks)):
-            seeds.add(TaskModel(trial(seed=seed), data, backbone, index).seed)
+            seeds.add(TaskModel(clipfit_trial(seed=seed), data, backbone, index).seed)
     assert len(seeds) == 2 * len(data.tasks)
 
 
@@ -52,7 +54,7 @@ def test_each_task_of_a_trial_has_a_seed_of_its_own(prepare: Prepare, backbone: 
 def test_one_encoder_alone_can_be_tuned(
     holdout: TrialData, backbone: Backbone, subset: str, rates: dict[str, None]
 ):
-    reports = list(run_trial(trial(subset=subset, **rates), holdout, backbone))
+    reports = list(run_trial(clipfit_trial(subset=subset, **rates), holdout, backbone))
     tower = subset.partition(".")[0]
     (delta,) = reports[-1].deltas
     assert delta
@@ -70,7 +72,7 @@ def test_every_key_of_the_recipe_changes_what_is_learnt(
 ):
     ends = []
     for training in ({}, key):
-        *_, last = run_trial(trial(training=training), holdout, backbone)
+        *_, last = run_trial(clipfit_trial(training=training), holdout, backbone)
         (delta,) = last.deltas
         ends.append(torch.cat([tensor.flatten() for tensor in delta.values()]))
     assert not torch.equal(*ends)
@@ -103,7 +105,7 @@ def test_unequal_classes_are_made_up_for_by_the_encoders_and_by_the_head(
 def test_images_that_are_evaluated_at_once_shrink_with_those_of_a_batch(
     holdout: TrialData, backbone: Backbone, micro_batch: int | None, at_once: int
 ):
-    config = trial(training={"batch_size": 8, "eval_batch_size": 30})
+    config = clipfit_trial(training={"batch_size": 8, "eval_batch_size": 30})
     (task,) = holdout.tasks
     model = TaskModel(config, holdout, backbone, 0, micro_batch)
     assert model.images_at_once == at_once
@@ -170,7 +172,7 @@ def test_every_validation_image_is_predicted_once(
     holdout: TrialData, prepare: Prepare, backbone: Backbone
 ):
     for data in (holdout, prepare("folds").search()):
-        (report,) = run_trial(trial(epochs=1), data, backbone)
+        (report,) = run_trial(clipfit_trial(epochs=1), data, backbone)
         evaluated = [
             (part.name, record.path, data.class_names[record.label])
             for task in data.tasks
@@ -188,7 +190,7 @@ def test_the_test_split_is_evaluated_after_the_last_epoch_alone(
     prepare: Prepare, backbone: Backbone
 ):
     data = prepare("holdout").test(1)
-    reports = list(run_trial(trial(stage="test"), data, backbone))
+    reports = list(run_trial(clipfit_trial(stage="test"), data, backbone))
     assert [any("test" in name for name in r.metrics) for r in reports] == [0, 0, 0, 1]
     assert not any("val" in name for r in reports for name in r.metrics)
     assert [bool(r.predictions) for r in reports] == [0, 0, 0, 1]
@@ -197,7 +199,7 @@ def test_the_test_split_is_evaluated_after_the_last_epoch_alone(
 
 def test_base_and_new_are_scored_apart_on_test(prepare: Prepare, backbone: Backbone):
     data = prepare("class_folds").test(1)
-    (report,) = run_trial(trial(epochs=1), data, backbone)
+    (report,) = run_trial(clipfit_trial(epochs=1), data, backbone)
     base, new = report.metrics["test_base"], report.metrics["test_new"]
     assert report.metrics["test_score"] == report.metrics["test_hmean"] == hmean(base, new)
     for part, names in (("base", data.class_names[:18]), ("new", data.class_names[18:])):
@@ -295,9 +297,9 @@ def test_a_trial_is_scored_when_it_may_be_stopped_and_at_its_end_and_trains_alik
     holdout: TrialData, backbone: Backbone
 ):
     changes = {**LINEAR, "alpha": 0.5}
-    often = list(run_trial(trial(**changes), holdout, backbone))
-    seldom = list(run_trial(trial(**changes), replace(holdout, scored_at=(2,)), backbone))
-    plain = list(run_trial(trial(), holdout, backbone))
+    often = list(run_trial(clipfit_trial(**changes), holdout, backbone))
+    seldom = list(run_trial(clipfit_trial(**changes), replace(holdout, scored_at=(2,)), backbone))
+    plain = list(run_trial(clipfit_trial(), holdout, backbone))
     assert ["val_score" in r.metrics for r in seldom] == [False, True, False, True]
     assert [bool(r.predictions) for r in seldom] == [False, True, False, True]
     for at in (1, 3):

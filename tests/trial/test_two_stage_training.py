@@ -16,7 +16,7 @@ from study.config.trial_settings import TrialSettings
 from study.trial.activations import open_table
 from study.trial.run_trial import run_trial
 from study.trial.study import TrialData
-from tests.small_trials import trial
+from tests.settings import clipfit_trial
 
 FIRST, SECOND = 6, 4
 """The epochs of the stages."""
@@ -33,7 +33,7 @@ def test_it_is_trained_as_by_a_plain_loop(
     monkeypatch.setattr("study.trial.two_stage_training.TWO_STAGE_STEPS", 10 * STEPS / shots)
     settings = TrialSettings(subset="none", head="linear", method=TwoStage())
     recipe = {"optimizer": "adamw", "weight_decay": 0.01, "regularizer": "none", "batch_size": 32}
-    config = trial(epochs=10, training=recipe).model_copy(update={"settings": settings})
+    config = clipfit_trial(epochs=10, training=recipe).model_copy(update={"settings": settings})
     *_, before, last = run_trial(config, holdout, backbone)
 
     mean, std = torch.tensor([backbone.image_mean, backbone.image_std])

@@ -18,7 +18,7 @@ from study.trial.run_trial import run_trial
 from study.trial.study import Study
 from tests.benchmarks.measuring import table
 from tests.benchmarks.step.random_clip import PRECISIONS
-from tests.small_trials import trial
+from tests.settings import clipfit_trial
 
 QUICKSTART = Path(__file__).parents[3] / "configs" / "quickstart.yaml"
 SETTINGS = {"bias_lr": 0.1, "ln_lr": 0.1, "distill_weight": 1.0}
@@ -45,7 +45,7 @@ def trial_table(device: str, small: bool) -> str:
             folder.path.mkdir()
             preparer = Preparer(Study(config, folder), backbone.image_size)
             epochs = 2 if small else config.training.epochs
-            config_of_trial = trial(**SETTINGS, epochs=epochs, training=config.training)
+            config_of_trial = clipfit_trial(**SETTINGS, epochs=epochs, training=config.training)
             for data in (preparer.search(), preparer.test(config.test.seeds[0])):
                 began = time.perf_counter()
                 *_, last = run_trial(config_of_trial, data, backbone)

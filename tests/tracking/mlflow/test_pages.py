@@ -14,8 +14,7 @@ from study.tracking.mlflow.mlflow_internals import run_pages
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.trial.study import Study
 from tests.browser import Browser
-from tests.finished_study import BEST
-from tests.study_writer import StudyWriter
+from tests.real_study import BEST
 
 pytestmark = pytest.mark.long
 
@@ -74,11 +73,11 @@ class Sent:
 @pytest.fixture(scope="module")
 def sent(finish: Any, mlflow_server: str, tmp_path_factory: pytest.TempPathFactory) -> Sent:
     """A study of which one trial was stopped and one failed."""
-    study = finish(tmp_path_factory.mktemp("paged"), "paged", experiment="paged")
-    study._split_hash = StudyWriter(study.folder.path).record_tasks(TASK)
+    study = finish(tmp_path_factory.mktemp("paged"), "paged")
+    split_hash = study.record_tasks(TASK)
     for number, score in ((3, 0.6123456789), (4, 0.5)):
         trial = study.folder.trial(f"search-{number:04d}")
-        study._search("search", f"trial {number}", number, score, BEST | STOPPED)
+        study.validate(number, score, split_hash=split_hash, **BEST | STOPPED)
         end = End("stopped", 2, 2.0, reason="successive halving at epoch 2")
         trial.write_end(end if number == 3 else End("failed", 2, 2.0, reason="boom", error="boom"))
     return Sent(study, mlflow_server)

@@ -178,6 +178,6 @@ def test_what_has_not_ended_is_neither_registered_nor_called_finished(finished: 
     sync(study, store)
     assert study.folder.read_registration() is None
     client = MlflowClient(store)
-    (experiment,) = [e for e in client.search_experiments() if e.name == "finished"]
+    (experiment,) = [e for e in client.search_experiments() if e.name == "halfway"]
     (parent,) = client.search_runs([experiment.experiment_id], "tags.study_parent = 'yes'")
     assert parent.info.status == "KILLED"
