@@ -186,7 +186,10 @@ class FinishedStudy(StudyWriter):
         self.validate(2, val_score - 0.1, **self._best | {"ln_lr": 0.01})
         for seed in SEEDS:
             self.test(seed, test_score=test_score)
-        chosen = (("zero-shot", {"subset": "none"}, 0.7), ("best", self._best, val_score))
+        chosen: tuple[tuple[str, JsonObject, float], ...] = (
+            ("zero-shot", {"subset": "none"}, 0.7),
+            ("best", self._best, val_score),
+        )
         candidates = [
             Candidate(
                 label=label,
