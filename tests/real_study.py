@@ -24,7 +24,7 @@ from study.config.trial_settings import TrialSettings
 from study.embedded import EMBEDDED
 from study.method.delta import head_tensors, load_delta
 from study.method.head import Head
-from study.search.candidates import fix_candidates
+from study.search.candidates import read_or_choose_candidates
 from study.search.driver import run_trials
 from study.search.groups import JOURNAL
 from study.search.runner import Runner, run_in_process
@@ -110,7 +110,7 @@ class RealStudy:
     def test(self, runner: Runner = run_trials):
         """Fix what is tested, and test it."""
         study = Study(self.config, self.folder)
-        candidates = fix_candidates(study)
+        candidates = read_or_choose_candidates(study)
         data = {seed: self.preparer.test(seed) for seed in self.config.test.seeds}
         batch = plan_test(study, trainings_of(candidates), data)
         run_test(study, [batch], [self.heard], runner)

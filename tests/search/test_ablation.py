@@ -17,7 +17,6 @@ from study.storage.result_folder import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End
 from study.trial.study import Study, TrialConfig, TrialData
-from tests.case_tables import from_table
 from tests.real_study import RealStudy, configs_of
 from tests.settings import settings, study_of
 

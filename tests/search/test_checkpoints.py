@@ -33,7 +33,6 @@ from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End, Status, TrialFolder
 from study.trial.predictions import read_predictions, read_validation
 from study.trial.study import EpochReport, Prediction, TrialConfig, TrialData
-from tests.case_tables import from_table
 from tests.damage import cut, flip
 from tests.not_none import not_none
 from tests.real_study import Listener
@@ -91,7 +90,7 @@ def record(trial: TrialFolder, *epochs: int):
 
 def close(trial: TrialFolder, status: Status, **changes: Any) -> End:
     config = clipfit_trial(trial_id=trial.trial_id, **changes)
-    found = Recorded(trial, config, None, trial.read_reports(), None)
+    found = RecordedTrial(trial, config, None, trial.read_reports(), None)
     return not_none(close_trial(found, [], status).end)
 
 

@@ -119,7 +119,7 @@ def search(sampler: Sampler = random) -> Open:
 
 def recorded(
     number: int, own: TrialSettings, scores: Mapping[int, float], end: End = FINISHED
-) -> Recorded:
+) -> RecordedTrial:
     config = clipfit_trial(trial_id=f"search-{number:04d}", number=number)
     folder = StudyFolder(Path()).trial(config.trial_id)
     reports = [{"epoch": epoch, "val_score": score} for epoch, score in scores.items()]

@@ -24,7 +24,7 @@ from study.method.delta import (
 from study.method.head import Head
 from study.method.model import FewShotClassifier, accuracy
 from study.method.subsets import parse
-from study.search.recording import record_epoch
+from study.search.checkpoints import record_epoch
 from study.serving.classifier import load_classifier
 from study.storage.result_folder import JsonObject
 from study.storage.study_folder import StudyFolder

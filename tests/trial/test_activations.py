@@ -22,7 +22,6 @@ from study.trial.activations import CHUNK, begin_images, open_table, zero_shot_t
 from study.trial.machine_faults import free_memory
 from study.trial.run_trial import run_trial
 from study.trial.study import TrialData
-from tests.case_tables import from_table
 from tests.settings import clipfit_trial
 from tests.trial.outcomes import outcomes
 

@@ -11,7 +11,6 @@ from study.backbones.backbone import Backbone
 from study.trial.predictions import mean
 from study.trial.run_trial import run_trial
 from study.trial.study import TrialData
-from tests.case_tables import from_table
 from tests.settings import clipfit_trial
 from tests.trial.outcomes import Prepare, digest, outcome, outcomes
 

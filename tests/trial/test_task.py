@@ -16,7 +16,6 @@ from study.trial.run_trial import run_trial
 from study.trial.study import EpochReport, Prediction, Target, TrialData
 from study.trial.task_features import image_features, labels_of
 from study.trial.task_model import TaskModel
-from tests.case_tables import from_table
 from tests.settings import clipfit_trial
 from tests.trial.outcomes import Prepare, last_report, outcome
 
