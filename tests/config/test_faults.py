@@ -1,28 +1,18 @@
 """What a configuration may not be: each fault has the key at fault and the value received."""
 
-from pathlib import Path
-
 import pytest
-import yaml
 
 from study.config.loading import build_config
 from study.config.reference import list_keys
 from study.config.renamed_keys import GONE, RENAMED
 from study.errors import FaultsError
 from study.storage.result_folder import JsonObject
-from tests.config_faults import faulty_keys
 
-CASES = yaml.safe_load(Path(__file__).with_name("faults.yaml").read_text())["faults"]
 STRANGE: tuple[object, ...] = (
     *(None, True, -1, 2.5, 10**9, 10**30, 1e300, float("nan"), "", "no such", "x" * 300),
     *([], {}, [1], [0, -1], ["", 2.5], {"a": 1}, {"bias": [1]}, {"": None}, [[1]], [{}]),
 )  # fmt: skip
 """Values, of which most are faulty in most places."""
-
-
-@pytest.mark.parametrize("values, key", CASES, ids=str)
-def test_the_key_of_a_bad_value_is_at_fault(values: JsonObject, key: str):
-    assert faulty_keys(values) == [key]
 
 
 @pytest.mark.parametrize("key", [key.name.lower() for key in list_keys()])
