@@ -40,11 +40,12 @@ gc.disable()  # until all is imported: it takes a third of that time
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 TOGETHER = (
-    *("tests/search/", "tests/commands/test_run_study.py"),
-    *("tests/faults/test_tracking_server.py", "tests/faults/test_storage.py"),
+    *("tests/search/", "tests/faults/test_tracking_server.py", "tests/faults/test_storage.py"),
     *(f"tests/tracking/mlflow/test_{name}" for name in ("m", "s")),
 )
 """Where most tests of a running Ray and of a running MLflow server are."""
+CLUSTERS = "tests/clusters/"
+"""Tests that mostly wait, each for machines of its own: one after the other, beside all else."""
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -56,10 +57,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
-    """Give each worker whole files, and one of them early on all that shares one Ray or server."""
+    """Give each worker whole files, one all that shares a Ray or server, one all clusters."""
 
     class Scheduler(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
+            if nodeid.startswith(CLUSTERS):
+                return CLUSTERS
             return "together" if nodeid.startswith(TOGETHER) else super()._split_scope(nodeid)
 
     return Scheduler(config, log)

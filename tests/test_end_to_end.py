@@ -33,7 +33,7 @@ OVERRIDES = [
 LARGE = 8_000_000
 """Bytes that a study may not take."""
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.long, pytest.mark.ci, pytest.mark.timeout(600)]
 
 
 class Whole:

@@ -19,7 +19,7 @@ from study.data.images.sources import encode_base64
 from tests.environments import outside, with_wheel
 from tests.serving_over_http import ask, served
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.long, pytest.mark.ci, pytest.mark.timeout(600)]
 
 CLASSES = ("digit one", "digit four", "digit five", "digit nine")
 """Classes that the backbone as it is takes for each other: it gets 0.6 of their images right."""

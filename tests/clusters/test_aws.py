@@ -31,7 +31,7 @@ from ray.autoscaler.tags import (
     TAG_RAY_USER_NODE_TYPE,
 )
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.ci]
 
 FILE = Path(__file__).parents[2] / "clusters" / "gpu.yaml"
 MINE = "203.0.113.7/32"

@@ -18,7 +18,7 @@ from tests.clusters.conftest import SMALL, wait_for
 from tests.free_port import free_port
 from tests.mlflow_address import mlflow_at
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long, pytest.mark.ci, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ("study", "configs", "clusters", "pyproject.toml", "README.md", "LICENSE", ".gitignore")

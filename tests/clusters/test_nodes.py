@@ -98,6 +98,7 @@ def start(nodes: Any, tiny_backbone: Path, tmp_path: Path) -> Iterator[Start]:
         running.process.wait()
 
 
+@pytest.mark.ci
 def test_a_node_that_comes_in_mid_study_takes_trials_and_data_reach_each_process_once(
     nodes: Any, start: Start
 ):
@@ -131,6 +132,7 @@ def test_a_node_that_comes_in_mid_study_takes_trials_and_data_reach_each_process
     assert max(sizes) < 1e6, "images and weights travel as the names of files"
 
 
+@pytest.mark.ci
 def test_trials_leave_a_node_that_is_about_to_be_taken_away_and_do_no_epoch_twice(
     nodes: Any, start: Start
 ):

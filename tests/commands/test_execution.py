@@ -300,6 +300,7 @@ def test_a_choice_that_is_made_needs_no_search_unless_one_of_its_trials_is_open(
 
 
 @pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.timeout(300)
 def test_an_ablation_names_the_rates_at_an_end_of_their_list_and_trains_nothing_twice(
     configure: Configure, console: Console, output: io.StringIO

@@ -239,6 +239,7 @@ def grown(place: Path, tiny_backbone: Path) -> StudyFolder:
 
 
 @pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.timeout(900)
 def test_the_search_has_all_its_trials_and_the_first_ones_were_kept(grown: StudyFolder):
     configs = [trial.read_config() for trial in grown.trials()]
@@ -251,6 +252,7 @@ def test_the_search_has_all_its_trials_and_the_first_ones_were_kept(grown: Study
 
 
 @pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.timeout(900)
 def test_the_choice_was_made_anew_and_everything_chosen_is_tested(grown: StudyFolder):
     candidates = grown.read_json("candidates.json")

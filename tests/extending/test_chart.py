@@ -30,7 +30,7 @@ MODULE = "report/plots.py"
 @pytest.mark.long
 def test_the_report_has_it(edited: Any, tmp_path: Path):
     drawing = (MODULE, "def pareto_chart(", DRAWING)
-    edited(MODULE, "        rungs_chart(trials),", PLACE, more=[drawing])
+    edited(MODULE, "        pareto_chart(trials),", PLACE, more=[drawing])
     folder = tmp_path / "runs" / "mine"
     report = (folder / "report.html").read_text()
     label = "Scores of the tested. test score,\xa0% against place: candidates"

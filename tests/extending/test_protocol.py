@@ -32,6 +32,7 @@ def installed(install: Any):
 
 
 @pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.usefixtures("ray_cluster", "installed")
 def test_a_study_is_judged_by_it(small: Any):
     folder = small({"selection": "base"}, protocol="only_new")

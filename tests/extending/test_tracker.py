@@ -10,6 +10,7 @@ from tests.not_none import not_none
 
 
 @pytest.mark.long
+@pytest.mark.ci
 def test_a_study_tells_it_of_every_trial(
     small: Any, install: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

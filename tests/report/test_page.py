@@ -85,6 +85,7 @@ def test_a_link_opens_its_section(shown: Browser):
 
 
 @pytest.mark.long
+@pytest.mark.ci
 # What a scheme can change is contrast alone.
 @pytest.mark.parametrize(
     "width, scheme, rules",

@@ -12,6 +12,7 @@ AUTO = {"epochs": 1, "batch_size": 8, "precision": "auto"}
 
 
 @pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.usefixtures("ray_cluster")
 def test_it_is_decided_once_and_stays(make_study: Any):
     study = make_study("auto", training=AUTO).study

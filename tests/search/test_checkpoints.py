@@ -239,7 +239,12 @@ def record_until(trial: TrialFolder, turn: int, when: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    "when", ["half", *(pytest.param(when, marks=pytest.mark.long) for when in ("before", "after"))]
+    "when",
+    [
+        "half",
+        pytest.param("before", marks=[pytest.mark.long, pytest.mark.ci]),
+        pytest.param("after", marks=[pytest.mark.long, pytest.mark.ci]),
+    ],
 )
 def test_a_crash_at_whatever_write_is_no_damage(
     trial: TrialFolder, when: str, caplog: pytest.LogCaptureFixture

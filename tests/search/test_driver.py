@@ -64,6 +64,7 @@ UNHEARD: tuple[tuple[str, str, Any], ...] = (
 
 
 @pytest.mark.long
+@pytest.mark.ci
 def test_a_study_goes_on_beside_what_fails_a_worker_that_is_killed_and_an_observer_at_fault(
     make_study: Callable[..., RealStudy], searched: RealStudy
 ):
@@ -152,6 +153,7 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.long
+@pytest.mark.ci
 def test_kill_interrupts_a_study_also_while_ray_starts():
     command = [sys.executable, "-c", KILLED_AS_RAY_STARTS]
     assert subprocess.check_output(command, text=True) == "interrupted\n"

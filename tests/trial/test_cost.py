@@ -17,7 +17,8 @@ TEXTS = ["a photo of a cat.", "a photo of a dog."]
 
 
 @pytest.mark.parametrize(
-    "measured", [measure, pytest.param(measure_in_processes, marks=pytest.mark.long)]
+    "measured",
+    [measure, pytest.param(measure_in_processes, marks=[pytest.mark.long, pytest.mark.ci])],
 )
 def test_real_steps_are_measured(tiny_backbone: Path, measured: object):
     assert callable(measured)

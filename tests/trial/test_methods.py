@@ -76,7 +76,10 @@ def test_a_method_learns_and_every_epoch_is_reported_with_its_delta_if_it_writes
         (FULL, "holdout", {}),
         (DROPPING, "augmented", {}),
         pytest.param(
-            LORA, "class_folds", {"alpha": 0.75, "head": "linear"}, marks=pytest.mark.long
+            LORA,
+            "class_folds",
+            {"alpha": 0.75, "head": "linear"},
+            marks=[pytest.mark.long, pytest.mark.ci],
         ),
         (PROJECTION, "folds", {}),
         (PROJECTION, "augmented", {"alpha": 0.75, "head": "linear"}),

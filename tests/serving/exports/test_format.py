@@ -51,6 +51,7 @@ MODELS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("model", MODELS)
 def test_each_format_gives_the_labels_of_this_package(
@@ -70,6 +71,7 @@ def test_each_format_gives_the_labels_of_this_package(
 
 
 @pytest.mark.long
+@pytest.mark.ci
 @pytest.mark.parametrize("name", ["hf", "onnx"])
 def test_a_siglip_gives_the_tuned_answers(
     make_telling: Any, assert_tuned_answers: Any, tmp_path: Path, name: str

@@ -48,6 +48,7 @@ def test_the_alias_moves_for_a_better_validation_score_that_compares_alone(
 
 
 @pytest.mark.long
+@pytest.mark.ci
 def test_studies_that_register_at_once_leave_the_alias_with_the_best_of_them(
     finish: Any, tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch
 ):

@@ -104,6 +104,7 @@ def test_a_model_without_a_delta_or_with_a_damaged_one_is_refused(
 
 
 @pytest.mark.long
+@pytest.mark.ci
 def test_a_server_takes_a_model_and_gives_it_to_whoever_asks(
     registered: Registered, mlflow_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -16,7 +16,7 @@ from study.trial.study import Study
 from tests.browser import Browser
 from tests.real_study import BEST
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.ci]
 
 TABLES = """[...document.querySelectorAll("table")].map((table) =>
   [...table.rows].map((row) => [...row.cells].map((cell) => cell.textContent.trim())))"""

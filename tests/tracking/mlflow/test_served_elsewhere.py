@@ -61,6 +61,7 @@ def assert_equal(rows: list[JsonObject], place: Path):
 
 
 @pytest.mark.long
+@pytest.mark.ci
 def test_a_model_answers_where_the_package_is_not_and_requires_all_that_it_imports(
     place: Path, tmp_path: Path
 ):

@@ -42,6 +42,7 @@ def _begin(uri: str, together: Any) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.ci
 def test_studies_that_begin_a_store_at_once_all_find_its_tables(tmp_path: Path):
     """Without `make_tables`, a migration of MLflow fails in one of the processes."""
     spawn = get_context("spawn")
