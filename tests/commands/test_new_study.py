@@ -14,7 +14,7 @@ from study.config.json_schema import json_schema
 from study.config.loading import build_config, load_config
 from study.config.search_section import SITES_OF
 from tests.commands.conftest import Run
-from tests.config.test_config_files import CONFIGS
+from tests.config.test_loading import CONFIGS
 from tests.siglips import save_siglip
 
 

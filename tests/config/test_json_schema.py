@@ -7,7 +7,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from study.config.json_schema import json_schema
-from tests.config.test_config_files import CONFIG_FILES, CONFIGS
+from tests.config.test_loading import CONFIG_FILES, CONFIGS
 
 VALIDATOR = Draft202012Validator(json_schema())
 SOUND = (
