@@ -138,6 +138,12 @@ def label_table(check: LabelCheck) -> Table:
 
 def describe_check(check: LabelCheck) -> str:
     """Return how many labels are likely wrong, and how right the models are that found them."""
+    if not check.reliable:
+        return (
+            f"Models of the best configuration are right on {percent(check.right)} % of "
+            f"{amount(check.images, 'training image')} that they had not seen: too few to find "
+            "wrong labels."
+        )
     number = format_count(len(check.likely_mislabelled))
     return (
         f"{number} of {amount(check.images, 'training image')} are likely mislabelled, by models "

@@ -22,6 +22,9 @@ from study.results.trial_results import PARTS
 from study.storage.study_folder import StudyFolder
 from study.trial.predictions import read_validation
 
+LEAST_RIGHT = 0.5
+"""The least share of images that models must be right on to doubt a label: of thirty classes of
+photographs, models that were right on a third doubted half of all labels."""
 _ROUNDING = 1e-9
 """By how much a probability may be below the mean of equal ones."""
 Labels = npt.NDArray[np.int64]
@@ -44,11 +47,16 @@ class LabelCheck(NamedTuple):
     """The training images of a study that are likely mislabelled."""
 
     likely_mislabelled: tuple[MislabelledImage, ...]
-    """These images, that with the least probable label first."""
+    """These images, that with the least probable label first; none if `reliable` is false."""
     images: int
     """The number of images that were scored."""
     right: float
     """The share of the images whose given label the models predict, a fraction."""
+
+    @property
+    def reliable(self) -> bool:
+        """Whether the models are right often enough to doubt a label."""
+        return self.right >= LEAST_RIGHT
 
 
 def check_labels(folder: StudyFolder, trial_id: str) -> LabelCheck | None:
@@ -79,11 +87,14 @@ def check_labels(folder: StudyFolder, trial_id: str) -> LabelCheck | None:
     sums[np.arange(len(paths)), given] = np.bincount(image, rows["true_probability"].to_numpy())
     means = sums / np.bincount(image)[:, np.newaxis]
     suggested = means.argmax(axis=1)
+    check = LabelCheck((), len(paths), float(np.mean(suggested == given)))
+    if not check.reliable:
+        return check
     found = []
     for n in find_mislabelled(means, given):
         texts = str(paths[n]), str(names[given[n]]), str(names[suggested[n]])
         found.append(MislabelledImage(*texts, float(means[n, given[n]])))
-    return LabelCheck(tuple(found), len(paths), float(np.mean(suggested == given)))
+    return check._replace(likely_mislabelled=tuple(found))
 
 
 def find_mislabelled(probabilities: npt.NDArray[np.float64], given: Labels) -> Labels:

@@ -52,6 +52,17 @@ def test_the_models_of_several_folds_are_averaged(base_to_new_study: Path):
     assert label.confidence == pytest.approx(0.2)
 
 
+@pytest.mark.parametrize("wrong, found", [(2, 2), (3, 0)])
+def test_models_that_are_wrong_on_most_images_doubt_no_label(
+    few_shot_study: Path, wrong: int, found: int
+):
+    rows = [(0, "accuracy", f"{n}.png", "a", "b", 0.9, 0.05) for n in range(wrong)]
+    rows += [(0, "accuracy", f"{n}.png", "ab"[n % 2], "ab"[n % 2], 0.7, 0.7) for n in range(5, 7)]
+    validate(few_shot_study, best_of(few_shot_study), rows)
+    check = not_none(read_study_result(few_shot_study).label_check)
+    assert (len(check.likely_mislabelled), check.reliable) == (found, found > 0)
+
+
 def test_before_the_choice_there_is_none(few_shot_study: Path):
     ExampleStudy(few_shot_study).doubt_labels("x.png", ("cat", "dog"))
     (few_shot_study / "candidates.json").unlink()
