@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# A study on several nodes of a SLURM cluster. Edit the three lines marked below. Then, from a folder that all
+# nodes see, with the environment activated in which this package and Ray are installed:
+#
+#   sbatch clusters/slurm.sh
+#   tail -f clipfit-JOB.log      # the study's progress
+#   scancel JOB                  # ends the study; submitted again, it continues
+#
+# Two minutes before its time limit the job ends the study, requeues itself, and then resumes it.
+
+# EDIT: where it runs, and who pays.
+#SBATCH --partition=gpu --account=project
+# EDIT: the nodes, and the GPUs and CPUs of each that Ray is given.
+#SBATCH --nodes=2 --gpus-per-node=4 --cpus-per-task=32
+#SBATCH --time=12:00:00 --signal=B:USR1@120 --requeue --ntasks-per-node=1
+#SBATCH --job-name=clipfit --output=%x-%j.log --open-mode=append
+# A worker's node that fails takes its own trials alone; if the head's fails, SLURM requeues the job.
+#SBATCH --no-kill
+set -euo pipefail
+# EDIT: the study's name, and what `clipfit-study run` is given: a configuration, or a sweep, and values.
+name=flowers words=(gpu)
+
+export STUDY_STORAGE=${STUDY_STORAGE:-$PWD/runs}
+mkdir -p "$STUDY_STORAGE"
+# A short path, since those of Ray's sockets in it may have 107 characters. Ray opens its own folder to all users.
+folder=$(mktemp -d "/tmp/clipfit-$SLURM_JOB_ID.XXXXXX")
+store=$STUDY_STORAGE/$name.mlflow.db
+requeue='' study=''
+
+# finish: leave nothing behind on this node or the others, however the job ends.
+finish() {
+  local code=$?
+  trap '' TERM USR1
+  if [ -e "$folder/mlflow.db" ]; then
+    # SQLite copies a whole database even if its writer was killed.
+    python -c 'import sqlite3, sys; sqlite3.connect(sys.argv[1]).backup(sqlite3.connect(sys.argv[2]))' \
+      "$folder/mlflow.db" "$store.part" && mv "$store.part" "$store"
+    echo "to browse, run: mlflow ui --backend-store-uri sqlite:///$store"
+  fi
+  scancel --signal=TERM "$SLURM_JOB_ID" 2> /dev/null || true # the steps; not this script
+  wait
+  rm -rf "$folder"
+  if [ -n "$requeue" ] && [ "$code" -gt 128 ]; then scontrol requeue "$SLURM_JOB_ID"; fi
+  exit "$code"
+}
+trap finish EXIT
+# The study ends by SIGTERM, and can be resumed. SLURM itself sends that to all processes of a job that is cancelled.
+trap 'signalled=yes requeue=yes; [ -z "$study" ] || kill -TERM "$study"' USR1
+trap 'signalled=yes' TERM
+
+# SQLite needs a local disk. The trials' files are in mlruns/ of the folder from which the job was submitted.
+if [ -z "${MLFLOW_TRACKING_URI:-}" ]; then
+  if [ -e "$store" ]; then cp "$store" "$folder/mlflow.db"; fi
+  export MLFLOW_TRACKING_URI=sqlite:///$folder/mlflow.db
+fi
+
+# Two ports of the job, the second for Ray's client server, which is there with grpc. They are below those that the
+# system chooses for Ray's other services. If another job had them, Ray would not start, and none has the token.
+port=$((20000 + SLURM_JOB_ID % 6000 * 2)) client=()
+if python -c 'import grpc' 2> /dev/null; then client=("--ray-client-server-port=$((port + 1))"); fi
+read -r _ address < <(scontrol getaddrs "$SLURMD_NODENAME")
+address=${address%:*}
+RAY_AUTH_TOKEN=$(python -c 'import secrets; print(secrets.token_hex(32))')
+export RAY_AUTH_TOKEN RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
+export RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S=0 # else Ray ends later than SLURM's KillWait of 30 seconds
+export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK # a step does not inherit it
+
+# `ray symmetric-run` refuses a node on which another job's Ray runs, and ends that by `ray stop`; it passes no
+# signal to the study, and takes each slurmd of one host for the head.
+ulimit -n 65536 2> /dev/null || ulimit -n "$(ulimit -Hn)"
+srun --overlap --nodes=1 --ntasks=1 --nodelist="$SLURMD_NODENAME" \
+  ray start --head --block --node-ip-address="$address" --port="$port" "${client[@]}" \
+  --include-dashboard=false --dashboard-agent-listen-port=0 --temp-dir="$folder/ray" \
+  --num-cpus="$SLURM_CPUS_PER_TASK" --num-gpus="${SLURM_GPUS_ON_NODE:-0}" > /dev/null &
+until [ -e "$folder/ray/ray_current_cluster" ]; do
+  kill -0 "$!" # else Ray has not started
+  sleep 1
+done
+export RAY_ADDRESS=$address:$port
+
+others=$((SLURM_NNODES - 1))
+if [ "$others" -gt 0 ]; then
+  srun --overlap --nodes="$others" --ntasks="$others" --exclude="$SLURMD_NODENAME" \
+    --no-kill --kill-on-bad-exit=0 --wait=0 bash -c '
+      folder=$(mktemp -d "/tmp/clipfit-$SLURM_JOB_ID.XXXXXX")
+      trap "rm -rf $folder" EXIT
+      trap : TERM # which SLURM sends to Ray, too
+      ray start --address="$RAY_ADDRESS" --block --dashboard-agent-listen-port=0 --temp-dir="$folder/ray" \
+        --num-cpus="$SLURM_CPUS_PER_TASK" --num-gpus="${SLURM_GPUS_ON_NODE:-0}"' > /dev/null &
+fi
+
+# A sweep has no folder of its name, and `run` resumes its studies.
+if [ -e "$STUDY_STORAGE/$name" ]; then words=(resume "$name"); else words=(run "${words[@]}" "name=$name"); fi
+clipfit-study "${words[@]}" &
+study=$!
+signalled=yes
+while [ -n "$signalled" ]; do # a signal ends `wait`, and not the study
+  signalled=''
+  wait "$study" && code=0 || code=$?
+done
+exit "$code"
