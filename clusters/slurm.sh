@@ -6,7 +6,8 @@
 #   tail -f clipfit-JOB.log      # the study's progress
 #   scancel JOB                  # ends the study; submitted again, it continues
 #
-# Two minutes before its time limit the job ends the study, requeues itself, and then resumes it.
+# Two minutes before its time limit the job ends the study, requeues itself, and then resumes it. SLURM also requeues it
+# if a node fails: with --no-kill, a job whose first node fails would go on without its script.
 
 # EDIT: where it runs, and who pays.
 #SBATCH --partition=gpu --account=project
@@ -14,8 +15,6 @@
 #SBATCH --nodes=2 --gpus-per-node=4 --cpus-per-task=32
 #SBATCH --time=12:00:00 --signal=B:USR1@120 --requeue --ntasks-per-node=1
 #SBATCH --job-name=clipfit --output=%x-%j.log --open-mode=append
-# A worker's node that fails takes its own trials alone; if the head's fails, SLURM requeues the job.
-#SBATCH --no-kill
 set -euo pipefail
 # EDIT: the study's name, and what `clipfit-study run` is given: a configuration, or a sweep, and values.
 name=flowers words=(gpu)
@@ -25,28 +24,39 @@ mkdir -p "$STUDY_STORAGE"
 # A short path, since those of Ray's sockets in it may have 107 characters. Ray opens its own folder to all users.
 folder=$(mktemp -d "/tmp/clipfit-$SLURM_JOB_ID.XXXXXX")
 store=$STUDY_STORAGE/$name.mlflow.db
-requeue='' study=''
+requeue='' study='' steps=()
 
 # finish: leave nothing behind on this node or the others, however the job ends.
 finish() {
   local code=$?
   trap '' TERM USR1
   if [ -e "$folder/mlflow.db" ]; then
-    # SQLite copies a whole database even if its writer was killed.
+    # SQLite copies a whole database even if its writer was killed, and writes to a local disk alone.
     python -c 'import sqlite3, sys; sqlite3.connect(sys.argv[1]).backup(sqlite3.connect(sys.argv[2]))' \
-      "$folder/mlflow.db" "$store.part" && mv "$store.part" "$store"
-    echo "to browse, run: mlflow ui --backend-store-uri sqlite:///$store"
+      "$folder/mlflow.db" "$folder/copy.db" && cp "$folder/copy.db" "$store.part" && mv "$store.part" "$store" &&
+      echo "to browse, run: mlflow ui --backend-store-uri sqlite:///$store" ||
+      echo "MLflow's store could not be copied to $store; \`clipfit-study sync $name\` fills another" >&2
   fi
-  scancel --signal=TERM "$SLURM_JOB_ID" 2> /dev/null || true # the steps; not this script
-  wait
+  # The steps, not this script. It tries again and again if SLURM is ending the job, and has told the steps itself.
+  scancel --signal=TERM "$SLURM_JOB_ID" 2> /dev/null &
+  local cancel=$!
+  wait "${steps[@]}" || true
+  { kill -KILL "$cancel" && wait "$cancel"; } 2> /dev/null || true
   rm -rf "$folder"
   if [ -n "$requeue" ] && [ "$code" -gt 128 ]; then scontrol requeue "$SLURM_JOB_ID"; fi
   exit "$code"
 }
 trap finish EXIT
-# The study ends by SIGTERM, and can be resumed. SLURM itself sends that to all processes of a job that is cancelled.
+# The study ends by SIGTERM, and can be resumed.
 trap 'signalled=yes requeue=yes; [ -z "$study" ] || kill -TERM "$study"' USR1
-trap 'signalled=yes' TERM
+# cancelled: SLURM has sent SIGTERM to Ray as well, and the study would wait for it longer than KillWait.
+cancelled() {
+  signalled=yes
+  [ -n "$study" ] || return 0
+  { timeout 10 tail --pid="$study" -f /dev/null || kill -KILL "$study"; } 2> /dev/null &
+  steps+=("$!")
+}
+trap cancelled TERM
 
 # SQLite needs a local disk. The trials' files are in mlruns/ of the folder from which the job was submitted.
 if [ -z "${MLFLOW_TRACKING_URI:-}" ]; then
@@ -72,6 +82,7 @@ srun --overlap --nodes=1 --ntasks=1 --nodelist="$SLURMD_NODENAME" \
   ray start --head --block --node-ip-address="$address" --port="$port" "${client[@]}" \
   --include-dashboard=false --dashboard-agent-listen-port=0 --temp-dir="$folder/ray" \
   --num-cpus="$SLURM_CPUS_PER_TASK" --num-gpus="${SLURM_GPUS_ON_NODE:-0}" > /dev/null &
+steps+=("$!")
 until [ -e "$folder/ray/ray_current_cluster" ]; do
   kill -0 "$!" # else Ray has not started
   sleep 1
@@ -81,12 +92,13 @@ export RAY_ADDRESS=$address:$port
 others=$((SLURM_NNODES - 1))
 if [ "$others" -gt 0 ]; then
   srun --overlap --nodes="$others" --ntasks="$others" --exclude="$SLURMD_NODENAME" \
-    --no-kill --kill-on-bad-exit=0 --wait=0 bash -c '
+    --kill-on-bad-exit=0 --wait=0 bash -c '
       folder=$(mktemp -d "/tmp/clipfit-$SLURM_JOB_ID.XXXXXX")
       trap "rm -rf $folder" EXIT
       trap : TERM # which SLURM sends to Ray, too
       ray start --address="$RAY_ADDRESS" --block --dashboard-agent-listen-port=0 --temp-dir="$folder/ray" \
         --num-cpus="$SLURM_CPUS_PER_TASK" --num-gpus="${SLURM_GPUS_ON_NODE:-0}"' > /dev/null &
+  steps+=("$!")
 fi
 
 # A sweep has no folder of its name, and `run` resumes its studies.
