@@ -47,35 +47,6 @@ BASELINES = {
     "zero-shot": {"subset": "none"},
     "clipfit": {"subset": "clipfit", "rates": {"bias": 1, "ln": 1}},
 }
-TARGETS = {"dataset": "digits", "shots": 2, "targets": ["glyphs"], "targets_root": "/"}
-DEEP = {"subset": "vision.ln1[7]", "rates": {"ln": 1}}
-
-
-@pytest.mark.parametrize(
-    "key, values",
-    [
-        (
-            "search.baselines.deep.subset",
-            {"search": {"baselines": {**BASELINES, "deep": DEEP}}},
-        ),
-        ("data.targets_root", {"protocol": "transfer", "data": TARGETS}),
-        ("search.folds", {"search": {"selection": "holdout", "folds": 3}}),
-        ("search.folds", {"search": {"folds": 9}}),
-        ("data.templates", {"data": {"shots": 2, "templates": [f"{'word ' * 80}{{}}"]}}),
-        ("data", {"data": {"shots": 5000}}),
-        ("data.shots_from", {"data": {"shots": 2, "shots_from": "/nowhere"}}),
-        ("storage", {"storage": "/etc/passwd/runs"}),
-        ("storage", {"storage": "/proc/x/runs"}),
-        ("storage", {"storage": "s3:/bucket"}),
-        ("search.sampler", {"search": {"sampler": "nosuch"}}),
-        ("tracking.tracker", {"tracking": {"tracker": "nosuch"}}),
-        ("resources.cpus_per_trial", {"resources": {"cpus_per_trial": 999}}),
-        ("resources.gpus_per_trial", {"resources": {"gpus_per_trial": 99}}),
-        ("protocol", {"protocol": "nosuch"}),
-    ],
-)
-def test_a_fault_has_the_key_that_is_at_fault(look: Look, key: str, values: JsonObject):
-    assert [fault.key for fault in look(**values)] == [key]
 
 
 def test_a_folder_of_the_study_that_holds_other_files_is_refused(look: Look, tmp_path: Path):
