@@ -49,6 +49,7 @@ def run(folder: Path, *words: str) -> str:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_study_runs_from_its_check_to_a_registered_model(family: str, tmp_path: Path):
     checkpoint = FAMILIES[family](tmp_path / "checkpoint")

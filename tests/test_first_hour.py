@@ -27,7 +27,7 @@ EACH = 20
 """The images of each class to learn from."""
 NEW = 10
 """The images of each class to label."""
-BASELINES = "{projection: null, bitfit: null, ln: null, linear: null}"
+BASELINES = "{projection: null, clap: null, two_stage: null, bitfit: null, ln: null, linear: null}"
 STUDY = (
     *("run", "photos", "name=first-hour", "data.root=pets", "backbone.name=embedded"),
     *("data.augment=false", "training.epochs=8", "test.seeds=[1,2]", "test.runners_up=0"),

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parent.parent
-STUDY, TESTS = ROOT / "study", ROOT / "tests"
+STUDY = ROOT / "study"
 
 TABLES = yaml.safe_load(Path(__file__).with_name("layers.yaml").read_text())
 ALLOWED: dict[str, set[str]] = {package: {*names} for package, names in TABLES["allowed"].items()}

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 from rich.cells import cell_len
 
 from tests.example_studies import ExampleStudy, ablation_study, search_study
@@ -22,7 +21,16 @@ WIDTH = 60
 WIDE = 1000
 """The width of a terminal on which nothing needs to be wrapped."""
 MARK = "\x1e"
-COMMANDS = yaml.safe_load(Path(__file__).with_name("widths.yaml").read_text())
+COMMANDS = {
+    "list": (["list"], "in runs:"),  # first, as some of the others write files
+    "leaderboard": (["leaderboard", "glyphs-few-shot"], "best by validation"),
+    "leaderboard of two parts": (["leaderboard", "glyphs-base-to-new"], "new %"),
+    "status": (["status", "glyphs-few-shot"], "unfinished"),
+    "ablation": (["leaderboard", "runs/ablation"], "without vision.ln"),
+    "sweep": (["leaderboard", *["glyphs-base-to-new"] * 2], "published"),
+    "best configurations": (["leaderboard"], "Best on digits"),
+    "check": (["run", "quickstart", "--check", "--estimate"], "all is well"),
+}
 """The words of each command, and what shows that it did what it is for."""
 CHILD = """
 import fcntl, json, struct, sys, termios

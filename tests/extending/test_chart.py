@@ -1,4 +1,4 @@
-"""A chart of one's own, here of the tested candidates: a function and its place in the report."""
+"""A chart of one's own, of the tested candidates: a function, its call, its place on the page."""
 
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,14 @@ DRAWING = '''def tested_chart(board: StudyResult) -> Chart:
 '''
 PLACE = "        tested_chart(board),"
 MODULE = "report/plots.py"
+SECTION = '    yield from _charts(charts, "importance-search"'
 
 
 @pytest.mark.long
 def test_the_report_has_it(edited: Any, tmp_path: Path):
     drawing = (MODULE, "def pareto_chart(", DRAWING)
-    edited(MODULE, "        pareto_chart(trials),", PLACE, more=[drawing])
+    shown = ("report/page.py", SECTION, '    yield from _charts(charts, "tested")')
+    edited(MODULE, "        pareto_chart(trials),", PLACE, more=[drawing, shown])
     folder = tmp_path / "runs" / "mine"
     report = (folder / "report.html").read_text()
     label = "Scores of the tested. test score,\xa0% against place: candidates"

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 from safetensors import SafetensorError
 from safetensors.torch import save, save_file
 from torch import Tensor
@@ -72,7 +71,6 @@ def rewrite(path: Path, info: Any, file_format: str = f"{KIND}{FORMAT}"):
 
 
 FIELDS = asdict(INFO)
-METADATA_FAULTS = yaml.safe_load(Path(__file__).with_name("delta_metadata.yaml").read_text())
 
 
 def nest(path: Path):
@@ -115,12 +113,24 @@ def test_a_file_that_is_no_sound_delta_is_refused_by_name(
         load_delta(path)
 
 
-@pytest.mark.parametrize("case", METADATA_FAULTS, ids=str)
-def test_metadata_that_are_not_sound_are_refused(path: Path, case: dict[str, Any]):
-    rewrite(path, FIELDS | case["changes"])
-    with pytest.raises(DeltaError, match=f"{path}.*damaged metadata") as refused:
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("fingerprint", None),
+        ("x", 1),
+        ("class_names", "cat"),
+        ("class_names", [1]),
+        ("subset", None),
+        ("pixel_range", "wide"),
+        ("pixel_range", [0, "white"]),
+        ("pixel_range", [-1.7e308, 1.7e308]),
+        ("pixel_range", [0, 10**400]),
+    ],
+)
+def test_metadata_that_are_not_sound_are_refused(path: Path, field: str, value: object):
+    rewrite(path, FIELDS | {field: value})
+    with pytest.raises(DeltaError, match=f"{path}.*damaged metadata.*{field}"):
         load_delta(path)
-    assert case["message"] in str(refused.value)
 
 
 @pytest.mark.parametrize(
