@@ -65,7 +65,7 @@ def within(module: str, names: Collection[str]) -> bool:
     return any(module == name or module.startswith(f"{name}.") for name in names)
 
 
-def test_a_room_imports_only_what_is_below_it():
+def test_a_package_imports_only_what_is_below_it():
     for path in FILES:
         package = module_of(path).partition(".")[0]
         allowed = ALLOWED[package] | {package}
@@ -74,7 +74,7 @@ def test_a_room_imports_only_what_is_below_it():
         assert not strange, f"{path} may import {sorted(allowed)}, not {strange}"
 
 
-def test_libraries_stay_in_their_rooms():
+def test_libraries_stay_in_their_packages():
     at_home, optional = TABLES["at_home"], TABLES["optional"]
     for path in FILES:
         module = module_of(path)
@@ -101,7 +101,7 @@ def test_heavy_libraries_are_imported_late_where_a_light_path_passes():
 
 
 @pytest.mark.parametrize("place", TABLES["light"])
-def test_a_light_room_is_imported_without_slow_libraries(place: str):
+def test_a_light_package_is_imported_without_slow_libraries(place: str):
     light = TABLES["light"][place]
     modules = [module_of(path) for path in FILES if within(module_of(path), {place})]
     names = [f"study.{module}".rstrip(".") for module in modules if module not in light["but"]]
@@ -113,7 +113,7 @@ def test_a_light_room_is_imported_without_slow_libraries(place: str):
     assert done.stdout.strip() == "[]"
 
 
-def test_every_room_is_in_the_table():
+def test_every_package_is_in_the_table():
     rooms = {module_of(path).partition(".")[0] for path in FILES}
     assert rooms == set(ALLOWED), "tell in the table what a new room may import"
 

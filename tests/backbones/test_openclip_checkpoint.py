@@ -174,7 +174,7 @@ def test_weights_that_are_missing_or_cut_are_named(
         load_backbone(tmp_path)
 
 
-def test_without_open_clip_the_tokenizer_of_the_folder_is_read_or_the_extra_is_named(
+def test_without_open_clip_the_folders_tokenizer_is_read_or_the_extra_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     write_open_clip(tmp_path, {})

@@ -93,7 +93,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         head.wait(60)
 
 
-def test_a_study_that_fails_fails_its_submission_as_where_its_places_would_go_with_the_job(
+def test_a_study_that_fails_fails_its_submission(
     cluster: Cluster,
 ):
     code, said = cluster.submit("quickstart", "name=lost")

@@ -99,9 +99,7 @@ def start(nodes: Any, tiny_backbone: Path, tmp_path: Path) -> Iterator[Start]:
 
 
 @pytest.mark.ci
-def test_a_node_that_comes_in_mid_study_takes_trials_and_data_reach_each_process_once(
-    nodes: Any, start: Start
-):
+def test_a_node_that_joins_takes_trials_and_data_reach_each_process_once(nodes: Any, start: Start):
     running = start(2, 12, wait_for=2 * SLOTS, precision="auto")  # of which a worker is asked
     running.until("it says what it waits for", lambda: WAITS in running.said)
     first = nodes.add_node(num_cpus=SLOTS)

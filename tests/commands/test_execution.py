@@ -160,7 +160,7 @@ def test_what_was_not_sent_is_reported_also_where_a_study_fails(
 
 @pytest.mark.usefixtures("ending")
 @pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_study_that_is_interrupted_after_its_trials_is_closed_and_says_how_to_go_on(
+def test_a_study_interrupted_after_its_trials_is_closed_and_prints_how_to_resume(
     configure: Configure, console: Console, tracker: Any, name: signal.Signals
 ):
     tracker.register.side_effect = lambda: signal.raise_signal(name)
@@ -302,7 +302,7 @@ def test_a_choice_that_is_made_needs_no_search_unless_one_of_its_trials_is_open(
 @pytest.mark.long
 @pytest.mark.ci
 @pytest.mark.timeout(300)
-def test_an_ablation_names_the_rates_at_an_end_of_their_list_and_trains_nothing_twice(
+def test_an_ablation_names_rates_at_an_end_and_trains_nothing_twice(
     configure: Configure, console: Console, output: io.StringIO
 ):
     config = configure(

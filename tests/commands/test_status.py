@@ -55,7 +55,7 @@ def test_trials_are_counted_and_the_best_come_first(written: StudyWriter, run: R
     assert "resume" not in said, "it runs"
 
 
-def test_a_study_is_interrupted_once_no_driver_holds_it_and_finished_once_it_is_described(
+def test_a_study_without_a_driver_is_interrupted_until_it_is_described(
     written: StudyWriter,
 ):
     written.trial(1)
@@ -82,7 +82,7 @@ def test_looking_changes_nothing_and_json_has_the_fields_of_the_object(
 
 
 @pytest.mark.parametrize("low, beats_chance", [(0.3, False), (0.51, True)])
-def test_the_scores_of_the_best_configuration_are_given_with_a_doubt_of_them(
+def test_scores_of_the_best_configuration_have_their_uncertainty(
     written: StudyWriter, low: float, beats_chance: bool, run: Run
 ):
     best: dict[str, Any] = {

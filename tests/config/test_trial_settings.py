@@ -39,7 +39,7 @@ def test_the_head_is_that_of_a_report_where_it_names_one():
 
 
 @pytest.mark.parametrize("method", [FullFineTuning(lr=0.1), Lora(lr=0.1)])
-def test_a_method_has_its_name_for_a_subset_and_keeps_its_strength(method: Method):
+def test_a_method_has_its_name_for_a_subset_and_keeps_its_alpha(method: Method):
     own = TrialSettings(
         subset="none", method=method, alpha=0.75, rates={"ln": 0.1}, distill_weight=8
     )

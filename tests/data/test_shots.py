@@ -127,7 +127,7 @@ def test_a_class_with_too_few_images_is_named_with_its_count():
         draw_shots(without, shots=1, seed=1, short="take_all")
 
 
-def test_too_few_validation_images_fail_only_if_asked_for():
+def test_too_few_validation_images_fail_only_if_requested():
     dataset = make_paper_dataset(classes=2, train=4, val=2)
     assert labels(draw_shots(dataset, shots=4, seed=1).val) == {0: 2, 1: 2}
     with pytest.raises(DataError, match=r"3 validation images per class.*class 0 \(2\)"):

@@ -11,7 +11,7 @@ from tests.not_none import not_none
 
 @pytest.mark.long
 @pytest.mark.ci
-def test_a_study_tells_it_of_every_trial(
+def test_a_study_reports_every_trial_to_it(
     small: Any, install: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)

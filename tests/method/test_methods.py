@@ -48,7 +48,7 @@ def test_training_moves_all_that_is_tuned_and_nothing_of_the_backbone(
     assert [name for name, _ in backbone.clip.named_modules()] == names
 
 
-def test_before_training_and_at_strength_0_a_method_is_the_backbone_to_the_bit(
+def test_before_training_and_at_alpha_0_a_method_is_the_backbone_to_the_bit(
     make: Make, backbone: Backbone, pixel_values: Tensor, labels: Tensor, input_ids: Tensor
 ):
     zero_shot = features(FewShotClassifier(backbone, parse("none")), pixel_values, input_ids)
@@ -85,7 +85,7 @@ def test_lora_has_a_pair_on_the_queries_and_values_of_each_block_of_both_encoder
     }
 
 
-def test_the_strength_scales_the_product_of_the_adapters(
+def test_alpha_scales_the_product_of_the_adapters(
     backbone: Backbone, pixel_values: Tensor, labels: Tensor, input_ids: Tensor
 ):
     classifier = lora(backbone)

@@ -109,7 +109,7 @@ def test_no_batches_give_no_predictions(classifier: FewShotClassifier):
     assert rows.dtype == torch.int64
 
 
-def test_templates_of_a_class_are_averaged_at_unit_length_however_many_prompts_pass_at_once(
+def test_templates_of_a_class_are_averaged_at_unit_length(
     classifier: FewShotClassifier, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
 ):
     ids = backbone.tokenize(["a cat", "photo of a cat", "a dog", "photo of a dog"])

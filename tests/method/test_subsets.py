@@ -47,7 +47,7 @@ def test_what_cannot_be_read_or_has_no_effect_is_named_with_what_is_allowed(
         assert part in str(caught.value)
 
 
-def test_a_slice_from_the_end_is_the_same_subset_as_one_from_the_start_of_a_known_depth():
+def test_a_slice_from_the_end_equals_one_from_the_start_at_a_known_depth():
     end, start = parse("text.mlp.fc2.bias[-2:]"), parse("text.mlp.fc2.bias[10:12]")
     assert end != start
     assert end.resolve(DEPTHS) == start.resolve(DEPTHS)

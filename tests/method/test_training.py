@@ -122,7 +122,7 @@ def test_a_kind_that_is_tuned_needs_a_rate_and_one_that_is_not_needs_none(
         make_optimizer([], RATES)
 
 
-def test_an_epoch_takes_its_steps_at_the_rates_of_the_schedule_and_averages_their_losses(
+def test_an_epoch_steps_at_the_schedules_rates_and_averages_their_losses(
     backbone: Backbone,
 ):
     whole, by_hand = (Case(backbone, "clipfit", 1, torch.float64) for _ in range(2))
@@ -199,7 +199,7 @@ def test_an_unknown_regulariser_or_an_l2_distance_of_nothing_is_an_error():
         distance.losses(some, torch.tensor([0, 1]), some)
 
 
-def test_no_more_images_than_a_micro_batch_pass_at_once_and_the_text_passes_once_a_step(
+def test_a_micro_batch_of_images_passes_at_once_and_the_text_once_a_step(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ):
     classifier = case.classifier

@@ -46,7 +46,7 @@ def test_zero_shot_tests_one_configuration_once():
         ({"shots": 16}, {"selection": "holdout"}, "holdout"),
     ],
 )
-def test_folds_need_an_image_of_each_class_in_every_fold_and_a_rule_that_is_named_is_taken(
+def test_folds_are_chosen_where_each_has_an_image_of_every_class_or_by_name(
     dataset: Dataset, data: JsonObject, search: JsonObject, rule: str
 ):
     config = build_config({"data": data, "search": {"folds": None, **search}}, "here")

@@ -96,7 +96,7 @@ def test_where_no_site_of_clip_is_tuned_there_is_a_reason_instead_of_a_map(
     assert reason in (tuned_chart(read_study_result(few_shot_study)).missing_reason or "")
 
 
-def test_a_map_tells_whole_sites_from_halves_and_layers_from_what_is_around_them(
+def test_a_map_distinguishes_whole_sites_from_halves_and_layers_from_their_surroundings(
     few_shot_study: Path,
 ):
     subset = "text.mlp.fc2.bias[1:2] + vision.ln_pre + vision.ln_post.bias"
@@ -109,7 +109,7 @@ def test_a_map_tells_whole_sites_from_halves_and_layers_from_what_is_around_them
     assert ("text.mlp.fc2.bias", "0") in squares(chart, "as in CLIP")
 
 
-def test_a_final_model_is_drawn_with_the_interval_over_images_and_all_that_is_tested_as_given(
+def test_a_final_model_is_drawn_with_the_interval_over_images(
     few_shot_study: Path,
 ):
     ExampleStudy(few_shot_study).add_final("labelled")

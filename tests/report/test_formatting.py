@@ -32,7 +32,7 @@ def test_numbers_have_the_unit_that_reads_well_and_what_is_unknown_is_a_dash():
     assert (format_count(11264), format_count(None)) == ("11,264", "–")
 
 
-def test_an_interval_has_both_ends_where_one_is_at_what_is_possible_and_is_never_nothing():
+def test_an_interval_at_an_end_of_what_is_possible_has_two_ends():
     none = mean_interval([0.5, 0.5])
     tiny = replace(none, low=0.4999, high=0.5001)
     at_end = mean_interval([0.98, 0.99, 1.0], bounded=True)
@@ -81,7 +81,7 @@ def test_another_method_is_named_with_its_numbers():
     assert [word in words for word in ("LoRA", "rank 4", "lr 0.01")] == [True] * 3
 
 
-def test_nothing_weighs_where_nothing_is_tuned_and_a_head_that_is_not_known_yet_is_a_dash():
+def test_where_nothing_is_tuned_no_weight_is_shown_and_an_unknown_head_is_a_dash():
     frozen = TrialSettings(subset="none", head="linear", distill_weight=8)
     assert setting_cells(frozen) == ["linear", "1", "–", "–", "–"]
     searched = TrialSettings(

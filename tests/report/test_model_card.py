@@ -84,7 +84,7 @@ def test_a_trial_of_the_search_has_no_test_score(study: Any, saved: SavedModel):
     assert "metrics" not in read_front(card)
 
 
-def test_a_file_alone_knows_no_study_and_tells_no_path(study: Any, tmp_path: Path):
+def test_a_file_alone_names_no_study_and_no_path(study: Any, tmp_path: Path):
     delta = tmp_path / "own.safetensors"
     tensors, info = load_delta(study.folder.trial("test-best-seed1").path / "delta.safetensors")
     here = replace(info, backbone=str(tmp_path / "my-clip"), class_names=("a|b", "<c>") * 40)

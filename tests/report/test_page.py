@@ -107,7 +107,7 @@ def loading_blocks(folder: Path) -> list[str]:
     return [html.unescape(block) for block in blocks if "delta.safetensors" in block]
 
 
-def test_the_delta_to_load_is_of_the_final_model_or_of_the_first_seed_not_the_best_on_test(
+def test_the_delta_to_load_is_of_the_final_model_or_the_first_seed(
     few_shot_study: Path,
 ):
     for seed in (3, 2, 1):

@@ -62,7 +62,7 @@ def test_a_version_that_is_not_champion_is_named_by_its_number(few_shot_study: P
         assert steps["model"].split(" ")[0] == address
 
 
-def test_nothing_can_be_labelled_or_extended_without_a_best_configuration_or_a_search(
+def test_labelling_needs_a_best_configuration_and_extending_a_search(
     ablation_study: Path, untested_study: Path
 ):
     found, steps = last_lines(ablation_study)

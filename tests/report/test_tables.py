@@ -98,7 +98,7 @@ def test_words_are_wrapped_before_the_table_is_broken():
     assert "some rather long words" in shown(words, 60)
 
 
-def test_a_table_without_lines_or_header_is_its_words_and_an_empty_line_before_each_piece():
+def test_a_table_without_lines_has_an_empty_line_before_each_piece():
     table = Table("", ["name", "a", "b"], [["x", "1" * 30, "2" * 30]], lines=False)
     pieces = [piece.split() for piece in shown(table, 60).split("\n\n")]
     assert pieces == [["name", "a", "x", "1" * 30], ["name", "b", "x", "2" * 30]]

@@ -28,7 +28,7 @@ def test_a_study_that_has_chosen_nothing_has_no_choice(finish: Any, tmp_path: Pa
         assert read_best(study.study) is None
 
 
-def test_a_choice_above_chance_is_the_best_configuration_and_its_scores_are_means_over_seeds(
+def test_a_choice_above_chance_is_best_and_its_scores_are_means_over_seeds(
     finish: Any, tmp_path: Path
 ):
     study = finish(tmp_path, "above")
@@ -84,7 +84,7 @@ def test_a_choice_that_a_baseline_equals_is_tested_by_that_baseline(finish: Any,
         ("shots", {"subset": "vision.ln", "rates": {"ln": 0.1}}, None),
     ],
 )
-def test_a_final_training_is_named_by_its_images_and_trial_if_there_is_something_to_train(
+def test_a_final_training_is_named_by_its_images_and_trial(
     images: str, settings: Any, trial_id: str | None
 ):
     config = build_config({"final": {"images": images}}, "test")

@@ -27,7 +27,7 @@ from study.trial.predictions import Confusion
         ),
     ],
 )
-def test_every_class_of_a_part_counts_alike_and_the_protocol_makes_a_score_of_the_parts(
+def test_every_class_of_a_part_counts_alike(
     protocol: str, parts: dict[str, list[list[int]]], expected: tuple[float, float] | None
 ):
     found: Confusion = Counter()

@@ -329,7 +329,7 @@ def test_without_predictions_of_the_same_images_there_is_no_interval(
     assert image_interval(found, "a", [1], "hmean") is None
 
 
-def test_a_protocol_with_a_score_of_its_own_is_asked_for_it():
+def test_the_score_is_that_of_the_protocol():
     class Worst(FewShot):
         def score(self, parts: dict[str, float]) -> dict[str, float]:  # type: ignore[override]
             return {**parts, "score": min(parts.values())}

@@ -342,7 +342,7 @@ def exit_code(trial: TrialFolder, limit: float | None, do: Callable[[], object])
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def test_a_process_that_hangs_ends_and_leaves_where_it_was_until_the_trial_goes_on_or_ends(
+def test_a_process_that_hangs_ends_and_leaves_its_stack_until_the_trial_goes_on(
     trial: TrialFolder,
 ):
     assert exit_code(trial, 0.2, hang_while_holding_the_interpreter) == 1

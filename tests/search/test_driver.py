@@ -65,7 +65,7 @@ UNHEARD: tuple[tuple[str, str, Any], ...] = (
 
 @pytest.mark.long
 @pytest.mark.ci
-def test_a_study_goes_on_beside_what_fails_a_worker_that_is_killed_and_an_observer_at_fault(
+def test_a_study_survives_failed_trials_a_killed_worker_and_an_observer_at_fault(
     make_study: Callable[..., RealStudy], searched: RealStudy
 ):
     search = {"asha": None, "baselines": BROKEN, "sampler": "random"}
@@ -101,7 +101,7 @@ def test_a_study_goes_on_beside_what_fails_a_worker_that_is_killed_and_an_observ
     "error, kind",
     [(OSError(errno.ENOSPC, "No space left"), StorageError), (ConnectionError(), ConnectionError)],
 )
-def test_a_full_disk_of_tunes_own_files_is_a_fault_of_storage_and_other_errors_are_not(
+def test_a_full_disk_of_tunes_own_files_is_a_fault_of_storage(
     make_study: Callable[..., RealStudy],
     monkeypatch: pytest.MonkeyPatch,
     error: OSError,

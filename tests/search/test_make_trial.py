@@ -55,7 +55,7 @@ def test_a_trial_knows_its_number_of_parameters_and_trains_only_where_there_are_
     assert (nothing.trainable, nothing.epochs) == (0, 0)
 
 
-def test_a_method_is_trained_by_its_own_settings_with_text_at_full_strength(make: Make):
+def test_a_method_is_trained_by_its_own_settings_with_text_at_alpha_1(make: Make):
     lora = {"method": "lora", "rank": 2}
     search = {"search": {"baselines": {**METHODS, "lora": lora}}}
     for label, method in build_config(search, "test").search.searched_methods.items():

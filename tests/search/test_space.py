@@ -62,7 +62,7 @@ def suggest(
         ),
     ],
 )
-def test_a_choice_is_asked_for_only_where_it_acts(chosen: list[str], asked: list[str]):
+def test_a_choice_is_proposed_only_where_it_acts(chosen: list[str], asked: list[str]):
     proposal, got = suggest(chosen)
     assert got == {*SITES, *asked}
     bias, ln, weight = (RATES[name] if name in asked else None for name in RATES)
@@ -128,7 +128,7 @@ def test_what_the_space_cannot_express_is_not_encoded(inexpressible: TrialSettin
     assert Space(SpaceConfig(), DEPTHS).encode(inexpressible) is None
 
 
-def test_a_configuration_has_the_strength_of_the_space_unless_it_tunes_nothing():
+def test_a_configuration_has_the_alpha_of_the_space_unless_it_tunes_nothing():
     own = Space(SpaceConfig(sites=SITES), DEPTHS, alpha=0.75)
     values = {**dict.fromkeys(SITES, False), **RATES}
     assert own.suggest(FixedTrial(values)).alpha == 1.0

@@ -44,7 +44,7 @@ def test_names_of_errors_that_macos_lacks_are_not_needed():
         ("pathlib.Path.open", errno.EROFS),
     ],
 )
-def test_what_fails_for_good_is_reported_at_once_and_leaves_the_old_file_and_no_other(
+def test_what_fails_for_good_is_reported_at_once_and_leaves_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock, failing: str, code: int
 ):
     path = tmp_path / "file"

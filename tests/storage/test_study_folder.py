@@ -28,7 +28,7 @@ def test_a_study_is_created_once_with_an_identity_of_its_own_and_resume_is_named
     assert (folder.name, folder.config_path.read_text()) == ("mine", "seed: 1\n")
 
 
-def test_a_creation_that_is_interrupted_leaves_a_folder_in_which_a_study_can_be_created(
+def test_an_interrupted_creation_leaves_a_folder_that_can_be_created_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     folder = StudyFolder(tmp_path / "runs" / "mine")

@@ -69,7 +69,7 @@ def test_a_table_is_begun_once_for_all_that_have_it_begun_as_far(table: Path, ba
         assert sum(spy.given) == (len(paths) if new else 0)
 
 
-def test_what_there_is_no_room_for_is_begun_when_asked_for_and_found_out_once(
+def test_what_does_not_fit_is_begun_at_each_use_and_noticed_once(
     table: Path, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(activations.IMAGES, "room", 1000)

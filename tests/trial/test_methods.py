@@ -137,7 +137,7 @@ def test_each_epoch_of_each_task_drops_other_inputs(
     assert len({*seeds}) == len(seeds) == 2 * 2 * len(data.tasks)
 
 
-def test_zero_shot_a_linear_head_and_a_projection_pass_the_encoder_once_between_them(
+def test_methods_without_an_encoder_pass_it_once_between_them(
     prepare: Prepare, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
 ):
     begin = create_autospec(

@@ -50,7 +50,7 @@ def kept(study: StudyFolder) -> TrialFolder:
     return kept
 
 
-def test_what_is_written_is_read_by_head_and_other_programs_find_a_column_for_each_field(
+def test_what_is_written_is_read_by_head_and_has_a_column_for_each_field(
     study: StudyFolder, kept: TrialFolder
 ):
     assert read_predictions(study, "t") == []

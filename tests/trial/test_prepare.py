@@ -129,7 +129,7 @@ def test_a_class_without_a_readable_training_image_is_named(
         assert "the part 'train' has no readable image of 'dog'" in caplog.text
 
 
-def test_an_ensemble_is_of_the_datasets_own_and_clips_or_of_those_given_and_trains_none(
+def test_an_ensemble_is_of_the_datasets_own_templates_and_clips_or_of_those_given(
     prepare: Prepare, backbone: Backbone
 ):
     single = prepare(dataset="eurosat").test(1)
@@ -167,7 +167,7 @@ def test_dark_images_are_asked_about_once_when_decoded_and_when_found(
         assert "data.pixel_range=[0, 4095]" in warning
 
 
-def test_a_range_reaches_the_pixels_of_a_study_and_of_its_targets_but_for_packaged_ones(
+def test_a_range_reaches_the_pixels_of_a_study_and_its_targets_but_packaged_ones(
     prepare: Prepare, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     deep = str(deep_images(tmp_path / "deep"))

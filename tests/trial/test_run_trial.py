@@ -56,7 +56,7 @@ def test_what_distinguishes_trials_changes_the_result(holdout: TrialData, backbo
         assert one != other
 
 
-def test_the_result_does_not_depend_on_what_ran_before_and_global_randomness_is_left_alone(
+def test_a_result_depends_on_nothing_that_ran_before_and_leaves_global_randomness_alone(
     holdout: TrialData, backbone: Backbone
 ):
     alone = outcomes(run_trial(clipfit_trial(), holdout, backbone))
@@ -97,7 +97,7 @@ def test_a_trial_goes_on_from_any_epoch_to_the_bit(
         assert outcomes(rest) == [outcome(later) for later in whole[report.epoch :]]
 
 
-def test_where_nothing_is_tuned_one_report_tells_the_zero_shot_score(
+def test_where_nothing_is_tuned_one_report_has_the_zero_shot_score(
     holdout: TrialData, backbone: Backbone
 ):
     nothing = clipfit_trial(subset="none", epochs=0, bias_lr=None, ln_lr=None)

@@ -262,7 +262,7 @@ def test_a_target_has_the_rows_of_the_classes_that_have_the_same_names(
 @pytest.mark.parametrize(
     "setting, stage", [("augmented", "search"), ("class_folds", "search"), ("base", "test")]
 )
-def test_at_strength_0_with_a_head_of_text_every_prediction_is_zero_shot(
+def test_at_alpha_0_with_the_text_head_every_prediction_is_zero_shot(
     prepare: Prepare, backbone: Backbone, setting: str, stage: str
 ):
     preparer = prepare(setting)

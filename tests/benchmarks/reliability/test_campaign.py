@@ -23,7 +23,7 @@ TWIN: dict[str, Any] = {
 }
 
 
-def test_every_fault_and_kind_is_drawn_alike_whenever_it_is_asked_for() -> None:
+def test_every_fault_and_kind_is_drawn_alike_each_time() -> None:
     draws = [draw_fault(number, 1)[0] for number in range(200)]
     assert {draw.fault for draw in draws} == FAULTS.keys()
     assert {draw.kind for draw in draws} == KINDS.keys()

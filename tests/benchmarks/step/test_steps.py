@@ -9,7 +9,7 @@ from tests.benchmarks.step.steps import gradients
 
 @pytest.mark.long
 @pytest.mark.parametrize("precision, tolerance", [("float32", 1e-5), (EXACT, 1e-10)])
-def test_gradients_of_a_model_as_large_as_the_papers_are_those_of_the_reading_version(
+def test_gradients_at_the_papers_size_are_those_of_the_plain_pass(
     precision: str, tolerance: float
 ) -> None:
     torch.set_num_threads(1)

@@ -32,7 +32,7 @@ def square(colors: Any, tmp_path: Path) -> ImageTable:
 
 
 @pytest.mark.parametrize("rows", [[149, 0, 64, 64], list(range(150)), list(range(60, 70))])
-def test_pixels_are_those_of_the_images_asked_for(rows: list[int], square: ImageTable, colors: Any):
+def test_pixels_are_those_of_the_images_requested(rows: list[int], square: ImageTable, colors: Any):
     paths = [PATHS[row] for row in rows]
     pixels = square.pixels(paths)
     assert square.rows(paths) == rows

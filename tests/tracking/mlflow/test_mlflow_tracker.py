@@ -14,7 +14,7 @@ from tests.tracking.mlflow.records import runs, started
 @pytest.mark.parametrize(
     "overrides, view", [([], "trials"), (["ablation={design: leave_one_out}"], "tested")]
 )
-def test_the_end_of_a_study_prints_where_it_is_browsed_and_the_view_that_has_its_trials(
+def test_the_end_of_a_study_prints_where_its_trials_are_browsed(
     mlflow_store: str, study: StudyWriter, overrides: list[str], view: str
 ):
     study.configure(f"tracking.experiment={view}", *overrides)
@@ -29,7 +29,7 @@ def test_the_end_of_a_study_prints_where_it_is_browsed_and_the_view_that_has_its
     assert lines.missing == ""
 
 
-def test_system_metrics_of_the_machine_are_on_the_studys_own_run_if_asked_for(
+def test_system_metrics_are_on_the_studys_own_run_if_requested(
     mlflow_store: str, study: StudyWriter, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")

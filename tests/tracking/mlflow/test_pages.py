@@ -83,9 +83,7 @@ def sent(finish: Any, mlflow_server: str, tmp_path_factory: pytest.TempPathFacto
     return Sent(study, mlflow_server)
 
 
-def test_the_printed_link_opens_the_study_in_model_training_mode_and_leads_to_its_report(
-    browser: Browser, sent: Sent
-):
+def test_the_printed_link_opens_the_study_and_leads_to_its_report(browser: Browser, sent: Sent):
     assert sent.pages["page"].startswith(f"{sent.server}/#/experiments/{sent.experiment_id}/runs/")
     browser.open(sent.pages["page"])
     line = sent.version.loading_line

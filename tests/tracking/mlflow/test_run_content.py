@@ -81,7 +81,7 @@ def test_metrics_are_rounded_none_is_there_twice_and_the_score_is_the_first():
         ("test", [{"epoch": 1, "train_loss": 1.0}], True),
     ],
 )
-def test_a_trial_of_the_search_begins_with_its_first_score_and_others_with_their_first_epoch(
+def test_a_search_trial_begins_with_its_first_score_and_others_with_their_first_epoch(
     stage: str, reports: list[JsonObject], sent: bool
 ):
     assert bool(trial_points(config(stage), reports, None, started=1000)) == sent

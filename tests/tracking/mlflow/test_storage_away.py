@@ -61,7 +61,7 @@ def be_away_once(
         *(("log_artifact", False), ("log_artifact", True)),
     ],
 )
-def test_a_trial_is_sent_whole_if_storage_goes_away_meanwhile_and_mlflow_is_not_blamed(
+def test_a_trial_is_sent_whole_if_storage_goes_away_and_mlflow_is_not_blamed(
     study: StudyWriter,
     mlflow_store: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -79,7 +79,7 @@ def test_a_trial_is_sent_whole_if_storage_goes_away_meanwhile_and_mlflow_is_not_
     assert "MlflowException" not in caplog.text
 
 
-def test_what_ended_without_a_word_and_tables_are_sent_where_storage_is_away_as_a_study_closes(
+def test_a_study_that_closes_without_storage_sends_its_ends_and_tables(
     study: StudyWriter, mlflow_store: str, monkeypatch: pytest.MonkeyPatch
 ):
     tracker = started(study, mlflow_store)
