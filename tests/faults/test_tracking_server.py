@@ -167,7 +167,7 @@ def test_trials_that_mlflow_refuses_stop_no_other_and_are_named(
     assert refused
     assert re.search(r"  search-0001: FolderError: .*reports.jsonl is damaged", missing)
     (reported,) = [r.message for r in caplog.records if r.levelno >= logging.WARNING]
-    assert "the others go on" in reported
+    assert "the others continue" in reported
     sent = runs(mlflow_server, study)
     for trial in ("", "search-0003", "search-0004"):
         assert sent[trial].info.status == "FINISHED"

@@ -97,7 +97,10 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "cut": (lambda path: path.write_bytes(path.read_bytes()[:-7]), "cannot be read"),
     "a flipped number": (flip, "not those that were written"),
     "no metadata": (lambda path: save_file({"x": torch.zeros(1)}, path), "is not a delta.*''"),
-    "other format": (lambda path: rewrite(path, FIELDS, "pt"), f"no delta.*'pt'.*'{KIND}{FORMAT}'"),
+    "other format": (
+        lambda path: rewrite(path, FIELDS, "pt"),
+        f"not a delta.*'pt'.*'{KIND}{FORMAT}'",
+    ),
     "nested": (nest, "damaged metadata.*recursion"),
     "a pipe": (become_pipe, "is not a delta: it is not a file"),
     "a list": (lambda path: rewrite(path, []), "damaged metadata.*fingerprint"),

@@ -72,7 +72,7 @@ def test_a_table_is_begun_once_for_all_that_have_it_begun_as_far(table: Path, ba
 def test_what_does_not_fit_is_begun_at_each_use_and_noticed_once(
     table: Path, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(activations.IMAGES, "room", 1000)
+    monkeypatch.setattr(activations.IMAGES, "capacity", 1000)
     some = list(open_table(table).paths)[5:8]
     for given in ([CHUNK, 3], [3]):
         spy = Spy(backbone, "vision.ln1[-1]")

@@ -58,5 +58,5 @@ def test_what_does_not_fit_into_memory_is_reported(
 
 def test_a_fault_is_reported_as_it_is(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("study.trial.cost.ProcessPoolExecutor", in_a_thread)
-    with pytest.raises(BackboneError, match="no folder"):
+    with pytest.raises(BackboneError, match="is not a folder"):
         measure_in_processes(BackboneConfig(name="/not/there"), TrainingConfig(), TEXTS, 1, False)
