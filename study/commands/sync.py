@@ -43,7 +43,7 @@ def run(options: Namespace) -> None:
 def send_missing(
     study: "Study", tracker: "Tracker", write_results: Callable[[], object] = lambda: None
 ) -> None:
-    """Send to a tracker what it lacks of a study, and register the best of a finished one.
+    """Send a tracker what it lacks of a study, and register a finished one's best model.
 
     Args:
         study: the study.
@@ -60,7 +60,7 @@ def send_missing(
     tracker.start(study)
     finished = folder.is_complete()
     registration = folder.read_registration()
-    if finished:  # an unfinished study may still get another best, or more seeds
+    if finished:  # an unfinished study may still get another best configuration, or more seeds
         tracker.register()
     if folder.read_registration() != registration:
         write_results()

@@ -62,7 +62,8 @@ def _broken_by_data(data: DataConfig) -> Iterator[Fault]:
         yield Fault("data.val_shots", "has no effect beside data.shots_from, which lists them")
     if data.shots == ALL and data.shots_from is not None:
         yield Fault(
-            "data.shots", "'all' cannot be read from data.shots_from; expected their number"
+            "data.shots",
+            "is 'all', but data.shots_from has files for numbers; expected one",
         )
     if data.shots == ALL and data.short != "fail":
         yield Fault("data.short", "has no effect, since data.shots=all takes what each class has")

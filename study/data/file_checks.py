@@ -38,7 +38,7 @@ class FileFaults:
 
 
 def check_files(dataset: Dataset) -> FileFaults:
-    """FileFaults the image files of a dataset; two images are the same if their encoded files are.
+    """Find faults of a dataset's image files; images are the same if their encoded files are.
 
     Images in memory are skipped.
     """

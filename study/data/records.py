@@ -145,7 +145,7 @@ def find_parts(
     unknown += [name for name in requested.values() if name not in present]
     if unknown:
         raise DataError(
-            f"{where}: {kind} {listed(unknown)} don't exist; expected are {', '.join(aliases)}, "
+            f"{where}: {kind} {listed(unknown)} don't exist; {kind} are {', '.join(aliases)}, "
             f"and the dataset has {listed(present) or 'none'}"
         )
     name_of = {name.lower(): name for name in reversed(present)}

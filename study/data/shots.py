@@ -193,7 +193,7 @@ def _all_shots(dataset: Dataset, val_shots: int | None, seed: int, key: str) -> 
         if val_shots:
             raise DataError(
                 f"{dataset.name}: val_shots is {val_shots}, but all images are divided by their "
-                "groups, a fifth to validate; expected no val_shots, or a number of shots"
+                "groups, a fifth to validate; leave val_shots out, or give shots a number"
             )
         train, val = split_by_groups(
             train, (1 - VALIDATED_SHARE, VALIDATED_SHARE), key, dataset.class_names

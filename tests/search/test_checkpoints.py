@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from unittest.mock import create_autospec
 
 import pytest
 import torch
@@ -18,7 +17,6 @@ from safetensors.torch import save_file
 
 from study.data.records import Record
 from study.data.tasks import Part, Task
-from study.errors import DataError
 from study.method.delta import DeltaInfo, load_delta
 from study.search.checkpoints import (
     drop_reports_beyond_state,
@@ -27,17 +25,14 @@ from study.search.checkpoints import (
     read_hang,
     record_epoch,
 )
-from study.search.observers import notify
-from study.search.recorded_trials import RecordedTrial, close_trial, read_recorded_trials
+from study.search.recorded_trials import RecordedTrial, close_trial
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End, Status, TrialFolder
 from study.trial.predictions import read_predictions, read_validation
-from study.trial.study import EpochReport, Prediction, TrialConfig, TrialData
+from study.trial.study import EpochReport, Prediction, TrialData
 from tests.damage import cut, flip
 from tests.not_none import not_none
-from tests.real_study import Listener
 from tests.settings import clipfit_trial, trial_data
-from tests.study_writer import EPOCHS, StudyWriter
 
 LAST = 4
 """Epochs of a trial."""
@@ -359,70 +354,3 @@ def test_a_process_that_hangs_ends_and_leaves_its_stack_until_the_trial_goes_on(
 def test_what_ends_in_time_leaves_nothing(trial: TrialFolder, limit: float | None):
     assert exit_code(trial, limit, lambda: None) == 0
     assert read_hang(trial) is None
-
-
-def record_with_state(written: StudyWriter, config: TrialConfig, epochs: int) -> TrialFolder:
-    """Record epochs of a trial, and the state after them."""
-    trial = written.folder.trial(config.trial_id)
-    for epoch in range(1, epochs + 1):
-        written.report(config, epoch)
-    return trial
-
-
-def test_trials_are_given_with_their_ends_and_scores(written: StudyWriter):
-    written.whole(0, "stopped", epochs=2)
-    record_with_state(written, written.trial(1), 1)
-    written.trial(2, stage="test", trial_id="test-one-seed1")
-    found = read_recorded_trials(written.study, "search", {}, [])
-    assert list(found) == ["search-0000", "search-0001"]
-    first, second = found.values()
-    assert not_none(first.end).status == "stopped"
-    assert first.scores == {1: 0.01, 2: 0.02}
-    assert (second.end, second.earlier_end, list(second.scores)) == (None, None, [1])
-
-
-@pytest.mark.parametrize("epochs", [1, 2])
-def test_one_that_came_to_its_earlier_end_as_its_driver_died_goes_no_further(
-    written: StudyWriter, epochs: int
-):
-    config = written.whole(0, "stopped", epochs=2, reason="successive halving at epoch 2")
-    trial = written.folder.trial(config.trial_id)
-    before = trial.read_end()
-    trial.reopen()
-    record_with_state(written, config, epochs)
-    heard = Listener()
-    (found,) = read_recorded_trials(written.study, "search", {}, [heard]).values()
-    end = before if epochs == 2 else None
-    assert (found.earlier_end, found.end, trial.read_end()) == (before, end, end)
-    assert heard.events == ([("ended", config.trial_id, "stopped")] if end else [])
-
-
-def test_a_stopped_trial_that_goes_on_keeps_its_epochs_and_runs_to_its_last(written: StudyWriter):
-    config = written.trial(0)
-    trial = record_with_state(written, config, 2)
-    trial.write_end(End("stopped", 2, 1.5), keep_state=True)
-    trial.continue_from_state(EPOCHS)
-    for _ in range(2):  # also if its driver dies at once
-        (found,) = read_recorded_trials(written.study, "search", {}, []).values()
-        assert (found.end, list(found.scores)) == (None, [1, 2])
-        assert not_none(found.earlier_end).epochs == EPOCHS
-        assert not_none(load_state(trial))[0] == 2
-    assert not trial.damaged()
-
-
-def test_data_that_changed_since_a_trial_began_are_refused(written: StudyWriter):
-    """As by a split file that lost a line."""
-    written.trial(1, trial_id="test-clipfit-seed1", stage="test")
-    data = trial_data(digest="b" * 64)
-    with pytest.raises(DataError, match=r"test-clipfit-seed1 .*tasks-bbb"):
-        read_recorded_trials(written.study, "test", {1: data}, [])
-
-
-def test_an_observer_that_raises_ends_nothing_and_the_next_one_hears(
-    caplog: pytest.LogCaptureFixture,
-):
-    faulty, hears = (create_autospec(Listener, instance=True) for _ in range(2))
-    faulty.trial_ended.side_effect = ValueError("a mistake of another package")
-    notify([faulty, hears], lambda observer: observer.trial_ended(1, 2, 3))  # type: ignore[arg-type]
-    hears.trial_ended.assert_called_once_with(1, 2, 3)
-    assert "failed; the study goes on" in caplog.text

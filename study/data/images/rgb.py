@@ -44,7 +44,7 @@ def to_rgb(image: Image.Image, reading: ImageReading = DEFAULT_READING) -> Image
     if image.mode.partition(";")[0] in ("I", "F"):
         opaque, highest = _scale_to_8_bits(image, reading.pixel_range)
     elif image.mode == "L" and _sample_format(_tiff_tags(image)) == _SIGNED:
-        raise DataError("has whole numbers of 8 bits with a sign as pixels; expected unsigned")
+        raise DataError("has signed 8-bit pixels; expected unsigned ones")
     elif image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         opaque = Image.alpha_composite(white, image.convert("RGBA"))

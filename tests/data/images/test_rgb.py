@@ -136,7 +136,7 @@ def test_pixels_of_no_known_range_are_refused(name: str, read: Read, tmp_path: P
     [
         (Image.fromarray(np.array([[0, np.nan]], np.float32)), "not a number"),
         (Image.new("La", (2, 2)), "Pillow image of mode La"),
-        (tiff(bytes(8), 8, form=2), "8 bits with a sign"),
+        (tiff(bytes(8), 8, form=2), "signed 8-bit pixels"),
     ],
 )
 def test_pixels_that_are_no_colours_are_refused(image: Any, message: str):
