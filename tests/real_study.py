@@ -105,7 +105,8 @@ class RealStudy:
 
     def search(self, runner: Runner = run_trials):
         """Run the search, or what is left of it."""
-        run_search(Study(self.config, self.folder), self.data, [self.heard], runner)
+        study = Study(self.config, self.folder)
+        runner(study, run_search(study, self.data, [self.heard]))
 
     def test(self, runner: Runner = run_trials):
         """Fix what is tested, and test it."""
@@ -113,7 +114,7 @@ class RealStudy:
         candidates = read_or_choose_candidates(study)
         data = {seed: self.preparer.test(seed) for seed in self.config.test.seeds}
         batch = plan_test(study, trainings_of(candidates), data)
-        run_test(study, [batch], [self.heard], runner)
+        runner(study, run_test(study, [batch], [self.heard]))
 
 
 SEEDS = (1, 2)

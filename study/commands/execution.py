@@ -1,9 +1,9 @@
 """The execution of a study: check, search, test, final model, report."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -33,7 +33,7 @@ from study.search.auto_precision import decide_precision
 from study.search.candidates import read_or_choose_candidates
 from study.search.checkpoints import drop_reports_beyond_state
 from study.search.driver import ray_session, run_trials
-from study.search.runner import Runner, run_in_process
+from study.search.runner import Round, run_in_process
 from study.storage.atomic import StorageError
 from study.storage.command_lines import study_command
 from study.storage.repair import repair
@@ -154,7 +154,8 @@ def _run_to_the_end(
             if is_auto:
                 precision = study.config.training.precision
                 console.print(f"precision {precision}, the faster one where trials run")
-            _run_steps(study, preparer, data, tracker, console, runner)
+            with closing(_steps(study, preparer, data, tracker, console)) as rounds:
+                runner(study, rounds)
             print_step(console, "ending the processes of the trials")
         write_chance(folder)
         if tracker.title:
@@ -196,14 +197,9 @@ def _lay_out_images(study: Study, console: Console) -> tuple[Preparer, TrialData
         return preparer, preparer.search() if study.protocol.searches(study.config) else None
 
 
-def _run_steps(
-    study: Study,
-    preparer: Preparer,
-    data: TrialData | None,
-    tracker: Tracker,
-    console: Console,
-    runner: Runner,
-) -> None:
+def _steps(
+    study: Study, preparer: Preparer, data: TrialData | None, tracker: Tracker, console: Console
+) -> Generator[Round, None, None]:
     """Search and choose; only then read the test split, test, and train the final model.
 
     Nothing is searched once candidates are fixed, unless a trial before it is open, such as a
@@ -225,13 +221,13 @@ def _run_steps(
         if protocol.validates(config) and not chosen:
             trials = sum(map(len, ablation_trials(study).values()))
             with search_progress(trials) as line:
-                steps.run_ablation(study, preparer.search(), [line, sending], runner)
+                yield from steps.run_ablation(study, preparer.search(), [line, sending])
         trainings = steps.choose_rates(study)
     else:
         if data and not chosen:
             with search_progress(config.search.planned_trials) as line:
                 line.limit(steps.seconds_left(study))
-                steps.run_search(study, data, [line, sending], runner)
+                yield from steps.run_search(study, data, [line, sending])
         trainings = steps.trainings_of(read_or_choose_candidates(study))
     tested = {seed: preparer.test(seed) for seed in protocol.shot_seeds(config)}
     batches = [steps.plan_test(study, trainings, tested, stage)]
@@ -240,7 +236,7 @@ def _run_steps(
     folders = [folder.trial(trial.trial_id) for batch in batches for trial in batch.trials]
     done = sum(trial.read_end() is not None for trial in folders)
     with StageProgress(console, stage, len(folders), done=done) as line:
-        steps.run_test(study, batches, [line, sending], runner)
+        yield from steps.run_test(study, batches, [line, sending])
 
 
 def close_tracker(

@@ -10,13 +10,11 @@ from contextlib import ExitStack, contextmanager
 
 import ray
 from ray import tune
-from ray.tune.schedulers import TrialScheduler
 
 from study.config.schema import StudyConfig
 from study.errors import ClusterError, InterruptedStudyError, StudyError
 from study.method.device import gpu_kind
 from study.search.cluster import ADDRESS, cluster_address, refuse_unreachable_cluster
-from study.search.observers import Observers
 from study.search.ray_internals import (
     cause_of,
     keep_token_private,
@@ -26,10 +24,10 @@ from study.search.ray_internals import (
     wait_for_temporary_space,
 )
 from study.search.ray_watch import exit_if_ray_is_lost
-from study.search.recorded_trials import DataByStage
-from study.search.searcher import StudySearcher
+from study.search.runner import Rounds
 from study.search.study_callback import StudyCallback
 from study.search.trainable import ClipFitTrainable
+from study.search.tune_rounds import RoundScheduler, RoundSearcher
 from study.storage.atomic import FULL, StorageError
 from study.storage.command_lines import study_command
 from study.storage.result_folder import JsonObject
@@ -149,15 +147,7 @@ def concurrency(config: StudyConfig) -> int | None:
     return None
 
 
-def run_trials(
-    study: Study,
-    searcher: StudySearcher,
-    *,
-    data: DataByStage,
-    scheduler: TrialScheduler,
-    count: int,
-    observers: Observers,
-) -> None:
+def run_trials(study: Study, rounds: Rounds) -> None:
     """Run trials by Tune; see `study.search.runner.Runner`.
 
     Raises:
@@ -165,7 +155,9 @@ def run_trials(
         StudyError: this machine is too small for one trial; see `concurrency`.
         StorageError: the study's folder cannot be read or written.
     """
-    if count == 0:
+    rounds = (one for one in rounds if one.searcher.has_trials())
+    first = next(rounds, None)
+    if first is None:
         return
     folder = study.folder
     resources = study.config.resources
@@ -173,21 +165,23 @@ def run_trials(
         ClipFitTrainable,
         folder=folder.path.resolve(),
         settings=study.config,
-        data=data,
     )
     needs = {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}
     trainable = tune.with_resources(trainable, needs)
+    callback = StudyCallback(first.searcher, first.observers, resources.max_epoch_seconds)
+    searcher = RoundSearcher(first, rounds, callback)
+    at_once = concurrency(study.config)
     tune_config = tune.TuneConfig(
         search_alg=searcher,
-        scheduler=scheduler,
-        num_samples=count,
-        max_concurrent_trials=concurrency(study.config),
+        scheduler=RoundScheduler(searcher, at_once),
+        num_samples=-1,  # as many as the searcher has
+        max_concurrent_trials=at_once,
         reuse_actors=True,
     )
     run_config = tune.RunConfig(
         name="tune",
         storage_path=str(folder.path.resolve()),
-        callbacks=[StudyCallback(searcher, observers, resources.max_epoch_seconds)],
+        callbacks=[callback],
         failure_config=tune.FailureConfig(max_failures=resources.max_failures),
         checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         verbose=0,
@@ -207,7 +201,7 @@ def run_trials(
         # Tune's own handler, which ends its run at Ctrl-C as if all trials had ended, stays.
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, before)
-    if searcher.has_more(count) or searcher.running:
+    if not searcher.is_over:
         raise InterruptedStudyError(
             "the study was interrupted before all its trials had ended; "
             f"to continue, run\n  {study_command('resume', folder.path)}"

@@ -159,6 +159,15 @@ def patched_tune() -> AbstractContextManager[None]:
     return _replaced(TuneController, "_trial_task_failure", fail)
 
 
+def keep_idle_workers(controller: TuneController, trial: Trial, count: int) -> None:
+    """Let Tune keep workers that have no trial for the moment, for other trials like the given one.
+
+    Tune would keep one, and start others for the next round, each of which loads PyTorch and the
+    backbone again.
+    """
+    controller._actor_cache.increase_max(trial.placement_group_factory, by=count)
+
+
 def own_node_drains() -> bool:
     """Return whether the node of this worker is about to be taken away, as far as the head says."""
     try:

@@ -1,42 +1,44 @@
-"""What runs the trials of a step: Tune (`driver.py`) or, without Ray's workers, this process."""
+"""What runs the trials of a study: Tune (`driver.py`) or, without Ray's workers, this process."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, Protocol
 
 from ray.tune.schedulers import TrialScheduler
 
 from study.search.observers import Observers
 from study.search.recorded_trials import DataByStage
-from study.search.scheduler import Result
+from study.search.scheduler import Result, StudyScheduler
 from study.search.searcher import StudySearcher
 from study.search.study_callback import StudyCallback
 from study.search.trial_worker import TrialWorker
 from study.trial.study import Study, TrialConfig
 
 
+@dataclass(frozen=True)
+class Round:
+    """Trials that all end before the next round is made, such as those of a search."""
+
+    searcher: StudySearcher
+    """The source of the trials."""
+    scheduler: StudyScheduler
+    """The scheduler that stops trials early."""
+    data: DataByStage
+    """The data of the trials, by stage and seed."""
+    observers: Observers
+    """The listeners that are notified of every trial."""
+
+
+Rounds = Iterator[Round]
+"""The rounds of a study; one is made when it is asked for, after the one before has ended."""
+
+
 class Runner(Protocol):
     """A function that runs trials to their ends, such as `study.search.driver.run_trials`."""
 
-    def __call__(
-        self,
-        study: Study,
-        searcher: StudySearcher,
-        *,
-        data: DataByStage,
-        scheduler: TrialScheduler,
-        count: int,
-        observers: Observers,
-    ) -> None:
-        """Run up to ``count`` trials to their ends.
-
-        Args:
-            study: the study.
-            searcher: the source of the trials.
-            data: the data of the trials, by stage and seed.
-            scheduler: the scheduler that stops trials early.
-            count: the most trials to run.
-            observers: the listeners that are notified of every trial.
-        """
+    def __call__(self, study: Study, rounds: Rounds) -> None:
+        """Run all trials of a study's rounds to their ends, one round after the other."""
 
 
 @dataclass
@@ -48,15 +50,7 @@ class RunningTrial:
     last_result: Result = field(default_factory=dict)
 
 
-def run_in_process(
-    study: Study,
-    searcher: StudySearcher,
-    *,
-    data: DataByStage,
-    scheduler: TrialScheduler,
-    count: int,
-    observers: Observers,
-) -> None:
+def run_in_process(study: Study, rounds: Rounds) -> None:
     """Run trials one after the other in this process; see `Runner`.
 
     Nothing replaces a process that fails, and ``resources.max_epoch_seconds``, which would end this
@@ -67,22 +61,21 @@ def run_in_process(
         StorageError: the study's folder cannot be read or written.
     """
     unlimited = study.config.with_section("resources", max_epoch_seconds=None)
-    worker = TrialWorker(study.folder, unlimited, data)
-    callback = StudyCallback(searcher, observers)
-    for number in range(count):
-        config = searcher.suggest(str(number))
-        if not isinstance(config, dict):
-            return
-        trial = RunningTrial(str(number), config)
-        worker.start(TrialConfig.model_validate(config))
-        callback.on_trial_start(trial)
-        is_over = False
-        while not is_over:
-            result = trial.last_result = worker.step()
-            is_over = result["done"]
-            if not is_over:
-                decision = scheduler.on_trial_result(None, trial, result)
-                is_over = decision == TrialScheduler.STOP
-            callback.on_trial_result(trial, result)
-        callback.on_trial_complete(trial)
-        callback.on_step_end()
+    worker = TrialWorker(study.folder, unlimited)
+    numbers = count()
+    for one in rounds:
+        callback = StudyCallback(one.searcher, one.observers)
+        while config := one.searcher.suggest(trial_id := str(next(numbers))):
+            trial = RunningTrial(trial_id, config)
+            worker.start(TrialConfig.model_validate(config), one.data)
+            callback.on_trial_start(trial)
+            is_over = False
+            while not is_over:
+                result = trial.last_result = worker.step()
+                is_over = result["done"]
+                if not is_over:
+                    decision = one.scheduler.on_trial_result(None, trial, result)
+                    is_over = decision == TrialScheduler.STOP
+                callback.on_trial_result(trial, result)
+            callback.on_trial_complete(trial)
+            callback.on_step_end()

@@ -1,16 +1,14 @@
-"""The searcher that Tune asks for trials: a queue first, then the proposals of groups."""
+"""The source of the trials of a round: a queue first, then the proposals of groups."""
 
 import logging
 from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from ray.tune.search import Searcher
-
 from study.search.groups import Group
 from study.search.make_trial import Proposal, make_trial
 from study.search.recorded_trials import RecordedTrial
-from study.search.scheduler import Deadline, Result
+from study.search.scheduler import Deadline
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study, TrialConfig, TrialData
 
@@ -32,8 +30,8 @@ class SearchPlan(NamedTuple):
     """The end of the time after which nothing is proposed; None means no limit."""
 
 
-class StudySearcher(Searcher):
-    """A source of trials that writes each into the study's folder before Tune gets it.
+class StudySearcher:
+    """A source of trials that writes each into the study's folder before it is trained.
 
     Args:
         folder: the study's folder.
@@ -49,55 +47,39 @@ class StudySearcher(Searcher):
         recorded: Sequence[RecordedTrial] = (),
         plan: SearchPlan | None = None,
     ) -> None:
-        super().__init__(metric="score", mode="max")
         self.folder = folder
         self.running: dict[str, TrialConfig] = {}
-        """The configuration of each trial that is not closed on disk, by Tune's id of the trial."""
+        """The configuration of each trial that is not closed on disk, by its runner's id of it."""
         self.deadline = plan.deadline if plan else None
         self.earlier_ends = {
             one.config.trial_id: one.earlier_end for one in recorded if one.earlier_end
         }
         """How trials had ended before they were reopened, by id."""
-        self._given = 0
-        self._is_exhausted = False
         self._queue = deque(queue)
         self._plan = plan
         trials = [*(one.config for one in recorded), *self._queue]
         self._known = {trial.config_hash for trial in trials}
         self._next_number = 1 + max((trial.number for trial in trials), default=-1)
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """Return the next trial's configuration, or ``Searcher.FINISHED`` if there is none."""
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        """Return the next trial's configuration, or None if there is none left."""
         config = self._queue.popleft() if self._queue else self._propose()
         if not config:
-            self._is_exhausted = True
-            return Searcher.FINISHED
-        self._given += 1
+            return None
         values = config.model_dump(mode="json")
         self.folder.trial(config.trial_id).create(values)
         self.running[trial_id] = config
         return values
 
-    def has_more(self, count: int) -> bool:
-        """Return whether trials are left, of which Tune wants some number at most."""
-        return self._given < count and not self._is_exhausted
-
-    def on_trial_complete(
-        self, trial_id: str, result: Result | None = None, error: bool = False
-    ) -> None:
-        """Do nothing: `conclude` receives how a trial ended."""
+    def has_trials(self) -> bool:
+        """Return whether trials are left, if there is time for them."""
+        groups = self._plan.groups if self._plan else ()
+        return bool(self._queue) or any(group.started < group.planned for group in groups)
 
     def conclude(self, trial: RecordedTrial) -> None:
         """Show a trial that ended to the groups."""
         for group in self._plan.groups if self._plan else ():
             group.learn(trial)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return nothing for Tune's own snapshot of the experiment, which is never read."""
-        return {}
-
-    def save(self, checkpoint_path: str) -> None:
-        """Do nothing: the study's folder holds everything."""
 
     def _propose(self) -> TrialConfig | None:
         """Return a trial of the group that is least far; None if none has any left, or no time."""

@@ -1,10 +1,11 @@
 """The steps of a study: search or ablation, then the test beside the final model.
 
-Each trains what a study's folder lacks of its trials, so that a step that was interrupted goes on.
+A step yields rounds of trials and goes on when a round has ended. It has what a study's folder
+lacks of its trials, so that a step that was interrupted continues.
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from study.config.labels import BASELINE
@@ -13,7 +14,6 @@ from study.errors import StudyError
 from study.results.best_configuration import final_candidate, final_trial_id
 from study.search.ablation_cells import ablation_trials
 from study.search.candidates import rank_finished_trials
-from study.search.driver import run_trials
 from study.search.groups import Group, plan_groups
 from study.search.make_trial import Proposal, make_trial
 from study.search.observers import Observers
@@ -23,7 +23,7 @@ from study.search.recorded_trials import (
     close_trial,
     read_recorded_trials,
 )
-from study.search.runner import Runner
+from study.search.runner import Round, Rounds
 from study.search.scheduler import Deadline, StudyScheduler
 from study.search.searcher import SearchPlan, StudySearcher, trains_encoders
 from study.storage.trial_folder import EARLIER_END
@@ -52,9 +52,7 @@ def seconds_left(study: Study) -> float | None:
     return None if minutes is None else 60 * minutes - seconds_used(study.folder)
 
 
-def run_search(
-    study: Study, data: TrialData, observers: Observers, runner: Runner = run_trials
-) -> None:
+def run_search(study: Study, data: TrialData, observers: Observers) -> Rounds:
     """Train what is left of the baselines and of the groups that propose trials.
 
     Baselines come first, the cheapest before the others. If a group ends without a trial that came
@@ -65,7 +63,6 @@ def run_search(
         study: the study.
         data: the data of the search's trials.
         observers: the listeners that are notified of every trial.
-        runner: runs the trials.
 
     Raises:
         DataError: earlier trials used other images or classes.
@@ -74,7 +71,8 @@ def run_search(
     """
     by_seed = {study.config.seed: data}
     if study.candidates() is not None:
-        for trial in _train(study, [Batch("search", [], by_seed)], observers, runner):
+        recorded = yield from _train(study, [Batch("search", [], by_seed)], observers)
+        for trial in recorded:
             trial.folder.delete_state()
         return
     search = study.config.search
@@ -88,12 +86,12 @@ def run_search(
     seconds = seconds_left(study)
     deadline = None if seconds is None else Deadline(seconds)
     plan = SearchPlan(study, data, groups, deadline)
-    recorded = _train(study, [Batch("search", queue, by_seed)], observers, runner, plan)
+    recorded = yield from _train(study, [Batch("search", queue, by_seed)], observers, plan)
     unfinished = _best_of_unfinished_groups(recorded)
     if unfinished and not (deadline and deadline.is_over):
         for trial in unfinished:
             trial.folder.continue_from_state(trial.config.epochs)
-        recorded = _train(study, [Batch("search", [], by_seed)], observers, runner)
+        recorded = yield from _train(study, [Batch("search", [], by_seed)], observers)
     for trial in recorded:
         trial.folder.delete_state()
     _restore_groups(groups, recorded)
@@ -114,9 +112,7 @@ def _best_of_unfinished_groups(recorded: Sequence[RecordedTrial]) -> list[Record
     return list(best.values())
 
 
-def run_test(
-    study: Study, batches: Sequence[Batch], observers: Observers, runner: Runner = run_trials
-) -> None:
+def run_test(study: Study, batches: Sequence[Batch], observers: Observers) -> Rounds:
     """Train and test each configuration with each seed, and the final model beside them.
 
     The final model's settings are chosen by validation, as those of the tests are, so neither waits
@@ -126,9 +122,8 @@ def run_test(
         study: the study.
         batches: the results of `plan_test` and `plan_final`.
         observers: the listeners that are notified of every trial.
-        runner: runs the trials.
     """
-    for trial in _train(study, batches, observers, runner):
+    for trial in (yield from _train(study, batches, observers)):
         if trial.config.stage == "final" and trial.end and trial.end.status == "failed":
             logger.warning(
                 "the final training failed, so the final model is one that was tested (%s); "
@@ -209,16 +204,13 @@ def plan_final(study: Study, preparer: Preparer, observers: Observers) -> Batch:
     return Batch("final", [trial], {study.config.seed: data})
 
 
-def run_ablation(
-    study: Study, data: TrialData, observers: Observers, runner: Runner = run_trials
-) -> None:
+def run_ablation(study: Study, data: TrialData, observers: Observers) -> Rounds:
     """Train every cell at every combination of its rates and evaluate it by validation.
 
     Args:
         study: the study.
         data: the data of the search's trials.
         observers: the listeners that are notified of every trial.
-        runner: runs the trials.
     """
     queue: list[TrialConfig] = []
     by_seed = {study.config.seed: data}
@@ -226,7 +218,7 @@ def run_ablation(
         for name, settings in trials.items():
             proposal = Proposal(settings, label, len(queue), name)
             queue.append(make_trial(study, data, "search", proposal))
-    _train(study, [Batch("search", queue, by_seed)], observers, runner)
+    yield from _train(study, [Batch("search", queue, by_seed)], observers)
 
 
 def choose_rates(study: Study) -> Mapping[str, TrialSettings]:
@@ -260,9 +252,8 @@ def _train(
     study: Study,
     batches: Sequence[Batch],
     observers: Observers,
-    runner: Runner,
     plan: SearchPlan | None = None,
-) -> list[RecordedTrial]:
+) -> Generator[Round, None, list[RecordedTrial]]:
     """Train the trials of some batches that have not ended, and then what groups propose.
 
     Successive halving stops trials only where groups propose them. A trial that had ended and was
@@ -286,14 +277,9 @@ def _train(
     left = [trial.config for trial in recorded.values() if not trial.end]  # what has started first
     given = [config for batch in batches for config in batch.trials]
     left += [config for config in given if config.trial_id not in recorded]
-    runner(
-        study,
-        StudySearcher(study.folder, left, [*recorded.values()], plan),
-        data={batch.stage: batch.data for batch in batches},
-        scheduler=scheduler,
-        count=len(left) + sum(group.planned - group.started for group in groups),
-        observers=observers,
-    )
+    searcher = StudySearcher(study.folder, left, [*recorded.values()], plan)
+    data = {batch.stage: batch.data for batch in batches}
+    yield Round(searcher, scheduler, data, observers)
     return list(_read_all(study, batches, observers).values())
 
 

@@ -3,14 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray import tune
 from ray.exceptions import RayActorError
 
 from study.config.schema import StudyConfig
 from study.search.ray_internals import own_node_drains
-from study.search.recorded_trials import DataByStage
 from study.search.scheduler import Result
 from study.search.trial_worker import TrialWorker
+from study.search.tune_rounds import DATA
 from study.storage.study_folder import StudyFolder
 from study.trial.study import TrialConfig
 
@@ -27,22 +28,25 @@ class ClipFitTrainable(tune.Trainable):
         *,
         folder: Path,
         settings: StudyConfig,
-        data: DataByStage,
     ) -> None:
         """Make the worker of this process, and start its first trial.
 
         Args:
-            config: the first trial's `TrialConfig` as a mapping.
+            config: the first trial, see `study.search.tune_rounds.RoundSearcher.suggest`.
             folder: the study's folder.
             settings: the configuration of the study.
-            data: the data of the trials, by stage and seed.
         """
-        self.worker = TrialWorker(StudyFolder(folder), settings, data)
+        self.worker = TrialWorker(StudyFolder(folder), settings)
+        self._reference: ray.ObjectRef | None = None
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Start another trial in this process."""
-        self.worker.start(TrialConfig.model_validate(new_config))
+        trial = dict(new_config)
+        reference = trial.pop(DATA)
+        if reference != self._reference:  # the trials of a round share their data
+            self._reference, self._data = reference, ray.get(reference)
+        self.worker.start(TrialConfig.model_validate(trial), self._data)
         return True
 
     def step(self) -> Result:

@@ -49,18 +49,22 @@ class TrialWorker:
     Args:
         folder: the study's folder.
         settings: the configuration of the study.
-        data: the data of the trials, by stage and seed.
     """
 
-    def __init__(self, folder: StudyFolder, settings: StudyConfig, data: DataByStage) -> None:
+    def __init__(self, folder: StudyFolder, settings: StudyConfig) -> None:
         torch.set_num_threads(settings.resources.threads)
         self._study = folder
         self._settings = settings
-        self._data = data
 
-    def start(self, trial: TrialConfig) -> None:
-        """Start a trial, or continue it after its last recorded epoch."""
+    def start(self, trial: TrialConfig, data: DataByStage) -> None:
+        """Start a trial, or continue it after its last recorded epoch.
+
+        Args:
+            trial: the trial.
+            data: the data of its round, by stage and seed.
+        """
         self.trial = trial
+        self._trial_data = data[trial.stage][trial.seed]
         self.folder = self._study.trial(trial.trial_id)
         self._epoch = 0
         self._micro_batch: int | None = None
@@ -137,7 +141,6 @@ class TrialWorker:
 
     def _start(self) -> Iterator[EpochReport]:
         trial = self.trial
-        self._trial_data = self._data[trial.stage][trial.seed]
         precision = trial.training.trial_precision
         method = trial.settings.method
         if method and method.tunes_matrices:

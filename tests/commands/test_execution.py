@@ -27,6 +27,7 @@ from study.errors import (
     StudyError,
     TrackingError,
 )
+from study.search.runner import Rounds
 from study.search.steps import Batch
 from study.storage.study_folder import DESCRIPTION, StudyFolder
 from study.storage.trial_folder import End, TrialFolder
@@ -123,7 +124,7 @@ def ending(monkeypatch: pytest.MonkeyPatch, tracker: Any) -> Any:
     """Let a study have nothing to do but to end; return what writes its outputs."""
     outputs = create_autospec(module.write_results)
     monkeypatch.setattr(module, "ray_session", lambda *_: nullcontext())
-    monkeypatch.setattr(module, "_run_steps", lambda *_: None)
+    monkeypatch.setattr(module, "run_trials", lambda *_: None)
     monkeypatch.setattr(module, "write_results", outputs)
     monkeypatch.setattr(module, "print_results", lambda *_: None)
     return outputs
@@ -152,7 +153,7 @@ def test_what_was_not_sent_is_reported_also_where_a_study_fails(
 ):
     tracker.close.return_value = TrackerMessages("1 run:\n  trial: away")
     monkeypatch.setattr(module, "ray_session", lambda *_: nullcontext())
-    monkeypatch.setattr(module, "_run_steps", Mock(side_effect=StudyError))
+    monkeypatch.setattr(module, "run_trials", Mock(side_effect=StudyError))
     with pytest.raises(StudyError):
         run_study(study_of(configure(search={"trials": 0})), console, resume=False)
     assert "the tracker lacks 1 run:\n  trial: away" in output.getvalue()
@@ -214,13 +215,18 @@ def test_a_damaged_final_training_of_an_earlier_choice_blocks_nothing(
     )
     before = [path.read_bytes() for path in sorted(present.path.iterdir())]
     flip(earlier.path / name)
-    trainings: list[int] = []
-    record = lambda *_, count, **__: trainings.append(count)  # noqa: E731
+    trained_stages: list[str] = []
+
+    def record(_: Study, rounds: Rounds):
+        for one in rounds:
+            while trial := one.searcher.suggest("any"):
+                trained_stages.append(trial["stage"])
+
     monkeypatch.setattr(module, "run_trials", record)
     run_study(study, console, resume=True)
-    assert not any(trainings)
+    assert {*trained_stages} == {"test"}
     assert [path.read_bytes() for path in sorted(present.path.iterdir())] == before
-    assert all(trial.read_end() for trial in study.folder.trials())
+    assert all(trial.read_end() for trial, _ in study.folder.trials_of("final"))
 
 
 def trained(trial: TrialFolder, split_hash: str) -> TrialFolder:
@@ -293,8 +299,9 @@ def test_a_choice_that_is_made_needs_no_search_unless_one_of_its_trials_is_open(
     monkeypatch.setattr(module, "read_or_choose_candidates", lambda _: ())
     study = Study(written.config, written.folder)
     steps.seconds_left.return_value = None
+    steps.run_search.return_value = steps.run_test.return_value = ()
     for searches in (0, 1):
-        module._run_steps(study, Mock(), Mock(), NoTracker(), console, Mock())
+        assert not [*module._steps(study, Mock(), Mock(), NoTracker(), console)]
         assert steps.run_search.call_count == searches
         written.trial(2)
 

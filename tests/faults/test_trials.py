@@ -15,7 +15,9 @@ import torch
 
 from study.method.delta import load_delta
 from study.search import driver
+from study.search.recorded_trials import DataByStage
 from study.search.trainable import ClipFitTrainable
+from study.search.trial_worker import TrialWorker
 from study.storage import atomic
 from study.storage.result_folder import JsonObject
 from study.storage.study_folder import StudyFolder
@@ -42,19 +44,25 @@ class Faulty(ClipFitTrainable):
 
     def setup(self, config: JsonObject, **given: Any):
         """See `ClipFitTrainable`."""
-        from study.trial import run_trial
-
-        train = run_trial.train_epoch
-
-        def train_or_fail(*arguments: Any, **options: Any) -> Any:
-            if (self.worker.folder.path.parents[1] / f"broken {os.getpid()}").exists():
-                raise RuntimeError("CUDA error: as before")
-            fault = self.faults.get(self.worker.trial.number, lambda *_: None)
-            fault(options["epoch"], options["micro_batch"] or BATCH, self.worker.folder.path)
-            return train(*arguments, **options)
-
-        run_trial.train_epoch = train_or_fail
+        inject(self.faults, lambda: self.worker)
         super().setup(config, **given)
+
+
+def inject(faults: Mapping[int, Fault], worker: Callable[[], TrialWorker]):
+    """Let the training of this process have faults before some epochs of a worker's trials."""
+    from study.trial import run_trial
+
+    train = run_trial.train_epoch
+
+    def train_or_fail(*arguments: Any, **options: Any) -> Any:
+        folder = worker().folder.path
+        if (folder.parents[1] / f"broken {os.getpid()}").exists():
+            raise RuntimeError("CUDA error: as before")
+        fault = faults.get(worker().trial.number, lambda *_: None)
+        fault(options["epoch"], options["micro_batch"] or BATCH, folder)
+        return train(*arguments, **options)
+
+    run_trial.train_epoch = train_or_fail
 
 
 def with_faults(faults: Mapping[int, Fault]) -> type[Faulty]:
@@ -115,7 +123,7 @@ def lose_device(epoch: int, at_once: int, folder: Path):
 
 
 class Here:
-    """A trial in this process, epoch by epoch, by the trainable that workers run."""
+    """A trial in this process, epoch by epoch, by the worker that a trainable has."""
 
     def __init__(self, study: RealStudy, trial_id: str, fault: Fault | None):
         self.study = study
@@ -127,17 +135,15 @@ class Here:
 
     def start(self):
         """Begin it, or go on with it, as a new worker does."""
-        self.trainable = object.__new__(with_faults(self._faults))
-        self.trainable.setup(
-            self.config.model_dump(mode="json"),
-            folder=self.study.folder.path,
-            settings=self.study.config,
-            data={"search": {1: self.study.data}},
-        )
+        worker = TrialWorker(self.study.folder, self.study.config)
+        inject(self._faults, lambda: worker)
+        self.data: DataByStage = {"search": {1: self.study.data}}
+        worker.start(self.config, self.data)
+        self.worker = worker
 
     def run(self) -> JsonObject:
         """Run it to its end; give the last result."""
-        while not (result := self.trainable.step())["done"]:
+        while not (result := self.worker.step())["done"]:
             pass
         return result
 
@@ -179,7 +185,7 @@ def test_the_next_trial_of_a_process_has_whole_batches_again(here: Callable[...,
     following = trial.config.model_copy(update={"trial_id": "next", "number": 1})
     folder = trial.study.folder.trial("next")
     folder.create(following.model_dump(mode="json"))
-    assert trial.trainable.reset_config(following.model_dump(mode="json"))
+    trial.worker.start(following, trial.data)
     trial.run()
     assert [report["epoch"] for report in folder.read_reports()] == [1, 2, 3, 4]
     assert not any("micro_batch" in report for report in folder.read_reports())
@@ -192,7 +198,7 @@ def test_a_clock_that_jumps_back_costs_and_doubles_nothing(
     whole, skewed = here("whole"), here("skewed")
     whole.run()
     for _ in range(2):
-        skewed.trainable.step()
+        skewed.worker.step()
     clock = iter(range(10**9, 0, -3600))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("time.time", lambda: float(next(clock)))

@@ -13,6 +13,7 @@ from study.errors import StudyError
 from study.method.subsets import Subset
 from study.search import steps
 from study.search.ablation_cells import ablation_cells, ablation_trials
+from study.search.runner import Round
 from study.storage.result_folder import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End
@@ -151,15 +152,17 @@ class Ablation:
 
     def train(self) -> list[TrialConfig]:
         """Train the cells; return their trials."""
-        steps.run_ablation(self.study(), self.data, [], self._run_trials)
+        study = self.study()
+        for one in steps.run_ablation(study, self.data, []):
+            self._run_trials(study, one)
         return configs_of(self.folder)
 
     def rates(self, **changes: Any) -> JsonObject:
         return {**steps.choose_rates(self.study(**changes))}
 
-    def _run_trials(self, study: Study, searcher: Any, *, count: int, **_: Any):
-        for turn in range(count):
-            config = TrialConfig.model_validate(searcher.suggest(str(turn)))
+    def _run_trials(self, study: Study, one: Round):
+        while values := one.searcher.suggest("any"):
+            config = TrialConfig.model_validate(values)
             trial = study.folder.trial(config.trial_id)
             score = self.scores.get(config.group, (0.5, 0.6))["at 0.1" in config.label]
             if score is not None:

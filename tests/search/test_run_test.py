@@ -76,7 +76,7 @@ def test_a_training_is_tested_once_with_each_head_and_in_a_process_as_by_ray(
         ]
         data = {1: study.preparer.test(1)}
         batch = steps.plan_test(study.study, steps.trainings_of(candidates), data)
-        steps.run_test(study.study, [batch], [study.heard], runner)
+        runner(study.study, steps.run_test(study.study, [batch], [study.heard]))
         (trial,) = study.folder.trials()
         assert trial.trial_id == f"test-{candidates[0].training}-seed1"
         return trial
@@ -134,7 +134,7 @@ def finished(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> R
 def train_final(tiny: RealStudy):
     study = Study(tiny.config, tiny.folder)
     batch = steps.plan_final(study, tiny.preparer, [tiny.heard])
-    steps.run_test(study, [batch], [tiny.heard], run_in_process)
+    run_in_process(study, steps.run_test(study, [batch], [tiny.heard]))
 
 
 def final_trial(tiny: RealStudy, images: str = "labelled") -> TrialFolder:
@@ -180,7 +180,7 @@ def test_another_final_model_learns_from_test_images_and_leaves_no_training_open
     study = finished.study.with_config(finished.config.with_section("final", images="everything"))
     preparer = Preparer(study, finished.architecture.image_size)
     batch = steps.plan_final(study, preparer, [finished.heard])
-    steps.run_test(study, [batch], [finished.heard], run_in_process)
+    run_in_process(study, steps.run_test(study, [batch], [finished.heard]))
     assert not_none(left.read_end()).status == "stopped"
     dataset = study.dataset
     trained = {*preparer.final().tasks[0].train.records}

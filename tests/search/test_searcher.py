@@ -7,7 +7,6 @@ from typing import Any
 from unittest.mock import create_autospec
 
 import pytest
-from ray.tune.search import Searcher
 
 from study.config.trial_settings import TrialSettings
 from study.search import scheduler as scheduler_module
@@ -89,7 +88,7 @@ def suggested(search: StudySearcher, most: int = 99) -> list[TrialConfig]:
     found = []
     for number in range(most):
         values = search.suggest(f"tune-{number}")
-        if values == Searcher.FINISHED:
+        if values is None:
             break
         found.append(TrialConfig.model_validate(values))
         assert search.folder.trial(found[-1].trial_id).read_config() == values

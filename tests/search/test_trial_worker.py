@@ -29,8 +29,8 @@ def test_the_delta_of_a_trial_says_how_its_images_were_read(
     config = clipfit_trial(trial_id=trial.trial_id, subset="vision.ln_post", epochs=1)
     trial.create(config.model_dump(mode="json"))
     data = replace(study.preparer.test(1), reading=ImageReading((0, 4095)))
-    worker = TrialWorker(study.folder, study.config, {"search": {1: data}})
-    worker.start(config)
+    worker = TrialWorker(study.folder, study.config)
+    worker.start(config, {"search": {1: data}})
     assert worker.step()["done"]
     assert load_delta(trial.path / "delta.safetensors")[1].pixel_range == (0, 4095)
 

@@ -55,8 +55,7 @@ class NoTraining(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Report an epoch."""
-        # Else the first processes take all trials while the others start, and Tune, which sees that
-        # these are not needed, ends and starts them over and over.
+        # Else the first processes would take all trials while the others start.
         while not self._all_started:
             started = len(list(self._slots.iterdir()))
             self._all_started = started >= int(os.environ[SLOTS_VARIABLE])
@@ -159,7 +158,7 @@ def measure(options: argparse.Namespace, storage: Path) -> None:
     clock, tracker = Clock(), MlflowTracker()
     tracker.start(study)
     began = time.perf_counter()
-    steps.run_search(study, data, [clock, TrackerObserver(tracker)])
+    driver.run_trials(study, steps.run_search(study, data, [clock, TrackerObserver(tracker)]))
     searched = time.perf_counter()
     missing = tracker.close(finished=True).missing
     closed = time.perf_counter()
