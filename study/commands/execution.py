@@ -2,8 +2,8 @@
 
 import logging
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, nullcontext
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -33,6 +33,7 @@ from study.search.auto_precision import decide_precision
 from study.search.candidates import read_or_choose_candidates
 from study.search.checkpoints import drop_reports_beyond_state
 from study.search.driver import ray_session, run_trials
+from study.search.ray_watch import exit_if_ray_is_lost
 from study.search.runner import Round, run_in_process
 from study.storage.atomic import StorageError
 from study.storage.command_lines import study_command
@@ -61,12 +62,14 @@ def run_study(study: Study, console: Console, *, resume: bool, in_process: bool 
     Raises:
         StudyError: the study has a fault that the user can fix, or it was interrupted.
     """
-    check_study(study, resuming=resume)
-    # Later than the checks, whose messages have folders as they were given.
-    study = study.with_config(study.config.with_absolute_folders())
-    tracker = tracking.make_tracker(study.config.tracking.tracker)
-    with _open_folder(study, tracker, resume=resume), _next_command_in_errors(study.folder):
-        board, hints = _run_to_the_end(study, tracker, console, in_process)
+    with ExitStack() as session:
+        ray_start = None if in_process else session.enter_context(ray_session())
+        check_study(study, resuming=resume)
+        # Later than the checks, whose messages have folders as they were given.
+        study = study.with_config(study.config.with_absolute_folders())
+        tracker = tracking.make_tracker(study.config.tracking.tracker)
+        with _open_folder(study, tracker, resume=resume), _next_command_in_errors(study.folder):
+            board, hints = _run_to_the_end(study, tracker, console, session, ray_start)
     print_results(board, hints, console)
 
 
@@ -132,9 +135,20 @@ def _next_command_in_errors(folder: StudyFolder) -> Iterator[None]:
 
 
 def _run_to_the_end(
-    study: Study, tracker: Tracker, console: Console, in_process: bool
+    study: Study,
+    tracker: Tracker,
+    console: Console,
+    session: ExitStack,
+    ray_start: Future[None] | None,
 ) -> tuple[StudyResult, Sequence[tuple[str, str]]]:
     """Run the remaining steps of a study whose folder is open, and write its outputs.
+
+    Args:
+        study: the study.
+        tracker: its tracker.
+        console: where progress is printed.
+        session: what is left after the last trial: the session of Ray, if there is one.
+        ray_start: the start of Ray; None means that trials run in this process.
 
     Returns:
         The results, and how to view the study in its tracker.
@@ -142,15 +156,18 @@ def _run_to_the_end(
     _announce(study, console)
     preparer, data = _lay_out_images(study, console)
     folder, finished = study.folder, False
-    runner = run_in_process if in_process else run_trials
-    session = nullcontext() if in_process else ray_session(study_command("resume", folder.path))
-    # It takes as long as Ray, and so starts beside it.
+    runner = run_trials if ray_start else run_in_process
+    # It takes seconds, and so starts beside Ray.
     tracker_start = ThreadPoolExecutor(1).submit(tracker.start, study)
     try:
         with session:
+            if ray_start:
+                ray_start.result()
+                lost = exit_if_ray_is_lost(study_command("resume", folder.path))
+                session.enter_context(lost)  # it ends before Ray is asked to
             tracker_start.result()
             is_auto = study.config.training.precision == AUTO
-            study = decide_precision(study, in_process=in_process)
+            study = decide_precision(study, in_process=ray_start is None)
             if is_auto:
                 precision = study.config.training.precision
                 console.print(f"precision {precision}, the faster one where trials run")

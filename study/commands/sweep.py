@@ -3,7 +3,7 @@
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import replace
 
 from study.commands.check import Faults, find_study_faults, find_tracker_faults
@@ -44,7 +44,9 @@ def run_sweep(planned: Sequence[SweepStudy], *, in_process: bool = False) -> Non
     console = tolerant_console()
     studies = check_sweep(planned)
     failed = []
-    with nullcontext() if in_process else ray_session():
+    with ExitStack() as session:
+        if not in_process:
+            session.enter_context(ray_session()).result()
         for one, study in zip(planned, studies, strict=True):
             if _finished(study.folder):
                 continue

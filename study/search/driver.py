@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 
 import ray
@@ -23,7 +24,6 @@ from study.search.ray_internals import (
     patched_tune,
     wait_for_temporary_space,
 )
-from study.search.ray_watch import exit_if_ray_is_lost
 from study.search.runner import Rounds
 from study.search.study_callback import StudyCallback
 from study.search.trainable import ClipFitTrainable
@@ -50,31 +50,35 @@ TUNE_ENVIRONMENT = {
 
 
 @contextmanager
-def ray_session(resume_command: str | None = None) -> Iterator[None]:
+def ray_session() -> Iterator[Future[None]]:
     """Join a cluster, or start a Ray of one's own, for the duration of the block.
 
-    Args:
-        resume_command: see `exit_if_ray_is_lost`; None means no watch for the loss of Ray.
+    Ray takes seconds to start. It does so in a thread, beside what the block does first.
+
+    Yields:
+        The start. Its ``result()`` waits for it; it raises a StudyError if the cluster to join does
+        not answer, and a ClusterError if Ray does not start.
+    """
+    for name, value in TUNE_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    starts = not ray.is_initialized()
+    # The thread stays: Linux ends Ray's processes with the thread that has started them.
+    with ThreadPoolExecutor(1) as thread:
+        start = thread.submit(_start_ray if starts else lambda: None)
+        try:
+            yield start
+        finally:
+            if start.exception() is None and starts:
+                _shut_down()
+
+
+def _start_ray() -> None:
+    """Join the cluster that is named, or start a Ray for this process alone.
 
     Raises:
         StudyError: the cluster to join does not answer.
         ClusterError: Ray does not start.
     """
-    for name, value in TUNE_ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    with ExitStack() as stack:
-        if not ray.is_initialized():
-            _start_ray()
-            stack.callback(_shut_down)
-        if resume_command is not None:
-            stack.enter_context(
-                exit_if_ray_is_lost(resume_command)
-            )  # left before Ray is asked to end
-        yield
-
-
-def _start_ray() -> None:
-    """Join the cluster that is named, or start a Ray for this process alone."""
     try:
         refuse_unreachable_cluster()
     except StudyError as error:
@@ -82,7 +86,7 @@ def _start_ray() -> None:
     address = cluster_address()
     keep_token_private()
     options: JsonObject = {"log_to_driver": False, "logging_level": logging.ERROR}
-    on_sigterm = signal.getsignal(signal.SIGTERM)
+    logging.getLogger("ray").setLevel(logging.ERROR)  # it warns that it leaves signals alone
     with ExitStack() as starting:
         if address == "local":
             starting.enter_context(on_loopback())
@@ -95,11 +99,6 @@ def _start_ray() -> None:
             ray.shutdown()
             wait_for_temporary_space()
             raise ClusterError(f"Ray did not start: {cause_of(error)}") from error
-        except SystemExit:  # as Ray reacts to SIGTERM from the beginning of its start
-            raise KeyboardInterrupt from None
-        finally:
-            if threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGTERM, on_sigterm)
     keep_token_private()  # which Ray may have made
 
 

@@ -1,5 +1,6 @@
 """A look at images before a study: what cannot be read, and what may be wrong of them."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -110,7 +111,8 @@ def test_a_check_and_a_run_print_warnings(
     copy(root, "train/cat/0.png", "train/dog/0.png")
     (here / "two.yaml").write_text("sweep: {seed: [1, 2]}\n")
     fail = Mock(side_effect=StudyError("enough"))
-    monkeypatch.setattr("study.commands.execution.ray_session", fail)
+    start = Mock(result=fail)
+    monkeypatch.setattr("study.commands.execution.ray_session", lambda: nullcontext(start))
     data = ["data.dataset=mine", f"data.root={root}", "data.shots=2", "data.val_shots=2"]
     out = run(*words, "name=mine", *data, f"tracking.uri={mlflow_store}").out
     assert "in two classes" in out

@@ -59,7 +59,8 @@ def begun(configure: Configure) -> Study:
 
 def stop_before_ray(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Let studies end where they would start Ray; give what then is to be expected."""
-    monkeypatch.setattr(module, "ray_session", lambda *_: pytest.fail("far enough"))
+    monkeypatch.setattr(module, "ray_session", lambda *_: nullcontext(Mock()))
+    monkeypatch.setattr(module, "exit_if_ray_is_lost", lambda *_: pytest.fail("far enough"))
     return pytest.raises(pytest.fail.Exception, match="far enough")
 
 
@@ -123,7 +124,7 @@ def tracker(monkeypatch: pytest.MonkeyPatch) -> Any:
 def ending(monkeypatch: pytest.MonkeyPatch, tracker: Any) -> Any:
     """Let a study have nothing to do but to end; return what writes its outputs."""
     outputs = create_autospec(module.write_results)
-    monkeypatch.setattr(module, "ray_session", lambda *_: nullcontext())
+    monkeypatch.setattr(module, "ray_session", lambda *_: nullcontext(Mock()))
     monkeypatch.setattr(module, "run_trials", lambda *_: None)
     monkeypatch.setattr(module, "write_results", outputs)
     monkeypatch.setattr(module, "print_results", lambda *_: None)
@@ -152,7 +153,7 @@ def test_what_was_not_sent_is_reported_also_where_a_study_fails(
     output: io.StringIO,
 ):
     tracker.close.return_value = TrackerMessages("1 run:\n  trial: away")
-    monkeypatch.setattr(module, "ray_session", lambda *_: nullcontext())
+    monkeypatch.setattr(module, "ray_session", lambda *_: nullcontext(Mock()))
     monkeypatch.setattr(module, "run_trials", Mock(side_effect=StudyError))
     with pytest.raises(StudyError):
         run_study(study_of(configure(search={"trials": 0})), console, resume=False)

@@ -6,6 +6,7 @@ from contextlib import nullcontext, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from rich.console import Console
@@ -132,7 +133,7 @@ def runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Runs:
     monkeypatch.setattr(module, "read_sweep", lambda folders: folders)
     monkeypatch.setattr(module, "write_sweep_tables", runs.write_sweep_tables)
     monkeypatch.setattr(module, "sweep_summary", lambda folders: f"{len(folders)} studies")
-    monkeypatch.setattr(module, "ray_session", lambda *_: nullcontext())
+    monkeypatch.setattr(module, "ray_session", lambda *_: nullcontext(Mock()))
     (tmp_path / "runs").mkdir()
     return runs
 

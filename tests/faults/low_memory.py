@@ -28,5 +28,6 @@ study = RealStudy(
     },
     resources={"max_concurrent": 1, "max_failures": 1},
 )
-with ray_session():
+with ray_session() as start:
+    start.result()
     study.search()

@@ -23,7 +23,8 @@ Run = Callable[..., Path]
 
 @pytest.fixture(scope="module", autouse=True)
 def one_ray_session() -> Iterator[None]:
-    with ray_session():
+    with ray_session() as start:
+        start.result()
         yield
 
 

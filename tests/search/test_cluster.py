@@ -87,13 +87,15 @@ def test_a_study_ends_where_the_cluster_to_join_is_silent_and_ray_is_not_tried(
     over = threading.Event()
     with listening(lambda _: over.wait()) as port:
         alone.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
-        with pytest.raises(StudyError, match=rf"^RAY_ADDRESS: no Ray .*{port}' \(no an"):
-            ray_session().__enter__()
+        refused = pytest.raises(StudyError, match=rf"^RAY_ADDRESS: no Ray .*{port}' \(no an")
+        with refused, ray_session() as start:
+            start.result()
         over.set()
     init.assert_not_called()
 
 
 def test_a_ray_that_does_not_start_is_reported_in_one_line(init: Mock):
     init.side_effect = RuntimeError("Version mismatch:\n    Ray: 2.0")
-    with pytest.raises(ClusterError, match="did not start: Version mismatch"):
-        ray_session("resume mine").__enter__()
+    reported = pytest.raises(ClusterError, match="did not start: Version mismatch")
+    with reported, ray_session() as start:
+        start.result()

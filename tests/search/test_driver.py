@@ -9,11 +9,9 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
-import ray
 from ray import tune
 
 from study.search.candidates import rank_finished_trials
-from study.search.driver import ray_session
 from study.storage.atomic import StorageError
 from tests.not_none import not_none
 from tests.real_study import RealStudy, kill_worker, statuses, untimed
@@ -113,36 +111,17 @@ def test_ctrl_c_is_nobodys_after_a_stage(searched: Any):
     assert signal.getsignal(signal.SIGINT) in (signal.default_int_handler, signal.SIG_IGN)
 
 
-def test_ray_leaves_to_the_study_what_kill_does(monkeypatch: pytest.MonkeyPatch):
-    def start(**_: object):
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as Ray takes it for itself
-
-    monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    monkeypatch.setattr(ray, "init", start)
-    monkeypatch.setattr(ray, "shutdown", lambda: None)
-    before = signal.getsignal(signal.SIGTERM)
-    with ray_session():
-        assert signal.getsignal(signal.SIGTERM) is before
-
-
 KILLED_AS_RAY_STARTS = """
-import os, signal, threading, time
-from study.config.schema import StudyConfig
-from study.search.candidates import rank_finished_trials
+import os, signal, threading
 from study.search.driver import ray_session
 from study.commands.signals import handle_signals, interrupt
-
-def kill_once(own):
-    while signal.getsignal(signal.SIGTERM) is own:  # until Ray has put its own in its place
-        time.sleep(0.001)
-    os.kill(os.getpid(), signal.SIGTERM)
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
     with handle_signals(interrupt):
-        own = signal.getsignal(signal.SIGTERM)
-        threading.Thread(target=kill_once, args=(own,)).start()
-        with ray_session():
+        with ray_session() as start:
+            threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM)).start()
+            start.result()
             print("Ray runs")
 except KeyboardInterrupt:
     print("interrupted")
@@ -178,7 +157,8 @@ def leave_garbage():
         time.sleep(0.0001)
 
 ray.shutdown = begin
-with ray_session():
+with ray_session() as start:
+    start.result()
     references = [ray.put(0) for _ in range(20000)]
     gc.set_threshold(5)
     threading.Thread(target=leave_garbage, daemon=True).start()
