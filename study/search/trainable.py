@@ -1,5 +1,6 @@
 """The worker of Tune that runs trials, one after the other."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,15 @@ from study.search.tune_rounds import DATA
 from study.storage.study_folder import StudyFolder
 from study.trial.study import TrialConfig
 
+STEP_SECONDS = 1.0
+"""How long a worker goes on with short epochs that no scheduler waits for, in one step.
+
+From one step to the next, a worker waits for the driver for some hundredths of a second.
+"""
+
 
 class ClipFitTrainable(tune.Trainable):
-    """A `TrialWorker` in a process of Ray; a step is an epoch.
+    """A `TrialWorker` in a process of Ray; a step is an epoch, or several short ones.
 
     If a worker dies, another one, on any node, continues the trial after its last recorded epoch.
     """
@@ -50,7 +57,7 @@ class ClipFitTrainable(tune.Trainable):
         return True
 
     def step(self) -> Result:
-        """Run one epoch; see `TrialWorker.step`.
+        """Run epochs for `STEP_SECONDS`, at most to the next one with a score; return the last.
 
         Raises:
             DeviceError: the device failed; Tune then replaces this process.
@@ -59,4 +66,9 @@ class ClipFitTrainable(tune.Trainable):
         """
         if own_node_drains():
             raise RayActorError(error_msg="its machine is about to be taken away", preempted=True)
-        return self.worker.step()
+        begin = time.monotonic()
+        while True:
+            result = self.worker.step()
+            is_awaited = result["done"] or result["score"] is not None
+            if is_awaited or time.monotonic() - begin > STEP_SECONDS:
+                return result
