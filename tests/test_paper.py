@@ -40,7 +40,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small(data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     """Overrides for one epoch of the embedded checkpoint."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("study.trial.two_stage_training.TWO_STAGE_STEPS", 1)
+    monkeypatch.setattr("study.config.methods.TwoStage.steps_per_shot", 1)
     there = [f"data.root={data}", "backbone.name=embedded", "tracking.tracker=none"]
     return [*there, "name=small", "resources.gpus_per_trial=0", "training.epochs=1"]
 

@@ -6,19 +6,16 @@ layers takes less, and full fine-tuning more.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from study.commands.check_result import Estimate, Fact
 from study.commands.facts import count_slots
 from study.config.labels import RANKS, TUNED
-from study.config.methods import METHODS, TwoStage
-from study.config.trial_settings import TrialSettings
+from study.config.methods import METHODS, OtherMethod
 from study.data.prompts import prompts
 from study.data.tasks import Task
 from study.errors import StudyError
-from study.method.training_options import TWO_STAGE_STEPS
-from study.method.two_stage import FIRST_STAGE
 from study.report.terminal import amount
 from study.search.ablation_cells import ablation_trials
 from study.search.candidates import training_hash
@@ -46,10 +43,10 @@ class PlannedTrials:
     trials: int
     trains: bool = True
     """Whether images pass an encoder in each step; otherwise a trial takes one evaluation."""
+    method: OtherMethod | None = None
+    """The method, which may fix the number and the size of its steps; None means a subset."""
     is_stopped_early: bool = False
     """Whether successive halving may stop them."""
-    is_two_stage: bool = False
-    """Whether 2SFS trains, which has steps of its own number and size."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,7 @@ class Plan:
 
     search: Sequence[PlannedTrials]
     test: Sequence[PlannedTrials]
-    final: Sequence[PlannedTrials]
+    final: Sequence[PlannedTrials] = ()
 
 
 def plan_trials(study: Study) -> Plan:
@@ -76,39 +73,30 @@ def plan_trials(study: Study) -> Plan:
         cells = ablation_trials(study)
         tuned = [PlannedTrials(label, len(trials)) for label, trials in cells.items()]
         search = tuned if protocol.validates(config) else []
-        return Plan(search, [PlannedTrials(label, seeds) for label in cells], [])
+        return Plan(search, [PlannedTrials(label, seeds) for label in cells])
     fixed = protocol.fixed_settings(config)
+    planned = {}
+    for label, settings in fixed.items():
+        method = settings.method
+        trains = method.passes_encoders if method else settings.subset != "none"
+        planned[label] = PlannedTrials(label, 1, trains, method)
     # Those that differ in the head share their training.
-    one_of_each = {training_hash(study, settings): label for label, settings in fixed.items()}
-    tests = [
-        _planned(label, seeds, fixed[label], trains=protocol.trains)
-        for label in one_of_each.values()
-    ]
+    labels = {training_hash(study, settings): label for label, settings in fixed.items()}.values()
+    tests = [replace(planned[label], trials=seeds) for label in labels]
     if not protocol.searches(config):
-        return Plan([], tests, [])
-    baselines = config.search.fixed_baselines.items()
-    search = [_planned(label, 1, settings) for label, settings in baselines]
+        return Plan([], tests)
+    search = list(planned.values())
     tests += [PlannedTrials(label, seeds) for label in (TUNED, BEST)]
     for group in plan_groups(study):
-        trains = True
         method = config.search.searched_methods.get(group.name)
+        trains = not method or method.passes_encoders
+        group_trials = PlannedTrials(group.name, group.planned, trains, method, trains)
+        search.append(group_trials)
         if method:
-            trains = method.passes_encoders
-            tests.append(PlannedTrials(group.name, seeds, trains))
-        search.append(PlannedTrials(group.name, group.planned, trains, trains))
+            tests.append(replace(group_trials, trials=seeds))
     tests += [PlannedTrials(label, seeds) for label in RANKS[1 : 1 + config.test.runners_up]]
     final = [] if config.final.images == "shots" else [PlannedTrials("final", 1)]
     return Plan(search, tests, final)
-
-
-def _planned(
-    label: str, trials: int, settings: TrialSettings, *, trains: bool = True
-) -> PlannedTrials:
-    """Return trials of fixed settings, of which none is trained if the protocol trains nothing."""
-    method = settings.method
-    passes = method.passes_encoders if method else settings.subset != "none"
-    is_two_stage = isinstance(method, TwoStage)
-    return PlannedTrials(label, trials, trains and passes, is_two_stage=is_two_stage)
 
 
 BUSY = 0.85
@@ -254,14 +242,15 @@ def _seconds(
     shots = sum(len(task.train.records) / len(task.train.classes) for task in tasks)
     seconds = 0.0
     for one in planned:
-        factor = asha.reduction_factor if asha and one.is_stopped_early else 1.0
-        of_trial = 0.0 if one.trains else evaluation
-        ends = [0, *rungs, training.epochs] if one.trains else []
-        for rung, (begin, end) in enumerate(pairwise(ends)):
-            of_trial += factor**-rung * ((end - begin) * steps * cost.step + evaluation)
-        if one.is_two_stage:
-            whole = FIRST_STAGE + (1 - FIRST_STAGE) / 3  # then images only pass forward
-            step = whole * cost.step * TwoStage.batch_size / training.batch_size
-            of_trial = TWO_STAGE_STEPS * shots * step + evaluation
+        of_trial = evaluation
+        if one.method and one.method.steps_per_shot:
+            images = (one.method.batch_size or training.batch_size) * one.method.relative_cost
+            own_steps = one.method.steps_per_shot * shots
+            of_trial += own_steps * cost.step * images / training.batch_size
+        elif one.trains:
+            factor = asha.reduction_factor if asha and one.is_stopped_early else 1.0
+            of_trial = 0.0
+            for rung, (begin, end) in enumerate(pairwise([0, *rungs, training.epochs])):
+                of_trial += factor**-rung * ((end - begin) * steps * cost.step + evaluation)
         seconds += one.trials * of_trial
     return seconds

@@ -28,8 +28,6 @@ CLAP_LR = 0.1
 """The learning rate of CLAP."""
 TWO_STAGE_LR = 2e-4
 """The learning rate that each stage of 2SFS begins with."""
-TWO_STAGE_STEPS = 300
-"""The steps of 2SFS in both stages, for each training image of a class."""
 MAX_WEIGHT = 10_000
 """The highest weight of a term of the loss, such as λ, and the highest α of LoRA."""
 

@@ -12,9 +12,10 @@ from itertools import chain, islice, repeat
 import torch
 from torch import Tensor
 
+from study.config.methods import TwoStage
 from study.method.parameters import METHOD
 from study.method.training import Batch, Schedule, make_optimizer
-from study.method.training_options import TWO_STAGE_LR, TWO_STAGE_STEPS
+from study.method.training_options import TWO_STAGE_LR
 from study.method.two_stage import FIRST_STAGE, SecondStage, cosine_rate
 from study.trial.task_model import TaskModel
 from study.trial.task_training import TaskTraining
@@ -31,7 +32,7 @@ class TwoStageTraining(TaskTraining):
         super().__init__(model)
         train, epochs = model.task.train, model.config.epochs
         shots = len(train.records) / len(train.classes)
-        self.steps = max(1, round(TWO_STAGE_STEPS * shots / epochs))
+        self.steps = max(1, round(TwoStage.steps_per_shot * shots / epochs))
         """The number of steps of an epoch."""
         self._first_epochs = round(FIRST_STAGE * epochs)
 

@@ -35,7 +35,7 @@ METHODS = pytest.mark.parametrize(
 
 @pytest.fixture(autouse=True)
 def few_steps(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("study.trial.two_stage_training.TWO_STAGE_STEPS", 6)
+    monkeypatch.setattr("study.config.methods.TwoStage.steps_per_shot", 6)
 
 
 def method_trial(

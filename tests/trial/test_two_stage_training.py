@@ -30,7 +30,7 @@ def test_it_is_trained_as_by_a_plain_loop(
     (task,) = holdout.tasks
     train, (part,) = task.train, task.evaluations
     shots = len(train.records) / len(train.classes)
-    monkeypatch.setattr("study.trial.two_stage_training.TWO_STAGE_STEPS", 10 * STEPS / shots)
+    monkeypatch.setattr("study.config.methods.TwoStage.steps_per_shot", 10 * STEPS / shots)
     settings = TrialSettings(subset="none", head="linear", method=TwoStage())
     recipe = {"optimizer": "adamw", "weight_decay": 0.01, "regularizer": "none", "batch_size": 32}
     config = clipfit_trial(epochs=10, training=recipe).model_copy(update={"settings": settings})
