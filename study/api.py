@@ -1,7 +1,6 @@
 """What a notebook uses: datasets, studies and tuned models; `api.md` has an example."""
 
 import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from study.commands.execution import run_study as run_study_to_the_end
 from study.commands.export import export
 from study.commands.extend import extend_and_run
 from study.commands.find import find_config, find_model, find_study
+from study.commands.leaderboard import study_records
 from study.commands.new_study import make_study
 from study.commands.predict import find_images
 from study.config.loading import load_config
@@ -22,6 +22,7 @@ from study.config.sweep import is_sweep
 from study.config.yaml_text import written_override
 from study.data import records
 from study.data.datasets import is_own_dataset, load_dataset
+from study.data.file_checks import refuse_absent
 from study.data.images.sources import FolderSource
 from study.data.output_folders import DATASETS
 from study.data.prompts import templates_of
@@ -30,8 +31,6 @@ from study.data.readers.huggingface import loaded_contents
 from study.data.readers.tables import rows_contents, table_rows
 from study.data.splits import refuse_shared_groups
 from study.errors import ConfigError, DataError
-from study.report.ablation_tables import ablation_records
-from study.report.leaderboard_tables import leaderboard_records
 from study.results.study_result import StudyResult, read_study_result
 from study.serving.classifier import TunedClassifier
 from study.storage.atomic import sha256_of
@@ -97,12 +96,6 @@ class Dataset(records.Dataset):
         rows = table_rows(frame, {}, where=FRAME)
         files = [text and os.path.abspath(Path(folder, text)) for text in rows.path]  # noqa: PTH100
         named = list(filter(None, files))
-        missing = [file for file in named if not Path(file).is_file()]
-        if missing:
-            raise DataError(
-                f"{FRAME}: {len(missing)} of {len(named)} images are not there: "
-                f"{records.listed(missing)}"
-            )
         rows = rows.assign(path=files)
         if "group" in rows:
             rows["group"] = rows.group.where(rows.group != "", rows.path)
@@ -127,7 +120,9 @@ class Dataset(records.Dataset):
     def _of(cls, name: str, contents: records.Contents) -> "Dataset":
         class_names, splits, source = contents
         refuse_shared_groups(splits, where=name)
-        return cls(name, class_names, templates_of(name, None), *splits, source)
+        dataset = cls(name, class_names, templates_of(name, None), *splits, source)
+        refuse_absent(dataset, "skip")  # a study refuses what it cannot skip
+        return dataset
 
     def save(self, storage: Path) -> Path:
         """Return the ``data.root`` of the dataset; one without a folder is written, once.
@@ -142,38 +137,37 @@ class Dataset(records.Dataset):
         """
         if self.folder is not None:
             return self.folder
-        source, table = self.source, pd.DataFrame()
+        source = self.source
+        is_table = isinstance(source, FolderSource)
+        identity = repr(self)
         if isinstance(source, HubSource):
-            identity = "".join(source.stamp(f"{split}/") for split in source.tables).encode()
-        else:
-            assert isinstance(source, FolderSource)
-            table = self._table()
-            identity = table.to_csv().encode() + os.fsencode(source.root)
-        folder = storage.expanduser().absolute() / DATASETS / sha256_of(identity)[:16]
-        if not folder.exists():
-            with new_folder(folder) as scratch:
+            identity = "".join(source.stamp(f"{split}/") for split in source.tables)
+        place = storage.expanduser().absolute() / DATASETS / sha256_of(identity.encode())[:16]
+        if not place.exists():
+            with new_folder(place) as scratch:
                 if isinstance(source, HubSource):
                     source.save(scratch)
-                else:
+                elif isinstance(source, FolderSource):
                     scratch.mkdir()
                     (scratch / LINKED).symlink_to(source.root, target_is_directory=True)
-                    table.to_parquet(scratch / TABLE)
-        return folder if isinstance(source, HubSource) else folder / TABLE
+                    self._table().to_parquet(scratch / TABLE)
+        return place / TABLE if is_table else place
 
     def _table(self) -> pd.DataFrame:
         """Return a row for each image, with its path below the link."""
         rows = [
-            {
-                "path": f"{LINKED}/{image.path}",
-                "label": image.label,
-                "class_name": self.class_names[image.label],
-                "split": split,
-                "group": image.group or None,
-            }
+            (
+                f"{LINKED}/{one.path}",
+                one.label,
+                self.class_names[one.label],
+                split,
+                one.group or None,
+            )
             for split in records.SPLITS
-            for image in getattr(self, split)
+            for one in getattr(self, split)
         ]
-        return pd.DataFrame(rows).dropna(axis="columns", how="all")
+        columns = ["path", "label", "class_name", "split", "group"]
+        return pd.DataFrame(rows, columns=columns).dropna(axis="columns", how="all")
 
 
 class TunedModel:
@@ -244,10 +238,7 @@ class OpenedStudy:
         Raises:
             StudyError: a file of the study is damaged.
         """
-        result = self.result
-        if result.ablation:
-            return pd.DataFrame(ablation_records(result.ablation))
-        return pd.DataFrame(leaderboard_records(result))
+        return pd.DataFrame(study_records(self.result))
 
     def predict(self, images: Any) -> pd.DataFrame:
         """Classify images with the final model of the study; see `TunedModel.predict`.
@@ -360,8 +351,7 @@ def load_model(
     Raises:
         StudyError: there is no such model, or it cannot be used.
     """
-    with tempfile.TemporaryDirectory(prefix="clipfit-model-") as scratch:
-        saved = find_model(str(model), Path(scratch), storage)
+    with find_model(str(model), storage) as saved:
         classifier = saved.load_classifier(class_names=class_names, device=device)
     return TunedModel(saved.name, classifier)
 

@@ -87,7 +87,7 @@ def test_a_hugging_face_dataset_is_the_same_once_saved(frame: pd.DataFrame, tmp_
     "changes, fault",
     [
         ({"class_name": None}, "a column 'label'"),
-        ({"path": "gone.png"}, "12 of 12 images are not there: '.*gone.png'"),
+        ({"path": [f"{n}.png" for n in range(12)]}, "6 of 6 training images, '.*.png'"),
         ({"split": ["train", ""] * 6}, "row 2: split '' is empty"),
         ({"name": "digits"}, "name is 'digits'"),
     ],

@@ -1,6 +1,5 @@
 """The command ``export``: a tuned model for other libraries, with a model card."""
 
-import tempfile
 from argparse import ArgumentParser, Namespace
 from contextlib import suppress
 from pathlib import Path
@@ -68,8 +67,7 @@ def export(model: str, name: str, out: Path, storage: str | None = None) -> list
     """
     from study.commands.find import find_model
 
-    with tempfile.TemporaryDirectory(prefix="clipfit-export-") as scratch:
-        saved = find_model(model, Path(scratch), storage)  # refuses an unknown one at once
+    with find_model(model, storage) as saved:  # an unknown one is refused at once
         from rich.filesize import decimal
 
         from study.report.model_card import model_card

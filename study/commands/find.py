@@ -5,6 +5,7 @@ Names are looked for before anything slow is imported, so that an unknown one is
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,36 +116,38 @@ def find_study(name: str, storage: str | Path | None = None) -> StudyFolder:
     )
 
 
-def find_model(word: str, scratch: Path, storage: str | Path | None = None) -> "SavedModel":
-    """Return the model that a command names.
+@contextlib.contextmanager
+def find_model(word: str, storage: str | Path | None = None) -> Iterator["SavedModel"]:
+    """Yield the model that a command names, which can be loaded during the block.
 
     Args:
         word: a study's name or folder, the address of a registered model, or the path of a delta.
-        scratch: an empty folder, which the model may need until it is loaded.
         storage: see `find_study`.
 
     Raises:
         StudyError: there is no such model, or the study has no best configuration.
     """
-    if word.startswith(REGISTERED):
-        from study import tracking
-
-        return tracking.download_model(word, scratch)
-    is_file = word.endswith(DELTA_SUFFIX)
-    with contextlib.suppress(OSError):  # no file can have this name
-        is_file = is_file or Path(word).is_file()
-    try:
-        folder = None if is_file else find_study(word, storage)
-    except ConfigError as error:
-        raise ConfigError(
-            f"{error}. A model is a study, a registered model (models:/NAME/VERSION or "
-            "models:/NAME@ALIAS) or a file of tuned parameters (delta.safetensors)"
-        ) from None
+    folder = None
+    is_file = word.endswith(DELTA_SUFFIX) or os.path.isfile(word)  # noqa: PTH113 -- no error
+    if not (word.startswith(REGISTERED) or is_file):
+        try:
+            folder = find_study(word, storage)
+        except ConfigError as error:
+            raise ConfigError(
+                f"{error}. A model is a study, a registered model (models:/NAME/VERSION or "
+                "models:/NAME@ALIAS) or a file of tuned parameters (delta.safetensors)"
+            ) from None
     from study.serving.saved_model import read_best_model, read_saved_model
 
-    if folder is None:
-        return read_saved_model(Path(word))
-    return read_best_model(load_study(folder), scratch)
+    with tempfile.TemporaryDirectory(prefix="clipfit-model-") as scratch:
+        if folder:
+            yield read_best_model(load_study(folder), Path(scratch))
+        elif is_file:
+            yield read_saved_model(Path(word))
+        else:
+            from study import tracking
+
+            yield tracking.download_model(word, Path(scratch))
 
 
 def load_study(folder: StudyFolder, overrides: Sequence[str] = ()) -> "Study":

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import tempfile
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -76,12 +75,8 @@ def run(options: Namespace) -> None:
             raise ConfigError(f"{name} is {value}; expected 1 or more")
     if options.out is not None:
         _refuse_out(options.out)
-    with (
-        handle_signals(interrupt),
-        tempfile.TemporaryDirectory(prefix="clipfit-predict-") as scratch,
-    ):
-        # It refuses an unknown one at once.
-        saved = find_model(options.model, Path(scratch), options.storage)
+    # An unknown model is refused at once.
+    with handle_signals(interrupt), find_model(options.model, options.storage) as saved:
         names = None if options.classes is None else read_classes(options.classes)
         images = find_images(options.images)
         classifier = saved.load_classifier(class_names=names, device=options.device)

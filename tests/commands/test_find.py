@@ -100,11 +100,12 @@ def test_what_changes_no_result_may_change(frozen: StudyFolder, here: Path):
 
 def test_a_finished_study_answers_by_its_final_model_and_no_other_does(finish: Any, tmp_path: Path):
     study = finish(tmp_path, "mine")
-    found = find_model(str(study.folder.path), tmp_path)
-    assert found.name == "the final model of study 'mine' (trial test-best-seed1)"
+    with find_model(str(study.folder.path)) as found:
+        assert found.name == "the final model of study 'mine' (trial test-best-seed1)"
     (study.folder.path / DESCRIPTION).unlink()
-    with pytest.raises(DataError, match=r"(?s)is not finished and .* clipfit-study resume"):
-        find_model(str(study.folder.path), tmp_path)
+    expected = r"(?s)is not finished and .* clipfit-study resume"
+    with pytest.raises(DataError, match=expected), find_model(str(study.folder.path)):
+        pass
 
 
 @pytest.fixture
