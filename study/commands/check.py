@@ -13,7 +13,6 @@ from study.commands.check_images import decode_images, find_warnings
 from study.commands.check_result import CheckResult
 from study.commands.facts import count_cores, study_facts
 from study.config.methods import METHODS, Lora
-from study.config.rules import broken_rules
 from study.data.datasets import refuse_unread_folder
 from study.data.file_checks import refuse_absent, refuse_shared_images
 from study.data.prompts import prompts, refuse_unreadable_names
@@ -46,13 +45,15 @@ class Faults(list[Fault]):
         try:
             return check(*arguments, **options)
         except DataFaults as error:
-            self += [Fault(key, fault) for fault in error.faults]
+            messages = error.faults
         except StudyError as error:
-            self.append(Fault(key, str(error)))
+            messages = (str(error),)
         except PermissionError as error:  # even of asking whether a file exists
             if error.filename is None:
                 raise
-            self.append(Fault(key, f"{error.filename} cannot be used: {error.strerror}"))
+            messages = (f"{error.filename} cannot be used: {error.strerror}",)
+        found = [Fault(key, message) for message in messages]
+        self += [fault for fault in found if fault not in self]  # several seeds may have the same
         return None
 
 
@@ -68,7 +69,7 @@ def check_everything(study: Study, *, images: bool, estimate: bool) -> CheckResu
         FaultsError: the study cannot start.
     """
     check_study(study, resuming=False)
-    decoded, seconds = decode_images(study, every=images)
+    decoded = decode_images(study, every=images)
     if decoded.faults:
         raise FaultsError("the study cannot start,", decoded.faults)
     measured = None
@@ -76,7 +77,7 @@ def check_everything(study: Study, *, images: bool, estimate: bool) -> CheckResu
         # Ray and Optuna take seconds to import, and a check does without them.
         from study.commands.estimate import measure_and_estimate
 
-        measured = measure_and_estimate(study, decoding=seconds)
+        measured = measure_and_estimate(study)
     warnings = [*decoded.warnings, *find_warnings([study])]
     return CheckResult((), warnings, [*study_facts(study), *decoded.facts], measured)
 
@@ -91,10 +92,7 @@ def check_study(study: Study, *, resuming: bool) -> None:
     Raises:
         FaultsError: the study cannot start; the message lists every fault with its key.
     """
-    # A configuration that contradicts itself, made in Python, is not tried on any server.
-    faults = broken_rules(study.config)
-    if not faults:
-        faults = find_study_faults(study, resuming=resuming) + find_tracker_faults(study)
+    faults = find_study_faults(study, resuming=resuming) + find_tracker_faults(study)
     if faults:
         raise FaultsError("the study cannot start,", faults)
 
@@ -105,14 +103,14 @@ def find_study_faults(study: Study, *, resuming: bool) -> list[Fault]:
     datasets = _check_datasets(study, faults)
     _check_models(study, datasets, faults)
     _check_places(study, faults, resuming=resuming)
-    return list(dict.fromkeys(faults))  # several seeds may have the same fault
+    return faults
 
 
 def find_data_faults(study: Study) -> list[Fault]:
     """Return the faults of the protocol, the datasets, and the tasks of all seeds."""
     faults = Faults()
     _check_datasets(study, faults)
-    return list(dict.fromkeys(faults))
+    return faults
 
 
 def find_tracker_faults(study: Study) -> list[Fault]:

@@ -1,9 +1,7 @@
 """A look at the images of a study before it starts: what cannot be read, and what may be wrong."""
 
-import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
+from multiprocessing.pool import ThreadPool
 
 from study.backbones.description import EMBEDDED, backbone_path
 from study.backbones.hub import PREPROCESSING, Source
@@ -18,29 +16,20 @@ from study.data.readers.published import differing_counts
 from study.data.records import Dataset, OnCorrupt, keyed_order, listed, result_names
 from study.errors import DataError, Fault
 from study.report.terminal import amount
-from study.report.visible_text import visible_text
 from study.trial.study import Study
 
 SAMPLE = 64
 """How many images of a dataset are decoded where not all are."""
-AT_ONCE = 512
-"""How many images are handed to the threads at a time, since a million would fill the memory."""
-EXAMPLES = 3
-"""The largest number of examples in a warning."""
 
 
-def decode_images(study: Study, *, every: bool) -> tuple[CheckResult, float]:
+def decode_images(study: Study, *, every: bool) -> CheckResult:
     """Decode images of a study's datasets, under a bar on the error output.
 
     Args:
         study: the study.
         every: whether to decode all images, instead of `SAMPLE` of each dataset.
-
-    Returns:
-        What was found, and the mean seconds of decoding an image.
     """
     tried, unreadable, warnings = 0, list[str](), list[str]()
-    began = time.monotonic()
     for dataset in (study.dataset, *study.targets()):
         paths = list(dict.fromkeys(record.path for record in dataset.records))
         if not every:
@@ -51,7 +40,6 @@ def decode_images(study: Study, *, every: bool) -> tuple[CheckResult, float]:
         dark = dark_images(max((highest for _, highest in images), default=0))
         if dark:
             warnings.append(f"{dataset.name}: {dark}")
-    seconds = (time.monotonic() - began) / max(1, tried)
     text = f"all {amount(tried, 'image')}"
     if not every:
         text = f"a sample of {amount(tried, 'image')} (--images decodes all)"
@@ -63,7 +51,7 @@ def decode_images(study: Study, *, every: bool) -> tuple[CheckResult, float]:
         else:
             message = f"{sentence}; data.on_corrupt=skip leaves such images out"
             faults.append(Fault("data", message))
-    return CheckResult(faults, warnings, [Fact("decoded", text)]), seconds
+    return CheckResult(faults, warnings, [Fact("decoded", text)])
 
 
 def _decode_all(dataset: Dataset, paths: Sequence[str]) -> list[tuple[str, int]]:
@@ -76,13 +64,9 @@ def _decode_all(dataset: Dataset, paths: Sequence[str]) -> list[tuple[str, int]]
             return str(error), 0
         return "", int(image.info.get(HIGHEST, 0))
 
-    with ThreadPoolExecutor() as pool:
-        parts = (
-            pool.map(decode, paths[start : start + AT_ONCE])
-            for start in range(0, len(paths), AT_ONCE)
-        )
-        images = track(chain.from_iterable(parts), f"decoding {dataset.name}", len(paths))
-        return list(images)
+    with ThreadPool() as pool:
+        found = pool.imap(decode, paths, chunksize=8)
+        return list(track(found, f"decoding {dataset.name}", len(paths)))
 
 
 def find_warnings(studies: Sequence[Study]) -> list[str]:
@@ -91,18 +75,19 @@ def find_warnings(studies: Sequence[Study]) -> list[str]:
     Args:
         studies: the studies, whose datasets and checkpoints can be read.
     """
-    warnings: dict[str, None] = {}
-    surveyed = set()
+    warnings: list[str] = []
+    datasets: dict[object, tuple[Dataset, OnCorrupt]] = {}  # those of a sweep are mostly the same
     for study in studies:
+        warnings += _backbone_warnings(study)
         data = study.config.data
-        warnings |= dict.fromkeys(_backbone_warnings(study))
         for dataset in (study.dataset, *study.targets()):
             key = (dataset.name, data.root, data.targets_root)
-            if dataset.name not in PACKAGED and key not in surveyed:
-                surveyed.add(key)
-                found = dataset_warnings(dataset, data.on_corrupt)
-                warnings |= dict.fromkeys(f"{dataset.name}: {text}" for text in found)
-    return list(warnings)
+            datasets[key] = dataset, data.on_corrupt
+    for dataset, on_corrupt in datasets.values():
+        if dataset.name not in PACKAGED:
+            found = dataset_warnings(dataset, on_corrupt)
+            warnings += [f"{dataset.name}: {text}" for text in found]
+    return list(dict.fromkeys(warnings))
 
 
 def _backbone_warnings(study: Study) -> Iterator[str]:
@@ -140,9 +125,9 @@ def dataset_warnings(dataset: Dataset, on_corrupt: OnCorrupt = "fail") -> Iterat
         )
     if found.unread:
         yield (
-            f"{amount(len(found.unread), 'file')} not read ({_few(found.unread)}): images are read "
-            f"from class folders alone, if they end in {' '.join(sorted(IMAGE_SUFFIXES))}; convert "
-            "others, such as HEIC and AVIF"
+            f"{amount(len(found.unread), 'file')} not read ({listed(found.unread)}): images are "
+            f"read from class folders alone, if they end in {' '.join(sorted(IMAGE_SUFFIXES))}; "
+            "convert others, such as HEIC and AVIF"
         )
     if found.absent:
         consequence = "the study ends at the first that it reads; data.on_corrupt=skip skips them"
@@ -150,15 +135,15 @@ def dataset_warnings(dataset: Dataset, on_corrupt: OnCorrupt = "fail") -> Iterat
             consequence = "the study leaves them out (data.on_corrupt=skip)"
         yield (
             f"{len(found.absent)} of {len(dataset.records)} listed images are not there "
-            f"({_few(found.absent)}): {consequence}"
+            f"({listed(found.absent)}): {consequence}"
         )
     for groups, where in (
         (found.in_two_classes, "in two classes, and no model can be right about both"),
         (found.in_two_splits, "among the test images and among those to learn from"),
     ):
         if groups:
-            examples = [" = ".join(group) for group in groups]
-            yield f"{amount(len(groups), 'image')} found {where} ({_few(examples)})"
+            examples = listed(" = ".join(group) for group in groups)
+            yield f"{amount(len(groups), 'image')} found {where} ({examples})"
     names = result_names(dataset.class_names)
     tested = {names[image.label] for image in dataset.test}
     untested = [name for name in names if name not in tested]
@@ -167,11 +152,3 @@ def dataset_warnings(dataset: Dataset, on_corrupt: OnCorrupt = "fail") -> Iterat
             f"no test image is of {listed(untested)} ({len(untested)} of {len(names)} classes), so "
             "no score shows how well they are recognized"
         )
-
-
-def _few(examples: Sequence[str]) -> str:
-    """Return the first few examples, and the number of the others."""
-    # Names of files that are not read need not be text, and may hold what looks like a message.
-    texts = [visible_text(text).replace("\n", "\\n") for text in examples[:EXAMPLES]]
-    more = f" and {len(examples) - EXAMPLES} more" if len(examples) > EXAMPLES else ""
-    return ", ".join(texts) + more

@@ -33,7 +33,7 @@ class Estimate:
     training_seconds: float
     """The sum of these."""
     wall_seconds: float
-    """The time from the start to the report: training, decoding, and the start of processes."""
+    """The time from the start to the report: training, and the start of processes."""
     trials: int
     """The number of trials of all steps."""
     trials_at_once: int

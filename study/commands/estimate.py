@@ -138,12 +138,8 @@ def plan_facts(study: Study) -> Iterator[Fact]:
         yield Fact("final", f"the best configuration, trained once more (final.images={images})")
 
 
-def measure_and_estimate(study: Study, *, decoding: float = 0.0) -> Estimate:
-    """Measure steps in a separate process, and return what a study would take.
-
-    Args:
-        study: the study.
-        decoding: the seconds in which an image is decoded.
+def measure_and_estimate(study: Study) -> Estimate:
+    """Measure steps in separate processes, and return what a study would take.
 
     Raises:
         StudyError: no trial fits on this machine, or the data or the backbone cannot be read.
@@ -164,17 +160,16 @@ def measure_and_estimate(study: Study, *, decoding: float = 0.0) -> Estimate:
     gpu = bool(config.resources.gpus_per_trial)
     arguments = (config.backbone, config.training, texts, config.resources.threads, gpu)
     cost = measure_in_processes(*arguments, at_once=min(slots, MOST_MEASURED))
-    return estimate(study, cost, slots, decoding=decoding)
+    return estimate(study, cost, slots)
 
 
-def estimate(study: Study, cost: Cost, slots: int, *, decoding: float = 0.0) -> Estimate:
+def estimate(study: Study, cost: Cost, slots: int) -> Estimate:
     """Return what a study would take, by what its steps cost.
 
     Args:
         study: the study.
         cost: what a step and the evaluation of an image cost.
         slots: the number of trials at once.
-        decoding: the seconds in which an image is decoded.
 
     Raises:
         StudyError: the data cannot be read.
@@ -182,12 +177,10 @@ def estimate(study: Study, cost: Cost, slots: int, *, decoding: float = 0.0) -> 
     config, protocol = study.config, study.protocol
     plan = plan_trials(study)
     search = final = 0.0
-    images = len(study.dataset.test) + sum(len(target.test) for target in study.targets())
     if plan.search:
         shots = find_shots(study, config.seed)
         tasks = tasks_of_search(study, shots)
         rungs = rung_epochs(config.search.asha, config.training.epochs)
-        images += len(shots.train) + len(shots.val)
         baselines = [one for one in plan.search if not one.is_stopped_early and one.trains]
         search = _seconds(study, cost, tasks, plan.search, rungs=rungs)
         if config.search.minutes is not None and not config.ablation:  # baselines are all trained
@@ -198,9 +191,7 @@ def estimate(study: Study, cost: Cost, slots: int, *, decoding: float = 0.0) -> 
         final = _seconds(study, cost, [task], plan.final)
     seeds = protocol.shot_seeds(config)
     drawn = find_shots(study, seeds[0]) if protocol.trains else None
-    if drawn:
-        images += len(seeds) * len(drawn.train)
-    test_task = protocol.task_of_test(study.dataset, drawn)
+    test_task = protocol.task_of_test(study.dataset, drawn, study.targets())
     test = _seconds(study, cost, [test_task], plan.test)
     steps = [step for step in (plan.search, plan.test, plan.final) if step]
     # The final model is one trial. The processes of each step begin anew, after Ray itself.
@@ -210,7 +201,7 @@ def estimate(study: Study, cost: Cost, slots: int, *, decoding: float = 0.0) -> 
         test_seconds=test / slots,
         final_seconds=final,
         training_seconds=training,
-        wall_seconds=training / BUSY + (1 + len(steps)) * cost.start + images * decoding,
+        wall_seconds=training / BUSY + (1 + len(steps)) * cost.start,
         trials=sum(one.trials for step in steps for one in step),
         trials_at_once=slots,
         step_seconds=cost.step,

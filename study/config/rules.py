@@ -34,7 +34,6 @@ from study.method.subsets import parse
 def broken_rules(config: StudyConfig) -> list[Fault]:
     """Return the rules that a configuration breaks.
 
-    Both `study.config.loading.build_config` and the check before a study starts look for them.
     Rules that depend on the protocol stand in `study.protocols`.
     """
     broken = itertools.chain(
