@@ -96,12 +96,8 @@ def _parse(words: Sequence[str]) -> tuple[str, Namespace]:
         SystemExit: a help, the version or a message was printed.
     """
     name, *others = words or ["--help"]
-    if name in ("-h", "--help"):
-        _print_help()
-        raise SystemExit
-    if name == "--version":
-        print(f"{PROGRAM} {version(PROGRAM)}")
-        raise SystemExit
+    if name in ("-h", "--help", "--version"):
+        _program_parser().parse_args([name])
     if name not in COMMANDS:
         if not name.startswith("-") and "=" not in name:
             from study.commands.find import find_config
@@ -137,15 +133,17 @@ def _print_fault(error: Exception) -> int:
     return INTERRUPTED if isinstance(error, InterruptedStudyError) else 2
 
 
-def _print_help() -> None:
+def _program_parser() -> ArgumentParser:
+    """Return the parser of the options before a command, with the help of the program."""
     parser = ArgumentParser(
         prog=PROGRAM,
         description=DESCRIPTION,
         epilog=FIRST_COMMANDS,
         formatter_class=RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    text = f"{PROGRAM} {version(PROGRAM)}"
+    parser.add_argument("--version", action="version", version=text, help="print the version")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name, module in COMMANDS.items():
         commands.add_parser(name, help=module.HELP)
-    parser.print_help()
+    return parser

@@ -4,7 +4,6 @@ import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,25 +72,20 @@ def run(options: Namespace) -> None:
     for name, value in (("--top", options.top), ("--batch-size", options.batch_size)):
         if value < 1:
             raise ConfigError(f"{name} is {value}; expected 1 or more")
-    if options.out is not None:
-        _refuse_out(options.out)
+    out = options.out
+    if out is not None:  # which is known before anything slow begins
+        is_writable = out.parent.is_dir() and os.access(out.parent, os.W_OK | os.X_OK)
+        if out.suffix.lower() != ".csv" or out.is_dir() or not is_writable:
+            raise ConfigError(
+                f"--out is {out}; expected a file whose name ends in .csv, in a folder that is "
+                "there and may be written"
+            )
     # An unknown model is refused at once.
     with handle_signals(interrupt), find_model(options.model, options.storage) as saved:
         names = None if options.classes is None else read_classes(options.classes)
         images = find_images(options.images)
         classifier = saved.load_classifier(class_names=names, device=options.device)
         _label(options, saved, classifier, images)
-
-
-def _refuse_out(out: Path) -> None:
-    """Raise ConfigError if a file cannot be written, before anything slow begins."""
-    if out.suffix.lower() != ".csv" or out.is_dir():
-        raise ConfigError(f"--out is {out}; expected a file whose name ends in .csv")
-    if not (out.parent.is_dir() and os.access(out.parent, os.W_OK | os.X_OK)):
-        raise ConfigError(
-            f"--out is {out}, and {out.parent} is not a folder that may be written; expected a "
-            "file in one that is there"
-        )
 
 
 def _label(
@@ -120,7 +114,7 @@ def _label(
     if len(unreadable) == len(images):
         first = unreadable[0]
         raise DataError(
-            f"none of {len(images)} images could be read; first {_text(first.path)}: {first.error}"
+            f"none of {len(images)} images could be read; first {first.path}: {first.error}"
         )
     text = amount(len(images), "image")
     if unreadable:
@@ -148,11 +142,9 @@ def read_classes(text: str) -> tuple[str, ...]:
     from study.data.records import class_table, listed, read_text
 
     source, names = "--classes", [name.strip() for name in text.split(",")]
-    with suppress(OSError):  # a list that is too long for a path
-        if Path(text).is_file():
-            source = f"--classes {text}"
-            lines = read_text(Path(text)).splitlines()
-            names = [line.strip() for line in lines if line.strip()]
+    if os.path.isfile(text):  # noqa: PTH113 -- False for a list that is too long for a path
+        source = f"--classes {text}"
+        names = [line.strip() for line in read_text(Path(text)).splitlines() if line.strip()]
     if len(names) < 2:
         raise DataError(
             f"--classes is {text!r}, which gives {listed(names) or 'no names'}; expected two or "
@@ -203,7 +195,10 @@ def find_images(words: Iterable[str]) -> list[Path]:
 
 
 def labels_csv(labelled: Iterable["LabelledImage"], top: int) -> str:
-    """Return the labels as CSV; class names are not changed, as in the other CSV files."""
+    r"""Return the labels as CSV; bytes of a path that are not UTF-8 are written like ``\xff``.
+
+    Class names are not changed, as in the other CSV files.
+    """
     from study.report.tables import csv_text, spreadsheet_path
 
     header = ["path"]
@@ -213,10 +208,6 @@ def labels_csv(labelled: Iterable["LabelledImage"], top: int) -> str:
     for image in labelled:
         cells: list[object] = [cell for pair in image.classes for cell in pair]
         cells += [None] * (2 * top - len(cells))
-        rows.append([spreadsheet_path(_text(image.path)), *cells, image.error])
+        path = os.fsencode(image.path).decode("utf-8", "backslashreplace")
+        rows.append([spreadsheet_path(path), *cells, image.error])
     return csv_text(rows)
-
-
-def _text(path: Path) -> str:
-    r"""Return a path as text; bytes that are not UTF-8 are written like ``\xff``."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
