@@ -11,7 +11,6 @@ from PIL import Image
 import study
 from study.commands.find import built_in_file
 from study.config.loading import load_config
-from tests.not_none import not_none
 
 ROOT = Path(__file__).parent.parent
 RUN_ELSEWHERE = {
@@ -40,7 +39,7 @@ def finished(finish: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> An
 def test_the_example_of_the_readme_runs(finished: Any, monkeypatch: pytest.MonkeyPatch):
     def run_study(name: str, overrides: dict[str, Any], dataset: study.Dataset) -> Any:
         words = [f"{key}={value}" for key, value in overrides.items()]
-        load_config(not_none(built_in_file(name)), words)
+        load_config(built_in_file(name), words)
         assert (dataset.name, len(dataset.records)) == ("pets", 12)
         return study.open_study("mine")
 

@@ -31,13 +31,10 @@ DELTA_SUFFIX = ".safetensors"
 """The end of the name of a file of tuned parameters."""
 
 
-def built_in_file(name: str) -> Path | None:
-    """Return the file of a built-in configuration; None where it is missing."""
-    for folder in FOLDERS:
-        file = folder / f"{name}.yaml"
-        if file.is_file():
-            return file
-    return None
+def built_in_file(name: str) -> Path:
+    """Return the file of a built-in configuration."""
+    files = [folder / f"{name}.yaml" for folder in FOLDERS]
+    return next(file for file in files if file.is_file())
 
 
 def find_config(name: str, others: Sequence[str] = ()) -> Path:

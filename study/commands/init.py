@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from study.commands.console import tolerant_console
-from study.commands.find import built_in_file
 from study.errors import ConfigError, Fault, FaultsError
 
 if TYPE_CHECKING:
@@ -23,8 +22,6 @@ Suggested = dict[str, tuple[Any, str]]
 """Values by dotted key, each with the reason for it."""
 MINUTES, IMAGES, CORES = 35, 80, 4
 """The limit of the search of `photos`, for so many images to learn from on so many cores."""
-AS_MANY = 16
-"""The number of cores that a GPU stands for; nobody has measured it."""
 SHORTEST, LONGEST = 10, 720
 """The least and the most minutes of a search."""
 
@@ -90,6 +87,7 @@ def _find_plan(images: str, words: Sequence[str]) -> "tuple[Dataset, Values, dic
         StudyError: none is possible, or the checkpoint or the images cannot be read.
     """
     from study.commands.check import find_data_faults
+    from study.commands.find import built_in_file
     from study.config.loading import build_config
     from study.config.yaml_values import parse_overrides, put_value, read_values
     from study.data.datasets import DATASET_NAMES
@@ -113,11 +111,8 @@ def _find_plan(images: str, words: Sequence[str]) -> "tuple[Dataset, Values, dic
     faults: list[Fault] = []
     for base, plan in suited_plans(study.dataset):
         chosen = {key: value for key, value in (machine | plan).items() if key not in given}
-        values: Values = {"data": {"dataset": "", "root": ""}}
-        file = built_in_file(base)
-        if file:
-            of_file = read_values(file)
-            values = of_file | {"data": values["data"] | of_file["data"]}
+        values = read_values(built_in_file(base))
+        values["data"] = {"dataset": "", "root": ""} | values["data"]  # these come first
         for key, value in ({key: value for key, (value, _) in chosen.items()} | given).items():
             put_value(values, key, value)
         config = build_config(values, images)
@@ -152,7 +147,6 @@ def _of_images(dataset: "Dataset") -> Suggested:
     """Return the values that the numbers of images decide."""
     from study.commands.facts import count_cores
     from study.data.shots import ALL
-    from study.method.device import gpu_kind
     from study.method.training_options import UNEQUAL
     from study.report.terminal import amount
 
@@ -183,8 +177,7 @@ def _of_images(dataset: "Dataset") -> Suggested:
     if smallest < wanted and largest > UNEQUAL * smallest:
         reason = "training makes up for the sizes of classes, and scores count every class alike"
         suggested["training.balance"] = ("auto", reason)
-    cores = AS_MANY if gpu_kind() == "cuda" else count_cores()
-    minutes = 5 * math.ceil(MINUTES * learned / IMAGES * CORES / cores / 5)
+    minutes = 5 * math.ceil(MINUTES * learned / IMAGES * CORES / count_cores() / 5)
     reason = f"a limit of the search, for {amount(learned, 'image')} to learn from"
     suggested["search.minutes"] = (min(max(minutes, SHORTEST), LONGEST), reason)
     return suggested

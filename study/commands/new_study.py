@@ -28,20 +28,20 @@ def make_study(source: Path, overrides: Sequence[str]) -> Study:
     Raises:
         FaultsError: the configuration has faults.
     """
-    config = with_sites_of_backbone(load_config(source, overrides))
+    config = load_config(source, overrides)
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", source.stem)[:60].strip("-._") or "study"
     unique = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
-    config = config.model_copy(update={"name": config.name or unique})
-    return with_metric(Study(config, StudyFolder(config.storage / str(config.name))))
+    return decided_study(config.model_copy(update={"name": config.name or unique}))
 
 
-def with_metric(study: Study) -> Study:
-    """Decide what ``search.metric`` is, where the sizes of classes are to decide.
+def decided_study(config: StudyConfig) -> Study:
+    """Return the study of a named configuration, with the sites and the metric that are open.
 
-    It is balanced if a trained class has more than twice the images of another to learn from.
-    Nothing is decided if the dataset cannot be read, which the check of the study reports.
+    The metric is balanced if a trained class has more than twice the images of another to learn
+    from. It stays open if the dataset cannot be read, which the check of the study reports.
     """
-    config = study.config
+    config = with_sites_of_backbone(config)
+    study = Study(config, StudyFolder(config.storage / str(config.name)))
     if config.search.metric != AUTO:
         return study
     metric = "accuracy"

@@ -10,7 +10,7 @@ from study.commands.check import Faults, find_study_faults, find_tracker_faults
 from study.commands.console import tolerant_console
 from study.commands.execution import run_study
 from study.commands.find import load_study, refuse_changed_results
-from study.commands.new_study import with_metric, with_sites_of_backbone
+from study.commands.new_study import decided_study
 from study.commands.signals import handle_signals, interrupt
 from study.config.schema import TrackingConfig
 from study.config.search_section import AUTO
@@ -82,12 +82,7 @@ def check_sweep(planned: Sequence[SweepStudy]) -> list[Study]:
         refuse_other_tables(planned[0].config.storage)
     except StorageError as error:
         raise FaultsError("the studies cannot start,", [Fault("storage", str(error))]) from error
-    studies = []
-    for one in planned:
-        folder = StudyFolder(one.config.storage / str(one.config.name))
-        study = Study(with_sites_of_backbone(one.config), folder)
-        # The data of a finished one may be gone.
-        studies.append(study if _finished(folder) else with_metric(study))
+    studies = [decided_study(one.config) for one in planned]
     names_by_fault: dict[Fault, list[str]] = defaultdict(list)
     servers: set[TrackingConfig] = set()  # each is asked only once
     for study in studies:
