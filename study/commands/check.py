@@ -211,15 +211,11 @@ def _check_models(study: Study, datasets: Sequence[Dataset], faults: Faults) -> 
     if not backbone:
         return
     depths, family = study.architecture.depths, study.architecture.family
-    subsets = {
-        f"search.baselines.{label}.subset": baseline.subset
-        for label, baseline in search.fixed_baselines.items()
-    }
-    subsets |= {
-        f"search.space.sites.{number}": site for number, site in enumerate(search.space.sites)
-    }
-    for key, text in subsets.items():
-        faults.attempt(key, lambda text: parse(text).resolve(depths), text)
+    for label, baseline in search.fixed_baselines.items():
+        key = f"search.baselines.{label}.subset"
+        faults.attempt(key, parse(baseline.subset).resolve, depths)
+    for number, site in enumerate(search.space.sites):
+        faults.attempt(f"search.space.sites.{number}", parse(site).resolve, depths)
     for label, method in search.other_methods.items():
         if family not in method.families:
             allowed = [name for name, other in METHODS.items() if family in other.families]

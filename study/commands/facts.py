@@ -81,16 +81,14 @@ def describe_concurrency(resources: ResourcesConfig) -> str:
     each = f"each on {amount(resources.cpus_per_trial, 'CPU core')}"
     if resources.gpus_per_trial:
         each += f" and {amount(resources.gpus_per_trial, 'GPU')}"
-    slots = count_slots(resources)
-    if slots and not joins_cluster():  # what fits nowhere is refused by the check
-        text = f"{slots} at once, {each} of {count_cores()}"
-        gpus = list_gpus()
-        if gpus and not resources.gpus_per_trial:
-            text += f"; the GPU ({gpus[0]}) is not used: resources.gpus_per_trial=1 uses it"
-        return text
-    if resources.max_concurrent is None:
-        return f"as many at once as the cluster has room for, {each}"
-    return f"up to {resources.max_concurrent} at once, {each}"
+    if joins_cluster():
+        most = resources.max_concurrent
+        return f"up to {most or 'as many as the cluster has room for'} at once, {each}"
+    text = f"{count_slots(resources)} at once, {each} of {count_cores()}"
+    gpus = list_gpus()
+    if gpus and not resources.gpus_per_trial:
+        text += f"; the GPU ({gpus[0]}) is not used: resources.gpus_per_trial=1 uses it"
+    return text
 
 
 def count_slots(resources: ResourcesConfig) -> int:

@@ -170,7 +170,7 @@ def test_the_plan_counts_the_trials_of_each_step(
         ("local", {"max_concurrent": 3, "cpus_per_trial": 5}, [], "1 at once, each on 5 CPU"),
         ("local", {"gpus_per_trial": 0.5, "cpus_per_trial": 2}, ["One"], "2 at once, "),
         ("local", {}, ["One"], "8 at once, each on 1 CPU core of 8; the GPU (One) is not used"),
-        ("10.0.0.1:6379", {}, [], "as many at once as the cluster"),
+        ("10.0.0.1:6379", {}, [], "up to as many as the cluster"),
         ("10.0.0.1:6379", {"max_concurrent": 4}, [], "up to 4 at once"),
     ],
 )
