@@ -8,7 +8,7 @@ from argparse import ArgumentParser, Namespace
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from study.commands.console import tolerant_console
 from study.errors import ConfigError, Fault, FaultsError
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from study.data.records import Dataset
 
 HELP = "inspect a folder of images and write a configuration for it"
-Suggested = dict[str, tuple[Any, str]]
-"""Values by dotted key, each with the reason for it."""
 MINUTES, IMAGES, CORES = 35, 80, 4
 """The limit of the search of `photos`, for so many images to learn from on so many cores."""
 SHORTEST, LONGEST = 10, 720
@@ -62,12 +60,12 @@ def run(options: Namespace) -> None:
     out = options.out
     if out.exists():
         raise ConfigError(f"{out} exists; expected a new file: --out FILE.yaml")
-    dataset, values, reasons = _find_plan(options.images, options.values)
-    comments = {key.name: key.meaning for key in list_keys()} | reasons
+    dataset, values = _find_plan(options.images, options.values)
+    meanings = {key.name: key.meaning for key in list_keys()}
     header = "`clipfit-study config` prints all keys with their values."
     try:
         with out.open("x", encoding="utf-8") as file:
-            file.write(commented_yaml(values, comments, header))
+            file.write(commented_yaml(values, meanings, header))
     except OSError as error:
         raise StorageError(f"{out} cannot be written: {error.strerror}") from error
     console = tolerant_console()
@@ -76,12 +74,15 @@ def run(options: Namespace) -> None:
         f"{out}: {len(dataset.class_names)} classes; images: {len(dataset.train)} to learn from, "
         f"{len(dataset.val)} to validate, {len(dataset.test)} to test",
     )
+    if not values["search"]["trials"]:
+        text = "nothing is searched: that needs 3 images of each class to learn from, and 4 groups"
+        print_sentences(console, f"{text} where images have groups")
     command = f"clipfit-study run {shlex.quote(str(out))}"
     print_unwrapped(console, f"  {command} --check --images --estimate\n  {command}")
 
 
-def _find_plan(images: str, words: Sequence[str]) -> "tuple[Dataset, Values, dict[str, str]]":
-    """Return the dataset, the values of the first plan that is possible, and reasons for them.
+def _find_plan(images: str, words: Sequence[str]) -> "tuple[Dataset, Values]":
+    """Return the dataset, and the values of the first plan that is possible.
 
     Raises:
         StudyError: none is possible, or the checkpoint or the images cannot be read.
@@ -92,6 +93,7 @@ def _find_plan(images: str, words: Sequence[str]) -> "tuple[Dataset, Values, dic
     from study.config.yaml_values import parse_overrides, put_value, read_values
     from study.data.datasets import DATASET_NAMES
     from study.data.records import is_text
+    from study.method.device import gpu_kind
     from study.storage.study_folder import StudyFolder
     from study.trial.study import Study
 
@@ -103,17 +105,17 @@ def _find_plan(images: str, words: Sequence[str]) -> "tuple[Dataset, Values, dic
     if not name or name in DATASET_NAMES:  # which are read in other ways
         name = "photos"
     given = {"data.dataset": name, "data.root": str(root), **parse_overrides(words)}
-    machine = suited_to_machine()
-    suited = {key: value for key, (value, _) in machine.items()}
+    suited: Values = {"backbone.name": "openai/clip-vit-base-patch32"}
+    if gpu_kind() == "cuda":
+        suited = {"backbone.name": "openai/clip-vit-base-patch16", "resources.gpus_per_trial": 1}
     first = build_config({}, images, suited | given)
     study = Study(first, StudyFolder(first.storage / "init"))
     _ = study.dataset, study.architecture  # can be read
     faults: list[Fault] = []
     for base, plan in suited_plans(study.dataset):
-        chosen = {key: value for key, value in (machine | plan).items() if key not in given}
         values = read_values(built_in_file(base))
         values["data"] = {"dataset": "", "root": ""} | values["data"]  # these come first
-        for key, value in ({key: value for key, (value, _) in chosen.items()} | given).items():
+        for key, value in (suited | plan | given).items():
             put_value(values, key, value)
         config = build_config(values, images)
         for label, method in config.search.other_methods.items():
@@ -122,82 +124,49 @@ def _find_plan(images: str, words: Sequence[str]) -> "tuple[Dataset, Values, dic
         study = study.with_config(build_config(values, images))
         faults = find_data_faults(study)
         if not faults:
-            return study.dataset, values, {key: reason for key, (_, reason) in chosen.items()}
+            return study.dataset, values
     raise FaultsError("the study cannot start,", faults)
 
 
-def suited_plans(dataset: "Dataset") -> Iterator[tuple[str, Suggested]]:
+def suited_plans(dataset: "Dataset") -> "Iterator[tuple[str, Values]]":
     """Yield the studies that may be possible with the images of a dataset, the best first.
 
-    Each is the name of a built-in configuration and what replaces its values.
+    Each is the name of a built-in configuration and what replaces its values, by dotted key.
     """
-    suggested = _of_images(dataset)
+    suited = _suited_to_images(dataset)
     for folds in (3, 2):
-        reason = "each trial trains so many models, and each is validated on images left out"
-        yield "photos", suggested | {"search.folds": (folds, reason)}
-    del suggested["search.minutes"]
-    reason = (
-        "no search, since its trials cannot be validated with so few images: 3 of each class allow "
-        "one, and 4 groups where images have groups"
-    )
-    yield "clipfit", suggested | {"search.trials": (0, reason)}
+        yield "photos", suited | {"search.folds": folds}
+    # Trials cannot be validated with so few images.
+    del suited["search.minutes"]
+    yield "clipfit", suited | {"search.trials": 0}
 
 
-def _of_images(dataset: "Dataset") -> Suggested:
-    """Return the values that the numbers of images decide."""
+def _suited_to_images(dataset: "Dataset") -> "Values":
+    """Return the values that the numbers of images decide, by dotted key."""
     from study.commands.facts import count_cores
     from study.data.shots import ALL
     from study.method.training_options import UNEQUAL
-    from study.report.terminal import amount
 
     sizes = Counter(record.label for record in dataset.train)
     counts = [sizes[label] for label in range(len(dataset.class_names))]
     smallest, largest = min(counts), max(counts)
-    span = f"the smallest class has {smallest} to learn from, the largest {largest}"
     # For these a laptop trains many classes in hours, not days.
     wanted = 16 if len(counts) <= 5 else 8 if len(counts) <= 40 else 4
     learned = wanted * len(counts)
-    suggested: Suggested = {}
+    suited: Values = {}
     if smallest >= wanted:
         left = smallest - wanted
         if dataset.val:
             validated = Counter(record.label for record in dataset.val)
             left = min(validated[label] for label in range(len(counts)))
-        reason = "images of each class beside them; folds of all these validate"
-        suggested["data.shots"] = (wanted, f"images of each class; {span}; `all` takes every image")
-        suggested["data.val_shots"] = (min(wanted // 4, left), reason)
+        suited |= {"data.shots": wanted, "data.val_shots": min(wanted // 4, left)}
     elif sum(counts) <= 2 * learned:
         learned = sum(counts)
-        suggested["data.shots"] = (ALL, f"every image: {span}")
-        suggested["data.val_shots"] = (None, "those of validation, else a fifth of each class")
+        suited |= {"data.shots": ALL, "data.val_shots": None}
     else:
-        suggested["data.shots"] = (wanted, f"images of each class at most; {span}")
-        suggested["data.short"] = ("take_all", "of a class that has fewer")
-        suggested["data.val_shots"] = (0, "folds of the images to learn from validate")
+        suited |= {"data.shots": wanted, "data.short": "take_all", "data.val_shots": 0}
     if smallest < wanted and largest > UNEQUAL * smallest:
-        reason = "training makes up for the sizes of classes, and scores count every class alike"
-        suggested["training.balance"] = ("auto", reason)
+        suited["training.balance"] = "auto"
     minutes = 5 * math.ceil(MINUTES * learned / IMAGES * CORES / count_cores() / 5)
-    reason = f"a limit of the search, for {amount(learned, 'image')} to learn from"
-    suggested["search.minutes"] = (min(max(minutes, SHORTEST), LONGEST), reason)
-    return suggested
-
-
-def suited_to_machine() -> Suggested:
-    """Return the values that this machine decides."""
-    from study.method.device import choose_device, list_gpus
-    from study.method.precision import choose_precision
-
-    device = choose_device()
-    name = "this machine's CPU"
-    backbone = "openai/clip-vit-base-patch32"
-    reason = "fit for a CPU; openai/clip-vit-base-patch16 has four times the patches"
-    suggested: Suggested = {}
-    if device.type == "cuda":
-        name = list_gpus()[0]
-        backbone = "openai/clip-vit-base-patch16"
-        reason = "the paper's; openai/clip-vit-base-patch32 is several times as fast"
-        suggested["resources.gpus_per_trial"] = (1, "0.25 lets four trials share a GPU")
-    suggested["backbone.name"] = (backbone, reason)
-    suggested["training.precision"] = ("auto", f"that is {choose_precision(device)} on {name}")
-    return suggested
+    suited["search.minutes"] = min(max(minutes, SHORTEST), LONGEST)
+    return suited
