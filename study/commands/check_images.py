@@ -84,9 +84,7 @@ def find_warnings(studies: Sequence[Study]) -> list[str]:
             key = (dataset.name, data.root, data.targets_root)
             datasets[key] = dataset, data.on_corrupt
     for dataset, on_corrupt in datasets.values():
-        if dataset.name not in PACKAGED:
-            found = dataset_warnings(dataset, on_corrupt)
-            warnings += [f"{dataset.name}: {text}" for text in found]
+        warnings += [f"{dataset.name}: {text}" for text in dataset_warnings(dataset, on_corrupt)]
     return list(dict.fromkeys(warnings))
 
 

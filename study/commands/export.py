@@ -76,7 +76,7 @@ def export(model: str, name: str, out: Path, storage: str | None = None) -> list
 
         exported = find_format(name)
         refuse_taken(out)
-        provenance = find_study_of(saved, model, storage)
+        provenance = find_study_of(saved, storage)
         with new_folder(out) as folder:
             guide = write_export(saved, exported, folder)
             card = model_card(saved, exported, guide, provenance)
@@ -91,20 +91,16 @@ def export(model: str, name: str, out: Path, storage: str | None = None) -> list
     ]
 
 
-def find_study_of(
-    saved: "SavedModel", word: str, storage: str | None = None
-) -> "Provenance | None":
+def find_study_of(saved: "SavedModel", storage: str | None = None) -> "Provenance | None":
     """Return the study that a model is from, with the trial; None if it is not found.
 
     Args:
         saved: the model.
-        word: what the command names, such as a study or the path of a delta.
         storage: see `study.commands.find.find_study`.
 
     Raises:
         StudyError: its files are damaged.
     """
-    from study.commands.find import find_study
     from study.report.model_card import Provenance
     from study.results.study_result import read_study_result
     from study.storage.command_lines import storage_folder
@@ -113,8 +109,6 @@ def find_study_of(
     # A delta mostly lies in its study, which may be in another folder than the studies here.
     folders = [StudyFolder(saved.delta.resolve().parent.parent.parent)]
     folders += studies(storage_folder(storage))
-    with suppress(StudyError):  # the word may name a registered model or a delta, and no study
-        folders.append(find_study(word, storage))
     for folder in folders:
         study_id = None
         with suppress(StudyError):  # another study that is damaged is no reason to stop

@@ -23,12 +23,6 @@ if TYPE_CHECKING:
 _PACKAGE = Path(__file__).parents[1]
 FOLDERS = (_PACKAGE.parent / "configs", _PACKAGE / "configs")
 """The folders of the built-in configurations: beside the package in a checkout, else in it."""
-QUICKSTART = "quickstart"
-"""The configuration of a run that names none."""
-REGISTERED = "models:"
-"""The beginning of the address of a registered model."""
-DELTA_SUFFIX = ".safetensors"
-"""The end of the name of a file of tuned parameters."""
 
 
 def built_in_file(name: str) -> Path:
@@ -75,7 +69,7 @@ def find_config_and_overrides(words: Sequence[str]) -> tuple[Path, list[str]]:
     """
     names = [word for word in words if "=" not in word]
     overrides = [word for word in words if "=" in word]
-    file = find_config(names[0] if names else os.environ.get("STUDY_CONFIG") or QUICKSTART)
+    file = find_config(names[0] if names else os.environ.get("STUDY_CONFIG") or "quickstart")
     if len(names) > 1:
         raise ConfigError(
             f"got several configurations ({', '.join(names)}), expected one; set values by "
@@ -124,9 +118,9 @@ def find_model(word: str, storage: str | Path | None = None) -> Iterator["SavedM
     Raises:
         StudyError: there is no such model, or the study has no best configuration.
     """
-    folder = None
-    is_file = word.endswith(DELTA_SUFFIX) or os.path.isfile(word)  # noqa: PTH113 -- no error
-    if not (word.startswith(REGISTERED) or is_file):
+    folder, is_registered = None, word.startswith("models:")
+    is_file = word.endswith(".safetensors") or os.path.isfile(word)  # noqa: PTH113 -- no error
+    if not (is_registered or is_file):
         try:
             folder = find_study(word, storage)
         except ConfigError as error:
@@ -139,12 +133,12 @@ def find_model(word: str, storage: str | Path | None = None) -> Iterator["SavedM
     with tempfile.TemporaryDirectory(prefix="clipfit-model-") as scratch:
         if folder:
             yield read_best_model(load_study(folder), Path(scratch))
-        elif is_file:
-            yield read_saved_model(Path(word))
-        else:
+        elif is_registered:
             from study import tracking
 
             yield tracking.download_model(word, Path(scratch))
+        else:
+            yield read_saved_model(Path(word))
 
 
 def load_study(folder: StudyFolder, overrides: Sequence[str] = ()) -> "Study":

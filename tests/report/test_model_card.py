@@ -75,7 +75,7 @@ def test_a_test_that_candidates_share_is_found_under_the_head_of_the_model(
     plain = best | {"label": "plain", "settings": best["settings"] | {"head": "text"}}
     study.folder.write_json("candidates.json", [zero_shot, plain, best])
     saved = read_best_model(study.study, tmp_path)
-    assert not_none(find_study_of(saved, str(study.folder.path))).trial.label == "best"
+    assert not_none(find_study_of(saved)).trial.label == "best"
 
 
 def test_a_trial_of_the_search_has_no_test_score(study: Any, saved: SavedModel):
