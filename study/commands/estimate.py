@@ -88,11 +88,11 @@ def plan_trials(study: Study) -> Plan:
     search = list(planned.values())
     tests += [PlannedTrials(label, seeds) for label in (TUNED, BEST)]
     for group in plan_groups(study):
-        method = config.search.searched_methods.get(group.name)
-        trains = not method or method.passes_encoders
-        group_trials = PlannedTrials(group.name, group.planned, trains, method, trains)
+        searched = config.search.searched_methods.get(group.name)
+        trains = not searched or searched.passes_encoders
+        group_trials = PlannedTrials(group.name, group.planned, trains, searched, trains)
         search.append(group_trials)
-        if method:
+        if searched:
             tests.append(replace(group_trials, trials=seeds))
     tests += [PlannedTrials(label, seeds) for label in RANKS[1 : 1 + config.test.runners_up]]
     final = [] if config.final.images == "shots" else [PlannedTrials("final", 1)]
