@@ -25,8 +25,7 @@ from study.config.search_section import AUTO
 from study.errors import BackboneError, ClusterError, InterruptedStudyError, TrackingError
 from study.report.terminal import print_unwrapped
 from study.results.best_configuration import is_outdated_final
-from study.results.study_result import StudyResult
-from study.results.write_chance import write_chance
+from study.results.study_result import StudyResult, write_chance
 from study.search import steps
 from study.search.ablation_cells import ablation_trials
 from study.search.auto_precision import decide_precision

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Group
 from rich.text import Text
 
-from study.report.charts import GREY, ORANGE, Chart, name_axis
+from study.report.charts import GREY, ORANGE, Chart, in_percent, name_axis
 from study.report.formatting import (
     format_count,
     format_difference,
@@ -33,13 +33,14 @@ def forest_chart(table: Ablation) -> Chart:
 
     def paint(axes: Any) -> None:
         for name, color, differs in (("significant", ORANGE, True), ("not", GREY, False)):
-            differ = [cell.finding == "significant" for cell in cells]
-            rows = [row for row, one in enumerate(differ) if one == differs]
-            found = [cells[row].comparison for row in rows]
-            means = [100 * difference.mean for difference in found if difference]
-            reaches = [100 * (difference.reach or 0.0) for difference in found if difference]
+            rows = {
+                row: (cell.comparison.mean, cell.comparison.deciding)
+                for row, cell in enumerate(cells)
+                if cell.comparison and (cell.finding == "significant") == differs
+            }
             if rows:
-                axes.errorbar(means, rows, xerr=reaches, fmt="o", color=color, label=name)
+                means, errors = in_percent(rows.values())
+                axes.errorbar(means, [*rows], xerr=errors, fmt="o", color=color, label=name)
         axes.axvline(0.0, linestyle=":", color=GREY)
         axes.set_xlabel("difference of the test score, percentage points")
         name_axis(axes, "y", [cell.label for cell in cells])
@@ -73,7 +74,7 @@ def cell_table(table: Ablation) -> Table:
             format_difference(cell.comparison),
             probability(cell.comparison.holm_p if cell.comparison else None),
         ]
-        row += [len(cell.scores), *setting_cells(cell.settings)[2:], format_count(cell.trainable)]
+        row += [cell.score.n, *setting_cells(cell.settings)[2:], format_count(cell.trainable)]
         rows.append([*row, None if cell.seconds is None else f"{cell.seconds:.0f}"])
     notes = ["± and [ ] are 95 % intervals."]
     notes += interval_scope(table.resampled, {cell.label: cell.score for cell in table.cells})
@@ -116,7 +117,7 @@ def ablation_records(table: Ablation) -> list[dict[str, object]]:
                 "label": cell.label,
                 **cell.settings.column_values(),
                 "trainable": cell.trainable,
-                "seeds": len(cell.scores),
+                "seeds": cell.score.n,
                 "chance": table.chance,
                 "seconds": cell.seconds,
                 **interval_columns(means),

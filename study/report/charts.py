@@ -2,13 +2,14 @@
 
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from study.results.statistics import Interval
 from study.storage.atomic import write_atomically
 
 # After Okabe and Ito: distinct for every kind of colour vision.
@@ -168,6 +169,16 @@ def name_axis(axes: Any, side: Side, names: Sequence[str]) -> None:
         ticks.set_tick_params(labelsize=min(10, max(5, 600 / len(names))), length=0)
     if side == "x" and max(map(len, names), default=0) > _LONG_NAME:
         ticks.set_tick_params(rotation=90)
+
+
+def in_percent(
+    means: Iterable[tuple[float, Interval | None]],
+) -> tuple[list[float], list[list[float]]]:
+    """Return means in percent, and how far their intervals reach below and above them."""
+    ends = [(mean, *(interval or (mean, mean))) for mean, interval in means]
+    below = [100 * (mean - low) for mean, low, _ in ends]
+    above = [100 * (high - mean) for mean, _, high in ends]
+    return [100 * mean for mean, *_ in ends], [below, above]
 
 
 def draw_bars(axes: Any, widths: Sequence[float], **style: Any) -> None:

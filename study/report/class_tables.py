@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from study.report.charts import Chart, draw_bars, name_axis
+from study.report.charts import Chart, draw_bars, in_percent, name_axis
 from study.report.formatting import format_count, percent
 from study.report.tables import Table, csv_text, spreadsheet_path
 from study.report.terminal import amount
@@ -72,10 +72,7 @@ def recall_chart(board: StudyResult) -> Chart:
     classes = sorted(board.classes.rows, key=lambda row: (row.after, row.part, row.name))
     worst = classes[:MOST_RECALLS][::-1]  # the first row is to be at the top
     several = len({row.part for row in classes}) > 1
-    intervals = [_shown_interval(row.recall) or (row.after, row.after) for row in worst]
-    recalls = [100 * row.after for row in worst]
-    below = [100 * (row.after - low) for row, (low, _) in zip(worst, intervals, strict=True)]
-    above = [100 * (high - row.after) for row, (_, high) in zip(worst, intervals, strict=True)]
+    recalls, errors = in_percent((row.after, _shown_interval(row.recall)) for row in worst)
     names = []
     for row in worst:
         part = f" ({row.part})" if several else ""
@@ -83,7 +80,7 @@ def recall_chart(board: StudyResult) -> Chart:
         names.append(f"{name}{part} {percent(row.after)} %")
 
     def paint(axes: Any) -> None:
-        draw_bars(axes, recalls, xerr=(below, above))
+        draw_bars(axes, recalls, xerr=errors)
         axes.set_xlabel("recall, %")
         name_axis(axes, "y", names)
 
@@ -102,18 +99,15 @@ def recall_chart(board: StudyResult) -> Chart:
 
 def _shown_interval(recall: MeanInterval | None) -> Interval | None:
     """Return the interval of a mean recall; with a single seed, that over test images alone."""
-    if recall is None:
-        return None
-    if recall.low is None or recall.high is None:
-        return recall.images
-    return Interval(recall.low, recall.high)
+    return recall.interval or recall.images if recall else None
 
 
 def _source_of_intervals(board: StudyResult) -> str:
     """Return what the intervals of classes are over, in words."""
-    if any(row.recall and row.recall.errors for row in board.classes.rows):
-        return "seeds and test images"
-    return "test images alone"
+    recalls = [row.recall for row in board.classes.rows if row.recall]
+    if all(_shown_interval(recall) == recall.images for recall in recalls):
+        return "test images alone"
+    return "seeds and test images"
 
 
 def labels_csv(images: Iterable[MislabelledImage]) -> str:
@@ -140,7 +134,7 @@ def describe_check(check: LabelCheck) -> str:
     """Return how many labels are likely wrong, and how right the models are that found them."""
     if not check.reliable:
         return (
-            f"Models of the best configuration are right on {percent(check.right)} % of "
+            f"Models of the best configuration are right on {percent(check.accuracy)} % of "
             f"{amount(check.images, 'training image')} that they had not seen: too few to find "
             "wrong labels."
         )
@@ -148,5 +142,5 @@ def describe_check(check: LabelCheck) -> str:
     return (
         f"{number} of {amount(check.images, 'training image')} are likely mislabelled, by models "
         "of the best configuration that had not seen them and that are right on "
-        f"{percent(check.right)} % of images."
+        f"{percent(check.accuracy)} % of images."
     )

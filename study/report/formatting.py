@@ -4,6 +4,7 @@ Arguments are fractions; texts have scores in percent and differences in percent
 """
 
 from collections.abc import Mapping
+from math import isclose
 
 from study.results.statistics import MeanInterval
 
@@ -26,10 +27,10 @@ def format_mean(score: MeanInterval | None, unit: str = "") -> str:
     if score is None:
         return "–"
     mean = percent(score.mean)
-    if score.half_width is None:
+    if score.low is None or score.high is None:
         return f"{mean}{unit} {_no_interval(score)}"
-    if score.symmetric:
-        half_width = percent(score.half_width)
+    if isclose(score.high - score.mean, score.mean - score.low, abs_tol=1e-12):
+        half_width = percent((score.high - score.low) / 2)
         if half_width == "0.0":  # which an interval is not
             half_width = "<0.1"
         return f"{mean} ± {half_width}{unit}"
@@ -52,8 +53,8 @@ def format_difference(difference: MeanInterval | None) -> str:
     """Return the mean difference with the interval that decides verdicts, in percentage points."""
     if difference is None:
         return "–"
-    interval = difference.wider or difference
-    if interval.low is None or interval.high is None:
+    interval = difference.deciding
+    if interval is None:
         return f"{points(difference.mean)} {_no_interval(difference)}"
     return f"{points(difference.mean)} [{points(interval.low)}, {points(interval.high)}]"
 

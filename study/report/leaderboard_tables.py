@@ -30,8 +30,6 @@ from study.report.tables import Table, markdown_text, with_notes
 from study.report.terminal import amount
 from study.report.verdict import (
     comparison_sentences,
-    further_header,
-    further_note,
     leaderboard_scope,
     qualifications,
     registration_sentence,
@@ -39,9 +37,10 @@ from study.report.verdict import (
     verdict,
 )
 from study.results.best_of_studies import RankedTrial
+from study.results.chance import BALANCED
 from study.results.rows import Row
 from study.results.statistics import MeanInterval
-from study.results.study_result import TRIAL_STATES, StudyResult
+from study.results.study_result import TRIAL_STATES, StudyResult, best_other_method
 from study.results.trial_results import PARTS, SOURCE, TrialResult
 from study.storage.atomic import write_atomically
 
@@ -59,14 +58,17 @@ def main_table(board: StudyResult) -> Table:
     heads = _scored_heads(board)
     header = ["candidate", *(f"{name} %" for name in (*parts, score))]
     header += [f"{head} head" for head in heads]
-    header += [*further_header(board), "seeds", "Δ tuned CLIPFit", "Δ published"]
-    shown = (*parts, "score", *(f"score_{head}" for head in heads))
-    shown += board.score_names.further
+    if board.score_names.balanced:
+        header.append("balanced %")
+    header += ["seeds", "Δ tuned CLIPFit", "Δ published"]
+    shown = [*parts, "score", *(f"score_{head}" for head in heads)]
+    if board.score_names.balanced:
+        shown.append(BALANCED)
     rows: list[list[object]] = []
     for entry in board.rows:
         row: list[object] = [starred_name(entry)]
         row += [format_mean(entry.means.get(name)) for name in shown]
-        seeds, started = len(entry.scores), entry.test_trial_count
+        seeds, started = entry.test.n, entry.test_trial_count
         row.append(seeds if seeds == started else f"{seeds}/{started}")
         for label in (TUNED, PUBLISHED):
             row.append(format_difference(board.difference(entry, board.find_row(label))))
@@ -144,11 +146,12 @@ def footnote(board: StudyResult) -> str:
             "Holm); all other differences are descriptive."
         )
     notes.append("Not significant does not mean equal.")
-    notes.append(further_note(board))
+    if board.score_names.balanced:
+        notes.append("Balanced: the score with the mean recall of classes in place of accuracy.")
     if board.untested:
         names = ", ".join(map(candidate_name, board.untested))
         notes.append(f"Without a test score yet: {names}.")
-    return " ".join(filter(None, notes))
+    return " ".join(notes)
 
 
 def render_screen(board: StudyResult) -> Group:
@@ -273,10 +276,11 @@ def _best_row(entries: Sequence[Row]) -> int | None:
 def _candidate_record(board: StudyResult, entry: Row) -> dict[str, object]:
     """Return the columns of a candidate for CSV and JSON."""
     names = board.score_names
-    other = board.best_other_method
+    other = best_other_method(board.candidates)
     rivals = {"tuned": TUNED, "published": PUBLISHED, "other_method": other}
     means: dict[str, MeanInterval | None] = {"test": entry.test}
-    for name in (*PARTS, *names.parts, *names.further, *names.datasets):
+    balanced = [BALANCED] if names.balanced else []
+    for name in (*PARTS, *names.parts, *balanced, *names.datasets):
         means[name] = entry.means.get(name)
     for name, label in rivals.items():
         means[f"versus_{name}"] = board.difference(entry, board.find_row(label))
@@ -291,7 +295,7 @@ def _candidate_record(board: StudyResult, entry: Row) -> dict[str, object]:
     for head in HEADS:
         of_head = entry.means.get(f"score_{head}")
         record[f"test_{head}_head"] = of_head.mean if of_head else None
-    record |= {"seeds": len(entry.scores), "chance": board.chance, **interval_columns(means)}
+    record |= {"seeds": entry.test.n, "chance": board.chance, **interval_columns(means)}
     comparisons = board.comparisons if entry.is_best else {}
     for name, label in (("tuned", TUNED), ("other_method", other)):
         record |= p_columns(comparisons.get(label or ""), f"versus_{name}_")

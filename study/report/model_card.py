@@ -190,7 +190,7 @@ def _limits(provenance: Provenance | None) -> list[str]:
                 "The means are over models of several seeds that were trained on the shots alone; "
                 "this one was trained once more, on more images."
             )
-        elif len(entry.scores) > 1:
+        elif entry.test.n > 1:
             seed = provenance.trial.seed
             limits.append(
                 f"The means are over models of several seeds; this is that of seed {seed}."

@@ -8,7 +8,7 @@ from study.backbones.architecture import ENCODERS, Depths
 from study.config.labels import LINEAR, TUNED, ZERO_SHOT
 from study.errors import BackboneError
 from study.method.subsets import Term, list_sites, parse
-from study.report.charts import BEST_MARK, BLUE, GREY, Chart, name_axis
+from study.report.charts import BEST_MARK, BLUE, GREY, Chart, in_percent, name_axis
 from study.report.formatting import format_mean
 from study.report.names import candidate_name
 from study.report.verdict import best_name
@@ -38,10 +38,8 @@ def scores_chart(board: StudyResult) -> Chart:
     def paint(axes: Any) -> None:
         for row, (name, score) in enumerate(shown):
             look: Any = BEST_MARK if name == "best configuration" else {"marker": "o"}
-            low = score.mean if score.low is None else score.low
-            high = score.mean if score.high is None else score.high
-            error = [[100 * (score.mean - low)], [100 * (high - score.mean)]]
-            axes.errorbar([100 * score.mean], [row], xerr=error, color=BLUE, **look)
+            mean, errors = in_percent([(score.mean, score.interval)])
+            axes.errorbar(mean, [row], xerr=errors, color=BLUE, **look)
         if board.chance is not None:
             axes.axvline(100 * board.chance, linestyle=":", color=GREY)
         axes.set_xlabel(f"test {board.protocol.metric}, %")

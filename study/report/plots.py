@@ -21,6 +21,7 @@ from study.report.charts import (
     VIOLET,
     Chart,
     draw_bars,
+    in_percent,
     log_scale,
     name_axis,
 )
@@ -151,10 +152,10 @@ def agreement_chart(board: StudyResult) -> Chart:
         looks = cycle(product(MARKERS, PALETTE))
         for row, (marker, color) in zip(scored, looks, strict=False):
             look: Any = BEST_MARK if row.is_best else {"marker": marker}
-            place = [100 * (row.val_score or 0.0)], [100 * row.test.mean]
-            error = 100 * (row.test.half_width or 0.0)
+            val = [100 * (row.val_score or 0.0)]
+            test, errors = in_percent([(row.test.mean, row.test.interval)])
             # The legend names candidates, as names at points would overlap.
-            axes.errorbar(*place, yerr=error, color=color, label=starred_name(row), **look)
+            axes.errorbar(val, test, yerr=errors, color=color, label=starred_name(row), **look)
         axes.set(xlabel=VALIDATION, ylabel=f"test {board.protocol.metric}, %")
 
     return Chart(

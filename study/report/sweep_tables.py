@@ -127,7 +127,7 @@ def write_sweep_tables(sweep: Sequence[SweepRow], folder: Path) -> Path:
     rows = []
     for experiment, series, dataset, row, *_ in sweep:
         means = (row.balanced, *map(row.means.get, PARTS))
-        cells = [experiment, series, dataset, len(row.scores), row.test.mean, row.test.sd]
+        cells = [experiment, series, dataset, row.test.n, row.test.mean, row.test.sd]
         rows.append([*cells, *(mean and mean.mean for mean in means)])
     path = folder / "tables.md"
     # The file by which both are known is written first.

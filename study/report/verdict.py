@@ -14,13 +14,10 @@ from study.report.names import candidate_name, entry_name
 from study.report.setting_descriptions import SHOWN_OVERLAP, settings_in_words
 from study.report.terminal import amount
 from study.results.ablation import BASE, UNSTABLE, Ablation
-from study.results.chance import BALANCED
-from study.results.resampled_tests import ResampledTests
+from study.results.bootstrap import ResampledTests
 from study.results.rows import CLOSE_TO_BEST
 from study.results.statistics import MOST_OVERLAP, Intervals, MeanInterval
 from study.results.study_result import FinalModel, StudyResult
-
-BALANCED_NOTE = "Balanced: the score with the mean recall of classes in place of accuracy."
 
 
 def metric_name(board: StudyResult) -> str:
@@ -237,7 +234,7 @@ def interval_scope(resampled: ResampledTests, scores: Intervals) -> list[str]:
             "and no difference is tested."
         )
     else:
-        images = ", training orders and test images" if resampled.images else " and training orders"
+        images = ", training orders and test images" if resampled.scores else " and training orders"
         sentences.append(
             "They cover the expected score over other draws from the labelled images at hand"
             f"{images}; a single new training falls outside more often."
@@ -251,7 +248,7 @@ def interval_scope(resampled: ResampledTests, scores: Intervals) -> list[str]:
                 "So differences have the wider interval for other labelled images (Nadeau and "
                 "Bengio), which decides what is significant."
             )
-    if not resampled.images:
+    if not resampled.scores:
         sentences.append("No predictions were kept, so no interval covers other test images.")
     elif resampled.single_image_class:
         sentences.append(
@@ -265,16 +262,6 @@ def leaderboard_scope(board: StudyResult) -> list[str]:
     """Return sentences on what the intervals of a leaderboard hold for."""
     scores = {entry_name(entry): entry.test for entry in board.rows}
     return interval_scope(board.resampled, scores)
-
-
-def further_header(results: StudyResult) -> list[str]:
-    """Return the names of the columns of `Results.score_names.further`."""
-    return [f"{name} %" for name in results.score_names.further]
-
-
-def further_note(results: StudyResult) -> str:
-    """Explain the scores of `Results.score_names.further` in sentences; empty without any."""
-    return BALANCED_NOTE if BALANCED in results.score_names.further else ""
 
 
 def ablation_verdict(table: Ablation) -> str:

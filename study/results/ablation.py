@@ -8,19 +8,18 @@ from statistics import fmean, median
 
 from study.config.trial_settings import TrialSettings
 from study.protocols import Protocol
+from study.results.bootstrap import ResampledTests, resample_tests
 from study.results.chance import BALANCED
-from study.results.resampled_tests import ResampledTests, resample_tests
 from study.results.rows import ScoreNames
 from study.results.statistics import (
     Finding,
     Intervals,
     MeanInterval,
-    SeedScores,
     difference,
     make_comparisons,
     mean_intervals,
 )
-from study.results.trial_results import TrialResult, first_chance, seed_scores
+from study.results.trial_results import TrialResult, first_chance
 
 BASE = "base"
 """The label of the cell that the others are compared with."""
@@ -38,11 +37,8 @@ class Cell:
     """What is tuned, and how fast."""
     trainable: int
     """The number of trainable parameters."""
-    scores: SeedScores
-    """The protocol's score of each seed."""
     means: Intervals
-    """The means of its scores by name: of ``score``, of its parts, and of those further ones that
-    tables show."""
+    """The means of its scores by name: of ``score``, of its parts, and the `BALANCED` one."""
     seconds: float | None
     """The mean duration of a trial in seconds; None when no trial recorded one."""
     comparison: MeanInterval | None
@@ -52,7 +48,7 @@ class Cell:
 
     @property
     def score(self) -> MeanInterval:
-        """The mean of `scores` and its interval."""
+        """The protocol's score."""
         return self.means["score"]
 
     @property
@@ -145,13 +141,12 @@ def make_ablation(
     cells = []
     for label, trials in scored.items():
         first = trials[0]
-        shown = ["score", *names.further, *names.parts]
+        shown = ["score", *names.parts, *([BALANCED] if names.balanced else ())]
         durations = [trial.seconds for trial in trials if trial.seconds is not None]
         cell = Cell(
             label=label,
             settings=first.settings,
             trainable=first.trainable,
-            scores=seed_scores(trials),
             means=mean_intervals(resampled, trials, shown),
             seconds=fmean(durations) if durations else None,
             comparison=comparisons.get(label),

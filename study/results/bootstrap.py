@@ -25,7 +25,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.random import Generator
 
+from study.config.trial_settings import Head
 from study.protocols import Protocol
+from study.results.chance import BALANCED
+from study.results.trial_results import TrialResult
 from study.trial.predictions import Outcomes, Stratum
 
 Array = np.ndarray
@@ -40,8 +43,8 @@ FEWEST_OF_CLASS = 2
 PSEUDO_OF_SCORE, PSEUDO_OF_DIFFERENCE = 4, 2
 """The number of pseudo-images that are added to each part."""
 
-Trial = tuple[str, int]
-"""A trial's label and seed."""
+Scored = tuple[str, int, Head | None]
+"""A trial's label and seed, and the head that it is scored with."""
 
 
 class DrawnScores(NamedTuple):
@@ -56,6 +59,8 @@ class DrawnScores(NamedTuple):
 class Rescored(NamedTuple):
     """One score of a trial on sets of resampled test images, ``(draws,)`` each."""
 
+    images: str
+    """The hash of the images that the trial was tested on."""
     alone: Array
     """With the pseudo-images of a score that stands alone."""
     minuend: Array
@@ -64,10 +69,6 @@ class Rescored(NamedTuple):
     """With those of a difference, as the score that is subtracted."""
     df: float
     """The degrees of freedom of their variance; those of the part with the fewest."""
-
-
-RescoredTrials = dict[Trial, dict[str, Rescored]]
-"""The scores of trials by their names."""
 
 
 class _Part(NamedTuple):
@@ -83,9 +84,89 @@ class _Part(NamedTuple):
     """The degrees of freedom of the variance (Satterthwaite)."""
 
 
+class ResampledTests(NamedTuple):
+    """The scores of trials on resampled test images, from which all intervals over images come.
+
+    Trials that were tested on the same images are scored on the same sets of them.
+    """
+
+    scores: Mapping[tuple[str, int], Mapping[str, Rescored]]
+    """The scores by the trial's label and seed, and by name; empty where no predictions were kept.
+
+    ``score_text`` and the like are those of each head."""
+    overlap: float | None = None
+    """The mean share of training images that two seeds have in common; None if it is not known."""
+    single_image_class: bool = False
+    """Whether a class has a single image, so that averages over classes have no variance."""
+
+    def drawn(
+        self, label: str, less: str | None, seeds: Iterable[int], name: str = "score"
+    ) -> DrawnScores | None:
+        """Return the score of each seed on resampled test images, or a difference of two.
+
+        Args:
+            label: the label of the trials.
+            less: the label of those that are subtracted; None if the score stands alone.
+            seeds: the seeds.
+            name: the name of the score.
+
+        Returns:
+            A column a seed; None unless all these trials have the score on the same images.
+        """
+        trials = [(one, seed) for seed in seeds for one in (label, less) if one is not None]
+        found = [self.scores[trial][name] for trial in trials if name in self.scores.get(trial, {})]
+        if len(found) < len(trials) or len({one.images for one in found}) != 1:
+            return None
+        columns = [one.alone for one in found]
+        if less is not None:
+            pairs = zip(found[::2], found[1::2], strict=True)
+            columns = [one.minuend - other.subtrahend for one, other in pairs]
+        return DrawnScores(np.stack(columns, axis=1), min(one.df for one in found))
+
+
+def resample_tests(
+    tested: Iterable[TrialResult], protocol: Protocol, *, overlap: float | None = None
+) -> ResampledTests:
+    """Score trials on sets of their test images that are drawn with replacement.
+
+    Each part of the test images is drawn by itself, as is each class if the protocol averages over
+    classes.
+
+    Args:
+        tested: trials; those without `outcomes` are left out.
+        protocol: the protocol, which makes a score of accuracies.
+        overlap: see `ResampledTests.overlap`.
+    """
+    tested = list(tested)
+    by_images: dict[str, dict[Scored, Outcomes]] = defaultdict(dict)
+    for trial in tested:
+        for head, outcomes in trial.outcomes.items():
+            by_images[outcomes.images][trial.label, trial.seed, head] = outcomes
+    rescored: dict[Scored, dict[str, Rescored]] = {}
+    single_image_class = False
+    for on_images in by_images.values():
+        plain = rescore(on_images, protocol)
+        balanced = rescore(on_images, protocol, balanced=True)
+        single_image_class |= not plain or not balanced
+        for scored in on_images:
+            rescored[scored] = plain.get(scored, {})
+            if scored in balanced:
+                rescored[scored][BALANCED] = balanced[scored]["score"]
+    scores: dict[tuple[str, int], dict[str, Rescored]] = defaultdict(dict)
+    for trial in tested:
+        for head in trial.outcomes:
+            of_trial = scores[trial.label, trial.seed]
+            of_head = rescored[trial.label, trial.seed, head]
+            if head == trial.settings.head:
+                of_trial |= of_head
+            if "score" in of_head:
+                of_trial[f"score_{head}"] = of_head["score"]
+    return ResampledTests(scores, overlap, single_image_class)
+
+
 def rescore(
-    outcomes: Mapping[Trial, Outcomes], protocol: Protocol, *, balanced: bool = False
-) -> RescoredTrials:
+    outcomes: Mapping[Scored, Outcomes], protocol: Protocol, *, balanced: bool = False
+) -> dict[Scored, dict[str, Rescored]]:
     """Return the protocol's score and its parts on resampled images.
 
     Args:
@@ -116,14 +197,18 @@ def rescore(
     }
     exact = _score_accuracies(protocol, {name: part.exact for name, part in parts.items()})
     least_df = min(part.df for part in parts.values())
-    rescored: RescoredTrials = {trial: {} for trial in outcomes}
+    rescored: dict[Scored, dict[str, Rescored]] = {trial: {} for trial in outcomes}
     for name, drawn in _score_accuracies(protocol, drawn_parts).items():
         df = parts[name].df if name in parts else least_df
-        _add_scores(rescored, name, drawn, exact[name], df)
+        # Pseudo-images are there for the variance alone: the mean is the score without them.
+        centered = drawn - drawn.mean(axis=1, keepdims=True) + exact[name]
+        for column, scores in enumerate(rescored.values()):
+            alone, minuend, subtrahend = centered[:, :, column]
+            scores[name] = Rescored(trials[0].images, alone, minuend, subtrahend, df)
     return rescored
 
 
-def resample_recalls(outcomes: Mapping[Trial, Outcomes]) -> dict[Stratum, DrawnScores]:
+def resample_recalls(outcomes: Mapping[Scored, Outcomes]) -> dict[Stratum, DrawnScores]:
     """Return the accuracy on each class, on resampled images of it.
 
     Args:
@@ -141,23 +226,6 @@ def resample_recalls(outcomes: Mapping[Trial, Outcomes]) -> dict[Stratum, DrawnS
             alone, *_ = _add_pseudo_images(part.drawn, part.units, outcomes, rng)
             recalls[stratum] = DrawnScores(alone, part.df)
     return recalls
-
-
-def _add_scores(rescored: RescoredTrials, name: str, drawn: Array, exact: Array, df: float) -> None:
-    """Add a score of each trial on sets of images.
-
-    Args:
-        rescored: the scores of the trials so far.
-        name: the name of the score.
-        drawn: the score on sets with pseudo-images, ``(3, draws, trials)``.
-        exact: the score on the images themselves, ``(trials,)``. It becomes the mean of the sets,
-            since pseudo-images are there for the variance alone.
-        df: see `Rescored.df`.
-    """
-    centered = drawn - drawn.mean(axis=1, keepdims=True) + exact
-    for column, scores in enumerate(rescored.values()):
-        alone, minuend, subtrahend = centered[:, :, column]
-        scores[name] = Rescored(alone, minuend, subtrahend, df)
 
 
 def _score_accuracies(protocol: Protocol, parts: Mapping[str, Array]) -> dict[str, Array]:
@@ -259,7 +327,7 @@ def _draw(groups: Array, sets: int, rng: Generator) -> Array:
 
 
 def _add_pseudo_images(
-    accuracy: Array, units: float, trials: Iterable[Trial], rng: Generator
+    accuracy: Array, units: float, trials: Iterable[Scored], rng: Generator
 ) -> Array:
     """Return accuracies on sets of images and pseudo-images.
 
@@ -275,7 +343,7 @@ def _add_pseudo_images(
     Returns:
         The kinds of `Rescored` for each trial, ``(3, draws, trials)``.
     """
-    _, by_seed = np.unique([seed for _, seed in trials], return_inverse=True)
+    _, by_seed = np.unique([seed for _, seed, _ in trials], return_inverse=True)
     kinds = []
     for pseudo_images, columns in (
         (PSEUDO_OF_SCORE, np.zeros_like(by_seed)),

@@ -22,9 +22,9 @@ from study.results.trial_results import PARTS
 from study.storage.study_folder import StudyFolder
 from study.trial.predictions import read_validation
 
-LEAST_RIGHT = 0.5
-"""The least share of images that models must be right on to doubt a label: of thirty classes of
-photographs, models that were right on a third doubted half of all labels."""
+MIN_ACCURACY = 0.5
+"""The least accuracy with which models may doubt a label: of thirty classes of photographs, models
+that were right on a third doubted half of all labels."""
 _ROUNDING = 1e-9
 """By how much a probability may be below the mean of equal ones."""
 Labels = npt.NDArray[np.int64]
@@ -50,13 +50,13 @@ class LabelCheck(NamedTuple):
     """These images, that with the least probable label first; none if `reliable` is false."""
     images: int
     """The number of images that were scored."""
-    right: float
+    accuracy: float
     """The share of the images whose given label the models predict, a fraction."""
 
     @property
     def reliable(self) -> bool:
         """Whether the models are right often enough to doubt a label."""
-        return self.right >= LEAST_RIGHT
+        return self.accuracy >= MIN_ACCURACY
 
 
 def check_labels(folder: StudyFolder, trial_id: str) -> LabelCheck | None:

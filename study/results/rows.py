@@ -7,11 +7,10 @@ from typing import NamedTuple
 from scipy import stats
 
 from study.config.trial_settings import HEADS, TrialSettings
+from study.results.bootstrap import ResampledTests
 from study.results.chance import BALANCED, ChanceComparison
-from study.results.resampled_tests import ResampledTests
-from study.results.statistics import Intervals, MeanInterval, SeedScores, mean_intervals
-from study.results.trial_results import TrialResult, first_chance, seed_scores
-from study.trial.predictions import beats_chance
+from study.results.statistics import Intervals, MeanInterval, mean_intervals
+from study.results.trial_results import TrialResult, first_chance
 from study.trial.study import BEST, Candidate
 
 CLOSE_TO_BEST = 0.02
@@ -28,8 +27,8 @@ class ScoreNames(NamedTuple):
 
     parts: tuple[str, ...]
     """The parts that the score is made of, such as ``base`` and ``new``; empty if it has none."""
-    further: tuple[str, ...]
-    """Further scores, such as the balanced one."""
+    balanced: bool
+    """Whether the `BALANCED` score is shown: the score itself may be, or no trial has it."""
     datasets: tuple[str, ...]
     """The single datasets, where several are tested."""
 
@@ -52,8 +51,6 @@ class Row:
     """The validation score by which candidates were ranked."""
     test_trial_count: int
     """The number of its test trials that were started, scored or not."""
-    scores: SeedScores
-    """The protocol's test score of each seed."""
     means: Intervals
     """The means of its test scores by name, without those that no trial has.
 
@@ -92,7 +89,7 @@ class Row:
     @property
     def above_chance(self) -> bool:
         """Whether the mean balanced score is above chance; True if it is not known."""
-        return self.balanced is None or beats_chance(self.balanced.mean, self.chance)
+        return self.against_chance is None or self.against_chance.above
 
     @property
     def against_chance(self) -> ChanceComparison | None:
@@ -119,11 +116,11 @@ def make_row(
         labels: its label, then those of candidates with the same configuration.
         trials: its test trials, one a seed, scored or not.
         resampled: the scores of the study's tests on resampled test images.
-        names: the names of further scores.
+        names: the names of the study's scores.
     """
     tested = [trial for trial in trials if trial.test_score is not None]
     heads = [f"score_{head}" for head in HEADS]
-    shown = ("score", BALANCED, *heads, *names.parts, *names.further, *names.datasets)
+    shown = ("score", BALANCED, *heads, *names.parts, *names.datasets)
     return Row(
         label=candidate.label,
         labels=labels,
@@ -132,8 +129,7 @@ def make_row(
         source_trial=candidate.source_trial,
         val_score=candidate.val_score,
         test_trial_count=len(trials),
-        scores=seed_scores(tested),
-        means=mean_intervals(resampled, tested, dict.fromkeys(shown)),
+        means=mean_intervals(resampled, tested, shown),
         chance=first_chance(tested),
         images=next((trial.confusion.total() for trial in tested if trial.confusion), None),
     )

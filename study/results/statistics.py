@@ -25,8 +25,7 @@ from typing import Literal, NamedTuple, TypeVar
 import numpy as np
 from scipy import special
 
-from study.results.bootstrap import DrawnScores, resample_recalls
-from study.results.resampled_tests import ResampledTests
+from study.results.bootstrap import DrawnScores, ResampledTests, resample_recalls
 from study.results.trial_results import TrialResult, seed_scores
 from study.trial.predictions import Stratum
 
@@ -39,8 +38,6 @@ _ROUNDING = 1e-12
 
 Key = TypeVar("Key")
 """What names a difference, such as a label."""
-SeedScores = Mapping[int, float]
-"""The score of each seed."""
 Finding = Literal["significant", "uncorrected", "not significant", "not tested"]
 """How sure a difference is; "uncorrected" is significant by its own interval, not after Holm's."""
 
@@ -61,8 +58,8 @@ class Error(NamedTuple):
     df: float
 
     @property
-    def reach(self) -> float:
-        """The distance from the mean to the ends of its t interval."""
+    def margin(self) -> float:
+        """The margin of error: the distance from the mean to the ends of its t interval."""
         return float(special.stdtrit(self.df, 1 - SIGNIFICANCE / 2)) * math.sqrt(self.variance)
 
     def p_value(self, mean: float) -> float:
@@ -84,13 +81,8 @@ class MeanInterval:
     """The lower end of the interval; None where there is no interval."""
     high: float | None
     """The upper end of the interval; None where there is no interval."""
-    errors: Sequence[Error] = ()
-    """The errors of the mean, of which that of the widest interval decides what is significant.
-
-    Empty where nothing can be tested.
-    """
     p_value: float | None = None
-    """The two-sided p of a mean of 0, by the widest interval; None where nothing can be tested."""
+    """The two-sided p of a mean of 0, by `deciding`; None where nothing can be tested."""
     holm_p: float | None = None
     """The p after Holm's correction, of a difference that is tested together with others."""
     images: Interval | None = None
@@ -99,30 +91,21 @@ class MeanInterval:
     """The interval for other labelled images, where seeds share many; else None."""
 
     @property
-    def reach(self) -> float | None:
-        """The distance from the mean to the ends of the widest interval; None if not testable."""
-        return _reach(self.errors)
+    def interval(self) -> Interval | None:
+        """Both ends of the interval; None where there is no interval."""
+        return None if self.low is None or self.high is None else Interval(self.low, self.high)
 
     @property
-    def half_width(self) -> float | None:
-        """Half the width of the interval; None where there is no interval."""
-        if self.low is None or self.high is None:
-            return None
-        return (self.high - self.low) / 2
-
-    @property
-    def symmetric(self) -> bool:
-        """Whether the mean is in the middle of the interval."""
-        if self.low is None or self.high is None:
-            return False
-        return abs(self.low + self.high - 2 * self.mean) < _ROUNDING
+    def deciding(self) -> Interval | None:
+        """The interval that decides what is significant: `wider`, if seeds share many images."""
+        return self.wider or self.interval
 
     @property
     def finding(self) -> Finding:
         """How sure a difference is, by its interval and after Holm's correction."""
-        if self.holm_p is None:
+        if self.p_value is None or self.holm_p is None:
             return "not tested"
-        if self.reach is None or abs(self.mean) <= self.reach:
+        if self.p_value > SIGNIFICANCE:
             return "not significant"
         return "significant" if self.holm_p <= SIGNIFICANCE else "uncorrected"
 
@@ -164,9 +147,8 @@ def mean_interval(
     mean = round(float(np.mean(values)), 9)
     n = len(values)
     sd = float(np.std(values, ddof=1)) if n > 1 else None
-    over_seeds = _seed_errors(sd, drawn, n)
     over_images = _image_errors(drawn)
-    joint = _joint_errors(over_seeds, drawn, n, trained)
+    joint = [] if n == 1 and trained else _joint_errors(sd, drawn, n)
     # The errors that decide what is significant, and p.
     deciding = joint
     wider: list[Error] = []
@@ -175,16 +157,16 @@ def mean_interval(
             joint = over_images
             deciding = []
         elif overlap > MOST_OVERLAP:
-            wider = _joint_errors(_seed_errors(sd, drawn, n, overlap), drawn, n, trained)
+            wider = _joint_errors(sd, drawn, n, overlap)
             deciding = wider
 
     def around(errors: Sequence[Error]) -> Interval | None:
-        reach = _reach(errors)
-        if reach is None:
+        if not errors:
             return None
+        margin = max(error.margin for error in errors)
         if bounded:
-            return Interval(max(0.0, mean - reach), min(1.0, mean + reach))
-        return Interval(mean - reach, mean + reach)
+            return Interval(max(0.0, mean - margin), min(1.0, mean + margin))
+        return Interval(mean - margin, mean + margin)
 
     low, high = around(joint) or (None, None)
     return MeanInterval(
@@ -193,32 +175,32 @@ def mean_interval(
         sd,
         low=low,
         high=high,
-        errors=tuple(deciding),
         p_value=max((error.p_value(mean) for error in deciding), default=None),
         images=around(over_images),
         wider=around(wider),
     )
 
 
-def _reach(errors: Sequence[Error]) -> float | None:
-    """Return the distance to the ends of the widest interval; None without errors."""
-    return max((error.reach for error in errors), default=None)
-
-
-def _seed_errors(
+def _joint_errors(
     sd: float | None, drawn: DrawnScores | None, n: int, overlap: float = 0.0
 ) -> list[Error]:
-    """Return the error whose variance is A; empty if a spread of seeds is not known, or is 0.
+    """Return the errors of a mean over seeds and images, whose widest interval is its interval.
 
-    With an overlap, the share of training images that seeds have in common, A is that for other
-    labelled images.
+    They are those with the variances A and V, or that with B if the spread of seeds is not known,
+    or is 0. With an overlap, the share of training images that seeds have in common, A is that for
+    other labelled images.
     """
-    if sd is None:
-        return []
-    variance = max(sd**2, n * _common_variance(drawn))
+    over_images, common = _image_errors(drawn), _common_variance(drawn)
+    variance = 0.0 if sd is None else max(sd**2, n * common)
     if variance < _ROUNDING**2:
-        return []
-    return [Error(variance * (1 / n + overlap / (1 - overlap)), n - 1)]
+        return over_images
+    a = Error(variance * (1 / n + overlap / (1 - overlap)), n - 1)
+    if not over_images:
+        return [a]
+    (b,) = over_images
+    both = max(a.variance, a.variance + b.variance - common)
+    df = both**2 / (a.variance**2 / a.df + b.variance**2 / b.df)
+    return [a, Error(both, df)]
 
 
 def _image_errors(drawn: DrawnScores | None) -> list[Error]:
@@ -226,25 +208,6 @@ def _image_errors(drawn: DrawnScores | None) -> list[Error]:
     if drawn is None:
         return []
     return [Error(float(np.var(drawn.scores.mean(axis=1))), drawn.df)]
-
-
-def _joint_errors(
-    over_seeds: list[Error], drawn: DrawnScores | None, n: int, trained: bool
-) -> list[Error]:
-    """Return the errors of a mean over seeds and images, whose widest interval is its interval.
-
-    Empty if the mean has no interval.
-    """
-    if n == 1 and trained:
-        return []
-    over_images = _image_errors(drawn)
-    if not over_seeds or drawn is None:
-        return over_seeds + over_images
-    a = over_seeds[0].variance
-    b = over_images[0].variance
-    both = max(a, a + b - _common_variance(drawn))
-    df = both**2 / (a**2 / over_seeds[0].df + b**2 / over_images[0].df)
-    return [*over_seeds, Error(both, df)]
 
 
 def _common_variance(drawn: DrawnScores | None) -> float:
@@ -317,7 +280,7 @@ def difference(
 
 
 def recall_intervals(
-    trials: Iterable[TrialResult], overlap: float | None = None
+    trials: Sequence[TrialResult], overlap: float | None = None
 ) -> dict[Stratum, MeanInterval]:
     """Return the mean recall of each class by one configuration, with its interval.
 
@@ -329,8 +292,11 @@ def recall_intervals(
         The means by part and class. A class with a single image or group is left out; empty unless
         all trials were tested on the same images.
     """
-    tested = [trial for trial in trials if trial.outcomes]
-    outcomes = {(t.label, t.seed): t.outcomes for t in tested if t.outcomes}
+    outcomes = {}
+    for trial in trials:
+        head = trial.settings.head
+        if head and head in trial.outcomes:
+            outcomes[trial.label, trial.seed, head] = trial.outcomes[head]
     if len({outcome.images for outcome in outcomes.values()}) != 1:
         return {}
     intervals = {}
@@ -339,7 +305,7 @@ def recall_intervals(
             [float(np.mean(outcome.right[stratum])) for outcome in outcomes.values()],
             drawn,
             overlap=overlap,
-            trained=tested[0].trainable > 0,
+            trained=trials[0].trainable > 0,
             bounded=True,
         )
     return intervals

@@ -21,10 +21,10 @@ from study.errors import DataError
 from study.protocols import Protocol
 from study.results.ablation import Ablation, make_ablation
 from study.results.best_configuration import extensions, final_candidate, final_trial_id
-from study.results.chance import BALANCED
+from study.results.bootstrap import ResampledTests, resample_tests
+from study.results.chance import BALANCED, ChanceComparison
 from study.results.classes import Classes, first_seed, make_classes
 from study.results.label_check import LabelCheck, check_labels
-from study.results.resampled_tests import ResampledTests, resample_tests
 from study.results.rows import Row, ScoreNames, ValidationCheck, check_validation, make_row
 from study.results.statistics import (
     Intervals,
@@ -35,8 +35,9 @@ from study.results.statistics import (
 )
 from study.results.training_images import read_training_images, training_overlap
 from study.results.trial_results import TrialResult, first_chance, read_trials, trials_table
+from study.storage.atomic import with_retries
 from study.storage.result_folder import JsonObject
-from study.storage.study_folder import CELLS, IDENTITY, Registration, StudyFolder
+from study.storage.study_folder import CELLS, CHANCE, IDENTITY, Registration, StudyFolder
 from study.trial.study import (
     BEST,
     COMPARED,
@@ -154,13 +155,11 @@ class StudyResult:
         if not any(of_trial.get(part) is not None for of_trial in scores for part in parts):
             parts = ()
         tested = dict.fromkeys(name for trial in self.trial_results for name in trial.test)
-        # The score of a protocol that averages over classes is balanced itself.
-        further = () if self.protocol.class_averaged else (BALANCED,)
-        others = {BALANCED, *SCORES, *parts, *further}
         return ScoreNames(
             parts=parts,
-            further=tuple(name for name in further if name in tested),
-            datasets=tuple(name for name in tested if name not in others),
+            # The score of a protocol that averages over classes is balanced itself.
+            balanced=BALANCED in tested and not self.protocol.class_averaged,
+            datasets=tuple(name for name in tested if name not in {BALANCED, *SCORES, *parts}),
         )
 
     @cached_property
@@ -171,31 +170,26 @@ class StudyResult:
     @cached_property
     def rows(self) -> tuple[Row, ...]:
         """The configurations with at least one test score, best mean first."""
-        rows = []
-        for candidate, *others in self._candidates_by_configuration():
-            if self.tested_trials(candidate.label):
-                row = make_row(
-                    candidate,
-                    [candidate.label, *(other.label for other in others)],
-                    self.test_trials(candidate.label),
-                    resampled=self.resampled,
-                    names=self.score_names,
-                )
-                rows.append(row)
-        return tuple(sorted(rows, key=lambda row: (-row.test.mean, not row.is_best_by_validation)))
-
-    def _candidates_by_configuration(self) -> list[list[Candidate]]:
-        """Return the candidates of each configuration; equal ones would be compared twice."""
-        groups: dict[object, list[Candidate]] = defaultdict(list)
+        equal: dict[object, list[Candidate]] = defaultdict(list)  # they would be compared twice
         for candidate in self.candidates:
-            groups[candidate.tested].append(candidate)
-        return list(groups.values())
+            equal[candidate.tested].append(candidate)
+        rows = [
+            make_row(
+                first,
+                [first.label, *(other.label for other in others)],
+                self.test_trials(first.label),
+                resampled=self.resampled,
+                names=self.score_names,
+            )
+            for first, *others in equal.values()
+            if self.tested_trials(first.label)
+        ]
+        return tuple(sorted(rows, key=lambda row: (-row.test.mean, not row.is_best_by_validation)))
 
     @property
     def untested(self) -> list[str]:
         """The labels of candidates without any test score."""
-        labels = [first.label for first, *_ in self._candidates_by_configuration()]
-        return [label for label in labels if not self.tested_trials(label)]
+        return [one.label for one in self.candidates if not self.find_row(one.label)]
 
     def find_row(self, label: str | None) -> Row | None:
         """Return the row that has this label; None if there is none."""
@@ -218,17 +212,9 @@ class StudyResult:
         return row if row and row.is_best else None
 
     @property
-    def best_other_method(self) -> str | None:
-        """The label of the best other method by validation; see `best_other_method`."""
-        return best_other_method(self.candidates)
-
-    @property
     def rivals(self) -> list[str]:
-        """The labels of what the best configuration is compared with, as fixed beforehand.
-
-        They are tuned CLIPFit, and the best other method.
-        """
-        return [label for label in (TUNED, self.best_other_method) if label]
+        """The labels of what the best configuration is compared with, see `planned_rivals`."""
+        return planned_rivals(self.candidates)
 
     def difference(self, row: Row, base: Row | None) -> MeanInterval | None:
         """Return `row - base` on test over common seeds; None without any, or for the same row."""
@@ -251,9 +237,11 @@ class StudyResult:
             return {}
         planned = {}
         for candidates in (*self.earlier_candidates, self.candidates):
-            row = self._row_of(candidates, BEST)
-            for label in (TUNED, best_other_method(candidates)):
-                rival = self._row_of(candidates, label)
+            row, *rivals = (
+                self._row_of(candidate_of_label(candidates, label))
+                for label in (BEST, *planned_rivals(candidates))
+            )
+            for rival in rivals:
                 if row and rival:
                     planned[row.label, rival.label] = self.difference(row, rival)
         own = {row.label for row in map(self.find_row, self.rivals) if row}
@@ -264,9 +252,8 @@ class StudyResult:
         }
         return dict(sorted(compared.items(), key=lambda comparison: comparison[1].mean))
 
-    def _row_of(self, candidates: Sequence[Candidate], label: str | None) -> Row | None:
+    def _row_of(self, candidate: Candidate | None) -> Row | None:
         """Return the row of a candidate of an earlier search, which may have another label now."""
-        candidate = candidate_of_label(candidates, label) if label else None
         if not candidate:
             return None
         labels = {one.tested: one.label for one in self.candidates}
@@ -311,9 +298,8 @@ class StudyResult:
 
         None if it was not tested.
         """
-        score = mean_intervals(resample_tests([trial], self.protocol), [trial], ["score"]).get(
-            "score"
-        )
+        resampled = resample_tests([trial], self.protocol)
+        score = mean_intervals(resampled, [trial], ["score"]).get("score")
         if score is None or score.images is None:
             return score
         return replace(score, low=score.images.low, high=score.images.high)
@@ -358,6 +344,14 @@ def best_other_method(candidates: Sequence[Candidate]) -> str | None:
     return max(ranked, key=lambda pair: pair[0])[1] if ranked else None
 
 
+def planned_rivals(candidates: Sequence[Candidate]) -> list[str]:
+    """Return the labels of what the best candidate is compared with, as fixed beforehand.
+
+    They are tuned CLIPFit, and the best other method.
+    """
+    return [label for label in (TUNED, best_other_method(candidates)) if label]
+
+
 def read_study_result(folder: Path) -> StudyResult:
     """Read a study's folder.
 
@@ -388,3 +382,30 @@ def read_study_result(folder: Path) -> StudyResult:
         identity=opened.read_identity() if opened.read(IDENTITY) is not None else {},
         training_overlap=training_overlap(opened, split_hashes.values()),
     )
+
+
+def write_chance(folder: StudyFolder) -> None:
+    """Write how the best configuration, and that of the final model, compare with chance.
+
+    They are written by their labels and by those of candidates that equal them, for the registry
+    and other commands. Nothing is written if validation has chosen nothing, or if the trials kept
+    no predictions.
+
+    Raises:
+        FolderError: a file of the study is damaged.
+        StorageError: the folder cannot be read or written.
+    """
+    trials = folder.path / "trials"
+    with_retries(trials, trials.stat, existing=folder.path)  # storage may be away
+    result = read_study_result(folder.path)
+    chosen = best_candidate(result.candidates), final_candidate(result.candidates)
+    tested = {candidate.tested for candidate in chosen if candidate}
+    labels = {one.label for one in result.candidates if one.tested in tested}
+    # Other candidates are left out, so that their images are not resampled for nothing.
+    own = [t for t in result.trial_results if t.stage != "test" or t.label in labels]
+    by_label: dict[str, ChanceComparison] = {}
+    for row in replace(result, trial_results=own).rows:
+        if row.against_chance:
+            by_label |= dict.fromkeys(row.labels, row.against_chance)
+    if by_label:
+        folder.write_json(CHANCE, by_label)

@@ -33,7 +33,7 @@ RESULTS = "results.parquet"
 SOURCE = "source"
 """The name of the test score on the dataset that is trained on, where several are tested."""
 
-_NOT_IN_STATUS = ("training", "split_hash", "config_hash", "outcomes", "other_outcomes")
+_NOT_IN_STATUS = ("training", "split_hash", "config_hash", "outcomes")
 """The fields of a trial that the JSON of a study's status leaves out."""
 Scores = Mapping[str, float | None]
 """Fractions by name: the protocol's score, its parts, and single datasets where several are tested.
@@ -71,10 +71,10 @@ class TrialResult(TrialConfig):
     """The traceback of a failed trial."""
     confusion: Confusion
     """The predicted classes of test images, counted; see `study.trial.predictions.confusion_of`."""
-    outcomes: Outcomes | None
-    """What a tested trial gets right, image by image; None if it kept no predictions."""
-    other_outcomes: Mapping[Head, Outcomes] = {}
-    """The same with each other head that it was scored with."""
+    outcomes: Mapping[Head, Outcomes] = {}
+    """What a tested trial gets right, image by image, with each head that it was scored with.
+
+    Empty if it kept no predictions."""
 
     def status_record(self) -> JsonObject:
         """Return the values that `status --json` prints of a trial."""
@@ -161,8 +161,7 @@ def _read_trial(
     if test.get("score") is not None:
         for prediction in read_predictions(folder, trial.trial_id):
             predictions[prediction.head].append(prediction)
-    own = predictions.pop(settings.head, []) if settings.head else []
-    confusion = confusion_of(own)
+    confusion = confusion_of(predictions[settings.head] if settings.head else ())
     chance = None
     if balanced := balanced_scores(confusion, protocol):
         test[BALANCED], chance = balanced
@@ -180,8 +179,7 @@ def _read_trial(
         "test": test,
         "chance": chance,
         "confusion": confusion,
-        "outcomes": outcomes_of(own),
-        "other_outcomes": {head: outcomes_of(others) for head, others in predictions.items()},
+        "outcomes": {head: outcomes_of(own) for head, own in predictions.items() if own},
     }
     if end:
         values |= vars(end)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from study.config.trial_settings import TrialSettings
 from study.report.charts import Chart
 from study.report.plots import make_plots
 from study.results.study_result import read_study_result
@@ -115,7 +116,8 @@ def predicted(few_shot_study: Path) -> Path:
 
 def partial_result(**values: Any) -> TrialResult:
     """Return the result of a trial of which a test needs some values alone."""
-    return TrialResult.model_construct(**values)
+    settings = TrialSettings(subset="vision.ln", head="text")
+    return TrialResult.model_construct(**{"settings": settings, **values})
 
 
 def placed(folder: Path, dataset: str, experiment: str = "base_to_new") -> Path:

@@ -10,6 +10,7 @@ from statsmodels.stats.multitest import multipletests
 
 from study.config.trial_settings import TrialSettings
 from study.results.study_result import StudyResult, read_study_result
+from study.results.trial_results import seed_scores
 from study.storage.result_folder import JsonObject
 from tests.example_studies import ExampleStudy
 from tests.not_none import not_none
@@ -19,15 +20,20 @@ def test_cells_are_sorted_paired_with_the_base_and_corrected_together(
     ablation_study: Path,
 ):
     ExampleStudy(ablation_study).forget_images()
-    table = not_none(read_study_result(ablation_study).ablation)
+    result = read_study_result(ablation_study)
+    table = not_none(result.ablation)
     means = [cell.score.mean for cell in table.cells]
     assert means == sorted(means, reverse=True)
     base_cell = not_none(table.base)
     assert (base_cell.comparison, base_cell.trainable) == (None, 5_120)
     assert base_cell.seconds == pytest.approx(18)
-    base = list(base_cell.scores.values())
+    scores = {
+        label: [*seed_scores(t for t in result.stage("ablation") if t.label == label).values()]
+        for label in (cell.label for cell in table.cells)
+    }
+    base = scores["base"]
     compared = [cell for cell in table.cells if cell is not base_cell]
-    tests = [stats.ttest_rel(list(cell.scores.values()), base) for cell in compared]
+    tests = [stats.ttest_rel(scores[cell.label], base) for cell in compared]
     corrected = multipletests([test.pvalue for test in tests], method="holm")[1]
     for cell, test, holm_p in zip(compared, tests, corrected, strict=True):
         found = not_none(cell.comparison)

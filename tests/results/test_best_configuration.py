@@ -8,8 +8,7 @@ import pytest
 from study.config.loading import build_config
 from study.config.trial_settings import TrialSettings
 from study.results.best_configuration import BestConfiguration, final_trial_id, read_best
-from study.results.study_result import read_study_result
-from study.results.write_chance import write_chance
+from study.results.study_result import read_study_result, write_chance
 from study.storage.study_folder import CHANCE, StudyFolder
 from study.trial.study import Candidate
 from tests.example_studies import ExampleStudy

@@ -5,9 +5,10 @@ import pytest
 
 from study.protocols import BaseToNew, FewShot, Generalized, Protocol
 from study.results import bootstrap
-from study.results.bootstrap import Rescored, rescore
+from study.results.bootstrap import Rescored, Scored, rescore
 from study.trial.predictions import Outcomes
 
+BEST: Scored = "best", 1, "text"
 Right = dict[tuple[str, str], list[bool]]
 
 
@@ -19,7 +20,7 @@ def _draws(monkeypatch: pytest.MonkeyPatch):
 def drawn(right: Right, protocol: Protocol | None = None) -> dict[str, Rescored]:
     """The scores of one trial that is right on these images."""
     outcomes = Outcomes("hash", {stratum: tuple(own) for stratum, own in right.items()})
-    return rescore({("best", 1): outcomes}, protocol or FewShot()).get(("best", 1), {})
+    return rescore({BEST: outcomes}, protocol or FewShot()).get(BEST, {})
 
 
 def hits(right: int, images: int) -> list[bool]:
@@ -46,8 +47,8 @@ def test_groups_of_equal_images_vary_as_one_image_each_does(of_class: bool):
         names = {key: tuple(key[1] + name for name in own) for key, own in names.items()}
     scores = []
     for outcomes in (Outcomes("hash", alone), Outcomes("hash", copies, groups=names)):
-        found = rescore({("best", 1): outcomes}, FewShot(), balanced=of_class)
-        scores.append(found["best", 1]["score"])
+        found = rescore({BEST: outcomes}, FewShot(), balanced=of_class)
+        scores.append(found[BEST]["score"])
     assert scores[0].df == scores[1].df
     np.testing.assert_allclose(scores[0].alone, scores[1].alone, rtol=1e-6)
 
@@ -62,7 +63,7 @@ def test_a_large_group_leaves_the_accuracy_as_sure_as_few_images(
     names = tuple(np.repeat(range(len(groups)), groups).astype(str))
     right = {stratum: (True,) * len(names)}
     outcomes = Outcomes("hash", right, groups={stratum: names})
-    found = rescore({("best", 1): outcomes}, FewShot())["best", 1]["score"]
+    found = rescore({BEST: outcomes}, FewShot())[BEST]["score"]
     # All images are right, so that the pseudo-images alone vary.
     assert found.alone.var() == pytest.approx((units + 2) * 2 / (units + 4) ** 3, rel=0.06)
     assert found.df == pytest.approx(df, rel=1e-3)
@@ -107,6 +108,8 @@ def test_the_smallest_part_gives_the_degrees_of_freedom():
 def test_sets_of_one_trial_do_not_depend_on_the_others():
     one = Outcomes("hash", {("accuracy", "a"): tuple(hits(40, 60))})
     other = Outcomes("hash", {("accuracy", "a"): tuple(reversed(hits(50, 60)))})
-    alone = rescore({("a", 1): one}, FewShot())["a", 1]["score"]
-    both = rescore({("a", 1): one, ("b", 1): other}, FewShot())["a", 1]["score"]
+    alone = rescore({BEST: one}, FewShot())[BEST]["score"]
+    both = rescore({("a", 1, "text"): one, ("b", 1, "text"): other}, FewShot())["a", 1, "text"][
+        "score"
+    ]
     assert np.allclose(alone.alone, both.alone, rtol=0, atol=1e-12)

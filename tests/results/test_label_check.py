@@ -32,7 +32,7 @@ def test_the_models_of_the_best_configuration_alone_decide(few_shot_study: Path)
             other = [(0, "accuracy", "other.png", "cat", "dog", 1.0, 0.0)]
             validate(few_shot_study, path.name, other)
     check = not_none(read_study_result(few_shot_study).label_check)
-    assert (check.images, check.right) == (9, pytest.approx(8 / 9))
+    assert (check.images, check.accuracy) == (9, pytest.approx(8 / 9))
     ((*texts, confidence),) = check.likely_mislabelled
     assert (texts, confidence) == (["x.png", "cat", "dog"], pytest.approx(0.01))
 

@@ -16,8 +16,7 @@ from statsmodels.stats.weightstats import DescrStatsW
 
 from study.config.trial_settings import Head, TrialSettings
 from study.protocols import BaseToNew, FewShot, Protocol
-from study.results.bootstrap import DrawnScores
-from study.results.resampled_tests import ResampledTests, resample_tests
+from study.results.bootstrap import DrawnScores, ResampledTests, resample_tests
 from study.results.statistics import (
     Interval,
     MeanInterval,
@@ -77,6 +76,11 @@ def of(values: np.ndarray, **options: float | bool | None) -> MeanInterval:
     return mean_interval(values.mean(axis=0).tolist(), redrawn(values), **options)  # type: ignore[arg-type]
 
 
+def margin(found: MeanInterval) -> float:
+    """The distance from the mean to the ends of the interval that decides."""
+    return not_none(found.deciding).high - found.mean
+
+
 def is_reported_from_0(found: MeanInterval) -> bool:
     """Whether the widest interval leaves out 0."""
     (tested,) = make_comparisons({"only": found}).values()
@@ -98,8 +102,7 @@ def test_over_seeds_alone_it_is_the_t_interval_of_statsmodels():
     assert (found.n, found.mean) == (10, pytest.approx(0.75))
     assert found.sd == pytest.approx(stats.tstd(FIRST))
     assert (found.low, found.high) == pytest.approx(known.tconfint_mean(0.05))
-    reach = pytest.approx(not_none(found.high) - found.mean)
-    assert (found.half_width, found.reach) == (reach, reach)
+    assert found.deciding == found.interval == (found.low, found.high)
     assert found.p_value == pytest.approx(stats.ttest_1samp(FIRST, 0).pvalue)
     assert not is_reported_from_0(found)
     assert found.images is None
@@ -118,7 +121,7 @@ def test_the_variance_is_that_of_the_two_way_table():
     assert joint > max(a, b)
     df = joint**2 / (a**2 / 4 + b**2 / 399)
     expected = stats.t.ppf(0.975, df) * math.sqrt(joint)
-    assert of(values).reach == pytest.approx(expected, rel=0.01)
+    assert margin(of(values)) == pytest.approx(expected, rel=0.01)
 
 
 def test_what_both_parts_contain_is_counted_once():
@@ -128,7 +131,7 @@ def test_what_both_parts_contain_is_counted_once():
     a, b, c = components(values)
     assert b > c > a
     df = b**2 / (c**2 / 4 + b**2 / 399)  # A is at least C
-    assert of(values).reach == pytest.approx(stats.t.ppf(0.975, df) * math.sqrt(b), rel=0.01)
+    assert margin(of(values)) == pytest.approx(stats.t.ppf(0.975, df) * math.sqrt(b), rel=0.01)
 
 
 def test_it_is_never_narrower_than_the_interval_over_seeds():
@@ -155,7 +158,7 @@ def test_seeds_that_agree_on_a_difference_by_chance_are_not_taken_for_sure():
     _, b, c = components(values)
     found = of(values)
     assert (found.sd, found.mean) == (0.0, 0.02)
-    assert found.reach == pytest.approx(stats.t.ppf(0.975, 1) * math.sqrt(c), rel=0.02)
+    assert margin(found) == pytest.approx(stats.t.ppf(0.975, 1) * math.sqrt(c), rel=0.02)
     assert not is_reported_from_0(found)
     assert found.mean > stats.t.ppf(0.975, 399) * math.sqrt(b), "as the images alone would have it"
 
@@ -163,19 +166,17 @@ def test_seeds_that_agree_on_a_difference_by_chance_are_not_taken_for_sure():
 def test_one_seed_claims_nothing_beyond_test_images_unless_nothing_is_trained():
     one = RIGHT[:, :1].astype(float)
     found = of(one)
-    assert (found.low, found.high, found.reach, found.p_value) == (None, None, None, None)
+    assert (found.interval, found.deciding, found.p_value) == (None, None, None)
     assert not is_reported_from_0(found)
     assert found.images is not None
     untrained = of(one, trained=False)
-    assert Interval(not_none(untrained.low), not_none(untrained.high)) == untrained.images
+    assert untrained.interval == untrained.images
 
 
 def test_it_ends_at_what_is_possible():
     found = mean_interval([0.97, 0.99, 1.0], bounded=True)
     assert found.high == 1.0
-    assert not found.symmetric
-    assert mean_interval([0.5, 0.52]).symmetric
-    assert found.mean + not_none(found.reach) > 1
+    assert found.mean - not_none(found.low) > 1 - found.mean
 
 
 def test_seeds_that_share_much_have_a_wider_one_that_decides():
@@ -190,17 +191,17 @@ def test_seeds_that_share_much_have_a_wider_one_that_decides():
     df = joint**2 / (wide**2 / 4 + b**2 / 399)
     expected = stats.t.ppf(0.975, df) * math.sqrt(joint)
     seeds = stats.t.ppf(0.975, 4) * math.sqrt(wide)
-    assert found.reach == pytest.approx(max(expected, seeds), rel=0.01)
-    assert not_none(found.wider).high - found.mean == pytest.approx(found.reach)
-    between = of(values - found.mean + (plain.reach or 0) * 1.5, overlap=0.8)
+    assert margin(found) == pytest.approx(max(expected, seeds), rel=0.01)
+    assert found.deciding == found.wider
+    between = of(values - found.mean + margin(plain) * 1.5, overlap=0.8)
     assert not_none(between.low) > 0
     assert not is_reported_from_0(between)
 
 
 def test_seeds_that_share_all_images_are_tested_for_nothing():
     found = of(RIGHT.astype(float), overlap=1.0)
-    assert Interval(not_none(found.low), not_none(found.high)) == found.images
-    assert (found.p_value, found.reach, found.wider) == (None, None, None)
+    assert found.interval == found.images
+    assert (found.p_value, found.wider) == (None, None)
     assert not is_reported_from_0(found)
 
 
@@ -221,7 +222,8 @@ def trial(label: str, seed: int, right: Right, classes: int = 4) -> TrialResult:
             true = f"class {n % classes}"
             taken = true if hit else "another"
             predictions.append(Prediction("text", part, f"{n:05d}.png", true, taken, 1.0))
-    return partial_result(label=label, seed=seed, outcomes=outcomes_of(reversed(predictions)))
+    outcomes = {"text": outcomes_of(reversed(predictions))}
+    return partial_result(label=label, seed=seed, outcomes=outcomes)
 
 
 def share(p: float, images: int, shift: int = 0) -> list[bool]:
@@ -294,10 +296,8 @@ def test_the_recall_of_a_class_varies_over_seeds_and_images():
             true = "alone" if n == 200 else f"class {n % 2}"
             taken = true if hit else "-"
             predictions.append(Prediction("text", "accuracy", f"{n:03}", true, taken, 1.0))
-        one = partial_result(
-            label="best", seed=seed, trainable=1, outcomes=outcomes_of(predictions)
-        )
-        trials.append(one)
+        outcomes = {"text": outcomes_of(predictions)}
+        trials.append(partial_result(label="best", seed=seed, trainable=1, outcomes=outcomes))
     found = recall_intervals(trials)
     assert found.keys() == {("accuracy", "class 0"), ("accuracy", "class 1")}
     for number, recall in enumerate(found.values()):
@@ -314,7 +314,7 @@ def test_the_recall_of_a_class_varies_over_seeds_and_images():
     "others",
     [
         pytest.param([], id="no such trial"),
-        pytest.param([partial_result(label="b", seed=1, outcomes=None)], id="no file"),
+        pytest.param([partial_result(label="b", seed=1)], id="no file"),
         pytest.param([trial("b", 1, {"accuracy": share(0.5, 99)})], id="fewer images"),
         pytest.param([trial("b", 1, {"accuracy": share(0.5, 100)}, 5)], id="other classes"),
     ],
@@ -349,5 +349,5 @@ def test_a_head_that_is_trained_on_frozen_encoders_depends_on_the_training_image
         partial_result(label="given", seed=seed, settings=own, trainable=0, test={"score": score})
         for seed, score in enumerate((0.5, 0.6, 0.7))
     ]
-    (found,) = mean_intervals(ResampledTests({}, {}, overlap=1.0), trials, ["score"]).values()
+    (found,) = mean_intervals(ResampledTests({}, overlap=1.0), trials, ["score"]).values()
     assert (found.low is None) == depends_on_images, "all seeds have the same"

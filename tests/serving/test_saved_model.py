@@ -9,7 +9,7 @@ import pytest
 
 from study.errors import DataError, DeltaError
 from study.method.delta import load_delta, save_delta
-from study.results.write_chance import write_chance
+from study.results.study_result import write_chance
 from study.serving.saved_model import Origin, read_best_model, read_saved_model
 from study.storage.trial_folder import End
 from tests.not_none import not_none

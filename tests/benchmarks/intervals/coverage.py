@@ -19,9 +19,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.stats import norm
 
+from study.config.trial_settings import TrialSettings
 from study.protocols import FewShot, Generalized, Protocol
 from study.results import bootstrap
-from study.results.resampled_tests import ResampledTests, resample_tests
+from study.results.bootstrap import ResampledTests, resample_tests
 from study.results.statistics import (
     MeanInterval,
     difference,
@@ -42,6 +43,9 @@ OF_GROUP = 0.9
 """The part of an image's variance that it shares with its group."""
 HIGHER = 0.3
 """By how much the normal number of the better candidate is higher."""
+
+
+SETTINGS = TrialSettings(subset="vision.ln", head="text")
 
 
 class Case(NamedTuple):
@@ -146,7 +150,8 @@ def make_trials(case: Case, right: Array) -> list[list[TrialResult]]:
                 "label": str(number),
                 "seed": seed,
                 "trainable": 1,
-                "outcomes": Outcomes("test", classes, groups),
+                "settings": SETTINGS,
+                "outcomes": {"text": Outcomes("test", classes, groups)},
                 "test": {"score": score_of(case, classes)},
             }
             own.append(TrialResult.model_construct(**fields))

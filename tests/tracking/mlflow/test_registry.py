@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from mlflow.models import Model
 
 from study.errors import TrackingError
-from study.results.write_chance import write_chance
+from study.results.study_result import write_chance
 from study.tracking.mlflow import registry
 from study.tracking.mlflow.registry import model_name, register_best
 from study.tracking.mlflow.study_run import StudyRun
