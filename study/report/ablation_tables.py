@@ -77,7 +77,7 @@ def cell_table(table: Ablation) -> Table:
         row += [cell.score.n, *setting_cells(cell.settings)[2:], format_count(cell.trainable)]
         rows.append([*row, None if cell.seconds is None else f"{cell.seconds:.0f}"])
     notes = ["± and [ ] are 95 % intervals."]
-    notes += interval_scope(table.resampled, {cell.label: cell.score for cell in table.cells})
+    notes += interval_scope(table.resampled, [cell.score for cell in table.cells])
     notes.append(
         "Δ base are paired differences to the cell “base” in percentage points, p is corrected for "
         "their number (Holm), s is seconds."

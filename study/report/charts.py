@@ -153,11 +153,18 @@ def log_scale(axes: Any, side: Side = "x") -> None:
     """Give an axis a logarithmic scale with plain numbers."""
     from matplotlib.ticker import LogFormatter
 
+    class PlainNumbers(LogFormatter):
+        """Labels such as 0.0001, 8 and 20,000, where another class mixes 10000 and 2e+04."""
+
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            is_labelled = super().__call__(x, pos) != ""
+            return f"{x:,.10f}".rstrip("0").rstrip(".") if is_labelled else ""
+
     axes.set(**{f"{side}scale": "log"})
     ticks = getattr(axes, f"{side}axis")
-    # Label only powers of ten, more if the axis spans less than one; as 8, not 8 × 10⁰.
-    ticks.set_major_formatter(LogFormatter())
-    ticks.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
+    # Label only powers of ten, more if the axis spans less than one.
+    ticks.set_major_formatter(PlainNumbers())
+    ticks.set_minor_formatter(PlainNumbers(minor_thresholds=(1, 0.4)))
 
 
 def name_axis(axes: Any, side: Side, names: Sequence[str]) -> None:

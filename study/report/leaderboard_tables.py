@@ -30,17 +30,18 @@ from study.report.tables import Table, markdown_text, with_notes
 from study.report.terminal import amount
 from study.report.verdict import (
     comparison_sentences,
-    leaderboard_scope,
+    interval_scope,
     qualifications,
     registration_sentence,
     validation_agreement,
     verdict,
 )
+from study.results.best_configuration import best_other_method
 from study.results.best_of_studies import RankedTrial
 from study.results.chance import BALANCED
 from study.results.rows import Row
 from study.results.statistics import MeanInterval
-from study.results.study_result import TRIAL_STATES, StudyResult, best_other_method
+from study.results.study_result import TRIAL_STATES, StudyResult
 from study.results.trial_results import PARTS, SOURCE, TrialResult
 from study.storage.atomic import write_atomically
 
@@ -133,7 +134,7 @@ def footnote(board: StudyResult) -> str:
     if board.best:
         notes.append("★ chosen by validation.")
     notes.append("± and [ ] are 95 % intervals.")
-    notes += leaderboard_scope(board)
+    notes += interval_scope(board.resampled, [row.test for row in board.rows])
     planned = [
         candidate_name(label)
         for label, comparison in board.comparisons.items()

@@ -1,5 +1,7 @@
 """What a study found, in sentences that claim no more than the intervals allow."""
 
+from collections.abc import Sequence
+
 from study.config.labels import LINEAR, ZERO_SHOT
 from study.report.formatting import (
     format_correlation,
@@ -16,7 +18,7 @@ from study.report.terminal import amount
 from study.results.ablation import BASE, UNSTABLE, Ablation
 from study.results.bootstrap import ResampledTests
 from study.results.rows import CLOSE_TO_BEST
-from study.results.statistics import MOST_OVERLAP, Intervals, MeanInterval
+from study.results.statistics import MOST_OVERLAP, MeanInterval
 from study.results.study_result import FinalModel, StudyResult
 
 
@@ -213,19 +215,19 @@ def validation_agreement(board: StudyResult) -> str:
     return f"{sentence}."
 
 
-def interval_scope(resampled: ResampledTests, scores: Intervals) -> list[str]:
+def interval_scope(resampled: ResampledTests, scores: Sequence[MeanInterval]) -> list[str]:
     """Return sentences on what the intervals of some scores hold for.
 
     Args:
-        resampled: the study's tested trials on test images that were drawn again.
-        scores: the mean score of each tested configuration, by its name.
+        resampled: the study's tests on resampled test images.
+        scores: the mean score of each tested configuration.
     """
     overlap = resampled.overlap
     sentences = []
     if not scores:
         return []
-    if all(score.n == 1 for score in scores.values()):
-        if any(score.low is None for score in scores.values()):
+    if all(score.n == 1 for score in scores):
+        if any(score.low is None for score in scores):
             return ["With one seed, nothing is known about other training images."]
         return ["Nothing is trained, so intervals are over other test images alone."]
     if overlap is not None and overlap >= 1:
@@ -256,12 +258,6 @@ def interval_scope(resampled: ResampledTests, scores: Intervals) -> list[str]:
             "classes do not cover other test images."
         )
     return sentences
-
-
-def leaderboard_scope(board: StudyResult) -> list[str]:
-    """Return sentences on what the intervals of a leaderboard hold for."""
-    scores = {entry_name(entry): entry.test for entry in board.rows}
-    return interval_scope(board.resampled, scores)
 
 
 def ablation_verdict(table: Ablation) -> str:

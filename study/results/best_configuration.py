@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-from study.config.labels import WITH_DELTA
+from study.config.labels import TUNED, WITH_DELTA
 from study.config.schema import StudyConfig
 from study.results.chance import BALANCED, ChanceComparison
 from study.storage.result_folder import JsonObject
@@ -24,6 +24,25 @@ def final_candidate(candidates: Sequence[Candidate] | None) -> Candidate | None:
     It is the best by validation that can be written as a delta.
     """
     return candidate_of_label(candidates, WITH_DELTA) or best_candidate(candidates)
+
+
+def best_other_method(candidates: Sequence[Candidate]) -> str | None:
+    """Return the label of the best other method by validation; None if none has a score.
+
+    Other methods are all that tune no subset: LoRA and the like, a linear classifier on frozen
+    CLIP, and CLIP as it is.
+    """
+    others = [one for one in candidates if one.settings.subset == "none"]
+    ranked = [(one.val_score, one.label) for one in others if one.val_score is not None]
+    return max(ranked, key=lambda pair: pair[0])[1] if ranked else None
+
+
+def planned_rivals(candidates: Sequence[Candidate]) -> list[str]:
+    """Return the labels of what the best candidate is compared with, as fixed beforehand.
+
+    They are tuned CLIPFit, and the best other method.
+    """
+    return [label for label in (TUNED, best_other_method(candidates)) if label]
 
 
 def final_trial_id(config: StudyConfig, candidate: Candidate | None) -> str | None:

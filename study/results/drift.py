@@ -4,9 +4,8 @@ import copy
 import logging
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
@@ -46,7 +45,7 @@ class TensorDrift:
     kind: str
     """The kind of the tensor: "ln" for LayerNorms, "bias" for other biases."""
     moved: float
-    """The L2 norm of the change."""
+    """The L2 norm of the change, a mean over the runs that tuned it."""
     size: float
     """The L2 norm before tuning."""
 
@@ -80,12 +79,12 @@ class StudyDrift:
     """The drift of the features of evaluation images; None where those can no longer be read."""
 
 
-def parameter_drift(before: Tensors, after: Tensors) -> list[TensorDrift]:
-    """Measure how far each tuned tensor moved, in float64.
+def parameter_drift(before: Tensors, runs: Iterable[Tensors]) -> list[TensorDrift]:
+    """Measure how far each tuned tensor moved, in float64: the mean over the runs that tuned it.
 
     Args:
         before: the tensors of the backbone by transformers name, at least all tuned ones.
-        after: the tuned tensors by the same names.
+        runs: the tuned tensors of each run by the same names.
 
     Returns:
         One entry per tuned tensor, sorted by name.
@@ -93,8 +92,13 @@ def parameter_drift(before: Tensors, after: Tensors) -> list[TensorDrift]:
     Raises:
         DeltaError: a tuned tensor is of no site in the table, nor tuned by a method with a delta.
     """
+    moved = defaultdict(list)
+    for after in runs:
+        for name, tensor in after.items():
+            change = tensor.detach().double() - before[name].detach().double()
+            moved[name].append(change.norm().item())
     drifts = []
-    for name, tensor in sorted(after.items()):
+    for name, distances in sorted(moved.items()):
         encoder, layer, site, kind = "vision", None, "projection.weight", METHOD
         if name != PROJECTION:
             try:
@@ -103,23 +107,9 @@ def parameter_drift(before: Tensors, after: Tensors) -> list[TensorDrift]:
                 raise DeltaError(f"tuned tensor {error}") from None
             encoder, layer, kind = found.encoder, found.layer, found.kind
             site = f"{found.site}.{found.attribute}"
-        old = before[name].detach().double()
-        moved = (tensor.detach().double() - old).norm().item()
-        size = old.norm().item()
-        drifts.append(TensorDrift(name, encoder, layer, site, kind, moved, size))
+        size = before[name].detach().double().norm().item()
+        drifts.append(TensorDrift(name, encoder, layer, site, kind, fmean(distances), size))
     return drifts
-
-
-def mean_drift(runs: Sequence[Sequence[TensorDrift]]) -> list[TensorDrift]:
-    """Average the change and the norm of each tensor over the runs that tuned it."""
-    by_name = defaultdict(list)
-    for drift in chain.from_iterable(runs):
-        by_name[drift.name].append(drift)
-    means = []
-    for _, drifts in sorted(by_name.items()):
-        moved, size = (fmean(getattr(d, name) for d in drifts) for name in ("moved", "size"))
-        means.append(replace(drifts[0], moved=moved, size=size))
-    return means
 
 
 def feature_drift(before: Tensor, after: Tensor) -> FeatureDrift:
@@ -170,10 +160,9 @@ def study_drift(result: StudyResult) -> StudyDrift:
         tensors, info = load_delta(path)
         if info.fingerprint != backbone.fingerprint:
             raise DeltaError(f"{path} was tuned from another backbone than {config.backbone.name}")
-        original = dict(backbone.clip.named_parameters())
         tuned = copy.deepcopy(backbone.clip)
         apply_delta(tuned, tensors)
-        runs.append(parameter_drift(original, without_head(tensors)))
+        runs.append(without_head(tensors))
         encode = tuned.get_text_features
         texts = [text for (text,) in prompts(list(info.class_names), info.templates[:1])]
         tokens = backbone.tokenize(texts)
@@ -191,7 +180,7 @@ def study_drift(result: StudyResult) -> StudyDrift:
         name: FeatureDrift(fmean(one.cosine for one in own), fmean(one.cka for one in own))
         for name, own in drifts.items()
     }
-    return StudyDrift(mean_drift(runs), **means)
+    return StudyDrift(parameter_drift(dict(backbone.clip.named_parameters()), runs), **means)
 
 
 def _evaluation_pixels(

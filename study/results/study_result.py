@@ -14,13 +14,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from study.config.labels import SCORES, TUNED, ZERO_SHOT
+from study.config.labels import SCORES, ZERO_SHOT
 from study.config.loading import load_config
 from study.config.schema import StudyConfig
 from study.errors import DataError
 from study.protocols import Protocol
 from study.results.ablation import Ablation, make_ablation
-from study.results.best_configuration import extensions, final_candidate, final_trial_id
+from study.results.best_configuration import (
+    extensions,
+    final_candidate,
+    final_trial_id,
+    planned_rivals,
+)
 from study.results.bootstrap import ResampledTests, resample_tests
 from study.results.chance import BALANCED, ChanceComparison
 from study.results.classes import Classes, first_seed, make_classes
@@ -91,8 +96,6 @@ class StudyResult:
     """The candidates before each extension of the search, oldest first, which had been tested."""
     is_ablation: bool
     """Whether the study is an ablation whose cells are fixed."""
-    is_complete: bool
-    """Whether all of the study was done."""
     registration: Registration | None
     """The registration of the final model; None if it is not registered."""
     identity: JsonObject
@@ -333,25 +336,6 @@ class StudyResult:
         return check_labels(self.folder, best.source_trial)
 
 
-def best_other_method(candidates: Sequence[Candidate]) -> str | None:
-    """Return the label of the best other method by validation; None if none has a score.
-
-    Other methods are all that tune no subset: LoRA and the like, a linear classifier on frozen
-    CLIP, and CLIP as it is.
-    """
-    others = [one for one in candidates if one.settings.subset == "none"]
-    ranked = [(one.val_score, one.label) for one in others if one.val_score is not None]
-    return max(ranked, key=lambda pair: pair[0])[1] if ranked else None
-
-
-def planned_rivals(candidates: Sequence[Candidate]) -> list[str]:
-    """Return the labels of what the best candidate is compared with, as fixed beforehand.
-
-    They are tuned CLIPFit, and the best other method.
-    """
-    return [label for label in (TUNED, best_other_method(candidates)) if label]
-
-
 def read_study_result(folder: Path) -> StudyResult:
     """Read a study's folder.
 
@@ -377,7 +361,6 @@ def read_study_result(folder: Path) -> StudyResult:
         candidates=read_candidates(opened) or (),
         earlier_candidates=[[*map(Candidate.model_validate, some)] for some in earlier if some],
         is_ablation=opened.read_json(CELLS) is not None,
-        is_complete=opened.is_complete(),
         registration=opened.read_registration(),
         identity=opened.read_identity() if opened.read(IDENTITY) is not None else {},
         training_overlap=training_overlap(opened, split_hashes.values()),

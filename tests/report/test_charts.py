@@ -12,13 +12,7 @@ import pytest
 import torch
 
 from study.config.loading import build_config, dump_config
-from study.report.charts import (
-    Chart,
-    Painter,
-    draw,
-    name_axis,
-    write_plots,
-)
+from study.report.charts import Chart, Painter, draw, log_scale, name_axis, write_plots
 from study.report.drift_tables import describe_drift, drift_chart, write_drift
 from study.report.opening_charts import scores_chart, tuned_chart
 from study.report.plots import agreement_chart, importance_chart, make_plots, pareto_front
@@ -52,6 +46,21 @@ def named(names: Sequence[str]) -> Painter:
         name_axis(axes, "y", names)
 
     return paint
+
+
+@pytest.mark.parametrize(
+    "ends, label",
+    [((1.2e4, 4e4), "20,000"), ((1e3, 1.5e8), "100,000,000"), ((1e-6, 0.1), "0.00001")],
+)
+def test_a_logarithmic_axis_has_plain_numbers_alone(ends: tuple[float, float], label: str):
+    def paint(axes: Any):
+        axes.plot(ends, ends)
+        log_scale(axes, "x")
+        log_scale(axes, "y")
+
+    labels = words(drawn(paint))
+    assert label in labels
+    assert not any("e" in text for text in labels)
 
 
 @pytest.mark.parametrize("text", ["<b>name</b>", "$a", r"$\frac$", "--><script>", "a_b & c ★"])
@@ -180,7 +189,7 @@ def test_each_candidate_stands_at_its_validation_and_its_test_score(few_shot_stu
 def test_what_moved_is_drawn_and_what_was_zero_is_written_alone(tmp_path: Path):
     infinite = FC2.replace("3", "4")
     before = {FC2: torch.ones(2), PRE: torch.full((2,), 4.0), infinite: torch.zeros(2)}
-    drifts = parameter_drift(before, dict.fromkeys(before, torch.full((2,), 2.0)))
+    drifts = parameter_drift(before, [dict.fromkeys(before, torch.full((2,), 2.0))])
     drift = StudyDrift(drifts, text=FeatureDrift(-1.0, 1.0))
     rows = csv.DictReader(write_drift(tmp_path, drift)[0].read_text().splitlines())
     found = {row["name"]: float(row["relative"]) for row in rows}
