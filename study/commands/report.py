@@ -30,14 +30,14 @@ def run(options: Namespace) -> None:
 
     folder = find_study(options.name, options.storage)
     from study.report import page
-    from study.report.charts import write_plots
-    from study.report.plots import make_plots
+    from study.report.charts import write_charts
+    from study.report.study_charts import make_charts
     from study.results.study_result import read_study_result
 
     result = read_study_result(folder.path)
-    charts = make_plots(result)
+    charts = make_charts(result)
     print(page.write_report(result, charts))
-    print(*write_plots(result.folder.path, charts), sep="\n")
+    print(*write_charts(result.folder.path, charts), sep="\n")
     for chart in charts:
         if chart.missing_reason is not None:
             print(f"{chart.name}: not drawn: {chart.missing_reason}", file=sys.stderr)

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from study.report.ablation_tables import write_ablation
-from study.report.charts import write_plots
+from study.report.charts import write_charts
 from study.report.class_tables import LABELS, labels_csv
 from study.report.leaderboard_tables import describe_study, write_leaderboard
 from study.report.page import write_report
 from study.report.pictures import Datasets
-from study.report.plots import make_plots
+from study.report.study_charts import make_charts
 from study.report.summary import findings, next_steps
 from study.report.tables import plain_table
 from study.report.terminal import print_unwrapped
@@ -44,9 +44,9 @@ def write_results(folder: StudyFolder, datasets: Datasets | None = None) -> Stud
     check = board.label_check
     if check is not None:
         write_atomically(folder.path / LABELS, labels_csv(check.likely_mislabelled))
-    plots = make_plots(board)
-    write_report(board, plots, datasets)  # it needs one format alone of each chart
-    write_plots(folder.path, plots)
+    charts = make_charts(board)
+    write_report(board, charts, datasets)  # it needs one format alone of each chart
+    write_charts(folder.path, charts)
     write_atomically(folder.path / DESCRIPTION, describe_study(board))
     return board
 

@@ -26,10 +26,10 @@ from study.results.trial_results import PARTS
 from study.storage.atomic import write_atomically
 
 
-def forest_chart(table: Ablation) -> Chart:
+def forest_chart(ablation: Ablation) -> Chart:
     """Draw the difference of each cell to the base, with its interval."""
     # From bottom to top, so that the best cell is the uppermost.
-    cells = [cell for cell in reversed(table.cells) if cell.comparison]
+    cells = [cell for cell in reversed(ablation.cells) if cell.comparison]
 
     def paint(axes: Any) -> None:
         for name, color, differs in (("significant", ORANGE, True), ("not", GREY, False)):
@@ -57,18 +57,18 @@ def forest_chart(table: Ablation) -> Chart:
     )
 
 
-def cell_table(table: Ablation) -> Table:
+def cell_table(ablation: Ablation) -> Table:
     """Return the scores of the cells, in percent and percentage points."""
-    score = table.metric if table.parts else "test"
-    header = ["cell", *(f"{name} %" for name in (*table.parts, score))]
-    if table.shows_balanced:
+    score = ablation.metric if ablation.parts else "test"
+    header = ["cell", *(f"{name} %" for name in (*ablation.parts, score))]
+    if ablation.shows_balanced:
         header.append("balanced %")
     header += ["Δ base", "p", "seeds", *setting_header()[2:], "trainable", "s"]
     rows = []
-    for cell in table.cells:
+    for cell in ablation.cells:
         row: list[object] = [cell.label]
-        row += [format_mean(cell.means.get(name)) for name in (*table.parts, "score")]
-        if table.shows_balanced:
+        row += [format_mean(cell.means.get(name)) for name in (*ablation.parts, "score")]
+        if ablation.shows_balanced:
             row.append(format_mean(cell.means.get(BALANCED)))
         row += [
             format_difference(cell.comparison),
@@ -77,40 +77,40 @@ def cell_table(table: Ablation) -> Table:
         row += [cell.score.n, *setting_cells(cell.settings)[2:], format_count(cell.trainable)]
         rows.append([*row, None if cell.seconds is None else f"{cell.seconds:.0f}"])
     notes = ["± and [ ] are 95 % intervals."]
-    notes += interval_scope(table.resampled, [cell.score for cell in table.cells])
+    notes += interval_scope(ablation.resampled, [cell.score for cell in ablation.cells])
     notes.append(
         "Δ base are paired differences to the cell “base” in percentage points, p is corrected for "
         "their number (Holm), s is seconds."
     )
-    if table.chance is not None:
-        notes.append(f"Chance: {percent(table.chance)} % (balanced).")
-    notes += ablation_notes(table)
-    title = f"Ablation: test {table.metric}, %"
+    if ablation.chance is not None:
+        notes.append(f"Chance: {percent(ablation.chance)} % (balanced).")
+    notes += ablation_notes(ablation)
+    title = f"Ablation: test {ablation.metric}, %"
     return Table(title, header, rows, note=" ".join(notes))
 
 
-def render_ablation(table: Ablation) -> Group:
+def render_ablation(ablation: Ablation) -> Group:
     """Return the ablation as tables for the terminal, with its verdict."""
-    return Group(*with_notes([cell_table(table)]), Text(ablation_verdict(table)))
+    return Group(*with_notes([cell_table(ablation)]), Text(ablation_verdict(ablation)))
 
 
-def ablation_markdown(table: Ablation) -> str:
+def ablation_markdown(ablation: Ablation) -> str:
     """Return the ablation as Markdown: verdict and scores."""
-    scores = replace(cell_table(table), title="").markdown()
-    return f"{markdown_text(ablation_verdict(table))}\n\n{scores}\n"
+    scores = replace(cell_table(ablation), title="").markdown()
+    return f"{markdown_text(ablation_verdict(ablation))}\n\n{scores}\n"
 
 
-def ablation_csv(table: Ablation) -> str:
+def ablation_csv(ablation: Ablation) -> str:
     """Return the ablation as CSV: fractions in full precision, one row per cell."""
-    return Table.from_records(ablation_records(table)).csv()
+    return Table.from_records(ablation_records(ablation)).csv()
 
 
-def ablation_records(table: Ablation) -> list[dict[str, object]]:
+def ablation_records(ablation: Ablation) -> list[dict[str, object]]:
     """Return the ablation as records: one per cell, with the columns of its CSV."""
     records: list[dict[str, object]] = []
-    for cell in table.cells:
+    for cell in ablation.cells:
         edges = "; ".join(f"{kind}: {edge}" for kind, edge in cell.rate_edges.items())
-        names = ("score", BALANCED, *PARTS, *table.parts)
+        names = ("score", BALANCED, *PARTS, *ablation.parts)
         means = {name: cell.means.get(name) for name in names} | {"difference": cell.comparison}
         records.append(
             {
@@ -118,18 +118,18 @@ def ablation_records(table: Ablation) -> list[dict[str, object]]:
                 **cell.settings.column_values(),
                 "trainable": cell.trainable,
                 "seeds": cell.score.n,
-                "chance": table.chance,
+                "chance": ablation.chance,
                 "seconds": cell.seconds,
                 **interval_columns(means),
                 **p_columns(cell.comparison),
                 "rate_edges": edges or None,
-                "unstable": cell in table.unstable,
+                "unstable": cell in ablation.unstable,
             }
         )
     return records
 
 
-def write_ablation(folder: Path, table: Ablation) -> None:
+def write_ablation(folder: Path, ablation: Ablation) -> None:
     """Write `ablation.csv` and `ablation.md` into the study's folder."""
-    write_atomically(folder / "ablation.csv", ablation_csv(table))
-    write_atomically(folder / "ablation.md", ablation_markdown(table))
+    write_atomically(folder / "ablation.csv", ablation_csv(ablation))
+    write_atomically(folder / "ablation.md", ablation_markdown(ablation))

@@ -130,7 +130,7 @@ def _style_of(chart: Chart) -> AbstractContextManager[None]:
     return matplotlib.style.context([_STYLE, {"svg.hashsalt": chart.name}])
 
 
-def write_plots(folder: Path, charts: Sequence[Chart]) -> list[Path]:
+def write_charts(folder: Path, charts: Sequence[Chart]) -> list[Path]:
     """Write each chart as `plots/NAME.png` and `plots/NAME.svg`, and return their paths.
 
     A file of a chart that can no longer be drawn is removed: it would look like a current one.

@@ -25,9 +25,9 @@ _NAME_LENGTH = 24
 """The most characters of a name along an axis."""
 
 
-def class_accuracy_table(board: StudyResult) -> Table:
+def class_accuracy_table(result: StudyResult) -> Table:
     """Return the images of each class, and the accuracy on it before and after tuning."""
-    classes = board.classes
+    classes = result.classes
     rows = []
     for row in classes.rows:
         interval = _shown_interval(row.recall)
@@ -40,16 +40,16 @@ def class_accuracy_table(board: StudyResult) -> Table:
         trained = sum(row.trained or 0 for row in classes.rows)
         tested = f"{format_count(trained)} training images and {tested}"
     note = (
-        f"The {best_name(board)} (“tuned”), with {tested} a seed: means over seeds, the worst "
-        f"classes first, with 95 % intervals over {_source_of_intervals(board)}."
+        f"The {best_name(result)} (“tuned”), with {tested} a seed: means over seeds, the worst "
+        f"classes first, with 95 % intervals over {_source_of_intervals(result)}."
     )
     return _without_single_part(Table("", header, rows, left=2, note=note))
 
 
-def confusion_table(board: StudyResult) -> Table:
+def confusion_table(result: StudyResult) -> Table:
     """Return the most frequent confusions."""
     rows = []
-    for pair in board.classes.confused[:MOST_CONFUSIONS]:
+    for pair in result.classes.confused[:MOST_CONFUSIONS]:
         row = [pair.true, pair.predicted, pair.part, pair.count]
         rows.append([*row, percent(pair.before), percent(pair.after)])
     header = ["images of", "taken for", "part", "answers", "zero-shot %", "tuned %"]
@@ -67,9 +67,9 @@ def _without_single_part(table: Table) -> Table:
     return replace(table, header=header, rows=rows, left=table.left - 1)
 
 
-def recall_chart(board: StudyResult) -> Chart:
+def recall_chart(result: StudyResult) -> Chart:
     """Draw the recall of each class, the worst first, with its interval."""
-    classes = sorted(board.classes.rows, key=lambda row: (row.after, row.part, row.name))
+    classes = sorted(result.classes.rows, key=lambda row: (row.after, row.part, row.name))
     worst = classes[:MOST_RECALLS][::-1]  # the first row is to be at the top
     several = len({row.part for row in classes}) > 1
     recalls, errors = in_percent((row.after, _shown_interval(row.recall)) for row in worst)
@@ -89,7 +89,7 @@ def recall_chart(board: StudyResult) -> Chart:
     return Chart(
         "recalls",
         "Recall of each class, worst first",
-        f"Mean over seeds, with 95 % intervals over {_source_of_intervals(board)}.{left_out}",
+        f"Mean over seeds, with 95 % intervals over {_source_of_intervals(result)}.{left_out}",
         [paint] if worst else [],
         reason_if_empty="no prediction of single test images was kept",
         width=4.0,
@@ -102,9 +102,9 @@ def _shown_interval(recall: MeanInterval | None) -> Interval | None:
     return recall.interval or recall.images if recall else None
 
 
-def _source_of_intervals(board: StudyResult) -> str:
+def _source_of_intervals(result: StudyResult) -> str:
     """Return what the intervals of classes are over, in words."""
-    recalls = [row.recall for row in board.classes.rows if row.recall]
+    recalls = [row.recall for row in result.classes.rows if row.recall]
     if all(_shown_interval(recall) == recall.images for recall in recalls):
         return "test images alone"
     return "seeds and test images"

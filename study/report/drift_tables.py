@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from study.backbones.architecture import ENCODERS
-from study.report.charts import MARKERS, PALETTE, Chart, Painter, log_scale, name_axis, write_plots
+from study.report.charts import MARKERS, PALETTE, Chart, Painter, log_scale, name_axis, write_charts
 from study.report.tables import Table
 from study.results.drift import StudyDrift, TensorDrift
 from study.storage.atomic import write_atomically
@@ -83,4 +83,4 @@ def write_drift(folder: Path, drift: StudyDrift) -> list[Path]:
     path = folder / "drift.csv"
     records = [vars(one) | {"relative": one.relative} for one in drift.tensors]
     write_atomically(path, Table.from_records(records).csv())
-    return [path, *write_plots(folder, [drift_chart(drift.tensors)])]
+    return [path, *write_charts(folder, [drift_chart(drift.tensors)])]

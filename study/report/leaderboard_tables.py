@@ -49,38 +49,38 @@ _MOST_ROWS = 20
 """The most rows of a leaderboard on one screen."""
 
 
-def main_table(board: StudyResult) -> Table:
+def main_table(result: StudyResult) -> Table:
     """Return the test scores in percent, and the differences to both CLIPFits in points."""
-    title = f"{board.folder.name}: test {board.protocol.metric}"
-    score, parts = "test", board.score_names.parts
+    title = f"{result.folder.name}: test {result.protocol.metric}"
+    score, parts = "test", result.score_names.parts
     if parts:
         title += f" of {' and '.join(parts)} accuracy"
-        score = board.protocol.metric
-    heads = _scored_heads(board)
+        score = result.protocol.metric
+    heads = _scored_heads(result)
     header = ["candidate", *(f"{name} %" for name in (*parts, score))]
     header += [f"{head} head" for head in heads]
-    if board.score_names.balanced:
+    if result.score_names.balanced:
         header.append("balanced %")
     header += ["seeds", "Δ tuned CLIPFit", "Δ published"]
     shown = [*parts, "score", *(f"score_{head}" for head in heads)]
-    if board.score_names.balanced:
+    if result.score_names.balanced:
         shown.append(BALANCED)
     rows: list[list[object]] = []
-    for entry in board.rows:
+    for entry in result.rows:
         row: list[object] = [starred_name(entry)]
         row += [format_mean(entry.means.get(name)) for name in shown]
         seeds, started = entry.test.n, entry.test_trial_count
         row.append(seeds if seeds == started else f"{seeds}/{started}")
         for label in (TUNED, PUBLISHED):
-            row.append(format_difference(board.difference(entry, board.find_row(label))))
+            row.append(format_difference(result.difference(entry, result.find_row(label))))
         rows.append(row)
-    return Table(f"{title}, %", header, rows, marked=_best_row(board.rows), note=footnote(board))
+    return Table(f"{title}, %", header, rows, marked=_best_row(result.rows), note=footnote(result))
 
 
-def configuration_table(board: StudyResult) -> Table:
+def configuration_table(result: StudyResult) -> Table:
     """Return the candidates' labels, configurations and validation scores."""
     rows = []
-    for entry in board.rows:
+    for entry in result.rows:
         row = [" = ".join(entry.labels), starred_name(entry), tuned_in_words(entry.settings)]
         row += [*setting_cells(entry.settings), format_count(entry.trainable)]
         rows.append([*row, percent(entry.val_score)])
@@ -90,29 +90,29 @@ def configuration_table(board: StudyResult) -> Table:
         header,
         rows,
         left=3,
-        marked=_best_row(board.rows),
+        marked=_best_row(result.rows),
         note=SETTING_NOTE,
     )
 
 
-def target_table(board: StudyResult) -> Table:
+def target_table(result: StudyResult) -> Table:
     """Return accuracies in percent: datasets by candidates."""
     rows = []
-    for target in board.score_names.datasets:
-        name = f"{board.config.data.dataset} (source)" if target == SOURCE else target
-        rows.append([name, *(format_mean(one.means.get(target)) for one in board.rows)])
-    header = ["dataset", *map(starred_name, board.rows)]
+    for target in result.score_names.datasets:
+        name = f"{result.config.data.dataset} (source)" if target == SOURCE else target
+        rows.append([name, *(format_mean(one.means.get(target)) for one in result.rows)])
+    header = ["dataset", *map(starred_name, result.rows)]
     return Table("Accuracy by dataset, %", header, rows)
 
 
-def budget_table(board: StudyResult) -> Table:
+def budget_table(result: StudyResult) -> Table:
     """Return what each group of the search, and each further stage, spent."""
-    search = board.stage("search")
+    search = result.stage("search")
     spent: dict[str, list[TrialResult]] = {}
     for group in sorted({trial.group for trial in search}):
         spent[group_name(group)] = [trial for trial in search if trial.group == group]
     for stage, name in (("ablation", "cells"), ("test", "test"), ("final", "final model")):
-        spent[name] = [trial for trial in board.each_trial if trial.stage == stage]
+        spent[name] = [trial for trial in result.each_trial if trial.stage == stage]
     rows = []
     for name, trials in spent.items():
         if trials:
@@ -128,16 +128,16 @@ def budget_table(board: StudyResult) -> Table:
     )
 
 
-def footnote(board: StudyResult) -> str:
+def footnote(result: StudyResult) -> str:
     """Return the sentences below the main table: how to read it, and what it does not show."""
     notes = []
-    if board.best:
+    if result.best:
         notes.append("★ chosen by validation.")
     notes.append("± and [ ] are 95 % intervals.")
-    notes += interval_scope(board.resampled, [row.test for row in board.rows])
+    notes += interval_scope(result.resampled, [row.test for row in result.rows])
     planned = [
         candidate_name(label)
-        for label, comparison in board.comparisons.items()
+        for label, comparison in result.comparisons.items()
         if comparison.holm_p is not None
     ]
     notes.append("Δ are paired differences in percentage points.")
@@ -147,18 +147,19 @@ def footnote(board: StudyResult) -> str:
             "Holm); all other differences are descriptive."
         )
     notes.append("Not significant does not mean equal.")
-    if board.score_names.balanced:
+    if result.score_names.balanced:
         notes.append("Balanced: the score with the mean recall of classes in place of accuracy.")
-    if board.untested:
-        names = ", ".join(map(candidate_name, board.untested))
+    if result.untested:
+        names = ", ".join(map(candidate_name, result.untested))
         notes.append(f"Without a test score yet: {names}.")
     return " ".join(notes)
 
 
-def render_screen(board: StudyResult) -> Group:
+def render_screen(result: StudyResult) -> Group:
     """Return what fits a terminal of 80 × 40: scores, differences and the verdict."""
-    main = main_table(board)
-    columns = [0, *range(1, len(board.score_names.parts) + 2), main.header.index("Δ tuned CLIPFit")]
+    main = main_table(result)
+    scores = len(result.score_names.parts) + 1
+    columns = [*range(1 + scores), main.header.index("Δ tuned CLIPFit")]
     kept = [*range(min(_MOST_ROWS, len(main.rows)))]
     if main.marked is not None and main.marked not in kept:
         kept[-1] = main.marked
@@ -168,20 +169,20 @@ def render_screen(board: StudyResult) -> Group:
     blocks: list[Table | Text] = [table] if rows else []
     if len(kept) < len(main.rows):
         blocks.append(Text(f"and {amount(len(main.rows) - len(kept), 'candidate')} more: --all"))
-    if board.has_search and board.best_by_validation:
-        sentences = [*comparison_sentences(board), *qualifications(board)]
+    if result.has_search and result.best_by_validation:
+        sentences = [*comparison_sentences(result), *qualifications(result)]
     else:
-        sentences = verdict(board)
+        sentences = verdict(result)
     blocks += [Text(""), *map(Text, sentences)]
     if rows:
         blocks.append(Text("± and [ ] are 95 % intervals; Δ in points. More: --all", style="dim"))
     return Group(*blocks)
 
 
-def render_leaderboard(board: StudyResult) -> Group:
+def render_leaderboard(result: StudyResult) -> Group:
     """Return the leaderboard as all its tables for the terminal, with its findings."""
-    sentences = filter(None, [*verdict(board), validation_agreement(board)])
-    return Group(*with_notes(_all_tables(board)), *map(Text, sentences))
+    sentences = filter(None, [*verdict(result), validation_agreement(result)])
+    return Group(*with_notes(_all_tables(result)), *map(Text, sentences))
 
 
 def render_best_of_studies(ranked: Sequence[RankedTrial]) -> Group:
@@ -204,23 +205,23 @@ def render_best_of_studies(ranked: Sequence[RankedTrial]) -> Group:
     return Group(*tables, Text(note, style="dim"))
 
 
-def leaderboard_markdown(board: StudyResult) -> str:
+def leaderboard_markdown(result: StudyResult) -> str:
     """Return the leaderboard as Markdown: verdict, tables, notes."""
-    blocks = [f"# {markdown_text(board.folder.name)}", *map(markdown_text, verdict(board))]
-    return "\n\n".join([*blocks, *markdown_tables(board)]) + "\n"
+    blocks = [f"# {markdown_text(result.folder.name)}", *map(markdown_text, verdict(result))]
+    return "\n\n".join([*blocks, *markdown_tables(result)]) + "\n"
 
 
-def describe_study(board: StudyResult) -> str:
+def describe_study(result: StudyResult) -> str:
     """Return the description of a finished study on its run in MLflow, in Markdown."""
-    if board.ablation:
-        return _widen_columns(ablation_markdown(board.ablation))
+    if result.ablation:
+        return _widen_columns(ablation_markdown(result.ablation))
     # MLflow hides all but the first five lines at first, and its page already has the study's name.
-    score, *rest = map(markdown_text, verdict(board))
+    score, *rest = map(markdown_text, verdict(result))
     blocks = [f"**{score}**"]
-    if board.registration:
-        blocks.append(f"`{board.registration.loading_line}`")
-        blocks.append(markdown_text(registration_sentence(board)))
-    blocks += [*rest, *markdown_tables(board)]
+    if result.registration:
+        blocks.append(f"`{result.registration.loading_line}`")
+        blocks.append(markdown_text(registration_sentence(result)))
+    blocks += [*rest, *markdown_tables(result)]
     blocks.append("`report.html` among this run’s artifacts has the whole report.")
     return _widen_columns("\n\n".join(blocks))
 
@@ -233,39 +234,39 @@ def _widen_columns(markdown: str) -> str:
     )
 
 
-def markdown_tables(board: StudyResult) -> list[str]:
+def markdown_tables(result: StudyResult) -> list[str]:
     """Return all tables in Markdown, and how well validation ranked."""
-    blocks = [table.markdown() for table in _all_tables(board) if table.rows]
-    return [*blocks, markdown_text(validation_agreement(board))]
+    blocks = [table.markdown() for table in _all_tables(result) if table.rows]
+    return [*blocks, markdown_text(validation_agreement(result))]
 
 
-def _all_tables(board: StudyResult) -> list[Table]:
+def _all_tables(result: StudyResult) -> list[Table]:
     makers = main_table, target_table, configuration_table, budget_table
-    return [make(board) for make in makers]
+    return [make(result) for make in makers]
 
 
-def leaderboard_csv(board: StudyResult) -> str:
+def leaderboard_csv(result: StudyResult) -> str:
     """Return the leaderboard as CSV: fractions in full precision, one row per candidate."""
-    records = leaderboard_records(board)
+    records = leaderboard_records(result)
     if not records:  # programs read a table without rows, but no empty file
         return Table("", ["label"], []).csv()
     return Table.from_records(records).csv()
 
 
-def leaderboard_records(board: StudyResult) -> list[dict[str, object]]:
+def leaderboard_records(result: StudyResult) -> list[dict[str, object]]:
     """Return the leaderboard as records: one per candidate, with the columns of its CSV."""
-    return [_candidate_record(board, entry) for entry in board.rows]
+    return [_candidate_record(result, entry) for entry in result.rows]
 
 
-def write_leaderboard(board: StudyResult) -> None:
+def write_leaderboard(result: StudyResult) -> None:
     """Write `leaderboard.csv` and `leaderboard.md` into the study's folder."""
-    write_atomically(board.folder.path / "leaderboard.csv", leaderboard_csv(board))
-    write_atomically(board.folder.path / "leaderboard.md", leaderboard_markdown(board))
+    write_atomically(result.folder.path / "leaderboard.csv", leaderboard_csv(result))
+    write_atomically(result.folder.path / "leaderboard.md", leaderboard_markdown(result))
 
 
-def _scored_heads(board: StudyResult) -> list[Head]:
+def _scored_heads(result: StudyResult) -> list[Head]:
     """Return the heads that any test was scored with, if there are several."""
-    scored = {name for entry in board.rows for name in entry.means}
+    scored = {name for entry in result.rows for name in entry.means}
     heads = [head for head in HEADS if f"score_{head}" in scored]
     return heads if len(heads) > 1 else []
 
@@ -274,17 +275,17 @@ def _best_row(entries: Sequence[Row]) -> int | None:
     return next((index for index, entry in enumerate(entries) if entry.is_best), None)
 
 
-def _candidate_record(board: StudyResult, entry: Row) -> dict[str, object]:
+def _candidate_record(result: StudyResult, entry: Row) -> dict[str, object]:
     """Return the columns of a candidate for CSV and JSON."""
-    names = board.score_names
-    other = best_other_method(board.candidates)
+    names = result.score_names
+    other = best_other_method(result.candidates)
     rivals = {"tuned": TUNED, "published": PUBLISHED, "other_method": other}
     means: dict[str, MeanInterval | None] = {"test": entry.test}
     balanced = [BALANCED] if names.balanced else []
     for name in (*PARTS, *names.parts, *balanced, *names.datasets):
         means[name] = entry.means.get(name)
     for name, label in rivals.items():
-        means[f"versus_{name}"] = board.difference(entry, board.find_row(label))
+        means[f"versus_{name}"] = result.difference(entry, result.find_row(label))
     record = {
         "label": entry.label,
         "best": entry.is_best,
@@ -296,8 +297,8 @@ def _candidate_record(board: StudyResult, entry: Row) -> dict[str, object]:
     for head in HEADS:
         of_head = entry.means.get(f"score_{head}")
         record[f"test_{head}_head"] = of_head.mean if of_head else None
-    record |= {"seeds": entry.test.n, "chance": board.chance, **interval_columns(means)}
-    comparisons = board.comparisons if entry.is_best else {}
+    record |= {"seeds": entry.test.n, "chance": result.chance, **interval_columns(means)}
+    comparisons = result.comparisons if entry.is_best else {}
     for name, label in (("tuned", TUNED), ("other_method", other)):
         record |= p_columns(comparisons.get(label or ""), f"versus_{name}_")
     return {**record, "other_method": other}

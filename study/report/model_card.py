@@ -34,7 +34,7 @@ _STUDY_ROWS = ("Dataset", "Protocol", "Images", "Selection", "Training", "Search
 class Provenance(NamedTuple):
     """The study that a model is from, and the trial that trained it."""
 
-    board: StudyResult
+    result: StudyResult
     trial: TrialResult
 
     @property
@@ -42,7 +42,7 @@ class Provenance(NamedTuple):
         """The entry of the trial's configuration on the leaderboard; None if it was not tested."""
         if self.trial.stage not in ("test", "final"):
             return None
-        return self.board.find_row(self.trial.label)
+        return self.result.find_row(self.trial.label)
 
 
 @dataclass(frozen=True)
@@ -92,16 +92,16 @@ def model_card(
         limits=[*_limits(provenance), *guide.limits],
     )
     if provenance:
-        board, trial = provenance.board, provenance.trial
-        study, settings = board.folder.name, settings_in_words(trial.settings)
+        result, trial = provenance.result, provenance.trial
+        study, settings = result.folder.name, settings_in_words(trial.settings)
         origin = f"trial {trial.trial_id} of study {study}, with seed {trial.seed} ({settings})"
         card = replace(
             card,
-            title=f"{card.title} for {markdown_text(board.config.data.dataset)}",
+            title=f"{card.title} for {markdown_text(result.config.data.dataset)}",
             scores=provenance.entry is not None,
             data=[
                 (row, markdown_text(text).rstrip("."))
-                for row, text in configuration_rows(board)
+                for row, text in configuration_rows(result)
                 if row in _STUDY_ROWS
             ],
             origin=f"This is {markdown_text(origin)}.",
@@ -146,15 +146,15 @@ def _describe_tuning(saved: SavedModel) -> list[tuple[str, str]]:
 
 def _figures(saved: SavedModel, provenance: Provenance) -> list[str]:
     """Return the scores of a model and what its study found, in paragraphs of Markdown."""
-    board, trial, entry = provenance.board, provenance.trial, provenance.entry
+    result, trial, entry = provenance.result, provenance.trial, provenance.entry
     if not entry:
         score = percent(trial.val_score)
         return [
             "This trial was not tested: no test image was read for it. On validation it scores "
             f"{score} %."
         ]
-    figures = [replace(main_table(board), title="").markdown()]
-    if alone := board.score_alone(trial):
+    figures = [replace(main_table(result), title="").markdown()]
+    if alone := result.score_alone(trial):
         figures.append(
             f"This model alone, with seed {trial.seed}: {format_mean(alone, ' %')} over test "
             "images alone."
@@ -170,7 +170,7 @@ def _figures(saved: SavedModel, provenance: Provenance) -> list[str]:
             f"Validation did not choose this configuration, “{markdown_text(entry_name(entry))}”. "
             "What the study found of its best configuration:"
         )
-    return [*figures, markdown_text(" ".join(verdict(board)))]
+    return [*figures, markdown_text(" ".join(verdict(result)))]
 
 
 def _limits(provenance: Provenance | None) -> list[str]:
@@ -195,7 +195,7 @@ def _limits(provenance: Provenance | None) -> list[str]:
             limits.append(
                 f"The means are over models of several seeds; this is that of seed {seed}."
             )
-        missing = [label for label in (TUNED, ZERO_SHOT) if not provenance.board.find_row(label)]
+        missing = [label for label in (TUNED, ZERO_SHOT) if not provenance.result.find_row(label)]
         if missing:
             names = " and ".join(map(candidate_name, missing))
             limits.append(f"It was not compared with {names}.")

@@ -71,13 +71,13 @@ class Page:
 
 
 def write_report(
-    board: StudyResult, plots: Sequence[Chart], datasets: Datasets | None = None
+    result: StudyResult, charts: Sequence[Chart], datasets: Datasets | None = None
 ) -> Path:
     """Write `report.html`, which needs no other file or network, into the study's folder.
 
     Args:
-        board: the results of the study.
-        plots: the charts from `make_plots`.
+        result: the result of the study.
+        charts: the charts from `make_charts`.
         datasets: the datasets that were read already, for pictures; see `make_gallery`.
 
     Returns:
@@ -86,17 +86,17 @@ def write_report(
     Raises:
         FolderError: a file of predictions is damaged.
     """
-    path = board.folder.path / "report.html"
-    write_atomically(path, render_report(board, plots, datasets))
+    path = result.folder.path / "report.html"
+    write_atomically(path, render_report(result, charts, datasets))
     return path
 
 
 def render_report(
-    board: StudyResult, plots: Sequence[Chart], datasets: Datasets | None = None
+    result: StudyResult, charts: Sequence[Chart], datasets: Datasets | None = None
 ) -> str:
     """Return the report as HTML; arguments and errors are those of `write_report`."""
     environment = templates(autoescape=True, finalize=_keep_percent_together)
-    page = _make_page(board, {plot.name: plot for plot in plots}, datasets or {})
+    page = _make_page(result, {chart.name: chart for chart in charts}, datasets or {})
     return environment.get_template("report.html.jinja").render(page=page)
 
 
@@ -110,77 +110,77 @@ def _keep_percent_together(value: Any) -> Any:
     return value
 
 
-def _make_page(board: StudyResult, charts: Mapping[str, Chart], datasets: Datasets) -> Page:
-    config = board.config
+def _make_page(result: StudyResult, charts: Mapping[str, Chart], datasets: Datasets) -> Page:
+    config = result.config
     subtitle = [config.data.dataset, config.protocol.replace("_", "-")]
-    if board.protocol.trains:
+    if result.protocol.trains:
         subtitle.append(shots_in_words(config.data))
     name = config.backbone.name
     subtitle.append("this package’s small CLIP" if name == EMBEDDED else name)
-    opening = headline(board)
-    if board.ablation:
-        sentences = [ablation_verdict(board.ablation)]
+    opening = headline(result)
+    if result.ablation:
+        sentences = [ablation_verdict(result.ablation)]
     elif opening:
-        sentences = [opening[1], *verdict(board)[1:]]
+        sentences = [opening[1], *verdict(result)[1:]]
     else:
-        sentences = verdict(board)
+        sentences = verdict(result)
     return Page(
-        name=board.folder.name,
+        name=result.folder.name,
         subtitle=", ".join(subtitle),
         number=opening[0] if opening else "",
         sentences=sentences,
-        layout="opening wide" if board.is_ablation else "opening",
+        layout="opening wide" if result.is_ablation else "opening",
         charts=_charts(charts, "scores", "recalls", "ablation-forest", level="h2"),
-        mistakes=[] if board.is_ablation else _mistakes(make_gallery(board, datasets)),
+        mistakes=[] if result.is_ablation else _mistakes(make_gallery(result, datasets)),
         map=_charts(charts, "tuned", level="h2"),
-        sections=[one for one in _sections(board, charts) if one.blocks],
+        sections=[one for one in _sections(result, charts) if one.blocks],
         style=(_FOLDER / "report.css").read_text(encoding="utf-8"),
     )
 
 
-def _sections(board: StudyResult, charts: Mapping[str, Chart]) -> Iterator[Section]:
+def _sections(result: StudyResult, charts: Mapping[str, Chart]) -> Iterator[Section]:
     """Yield the folded sections; those without blocks are left out."""
-    sure = [*_table(main_table(board), "Scores"), *_charts(charts, "agreement")]
+    sure = [*_table(main_table(result), "Scores"), *_charts(charts, "agreement")]
     yield Section("how-sure", "How sure", sure)
-    yield Section("use", "What to use", [*_use(board)])
-    yield Section("settings", "Which settings mattered", [*_settings(board, charts)])
-    classes = [*_table(class_accuracy_table(board), "Classes"), *_table(confusion_table(board))]
+    yield Section("use", "What to use", [*_use(result)])
+    yield Section("settings", "Which settings mattered", [*_settings(result, charts)])
+    classes = [*_table(class_accuracy_table(result), "Classes"), *_table(confusion_table(result))]
     yield Section("classes", "Class by class", classes)
-    if check := board.label_check:
+    if check := result.label_check:
         labels = [Block("text", describe_check(check)), *_table(label_table(check))]
         yield Section("labels", "Labels to check", labels)
-    configurations = [*_table(configuration_table(board)), *_table(target_table(board))]
+    configurations = [*_table(configuration_table(result)), *_table(target_table(result))]
     yield Section("configurations", "All configurations", configurations)
-    text = board.folder.config_path.read_text(encoding="utf-8")
-    rows = [*configuration_rows(board), *sorted(board.identity.items())]
+    text = result.folder.config_path.read_text(encoding="utf-8")
+    rows = [*configuration_rows(result), *sorted(result.identity.items())]
     asked = [Block("pairs", rows), Block("code", text, "The whole configuration")]
     yield Section("asked", "What was asked", asked)
-    yield Section("time", "How long it took", _table(budget_table(board)))
+    yield Section("time", "How long it took", _table(budget_table(result)))
 
 
-def _use(board: StudyResult) -> Iterator[Block]:
+def _use(result: StudyResult) -> Iterator[Block]:
     """Yield how the final model is loaded, or why there is none."""
-    final = board.final
-    if board.is_ablation:
+    final = result.final
+    if result.is_ablation:
         return
     if not final:
-        if board.best_by_validation and board.has_search:
+        if result.best_by_validation and result.has_search:
             reason = "Nothing: the selected configuration doesn’t beat chance on test."
-        elif board.protocol.searches(board.config):
+        elif result.protocol.searches(result.config):
             reason = "There is no best configuration yet."
         else:
             reason = "Nothing was searched, so nothing is recommended."
         yield Block("text", reason)
         return
-    if board.registration:
-        yield Block("text", registration_sentence(board))
-        code = f"import mlflow\n\n{board.registration.loading_line}"
+    if result.registration:
+        yield Block("text", registration_sentence(result))
+        code = f"import mlflow\n\n{result.registration.loading_line}"
         yield Block("code", code, "From the registry of MLFLOW_TRACKING_URI")
     # The first seed, not the best on test: that would be selecting on test.
-    trials = sorted(board.test_trials(final.row.label), key=lambda trial: trial.seed)
+    trials = sorted(result.test_trials(final.row.label), key=lambda trial: trial.seed)
     for trial in [final.trial] if final.trial else trials:
         delta = f"trials/{trial.trial_id}/delta.safetensors"
-        if (board.folder.path / delta).is_file():
+        if (result.folder.path / delta).is_file():
             lines = ["import study\n", f'model = study.load_model("{delta}")']
             lines.append('print(model.class_names, model.predict(["image.png"]))')
             whose = "final model" if final.trial else f"model of test seed {trial.seed}"
@@ -189,12 +189,12 @@ def _use(board: StudyResult) -> Iterator[Block]:
     yield Block("text", "No tuned parameters were kept in this study’s folder.")
 
 
-def _settings(board: StudyResult, charts: Mapping[str, Chart]) -> Iterator[Block]:
+def _settings(result: StudyResult, charts: Mapping[str, Chart]) -> Iterator[Block]:
     """Yield what shows which settings mattered: the charts of a search, or an ablation."""
     yield from _charts(charts, "importance-search", "pareto", "learning-rates")
-    if board.ablation:
-        yield from _table(cell_table(board.ablation))
-    elif board.has_search and board.protocol.ablates:
+    if result.ablation:
+        yield from _table(cell_table(result.ablation))
+    elif result.has_search and result.protocol.ablates:
         yield Block(
             "text",
             "An ablation measures what each site is worth, which a search cannot: "

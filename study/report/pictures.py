@@ -53,14 +53,14 @@ class Gallery:
     """The seed of the model that made the predictions; None where none were kept."""
 
 
-def make_gallery(board: StudyResult, datasets: Datasets) -> Gallery:
+def make_gallery(result: StudyResult, datasets: Datasets) -> Gallery:
     """Return the mistakes of what validation chose, with the first seed that kept predictions.
 
     The first seed is the one whose model the report tells how to load; the best on test would be
     selected on test.
 
     Args:
-        board: the leaderboard of the study.
+        result: the result of the study.
         datasets: the datasets that were read already. Another one is read, unless it would have to
             be downloaded.
 
@@ -68,9 +68,9 @@ def make_gallery(board: StudyResult, datasets: Datasets) -> Gallery:
         FolderError: a file of predictions is damaged.
     """
     by_seed = {}
-    best = board.best_by_validation
-    for trial in board.tested_trials(best.label) if best else ():
-        predictions = read_predictions(board.folder, trial.trial_id, trial.settings.head)
+    best = result.best_by_validation
+    for trial in result.tested_trials(best.label) if best else ():
+        predictions = read_predictions(result.folder, trial.trial_id, trial.settings.head)
         if predictions:
             by_seed[trial.seed] = predictions
     if not by_seed:
@@ -79,11 +79,11 @@ def make_gallery(board: StudyResult, datasets: Datasets) -> Gallery:
     mistakes = [one for one in by_seed[seed] if one.predicted != one.label]
     mistakes.sort(key=lambda one: (-one.probability, one.part, one.path))
     mistakes = mistakes[:PICTURES]
-    find_images = _find_images(board.study, datasets)
+    find_images = _find_images(result.study, datasets)
     pictures = []
     for one in mistakes:
-        is_target = one.part in board.config.data.targets
-        images = find_images(one.part if is_target else board.config.data.dataset)
+        is_target = one.part in result.config.data.targets
+        images = find_images(one.part if is_target else result.config.data.dataset)
         address = None
         # A path that now belongs to another class is another image.
         if images is not None and (one.path, one.label) in images[1]:

@@ -84,9 +84,9 @@ def settings_in_words(settings: TrialSettings) -> str:
     return words
 
 
-def configuration_rows(results: StudyResult) -> list[tuple[str, str]]:
+def configuration_rows(result: StudyResult) -> list[tuple[str, str]]:
     """Return what was asked in a study: pairs of a name and a text."""
-    config, protocol = results.config, results.protocol
+    config, protocol = result.config, result.protocol
     data, searches = config.data, protocol.searches(config)
     rows = {"Dataset": ", ".join([data.dataset, *data.targets]), "Protocol": protocol.sentence}
     if protocol.trains:
@@ -96,24 +96,24 @@ def configuration_rows(results: StudyResult) -> list[tuple[str, str]]:
     if config.ablation:
         rows["Cells"] = f"{config.ablation.design} of {config.ablation.base}"
     if searches or (config.ablation and protocol.validates(config)):
-        rows["Selection"] = f"Trials were compared {_rule_sentence(results)}, never on test images."
+        rows["Selection"] = f"Trials were compared {_rule_sentence(result)}, never on test images."
     if searches and not config.ablation:
         rows["Search"] = f"{amount(config.search.trials, 'trial')} ({config.search.sampler})"
     if protocol.trains:
-        precision = results.study.resolve_precision().config.training.precision
+        precision = result.study.resolve_precision().config.training.precision
         epochs = amount(config.training.epochs, "epoch")
         rows["Training"] = f"{epochs}, {config.training.optimizer}, {precision}"
         rows["Test"] = amount(len(config.test.seeds), "seed")
-        overlap = results.training_overlap
+        overlap = result.training_overlap
         if overlap is not None and overlap >= SHOWN_OVERLAP:
             share = f"two share {percent(overlap, 0)} % of their training images on average"
             rows["Test"] += f"; {share}"
     return [*rows.items()]
 
 
-def _rule_sentence(results: StudyResult) -> str:
+def _rule_sentence(result: StudyResult) -> str:
     """Return by what the trials were compared."""
-    of_new_classes = [t.val for t in results.stage("search") if t.val.get("new") is not None]
+    of_new_classes = [t.val for t in result.stage("search") if t.val.get("new") is not None]
     scores = next(iter(of_new_classes), {})
     report = {f"val_{name}": value for name, value in scores.items()}
-    return results.protocol.rule(results.config, report).sentence
+    return result.protocol.rule(result.config, report).sentence

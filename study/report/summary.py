@@ -28,33 +28,33 @@ _MOST = 3
 """The most configurations that are listed where nothing was searched."""
 
 
-def findings(board: StudyResult) -> list[tuple[str, str]]:
+def findings(result: StudyResult) -> list[tuple[str, str]]:
     """Return what a study found: pairs of a word and a text."""
-    if board.ablation:
-        return [("found", ablation_verdict(board.ablation))]
-    best = board.best_by_validation
-    if not best or not board.has_search:
-        tested = [f"{entry_name(one)} {format_mean(one.test, ' %')}" for one in board.rows]
-        text = f"{metric_name(board)}: {', '.join(tested[:_MOST])}" if tested else "nothing yet"
+    if result.ablation:
+        return [("found", ablation_verdict(result.ablation))]
+    best = result.best_by_validation
+    if not best or not result.has_search:
+        tested = [f"{entry_name(one)} {format_mean(one.test, ' %')}" for one in result.rows]
+        text = f"{metric_name(result)}: {', '.join(tested[:_MOST])}" if tested else "nothing yet"
         if len(tested) > _MOST:
             text += f", and {len(tested) - _MOST} more"
         return [("tested", text)]
-    score = f"{format_mean(best.test, ' %')} {metric_name(board)}"
+    score = f"{format_mean(best.test, ' %')} {metric_name(result)}"
     found = [("test", f"{score} (95 % interval, {amount(best.test.n, 'seed')})")]
-    beside = ", ".join(scores_beside(board, unit=""))
+    beside = ", ".join(scores_beside(result, unit=""))
     if beside:
         found.append(("beside %", beside))
-    if not board.best:
+    if not result.best:
         settings = _short(settings_in_words(best.settings))
         return [*found, ("chosen", f"{settings}; it doesn’t beat chance")]
     if best.against_chance and not best.against_chance.is_proven:
         found.append(("chance", "not shown to beat chance"))
     settings = _short(settings_in_words(best.settings))
     found.append(("best", f"{settings} ({format_count(best.trainable)} parameters)"))
-    for label, comparison in board.comparisons.items():
+    for label, comparison in result.comparisons.items():
         text = f"{candidate_name(label)} {describe_comparison(comparison)}"
         found.append(("against", text))
-    final = board.final
+    final = result.final
     if final and final.row is not best:
         found.append(("final", f"{_short(settings_in_words(final.row.settings))}, as a delta"))
     if final and final.trial:
@@ -63,39 +63,39 @@ def findings(board: StudyResult) -> list[tuple[str, str]]:
 
 
 def next_steps(
-    board: StudyResult, viewing_hints: Sequence[tuple[str, str]] = ()
+    result: StudyResult, viewing_hints: Sequence[tuple[str, str]] = ()
 ) -> list[tuple[str, str]]:
     """Return what a user may want to see or type next: pairs of a word and a text, first to last.
 
     Args:
-        board: the leaderboard of the study.
+        result: the result of the study.
         viewing_hints: where to look in a tracker; see `study.tracking.tracker.TrackerMessages`.
     """
-    folder = board.folder.path
+    folder = result.folder.path
     # Of the hints the first, such as how to start a server, and the last, the sorted trials.
     hints = [*viewing_hints[:1], *viewing_hints[1:][-1:]]
     steps = [("report", str(_from_here(folder / "report.html"))), *hints]
-    tuned = [entry for entry in board.rows if entry.trainable]
+    tuned = [entry for entry in result.rows if entry.trainable]
     deltas = sorted(folder.glob("trials/test-*/delta.safetensors"))
-    if board.best:
+    if result.best:
         steps.append(("predict", f"{study_command('predict', folder)} FOLDER"))
-    elif len(tuned) == 1 and deltas and not board.has_search:
+    elif len(tuned) == 1 and deltas and not result.has_search:
         delta = shlex.quote(str(_from_here(deltas[0])))
         steps.append(("predict", f"{PROGRAM} predict {delta} FOLDER"))
-    if board.registration:
-        address = board.registration.address
+    if result.registration:
+        address = result.registration.address
         steps.append(
-            ("model", address if board.registration.champion else f"{address} (no champion)")
+            ("model", address if result.registration.champion else f"{address} (no champion)")
         )
-    if board.has_search and not board.is_ablation:
+    if result.has_search and not result.is_ablation:
         changes = ["search.trials=+50"]
-        minutes = board.config.search.minutes
+        minutes = result.config.search.minutes
         if minutes is not None:  # as many again, and `extend` takes nothing below what was used
-            minutes += max(minutes, math.ceil(seconds_used(board.folder) / 60))
+            minutes += max(minutes, math.ceil(seconds_used(result.folder) / 60))
             changes.append(f"search.minutes={minutes:g}")
         steps.append(("extend", study_command("extend", folder, *changes)))
     steps.append(("tables", study_command("leaderboard", folder)))
-    return steps[: _MOST_LINES - len(findings(board))]
+    return steps[: _MOST_LINES - len(findings(result))]
 
 
 def _short(words: str) -> str:

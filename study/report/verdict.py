@@ -22,27 +22,27 @@ from study.results.statistics import MOST_OVERLAP, MeanInterval
 from study.results.study_result import FinalModel, StudyResult
 
 
-def metric_name(board: StudyResult) -> str:
+def metric_name(result: StudyResult) -> str:
     """Return what the protocol's score is, and over what it is a mean."""
-    if board.score_names.parts:
-        kind = "balanced accuracy" if board.protocol.metric.startswith("balanced") else "accuracy"
-        return f"harmonic mean of {' and '.join(board.score_names.parts)} {kind}"
-    if board.score_names.datasets:
-        over = "target datasets" if board.protocol.trains else "datasets"
-        return f"mean {board.protocol.metric} over the {over}"
-    return board.protocol.metric
+    if result.score_names.parts:
+        kind = "balanced accuracy" if result.protocol.metric.startswith("balanced") else "accuracy"
+        return f"harmonic mean of {' and '.join(result.score_names.parts)} {kind}"
+    if result.score_names.datasets:
+        over = "target datasets" if result.protocol.trains else "datasets"
+        return f"mean {result.protocol.metric} over the {over}"
+    return result.protocol.metric
 
 
-def best_name(board: StudyResult) -> str:
+def best_name(result: StudyResult) -> str:
     """Return the name of what validation chose, which is best only if it beats chance."""
     return (
         "chosen configuration"
-        if board.best_by_validation and not board.best
+        if result.best_by_validation and not result.best
         else "best configuration"
     )
 
 
-def headline(board: StudyResult) -> tuple[str, str] | None:
+def headline(result: StudyResult) -> tuple[str, str] | None:
     """Return the test score of the best configuration, and the rest of its sentence.
 
     The rest has the interval, and the scores of zero-shot CLIP, of the linear classifier and of
@@ -51,66 +51,66 @@ def headline(board: StudyResult) -> tuple[str, str] | None:
     Returns:
         None if nothing was searched or chosen, or the best has no test score.
     """
-    best = board.best_by_validation
-    if not best or not board.has_search:
+    best = result.best_by_validation
+    if not best or not result.has_search:
         return None
     interval = amount(best.test.n, "seed")
     if best.test.low is not None:
         ends = f"{percent(best.test.low)} to {percent(best.test.high)}"
         interval = f"95 % interval {ends}, {interval}"
-    rest = f"{metric_name(board)} on test for the {best_name(board)} ({interval})"
-    return f"{percent(best.test.mean)} %", "; ".join([rest, *scores_beside(board)]) + "."
+    rest = f"{metric_name(result)} on test for the {best_name(result)} ({interval})"
+    return f"{percent(best.test.mean)} %", "; ".join([rest, *scores_beside(result)]) + "."
 
 
-def scores_beside(board: StudyResult, unit: str = " %") -> list[str]:
+def scores_beside(result: StudyResult, unit: str = " %") -> list[str]:
     """Return the scores of zero-shot CLIP, the linear classifier and chance, as far as known."""
     beside = []
     for label in (ZERO_SHOT, LINEAR):
-        entry = board.find_row(label)
+        entry = result.find_row(label)
         if entry and not entry.is_best_by_validation:
             beside.append(f"{candidate_name(label)} {format_mean(entry.test, unit)}")
-    if board.chance is not None:
-        beside.append(f"chance {percent(board.chance)}{unit}")
+    if result.chance is not None:
+        beside.append(f"chance {percent(result.chance)}{unit}")
     return beside
 
 
-def selection_sentence(board: StudyResult) -> str:
+def selection_sentence(result: StudyResult) -> str:
     """Return what the configuration that validation chose tunes, and when it was chosen."""
-    best = board.best_by_validation
+    best = result.best_by_validation
     if not best:
         return ""
     when = "before any test image was read"
-    if board.earlier_candidates:
+    if result.earlier_candidates:
         when = "in a search that was extended after an earlier selection had been tested"
     tuned = f"{settings_in_words(best.settings)}: {format_count(best.trainable)} parameters"
     return f"Validation selected {tuned}, {when}."
 
 
-def verdict(board: StudyResult) -> list[str]:
+def verdict(result: StudyResult) -> list[str]:
     """Return what a study found: its score, its best configuration, comparisons, and more."""
-    best = board.best_by_validation
-    if not board.has_search and board.rows:
-        scores = [f"{entry_name(one)} {format_mean(one.test, ' %')}" for one in board.rows]
-        return [f"Nothing was searched. Test {metric_name(board)}: {', '.join(scores)}."]
+    best = result.best_by_validation
+    if not result.has_search and result.rows:
+        scores = [f"{entry_name(one)} {format_mean(one.test, ' %')}" for one in result.rows]
+        return [f"Nothing was searched. Test {metric_name(result)}: {', '.join(scores)}."]
     if not best:
         return ["The best configuration has no test score yet."]
-    number, rest = headline(board) or ("", "")
+    number, rest = headline(result) or ("", "")
     return [
         f"{number} {rest}",
-        selection_sentence(board),
-        *comparison_sentences(board),
-        *qualifications(board),
+        selection_sentence(result),
+        *comparison_sentences(result),
+        *qualifications(result),
     ]
 
 
-def comparison_sentences(board: StudyResult) -> list[str]:
+def comparison_sentences(result: StudyResult) -> list[str]:
     """Return the planned comparisons of the best configuration, the closest rival first."""
     sentences = []
-    comparisons = board.comparisons
+    comparisons = result.comparisons
     for label, comparison in comparisons.items():
         sentences.append(f"Against {candidate_name(label)}: {describe_comparison(comparison)}.")
-    for label in board.rivals:
-        if board.best and not board.find_row(label):
+    for label in result.rivals:
+        if result.best and not result.find_row(label):
             sentences.append(f"{candidate_name(label)} has no test score to compare with.")
     return sentences
 
@@ -134,38 +134,38 @@ def describe_significance(difference: MeanInterval) -> str:
     return f"p {probability(difference.holm_p)}: {conclusion}"
 
 
-def qualifications(board: StudyResult) -> list[str]:
+def qualifications(result: StudyResult) -> list[str]:
     """Return what a reader must know beside the score and the comparisons."""
-    best = board.best_by_validation
-    if not best or not board.has_search:
+    best = result.best_by_validation
+    if not best or not result.has_search:
         return []
     sentences = []
     versus = f"{format_mean(best.balanced, ' %')} against {percent(best.chance)} %, balanced"
-    if not board.best:
+    if not result.best:
         sentences.append(f"It doesn’t beat chance ({versus}), so there is no best configuration.")
     elif best.against_chance and not best.against_chance.is_proven:
         sentences.append(f"It is not shown to beat chance ({versus}).")
-    top = board.rows[0]
+    top = result.rows[0]
     if top.above_chance and top.test.mean > best.test.mean:
         sentences.append(
             f"“{entry_name(top)}” has the highest test mean ({format_mean(top.test, ' %')}); "
             "selecting it now would be selecting by test images."
         )
-    if board.comparisons:
+    if result.comparisons:
         sentences.append(
             "Repeating the search could select other settings; the intervals don’t include that."
         )
-    sentences += final_model_sentences(board)
+    sentences += final_model_sentences(result)
     return sentences
 
 
-def final_model_sentences(board: StudyResult) -> list[str]:
+def final_model_sentences(result: StudyResult) -> list[str]:
     """Return which configuration the final model has, and how well its own training does.
 
     Returns:
         Nothing if the final model is that of the best configuration, as it was tested.
     """
-    final, best = board.final, board.best
+    final, best = result.final, result.best
     if not final or not best:
         return []
     sentences = []
@@ -188,9 +188,9 @@ def final_training(final: FinalModel) -> str:
     return f"{trained}: {format_mean(final.test, ' %')} over test images alone"
 
 
-def registration_sentence(board: StudyResult) -> str:
+def registration_sentence(result: StudyResult) -> str:
     """Return the registered version, whether it is champion, and why; empty without one."""
-    registered = board.registration
+    registered = result.registration
     if not registered:
         return ""
     champion = "champion" if registered.champion else "not champion"
@@ -198,9 +198,9 @@ def registration_sentence(board: StudyResult) -> str:
     return f"Registered as {version}: {registered.reason}."
 
 
-def validation_agreement(board: StudyResult) -> str:
+def validation_agreement(result: StudyResult) -> str:
     """Return how well validation ranked the tested candidates."""
-    check = board.validation_check
+    check = result.validation_check
     if not check.agreement:
         return ""
     sentence = (
@@ -260,29 +260,30 @@ def interval_scope(resampled: ResampledTests, scores: Sequence[MeanInterval]) ->
     return sentences
 
 
-def ablation_verdict(table: Ablation) -> str:
+def ablation_verdict(ablation: Ablation) -> str:
     """Return which cells differ from the base, and by how much, in one line."""
-    tested = [cell for cell in table.cells if cell.finding not in (None, "not tested")]
-    if not table.base or not tested:
+    tested = [cell for cell in ablation.cells if cell.finding not in (None, "not tested")]
+    if not ablation.base or not tested:
         return f"No cell can be tested against “{BASE}”."
-    base = f"“{BASE}” ({format_mean(table.base.score, ' %')})"
-    if not table.different:
+    base = f"“{BASE}” ({format_mean(ablation.base.score, ' %')})"
+    if not ablation.different:
         return f"None of {amount(len(tested), 'cell')} differs significantly from {base}."
-    named = ", ".join(f"{label} {points(mean)}" for label, mean in table.different.items())
-    count = f"{len(table.different)} of {amount(len(tested), 'cell')}"
+    named = ", ".join(f"{label} {points(mean)}" for label, mean in ablation.different.items())
+    count = f"{len(ablation.different)} of {amount(len(tested), 'cell')}"
     return f"{count} differ significantly from {base}: {named} points."
 
 
-def ablation_notes(table: Ablation) -> list[str]:
+def ablation_notes(ablation: Ablation) -> list[str]:
     """Return which cells have no score, are unstable or are at an end of the rates tried."""
     edges = [
         f"{cell.label} ({', '.join(f'{edge} of {kind}' for kind, edge in cell.rate_edges.items())})"
-        for cell in table.cells
+        for cell in ablation.cells
         if cell.rate_edges
     ]
+    unstable = [cell.label for cell in ablation.unstable]
     cells = {
-        "No score, since no trial ran to its end": table.unscored,
-        f"Spread over seeds above {UNSTABLE} times the median": [c.label for c in table.unstable],
+        "No score, since no trial ran to its end": ablation.unscored,
+        f"Spread over seeds above {UNSTABLE} times the median": unstable,
         "Best rate is the lowest or highest tried, so others may be better": edges,
     }
     return [f"{what}: {', '.join(labels)}." for what, labels in cells.items() if labels]

@@ -43,7 +43,7 @@ FEWEST_OF_CLASS = 2
 PSEUDO_OF_SCORE, PSEUDO_OF_DIFFERENCE = 4, 2
 """The number of pseudo-images that are added to each part."""
 
-Scored = tuple[str, int, Head | None]
+Scored = tuple[str, int, Head]
 """A trial's label and seed, and the head that it is scored with."""
 
 

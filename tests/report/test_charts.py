@@ -12,10 +12,16 @@ import pytest
 import torch
 
 from study.config.loading import build_config, dump_config
-from study.report.charts import Chart, Painter, draw, log_scale, name_axis, write_plots
+from study.report.charts import Chart, Painter, draw, log_scale, name_axis, write_charts
 from study.report.drift_tables import describe_drift, drift_chart, write_drift
-from study.report.opening_charts import scores_chart, tuned_chart
-from study.report.plots import agreement_chart, importance_chart, make_plots, pareto_front
+from study.report.study_charts import (
+    agreement_chart,
+    importance_chart,
+    make_charts,
+    pareto_front,
+    scores_chart,
+    tuned_chart,
+)
 from study.results.drift import FeatureDrift, StudyDrift, parameter_drift
 from study.results.importance import importances, load_open_search
 from study.results.study_result import read_study_result
@@ -75,7 +81,7 @@ def test_a_plot_that_can_no_longer_be_drawn_leaves_no_stale_file(tmp_path: Path)
     target.mkdir()
     for name in ("history.html", "history.png", "other.png"):
         (target / name).write_text("old")
-    write_plots(tmp_path, [Chart("history", "title", "caption", (), reason_if_empty="few")])
+    write_charts(tmp_path, [Chart("history", "title", "caption", (), reason_if_empty="few")])
     assert [path.name for path in target.iterdir()] == ["other.png"]
 
 
@@ -149,7 +155,7 @@ def test_a_finished_study_has_every_plot_as_png_and_svg(
     of_scores = {"scores", "recalls", "tuned", "agreement", "pareto", "learning-rates"}
     assert drawn == of_scores
     assert "needs 30 finished trials" in (charts["importance-search"].missing_reason or "")
-    files = write_plots(tmp_path, tuple(charts.values()))
+    files = write_charts(tmp_path, tuple(charts.values()))
     assert {path.name for path in files} == {f"{n}.{end}" for n in drawn for end in ("png", "svg")}
     assert {*(tmp_path / "plots").iterdir()} == {*files}
     assert sum(path.stat().st_size for path in files) < 1_500_000
@@ -157,9 +163,9 @@ def test_a_finished_study_has_every_plot_as_png_and_svg(
 
 def test_a_study_without_results_says_why_there_is_no_plot(tmp_path: Path):
     StudyFolder(tmp_path / "new").create(dump_config(build_config({}, "test")), {})
-    plots = make_plots(read_study_result(tmp_path / "new"))
+    plots = make_charts(read_study_result(tmp_path / "new"))
     assert all(plot.missing_reason for plot in plots)
-    assert write_plots(tmp_path, plots) == []
+    assert write_charts(tmp_path, plots) == []
 
 
 def test_the_front_holds_what_no_cheaper_point_beats():

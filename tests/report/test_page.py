@@ -15,7 +15,7 @@ from PIL import Image
 from study.data.records import Dataset, Record
 from study.report.charts import Chart
 from study.report.page import render_report
-from study.report.plots import make_plots
+from study.report.study_charts import make_charts
 from study.results.study_result import read_study_result
 from study.storage.study_folder import REGISTERED, Registration, StudyFolder
 from study.trial.study import Prediction
@@ -153,7 +153,7 @@ def test_without_a_best_configuration_nothing_is_recommended(
 
 
 def test_an_ablation_has_its_table_and_plots_in_the_report(ablation_study: Path):
-    page = rendered(ablation_study, make_plots(read_study_result(ablation_study)))
+    page = rendered(ablation_study, make_charts(read_study_result(ablation_study)))
     assert "3 of 6 cells" in page
     assert page.count('class="drawing"') == 1
 
@@ -165,7 +165,7 @@ def test_names_and_paths_from_files_are_escaped(few_shot_study: Path):
         study.predict(path.parent.name, predictions)
     for path in few_shot_study.glob("trials/search-*"):
         study.change(path.name, label=EVIL)
-    plots = make_plots(read_study_result(few_shot_study))
+    plots = make_charts(read_study_result(few_shot_study))
     evil = f'"{EVIL}'
     seen = [Prediction("text", "accuracy", evil, evil, name, 0.9) for name in ("a", evil)]
     ExampleStudy(few_shot_study).predict("test-best-seed1", seen)

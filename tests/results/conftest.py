@@ -9,7 +9,7 @@ import pytest
 
 from study.config.trial_settings import TrialSettings
 from study.report.charts import Chart
-from study.report.plots import make_plots
+from study.report.study_charts import make_charts
 from study.results.study_result import read_study_result
 from study.results.trial_results import TrialResult
 from study.trial.study import Prediction
@@ -71,7 +71,7 @@ def base_to_new_study(tmp_path: Path) -> Path:
 def drawn_study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Chart]]:
     """A finished base-to-new study with its charts, which take seconds: for reading only."""
     folder = search_study(tmp_path_factory.mktemp("drawn") / "glyphs", base_to_new=True, seed=5)
-    return folder, make_plots(read_study_result(folder))
+    return folder, make_charts(read_study_result(folder))
 
 
 @pytest.fixture

@@ -1,12 +1,19 @@
-"""The charts of a search and of its tested candidates; scores are drawn in percent."""
+"""The charts of a study; scores are drawn in percent.
 
-from collections.abc import Iterable, Sequence
+Those of the scores and of what is tuned stand on the first screen of the report.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import cycle, product
 from math import inf
 from typing import Any
 
-from study.config.labels import BASELINE, OPEN, TUNED
+from study.backbones.architecture import ENCODERS, Depths
+from study.config.labels import BASELINE, LINEAR, OPEN, TUNED, ZERO_SHOT
+from study.errors import BackboneError
 from study.method.parameters import list_kinds
+from study.method.subsets import Term, list_sites, parse
 from study.report.ablation_tables import forest_chart
 from study.report.charts import (
     BEST_MARK,
@@ -26,14 +33,26 @@ from study.report.charts import (
     name_axis,
 )
 from study.report.class_tables import recall_chart
-from study.report.names import group_name, starred_name
-from study.report.opening_charts import scores_chart, tuned_chart
+from study.report.formatting import format_mean
+from study.report.names import candidate_name, group_name, starred_name
 from study.report.terminal import amount
-from study.report.verdict import validation_agreement
+from study.report.verdict import best_name, validation_agreement
 from study.results.importance import MIN_TRIALS, Importances, importances, load_open_search
+from study.results.statistics import MeanInterval
 from study.results.study_result import StudyResult
 from study.results.trial_results import TrialResult
 
+_OPENING_WIDTH = 4.0
+"""The width in inches of a chart on the first screen: a phone shows one beside no other, and a page
+three."""
+_COMPARED = {ZERO_SHOT, LINEAR, TUNED}
+"""The candidates that the best configuration is drawn beside."""
+_STATES = {
+    "tuned": ({True}, BLUE, 0.95),
+    "tuned in part": ({True, False}, BLUE, 0.45),
+    "as in CLIP": ({False}, GREY, 0.35),
+}
+"""Of each state of a square: whether its tensors are tuned, its colour and opacity."""
 VALIDATION = "validation score, %"
 _GROUP_COLORS = {OPEN: BLUE, TUNED: ORANGE, BASELINE: GREY}
 _GROUP_COLORS |= {"full": PINK, "lora": OLIVE, "projection": BROWN}
@@ -43,20 +62,119 @@ _STATUS_STYLES = {
 }
 
 
-def make_plots(board: StudyResult) -> list[Chart]:
+def make_charts(result: StudyResult) -> list[Chart]:
     """Return the charts of a study: of its search and its best, or of its ablation."""
-    if board.ablation:
-        return [forest_chart(board.ablation)]
-    trials = board.stage("search")
+    if result.ablation:
+        return [forest_chart(result.ablation)]
+    trials = result.stage("search")
     return [
-        scores_chart(board),
-        recall_chart(board),
-        tuned_chart(board),
-        agreement_chart(board),
-        importance_chart(board),
+        scores_chart(result),
+        recall_chart(result),
+        tuned_chart(result),
+        agreement_chart(result),
+        importance_chart(result),
         pareto_chart(trials),
         rates_chart(trials),
     ]
+
+
+def scores_chart(result: StudyResult) -> Chart:
+    """Draw the test scores of the best configuration, what it is beside, and the final model.
+
+    In a study without a search all candidates are drawn.
+    """
+    shown = [*_compared_scores(result)]
+    names = [f"{name}\n{format_mean(score, ' %')}" for name, score in shown]
+
+    def paint(axes: Any) -> None:
+        for row, (name, score) in enumerate(shown):
+            look: Any = BEST_MARK if name == "best configuration" else {"marker": "o"}
+            mean, errors = in_percent([(score.mean, score.interval)])
+            axes.errorbar(mean, [row], xerr=errors, color=BLUE, **look)
+        if result.chance is not None:
+            axes.axvline(100 * result.chance, linestyle=":", color=GREY)
+        axes.set_xlabel(f"test {result.protocol.metric}, %")
+        name_axis(axes, "y", names)
+
+    chance = "" if result.chance is None else " Dotted: chance."
+    return Chart(
+        "scores",
+        "Scores on test",
+        f"With 95 % intervals; that of a single training is over test images alone.{chance}",
+        [paint] if shown else [],
+        reason_if_empty="nothing has a test score yet",
+        width=_OPENING_WIDTH,
+        height=0.8 + 0.44 * len(names),
+    )
+
+
+def _compared_scores(result: StudyResult) -> Iterator[tuple[str, MeanInterval]]:
+    """Yield the name and the score of each candidate in the chart, the lowest first."""
+    for entry in reversed(result.rows):
+        compared = _COMPARED.intersection(entry.labels)
+        if entry.is_best_by_validation and result.has_search:
+            yield best_name(result), entry.test
+        elif compared or not result.has_search:
+            yield candidate_name(next(iter(compared), entry.label)), entry.test
+    if result.final and result.final.test:
+        yield "final model", result.final.test
+
+
+def tuned_chart(result: StudyResult) -> Chart:
+    """Draw which sites of which layers the best configuration tunes."""
+    squares: dict[tuple[int, int], set[bool]] = {}
+    rows: list[Term] = []
+    layers = 0
+    reason = "the selected configuration tunes no sites of CLIP"
+    best = result.best_by_validation
+    if best and best.settings.subset != "none":
+        try:
+            depths = result.study.architecture.depths
+        except BackboneError as error:
+            reason = f"the layers of the backbone are not known: {error}"
+        else:
+            layers = max(depths.text, depths.vision)
+            # The first row is to be at the top.
+            rows = [Term(one, site) for one in ENCODERS for site in list_sites(one, depths.family)]
+            rows.reverse()
+            squares = _squares(best.settings.subset, rows, depths)
+
+    def paint(axes: Any) -> None:
+        for name, (are_tuned, color, opacity) in _STATES.items():
+            places = [place for place, state in squares.items() if state == are_tuned]
+            if places:
+                xs, ys = zip(*places, strict=True)
+                axes.plot(xs, ys, "s", color=color, alpha=opacity, markeredgewidth=0, label=name)
+        step = 1 + layers // 13
+        numbers = [str(layer) if layer % step == 0 else "" for layer in range(layers)]
+        axes.set_xlabel("layer")
+        name_axis(axes, "x", ["in", "", *numbers, "", "out"])
+        name_axis(axes, "y", [*map(str, rows)])
+        axes.grid(visible=False)
+
+    return Chart(
+        "tuned",
+        f"What the {best_name(result)} tunes",
+        "Rows are sites; columns are layers, counted from 0, and what is before (in) and after.",
+        [paint] if squares else [],
+        reason_if_empty=reason,
+        width=_OPENING_WIDTH,
+        height=1.0 + 0.17 * len(rows),
+    )
+
+
+def _squares(subset: str, rows: list[Term], depths: Depths) -> dict[tuple[int, int], set[bool]]:
+    """Return whether the tensors of each site in each layer are tuned, by column and row."""
+    tuned = parse(subset).resolve(depths)
+    last = max(depths.text, depths.vision) + 1
+    squares: dict[tuple[int, int], set[bool]] = defaultdict(set)
+    for row, term in enumerate(rows):
+        for tensor in sorted(term.resolve(depths), key=str):
+            column = tensor.layer
+            if column is None:
+                column = -2 if tensor.row.stage == "before" else last
+            squares[column + 2, row].add(tensor in tuned)
+    return squares
 
 
 def rates_chart(trials: Sequence[TrialResult]) -> Chart:
@@ -89,12 +207,12 @@ def rates_chart(trials: Sequence[TrialResult]) -> Chart:
     )
 
 
-def importance_chart(board: StudyResult) -> Chart:
+def importance_chart(result: StudyResult) -> Chart:
     """Draw the relative weights of the parameters of the open search."""
-    study = load_open_search(board.folder)
+    study = load_open_search(result.folder)
     found = importances(study) if study else Importances(0, {}, 0)
     names = sorted(found.weights, key=lambda name: found.weights[name])
-    stopped = sum(t.status == "stopped" and t.group == OPEN for t in board.stage("search"))
+    stopped = sum(t.status == "stopped" and t.group == OPEN for t in result.stage("search"))
 
     def paint(axes: Any) -> None:
         draw_bars(axes, [100 * found.weights[name] for name in names])
@@ -144,9 +262,9 @@ def pareto_chart(trials: Sequence[TrialResult]) -> Chart:
     )
 
 
-def agreement_chart(board: StudyResult) -> Chart:
+def agreement_chart(result: StudyResult) -> Chart:
     """Draw the test score of each tested candidate against its validation score."""
-    scored = [entry for entry in board.rows if entry.val_score is not None]
+    scored = [entry for entry in result.rows if entry.val_score is not None]
 
     def paint(axes: Any) -> None:
         looks = cycle(product(MARKERS, PALETTE))
@@ -156,13 +274,13 @@ def agreement_chart(board: StudyResult) -> Chart:
             test, errors = in_percent([(row.test.mean, row.test.interval)])
             # The legend names candidates, as names at points would overlap.
             axes.errorbar(val, test, yerr=errors, color=color, label=starred_name(row), **look)
-        axes.set(xlabel=VALIDATION, ylabel=f"test {board.protocol.metric}, %")
+        axes.set(xlabel=VALIDATION, ylabel=f"test {result.protocol.metric}, %")
 
     return Chart(
         "agreement",
         "Validation against test",
         "Each candidate’s validation score, and its test score with its 95 % interval. ★: best "
-        f"configuration. {validation_agreement(board)}".strip(),
+        f"configuration. {validation_agreement(result)}".strip(),
         [paint] if scored else [],
         reason_if_empty="no candidate has a test score yet",
         width=7.0,
