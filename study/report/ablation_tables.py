@@ -17,8 +17,9 @@ from study.report.formatting import (
     percent,
     probability,
 )
+from study.report.names import score_titles
 from study.report.setting_descriptions import setting_cells, setting_header
-from study.report.tables import Table, markdown_text, with_notes
+from study.report.tables import Table, markdown_text, records_csv, with_notes
 from study.report.verdict import ablation_notes, ablation_verdict, interval_scope
 from study.results.ablation import Ablation
 from study.results.chance import BALANCED
@@ -59,21 +60,15 @@ def forest_chart(ablation: Ablation) -> Chart:
 
 def cell_table(ablation: Ablation) -> Table:
     """Return the scores of the cells, in percent and percentage points."""
-    score = ablation.metric if ablation.parts else "test"
-    header = ["cell", *(f"{name} %" for name in (*ablation.parts, score))]
-    if ablation.shows_balanced:
-        header.append("balanced %")
-    header += ["Δ base", "p", "seeds", *setting_header()[2:], "trainable", "s"]
+    scores = score_titles(ablation.names)
+    header = ["cell", *scores.values(), "Δ base", "p", "seeds"]
+    header += [*setting_header()[2:], "trainable", "s"]
     rows = []
     for cell in ablation.cells:
         row: list[object] = [cell.label]
-        row += [format_mean(cell.means.get(name)) for name in (*ablation.parts, "score")]
-        if ablation.shows_balanced:
-            row.append(format_mean(cell.means.get(BALANCED)))
-        row += [
-            format_difference(cell.comparison),
-            probability(cell.comparison.holm_p if cell.comparison else None),
-        ]
+        row += [format_mean(cell.means.get(name)) for name in scores]
+        holm_p = cell.comparison.holm_p if cell.comparison else None
+        row += [format_difference(cell.comparison), probability(holm_p)]
         row += [cell.score.n, *setting_cells(cell.settings)[2:], format_count(cell.trainable)]
         rows.append([*row, None if cell.seconds is None else f"{cell.seconds:.0f}"])
     notes = ["± and [ ] are 95 % intervals."]
@@ -85,7 +80,7 @@ def cell_table(ablation: Ablation) -> Table:
     if ablation.chance is not None:
         notes.append(f"Chance: {percent(ablation.chance)} % (balanced).")
     notes += ablation_notes(ablation)
-    title = f"Ablation: test {ablation.metric}, %"
+    title = f"Ablation: test {ablation.names.metric}, %"
     return Table(title, header, rows, note=" ".join(notes))
 
 
@@ -100,17 +95,12 @@ def ablation_markdown(ablation: Ablation) -> str:
     return f"{markdown_text(ablation_verdict(ablation))}\n\n{scores}\n"
 
 
-def ablation_csv(ablation: Ablation) -> str:
-    """Return the ablation as CSV: fractions in full precision, one row per cell."""
-    return Table.from_records(ablation_records(ablation)).csv()
-
-
 def ablation_records(ablation: Ablation) -> list[dict[str, object]]:
-    """Return the ablation as records: one per cell, with the columns of its CSV."""
+    """Return the ablation for CSV and JSON: a record per cell, fractions in full precision."""
     records: list[dict[str, object]] = []
     for cell in ablation.cells:
         edges = "; ".join(f"{kind}: {edge}" for kind, edge in cell.rate_edges.items())
-        names = ("score", BALANCED, *PARTS, *ablation.parts)
+        names = ("score", BALANCED, *PARTS, *ablation.names.parts)
         means = {name: cell.means.get(name) for name in names} | {"difference": cell.comparison}
         records.append(
             {
@@ -131,5 +121,5 @@ def ablation_records(ablation: Ablation) -> list[dict[str, object]]:
 
 def write_ablation(folder: Path, ablation: Ablation) -> None:
     """Write `ablation.csv` and `ablation.md` into the study's folder."""
-    write_atomically(folder / "ablation.csv", ablation_csv(ablation))
+    write_atomically(folder / "ablation.csv", records_csv(ablation_records(ablation)))
     write_atomically(folder / "ablation.md", ablation_markdown(ablation))

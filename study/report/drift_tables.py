@@ -8,7 +8,7 @@ from typing import Any
 
 from study.backbones.architecture import ENCODERS
 from study.report.charts import MARKERS, PALETTE, Chart, Painter, log_scale, name_axis, write_charts
-from study.report.tables import Table
+from study.report.tables import records_csv
 from study.results.drift import StudyDrift, TensorDrift
 from study.storage.atomic import write_atomically
 
@@ -82,5 +82,5 @@ def write_drift(folder: Path, drift: StudyDrift) -> list[Path]:
     """Write `drift.csv`, a row a tensor, and the chart into a study's folder; return the paths."""
     path = folder / "drift.csv"
     records = [vars(one) | {"relative": one.relative} for one in drift.tensors]
-    write_atomically(path, Table.from_records(records).csv())
+    write_atomically(path, records_csv(records))
     return [path, *write_charts(folder, [drift_chart(drift.tensors)])]

@@ -1,4 +1,4 @@
-"""A leaderboard as tables and text: for the terminal, as Markdown and as CSV."""
+"""A leaderboard as tables and text: for the terminal, as Markdown, and as records."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from study.report.formatting import (
     p_columns,
     percent,
 )
-from study.report.names import candidate_name, group_name, starred_name
+from study.report.names import candidate_name, group_name, score_titles, starred_name
 from study.report.setting_descriptions import (
     SETTING_NOTE,
     setting_cells,
@@ -26,7 +26,7 @@ from study.report.setting_descriptions import (
     settings_in_words,
     tuned_in_words,
 )
-from study.report.tables import Table, markdown_text, with_notes
+from study.report.tables import Table, markdown_text, records_csv, with_notes
 from study.report.terminal import amount
 from study.report.verdict import (
     comparison_sentences,
@@ -52,23 +52,14 @@ _MOST_ROWS = 20
 def main_table(result: StudyResult) -> Table:
     """Return the test scores in percent, and the differences to both CLIPFits in points."""
     title = f"{result.folder.name}: test {result.protocol.metric}"
-    score, parts = "test", result.score_names.parts
-    if parts:
-        title += f" of {' and '.join(parts)} accuracy"
-        score = result.protocol.metric
-    heads = _scored_heads(result)
-    header = ["candidate", *(f"{name} %" for name in (*parts, score))]
-    header += [f"{head} head" for head in heads]
-    if result.score_names.balanced:
-        header.append("balanced %")
-    header += ["seeds", "Δ tuned CLIPFit", "Δ published"]
-    shown = [*parts, "score", *(f"score_{head}" for head in heads)]
-    if result.score_names.balanced:
-        shown.append(BALANCED)
+    if result.score_names.parts:
+        title += f" of {' and '.join(result.score_names.parts)} accuracy"
+    scores = score_titles(result.score_names, _scored_heads(result))
+    header = ["candidate", *scores.values(), "seeds", "Δ tuned CLIPFit", "Δ published"]
     rows: list[list[object]] = []
     for entry in result.rows:
         row: list[object] = [starred_name(entry)]
-        row += [format_mean(entry.means.get(name)) for name in shown]
+        row += [format_mean(entry.means.get(name)) for name in scores]
         seeds, started = entry.test.n, entry.test_trial_count
         row.append(seeds if seeds == started else f"{seeds}/{started}")
         for label in (TUNED, PUBLISHED):
@@ -245,22 +236,15 @@ def _all_tables(result: StudyResult) -> list[Table]:
     return [make(result) for make in makers]
 
 
-def leaderboard_csv(result: StudyResult) -> str:
-    """Return the leaderboard as CSV: fractions in full precision, one row per candidate."""
-    records = leaderboard_records(result)
-    if not records:  # programs read a table without rows, but no empty file
-        return Table("", ["label"], []).csv()
-    return Table.from_records(records).csv()
-
-
 def leaderboard_records(result: StudyResult) -> list[dict[str, object]]:
-    """Return the leaderboard as records: one per candidate, with the columns of its CSV."""
+    """Return the leaderboard for CSV and JSON: a record per candidate, in full precision."""
     return [_candidate_record(result, entry) for entry in result.rows]
 
 
 def write_leaderboard(result: StudyResult) -> None:
     """Write `leaderboard.csv` and `leaderboard.md` into the study's folder."""
-    write_atomically(result.folder.path / "leaderboard.csv", leaderboard_csv(result))
+    csv = records_csv(leaderboard_records(result))
+    write_atomically(result.folder.path / "leaderboard.csv", csv)
     write_atomically(result.folder.path / "leaderboard.md", leaderboard_markdown(result))
 
 

@@ -1,4 +1,6 @@
-"""The names of candidates and of groups of a search for readers, by their labels."""
+"""The names of candidates, of groups of a search and of scores, for readers."""
+
+from collections.abc import Iterable
 
 from study.config.labels import (
     BASELINE,
@@ -10,7 +12,9 @@ from study.config.labels import (
     ZERO_SHOT,
 )
 from study.config.methods import METHODS
-from study.results.rows import Row
+from study.config.trial_settings import Head
+from study.results.chance import BALANCED
+from study.results.rows import Row, ScoreNames
 from study.trial.study import BEST
 
 _NAMES = {
@@ -59,6 +63,21 @@ def starred_name(entry: Row) -> str:
 def group_name(group: str) -> str:
     """Return the name of a group of a search; that of another method has the method's name."""
     return _GROUPS.get(group, candidate_name(group))
+
+
+def score_titles(names: ScoreNames, heads: Iterable[Head] = ()) -> dict[str, str]:
+    """Return the headers of the columns of scores, by the names of the scores.
+
+    Args:
+        names: the scores that tables of the study show.
+        heads: the heads whose scores have columns of their own.
+    """
+    titles = {part: f"{part} %" for part in names.parts}
+    titles["score"] = f"{names.metric if names.parts else 'test'} %"
+    titles |= {f"score_{head}": f"{head} head" for head in heads}
+    if names.balanced:
+        titles[BALANCED] = f"{BALANCED} %"
+    return titles
 
 
 def _split_label(label: str) -> tuple[str, str]:

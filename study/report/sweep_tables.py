@@ -11,7 +11,7 @@ from statistics import fmean, harmonic_mean
 
 from study.config.labels import LINEAR, TUNED, ZERO_SHOT
 from study.report.formatting import format_mean, percent
-from study.report.tables import Table
+from study.report.tables import Table, csv_text
 from study.results.rows import Row
 from study.results.sweep_scores import PUBLISHED_DATASETS, SweepRow
 from study.results.trial_results import PARTS, SOURCE
@@ -131,7 +131,7 @@ def write_sweep_tables(sweep: Sequence[SweepRow], folder: Path) -> Path:
         rows.append([*cells, *(mean and mean.mean for mean in means)])
     path = folder / "tables.md"
     # The file by which both are known is written first.
-    write_atomically(path.with_suffix(".csv"), Table("", CSV_HEADER, rows).csv())
+    write_atomically(path.with_suffix(".csv"), csv_text([CSV_HEADER, *rows]))
     tables = [table.markdown() for table in sweep_tables(sweep)]
     write_atomically(path, "\n\n".join(tables) + "\n")
     return path

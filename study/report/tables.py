@@ -1,4 +1,4 @@
-"""Tables for the terminal, Markdown, HTML and CSV.
+"""Tables for the terminal, Markdown and HTML, and CSV for other programs.
 
 On the terminal they show all headers and cells at any width: a table that is too wide wraps its
 words. If that is not enough, it is split into several, which repeat the first column.
@@ -39,14 +39,14 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 @dataclass(frozen=True)
 class Table:
-    """A table for the terminal, Markdown, HTML and CSV; `rich` prints it directly."""
+    """A table for the terminal, Markdown and HTML; `rich` prints it directly."""
 
     title: str
     """What the table shows; may be empty."""
     header: Sequence[str]
     """The names of the columns; all empty for a table without a header."""
     rows: Sequence[Sequence[object]]
-    """The cells of each row: text, or values, which CSV holds in full precision."""
+    """The cells of each row; None is an unknown value."""
     left: int = 1
     """The number of leading columns of words, aligned left; the others are aligned right."""
     marked: int | None = None
@@ -55,12 +55,6 @@ class Table:
     """What a reader must know of the numbers, in sentences below the table; may be empty."""
     lines: bool = True
     """Whether the terminal shows lines between the cells."""
-
-    @classmethod
-    def from_records(cls, records: Sequence[Mapping[str, object]]) -> Table:
-        """Return the table of records that all have the columns of the first."""
-        header = list(records[0]) if records else []
-        return cls(title="", header=header, rows=[list(record.values()) for record in records])
 
     @property
     def texts(self) -> list[list[str]]:
@@ -76,10 +70,6 @@ class Table:
         if self.note:
             blocks.append(markdown_text(self.note))
         return "\n\n".join(blocks)
-
-    def csv(self) -> str:
-        """Return the table as CSV, for other programs."""
-        return csv_text([self.header, *self.rows])
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the pieces, for rich to print, with an empty line between those without lines."""
@@ -173,6 +163,13 @@ def with_notes(tables: Iterable[Table]) -> list[Table | Text]:
             if table.note:
                 shown.append(Text(table.note, style="dim"))
     return shown
+
+
+def records_csv(records: Sequence[Mapping[str, object]]) -> str:
+    """Return records as CSV, which all have the columns of the first."""
+    # Programs read a table without rows, but no empty file.
+    header = list(records[0]) if records else ["label"]
+    return csv_text([header, *(list(record.values()) for record in records)])
 
 
 def csv_text(rows: Iterable[Sequence[object]]) -> str:

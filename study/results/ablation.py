@@ -61,10 +61,8 @@ class Cell:
 class Ablation:
     """The cells of an ablation, and their comparisons with the base."""
 
-    metric: str
-    """The name of the protocol's score."""
-    parts: tuple[str, ...]
-    """The names of the parts that are shown next to a score."""
+    names: ScoreNames
+    """The names of the scores that tables show."""
     cells: Sequence[Cell]
     """The cells that have a score, best mean first."""
     unscored: Sequence[str]
@@ -102,11 +100,6 @@ class Ablation:
             return []
         most = UNSTABLE * median(spread for spread, _ in spreads)
         return [cell for spread, cell in spreads if spread > most]
-
-    @property
-    def shows_balanced(self) -> bool:
-        """Whether balanced scores are shown next to the scores."""
-        return any(BALANCED in cell.means for cell in self.cells)
 
 
 def make_ablation(
@@ -155,8 +148,7 @@ def make_ablation(
         cells.append(cell)
     labels = [trial.group for trial in searched] + [trial.label for trial in ablated]
     return Ablation(
-        metric=protocol.metric,
-        parts=names.parts,
+        names=names,
         cells=sorted(cells, key=lambda cell: -cell.score.mean),
         unscored=[label for label in dict.fromkeys(labels) if label not in scored],
         chance=first_chance(ablated),

@@ -23,8 +23,10 @@ _ROUNDING = 1e-9
 
 
 class ScoreNames(NamedTuple):
-    """The names of the test scores that a study's tables show beside the score itself."""
+    """The names of the test scores that a study's tables show."""
 
+    metric: str
+    """The protocol's name of the score."""
     parts: tuple[str, ...]
     """The parts that the score is made of, such as ``base`` and ``new``; empty if it has none."""
     balanced: bool

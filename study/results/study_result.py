@@ -159,6 +159,7 @@ class StudyResult:
             parts = ()
         tested = dict.fromkeys(name for trial in self.trial_results for name in trial.test)
         return ScoreNames(
+            metric=self.protocol.metric,
             parts=parts,
             # The score of a protocol that averages over classes is balanced itself.
             balanced=BALANCED in tested and not self.protocol.class_averaged,

@@ -48,13 +48,13 @@ class TrialResult(TrialConfig):
     Only the settings of the configuration are validated; a field that it lacks is None.
     """
 
-    status: str
+    status: str = "running"
     """How the trial ended: "finished", "stopped" or "failed"; "running" before that."""
     epochs: int
     """The number of completed epochs, not of configured ones as in the configuration."""
     epochs_planned: int
     """The number of epochs that the trial would have without being stopped."""
-    seconds: float | None
+    seconds: float | None = None
     """The duration of training and evaluation; None before the end."""
     val: Scores
     """The validation scores that the search received: those of the last epoch that has any."""
@@ -65,9 +65,9 @@ class TrialResult(TrialConfig):
 
     None if nothing was tested or no counts of classes were kept.
     """
-    reason: str | None
+    reason: str | None = None
     """Why the trial was stopped or failed, in one line."""
-    error: str | None
+    error: str | None = None
     """The traceback of a failed trial."""
     confusion: Confusion
     """The predicted classes of test images, counted; see `study.trial.predictions.confusion_of`."""
@@ -161,25 +161,21 @@ def _read_trial(
     if test.get("score") is not None:
         for prediction in read_predictions(folder, trial.trial_id):
             predictions[prediction.head].append(prediction)
-    confusion = confusion_of(predictions[settings.head] if settings.head else ())
+    confusion = confusion_of(predictions.get(settings.head, ()) if settings.head else ())
     chance = None
     if balanced := balanced_scores(confusion, protocol):
         test[BALANCED], chance = balanced
     values: JsonObject = {name: config.get(name) for name in TrialConfig.model_fields}
     values |= {
         "trial_id": trial.trial_id,
-        "status": "running",
         "epochs": len(reports),
         "epochs_planned": config.get("epochs", 0),
         "settings": settings,
-        "seconds": None,
-        "reason": None,
-        "error": None,
         "val": _read_validation(reports),
         "test": test,
         "chance": chance,
         "confusion": confusion,
-        "outcomes": {head: outcomes_of(own) for head, own in predictions.items() if own},
+        "outcomes": {head: outcomes_of(own) for head, own in predictions.items()},
     }
     if end:
         values |= vars(end)

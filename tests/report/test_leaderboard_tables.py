@@ -13,12 +13,12 @@ from study.errors import DataError
 from study.protocols import hmean
 from study.report.leaderboard_tables import (
     budget_table,
-    leaderboard_csv,
     leaderboard_markdown,
     main_table,
     render_leaderboard,
     render_screen,
     target_table,
+    write_leaderboard,
 )
 from study.report.sweep_tables import sweep_summary, sweep_tables, write_sweep_tables
 from study.results.study_result import read_study_result
@@ -67,7 +67,9 @@ def test_the_terminal_markdown_and_csv_have_the_same_candidates(base_to_new_stud
     console.print(render_leaderboard(board))
     printed, markdown = console.export_text(), leaderboard_markdown(board)
     assert max(map(len, printed.splitlines())) <= 100
-    rows = [*csv.DictReader(io.StringIO(leaderboard_csv(board)))]
+    write_leaderboard(board)
+    written = (base_to_new_study / "leaderboard.csv").read_text()
+    rows = [*csv.DictReader(written.splitlines())]
     found = [(row["label"], float(row["test_mean"])) for row in rows]
     assert found == [(entry.label, entry.test.mean) for entry in board.rows], "in full"
     assert [row["label"] for row in rows if row["best"] == "True"] == ["best"]

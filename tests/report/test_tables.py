@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from study.report.tables import Table, csv_text, markdown_text, plain_table
+from study.report.tables import Table, csv_text, markdown_text, plain_table, records_csv
 from study.report.terminal import amount, print_sentences
 from study.report.visible_text import VisibleFormatter, visible_text
 from tests.screens import columns, run_in_terminal, squeezed
@@ -129,9 +129,10 @@ def test_marks_of_markdown_are_escaped_and_others_left():
         assert markdown_text(text) == escaped
 
 
-def test_values_are_shown_short_and_written_in_full():
+def test_unknown_values_are_dashes_and_empty_cells():
     table = Table("Of *a*", ["cell", "s"], [["x", 0.1 + 0.2], [None, 3]], note="s < 1.")
-    assert table.csv() == "cell,s\nx,0.30000000000000004\n,3\n"
+    assert csv_text([table.header, *table.rows]) == "cell,s\nx,0.30000000000000004\n,3\n"
+    assert records_csv([]) == "label\n"
     head, rows, note = table.markdown().split("\n\n")
     assert (head, note) == ("## Of \\*a\\*", "s &lt; 1.")
     assert rows.splitlines()[1:] == ["| --- | --- |", "| x | 0.30000000000000004 |", "| – | 3 |"]
