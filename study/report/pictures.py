@@ -18,6 +18,7 @@ from study.data.readers.huggingface import PREFIX
 from study.data.records import Dataset, result_names
 from study.errors import StudyError
 from study.report.formatting import percent
+from study.results.classes import first_seed
 from study.results.study_result import StudyResult
 from study.trial.predictions import read_predictions
 from study.trial.study import Study
@@ -67,16 +68,13 @@ def make_gallery(result: StudyResult, datasets: Datasets) -> Gallery:
     Raises:
         FolderError: a file of predictions is damaged.
     """
-    by_seed = {}
     best = result.best_by_validation
-    for trial in result.tested_trials(best.label) if best else ():
-        predictions = read_predictions(result.folder, trial.trial_id, trial.settings.head)
-        if predictions:
-            by_seed[trial.seed] = predictions
-    if not by_seed:
+    trials = result.tested_trials(best.label) if best else []
+    if not any(trial.confusion for trial in trials):
         return Gallery((), None)
-    seed = min(by_seed)
-    mistakes = [one for one in by_seed[seed] if one.predicted != one.label]
+    trial = first_seed(trials)
+    predictions = read_predictions(result.folder, trial.trial_id, trial.settings.head)
+    mistakes = [one for one in predictions if one.predicted != one.label]
     mistakes.sort(key=lambda one: (-one.probability, one.part, one.path))
     mistakes = mistakes[:PICTURES]
     find_images = _find_images(result.study, datasets)
@@ -91,7 +89,7 @@ def make_gallery(result: StudyResult, datasets: Datasets) -> Gallery:
                 address = encode_picture(images[0].source.open_image(one.path))
         caption = [f"taken for {one.predicted}, {percent(one.probability)} %", f"is {one.label}"]
         pictures.append(Picture(address, one.path, caption))
-    return Gallery(pictures, seed)
+    return Gallery(pictures, trial.seed)
 
 
 Images = tuple[Dataset, set[tuple[str, str]]]
