@@ -160,8 +160,9 @@ def render_screen(result: StudyResult) -> Group:
     blocks: list[Table | Text] = [table] if rows else []
     if len(kept) < len(main.rows):
         blocks.append(Text(f"and {amount(len(main.rows) - len(kept), 'candidate')} more: --all"))
-    if result.has_search and result.best_by_validation:
-        sentences = [*comparison_sentences(result), *qualifications(result)]
+    best = result.best_by_validation
+    if best and result.has_search:
+        sentences = [*comparison_sentences(result), *qualifications(result, best)]
     else:
         sentences = verdict(result)
     blocks += [Text(""), *map(Text, sentences)]
@@ -211,7 +212,7 @@ def describe_study(result: StudyResult) -> str:
     blocks = [f"**{score}**"]
     if result.registration:
         blocks.append(f"`{result.registration.loading_line}`")
-        blocks.append(markdown_text(registration_sentence(result)))
+        blocks.append(markdown_text(registration_sentence(result.registration)))
     blocks += [*rest, *markdown_tables(result)]
     blocks.append("`report.html` among this run’s artifacts has the whole report.")
     return _widen_columns("\n\n".join(blocks))

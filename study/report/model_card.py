@@ -27,8 +27,6 @@ from study.serving.saved_model import SavedModel
 
 MOST_NAMES = 60
 """The most class names that a card lists; `classes.json` has all of them."""
-_STUDY_ROWS = ("Dataset", "Protocol", "Images", "Selection", "Training", "Search", "Test")
-"""The rows of a report's table of the configuration that a card has as well."""
 
 
 class Provenance(NamedTuple):
@@ -100,9 +98,7 @@ def model_card(
             title=f"{card.title} for {markdown_text(result.config.data.dataset)}",
             scores=provenance.entry is not None,
             data=[
-                (row, markdown_text(text).rstrip("."))
-                for row, text in configuration_rows(result)
-                if row in _STUDY_ROWS
+                (row, markdown_text(text).rstrip(".")) for row, text in configuration_rows(result)
             ],
             origin=f"This is {markdown_text(origin)}.",
             figures=_figures(saved, provenance),

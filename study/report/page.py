@@ -173,7 +173,7 @@ def _use(result: StudyResult) -> Iterator[Block]:
         yield Block("text", reason)
         return
     if result.registration:
-        yield Block("text", registration_sentence(result))
+        yield Block("text", registration_sentence(result.registration))
         code = f"import mlflow\n\n{result.registration.loading_line}"
         yield Block("code", code, "From the registry of MLFLOW_TRACKING_URI")
     # The first seed, not the best on test: that would be selecting on test.

@@ -17,9 +17,10 @@ from study.report.setting_descriptions import SHOWN_OVERLAP, settings_in_words
 from study.report.terminal import amount
 from study.results.ablation import BASE, UNSTABLE, Ablation
 from study.results.bootstrap import ResampledTests
-from study.results.rows import CLOSE_TO_BEST
+from study.results.rows import CLOSE_TO_BEST, Row
 from study.results.statistics import MOST_OVERLAP, MeanInterval
 from study.results.study_result import FinalModel, StudyResult
+from study.storage.study_folder import Registration
 
 
 def metric_name(result: StudyResult) -> str:
@@ -74,11 +75,8 @@ def scores_beside(result: StudyResult, unit: str = " %") -> list[str]:
     return beside
 
 
-def selection_sentence(result: StudyResult) -> str:
+def selection_sentence(result: StudyResult, best: Row) -> str:
     """Return what the configuration that validation chose tunes, and when it was chosen."""
-    best = result.best_by_validation
-    if not best:
-        return ""
     when = "before any test image was read"
     if result.earlier_candidates:
         when = "in a search that was extended after an earlier selection had been tested"
@@ -88,27 +86,26 @@ def selection_sentence(result: StudyResult) -> str:
 
 def verdict(result: StudyResult) -> list[str]:
     """Return what a study found: its score, its best configuration, comparisons, and more."""
-    best = result.best_by_validation
-    if not result.has_search and result.rows:
-        scores = [f"{entry_name(one)} {format_mean(one.test, ' %')}" for one in result.rows]
-        return [f"Nothing was searched. Test {metric_name(result)}: {', '.join(scores)}."]
-    if not best:
+    best, opening = result.best_by_validation, headline(result)
+    if best and opening:
+        return [
+            " ".join(opening),
+            selection_sentence(result, best),
+            *comparison_sentences(result),
+            *qualifications(result, best),
+        ]
+    if result.has_search or not result.rows:
         return ["The best configuration has no test score yet."]
-    number, rest = headline(result) or ("", "")
-    return [
-        f"{number} {rest}",
-        selection_sentence(result),
-        *comparison_sentences(result),
-        *qualifications(result),
-    ]
+    scores = [f"{entry_name(one)} {format_mean(one.test, ' %')}" for one in result.rows]
+    return [f"Nothing was searched. Test {metric_name(result)}: {', '.join(scores)}."]
 
 
 def comparison_sentences(result: StudyResult) -> list[str]:
     """Return the planned comparisons of the best configuration, the closest rival first."""
-    sentences = []
-    comparisons = result.comparisons
-    for label, comparison in comparisons.items():
-        sentences.append(f"Against {candidate_name(label)}: {describe_comparison(comparison)}.")
+    sentences = [
+        f"Against {candidate_name(label)}: {describe_comparison(comparison)}."
+        for label, comparison in result.comparisons.items()
+    ]
     for label in result.rivals:
         if result.best and not result.find_row(label):
             sentences.append(f"{candidate_name(label)} has no test score to compare with.")
@@ -134,11 +131,8 @@ def describe_significance(difference: MeanInterval) -> str:
     return f"p {probability(difference.holm_p)}: {conclusion}"
 
 
-def qualifications(result: StudyResult) -> list[str]:
-    """Return what a reader must know beside the score and the comparisons."""
-    best = result.best_by_validation
-    if not best or not result.has_search:
-        return []
+def qualifications(result: StudyResult, best: Row) -> list[str]:
+    """Return what a reader must know beside the score of what validation chose."""
     sentences = []
     versus = f"{format_mean(best.balanced, ' %')} against {percent(best.chance)} %, balanced"
     if not result.best:
@@ -188,11 +182,8 @@ def final_training(final: FinalModel) -> str:
     return f"{trained}: {format_mean(final.test, ' %')} over test images alone"
 
 
-def registration_sentence(result: StudyResult) -> str:
-    """Return the registered version, whether it is champion, and why; empty without one."""
-    registered = result.registration
-    if not registered:
-        return ""
+def registration_sentence(registered: Registration) -> str:
+    """Return the registered version, whether it is champion, and why."""
     champion = "champion" if registered.champion else "not champion"
     version = f"{registered.model}, version {registered.version} ({champion})"
     return f"Registered as {version}: {registered.reason}."
