@@ -12,6 +12,7 @@ from statistics import fmean, harmonic_mean
 from study.config.labels import LINEAR, TUNED, ZERO_SHOT
 from study.report.formatting import format_mean, percent
 from study.report.tables import Table, csv_text
+from study.results.chance import BALANCED
 from study.results.rows import Row
 from study.results.sweep_scores import PUBLISHED_DATASETS, SweepRow
 from study.results.trial_results import PARTS, SOURCE
@@ -126,7 +127,7 @@ def write_sweep_tables(sweep: Sequence[SweepRow], folder: Path) -> Path:
     refuse_other_tables(folder)
     rows = []
     for experiment, series, dataset, row, *_ in sweep:
-        means = (row.balanced, *map(row.means.get, PARTS))
+        means = map(row.means.get, (BALANCED, *PARTS))
         cells = [experiment, series, dataset, row.test.n, row.test.mean, row.test.sd]
         rows.append([*cells, *(mean and mean.mean for mean in means)])
     path = folder / "tables.md"

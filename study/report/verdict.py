@@ -17,6 +17,7 @@ from study.report.setting_descriptions import SHOWN_OVERLAP, settings_in_words
 from study.report.terminal import amount
 from study.results.ablation import BASE, UNSTABLE, Ablation
 from study.results.bootstrap import ResampledTests
+from study.results.chance import BALANCED
 from study.results.rows import CLOSE_TO_BEST, Row
 from study.results.statistics import MOST_OVERLAP, MeanInterval
 from study.results.study_result import FinalModel, StudyResult
@@ -134,7 +135,8 @@ def describe_significance(difference: MeanInterval) -> str:
 def qualifications(result: StudyResult, best: Row) -> list[str]:
     """Return what a reader must know beside the score of what validation chose."""
     sentences = []
-    versus = f"{format_mean(best.balanced, ' %')} against {percent(best.chance)} %, balanced"
+    balanced = format_mean(best.means.get(BALANCED), " %")
+    versus = f"{balanced} against {percent(result.chance)} %, balanced"
     if not result.best:
         sentences.append(f"It doesn’t beat chance ({versus}), so there is no best configuration.")
     elif best.against_chance and not best.against_chance.is_proven:

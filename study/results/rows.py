@@ -30,7 +30,7 @@ class ScoreNames(NamedTuple):
     parts: tuple[str, ...]
     """The parts that the score is made of, such as ``base`` and ``new``; empty if it has none."""
     balanced: bool
-    """Whether the `BALANCED` score is shown: the score itself may be, or no trial has it."""
+    """Whether the `BALANCED` score is shown; it is not where the score itself is balanced."""
     datasets: tuple[str, ...]
     """The single datasets, where several are tested."""
 
@@ -60,23 +60,13 @@ class Row:
     `BALANCED` one, and those of `ScoreNames`. Where several datasets are tested, ``score`` is their
     mean, in the transfer protocol without the source.
     """
-    chance: float | None
-    """The balanced test score of guessing; None if no trial kept its predictions."""
-    images: int | None
-    """The number of test images that each seed was tested on; None if no predictions were kept."""
+    against_chance: ChanceComparison | None
+    """The `BALANCED` score compared with guessing; None if no trial kept its predictions."""
 
     @property
     def test(self) -> MeanInterval:
         """The protocol's score on test."""
         return self.means["score"]
-
-    @property
-    def balanced(self) -> MeanInterval | None:
-        """The test score made of the mean recall of classes in place of the accuracy.
-
-        It is the score to compare with `chance`. None if no trial kept its predictions.
-        """
-        return self.means.get(BALANCED)
 
     @property
     def is_best_by_validation(self) -> bool:
@@ -92,15 +82,6 @@ class Row:
     def above_chance(self) -> bool:
         """Whether the mean balanced score is above chance; True if it is not known."""
         return self.against_chance is None or self.against_chance.above
-
-    @property
-    def against_chance(self) -> ChanceComparison | None:
-        """The balanced score compared with chance; None if no predictions were kept."""
-        if self.balanced is None or self.chance is None or self.images is None:
-            return None
-        # An interval over seeds alone states nothing of other test images.
-        low = None if self.balanced.images is None else self.balanced.low
-        return ChanceComparison(self.balanced.mean, self.chance, self.images, low)
 
 
 def make_row(
@@ -123,6 +104,14 @@ def make_row(
     tested = [trial for trial in trials if trial.test_score is not None]
     heads = [f"score_{head}" for head in HEADS]
     shown = ("score", BALANCED, *heads, *names.parts, *names.datasets)
+    means = mean_intervals(resampled, tested, shown)
+    balanced, chance = means.get(BALANCED), first_chance(tested)
+    against_chance = None
+    if balanced and chance is not None:
+        images = next(trial.confusion.total() for trial in tested if trial.confusion)
+        # An interval over seeds alone states nothing of other test images.
+        low = balanced.low if balanced.images else None
+        against_chance = ChanceComparison(balanced.mean, chance, images, low)
     return Row(
         label=candidate.label,
         labels=labels,
@@ -131,9 +120,8 @@ def make_row(
         source_trial=candidate.source_trial,
         val_score=candidate.val_score,
         test_trial_count=len(trials),
-        means=mean_intervals(resampled, tested, shown),
-        chance=first_chance(tested),
-        images=next((trial.confusion.total() for trial in tested if trial.confusion), None),
+        means=means,
+        against_chance=against_chance,
     )
 
 
