@@ -1,5 +1,6 @@
 """What validation ranks first, and whether it beats chance; no tracker is needed to know."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -106,28 +107,18 @@ def test_what_is_written_is_what_the_leaderboard_says(few_shot_study: Path):
     assert known == not_none(board.best).against_chance
 
 
-def labels_of(folder: Path) -> set[str]:
-    """The labels of what is written."""
-    return {*(StudyFolder(folder).read_json(CHANCE) or {})}
-
-
-def test_what_is_registered_in_place_of_the_best_configuration_is_written_too(few_shot_study: Path):
-    ExampleStudy(few_shot_study).add_candidate(
-        "best-with-delta", -0.01, val_score=0.6, subset="vision.ln"
-    )
-    write_chance(StudyFolder(few_shot_study))
-    assert labels_of(few_shot_study) == {"best", "best-with-delta"}
-
-
-def test_a_best_that_equals_a_baseline_is_written_by_the_labels_of_both(
-    few_shot_study: Path,
+@pytest.mark.parametrize(
+    "change, labels",
+    [
+        (ExampleStudy.choose_full, {"best", "full", "best-with-delta"}),
+        (lambda study: study.choose_other("clipfit-tuned"), {"best", "clipfit-tuned"}),
+        (ExampleStudy.forget_images, set()),
+    ],
+    ids=["a final model in place of the best", "a best that equals a baseline", "no predictions"],
+)
+def test_chance_is_written_by_all_labels_of_the_best_and_of_the_final_model(
+    few_shot_study: Path, change: Callable[[ExampleStudy], object], labels: set[str]
 ):
-    ExampleStudy(few_shot_study).choose_other("clipfit-tuned")
+    change(ExampleStudy(few_shot_study))
     write_chance(StudyFolder(few_shot_study))
-    assert labels_of(few_shot_study) == {"clipfit-tuned", "best"}
-
-
-def test_of_a_study_without_predictions_nothing_is_written(few_shot_study: Path):
-    ExampleStudy(few_shot_study).forget_images()
-    write_chance(StudyFolder(few_shot_study))
-    assert not (few_shot_study / CHANCE).exists()
+    assert {*(StudyFolder(few_shot_study).read_json(CHANCE) or {})} == labels

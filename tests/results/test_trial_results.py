@@ -11,9 +11,7 @@ import pytest
 
 from study.config.loading import build_config, dump_config
 from study.errors import ConfigError, DataError
-from study.results.study_result import (
-    read_study_result,
-)
+from study.results.study_result import read_study_result
 from study.results.trial_results import trials_schema, trials_table, write_trials
 from study.storage.study_folder import StudyFolder
 from tests.example_studies import ExampleStudy
