@@ -42,7 +42,7 @@ def run(options: Namespace) -> None:
         if chart.missing_reason is not None:
             print(f"{chart.name}: not drawn: {chart.missing_reason}", file=sys.stderr)
     if options.drift:
-        from study.report.drift_tables import describe_drift, write_drift
+        from study.report.drift_chart import describe_drift, write_drift
         from study.results.drift import study_drift
 
         drift = study_drift(result)

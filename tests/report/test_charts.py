@@ -13,7 +13,7 @@ import torch
 
 from study.config.loading import build_config, dump_config
 from study.report.charts import Chart, Painter, draw, log_scale, name_axis, write_charts
-from study.report.drift_tables import describe_drift, drift_chart, write_drift
+from study.report.drift_chart import describe_drift, drift_chart, write_drift
 from study.report.study_charts import (
     agreement_chart,
     importance_chart,
