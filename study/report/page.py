@@ -205,18 +205,16 @@ def _settings(result: StudyResult, charts: Mapping[str, Chart]) -> Iterator[Bloc
 def _mistakes(gallery: Gallery) -> list[Block]:
     """Return the most confident mistakes, or why there are none."""
     heading = Block("heading", "The most confident mistakes", level="h2")
-    if gallery.seed is None:
-        return [heading, Block("text", "No predictions of single images were kept.")]
-    if not gallery.mistakes:
-        return [
-            heading,
-            Block("text", f"With seed {gallery.seed}, every test image is classified correctly."),
-        ]
-    note = (
-        f"Test images, as seed {gallery.seed} of the best configuration takes them. Whoever "
-        "changes settings after looking at them chooses on test."
-    )
-    return [heading, Block("gallery", gallery.mistakes), Block("note", note)]
+    if gallery.mistakes:
+        note = (
+            f"Test images, as seed {gallery.seed} of the best configuration takes them. Whoever "
+            "changes settings after looking at them chooses on test."
+        )
+        return [heading, Block("gallery", gallery.mistakes), Block("note", note)]
+    reason = "No predictions of single images were kept."
+    if gallery.seed is not None:
+        reason = f"With seed {gallery.seed}, every test image is classified correctly."
+    return [heading, Block("text", reason)]
 
 
 def _charts(charts: Mapping[str, Chart], *names: str, level: str = "h3") -> list[Block]:

@@ -6,10 +6,9 @@ file gets into the report. Test images are shown after everything is chosen, and
 
 import base64
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 from PIL import Image
@@ -77,43 +76,37 @@ def make_gallery(result: StudyResult, datasets: Datasets) -> Gallery:
     mistakes = [one for one in predictions if one.predicted != one.label]
     mistakes.sort(key=lambda one: (-one.probability, one.part, one.path))
     mistakes = mistakes[:PICTURES]
-    find_images = _find_images(result.study, datasets)
+    own, targets = result.config.data.dataset, result.config.data.targets
+    names = [one.part if one.part in targets else own for one in mistakes]
+    images = {name: _find_images(result.study, datasets, name) for name in dict.fromkeys(names)}
     pictures = []
-    for one in mistakes:
-        is_target = one.part in result.config.data.targets
-        images = find_images(one.part if is_target else result.config.data.dataset)
+    for one, name in zip(mistakes, names, strict=True):
+        dataset, known = images[name] or (None, ())
         address = None
         # A path that now belongs to another class is another image.
-        if images is not None and (one.path, one.label) in images[1]:
+        if dataset is not None and (one.path, one.label) in known:
             with suppress(StudyError):
-                address = encode_picture(images[0].source.open_image(one.path))
+                address = encode_picture(dataset.source.open_image(one.path))
         caption = [f"taken for {one.predicted}, {percent(one.probability)} %", f"is {one.label}"]
         pictures.append(Picture(address, one.path, caption))
     return Gallery(pictures, trial.seed)
 
 
-Images = tuple[Dataset, set[tuple[str, str]]]
-"""A dataset, and the path and class of each of its test images."""
-
-
-def _find_images(study: Study, datasets: Datasets) -> Callable[[str], Images | None]:
-    """Return a function of a dataset's name that returns its images; None if they are gone."""
-
-    @cache
-    def find_images(name: str) -> Images | None:
-        dataset = datasets.get(name)
-        if dataset is None:
-            if name.startswith(PREFIX):  # which a report must not begin to download
-                return None
-            try:
-                is_trained = name == study.config.data.dataset
-                dataset = study.dataset if is_trained else study.target(name)
-            except StudyError:
-                return None
-        names = result_names(dataset.class_names)
-        return dataset, {(record.path, names[record.label]) for record in dataset.test}
-
-    return find_images
+def _find_images(
+    study: Study, datasets: Datasets, name: str
+) -> tuple[Dataset, set[tuple[str, str]]] | None:
+    """Return a dataset with the path and class of each of its test images; None if it is gone."""
+    dataset = datasets.get(name)
+    if dataset is None:
+        if name.startswith(PREFIX):  # which a report must not begin to download
+            return None
+        try:
+            is_trained = name == study.config.data.dataset
+            dataset = study.dataset if is_trained else study.target(name)
+        except StudyError:
+            return None
+    classes = result_names(dataset.class_names)
+    return dataset, {(record.path, classes[record.label]) for record in dataset.test}
 
 
 def encode_picture(image: Image.Image) -> str:
