@@ -9,7 +9,6 @@ from study.storage.new_folders import refuse_unwritable, runs_in_copy
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 """A SQLite store in the working folder."""
-SERVERS = ("http", "https")
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 ADVICE = "set tracking.uri or MLFLOW_TRACKING_URI to sqlite:///FILE.db or a server's address"
 

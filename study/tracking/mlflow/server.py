@@ -11,8 +11,6 @@ from pathlib import Path
 
 ANSWERS_WITHIN = 60.0
 """The time limit of a simple request in seconds; a new store creates its tables in this time."""
-BEGINS_WITHIN = 12.0
-"""The time limit of a server's answer in seconds before a study starts; 10 s are still usable."""
 SEVERAL_WITHIN = 120.0
 """The time limit of several requests in seconds, such as those that open or close a study's run."""
 PAGE = 1000
@@ -52,11 +50,11 @@ logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it logs
 logging.getLogger("urllib3").setLevel(logging.ERROR)  # it logs every retry
 
 
-def call_mlflow(seconds: float | None, call: Callable[[], T], fault: str, advice: str = "") -> T:
+def call_mlflow(seconds: float, call: Callable[[], T], fault: str, advice: str = "") -> T:
     """Return the result of a call to MLflow, which may hang or fail.
 
     Args:
-        seconds: the time limit; None sets none.
+        seconds: the time limit.
         call: the call.
         fault: the start of the error message, followed by the cause in parentheses.
         advice: the end of the error message, which says what to do.
@@ -73,19 +71,18 @@ def call_mlflow(seconds: float | None, call: Callable[[], T], fault: str, advice
         raise TrackingError(f"{fault} ({summarize_error(error)}){advice}") from None
 
 
-def connect(uri: str, experiment: str, seconds: float = ANSWERS_WITHIN) -> MlflowClient:
+def connect(uri: str, experiment: str) -> MlflowClient:
     """Return a client, after checking that the server answers and the experiment is usable.
 
     Args:
         uri: the address of the tracking server or store.
         experiment: the name of the experiment, which need not exist.
-        seconds: the time limit of the server's answer.
 
     Raises:
         TrackingError: the server or store does not answer, or the experiment was deleted.
     """
     existing = call_mlflow(
-        seconds,
+        ANSWERS_WITHIN,
         lambda: open_client(uri).get_experiment_by_name(experiment),
         f"the MLflow tracking server or store {redact_uri(uri)} does not answer",
         "; start it, or set tracking.uri or MLFLOW_TRACKING_URI",

@@ -94,7 +94,7 @@ def test_a_server_of_something_else_is_refused(answer: str):
 
 
 def test_a_server_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("study.tracking.mlflow.server.BEGINS_WITHIN", 0.3)
+    monkeypatch.setattr("study.tracking.mlflow.server.ANSWERS_WITHIN", 0.3)
     over = threading.Event()
     with listening(lambda _: over.wait()) as port:
         with pytest.raises(TrackingError, match=r"TimeoutError: no answer within 0\.3 s\); start"):
