@@ -189,15 +189,7 @@ def read_best_model(study: Study, scratch: Path) -> SavedModel:
             f"study '{name}' is not finished and has no final model yet; to continue, run\n"
             f"  {study_command('resume', study.folder.path)}"
         )
-    for configuration in (best, registered):
-        if configuration.against_chance and configuration.at_chance:
-            chance = configuration.against_chance
-            raise DataError(
-                f"study '{name}' has no model to use: the balanced score of its best configuration "
-                f"'{configuration.candidate.label}' is {chance.balanced:.1%} on test and guessing "
-                f"would have {chance.chance:.1%} (chance); use the "
-                f"delta.safetensors of a trial, in {study.folder.path / 'trials'}"
-            )
+    refuse_chance(study, best, registered)
     delta, info = read_delta(registered, study, scratch)
     instead_of = None
     if registered.candidate.label != best.candidate.label:
@@ -211,6 +203,23 @@ def read_best_model(study: Study, scratch: Path) -> SavedModel:
         instead_of=instead_of,
         origin=_origin(study.folder, trial_id),
     )
+
+
+def refuse_chance(study: Study, *configurations: BestConfiguration) -> None:
+    """Raise if a configuration is known to be no better than guessing.
+
+    Raises:
+        DataError: it is; the message names both scores.
+    """
+    for configuration in configurations:
+        chance = configuration.against_chance
+        if chance and configuration.at_chance:
+            raise DataError(
+                f"study '{study.folder.name}' has no model to use: the balanced score of its best "
+                f"configuration '{configuration.candidate.label}' is {chance.balanced:.1%} on test "
+                f"and guessing would have {chance.chance:.1%} (chance); use the "
+                f"delta.safetensors of a trial, in {study.folder.path / 'trials'}"
+            )
 
 
 def read_delta(best: BestConfiguration, study: Study, scratch: Path) -> tuple[Path, DeltaInfo]:

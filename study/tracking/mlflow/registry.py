@@ -24,9 +24,10 @@ from PIL import Image
 from study.backbones.architecture import Architecture
 from study.data.images.sources import encode_base64
 from study.data.shots import read_shots
+from study.errors import DataError
 from study.method.delta import load_delta, save_delta
 from study.results.best_configuration import BestConfiguration, read_best, read_final
-from study.serving.saved_model import DELTA, read_delta
+from study.serving.saved_model import DELTA, read_delta, refuse_chance
 from study.storage.study_folder import CHAMPION, REGISTERED, Registration
 from study.tracking.mlflow import server
 from study.tracking.mlflow.champion import BEATS_CHANCE, NOT_SHOWN, SHOWN, decide_champion
@@ -74,16 +75,11 @@ def register_best(run: StudyRun) -> Registration | None:
     registered = read_final(run.study)
     if not best or registered is None or not (best.trials and registered.trials):
         return None
-    for configuration in (best, registered):
-        if configuration.against_chance and configuration.at_chance:
-            logger.warning(
-                "study '%s' registers no model: the balanced test score of its selected "
-                "configuration is %.1f%%, and chance is %.1f%%",
-                run.study.folder.name,
-                100 * configuration.against_chance.balanced,
-                100 * configuration.against_chance.chance,
-            )
-            return None
+    try:
+        refuse_chance(run.study, best, registered)
+    except DataError as error:
+        logger.warning("no model is registered: %s", error)
+        return None
     registration = server.call_mlflow(
         server.SEVERAL_WITHIN,
         lambda: _register(registered, run),

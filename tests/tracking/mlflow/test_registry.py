@@ -106,7 +106,7 @@ def test_what_does_not_beat_chance_is_no_version_and_no_champion(
     study = finished("guessing", val_score=0.9, **unequal)
     write_chance(study.folder)
     sync(study, store)
-    assert "is 33.3%, and chance is 33.3%" in caplog.text
+    assert "is 33.3% on test and guessing would have 33.3%" in caplog.text
     assert study.folder.read_registration() is None
     client = MlflowClient(store)
     (version,) = client.search_model_versions("name = 'clipfit-digits'")
