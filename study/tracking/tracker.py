@@ -19,9 +19,6 @@ from study.trial.study import Study, TrialConfig
 LONGEST_CAUSE = 200
 """The largest number of characters of the line that `summarize_error` returns."""
 
-Reasons = dict[str, str]
-"""Why results could not be kept, by their names, such as the ids of trials."""
-
 
 class TrackerMessages(NamedTuple):
     """The lines that a tracker prints at the end of a study."""

@@ -14,12 +14,10 @@ from mlflow.entities import DatasetInput, Metric
 from study.config.trial_settings import TrialSettings, rate_column
 from study.errors import redacted_text
 from study.method.parameters import kind_names
-from study.results.chance import BALANCED, balanced_scores
 from study.storage.atomic import read_if_exists, sha256_of, with_retries
 from study.storage.result_folder import JsonObject
 from study.storage.trial_folder import RESULT_FILES, End, TrialFolder
 from study.tracking.mlflow.inputs import dataset_inputs
-from study.trial.predictions import confusion_of, read_predictions
 from study.trial.study import Study
 
 DIGITS = 5
@@ -117,7 +115,7 @@ class ContentReader:
         # Read the end first: otherwise it might be written between the two reads, and the last
         # report would be missing.
         end = folder.read_end()
-        reports = self._with_balanced_score(folder)
+        reports = folder.read_reports()
         started = modified_at(folder.path / "config.json", existing=folder.path.parent)
         points = trial_points(config, reports, end, started)
         label = self._label(config)
@@ -140,17 +138,6 @@ class ContentReader:
             started=started,
             ended=ended,
         )
-
-    def _with_balanced_score(self, folder: TrialFolder) -> Reports:
-        """Return a trial's reports; that of a test has the balanced score of its predictions."""
-        reports = folder.read_reports()
-        if not reports or TEST_SCORE not in reports[-1]:
-            return reports
-        predictions = read_predictions(self._study.folder, folder.trial_id, reports[-1]["head"])
-        balanced = balanced_scores(confusion_of(predictions), self._study.protocol)
-        if balanced is None:
-            return reports
-        return [*reports[:-1], {**reports[-1], f"test_{BALANCED}": balanced[0]}]
 
     def _label(self, config: JsonObject) -> str:
         """Return the label of a trial; that of a test is of the first candidate it tests."""

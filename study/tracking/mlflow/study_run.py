@@ -17,8 +17,6 @@ from study.trial.study import Study
 
 LONGEST_NOTE = 8000
 """The largest number of characters of a description; MLflow cuts longer ones anywhere."""
-LONGEST_PARAM = 6000
-"""The largest number of characters of a parameter that MLflow accepts."""
 STUDY_ARTIFACTS = (
     "study.yaml",
     "*.json",
@@ -89,8 +87,7 @@ class StudyRun:
         params = [
             Param(key, value) for key, value in self._params().items() if key not in run.data.params
         ]
-        for start in range(0, len(params), 100):
-            self.client.log_batch(self.run_id, params=params[start : start + 100])
+        self.client.log_batch(self.run_id, params=params)
 
     def _params(self) -> Tags:
         """Return the run's parameters: the whole configuration, flat, without unset keys."""
@@ -99,7 +96,7 @@ class StudyRun:
         (values,) = pd.json_normalize(config).to_dict("records")
         values["storage"] = str(self.study.folder.path.absolute().parent)
         del values["tracking.uri"], values["name"]
-        return {key: text[:LONGEST_PARAM] for key, text in format_params(values).items()}
+        return format_params(values)
 
     def trial_runs(self, condition: str = "") -> Iterator[Run]:
         """Yield the runs of the study's trials, perhaps of those that meet a condition."""

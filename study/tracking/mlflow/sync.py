@@ -14,7 +14,6 @@ import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import NamedTuple
 
 from mlflow.entities import Metric, Param, Run, RunTag
 
@@ -31,7 +30,7 @@ from study.tracking.mlflow.run_content import (
     RunContent,
 )
 from study.tracking.mlflow.study_run import StudyRun
-from study.tracking.tracker import Reasons, summarize_error
+from study.tracking.tracker import summarize_error
 from study.trial.study import Study
 
 logger = logging.getLogger(__name__)
@@ -44,8 +43,6 @@ FINAL_SECONDS = 60.0
 """How long the end of a study waits for a server that accepts nothing."""
 LONGEST_SECONDS = 600.0
 """How long the end of a study waits for a slow server that still accepts what is sent."""
-METRICS_PER_CALL = 900
-"""The largest number of metrics that one call sends; MLflow accepts up to 1,000 values."""
 SENT_FILE = "mlflow.json"
 """The file in each trial's folder with what was sent of it."""
 ALL_TRIALS, OWN_RUN = "the study's trials", "the study's own run"
@@ -66,14 +63,6 @@ class Sent:
     """The last epoch that was sent."""
 
 
-class RunRecord(NamedTuple):
-    """What MLflow shows of a trial's run, so that no call repeats it."""
-
-    run_id: str
-    status: str
-    name: str | None
-
-
 class StudySync:
     """Sends a study and its trials to their runs; errors are those of `StudyRun`.
 
@@ -87,9 +76,9 @@ class StudySync:
         self.reader = ContentReader(study, self.run.trial_tags)
         self._study = study
         self._client = self.run.client
-        self._runs = dict[str, RunRecord]()
-        """What MLflow shows of the trials that this process has sent, by their ids."""
-        self._passes = 0
+        self._run_ids = dict[str, str]()
+        """The runs of the trials that go on since this process found them, by their ids."""
+        self._looked_closely = False
 
     def list_changed(self) -> list[str]:
         """List the runs that MLflow has; return the trials that are to be sent.
@@ -101,7 +90,7 @@ class StudySync:
             StorageError: the study's folder cannot be read or written.
         """
         runs = {run.data.tags["trial_id"]: run for run in self.run.trial_runs()}
-        self._runs = {key: _run_record(runs[key]) for key in self._runs if key in runs}
+        self._run_ids = {}
         with suppress(FolderError):  # of a damaged trial, which is named when it is sent
             self.reader.best = best_trial_ids(self._study)
         changed, lost = [], []
@@ -115,9 +104,8 @@ class StudySync:
                 changed.append(folder.trial_id)
             elif content and self._has_lost(folder, content, runs.get(folder.trial_id)):
                 lost.append(folder.trial_id)
-                self._runs.pop(folder.trial_id, None)
                 self._write(folder, Sent(self.run.run_id))
-        self._passes += 1
+        self._looked_closely = True
         if lost:
             logger.warning("MLflow lacks what it had of %s; it is sent again", ", ".join(lost))
         return lost + changed
@@ -133,29 +121,23 @@ class StudySync:
         if content is None or content.digest == sent.digest:
             return
         epoch = max(content.epoch, sent.epoch)
-        if trial_id in self._runs:
-            shown = self._runs[trial_id]
+        if trial_id in self._run_ids:
+            run_id = self._run_ids.pop(trial_id)
             points = [p for p in content.points if p.step > sent.epoch or p.key in TOTALS]
         else:  # an earlier process may have died before it wrote down what it had sent
             run = self._find_or_create(trial_id, content)
-            shown = _run_record(run)
+            run_id = run.info.run_id
             present = self._points_of(run)
             points = [point for point in content.points if _point_key(point) not in present]
             epoch = max([epoch, *(step for _, step, _ in present)])
-        run_id = shown.run_id
         params = [Param(key, value) for key, value in content.params.items()]
         tags = [RunTag(key, value) for key, value in content.tags.items()]
-        for start in range(0, len(points) + 1, METRICS_PER_CALL):
-            batch = points[start : start + METRICS_PER_CALL]
-            self._client.log_batch(run_id, metrics=batch, params=params, tags=tags)
+        self._client.log_batch(run_id, metrics=points, params=params, tags=tags)
         if content.ended:
             server.send_files(self._client, run_id, folder.path, TRIAL_ARTIFACTS)
             self._client.set_terminated(run_id, content.status, end_time=content.ended)
-        elif shown.status != content.status:
-            self._client.update_run(run_id, status=content.status)
-        if shown.name != content.name:
-            self._client.update_run(run_id, name=content.name)
-        self._runs[trial_id] = RunRecord(run_id, content.status, content.name)
+        else:
+            self._run_ids[trial_id] = run_id
         self._write(folder, Sent(self.run.run_id, content.digest, epoch))
 
     def _read(self, folder: TrialFolder) -> tuple[RunContent | None, Sent]:
@@ -171,7 +153,7 @@ class StudySync:
         folder.write(SENT_FILE, json.dumps(asdict(sent)).encode())
 
     def _find_or_create(self, trial_id: str, content: RunContent) -> Run:
-        """Return the run of a trial with its datasets, and without tags of an earlier end.
+        """Return the run of a trial with its name, status and datasets, without tags of an end.
 
         An earlier attempt may have created it and lost the server's answer.
         """
@@ -183,6 +165,8 @@ class StudySync:
                 run_name=content.name,
                 tags=content.tags,
             )
+        if (run.info.run_name, run.info.status) != (content.name, content.status):
+            self._client.update_run(run.info.run_id, content.status, content.name)
         for key in run.data.tags.keys() & set(END_TAGS) - content.tags.keys():
             self._client.delete_tag(run.info.run_id, key)
         if content.inputs:
@@ -210,7 +194,7 @@ class StudySync:
             or steps.keys() - run.data.metrics.keys()
         ):
             return True
-        if self._passes or not content.ended:
+        if self._looked_closely or not content.ended:
             return False
         run_id = run.info.run_id
         ((key, count),) = steps.most_common(1)  # one metric suffices: one call a trial
@@ -218,10 +202,6 @@ class StudySync:
         artifacts = {artifact.path for artifact in self._client.list_artifacts(run_id)}
         files = {path.name for path in server.matching_files(folder.path, TRIAL_ARTIFACTS)}
         return len({point.step for point in points}) < count or not files <= artifacts
-
-
-def _run_record(run: Run) -> RunRecord:
-    return RunRecord(run.info.run_id, run.info.status, run.info.run_name)
 
 
 def _point_key(point: Metric) -> PointKey:
@@ -242,9 +222,9 @@ class SyncThread:
     def __init__(self, sync: StudySync) -> None:
         self._sync = sync
         self._changed = queue.Queue[str]()
-        self._pending: Reasons = {ALL_TRIALS: NOT_SENT}
+        self._pending = {ALL_TRIALS: NOT_SENT}
         """What is to be done, with the reasons why it has not been done yet."""
-        self._given_up: Reasons = {}
+        self._given_up = dict[str, str]()
         """What MLflow refused, or could not be read as the study closed, with the reasons."""
         self._closing = self._finished = self._failing = False
         self._settled = 0
@@ -258,7 +238,7 @@ class SyncThread:
         """Request that a trial is sent that has changed."""
         self._changed.put(trial_id)
 
-    def close(self, *, finished: bool) -> Reasons:
+    def close(self, *, finished: bool) -> dict[str, str]:
         """Send the rest while MLflow takes it, then stop; return what it lacks, and why."""
         self._finished = finished
         self._changed.put(OWN_RUN)
