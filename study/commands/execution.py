@@ -67,13 +67,13 @@ def run_study(study: Study, console: Console, *, resume: bool, in_process: bool 
         # Later than the checks, whose messages have folders as they were given.
         study = study.with_config(study.config.with_absolute_folders())
         tracker = tracking.make_tracker(study.config.tracking.tracker)
-        with _open_folder(study, tracker, resume=resume), _next_command_in_errors(study.folder):
+        with _open_folder(study, resume=resume), _next_command_in_errors(study.folder):
             board, hints = _run_to_the_end(study, tracker, console, session, ray_start)
     print_results(board, hints, console)
 
 
 @contextmanager
-def _open_folder(study: Study, tracker: Tracker, *, resume: bool) -> Iterator[None]:
+def _open_folder(study: Study, *, resume: bool) -> Iterator[None]:
     """Lock the folder of a study during the block: a new folder, or an existing one once repaired.
 
     A new study that fails before its first trial is removed, unless it can be resumed.
@@ -87,7 +87,7 @@ def _open_folder(study: Study, tracker: Tracker, *, resume: bool) -> Iterator[No
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "checkpoint": checkpoint,
         }
-        for package in ("ray", "torch", "transformers", "optuna", *tracker.packages):
+        for package in ("ray", "torch", "transformers", "optuna", "mlflow"):
             origin[f"{package}_version"] = version(package)
         origin["clipfit-study_version"] = version("clipfit-study")
         folder.create(dump_config(study.config), origin)

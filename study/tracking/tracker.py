@@ -40,8 +40,6 @@ class Tracker(ABC):
 
     title = "the tracker"
     """The name of the tracker in messages; empty where nothing is kept."""
-    packages: Sequence[str] = ()
-    """The installed packages that the tracker uses; a study records their versions."""
 
     def check(self, config: StudyConfig) -> None:
         """Check that the results of a study can be kept, before it starts; create nothing.

@@ -20,7 +20,6 @@ class MlflowTracker(Tracker):
     """A tracker that sends a study to MLflow in the background, one run a trial."""
 
     title = "MLflow"
-    packages = ("mlflow",)
 
     def check(self, config: StudyConfig) -> None:
         """See `Tracker.check`; a SQLite store that does not exist yet is not created."""

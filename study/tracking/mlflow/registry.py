@@ -40,7 +40,7 @@ from study.tracking.mlflow.run_content import (
 )
 from study.tracking.mlflow.study_run import StudyRun
 from study.trial.prepare import shots_path
-from study.trial.study import BEST, Study
+from study.trial.study import Study
 
 logger = logging.getLogger(__name__)
 
@@ -116,9 +116,7 @@ def _register(best: BestConfiguration, run: StudyRun) -> Registration:
     is_champion, reason = decide_champion(client, folder, version, tags)
     registration = Registration(name, str(version.version), is_champion, reason)
     code = f"\n\n```python\nimport mlflow\n\n{registration.loading_line}\n```"
-    description = version.description or ""
-    if code not in description:
-        client.update_model_version(name, version.version, description + code)
+    client.update_model_version(name, version.version, describe_version(run.study, best) + code)
     return registration
 
 
@@ -139,7 +137,6 @@ def _create_version(name: str, tags: Tags, best: BestConfiguration, run: StudyRu
         source=f"{client.get_run(run_id).info.artifact_uri}/{place}",
         run_id=run_id,
         tags=tags,
-        description=describe_version(run.study, best),
     )
 
 
@@ -228,17 +225,12 @@ def describe_version(study: Study, best: BestConfiguration) -> str:
     """Return a version's description: what it is, its scores, and how certain they are."""
     candidate, score = best.candidate, best.model_scores.get("test_score")
     subset = candidate.settings.column_values()["subset"]
-    role = "Best configuration"
-    if candidate.label != BEST:
-        role += " that can be written as a delta, which the best of all cannot,"
-    trained = f"the mean over {len(best.trials)} seeds"
-    if best.final:
-        trained = f"one training (final.images={study.config.final.images})"
-    tested = "not tested" if score is None else f"{score:.1%} on test"
+    trained = "one training" if best.final else f"the mean over {len(best.trials)} seeds"
+    tested = "not tested" if score is None else f"{score:.1%} on test, {trained}"
     text = (
-        f"{role} of the study `{study.folder.name}`: `{subset}` with a {candidate.settings.head} "
-        f"head (trial `{best.model_trial.trial_id}`). {candidate.val_score or 0.0:.1%} on "
-        f"validation; {tested}, {trained}."
+        f"`{subset}` with a {candidate.settings.head} head, trial `{best.model_trial.trial_id}` of "
+        f"the study `{study.folder.name}`. {candidate.val_score or 0.0:.1%} on validation; "
+        f"{tested}."
     )
     if best.against_chance and not best.against_chance.is_proven:
         text += f" It is {best.against_chance.caveat}."

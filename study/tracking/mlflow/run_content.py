@@ -32,8 +32,6 @@ TRIAL_ARTIFACTS = ("config.json", *RESULT_FILES)
 RATE_FIELDS = [rate_column(kind) for kind in kind_names()]
 UNSENT_FIELDS = {"epoch", "seconds", "ended_at", "head", "scores", *RATE_FIELDS}
 """The fields of a report that are not sent; rates follow from the run's parameters."""
-LONGEST_NAME = 40
-"""The most characters of a subset in the name of a run; the column of subsets has all."""
 LONGEST_TEXT = 4000
 """The most characters of an error or a reason that are sent."""
 SAME_AS_SCORE = ("_accuracy", "_hmean")
@@ -179,10 +177,7 @@ def run_name(config: JsonObject, label: str, *, best: bool = False) -> str:
         values = trial_settings(config).column_values()
         rates = [values[column] for column in (*RATE_FIELDS, "method_lr")]
         shown = ", ".join(f"{rate:.2g}" for rate in rates if rate is not None)
-        subset = str(values["subset"])
-        if len(subset) > LONGEST_NAME:
-            subset = f"{subset[: LONGEST_NAME - 1]}…"
-        name = f"{subset} @ {shown}" if shown else label
+        name = f"{values['subset']} @ {shown}" if shown else label
     mark = "★ " if best else ""
     endings = {"test": f" · seed {config['seed']}", "final": " · final model"}
     return mark + name + endings.get(config["stage"], "")

@@ -5,7 +5,7 @@ import os
 import re
 import shlex
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -13,8 +13,6 @@ ANSWERS_WITHIN = 60.0
 """The time limit of a simple request in seconds; a new store creates its tables in this time."""
 SEVERAL_WITHIN = 120.0
 """The time limit of several requests in seconds, such as those that open or close a study's run."""
-PAGE = 1000
-"""The number of runs that one call fetches."""
 ABSENT, INVALID = "RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"
 """MLflow's codes of errors where a run, a model or an alias does not exist."""
 NOT_ABOUT_CONTENT = (401, 403, 404, 407, 408, 429)
@@ -31,7 +29,6 @@ os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
 os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
 
 from mlflow import MlflowClient  # noqa: E402
-from mlflow.entities import Run  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 from sqlalchemy import NullPool, create_engine  # noqa: E402
 from sqlalchemy.exc import SADeprecationWarning  # noqa: E402
@@ -106,20 +103,6 @@ def open_client(uri: str) -> MlflowClient:
         if engine.dialect.name == "sqlite":
             make_tables(engine)
     return MlflowClient(uri)
-
-
-def search_all_runs(
-    client: MlflowClient, experiments: Sequence[str], condition: str
-) -> Iterator[Run]:
-    """Yield all runs of experiments that meet a condition, with one call for each page of results.
-
-    The condition is in MLflow's syntax.
-    """
-    token = None
-    while token != "":
-        page = client.search_runs(list(experiments), condition, max_results=PAGE, page_token=token)
-        yield from page
-        token = page.token or ""
 
 
 def matching_files(folder: Path, patterns: Sequence[str]) -> list[Path]:

@@ -15,6 +15,8 @@ from study.tracking.mlflow.mlflow_internals import experiment_tags
 from study.tracking.mlflow.run_content import Tags, format_params, modified_at
 from study.trial.study import Study
 
+PAGE = 1000
+"""The number of runs that one call fetches."""
 LONGEST_NOTE = 8000
 """The largest number of characters of a description; MLflow cuts longer ones anywhere."""
 STUDY_ARTIFACTS = (
@@ -50,35 +52,20 @@ class StudyRun:
             "study": study.folder.name,
             "study_id": study.folder.read_identity()["study_id"],
         }
-        started = modified_at(study.folder.config_path, existing=study.folder.path)
         self.client = server.connect(uri, study.config.tracking.experiment)
         server.call_mlflow(
             server.SEVERAL_WITHIN,
-            lambda: self._open(started),
+            self._open,
             f"the MLflow tracking server or store {server.redact_uri(uri)} does not take a run",
         )
 
-    def _open(self, started: int) -> None:
+    def _open(self) -> None:
         """Find or create the experiment and the run, and send the run's parameters."""
-        config = self.study.config
-        self.experiment_id = self._find_or_create_experiment(config.tracking.experiment)
+        self.experiment_id = self._find_or_create_experiment(self.study.config.tracking.experiment)
         own = f"tags.study_parent = 'yes' and tags.study_id = '{self._tags['study_id']}'"
-        run = next(server.search_all_runs(self.client, [self.experiment_id], own), None)
-        if run is None:
-            run = self.client.create_run(
-                self.experiment_id,
-                start_time=started,
-                run_name=self.study.folder.name,
-                tags={
-                    "stage": "study",
-                    "study_parent": "yes",
-                    "dataset": config.data.dataset,
-                    "backbone": config.backbone.name,
-                    "protocol": config.protocol,
-                    **self._tags,
-                },
-            )
-        elif run.info.status != "RUNNING":
+        found = self.client.search_runs([self.experiment_id], own, max_results=1)
+        run = found[0] if found else self._create()
+        if run.info.status != "RUNNING":
             self.client.update_run(run.info.run_id, status="RUNNING")
         self.run_id = str(run.info.run_id)
         self.trial_tags = {**self._tags, MLFLOW_PARENT_RUN_ID: self.run_id}
@@ -88,6 +75,22 @@ class StudyRun:
             Param(key, value) for key, value in self._params().items() if key not in run.data.params
         ]
         self.client.log_batch(self.run_id, params=params)
+
+    def _create(self) -> Run:
+        config, folder = self.study.config, self.study.folder
+        tags = {
+            "stage": "study",
+            "study_parent": "yes",
+            "dataset": config.data.dataset,
+            "backbone": config.backbone.name,
+            "protocol": config.protocol,
+        }
+        return self.client.create_run(
+            self.experiment_id,
+            start_time=modified_at(folder.config_path, existing=folder.path),
+            run_name=folder.name,
+            tags=tags | self._tags,
+        )
 
     def _params(self) -> Tags:
         """Return the run's parameters: the whole configuration, flat, without unset keys."""
@@ -101,8 +104,14 @@ class StudyRun:
     def trial_runs(self, condition: str = "") -> Iterator[Run]:
         """Yield the runs of the study's trials, perhaps of those that meet a condition."""
         of_trials = f"tags.study_id = '{self._tags['study_id']}' and tags.trial_id LIKE '%'"
-        condition = condition and f" and {condition}"
-        return server.search_all_runs(self.client, [self.experiment_id], of_trials + condition)
+        condition = f"{of_trials} and {condition}" if condition else of_trials
+        token = None
+        while token != "":
+            page = self.client.search_runs(
+                [self.experiment_id], condition, max_results=PAGE, page_token=token
+            )
+            yield from page
+            token = page.token or ""
 
     def close(self, *, finished: bool) -> None:
         """Send the study's tables, report and description, and end the run.

@@ -22,7 +22,6 @@ CLIPFIT = {
     "distill_weight": 14.632969561555587,
 }
 LORA: dict[str, Any] = {"subset": "none", "rates": {}, "distill_weight": 0.0}
-LONG = "text.ln1 + text.ln2 + text.ln_final + text.attn.bias"
 
 
 def config(stage: str = "search", trainable: int = 1, **settings: Any) -> JsonObject:
@@ -93,7 +92,6 @@ def test_a_search_trial_begins_with_its_first_score_and_others_with_their_first_
         ({}, {}, "text.mlp.fc2.bias + vision.ln @ 0.0031, 0.084"),
         ({"label": "clipfit"}, {}, "clipfit"),
         ({"label": "lora 7"}, LORA | {"method": {"method": "lora", "lr": 0.001}}, "lora @ 0.001"),
-        ({}, {"subset": LONG}, f"{LONG[:39]}… @ 0.0031, 0.084"),
         ({"stage": "test", "label": "best"}, {}, "best · seed 3"),
         ({"stage": "final", "label": "best"}, {}, "best · final model"),
     ],

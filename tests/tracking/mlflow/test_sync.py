@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from study.storage.trial_folder import TrialFolder
-from study.tracking.mlflow import server
+from study.tracking.mlflow import study_run
 from study.tracking.mlflow import sync as sync_module
 from study.tracking.mlflow.address import tracking_uri
 from study.tracking.mlflow.server import viewing_hints
@@ -363,7 +363,7 @@ def test_what_mlflow_has_lost_is_named_and_sent_again(
     caplog: pytest.LogCaptureFixture,
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(server, "PAGE", 1)  # what is beyond the first page is listed as well
+    monkeypatch.setattr(study_run, "PAGE", 1)  # what is beyond the first page is listed as well
     study = make(tmp_path.name)
     for number in range(2):
         study.whole(number)
