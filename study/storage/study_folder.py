@@ -236,8 +236,10 @@ class StudyFolder(ResultFolder):
 
     def is_complete(self) -> bool:
         """Return whether the study ran to its end, and no trial was added or reopened since."""
-        return self.read(DESCRIPTION) is not None and all(
-            trial.read_end() for trial in self.trials()
+        return (
+            self.exists()  # a folder that is missing is no reason to wait for storage
+            and self.read(DESCRIPTION) is not None
+            and all(trial.read_end() for trial in self.trials())
         )
 
     def mark_incomplete(self, *, candidates: bool = True) -> None:

@@ -8,8 +8,8 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def call_within(seconds: float | None, call: Callable[[], T]) -> T:
-    """Return the result of a call, but wait at most some seconds; None means no limit.
+def call_within(seconds: float, call: Callable[[], T]) -> T:
+    """Return the result of a call, but wait at most some seconds.
 
     A call that is too slow continues in a thread that nothing waits for.
 

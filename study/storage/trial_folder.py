@@ -12,6 +12,7 @@ from study.storage.atomic import (
     make_folder,
     record_checksums,
     sha256_of,
+    whole_lines,
     with_retries,
 )
 from study.storage.result_folder import (
@@ -109,8 +110,7 @@ class TrialFolder(ResultFolder):
 
     def _report_lines(self) -> list[bytes]:
         """Return the whole lines of the reports, each with its line end."""
-        lines = (self.read(REPORTS) or b"").split(b"\n")[:-1]  # the last may have been cut
-        return [line + b"\n" for line in lines if line]
+        return whole_lines(self.read(REPORTS) or b"").splitlines(keepends=True)
 
     def read_end(self) -> End | None:
         """Return how the trial ended; None while it has not."""

@@ -116,6 +116,10 @@ def test_a_study_that_lost_a_file_is_still_one_and_its_file_is_named(
         folder.refuse_damaged()
 
 
+def test_a_study_that_is_nowhere_is_not_complete_and_not_waited_for(tmp_path: Path):
+    assert not StudyFolder(tmp_path / "nowhere" / "mine").is_complete()
+
+
 def test_only_folders_with_a_configuration_are_trials(folder: StudyFolder, trial: TrialFolder):
     (folder.path / "trials" / "search-0000").mkdir()  # a driver that died here comes back to it
     assert [t.trial_id for t in folder.trials()] == [trial.trial_id]
