@@ -1,6 +1,10 @@
 """A tuned classifier, which computes the probabilities of any class names for images."""
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,13 +22,14 @@ from study.data.images.sources import LONGEST, read_any_image
 from study.data.images.table import normalize
 from study.data.prompts import prompts, refuse_unreadable_names, templates_of
 from study.data.records import is_text, result_names
-from study.errors import DataError, DeltaError
+from study.errors import DataError, DeltaError, StudyError
 from study.method.delta import DeltaInfo, apply_delta, load_delta, read_head
 from study.method.device import choose_device
 from study.method.head import Head
 from study.method.model import FewShotClassifier, encode_prompts
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
+from study.trial.machine_faults import is_out_of_memory
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -55,27 +60,19 @@ class TunedClassifier(NamedTuple):
     def probabilities(self, images: Iterable[object], *, files: bool = True) -> Tensor:
         """Return class probabilities, (images, classes) float32 on the CPU; rows sum to 1.
 
-        Images are preprocessed as in the evaluation of a trial.
-
         Args:
-            images: images in any of the forms of `study.data.images.sources.read_any_image`.
-            files: whether a string may be the path of a file.
+            images: see `classify`.
+            files: see `classify`.
 
         Raises:
-            DataError: an image cannot be read; the message has its position.
+            StudyError: an image cannot be read; the message has its position.
         """
-        logits = []
-        pixels: list[Pixels] = []
-        for index, image in enumerate(images):
-            try:
-                pixels.append(self.read_pixels(image, files=files))
-            except DataError as error:
-                raise DataError(f"image {index}: {error}") from error
-            if len(pixels) == IMAGES_PER_BATCH:
-                logits.append(self.batch_logits(pixels))
-                pixels = []
-        logits.append(self.batch_logits(pixels))
-        return torch.cat(logits).softmax(dim=-1)
+        rows = []
+        for index, row in enumerate(self.classify(images, files=files)):
+            if isinstance(row, StudyError):
+                raise type(row)(f"image {index}: {row}") from row
+            rows.append(row)
+        return torch.stack(rows) if rows else torch.empty(0, len(self.class_names))
 
     def predict(self, images: Iterable[object], *, files: bool = True) -> "DataFrame":
         """Return one row per image, see `probabilities`.
@@ -97,23 +94,39 @@ class TunedClassifier(NamedTuple):
         }
         return pd.DataFrame(columns)
 
-    @torch.no_grad()
-    def batch_logits(self, pixels: Sequence[Pixels]) -> Tensor:
-        """Return scaled cosines of one batch, (images, classes) float32 on the CPU.
+    def classify(
+        self,
+        images: Iterable[object],
+        *,
+        files: bool = True,
+        batch_size: int = IMAGES_PER_BATCH,
+    ) -> Iterator[Tensor | StudyError]:
+        """Yield each image's class probabilities, (classes,) float32 on the CPU, or its fault.
+
+        Images are preprocessed as in the evaluation of a trial. One batch is in memory at a time;
+        threads decode it.
 
         Args:
-            pixels: the results of `read_pixels` for each image; all are encoded at once.
+            images: images in any of the forms of `study.data.images.sources.read_any_image`.
+            files: whether a string may be the path of a file.
+            batch_size: the number of images that are encoded at once.
+
+        Raises:
+            DataError: a batch does not fit into memory.
         """
-        if not pixels:
-            return torch.empty(0, len(self.class_names))
-        batch = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).to(self.model.device)
-        normalized = normalize(batch, self.backbone.image_mean, self.backbone.image_std)
-        staged = StagedClassifier(self.model)  # as trials do, and with less work
-        features = staged.encode_image(staged.begin_images(normalized))
-        return self.model.logits(features, self.class_features).cpu()
+        remaining = iter(images)
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            while batch := list(islice(remaining, batch_size)):
+                decoded = list(pool.map(partial(self._try_to_read, files=files), batch))
+                logits = self._logits(
+                    [item for item in decoded if not isinstance(item, StudyError)]
+                )
+                rows = iter(logits.softmax(dim=-1))
+                for item in decoded:
+                    yield item if isinstance(item, StudyError) else next(rows)
 
     def read_pixels(self, image: object, *, files: bool = True) -> Pixels:
-        """Return an image at CLIP's size, (size, size, 3) uint8; see `probabilities`.
+        """Return an image at CLIP's size, (size, size, 3) uint8; see `classify`.
 
         Raises:
             DataError: the image cannot be read.
@@ -124,6 +137,31 @@ class TunedClassifier(NamedTuple):
             keep_aspect=False,
             framing=self.reading.framing,
         )
+
+    def _try_to_read(self, image: object, *, files: bool) -> Pixels | StudyError:
+        try:
+            return self.read_pixels(image, files=files)
+        except StudyError as error:
+            return error
+
+    @torch.no_grad()
+    def _logits(self, pixels: Sequence[Pixels]) -> Tensor:
+        """Return scaled cosines of one batch, (images, classes) float32 on the CPU."""
+        if not pixels:
+            return torch.empty(0, len(self.class_names))
+        try:
+            batch = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).to(self.model.device)
+            normalized = normalize(batch, self.backbone.image_mean, self.backbone.image_std)
+            staged = StagedClassifier(self.model)  # as trials do, and with less work
+            features = staged.encode_image(staged.begin_images(normalized))
+            return self.model.logits(features, self.class_features).cpu()
+        except Exception as error:  # PyTorch has several types for it
+            if not is_out_of_memory(error):
+                raise
+            raise DataError(
+                f"{len(pixels)} images at once do not fit into the memory of {self.model.device}; "
+                "use a smaller --batch-size"
+            ) from error
 
 
 def load_classifier(  # noqa: PLR0913 -- each of them has a default

@@ -1,21 +1,16 @@
-"""Label many image files with a tuned classifier, one batch at a time."""
+"""Find the image files in folders, and label them with a tuned classifier."""
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
-from itertools import islice
 from pathlib import Path
 
 from study.data.images.sources import LONGEST
 from study.data.output_folders import is_output_folder
 from study.data.readers.folders import is_hidden, is_image_name
-from study.data.records import is_text
 from study.errors import DataError, StudyError
-from study.serving.classifier import Pixels, TunedClassifier
-from study.trial.machine_faults import is_out_of_memory
+from study.serving.classifier import TunedClassifier
 
 
 @dataclass(frozen=True)
@@ -68,16 +63,9 @@ def _refuse(error: OSError) -> None:
 
 
 def label_image_files(
-    classifier: TunedClassifier,
-    paths: Iterable[Path],
-    *,
-    top: int,
-    batch_size: int,
+    classifier: TunedClassifier, paths: Sequence[Path], *, top: int, batch_size: int
 ) -> Iterator[LabelledImage]:
     """Yield the most probable classes of each image, in the order of the paths.
-
-    One batch is in memory at a time; threads decode it. Probabilities are those of
-    `TunedClassifier.probabilities`.
 
     Args:
         classifier: the classifier.
@@ -88,46 +76,14 @@ def label_image_files(
     Raises:
         DataError: a batch does not fit into memory.
     """
-    remaining = iter(paths)
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        while batch := list(islice(remaining, batch_size)):
-            decoded = pool.map(partial(_read_pixels, classifier), batch)
-            yield from _label_batch(classifier, list(zip(batch, decoded, strict=True)), top)
-
-
-def _read_pixels(classifier: TunedClassifier, path: Path) -> Pixels | str:
-    """Return the pixels of an image, or the reason why it cannot be read."""
-    if not is_text(str(path)):
-        return "its path is not UTF-8 text; rename it"
-    try:
-        return classifier.read_pixels(path)
-    except StudyError as error:
-        return str(error).removeprefix(f"{str(path)[:LONGEST]}: ")
-
-
-def _label_batch(
-    classifier: TunedClassifier,
-    batch: list[tuple[Path, Pixels | str]],
-    top: int,
-) -> Iterator[LabelledImage]:
-    readable = [pixels for _, pixels in batch if not isinstance(pixels, str)]
-    try:
-        logits = classifier.batch_logits(readable)
-    except Exception as error:  # PyTorch has several types for it
-        if not is_out_of_memory(error):
-            raise
-        raise DataError(
-            f"{len(readable)} images at once do not fit into the memory of "
-            f"{classifier.model.device}; use a smaller --batch-size"
-        ) from error
-    # Of equal probabilities, the first class comes first, whatever the device.
-    probabilities, class_ids = logits.softmax(dim=-1).sort(descending=True, stable=True)
-    row = 0
-    for path, pixels in batch:
-        if isinstance(pixels, str):
-            yield LabelledImage(path, error=pixels)
+    rows = classifier.classify(paths, batch_size=batch_size)
+    for path, row in zip(paths, rows, strict=True):
+        if isinstance(row, StudyError):
+            reason = str(row).removeprefix(f"{str(path)[:LONGEST]}: ")
+            yield LabelledImage(path, error=reason)
             continue
-        names = [classifier.class_names[index] for index in class_ids[row, :top].tolist()]
-        values = probabilities[row, :top].tolist()
-        yield LabelledImage(path, tuple(zip(names, values, strict=True)))
-        row += 1
+        # Of equal probabilities, the first class comes first, whatever the device.
+        probabilities, class_ids = row.sort(descending=True, stable=True)
+        names = [classifier.class_names[index] for index in class_ids[:top].tolist()]
+        classes = zip(names, probabilities[:top].tolist(), strict=True)
+        yield LabelledImage(path, tuple(classes))

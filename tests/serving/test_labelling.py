@@ -11,6 +11,7 @@ from PIL import Image
 
 from study.data.datasets import load_dataset
 from study.errors import DataError
+from study.method.staged import StagedClassifier
 from study.serving.classifier import TunedClassifier, load_classifier
 from study.serving.labelling import label_image_files, list_image_files
 from tests.data.reading import add
@@ -56,7 +57,7 @@ def test_the_most_probable_classes_are_those_of_the_classifier_whatever_the_batc
 def test_equal_probabilities_leave_the_classes_in_their_order(
     classifier: TunedClassifier, digits: list[Path], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(TunedClassifier, "batch_logits", lambda *_: torch.zeros(1, 10))
+    monkeypatch.setattr(TunedClassifier, "_logits", lambda *_: torch.zeros(1, 10))
     (one,) = label_image_files(classifier, digits[:1], top=3, batch_size=1)
     assert [name for name, _ in one.classes] == ["digit zero", "digit one", "digit two"]
 
@@ -71,10 +72,10 @@ def test_an_image_that_cannot_be_read_keeps_its_place_and_its_fault(
     paths = [tmp_path / "broken.png", digits[0], tmp_path / "none.png", strange, digits[1]]
     found = list(label_image_files(classifier, paths, top=1, batch_size=batch_size))
     assert [one.path for one in found] == paths
-    assert [len(one.classes) for one in found] == [0, 1, 0, 0, 1]
+    assert [len(one.classes) for one in found] == [0, 1, 0, 1, 1]
     # The row has the path already.
     assert (found[0].error or "").startswith("not a readable image (")
-    errors = [None, "no such image", "its path is not UTF-8 text; rename it", None]
+    errors = [None, "no such image", None, None]
     assert [one.error for one in found[1:]] == errors
 
 
@@ -84,7 +85,7 @@ def test_a_batch_that_does_not_fit_into_memory_leads_to_the_option(
     def fail(*_: object):
         raise torch.OutOfMemoryError("of CUDA")
 
-    monkeypatch.setattr(TunedClassifier, "batch_logits", fail)
+    monkeypatch.setattr(StagedClassifier, "encode_image", fail)
     with pytest.raises(DataError, match=r"9 images at once .* memory of cpu; .* --batch-size"):
         list(label_image_files(classifier, digits, top=1, batch_size=64))
 
