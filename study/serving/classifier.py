@@ -186,7 +186,8 @@ def load_classifier(  # noqa: PLR0913 -- each of them has a default
         class_names: the classes to choose between, two or more; None means those in the delta.
         templates: prompt templates, whose features are averaged; None means the delta's first.
         backbone: the hub name or folder of the checkpoint; None means the one in the delta.
-        revision: the backbone's revision on the hub; see `load_tuned_backbone`.
+        revision: the backbone's revision on the hub; None means the one in the delta, unless
+            ``backbone`` is another checkpoint.
         device: a device such as ``cpu`` or ``cuda:1``; see `study.method.device.choose_device`.
         pixel_range: the values that become black and white; None means those in the delta.
 
@@ -199,7 +200,7 @@ def load_classifier(  # noqa: PLR0913 -- each of them has a default
     custom_names = _check_texts("class_names", class_names, 2)
     custom_templates = _check_texts("templates", templates, 1)
     chosen_range = None if pixel_range is None else check_range(pixel_range)
-    loaded, head, info = load_tuned_backbone(delta, backbone, revision=revision)
+    loaded, head, info = _load_tuned_backbone(delta, backbone, revision)
     names = custom_names or info.class_names
     head_classes = head.classes if head else ()
     if names == info.class_names:
@@ -223,24 +224,10 @@ def load_classifier(  # noqa: PLR0913 -- each of them has a default
     return TunedClassifier(loaded, model, shown, features, reading, from_head)
 
 
-def load_tuned_backbone(
-    delta: Path, backbone: str | None = None, *, revision: str | None = None
+def _load_tuned_backbone(
+    delta: Path, backbone: str | None, revision: str | None
 ) -> tuple[Backbone, Head | None, DeltaInfo]:
-    """Load the backbone that a delta was tuned from, and apply the delta to it.
-
-    Args:
-        delta: a file written by `save_delta`.
-        backbone: the hub name or folder of the checkpoint; None means the one in the delta.
-        revision: the backbone's revision on the hub; None means the one in the delta, unless
-            ``backbone`` is another checkpoint.
-
-    Returns:
-        The tuned backbone; the delta's linear head, or None; and the delta's description.
-
-    Raises:
-        DeltaError: the delta cannot be read, or belongs to another backbone, which is named.
-        BackboneError: the backbone cannot be loaded.
-    """
+    """Return a tuned backbone on the CPU, the delta's linear head, and the delta's description."""
     tensors, info = load_delta(delta)
     name = backbone or info.backbone
     # The revision in the delta belongs to its own checkpoint and means nothing for another one.

@@ -4,7 +4,6 @@ The final model of a study is that of its final training or, without one, that o
 ``test.seeds`` that was trained to its end. The model registry gets the same one.
 """
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import NamedTuple
 from study.backbones.description import EMBEDDED, NAME_ON_HUB
 from study.config.loading import load_config
 from study.config.trial_settings import TrialSettings
-from study.errors import DataError, DeltaError, StudyError, SubsetError
+from study.errors import DataError, DeltaError, SubsetError
 from study.method.delta import HEAD_ROWS, DeltaInfo, load_delta, save_delta
 from study.method.subsets import parse
 from study.results.best_configuration import (
@@ -27,8 +26,6 @@ from study.storage.command_lines import study_command
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import TrialFolder
 from study.trial.study import Study
-
-logger = logging.getLogger(__name__)
 
 DELTA = "delta.safetensors"
 """The name of the file of a trial's tuned parameters."""
@@ -107,19 +104,16 @@ def read_saved_model(delta: Path) -> SavedModel:
     """Return the model of a file of tuned parameters.
 
     If the file is in the folder of a trial, the model has the trial's settings and the templates of
-    its study. Elsewhere, or if a file of the study is damaged, the model has the template of its
-    training, no origin, and an unknown α.
+    its study. Elsewhere, the model has the template of its training, no origin, and an unknown α.
 
     Raises:
         DeltaError: the file is missing or damaged, or is not a delta.
+        StudyError: a file of its study is damaged.
     """
     tensors, info = load_delta(delta)
     trial = TrialFolder(delta.resolve().parent)
     if trial.path.parent.name == "trials" and (trial.path / "config.json").exists():
-        try:
-            return _read_trial_model(delta, info, trial)
-        except StudyError as error:
-            logger.warning("%s is read alone, without what its study says of it: %s", delta, error)
+        return _read_trial_model(delta, info, trial)
     try:
         parse(info.subset)
     except SubsetError as error:
@@ -145,12 +139,8 @@ def _read_trial_model(delta: Path, info: DeltaInfo, trial: TrialFolder) -> Saved
         delta,
         _with_study_templates(info, study),
         settings=settings,
-        origin=_origin(folder, trial.trial_id),
+        origin=Origin(folder.read_identity()["study_id"], trial.trial_id),
     )
-
-
-def _origin(folder: StudyFolder, trial_id: str) -> Origin:
-    return Origin(str(folder.read_identity()["study_id"]), trial_id)
 
 
 def read_best_model(study: Study, scratch: Path) -> SavedModel:
@@ -201,7 +191,7 @@ def read_best_model(study: Study, scratch: Path) -> SavedModel:
         info,
         settings=registered.candidate.settings,
         instead_of=instead_of,
-        origin=_origin(study.folder, trial_id),
+        origin=Origin(study.folder.read_identity()["study_id"], trial_id),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from study.errors import DataError, DeltaError
+from study.errors import DataError, DeltaError, StudyError
 from study.method.delta import load_delta, save_delta
 from study.results.study_result import write_chance
 from study.serving.saved_model import Origin, read_best_model, read_saved_model
@@ -73,14 +73,10 @@ def test_a_delta_of_a_stranger_whose_subset_is_none_is_refused(study: Any, tmp_p
 
 
 @pytest.mark.parametrize("damaged", ["study.yaml", "identity.json"])
-def test_a_delta_of_a_damaged_study_is_used_alone(
-    study: Any, caplog: pytest.LogCaptureFixture, damaged: str
-):
+def test_a_delta_of_a_damaged_study_is_refused(study: Any, damaged: str):
     (study.folder.path / damaged).write_text("{")
-    saved = read_saved_model(delta_in(study))
-    assert saved.origin is None
-    assert saved.load_classifier().class_names == saved.info.class_names
-    assert "is read alone, without what its study says of it: " in caplog.text
+    with pytest.raises(StudyError, match=damaged):
+        read_saved_model(delta_in(study))
 
 
 def test_of_a_best_configuration_the_first_seed_is_taken_or_the_next_if_it_failed(

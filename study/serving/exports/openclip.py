@@ -12,9 +12,6 @@ from study.serving.exports.format import ExportGuide, render_guide, write_head
 from study.serving.exports.hf import save_preprocessing
 from study.serving.saved_model import SavedModel
 
-SAME_FOLDER = "."
-"""The tokenizer's location in the configuration, from which OpenCLIP reads it in the folder."""
-
 
 def write_openclip(saved: SavedModel, model: TunedClassifier, folder: Path) -> ExportGuide:
     """Write the tuned model under OpenCLIP's names, and its tokenizer.
@@ -26,7 +23,7 @@ def write_openclip(saved: SavedModel, model: TunedClassifier, folder: Path) -> E
     backbone = model.backbone
     values, tensors = to_open_clip(backbone.clip)
     refuse_other_pooling(model)
-    values["text_cfg"]["hf_tokenizer_name"] = SAME_FOLDER
+    values["text_cfg"]["hf_tokenizer_name"] = "."  # the folder itself
     resize_mode = "squash" if backbone.framing.squash else "shortest"
     preprocessing = {
         "mean": list(backbone.image_mean),

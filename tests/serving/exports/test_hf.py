@@ -12,7 +12,7 @@ from study.backbones.backbone import Backbone, fingerprint
 from study.commands.main import main
 from study.data.images.table import normalize
 from study.method.model import FewShotClassifier
-from study.serving.classifier import load_tuned_backbone
+from study.serving.classifier import load_classifier
 from study.serving.exports.hf import save_merged
 
 
@@ -44,9 +44,10 @@ def test_a_merged_folder_is_an_ordinary_checkpoint_of_the_tuned_model(
     checkpoint: Path, path: Path, tuned: FewShotClassifier, tmp_path: Path
 ):
     out = tmp_path / "merged"
-    save_merged(out, load_tuned_backbone(path, str(checkpoint))[0])
-    assert fingerprint(CLIPModel.from_pretrained(out)) == fingerprint(tuned.clip)
     texts = ["a red cat", "dog"]
+    model = load_classifier(path, backbone=str(checkpoint), class_names=texts)
+    save_merged(out, model.backbone)
+    assert fingerprint(CLIPModel.from_pretrained(out)) == fingerprint(tuned.clip)
     before, after = (AutoTokenizer.from_pretrained(folder)(texts) for folder in (checkpoint, out))
     assert before["input_ids"] == after["input_ids"]
     assert list(CLIPImageProcessor.from_pretrained(out).image_std) == [0.25, 0.25, 0.25]
