@@ -98,14 +98,25 @@ def read_description(name: CheckpointName, *, revision: str | None = None) -> De
 
 
 def _architecture(config: Any, family: Family) -> Architecture:
-    """Return the sizes of a model by its configuration in transformers."""
+    """Return the sizes of a model by its configuration in transformers.
+
+    Raises:
+        BackboneError: a SigLIP has no features of images, or none to compare with those of texts.
+    """
     vision = config.vision_config
     tokens = (vision.image_size // vision.patch_size) ** 2
     if family == "clip":
         dim = int(config.projection_dim)
         tokens += 1  # that of the class
     else:
-        dim = _siglip_dim(config)
+        dim = config.text_config.projection_size
+        if not getattr(vision, "vision_use_head", True):  # transformers 5.6 leaves it out
+            raise BackboneError("vision_use_head is false; expected an image encoder with its pool")
+        if dim != vision.hidden_size:
+            raise BackboneError(
+                f"texts have {dim} features, and images {vision.hidden_size}: they cannot be "
+                "compared"
+            )
     return Architecture(
         text=_shape("text", config.text_config, dim),
         vision=_shape("vision", vision, dim, tokens),
@@ -231,20 +242,3 @@ def _shape(encoder: Encoder, config: Any, dim: int, tokens: int = 0) -> EncoderS
     if min(sizes) < 1:
         raise BackboneError(f"the {encoder} encoder's configuration has sizes {sizes}")
     return EncoderShape(*sizes, dim, tokens)
-
-
-def _siglip_dim(config: Any) -> int:
-    """Return the number of features of a SigLIP.
-
-    Raises:
-        BackboneError: the image encoder has no pool, so that it has no features.
-    """
-    dim = config.text_config.projection_size
-    vision = config.vision_config
-    if not getattr(vision, "vision_use_head", True):  # transformers 5.6 leaves it out
-        raise BackboneError("vision_use_head is false; expected an image encoder with its pool")
-    if dim != vision.hidden_size:
-        raise BackboneError(
-            f"texts have {dim} features, and images {vision.hidden_size}: they cannot be compared"
-        )
-    return dim

@@ -10,7 +10,6 @@ import json
 import logging
 import queue
 import threading
-import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -40,9 +39,7 @@ GATHER_SECONDS = 5.0
 RETRY_SECONDS = 5.0
 """The pause after a failed call, before the next one."""
 FINAL_SECONDS = 60.0
-"""How long the end of a study waits for a server that accepts nothing."""
-LONGEST_SECONDS = 600.0
-"""How long the end of a study waits for a slow server that still accepts what is sent."""
+"""How long the end of a study waits for a server that accepts nothing; a slow one is waited for."""
 SENT_FILE = "mlflow.json"
 """The file in each trial's folder with what was sent of it."""
 ALL_TRIALS, OWN_RUN = "the study's trials", "the study's own run"
@@ -243,11 +240,10 @@ class SyncThread:
         self._finished = finished
         self._changed.put(OWN_RUN)
         self._hurry.set()
-        deadline = time.monotonic() + LONGEST_SECONDS
         before = -1
         while self._thread.is_alive() and self._settled > before:
             before = self._settled
-            self._thread.join(min(FINAL_SECONDS, max(0.0, deadline - time.monotonic())))
+            self._thread.join(FINAL_SECONDS)
         self._stop.set()
         missing = self._given_up | self._pending
         with suppress(queue.Empty):
