@@ -13,7 +13,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from study.data.records import listed
-from study.errors import DeltaError, TrackingError
+from study.errors import DeltaError, TrackingError, redacted_text
 from study.method.delta import load_delta
 from study.serving.saved_model import DELTA, Origin, SavedModel, read_saved_model
 from study.tracking.mlflow import server
@@ -45,7 +45,7 @@ def download_model(address: str, folder: Path) -> SavedModel:
             f"{address} is not found, as there is no {uri} here; set MLFLOW_TRACKING_URI to "
             "the address of the server or store that has it"
         )
-    fault = f"{server.redact_uri(uri)} does not give {address}"
+    fault = f"{redacted_text(uri)} does not give {address}"
     version = server.call_mlflow(
         server.SEVERAL_WITHIN,
         lambda: _download(uri, parsed, folder, fault),

@@ -66,16 +66,8 @@ class ServedClassifier(_Predictions, PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the backbone, check that it is the tuned one, and embed the class names."""
-        settings = context.model_config
-        self._classifier = load_classifier(
-            Path(context.artifacts["delta"]),
-            class_names=settings["class_names"],
-            templates=settings["templates"],
-            backbone=settings["backbone"],
-            revision=settings["revision"],
-            device=settings["device"],
-            pixel_range=settings["pixel_range"],
-        )
+        delta = Path(context.artifacts["delta"])
+        self._classifier = load_classifier(delta, **context.model_config)
         # Over HTTP, file names in requests would let anyone read the server's files.
         self._files = not in_scoring_server()
 

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 import shlex
 import warnings
 from collections.abc import Callable, Sequence
@@ -81,12 +80,12 @@ def connect(uri: str, experiment: str) -> MlflowClient:
     existing = call_mlflow(
         ANSWERS_WITHIN,
         lambda: open_client(uri).get_experiment_by_name(experiment),
-        f"the MLflow tracking server or store {redact_uri(uri)} does not answer",
+        f"the MLflow tracking server or store {redacted_text(uri)} does not answer",
         "; start it, or set tracking.uri or MLFLOW_TRACKING_URI",
     )
     if existing is not None and existing.lifecycle_stage == "deleted":
         raise TrackingError(
-            f"the MLflow experiment '{experiment}' on {redact_uri(uri)} was deleted; "
+            f"the MLflow experiment '{experiment}' on {redacted_text(uri)} was deleted; "
             "restore it, or set tracking.experiment"
         )
     return MlflowClient(uri)
@@ -142,11 +141,6 @@ def is_refusal(error: Exception) -> bool:
     return 400 <= status < 500 and status not in NOT_ABOUT_CONTENT
 
 
-def redact_uri(uri: str) -> str:
-    """Return a URI without user name and passwords."""
-    return redacted_text(re.sub(r"(?<=://).*@", "***@", uri, flags=re.DOTALL))
-
-
 def viewing_hints(uri: str, experiment_id: str, run_id: str, view: str) -> list[tuple[str, str]]:
     """Return the command that opens MLflow's pages, and the addresses of a study's pages.
 
@@ -158,7 +152,7 @@ def viewing_hints(uri: str, experiment_id: str, run_id: str, view: str) -> list[
         run_id: the id of the study's own run.
         view: the key of the saved view that shows its trials.
     """
-    server, hints = redact_uri(uri), []
+    server, hints = redacted_text(uri), []
     if not uri.startswith(("http://", "https://")):
         command = f"mlflow ui --backend-store-uri {shlex.quote(server)}"
         server, hints = "http://127.0.0.1:5000", [("browse", command)]

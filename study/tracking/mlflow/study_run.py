@@ -8,6 +8,7 @@ from mlflow.entities import Param, Run
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
+from study.errors import redacted_text
 from study.storage.atomic import read_if_exists
 from study.storage.study_folder import DESCRIPTION
 from study.tracking.mlflow import server
@@ -56,7 +57,7 @@ class StudyRun:
         server.call_mlflow(
             server.SEVERAL_WITHIN,
             self._open,
-            f"the MLflow tracking server or store {server.redact_uri(uri)} does not take a run",
+            f"the MLflow tracking server or store {redacted_text(uri)} does not take a run",
         )
 
     def _open(self) -> None:

@@ -14,7 +14,6 @@ from study.tracking.mlflow.server import (
     connect,
     is_refusal,
     open_client,
-    redact_uri,
     viewing_hints,
 )
 from tests.study_writer import MakeStudy
@@ -63,8 +62,7 @@ def test_a_deleted_experiment_is_reported(mlflow_server: str, make: MakeStudy):
 
 
 def test_a_server_is_opened_and_a_store_is_browsed_by_a_command_that_a_shell_takes():
-    assert redact_uri(f"http://me:p@{SECRET}@host:5000") == "http://***@host:5000"
-    page, trials = viewing_hints(f"https://me:{SECRET}@host", "7", "a1", "trials")
+    page, trials = viewing_hints(f"https://me:p@{SECRET}@host", "7", "a1", "trials")
     runs = "https://***@host/#/experiments/7/runs"
     assert page == ("page", f"{runs}/a1?workflowType=machine_learning")
     assert trials[1].startswith(f"{runs}?")
