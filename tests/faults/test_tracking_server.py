@@ -38,7 +38,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch):
 def hasty(monkeypatch: pytest.MonkeyPatch):
     """Shorten those further that a test waits out."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
-    monkeypatch.setattr(server, "ANSWERS_WITHIN", 2.0)
+    monkeypatch.setattr(server, "ANSWERS_WITHIN", 5.0)
 
 
 def train(study: StudyWriter, tracker: MlflowTracker, *numbers: int):

@@ -47,7 +47,6 @@ def download_model(address: str, folder: Path) -> SavedModel:
         )
     fault = f"{redacted_text(uri)} does not give {address}"
     version = server.call_mlflow(
-        server.SEVERAL_WITHIN,
         lambda: _download(uri, parsed, folder, fault),
         fault,
         "; see MLFLOW_TRACKING_URI",

@@ -81,7 +81,6 @@ def register_best(run: StudyRun) -> Registration | None:
         logger.warning("no model is registered: %s", error)
         return None
     registration = server.call_mlflow(
-        server.SEVERAL_WITHIN,
         lambda: _register(registered, run),
         "MLflow does not take the model",
     )

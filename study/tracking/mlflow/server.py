@@ -8,10 +8,8 @@ from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
-ANSWERS_WITHIN = 60.0
-"""The time limit of a simple request in seconds; a new store creates its tables in this time."""
-SEVERAL_WITHIN = 120.0
-"""The time limit of several requests in seconds, such as those that open or close a study's run."""
+ANSWERS_WITHIN = 120.0
+"""The time limit in seconds of the requests that open a store or a run, or register a model."""
 ABSENT, INVALID = "RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"
 """MLflow's codes of errors where a run, a model or an alias does not exist."""
 NOT_ABOUT_CONTENT = (401, 403, 404, 407, 408, 429)
@@ -46,11 +44,10 @@ logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it logs
 logging.getLogger("urllib3").setLevel(logging.ERROR)  # it logs every retry
 
 
-def call_mlflow(seconds: float, call: Callable[[], T], fault: str, advice: str = "") -> T:
+def call_mlflow(call: Callable[[], T], fault: str, advice: str = "") -> T:
     """Return the result of a call to MLflow, which may hang or fail.
 
     Args:
-        seconds: the time limit.
         call: the call.
         fault: the start of the error message, followed by the cause in parentheses.
         advice: the end of the error message, which says what to do.
@@ -60,7 +57,7 @@ def call_mlflow(seconds: float, call: Callable[[], T], fault: str, advice: str =
         StudyError: a file of the study has a fault.
     """
     try:
-        return call_within(seconds, call)
+        return call_within(ANSWERS_WITHIN, call)
     except Exception as error:  # from MLflow, a database, its driver or the network
         if isinstance(error, StudyError) and not isinstance(error, TrackingError):
             raise
@@ -78,7 +75,6 @@ def connect(uri: str, experiment: str) -> MlflowClient:
         TrackingError: the server or store does not answer, or the experiment was deleted.
     """
     existing = call_mlflow(
-        ANSWERS_WITHIN,
         lambda: open_client(uri).get_experiment_by_name(experiment),
         f"the MLflow tracking server or store {redacted_text(uri)} does not answer",
         "; start it, or set tracking.uri or MLFLOW_TRACKING_URI",

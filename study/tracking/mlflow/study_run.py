@@ -55,7 +55,6 @@ class StudyRun:
         }
         self.client = server.connect(uri, study.config.tracking.experiment)
         server.call_mlflow(
-            server.SEVERAL_WITHIN,
             self._open,
             f"the MLflow tracking server or store {redacted_text(uri)} does not take a run",
         )

@@ -73,20 +73,6 @@ def test_metrics_are_rounded_none_is_there_twice_and_the_score_is_the_first():
 
 
 @pytest.mark.parametrize(
-    "stage, reports, sent",
-    [
-        ("search", [{"epoch": 1, "train_loss": 1.0}], False),
-        ("search", [{"epoch": 1, "train_loss": 1.0}, {"epoch": 2, "val_score": 0.5}], True),
-        ("test", [{"epoch": 1, "train_loss": 1.0}], True),
-    ],
-)
-def test_a_search_trial_begins_with_its_first_score_and_others_with_their_first_epoch(
-    stage: str, reports: list[JsonObject], sent: bool
-):
-    assert bool(trial_points(config(stage), reports, None, started=1000)) == sent
-
-
-@pytest.mark.parametrize(
     "own, settings, name",
     [
         ({}, {}, "text.mlp.fc2.bias + vision.ln @ 0.0031, 0.084"),
