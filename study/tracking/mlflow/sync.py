@@ -223,11 +223,10 @@ class SyncThread:
         """What is to be done, with the reasons why it has not been done yet."""
         self._given_up = dict[str, str]()
         """What MLflow refused, or could not be read as the study closed, with the reasons."""
-        self._closing = self._finished = self._failing = False
+        self._finished = False
         self._settled = 0
         """The number of attempts that need no repetition."""
-        self._stop = threading.Event()
-        self._hurry = threading.Event()
+        self._closing, self._stop = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work, name="mlflow-sync", daemon=True)
         self._thread.start()
 
@@ -239,7 +238,7 @@ class SyncThread:
         """Send the rest while MLflow takes it, then stop; return what it lacks, and why."""
         self._finished = finished
         self._changed.put(OWN_RUN)
-        self._hurry.set()
+        self._closing.set()
         before = -1
         while self._thread.is_alive() and self._settled > before:
             before = self._settled
@@ -253,10 +252,12 @@ class SyncThread:
         return missing
 
     def _work(self) -> None:
-        while not self._stop.is_set() and (self._pending or not self._closing):
+        while not self._stop.is_set():
             if not self._pending:
+                if self._closing.is_set() and self._changed.empty():
+                    return
                 self._request(self._changed.get())
-                self._hurry.wait(GATHER_SECONDS)
+                self._closing.wait(GATHER_SECONDS)
             with suppress(queue.Empty):
                 while True:
                     self._request(self._changed.get_nowait())
@@ -266,7 +267,6 @@ class SyncThread:
 
     def _request(self, item: str) -> None:
         if item == OWN_RUN:
-            self._closing = True
             self._pending[ALL_TRIALS] = NOT_SENT
         self._pending.setdefault(item, NOT_SENT)
 
@@ -276,18 +276,21 @@ class SyncThread:
         except Exception as error:  # no answer of a server may stop the study
             self._handle_failure(item, error)
         else:
+            was_failing = self._is_failing()
             del self._pending[item]
             self._given_up.pop(item, None)
             self._settled += 1
-            if self._failing and set(self._pending.values()) <= {NOT_SENT}:
+            if was_failing and not self._is_failing():
                 logger.warning("results are sent to MLflow again")
-                self._failing = False
+
+    def _is_failing(self) -> bool:
+        return any(reason != NOT_SENT for reason in self._pending.values())
 
     def _do(self, item: str) -> None:
         if item == OWN_RUN:
             self._sync.run.close(finished=self._finished)
         elif item == ALL_TRIALS:
-            self._sync.reader.live = not self._closing
+            self._sync.reader.live = not self._closing.is_set()
             for trial_id in self._sync.list_changed():
                 self._pending.setdefault(trial_id, NOT_SENT)
         else:
@@ -296,14 +299,13 @@ class SyncThread:
     def _handle_failure(self, item: str, error: Exception) -> None:
         """Set aside what is refused until it changes, and anything else behind the others."""
         reason, refused = summarize_error(error), server.is_refusal(error)
-        del self._pending[item]
         if refused and not self._given_up:
             logger.warning("%s is not sent to MLflow, the others continue: %s", item, reason)
-        if not refused and not self._failing:
+        if not refused and not self._is_failing():
             logger.warning("results are not sent to MLflow until this passes: %s", reason)
-            self._failing = True
+        del self._pending[item]
         # For storage, the call has waited for as long as the study does.
-        if refused or (self._closing and isinstance(error, StorageError)):
+        if refused or (self._closing.is_set() and isinstance(error, StorageError)):
             self._given_up[item] = reason
             self._settled += 1
         else:
