@@ -283,6 +283,9 @@ class TrackingConfig(Section):
     None means ``$MLFLOW_TRACKING_URI``, else a SQLite store in the working folder."""
     experiment: str = Field("clipfit-study", min_length=1)
     """The name of the MLflow experiment."""
+    system_metrics: bool = False
+    """Whether the study's run records MLflow's system metrics of the machine that started the
+    study; needs the package ``psutil``."""
 
 
 class StudyConfig(Section):

@@ -5,15 +5,21 @@ the check of a store that does not exist yet needs it.
 """
 
 import logging
+from contextlib import suppress
+from importlib.util import find_spec
 
 from study.config.schema import StudyConfig
-from study.errors import StudyError
+from study.errors import StudyError, TrackingError
 from study.storage.command_lines import study_command
+from study.storage.time_limit import call_within
 from study.tracking.mlflow.address import is_absent_store, tracking_uri
 from study.tracking.tracker import Tracker, TrackerMessages, describe_unsent
 from study.trial.study import Study
 
 logger = logging.getLogger(__name__)
+
+MONITOR_SECONDS = 30.0
+"""How long the end of a study waits for the last of MLflow's system metrics."""
 
 
 class MlflowTracker(Tracker):
@@ -24,6 +30,8 @@ class MlflowTracker(Tracker):
     def check(self, config: StudyConfig) -> None:
         """See `Tracker.check`; a SQLite store that does not exist yet is not created."""
         uri = tracking_uri(config.tracking.uri)
+        if config.tracking.system_metrics and find_spec("psutil") is None:
+            raise TrackingError("tracking.system_metrics needs psutil; `pip install psutil`")
         if not is_absent_store(uri):
             from study.tracking.mlflow.server import connect
 
@@ -35,6 +43,15 @@ class MlflowTracker(Tracker):
 
         self._sync = sync.StudySync(study, tracking_uri(study.config.tracking.uri))
         self._thread = sync.SyncThread(self._sync)
+        self._monitor = None
+        if study.config.tracking.system_metrics:
+            from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+            run = self._sync.run
+            self._monitor = SystemMetricsMonitor(
+                run.run_id, resume_logging=True, tracking_uri=run.uri
+            )
+            self._monitor.start()
 
     def trial_changed(self, trial_id: str) -> None:
         """See `Tracker.trial_changed`."""
@@ -55,6 +72,9 @@ class MlflowTracker(Tracker):
         """Send the rest and end the runs; return what MLflow lacks, and the links to its pages."""
         from study.tracking.mlflow.server import viewing_hints
 
+        if self._monitor:
+            with suppress(TimeoutError):
+                call_within(MONITOR_SECONDS, self._monitor.finish)
         missing = self._thread.close(finished=finished)
         run = self._sync.run
         view = "trials" if run.study.protocol.searches(run.study.config) else "tested"

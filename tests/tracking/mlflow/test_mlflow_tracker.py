@@ -1,7 +1,12 @@
 """MLflow behind the interface of a tracker, against a real store."""
 
 import pytest
+from mlflow.entities import Run
 
+from study.errors import TrackingError
+from study.tracking.mlflow import mlflow_tracker
+from study.tracking.mlflow.mlflow_tracker import MlflowTracker
+from tests.faults.proxy import wait_until
 from tests.study_writer import StudyWriter
 from tests.tracking.mlflow.records import runs, started
 
@@ -22,3 +27,34 @@ def test_the_end_of_a_study_prints_where_its_trials_are_browsed(
     assert f"/#/experiments/{run.experiment_id}/runs/{run.run_id}?" in hints["page"]
     assert hints["trials"].endswith(f"viewStateShareKey={view}")
     assert lines.missing == ""
+
+
+def test_system_metrics_are_on_the_studys_own_run_if_requested(
+    mlflow_store: str, study: StudyWriter, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")
+    for asked in (False, True):
+        study.configure(f"tracking.system_metrics={asked}")
+        tracker = started(study, mlflow_store)
+        config = study.whole(0)
+        tracker.trial_changed(config.trial_id)
+        if asked:
+            wait_until(lambda: _system_metrics(runs(mlflow_store, study)[""]))
+        assert tracker.close(finished=True).missing == ""
+        found = runs(mlflow_store, study)
+        assert bool(_system_metrics(found[""])) is asked
+        assert not _system_metrics(found["search-0000"])
+        assert found[""].info.status == "FINISHED"
+
+
+def _system_metrics(run: Run) -> set[str]:
+    return {key for key in run.data.metrics if key.startswith("system/cpu")}
+
+
+def test_system_metrics_without_psutil_are_refused_before_a_study(
+    study: StudyWriter, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(mlflow_tracker, "find_spec", lambda _: None)
+    config = study.config.with_section("tracking", system_metrics=True)
+    with pytest.raises(TrackingError, match=r"system_metrics needs psutil; `pip install psutil`"):
+        MlflowTracker().check(config)
