@@ -307,6 +307,11 @@ def run_study(
             f"{source} is a sweep of several studies, which only the command clipfit-study runs"
         )
     if dataset is not None:
+        if not isinstance(dataset, Dataset):
+            raise ConfigError(
+                f"dataset is a {type(dataset).__name__}; expected a study.Dataset, made by its "
+                "from_folder, from_frame or from_huggingface"
+            )
         root = dataset.save(load_config(source, _written(given)).storage)
         given |= {"data.dataset": dataset.name, "data.root": root}
     made = make_study(source, _written(given))

@@ -172,6 +172,11 @@ def test_a_fault_is_that_of_the_command(overrides: dict[str, Any], fault: str, r
         study.run_study("quickstart", overrides, storage=runs)
 
 
+def test_what_is_no_dataset_is_refused():
+    with pytest.raises(ConfigError, match="dataset is a str; expected a study.Dataset"):
+        study.run_study("quickstart", dataset="pets")  # type: ignore[arg-type]
+
+
 @pytest.mark.long
 @pytest.mark.timeout(900)
 def test_the_example_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
