@@ -173,7 +173,7 @@ def test_a_fault_is_that_of_the_command(overrides: dict[str, Any], fault: str, r
 
 
 def test_what_is_no_dataset_is_refused():
-    with pytest.raises(ConfigError, match="dataset is a str; expected a study.Dataset"):
+    with pytest.raises(ConfigError, match=r"dataset is a str; expected a study\.Dataset"):
         study.run_study("quickstart", dataset="pets")  # type: ignore[arg-type]
 
 

@@ -89,7 +89,9 @@ def sample_processes(driver: psutil.Process) -> dict[str, float]:
             for process in [driver, *driver.children(recursive=True)]:
                 with suppress(psutil.Error):
                     times = process.cpu_times()
-                    used[process.pid] = kind_of(process, driver), times.user + times.system
+                    # One that is ending has no command line any more.
+                    kind = used[process.pid][0] if process.pid in used else kind_of(process, driver)
+                    used[process.pid] = kind, times.user + times.system
         if not driver.is_running():
             break
     seconds: defaultdict[str, float] = defaultdict(float)
