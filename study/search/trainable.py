@@ -16,18 +16,17 @@ from study.search.tune_rounds import DATA
 from study.storage.study_folder import StudyFolder
 from study.trial.study import TrialConfig
 
-STEP_SECONDS = 1.0
-"""How long a worker goes on with short epochs that no scheduler waits for, in one step.
-
-From one step to the next, a worker waits for the driver for some hundredths of a second.
-"""
-
 
 class ClipFitTrainable(tune.Trainable):
     """A `TrialWorker` in a process of Ray; a step is an epoch, or several short ones.
 
     If a worker dies, another one, on any node, continues the trial after its last recorded epoch.
     """
+
+    step_seconds = 1.0
+    """How long a worker goes on with short epochs that no scheduler waits for, in one step.
+
+    From one step to the next, it waits for the driver for some hundredths of a second."""
 
     def setup(
         self,
@@ -57,7 +56,7 @@ class ClipFitTrainable(tune.Trainable):
         return True
 
     def step(self) -> Result:
-        """Run epochs for `STEP_SECONDS`, at most to the next one with a score; return the last.
+        """Run epochs for `step_seconds`, at most to the next one with a score; return the last.
 
         Raises:
             DeviceError: the device failed; Tune then replaces this process.
@@ -70,5 +69,5 @@ class ClipFitTrainable(tune.Trainable):
         while True:
             result = self.worker.step()
             is_awaited = result["done"] or result["score"] is not None
-            if is_awaited or time.monotonic() - begin > STEP_SECONDS:
+            if is_awaited or time.monotonic() - begin > self.step_seconds:
                 return result

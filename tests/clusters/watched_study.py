@@ -43,6 +43,8 @@ def processes_that_train() -> int:
 class Watched(ClipFitTrainable):
     """A trainable that notes what its process loads, once it does, and each epoch."""
 
+    step_seconds = 0
+
     def setup(self, config: JsonObject, **given: Any):
         """See `ClipFitTrainable`."""
         from study.data.images.table import ImageTable

@@ -9,13 +9,18 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
+import ray
 from ray import tune
 
+from study.search import driver
 from study.search.candidates import rank_finished_trials
+from study.search.trainable import ClipFitTrainable
 from study.storage.atomic import StorageError
 from tests.not_none import not_none
 from tests.real_study import RealStudy, kill_worker, statuses, untimed
 from tests.settings import FEW
+
+ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
 
@@ -58,16 +63,38 @@ BROKEN = {
 }
 UNHEARD: tuple[tuple[str, str, Any], ...] = (
     ("started", "search-0000", None),
-    ("reported", "search-0004", 3),  # which has a score
+    ("reported", "search-0004", 2),
     ("ended", "search-0005", "finished"),
 )
 """Events at which the observer fails."""
 
 
+# A worker that goes back to the driver after each epoch; Ray names its process by the class.
+EachEpoch = type("ClipFitTrainable", (ClipFitTrainable,), {"step_seconds": 0})
+
+
+@pytest.mark.parametrize(
+    "scores, seconds, epoch",
+    [([None, None, 0.5, None], 60, 3), ([None, None, None, None], 60, 4), ([None, None], 0, 1)],
+    ids=["to the next score", "to the end", "after some time"],
+)
+def test_a_worker_goes_on_with_short_epochs_that_nobody_waits_for(
+    scores: list[float | None], seconds: float, epoch: int
+):
+    results = [
+        {"epoch": number, "score": score, "done": number == 4}
+        for number, score in enumerate(scores, 1)
+    ]
+    trainable = object.__new__(ClipFitTrainable)
+    trainable.worker = Mock(step=Mock(side_effect=results))
+    trainable.step_seconds = seconds
+    assert trainable.step()["epoch"] == epoch
+
+
 @pytest.mark.long
 @pytest.mark.ci
 def test_a_study_survives_failed_trials_a_killed_worker_and_an_observer_at_fault(
-    make_study: Callable[..., RealStudy], searched: RealStudy
+    make_study: Callable[..., RealStudy], searched: RealStudy, monkeypatch: pytest.MonkeyPatch
 ):
     search = {"asha": None, "baselines": BROKEN, "sampler": "random"}
     study = make_study("troubled", search=search)
@@ -77,6 +104,7 @@ def test_a_study_survives_failed_trials_a_killed_worker_and_an_observer_at_fault
     study.heard.at["reported", clipfit.trial_id, 2] = kill_worker
     for event in UNHEARD:
         study.heard.at[event] = Mock(side_effect=ConnectionError("no server"))
+    monkeypatch.setattr(driver, "ClipFitTrainable", EachEpoch)
     study.search()
     assert not study.heard.at, "something did not happen"
     assert statuses(study.folder) == {"finished": 7, "failed": 1}
