@@ -1,7 +1,6 @@
 """The steps of a study: search or ablation, then the test beside the final model.
 
-A step yields rounds of trials and goes on when a round has ended. It has what a study's folder
-lacks of its trials, so that a step that was interrupted continues.
+A step yields a round of the trials that the study's folder lacks, and goes on when it has ended.
 """
 
 import logging
@@ -271,8 +270,7 @@ def _train(
     for trial in scheduler.replay(recorded.values()):
         epoch = trial.reports[-1]["epoch"]
         reason = f"successive halving at epoch {epoch}"
-        closed = close_trial(trial, observers, "stopped", reason=reason)
-        recorded[trial.config.trial_id] = closed
+        recorded[trial.config.trial_id] = close_trial(trial, observers, "stopped", reason=reason)
     _restore_groups(groups, recorded.values())
     left = [trial.config for trial in recorded.values() if not trial.end]  # what has started first
     given = [config for batch in batches for config in batch.trials]
