@@ -26,8 +26,11 @@ CREDENTIALS = frozenset(
 )
 """The environment variables that Tune must not copy to its workers, and Ray thus not log."""
 class_cache.ENV_VARS_TO_PROPAGATE -= CREDENTIALS
-OWN_PROCESSES = ("gcs_server", "raylet")
-"""The names of the processes without which a Ray of this machine cannot work."""
+OWN_PROCESSES = ("gcs_server", "raylet", "ray::DashboardAgent", "ray::RuntimeEnvAgent")
+"""The names of the processes without which a Ray of this machine cannot work.
+
+The raylet ends with either of its agents, and Ray the driver before the raylet itself has ended.
+"""
 AUTH_FILE = "~/.ray/auth_token"
 """The file with the token with which Ray is spoken to, by its documentation."""
 CLUSTER_ANSWERS_WITHIN = 11.0
@@ -95,7 +98,7 @@ def keep_token_private() -> None:
 def own_processes() -> Sequence[psutil.Process]:
     """Return the processes without which Ray cannot work, of the Ray that this process started."""
     found = []
-    for process in psutil.Process().children():
+    for process in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):  # it may have ended
             if process.name() in OWN_PROCESSES:
                 found.append(process)
