@@ -159,7 +159,7 @@ def _run_to_the_end(
     # It takes seconds, and so starts beside Ray.
     tracker_start = ThreadPoolExecutor(1).submit(tracker.start, study)
     try:
-        with session:
+        with ThreadPoolExecutor(1) as beside, session:
             if ray_start:
                 ray_start.result()
                 lost = exit_if_ray_is_lost(study_command("resume", folder.path))
@@ -172,17 +172,17 @@ def _run_to_the_end(
                 console.print(f"precision {precision}, the faster one where trials run")
             with closing(_steps(study, preparer, data, tracker, console)) as rounds:
                 runner(study, rounds)
-            print_step(console, "ending the processes of the trials")
-        write_chance(folder)
-        if tracker.title:
-            step = (
-                f"sending results to {tracker.title}, and registering the best configuration there"
-            )
-            print_step(console, step)
-        tracker.register()
-        print_step(console, "making tables, charts and the report")
-        datasets = {dataset.name: dataset for dataset in (study.dataset, *study.targets())}
-        board = write_results(folder, datasets)
+            # Ray takes seconds to end.
+            ray_end = beside.submit(session.pop_all().close)
+            write_chance(folder)
+            if tracker.title:
+                step = f"sending results to {tracker.title}, and registering the best there"
+                print_step(console, step)
+            tracker.register()
+            print_step(console, "making tables, charts and the report")
+            datasets = {dataset.name: dataset for dataset in (study.dataset, *study.targets())}
+            board = write_results(folder, datasets)
+            ray_end.result()
         finished = True
     finally:
         if tracker_start.exception() is None:

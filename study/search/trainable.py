@@ -12,9 +12,11 @@ from study.config.schema import StudyConfig
 from study.search.ray_internals import own_node_drains
 from study.search.scheduler import Result
 from study.search.trial_worker import TrialWorker
-from study.search.tune_rounds import DATA
 from study.storage.study_folder import StudyFolder
 from study.trial.study import TrialConfig
+
+DATA = "data"
+"""The key of a trial's configuration in Tune that has the reference to its round's data."""
 
 
 class ClipFitTrainable(tune.Trainable):

@@ -10,9 +10,7 @@ from study.search.ray_internals import keep_idle_workers
 from study.search.runner import Round, Rounds
 from study.search.scheduler import Result
 from study.search.study_callback import StudyCallback
-
-DATA = "data"
-"""The key of a trial's configuration in Tune that has the reference to its round's data."""
+from study.search.trainable import DATA
 
 
 class RoundSearcher(Searcher):
