@@ -121,7 +121,7 @@ def listed_texts(texts: Sequence[str]) -> str:
     return text
 
 
-def find_parts(
+def match_names(
     kind: str,
     present: Sequence[str],
     aliases: Mapping[str, Sequence[str]],

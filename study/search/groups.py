@@ -57,10 +57,10 @@ class Group(ABC):
             attempt: how many proposals for it were rejected.
         """
 
-    def reject(self, number: int) -> None:  # noqa: B027 (most groups learn nothing)
+    def reject(self, number: int) -> None:  # noqa: B027 (most groups need not know)
         """Take note that the proposal for a trial was tried before, so that it is not trained."""
 
-    def learn(self, trial: RecordedTrial) -> None:  # noqa: B027
+    def tell(self, trial: RecordedTrial) -> None:  # noqa: B027
         """Take note of a trial of any group that ended."""
 
     def write(self, folder: Path) -> None:  # noqa: B027
@@ -115,8 +115,8 @@ class Open(Group):
         """See `Group.reject`."""
         self._trials.pop(number, None)
 
-    def learn(self, trial: RecordedTrial) -> None:
-        """See `Group.learn`.
+    def tell(self, trial: RecordedTrial) -> None:
+        """See `Group.tell`.
 
         That of a failed machine says nothing, and is left out. A trial that its own configuration
         made fail counts as stopped with the worst score, so that the sampler avoids its region.

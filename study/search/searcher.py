@@ -79,7 +79,7 @@ class StudySearcher:
     def conclude(self, trial: RecordedTrial) -> None:
         """Show a trial that ended to the groups."""
         for group in self._plan.groups if self._plan else ():
-            group.learn(trial)
+            group.tell(trial)
 
     def _propose(self) -> TrialConfig | None:
         """Return a trial of the group that is least far; None if none has any left, or no time."""

@@ -297,4 +297,4 @@ def _restore_groups(groups: Sequence[Group], recorded: Iterable[RecordedTrial]) 
     for group in groups:
         group.started = sum(trial.config.group == group.name for trial in trials)
         for trial in trials:
-            group.learn(trial)
+            group.tell(trial)

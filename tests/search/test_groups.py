@@ -142,7 +142,7 @@ def test_optuna_is_given_every_end_but_that_of_a_failed_machine(
 ):
     optuna = search()
     own = optuna.propose(7, attempt=1) if is_own_dataset else CLIPFITS
-    optuna.learn(recorded(7, own, scores, end))
+    optuna.tell(recorded(7, own, scores, end))
     optuna.write(tmp_path)
     found = [
         (one.state, one.value, one.intermediate_values)
@@ -159,7 +159,7 @@ def test_a_trial_is_given_with_the_choices_that_lead_to_it_if_the_space_contains
         {"subset": "none", "method": {"method": "full", "lr": 0.01}}
     )
     for number, own in enumerate([CLIPFITS, settings("text.bias", 0.9), method]):
-        optuna.learn(recorded(number, own, {4: 0.6}))
+        optuna.tell(recorded(number, own, {4: 0.6}))
     optuna.write(tmp_path)
     (known,) = optuna_trials(StudyFolder(tmp_path)).values()
     assert known.user_attrs == {"trial": "search-0000"}
@@ -176,7 +176,7 @@ def run(sampler: Sampler, *, restart: bool = False, reject: bool = False) -> lis
         if restart:
             optuna = search(sampler)
             for one in reversed(ended):  # whatever the order, such as after a trial was reopened
-                optuna.learn(one)
+                optuna.tell(one)
         if reject:
             optuna.propose(number, attempt=1000 + number)
             optuna.reject(number)
@@ -187,7 +187,7 @@ def run(sampler: Sampler, *, restart: bool = False, reject: bool = False) -> lis
         if number == 5:
             end = End("failed", 3, 1.0)
         ended.append(recorded(number, own, scores, end))
-        optuna.learn(ended[-1])
+        optuna.tell(ended[-1])
     return [one.config.settings for one in ended]
 
 
@@ -204,7 +204,7 @@ def test_tpe_learns_from_scores_and_from_trials_under_way():
         optuna = search(tpe)
         for number in range(12):
             own = search().propose(number, attempt=number)
-            optuna.learn(recorded(number, own, {4: 0.5 + sign * number}))
+            optuna.tell(recorded(number, own, {4: 0.5 + sign * number}))
         for number in range(12, 12 + under_way):
             optuna.propose(number, attempt=number)
         return optuna.propose(20, attempt=94)
@@ -217,7 +217,7 @@ def test_the_journal_replaces_an_earlier_one(tmp_path: Path):
     (tmp_path / JOURNAL).write_text("no journal")
     optuna = search()
     for count in (1, 2):
-        optuna.learn(recorded(count, CLIPFITS, {4: 0.6}))
+        optuna.tell(recorded(count, CLIPFITS, {4: 0.6}))
         optuna.write(tmp_path)
         assert len(optuna_trials(StudyFolder(tmp_path))) == count
     assert [path.name for path in tmp_path.iterdir()] == [JOURNAL]

@@ -39,7 +39,7 @@ class Listed(Group):
     def reject(self, number: int) -> None:
         self.events.append(("rejected", number))
 
-    def learn(self, trial: RecordedTrial) -> None:
+    def tell(self, trial: RecordedTrial) -> None:
         self.events.append(trial)
 
 

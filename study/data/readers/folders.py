@@ -18,9 +18,9 @@ from study.data.records import (
     Records,
     Splits,
     class_table,
-    find_parts,
     is_text,
     listed,
+    match_names,
 )
 from study.data.splits import find_groups, fixed_split
 from study.errors import DataError
@@ -124,7 +124,7 @@ def load_folder(name: str, root: Path, *, groups: str | None = None) -> Contents
             prompt.
     """
     folders = subfolders(root)
-    split_folders = find_parts("folders", folders, SPLITS, {}, where=str(root))
+    split_folders = match_names("folders", folders, SPLITS, {}, where=str(root))
     if "test" not in split_folders and "val" in split_folders:
         split_folders["test"] = split_folders.pop("val")
     if "train" not in split_folders or "test" not in split_folders:

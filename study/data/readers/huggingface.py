@@ -12,7 +12,7 @@ from study.backbones.hub import download_hint, hub_fault
 from study.data.output_folders import is_output_folder
 from study.data.readers.folders import visible
 from study.data.readers.hub_tables import read_tables
-from study.data.records import SPLITS, Contents, find_parts, listed
+from study.data.records import SPLITS, Contents, listed, match_names
 from study.errors import DataError
 
 Renamed = Mapping[str, str]
@@ -211,7 +211,7 @@ def _chosen_splits(name: str, present: Mapping[str, Any], splits: Renamed) -> di
     Raises:
         DataError: a split does not exist, or there is no training split.
     """
-    parts = find_parts("splits", list(present), SPLITS, splits, where=name)
+    parts = match_names("splits", list(present), SPLITS, splits, where=name)
     splits_to_read = splits or parts
     if "train" not in splits_to_read:
         raise DataError(f"{name}: no training split; the dataset has {listed(present) or 'none'}")

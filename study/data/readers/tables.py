@@ -17,8 +17,8 @@ from study.data.records import (
     Record,
     Splits,
     class_table,
-    find_parts,
     listed,
+    match_names,
     read_label,
     read_text,
     relative_path,
@@ -106,7 +106,7 @@ def table_rows(frame: pd.DataFrame, columns: Mapping[str, str], *, where: str) -
     present = list(map(str, frame.columns))
     if len(set(present)) < len(present):
         raise DataError(f"{where}: two columns have one name; got {listed(present)}")
-    names = find_parts("columns", present, COLUMNS, columns, where=where)
+    names = match_names("columns", present, COLUMNS, columns, where=where)
     if "path" not in names or not ("label" in names or "class_name" in names):
         raise DataError(
             f"{where}: needs a column 'path' and a column 'label' or 'class_name' (or both); "
