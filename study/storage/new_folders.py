@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from study.storage.atomic import StorageError
+from study.storage.atomic import FULL, StorageError
 
 JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """The environment variable that holds how a job of Ray was submitted."""
@@ -76,7 +76,10 @@ def refuse_unwritable(folder: Path) -> None:
         with tempfile.NamedTemporaryFile(prefix=".clipfit-check-", dir=existing) as file:
             file.write(b"\0")
     except OSError as error:
+        expected = "expected a folder that this user may write"
+        if error.errno in FULL:
+            expected = "free some space, then run the command again"
         raise StorageError(
             f"{folder} cannot be written: {existing} is not writable "
-            f"({error.strerror or error}); expected a folder that this user may write"
+            f"({error.strerror or error}); {expected}"
         ) from error

@@ -195,7 +195,8 @@ def wrong_end(status: int, output: str, *, begun: bool) -> list[str]:
         return []
     if status not in (USER_ERROR, INTERRUPTED):
         return [f"it ended with {status}: {output[-2000:]}"]
-    if begun and not re.search(r"resume (\S*/)?mine", output):
+    # A command that finds the fault before it starts is the one to repeat.
+    if begun and not re.search(r"resume (\S*/)?mine|run the command again", output):
         return [f"no word of how to go on: {output[-2000:]}"]
     return []
 
