@@ -13,7 +13,7 @@ from study.config.schema import StudyConfig
 from study.data.records import Record
 from study.data.tasks import Part, Task
 from study.method.delta import DeltaInfo
-from study.search.checkpoints import record_epoch
+from study.search.checkpoints import record_epochs
 from study.search.recorded_trials import RecordedTrial, close_trial
 from study.storage.atomic import sha256_of
 from study.storage.result_folder import json_bytes
@@ -97,7 +97,7 @@ class StudyWriter:
         """Record an epoch of a trial as it reports it."""
         split = "val" if config.stage == "search" else "test"
         folder = self.folder.trial(config.trial_id)
-        record_epoch(folder, report, trial_data(split=split), info)
+        record_epochs(folder, [report], trial_data(split=split), info)
         if not report.predictions:
             (folder.path / VALIDATION).unlink(missing_ok=True)
 

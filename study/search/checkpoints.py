@@ -3,12 +3,11 @@
 import faulthandler
 import json
 import logging
-import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from safetensors import SafetensorError
 
@@ -21,6 +20,7 @@ from study.method.delta import (
     to_delta_bytes,
 )
 from study.storage.atomic import with_retries
+from study.storage.result_folder import JsonObject
 from study.storage.trial_folder import PREDICTIONS, REPORTS, STATE, VALIDATION, TrialFolder
 from study.trial.predictions import predictions_to_parquet
 from study.trial.study import EpochReport, TrialData
@@ -56,36 +56,40 @@ def read_hang(folder: TrialFolder) -> str | None:
     return (folder.read(HANG) or b"").decode(errors="replace") or None
 
 
-def record_epoch(
-    folder: TrialFolder, report: EpochReport, data: TrialData, info: DeltaInfo
+def record_epochs(
+    folder: TrialFolder, reports: Sequence[EpochReport], data: TrialData, info: DeltaInfo
 ) -> None:
-    """Write an epoch to the trial's folder; the file written last makes the epoch count.
+    """Write some epochs to the trial's folder; the file written last makes them count.
 
-    That file is the state or, after the last epoch, the report.
+    That file is the state or, after the last epoch, the reports.
 
     Args:
         folder: the trial's folder.
-        report: the epoch's report.
+        reports: the reports of the epochs; only the state of the last one is used.
         data: the trial's data.
         info: what a delta's file says about it.
     """
-    ended_at = round(time.time(), 3)
-    line: dict[str, Any] = {"epoch": report.epoch, "ended_at": ended_at, **report.metrics}
-    if report.head:
-        line |= {"head": report.head, "scores": report.scores}
-    if report.done:
-        _save_deltas(folder, report.deltas, info)
+    last = reports[-1]
+    lines = map(_report_line, reports)
+    if last.done:
+        _save_deltas(folder, last.deltas, info)
         name = PREDICTIONS if data.split == "test" else VALIDATION
-        folder.write(name, predictions_to_parquet(report.predictions), recorded=True)
-        folder.append_report(line, last=True)
+        folder.write(name, predictions_to_parquet(last.predictions), recorded=True)
+        folder.append_reports(*lines, last=True)
     else:
-        folder.append_report(line)
+        folder.append_reports(*lines)
         metadata = {
-            "epoch": str(report.epoch),
+            "epoch": str(last.epoch),
             "info": json.dumps(asdict(info)),
-            "reports": folder.reports_digest(report.epoch),
+            "reports": folder.reports_digest(last.epoch),
         }
-        folder.write(STATE, to_checked_bytes(report.state, metadata))
+        folder.write(STATE, to_checked_bytes(last.state, metadata))
+
+
+def _report_line(report: EpochReport) -> JsonObject:
+    """Return what a trial's file of reports says of an epoch."""
+    line = {"epoch": report.epoch, "ended_at": round(report.ended_at, 3), **report.metrics}
+    return line | ({"head": report.head, "scores": report.scores} if report.head else {})
 
 
 class State(NamedTuple):
@@ -130,9 +134,8 @@ def load_state(folder: TrialFolder) -> State | None:
 def drop_reports_beyond_state(folder: TrialFolder) -> None:
     """Drop the reports of an unfinished trial that lie beyond its state.
 
-    A trial that has all its reports, as its last epoch wrote them, keeps them. A crash leaves at
-    most one report beyond the state, since an epoch writes its report first; if there are more, the
-    files are damaged.
+    A trial that has all its reports, as its last epoch wrote them, keeps them. Reports are written
+    before the state, so a crash between the two leaves some beyond it; so does damage to the state.
     """
     reports = folder.read_reports()
     complete = bool(reports) and reports[-1]["epoch"] >= folder.read_config()["epochs"]
@@ -140,13 +143,12 @@ def drop_reports_beyond_state(folder: TrialFolder) -> None:
         return
     start = load_state(folder)  # warns if the state cannot be used
     kept = start.epoch if start else 0
-    if len(reports) > kept + 1:
+    if len(reports) > kept:
         logger.warning(
-            "%s has reports of epochs whose states are lost; the trial continues from epoch %d",
+            "%s has reports of epochs without a state; the trial continues after epoch %d",
             folder.path / REPORTS,
             kept,
         )
-    if len(reports) > kept:
         folder.truncate_reports(kept)
     if start is None:
         (folder.path / STATE).unlink(missing_ok=True)

@@ -1,6 +1,5 @@
 """The worker of Tune that runs trials, one after the other."""
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,8 @@ class ClipFitTrainable(tune.Trainable):
     step_seconds = 1.0
     """How long a worker goes on with short epochs that no scheduler waits for, in one step.
 
-    From one step to the next, it waits for the driver for some hundredths of a second."""
+    From one step to the next, it writes them to disk and waits for the driver, some hundredths of a
+    second."""
 
     def setup(
         self,
@@ -58,7 +58,7 @@ class ClipFitTrainable(tune.Trainable):
         return True
 
     def step(self) -> Result:
-        """Run epochs for `step_seconds`, at most to the next one with a score; return the last.
+        """Run epochs for `step_seconds`; see `study.search.trial_worker.TrialWorker.step`.
 
         Raises:
             DeviceError: the device failed; Tune then replaces this process.
@@ -67,9 +67,4 @@ class ClipFitTrainable(tune.Trainable):
         """
         if own_node_drains():
             raise RayActorError(error_msg="its machine is about to be taken away", preempted=True)
-        begin = time.monotonic()
-        while True:
-            result = self.worker.step()
-            is_awaited = result["done"] or result["score"] is not None
-            if is_awaited or time.monotonic() - begin > self.step_seconds:
-                return result
+        return self.worker.step(self.step_seconds)

@@ -2,9 +2,11 @@
 
 import logging
 import platform
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -20,7 +22,7 @@ from study.method.delta import DeltaInfo
 from study.method.device import gpu_kind
 from study.method.precision import cast_matrices
 from study.method.training_options import Precision
-from study.search.checkpoints import exit_after_time_limit, load_state, record_epoch
+from study.search.checkpoints import exit_after_time_limit, load_state, record_epochs
 from study.search.recorded_trials import DataByStage
 from study.search.scheduler import Result
 from study.storage.atomic import StorageError
@@ -44,7 +46,7 @@ MOST_CHARACTERS = 200
 class TrialWorker:
     """Runs trials one after the other in this process; the backbone stays loaded between them.
 
-    An epoch's results are on disk before they are returned.
+    The results of a step are on disk before they are returned.
 
     Args:
         folder: the study's folder.
@@ -67,25 +69,30 @@ class TrialWorker:
         self._trial_data = data[trial.stage][trial.seed]
         self.folder = self._study.trial(trial.trial_id)
         self._epoch = 0
+        self._unrecorded: list[EpochReport] = []
         self._micro_batch: int | None = None
         self._reports: Iterator[EpochReport] | None = None
 
-    def step(self) -> Result:
-        """Run one epoch and record it; an exception ends the trial and is returned as its failure.
+    def step(self, seconds: float = 0.0) -> Result:
+        """Run at least one epoch, record it, and return the result of the last one.
+
+        An exception ends the trial and is returned as its failure.
+
+        Args:
+            seconds: how long to go on with short epochs, at most to the next one with a score.
 
         Raises:
             DeviceError: the device failed; another process may continue the trial.
         """
+        begin = time.monotonic()
         try:
-            limit = self._settings.resources.max_epoch_seconds
-            while True:
-                with exit_after_time_limit(self.folder, limit), self._fewer_images_if_needed():
-                    self._reports = self._reports or self._start()
-                    report = next(self._reports)
-                    break
-                free_memory()  # outside the block, whose error would keep the tensors alive
-            # Waiting for unavailable storage is no hang, so the limit does not apply to it.
-            record_epoch(self.folder, report, self._trial_data, self._info)
+            try:
+                report = self._next_epoch()
+                while not (report.done or report.scores) and time.monotonic() - begin < seconds:
+                    report = self._next_epoch()
+            finally:
+                # Waiting for unavailable storage is no hang, so the limit does not apply to it.
+                self._record()
         except StorageError as error:  # the study must end, but the trial can be resumed
             return self._result(score=0.0, done=True, failed=True, storage=True, error=str(error))
         except Exception as error:  # any other failure ends the trial, and the study continues
@@ -104,12 +111,32 @@ class TrialWorker:
                     error, (OSError, BackboneError, ConfigError, DataError)
                 ),
             )
-        self._epoch = report.epoch
         return self._result(
             score=report.metrics.get(f"{self._trial_data.split}_score"),
             done=report.done,
             metrics=report.metrics,
         )
+
+    def _next_epoch(self) -> EpochReport:
+        """Run an epoch, within the limit of its time."""
+        limit = self._settings.resources.max_epoch_seconds
+        while True:
+            with exit_after_time_limit(self.folder, limit), self._fewer_images_if_needed():
+                self._reports = self._reports or self._start()
+                report = next(self._reports)
+                break
+            free_memory()  # outside the block, whose error would keep the tensors alive
+            self._record()  # where the epoch starts again
+        self._unrecorded = [replace(one, state={}) for one in self._unrecorded]  # frees memory
+        self._unrecorded.append(report)
+        return report
+
+    def _record(self) -> None:
+        """Write the epochs that are not on disk yet."""
+        if self._unrecorded:
+            record_epochs(self.folder, self._unrecorded, self._trial_data, self._info)
+            self._epoch = self._unrecorded[-1].epoch
+            self._unrecorded = []
 
     @contextmanager
     def _fewer_images_if_needed(self) -> Iterator[None]:

@@ -85,15 +85,15 @@ class TrialFolder(ResultFolder):
                 raise FolderError(f"{path} is damaged: one of its lines is not a report")
         return reports
 
-    def append_report(self, report: JsonObject, *, last: bool = False) -> None:
-        """Add an epoch's report.
+    def append_reports(self, *reports: JsonObject, last: bool = False) -> None:
+        """Add the reports of some epochs.
 
         Args:
-            report: the report.
-            last: whether it is the last one; the checksum of all reports is then recorded first.
+            reports: the reports.
+            last: whether no further one follows; the checksum of all is then recorded first.
         """
-        reports = b"".join(self._report_lines()) + json_bytes(report) + b"\n"
-        self.write(REPORTS, reports, recorded=last)
+        lines = [*self._report_lines(), *(json_bytes(report) + b"\n" for report in reports)]
+        self.write(REPORTS, b"".join(lines), recorded=last)
 
     def truncate_reports(self, count: int) -> None:
         """Keep only the first ``count`` reports, after which the trial continues."""

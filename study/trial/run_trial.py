@@ -85,10 +85,9 @@ def run_trial(
         if done or (data.split == "val" and is_rung):
             report = _evaluate(report, config, data, models)
         report.metrics["seconds"] = time.perf_counter() - began
-        if not done:
-            states = [training.state().items() for training in trainings]
-            report = replace(report, state=dict(chain.from_iterable(states)))
-        yield report
+        states = [] if done else [training.state().items() for training in trainings]
+        state = dict(chain.from_iterable(states))
+        yield replace(report, state=state, ended_at=time.time())
 
 
 def _evaluate(

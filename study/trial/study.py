@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -371,3 +372,5 @@ class EpochReport:
     """The head that the trial is used with; None without an evaluation."""
     scores: Mapping[Head, Mapping[str, float]] = field(default_factory=dict)
     """All scores of each head by name, as fractions; empty without an evaluation."""
+    ended_at: float = field(default_factory=time.time)
+    """When the epoch and its evaluation had ended, in seconds since 1970."""

@@ -246,7 +246,7 @@ def trained(trial: TrialFolder, split_hash: str) -> TrialFolder:
     )
     trial.create(config.model_dump(mode="json"))
     trial.write("delta.safetensors", b"0123456789")
-    trial.append_report({"epoch": 1, "seconds": 1.0}, last=True)
+    trial.append_reports({"epoch": 1, "seconds": 1.0}, last=True)
     trial.write_end(End("finished", 1, 1.0))
     return trial
 

@@ -121,7 +121,7 @@ def test_the_new_time_is_longer_than_the_limit_and_what_was_used(study: Study):
     assert grow(longer, "search.trials=+1", "search.minutes=21").config.search.minutes == 21
     trial = study.folder.trial("search-0000")
     trial.create({"stage": "search", "group": "baseline", "label": "clipfit"})
-    trial.append_report({"epoch": 0, "seconds": 1800.0, "ended_at": 1e9})
+    trial.append_reports({"epoch": 0, "seconds": 1800.0, "ended_at": 1e9})
     with pytest.raises(ConfigError, match=r"taken 30\.0 minutes.* more than 30, or null"):
         grow(longer, "search.trials=+1", "search.minutes=30")
     grown = grow(longer, "search.trials=+1", "search.minutes=null")

@@ -98,7 +98,7 @@ def test_scores_of_the_best_configuration_have_their_uncertainty(
     trial = written.folder.trial(config.trial_id)
     shown = [Prediction("text", "accuracy", f"{n}.png", "ab"[n // 6], "a", 0.9) for n in range(8)]
     trial.write("predictions.parquet", predictions_to_parquet(shown))
-    trial.append_report({"epoch": 4, "seconds": 1.0, "scores": {"text": {"score": 0.75}}})
+    trial.append_reports({"epoch": 4, "seconds": 1.0, "scores": {"text": {"score": 0.75}}})
     written.end(config)
     against = ChanceComparison(0.6, 0.5, images=8, low=low)
     written.folder.write_json("chance.json", {"best": against})

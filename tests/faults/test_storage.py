@@ -42,7 +42,7 @@ def study(disk: Disk) -> StudyFolder:
     study.create("seed: 1\n", {})
     trial = study.trial("search-0000")
     trial.create({"number": 0})
-    trial.append_report(REPORT)
+    trial.append_reports(REPORT)
     return study
 
 
@@ -58,11 +58,11 @@ def test_what_does_not_fit_on_a_full_disk_is_waited_for_and_there_once_or_not_at
     file = trial.path / "reports.jsonl"
     disk.fill()
     with pytest.raises(StorageError, match=r"reports\.jsonl .*No space left"):
-        trial.append_report(long)
+        trial.append_reports(long)
     assert trial.read_reports() == [REPORT]
     clock.now += 0.3  # so that it is another outage
     clock.after(0.2, disk.free)
-    trial.append_report(long)
+    trial.append_reports(long)
     assert trial.read_reports() == [REPORT, long]
     assert file.read_bytes().count(b"\n") == 2
     assert f"{file} cannot be used: No space left on device; trying for 1 seconds" in caplog.text
@@ -92,7 +92,7 @@ def test_nothing_is_written_beside_a_share_that_is_gone(
     monkeypatch.setattr(atomic, "WAIT_SECONDS", 0.0)
     for write in (
         lambda: other.create({"number": 1}),
-        lambda: trial.append_report(REPORT),
+        lambda: trial.append_reports(REPORT),
         lambda: trial.write("state.safetensors", b"state"),
         lambda: study.write_json("candidates.json", []),
     ):

@@ -143,7 +143,7 @@ class Here:
 
     def run(self) -> JsonObject:
         """Run it to its end; give the last result."""
-        while not (result := self.worker.step())["done"]:
+        while not (result := self.worker.step(60))["done"]:
             pass
         return result
 

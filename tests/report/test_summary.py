@@ -46,7 +46,7 @@ def test_a_final_model_that_is_not_the_best_configuration_is_named(few_shot_stud
 def test_what_is_offered_to_extend_is_what_extend_takes(few_shot_study: Path, limit: str):
     ExampleStudy(few_shot_study).configure(f"search.minutes={limit}")
     trial = StudyFolder(few_shot_study).trial("search-0000")
-    trial.append_report({"epoch": 0, "seconds": 3000.0, "ended_at": 1e9})
+    trial.append_reports({"epoch": 0, "seconds": 3000.0, "ended_at": 1e9})
     _, steps = last_lines(few_shot_study)
     *_, overrides = steps["extend"].partition(" search.")
     study = Study(load_config(few_shot_study / "study.yaml"), StudyFolder(few_shot_study))

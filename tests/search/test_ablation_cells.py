@@ -166,7 +166,7 @@ class Ablation:
             trial = study.folder.trial(config.trial_id)
             score = self.scores.get(config.group, (0.5, 0.6))["at 0.1" in config.label]
             if score is not None:
-                trial.append_report({"epoch": 1, "val_score": score, "seconds": 1.0})
+                trial.append_reports({"epoch": 1, "val_score": score, "seconds": 1.0})
             trial.write_end(End("failed" if score is None else "finished", 1, 1.0))
 
 

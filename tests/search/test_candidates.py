@@ -41,9 +41,11 @@ def add(
         given["group"] = "baseline"
     config = written.trial(len(list(written.folder.trials())), **given)
     trial = written.folder.trial(config.trial_id)
-    trial.append_report({"epoch": EPOCHS - 1, "val_score": 1.0})
+    trial.append_reports({"epoch": EPOCHS - 1, "val_score": 1.0})
     if status == "finished":
-        trial.append_report({"epoch": EPOCHS, "val_score": score, "head": "text", **(report or {})})
+        trial.append_reports(
+            {"epoch": EPOCHS, "val_score": score, "head": "text", **(report or {})}
+        )
     if status is not None:
         trial.write_end(End(status, EPOCHS, 1.0, reason="boom"))
     return config.trial_id

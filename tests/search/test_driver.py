@@ -73,24 +73,6 @@ UNHEARD: tuple[tuple[str, str, Any], ...] = (
 EachEpoch = type("ClipFitTrainable", (ClipFitTrainable,), {"step_seconds": 0})
 
 
-@pytest.mark.parametrize(
-    "scores, seconds, epoch",
-    [([None, None, 0.5, None], 60, 3), ([None, None, None, None], 60, 4), ([None, None], 0, 1)],
-    ids=["to the next score", "to the end", "after some time"],
-)
-def test_a_worker_goes_on_with_short_epochs_that_nobody_waits_for(
-    scores: list[float | None], seconds: float, epoch: int
-):
-    results = [
-        {"epoch": number, "score": score, "done": number == 4}
-        for number, score in enumerate(scores, 1)
-    ]
-    trainable = object.__new__(ClipFitTrainable)
-    trainable.worker = Mock(step=Mock(side_effect=results))
-    trainable.step_seconds = seconds
-    assert trainable.step()["epoch"] == epoch
-
-
 @pytest.mark.long
 @pytest.mark.ci
 def test_a_study_survives_failed_trials_a_killed_worker_and_an_observer_at_fault(

@@ -107,7 +107,7 @@ def test_a_search_has_the_time_left_that_its_own_trials_have_not_spent(tmp_path:
     for number, ended_at in enumerate([(1000.0, 1010.0), range(2000, 2300, 10)]):
         trial = written.folder.trial(written.trial(number).trial_id)
         for epoch, end in enumerate(ended_at, start=1):
-            trial.append_report({"epoch": epoch, "seconds": 10.0, "ended_at": end})
+            trial.append_reports({"epoch": epoch, "seconds": 10.0, "ended_at": end})
     assert steps.seconds_left(study) == 120 - 20 - 300
 
 

@@ -1,21 +1,26 @@
 """What a worker makes of a trial: epochs on disk, a delta, or a failure with its cause."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import ray
 
 from study.backbones.description import read_architecture
 from study.config.loading import load_config
+from study.config.schema import StudyConfig
 from study.data.images.image_reading import ImageReading
 from study.errors import DataError, StudyError
 from study.method.delta import HEAD_CLASSES, load_delta
 from study.search import trial_worker
 from study.search.trial_worker import TrialWorker, one_line, trial_device
 from study.serving.classifier import load_classifier
-from study.trial.study import TrialConfig
+from study.storage.study_folder import StudyFolder
+from study.trial.study import EpochReport, TrialConfig
 from tests.settings import clipfit_trial
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
@@ -33,6 +38,35 @@ def test_the_delta_of_a_trial_says_how_its_images_were_read(
     worker.start(config, {"search": {1: data}})
     assert worker.step()["done"]
     assert load_delta(trial.path / "delta.safetensors")[1].pixel_range == (0, 4095)
+
+
+@pytest.mark.parametrize(
+    "scored, seconds, steps",
+    [((3, 4), 60, [3, 4]), ((), 60, [4]), ((), 0, [1, 2, 3, 4])],
+    ids=["to the next score", "to the end", "one by one"],
+)
+def test_a_step_goes_on_with_short_epochs_and_writes_them_together(
+    monkeypatch: pytest.MonkeyPatch, scored: Sequence[int], seconds: float, steps: list[int]
+):
+    reports = [EpochReport(n, n == 4, {}) for n in range(1, 5)]
+    for epoch in scored:
+        reports[epoch - 1] = replace(reports[epoch - 1], scores={"text": {"score": 0.5}})
+    written: list[list[int]] = []
+    monkeypatch.setattr(
+        trial_worker,
+        "record_epochs",
+        lambda _, reports, *__: written.append([report.epoch for report in reports]),
+    )
+    monkeypatch.setattr(TrialWorker, "_start", lambda worker: iter(reports))
+    unlimited = StudyConfig().with_section("resources", max_epoch_seconds=None)
+    worker = TrialWorker(StudyFolder(Path("runs/mine")), unlimited)
+    trial = clipfit_trial()
+    worker.start(trial, {trial.stage: {trial.seed: Mock()}})
+    worker._info = Mock()
+    results = [worker.step(seconds)["epoch"] for _ in steps]
+    assert results == steps
+    assert [epochs[-1] for epochs in written] == steps
+    assert list(chain.from_iterable(written)) == [1, 2, 3, 4]
 
 
 def test_every_trained_trial_leaves_its_delta_the_stopped_ones_too(searched: Any):

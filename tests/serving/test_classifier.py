@@ -24,7 +24,7 @@ from study.method.delta import (
 from study.method.head import Head
 from study.method.model import FewShotClassifier, accuracy
 from study.method.subsets import parse
-from study.search.checkpoints import record_epoch
+from study.search.checkpoints import record_epochs
 from study.serving.classifier import load_classifier
 from study.storage.result_folder import JsonObject
 from study.storage.study_folder import StudyFolder
@@ -53,7 +53,7 @@ def tested(folder: Path, tiny_backbone: Path, **changes: Any) -> Path:
         class_names=data.class_names,
         templates=data.templates,
     )
-    record_epoch(TrialFolder(folder), last, data, info)
+    record_epochs(TrialFolder(folder), [last], data, info)
     return folder
 
 

@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> StudyFolder:
         trial = study.trial(f"search-000{number}")
         trial.create({"number": number, "stage": "search"})
         for report in REPORTS:
-            trial.append_report(report)
+            trial.append_reports(report)
         trial.write("delta.safetensors", b"0123456789")
     study.trial("search-0000").write_end(End("finished", 2, 2.0))
     return study
@@ -76,7 +76,7 @@ def test_a_damaged_trial_is_named_and_trained_again(
     assert (whole.read_end(), whole.read_reports()) == (None, [])
     assert whole.read_config() == {"number": 0, "stage": "search"}
     assert not (whole.path / "delta.safetensors").exists()
-    whole.append_report(REPORTS[0])
+    whole.append_reports(REPORTS[0])
     whole.write_end(End("failed", 1, 1.0))  # without a delta this time
     assert not whole.damaged()
 

@@ -19,15 +19,15 @@ def test_a_trial_keeps_the_configuration_it_began_with(trial: TrialFolder):
 
 
 def test_a_report_that_a_crash_cut_short_is_left_out_and_written_over(trial: TrialFolder):
-    trial.append_report(REPORTS[0])
+    trial.append_reports(REPORTS[0])
     with (trial.path / "reports.jsonl").open("a") as file:
         file.write('{"epoch": 2, "val_sc')
     assert trial.read_reports() == REPORTS[:1]
     trial.truncate_reports(1)
-    trial.append_report(REPORTS[1])
+    trial.append_reports(REPORTS[1])
     assert trial.read_reports() == REPORTS[:2]
     with pytest.raises(ValueError, match="JSON"):
-        trial.append_report({"epoch": 3, "val_score": float("nan")})
+        trial.append_reports({"epoch": 3, "val_score": float("nan")})
 
 
 def test_the_earlier_end_of_a_reopened_trial_is_known_until_it_ends_again(trial: TrialFolder):

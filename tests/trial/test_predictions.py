@@ -72,7 +72,7 @@ def test_validation_images_are_kept_with_the_fold_whose_model_saw_them(kept: Tri
     ]
     linear = [one._replace(head="linear") for one in text]
     kept.write(VALIDATION, predictions_to_parquet([*linear, *text]))
-    kept.append_report({"epoch": 1, "head": "text"})
+    kept.append_reports({"epoch": 1, "head": "text"})
     assert [Prediction(**row) for row in not_none(read_validation(kept)).to_pylist()] == text
     kept.write_end(End("finished", 1, 1.0))
     (kept.path / VALIDATION).write_bytes(b"other")

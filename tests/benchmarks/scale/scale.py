@@ -69,7 +69,7 @@ class NoTraining(tune.Trainable):
             **{"bias_lr": 0.1, "ln_lr": 0.1, "images_per_second": 100.0, "seconds": 0.01},
             **{"val_score": score, "val_accuracy": score},
         }
-        self._trial.append_report({"epoch": self._epoch, **metrics})
+        self._trial.append_reports({"epoch": self._epoch, **metrics})
         result = {"epoch": self._epoch, "epochs": epochs, "score": score, "failed": False}
         return {**result, "metrics": {"val_score": score}, DONE: done}
 

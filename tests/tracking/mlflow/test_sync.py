@@ -67,7 +67,7 @@ def test_the_losses_of_a_trial_of_the_search_wait_for_its_score(mlflow_store: st
     trial = study.folder.trial(study.trial(0).trial_id)
     of_study = StudySync(study.study, mlflow_store)
     for epoch, report in enumerate(({}, {}, {"val_score": 0.5}), 1):  # as with a linear head
-        trial.append_report({"epoch": epoch, "train_loss": 1.0, "seconds": 1.0, **report})
+        trial.append_reports({"epoch": epoch, "train_loss": 1.0, "seconds": 1.0, **report})
         of_study.send(trial.trial_id)
         run = runs(mlflow_store, study)[trial.trial_id]
         assert bool(run.data.metrics) == bool(report)
