@@ -23,18 +23,19 @@ class DeviceError(StudyError):
 
 def is_device_failure(error: BaseException) -> bool:
     """Return whether every later use of the device by this process will fail like this one."""
-    return (
-        isinstance(error, RuntimeError)
-        and "CUDA error" in str(error)
-        and not is_out_of_memory(error)
-    )
+    return _is_runtime_error(error, "CUDA error") and not is_out_of_memory(error)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether too little memory, of the host or of the device, caused an error."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in LOW_MEMORY)
+    is_of_its_type = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+    return is_of_its_type or _is_runtime_error(error, *LOW_MEMORY)
+
+
+def _is_runtime_error(error: BaseException, *texts: str) -> bool:
+    """Return whether PyTorch raised an error that only one of some texts tells from others."""
+    message = str(error)
+    return isinstance(error, RuntimeError) and any(text in message for text in texts)
 
 
 def free_memory() -> None:
