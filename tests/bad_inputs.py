@@ -68,11 +68,8 @@ def _make_layouts(root: Path):
     _write(root / "longname", ("n" * 200, "b"))
     _write(root / "few", CLASSES, 2)
     (_copy(root, "emptyclass")[0].parents[1] / "zzz").mkdir()
-    hidden = _copy(root, "dsstore")[0].parent
-    (hidden / ".DS_Store").touch()
-    (hidden / "Thumbs.db").touch()
+    _write(root / "trainonly" / "train", CLASSES)
     for split in ("train", "test"):
-        _write(root / f"{split}only" / split, CLASSES)
         _write(root / "leak" / split, CLASSES)
     first = _copy(root, "dupes")[0]
     shutil.copy(first, first.parents[1] / "silk" / "copy.png")
@@ -163,6 +160,5 @@ def _make_checkpoints(root: Path):
 
 def _make_configurations(root: Path):
     for name, text in WRITTEN.items():
-        (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_text(text)
     (root / "utf16.yaml").write_text("seed: 1\n", encoding="utf-16")

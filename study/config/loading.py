@@ -9,6 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from study.config.faults import find_faults
+from study.config.renamed_keys import find_renamed
 from study.config.rules import broken_rules
 from study.config.schema import StudyConfig
 from study.config.yaml_values import parse_overrides, put_value, read_values
@@ -54,6 +55,9 @@ def build_config(
     whole = copy.deepcopy(dict(values))
     for key, value in (overrides or {}).items():
         put_value(whole, key, value)
+    renamed = list(find_renamed(whole))
+    if renamed:
+        raise FaultsError(f"{source} has", renamed)
     try:
         config = StudyConfig.model_validate(whole)
     except UnicodeEncodeError as error:  # a refused text, which pydantic takes into no message

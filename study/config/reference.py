@@ -1,7 +1,7 @@
 """Every key of a configuration with its meaning, taken from the schema."""
 
 from collections.abc import Iterator
-from typing import Literal, NamedTuple, get_origin
+from typing import NamedTuple, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -21,13 +21,8 @@ class Key(NamedTuple):
     @property
     def meaning(self) -> str:
         """What the key sets, with its unit, as Markdown on one line in the words of YAML."""
-        field = self.field
-        text = " ".join((field.description or "").replace("``", "`").split())
-        values = [kind for kind in types_in(field.annotation) if isinstance(kind, str)]
-        named = all(f"`{value}`" in text for value in values)
-        if len(values) > 1 and not named and get_origin(field.annotation) is Literal:
-            text += f" One of {', '.join(f'`{value}`' for value in values)}."
-        return text.replace("None", "`null`")
+        text = " ".join((self.field.description or "").split())
+        return text.replace("``", "`").replace("None", "`null`")
 
 
 def list_keys() -> list[Key]:

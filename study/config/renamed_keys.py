@@ -5,18 +5,17 @@ from typing import Any
 
 from study.errors import Fault
 
-BASELINE = "search.baselines.LABEL."
-"""The beginning of the keys of each baseline."""
 RENAMED = {
     "confirm.runners_up": "test.runners_up",
     "confirm.seeds": "test.seeds",
     "refit.images": "final.images",
-    f"{BASELINE}peer": f"{BASELINE}method",
+    "search.baselines.LABEL.peer": "search.baselines.LABEL.method",
     "search.peer_trials": "search.method_trials",
     "search.space.heads": "search.heads",
     "tracking.trackers": "tracking.tracker",
 }
-GONE = {
+"""The new names by the old ones; LABEL stands for any label."""
+GONE = (
     "ablation.base_from",
     "ablation.extend",
     "ablation.reuse",
@@ -25,31 +24,39 @@ GONE = {
     "refit.average",
     "refit.calibrate",
     "refit.unknown_check",
-    f"{BASELINE}calibration",
-    f"{BASELINE}head",
-    f"{BASELINE}head_lr",
-    f"{BASELINE}head_steps",
-    f"{BASELINE}optimizer",
-    f"{BASELINE}strength",
-    f"{BASELINE}weight_decay",
+    "search.baselines.LABEL.calibration",
+    "search.baselines.LABEL.head",
+    "search.baselines.LABEL.head_lr",
+    "search.baselines.LABEL.head_steps",
+    "search.baselines.LABEL.optimizer",
+    "search.baselines.LABEL.strength",
+    "search.baselines.LABEL.weight_decay",
     "search.patience",
     "search.space.neighbours",
     "search.space.whole",
     "search.tuned_share",
     "search.warm_start",
     "training.warmup_lr",
-}
+)
 
 
-def find_renamed(key: str, value: Any) -> Iterator[Fault]:
-    """Yield a fault for each key of release 1.0.0 at an unknown key, or in an unknown section."""
-    name = key
-    if key.startswith("search.baselines."):
-        name = BASELINE + key.rpartition(".")[2]
-    if name in RENAMED:
-        yield Fault(key, f"was renamed in 2.0.0: {RENAMED[name]}")
-    elif name in GONE:
-        yield Fault(key, "was removed in 2.0.0; CHANGELOG.md names what replaces it")
-    elif isinstance(value, Mapping):
-        for inner, inner_value in value.items():
-            yield from find_renamed(f"{key}.{inner}", inner_value)
+def find_renamed(values: Mapping[str, Any]) -> Iterator[Fault]:
+    """Yield a fault for each key of release 1.0.0 among the values of a configuration."""
+    for old, new in RENAMED.items():
+        for key in _keys_like(old, values):
+            yield Fault(key, f"was renamed in 2.0.0: {new}")
+    for old in GONE:
+        for key in _keys_like(old, values):
+            yield Fault(key, "was removed in 2.0.0; CHANGELOG.md names what replaces it")
+
+
+def _keys_like(key: str, values: Any) -> Iterator[str]:
+    """Yield the keys with dots that values have, of which LABEL in a key may be any part."""
+    first, _, rest = key.partition(".")
+    if not isinstance(values, Mapping):
+        return
+    for name in values if first == "LABEL" else {first} & values.keys():
+        if not rest:
+            yield name
+        for inner in _keys_like(rest, values[name]):
+            yield f"{name}.{inner}"

@@ -4,7 +4,6 @@ The schema validates each value alone. A broken rule is a fault of a key, which 
 with it and what is allowed.
 """
 
-import itertools
 import re
 from collections.abc import Iterator
 
@@ -18,14 +17,8 @@ from study.config.labels import (
     WITH_DELTA,
     ZERO_SHOT,
 )
-from study.config.schema import (
-    AblationConfig,
-    DataConfig,
-    StudyConfig,
-    TestConfig,
-    TrackingConfig,
-)
-from study.config.search_section import SHORTEST_GRACE_PERIOD, SearchConfig, SpaceConfig
+from study.config.schema import AblationConfig, DataConfig, StudyConfig
+from study.config.search_section import SHORTEST_GRACE_PERIOD, SearchConfig
 from study.data.shots import ALL
 from study.errors import SECRET_OF_A_QUERY, Fault
 from study.method.subsets import parse
@@ -36,15 +29,20 @@ def broken_rules(config: StudyConfig) -> list[Fault]:
 
     Rules that depend on the protocol stand in `study.protocols`.
     """
-    broken = itertools.chain(
-        _broken_by_data(config.data),
-        _broken_by_space(config.search.space),
-        _broken_by_baselines(config.search),
-        _broken_by_test(config.test),
-        _broken_by_ablation(config.ablation),
-        _broken_by_tracking(config.tracking),
-    )
-    return list(broken)
+    faults = [*_broken_by_data(config.data), *_broken_by_search(config.search)]
+    seeds = config.test.seeds
+    if len(set(seeds)) < len(seeds):
+        faults.append(Fault("test.seeds", f"{list(seeds)} names one seed twice"))
+    if config.ablation:
+        faults += _broken_by_ablation(config.ablation)
+    uri = config.tracking.uri or ""
+    if re.search(r"://[^\s]*@", uri) or SECRET_OF_A_QUERY.search(uri):
+        message = (
+            "holds a user name or password, and a configuration is shared; give it "
+            "by MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        )
+        faults.append(Fault("tracking.uri", message))
+    return faults
 
 
 def _broken_by_data(data: DataConfig) -> Iterator[Fault]:
@@ -60,72 +58,40 @@ def _broken_by_data(data: DataConfig) -> Iterator[Fault]:
     if data.shots_from and data.val_shots is not None:
         yield Fault("data.val_shots", "has no effect beside data.shots_from, which lists them")
     if data.shots == ALL and data.shots_from is not None:
-        yield Fault(
-            "data.shots",
-            "is 'all', but data.shots_from has files for numbers; expected one",
-        )
+        yield Fault("data.shots", "is 'all', but data.shots_from has files for a number of shots")
     if data.shots == ALL and data.short != "fail":
         yield Fault("data.short", "has no effect, since data.shots=all takes what each class has")
 
 
-def _broken_by_space(space: SpaceConfig) -> Iterator[Fault]:
-    if not space.sites:
+def _broken_by_search(search: SearchConfig) -> Iterator[Fault]:
+    sites = search.space.sites
+    if not sites:
         yield Fault("search.space.sites", "is empty: there is nothing to search; name at least one")
-    for site in space.sites:
+    for site in sites:
         signs_and_layers = [(sign, term.layers) for sign, term in parse(site).terms]
         if signs_and_layers != [(1, None)]:
             yield Fault("search.space.sites", f"'{site}' must be one term without layers")
-    if len(set(space.sites)) < len(space.sites):
+    if len(set(sites)) < len(sites):
         yield Fault("search.space.sites", "names one site twice")
-
-
-def _broken_by_baselines(search: SearchConfig) -> Iterator[Fault]:
     if not search.fixed_baselines:
         yield Fault("search.baselines", "is empty; expected one or more")
-    reserved = (BASELINE, TUNED, OPEN, *RANKS, WITH_DELTA)
     for label in search.baselines:
-        if label in reserved:
+        if label in (BASELINE, TUNED, OPEN, *RANKS, WITH_DELTA):
             yield Fault(f"search.baselines.{label}", "is a name that results use; use another")
 
 
-def _broken_by_test(test: TestConfig) -> Iterator[Fault]:
-    if len(set(test.seeds)) < len(test.seeds):
-        yield Fault("test.seeds", f"{list(test.seeds)} names one seed twice")
-
-
-def _broken_by_ablation(ablation: AblationConfig | None) -> Iterator[Fault]:
-    if not ablation:
-        return
-    if (ablation.design == "grid") != bool(ablation.subsets):
+def _broken_by_ablation(ablation: AblationConfig) -> Iterator[Fault]:
+    design = ablation.design
+    if (design == "grid") != bool(ablation.subsets):
         yield Fault("ablation.subsets", "belong to the design grid, which needs at least one")
     if "base" in ablation.subsets:
         yield Fault("ablation.subsets", "'base' is the name of the base itself")
-    design = ablation.design
     if ablation.sites and design not in ("only_one", "leave_one_out"):
-        yield Fault(
-            "ablation.sites",
-            f"has no effect with the design {design}; only_one and leave_one_out read it",
-        )
-    if design != "layers":
-        for key, default in (("windows", "sliding"), ("width", 1)):
-            if getattr(ablation, key) != default:
-                yield Fault(
-                    f"ablation.{key}", f"has no effect with the design {design}; layers reads it"
-                )
-    elif ablation.windows != "sliding" and ablation.width != 1:
-        yield Fault(
-            "ablation.width", f"has no effect with windows {ablation.windows}; sliding reads it"
-        )
-
-
-def _broken_by_tracking(tracking: TrackingConfig) -> Iterator[Fault]:
-    uri = tracking.uri or ""
-    if re.search(r"://[^\s]*@", uri) or SECRET_OF_A_QUERY.search(uri):
-        yield Fault(
-            "tracking.uri",
-            "holds a user name or password, and a configuration is shared; give it "
-            "by MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
-        )
+        yield Fault("ablation.sites", f"has no effect with the design {design}")
+    if ablation.windows != "sliding" and design != "layers":
+        yield Fault("ablation.windows", f"has no effect with the design {design}")
+    if ablation.width != 1 and (design != "layers" or ablation.windows != "sliding"):
+        yield Fault("ablation.width", "has an effect only on the sliding windows of design layers")
 
 
 def broken_search_rules(config: StudyConfig) -> Iterator[Fault]:

@@ -156,7 +156,7 @@ class TrainingConfig(Section):
     eval_batch_size: int = Field(256, ge=1, le=65_536)
     """The number of images evaluated at once."""
     optimizer: Optimizer = "sgd"
-    """The optimizer; the paper's is ``sgd``."""
+    """The optimizer: ``sgd``, the paper's, or ``adamw``."""
     momentum: float = Field(MOMENTUM, ge=0, lt=1)
     """The momentum of ``sgd``; ``adamw`` does not read it."""
     weight_decay: Decay = WEIGHT_DECAY
@@ -170,9 +170,9 @@ class TrainingConfig(Section):
     is ``logit_adjusted`` if one class has more than twice the training images of another, else
     ``none``."""
     precision: WantedPrecision = "float32"
-    """The precision of the encoders and their frozen matrices; tuned parameters, features and
-    losses are float32. ``auto`` measures which is faster when the study starts. A CPU without
-    bfloat16 instructions computes in float32."""
+    """The precision of the encoders and their frozen matrices: ``float32``, ``bfloat16``, or the
+    one that ``auto`` measures to be faster when the study starts. Tuned parameters, features and
+    losses are float32. A CPU without bfloat16 instructions computes in float32."""
 
     @property
     def trial_precision(self) -> Precision:
@@ -221,7 +221,8 @@ class AblationConfig(Section):
     subsets: dict[Label, SubsetText] = Field(default_factory=dict)
     """The subsets of ``grid``, by the name of the cell."""
     windows: Literal["sliding", "from_bottom", "from_top"] = "sliding"
-    """The windows of ``layers``: ``width`` layers at each place, or 1, 2, … layers from one end."""
+    """The windows of ``layers``: ``width`` layers at each place (``sliding``), or 1, 2, … layers
+    from one end (``from_bottom``, ``from_top``)."""
     width: int = Field(1, ge=1, le=1000)
     """The number of layers in a sliding window."""
     rates: Annotated[

@@ -1,15 +1,10 @@
 """The base class of all sections of a configuration, and the checks that all values pass."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
-
-VARIABLE = re.compile(r"\$\{\w+[^{}]*\}|(?:^|/)\$[A-Za-z_]\w*")
-"""A variable of the environment as a shell has it: ``${NAME}``, or ``$NAME`` as a folder."""
-LEADING_ZEROS = re.compile(r"[-+]?0[0-9]")
 
 
 class Section(BaseModel):
@@ -25,29 +20,14 @@ class Section(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _refuse_ambiguous(cls, value: Any, info: ValidationInfo) -> Any:
-        """Refuse a value that pydantic would read as another one, such as true, which is 1.
-
-        No program replaces variables of the environment here.
-        """
+    def _refuse_truth_values(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse true and false for a number, which pydantic would read as 1 and 0."""
         types = _types_of_field(cls, info.field_name or "")
-        if any(isinstance(kind, type) and issubclass(kind, Section) for kind in types):
-            return value  # a section checks its own values
-        is_number = bool not in types and (int in types or float in types)
-        # No deeper than lists in a mapping: aliases of YAML can make a value endless.
-        for entry in [inner for outer in _entries(value) for inner in _entries(outer)]:
-            if isinstance(entry, bool) and is_number:
-                raise ValueError("must be a number, which true and false are not")
-            if not isinstance(entry, str):
-                continue
-            if is_number and str not in types and LEADING_ZEROS.match(entry):
-                raise ValueError("must be a number without leading zeros")
-            variable = VARIABLE.search(entry)
-            if variable:
-                raise ValueError(
-                    f"has {variable[0].lstrip('/')}, and environment variables are not "
-                    "replaced here; expected the value itself"
-                )
+        if bool not in types and (int in types or float in types):
+            # No deeper than lists in a mapping: aliases of YAML can make a value endless.
+            for entry in [inner for outer in _entries(value) for inner in _entries(outer)]:
+                if isinstance(entry, bool):
+                    raise ValueError("must be a number, which true and false are not")
         return value
 
 

@@ -1,6 +1,7 @@
 """The types of values that several sections of a configuration share."""
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -51,6 +52,8 @@ Rates = Annotated[tuple[Rate, ...], Field(min_length=1, max_length=100)]
 
 LONGEST_PATH, LONGEST_NAME = 4000, 255
 """The longest path and name in bytes; the path leaves room for the files in a study's folder."""
+VARIABLE = re.compile(r"\$\{\w+|(?:^|/)\$[A-Za-z_]")
+"""A variable of the environment as a shell has it: ``${NAME}``, or ``$NAME`` as a folder."""
 
 
 def expand_home(path: Any) -> Any:
@@ -72,14 +75,18 @@ def expand_home(path: Any) -> Any:
         ) from None
 
 
-def _check_length(path: Path) -> Path:
+def _check_path(path: Path) -> Path:
     encoded = os.fsencode(path)
-    if b"\0" in encoded or len(encoded) > LONGEST_PATH:
-        raise ValueError(f"a path has at most {LONGEST_PATH} bytes, none of them NUL")
-    if any(len(name) > LONGEST_NAME for name in encoded.split(b"/")):
-        raise ValueError(f"a file or folder has a name of at most {LONGEST_NAME} bytes")
+    longest_name = max(map(len, encoded.split(b"/")))
+    if b"\0" in encoded or len(encoded) > LONGEST_PATH or longest_name > LONGEST_NAME:
+        raise ValueError(
+            f"must be a path of at most {LONGEST_PATH} bytes, each name in it of at most "
+            f"{LONGEST_NAME}, and none of them NUL"
+        )
+    if VARIABLE.search(str(path)):
+        raise ValueError("environment variables are not replaced here; expected the path itself")
     return path
 
 
-Place = Annotated[Path, BeforeValidator(expand_home), AfterValidator(_check_length)]
+Place = Annotated[Path, BeforeValidator(expand_home), AfterValidator(_check_path)]
 """The path of a file or folder, in which ``~`` is the home folder."""

@@ -7,6 +7,7 @@ import reprlib
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,25 +25,16 @@ DEEPEST = 1
 
 def yaml_on_one_line(value: Any) -> str:
     """Return a value as YAML on one line; a text has quotation marks only if it needs them."""
-    if isinstance(value, str) and _is_plain(value):
-        return value
+    with suppress(yaml.YAMLError, ValueError):
+        if isinstance(value, str) and yaml.safe_load(value) == value == value.splitlines()[0]:
+            return value
     # Inside a list, YAML writes no end mark after a value.
     text = yaml.safe_dump(
         [value], default_flow_style=True, sort_keys=False, width=math.inf, allow_unicode=True
     )
-    text = text.strip()
     # YAML would fold a text with line breaks over several lines. JSON, which is valid YAML, escapes
     # them.
-    if len(text.splitlines()) > 1:
-        return json.dumps(value)
-    return text[1:-1]
-
-
-def _is_plain(text: str) -> bool:
-    try:
-        return len(text.splitlines()) == 1 and bool(yaml.safe_load(text) == text)
-    except (yaml.YAMLError, ValueError):
-        return False
+    return text.strip()[1:-1] if len(text.splitlines()) == 1 else json.dumps(value)
 
 
 def written_override(key: str, value: object) -> str:

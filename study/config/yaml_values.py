@@ -13,8 +13,8 @@ from typing import Any
 import yaml
 
 from study.config.yaml_text import LONGEST, short_repr
-from study.data.records import encoding_fault
-from study.errors import ConfigError
+from study.data.records import read_text
+from study.errors import ConfigError, DataError
 from study.storage.result_folder import KEY, refuse_other_format
 
 Values = dict[str, Any]
@@ -26,6 +26,8 @@ MERGED = "search.baselines"
 def read_values(source: Path, *, frozen: bool = False) -> Values:
     """Read a YAML file that holds a mapping, without validating its values.
 
+    A key with dots, such as ``search.trials``, becomes a key of its section.
+
     Args:
         source: the file.
         frozen: whether it must have a format number; any file may have one.
@@ -34,16 +36,13 @@ def read_values(source: Path, *, frozen: bool = False) -> Values:
         The values without the format number.
 
     Raises:
-        ConfigError: the file cannot be read, is not a YAML mapping or has another format; the
-            message names it.
+        ConfigError: the file cannot be read, is not a YAML mapping, or sets a value twice.
+        FormatError: it has another format.
     """
     try:
-        text = source.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        fault = encoding_fault(error)
-        raise ConfigError(f"configuration {source} cannot be read: {fault}") from error
-    except OSError as error:
-        raise ConfigError(f"configuration {source} cannot be read: {error}") from error
+        text = read_text(source)
+    except DataError as error:
+        raise ConfigError(f"configuration {error}") from error
     values = _read_yaml(text, f"configuration {source} is") or {}
     if not isinstance(values, dict):
         raise ConfigError(
@@ -51,40 +50,20 @@ def read_values(source: Path, *, frozen: bool = False) -> Values:
         )
     if frozen or KEY in values:
         refuse_other_format(source, values.pop(KEY, None))
-    return _split_dotted_keys(values, f"configuration {source}")
-
-
-def _split_dotted_keys(values: dict[Any, Any], title: str) -> Values:
-    """Return values in which keys such as ``search.trials`` have become keys of sections.
-
-    Args:
-        values: the values by key, with or without dots.
-        title: the beginning of the message of an error.
-
-    Raises:
-        ConfigError: a key with dots sets a value that its section sets as well.
-    """
-    nested = dict(values)
     dotted = [key for key in values if isinstance(key, str) and "." in key]
     for key in dotted:
-        value = nested.pop(key)
+        value = values.pop(key)
         with suppress(KeyError, TypeError):  # where its section does not set it
-            reduce(getitem, key.split("."), nested)
-            raise ConfigError(f"{title} sets '{key}' twice: with dots, and in its section")
-        put_value(nested, key, value)
-    return nested
+            reduce(getitem, key.split("."), values)
+            raise ConfigError(
+                f"configuration {source} sets '{key}' twice: with dots, and in its section"
+            )
+        put_value(values, key, value)
+    return values
 
 
 def _read_yaml(text: str, subject: str) -> Any:
-    """Read YAML.
-
-    Args:
-        text: the YAML.
-        subject: the beginning of the message, such as "configuration study.yaml is".
-
-    Raises:
-        ConfigError: the text is not valid YAML.
-    """
+    """Return the value of YAML; the message of a ConfigError about it begins with the subject."""
     try:
         return yaml.load(text, _SafeLoader)  # noqa: S506, it is a subclass of SafeLoader
     except Exception as error:  # PyYAML raises many kinds, such as RecursionError
@@ -159,18 +138,16 @@ def parse_overrides(overrides: Iterable[str]) -> Values:
 
 
 def _read_override(key: str, text: str, subject: str) -> Any:
-    """Read the value of an override; see `_read_yaml`.
-
-    Names and paths that YAML takes for something else, such as a number, are what they are.
-    """
-    if key not in TEXTS:
-        return _read_yaml(text, subject)
-    value = None
-    with suppress(ConfigError):
+    """Return the value of an override; names and paths stay text if YAML reads something else."""
+    try:
         value = _read_yaml(text, subject)
-        if value is None or isinstance(value, str):
-            return value
-    return text
+    except ConfigError:
+        if key in TEXTS:
+            return text
+        raise
+    if key in TEXTS and value is not None and not isinstance(value, str):
+        return text
+    return value
 
 
 def put_value(values: Values, key: str, value: Any) -> None:
