@@ -109,21 +109,19 @@ def _find_reader(name: str, root: Path | None) -> tuple[Callable[..., Contents],
 
 
 def _check_root(name: str, root: Path) -> Path:
-    """Return the path of a dataset with "~" expanded; refuse a path that cannot be read.
+    """Return the path of a dataset with "~" expanded.
 
     Raises:
-        DataError: there is no folder and no plain file there.
+        DataError: there is no folder and no file there, but nothing or a device, or nobody knows.
     """
     try:
         root = Path(root).expanduser()
-        exists, is_special = root.exists(), not (root.is_file() or root.is_dir())
+        exists = root.is_file() or root.is_dir()
     except (OSError, RuntimeError) as error:  # no permission, or ~name of an unknown user
         raise DataError(f"dataset {name!r}: cannot look at {root} ({error})") from error
     if not exists:
         hint = f". {download_note(name, root)}" if name in BENCHMARKS else _hint(name)
         raise DataError(f"dataset {name!r}: no such file or folder: {root}{hint}")
-    if is_special:
-        raise DataError(f"dataset {name!r}: {root}: not a file but a device or a named pipe")
     return root
 
 

@@ -6,10 +6,10 @@ Public benchmarks have such images, so most findings are only warnings.
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain
+from io import BytesIO
 from pathlib import Path
 
 from study.data.images.sources import FolderSource
@@ -46,23 +46,18 @@ def check_files(dataset: Dataset) -> FileFaults:
     if not isinstance(source, FolderSource | HubSource):
         return FileFaults()
     absent = []
-    alike: dict[Hashable, list[Record]] = defaultdict(list)
+    of_size: dict[int, list[Record]] = defaultdict(list)
     for record in dataset.records:
         try:
-            # Of files, the size costs least, and only those of equal sizes are read.
-            if isinstance(source, FolderSource):
-                key: Hashable = (source.root / record.path).stat().st_size
-            else:
-                key = _digest(source, record.path)
+            of_size[_size(source.encoded(record.path))].append(record)
         except (DataError, OSError, ValueError):
             absent.append(record.path)
-            continue
-        if key != 0:  # empty files are no images, and reported as such when they are decoded
-            alike[key].append(record)
-    unread: Paths = ()
-    if isinstance(source, FolderSource):
-        unread = find_unread(dataset, source)
-        alike = _by_contents(alike.values(), source)
+    of_size.pop(0, None)  # empty files are no images, and reported as such when they are decoded
+    alike: dict[bytes, list[Record]] = defaultdict(list)
+    for records in of_size.values():
+        for record in records if len(records) > 1 else ():  # no others are read
+            with suppress(OSError):  # reported when the image is read
+                alike[_digest(source.encoded(record.path))].append(record)
     paths_and_labels = [
         (tuple(record.path for record in group), {record.label for record in group})
         for group in alike.values()
@@ -72,19 +67,8 @@ def check_files(dataset: Dataset) -> FileFaults:
         tuple(absent),
         tuple(paths for paths, labels in paths_and_labels if len(labels) > 1),
         tuple(paths for paths, _ in paths_and_labels if len({p in tested for p in paths}) > 1),
-        unread,
+        find_unread(dataset, source) if isinstance(source, FolderSource) else (),
     )
-
-
-def _by_contents(
-    groups: Iterable[Sequence[Record]], source: FolderSource
-) -> dict[Hashable, list[Record]]:
-    """Return the images of groups of several, by the hash of their files."""
-    alike: dict[Hashable, list[Record]] = defaultdict(list)
-    for record in chain.from_iterable(group for group in groups if len(group) > 1):
-        with suppress(OSError):  # reported when the image is read
-            alike[_digest(source, record.path)].append(record)
-    return alike
 
 
 def find_unread(dataset: Dataset, source: FolderSource) -> Paths:
@@ -172,14 +156,13 @@ def refuse_absent(dataset: Dataset, on_corrupt: OnCorrupt) -> None:
             )
 
 
-def _digest(source: FolderSource | HubSource, path: str) -> bytes:
-    """Return a hash of an encoded image.
+def _size(encoded: Path | BytesIO) -> int:
+    """Return the bytes of an encoded image, of whose file only the size is read."""
+    return encoded.stat().st_size if isinstance(encoded, Path) else len(encoded.getbuffer())
 
-    Raises:
-        DataError: see `HubSource.encoded`.
-        OSError: its file cannot be read.
-    """
-    encoded = source.root / path if isinstance(source, FolderSource) else source.encoded(path)
+
+def _digest(encoded: Path | BytesIO) -> bytes:
+    """Return a hash of an encoded image."""
     if isinstance(encoded, Path):
         with encoded.open("rb") as file:
             return hashlib.file_digest(file, "sha256").digest()

@@ -196,11 +196,6 @@ def is_text(name: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
-def encoding_fault(error: UnicodeDecodeError) -> str:
-    """Return why a file is no text in UTF-8, in words."""
-    return f"it is not text in UTF-8, as it has the byte {error.object[error.start]:#04x}"
-
-
 def read_text(path: Path) -> str:
     """Read a text file in UTF-8.
 
@@ -212,7 +207,10 @@ def read_text(path: Path) -> str:
     except FileNotFoundError as error:
         raise DataError(f"{path.name} is missing; looked in {path.parent}") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: cannot be read ({encoding_fault(error)})") from error
+        byte = error.object[error.start]
+        raise DataError(
+            f"{path}: cannot be read (it is not text in UTF-8, as it has the byte {byte:#04x})"
+        ) from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error})") from error
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Literal
 
 from study.data.records import (
-    SHOWN,
     Dataset,
     Record,
     Records,
@@ -221,10 +220,7 @@ def _refuse_small_classes(
         return
     sized = zip(dataset.class_names, sizes, strict=True)
     small = [f"{class_name!r} has {size}" for class_name, size in sized if size < shots]
-    classes = listed_texts(small)
-    if len(small) > SHOWN:
-        classes += " have too few"
     raise DataError(
-        f"{dataset.name}: {shots} shots per class are requested, but {classes}; "
+        f"{dataset.name}: {shots} shots per class are requested, but {listed_texts(small)}; "
         f"use at most {fewest} shots, or data.short=take_all for all that a class has"
     )

@@ -112,9 +112,12 @@ class FolderSource:
     """How the images are read."""
 
     def open_image(self, path: str) -> Image.Image:
-        """Open one image as RGB; its path has no "..", and links in the folder are followed."""
-        file = self.root / relative_path(path, where=str(self.root))
-        return read_image(file, path=f"{self.root}/{path}", reading=self.reading)
+        """Open one image as RGB; links in the folder are followed."""
+        return read_image(self.encoded(path), path=f"{self.root}/{path}", reading=self.reading)
+
+    def encoded(self, path: str) -> Path:
+        """Return the file of an image; a DataError is raised for a path that leaves the folder."""
+        return self.root / relative_path(path, where=str(self.root))
 
     def stamp(self, path: str) -> str:
         """Return the size and time of an image's file, and how it is read; "" if it is missing."""
