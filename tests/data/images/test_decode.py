@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from PIL import Image
 from torchvision.transforms import v2
@@ -27,8 +26,6 @@ from tests import miniature
 
 PATHS = [f"{i:03d}.jpg" for i in range(150)]
 SKIP = ImageReading(on_corrupt="skip")
-
-
 Decode = Callable[..., Path]
 
 
@@ -43,45 +40,30 @@ def noise(size: tuple[int, int]) -> Image.Image:
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8))
 
 
-@pytest.mark.parametrize("target", [16, 33])
 @pytest.mark.parametrize("size", [(40, 30), (33, 33), (8, 8), (500, 17), (17, 500)])
-def test_preprocessing_is_clips(size: tuple[int, int], target: int):
-    image = noise(size)
-    resized = v2.Resize(target, v2.InterpolationMode.BICUBIC, antialias=True)(image)
-    ours = preprocess(image, size=target, keep_aspect=False)
-    assert np.array_equal(ours, np.asarray(v2.CenterCrop(target)(resized)))
+def test_preprocessing_is_clips(size: tuple[int, int]):
+    resized = v2.Resize(33, v2.InterpolationMode.BICUBIC, antialias=True)(noise(size))
+    ours = preprocess(noise(size), size=33, keep_aspect=False)
+    assert np.array_equal(ours, np.asarray(v2.CenterCrop(33)(resized)))
 
 
-@pytest.mark.parametrize(
-    "size, shape",
-    [((15, 12), (12, 15, 3)), ((60, 40), (20, 30, 3)), ((19, 400), (400, 19, 3))],
-)
-def test_keeping_the_aspect_keeps_whole_images_of_bounded_size(
-    size: tuple[int, int], shape: tuple[int, ...]
+def test_keeping_the_aspect_keeps_whole_images_of_bounded_size():
+    for size, shape in (((15, 12), (12, 15, 3)), ((60, 40), (20, 30, 3)), ((9, 400), (400, 9, 3))):
+        assert preprocess(noise(size), size=10, keep_aspect=True).shape == shape
+
+
+def test_a_file_holds_every_image_once_in_order_and_is_used_again(
+    decode: Decode, colors: Any, tmp_path: Path
 ):
-    assert preprocess(noise(size), size=10, keep_aspect=True).shape == shape
-
-
-def test_a_file_holds_every_image_once_in_order(decode: Decode, colors: Any, tmp_path: Path):
-    file = decode([*PATHS, PATHS[0]])
-    table = pa.ipc.open_file(file).read_all()
-    assert table["path"].to_pylist() == PATHS
-    assert set(table["height"].to_pylist()) == {4}
-    expected = preprocess(colors.open_image(PATHS[7]), size=4, keep_aspect=False)
-    assert table["pixels"][7].as_py() == expected.tobytes()
+    counts: list[tuple[int, ...]] = []
+    file = decode([*PATHS, PATHS[0]], progress=lambda *n: counts.append(n))
+    assert counts == [(number, 150) for number in range(1, 151)]
+    assert decode(PATHS, progress=lambda *n: counts.append(n)) == file
+    assert counts[150:] == [(150, 150)]
+    assert ImageTable(file).paths == PATHS
+    assert len(colors.opened) == 150
     assert file.name.startswith("my-set-4-square-")
     assert list(tmp_path.iterdir()) == [file]
-
-
-def test_a_whole_file_is_used_again_without_opening_an_image(decode: Decode, colors: Any):
-    message = []
-    files = set()
-    for _ in range(2):
-        files.add(decode(PATHS, progress=lambda *n: message.append(n)))
-        assert message[-1] == (150, 150)
-    assert message[:3] == [(1, 150), (2, 150), (3, 150)]
-    (file,) = files
-    assert len(colors.opened) == 150
     assert cache_fault(file, PATHS[1:]) == "it holds other images"
 
 
@@ -111,15 +93,18 @@ def decoder(place: Path, images: int = 2) -> Callable[[], Path]:
 def test_an_image_that_was_changed_is_decoded_again(tmp_path: Path):
     decode_all = decoder(tmp_path)
     first = decode_all()
-    assert decode_all() == first
     miniature.save(tmp_path / "set" / "0.png", 2, 2)
     assert ImageTable(first).content_hash != ImageTable(decode_all()).content_hash
 
 
 def test_a_flipped_bit_anywhere_is_a_fault_or_changes_nothing(decode: Decode):
+    def contents() -> tuple[list[Any], list[str]]:
+        table = ImageTable(file)
+        return [batch.to_pylist() for batch in table.batches], table.skipped
+
     paths = ["bad.jpg", *PATHS[:70]]
     file = decode(paths, reading=SKIP)
-    whole, contents = file.read_bytes(), _contents(file)
+    whole, sound = file.read_bytes(), contents()
     chance, faults = random.Random(5), 0
     for _ in range(400):
         spoiled = bytearray(whole)
@@ -128,7 +113,7 @@ def test_a_flipped_bit_anywhere_is_a_fault_or_changes_nothing(decode: Decode):
         file.write_bytes(spoiled)
         table_module._hash_of.cache_clear()  # a clock may be too coarse for so many
         if cache_fault(file, paths) is None:
-            assert _contents(file) == contents
+            assert contents() == sound
         else:
             faults += 1
     assert faults > 100
@@ -137,16 +122,8 @@ def test_a_flipped_bit_anywhere_is_a_fault_or_changes_nothing(decode: Decode):
     assert decode(paths, reading=SKIP).read_bytes() == whole, "a damaged file is made again"
 
 
-def _contents(file: Path) -> tuple[list[Any], list[str]]:
-    table = ImageTable(file)
-    return [batch.to_pylist() for batch in table.batches], table.skipped
-
-
 def test_a_corrupt_image_is_fatal_and_leaves_nothing_behind(decode: Decode, tmp_path: Path):
-    with pytest.raises(
-        DataError,
-        match=r"bad\.jpg: not a readable image.*; --check --images .*data\.on_corrupt=skip",
-    ):
+    with pytest.raises(DataError, match=r"bad\.jpg: .*--check --images .*data\.on_corrupt=skip"):
         decode(["a.jpg", "bad.jpg", "c.jpg"])
     with pytest.raises(DataError, match="none of 2 images is readable"):
         decode(["bad1", "bad2"], reading=SKIP)
@@ -160,8 +137,8 @@ def test_corrupt_images_are_left_out_by_choice_and_reported_at_each_use(
     for _ in range(2):
         caplog.clear()
         table = ImageTable(decode(paths, reading=SKIP))
-        for path in ("bad1.jpg", "bad2.jpg"):
-            assert path in caplog.text
+        assert "bad1.jpg" in caplog.text
+        assert "bad2.jpg" in caplog.text
     assert (table.paths, table.skipped) == (["a.jpg", "c.jpg"], ["bad1.jpg", "bad2.jpg"])
     assert colors.opened.count("a.jpg") == 1
     with pytest.raises(DataError, match=r"no pixels of 'bad1\.jpg'.*unreadable when"):
@@ -201,6 +178,6 @@ def test_storage_that_stumbles_is_no_corrupt_image_that_is_left_out(
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(Image, "open", stumble)
-    with pytest.raises(StorageError, match=r"0\.png cannot be read: Input/output error"):
+    with pytest.raises(StorageError, match=r"0\.png cannot be read"):
         decoder(tmp_path)()
     assert not list((tmp_path / "cache").iterdir())

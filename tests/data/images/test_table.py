@@ -31,7 +31,7 @@ def square(colors: Any, tmp_path: Path) -> ImageTable:
     return ImageTable(decode_images(colors, PATHS, ImageCache(tmp_path, "k", size=4)))
 
 
-@pytest.mark.parametrize("rows", [[149, 0, 64, 64], list(range(150)), list(range(60, 70))])
+@pytest.mark.parametrize("rows", [[149, 0, 64, 64], list(range(60, 70))])
 def test_pixels_are_those_of_the_images_requested(rows: list[int], square: ImageTable, colors: Any):
     paths = [PATHS[row] for row in rows]
     pixels = square.pixels(paths)
@@ -95,12 +95,7 @@ def test_crops_are_distributed_as_torchvisions(size: tuple[int, int]):
 
 
 @pytest.mark.parametrize(
-    "size, middle",
-    [
-        ((10, 200), (0, 93, 10, 13)),
-        ((200, 10), (93, 0, 13, 10)),
-        ((1, 300), (0, 149, 1, 1)),
-    ],
+    "size, middle", [((10, 200), (0, 93, 10, 13)), ((200, 10), (93, 0, 13, 10))]
 )
 def test_an_image_too_narrow_for_any_crop_gives_its_middle(
     size: tuple[int, int], middle: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
