@@ -6,7 +6,7 @@ import pytest
 
 from study.data.datasets import load_dataset
 from tests import miniature
-from tests.data.reading import refusal, sizes
+from tests.data.reading import add, refusal, sizes
 
 Draw = Callable[..., Path]
 
@@ -31,9 +31,11 @@ def flat(draw: Draw) -> Path:
 
 
 def test_a_flat_folder_of_ten_images_is_a_dataset(flat: Path):
+    add(flat, "red fox/notes.txt", "red fox/._1.jpg", ".cache/1.jpg", "__MACOSX/1.jpg")
+    for suffix, file in zip((".jfif", ".JPE"), flat.glob("[rg]*/1.jpg"), strict=True):
+        file.rename(file.with_suffix(suffix))
     dataset = load_dataset("mine", flat)
     assert dataset.class_names == ("grey_wolf", "red fox")
-    assert dataset.templates == ("a photo of a {}.",)
     assert sizes(dataset) == [4, 2, 4]
     assert dataset.source.open_image(dataset.train[0].path).size == (30, 24)
 
@@ -44,30 +46,16 @@ def test_a_split_folder_is_read_as_it_lies(draw: Draw):
     dataset = load_dataset("mine", root)
     assert sizes(dataset) == [6, 4, 2]
     assert dataset.val[0].path == "validation/a/0.jpg"
-
-
-def test_files_that_are_no_images_and_hidden_ones_are_left_alone(flat: Path):
-    (flat / "red fox" / "notes.txt").touch()
-    (flat / "red fox" / "._1.jpg").touch()
-    (flat / ".cache").mkdir()
-    (flat / "__MACOSX").mkdir()
-    for suffix, file in zip((".jfif", ".JPE"), flat.glob("*/1.jpg"), strict=True):
-        file.rename(file.with_suffix(suffix))
-    assert sizes(load_dataset("mine", flat)) == [4, 2, 4]
-
-
-def test_a_test_class_without_training_images_is_named(draw: Draw):
-    root = draw("train/a", "train/b", "test/a", "test/c")
+    draw("test/c")
     assert "test: classes without training images: 'c'" in refusal("mine", root)
 
 
-@pytest.mark.parametrize("train, test", [("Train", "Test"), ("train", "val"), ("TRAIN", "Valid")])
+@pytest.mark.parametrize("train, test", [("Train", "Test"), ("train", "val")])
 def test_splits_are_known_however_capitalized_and_validation_serves_as_test(
     train: str, test: str, draw: Draw
 ):
     root = draw(f"{train}/a", f"{train}/b", f"{test}/a", f"{test}/b")
     dataset = load_dataset("mine", root)
-    assert dataset.class_names == ("a", "b")
     assert sizes(dataset) == [2, 0, 2]
     assert dataset.test[0].path.startswith(test)
 

@@ -1,5 +1,4 @@
 import io
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,9 +43,9 @@ def saved(labels: Sequence[object], feature: object = None) -> Any:
     return datasets.Dataset.from_dict({"image": images, "label": labels}, features=features)
 
 
-def write_cells(file: Path, cells: list[Any], labels: list[Any]):
+def write_cells(file: Path, cells: Any, labels: list[Any], **columns: list[Any]):
     """Write a Parquet file with cells of images as they are given."""
-    pq.write_table(pa.table({"image": cells, "label": labels}), file)
+    pq.write_table(pa.table({"image": cells, "label": labels, **columns}), file)
 
 
 def test_a_parquet_file_with_images_is_a_dataset(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
@@ -74,13 +73,12 @@ def test_a_folder_as_the_hub_lays_it_out_keeps_its_splits(tmp_path: Path):
     assert sizes(load_dataset("pets", tmp_path, **options)) == [12, 0, 4]
 
 
-@pytest.mark.parametrize("layout", ["plain_text/{}-00000-of-00001", "{}/0000", "default/{}/0000"])
-@pytest.mark.parametrize("held_out", ["test", "validation"])
+@pytest.mark.parametrize("layout", ["plain_text/{}-00000-of-00001", "default/{}/0000"])
 def test_every_layout_of_the_hub_is_known_and_without_a_test_split_validation_is_it(
-    layout: str, held_out: str, tmp_path: Path
+    layout: str, tmp_path: Path
 ):
     (tmp_path / ".git").mkdir()
-    for split in ("train", held_out):
+    for split in ("train", "validation"):
         write(tmp_path / f"{layout.format(split)}.parquet", [0, 1] * 3)
     assert sizes(load_dataset("pets", tmp_path)) == [6, 0, 6]
 
@@ -95,23 +93,20 @@ def test_text_labels_are_class_names_and_numbers_alone_are_refused(tmp_path: Pat
     assert {record.label for record in dataset.train if int(record.path[6:]) % 2} == {0}
 
 
-def test_a_hidden_test_split_is_named(tmp_path: Path):
-    write(tmp_path / "train.parquet", [0, 1])
-    write(tmp_path / "test.parquet", [-1, -1])
-    assert "2 images of test have no label" in refusal("pets", tmp_path)
-
-
-def test_a_column_or_split_that_is_not_there_or_has_no_images_is_named(tmp_path: Path):
+def test_what_is_not_there_or_is_something_else_is_named(tmp_path: Path):
     file = write(tmp_path / "x.parquet", [0, 1] * 3)
     message = refusal("pets", file, columns={"label": "breed"})
-    assert (
-        "no label column 'breed'; name it in columns.label or rename it; the dataset has 'image',"
-        in message
-    )
+    assert "no label column 'breed'; name it in columns.label" in message
     assert "splits 'dev' don't exist" in refusal("pets", file, splits={"train": "dev"})
-    numbers = {"photo": [{"bytes": b"x"}] * 4, "image": [*range(4)], "label": [*"aabb"]}
-    pq.write_table(pa.table(numbers), tmp_path / "y.parquet")
+    write_cells(tmp_path / "y.parquet", [*range(4)], [*"aabb"], photo=[{"bytes": b"x"}] * 4)
     assert "column 'image' holds no images" in refusal("pets", tmp_path / "y.parquet")
+    for label in (0.0, [0], {"id": 0}):
+        write_cells(tmp_path / "y.parquet", [{"bytes": b"x"}] * 4, [label] * 4)
+        assert "column 'label' is of type" in refusal("pets", tmp_path / "y.parquet")
+    (tmp_path / "hidden").mkdir()
+    write(tmp_path / "hidden" / "train.parquet", [0, 1])
+    write(tmp_path / "hidden" / "test.parquet", [-1, -1])
+    assert "2 images of test have no label" in refusal("pets", tmp_path / "hidden")
 
 
 def test_a_file_is_opened_wherever_the_library_keeps_files(
@@ -157,21 +152,15 @@ def test_without_the_extra_the_error_says_how_to_install_it(
     assert "pip install 'clipfit-study[hf]'" in refusal("hf:owner/name")
 
 
-def test_a_dataset_saved_to_disk_is_split_by_the_fixed_rule(tmp_path: Path):
-    saved([0, 1] * 10).save_to_disk(tmp_path / "saved")
-    before = sorted(tmp_path.rglob("*"))
-    dataset = load_dataset("mine", tmp_path / "saved")
-    assert dataset.class_names == NAMES
-    assert sizes(dataset) == [10, 4, 6]
-    assert dataset.source.open_image(dataset.train[0].path).mode == "RGB"
-    assert sorted(tmp_path.rglob("*")) == before, "something was written beside it"
-
-
 def test_splits_that_were_saved_to_disk_are_kept(tmp_path: Path):
     counts = {"train": 4, "validation": 2, "test": 3}
     parts = {split: saved([0, 1] * count) for split, count in counts.items()}
     datasets.DatasetDict(parts).save_to_disk(tmp_path / "saved")
+    before = sorted(tmp_path.rglob("*"))
     assert sizes(load_dataset("mine", tmp_path / "saved")) == [8, 4, 6]
+    assert sorted(tmp_path.rglob("*")) == before, "something was written beside it"
+    parts["train"].save_to_disk(tmp_path / "alone")
+    assert sizes(load_dataset("mine", tmp_path / "alone")) == [4, 2, 2]
     options: Any = {"splits": {"train": "test", "test": "train"}}
     assert sizes(load_dataset("mine", tmp_path / "saved", **options)) == [6, 0, 8]
     datasets.DatasetDict({"test": parts["test"]}).save_to_disk(tmp_path / "test")
@@ -195,7 +184,7 @@ def test_a_name_that_is_none_of_the_hub_and_a_folder_here_are_refused(
     (tmp_path / "my" / "images").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     assert "is read by data.root=my/images" in refusal("hf:my/images")
-    for name in ("", "../x", "/no/such", "a/b/c", ".hidden", f"{tmp_path}/my/images"):
+    for name in ("", "../x", "a/b/c", ".hidden", f"{tmp_path}/my/images"):
         assert "expected hf:owner/name" in refusal(f"hf:{name}")
 
 
@@ -206,9 +195,8 @@ def test_without_a_network_one_message_says_how_to_bring_a_dataset_over(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     message = refusal("hf:owner/pets")
-    assert re.search(r"127\.0\.0\.1:9 does not answer \(.*refused\)", message)
-    download = "`hf download owner/pets --repo-type dataset --local-dir DIR`, then copy DIR here"
-    assert f"{download} and set data.root=DIR" in message
+    assert "127.0.0.1:9 does not answer" in message
+    assert "`hf download owner/pets --repo-type dataset --local-dir DIR`" in message
 
 
 def test_images_beside_a_link_to_a_folder_with_parquet_are_no_dataset_of_the_hub(
@@ -240,21 +228,11 @@ def test_no_other_image_of_a_row_is_opened(tmp_path: Path):
 def test_encoded_images_may_be_in_any_binary_column(kind: pa.DataType, tmp_path: Path):
     contents = io.BytesIO()
     miniature.draw(0, 0).save(contents, "PNG")
-    for name in ("plain", "struct"):
-        cells = pa.array([contents.getvalue()] * 4, kind)
-        if name == "struct":
-            cells = pa.StructArray.from_arrays([cells], ["bytes"])
-        pq.write_table(pa.table({"image": cells, "label": [*"aabb"]}), tmp_path / "x.parquet")
-        source = load_dataset(name, tmp_path / "x.parquet").source
+    plain = pa.array([contents.getvalue()] * 4, kind)
+    for cells in (plain, pa.StructArray.from_arrays([plain], ["bytes"])):
+        write_cells(tmp_path / "x.parquet", cells, [*"aabb"])
+        source = load_dataset("pets", tmp_path / "x.parquet").source
         assert source.open_image("train/000000").tobytes() == miniature.draw(0, 0).tobytes()
-
-
-@pytest.mark.parametrize("label", [0.0, [0], {"id": 0}], ids=str)
-def test_a_column_of_labels_that_are_no_whole_numbers_or_text_is_refused(
-    label: object, tmp_path: Path
-):
-    write_cells(tmp_path / "x.parquet", [{"bytes": b"x"}] * 4, [label] * 4)
-    assert "column 'label' is of type" in refusal("pets", tmp_path / "x.parquet")
 
 
 def test_a_column_that_is_named_has_the_groups(tmp_path: Path):
@@ -263,8 +241,6 @@ def test_a_column_that_is_named_has_the_groups(tmp_path: Path):
     options: Any = {"columns": {"group": "patient"}}
     dataset = load_dataset("pets", tmp_path / "x.parquet", **options)
     assert not groups_of(dataset.train) & groups_of(dataset.test)
-    message = refusal("pets", tmp_path / "x.parquet", columns={"group": "doctor"})
-    assert "no group column 'doctor'; name it in columns.group" in message
     table.add_column("patient", [None, *range(15)]).to_parquet(tmp_path / "x.parquet")
     message = refusal("pets", tmp_path / "x.parquet", columns={"group": "patient"})
     assert "column 'patient' is empty in 1 rows of train, first in row 0" in message

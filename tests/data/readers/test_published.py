@@ -1,7 +1,6 @@
 import errno
 import json
 import os
-import re
 import shutil
 from pathlib import Path
 
@@ -19,11 +18,9 @@ from tests.data.reading import refusal, sizes
 NAMES = (*LAYOUTS, "fgvc_aircraft")
 
 
-def test_each_dataset_has_one_layout_or_a_reader_of_its_own():
-    own = {name for name, benchmark in BENCHMARKS.items() if benchmark.layout is None}
-    assert own == {"imagenet", "fgvc_aircraft"}
+def test_no_two_datasets_lie_in_one_folder():
     layouts = [*LAYOUTS.values(), *SHIFTS.values()]
-    assert len({layout.folder for layout in layouts}) == len(layouts), "two sets in one folder"
+    assert len({layout.folder for layout in layouts}) == len(layouts)
 
 
 @pytest.mark.parametrize("name", ["eurosat", "oxford_pets"])
@@ -47,20 +44,28 @@ def test_a_dataset_reads_from_its_layout_or_its_own_folder(name: str, tmp_path: 
     assert elsewhere.train == dataset.train
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_what_is_missing_is_named_with_the_folder_and_how_to_get_it(name: str, tmp_path: Path):
-    listing, images = "images_variant_val.txt", "images"
-    if name in LAYOUTS:
-        listing, images = LAYOUTS[name].split, LAYOUTS[name].images
+@pytest.mark.parametrize(
+    "name, place, message",
+    [
+        ("dtd", "split_zhou_DescribableTextures.json", "split_zhou_DescribableTextures.json is mi"),
+        ("dtd", "images", "image folder images is missing"),
+        ("fgvc_aircraft", "images_variant_val.txt", "images_variant_val.txt is missing"),
+        ("imagenet", "classnames.txt", "classnames.txt is missing; looked in"),
+        ("imagenet", "images/val", "image folder images/val is missing"),
+        ("imagenet", "images/val/*", "images/val: has no class folders, one for each id of"),
+        ("imagenet", "images/train/n01443537", "train and val differ in classes: 'n01443537'"),
+    ],
+)
+def test_what_is_missing_is_named_with_the_folder_and_how_to_get_it(
+    name: str, place: str, message: str, tmp_path: Path
+):
     folder = miniature.make(name, tmp_path)
-    if images:
-        shutil.rmtree(folder / images)
-        assert f"image folder {images} is missing" in refusal(name, tmp_path)
-    (folder / listing).unlink()
-    message = refusal(name, tmp_path)
-    assert listing in message
-    assert f"the section of {name} in CoOp's DATASETS.md" in message
-    assert message.endswith(f"It belongs in {folder}")
+    for damaged in folder.glob(place):
+        damaged.unlink() if damaged.is_file() else shutil.rmtree(damaged)
+    refused = refusal(name, tmp_path)
+    assert message in refused
+    assert f"the section of {name} in CoOp's DATASETS.md" in refused
+    assert refused.endswith(f"It belongs in {folder}")
 
 
 @pytest.mark.parametrize("name", ["dtd", "fgvc_aircraft", "imagenet"])
@@ -76,26 +81,19 @@ def test_a_list_may_begin_with_a_byte_order_mark_and_end_lines_as_windows_does(
 
 @pytest.mark.parametrize(
     "text, message",
-    [
-        ("{", "not whole JSON"),
-        ("[" * 100_000, "not whole JSON"),
-        ('{"train": [["a.jpg", 0, "x"]], "val": []}', "needs the lists"),
-    ],
+    [("[" * 100_000, "not whole JSON"), ('{"train": [], "val": []}', "needs the lists")],
 )
 def test_an_unsound_split_file_is_refused(text: str, message: str, tmp_path: Path):
     file = tmp_path / LAYOUTS["dtd"].split
     file.write_text(text)
     with pytest.raises(DataError, match=f"{file}.*{message}"):
         read_split_file(file, LAYOUTS["dtd"])
-    with pytest.raises(DataError, match=f"{tmp_path}: cannot be read"):
-        read_split_file(tmp_path, LAYOUTS["dtd"])
 
 
 @pytest.mark.parametrize(
     "split, row, message",
     [
         ("train", ["a.jpg", 0], r"train\[12\].*expected \[path, label"),
-        ("val", ["a.jpg", 0.5, "x"], "expected"),
         ("val", ["a.jpg", True, "x"], "expected"),
         ("test", ["../a.jpg", 0, "x"], "not inside the dataset's folder"),
         ("train", ["n.jpg", 10**50, "nine"], "got 0, .*, without 4"),
@@ -149,12 +147,6 @@ def test_the_validation_images_are_the_test_split_and_images_may_lie_behind_a_li
     assert dataset.source.open_image(dataset.train[0].path).mode == "RGB"
 
 
-def test_a_dataset_that_coop_does_not_describe_names_where_it_is_published(tmp_path: Path):
-    message = refusal("imagenetv2_top", tmp_path)
-    assert "Get it by the README of ImageNetV2 (github.com/modestyachts" in message
-    assert "CoOp" not in message
-
-
 @pytest.mark.parametrize("name", SHIFTS)
 def test_a_shift_is_a_test_split_alone(name: str, tmp_path: Path):
     counts = BENCHMARKS[name].counts
@@ -177,30 +169,11 @@ def test_a_shift_is_a_test_split_alone(name: str, tmp_path: Path):
 
 
 def test_class_names_are_found_beside_imagenet(tmp_path: Path):
-    miniature.make("imagenet", tmp_path)
+    listing = miniature.make("imagenet", tmp_path) / "classnames.txt"
     (miniature.make("imagenet_r", tmp_path) / "classnames.txt").unlink()
     assert load_dataset("imagenet_r", tmp_path).class_names == ("goldfish", "tiger shark")
-
-
-def test_two_classes_may_have_one_name_as_in_the_fields_list(tmp_path: Path):
-    listing = miniature.make("imagenet", tmp_path, classes=3) / "classnames.txt"
     listing.write_text(listing.read_text().replace("goldfish", "tench"))
-    assert load_dataset("imagenet", tmp_path).class_names[:2] == ("tench", "tench")
-
-
-@pytest.mark.parametrize(
-    "name, place, message",
-    [
-        ("imagenet", "classnames.txt", "classnames.txt is missing; looked in"),
-        ("imagenet", "images/val", "image folder images/val is missing"),
-        ("imagenet", "images/val/*", "images/val: has no class folders, one for each id of"),
-        ("imagenet", "images/train/n01443537", "train and val differ in classes: 'n01443537'"),
-    ],
-)
-def test_what_is_missing_of_imagenet_is_named(name: str, place: str, message: str, tmp_path: Path):
-    for damaged in miniature.make(name, tmp_path).glob(place):
-        damaged.unlink() if damaged.is_file() else shutil.rmtree(damaged)
-    assert re.search(f"{message}.*Get it by", refusal(name, tmp_path))
+    assert load_dataset("imagenet", tmp_path).class_names[:2] == ("tench", "tench"), "as published"
 
 
 def test_a_folder_without_a_class_name_is_named(tmp_path: Path):
@@ -214,5 +187,4 @@ def test_what_may_not_be_listed_is_named(tmp_path: Path, monkeypatch: pytest.Mon
 
     place = miniature.make("imagenet_a", tmp_path) / "imagenet-a"
     monkeypatch.setattr(os, "scandir", refuse)
-    message = f"{place}: may not be listed (Permission denied)"
-    assert message in refusal("imagenet_a", tmp_path)
+    assert f"{place}: may not be listed (Permission denied)" in refusal("imagenet_a", tmp_path)
