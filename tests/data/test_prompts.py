@@ -24,8 +24,6 @@ from tests.siglips import make_gemma, make_sentencepiece, make_tokenizer
         ("oxford_pets", "a photo of a russian blue, a type of pet."),
         ("dtd", "a photo of a russian blue, a type of texture."),
         ("eurosat", "a centered satellite photo of russian blue."),
-        ("food101", "a photo of russian blue, a type of food."),
-        ("ucf101", "a photo of a person doing russian blue."),
         ("digits", "a photo of the russian blue."),
         ("my_own", "a photo of a russian blue."),
     ],
@@ -39,7 +37,7 @@ def test_every_template_has_one_place_for_the_name_and_others_are_refused():
     for name in TEMPLATES:
         assert templates_of(name) == TEMPLATES[name]
     assert templates_of("x", ENSEMBLE) == ENSEMBLE
-    for bad in (["a photo."], ["{} and {}"], [""], []):
+    for bad in (["a photo."], ["{} and {}"], []):
         with pytest.raises(DataError, match=r"at least one is needed, and each has .* exactly"):
             templates_of("digits", bad)
 
@@ -76,8 +74,6 @@ def tokenizers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     [
         ("words", "🧵", "🧶"),
         ("clip", "Cat", "cat"),
-        ("clip", "big  cat", "big cat"),
-        ("clip", " cat", "cat"),
         ("clip", "big_cat", "Big\u00a0cat"),
         ("clip", "caf\u00e9", "cafe\u0301"),
     ],
