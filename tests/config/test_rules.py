@@ -18,20 +18,9 @@ def test_no_two_things_share_a_label_and_each_can_name_a_folder():
     assert all(re.fullmatch(LABEL, label) for label in labels)
 
 
-@pytest.mark.parametrize("label", [TUNED, RANKS[0], RANKS[-1]])
-def test_a_baseline_cannot_take_the_label_of_a_candidate(label: str):
-    values = {"search": {"baselines": baselines(**{label: clipfit()})}}
-    assert faulty_keys(values) == [f"search.baselines.{label}"]
-
-
 @pytest.mark.parametrize(
     "uri",
-    [
-        "http://me:s3cret@host:5000",
-        "https://s3cret@host",
-        "http://me:a/s3cret@host",
-        "postgresql://host/db?user=me&password=s3cret",
-    ],
+    ["http://me:a/s3cret@host", "https://s3cret@host", "postgresql://host/db?password=s3cret"],
 )
 def test_a_password_in_the_uri_is_refused_and_not_repeated(uri: str):
     with pytest.raises(ConfigError, match=r"tracking.uri: .*MLFLOW_TRACKING_PASSWORD") as caught:
@@ -44,7 +33,7 @@ def test_broken_rules_are_reported_in_the_order_of_the_file():
         "data": {"targets_root": "x"},
         "search": {
             "space": {"sites": ["text.ln1[0:2]", "text.ln1[0:2]"]},
-            "baselines": baselines(best=clipfit()),
+            "baselines": baselines(**{TUNED: clipfit(), "best": clipfit()}),
         },
         "test": {"seeds": [1, 1]},
         "ablation": {"design": "grid"},
@@ -52,7 +41,8 @@ def test_broken_rules_are_reported_in_the_order_of_the_file():
     assert faulty_keys(values) == [
         "data.targets_root",
         *["search.space.sites"] * 3,
-        *("search.baselines.best", "test.seeds", "ablation.subsets"),
+        *(f"search.baselines.{TUNED}", "search.baselines.best"),
+        *("test.seeds", "ablation.subsets"),
     ]
 
 
@@ -70,9 +60,8 @@ def test_a_search_is_refused_without_its_references_and_enough_trials():
     ]
 
 
-@pytest.mark.parametrize("epochs, fewer", [(2, False), (3, True)])
-def test_an_advice_on_the_grace_period_is_one_that_is_allowed(epochs: int, fewer: bool):
+@pytest.mark.parametrize("epochs", [2, 3])
+def test_an_advice_on_the_grace_period_is_one_that_is_allowed(epochs: int):
     values = {"search": {"asha": {"grace_period": 4}}, "training": {"epochs": epochs}}
-    fault = next(broken_search_rules(build_config(values, "the file"))).message
-    assert fault.endswith("search.asha: null for no stopping")
-    assert (f"{epochs} or fewer" in fault) == fewer
+    fault = next(broken_search_rules(build_config(values, "the file")))
+    assert ("or fewer" in fault.message) == (epochs == 3)

@@ -1,11 +1,11 @@
 """A file that stands for several studies, and a folder that stands for its files'."""
 
 import re
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
-from study.config.loading import build_config
 from study.config.schema import FinalConfig
 from study.config.sweep import is_sweep, load_sweep
 from study.errors import ConfigError
@@ -40,11 +40,11 @@ def grid(tmp_path: Path) -> Path:
 
 def test_a_file_stands_for_every_combination_with_what_differs_for_some(grid: Path):
     planned = load_sweep(grid)
-    message = []
+    found = []
     for config in (one.config for one in planned):
         weight = config.search.fixed_baselines["clipfit"].distill_weight
-        message.append((config.name, config.training.epochs, weight))
-    assert message == [
+        found.append((config.name, config.training.epochs, weight))
+    assert found == [
         ("mine-grid-digits-1", 5, 1.0),
         ("mine-grid-digits-4", 5, 1.0),
         ("mine-grid-glyphs-1", 7, 1.0),
@@ -78,13 +78,12 @@ def test_a_folder_stands_for_all_its_files(grid: Path):
     "axes, shared",
     [
         ("{data.dataset: ['hf:a/b', 'hf:a.b']}", "mine-grid-hf.a.b"),
-        ("{data.root: [pets, pets-1], data.columns.path: [1-x, x]}", "mine-grid-pets-1-x"),
         ("{data.root: [ViT, vit]}", "mine-grid-vit"),
     ],
 )
 def test_two_studies_never_share_a_folder(grid: Path, axes: str, shared: str):
     grid.write_text(f"sweep: {axes}\ndata: {{dataset: mine, root: pets}}\n")
-    with pytest.raises(ConfigError, match=f"two studies would share the folder '{shared}': that "):
+    with pytest.raises(ConfigError, match=f"two studies would share the folder '{shared}'"):
         load_sweep(grid)
 
 
@@ -110,11 +109,9 @@ def test_a_fault_is_reported_with_its_file(grid: Path, old: str, new: str, messa
 
 def test_the_papers_hyperparameters_are_as_published():
     planned = load_sweep(PAPER)
-    configs = {
-        experiment: [one.config for one in planned if one.experiment == experiment]
-        for experiment in {one.experiment for one in planned}
-    }
-    assert {one.config.seed for one in planned} == {build_config({}, "").seed}
+    configs = defaultdict(list)
+    for one in planned:
+        configs[one.experiment].append(one.config)
     assert len(configs["base_to_new"]) == 11
     for config in configs["base_to_new"]:
         clipfit = config.search.fixed_baselines["clipfit"]
@@ -130,12 +127,9 @@ def test_the_papers_hyperparameters_are_as_published():
     for experiment in ("base_to_new", "few_shot", "transfer_datasets", "transfer_domains"):
         for config in configs[experiment]:
             assert list(config.search.baselines) == ["zero-shot", "clipfit", "clap", "two_stage"]
-    biases, norms, regularizer = (
-        [len(config.search.baselines) for config in configs[f"ablation_{name}"]]
-        for name in ("biases", "layernorms", "regularizer")
-    )
-    assert (set(biases), set(norms), set(regularizer)) == ({15}, {12}, {1})
-    targets = [m.config.data.targets for m in planned if m.config.protocol == "transfer"]
+    for name, cells in (("biases", 15), ("layernorms", 12), ("regularizer", 1)):
+        assert {len(config.search.baselines) for config in configs[f"ablation_{name}"]} == {cells}
+    targets = [one.config.data.targets for one in planned if one.config.protocol == "transfer"]
     assert sorted(map(len, targets)) == [4, 10]
     kinds = {config.training.regularizer for config in configs["ablation_regularizer"]}
     assert kinds == {"cosine", "l2_init", "none"}

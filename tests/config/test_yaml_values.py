@@ -11,11 +11,6 @@ from tests.not_none import not_none
 from tests.settings import settings
 
 
-def test_overrides_of_neighbours_go_together(file: Path):
-    config = load_config(file, ["data.shots=4", "data.shots_from=published", "seed=2"])
-    assert (config.data.shots, str(config.data.shots_from)) == (4, "published")
-
-
 def test_what_is_merged_gives_way_to_what_is_given(file: Path):
     file.write_text(
         "search:\n"
@@ -28,15 +23,17 @@ def test_what_is_merged_gives_way_to_what_is_given(file: Path):
 
 
 def test_names_and_paths_are_text_whatever_yaml_takes_them_for(file: Path):
-    config = load_config(file, ["name=0123", "data.root=[x]/pets", "storage=2026", "data.shots=2"])
-    assert config.name == "0123"
+    overrides = ["name=0123", "data.root=[x]/pets", "storage=2026"]
+    overrides += ["data.shots=2", "data.short=take_all"]  # neighbours
+    config = load_config(file, overrides)
+    assert (config.name, config.data.shots, config.data.short) == ("0123", 2, "take_all")
     assert (config.data.root, config.storage) == (Path("[x]/pets"), Path("2026"))
     config = load_config(file, ["name=null", 'data.root="[x]"', "data.shots_from=[x]"])
     assert config.name is None
     assert config.data.root == config.data.shots_from == Path("[x]")
 
 
-@pytest.mark.parametrize("text", ["10", "0", "+50", "1_000", "1e3", "1.5", "-0"])
+@pytest.mark.parametrize("text", ["010", "+50", "1_000", "1e3", "1.5", "-0"])
 def test_a_number_that_is_meant_is_taken(file: Path, text: str):
     config = load_config(file, [f"data.pixel_range=[-1, {text}]"])
     assert config.data.pixel_range == (-1, float(text))
