@@ -97,13 +97,10 @@ def test_a_table_of_which_no_file_is_left_is_refused(root: Path, rows: str, mess
         refuse_absent(read(table(root, rows)), "skip")
 
 
-def test_packaged_images_are_passed_over():
+def test_a_test_image_that_is_not_there_is_refused_unless_it_is_left_out(root: Path):
     digits = load_dataset("digits")
     assert check_files(digits) == FileFaults()
     refuse_absent(digits, "fail")
-
-
-def test_a_test_image_that_is_not_there_is_refused_unless_it_is_left_out(root: Path):
     link(root / "train/cat/0.png", "nowhere")
     refuse_absent(read(root), "fail")
     link(root / "test/dog/2.png", "nowhere")

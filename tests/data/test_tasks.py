@@ -8,7 +8,6 @@ import pytest
 from study.data.records import Record, Records
 from study.data.shots import draw_shots
 from study.data.tasks import (
-    Task,
     all_classes,
     class_fold_tasks,
     class_halves,
@@ -33,19 +32,10 @@ def test_base_is_the_first_half_of_the_sorted_labels():
     assert class_halves([7]) == ((7,), ())
 
 
-def parts(task: Task) -> list[tuple[str, int, int]]:
-    """Give name, images and competing classes of every part."""
-    return [(p.name, len(p.records), len(p.classes)) for p in (task.train, *task.evaluations)]
-
-
 DATASET = make_paper_dataset(classes=24)
 """12 base and 12 new classes."""
-
-
 SHOTS = draw_shots(DATASET, shots=4, val_shots=3, seed=1)
 """Four shots of each class, and three to validate on."""
-
-
 GROUPED = replace(SHOTS, train=grouped(SHOTS.train), val=grouped(SHOTS.val, 3))
 """The same shots; of each class two groups of training shots, and validation shots in one or two.
 
@@ -55,8 +45,6 @@ Some training and validation shots have a group in common."""
 @pytest.mark.parametrize("folds", [3, 7])
 def test_a_group_is_in_one_fold(folds: int):
     tasks = image_fold_tasks(GROUPED, "accuracy", EVERY, folds)
-    scored = [task.evaluations[0].records for task in tasks]
-    assert sum(map(Counter, scored), Counter()) == Counter((*SHOTS.train, *SHOTS.val))
     for task in tasks:
         assert not groups_of(task.train.records) & groups_of(task.evaluations[0].records)
         assert labels(task.train.records).keys() == {*EVERY}
@@ -92,8 +80,9 @@ def test_folds_score_every_shot_once_and_train_on_the_rest():
 def test_class_folds_rotate_thirds_of_the_base_classes():
     left: list[int] = []
     for task in class_fold_tasks(SHOTS, "base", BASE, 3):
-        assert parts(task) == [("train", 32, 8), ("base", 24, 12), ("new", 28, 12)]
         seen, unseen = task.evaluations
+        assert (seen.name, unseen.name, len(task.train.classes)) == ("base", "new", 8)
+        assert [len(part.records) for part in (task.train, seen, unseen)] == [32, 24, 28]
         assert seen.classes == unseen.classes == BASE
         kept = {*task.train.classes}
         assert {*labels(task.train.records)} == {*labels(seen.records)} == kept
@@ -132,7 +121,6 @@ def test_a_tasks_lines_and_digest_say_which_images_and_classes_it_used():
     task = task_of_test(DATASET, SHOTS, {"base": BASE, "new": NEW})
     lines = [json.loads(line) for line in task.lines()]
     assert lines[0] == {"part": "train", "classes": [*BASE]}
-    assert {line["part"] for line in lines} == {"train", "base", "new"}
     images = [line["path"] for line in lines if line["part"] == "new" and "path" in line]
     assert images == [record.path for record in task.evaluations[1].records]
     assert task.digest == hashlib.sha256("\n".join(task.lines()).encode()).hexdigest()
