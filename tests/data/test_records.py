@@ -46,10 +46,10 @@ def test_unsound_classes_are_refused(pairs: list[tuple[int, str]], message: str)
         class_table(pairs, where="x")
 
 
+def test_a_long_list_is_cut_and_counted():
+    assert listed(range(8)) == "0, 1, 2, 3, 4 and 3 more"
+
+
 def test_repeated_names_have_numbers_in_results_that_no_other_class_has():
     names = ("sun (2)", "sun", "moon", "sun", "sun")
     assert result_names(names) == ("sun (2)", "sun", "moon", "sun (3)", "sun (4)")
-
-
-def test_a_long_list_is_cut_and_counted():
-    assert listed(range(8)) == "0, 1, 2, 3, 4 and 3 more"

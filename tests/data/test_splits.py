@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from study.data.records import Record, Records, Splits
+from study.data.records import Record, Splits
 from study.data.splits import (
     check_splits,
     find_groups,
@@ -14,20 +14,16 @@ from study.data.splits import (
 from study.errors import DataError
 
 
-@pytest.mark.parametrize(
-    "train, val, test, message",
-    [
-        ("aa", "", "b", "listed twice in train: 'a'"),
-        ("a", "b", "a", "in both train and test: 'a'"),
-        ("a", "b", "b", "in both val and test"),
-    ],
-)
-def test_an_image_listed_twice_is_named(train: str, val: str, test: str, message: str):
-    def records(paths: str) -> Records:
-        return tuple(Record(path, 0) for path in paths)
-
-    with pytest.raises(DataError, match=message):
-        check_splits(Splits(records(train), records(val), records(test)), where="x")
+def test_an_image_listed_twice_is_named():
+    one, two, three = ((Record(path, 0),) for path in "abc")
+    for splits, message in (
+        (Splits(one + one, (), two), "listed twice in train: 'a'"),
+        (Splits(one, two, one), "in both train and test: 'a'"),
+        (Splits(one, two, two), "in both val and test"),
+    ):
+        with pytest.raises(DataError, match=message):
+            check_splits(splits, where="x")
+    check_splits(Splits(one, two, three), where="x")
 
 
 @given(st.lists(st.integers(2, 40), min_size=1, max_size=5), st.booleans())

@@ -40,7 +40,7 @@ hostile = (
 
 
 def places(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Give the path of everything in a document."""
+    """Yield the path of everything in a document."""
     inner = enumerate(tree) if isinstance(tree, list) else ()
     for key, value in tree.items() if isinstance(tree, dict) else inner:
         yield (*path, key)
@@ -132,10 +132,9 @@ TABLE = [
 @st.composite
 def texts(draw: st.DrawFn, delimiter: str) -> bytes:
     """Write a table as text, some rows quoted, as spreadsheets do."""
-    count = draw(st.sampled_from([4, 4, 4, 1, 2, 3]))
-    lines = [delimiter.join(draw(st.permutations(COLUMNS))[:count])]
+    lines = [delimiter.join(draw(st.permutations(COLUMNS)))]
     for row in draw(mutated(TABLE)):
-        cells = [*map(str, row if isinstance(row, list) else [row])][:count]
+        cells = [*map(str, row if isinstance(row, list) else [row])]
         if draw(st.booleans()):
             cells = [f'"{cell}"' for cell in cells]
         lines.append(delimiter.join(cells))
@@ -148,11 +147,9 @@ def test_any_text_table_is_read_or_reported(
     place: Path, form: tuple[str, str], data: st.DataObject
 ):
     suffix, delimiter = form
-    file = place / f"table{suffix}"
-    file.write_bytes(data.draw(spoiled(texts(delimiter))))
-    columns = data.draw(st.none() | st.dictionaries(st.sampled_from(["path", "x"]), st.text()))
+    (place / f"table{suffix}").write_bytes(data.draw(spoiled(texts(delimiter))))
     with study_errors_allowed():
-        check_sound(load_dataset("mine", file, columns=columns))
+        check_sound(load_dataset("mine", place / f"table{suffix}"))
 
 
 ODD = [
@@ -163,11 +160,8 @@ ODD = [
         3, pa.py_buffer(b"\0\0\0\0\1\0\0\0\2\0\0\0\3\0\0\0"), pa.py_buffer(b"\xff\xfea")
     ),
     pa.array(["a", "b", "a"]).dictionary_encode(),
-    pa.array([{"a": 1}, None, {"a": 2}]),
-    pa.array([[1], [], None]),
-    pa.array([1.0, float("nan"), 2.0]),
-    pa.nulls(3),
-    pa.array(["../a.jpg", "", None]),
+    *(pa.array([{"a": 1}, None, {"a": 2}]), pa.array([[1], [], None])),
+    *(pa.array([1.0, float("nan"), 2.0]), pa.nulls(3), pa.array(["../a.jpg", "", None])),
 ]
 """Columns that a table may have in the place of any of its own."""
 
