@@ -1,4 +1,4 @@
-"""A study from its configuration to its report: what it refuses, says, and leaves."""
+"""A study from its configuration to its report: what it refuses, prints, and leaves."""
 
 import io
 import signal
@@ -21,18 +21,12 @@ from study.commands.find import refuse_changed_results
 from study.config.loading import dump_config, load_config
 from study.config.schema import StudyConfig
 from study.data.records import Dataset
-from study.errors import (
-    BackboneError,
-    InterruptedStudyError,
-    StudyError,
-    TrackingError,
-)
+from study.errors import BackboneError, InterruptedStudyError, StudyError, TrackingError
 from study.search.runner import Rounds
 from study.search.steps import Batch
 from study.storage.study_folder import DESCRIPTION, StudyFolder
-from study.storage.trial_folder import End, TrialFolder
 from study.tracking.tracker import NoTracker, Tracker, TrackerMessages
-from study.trial.study import Candidate, Study, TrialConfig
+from study.trial.study import Candidate, Study
 from tests.damage import flip
 from tests.image_folders import image_folder
 from tests.reacting import reacting
@@ -42,31 +36,32 @@ from tests.study_writer import StudyWriter
 Configure = Callable[..., StudyConfig]
 
 GO_ON = r"\n  clipfit-study resume \S*mine"
-"""How an interrupted study says what goes on with it."""
+"""The command that continues an interrupted study, as its message has it."""
+CHOSEN = Candidate(
+    label="best",
+    settings=settings("vision.ln"),
+    source_trial="search-0002",
+    training="abc",
+    search_trials=8,
+)
 
 
 def study_of(config: StudyConfig) -> Study:
     return Study(config, StudyFolder(config.storage / "mine"))
 
 
-@pytest.fixture
-def begun(configure: Configure) -> Study:
-    """A study that has been begun, and nothing more."""
-    study = study_of(configure())
-    study.folder.create(dump_config(study.config), {"checkpoint": "f" * 16})
-    return study
-
-
 def stop_before_ray(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Let studies end where they would start Ray; give what then is to be expected."""
+    """Let studies end where they would start Ray; return what then is to be expected."""
     monkeypatch.setattr(module, "ray_session", lambda *_: nullcontext(Mock()))
     monkeypatch.setattr(module, "exit_if_ray_is_lost", lambda *_: pytest.fail("far enough"))
     return pytest.raises(pytest.fail.Exception, match="far enough")
 
 
 def test_a_study_whose_checkpoint_is_another_than_it_began_with_does_not_go_on(
-    begun: Study, console: Console, tiny_backbone: Path
+    configure: Configure, console: Console, tiny_backbone: Path
 ):
+    begun = study_of(configure())
+    begun.folder.create(dump_config(begun.config), {"checkpoint": "f" * 16})
     now = read_architecture(tiny_backbone).checkpoint
     with pytest.raises(BackboneError, match=f"was {'f' * 16} and is {now}; restore the former"):
         run_study(begun, console, resume=True)
@@ -74,7 +69,7 @@ def test_a_study_whose_checkpoint_is_another_than_it_began_with_does_not_go_on(
     assert not (begun.folder.path / "shots").exists()
 
 
-def test_a_study_begins_by_writing_down_what_it_is_and_saying_what_it_will_do(
+def test_a_study_begins_with_its_configuration_identity_and_plan(
     configure: Configure,
     console: Console,
     output: io.StringIO,
@@ -111,6 +106,12 @@ def test_a_relative_folder_of_images_is_stored_absolute(
 
 
 @pytest.fixture
+def unsearched(configure: Configure) -> Study:
+    """A study without a search."""
+    return study_of(configure(search={"trials": 0}))
+
+
+@pytest.fixture
 def tracker(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A tracker of every study, which does nothing."""
     tracker = create_autospec(Tracker, instance=True)
@@ -133,89 +134,81 @@ def ending(monkeypatch: pytest.MonkeyPatch, tracker: Any) -> Any:
 
 @pytest.mark.usefixtures("ending")
 def test_a_tracker_that_goes_away_as_a_study_begins_leaves_one_that_goes_on(
-    configure: Configure, console: Console, tracker: Any
+    unsearched: Study, console: Console, tracker: Any
 ):
-    study = study_of(configure(search={"trials": 0}))
     tracker.start.side_effect = TrackingError("the answer was lost")
     with pytest.raises(TrackingError, match=f"lost; .*{GO_ON}"):
-        run_study(study, console, resume=False)
-    before = study.folder.read_identity()["study_id"]
+        run_study(unsearched, console, resume=False)
+    before = unsearched.folder.read_identity()["study_id"]
     tracker.start.side_effect = None
-    run_study(study, console, resume=True)
-    assert study.folder.read_identity()["study_id"] == before, "by which its tracker finds it"
+    run_study(unsearched, console, resume=True)
+    assert unsearched.folder.read_identity()["study_id"] == before, "by which its tracker finds it"
 
 
+@pytest.mark.usefixtures("ending")
 def test_what_was_not_sent_is_reported_also_where_a_study_fails(
-    configure: Configure,
+    unsearched: Study,
     console: Console,
     tracker: Any,
     monkeypatch: pytest.MonkeyPatch,
     output: io.StringIO,
 ):
     tracker.close.return_value = TrackerMessages("1 run:\n  trial: away")
-    monkeypatch.setattr(module, "ray_session", lambda *_: nullcontext(Mock()))
     monkeypatch.setattr(module, "run_trials", Mock(side_effect=StudyError))
     with pytest.raises(StudyError):
-        run_study(study_of(configure(search={"trials": 0})), console, resume=False)
+        run_study(unsearched, console, resume=False)
     assert "the tracker lacks 1 run:\n  trial: away" in output.getvalue()
 
 
 @pytest.mark.usefixtures("ending")
 @pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_study_interrupted_after_its_trials_is_closed_and_prints_how_to_resume(
-    configure: Configure, console: Console, tracker: Any, name: signal.Signals
+    unsearched: Study, console: Console, tracker: Any, name: signal.Signals
 ):
     tracker.register.side_effect = lambda: signal.raise_signal(name)
-    study = study_of(configure(search={"trials": 0}))
     with reacting():
         before = signal.getsignal(name)
         with pytest.raises(InterruptedStudyError, match=rf"interrupted; to continue, run{GO_ON}"):
-            run_study(study, console, resume=False)
+            run_study(unsearched, console, resume=False)
         assert signal.getsignal(name) is before
     tracker.close.assert_called_once_with(finished=False)
 
 
 @pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_ends_a_finished_study_that_sends_its_rest_and_kill_does_not(
-    configure: Configure, console: Console, tracker: Any, ending: Any, name: signal.Signals
+    unsearched: Study, console: Console, tracker: Any, ending: Any, name: signal.Signals
 ):
     closed = []
 
     def close(*, finished: bool) -> TrackerMessages:
         signal.raise_signal(name)
         closed.append(finished)
-        return TrackerMessages("1 run:\n  search-0001: it is down", [("page", "x")])
+        return TrackerMessages()
 
-    study = study_of(configure(search={"trials": 0}))
     ending.side_effect = lambda folder, *_: (folder.path / DESCRIPTION).touch()
     tracker.close.side_effect = close
-    with reacting():
-        if name == signal.SIGTERM:
-            run_study(study, console, resume=False)
-        else:
-            with pytest.raises(InterruptedStudyError, match=r"clipfit-study sync \S*mine"):
-                run_study(study, console, resume=False)
+    sync = pytest.raises(InterruptedStudyError, match=r"clipfit-study sync \S*mine")
+    with reacting(), sync if name == signal.SIGINT else nullcontext():
+        run_study(unsearched, console, resume=False)
     assert closed == [True] * (name == signal.SIGTERM)
 
 
 @pytest.mark.usefixtures("ending")
 @pytest.mark.parametrize("name", ["delta.safetensors", "reports.jsonl", "end.json", "config.json"])
 def test_a_damaged_final_training_of_an_earlier_choice_blocks_nothing(
-    configure: Configure, console: Console, monkeypatch: pytest.MonkeyPatch, name: str
+    unsearched: Study, console: Console, monkeypatch: pytest.MonkeyPatch, name: str
 ):
-    study = study_of(configure(search={"trials": 0}))
-    run_study(study, console, resume=False)
-    own = settings("vision.ln")
-    best = Candidate(
-        label="best", settings=own, source_trial="search-0002", training="abc", search_trials=8
-    )
-    study.write_candidates([best])
-    earlier, present = (
-        trained(study.folder.trial(f"final-labelled-{number}"), split_hash)
-        for number, split_hash in (("0001", "e" * 16), ("0002", "f" * 16))
-    )
-    before = [path.read_bytes() for path in sorted(present.path.iterdir())]
-    flip(earlier.path / name)
+    run_study(unsearched, console, resume=False)
+    written = StudyWriter(unsearched.folder.path)
+    written.choose(CHOSEN)
+    for number in (1, 2):
+        trial_id = f"final-labelled-{number:04d}"
+        final = written.trial(0, trial_id=trial_id, stage="final", label="best", epochs=1)
+        written.report(final, 1)
+        written.end(final)
+    earlier, present = (trial.path for trial in written.folder.trials())
+    before = [path.read_bytes() for path in sorted(present.iterdir())]
+    flip(earlier / name)
     trained_stages: list[str] = []
 
     def record(_: Study, rounds: Rounds):
@@ -224,31 +217,10 @@ def test_a_damaged_final_training_of_an_earlier_choice_blocks_nothing(
                 trained_stages.append(trial["stage"])
 
     monkeypatch.setattr(module, "run_trials", record)
-    run_study(study, console, resume=True)
+    run_study(unsearched, console, resume=True)
     assert {*trained_stages} == {"test"}
-    assert [path.read_bytes() for path in sorted(present.path.iterdir())] == before
-    assert all(trial.read_end() for trial, _ in study.folder.trials_of("final"))
-
-
-def trained(trial: TrialFolder, split_hash: str) -> TrialFolder:
-    """Write a final training that has ended."""
-    config = TrialConfig(
-        settings=settings("vision.ln"),
-        trial_id=trial.trial_id,
-        stage="final",
-        group="best",
-        label="best",
-        number=0,
-        seed=1,
-        trainable=1,
-        epochs=1,
-        split_hash=split_hash,
-    )
-    trial.create(config.model_dump(mode="json"))
-    trial.write("delta.safetensors", b"0123456789")
-    trial.append_reports({"epoch": 1, "seconds": 1.0}, last=True)
-    trial.write_end(End("finished", 1, 1.0))
-    return trial
+    assert [path.read_bytes() for path in sorted(present.iterdir())] == before
+    assert all(trial.read_end() for trial, _ in written.folder.trials_of("final"))
 
 
 def test_a_whole_study_opens_its_dataset_once(
@@ -276,33 +248,20 @@ def test_a_whole_study_opens_its_dataset_once(
     assert "test     2/2 done" in "\n".join(lines[:made])
 
 
-@pytest.fixture
-def written(tmp_path: Path) -> StudyWriter:
-    """A study of eight trials, of which one has ended, that has selected what it tests."""
+def test_a_choice_that_is_made_needs_no_search_unless_one_of_its_trials_is_open(
+    tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+):
     written = StudyWriter(tmp_path / "mine")
     written.whole(1)
-    best = {
-        "label": "best",
-        "settings": {"subset": "vision.ln"},
-        "training": "abc",
-        "search_trials": 8,
-    }
-    written.folder.write_json("candidates.json", [best])
-    return written
-
-
-def test_a_choice_that_is_made_needs_no_search_unless_one_of_its_trials_is_open(
-    written: StudyWriter, console: Console, monkeypatch: pytest.MonkeyPatch
-):
+    written.choose(CHOSEN)
     nothing = Batch("test", [], {})
     steps = Mock(plan_test=lambda *_: nothing, plan_final=lambda *_: nothing)
-    monkeypatch.setattr(module, "steps", steps)
-    monkeypatch.setattr(module, "read_or_choose_candidates", lambda _: ())
-    study = Study(written.config, written.folder)
     steps.seconds_left.return_value = None
     steps.run_search.return_value = steps.run_test.return_value = ()
+    monkeypatch.setattr(module, "steps", steps)
+    monkeypatch.setattr(module, "read_or_choose_candidates", lambda _: ())
     for searches in (0, 1):
-        assert not [*module._steps(study, Mock(), Mock(), NoTracker(), console)]
+        assert not [*module._steps(written.study, Mock(), Mock(), NoTracker(), console)]
         assert steps.run_search.call_count == searches
         written.trial(2)
 
@@ -323,14 +282,13 @@ def test_an_ablation_names_rates_at_an_end_and_trains_nothing_twice(
             "rates": {"bias": [0.1], "ln": [1e-9, 2e-9]},
         },
     )
-    folder = StudyFolder(config.storage / "mine")
-    run_study(Study(config, folder), console, resume=False, in_process=True)
-    printed = output.getvalue()
+    study = study_of(config)
+    run_study(study, console, resume=False, in_process=True)
     # So small rates change nothing: the first of two equal ones wins, and it is the lowest.
-    table = (folder.path / "ablation.md").read_text()
-    assert "only vision.ln2 (lowest of ln)" in table
-    assert "search   5/5 done" in printed
-    assert "ablation 6/6 done" in printed
-    before = {path: path.stat().st_mtime_ns for path in folder.path.glob("trials/*/*")}
-    run_study(Study(config, folder), console, resume=True, in_process=True)
-    assert {path: path.stat().st_mtime_ns for path in folder.path.glob("trials/*/*")} == before
+    assert "only vision.ln2 (lowest of ln)" in (study.folder.path / "ablation.md").read_text()
+    assert "search   5/5 done" in output.getvalue()
+    assert "ablation 6/6 done" in output.getvalue()
+    before = {path: path.stat().st_mtime_ns for path in study.folder.path.glob("trials/*/*")}
+    run_study(study, console, resume=True, in_process=True)
+    after = {path: path.stat().st_mtime_ns for path in study.folder.path.glob("trials/*/*")}
+    assert after == before
