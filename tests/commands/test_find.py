@@ -1,22 +1,22 @@
 """Studies and models are found by the names that a command line gives them."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from study.commands.extend import extend, extended_config
 from study.commands.find import find_model, find_study, load_study
 from study.config.loading import build_config, dump_config
-from study.config.trial_settings import TrialSettings
 from study.errors import ConfigError, DataError
 from study.results.best_configuration import extensions
 from study.search.candidates import with_earlier_candidates
 from study.storage.study_folder import DESCRIPTION, StudyFolder
 from study.trial.study import Candidate, Study
-from tests.commands.conftest import Run, enter_place_of
+from tests.commands.conftest import Run
+from tests.settings import settings
 
 
 def test_a_study_is_named_by_its_name_or_by_a_path(
@@ -56,10 +56,8 @@ def frozen(here: Path, monkeypatch: pytest.MonkeyPatch, mlflow_store: str) -> St
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store)
     monkeypatch.setattr("ray.init", lambda **_: pytest.fail("Ray was started"))
     folder = StudyFolder(here / "runs" / "mine")
-    config = build_config({"name": "mine", "search": {"trials": 10}}, "test")
-    folder.create(dump_config(config), {})
-    own = {"number": 0, "stage": "search", "settings": {"subset": "none"}}
-    folder.trial("search-0000").create(own)
+    folder.create(dump_config(build_config({"name": "mine", "search": {"trials": 10}}, "test")), {})
+    folder.trial("search-0000").create({"number": 0, "stage": "search"})
     return folder
 
 
@@ -98,50 +96,35 @@ def test_what_changes_no_result_may_change(frozen: StudyFolder, here: Path):
     assert resumed.storage == here / "elsewhere"
 
 
-def test_a_finished_study_answers_by_its_final_model_and_no_other_does(finish: Any, tmp_path: Path):
+def test_a_study_that_is_not_finished_has_no_model(finish: Any, tmp_path: Path):
     study = finish(tmp_path, "mine")
-    with find_model(str(study.folder.path)) as found:
-        assert found.name == "the final model of study 'mine' (trial test-best-seed1)"
     (study.folder.path / DESCRIPTION).unlink()
     expected = r"(?s)is not finished and .* clipfit-study resume"
     with pytest.raises(DataError, match=expected), find_model(str(study.folder.path)):
         pass
 
 
-@pytest.fixture
-def finished(finish: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
-    """A finished study beside an image."""
-    (tmp_path / "runs").mkdir()
-    made = finish(tmp_path / "runs", "mine", linear=True)
-    enter_place_of(made, monkeypatch)
-    image = next((Path(__file__).parents[2] / "study/report/examples").glob("*.png"))
-    shutil.copy(image, tmp_path / "1.png")
-    study: Study = made.study
-    return study
-
-
 def extended_by(study: Study, trials: int) -> Study:
     config = extended_config(study, [f"search.trials=+{trials}"])
     extend(study, config)
-    return Study(config, study.folder)
+    return study.with_config(config)
 
 
 def choose_another(study: Study):
     """Let a study that is extended have a new best trial, which is not tested yet."""
     first, best = (Candidate.model_validate(c) for c in extensions(study)[-1]["candidates"])
-    other = TrialSettings.from_column_values({"subset": "vision.ln", "ln_lr": 0.02})
-    new = best.model_copy(
-        update={"settings": other, "training": "other", "source_trial": "search-0002"}
-    )
-    study.write_candidates(with_earlier_candidates(study, [first, new]))
+    new = {"settings": settings("vision.ln", ln=0.02), "training": "other"}
+    other = best.model_copy(update={**new, "source_trial": "search-0002"})
+    study.write_candidates(with_earlier_candidates(study, [first, other]))
     (study.folder.path / "trials/test-other-seed1").mkdir()
 
 
 def test_while_a_study_is_extended_its_earlier_final_model_answers_and_says_so(
-    finished: Study, run: Run, tmp_path: Path
+    finish: Any, run: Run, here: Path
 ):
+    study = finish(here / "runs", "mine", linear=True).study
+    Image.new("L", (8, 8)).save("1.png")
     before = run("predict", "mine", "1.png")
-    study = finished
     for number in range(3):
         if number == 1:
             choose_another(study)
@@ -150,7 +133,7 @@ def test_while_a_study_is_extended_its_earlier_final_model_answers_and_says_so(
         now = run("predict", "mine", "1.png")
         assert now.out == before.out
         assert "before its extension" in now.err
-    exported = run("export", "mine", "--format", "hf", "--out", tmp_path / "out")
+    exported = run("export", "mine", "--format", "hf", "--out", here / "out")
     assert exported.code == 0
     assert "before its extension" in exported.out
     assert "before its extension" not in before.err

@@ -67,12 +67,10 @@ def test_the_default_list_of_sites_is_that_of_the_backbone(tmp_path: Path):
     assert sites(tmp_path / "nowhere") == SITES_OF["clip"], "the check finds that fault"
 
 
-@pytest.mark.parametrize("name", [path.stem for path in CONFIGS.glob("*.yaml")])
-def test_what_is_printed_is_the_same_when_it_is_read(name: str, here: Path, run: Run):
-    saved = here / "saved.yaml"
-    words = ["search.trials=50", "data.groups='a # b'"]
-    saved.write_text(run("config", name, *words).out)
-    expected = load_config(CONFIGS / f"{name}.yaml", words)
+def test_what_is_printed_is_the_same_when_it_is_read(here: Path, run: Run):
+    saved, words = here / "saved.yaml", ["search.trials=50", "data.groups='a # b'"]
+    saved.write_text(run("config", "base_to_new", *words).out)
+    expected = load_config(CONFIGS / "base_to_new.yaml", words)
     assert load_config(saved) == with_sites_of_backbone(expected)
 
 
