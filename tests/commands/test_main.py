@@ -67,7 +67,7 @@ EXITS = {
     "2": "main(['status', 'nosuch'])",
     "130": "(setattr(commands.list, 'run', lambda *_: signal.raise_signal(2)), "
     "commands.main(['list']))[1]",
-    "141": "main(['config', '--schema'])",
+    "141": "main(['--help'])",
 }
 """What ends with each exit code; nobody reads the output of the last."""
 
@@ -85,9 +85,11 @@ def test_each_exit_code_of_the_table_is_one(tmp_path: Path):
             f"from study.commands import main as commands; main = commands.main; exit({call})"
         )
         done = subprocess.run(
-            [sys.executable, "-c", child], stdout=writer, stderr=subprocess.DEVNULL, cwd=tmp_path
+            [sys.executable, "-c", child], stdout=writer, stderr=subprocess.PIPE, cwd=tmp_path
         )
         assert str(done.returncode) == code, call
+        assert (b"Traceback" in done.stderr) == (code == "1")
+        assert bool(done.stderr) == (code not in ("0", "141"))
 
 
 MISTYPED = [
