@@ -1,6 +1,7 @@
 """What a notebook uses: datasets, studies and models, as the page shows, and refused by name."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import study
 from study import Dataset
 from study.data.datasets import load_dataset
 from study.errors import ConfigError, DataError
+from tests.image_folders import image_folder
 
 PAGE = Path(study.__file__).with_name("api.md")
 NAMES = ("cat", "dog")
@@ -51,31 +53,27 @@ def test_a_frame_is_the_same_dataset_once_saved(frame: pd.DataFrame, tmp_path: P
     loaded = reloaded(dataset, tmp_path / "runs")
     assert loaded.class_names == dataset.class_names == NAMES
     for split in ("train", "val", "test"):
-        images = [(r.path, r.label, r.group) for r in getattr(dataset, split)]
-        assert images
-        assert images == [
-            (r.path.removeprefix("images/"), r.label, r.group) for r in getattr(loaded, split)
+        images = [
+            replace(record, path=f"images/{record.path}") for record in getattr(dataset, split)
         ]
+        assert images
+        assert images == [*getattr(loaded, split)]
 
 
 def test_a_folder_is_read_where_it_is(tmp_path: Path):
-    for number in range(12):
-        path = tmp_path / "pets" / NAMES[number % 2] / f"{number}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("L", (8, 8), number).save(path)
-    dataset = Dataset.from_folder(tmp_path / "pets", name="pets")
-    assert (dataset.class_names, len(dataset.records)) == (NAMES, 12)
+    root = image_folder(tmp_path / "pets")
+    dataset = Dataset.from_folder(root, name="pets")
+    assert (dataset.class_names, len(dataset.records)) == (NAMES, 24)
     assert reloaded(dataset, tmp_path / "runs").test == dataset.test
     assert not (tmp_path / "runs").exists()
     with pytest.raises(DataError, match="name is 'digits', which is another dataset"):
-        Dataset.from_folder(tmp_path / "pets", name="digits")
+        Dataset.from_folder(root, name="digits")
 
 
 def test_a_hugging_face_dataset_is_the_same_once_saved(frame: pd.DataFrame, tmp_path: Path):
     import datasets
 
-    loaded = datasets.load_dataset("imagefolder", data_files=[str(frame.path[1])], split="train")
-    images = [loaded[0]["image"]] * 12
+    images = [Image.open(frame.path[1])] * 12
     split = datasets.Dataset.from_dict({"image": images, "label": NAMES * 6})
     dataset = Dataset.from_huggingface(datasets.DatasetDict(train=split, test=split))
     assert reloaded(dataset, tmp_path / "runs").test == dataset.test
@@ -84,23 +82,21 @@ def test_a_hugging_face_dataset_is_the_same_once_saved(frame: pd.DataFrame, tmp_
 
 
 @pytest.mark.parametrize(
-    "changes, fault",
+    "column, cells, fault",
     [
-        ({"class_name": None}, "a column 'label'"),
-        ({"path": [f"{n}.png" for n in range(12)]}, "6 of 6 training images, '.*.png'"),
-        ({"split": ["train", ""] * 6}, "row 2: split '' is empty"),
-        ({"name": "digits"}, "name is 'digits'"),
+        ("class_name", None, "a column 'label'"),
+        ("path", [f"{n}.png" for n in range(12)], "6 of 6 training images, '.*.png'"),
+        ("split", ["train", ""] * 6, "row 2: split '' is empty"),
     ],
 )
-def test_a_fault_is_named(frame: pd.DataFrame, tmp_path: Path, changes: dict[str, Any], fault: str):
-    name = changes.pop("name", "pets")
-    frame = frame.assign(**changes).dropna(axis=1)
-    with pytest.raises(DataError) as error:
-        Dataset.from_frame(frame, name=name, folder=tmp_path)
-    assert re.search(fault, str(error.value))
+def test_a_fault_of_a_frame_is_named(
+    frame: pd.DataFrame, tmp_path: Path, column: str, cells: list[str] | None, fault: str
+):
+    with pytest.raises(DataError, match=fault):
+        Dataset.from_frame(frame.assign(**{column: cells}).dropna(axis=1), folder=tmp_path)
 
 
-@pytest.mark.parametrize("missing", [None, float("nan"), pd.NA, pd.NaT])
+@pytest.mark.parametrize("missing", [None, float("nan"), pd.NA])
 def test_missing_values_are_blank_cells(frame: pd.DataFrame, tmp_path: Path, missing: object):
     def with_missing(column: str, rows: list[int]) -> pd.DataFrame:
         cells = [missing if row in rows else cell for row, cell in enumerate(frame[column])]
@@ -160,21 +156,19 @@ def test_the_page_has_every_public_name():
 
 
 @pytest.mark.parametrize(
-    "overrides, fault",
+    "configuration, options, fault",
     [
-        ({"search.trails": 3}, "search.trails: unknown key"),
-        ({"search.trials": "many"}, "search.trials: "),
-        ({"seed": Ellipsis}, "seed is Ellipsis, a ellipsis; expected text, numbers"),
+        ("quickstart", {"overrides": {"search.trails": 3}}, "search.trails: unknown key"),
+        ("quickstart", {"overrides": {"seed": Ellipsis}}, "seed is Ellipsis, a ellipsis"),
+        ("quickstart", {"dataset": "pets"}, "dataset is a str; expected a study.Dataset"),
+        ("paper/few_shot", {}, "is a sweep of several studies"),
     ],
 )
-def test_a_fault_is_that_of_the_command(overrides: dict[str, Any], fault: str, runs: Path):
+def test_what_is_no_study_is_refused(
+    configuration: str, options: dict[str, Any], fault: str, runs: Path
+):
     with pytest.raises(ConfigError, match=re.escape(fault)):
-        study.run_study("quickstart", overrides, storage=runs)
-
-
-def test_what_is_no_dataset_is_refused():
-    with pytest.raises(ConfigError, match=r"dataset is a str; expected a study\.Dataset"):
-        study.run_study("quickstart", dataset="pets")  # type: ignore[arg-type]
+        study.run_study(configuration, storage=runs, **options)
 
 
 @pytest.mark.long

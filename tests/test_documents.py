@@ -18,12 +18,8 @@ from study.config.sweep import is_sweep, load_sweep
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("study", "tests", "configs", "clusters")
 PAGES = sorted([*ROOT.glob("*.md"), *(p for f in FOLDERS for p in (ROOT / f).rglob("*.md"))])
-LONGEST_README = 150  # lines
-KEYS = {key.name for key in list_keys()}
 SECTIONS = "data|backbone|training|search|test|ablation|resources|tracking"
 PLACEHOLDER = r"\b(NAME|PACKAGE|TRIAL|FOLDER|DIR|LABEL)\b"
-WRITTEN = ("study.yaml",)
-"""Configurations that commands write."""
 
 every_page = pytest.mark.parametrize(
     "page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix()
@@ -39,6 +35,11 @@ def spans(page: Path) -> list[str]:
     """What stands in backticks, outside of code blocks."""
     prose = re.sub(r"(?ms)^```.*?^```", "", page.read_text())
     return re.findall(r"`([^`]+)`", prose)
+
+
+def words(page: Path) -> list[str]:
+    """The words in backticks and in code blocks."""
+    return [word for text in [*blocks(page), *spans(page)] for word in text.split()]
 
 
 def commands(page: Path) -> Iterator[list[str]]:
@@ -61,7 +62,7 @@ def anchors(page: Path) -> set[str]:
 
 
 def test_the_readme_is_short():
-    assert len((ROOT / "README.md").read_text().splitlines()) <= LONGEST_README
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
 
 
 @every_page
@@ -78,8 +79,7 @@ def test_links_lead_somewhere(page: Path):
 
 @every_page
 def test_paths_of_the_project_exist(page: Path):
-    words = [word for text in [*blocks(page), *spans(page)] for word in text.split()]
-    for word in (word.strip("'\"(),:;") for word in words):
+    for word in (word.strip("'\"(),:;") for word in words(page)):
         if re.search(rf"{PLACEHOLDER}|[{{=<>]|://", word):
             continue
         if re.match(rf"({'|'.join(FOLDERS)}|\.ci)/", word):
@@ -91,13 +91,12 @@ def test_paths_of_the_project_exist(page: Path):
 
 @every_page
 def test_commands_are_understood(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    for name in WRITTEN:
-        (tmp_path / name).write_text("seed: 1\n")
+    (tmp_path / "study.yaml").write_text("seed: 1\n")  # as `init` writes it
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs").symlink_to(ROOT / "configs")
-    for words in commands(page):
-        if words[1:] or words[0] not in COMMANDS:  # a command's name alone stands for all of it
-            name, options = _parse(words)
+    for command in commands(page):
+        if command[1:] or command[0] not in COMMANDS:  # its name alone stands for all of it
+            name, options = _parse(command)
             if name in ("run", "config"):
                 source, overrides = find_config_and_overrides(options.words)
                 if is_sweep(source):
@@ -124,9 +123,9 @@ def test_no_other_module_is_a_command(page: Path):
 def test_configuration_keys_exist(page: Path):
     if page.name == "CHANGELOG.md":  # which has the keys of earlier releases, too
         return
-    known = {".".join(key.split(".")[:end]) for key in KEYS for end in range(1, 5)}
-    words = [word for text in [*blocks(page), *spans(page)] for word in text.split()]
-    for word in words:
+    keys = [key.name.split(".") for key in list_keys()]
+    known = {".".join(key[:end]) for key in keys for end in range(1, 5)}
+    for word in words(page):
         found = re.match(rf"'?((?:{SECTIONS})(?:\.[a-z_]+)+)(?:[=:]|$)", word)
         if found and not word.endswith(".py"):
             key = re.sub(r"^search\.baselines\.[a-z_]+", "search.baselines.LABEL", found[1])

@@ -1,7 +1,6 @@
 """The hosted checks: valid workflows that may only read, and that run what the documents say."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,54 +9,37 @@ import yaml
 from study.storage.result_folder import JsonObject
 
 ROOT = Path(__file__).parent.parent
-FILES = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
-each_file = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+WORKFLOWS = {path.stem: path for path in (ROOT / ".github" / "workflows").glob("*.yml")}
 
 
-def load(file: Path) -> JsonObject:
-    """Return what a workflow's file contains."""
-    content = yaml.safe_load(file.read_text())
+def load(name: str) -> JsonObject:
+    """Return what the file of a workflow contains."""
+    content = yaml.safe_load(WORKFLOWS[name].read_text())
     return content
 
 
-def steps(file: Path) -> Iterator[JsonObject]:
-    """Yield the steps of all jobs of a workflow."""
-    for job in load(file)["jobs"].values():
-        yield from job["steps"]
-
-
-@each_file
-def test_it_may_read_the_code_and_nothing_else(file: Path):
-    workflow = load(file)
+@pytest.mark.parametrize("name", sorted(WORKFLOWS))
+def test_it_may_read_the_code_alone_and_ends_by_itself_with_pinned_actions(name: str):
+    workflow = load(name)
     assert workflow["permissions"] == {"contents": "read"}
-    assert not any("permissions" in job for job in workflow["jobs"].values())
-
-
-@each_file
-def test_every_job_ends_by_itself_and_none_runs_twice(file: Path):
-    workflow = load(file)
-    assert all(job["timeout-minutes"] <= 120 for job in workflow["jobs"].values())
     assert workflow["concurrency"]["group"].startswith("${{ github.workflow }}")
+    for job in workflow["jobs"].values():
+        assert "permissions" not in job
+        assert job["timeout-minutes"] <= 120
+        uses = [step["uses"] for step in job["steps"] if "uses" in step]
+        assert all(re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40}", action) for action in uses)
 
 
-@each_file
-def test_actions_of_others_are_pinned_by_commit(file: Path):
-    uses = [step["uses"] for step in steps(file) if "uses" in step]
-    assert all(re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40}", action) for action in uses)
+def commands(name: str, job: str) -> list[str]:
+    """Return the commands of a job of a workflow."""
+    return [step["run"] for step in load(name)["jobs"][job]["steps"] if "run" in step]
 
 
-def test_the_hosted_tests_are_those_of_the_readme():
-    readme = (ROOT / "README.md").read_text().replace(".venv/bin/", "")
-    (tests,) = (file for file in FILES if file.stem == "tests")
-    default = load(tests)["jobs"]["default"]
-    commands = [step["run"] for step in default["steps"] if "run" in step]
-    assert " && ".join(commands) in readme
-
-
-def test_what_is_linted_here_is_linted_by_the_hosted_checks():
-    here = (ROOT / ".ci" / "run").read_text().replace(".venv/bin/", "")
-    (lint,) = (file for file in FILES if file.stem == "lint")
-    commands = {step["run"] for step in steps(lint) if "run" in step}
-    lines = {line.strip() for line in here.splitlines()}
-    checks = {line for line in lines if re.match(r"ruff|mypy|check-", line)}
-    assert checks == {line for line in commands if not line.startswith("pip")}
+def test_the_hosted_tests_and_checks_are_those_of_the_readme_and_of_each_change():
+    readme, own = (
+        (ROOT / page).read_text().replace(".venv/bin/", "") for page in ("README.md", ".ci/run")
+    )
+    assert " && ".join(commands("tests", "default")) in readme
+    checks = {line for job in load("lint")["jobs"] for line in commands("lint", job)}
+    linted = re.findall(r"(?m)^ *((?:ruff|mypy|check-).*)$", own)
+    assert {*linted} == {line for line in checks if not line.startswith("pip")}
