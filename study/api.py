@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +43,6 @@ FRAME = "the data frame"
 """The name of a data frame in messages."""
 TABLE = "table.parquet"
 """The file of a dataset of image files."""
-LINKED = "images"
-"""The link beside it to the folder of the images."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +136,6 @@ class Dataset(records.Dataset):
         if self.folder is not None:
             return self.folder
         source = self.source
-        is_table = isinstance(source, FolderSource)
         identity = repr(self)
         if isinstance(source, HubSource):
             identity = "".join(source.stamp(f"{split}/") for split in source.tables)
@@ -149,39 +146,32 @@ class Dataset(records.Dataset):
                     source.save(scratch)
                 elif isinstance(source, FolderSource):
                     scratch.mkdir()
-                    (scratch / LINKED).symlink_to(source.root, target_is_directory=True)
-                    self._table().to_parquet(scratch / TABLE)
-        return place / TABLE if is_table else place
-
-    def _table(self) -> pd.DataFrame:
-        """Return a row for each image, with its path below the link."""
-        rows = [
-            (
-                f"{LINKED}/{one.path}",
-                one.label,
-                self.class_names[one.label],
-                split,
-                one.group or None,
-            )
-            for split in records.SPLITS
-            for one in getattr(self, split)
-        ]
-        columns = ["path", "label", "class_name", "split", "group"]
-        return pd.DataFrame(rows, columns=columns).dropna(axis="columns", how="all")
+                    (scratch / "images").symlink_to(source.root, target_is_directory=True)
+                    rows = [
+                        {
+                            "path": f"images/{one.path}",
+                            "label": one.label,
+                            "class_name": self.class_names[one.label],
+                            "split": split,
+                            "group": one.group or None,
+                        }
+                        for split in records.SPLITS
+                        for one in getattr(self, split)
+                    ]
+                    table = pd.DataFrame(rows).dropna(axis="columns", how="all")
+                    table.to_parquet(scratch / TABLE)
+        return place if isinstance(source, HubSource) else place / TABLE
 
 
+@dataclass(frozen=True, eq=False)
 class TunedModel:
     """A tuned CLIP with the classes to choose between, see `load_model`."""
 
-    def __init__(self, name: str, classifier: TunedClassifier) -> None:
-        self.name = name
-        """What the model is, in words."""
-        self.class_names = classifier.class_names
-        """The names of the classes."""
-        self._classifier = classifier
-
-    def __repr__(self) -> str:
-        return f"<TunedModel: {self.name}>"
+    name: str
+    """What the model is, in words."""
+    class_names: records.ClassNames = field(repr=False)
+    """The names of the classes."""
+    _classifier: TunedClassifier = field(repr=False)
 
     def predict(self, images: Any) -> pd.DataFrame:
         """Return the class of each image, and its probabilities.
@@ -353,7 +343,7 @@ def load_model(
     """
     with find_model(str(model), storage) as saved:
         classifier = saved.load_classifier(class_names=class_names, device=device)
-    return TunedModel(saved.name, classifier)
+    return TunedModel(saved.name, classifier.class_names, classifier)
 
 
 def _written(overrides: Mapping[str, object]) -> list[str]:

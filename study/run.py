@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with exit_at_ctrl_c():
         from study.commands.main import main as run_command
 
-    return run_command(arguments)
+        return run_command(arguments)
 
 
 def _remove_package_from_path() -> None:

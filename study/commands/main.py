@@ -21,7 +21,6 @@ from study.commands import (
     sync,
 )
 from study.commands.console import run_with_output
-from study.commands.signals import exit_at_ctrl_c
 from study.report.visible_text import VisibleFormatter
 
 PROGRAM = "clipfit-study"
@@ -68,8 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     handler = logging.StreamHandler()
     handler.setFormatter(VisibleFormatter("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    with exit_at_ctrl_c():
-        return run_with_output(lambda: _run_command(words))
+    return run_with_output(lambda: _run_command(words))
 
 
 def _run_command(words: Sequence[str]) -> int:
