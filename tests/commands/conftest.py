@@ -12,7 +12,6 @@ from study.commands.main import main
 from study.config.loading import build_config
 from study.config.schema import StudyConfig
 from study.storage.study_folder import StudyFolder
-from study.trial.cost import Cost
 from tests.messages import Ran
 from tests.results.conftest import ablation_study, few_shot_study, predicted, tuned_study
 from tests.study_writer import StudyWriter
@@ -21,20 +20,6 @@ __all__ = ["ablation_study", "few_shot_study", "predicted", "tuned_study"]
 
 Configure = Callable[..., StudyConfig]
 Run = Callable[..., Ran]
-
-
-def enter_place_of(study: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Enter the folder in which a study lies in ``runs``."""
-    place: Path = study.folder.path.parent.parent
-    monkeypatch.chdir(place)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return place
-
-
-@pytest.fixture
-def delta(study: Any) -> Path:
-    path: Path = study.folder.trial("test-best-seed1").path / "delta.safetensors"
-    return path
 
 
 @pytest.fixture
@@ -93,14 +78,6 @@ def configure(tiny_backbone: Path, tmp_path: Path, mlflow_store: str) -> Configu
         return build_config(sections, "here")
 
     return configure
-
-
-@pytest.fixture
-def known(monkeypatch: pytest.MonkeyPatch) -> Cost:
-    """A cost that is known, in place of a measured one."""
-    cost = Cost(step=1.0, image=0.001, memory=10**9)
-    monkeypatch.setattr("study.commands.estimate.measure_in_processes", lambda *_, **__: cost)
-    return cost
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from study.commands.check_result import CheckResult, Estimate, print_check
 from study.errors import Fault, FaultsError
 from study.storage.new_folders import JOB
 from study.storage.study_folder import StudyFolder
+from study.trial.cost import Cost
 from study.trial.study import Study
 from tests.commands.conftest import Configure, Run
 from tests.image_folders import image_folder
@@ -157,10 +158,16 @@ def test_faults_are_in_the_document_without_passwords_and_raised(
     ],
     ids=str,
 )
-@pytest.mark.usefixtures("known")
 def test_a_check_prints_one_object_and_writes_nothing(
-    words: list[str], faults: list[str], here: Path, run: Run, mlflow_store: str
+    words: list[str],
+    faults: list[str],
+    here: Path,
+    run: Run,
+    mlflow_store: str,
+    monkeypatch: pytest.MonkeyPatch,
 ):
+    cost = Cost(step=1.0, image=0.001, memory=10**9)
+    monkeypatch.setattr("study.commands.estimate.measure_in_processes", lambda *_, **__: cost)
     ran = run("run", *words, f"tracking.uri={mlflow_store}", "--check", "--json")
     found = json.loads(ran.out)
     assert found.keys() == {field.name for field in fields(CheckResult)}

@@ -20,7 +20,7 @@ from study.serving.labelling import LabelledImage
 from study.storage import atomic
 from study.tracking.mlflow.registry import register_best
 from study.tracking.mlflow.study_run import StudyRun
-from tests.commands.conftest import Run, enter_place_of
+from tests.commands.conftest import Run
 
 PHOTOS = ("1.png", "2.png", "more/3.png", "more/4.png", "z.png")
 HEADER = "path,class_1,probability_1,class_2,probability_2,class_3,probability_3,error"
@@ -30,10 +30,9 @@ HEADER = "path,class_1,probability_1,class_2,probability_2,class_3,probability_3
 def study(finish: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A finished study with a linear head, in ``runs`` of a folder with photos."""
     place = tmp_path_factory.mktemp("predicted")
-    (place / "runs").mkdir()
+    (place / "photos" / "more").mkdir(parents=True)
     dataset = load_dataset("digits")
     for name, record in zip(PHOTOS, dataset.test, strict=False):
-        (place / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
         dataset.source.open_image(record.path).resize((31, 31)).save(place / "photos" / name)
     return finish(place / "runs", "mine", linear=True)
 
@@ -41,7 +40,16 @@ def study(finish: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.fixture(autouse=True)
 def here(study: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in the folder of ``runs`` and ``photos``."""
-    return enter_place_of(study, monkeypatch)
+    place: Path = study.folder.path.parent.parent
+    monkeypatch.chdir(place)
+    return place
+
+
+@pytest.fixture
+def delta(study: Any) -> Path:
+    """The tuned parameters of the study's final model."""
+    path: Path = study.folder.trial("test-best-seed1").path / "delta.safetensors"
+    return path
 
 
 def rows(text: str) -> list[dict[str, str]]:
@@ -49,7 +57,8 @@ def rows(text: str) -> list[dict[str, str]]:
 
 
 def assert_same(text: str, classifier: TunedClassifier, *paths: str):
-    """The rows are those of the images, in order, and say what the classifier says of them."""
+    """The rows are those of the images, in order, with the classes that the classifier finds."""
+    assert text.splitlines()[0] == HEADER
     found = rows(text)
     assert [row["path"] for row in found] == [*paths]
     values, order = classifier.probabilities([*paths]).sort(descending=True, stable=True)
@@ -64,12 +73,10 @@ def assert_same(text: str, classifier: TunedClassifier, *paths: str):
 def test_the_best_configuration_of_a_study_labels_a_folder(delta: Path, tmp_path: Path, run: Run):
     out = tmp_path / "labels.csv"
     out.write_text("before")
-    said = run("predict", "mine", "photos", "--out", out)
-    text = out.read_text()
-    assert text.splitlines()[0] == HEADER
-    assert_same(text, load_classifier(delta), *(f"photos/{name}" for name in PHOTOS))
-    assert said.out == ""
-    (line,) = said.err.splitlines()
+    printed = run("predict", "mine", "photos", "--out", out)
+    assert_same(out.read_text(), load_classifier(delta), *(f"photos/{name}" for name in PHOTOS))
+    assert printed.out == ""
+    (line,) = printed.err.splitlines()  # without a bar, since there is no terminal
     for part in (
         "5 images, ",
         "the final model of study 'mine'",
@@ -118,34 +125,28 @@ def test_models_and_options_that_cannot_be_used_are_refused(
     assert message in refused("predict", *words.split())
 
 
-@pytest.mark.parametrize("as_file", [False, True])
 def test_other_class_names_have_the_heads_rows_by_name_and_text_else(
-    delta: Path, tmp_path: Path, as_file: bool, run: Run
+    delta: Path, tmp_path: Path, run: Run
 ):
-    names = ["a cat", "digit two", "an ibis, sitting" if as_file else "an ibis"]
-    given = ", ".join(names)
-    if as_file:
-        given = str(tmp_path / "names.txt")
-        Path(given).write_text("\ufeff" + "\r\n\r\n".join(names) + "\r\n")
-    said = run("predict", "mine", "photos/1.png", "--classes", given, "--top", "9")
+    names = ["a cat", "digit two", "an ibis, sitting"]
+    file = tmp_path / "names.txt"
+    file.write_text("\ufeff" + "\r\n\r\n".join(names) + "\r\n")
+    printed = run("predict", "mine", "photos/1.png", "--classes", file, "--top", "9")
     expected = load_classifier(delta, class_names=names)
     assert expected.from_head == ("digit two",)
-    assert_same(said.out, expected, "photos/1.png")
-    assert said.out.splitlines()[0] == HEADER, "three classes are all that there are"
-    assert "3 classes, 1 of them with the trained head" in said.err
+    assert_same(printed.out, expected, "photos/1.png")  # three classes are all that there are
+    assert "3 classes, 1 of them with the trained head" in printed.err
 
 
 def test_where_no_image_can_be_read_the_rows_are_written_and_the_command_fails(
     delta: Path, tmp_path: Path, run: Run
 ):
-    out = tmp_path / "rows.csv"
-    for name in ("1.txt", "2.txt"):
-        (tmp_path / name).touch()
-    said = run("predict", delta, tmp_path / "1.txt", tmp_path / "2.txt", "--out", out)
-    assert (said.code, "none of 2 images could be read" in said.err) == (2, True)
-    for row in rows(out.read_text()):
-        assert row["error"].startswith("not a readable image (it is empty")
-    out.unlink()
+    images, out = [tmp_path / "1.txt", tmp_path / "2.txt"], tmp_path / "rows.csv"
+    for image in images:
+        image.touch()
+    printed = run("predict", delta, *images, "--out", out)
+    assert (printed.code, "none of 2 images could be read" in printed.err) == (2, True)
+    assert all(row["error"].startswith("not a readable image") for row in rows(out.read_text()))
     assert ".tiff .webp" in run("predict", delta, tmp_path).err
 
 
@@ -178,7 +179,7 @@ def test_class_names_that_cannot_be_reported_apart_are_refused(tmp_path: Path):
         with pytest.raises(DataError):
             read_classes(text)
     names = tuple(f"class {number}" for number in range(2000))
-    assert read_classes(",".join(names)) == names, "more than a path may be long"
+    assert read_classes(", ".join(names)) == names, "more than a path may be long"
 
 
 def test_images_come_in_the_order_of_the_words_and_other_files_are_counted(
@@ -209,10 +210,10 @@ def test_a_study_and_a_file_alone_are_exported_with_what_is_known_of_them(
 ):
     (here / "bare.safetensors").write_bytes(delta.read_bytes())
     out = tmp_path / "out"
-    said = run("export", model, "--format", "hf", "--out", out).out
+    printed = run("export", model, "--format", "hf", "--out", out).out
     card = (out / "README.md").read_text()
     assert ("## Figures" in card) == (model == "mine")
-    assert ("its study is not here" in said) == (model != "mine")
+    assert ("its study is not here" in printed) == (model != "mine")
     assert str(tmp_path) not in card, "a card is shared"
     assert (out / "head.safetensors").exists()
     CLIPModel.from_pretrained(out)
@@ -220,30 +221,22 @@ def test_a_study_and_a_file_alone_are_exported_with_what_is_known_of_them(
 
 
 @pytest.mark.parametrize(
-    "words, fault",
+    "words, out, fault",
     [
-        ("mine --format zip", "--format is 'zip'; expected one of hf"),
-        ("mine storage=elsewhere --format zip", "no study 'mine' in elsewhere"),
-        ("mine --format hf", "already exists; expected a new or an empty folder"),
+        ("mine --format zip", "out", "--format is 'zip'; expected one of hf"),
+        ("mine storage=elsewhere --format zip", "out", "no study 'mine' in elsewhere"),
+        ("mine --format hf", ".", "already exists; expected a new or an empty folder"),
+        ("mine --format hf", "out", "/out cannot be written: "),
     ],
 )
-def test_a_fault_is_one_line_and_changes_nothing(
-    words: str, fault: str, tmp_path: Path, refused: Callable[..., str]
+def test_a_fault_of_an_export_is_one_line_and_changes_nothing(
+    words: str, out: str, fault: str, tmp_path: Path, refused: Callable[..., str]
 ):
     (tmp_path / "mine.txt").write_text("before")
-    out = tmp_path if "exists" in fault else tmp_path / "out"
-    assert fault in refused("export", *words.split(), "--out", out)
-    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
-
-
-def test_a_disk_that_takes_no_whole_model_is_one_line_and_leaves_nothing(
-    delta: Path, tmp_path: Path, refused: Callable[..., str]
-):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, before[1]))  # which a whole model exceeds
     try:
-        message = refused("export", delta, "--format", "hf", "--out", tmp_path / "out")
+        assert fault in refused("export", *words.split(), "--out", tmp_path / out)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert f"{tmp_path / 'out'} cannot be written: " in message
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
