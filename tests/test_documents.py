@@ -132,15 +132,6 @@ def test_configuration_keys_exist(page: Path):
             assert key in known, word
 
 
-def test_the_command_of_the_tests_is_the_one_that_guards_changes():
-    (command,) = (
-        line for block in blocks(ROOT / "README.md") for line in block.splitlines()
-        if line.endswith("pytest -n 3")
-    )  # fmt: skip
-    guarded = (ROOT / ".ci" / "run").read_text().replace(" --quiet", "")
-    assert command in guarded.splitlines()
-
-
 def test_the_version_is_the_same_everywhere():
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())

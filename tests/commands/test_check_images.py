@@ -1,10 +1,8 @@
 """A look at images before a study: what cannot be read, and what may be wrong of them."""
 
-from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
 
@@ -12,11 +10,9 @@ from study.commands import check_images
 from study.commands.check_images import dataset_warnings, decode_images, find_warnings
 from study.config.loading import build_config
 from study.data.datasets import load_dataset
-from study.errors import StudyError
 from study.storage.result_folder import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
-from tests.commands.conftest import Run
 from tests.image_folders import image_folder
 
 
@@ -109,13 +105,3 @@ def test_the_embedded_backbone_is_warned_of_with_images_that_are_no_characters(
     assert cautioned("transfer", targets=["mine"], targets_root=str(root.parent))
     assert not cautioned("few_shot", tiny_backbone, **own)
     assert not cautioned("transfer", targets=["glyphs"])
-
-
-def test_a_run_prints_warnings(root: Path, here: Path, run: Run, monkeypatch: pytest.MonkeyPatch):
-    copy(root, "train/cat/0.png", "train/dog/0.png")
-    fail = Mock(side_effect=StudyError("enough"))
-    start = Mock(result=fail)
-    monkeypatch.setattr("study.commands.execution.ray_session", lambda: nullcontext(start))
-    data = ["data.dataset=mine", f"data.root={root}", "data.shots=2", "data.val_shots=2"]
-    out = run("quickstart", "name=mine", *data, "tracking.tracker=none").out
-    assert "in two classes" in out

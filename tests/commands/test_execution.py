@@ -1,6 +1,7 @@
 """A study from its configuration to its report: what it refuses, prints, and leaves."""
 
 import io
+import shutil
 import signal
 from collections import Counter
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from study.commands.find import refuse_changed_results
 from study.config.loading import dump_config, load_config
 from study.config.schema import StudyConfig
 from study.data.records import Dataset
-from study.errors import BackboneError, InterruptedStudyError, StudyError, TrackingError
+from study.errors import BackboneError, InterruptedStudyError, TrackingError
 from study.search.runner import Rounds
 from study.search.steps import Batch
 from study.storage.study_folder import DESCRIPTION, StudyFolder
@@ -69,37 +70,31 @@ def test_a_study_whose_checkpoint_is_another_than_it_began_with_does_not_go_on(
     assert not (begun.folder.path / "shots").exists()
 
 
-def test_a_study_begins_with_its_configuration_identity_and_plan(
+def test_a_study_begins_with_what_it_is_and_may_be_resumed_in_another_folder(
     configure: Configure,
     console: Console,
     output: io.StringIO,
     tiny_backbone: Path,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    study = study_of(configure())
-    with stop_before_ray(monkeypatch):
-        run_study(study, console, resume=False)
-    assert study.folder.config_path.read_text() == dump_config(study.config)
-    identity = study.folder.read_identity()
-    assert identity["checkpoint"] == read_architecture(tiny_backbone).checkpoint
-    assert {"created", "clipfit-study_version", "torch_version", "ray_version"} <= identity.keys()
-    printed = " ".join(output.getvalue().split())
-    for fact in plan_facts(study):
-        assert f"{fact.name} {fact.text}".strip() in printed
-
-
-def test_a_relative_folder_of_images_is_stored_absolute(
-    configure: Configure, console: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    image_folder(tmp_path / "images")
+    images = image_folder(tmp_path / "images")
+    shutil.copy(images / "train/cat/0.png", images / "train/dog/0.png")
     monkeypatch.chdir(tmp_path)
     config = configure(data={"dataset": "mine", "root": "images", "shots": 2, "val_shots": 1})
     study = study_of(config)
     with stop_before_ray(monkeypatch):
         run_study(study, console, resume=False)
     frozen = load_config(study.folder.config_path, frozen=True)
-    assert frozen.data.root == tmp_path / "images"
+    assert frozen == config.with_absolute_folders()
     refuse_changed_results(frozen, config, study.folder)
+    identity = study.folder.read_identity()
+    assert identity["checkpoint"] == read_architecture(tiny_backbone).checkpoint
+    assert {"created", "clipfit-study_version", "torch_version", "ray_version"} <= identity.keys()
+    printed = " ".join(output.getvalue().split())
+    for fact in plan_facts(study):
+        assert f"{fact.name} {fact.text}".strip() in printed
+    assert "in two classes, and no model can be right about both" in printed
     monkeypatch.chdir("/")
     with stop_before_ray(monkeypatch):
         run_study(study_of(frozen), console, resume=True)
@@ -146,32 +141,19 @@ def test_a_tracker_that_goes_away_as_a_study_begins_leaves_one_that_goes_on(
 
 
 @pytest.mark.usefixtures("ending")
-def test_what_was_not_sent_is_reported_also_where_a_study_fails(
-    unsearched: Study,
-    console: Console,
-    tracker: Any,
-    monkeypatch: pytest.MonkeyPatch,
-    output: io.StringIO,
-):
-    tracker.close.return_value = TrackerMessages("1 run:\n  trial: away")
-    monkeypatch.setattr(module, "run_trials", Mock(side_effect=StudyError))
-    with pytest.raises(StudyError):
-        run_study(unsearched, console, resume=False)
-    assert "the tracker lacks 1 run:\n  trial: away" in output.getvalue()
-
-
-@pytest.mark.usefixtures("ending")
 @pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_study_interrupted_after_its_trials_is_closed_and_prints_how_to_resume(
-    unsearched: Study, console: Console, tracker: Any, name: signal.Signals
+    unsearched: Study, console: Console, output: io.StringIO, tracker: Any, name: signal.Signals
 ):
     tracker.register.side_effect = lambda: signal.raise_signal(name)
+    tracker.close.return_value = TrackerMessages("1 run:\n  trial: away")
     with reacting():
         before = signal.getsignal(name)
         with pytest.raises(InterruptedStudyError, match=rf"interrupted; to continue, run{GO_ON}"):
             run_study(unsearched, console, resume=False)
         assert signal.getsignal(name) is before
     tracker.close.assert_called_once_with(finished=False)
+    assert "the tracker lacks 1 run:\n  trial: away" in output.getvalue()
 
 
 @pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM])
