@@ -1,8 +1,7 @@
 """The studies of a sweep: what is checked before any begins, and what becomes of each."""
 
-import io
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext, redirect_stdout
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,10 @@ from rich.console import Console
 from study.commands import sweep as module
 from study.commands.sweep import check_sweep, run_sweep
 from study.config.loading import dump_config
-from study.config.schema import StudyConfig
 from study.config.sweep import SweepStudy, load_sweep
 from study.errors import ConfigError, DataError, FaultsError, InterruptedStudyError, StudyError
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
-
-
-def folder_of(config: StudyConfig) -> StudyFolder:
-    return StudyFolder(config.storage / str(config.name))
-
 
 Sweep = Callable[[str], list[SweepStudy]]
 
@@ -42,7 +35,7 @@ def sweep(tmp_path: Path, tiny_backbone: Path) -> Sweep:
 
 
 def begin(one: SweepStudy, *, finished: bool = False) -> StudyFolder:
-    folder = folder_of(one.config)
+    folder = StudyFolder(one.config.storage / str(one.config.name))
     folder.path.parent.mkdir(exist_ok=True)
     folder.create(dump_config(one.config), {})
     if finished:
@@ -71,7 +64,7 @@ def test_a_study_of_the_same_name_and_other_settings_is_not_averaged_with_the_re
 ):
     planned = sweep("{seed: [1, 2]}")
     begin(planned[0], finished=finished)
-    for refuse in (check_sweep, run):
+    for refuse in (check_sweep, run_sweep):
         with pytest.raises(FaultsError) as caught:
             refuse(changed(planned, "training", epochs=6))
         (fault,) = caught.value.faults
@@ -130,39 +123,35 @@ def runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Runs:
     return runs
 
 
-def run(planned: Sequence[SweepStudy]) -> str:
-    output = io.StringIO()
-    with redirect_stdout(output):
-        run_sweep(planned)
-    return output.getvalue()
-
-
-def test_what_is_left_of_a_sweep_runs_and_notes_its_place_in_it(sweep: Sweep, runs: Runs):
+def test_what_is_left_of_a_sweep_runs_and_notes_its_place_in_it(
+    sweep: Sweep, runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     planned = sweep("{seed: [1, 2, 3]}")
     begin(planned[0], finished=True)
     begin(planned[1])
-    said = run(planned)
+    run_sweep(planned)
     assert runs.ran == [("my-grid-2", True), ("my-grid-3", False)]
     assert runs.tabled == ["my-grid-1", "my-grid-2", "my-grid-3"]
-    assert "tables.md" in said
-    place: Any = folder_of(planned[2].config).read_json("sweep.json")
+    assert "tables.md" in capsys.readouterr().out
+    place = StudyFolder(tmp_path / "runs" / "my-grid-3").read_json("sweep.json")
     assert place == {"experiment": "grid", "axes": {"seed": 3}}
 
 
-def test_a_study_that_fails_leaves_the_others_to_run_and_is_reported_at_the_end(
-    sweep: Sweep, runs: Runs
+@pytest.mark.parametrize(
+    "fault, ran, message",
+    [
+        (DataError("it is corrupt"), 2, "1 of 2 studies failed:\nmy-grid-1: it is corrupt"),
+        (InterruptedStudyError("it was interrupted"), 1, "it was interrupted"),
+    ],
+)
+def test_a_study_that_fails_leaves_the_others_to_run_and_ctrl_c_ends_all(
+    sweep: Sweep, runs: Runs, fault: StudyError, ran: int, message: str
 ):
-    runs.faults["my-grid-1"] = DataError("an image is corrupt")
-    with pytest.raises(StudyError, match="1 of 2 studies failed:\nmy-grid-1: an image is corrupt"):
-        run(sweep("{seed: [1, 2]}"))
-    assert runs.tabled == ["my-grid-2"]
-
-
-def test_ctrl_c_ends_a_sweep_and_not_one_study_alone(sweep: Sweep, runs: Runs):
-    runs.faults["my-grid-1"] = InterruptedStudyError("the study was interrupted")
-    with pytest.raises(InterruptedStudyError):
-        run(sweep("{seed: [1, 2]}"))
-    assert (runs.ran, runs.tabled) == ([("my-grid-1", False)], [])
+    runs.faults["my-grid-1"] = fault
+    with pytest.raises(StudyError, match=message):
+        run_sweep(sweep("{seed: [1, 2]}"))
+    assert runs.ran == [("my-grid-1", False), ("my-grid-2", False)][:ran]
+    assert runs.tabled == ["my-grid-2"][: ran - 1]
 
 
 def test_tables_of_the_users_own_are_not_replaced(sweep: Sweep, tmp_path: Path):
