@@ -8,7 +8,7 @@ import pytest
 from study.commands import estimate as module
 from study.commands import facts
 from study.commands.estimate import estimate, measure_and_estimate, plan_facts, plan_trials
-from study.commands.facts import describe_concurrency, study_facts
+from study.commands.facts import count_slots, describe_concurrency, study_facts
 from study.config.loading import build_config
 from study.config.methods import TwoStage
 from study.config.schema import ResourcesConfig
@@ -143,24 +143,24 @@ def test_the_plan_counts_the_trials_of_each_step(
 
 
 @pytest.mark.parametrize(
-    "address, given, gpus, expected",
+    "given, gpus, slots",
     [
-        ("local", {}, [], "8 at once, each on 1 CPU core of 8"),
-        ("local", {"max_concurrent": 3, "cpus_per_trial": 5}, [], "1 at once, each on 5 CPU"),
-        ("local", {"gpus_per_trial": 0.5, "cpus_per_trial": 2}, ["One"], "2 at once, "),
-        ("local", {}, ["One"], "8 at once, each on 1 CPU core of 8; the GPU (One) is not used"),
-        ("10.0.0.1:6379", {}, [], "up to as many as the cluster"),
-        ("10.0.0.1:6379", {"max_concurrent": 4}, [], "up to 4 at once"),
+        ({}, [], 8),
+        ({"max_concurrent": 3, "cpus_per_trial": 5}, [], 1),
+        ({"max_concurrent": 3}, [], 3),
+        ({"gpus_per_trial": 0.5, "cpus_per_trial": 2}, ["One"], 2),
+        ({"cpus_per_trial": 9}, [], 0),
     ],
 )
-def test_trials_at_once_are_what_fits_on_this_machine_or_the_cluster(
-    monkeypatch: pytest.MonkeyPatch,
-    address: str,
-    given: JsonObject,
-    gpus: list[str],
-    expected: str,
+def test_trials_at_once_are_what_fits_on_this_machine(
+    monkeypatch: pytest.MonkeyPatch, given: JsonObject, gpus: list[str], slots: int
 ):
-    monkeypatch.setenv("RAY_ADDRESS", address)  # local even on the head of a cluster
     monkeypatch.setattr(facts, "count_cores", lambda: 8)
     monkeypatch.setattr(facts, "list_gpus", lambda: gpus)
-    assert describe_concurrency(ResourcesConfig(**given)).startswith(expected)
+    resources = ResourcesConfig(**given)
+    assert count_slots(resources) == slots
+    monkeypatch.setenv("RAY_ADDRESS", "local")  # even on the head of a cluster
+    assert describe_concurrency(resources).startswith(f"{slots} at once, ")
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    most = given.get("max_concurrent", "as many as the cluster has room for")
+    assert describe_concurrency(resources).startswith(f"up to {most} at once, ")
