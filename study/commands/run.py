@@ -7,10 +7,9 @@ from study.commands.arguments import add_configuration
 from study.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from study.commands.check_result import CheckResult
     from study.config.sweep import SweepStudy
+    from study.trial.study import Study
 
 HELP = "run a study; this word may be left out"
 DESCRIPTION = """
@@ -66,48 +65,44 @@ def run(options: Namespace) -> None:
 
         print_check(lambda: _check(options), as_json=options.json)
         return
-    source, overrides, planned = _read(options)
-    from study.commands.console import tolerant_console
-    from study.commands.execution import run_study
-    from study.commands.new_study import make_study
-
-    if planned:
+    planned = _read(options)
+    if isinstance(planned, list):
         from study.commands.sweep import run_sweep
 
         run_sweep(planned)
-    else:
-        run_study(make_study(source, overrides), tolerant_console(), resume=False)
+        return
+    from study.commands.console import tolerant_console
+    from study.commands.execution import run_study
+
+    run_study(planned, tolerant_console(), resume=False)
 
 
-def _read(options: Namespace) -> tuple["Path", list[str], list["SweepStudy"]]:
-    """Return the file and the overrides that the words name, and the studies if it is a sweep.
+def _read(options: Namespace) -> "Study | list[SweepStudy]":
+    """Return the study that the words name, or the studies of a sweep.
 
     Faults of the configuration are raised before slower modules are imported.
     """
     from study.commands.find import find_config_and_overrides
-    from study.config.loading import load_config
+    from study.commands.new_study import make_study
     from study.config.sweep import is_sweep, load_sweep
 
     source, overrides = find_config_and_overrides(options.words)
-    if is_sweep(source):
-        if options.images or options.estimate:
-            raise ConfigError(f"--images and --estimate are of one study, and {source} is a sweep")
-        return source, overrides, load_sweep(source, overrides)
-    load_config(source, overrides)
-    return source, overrides, []
+    if not is_sweep(source):
+        return make_study(source, overrides)
+    if options.images or options.estimate:
+        raise ConfigError(f"--images and --estimate are of one study, and {source} is a sweep")
+    return load_sweep(source, overrides)
 
 
 def _check(options: Namespace) -> "CheckResult":
-    source, overrides, planned = _read(options)
+    planned = _read(options)
     from study.commands.check import check_everything
     from study.commands.check_images import find_warnings
     from study.commands.check_result import CheckResult, Fact
-    from study.commands.new_study import make_study
 
-    if planned:
+    if isinstance(planned, list):
         from study.commands.sweep import check_sweep
 
         facts = [Fact("studies", str(len(planned)))]
         return CheckResult(warnings=find_warnings(check_sweep(planned)), facts=facts)
-    study = make_study(source, overrides)
-    return check_everything(study, images=options.images, estimate=options.estimate)
+    return check_everything(planned, images=options.images, estimate=options.estimate)
