@@ -92,8 +92,9 @@ def test_scores_of_the_best_configuration_have_their_uncertainty(
     written.end(config)
     against = ChanceComparison(0.6, 0.5, images=8, low=low)
     written.folder.write_json("chance.json", {"best": against})
-    status = read(written)
-    assert (status.val_score, status.test_score) == (0.2, 0.75)
+    with written.folder.locked():
+        status = read(written)
+    assert (status.state, status.val_score, status.test_score) == ("testing", 0.2, 0.75)
     assert status.against_chance == against
     assert status.counts == {"test": {"finished": 1}}, "a test with two heads is one trial"
     said = " ".join(run("status", "mine").out.split())
