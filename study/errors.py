@@ -60,7 +60,6 @@ class FaultsError(ConfigError):
         noun = "fault" if len(faults) == 1 else "faults"
         lines = [f"{heading} {len(faults)} {noun}:", *map(str, faults[:MOST_FAULTS])]
         super().__init__("\n  ".join(lines))
-        self.heading = heading
         self.faults = list(faults)
 
 

@@ -1,4 +1,4 @@
-"""The first hour of a new user: a folder of images becomes labels and a server.
+"""The first hour of a new user: a folder of images becomes labels.
 
 The package comes from a wheel of this checkout, in a fresh environment. To save minutes and a
 network, the environment has its libraries from the one that runs these tests; so this does not
@@ -14,9 +14,7 @@ import pytest
 from PIL import Image
 
 from study.data.datasets import load_dataset
-from study.data.images.sources import encode_base64
 from tests.environments import outside, with_wheel
-from tests.serving_over_http import ask, served
 
 pytestmark = [pytest.mark.long, pytest.mark.ci, pytest.mark.timeout(600)]
 
@@ -54,7 +52,7 @@ def write_images(place: Path) -> list[str]:
     return sorted(f"new/{path.name}" for path in (place / "new").iterdir())
 
 
-def test_a_folder_of_images_becomes_labels_and_a_server(tmp_path: Path):
+def test_a_folder_of_images_becomes_labels(tmp_path: Path):
     pytest.importorskip("hatchling", reason="a wheel is built without a network by hatchling")
     programs, new = with_wheel(tmp_path / "installed"), write_images(tmp_path)
 
@@ -86,13 +84,3 @@ def test_a_folder_of_images_becomes_labels_and_a_server(tmp_path: Path):
     readable = [row for row in rows if not row["error"]]
     right = [row["class_1"].split()[1] in row["path"] for row in readable]
     assert sum(right) / len(right) > 0.7, "the backbone as it is gets 0.6"
-
-    images = [encode_base64(Image.open(tmp_path / row["path"])) for row in readable]
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    model, log = "models:/clipfit-photos@champion", tmp_path / "serve.log"
-    with served(model, uri, log, programs) as address:
-        answers = ask(address, images)
-    for answer, row in zip(answers, readable, strict=True):
-        assert answer["class_name"] == row["class_1"]
-        labelled = {row[f"class_{n}"]: float(row[f"probability_{n}"]) for n in (1, 2, 3, 4)}
-        assert answer["probabilities"] == pytest.approx(labelled, abs=1e-4)

@@ -45,9 +45,13 @@ def test_each_help_begins_with_its_usage_and_no_line_is_wider_than_80_columns(
 
 
 @pytest.mark.parametrize(
-    "line", ["report", "report a b", "list store=x", "list storage=", "list storage=a storage=b"]
+    "line",
+    [
+        *("report", "list store=x", "list storage=", "list storage=a storage=b"),
+        *("export mine --out x", "export mine --format hf"),
+    ],
 )
-def test_words_that_a_command_does_not_take_are_refused(line: str, run: Run):
+def test_words_that_a_command_does_not_take_or_lacks_are_refused(line: str, run: Run):
     ran = run(*line.split())
     assert (ran.code, f"clipfit-study {line.split()[0]}: error: " in ran.err) == (2, True)
 

@@ -16,14 +16,13 @@ from study.commands.predict import find_images, labels_csv, read_classes
 from study.data.datasets import load_dataset
 from study.errors import DataError
 from study.serving.classifier import TunedClassifier, load_classifier
-from study.serving.labelling import LabelledImage
+from study.serving.labelling import LabelledImage, label_image_files
 from study.storage import atomic
 from study.tracking.mlflow.registry import register_best
 from study.tracking.mlflow.study_run import StudyRun
 from tests.commands.conftest import Run
 
 PHOTOS = ("1.png", "2.png", "more/3.png", "more/4.png", "z.png")
-HEADER = "path,class_1,probability_1,class_2,probability_2,class_3,probability_3,error"
 
 
 @pytest.fixture(scope="module")
@@ -56,25 +55,21 @@ def rows(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text)))
 
 
-def assert_same(text: str, classifier: TunedClassifier, *paths: str):
-    """The rows are those of the images, in order, with the classes that the classifier finds."""
-    assert text.splitlines()[0] == HEADER
-    found = rows(text)
-    assert [row["path"] for row in found] == [*paths]
-    values, order = classifier.probabilities([*paths]).sort(descending=True, stable=True)
-    for row, own, ids in zip(found, values.tolist(), order.tolist(), strict=True):
-        names = [classifier.class_names[index] for index in ids[:3]]
-        assert [row[f"class_{n}"] for n in (1, 2, 3)] == names
-        probabilities = [float(row[f"probability_{n}"]) for n in (1, 2, 3)]
-        assert probabilities == pytest.approx(own[:3], abs=1e-6)
-        assert row["error"] == ""
+def labels(classifier: TunedClassifier, *names: str) -> str:
+    """Return the CSV of images that a classifier labels."""
+    images = label_image_files(classifier, [*map(Path, names)], top=3, batch_size=64)
+    return labels_csv(images, 3)
 
 
 def test_the_best_configuration_of_a_study_labels_a_folder(delta: Path, tmp_path: Path, run: Run):
     out = tmp_path / "labels.csv"
     out.write_text("before")
     printed = run("predict", "mine", "photos", "--out", out)
-    assert_same(out.read_text(), load_classifier(delta), *(f"photos/{name}" for name in PHOTOS))
+    text = labels(load_classifier(delta), *(f"photos/{name}" for name in PHOTOS))
+    assert out.read_text() == text
+    assert text.splitlines()[0] == (
+        "path,class_1,probability_1,class_2,probability_2,class_3,probability_3,error"
+    )
     assert printed.out == ""
     (line,) = printed.err.splitlines()  # without a bar, since there is no terminal
     for part in (
@@ -100,7 +95,7 @@ def test_delta_and_registry_lead_to_the_same_labels(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     images = ("photos/more/4.png", "photos/1.png")
     for model in (delta, registration.uri):
-        assert_same(run("predict", model, *images).out, load_classifier(delta), *images)
+        assert run("predict", model, *images).out == labels(load_classifier(delta), *images)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +129,7 @@ def test_other_class_names_have_the_heads_rows_by_name_and_text_else(
     printed = run("predict", "mine", "photos/1.png", "--classes", file, "--top", "9")
     expected = load_classifier(delta, class_names=names)
     assert expected.from_head == ("digit two",)
-    assert_same(printed.out, expected, "photos/1.png")  # three classes are all that there are
+    assert printed.out == labels(expected, "photos/1.png"), "three classes are all that there are"
     assert "3 classes, 1 of them with the trained head" in printed.err
 
 
