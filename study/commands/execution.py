@@ -174,14 +174,14 @@ def _run_to_the_end(
                 runner(study, rounds)
             # Ray takes seconds to end.
             ray_end = beside.submit(session.pop_all().close)
-            write_chance(folder)
+            board = write_chance(folder)
             if tracker.title:
                 step = f"sending results to {tracker.title}, and registering the best there"
                 print_step(console, step)
             tracker.register()
             print_step(console, "making tables, charts and the report")
             datasets = {dataset.name: dataset for dataset in (study.dataset, *study.targets())}
-            board = write_results(folder, datasets)
+            write_results(board, datasets)
             ray_end.result()
         finished = True
     finally:

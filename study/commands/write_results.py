@@ -14,29 +14,24 @@ from study.report.study_charts import make_charts
 from study.report.summary import findings, next_steps
 from study.report.tables import plain_table
 from study.report.terminal import print_unwrapped
-from study.results.study_result import StudyResult, read_study_result
+from study.results.study_result import StudyResult
 from study.results.trial_results import write_trials
-from study.storage.atomic import with_retries, write_atomically
-from study.storage.study_folder import DESCRIPTION, StudyFolder
+from study.storage.atomic import write_atomically
+from study.storage.study_folder import DESCRIPTION
 
 
-def write_results(folder: StudyFolder, datasets: Datasets | None = None) -> StudyResult:
+def write_results(board: StudyResult, datasets: Datasets | None = None) -> None:
     """Write everything that is made from a study's results, from the table to the summary.
 
     Args:
-        folder: the study's folder.
+        board: the result of the study.
         datasets: the datasets that were read already, whose test images the report may show.
-
-    Returns:
-        The results, which are read once.
 
     Raises:
         StorageError: the folder cannot be read or written.
     """
-    trials = folder.path / "trials"
-    with_retries(trials, trials.stat, existing=folder.path)  # storage may be away
-    board = read_study_result(folder.path)
-    write_trials(folder, board.trial_results)
+    folder = board.folder
+    write_trials(folder, board.trial_results)  # it waits for storage that is away
     if board.ablation:
         write_ablation(folder.path, board.ablation)
     else:
@@ -48,7 +43,6 @@ def write_results(folder: StudyFolder, datasets: Datasets | None = None) -> Stud
     write_report(board, charts, datasets)  # it needs one format alone of each chart
     write_charts(folder.path, charts)
     write_atomically(folder.path / DESCRIPTION, describe_study(board))
-    return board
 
 
 def print_results(board: StudyResult, hints: Sequence[tuple[str, str]], console: Console) -> None:

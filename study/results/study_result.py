@@ -96,8 +96,6 @@ class StudyResult:
     """The candidates before each extension of the search, oldest first, which had been tested."""
     is_ablation: bool
     """Whether the study is an ablation whose cells are fixed."""
-    registration: Registration | None
-    """The registration of the final model; None if it is not registered."""
     identity: JsonObject
     """The study's id and the versions that it was made with; empty where they are missing."""
     training_overlap: float | None
@@ -119,6 +117,11 @@ class StudyResult:
     def protocol(self) -> Protocol:
         """The study's protocol."""
         return self.study.protocol
+
+    @cached_property
+    def registration(self) -> Registration | None:
+        """The registration of the final model when it is first used; None if there is none."""
+        return self.folder.read_registration()
 
     @cached_property
     def trials(self) -> pd.DataFrame:
@@ -362,18 +365,20 @@ def read_study_result(folder: Path) -> StudyResult:
         candidates=read_candidates(opened) or (),
         earlier_candidates=[[*map(Candidate.model_validate, some)] for some in earlier if some],
         is_ablation=opened.read_json(CELLS) is not None,
-        registration=opened.read_registration(),
         identity=opened.read_identity() if opened.read(IDENTITY) is not None else {},
         training_overlap=training_overlap(opened, split_hashes.values()),
     )
 
 
-def write_chance(folder: StudyFolder) -> None:
-    """Write how the best configuration, and that of the final model, compare with chance.
+def write_chance(folder: StudyFolder) -> StudyResult:
+    """Read a study that has ended; write how its best configuration compares with chance.
 
-    They are written by their labels and by those of candidates that equal them, for the registry
-    and other commands. Nothing is written if validation has chosen nothing, or if the trials kept
-    no predictions.
+    So does that of the final model. They are written by their labels and by those of candidates
+    that equal them, for the registry and other commands. Nothing is written if validation has
+    chosen nothing, or if the trials kept no predictions.
+
+    Returns:
+        The result, for what is written after the final model is registered.
 
     Raises:
         FolderError: a file of the study is damaged.
@@ -383,13 +388,11 @@ def write_chance(folder: StudyFolder) -> None:
     with_retries(trials, trials.stat, existing=folder.path)  # storage may be away
     result = read_study_result(folder.path)
     chosen = best_candidate(result.candidates), final_candidate(result.candidates)
-    tested = {candidate.tested for candidate in chosen if candidate}
-    labels = {one.label for one in result.candidates if one.tested in tested}
-    # Other candidates are left out, so that their images are not resampled for nothing.
-    own = [t for t in result.trial_results if t.stage != "test" or t.label in labels]
     by_label: dict[str, ChanceComparison] = {}
-    for row in replace(result, trial_results=own).rows:
-        if row.against_chance:
+    for candidate in filter(None, chosen):
+        row = result.find_row(candidate.label)
+        if row and row.against_chance:
             by_label |= dict.fromkeys(row.labels, row.against_chance)
     if by_label:
         folder.write_json(CHANCE, by_label)
+    return result

@@ -4,7 +4,6 @@ import io
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,7 +12,6 @@ from study.config.labels import SCORES
 from study.config.trial_settings import Head, TrialSettings, settings_columns
 from study.protocols import Protocol
 from study.results.chance import BALANCED, balanced_scores
-from study.storage.atomic import write_atomically
 from study.storage.result_folder import FolderError, JsonObject
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import TrialFolder
@@ -265,10 +263,8 @@ def trials_table(study: str, trials: Iterable[TrialResult]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=schema)
 
 
-def write_trials(folder: StudyFolder, trials: Iterable[TrialResult]) -> Path:
-    """Write the table of a study's trials into its folder atomically, and return its path."""
-    path = folder.path / RESULTS
+def write_trials(folder: StudyFolder, trials: Iterable[TrialResult]) -> None:
+    """Write the table of a study's trials into its folder atomically."""
     contents = io.BytesIO()
     pq.write_table(trials_table(folder.name, trials), contents)
-    write_atomically(path, contents.getvalue())
-    return path
+    folder.write(RESULTS, contents.getvalue())

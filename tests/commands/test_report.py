@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from study.commands.write_results import print_results, write_results
-from study.results.study_result import read_study_result
+from study.results.study_result import read_study_result, write_chance
 from study.storage.atomic import StorageError
 from study.storage.study_folder import StudyFolder
 from tests.commands.conftest import Run
@@ -33,15 +33,17 @@ def test_the_views_of_a_study_are_written_anew_from_its_folder(tmp_path: Path):
     written = StudyWriter(tmp_path / "mine")
     written.whole(0)
     written.whole(1, "failed", 1, error="boom")
+    write_results(read_study_result(written.folder.path))
     path = written.folder.path
-    for states in (["finished", "failed"], ["finished", "failed", "finished"]):
-        write_results(written.folder)
-        for name in ("leaderboard.md", "leaderboard.csv", "report.html", "description.md"):
-            assert (path / name).stat().st_size
-        assert list((path / "plots").glob("*.png"))
-        assert pq.read_table(path / "results.parquet")["status"].to_pylist() == states
-        (path / "report.html").write_text("")
-        written.whole(2)
+    for name in ("leaderboard.md", "leaderboard.csv", "report.html", "description.md"):
+        assert (path / name).stat().st_size
+    assert list((path / "plots").glob("*.png"))
+    assert pq.read_table(path / "results.parquet")["status"].to_pylist() == ["finished", "failed"]
+    (path / "report.html").write_text("")
+    written.whole(2)
+    write_results(read_study_result(path))
+    assert len(pq.read_table(path / "results.parquet")) == 3
+    assert "<html" in (path / "report.html").read_text()
 
 
 @pytest.mark.parametrize("failed, rows", [("base", 6), ("", 0)])
@@ -51,7 +53,8 @@ def test_an_ablation_has_its_outputs_without_a_score_of_its_base(
     for trial in ablation_study.glob("trials/*"):
         if failed in json.loads((trial / "config.json").read_text())["label"]:
             StudyWriter(ablation_study).fail(trial.name)
-    board = write_results(StudyFolder(ablation_study))
+    board = read_study_result(ablation_study)
+    write_results(board)
     print_results(board, (), Console(file=io.StringIO()))
     assert "<html" in (ablation_study / "report.html").read_text()
     assert not list(ablation_study.glob("leaderboard*")), "a table of cells is in its place"
@@ -66,4 +69,20 @@ def test_outputs_wait_for_storage_that_is_gone_and_take_it_for_no_other_folder(
 ):
     monkeypatch.setattr("study.storage.atomic.WAIT_SECONDS", 0.2)
     with pytest.raises(StorageError, match=r"mine/trials cannot be used, nor could it within"):
-        write_results(StudyFolder(tmp_path / "runs" / "mine"))
+        write_chance(StudyFolder(tmp_path / "runs" / "mine"))
+
+
+def test_the_ending_has_every_next_step_whole_after_what_was_found(
+    few_shot_study: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(few_shot_study.parent.parent)
+    output = io.StringIO()
+    console = Console(file=output, width=80, force_terminal=True, color_system=None)
+    hints = [(f"hint-{number}", "x" * 160) for number in range(9)]
+    print_results(read_study_result(few_shot_study), hints, console)
+    lines = output.getvalue().splitlines()
+    words = [line.split()[0] for line in lines if line[1] != " "]
+    assert words[:6] == ["test", "beside", "best", "against", "against", "report"]
+    assert words[6:8] == ["hint-0", "hint-8"], "how to begin, and the last"
+    assert words[8:] == ["predict", "extend", "tables"]
+    assert sum(line.endswith("x" * 160) for line in lines) == 2

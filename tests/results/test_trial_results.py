@@ -70,7 +70,8 @@ def test_a_search_trial_has_the_score_of_its_last_epoch_and_no_test_number(
 def test_the_written_table_is_the_read_one_and_leaves_no_other_file(few_shot_study: Path):
     before = set(few_shot_study.iterdir())
     result = read_study_result(few_shot_study)
-    path = write_trials(result.folder, result.trial_results)
+    write_trials(result.folder, result.trial_results)
+    path = few_shot_study / "results.parquet"
     assert pq.read_table(path).to_pandas().equals(result.trials)
     assert set(few_shot_study.iterdir()) - before == {path}
 

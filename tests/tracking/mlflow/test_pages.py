@@ -9,6 +9,7 @@ from mlflow import MlflowClient
 from study.commands.write_results import write_results
 from study.data.records import Record
 from study.data.tasks import Part, Task
+from study.results.study_result import read_study_result
 from study.storage.trial_folder import End
 from study.tracking.mlflow.mlflow_internals import run_pages
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
@@ -59,7 +60,7 @@ class Sent:
         config = study.config.model_copy(update={"tracking": tracking})
         tracker.start(Study(config, study.folder))
         tracker.register()
-        write_results(study.folder)
+        write_results(read_study_result(study.folder.path))
         lines = tracker.close(finished=True)
         assert lines.missing == ""
         self.pages = dict(lines.hints)
