@@ -14,7 +14,6 @@ from study.commands.execution import run_study as run_study_to_the_end
 from study.commands.export import export
 from study.commands.extend import extend_and_run
 from study.commands.find import find_config, find_model, find_study
-from study.commands.leaderboard import study_records
 from study.commands.new_study import make_study
 from study.commands.predict import find_images
 from study.config.loading import load_config
@@ -31,6 +30,7 @@ from study.data.readers.huggingface import loaded_contents
 from study.data.readers.tables import rows_contents, table_rows
 from study.data.splits import refuse_shared_groups
 from study.errors import ConfigError, DataError
+from study.report.leaderboard_tables import leaderboard_records
 from study.results.study_result import StudyResult, read_study_result
 from study.serving.classifier import TunedClassifier
 from study.storage.atomic import sha256_of
@@ -228,7 +228,7 @@ class OpenedStudy:
         Raises:
             StudyError: a file of the study is damaged.
         """
-        return pd.DataFrame(study_records(self.result))
+        return pd.DataFrame(leaderboard_records(self.result))
 
     def predict(self, images: Any) -> pd.DataFrame:
         """Classify images with the final model of the study; see `TunedModel.predict`.

@@ -2,14 +2,10 @@
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from study.commands.arguments import add_json
 from study.commands.console import print_json, tolerant_console
 from study.errors import ConfigError, DataError
-
-if TYPE_CHECKING:
-    from study.results.study_result import StudyResult
 
 HELP = (
     "print the test scores of a study, the cells of an ablation, or the tables of a sweep (several "
@@ -92,23 +88,16 @@ def _print_sweep(options: Namespace, folders: list[Path]) -> None:
 
 def _print_study(options: Namespace, folder: Path) -> None:
     """Print the candidates of a study, or the cells of an ablation."""
-    from study.report.ablation_tables import render_ablation
-    from study.report.leaderboard_tables import render_leaderboard, render_screen
+    from study.report.leaderboard_tables import (
+        leaderboard_records,
+        render_leaderboard,
+        render_screen,
+    )
     from study.results.study_result import read_study_result
 
     result = read_study_result(folder)
     if options.json:
-        print_json(study_records(result))
-    elif result.ablation:
-        tolerant_console().print(render_ablation(result.ablation))
+        print_json(leaderboard_records(result))
     else:
-        render = render_leaderboard if options.all else render_screen
+        render = render_leaderboard if options.all or result.ablation else render_screen
         tolerant_console().print(render(result))
-
-
-def study_records(result: "StudyResult") -> list[dict[str, object]]:
-    """Return the rows of ``leaderboard.csv`` or, of an ablation, of ``ablation.csv``."""
-    from study.report.ablation_tables import ablation_records
-    from study.report.leaderboard_tables import leaderboard_records
-
-    return ablation_records(result.ablation) if result.ablation else leaderboard_records(result)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from study.report.ablation_tables import write_ablation
 from study.report.charts import write_charts
 from study.report.class_tables import LABELS, labels_csv
 from study.report.leaderboard_tables import describe_study, write_leaderboard
@@ -32,10 +31,7 @@ def write_results(board: StudyResult, datasets: Datasets | None = None) -> None:
     """
     folder = board.folder
     write_trials(folder, board.trial_results)  # it waits for storage that is away
-    if board.ablation:
-        write_ablation(folder.path, board.ablation)
-    else:
-        write_leaderboard(board)
+    write_leaderboard(board)
     check = board.label_check
     if check is not None:
         write_atomically(folder.path / LABELS, labels_csv(check.likely_mislabelled))

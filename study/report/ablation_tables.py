@@ -1,11 +1,6 @@
-"""An ablation's cells against its base: table, charts, verdict, and their files."""
+"""An ablation's cells against its base: table, chart and records."""
 
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
-
-from rich.console import Group
-from rich.text import Text
 
 from study.report.charts import GREY, ORANGE, Chart, in_percent, name_axis
 from study.report.formatting import (
@@ -19,12 +14,12 @@ from study.report.formatting import (
 )
 from study.report.names import score_titles
 from study.report.setting_descriptions import setting_cells, setting_header
-from study.report.tables import Table, markdown_text, records_csv, with_notes
-from study.report.verdict import ablation_notes, ablation_verdict, interval_scope
+from study.report.tables import Table
+from study.report.verdict import ablation_notes, interval_scope
 from study.results.ablation import Ablation
 from study.results.chance import BALANCED
+from study.results.study_result import StudyResult
 from study.results.trial_results import PARTS
-from study.storage.atomic import write_atomically
 
 
 def forest_chart(ablation: Ablation) -> Chart:
@@ -58,13 +53,14 @@ def forest_chart(ablation: Ablation) -> Chart:
     )
 
 
-def cell_table(ablation: Ablation) -> Table:
-    """Return the scores of the cells, in percent and percentage points."""
-    scores = score_titles(ablation.names)
+def cell_table(result: StudyResult) -> Table:
+    """Return the scores of the cells, in percent and percentage points; no rows without cells."""
+    cells = result.ablation.cells if result.ablation else ()
+    scores = score_titles(result.score_names)
     header = ["cell", *scores.values(), "Δ base", "p", "seeds"]
     header += [*setting_header()[2:], "trainable", "s"]
     rows = []
-    for cell in ablation.cells:
+    for cell in cells:
         row: list[object] = [cell.label]
         row += [format_mean(cell.means.get(name)) for name in scores]
         holm_p = cell.comparison.holm_p if cell.comparison else None
@@ -72,35 +68,24 @@ def cell_table(ablation: Ablation) -> Table:
         row += [cell.score.n, *setting_cells(cell.settings)[2:], format_count(cell.trainable)]
         rows.append([*row, None if cell.seconds is None else f"{cell.seconds:.0f}"])
     notes = ["± and [ ] are 95 % intervals."]
-    notes += interval_scope(ablation.resampled, [cell.score for cell in ablation.cells])
+    notes += interval_scope(result.resampled, [cell.score for cell in cells])
     notes.append(
         "Δ base are paired differences to the cell “base” in percentage points, p is corrected for "
         "their number (Holm), s is seconds."
     )
-    if ablation.chance is not None:
-        notes.append(f"Chance: {percent(ablation.chance)} % (balanced).")
-    notes += ablation_notes(ablation)
-    title = f"Ablation: test {ablation.names.metric}, %"
+    if result.chance is not None:
+        notes.append(f"Chance: {percent(result.chance)} % (balanced).")
+    notes += ablation_notes(result.ablation) if result.ablation else []
+    title = f"Ablation: test {result.protocol.metric}, %"
     return Table(title, header, rows, note=" ".join(notes))
 
 
-def render_ablation(ablation: Ablation) -> Group:
-    """Return the ablation as tables for the terminal, with its verdict."""
-    return Group(*with_notes([cell_table(ablation)]), Text(ablation_verdict(ablation)))
-
-
-def ablation_markdown(ablation: Ablation) -> str:
-    """Return the ablation as Markdown: verdict and scores."""
-    scores = replace(cell_table(ablation), title="").markdown()
-    return f"{markdown_text(ablation_verdict(ablation))}\n\n{scores}\n"
-
-
-def ablation_records(ablation: Ablation) -> list[dict[str, object]]:
-    """Return the ablation for CSV and JSON: a record per cell, fractions in full precision."""
+def cell_records(result: StudyResult) -> list[dict[str, object]]:
+    """Return the cells for CSV and JSON: a record per cell, fractions in full precision."""
     records: list[dict[str, object]] = []
-    for cell in ablation.cells:
+    for cell in result.ablation.cells if result.ablation else ():
         edges = "; ".join(f"{kind}: {edge}" for kind, edge in cell.rate_edges.items())
-        names = ("score", BALANCED, *PARTS, *ablation.names.parts)
+        names = ("score", BALANCED, *PARTS, *result.score_names.parts)
         means = {name: cell.means.get(name) for name in names} | {"difference": cell.comparison}
         records.append(
             {
@@ -108,18 +93,11 @@ def ablation_records(ablation: Ablation) -> list[dict[str, object]]:
                 **cell.settings.column_values(),
                 "trainable": cell.trainable,
                 "seeds": cell.score.n,
-                "chance": ablation.chance,
+                "chance": result.chance,
                 "seconds": cell.seconds,
                 **interval_columns(means),
                 **p_columns(cell.comparison),
                 "rate_edges": edges or None,
-                "unstable": cell in ablation.unstable,
             }
         )
     return records
-
-
-def write_ablation(folder: Path, ablation: Ablation) -> None:
-    """Write `ablation.csv` and `ablation.md` into the study's folder."""
-    write_atomically(folder / "ablation.csv", records_csv(ablation_records(ablation)))
-    write_atomically(folder / "ablation.md", ablation_markdown(ablation))

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from study.config.labels import PUBLISHED, TUNED
 from study.config.trial_settings import HEADS, Head
-from study.report.ablation_tables import ablation_markdown
+from study.report.ablation_tables import cell_records, cell_table
 from study.report.formatting import (
     duration,
     format_count,
@@ -205,8 +205,6 @@ def leaderboard_markdown(result: StudyResult) -> str:
 
 def describe_study(result: StudyResult) -> str:
     """Return the description of a finished study on its run in MLflow, in Markdown."""
-    if result.ablation:
-        return _widen_columns(ablation_markdown(result.ablation))
     # MLflow hides all but the first five lines at first, and its page already has the study's name.
     score, *rest = map(markdown_text, verdict(result))
     blocks = [f"**{score}**"]
@@ -233,20 +231,22 @@ def markdown_tables(result: StudyResult) -> list[str]:
 
 
 def _all_tables(result: StudyResult) -> list[Table]:
-    makers = main_table, target_table, configuration_table, budget_table
+    makers = main_table, target_table, cell_table, configuration_table, budget_table
     return [make(result) for make in makers]
 
 
 def leaderboard_records(result: StudyResult) -> list[dict[str, object]]:
-    """Return the leaderboard for CSV and JSON: a record per candidate, in full precision."""
+    """Return a record per candidate, or cell of an ablation, with values in full precision."""
+    if result.ablation:
+        return cell_records(result)
     return [_candidate_record(result, entry) for entry in result.rows]
 
 
 def write_leaderboard(result: StudyResult) -> None:
-    """Write `leaderboard.csv` and `leaderboard.md` into the study's folder."""
-    csv = records_csv(leaderboard_records(result))
-    write_atomically(result.folder.path / "leaderboard.csv", csv)
-    write_atomically(result.folder.path / "leaderboard.md", leaderboard_markdown(result))
+    """Write `leaderboard.csv` and `leaderboard.md`, or `ablation.csv` and `ablation.md`."""
+    path = result.folder.path / ("ablation" if result.ablation else "leaderboard")
+    write_atomically(path.with_suffix(".csv"), records_csv(leaderboard_records(result)))
+    write_atomically(path.with_suffix(".md"), leaderboard_markdown(result))
 
 
 def _scored_heads(result: StudyResult) -> list[Head]:

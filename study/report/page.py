@@ -24,7 +24,7 @@ from study.report.pictures import Datasets, Gallery, make_gallery
 from study.report.setting_descriptions import configuration_rows, shots_in_words
 from study.report.tables import Table
 from study.report.templates import templates
-from study.report.verdict import ablation_verdict, headline, registration_sentence, verdict
+from study.report.verdict import headline, registration_sentence, verdict
 from study.results.study_result import StudyResult
 from study.storage.atomic import write_atomically
 
@@ -117,13 +117,9 @@ def _make_page(result: StudyResult, charts: Mapping[str, Chart], datasets: Datas
         subtitle.append(shots_in_words(config.data))
     name = config.backbone.name
     subtitle.append("this package’s small CLIP" if name == EMBEDDED else name)
-    opening = headline(result)
-    if result.ablation:
-        sentences = [ablation_verdict(result.ablation)]
-    elif opening:
-        sentences = [opening[1], *verdict(result)[1:]]
-    else:
-        sentences = verdict(result)
+    opening, sentences = headline(result), verdict(result)
+    if opening:
+        sentences[0] = opening[1]
     return Page(
         name=result.folder.name,
         subtitle=", ".join(subtitle),
@@ -192,9 +188,8 @@ def _use(result: StudyResult) -> Iterator[Block]:
 def _settings(result: StudyResult, charts: Mapping[str, Chart]) -> Iterator[Block]:
     """Yield what shows which settings mattered: the charts of a search, or an ablation."""
     yield from _charts(charts, "importance-search", "pareto", "learning-rates")
-    if result.ablation:
-        yield from _table(cell_table(result.ablation))
-    elif result.has_search and result.protocol.ablates:
+    yield from _table(cell_table(result))
+    if not result.ablation and result.has_search and result.protocol.ablates:
         yield Block(
             "text",
             "An ablation measures what each site is worth, which a search cannot: "

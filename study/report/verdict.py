@@ -15,7 +15,7 @@ from study.report.formatting import (
 from study.report.names import candidate_name, entry_name
 from study.report.setting_descriptions import SHOWN_OVERLAP, settings_in_words
 from study.report.terminal import amount
-from study.results.ablation import BASE, UNSTABLE, Ablation
+from study.results.ablation import BASE, Ablation
 from study.results.bootstrap import ResampledTests
 from study.results.chance import BALANCED
 from study.results.rows import CLOSE_TO_BEST, Row
@@ -86,7 +86,12 @@ def selection_sentence(result: StudyResult, best: Row) -> str:
 
 
 def verdict(result: StudyResult) -> list[str]:
-    """Return what a study found: its score, its best configuration, comparisons, and more."""
+    """Return what a study found: its score, its best configuration, comparisons, and more.
+
+    Of an ablation that is which cells differ from the base.
+    """
+    if result.ablation:
+        return [ablation_verdict(result.ablation)]
     best, opening = result.best_by_validation, headline(result)
     if best and opening:
         return [
@@ -267,16 +272,14 @@ def ablation_verdict(ablation: Ablation) -> str:
 
 
 def ablation_notes(ablation: Ablation) -> list[str]:
-    """Return which cells have no score, are unstable or are at an end of the rates tried."""
+    """Return which cells have no score, or are at an end of the rates tried."""
     edges = [
         f"{cell.label} ({', '.join(f'{edge} of {kind}' for kind, edge in cell.rate_edges.items())})"
         for cell in ablation.cells
         if cell.rate_edges
     ]
-    unstable = [cell.label for cell in ablation.unstable]
     cells = {
         "No score, since no trial ran to its end": ablation.unscored,
-        f"Spread over seeds above {UNSTABLE} times the median": unstable,
         "Best rate is the lowest or highest tried, so others may be better": edges,
     }
     return [f"{what}: {', '.join(labels)}." for what, labels in cells.items() if labels]

@@ -3,12 +3,10 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
-from statistics import fmean, median
+from statistics import fmean
 
 from study.config.trial_settings import TrialSettings
-from study.protocols import Protocol
-from study.results.bootstrap import ResampledTests, resample_tests
+from study.results.bootstrap import ResampledTests
 from study.results.chance import BALANCED
 from study.results.rows import ScoreNames
 from study.results.statistics import (
@@ -19,12 +17,10 @@ from study.results.statistics import (
     make_comparisons,
     mean_intervals,
 )
-from study.results.trial_results import TrialResult, first_chance
+from study.results.trial_results import TrialResult
 
 BASE = "base"
 """The label of the cell that the others are compared with."""
-UNSTABLE = 4
-"""How many times the spread of the median cell makes a cell unstable."""
 
 
 @dataclass(frozen=True)
@@ -61,19 +57,10 @@ class Cell:
 class Ablation:
     """The cells of an ablation, and their comparisons with the base."""
 
-    names: ScoreNames
-    """The names of the scores that tables show."""
     cells: Sequence[Cell]
     """The cells that have a score, best mean first."""
     unscored: Sequence[str]
     """The labels of the cells that have none, since no trial of theirs ran to its end."""
-    chance: float | None
-    """The balanced test score of guessing, a fraction.
-
-    None where nothing was tested, or no trial kept its predictions.
-    """
-    resampled: ResampledTests
-    """The scores of the cells on resampled test images."""
 
     @property
     def base(self) -> Cell | None:
@@ -92,38 +79,25 @@ class Ablation:
                 found[cell.label] = cell.comparison.mean
         return dict(sorted(found.items(), key=lambda item: -abs(item[1])))
 
-    @property
-    def unstable(self) -> list[Cell]:
-        """The cells whose score spreads over the seeds over `UNSTABLE` times the median cell's."""
-        spreads = [(cell.score.sd, cell) for cell in self.cells if cell.score.sd is not None]
-        if not spreads:
-            return []
-        most = UNSTABLE * median(spread for spread, _ in spreads)
-        return [cell for spread, cell in spreads if spread > most]
-
 
 def make_ablation(
     ablated: Sequence[TrialResult],
     searched: Sequence[TrialResult],
-    *,
-    protocol: Protocol,
+    resampled: ResampledTests,
     names: ScoreNames,
-    overlap: float | None,
 ) -> Ablation:
     """Compare the cells of an ablation with its base.
 
     Args:
         ablated: the trials of the cells.
         searched: the trials of the search, which has the cells as its groups.
-        protocol: the study's protocol.
-        names: the names of the scores to show.
-        overlap: the mean share of training images that two seeds have in common.
+        resampled: the scores of the study's tests on resampled test images.
+        names: the names of the study's scores.
     """
     scored = defaultdict(list)
     for trial in ablated:
         if trial.status == "finished" and trial.test_score is not None:
             scored[trial.label].append(trial)
-    resampled = resample_tests(chain.from_iterable(scored.values()), protocol, overlap=overlap)
     comparisons = make_comparisons(
         {
             label: difference(resampled, trials, scored[BASE])
@@ -148,11 +122,8 @@ def make_ablation(
         cells.append(cell)
     labels = [trial.group for trial in searched] + [trial.label for trial in ablated]
     return Ablation(
-        names=names,
         cells=sorted(cells, key=lambda cell: -cell.score.mean),
         unscored=[label for label in dict.fromkeys(labels) if label not in scored],
-        chance=first_chance(ablated),
-        resampled=resampled,
     )
 
 

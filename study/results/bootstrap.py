@@ -48,7 +48,10 @@ Scored = tuple[str, int, Head]
 
 
 class DrawnScores(NamedTuple):
-    """The scores of several seeds on sets of resampled test images."""
+    """The scores of several seeds on sets of resampled test images and pseudo-images.
+
+    They are there for their variances: pseudo-images shift their means.
+    """
 
     scores: Array
     """The score, or the difference of two, on each set, ``(draws, seeds)`` float64."""
@@ -74,8 +77,6 @@ class Rescored(NamedTuple):
 class _Part(NamedTuple):
     """The accuracy of trials on one part of the images."""
 
-    exact: Array
-    """The accuracy on the tested images, ``(trials,)``."""
     drawn: Array
     """The accuracy on each resampled set, ``(draws, trials)``."""
     units: float
@@ -191,19 +192,16 @@ def rescore(
         if resampled is None:
             return {}
         parts[name] = resampled
-    drawn_parts = {
+    drawn = {
         name: _add_pseudo_images(part.drawn, part.units, outcomes, rng)
         for name, part in parts.items()
     }
-    exact = _score_accuracies(protocol, {name: part.exact for name, part in parts.items()})
     least_df = min(part.df for part in parts.values())
     rescored: dict[Scored, dict[str, Rescored]] = {trial: {} for trial in outcomes}
-    for name, drawn in _score_accuracies(protocol, drawn_parts).items():
+    for name, redrawn in _score_accuracies(protocol, drawn).items():
         df = parts[name].df if name in parts else least_df
-        # Pseudo-images are there for the variance alone: the mean is the score without them.
-        centered = drawn - drawn.mean(axis=1, keepdims=True) + exact[name]
         for column, scores in enumerate(rescored.values()):
-            alone, minuend, subtrahend = centered[:, :, column]
+            alone, minuend, subtrahend = redrawn[:, :, column]
             scores[name] = Rescored(trials[0].images, alone, minuend, subtrahend, df)
     return rescored
 
@@ -257,7 +255,7 @@ def _resample_part(
     size = _size_of_mean(groups)
     if size is None:
         return None
-    drawn, exact = [], []
+    drawn = []
     for classes, numbers in zip(strata, groups, strict=True):
         # Whether each image is right, (images, trials).
         rows = [np.concatenate([one.right[stratum] for stratum in classes]) for one in outcomes]
@@ -265,11 +263,8 @@ def _resample_part(
         batch = max(1, LARGEST_BATCH // len(numbers))
         starts = range(0, DRAWS, batch)
         weights = (_draw(numbers, min(batch, DRAWS - start), rng) for start in starts)
-        drawn.append(
-            np.concatenate([each @ right.astype(float) / len(numbers) for each in weights])
-        )
-        exact.append(right.mean(axis=0))
-    return _Part(np.mean(exact, axis=0), np.mean(drawn, axis=0), *size)
+        drawn.append(np.concatenate([each @ right / len(numbers) for each in weights]))
+    return _Part(np.mean(drawn, axis=0), *size)
 
 
 def _group_numbers(outcomes: Outcomes, classes: Iterable[Stratum]) -> Array:

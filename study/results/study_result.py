@@ -171,8 +171,9 @@ class StudyResult:
 
     @cached_property
     def resampled(self) -> ResampledTests:
-        """The scores of the tests on resampled test images."""
-        return resample_tests(self.stage("test"), self.protocol, overlap=self.training_overlap)
+        """The scores of the tests, those of cells included, on resampled test images."""
+        compared = [trial for trial in self.trial_results if trial.stage in COMPARED]
+        return resample_tests(compared, self.protocol, overlap=self.training_overlap)
 
     @cached_property
     def rows(self) -> tuple[Row, ...]:
@@ -204,8 +205,8 @@ class StudyResult:
 
     @property
     def chance(self) -> float | None:
-        """The balanced test score of guessing; the same for all rows."""
-        return first_chance(self.stage("test"))
+        """The balanced test score of guessing, which is the same for all rows and cells."""
+        return first_chance(self.trial_results)
 
     @property
     def best_by_validation(self) -> Row | None:
@@ -317,13 +318,7 @@ class StudyResult:
         trials = self.stage("ablation")
         if not (self.is_ablation or trials):
             return None
-        return make_ablation(
-            trials,
-            self.stage("search"),
-            protocol=self.protocol,
-            names=self.score_names,
-            overlap=self.training_overlap,
-        )
+        return make_ablation(trials, self.stage("search"), self.resampled, self.score_names)
 
     @cached_property
     def label_check(self) -> LabelCheck | None:
