@@ -1,5 +1,7 @@
 """Sets of test images vary as samples do, and few images are never sure."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -31,9 +33,8 @@ def hits(right: int, images: int) -> list[bool]:
 def test_a_score_varies_as_if_two_more_images_were_right_and_two_wrong(right: int, images: int):
     found = drawn({("accuracy", "a"): hits(right, images)})["score"]
     share = (right + 2) / (images + 4)
-    known = share * (1 - share) / (images + 4)
-    assert found.alone.var() == pytest.approx(known, rel=0.05)
-    assert found.alone.mean() == pytest.approx(right / images)
+    assert found.alone.var() == pytest.approx(share * (1 - share) / (images + 4), rel=0.05)
+    assert found.alone.mean() == pytest.approx(share, rel=0.01)
     assert found.df == images - 1
 
 
@@ -54,16 +55,27 @@ def test_groups_of_equal_images_vary_as_one_image_each_does(of_class: bool):
 
 
 @pytest.mark.parametrize(
-    "groups, units, df", [([10] * 8, 8, 7), ([40, 40, 10, 5, 5, 1, 1, 1], 3, 2.164)]
+    "classes, units, df",
+    [
+        pytest.param([[10] * 8], 8, 7, id="equal groups"),
+        pytest.param([[40, 40, 10, 5, 5, 1, 1, 1]], 3, 2.164, id="large groups"),
+        pytest.param([[1] * 30] * 3, 90, 87, id="equal classes"),
+        pytest.param([[1] * 300, [1] * 5], 20, 4.134, id="a small class"),
+        pytest.param([[1] * 2, *[[1] * 200] * 3], 31, 1.061, id="a tiny class"),
+    ],
 )
-def test_a_large_group_leaves_the_accuracy_as_sure_as_few_images(
-    groups: list[int], units: int, df: float
+def test_a_mean_is_as_sure_as_large_groups_and_small_classes_let_it_be(
+    classes: list[Sequence[int]], units: int, df: float
 ):
-    stratum = ("accuracy", "a")
-    names = tuple(np.repeat(range(len(groups)), groups).astype(str))
-    right = {stratum: (True,) * len(names)}
-    outcomes = Outcomes("hash", right, groups={stratum: names})
-    found = rescore({BEST: outcomes}, FewShot())[BEST]["score"]
+    """Classes are lists of the sizes of their groups."""
+    strata = {("accuracy", f"{number}"): sizes for number, sizes in enumerate(classes)}
+    right = {stratum: (True,) * sum(sizes) for stratum, sizes in strata.items()}
+    groups = {
+        stratum: tuple(np.repeat(range(len(sizes)), sizes).astype(str))
+        for stratum, sizes in strata.items()
+    }
+    outcomes = Outcomes("hash", right, groups=groups)
+    found = rescore({BEST: outcomes}, FewShot(), balanced=True)[BEST]["score"]
     # All images are right, so that the pseudo-images alone vary.
     assert found.alone.var() == pytest.approx((units + 2) * 2 / (units + 4) ** 3, rel=0.06)
     assert found.df == pytest.approx(df, rel=1e-3)
@@ -80,36 +92,17 @@ def test_a_mean_over_classes_varies_as_samples_of_each_class_do():
     assert found.df == 32 - 8
 
 
-@pytest.mark.parametrize(
-    "classes, units, df",
-    [([30, 30, 30], 90, 87), ([300, 5], 20, 4.134), ([2, 200, 200, 200], 31, 1.061)],
-)
-def test_a_mean_over_classes_is_as_sure_as_its_small_classes_let_it_be(
-    classes: list[int], units: int, df: float
-):
-    right = {("accuracy", f"{n}"): hits(images, images) for n, images in enumerate(classes)}
-    found = drawn(right, FewShot().balanced())["score"]
-    # All images are right, so that the pseudo-images alone vary.
-    assert found.alone.var() == pytest.approx((units + 2) * 2 / (units + 4) ** 3, rel=0.06)
-    assert found.df == pytest.approx(df, rel=1e-3)
-
-
-def test_a_class_with_a_single_image_leaves_averages_over_classes_without_a_variance():
-    right = {("base", "a"): hits(1, 1), ("base", "b"): hits(3, 4), ("new", "c"): hits(3, 4)}
-    assert drawn(right, Generalized()) == {}
-    assert drawn(right, BaseToNew())["score"].df == 3, "here a part counts as a whole"
-
-
-def test_the_smallest_part_gives_the_degrees_of_freedom():
+def test_parts_are_drawn_by_themselves_and_need_two_images_of_what_counts_alone():
     found = drawn({("base", "a"): hits(40, 50), ("new", "b"): hits(10, 20)}, BaseToNew())
     assert (found["base"].df, found["new"].df, found["score"].df) == (49, 19, 19)
+    right = {("base", "a"): hits(1, 1), ("base", "b"): hits(3, 4), ("new", "c"): hits(3, 4)}
+    assert drawn(right, Generalized()) == {}, "here a class counts alone"
+    assert drawn(right, BaseToNew())["score"].df == 3, "here a part counts as a whole"
 
 
 def test_sets_of_one_trial_do_not_depend_on_the_others():
     one = Outcomes("hash", {("accuracy", "a"): tuple(hits(40, 60))})
     other = Outcomes("hash", {("accuracy", "a"): tuple(reversed(hits(50, 60)))})
     alone = rescore({BEST: one}, FewShot())[BEST]["score"]
-    both = rescore({("a", 1, "text"): one, ("b", 1, "text"): other}, FewShot())["a", 1, "text"][
-        "score"
-    ]
-    assert np.allclose(alone.alone, both.alone, rtol=0, atol=1e-12)
+    both = rescore({BEST: one, ("other", 1, "text"): other}, FewShot())[BEST]["score"]
+    np.testing.assert_allclose(alone.alone, both.alone, rtol=0, atol=1e-12)

@@ -6,7 +6,6 @@ Known data give the numbers that scipy and statsmodels give.
 import math
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,10 +14,9 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import DescrStatsW
 
 from study.config.trial_settings import Head, TrialSettings
-from study.protocols import BaseToNew, FewShot, Protocol
+from study.protocols import BaseToNew, FewShot
 from study.results.bootstrap import DrawnScores, ResampledTests, resample_tests
 from study.results.statistics import (
-    Interval,
     MeanInterval,
     make_comparisons,
     mean_interval,
@@ -44,10 +42,8 @@ def adjusted(*p_values: float | None) -> list[float | None]:
 
 
 def test_holm_is_that_of_statsmodels():
-    for seed in range(5):
-        p_values = np.random.default_rng(seed).uniform(0, 0.2, size=8).tolist()
-        known = multipletests(p_values, method="holm")[1]
-        assert adjusted(*p_values) == pytest.approx(tuple(known))
+    p_values = np.random.default_rng(1).uniform(0, 0.2, size=8).tolist()
+    assert adjusted(*p_values) == pytest.approx(tuple(multipletests(p_values, method="holm")[1]))
     assert adjusted(0.01, None, 0.04) == pytest.approx([0.02, None, 0.04]), "None is not tested"
     assert make_comparisons({"not compared": None}) == {}
 
@@ -65,14 +61,13 @@ def counts() -> np.ndarray:
 
 def redrawn(values: np.ndarray) -> DrawnScores:
     """A bootstrap of the means of columns over rows, with the variance of a sample."""
-    centred = values - values.mean(axis=0)
-    means = counts() @ centred / 400
-    return DrawnScores(values.mean(axis=0) + math.sqrt(400 / 399) * means, 399)
+    return DrawnScores(math.sqrt(400 / 399) * counts() @ values / 400, 399)
 
 
-def of(values: np.ndarray, **options: float | bool | None) -> MeanInterval:
+def of(values: np.ndarray, *, overlap: float | None = None, trained: bool = True) -> MeanInterval:
     """The interval of the mean of columns, with images drawn again."""
-    return mean_interval(values.mean(axis=0).tolist(), redrawn(values), **options)  # type: ignore[arg-type]
+    drawn = redrawn(values)
+    return mean_interval(values.mean(axis=0).tolist(), drawn, overlap=overlap, trained=trained)
 
 
 def margin(found: MeanInterval) -> float:
@@ -80,8 +75,8 @@ def margin(found: MeanInterval) -> float:
     return not_none(found.deciding).high - found.mean
 
 
-def is_reported_from_0(found: MeanInterval) -> bool:
-    """Whether the widest interval leaves out 0."""
+def is_significant(found: MeanInterval) -> bool:
+    """Whether a difference is, if it is the only one."""
     (tested,) = make_comparisons({"only": found}).values()
     return tested.finding == "significant"
 
@@ -114,8 +109,10 @@ def test_over_seeds_alone_it_is_the_t_interval_of_statsmodels():
     assert (found.low, found.high) == pytest.approx(known.tconfint_mean(0.05))
     assert found.deciding == found.interval == (found.low, found.high)
     assert found.p_value == pytest.approx(stats.ttest_1samp(SLEEP, 0).pvalue)
-    assert not is_reported_from_0(found)
+    assert not is_significant(found)
     assert found.images is None
+    ends = mean_interval([0.97, 0.99, 1.0], bounded=True)
+    assert not_none(ends.low) < 2 * ends.mean - 1 < not_none(ends.high) == 1.0
 
 
 @pytest.mark.parametrize("values", [[], [0.5, float("nan")], [float("inf")]])
@@ -129,11 +126,7 @@ def test_the_variance_is_that_of_the_two_way_table():
     a, b, c = components(values)
     assert a + b - c > max(a, b)
     assert margin(of(values)) == pytest.approx(joint_margin(a, b, c), rel=0.01)
-
-
-def test_what_both_parts_contain_is_counted_once():
-    # Here seeds differ by what each does on each image alone, as far as these images tell.
-    values = RIGHT.astype(float)
+    # Where seeds differ by what each does on each image alone, that is counted once.
     values = values - values.mean(axis=0) + values.mean() + np.linspace(-1, 1, 5) * 1e-3
     a, b, c = components(values)
     assert b > c > a
@@ -143,19 +136,17 @@ def test_what_both_parts_contain_is_counted_once():
 def test_it_is_never_narrower_than_the_interval_over_seeds():
     few = RIGHT[:, :3] + np.array([-0.05, 0.0, 0.06])
     found = of(few)
-    over_seeds = mean_interval(few.mean(axis=0).tolist())
-    assert not_none(found.low) <= not_none(over_seeds.low)
+    assert not_none(found.low) <= not_none(mean_interval(few.mean(axis=0).tolist()).low)
     assert not_none(found.p_value) >= stats.ttest_1samp(few.mean(axis=0), 0).pvalue
 
 
 def test_its_p_is_below_a_twentieth_exactly_where_it_leaves_out_0():
     drawn = redrawn(RIGHT.astype(float))
     for shift in np.linspace(0.6, 0.9, 31):
-        moved = DrawnScores(drawn.scores - shift, drawn.df)
-        found = mean_interval((RIGHT.mean(axis=0) - shift).tolist(), moved)
+        found = mean_interval((RIGHT.mean(axis=0) - shift).tolist(), drawn)
         low, high = not_none(found.interval)
         leaves_out_0 = low > 0 or high < 0
-        assert (not_none(found.p_value) < 0.05) is is_reported_from_0(found) is leaves_out_0
+        assert (not_none(found.p_value) < 0.05) is is_significant(found) is leaves_out_0
 
 
 def test_seeds_that_agree_on_a_difference_by_chance_are_not_taken_for_sure():
@@ -166,7 +157,7 @@ def test_seeds_that_agree_on_a_difference_by_chance_are_not_taken_for_sure():
     found = of(values)
     assert (found.sd, found.mean) == (0.0, 0.02)
     assert margin(found) == pytest.approx(t_margin(c, 1), rel=0.02)
-    assert not is_reported_from_0(found)
+    assert not is_significant(found)
     assert found.mean > t_margin(b, 399), "as the images alone would have it"
 
 
@@ -174,16 +165,12 @@ def test_one_seed_claims_nothing_beyond_test_images_unless_nothing_is_trained():
     one = RIGHT[:, :1].astype(float)
     found = of(one)
     assert (found.interval, found.deciding, found.p_value) == (None, None, None)
-    assert not is_reported_from_0(found)
+    assert not is_significant(found)
     assert found.images is not None
     untrained = of(one, trained=False)
     assert untrained.interval == untrained.images
-
-
-def test_it_ends_at_what_is_possible():
-    found = mean_interval([0.97, 0.99, 1.0], bounded=True)
-    assert found.high == 1.0
-    assert found.mean - not_none(found.low) > 1 - found.mean
+    for shared in (0.8, 1.0):
+        assert of(one, overlap=shared, trained=False) == untrained
 
 
 def test_seeds_that_share_much_have_a_wider_one_that_decides():
@@ -199,26 +186,19 @@ def test_seeds_that_share_much_have_a_wider_one_that_decides():
     assert found.deciding == found.wider
     between = of(values - found.mean + margin(plain) * 1.5, overlap=0.8)
     assert not_none(between.low) > 0
-    assert not is_reported_from_0(between)
+    assert not is_significant(between)
 
 
 def test_seeds_that_share_all_images_are_tested_for_nothing():
     found = of(RIGHT.astype(float), overlap=1.0)
     assert found.interval == found.images
     assert (found.p_value, found.wider) == (None, None)
-    assert not is_reported_from_0(found)
+    assert not is_significant(found)
 
 
-def test_what_is_not_trained_is_the_same_whatever_seeds_share():
-    same = np.repeat(RIGHT[:, :1], 5, axis=1).astype(float)
-    for shared in (0.8, 1.0):
-        assert of(same, overlap=shared, trained=False) == of(same)
-
-
-Right = Mapping[str, Sequence[bool]]
-
-
-def trial(label: str, seed: int, right: Right, classes: int = 4) -> TrialResult:
+def trial(
+    label: str, seed: int, right: Mapping[str, Sequence[bool]], classes: int = 4
+) -> TrialResult:
     """A tested trial with what it gets right in each part; image n is of class n % classes."""
     predictions = []
     for part, hits in right.items():
@@ -227,32 +207,24 @@ def trial(label: str, seed: int, right: Right, classes: int = 4) -> TrialResult:
             taken = true if hit else "another"
             predictions.append(Prediction("text", part, f"{n:05d}.png", true, taken, 1.0))
     outcomes = {"text": outcomes_of(reversed(predictions))}
-    return partial_result(label=label, seed=seed, outcomes=outcomes)
+    return partial_result(label=label, seed=seed, trainable=1, outcomes=outcomes)
 
 
-def share(p: float, images: int, shift: int = 0) -> list[bool]:
+def share(p: float, images: int) -> list[bool]:
     """So many of the images, evenly spread."""
-    return [math.floor((n + 1 + shift) * p) > math.floor((n + shift) * p) for n in range(images)]
+    return [math.floor((n + 1) * p) > math.floor(n * p) for n in range(images)]
 
 
-def image_interval(
+def spread(
     found: ResampledTests,
     label: str,
     seeds: Sequence[int],
     name: str = "score",
     less: str | None = None,
-) -> Interval | None:
-    """The percentile interval, over test images alone, of a mean or of a difference."""
+) -> float | None:
+    """The standard deviation over test images of a mean or of a difference."""
     drawn = found.drawn(label, less, seeds, name)
-    if drawn is None:
-        return None
-    return Interval(*np.quantile(drawn.scores.mean(axis=1), [0.025, 0.975]).tolist())
-
-
-def width(*args: Any, **options: Any) -> float:
-    interval = image_interval(*args, **options)
-    assert interval is not None
-    return (interval.high - interval.low) / 2
+    return None if drawn is None else float(drawn.scores.mean(axis=1).std())
 
 
 def test_the_harmonic_mean_varies_as_the_delta_method_says():
@@ -264,10 +236,9 @@ def test_the_harmonic_mean_varies_as_the_delta_method_says():
         slope = 2 * (other / (base + new)) ** 2
         variance += slope**2 * p * (1 - p) / n
     found = resample_tests([trial("best", 1, parts)], BaseToNew())
-    assert width(found, "best", [1]) == pytest.approx(1.96 * math.sqrt(variance), rel=0.06)
-    assert width(found, "best", [1], "new") == pytest.approx(
-        1.96 * math.sqrt(new * (1 - new) / images[1]), rel=0.06
-    )
+    assert spread(found, "best", [1]) == pytest.approx(math.sqrt(variance), rel=0.06)
+    of_new = math.sqrt(new * (1 - new) / images[1])
+    assert spread(found, "best", [1], "new") == pytest.approx(of_new, rel=0.06)
 
 
 def test_a_paired_difference_is_of_the_same_images_and_none_of_equal_predictions():
@@ -278,40 +249,30 @@ def test_a_paired_difference_is_of_the_same_images_and_none_of_equal_predictions
         trials += [trial(label, seed, {"accuracy": hits}) for seed in (1, 2)]
     found = resample_tests(trials, FewShot())
     # Two pseudo-images of each seed are all that sets them apart.
-    of_one_seed = 1.96 * 2**0.5 / 602
-    assert width(found, "best", [1], less="twin") == pytest.approx(of_one_seed, rel=0.2)
+    of_one_seed = 2**0.5 / 602
+    assert spread(found, "best", [1], less="twin") == pytest.approx(of_one_seed, rel=0.1)
     of_both = of_one_seed / 2**0.5
-    assert width(found, "best", [1, 2], less="twin") == pytest.approx(of_both, rel=0.2)
-    gained = np.subtract(better, right, dtype=float)
-    known = 1.96 * gained.std() / math.sqrt(600)
-    assert gained.sum() == 20
-    assert width(found, "better", [1, 2], less="best") == pytest.approx(known, rel=0.1)
-    assert known < width(found, "better", [1, 2]) / 2
+    assert spread(found, "best", [1, 2], less="twin") == pytest.approx(of_both, rel=0.1)
+    known = np.subtract(better, right, dtype=float).std() / math.sqrt(600)
+    assert spread(found, "better", [1, 2], less="best") == pytest.approx(known, rel=0.1)
+    assert known < not_none(spread(found, "better", [1, 2])) / 2
 
 
 def test_the_recall_of_a_class_varies_over_seeds_and_images():
     right = {seed: share(p, 200) for seed, p in enumerate((0.7, 0.8, 0.9))}
-    for hits in right.values():
-        hits.append(True)  # the one image of a class of its own
-    trials = []
-    for seed, hits in right.items():
-        predictions = []
-        for n, hit in enumerate(hits):
-            true = "alone" if n == 200 else f"class {n % 2}"
-            taken = true if hit else "-"
-            predictions.append(Prediction("text", "accuracy", f"{n:03}", true, taken, 1.0))
-        outcomes = {"text": outcomes_of(predictions)}
-        trials.append(partial_result(label="best", seed=seed, trainable=1, outcomes=outcomes))
+    trials = [trial("best", seed, {"accuracy": hits}, 2) for seed, hits in right.items()]
     found = recall_intervals(trials)
     assert found.keys() == {("accuracy", "class 0"), ("accuracy", "class 1")}
     for number, recall in enumerate(found.values()):
-        seeds = [np.mean(hits[number:200:2]) for hits in right.values()]
+        seeds = [np.mean(hits[number::2]) for hits in right.values()]
         assert recall.mean == pytest.approx(np.mean(seeds))
         t_interval = stats.t.ppf(0.975, 2) * stats.sem(seeds)
         assert not_none(recall.low) < recall.mean - t_interval + 1e-6
     (one_seed, _) = recall_intervals(trials[:1]).values()
     assert one_seed.low is None
     assert one_seed.images
+    single = recall_intervals([trial("best", 1, {"accuracy": share(0.5, 3)}, 2)])
+    assert single.keys() == {("accuracy", "class 0")}, "the other one has one image"
 
 
 @pytest.mark.parametrize(
@@ -323,25 +284,12 @@ def test_the_recall_of_a_class_varies_over_seeds_and_images():
         pytest.param([trial("b", 1, {"accuracy": share(0.5, 100)}, 5)], id="other classes"),
     ],
 )
-def test_without_predictions_of_the_same_images_there_is_no_interval(
-    others: list[TrialResult],
-):
+def test_without_predictions_of_the_same_images_there_is_no_interval(others: list[TrialResult]):
     found = resample_tests([trial("a", 1, {"accuracy": share(0.5, 100)}), *others], FewShot())
-    assert image_interval(found, "a", [1]) is not None
-    assert image_interval(found, "a", [1], less="b") is None
-    assert image_interval(found, "a", [1, 2]) is None
-    assert image_interval(found, "a", [1], "hmean") is None
-
-
-def test_the_score_is_that_of_the_protocol():
-    class Worst(FewShot):
-        def score(self, parts: dict[str, float]) -> dict[str, float]:  # type: ignore[override]
-            return {**parts, "score": min(parts.values())}
-
-    protocol: Protocol = Worst()
-    parts = {"a": share(0.9, 200), "b": share(0.5, 200)}
-    found = resample_tests([trial("best", 1, parts)], protocol)
-    assert image_interval(found, "best", [1]) == image_interval(found, "best", [1], "b")
+    assert spread(found, "a", [1]) is not None
+    assert spread(found, "a", [1], less="b") is None
+    assert spread(found, "a", [1, 2]) is None
+    assert spread(found, "a", [1], "hmean") is None
 
 
 @pytest.mark.parametrize("head, depends_on_images", [("text", False), ("linear", True)])
