@@ -62,9 +62,8 @@ def _without_single_part(table: Table) -> Table:
     column = table.header.index("part")
     if len({row[column] for row in table.rows}) > 1:
         return table
-    header = [name for name in table.header if name != "part"]
-    rows = [[*row[:column], *row[column + 1 :]] for row in table.rows]
-    return replace(table, header=header, rows=rows, left=table.left - 1)
+    others = [index for index in range(len(table.header)) if index != column]
+    return replace(table, left=table.left - 1).with_columns(others)
 
 
 def recall_chart(result: StudyResult) -> Chart:

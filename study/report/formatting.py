@@ -59,11 +59,6 @@ def format_difference(difference: MeanInterval | None) -> str:
     return f"{points(difference.mean)} [{points(interval.low)}, {points(interval.high)}]"
 
 
-def format_correlation(rho: float) -> str:
-    """Return a correlation with its sign and two decimals."""
-    return f"{rho:+.2f}".replace("-", "−")
-
-
 def probability(p: float | None) -> str:
     """Return a p value with three decimals, or as “<0.001”."""
     if p is None:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rich.console import Group
 from rich.text import Text
@@ -26,14 +27,13 @@ from study.report.setting_descriptions import (
     settings_in_words,
     tuned_in_words,
 )
-from study.report.tables import Table, markdown_text, records_csv, with_notes
+from study.report.tables import Table, markdown_text, records_csv
 from study.report.terminal import amount
 from study.report.verdict import (
     comparison_sentences,
     interval_scope,
     qualifications,
     registration_sentence,
-    validation_agreement,
     verdict,
 )
 from study.results.best_configuration import best_other_method
@@ -154,9 +154,8 @@ def render_screen(result: StudyResult) -> Group:
     kept = [*range(min(_MOST_ROWS, len(main.rows)))]
     if main.marked is not None and main.marked not in kept:
         kept[-1] = main.marked
-    rows = [[main.rows[row][column] for column in columns] for row in kept]
-    header = [main.header[column] for column in columns]
-    table = Table(main.title, header, rows, lines=False)
+    rows = [main.rows[row] for row in kept]
+    table = replace(main, rows=rows, note="", lines=False).with_columns(columns)
     blocks: list[Table | Text] = [table] if rows else []
     if len(kept) < len(main.rows):
         blocks.append(Text(f"and {amount(len(main.rows) - len(kept), 'candidate')} more: --all"))
@@ -173,8 +172,7 @@ def render_screen(result: StudyResult) -> Group:
 
 def render_leaderboard(result: StudyResult) -> Group:
     """Return the leaderboard as all its tables for the terminal, with its findings."""
-    sentences = filter(None, [*verdict(result), validation_agreement(result)])
-    return Group(*with_notes(_all_tables(result)), *map(Text, sentences))
+    return Group(*_all_tables(result), *map(Text, verdict(result)))
 
 
 def render_best_of_studies(ranked: Sequence[RankedTrial]) -> Group:
@@ -200,7 +198,7 @@ def render_best_of_studies(ranked: Sequence[RankedTrial]) -> Group:
 def leaderboard_markdown(result: StudyResult) -> str:
     """Return the leaderboard as Markdown: verdict, tables, notes."""
     blocks = [f"# {markdown_text(result.folder.name)}", *map(markdown_text, verdict(result))]
-    return "\n\n".join([*blocks, *markdown_tables(result)]) + "\n"
+    return "\n\n".join([*blocks, *(table.markdown() for table in _all_tables(result))]) + "\n"
 
 
 def describe_study(result: StudyResult) -> str:
@@ -211,7 +209,7 @@ def describe_study(result: StudyResult) -> str:
     if result.registration:
         blocks.append(f"`{result.registration.loading_line}`")
         blocks.append(markdown_text(registration_sentence(result.registration)))
-    blocks += [*rest, *markdown_tables(result)]
+    blocks += [*rest, *(table.markdown() for table in _all_tables(result))]
     blocks.append("`report.html` among this run’s artifacts has the whole report.")
     return _widen_columns("\n\n".join(blocks))
 
@@ -224,15 +222,10 @@ def _widen_columns(markdown: str) -> str:
     )
 
 
-def markdown_tables(result: StudyResult) -> list[str]:
-    """Return all tables in Markdown, and how well validation ranked."""
-    blocks = [table.markdown() for table in _all_tables(result) if table.rows]
-    return [*blocks, markdown_text(validation_agreement(result))]
-
-
 def _all_tables(result: StudyResult) -> list[Table]:
+    """Return the tables that have rows."""
     makers = main_table, target_table, cell_table, configuration_table, budget_table
-    return [make(result) for make in makers]
+    return [table for table in (make(result) for make in makers) if table.rows]
 
 
 def leaderboard_records(result: StudyResult) -> list[dict[str, object]]:

@@ -36,7 +36,7 @@ from study.report.class_tables import recall_chart
 from study.report.formatting import format_mean
 from study.report.names import candidate_name, group_name, starred_name
 from study.report.terminal import amount
-from study.report.verdict import best_name, validation_agreement
+from study.report.verdict import best_name
 from study.results.importance import MIN_TRIALS, Importances, importances, load_open_search
 from study.results.statistics import MeanInterval
 from study.results.study_result import StudyResult
@@ -280,7 +280,7 @@ def agreement_chart(result: StudyResult) -> Chart:
         "agreement",
         "Validation against test",
         "Each candidate’s validation score, and its test score with its 95 % interval. ★: best "
-        f"configuration. {validation_agreement(result)}".strip(),
+        "configuration.",
         [paint] if scored else [],
         reason_if_empty="no candidate has a test score yet",
         width=7.0,

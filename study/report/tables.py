@@ -72,12 +72,14 @@ class Table:
         return "\n\n".join(blocks)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Yield the pieces, for rich to print, with an empty line between those without lines."""
+        """Yield the pieces, with an empty line between those without lines, and the note."""
         rows = [list(map(visible_text, row)) for row in self.texts]
         for number, piece in enumerate(replace(self, rows=rows).pieces(options.max_width)):
             if number and not self.lines:
                 yield Text("")
             yield piece._to_rich_table(options.max_width)
+        if self.note:
+            yield Text(self.note, style="dim")
 
     def pieces(self, width: int) -> Iterator[Table]:
         """Yield the table in pieces that fit a terminal of so many columns."""
@@ -88,13 +90,14 @@ class Table:
         if count >= len(self.header):
             yield self
             return
-        yield self._with_columns(range(count))
-        remainder = self._with_columns([0, *range(count, len(self.header))])
+        yield self.with_columns(range(count))
+        remainder = self.with_columns([0, *range(count, len(self.header))])
         title = self.title and self.title.removesuffix(CONTINUED) + CONTINUED
         left = max(1, self.left - count + 1)
         yield from replace(remainder, title=title, left=left).pieces(width)
 
-    def _with_columns(self, columns: Sequence[int]) -> Table:
+    def with_columns(self, columns: Sequence[int]) -> Table:
+        """Return the table with some of its columns, by their indices."""
         header = [self.header[index] for index in columns]
         return replace(self, header=header, rows=[[row[n] for n in columns] for row in self.rows])
 
@@ -152,17 +155,6 @@ class Table:
 def plain_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
     """Return a table without lines, all of whose columns are words."""
     return Table("", header, rows, left=len(header), lines=False)
-
-
-def with_notes(tables: Iterable[Table]) -> list[Table | Text]:
-    """Return what a terminal shows of tables: those that have rows, each with its note below."""
-    shown: list[Table | Text] = []
-    for table in tables:
-        if table.rows:
-            shown.append(table)
-            if table.note:
-                shown.append(Text(table.note, style="dim"))
-    return shown
 
 
 def records_csv(records: Sequence[Mapping[str, object]]) -> str:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from study.config.labels import LINEAR, ZERO_SHOT
 from study.report.formatting import (
-    format_correlation,
     format_count,
     format_difference,
     format_mean,
@@ -18,7 +17,7 @@ from study.report.terminal import amount
 from study.results.ablation import BASE, Ablation
 from study.results.bootstrap import ResampledTests
 from study.results.chance import BALANCED
-from study.results.rows import CLOSE_TO_BEST, Row
+from study.results.rows import Row
 from study.results.statistics import MOST_OVERLAP, MeanInterval
 from study.results.study_result import FinalModel, StudyResult
 from study.storage.study_folder import Registration
@@ -194,23 +193,6 @@ def registration_sentence(registered: Registration) -> str:
     champion = "champion" if registered.champion else "not champion"
     version = f"{registered.model}, version {registered.version} ({champion})"
     return f"Registered as {version}: {registered.reason}."
-
-
-def validation_agreement(result: StudyResult) -> str:
-    """Return how well validation ranked the tested candidates."""
-    check = result.validation_check
-    if not check.agreement:
-        return ""
-    sentence = (
-        f"Spearman’s ρ of validation and test over {check.agreement.n} candidates: "
-        f"{format_correlation(check.agreement.rho)}"
-    )
-    if check.close:
-        sentence += (
-            f"; over the {check.close.n} within {percent(CLOSE_TO_BEST, 0)} points of the best by "
-            f"validation: {format_correlation(check.close.rho)}"
-        )
-    return f"{sentence}."
 
 
 def interval_scope(resampled: ResampledTests, scores: Sequence[MeanInterval]) -> list[str]:

@@ -30,7 +30,7 @@ from study.results.bootstrap import ResampledTests, resample_tests
 from study.results.chance import BALANCED, ChanceComparison
 from study.results.classes import Classes, first_seed, make_classes
 from study.results.label_check import LabelCheck, check_labels
-from study.results.rows import Row, ScoreNames, ValidationCheck, check_validation, make_row
+from study.results.rows import Row, ScoreNames, make_row
 from study.results.statistics import (
     Intervals,
     MeanInterval,
@@ -117,6 +117,11 @@ class StudyResult:
     def protocol(self) -> Protocol:
         """The study's protocol."""
         return self.study.protocol
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all of the study's steps have ended."""
+        return self.folder.is_complete()
 
     @cached_property
     def registration(self) -> Registration | None:
@@ -266,11 +271,6 @@ class StudyResult:
             return None
         labels = {one.tested: one.label for one in self.candidates}
         return self.find_row(labels.get(candidate.tested))
-
-    @cached_property
-    def validation_check(self) -> ValidationCheck:
-        """How well validation ranked the rows."""
-        return check_validation(self.rows)
 
     @cached_property
     def classes(self) -> Classes:

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from study.results.rows import rank_agreement
 from study.results.statistics import MeanInterval
 from study.results.study_result import StudyResult, read_study_result
 from study.results.trial_results import seed_scores
@@ -167,15 +166,3 @@ def test_a_final_training_has_an_interval_over_images_alone(make_study: Callable
     assert all(trial.trial_id not in entry.labels for entry in board.rows)
     ExampleStudy(folder).fail(trial.trial_id)
     assert not_none(read_study_result(folder).final).trial is None
-
-
-def test_rank_agreement_is_that_of_scipy():
-    first, second = (0.7, -1.6, -0.2, -1.2, 3.4, 3.7), (1.9, 0.8, 1.1, 0.1, 4.4, 5.5)
-    found = not_none(rank_agreement([*zip(first, second, strict=True)]))
-    known = stats.spearmanr(first, second).statistic
-    assert (found.n, found.rho) == (6, pytest.approx(known))
-
-
-@pytest.mark.parametrize("pairs", [[], [(1, 1), (2, 2)], [(1, 1), (1, 2), (1, 3)]])
-def test_too_little_to_rank_gives_no_agreement(pairs: list[tuple[float, float]]):
-    assert rank_agreement(pairs) is None
