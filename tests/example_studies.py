@@ -1,11 +1,9 @@
 """Whole studies that never ran, with scores from a seeded generator, for both protocols."""
 
-import math
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import product
 from operator import ne
 from pathlib import Path
 from typing import Any
@@ -19,17 +17,17 @@ from study.trial.study import Candidate, EpochReport, Prediction, TrialConfig
 from tests.study_writer import CLASSES, SEEDS, StudyWriter
 
 EPOCHS = 12
-RUNGS = (3, 6)
 CLIPFIT = "text.mlp.fc2.bias + vision.ln"
 SUBSETS = {
     CLIPFIT: 5_120,
     "text.mlp.fc2.bias + vision.ln[0:2]": 2_048,
     "text.bias + vision.ln": 11_264,
-    "text.attn.v.bias + text.mlp.fc2.bias + vision.ln + vision.ln_pre": 7_168,
+    "text.attn.v.bias + text.mlp.fc2.bias + vision.ln_pre + vision.ln": 7_168,
     "text.bias + vision.bias": 16_384,
     "vision.ln": 3_072,
-    "text.bias[2:4] + text.ln": 4_096,
+    "text.ln + text.bias[2:4]": 4_096,
 }
+"""The number of trainable parameters of each subset."""
 BASELINES = {
     "zero-shot": "none",
     "clipfit": CLIPFIT,
@@ -58,12 +56,16 @@ CELLS = {
 
 
 class ExampleStudy(StudyWriter):
-    """A writer of studies whose scores depend on subset, learning rates and noise."""
+    """A writer of studies whose scores are drawn."""
 
     def __init__(self, path: Path, *, seed: int = 3, **sections: Any):
         super().__init__(path, **sections)
         self.base_to_new = self.config.protocol == "base_to_new"
         self.random = np.random.default_rng(seed)
+        half = len(CLASSES) // 2
+        self._parts: Mapping[str, Sequence[str]] = {"accuracy": CLASSES}
+        if self.base_to_new:
+            self._parts = {"base": CLASSES[:half], "new": CLASSES[half:]}
 
     def proposed(self, stage: str, group: str, number: int, **fields: Any) -> TrialConfig:
         """Begin a trial; its subset is CLIPFit's unless another one is given."""
@@ -81,14 +83,13 @@ class ExampleStudy(StudyWriter):
         }
         return self.trial(number, **values | fields)
 
-    def parts(self, prefix: str, score: float) -> dict[str, float]:
-        """The protocol's numbers around a score."""
+    def scores(self, score: float) -> dict[str, float]:
+        """The protocol's score and its parts, which are around it."""
         if not self.base_to_new:
-            return {f"{prefix}accuracy": score, f"{prefix}score": score}
+            return {"accuracy": score, "score": score}
         base, new = score + 0.08, score - 0.06
         hmean = 2 * base * new / (base + new)
-        numbers = {"base": base, "new": new, "hmean": hmean, "score": hmean}
-        return {f"{prefix}{name}": value for name, value in numbers.items()}
+        return {"base": base, "new": new, "hmean": hmean, "score": hmean}
 
     def train(
         self,
@@ -99,68 +100,44 @@ class ExampleStudy(StudyWriter):
         test: float | None = None,
         **cause: Any,
     ) -> float:
-        """Record the epochs of a trial, its test score too if it has one; return its last score."""
-        rates = [config.settings.rates.get(kind) for kind in ("bias", "ln")]
-        subset = config.settings.subset
-        target = 0.62 + 0.015 * ("ln" in subset) + 0.01 * ("attn.v" in subset)
-        target += sum(0.05 - 0.03 * abs(math.log10(rate / 8e-3)) for rate in rates if rate)
-        target += self.random.normal(0, 0.004)
-        score, head = target - 0.12, config.settings.head or "text"
+        """Record the epochs of a trial, with its test score if it has one.
+
+        Returns:
+            Its validation score, which is drawn.
+        """
+        score = float(self.random.normal(0.72 if config.epochs else 0.5, 0.03))
+        head = config.settings.head or "text"
         last = config.epochs if epochs is None else epochs
         for epoch in range(1, last + 1) if last else (0,):
-            metrics = {"seconds": 1.0}
-            if epoch:
-                score = target - 0.12 * math.exp(-epoch / 3) + self.random.normal(0, 0.003)
-                metrics = {
-                    "train_loss": 0.4 + math.exp(-epoch / 4),
-                    "cross_entropy": 0.3 + math.exp(-epoch / 4),
-                    "distillation": 0.1,
-                    "images_per_second": 900.0,
-                    "seconds": 1.5,
-                }
-            report = EpochReport(epoch, epoch == config.epochs, metrics)
+            report = EpochReport(epoch, epoch == config.epochs, {"seconds": 1.5}, head=head)
+            scores = {}
             if config.stage == "search":
-                metrics |= self.parts("val_", score)
-                report = replace(report, head=head, scores={head: self.parts("", score)})
+                scores, prefix, heads = self.scores(score), "val_", (head,)
             elif report.done and test is not None:
-                metrics |= self.parts("test_", test)
-                report = replace(
-                    report,
-                    head=head,
-                    scores=dict.fromkeys(HEADS, self.parts("", test)),
-                    predictions=self._predictions(test),
-                )
+                scores, prefix, heads = self.scores(test), "test_", HEADS
+                report = replace(report, predictions=self._predictions(test))
+            if scores:
+                metrics = {f"{prefix}{name}": value for name, value in scores.items()}
+                of_heads = dict.fromkeys(heads, scores)
+                report = replace(report, metrics=report.metrics | metrics, scores=of_heads)
             self.record(config, report)
         if status:
             self.end(config, status, **cause)
         return score
 
-    @property
-    def _parts(self) -> dict[str, slice]:
-        """The classes of each part of a test."""
-        half = len(CLASSES) // 2
-        halves = {"base": slice(half), "new": slice(half, None)}
-        return halves if self.base_to_new else {"accuracy": slice(None)}
-
     def _predictions(self, score: float) -> list[Prediction]:
-        accuracies = [np.clip(score + self.random.normal(0, 0.1), 0, 1) for _ in CLASSES]
+        """Predict 40 images of each class, about as many right ones as the score says."""
         predictions = []
-        for part, classes in self._parts.items():
-            counts = self._confusion(accuracies[classes])
+        for part, names in self._parts.items():
+            counts = []
+            for true in range(len(names)):
+                right = round(40 * np.clip(score + self.random.normal(0, 0.1), 0, 1))
+                row = self.random.multinomial(40 - right, [1 / len(names)] * len(names))
+                row[true] += right
+                counts.append(row.tolist())
             for head in HEADS:
-                predictions += predictions_of(part, CLASSES[classes], counts, head)
+                predictions += predictions_of(part, names, counts, head)
         return predictions
-
-    def _confusion(self, accuracies: Sequence[float]) -> list[list[int]]:
-        counts = []
-        for true, accuracy in enumerate(accuracies):
-            right = round(40 * accuracy)
-            others = [1 / (len(accuracies) - 1)] * len(accuracies)
-            others[true] = 0.0
-            row = self.random.multinomial(40 - right, others)
-            row[true] = right
-            counts.append(row.tolist())
-        return counts
 
     def add_candidate(
         self,
@@ -180,10 +157,9 @@ class ExampleStudy(StudyWriter):
             training: the label of the candidate whose training it shares, if any.
             settings: its settings, as columns of tables.
         """
-        columns = {"subset": "none", **settings}
         candidate = Candidate(
             label=label,
-            settings=TrialSettings.from_column_values(columns),
+            settings=TrialSettings.from_column_values({"subset": "none", **settings}),
             val_score=val_score,
             training=training or label,
             search_trials=35,
@@ -258,10 +234,9 @@ class ExampleStudy(StudyWriter):
                 counts[true][true] = right
                 counts[true][1 if true == 0 else 0] = number - right
             predictions = []
-            for head, part in product(
-                HEADS, ("base", "new") if self.base_to_new else ("accuracy",)
-            ):
-                predictions += predictions_of(part, CLASSES[: len(images)], counts, head)
+            for part in self._parts:
+                for head in HEADS:
+                    predictions += predictions_of(part, CLASSES[: len(images)], counts, head)
             self.predict(trial.trial_id, predictions)
 
     def doubt_labels(self, wrong: str, classes: Sequence[str]):
@@ -331,87 +306,72 @@ def search_study(folder: Path, *, base_to_new: bool = False, seed: int = 3, edge
         search={"trials": 35},
         storage="runs",
     )
-    chosen = _search(study)
-    study.choose(*(chosen[label] for label in MEANS))
-    shot_luck = {seed: study.random.normal(0, 0.01) for seed in SEEDS}
+    scored = _search(study)
+    ranked = sorted((one for one in scored if one[1].group != "baseline"), key=lambda one: -one[0])
+    tuned = [one for one in ranked if one[1].group == "clipfit-tuned"]
+    proposed = [one for one in ranked if one[1].group == "search"]
+    chosen = [*scored[: len(BASELINES)], tuned[0], *proposed[:3]]
+    for label, (score, config) in zip(MEANS, chosen, strict=True):
+        candidate = Candidate(
+            label=label,
+            settings=config.settings,
+            val_score=score,
+            source_trial=config.trial_id,
+            training=label,
+            search_trials=35,
+        )
+        study.choose(*study.candidates.values(), candidate)
+    shot_luck = study.random.normal(0, 0.01, len(SEEDS))
     for candidate in study.candidates.values():
         mean = MEANS[candidate.label] + (edge if candidate.label == "best" else 0)
         for number, own in enumerate(SEEDS):
             luck = 0.0
             if candidate.label != "zero-shot":
-                luck = shot_luck[own] + study.random.normal(0, 0.004)
+                luck = shot_luck[number] + study.random.normal(0, 0.004)
             study.test(candidate, number, own, round(mean + luck, 4))
 
 
-def _search(study: ExampleStudy) -> dict[str, Candidate]:
-    """Write the search stage; return the candidates by label."""
-    chosen, ranked = {}, []
+def _search(study: ExampleStudy) -> list[tuple[float, TrialConfig]]:
+    """Write the search stage; return its finished trials with their scores."""
+    finished = []
     for number, (label, subset) in enumerate(BASELINES.items()):
         epochs = 0 if subset == "none" else EPOCHS
-        config = study.proposed(
-            "search", "baseline", number, label=label, subset=subset, epochs=epochs
-        )
-        chosen[label] = _candidate(label, config, study.train(config))
-    groups = ["clipfit-tuned" if number % 4 == 0 else "search" for number in range(32)]
-    for number, group in enumerate(groups, start=len(BASELINES)):
-        subset = CLIPFIT
-        if group == "search":
-            subset = str(study.random.choice(list(SUBSETS)))
+        baseline = {"label": label, "subset": subset, "epochs": epochs}
+        config = study.proposed("search", "baseline", number, **baseline)
+        finished.append((study.train(config), config))
+    for number in range(len(BASELINES), 35):
+        group = "search" if number % 4 else "clipfit-tuned"
+        subset = str(study.random.choice([*SUBSETS])) if number % 4 else CLIPFIT
         rates = {}
         for kind in ("bias", "ln"):
             if kind in subset:
                 rates[f"{kind}_lr"] = float(10 ** study.random.uniform(-3.5, -1.3))
-        config = study.proposed(
-            "search",
-            group,
-            number,
-            label=f"trial {number}",
-            subset=subset,
-            distill_weight=float(study.random.choice([0.25, 1.0, 8.0])),
-            **rates,
-        )
+        weight = float(study.random.choice([0.25, 1.0, 8.0]))
+        values = {"label": f"trial {number}", "subset": subset, "distill_weight": weight, **rates}
+        config = study.proposed("search", group, number, **values)
         if number % 11 == 7:
             reason = "NonFiniteLossError: epoch 3, step 5: loss is <nan>"
             study.train(config, 2, "failed", reason=reason, error=f"Traceback:\n  ...\n{reason}")
-        elif number > 8 and study.random.random() < 0.4:
-            study.train(config, int(study.random.choice(RUNGS)), "stopped", reason="asha")
+        elif number % 3 == 0:
+            study.train(config, 3, "stopped", reason="asha")
         else:
-            ranked.append((study.train(config), config))
-    ranked.sort(key=lambda item: -item[0])
-    tuned = [one for one in ranked if one[1].group == "clipfit-tuned"]
-    proposed = [one for one in ranked if one[1].group == "search"]
-    for label, (score, config) in zip(
-        ("clipfit-tuned", "best", "second", "third"), (tuned[0], *proposed[:3]), strict=True
-    ):
-        chosen[label] = _candidate(label, config, score)
-    return chosen
-
-
-def _candidate(label: str, config: TrialConfig, score: float) -> Candidate:
-    return Candidate(
-        label=label,
-        settings=config.settings,
-        val_score=score,
-        source_trial=config.trial_id,
-        training=label,
-        search_trials=35,
-    )
+            finished.append((study.train(config), config))
+    return finished
 
 
 @written_once
-def ablation_study(folder: Path, *, base_to_new: bool = False, seed: int = 3):
+def ablation_study(folder: Path, *, seed: int = 3):
     """Write a finished ablation: each cell with five seeds, at a known distance to the base."""
-    protocol = "base_to_new" if base_to_new else "few_shot"
     study = ExampleStudy(
-        folder, seed=seed, protocol=protocol, data={"dataset": "glyphs"}, storage="runs"
+        folder, seed=seed, protocol="few_shot", data={"dataset": "glyphs"}, storage="runs"
     )
-    luck = {seed: study.random.normal(0, 0.01) for seed in SEEDS}
+    luck = study.random.normal(0, 0.01, len(SEEDS))
     for number, (label, (subset, effect)) in enumerate(CELLS.items()):
         for own in SEEDS:
             trial_id = f"ablation-{number}-seed{own}"
             config = study.proposed(
                 "ablation", label, number, trial_id=trial_id, seed=own, subset=subset
             )
-            test = 0.7 + effect + luck[own] + study.random.normal(0, 0.003)
+            test = 0.7 + effect + luck[own - 1] + study.random.normal(0, 0.003)
             study.train(config, test=test)
     study.study.write_cells({})
