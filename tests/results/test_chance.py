@@ -13,7 +13,6 @@ from study.trial.predictions import Confusion
     "protocol, parts, expected",
     [
         ("few_shot", {"accuracy": [[90, 79], [10, 9]]}, (0.88889, 0.5)),
-        ("few_shot", {"accuracy": [[5, 5], [5, 4], [5, 3], [5, 0]]}, (0.6, 0.25)),
         ("few_shot", {}, None),
         # Each part is balanced, and then their harmonic mean is taken.
         ("base_to_new", {"base": [[90, 90], [10, 2]], "new": [[9, 0], [9, 9]]}, (0.54545, 0.5)),

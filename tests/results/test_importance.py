@@ -22,23 +22,20 @@ def write_journal(folder: Path, group: str, trials: int):
         study.tell(trial, rate * 10 + number / 1000)
 
 
-def test_the_open_search_is_that_of_the_journal(few_shot_study: Path):
-    folder = StudyFolder(few_shot_study)
+def test_the_open_search_is_that_of_a_whole_journal(
+    few_shot_study: Path, caplog: pytest.LogCaptureFixture
+):
+    folder, journal = StudyFolder(few_shot_study), few_shot_study / "optuna.journal"
     assert load_open_search(folder) is None
-    assert not (few_shot_study / "optuna.journal").exists(), "looking for one makes none"
+    assert not journal.exists(), "looking for one makes none"
     write_journal(few_shot_study, "lora", 30)
     assert load_open_search(folder) is None
     write_journal(few_shot_study, "search", 30)
     study = not_none(load_open_search(folder))
     assert len(study.trials) == 30
     assert "text.ln1" in importances(study).weights
-
-
-def test_a_damaged_journal_is_reported(few_shot_study: Path, caplog: pytest.LogCaptureFixture):
-    write_journal(few_shot_study, "search", 12)
-    journal = few_shot_study / "optuna.journal"
     journal.write_text("no journal\n" + journal.read_text())
-    assert load_open_search(StudyFolder(few_shot_study)) is None
+    assert load_open_search(folder) is None
     assert "optuna.journal is damaged" in caplog.text
 
 

@@ -38,18 +38,19 @@ def test_the_training_images_of_a_split_are_read_without_its_test_images(tmp_pat
     assert names == ["glyph l", "glyph k", "glyph j"]
 
 
-@pytest.mark.parametrize("digest", [None, "", "../a1", "b2"])
-def test_a_split_without_a_record_is_not_known(tmp_path: Path, digest: str | None):
-    study = StudyWriter(tmp_path / "mine")
-    study.record_split("a1", "")
-    assert read_training_images(study.folder, digest) is None
-
-
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]\n", '{"class_names": 3}\n', '{"class_names": ["a"]}\n{']
+    "digest, text",
+    [
+        *((digest, None) for digest in (None, "", "../a1", "b2")),
+        *(("a1", text) for text in ("", "{", "[]\n", '{"class_names": ["a"]}\n{')),
+    ],
 )
-def test_a_damaged_record_is_not_known(tmp_path: Path, text: str):
+def test_a_split_without_a_record_or_with_a_damaged_one_is_not_known(
+    tmp_path: Path, digest: str | None, text: str | None
+):
     study = StudyWriter(tmp_path / "mine")
     study.record_split("a1", "")
-    (study.folder.path / "shots/tasks-a1.jsonl").write_text(text + '{"part":"train","label":7}')
-    assert read_training_images(study.folder, "a1") is None
+    if text is not None:
+        broken = text + '{"part":"train","label":7}'
+        (study.folder.path / "shots/tasks-a1.jsonl").write_text(broken)
+    assert read_training_images(study.folder, digest) is None
