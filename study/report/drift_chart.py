@@ -12,9 +12,6 @@ from study.report.tables import records_csv
 from study.results.drift import StudyDrift, TensorDrift
 from study.storage.atomic import write_atomically
 
-BEFORE, AFTER = "pre", "post"
-"""The names of what is before the first and after the last layer."""
-
 
 def drift_chart(drifts: Sequence[TensorDrift]) -> Chart:
     """Draw the relative change of each tensor against its layer, a panel an encoder."""
@@ -26,7 +23,8 @@ def drift_chart(drifts: Sequence[TensorDrift]) -> Chart:
         moved = [drift for drift in drawn if drift.encoder == encoder]
 
         def paint(axes: Any, encoder: str = encoder, moved: list[TensorDrift] = moved) -> None:
-            layers = _layer_names(moved)
+            last = max((drift.layer for drift in moved if drift.layer is not None), default=-1)
+            layers = ["pre", *map(str, range(last + 1)), "post"]
             for site, (marker, color) in looks.items():  # which are the same in every panel
                 of_site = [drift for drift in moved if drift.site == site]
                 if of_site:
@@ -51,18 +49,10 @@ def drift_chart(drifts: Sequence[TensorDrift]) -> Chart:
     )
 
 
-def _layer_names(drifts: Sequence[TensorDrift]) -> list[str]:
-    """Return the names of the layers from the bottom up, with “pre” and “post” where needed."""
-    used = {_layer_name(drift) for drift in drifts}
-    last = max((drift.layer for drift in drifts if drift.layer is not None), default=-1)
-    names = [BEFORE, *map(str, range(last + 1)), AFTER]
-    return [name for name in names if name in used or name.isdecimal()]
-
-
 def _layer_name(drift: TensorDrift) -> str:
     if drift.layer is not None:
         return str(drift.layer)
-    return BEFORE if "ln_pre" in drift.site else AFTER
+    return "pre" if "ln_pre" in drift.site else "post"
 
 
 def describe_drift(drift: StudyDrift) -> str:

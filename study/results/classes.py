@@ -1,12 +1,11 @@
 """The test images class by class: what the best configuration takes them for."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from study.results.statistics import MeanInterval, recall_intervals
-from study.results.training_images import TrainingImages
 from study.results.trial_results import TrialResult
 from study.trial.predictions import Confusion, images_of
 
@@ -58,7 +57,7 @@ class Classes:
 def make_classes(
     trials: Sequence[TrialResult],
     zero_shot: Sequence[TrialResult],
-    trained: TrainingImages | None,
+    trained: Mapping[str, str] | None,
     *,
     overlap: float | None,
     datasets: Collection[str],
@@ -68,16 +67,14 @@ def make_classes(
     Args:
         trials: its test trials, one a seed.
         zero_shot: the test trials of zero-shot CLIP.
-        trained: the training images of its first seed; None if they are not known.
+        trained: the class of each training image of its first seed; None if they are not known.
         overlap: the mean share of training images that two seeds have in common.
         datasets: the parts that are further datasets, whose classes are not trained.
     """
     counts = _summed(trials)
     shares, before = _shares(counts), _shares(_summed(zero_shot))
     recalls = recall_intervals(trials, overlap)
-    trained_of = None
-    if trained:
-        trained_of = Counter(trained.class_names[record.label] for record in trained.records)
+    trained_of = Counter(trained.values()) if trained else None
     tested = images_of(first_seed(trials).confusion) if trials else Counter()
     rows, confused = [], []
     for (part, true, predicted), after in shares.items():

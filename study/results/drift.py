@@ -154,8 +154,7 @@ def study_drift(result: StudyResult) -> StudyDrift:
     config = result.config.model_copy(update={"storage": result.folder.path.parent})
     backbone = load_backbone(backbone_path(config.backbone.name), revision=config.backbone.revision)
     preparer = Preparer(Study(config, result.folder), backbone.image_size)
-    runs = []
-    drifts = defaultdict(list)
+    runs, of_text, of_images = [], [], []
     for trial, path in deltas:
         tensors, info = load_delta(path)
         if info.fingerprint != backbone.fingerprint:
@@ -163,24 +162,26 @@ def study_drift(result: StudyResult) -> StudyDrift:
         tuned = copy.deepcopy(backbone.clip)
         apply_delta(tuned, tensors)
         runs.append(without_head(tensors))
-        encode = tuned.get_text_features
         texts = [text for (text,) in prompts(list(info.class_names), info.templates[:1])]
-        tokens = backbone.tokenize(texts)
-        drifts["text"].append(_compare(backbone.clip.get_text_features, encode, [tokens]))
+        tokens = [backbone.tokenize(texts)]
+        before, after = backbone.clip.get_text_features, tuned.get_text_features
+        of_text.append(_compare(before, after, tokens))
         try:
             pixels = _evaluation_pixels(backbone, preparer, trial)
         except DataError as error:
             logger.warning("the features of images are not compared: %s", error)
         else:
-            drift = _compare(backbone.clip.get_image_features, tuned.get_image_features, pixels)
-            drifts["images"].append(drift)
-    if len(drifts["images"]) < len(deltas):
-        del drifts["images"]
-    means = {
-        name: FeatureDrift(fmean(one.cosine for one in own), fmean(one.cka for one in own))
-        for name, own in drifts.items()
-    }
-    return StudyDrift(parameter_drift(dict(backbone.clip.named_parameters()), runs), **means)
+            before, after = backbone.clip.get_image_features, tuned.get_image_features
+            of_images.append(_compare(before, after, pixels))
+    return StudyDrift(
+        parameter_drift(dict(backbone.clip.named_parameters()), runs),
+        _mean_drift(of_text),
+        _mean_drift(of_images) if len(of_images) == len(deltas) else None,
+    )
+
+
+def _mean_drift(drifts: Sequence[FeatureDrift]) -> FeatureDrift:
+    return FeatureDrift(fmean(one.cosine for one in drifts), fmean(one.cka for one in drifts))
 
 
 def _evaluation_pixels(

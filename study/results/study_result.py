@@ -297,7 +297,7 @@ class StudyResult:
         for trial in self.stage("final"):
             if trial.trial_id == trial_id and trial.status == "finished":
                 trained = read_training_images(self.folder, trial.split_hash)
-                images = len(trained.records) if trained else None
+                images = len(trained) if trained else None
                 return FinalModel(row, trial, images, self.score_alone(trial))
         return FinalModel(row, None)
 

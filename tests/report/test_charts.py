@@ -202,6 +202,6 @@ def test_what_moved_is_drawn_and_what_was_zero_is_written_alone(tmp_path: Path):
     assert found == {FC2: 1.0, PRE: 0.5, infinite: float("inf")}
     text, vision = drift_chart(drifts).figure.axes
     assert [line.get_ydata()[0] for axes in (text, vision) for line in axes.lines] == [1.0, 0.5]
-    assert [tick.get_text() for tick in vision.get_xticklabels()] == ["pre"]
+    assert [tick.get_text() for tick in vision.get_xticklabels()] == ["pre", "post"]
     assert drift_chart(()).missing_reason
     assert "mean cosine -1.0000, linear CKA 1.0000" in describe_drift(drift)
