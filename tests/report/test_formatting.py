@@ -32,31 +32,22 @@ def test_numbers_have_the_unit_that_reads_well_and_what_is_unknown_is_a_dash():
     assert (format_count(11264), format_count(None)) == ("11,264", "–")
 
 
-def test_an_interval_at_an_end_of_what_is_possible_has_two_ends():
+def test_a_mean_has_the_ends_of_its_interval_and_a_difference_those_that_decide():
     none = mean_interval([0.5, 0.5])
     tiny = replace(none, low=0.4999, high=0.5001)
     at_end = mean_interval([0.98, 0.99, 1.0], bounded=True)
     shown = [*map(format_mean, (at_end, tiny, none, None))]
     assert shown == ["99.0 [96.5, 100.0]", "50.0 ± <0.1", "50.0 (no interval)", "–"]
-
-
-def test_a_difference_has_the_interval_that_decides_verdicts():
     seeds = mean_interval([0.01, 0.03])
-    assert format_difference(seeds) == "+2.0 [−10.7, +14.7]"
     wider = replace(seeds, wider=Interval(-0.2, 0.24))
-    assert format_difference(wider) == "+2.0 [−20.0, +24.0]"
-    assert format_difference(mean_interval([0.01])) == "+1.0 (1 seed)"
-    assert format_difference(None) == "–"
+    shown = [*map(format_difference, (seeds, wider, mean_interval([0.01]), None))]
+    assert shown == ["+2.0 [−10.7, +14.7]", "+2.0 [−20.0, +24.0]", "+1.0 (1 seed)", "–"]
 
 
-def test_a_label_of_the_product_has_a_name_and_one_of_the_user_is_its_own():
-    for label in ("linear", "clipfit-tuned", "second", "best-of-40"):
-        assert candidate_name(label) != label
+def test_candidates_of_the_product_have_names_and_those_that_share_a_training_the_telling_ones():
+    assert candidate_name("best-of-40") == f"{candidate_name('best')}, of 40 trials"
     for label in ("found-late-1", "mine-of-40"):
         assert candidate_name(label) == label
-
-
-def test_of_candidates_that_share_a_training_the_ones_that_say_more_are_named():
     tuned = candidate_name("clipfit-tuned")
     for labels, name in (
         (("clipfit-tuned", "second"), f"{tuned}, also second by validation"),
@@ -67,44 +58,37 @@ def test_of_candidates_that_share_a_training_the_ones_that_say_more_are_named():
         assert entry_name(row) == name
 
 
-def test_a_head_and_alpha_are_named_where_they_are_not_clipfits_own():
-    assert settings_in_words(TrialSettings(subset="vision.ln")) == "vision.ln"
-    words = settings_in_words(TrialSettings(subset="vision.ln", head="linear", alpha=0.75))
-    assert [word in words for word in ("vision.ln", "linear", "0.75")] == [True] * 3
-    assert "linear" in settings_in_words(TrialSettings(subset="none", head="linear"))
-    assert "linear" not in settings_in_words(TrialSettings(subset="none"))
-
-
-def test_another_method_is_named_with_its_numbers():
-    method = {"method": "lora", "lr": 0.01}
-    words = settings_in_words(TrialSettings.model_validate({"subset": "none", "method": method}))
-    assert [word in words for word in ("LoRA", "rank 4", "lr 0.01")] == [True] * 3
-
-
-def test_where_nothing_is_tuned_no_weight_is_shown_and_an_unknown_head_is_a_dash():
+def test_settings_are_named_by_what_is_not_clipfits_own():
+    lora = {"method": "lora", "lr": 0.01}
+    for values, words in (
+        ({"subset": "vision.ln"}, {"vision.ln"}),
+        ({"subset": "vision.ln", "head": "linear", "alpha": 0.75}, {"vision.ln", "linear", "0.75"}),
+        ({"subset": "none", "head": "linear"}, {"linear"}),
+        ({"subset": "none"}, set()),
+        ({"subset": "none", "method": lora}, {"LoRA", "rank 4", "lr 0.01"}),
+    ):
+        text = settings_in_words(TrialSettings.model_validate(values))
+        known = ("vision.ln", "linear", "0.75", "LoRA", "rank 4", "lr 0.01")
+        assert {word for word in known if word in text} == words
     frozen = TrialSettings(subset="none", head="linear", distill_weight=8)
-    assert setting_cells(frozen) == ["linear", "1", "–", "–", "–"]
-    searched = TrialSettings(
-        subset="vision.ln", rates={"ln": 0.01}, distill_weight=8, head=None, alpha=0.75
-    )
-    assert setting_cells(searched) == ["–", "0.75", "–", "0.01", "8"]
-
-
-def rows(folder: Path) -> dict[str, str]:
-    return dict(configuration_rows(read_study_result(folder)))
+    assert setting_cells(frozen) == ["linear", "1", "–", "–", "–"], "no loss is weighted"
+    rates = {"rates": {"ln": 0.01}, "distill_weight": 8}
+    searched = TrialSettings.model_validate({"subset": "vision.ln", "alpha": 0.75, **rates})
+    undecided = searched.model_copy(update={"head": None})
+    assert setting_cells(undecided) == ["–", "0.75", "–", "0.01", "8"]
 
 
 def test_each_kind_of_study_has_the_rows_of_what_it_does(few_shot_study: Path):
-    assert {"Selection", "Search"} <= rows(few_shot_study).keys()
-    ExampleStudy(few_shot_study).configure("search.trials=0")
-    assert not {"Selection", "Search", "Cells"} & rows(few_shot_study).keys()
-    ExampleStudy(few_shot_study).configure("ablation={design: only_one, rates: [0.01, 0.1]}")
-    assert rows(few_shot_study)["Cells"].startswith("only_one of text.mlp")
+    study = ExampleStudy(few_shot_study)
 
+    def rows(**changes: Any) -> dict[str, str]:
+        return dict(configuration_rows(replace(read_study_result(few_shot_study), **changes)))
 
-def test_seeds_name_the_training_images_that_they_share(few_shot_study: Path):
-    for overlap, words in ((0.1, ""), (0.314, "share 31 %"), (1.0, "share 100 %")):
-        results = replace(read_study_result(few_shot_study), training_overlap=overlap)
-        test = dict(configuration_rows(results))["Test"]
-        assert words in test
-        assert ("share" in test) == bool(words)
+    assert {"Selection", "Search"} <= rows().keys()
+    for overlap, share in ((0.1, ""), (0.314, "31 %"), (1.0, "100 %")):
+        test = rows(training_overlap=overlap)["Test"]
+        assert (f"share {share}" in test) == ("share" in test) == bool(share)
+    study.configure("search.trials=0")
+    assert not {"Selection", "Search", "Cells"} & rows().keys()
+    study.configure("ablation={design: only_one, rates: [0.01, 0.1]}")
+    assert rows()["Cells"].startswith("only_one of text.mlp")
