@@ -74,15 +74,13 @@ def stop_waiting() -> None:
     _outage.began = _outage.last - WAIT_SECONDS
 
 
-_folder_exists = os.path.isdir
-"""Return whether a folder exists; `Path.is_dir` would raise if its server is unreachable."""
+_folder_exists = os.path.isdir  # `Path.is_dir` would raise if the folder's server is unreachable
 
 
 def with_retries(path: Path, do: Callable[[], Result], *, existing: Path | None = None) -> Result:
     """Return the result of `do`; retry for `WAIT_SECONDS` if storage is full or unreachable.
 
-    Each outage is waited for only once. Once the time is up, further calls that fail within the
-    same outage raise at once.
+    Each outage is waited for only once: then, calls that fail within it raise at once.
 
     Args:
         path: the file or folder that is read or written, for messages.
@@ -159,10 +157,7 @@ def make_folder(path: Path) -> None:
 def read_if_exists(path: Path, read: Callable[[], Result], *, existing: Path) -> Result | None:
     """Return the result of `read`, or None if the file is missing and `existing` is not.
 
-    Args:
-        path: the file or folder that is read, for messages.
-        read: reads it; raises an error if it is missing, or below a file.
-        existing: see `with_retries`.
+    See `with_retries`; `read` raises an error if the file is missing, or below a file.
     """
 
     def look() -> Result | None:
@@ -219,12 +214,7 @@ def whole_lines(contents: bytes) -> bytes:
 
 
 def record_checksums(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Record the checksums of files that are about to be written.
-
-    Args:
-        folder: the folder of the files.
-        contents: the new contents of each file, by name.
-    """
+    """Record the checksums of files in a folder that are about to get contents, by name."""
     lines = [f"{sha256_of(data)}  {name}\n" for name, data in contents.items()]
     path = folder / SUMS
     earlier = read_if_exists(path, path.read_bytes, existing=folder.parent) or b""
@@ -251,14 +241,11 @@ class Checksums:
     def matches(self, name: str, contents: bytes | None) -> bool:
         """Return whether a file's contents match one of its checksums, or it has no checksum.
 
-        Args:
-            name: the file's name.
-            contents: its contents; None if it is missing.
+        A missing file, whose contents are None, matches none.
         """
-        digests = self._digests.get(name)
-        if digests is None:
+        if name not in self._digests:
             return True
-        return contents is not None and sha256_of(contents) in digests
+        return contents is not None and sha256_of(contents) in self._digests[name]
 
 
 def sha256_of(contents: bytes) -> str:

@@ -8,14 +8,11 @@ import shutil
 from collections.abc import Callable
 
 from study.storage.atomic import Checksums, delete_temporary_files
-from study.storage.result_folder import DamagedError
-from study.storage.study_folder import CANDIDATES, CELLS, CHANCE, REGISTERED, StudyFolder
-from study.storage.trial_folder import REPORTS, TrialFolder
+from study.storage.result_folder import FolderError
+from study.storage.study_folder import REMADE, StudyFolder
+from study.storage.trial_folder import END, REPORTS, TrialFolder
 
 logger = logging.getLogger(__name__)
-
-REMADE = (CANDIDATES, CELLS, CHANCE, REGISTERED)
-"""The names of the files that are made again."""
 
 
 def repair(folder: StudyFolder, is_outdated: Callable[[str], bool] = lambda _: False) -> None:
@@ -30,7 +27,7 @@ def repair(folder: StudyFolder, is_outdated: Callable[[str], bool] = lambda _: F
             If it is damaged, it is deleted.
 
     Raises:
-        DamagedError: files that cannot be made again are damaged; the message names them.
+        FolderError: files that cannot be made again are damaged; the message names them.
     """
     folder.refuse_damaged()
     delete_temporary_files(folder.path)
@@ -50,14 +47,14 @@ def repair(folder: StudyFolder, is_outdated: Callable[[str], bool] = lambda _: F
             trial = folder.trial(path.name)
             faults += _repair_trial(trial, wanted=not is_outdated(trial.trial_id))
     if faults:
-        raise DamagedError("\n".join(faults))
+        raise FolderError("\n".join(faults))
 
 
 def _repair_trial(trial: TrialFolder, *, wanted: bool) -> list[str]:
     """Reopen a damaged trial, or delete it; return a fault if its configuration is damaged."""
     damaged = trial.damaged()
     config = trial.path / "config.json"
-    has_results = (trial.path / "end.json").exists() or (trial.path / REPORTS).exists()
+    has_results = (trial.path / END).exists() or (trial.path / REPORTS).exists()
     if not damaged or not (config.exists() or has_results):  # a crash may leave an empty folder
         return []
     names = ", ".join(damaged)

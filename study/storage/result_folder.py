@@ -25,10 +25,6 @@ class FolderError(StudyError):
     """A fault of a study's folder, such as a missing or damaged file."""
 
 
-class DamagedError(FolderError):
-    """Files of a study that cannot be made again are missing or damaged."""
-
-
 class ResultFolder:
     """A folder of files that are written atomically.
 
@@ -79,11 +75,7 @@ def json_bytes(value: Any) -> bytes:
 
 
 def parse_json(path: Path, contents: bytes) -> Any:
-    """Return the value in the JSON of a file.
-
-    Raises:
-        FolderError: the contents are not JSON.
-    """
+    """Return the value in the JSON of a file; FolderError if it is not JSON."""
     try:
         return json.loads(contents.decode())
     except ValueError as error:

@@ -32,7 +32,6 @@ from study.storage.new_folders import new_folder, refuse_taken
 from study.storage.result_folder import (
     FORMAT,
     KEY,
-    DamagedError,
     FolderError,
     JsonObject,
     ResultFolder,
@@ -48,12 +47,13 @@ LOCK_SECONDS = 2.0
 """The seconds to wait for the lock; `StudyFolder.has_driver` holds it for an instant."""
 IDENTITY = "identity.json"
 """The name of the file with a study's id and the versions that it was made with."""
-CANDIDATES, CELLS, REGISTERED = "candidates.json", "cells.json", "registered.json"
-"""The names of the files with the configurations to test, with an ablation's cells, and with the
-best configuration's address in the model registry. Each can be made again from the trials."""
-CHANCE = "chance.json"
-"""The name of the file with the comparison of the tested configurations with chance, which is made
-from the trials."""
+CANDIDATES, CELLS = "candidates.json", "cells.json"
+"""The names of the files with the configurations to test, and with an ablation's cells."""
+CHANCE, REGISTERED = "chance.json", "registered.json"
+"""The names of the files with the comparison of the tested configurations with chance, and with the
+best configuration's address in the model registry."""
+REMADE = (CANDIDATES, CELLS, CHANCE, REGISTERED)
+"""The names of the files that can be made again from the trials."""
 DESCRIPTION = "description.md"
 """The name of the summary of a study's results; it is the last file that a study writes."""
 CHAMPION = "champion"
@@ -114,14 +114,11 @@ class StudyFolder(ResultFolder):
         """Write the frozen configuration and the identity of a new study.
 
         The folder appears whole, so a process that is killed meanwhile leaves none, and of two that
-        create it at once one fails.
+        create it at once one fails. It is refused as by `refuse_existing`.
 
         Args:
             config: the configuration as YAML.
             identity: the versions and files that the study is made with.
-
-        Raises:
-            FolderError, StorageError: see `refuse_existing`.
         """
         self.refuse_existing()
         with new_folder(self.path) as temporary:
@@ -202,10 +199,9 @@ class StudyFolder(ResultFolder):
         return False
 
     def refuse_damaged(self) -> None:
-        """Raise if files that every command needs, and that cannot be made again, are damaged.
+        """Raise a FolderError if files that cannot be made again are missing or damaged.
 
         Raises:
-            DamagedError: files are missing or damaged; the message says what to do about each.
             FormatError: the study is of another format.
         """
         faults = collect_faults(
@@ -215,7 +211,7 @@ class StudyFolder(ResultFolder):
         if not trials.is_dir():
             faults.append(f"{trials} is not the folder of the study's trials")
         if faults:
-            raise DamagedError("\n".join(f"{fault}; restore it from a backup" for fault in faults))
+            raise FolderError("\n".join(f"{fault}; restore it from a backup" for fault in faults))
 
     def read_identity(self) -> JsonObject:
         """Return the unique ``study_id``, and the versions that the study was made with.
@@ -242,16 +238,9 @@ class StudyFolder(ResultFolder):
             and all(trial.read_end() for trial in self.trials())
         )
 
-    def mark_incomplete(self, *, candidates: bool = True) -> None:
-        """Delete the registration and the summary, and the candidates, because the study continues.
-
-        Args:
-            candidates: whether candidates are chosen anew.
-        """
-        names = [DESCRIPTION, REGISTERED]
-        if candidates:
-            names += [CHANCE, CANDIDATES]
-        for name in names:
+    def mark_incomplete(self, *, candidates: bool) -> None:
+        """Delete what the end of a study wrote, since it continues; perhaps with new candidates."""
+        for name in (DESCRIPTION, REGISTERED, *((CHANCE, CANDIDATES) if candidates else ())):
             (self.path / name).unlink(missing_ok=True)
 
     def trial(self, trial_id: str) -> TrialFolder:

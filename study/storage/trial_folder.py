@@ -25,17 +25,15 @@ from study.storage.result_folder import (
 )
 
 Status = Literal["finished", "stopped", "failed"]
-REPORTS, PREDICTIONS = "reports.jsonl", "predictions.parquet"
-"""The names of a trial's files with its reports, and with its prediction of every test image."""
-VALIDATION = "validation.parquet"
-"""The name of a trial's file with its prediction of every validation image."""
+REPORTS, END = "reports.jsonl", "end.json"
+"""The names of a trial's files with its reports, and with how it ended."""
+PREDICTIONS, VALIDATION = "predictions.parquet", "validation.parquet"
+"""The names of its files with its prediction of every test image, and validation image."""
 RESULT_FILES = (REPORTS, "delta*.safetensors", PREDICTIONS, VALIDATION)
 """The names, or patterns of names, of a trial's files besides its configuration and its end."""
-
-STATE = "state.safetensors"
-"""The name of a trial's file with the state from which it goes on."""
-EARLIER_END = "earlier_end.json"
-"""The name of a trial's file with how it had ended before it was reopened, until it ends again."""
+STATE, EARLIER_END = "state.safetensors", "earlier_end.json"
+"""The names of its files with the state from which it goes on, and with how it had ended before it
+was reopened, until it ends again."""
 
 
 @dataclass(frozen=True)
@@ -114,27 +112,21 @@ class TrialFolder(ResultFolder):
 
     def read_end(self) -> End | None:
         """Return how the trial ended; None while it has not."""
-        return self.read_record("end.json", End)
+        return self.read_record(END, End)
 
     def write_end(self, end: End, *, keep_state: bool = False) -> None:
         """Record how the trial ended, and delete the end before it was reopened.
-
-        A file whose checksum was recorded as it was written keeps that one, so that no damage since
-        then is taken for its contents. Reports get longer.
 
         Args:
             end: how it ended.
             keep_state: whether to keep the state, by which a trial that was stopped can go on.
         """
-        contents = {}
-        recorded = {*Checksums(self.path).names} - {REPORTS}
-        for pattern in RESULT_FILES:
-            for path in sorted(self.path.glob(pattern)):
-                if path.is_file() and path.name not in recorded:  # or a folder is in its place
-                    contents[path.name] = self.read(path.name) or b""
-        contents["end.json"] = json_bytes(end)
+        contents = {END: json_bytes(end)}
+        reports = self.read(REPORTS)
+        if reports is not None:  # the other files were recorded as they were written
+            contents[REPORTS] = reports
         record_checksums(self.path, contents)
-        self.write("end.json", contents["end.json"])
+        self.write(END, contents[END])
         self._delete(EARLIER_END)
         if not keep_state:
             self.delete_state()
@@ -171,14 +163,10 @@ class TrialFolder(ResultFolder):
         """
         checksums = Checksums(self.path)
         names = ["config.json"]
-        if (self.path / "end.json").exists() or self.reports_are_final():
+        if (self.path / END).exists() or self.reports_are_final():
             names = checksums.names
         damaged = {name for name in names if not checksums.matches(name, self.read(name))}
-        readers = {
-            "config.json": self.read_config,
-            REPORTS: self.read_reports,
-            "end.json": self.read_end,
-        }
+        readers = {"config.json": self.read_config, REPORTS: self.read_reports, END: self.read_end}
         damaged.update(name for name, read in readers.items() if collect_faults(read))
         return sorted(damaged)
 
@@ -190,15 +178,14 @@ class TrialFolder(ResultFolder):
         end = None
         with suppress(FolderError):
             end = self.read_end()
-        if end and not Checksums(self.path).matches("end.json", self.read("end.json")):
-            end = None
-        self._reopen(None if end and end.status == "failed" else end)
+        is_damaged = not Checksums(self.path).matches(END, self.read(END))
+        self._reopen(None if is_damaged or (end and end.status == "failed") else end)
 
     def _reopen(self, end: End | None, keep: Sequence[str] = ()) -> None:
         """Delete the results of a trial; checksums last: they reveal what is missing."""
         if end:
             self.write(EARLIER_END, json_bytes(end))
-        for name in (*RESULT_FILES, STATE, "end.json", SUMS):
+        for name in (*RESULT_FILES, STATE, END, SUMS):
             if name not in keep:
                 self._delete(name)
         self.write("config.json", json_bytes(self.read_config()), recorded=True)

@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> StudyFolder:
         trial.create({"number": number, "stage": "search"})
         for report in REPORTS:
             trial.append_reports(report)
-        trial.write("delta.safetensors", b"0123456789")
+        trial.write("delta.safetensors", b"0123456789", recorded=True)
     study.trial("search-0000").write_end(End("finished", 2, 2.0))
     return study
 

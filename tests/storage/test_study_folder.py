@@ -10,7 +10,7 @@ from unittest.mock import Mock
 import pytest
 
 from study.storage.atomic import StorageError
-from study.storage.result_folder import DamagedError, FolderError
+from study.storage.result_folder import FolderError
 from study.storage.study_folder import LOCK, Registration, StudyFolder
 from study.storage.trial_folder import TrialFolder
 
@@ -112,7 +112,7 @@ def test_a_study_that_lost_a_file_is_still_one_and_its_file_is_named(
 ):
     (folder.path / lost).unlink()
     assert folder.exists()
-    with pytest.raises(DamagedError, match=rf"{lost} is missing; restore it from a backup"):
+    with pytest.raises(FolderError, match=rf"{lost} is missing; restore it from a backup"):
         folder.refuse_damaged()
 
 
