@@ -1,6 +1,5 @@
 """What is damaged of a study is named, and taken back where it can be made again."""
 
-import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pytest
 from study.storage.repair import repair
 from study.storage.result_folder import FolderError
 from study.storage.study_folder import StudyFolder
-from study.storage.trial_folder import End, TrialFolder
+from study.storage.trial_folder import End
 from tests.damage import cut, flip, overwrite
 
 REPORTS = [{"epoch": epoch, "val_score": epoch / 8, "seconds": 1.0} for epoch in (1, 2)]
@@ -18,67 +17,58 @@ Damage = Callable[[Path], object]
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> StudyFolder:
+def folder(folder: StudyFolder) -> StudyFolder:
     """A study with a trial that ended and one that did not."""
-    study = StudyFolder(tmp_path / "runs" / "mine")
-    study.create("seed: 1\n", {})
-    study.write_json("candidates.json", CHOICE)
+    folder.write_json("candidates.json", CHOICE)
     for number in (0, 1):
-        trial = study.trial(f"search-000{number}")
+        trial = folder.trial(f"search-000{number}")
         trial.create({"number": number, "stage": "search"})
         for report in REPORTS:
             trial.append_reports(report)
         trial.write("delta.safetensors", b"0123456789", recorded=True)
-    study.trial("search-0000").write_end(End("finished", 2, 2.0))
-    return study
+    folder.trial("search-0000").write_end(End("finished", 2, 2.0))
+    return folder
 
 
-@pytest.fixture
-def whole(folder: StudyFolder) -> TrialFolder:
-    return folder.trial("search-0000")
-
-
-def contents(folder: StudyFolder) -> dict[str, bytes]:
-    """All files of a study."""
-    files = (path for path in folder.path.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder.path)): path.read_bytes() for path in files}
-
-
-def test_what_a_process_left_that_died_as_it_wrote_is_swept_and_all_else_stays(
-    folder: StudyFolder,
-):
+def test_temporary_files_of_a_crash_are_deleted_and_no_others(folder: StudyFolder):
     for name in (".hidden", ".end.json.bak", ".lock.4711"):
         (folder.path / name).touch()
-    before = contents(folder)
+    before = {*folder.path.rglob("*")}
     for name in (".end.json.4711.0a1b2c3d", "trials/search-0000/.delta.safetensors.1.ffffffff"):
         (folder.path / name).touch()
     repair(folder)
-    assert contents(folder) == before
+    assert {*folder.path.rglob("*")} == before
 
 
 @pytest.mark.parametrize(
     "name, damage",
     [
-        *itertools.product(["reports.jsonl", "delta.safetensors"], [flip, Path.unlink]),
-        *itertools.product(["end.json"], [flip, overwrite]),
+        ("reports.jsonl", flip),
+        ("delta.safetensors", Path.unlink),
+        ("end.json", flip),
+        ("end.json", overwrite),
     ],
 )
 def test_a_damaged_trial_is_named_and_trained_again(
-    folder: StudyFolder,
-    whole: TrialFolder,
-    name: str,
-    damage: Damage,
-    caplog: pytest.LogCaptureFixture,
+    folder: StudyFolder, name: str, damage: Damage, caplog: pytest.LogCaptureFixture
 ):
+    whole, other = folder.trial("search-0000"), folder.trial("search-0001")
     damage(whole.path / name)
+    (other.path / "reports.jsonl").write_bytes(b"\0\0\0\n")
     repair(folder)
     assert f"{name} of {whole.path} damaged; the trial is trained again" in caplog.text
-    assert (whole.read_end(), whole.read_reports()) == (None, [])
+    assert (whole.read_end(), whole.read_reports(), other.read_reports()) == (None, [], [])
     assert whole.read_config() == {"number": 0, "stage": "search"}
     assert not (whole.path / "delta.safetensors").exists()
     whole.append_reports(REPORTS[0])
     whole.write_end(End("failed", 1, 1.0))  # without a delta this time
     assert not whole.damaged()
+
+
+def test_a_damaged_trial_that_the_study_would_not_train_now_is_deleted(folder: StudyFolder):
+    flip(folder.trial("search-0000").path / "delta.safetensors")
+    repair(folder, lambda trial_id: trial_id.startswith("search-"))
+    assert [trial.trial_id for trial in folder.trials()] == ["search-0001"]
 
 
 @pytest.mark.parametrize("damage", [flip, cut, Path.unlink])
@@ -93,15 +83,6 @@ def test_a_damaged_configuration_is_named_and_nothing_is_touched(
     assert trial.read_reports() == REPORTS
 
 
-def test_reports_that_cannot_be_read_cost_an_unfinished_trial_its_epochs(
-    folder: StudyFolder,
-):
-    trial = folder.trial("search-0001")
-    (trial.path / "reports.jsonl").write_bytes(b"\0\0\0\n")
-    repair(folder)
-    assert trial.read_reports() == []
-
-
 @pytest.mark.parametrize("damage", [flip, overwrite])
 def test_a_damaged_choice_is_taken_back_and_never_believed(folder: StudyFolder, damage: Damage):
     damage(folder.path / "candidates.json")
@@ -111,8 +92,8 @@ def test_a_damaged_choice_is_taken_back_and_never_believed(folder: StudyFolder, 
     assert folder.read_json("candidates.json") is None
 
 
-def test_a_crash_around_a_write_is_no_damage(folder: StudyFolder, whole: TrialFolder):
-    """The sum is noted, and then the file is not written."""
+def test_a_crash_between_the_checksum_and_its_file_is_no_damage(folder: StudyFolder):
+    whole = folder.trial("search-0000")
     lost = folder.path / "trials" / "search-0007" / "config.json"
     lost.parent.mkdir()
     for path in (folder.path / "candidates.json", whole.path / "config.json", lost):

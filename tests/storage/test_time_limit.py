@@ -7,17 +7,12 @@ import pytest
 from study.storage.time_limit import call_within, cause_of_no_answer
 
 
-def test_a_call_that_hangs_is_given_up():
+def test_a_call_that_hangs_is_given_up_and_what_another_returns_or_raises_comes_through():
     over = threading.Event()
     with pytest.raises(TimeoutError, match=r"within 0\.05 s"):
         call_within(0.05, over.wait)
     over.set()
-
-
-def test_what_a_call_returns_or_raises_comes_through():
     assert call_within(20, lambda: "given") == "given"
-    with pytest.raises(ZeroDivisionError):
-        call_within(20, lambda: 1 / 0)
     with pytest.raises(KeyboardInterrupt):
         call_within(20, interrupted)
 

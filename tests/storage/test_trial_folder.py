@@ -13,12 +13,9 @@ STOPPED = End("stopped", 3, 1.5, reason="successive halving at epoch 3")
 REPORTS = [{"epoch": epoch, "val_score": epoch / 3} for epoch in (1, 2, 3)]
 
 
-def test_a_trial_keeps_the_configuration_it_began_with(trial: TrialFolder):
-    trial.create({"number": 2})
-    assert trial.read_config() == {"number": 1}
-
-
 def test_a_report_that_a_crash_cut_short_is_left_out_and_written_over(trial: TrialFolder):
+    trial.create({"number": 2})
+    assert trial.read_config() == {"number": 1}, "a trial keeps the one it began with"
     trial.append_reports(REPORTS[0])
     with (trial.path / "reports.jsonl").open("a") as file:
         file.write('{"epoch": 2, "val_sc')
