@@ -69,3 +69,16 @@ class Case:
 
 def distance(one: Tensor, other: Tensor) -> float:
     return ((one - other).norm() / other.norm()).item()
+
+
+def assert_close_gradients(case: Case, tolerance: float) -> dict[str, Tensor]:
+    """Return the gradients of the staged pass, after comparing all with the plain one."""
+    plain, staged = case.plain(), case.staged()
+    for one, other in zip(staged, plain, strict=True):
+        assert one.dtype == other.dtype
+        assert distance(one, other) < tolerance
+    expected, found = case.gradients(plain), case.gradients(staged)
+    assert [*found] == [*expected] == [tuned.name for tuned in case.classifier.tuned]
+    for name, gradient in expected.items():
+        assert distance(found[name], gradient) < tolerance, name
+    return found

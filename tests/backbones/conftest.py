@@ -1,10 +1,3 @@
-"""The small random CLIPs that the tests of this room share."""
+"""The small random CLIP that the tests of this room share."""
 
-from tests.small_clips import (  # noqa: F401  (fixtures)
-    backbone,
-    checkpoint,
-    input_ids,
-    labels,
-    make_backbone,
-    pixel_values,
-)
+from tests.small_clips import backbone, checkpoint, loaded  # noqa: F401  (fixtures)

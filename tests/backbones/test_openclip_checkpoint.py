@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from study.backbones.architecture import Depths
 from study.backbones.description import read_architecture
 from study.backbones.framing import Framing
 from study.backbones.load_backbone import load_backbone
@@ -30,30 +29,30 @@ PROMPTS = ["a photo of a cat.", "A photo of a  dog", "café au lait & bird"]
 KINDS: dict[str, JsonObject] = {
     "gelu": {},
     "quick gelu": {"quick_gelu": True},
-    "custom text": {"custom_text": True},
+    "custom text": {"custom_text": True, "init_logit_bias": -10.0},
     "another epsilon": {"vision_cfg": {**MODEL["vision_cfg"], "norm_kwargs": {"eps": 1e-3}}},
-    "with a bias of the logits": {"custom_text": True, "init_logit_bias": -10.0},
 }
 
 
-@pytest.fixture
-def pixels() -> torch.Tensor:
-    return torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
-
-
-@pytest.mark.parametrize("changes", KINDS.values(), ids=KINDS)
-def test_features_are_those_of_open_clips_own_code(
-    tmp_path: Path, pixels: torch.Tensor, changes: JsonObject
+@pytest.mark.parametrize("name", KINDS)
+def test_features_are_those_of_open_clips_own_code_and_a_model_goes_back_as_it_came(
+    tmp_path: Path, name: str
 ):
     import open_clip
 
-    theirs = write_open_clip(tmp_path, changes)
+    theirs = write_open_clip(tmp_path, KINDS[name])
     backbone = load_backbone(tmp_path)
+    architecture = read_architecture(tmp_path)
+    numbers = backbone.clip.named_parameters()
+    assert architecture.count_all() == sum(p.numel() for n, p in numbers if n != "logit_scale")
+    assert architecture.depths == (2, 3, "clip")
+    assert (architecture.image_size, architecture.dim) == (32, 24)
     tokens = open_clip.SimpleTokenizer()(PROMPTS)
     own = backbone.tokenize(PROMPTS)
     for mine, other in zip(own, tokens, strict=True):
         end = int(other.argmax()) + 1
         assert torch.equal(mine[:end], other[:end])
+    pixels = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     classifier = FewShotClassifier(backbone, parse("clipfit"))
     staged = StagedClassifier(classifier)
     with torch.no_grad():
@@ -68,25 +67,15 @@ def test_features_are_those_of_open_clips_own_code(
         ):
             torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
-
-@pytest.mark.parametrize("name", ["gelu", "quick gelu", "another epsilon"])
-def test_a_model_goes_back_as_it_came(tmp_path: Path, name: str):
-    theirs = write_open_clip(tmp_path, KINDS[name]).state_dict()
-    values, tensors = to_open_clip(load_backbone(tmp_path).clip)
+    if name == "custom text":
+        return  # which goes back under the usual names
+    values, tensors = to_open_clip(backbone.clip)
     before = {"model_cfg": {**MODEL, **KINDS[name]}}
     assert clip_values("x", {"model_cfg": values}) == clip_values("x", before)
-    assert tensors.keys() == theirs.keys()
-    assert all(torch.equal(tensors[key], theirs[key]) for key in theirs)
+    state = theirs.state_dict()
+    assert tensors.keys() == state.keys()
+    assert all(torch.equal(tensors[key], state[key]) for key in state)
     make_open_clip(values).load_state_dict(tensors)
-
-
-def test_the_architecture_is_read_without_the_weights(tmp_path: Path):
-    write_open_clip(tmp_path, {})
-    architecture = read_architecture(tmp_path)
-    numbers = load_backbone(tmp_path).clip.named_parameters()
-    assert architecture.count_all() == sum(p.numel() for n, p in numbers if n != "logit_scale")
-    assert architecture.depths == Depths(2, 3, "clip")
-    assert (architecture.image_size, architecture.dim) == (32, 24)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +103,6 @@ def test_images_are_prepared_as_the_checkpoint_says(
     [
         ({"vision_cfg": {"timm_model_name": "vit_x"}}, r"vision_cfg\.timm_model_name = 'vit_x'"),
         ({"vision_cfg": {"layers": [3, 4, 6, 3]}}, "doesn't describe a CLIP"),
-        ({"vision_cfg": {"pool_type": "avg"}}, r"vision_cfg\.pool_type = 'avg'; expected 'tok'"),
         ({"vision_cfg": {"image_size": [32, 64]}}, "not square"),
         ({"vision_cfg": {"norm_kwargs": {"bias": False}}}, "norm_kwargs has bias; expected eps"),
         ({"text_cfg": {"no_causal_mask": True}}, r"text_cfg\.no_causal_mask = True"),
@@ -134,43 +122,36 @@ def test_another_network_is_refused_by_the_name_of_what_is_different(
         read_architecture(tmp_path)
 
 
-@pytest.mark.parametrize(
-    "changes, reported",
-    [
-        (
-            {"visual.transformer.resblocks.0.ls_1.gamma": torch.ones(32)},
-            r"1 tensors that a CLIP does not have, first .*ls_1\.gamma",
-        ),
-        (
-            {"visual.ln_post.bias": None},
-            r"lacks 1 tensors of a CLIPModel, first vision_model\.post_layernorm\.bias",
-        ),
-        (
-            {"text_projection": torch.ones(32, 25)},
-            r"1 tensors of another shape .*text_projection\.weight: \(25, 32\)",
-        ),
-    ],
-)
-def test_weights_that_do_not_belong_to_it_are_refused(
-    tmp_path: Path, changes: dict[str, torch.Tensor | None], reported: str
-):
-    write_open_clip(tmp_path, {})
-    change_weights(tmp_path / OPEN_CLIP_WEIGHTS, changes)
-    with pytest.raises(BackboneError, match=f"(?s){reported}"):
-        load_backbone(tmp_path)
+def weights(name: str, tensor: torch.Tensor | None) -> Callable[[Path], None]:
+    return lambda path: change_weights(path, {name: tensor})
 
 
 @pytest.mark.parametrize(
     "damage, message",
-    [(Path.unlink, f"has no {OPEN_CLIP_WEIGHTS}"), (cut, r"cannot be read .* written whole")],
+    [
+        (
+            weights("visual.transformer.resblocks.0.ls_1.gamma", torch.ones(32)),
+            r"1 tensors that a CLIP does not have, first .*ls_1\.gamma",
+        ),
+        (
+            weights("visual.ln_post.bias", None),
+            r"lacks 1 tensors of a CLIPModel, first vision_model\.post_layernorm\.bias",
+        ),
+        (
+            weights("text_projection", torch.ones(32, 25)),
+            r"1 tensors of another shape .*text_projection\.weight: \(25, 32\)",
+        ),
+        (Path.unlink, f"has no {OPEN_CLIP_WEIGHTS}"),
+        (cut, r"cannot be read .* written whole"),
+    ],
 )
-def test_weights_that_are_missing_or_cut_are_named(
+def test_weights_that_are_not_of_the_network_or_not_whole_are_refused(
     tmp_path: Path, damage: Callable[[Path], object], message: str
 ):
     write_open_clip(tmp_path, {})
     (tmp_path / "other.safetensors").touch()
     damage(tmp_path / OPEN_CLIP_WEIGHTS)
-    with pytest.raises(BackboneError, match=message):
+    with pytest.raises(BackboneError, match=f"(?s){message}"):
         load_backbone(tmp_path)
 
 

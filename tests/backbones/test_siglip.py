@@ -28,7 +28,8 @@ from tests.siglips import (
     save_siglip,
     save_siglip_2,
 )
-from tests.staged_case import Case, distance
+from tests.small_clips import set_value
+from tests.staged_case import Case, assert_close_gradients
 
 PROMPTS = ["a photo of a cat", "a photo of a red dog", "bird"]
 DEPTHS = Depths(2, 3, "siglip")
@@ -45,20 +46,8 @@ def backbone(checkpoint: Path) -> Backbone:
     return load_backbone(checkpoint)
 
 
-@pytest.fixture
-def ids(backbone: Backbone) -> torch.Tensor:
-    return backbone.tokenize(PROMPTS)
-
-
-@pytest.fixture
-def pixels() -> torch.Tensor:
-    return torch.randn(5, 3, 16, 16, generator=torch.Generator().manual_seed(1))
-
-
 @pytest.mark.parametrize("padding", ["left", "right"])
-def test_logits_and_gradients_are_those_of_transformers_own_code(
-    tmp_path: Path, pixels: torch.Tensor, padding: str
-):
+def test_logits_and_gradients_are_those_of_transformers_own_code(tmp_path: Path, padding: str):
     """Parting the pool's biases changes no gradient, and the key's is zero."""
     folder = save_siglip(tmp_path / padding, padding=padding)
     backbone = load_backbone(folder)
@@ -66,6 +55,7 @@ def test_logits_and_gradients_are_those_of_transformers_own_code(
     tokenizer = AutoTokenizer.from_pretrained(folder)
     assert ids.tolist() == tokenizer(PROMPTS, padding="max_length", max_length=LENGTH)["input_ids"]
     assert (ids[:, 0] == 0).any() == (padding == "left")
+    pixels = torch.randn(5, 3, 16, 16, generator=torch.Generator().manual_seed(1))
     theirs = SiglipModel.from_pretrained(folder).eval()
     classifier = FewShotClassifier(backbone, parse(EVERY))
     logits = classifier.logits(classifier.encode_image(pixels), classifier.encode_text(ids))
@@ -87,14 +77,7 @@ def test_logits_and_gradients_are_those_of_transformers_own_code(
 
 @pytest.mark.parametrize("subset", [EVERY, "vision.pool.bias", "text.ln1[1]"])
 def test_the_staged_pass_has_every_gradient_of_the_plain_one(backbone: Backbone, subset: str):
-    case = Case(backbone, subset, 0, torch.float64)
-    plain, staged = case.plain(), case.staged()
-    for one, other in zip(staged, plain, strict=True):
-        assert distance(one, other) < 1e-10
-    expected, found = case.gradients(plain), case.gradients(staged)
-    assert [*found] == [*expected] == [one.name for one in case.classifier.tuned]
-    for name, gradient in expected.items():
-        assert distance(found[name], gradient) < 1e-10, name
+    assert_close_gradients(Case(backbone, subset, 0, torch.float64), 1e-10)
 
 
 def test_its_sites_are_its_own_and_those_of_the_other_family_are_refused():
@@ -109,25 +92,45 @@ def test_its_sites_are_its_own_and_those_of_the_other_family_are_refused():
             parse(subset).resolve(depths)
 
 
-def test_the_architecture_counts_every_number(checkpoint: Path, backbone: Backbone):
+def test_its_architecture_is_read_and_every_number_counted(checkpoint: Path, backbone: Backbone):
     architecture = read_architecture(checkpoint)
     numbers = [p.numel() for name, p in backbone.clip.named_parameters() if "logit" not in name]
     assert architecture.count_all() == sum(numbers)
     assert architecture.depths == model_depths(backbone.clip) == DEPTHS
     assert (architecture.image_size, architecture.dim, backbone.dim) == (16, 32, 32)
-    assert (architecture.vision.tokens, architecture.vision.width) == (4, 32)
     assert architecture.framing == backbone.framing == Framing(True, "bilinear")
     every = FewShotClassifier(backbone, parse(EVERY)).tuned
     tuned = sum(one.parameter.numel() for one in every)
     assert count_parameters(architecture, parse(EVERY).resolve(DEPTHS)) == tuned
     (checkpoint / "preprocessor_config.json").unlink()
     assert read_architecture(checkpoint).framing == Framing(squash=True)
+    set_value(checkpoint, "vision_config", "vision_use_head", False)
+    with pytest.raises(BackboneError, match="vision_use_head is false"):
+        read_architecture(checkpoint)
 
 
 def test_a_prompt_that_does_not_fit_is_refused_and_none_is_cut(backbone: Backbone):
     assert backbone.tokenize(["cat " * (LENGTH - 1)]).shape == (1, LENGTH)
     with pytest.raises(DataError, match=rf"has {LENGTH + 1} tokens.* at most {LENGTH}"):
         backbone.tokenize(["bird", "cat " * LENGTH])
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_tokenizers_of_both_versions_are_read(checkpoint: Path, version: int):
+    make_siglip(vocabulary=64).save_pretrained(checkpoint)
+    (checkpoint / "tokenizer.json").unlink()
+    theirs: Any = make_gemma() if version == 2 else make_sentencepiece(checkpoint.parent / "words")
+    theirs.save_pretrained(checkpoint)
+    before = read_architecture(checkpoint).checkpoint
+    backbone = load_backbone(checkpoint)
+    texts = ["A photo", "bird", "BIRD"]
+    expected = theirs(texts, padding="max_length", max_length=LENGTH)["input_ids"]
+    assert backbone.tokenize(texts).tolist() == expected
+    assert expected[1] == expected[2]
+    assert type(backbone.tokenizer) is type(theirs)
+    with (checkpoint / ("tokenizer.json" if version == 2 else "spiece.model")).open("ab") as file:
+        file.write(b" ")
+    assert read_architecture(checkpoint).checkpoint != before
 
 
 def test_a_tokenizer_of_gemma_reads_small_letters_as_siglip_2_was_trained(tmp_path: Path):
@@ -140,29 +143,6 @@ def test_a_tokenizer_of_gemma_reads_small_letters_as_siglip_2_was_trained(tmp_pa
     save_merged(tmp_path / "merged", backbone)
     exported = AutoTokenizer.from_pretrained(tmp_path / "merged")
     assert exported("CAT")["input_ids"] == exported("cat")["input_ids"]
-
-
-@pytest.mark.parametrize("version", [1, 2])
-def test_the_tokenizers_of_both_versions_are_read_and_written(tmp_path: Path, version: int):
-    folder = save_siglip(tmp_path / "siglip")
-    make_siglip(vocabulary=64).save_pretrained(folder)
-    (folder / "tokenizer.json").unlink()
-    theirs: Any = make_gemma()
-    file = folder / "tokenizer.json"
-    if version == 1:
-        theirs = make_sentencepiece(tmp_path / "words")
-        file = folder / "spiece.model"
-    theirs.save_pretrained(folder)
-    before = read_architecture(folder).checkpoint
-    backbone = load_backbone(folder)
-    texts = ["A photo", "bird", "BIRD"]
-    expected = theirs(texts, padding="max_length", max_length=LENGTH)["input_ids"]
-    assert backbone.tokenize(texts).tolist() == expected
-    assert expected[1] == expected[2]
-    assert type(backbone.tokenizer).__name__ == type(theirs).__name__
-    with file.open("ab") as changed:
-        changed.write(b" ")
-    assert read_architecture(folder).checkpoint != before
 
 
 def test_without_sentencepiece_the_extra_is_named(
@@ -185,11 +165,3 @@ def test_a_model_is_written_under_transformers_own_names(
     names = load_file(tmp_path / "merged" / "model.safetensors").keys()
     assert names == load_file(checkpoint / "model.safetensors").keys()
     assert load_backbone(tmp_path / "merged").fingerprint == fingerprint(backbone.clip)
-
-
-def test_an_image_encoder_without_its_pool_is_refused(checkpoint: Path):
-    model = make_siglip()
-    model.config.vision_config.vision_use_head = False
-    model.config.save_pretrained(checkpoint)
-    with pytest.raises(BackboneError, match="vision_use_head is false"):
-        read_architecture(checkpoint)

@@ -1,6 +1,5 @@
 """A study by a protocol, a sampler and a tracker of another package, each an entry point."""
 
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path

@@ -5,7 +5,7 @@ from tests.small_clips import (  # noqa: F401  (fixtures)
     checkpoint,
     input_ids,
     labels,
-    make_backbone,
+    loaded,
     pixel_values,
 )
 from tests.small_deltas import head, headed, path, tensors, tuned  # noqa: F401  (fixtures)

@@ -2,8 +2,8 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -17,7 +17,6 @@ from study.method.delta import (
     HEAD_CLASSES,
     HEAD_ROWS,
     KIND,
-    DeltaInfo,
     apply_delta,
     from_checked_bytes,
     load_delta,
@@ -28,6 +27,7 @@ from study.method.delta import (
 from study.method.model import FewShotClassifier
 from study.method.subsets import parse
 from study.storage.result_folder import FORMAT
+from tests.damage import cut
 from tests.small_deltas import INFO
 
 TENSORS = {
@@ -39,44 +39,33 @@ TENSORS = {
 METADATA = {"epoch": "3", "name": "naïve 🐈\n"}
 
 
-@pytest.mark.parametrize(
-    "info",
-    [INFO, replace(INFO, revision="main", class_names=(), pixel_range=(-0.5, 4095))],
-)
-def test_tensors_and_metadata_come_back_to_the_bit(info: DeltaInfo, tmp_path: Path):
+def test_tensors_and_metadata_come_back_to_the_bit(tmp_path: Path):
     file = tmp_path / "delta.safetensors"
-    save_delta(file, TENSORS, info)
-    tensors, read = load_delta(file)
-    assert read == info
-    assert tensors.keys() == TENSORS.keys()
-    for name, tensor in TENSORS.items():
-        assert (tensors[name].dtype, tensors[name].shape) == (tensor.dtype, tensor.shape)
-        bits = tensor.contiguous().reshape(-1).view(torch.uint8)
-        assert torch.equal(tensors[name].reshape(-1).view(torch.uint8), bits)
+    for info in (INFO, replace(INFO, revision="main", class_names=(), pixel_range=(-0.5, 4095))):
+        save_delta(file, TENSORS, info)
+        tensors, read = load_delta(file)
+        assert read == info
+        assert tensors.keys() == TENSORS.keys()
+        for name, tensor in TENSORS.items():
+            assert (tensors[name].dtype, tensors[name].shape) == (tensor.dtype, tensor.shape)
+            bits = tensor.contiguous().reshape(-1).view(torch.uint8)
+            assert torch.equal(tensors[name].reshape(-1).view(torch.uint8), bits)
 
 
 def test_a_delta_makes_a_fresh_backbone_the_tuned_model(
     path: Path, tuned: FewShotClassifier, backbone: Backbone
 ):
     fresh = FewShotClassifier(backbone, parse("clipfit"))
-    apply_delta(fresh.clip, load_delta(path)[0])
-    for ours, theirs in zip(fresh.clip.parameters(), tuned.clip.parameters(), strict=True):
-        assert torch.equal(ours, theirs)
+    tensors, info = load_delta(path)
+    assert read_head(tensors, info) is None
+    apply_delta(fresh.clip, tensors)
+    assert all(map(torch.equal, fresh.clip.parameters(), tuned.clip.parameters()))
     assert all(t.parameter.requires_grad for t in fresh.tuned)
 
 
-def rewrite(path: Path, info: Any, file_format: str = f"{KIND}{FORMAT}"):
-    metadata = {"format": file_format, "info": json.dumps(info)}
+def rewrite(path: Path, info: str, file_format: str = f"{KIND}{FORMAT}"):
+    metadata = {"format": file_format, "info": info}
     path.write_bytes(to_checked_bytes({"x": torch.zeros(1)}, metadata))
-
-
-FIELDS = asdict(INFO)
-
-
-def nest(path: Path):
-    """Nest the metadata deeper than Python reads JSON."""
-    metadata = {"format": f"{KIND}{FORMAT}", "info": "[" * 100_000}
-    path.write_bytes(to_checked_bytes({}, metadata))
 
 
 def become_pipe(path: Path):
@@ -94,17 +83,30 @@ def flip(path: Path):
 
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (Path.unlink, "cannot be read"),
-    "cut": (lambda path: path.write_bytes(path.read_bytes()[:-7]), "cannot be read"),
+    "cut": (cut, "cannot be read"),
     "a flipped number": (flip, "not those that were written"),
-    "no metadata": (lambda path: save_file({"x": torch.zeros(1)}, path), "is not a delta.*''"),
+    "no metadata": (partial(save_file, {"x": torch.zeros(1)}), "is not a delta.*''"),
     "other format": (
-        lambda path: rewrite(path, FIELDS, "pt"),
+        partial(rewrite, info="{}", file_format="pt"),
         f"not a delta.*'pt'.*'{KIND}{FORMAT}'",
     ),
-    "nested": (nest, "damaged metadata.*recursion"),
+    "nested": (partial(rewrite, info="[" * 100_000), "damaged metadata.*recursion"),
     "a pipe": (become_pipe, "is not a delta: it is not a file"),
-    "a list": (lambda path: rewrite(path, []), "damaged metadata.*fingerprint"),
+    "a list": (partial(rewrite, info="[]"), "damaged metadata.*fingerprint"),
 }
+for field, value in (
+    ("fingerprint", None),
+    ("x", 1),
+    ("class_names", "cat"),
+    ("class_names", [1]),
+    ("subset", None),
+    ("pixel_range", "wide"),
+    ("pixel_range", [0, "white"]),
+    ("pixel_range", [-1.7e308, 1.7e308]),
+    ("pixel_range", [0, 10**400]),
+):
+    text = json.dumps(asdict(INFO) | {field: value})
+    FAULTS[f"{field} {value!r:.9}"] = (partial(rewrite, info=text), f"damaged metadata.*{field}")
 
 
 @pytest.mark.parametrize("damage, message", FAULTS.values(), ids=FAULTS)
@@ -113,26 +115,6 @@ def test_a_file_that_is_no_sound_delta_is_refused_by_name(
 ):
     damage(path)
     with pytest.raises(DeltaError, match=f"(?s){path}.*{message}"):
-        load_delta(path)
-
-
-@pytest.mark.parametrize(
-    "field, value",
-    [
-        ("fingerprint", None),
-        ("x", 1),
-        ("class_names", "cat"),
-        ("class_names", [1]),
-        ("subset", None),
-        ("pixel_range", "wide"),
-        ("pixel_range", [0, "white"]),
-        ("pixel_range", [-1.7e308, 1.7e308]),
-        ("pixel_range", [0, 10**400]),
-    ],
-)
-def test_metadata_that_are_not_sound_are_refused(path: Path, field: str, value: object):
-    rewrite(path, FIELDS | {field: value})
-    with pytest.raises(DeltaError, match=f"{path}.*damaged metadata.*{field}"):
         load_delta(path)
 
 
@@ -151,10 +133,6 @@ def test_tensors_that_do_not_fit_are_refused_and_nothing_is_written(
     with pytest.raises(DeltaError, match=message):
         apply_delta(backbone.clip, {**tensors, name: tensor})
     assert all(torch.equal(p, before[n]) for n, p in backbone.clip.named_parameters())
-
-
-def test_a_delta_without_a_head_has_none(path: Path):
-    assert read_head(*load_delta(path)) is None
 
 
 @pytest.mark.parametrize(
@@ -176,18 +154,15 @@ def test_a_head_that_is_no_sound_one_is_refused(headed: Path, changes: dict[str,
         read_head(changed, info)
 
 
-def test_without_tensors_the_metadata_come_back():
-    assert from_checked_bytes(to_checked_bytes({}, METADATA)) == ({}, METADATA)
-
-
 def test_equal_contents_are_equal_bytes_in_whatever_order_they_are_given():
+    assert from_checked_bytes(to_checked_bytes({}, METADATA)) == ({}, METADATA)
     expected = to_checked_bytes(TENSORS, METADATA)
     for _ in range(8):  # the library orders metadata by chance
         again = to_checked_bytes(dict(reversed(TENSORS.items())), dict(reversed(METADATA.items())))
         assert again == expected
 
 
-def test_no_byte_of_it_can_change_unseen():
+def test_no_byte_of_it_can_change_unseen_and_its_hash_must_be_there():
     contents = to_checked_bytes({"a": torch.tensor([1.5, 2.5])}, {"epoch": "3"})
     kept = from_checked_bytes(contents)
     for place in range(len(contents)):
@@ -200,9 +175,5 @@ def test_no_byte_of_it_can_change_unseen():
         # What pads the header means nothing.
         assert (list(tensors), metadata) == (list(kept[0]), kept[1]), place
         assert torch.equal(tensors["a"], kept[0]["a"]), place
-
-
-@pytest.mark.parametrize("metadata", [METADATA, {"sha256": "0" * 64}])
-def test_a_file_without_its_hash_is_refused(metadata: dict[str, str]):
     with pytest.raises(ValueError, match="not those that were written"):
-        from_checked_bytes(save({"b": TENSORS["b"]}, metadata))
+        from_checked_bytes(save({"b": TENSORS["b"]}, METADATA))

@@ -27,11 +27,6 @@ def test_the_frozen_weights_of_vit_b16_need_half_the_bytes():
     assert {p.dtype for p in model.parameters() if p.dim() < 2} == {torch.float32}
 
 
-def test_float32_changes_nothing(backbone: Backbone):
-    cast_matrices(backbone.clip, "float32")
-    assert fingerprint(backbone.clip) == backbone.fingerprint
-
-
 @pytest.mark.parametrize("family", ["clip", "siglip"])
 def test_features_and_gradients_stay_those_of_float32(
     backbone: Backbone, family: str, tmp_path: Path
@@ -39,6 +34,8 @@ def test_features_and_gradients_stay_those_of_float32(
     """As near as autocast alone is, in the plain pass and in the staged one."""
     if family == "siglip":
         backbone = load_backbone(save_siglip(tmp_path / "siglip"))
+    cast_matrices(backbone.clip, "float32")
+    assert fingerprint(backbone.clip) == backbone.fingerprint
     exact = Case(backbone, "bitfit", 0, torch.float32)
     features = exact.plain()
     expected = exact.gradients(features)
@@ -66,24 +63,27 @@ def test_full_fine_tuning_of_held_weights_is_refused_and_lora_has_its_own(
     assert {one.parameter.dtype for one in lora.tuned} == {torch.float32}
 
 
-@pytest.mark.parametrize("ratio, found", [(2.0, "bfloat16"), (1.2, "float32")])
-def test_a_cpu_computes_in_bfloat16_if_it_multiplies_faster_by_enough(
-    ratio: float, found: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "device, capability, ratio, found",
+    [
+        ("cpu", (0, 0), 2.0, "bfloat16"),
+        ("cpu", (0, 0), 1.2, "float32"),
+        ("cuda", (8, 0), 0.0, "bfloat16"),
+        ("cuda", (7, 5), 9.9, "float32"),
+        ("mps", (8, 0), 9.9, "float32"),
+    ],
+)
+def test_a_cpu_computes_in_bfloat16_if_it_is_faster_and_an_nvidia_gpu_from_ampere_on(
+    device: str,
+    capability: tuple[int, int],
+    ratio: float,
+    found: str,
+    monkeypatch: pytest.MonkeyPatch,
 ):
     speeds = {torch.bfloat16: ratio, torch.float32: 1.0}
     monkeypatch.setattr(precision, "measure_products_per_second", speeds.__getitem__)
-    assert choose_precision(torch.device("cpu")) == found
-
-
-@pytest.mark.parametrize(
-    "capability, found", [((9, 0), "bfloat16"), ((8, 0), "bfloat16"), ((7, 5), "float32")]
-)
-def test_a_gpu_of_nvidia_has_it_from_ampere_on(
-    capability: tuple[int, int], found: str, monkeypatch: pytest.MonkeyPatch
-):
     monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: capability)
-    assert choose_precision(torch.device("cuda")) == found
-    assert choose_precision(torch.device("mps")) == "float32"
+    assert choose_precision(torch.device(device)) == found
 
 
 @pytest.mark.parametrize("readings, products", [([0.0, 0.04, 0.08, 0.16], 2), ([0.0, 1.0, 2.0], 1)])

