@@ -33,8 +33,6 @@ class EncoderShape(NamedTuple):
     """The size of the hidden layer in a block's MLP."""
     dim: int = 0
     """The number of features."""
-    tokens: int = 0
-    """The number of tokens of an image; texts have different ones."""
 
 
 class Architecture(NamedTuple):

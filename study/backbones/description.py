@@ -104,10 +104,8 @@ def _architecture(config: Any, family: Family) -> Architecture:
         BackboneError: a SigLIP has no features of images, or none to compare with those of texts.
     """
     vision = config.vision_config
-    tokens = (vision.image_size // vision.patch_size) ** 2
     if family == "clip":
         dim = int(config.projection_dim)
-        tokens += 1  # that of the class
     else:
         dim = config.text_config.projection_size
         if not getattr(vision, "vision_use_head", True):  # transformers 5.6 leaves it out
@@ -119,7 +117,7 @@ def _architecture(config: Any, family: Family) -> Architecture:
             )
     return Architecture(
         text=_shape("text", config.text_config, dim),
-        vision=_shape("vision", vision, dim, tokens),
+        vision=_shape("vision", vision, dim),
         image_size=vision.image_size,
         dim=dim,
         family=family,
@@ -236,9 +234,9 @@ def _identity(name: CheckpointName, revision: str | None) -> str:
     return digest.hexdigest()[:16]
 
 
-def _shape(encoder: Encoder, config: Any, dim: int, tokens: int = 0) -> EncoderShape:
+def _shape(encoder: Encoder, config: Any, dim: int) -> EncoderShape:
     """Return the sizes of an encoder."""
     sizes = (config.num_hidden_layers, config.hidden_size, config.intermediate_size)
     if min(sizes) < 1:
         raise BackboneError(f"the {encoder} encoder's configuration has sizes {sizes}")
-    return EncoderShape(*sizes, dim, tokens)
+    return EncoderShape(*sizes, dim)

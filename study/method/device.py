@@ -60,17 +60,13 @@ def choose_device(name: str = "auto") -> "torch.device":
     try:
         torch.ones(1, device=device).item()
     except Exception as error:  # each kind of device fails in its own way
+        kind = gpu_kind()
         message = str(error).strip() or repr(error)
         cause = message.splitlines()[0]
-        if device.type in ("cuda", "mps") and device.type != gpu_kind():
+        if device.type in ("cuda", "mps") and device.type != kind:
             cause = f"PyTorch finds no {device.type.upper()} on this machine"
-        names = ["auto", "cpu"]
-        kind = gpu_kind()
-        if kind is not None:
-            names.append(kind)
-        if kind == "cuda":
-            names += [f"cuda:{index}" for index in range(len(list_gpus()))]
+        names = ", ".join(["auto", "cpu", *([kind] if kind else [])])
         raise DataError(
-            f"device '{name}' cannot be used here ({cause}); allowed here are {', '.join(names)}"
+            f"device '{name}' cannot be used here ({cause}); allowed here are {names}"
         ) from error
     return device

@@ -17,7 +17,7 @@ from study.backbones.architecture import Depths
 from study.backbones.backbone import Backbone
 from study.errors import SubsetError
 from study.method.parameters import ParameterTensor, parameter_name
-from study.method.subsets import NOTHING, Subset
+from study.method.subsets import Subset
 from study.method.training_options import Precision
 
 if TYPE_CHECKING:
@@ -99,30 +99,6 @@ def tuned_names(model: CLIPModel, subset: Subset) -> dict[str, ParameterTensor]:
     return tensors
 
 
-def unfreeze(model: CLIPModel, kinds: Mapping[str, str]) -> list[TunedParameter]:
-    """Freeze the whole model except some parameters; return these, sorted by name.
-
-    Args:
-        model: the model.
-        kinds: the kind of each parameter to tune, by its name in the model's `named_parameters`.
-
-    Raises:
-        SubsetError: a parameter to tune is neither float32 nor float64.
-    """
-    tuned = []
-    for name, parameter in sorted(model.named_parameters()):
-        parameter.requires_grad_(name in kinds)
-        if name not in kinds:
-            continue
-        if parameter.dtype not in (torch.float32, torch.float64):
-            raise SubsetError(
-                f"{name} is held in {parameter.dtype}, in which small steps vanish; expected "
-                "tuning biases and LayerNorms, or a backbone that is held in float32"
-            )
-        tuned.append(TunedParameter(name, kinds[name], parameter))
-    return tuned
-
-
 class Classifier(Protocol):
     """What the training step calls: the version to read, the pass of a trial, or a second stage."""
 
@@ -149,7 +125,7 @@ class FewShotClassifier(nn.Module):
 
     Args:
         backbone: the frozen checkpoint.
-        subset: the parameters to tune.
+        subset: the parameters to tune; none by default.
         precision: the number format that the encoders compute in. Tuned parameters, features and
             losses are float32. bfloat16 has the range of float32, so that no loss is scaled.
 
@@ -159,20 +135,24 @@ class FewShotClassifier(nn.Module):
     """
 
     def __init__(
-        self, backbone: Backbone, subset: Subset = NOTHING, *, precision: Precision = "float32"
+        self, backbone: Backbone, subset: Subset | None = None, *, precision: Precision = "float32"
     ) -> None:
         super().__init__()
-        tensors = tuned_names(backbone.clip, subset)
+        tensors = tuned_names(backbone.clip, subset or Subset())
         self.backbone = backbone
         """The frozen checkpoint, which stays unchanged."""
         self.precision = precision
         self.tune({name: tensor.kind for name, tensor in tensors.items()})
 
     def tune(self, kinds: Mapping[str, str]) -> None:
-        """Copy the parameters to tune from the backbone, and share all others with it.
+        """Copy the parameters to tune from the backbone, and share all others with it, frozen.
 
         Args:
-            kinds: see `unfreeze`.
+            kinds: the kind of each parameter to tune, by its name in the model's
+                `named_parameters`.
+
+        Raises:
+            SubsetError: a parameter to tune is neither float32 nor float64.
         """
         untuned = self.backbone.clip
         shared = {
@@ -181,7 +161,17 @@ class FewShotClassifier(nn.Module):
             if name not in kinds
         }
         self.clip = copy.deepcopy(untuned, shared)
-        self.tuned = unfreeze(self.clip, kinds)
+        self.tuned = []
+        for name, parameter in sorted(self.clip.named_parameters()):
+            parameter.requires_grad_(name in kinds)
+            if name not in kinds:
+                continue
+            if parameter.dtype not in (torch.float32, torch.float64):
+                raise SubsetError(
+                    f"{name} is held in {parameter.dtype}, in which small steps vanish; expected "
+                    "tuning biases and LayerNorms, or a backbone that is held in float32"
+                )
+            self.tuned.append(TunedParameter(name, kinds[name], parameter))
 
     @property
     def device(self) -> torch.device:

@@ -115,15 +115,9 @@ class ParameterTensor(NamedTuple):
 
     @property
     def row(self) -> Site:
-        """The row of the table.
-
-        Raises:
-            SubsetError: the table has no such site.
-        """
-        for row in SITES:
-            if row.name == self.site and row.has(self.encoder, self.attribute):
-                return row
-        raise SubsetError(f"the table of sites has no {self.encoder}.{self.site}.{self.attribute}")
+        """The row of the table."""
+        rows = (row for row in SITES if row.name == self.site)
+        return next(row for row in rows if row.has(self.encoder, self.attribute))
 
     @property
     def kind(self) -> str:

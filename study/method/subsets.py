@@ -166,10 +166,6 @@ class Subset:
         return hashlib.sha256(names.encode()).hexdigest()[:16]
 
 
-NOTHING = Subset()
-"""The subset ``none``."""
-
-
 def parse(text: str) -> Subset:
     """Read a subset expression or the name of a preset.
 

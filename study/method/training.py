@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -44,8 +44,8 @@ class Recipe:
     weight_decay: float = WEIGHT_DECAY
     """Is added to the gradient by ``sgd``, and decoupled from it by ``adamw``."""
     regularizer: Regularizer = "cosine"
-    """The loss term that λ weighs: ``cosine`` is the distillation; ``l2_init`` is
-    `distance_to_initial`; ``none`` is 0 for any λ."""
+    """The loss term that λ weighs: ``cosine`` is the distillation; ``l2_init`` is Σ‖θ − θ₀‖² over
+    all tuned parameters, which acts as a weight decay of 2λ towards θ₀; ``none`` is 0 for any λ."""
     balance: WantedBalance = "none"
     """How classes of unequal size are made up for, see `study.method.balance.class_balance`."""
 
@@ -96,14 +96,6 @@ class Losses(NamedTuple):
     distillation: Tensor
     """The regulariser, before it is multiplied by λ."""
 
-    def scale(self, factor: float) -> "Losses":
-        """Return each term times a factor."""
-        return Losses._make(factor * term for term in self)
-
-    def detach(self) -> "Losses":
-        """Return the terms without the graph that they were computed in."""
-        return Losses._make(term.detach() for term in self)
-
 
 @dataclass(frozen=True)
 class Objective:
@@ -136,9 +128,6 @@ class Objective:
             labels: (batch,) int64, rows of the prompts.
             text: (classes, dim) unit-length features of the tuned text encoder.
             tuned: the tuned parameters, which only ``l2_init`` reads.
-
-        Raises:
-            ValueError: the regularizer is unknown, or ``l2_init`` gets no parameters.
         """
         if self.balance is None:
             cross_entropy = F.cross_entropy(logits, labels)
@@ -149,32 +138,12 @@ class Objective:
                 similarity = F.cosine_similarity(text, self.zero_shot_text, dim=-1)
                 distillation = 1 - similarity.mean()
             case "l2_init":
-                distillation = distance_to_initial(tuned)
+                distances = [(one.parameter - one.initial).square().sum() for one in tuned]
+                distillation = torch.stack(distances).sum()
             case "none":
                 distillation = torch.zeros_like(cross_entropy)
-            case unknown:
-                allowed = get_args(Regularizer)
-                raise ValueError(f"regularizer is {unknown!r}; expected one of {allowed}")
         loss = cross_entropy + self.distill_weight * distillation
         return Losses(loss, cross_entropy, distillation)
-
-
-def distance_to_initial(tuned: Sequence[TunedParameter]) -> Tensor:
-    """Return Σ‖θ − θ₀‖² over all tuned parameters, () float32.
-
-    The sum is neither halved nor averaged. So its gradient at a parameter is 2(θ − θ₀), however
-    many others are tuned. With weight λ it acts as a weight decay of 2λ, towards θ₀ instead of 0.
-
-    Raises:
-        ValueError: there are no tuned parameters.
-    """
-    if not tuned:
-        raise ValueError("the distance to the initial values needs tuned parameters, got none")
-    distances = []
-    for tuned_parameter in tuned:
-        change = tuned_parameter.parameter - tuned_parameter.initial
-        distances.append(change.square().sum())
-    return torch.stack(distances).sum()
 
 
 def make_optimizer(
@@ -192,18 +161,12 @@ def make_optimizer(
         recipe: which optimizer, and its momentum and weight decay.
 
     Raises:
-        ValueError: nothing is tuned, or a tuned kind has no learning rate.
+        KeyError: a tuned kind has no learning rate.
     """
-    if not tuned:
-        raise ValueError("an optimizer needs tuned parameters, got none")
-    kinds = {tuned_parameter.kind for tuned_parameter in tuned}
-    missing = kinds - rates.keys()
-    if missing:
-        raise ValueError(f"{min(missing)} parameters are tuned, but have no learning rate: {rates}")
     groups = []
     for kind in [*kind_names(), METHOD]:
-        if kind in kinds:
-            parameters = [of_kind.parameter for of_kind in tuned if of_kind.kind == kind]
+        parameters = [of_kind.parameter for of_kind in tuned if of_kind.kind == kind]
+        if parameters:
             rate = rates[kind]
             groups.append({"params": parameters, "lr": rate, "base_lr": rate, "kind": kind})
     if recipe.optimizer == "adamw":
@@ -246,11 +209,11 @@ def training_step(
     for some_images, their_labels in zip(images.split(size), labels.split(size), strict=True):
         logits = classifier.logits(classifier.encode_image(some_images), text)
         losses = objective.losses(logits, their_labels, text, classifier.tuned)
-        losses = losses.scale(len(their_labels) / len(labels))
         if not math.isfinite(losses.loss.item()):
             raise NonFiniteLossError(f"the loss is {losses.loss.item()}")
-        losses.loss.backward()
-        summands.append(losses.detach())  # frees the graph's memory
+        share = len(their_labels) / len(labels)
+        (share * losses.loss).backward()
+        summands.append([share * term.detach() for term in losses])  # frees the graph's memory
     if encoded.requires_grad:
         encoded.backward(text.grad)
     # There is no state before the first update, and later steps are alike.
