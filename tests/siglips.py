@@ -20,7 +20,7 @@ LENGTH = 16
 
 
 def make_siglip(
-    seed: int = 0, *, side: int = 16, vocabulary: int = len(VOCABULARY), length: int = LENGTH
+    *, side: int = 16, vocabulary: int = len(VOCABULARY), length: int = LENGTH
 ) -> SiglipModel:
     """Return a small SigLIP, each of whose tensors is random."""
     encoder = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2}
@@ -35,7 +35,7 @@ def make_siglip(
         vision_config={**encoder, "num_hidden_layers": 3, "image_size": side, "patch_size": 8},
     )
     model = SiglipModel(config).eval().requires_grad_(False)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     for name, parameter in model.named_parameters():
         # Fresh biases are 0 and fresh LayerNorm weights 1, which hides a mix-up of two of them.
         norm_weight = "norm" in name and name.endswith("weight")
@@ -85,16 +85,11 @@ def make_gemma(length: int = LENGTH) -> Siglip2Tokenizer:
     return Siglip2Tokenizer(vocab=vocabulary, merges=[], model_max_length=length)
 
 
-def save_siglip(folder: Path, *, side: int = 16, padding: str = "right", resample: int = 2) -> Path:
+def save_siglip(folder: Path, *, side: int = 16, padding: str = "right") -> Path:
     """Write a checkpoint of a small SigLIP, as transformers writes it."""
     make_siglip(side=side).save_pretrained(folder)
     make_tokenizer(padding).save_pretrained(folder)
-    SiglipImageProcessor(
-        size={"height": side, "width": side},
-        resample=resample,
-        image_mean=[0.5] * 3,
-        image_std=[0.5] * 3,
-    ).save_pretrained(folder)
+    SiglipImageProcessor(size={"height": side, "width": side}, resample=2).save_pretrained(folder)
     return folder
 
 

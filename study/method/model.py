@@ -1,4 +1,4 @@
-"""A model as a few-shot classifier, from prompts and images to predictions, and its accuracy."""
+"""A model as a few-shot classifier, from prompts and images to predictions."""
 
 from __future__ import annotations
 
@@ -72,13 +72,6 @@ def interpolate(tuned: Iterable[TunedParameter], alpha: float) -> Iterator[None]
                 tuned_parameter.parameter.copy_(value)
 
 
-def model_depths(model: CLIPModel) -> Depths:
-    """Return the number of blocks of each encoder, with the family."""
-    text = model.config.text_config
-    vision = model.config.vision_config
-    return Depths(text.num_hidden_layers, vision.num_hidden_layers, model.config.model_type)
-
-
 def tuned_names(model: CLIPModel, subset: Subset) -> dict[str, ParameterTensor]:
     """Return the tensors of a subset by their names in the model's `named_parameters`.
 
@@ -87,7 +80,9 @@ def tuned_names(model: CLIPModel, subset: Subset) -> dict[str, ParameterTensor]:
             not that of its family.
     """
     parameters = dict(model.named_parameters())
-    tensors = {parameter_name(tensor): tensor for tensor in subset.resolve(model_depths(model))}
+    text, vision = model.config.text_config, model.config.vision_config
+    depths = Depths(text.num_hidden_layers, vision.num_hidden_layers, model.config.model_type)
+    tensors = {parameter_name(tensor): tensor for tensor in subset.resolve(depths)}
     missing = sorted(tensors.keys() - parameters)
     if missing:
         name = missing[0]
@@ -268,8 +263,3 @@ def encode_prompts(classifier: FewShotClassifier, input_ids: Tensor, templates: 
         return features
     by_class = features.unflatten(0, (-1, templates))
     return F.normalize(by_class.mean(dim=1), dim=-1)
-
-
-def accuracy(predictions: Tensor, labels: Tensor) -> float:
-    """Return the fraction of correct predictions; both are (images,) int64. NaN without images."""
-    return (predictions == labels).double().mean().item()

@@ -216,23 +216,16 @@ def training_step(
         summands.append([share * term.detach() for term in losses])  # frees the graph's memory
     if encoded.requires_grad:
         encoded.backward(text.grad)
-    # There is no state before the first update, and later steps are alike.
+    # There is no state before the first update, and later steps are alike. Zeros are a gradient.
     if not optimizer.state:
-        _refuse_missing_gradients(classifier.tuned)
+        missing = [one.name for one in classifier.tuned if one.parameter.grad is None]
+        if missing:
+            raise SubsetError(
+                f"{len(missing)} tuned tensors got no gradient, first {missing[0]}: the model's "
+                "features do not depend on them, so tuning would not change them"
+            )
     optimizer.step()
     return Losses._make(torch.stack(terms).sum() for terms in zip(*summands, strict=True))
-
-
-def _refuse_missing_gradients(tuned: Sequence[TunedParameter]) -> None:
-    """Raise SubsetError if a tuned parameter has no gradient; zeros are one."""
-    missing = [
-        tuned_parameter.name for tuned_parameter in tuned if tuned_parameter.parameter.grad is None
-    ]
-    if missing:
-        raise SubsetError(
-            f"{len(missing)} tuned tensors got no gradient, first {missing[0]}: the model's "
-            "features do not depend on them, so tuning would not change them"
-        )
 
 
 def train_epoch(

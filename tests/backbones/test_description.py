@@ -10,7 +10,7 @@ from study.backbones.architecture import Architecture, EncoderShape
 from study.backbones.backbone import Backbone
 from study.backbones.description import read_architecture
 from study.errors import BackboneError
-from study.method.model import FewShotClassifier, model_depths
+from study.method.model import FewShotClassifier
 from study.method.parameters import count_parameters
 from study.method.subsets import parse
 from tests.small_clips import set_value
@@ -34,7 +34,7 @@ def test_the_counts_of_published_models_are_known_without_their_weights(subset: 
 
 def test_what_is_read_counts_as_the_model_itself_does(checkpoint: Path, backbone: Backbone):
     architecture = read_architecture(checkpoint)
-    assert architecture.depths == model_depths(backbone.clip)
+    assert architecture.depths == (2, 3, "clip")
     assert architecture.image_size == backbone.image_size
     tuned = FewShotClassifier(backbone, parse("bitfit")).tuned
     tensors = parse("bitfit").resolve(architecture.depths)

@@ -15,7 +15,7 @@ from study.backbones.description import read_architecture
 from study.backbones.framing import Framing
 from study.backbones.load_backbone import load_backbone
 from study.errors import BackboneError, DataError, SubsetError
-from study.method.model import FewShotClassifier, model_depths
+from study.method.model import FewShotClassifier
 from study.method.parameters import count_parameters, find_tensor, parameter_name
 from study.method.subsets import parse
 from study.serving.exports.hf import save_merged
@@ -96,7 +96,7 @@ def test_its_architecture_is_read_and_every_number_counted(checkpoint: Path, bac
     architecture = read_architecture(checkpoint)
     numbers = [p.numel() for name, p in backbone.clip.named_parameters() if "logit" not in name]
     assert architecture.count_all() == sum(numbers)
-    assert architecture.depths == model_depths(backbone.clip) == DEPTHS
+    assert architecture.depths == DEPTHS
     assert (architecture.image_size, architecture.dim, backbone.dim) == (16, 32, 32)
     assert architecture.framing == backbone.framing == Framing(True, "bilinear")
     every = FewShotClassifier(backbone, parse(EVERY)).tuned

@@ -12,7 +12,6 @@ from torch.nn import functional as F
 from study.method.balance import class_balance
 from study.method.head import Head, train_head
 from study.method.training_options import WantedBalance
-from tests.not_none import not_none
 
 LABELS = torch.tensor([0, 0, 0, 0, 0, 1, 1, 2, 3, 3])
 CLASSES, DIM, SCALE = 4, 4, 20.0
@@ -78,17 +77,6 @@ def test_classes_that_a_head_does_not_know_keep_their_text():
 
 
 UNEQUAL = torch.tensor([0, 0, 0, 1])
-
-
-def test_logits_get_the_logarithm_of_a_share_or_losses_a_weight_that_is_one_on_average():
-    adjusted = not_none(class_balance("logit_adjusted", UNEQUAL, 2))
-    loss = adjusted.cross_entropy(torch.zeros(1, 2), torch.tensor([1]))
-    assert loss.item() == pytest.approx(np.log(4))
-    weighted = not_none(class_balance("weights", UNEQUAL, 2))
-    assert weighted.weights[UNEQUAL].mean() == 1
-    logits = torch.randn(4, 2, generator=torch.Generator().manual_seed(0))
-    expected = F.cross_entropy(logits, UNEQUAL, weight=weighted.weights)
-    torch.testing.assert_close(weighted.cross_entropy(logits, UNEQUAL), expected)
 
 
 @pytest.mark.parametrize(

@@ -68,16 +68,6 @@ def train(
     return train_epoch(classifier, optimizer, batches, minimised, epoch=3, micro_batch=micro_batch)
 
 
-def test_the_objective_is_cross_entropy_plus_the_weighted_cosine_distance():
-    logits = torch.tensor([[2.0, 0.0], [0.0, 0.0]])
-    text = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    zero_shot = torch.tensor([[0.6, 0.8], [0.0, 1.0]])
-    losses = Objective(None, zero_shot, 5.0).losses(logits, torch.tensor([0, 1]), text)
-    cross_entropy = (math.log(1 + math.exp(-2)) + math.log(2)) / 2
-    expected = (cross_entropy + 5 * 0.2, cross_entropy, 0.2)
-    assert torch.tensor(losses).tolist() == pytest.approx(expected, abs=1e-6)
-
-
 def test_an_optimizer_has_the_rate_of_each_tuned_kind_and_the_decay_of_the_recipe(
     backbone: Backbone, case: Case
 ):
