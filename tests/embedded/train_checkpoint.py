@@ -6,7 +6,6 @@ true captions.
 
 import argparse
 import json
-import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -18,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from rich.logging import RichHandler
 from tokenizers import models, trainers
 from tokenizers.pre_tokenizers import ByteLevel
 from torch import Tensor, nn
@@ -26,8 +24,6 @@ from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenize
 
 from study.data.readers.glyphs import DIGIT_WORDS, character_name
 from tests.embedded.letters import render_glyph
-
-logger = logging.getLogger(__name__)
 
 IMAGE_SIZE = 32
 # Statistics of rendered pictures; the checkpoint's image processor has the same two numbers.
@@ -451,14 +447,15 @@ class Trainer:
         )
 
     def run(self):
-        """Take all steps and finish the model."""
+        """Take all steps, and scale the text encoder's residual stream to its setting."""
         started = time.monotonic()
         self.model.train()
         for number in range(self.steps):
             loss = self.step(number)
-            if number % 100 == 0 or number == self.steps - 1:
-                logger.info("step %d: loss %.3f, %.0f s", number, loss, time.monotonic() - started)
-        self.finish()
+            if number % 100 == 0:
+                print(f"step {number}: loss {loss:.3f}, {time.monotonic() - started:.0f} s")
+        ids = self._tokens(sorted(set(all_captions())))
+        shrink_text_residual(self.model, text_residual_scale(self.model, ids) / TEXT_RESIDUAL)
         self.model.eval()
 
     def step(self, number: int) -> float:
@@ -492,13 +489,6 @@ class Trainer:
         self.optimizer.step()
         self.model.logit_scale.data.clamp_(max=math.log(100))
         return loss.item()
-
-    def finish(self):
-        """Scale the text encoder's residual stream to its setting; the features stay the same."""
-        ids = self._tokens(sorted(set(all_captions())))
-        scale = text_residual_scale(self.model, ids)
-        shrink_text_residual(self.model, scale / TEXT_RESIDUAL)
-        logger.info("text residual: %.2f, made %.2f", scale, text_residual_scale(self.model, ids))
 
     def _learning_rate(self, number: int) -> float:
         if number < WARMUP:
@@ -536,16 +526,12 @@ def main():
     parser.add_argument("--steps", type=int, default=STEPS, help="optimizer steps")
     parser.add_argument("--seed", type=int, default=0, help="seed of all draws")
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler()])
-
     # The number of threads changes the order of sums and so the weights; one works everywhere.
     torch.set_num_threads(1)
     trainer = Trainer(arguments.steps, arguments.seed)
     trainer.run()
     for part in (trainer.model, trainer.tokenizer, build_image_processor()):
         part.save_pretrained(arguments.out)
-    count = trainer.model.num_parameters()
-    logging.info("%s: %d parameters, %.0f s", arguments.out, count, time.process_time())
 
 
 if __name__ == "__main__":
