@@ -47,7 +47,10 @@ def train_clap(
         NonFiniteLossError: the rows became infinite or not a number.
     """
     features, text = features.detach().float(), text.detach().float()
-    weights = class_confidence(logit_scale * features @ F.normalize(text, dim=-1).T, labels)
+    zero_shot = (logit_scale * features @ F.normalize(text, dim=-1).T).softmax(dim=-1)
+    of_label = zero_shot.gather(1, labels[:, None]).squeeze(1)
+    sums = text.new_zeros(len(text)).index_add(0, labels, of_label)
+    confidence = sums / torch.bincount(labels, minlength=len(text)).clamp(min=1)
     rows = text.clone().requires_grad_()
     optimizer = torch.optim.SGD([rows], lr=CLAP_LR, momentum=MOMENTUM)
     batches = max(1, images // BATCH_SIZE)
@@ -58,22 +61,10 @@ def train_clap(
         for batch in order.split(BATCH_SIZE)[:batches]:
             logits = logit_scale * features[batch] @ F.normalize(rows, dim=-1).T
             distances = (rows - text).square().sum(dim=-1)
-            loss = F.cross_entropy(logits, labels[batch]) + (weights * distances).mean()
+            loss = F.cross_entropy(logits, labels[batch]) + (confidence * distances).mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
     if not rows.isfinite().all():
         raise NonFiniteLossError(f"a row of CLAP is not finite after {EPOCHS} epochs")
     return F.normalize(rows.detach(), dim=-1)
-
-
-def class_confidence(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean probability of each class over its own images, (classes,) float32.
-
-    Args:
-        logits: (images, classes).
-        labels: (images,) int64; a class without an image has 0.
-    """
-    of_label = logits.softmax(dim=-1).gather(1, labels[:, None]).squeeze(1)
-    sums = logits.new_zeros(logits.shape[1]).index_add(0, labels, of_label)
-    return sums / torch.bincount(labels, minlength=logits.shape[1]).clamp(min=1)

@@ -1,21 +1,11 @@
 """The subset language: which of CLIP's own parameters a trial tunes.
 
-``text.mlp.fc2.bias + vision.ln`` is CLIPFit. A term is ``encoder.site[layers]``:
-
-* encoders are ``text`` and ``vision``;
-* block sites are ``attn.q.bias attn.v.bias attn.out.bias mlp.fc1.bias mlp.fc2.bias ln1 ln2``,
-  sites outside the blocks are ``ln_pre`` and ``ln_post`` (vision) and ``ln_final`` (text); SigLIP
-  has ``pool.q.bias pool.v.bias pool.out.bias pool.fc1.bias pool.fc2.bias pool.ln`` (vision) and
-  ``proj.bias`` (text), and no ``ln_pre``;
-* groups are ``attn.bias``, ``mlp.bias``, ``pool.bias``, ``bias`` (all biases outside LayerNorms)
-  and ``ln``; a group means the sites of it that a model has;
-* a LayerNorm site or group may end in ``.weight`` or ``.bias``, otherwise it means both;
-* layers are a slice such as ``[0:4]`` or ``[-2:]``, or one index such as ``[3]``. As in Python, a
-  slice is cut to the model's depth. A term with layers leaves out the sites outside the blocks:
-  ``vision.ln[0:12]`` has neither ``ln_pre`` nor ``ln_post``.
-
-From left to right, ``+`` adds a term and ``-`` takes one away. A preset name stands for its
-expression; see `PRESETS`.
+``text.mlp.fc2.bias + vision.ln`` is CLIPFit. A term is ``encoder.site[layers]``; README.md lists
+the sites and groups, which follow from the table in `study.method.parameters`. A group means the
+sites of it that a model has. As in Python, a slice of layers is cut to the model's depth, and a
+term with layers leaves out the sites outside the blocks: ``vision.ln[0:12]`` has neither ``ln_pre``
+nor ``ln_post``. From left to right, ``+`` adds a term and ``-`` takes one away. A preset name
+stands for its expression; see `PRESETS`.
 """
 
 from __future__ import annotations
