@@ -17,9 +17,10 @@ from transformers import CLIPModel
 from study.backbones.backbone import Backbone, fingerprint
 from study.backbones.tokenizing import end_positions
 from study.method.model import FewShotClassifier, encode_prompts
+from study.method.plain_pass import ForwardPass, PlainPass
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
-from study.method.training import Losses, Objective, Recipe, Schedule, make_optimizer, training_step
+from study.method.training import Objective, Recipe, Schedule, make_optimizer, training_step
 from study.storage.result_folder import JsonObject
 
 OWN_FIXTURES = sorted(p for p in (Path(__file__).parent / "fixtures").iterdir() if p.is_dir())
@@ -77,32 +78,14 @@ def test_zero_shot_features_and_logits_are_the_references(fixture: Fixture):
     )
 
 
-def runs(fixture: Fixture) -> list[tuple[str, float]]:
-    return [(name, run["lambda"]) for name, run in fixture.expected["runs"].items()]
-
-
-def step(
-    is_staged: bool,
-    classifier: FewShotClassifier,
-    optimizer: torch.optim.Optimizer,
-    pixels: Tensor,
-    labels: Tensor,
-    objective: Objective,
-) -> Losses:
-    """Take a step as the paper has it, or as trials take it."""
-    if not is_staged:
-        return training_step(classifier, optimizer, pixels, labels, objective)
-    staged = StagedClassifier(classifier)
-    prompts, images = staged.begin_prompts(objective.prompts), staged.begin_images(pixels)
-    of_prefixes = Objective(prompts, objective.zero_shot_text, objective.distill_weight)
-    return training_step(staged, optimizer, images, labels, of_prefixes)
-
-
-@pytest.mark.parametrize("is_staged", [False, True], ids=["reading", "trials"])
-def test_every_step_and_every_final_parameter_is_the_references(fixture: Fixture, is_staged: bool):
+@pytest.mark.parametrize("forward", [PlainPass, StagedClassifier])
+def test_every_step_and_every_final_parameter_is_the_references(
+    fixture: Fixture, forward: type[ForwardPass]
+):
     hyper = fixture.expected["hyper"]
-    for run, distill_weight in runs(fixture):
+    for run, values in fixture.expected["runs"].items():
         classifier = fixture.classifier()
+        passed = forward(classifier)
         optimizer = make_optimizer(
             classifier.tuned,
             {"bias": hyper["lr"], "ln": hyper["lr"]},
@@ -110,19 +93,15 @@ def test_every_step_and_every_final_parameter_is_the_references(fixture: Fixture
         )
         schedule = Schedule(hyper["max_epoch"])
         zero_shot_text = encode_prompts(classifier, fixture.input_ids)
-        objective = Objective(fixture.input_ids, zero_shot_text, distill_weight)
-        for known in fixture.expected["runs"][run]["steps"]:
+        prompts = passed.begin_prompts(fixture.input_ids)
+        objective = Objective(prompts, zero_shot_text, values["lambda"])
+        for known in values["steps"]:
             schedule.set_rates(optimizer, known["epoch"])
             for group in optimizer.param_groups:
                 assert group["lr"] == pytest.approx(known["lr"], abs=1e-12)
-            losses = step(
-                is_staged,
-                classifier,
-                optimizer,
-                fixture.inputs["train_pixel_values"][known["batch"]],
-                fixture.inputs["train_labels"][known["batch"]],
-                objective,
-            )
+            images = passed.begin_images(fixture.inputs["train_pixel_values"][known["batch"]])
+            labels = fixture.inputs["train_labels"][known["batch"]]
+            losses = training_step(passed, optimizer, images, labels, objective)
             assert losses.loss.item() == pytest.approx(known["loss"], abs=5e-5)
             assert losses.cross_entropy.item() == pytest.approx(known["ce"], abs=5e-5)
             assert losses.distillation.item() == pytest.approx(known["one_minus_cos"], abs=1e-6)

@@ -14,6 +14,7 @@ from study.config.schema import StudyConfig, TrainingConfig
 from study.errors import SubsetError
 from study.method import parameters
 from study.method.model import TunedParameter
+from study.method.plain_pass import ForwardPass, PlainPass
 from study.method.staged import StagedClassifier
 from study.method.training import (
     REFERENCE,
@@ -52,20 +53,17 @@ def train(
     rates: dict[str, float] = RATES,
     recipe: Recipe = REFERENCE,
     *,
-    is_staged: bool = False,
+    forward: type[ForwardPass] = PlainPass,
     micro_batch: int | None = None,
 ) -> Losses:
     """Train for one epoch."""
-    classifier: Any = case.classifier
-    images, prompts = case.pixels, case.ids
-    if is_staged:
-        classifier = StagedClassifier(case.classifier)
-        images, prompts = classifier.begin_images(images), classifier.begin_prompts(prompts)
-    optimizer = make_optimizer(classifier.tuned, rates, recipe)
+    model = forward(case.classifier)
+    optimizer = make_optimizer(model.tuned, rates, recipe)
     Schedule(6).set_rates(optimizer, 3)
-    batches = zip(images.split(SIZE), case.labels.split(SIZE), strict=True)
-    minimised = objective(case, prompts, recipe)
-    return train_epoch(classifier, optimizer, batches, minimised, epoch=3, micro_batch=micro_batch)
+    images = model.begin_images(case.pixels).split(SIZE)
+    batches = zip(images, case.labels.split(SIZE), strict=True)
+    minimised = objective(case, model.begin_prompts(case.ids), recipe)
+    return train_epoch(model, optimizer, batches, minimised, epoch=3, micro_batch=micro_batch)
 
 
 def test_an_optimizer_has_the_rate_of_each_tuned_kind_and_the_decay_of_the_recipe(
@@ -101,10 +99,11 @@ def test_an_epoch_is_the_same_of_whole_batches_in_parts_and_staged(
 ):
     """The last number is of one class, so that without a regularizer all gradients are zero."""
     ends = []
-    for is_staged, micro_batch in ((False, None), (False, 2), (True, None), (True, 2)):
+    passes = (PlainPass, None), (PlainPass, 2), (StagedClassifier, None), (StagedClassifier, 2)
+    for forward, micro_batch in passes:
         case = Case(backbone, "clipfit", number, torch.float64)
         recipe = Recipe(regularizer=regularizer)
-        losses = train(case, recipe=recipe, is_staged=is_staged, micro_batch=micro_batch)
+        losses = train(case, recipe=recipe, forward=forward, micro_batch=micro_batch)
         ends.append((torch.stack(losses), case.tuned()))
     expected, whole = ends[0]
     for found, tuned in ends[1:]:
@@ -171,7 +170,7 @@ def test_a_site_that_is_filed_under_a_stage_too_late_is_refused_in_the_first_ste
     monkeypatch.setattr(parameters, "SITES", tuple(late))
     case = Case(backbone, "vision.ln1[1:]", 0, torch.float32)
     with pytest.raises(SubsetError, match=r"first vision_model\.encoder\.layers\.1\.layer_norm1"):
-        train(case, is_staged=True)
+        train(case, forward=StagedClassifier)
 
 
 def test_a_configuration_and_the_functions_have_the_published_defaults():
