@@ -1,6 +1,7 @@
 """Small random SigLIPs with encoders of different depth, and a tokenizer that pads on a side."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
@@ -19,9 +20,7 @@ LENGTH = 16
 """The number of tokens that texts are padded to."""
 
 
-def make_siglip(
-    *, side: int = 16, vocabulary: int = len(VOCABULARY), length: int = LENGTH
-) -> SiglipModel:
+def make_siglip(side: int, *, vocabulary: int, length: int) -> SiglipModel:
     """Return a small SigLIP, each of whose tensors is random."""
     encoder = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2}
     config = SiglipConfig(
@@ -85,18 +84,11 @@ def make_gemma(length: int = LENGTH) -> Siglip2Tokenizer:
     return Siglip2Tokenizer(vocab=vocabulary, merges=[], model_max_length=length)
 
 
-def save_siglip(folder: Path, *, side: int = 16, padding: str = "right") -> Path:
+def save_siglip(folder: Path, *, side: int = 16, tokenizer: Any = None) -> Path:
     """Write a checkpoint of a small SigLIP, as transformers writes it."""
-    make_siglip(side=side).save_pretrained(folder)
-    make_tokenizer(padding).save_pretrained(folder)
+    tokenizer = tokenizer or make_tokenizer()
+    model = make_siglip(side, vocabulary=len(tokenizer), length=tokenizer.model_max_length)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     SiglipImageProcessor(size={"height": side, "width": side}, resample=2).save_pretrained(folder)
-    return folder
-
-
-def save_siglip_2(folder: Path) -> Path:
-    """Write a checkpoint with the tokenizer of SigLIP 2, and texts of the length that it has."""
-    save_siglip(folder, side=32)
-    (folder / "tokenizer.json").unlink()
-    make_siglip(side=32, vocabulary=64, length=64).save_pretrained(folder)
-    make_gemma(64).save_pretrained(folder)
     return folder

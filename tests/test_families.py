@@ -15,7 +15,7 @@ from study.config.search_section import SITES_OF
 from study.method.delta import load_delta
 from study.storage.study_folder import StudyFolder
 from tests.openclips import write_open_clip
-from tests.siglips import save_siglip_2
+from tests.siglips import make_gemma, save_siglip
 
 SMALL = (
     *("name=mine", "data.shots=2", "data.augment=false", "training.epochs=2"),
@@ -31,7 +31,7 @@ found = model.predict(images)
 print(json.dumps([sum(p.values()) for p in found["probabilities"]]))
 """
 FAMILIES: dict[str, Callable[[Path], object]] = {
-    "siglip": save_siglip_2,
+    "siglip": lambda folder: save_siglip(folder, side=32, tokenizer=make_gemma(64)),
     "clip": lambda folder: write_open_clip(folder, {"quick_gelu": True}),
 }
 

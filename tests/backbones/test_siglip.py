@@ -20,14 +20,7 @@ from study.method.parameters import count_parameters, find_tensor, parameter_nam
 from study.method.subsets import parse
 from study.serving.exports.hf import save_merged
 from tests.not_none import not_none
-from tests.siglips import (
-    LENGTH,
-    make_gemma,
-    make_sentencepiece,
-    make_siglip,
-    save_siglip,
-    save_siglip_2,
-)
+from tests.siglips import LENGTH, make_gemma, make_sentencepiece, make_tokenizer, save_siglip
 from tests.small_clips import set_value
 from tests.staged_case import Case, assert_close_gradients
 
@@ -49,7 +42,7 @@ def backbone(checkpoint: Path) -> Backbone:
 @pytest.mark.parametrize("padding", ["left", "right"])
 def test_logits_and_gradients_are_those_of_transformers_own_code(tmp_path: Path, padding: str):
     """Parting the pool's biases changes no gradient, and the key's is zero."""
-    folder = save_siglip(tmp_path / padding, padding=padding)
+    folder = save_siglip(tmp_path / padding, tokenizer=make_tokenizer(padding))
     backbone = load_backbone(folder)
     ids = backbone.tokenize(PROMPTS)
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -115,26 +108,25 @@ def test_a_prompt_that_does_not_fit_is_refused_and_none_is_cut(backbone: Backbon
         backbone.tokenize(["bird", "cat " * LENGTH])
 
 
-@pytest.mark.parametrize("version", [1, 2])
-def test_the_tokenizers_of_both_versions_are_read(checkpoint: Path, version: int):
-    make_siglip(vocabulary=64).save_pretrained(checkpoint)
-    (checkpoint / "tokenizer.json").unlink()
-    theirs: Any = make_gemma() if version == 2 else make_sentencepiece(checkpoint.parent / "words")
-    theirs.save_pretrained(checkpoint)
-    before = read_architecture(checkpoint).checkpoint
-    backbone = load_backbone(checkpoint)
+@pytest.mark.parametrize("file", ["spiece.model", "tokenizer.json"], ids=["1", "2"])
+def test_the_tokenizers_of_both_versions_are_read(tmp_path: Path, file: str):
+    is_first = file == "spiece.model"
+    theirs: Any = make_sentencepiece(tmp_path / "words") if is_first else make_gemma()
+    folder = save_siglip(tmp_path / "siglip", tokenizer=theirs)
+    before = read_architecture(folder).checkpoint
+    backbone = load_backbone(folder)
     texts = ["A photo", "bird", "BIRD"]
     expected = theirs(texts, padding="max_length", max_length=LENGTH)["input_ids"]
     assert backbone.tokenize(texts).tolist() == expected
     assert expected[1] == expected[2]
     assert type(backbone.tokenizer) is type(theirs)
-    with (checkpoint / ("tokenizer.json" if version == 2 else "spiece.model")).open("ab") as file:
-        file.write(b" ")
-    assert read_architecture(checkpoint).checkpoint != before
+    with (folder / file).open("ab") as opened:
+        opened.write(b" ")
+    assert read_architecture(folder).checkpoint != before
 
 
 def test_a_tokenizer_of_gemma_reads_small_letters_as_siglip_2_was_trained(tmp_path: Path):
-    folder = save_siglip_2(tmp_path / "siglip")
+    folder = save_siglip(tmp_path / "siglip", tokenizer=make_gemma())
     settings = folder / "tokenizer_config.json"
     settings.write_text(settings.read_text().replace("Siglip2Tokenizer", "GemmaTokenizer"))
     backbone = load_backbone(folder)
