@@ -14,20 +14,12 @@ from study.storage.result_folder import JsonObject
 MODEL: JsonObject = {
     "embed_dim": 24,
     "vision_cfg": {"image_size": 32, "layers": 3, "width": 32, "head_width": 16, "patch_size": 8},
-    "text_cfg": {
-        "context_length": 77,
-        "vocab_size": 49408,
-        "width": 32,
-        "heads": 2,
-        "layers": 2,
-        "mlp_ratio": 2.0,
-    },
+    "text_cfg": {"width": 32, "heads": 2, "layers": 2, "mlp_ratio": 2.0},
 }
 
 
 def write_open_clip(folder: Path, changes: JsonObject, prepared: JsonObject | None = None) -> Any:
     """Write a random checkpoint, and return the model of ``open_clip``."""
-
     folder.mkdir(exist_ok=True)
     model_cfg = {**MODEL, **changes}
     contents = {"model_cfg": model_cfg, "preprocess_cfg": prepared or {}}

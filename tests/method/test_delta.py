@@ -94,19 +94,6 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a pipe": (become_pipe, "is not a delta: it is not a file"),
     "a list": (partial(rewrite, info="[]"), "damaged metadata.*fingerprint"),
 }
-for field, value in (
-    ("fingerprint", None),
-    ("x", 1),
-    ("class_names", "cat"),
-    ("class_names", [1]),
-    ("subset", None),
-    ("pixel_range", "wide"),
-    ("pixel_range", [0, "white"]),
-    ("pixel_range", [-1.7e308, 1.7e308]),
-    ("pixel_range", [0, 10**400]),
-):
-    text = json.dumps(asdict(INFO) | {field: value})
-    FAULTS[f"{field} {value!r:.9}"] = (partial(rewrite, info=text), f"damaged metadata.*{field}")
 
 
 @pytest.mark.parametrize("damage, message", FAULTS.values(), ids=FAULTS)
@@ -115,6 +102,25 @@ def test_a_file_that_is_no_sound_delta_is_refused_by_name(
 ):
     damage(path)
     with pytest.raises(DeltaError, match=f"(?s){path}.*{message}"):
+        load_delta(path)
+
+
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("fingerprint", None),
+        ("x", 1),
+        ("class_names", "cat"),
+        ("class_names", [1]),
+        ("pixel_range", "wide"),
+        ("pixel_range", [0, "white"]),
+        ("pixel_range", [-1.7e308, 1.7e308]),
+        ("pixel_range", [0, 10**400]),
+    ],
+)
+def test_metadata_that_are_not_sound_are_refused(path: Path, field: str, value: object):
+    rewrite(path, json.dumps(asdict(INFO) | {field: value}))
+    with pytest.raises(DeltaError, match=f"{path}.*damaged metadata.*{field}"):
         load_delta(path)
 
 
