@@ -29,7 +29,6 @@ WORDS = {
         "| whole study | 0.0 | ",
         "| workers of trials | ",
     ],
-    "reliability/soak.py --trials 10": ["| 10 |", "MLflow has {'FINISHED': "],
 }
 
 

@@ -28,8 +28,6 @@ PRECISIONS: dict[str, tuple[Precision, bool]] = {
     "held": ("bfloat16", True),
 }
 """The precision that is computed in, and whether frozen matrices are held in it."""
-EXACT = "float64"
-"""A precision for comparing with, in which no trial is computed."""
 CLASSES = 100
 DISTILL_WEIGHT = 8.0
 MOVED = 0.01
@@ -85,11 +83,6 @@ class Step:
         losses.loss.backward()
         self.optimizer.step()
 
-    def take_plain(self) -> None:
-        """Take a step with `FewShotClassifier`, the version for reading."""
-        objective = Objective(self.ids, self.zero_shot_text, DISTILL_WEIGHT)
-        training_step(self.classifier, self.optimizer, self.pixels, self.labels, objective)
-
     def take_staged(self) -> None:
         """Take a step as trials do without augmentation."""
         self._train(self.images)
@@ -133,27 +126,25 @@ def make_step(
         batch: the number of images.
         subset: what is tuned.
         classes: the number of classes.
-        precision: a name of `PRECISIONS`, or `EXACT`.
+        precision: a name of `PRECISIONS`.
         device: the device of the model.
         moved: the deviation of the noise by which tuned tensors are moved.
         small: make a tiny model, which shows that a benchmark works and measures nothing.
     """
-    computed, is_held = PRECISIONS.get(precision, ("float32", False))
-    dtype = torch.float64 if precision == EXACT else torch.float32
+    computed, is_held = PRECISIONS[precision]
     backbone = make_backbone(small=small)
-    backbone.clip.to(dtype)
     if is_held:
         cast_matrices(backbone.clip, computed)
     backbone.clip.to(device)
     generator = torch.Generator().manual_seed(0)
     ids = make_prompts(classes, generator).to(device)
     size = backbone.image_size
-    pixels = torch.randn(batch, 3, size, size, generator=generator).to(dtype)
+    pixels = torch.randn(batch, 3, size, size, generator=generator)
     labels = torch.randint(classes, (batch,), generator=generator).to(device)
     classifier = FewShotClassifier(backbone, parse(subset), precision=computed)
     for tuned in classifier.tuned:
         noise = torch.randn(tuned.parameter.shape, generator=generator)
-        tuned.parameter.data.add_(moved * noise.to(tuned.parameter))
+        tuned.parameter.data.add_(moved * noise)
     optimizer = make_optimizer(classifier.tuned, {"bias": 0.002, "ln": 0.002})
     with torch.no_grad():
         zero_shot = FewShotClassifier(backbone, parse("none"), precision=computed)
@@ -172,12 +163,12 @@ def make_prompts(classes: int, generator: torch.Generator) -> Tensor:
     return torch.tensor(rows)
 
 
-def make_backbone(*, patch: int = 16, small: bool = False) -> Backbone:
+def make_backbone(*, small: bool) -> Backbone:
     """Make a CLIP in the shapes of ViT-B with random weights."""
     torch.manual_seed(0)
     size = 224
     text = {"bos_token_id": START, "eos_token_id": END, "pad_token_id": 0}
-    vision = {"patch_size": patch}
+    vision = {"patch_size": 16}
     if small:
         size = 32
         shape = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}
@@ -195,11 +186,3 @@ def cosines(some: list[Tensor], others: list[Tensor]) -> Tensor:
     for one, other in zip(some, others, strict=True):
         values.append(F.cosine_similarity(one.flatten().double(), other.flatten().double(), 0))
     return torch.stack(values)
-
-
-def largest_distance(some: list[Tensor], others: list[Tensor]) -> float:
-    """Return the largest ‖g − g′‖ / ‖g′‖ of pairs of gradients."""
-    distances = []
-    for one, other in zip(some, others, strict=True):
-        distances.append(((one - other).norm() / other.norm()).item())
-    return max(distances)
