@@ -3,14 +3,12 @@
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
-from study.backbones.backbone import Backbone
 from study.protocols import BaseToNew, FewShot, Protocol, hmean
 from study.storage.result_folder import FolderError
 from study.storage.study_folder import StudyFolder
@@ -24,11 +22,8 @@ from study.trial.predictions import (
     read_validation,
     trial_scores,
 )
-from study.trial.run_trial import run_trial
 from study.trial.study import Prediction
 from tests.not_none import not_none
-from tests.settings import clipfit_trial
-from tests.trial.outcomes import Prepare
 
 SOME = [
     Prediction("text", "base", "a/0.png", "ökapi", "zebra", 0.5, group="p1"),
@@ -81,7 +76,7 @@ def test_validation_images_are_kept_with_the_fold_whose_model_saw_them(kept: Tri
     assert not (kept.path / VALIDATION).exists()
 
 
-@pytest.mark.parametrize("contents", [b"", b"PAR1", predictions_to_parquet(SOME)[:-9]])
+@pytest.mark.parametrize("contents", [b"", predictions_to_parquet(SOME)[:-9]])
 def test_a_damaged_file_is_named(study: StudyFolder, kept: TrialFolder, contents: bytes):
     kept.write(PREDICTIONS, contents)
     kept.write(VALIDATION, contents)
@@ -97,6 +92,8 @@ def test_what_is_right_is_known_by_part_and_class_in_the_order_of_paths():
     assert found.right == {("base", "ökapi"): [False, True], ("new", "zebra"): [True]}
     assert found.groups == {("base", "ökapi"): ["p1", ""], ("new", "zebra"): [""]}
     assert outcomes_of([*SOME, right]) == found
+    pairs = {("base", "ökapi", "zebra"): 1, ("base", "ökapi", "ökapi"): 1}
+    assert confusion_of([right, *SOME]) == {**pairs, ("new", "zebra", "zebra"): 1}
     assert not not_none(outcomes_of([right])).groups
     assert outcomes_of([]) is None
 
@@ -109,30 +106,6 @@ def test_trials_are_of_the_same_images_whatever_they_predict(change: dict[str, A
         for prediction in (first, first._replace(predicted="ökapi"), first._replace(**change))
     }
     assert len(images) == 2
-
-
-def test_a_trial_keeps_the_groups_of_its_test_images(prepare: Prepare, backbone: Backbone):
-    data = prepare("folds").test(1)
-    (task,) = data.tasks
-    (part,) = task.evaluations
-    records = tuple(
-        replace(record, group=f"burst {number // 2}") for number, record in enumerate(part.records)
-    )
-    task = replace(task, evaluations=(replace(part, records=records),))
-    *_, report = run_trial(
-        clipfit_trial(stage="test", epochs=1), replace(data, tasks=(task,)), backbone
-    )
-    groups = {row.path: row.group for row in report.predictions}
-    assert groups == {record.path: record.group for record in records}
-
-
-def test_predictions_are_counted_by_part_class_and_what_the_class_is_taken_for():
-    answers = [("base", "cat", "cat"), ("base", "cat", "dog"), ("new", "cat", "dog")]
-    predictions = [
-        Prediction("text", part, f"{number}.png", label, predicted, 0.9)
-        for number, (part, label, predicted) in enumerate([*answers, answers[0]])
-    ]
-    assert confusion_of(predictions) == dict(zip(answers, (2, 1, 1), strict=True))
 
 
 def scores(

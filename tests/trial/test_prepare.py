@@ -5,18 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from PIL import Image
 
-import study.data.datasets
 from study.backbones.backbone import Backbone
 from study.commands.check import find_data_faults
 from study.config.loading import build_config
 from study.config.trial_settings import TrialSettings
-from study.data.images.image_reading import DEFAULT_READING
 from study.data.images.table import ImageTable, cache_fault
 from study.data.prompts import ENSEMBLE, TEMPLATES
 from study.errors import DataError
@@ -180,24 +177,6 @@ def test_a_range_reaches_the_pixels_of_a_study_and_its_targets_but_packaged_ones
         assert table.pixels(table.paths).max() == 255
         assert cache_fault(images, table.paths) is None
     assert not caplog.messages
-
-
-def test_every_option_of_a_hub_dataset_reaches_it(
-    root: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch
-):
-    load = Mock()
-    monkeypatch.setattr(study.data.datasets, "load_dataset", load)
-    columns, splits = {"image": "img", "label": "fine"}, {"test": "holdout"}
-    options: Any = {"columns": columns, "splits": splits, "subset": "small", "revision": "abc"}
-    assert prepare(dataset="hf:owner/name", **options).study.dataset
-    load.assert_called_once_with(
-        "hf:owner/name",
-        root,
-        templates=None,
-        reading=DEFAULT_READING,
-        **options,
-        groups=None,
-    )
 
 
 def test_what_a_trial_learns_from_and_is_judged_on_is_on_record_under_its_hash(

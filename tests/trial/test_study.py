@@ -1,6 +1,5 @@
 """A study as its parts share it, the types of a trial, and the time of a search."""
 
-from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -9,12 +8,11 @@ import pytest
 import study.trial.study as module
 from study.config.loading import build_config, dump_config
 from study.data import datasets
-from study.protocols import Transfer
 from study.storage.result_folder import FolderError
 from study.storage.study_folder import StudyFolder
 from study.trial.search_time import working_seconds
-from study.trial.study import BEST, Candidate, Study, Target, best_candidate
-from tests.settings import settings, trial_data
+from study.trial.study import BEST, Candidate, Study, best_candidate
+from tests.settings import settings
 
 
 @pytest.fixture
@@ -45,26 +43,15 @@ def test_data_and_checkpoint_are_read_once(mine: Study, monkeypatch: pytest.Monk
     assert [read.call_count for read in readers] == [1, 1]
 
 
-def test_a_choice_is_looked_for_until_it_is_there(mine: Study):
+def test_a_choice_is_looked_for_until_it_is_there_and_damage_is_an_error(mine: Study):
     other = Study(mine.config, mine.folder)
     assert mine.candidates() is other.candidates() is best_candidate(mine.candidates()) is None
     assert mine.write_candidates([BEST_ONE]) == (BEST_ONE,)
     assert other.candidates() == (BEST_ONE,)
     assert best_candidate(other.candidates()) == BEST_ONE
-
-
-def test_a_damaged_choice_is_an_error(mine: Study):
-    mine.write_candidates([BEST_ONE])
     (mine.folder.path / "candidates.json").write_text("[]")
     with pytest.raises(FolderError, match=r"candidates\.json"):
         Study(mine.config, mine.folder).candidates()
-
-
-def test_the_classes_of_all_parts_that_are_no_targets_are_the_trials():
-    data = trial_data(protocol=Transfer(), class_names=("zero", "one"))
-    assert data.own_target.class_names == ("zero", "one")
-    target = Target(class_names=("banded", "dotted"), templates=("{}.",), images=Path())
-    assert replace(data, targets={"dtd": target}).own_target == data.own_target
 
 
 def test_what_is_done_side_by_side_counts_once_and_an_interruption_does_not_count():

@@ -42,41 +42,6 @@ def test_each_task_of_a_trial_has_a_seed_of_its_own(prepare: Prepare, backbone: 
     assert len(seeds) == 2 * len(data.tasks)
 
 
-@pytest.mark.parametrize(
-    "subset, rates",
-    [
-        ("vision.ln", {"bias_lr": None}),
-        ("text.bias", {"ln_lr": None}),
-        ("text.ln_final", {"bias_lr": None}),
-    ],
-)
-def test_one_encoder_alone_can_be_tuned(
-    holdout: TrialData, backbone: Backbone, subset: str, rates: dict[str, None]
-):
-    reports = list(run_trial(clipfit_trial(subset=subset, **rates), holdout, backbone))
-    tower = subset.partition(".")[0]
-    (delta,) = reports[-1].deltas
-    assert delta
-    assert all(name.startswith(f"{tower}_model.") for name in delta)
-    moved = reports[-1].metrics["distillation"]
-    assert moved > 1e-7 if tower == "text" else moved == pytest.approx(0, abs=1e-6)
-
-
-@pytest.mark.parametrize(
-    "key",
-    [{"optimizer": "adamw"}, {"momentum": 0.0}, {"weight_decay": 10.0}, {"regularizer": "l2_init"}],
-)
-def test_every_key_of_the_recipe_changes_what_is_learnt(
-    holdout: TrialData, backbone: Backbone, key: JsonObject
-):
-    ends = []
-    for training in ({}, key):
-        *_, last = run_trial(clipfit_trial(training=training), holdout, backbone)
-        (delta,) = last.deltas
-        ends.append(torch.cat([tensor.flatten() for tensor in delta.values()]))
-    assert not torch.equal(*ends)
-
-
 def test_unequal_classes_are_made_up_for_by_the_encoders_and_by_the_head(
     holdout: TrialData, backbone: Backbone
 ):
@@ -100,7 +65,7 @@ def test_unequal_classes_are_made_up_for_by_the_encoders_and_by_the_head(
         assert of_auto == of_ways[-1], "these images are unequal, whatever the study's others are"
 
 
-@pytest.mark.parametrize("micro_batch, at_once", [(None, 30), (4, 15), (2, 7), (1, 3)])
+@pytest.mark.parametrize("micro_batch, at_once", [(None, 30), (2, 7)])
 def test_images_that_are_evaluated_at_once_shrink_with_those_of_a_batch(
     holdout: TrialData, backbone: Backbone, micro_batch: int | None, at_once: int
 ):
@@ -114,13 +79,10 @@ def test_images_that_are_evaluated_at_once_shrink_with_those_of_a_batch(
     assert {*sizes[:-1]} == {at_once}
 
 
-@pytest.mark.parametrize("changes", [{}, {"head": "linear"}])
-def test_classes_of_one_name_are_counted_apart(
-    prepare: Prepare, backbone: Backbone, changes: JsonObject
-):
+def test_classes_of_one_name_are_counted_apart(prepare: Prepare, backbone: Backbone):
     data = prepare("holdout").test(1)
     first, _, *others = data.class_names
-    report = last_report(replace(data, class_names=(first, first, *others)), backbone, **changes)
+    report = last_report(replace(data, class_names=(first, first, *others)), backbone)
     right = [one.label == one.predicted for one in report.predictions]
     assert sum(right) / len(right) == pytest.approx(report.metrics["test_accuracy"])
     assert len({one.label for one in report.predictions}) == len(data.class_names)
@@ -215,25 +177,6 @@ def probabilities(predictions: Iterable[Prediction]) -> Tensor:
     return torch.tensor([p.probability for p in predictions])
 
 
-def scores(report: EpochReport) -> dict[str, float]:
-    return {k: v for k, v in report.metrics.items() if k.startswith(("val_", "test_"))}
-
-
-def trained(report: EpochReport) -> JsonObject:
-    """What a report says of the training, whatever is made of it."""
-    return {
-        name: value
-        for name, value in outcome(report).items()
-        if name.startswith(("train_loss", "distillation", "state ")) and ".delta." not in name
-    }
-
-
-def check_same_answers(one: EpochReport, other: EpochReport):
-    assert answers(one) == answers(other)
-    assert scores(one) == pytest.approx(scores(other), abs=1e-5)
-    torch.testing.assert_close(probabilities(one.predictions), probabilities(other.predictions))
-
-
 def test_a_target_has_the_rows_of_the_classes_that_have_the_same_names(
     prepare: Prepare, backbone: Backbone
 ):
@@ -245,7 +188,7 @@ def test_a_target_has_the_rows_of_the_classes_that_have_the_same_names(
         own,
         name="shift",
         classes=tuple(moved.values()),
-        records=tuple(replace(r, label=moved[r.label]) for r in own.records),
+        records=tuple(replace(r, label=moved[r.label], group=f"of {r.label}") for r in own.records),
     )
     both = replace(task, evaluations=(own, shift))
     found = []
@@ -254,14 +197,14 @@ def test_a_target_has_the_rows_of_the_classes_that_have_the_same_names(
         shifted = replace(data, protocol=Transfer(), tasks=(both,), targets=targets)
         report = last_report(shifted, backbone, stage="test", **NOTHING, **LINEAR)
         found.append(probabilities(p for p in report.predictions if p.part == "shift"))
+        groups = [p.group for p in report.predictions if p.part == "shift"]
+        assert groups == [record.group for record in shift.records]
         here = probabilities(p for p in report.predictions if p.part == own.name)
     torch.testing.assert_close(found[0], here)
     assert not torch.allclose(found[1], here, atol=1e-3), "it has the text of its own name"
 
 
-@pytest.mark.parametrize(
-    "setting, stage", [("augmented", "search"), ("class_folds", "search"), ("base", "test")]
-)
+@pytest.mark.parametrize("setting, stage", [("augmented", "search"), ("base", "test")])
 def test_at_alpha_0_with_the_text_head_every_prediction_is_zero_shot(
     prepare: Prepare, backbone: Backbone, setting: str, stage: str
 ):
@@ -269,20 +212,16 @@ def test_at_alpha_0_with_the_text_head_every_prediction_is_zero_shot(
     data = preparer.search() if stage == "search" else preparer.test(1)
     zero_shot = last_report(data, backbone, **NOTHING, stage=stage)
     tuned = last_report(data, backbone, **BOTH, stage=stage, alpha=0.0)
-    check_same_answers(tuned, zero_shot)
-    initial = dict(backbone.clip.named_parameters())
-    for delta in tuned.deltas:
-        assert len(delta) > 10
-        assert all(torch.equal(tensor, initial[name]) for name, tensor in delta.items())
+    assert answers(tuned) == answers(zero_shot)
+    torch.testing.assert_close(
+        probabilities(tuned.predictions), probabilities(zero_shot.predictions)
+    )
     full = last_report(data, backbone, **BOTH, stage=stage)
     assert answers(full) != answers(zero_shot), "there is something to take back"
 
 
-@pytest.mark.parametrize("setting", ["class_folds", "base"])
-def test_new_classes_are_reported_apart_as_without_the_head(
-    prepare: Prepare, backbone: Backbone, setting: str
-):
-    data = prepare(setting).test(1)
+def test_new_classes_are_reported_apart_as_without_the_head(prepare: Prepare, backbone: Backbone):
+    data = prepare("class_folds").test(1)
     head, text = last_report(data, backbone, **LINEAR), last_report(data, backbone)
     # Trained names are further ahead, or less: only that gap depends on the head.
     news = [[p[1:6] for p in one.predictions if p.part == "new"] for one in (head, text)]
@@ -298,10 +237,7 @@ def test_a_trial_is_scored_when_it_may_be_stopped_and_at_its_end_and_trains_alik
     changes = {**LINEAR, "alpha": 0.5}
     often = list(run_trial(clipfit_trial(**changes), holdout, backbone))
     seldom = list(run_trial(clipfit_trial(**changes), replace(holdout, scored_at=(2,)), backbone))
-    plain = list(run_trial(clipfit_trial(), holdout, backbone))
     assert ["val_score" in r.metrics for r in seldom] == [False, True, False, True]
     assert [bool(r.predictions) for r in seldom] == [False, True, False, True]
     for at in (1, 3):
         assert outcome(often[at]) == outcome(seldom[at])
-    for one, other in zip(often, plain, strict=True):
-        assert trained(one) == trained(other)
