@@ -7,7 +7,6 @@ if that alone is tuned. Activations inside the image encoder are far larger. For
 tune every stage, images are kept as normalised pixels.
 """
 
-from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -62,16 +61,15 @@ def begin_images(model: ForwardPass, path: Path, paths: ImagePaths) -> Tensor:
 
 def _begin_table(model: ForwardPass, table: ImageTable) -> Tensors:
     """Return all images of a table, begun; no tensor if they do not fit into the cache."""
+    chunks = (begin_uncached(model, table, paths) for paths in in_chunks(table.paths, CHUNK))
     if isinstance(model, PlainPass) or not model.images_are_frozen:
-        chunks = _begin_chunks(model, table)
         first = next(chunks)
         if first[0].numel() * len(table.paths) > IMAGES.capacity:
             return {}
         return {"features": torch.cat([first, *chunks])}
     classifier = model.classifier
     backbone = classifier.backbone
-    what = "features of images"
-    size = backbone.dim
+    what, size = "features of images", backbone.dim
     if model.vision.first == model.vision.projection:
         what = "states of images before the projection"
         size = backbone.clip.config.vision_config.hidden_size
@@ -79,16 +77,10 @@ def _begin_table(model: ForwardPass, table: ImageTable) -> Tensors:
         return {}
 
     def encode_table() -> Tensors:
-        return {"features": torch.cat(list(_begin_chunks(model, table)))}
+        return {"features": torch.cat(list(chunks))}
 
     identity = {"what": what, "images": table.content_hash}
     return cached_features(table.path.parent, identity, classifier, encode_table)
-
-
-def _begin_chunks(model: ForwardPass, table: ImageTable) -> Iterator[Tensor]:
-    """Yield the images of a table, begun, in chunks of a fixed size."""
-    for paths in in_chunks(table.paths, CHUNK):
-        yield begin_uncached(model, table, paths)
 
 
 def begin_uncached(model: ForwardPass, table: ImageTable, paths: ImagePaths) -> Tensor:

@@ -1,6 +1,6 @@
 """The untrained model of a trial's settings: a subset of CLIP's parameters, or another method."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
@@ -19,14 +19,11 @@ from study.method.training_options import Precision
 from study.method.two_stage import TwoStageClassifier
 
 
-@dataclass(frozen=True)
-class BuiltModel:
-    """A classifier, and how it is trained."""
+class BuiltModel(NamedTuple):
+    """A classifier in its forward pass, and how it is trained."""
 
-    classifier: FewShotClassifier
-    """The classifier, whose tuned parameters change in training."""
     staged: ForwardPass
-    """The forward pass of the same classifier, for training and evaluation."""
+    """The forward pass of the classifier, for training and evaluation."""
     distill_weight: float = 0.0
     """The weight of the loss term that the regularizer names."""
     views: int | None = None
@@ -59,10 +56,9 @@ def build_model(
     match settings.method:
         case None | Clap():  # which trains nothing but its head
             classifier = FewShotClassifier(backbone, parse(settings.subset), precision=precision)
-            return BuiltModel(classifier, StagedClassifier(classifier), settings.distill_weight)
+            return BuiltModel(StagedClassifier(classifier), settings.distill_weight)
         case FullFineTuning():
-            classifier = FullClassifier(backbone, precision=precision)
-            return BuiltModel(classifier, PlainPass(classifier))
+            return BuiltModel(PlainPass(FullClassifier(backbone, precision=precision)))
         case Lora(rank=rank, alpha=alpha, dropout=dropout):
             classifier = LoraClassifier(
                 backbone,
@@ -72,12 +68,12 @@ def build_model(
                 generator=torch.Generator().manual_seed(seed),
                 precision=precision,
             )
-            return BuiltModel(classifier, PlainPass(classifier))
+            return BuiltModel(PlainPass(classifier))
         case Projection(distance_weight=weight):
             classifier = ProjectionClassifier(backbone, precision=precision)
             if weight is None:
                 weight = 1 / shots
-            return BuiltModel(classifier, StagedClassifier(classifier), weight, VIEWS)
+            return BuiltModel(StagedClassifier(classifier), weight, VIEWS)
         case TwoStage():
             classifier = TwoStageClassifier(backbone, precision=precision)
-            return BuiltModel(classifier, StagedClassifier(classifier))
+            return BuiltModel(StagedClassifier(classifier))

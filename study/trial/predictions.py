@@ -5,6 +5,7 @@ import io
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -71,14 +72,11 @@ def read_predictions(
         FolderError: the file is damaged.
     """
     name = f"trials/{trial_id}/{PREDICTIONS}"
-    contents = folder.read(name)
+    contents = folder.read(name)  # which compares its checksum
     if contents is None:
         return []
-    try:
-        rows = read_parquet(contents).to_pylist()
-        return [Prediction(**row) for row in rows if head in (None, row["head"])]
-    except (pa.ArrowException, KeyError, TypeError) as error:
-        raise FolderError(f"{folder.path / name} is damaged: {error}") from error
+    table = _table_of(contents, folder.path / name)
+    return [Prediction(**row) for row in table.to_pylist() if head in (None, row["head"])]
 
 
 def read_validation(trial: TrialFolder) -> pa.Table | None:
@@ -95,11 +93,16 @@ def read_validation(trial: TrialFolder) -> pa.Table | None:
     contents = trial.read(VALIDATION)
     if contents is None:
         return None
+    table = _table_of(contents, trial.path / VALIDATION)
+    return table.filter(pc.equal(table["head"], trial.read_reports()[-1]["head"]))
+
+
+def _table_of(contents: bytes, path: Path) -> pa.Table:
+    """Return the table of a file of predictions."""
     try:
-        table = read_parquet(contents)
-        return table.filter(pc.equal(table["head"], trial.read_reports()[-1]["head"]))
+        return read_parquet(contents).select(SCHEMA.names)
     except (pa.ArrowException, KeyError) as error:
-        raise FolderError(f"{trial.path / VALIDATION} is damaged: {error}") from error
+        raise FolderError(f"{path} is damaged: {error}") from error
 
 
 Stratum = tuple[str, str]

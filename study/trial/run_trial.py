@@ -106,7 +106,7 @@ def _evaluate(
     """
     by_task = [evaluate_task(model) for model in models]
     by_head = {
-        head: list(chain.from_iterable(task.predictions[head] for task in by_task))
+        head: list(chain.from_iterable(predictions[head] for predictions, _ in by_task))
         for head in data.heads_of(config.settings)
     }
     scores = {head: trial_scores(one, data.protocol) for head, one in by_head.items()}
@@ -120,7 +120,7 @@ def _evaluate(
     if config.settings.writes_delta:
         pairs = zip(models, by_task, strict=True)
         deltas = tuple(
-            model.delta(task.linear if head == "linear" else None) for model, task in pairs
+            model.delta(linear if head == "linear" else None) for model, (_, linear) in pairs
         )
     return replace(
         trained,

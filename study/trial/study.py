@@ -61,14 +61,10 @@ class Candidate(Section):
         """The training and the head, which are equal for candidates with equal test results."""
         return self.training, self.settings.head
 
-    @property
-    def role(self) -> str:
-        """The label without the number of trials of an earlier search."""
-        return self.label.removesuffix(f"-of-{self.search_trials}")
-
     def as_earlier(self) -> Candidate:
-        """Return the candidate as one of an earlier search: its label is ``ROLE-of-TRIALS``."""
-        return self.model_copy(update={"label": f"{self.role}-of-{self.search_trials}"})
+        """Return the candidate as one of an earlier search: its label ends in ``-of-TRIALS``."""
+        ending = f"-of-{self.search_trials}"
+        return self.model_copy(update={"label": self.label.removesuffix(ending) + ending})
 
 
 @dataclass(frozen=True)

@@ -4,78 +4,80 @@ The features of images and prompts are computed once for all heads.
 `study.trial.predictions.trial_scores` scores what this returns.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from study.config.methods import Clap, TwoStage
 from study.config.trial_settings import Head as HeadName
 from study.data.records import result_names
+from study.data.tasks import Part
 from study.method.balance import class_balance
 from study.method.clap import CLAP_VIEWS, train_clap
 from study.method.head import VIEWS, Head, train_head
 from study.method.model import PROMPTS_AT_ONCE, classify, interpolate
 from study.trial.study import Prediction
 from study.trial.task_features import (
-    PartFeatures,
-    encode_part,
+    image_features,
     labels_of,
     text_features,
     tokenize,
+    trained_classes,
     training_features,
 )
 from study.trial.task_model import TaskModel
 
 
-@dataclass
-class Evaluation:
-    """The result of a task's model on its evaluation images, with each head of the trial."""
-
-    linear: Head | None = None
-    """The linear head, if it is among them."""
-    predictions: dict[HeadName, list[Prediction]] = field(default_factory=dict)
-    """The prediction of every image, by head in the order of the trial's heads."""
-
-
 @torch.no_grad()
-def evaluate_task(model: TaskModel) -> Evaluation:
-    """Classify the evaluation images of a model's task, as it is trained so far."""
-    settings = model.config.settings
-    heads = model.data.heads_of(settings)
-    evaluation = Evaluation(predictions={head: [] for head in heads})
+def evaluate_task(model: TaskModel) -> tuple[dict[HeadName, list[Prediction]], Head | None]:
+    """Classify the evaluation images of a model's task, as it is trained so far.
+
+    Returns:
+        The prediction of every image, by head in the order of the trial's heads; and the linear
+        head, if it is among them.
+    """
+    data, settings = model.data, model.config.settings
+    heads = data.heads_of(settings)
+    predictions: dict[HeadName, list[Prediction]] = {head: [] for head in heads}
+    linear = None
     with interpolate(model.classifier.tuned, settings.alpha):
         if "linear" in heads:
-            evaluation.linear = train_task_head(model)
+            linear = train_task_head(model)
         for part in model.task.evaluations:
-            features = encode_part(model, part)
-            for head, predictions in evaluation.predictions.items():
-                linear = evaluation.linear if head == "linear" else None
-                predictions += classify_part(model, features, linear)
-    return evaluation
+            target = data.targets.get(part.name, data.own_target)
+            images = list(image_features(model, target.images, part.paths))
+            rows = {"text": text_features(model, target, part.classes)}
+            if linear is not None:
+                rows["linear"] = linear.replace_in(rows["text"], trained_classes(model, part))
+            for head in heads:
+                predictions[head] += classify_part(model, part, head, images, rows[head])
+    return predictions, linear
 
 
-def classify_part(model: TaskModel, features: PartFeatures, head: Head | None) -> list[Prediction]:
+def classify_part(
+    model: TaskModel, part: Part, head: HeadName, images: Sequence[Tensor], rows: Tensor
+) -> list[Prediction]:
     """Return the predictions of the images of a part.
 
     Args:
         model: the model.
-        features: its features of the part.
-        head: the linear head; None means that the text features classify.
+        part: the part.
+        head: the head that classifies.
+        images: the features of the images in batches, (batch, dim) float32.
+        rows: a row of the head for each class of the part, (classes, dim) float32.
     """
-    part, data = features.part, model.data
-    text = features.text
-    if head is not None:
-        text = head.replace_in(text, features.names)
+    data = model.data
     column_of = {class_id: column for column, class_id in enumerate(part.classes)}
     labels = torch.tensor([column_of.get(record.label, 0) for record in part.records])
-    columns, probabilities = classify(model.classifier, features.images, text, labels)
+    columns, probabilities = classify(model.classifier, images, rows, labels)
     of_predicted, of_label = probabilities.tolist()
     names = result_names(data.targets.get(part.name, data.own_target).class_names)
     predictions = []
     for row, record in enumerate(part.records):
         prediction = Prediction(
-            head="text" if head is None else "linear",
+            head=head,
             part=part.name,
             path=record.path,
             label=names[record.label],

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -23,19 +22,6 @@ from study.trial.task_model import TaskModel
 
 ClassIds = Sequence[int]
 """The ids of classes in their dataset."""
-
-
-@dataclass(frozen=True)
-class PartFeatures:
-    """The features that a model computes of the images and classes of a part."""
-
-    part: Part
-    names: ClassIds
-    """The class in training of each class of the part; −1 where there is none."""
-    images: Sequence[Tensor]
-    """The features of the images in batches, (batch, dim) float32."""
-    text: Tensor
-    """The text features of the classes, (classes, dim) float32."""
 
 
 def labels_of(train: Part) -> Tensor:
@@ -95,23 +81,15 @@ def training_features(model: TaskModel, views: int = VIEWS) -> Tensor:
     return torch.cat(features)
 
 
-def encode_part(model: TaskModel, part: Part) -> PartFeatures:
-    """Return the features of a part's images and classes."""
-    data = model.data
-    target = data.own_target
-    names: ClassIds = part.classes
-    if part.name in data.targets:
-        target = data.targets[part.name]
-        # The ids of its classes are its own, so that classes of equal names are the same.
-        trained, tested = result_names(data.class_names), result_names(target.class_names)
-        ids = {trained[label]: label for label in model.task.train.classes}
-        names = [ids.get(tested[label], -1) for label in part.classes]
-    return PartFeatures(
-        part,
-        names=names,
-        text=text_features(model, target, part.classes),
-        images=list(image_features(model, target.images, part.paths)),
-    )
+def trained_classes(model: TaskModel, part: Part) -> ClassIds:
+    """Return the class in training of each class of a part; −1 where there is none."""
+    if part.name not in model.data.targets:
+        return part.classes
+    # The ids of a target's classes are its own, so that classes of equal names are the same.
+    trained = result_names(model.data.class_names)
+    tested = result_names(model.data.targets[part.name].class_names)
+    ids = {trained[label]: label for label in model.task.train.classes}
+    return [ids.get(tested[label], -1) for label in part.classes]
 
 
 def augment_images(model: TaskModel, paths: ImagePaths, generator: torch.Generator) -> Tensor:

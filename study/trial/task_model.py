@@ -44,15 +44,14 @@ class TaskModel:
         if micro_batch is not None:
             reduced = self.images_at_once * micro_batch // config.training.batch_size
             self.images_at_once = max(1, reduced)
-        built = build_model(
+        self.staged, self.distill_weight, self.views = build_model(
             config.settings,
             backbone,
             seed=self.seed,
             precision=config.training.trial_precision,
             shots=len(self.task.train.records) / len(self.task.train.classes),
         )
-        self.classifier, self.staged = built.classifier, built.staged
-        self.distill_weight, self.views = built.distill_weight, built.views
+        self.classifier = self.staged.classifier
         self.rows: Tensor | None = None
         """The rows of a head that a second stage trains, (classes, dim); None before it."""
 
