@@ -2,13 +2,12 @@
 
 import re
 import subprocess
-import sys
 import tomllib
 from importlib.util import find_spec
-from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 from packaging.requirements import Requirement
@@ -24,12 +23,11 @@ from study.storage.result_folder import JsonObject
 ROOT = Path(__file__).parents[2]
 CLUSTERS = ROOT / "clusters"
 LAUNCHER_FILES = [CLUSTERS / "gpu.yaml", CLUSTERS / "local.yaml"]
-KUBERNETES = CLUSTERS / "kubernetes.yaml"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 RAY = "2.60.0"
 PYTHON = "3.11"
 
-launcher_files = pytest.mark.parametrize("path", LAUNCHER_FILES, ids=lambda path: path.stem)
+launcher_files = pytest.mark.parametrize("path", LAUNCHER_FILES, ids=["gpu", "local"])
 
 
 def load(path: Path) -> JsonObject:
@@ -47,7 +45,7 @@ def without_comments(path: Path) -> str:
 
 
 @launcher_files
-def test_ray_takes_the_file_and_ignores_no_key_of_it(path: Path):
+def test_ray_takes_the_file_ignores_no_key_and_its_commands_are_bash_that_exists(path: Path):
     config = load(path)
     validate_config(prepare_config(load(path)))
     assert not {"min_workers", "head_node", "worker_nodes"} & config.keys()
@@ -55,10 +53,15 @@ def test_ray_takes_the_file_and_ignores_no_key_of_it(path: Path):
     for kind in ("head", "worker"):
         lists |= {f"{kind}_setup_commands", f"{kind}_start_ray_commands"}
     assert lists <= config.keys(), "Ray's own would open the dashboard"
+    script = (CLUSTERS / "node.sh").read_text()
+    for command in commands(config):
+        subprocess.run(["bash", "-n", "-c", command], check=True)
+        for name in re.findall(r"node\.sh (\w+)", command):
+            assert f"\n{name}() {{" in script
 
 
 @launcher_files
-def test_all_machines_have_one_python_and_one_ray_inside_the_packages_ranges(path: Path):
+def test_all_machines_have_one_python_one_ray_in_range_and_the_whole_package(path: Path):
     config = load(path)
     install = f"bash ~/clipfit/clusters/node.sh install {PYTHON} {RAY}"
     assert commands(config, "node.sh install") == [install]
@@ -66,6 +69,11 @@ def test_all_machines_have_one_python_and_one_ray_inside_the_packages_ranges(pat
     assert PYTHON in SpecifierSet(PROJECT["requires-python"])
     ranges = {r.name: r.specifier for r in map(Requirement, PROJECT["dependencies"])}
     assert RAY in ranges["ray"]
+    # What hatchling needs to install it, and what a study reads beside it.
+    sent = {source for source in config["file_mounts"].values() if not source.startswith("~")}
+    assert {"study", "configs", "pyproject.toml", PROJECT["readme"]} <= sent
+    assert set(PROJECT["license-files"]) <= sent
+    assert [source for source in sent if not (ROOT / source).exists()] == []
 
 
 @launcher_files
@@ -80,15 +88,6 @@ def test_nothing_listens_to_the_world_and_every_machine_has_the_token(path: Path
     (environment,) = commands(config, "node.sh environment")
     assert "RAY_AUTH_MODE=token" in environment.split()
     assert config["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"
-
-
-@launcher_files
-def test_the_package_is_sent_whole_and_all_that_is_sent_exists(path: Path):
-    """What hatchling needs to install it, and what a study reads beside it."""
-    sent = {source for source in load(path)["file_mounts"].values() if not source.startswith("~")}
-    assert {"study", "configs", "pyproject.toml", PROJECT["readme"]} <= sent
-    assert set(PROJECT["license-files"]) <= sent
-    assert [source for source in sent if not (ROOT / source).exists()] == []
 
 
 @launcher_files
@@ -141,7 +140,7 @@ class Kubernetes:
     """The objects of kubernetes.yaml."""
 
     def __init__(self):
-        self.all = list(yaml.safe_load_all(KUBERNETES.read_text()))
+        self.all = list(yaml.safe_load_all((CLUSTERS / "kubernetes.yaml").read_text()))
         (self.job,) = self.of("RayJob")
         self.cluster: Any = self.job["spec"]["rayClusterSpec"]
         (self.mlflow,) = (deployment["spec"] for deployment in self.of("Deployment"))
@@ -156,18 +155,35 @@ def kubernetes() -> Kubernetes:
     return Kubernetes()
 
 
-def test_kubernetes_has_one_image_of_the_same_ray_and_python(kubernetes: Kubernetes):
+@pytest.mark.parametrize("version", ["1.30", kubernetes_validate.latest_version()])
+def test_kubernetes_knows_every_key_of_its_objects_and_of_the_pods_of_ray(
+    kubernetes: Kubernetes, version: str
+):
+    objects = [document for document in kubernetes.all if document["kind"] != "RayJob"]
+    for group in kubernetes.groups:
+        pods = {"metadata": {"name": "ray"}, "template": group["template"]}
+        objects.append({"apiVersion": "v1", "kind": "PodTemplate", **pods})
+    for document in objects:
+        kubernetes_validate.validate(document, version, strict=True)
+        with pytest.raises(kubernetes_validate.ValidationError):
+            kubernetes_validate.validate(document | {"sepc": {}}, version, strict=True)
+
+
+def test_kubernetes_has_one_image_of_the_same_ray_and_python_and_a_study_that_there_is(
+    kubernetes: Kubernetes,
+):
     pods = [group["template"]["spec"] for group in (*kubernetes.groups, kubernetes.mlflow)]
     images = {container["image"] for pod in pods for container in pod["containers"]}
     assert images == {f"clipfit:{PROJECT['version']}"}
     assert kubernetes.cluster["rayVersion"] == RAY
     base = f"FROM rayproject/ray:{RAY}-py{PYTHON.replace('.', '')}-gpu"
     assert base in (CLUSTERS / "Dockerfile").read_text().splitlines()
+    _, program, name, *overrides = kubernetes.job["spec"]["entrypoint"].split()
+    assert (ROOT / program.removeprefix("/home/ray/clipfit/")).is_file()
+    assert load_config(ROOT / "configs" / f"{name}.yaml", overrides)
 
 
-def test_rays_autoscaler_reads_of_kubernetes_what_the_gpu_study_fills(
-    kubernetes: Kubernetes,
-):
+def test_rays_autoscaler_reads_of_kubernetes_what_the_gpu_study_fills(kubernetes: Kubernetes):
     names = {"name": kubernetes.job["metadata"]["name"], "namespace": "default"}
     cluster = read_by_ray({"metadata": names, "spec": kubernetes.cluster})
     assert cluster["idle_timeout_minutes"] == 10
@@ -182,106 +198,12 @@ def test_rays_autoscaler_reads_of_kubernetes_what_the_gpu_study_fills(
 def test_kubernetes_authenticates_and_opens_nothing(kubernetes: Kubernetes):
     assert kubernetes.cluster["authOptions"] == {"mode": "token"}
     assert {service["spec"]["type"] for service in kubernetes.of("Service")} == {"ClusterIP"}
-    assert not {"Ingress", "Gateway", "HTTPRoute"} & {
-        document["kind"] for document in kubernetes.all
-    }
+    assert not {"Ingress", "Gateway", "HTTPRoute"} & {one["kind"] for one in kubernetes.all}
     opening = "hostPort|hostNetwork|NodePort|LoadBalancer|privileged"
-    assert not re.search(opening, without_comments(KUBERNETES))
+    assert not re.search(opening, without_comments(CLUSTERS / "kubernetes.yaml"))
     (policy,) = (document["spec"] for document in kubernetes.of("NetworkPolicy"))
     mlflow = kubernetes.mlflow["template"]["metadata"]["labels"]
     assert policy["podSelector"]["matchLabels"] == mlflow
     allowed = policy["ingress"][0]["from"][0]["podSelector"]["matchLabels"]
     for group in kubernetes.groups:
         assert group["template"]["metadata"]["labels"] == allowed
-
-
-def test_kubernetes_names_a_configuration_that_there_is(kubernetes: Kubernetes):
-    _, program, name, *overrides = kubernetes.job["spec"]["entrypoint"].split()
-    assert (ROOT / program.removeprefix("/home/ray/clipfit/")).is_file()
-    assert load_config(ROOT / "configs" / f"{name}.yaml", overrides)
-
-
-@launcher_files
-def test_commands_are_bash_and_what_they_call_exists(path: Path):
-    script = (CLUSTERS / "node.sh").read_text()
-    for command in commands(load(path)):
-        subprocess.run(["bash", "-n", "-c", command], check=True)
-        for name in re.findall(r"node\.sh (\w+)", command):
-            assert f"\n{name}() {{" in script
-
-
-def run(home: Path, *command: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run a command; programs in ``bin`` of its home come before others."""
-    path = f"{home / 'bin'}:{Path(sys.executable).parent}:/usr/bin:/bin"
-    environment = {"HOME": str(home), "PATH": path}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-
-
-def node(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the script of the machines."""
-    return run(home, "bash", CLUSTERS / "node.sh", *arguments)
-
-
-def write_programs(folder: Path, **scripts: str):
-    folder.mkdir(parents=True)
-    for name, script in scripts.items():
-        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
-        (folder / name).chmod(0o755)
-
-
-def test_the_environment_is_read_by_shells_once_however_often_it_is_written(
-    tmp_path: Path,
-):
-    (tmp_path / ".clipfit").mkdir()
-    (tmp_path / ".bashrc").write_text("# what was there\n")
-    for value in ("first", "a second $one"):
-        assert node(tmp_path, "environment", f"STUDY_CONFIG={value}").returncode == 0
-    assert len((tmp_path / ".bashrc").read_text().splitlines()) == 2
-    shown = run(tmp_path, "bash", "-c", '. ~/.bashrc; echo "$STUDY_CONFIG|$PATH"').stdout
-    assert shown.startswith(f"a second $one|{tmp_path}/.clipfit/bin:{tmp_path}/bin:")
-
-
-def test_a_worker_that_does_not_see_the_heads_folder_says_so(tmp_path: Path):
-    shared = str(tmp_path / "shared")
-    blind = node(tmp_path, "see", shared)
-    assert blind.returncode == 1
-    assert shared in blind.stderr
-    assert node(tmp_path, "share", shared).returncode == 0
-    assert node(tmp_path, "see", shared).returncode == 0
-
-
-def test_the_heads_folder_is_for_machines_of_any_subnet_of_the_cluster_and_no_others(
-    tmp_path: Path,
-):
-    """An availability zone is a subnet of its own."""
-    sudo = '[ "$1" = tee ] && exec cat > "$HOME/exports" || exec "$@"'
-    write_programs(tmp_path / "bin", exportfs="", sudo=sudo)
-    exported = node(tmp_path, "export_nfs", "/srv/clipfit")
-    assert exported.returncode == 0, exported.stderr
-    folder, *clients = (tmp_path / "exports").read_text().split()
-    assert folder == "/srv/clipfit"
-    networks = [ip_network(client.partition("(")[0]) for client in clients]
-    assert all(network.is_private for network in networks)
-    for machine in ("172.31.5.4", "172.31.20.4", "172.31.40.4", "10.0.3.7"):
-        assert any(ip_address(machine) in network for network in networks)
-
-
-def test_a_spot_machine_that_aws_takes_away_is_drained_at_its_notice(tmp_path: Path):
-    no_notice_yet = 'echo "$@" >> "$HOME/asked"; [ "$(wc -l < "$HOME/asked")" -gt 4 ]'
-    write_programs(tmp_path / "bin", curl=f"{no_notice_yet} && echo token", sleep="")
-    write_programs(tmp_path / ".clipfit" / "bin", ray='echo "$RAY_ADDRESS $@"')
-    drained = node(tmp_path, "await_notice", "10.0.0.1")
-    asked = (tmp_path / "asked").read_text().splitlines()
-    assert asked[-1].endswith("http://169.254.169.254/latest/meta-data/spot/instance-action")
-    assert "X-aws-ec2-metadata-token: token" in asked[-1]
-    command = drained.stdout.removeprefix("token\n").split()  # which no file takes here
-    assert command[:2] == ["10.0.0.1:6379", "drain-node"]
-    assert "DRAIN_NODE_REASON_PREEMPTION" in command, "else Ray may refuse, as work is there"
-
-
-def test_an_environment_of_another_python_is_refused(tmp_path: Path):
-    write_programs(tmp_path / ".clipfit" / "bin", pip="", python="", **{f"python{PYTHON}": ""})
-    assert node(tmp_path, "install", PYTHON, RAY).returncode == 0
-    refused = node(tmp_path, "install", "3.9", RAY)
-    assert refused.returncode == 1
-    assert "3.9" in refused.stderr
