@@ -12,13 +12,18 @@ from torch import Tensor
 
 from study.backbones.backbone import Backbone
 from study.backbones.load_backbone import load_backbone
-from study.data.images.table import normalize
 from study.method.model import FewShotClassifier
 from study.method.precision import cast_matrices
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
 from study.trial import activations
-from study.trial.activations import CHUNK, begin_images, open_table, zero_shot_text
+from study.trial.activations import (
+    CHUNK,
+    begin_images,
+    begin_uncached,
+    open_table,
+    zero_shot_text,
+)
 from study.trial.machine_faults import free_memory
 from study.trial.run_trial import run_trial
 from study.trial.study import TrialData
@@ -38,47 +43,35 @@ class Spy(StagedClassifier):
         return super().begin_images(pixel_values)
 
 
-@pytest.fixture
-def table(holdout: TrialData) -> Path:
-    """Images of the digits, more than a chunk."""
-    return holdout.train_images
-
-
 @pytest.fixture(autouse=True)
-def nothing_kept() -> Iterator[None]:
+def nothing_kept(holdout: TrialData) -> Iterator[None]:
+    """Forget what this process and those before it computed."""
+    for path in holdout.caches.glob("frozen-*"):
+        path.unlink()
     free_memory()
     yield
     free_memory()
 
 
-def plain(table: Path, backbone: Backbone, subset: str, paths: list[str]) -> Tensor:
-    pixels = open_table(table).pixels(paths)
-    staged = StagedClassifier(FewShotClassifier(backbone, parse(subset)))
-    return staged.begin_images(normalize(pixels, backbone.image_mean, backbone.image_std))
-
-
-def test_a_table_is_begun_once_for_all_that_have_it_begun_as_far(table: Path, backbone: Backbone):
+def test_a_table_is_begun_once_for_all_that_have_it_begun_as_far(
+    holdout: TrialData, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+):
+    table = holdout.train_images
     paths = list(open_table(table).paths)
-    assert len(paths) > CHUNK
     some = paths[5:8]
-    for subset, new in (("vision.ln1[-1]", True), ("vision.ln1[-1]", False), ("none", True)):
+    last_block = "vision.ln1[-1]"
+    for subset, given in ((last_block, len(paths)), (last_block, 0), ("none", len(paths))):
         spy = Spy(backbone, subset)
         begun, turned = (begin_images(spy, table, own) for own in (some, some[::-1]))
-        torch.testing.assert_close(begun, plain(table, backbone, subset, some))
+        assert sum(spy.given) == given
         assert torch.equal(turned, begun.flip(0))
-        assert sum(spy.given) == (len(paths) if new else 0)
-
-
-def test_what_does_not_fit_is_begun_at_each_use_and_noticed_once(
-    table: Path, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
-):
+        torch.testing.assert_close(begun, begin_uncached(spy, open_table(table), some))
+    free_memory()
     monkeypatch.setattr(activations.IMAGES, "capacity", 1000)
-    some = list(open_table(table).paths)[5:8]
-    for given in ([CHUNK, 3], [3]):
-        spy = Spy(backbone, "vision.ln1[-1]")
-        begun = begin_images(spy, table, some)
-        torch.testing.assert_close(begun, plain(table, backbone, "vision.ln1[-1]", some))
-        assert spy.given == given
+    for sizes in ([CHUNK, 3], [3]):  # that it does not fit is noticed once
+        spy = Spy(backbone, last_block)
+        begin_images(spy, table, some)
+        assert spy.given == sizes
 
 
 def test_text_is_encoded_once_by_the_untuned_model_for_each_state_of_the_matrices(
@@ -107,60 +100,40 @@ def test_text_is_encoded_once_by_the_untuned_model_for_each_state_of_the_matrice
 
 
 @pytest.mark.parametrize(
-    "subset, at_once, again",
+    "subset, at_once, kept, again",
     [
-        ("vision.ln", 3, False),
-        ("clipfit", 1024, False),
-        ("clipfit", 3, True),  # more than pass at once are encoded anew, where they change
+        ("none", 1024, "disk", ""),
+        ("text-bias", 1024, "disk", "text"),
+        ("vision.ln[-1]", 1024, "disk", "vision"),
+        ("clipfit", 1024, "disk", "text vision"),
+        ("vision.ln", 3, "disk", "vision"),
+        ("clipfit", 1024, "memory", "text vision"),
+        ("clipfit", 3, "memory", "embedding text vision"),  # anew, as too many pass at once
     ],
 )
-def test_prompts_are_begun_once_for_all_trials_as_far_as_nothing_is_tuned(
+def test_what_is_not_tuned_is_encoded_once_for_all_trials_and_processes(
     subset: str,
     at_once: int,
-    again: bool,
+    kept: str,
+    again: str,
     holdout: TrialData,
     tiny_backbone: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    forget_all(holdout)
     monkeypatch.setattr("study.trial.activations.PROMPTS_AT_ONCE", at_once)
     backbone = load_backbone(tiny_backbone)
-    embedded = []
-    backbone.clip.text_model.embeddings.token_embedding.register_forward_hook(
-        lambda _, ids, __: embedded.append(ids)
-    )
-    first = outcomes(run_trial(clipfit_trial(subset=subset), holdout, backbone))
-    assert embedded
-    embedded.clear()
-    assert outcomes(run_trial(clipfit_trial(subset=subset), holdout, backbone)) == first
-    assert bool(embedded) == again
-
-
-@pytest.mark.parametrize("subset", ["none", "text-bias", "vision.ln[-1]", "clipfit"])
-def test_another_process_finds_the_features_of_encoders_in_which_nothing_is_tuned(
-    subset: str, holdout: TrialData, tiny_backbone: Path
-):
-    forget_all(holdout)
-    backbone = load_backbone(tiny_backbone)
-    encoded = {"text": 0, "vision": 0}
-    last_norm = backbone.clip.vision_model.post_layernorm
-    ends = {"text": backbone.clip.text_projection, "vision": last_norm}
-    for name, layer in ends.items():
-        layer.register_forward_pre_hook(lambda *_, name=name: encoded.update({name: 1}))
+    passed = set()
+    layers = {"text": backbone.clip.text_projection}
+    layers["vision"] = backbone.clip.vision_model.post_layernorm
+    if kept == "memory":
+        layers["embedding"] = backbone.clip.text_model.embeddings.token_embedding
+    for name, layer in layers.items():
+        layer.register_forward_pre_hook(lambda *_, name=name: passed.add(name))
     tuned = clipfit_trial(subset=subset, epochs=0 if subset == "none" else 2)
     first = outcomes(run_trial(tuned, holdout, backbone))
-    assert encoded == {"text": 1, "vision": 1}
-    free_memory()
-    encoded.update(text=0, vision=0)
+    assert passed == layers.keys()
+    if kept == "disk":
+        free_memory()
+    passed.clear()
     assert outcomes(run_trial(tuned, holdout, backbone)) == first
-    resolved = [t.name for t in FewShotClassifier(backbone, parse(subset)).tuned]
-    assert encoded == {
-        name: int(any(own.startswith(f"{name}_model") for own in resolved)) for name in encoded
-    }
-
-
-def forget_all(data: TrialData):
-    """Forget what this process and those before it computed."""
-    free_memory()
-    for path in data.train_images.parent.glob("frozen-*"):
-        path.unlink()
+    assert passed == {*again.split()}

@@ -131,12 +131,6 @@ def test_without_a_place_to_write_it_each_computes_for_itself(
     assert "read-only; other processes compute for themselves" in caplog.text
 
 
-def test_a_fault_in_computing_leaves_nothing_behind(tmp_path: Path, classifier: FewShotClassifier):
-    with pytest.raises(MemoryError):
-        cached_features(tmp_path, WHAT, classifier, Mock(side_effect=MemoryError))
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_process_keeps_the_longest_what_was_used_last():
     cache, compute = Cache(capacity=4), Mock(return_value={"x": torch.zeros(2)})
     computed = []
