@@ -30,11 +30,8 @@ PRECISIONS: dict[str, tuple[Precision, bool]] = {
 """The precision that is computed in, and whether frozen matrices are held in it."""
 CLASSES = 100
 DISTILL_WEIGHT = 8.0
-MOVED = 0.01
-"""Deviation of the noise that tuned tensors are moved by where gradients are compared.
 
-At the very start the gradient of the distillation is zero, and what is computed of it is rounding.
-"""
+
 CONTEXT = 77
 START, END = 49406, 49407
 SHARED = [320, 1125, 539, 320]
@@ -104,11 +101,6 @@ class Step:
         losses = [feature.sum() for feature in features if feature.requires_grad]
         torch.stack(losses).sum().backward()
 
-    def gradients(self) -> list[Tensor]:
-        """Return copies of the gradients of the last step, tensor by tensor."""
-        gradients = [tuned.parameter.grad for tuned in self.classifier.tuned]
-        return [gradient.detach().clone() for gradient in gradients if gradient is not None]
-
 
 def make_step(
     batch: int,
@@ -117,7 +109,6 @@ def make_step(
     classes: int = CLASSES,
     precision: str = "float32",
     device: str = "cpu",
-    moved: float = 0.0,
     small: bool = False,
 ) -> Step:
     """Make a model that is ready for its first step; equal arguments give equal numbers.
@@ -128,7 +119,6 @@ def make_step(
         classes: the number of classes.
         precision: a name of `PRECISIONS`.
         device: the device of the model.
-        moved: the deviation of the noise by which tuned tensors are moved.
         small: make a tiny model, which shows that a benchmark works and measures nothing.
     """
     computed, is_held = PRECISIONS[precision]
@@ -142,9 +132,6 @@ def make_step(
     pixels = torch.randn(batch, 3, size, size, generator=generator)
     labels = torch.randint(classes, (batch,), generator=generator).to(device)
     classifier = FewShotClassifier(backbone, parse(subset), precision=computed)
-    for tuned in classifier.tuned:
-        noise = torch.randn(tuned.parameter.shape, generator=generator)
-        tuned.parameter.data.add_(moved * noise)
     optimizer = make_optimizer(classifier.tuned, {"bias": 0.002, "ln": 0.002})
     with torch.no_grad():
         zero_shot = FewShotClassifier(backbone, parse("none"), precision=computed)
@@ -178,11 +165,3 @@ def make_backbone(*, small: bool) -> Backbone:
     clip = CLIPModel(config).eval().requires_grad_(False)
     mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
     return Backbone("random", clip, None, size, mean, std, fingerprint="0" * 16)
-
-
-def cosines(some: list[Tensor], others: list[Tensor]) -> Tensor:
-    """Return the cosine of each pair of gradients, (tensors,) float64."""
-    values = []
-    for one, other in zip(some, others, strict=True):
-        values.append(F.cosine_similarity(one.flatten().double(), other.flatten().double(), 0))
-    return torch.stack(values)
