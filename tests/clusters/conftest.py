@@ -23,6 +23,11 @@ from typing import Any
 
 import pytest
 import yaml
+from mlflow import MlflowClient
+
+from study.storage.study_folder import StudyFolder
+from tests.not_none import not_none
+from tests.whole_study import assert_whole
 
 ROOT = Path(__file__).parents[2]
 HOME = Path(pwd.getpwuid(os.getuid()).pw_dir)
@@ -88,9 +93,9 @@ class Machine:
             pytest.fail(f"{' '.join(arguments)} gave {done.returncode}:\n{done.stdout[-6000:]}")
         return done
 
-    def shell(self, script: str, **options: Any) -> str:
+    def shell(self, script: str) -> str:
         """What a shell with the environment of the cluster file says."""
-        return self.run("bash", "-c", f". ~/.bashrc\n{script}", **options).stdout
+        return self.run("bash", "-c", f". ~/.bashrc\n{script}", check=False).stdout
 
     def processes(self, pattern: str) -> list[int]:
         """The machine's processes whose command line matches, by its own ids."""
@@ -111,12 +116,8 @@ class Site:
     head: Machine
     worker: Machine
     shared: Path
+    """The folder that the machines share; the cluster file's STUDY_CONFIG is small.yaml in it."""
     cluster_file: Path
-
-    @property
-    def study_config(self) -> Path:
-        """What STUDY_CONFIG of the cluster file names here."""
-        return self.shared / "small.yaml"
 
     def submit(self, *arguments: str) -> list[str]:
         """The command of a study, on the laptop."""
@@ -193,6 +194,14 @@ def wait_for(what: str, happened: Callable[[], Any], seconds: float = 120.0) -> 
             return value
         time.sleep(0.5)
     pytest.fail(f"{what}: not within {seconds:.0f} s")
+
+
+def assert_finished(study: StudyFolder, database: Path):
+    """All trials ran to their end, once, here and in an MLflow database."""
+    client = MlflowClient(f"sqlite:///{database}")
+    experiment = not_none(client.get_experiment_by_name("clipfit-study"))
+    assert_whole(study, client, experiment.experiment_id)
+    assert {not_none(trial.read_end()).status for trial in study.trials()} == {"finished"}
 
 
 def skip_without_namespaces():

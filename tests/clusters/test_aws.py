@@ -50,10 +50,6 @@ def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
         yield boto3.resource("ec2", region_name="us-west-2")
 
 
-def written() -> JsonObject:
-    return dict(yaml.safe_load(FILE.read_text()))
-
-
 def bootstrapped(config: JsonObject) -> JsonObject:
     """What Ray makes of the file before it starts a machine."""
     made = AWSNodeProvider.fillout_available_node_types_resources(prepare_config(config))
@@ -91,7 +87,7 @@ def rules(group: Any) -> set[tuple[str, int | None, str]]:
 
 
 def test_what_ray_makes_is_what_the_file_says_and_nothing_but_ssh_comes_in(aws: Any):
-    config, file = bootstrapped(written()), written()
+    config, file = bootstrapped(yaml.safe_load(FILE.read_text())), yaml.safe_load(FILE.read_text())
     types = {name: kind["node_config"] for name, kind in config["available_node_types"].items()}
     for name, made in types.items():
         own = file["available_node_types"][name]["node_config"]
@@ -125,7 +121,7 @@ def test_what_ray_makes_is_what_the_file_says_and_nothing_but_ssh_comes_in(aws: 
 
 def test_ssh_can_be_narrowed_by_the_marked_line(aws: Any):
     (line,) = (line for line in FILE.read_text().splitlines() if "# NARROW" in line)
-    config = written()
+    config = yaml.safe_load(FILE.read_text())
     config["provider"] |= yaml.safe_load(line.strip().removeprefix("#"))
     name = config["provider"]["security_group"]["GroupName"]
     (vpc,) = aws.vpcs.all()

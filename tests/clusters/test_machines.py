@@ -3,24 +3,20 @@
 The tests share one cluster and come in the order of the file; the last ones take it apart.
 """
 
-import json
 import os
 import pty
 import re
 import subprocess
 import time
-from collections import Counter
 from pathlib import Path
 
 import pytest
 import yaml
 
 from study.run import main
-from study.storage.result_folder import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import TrialFolder
-from tests.clusters.conftest import Site, wait_for
-from tests.not_none import not_none
+from tests.clusters.conftest import Site, assert_finished, wait_for
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
@@ -29,43 +25,25 @@ TRAINABLE = "ray::(ClipFit|Resource)Trainable"
 SEARCHED, METHODS = 8, 1
 """Trials of the search of a study here."""
 
-RUNS = """
-import json, sys
-from study.tracking.mlflow.server import connect
-client = connect("http://127.0.0.1:5000", "clipfit-study")
-experiment = client.get_experiment_by_name("clipfit-study")
-condition = f"tags.study = '{sys.argv[1]}'"
-runs = client.search_runs([experiment.experiment_id], condition, max_results=999)
-trials = [(r.data.tags.get("trial_id"), r.info.status) for r in runs]
-parents = [r for r in runs if r.data.tags["stage"] == "study"]
-artifacts = [f.path for f in client.list_artifacts(parents[0].info.run_id)]
-print(json.dumps({"trials": trials, "artifacts": artifacts}))
-"""
-
 
 @pytest.fixture(scope="module")
 def cluster(site: Site, tiny_backbone: Path) -> Site:
     """The cluster, up: a head and a worker, whose own study is a small one called ``first``."""
-    write_config(site.study_config, tiny_backbone)
-    site.laptop.run("ray", "up", "-y", str(site.cluster_file))
-    wait_for("the worker joins", lambda: live_nodes(site) == 2)
-    return site
-
-
-def write_config(path: Path, backbone: Path):
-    """Write the configuration that a study without arguments has here."""
     fewer = {"bitfit": None, "ln": None}
     search = {"trials": SEARCHED, "selection": "holdout", "asha": None, "baselines": fewer}
     config = {
         "name": "first",
         "data": {"dataset": "digits", "shots": 4, "augment": False},
-        "backbone": {"name": str(backbone)},
+        "backbone": {"name": str(tiny_backbone)},
         "training": {"epochs": 100},
         "search": search,
         "test": {"seeds": [1, 2], "runners_up": 0},
         "final": {"images": "shots"},
     }
-    path.write_text(yaml.safe_dump(config))
+    (site.shared / "small.yaml").write_text(yaml.safe_dump(config))
+    site.laptop.run("ray", "up", "-y", str(site.cluster_file))
+    wait_for("the worker joins", lambda: live_nodes(site) == 2)
+    return site
 
 
 class Submission:
@@ -87,15 +65,8 @@ class Submission:
 
 
 def live_nodes(site: Site) -> int:
-    found = re.search(r"(\d+) local\.cluster\.node", site.head.shell("ray status", check=False))
+    found = re.search(r"(\d+) local\.cluster\.node", site.head.shell("ray status"))
     return int(found[1]) if found else 0
-
-
-def mlflow_runs(site: Site, study: str) -> JsonObject:
-    script = site.head.home / "runs.py"
-    script.write_text(RUNS)
-    shown = site.head.shell(f"python ~/runs.py {study} 2>/dev/null")
-    return dict(json.loads(shown.splitlines()[-1]))
 
 
 def folder_of(site: Site, study: str) -> StudyFolder:
@@ -109,20 +80,8 @@ def running(folder: StudyFolder) -> list[TrialFolder]:
 def assert_complete(site: Site, study: str, searched: int = SEARCHED):
     """All trials have ended well, here and in MLflow, and none is there twice."""
     folder = folder_of(site, study)
-    trials = list(folder.trials())
-    stages = Counter(trial.read_config()["stage"] for trial in trials)
-    wanted = len({c["training"] for c in folder.read_json("candidates.json")})
-    assert (stages["search"], stages["test"]) == (searched + METHODS, 2 * wanted)
-    for trial in trials:
-        assert not_none(trial.read_end()).status == "finished"
-        epochs = [report["epoch"] for report in trial.read_reports()]
-        assert epochs == sorted(set(epochs)), "an epoch is there twice"
-        assert epochs[-1] == trial.read_config()["epochs"]
-    runs = mlflow_runs(site, study)
-    statuses = Counter(status for _, status in runs["trials"])
-    assert statuses == {"FINISHED": len(trials) + 1}
-    assert {name for name, _ in runs["trials"] if name} == {t.trial_id for t in trials}
-    assert {"leaderboard.md", "report.html", "results.parquet"} <= set(runs["artifacts"])
+    assert len([*folder.trials_of("search")]) == searched + METHODS
+    assert_finished(folder, site.head.home / "mlflow" / "mlflow.db")
 
 
 def test_a_study_runs_on_both_machines_and_its_results_are_in_mlflow_on_the_head(
@@ -159,16 +118,16 @@ def test_ctrl_c_ends_the_driver_and_resume_and_extend_go_on(cluster: Site, tmp_p
     assert_complete(cluster, "interrupted", SEARCHED + 2)
 
 
-def test_ports_are_open_to_the_machine_itself_alone(cluster: Site):
-    """Ray's own, between the machines, ask for the token; MLflow's and the dashboard's do not."""
+def test_mlflow_is_open_to_the_head_alone_and_reached_from_the_laptop_through_ray_attach(
+    cluster: Site,
+):
+    # Ray's own ports, between the machines, ask for the token; these do not.
     listening = cluster.head.run("ss", "-Htln").stdout.split("\n")
     by_port = {line.split()[3].rpartition(":")[2]: line.split()[3] for line in listening if line}
     assert by_port["5000"] == "127.0.0.1:5000"
     # Where Ray is installed without its dashboard, nothing listens at all.
     assert by_port.get("8265", "127.0.0.1:8265") == "127.0.0.1:8265"
 
-
-def test_mlflow_is_reached_from_the_laptop_through_ray_attach(cluster: Site):
     ask = "from urllib.request import urlopen; urlopen('http://127.0.0.1:5000/health')"
 
     def answers() -> bool:
@@ -209,7 +168,7 @@ def test_a_machine_that_dies_loses_no_result_and_its_trials_go_on_elsewhere(
 def test_ray_down_ends_ray_and_keeps_the_results(cluster: Site, capsys: pytest.CaptureFixture[str]):
     cluster.laptop.run("ray", "down", "-y", str(cluster.cluster_file))
     wait_for("Ray ends", lambda: not cluster.head.processes("raylet|gcs_server"), 60)
-    assert mlflow_runs(cluster, "first")["trials"], "MLflow can be browsed until it is ended"
+    assert cluster.head.processes("mlflow"), "it can be browsed until it is ended"
     cluster.head.shell("bash ~/clipfit/clusters/node.sh end_mlflow")
     wait_for("MLflow ends", lambda: not cluster.head.processes("mlflow"), 30)
     assert main(["status", "first", f"storage={cluster.shared / 'runs'}"]) == 0

@@ -17,13 +17,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from mlflow import MlflowClient
 
 from study.storage.study_folder import StudyFolder
-from tests.clusters.conftest import ROOT, SMALL, wait_for
+from tests.clusters.conftest import ROOT, SMALL, assert_finished, wait_for
 from tests.free_port import free_port
 from tests.not_none import not_none
-from tests.whole_study import assert_whole
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
@@ -189,13 +187,7 @@ class Job:
         """It ran to its end, with every trial once on disk and in MLflow, and nothing is left."""
         self.await_state("COMPLETED", "FAILED", "NODE_FAIL", "CANCELLED")
         assert (self.show("JobState"), self.show("ExitCode")) == ("COMPLETED", "0:0"), self.said
-        for trial in self.study.trials():
-            assert not_none(trial.read_end()).status == "finished"
-            epochs = [report["epoch"] for report in trial.read_reports()]
-            assert epochs == sorted(set(epochs)), "an epoch is there twice"
-        client = MlflowClient(f"sqlite:///{self.study.path}.mlflow.db")
-        experiment = not_none(client.get_experiment_by_name("clipfit-study"))
-        assert_whole(self.study, client, experiment.experiment_id)
+        assert_finished(self.study, Path(f"{self.study.path}.mlflow.db"))
         self.assert_nothing_is_left()
 
 
