@@ -9,6 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import Any, NamedTuple
 
+import psutil
 import torch
 
 from study.backbones.description import backbone_path
@@ -59,8 +60,7 @@ def measure_in_processes(*arguments: Any, at_once: int = 1) -> Cost:
     """
     try:
         with ProcessPoolExecutor(at_once, mp_context=get_context("spawn")) as pool:
-            began = time.time()
-            costs = [pool.submit(measure, *arguments, began=began) for _ in range(at_once)]
+            costs = [pool.submit(measure, *arguments) for _ in range(at_once)]
             return max(cost.result() for cost in costs)
     except (BrokenProcessPool, MemoryError, RuntimeError) as error:
         if not isinstance(error, BrokenProcessPool) and not is_out_of_memory(error):
@@ -77,10 +77,8 @@ def measure(
     texts: Sequence[str],
     threads: int,
     gpu: bool,
-    *,
-    began: float | None = None,
 ) -> Cost:
-    """Take real steps and return their cost.
+    """Take real steps in this process and return their cost.
 
     Args:
         backbone: the backbone.
@@ -88,9 +86,7 @@ def measure(
         texts: the prompt of each class that is trained.
         threads: the number of PyTorch's threads.
         gpu: whether a trial has a GPU.
-        began: the time at which the process was started, by `time.time`; None means now.
     """
-    began = began or time.time()
     torch.set_num_threads(threads)
     device = torch.device("cpu")
     if gpu:
@@ -120,7 +116,7 @@ def measure(
     def evaluate() -> None:
         model.encode_image(model.begin_images(pixels[:EVALUATED]))
 
-    start = time.time() - began
+    start = time.time() - psutil.Process().create_time()
     step()
     seconds = min(_timed(step, device) for _ in range(STEPS))
     image = min(_timed(evaluate, device) for _ in range(STEPS)) / EVALUATED

@@ -26,7 +26,7 @@ def test_real_steps_are_measured(tiny_backbone: Path, measured: object):
     cost = measured(backbone, TrainingConfig(batch_size=4), TEXTS, 1, False)
     assert 0 < cost.image < cost.step < 10
     assert cost.memory > 10**7
-    assert 0 < cost.start < 60
+    assert cost.start > 0
 
 
 def too_large(*_: object, **__: object):
