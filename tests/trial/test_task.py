@@ -19,18 +19,18 @@ from study.trial.task_model import TaskModel
 from tests.settings import clipfit_trial
 from tests.trial.outcomes import Prepare, last_report, outcome
 
+LINEAR: JsonObject = {"head": "linear"}
+BOTH = {"subset": "clipfit + text.ln + vision.bias"}
+NOTHING: JsonObject = {"subset": "none", "epochs": 0, "bias_lr": None, "ln_lr": None}
 
-def test_an_alpha_keeps_its_share_of_the_change(holdout: TrialData, backbone: Backbone):
-    def delta(alpha: float) -> dict[str, Tensor]:
-        config = clipfit_trial(subset="clipfit + text.ln + vision.bias", alpha=alpha)
-        *_, report = run_trial(config, holdout, backbone)
-        return report.deltas[0]
 
-    whole, half = delta(alpha=1), delta(alpha=0.5)
-    assert whole.keys() == half.keys()
-    initial = dict(backbone.clip.named_parameters())
-    for name, tensor in half.items():
-        assert torch.equal(tensor, initial[name].lerp(whole[name], 0.5))
+def answers(report: EpochReport, part: str | None = None) -> list[tuple[str, ...]]:
+    """The image, its class, and what it is taken for, of one part or of all."""
+    return [p[1:5] for p in report.predictions if part in (None, p.part)]
+
+
+def probabilities(predictions: Iterable[Prediction]) -> Tensor:
+    return torch.tensor([p.probability for p in predictions])
 
 
 def test_each_task_of_a_trial_has_a_seed_of_its_own(prepare: Prepare, backbone: Backbone):
@@ -42,27 +42,11 @@ def test_each_task_of_a_trial_has_a_seed_of_its_own(prepare: Prepare, backbone: 
     assert len(seeds) == 2 * len(data.tasks)
 
 
-def test_unequal_classes_are_made_up_for_by_the_encoders_and_by_the_head(
-    holdout: TrialData, backbone: Backbone
-):
-    (task,) = holdout.tasks
-    rare, *others = task.train.records
-    fewer = [record for record in others if record.label != rare.label]
-    unequal = replace(task, train=replace(task.train, records=(rare, *fewer)))
-    data = replace(holdout, tasks=(unequal,))
-    reports = []
-    for way in ("none", "weights", "logit_adjusted", "auto"):
-        training = {"batch_size": 8, "balance": way}
-        reports.append(last_report(data, backbone, training=training, epochs=1))
-        # Of an untouched encoder, so that the heads differ by their own training.
-        linear = {"head": "linear", "subset": "none", "bias_lr": None, "ln_lr": None, "epochs": 0}
-        reports.append(last_report(data, backbone, training=training, **linear))
-    losses = [report.metrics["train_loss"] for report in reports[::2]]
-    rows = [report.deltas[0][HEAD_ROWS].sum().item() for report in reports[1::2]]
-    for values in (losses, rows):
-        *of_ways, of_auto = values
-        assert len({*of_ways}) == 3
-        assert of_auto == of_ways[-1], "these images are unequal, whatever the study's others are"
+def test_labels_are_the_places_of_classes_among_those_of_training(prepare: Prepare):
+    for task in prepare("class_folds").search().tasks:
+        classes = torch.tensor(task.train.classes)
+        wanted = [record.label for record in task.train.records]
+        assert classes[labels_of(task.train)].tolist() == wanted
 
 
 @pytest.mark.parametrize("micro_batch, at_once", [(None, 30), (2, 7)])
@@ -72,43 +56,63 @@ def test_images_that_are_evaluated_at_once_shrink_with_those_of_a_batch(
     config = clipfit_trial(training={"batch_size": 8, "eval_batch_size": 30})
     (task,) = holdout.tasks
     model = TaskModel(config, holdout, backbone, 0, micro_batch)
-    assert model.images_at_once == at_once
     evaluated = [record.path for part in task.evaluations for record in part.records]
     sizes = [len(batch) for batch in image_features(model, holdout.eval_images, evaluated)]
     assert sum(sizes) == len(evaluated)
     assert {*sizes[:-1]} == {at_once}
 
 
-def test_classes_of_one_name_are_counted_apart(prepare: Prepare, backbone: Backbone):
-    data = prepare("holdout").test(1)
-    first, _, *others = data.class_names
-    report = last_report(replace(data, class_names=(first, first, *others)), backbone)
-    right = [one.label == one.predicted for one in report.predictions]
-    assert sum(right) / len(right) == pytest.approx(report.metrics["test_accuracy"])
-    assert len({one.label for one in report.predictions}) == len(data.class_names)
-    assert first in {one.label for one in report.predictions}
+def test_unequal_classes_are_made_up_for_by_the_encoders_and_by_the_head(
+    holdout: TrialData, backbone: Backbone
+):
+    (task,) = holdout.tasks
+    rare, *others = task.train.records
+    fewer = [record for record in others if record.label != rare.label]
+    unequal = replace(task, train=replace(task.train, records=(rare, *fewer)))
+    data = replace(holdout, tasks=(unequal,))
+    losses, rows = [], []
+    for way in ("none", "weights", "logit_adjusted", "auto"):
+        training = {"batch_size": 8, "balance": way}
+        trained = last_report(data, backbone, training=training, epochs=1)
+        losses.append(trained.metrics["train_loss"])
+        # Of an untouched encoder, so that the heads differ by their own training.
+        untouched = last_report(data, backbone, training=training, **NOTHING, **LINEAR)
+        rows.append(untouched.deltas[0][HEAD_ROWS].sum().item())
+    for values in (losses, rows):
+        *of_ways, of_auto = values
+        assert len({*of_ways}) == 3
+        assert of_auto == of_ways[-1], "these images are unequal, whatever the study's others are"
 
 
-def test_labels_are_the_places_of_classes_among_those_of_training(prepare: Prepare):
-    for task in prepare("class_folds").search().tasks:
-        classes = torch.tensor(task.train.classes)
-        wanted = [record.label for record in task.train.records]
-        assert classes[labels_of(task.train)].tolist() == wanted
-
-
-LINEAR: JsonObject = {"head": "linear"}
-BOTH = {"subset": "clipfit + text.ln + vision.bias"}
-NOTHING: JsonObject = {"subset": "none", "epochs": 0, "bias_lr": None, "ln_lr": None}
-
-
-def test_a_head_is_trained_on_features_at_the_alpha(holdout: TrialData, backbone: Backbone):
-    rows = {
-        alpha: last_report(holdout, backbone, **LINEAR, **BOTH, alpha=alpha).deltas[0][HEAD_ROWS]
+def test_an_alpha_keeps_its_share_of_the_change_and_the_head_is_trained_at_it(
+    holdout: TrialData, backbone: Backbone
+):
+    none, half, whole = (
+        last_report(holdout, backbone, **LINEAR, **BOTH, alpha=alpha).deltas[0]
         for alpha in (0.0, 0.5, 1.0)
-    }
+    )
+    initial = dict(backbone.clip.named_parameters())
+    assert whole.keys() == half.keys()
+    for name in initial.keys() & whole.keys():
+        assert torch.equal(half[name], initial[name].lerp(whole[name], 0.5))
     untouched = last_report(holdout, backbone, **NOTHING, **LINEAR).deltas[0][HEAD_ROWS]
-    torch.testing.assert_close(rows[0.0], untouched, atol=1e-3, rtol=0)
-    assert all((rows[alpha] - untouched).abs().max() > 0.01 for alpha in (0.5, 1.0))
+    torch.testing.assert_close(none[HEAD_ROWS], untouched, atol=1e-3, rtol=0)
+    assert all((one[HEAD_ROWS] - untouched).abs().max() > 0.01 for one in (half, whole))
+
+
+@pytest.mark.parametrize("setting, stage", [("augmented", "search"), ("base", "test")])
+def test_at_alpha_0_with_the_text_head_every_prediction_is_zero_shot(
+    prepare: Prepare, backbone: Backbone, setting: str, stage: str
+):
+    preparer = prepare(setting)
+    data = preparer.search() if stage == "search" else preparer.test(1)
+    zero_shot = last_report(data, backbone, **NOTHING, stage=stage)
+    tuned = last_report(data, backbone, **BOTH, stage=stage, alpha=0.0)
+    assert answers(tuned) == answers(zero_shot)
+    expected = probabilities(zero_shot.predictions)
+    torch.testing.assert_close(probabilities(tuned.predictions), expected)
+    full = last_report(data, backbone, **BOTH, stage=stage)
+    assert answers(full) != answers(zero_shot), "there is something to take back"
 
 
 def test_a_training_reports_with_each_head_what_it_would_with_that_head_alone(
@@ -129,52 +133,72 @@ def test_a_training_reports_with_each_head_what_it_would_with_that_head_alone(
             assert outcome(alone)["delta 0 head.rows"] == outcome(both)["delta 0 head.rows"]
 
 
-def test_every_validation_image_is_predicted_once(
-    holdout: TrialData, prepare: Prepare, backbone: Backbone
+def test_a_trial_is_scored_when_it_may_be_stopped_and_at_its_end_and_trains_alike(
+    holdout: TrialData, backbone: Backbone
 ):
-    for data in (holdout, prepare("folds").search()):
-        (report,) = run_trial(clipfit_trial(epochs=1), data, backbone)
-        evaluated = [
-            (part.name, record.path, data.class_names[record.label])
-            for task in data.tasks
-            for part in task.evaluations
-            for record in part.records
-        ]
-        assert [p[1:4] for p in report.predictions] == evaluated
-        assert all(1 / len(data.class_names) < p.probability <= 1 for p in report.predictions)
-        if len(data.tasks) == 1:
-            right = sum(p.label == p.predicted for p in report.predictions) / len(evaluated)
-            assert right == pytest.approx(report.metrics["val_score"])
+    config = clipfit_trial(**LINEAR, alpha=0.5)
+    often = list(run_trial(config, holdout, backbone))
+    seldom = list(run_trial(config, replace(holdout, scored_at=(2,)), backbone))
+    assert ["val_score" in r.metrics for r in seldom] == [False, True, False, True]
+    assert [bool(r.predictions) for r in seldom] == [False, True, False, True]
+    for at in (1, 3):
+        assert outcome(often[at]) == outcome(seldom[at])
 
 
-def test_the_test_split_is_evaluated_after_the_last_epoch_alone(
+@pytest.mark.parametrize("setting", ["holdout", "folds"])
+def test_every_validation_image_is_predicted_once(
+    prepare: Prepare, backbone: Backbone, setting: str
+):
+    data = prepare(setting).search()
+    report = last_report(data, backbone, epochs=1)
+    evaluated = []
+    for fold, task in enumerate(data.tasks):
+        for part in task.evaluations:
+            for record in part.records:
+                label = data.class_names[record.label]
+                evaluated.append((part.name, record.path, label, fold))
+    assert [(*p[1:4], p.fold) for p in report.predictions] == evaluated
+    assert all(1 / len(data.class_names) < p.probability <= 1 for p in report.predictions)
+    for p in report.predictions:
+        assert (p.true_probability == p.probability) == (p.label == p.predicted)
+
+
+def test_the_test_split_is_evaluated_after_the_last_epoch_alone_and_classes_of_one_name_apart(
     prepare: Prepare, backbone: Backbone
 ):
     data = prepare("holdout").test(1)
+    first, _, *others = data.class_names
+    data = replace(data, class_names=(first, first, *others))
     reports = list(run_trial(clipfit_trial(stage="test"), data, backbone))
     assert [any("test" in name for name in r.metrics) for r in reports] == [0, 0, 0, 1]
     assert not any("val" in name for r in reports for name in r.metrics)
-    assert [bool(r.predictions) for r in reports] == [0, 0, 0, 1]
-    assert len(reports[-1].predictions) == len(data.tasks[0].evaluations[0].records)
+    *before, last = (r.predictions for r in reports)
+    assert not any(before)
+    assert len(last) == len(data.tasks[0].evaluations[0].records)
+    right = [one.label == one.predicted for one in last]
+    assert sum(right) / len(right) == pytest.approx(reports[-1].metrics["test_accuracy"])
+    labels = {one.label for one in last}
+    assert len(labels) == len(data.class_names)
+    assert first in labels
 
 
-def test_base_and_new_are_scored_apart_on_test(prepare: Prepare, backbone: Backbone):
+def test_base_and_new_are_scored_apart_and_new_classes_as_without_the_head(
+    prepare: Prepare, backbone: Backbone
+):
     data = prepare("class_folds").test(1)
-    (report,) = run_trial(clipfit_trial(epochs=1), data, backbone)
-    base, new = report.metrics["test_base"], report.metrics["test_new"]
-    assert report.metrics["test_score"] == report.metrics["test_hmean"] == hmean(base, new)
-    for part, names in (("base", data.class_names[:18]), ("new", data.class_names[18:])):
-        found = [p for p in report.predictions if p.part == part]
-        assert {p.label for p in found} == set(names) >= {p.predicted for p in found}
-
-
-def answers(report: EpochReport, part: str | None = None) -> list[tuple[str, ...]]:
-    """The image, its class, and what it is taken for, of one part or of all."""
-    return [p[1:5] for p in report.predictions if part in (None, p.part)]
-
-
-def probabilities(predictions: Iterable[Prediction]) -> Tensor:
-    return torch.tensor([p.probability for p in predictions])
+    head, text = last_report(data, backbone, **LINEAR), last_report(data, backbone)
+    for report in (head, text):
+        base, new = report.metrics["test_base"], report.metrics["test_new"]
+        assert report.metrics["test_score"] == report.metrics["test_hmean"] == hmean(base, new)
+        for part, names in (("base", data.class_names[:18]), ("new", data.class_names[18:])):
+            found = [p for p in report.predictions if p.part == part]
+            assert {p.label for p in found} == set(names) >= {p.predicted for p in found}
+    # Trained names are further ahead, or less: only that gap depends on the head.
+    news = [[p[1:6] for p in one.predictions if p.part == "new"] for one in (head, text)]
+    assert news[0] == news[1] != []
+    assert answers(head, "base") != answers(text, "base")
+    (task,), (delta,) = data.tasks, head.deltas
+    assert delta[HEAD_CLASSES].tolist() == list(task.train.classes)
 
 
 def test_a_target_has_the_rows_of_the_classes_that_have_the_same_names(
@@ -184,60 +208,17 @@ def test_a_target_has_the_rows_of_the_classes_that_have_the_same_names(
     (task,), names = data.tasks, (*data.class_names[1:], data.class_names[0])
     (own,) = task.evaluations
     moved = {label: names.index(data.class_names[label]) for label in own.classes}
-    shift = replace(
-        own,
-        name="shift",
-        classes=tuple(moved.values()),
-        records=tuple(replace(r, label=moved[r.label], group=f"of {r.label}") for r in own.records),
-    )
+    records = [replace(r, label=moved[r.label], group=f"of {r.label}") for r in own.records]
+    shift = replace(own, name="shift", classes=tuple(moved.values()), records=tuple(records))
     both = replace(task, evaluations=(own, shift))
     found = []
     for called in (names, ("another", *names[1:])):
         targets = {"shift": Target(called, data.templates, data.eval_images)}
         shifted = replace(data, protocol=Transfer(), tasks=(both,), targets=targets)
         report = last_report(shifted, backbone, stage="test", **NOTHING, **LINEAR)
-        found.append(probabilities(p for p in report.predictions if p.part == "shift"))
-        groups = [p.group for p in report.predictions if p.part == "shift"]
-        assert groups == [record.group for record in shift.records]
         here = probabilities(p for p in report.predictions if p.part == own.name)
+        there = [p for p in report.predictions if p.part == shift.name]
+        assert [p.group for p in there] == [record.group for record in records]
+        found.append(probabilities(there))
     torch.testing.assert_close(found[0], here)
     assert not torch.allclose(found[1], here, atol=1e-3), "it has the text of its own name"
-
-
-@pytest.mark.parametrize("setting, stage", [("augmented", "search"), ("base", "test")])
-def test_at_alpha_0_with_the_text_head_every_prediction_is_zero_shot(
-    prepare: Prepare, backbone: Backbone, setting: str, stage: str
-):
-    preparer = prepare(setting)
-    data = preparer.search() if stage == "search" else preparer.test(1)
-    zero_shot = last_report(data, backbone, **NOTHING, stage=stage)
-    tuned = last_report(data, backbone, **BOTH, stage=stage, alpha=0.0)
-    assert answers(tuned) == answers(zero_shot)
-    torch.testing.assert_close(
-        probabilities(tuned.predictions), probabilities(zero_shot.predictions)
-    )
-    full = last_report(data, backbone, **BOTH, stage=stage)
-    assert answers(full) != answers(zero_shot), "there is something to take back"
-
-
-def test_new_classes_are_reported_apart_as_without_the_head(prepare: Prepare, backbone: Backbone):
-    data = prepare("class_folds").test(1)
-    head, text = last_report(data, backbone, **LINEAR), last_report(data, backbone)
-    # Trained names are further ahead, or less: only that gap depends on the head.
-    news = [[p[1:6] for p in one.predictions if p.part == "new"] for one in (head, text)]
-    assert news[0] == news[1] != []
-    assert answers(head, "base") != answers(text, "base")
-    (task,), (delta,) = data.tasks, head.deltas
-    assert delta[HEAD_CLASSES].tolist() == list(task.train.classes)
-
-
-def test_a_trial_is_scored_when_it_may_be_stopped_and_at_its_end_and_trains_alike(
-    holdout: TrialData, backbone: Backbone
-):
-    changes = {**LINEAR, "alpha": 0.5}
-    often = list(run_trial(clipfit_trial(**changes), holdout, backbone))
-    seldom = list(run_trial(clipfit_trial(**changes), replace(holdout, scored_at=(2,)), backbone))
-    assert ["val_score" in r.metrics for r in seldom] == [False, True, False, True]
-    assert [bool(r.predictions) for r in seldom] == [False, True, False, True]
-    for at in (1, 3):
-        assert outcome(often[at]) == outcome(seldom[at])
