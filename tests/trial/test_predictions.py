@@ -1,5 +1,6 @@
 """A trial keeps the prediction of every test and validation image, and what follows from them."""
 
+import io
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from study.trial.predictions import (
     confusion_of,
     outcomes_of,
     predictions_to_parquet,
+    read_parquet,
     read_predictions,
     read_validation,
     trial_scores,
@@ -76,7 +78,15 @@ def test_validation_images_are_kept_with_the_fold_whose_model_saw_them(kept: Tri
     assert not (kept.path / VALIDATION).exists()
 
 
-@pytest.mark.parametrize("contents", [b"", predictions_to_parquet(SOME)[:-9]])
+def without_a_column() -> bytes:
+    table = read_parquet(predictions_to_parquet(SOME)).drop_columns("label")
+    pq.write_table(table, contents := io.BytesIO())
+    return contents.getvalue()
+
+
+@pytest.mark.parametrize(
+    "contents", [b"", predictions_to_parquet(SOME)[:-9], without_a_column()], ids=len
+)
 def test_a_damaged_file_is_named(study: StudyFolder, kept: TrialFolder, contents: bytes):
     kept.write(PREDICTIONS, contents)
     kept.write(VALIDATION, contents)

@@ -49,6 +49,8 @@ def test_a_choice_is_looked_for_until_it_is_there_and_damage_is_an_error(mine: S
     assert mine.write_candidates([BEST_ONE]) == (BEST_ONE,)
     assert other.candidates() == (BEST_ONE,)
     assert best_candidate(other.candidates()) == BEST_ONE
+    earlier = BEST_ONE.as_earlier()
+    assert earlier.as_earlier().label == earlier.label == "best-of-48"
     (mine.folder.path / "candidates.json").write_text("[]")
     with pytest.raises(FolderError, match=r"candidates\.json"):
         Study(mine.config, mine.folder).candidates()

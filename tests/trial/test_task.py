@@ -10,12 +10,14 @@ from torch import Tensor
 from study.backbones.backbone import Backbone
 from study.config.trial_settings import HEADS
 from study.method.delta import HEAD_CLASSES, HEAD_ROWS
+from study.method.training import Schedule
 from study.protocols import Transfer, hmean
 from study.storage.result_folder import JsonObject
 from study.trial.run_trial import run_trial
 from study.trial.study import EpochReport, Prediction, Target, TrialData
 from study.trial.task_features import image_features, labels_of
 from study.trial.task_model import TaskModel
+from study.trial.task_training import TaskTraining
 from tests.settings import clipfit_trial
 from tests.trial.outcomes import Prepare, last_report, outcome
 
@@ -60,6 +62,20 @@ def test_images_that_are_evaluated_at_once_shrink_with_those_of_a_batch(
     sizes = [len(batch) for batch in image_features(model, holdout.eval_images, evaluated)]
     assert sum(sizes) == len(evaluated)
     assert {*sizes[:-1]} == {at_once}
+
+
+@pytest.mark.parametrize(
+    "batch_size, epoch_images, used",
+    [(8, None, 40), (32, None, 32), (64, None, 40), (8, 20, 16), (8, 3, 3)],
+)
+def test_an_epoch_leaves_out_an_incomplete_batch_unless_it_is_the_only_one(
+    holdout: TrialData, backbone: Backbone, batch_size: int, epoch_images: int | None, used: int
+):
+    config = clipfit_trial(training={"batch_size": batch_size})
+    data = replace(holdout, epoch_images=epoch_images)
+    training = TaskTraining(TaskModel(config, data, backbone, 0))
+    with training.batches(Schedule(1), 0) as batches:
+        assert sum(len(labels) for _, labels in batches) == training.images_per_epoch == used
 
 
 def test_unequal_classes_are_made_up_for_by_the_encoders_and_by_the_head(
