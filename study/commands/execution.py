@@ -33,7 +33,8 @@ from study.search.candidates import read_or_choose_candidates
 from study.search.checkpoints import drop_reports_beyond_state
 from study.search.driver import ray_session, run_trials
 from study.search.ray_watch import exit_if_ray_is_lost
-from study.search.runner import Round, run_in_process
+from study.search.runner import run_in_process
+from study.search.searcher import Round
 from study.storage.atomic import StorageError
 from study.storage.command_lines import study_command
 from study.storage.repair import repair

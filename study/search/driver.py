@@ -24,7 +24,7 @@ from study.search.ray_internals import (
     patched_tune,
     wait_for_temporary_space,
 )
-from study.search.runner import Rounds
+from study.search.searcher import Rounds
 from study.search.study_callback import StudyCallback
 from study.search.trainable import ClipFitTrainable
 from study.search.tune_rounds import RoundScheduler, RoundSearcher
@@ -167,12 +167,12 @@ def run_trials(study: Study, rounds: Rounds) -> None:
     )
     needs = {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}
     trainable = tune.with_resources(trainable, needs)
-    callback = StudyCallback(first.searcher, first.observers, resources.max_epoch_seconds)
-    searcher = RoundSearcher(first, rounds, callback)
+    callback = StudyCallback(first, resources.max_epoch_seconds)
+    searcher = RoundSearcher(callback, rounds)
     at_once = concurrency(study.config)
     tune_config = tune.TuneConfig(
         search_alg=searcher,
-        scheduler=RoundScheduler(searcher, at_once),
+        scheduler=RoundScheduler(callback, at_once),
         num_samples=-1,  # as many as the searcher has
         max_concurrent_trials=at_once,
         reuse_actors=True,

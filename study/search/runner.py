@@ -1,37 +1,16 @@
 """What runs the trials of a study: Tune (`driver.py`) or, without Ray's workers, this process."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Protocol
 
 from ray.tune.schedulers import TrialScheduler
 
-from study.search.observers import Observers
-from study.search.recorded_trials import DataByStage
-from study.search.scheduler import Result, StudyScheduler
-from study.search.searcher import StudySearcher
+from study.search.scheduler import Result
+from study.search.searcher import Rounds
 from study.search.study_callback import StudyCallback
 from study.search.trial_worker import TrialWorker
 from study.trial.study import Study, TrialConfig
-
-
-@dataclass(frozen=True)
-class Round:
-    """Trials that all end before the next round is made, such as those of a search."""
-
-    searcher: StudySearcher
-    """The source of the trials."""
-    scheduler: StudyScheduler
-    """The scheduler that stops trials early."""
-    data: DataByStage
-    """The data of the trials, by stage and seed."""
-    observers: Observers
-    """The listeners that are notified of every trial."""
-
-
-Rounds = Iterator[Round]
-"""The rounds of a study; one is made when it is asked for, after the one before has ended."""
 
 
 class Runner(Protocol):
@@ -64,7 +43,7 @@ def run_in_process(study: Study, rounds: Rounds) -> None:
     worker = TrialWorker(study.folder, unlimited)
     numbers = count()
     for one in rounds:
-        callback = StudyCallback(one.searcher, one.observers)
+        callback = StudyCallback(one)
         while config := one.searcher.suggest(trial_id := str(next(numbers))):
             trial = RunningTrial(trial_id, config)
             worker.start(TrialConfig.model_validate(config), one.data)

@@ -3,7 +3,6 @@
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,25 +15,8 @@ from study.storage.trial_folder import End
 
 Result = dict[str, Any]
 """What a trial reports to Tune after an epoch."""
-
-
-@dataclass
-class Deadline:
-    """The end of the time of a search: no trial begins after it, and each ends with its epoch.
-
-    Args:
-        seconds: how long the search may still take.
-    """
-
-    seconds: float
-    stopped_ids: set[str] = field(default_factory=set)
-    """Tune's ids of the trials that were stopped because the time was over."""
-    _began: float = field(default_factory=time.monotonic)
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the time is over."""
-        return time.monotonic() - self._began >= self.seconds
+HALVED = "successive halving at epoch"
+"""Why a trial is stopped by successive halving, before the number of its last epoch."""
 
 
 class StudyScheduler(FIFOScheduler):
@@ -47,7 +29,8 @@ class StudyScheduler(FIFOScheduler):
         asha: the settings of successive halving; None means that it stops no trial.
         epochs: the number of epochs of a full trial.
         before: how trials had ended before they were reopened, by id.
-        deadline: the end of the time of the search, if it has one.
+        deadline: when the time of the search is over, by `time.monotonic`; each trial then ends
+            with its epoch. None means no limit.
     """
 
     def __init__(
@@ -55,9 +38,11 @@ class StudyScheduler(FIFOScheduler):
         asha: AshaConfig | None = None,
         epochs: int = 1,
         before: Mapping[str, End] | None = None,
-        deadline: Deadline | None = None,
+        deadline: float | None = None,
     ) -> None:
         super().__init__()
+        self.reasons: dict[str, str] = {}
+        """Why trials are stopped, by id."""
         self._asha = asha
         self._epochs = epochs
         self._before = before or {}
@@ -80,38 +65,40 @@ class StudyScheduler(FIFOScheduler):
         ]
         stopped = {}
         for _, trial_id, trial, report in sorted(events, key=lambda event: event[:2]):
-            config = {"trial_id": trial_id, "group": trial.config.group}
-            result = {"epoch": report["epoch"], "score": report["val_score"]}
-            stops = self._halve(config, result) == TrialScheduler.STOP
-            is_open = not (trial.end or trial.earlier_end or _is_baseline(config))
+            group = trial.config.group
+            stops = self._halves(trial_id, group, report["epoch"], report["val_score"])
+            is_open = not (trial.end or trial.earlier_end or group == BASELINE)
             if stops and is_open and report is trial.reports[-1]:
+                self.reasons[trial_id] = f"{HALVED} {report['epoch']}"
                 stopped[trial_id] = trial
         return list(stopped.values())
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: Result) -> str:
         """Return whether the trial continues or stops after a result."""
-        decision = TrialScheduler.CONTINUE
-        if result["score"] is not None:
-            decision = self._halve(trial.config, result)
-        before = self._before.get(trial.config["trial_id"])
+        trial_id, group, epoch = trial.config["trial_id"], trial.config["group"], result["epoch"]
+        before = self._before.get(trial_id)
+        reason = None
+        if result["score"] is not None and self._halves(trial_id, group, epoch, result["score"]):
+            reason = f"{HALVED} {epoch}"
+        elif self._deadline is not None and time.monotonic() >= self._deadline:
+            reason = f"the time of the search was over at epoch {epoch}"
         if before:
-            is_over = result["epoch"] >= before.epochs
-            return TrialScheduler.STOP if is_over else TrialScheduler.CONTINUE
-        if _is_baseline(trial.config):
-            return TrialScheduler.CONTINUE
-        if self._deadline and decision == TrialScheduler.CONTINUE and self._deadline.is_over:
-            self._deadline.stopped_ids.add(trial.trial_id)
-            return TrialScheduler.STOP
-        return decision
+            reason = before.reason if epoch >= before.epochs else None
+        elif group == BASELINE:
+            reason = None
+        if reason is None:
+            return str(TrialScheduler.CONTINUE)
+        self.reasons[trial_id] = reason
+        return str(TrialScheduler.STOP)
 
-    def _halve(self, config: Mapping[str, Any], result: Result) -> str:
-        """Count a score at its rung, and return what successive halving decides."""
-        halving = self._halvings[config["group"]]
+    def _halves(self, trial_id: str, group: str, epoch: int, score: float) -> bool:
+        """Count a score at its rung, and return whether successive halving stops the trial."""
+        halving = self._halvings[group]
         # The part of a Tune trial that is read, by an id that is the same after an interruption.
-        trial = SimpleNamespace(trial_id=config["trial_id"])
+        trial = SimpleNamespace(trial_id=trial_id)
         halving.on_trial_add(None, trial)
-        decision: str = halving.on_trial_result(None, trial, result)
-        return decision
+        decision = halving.on_trial_result(None, trial, {"epoch": epoch, "score": score})
+        return bool(decision == TrialScheduler.STOP)
 
     def _make_halving(self) -> TrialScheduler:
         if not self._asha:
@@ -124,7 +111,3 @@ class StudyScheduler(FIFOScheduler):
             max_t=self._epochs,
             stop_last_trials=False,
         )
-
-
-def _is_baseline(config: Mapping[str, Any]) -> bool:
-    return bool(config["group"] == BASELINE)

@@ -1,14 +1,17 @@
 """The source of the trials of a round: a queue first, then the proposals of groups."""
 
 import logging
+import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from study.search.groups import Group
 from study.search.make_trial import Proposal, make_trial
-from study.search.recorded_trials import RecordedTrial
-from study.search.scheduler import Deadline
+from study.search.observers import Observers
+from study.search.recorded_trials import DataByStage, RecordedTrial
+from study.search.scheduler import StudyScheduler
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study, TrialConfig, TrialData
 
@@ -26,8 +29,8 @@ class SearchPlan(NamedTuple):
     """The data of the trials."""
     groups: Sequence[Group]
     """The groups that propose trials; the one that is least far proposes next."""
-    deadline: Deadline | None = None
-    """The end of the time after which nothing is proposed; None means no limit."""
+    deadline: float | None = None
+    """When nothing is proposed any more, by `time.monotonic`; None means no limit."""
 
 
 class StudySearcher:
@@ -50,11 +53,6 @@ class StudySearcher:
         self.folder = folder
         self.running: dict[str, TrialConfig] = {}
         """The configuration of each trial that is not closed on disk, by its runner's id of it."""
-        self.deadline = plan.deadline if plan else None
-        self.earlier_ends = {
-            one.config.trial_id: one.earlier_end for one in recorded if one.earlier_end
-        }
-        """How trials had ended before they were reopened, by id."""
         self._queue = deque(queue)
         self._plan = plan
         trials = [*(one.config for one in recorded), *self._queue]
@@ -84,7 +82,7 @@ class StudySearcher:
     def _propose(self) -> TrialConfig | None:
         """Return a trial of the group that is least far; None if none has any left, or no time."""
         plan = self._plan
-        while plan and not (plan.deadline and plan.deadline.is_over):
+        while plan and (plan.deadline is None or time.monotonic() < plan.deadline):
             unfinished = [group for group in plan.groups if group.started < group.planned]
             if not unfinished:
                 return None
@@ -112,6 +110,24 @@ class StudySearcher:
                 return trial
             group.reject(number)
         return None
+
+
+@dataclass(frozen=True)
+class Round:
+    """Trials that all end before the next round is made, such as those of a search."""
+
+    searcher: StudySearcher
+    """The source of the trials."""
+    scheduler: StudyScheduler
+    """The scheduler that stops trials early."""
+    data: DataByStage
+    """The data of the trials, by stage and seed."""
+    observers: Observers
+    """The listeners that are notified of every trial."""
+
+
+Rounds = Iterator[Round]
+"""The rounds of a study; one is made when it is asked for, after the one before has ended."""
 
 
 def trains_encoders(config: TrialConfig) -> bool:

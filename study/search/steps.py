@@ -4,6 +4,7 @@ A step yields a round of the trials that the study's folder lacks, and goes on w
 """
 
 import logging
+import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -22,9 +23,8 @@ from study.search.recorded_trials import (
     close_trial,
     read_recorded_trials,
 )
-from study.search.runner import Round, Rounds
-from study.search.scheduler import Deadline, StudyScheduler
-from study.search.searcher import SearchPlan, StudySearcher, trains_encoders
+from study.search.scheduler import StudyScheduler
+from study.search.searcher import Round, Rounds, SearchPlan, StudySearcher, trains_encoders
 from study.storage.trial_folder import EARLIER_END
 from study.trial.prepare import Preparer
 from study.trial.search_time import seconds_used
@@ -83,11 +83,11 @@ def run_search(study: Study, data: TrialData, observers: Observers) -> Rounds:
     queue.sort(key=lambda trial: (trains_encoders(trial), trial.epochs, trial.trainable))
     groups = plan_groups(study)
     seconds = seconds_left(study)
-    deadline = None if seconds is None else Deadline(seconds)
+    deadline = None if seconds is None else time.monotonic() + seconds
     plan = SearchPlan(study, data, groups, deadline)
     recorded = yield from _train(study, [Batch("search", queue, by_seed)], observers, plan)
     unfinished = _best_of_unfinished_groups(recorded)
-    if unfinished and not (deadline and deadline.is_over):
+    if unfinished and (deadline is None or time.monotonic() < deadline):
         for trial in unfinished:
             trial.folder.continue_from_state(trial.config.epochs)
         recorded = yield from _train(study, [Batch("search", [], by_seed)], observers)
@@ -268,9 +268,9 @@ def _train(
     deadline = plan.deadline if plan else None
     scheduler = StudyScheduler(asha, study.config.training.epochs, before, deadline)
     for trial in scheduler.replay(recorded.values()):
-        epoch = trial.reports[-1]["epoch"]
-        reason = f"successive halving at epoch {epoch}"
-        recorded[trial.config.trial_id] = close_trial(trial, observers, "stopped", reason=reason)
+        trial_id = trial.config.trial_id
+        reason = scheduler.reasons[trial_id]
+        recorded[trial_id] = close_trial(trial, observers, "stopped", reason=reason)
     _restore_groups(groups, recorded.values())
     left = [trial.config for trial in recorded.values() if not trial.end]  # what has started first
     given = [config for batch in batches for config in batch.trials]

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from study.search.checkpoints import read_hang
-from study.search.observers import Observers, notify
+from study.search.observers import notify
 from study.search.ray_internals import (
     LOW_ON_MEMORY,
     MEMORY_REPORT,
@@ -20,18 +20,11 @@ from study.search.ray_internals import (
     wait_for_temporary_space,
 )
 from study.search.recorded_trials import RecordedTrial, close_trial
-from study.search.searcher import StudySearcher
+from study.search.searcher import Round
 from study.storage.atomic import StorageError, stop_waiting
 from study.storage.trial_folder import Status
 
 logger = logging.getLogger(__name__)
-
-
-class RunTrial(Protocol):
-    """A trial as its runner knows it; that of Tune is one."""
-
-    trial_id: str
-    last_result: dict[str, Any]
 
 
 @dataclass(eq=False, repr=False)
@@ -41,13 +34,11 @@ class StudyCallback(Callback):
     An observer's exception must not reach Tune, which would end the study.
 
     Args:
-        searcher: the searcher of the trials.
-        observers: the listeners that are notified after it.
+        round: the round of the trials that run.
         limit: how many seconds an epoch may take, after which a worker exits; None means no limit.
     """
 
-    searcher: StudySearcher
-    observers: Observers
+    round: Round
     limit: float | None = None
     _fault: StorageError | None = field(default=None, init=False)
 
@@ -55,20 +46,21 @@ class StudyCallback(Callback):
         """Return nothing for Tune's own snapshot of the experiment, which is never read."""
         return {}
 
-    def on_trial_start(self, trial: RunTrial, **_: Any) -> None:
+    def on_trial_start(self, trial: Trial, **_: Any) -> None:
         """Notify the observers that a trial starts."""
-        notify(self.observers, lambda o: o.trial_started(self.searcher.running[trial.trial_id]))
+        config = self.round.searcher.running[trial.trial_id]
+        notify(self.round.observers, lambda o: o.trial_started(config))
 
-    def on_trial_result(self, trial: RunTrial, result: dict[str, Any], **_: Any) -> None:
+    def on_trial_result(self, trial: Trial, result: dict[str, Any], **_: Any) -> None:
         """Notify the observers of an epoch's result."""
         if not result.get("failed"):
-            config = self.searcher.running[trial.trial_id]
+            config = self.round.searcher.running[trial.trial_id]
             notify(
-                self.observers,
+                self.round.observers,
                 lambda o: o.trial_reported(config, result["epoch"], result["metrics"]),
             )
 
-    def on_trial_complete(self, trial: RunTrial, **_: Any) -> None:
+    def on_trial_complete(self, trial: Trial, **_: Any) -> None:
         """Close a trial; Tune also calls this for one that raised or was stopped."""
         result = trial.last_result or {}
         if result.get("storage"):  # the trial has not ended: a resumed study continues it
@@ -81,12 +73,8 @@ class StudyCallback(Callback):
         elif result.get("epoch", -1) >= result.get("epochs", 0):
             self._close(trial, "finished")
         else:
-            deadline = self.searcher.deadline
-            over = deadline is not None and trial.trial_id in deadline.stopped_ids
-            cause = "the time of the search was over" if over else "successive halving"
-            before = self.searcher.earlier_ends.get(self.searcher.running[trial.trial_id].trial_id)
-            reason = f"{cause} at epoch {result.get('epoch')}" if not before else before.reason
-            self._close(trial, "stopped", reason=reason)
+            config = self.round.searcher.running[trial.trial_id]
+            self._close(trial, "stopped", reason=self.round.scheduler.reasons[config.trial_id])
 
     def on_trial_recover(self, trial: Trial, **_: Any) -> None:
         """Wait until another worker can start, or remember to end the study."""
@@ -101,11 +89,12 @@ class StudyCallback(Callback):
         last_failure = error.rpartition("Failure #")[2].partition(MEMORY_REPORT)[0]
         has_raised = RAISED in last_failure
         lacked_memory = not has_raised and LOW_ON_MEMORY in last_failure
-        config = self.searcher.running[trial.trial_id]
+        searcher = self.round.searcher
+        folder = searcher.folder.trial(searcher.running[trial.trial_id].trial_id)
         with self._keep_fault():
             if not has_raised:
                 wait_for_temporary_space()
-            hang = read_hang(self.searcher.folder.trial(config.trial_id))
+            hang = read_hang(folder)
             reason = "its worker died"
             if hang is not None:
                 reason = f"no epoch within {self.limit:g} seconds"
@@ -129,13 +118,14 @@ class StudyCallback(Callback):
         if self._fault:
             raise self._fault
 
-    def _close(self, trial: RunTrial, status: Status, **cause: Any) -> None:
-        config = self.searcher.running[trial.trial_id]
-        folder = self.searcher.folder.trial(config.trial_id)
+    def _close(self, trial: Trial, status: Status, **cause: Any) -> None:
+        searcher = self.round.searcher
+        config = searcher.running[trial.trial_id]
+        folder = searcher.folder.trial(config.trial_id)
         with self._keep_fault():
             recorded = RecordedTrial(folder, config, None, folder.read_reports(), None)
-            self.searcher.conclude(close_trial(recorded, self.observers, status, **cause))
-            del self.searcher.running[trial.trial_id]
+            searcher.conclude(close_trial(recorded, self.round.observers, status, **cause))
+            del searcher.running[trial.trial_id]
 
     @contextmanager
     def _keep_fault(self) -> Iterator[None]:

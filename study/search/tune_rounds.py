@@ -7,8 +7,8 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from study.search.ray_internals import keep_idle_workers
-from study.search.runner import Round, Rounds
 from study.search.scheduler import Result
+from study.search.searcher import Rounds
 from study.search.study_callback import StudyCallback
 from study.search.trainable import DATA
 
@@ -17,23 +17,17 @@ class RoundSearcher(Searcher):
     """The trials of one round after another, as Tune asks for them.
 
     Args:
-        first: the first round.
+        callback: the callback, which has the first round, and gets the others as they begin.
         rounds: the further rounds.
-        callback: is told of each round.
     """
 
-    def __init__(self, first: Round, rounds: Rounds, callback: StudyCallback) -> None:
+    def __init__(self, callback: StudyCallback, rounds: Rounds) -> None:
         super().__init__(metric="score", mode="max")
         self.is_over = False
         """Whether all trials of all rounds have ended."""
         self._rounds = rounds
         self._callback = callback
-        self._begin(first)
-
-    def _begin(self, current: Round) -> None:
-        self.round = current
-        self._data = ray.put(current.data)
-        self._callback.searcher, self._callback.observers = current.searcher, current.observers
+        self._data = ray.put(callback.round.data)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the next trial's `TrialConfig` as a mapping, with the reference to its data.
@@ -41,16 +35,18 @@ class RoundSearcher(Searcher):
         Return None while the last trials of a round run, and ``Searcher.FINISHED`` after all.
         """
         while not self.is_over:
-            config = self.round.searcher.suggest(trial_id)
+            searcher = self._callback.round.searcher
+            config = searcher.suggest(trial_id)
             if config:
                 return {**config, DATA: self._data}
-            if self.round.searcher.running:
+            if searcher.running:
                 return None
             following = next(self._rounds, None)
             if following is None:
                 self.is_over = True
             else:
-                self._begin(following)
+                self._callback.round = following
+                self._data = ray.put(following.data)
         return Searcher.FINISHED
 
     def on_trial_complete(
@@ -70,13 +66,13 @@ class RoundScheduler(FIFOScheduler):
     """The scheduler of the round that is running.
 
     Args:
-        searcher: the source of the rounds.
+        callback: the callback, which has the round.
         workers: how many workers stay while a round ends; None means that Tune decides.
     """
 
-    def __init__(self, searcher: RoundSearcher, workers: int | None) -> None:
+    def __init__(self, callback: StudyCallback, workers: int | None) -> None:
         super().__init__()
-        self._searcher = searcher
+        self._callback = callback
         self._workers = workers
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
@@ -87,4 +83,4 @@ class RoundScheduler(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: Result) -> str:
         """Return whether the trial continues or stops after a result."""
-        return self._searcher.round.scheduler.on_trial_result(tune_controller, trial, result)
+        return self._callback.round.scheduler.on_trial_result(tune_controller, trial, result)

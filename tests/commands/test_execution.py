@@ -22,8 +22,13 @@ from study.commands.find import refuse_changed_results
 from study.config.loading import dump_config, load_config
 from study.config.schema import StudyConfig
 from study.data.records import Dataset
-from study.errors import BackboneError, InterruptedStudyError, TrackingError
-from study.search.runner import Rounds
+from study.errors import (
+    BackboneError,
+    InterruptedStudyError,
+    StudyError,
+    TrackingError,
+)
+from study.search.searcher import Rounds
 from study.search.steps import Batch
 from study.storage.study_folder import DESCRIPTION, StudyFolder
 from study.tracking.tracker import NoTracker, Tracker, TrackerMessages

@@ -9,7 +9,8 @@ from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 
 from study.search.ray_internals import patched_tune
-from study.search.searcher import StudySearcher
+from study.search.scheduler import StudyScheduler
+from study.search.searcher import Round, StudySearcher
 from study.search.study_callback import StudyCallback
 from study.storage import atomic
 from study.storage.atomic import StorageError
@@ -116,7 +117,7 @@ def test_a_worker_that_died_on_a_full_disk_of_rays_is_waited_for_and_ends_no_tri
     trial = Trial("any", config=config.model_dump(mode="json"), stub=True)
     searcher = StudySearcher(study.folder, [config])
     searcher.suggest(trial.trial_id)
-    callback = StudyCallback(searcher, [])
+    callback = StudyCallback(Round(searcher, StudyScheduler(), {}, []))
     disk.fill()
     clock.after(0.2, disk.free)
     callback.on_trial_recover(trial)

@@ -13,7 +13,7 @@ from study.errors import StudyError
 from study.method.subsets import Subset
 from study.search import steps
 from study.search.ablation_cells import ablation_cells, ablation_trials
-from study.search.runner import Round
+from study.search.searcher import Round
 from study.storage.result_folder import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End

@@ -6,16 +6,12 @@ from random import Random
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
-
 from study.config.search_section import AshaConfig
-from study.search import scheduler as scheduler_module
 from study.search.recorded_trials import RecordedTrial
-from study.search.scheduler import Deadline, StudyScheduler
+from study.search.scheduler import StudyScheduler
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End
 from study.trial.study import TrialConfig
-from tests.clock import Clock
 from tests.settings import clipfit_trial
 
 EPOCHS, RUNGS = 9, (3, 9)
@@ -92,9 +88,8 @@ class Search:
         return scheduler
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_wherever_a_driver_dies_trials_are_stopped_as_in_an_undisturbed_search(seed: int):
-    search = Search(seed)
+def test_wherever_a_driver_dies_trials_are_stopped_as_in_an_undisturbed_search():
+    search = Search(1)
     undisturbed = search.run()
     assert set(undisturbed.values()) == {3, EPOCHS}
     for dies_after in range(1, search.turns + 1):
@@ -105,40 +100,40 @@ def test_trials_are_compared_within_their_group_and_baselines_are_never_stopped(
     scheduler = StudyScheduler(AshaConfig(), EPOCHS)
     good = [recorded(config(n, "a"), [(n, 3, 0.9)]) for n in range(4)]
     assert scheduler.replay(good) == [], "none is below the others"
-    assert decide(scheduler, config(5, "b"), 3, 0.1) == "CONTINUE"
-    assert decide(scheduler, config(6, "a"), 3, 0.1) == STOP
-    assert decide(scheduler, config(6, "a"), 2, 0.1) == "CONTINUE", "between rungs"
-    for number, score in ((7, 0.9), (8, 0.1)):
-        assert decide(scheduler, config(number, "baseline"), 3, score) == "CONTINUE"
+    for number, group, epoch, score, expected in (
+        (5, "b", 3, 0.1, "CONTINUE"),
+        (6, "a", 3, 0.1, STOP),
+        (6, "a", 2, 0.1, "CONTINUE"),  # between rungs
+        (7, "baseline", 3, 0.9, "CONTINUE"),
+        (8, "baseline", 3, 0.1, "CONTINUE"),
+    ):
+        assert decide(scheduler, config(number, group), epoch, score) == expected
     without = StudyScheduler(None, EPOCHS)
     without.replay(good)
     assert decide(without, config(9, "a"), 3, 0.1) == "CONTINUE"
 
 
 def test_a_reopened_trial_ends_as_it_had_and_its_scores_count():
-    good = [recorded(config(n, "a"), [(n, 3, 0.9)], End("stopped", 3, 1.0)) for n in range(4)]
+    earlier = End("stopped", 3, 1.0, reason="as before")
+    good = [recorded(config(n, "a"), [(n, 3, 0.9)], earlier) for n in range(4)]
     weak, strong = config(5, "a"), config(6, "a")
-    before = {
-        weak.trial_id: End("finished", EPOCHS, 1.0),
-        strong.trial_id: End("stopped", 3, 1.0),
-    }
-    scheduler = StudyScheduler(AshaConfig(), EPOCHS, before, Deadline(-1e9))
+    before = {weak.trial_id: End("finished", EPOCHS, 1.0), strong.trial_id: earlier}
+    scheduler = StudyScheduler(AshaConfig(), EPOCHS, before, deadline=0.0)
     held = [*good, recorded(weak, [(9.0, 3, 0.1)], before=before[weak.trial_id])]
     assert scheduler.replay(held) == []
     assert decide(scheduler, weak, 4, 0.1) == "CONTINUE"
     assert decide(scheduler, strong, 2, 0.95) == "CONTINUE"
     assert decide(scheduler, strong, 3, 0.95) == STOP
+    assert scheduler.reasons == {strong.trial_id: "as before"}
     assert decide(StudyScheduler(AshaConfig(), EPOCHS), strong, 3, 0.95) == "CONTINUE"
 
 
-def test_the_time_stops_no_baseline_and_none_that_is_stopped_anyway(
-    monkeypatch: pytest.MonkeyPatch,
-):
-    clock = Clock()
-    monkeypatch.setattr(scheduler_module, "time", clock)
-    deadline = Deadline(-100.0, _began=clock.now)
-    scheduler = StudyScheduler(AshaConfig(), EPOCHS, deadline=deadline)
+def test_the_time_stops_no_baseline_and_none_that_is_stopped_anyway():
+    scheduler = StudyScheduler(AshaConfig(), EPOCHS, deadline=0.0)
     scheduler.replay([recorded(config(n, "a"), [(n, 3, 0.9)]) for n in range(4)])
     for number, group, expected in ((5, "b", STOP), (6, "baseline", "CONTINUE"), (7, "a", STOP)):
         assert decide(scheduler, config(number, group), 3, 0.1) == expected
-    assert deadline.stopped_ids == {"tune-5"}
+    assert scheduler.reasons == {
+        "search-0005": "the time of the search was over at epoch 3",
+        "search-0007": "successive halving at epoch 3",
+    }

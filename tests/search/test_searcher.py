@@ -1,5 +1,6 @@
 """What Tune asks for the next trial."""
 
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,16 +10,13 @@ from unittest.mock import create_autospec
 import pytest
 
 from study.config.trial_settings import TrialSettings
-from study.search import scheduler as scheduler_module
 from study.search.groups import Group
 from study.search.make_trial import Proposal
 from study.search.recorded_trials import RecordedTrial
-from study.search.scheduler import Deadline
 from study.search.searcher import SearchPlan, StudySearcher
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End
 from study.trial.study import Study, TrialConfig, TrialData
-from tests.clock import Clock
 from tests.settings import clipfit_trial, settings
 
 ENDED = End("finished", 4, 1.0)
@@ -110,14 +108,6 @@ def test_the_queue_comes_first_then_groups_take_turns_in_proportion(folder: Stud
         assert Counter(one.group for one in quarter) == {"a": 1, "b": 2, "c": 1}
 
 
-def test_a_group_that_has_begun_goes_on_where_it_was(folder: StudyFolder):
-    groups = listed("a", 4, 0.1, 0.2), listed("b", 4, 0.3, 0.4, 0.5, 0.6)
-    groups[0].started, before = 3, [fixed(number, 1.0 + number) for number in range(7)]
-    found = suggested(searcher(folder, *groups, recorded=[*map(recorded, before)]), 4)
-    assert [one.group for one in found] == ["b", "b", "b", "a"]
-    assert found[0].number == 7
-
-
 def test_what_was_trained_or_waits_is_not_trained_again(folder: StudyFolder):
     group = listed("a", 2, 0.1, 0.2, 0.3, 0.3, 0.4)
     own = searcher(folder, group, queue=[fixed(0, 0.1)], recorded=[recorded(fixed(1, 0.2))])
@@ -128,28 +118,22 @@ def test_what_was_trained_or_waits_is_not_trained_again(folder: StudyFolder):
     ]
 
 
-def test_an_exhausted_group_ends_and_the_others_go_on(folder: StudyFolder):
-    found = suggested(searcher(folder, listed("a", 9, 0.1), listed("b", 3, 0.2, 0.3, 0.4)))
-    assert Counter(one.group for one in found) == {"a": 1, "b": 3}
+def test_a_group_goes_on_where_it_was_until_it_is_exhausted(folder: StudyFolder):
+    groups = listed("a", 4, 0.1), listed("b", 4, 0.3, 0.4, 0.5, 0.6)
+    groups[0].started, before = 2, [recorded(fixed(number, 1.0 + number)) for number in range(7)]
+    found = suggested(searcher(folder, *groups, recorded=before))
+    assert [one.group for one in found] == ["b", "b", "a", "b", "b"]
+    assert found[0].number == 7
 
 
-def test_nothing_is_proposed_after_the_time_but_the_queue_is_trained(
-    folder: StudyFolder, monkeypatch: pytest.MonkeyPatch
-):
-    clock = Clock()
-    monkeypatch.setattr(scheduler_module, "time", clock)
-    deadline = Deadline(60.0, _began=clock.now)
-    own = searcher(folder, listed("a", 9), queue=[fixed(0, 0.9)], deadline=deadline)
-    assert len(suggested(own, 2)) == 2
-    clock.now += 61
-    assert suggested(own) == []
-    late = searcher(folder, listed("a", 9), queue=[fixed(0, 0.9)], deadline=deadline)
-    assert len(suggested(late)) == 1
+def test_after_the_time_the_queue_alone_is_trained(folder: StudyFolder):
+    for deadline, trials in ((time.monotonic() + 600, 2), (time.monotonic(), 1)):
+        own = searcher(folder, listed("a", 9), queue=[fixed(0, 0.9)], deadline=deadline)
+        assert len(suggested(own, 2)) == trials
 
 
 def test_every_group_learns_of_every_end(folder: StudyFolder):
     groups = listed("a", 9), listed("b", 9)
-    search = searcher(folder, *groups)
     ended = recorded(fixed(3, 0.5))
-    search.conclude(ended)
+    searcher(folder, *groups).conclude(ended)
     assert [group.events for group in groups] == [[ended]] * 2
