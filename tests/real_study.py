@@ -3,13 +3,11 @@
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import optuna
-import psutil
 import torch
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -297,14 +295,3 @@ def results(folder: StudyFolder) -> dict[str, Any]:
         )
         for trial in folder.trials()
     }
-
-
-def kill_worker():
-    """Kill the worker that runs trials for this process, as the machine's memory keeper would."""
-    workers = []
-    for process in psutil.Process().children(recursive=True):
-        with suppress(psutil.Error):  # it ended meanwhile
-            if process.cmdline()[:1] and process.cmdline()[0].startswith("ray::ClipFitTrainable"):
-                workers.append(process)
-    (worker,) = workers
-    worker.kill()

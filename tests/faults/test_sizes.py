@@ -4,47 +4,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from study.backbones.load_backbone import load_backbone
 from study.config.loading import build_config
-from study.data.records import Dataset, Record
 from study.storage.study_folder import StudyFolder
 from study.trial.prepare import Preparer
 from study.trial.run_trial import run_trial
 from study.trial.study import Study, TrialData
+from tests.paper_dataset import make_paper_dataset
 from tests.settings import clipfit_trial
-
-
-class Plain:
-    """Images of one colour, which depends on the class."""
-
-    def open_image(self, path: str) -> Image.Image:
-        """Open an image without a file."""
-        label = int(path.split("/")[1])
-        return Image.new("RGB", (16, 16), (label % 256, label // 256, 0))
-
-    def stamp(self, path: str) -> str:
-        """Return nothing: an image never changes."""
-        return ""
-
-
-def dataset(classes: int, images: int) -> Dataset:
-    """Give a dataset of so many classes, with so many images a class in every split."""
-    labels = list(range(classes)) * images
-    names = tuple(f"thing {label}" for label in range(classes))
-
-    def split(name: str) -> tuple[Record, ...]:
-        return tuple(Record(f"{name}/{label}/{n}", label) for n, label in enumerate(labels))
-
-    return Dataset("odd", names, ("a {}.",), split("train"), split("val"), split("test"), Plain())
 
 
 @pytest.fixture
 def prepare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Preparer]:
-    """Prepare a dataset for a study of one shot."""
+    """Prepare so many classes, with so many images each in every split, for a study of one shot."""
 
-    def prepare(given: Dataset, protocol: str = "few_shot") -> Preparer:
+    def prepare(classes: int, images: int, protocol: str = "few_shot") -> Preparer:
+        given = make_paper_dataset(classes, images, images, images)
         folder = StudyFolder(tmp_path / protocol)
         folder.path.mkdir()
         monkeypatch.setattr("study.data.datasets.load_dataset", lambda *_, **__: given)
@@ -62,20 +38,17 @@ def train(data: TrialData, backbone: Path) -> dict[str, float]:
     return last.metrics
 
 
-@pytest.mark.parametrize("images, test", [(1, False), (3, True)])
-def test_one_class_is_always_right(
-    prepare: Callable[..., Preparer], tiny_backbone: Path, images: int, test: bool
-):
-    preparer = prepare(dataset(1, images))
-    data = preparer.test(1) if test else preparer.search()
-    metrics = train(data, tiny_backbone)
-    assert metrics["cross_entropy"] == 0
-    assert metrics["test_score" if test else "val_score"] == 1
+def test_one_class_is_always_right(prepare: Callable[..., Preparer], tiny_backbone: Path):
+    preparer = prepare(1, 3)
+    for data, score in ((preparer.search(), "val_score"), (preparer.test(1), "test_score")):
+        metrics = train(data, tiny_backbone)
+        assert metrics["cross_entropy"] == 0
+        assert metrics[score] == 1
 
 
 @pytest.mark.parametrize("protocol", ["few_shot", "base_to_new"])
 def test_one_image_a_class_suffices(
     prepare: Callable[..., Preparer], tiny_backbone: Path, protocol: str
 ):
-    last = train(prepare(dataset(24, 1), protocol).search(), tiny_backbone)
+    last = train(prepare(24, 1, protocol).search(), tiny_backbone)
     assert 0 <= last["val_score"] <= 1

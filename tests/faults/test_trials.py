@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -113,6 +114,10 @@ def once(fault: Fault) -> Fault:
             fault(epoch, at_once, folder)
 
     return first
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def lose_device(epoch: int, at_once: int, folder: Path):
@@ -247,6 +252,7 @@ FAULTS: dict[int, Fault] = {
     7: raises(OSError(5, "Input/output error")),
     8: once(lose_device),
     9: lose_device,
+    10: once(later(die)),
 }
 SETTINGS: JsonObject = {
     "search": {
@@ -302,7 +308,7 @@ def test_what_failed_in_a_study_is_recorded_with_its_cause_and_all_else_ends_wel
     starts = Counter(trial for event, trial, _ in faulty.heard.events if event == "started")
     assert set(starts.values()) == {1, 2}
     in_another_process = {trial for trial, count in starts.items() if count == 2}
-    assert in_another_process == {f"search-{n:04d}" for n in (5, 6, 8, 9)}
+    assert in_another_process == {f"search-{n:04d}" for n in (5, 6, 8, 9, 10)}
 
 
 @pytest.mark.long

@@ -56,15 +56,9 @@ def test_leave_one_out_takes_each_site_of_the_base_away(cells: MakeCells):
     assert found == {f"without {site}": f"{base} - {site}" for site in sites}
 
 
-def test_a_site_that_the_base_lacks_cannot_be_left_out_of_it(cells: MakeCells):
-    with pytest.raises(StudyError, match=r"text\.ln1.*vision\.ln_post"):
-        cells("leave_one_out", sites=["text.ln1"])
-
-
 @pytest.mark.parametrize(
     "site, windows, ranges",
     [
-        ("vision.ln1", {"width": 1}, {"0–0": "0:1", "1–1": "1:2", "2–2": "2:3"}),
         ("vision.ln1", {"width": 2}, {"0–1": "0:2", "1–2": "1:3"}),
         ("vision.ln1", {"windows": "from_bottom"}, {"0–0": "0:1", "0–1": "0:2", "0–2": "0:3"}),
         ("vision.ln1", {"windows": "from_top"}, {"2–2": "2:3", "1–2": "1:3", "0–2": "0:3"}),
@@ -84,16 +78,27 @@ def test_a_grid_is_what_is_given_and_an_equal_subset_counts_once(cells: MakeCell
     assert list(cells("grid", subsets=subsets)) == ["base", "norms"]
 
 
-def test_a_design_without_a_cell_beside_the_base_says_so(cells: MakeCells):
-    with pytest.raises(StudyError, match="no cell beside the base"):
-        cells("grid", subsets={"twin": "clipfit"})
+@pytest.mark.parametrize(
+    "design, ablation, error",
+    [
+        ("leave_one_out", {"sites": ["text.ln1"]}, r"text\.ln1.*vision\.ln_post"),
+        ("grid", {"subsets": {"twin": "clipfit"}}, "no cell beside the base"),
+        ("only_one", {"rates": {"ln": [0.1]}}, r"'base' tunes 'text\..* needs rates\.bias"),
+        (
+            "only_one",
+            {"sites": ["text.bias"], "rates": {"ln": [0.1]}, "base": "ln"},
+            r"'only text\.bias' tunes .* needs rates\.bias",
+        ),
+    ],
+)
+def test_what_a_design_cannot_do_is_refused(
+    cells: MakeCells, design: str, ablation: JsonObject, error: str
+):
+    with pytest.raises(StudyError, match=error):
+        cells(design, **ablation)
 
 
-@pytest.mark.parametrize("base, cell", [("clipfit", "base"), ("ln", "only text.bias")])
-def test_a_kind_that_a_cell_tunes_needs_rates(cells: MakeCells, base: str, cell: str):
-    own = {"base": base, "rates": {"ln": [0.1, 0.2]}}
-    with pytest.raises(StudyError, match=rf"'{cell}' tunes 'text\..* needs rates\.bias"):
-        cells("only_one", sites=["vision.ln2", "text.bias"], **own)
+def test_rates_are_needed_of_the_tuned_kinds_alone(cells: MakeCells):
     assert cells("only_one", sites=["vision.ln2"], rates={"ln": [0.1, 0.2]}, base="ln")
 
 
@@ -128,6 +133,7 @@ pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
 MakeStudy = Callable[..., RealStudy]
 
 
+CELLS = ["base", "norms", "biases"]
 GRID: JsonObject = {
     "design": "grid",
     "subsets": {"norms": "vision.ln", "biases": "text.bias"},
@@ -180,7 +186,7 @@ def test_every_cell_is_trained_at_every_rate_and_validation_chooses_once(ablatio
     trials = ablation.train()
     assert [(trial.trial_id, trial.group, trial.label) for trial in trials] == [
         (f"search-{2 * cell + turn:04d}", name, f"{name} at {rate}")
-        for cell, name in enumerate(("base", "norms", "biases"))
+        for cell, name in enumerate(CELLS)
         for turn, rate in enumerate((0.01, 0.1))
     ]
     chosen = {
@@ -193,25 +199,24 @@ def test_every_cell_is_trained_at_every_rate_and_validation_chooses_once(ablatio
     assert ablation.rates(rates=[0.3]) == chosen, "it is written"
 
 
-def test_a_cell_that_failed_at_every_rate_is_left_out(ablation: Ablation):
-    ablation.scores = {"base": (None, None)}
+@pytest.mark.parametrize("failed, left", [(["base"], ["norms", "biases"]), (CELLS, [])])
+def test_a_cell_that_failed_at_every_rate_is_left_out(
+    ablation: Ablation, failed: list[str], left: list[str]
+):
+    ablation.scores = dict.fromkeys(failed, (None, None))
     ablation.train()
-    assert list(ablation.rates()) == ["norms", "biases"]
-
-
-def test_an_ablation_whose_cells_all_failed_chooses_nothing(ablation: Ablation):
-    ablation.scores = dict.fromkeys(("base", "norms", "biases"), (None, None))
-    ablation.train()
+    if left:
+        assert list(ablation.rates()) == left
+        return
     with pytest.raises(StudyError, match="no trial of any cell ran all its epochs"):
         ablation.rates()
     assert ablation.study().cells() is None
 
 
 def test_a_single_rate_needs_no_search(ablation: Ablation):
+    subsets = ("text.mlp.fc2.bias + vision.ln", "vision.ln", "text.bias")
     assert ablation.rates(rates=[0.3]) == {
-        "base": settings("text.mlp.fc2.bias + vision.ln", 0.3, 0.3, 2.0),
-        "norms": settings("vision.ln", 0.3, 0.3, 2.0),
-        "biases": settings("text.bias", 0.3, 0.3, 2.0),
+        name: settings(own, 0.3, 0.3, 2.0) for name, own in zip(CELLS, subsets, strict=True)
     }
 
 

@@ -8,12 +8,10 @@ from typing import Any
 import pytest
 
 from study.config.loading import build_config
-from study.config.trial_settings import TrialSettings
 from study.errors import StudyError
 from study.results.best_configuration import final_candidate
 from study.search.candidates import (
     choose_candidates,
-    make_candidate,
     rank_finished_trials,
     read_or_choose_candidates,
     training_hash,
@@ -96,19 +94,13 @@ def test_baselines_the_best_of_each_method_and_the_best_are_candidates(
     assert {label: trial.config.number for label, trial in found.items()} == chosen
 
 
-def test_the_best_with_a_delta_is_the_final_model_if_the_best_has_none(written: StudyWriter):
+def test_the_choice_is_kept_and_the_best_with_a_delta_is_the_final_model(written: StudyWriter):
     write(written, METHOD)
     candidates = read_or_choose_candidates(written.study)
     assert not_none(best_candidate(candidates)).source_trial == "search-0003"
     assert not_none(final_candidate(candidates)).source_trial == "search-0004"
-
-
-def test_the_choice_is_written_once_and_kept(written: StudyWriter):
-    add(written, 0.5)
-    first = read_or_choose_candidates(written.study)
-    add(written, 0.9)
-    assert read_or_choose_candidates(written.study) == first
-    assert written.folder.read_json("candidates.json")[0]["val_score"] == 0.5
+    add(written, 0.99)
+    assert read_or_choose_candidates(written.study) == candidates
 
 
 def test_nothing_to_test_is_reported_with_the_last_error(written: StudyWriter):
@@ -148,28 +140,16 @@ def test_a_training_is_named_by_what_it_trains_alone(tmp_path: Path):
     assert len({name, *others}) == 5
 
 
-def test_zero_shot_and_a_linear_classifier_on_frozen_clip_share_a_training(tmp_path: Path):
-    study = study_of(build_config({"name": "mine"}, "test"), StudyFolder(tmp_path / "mine"))
-    zero_shot, linear = (
-        make_candidate(study, label, TrialSettings(subset="none", head=head))
-        for label, head in (("zero-shot", "text"), ("linear", "linear"))
-    )
-    assert zero_shot.training == linear.training
-    assert zero_shot.tested != linear.tested
-
-
-def test_a_score_is_the_last_epochs_and_only_finished_trials_count(written: StudyWriter):
+def test_finished_trials_rank_by_their_last_score_then_fewer_parameters_then_earlier(
+    written: StudyWriter,
+):
     add(written, 0.5)
     for status in ("stopped", "failed", None):
         add(written, 0.9, status=status)
     add(written, 0.9, stage="test")
     add(written, 0.6)
+    add(written, 0.5, trainable=90)
+    add(written, 0.5, trainable=90)
     ranked = rank_finished_trials(written.folder)
-    assert [(trial.config.number, trial.val_score) for trial in ranked] == [(5, 0.6), (0, 0.5)]
-
-
-def test_among_equals_fewer_parameters_win_then_the_earlier_trial(written: StudyWriter):
-    add(written, 0.5)
-    add(written, 0.5, trainable=90)
-    add(written, 0.5, trainable=90)
-    assert [j.config.number for j in rank_finished_trials(written.folder)] == [1, 2, 0]
+    numbered = [(trial.config.number, trial.val_score) for trial in ranked]
+    assert numbered == [(5, 0.6), (6, 0.5), (7, 0.5), (0, 0.5)]

@@ -13,8 +13,7 @@ from tests.settings import trial_data
 from tests.study_writer import EPOCHS, StudyWriter
 
 
-def record_with_state(written: StudyWriter, config: TrialConfig, epochs: int) -> TrialFolder:
-    """Record epochs of a trial, and the state after them."""
+def record(written: StudyWriter, config: TrialConfig, epochs: int) -> TrialFolder:
     trial = written.folder.trial(config.trial_id)
     for epoch in range(1, epochs + 1):
         written.report(config, epoch)
@@ -23,7 +22,7 @@ def record_with_state(written: StudyWriter, config: TrialConfig, epochs: int) ->
 
 def test_trials_are_given_with_their_ends_and_scores(written: StudyWriter):
     written.whole(0, "stopped", epochs=2)
-    record_with_state(written, written.trial(1), 1)
+    record(written, written.trial(1), 1)
     written.trial(2, stage="test", trial_id="test-one-seed1")
     found = read_recorded_trials(written.study, "search", {}, [])
     assert list(found) == ["search-0000", "search-0001"]
@@ -41,7 +40,7 @@ def test_one_that_came_to_its_earlier_end_as_its_driver_died_goes_no_further(
     trial = written.folder.trial(config.trial_id)
     before = trial.read_end()
     trial.reopen()
-    record_with_state(written, config, epochs)
+    record(written, config, epochs)
     heard = Listener()
     (found,) = read_recorded_trials(written.study, "search", {}, [heard]).values()
     end = before if epochs == 2 else None
@@ -51,7 +50,7 @@ def test_one_that_came_to_its_earlier_end_as_its_driver_died_goes_no_further(
 
 def test_a_stopped_trial_that_goes_on_keeps_its_epochs_and_runs_to_its_last(written: StudyWriter):
     config = written.trial(0)
-    trial = record_with_state(written, config, 2)
+    trial = record(written, config, 2)
     trial.write_end(End("stopped", 2, 1.5), keep_state=True)
     trial.continue_from_state(EPOCHS)
     for _ in range(2):  # also if its driver dies at once

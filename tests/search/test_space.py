@@ -53,9 +53,7 @@ def suggest(
         ([], []),
         (["text.ln_final"], ["distill_weight", "ln_lr"]),
         (["vision.ln_post"], ["ln_lr"]),
-        (["vision.ln1"], ["ln_lr", "vision.from", "vision.to"]),
         (["vision.attn.bias", "vision.ln_post"], ["bias_lr", "ln_lr", "vision.from", "vision.to"]),
-        (["text.mlp.fc2.bias"], ["bias_lr", "distill_weight", "text.from", "text.to"]),
         (
             ["text.mlp.fc2.bias", "vision.ln1"],
             [*RATES, "text.from", "text.to", "vision.from", "vision.to"],
@@ -73,9 +71,7 @@ def test_a_choice_is_proposed_only_where_it_acts(chosen: list[str], asked: list[
 @pytest.mark.parametrize(
     "first, last, subset",
     [
-        (0, 2, "vision.ln1 + vision.ln_post"),
         (2, 0, "vision.ln1 + vision.ln_post"),
-        (1, 2, "vision.ln1[1:3] + vision.ln_post"),
         (2, 1, "vision.ln1[1:3] + vision.ln_post"),
         (1, 1, "vision.ln1[1:2] + vision.ln_post"),
     ],
