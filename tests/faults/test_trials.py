@@ -7,6 +7,8 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,6 @@ import torch
 
 from study.method.delta import load_delta
 from study.search import driver
-from study.search.recorded_trials import DataByStage
 from study.search.trainable import ClipFitTrainable
 from study.search.trial_worker import TrialWorker
 from study.storage import atomic
@@ -66,15 +67,7 @@ def inject(faults: Mapping[int, Fault], worker: Callable[[], TrialWorker]):
     run_trial.train_epoch = train_or_fail
 
 
-def with_faults(faults: Mapping[int, Fault]) -> type[Faulty]:
-    return type("Faulty", (Faulty,), {"faults": faults})
-
-
 def fill_host():
-    bytearray(2**62)
-
-
-def fill_host_by_torch():
     torch.empty(2**45)
 
 
@@ -127,24 +120,26 @@ def lose_device(epoch: int, at_once: int, folder: Path):
         raise RuntimeError("CUDA error: an illegal memory access\nCUDA kernel errors might be late")
 
 
+@dataclass
 class Here:
     """A trial in this process, epoch by epoch, by the worker that a trainable has."""
 
-    def __init__(self, study: RealStudy, trial_id: str, fault: Fault | None):
-        self.study = study
-        self.folder = study.folder.trial(trial_id)
-        self.config = clipfit_trial(trial_id=trial_id, number=0, training=study.config.training)
+    study: RealStudy
+    name: str
+    fault: Fault = lambda *_: None
+
+    def __post_init__(self):
+        self.folder = self.study.folder.trial(self.name)
+        training = self.study.config.training
+        self.config = clipfit_trial(trial_id=self.name, number=0, training=training)
         self.folder.create(self.config.model_dump(mode="json"))
-        self._faults = {0: fault} if fault else {}
         self.start()
 
     def start(self):
         """Begin it, or go on with it, as a new worker does."""
-        worker = TrialWorker(self.study.folder, self.study.config)
-        inject(self._faults, lambda: worker)
-        self.data: DataByStage = {"search": {1: self.study.data}}
-        worker.start(self.config, self.data)
-        self.worker = worker
+        self.worker = TrialWorker(self.study.folder, self.study.config)
+        inject({0: self.fault}, lambda: self.worker)
+        self.worker.start(self.config, {"search": {1: self.study.data}})
 
     def run(self) -> JsonObject:
         """Run it to its end; give the last result."""
@@ -159,17 +154,15 @@ def here(
 ) -> Callable[..., Here]:
     """Make a trial of a name, with a fault."""
     monkeypatch.setattr(run_trial, "train_epoch", run_trial.train_epoch)
-    study = make_study(tmp_path.name)
-    return lambda name, fault=None: Here(study, name, fault)
+    return partial(Here, make_study(tmp_path.name))
 
 
-@pytest.mark.parametrize("fill", [fill_host, fill_host_by_torch, fill_device])
-def test_a_trial_out_of_memory_goes_on_with_fewer_images_at_a_time(
-    here: Callable[..., Here], fill: Callable[[], None], caplog: pytest.LogCaptureFixture
+def test_a_trial_out_of_memory_goes_on_with_fewer_images_at_a_time_and_the_next_has_all_again(
+    here: Callable[..., Here], caplog: pytest.LogCaptureFixture
 ):
     whole = here("whole")
     whole.run()
-    short = here("short", later(fill, fitting=2))
+    short = here("short", later(fill_device, fitting=2))
     assert not short.run()["failed"]
     numbers = untimed(short.folder)
     assert [report["epoch"] for report in numbers] == [1, 2, 3, 4]
@@ -180,20 +173,14 @@ def test_a_trial_out_of_memory_goes_on_with_fewer_images_at_a_time(
         assert report == pytest.approx(expected, rel=1e-3, abs=1e-5)
     own, other = (load_delta(t.folder.path / "delta.safetensors")[0] for t in (short, whole))
     torch.testing.assert_close(own, other, atol=1e-5, rtol=1e-3)
-    for images in (4, 2):
-        assert f"its epoch starts again with {images}" in caplog.text
+    assert caplog.text.count("its epoch starts again with") == 2
 
-
-def test_the_next_trial_of_a_process_has_whole_batches_again(here: Callable[..., Here]):
-    trial = here("short", later(fill_device, fitting=2))
-    trial.run()
-    following = trial.config.model_copy(update={"trial_id": "next", "number": 1})
-    folder = trial.study.folder.trial("next")
+    following = short.config.model_copy(update={"trial_id": "next", "number": 1})
+    folder = short.study.folder.trial("next")
     folder.create(following.model_dump(mode="json"))
-    trial.worker.start(following, trial.data)
-    trial.run()
-    assert [report["epoch"] for report in folder.read_reports()] == [1, 2, 3, 4]
-    assert not any("micro_batch" in report for report in folder.read_reports())
+    short.worker.start(following, {"search": {1: short.study.data}})
+    short.run()
+    assert untimed(folder) == untimed(whole.folder)
 
 
 def test_a_clock_that_jumps_back_costs_and_doubles_nothing(
@@ -221,10 +208,8 @@ NO_MEMORY = "out of memory with one image at a time (RuntimeError: "
 @pytest.mark.parametrize(
     "fault, reason, caused_by_settings",
     [
-        (later(fill_host_by_torch), f"{NO_MEMORY}[enforce fail at", True),
+        (later(fill_host), f"{NO_MEMORY}[enforce fail at", True),
         (raises(ValueError("no\nsuch thing")), "ValueError: no such thing", True),
-        (raises(AssertionError()), "AssertionError", True),
-        (raises(RuntimeError("x" * 999)), f"RuntimeError: {'x' * 150}", True),
         (raises(OSError(5, "Input/output error")), "OSError: [Errno 5] Input/output error", False),
     ],
 )
@@ -235,7 +220,6 @@ def test_a_trial_that_fails_names_its_cause_in_one_line(
     result = trial.run()
     assert (result["failed"], result["caused_by_settings"]) == (True, caused_by_settings)
     assert result["reason"].startswith(reason)
-    assert len(result["reason"]) < 250
     assert "\n" not in result["reason"]
     assert "Traceback" in result["error"]
     assert [report["epoch"] for report in trial.folder.read_reports()] == [1]
@@ -246,7 +230,7 @@ LIMIT = 15
 FAULTS: dict[int, Fault] = {
     2: raises(ValueError("no such thing")),
     3: later(fill_device, fitting=2),
-    4: later(fill_host_by_torch),
+    4: later(fill_host),
     5: later(hang),
     6: once(later(hang)),
     7: raises(OSError(5, "Input/output error")),
@@ -274,7 +258,7 @@ def faulty(make_study: Callable[..., RealStudy], ray_cluster: None) -> RealStudy
     resources = {"max_concurrent": 1, "max_failures": 1, "max_epoch_seconds": LIMIT}
     study = make_study("faulty", **SETTINGS, resources=resources)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(driver, "ClipFitTrainable", with_faults(FAULTS))
+        patch.setattr(driver, "ClipFitTrainable", type("Faulty", (Faulty,), {"faults": FAULTS}))
         patch.setattr(atomic, "WAIT_SECONDS", 1.0)
         study.search()
     return study
