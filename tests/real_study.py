@@ -25,7 +25,8 @@ from study.method.head import Head
 from study.search.candidates import read_or_choose_candidates
 from study.search.driver import run_trials
 from study.search.groups import JOURNAL
-from study.search.runner import Runner, run_in_process
+from study.search.runner import run_in_process
+from study.search.searcher import Rounds
 from study.search.steps import plan_test, run_search, run_test, trainings_of
 from study.storage.result_folder import JsonObject
 from study.storage.study_folder import StudyFolder
@@ -36,6 +37,8 @@ from tests.not_none import not_none
 from tests.settings import NONE
 from tests.study_writer import StudyWriter
 
+Runner = Callable[[Study, Rounds], None]
+"""What runs the trials of a study: by Tune, or in this process."""
 TIMED = ("seconds", "ended_at", "images_per_second")
 
 

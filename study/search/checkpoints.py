@@ -114,21 +114,12 @@ def load_state(folder: TrialFolder) -> State | None:
     try:
         tensors, metadata = from_checked_bytes(contents)
         state = State(int(metadata["epoch"]), tensors, read_info(json.loads(metadata["info"])))
-        reports = metadata["reports"]
+        if metadata["reports"] != folder.reports_digest(state.epoch):
+            raise ValueError(f"{REPORTS} does not hold the reports that were written before it")
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         logger.warning("%s is damaged, the trial starts again: %s", folder.path / STATE, error)
         return None
-    epochs = [report["epoch"] for report in folder.read_reports()[: state.epoch]]
-    follows_on = reports == folder.reports_digest(state.epoch)
-    if follows_on and epochs == list(range(1, state.epoch + 1)):
-        return state
-    logger.warning(
-        "%s does not hold the reports of its %d epochs as they were written; the trial begins "
-        "again",
-        folder.path / REPORTS,
-        state.epoch,
-    )
-    return None
+    return state
 
 
 def drop_reports_beyond_state(folder: TrialFolder) -> None:

@@ -3,7 +3,6 @@
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from types import SimpleNamespace
 from typing import Any
 
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
@@ -12,6 +11,7 @@ from study.config.labels import BASELINE
 from study.config.search_section import AshaConfig
 from study.search.recorded_trials import RecordedTrial
 from study.storage.trial_folder import End
+from study.trial.study import TrialConfig
 
 Result = dict[str, Any]
 """What a trial reports to Tune after an epoch."""
@@ -19,7 +19,7 @@ HALVED = "successive halving at epoch"
 """Why a trial is stopped by successive halving, before the number of its last epoch."""
 
 
-class StudyScheduler(FIFOScheduler):
+class StudyScheduler:
     """Successive halving within each group of a search; baselines run to their last epoch.
 
     The score at a rung is that of the better head. A trial that had ended and was reopened ends
@@ -40,7 +40,6 @@ class StudyScheduler(FIFOScheduler):
         before: Mapping[str, End] | None = None,
         deadline: float | None = None,
     ) -> None:
-        super().__init__()
         self.reasons: dict[str, str] = {}
         """Why trials are stopped, by id."""
         self._asha = asha
@@ -65,37 +64,34 @@ class StudyScheduler(FIFOScheduler):
         ]
         stopped = {}
         for _, trial_id, trial, report in sorted(events, key=lambda event: event[:2]):
-            group = trial.config.group
-            stops = self._halves(trial_id, group, report["epoch"], report["val_score"])
-            is_open = not (trial.end or trial.earlier_end or group == BASELINE)
+            stops = self._halves(trial.config, report["epoch"], report["val_score"])
+            is_open = not (trial.end or trial.earlier_end or trial.config.group == BASELINE)
             if stops and is_open and report is trial.reports[-1]:
                 self.reasons[trial_id] = f"{HALVED} {report['epoch']}"
                 stopped[trial_id] = trial
         return list(stopped.values())
 
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: Result) -> str:
-        """Return whether the trial continues or stops after a result."""
-        trial_id, group, epoch = trial.config["trial_id"], trial.config["group"], result["epoch"]
-        before = self._before.get(trial_id)
+    def stops(self, trial: TrialConfig, result: Result) -> bool:
+        """Return whether a trial stops after a result, which then is in `reasons`."""
+        epoch = result["epoch"]
+        before = self._before.get(trial.trial_id)
         reason = None
-        if result["score"] is not None and self._halves(trial_id, group, epoch, result["score"]):
+        if result["score"] is not None and self._halves(trial, epoch, result["score"]):
             reason = f"{HALVED} {epoch}"
         elif self._deadline is not None and time.monotonic() >= self._deadline:
             reason = f"the time of the search was over at epoch {epoch}"
         if before:
             reason = before.reason if epoch >= before.epochs else None
-        elif group == BASELINE:
+        elif trial.group == BASELINE:
             reason = None
-        if reason is None:
-            return str(TrialScheduler.CONTINUE)
-        self.reasons[trial_id] = reason
-        return str(TrialScheduler.STOP)
+        if reason is not None:
+            self.reasons[trial.trial_id] = reason
+        return reason is not None
 
-    def _halves(self, trial_id: str, group: str, epoch: int, score: float) -> bool:
+    def _halves(self, trial: TrialConfig, epoch: int, score: float) -> bool:
         """Count a score at its rung, and return whether successive halving stops the trial."""
-        halving = self._halvings[group]
-        # The part of a Tune trial that is read, by an id that is the same after an interruption.
-        trial = SimpleNamespace(trial_id=trial_id)
+        halving = self._halvings[trial.group]
+        # Of a trial Tune's scheduler reads an id; this one is the same after an interruption.
         halving.on_trial_add(None, trial)
         decision = halving.on_trial_result(None, trial, {"epoch": epoch, "score": score})
         return bool(decision == TrialScheduler.STOP)

@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from study.search.groups import Group
 from study.search.make_trial import Proposal, make_trial
@@ -59,15 +59,13 @@ class StudySearcher:
         self._known = {trial.config_hash for trial in trials}
         self._next_number = 1 + max((trial.number for trial in trials), default=-1)
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """Return the next trial's configuration, or None if there is none left."""
+    def suggest(self, trial_id: str) -> TrialConfig | None:
+        """Return the next trial, which then has a folder; None if there is none left."""
         config = self._queue.popleft() if self._queue else self._propose()
-        if not config:
-            return None
-        values = config.model_dump(mode="json")
-        self.folder.trial(config.trial_id).create(values)
-        self.running[trial_id] = config
-        return values
+        if config:
+            self.folder.trial(config.trial_id).create(config.model_dump(mode="json"))
+            self.running[trial_id] = config
+        return config
 
     def has_trials(self) -> bool:
         """Return whether trials are left, if there is time for them."""

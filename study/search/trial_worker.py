@@ -219,7 +219,7 @@ def trial_device() -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """Return an error's message in one line of at most `MOST_CHARACTERS`, plus an ellipsis.
+    """Return an error's message in one line of at most `MOST_CHARACTERS`.
 
     The type comes first, unless the error is one of this package.
     """
@@ -227,9 +227,7 @@ def one_line(error: BaseException) -> str:
     if not isinstance(error, StudyError):
         kind = type(error).__name__
         text = f"{kind}: {text}" if text else kind
-    if len(text) > MOST_CHARACTERS:
-        text = f"{text[:MOST_CHARACTERS]}…"
-    return text
+    return text[:MOST_CHARACTERS]
 
 
 @lru_cache(maxsize=1)

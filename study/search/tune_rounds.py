@@ -38,7 +38,7 @@ class RoundSearcher(Searcher):
             searcher = self._callback.round.searcher
             config = searcher.suggest(trial_id)
             if config:
-                return {**config, DATA: self._data}
+                return {**config.model_dump(mode="json"), DATA: self._data}
             if searcher.running:
                 return None
             following = next(self._rounds, None)
@@ -83,4 +83,6 @@ class RoundScheduler(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: Result) -> str:
         """Return whether the trial continues or stops after a result."""
-        return self._callback.round.scheduler.on_trial_result(tune_controller, trial, result)
+        current = self._callback.round
+        config = current.searcher.running[trial.trial_id]
+        return str(self.STOP if current.scheduler.stops(config, result) else self.CONTINUE)

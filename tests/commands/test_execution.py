@@ -201,7 +201,7 @@ def test_a_damaged_final_training_of_an_earlier_choice_blocks_nothing(
     def record(_: Study, rounds: Rounds):
         for one in rounds:
             while trial := one.searcher.suggest("any"):
-                trained_stages.append(trial["stage"])
+                trained_stages.append(trial.stage)
 
     monkeypatch.setattr(module, "run_trials", record)
     run_study(unsearched, console, resume=True)

@@ -167,8 +167,7 @@ class Ablation:
         return {**steps.choose_rates(self.study(**changes))}
 
     def _run_trials(self, study: Study, one: Round):
-        while values := one.searcher.suggest("any"):
-            config = TrialConfig.model_validate(values)
+        while config := one.searcher.suggest("any"):
             trial = study.folder.trial(config.trial_id)
             score = self.scores.get(config.group, (0.5, 0.6))["at 0.1" in config.label]
             if score is not None:

@@ -12,13 +12,13 @@ from study.method.delta import HEAD_ROWS, load_delta
 from study.search import steps
 from study.search.candidates import make_candidate, rank_finished_trials
 from study.search.driver import run_trials
-from study.search.runner import Runner, run_in_process
+from study.search.runner import run_in_process
 from study.storage.trial_folder import End, TrialFolder
 from study.trial.predictions import read_predictions
 from study.trial.prepare import Preparer
 from study.trial.study import BEST, Candidate, Study, best_candidate
 from tests.not_none import not_none
-from tests.real_study import RealStudy, configs_of, results, untimed
+from tests.real_study import RealStudy, Runner, configs_of, results, untimed
 from tests.settings import FEW, settings
 
 from .conftest import METHODS

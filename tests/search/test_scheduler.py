@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
-from types import SimpleNamespace
 from typing import Any
 
 from study.config.search_section import AshaConfig
@@ -15,7 +14,6 @@ from study.trial.study import TrialConfig
 from tests.settings import clipfit_trial
 
 EPOCHS, RUNGS = 9, (3, 9)
-STOP = "STOP"
 
 
 def config(number: int, group: str) -> TrialConfig:
@@ -37,11 +35,8 @@ def recorded(
     return RecordedTrial(StudyFolder(Path()).trial(own.trial_id), own, end, lines, before)
 
 
-def decide(scheduler: StudyScheduler, own: TrialConfig, epoch: int, score: float) -> str:
-    own_score = score if epoch in RUNGS else None
-    result = {"epoch": epoch, "epochs": EPOCHS, "score": own_score}
-    tune = SimpleNamespace(trial_id=f"tune-{own.number}", config=own.model_dump(mode="json"))
-    return scheduler.on_trial_result(None, tune, result)
+def stops(scheduler: StudyScheduler, own: TrialConfig, epoch: int, score: float) -> bool:
+    return scheduler.stops(own, {"epoch": epoch, "score": score if epoch in RUNGS else None})
 
 
 class Search:
@@ -68,7 +63,7 @@ class Search:
                     if epoch == EPOCHS:  # it is closed as the study's folder is read
                         ends[number] = epoch
                     scheduler = self._goes_on(reports, ends)
-                elif decide(scheduler, own, epoch, self.scores[number]) == STOP or epoch == EPOCHS:
+                elif stops(scheduler, own, epoch, self.scores[number]) or epoch == EPOCHS:
                     ends[number] = epoch
         self.turns = turn
         return ends
@@ -101,16 +96,16 @@ def test_trials_are_compared_within_their_group_and_baselines_are_never_stopped(
     good = [recorded(config(n, "a"), [(n, 3, 0.9)]) for n in range(4)]
     assert scheduler.replay(good) == [], "none is below the others"
     for number, group, epoch, score, expected in (
-        (5, "b", 3, 0.1, "CONTINUE"),
-        (6, "a", 3, 0.1, STOP),
-        (6, "a", 2, 0.1, "CONTINUE"),  # between rungs
-        (7, "baseline", 3, 0.9, "CONTINUE"),
-        (8, "baseline", 3, 0.1, "CONTINUE"),
+        (5, "b", 3, 0.1, False),
+        (6, "a", 3, 0.1, True),
+        (6, "a", 2, 0.1, False),  # between rungs
+        (7, "baseline", 3, 0.9, False),
+        (8, "baseline", 3, 0.1, False),
     ):
-        assert decide(scheduler, config(number, group), epoch, score) == expected
+        assert stops(scheduler, config(number, group), epoch, score) == expected
     without = StudyScheduler(None, EPOCHS)
     without.replay(good)
-    assert decide(without, config(9, "a"), 3, 0.1) == "CONTINUE"
+    assert not stops(without, config(9, "a"), 3, 0.1)
 
 
 def test_a_reopened_trial_ends_as_it_had_and_its_scores_count():
@@ -121,18 +116,18 @@ def test_a_reopened_trial_ends_as_it_had_and_its_scores_count():
     scheduler = StudyScheduler(AshaConfig(), EPOCHS, before, deadline=0.0)
     held = [*good, recorded(weak, [(9.0, 3, 0.1)], before=before[weak.trial_id])]
     assert scheduler.replay(held) == []
-    assert decide(scheduler, weak, 4, 0.1) == "CONTINUE"
-    assert decide(scheduler, strong, 2, 0.95) == "CONTINUE"
-    assert decide(scheduler, strong, 3, 0.95) == STOP
+    assert not stops(scheduler, weak, 4, 0.1)
+    assert not stops(scheduler, strong, 2, 0.95)
+    assert stops(scheduler, strong, 3, 0.95)
     assert scheduler.reasons == {strong.trial_id: "as before"}
-    assert decide(StudyScheduler(AshaConfig(), EPOCHS), strong, 3, 0.95) == "CONTINUE"
+    assert not stops(StudyScheduler(AshaConfig(), EPOCHS), strong, 3, 0.95)
 
 
 def test_the_time_stops_no_baseline_and_none_that_is_stopped_anyway():
     scheduler = StudyScheduler(AshaConfig(), EPOCHS, deadline=0.0)
     scheduler.replay([recorded(config(n, "a"), [(n, 3, 0.9)]) for n in range(4)])
-    for number, group, expected in ((5, "b", STOP), (6, "baseline", "CONTINUE"), (7, "a", STOP)):
-        assert decide(scheduler, config(number, group), 3, 0.1) == expected
+    for number, group, expected in ((5, "b", True), (6, "baseline", False), (7, "a", True)):
+        assert stops(scheduler, config(number, group), 3, 0.1) == expected
     assert scheduler.reasons == {
         "search-0005": "the time of the search was over at epoch 3",
         "search-0007": "successive halving at epoch 3",

@@ -85,12 +85,12 @@ def suggested(search: StudySearcher, most: int = 99) -> list[TrialConfig]:
     """What is asked for until there is no more; each is on disk before it is trained."""
     found = []
     for number in range(most):
-        values = search.suggest(f"tune-{number}")
-        if values is None:
+        trial = search.suggest(f"tune-{number}")
+        if trial is None:
             break
-        found.append(TrialConfig.model_validate(values))
-        assert search.folder.trial(found[-1].trial_id).read_config() == values
-        assert search.running[f"tune-{number}"] == found[-1]
+        found.append(trial)
+        held = search.folder.trial(trial.trial_id).read_config()
+        assert TrialConfig.model_validate(held) == search.running[f"tune-{number}"] == trial
     return found
 
 

@@ -119,7 +119,7 @@ def test_a_trial_is_on_cuda_or_on_mps_if_that_is_assigned_or_else_on_the_cpu(
     [
         (ValueError(), "ValueError"),
         (DataError("images/1.png:\nnot a readable image"), "images/1.png: not a readable image"),
-        (ValueError("x" * 189), f"ValueError: {'x' * 188}…"),
+        (ValueError("x" * 189), f"ValueError: {'x' * 188}"),
         (DataError("x" * 200), "x" * 200),
     ],
 )
