@@ -81,7 +81,7 @@ def _numbered(classes: int, counts: Sequence[int]) -> Iterator[tuple[int, str, i
 
 
 def _make_coop(form: JsonObject, root: Path, classes: int, counts: Sequence[int]) -> Path:
-    folder, called = root / form["folder"], form["classes"]
+    folder, called = root / form["folder"], form.get("classes", {})
     raw = [*called, *(f"zz_kind_{i}" for i in range(classes))][:classes]
     content: dict[str, list[list[object]]] = {"train": [], "val": [], "test": []}
     for label, split, number in _numbered(classes, counts):

@@ -20,7 +20,8 @@ def ablation_cells(study: Study) -> dict[str, Subset]:
         StudyError: the design leaves no cell besides the base, a site to leave out is not in the
             base, or a cell tunes a kind of parameter that has no rate.
     """
-    ablation = _ablation_of(study)
+    ablation = study.config.ablation
+    assert ablation is not None
     depths = study.architecture.depths
     base = parse(ablation.base)
     cells = {base.key(depths): ("base", base)}
@@ -40,12 +41,6 @@ def ablation_cells(study: Study) -> dict[str, Subset]:
                     f"ablation.rates: the cell '{label}' tunes '{subset}' and so needs rates.{kind}"
                 )
     return dict(cells.values())
-
-
-def _ablation_of(study: Study) -> AblationConfig:
-    if not study.config.ablation:
-        raise ValueError("the configuration has no ablation")
-    return study.config.ablation
 
 
 def _designed_cells(
@@ -119,7 +114,8 @@ def ablation_trials(study: Study) -> dict[str, dict[str, TrialSettings]]:
     Raises:
         StudyError: see `ablation_cells`.
     """
-    ablation = _ablation_of(study)
+    ablation = study.config.ablation
+    assert ablation is not None
     trials: dict[str, dict[str, TrialSettings]] = {}
     for label, subset in ablation_cells(study).items():
         tuned = kinds(subset.resolve(study.architecture.depths))

@@ -9,23 +9,14 @@ import sys
 from pathlib import Path
 
 from study.search.driver import ray_session
+from tests.faults.test_trials import SEARCH
 from tests.real_study import RealStudy
-from tests.settings import FEW
 
 study = RealStudy(
     Path(sys.argv[1]),
     "low",
     Path(sys.argv[2]),
-    search={
-        "trials": 4,
-        "asha": None,
-        "sampler": "random",
-        "baselines": {
-            **FEW,
-            "zero-shot": {"subset": "none"},
-            "clipfit": {"subset": "clipfit", "rates": {"bias": 0.002, "ln": 0.002}},
-        },
-    },
+    search={**SEARCH, "trials": 4},
     resources={"max_concurrent": 1, "max_failures": 1},
 )
 with ray_session() as start:

@@ -238,16 +238,14 @@ FAULTS: dict[int, Fault] = {
     9: lose_device,
     10: once(later(die)),
 }
-SETTINGS: JsonObject = {
-    "search": {
-        "trials": 11,
-        "asha": None,
-        "sampler": "random",
-        "baselines": {
-            **FEW,
-            "zero-shot": {"subset": "none"},
-            "clipfit": {"subset": "clipfit", "rates": {"bias": 0.002, "ln": 0.002}},
-        },
+SEARCH: JsonObject = {
+    "trials": 12,
+    "asha": None,
+    "sampler": "random",
+    "baselines": {
+        **FEW,
+        "zero-shot": {"subset": "none"},
+        "clipfit": {"subset": "clipfit", "rates": {"bias": 0.002, "ln": 0.002}},
     },
 }
 
@@ -256,7 +254,7 @@ SETTINGS: JsonObject = {
 def faulty(make_study: Callable[..., RealStudy], ray_cluster: None) -> RealStudy:
     """A study in which most of the trials that are proposed meet something."""
     resources = {"max_concurrent": 1, "max_failures": 1, "max_epoch_seconds": LIMIT}
-    study = make_study("faulty", **SETTINGS, resources=resources)
+    study = make_study("faulty", search=SEARCH, resources=resources)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(driver, "ClipFitTrainable", type("Faulty", (Faulty,), {"faults": FAULTS}))
         patch.setattr(atomic, "WAIT_SECONDS", 1.0)
@@ -299,7 +297,7 @@ def test_what_failed_in_a_study_is_recorded_with_its_cause_and_all_else_ends_wel
 def test_the_study_goes_on_beside_its_faults_as_another_with_two_workers(
     faulty: RealStudy, make_study: Callable[..., RealStudy], ray_cluster: None
 ):
-    sound = make_study("sound", **SETTINGS)
+    sound = make_study("sound", search=SEARCH)
     sound.search()
     assert statuses(sound.folder) == {"finished": 12}
     for trial, other in zip(faulty.folder.trials(), sound.folder.trials(), strict=True):

@@ -6,14 +6,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import Mock, create_autospec
 
 import pytest
 from ray import tune
 
+from study.search.observers import notify
 from study.search.trainable import ClipFitTrainable
 from study.storage.atomic import StorageError
-from tests.real_study import RealStudy
+from tests.real_study import Listener, RealStudy
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
 
@@ -46,6 +47,16 @@ def test_observers_hear_of_every_start_score_and_end_with_all_metrics(searched: 
             metrics = searched.heard.metrics[trial.trial_id, epoch]
             assert metrics.items() <= report.items()
             assert report.keys() - metrics.keys() <= {"epoch", "ended_at", "head", "scores"}
+
+
+def test_an_observer_that_raises_ends_nothing_and_the_next_one_hears(
+    caplog: pytest.LogCaptureFixture,
+):
+    faulty, hears = (create_autospec(Listener, instance=True) for _ in range(2))
+    faulty.trial_ended.side_effect = ValueError("a mistake of another package")
+    notify([faulty, hears], lambda observer: observer.trial_ended(1, 2, 3))  # type: ignore[arg-type]
+    hears.trial_ended.assert_called_once_with(1, 2, 3)
+    assert "failed; the study goes on" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,10 @@ from study.data.images.image_reading import ImageReading
 from study.errors import DataError, StudyError
 from study.method.delta import HEAD_CLASSES, load_delta
 from study.search import trial_worker
+from study.search.auto_precision import decide_precision
 from study.search.trial_worker import TrialWorker, one_line, trial_device
 from study.serving.classifier import load_classifier
-from study.storage.study_folder import StudyFolder
-from study.trial.study import EpochReport, TrialConfig
+from study.trial.study import PRECISION, TrialConfig
 from tests.settings import clipfit_trial
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
@@ -93,25 +93,26 @@ def test_a_backbone_named_by_a_relative_folder_is_found_by_workers_and_later_rea
     assert load_classifier(trained.path / "delta.safetensors").backbone.image_size == 16
 
 
-def test_a_gpu_that_pytorch_cannot_use_is_reported_and_no_cpu_takes_its_place(
-    monkeypatch: pytest.MonkeyPatch,
-):
-    monkeypatch.setattr(trial_worker, "gpu_kind", lambda: None)
-    monkeypatch.setattr(ray, "get_gpu_ids", lambda: [0])
-    with pytest.raises(StudyError, match=r"resources\.gpus_per_trial=0"):
-        trial_device()
-
-
 @pytest.mark.parametrize(
     "kind, gpus, expected",
-    [(None, [], "cpu"), ("cuda", [], "cuda"), ("mps", [], "cpu"), ("mps", [0], "mps")],
+    [
+        (None, [], "cpu"),
+        ("cuda", [], "cuda"),
+        ("mps", [], "cpu"),
+        ("mps", [0], "mps"),
+        (None, [0], None),
+    ],
 )
-def test_a_trial_is_on_cuda_or_on_mps_if_that_is_assigned_or_else_on_the_cpu(
-    monkeypatch: pytest.MonkeyPatch, kind: str | None, gpus: list[int], expected: str
+def test_a_trial_is_on_cuda_or_an_assigned_mps_or_the_cpu_unless_a_gpu_is_assigned(
+    monkeypatch: pytest.MonkeyPatch, kind: str | None, gpus: list[int], expected: str | None
 ):
     monkeypatch.setattr(trial_worker, "gpu_kind", lambda: kind)
     monkeypatch.setattr(ray, "get_gpu_ids", lambda: gpus)
-    assert trial_device() == expected
+    if expected is not None:
+        assert trial_device() == expected
+        return
+    with pytest.raises(StudyError, match=r"resources\.gpus_per_trial=0"):
+        trial_device()
 
 
 @pytest.mark.parametrize(
@@ -127,3 +128,40 @@ def test_the_cause_of_a_failure_is_one_line_that_names_what_is_not_ours(
     error: Exception, line: str
 ):
     assert one_line(error) == line
+
+
+# The precision of a study
+
+AUTO = {"epochs": 1, "batch_size": 8, "precision": "auto"}
+
+
+@pytest.mark.long
+@pytest.mark.ci
+def test_the_precision_is_decided_once_and_stays(make_study: Any):
+    study = make_study("auto", training=AUTO).study
+    assert study.resolve_precision() is study
+    dataset = study.dataset
+    decided = decide_precision(study)
+    precision = decided.config.training.precision
+    assert precision in ("float32", "bfloat16")
+    assert decide_precision(decided) is decided, "what is given is not asked for"
+    assert decided.dataset is dataset, "nothing is read again"
+    assert study.folder.read_json(PRECISION) == precision
+    other = {"float32": "bfloat16", "bfloat16": "float32"}[precision]
+    study.folder.write_json(PRECISION, other)
+    again = decide_precision(study)
+    assert again.config.training.precision == other
+    assert again.resolve_precision() is again
+    (study.folder.path / PRECISION).write_text("{")
+    with pytest.raises(StudyError, match="precision"):
+        decide_precision(study)
+
+
+def test_the_precision_of_the_trials_stays_if_its_file_is_lost(
+    make_study: Any, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("ray.remote", lambda **_: pytest.fail("no worker need be asked"))
+    study = make_study("lost", training=AUTO).study
+    study.folder.trial("search-0000").create({"training": {**AUTO, "precision": "bfloat16"}})
+    assert decide_precision(study).config.training.precision == "bfloat16"
+    assert study.folder.read_json(PRECISION) == "bfloat16"
