@@ -7,9 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from study.storage.result_folder import JsonObject
-from study.storage.study_folder import StudyFolder
-from tests.real_study import untimed
 from tests.study_writer import MakeStudy, StudyWriter
 
 from .drivers_client import Drivers
@@ -54,21 +51,6 @@ class Disk:
         for folder in (self.path, self._kept):
             if os.path.ismount(folder):
                 subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-def recorded_state(folder: StudyFolder) -> JsonObject:
-    """Return what a study knows, less times."""
-    trials = {}
-    for trial in folder.trials():
-        end = trial.read_end()
-        trials[trial.trial_id] = (
-            trial.read_config(),
-            untimed(trial),
-            {path.name: path.read_bytes() for path in trial.path.glob("*.safetensors")},
-            trial.read("predictions.parquet"),
-            end and (end.status, end.epochs),
-        )
-    return {"trials": trials, "candidates": folder.read_json("candidates.json")}
 
 
 def _mount(*arguments: str):

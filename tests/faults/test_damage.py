@@ -12,9 +12,9 @@ from study.data.images.table import ImageTable
 from study.embedded import EMBEDDED, backbone_path
 from study.storage.study_folder import StudyFolder
 from tests.damage import cut, flip, overwrite
-from tests.real_study import optuna_trials
+from tests.real_study import optuna_trials, results
 
-from .conftest import Drivers, recorded_state
+from .conftest import Drivers
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
@@ -50,11 +50,12 @@ class Spoiled:
         shutil.copytree(backbone_path(EMBEDDED), backbone)
         self.folder = StudyFolder(place / "runs" / "mine")
         self.run(*SMALL, f"backbone.name={backbone}")
-        self.before = recorded_state(self.folder)
-        self.shots = self._shots()
+        self.before = results(self.folder)
+        self.predicted = self._contents("trials/*/*.parquet")
+        self.shots = self._contents("shots/*")
         self.images = {path: path.read_bytes() for path in place.glob("runs/.images/*.arrow")}
-        candidates = self.folder.read_json("candidates.json")
-        trainings = {c["label"]: c["training"] for c in candidates}
+        self.candidates = self.folder.read_json("candidates.json")
+        trainings = {c["label"]: c["training"] for c in self.candidates}
         self.spoiled = {name.format(**trainings): spoil for name, spoil in SPOILED.items()}
         for name, spoil in self.spoiled.items():
             spoil(self.folder.path / name)
@@ -81,8 +82,8 @@ class Spoiled:
         assert "Traceback" not in output
         return output
 
-    def _shots(self) -> dict[str, bytes]:
-        return {path.name: path.read_bytes() for path in self.folder.path.glob("shots/*")}
+    def _contents(self, pattern: str) -> dict[str, bytes]:
+        return {str(path): path.read_bytes() for path in self.folder.path.glob(pattern)}
 
 
 @pytest.fixture(scope="module")
@@ -91,13 +92,15 @@ def spoiled(drivers: Drivers, tmp_path_factory: pytest.TempPathFactory) -> Spoil
 
 
 def test_it_is_whole_again_with_the_same_results(spoiled: Spoiled):
-    assert recorded_state(spoiled.folder) == spoiled.before
-    assert spoiled._shots() == spoiled.shots
+    assert results(spoiled.folder) == spoiled.before
+    assert spoiled._contents("trials/*/*.parquet") == spoiled.predicted
+    assert spoiled._contents("shots/*") == spoiled.shots
+    assert spoiled.folder.read_json("candidates.json") == spoiled.candidates
     for path, contents in spoiled.images.items():
         assert path.read_bytes() == contents
         ImageTable(path)
     table = pq.read_table(spoiled.folder.path / "results.parquet").to_pandas()
-    assert {*table["trial_id"]} == {*spoiled.before["trials"]}
+    assert {*table["trial_id"]} == spoiled.before.keys()
 
 
 def test_it_names_what_was_damaged_and_what_must_be_put_back(spoiled: Spoiled):

@@ -83,9 +83,7 @@ def test_the_cause_of_what_a_worker_raises_is_its_last_exception():
         ray.get(fail.remote())
     assert ray_internals.RAISED in str(raised.value)
     assert ray_internals.cause_of(raised.value) == "ValueError: by itself"
-
-
-def test_the_cause_of_another_error_is_its_text_in_one_line():
+    # That of another error is its text in one line.
     assert ray_internals.cause_of("RPC error:\nconnection\trefused") == (
         "RPC error: connection refused"
     )
