@@ -250,18 +250,6 @@ SEARCH: JsonObject = {
 }
 
 
-@pytest.fixture(scope="module")
-def faulty(make_study: Callable[..., RealStudy], ray_cluster: None) -> RealStudy:
-    """A study in which most of the trials that are proposed meet something."""
-    resources = {"max_concurrent": 1, "max_failures": 1, "max_epoch_seconds": LIMIT}
-    study = make_study("faulty", search=SEARCH, resources=resources)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(driver, "ClipFitTrainable", type("Faulty", (Faulty,), {"faults": FAULTS}))
-        patch.setattr(atomic, "WAIT_SECONDS", 1.0)
-        study.search()
-    return study
-
-
 CAUSES = {
     2: ("ValueError: no such thing", "Traceback"),
     4: (NO_MEMORY, "Traceback"),
@@ -276,39 +264,41 @@ CAUSES = {
 
 
 @pytest.mark.long
-def test_what_failed_in_a_study_is_recorded_with_its_cause_and_all_else_ends_well(
-    faulty: RealStudy,
+def test_faults_are_recorded_with_their_causes_and_all_else_ends_as_without_them(
+    make_study: Callable[..., RealStudy], ray_cluster: None, monkeypatch: pytest.MonkeyPatch
 ):
-    ends = {n: not_none(faulty.folder.trial(f"search-{n:04d}").read_end()) for n in range(12)}
-    assert {n: end.status for n, end in ends.items()} == {
-        n: "failed" if n in CAUSES else "finished" for n in ends
-    }
-    for number, (reason, error) in CAUSES.items():
-        assert ends[number].epochs == 1
-        assert str(ends[number].reason).startswith(reason)
-        assert error in str(ends[number].error)
+    sound = make_study("sound", search=SEARCH)
+    sound.search()
+    resources = {"max_concurrent": 1, "max_failures": 1, "max_epoch_seconds": LIMIT}
+    faulty = make_study("faulty", search=SEARCH, resources=resources)
+    monkeypatch.setattr(driver, "ClipFitTrainable", type("Faulty", (Faulty,), {"faults": FAULTS}))
+    monkeypatch.setattr(atomic, "WAIT_SECONDS", 1.0)
+    faulty.search()
+
+    assert statuses(sound.folder) == {"finished": 12}
+    pairs = zip(faulty.folder.trials(), sound.folder.trials(), strict=True)
+    for number, (trial, other) in enumerate(pairs):
+        assert trial.read_config() == other.read_config()
+        assert not (trial.path / "hang.txt").exists()
+        end = not_none(trial.read_end())
+        if number in CAUSES:
+            reason, error = CAUSES[number]
+            assert (end.status, end.epochs) == ("failed", 1)
+            assert str(end.reason).startswith(reason)
+            assert error in str(end.error)
+            continue
+        assert end.status == "finished"
+        if number == 3:
+            batches = [report.get("micro_batch") for report in trial.read_reports()]
+            assert batches == [None, 2, 2, 2]
+            continue
+        assert untimed(trial) == untimed(other)
+        for delta in trial.path.glob("delta*.safetensors"):
+            assert delta.read_bytes() == (other.path / delta.name).read_bytes()
     starts = Counter(trial for event, trial, _ in faulty.heard.events if event == "started")
     assert set(starts.values()) == {1, 2}
     in_another_process = {trial for trial, count in starts.items() if count == 2}
     assert in_another_process == {f"search-{n:04d}" for n in (5, 6, 8, 9, 10)}
-
-
-@pytest.mark.long
-def test_the_study_goes_on_beside_its_faults_as_another_with_two_workers(
-    faulty: RealStudy, make_study: Callable[..., RealStudy], ray_cluster: None
-):
-    sound = make_study("sound", search=SEARCH)
-    sound.search()
-    assert statuses(sound.folder) == {"finished": 12}
-    for trial, other in zip(faulty.folder.trials(), sound.folder.trials(), strict=True):
-        assert trial.read_config() == other.read_config()
-        assert not (trial.path / "hang.txt").exists()
-        if not_none(trial.read_end()).status == "finished" and trial.read_config()["number"] != 3:
-            assert untimed(trial) == untimed(other)
-            for delta in trial.path.glob("delta*.safetensors"):
-                assert delta.read_bytes() == (other.path / delta.name).read_bytes()
-    reports = faulty.folder.trial("search-0003").read_reports()
-    assert [report.get("micro_batch") for report in reports] == [None, 2, 2, 2]
 
 
 @pytest.mark.long
