@@ -110,11 +110,12 @@ class ExampleStudy(StudyWriter):
         last = config.epochs if epochs is None else epochs
         for epoch in range(1, last + 1) if last else (0,):
             report = EpochReport(epoch, epoch == config.epochs, {"seconds": 1.5}, head=head)
-            scores = {}
+            scores: Mapping[str, float] = {}
+            heads: tuple[Head, ...] = HEADS
             if config.stage == "search":
                 scores, prefix, heads = self.scores(score), "val_", (head,)
             elif report.done and test is not None:
-                scores, prefix, heads = self.scores(test), "test_", HEADS
+                scores, prefix = self.scores(test), "test_"
                 report = replace(report, predictions=self._predictions(test))
             if scores:
                 metrics = {f"{prefix}{name}": value for name, value in scores.items()}

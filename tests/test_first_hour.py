@@ -57,7 +57,8 @@ def test_a_folder_of_images_becomes_labels(tmp_path: Path):
     programs, new = with_wheel(tmp_path / "installed"), write_images(tmp_path)
 
     def start(program: str, *words: str) -> "subprocess.CompletedProcess[str]":
-        command, place = [programs / program, *words], outside()
+        command: list[str | Path] = [programs / program, *words]
+        place = outside()
         done = subprocess.run(
             command, cwd=tmp_path, env=place, capture_output=True, text=True, check=False
         )

@@ -10,11 +10,11 @@ from study.report.names import candidate_name, entry_name
 from study.report.setting_descriptions import settings_in_words
 from study.report.terminal import amount
 from study.report.verdict import (
+    ablation_verdict,
     describe_comparison,
     final_training,
     metric_name,
     scores_beside,
-    verdict,
 )
 from study.results.study_result import StudyResult
 from study.storage.command_lines import PROGRAM, study_command
@@ -31,7 +31,7 @@ _MOST = 3
 def findings(result: StudyResult) -> list[tuple[str, str]]:
     """Return what a study found: pairs of a word and a text."""
     if result.ablation:
-        return [("found", *verdict(result))]
+        return [("found", ablation_verdict(result.ablation))]
     best = result.best_by_validation
     if not best or not result.has_search:
         tested = [f"{entry_name(one)} {format_mean(one.test, ' %')}" for one in result.rows]

@@ -25,7 +25,6 @@ from study.data.records import Dataset
 from study.errors import (
     BackboneError,
     InterruptedStudyError,
-    StudyError,
     TrackingError,
 )
 from study.search.searcher import Rounds
@@ -172,7 +171,7 @@ def test_ctrl_c_ends_a_finished_study_that_sends_its_rest_and_kill_does_not(
         closed.append(finished)
         return TrackerMessages()
 
-    ending.side_effect = lambda folder, *_: (folder.path / DESCRIPTION).touch()
+    ending.side_effect = lambda result, *_: (result.folder.path / DESCRIPTION).touch()
     tracker.close.side_effect = close
     sync = pytest.raises(InterruptedStudyError, match=r"clipfit-study sync \S*mine")
     with reacting(), sync if name == signal.SIGINT else nullcontext():
@@ -206,29 +205,8 @@ def test_a_damaged_final_training_of_an_earlier_choice_blocks_nothing(
     monkeypatch.setattr(module, "run_trials", record)
     run_study(unsearched, console, resume=True)
     assert {*trained_stages} == {"test"}
-    assert [path.read_bytes() for path in sorted(present.path.iterdir())] == before
-    assert all(trial.read_end() for trial, _ in study.folder.trials_of("final"))
-
-
-def trained(trial: TrialFolder, split_hash: str) -> TrialFolder:
-    """Write a final training that has ended."""
-    config = TrialConfig(
-        settings=settings("vision.ln"),
-        trial_id=trial.trial_id,
-        stage="final",
-        group="best",
-        label="best",
-        number=0,
-        seed=1,
-        trainable=1,
-        epochs=1,
-        split_hash=split_hash,
-    )
-    trial.create(config.model_dump(mode="json"))
-    trial.write("delta.safetensors", b"0123456789", recorded=True)
-    trial.append_reports({"epoch": 1, "seconds": 1.0}, last=True)
-    trial.write_end(End("finished", 1, 1.0))
-    return trial
+    assert [path.read_bytes() for path in sorted(present.iterdir())] == before
+    assert all(trial.read_end() for trial, _ in written.folder.trials_of("final"))
 
 
 def test_a_whole_study_opens_its_dataset_once(

@@ -83,7 +83,7 @@ def test_a_sweep_goes_on_with_other_machines_another_tracker_and_more_trials(swe
 
 def test_a_study_that_is_being_extended_has_not_ended(sweep: Sweep):
     planned = sweep("{seed: [1, 2]}")
-    begin(planned[0], finished=True).mark_incomplete()
+    begin(planned[0], finished=True).mark_incomplete(candidates=False)
     expected = r"then extended or repaired.*\n +clipfit-study resume (/.*/)?my-grid-1$"
     with pytest.raises(ConfigError, match=expected):
         check_sweep(planned)

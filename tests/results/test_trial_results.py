@@ -72,7 +72,7 @@ def test_a_folder_without_trials_or_a_configuration_is_an_error(
     with pytest.raises(DataError, match="no trials/ folder"):
         read_study_result(tmp_path)
     (few_shot_study / "study.yaml").unlink()
-    with pytest.raises(ConfigError, match=r"study\.yaml cannot be read"):
+    with pytest.raises(ConfigError, match=r"study\.yaml is missing"):
         read_study_result(few_shot_study)
 
 

@@ -268,7 +268,7 @@ def test_a_stopped_trial_leaves_the_delta_that_it_is_used_with_and_no_state(
         if at_other_alpha:
             used = {f"task{fold}.delta.{NAME}": torch.full((3,), 1.5 + fold) for fold in range(2)}
             now = replace(now, state=now.state | used)
-        record_epoch(trial, now, data(), read)
+        record_epochs(trial, [now], data(), read)
     end = close(trial, "stopped", stage="test")
     assert (end.epochs, end.seconds) == (3, 3.0)
     for fold, value in enumerate((1.5, 2.5) if at_other_alpha else (3.0, 3.1)):

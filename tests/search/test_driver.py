@@ -12,7 +12,6 @@ import pytest
 from ray import tune
 
 from study.search.observers import notify
-from study.search.trainable import ClipFitTrainable
 from study.storage.atomic import StorageError
 from tests.real_study import Listener, RealStudy
 
@@ -57,24 +56,6 @@ def test_an_observer_that_raises_ends_nothing_and_the_next_one_hears(
     notify([faulty, hears], lambda observer: observer.trial_ended(1, 2, 3))  # type: ignore[arg-type]
     hears.trial_ended.assert_called_once_with(1, 2, 3)
     assert "failed; the study goes on" in caplog.text
-
-
-@pytest.mark.parametrize(
-    "scores, seconds, epoch",
-    [([None, None, 0.5, None], 60, 3), ([None, None, None, None], 60, 4), ([None, None], 0, 1)],
-    ids=["to the next score", "to the end", "after some time"],
-)
-def test_a_worker_goes_on_with_short_epochs_that_nobody_waits_for(
-    scores: list[float | None], seconds: float, epoch: int
-):
-    results = [
-        {"epoch": number, "score": score, "done": number == 4}
-        for number, score in enumerate(scores, 1)
-    ]
-    trainable = object.__new__(ClipFitTrainable)
-    trainable.worker = Mock(step=Mock(side_effect=results))
-    trainable.step_seconds = seconds
-    assert trainable.step()["epoch"] == epoch
 
 
 @pytest.mark.parametrize(

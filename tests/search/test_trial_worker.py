@@ -20,7 +20,8 @@ from study.search import trial_worker
 from study.search.auto_precision import decide_precision
 from study.search.trial_worker import TrialWorker, one_line, trial_device
 from study.serving.classifier import load_classifier
-from study.trial.study import PRECISION, TrialConfig
+from study.storage.study_folder import StudyFolder
+from study.trial.study import PRECISION, EpochReport, TrialConfig
 from tests.settings import clipfit_trial
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]

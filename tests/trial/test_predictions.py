@@ -68,7 +68,7 @@ def test_validation_images_are_kept_with_the_fold_whose_model_saw_them(kept: Tri
         for fold, path in enumerate(("0.png", "1.png", "0.png"))
     ]
     linear = [one._replace(head="linear") for one in text]
-    kept.write(VALIDATION, predictions_to_parquet([*linear, *text]))
+    kept.write(VALIDATION, predictions_to_parquet([*linear, *text]), recorded=True)
     kept.append_reports({"epoch": 1, "head": "text"})
     assert [Prediction(**row) for row in not_none(read_validation(kept)).to_pylist()] == text
     kept.write_end(End("finished", 1, 1.0))
