@@ -1,6 +1,5 @@
 """The values of YAML files and of overrides, as mappings that are not validated yet."""
 
-import itertools
 import re
 from collections import Counter
 from collections.abc import Hashable, Iterable
@@ -119,21 +118,20 @@ def parse_overrides(overrides: Iterable[str]) -> Values:
         ConfigError: an override is not of the form ``section.field=value``, its value is not valid
             YAML, or two overrides set the same value, so that their order would decide.
     """
-    values = {}
-    keys_and_texts = []
+    values: Values = {}
+    quoted_of: dict[str, str] = {}
     for override in overrides:
         key, equals, text = override.partition("=")
         quoted = f"'{override[:LONGEST]}'"
         if not equals or not all(key.split(".")):
             raise ConfigError(f"override {quoted} is not of the form section.field=value")
+        for other, other_quoted in quoted_of.items():
+            if f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}."):
+                raise ConfigError(
+                    f"overrides {other_quoted} and {quoted} set the same value twice; keep one"
+                )
+        quoted_of[key] = quoted
         values[key] = _read_override(key, text, f"override {quoted}: the value is")
-        keys_and_texts.append((f"{key}.", quoted))
-    lines = ["overrides set the same value twice; keep one of each pair:"]
-    for (key, text), (later_key, later_text) in itertools.combinations(keys_and_texts, 2):
-        if key.startswith(later_key) or later_key.startswith(key):
-            lines.append(f"  {text} and {later_text}")
-    if len(lines) > 1:
-        raise ConfigError("\n".join(lines))
     return values
 
 

@@ -67,11 +67,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         Counts(100, 4128, 1649, 2465),
         "the link there is dead: data.caltech.edu has caltech-101.zip, with "
         "101_ObjectCategories.tar.gz inside; Hugging Face copies have another split",
-        Layout(
-            "caltech-101",
-            "101_ObjectCategories",
-            "split_zhou_Caltech101.json",
-        ),
+        Layout("caltech-101", "101_ObjectCategories", "split_zhou_Caltech101.json"),
     ),
     "oxford_pets": Benchmark(
         Counts(37, 2944, 736, 3669),
