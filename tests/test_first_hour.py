@@ -57,10 +57,9 @@ def test_a_folder_of_images_becomes_labels(tmp_path: Path):
     programs, new = with_wheel(tmp_path / "installed"), write_images(tmp_path)
 
     def start(program: str, *words: str) -> "subprocess.CompletedProcess[str]":
-        command: list[str | Path] = [programs / program, *words]
-        place = outside()
+        command = [str(programs / program), *words]
         done = subprocess.run(
-            command, cwd=tmp_path, env=place, capture_output=True, text=True, check=False
+            command, cwd=tmp_path, env=outside(), capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
         assert "Traceback" not in done.stdout + done.stderr

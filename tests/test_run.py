@@ -11,7 +11,6 @@ import pytest
 
 from study import run as run_module
 from study.commands import execution
-from study.commands.find import find_config
 from study.run import main
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
@@ -66,7 +65,7 @@ def test_the_embedded_study_is_checked_without_heavy_imports_and_leaves_nothing(
     [
         (["mine.yaml"], "", 7),
         (["quickstart", "seed=3"], "mine.yaml", 3),
-        (["seed=3", "quickstart"], "", 3),
+        (["seed=3", "configs/quickstart.yaml"], "", 3),
         (["run"], "mine.yaml", 7),
         ([], "mine.yaml", 7),
         ([], "", 1),
@@ -86,10 +85,6 @@ def test_the_script_starts_the_study_that_is_named_by_words_else_by_the_environm
     assert not end.value.code
     ((config, _, resumed),) = conducted
     assert (config.seed, resumed) == (seed, False)
-
-
-def test_a_built_in_configuration_is_found_by_its_path_too():
-    assert find_config("configs/quickstart.yaml").samefile(find_config("quickstart"))
 
 
 def test_options_may_stand_before_other_words(monkeypatch: pytest.MonkeyPatch):

@@ -8,12 +8,12 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any
 
 import pytest
 
 from study.__main__ import main as as_a_process
 from study.commands.main import COMMANDS
+from study.config.sweep import SweepStudy
 from tests.commands.conftest import Run
 
 ROOT = Path(__file__).parents[2]
@@ -127,18 +127,12 @@ def test_a_help_and_a_typing_error_import_nothing_heavy(
     assert not any(tmp_path.iterdir())
 
 
-def test_a_configuration_begins_a_study_and_one_with_axes_a_sweep(
+def test_a_configuration_with_axes_begins_a_sweep(
     here: Path, run: Run, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ):
-    begun: list[Any] = []
+    begun: list[SweepStudy] = []
     monkeypatch.setattr("study.commands.sweep.run_sweep", begun.extend)
-    monkeypatch.setattr(
-        "study.commands.execution.run_study",
-        lambda study, console, *, resume: begun.append((study.folder.path, resume)),
-    )
-    assert run("run", "quickstart", "name=mine").code == 0
-    assert begun == [(Path("runs/mine"), False)]
     (here / "grid.yaml").write_text("sweep: {seed: [1, 2]}\n")
     assert run("grid.yaml", "name=my").code == 0
-    assert [one.config.seed for one in begun[1:]] == [1, 2]
+    assert [one.config.seed for one in begun] == [1, 2]
     assert "are of one study" in refused("grid.yaml", "--check", "--estimate")
