@@ -13,10 +13,10 @@ from study.config.loading import build_config
 from study.config.schema import StudyConfig
 from study.storage.study_folder import StudyFolder
 from tests.messages import Ran
-from tests.results.conftest import ablation_study, few_shot_study, predicted, tuned_study
+from tests.results.conftest import ablation_study, few_shot_study, tuned_study
 from tests.study_writer import StudyWriter
 
-__all__ = ["ablation_study", "few_shot_study", "predicted", "tuned_study"]
+__all__ = ["ablation_study", "few_shot_study", "tuned_study"]
 
 Configure = Callable[..., StudyConfig]
 Run = Callable[..., Ran]
