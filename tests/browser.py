@@ -27,15 +27,9 @@ CLICK = """(() => {
 
 
 class Browser:
-    """A page of a chromium of its own.
+    """A page of a chromium of its own, whose profile is an empty folder."""
 
-    Args:
-        profile: an empty folder.
-        width: of the page, in pixels.
-        height: of the page, in pixels.
-    """
-
-    def __init__(self, profile: Path, width: int = 1600, height: int = 1000):
+    def __init__(self, profile: Path):
         self._process = subprocess.Popen(
             [
                 *(str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
@@ -43,7 +37,7 @@ class Browser:
                 *("--disable-sync", "--hide-scrollbars", "--remote-debugging-port=0"),
                 # An artifact is shown in a sandboxed frame, which would be out of our reach.
                 "--disable-features=IsolateSandboxedIframes",
-                *(f"--window-size={width},{height}", f"--user-data-dir={profile}", "about:blank"),
+                *("--window-size=1600,1000", f"--user-data-dir={profile}", "about:blank"),
             ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -75,14 +69,13 @@ class Browser:
 
     def wait_for_text(self, *wanted: str) -> str:
         """Wait until all of it is on the page; give the text."""
-        seen = [""]
 
         def is_there() -> bool:
-            seen[0] = self.text()
-            return all(text in seen[0] for text in wanted)
+            seen = self.text()
+            return all(text in seen for text in wanted)
 
-        _wait_for(is_there, f"{wanted} to be on the page", seen)
-        return seen[0]
+        _wait_for(is_there, f"{wanted} to be on the page")
+        return self.text()
 
     def evaluate(self, script: str) -> Any:
         """Give the value of an expression of JavaScript, awaited where it is a promise."""
@@ -107,18 +100,16 @@ class Browser:
         self._process.wait(timeout=30)
 
     def _call(self, method: str, **parameters: Any) -> JsonObject:
-        async def ask() -> JsonObject:
-            self._calls += 1
-            await self._socket.send_json(
-                {"id": self._calls, "method": method, "params": parameters}
-            )
-            while True:
-                answer = await self._socket.receive_json(timeout=SECONDS)
-                if answer.get("id") == self._calls:
-                    result = answer.get("result", {})
-                    return result
+        return self._loop.run(self._ask(method, parameters))
 
-        return self._loop.run(ask())
+    async def _ask(self, method: str, parameters: JsonObject) -> JsonObject:
+        self._calls += 1
+        await self._socket.send_json({"id": self._calls, "method": method, "params": parameters})
+        while True:
+            answer = await self._socket.receive_json(timeout=SECONDS)
+            if answer.get("id") == self._calls:
+                result: JsonObject = answer.get("result", {})
+                return result
 
     async def _connect(self, port: str):
         self._session = aiohttp.ClientSession()
@@ -143,10 +134,9 @@ def _texts(node: JsonObject) -> Iterator[str]:
         yield from _texts(child)
 
 
-def _wait_for(is_so: Callable[[], bool], what: str, seen: list[str] | None = None):
+def _wait_for(is_so: Callable[[], bool], what: str):
     deadline = time.monotonic() + SECONDS
     while not is_so():
         if time.monotonic() > deadline:
-            there = f"; there was {seen[0][-800:]}" if seen else ""
-            raise TimeoutError(f"waited {SECONDS:.0f} s for {what}{there}")
+            raise TimeoutError(f"waited {SECONDS:.0f} s for {what}")
         time.sleep(0.25)

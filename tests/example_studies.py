@@ -3,18 +3,16 @@
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
-from operator import ne
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from study.config.trial_settings import HEADS, Head, TrialSettings
+from study.config.trial_settings import HEADS, TrialSettings
 from study.storage.trial_folder import PREDICTIONS, Status
 from study.trial.study import Candidate, EpochReport, Prediction, TrialConfig
-from tests.study_writer import CLASSES, SEEDS, StudyWriter
+from tests.study_writer import CLASSES, SEEDS, StudyWriter, predictions_of, predictions_right
 
 EPOCHS = 12
 CLIPFIT = "text.mlp.fc2.bias + vision.ln"
@@ -158,14 +156,9 @@ class ExampleStudy(StudyWriter):
             training: the label of the candidate whose training it shares, if any.
             settings: its settings, as columns of tables.
         """
-        candidate = Candidate(
-            label=label,
-            settings=TrialSettings.from_column_values({"subset": "none", **settings}),
-            val_score=val_score,
-            training=training or label,
-            search_trials=35,
-        )
-        self.choose(*{**self.candidates, label: candidate}.values())
+        own = TrialSettings.from_column_values({"subset": "none", **settings})
+        fields = {"val_score": val_score, "training": training or label}
+        candidate = self.choose_also(label, own, **fields)
         for number, seed in enumerate(SEEDS if training is None else ()):
             *_, best = self.folder.trial(f"test-best-seed{seed}").read_reports()
             test = best["test_score"] + effect + self.random.normal(0, 0.002)
@@ -227,17 +220,13 @@ class ExampleStudy(StudyWriter):
             if trial.read(PREDICTIONS) is None:
                 continue
             score = trial.read_reports()[-1]["test_score"]
-            counts = [[0] * len(images) for _ in images]
-            for true, number in enumerate(images):
-                right = round(number * score)
-                if naming_the_largest:
-                    right = number if true == 0 else 0
-                counts[true][true] = right
-                counts[true][1 if true == 0 else 0] = number - right
+            right = [round(number * score) for number in images]
+            if naming_the_largest:
+                right = [images[0], *[0] * (len(images) - 1)]
             predictions = []
             for part in self._parts:
                 for head in HEADS:
-                    predictions += predictions_of(part, CLASSES[: len(images)], counts, head)
+                    predictions += predictions_right(part, CLASSES, images, right, head)
             self.predict(trial.trial_id, predictions)
 
     def doubt_labels(self, wrong: str, classes: Sequence[str]):
@@ -250,20 +239,6 @@ class ExampleStudy(StudyWriter):
             seen.append(Prediction("text", "accuracy", path, label, label, 0.8, 0.8, fold=fold))
         for trial, _ in self.folder.trials_of("search"):
             self.predict(trial.trial_id, seen)
-
-
-def predictions_of(
-    part: str, names: Sequence[str], counts: Sequence[Sequence[int]], head: Head = "text"
-) -> list[Prediction]:
-    """Predictions of so many images of each class as each class, of the same images every time."""
-    predictions = []
-    for true, row in enumerate(counts):
-        name = names[true]
-        # What is right comes first, so that most images are right with every seed.
-        taken = sorted(np.repeat(names, row).tolist(), key=partial(ne, name))
-        for number, predicted in enumerate(taken):
-            predictions.append(Prediction(head, part, f"{true}-{number}.png", name, predicted, 0.9))
-    return predictions
 
 
 def written_once(write: Callable[..., None]) -> Callable[..., Path]:
@@ -313,15 +288,8 @@ def search_study(folder: Path, *, base_to_new: bool = False, seed: int = 3, edge
     proposed = [one for one in ranked if one[1].group == "search"]
     chosen = [*scored[: len(BASELINES)], tuned[0], *proposed[:3]]
     for label, (score, config) in zip(MEANS, chosen, strict=True):
-        candidate = Candidate(
-            label=label,
-            settings=config.settings,
-            val_score=score,
-            source_trial=config.trial_id,
-            training=label,
-            search_trials=35,
-        )
-        study.choose(*study.candidates.values(), candidate)
+        fields = {"val_score": score, "source_trial": config.trial_id}
+        study.choose_also(label, config.settings, **fields)
     shot_luck = study.random.normal(0, 0.01, len(SEEDS))
     for candidate in study.candidates.values():
         mean = MEANS[candidate.label] + (edge if candidate.label == "best" else 0)

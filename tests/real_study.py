@@ -17,7 +17,6 @@ from study.backbones.architecture import Architecture
 from study.config.labels import OPEN
 from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
-from study.config.trial_settings import Head as HeadName
 from study.config.trial_settings import TrialSettings
 from study.embedded import EMBEDDED
 from study.method.delta import head_tensors, load_delta
@@ -32,10 +31,10 @@ from study.storage.result_folder import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End, TrialFolder
 from study.trial.prepare import Preparer
-from study.trial.study import Candidate, EpochReport, Prediction, Study, TrialConfig, TrialData
+from study.trial.study import EpochReport, Study, TrialConfig, TrialData
 from tests.not_none import not_none
 from tests.settings import NONE
-from tests.study_writer import StudyWriter
+from tests.study_writer import StudyWriter, predictions_right
 
 Runner = Callable[[Study, Rounds], None]
 """What runs the trials of a study: by Tune, or in this process."""
@@ -183,27 +182,19 @@ class FinishedStudy(StudyWriter):
         self._tensors, self._info = load_delta(delta)
         self._images, self._right = images, right
         self._best: JsonObject = BEST | (LINEAR if linear else {})
-        self.validate(0, 0.7, group="baseline", label="zero-shot", subset="none")
+        zero_shot: JsonObject = {"group": "baseline", "label": "zero-shot", "subset": "none"}
+        self.validate(0, 0.7, **zero_shot)
         self.validate(1, val_score, **self._best)
         self.validate(2, val_score - 0.1, **self._best | {"ln_lr": 0.01})
         for seed in SEEDS:
             self.test(seed, test_score=test_score)
-        chosen: tuple[tuple[str, JsonObject, float], ...] = (
-            ("zero-shot", {"subset": "none"}, 0.7),
-            ("best", self._best, val_score),
-        )
-        candidates = [
-            Candidate(
-                label=label,
-                val_score=score,
-                source_trial=f"search-{number:04d}",
-                settings=TrialSettings.from_column_values(columns),
-                training=label,
-                search_trials=2,
-            )
-            for number, (label, columns, score) in enumerate(chosen)
-        ]
-        self.choose(*candidates)
+        for label, columns, score, source_trial in (
+            ("zero-shot", {"subset": "none"}, 0.7, "search-0000"),
+            ("best", self._best, val_score, "search-0001"),
+        ):
+            own = TrialSettings.from_column_values(columns)
+            fields = {"val_score": score, "source_trial": source_trial, "search_trials": 2}
+            self.choose_also(label, own, **fields)
         self.conclude()
 
     def validate(self, number: int, score: float, **columns: Any) -> TrialConfig:
@@ -224,6 +215,8 @@ class FinishedStudy(StudyWriter):
         names = {"trial_id": trial_id, "stage": "test", "group": label, "label": label}
         config = self._trial(seed, **names, seed=seed, epochs=1, **own)
         head = config.settings.head or "text"
+        right = self._right or [round(images * test_score) for images in self._images]
+        names = [f"digit {number}" for number in range(len(self._images))]
         scores = {"accuracy": test_score, "score": test_score}
         metrics = {f"test_{name}": score for name, score in scores.items()}
         tensors = {} if label == "zero-shot" else self._tensors
@@ -234,7 +227,7 @@ class FinishedStudy(StudyWriter):
             True,
             {"seconds": 1.0, f"test_score_{head}": test_score, **metrics},
             deltas=(tensors,),
-            predictions=self._predictions(head, test_score),
+            predictions=predictions_right("accuracy", names, self._images, right, head),
             head=head,
             scores={head: scores},
         )
@@ -244,18 +237,6 @@ class FinishedStudy(StudyWriter):
     def _trial(self, number: int, **columns: Any) -> TrialConfig:
         trainable = 0 if columns["subset"] == "none" else 1728
         return self.trial(number, **{"ln_lr": None, "epochs": 2, "trainable": trainable} | columns)
-
-    def _predictions(self, head: HeadName, score: float) -> list[Prediction]:
-        right = self._right or [round(images * score) for images in self._images]
-        names = [f"digit {number}" for number in range(len(self._images))]
-        predictions = []
-        for true, images in enumerate(self._images):
-            name, other = names[true], names[(true + 1) % len(names)]
-            for number in range(images):
-                taken = name if number < right[true] else other
-                path = f"{true}-{number}.png"
-                predictions.append(Prediction(head, "accuracy", path, name, taken, 0.9))
-        return predictions
 
     @property
     def _head(self) -> Head:

@@ -1,4 +1,4 @@
-"""What stands in the tables of a terminal's screen, however they were broken to fit it."""
+"""What a terminal shows of tables and sentences, however they were broken to fit it."""
 
 import os
 import pty
@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-_BORDER = re.compile(r"[┃│]")
 
 
 def run_in_terminal(arguments: Sequence[str], folder: Path | None = None) -> str:
@@ -53,40 +52,9 @@ def squeezed(text: str) -> str:
     return "".join(text.split())
 
 
-def columns(screen: str) -> Counter[str]:
-    """Return the columns of all tables, each as its header and cells without any space.
-
-    A row that is wrapped is so the same text as on one line. A column that several pieces of a
-    table repeat is there several times.
-    """
-    lines = plain(screen).splitlines()
-    drawn: list[list[str]] = [[]]
-    blank: list[list[str]] = [[]]
-    for line in lines:
-        if _BORDER.match(line):
-            drawn[-1].append(line)
-        elif line.startswith("┏"):
-            drawn.append([])
-        if line.startswith(" ") and line.strip():
-            blank[-1].append(line)
-        else:
-            blank.append([])
-    found: Counter[str] = Counter()
-    for table in drawn:
-        rows = [_BORDER.split(line)[1:-1] for line in table]
-        found.update(squeezed("".join(column)) for column in zip(*rows, strict=True))
-    for table in blank:
-        found.update(_columns_between_gaps(table))
-    return found
-
-
-def _columns_between_gaps(lines: list[str]) -> list[str]:
-    """Return the columns of lines between which two characters or more are blank in all lines."""
-    width = max(map(len, lines), default=0)
-    padded = [line.ljust(width) for line in lines]
-    shadow = "".join(" " if {*column} == {" "} else "x" for column in zip(*padded, strict=True))
-    ends = [(match.start(), match.end()) for match in re.finditer(r"x( ?x)*", shadow)]
-    return [squeezed("".join(line[begin:end] for line in padded)) for begin, end in ends]
+def characters(screen: str) -> Counter[str]:
+    """Return how often a screen has each character, without spaces and the lines of tables."""
+    return Counter(re.sub(r"[\s\u2500-\u257f]", "", screen))
 
 
 def sentences(screen: str) -> list[str]:

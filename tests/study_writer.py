@@ -2,14 +2,18 @@
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from operator import ne
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from study.config.loading import build_config, dump_config, load_config
 from study.config.schema import StudyConfig
+from study.config.trial_settings import Head, TrialSettings
 from study.data.records import Record
 from study.data.tasks import Part, Task
 from study.method.delta import DeltaInfo
@@ -158,6 +162,13 @@ class StudyWriter:
         """Write which configurations are tested."""
         self.study.write_candidates(candidates)
 
+    def choose_also(self, label: str, settings: TrialSettings, **fields: Any) -> Candidate:
+        """Add a candidate, or replace one; its training has its label unless another is given."""
+        values = {"training": label, "search_trials": 35, **fields}
+        candidate = Candidate(label=label, settings=settings, **values)
+        self.choose(*{**self.candidates, label: candidate}.values())
+        return candidate
+
     def change_candidate(self, label: str, **fields: Any):
         """Change fields of a candidate."""
         known = self.candidates
@@ -219,6 +230,28 @@ class StudyWriter:
     def _write_tasks(self, digest: str, contents: bytes):
         self.folder.path.joinpath("shots").mkdir(exist_ok=True)
         self.folder.write(f"shots/tasks-{digest}.jsonl", contents)
+
+
+def predictions_of(
+    part: str, names: Sequence[str], counts: Iterable[Sequence[int]], head: Head = "text"
+) -> list[Prediction]:
+    """Predictions of so many images of each class as each class, of the same images every time."""
+    predictions = []
+    for true, row in enumerate(counts):
+        name = names[true]
+        # What is right comes first, so that most images are right with every seed.
+        taken = sorted(np.repeat(names[: len(row)], row).tolist(), key=partial(ne, name))
+        for number, predicted in enumerate(taken):
+            predictions.append(Prediction(head, part, f"{true}-{number}.png", name, predicted, 0.9))
+    return predictions
+
+
+def predictions_right(
+    part: str, names: Sequence[str], images: Sequence[int], right: Sequence[int], head: Head
+) -> list[Prediction]:
+    """Predictions of so many images of each class, the wrong ones as the next class."""
+    wrong = np.diag(np.subtract(images, right))
+    return predictions_of(part, names, np.diag(right) + np.roll(wrong, 1, axis=1), head)
 
 
 MakeStudy = Callable[[str], StudyWriter]

@@ -39,8 +39,8 @@ def run(options: Namespace) -> None:
     print(page.write_report(result, charts))
     print(*write_charts(result.folder.path, charts), sep="\n")
     for chart in charts:
-        if chart.missing_reason is not None:
-            print(f"{chart.name}: not drawn: {chart.missing_reason}", file=sys.stderr)
+        if not chart.painters:
+            print(f"{chart.name}: not drawn: {chart.reason_if_empty}", file=sys.stderr)
     if options.drift:
         from study.report.drift_chart import describe_drift, write_drift
         from study.results.drift import study_drift

@@ -106,11 +106,6 @@ class Chart:
         # The numbered groups of every chart have the same ids, to which nothing refers.
         return re.sub(r' id="[\w.]+_\d+"', "", drawing)
 
-    @property
-    def missing_reason(self) -> str | None:
-        """The reason why the chart cannot be drawn; None if it can."""
-        return None if self.painters else self.reason_if_empty
-
 
 def draw(chart: Chart, suffix: Literal["png", "svg"]) -> bytes:
     """Return the file of a chart on a white background; draw it only once."""

@@ -52,7 +52,7 @@ def sweep_summary(sweep: Sequence[SweepRow]) -> Table:
 
 def _average_table(experiment: str, sweep: Sequence[SweepRow]) -> Table:
     """Return the table of every series' average over its datasets."""
-    parts = max((one.parts for one in sweep), key=len)
+    parts = max((one.names.parts for one in sweep), key=len)
     header = ["ours", "test %", "datasets"]
     if parts:
         scores = [f"{name} %" for name in (*parts, "hmean", "mean of hmeans")]
@@ -93,7 +93,7 @@ def _dataset_table(experiment: str, sweep: Sequence[SweepRow]) -> Table:
     rows: dict[str, list[str]] = {}
     for dataset in dict.fromkeys(one.dataset for one in sweep):
         entries = [by_dataset.get(dataset) for by_dataset in series.values()]
-        own = [one.targets for one in sweep if one.dataset == dataset]
+        own = [one.names.datasets for one in sweep if one.dataset == dataset]
         targets = dict.fromkeys(chain.from_iterable(own))
         for target in targets:
             name = f"{dataset} (source)" if target == SOURCE else target

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from study.errors import DataError
-from study.results.rows import Row
+from study.results.rows import Row, ScoreNames
 from study.results.study_result import read_study_result
 from study.storage.study_folder import StudyFolder
 
@@ -61,10 +61,8 @@ class SweepRow(NamedTuple):
     """The label, and the study's values on the sweep's axes but the dataset."""
     dataset: str
     row: Row
-    parts: Sequence[str]
-    """The names of the parts of its score."""
-    targets: Sequence[str]
-    """The further datasets that the study tests."""
+    names: ScoreNames
+    """The names of the study's scores."""
     published: Sequence[PublishedAverage]
     """The averages of `PUBLISHED_AVERAGES` in its setting; empty if there are none."""
 
@@ -83,7 +81,7 @@ def read_sweep(folders: Sequence[Path]) -> list[SweepRow]:
         if placement is None:
             continue
         result = read_study_result(folder)
-        config, names = result.config, result.score_names
+        config = result.config
         published = PUBLISHED_AVERAGES.get(f"{config.protocol} {config.data.shots}", ())
         axes = [
             f"{name.split('.')[-1]} {value}"
@@ -93,5 +91,5 @@ def read_sweep(folders: Sequence[Path]) -> list[SweepRow]:
         for row in result.rows:
             series, dataset = ", ".join([row.label, *axes]), config.data.dataset
             place = placement["experiment"], series, dataset
-            sweep.append(SweepRow(*place, row, names.parts, names.datasets, published))
+            sweep.append(SweepRow(*place, row, result.score_names, published))
     return sorted(sweep, key=lambda one: one.experiment)

@@ -151,9 +151,8 @@ def _read_trial(
         settings = settings.model_copy(update={"head": head})
     test = {}
     if config.get("stage") != "search":
-        test = _read_scores(last_report, "test_") | _finite(
-            last_report.get("scores", {}).get(settings.head)
-        )
+        of_head = last_report.get("scores", {}).get(settings.head, {})
+        test = _read_scores(last_report, "test_") | _read_scores(of_head)
     predictions = defaultdict(list)
     # Without a test score there is nothing to compare with chance, so nothing is read.
     if test.get("score") is not None:
@@ -201,25 +200,15 @@ def _read_validation(reports: Sequence[JsonObject]) -> dict[str, float | None]:
     return {}
 
 
-def _read_scores(report: JsonObject, prefix: str) -> dict[str, float | None]:
-    """Return the scores of a split in a report, by their names without its prefix."""
-    return _finite(
-        {
-            name.removeprefix(prefix): value
-            for name, value in report.items()
-            if name.startswith(prefix)
-        }
-    )
+def _read_scores(report: JsonObject, prefix: str = "") -> dict[str, float | None]:
+    """Return the scores of a report by their names without a prefix that they have.
 
-
-def _finite(scores: Mapping[str, float | None] | None) -> dict[str, float | None]:
-    """Return scores, of which those that are no finite number are None.
-
-    A diverged trial reports NaN, which would spoil sorts and means; a null does not.
+    A diverged trial reports NaN, which would spoil sorts and means; it becomes None.
     """
     return {
-        name: float(value) if value is not None and isfinite(value) else None
-        for name, value in (scores or {}).items()
+        name.removeprefix(prefix): float(value) if value is not None and isfinite(value) else None
+        for name, value in report.items()
+        if name.startswith(prefix)
     }
 
 

@@ -57,7 +57,7 @@ def test_the_forest_has_each_difference_and_is_not_drawn_of_a_base_alone(ablatio
     base = [trial for trial in result.trial_results if trial.label == "base"]
     alone = not_none(replace(result, trial_results=base).ablation)
     assert len(alone.cells) == 1
-    assert forest_chart(alone).missing_reason
+    assert not forest_chart(alone).painters
 
 
 def test_all_files_hold_the_same_cells(ablation_study: Path):

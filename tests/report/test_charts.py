@@ -89,7 +89,9 @@ def test_where_no_site_of_clip_is_tuned_there_is_a_reason_instead_of_a_map(
     few_shot_study: Path, change: Callable[[ExampleStudy], object], reason: str
 ):
     change(ExampleStudy(few_shot_study))
-    assert reason in (tuned_chart(read_study_result(few_shot_study)).missing_reason or "")
+    chart = tuned_chart(read_study_result(few_shot_study))
+    assert not chart.painters
+    assert reason in chart.reason_if_empty
 
 
 def test_a_map_distinguishes_whole_sites_from_halves_and_layers_from_their_surroundings(
@@ -130,16 +132,16 @@ def test_a_study_has_every_plot_as_png_and_svg_or_the_reason_why_not(
     drawn_study: tuple[Path, tuple[Chart, ...]], tmp_path: Path
 ):
     charts = {chart.name: chart for chart in drawn_study[1]}
-    drawn = {name for name, chart in charts.items() if not chart.missing_reason}
+    drawn = {name for name, chart in charts.items() if chart.painters}
     assert drawn == {"scores", "recalls", "tuned", "agreement", "pareto", "learning-rates"}
-    assert "needs 30 finished trials" in (charts["importance-search"].missing_reason or "")
+    assert "needs 30 finished trials" in charts["importance-search"].reason_if_empty
     files = write_charts(tmp_path, tuple(charts.values()))
     assert {path.name for path in files} == {f"{n}.{end}" for n in drawn for end in ("png", "svg")}
     assert {*(tmp_path / "plots").iterdir()} == {*files}
     assert sum(path.stat().st_size for path in files) < 1_500_000
     StudyFolder(tmp_path / "new").create(dump_config(build_config({}, "test")), {})
     empty = make_charts(read_study_result(tmp_path / "new"))
-    assert all(chart.missing_reason for chart in empty)
+    assert not any(chart.painters for chart in empty)
     assert write_charts(tmp_path / "new", empty) == []
 
 
@@ -178,5 +180,5 @@ def test_what_moved_is_drawn_and_what_was_zero_is_written_alone(tmp_path: Path):
     assert found == {FC2: 1.0, PRE: 0.5, infinite: float("inf")}
     axes = drift_chart(drifts).figure.axes
     assert [[*line.get_xydata()[0]] for one in axes for line in one.lines] == [[4, 1.0], [0, 0.5]]
-    assert drift_chart(()).missing_reason
+    assert not drift_chart(()).painters
     assert "mean cosine -1.0000, linear CKA 1.0000" in describe_drift(drift)

@@ -30,20 +30,19 @@ def saved(study: Any, tmp_path: Path) -> SavedModel:
     return read_best_model(study.study, tmp_path)
 
 
-def from_trial(study: Any, trial: str) -> Provenance:
-    board = read_study_result(study.folder.path)
-    (found,) = (one for one in board.trial_results if one.trial_id == trial)
-    return Provenance(board, found)
-
-
-def read_front(card: str) -> Any:
-    _, front, _ = card.split("---", 2)
-    return yaml.safe_load(front)
+def card_of(saved: SavedModel, study: Any = None, trial: str = "") -> tuple[str, Any]:
+    """The text of a card, of a trial of a study if that is known, and its front matter."""
+    provenance = None
+    if study:
+        result = read_study_result(study.folder.path)
+        (found,) = (one for one in result.trial_results if one.trial_id == trial)
+        provenance = Provenance(result, found)
+    card = model_card(saved, FORMATS["hf"], WRITTEN, provenance)
+    return card, yaml.safe_load(card.split("---", 2)[1])
 
 
 def test_a_card_has_figures_beside_chance(study: Any, saved: SavedModel):
-    card = model_card(saved, FORMATS["hf"], WRITTEN, from_trial(study, CHOSEN))
-    front = read_front(card)
+    card, front = card_of(saved, study, CHOSEN)
     assert (front["library_name"], front["metrics"]) == ("transformers", ["accuracy"])
     assert "license" not in front
     assert "```python\nprint('loaded')\n```\n\nA note." in card
@@ -60,10 +59,13 @@ def test_a_card_has_figures_beside_chance(study: Any, saved: SavedModel):
 
 
 def test_a_trial_that_validation_did_not_choose_says_so(study: Any, saved: SavedModel):
+    card, front = card_of(saved, study, "search-0001")
+    assert "no test image was read for it. On validation it scores 80.0 %." in card
+    assert "metrics" not in front
     study.test(1, "zero-shot", 0.67)
-    card = model_card(saved, FORMATS["hf"], WRITTEN, from_trial(study, "test-zero-shot-seed1"))
+    card, _ = card_of(saved, study, "test-zero-shot-seed1")
     assert "Validation did not choose this configuration, “zero-shot CLIP”" in card
-    card = model_card(saved, FORMATS["hf"], WRITTEN, from_trial(study, CHOSEN))
+    card, _ = card_of(saved, study, CHOSEN)
     assert "| zero-shot CLIP | 67.0 ± 3.0 | 67.0 ± 3.0 | – | 66.7 ± 3.1 | 1 |" in card
 
 
@@ -78,29 +80,25 @@ def test_a_test_that_candidates_share_is_found_under_the_head_of_the_model(
     assert not_none(find_study_of(saved)).trial.label == "best"
 
 
-def test_a_trial_of_the_search_has_no_test_score(study: Any, saved: SavedModel):
-    card = model_card(saved, FORMATS["hf"], WRITTEN, from_trial(study, "search-0001"))
-    assert "no test image was read for it. On validation it scores 80.0 %." in card
-    assert "metrics" not in read_front(card)
-
-
 def test_a_file_alone_names_no_study_and_no_path(study: Any, tmp_path: Path):
     delta = tmp_path / "own.safetensors"
-    tensors, info = load_delta(study.folder.trial("test-best-seed1").path / "delta.safetensors")
+    tensors, info = load_delta(study.folder.trial(CHOSEN).path / "delta.safetensors")
     here = replace(info, backbone=str(tmp_path / "my-clip"), class_names=("a|b", "<c>") * 40)
     save_delta(delta, tensors, here)
-    card = model_card(read_saved_model(delta), FORMATS["hf"], WRITTEN, None)
-    assert "is not known here: this card was made without the folder of a study" in card
+    card, _ = card_of(read_saved_model(delta))
+    for message in (
+        "is not known here: this card was made without the folder of a study",
+        "α: which share of the tuned change is kept is not known here",
+        "Backbone: `my-clip` (fingerprint",
+        "80: a\\|b, &lt;c&gt;",
+        "and 20 more, see `classes.json`",
+    ):
+        assert message in card
     assert "Figures" not in card
-    assert "α: which share of the tuned change is kept is not known here" in card
-    assert "Backbone: `my-clip` (fingerprint" in card
-    assert "80: a\\|b, &lt;c&gt;" in card
-    assert "and 20 more, see `classes.json`" in card
     assert str(tmp_path) not in card
 
 
 @pytest.mark.parametrize("name", ["openai/clip-vit-base-patch32", "embedded", "/mnt/my-clip"])
 def test_a_base_model_is_a_name_of_the_hub(saved: SavedModel, name: str):
-    of = replace(saved, info=replace(saved.info, backbone=name))
-    front = read_front(model_card(of, FORMATS["hf"], WRITTEN, None))
+    _, front = card_of(replace(saved, info=replace(saved.info, backbone=name)))
     assert (front.get("base_model") == name) == name.startswith("openai/")

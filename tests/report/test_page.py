@@ -1,8 +1,8 @@
 """The report needs nothing from outside, escapes everything, and claims nothing unsupported."""
 
-import html
 import re
 from collections.abc import Callable, Sequence
+from html import unescape
 from html.parser import HTMLParser
 from importlib.resources import files
 from pathlib import Path
@@ -17,7 +17,7 @@ from study.report.charts import Chart
 from study.report.page import render_report
 from study.report.study_charts import make_charts
 from study.results.study_result import read_study_result
-from study.storage.study_folder import REGISTERED, Registration, StudyFolder
+from study.storage.study_folder import REGISTERED, Registration
 from study.trial.study import Prediction
 from tests.browser import Browser
 from tests.example_studies import ExampleStudy, predictions_of
@@ -28,45 +28,34 @@ SERIOUS = """axe.run(document, %s).then((found) => found.violations
   .filter((one) => ["serious", "critical"].includes(one.impact)).map((one) => one.id))"""
 
 
-class Outline(HTMLParser):
-    """Collects the tags, and the text outside styles and scripts, a line for each block."""
+class Tags(HTMLParser):
+    """Collects the tags of a page with their attributes."""
 
     def __init__(self, page: str):
         super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self._text: list[str] = []
+        self.found: list[tuple[str, dict[str, str | None]]] = []
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]):
-        self.tags.append((tag, dict(attrs)))
-        self._text.append({"td": " | ", "th": " | ", "b": ""}.get(tag, "\n"))
-
-    def handle_data(self, data: str):
-        if self.lasttag not in ("style", "script"):
-            self._text.append(data)
-
-    @property
-    def text(self) -> str:
-        lines = [" ".join(line.split()) for line in "".join(self._text).splitlines()]
-        return "\n".join(line for line in lines if line)
+        self.found.append((tag, dict(attrs)))
 
 
 def rendered(folder: Path, plots: Sequence[Chart] = ()) -> str:
     return render_report(read_study_result(folder), plots)
 
 
-def text_of(folder: Path) -> str:
-    """Return the text of a study's report, without its configuration."""
-    return Outline(re.sub('"Configuration">.*?</pre>', ">", rendered(folder), flags=re.DOTALL)).text
+def lines_of(page: str) -> list[str]:
+    """The text between the tags of a page."""
+    body = page.partition("</style>")[2]
+    return [unescape(text) for text in re.findall(r">\s*([^<>\s][^<>]*?)\s*<", body)]
 
 
 def test_nothing_is_fetched_from_outside_and_no_script_is_run(report: str):
-    tags = Outline(report).tags
-    assert not {"link", "iframe", "object", "base"} & {tag for tag, _ in tags}
+    tags = Tags(report).found
+    assert not {"link", "iframe", "object", "base", "script"} & {tag for tag, _ in tags}
     for tag, attributes in tags:
         for name in ("src", "href", "xlink:href", "srcset", "action"):
             assert (attributes.get(name) or "#").startswith(("#", "data:")), (tag, attributes)
-    assert "script" not in {tag for tag, _ in tags}
     assert "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri" in report
     assert "@import" not in report.split("</style>")[0]
 
@@ -101,35 +90,35 @@ def test_axe_finds_nothing_serious_and_no_page_is_wider_than_its_window(
     assert shown.evaluate(SERIOUS % rules) == []
 
 
-def loading_blocks(folder: Path) -> list[str]:
+def loading_blocks(page: str) -> list[str]:
     """Return the blocks of code in a report that load a delta."""
-    blocks = re.findall("<pre[^>]*>(.*?)</pre>", rendered(folder), re.DOTALL)
-    return [html.unescape(block) for block in blocks if "delta.safetensors" in block]
+    return [text for text in lines_of(page) if "delta.safetensors" in text]
 
 
-def test_the_delta_to_load_is_of_the_final_model_or_the_first_seed(
-    few_shot_study: Path,
-):
+def test_the_delta_to_load_is_of_the_final_model_or_the_first_seed(few_shot_study: Path):
+    trials = few_shot_study / "trials"
     for seed in (3, 2, 1):
-        (few_shot_study / f"trials/test-best-seed{seed}/delta.safetensors").touch()
-    (code,) = loading_blocks(few_shot_study)
+        (trials / f"test-best-seed{seed}/delta.safetensors").touch()
+    (code,) = loading_blocks(rendered(few_shot_study))
     assert "test-best-seed1" in code
     ExampleStudy(few_shot_study).add_final("labelled")
-    (trial,) = (few_shot_study / "trials").glob("final-*")
-    (code,) = loading_blocks(few_shot_study)
+    (trial,) = trials.glob("final-*")
+    (code,) = loading_blocks(rendered(few_shot_study))
     assert trial.name in code
 
 
 def test_a_model_in_place_of_the_best_is_loaded_and_what_is_registered_is_named(
     few_shot_study: Path,
 ):
-    ExampleStudy(few_shot_study).choose_full()
+    study = ExampleStudy(few_shot_study)
+    study.choose_full()
     (few_shot_study / "trials/test-best-with-delta-seed1/delta.safetensors").touch()
     registration = Registration("letters", "3", False, "the champion is better")
-    StudyFolder(few_shot_study).write_json(REGISTERED, registration)
-    (code,) = loading_blocks(few_shot_study)
+    study.folder.write_json(REGISTERED, registration)
+    page = rendered(few_shot_study)
+    (code,) = loading_blocks(page)
     assert "test-best-with-delta-seed1" in code
-    text = text_of(few_shot_study)
+    text = " ".join(lines_of(page))
     assert "cannot be written as a delta" in text
     assert "letters, version 3 (not champion)" in text
 
@@ -137,19 +126,20 @@ def test_a_model_in_place_of_the_best_is_loaded_and_what_is_registered_is_named(
 @pytest.mark.parametrize(
     "change, advice",
     [
-        (lambda folder: ExampleStudy(folder).drop("test-*"), "There is no best configuration yet."),
+        (lambda study: study.drop("test-*"), "There is no best configuration yet."),
         (
-            lambda folder: ExampleStudy(folder).set_images(800, 100, 100, naming_the_largest=True),
+            lambda study: study.set_images(800, 100, 100, naming_the_largest=True),
             "Nothing: the selected configuration doesn’t beat chance on test.",
         ),
     ],
 )
 def test_without_a_best_configuration_nothing_is_recommended(
-    few_shot_study: Path, change: Callable[[Path], object], advice: str
+    few_shot_study: Path, change: Callable[[ExampleStudy], object], advice: str
 ):
-    change(few_shot_study)
-    assert f"\nWhat to use\n{advice}\n" in text_of(few_shot_study)
-    assert not loading_blocks(few_shot_study)
+    change(ExampleStudy(few_shot_study))
+    lines = lines_of(rendered(few_shot_study))
+    assert lines[lines.index(advice) - 1] == "What to use"
+    assert not [line for line in lines if "delta.safetensors" in line]
 
 
 def test_an_ablation_has_its_table_and_plots_in_the_report(ablation_study: Path):
@@ -159,27 +149,29 @@ def test_an_ablation_has_its_table_and_plots_in_the_report(ablation_study: Path)
 
 
 def test_names_and_paths_from_files_are_escaped(few_shot_study: Path):
-    predictions = predictions_of("accuracy", [EVIL, "b"], [[1, 1], [0, 0]])
     study = ExampleStudy(few_shot_study)
-    for path in few_shot_study.glob("trials/*/predictions.parquet"):
-        study.predict(path.parent.name, predictions)
-    for path in few_shot_study.glob("trials/search-*"):
-        study.change(path.name, label=EVIL)
-    plots = make_charts(read_study_result(few_shot_study))
+    predictions = predictions_of("accuracy", [EVIL, "b"], [[1, 1], [0, 0]])
+    for trial, config in study.folder.trials_of("search", "test"):
+        if config["stage"] == "search":
+            study.change(trial.trial_id, label=EVIL)
+        else:
+            study.predict(trial.trial_id, predictions)
     evil = f'"{EVIL}'
     seen = [Prediction("text", "accuracy", evil, evil, name, 0.9) for name in ("a", evil)]
-    ExampleStudy(few_shot_study).predict("test-best-seed1", seen)
+    study.predict("test-best-seed1", seen)
     study.doubt_labels(f"{EVIL}.png", ("cat", EVIL))
     source: Any = SimpleNamespace(open_image=lambda path: Image.new("RGB", (9, 9)))
     known = Dataset("glyphs", (evil,), ("{}",), (), (), (Record(evil, 0),), source)
-    page = render_report(read_study_result(few_shot_study), plots, {"glyphs": known})
+    result = read_study_result(few_shot_study)
+    page = render_report(result, make_charts(result), {"glyphs": known})
     assert page.count("<img ") == 1
     assert page.count("alert(") > 10
     assert EVIL not in page
-    assert "script" not in {tag for tag, _ in Outline(page).tags}
-    _, _, section = Outline(page).text.rpartition("Labels to check\n")
-    assert section.startswith("1 of 9 ")
-    assert f"| {EVIL}.png | cat | {EVIL} |" in section
+    assert "script" not in {tag for tag, _ in Tags(page).found}
+    lines = lines_of(page)
+    at = lines.index(f"{EVIL}.png")
+    assert lines[at : at + 3] == [f"{EVIL}.png", "cat", EVIL]
+    assert [line for line in lines if line.startswith("1 of 9 ")]
 
 
 def test_the_code_that_loads_the_final_model_runs(
@@ -187,7 +179,7 @@ def test_the_code_that_loads_the_final_model_runs(
 ):
     monkeypatch.chdir(tuned_study)
     Image.linear_gradient("L").save("image.png")
-    (code,) = loading_blocks(tuned_study)
+    (code,) = loading_blocks(rendered(tuned_study))
     variables: dict[str, Any] = {}
     exec(code, variables)
     assert variables["model"].class_names == ("a", "b", "c")

@@ -8,13 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from study.data.records import Dataset
-from study.report.pictures import (
-    PICTURE_SIDE,
-    Gallery,
-    encode_picture,
-    make_gallery,
-)
+from study.report.pictures import PICTURE_SIDE, Gallery, encode_picture, make_gallery
 from study.results.study_result import read_study_result
 from study.trial.study import Prediction, Study
 from tests.example_studies import ExampleStudy
@@ -30,9 +24,10 @@ def pets(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def shown(few_shot_study: Path, pets: Path) -> Path:
+def shown(few_shot_study: Path, pets: Path) -> ExampleStudy:
     """A study of these images, whose first three seeds take 15 cats for dogs."""
-    ExampleStudy(few_shot_study).configure("data.dataset=pets", f"data.root={pets}")
+    study = ExampleStudy(few_shot_study)
+    study.configure("data.dataset=pets", f"data.root={pets}")
     for seed in range(1, 6):
         predictions = []
         for n in range(40):
@@ -40,12 +35,12 @@ def shown(few_shot_study: Path, pets: Path) -> Path:
             taken = "dog" if n < 15 and seed < 4 else name
             path = f"test/{name}/{n % 20}.png"
             predictions.append(Prediction("text", "accuracy", path, name, taken, 0.5 + n / 100))
-        ExampleStudy(few_shot_study).predict(f"test-best-seed{seed}", predictions)
-    return few_shot_study
+        study.predict(f"test-best-seed{seed}", predictions)
+    return study
 
 
-def gallery_of(folder: Path, **known: Dataset) -> Gallery:
-    return make_gallery(read_study_result(folder), known)
+def gallery_of(study: ExampleStudy) -> Gallery:
+    return make_gallery(read_study_result(study.folder.path), {})
 
 
 def opened(address: str | None) -> Image.Image:
@@ -56,13 +51,22 @@ def opened(address: str | None) -> Image.Image:
     return image
 
 
-def test_mistakes_are_the_surest_wrong_ones(shown: Path):
+def test_mistakes_are_the_surest_wrong_ones_whose_images_are_still_the_same(
+    shown: ExampleStudy, pets: Path
+):
     gallery = gallery_of(shown)
     assert gallery.seed == 1
     assert [p.path for p in gallery.mistakes] == [f"test/cat/{n}.png" for n in range(14, 2, -1)]
-    first = gallery.mistakes[0]
-    assert first.caption == ["taken for dog, 64.0 %", "is cat"]
+    assert gallery.mistakes[0].caption == ["taken for dog, 64.0 %", "is cat"]
     assert all(picture.address for picture in gallery.mistakes)
+    (pets / "test/cat/14.png").unlink()
+    (pets / "test/cat/13.png").rename(pets / "test/dog/99.png")
+    (pets / "test/cat/12.png").write_bytes(b"no image")
+    gallery = gallery_of(shown)
+    assert [picture.address is None for picture in gallery.mistakes] == [True] * 3 + [False] * 9
+    of_another_class = Prediction("text", "accuracy", "test/cat/1.png", "dog", "cat", 0.9)
+    shown.predict("test-best-seed1", [of_another_class])
+    assert [picture.address for picture in gallery_of(shown).mistakes] == [None]
 
 
 @pytest.mark.parametrize("form, size", [("PNG", 20), ("JPEG", 90)])
@@ -91,19 +95,7 @@ def test_pictures_are_small_and_a_tiny_image_keeps_its_very_pixels(size: tuple[i
         assert (np.asarray(picture) == noise).all()
 
 
-def test_an_image_that_is_gone_changed_or_of_another_class_is_left_out(shown: Path, pets: Path):
-    (pets / "test/cat/14.png").unlink()
-    (pets / "test/cat/13.png").rename(pets / "test/dog/99.png")
-    (pets / "test/cat/12.png").write_bytes(b"no image")
-    gallery = gallery_of(shown)
-    assert [picture.address is None for picture in gallery.mistakes] == [True] * 3 + [False] * 9
-    ExampleStudy(shown).predict(
-        "test-best-seed1", [Prediction("text", "accuracy", "test/cat/1.png", "dog", "cat", 0.9)]
-    )
-    assert [picture.address for picture in gallery_of(shown).mistakes] == [None]
-
-
-def test_nothing_is_downloaded_for_pictures(shown: Path, monkeypatch: pytest.MonkeyPatch):
-    ExampleStudy(shown).configure("data.dataset=hf:a/b", "data.root=null")
+def test_nothing_is_downloaded_for_pictures(shown: ExampleStudy, monkeypatch: pytest.MonkeyPatch):
+    shown.configure("data.dataset=hf:a/b", "data.root=null")
     monkeypatch.setattr(Study, "dataset", property(lambda self: pytest.fail("read")))
     assert not any(picture.address for picture in gallery_of(shown).mistakes)

@@ -8,31 +8,29 @@ from study.commands.extend import extended_config
 from study.config.loading import load_config
 from study.report.summary import findings, next_steps
 from study.results.study_result import read_study_result
-from study.storage.study_folder import REGISTERED, Registration, StudyFolder
+from study.storage.study_folder import REGISTERED, Registration
 from study.trial.study import Study
 from tests.example_studies import ExampleStudy
 
 
 def last_lines(folder: Path) -> tuple[list[tuple[str, str]], dict[str, str]]:
-    board = read_study_result(folder)
-    return findings(board), dict(next_steps(board))
+    result = read_study_result(folder)
+    return findings(result), dict(next_steps(result))
 
 
-def test_both_comparisons_are_named_the_closer_first_and_all_fits_in_few_lines(
-    few_shot_study: Path,
-):
-    ExampleStudy(few_shot_study).add_final("labelled")
-    board = read_study_result(few_shot_study)
-    compared = [text for word, text in findings(board) if word == "against"]
-    assert len(compared) == len(board.comparisons) == 2
-    means = [comparison.mean for comparison in board.comparisons.values()]
-    assert means == sorted(means)
-    registration = Registration("letters", "3", True, "it is the first")
-    StudyFolder(few_shot_study).write_json(REGISTERED, registration)
+def test_both_comparisons_and_the_registered_version_fit_in_few_lines(few_shot_study: Path):
+    study = ExampleStudy(few_shot_study)
+    study.add_final("labelled")
     hints = [("browse", "a server"), ("page", "a run"), ("trials", "a table")]
-    steps = dict(next_steps(read_study_result(few_shot_study), hints))
-    assert len(findings(board)) + len(steps) == 12
-    assert {"report", "browse", "trials", "predict", "model"} <= steps.keys()
+    for champion, address in ((True, "models:/letters@champion"), (False, "models:/letters/3")):
+        registration = Registration("letters", "3", champion, "it is the first")
+        study.folder.write_json(REGISTERED, registration)
+        result = read_study_result(few_shot_study)
+        steps = dict(next_steps(result, hints))
+        assert len(findings(result)) + len(steps) == 12
+        assert {"report", "browse", "trials", "predict"} <= steps.keys()
+        assert steps["model"].split(" ")[0] == address
+    assert [word for word, _ in findings(result)].count("against") == len(result.comparisons) == 2
 
 
 def test_a_final_model_that_is_not_the_best_configuration_is_named(few_shot_study: Path):
@@ -44,25 +42,18 @@ def test_a_final_model_that_is_not_the_best_configuration_is_named(few_shot_stud
 
 @pytest.mark.parametrize("limit", ["null", "35", "0.5"])
 def test_what_is_offered_to_extend_is_what_extend_takes(few_shot_study: Path, limit: str):
-    ExampleStudy(few_shot_study).configure(f"search.minutes={limit}")
-    trial = StudyFolder(few_shot_study).trial("search-0000")
+    study = ExampleStudy(few_shot_study)
+    study.configure(f"search.minutes={limit}")
+    trial = study.folder.trial("search-0000")
     trial.append_reports({"epoch": 0, "seconds": 3000.0, "ended_at": 1e9})
     _, steps = last_lines(few_shot_study)
     *_, overrides = steps["extend"].partition(" search.")
-    study = Study(load_config(few_shot_study / "study.yaml"), StudyFolder(few_shot_study))
-    extended = extended_config(study, [f"search.{each}" for each in overrides.split(" search.")])
-    assert extended.search.trials == study.config.search.trials + 50
+    loaded = Study(load_config(few_shot_study / "study.yaml"), study.folder)
+    extended = extended_config(loaded, [f"search.{each}" for each in overrides.split(" search.")])
+    assert extended.search.trials == loaded.config.search.trials + 50
 
 
-def test_a_version_that_is_not_champion_is_named_by_its_number(few_shot_study: Path):
-    for champion, address in ((True, "models:/letters@champion"), (False, "models:/letters/3")):
-        registration = Registration("letters", "3", champion, "it is the first")
-        StudyFolder(few_shot_study).write_json(REGISTERED, registration)
-        _, steps = last_lines(few_shot_study)
-        assert steps["model"].split(" ")[0] == address
-
-
-def test_labelling_needs_a_best_configuration_and_extending_a_search(
+def test_predicting_needs_a_best_configuration_and_extending_a_search(
     ablation_study: Path, untested_study: Path
 ):
     found, steps = last_lines(ablation_study)

@@ -16,6 +16,8 @@ from study.trial.study import Prediction
 from tests import example_studies
 from tests.example_studies import SEEDS, ExampleStudy, search_study
 
+TEXT_BIAS = "text_model.encoder.layers.0.mlp.fc2.bias"
+
 
 @pytest.fixture
 def ablation_study(tmp_path: Path) -> Path:
@@ -32,24 +34,8 @@ def few_shot_study(tmp_path: Path) -> Path:
 @pytest.fixture
 def tuned_study(few_shot_study: Path) -> Path:
     """A finished few-shot study: its best's seeds kept deltas of one text bias, each larger."""
-    from study.backbones.load_backbone import load_backbone
-    from study.embedded import backbone_path
-    from study.method.delta import DeltaInfo, save_delta
-
-    backbone = load_backbone(backbone_path("embedded"))
-    name = "text_model.encoder.layers.0.mlp.fc2.bias"
-    original = dict(backbone.clip.named_parameters())[name].detach()
-    info = DeltaInfo(
-        backbone="embedded",
-        revision=None,
-        fingerprint=backbone.fingerprint,
-        subset="text.mlp.fc2.bias[0:1]",
-        class_names=("a", "b", "c"),
-        templates=("a photo of the {}.",),
-    )
-    for seed in range(1, 6):
-        path = few_shot_study / f"trials/test-best-seed{seed}/delta.safetensors"
-        save_delta(path, {name: original * (1 + seed / 10)}, info)
+    for seed in SEEDS:
+        save_moved(few_shot_study, f"best-seed{seed}", TEXT_BIAS, times=1 + seed / 10)
     return few_shot_study
 
 
@@ -114,6 +100,20 @@ def predicted(few_shot_study: Path) -> Path:
     return few_shot_study
 
 
+def save_moved(folder: Path, test: str, name: str, *, times: float = 1.0, by: float = 0.0):
+    """Let a test have a delta in which one tensor of the small CLIP is another one."""
+    from study.backbones.load_backbone import load_backbone
+    from study.embedded import backbone_path
+    from study.method.delta import DeltaInfo, save_delta
+
+    backbone = load_backbone(backbone_path("embedded"))
+    moved = dict(backbone.clip.named_parameters())[name].detach() * times + by
+    info = DeltaInfo(
+        "embedded", None, backbone.fingerprint, "text.mlp.fc2.bias[0:1]", ("a", "b", "c"), ("{}.",)
+    )
+    save_delta(folder / f"trials/test-{test}/delta.safetensors", {name: moved}, info)
+
+
 def partial_result(**values: Any) -> TrialResult:
     """Return the result of a trial of which a test needs some values alone."""
     settings = TrialSettings(subset="vision.ln", head="text")
@@ -124,8 +124,5 @@ def placed(folder: Path, dataset: str, experiment: str = "base_to_new") -> Path:
     """Give a study its place in a sweep."""
     place = {"experiment": experiment, "axes": {"data.dataset": dataset, "data.shots": 16}}
     (folder / "sweep.json").write_text(json.dumps(place))
-    config = (folder / "study.yaml").read_text()
-    lines = [f"  dataset: {dataset}" if "  dataset:" in li else li for li in config.splitlines()]
-    text = "\n".join(lines).replace("shots: 4\n", "shots: 16\n")
-    (folder / "study.yaml").write_text(text + "\n")
+    ExampleStudy(folder).configure(f"data.dataset={dataset}", "data.shots=16")
     return folder

@@ -5,14 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from study.backbones.load_backbone import load_backbone
-from study.embedded import backbone_path
 from study.errors import DataError
-from study.method.delta import DeltaInfo, save_delta
 from study.results.drift import feature_drift, parameter_drift, study_drift
 from study.results.study_result import read_study_result
 from tests.example_studies import ExampleStudy
 from tests.not_none import not_none
+from tests.results.conftest import save_moved
 
 FC2 = "text_model.encoder.layers.3.mlp.fc2.bias"
 PRE = "vision_model.pre_layrnorm.weight"
@@ -66,23 +64,15 @@ def test_the_best_ones_seeds_are_measured_or_those_of_the_best_with_a_delta(
         study_drift(read_study_result(tuned_study))
 
 
-def move(folder: Path, trial: str, name: str, distance: float):
-    """Let a tested trial have a delta in which one tensor of the backbone is moved."""
-    backbone = load_backbone(backbone_path("embedded"))
-    moved = dict(backbone.clip.named_parameters())[name].detach() + distance
-    info = DeltaInfo("embedded", None, backbone.fingerprint, "none", tuple("abcd"), ("a {}.",))
-    save_delta(folder / f"trials/test-{trial}/delta.safetensors", {name: moved}, info)
-
-
 def test_features_move_with_their_own_encoder_and_images_may_be_gone(
     few_shot_study: Path, caplog: pytest.LogCaptureFixture
 ):
-    move(few_shot_study, "best-seed2", "vision_model.post_layernorm.bias", 0.2)
+    save_moved(few_shot_study, "best-seed2", "vision_model.post_layernorm.bias", by=0.2)
     drift = study_drift(read_study_result(few_shot_study))
     assert (drift.text.cosine, drift.text.cka) == pytest.approx((1.0, 1.0))
     assert not_none(drift.images).cosine < 0.9999
     ExampleStudy(few_shot_study).configure("data.dataset=gone", "data.root=gone")
-    move(few_shot_study, "best-seed1", "text_model.final_layer_norm.bias", 1.0)
+    save_moved(few_shot_study, "best-seed1", "text_model.final_layer_norm.bias", by=1.0)
     drift = study_drift(read_study_result(few_shot_study))
     assert drift.images is None
     assert drift.text.cosine < 1
