@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from study.config.trial_settings import HEADS, TrialSettings
+from study.config.trial_settings import HEADS, Head, TrialSettings
 from study.storage.trial_folder import PREDICTIONS, Status
 from study.trial.study import Candidate, EpochReport, Prediction, TrialConfig
 from tests.study_writer import CLASSES, SEEDS, StudyWriter, predictions_of, predictions_right
@@ -81,13 +81,18 @@ class ExampleStudy(StudyWriter):
         }
         return self.trial(number, **values | fields)
 
-    def scores(self, score: float) -> dict[str, float]:
-        """The protocol's score and its parts, which are around it."""
-        if not self.base_to_new:
-            return {"accuracy": score, "score": score}
-        base, new = score + 0.08, score - 0.06
-        hmean = 2 * base * new / (base + new)
-        return {"base": base, "new": new, "hmean": hmean, "score": hmean}
+    def _with_scores(
+        self, report: EpochReport, prefix: str, score: float, heads: Sequence[Head]
+    ) -> EpochReport:
+        """Add the protocol's score, and its parts, which are around it, to a report."""
+        scores = {"accuracy": score, "score": score}
+        if self.base_to_new:
+            base, new = score + 0.08, score - 0.06
+            hmean = 2 * base * new / (base + new)
+            scores = {"base": base, "new": new, "hmean": hmean, "score": hmean}
+        metrics = {f"{prefix}{name}": value for name, value in scores.items()}
+        of_heads = dict.fromkeys(heads, scores)
+        return replace(report, metrics=report.metrics | metrics, scores=of_heads)
 
     def train(
         self,
@@ -108,17 +113,11 @@ class ExampleStudy(StudyWriter):
         last = config.epochs if epochs is None else epochs
         for epoch in range(1, last + 1) if last else (0,):
             report = EpochReport(epoch, epoch == config.epochs, {"seconds": 1.5}, head=head)
-            scores: Mapping[str, float] = {}
-            heads: tuple[Head, ...] = HEADS
             if config.stage == "search":
-                scores, prefix, heads = self.scores(score), "val_", (head,)
+                report = self._with_scores(report, "val_", score, [head])
             elif report.done and test is not None:
-                scores, prefix = self.scores(test), "test_"
+                report = self._with_scores(report, "test_", test, HEADS)
                 report = replace(report, predictions=self._predictions(test))
-            if scores:
-                metrics = {f"{prefix}{name}": value for name, value in scores.items()}
-                of_heads = dict.fromkeys(heads, scores)
-                report = replace(report, metrics=report.metrics | metrics, scores=of_heads)
             self.record(config, report)
         if status:
             self.end(config, status, **cause)

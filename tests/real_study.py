@@ -216,7 +216,7 @@ class FinishedStudy(StudyWriter):
         config = self._trial(seed, **names, seed=seed, epochs=1, **own)
         head = config.settings.head or "text"
         right = self._right or [round(images * test_score) for images in self._images]
-        names = [f"digit {number}" for number in range(len(self._images))]
+        digits = [f"digit {number}" for number in range(len(self._images))]
         scores = {"accuracy": test_score, "score": test_score}
         metrics = {f"test_{name}": score for name, score in scores.items()}
         tensors = {} if label == "zero-shot" else self._tensors
@@ -227,7 +227,7 @@ class FinishedStudy(StudyWriter):
             True,
             {"seconds": 1.0, f"test_score_{head}": test_score, **metrics},
             deltas=(tensors,),
-            predictions=predictions_right("accuracy", names, self._images, right, head),
+            predictions=predictions_right("accuracy", digits, self._images, right, head),
             head=head,
             scores={head: scores},
         )

@@ -83,7 +83,8 @@ def test_every_form_has_the_same_candidates_and_one_screen_the_best(base_to_new_
     for row in result.rows:
         assert row.label in printed
         assert f"| {row.label} |" in markdown
-    vars(result)["rows"] = result.rows * 9
+    others = [row for row in result.rows if not row.is_best]
+    vars(result)["rows"] = [*others * 9, not_none(result.best)]
     console = Console(width=80, record=True, file=io.StringIO())
     console.print(render_screen(result))
     lines = console.export_text().splitlines()

@@ -72,8 +72,13 @@ def test_comparisons_that_an_earlier_choice_planned_are_tests_as_well(few_shot_s
     for one in earlier:
         if one["label"] == "third":  # was the best when there were fewer trials
             one["label"] = "best"
-    entry = {"from": 24, "to": 30, "candidates": earlier, "final": None}
-    (few_shot_study / "extensions.json").write_text(json.dumps([entry]))
+    # With the same best, another method was the best before.
+    later = [one | {"search_trials": 30} for one in candidates if one["label"] != "linear"]
+    entries = [
+        {"from": 24, "to": 30, "candidates": earlier, "final": None},
+        {"from": 30, "to": 35, "candidates": later, "final": None},
+    ]
+    (few_shot_study / "extensions.json").write_text(json.dumps(entries))
     compared = read_study_result(few_shot_study).comparisons
     assert compared.keys() == alone.keys()
     for label, difference in compared.items():
@@ -142,8 +147,8 @@ def test_recalls_and_confusions_follow_from_predictions(predicted: Path):
     assert result.chance == 0.5
     (predicted / "trials/test-zero-shot-seed1/predictions.parquet").unlink()
     classes = read_study_result(predicted).classes
-    assert {one.before for one in classes.rows} == {None}
-    assert {one.before for one in classes.confused} == {None}
+    assert {row.before for row in classes.rows} == {None}
+    assert {pair.before for pair in classes.confused} == {None}
 
 
 def test_a_final_training_has_an_interval_over_images_alone(few_shot_study: Path):
