@@ -28,8 +28,6 @@ _NAMES = {
 _NAMES |= {name: method.title for name, method in METHODS.items()}
 _NAMES |= {rank: f"{rank} by validation" for rank in RANKS}
 _GROUPS = {OPEN: "open search", BASELINE: "baselines"}
-_EARLIER = "-of-"
-"""The text between an earlier candidate's label and the number of trials it is from."""
 _UNNAMED = {BEST, WITH_DELTA}
 """Labels that add nothing to the name of the candidate whose training they share."""
 
@@ -40,19 +38,17 @@ def candidate_name(label: str) -> str:
     Args:
         label: its label; after an extension, that of an earlier candidate ends with ``-of-TRIALS``.
     """
-    role, trials = _split_label(label)
-    return f"{_NAMES[role]}, of {trials} trials" if trials else _NAMES.get(label, label)
+    role, _, trials = label.rpartition("-of-")
+    if role in _NAMES and trials.isdigit():
+        return f"{_NAMES[role]}, of {trials} trials"
+    return _NAMES.get(label, label)
 
 
 def entry_name(entry: Row) -> str:
     """Return the name of a tested candidate, with the others that share its training."""
-    names = [candidate_name(entry.labels[0])]
-    _, first_trials = _split_label(entry.labels[0])
-    for label in entry.labels[1:]:
-        role, trials = _split_label(label)
-        if role not in _UNNAMED or trials != first_trials:
-            names.append(candidate_name(label))
-    return ", also ".join(names)
+    first, *others = entry.labels
+    named = [first, *(label for label in others if label not in _UNNAMED)]
+    return ", also ".join(map(candidate_name, named))
 
 
 def starred_name(entry: Row) -> str:
@@ -78,9 +74,3 @@ def score_titles(names: ScoreNames, heads: Iterable[Head] = ()) -> dict[str, str
     if names.balanced:
         titles[BALANCED] = f"{BALANCED} %"
     return titles
-
-
-def _split_label(label: str) -> tuple[str, str]:
-    """Return the role of a candidate, and the number of trials that it was chosen from."""
-    role, _, trials = label.rpartition(_EARLIER)
-    return (role, trials) if role in _NAMES and trials.isdigit() else (label, "")

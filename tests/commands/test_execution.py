@@ -171,7 +171,8 @@ def test_ctrl_c_ends_a_finished_study_that_sends_its_rest_and_kill_does_not(
         closed.append(finished)
         return TrackerMessages()
 
-    ending.side_effect = lambda result, *_: (result.folder.path / DESCRIPTION).touch()
+    study = study_of(configure(search={"trials": 0}))
+    ending.side_effect = lambda result, *_: result.folder.write(DESCRIPTION, b"")
     tracker.close.side_effect = close
     sync = pytest.raises(InterruptedStudyError, match=r"clipfit-study sync \S*mine")
     with reacting(), sync if name == signal.SIGINT else nullcontext():
