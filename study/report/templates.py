@@ -1,4 +1,4 @@
-"""The environment of Jinja's templates, which hold the words of long texts."""
+"""The environment of Jinja's templates: the report and the model card."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ def templates(**options: Any) -> Any:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # which few commands need
 
     loader = FileSystemLoader(Path(__file__).parent)
-    # Most are of texts for a terminal; those of HTML ask for `autoescape`.
+    # The report asks for `autoescape`; the card is Markdown.
     return Environment(  # noqa: S701
         loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, **options
     )
