@@ -32,10 +32,9 @@ class TrackerMessages(NamedTuple):
 class Tracker(ABC):
     """A tracker of one study at a time; a subclass needs `start`, `trial_changed` and `close`.
 
-    The constructor takes no arguments. Every result is in the study's folder before a tracker is
-    called, so a tracker reads what it keeps there. Trials must not wait for a tracker: slow work
-    belongs in a thread of the tracker. Only `check` and `start` may raise; other methods log their
-    failures, or return them from `close`.
+    The constructor takes no arguments. A tracker reads the study's folder, where every result is
+    before the tracker is called. Trials must not wait for it: slow work belongs in a thread. Only
+    `check` and `start` may raise; others log their failures, or return them from `close`.
     """
 
     title = "the tracker"
@@ -81,8 +80,7 @@ class TrackerObserver:
     def __init__(self, tracker: Tracker) -> None:
         self._tracker = tracker
 
-    def trial_started(self, config: TrialConfig, *_: Any) -> None:
-        """Pass on that something of a trial is new."""
+    def trial_started(self, config: TrialConfig, *_: Any) -> None:  # noqa: D102
         self._tracker.trial_changed(config.trial_id)
 
     trial_reported = trial_ended = trial_started
@@ -105,11 +103,7 @@ class NoTracker(Tracker):
 
 
 def describe_unsent(unsent: Mapping[str, str]) -> str:
-    """Return the number of unsent runs, followed by a line for each reason with three of its runs.
-
-    Args:
-        unsent: the reason of each run, by its trial's id.
-    """
+    """Return the number of unsent runs, and a line for each reason with up to three trials."""
     trials_by_reason = defaultdict(list)
     for trial_id, reason in unsent.items():
         trials_by_reason[reason].append(trial_id)

@@ -61,12 +61,7 @@ class Sent:
 
 
 class StudySync:
-    """Sends a study and its trials to their runs; errors are those of `StudyRun`.
-
-    Args:
-        study: the study.
-        uri: the address of the tracking server or store.
-    """
+    """Sends a study and its trials to their runs; see `StudyRun`."""
 
     def __init__(self, study: Study, uri: str) -> None:
         self.run = StudyRun(study, uri)

@@ -45,25 +45,19 @@ def test_a_store_that_a_study_can_make_is_absent_and_looking_makes_none(
     assert is_absent_store(own)
     check(own)
     assert (tmp_path / "own.db").stat().st_size == 0, "an empty one is left empty"
+    (tmp_path / "own.db").write_text("no database, " * 1000)
+    for uri in (own, f"sqlite:///{tmp_path}", "http://127.0.0.1:9", "postgresql://host/runs", "x"):
+        assert not is_absent_store(uri), "it must be connected to"
 
 
-def test_what_has_tables_or_is_no_store_at_all_must_be_connected_to(tmp_path: Path):
-    (tmp_path / "notes.db").write_text("no database, " * 1000)
-    files = [f"sqlite:///{tmp_path / 'notes.db'}", f"sqlite:///{tmp_path}"]
-    others = ["http://127.0.0.1:9", "postgresql://127.0.0.1:9/runs", "x"]
-    assert [uri for uri in (*files, *others) if is_absent_store(uri)] == []
-
-
-def test_a_store_whose_folder_is_missing_or_cannot_be_written_is_refused(tmp_path: Path):
-    folder = tmp_path / "missing"
+def test_a_store_that_would_not_outlast_the_study_or_cannot_be_written_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     with pytest.raises(TrackingError, match="does not exist; make it, or set"):
-        check(f"sqlite:///{folder / 'mlflow.db'}")
+        check(f"sqlite:///{tmp_path / 'missing' / 'mlflow.db'}")
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(StorageError, match="/proc is not writable"):
         is_absent_store("sqlite:////proc/mlflow.db")
-
-
-def test_a_store_on_the_machine_of_a_job_is_refused(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv(JOB, '{"runtime_env": {"working_dir": "gcs://_ray_pkg_0.zip"}}')
     with pytest.raises(TrackingError, match="is on the machine that this job happens to run on"):
         check(DEFAULT_URI)
@@ -73,13 +67,18 @@ def test_a_store_on_the_machine_of_a_job_is_refused(monkeypatch: pytest.MonkeyPa
     "uri",
     [
         *("mlruns", "foo://x", "http://", f"sqlite:///{__file__}", "sqlite:///:memory:"),
-        *("http://127.0.0.1:9", "http://no-such-host.invalid:5000"),
+        *("http://me:s3cret@127.0.0.1:9", "http://no-such-host.invalid:5000"),
+        "postgresql://127.0.0.1:9/runs?user=me&password=s3cret",
     ],
 )
-def test_an_address_that_mlflow_cannot_use_is_refused_with_what_is_allowed(uri: str):
+def test_an_address_that_mlflow_cannot_use_is_refused_with_what_is_allowed(
+    uri: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     with pytest.raises(TrackingError, match="or MLFLOW_TRACKING_URI") as refused:
-        check(uri)
+        MlflowTracker().check(build_config({}, "here"))
     assert "Max retries" not in str(refused.value)
+    assert "s3cret" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

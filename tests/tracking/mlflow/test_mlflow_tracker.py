@@ -6,6 +6,7 @@ from mlflow.entities import Run
 from study.errors import TrackingError
 from study.tracking.mlflow import mlflow_tracker
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
+from study.tracking.mlflow.server import viewing_hints
 from tests.faults.proxy import wait_until
 from tests.study_writer import StudyWriter
 from tests.tracking.mlflow.records import runs, started
@@ -20,13 +21,9 @@ def test_the_end_of_a_study_prints_where_its_trials_are_browsed(
     study.configure(f"tracking.experiment={view}", *overrides)
     tracker = started(study, mlflow_store)
     lines = tracker.close(finished=True)
-    hints = dict(lines.hints)
-    assert hints.keys() == {"browse", "page", "trials"}
-    assert hints["browse"] == f"mlflow ui --backend-store-uri {mlflow_store}"
     run = runs(mlflow_store, study)[""].info
-    assert f"/#/experiments/{run.experiment_id}/runs/{run.run_id}?" in hints["page"]
-    assert hints["trials"].endswith(f"viewStateShareKey={view}")
-    assert lines.missing == ""
+    hints = viewing_hints(mlflow_store, run.experiment_id, run.run_id, view)
+    assert lines == ("", hints)
 
 
 def test_system_metrics_are_on_the_studys_own_run_if_requested(

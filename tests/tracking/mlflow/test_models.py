@@ -8,7 +8,6 @@ import pytest
 from PIL import Image
 
 from study.errors import DeltaError, TrackingError
-from study.method.delta import load_delta
 from study.serving.saved_model import read_best_model
 from study.tracking.mlflow.models import download_model
 from tests.mlflow_address import mlflow_at
@@ -43,23 +42,18 @@ def place(registered: Registered) -> Iterator[Path]:
 def test_it_is_the_best_configuration_that_the_study_itself_has(
     registered: Registered, store: str, tmp_path: Path, address: str
 ):
-    (tmp_path / "scratch").mkdir()
-    own = read_best_model(registered.study.study, tmp_path / "scratch")
-    saved = download_model(address, tmp_path / "model")
-    for name, tensor in load_delta(own.delta)[0].items():
-        assert load_delta(saved.delta)[0][name].equal(tensor)
+    own = read_best_model(registered.study.study, tmp_path)
+    saved = download_model(address, tmp_path)
     assert saved.info == own.info
     for name in ("subset", "head", "alpha"):
         assert getattr(saved.settings, name) == getattr(own.settings, name)
-    assert saved.name == ("models:/clipfit-digits/1, of study 'mine' (trial test-best-seed1)")
-
-
-def test_probabilities_are_those_of_the_model_that_mlflow_loads(store: str, tmp_path: Path):
+    assert saved.name == "models:/clipfit-digits/1, of study 'mine' (trial test-best-seed1)"
     with mlflow_at(store):
-        theirs = mlflow.pyfunc.load_model(CHAMPION).predict(IMAGES)["probabilities"]
-    classifier = download_model(CHAMPION, tmp_path).load_classifier()
-    rows = classifier.probabilities(IMAGES).tolist()
-    assert [dict(zip(classifier.class_names, row, strict=True)) for row in rows] == [*theirs]
+        theirs = mlflow.pyfunc.load_model(address).predict(IMAGES)["probabilities"]
+    for model in (saved, own):
+        classifier = model.load_classifier()
+        rows = classifier.probabilities(IMAGES).tolist()
+        assert [dict(zip(classifier.class_names, row, strict=True)) for row in rows] == [*theirs]
 
 
 @pytest.mark.usefixtures("store")
@@ -74,10 +68,7 @@ def test_no_code_of_the_model_runs(place: Path, tmp_path: Path):
 @pytest.mark.parametrize(
     "address, reason",
     [
-        (
-            "models:/clipfit-digits",
-            "is not an address of a registered model; expected one of models:/NAM",
-        ),
+        ("models:/clipfit-digits", "is not an address of .*; expected one of models:/NAM"),
         ("models:/clipfit-digits/1/artifacts", "is not an address"),
         ("models:/clipfit-pets/1", "not found; registered models: 'clipfit-digits"),
         ("models:/clipfit-digits@best", "alias best not found"),

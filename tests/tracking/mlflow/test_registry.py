@@ -2,7 +2,6 @@
 
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +9,12 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.models import Model
 
+from study.config.trial_settings import TrialSettings
 from study.errors import TrackingError
 from study.results.study_result import write_chance
 from study.tracking.mlflow import registry
 from study.tracking.mlflow.registry import model_name, register_best
 from study.tracking.mlflow.study_run import StudyRun
-from tests.study_writer import StudyWriter
 from tests.tracking.mlflow.conftest import Registered
 from tests.tracking.mlflow.records import started, sync
 
@@ -25,106 +24,107 @@ def finished(finish: Any, tmp_path: Path) -> Any:
     return lambda name, **changes: finish(tmp_path, name, **changes)
 
 
-@pytest.fixture(scope="module")
-def registered(register_in_own_store: Callable[..., Registered]) -> Registered:
-    """A study that is registered, for tests that change nothing."""
+def test_a_version_says_where_it_comes_from_and_has_no_pickle(finished: Any, store: str):
     before = list(sys.path)
-    registered = register_in_own_store("message", linear=True)
+    study = finished("mine", linear=True)
+    registered = Registered(study, store)
     assert sys.path == before
-    return registered
-
-
-def test_a_version_says_where_it_comes_from_and_what_it_was_chosen_by(registered: Registered):
     tags, description = registered.version.tags, registered.version.description
     expected = {
-        **{"study": "message", "dataset": "digits", "selection": "holdout", "split_hash": "f" * 16},
+        **{"study": "mine", "dataset": "digits", "selection": "holdout", "split_hash": "f" * 16},
         **{"val_score": "0.8", "trial_id": "test-best-seed1", "head": "linear"},
         **{"alpha": "0.75"},
     }
     assert tags.items() >= expected.items()
-    assert model_name("hf:owner/set") == "clipfit-hf-owner-set"
     assert len(tags["training_data_hash"]) == 64
     assert "beats_chance" not in tags, "nothing is known of it"
-    assert "80.0% on validation; 75.0% on test, the mean over 2 seeds" in description
+    assert "75.0% on test, the mean over 2 seeds" in description
     assert f'mlflow.pyfunc.load_model("{registered.registration.uri}")' in description
-    assert registered.study.folder.read_registration() == registered.registration
-    client = MlflowClient(registered.uri)
+    assert study.folder.read_registration() == registered.registration
+    client = MlflowClient(store)
     metrics = client.get_run(registered.version.run_id).data.metrics
     assert metrics == {"val_score": 0.8, "test_score": 0.75}, "accuracy is the score"
     assert register_best(registered.run) == registered.registration
     assert len(list(client.search_model_versions("name = 'clipfit-digits'"))) == 1
 
-
-def test_the_artifact_is_small_and_has_no_pickle(registered: Registered):
     place = Path(registered.version.source)
     assert Model.load(place).load_input_example(place)
     sizes = {str(p.relative_to(place)): p.stat().st_size for p in place.rglob("*") if p.is_file()}
     texts = {"", ".py", ".typed", ".jinja", ".css", ".js", ".json", ".yaml", ".toml", ".txt"}
     assert {Path(name).suffix for name in sizes} <= {*texts, ".mplstyle", ".safetensors"}
-    backbone = "code/study/embedded/glyph-clip/model.safetensors"
     weights = {name for name in sizes if name.endswith(".safetensors")}
-    letters = "code/study/data/readers/letters.safetensors"
-    assert weights == {backbone, letters, "artifacts/delta.safetensors"}
-    code = sum(size for name, size in sizes.items() if name.startswith("code/"))
-    assert sum(sizes.values()) - code < 100_000
-    assert code - sizes[backbone] < 2_200_000
+    assert weights == {
+        "artifacts/delta.safetensors",
+        "code/study/embedded/glyph-clip/model.safetensors",
+        "code/study/data/readers/letters.safetensors",
+    }
+    assert sum(size for name, size in sizes.items() if not name.startswith("code/")) < 100_000
 
 
-def test_a_final_training_is_the_version(finished: Any, store: str):
-    study = finished("trained")
-    tested = study.folder.trial("test-best-seed1").path
-    shutil.copytree(tested, tested.with_name("final-labelled-0001"))
-    StudyWriter(study.folder.path).change("final-labelled-0001", stage="final")
-    version = Registered(study, store).version
-    assert version.tags["final_images"] == "labelled"
-    assert "75.0% on test, one training" in version.description
+@pytest.mark.parametrize("dataset, name", [("hf:owner/set", "hf-owner-set"), ("a:b/", "a-b")])
+def test_a_models_name_has_no_slash_and_no_colon(dataset: str, name: str):
+    assert model_name(dataset) == f"clipfit-{name}"
 
 
-def test_the_best_configuration_with_a_delta_is_registered_in_place_of_one_without(
+def test_the_final_model_is_the_version_in_place_of_a_best_without_a_delta(
     finished: Any, store: str
 ):
     study = finished("full")
-    zero_shot, best = study.folder.read_json("candidates.json")
-    full = {"subset": "none", "method": {"method": "full", "lr": 1e-5}}
-    tuned = best | {"settings": full, "val_score": 0.9, "source_trial": "search-0000"}
-    with_delta = best | {"label": "best-with-delta", "training": "best-with-delta"}
-    study.folder.write_json("candidates.json", [zero_shot, tuned, with_delta])
+    best = study.candidates["best"]
+    full = TrialSettings.model_validate({"subset": "none", "method": {"method": "full", "lr": 1}})
+    tuned = {"settings": full, "val_score": 0.9, "source_trial": "search-0000"}
+    with_delta = {"label": "best-with-delta", "training": "best-with-delta"}
+    study.choose(
+        study.candidates["zero-shot"],
+        best.model_copy(update=tuned),
+        best.model_copy(update=with_delta),
+    )
     for seed in (1, 2):
         study.test(seed, "best-with-delta", 0.7)
+    tested = study.folder.trial("test-best-with-delta-seed1").path
+    final = f"final-labelled-{str(best.source_trial).partition('-')[2]}"
+    shutil.copytree(tested, tested.with_name(final))
+    study.change(final, stage="final")
+    study.configure("final.images=labelled")
     version = Registered(study, store).version
-    expected = {"trial_id": "test-best-with-delta-seed1", "val_score": "0.8"}
+    expected = {"trial_id": final, "val_score": "0.8", "final_images": "labelled"}
     assert version.tags.items() >= expected.items()
+    assert "70.0% on test, one training" in version.description
 
 
-def test_what_does_not_beat_chance_is_no_version_and_no_champion(
-    finished: Any, store: str, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    "changes, beats_chance",
+    [
+        # The largest class is always named.
+        ({"images": [600, 200, 200], "right": [600, 0, 0], "test_score": 0.6}, None),
+        ({"images": [2] * 10, "right": [0] * 8 + [1, 2], "test_score": 0.15}, "not shown"),
+    ],
+    ids=["at chance", "in doubt"],
+)
+def test_what_is_not_shown_to_beat_chance_is_no_champion(
+    finished: Any,
+    store: str,
+    changes: dict[str, Any],
+    beats_chance: str | None,
+    caplog: pytest.LogCaptureFixture,
 ):
     champion = Registered(finished("before", val_score=0.5), store).registration
-    # The largest class is always named.
-    unequal = {"images": [600, 200, 200], "right": [600, 0, 0], "test_score": 0.6}
-    study = finished("guessing", val_score=0.9, **unequal)
+    study = finished("guessing", val_score=0.9, **changes)
     write_chance(study.folder)
     sync(study, store)
-    assert "is 33.3% on test and guessing would have 33.3%" in caplog.text
-    assert study.folder.read_registration() is None
     client = MlflowClient(store)
-    (version,) = client.search_model_versions("name = 'clipfit-digits'")
-    assert str(version.version) == champion.version
     alias = client.get_model_version_by_alias("clipfit-digits", "champion")
-    assert alias.version == version.version
-
-
-def test_a_version_whose_interval_has_chance_in_it_is_no_champion_and_says_so(
-    finished: Any, store: str
-):
-    few = finished("few", images=[2] * 10, right=[0] * 8 + [1, 2], test_score=0.15)
-    write_chance(few.folder)
-    near = Registered(few, store)
-    assert not near.registration.champion
-    assert near.registration.address == near.registration.uri
-    assert "chance" in near.registration.reason
-    assert near.version.tags["beats_chance"] == "not shown"
-    assert "It is not shown to beat chance: on 20 test images" in near.version.description
+    assert str(alias.version) == champion.version
+    registration = study.folder.read_registration()
+    if beats_chance is None:
+        assert "is 33.3% on test and guessing would have 33.3%" in caplog.text
+        assert registration is None
+        assert len(client.search_model_versions("name = 'clipfit-digits'")) == 1
+    else:
+        assert (registration.champion, registration.address) == (False, registration.uri)
+        version = client.get_model_version("clipfit-digits", registration.version)
+        assert version.tags["beats_chance"] == beats_chance
+        assert "It is not shown to beat chance: on 20 test images" in version.description
 
 
 @pytest.mark.parametrize("call", ["log_batch", "create_model_version"])

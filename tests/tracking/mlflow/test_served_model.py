@@ -5,7 +5,6 @@ That it is served over HTTP is in `tests/test_first_hour.py`. What a classifier 
 `tests/data/images/test_sources.py`.
 """
 
-import io
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -53,25 +52,17 @@ def test_any_form_of_image_gives_the_same_class_in_a_list_a_column_or_alone(
     model: Any, tmp_path: Path
 ):
     picture = digits(1)[0][0]
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
     file = tmp_path / "digit.png"
     picture.save(file)
     grey = np.asarray(picture.convert("L"))
     encoded = encode_base64(picture)
-    forms = [picture, buffer.getvalue(), file, str(file), encoded, grey]
+    forms = [picture, file.read_bytes(), file, str(file), encoded, grey]
     message = model.predict([*forms, grey.tolist()])
     (name,) = set(message["class_name"])
     assert message["probability"].std() == pytest.approx(0, abs=1e-6)
-    for form in forms:
-        (alone,) = model.predict(form)["class_name"]
-        assert alone == name
-    for several in (
-        (encoded, encoded),
-        *(pd.DataFrame({"image": [form] * 2}) for form in (picture, grey, encoded)),
-        pd.Series([encoded] * 2),
-    ):
-        assert list(model.predict(several)["class_name"]) == [name] * 2
+    tables = [pd.DataFrame({"image": [form]}) for form in (picture, grey, encoded)]
+    for alone in (*forms, (encoded,), *tables, pd.Series([encoded])):
+        assert list(model.predict(alone)["class_name"]) == [name]
 
 
 def test_the_example_of_the_page_runs(
@@ -98,7 +89,7 @@ def test_new_class_names_are_given_at_load_time(champion: str):
 
 
 def test_what_cannot_be_used_is_reported_in_one_line(
-    champion: str, model: Any, tiny_backbone: Path
+    model: Any, tiny_backbone: Path, monkeypatch: pytest.MonkeyPatch
 ):
     with pytest.raises(DeltaError, match=f"'embedded' .*'{tiny_backbone}'"):
         mlflow.pyfunc.load_model(CHAMPION, model_config={"backbone": str(tiny_backbone)})
@@ -106,11 +97,6 @@ def test_what_cannot_be_used_is_reported_in_one_line(
         model.predict("none.png")
     with pytest.raises(mlflow.MlflowException, match=r"image 1: .*got float"):
         model.predict([digits(1)[0][0], 3.5])
-
-
-def test_a_server_opens_no_path_that_a_request_names(
-    champion: str, monkeypatch: pytest.MonkeyPatch
-):
     monkeypatch.setenv(scoring_server._SERVER_MODEL_PATH, "model")
     served = mlflow.pyfunc.load_model(CHAMPION)
     with pytest.raises(mlflow.MlflowException, match="paths are not opened here"):
