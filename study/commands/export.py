@@ -86,7 +86,6 @@ def export(model: str, name: str, out: Path, storage: str | None = None) -> list
     return [
         f"{out}: {exported.title}, {decimal(size)}: {saved.name}",
         *guide.notes,
-        *guide.limits,
         f"{out / CARD}: the model card, with the code that loads it{figures}",
     ]
 

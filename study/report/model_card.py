@@ -87,7 +87,7 @@ def model_card(
         summary=f"{exported.title} with {model}",
         guide=guide,
         tuning=_describe_tuning(saved),
-        limits=[*_limits(provenance), *guide.limits],
+        limits=_limits(provenance),
     )
     if provenance:
         result, trial = provenance.result, provenance.trial

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from study.data.images.sources import LONGEST
 from study.data.output_folders import is_output_folder
-from study.data.readers.folders import is_hidden, is_image_name
-from study.errors import DataError, StudyError
+from study.data.readers.folders import is_folder, is_image_name, visible
+from study.errors import StudyError
 from study.serving.classifier import TunedClassifier
 
 
@@ -39,27 +39,23 @@ def list_image_files(folder: Path) -> tuple[list[Path], Counter[str]]:
     Raises:
         DataError: a folder may not be listed.
     """
-    images = []
+    images: list[Path] = []
     other_suffixes: Counter[str] = Counter()
-    seen = set()
-    for place, folders, files in os.walk(folder, onerror=_refuse, followlinks=True):
+    folders, seen = [folder], set()
+    for place in folders:  # which grows
         if os.path.realpath(place) in seen:  # by another link, or in a circle
-            folders.clear()
             continue
         seen.add(os.path.realpath(place))
-        current = Path(place)
-        folders[:] = [name for name in folders if not is_hidden(name)]
-        folders[:] = [name for name in sorted(folders) if not is_output_folder(current / name)]
-        for name in files:
-            if is_image_name(name) and not is_hidden(name):
-                images.append(current / name)
-            elif not is_hidden(name):
-                other_suffixes[Path(name).suffix.lower()] += 1
+        for entry in sorted(visible(place), key=lambda entry: entry.name):
+            path = place / entry.name
+            if not is_folder(entry):
+                if is_image_name(entry.name):
+                    images.append(path)
+                else:
+                    other_suffixes[path.suffix.lower()] += 1
+            elif not is_output_folder(path):
+                folders.append(path)
     return sorted(images), other_suffixes
-
-
-def _refuse(error: OSError) -> None:
-    raise DataError(f"{error.filename}: may not be listed ({error.strerror})") from error
 
 
 def label_image_files(

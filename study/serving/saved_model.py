@@ -196,11 +196,7 @@ def read_best_model(study: Study, scratch: Path) -> SavedModel:
 
 
 def refuse_chance(study: Study, *configurations: BestConfiguration) -> None:
-    """Raise if a configuration is known to be no better than guessing.
-
-    Raises:
-        DataError: it is; the message names both scores.
-    """
+    """Raise a DataError if a configuration is known to be no better than guessing."""
     for configuration in configurations:
         chance = configuration.against_chance
         if chance and configuration.at_chance:
@@ -223,9 +219,8 @@ def read_delta(best: BestConfiguration, study: Study, scratch: Path) -> tuple[Pa
     Raises:
         DeltaError: there is no delta, or it is damaged.
     """
-    trial = best.model_trial
     settings = best.candidate.settings
-    delta = trial.path / DELTA
+    delta = best.model_trial.path / DELTA
     if delta.exists():
         _, info = load_delta(delta)
     elif settings.writes_delta and (settings.subset, settings.head) == ("none", "text"):
@@ -237,13 +232,9 @@ def read_delta(best: BestConfiguration, study: Study, scratch: Path) -> tuple[Pa
         info = replace(other_info, subset="none")
         delta = scratch / DELTA
         save_delta(delta, {}, info)
-    elif settings.writes_delta:
-        raise DeltaError(f"{delta} is missing")
     else:
-        raise DeltaError(
-            f"'{best.candidate.label}' of study '{study.folder.name}' has no file of tuned "
-            "parameters"
-        )
+        label = best.candidate.label
+        raise DeltaError(f"{delta} is missing, the file of tuned parameters of '{label}'")
     return delta, _with_study_templates(info, study)
 
 

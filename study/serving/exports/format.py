@@ -26,9 +26,7 @@ class ExportGuide:
     """Python code that loads the files from the folder ``.`` and prints the class of
     ``photo.png``, without code of this package."""
     notes: tuple[str, ...] = ()
-    """Whole sentences on the files, in Markdown."""
-    limits: tuple[str, ...] = ()
-    """Whole sentences on small differences between the answers and those of this package."""
+    """Whole sentences on the files and their answers, in Markdown."""
 
 
 @dataclass(frozen=True)
@@ -88,14 +86,7 @@ def crop_notes(backbone: Backbone) -> tuple[str, ...]:
 
 
 def render_guide(template: str, saved: SavedModel, model: TunedClassifier, **values: object) -> str:
-    """Return a part of the guide to an export, such as the code that loads it.
-
-    Args:
-        template: the name of its template in this folder.
-        saved: the model.
-        model: the model, loaded.
-        values: what the template names besides.
-    """
+    """Return a part of the guide to an export, from a template in this folder and its values."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # which only exports need
 
     environment = Environment(  # noqa: S701 -- code and Markdown, no HTML
@@ -104,11 +95,5 @@ def render_guide(template: str, saved: SavedModel, model: TunedClassifier, **val
         trim_blocks=True,
         keep_trailing_newline=True,
     )
-    text = environment.get_template(template).render(
-        saved=saved,
-        model=model,
-        classes_file=CLASSES_FILE,
-        merged_head=MERGED_HEAD,
-        **values,
-    )
-    return str(text)
+    values |= {"classes_file": CLASSES_FILE, "merged_head": MERGED_HEAD}
+    return str(environment.get_template(template).render(saved=saved, model=model, **values))

@@ -15,7 +15,7 @@ def write_hf(saved: SavedModel, model: TunedClassifier, folder: Path) -> ExportG
     save_merged(folder, model.backbone)
     write_head(folder, model)
     loading = render_guide("loading.py.jinja", saved, model, format="hf")
-    return ExportGuide(loading, limits=crop_notes(model.backbone))
+    return ExportGuide(loading, crop_notes(model.backbone))
 
 
 def save_merged(folder: Path, backbone: Backbone) -> None:

@@ -82,21 +82,15 @@ def write_adapters(saved: SavedModel, model: TunedClassifier, folder: Path) -> E
         save_merged(folder / BACKBONE, untouched)
     save_preprocessing(folder, untouched)
     write_head(folder, model)
-    loading = render_guide(
-        "loading.py.jinja",
-        saved,
-        model,
-        format="peft",
-        adapters=adapters,
-        copied=is_copied,
-    )
+    values = {"format": "peft", "adapters": adapters, "copied": is_copied}
+    loading = render_guide("loading.py.jinja", saved, model, **values)
     note = (
         f"`{BIASES}` has BEFT's vectors for {len(biases)} Linear layers, `{NORMS}` has "
         f"{len(norms)} LayerNorms. They need PEFT 0.20 or newer. An adapter of PEFT has one kind, "
         "so each is merged into the model before the next is loaded; the order does not matter. "
         "PEFT warns of the layer type LayerNorm, which can be ignored."
     )
-    return ExportGuide(loading, (note,), limits=crop_notes(model.backbone))
+    return ExportGuide(loading, (note, *crop_notes(model.backbone)))
 
 
 def find_tuned_modules(model: nn.Module, tuned: Iterable[str]) -> tuple[list[str], list[str]]:

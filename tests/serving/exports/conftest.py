@@ -20,7 +20,6 @@ from study.method.head import Head
 from study.method.model import FewShotClassifier
 from study.method.projection import ProjectionClassifier
 from study.method.subsets import parse
-from study.serving.classifier import TunedClassifier
 from study.serving.exports import FORMATS, write_export
 from study.serving.exports.format import ExportGuide
 from study.serving.saved_model import SavedModel, read_saved_model
@@ -91,9 +90,8 @@ def make_delta(embedded: Backbone, tmp_path: Path) -> Callable[..., SavedModel]:
             class_names=load_dataset("digits").class_names,
             templates=tuple(templates),
         )
-        path = tmp_path / "delta.safetensors"
-        save_delta(path, tensors, info)
-        return replace(read_saved_model(path), info=info)
+        save_delta(tmp_path / "delta.safetensors", tensors, info)
+        return replace(read_saved_model(tmp_path / "delta.safetensors"), info=info)
 
     return make
 
@@ -133,54 +131,33 @@ def exported(tmp_path: Path) -> Callable[[SavedModel, str], tuple[Path, ExportGu
 
 
 @pytest.fixture
-def answers(programs: Path, digits: list[str]) -> Callable[..., Tensor]:
-    """Run the code of a card elsewhere, with the digits in the place of its photograph.
+def assert_tuned_answers(
+    exported: Callable[..., tuple[Path, ExportGuide]], programs: Path, digits: list[str]
+) -> Callable[..., tuple[Path, ExportGuide]]:
+    """Write a model in a format, whose code must give the tuned answers elsewhere.
 
-    It returns the probabilities, (images, classes) float32.
+    It gets the digits in the place of its photograph.
     """
 
-    def run(folder: Path, loading: str, *, more: str = "") -> Tensor:
+    def check(saved: SavedModel, name: str, *, more: str = "") -> tuple[Path, ExportGuide]:
+        folder, written = exported(saved, name)
         opened = 'images = [Image.open("photo.png").convert("RGB")]'
-        assert opened in loading
-        assert loading.endswith("print(names[row.argmax()], float(row.max()))\n")
+        assert opened in written.loading
+        assert written.loading.endswith("print(names[row.argmax()], float(row.max()))\n")
         images = f"images = [Image.open(path).convert('RGB') for path in {digits!r}]"
         message = "print('FOUND', json.dumps([list(map(float, row)) for row in probabilities]))"
-        loading = loading.replace(opened, images)
+        loading = written.loading.replace(opened, images)
         code = "\n".join(["import json", ALONE, loading, message, more])
         done = subprocess.run(
             [programs / "python", "-c", code],
             cwd=folder, env=outside(), capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-        return torch.tensor(json.loads(done.stdout.partition("FOUND ")[2].splitlines()[0]))
-
-    return run
-
-
-@pytest.fixture
-def assert_same(digits: list[str]) -> Callable[[Tensor, TunedClassifier], None]:
-    """Hold what another library says of the digits against what this package says of them."""
-
-    def compare(theirs: Tensor, model: TunedClassifier):
-        ours = model.probabilities(digits)
+        theirs = torch.tensor(json.loads(done.stdout.partition("FOUND ")[2].splitlines()[0]))
+        ours = saved.load_classifier().probabilities(digits)
         assert len(set(ours.argmax(dim=1).tolist())) > 2, "equal answers would prove little"
         assert torch.equal(theirs.argmax(dim=1), ours.argmax(dim=1))
         torch.testing.assert_close(theirs, ours, atol=1e-5, rtol=1e-3)
-
-    return compare
-
-
-@pytest.fixture
-def assert_tuned_answers(
-    exported: Callable[..., tuple[Path, ExportGuide]],
-    answers: Callable[..., Tensor],
-    assert_same: Callable[..., None],
-) -> Callable[..., tuple[Path, ExportGuide]]:
-    """Write a model in a format, whose code must give the tuned answers elsewhere."""
-
-    def check(saved: SavedModel, name: str, *, more: str = "") -> tuple[Path, ExportGuide]:
-        folder, written = exported(saved, name)
-        assert_same(answers(folder, written.loading, more=more), saved.load_classifier())
         return folder, written
 
     return check

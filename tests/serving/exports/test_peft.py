@@ -23,11 +23,14 @@ from tests.siglips import save_siglip
 
 @pytest.mark.long
 def test_a_single_kind_of_adapter_makes_the_untouched_backbone_the_tuned_model(
-    make_delta: Any, assert_tuned_answers: Any
+    make_delta: Any, make_telling: Any, assert_tuned_answers: Any, tmp_path: Path
 ):
     saved = make_delta("vision.ln1.weight[0:1] + vision.ln_post")
     folder, _ = assert_tuned_answers(saved, "peft")
     assert {path.name for path in folder.iterdir() if path.is_dir()} == {"layernorms", "backbone"}
+    rmtree(folder)
+    write_open_clip(tmp_path / "own", {})  # which is copied in the form of transformers
+    assert_tuned_answers(make_telling("clipfit", tmp_path / "own"), "peft")
 
 
 def test_an_adapter_holds_what_is_tuned_alone(make_delta: Any, exported: Any):
@@ -44,17 +47,14 @@ def test_an_adapter_holds_what_is_tuned_alone(make_delta: Any, exported: Any):
     assert len(tensors["layernorms"]) == 2
 
 
-def test_what_no_adapter_can_hold_is_refused(embedded: Backbone):
+def test_what_no_adapter_can_hold_is_refused(make_delta: Any, exported: Any, embedded: Backbone):
+    with pytest.raises(DeltaError, match="nothing of the backbone is tuned"):
+        exported(make_delta("none", head=(1, 2)), "peft")
     with pytest.raises(DeltaError, match=rf"{PROJECTION} \(of Linear\) is tuned, .* --format hf"):
         find_tuned_modules(embedded.clip, [PROJECTION])
     attention = nn.ModuleDict({"attn": nn.MultiheadAttention(4, 2)})
     with pytest.raises(DeltaError, match=r"attn\.in_proj_bias \(of MultiheadAttention\) is tuned"):
         find_tuned_modules(attention, ["attn.in_proj_bias"])
-
-
-def test_where_nothing_is_tuned_there_is_no_adapter(make_delta: Any, exported: Any):
-    with pytest.raises(DeltaError, match="nothing of the backbone is tuned"):
-        exported(make_delta("none", head=(1, 2)), "peft")
 
 
 def test_a_backbone_of_the_hub_is_named(make_delta: Any):
@@ -88,11 +88,3 @@ def test_a_siglip_has_adapters_but_for_its_pool(
     saved = make_telling("bitfit - vision.pool.q.bias - vision.pool.v.bias", place)
     _, written = assert_tuned_answers(saved, "peft")
     assert str(tmp_path) not in "".join([written.loading, *written.notes])
-
-
-@pytest.mark.long
-def test_a_backbone_in_open_clips_form_is_copied_in_that_of_transformers(
-    make_telling: Any, assert_tuned_answers: Any, tmp_path: Path
-):
-    write_open_clip(tmp_path / "own", {})
-    assert_tuned_answers(make_telling("clipfit", tmp_path / "own"), "peft")
