@@ -17,7 +17,7 @@ from study.serving.saved_model import SavedModel, read_best_model, read_saved_mo
 from tests.not_none import not_none
 
 CHOSEN = "test-best-seed1"
-WRITTEN = ExportGuide("print('loaded')\n", ("A note.",), ("A pixel is cropped beside.",))
+WRITTEN = ExportGuide("print('loaded')\n", ("A note.", "A pixel is cropped beside."))
 
 
 @pytest.fixture(scope="module")

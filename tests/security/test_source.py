@@ -11,11 +11,20 @@ import study
 PACKAGE = Path(study.__file__ or "").parent
 MODULES = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "runpy", "code"}
 CALLS = {
-    *("eval", "exec", "compile", "__import__", "load", "unsafe_load", "full_load", "load_all"),
-    *("import_module", "extractall", "unpack_archive", "read_pickle"),
+    *("eval", "exec", "compile", "__import__", "importlib.import_module"),
+    *(
+        "torch.load",
+        "torch.jit.load",
+        "numpy.load",
+        "np.load",
+        "pandas.read_pickle",
+        "pd.read_pickle",
+    ),
+    *("yaml.load", "yaml.unsafe_load", "yaml.full_load", "yaml.load_all"),
 }
-"""The last parts of names that load or run; `SAFE` has the calls that may."""
-SAFE = {"json.load", "yaml.load(text, _SafeLoader)", "re.compile", "onnx.load", "Model.load"}
+METHODS = {"extractall", "unpack_archive", "read_pickle"}
+SAFE = {"_SafeLoader", "yaml.SafeLoader"}
+"""Second arguments with which a call is safe."""
 ONLY = {"trust_remote_code": "False", "allow_pickle": "False", "use_safetensors": "True"}
 """Arguments that may be given with one value alone."""
 
@@ -28,10 +37,10 @@ def dangers(source: str) -> Iterator[str]:
         if isinstance(node, ast.ImportFrom) and str(node.module).partition(".")[0] in MODULES:
             yield str(node.module)
         if isinstance(node, ast.Call):
-            called = ast.unparse(node.func)
-            is_safe = called in SAFE or ast.unparse(node) in SAFE
-            if called.rpartition(".")[2] in CALLS and not is_safe:
-                yield ast.unparse(node)
+            called, arguments = ast.unparse(node.func), {ast.unparse(one) for one in node.args}
+            is_dangerous = called in CALLS or called.rpartition(".")[2] in METHODS
+            if is_dangerous and not arguments & SAFE:
+                yield called
             for keyword in node.keywords:
                 value = ast.unparse(keyword.value)
                 if value != ONLY.get(str(keyword.arg), value):

@@ -1,18 +1,18 @@
 """Files are labelled as the classifier labels images, in order, and none is left out."""
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from PIL import Image
 
 from study.data.datasets import load_dataset
 from study.errors import DataError
 from study.method.staged import StagedClassifier
 from study.serving.classifier import TunedClassifier, load_classifier
-from study.serving.labelling import label_image_files, list_image_files
+from study.serving.labelling import LabelledImage, label_image_files, list_image_files
 from tests.data.reading import add
 
 
@@ -37,14 +37,18 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.mark.parametrize("batch_size, top", [(1, 10), (4, 3), (64, 99)])
-def test_the_most_probable_classes_are_those_of_the_classifier_whatever_the_batch(
-    classifier: TunedClassifier, digits: list[Path], batch_size: int, top: int
+def test_each_image_has_its_most_probable_classes_or_its_fault_whatever_the_batch(
+    classifier: TunedClassifier, digits: list[Path], tmp_path: Path, batch_size: int, top: int
 ):
-    found = list(label_image_files(classifier, digits, top=top, batch_size=batch_size))
-    assert [one.path for one in found] == digits
-    for one, row in zip(found, classifier.probabilities(digits), strict=True):
+    strange = tmp_path / os.fsdecode(b"\xff.png")
+    shutil.copy(digits[0], strange)
+    paths = [tmp_path / "none.png", strange, *digits]
+    faulty, *found = label_image_files(classifier, paths, top=top, batch_size=batch_size)
+    # The row has the path already.
+    assert faulty == LabelledImage(paths[0], error="no such image")
+    for path, one, row in zip(paths[1:], found, classifier.probabilities(paths[1:]), strict=True):
         names, values = zip(*one.classes, strict=True)
-        assert one.error is None
+        assert (one.path, one.error) == (path, None)
         highest = row.topk(min(top, 10)).values
         own = row[[classifier.class_names.index(name) for name in names]]
         for expected in (highest, own):
@@ -58,20 +62,6 @@ def test_equal_probabilities_leave_the_classes_in_their_order(
     monkeypatch.setattr(TunedClassifier, "_logits", lambda *_: torch.zeros(1, 10))
     (one,) = label_image_files(classifier, digits[:1], top=3, batch_size=1)
     assert [name for name, _ in one.classes] == ["digit zero", "digit one", "digit two"]
-
-
-@pytest.mark.parametrize("batch_size", [2, 64])
-def test_an_image_that_cannot_be_read_keeps_its_place_and_its_fault(
-    classifier: TunedClassifier, digits: list[Path], tmp_path: Path, batch_size: int
-):
-    strange = tmp_path / os.fsdecode(b"\xff.png")
-    Image.new("L", (9, 9)).save(strange)
-    paths = [tmp_path / "none.png", digits[0], strange, digits[1]]
-    found = list(label_image_files(classifier, paths, top=1, batch_size=batch_size))
-    assert [one.path for one in found] == paths
-    assert [len(one.classes) for one in found] == [0, 1, 1, 1]
-    # The row has the path already.
-    assert [one.error for one in found] == ["no such image", None, None, None]
 
 
 def test_a_batch_that_does_not_fit_into_memory_leads_to_the_option(

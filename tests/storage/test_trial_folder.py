@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from study.storage.result_folder import FolderError
 from study.storage.trial_folder import End, TrialFolder
 from tests.damage import cut, flip, overwrite
 
@@ -55,19 +54,3 @@ def test_a_damaged_end_is_not_believed(
             damage(trial.path / name)
         trial.reopen()
     assert trial.read_earlier_end() is None
-
-
-@pytest.mark.parametrize(
-    "name, contents, read",
-    [
-        ("reports.jsonl", b"\0\0\0\n", TrialFolder.read_reports),
-        ("end.json", b'{"status": "finished", "verdict": "good"}', TrialFolder.read_end),
-        ("config.json", b"\xff\xfe", TrialFolder.read_config),
-    ],
-)
-def test_damage_of_a_trial_names_the_file(
-    trial: TrialFolder, name: str, contents: bytes, read: Callable[[TrialFolder], object]
-):
-    (trial.path / name).write_bytes(contents)
-    with pytest.raises(FolderError, match=f"{name} is damaged"):
-        read(trial)

@@ -1,48 +1,28 @@
 """A tracker by its name, and the lines that say what it lacks and why."""
 
+from unittest.mock import Mock
+
 import pytest
 
 from study.errors import ConfigError
 from study.tracking import make_tracker
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
-from study.tracking.tracker import (
-    Tracker,
-    TrackerMessages,
-    TrackerObserver,
-    describe_unsent,
-    summarize_error,
-)
-from study.trial.study import Study
+from study.tracking.tracker import TrackerObserver, describe_unsent, summarize_error
 from tests.study_writer import StudyWriter
 
 SECRET = "s3cr3t-passw0rd"
 
 
-class Least(Tracker):
-    """A tracker of the necessary methods alone."""
-
-    changed = ""
-
-    def start(self, study: Study):
-        pass
-
-    def trial_changed(self, trial_id: str):
-        self.changed = trial_id
-
-    def close(self, *, finished: bool) -> TrackerMessages:
-        return TrackerMessages()
-
-
-@pytest.mark.parametrize("tracker", [Least(), make_tracker("none")])
-def test_a_tracker_needs_three_methods_and_is_notified_of_changes(
-    tracker: Tracker, study: StudyWriter
-):
+def test_a_tracker_is_notified_of_changes_of_trials_and_none_does_nothing(study: StudyWriter):
+    tracker = make_tracker("none")
     tracker.check(study.config)
     tracker.start(study.study)
-    TrackerObserver(tracker).trial_reported(study.whole(0), 1, {})
-    assert getattr(tracker, "changed", "search-0000") == "search-0000"
+    tracker.trial_changed("search-0000")
     tracker.register()
-    assert tracker.close(finished=True) == ("", ())
+    assert (tracker.title, tracker.close(finished=True)) == ("", ("", ()))
+    notified = Mock()
+    TrackerObserver(notified).trial_reported(study.whole(0), 1, {})
+    notified.trial_changed.assert_called_once_with("search-0000")
 
 
 def test_a_tracker_is_found_by_its_name():

@@ -23,15 +23,9 @@ CONDITIONS = ("protocol", "metric", "selection", "split_hash")
 def decide_champion(
     client: MlflowClient, folder: StudyFolder, version: ModelVersion, tags: Tags
 ) -> tuple[bool, str]:
-    """Move the champion's alias to a study's version of a model if it wins.
+    """Move the champion's alias to a study's version of a model, with its tags, if it wins.
 
     Studies in one folder decide one after the other, so that none overwrites what it has not seen.
-
-    Args:
-        client: a client of the registry.
-        folder: the folder of the study.
-        version: the version.
-        tags: its tags.
 
     Returns:
         Whether the version has the alias now, and why.

@@ -139,9 +139,6 @@ def _write_model(best: BestConfiguration, run: StudyRun, scratch: Path) -> Path:
     """Write a best configuration as an MLflow model of code, delta and names, without a pickle.
 
     The code is this package, so that the model can be served where that is not installed.
-
-    Raises:
-        StudyError: it has no delta, and no other delta names its backbone and classes.
     """
     own_delta, info = read_delta(best, run.study, scratch)
     tensors, _ = load_delta(own_delta)

@@ -26,10 +26,6 @@ STUDY_ARTIFACTS = ("study.yaml", "*.json", "*.parquet", "*.csv", "*.md", "*.html
 class StudyRun:
     """The run of a study, which is found or created, and the client of the server that has it.
 
-    Args:
-        study: the study.
-        uri: the address of the tracking server or store.
-
     Raises:
         TrackingError: the server does not answer.
         StorageError: the study's folder cannot be read.

@@ -81,17 +81,6 @@ def test_an_address_that_mlflow_cannot_use_is_refused_with_what_is_allowed(
     assert "s3cret" not in str(refused.value)
 
 
-@pytest.mark.parametrize(
-    "answer", ["HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n", "SSH-2.0-OpenSSH\r\n"]
-)
-def test_a_server_of_something_else_is_refused(answer: str):
-    with (
-        listening(lambda connection: connection.sendall(answer.encode())) as port,
-        pytest.raises(TrackingError, match=r"does not answer \("),
-    ):
-        check(f"http://127.0.0.1:{port}")
-
-
 def test_a_server_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("study.tracking.mlflow.server.ANSWERS_WITHIN", 0.3)
     over = threading.Event()

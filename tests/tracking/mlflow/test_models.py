@@ -94,17 +94,6 @@ def test_a_model_without_a_delta_or_with_a_damaged_one_is_refused(
         download_model(FIRST, tmp_path / "missing")
 
 
-@pytest.mark.long
-@pytest.mark.ci
-def test_a_server_takes_a_model_and_gives_it_to_whoever_asks(
-    registered: Registered, mlflow_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    sent = Registered(registered.study, mlflow_server)
-    assert sent.version.source.startswith("mlflow-artifacts:")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
-    assert download_model(sent.registration.uri, tmp_path).load_classifier().class_names
-
-
 def test_a_store_or_server_that_is_away_is_named_without_its_password(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

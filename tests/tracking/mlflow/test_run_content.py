@@ -1,6 +1,5 @@
 """What MLflow shows of a trial is rounded and says each thing once."""
 
-import math
 from typing import Any
 
 import pytest
@@ -10,7 +9,6 @@ from study.storage.result_folder import JsonObject
 from study.storage.trial_folder import End
 from study.tracking.mlflow.run_content import (
     end_tags,
-    round_significant,
     run_name,
     trial_params,
     trial_points,
@@ -29,12 +27,6 @@ def config(stage: str = "search", trainable: int = 1, **settings: Any) -> JsonOb
     own = TrialSettings.model_validate(CLIPFIT | settings)
     shared = {"stage": stage, "seed": 3, "number": 7, "label": "trial 7", "trainable": trainable}
     return shared | {"settings": own.model_dump(mode="json")}
-
-
-@pytest.mark.parametrize("value", [123456.0, 123456, "0.08404840643566887", None, -math.inf])
-def test_numbers_have_few_digits_and_whole_ones_all(value: Any):
-    assert repr(round_significant(value)) == repr(value)
-    assert round_significant(0.08404840643566887) == 0.084048
 
 
 def test_parameters_are_those_by_which_a_trial_is_repeated_rounded():

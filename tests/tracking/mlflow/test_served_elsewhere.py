@@ -5,9 +5,9 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from importlib.metadata import packages_distributions
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
@@ -16,7 +16,6 @@ from study.backbones.description import read_architecture
 from study.data.datasets import load_dataset
 from study.data.images.sources import encode_base64
 from study.embedded import EMBEDDED, backbone_path
-from study.storage.result_folder import JsonObject
 from study.tracking.mlflow.registry import LIBRARIES, TOKENIZERS, requirements
 from tests.environments import outside, with_libraries
 from tests.openclips import write_open_clip
@@ -29,43 +28,25 @@ from importlib.util import find_spec
 package = find_spec("study")
 assert package is None or package.origin is None  # an editable installation left its data
 import mlflow
-found = mlflow.pyfunc.load_model("model").predict(json.load(open("images.json"))["inputs"])
+found = mlflow.pyfunc.load_model("model").predict(json.load(open("images.json")))
 import study
 own = {n: m.__file__ for n, m in sys.modules.items() if n.partition(".")[0] == "study"}
 print("ANSWER", json.dumps([study.__file__, own, found.to_dict("records")]))
 """
 
 
-@pytest.fixture(scope="module")
-def place(
-    register_in_own_store: Callable[..., Registered], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """A folder with a registered model as a folder, and images in base64."""
-    place = tmp_path_factory.mktemp("carried")
-    registered = register_in_own_store("registered", linear=True)
-    shutil.copytree(registered.version.source, place / "model")
-    dataset = load_dataset("digits")
-    images = [encode_base64(dataset.source.open_image(record.path)) for record in dataset.test[:20]]
-    (place / "images.json").write_text(json.dumps({"inputs": images}))
-    return place
-
-
-def assert_equal(rows: list[JsonObject], place: Path):
-    """Compare answers with those of this process."""
-    images = json.loads((place / "images.json").read_text())["inputs"]
-    model = mlflow.pyfunc.load_model(str(place / "model"))
-    own = model.predict(images).to_dict("records")
-    assert [row["class_name"] for row in rows] == [row["class_name"] for row in own]
-    for row, other in zip(rows, own, strict=True):
-        assert row["probabilities"] == pytest.approx(other["probabilities"], abs=1e-5)
-
-
 @pytest.mark.long
 @pytest.mark.ci
 def test_a_model_answers_where_the_package_is_not_and_requires_all_that_it_imports(
-    place: Path, tmp_path: Path
+    finish: Any, store: str, tmp_path: Path
 ):
-    python = with_libraries(tmp_path) / "python"
+    registered = Registered(finish(tmp_path, "registered", linear=True), store)
+    place = tmp_path / "carried"
+    shutil.copytree(registered.version.source, place / "model")
+    dataset = load_dataset("digits")
+    images = [encode_base64(dataset.source.open_image(record.path)) for record in dataset.test[:20]]
+    (place / "images.json").write_text(json.dumps(images))
+    python = with_libraries(tmp_path / "libraries") / "python"
     done = subprocess.run(
         [python, "-c", SERVE], cwd=place, env=outside(), capture_output=True, text=True, check=False
     )
@@ -74,7 +55,10 @@ def test_a_model_answers_where_the_package_is_not_and_requires_all_that_it_impor
     package, modules, rows = json.loads(line.removeprefix("ANSWER "))
     assert Path(package).is_relative_to(place / "model" / "code")
     assert all(Path(file).is_relative_to(place) for file in modules.values())
-    assert_equal(rows, place)
+    own = mlflow.pyfunc.load_model(str(place / "model")).predict(images).to_dict("records")
+    for row, other in zip(rows, own, strict=True):
+        assert row["class_name"] == other["class_name"]
+        assert row["probabilities"] == pytest.approx(other["probabilities"], abs=1e-5)
 
     imported = set[str]()
     for file in modules.values():

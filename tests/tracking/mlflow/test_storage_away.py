@@ -53,40 +53,36 @@ def be_away_once(
 
 
 @pytest.mark.parametrize(
-    "call, before", [("create_run", False), ("log_artifact", True), ("set_terminated", False)]
+    "owner, call, before",
+    [
+        (MlflowClient, "create_run", False),
+        (MlflowClient, "log_artifact", True),
+        (MlflowClient, "set_terminated", False),
+        (StudyRun, "close", True),
+    ],
 )
-def test_a_trial_is_sent_whole_if_storage_goes_away_and_mlflow_is_not_blamed(
+def test_all_is_sent_if_storage_goes_away_for_a_while_and_mlflow_is_not_blamed(
     study: StudyWriter,
     mlflow_store: str,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
+    owner: type,
     call: str,
     before: bool,
 ):
     tracker = started(study, mlflow_store)
-    timers = be_away_once(monkeypatch, study, MlflowClient, call, before=before)
-    tracker.trial_changed(study.whole(0).trial_id)
-    wait_until(lambda: timers)
-    timers[0].join()
-    assert tracker.close(finished=True).missing == ""
-    assert_whole(mlflow_store, study, 1)
-    assert "MlflowException" not in caplog.text
-
-
-def test_a_study_that_closes_without_storage_sends_its_ends_and_tables(
-    study: StudyWriter, mlflow_store: str, monkeypatch: pytest.MonkeyPatch
-):
-    tracker = started(study, mlflow_store)
-    study.whole(0)
     study.conclude()
-    (study.folder.path / "leaderboard.md").write_text("# best")
-    be_away_once(monkeypatch, study, StudyRun, "close", before=True)
+    timers = be_away_once(monkeypatch, study, owner, call, before=before)
+    tracker.trial_changed(study.whole(0).trial_id)
+    if owner is MlflowClient:
+        wait_until(lambda: timers)
+        timers[0].join()
     assert tracker.close(finished=True).missing == ""
     assert_whole(mlflow_store, study, 1)
     parent = runs(mlflow_store, study)[""]
     assert parent.data.tags["mlflow.note.content"] == "the **best** is here"
-    tables = {"description.md", "leaderboard.md"}
-    assert artifacts(mlflow_store, parent) == {"study.yaml", "identity.json", *tables}
+    assert artifacts(mlflow_store, parent) == {"study.yaml", "identity.json", "description.md"}
+    assert "MlflowException" not in caplog.text
 
 
 def test_storage_that_stays_away_is_named_and_what_was_not_sent(
