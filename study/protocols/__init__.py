@@ -34,7 +34,4 @@ def find_protocol(name: str) -> Protocol:
         ConfigError: there is no such protocol.
     """
     protocol = find_object("protocols", name, PROTOCOLS)
-    if isinstance(protocol, type):
-        instance: Protocol = protocol()
-        return instance
-    return protocol
+    return protocol() if isinstance(protocol, type) else protocol

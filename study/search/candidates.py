@@ -102,14 +102,11 @@ def read_or_choose_candidates(study: Study) -> tuple[Candidate, ...]:
         )
     finished = rank_finished_trials(folder)
     if not finished:
-        last_error = "none"
-        for trial in folder.trials():
-            end = trial.read_end()
-            if end and end.status == "failed" and end.reason:
-                last_error = end.reason
+        ends = [trial.read_end() for trial in folder.trials()]
+        errors = [end.reason for end in ends if end and end.status == "failed" and end.reason]
         raise StudyError(
             f"no trial of {folder.name} ran all its epochs, so there is nothing to test; "
-            f"the last error was: {last_error}"
+            f"the last error was: {errors[-1] if errors else 'none'}"
         )
     chosen = choose_candidates(finished, config.search.baselines, config.test.runners_up)
     candidates = [make_candidate(study, label, one.settings, one) for label, one in chosen.items()]

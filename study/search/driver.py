@@ -147,7 +147,7 @@ def concurrency(config: StudyConfig) -> int | None:
 
 
 def run_trials(study: Study, rounds: Rounds) -> None:
-    """Run trials by Tune; see `study.search.runner.Runner`.
+    """Run all trials of a study's rounds to their ends by Tune, one round after the other.
 
     Raises:
         InterruptedStudyError: Ctrl-C or another signal ended the run early.

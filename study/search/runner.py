@@ -1,7 +1,6 @@
 """Run the trials of a study in this process, without the workers of Ray and Tune."""
 
 from dataclasses import dataclass, field
-from itertools import count
 
 from study.search.scheduler import Result
 from study.search.searcher import Rounds
@@ -14,12 +13,12 @@ from study.trial.study import Study
 class RunningTrial:
     """A trial in this process, with what the callback reads of one of Tune's."""
 
-    trial_id: str
+    trial_id: str = "running"
     last_result: Result = field(default_factory=dict)
 
 
 def run_in_process(study: Study, rounds: Rounds) -> None:
-    """Run all trials of a study's rounds, one after the other; see also `study.search.driver`.
+    """Run all trials of a study's rounds to their ends in this process, one after the other.
 
     Nothing replaces a process that fails, and ``resources.max_epoch_seconds``, which would end this
     one, has no effect.
@@ -30,11 +29,10 @@ def run_in_process(study: Study, rounds: Rounds) -> None:
     """
     unlimited = study.config.with_section("resources", max_epoch_seconds=None)
     worker = TrialWorker(study.folder, unlimited)
-    numbers = count()
     for one in rounds:
         callback = StudyCallback(one)
-        while config := one.searcher.suggest(trial_id := str(next(numbers))):
-            trial = RunningTrial(trial_id)
+        trial = RunningTrial()  # there is one at a time
+        while config := one.searcher.suggest(trial.trial_id):
             worker.start(config, one.data)
             callback.on_trial_start(trial)
             is_over = False
