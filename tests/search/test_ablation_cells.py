@@ -63,6 +63,7 @@ def test_leave_one_out_takes_each_site_of_the_base_away(cells: MakeCells):
         ("vision.ln1", {"windows": "from_bottom"}, {"0–0": "0:1", "0–1": "0:2", "0–2": "0:3"}),
         ("vision.ln1", {"windows": "from_top"}, {"2–2": "2:3", "1–2": "1:3", "0–2": "0:3"}),
         ("text.ln1", {"width": 1}, {"0–0": "0:1", "1–1": "1:2"}),
+        ("text.ln1", {"width": 2}, {"0–1": "0:2", "1–2": "1:2"}),
     ],
 )
 def test_windows_slide_over_the_blocks_or_grow_from_an_end(
