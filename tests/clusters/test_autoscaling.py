@@ -18,11 +18,10 @@ from ray.autoscaler._private.util import prepare_config
 
 from study.storage.result_folder import JsonObject
 from study.storage.study_folder import StudyFolder
-from tests.clusters.conftest import skip_without_namespaces
+from tests.clusters.conftest import ROOT, SMALL, skip_without_namespaces
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
-ROOT = Path(__file__).parents[2]
 PROGRAM = Path(__file__).with_name("watched_study.py")
 HEAD = "f" * 51 + "00000"
 """The id that Ray's provider of raylets expects of a head."""
@@ -65,15 +64,12 @@ def test_a_study_brings_the_machines_it_waits_for_and_trials_share_their_gpus(
     # Where `ray up` leaves it, which is why a study joins the cluster unasked.
     bootstrap = short_folder / "ray_bootstrap_config.yaml"
     bootstrap.write_text(yaml.safe_dump(cluster_config()))
-    settings = [
-        *("name=scaled", f"backbone.name={tiny_backbone}", "data.shots=4", "data.augment=false"),
-        *(f"search.trials={TRIALS}", "search.selection=holdout", "search.asha=null"),
-        *("training.epochs=5", "test.seeds=[1,2]", "test.runners_up=0"),
-        *(f"resources.max_concurrent={AT_ONCE}", f"resources.gpus_per_trial={1 / A_GPU}"),
-    ]
+    settings = [*SMALL, "name=scaled", f"backbone.name={tiny_backbone}", "training.epochs=5"]
+    settings += [f"search.trials={TRIALS}", f"resources.max_concurrent={AT_ONCE}"]
+    settings += [f"resources.gpus_per_trial={1 / A_GPU}"]
     notes = tmp_path / "notes.jsonl"
     (tmp_path / "wait_for").write_text(str(AT_ONCE))
-    study = [sys.executable, str(PROGRAM), str(notes), "quickstart", *settings]
+    study = [sys.executable, str(PROGRAM), str(notes), *settings]
     start = ["ray", "start", "--head", "--num-cpus=0", "--num-gpus=0", "--port=6379"]
     start += ["--include-dashboard=false", f"--autoscaling-config={bootstrap}"]
     script = f"ip link set lo up && {shlex.join(start)} && {shlex.join(study)}"

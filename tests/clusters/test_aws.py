@@ -31,9 +31,11 @@ from ray.autoscaler.tags import (
     TAG_RAY_USER_NODE_TYPE,
 )
 
+from tests.clusters.conftest import ROOT
+
 pytestmark = [pytest.mark.long, pytest.mark.ci]
 
-FILE = Path(__file__).parents[2] / "clusters" / "gpu.yaml"
+FILE = ROOT / "clusters" / "gpu.yaml"
 MINE = "203.0.113.7/32"
 
 

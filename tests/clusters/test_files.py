@@ -19,8 +19,8 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 
 from study.config.loading import load_config
 from study.storage.result_folder import JsonObject
+from tests.clusters.conftest import ROOT
 
-ROOT = Path(__file__).parents[2]
 CLUSTERS = ROOT / "clusters"
 LAUNCHER_FILES = [CLUSTERS / "gpu.yaml", CLUSTERS / "local.yaml"]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

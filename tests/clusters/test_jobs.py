@@ -14,13 +14,12 @@ import mlflow
 import pytest
 
 from study.storage.study_folder import StudyFolder
-from tests.clusters.conftest import SMALL, wait_for
+from tests.clusters.conftest import ROOT, SMALL, wait_for
 from tests.free_port import free_port
 from tests.mlflow_address import mlflow_at
 
 pytestmark = [pytest.mark.long, pytest.mark.ci, pytest.mark.timeout(900)]
 
-ROOT = Path(__file__).parents[2]
 PACKAGE = ("study", "configs", "clusters", "pyproject.toml", "README.md", "LICENSE", ".gitignore")
 STORE = "a secret of mine"
 
