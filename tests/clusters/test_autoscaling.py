@@ -8,7 +8,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 PROGRAM = Path(__file__).with_name("watched_study.py")
 HEAD = "f" * 51 + "00000"
 """The id that Ray's provider of raylets expects of a head."""
-TRIALS, METHODS, AT_ONCE, A_GPU = 12, 1, 4, 2
+TRIALS, AT_ONCE, A_GPU = 12, 4, 2
 
 
 @pytest.fixture
@@ -99,7 +99,8 @@ def test_a_study_brings_the_machines_it_waits_for_and_trials_share_their_gpus(
     assert "waiting for a machine" not in done.stdout, "what is to come is known"
     folder = StudyFolder(tmp_path / "runs" / "scaled")
     ends = [trial.read_end() for trial, _ in folder.trials_of("search")]
-    assert Counter(end and end.status for end in ends) == {"finished": TRIALS + METHODS}
+    assert len(ends) >= TRIALS, "fixed methods are beside these"
+    assert {end and end.status for end in ends} == {"finished"}
 
     noted = [json.loads(line) for line in notes.read_text().splitlines()]
     processes = defaultdict(set)

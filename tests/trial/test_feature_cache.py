@@ -112,6 +112,8 @@ def test_of_several_that_want_it_at_once_one_computes(
         results = [one.result(30) for one in (first, *rest)]
     assert computed.call_count == 1
     assert all(torch.equal(result, results[0]) for result in results)
+    with pytest.raises(MemoryError):
+        cached_features(tmp_path, {}, classifier, Mock(side_effect=MemoryError))
     assert not list(tmp_path.glob(".*")), "no lock is left behind"
 
 
