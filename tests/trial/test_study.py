@@ -43,6 +43,18 @@ def test_data_and_checkpoint_are_read_once(mine: Study, monkeypatch: pytest.Monk
     assert [read.call_count for read in readers] == [1, 1]
 
 
+def test_every_option_of_a_dataset_reaches_its_reader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(datasets, "load_dataset", load := Mock())
+    given = {"columns": {"image": "img"}, "splits": {"test": "holdout"}, "revision": "abc"}
+    values = {"storage": str(tmp_path), "data": {"dataset": "hf:owner/name", **given}}
+    assert Study(build_config(values, "test"), StudyFolder(tmp_path)).dataset
+    options = load.call_args.kwargs
+    assert options.keys() == {"templates", "reading", *datasets.READER_OPTIONS}
+    assert given.items() <= options.items()
+
+
 def test_a_choice_is_looked_for_until_it_is_there_and_damage_is_an_error(mine: Study):
     other = Study(mine.config, mine.folder)
     assert mine.candidates() is other.candidates() is best_candidate(mine.candidates()) is None
