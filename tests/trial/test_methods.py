@@ -80,6 +80,7 @@ def test_a_method_learns_and_every_epoch_is_reported_with_its_delta_if_it_writes
             {"alpha": 0.75, "head": "linear"},
             marks=[pytest.mark.long, pytest.mark.ci],
         ),
+        (PROJECTION, "folds", {}),
         (PROJECTION, "augmented", {"alpha": 0.75, "head": "linear"}),
         (Clap(), "augmented", {"epochs": 0, "head": "linear"}),
         (TwoStage(), "class_folds", {"epochs": 5, "head": "linear"}),
