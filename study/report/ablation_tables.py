@@ -82,8 +82,8 @@ def cell_table(result: StudyResult) -> Table:
 
 def cell_records(result: StudyResult) -> list[dict[str, object]]:
     """Return the cells for CSV and JSON: a record per cell, fractions in full precision."""
-    records: list[dict[str, object]] = []
-    for cell in result.ablation.cells if result.ablation else ():
+    ablation, records = result.ablation, list[dict[str, object]]()
+    for cell in ablation.cells if ablation else ():
         edges = "; ".join(f"{kind}: {edge}" for kind, edge in cell.rate_edges.items())
         names = ("score", BALANCED, *PARTS, *result.score_names.parts)
         means = {name: cell.means.get(name) for name in names} | {"difference": cell.comparison}
@@ -98,6 +98,7 @@ def cell_records(result: StudyResult) -> list[dict[str, object]]:
                 **interval_columns(means),
                 **p_columns(cell.comparison),
                 "rate_edges": edges or None,
+                "unstable": ablation is not None and cell in ablation.unstable,
             }
         )
     return records

@@ -14,7 +14,7 @@ from study.report.formatting import (
 from study.report.names import candidate_name, entry_name
 from study.report.setting_descriptions import SHOWN_OVERLAP, settings_in_words
 from study.report.terminal import amount
-from study.results.ablation import BASE, Ablation
+from study.results.ablation import BASE, UNSTABLE, Ablation
 from study.results.bootstrap import ResampledTests
 from study.results.chance import BALANCED
 from study.results.rows import Row
@@ -254,7 +254,7 @@ def ablation_verdict(ablation: Ablation) -> str:
 
 
 def ablation_notes(ablation: Ablation) -> list[str]:
-    """Return which cells have no score, or are at an end of the rates tried."""
+    """Return which cells have no score, are unstable or are at an end of the rates tried."""
     edges = [
         f"{cell.label} ({', '.join(f'{edge} of {kind}' for kind, edge in cell.rate_edges.items())})"
         for cell in ablation.cells
@@ -262,6 +262,9 @@ def ablation_notes(ablation: Ablation) -> list[str]:
     ]
     cells = {
         "No score, since no trial ran to its end": ablation.unscored,
+        f"Spread over seeds above {UNSTABLE} times the median": [
+            cell.label for cell in ablation.unstable
+        ],
         "Best rate is the lowest or highest tried, so others may be better": edges,
     }
     return [f"{what}: {', '.join(labels)}." for what, labels in cells.items() if labels]

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import fmean, median
 
 from study.config.trial_settings import TrialSettings
 from study.results.bootstrap import ResampledTests
@@ -21,6 +21,8 @@ from study.results.trial_results import TrialResult
 
 BASE = "base"
 """The label of the cell that the others are compared with."""
+UNSTABLE = 4
+"""How many times the spread of the median cell makes a cell unstable."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,13 @@ class Ablation:
             if cell.comparison and cell.finding == "significant":
                 found[cell.label] = cell.comparison.mean
         return dict(sorted(found.items(), key=lambda item: -abs(item[1])))
+
+    @property
+    def unstable(self) -> list[Cell]:
+        """The cells whose score spreads over the seeds over `UNSTABLE` times the median cell's."""
+        spreads = [(cell.score.sd, cell) for cell in self.cells if cell.score.sd is not None]
+        most = UNSTABLE * median(spread for spread, _ in spreads) if spreads else 0.0
+        return [cell for spread, cell in spreads if spread > most]
 
 
 def make_ablation(

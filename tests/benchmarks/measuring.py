@@ -1,15 +1,18 @@
-"""What benchmarks share: the machine in words, and tables for a README."""
+"""What benchmarks share: the machine in words, tables for a README, and seconds."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
 
+Task = Callable[[], object]
 LIBRARIES = ("torch", "torchvision", "transformers", "ray", "optuna", "mlflow")
 
 
@@ -34,3 +37,19 @@ def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> s
     for row in (header, ["---"] * len(header), *rows):
         lines.append(f"| {' | '.join(row)} |")
     return "\n".join([*lines, ""])
+
+
+def median_seconds(
+    tasks: Mapping[str, Task], rounds: int, clock: Callable[[], float] = time.process_time
+) -> dict[str, float]:
+    """Return the median seconds of each task, after a first round that does not count.
+
+    Tasks take turns, so that other work of the machine weighs on all of them alike.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in tasks}
+    for _ in range(rounds + 1):
+        for name, task in tasks.items():
+            began = clock()
+            task()
+            seconds[name].append(clock() - began)
+    return {name: statistics.median(values[1:]) for name, values in seconds.items()}

@@ -13,7 +13,8 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 HERE = Path(__file__).parent
 WORDS = {
-    "gpu.py --quick": ["nothing here is a measurement", "| 8 | ", "| 2 | ", "| bfloat16 on cpu"],
+    "step/steps.py --quick --rounds 1": ["naive / staged", "| held |"],
+    "gpu/gpu.py --quick": ["nothing here is a measurement", "| held | ", "| 2 | ", "| held on cpu"],
     "intervals/coverage.py --studies 2": [
         "| classes of 300 and 5 | ",
         "| H, 6 classes of 6 groups of 10 | ",

@@ -171,7 +171,6 @@ def test_ctrl_c_ends_a_finished_study_that_sends_its_rest_and_kill_does_not(
         closed.append(finished)
         return TrackerMessages()
 
-    study = study_of(configure(search={"trials": 0}))
     ending.side_effect = lambda result, *_: result.folder.write(DESCRIPTION, b"")
     tracker.close.side_effect = close
     sync = pytest.raises(InterruptedStudyError, match=r"clipfit-study sync \S*mine")

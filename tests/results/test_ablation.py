@@ -52,6 +52,23 @@ def test_trials_that_did_not_finish_or_belong_to_other_stages_are_left_out(
     assert not_none(ablation.cells[0].comparison).n == 4
 
 
+@pytest.mark.parametrize("times, is_unstable", [(3.9, False), (4.1, True)])
+def test_a_cell_is_unstable_beyond_four_times_the_spread_of_the_median_cell(
+    ablation_study: Path, times: float, is_unstable: bool
+):
+    result = read_study_result(ablation_study)
+    *cells, last = not_none(result.ablation).cells
+    median = sorted(not_none(cell.score.sd) for cell in cells)[len(cells) // 2]
+    trials = []
+    for trial in result.trial_results:
+        # Of five seeds one is as far below the mean as another one is above.
+        distance = {1: -1, 5: 1}.get(trial.seed, 0) * times * median * 2**0.5
+        changes = {"test": {"score": 0.7 + distance}} if trial.label == last.label else {}
+        trials.append(trial.model_copy(update=changes))
+    ablation = not_none((replace(result, trial_results=trials)).ablation)
+    assert [cell.label for cell in ablation.unstable] == [last.label] * is_unstable
+
+
 @pytest.mark.parametrize(
     "rates, edges",
     [

@@ -1,0 +1,167 @@
+"""A training step of CLIP with random weights, in the shapes of ViT-B, on any device.
+
+Prompts have 10 to 14 tokens and begin alike, as those of a template do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import CLIPConfig, CLIPModel
+
+from study.backbones.backbone import Backbone
+from study.data.images.table import to_device
+from study.method.model import FewShotClassifier
+from study.method.precision import cast_matrices
+from study.method.staged import Prompts, StagedClassifier
+from study.method.subsets import parse
+from study.method.training import Objective, make_optimizer, training_step
+from study.method.training_options import Precision
+
+PRECISIONS: dict[str, tuple[Precision, bool]] = {
+    "float32": ("float32", False),
+    "autocast": ("bfloat16", False),
+    "held": ("bfloat16", True),
+}
+"""The precision that is computed in, and whether frozen matrices are held in it."""
+CLASSES = 100
+DISTILL_WEIGHT = 8.0
+
+
+CONTEXT = 77
+START, END = 49406, 49407
+SHARED = [320, 1125, 539, 320]
+"""The tokens of "a photo of a"."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A model and all that a step of it takes; what a trial computes once is computed once."""
+
+    classifier: FewShotClassifier
+    optimizer: torch.optim.Optimizer
+    pixels: Tensor
+    """On the CPU, from where they travel to the device."""
+    labels: Tensor
+    ids: Tensor
+    zero_shot_text: Tensor
+
+    @cached_property
+    def staged(self) -> StagedClassifier:
+        """The classifier as trials use it."""
+        return StagedClassifier(self.classifier)
+
+    @cached_property
+    def prompts(self) -> Prompts:
+        """The prompts after all frozen stages."""
+        return self.staged.begin_prompts(self.ids)
+
+    @cached_property
+    def images(self) -> Tensor:
+        """The images after all frozen stages, which a trial without augmentation keeps."""
+        return self.begin_images()
+
+    def begin_images(self) -> Tensor:
+        """Bring the images to the device and through all frozen stages."""
+        return self.staged.begin_images(to_device(self.pixels, self.classifier.device))
+
+    def take_naive(self) -> None:
+        """Take a step as the public trainer does: two text passes over the whole context."""
+        ids = F.pad(self.ids, (0, CONTEXT - self.ids.shape[1]))
+        text = self.classifier.encode_text(ids)
+        logits = self.classifier.logits(self.classifier.encode_image(self.pixels), text)
+        objective = Objective(ids, self.zero_shot_text, DISTILL_WEIGHT)
+        losses = objective.losses(logits, self.labels, self.classifier.encode_text(ids))
+        self.optimizer.zero_grad()
+        losses.loss.backward()
+        self.optimizer.step()
+
+    def take_staged(self) -> None:
+        """Take a step as trials do without augmentation."""
+        self._train(self.images)
+
+    def take_augmented(self) -> None:
+        """Take a step as trials do with augmentation: images are new in each step."""
+        self._train(self.begin_images())
+
+    def _train(self, images: Tensor) -> None:
+        objective = Objective(self.prompts, self.zero_shot_text, DISTILL_WEIGHT)
+        training_step(self.staged, self.optimizer, images, self.labels, objective)
+
+    def take_floor(self) -> None:
+        """Pass both encoders there and back, and nothing else."""
+        features = [
+            self.classifier.encode_image(self.pixels),
+            self.classifier.encode_text(self.ids),
+        ]
+        losses = [feature.sum() for feature in features if feature.requires_grad]
+        torch.stack(losses).sum().backward()
+
+
+def make_step(
+    batch: int,
+    *,
+    subset: str = "clipfit",
+    classes: int = CLASSES,
+    precision: str = "float32",
+    device: str = "cpu",
+    small: bool = False,
+) -> Step:
+    """Make a model that is ready for its first step; equal arguments give equal numbers.
+
+    Args:
+        batch: the number of images.
+        subset: what is tuned.
+        classes: the number of classes.
+        precision: a name of `PRECISIONS`.
+        device: the device of the model.
+        small: make a tiny model, which shows that a benchmark works and measures nothing.
+    """
+    computed, is_held = PRECISIONS[precision]
+    backbone = make_backbone(small=small)
+    if is_held:
+        cast_matrices(backbone.clip, computed)
+    backbone.clip.to(device)
+    generator = torch.Generator().manual_seed(0)
+    ids = make_prompts(classes, generator).to(device)
+    size = backbone.image_size
+    pixels = torch.randn(batch, 3, size, size, generator=generator)
+    labels = torch.randint(classes, (batch,), generator=generator).to(device)
+    classifier = FewShotClassifier(backbone, parse(subset), precision=computed)
+    optimizer = make_optimizer(classifier.tuned, {"bias": 0.002, "ln": 0.002})
+    with torch.no_grad():
+        zero_shot = FewShotClassifier(backbone, parse("none"), precision=computed)
+        zero_shot_text = zero_shot.encode_text(ids)
+    return Step(classifier, optimizer, pixels, labels, ids, zero_shot_text)
+
+
+def make_prompts(classes: int, generator: torch.Generator) -> Tensor:
+    """Make the tokens of prompts, (classes, 14) int64."""
+    rows = []
+    for _ in range(classes):
+        length = int(torch.randint(10, 15, (), generator=generator))
+        name = torch.randint(1000, 40000, (length - 3 - len(SHARED),), generator=generator)
+        row = [START, *SHARED, *name.tolist(), 269, END]
+        rows.append(row + [0] * (14 - len(row)))
+    return torch.tensor(rows)
+
+
+def make_backbone(*, small: bool) -> Backbone:
+    """Make a CLIP in the shapes of ViT-B with random weights."""
+    torch.manual_seed(0)
+    size = 224
+    text = {"bos_token_id": START, "eos_token_id": END, "pad_token_id": 0}
+    vision = {"patch_size": 16}
+    if small:
+        size = 32
+        shape = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}
+        text |= shape
+        vision |= {"image_size": size, "num_attention_heads": 4, **shape}
+    config = CLIPConfig(text_config=text, vision_config=vision)
+    clip = CLIPModel(config).eval().requires_grad_(False)
+    mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    return Backbone("random", clip, None, size, mean, std, fingerprint="0" * 16)

@@ -1,0 +1,84 @@
+"""The CPU seconds of a training step, naive, staged and in bfloat16.
+
+    python tests/benchmarks/step/steps.py                # about an hour of a quiet machine
+    python tests/benchmarks/step/steps.py --quick        # tiny: shows that it works
+
+Every round takes each variant in turn; tables have medians.
+
+naive   as the public trainer does: two text passes over 77 tokens, for logits and distillation
+staged  as trials do it; what is computed once a trial is not counted
+floor   both encoders there and back, nothing else
+
+Precisions are float32, autocast to bfloat16, and frozen matrices held in bfloat16.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from functools import partial
+
+import torch
+
+from tests.benchmarks.measuring import machine, median_seconds, table
+from tests.benchmarks.step.random_clip import CLASSES, PRECISIONS, Step, make_step
+
+VARIANTS = {"naive": Step.take_naive, "staged": Step.take_staged, "floor": Step.take_floor}
+SHAPES = [(8, 100, "clipfit"), (8, 100, "text.mlp.fc2.bias"), (32, 100, "clipfit")]
+"""The batch, the classes and the subset of each row."""
+
+
+def main() -> None:
+    """Measure, and print a table after the other."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--quick", action="store_true", help="tiny: measures nothing")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    print(machine(), end="\n\n", flush=True)
+    small = options.quick
+    shapes = [(2, 3, "clipfit")] if small else SHAPES
+    print(variants_table(shapes, options.rounds, small=small), flush=True)
+    for batch in [2] if small else [8, 32]:
+        print(precisions_table(batch, options.rounds, small=small), flush=True)
+
+
+def variants_table(shapes: list[tuple[int, int, str]], rounds: int, *, small: bool) -> str:
+    """Measure the variants at several shapes, and return the table."""
+    rows = []
+    for batch, classes, subset in shapes:
+        tasks = {}
+        for name, take in VARIANTS.items():
+            step = make_step(batch, subset=subset, classes=classes, small=small)
+            tasks[name] = partial(take, step)
+        seconds = median_seconds(tasks, rounds)
+        cells = [f"{seconds[name]:.2f}" for name in VARIANTS]
+        cells.append(f"{seconds['naive'] / seconds['staged']:.1f}")
+        cells.append(f"{seconds['staged'] / seconds['floor']:.2f}")
+        rows.append([str(batch), str(classes), subset, *cells])
+    header = ("batch", "classes", "tuned", *VARIANTS, "naive / staged", "staged / floor")
+    return table(f"CPU seconds a step, medians of {rounds}", header, rows)
+
+
+def precisions_table(batch: int, rounds: int, *, device: str = "cpu", small: bool = False) -> str:
+    """Measure a step in each precision, and return the table.
+
+    In float32 PyTorch lets convolutions on a GPU use TF32, unless set otherwise.
+    """
+    tasks = {}
+    for name in PRECISIONS:
+        step = make_step(batch, precision=name, device=device, small=small)
+        tasks[name] = step.take_augmented
+    # A step waits for its device to see whether the loss is finite.
+    clock = time.process_time if device == "cpu" else time.perf_counter
+    seconds = median_seconds(tasks, rounds, clock)
+    rows = []
+    for name in PRECISIONS:
+        faster = seconds["float32"] / seconds[name]
+        rows.append([name, f"{1000 * seconds[name]:.1f}", f"{faster:.2f}"])
+    title = f"A step of CLIPFit on {device}, batch {batch}, {CLASSES} classes, medians of {rounds}"
+    return table(title, ("", "ms", "times as fast"), rows)
+
+
+if __name__ == "__main__":
+    main()
