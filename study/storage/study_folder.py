@@ -238,7 +238,7 @@ class StudyFolder(ResultFolder):
             and all(trial.read_end() for trial in self.trials())
         )
 
-    def mark_incomplete(self, *, candidates: bool) -> None:
+    def mark_incomplete(self, *, candidates: bool = True) -> None:
         """Delete what the end of a study wrote, since it continues; perhaps with new candidates."""
         for name in (DESCRIPTION, REGISTERED, *((CHANCE, CANDIDATES) if candidates else ())):
             (self.path / name).unlink(missing_ok=True)

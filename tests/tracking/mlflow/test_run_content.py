@@ -51,6 +51,7 @@ def test_metrics_are_rounded_none_is_there_twice_and_the_score_is_the_first():
     unscored = {key: value for key, value in report.items() if key != "val_score"}
     assert trial_points(config(), [unscored], None, started=1000) == [], "the score is the first"
     assert trial_points(config("test"), [unscored], None, started=1000)
+    assert trial_points(config(), [unscored], End("failed", 1, 1.0), started=1000)
 
 
 @pytest.mark.parametrize(
