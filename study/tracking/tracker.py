@@ -80,7 +80,8 @@ class TrackerObserver:
     def __init__(self, tracker: Tracker) -> None:
         self._tracker = tracker
 
-    def trial_started(self, config: TrialConfig, *_: Any) -> None:  # noqa: D102
+    def trial_started(self, config: TrialConfig, *_: Any) -> None:
+        """Pass on that something of a trial is new."""
         self._tracker.trial_changed(config.trial_id)
 
     trial_reported = trial_ended = trial_started
