@@ -39,17 +39,15 @@ def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> s
     return "\n".join([*lines, ""])
 
 
-def median_seconds(
-    tasks: Mapping[str, Task], rounds: int, clock: Callable[[], float] = time.process_time
-) -> dict[str, float]:
-    """Return the median seconds of each task, after a first round that does not count.
+def median_seconds(tasks: Mapping[str, Task], rounds: int) -> dict[str, float]:
+    """Return the median processor seconds of each task, after a first round that does not count.
 
     Tasks take turns, so that other work of the machine weighs on all of them alike.
     """
     seconds: dict[str, list[float]] = {name: [] for name in tasks}
     for _ in range(rounds + 1):
         for name, task in tasks.items():
-            began = clock()
+            began = time.process_time()
             task()
-            seconds[name].append(clock() - began)
+            seconds[name].append(time.process_time() - began)
     return {name: statistics.median(values[1:]) for name, values in seconds.items()}

@@ -14,7 +14,12 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 HERE = Path(__file__).parent
 WORDS = {
     "step/steps.py --quick --rounds 1": ["naive / staged", "| held |"],
-    "gpu/gpu.py --quick": ["nothing here is a measurement", "| held | ", "| 2 | ", "| held on cpu"],
+    "gpu.py --quick": [
+        "nothing here is a measurement",
+        "| TF32 | plain | ",
+        "2 trials at once",
+        "augmented to",
+    ],
     "intervals/coverage.py --studies 2": [
         "| classes of 300 and 5 | ",
         "| H, 6 classes of 6 groups of 10 | ",
@@ -48,7 +53,12 @@ def output_of(command: str, place: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("command", WORDS)
+IN_CI = "gpu.py --quick"
+
+
+@pytest.mark.parametrize(
+    "command", [pytest.param(one, marks=[pytest.mark.ci] * (one == IN_CI)) for one in WORDS]
+)
 def test_a_program_prints_its_tables(command: str, tmp_path: Path) -> None:
     printed = output_of(command, tmp_path)
     for words in ("torch", *WORDS[command]):

@@ -1,4 +1,4 @@
-"""A training step of CLIP with random weights, in the shapes of ViT-B, on any device.
+"""A training step of CLIP with random weights, in the shapes of published ones, on any device.
 
 Prompts have 10 to 14 tokens and begin alike, as those of a template do.
 """
@@ -28,6 +28,31 @@ PRECISIONS: dict[str, tuple[Precision, bool]] = {
     "held": ("bfloat16", True),
 }
 """The precision that is computed in, and whether frozen matrices are held in it."""
+TINY = "tiny"
+SHAPES = {
+    "ViT-B/32": {"patch_size": 32},
+    "ViT-B/16": {"patch_size": 16},
+    "ViT-L/14": {
+        "patch_size": 14,
+        "hidden_size": 1024,
+        "intermediate_size": 4096,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+    },
+    TINY: {
+        "patch_size": 16,
+        "image_size": 32,
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+    },
+}
+"""What differs from ViT-B/32 in each image encoder; `TINY` shows that a benchmark works."""
+TEXT_SHAPES = {
+    "ViT-L/14": {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12},
+    TINY: {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2},
+}
 CLASSES = 100
 DISTILL_WEIGHT = 8.0
 
@@ -109,7 +134,7 @@ def make_step(
     classes: int = CLASSES,
     precision: str = "float32",
     device: str = "cpu",
-    small: bool = False,
+    shape: str = "ViT-B/16",
 ) -> Step:
     """Make a model that is ready for its first step; equal arguments give equal numbers.
 
@@ -119,10 +144,10 @@ def make_step(
         classes: the number of classes.
         precision: a name of `PRECISIONS`.
         device: the device of the model.
-        small: make a tiny model, which shows that a benchmark works and measures nothing.
+        shape: a name of `SHAPES`.
     """
     computed, is_held = PRECISIONS[precision]
-    backbone = make_backbone(small=small)
+    backbone = make_backbone(shape)
     if is_held:
         cast_matrices(backbone.clip, computed)
     backbone.clip.to(device)
@@ -150,18 +175,14 @@ def make_prompts(classes: int, generator: torch.Generator) -> Tensor:
     return torch.tensor(rows)
 
 
-def make_backbone(*, small: bool) -> Backbone:
-    """Make a CLIP in the shapes of ViT-B with random weights."""
+def make_backbone(shape: str) -> Backbone:
+    """Make a CLIP in one of `SHAPES` with random weights."""
     torch.manual_seed(0)
-    size = 224
-    text = {"bos_token_id": START, "eos_token_id": END, "pad_token_id": 0}
-    vision = {"patch_size": 16}
-    if small:
-        size = 32
-        shape = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}
-        text |= shape
-        vision |= {"image_size": size, "num_attention_heads": 4, **shape}
-    config = CLIPConfig(text_config=text, vision_config=vision)
+    tokens = {"bos_token_id": START, "eos_token_id": END, "pad_token_id": 0}
+    text = tokens | TEXT_SHAPES.get(shape, {})
+    width = 768 if shape == "ViT-L/14" else 512
+    config = CLIPConfig(text_config=text, vision_config=SHAPES[shape], projection_dim=width)
     clip = CLIPModel(config).eval().requires_grad_(False)
     mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    size = config.vision_config.image_size
     return Backbone("random", clip, None, size, mean, std, fingerprint="0" * 16)

@@ -15,16 +15,15 @@ Precisions are float32, autocast to bfloat16, and frozen matrices held in bfloat
 from __future__ import annotations
 
 import argparse
-import time
 from functools import partial
 
 import torch
 
 from tests.benchmarks.measuring import machine, median_seconds, table
-from tests.benchmarks.step.random_clip import CLASSES, PRECISIONS, Step, make_step
+from tests.benchmarks.step.random_clip import CLASSES, PRECISIONS, TINY, Step, make_step
 
 VARIANTS = {"naive": Step.take_naive, "staged": Step.take_staged, "floor": Step.take_floor}
-SHAPES = [(8, 100, "clipfit"), (8, 100, "text.mlp.fc2.bias"), (32, 100, "clipfit")]
+ROWS = [(8, 100, "clipfit"), (8, 100, "text.mlp.fc2.bias"), (32, 100, "clipfit")]
 """The batch, the classes and the subset of each row."""
 
 
@@ -36,20 +35,19 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     print(machine(), end="\n\n", flush=True)
-    small = options.quick
-    shapes = [(2, 3, "clipfit")] if small else SHAPES
-    print(variants_table(shapes, options.rounds, small=small), flush=True)
-    for batch in [2] if small else [8, 32]:
-        print(precisions_table(batch, options.rounds, small=small), flush=True)
+    shape = TINY if options.quick else "ViT-B/16"
+    print(variants_table(shape, options.rounds), flush=True)
+    for batch in [2] if options.quick else [8, 32]:
+        print(precisions_table(batch, options.rounds, shape), flush=True)
 
 
-def variants_table(shapes: list[tuple[int, int, str]], rounds: int, *, small: bool) -> str:
-    """Measure the variants at several shapes, and return the table."""
+def variants_table(shape: str, rounds: int) -> str:
+    """Measure the variants, and return the table."""
     rows = []
-    for batch, classes, subset in shapes:
+    for batch, classes, subset in [(2, 3, "clipfit")] if shape == TINY else ROWS:
         tasks = {}
         for name, take in VARIANTS.items():
-            step = make_step(batch, subset=subset, classes=classes, small=small)
+            step = make_step(batch, subset=subset, classes=classes, shape=shape)
             tasks[name] = partial(take, step)
         seconds = median_seconds(tasks, rounds)
         cells = [f"{seconds[name]:.2f}" for name in VARIANTS]
@@ -60,23 +58,17 @@ def variants_table(shapes: list[tuple[int, int, str]], rounds: int, *, small: bo
     return table(f"CPU seconds a step, medians of {rounds}", header, rows)
 
 
-def precisions_table(batch: int, rounds: int, *, device: str = "cpu", small: bool = False) -> str:
-    """Measure a step in each precision, and return the table.
-
-    In float32 PyTorch lets convolutions on a GPU use TF32, unless set otherwise.
-    """
+def precisions_table(batch: int, rounds: int, shape: str) -> str:
+    """Measure a step in each precision, and return the table."""
     tasks = {}
     for name in PRECISIONS:
-        step = make_step(batch, precision=name, device=device, small=small)
-        tasks[name] = step.take_augmented
-    # A step waits for its device to see whether the loss is finite.
-    clock = time.process_time if device == "cpu" else time.perf_counter
-    seconds = median_seconds(tasks, rounds, clock)
+        tasks[name] = make_step(batch, precision=name, shape=shape).take_augmented
+    seconds = median_seconds(tasks, rounds)
     rows = []
     for name in PRECISIONS:
         faster = seconds["float32"] / seconds[name]
         rows.append([name, f"{1000 * seconds[name]:.1f}", f"{faster:.2f}"])
-    title = f"A step of CLIPFit on {device}, batch {batch}, {CLASSES} classes, medians of {rounds}"
+    title = f"A step of CLIPFit, batch {batch}, {CLASSES} classes, medians of {rounds}"
     return table(title, ("", "ms", "times as fast"), rows)
 
 
