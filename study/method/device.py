@@ -65,8 +65,10 @@ def choose_device(name: str = "auto") -> "torch.device":
         cause = message.splitlines()[0]
         if device.type in ("cuda", "mps") and device.type != kind:
             cause = f"PyTorch finds no {device.type.upper()} on this machine"
-        names = ", ".join(["auto", "cpu", *([kind] if kind else [])])
+        names = ["auto", "cpu", *([kind] if kind else [])]
+        if kind == "cuda":
+            names += [f"cuda:{index}" for index in range(len(list_gpus()))]
         raise DataError(
-            f"device '{name}' cannot be used here ({cause}); allowed here are {names}"
+            f"device '{name}' cannot be used here ({cause}); allowed here are {', '.join(names)}"
         ) from error
     return device

@@ -17,7 +17,7 @@ class Observer(Protocol):
         """React to a trial that starts or is resumed."""
 
     def trial_reported(self, config: TrialConfig, epoch: int, metrics: Mapping[str, float]) -> None:
-        """React to an epoch that is recorded on disk.
+        """React to an epoch that is recorded on disk, the last one of some short ones.
 
         Args:
             config: the trial's configuration.

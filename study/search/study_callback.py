@@ -74,7 +74,8 @@ class StudyCallback(Callback):
             self._close(trial, "finished")
         else:
             config = self.round.searcher.running[trial.trial_id]
-            self._close(trial, "stopped", reason=self.round.scheduler.reasons[config.trial_id])
+            reason = self.round.scheduler.reasons.get(config.trial_id)
+            self._close(trial, "stopped", reason=reason)
 
     def on_trial_recover(self, trial: Trial, **_: Any) -> None:
         """Wait until another worker can start, or remember to end the study."""

@@ -133,10 +133,10 @@ class TrialWorker:
 
     def _record(self) -> None:
         """Write the epochs that are not on disk yet."""
-        if self._unrecorded:
-            record_epochs(self.folder, self._unrecorded, self._trial_data, self._info)
-            self._epoch = self._unrecorded[-1].epoch
-            self._unrecorded = []
+        reports, self._unrecorded = self._unrecorded, []  # none is written twice if that fails
+        if reports:
+            record_epochs(self.folder, reports, self._trial_data, self._info)
+            self._epoch = reports[-1].epoch
 
     @contextmanager
     def _fewer_images_if_needed(self) -> Iterator[None]:
@@ -219,7 +219,7 @@ def trial_device() -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """Return an error's message in one line of at most `MOST_CHARACTERS`.
+    """Return an error's message in one line of at most `MOST_CHARACTERS`, plus an ellipsis.
 
     The type comes first, unless the error is one of this package.
     """
@@ -227,7 +227,9 @@ def one_line(error: BaseException) -> str:
     if not isinstance(error, StudyError):
         kind = type(error).__name__
         text = f"{kind}: {text}" if text else kind
-    return text[:MOST_CHARACTERS]
+    if len(text) > MOST_CHARACTERS:
+        text = f"{text[:MOST_CHARACTERS]}…"
+    return text
 
 
 @lru_cache(maxsize=1)

@@ -157,7 +157,10 @@ def make_folder(path: Path) -> None:
 def read_if_exists(path: Path, read: Callable[[], Result], *, existing: Path) -> Result | None:
     """Return the result of `read`, or None if the file is missing and `existing` is not.
 
-    See `with_retries`; `read` raises an error if the file is missing, or below a file.
+    Args:
+        path: the file or folder that is read, for messages.
+        read: reads it; raises an error if it is missing, or below a file.
+        existing: see `with_retries`.
     """
 
     def look() -> Result | None:
@@ -214,7 +217,12 @@ def whole_lines(contents: bytes) -> bytes:
 
 
 def record_checksums(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Record the checksums of files in a folder that are about to get contents, by name."""
+    """Record the checksums of files that are about to be written.
+
+    Args:
+        folder: the folder of the files.
+        contents: the new contents of each file, by name.
+    """
     lines = [f"{sha256_of(data)}  {name}\n" for name, data in contents.items()]
     path = folder / SUMS
     earlier = read_if_exists(path, path.read_bytes, existing=folder.parent) or b""
@@ -241,7 +249,9 @@ class Checksums:
     def matches(self, name: str, contents: bytes | None) -> bool:
         """Return whether a file's contents match one of its checksums, or it has no checksum.
 
-        A missing file, whose contents are None, matches none.
+        Args:
+            name: the file's name.
+            contents: its contents; None if it is missing, which matches no checksum.
         """
         if name not in self._digests:
             return True

@@ -114,11 +114,14 @@ class StudyFolder(ResultFolder):
         """Write the frozen configuration and the identity of a new study.
 
         The folder appears whole, so a process that is killed meanwhile leaves none, and of two that
-        create it at once one fails. It is refused as by `refuse_existing`.
+        create it at once one fails.
 
         Args:
             config: the configuration as YAML.
             identity: the versions and files that the study is made with.
+
+        Raises:
+            FolderError, StorageError: see `refuse_existing`.
         """
         self.refuse_existing()
         with new_folder(self.path) as temporary:
@@ -199,9 +202,10 @@ class StudyFolder(ResultFolder):
         return False
 
     def refuse_damaged(self) -> None:
-        """Raise a FolderError if files that cannot be made again are missing or damaged.
+        """Raise if files that every command needs, and that cannot be made again, are damaged.
 
         Raises:
+            FolderError: files are missing or damaged; the message says what to do about each.
             FormatError: the study is of another format.
         """
         faults = collect_faults(
@@ -239,7 +243,11 @@ class StudyFolder(ResultFolder):
         )
 
     def mark_incomplete(self, *, candidates: bool = True) -> None:
-        """Delete what the end of a study wrote, since it continues; perhaps with new candidates."""
+        """Delete what the end of a study wrote, because the study continues.
+
+        Args:
+            candidates: whether candidates are chosen anew.
+        """
         for name in (DESCRIPTION, REGISTERED, *((CHANCE, CANDIDATES) if candidates else ())):
             (self.path / name).unlink(missing_ok=True)
 

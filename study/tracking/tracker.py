@@ -32,9 +32,10 @@ class TrackerMessages(NamedTuple):
 class Tracker(ABC):
     """A tracker of one study at a time; a subclass needs `start`, `trial_changed` and `close`.
 
-    The constructor takes no arguments. A tracker reads the study's folder, where every result is
-    before the tracker is called. Trials must not wait for it: slow work belongs in a thread. Only
-    `check` and `start` may raise; others log their failures, or return them from `close`.
+    The constructor takes no arguments. Every result is in the study's folder before a tracker is
+    called, so a tracker reads what it keeps there. Trials must not wait for a tracker: slow work
+    belongs in a thread of the tracker. Only `check` and `start` may raise; other methods log their
+    failures, or return them from `close`.
     """
 
     title = "the tracker"
@@ -104,7 +105,11 @@ class NoTracker(Tracker):
 
 
 def describe_unsent(unsent: Mapping[str, str]) -> str:
-    """Return the number of unsent runs, and a line for each reason with up to three trials."""
+    """Return the number of unsent runs, followed by a line for each reason with three of its runs.
+
+    Args:
+        unsent: the reason of each run, by its trial's id.
+    """
     trials_by_reason = defaultdict(list)
     for trial_id, reason in unsent.items():
         trials_by_reason[reason].append(trial_id)

@@ -116,7 +116,7 @@ def measure(
     def evaluate() -> None:
         model.encode_image(model.begin_images(pixels[:EVALUATED]))
 
-    start = time.time() - psutil.Process().create_time()
+    start = max(0.0, time.time() - psutil.Process().create_time())
     step()
     seconds = min(_timed(step, device) for _ in range(STEPS))
     image = min(_timed(evaluate, device) for _ in range(STEPS)) / EVALUATED

@@ -94,7 +94,10 @@ def read_validation(trial: TrialFolder) -> pa.Table | None:
     if contents is None:
         return None
     table = _table_of(contents, trial.path / VALIDATION)
-    return table.filter(pc.equal(table["head"], trial.read_reports()[-1]["head"]))
+    reports = trial.read_reports()
+    if not reports or "head" not in reports[-1]:
+        raise FolderError(f"{trial.path} is damaged: its last report names no head")
+    return table.filter(pc.equal(table["head"], reports[-1]["head"]))
 
 
 def _table_of(contents: bytes, path: Path) -> pa.Table:

@@ -56,6 +56,7 @@ def run_trial(
     if state:
         for training in trainings:
             training.load_state(state)
+    del start, state  # which may be large
     done = False
     while not done:
         began = time.perf_counter()
@@ -85,9 +86,13 @@ def run_trial(
         if done or (data.split == "val" and is_rung):
             report = _evaluate(report, config, data, models)
         report.metrics["seconds"] = time.perf_counter() - began
-        states = [] if done else [training.state().items() for training in trainings]
-        state = dict(chain.from_iterable(states))
-        yield replace(report, state=state, ended_at=time.time())
+        left = [] if done else trainings
+        # No name holds the state while the next epoch is trained.
+        yield replace(
+            report,
+            state=dict(chain.from_iterable(training.state().items() for training in left)),
+            ended_at=time.time(),
+        )
 
 
 def _evaluate(

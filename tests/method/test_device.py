@@ -26,7 +26,8 @@ def test_auto_is_cuda_then_mps_then_the_cpu(
     monkeypatch.setattr(torch.cuda, "get_device_name", str)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
     assert list_gpus() == gpus
-    allowed = "auto, cpu" if chosen == "cpu" else f"auto, cpu, {chosen}"
+    by_number = ", cuda:0, cuda:1" if chosen == "cuda" else ""
+    allowed = "auto, cpu" if chosen == "cpu" else f"auto, cpu, {chosen}{by_number}"
     with pytest.raises(DataError, match=f"; allowed here are {allowed}$"):
         choose_device("meta")
     ones = Mock()

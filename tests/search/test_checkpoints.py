@@ -231,7 +231,9 @@ def test_a_crash_at_whatever_write_is_no_damage(trial: TrialFolder, when: str):
         if crashed.read_end() is None:
             drop_reports_beyond_state(crashed)
             kept = epochs_of(crashed)
-            assert kept in ([], [1], [1, 2, 3], before)
+            # At most the step that was being written is lost.
+            last_steps: dict[int, list[list[int]]] = {0: [[]], 1: [[], [1]], 3: [[1], [1, 2, 3]]}
+            assert kept in last_steps.get(len(before), [before])
             if LAST in before:
                 assert kept == before
             else:

@@ -121,7 +121,7 @@ def test_a_trial_is_on_cuda_or_an_assigned_mps_or_the_cpu_unless_a_gpu_is_assign
     [
         (ValueError(), "ValueError"),
         (DataError("images/1.png:\nnot a readable image"), "images/1.png: not a readable image"),
-        (ValueError("x" * 189), f"ValueError: {'x' * 188}"),
+        (ValueError("x" * 189), f"ValueError: {'x' * 188}…"),
         (DataError("x" * 200), "x" * 200),
     ],
 )

@@ -175,6 +175,9 @@ def test_every_validation_image_is_predicted_once(
                 evaluated.append((part.name, record.path, label, fold))
     assert [(*p[1:4], p.fold) for p in report.predictions] == evaluated
     assert all(1 / len(data.class_names) < p.probability <= 1 for p in report.predictions)
+    used = [p for p in report.predictions if p.head == report.head]
+    right = sum(p.label == p.predicted for p in used) / len(used)
+    assert setting == "class_folds" or right == pytest.approx(report.metrics["val_score"])
     for p in report.predictions:
         assert (p.true_probability == p.probability) == (p.label == p.predicted)
 

@@ -16,16 +16,27 @@ from study.tracking.mlflow.run_content import SCORE, Tags
 BEATS_CHANCE = "beats_chance"
 """The tag with whether a version is shown to beat chance on test, if that is known."""
 SHOWN, NOT_SHOWN = "shown", "not shown"
-CONDITIONS = ("protocol", "metric", "selection", "split_hash")
-"""The tags that two versions must have in common for their scores to compare."""
+CONDITIONS = {
+    "protocol": "protocol",
+    "metric": "metric",
+    "selection": "selection rule",
+    "split_hash": "split",
+}
+"""The tags that two versions must have in common for their scores to compare, with their words."""
 
 
 def decide_champion(
     client: MlflowClient, folder: StudyFolder, version: ModelVersion, tags: Tags
 ) -> tuple[bool, str]:
-    """Move the champion's alias to a study's version of a model, with its tags, if it wins.
+    """Move the champion's alias to a study's version of a model if it wins.
 
     Studies in one folder decide one after the other, so that none overwrites what it has not seen.
+
+    Args:
+        client: a client of the registry.
+        folder: the folder of the study.
+        version: the version.
+        tags: where it is from, and how it was chosen.
 
     Returns:
         Whether the version has the alias now, and why.
@@ -33,10 +44,14 @@ def decide_champion(
     with (folder.path.parent / ".champion.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         holder = client.get_registered_model(version.name).aliases.get(CHAMPION)
-        registration = folder.read_registration()
-        if str(holder) == str(version.version) and registration and registration.champion:
-            return True, registration.reason
-        champion_tags = client.get_model_version(version.name, holder).tags if holder else None
+        champion_tags = None
+        if holder and str(holder) == str(version.version):
+            registration = folder.read_registration()
+            if registration and registration.champion:
+                return True, registration.reason
+            return True, "it has been given the alias"
+        if holder:
+            champion_tags = client.get_model_version(version.name, holder).tags
         wins, reason = judge(tags, champion_tags)
         if wins:
             client.set_registered_model_alias(version.name, CHAMPION, version.version)
@@ -46,7 +61,12 @@ def decide_champion(
 
 
 def judge(challenger: Tags, champion: Tags | None) -> tuple[bool, str]:
-    """Return whether a version should be champion, and why, by its tags and the champion's."""
+    """Return whether a version should be champion, and why.
+
+    Args:
+        challenger: the tags of the new version.
+        champion: the tags of the present champion; None if there is none.
+    """
     if challenger.get(BEATS_CHANCE) == NOT_SHOWN:
         return False, "the new one is not shown to beat chance on test"
     if champion is None:
@@ -54,10 +74,10 @@ def judge(challenger: Tags, champion: Tags | None) -> tuple[bool, str]:
     origin = [(tags.get("study_id"), tags.get("source_trial")) for tags in (challenger, champion)]
     if origin[0] == origin[1] != (None, None):
         return True, "it is another training of what the champion was chosen for"
-    for key in CONDITIONS:
+    for key, title in CONDITIONS.items():
         if challenger[key] != champion.get(key):
             return False, (
-                f"the new one was chosen under another {key} ({champion.get(key)}, here "
+                f"the new one was chosen under another {title} ({champion.get(key)}, here "
                 f"{challenger[key]}) and validation scores are not comparable"
             )
     new, old, study = float(challenger[SCORE]), float(champion[SCORE]), champion.get("study")

@@ -17,8 +17,8 @@ DIGEST = 8
 def dataset_inputs(tasks: bytes, *, evaluated: str, root: Path | None) -> list[DatasetInput]:
     """Return the datasets that a trial is trained and evaluated on, one for each split.
 
-    A digest is of the split's name, images and labels: equal splits have equal ones in all studies
-    and seeds, and MLflow merges datasets of equal name and digest.
+    A digest is of the split's name, images and labels, since MLflow merges datasets of equal name
+    and digest. So equal splits have equal digests in all studies and seeds.
 
     Args:
         tasks: the contents of the file of the trial's images, see `study.trial.prepare.Preparer`;

@@ -86,7 +86,8 @@ def _view(
         "columnOrder": [RUN_NAME, *shown],
         "columnWidths": {**widths, RUN_NAME: 270},
     }
-    if keys := [{"mode": "tag", "groupByData": tag} for tag in groups]:
+    if groups:
+        keys = [{"mode": "tag", "groupByData": tag} for tag in groups]
         view["groupBy"] = {"aggregateFunction": "average", "groupByKeys": keys}
     return view
 
@@ -96,8 +97,8 @@ def run_pages(server: str, experiment_id: str, run_id: str, view: str) -> tuple[
 
     Args:
         server: the address at which MLflow answers.
-        experiment_id: the id of the study's experiment.
-        run_id: the id of the study's own run.
+        experiment_id: the experiment's id.
+        run_id: the run's id.
         view: the key of one of the views in `experiment_tags`.
     """
     runs = f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs"

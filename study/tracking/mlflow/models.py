@@ -47,7 +47,9 @@ def download_model(address: str, folder: Path) -> SavedModel:
         )
     fault = f"{redacted_text(uri)} does not give {address}"
     version = server.call_mlflow(
-        lambda: _download(uri, parsed, folder, fault), fault, "; see MLFLOW_TRACKING_URI"
+        lambda: _download(uri, parsed, folder, fault),
+        fault,
+        "; see MLFLOW_TRACKING_URI",
     )
     return _read_model(version, folder)
 

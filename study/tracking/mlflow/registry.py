@@ -61,6 +61,9 @@ NO_CODE = shutil.ignore_patterns("*.md", "*.png", "__pycache__")
 def register_best(run: StudyRun) -> Registration | None:
     """Register a study's best configuration once, and decide which version is champion.
 
+    Args:
+        run: the study's own run.
+
     Returns:
         The registration, which ``registered.json`` holds too; None if nothing is tested or the best
         does not beat chance.
@@ -78,7 +81,8 @@ def register_best(run: StudyRun) -> Registration | None:
         logger.warning("no model is registered: %s", error)
         return None
     registration = server.call_mlflow(
-        lambda: _register(registered, run), "MLflow does not take the model"
+        lambda: _register(registered, run),
+        "MLflow does not take the model",
     )
     run.study.folder.write_json(REGISTERED, registration)
     return registration
@@ -139,6 +143,9 @@ def _write_model(best: BestConfiguration, run: StudyRun, scratch: Path) -> Path:
     """Write a best configuration as an MLflow model of code, delta and names, without a pickle.
 
     The code is this package, so that the model can be served where that is not installed.
+
+    Raises:
+        StudyError: it has no delta, and no other delta names its backbone and classes.
     """
     own_delta, info = read_delta(best, run.study, scratch)
     tensors, _ = load_delta(own_delta)
@@ -173,8 +180,8 @@ def _write_model(best: BestConfiguration, run: StudyRun, scratch: Path) -> Path:
 def requirements(backbone: Architecture) -> list[str]:
     """Return the requirements of a served model for pip: libraries with their installed versions.
 
-    A version such as ``2.13.0+cpu`` loses its local part, which package indexes do not have. What
-    is not installed of `TOKENIZERS` was not needed here either.
+    A version such as ``2.13.0+cpu`` loses its local part, which package indexes do not have. A
+    library of `TOKENIZERS` that is not installed is left out, as it was not needed here either.
     """
     formats = [backbone.family, *(["open_clip"] if backbone.open_clip else [])]
     versions = {name: metadata.version(name) for name in LIBRARIES}

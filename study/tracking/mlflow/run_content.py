@@ -75,7 +75,12 @@ class RunContent:
 
 
 class ContentReader:
-    """Reads what the runs of a study's trials should show; all of them have some tags."""
+    """Reads what the runs of a study's trials should show.
+
+    Args:
+        study: the study.
+        tags: the tags that the runs of all trials have.
+    """
 
     def __init__(self, study: Study, tags: Tags) -> None:
         self.best = set[str]()
@@ -193,13 +198,18 @@ def format_params(values: JsonObject) -> Tags:
 
 
 def trial_settings(config: JsonObject, reports: Reports = ()) -> TrialSettings:
-    """Return a trial's settings, with the head that the last of any reports names."""
+    """Return a trial's settings, with the head that its last report names."""
     settings = TrialSettings.model_validate(config["settings"])
     return settings.with_reported_head(reports[-1]) if reports else settings
 
 
 def trial_params(config: JsonObject, reports: Reports = ()) -> Tags:
-    """Return the parameters of a run that are its trial's own; see `trial_settings`."""
+    """Return the parameters of a run that are its trial's own.
+
+    Args:
+        config: the trial's configuration.
+        reports: the reports of a trial that has ended, which may name the head.
+    """
     settings = trial_settings(config, reports)
     values = settings.column_values()
     if settings.method:

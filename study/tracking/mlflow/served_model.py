@@ -65,7 +65,7 @@ class ServedClassifier(_Predictions, PythonModel):
     """A CLIP classifier with the tuned parameters of a study's best configuration."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load the backbone and the delta, and embed the class names."""
+        """Load the backbone, check that it is the tuned one, and embed the class names."""
         delta = Path(context.artifacts["delta"])
         self._classifier = load_classifier(delta, **context.model_config)
         # Over HTTP, file names in requests would let anyone read the server's files.

@@ -37,6 +37,7 @@ from study.tracking.mlflow.address import DATABASES  # noqa: E402
 from study.tracking.mlflow.mlflow_internals import make_tables, run_pages  # noqa: E402
 from study.tracking.tracker import summarize_error  # noqa: E402
 
+# What MLflow's own store asks of SQLAlchemy.
 warnings.filterwarnings("ignore", category=SADeprecationWarning, module=r"mlflow\.")
 logging.getLogger("mlflow").setLevel(logging.WARNING)  # it logs every table it creates
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it logs what it also raises
@@ -65,6 +66,10 @@ def call_mlflow(call: Callable[[], T], fault: str, advice: str = "") -> T:
 
 def connect(uri: str, experiment: str) -> MlflowClient:
     """Return a client, after checking that the server answers and the experiment is usable.
+
+    Args:
+        uri: the address of the tracking server or store.
+        experiment: the name of the experiment, which need not exist.
 
     Raises:
         TrackingError: the server or store does not answer, or the experiment was deleted.
@@ -136,7 +141,12 @@ def viewing_hints(uri: str, experiment_id: str, run_id: str, view: str) -> list[
     """Return the command that opens MLflow's pages, and the addresses of a study's pages.
 
     The addresses are on the server, or those at which `mlflow ui` shows a local store by default.
-    See `study.tracking.mlflow.mlflow_internals.run_pages`.
+
+    Args:
+        uri: the address of the tracking server or store.
+        experiment_id: the id of the study's experiment.
+        run_id: the id of the study's own run.
+        view: the key of the saved view that shows its trials.
     """
     server, hints = redacted_text(uri), []
     if not uri.startswith(("http://", "https://")):

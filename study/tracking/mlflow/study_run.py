@@ -20,11 +20,26 @@ PAGE = 1000
 """The number of runs that one call fetches."""
 LONGEST_NOTE = 8000
 """The largest number of characters of a description; MLflow cuts longer ones anywhere."""
-STUDY_ARTIFACTS = ("study.yaml", "*.json", "*.parquet", "*.csv", "*.md", "*.html", "shots", "plots")
+STUDY_ARTIFACTS = (
+    "study.yaml",
+    "*.json",
+    "*.parquet",
+    "*.csv",
+    "*.md",
+    "*.html",
+    "shots",
+    "plots",
+)
 
 
 class StudyRun:
-    """The run of a study, which is found or created, and the client of the server that has it.
+    """The run of a study, and the client of the server that has it.
+
+    The constructor connects to the server, and finds or creates the experiment and the run.
+
+    Args:
+        study: the study.
+        uri: the address of the tracking server or store.
 
     Raises:
         TrackingError: the server does not answer.
@@ -70,9 +85,11 @@ class StudyRun:
             "backbone": config.backbone.name,
             "protocol": config.protocol,
         }
-        started = modified_at(folder.config_path, existing=folder.path)
         return self.client.create_run(
-            self.experiment_id, started, tags=tags | self._tags, run_name=folder.name
+            self.experiment_id,
+            start_time=modified_at(folder.config_path, existing=folder.path),
+            run_name=folder.name,
+            tags=tags | self._tags,
         )
 
     def _params(self) -> Tags:
@@ -97,7 +114,13 @@ class StudyRun:
             token = page.token or ""
 
     def close(self, *, finished: bool) -> None:
-        """Send the study's tables, report and description, and end the run with its last trial."""
+        """Send the study's tables, report and description, and end the run.
+
+        The run gets the time at which the last of its trials ended.
+
+        Args:
+            finished: whether the study ran to its end.
+        """
         folder = self.study.folder.path
         ends = [trial.path / "end.json" for trial in self.study.folder.trials()]
         end_times = [modified_at(end, existing=end.parent.parent) for end in ends if end.exists()]

@@ -61,7 +61,12 @@ class Sent:
 
 
 class StudySync:
-    """Sends a study and its trials to their runs; see `StudyRun`."""
+    """Sends a study and its trials to their runs; errors are those of `StudyRun`.
+
+    Args:
+        study: the study.
+        uri: the address of the tracking server or store.
+    """
 
     def __init__(self, study: Study, uri: str) -> None:
         self.run = StudyRun(study, uri)
