@@ -196,7 +196,11 @@ def read_best_model(study: Study, scratch: Path) -> SavedModel:
 
 
 def refuse_chance(study: Study, *configurations: BestConfiguration) -> None:
-    """Raise a DataError if a configuration is known to be no better than guessing."""
+    """Raise if a configuration is known to be no better than guessing.
+
+    Raises:
+        DataError: it is; the message names both scores.
+    """
     for configuration in configurations:
         chance = configuration.against_chance
         if chance and configuration.at_chance:

@@ -42,7 +42,12 @@ def find_format(name: str) -> Format:
 
 
 def write_export(saved: SavedModel, export_format: Format, folder: Path) -> ExportGuide:
-    """Write a model in a format into a folder, which is created, with class names and prompts.
+    """Write a model in a format into a new folder, with its class names and prompts.
+
+    Args:
+        saved: the model.
+        export_format: the format.
+        folder: the folder, which is created.
 
     Raises:
         StudyError: the model cannot be loaded, or the format cannot hold it.

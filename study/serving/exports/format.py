@@ -86,7 +86,14 @@ def crop_notes(backbone: Backbone) -> tuple[str, ...]:
 
 
 def render_guide(template: str, saved: SavedModel, model: TunedClassifier, **values: object) -> str:
-    """Return a part of the guide to an export, from a template in this folder and its values."""
+    """Return a part of the guide to an export, such as the code that loads it.
+
+    Args:
+        template: the name of its template in this folder.
+        saved: the model.
+        model: the model, loaded.
+        values: what the template names besides.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # which only exports need
 
     environment = Environment(  # noqa: S701 -- code and Markdown, no HTML

@@ -81,6 +81,14 @@ def test_an_address_that_mlflow_cannot_use_is_refused_with_what_is_allowed(
     assert "s3cret" not in str(refused.value)
 
 
+def test_what_listens_and_is_no_server_of_mlflow_is_refused():
+    with (
+        listening(lambda connection: connection.sendall(b"SSH-2.0-OpenSSH\r\n")) as port,
+        pytest.raises(TrackingError, match=r"does not answer \("),
+    ):
+        check(f"http://127.0.0.1:{port}")
+
+
 def test_a_server_that_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("study.tracking.mlflow.server.ANSWERS_WITHIN", 0.3)
     over = threading.Event()

@@ -56,6 +56,17 @@ def test_it_is_the_best_configuration_that_the_study_itself_has(
         assert [dict(zip(classifier.class_names, row, strict=True)) for row in rows] == [*theirs]
 
 
+@pytest.mark.long
+@pytest.mark.ci
+def test_a_server_takes_a_model_and_gives_it_to_whoever_asks(
+    registered: Registered, mlflow_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    sent = Registered(registered.study, mlflow_server)
+    assert sent.version.source.startswith("mlflow-artifacts:")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+    assert download_model(sent.registration.uri, tmp_path).load_classifier().class_names
+
+
 @pytest.mark.usefixtures("store")
 def test_no_code_of_the_model_runs(place: Path, tmp_path: Path):
     (code,) = place.glob("*.py")

@@ -75,6 +75,12 @@ def test_the_example_of_the_page_runs(
     exec(block, {"image_bytes": encoded, "pil_image": picture, "array": array})
 
 
+def test_new_class_names_are_given_at_load_time(champion: str, picture: Image.Image):
+    names = ["digit zero", "letter x"]
+    renamed = mlflow.pyfunc.load_model(CHAMPION, model_config={"class_names": names})
+    assert {*renamed.predict([picture])["probabilities"][0]} == {*names}
+
+
 def test_what_cannot_be_used_is_reported_in_one_line(
     model: Any, picture: Image.Image, tiny_backbone: Path, monkeypatch: pytest.MonkeyPatch
 ):

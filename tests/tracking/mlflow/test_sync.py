@@ -54,6 +54,18 @@ def test_each_trial_is_a_child_that_ends_as_the_trial_did(mlflow_server: str, ma
     assert "boom" in sent["search-0002"].data.tags["error"]
 
 
+def test_the_losses_of_a_trial_of_the_search_wait_for_its_score(mlflow_store: str, make: MakeStudy):
+    study = make("ordered")
+    trial = study.folder.trial(study.trial(0).trial_id)
+    of_study = StudySync(study.study, mlflow_store)
+    for epoch, report in enumerate(({}, {}, {"val_score": 0.5}), 1):
+        trial.append_reports({"epoch": epoch, "train_loss": 1.0, "seconds": 1.0, **report})
+        of_study.send(trial.trial_id)
+        run = runs(mlflow_store, study)[trial.trial_id]
+        assert bool(run.data.metrics) == bool(report)
+    assert [step for step, _ in history(mlflow_store, run, "train_loss")] == [1, 2, 3]
+
+
 def test_a_trial_that_ends_while_it_is_sent_loses_no_epoch(
     mlflow_store: str, make: MakeStudy, monkeypatch: pytest.MonkeyPatch
 ):
