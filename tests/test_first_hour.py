@@ -1,4 +1,4 @@
-"""The first hour of a new user: a folder of images becomes labels.
+"""The first hour of a new user: a folder of images becomes labels, and a server.
 
 The package comes from a wheel of this checkout, in a fresh environment. To save minutes and a
 network, the environment has its libraries from the one that runs these tests; so this does not
@@ -14,7 +14,9 @@ import pytest
 from PIL import Image
 
 from study.data.datasets import load_dataset
+from study.data.images.sources import encode_base64
 from tests.environments import outside, with_wheel
+from tests.serving_over_http import ask, served
 
 pytestmark = [pytest.mark.long, pytest.mark.ci, pytest.mark.timeout(600)]
 
@@ -84,3 +86,12 @@ def test_a_folder_of_images_becomes_labels(tmp_path: Path):
     readable = [row for row in rows if not row["error"]]
     right = [row["class_1"].split()[1] in row["path"] for row in readable]
     assert sum(right) / len(right) > 0.7, "the backbone as it is gets 0.6"
+
+    images = [encode_base64(Image.open(tmp_path / row["path"])) for row in readable]
+    model, uri = "models:/clipfit-photos@champion", f"sqlite:///{tmp_path / 'mlflow.db'}"
+    with served(model, uri, tmp_path / "serve.log", programs) as address:
+        answers = ask(address, images)
+    for answer, row in zip(answers, readable, strict=True):
+        likely = {row[f"class_{n}"]: float(row[f"probability_{n}"]) for n in range(1, 5)}
+        assert answer["class_name"] == row["class_1"]
+        assert answer["probabilities"] == pytest.approx(likely, abs=1e-4)

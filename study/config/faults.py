@@ -12,7 +12,11 @@ from study.errors import Fault, did_you_mean
 def find_faults(error: ValidationError) -> list[Fault]:
     """Return each of pydantic's errors as a fault; an unknown key names the nearest known one."""
     faults = []
-    for found in error.errors(include_url=False):
+    errors = error.errors(include_url=False)
+    lists = {found["loc"][:-1] for found in errors}
+    for found in errors:
+        if found["type"] == "too_short" and found["loc"] in lists:
+            continue  # pydantic counts the entries without those that are at fault
         # Parts in brackets are no keys: they name the forms that a value may have.
         parts = [str(part) for part in found["loc"] if not str(part).startswith("[")]
         key = ".".join(parts)

@@ -50,7 +50,7 @@ def build_config(
         ConfigError: a part of a dotted key before the last is not a section, or a refused text has
             half of a character.
         FaultsError: the configuration is invalid; the message lists every fault with its path, the
-            value received and what is allowed.
+            value received and what is allowed. Keys of release 1.0.0 are listed alone, first.
     """
     whole = copy.deepcopy(dict(values))
     for key, value in (overrides or {}).items():

@@ -87,9 +87,11 @@ def _broken_by_ablation(ablation: AblationConfig) -> Iterator[Fault]:
     if "base" in ablation.subsets:
         yield Fault("ablation.subsets", "'base' is the name of the base itself")
     if ablation.sites and design not in ("only_one", "leave_one_out"):
-        yield Fault("ablation.sites", f"has no effect with the design {design}")
+        yield Fault(
+            "ablation.sites", f"has no effect with {design}, only with only_one, leave_one_out"
+        )
     if ablation.windows != "sliding" and design != "layers":
-        yield Fault("ablation.windows", f"has no effect with the design {design}")
+        yield Fault("ablation.windows", f"has no effect with {design}, only with layers")
     if ablation.width != 1 and (design != "layers" or ablation.windows != "sliding"):
         yield Fault("ablation.width", "has an effect only on the sliding windows of design layers")
 

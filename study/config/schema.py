@@ -22,6 +22,7 @@ from study.config.value_types import (
     Rates,
     Seed,
     expand_home,
+    refuse_variables,
 )
 from study.data.records import OnCorrupt
 from study.data.shots import ALL, All, Short
@@ -136,6 +137,7 @@ class BackboneConfig(Section):
     @classmethod
     def _make_absolute(cls, name: str) -> str:
         """Return a local folder as an absolute path, which workers and later readers can find."""
+        refuse_variables(name)
         if name.startswith("~"):
             with suppress(ValueError):  # no user has this name
                 name = expand_home(name)
@@ -278,7 +280,7 @@ class TrackingConfig(Section):
 
     tracker: ObjectName = "mlflow"
     """``mlflow``, ``none``, or the tracker of an installed package."""
-    uri: str | None = None
+    uri: Annotated[str, AfterValidator(refuse_variables)] | None = None
     """The tracking server or store.
 
     None means ``$MLFLOW_TRACKING_URI``, else a SQLite store in the working folder."""

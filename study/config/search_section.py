@@ -97,7 +97,7 @@ class SearchConfig(Section):
     asha: AshaConfig | None = AshaConfig()
     """When to stop poor trials early; None trains every trial to its last epoch."""
     heads: tuple[Head, ...] = Field(HEADS, min_length=1)
-    """What classifies images: the text features of the classes, or a linear head on the image
+    """What classifies images: ``text``, the features of the classes, or ``linear``, a head on image
     features. Each training is scored with all of them, and used with the best."""
     space: SpaceConfig = SpaceConfig()
     method_trials: int = Field(4, ge=1, le=10_000)

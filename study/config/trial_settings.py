@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from study.backbones.architecture import Depths
 from study.config.methods import Method
@@ -26,7 +26,17 @@ SubsetText = Annotated[str, AfterValidator(_canonical_subset)]
 """A subset in its canonical form."""
 
 
-KnownKind = Annotated[str, Field(pattern=f"^({'|'.join(kind_names())})$")]
+def _check_kind(kind: str) -> str:
+    if kind not in kind_names():
+        raise ValueError(
+            f"'{kind}' is not a kind of parameter; expected one of {', '.join(kind_names())}"
+        )
+    return kind
+
+
+KnownKind = Annotated[
+    str, AfterValidator(_check_kind), WithJsonSchema({"type": "string", "enum": list(kind_names())})
+]
 """The name of a kind of parameter."""
 
 

@@ -83,9 +83,19 @@ def _check_path(path: Path) -> Path:
             f"must be a path of at most {LONGEST_PATH} bytes, each name in it of at most "
             f"{LONGEST_NAME}, and none of them NUL"
         )
-    if VARIABLE.search(str(path)):
-        raise ValueError("environment variables are not replaced here; expected the path itself")
+    refuse_variables(str(path))
     return path
+
+
+def refuse_variables(address: str) -> str:
+    """Return a path or an address, unless it has an environment variable, as a shell replaces.
+
+    Raises:
+        ValueError: it has one.
+    """
+    if VARIABLE.search(address):
+        raise ValueError("environment variables are not replaced here; expected the value itself")
+    return address
 
 
 Place = Annotated[Path, BeforeValidator(expand_home), AfterValidator(_check_path)]

@@ -112,7 +112,7 @@ def _check_root(name: str, root: Path) -> Path:
     """Return the path of a dataset with "~" expanded.
 
     Raises:
-        DataError: there is no folder and no file there, but nothing or a device, or nobody knows.
+        DataError: there is neither a folder nor a file, or it cannot be looked at.
     """
     try:
         root = Path(root).expanduser()
@@ -121,7 +121,7 @@ def _check_root(name: str, root: Path) -> Path:
         raise DataError(f"dataset {name!r}: cannot look at {root} ({error})") from error
     if not exists:
         hint = f". {download_note(name, root)}" if name in BENCHMARKS else _hint(name)
-        raise DataError(f"dataset {name!r}: no such file or folder: {root}{hint}")
+        raise DataError(f"dataset {name!r}: no file or folder there: {root}{hint}")
     return root
 
 

@@ -223,8 +223,10 @@ def _widen_columns(markdown: str) -> str:
 
 
 def _all_tables(result: StudyResult) -> list[Table]:
-    """Return the tables that have rows."""
-    makers = main_table, target_table, cell_table, configuration_table, budget_table
+    """Return the tables that have rows; an ablation has that of its cells."""
+    makers = [main_table, target_table, configuration_table, budget_table]
+    if result.ablation:
+        makers = [cell_table]
     return [table for table in (make(result) for make in makers) if table.rows]
 
 

@@ -125,7 +125,11 @@ class StudyResult:
 
     @cached_property
     def registration(self) -> Registration | None:
-        """The registration of the final model when it is first used; None if there is none."""
+        """The registration of the final model when it is first used; None if there is none.
+
+        Raises:
+            FolderError: its file is damaged.
+        """
         return self.folder.read_registration()
 
     @cached_property
@@ -366,10 +370,10 @@ def read_study_result(folder: Path) -> StudyResult:
 
 
 def write_chance(folder: StudyFolder) -> StudyResult:
-    """Read a study that has ended; write how its best configuration compares with chance.
+    """Read a study that has ended; write how two configurations compare with chance.
 
-    So does that of the final model. They are written by their labels and by those of candidates
-    that equal them, for the registry and other commands. Nothing is written if validation has
+    These are the best and that of the final model. They are written by their labels and by those of
+    candidates that equal them, for the registry and other commands. Nothing is written if validation has
     chosen nothing, or if the trials kept no predictions.
 
     Returns:

@@ -49,7 +49,7 @@ def test_the_file_passes_the_check_and_the_schema(
 @pytest.mark.parametrize(
     "line, fault",
     [
-        ("nowhere", "no such file or folder"),
+        ("nowhere", "no file or folder there"),
         ("single", "tested on one class alone"),
         ("pets nosuch", "not of the form section.field=value"),
         ("pets --out taken.yaml", "taken.yaml exists; expected a new file"),

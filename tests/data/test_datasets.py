@@ -18,7 +18,7 @@ def test_a_name_without_a_folder_is_named_or_the_nearest(tmp_path: Path):
     assert "did you mean 'eurosat'?" in refusal("eurosta")
     assert "'imagenet' needs a folder; without one: digits" in refusal("imagenet")
     message = refusal("dtd", tmp_path / "none")
-    assert f"no such file or folder: {tmp_path}/none. Get it by the section of dtd in" in message
+    assert f"no file or folder there: {tmp_path}/none. Get it by the section of dtd in" in message
 
 
 @pytest.mark.parametrize("name", ["dtd", "digits"])

@@ -199,7 +199,11 @@ def test_trials_that_mlflow_refuses_stop_no_other_and_are_named(
     "answer, expected",
     [
         ('400 {"error_code": "INVALID_PARAMETER_VALUE", "message": "no"}', True),
+        ('404 {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "no"}', True),
         ("413", True),
+        ("401", False),
+        ("429", False),
+        ("500", False),
         ('403 {"error_code": "PERMISSION_DENIED", "message": "no"}', False),
         ("404", False),
     ],

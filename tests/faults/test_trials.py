@@ -264,6 +264,7 @@ CAUSES = {
 
 
 @pytest.mark.long
+@pytest.mark.ci
 def test_faults_are_recorded_with_their_causes_and_all_else_ends_as_without_them(
     make_study: Callable[..., RealStudy], ray_cluster: None, monkeypatch: pytest.MonkeyPatch
 ):

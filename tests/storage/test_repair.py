@@ -30,20 +30,25 @@ def folder(folder: StudyFolder) -> StudyFolder:
     return folder
 
 
+def contents(folder: StudyFolder) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
+
+
 def test_temporary_files_of_a_crash_are_deleted_and_no_others(folder: StudyFolder):
     for name in (".hidden", ".end.json.bak", ".lock.4711"):
         (folder.path / name).touch()
-    before = {*folder.path.rglob("*")}
+    before = contents(folder)
     for name in (".end.json.4711.0a1b2c3d", "trials/search-0000/.delta.safetensors.1.ffffffff"):
         (folder.path / name).touch()
     repair(folder)
-    assert {*folder.path.rglob("*")} == before
+    assert contents(folder) == before
 
 
 @pytest.mark.parametrize(
     "name, damage",
     [
         ("reports.jsonl", flip),
+        ("reports.jsonl", Path.unlink),
         ("delta.safetensors", Path.unlink),
         ("end.json", flip),
         ("end.json", overwrite),
