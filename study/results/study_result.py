@@ -373,8 +373,8 @@ def write_chance(folder: StudyFolder) -> StudyResult:
     """Read a study that has ended; write how two configurations compare with chance.
 
     These are the best and that of the final model. They are written by their labels and by those of
-    candidates that equal them, for the registry and other commands. Nothing is written if validation has
-    chosen nothing, or if the trials kept no predictions.
+    candidates that equal them, for the registry and other commands. Nothing is written if
+    validation has chosen nothing, or if the trials kept no predictions.
 
     Returns:
         The result, for what is written after the final model is registered.
