@@ -25,7 +25,7 @@ from study.config.search_section import AUTO
 from study.errors import BackboneError, ClusterError, InterruptedStudyError, TrackingError
 from study.report.terminal import print_unwrapped
 from study.results.best_configuration import is_outdated_final
-from study.results.study_result import StudyResult, write_chance
+from study.results.study_result import StudyResult, read_ended_study, write_chance
 from study.search import steps
 from study.search.ablation_cells import ablation_trials
 from study.search.auto_precision import decide_precision
@@ -175,7 +175,8 @@ def _run_to_the_end(
                 runner(study, rounds)
             # Ray takes seconds to end.
             ray_end = beside.submit(session.pop_all().close)
-            board = write_chance(folder)
+            board = read_ended_study(folder)
+            write_chance(board)
             if tracker.title:
                 step = f"sending results to {tracker.title}, and registering the best there"
                 print_step(console, step)

@@ -32,11 +32,11 @@ def run(options: Namespace) -> None:
     study = load_study(find_study(options.name, options.storage), options.settings)
     from study import tracking
     from study.commands.write_results import write_results
-    from study.results.study_result import read_study_result
+    from study.results.study_result import read_ended_study
 
     with handle_signals(interrupt), study.folder.locked():
         tracker = tracking.make_tracker(study.config.tracking.tracker)
-        send_missing(study, tracker, lambda: write_results(read_study_result(study.folder.path)))
+        send_missing(study, tracker, lambda: write_results(read_ended_study(study.folder)))
     trials = len(list(study.folder.trials()))
     print(f"{trials} trials of {study.folder.name} are in {tracker.title}")
 

@@ -369,23 +369,28 @@ def read_study_result(folder: Path) -> StudyResult:
     )
 
 
-def write_chance(folder: StudyFolder) -> StudyResult:
-    """Read a study that has ended; write how two configurations compare with chance.
-
-    These are the best and that of the final model. They are written by their labels and by those of
-    candidates that equal them, for the registry and other commands. Nothing is written if
-    validation has chosen nothing, or if the trials kept no predictions.
-
-    Returns:
-        The result, for what is written after the final model is registered.
+def read_ended_study(folder: StudyFolder) -> StudyResult:
+    """Return the result of a study that ran in this process; wait if its storage is away.
 
     Raises:
         FolderError: a file of the study is damaged.
-        StorageError: the folder cannot be read or written.
+        StorageError: the folder cannot be read.
     """
     trials = folder.path / "trials"
-    with_retries(trials, trials.stat, existing=folder.path)  # storage may be away
-    result = read_study_result(folder.path)
+    with_retries(trials, trials.stat, existing=folder.path)
+    return read_study_result(folder.path)
+
+
+def write_chance(result: StudyResult) -> None:
+    """Write how the best configuration, and that of the final model, compare with chance.
+
+    They are written by their labels and by those of candidates that equal them, for the registry
+    and other commands. Nothing is written if validation has chosen nothing, or if the trials kept
+    no predictions.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
     chosen = best_candidate(result.candidates), final_candidate(result.candidates)
     by_label: dict[str, ChanceComparison] = {}
     for candidate in filter(None, chosen):
@@ -393,5 +398,4 @@ def write_chance(folder: StudyFolder) -> StudyResult:
         if row and row.against_chance:
             by_label |= dict.fromkeys(row.labels, row.against_chance)
     if by_label:
-        folder.write_json(CHANCE, by_label)
-    return result
+        result.folder.write_json(CHANCE, by_label)

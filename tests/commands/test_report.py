@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from study.commands.write_results import print_results, write_results
-from study.results.study_result import read_study_result, write_chance
+from study.results.study_result import read_ended_study, read_study_result
 from study.storage.atomic import StorageError
 from study.storage.study_folder import StudyFolder
 from tests.commands.conftest import Run
@@ -69,7 +69,7 @@ def test_outputs_wait_for_storage_that_is_gone_and_take_it_for_no_other_folder(
 ):
     monkeypatch.setattr("study.storage.atomic.WAIT_SECONDS", 0.2)
     with pytest.raises(StorageError, match=r"mine/trials cannot be used, nor could it within"):
-        write_chance(StudyFolder(tmp_path / "runs" / "mine"))
+        read_ended_study(StudyFolder(tmp_path / "runs" / "mine"))
 
 
 def test_the_ending_has_every_next_step_whole_after_what_was_found(

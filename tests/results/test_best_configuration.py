@@ -9,7 +9,7 @@ import pytest
 from study.config.loading import build_config
 from study.config.trial_settings import TrialSettings
 from study.results.best_configuration import BestConfiguration, final_trial_id, read_best
-from study.results.study_result import write_chance
+from study.results.study_result import read_study_result, write_chance
 from study.storage.study_folder import CHANCE, StudyFolder
 from study.trial.study import Candidate
 from tests.example_studies import ExampleStudy
@@ -48,7 +48,7 @@ def test_a_choice_wins_if_it_knows_both_classes_whatever_their_sizes(
 ):
     study = finish(tmp_path, "unequal", images=[90, 10], right=right, test_score=0.9)
     assert not best_of(study).at_chance, "before it is known"
-    write_chance(study.folder)
+    write_chance(read_study_result(study.folder.path))
     best = best_of(study)
     found = not_none(best.against_chance)
     assert (found.balanced, found.chance) == (pytest.approx(balanced, abs=1e-4), 0.5)
@@ -92,7 +92,9 @@ def test_chance_is_written_by_all_labels_of_the_best_and_of_the_final_model(
     few_shot_study: Path, change: Callable[[ExampleStudy], object], labels: set[str]
 ):
     change(ExampleStudy(few_shot_study))
-    row = write_chance(StudyFolder(few_shot_study)).best
+    result = read_study_result(few_shot_study)
+    write_chance(result)
+    row = result.best
     assert {*(StudyFolder(few_shot_study).read_json(CHANCE) or {})} == labels
     best = best_of(ExampleStudy(few_shot_study))
     assert best.against_chance == not_none(row).against_chance

@@ -10,7 +10,7 @@ import pytest
 from study.config.trial_settings import TrialSettings
 from study.errors import DataError, DeltaError, StudyError
 from study.method.delta import load_delta, save_delta
-from study.results.study_result import write_chance
+from study.results.study_result import read_study_result, write_chance
 from study.serving.saved_model import Origin, read_best_model, read_saved_model
 from tests.real_study import BEST
 
@@ -105,7 +105,7 @@ def test_of_a_best_configuration_without_a_delta_the_best_that_has_one_stands_fo
         study.test(seed, "best-with-delta", 0.7)
         if at_chance:
             study.test(seed, at_chance, 0.05)
-    write_chance(study.folder)
+    write_chance(read_study_result(study.folder.path))
     if at_chance:
         refusal = f"of its best configuration '{at_chance}' is 4.4% on test and"
         with pytest.raises(DataError, match=refusal):

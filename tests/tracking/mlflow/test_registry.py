@@ -11,7 +11,7 @@ from mlflow.models import Model
 
 from study.config.trial_settings import TrialSettings
 from study.errors import TrackingError
-from study.results.study_result import write_chance
+from study.results.study_result import read_study_result, write_chance
 from study.tracking.mlflow import registry
 from study.tracking.mlflow.registry import model_name, register_best
 from study.tracking.mlflow.study_run import StudyRun
@@ -110,7 +110,7 @@ def test_what_is_not_shown_to_beat_chance_is_no_champion(
 ):
     champion = Registered(finished("before", val_score=0.5), store).registration
     study = finished("guessing", val_score=0.9, **changes)
-    write_chance(study.folder)
+    write_chance(read_study_result(study.folder.path))
     sync(study, store)
     client = MlflowClient(store)
     alias = client.get_model_version_by_alias("clipfit-digits", "champion")
