@@ -288,7 +288,7 @@ class TrackingConfig(Section):
     """The name of the MLflow experiment."""
     system_metrics: bool = False
     """Whether the study's run records MLflow's system metrics of the machine that started the
-    study; needs the package ``psutil``."""
+    study."""
 
 
 class StudyConfig(Section):

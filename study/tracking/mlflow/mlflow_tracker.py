@@ -6,10 +6,9 @@ the check of a store that does not exist yet needs it.
 
 import logging
 from contextlib import suppress
-from importlib.util import find_spec
 
 from study.config.schema import StudyConfig
-from study.errors import StudyError, TrackingError
+from study.errors import StudyError
 from study.storage.command_lines import study_command
 from study.storage.time_limit import call_within
 from study.tracking.mlflow.address import is_absent_store, tracking_uri
@@ -30,8 +29,6 @@ class MlflowTracker(Tracker):
     def check(self, config: StudyConfig) -> None:
         """See `Tracker.check`; a SQLite store that does not exist yet is not created."""
         uri = tracking_uri(config.tracking.uri)
-        if config.tracking.system_metrics and find_spec("psutil") is None:
-            raise TrackingError("tracking.system_metrics needs psutil; `pip install psutil`")
         if not is_absent_store(uri):
             from study.tracking.mlflow.server import connect
 

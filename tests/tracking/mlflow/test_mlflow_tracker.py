@@ -3,9 +3,6 @@
 import pytest
 from mlflow.entities import Run
 
-from study.errors import TrackingError
-from study.tracking.mlflow import mlflow_tracker
-from study.tracking.mlflow.mlflow_tracker import MlflowTracker
 from study.tracking.mlflow.server import viewing_hints
 from tests.faults.proxy import wait_until
 from tests.study_writer import StudyWriter
@@ -46,12 +43,3 @@ def test_system_metrics_are_on_the_studys_own_run_if_requested(
 
 def _system_metrics(run: Run) -> set[str]:
     return {key for key in run.data.metrics if key.startswith("system/cpu")}
-
-
-def test_system_metrics_without_psutil_are_refused_before_a_study(
-    study: StudyWriter, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(mlflow_tracker, "find_spec", lambda _: None)
-    config = study.config.with_section("tracking", system_metrics=True)
-    with pytest.raises(TrackingError, match=r"system_metrics needs psutil; `pip install psutil`"):
-        MlflowTracker().check(config)
