@@ -8,11 +8,13 @@ A version of MLflow that expects another form shows its plain table, and everyth
 
 import json
 import os
+import shlex
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from study.config.trial_settings import rate_column
+from study.errors import redacted_text
 from study.method.parameters import kind_names
 
 if TYPE_CHECKING:
@@ -92,15 +94,23 @@ def _view(
     return view
 
 
-def run_pages(server: str, experiment_id: str, run_id: str, view: str) -> tuple[str, str]:
-    """Return the addresses of a run's page and of a saved view, in model-training mode.
+def viewing_hints(uri: str, experiment_id: str, run_id: str, view: str) -> list[tuple[str, str]]:
+    """Return the command that opens MLflow's pages, and the addresses of a study's pages.
+
+    The addresses are on the server, or those at which `mlflow ui` shows a local store by default.
+    They open in MLflow's mode for model training.
 
     Args:
-        server: the address at which MLflow answers.
-        experiment_id: the experiment's id.
-        run_id: the run's id.
-        view: the key of one of the views in `experiment_tags`.
+        uri: the address of the tracking server or store.
+        experiment_id: the id of the study's experiment.
+        run_id: the id of the study's own run.
+        view: the key of one of the views in `experiment_tags`, which shows the study's trials.
     """
+    server, hints = redacted_text(uri), []
+    if not uri.startswith(("http://", "https://")):
+        command = f"mlflow ui --backend-store-uri {shlex.quote(server)}"
+        server, hints = "http://127.0.0.1:5000", [("browse", command)]
     runs = f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs"
     mode = "?workflowType=machine_learning"
-    return f"{runs}/{run_id}{mode}", f"{runs}{mode}&viewStateShareKey={view}"
+    page, trials = f"{runs}/{run_id}{mode}", f"{runs}{mode}&viewStateShareKey={view}"
+    return [*hints, ("page", page), ("trials", trials)]

@@ -67,7 +67,7 @@ class MlflowTracker(Tracker):
 
     def close(self, *, finished: bool) -> TrackerMessages:
         """Send the rest and end the runs; return what MLflow lacks, and the links to its pages."""
-        from study.tracking.mlflow.server import viewing_hints
+        from study.tracking.mlflow.mlflow_internals import viewing_hints
 
         if self._monitor:
             with suppress(TimeoutError):

@@ -1,8 +1,7 @@
-"""Requests to a tracking server or store: their failures, runs, files and pages."""
+"""Requests to a tracking server or store: their failures, and files."""
 
 import logging
 import os
-import shlex
 import warnings
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
@@ -34,7 +33,7 @@ from study.errors import StudyError, TrackingError, redacted_text  # noqa: E402
 from study.storage.atomic import TEMPORARY, StorageError, with_retries  # noqa: E402
 from study.storage.time_limit import T, call_within  # noqa: E402
 from study.tracking.mlflow.address import DATABASES  # noqa: E402
-from study.tracking.mlflow.mlflow_internals import make_tables, run_pages  # noqa: E402
+from study.tracking.mlflow.mlflow_internals import make_tables  # noqa: E402
 from study.tracking.tracker import summarize_error  # noqa: E402
 
 # What MLflow's own store asks of SQLAlchemy.
@@ -135,22 +134,3 @@ def is_refusal(error: Exception) -> bool:
     else:
         status = error.get_http_status_code()
     return 400 <= status < 500 and status not in NOT_ABOUT_CONTENT
-
-
-def viewing_hints(uri: str, experiment_id: str, run_id: str, view: str) -> list[tuple[str, str]]:
-    """Return the command that opens MLflow's pages, and the addresses of a study's pages.
-
-    The addresses are on the server, or those at which `mlflow ui` shows a local store by default.
-
-    Args:
-        uri: the address of the tracking server or store.
-        experiment_id: the id of the study's experiment.
-        run_id: the id of the study's own run.
-        view: the key of the saved view that shows its trials.
-    """
-    server, hints = redacted_text(uri), []
-    if not uri.startswith(("http://", "https://")):
-        command = f"mlflow ui --backend-store-uri {shlex.quote(server)}"
-        server, hints = "http://127.0.0.1:5000", [("browse", command)]
-    page, trials = run_pages(server, experiment_id, run_id, view)
-    return [*hints, ("page", page), ("trials", trials)]

@@ -13,7 +13,7 @@ from packaging.version import Version
 
 from study.config.trial_settings import settings_columns
 from study.tracking.mlflow import mlflow_internals
-from study.tracking.mlflow.mlflow_internals import VIEW_PREFIX, experiment_tags
+from study.tracking.mlflow.mlflow_internals import VIEW_PREFIX, experiment_tags, viewing_hints
 from study.tracking.mlflow.run_content import ENDED, TOTALS, TRIAL_TAGS
 
 PAGES = Path(mlflow.__file__).parent / "server" / "js" / "build"
@@ -42,6 +42,16 @@ def test_its_pages_know_the_names_that_saved_views_are_made_of():
         script = path.read_text(errors="replace")
         names = {name for name in names if name not in script}
     assert names == set()
+
+
+def test_a_server_is_opened_and_a_store_is_browsed_by_a_command_that_a_shell_takes():
+    page, trials = viewing_hints("https://me:p@s3cret@host", "7", "a1", "trials")
+    runs = "https://***@host/#/experiments/7/runs"
+    assert page == ("page", f"{runs}/a1?workflowType=machine_learning")
+    assert trials[1].endswith("viewStateShareKey=trials")
+    browse, page, _ = viewing_hints("sqlite:////my runs/mlflow.db", "7", "a1", "trials")
+    assert browse[1] == "mlflow ui --backend-store-uri 'sqlite:////my runs/mlflow.db'"
+    assert page[1].startswith("http://127.0.0.1:5000/#/")
 
 
 UNTESTED = "tags.stage != 'study' and tags.stage != 'search' and tags.stage != 'final'"

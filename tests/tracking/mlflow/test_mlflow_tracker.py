@@ -3,7 +3,7 @@
 import pytest
 from mlflow.entities import Run
 
-from study.tracking.mlflow.server import viewing_hints
+from study.tracking.mlflow.mlflow_internals import viewing_hints
 from tests.faults.proxy import wait_until
 from tests.study_writer import StudyWriter
 from tests.tracking.mlflow.records import runs, started

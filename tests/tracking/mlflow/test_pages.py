@@ -11,7 +11,7 @@ from study.data.records import Record
 from study.data.tasks import Part, Task
 from study.results.study_result import read_study_result
 from study.storage.trial_folder import End
-from study.tracking.mlflow.mlflow_internals import run_pages
+from study.tracking.mlflow.mlflow_internals import viewing_hints
 from tests.browser import Browser
 from tests.not_none import not_none
 from tests.real_study import BEST
@@ -96,7 +96,7 @@ def test_the_printed_link_opens_the_study_and_leads_to_its_report(browser: Brows
     browser.click("plots")
     browser.click("pareto.png")
     browser.wait_for(f"[...document.images].some((one) => one.naturalWidth > {WIDE})")
-    browser.open(run_pages(sent.server, sent.experiment_id, "", "tested")[1])
+    browser.open(viewing_hints(sent.server, sent.experiment_id, "", "tested")[1][1])
     browser.wait_for_text("★ best · seed 1", "★ best · seed 2", "label: best, study: paged")
 
 

@@ -1,4 +1,4 @@
-"""Requests to a store that several begin, to a lost experiment, and their errors and links."""
+"""Requests to a store that several begin and to a lost experiment, and their errors."""
 
 from multiprocessing import get_context
 from pathlib import Path
@@ -10,7 +10,7 @@ from mlflow.exceptions import MlflowException
 
 from study.errors import DeltaError, TrackingError
 from study.storage.atomic import StorageError
-from study.tracking.mlflow.server import is_refusal, open_client, viewing_hints
+from study.tracking.mlflow.server import is_refusal, open_client
 from tests.study_writer import MakeStudy
 from tests.tracking.mlflow.records import sync
 
@@ -39,16 +39,6 @@ def test_a_deleted_experiment_is_reported(mlflow_server: str, make: MakeStudy):
     client.delete_experiment(client.create_experiment("gone"))
     with pytest.raises(TrackingError, match=r"experiment 'gone' on .* was deleted; restore"):
         sync(make("gone"), mlflow_server)
-
-
-def test_a_server_is_opened_and_a_store_is_browsed_by_a_command_that_a_shell_takes():
-    page, trials = viewing_hints("https://me:p@s3cret@host", "7", "a1", "trials")
-    runs = "https://***@host/#/experiments/7/runs"
-    assert page == ("page", f"{runs}/a1?workflowType=machine_learning")
-    assert trials[1].endswith("viewStateShareKey=trials")
-    browse, page, _ = viewing_hints("sqlite:////my runs/mlflow.db", "7", "a1", "trials")
-    assert browse[1] == "mlflow ui --backend-store-uri 'sqlite:////my runs/mlflow.db'"
-    assert page[1].startswith("http://127.0.0.1:5000/#/")
 
 
 @pytest.mark.parametrize(
