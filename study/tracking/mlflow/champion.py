@@ -16,13 +16,10 @@ from study.tracking.mlflow.run_content import SCORE, Tags
 BEATS_CHANCE = "beats_chance"
 """The tag with whether a version is shown to beat chance on test, if that is known."""
 SHOWN, NOT_SHOWN = "shown", "not shown"
-CONDITIONS = {
-    "protocol": "protocol",
-    "metric": "metric",
-    "selection": "selection rule",
-    "split_hash": "split",
-}
-"""The tags that two versions must have in common for their scores to compare, with their words."""
+ORIGIN = ("study_id", "source_trial")
+"""The tags that two trainings of one configuration of a study have in common."""
+CONDITIONS = ("protocol", "metric", "selection", "split_hash")
+"""The tags that two versions must have in common for their scores to compare."""
 
 
 def decide_champion(
@@ -71,13 +68,12 @@ def judge(challenger: Tags, champion: Tags | None) -> tuple[bool, str]:
         return False, "the new one is not shown to beat chance on test"
     if champion is None:
         return True, "there was no champion before"
-    origin = [(tags.get("study_id"), tags.get("source_trial")) for tags in (challenger, champion)]
-    if origin[0] == origin[1] != (None, None):
+    if all(challenger[key] == champion.get(key) for key in ORIGIN):
         return True, "it is another training of what the champion was chosen for"
-    for key, title in CONDITIONS.items():
+    for key in CONDITIONS:
         if challenger[key] != champion.get(key):
             return False, (
-                f"the new one was chosen under another {title} ({champion.get(key)}, here "
+                f"the new one was chosen under another {key} ({champion.get(key)}, here "
                 f"{challenger[key]}) and validation scores are not comparable"
             )
     new, old, study = float(challenger[SCORE]), float(champion[SCORE]), champion.get("study")
