@@ -36,8 +36,8 @@ LONGEST_TEXT = 4000
 """The most characters of an error or a reason that are sent."""
 SAME_AS_SCORE = ("_accuracy", "_hmean")
 """Suffixes of further fields that are not sent because they always equal the score."""
-SCORE, TEST_SCORE = "val_score", "test_score"
-"""The metrics by which trials are ranked, on validation and on test."""
+SCORE = "val_score"
+"""The metric by which trials are ranked."""
 TOTALS = ("epochs", "seconds")
 """The metrics of a whole trial, with one value each: fields of `study.storage.trial_folder.End`."""
 
@@ -59,7 +59,7 @@ class RunContent:
     """All points of all metrics; timestamps come from the folder, so they are always the same."""
     inputs: Sequence[DatasetInput]
     epoch: int
-    """The last epoch among the points; -1 if there is none."""
+    """The last epoch that is reported: 0 of a trial without training; -1 if there is none."""
     started: int
     """When the trial started, in milliseconds."""
     ended: int | None
@@ -132,7 +132,7 @@ class ContentReader:
             params=trial_params(config, reports if end else ()) | self._params,
             points=points,
             inputs=self._read_inputs(config["split_hash"], config["stage"]),
-            epoch=reports[-1]["epoch"] if reports and points else -1,
+            epoch=reports[-1]["epoch"] if reports else -1,
             started=started,
             ended=ended,
         )
@@ -231,20 +231,12 @@ def shown_metrics(values: Mapping[str, float]) -> dict[str, float]:
 def trial_points(
     config: JsonObject, reports: Reports, end: End | None, started: int
 ) -> list[Metric]:
-    """Return the points of a trial's metrics, those of its score first.
-
-    MLflow colours its page that compares runs by the first metric of a run. So a trial of the
-    search has no points before its first score, which not every epoch has.
-    """
-    if not end and not any(config["stage"] != "search" or SCORE in report for report in reports):
-        return []
-    points, now = [], started
+    """Return the points of a trial's metrics."""
+    points, now = [Metric("trainable", config["trainable"], started, 0)], started
     for report in reports:
         now = int(1000 * report.get("ended_at", started / 1000))
         for key, value in shown_metrics(report).items():
             points.append(Metric(key, value, now, report["epoch"]))
-    points.sort(key=lambda point: point.key not in (SCORE, TEST_SCORE))
-    points.append(Metric("trainable", config["trainable"], started, 0))
     if end:
         for key in TOTALS:
             points.append(Metric(key, round_significant(getattr(end, key)), now, 0))

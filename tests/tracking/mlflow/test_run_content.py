@@ -37,21 +37,14 @@ def test_parameters_are_those_by_which_a_trial_is_repeated_rounded():
     assert shown.items() >= {"method_lr": "0.0012346", "method_alpha": "7.7778"}.items()
 
 
-def test_metrics_are_rounded_none_is_there_twice_and_the_score_is_the_first():
+def test_metrics_are_rounded_and_none_is_there_twice():
     report = {"epoch": 1, "seconds": 0.123, "ended_at": 7.1234, "train_loss": 1.3599354028701782}
     report |= {"val_hmean": 0.2 / 3, "val_base": 0.5 / 3, "val_score": 0.2 / 3}
-    later = {**report, "epoch": 2, "ended_at": 9.0, "val_score": 0.3 / 3}
-    points = trial_points(config(trainable=9), [report, later], None, started=1000)
-    assert [(point.key, point.step, point.value) for point in points] == [
-        *(("val_score", 1, 0.066667), ("val_score", 2, 0.1)),
-        *(("train_loss", 1, 1.3599), ("val_base", 1, 0.16667)),
-        *(("train_loss", 2, 1.3599), ("val_base", 2, 0.16667), ("trainable", 0, 9)),
+    points = trial_points(config(trainable=9), [report], None, started=1000)
+    assert [(point.key, point.step, point.value, point.timestamp) for point in points] == [
+        *(("trainable", 0, 9, 1000), ("train_loss", 1, 1.3599, 7123)),
+        *(("val_base", 1, 0.16667, 7123), ("val_score", 1, 0.066667, 7123)),
     ]
-    assert [point.timestamp for point in points[:2]] == [7123, 9000]
-    unscored = {key: value for key, value in report.items() if key != "val_score"}
-    assert trial_points(config(), [unscored], None, started=1000) == [], "the score is the first"
-    assert trial_points(config("test"), [unscored], None, started=1000)
-    assert trial_points(config(), [unscored], End("failed", 1, 1.0), started=1000)
 
 
 @pytest.mark.parametrize(

@@ -54,16 +54,17 @@ def test_each_trial_is_a_child_that_ends_as_the_trial_did(mlflow_server: str, ma
     assert "boom" in sent["search-0002"].data.tags["error"]
 
 
-def test_the_losses_of_a_trial_of_the_search_wait_for_its_score(mlflow_store: str, make: MakeStudy):
-    study = make("ordered")
-    trial = study.folder.trial(study.trial(0).trial_id)
+def test_a_trial_without_training_that_is_sent_as_it_begins_gets_its_score(
+    mlflow_store: str, make: MakeStudy
+):
+    study = make("untrained")
     of_study = StudySync(study.study, mlflow_store)
-    for epoch, report in enumerate(({}, {}, {"val_score": 0.5}), 1):
-        trial.append_reports({"epoch": epoch, "train_loss": 1.0, "seconds": 1.0, **report})
-        of_study.send(trial.trial_id)
-        run = runs(mlflow_store, study)[trial.trial_id]
-        assert bool(run.data.metrics) == bool(report)
-    assert [step for step, _ in history(mlflow_store, run, "train_loss")] == [1, 2, 3]
+    config = study.trial(1, epochs=0)
+    of_study.send(config.trial_id)
+    study.report(config, 0)
+    study.end(config)
+    of_study.send(config.trial_id)
+    assert history(mlflow_store, runs(mlflow_store, study)[config.trial_id]) == [(0, 0.1)]
 
 
 def test_a_trial_that_ends_while_it_is_sent_loses_no_epoch(
