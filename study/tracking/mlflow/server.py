@@ -30,7 +30,7 @@ from sqlalchemy import NullPool, create_engine  # noqa: E402
 from sqlalchemy.exc import SADeprecationWarning  # noqa: E402
 
 from study.errors import StudyError, TrackingError, redacted_text  # noqa: E402
-from study.storage.atomic import TEMPORARY, StorageError, with_retries  # noqa: E402
+from study.storage.atomic import StorageError, with_retries  # noqa: E402
 from study.storage.time_limit import T, call_within  # noqa: E402
 from study.tracking.mlflow.address import DATABASES  # noqa: E402
 from study.tracking.mlflow.mlflow_internals import make_tables  # noqa: E402
@@ -99,23 +99,20 @@ def open_client(uri: str) -> MlflowClient:
     return MlflowClient(uri)
 
 
-def matching_files(folder: Path, patterns: Sequence[str]) -> list[Path]:
-    """Return the files and folders in a folder whose names match a pattern; wait for storage."""
-    paths = with_retries(folder, lambda: sorted(folder.iterdir()), existing=folder.parent)
-    return [path for path in paths if any(fnmatch(path.name, pattern) for pattern in patterns)]
-
-
 def send_files(
     client: MlflowClient, run_id: str, folder: Path, patterns: Sequence[str], target: str = ""
 ) -> None:
     """Send the files and whole folders in a folder whose names match a pattern.
 
-    Each is sent alone, since MLflow would treat a folder on missing storage as empty.
+    Of folders, hidden files are left out, such as those of a crash. Each file is sent alone, since
+    MLflow would treat a folder on missing storage as empty.
     """
-    for path in matching_files(folder, patterns):
+    for path in with_retries(folder, lambda: sorted(folder.iterdir()), existing=folder.parent):
+        if not any(fnmatch(path.name, pattern) for pattern in patterns):
+            continue
         if path.is_dir():
-            send_files(client, run_id, path, ["*"], f"{target}{path.name}/")
-        elif not TEMPORARY.fullmatch(path.name):
+            send_files(client, run_id, path, ["[!.]*"], f"{target}{path.name}/")
+        else:
             client.log_artifact(run_id, str(path), target.rstrip("/") or None)
 
 
