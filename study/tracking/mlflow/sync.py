@@ -8,7 +8,6 @@ that MLflow has, and forgets that it sent what MLflow has lost. Training never w
 
 import json
 import logging
-import queue
 import threading
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -206,92 +205,86 @@ class SyncThread:
 
     def __init__(self, sync: StudySync) -> None:
         self._sync = sync
-        self._changed = queue.Queue[str]()
         self._pending = {ALL_TRIALS: NOT_SENT}
         """What is to be done, with the reasons why it has not been done yet."""
+        self._sending = dict[str, str]()
+        """What is being done, likewise; it is pending as well if it changes meanwhile."""
         self._given_up = dict[str, str]()
         """What MLflow refused, or could not be read as the study closed, with the reasons."""
         self._finished = False
         self._settled = 0
         """The number of attempts that need no repetition."""
-        self._closing, self._stop = threading.Event(), threading.Event()
+        self._changed, self._closing, self._stop = (threading.Event() for _ in range(3))
         self._thread = threading.Thread(target=self._work, name="mlflow-sync", daemon=True)
         self._thread.start()
 
     def add(self, trial_id: str) -> None:
         """Request that a trial is sent that has changed."""
-        self._changed.put(trial_id)
+        self._pending.setdefault(trial_id, NOT_SENT)
+        self._changed.set()
 
     def close(self, *, finished: bool) -> dict[str, str]:
         """Send the rest while MLflow takes it, then stop; return what it lacks, and why."""
         self._finished = finished
-        self._changed.put(OWN_RUN)
+        self._pending |= {ALL_TRIALS: NOT_SENT, OWN_RUN: NOT_SENT}
         self._closing.set()
+        self._changed.set()
         before = -1
         while self._thread.is_alive() and self._settled > before:
             before = self._settled
             self._thread.join(FINAL_SECONDS)
         self._stop.set()
-        missing = self._given_up | self._pending
-        with suppress(queue.Empty):
-            while True:
-                missing.setdefault(self._changed.get_nowait(), NOT_SENT)
+        missing = self._given_up | self._sending | self._pending
         missing.pop(ALL_TRIALS, None)  # its own run is closed after them, and then lacks as well
         return missing
 
     def _work(self) -> None:
         while not self._stop.is_set():
             if not self._pending:
-                if self._closing.is_set() and self._changed.empty():
+                if self._closing.is_set():
                     return
-                self._request(self._changed.get())
+                self._changed.wait()
                 self._closing.wait(GATHER_SECONDS)
-            with suppress(queue.Empty):
-                while True:
-                    self._request(self._changed.get_nowait())
-            for item in [item for item in self._pending if item != OWN_RUN] or [OWN_RUN]:
+            self._changed.clear()
+            items = [*self._pending]
+            for item in [item for item in items if item != OWN_RUN] or items:
                 if not self._stop.is_set():
                     self._attempt(item)
 
-    def _request(self, item: str) -> None:
-        if item == OWN_RUN:
-            self._pending[ALL_TRIALS] = NOT_SENT
-        self._pending.setdefault(item, NOT_SENT)
-
     def _attempt(self, item: str) -> None:
+        was_failing = self._is_failing()
+        self._sending = {item: self._pending.pop(item)}
         try:
             self._do(item)
         except Exception as error:  # no answer of a server may stop the study
-            self._handle_failure(item, error)
+            self._handle_failure(item, error, was_failing=was_failing)
         else:
-            was_failing = self._is_failing()
-            del self._pending[item]
             self._given_up.pop(item, None)
             self._settled += 1
-            if was_failing and not self._is_failing():
-                logger.warning("results are sent to MLflow again")
+        self._sending = {}
+        if was_failing and not self._is_failing():
+            logger.warning("results are sent to MLflow again")
 
     def _is_failing(self) -> bool:
-        return any(reason != NOT_SENT for reason in self._pending.values())
+        return any(reason != NOT_SENT for reason in self._pending.copy().values())
 
     def _do(self, item: str) -> None:
         if item == OWN_RUN:
             self._sync.run.close(finished=self._finished)
         elif item == ALL_TRIALS:
-            self._sync.reader.live = not self._closing.is_set()
+            self._sync.reader.live = OWN_RUN not in self._pending
             for trial_id in self._sync.list_changed():
                 self._pending.setdefault(trial_id, NOT_SENT)
         else:
             self._sync.send(item)
 
-    def _handle_failure(self, item: str, error: Exception) -> None:
+    def _handle_failure(self, item: str, error: Exception, *, was_failing: bool) -> None:
         """Set aside what is refused until it changes, and anything else behind the others."""
         reason, refused = summarize_error(error), server.is_refusal(error)
         if refused and not self._given_up:
             logger.warning("%s is not sent to MLflow, the others continue: %s", item, reason)
-        if not refused and not self._is_failing():
+        if not refused and not was_failing:
             logger.warning("results are not sent to MLflow until this passes: %s", reason)
-        del self._pending[item]
         # For storage, the call has waited for as long as the study does.
         if refused or (self._closing.is_set() and isinstance(error, StorageError)):
             self._given_up[item] = reason
