@@ -101,13 +101,13 @@ def _label(
     from study.report.setting_descriptions import settings_in_words
     from study.report.terminal import amount, print_csv, print_sentences
     from study.serving.labelling import label_image_files
-    from study.storage.atomic import write_at_once
+    from study.storage.atomic import write_atomically
 
     top, console = min(options.top, len(classifier.class_names)), Console(stderr=True)
     found = label_image_files(classifier, images, top=top, batch_size=options.batch_size)
     labelled = list(track(found, "labelling", len(images)))
     if options.out is not None:
-        write_at_once(options.out, labels_csv(labelled, top))
+        write_atomically(options.out, labels_csv(labelled, top))
     else:
         print_csv(labels_csv(labelled, top))
     unreadable = [image for image in labelled if image.error is not None]

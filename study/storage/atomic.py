@@ -134,18 +134,6 @@ def write_atomically(path: Path, contents: bytes | str, *, existing: Path | None
     with_retries(path, lambda: _replace(path, data), existing=existing)
 
 
-def write_at_once(path: Path, text: str) -> None:
-    """Replace a text file in one step, or raise at once: somebody waits for the command.
-
-    Raises:
-        StorageError: the file cannot be written; an old one stays as it is.
-    """
-    try:
-        _replace(path, text.encode())
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror or error}") from error
-
-
 def make_folder(path: Path) -> None:
     """Make a folder whose parent exists.
 
