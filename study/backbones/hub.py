@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from study.errors import BackboneError
-from study.storage.time_limit import call_within, cause_of_no_answer
+from study.storage.time_limit import call_within, first_cause
 
 ANSWERS_WITHIN = 4.0
 """How many seconds the hub may take to answer."""
@@ -78,7 +78,8 @@ def hub_fault(ask: Callable[[], object]) -> str | None:
     except (HfHubHTTPError, HFValidationError):
         return None
     except Exception as error:  # releases differ in their HTTP library and its errors
-        return cause_of_no_answer(error)
+        cause = first_cause(error)
+        return str(cause) or repr(cause)
     return None
 
 

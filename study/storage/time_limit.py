@@ -37,9 +37,3 @@ def first_cause(error: BaseException) -> BaseException:
     if earlier is None:
         return error
     return first_cause(earlier)
-
-
-def cause_of_no_answer(error: BaseException) -> str:
-    """Return the message of the first cause, which says why nothing answered."""
-    cause = first_cause(error)
-    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__

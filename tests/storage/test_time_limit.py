@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from study.storage.time_limit import call_within, cause_of_no_answer
+from study.storage.time_limit import call_within
 
 
 def test_a_call_that_hangs_is_given_up_and_what_another_returns_or_raises_comes_through():
@@ -19,11 +19,3 @@ def test_a_call_that_hangs_is_given_up_and_what_another_returns_or_raises_comes_
 
 def interrupted():
     raise KeyboardInterrupt
-
-
-def test_why_nothing_answered_is_reported_in_the_words_of_the_first_cause():
-    error = ValueError("of a library")
-    error.__context__ = ConnectionRefusedError(111, "Connection refused")
-    assert cause_of_no_answer(error) == "Connection refused"
-    assert cause_of_no_answer(TimeoutError("no answer")) == "no answer"
-    assert cause_of_no_answer(TimeoutError()) == "TimeoutError"
