@@ -12,7 +12,7 @@ import threading
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import Param, Run, RunTag
 
 from study.results.best_configuration import best_trial_ids
 from study.storage.atomic import StorageError
@@ -43,7 +43,6 @@ SENT_FILE = "mlflow.json"
 ALL_TRIALS, OWN_RUN = "the study's trials", "the study's own run"
 """What the thread also has to do: look at all trials, and last of all close the study's run."""
 NOT_SENT = "not sent yet"
-PointKey = tuple[str, int, float | None]
 
 
 @dataclass(frozen=True)
@@ -113,16 +112,10 @@ class StudySync:
         content, sent = self._read(folder)
         if content is None or content.digest == sent.digest:
             return
-        epoch = max(content.epoch, sent.epoch)
-        if trial_id in self._run_ids:
-            run_id = self._run_ids.pop(trial_id)
-            points = [p for p in content.points if p.step > sent.epoch or p.key in TOTALS]
-        else:  # an earlier process may have died before it wrote down what it had sent
-            run = self._find_or_create(trial_id, content)
-            run_id = run.info.run_id
-            present = self._points_of(run)
-            points = [point for point in content.points if _point_key(point) not in present]
-            epoch = max([epoch, *(step for _, step, _ in present)])
+        run_id = self._run_ids.pop(trial_id, None) or self._find_or_create(trial_id, content)
+        # An earlier process may have died before it wrote down what it had sent. To MLflow, a point
+        # of the same time is the same point.
+        points = [p for p in content.points if p.step > sent.epoch or p.key in TOTALS]
         params = [Param(key, value) for key, value in content.params.items()]
         tags = [RunTag(key, value) for key, value in content.tags.items()]
         self._client.log_batch(run_id, metrics=points, params=params, tags=tags)
@@ -131,6 +124,7 @@ class StudySync:
             self._client.set_terminated(run_id, content.status, end_time=content.ended)
         else:
             self._run_ids[trial_id] = run_id
+        epoch = max(content.epoch, sent.epoch)
         self._write(folder, Sent(self.run.run_id, content.digest, epoch))
 
     def _read(self, folder: TrialFolder) -> tuple[RunContent | None, Sent]:
@@ -145,8 +139,8 @@ class StudySync:
     def _write(self, folder: TrialFolder, sent: Sent) -> None:
         folder.write(SENT_FILE, json.dumps(asdict(sent)).encode())
 
-    def _find_or_create(self, trial_id: str, content: RunContent) -> Run:
-        """Return the run of a trial with its name, status and datasets, without tags of an end.
+    def _find_or_create(self, trial_id: str, content: RunContent) -> str:
+        """Return the id of a trial's run, with its name, status, datasets and no tags of an end.
 
         An earlier attempt may have created it and lost the server's answer.
         """
@@ -165,15 +159,7 @@ class StudySync:
         if content.inputs:
             for run_id in (run.info.run_id, self.run.run_id):
                 self._client.log_inputs(run_id, datasets=content.inputs)
-        return run
-
-    def _points_of(self, run: Run) -> set[PointKey]:
-        """Return the points of all metrics of a run."""
-        return {
-            _point_key(point)
-            for key in run.data.metrics
-            for point in self._client.get_metric_history(run.info.run_id, key)
-        }
+        return str(run.info.run_id)
 
 
 def has_lost(run: Run | None, content: RunContent) -> bool:
@@ -186,11 +172,6 @@ def has_lost(run: Run | None, content: RunContent) -> bool:
         or content.params.items() - run.data.params.items()
         or {point.key for point in content.points} - run.data.metrics.keys()
     )
-
-
-def _point_key(point: Metric) -> PointKey:
-    """Return what identifies a point within a run: of a total also its value."""
-    return point.key, point.step, point.value if point.key in TOTALS else None
 
 
 class SyncThread:
