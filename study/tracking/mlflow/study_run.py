@@ -19,7 +19,7 @@ from study.trial.study import Study
 PAGE = 1000
 """The number of runs that one call fetches."""
 LONGEST_NOTE = 8000
-"""The largest number of characters of a description; MLflow cuts longer ones anywhere."""
+"""The largest number of characters of a description; of longer ones MLflow warns."""
 STUDY_ARTIFACTS = (
     "study.yaml",
     "*.json",
@@ -127,7 +127,7 @@ class StudyRun:
         server.send_files(self.client, self.run_id, folder, STUDY_ARTIFACTS)
         contents = read_if_exists(folder, (folder / DESCRIPTION).read_bytes, existing=folder)
         if contents is not None:
-            description = shorten_description(contents.decode())
+            description = contents.decode()[:LONGEST_NOTE]
             self.client.set_tag(self.run_id, MLFLOW_RUN_NOTE, description)
         status = "FINISHED" if finished else "KILLED"
         self.client.set_terminated(self.run_id, status, end_time=max(end_times, default=None))
@@ -140,11 +140,3 @@ class StudyRun:
             if experiment is None:
                 raise
             return str(experiment.experiment_id)
-
-
-def shorten_description(description: str) -> str:
-    """Return a description without its last paragraphs and tables, if it is too long for MLflow."""
-    if len(description) <= LONGEST_NOTE:
-        return description
-    note = "\n\nThe rest is in `report.html` among this run's artifacts."
-    return description[: LONGEST_NOTE - len(note)].rpartition("\n\n")[0] + note

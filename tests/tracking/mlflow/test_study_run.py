@@ -5,7 +5,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 
 from study.storage.study_folder import DESCRIPTION
-from study.tracking.mlflow.study_run import LONGEST_NOTE, shorten_description
+from study.tracking.mlflow.study_run import LONGEST_NOTE
 from tests.study_writer import MakeStudy, StudyWriter
 from tests.tracking.mlflow.records import artifacts, runs, sync
 
@@ -25,21 +25,12 @@ def test_the_parent_has_configuration_tables_and_description(mlflow_server: str,
     params = {"search.trials": "48", "training.momentum": "0.9"}
     assert parent.data.params.items() >= params.items()
     tags = {"dataset": "digits", "backbone": "embedded"}
-    tags |= {"mlflow.note.content": shorten_description(description)}
+    tags |= {"mlflow.note.content": description[:LONGEST_NOTE]}
     assert parent.data.tags.items() >= tags.items()
     assert artifacts(mlflow_server, parent) == {
         *("study.yaml", "identity.json", "candidates.json", "leaderboard.md", "plots/one.png"),
         "description.md",
     }
-
-
-def test_a_description_that_is_too_long_loses_its_last_paragraphs_and_says_so():
-    paragraph = "| a | table |\n| --- | --- |\n" + "| 1 | 2 |\n" * 89 + "| 1 | 2 |"
-    note = shorten_description("\n\n".join(["**won**", *[paragraph] * 9]))
-    first, *tables, last = note.split("\n\n")
-    assert (first, {*tables}) == ("**won**", {paragraph})
-    assert "report.html" in last
-    assert 7000 < len(note) <= LONGEST_NOTE
 
 
 def test_two_studies_of_one_name_are_two_runs(mlflow_store: str, tmp_path: Path):
