@@ -11,14 +11,11 @@ import os
 import shlex
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from study.config.trial_settings import rate_column
 from study.errors import redacted_text
 from study.method.parameters import kind_names
-
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
 
 MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}
 """The tag that makes an experiment's page show runs and metrics, not traces of agents."""
@@ -35,16 +32,6 @@ def in_scoring_server() -> bool:
     from mlflow.pyfunc.scoring_server import _SERVER_MODEL_PATH
 
     return _SERVER_MODEL_PATH in os.environ
-
-
-def make_tables(engine: "Engine") -> None:
-    """Make the tables of a SQLite store, unless they exist; one process at a time does.
-
-    MLflow's client takes no lock: of two studies that begin a store at once, both would fail.
-    """
-    from mlflow.store.db.utils import _safe_initialize_tables
-
-    _safe_initialize_tables(engine)
 
 
 def experiment_tags() -> dict[str, str]:

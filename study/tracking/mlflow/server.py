@@ -1,9 +1,11 @@
 """Requests to a tracking server or store: their failures, and files."""
 
+import fcntl
 import logging
 import os
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -33,7 +35,6 @@ from study.errors import StudyError, TrackingError, redacted_text  # noqa: E402
 from study.storage.atomic import StorageError, with_retries  # noqa: E402
 from study.storage.time_limit import T, call_within  # noqa: E402
 from study.tracking.mlflow.address import DATABASES  # noqa: E402
-from study.tracking.mlflow.mlflow_internals import make_tables  # noqa: E402
 from study.tracking.tracker import summarize_error  # noqa: E402
 
 # What MLflow's own store asks of SQLAlchemy.
@@ -89,14 +90,19 @@ def connect(uri: str, experiment: str) -> MlflowClient:
 def open_client(uri: str) -> MlflowClient:
     """Return a client; for a database, first check that it can be opened.
 
-    MLflow itself retries for 100 s before it reports an error of a database.
+    MLflow itself retries for 100 s before it reports an error of a database. Its client makes the
+    tables of a new one without a lock, so processes that begin a SQLite store take turns.
     """
-    if uri.startswith(DATABASES):
-        engine = create_engine(uri, poolclass=NullPool)
-        engine.connect().close()
-        if engine.dialect.name == "sqlite":
-            make_tables(engine)
-    return MlflowClient(uri)
+    with ExitStack() as turn:
+        if uri.startswith(DATABASES):
+            engine = create_engine(uri, poolclass=NullPool)
+            engine.connect().close()
+            if engine.dialect.name == "sqlite":
+                with suppress(OSError):  # not every file system has locks
+                    folder = os.open(Path(str(engine.url.database)).parent, os.O_RDONLY)
+                    turn.callback(os.close, folder)
+                    fcntl.flock(folder, fcntl.LOCK_EX)
+        return MlflowClient(uri)
 
 
 def send_files(

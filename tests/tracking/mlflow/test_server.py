@@ -23,7 +23,7 @@ def _begin(uri: str, together: Any) -> None:
 @pytest.mark.long
 @pytest.mark.ci
 def test_studies_that_begin_a_store_at_once_all_find_its_tables(tmp_path: Path):
-    """Without `make_tables`, a migration of MLflow fails in one of the processes."""
+    """Without their turns, a migration of MLflow fails in one of the processes."""
     spawn = get_context("spawn")
     given = f"sqlite:///{tmp_path}/new.db", spawn.Barrier(2)
     processes = [spawn.Process(target=_begin, args=given) for _ in range(2)]
