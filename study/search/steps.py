@@ -89,7 +89,7 @@ def run_search(study: Study, data: TrialData, observers: Observers) -> Rounds:
     unfinished = _best_of_unfinished_groups(recorded)
     if unfinished and (deadline is None or time.monotonic() < deadline):
         for trial in unfinished:
-            trial.folder.continue_from_state(trial.config.epochs)
+            trial.folder.continue_from_state()
         recorded = yield from _train(study, [Batch("search", [], by_seed)], observers)
     for trial in recorded:
         trial.folder.delete_state()

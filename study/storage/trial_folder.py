@@ -135,13 +135,10 @@ class TrialFolder(ResultFolder):
         """Delete the state of a trial that has ended; it cannot go on any more."""
         self._delete(STATE)
 
-    def continue_from_state(self, epochs: int) -> None:
-        """Let a trial that was stopped go on from its state, to its last epoch.
-
-        Args:
-            epochs: the number of its epochs.
-        """
-        self._reopen(End("finished", epochs, 0.0), keep=(REPORTS, STATE))
+    def continue_from_state(self) -> None:
+        """Let a trial that was stopped go on from its state, to its last epoch."""
+        last = End("finished", self.read_config()["epochs"], 0.0)
+        self._reopen(last, keep=(REPORTS, STATE))
 
     def has_finished(self) -> bool:
         """Return whether the trial ended after all its epochs."""
@@ -175,11 +172,8 @@ class TrialFolder(ResultFolder):
 
         Its end is kept as `EARLIER_END`, unless it had failed.
         """
-        end = None
-        with suppress(FolderError):
-            end = self.read_end()
-        is_damaged = not Checksums(self.path).matches(END, self.read(END))
-        self._reopen(None if is_damaged or (end and end.status == "failed") else end)
+        end = None if END in self.damaged() else self.read_end()
+        self._reopen(None if end and end.status == "failed" else end)
 
     def _reopen(self, end: End | None, keep: Sequence[str] = ()) -> None:
         """Delete the results of a trial; checksums last: they reveal what is missing."""

@@ -52,7 +52,7 @@ def test_a_stopped_trial_that_goes_on_keeps_its_epochs_and_runs_to_its_last(writ
     config = written.trial(0)
     trial = record(written, config, 2)
     trial.write_end(End("stopped", 2, 1.5), keep_state=True)
-    trial.continue_from_state(EPOCHS)
+    trial.continue_from_state()
     for _ in range(2):  # also if its driver dies at once
         (found,) = read_recorded_trials(written.study, "search", {}, []).values()
         assert (found.end, list(found.scores)) == (None, [1, 2])
