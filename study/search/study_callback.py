@@ -21,7 +21,7 @@ from study.search.ray_internals import (
 )
 from study.search.recorded_trials import RecordedTrial, close_trial
 from study.search.searcher import Round
-from study.storage.atomic import StorageError, stop_waiting
+from study.storage.atomic import StorageError
 from study.storage.trial_folder import Status
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,6 @@ class StudyCallback(Callback):
         result = trial.last_result or {}
         if result.get("storage"):  # the trial has not ended: a resumed study continues it
             self._fault = self._fault or StorageError(result["error"])
-            stop_waiting()
         elif result.get("failed"):
             self._close(
                 trial, "failed", **{n: result[n] for n in ("reason", "error", "caused_by_settings")}

@@ -68,12 +68,6 @@ class _Outage:
 _outage = _Outage()
 
 
-def stop_waiting() -> None:
-    """Let later failures raise at once, since another process of this study has waited already."""
-    _outage.last = time.monotonic()
-    _outage.began = _outage.last - WAIT_SECONDS
-
-
 _folder_exists = os.path.isdir  # `Path.is_dir` would raise if the folder's server is unreachable
 
 
