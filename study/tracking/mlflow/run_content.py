@@ -32,8 +32,8 @@ TRIAL_ARTIFACTS = ("config.json", *RESULT_FILES)
 RATE_FIELDS = [rate_column(kind) for kind in kind_names()]
 UNSENT_FIELDS = {"epoch", "seconds", "ended_at", "head", "scores", *RATE_FIELDS}
 """The fields of a report that are not sent; rates follow from the run's parameters."""
-LONGEST_TEXT = 4000
-"""The most characters of an error or a reason that are sent."""
+LONGEST_TEXT = 8000
+"""The most characters of a tag; of longer ones MLflow warns."""
 SAME_AS_SCORE = ("_accuracy", "_hmean")
 """Suffixes of further fields that are not sent because they always equal the score."""
 SCORE = "val_score"

@@ -13,13 +13,11 @@ from study.storage.atomic import read_if_exists
 from study.storage.study_folder import DESCRIPTION
 from study.tracking.mlflow import server
 from study.tracking.mlflow.mlflow_internals import experiment_tags
-from study.tracking.mlflow.run_content import Tags, format_params, modified_at
+from study.tracking.mlflow.run_content import LONGEST_TEXT, Tags, format_params, modified_at
 from study.trial.study import Study
 
 PAGE = 1000
 """The number of runs that one call fetches."""
-LONGEST_NOTE = 8000
-"""The largest number of characters of a description; of longer ones MLflow warns."""
 STUDY_ARTIFACTS = (
     "study.yaml",
     "*.json",
@@ -127,7 +125,7 @@ class StudyRun:
         server.send_files(self.client, self.run_id, folder, STUDY_ARTIFACTS)
         contents = read_if_exists(folder, (folder / DESCRIPTION).read_bytes, existing=folder)
         if contents is not None:
-            description = contents.decode()[:LONGEST_NOTE]
+            description = contents.decode()[:LONGEST_TEXT]
             self.client.set_tag(self.run_id, MLFLOW_RUN_NOTE, description)
         status = "FINISHED" if finished else "KILLED"
         self.client.set_terminated(self.run_id, status, end_time=max(end_times, default=None))

@@ -8,6 +8,7 @@ from study.config.trial_settings import TrialSettings
 from study.storage.result_folder import JsonObject
 from study.storage.trial_folder import End
 from study.tracking.mlflow.run_content import (
+    LONGEST_TEXT,
     end_tags,
     run_name,
     trial_params,
@@ -68,11 +69,12 @@ def test_a_proposed_trial_is_named_by_what_it_tunes_and_others_by_their_labels(
 def test_tags_of_an_end_say_how_and_why_without_credentials_and_within_mlflows_limit():
     assert end_tags(End("finished", 1, 1.0)) == {"ended": "finished", "stop_reason": "finished"}
     url = "https://user:secret@host/data"
-    cut = "x" * 9000 + url + "x" * (3995 - len("secret@host/data"))  # between "://" and "@"
+    rest = "x" * (LONGEST_TEXT - 5 - len("secret@host/data"))  # the cut is between "://" and "@"
+    cut = "x" * 9000 + url + rest
     for text in (f"no answer from {url}", cut):
         tags = end_tags(End("failed", 1, 1.0, error=text, reason=text))
         assert tags["ended"] == "failed"
         for tag in (tags["error"], tags["stop_reason"]):
             assert "secret" not in tag
             assert "@host" in tag
-            assert len(tag) <= 4000
+            assert len(tag) <= LONGEST_TEXT

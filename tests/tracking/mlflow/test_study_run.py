@@ -5,7 +5,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 
 from study.storage.study_folder import DESCRIPTION
-from study.tracking.mlflow.study_run import LONGEST_NOTE
+from study.tracking.mlflow.run_content import LONGEST_TEXT
 from tests.study_writer import MakeStudy, StudyWriter
 from tests.tracking.mlflow.records import artifacts, runs, sync
 
@@ -25,7 +25,7 @@ def test_the_parent_has_configuration_tables_and_description(mlflow_server: str,
     params = {"search.trials": "48", "training.momentum": "0.9"}
     assert parent.data.params.items() >= params.items()
     tags = {"dataset": "digits", "backbone": "embedded"}
-    tags |= {"mlflow.note.content": description[:LONGEST_NOTE]}
+    tags |= {"mlflow.note.content": description[:LONGEST_TEXT]}
     assert parent.data.tags.items() >= tags.items()
     assert artifacts(mlflow_server, parent) == {
         *("study.yaml", "identity.json", "candidates.json", "leaderboard.md", "plots/one.png"),
