@@ -50,7 +50,7 @@ def send_all_later(study: StudyWriter, proxy: Proxy, trials: int):
     """Let the server be whole again, and send it what it lacks."""
     proxy.mend()
     study.conclude()
-    assert sync(study, proxy.uri) == trials
+    sync(study, proxy.uri)
     assert_whole(proxy.uri, study, trials)
 
 

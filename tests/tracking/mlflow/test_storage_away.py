@@ -31,34 +31,28 @@ def take_away(study: StudyWriter) -> Callable[[], object]:
 
 
 def be_away_once(
-    monkeypatch: pytest.MonkeyPatch, study: StudyWriter, owner: type, call: str, *, before: bool
+    monkeypatch: pytest.MonkeyPatch, study: StudyWriter, owner: type, call: str
 ) -> list[threading.Timer]:
-    """Let storage be away for a while before or after the first call; return what ends that."""
+    """Let storage be away for a while from the first call on; return what ends that."""
     real, timers = getattr(owner, call), list[threading.Timer]()
 
-    def go_away():
+    def calling(*arguments: object, **options: object) -> object:
         if not timers:
             timers.append(threading.Timer(0.5, take_away(study)))
             timers[0].start()
-
-    def calling(*arguments: object, **options: object) -> object:
-        if before:
-            go_away()
-        result = real(*arguments, **options)
-        go_away()
-        return result
+        return real(*arguments, **options)
 
     monkeypatch.setattr(owner, call, calling)
     return timers
 
 
 @pytest.mark.parametrize(
-    "owner, call, before",
+    "owner, call",
     [
-        (MlflowClient, "create_run", False),
-        (MlflowClient, "log_artifact", True),
-        (MlflowClient, "set_terminated", False),
-        (StudyRun, "close", True),
+        (MlflowClient, "create_run"),
+        (MlflowClient, "log_artifact"),
+        (MlflowClient, "set_terminated"),
+        (StudyRun, "close"),
     ],
 )
 def test_all_is_sent_if_storage_goes_away_for_a_while_and_mlflow_is_not_blamed(
@@ -68,11 +62,10 @@ def test_all_is_sent_if_storage_goes_away_for_a_while_and_mlflow_is_not_blamed(
     caplog: pytest.LogCaptureFixture,
     owner: type,
     call: str,
-    before: bool,
 ):
     tracker = started(study, mlflow_store)
     study.conclude()
-    timers = be_away_once(monkeypatch, study, owner, call, before=before)
+    timers = be_away_once(monkeypatch, study, owner, call)
     tracker.trial_changed(study.whole(0).trial_id)
     if owner is MlflowClient:
         wait_until(lambda: timers)

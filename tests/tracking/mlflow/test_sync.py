@@ -146,29 +146,6 @@ def test_a_test_has_the_label_of_its_candidate_and_the_best_are_marked(
     assert choose("search-0001", "best") == names
 
 
-SECRET = "s3cr3t-passw0rd"
-
-
-def test_a_run_is_found_again_where_its_creation_was_not_heard_of(
-    mlflow_store: str, make: MakeStudy, monkeypatch: pytest.MonkeyPatch
-):
-    study = make("unheard")
-    of_study = StudySync(study.study, mlflow_store)
-    study.whole(0)
-    create = MlflowClient.create_run
-
-    def create_and_be_cut_off(*arguments: Any, **options: Any):
-        create(*arguments, **options)
-        raise ConnectionError("the connection was cut")
-
-    with monkeypatch.context() as cut:
-        cut.setattr(MlflowClient, "create_run", create_and_be_cut_off)
-        with pytest.raises(ConnectionError):
-            of_study.send("search-0000")
-    of_study.send("search-0000")
-    assert runs(mlflow_store, study).keys() == {"", "search-0000"}
-
-
 def test_a_trial_that_failed_and_is_trained_again_keeps_its_run(mlflow_store: str, make: MakeStudy):
     study = make("again")
     study.whole(0, "failed", 1, error="Traceback\nValueError: boom")
@@ -234,6 +211,9 @@ def test_a_slow_server_is_waited_for_as_long_as_it_takes_results(
         tracker.trial_changed(study.whole(number).trial_id)
     assert tracker.close(finished=True).missing == ""
     assert statuses(mlflow_store, study) == {"FINISHED"}
+
+
+SECRET = "s3cr3t-passw0rd"
 
 
 def test_no_secret_reaches_a_run_or_a_file(
