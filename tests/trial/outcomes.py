@@ -1,4 +1,4 @@
-"""What two trainings of a trial have in common to the bit."""
+"""Trials of other methods, and what two trainings of a trial have in common to the bit."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -8,14 +8,27 @@ import torch
 from torch import Tensor
 
 from study.backbones.backbone import Backbone
+from study.config.methods import Method
+from study.config.trial_settings import TrialSettings
 from study.storage.result_folder import JsonObject
 from study.trial.prepare import Preparer
 from study.trial.run_trial import run_trial
-from study.trial.study import EpochReport, TrialData
+from study.trial.study import EpochReport, TrialConfig, TrialData
 from tests.settings import clipfit_trial
 
 TIMED = ("seconds", "images_per_second")
 Prepare = Callable[[str], Preparer]
+
+
+def method_trial(
+    method: Method, alpha: float = 1.0, head: str = "text", **more: Any
+) -> TrialConfig:
+    """A trial of another method, by its own recipe."""
+    settings = TrialSettings(subset="none", method=method, alpha=alpha, head=head)
+    training: JsonObject = {"batch_size": 8, "optimizer": method.optimizer}
+    training["regularizer"] = method.regularizer or "cosine"
+    training["weight_decay"] = method.weight_decay
+    return clipfit_trial(training=training, settings=settings, **more)
 
 
 def last_report(data: TrialData, backbone: Backbone, **changes: Any) -> EpochReport:

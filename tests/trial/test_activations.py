@@ -53,7 +53,7 @@ def nothing_kept(holdout: TrialData) -> Iterator[None]:
     free_memory()
 
 
-def test_a_table_is_begun_once_for_all_that_have_it_begun_as_far(
+def test_a_table_is_encoded_once_up_to_a_stage(
     holdout: TrialData, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
 ):
     table = holdout.train_images
@@ -74,7 +74,7 @@ def test_a_table_is_begun_once_for_all_that_have_it_begun_as_far(
         assert spy.given == sizes
 
 
-def test_text_is_encoded_once_by_the_untuned_model_for_each_state_of_the_matrices(
+def test_zero_shot_text_is_encoded_once_a_precision(
     backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     ids = backbone.tokenize(["a photo of a one", "a photo of a two"])

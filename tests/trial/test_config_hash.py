@@ -8,28 +8,18 @@ from types import ModuleType
 
 import pytest
 
-from study.config.loading import build_config
+from study.config.methods import FullFineTuning, Lora
 from study.config.schema import TrainingConfig
+from study.config.trial_settings import HEADS
 from study.data.images.image_reading import ImageReading
 from study.errors import StudyError
 from study.protocols import FewShot, Transfer
 from study.storage.result_folder import JsonObject
-from study.storage.study_folder import StudyFolder
 from study.trial import config_hash
 from study.trial.config_hash import code_hash, compute_config_hash
-from study.trial.prepare import Preparer
-from study.trial.study import Study, TrialData
+from study.trial.study import TrialData
 from tests.settings import ARCHITECTURE, clipfit_trial
-
-
-def prepared(storage: Path, image_size: int) -> TrialData:
-    values = {"storage": str(storage), "data": {"shots": 2, "augment": False}}
-    return Preparer(Study(build_config(values, "test"), StudyFolder(storage)), image_size).search()
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> TrialData:
-    return prepared(tmp_path_factory.mktemp("same"), 16)
+from tests.trial.outcomes import Prepare, method_trial
 
 
 @pytest.mark.parametrize(
@@ -47,9 +37,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> TrialData:
         ({"epochs": 0, "training": {"weight_decay": 0.5, "epochs": 9}}, {"epochs": 0}),
     ],
 )
-def test_what_has_no_effect_changes_nothing(data: TrialData, one: JsonObject, other: JsonObject):
+def test_what_has_no_effect_changes_nothing(holdout: TrialData, one: JsonObject, other: JsonObject):
     hashes = {
-        compute_config_hash(clipfit_trial(**given), data, ARCHITECTURE) for given in (one, other)
+        compute_config_hash(clipfit_trial(**given), holdout, ARCHITECTURE) for given in (one, other)
     }
     assert len(hashes) == 1
 
@@ -64,12 +54,15 @@ CHANGES: list[JsonObject] = [
     {"training": {"momentum": 0.5, "batch_size": 8}},
     {"epochs": 0},
     {"epochs": 0, "training": {"balance": "weights", "batch_size": 8}},
+    {"subset": "none", "method": {"method": "full", "lr": 0.002}},
+    {"subset": "none", "method": {"method": "lora", "lr": 0.05}},
+    {"subset": "none", "method": {"method": "lora", "lr": 0.05, "dropout": 0.3}},
 ]
 """Each has a hash of its own."""
 
 
 def test_whatever_a_result_depends_on_changes_the_hash(
-    data: TrialData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    prepare: Prepare, monkeypatch: pytest.MonkeyPatch
 ):
     class Further(TrainingConfig):
         smoothing: float = 0.0
@@ -77,7 +70,9 @@ def test_whatever_a_result_depends_on_changes_the_hash(
     trials = [clipfit_trial(**changes) for changes in CHANGES]
     trials.append(clipfit_trial().model_copy(update={"training": Further()}))
     trials.append(clipfit_trial().model_copy(update={"training": Further(smoothing=0.1)}))
-    larger = prepared(tmp_path, 24)
+    preparer = prepare("holdout")
+    data = preparer.search()
+    larger = type(preparer)(preparer.study, image_size=24).search()
     assert larger.tasks == data.tasks, "other pixels of the same name"
     others = [
         larger,
@@ -90,7 +85,7 @@ def test_whatever_a_result_depends_on_changes_the_hash(
         replace(data, reading=ImageReading((0.0, 4095.0))),
         replace(data, protocol=Transfer()),
         replace(data, protocol=FewShot().balanced()),
-        replace(data, heads=()),
+        replace(data, heads=HEADS),
         replace(data, epoch_images=3),
     ]
     hashes = [compute_config_hash(one, data, ARCHITECTURE) for one in (clipfit_trial(), *trials)]
@@ -100,6 +95,16 @@ def test_whatever_a_result_depends_on_changes_the_hash(
     monkeypatch.setattr(config_hash, "PREPROCESSING", config_hash.PREPROCESSING + 1)
     hashes.append(compute_config_hash(clipfit_trial(), data, ARCHITECTURE))
     assert len({*hashes}) == len(hashes)
+
+
+def test_the_version_of_peft_changes_the_hash_of_lora_alone(
+    holdout: TrialData, monkeypatch: pytest.MonkeyPatch
+):
+    trials = [method_trial(FullFineTuning(lr=0.1)), method_trial(Lora(lr=0.1))]
+    full, lora = (compute_config_hash(one, holdout, ARCHITECTURE) for one in trials)
+    monkeypatch.setattr(config_hash, "version", lambda library: "0")
+    assert compute_config_hash(trials[0], holdout, ARCHITECTURE) == full, "the rest is cached"
+    assert compute_config_hash(trials[1], holdout, ARCHITECTURE) != lora
 
 
 def test_an_edit_of_anothers_protocol_is_another_code(

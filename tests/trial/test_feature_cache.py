@@ -1,6 +1,5 @@
 """Features of untouched encoders on disk: computed once, and never taken for others."""
 
-import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,10 +12,12 @@ import torch
 from torch import Tensor
 
 from study.backbones.backbone import Backbone
+from study.method.delta import to_checked_bytes
 from study.method.model import FewShotClassifier
 from study.storage.atomic import StorageError
 from study.trial import feature_cache
 from study.trial.feature_cache import Cache, Tensors, cached_features
+from tests.damage import cut, flip
 
 WHAT = {"what": "numbers"}
 
@@ -46,7 +47,7 @@ def test_what_is_on_disk_is_not_computed_again(
     assert [path.suffix for path in tmp_path.iterdir()] == [".safetensors"]
 
 
-def test_whatever_else_it_depends_on_has_a_file_of_its_own(
+def test_whatever_features_depend_on_has_a_file_of_its_own(
     tmp_path: Path, classifier: FewShotClassifier, computed: Mock, monkeypatch: pytest.MonkeyPatch
 ):
     backbone = classifier.backbone
@@ -64,28 +65,25 @@ def test_whatever_else_it_depends_on_has_a_file_of_its_own(
     assert computed.call_count == len(list(tmp_path.iterdir())) == 6
 
 
-@pytest.mark.parametrize("damage", ["flipped", "empty", "other"])
+def become_another(path: Path):
+    """Put a sound file of other features in its place."""
+    path.write_bytes(to_checked_bytes({"x": torch.ones(1)}, {"what": "others"}))
+
+
+@pytest.mark.parametrize("damage", [flip, cut, become_another])
 def test_a_damaged_file_is_reported_and_made_again(
     tmp_path: Path,
     classifier: FewShotClassifier,
     computed: Mock,
-    damage: str,
+    damage: Callable[[Path], None],
     caplog: pytest.LogCaptureFixture,
 ):
     cached_features(tmp_path, WHAT, classifier, computed)
     (path,) = tmp_path.iterdir()
     contents = path.read_bytes()
-    cached_features(tmp_path, {"what": "others"}, classifier, computed)
-    (other,) = set(tmp_path.iterdir()) - {path}
-    bad = {
-        "flipped": contents[:-1] + bytes([contents[-1] ^ 1]),
-        "empty": b"",
-        "other": other.read_bytes(),
-    }
-    path.write_bytes(bad[damage])
-    with caplog.at_level(logging.WARNING):
-        cached_features(tmp_path, WHAT, classifier, computed)
-    assert computed.call_count == 3
+    damage(path)
+    cached_features(tmp_path, WHAT, classifier, computed)
+    assert computed.call_count == 2
     assert f"{path} is damaged, and computed again" in caplog.text
     assert path.read_bytes() == contents
 

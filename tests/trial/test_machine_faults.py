@@ -1,12 +1,9 @@
 """A machine's faults are distinguished from a trial's own."""
 
-from pathlib import Path
-
 import pytest
 import torch
 
-from study.trial import activations
-from study.trial.machine_faults import free_memory, is_device_failure, is_out_of_memory
+from study.trial.machine_faults import is_device_failure, is_out_of_memory
 
 
 @pytest.mark.parametrize(
@@ -26,9 +23,3 @@ def test_scarce_memory_and_a_broken_device_are_reported_apart(
     error: Exception, is_memory: bool, is_device: bool
 ):
     assert (is_out_of_memory(error), is_device_failure(error)) == (is_memory, is_device)
-
-
-def test_what_is_kept_for_speed_alone_is_given_back():
-    activations.IMAGES.results[(Path("images.arrow"),)] = {"features": torch.zeros(2)}
-    free_memory()
-    assert not activations.IMAGES.results

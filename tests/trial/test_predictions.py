@@ -47,9 +47,7 @@ def kept(study: StudyFolder) -> TrialFolder:
     return kept
 
 
-def test_what_is_written_is_read_by_head_and_has_a_column_for_each_field(
-    study: StudyFolder, kept: TrialFolder
-):
+def test_predictions_are_read_by_head(study: StudyFolder, kept: TrialFolder):
     assert read_predictions(study, "t") == []
     for predictions in ([], [*SOME, *LINEAR]):
         kept.write(PREDICTIONS, predictions_to_parquet(predictions))
@@ -148,7 +146,7 @@ def test_a_class_that_few_folds_hold_counts_as_much_as_others():
     assert scores(FewShot(), []) == {}
 
 
-def test_what_always_names_the_largest_class_is_at_chance_whatever_the_rounding():
+def test_the_largest_class_alone_is_at_chance_whatever_the_rounding():
     chance = round(2 / 3, 12)
     for score in (2 / 3, chance, sum([chance] * 3) / 3):
         assert not beats_chance(score, chance)
@@ -169,7 +167,7 @@ print(rows, os.listdir("/proc/self/task") == before)
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="no list of threads")
-def test_no_thread_of_arrow_is_left_that_could_abort_the_end_of_the_process(tmp_path: Path):
+def test_arrow_leaves_no_thread_that_could_abort_the_end(tmp_path: Path):
     path = tmp_path / PREDICTIONS
     path.write_bytes(predictions_to_parquet(SOME))
     done = subprocess.run(

@@ -1,6 +1,5 @@
 """A trial as an iterator: the seam between training and whoever schedules it."""
 
-from collections.abc import Mapping
 from itertools import combinations_with_replacement
 from typing import Any
 
@@ -8,11 +7,19 @@ import pytest
 import torch
 
 from study.backbones.backbone import Backbone
+from study.config.methods import Clap, FullFineTuning, Lora, Projection, TwoStage
 from study.trial.predictions import mean
 from study.trial.run_trial import run_trial
-from study.trial.study import TrialData
+from study.trial.study import TrialConfig, TrialData
 from tests.settings import clipfit_trial
-from tests.trial.outcomes import Prepare, digest, last_report, outcome, outcomes
+from tests.trial.outcomes import (
+    Prepare,
+    digest,
+    last_report,
+    method_trial,
+    outcome,
+    outcomes,
+)
 
 
 @pytest.mark.parametrize(
@@ -60,9 +67,7 @@ def test_every_setting_of_a_training_changes_what_is_learnt(holdout: TrialData, 
     assert len(deltas) == len(changes)
 
 
-def test_a_result_depends_on_nothing_that_ran_before_and_leaves_global_randomness_alone(
-    holdout: TrialData, backbone: Backbone
-):
+def test_a_result_depends_on_nothing_that_ran_before(holdout: TrialData, backbone: Backbone):
     alone = outcomes(run_trial(clipfit_trial(), holdout, backbone))
     torch.manual_seed(99)
     other = clipfit_trial(subset="bitfit", seed=7, training={"optimizer": "adamw", "batch_size": 4})
@@ -77,33 +82,40 @@ def test_a_result_depends_on_nothing_that_ran_before_and_leaves_global_randomnes
 
 
 @pytest.mark.parametrize(
-    "setting, changes",
+    "setting, config",
     [
-        ("holdout", {}),
-        ("augmented", {"subset": "bitfit + ln"}),
-        ("class_folds", {"training": {"optimizer": "adamw", "batch_size": 8}}),
-        ("augmented", {"head": "linear", "alpha": 0.5}),
+        ("holdout", clipfit_trial()),
+        ("augmented", clipfit_trial(subset="bitfit + ln")),
+        ("class_folds", clipfit_trial(training={"optimizer": "adamw", "batch_size": 8})),
+        ("augmented", clipfit_trial(head="linear", alpha=0.5)),
+        ("holdout", method_trial(FullFineTuning(lr=0.002), epochs=3)),
+        ("augmented", method_trial(Lora(lr=0.05, dropout=0.3), epochs=3)),
+        pytest.param(
+            *("class_folds", method_trial(Lora(lr=0.05), 0.75, "linear", epochs=3)),
+            marks=[pytest.mark.long, pytest.mark.ci],
+        ),
+        ("folds", method_trial(Projection(lr=0.02), epochs=3)),
+        ("augmented", method_trial(Projection(lr=0.02), 0.75, "linear", epochs=3)),
+        ("augmented", method_trial(Clap(), head="linear", epochs=0)),
+        ("class_folds", method_trial(TwoStage(), head="linear", epochs=5)),
     ],
 )
-def test_a_trial_goes_on_from_any_epoch_to_the_bit(
-    prepare: Prepare, backbone: Backbone, setting: str, changes: Mapping[str, Any]
+def test_a_trial_repeats_and_goes_on_from_any_epoch_to_the_bit(
+    prepare: Prepare,
+    backbone: Backbone,
+    monkeypatch: pytest.MonkeyPatch,
+    setting: str,
+    config: TrialConfig,
 ):
-    data, config = prepare(setting).search(), clipfit_trial(**changes)
+    monkeypatch.setattr("study.config.methods.TwoStage.steps_per_shot", 6)
+    data, settings = prepare(setting).search(), config.settings
     whole = list(run_trial(config, data, backbone))
+    assert outcomes(run_trial(config, data, backbone)) == [outcome(one) for one in whole]
     for report in whole[:-1]:
-        kept = {name: tensor.clone() for name, tensor in report.state.items()}
-        rest = run_trial(config, data, backbone, (report.epoch, kept))
+        has_delta = any(".delta." in name for name in report.state)
+        assert has_delta == (settings.alpha != 1 and settings.writes_delta), "it is used otherwise"
+        rest = run_trial(config, data, backbone, (report.epoch, report.state))
         assert outcomes(rest) == [outcome(later) for later in whole[report.epoch :]]
-
-
-def test_where_nothing_is_tuned_one_report_has_the_zero_shot_score(
-    holdout: TrialData, backbone: Backbone
-):
-    nothing = clipfit_trial(subset="none", epochs=0, bias_lr=None, ln_lr=None)
-    (report,) = run_trial(nothing, holdout, backbone)
-    assert (report.epoch, report.done) == (0, True)
-    assert report.metrics.keys() == {"val_accuracy", "val_score", "val_score_text", "seconds"}
-    assert report.deltas == ({},)
 
 
 def test_equal_means_over_folds_are_equal_numbers():

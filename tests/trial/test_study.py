@@ -1,4 +1,4 @@
-"""A study as its parts share it, the types of a trial, and the time of a search."""
+"""A study as its parts share it, and the types of a trial."""
 
 from pathlib import Path
 from unittest.mock import Mock
@@ -10,7 +10,6 @@ from study.config.loading import build_config, dump_config
 from study.data import datasets
 from study.storage.result_folder import FolderError
 from study.storage.study_folder import StudyFolder
-from study.trial.search_time import working_seconds
 from study.trial.study import BEST, Candidate, Study, best_candidate
 from tests.settings import settings
 
@@ -55,7 +54,7 @@ def test_every_option_of_a_dataset_reaches_its_reader(
     assert given.items() <= options.items()
 
 
-def test_a_choice_is_looked_for_until_it_is_there_and_damage_is_an_error(mine: Study):
+def test_a_choice_is_read_once_it_is_there(mine: Study):
     other = Study(mine.config, mine.folder)
     assert mine.candidates() is other.candidates() is best_candidate(mine.candidates()) is None
     assert mine.write_candidates([BEST_ONE]) == (BEST_ONE,)
@@ -66,16 +65,3 @@ def test_a_choice_is_looked_for_until_it_is_there_and_damage_is_an_error(mine: S
     (mine.folder.path / "candidates.json").write_text("[]")
     with pytest.raises(FolderError, match=r"candidates\.json"):
         Study(mine.config, mine.folder).candidates()
-
-
-def test_what_is_done_side_by_side_counts_once_and_an_interruption_does_not_count():
-    def seconds(*epochs: tuple[float, float]) -> float:
-        return working_seconds(
-            [{"seconds": end - begin, "ended_at": end} for begin, end in epochs] + [{"seconds": 9}]
-        )
-
-    beside = [(0.0, 10.0), (5.0, 30.0), (6.0, 8.0)]
-    assert seconds(*beside) == 30
-    assert seconds(*beside, (40.0, 50.0)) == 50, "a worker that starts is no interruption"
-    assert seconds(*beside, (1000.0, 1010.0)) == 40
-    assert seconds() == 0

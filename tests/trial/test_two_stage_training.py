@@ -33,7 +33,7 @@ def test_it_is_trained_as_by_a_plain_loop(
     monkeypatch.setattr("study.config.methods.TwoStage.steps_per_shot", 10 * STEPS / shots)
     settings = TrialSettings(subset="none", head="linear", method=TwoStage())
     recipe = {"optimizer": "adamw", "weight_decay": 0.01, "regularizer": "none", "batch_size": 32}
-    config = clipfit_trial(epochs=10, training=recipe).model_copy(update={"settings": settings})
+    config = clipfit_trial(epochs=10, training=recipe, settings=settings)
     *_, before, last = run_trial(config, holdout, backbone)
 
     mean, std = torch.tensor([backbone.image_mean, backbone.image_std])
