@@ -160,7 +160,7 @@ def test_a_head_that_is_no_sound_one_is_refused(headed: Path, changes: dict[str,
         read_head(changed, info)
 
 
-def test_equal_contents_are_equal_bytes_in_whatever_order_they_are_given():
+def test_equal_contents_are_equal_bytes():
     assert from_checked_bytes(to_checked_bytes({}, METADATA)) == ({}, METADATA)
     expected = to_checked_bytes(TENSORS, METADATA)
     for _ in range(8):  # the library orders metadata by chance

@@ -11,7 +11,6 @@ from study.errors import SubsetError
 from study.method import model
 from study.method.model import FewShotClassifier, classify, encode_prompts
 from study.method.subsets import parse
-from tests.small_clips import set_end_of_text
 
 
 def test_classifiers_share_frozen_storage_and_own_what_they_tune(backbone: Backbone):
@@ -31,23 +30,7 @@ def test_classifiers_share_frozen_storage_and_own_what_they_tune(backbone: Backb
         assert (own.data_ptr() == parameter.data_ptr()) == (name not in names)
 
 
-@pytest.mark.parametrize("end", [None, 2], ids=["new", "legacy"])
-def test_cutting_after_end_of_text_gives_the_features_of_77_tokens(
-    backbone: Backbone, end: int | None
-):
-    if end is not None:
-        set_end_of_text(backbone, end)
-    classifier = FewShotClassifier(backbone, parse("clipfit")).double()
-    prompts = ["a photo of a cat", "a red dog", "bird"]
-    rows = backbone.tokenizer(prompts, padding="max_length", max_length=77)["input_ids"]
-    whole, cut = torch.tensor(rows), backbone.tokenize(prompts)
-    assert (whole.shape, cut.shape) == ((3, 77), (3, 14))
-    features = classifier.encode_text(cut)
-    assert features.dtype == torch.float64
-    torch.testing.assert_close(features, classifier.encode_text(whole), atol=1e-12, rtol=0)
-
-
-def test_a_site_that_the_model_lacks_is_an_error_naming_the_nearest_it_has(backbone: Backbone):
+def test_a_site_that_the_model_lacks_is_refused_with_the_nearest(backbone: Backbone):
     backbone.clip.vision_model.post_layernorm = nn.Identity()
     expected = (
         r"vision\.ln_post\.bias.*vision_model\.post_layernorm\.bias.*vision_model\.pre_layrnorm"
@@ -56,9 +39,7 @@ def test_a_site_that_the_model_lacks_is_an_error_naming_the_nearest_it_has(backb
         FewShotClassifier(backbone, parse("clipfit"))
 
 
-def test_predictions_are_the_nearest_classes_in_the_order_of_the_images(
-    backbone: Backbone, pixel_values: Tensor
-):
+def test_predictions_are_the_nearest_classes(backbone: Backbone, pixel_values: Tensor):
     classifier = FewShotClassifier(backbone)
     # Each image's own feature is a class, in reverse: the nearest class is then known.
     features = classifier.encode_image(pixel_values).flip(0).detach()

@@ -44,7 +44,7 @@ def test_features_and_gradients_stay_those_of_float32(
             assert cosine > 0.98, name
 
 
-def test_full_fine_tuning_of_held_weights_is_refused_and_lora_has_its_own(
+def test_bfloat16_weights_refuse_full_fine_tuning_but_not_lora(
     backbone: Backbone,
 ):
     cast_matrices(backbone.clip, "bfloat16")
@@ -65,7 +65,7 @@ def test_full_fine_tuning_of_held_weights_is_refused_and_lora_has_its_own(
         ("mps", (8, 0), 9.9, "float32"),
     ],
 )
-def test_a_cpu_computes_in_bfloat16_if_it_is_faster_and_an_nvidia_gpu_from_ampere_on(
+def test_bfloat16_is_chosen_where_it_is_fast(
     device: str,
     capability: tuple[int, int],
     ratio: float,

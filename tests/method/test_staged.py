@@ -11,7 +11,6 @@ from study.method.model import FewShotClassifier, TunedParameter
 from study.method.parameters import Site
 from study.method.staged import StagedClassifier
 from study.method.subsets import parse
-from tests.small_clips import set_end_of_text
 from tests.staged_case import Case, assert_close_gradients
 
 SUBSETS = [
@@ -29,11 +28,6 @@ def test_it_equals_the_reading_version(
     backbone: Backbone, subset: str, number: int, dtype: torch.dtype
 ):
     assert_close_gradients(Case(backbone, subset, number, dtype), TOLERANCE[dtype])
-
-
-def test_a_checkpoint_with_the_old_end_of_text_id_is_pooled_alike(backbone: Backbone):
-    set_end_of_text(backbone, 2)
-    assert_close_gradients(Case(backbone, "clipfit", 0, torch.float64), 1e-10)
 
 
 @pytest.mark.parametrize(

@@ -38,16 +38,14 @@ def test_an_expression_has_one_canonical_form_and_resolves(
 
 
 @pytest.mark.parametrize("text, named", [*CASES["invalid"], *CASES["unresolvable"]])
-def test_what_cannot_be_read_or_has_no_effect_is_named_with_what_is_allowed(
-    text: str, named: list[str]
-):
+def test_an_invalid_expression_is_named_with_what_is_allowed(text: str, named: list[str]):
     with pytest.raises(SubsetError) as caught:
         parse(text).resolve(UNEVEN)
     for part in named:
         assert part in str(caught.value)
 
 
-def test_a_slice_from_the_end_equals_one_from_the_start_at_a_known_depth():
+def test_a_slice_from_the_end_depends_on_the_depth():
     end, start = parse("text.mlp.fc2.bias[-2:]"), parse("text.mlp.fc2.bias[10:12]")
     assert end != start
     assert end.key(DEPTHS) == start.key(DEPTHS)

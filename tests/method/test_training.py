@@ -66,9 +66,7 @@ def train(
     return train_epoch(model, optimizer, batches, minimised, epoch=3, micro_batch=micro_batch)
 
 
-def test_an_optimizer_has_the_rate_of_each_tuned_kind_and_the_decay_of_the_recipe(
-    backbone: Backbone, case: Case
-):
+def test_an_optimizer_has_a_rate_for_each_tuned_kind(backbone: Backbone, case: Case):
     optimizer = make_optimizer(case.classifier.tuned, RATES, Recipe("adamw", weight_decay=0.1))
     assert isinstance(optimizer, torch.optim.AdamW)
     assert {group["kind"]: group["lr"] for group in optimizer.param_groups} == RATES
@@ -77,7 +75,7 @@ def test_an_optimizer_has_the_rate_of_each_tuned_kind_and_the_decay_of_the_recip
     assert [group["kind"] for group in make_optimizer(norms, RATES).param_groups] == ["ln"]
 
 
-def test_an_epoch_steps_at_the_schedules_rates_and_averages_their_losses(backbone: Backbone):
+def test_an_epoch_steps_at_the_schedules_rates_and_averages_losses(backbone: Backbone):
     assert [Schedule(6).learning_rate(rate, 0) for rate in (1e-6, 0.002)] == [1e-6, 1e-5]
     whole, by_hand = (Case(backbone, "clipfit", 1, torch.float64) for _ in range(2))
     mean = train(whole)
@@ -138,7 +136,7 @@ def test_a_loss_or_parameter_that_is_not_finite_names_its_epoch(backbone: Backbo
         train(one_batch, {"bias": 1e38, "ln": 1e38}, Recipe(weight_decay=1e3))
 
 
-def test_a_micro_batch_of_images_passes_at_once_and_the_text_once_a_step(
+def test_images_pass_in_micro_batches_and_the_text_once_a_step(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ):
     classifier = case.classifier
@@ -152,7 +150,7 @@ def test_a_micro_batch_of_images_passes_at_once_and_the_text_once_a_step(
     assert encode_text.call_count == 1 + 2, "the first is for the texts to stay near"
 
 
-def test_a_tuned_tensor_without_a_gradient_is_refused_by_name_and_nothing_is_updated(
+def test_a_tuned_tensor_without_a_gradient_is_refused(
     case: Case,
 ):
     idle = nn.Parameter(torch.zeros(3))
@@ -163,7 +161,7 @@ def test_a_tuned_tensor_without_a_gradient_is_refused_by_name_and_nothing_is_upd
     assert all(map(torch.equal, case.tuned(), before))
 
 
-def test_a_site_that_is_filed_under_a_stage_too_late_is_refused_in_the_first_step(
+def test_a_site_of_a_stage_too_late_is_refused_in_the_first_step(
     backbone: Backbone, monkeypatch: pytest.MonkeyPatch
 ):
     late = [replace(row, stage="mlp") if row.name == "ln1" else row for row in parameters.SITES]

@@ -11,7 +11,7 @@ from study.config.loading import build_config
 from study.data.records import Dataset
 from study.data.shots import Shots, draw_shots
 from study.data.tasks import Task
-from study.errors import ConfigError, DataError
+from study.errors import DataError
 from study.protocols import PROTOCOLS, BaseToNew, Generalized, find_protocol, hmean
 from study.storage.result_folder import JsonObject
 from tests.config_faults import clipfit, protocol_faults
@@ -28,13 +28,6 @@ def dataset() -> Dataset:
 def shots(dataset: Dataset) -> Shots:
     """Four shots of each class, and three to validate on."""
     return draw_shots(dataset, shots=4, val_shots=3, seed=1)
-
-
-def test_a_protocol_is_found_by_its_name():
-    assert [find_protocol(name).name for name in PROTOCOLS] == [*PROTOCOLS]
-    known = "few_shot, base_to_new, generalized, transfer, zero_shot"
-    with pytest.raises(ConfigError, match=f"'Few-shot'.*'few_shot'.*{known}"):
-        find_protocol("Few-shot")
 
 
 # Tasks
@@ -56,7 +49,7 @@ def parts(task: Task) -> list[tuple[str, int, int]]:
         ("transfer", [("train", 96, 24), ("accuracy", 72, 24), ("shift", 15, 5)]),
     ],
 )
-def test_a_test_scores_every_part_of_the_test_split_among_its_possible_names(
+def test_a_test_scores_every_part_among_its_possible_names(
     protocol: str, expected: list[tuple[str, int, int]], dataset: Dataset, shots: Shots
 ):
     target = replace(make_paper_dataset(classes=5), name="shift", train=(), val=())
@@ -122,7 +115,7 @@ def test_zero_shot_tests_one_configuration_once():
         ({"shots": 16}, {"selection": "holdout"}, "holdout"),
     ],
 )
-def test_folds_are_chosen_where_each_has_an_image_of_every_class_or_by_name(
+def test_folds_are_chosen_if_each_has_every_class(
     dataset: Dataset, data: JsonObject, search: JsonObject, rule: str
 ):
     config = build_config({"data": data, "search": {"folds": None, **search}}, "here")
@@ -212,7 +205,7 @@ def test_parts_make_up_chance_as_they_make_up_a_score(
     assert own.score(own.chance(parts))["score"] == pytest.approx(chance)
 
 
-def test_no_guess_that_looks_at_no_image_is_better_than_the_chance_of_generalized():
+def test_no_blind_guess_beats_the_chance_of_generalized():
     shares = Generalized().chance({"base": [9, 1], "new": [5, 5]})
     chance = Generalized().score(shares)["score"]
     assert chance == pytest.approx(1 / 4)
@@ -243,20 +236,14 @@ RATES: JsonObject = {"design": "only_one", "rates": [0.01, 0.1]}
     "values, key",
     [
         ({"search": {"trials": 3}}, "search.trials"),
-        ({"search": {"baselines": {"zero-shot": None}}}, "search.baselines"),
         (
             {"search": {"trials": 0, "baselines": {"mine": {"method": "full"}}}},
             "search.baselines.mine",
-        ),
-        (
-            {"search": {"asha": {"grace_period": 30}}, "training": {"epochs": 20}},
-            "search.asha.grace_period",
         ),
         ({"search": {"selection": "class_folds"}}, "search.selection"),
         ({"search": {"trials": 0, "minutes": 5}}, "search.minutes"),
         ({"search": {"trials": 0}, "final": {"images": "everything"}}, "final.images"),
         ({"protocol": "generalized", "search": {"metric": "accuracy"}}, "search.metric"),
-        ({"data": {"targets": ["dtd"]}}, "data.targets"),
         ({"protocol": "transfer"}, "data.targets"),
         ({"protocol": "zero_shot", "ablation": RATES}, "ablation"),
     ],

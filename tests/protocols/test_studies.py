@@ -17,7 +17,7 @@ from tests.real_study import statuses
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1500)]
 
 
-def test_no_test_image_is_opened_before_the_choice_is_fixed_and_all_is_on_record(
+def test_no_test_image_is_opened_before_the_choice(
     miniature: ModuleType, tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     folder = miniature.make("eurosat", tmp_path / "locked", classes=4, counts=(4, 2, 2))
