@@ -1,7 +1,7 @@
 """What is tested is fixed by validation, and once."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,34 +26,22 @@ from tests.study_writer import EPOCHS, StudyWriter
 BASELINES = ("zero-shot", "clipfit")
 
 
-def add(
-    written: StudyWriter,
-    score: float,
-    *,
-    status: Status | None = "finished",
-    report: Mapping[str, Any] | None = None,
-    **given: Any,
-) -> str:
-    """Write a trial that ended, with a last report."""
-    if given.get("label") in BASELINES:
-        given["group"] = "baseline"
+def add(written: StudyWriter, score: float, status: Status | None = "finished", **given: Any):
+    """Write a trial that has a score after its last epoch if it finished; None: it is open."""
     config = written.trial(len(list(written.folder.trials())), **given)
     trial = written.folder.trial(config.trial_id)
     trial.append_reports({"epoch": EPOCHS - 1, "val_score": 1.0})
     if status == "finished":
-        trial.append_reports(
-            {"epoch": EPOCHS, "val_score": score, "head": "text", **(report or {})}
-        )
+        trial.append_reports({"epoch": EPOCHS, "val_score": score, "head": "linear"})
     if status is not None:
         trial.write_end(End(status, EPOCHS, 1.0, reason="boom"))
-    return config.trial_id
 
 
 def write(written: StudyWriter, trials: Sequence[tuple[str, float]]):
     """Write finished trials, each of a baseline or group and with a score."""
     for group, score in trials:
         if group in BASELINES:
-            add(written, score, label=group)
+            add(written, score, group="baseline", label=group)
         elif group == "full":
             method = {"method": "full", "lr": score / 100}
             add(written, score, group=group, subset="none", ln_lr=None, method=method)
@@ -94,7 +82,7 @@ def test_baselines_the_best_of_each_method_and_the_best_are_candidates(
     assert {label: trial.config.number for label, trial in found.items()} == chosen
 
 
-def test_the_choice_is_kept_and_the_best_with_a_delta_is_the_final_model(written: StudyWriter):
+def test_a_choice_is_kept_and_its_best_with_a_delta_is_final(written: StudyWriter):
     write(written, METHOD)
     candidates = read_or_choose_candidates(written.study)
     assert not_none(best_candidate(candidates)).source_trial == "search-0003"
@@ -104,14 +92,14 @@ def test_the_choice_is_kept_and_the_best_with_a_delta_is_the_final_model(written
 
 
 def test_nothing_to_test_is_reported_with_the_last_error(written: StudyWriter):
-    add(written, 0.5, status="failed")
+    add(written, 0.5, "failed")
     with pytest.raises(StudyError, match=r"no trial of mine ran all its epochs.*boom$"):
         read_or_choose_candidates(written.study)
     assert written.folder.read_json("candidates.json") is None
 
 
 def test_a_candidate_has_the_head_that_its_trial_found(written: StudyWriter):
-    add(written, 0.9, head=None, report={"head": "linear"})
+    add(written, 0.9, head=None)
     (best,) = choose_candidates(rank_finished_trials(written.folder), (), 0).values()
     assert best.settings.head == "linear"
 
@@ -140,12 +128,12 @@ def test_a_training_is_named_by_what_it_trains_alone(tmp_path: Path):
     assert len({name, *others}) == 5
 
 
-def test_finished_trials_rank_by_their_last_score_then_fewer_parameters_then_earlier(
+def test_finished_trials_rank_by_score_then_size_then_number(
     written: StudyWriter,
 ):
     add(written, 0.5)
     for status in ("stopped", "failed", None):
-        add(written, 0.9, status=status)
+        add(written, 0.9, status)
     add(written, 0.9, stage="test")
     add(written, 0.6)
     add(written, 0.5, trainable=90)

@@ -15,9 +15,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from study.data.records import Record
-from study.data.tasks import Part, Task
-from study.method.delta import DeltaInfo, load_delta
+from study.method.delta import load_delta
 from study.search.checkpoints import (
     drop_reports_beyond_state,
     exit_after_time_limit,
@@ -26,37 +24,26 @@ from study.search.checkpoints import (
     record_epochs,
 )
 from study.search.recorded_trials import RecordedTrial, close_trial
-from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End, Status, TrialFolder
-from study.trial.study import EpochReport, Prediction, TrialData
+from study.trial.study import EpochReport, Prediction
 from tests.damage import cut, flip
 from tests.not_none import not_none
 from tests.settings import clipfit_trial, trial_data
+from tests.study_writer import INFO, StudyWriter
 
 LAST = 4
 """Epochs of a trial."""
 NAME = "vision_model.post_layernorm.weight"
-LABELS = ("digit zero", "digit öne")
-INFO = DeltaInfo("tiny", None, "0" * 16, "vision.ln_post", LABELS, ("a {}",))
-PREDICTED = [Prediction("text", "accuracy", f"digits/{n}", *LABELS, 0.5 + n / 8) for n in range(3)]
-SHOWN = tuple(Record(prediction.path, 0) for prediction in PREDICTED)
-TASK = Task(Part("train", (), (0, 1)), (Part("accuracy", SHOWN, (0, 1)),))
+DATA = trial_data(split="val")
 
 
 @pytest.fixture
-def trial(tmp_path: Path) -> TrialFolder:
-    study = StudyFolder(tmp_path / "mine")
-    study.create("", {})
-    trial = study.trial("search-0000")
-    trial.create({"number": 0, "epochs": LAST, "settings": {"subset": "none"}})
-    return trial
+def trial(written: StudyWriter) -> TrialFolder:
+    return written.folder.trial(written.trial(0, epochs=LAST).trial_id)
 
 
-def data(split: Any = "val") -> TrialData:
-    return trial_data(class_names=LABELS, templates=INFO.templates, tasks=(TASK,), split=split)
-
-
-def report(epoch: int, *, done: bool = False, tasks: int = 1) -> EpochReport:
+def report(epoch: int, tasks: int = 1) -> EpochReport:
+    done = epoch == LAST
     deltas = []
     state = {}
     for task in range(tasks):
@@ -71,7 +58,7 @@ def report(epoch: int, *, done: bool = False, tasks: int = 1) -> EpochReport:
         metrics={"val_score": 0.5, "seconds": 1.0},
         state=state,
         deltas=tuple(deltas),
-        predictions=PREDICTED,
+        predictions=[Prediction("text", "accuracy", "digits/0", "zero", "one", 0.5)],
         head="text",
         scores={"text": {"score": 0.5}},
     )
@@ -79,7 +66,7 @@ def report(epoch: int, *, done: bool = False, tasks: int = 1) -> EpochReport:
 
 def record(trial: TrialFolder, *epochs: int):
     for epoch in epochs:
-        record_epochs(trial, [report(epoch, done=epoch == LAST)], data(), INFO)
+        record_epochs(trial, [report(epoch)], DATA, INFO)
 
 
 def close(trial: TrialFolder, status: Status, **changes: Any) -> End:
@@ -119,22 +106,6 @@ def test_a_damaged_state_costs_epochs_and_not_the_trial(
     close(trial, "stopped")
     assert trial.read_end() is not None
     assert not (trial.path / "delta.safetensors").exists()
-
-
-@pytest.mark.parametrize(
-    "split, predictions", [("test", "predictions.parquet"), ("val", "validation.parquet")]
-)
-def test_the_last_report_is_written_when_all_else_is_there(
-    trial: TrialFolder, monkeypatch: pytest.MonkeyPatch, split: str, predictions: str
-):
-    """A resumed study takes a trial with its last report for finished."""
-    written = []
-    monkeypatch.setattr(
-        TrialFolder, "write", lambda _, name, contents, recorded: written.append(name)
-    )
-    monkeypatch.setattr(TrialFolder, "append_reports", lambda *_, last: written.append("report"))
-    record_epochs(trial, [report(LAST, done=True)], data(split), INFO)
-    assert written == ["delta.safetensors", predictions, "report"]
 
 
 # The epochs recorded, those whose reports are left, reports that were planted, the epochs that
@@ -205,8 +176,7 @@ def record_until(trial: TrialFolder, turn: int, when: str) -> bool:
 
         os.fsync = dying
         for step in STEPS:
-            reports = [report(epoch, done=epoch == LAST) for epoch in step]
-            record_epochs(trial, reports, data(), INFO)
+            record_epochs(trial, [report(epoch) for epoch in step], DATA, INFO)
         close(trial, "finished")
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
@@ -243,12 +213,14 @@ def test_a_crash_at_whatever_write_is_no_damage(trial: TrialFolder, when: str):
             close(crashed, "finished")
         assert epochs_of(crashed) == list(range(1, LAST + 1))
         assert not crashed.damaged()
+        left = {path.name for path in crashed.path.iterdir()}
+        assert left >= {"delta.safetensors", "validation.parquet"}
         if not killed:
             break
     assert written == {0, 1, 3, LAST}
 
 
-def test_damage_between_the_last_epoch_and_the_end_is_not_taken_for_the_contents(
+def test_damage_between_the_last_epoch_and_the_end_is_seen(
     trial: TrialFolder,
 ):
     record(trial, 1, 2, 3, LAST)
@@ -261,7 +233,7 @@ def test_damage_between_the_last_epoch_and_the_end_is_not_taken_for_the_contents
 
 
 @pytest.mark.parametrize("at_other_alpha", [False, True])
-def test_a_stopped_trial_leaves_the_delta_that_it_is_used_with_and_no_state(
+def test_a_stopped_trial_leaves_the_delta_that_it_is_used_with(
     trial: TrialFolder, at_other_alpha: bool
 ):
     read = replace(INFO, pixel_range=(0, 4095))
@@ -270,7 +242,7 @@ def test_a_stopped_trial_leaves_the_delta_that_it_is_used_with_and_no_state(
         if at_other_alpha:
             used = {f"task{fold}.delta.{NAME}": torch.full((3,), 1.5 + fold) for fold in range(2)}
             now = replace(now, state=now.state | used)
-        record_epochs(trial, [now], data(), read)
+        record_epochs(trial, [now], DATA, read)
     end = close(trial, "stopped", stage="test")
     assert (end.epochs, end.seconds) == (3, 3.0)
     for fold, value in enumerate((1.5, 2.5) if at_other_alpha else (3.0, 3.1)):
@@ -288,7 +260,7 @@ def test_a_stopped_trial_leaves_the_delta_that_it_is_used_with_and_no_state(
         ("stopped", {"subset": "none", "method": {"method": "full", "lr": 0.1}}),
     ],
 )
-def test_a_trial_that_failed_and_a_method_that_is_stopped_leave_no_delta(
+def test_a_failed_trial_and_a_stopped_method_leave_no_delta(
     trial: TrialFolder, status: Status, settings: dict[str, Any]
 ):
     record(trial, 1)
@@ -309,7 +281,7 @@ def exit_code(trial: TrialFolder, limit: float | None, do: Callable[[], object])
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def test_a_process_that_hangs_ends_and_leaves_its_stack_until_the_trial_goes_on(
+def test_a_process_that_hangs_ends_and_leaves_its_stack(
     trial: TrialFolder,
 ):
     for limit in (60.0, None):

@@ -31,7 +31,7 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch
     return monkeypatch
 
 
-def test_more_than_this_machine_has_is_refused_unless_a_cluster_is_joined(
+def test_more_than_this_machine_has_is_refused_without_a_cluster(
     alone: pytest.MonkeyPatch,
 ):
     refuse_insufficient(0.5, 4, "CPU cores")
@@ -41,7 +41,7 @@ def test_more_than_this_machine_has_is_refused_unless_a_cluster_is_joined(
     refuse_insufficient(5, 4, "CPU cores")
 
 
-def test_a_cluster_is_joined_where_the_variable_names_one_and_on_the_head_of_ray_up(
+def test_a_cluster_is_joined_if_named_or_on_the_head_of_ray_up(
     alone: pytest.MonkeyPatch,
 ):
     assert not joins_cluster()
@@ -54,9 +54,7 @@ def test_a_cluster_is_joined_where_the_variable_names_one_and_on_the_head_of_ray
 
 
 @pytest.mark.parametrize("address", [DEAD, "head", "head:port", "127.0.0.1:99999"])
-def test_a_cluster_is_refused_where_none_answers_unless_it_names_no_machine(
-    alone: pytest.MonkeyPatch, address: str
-):
+def test_a_cluster_that_does_not_answer_is_refused(alone: pytest.MonkeyPatch, address: str):
     for named in ("", "local", "auto", "anyscale://mine"):
         alone.setenv("RAY_ADDRESS", named)
         refuse_unreachable_cluster()
@@ -81,9 +79,7 @@ def init(alone: pytest.MonkeyPatch) -> Mock:
     return init
 
 
-def test_a_study_ends_where_the_cluster_to_join_is_silent_and_ray_is_not_tried(
-    alone: pytest.MonkeyPatch, init: Mock
-):
+def test_a_silent_cluster_ends_a_study_before_ray_is_tried(alone: pytest.MonkeyPatch, init: Mock):
     over = threading.Event()
     with listening(lambda _: over.wait()) as port:
         alone.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")

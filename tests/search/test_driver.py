@@ -133,7 +133,7 @@ print("lives")
 
 
 @pytest.mark.long
-def test_garbage_of_ray_in_another_thread_does_not_end_the_driver_as_ray_shuts_down():
+def test_garbage_in_another_thread_does_not_end_the_driver():
     done = subprocess.run(
         [sys.executable, "-c", GARBAGE], capture_output=True, text=True, check=False
     )

@@ -70,9 +70,7 @@ def test_points_are_spread_evenly_over_the_logarithms_of_their_ranges():
         ),
     ],
 )
-def test_a_quarter_tunes_clipfit_and_other_methods_stand_beside_the_trials(
-    search: dict[str, Any], planned: dict[str, int]
-):
+def test_a_quarter_of_the_trials_tunes_clipfit(search: dict[str, Any], planned: dict[str, int]):
     groups = groups_of(**search)
     assert {name: group.planned for name, group in groups.items()} == planned
 
@@ -148,7 +146,7 @@ def test_optuna_is_given_every_end_but_that_of_a_failed_machine(
     assert found == [known] * (known is not None)
 
 
-def test_a_trial_is_given_with_the_choices_that_lead_to_it_if_the_space_contains_it(
+def test_optuna_is_given_what_the_space_contains(
     tmp_path: Path,
 ):
     (tmp_path / JOURNAL).write_text("an earlier one")

@@ -1,10 +1,8 @@
 """The trial of a proposal has what its subset has a use for."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 from transformers import CLIPConfig
 
 from study.config.loading import build_config
@@ -17,50 +15,42 @@ from tests.settings import ARCHITECTURE, settings, study_of
 
 WITH_CONFIG = ARCHITECTURE._replace(config=CLIPConfig())
 """Of a model whose numbers can be counted."""
-Make = Callable[..., TrialConfig]
 
 
-@pytest.fixture
-def make(few_digits: TrialData) -> Make:
+def make(data: TrialData, proposal: TrialSettings, **training: Any) -> TrialConfig:
     """Make the trial of a proposal, its number being 7."""
-
-    def make(proposal: TrialSettings, **training: Any) -> TrialConfig:
-        config = build_config({"training": training}, "test")
-        study = study_of(config, StudyFolder(Path("unread")), WITH_CONFIG)
-        return make_trial(study, few_digits, "search", Proposal(proposal, "search", 7))
-
-    return make
+    config = build_config({"training": training}, "test")
+    study = study_of(config, StudyFolder(Path("unread")), WITH_CONFIG)
+    return make_trial(study, data, "search", Proposal(proposal, "search", 7))
 
 
-def test_a_trial_has_the_rates_and_the_weight_that_its_subset_has_a_use_for(make: Make):
-    text = make(settings("text.mlp.fc2.bias", 0.01, 0.02, 8.0))
+def test_a_trial_has_the_rates_and_weight_that_have_an_effect(few_digits: TrialData):
+    text = make(few_digits, settings("text.mlp.fc2.bias", 0.01, 0.02, 8.0))
     assert text.settings == settings("text.mlp.fc2.bias", 0.01, None, 8.0)
-    vision = make(settings("vision.ln", 0.01, 0.02, 8.0))
+    vision = make(few_digits, settings("vision.ln", 0.01, 0.02, 8.0))
     assert vision.settings == settings("vision.ln", None, 0.02, 0.0)
-    assert vision.config_hash == make(settings("vision.ln", None, 0.02, 2.0)).config_hash
-    assert vision.config_hash != make(settings("vision.ln", None, 0.01, 8.0)).config_hash
-    held = make(settings("vision.ln", None, 0.02, 8.0), regularizer="l2_init")
+    same, other = (make(few_digits, settings("vision.ln", None, rate)) for rate in (0.02, 0.01))
+    assert vision.config_hash == same.config_hash != other.config_hash
+    held = make(few_digits, settings("vision.ln", None, 0.02, 8.0), regularizer="l2_init")
     assert held.settings.distill_weight == 8.0, "it reaches every parameter"
 
 
-def test_a_trial_knows_its_number_of_parameters_and_trains_only_where_there_are_some(
-    make: Make, few_digits: TrialData
-):
-    clipfit = make(settings("clipfit", 0.01, 0.02, 8.0), epochs=5)
+def test_a_trial_knows_its_number_of_parameters(few_digits: TrialData):
+    clipfit = make(few_digits, settings("clipfit", 0.01, 0.02, 8.0), epochs=5)
     assert clipfit.settings.subset == "text.mlp.fc2.bias + vision.ln"
     assert clipfit.trainable == 2 * 32 + (2 * 3 + 2) * 2 * 32
     assert (clipfit.trial_id, clipfit.epochs) == ("search-0007", 5)
     assert clipfit.split_hash == few_digits.digest[:16]
-    nothing = make(settings("none"), epochs=5)
+    nothing = make(few_digits, settings("none"), epochs=5)
     assert (nothing.trainable, nothing.epochs) == (0, 0)
 
 
-def test_a_method_is_trained_by_its_own_settings_with_text_at_alpha_1(make: Make):
+def test_a_method_is_trained_by_its_own_settings_with_text_at_alpha_1(few_digits: TrialData):
     lora = {"method": "lora", "rank": 2}
     search = {"search": {"baselines": {**METHODS, "lora": lora}}}
     for label, method in build_config(search, "test").search.searched_methods.items():
         own = method.model_copy(update={"lr": 0.01})
-        config = make(TrialSettings(subset="none", method=own), epochs=5)
+        config = make(few_digits, TrialSettings(subset="none", method=own), epochs=5)
         assert config.settings == TrialSettings(subset="none", method=own)
         training = (config.training.optimizer, config.training.weight_decay)
         assert training == ("adamw", 0.0 if label == "projection" else 5e-4)

@@ -68,7 +68,7 @@ def test_nobody_else_reads_the_token_of_ray_from_its_first_moment_on(
 
 
 @pytest.mark.usefixtures("ray_cluster")
-def test_the_processes_of_a_ray_that_this_process_started_are_found_by_their_names():
+def test_the_processes_of_our_own_ray_are_found_by_name():
     names = {process.name() for process in ray_internals.own_processes()}
     assert names == {*ray_internals.OWN_PROCESSES}
 

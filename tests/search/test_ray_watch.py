@@ -114,7 +114,7 @@ ray_watch._end("it is lost", "go on")
 @pytest.mark.long
 @pytest.mark.ci
 @pytest.mark.skipif(sys.platform != "linux", reason="children of processes are read from /proc")
-def test_the_end_of_a_study_leaves_no_worker_even_one_that_would_not_end_by_itself():
+def test_the_end_of_a_study_leaves_no_worker():
     ran = subprocess.run(
         [sys.executable, "-c", STANDING], capture_output=True, text=True, check=False
     )

@@ -33,9 +33,7 @@ def test_trials_are_given_with_their_ends_and_scores(written: StudyWriter):
 
 
 @pytest.mark.parametrize("epochs", [1, 2])
-def test_one_that_came_to_its_earlier_end_as_its_driver_died_goes_no_further(
-    written: StudyWriter, epochs: int
-):
+def test_a_trial_at_its_earlier_end_goes_no_further(written: StudyWriter, epochs: int):
     config = written.whole(0, "stopped", epochs=2, reason="successive halving at epoch 2")
     trial = written.folder.trial(config.trial_id)
     before = trial.read_end()
@@ -48,7 +46,7 @@ def test_one_that_came_to_its_earlier_end_as_its_driver_died_goes_no_further(
     assert heard.events == ([("ended", config.trial_id, "stopped")] if end else [])
 
 
-def test_a_stopped_trial_that_goes_on_keeps_its_epochs_and_runs_to_its_last(written: StudyWriter):
+def test_a_stopped_trial_that_goes_on_keeps_its_epochs(written: StudyWriter):
     config = written.trial(0)
     trial = record(written, config, 2)
     trial.write_end(End("stopped", 2, 1.5), keep_state=True)

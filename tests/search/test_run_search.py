@@ -2,9 +2,9 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from optuna.trial import TrialState
@@ -49,9 +49,7 @@ def test_a_search_trains_all_that_is_planned_and_nothing_twice(searched: RealStu
     assert {config.group for config in configs[5:10]} == shares.keys() - {"baseline"}
     hashes = {config.config_hash for config in configs}
     assert len(hashes) == len(configs) == searched.config.search.planned_trials
-
-
-def test_the_cheapest_baselines_come_first_and_then_the_groups(searched: RealStudy):
+    # The cheapest baselines come first, and then the groups.
     started = [name for event, name, *_ in searched.heard.events if event == "started"]
     labels = [searched.folder.trial(name).read_config()["label"] for name in started[:5]]
     assert labels == ["zero-shot", "linear", "clipfit", "ln", "bitfit"]
@@ -88,7 +86,7 @@ def test_what_ended_is_not_run_again_and_the_journal_is_made_of_it(
     }
 
 
-def test_a_trial_that_only_lacked_its_closing_is_closed_and_observers_hear_of_it(
+def test_a_trial_that_only_lacked_its_end_is_closed(
     searched: RealStudy, monkeypatch: pytest.MonkeyPatch
 ):
     trial = searched.folder.trial("search-0001")
@@ -100,15 +98,25 @@ def test_a_trial_that_only_lacked_its_closing_is_closed_and_observers_hear_of_it
     assert trial.read_end() == end
 
 
-def test_a_search_has_the_time_left_that_its_own_trials_have_not_spent(tmp_path: Path):
-    written = StudyWriter(tmp_path / "mine")
-    study = Study(changed(written.config, minutes=2), written.folder)
-    assert steps.seconds_left(study) == 120
-    for number, ended_at in enumerate([(1000.0, 1010.0), range(2000, 2300, 10)]):
+# When trials began and ended, and the seconds in which any of them was trained.
+@pytest.mark.parametrize(
+    "trials, spent",
+    [
+        ([], 0),
+        ([(0, 10), (5, 30), (6, 8)], 30),  # side by side
+        ([(0, 30), (40, 50)], 50),  # a worker that starts is no interruption
+        ([(0, 30), (1000, 1010)], 40),
+    ],
+)
+def test_a_search_has_the_time_left_that_its_trials_have_not_spent(
+    written: StudyWriter, trials: Sequence[tuple[int, int]], spent: int
+):
+    for number, (begin, end) in enumerate(trials):
         trial = written.folder.trial(written.trial(number).trial_id)
-        for epoch, end in enumerate(ended_at, start=1):
-            trial.append_reports({"epoch": epoch, "seconds": 10.0, "ended_at": end})
-    assert steps.seconds_left(study) == 120 - 20 - 300
+        trial.append_reports({"epoch": 1, "seconds": end - begin, "ended_at": end})
+        trial.append_reports({"epoch": 2, "seconds": 9})  # without a time
+    study = Study(changed(written.config, minutes=2), written.folder)
+    assert steps.seconds_left(study) == 120 - spent
 
 
 def changed(config: StudyConfig, **search: Any) -> StudyConfig:
@@ -155,7 +163,7 @@ def went_on(study: RealStudy) -> list[str]:
     ]
 
 
-def test_the_best_of_a_group_of_which_none_came_to_its_end_goes_on_from_its_state(
+def test_the_best_of_a_group_that_was_all_stopped_goes_on(
     behind: RealStudy,
 ):
     best: dict[str, tuple[float, str]] = {}
@@ -184,7 +192,7 @@ def test_a_driver_that_is_killed_meanwhile_goes_on_with_it(
     monkeypatch.setattr(scheduler, "ASHAScheduler", StopsAll)
     study = make_study("behind-killed", **BEHIND)
     name = went_on(behind)[1]
-    study.heard.at["reported", name, 4] = interrupt
+    study.heard.at["reported", name, 4] = Mock(side_effect=KeyboardInterrupt)
     with pytest.raises(KeyboardInterrupt):
         study.search(run_in_process)
     assert study.folder.trial(name).read_end() is None
@@ -192,12 +200,8 @@ def test_a_driver_that_is_killed_meanwhile_goes_on_with_it(
     assert results(study.folder) == results(behind.folder)
 
 
-def interrupt():
-    raise KeyboardInterrupt
-
-
 @pytest.mark.parametrize("chosen", [False, True])
-def test_a_damaged_trial_ends_again_as_it_had_whatever_would_stop_it_now(
+def test_a_damaged_trial_ends_again_as_it_had(
     searched: RealStudy, make_study: MakeStudy, chosen: bool
 ):
     name = f"damaged-{chosen}"

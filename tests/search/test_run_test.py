@@ -2,13 +2,14 @@
 
 import shutil
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from study.config.labels import WITH_DELTA
 from study.config.trial_settings import TrialSettings
+from study.data.records import Record
 from study.method.delta import HEAD_ROWS, load_delta
+from study.results.best_configuration import final_candidate
 from study.search import steps
 from study.search.candidates import make_candidate, rank_finished_trials
 from study.search.driver import run_trials
@@ -16,19 +17,19 @@ from study.search.runner import run_in_process
 from study.storage.trial_folder import End, TrialFolder
 from study.trial.predictions import read_predictions
 from study.trial.prepare import Preparer
-from study.trial.study import BEST, Candidate, Study, best_candidate
+from study.trial.study import BEST, Candidate, Study
 from tests.not_none import not_none
 from tests.real_study import RealStudy, Runner, configs_of, results, untimed
-from tests.settings import FEW, settings
+from tests.settings import settings
 
-from .conftest import METHODS
+from .conftest import HALVED, METHODS
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
 
 MakeStudy = Callable[..., RealStudy]
 
 
-def test_all_candidates_are_tested_the_best_of_each_method_too_and_nothing_else_is(
+def test_all_candidates_are_tested_and_nothing_else(
     tested: RealStudy,
 ):
     candidates = not_none(tested.study.candidates())
@@ -54,7 +55,7 @@ def candidate(label: str, own: TrialSettings, training: str) -> Candidate:
     return Candidate(label=label, settings=own, training=training, search_trials=8)
 
 
-def test_candidates_of_one_training_share_it_and_the_final_model_has_its_head():
+def test_candidates_share_a_training_with_the_final_models_head():
     other, plain = candidate("other", TEXT, "b"), candidate("plain", TEXT, "a")
     linear, best = candidate("linear", LINEAR, "a"), candidate(BEST, LINEAR, "a")
     assert [*steps.trainings_of([other, plain, linear]).items()] == [("b", TEXT), ("a", TEXT)]
@@ -64,7 +65,7 @@ def test_candidates_of_one_training_share_it_and_the_final_model_has_its_head():
     assert steps.trainings_of([full, plain, written]) == {"f": FULL, "a": LINEAR}
 
 
-def test_a_training_is_tested_once_with_each_head_and_in_a_process_as_by_ray(
+def test_a_training_is_tested_once_with_each_head_and_as_by_ray(
     make_study: MakeStudy,
 ):
     def trial_of(study: RealStudy, runner: Runner) -> TrialFolder:
@@ -103,38 +104,22 @@ def test_a_training_is_tested_once_with_each_head_and_in_a_process_as_by_ray(
 
 
 @pytest.fixture(scope="module")
-def finished(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> RealStudy:
-    """A study that has come to its end, but for what is written then; its trials are run here."""
-    baselines = {
-        **FEW,
-        "clipfit": {"subset": "clipfit", "rates": {"bias": 0.02, "ln": 0.02}},
-    }
-    tiny = RealStudy(
-        tmp_path_factory.mktemp("runs"),
-        "finished",
-        tiny_backbone,
-        search={
-            "trials": 5,
-            "selection": "folds",
-            "folds": 2,
-            "asha": None,
-            "heads": ["text", "linear"],
-            "baselines": baselines,
-        },
-        training={"epochs": 2, "batch_size": 8},
-        test={"seeds": [1, 2], "runners_up": 0},
-        final={"images": "labelled"},
-    )
-    tiny.search(run_in_process)
-    tiny.test(run_in_process)
-    train_final(tiny)
-    return tiny
+def finished(tested: RealStudy, make_study: MakeStudy) -> RealStudy:
+    """A copy of the tested study with a final model, which is trained in this process."""
+    shutil.copytree(tested.folder.path, tested.folder.path.with_name("finished"))
+    study = make_study("finished", search=HALVED)
+    train_final(study)
+    return study
 
 
-def train_final(tiny: RealStudy):
-    study = Study(tiny.config, tiny.folder)
-    batch = steps.plan_final(study, tiny.preparer, [tiny.heard])
+def train_final(tiny: RealStudy, images: str = "labelled") -> set[Record]:
+    """Train the final model, if it has not been; return its training images."""
+    study = Study(tiny.config.with_section("final", images=images), tiny.folder)
+    preparer = Preparer(study, tiny.architecture.image_size)
+    batch = steps.plan_final(study, preparer, [tiny.heard])
     run_in_process(study, steps.run_test(study, [batch], [tiny.heard]))
+    (data,) = batch.data.values()
+    return {*data.tasks[0].train.records}
 
 
 def final_trial(tiny: RealStudy, images: str = "labelled") -> TrialFolder:
@@ -142,15 +127,14 @@ def final_trial(tiny: RealStudy, images: str = "labelled") -> TrialFolder:
     return TrialFolder(trial)
 
 
-def test_the_best_configuration_learns_from_validation_images_too_and_is_tested_once(
+def test_the_final_model_learns_from_validation_images_too(
     finished: RealStudy,
 ):
     shots = finished.preparer.shots(1)
-    data = finished.preparer.final()
-    assert {*data.tasks[0].train.records} == {*shots.train, *shots.val}
+    assert train_final(finished) == {*shots.train, *shots.val}
     trial = final_trial(finished)
-    best = not_none(best_candidate(finished.study.candidates()))
-    assert trial.read_config()["settings"] == best.settings.model_dump(mode="json")
+    chosen = not_none(final_candidate(finished.study.candidates()))
+    assert trial.read_config()["settings"] == chosen.settings.model_dump(mode="json")
     *epochs, last = trial.read_reports()
     assert not any("test_score" in report for report in epochs)
     tested = {p.path for p in read_predictions(finished.folder, trial.trial_id)}
@@ -172,19 +156,15 @@ def test_a_final_training_that_is_lost_or_failed_is_trained_again(finished: Real
     assert before == (untimed(trial), trial.read("delta.safetensors"))
 
 
-def test_another_final_model_learns_from_test_images_and_leaves_no_training_open(
+def test_another_final_model_leaves_no_training_open(
     finished: RealStudy,
 ):
     left = final_trial(finished)
     left.reopen()
-    study = finished.study.with_config(finished.config.with_section("final", images="everything"))
-    preparer = Preparer(study, finished.architecture.image_size)
-    batch = steps.plan_final(study, preparer, [finished.heard])
-    run_in_process(study, steps.run_test(study, [batch], [finished.heard]))
-    assert not_none(left.read_end()).status == "stopped"
-    dataset = study.dataset
-    trained = {*preparer.final().tasks[0].train.records}
+    dataset = finished.study.dataset
+    trained = train_final(finished, "everything")
     assert trained == {*dataset.train, *dataset.val, *dataset.test}
+    assert not_none(left.read_end()).status == "stopped"
     trial = final_trial(finished, "everything")
     assert "test_score" not in trial.read_reports()[-1]
     assert (trial.path / "delta.safetensors").exists()

@@ -5,6 +5,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import pytest
+
 from study.config.search_section import AshaConfig
 from study.search.recorded_trials import RecordedTrial
 from study.search.scheduler import StudyScheduler
@@ -83,7 +85,7 @@ class Search:
         return scheduler
 
 
-def test_wherever_a_driver_dies_trials_are_stopped_as_in_an_undisturbed_search():
+def test_wherever_a_driver_dies_the_same_trials_are_stopped():
     search = Search(1)
     undisturbed = search.run()
     assert set(undisturbed.values()) == {3, EPOCHS}
@@ -91,21 +93,33 @@ def test_wherever_a_driver_dies_trials_are_stopped_as_in_an_undisturbed_search()
         assert search.run(dies_after) == undisturbed
 
 
-def test_trials_are_compared_within_their_group_and_baselines_are_never_stopped():
-    scheduler = StudyScheduler(AshaConfig(), EPOCHS)
+HALVED, OVER = "successive halving at epoch", "the time of the search was over at epoch"
+
+
+# Why a trial stops beside others of the group `a` in time, and when the search's time is over.
+@pytest.mark.parametrize(
+    "group, epoch, in_time, after_it",
+    [
+        ("a", 3, f"{HALVED} 3", f"{HALVED} 3"),
+        ("a", 2, None, f"{OVER} 2"),  # between rungs
+        ("b", 3, None, f"{OVER} 3"),
+        ("baseline", 3, None, None),
+    ],
+)
+def test_trials_are_compared_within_their_group_and_baselines_are_never_stopped(
+    group: str, epoch: int, in_time: str | None, after_it: str | None
+):
     good = [recorded(config(n, "a"), [(n, 3, 0.9)]) for n in range(4)]
-    assert scheduler.replay(good) == [], "none is below the others"
-    for number, group, epoch, score, expected in (
-        (5, "b", 3, 0.1, False),
-        (6, "a", 3, 0.1, True),
-        (6, "a", 2, 0.1, False),  # between rungs
-        (7, "baseline", 3, 0.9, False),
-        (8, "baseline", 3, 0.1, False),
+    weak = config(5, group)
+    for asha, deadline, reason in (
+        (AshaConfig(), None, in_time),
+        (AshaConfig(), 0.0, after_it),
+        (None, None, None),
     ):
-        assert stops(scheduler, config(number, group), epoch, score) == expected
-    without = StudyScheduler(None, EPOCHS)
-    without.replay(good)
-    assert not stops(without, config(9, "a"), 3, 0.1)
+        scheduler = StudyScheduler(asha, EPOCHS, deadline=deadline)
+        assert scheduler.replay(good) == [], "none is below the others"
+        assert stops(scheduler, weak, epoch, 0.1) == (reason is not None)
+        assert scheduler.reasons.get(weak.trial_id) == reason
 
 
 def test_a_reopened_trial_ends_as_it_had_and_its_scores_count():
@@ -121,14 +135,3 @@ def test_a_reopened_trial_ends_as_it_had_and_its_scores_count():
     assert stops(scheduler, strong, 3, 0.95)
     assert scheduler.reasons == {strong.trial_id: "as before"}
     assert not stops(StudyScheduler(AshaConfig(), EPOCHS), strong, 3, 0.95)
-
-
-def test_the_time_stops_no_baseline_and_none_that_is_stopped_anyway():
-    scheduler = StudyScheduler(AshaConfig(), EPOCHS, deadline=0.0)
-    scheduler.replay([recorded(config(n, "a"), [(n, 3, 0.9)]) for n in range(4)])
-    for number, group, expected in ((5, "b", True), (6, "baseline", False), (7, "a", True)):
-        assert stops(scheduler, config(number, group), 3, 0.1) == expected
-    assert scheduler.reasons == {
-        "search-0005": "the time of the search was over at epoch 3",
-        "search-0007": "successive halving at epoch 3",
-    }

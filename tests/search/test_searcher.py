@@ -46,13 +46,13 @@ def listed(name: str, planned: int, *rates: float) -> Listed:
 
 
 def config(proposal: Proposal) -> TrialConfig:
-    made = clipfit_trial(
+    return clipfit_trial(
         trial_id=f"search-{proposal.number:04d}",
         group=proposal.group,
         number=proposal.number,
+        settings=proposal.settings,
         config_hash=str(proposal.settings.rates),
     )
-    return made.model_copy(update={"settings": proposal.settings})
 
 
 def fixed(number: int, rate: float) -> TrialConfig:

@@ -124,7 +124,7 @@ def test_what_the_space_cannot_express_is_not_encoded(inexpressible: TrialSettin
     assert Space(SpaceConfig(), DEPTHS).encode(inexpressible) is None
 
 
-def test_a_configuration_has_the_alpha_of_the_space_unless_it_tunes_nothing():
+def test_alpha_is_that_of_the_space_unless_nothing_is_tuned():
     own = Space(SpaceConfig(sites=SITES), DEPTHS, alpha=0.75)
     values = {**dict.fromkeys(SITES, False), **RATES}
     assert own.suggest(FixedTrial(values)).alpha == 1.0

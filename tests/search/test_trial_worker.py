@@ -10,8 +10,6 @@ from unittest.mock import Mock
 import pytest
 import ray
 
-from study.backbones.description import read_architecture
-from study.config.loading import load_config
 from study.config.schema import StudyConfig
 from study.data.images.image_reading import ImageReading
 from study.errors import DataError, StudyError
@@ -19,7 +17,6 @@ from study.method.delta import HEAD_CLASSES, load_delta
 from study.search import trial_worker
 from study.search.auto_precision import decide_precision
 from study.search.trial_worker import TrialWorker, one_line, trial_device
-from study.serving.classifier import load_classifier
 from study.storage.study_folder import StudyFolder
 from study.trial.study import PRECISION, EpochReport, TrialConfig
 from tests.settings import clipfit_trial
@@ -84,16 +81,6 @@ def test_every_trained_trial_leaves_its_delta_the_stopped_ones_too(searched: Any
             assert info.subset == config.settings.subset
 
 
-def test_a_backbone_named_by_a_relative_folder_is_found_by_workers_and_later_readers(
-    searched: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.chdir(tmp_path)
-    resumed = load_config(searched.folder.config_path)
-    assert read_architecture(resumed.backbone.name) == searched.study.architecture
-    trained = searched.folder.trial("search-0001")
-    assert load_classifier(trained.path / "delta.safetensors").backbone.image_size == 16
-
-
 @pytest.mark.parametrize(
     "kind, gpus, expected",
     [
@@ -104,7 +91,7 @@ def test_a_backbone_named_by_a_relative_folder_is_found_by_workers_and_later_rea
         (None, [0], None),
     ],
 )
-def test_a_trial_is_on_cuda_or_an_assigned_mps_or_the_cpu_unless_a_gpu_is_assigned(
+def test_a_trial_is_on_cuda_or_an_assigned_mps_or_the_cpu(
     monkeypatch: pytest.MonkeyPatch, kind: str | None, gpus: list[int], expected: str | None
 ):
     monkeypatch.setattr(trial_worker, "gpu_kind", lambda: kind)
