@@ -44,9 +44,7 @@ def test_features_and_gradients_stay_those_of_float32(
             assert cosine > 0.98, name
 
 
-def test_bfloat16_weights_refuse_full_fine_tuning_but_not_lora(
-    backbone: Backbone,
-):
+def test_bfloat16_weights_refuse_full_fine_tuning_but_not_lora(backbone: Backbone):
     cast_matrices(backbone.clip, "bfloat16")
     with pytest.raises(SubsetError, match=r"is held in torch\.bfloat16, in which small steps"):
         FullClassifier(backbone, precision="bfloat16")

@@ -11,7 +11,6 @@ from study.method import parameters
 from study.method.subsets import (
     Term,
     is_in_blocks,
-    kinds,
     list_sites,
     parse,
     site_names,
@@ -45,25 +44,12 @@ def test_an_invalid_expression_is_named_with_what_is_allowed(text: str, named: l
         assert part in str(caught.value)
 
 
-def test_a_slice_from_the_end_depends_on_the_depth():
-    end, start = parse("text.mlp.fc2.bias[-2:]"), parse("text.mlp.fc2.bias[10:12]")
-    assert end != start
-    assert end.key(DEPTHS) == start.key(DEPTHS)
-    assert end.key(Depths(11, 12)) != start.key(Depths(11, 12))
-
-
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_names_come_in_the_order_of_the_documentation(encoder: Encoder):
     """The canonical form sorts by it, so that a change would give known subsets other names."""
     names = CASES["names"][encoder]
     assert [*site_names(encoder)] == names["all"]
     assert [*list_sites(encoder, "clip")] == names["sites of CLIP"]
-
-
-def test_kinds_are_those_of_what_is_named():
-    subset = parse("text.bias + vision.ln.bias")
-    assert [term.kinds for _, term in subset.terms] == [{"bias"}, {"ln"}]
-    assert kinds(subset.resolve(DEPTHS)) == {"bias", "ln"}
 
 
 def test_a_difference_that_needs_brackets_is_refused():

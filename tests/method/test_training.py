@@ -150,9 +150,7 @@ def test_images_pass_in_micro_batches_and_the_text_once_a_step(
     assert encode_text.call_count == 1 + 2, "the first is for the texts to stay near"
 
 
-def test_a_tuned_tensor_without_a_gradient_is_refused(
-    case: Case,
-):
+def test_a_tuned_tensor_without_a_gradient_is_refused(case: Case):
     idle = nn.Parameter(torch.zeros(3))
     case.classifier.tuned.append(TunedParameter("vision_model.idle.bias", "bias", idle))
     before = case.tuned()

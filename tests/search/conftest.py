@@ -16,6 +16,8 @@ from study.trial.study import TrialData
 from tests.real_study import RealStudy
 from tests.study_writer import StudyWriter
 
+MakeStudy = Callable[..., RealStudy]
+"""Makes a study of a name."""
 DEPTHS = Depths(text=2, vision=3)
 CLIPFIT = "text.mlp.fc2.bias + vision.ln"
 METHODS: JsonObject = {
@@ -38,13 +40,13 @@ def written(tmp_path: Path) -> StudyWriter:
 
 
 @pytest.fixture(scope="session")
-def few_digits(make_study: Callable[..., RealStudy]) -> TrialData:
+def few_digits(make_study: MakeStudy) -> TrialData:
     """What a trial reads, images and all: its configuration's hash covers them."""
     return make_study("few").data
 
 
 @pytest.fixture(scope="session")
-def searched(make_study: Callable[..., RealStudy], ray_cluster: None) -> RealStudy:
+def searched(make_study: MakeStudy, ray_cluster: None) -> RealStudy:
     """A study whose search has run, with successive halving."""
     study = make_study("searched", search=HALVED)
     study.search()
@@ -52,7 +54,7 @@ def searched(make_study: Callable[..., RealStudy], ray_cluster: None) -> RealStu
 
 
 @pytest.fixture(scope="session")
-def tested(searched: RealStudy, make_study: Callable[..., RealStudy]) -> RealStudy:
+def tested(searched: RealStudy, make_study: MakeStudy) -> RealStudy:
     """A copy of the searched study, tested: the searched one holds its search alone."""
     shutil.copytree(searched.folder.path, searched.folder.path.with_name("tested"))
     study = make_study("tested", search=HALVED)

@@ -85,10 +85,13 @@ def test_baselines_the_best_of_each_method_and_the_best_are_candidates(
 def test_a_choice_is_kept_and_its_best_with_a_delta_is_final(written: StudyWriter):
     write(written, METHOD)
     candidates = read_or_choose_candidates(written.study)
-    assert not_none(best_candidate(candidates)).source_trial == "search-0003"
+    best = not_none(best_candidate(candidates))
+    assert best.source_trial == "search-0003"
     assert not_none(final_candidate(candidates)).source_trial == "search-0004"
     add(written, 0.99)
     assert read_or_choose_candidates(written.study) == candidates
+    earlier = best.as_earlier()
+    assert earlier.as_earlier().label == earlier.label == "best-of-48"
 
 
 def test_nothing_to_test_is_reported_with_the_last_error(written: StudyWriter):
@@ -128,9 +131,7 @@ def test_a_training_is_named_by_what_it_trains_alone(tmp_path: Path):
     assert len({name, *others}) == 5
 
 
-def test_finished_trials_rank_by_score_then_size_then_number(
-    written: StudyWriter,
-):
+def test_finished_trials_rank_by_score_then_size_then_number(written: StudyWriter):
     add(written, 0.5)
     for status in ("stopped", "failed", None):
         add(written, 0.9, status)

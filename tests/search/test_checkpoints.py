@@ -220,9 +220,7 @@ def test_a_crash_at_whatever_write_is_no_damage(trial: TrialFolder, when: str):
     assert written == {0, 1, 3, LAST}
 
 
-def test_damage_between_the_last_epoch_and_the_end_is_seen(
-    trial: TrialFolder,
-):
+def test_damage_between_the_last_epoch_and_the_end_is_seen(trial: TrialFolder):
     record(trial, 1, 2, 3, LAST)
     assert trial.damaged() == []
     names = ["delta.safetensors", "validation.parquet"]
@@ -281,9 +279,7 @@ def exit_code(trial: TrialFolder, limit: float | None, do: Callable[[], object])
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def test_a_process_that_hangs_ends_and_leaves_its_stack(
-    trial: TrialFolder,
-):
+def test_a_process_that_hangs_ends_and_leaves_its_stack(trial: TrialFolder):
     for limit in (60.0, None):
         assert exit_code(trial, limit, lambda: None) == 0
         assert read_hang(trial) is None

@@ -31,9 +31,7 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch
     return monkeypatch
 
 
-def test_more_than_this_machine_has_is_refused_without_a_cluster(
-    alone: pytest.MonkeyPatch,
-):
+def test_more_than_this_machine_has_is_refused_without_a_cluster(alone: pytest.MonkeyPatch):
     refuse_insufficient(0.5, 4, "CPU cores")
     with pytest.raises(StudyError, match=r"^5 per trial, but this machine has 4 CPU cores; .*4 or"):
         refuse_insufficient(5, 4, "CPU cores")
@@ -41,9 +39,7 @@ def test_more_than_this_machine_has_is_refused_without_a_cluster(
     refuse_insufficient(5, 4, "CPU cores")
 
 
-def test_a_cluster_is_joined_if_named_or_on_the_head_of_ray_up(
-    alone: pytest.MonkeyPatch,
-):
+def test_a_cluster_is_joined_if_named_or_on_the_head_of_ray_up(alone: pytest.MonkeyPatch):
     assert not joins_cluster()
     Path(BOOTSTRAP).expanduser().touch()
     assert cluster_address() == "auto"

@@ -4,7 +4,6 @@ import errno
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from typing import Any
 from unittest.mock import Mock, create_autospec
 
@@ -13,7 +12,9 @@ from ray import tune
 
 from study.search.observers import notify
 from study.storage.atomic import StorageError
-from tests.real_study import Listener, RealStudy
+from tests.real_study import Listener
+
+from .conftest import MakeStudy
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
 
@@ -63,7 +64,7 @@ def test_an_observer_that_raises_ends_nothing_and_the_next_one_hears(
     [(OSError(errno.ENOSPC, "No space left"), StorageError), (ConnectionError(), ConnectionError)],
 )
 def test_a_full_disk_of_tunes_own_files_is_a_fault_of_storage(
-    make_study: Callable[..., RealStudy],
+    make_study: MakeStudy,
     monkeypatch: pytest.MonkeyPatch,
     error: OSError,
     kind: type[Exception],

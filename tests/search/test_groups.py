@@ -146,9 +146,7 @@ def test_optuna_is_given_every_end_but_that_of_a_failed_machine(
     assert found == [known] * (known is not None)
 
 
-def test_optuna_is_given_what_the_space_contains(
-    tmp_path: Path,
-):
+def test_optuna_is_given_what_the_space_contains(tmp_path: Path):
     (tmp_path / JOURNAL).write_text("an earlier one")
     optuna = search()
     method = TrialSettings.model_validate(

@@ -87,9 +87,7 @@ def test_the_end_says_how_to_go_on():
 
 
 @pytest.mark.usefixtures("message")
-def test_a_clock_that_is_set_far_back_is_reported(
-    monkeypatch: pytest.MonkeyPatch,
-):
+def test_a_clock_that_is_set_far_back_is_reported(monkeypatch: pytest.MonkeyPatch):
     clock = SimpleNamespace(monotonic=lambda: 0.0)
     monkeypatch.setattr(ray_watch, "time", clock)
     times = iter([100.0, 50.0, 86500.0, 86460.0, 100.0])

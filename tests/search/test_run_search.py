@@ -2,7 +2,7 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 from unittest.mock import Mock
 
@@ -27,11 +27,9 @@ from tests.real_study import RealStudy, configs_of, optuna_trials, results
 from tests.settings import FEW
 from tests.study_writer import StudyWriter
 
-from .conftest import HALVED, METHODS
+from .conftest import HALVED, METHODS, MakeStudy
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
-
-MakeStudy = Callable[..., RealStudy]
 
 
 def contents(folder: StudyFolder) -> dict[str, bytes]:
@@ -163,9 +161,7 @@ def went_on(study: RealStudy) -> list[str]:
     ]
 
 
-def test_the_best_of_a_group_that_was_all_stopped_goes_on(
-    behind: RealStudy,
-):
+def test_the_best_of_a_group_that_was_all_stopped_goes_on(behind: RealStudy):
     best: dict[str, tuple[float, str]] = {}
     for trial, config in behind.folder.trials_of("search"):
         if config["group"] != "baseline":

@@ -1,7 +1,6 @@
 """The test of the candidates, and the training of the final model."""
 
 import shutil
-from collections.abc import Callable
 
 import pytest
 
@@ -22,16 +21,12 @@ from tests.not_none import not_none
 from tests.real_study import RealStudy, Runner, configs_of, results, untimed
 from tests.settings import settings
 
-from .conftest import HALVED, METHODS
+from .conftest import HALVED, METHODS, MakeStudy
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
 
-MakeStudy = Callable[..., RealStudy]
 
-
-def test_all_candidates_are_tested_and_nothing_else(
-    tested: RealStudy,
-):
+def test_all_candidates_are_tested_and_nothing_else(tested: RealStudy):
     candidates = not_none(tested.study.candidates())
     assert sorted(t.trial_id for t in configs_of(tested.folder, "test")) == sorted(
         {f"test-{one.training}-seed{seed}" for one in candidates for seed in (1, 2)}
@@ -65,9 +60,7 @@ def test_candidates_share_a_training_with_the_final_models_head():
     assert steps.trainings_of([full, plain, written]) == {"f": FULL, "a": LINEAR}
 
 
-def test_a_training_is_tested_once_with_each_head_and_as_by_ray(
-    make_study: MakeStudy,
-):
+def test_a_training_is_tested_once_with_each_head_and_as_by_ray(make_study: MakeStudy):
     def trial_of(study: RealStudy, runner: Runner) -> TrialFolder:
         rates = {"rates": {"bias": 0.05, "ln": 0.02}, "distill_weight": 1.0}
         same = {"subset": "text.mlp.fc2.bias + vision.ln", "head": "linear"}  # written otherwise
@@ -127,9 +120,7 @@ def final_trial(tiny: RealStudy, images: str = "labelled") -> TrialFolder:
     return TrialFolder(trial)
 
 
-def test_the_final_model_learns_from_validation_images_too(
-    finished: RealStudy,
-):
+def test_the_final_model_learns_from_validation_images_too(finished: RealStudy):
     shots = finished.preparer.shots(1)
     assert train_final(finished) == {*shots.train, *shots.val}
     trial = final_trial(finished)
@@ -156,9 +147,7 @@ def test_a_final_training_that_is_lost_or_failed_is_trained_again(finished: Real
     assert before == (untimed(trial), trial.read("delta.safetensors"))
 
 
-def test_another_final_model_leaves_no_training_open(
-    finished: RealStudy,
-):
+def test_another_final_model_leaves_no_training_open(finished: RealStudy):
     left = final_trial(finished)
     left.reopen()
     dataset = finished.study.dataset

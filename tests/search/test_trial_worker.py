@@ -24,9 +24,7 @@ from tests.settings import clipfit_trial
 pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(300)]
 
 
-def test_the_delta_of_a_trial_says_how_its_images_were_read(
-    make_study: Any,
-):
+def test_the_delta_of_a_trial_says_how_its_images_were_read(make_study: Any):
     study = make_study("range")
     trial = study.folder.trial("search-0000")
     config = clipfit_trial(trial_id=trial.trial_id, subset="vision.ln_post", epochs=1)

@@ -49,6 +49,8 @@ CHANGES: list[JsonObject] = [
     {"head": "linear"},
     {"ln_lr": 0.2},
     {"subset": "vision.ln"},
+    {"subset": "vision.ln[0:2]"},
+    {"subset": "vision.ln[1:3]"},
     {"epochs": 3},
     {"distill_weight": 2.0},
     {"training": {"momentum": 0.5, "batch_size": 8}},

@@ -175,9 +175,7 @@ def test_a_pixel_range_is_for_all_but_packaged_datasets(
     assert not caplog.messages
 
 
-def test_the_tasks_of_a_trial_are_on_record_under_their_hash(
-    prepare: Prepare,
-):
+def test_the_tasks_of_a_trial_are_on_record_under_their_hash(prepare: Prepare):
     preparer = prepare("base_to_new", dataset="eurosat", search={"selection": "base"})
     data = preparer.search()
     path = preparer.study.folder.path / "shots" / f"tasks-{data.digest[:SPLIT_HASH]}.jsonl"
