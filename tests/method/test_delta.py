@@ -27,7 +27,7 @@ from study.method.delta import (
 from study.method.model import FewShotClassifier
 from study.method.subsets import parse
 from study.storage.result_folder import FORMAT
-from tests.damage import cut
+from tests.damage import cut, flip
 from tests.small_deltas import INFO
 
 TENSORS = {
@@ -72,13 +72,6 @@ def become_pipe(path: Path):
     """Put a named pipe in its place, which nobody writes to."""
     path.unlink()
     os.mkfifo(path)
-
-
-def flip(path: Path):
-    """Change one bit of a number, so that the file can still be read."""
-    contents = bytearray(path.read_bytes())
-    contents[-300] ^= 1
-    path.write_bytes(contents)
 
 
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
