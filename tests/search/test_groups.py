@@ -22,7 +22,7 @@ from study.search.space import Space
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import End
 from tests.real_study import optuna_trials
-from tests.settings import FEW, clipfit_trial, settings, study_of
+from tests.settings import clipfit_trial, settings, study_of
 
 from .conftest import CLIPFIT, DEPTHS, METHODS
 
@@ -57,22 +57,6 @@ def test_points_are_spread_evenly_over_the_logarithms_of_their_ranges():
     for name, (low, high) in RANGES.items():
         shares = np.log([point[name] / low for point in points]) / np.log(high / low)
         assert np.histogram(shares, bins=8, range=(0, 1))[0].tolist() == [8] * 8
-
-
-@pytest.mark.parametrize(
-    "search, planned",
-    [
-        ({}, {"clipfit-tuned": 12, "search": 32}),
-        ({"trials": 10, "baselines": FEW}, {"clipfit-tuned": 3, "search": 5}),
-        (
-            {"baselines": METHODS, "method_trials": 3},
-            {"clipfit-tuned": 12, "search": 32, "full": 3, "projection": 3},
-        ),
-    ],
-)
-def test_a_quarter_of_the_trials_tunes_clipfit(search: dict[str, Any], planned: dict[str, int]):
-    groups = groups_of(**search)
-    assert {name: group.planned for name, group in groups.items()} == planned
 
 
 def test_each_group_proposes_what_it_is_for():
