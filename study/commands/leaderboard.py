@@ -25,9 +25,6 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--all", action="store_true", help="print all tables, not only one screen")
     parser.add_argument(
-        "--to", type=Path, metavar="FOLDER", help="write the tables of a sweep into this folder"
-    )
-    parser.add_argument(
         "--top",
         type=int,
         default=10,
@@ -49,7 +46,7 @@ def run(options: Namespace) -> None:
         raise ConfigError(f"--top is {options.top}; expected 1 or more")
     if not folders:
         _print_best_of_studies(options)
-    elif len(folders) > 1 or options.to:
+    elif len(folders) > 1:
         _print_sweep(options, folders)
     else:
         _print_study(options, folders[0])
@@ -61,8 +58,6 @@ def _print_best_of_studies(options: Namespace) -> None:
     from study.results.best_of_studies import best_of_studies
     from study.storage.command_lines import storage_folder
 
-    if options.to:
-        raise ConfigError("--to needs the name of a study")
     folder = storage_folder(options.storage)
     rows = best_of_studies(folder, options.top)
     if options.json:
@@ -74,16 +69,13 @@ def _print_best_of_studies(options: Namespace) -> None:
 
 
 def _print_sweep(options: Namespace, folders: list[Path]) -> None:
-    """Print the tables of a sweep beside published averages, and write them if asked."""
-    from study.report.sweep_tables import sweep_tables, write_sweep_tables
+    """Print the tables of a sweep beside published averages."""
+    from study.report.sweep_tables import sweep_tables
     from study.results.sweep_scores import read_sweep
 
     if options.json:
-        raise ConfigError("--json is allowed with one study; --to writes the tables of several")
-    results = read_sweep(folders)
-    tolerant_console().print(*sweep_tables(results))
-    if options.to is not None:
-        print(write_sweep_tables(results, options.to))
+        raise ConfigError("--json is allowed with one study; a sweep writes tables.csv")
+    tolerant_console().print(*sweep_tables(read_sweep(folders)))
 
 
 def _print_study(options: Namespace, folder: Path) -> None:

@@ -40,19 +40,12 @@ def test_an_ablation_is_printed(ablation_study: Path, run: Run):
     assert {"label", "subset"} <= first.keys()
 
 
-def test_tables_of_a_sweep_are_printed_and_written_and_need_one(
-    few_shot_study: Path, tmp_path: Path, run: Run, refused: Callable[..., str]
+def test_several_studies_are_printed_as_a_sweep(
+    few_shot_study: Path, run: Run, refused: Callable[..., str]
 ):
-    words = ["leaderboard", few_shot_study.name, f"storage={few_shot_study.parent}"]
-    assert "no finished study" in refused(*words, "--to", tmp_path)
-    assert "--json is allowed with one" in refused(*words, few_shot_study, "--json")
+    two = ["leaderboard", few_shot_study.name, f"storage={few_shot_study.parent}", few_shot_study]
+    assert "no finished study" in refused(*two)
+    assert "--json is allowed with one" in refused(*two, "--json")
     placed(few_shot_study, "dtd", "few_shot")
-    assert "few_shot: averages" in run("leaderboard", few_shot_study, few_shot_study).out
-    named = run("leaderboard", few_shot_study, "--to", tmp_path).out.splitlines()
-    assert str(tmp_path / "tables.md") in named
-    assert (tmp_path / "tables.csv").is_file()
-
-
-def test_options_that_do_not_go_together_are_refused(refused: Callable[..., str]):
+    assert "few_shot: averages" in run(*two).out
     assert "--top is 0" in refused("leaderboard", "--top", "0")
-    assert "--to needs" in refused("leaderboard", "--to", "x")
