@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from study.serving.saved_model import SavedModel
     from study.trial.study import Study
 
-_PACKAGE = Path(__file__).parents[1]
-FOLDERS = (_PACKAGE.parent / "configs", _PACKAGE / "configs")
-"""The folders of the built-in configurations: beside the package in a checkout, else in it."""
+CONFIGS = Path(__file__).parents[1] / "configs"
+"""The folder of the built-in configurations: in the package, or beside it in a checkout."""
+if not CONFIGS.is_dir():
+    CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 def built_in_file(name: str) -> Path:
     """Return the file of a built-in configuration."""
-    files = [folder / f"{name}.yaml" for folder in FOLDERS]
-    return next(file for file in files if file.is_file())
+    return CONFIGS / f"{name}.yaml"
 
 
 def find_config(name: str, others: Sequence[str] = ()) -> Path:
@@ -41,19 +41,13 @@ def find_config(name: str, others: Sequence[str] = ()) -> Path:
     Raises:
         ConfigError: it does not exist; the message lists the built-in ones.
     """
-    candidates = [Path(name)]
-    for folder in FOLDERS:
-        candidates += [folder / name, folder / f"{name}.yaml", folder.parent / name]
-    for candidate in candidates:
+    for candidate in (Path(name), CONFIGS / name, built_in_file(name), CONFIGS.parent / name):
         with contextlib.suppress(OSError):  # a name that no file can have
             is_sweep = candidate.is_dir() and any(candidate.glob("*.yaml"))
             if name and (candidate.is_file() or is_sweep):  # no name is a folder for Path
                 return candidate
-    built_in = sorted(
-        path.relative_to(folder).with_suffix("").as_posix()
-        for folder in FOLDERS
-        for path in folder.rglob("*.yaml")
-    )
+    files = sorted(CONFIGS.rglob("*.yaml"))
+    built_in = [file.relative_to(CONFIGS).with_suffix("").as_posix() for file in files]
     meant = did_you_mean(name.lower(), [*others, *built_in])
     raise ConfigError(
         f"'{name}' is neither a command nor a configuration{meant}; clipfit-study --help lists the "
