@@ -1,22 +1,20 @@
-"""The plan of a study: its trials, and an estimate of their time from measured steps.
+"""The number of trials of a study, and an estimate of their time from measured steps.
 
 The steps are real: the study's backbone, prompts, batch size and precision, with random pixels.
 They tune CLIPFit's own subset, which reaches through all layers of both encoders; a subset of upper
 layers takes less, and full fine-tuning more.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from study.commands.check_result import Estimate, Fact
 from study.commands.facts import count_slots
-from study.config.labels import RANKS, TUNED
-from study.config.methods import METHODS, OtherMethod
+from study.config.methods import OtherMethod
 from study.data.prompts import prompts
 from study.data.tasks import Task
 from study.errors import StudyError
-from study.report.terminal import amount
 from study.search.ablation_cells import ablation_trials
 from study.search.candidates import training_hash
 from study.search.groups import plan_groups
@@ -28,18 +26,18 @@ from study.trial.prepare import (
     rung_epochs,
     tasks_of_search,
 )
-from study.trial.study import BEST, Study
+from study.trial.study import Study
 
-TITLES = {TUNED: "CLIPFit's parameters at other rates", "search": "other parameters"}
-"""What the trials of a search are, by their labels."""
-TITLES |= {name: method.title for name, method in METHODS.items()}
+BUSY = 0.85
+"""The share of the time of a step in which its processes compute trials, as on two cores."""
+MOST_MEASURED = 8
+"""The most processes that are measured at once."""
 
 
 @dataclass(frozen=True)
 class PlannedTrials:
-    """Trials that a step of a study runs, and that take as long as each other."""
+    """Trials of a step that take as long as each other."""
 
-    label: str
     trials: int
     trains: bool = True
     """Whether images pass an encoder in each step; otherwise a trial takes one evaluation."""
@@ -49,93 +47,59 @@ class PlannedTrials:
     """Whether successive halving may stop them."""
 
 
-@dataclass(frozen=True)
-class Plan:
-    """All trials that the steps of a study run.
+def plan_trials(study: Study) -> Mapping[str, Sequence[PlannedTrials]]:
+    """Return the trials of a new study by step, from the lists that the steps themselves use.
 
     The test has fewer where a rival is the best configuration as well.
-    """
-
-    search: Sequence[PlannedTrials]
-    test: Sequence[PlannedTrials]
-    final: Sequence[PlannedTrials] = ()
-
-
-def plan_trials(study: Study) -> Plan:
-    """Return the trials of all steps of a new study, from the lists that the steps themselves use.
 
     Raises:
         StudyError: the backbone cannot be read.
     """
     config, protocol = study.config, study.protocol
     seeds = len(protocol.shot_seeds(config))
+    plan: dict[str, list[PlannedTrials]] = {"search": [], "test": [], "final training": []}
     if config.ablation:
         cells = ablation_trials(study)
-        tuned = [PlannedTrials(label, len(trials)) for label, trials in cells.items()]
-        search = tuned if protocol.validates(config) else []
-        return Plan(search, [PlannedTrials(label, seeds) for label in cells])
+        if protocol.validates(config):
+            plan["search"] = [PlannedTrials(len(trials)) for trials in cells.values()]
+        plan["test"] = [PlannedTrials(seeds)] * len(cells)
+        return plan
     fixed = protocol.fixed_settings(config)
-    planned = {}
+    baselines = {}
     for label, settings in fixed.items():
         method = settings.method
         trains = method.passes_encoders if method else settings.subset != "none"
-        planned[label] = PlannedTrials(label, 1, trains, method)
+        baselines[label] = PlannedTrials(1, trains, method)
     # Those that differ in the head share their training.
     labels = {training_hash(study, settings): label for label, settings in fixed.items()}.values()
-    tests = [replace(planned[label], trials=seeds) for label in labels]
+    plan["test"] = [replace(baselines[label], trials=seeds) for label in labels]
     if not protocol.searches(config):
-        return Plan([], tests)
-    search = list(planned.values())
-    tests += [PlannedTrials(label, seeds) for label in (TUNED, BEST)]
+        return plan
+    plan["search"] = [*baselines.values()]
     for group in plan_groups(study):
         searched = config.search.searched_methods.get(group.name)
         trains = not searched or searched.passes_encoders
-        group_trials = PlannedTrials(group.name, group.planned, trains, searched, trains)
-        search.append(group_trials)
+        plan["search"].append(PlannedTrials(group.planned, trains, searched, trains))
         if searched:
-            tests.append(replace(group_trials, trials=seeds))
-    tests += [PlannedTrials(label, seeds) for label in RANKS[1 : 1 + config.test.runners_up]]
-    final = [] if config.final.images == "shots" else [PlannedTrials("final", 1)]
-    return Plan(search, tests, final)
+            plan["test"].append(PlannedTrials(seeds, trains, searched))
+    # Tuned CLIPFit, the best configuration and the runners-up.
+    plan["test"] += [PlannedTrials(seeds)] * (2 + config.test.runners_up)
+    if config.final.images != "shots":
+        plan["final training"] = [PlannedTrials(1)]
+    return plan
 
 
-BUSY = 0.85
-"""The share of the time of a step in which its processes compute trials, as on two cores."""
-MOST_MEASURED = 8
-"""The most processes that are measured at once."""
-
-
-def plan_facts(study: Study) -> Iterator[Fact]:
-    """Yield how many trials each step of a new study will run, and of what.
+def plan_fact(study: Study) -> Fact:
+    """Return how many trials each step of a new study will run.
 
     Raises:
         StudyError: the backbone cannot be read.
     """
-    config, plan = study.config, plan_trials(study)
-    noun, most = "configuration", ""
-    if config.ablation:
-        noun = "cell"
-        rates = amount(max((one.trials for one in plan.search), default=0), "rate")
-        parts = [f"{amount(len(plan.search), 'cell')} at up to {rates} each"]
-    else:
-        parts = [amount(sum(one.trials == 1 for one in plan.search), "baseline")]
-        for one in plan.search:
-            if one.trials > 1:
-                parts.append(f"{one.trials} of {TITLES.get(one.label, one.label)}")
-        if plan.search:
-            most = "at most "  # a rival may be the best configuration as well
-    if plan.search:
-        trials = amount(sum(one.trials for one in plan.search), "trial")
-        yield Fact("search", f"{trials}: {', '.join(parts)}")
-        if config.search.minutes is not None and not config.ablation:
-            limit = amount(config.search.minutes, "minute")
-            yield Fact("", f"ends after {limit} at the latest; tests come after them")
-    trials = amount(sum(one.trials for one in plan.test), "trial")
-    seeds = amount(len(study.protocol.shot_seeds(config)), "seed")
-    yield Fact("test", f"{most}{trials}: {amount(len(plan.test), noun)} with {seeds} each")
-    if plan.final:
-        images = config.final.images
-        yield Fact("final", f"the best configuration, trained once more (final.images={images})")
+    parts = []
+    for step, planned in plan_trials(study).items():
+        if planned:
+            parts.append(f"{sum(one.trials for one in planned)} in the {step}")
+    return Fact("trials", f"at most {', '.join(parts)}")
 
 
 def measure_and_estimate(study: Study) -> Estimate:
@@ -174,26 +138,23 @@ def estimate(study: Study, cost: Cost, slots: int) -> Estimate:
     Raises:
         StudyError: the data cannot be read.
     """
-    config, protocol = study.config, study.protocol
-    plan = plan_trials(study)
+    config, protocol, plan = study.config, study.protocol, plan_trials(study)
+    shots = find_shots(study, protocol.shot_seeds(config)[0]) if protocol.trains else None
+    task = protocol.task_of_test(study.dataset, shots, study.targets())
+    test = _seconds(study, cost, [task], plan["test"])
     search = final = 0.0
-    if plan.search:
-        shots = find_shots(study, config.seed)
+    if shots and plan["search"]:
         tasks = tasks_of_search(study, shots)
         rungs = rung_epochs(config.search.asha, config.training.epochs)
-        baselines = [one for one in plan.search if not one.is_stopped_early and one.trains]
-        search = _seconds(study, cost, tasks, plan.search, rungs=rungs)
-        if config.search.minutes is not None and not config.ablation:  # baselines are all trained
-            limit = 60 * config.search.minutes * slots
-            search = min(search, max(limit, _seconds(study, cost, tasks, baselines, rungs=rungs)))
-    if plan.final:
-        task = labelled_task(study, find_shots(study, config.seed))
-        final = _seconds(study, cost, [task], plan.final)
-    seeds = protocol.shot_seeds(config)
-    drawn = find_shots(study, seeds[0]) if protocol.trains else None
-    test_task = protocol.task_of_test(study.dataset, drawn, study.targets())
-    test = _seconds(study, cost, [test_task], plan.test)
-    steps = [step for step in (plan.search, plan.test, plan.final) if step]
+        search = _seconds(study, cost, tasks, plan["search"], rungs=rungs)
+        if config.search.minutes is not None and not config.ablation:
+            # Baselines are all trained.
+            baselines = [one for one in plan["search"] if one.trains and not one.is_stopped_early]
+            least = _seconds(study, cost, tasks, baselines, rungs=rungs)
+            search = min(search, max(60 * config.search.minutes * slots, least))
+    if shots and plan["final training"]:
+        final = _seconds(study, cost, [labelled_task(study, shots)], plan["final training"])
+    steps = [planned for planned in plan.values() if planned]
     # The final model is one trial. The processes of each step begin anew, after Ray itself.
     training = (search + test) / slots + final
     return Estimate(

@@ -15,7 +15,7 @@ from study import tracking
 from study.commands.check import check_study
 from study.commands.check_images import find_warnings
 from study.commands.check_result import print_facts, print_warnings
-from study.commands.estimate import plan_facts
+from study.commands.estimate import plan_fact
 from study.commands.facts import study_facts
 from study.commands.progress import StageProgress, print_step
 from study.commands.signals import handle_signals, interrupt
@@ -25,7 +25,7 @@ from study.config.search_section import AUTO
 from study.errors import BackboneError, ClusterError, InterruptedStudyError, TrackingError
 from study.report.terminal import print_unwrapped
 from study.results.best_configuration import is_outdated_final
-from study.results.study_result import StudyResult, read_ended_study, write_chance
+from study.results.study_result import read_ended_study, write_chance
 from study.search import steps
 from study.search.ablation_cells import ablation_trials
 from study.search.auto_precision import decide_precision
@@ -68,62 +68,30 @@ def run_study(study: Study, console: Console, *, resume: bool, in_process: bool 
         # Later than the checks, whose messages have folders as they were given.
         study = study.with_config(study.config.with_absolute_folders())
         tracker = tracking.make_tracker(study.config.tracking.tracker)
-        with _open_folder(study, resume=resume), _next_command_in_errors(study.folder):
-            board, hints = _run_to_the_end(study, tracker, console, session, ray_start)
-    print_results(board, hints, console)
+        with _open_folder(study, resume=resume):
+            _run_to_the_end(study, tracker, console, session, ray_start)
 
 
 @contextmanager
 def _open_folder(study: Study, *, resume: bool) -> Iterator[None]:
     """Lock the folder of a study during the block: a new folder, or an existing one once repaired.
 
-    A new study that fails before its first trial is removed, unless it can be resumed.
+    A new study that fails before its first trial is removed, unless it can be resumed. Errors after
+    which it can be have the command that resumes it or, of a finished study, the one that sends
+    what its tracker lacks.
 
     Raises:
         StudyError: another process runs the study, or it cannot be continued.
     """
-    folder, checkpoint = study.folder, study.architecture.checkpoint
+    folder = study.folder
+    command = study_command("resume", folder.path)
     if not resume:
-        origin = {
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "checkpoint": checkpoint,
-        }
-        for package in ("ray", "torch", "transformers", "optuna", "mlflow"):
-            origin[f"{package}_version"] = version(package)
-        origin["clipfit-study_version"] = version("clipfit-study")
-        folder.create(dump_config(study.config), origin)
+        _create_folder(study)
     try:
         with folder.locked():
             if resume:
-                repair(folder, partial(is_outdated_final, study))
-                for trial in folder.trials():  # before a tracker or the search read their reports
-                    if not trial.read_end():
-                        drop_reports_beyond_state(trial)
-                before = folder.read_identity().get("checkpoint", checkpoint)
-                if before != checkpoint:
-                    raise BackboneError(
-                        f"the backbone's files have changed since '{folder.name}' began, or are "
-                        f"damaged: its checkpoint was {before} and is {checkpoint}; restore the "
-                        "former"
-                    )
+                _repair_folder(study)
             yield
-    except (InterruptedStudyError, *RESUMABLE_FAULTS):
-        raise
-    except Exception:
-        if not resume:
-            folder.remove_if_unused()
-        raise
-
-
-@contextmanager
-def _next_command_in_errors(folder: StudyFolder) -> Iterator[None]:
-    """Name the command that resumes the study in errors after which it can be resumed.
-
-    If the study is finished, name the one that sends what its tracker lacks.
-    """
-    command = study_command("resume", folder.path)
-    try:
-        yield
     except KeyboardInterrupt:
         text = f"the study was interrupted; to continue, run\n  {command}"
         if folder.is_complete():
@@ -132,6 +100,43 @@ def _next_command_in_errors(folder: StudyFolder) -> Iterator[None]:
         raise InterruptedStudyError(text) from None
     except RESUMABLE_FAULTS as error:
         raise type(error)(f"{error}; once that is repaired, run\n  {command}") from error
+    except InterruptedStudyError:
+        raise
+    except Exception:
+        if not resume:
+            folder.remove_if_unused()
+        raise
+
+
+def _create_folder(study: Study) -> None:
+    """Write the frozen configuration of a new study, and the versions that it is made with."""
+    origin = {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "checkpoint": study.architecture.checkpoint,
+    }
+    for package in ("ray", "torch", "transformers", "optuna", "mlflow", "clipfit-study"):
+        origin[f"{package}_version"] = version(package)
+    study.folder.create(dump_config(study.config), origin)
+
+
+def _repair_folder(study: Study) -> None:
+    """Delete what is damaged and can be made again, and what a trial reported beyond its state.
+
+    Raises:
+        BackboneError: the checkpoint is not the one that the study began with.
+        FolderError: what is damaged cannot be made again.
+    """
+    folder, checkpoint = study.folder, study.architecture.checkpoint
+    repair(folder, partial(is_outdated_final, study))
+    for trial in folder.trials():  # before a tracker or the search read their reports
+        if not trial.read_end():
+            drop_reports_beyond_state(trial)
+    before = folder.read_identity().get("checkpoint", checkpoint)
+    if before != checkpoint:
+        raise BackboneError(
+            f"the backbone's files have changed since '{folder.name}' began, or are damaged: its "
+            f"checkpoint was {before} and is {checkpoint}; restore the former"
+        )
 
 
 def _run_to_the_end(
@@ -140,22 +145,25 @@ def _run_to_the_end(
     console: Console,
     session: ExitStack,
     ray_start: Future[None] | None,
-) -> tuple[StudyResult, Sequence[tuple[str, str]]]:
-    """Run the remaining steps of a study whose folder is open, and write its outputs.
+) -> None:
+    """Run the remaining steps of a study whose folder is open, and write and print its results.
 
     Args:
         study: the study.
         tracker: its tracker.
-        console: where progress is printed.
+        console: where progress and results are printed.
         session: what is left after the last trial: the session of Ray, if there is one.
         ray_start: the start of Ray; None means that trials run in this process.
-
-    Returns:
-        The results, and how to view the study in its tracker.
     """
-    _announce(study, console)
-    preparer, data = _lay_out_images(study, console)
     folder, finished = study.folder, False
+    console.print(
+        f"{folder.name}: {study.config.protocol} on {study.config.data.dataset}, "
+        f"results in {folder.path}",
+        highlight=False,
+    )
+    print_facts([*study_facts(study), plan_fact(study)], console)
+    print_warnings(find_warnings([study]), console)
+    preparer, data = _lay_out_images(study, console)
     runner = run_trials if ray_start else run_in_process
     # It takes seconds, and so starts beside Ray.
     tracker_start = ThreadPoolExecutor(1).submit(tracker.start, study)
@@ -189,20 +197,11 @@ def _run_to_the_end(
     finally:
         if tracker_start.exception() is None:
             hints = close_tracker(tracker, folder, console, finished=finished)
-    return board, hints
-
-
-def _announce(study: Study, console: Console) -> None:
-    """Print what a study is, its plan, what it works on, and warnings."""
-    config, folder = study.config, study.folder
-    text = f"{folder.name}: {config.protocol} on {config.data.dataset}, results in {folder.path}"
-    console.print(text, highlight=False)
-    print_facts([*plan_facts(study), *study_facts(study)], console)
-    print_warnings(find_warnings([study]), console)
+    print_results(board, hints, console)
 
 
 def _lay_out_images(study: Study, console: Console) -> tuple[Preparer, TrialData | None]:
-    """Lay out the images of the search, if there is one, under a bar of those that are decoded."""
+    """Lay out the images that validate, if any do, under a bar of those that are decoded."""
     columns = (TextColumn("decoding images"), BarColumn(24), MofNCompleteColumn())
     # In a notebook, rich needs ipywidgets for its bars.
     with Progress(*columns, console=console, transient=True, disable=console.is_jupyter) as bar:
@@ -212,40 +211,30 @@ def _lay_out_images(study: Study, console: Console) -> tuple[Preparer, TrialData
             bar.update(task, completed=done, total=total)
 
         preparer = Preparer(study, study.architecture.image_size, show)
-        return preparer, preparer.search() if study.protocol.searches(study.config) else None
+        return preparer, preparer.search() if study.protocol.validates(study.config) else None
 
 
 def _steps(
     study: Study, preparer: Preparer, data: TrialData | None, tracker: Tracker, console: Console
 ) -> Generator[Round, None, None]:
-    """Search and choose; only then read the test split, test, and train the final model.
-
-    Nothing is searched once candidates are fixed, unless a trial before it is open, such as a
-    damaged one.
-    """
+    """Search and choose; only then read the test split, test, and train the final model."""
     config, folder, protocol = study.config, study.folder, study.protocol
-    selected = study.cells() if config.ablation else study.candidates()
     sending = TrackerObserver(tracker)
-    chosen = selected is not None and all(
-        trial.read_end() for trial, _ in folder.trials_of("search")
-    )
-
-    def search_progress(total: int) -> StageProgress:
-        done = sum(trial.read_end() is not None for trial, _ in folder.trials_of("search"))
-        return StageProgress(console, "search", total, done=done)
-
     stage: Stage = "ablation" if config.ablation else "test"
-    if config.ablation:
-        if protocol.validates(config) and not chosen:
-            trials = sum(map(len, ablation_trials(study).values()))
-            with search_progress(trials) as line:
-                yield from steps.run_ablation(study, preparer.search(), [line, sending])
-        trainings = steps.choose_rates(study)
-    else:
-        if data and not chosen:
-            with search_progress(config.search.planned_trials) as line:
+    if data:
+        total = config.search.planned_trials
+        if config.ablation:
+            total = sum(map(len, ablation_trials(study).values()))
+        done = sum(trial.read_end() is not None for trial, _ in folder.trials_of("search"))
+        with StageProgress(console, "search", total, done=done) as line:
+            if config.ablation:
+                yield from steps.run_ablation(study, data, [line, sending])
+            else:
                 line.limit(steps.seconds_left(study))
                 yield from steps.run_search(study, data, [line, sending])
+    if config.ablation:
+        trainings = steps.choose_rates(study)
+    else:
         trainings = steps.trainings_of(read_or_choose_candidates(study))
     tested = {seed: preparer.test(seed) for seed in protocol.shot_seeds(config)}
     batches = [steps.plan_test(study, trainings, tested, stage)]

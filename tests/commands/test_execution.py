@@ -16,7 +16,7 @@ from rich.console import Console
 import study.data.datasets
 from study.backbones.description import read_architecture
 from study.commands import execution as module
-from study.commands.estimate import plan_facts
+from study.commands.estimate import plan_fact
 from study.commands.execution import run_study
 from study.commands.find import refuse_changed_results
 from study.config.loading import dump_config, load_config
@@ -28,9 +28,8 @@ from study.errors import (
     TrackingError,
 )
 from study.search.searcher import Rounds
-from study.search.steps import Batch
 from study.storage.study_folder import DESCRIPTION, StudyFolder
-from study.tracking.tracker import NoTracker, Tracker, TrackerMessages
+from study.tracking.tracker import Tracker, TrackerMessages
 from study.trial.study import Candidate, Study
 from tests.damage import flip
 from tests.image_folders import image_folder
@@ -96,8 +95,7 @@ def test_a_study_begins_with_what_it_is_and_may_be_resumed_in_another_folder(
     assert identity["checkpoint"] == read_architecture(tiny_backbone).checkpoint
     assert {"created", "clipfit-study_version", "torch_version", "ray_version"} <= identity.keys()
     printed = " ".join(output.getvalue().split())
-    for fact in plan_facts(study):
-        assert f"{fact.name} {fact.text}".strip() in printed
+    assert plan_fact(study).text in printed
     assert "in two classes, and no model can be right about both" in printed
     monkeypatch.chdir("/")
     with stop_before_ray(monkeypatch):
@@ -232,24 +230,6 @@ def test_a_whole_study_opens_its_dataset_once(
     lines = output.getvalue().splitlines()
     (made,) = (n for n, line in enumerate(lines) if line.startswith("finish   making tables"))
     assert "test     2/2 done" in "\n".join(lines[:made])
-
-
-def test_a_choice_that_is_made_needs_no_search_unless_one_of_its_trials_is_open(
-    tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
-):
-    written = StudyWriter(tmp_path / "mine")
-    written.whole(1)
-    written.choose(CHOSEN)
-    nothing = Batch("test", [], {})
-    steps = Mock(plan_test=lambda *_: nothing, plan_final=lambda *_: nothing)
-    steps.seconds_left.return_value = None
-    steps.run_search.return_value = steps.run_test.return_value = ()
-    monkeypatch.setattr(module, "steps", steps)
-    monkeypatch.setattr(module, "read_or_choose_candidates", lambda _: ())
-    for searches in (0, 1):
-        assert not [*module._steps(written.study, Mock(), Mock(), NoTracker(), console)]
-        assert steps.run_search.call_count == searches
-        written.trial(2)
 
 
 @pytest.mark.long
