@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from study.data.records import Dataset
 
 HELP = "inspect a folder of images and write a configuration for it"
-MINUTES, IMAGES, CORES = 35, 80, 4
-"""The limit of the search of `photos`, for so many images to learn from on so many cores."""
+CORE_MINUTES = 1.75
+"""The time of a search for each image to learn from; 80 images take 35 minutes on four cores."""
 SHORTEST, LONGEST = 10, 720
 """The least and the most minutes of a search."""
 
@@ -90,6 +90,7 @@ def _find_plan(images: str, words: Sequence[str]) -> "tuple[Dataset, Values]":
     from study.commands.check import find_data_faults
     from study.commands.find import built_in_file
     from study.config.loading import build_config
+    from study.config.methods import Projection
     from study.config.yaml_values import parse_overrides, put_value, read_values
     from study.data.datasets import DATASET_NAMES
     from study.data.records import is_text
@@ -110,17 +111,15 @@ def _find_plan(images: str, words: Sequence[str]) -> "tuple[Dataset, Values]":
         suited = {"backbone.name": "openai/clip-vit-base-patch16", "resources.gpus_per_trial": 1}
     first = build_config({}, images, suited | given)
     study = Study(first, StudyFolder(first.storage / "init"))
-    _ = study.dataset, study.architecture  # can be read
+    _ = study.dataset  # can be read
+    if study.architecture.family not in Projection.families:
+        suited["search.baselines.projection"] = None
     faults: list[Fault] = []
     for base, plan in suited_plans(study.dataset):
         values = read_values(built_in_file(base))
         values["data"] = {"dataset": "", "root": ""} | values["data"]  # these come first
         for key, value in (suited | plan | given).items():
             put_value(values, key, value)
-        config = build_config(values, images)
-        for label, method in config.search.other_methods.items():
-            if study.architecture.family not in method.families:
-                put_value(values, f"search.baselines.{label}", None)
         study = study.with_config(build_config(values, images))
         faults = find_data_faults(study)
         if not faults:
@@ -133,40 +132,22 @@ def suited_plans(dataset: "Dataset") -> "Iterator[tuple[str, Values]]":
 
     Each is the name of a built-in configuration and what replaces its values, by dotted key.
     """
-    suited = _suited_to_images(dataset)
-    for folds in (3, 2):
-        yield "photos", suited | {"search.folds": folds}
-    # Trials cannot be validated with so few images.
-    del suited["search.minutes"]
-    yield "clipfit", suited | {"search.trials": 0}
-
-
-def _suited_to_images(dataset: "Dataset") -> "Values":
-    """Return the values that the numbers of images decide, by dotted key."""
     from study.commands.facts import count_cores
-    from study.data.shots import ALL
-    from study.method.training_options import UNEQUAL
 
     sizes = Counter(record.label for record in dataset.train)
     counts = [sizes[label] for label in range(len(dataset.class_names))]
-    smallest, largest = min(counts), max(counts)
     # For these a laptop trains many classes in hours, not days.
-    wanted = 16 if len(counts) <= 5 else 8 if len(counts) <= 40 else 4
-    learned = wanted * len(counts)
-    suited: Values = {}
-    if smallest >= wanted:
-        left = smallest - wanted
-        if dataset.val:
-            validated = Counter(record.label for record in dataset.val)
-            left = min(validated[label] for label in range(len(counts)))
-        suited |= {"data.shots": wanted, "data.val_shots": min(wanted // 4, left)}
-    elif sum(counts) <= 2 * learned:
-        learned = sum(counts)
-        suited |= {"data.shots": ALL, "data.val_shots": None}
-    else:
-        suited |= {"data.shots": wanted, "data.short": "take_all", "data.val_shots": 0}
-    if smallest < wanted and largest > UNEQUAL * smallest:
-        suited["training.balance"] = "auto"
-    minutes = 5 * math.ceil(MINUTES * learned / IMAGES * CORES / count_cores() / 5)
-    suited["search.minutes"] = min(max(minutes, SHORTEST), LONGEST)
-    return suited
+    shots = 16 if len(counts) <= 5 else 8 if len(counts) <= 40 else 4
+    left = max(min(counts) - shots, 0)
+    if dataset.val:
+        validated = Counter(record.label for record in dataset.val)
+        left = min(validated[label] for label in range(len(counts)))
+    suited: Values = {"data.shots": shots, "data.val_shots": min(shots // 4, left)}
+    if min(counts) < shots:
+        suited["data.short"] = "take_all"
+    learned = sum(min(count, shots) for count in counts)
+    minutes = max(math.ceil(CORE_MINUTES * learned / count_cores()), SHORTEST)
+    for folds in (3, 2):
+        yield "photos", suited | {"search.folds": folds, "search.minutes": min(minutes, LONGEST)}
+    # Trials cannot be validated with so few images.
+    yield "clipfit", suited
