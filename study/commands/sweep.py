@@ -9,6 +9,7 @@ from dataclasses import replace
 from study.commands.check import Faults, find_study_faults, find_tracker_faults
 from study.commands.console import tolerant_console
 from study.commands.execution import run_study
+from study.commands.extend import EXTENDABLE
 from study.commands.find import load_study, refuse_changed_results
 from study.commands.new_study import decided_study
 from study.commands.signals import handle_signals, interrupt
@@ -125,7 +126,7 @@ def _refuse_other_config(study: Study) -> None:
     A finished study may have been extended. The metric, which the data decides, may be open.
     """
     frozen = load_study(study.folder).config
-    may_differ = ["search.trials"] if _finished(study.folder) else []
+    may_differ = [*EXTENDABLE] if _finished(study.folder) else []
     if AUTO in (frozen.search.metric, study.config.search.metric):
         may_differ.append("search.metric")
     refuse_changed_results(frozen, study.config, study.folder, besides=may_differ)

@@ -74,7 +74,7 @@ def test_a_study_of_the_same_name_and_other_settings_is_not_averaged_with_the_re
 
 def test_a_sweep_goes_on_with_other_machines_another_tracker_and_more_trials(sweep: Sweep):
     planned = sweep("{seed: [1, 2]}")
-    extended, _ = changed(planned, "search", trials=90)
+    extended, _ = changed(planned, "search", trials=90, minutes=60)
     begin(planned[0], finished=True).write_config(dump_config(extended.config))
     begin(planned[1])
     elsewhere = changed(planned, "resources", max_concurrent=1)
