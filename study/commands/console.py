@@ -45,7 +45,7 @@ class TolerantStream:
         return getattr(self._stream, name)
 
 
-def tolerant_console(file: TextIO | None = None) -> "Console":
+def tolerant_console() -> "Console":
     """Return a console that keeps working when its reader ends, or its disk is full.
 
     Ctrl-C also ends ``tee``, while the study still has to be closed.
@@ -54,7 +54,7 @@ def tolerant_console(file: TextIO | None = None) -> "Console":
 
     from study.report.terminal import PIPED
 
-    output = TolerantStream(file or sys.stdout)
+    output = TolerantStream(sys.stdout)
     width = None if sys.stdout.isatty() else PIPED
     # Paths may have brackets and colons, which are no markup.
     return Console(file=cast(TextIO, output), width=width, markup=False, emoji=False)

@@ -7,12 +7,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from study.config.loading import load_config
 from study.data.images.table import ImageTable
 from study.embedded import EMBEDDED, backbone_path
 from study.storage.study_folder import StudyFolder
 from tests.damage import cut, flip, overwrite
-from tests.real_study import optuna_trials, results
+from tests.real_study import results
 
 from .conftest import Drivers
 
@@ -112,15 +111,3 @@ def test_it_names_what_was_damaged_and_what_must_be_put_back(spoiled: Spoiled):
         assert path.name in output
     assert f"{spoiled.lost}/config.json" in output.replace(" ", "")
     assert "the backbone's files have changed since 'mine' began, or are damaged" in output
-
-
-def test_an_extension_writes_the_journal_of_all_trials_anew(spoiled: Spoiled):
-    spoiled.run("extend", "mine", "search.trials=+2")
-    known = optuna_trials(spoiled.folder)
-    proposed = []
-    for trial in spoiled.folder.trials():
-        if trial.read_config()["group"] in ("search", "clipfit-tuned"):
-            proposed.append(trial)
-            assert known[trial.trial_id].value == trial.read_reports()[-1]["val_score"]
-    search = load_config(spoiled.folder.config_path, frozen=True).search
-    assert len(proposed) == search.planned_trials - len(search.fixed_baselines)
