@@ -14,7 +14,7 @@ from study.method.parameters import count_parameters
 from study.method.subsets import parse
 from study.method.training_options import are_unequal
 from study.report.formatting import format_count
-from study.report.setting_descriptions import unequal_in_words
+from study.report.setting_descriptions import shots_in_words, unequal_in_words
 from study.report.terminal import amount
 from study.search.cluster import joins_cluster
 from study.trial.prepare import configured_templates
@@ -62,16 +62,11 @@ def _classes(dataset: Dataset) -> str:
 
 def _drawn(study: Study) -> str:
     """Return how many images are learned from, and how trials are compared."""
-    config, protocol = study.config, study.protocol
-    shots = config.data.shots
-    validates = protocol.validates(config) and protocol.rules
-    text = "all are learned from"
-    if shots != ALL:
-        verb = "is" if shots == 1 else "are"
-        text = f"{shots} of each class {verb} drawn to learn from (data.shots=all takes all)"
-        if validates:
-            text += f", {val_shots_per_class(shots, config.data.val_shots)} to validate"
-    if validates:
+    config, protocol, data = study.config, study.protocol, study.config.data
+    text = f"{shots_in_words(data)} to learn from"
+    if protocol.validates(config) and protocol.rules:
+        if data.shots != ALL:
+            text += f", {val_shots_per_class(data.shots, data.val_shots)} to validate"
         text += f"; trials are compared {protocol.rule(config, study.dataset).sentence}"
     return text
 

@@ -21,7 +21,6 @@ from study.report.sweep_tables import refuse_other_tables, sweep_summary, write_
 from study.report.terminal import print_unwrapped
 from study.results.sweep_scores import SWEEP_FILE, read_sweep
 from study.search.driver import ray_session
-from study.storage.atomic import StorageError
 from study.storage.command_lines import study_command
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
@@ -79,10 +78,8 @@ def check_sweep(planned: Sequence[SweepStudy]) -> list[Study]:
         ConfigError: a study cannot start; the message lists every fault with its studies and path.
             Or the tables would replace a file of the user's own.
     """
-    try:
-        refuse_other_tables(planned[0].config.storage)
-    except StorageError as error:
-        raise FaultsError("the studies cannot start,", [Fault("storage", str(error))]) from error
+    faults = Faults()
+    faults.attempt("storage", refuse_other_tables, planned[0].config.storage)
     studies = [decided_study(one.config) for one in planned]
     names_by_fault: dict[Fault, list[str]] = defaultdict(list)
     servers: set[TrackingConfig] = set()  # each is asked only once
@@ -94,7 +91,6 @@ def check_sweep(planned: Sequence[SweepStudy]) -> list[Study]:
             found += find_tracker_faults(study)
         for fault in found:
             names_by_fault[fault].append(study.folder.name)
-    faults = []
     for fault, (name, *others) in names_by_fault.items():
         more = f" and {len(others)} more" if others else ""
         faults.append(replace(fault, message=f"{name}{more}: {fault.message}"))
