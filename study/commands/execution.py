@@ -5,11 +5,10 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
-from functools import partial
 from importlib.metadata import version
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import Progress
 
 from study import tracking
 from study.commands.check import check_study
@@ -24,7 +23,6 @@ from study.config.loading import dump_config
 from study.config.search_section import AUTO
 from study.errors import BackboneError, ClusterError, InterruptedStudyError, TrackingError
 from study.report.terminal import print_unwrapped
-from study.results.best_configuration import is_outdated_final
 from study.results.study_result import read_ended_study, write_chance
 from study.search import steps
 from study.search.ablation_cells import ablation_trials
@@ -127,7 +125,7 @@ def _repair_folder(study: Study) -> None:
         FolderError: what is damaged cannot be made again.
     """
     folder, checkpoint = study.folder, study.architecture.checkpoint
-    repair(folder, partial(is_outdated_final, study))
+    repair(folder)
     for trial in folder.trials():  # before a tracker or the search read their reports
         if not trial.read_end():
             drop_reports_beyond_state(trial)
@@ -202,10 +200,9 @@ def _run_to_the_end(
 
 def _lay_out_images(study: Study, console: Console) -> tuple[Preparer, TrialData | None]:
     """Lay out the images that validate, if any do, under a bar of those that are decoded."""
-    columns = (TextColumn("decoding images"), BarColumn(24), MofNCompleteColumn())
     # In a notebook, rich needs ipywidgets for its bars.
-    with Progress(*columns, console=console, transient=True, disable=console.is_jupyter) as bar:
-        task = bar.add_task("images", total=None)
+    with Progress(console=console, transient=True, disable=console.is_jupyter) as bar:
+        task = bar.add_task("decoding images", total=None)
 
         def show(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)

@@ -60,12 +60,6 @@ def final_trial_id(config: StudyConfig, candidate: Candidate | None) -> str | No
     return f"final-{config.final.images}-{source}"
 
 
-def is_outdated_final(study: Study, trial_id: str) -> bool:
-    """Return whether a trial is of a final model that the study does not plan any more."""
-    planned = final_trial_id(study.config, final_candidate(study.candidates()))
-    return trial_id.startswith("final-") and trial_id != planned
-
-
 class BestConfiguration(NamedTuple):
     """The best configuration by validation, or that of the final model, and its tests so far."""
 

@@ -4,8 +4,6 @@ Damaged files that can be made again are deleted; the others are named in an err
 """
 
 import logging
-import shutil
-from collections.abc import Callable
 
 from study.storage.atomic import Checksums, delete_temporary_files
 from study.storage.result_folder import FolderError
@@ -15,7 +13,7 @@ from study.storage.trial_folder import END, REPORTS, TrialFolder
 logger = logging.getLogger(__name__)
 
 
-def repair(folder: StudyFolder, is_outdated: Callable[[str], bool] = lambda _: False) -> None:
+def repair(folder: StudyFolder) -> None:
     """Delete the damaged files that can be made again; a damaged trial is trained again.
 
     The tables and the report are rewritten at the end of a study in any case. Optuna's journal is
@@ -23,8 +21,6 @@ def repair(folder: StudyFolder, is_outdated: Callable[[str], bool] = lambda _: F
 
     Args:
         folder: the study's folder.
-        is_outdated: whether a trial, given by its id, is one that the study would not train now.
-            If it is damaged, it is deleted.
 
     Raises:
         FolderError: files that cannot be made again are damaged; the message names them.
@@ -44,31 +40,25 @@ def repair(folder: StudyFolder, is_outdated: Callable[[str], bool] = lambda _: F
             faults.append(f"damaged: {path}; restore it from a backup")
     for path in sorted((folder.path / "trials").iterdir()):
         if path.is_dir():
-            trial = folder.trial(path.name)
-            faults += _repair_trial(trial, wanted=not is_outdated(trial.trial_id))
+            faults += _repair_trial(folder.trial(path.name))
     if faults:
         raise FolderError("\n".join(faults))
 
 
-def _repair_trial(trial: TrialFolder, *, wanted: bool) -> list[str]:
-    """Reopen a damaged trial, or delete it; return a fault if its configuration is damaged."""
+def _repair_trial(trial: TrialFolder) -> list[str]:
+    """Reopen a damaged trial; return a fault if its configuration is damaged."""
     damaged = trial.damaged()
     config = trial.path / "config.json"
     has_results = (trial.path / END).exists() or (trial.path / REPORTS).exists()
     if not damaged or not (config.exists() or has_results):  # a crash may leave an empty folder
         return []
-    names = ", ".join(damaged)
-    if not wanted:  # nothing would train it again
-        message = "%s is of an earlier plan of the study and has damaged files (%s); it is deleted"
-        logger.warning(message, trial.path, names)
-        shutil.rmtree(trial.path, ignore_errors=True)
-    elif config.name in damaged:
+    if config.name in damaged:
         fault = "damaged" if config.exists() else "lost"
         return [
             f"{fault}: {config}; restore the file from a backup, or delete the "
             "trial's folder, which another trial then replaces"
         ]
-    else:
-        logger.warning("%s of %s damaged; the trial is trained again", names, trial.path)
-        trial.reopen()
+    names = ", ".join(damaged)
+    logger.warning("%s of %s damaged; the trial is trained again", names, trial.path)
+    trial.reopen()
     return []

@@ -4,7 +4,6 @@ import io
 import shutil
 import signal
 from collections import Counter
-from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -31,13 +30,12 @@ from study.search.searcher import Rounds
 from study.storage.study_folder import DESCRIPTION, StudyFolder
 from study.tracking.tracker import Tracker, TrackerMessages
 from study.trial.study import Candidate, Study
+from tests.commands.conftest import Configure
 from tests.damage import flip
 from tests.image_folders import image_folder
 from tests.reacting import reacting
 from tests.settings import NONE, settings
 from tests.study_writer import StudyWriter
-
-Configure = Callable[..., StudyConfig]
 
 GO_ON = r"\n  clipfit-study resume \S*mine"
 """The command that continues an interrupted study, as its message has it."""
@@ -178,7 +176,7 @@ def test_ctrl_c_ends_a_finished_study_that_sends_its_rest_and_kill_does_not(
 
 
 @pytest.mark.usefixtures("ending")
-@pytest.mark.parametrize("name", ["delta.safetensors", "reports.jsonl", "end.json", "config.json"])
+@pytest.mark.parametrize("name", ["delta.safetensors", "reports.jsonl", "end.json"])
 def test_a_damaged_final_training_of_an_earlier_choice_blocks_nothing(
     unsearched: Study, console: Console, monkeypatch: pytest.MonkeyPatch, name: str
 ):

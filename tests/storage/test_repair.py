@@ -70,12 +70,6 @@ def test_a_damaged_trial_is_named_and_trained_again(
     assert not whole.damaged()
 
 
-def test_a_damaged_trial_that_the_study_would_not_train_now_is_deleted(folder: StudyFolder):
-    flip(folder.trial("search-0000").path / "delta.safetensors")
-    repair(folder, lambda trial_id: trial_id.startswith("search-"))
-    assert [trial.trial_id for trial in folder.trials()] == ["search-0001"]
-
-
 @pytest.mark.parametrize("damage", [flip, cut, Path.unlink])
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_damaged_configuration_is_named_and_nothing_is_touched(
