@@ -13,7 +13,6 @@ from study.commands.extend import EXTENDABLE
 from study.commands.find import load_study, refuse_changed_results
 from study.commands.new_study import decided_study
 from study.commands.signals import handle_signals, interrupt
-from study.config.schema import TrackingConfig
 from study.config.search_section import AUTO
 from study.config.sweep import SweepStudy
 from study.errors import Fault, FaultsError, InterruptedStudyError, StudyError
@@ -21,7 +20,6 @@ from study.report.sweep_tables import refuse_other_tables, sweep_summary, write_
 from study.report.terminal import print_unwrapped
 from study.results.sweep_scores import SWEEP_FILE, read_sweep
 from study.search.driver import ray_session
-from study.storage.command_lines import study_command
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
 
@@ -82,18 +80,16 @@ def check_sweep(planned: Sequence[SweepStudy]) -> list[Study]:
     faults.attempt("storage", refuse_other_tables, planned[0].config.storage)
     studies = [decided_study(one.config) for one in planned]
     names_by_fault: dict[Fault, list[str]] = defaultdict(list)
-    servers: set[TrackingConfig] = set()  # each is asked only once
     for study in studies:
-        found = _find_faults(study)
-        tracking = study.config.tracking
-        if tracking not in servers and not _finished(study.folder):
-            servers.add(tracking)
-            found += find_tracker_faults(study)
-        for fault in found:
+        for fault in _find_faults(study):
             names_by_fault[fault].append(study.folder.name)
     for fault, (name, *others) in names_by_fault.items():
         more = f" and {len(others)} more" if others else ""
         faults.append(replace(fault, message=f"{name}{more}: {fault.message}"))
+    # Each server is asked only once.
+    trackers = {study.config.tracking: study for study in studies if not _finished(study.folder)}
+    for study in trackers.values():
+        faults += find_tracker_faults(study)
     if faults:
         raise FaultsError("the studies cannot start,", faults)
     return studies
@@ -105,14 +101,7 @@ def _find_faults(study: Study) -> list[Fault]:
     if folder.exists():
         faults.attempt("name", _refuse_other_config, study)
     if not _finished(folder):
-        return faults + find_study_faults(study, resuming=folder.exists())
-    if not folder.is_complete():
-        command = study_command("resume", folder.path)
-        message = (
-            f"{folder.path} has ended, and was then extended or repaired; finish that first, by\n"
-            f"    {command}"
-        )
-        faults.append(Fault("name", message))
+        faults += find_study_faults(study, resuming=folder.exists())
     return faults
 
 
@@ -129,4 +118,5 @@ def _refuse_other_config(study: Study) -> None:
 
 
 def _finished(folder: StudyFolder) -> bool:
-    return folder.exists() and folder.read_json(SWEEP_FILE) is not None
+    """Return whether a study has ended in a sweep, and has not been extended or reopened since."""
+    return folder.is_complete() and folder.read_json(SWEEP_FILE) is not None

@@ -15,7 +15,7 @@ from study.commands.sweep import check_sweep, run_sweep
 from study.config.loading import dump_config
 from study.config.sweep import SweepStudy, load_sweep
 from study.errors import ConfigError, DataError, FaultsError, InterruptedStudyError, StudyError
-from study.storage.study_folder import StudyFolder
+from study.storage.study_folder import DESCRIPTION, StudyFolder
 from study.trial.study import Study
 
 Sweep = Callable[[str], list[SweepStudy]]
@@ -40,7 +40,7 @@ def begin(one: SweepStudy, *, finished: bool = False) -> StudyFolder:
     folder.create(dump_config(one.config), {})
     if finished:
         folder.write_json("sweep.json", {"experiment": one.experiment, "axes": {}})
-        (folder.path / "description.md").write_text("It has ended.")
+        folder.write(DESCRIPTION, b"It has ended.")
     return folder
 
 
@@ -83,9 +83,9 @@ def test_a_sweep_goes_on_with_other_machines_another_tracker_and_more_trials(swe
 
 def test_a_study_that_is_being_extended_has_not_ended(sweep: Sweep):
     planned = sweep("{seed: [1, 2]}")
-    begin(planned[0], finished=True).mark_incomplete(candidates=False)
-    expected = r"then extended or repaired.*\n +clipfit-study resume (/.*/)?my-grid-1$"
-    with pytest.raises(ConfigError, match=expected):
+    extended, _ = changed(planned, "search", trials=90)
+    begin(extended, finished=True).mark_incomplete(candidates=False)
+    with pytest.raises(ConfigError, match=r"my-grid-1: .*\n.*search.trials: is frozen as 90"):
         check_sweep(planned)
 
 
@@ -105,6 +105,7 @@ class Runs:
             folder.create(dump_config(study.config), {})
         if fault := self.faults.get(folder.name):
             raise fault
+        folder.write(DESCRIPTION, b"It has ended.")
 
     def write_sweep_tables(self, folders: Sequence[Path], target: Path) -> Path:
         self.tabled = [folder.name for folder in folders]
