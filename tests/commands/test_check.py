@@ -152,8 +152,7 @@ def test_faults_are_in_the_document_without_passwords_and_raised(
     "words, faults",
     [
         (["data.shots=2", "--estimate", "--images"], []),
-        (["data.shots=500", "tracking.experiment=x"], ["data"]),
-        (["serch.trials=3"], ["serch"]),
+        (["data.shots=500"], ["data"]),
         (["seed=1", "seed=2"], [""]),
     ],
     ids=str,
