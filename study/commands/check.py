@@ -9,9 +9,7 @@ from study import tracking
 from study.backbones.backbone import Backbone
 from study.backbones.description import backbone_path
 from study.backbones.load_backbone import load_backbone
-from study.commands.check_images import decode_images, find_warnings
-from study.commands.check_result import CheckResult
-from study.commands.facts import count_cores, study_facts
+from study.commands.facts import count_cores
 from study.config.methods import METHODS, Lora
 from study.data.datasets import refuse_unread_folder
 from study.data.file_checks import refuse_absent, refuse_shared_images
@@ -55,31 +53,6 @@ class Faults(list[Fault]):
         found = [Fault(key, message) for message in messages]
         self += [fault for fault in found if fault not in self]  # several seeds may have the same
         return None
-
-
-def check_everything(study: Study, *, images: bool, estimate: bool) -> CheckResult:
-    """Check everything that a new study needs, and return what it would work on; start nothing.
-
-    Args:
-        study: the study to check.
-        images: whether all images are decoded, and not only a sample.
-        estimate: whether to measure what the study would take.
-
-    Raises:
-        FaultsError: the study cannot start.
-    """
-    check_study(study, resuming=False)
-    decoded = decode_images(study, every=images)
-    if decoded.faults:
-        raise FaultsError("the study cannot start,", decoded.faults)
-    measured = None
-    if estimate:
-        # Ray and Optuna take seconds to import, and a check does without them.
-        from study.commands.estimate import measure_and_estimate
-
-        measured = measure_and_estimate(study)
-    warnings = [*decoded.warnings, *find_warnings([study])]
-    return CheckResult((), warnings, [*study_facts(study), *decoded.facts], measured)
 
 
 def check_study(study: Study, *, resuming: bool) -> None:

@@ -14,7 +14,7 @@ from study.data.images.sources import IMAGE_SUFFIXES, FolderSource
 from study.data.readers.benchmarks import download_note
 from study.data.readers.published import differing_counts
 from study.data.records import Dataset, OnCorrupt, keyed_order, listed, result_names
-from study.errors import DataError, Fault
+from study.errors import DataError, Fault, FaultsError
 from study.report.terminal import amount
 from study.trial.study import Study
 
@@ -28,6 +28,9 @@ def decode_images(study: Study, *, every: bool) -> CheckResult:
     Args:
         study: the study.
         every: whether to decode all images, instead of `SAMPLE` of each dataset.
+
+    Raises:
+        FaultsError: images cannot be read, and the study does not skip such images.
     """
     tried, unreadable, warnings = 0, list[str](), list[str]()
     for dataset in (study.dataset, *study.targets()):
@@ -43,15 +46,14 @@ def decode_images(study: Study, *, every: bool) -> CheckResult:
     text = f"all {amount(tried, 'image')}"
     if not every:
         text = f"a sample of {amount(tried, 'image')} (--images decodes all)"
-    faults = []
     if unreadable:
         sentence = f"{len(unreadable)} of {tried} images cannot be read: {listed(unreadable)}"
         if study.config.data.on_corrupt == "skip":
             warnings.append(f"{sentence}; the study leaves them out")
         else:
             message = f"{sentence}; data.on_corrupt=skip leaves such images out"
-            faults.append(Fault("data", message))
-    return CheckResult(faults, warnings, [Fact("decoded", text)])
+            raise FaultsError("the study cannot start,", [Fault("data", message)])
+    return CheckResult(warnings=warnings, facts=[Fact("decoded", text)])
 
 
 def _decode_all(dataset: Dataset, paths: Sequence[str]) -> list[tuple[str, int]]:

@@ -95,14 +95,29 @@ def _read(options: Namespace) -> "Study | list[SweepStudy]":
 
 
 def _check(options: Namespace) -> "CheckResult":
+    """Check everything that a new study or a sweep needs, and return what was found.
+
+    Raises:
+        StudyError: it cannot start.
+    """
     planned = _read(options)
-    from study.commands.check import check_everything
-    from study.commands.check_images import find_warnings
+    from study.commands.check import check_study
+    from study.commands.check_images import decode_images, find_warnings
     from study.commands.check_result import CheckResult, Fact
+    from study.commands.facts import study_facts
 
     if isinstance(planned, list):
         from study.commands.sweep import check_sweep
 
         facts = [Fact("studies", str(len(planned)))]
         return CheckResult(warnings=find_warnings(check_sweep(planned)), facts=facts)
-    return check_everything(planned, images=options.images, estimate=options.estimate)
+    check_study(planned, resuming=False)
+    decoded = decode_images(planned, every=options.images)
+    measured = None
+    if options.estimate:
+        # Ray and Optuna take seconds to import, and a check does without them.
+        from study.commands.estimate import measure_and_estimate
+
+        measured = measure_and_estimate(planned)
+    warnings = [*decoded.warnings, *find_warnings([planned])]
+    return CheckResult((), warnings, [*study_facts(planned), *decoded.facts], measured)
