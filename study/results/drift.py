@@ -17,11 +17,10 @@ from study.backbones.load_backbone import load_backbone
 from study.data.images.table import ImageTable, normalize
 from study.data.prompts import prompts
 from study.embedded import backbone_path
-from study.errors import DataError, DeltaError, SubsetError
+from study.errors import DataError, DeltaError
 from study.method.delta import Tensors, apply_delta, load_delta, without_head
 from study.method.parameters import METHOD, PROJECTION, find_tensor
 from study.results.study_result import StudyResult
-from study.results.trial_results import TrialResult
 from study.trial.prepare import Preparer
 from study.trial.study import Study
 
@@ -90,7 +89,7 @@ def parameter_drift(before: Tensors, runs: Iterable[Tensors]) -> list[TensorDrif
         One entry per tuned tensor, sorted by name.
 
     Raises:
-        DeltaError: a tuned tensor is of no site in the table, nor tuned by a method with a delta.
+        SubsetError: a tuned tensor is of no site in the table, nor tuned by a method with a delta.
     """
     moved = defaultdict(list)
     for after in runs:
@@ -101,10 +100,7 @@ def parameter_drift(before: Tensors, runs: Iterable[Tensors]) -> list[TensorDrif
     for name, distances in sorted(moved.items()):
         encoder, layer, site, kind = "vision", None, "projection.weight", METHOD
         if name != PROJECTION:
-            try:
-                found = find_tensor(name)
-            except SubsetError as error:
-                raise DeltaError(f"tuned tensor {error}") from None
+            found = find_tensor(name)
             encoder, layer, kind = found.encoder, found.layer, found.kind
             site = f"{found.site}.{found.attribute}"
         size = before[name].detach().double().norm().item()
@@ -143,19 +139,22 @@ def study_drift(result: StudyResult) -> StudyDrift:
     """
     if not result.final:
         raise DataError(f"{result.folder.path}: there is no best configuration")
-    deltas = []
-    for trial in result.tested_trials(result.final.row.label):
-        path = result.folder.trial(trial.trial_id).path / "delta.safetensors"
-        if path.is_file():
-            deltas.append((trial, path))
+    tested = result.tested_trials(result.final.row.label)
+    paths = [result.folder.trial(one.trial_id).path / "delta.safetensors" for one in tested]
+    deltas = [path for path in paths if path.is_file()]
     if not deltas:
         raise DataError(f"{result.folder.path}: no test kept its tuned parameters")
     # A relative storage path would be relative to the folder in which this command runs.
     config = result.config.model_copy(update={"storage": result.folder.path.parent})
     backbone = load_backbone(backbone_path(config.backbone.name), revision=config.backbone.revision)
     preparer = Preparer(Study(config, result.folder), backbone.image_size)
+    pixels: Sequence[Tensor] = ()
+    try:
+        pixels = _evaluation_pixels(backbone, preparer, tested[0].seed)
+    except DataError as error:
+        logger.warning("the features of images are not compared: %s", error)
     runs, of_text, of_images = [], [], []
-    for trial, path in deltas:
+    for path in deltas:
         tensors, info = load_delta(path)
         if info.fingerprint != backbone.fingerprint:
             raise DeltaError(f"{path} was tuned from another backbone than {config.backbone.name}")
@@ -166,17 +165,13 @@ def study_drift(result: StudyResult) -> StudyDrift:
         tokens = [backbone.tokenize(texts)]
         before, after = backbone.clip.get_text_features, tuned.get_text_features
         of_text.append(_compare(before, after, tokens))
-        try:
-            pixels = _evaluation_pixels(backbone, preparer, trial)
-        except DataError as error:
-            logger.warning("the features of images are not compared: %s", error)
-        else:
+        if pixels:
             before, after = backbone.clip.get_image_features, tuned.get_image_features
             of_images.append(_compare(before, after, pixels))
     return StudyDrift(
         parameter_drift(dict(backbone.clip.named_parameters()), runs),
         _mean_drift(of_text),
-        _mean_drift(of_images) if len(of_images) == len(deltas) else None,
+        _mean_drift(of_images) if of_images else None,
     )
 
 
@@ -184,11 +179,9 @@ def _mean_drift(drifts: Sequence[FeatureDrift]) -> FeatureDrift:
     return FeatureDrift(fmean(one.cosine for one in drifts), fmean(one.cka for one in drifts))
 
 
-def _evaluation_pixels(
-    backbone: Backbone, preparer: Preparer, trial: TrialResult
-) -> tuple[Tensor, ...]:
-    """Return the evaluation images of a trial in batches, (images, 3, size, size) float32."""
-    data = preparer.test(trial.seed)
+def _evaluation_pixels(backbone: Backbone, preparer: Preparer, seed: int) -> tuple[Tensor, ...]:
+    """Return test images, which all seeds share, in batches, (images, 3, size, size) float32."""
+    data = preparer.test(seed)
     paths = [record.path for part in data.tasks[0].evaluations for record in part.records]
     step = math.ceil(len(paths) / MOST_IMAGES)
     images = ImageTable(data.eval_images).pixels(paths[::step])
