@@ -16,7 +16,7 @@ from study.storage.atomic import write_atomically
 BLUE, ORANGE, GREEN, PINK, GREY = "#3a8fc8", "#e07b39", "#2fa37c", "#c774a3", "#8a8a8a"
 OLIVE, VIOLET, BROWN = "#a89b2c", "#7a6fd0", "#7d4a2d"
 PALETTE = BLUE, ORANGE, GREEN, PINK, GREY
-"""The colours of other methods, by the names that their table has for them."""
+"""The colours of marks that no colour of their own is meant for."""
 BEST_MARK = {"marker": "*", "markersize": 11}
 """The marks of the best configuration alone."""
 MARKERS = ("o", "s", "D", "^", "X")

@@ -37,7 +37,7 @@ from study.report.formatting import format_mean
 from study.report.names import candidate_name, group_name, starred_name
 from study.report.terminal import amount
 from study.report.verdict import best_name
-from study.results.importance import MIN_TRIALS, Importances, importances, load_open_search
+from study.results.importance import importances, load_open_search
 from study.results.statistics import MeanInterval
 from study.results.study_result import StudyResult
 from study.results.trial_results import TrialResult
@@ -209,8 +209,7 @@ def rates_chart(trials: Sequence[TrialResult]) -> Chart:
 
 def importance_chart(result: StudyResult) -> Chart:
     """Draw the relative weights of the parameters of the open search."""
-    study = load_open_search(result.folder)
-    found = importances(study) if study else Importances(0, {}, 0)
+    found = importances(load_open_search(result.folder))
     names = sorted(found.weights, key=lambda name: found.weights[name])
     stopped = sum(t.status == "stopped" and t.group == OPEN for t in result.stage("search"))
 
@@ -224,9 +223,7 @@ def importance_chart(result: StudyResult) -> Chart:
         "finished trials of the open search. A site, such as vision.ln1, stands for whether a "
         "trial tunes it; “from” and “to” are the ends of its window of layers."
     )
-    reason = found.error or "no parameter varies in enough finished trials"
-    if found.finished < MIN_TRIALS:
-        reason = f"needs {MIN_TRIALS} finished trials, has {found.finished}"
+    reason = found.reason_if_empty
     if stopped:
         caption += f" Without the {amount(stopped, 'trial')} stopped early."
         reason += f"; {amount(stopped, 'trial')} stopped early"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from study.config.labels import OPEN
@@ -27,18 +27,16 @@ SEED = 0
 class Importances:
     """The relative weights of a search's parameters by functional ANOVA."""
 
-    finished: int
-    """The number of finished trials."""
     weights: Mapping[str, float]
     """The weight of each parameter; they sum to 1, even for noise. Empty if not computed."""
-    trials: int
+    trials: int = 0
     """The number of finished trials that have all of these parameters."""
-    error: str | None = None
-    """The message of Optuna if it cannot compute importances of these trials."""
+    reason_if_empty: str = ""
+    """The reason why there are no weights, such as a message of Optuna."""
 
 
-def importances(study: optuna.Study) -> Importances:
-    """Compute parameter importances by Optuna's fANOVA.
+def importances(study: optuna.Study | None) -> Importances:
+    """Compute parameter importances by Optuna's fANOVA; of no study there are none.
 
     A conditional parameter, such as the learning rate of LayerNorms, is missing from trials that
     tune none of them. Including it excludes those trials, so at least `MIN_PRESENCE` of all
@@ -46,9 +44,12 @@ def importances(study: optuna.Study) -> Importances:
     """
     import optuna
 
-    trials = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
-    finished = len(trials)
-    fewest = max(MIN_TRIALS, MIN_PRESENCE * finished)
+    complete = (optuna.trial.TrialState.COMPLETE,)
+    trials = study.get_trials(deepcopy=False, states=complete) if study else []
+    if study is None or len(trials) < MIN_TRIALS:
+        reason = f"needs {MIN_TRIALS} finished trials, has {len(trials)}"
+        return Importances({}, reason_if_empty=reason)
+    fewest = max(MIN_TRIALS, MIN_PRESENCE * len(trials))
     parameters = []
     presence = Counter(name for trial in trials for name in trial.params)
     for name in sorted(presence, key=lambda name: (-presence[name], name)):
@@ -57,17 +58,17 @@ def importances(study: optuna.Study) -> Importances:
         if len(values) > 1 and len(with_parameter) >= fewest:
             parameters.append(name)
             trials = with_parameter
-    none = Importances(finished, {}, finished)
-    if not parameters:  # nor are there any below `MIN_TRIALS`
-        return none
+    if not parameters:
+        reason = "no parameter varies in enough finished trials"
+        return Importances({}, reason_if_empty=reason)
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=SEED)
     try:
         weights = optuna.importance.get_param_importances(
             study, evaluator=evaluator, params=parameters
         )
     except (RuntimeError, ValueError) as error:
-        return replace(none, error=str(error))
-    return Importances(finished, weights, len(trials))
+        return Importances({}, reason_if_empty=str(error))
+    return Importances(weights, len(trials))
 
 
 def load_open_search(folder: StudyFolder) -> optuna.Study | None:
