@@ -14,7 +14,7 @@ from study.report.formatting import format_mean, percent
 from study.report.tables import Table, csv_text
 from study.results.chance import BALANCED
 from study.results.rows import Row
-from study.results.sweep_scores import PUBLISHED_DATASETS, SweepRow
+from study.results.sweep_scores import PUBLISHED_AVERAGES, PUBLISHED_DATASETS, SweepRow
 from study.results.trial_results import PARTS, SOURCE
 from study.storage.atomic import StorageError, write_atomically
 from study.trial.study import BEST
@@ -62,10 +62,10 @@ def _average_table(experiment: str, sweep: Sequence[SweepRow]) -> Table:
         means = [percent(mean, 2) for mean in _means(parts, entries.values())]
         rows.append([name, *means, len(entries)])
     note = ""
-    if parts and all(one.published for one in sweep):
+    if all(one.is_published for one in sweep):
         header.append("source")
         rows = [[*row, None] for row in rows]
-        for name, *averages, source in sweep[0].published:
+        for name, *averages, source in PUBLISHED_AVERAGES:
             texts = [None if average is None else f"{average:.2f}" for average in averages]
             rows.append([f"{name} (published)", *texts, None, PUBLISHED_DATASETS, source])
         note = "Published: ViT-B/16, 16 shots, averages over the eleven datasets."
