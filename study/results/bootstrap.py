@@ -143,25 +143,21 @@ def resample_tests(
     for trial in tested:
         for head, outcomes in trial.outcomes.items():
             by_images[outcomes.images][trial.label, trial.seed, head] = outcomes
-    rescored: dict[Scored, dict[str, Rescored]] = {}
+    own_heads = {(trial.label, trial.seed): trial.settings.head for trial in tested}
+    scores: dict[tuple[str, int], dict[str, Rescored]] = defaultdict(dict)
     single_image_class = False
     for on_images in by_images.values():
         plain = rescore(on_images, protocol)
         balanced = rescore(on_images, protocol, balanced=True)
         single_image_class |= not plain or not balanced
-        for scored in on_images:
-            rescored[scored] = plain.get(scored, {})
-            if scored in balanced:
-                rescored[scored][BALANCED] = balanced[scored]["score"]
-    scores: dict[tuple[str, int], dict[str, Rescored]] = defaultdict(dict)
-    for trial in tested:
-        for head in trial.outcomes:
-            of_trial = scores[trial.label, trial.seed]
-            of_head = rescored[trial.label, trial.seed, head]
-            if head == trial.settings.head:
-                of_trial |= of_head
+        for label, seed, head in on_images:
+            of_head = plain.get((label, seed, head), {})
+            if (label, seed, head) in balanced:
+                of_head[BALANCED] = balanced[label, seed, head]["score"]
+            if head == own_heads[label, seed]:
+                scores[label, seed] |= of_head
             if "score" in of_head:
-                of_trial[f"score_{head}"] = of_head["score"]
+                scores[label, seed][f"score_{head}"] = of_head["score"]
     return ResampledTests(scores, overlap, single_image_class)
 
 

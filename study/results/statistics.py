@@ -255,10 +255,7 @@ def mean_intervals(
 
 
 def difference(
-    resampled: ResampledTests,
-    trials: Sequence[TrialResult],
-    base: Sequence[TrialResult],
-    name: str = "score",
+    resampled: ResampledTests, trials: Sequence[TrialResult], base: Sequence[TrialResult]
 ) -> MeanInterval | None:
     """Return the mean score of one configuration less that of another, with its interval.
 
@@ -266,16 +263,15 @@ def difference(
         resampled: the trials of the study on resampled test images.
         trials: the trials of the configuration, one a seed.
         base: the trials of the configuration that is subtracted.
-        name: the name of the score.
 
     Returns:
         The difference over common seeds; None without one.
     """
-    scores, less = seed_scores(trials, name), seed_scores(base, name)
+    scores, less = seed_scores(trials), seed_scores(base)
     seeds = sorted(scores.keys() & less.keys())
     if not seeds:
         return None
-    drawn = resampled.drawn(trials[0].label, base[0].label, seeds, name)
+    drawn = resampled.drawn(trials[0].label, base[0].label, seeds)
     return mean_interval([scores[s] - less[s] for s in seeds], drawn, overlap=resampled.overlap)
 
 

@@ -174,7 +174,7 @@ def compare(
     case: Case, resampled: ResampledTests, one: Sequence[TrialResult], other: Sequence[TrialResult]
 ) -> MeanInterval:
     """Return the difference of two candidates."""
-    found = difference(resampled, one, other, "score")
+    found = difference(resampled, one, other)
     assert found
     return found
 
