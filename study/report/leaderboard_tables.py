@@ -32,6 +32,7 @@ from study.report.terminal import amount
 from study.report.verdict import (
     comparison_sentences,
     interval_scope,
+    metric_name,
     qualifications,
     registration_sentence,
     verdict,
@@ -51,9 +52,7 @@ _MOST_ROWS = 20
 
 def main_table(result: StudyResult) -> Table:
     """Return the test scores in percent, and the differences to both CLIPFits in points."""
-    title = f"{result.folder.name}: test {result.protocol.metric}"
-    if result.score_names.parts:
-        title += f" of {' and '.join(result.score_names.parts)} accuracy"
+    title = f"{result.folder.name}: test {metric_name(result)}, %"
     scores = score_titles(result.score_names, _scored_heads(result))
     header = ["candidate", *scores.values(), "seeds", "Δ tuned CLIPFit", "Δ published"]
     rows: list[list[object]] = []
@@ -65,7 +64,7 @@ def main_table(result: StudyResult) -> Table:
         for label in (TUNED, PUBLISHED):
             row.append(format_difference(result.difference(entry, result.find_row(label))))
         rows.append(row)
-    return Table(f"{title}, %", header, rows, marked=_best_row(result.rows), note=footnote(result))
+    return Table(title, header, rows, marked=_best_row(result.rows), note=footnote(result))
 
 
 def configuration_table(result: StudyResult) -> Table:
