@@ -34,12 +34,12 @@ _FOLDER = Path(__file__).parent
 class Block(NamedTuple):
     """A part of the page, which the template shows by its kind."""
 
-    kind: Literal["text", "note", "heading", "code", "pairs", "table", "chart", "gallery"]
+    kind: Literal["text", "code", "pairs", "table", "chart"]
     content: Any
-    """A text, pairs of a name and a text, a `Table`, a `Chart` or pictures."""
+    """A text, pairs of a name and a text, a `Table` or a `Chart`."""
     title: str = ""
     level: str = "h3"
-    """The level of a heading, or of that of a chart."""
+    """The level of the heading of a chart."""
 
 
 class Section(NamedTuple):
@@ -63,7 +63,8 @@ class Page:
     layout: str
     """The classes of the first screen."""
     charts: Sequence[Block]
-    mistakes: Sequence[Block]
+    gallery: Gallery | None
+    """The most confident mistakes; None for an ablation, which has no best configuration."""
     map: Sequence[Block]
     """What of CLIP is tuned."""
     sections: Sequence[Section]
@@ -125,9 +126,9 @@ def _make_page(result: StudyResult, charts: Mapping[str, Chart], datasets: Datas
         subtitle=", ".join(subtitle),
         number=opening[0] if opening else "",
         sentences=sentences,
-        layout="opening wide" if result.is_ablation else "opening",
+        layout="opening wide" if result.ablation else "opening",
         charts=_charts(charts, "scores", "recalls", "ablation-forest", level="h2"),
-        mistakes=[] if result.is_ablation else _mistakes(make_gallery(result, datasets)),
+        gallery=None if result.ablation else make_gallery(result, datasets),
         map=_charts(charts, "tuned", level="h2"),
         sections=[one for one in _sections(result, charts) if one.blocks],
         style=(_FOLDER / "report.css").read_text(encoding="utf-8"),
@@ -157,16 +158,10 @@ def _sections(result: StudyResult, charts: Mapping[str, Chart]) -> Iterator[Sect
 def _use(result: StudyResult) -> Iterator[Block]:
     """Yield how the final model is loaded, or why there is none."""
     final = result.final
-    if result.is_ablation:
+    if result.ablation:
         return
     if not final:
-        if result.best_by_validation and result.has_search:
-            reason = "Nothing: the selected configuration doesn’t beat chance on test."
-        elif result.protocol.searches(result.config):
-            reason = "There is no best configuration yet."
-        else:
-            reason = "Nothing was searched, so nothing is recommended."
-        yield Block("text", reason)
+        yield Block("text", "Nothing: there is no best configuration.")
         return
     if result.registration:
         yield Block("text", registration_sentence(result.registration))
@@ -195,21 +190,6 @@ def _settings(result: StudyResult, charts: Mapping[str, Chart]) -> Iterator[Bloc
             "An ablation measures what each site is worth, which a search cannot: "
             "clipfit-study run ablation, with the data section of this study.",
         )
-
-
-def _mistakes(gallery: Gallery) -> list[Block]:
-    """Return the most confident mistakes, or why there are none."""
-    heading = Block("heading", "The most confident mistakes", level="h2")
-    if gallery.mistakes:
-        note = (
-            f"Test images, as seed {gallery.seed} of the best configuration takes them. Whoever "
-            "changes settings after looking at them chooses on test."
-        )
-        return [heading, Block("gallery", gallery.mistakes), Block("note", note)]
-    reason = "No predictions of single images were kept."
-    if gallery.seed is not None:
-        reason = f"With seed {gallery.seed}, every test image is classified correctly."
-    return [heading, Block("text", reason)]
 
 
 def _charts(charts: Mapping[str, Chart], *names: str, level: str = "h3") -> list[Block]:

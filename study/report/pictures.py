@@ -49,8 +49,8 @@ class Gallery:
 
     mistakes: Sequence[Picture]
     """The wrong predictions with the highest probabilities, the highest first."""
-    seed: int | None
-    """The seed of the model that made the predictions; None where none were kept."""
+    caption: str
+    """Whose predictions they are, or why there are none."""
 
 
 def make_gallery(result: StudyResult, datasets: Datasets) -> Gallery:
@@ -70,7 +70,7 @@ def make_gallery(result: StudyResult, datasets: Datasets) -> Gallery:
     best = result.best_by_validation
     trials = result.tested_trials(best.label) if best else []
     if not any(trial.confusion for trial in trials):
-        return Gallery((), None)
+        return Gallery((), "No predictions of single images were kept.")
     trial = first_seed(trials)
     predictions = read_predictions(result.folder, trial.trial_id, trial.settings.head)
     mistakes = [one for one in predictions if one.predicted != one.label]
@@ -89,7 +89,13 @@ def make_gallery(result: StudyResult, datasets: Datasets) -> Gallery:
                 address = encode_picture(dataset.source.open_image(one.path))
         caption = [f"taken for {one.predicted}, {percent(one.probability)} %", f"is {one.label}"]
         pictures.append(Picture(address, one.path, caption))
-    return Gallery(pictures, trial.seed)
+    text = f"With seed {trial.seed}, every test image is classified correctly."
+    if pictures:
+        text = (
+            f"Test images, as seed {trial.seed} of the best configuration takes them. Whoever "
+            "changes settings after looking at them chooses on test."
+        )
+    return Gallery(pictures, text)
 
 
 def _find_images(

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from study.report.formatting import format_count, format_mean
-from study.report.names import candidate_name, entry_name
+from study.report.names import candidate_name
 from study.report.setting_descriptions import settings_in_words
 from study.report.terminal import amount
 from study.report.verdict import (
-    ablation_verdict,
     describe_comparison,
     final_training,
     metric_name,
     scores_beside,
+    verdict,
 )
 from study.results.study_result import StudyResult
 from study.storage.command_lines import PROGRAM, study_command
@@ -24,21 +24,13 @@ _LONGEST = 50
 """The most characters of a configuration's words here; the tables have all of them."""
 _MOST_LINES = 12
 """The most lines at the end of a run; the least needed are the last."""
-_MOST = 3
-"""The most configurations that are listed where nothing was searched."""
 
 
 def findings(result: StudyResult) -> list[tuple[str, str]]:
     """Return what a study found: pairs of a word and a text."""
-    if result.ablation:
-        return [("found", ablation_verdict(result.ablation))]
     best = result.best_by_validation
-    if not best or not result.has_search:
-        tested = [f"{entry_name(one)} {format_mean(one.test, ' %')}" for one in result.rows]
-        text = f"{metric_name(result)}: {', '.join(tested[:_MOST])}" if tested else "nothing yet"
-        if len(tested) > _MOST:
-            text += f", and {len(tested) - _MOST} more"
-        return [("tested", text)]
+    if result.ablation or not best or not result.has_search:
+        return [("found", sentence) for sentence in verdict(result)]
     score = f"{format_mean(best.test, ' %')} {metric_name(result)}"
     found = [("test", f"{score} (95 % interval, {amount(best.test.n, 'seed')})")]
     beside = ", ".join(scores_beside(result, unit=""))
@@ -87,7 +79,7 @@ def next_steps(
         steps.append(
             ("model", address if result.registration.champion else f"{address} (no champion)")
         )
-    if result.has_search and not result.is_ablation:
+    if result.has_search and not result.ablation:
         changes = ["search.trials=+50"]
         minutes = result.config.search.minutes
         if minutes is not None:  # as many again, and `extend` takes nothing below what was used

@@ -16,7 +16,6 @@ from tests.results.conftest import (  # noqa: F401
     make_study,
     trained_study,
     tuned_study,
-    untested_study,
 )
 
 

@@ -124,21 +124,18 @@ def test_a_model_in_place_of_the_best_is_loaded_and_what_is_registered_is_named(
 
 
 @pytest.mark.parametrize(
-    "change, advice",
+    "change",
     [
-        (lambda study: study.drop("test-*"), "There is no best configuration yet."),
-        (
-            lambda study: study.set_images(800, 100, 100, naming_the_largest=True),
-            "Nothing: the selected configuration doesn’t beat chance on test.",
-        ),
+        lambda study: study.drop("test-*"),
+        lambda study: study.set_images(800, 100, 100, naming_the_largest=True),
     ],
 )
 def test_without_a_best_configuration_nothing_is_recommended(
-    few_shot_study: Path, change: Callable[[ExampleStudy], object], advice: str
+    few_shot_study: Path, change: Callable[[ExampleStudy], object]
 ):
     change(ExampleStudy(few_shot_study))
     lines = lines_of(rendered(few_shot_study))
-    assert lines[lines.index(advice) - 1] == "What to use"
+    assert lines[lines.index("What to use") + 1 :].count("Nothing: there is no best configuration.")
     assert not [line for line in lines if "delta.safetensors" in line]
 
 

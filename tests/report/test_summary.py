@@ -54,12 +54,14 @@ def test_what_is_offered_to_extend_is_what_extend_takes(few_shot_study: Path, li
 
 
 def test_predicting_needs_a_best_configuration_and_extending_a_search(
-    ablation_study: Path, untested_study: Path
+    ablation_study: Path, few_shot_study: Path
 ):
     found, steps = last_lines(ablation_study)
     assert ([word for word, _ in found], list(steps)) == (["found"], ["report", "tables"])
-    found, steps = last_lines(untested_study)
-    assert [word for word, _ in found] == ["tested"]
+    (few_shot_study / "candidates.json").unlink()
+    ExampleStudy(few_shot_study).drop("test-*")
+    found, steps = last_lines(few_shot_study)
+    assert [word for word, _ in found] == ["found"]
     assert "predict" not in steps
 
 
@@ -70,6 +72,6 @@ def test_the_one_tuned_configuration_of_a_study_without_a_search_can_label(few_s
     delta = few_shot_study / "trials/test-clipfit-seed1/delta.safetensors"
     delta.touch()
     found, steps = last_lines(few_shot_study)
-    assert "60.0" in dict(found)["tested"]
+    assert "60.0" in dict(found)["found"]
     assert steps["predict"] == f"clipfit-study predict {delta} FOLDER"
     assert "extend" not in steps

@@ -40,14 +40,6 @@ def tuned_study(few_shot_study: Path) -> Path:
 
 
 @pytest.fixture
-def untested_study(few_shot_study: Path) -> Path:
-    """A few-shot study before its test stage."""
-    (few_shot_study / "candidates.json").unlink()
-    ExampleStudy(few_shot_study).drop("test-*")
-    return few_shot_study
-
-
-@pytest.fixture
 def base_to_new_study(tmp_path: Path) -> Path:
     """A finished base-to-new study."""
     return search_study(tmp_path / "glyphs-base-to-new", base_to_new=True, seed=5)
