@@ -141,10 +141,7 @@ def _read_trial(
     """Return the result of a trial with one of its heads; None means the one it was used with."""
     # Read before the reports, so that a trial that has ended has all of them.
     end = trial.read_end()
-    lines = trial.read_reports()
-    # An epoch that is repeated after a crash is reported twice; the last report counts.
-    by_epoch = {line["epoch"]: line for line in lines}
-    reports = [by_epoch[epoch] for epoch in sorted(by_epoch)]
+    reports = trial.read_reports()
     last_report = reports[-1] if reports else {}
     settings = _read_settings(trial, config).with_reported_head(last_report)
     if head:

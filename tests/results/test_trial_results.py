@@ -38,7 +38,7 @@ def test_every_trial_is_one_row_of_the_fixed_schema(base_to_new_study: Path, tmp
 
 
 def add_report(trial: Path, **values: object):
-    """Let a trial have reported an epoch; of one that is reported again, the later report holds."""
+    """Let a trial have reported another epoch."""
     with (trial / "reports.jsonl").open("a") as file:
         file.write(json.dumps({"epoch": 13} | values) + "\n")
 
@@ -63,7 +63,7 @@ def test_a_search_trial_has_the_score_of_its_last_epoch_and_no_test_number(few_s
         assert row["val_score"] == pytest.approx(score, nan_ok=True)
         assert math.isnan(row["test_score"])
     (trial / "end.json").unlink()
-    assert itemgetter("status", "epochs")(row_of(few_shot_study, trial.name)) == ("running", 13)
+    assert itemgetter("status", "epochs")(row_of(few_shot_study, trial.name)) == ("running", 15)
 
 
 def test_a_folder_without_trials_or_a_configuration_is_an_error(
