@@ -8,7 +8,7 @@ from study.config.trial_settings import HEADS, TrialSettings
 from study.results.bootstrap import ResampledTests
 from study.results.chance import BALANCED, ChanceComparison
 from study.results.statistics import Intervals, MeanInterval, mean_intervals
-from study.results.trial_results import TrialResult, first_chance
+from study.results.trial_results import TrialResult
 from study.trial.study import BEST, Candidate
 
 
@@ -75,40 +75,41 @@ class Row:
 
 
 def make_row(
-    candidate: Candidate,
-    labels: Sequence[str],
+    candidates: Sequence[Candidate],
     trials: Sequence[TrialResult],
     *,
     resampled: ResampledTests,
     names: ScoreNames,
+    chance: float | None,
 ) -> Row:
     """Summarize the tests of a configuration, at least one of which has a score.
 
     Args:
-        candidate: the configuration.
-        labels: its label, then those of candidates with the same configuration.
+        candidates: those that have the configuration; the first one names it.
         trials: its test trials, one a seed, scored or not.
         resampled: the scores of the study's tests on resampled test images.
         names: the names of the study's scores.
+        chance: the balanced test score of guessing.
     """
     tested = [trial for trial in trials if trial.test_score is not None]
     heads = [f"score_{head}" for head in HEADS]
     shown = ("score", BALANCED, *heads, *names.parts, *names.datasets)
     means = mean_intervals(resampled, tested, shown)
-    balanced, chance = means.get(BALANCED), first_chance(tested)
+    balanced = means.get(BALANCED)
     against_chance = None
     if balanced and chance is not None:
         images = next(trial.confusion.total() for trial in tested if trial.confusion)
         # An interval over seeds alone states nothing of other test images.
         low = balanced.low if balanced.images else None
         against_chance = ChanceComparison(balanced.mean, chance, images, low)
+    first = candidates[0]
     return Row(
-        label=candidate.label,
-        labels=labels,
-        settings=candidate.settings,
+        label=first.label,
+        labels=[candidate.label for candidate in candidates],
+        settings=first.settings,
         trainable=tested[0].trainable,
-        source_trial=candidate.source_trial,
-        val_score=candidate.val_score,
+        source_trial=first.source_trial,
+        val_score=first.val_score,
         test_trial_count=len(trials),
         means=means,
         against_chance=against_chance,

@@ -39,10 +39,10 @@ from study.results.statistics import (
     mean_intervals,
 )
 from study.results.training_images import read_training_images, training_overlap
-from study.results.trial_results import TrialResult, first_chance, read_trials, trials_table
+from study.results.trial_results import TrialResult, read_trials, trials_table
 from study.storage.atomic import with_retries
 from study.storage.result_folder import JsonObject
-from study.storage.study_folder import CELLS, CHANCE, IDENTITY, Registration, StudyFolder
+from study.storage.study_folder import CHANCE, IDENTITY, Registration, StudyFolder
 from study.trial.study import (
     BEST,
     COMPARED,
@@ -94,8 +94,6 @@ class StudyResult:
     """The configurations to test, as fixed by validation; empty before that."""
     earlier_candidates: Sequence[Sequence[Candidate]]
     """The candidates before each extension of the search, oldest first, which had been tested."""
-    is_ablation: bool
-    """Whether the study is an ablation whose cells are fixed."""
     identity: JsonObject
     """The study's id and the versions that it was made with; empty where they are missing."""
     training_overlap: float | None
@@ -117,11 +115,6 @@ class StudyResult:
     def protocol(self) -> Protocol:
         """The study's protocol."""
         return self.study.protocol
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether all of the study's steps have ended."""
-        return self.folder.is_complete()
 
     @cached_property
     def registration(self) -> Registration | None:
@@ -192,14 +185,14 @@ class StudyResult:
             equal[candidate.tested].append(candidate)
         rows = [
             make_row(
-                first,
-                [first.label, *(other.label for other in others)],
-                self.test_trials(first.label),
+                candidates,
+                self.test_trials(candidates[0].label),
                 resampled=self.resampled,
                 names=self.score_names,
+                chance=self.chance,
             )
-            for first, *others in equal.values()
-            if self.tested_trials(first.label)
+            for candidates in equal.values()
+            if self.tested_trials(candidates[0].label)
         ]
         return tuple(sorted(rows, key=lambda row: (-row.test.mean, not row.is_best_by_validation)))
 
@@ -215,7 +208,8 @@ class StudyResult:
     @property
     def chance(self) -> float | None:
         """The balanced test score of guessing, which is the same for all rows and cells."""
-        return first_chance(self.trial_results)
+        chances = (trial.chance for trial in self.trial_results)
+        return next((chance for chance in chances if chance is not None), None)
 
     @property
     def best_by_validation(self) -> Row | None:
@@ -318,9 +312,13 @@ class StudyResult:
 
     @cached_property
     def ablation(self) -> Ablation | None:
-        """The cells of the ablation against its base; None if the study is no ablation."""
+        """The cells of the ablation against its base; None before an ablation has fixed them.
+
+        Raises:
+            FolderError: the file of the cells is damaged.
+        """
         trials = self.stage("ablation")
-        if not (self.is_ablation or trials):
+        if not trials and self.study.cells() is None:
             return None
         return make_ablation(trials, self.stage("search"), self.resampled, self.score_names)
 
@@ -363,7 +361,6 @@ def read_study_result(folder: Path) -> StudyResult:
         trial_results=trials,
         candidates=read_candidates(opened) or (),
         earlier_candidates=[[*map(Candidate.model_validate, some)] for some in earlier if some],
-        is_ablation=opened.read_json(CELLS) is not None,
         identity=opened.read_identity() if opened.read(IDENTITY) is not None else {},
         training_overlap=training_overlap(opened, split_hashes.values()),
     )

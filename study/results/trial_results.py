@@ -100,11 +100,6 @@ def seed_scores(trials: Iterable[TrialResult], name: str = "score") -> dict[int,
     return scores
 
 
-def first_chance(trials: Iterable[TrialResult]) -> float | None:
-    """Return the balanced test score of guessing, which all trials share; None if none has it."""
-    return next((trial.chance for trial in trials if trial.chance is not None), None)
-
-
 def read_trials(folder: StudyFolder, protocol: Protocol) -> list[TrialResult]:
     """Read the trials of a study, in the order of their ids.
 
