@@ -16,43 +16,43 @@ from study.data.records import (
     read_label,
 )
 from study.data.shots import Shots, make_shots
-from study.data.splits import refuse_shared_groups
+from study.data.splits import check_splits, refuse_shared_groups
 from study.errors import DataError
 
 logger = logging.getLogger(__name__)
-
-_Rows = tuple[str, list[Any]]
-"""A place, for messages, and the rows that stand there."""
 
 
 def read_published_shots(path: Path, dataset: Dataset, *, shots: int, seed: int) -> Shots:
     """Read a few-shot split that others published, for comparisons on the same images.
 
-    Two forms are known: `shot_{n}-seed_{s}_{train,val}.jsonl` with one
-    `{"impath", "label", "classname"}` per line, and `shot_{n}-seed_{s}.json` with the same records
-    in `train.data` and `val.data`. Their paths may be relative to a data root or absolute on
+    Their files `shot_{n}-seed_{s}.json` have the lists `train.data` and `val.data` with one
+    `{"impath", "label", "classname"}` per image, as those of cross-modal adaptation (Lin et al.,
+    CVPR 2023), which are CoOp's draws. Their paths may be relative to a data root or absolute on
     another machine, so they are matched to the dataset's paths by their last parts. Fewer images of
     a class than `shots` are only warned about.
 
     Args:
-        path: the folder with the files, or a folder above it.
+        path: the folder with the files, or one with a folder of the dataset's name that has them.
         dataset: the dataset that the images belong to.
         shots: the number of training images per class.
         seed: the seed of the published draw.
 
     Raises:
-        DataError: if the dataset does not have an image, an image is in the test split, a label or
-            class name differs, or a class has more images than shots; the message names them.
+        DataError: if the dataset has no such image to train on, an image is listed twice, a label
+            or class name differs, or a class has more images than shots; the message names them.
     """
-    (where, train_rows), (val_where, val_rows) = _published_rows(path, dataset, shots, seed)
-    train = _match_records(train_rows, dataset, where=where)
-    val = _match_records(val_rows, dataset, where=val_where)
-    shared = sorted(record.path for record in set(train) & set(val))
-    if shared:
-        raise DataError(f"{where}: in both train and val: {listed(shared)}")
+    file = _find_file(path, dataset, f"shot_{shots}-seed_{seed}")
+    match read_json(file):
+        case {"train": {"data": [*train_rows]}, "val": {"data": [*val_rows]}}:
+            train = _match_records(train_rows, dataset, where=f"{file}, train")
+            val = _match_records(val_rows, dataset, where=f"{file}, val")
+        case _:
+            raise DataError(f"{file}: needs the lists train.data and val.data")
     if not train:
-        raise DataError(f"{where}: has no training images")
-    refuse_shared_groups(Splits(train, val), where=where)
+        raise DataError(f"{file}: has no training images")
+    splits = Splits(train, val)
+    check_splits(splits, where=str(file))
+    refuse_shared_groups(splits, where=str(file))
     available = Counter(record.label for record in dataset.train)
     too_many = []
     too_few = []
@@ -63,66 +63,34 @@ def read_published_shots(path: Path, dataset: Dataset, *, shots: int, seed: int)
         elif count < min(shots, available[label]):
             too_few.append(class_and_count)
     if too_many:
-        raise DataError(f"{where}: more than {shots} images of {listed(too_many)}")
+        raise DataError(f"{file}: more than {shots} images of {listed(too_many)}")
     if too_few:
-        logger.warning(
-            "%s: fewer than %d images of %s: is it whole?", where, shots, listed(too_few)
-        )
+        logger.warning("%s: fewer than %d images of %s: is it whole?", file, shots, listed(too_few))
     return make_shots(dataset.name, shots, seed, train, val)
 
 
-def _published_rows(path: Path, dataset: Dataset, shots: int, seed: int) -> list[_Rows]:
-    """Return the rows of train and of val, each with the place where they stand.
+def _find_file(path: Path, dataset: Dataset, stem: str) -> Path:
+    """Return the file of a published draw, by its name without the suffix.
 
     Raises:
-        DataError: there are none, or they are not whole.
+        DataError: there is none.
     """
-    stem = f"shot_{shots}-seed_{seed}"
-    folders = _shot_folders(path, dataset)
+    folders = [path, path / dataset.name, path / "indices" / dataset.name]
     for folder in folders:
-        train = folder / f"{stem}_train.jsonl"
-        val = folder / f"{stem}_val.jsonl"
-        if train.is_file():
-            train_rows = read_json(train, by_line=True)
-            val_rows = []
-            if val.exists():
-                val_rows = read_json(val, by_line=True)
-            return [(f"{train}, train", train_rows), (f"{val}, val", val_rows)]
-        whole = folder / f"{stem}.json"
-        if whole.is_file():
-            match read_json(whole):
-                case {"train": {"data": [*train_rows]}, "val": {"data": [*val_rows]}}:
-                    return [(f"{whole}, train", train_rows), (f"{whole}, val", val_rows)]
-            raise DataError(f"{whole}: needs the lists train.data and val.data")
-    for folder in folders:
-        pickled = folder / f"{stem}.pkl"
-        if pickled.exists():
-            raise DataError(
-                f"{pickled}: a pickle can run any code and is never read; expected "
-                f"{stem}_train.jsonl with {stem}_val.jsonl, and {stem}.json"
-            )
+        file = folder / f"{stem}.json"
+        if file.is_file():
+            return file
     raise DataError(
-        f"{stem}_train.jsonl or {stem}.json is missing; looked in {listed(map(str, folders))}"
+        f"{stem}.json is missing; looked in {listed(map(str, folders))}; CoOp's own {stem}.pkl is "
+        "never read, since a pickle can run any code"
     )
-
-
-def _shot_folders(path: Path, dataset: Dataset) -> list[Path]:
-    """Return the folders where splits of a dataset may lie, given a folder above them."""
-    # Splits may also lie in the dataset's own folder, whose name can differ from the dataset's.
-    root = getattr(dataset.source, "root", Path(dataset.name))
-    inner = "split_fewshot"
-    folders = [path, path / inner]
-    for name in dict.fromkeys((dataset.name, root.name)):
-        for parts in ((name,), (name, inner), (inner, name), ("indices", name)):
-            folders.append(path.joinpath(*parts))
-    return folders
 
 
 def _match_records(rows: list[Any], dataset: Dataset, *, where: str) -> Records:
     """Return the dataset's own record for each published one."""
-    tested = {record.path for record in dataset.test}
-    record_of = {record.path: record for record in dataset.records}
-    matched = {}
+    # Not those of the test split, which no model may be trained or selected on.
+    record_of = {record.path: record for record in dataset.train + dataset.val}
+    matched = []
     absent = []
     for number, row in enumerate(rows):
         label = None
@@ -143,15 +111,13 @@ def _match_records(rows: list[Any], dataset: Dataset, *, where: str) -> Records:
                 f"{where}[{number}]: {record.path} is {label} {str(name)!r} there, but "
                 f"{record.label} {class_name!r} in {dataset.name}"
             )
-        if record.path in matched:
-            raise DataError(f"{where}: listed twice: {record.path!r}")
-        matched[record.path] = record
-    leaked = [path for path in matched if path in tested]
-    if leaked:
-        raise DataError(f"{where}: images of the test split of {dataset.name}: {listed(leaked)}")
+        matched.append(record)
     if absent:
-        raise DataError(f"{where}: {dataset.name} has no such images: {listed(absent)}")
-    return tuple(matched.values())
+        raise DataError(
+            f"{where}: not among the training and validation images of {dataset.name}: "
+            f"{listed(absent)}"
+        )
+    return tuple(matched)
 
 
 def _find_record(text: str, record_of: Mapping[str, Record]) -> Record | None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from study.data.images.sources import FolderSource
 from study.data.published_shots import read_published_shots
 from study.data.records import Record, Records
 from study.data.shots import make_shots
@@ -49,26 +48,22 @@ def published(prefix: str, *numbers: int) -> list[dict[str, object]]:
     return rows
 
 
-def write_lines(path: Path, rows: list[Any]):
-    """Write JSON Lines."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(map(json.dumps, rows)))
+def write(folder: Path, train: list[Any], val: list[Any], shots: int = 1):
+    """Write a published draw."""
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = {"train": {"data": train, "indices": [0]}, "val": {"data": val}}
+    (folder / f"shot_{shots}-seed_1.json").write_text(json.dumps(parts))
 
 
 @pytest.mark.parametrize(
     "prefix",
-    ["/home/x/DATA/eurosat/2750/", r"\\server\share/eurosat//2750/./", "2750/"],
+    ["/home/x/DATA/eurosat/2750/", r"\\server\share/eurosat//2750/./", "./data/eurosat/2750/"],
 )
-def test_published_shots_are_found_whatever_their_root(prefix: str, tmp_path: Path):
-    train, val = published(prefix, 1, 3), published(prefix, 5)
-    lines, whole = tmp_path / "split_fewshot", tmp_path / "x" / "indices" / "eurosat"
-    write_lines(lines / "shot_2-seed_1_train.jsonl", train)
-    write_lines(lines / "shot_2-seed_1_val.jsonl", val)
-    parts = {"train": {"data": train, "indices": [0]}, "val": {"data": val}}
-    write_lines(whole / "shot_2-seed_1.json", [parts])
+@pytest.mark.parametrize("above", ["", "eurosat", "indices/eurosat"])
+def test_published_shots_are_found_whatever_their_root(prefix: str, above: str, tmp_path: Path):
+    write(tmp_path / above, published(prefix, 1, 3), published(prefix, 5), shots=2)
     expected = make_shots("eurosat", 2, 1, records(1, 3), records(5))
-    for above in (lines, lines.parent, whole, whole.parents[1]):
-        assert read_published_shots(above, EUROSAT, shots=2, seed=1) == expected
+    assert read_published_shots(tmp_path, EUROSAT, shots=2, seed=1) == expected
 
 
 def row(number: int = 1, label: object = 0, name: str = "Forest") -> dict[str, object]:
@@ -79,8 +74,8 @@ def row(number: int = 1, label: object = 0, name: str = "Forest") -> dict[str, o
 @pytest.mark.parametrize(
     "rows, message",
     [
-        ([row(6)], "images of the test split of eurosat"),
-        ([row(9)], "eurosat has no such images"),
+        ([row(6)], "not among the training and validation images of eurosat"),
+        ([row(9)], "not among the training and validation images of eurosat"),
         ([row(4)], "in both train and val"),
         ([row(), row()], "listed twice"),
         ([row(label=1)], "is 1 'For"),
@@ -92,24 +87,22 @@ def row(number: int = 1, label: object = 0, name: str = "Forest") -> dict[str, o
     ],
 )
 def test_unsound_published_shots_are_refused(rows: list[Any], message: str, tmp_path: Path):
-    write_lines(tmp_path / "shot_1-seed_1_train.jsonl", rows)
-    write_lines(tmp_path / "shot_1-seed_1_val.jsonl", published("2750/", 4))
+    write(tmp_path, rows, published("2750/", 4))
     with pytest.raises(DataError, match=message):
         read_published_shots(tmp_path, EUROSAT, shots=1, seed=1)
 
 
-@pytest.mark.parametrize("text", ["", "{", "9" * 5000])
+@pytest.mark.parametrize("text", ["", "{", "9" * 5000, "{}"])
 def test_a_damaged_file_is_named(text: str, tmp_path: Path):
-    for name in ("shot_1-seed_1.json", "shot_1-seed_1_train.jsonl"):
-        (tmp_path / name).write_text(text)
-        with pytest.raises(DataError, match=name):
-            read_published_shots(tmp_path, EUROSAT, shots=1, seed=1)
+    (tmp_path / "shot_1-seed_1.json").write_text(text)
+    with pytest.raises(DataError, match=r"shot_1-seed_1\.json"):
+        read_published_shots(tmp_path, EUROSAT, shots=1, seed=1)
 
 
 def test_a_file_that_was_cut_is_reported_and_cannot_train(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
-    write_lines(tmp_path / "shot_2-seed_1_train.jsonl", published("2750/", 1, 2)[:1])
+    write(tmp_path, published("2750/", 1, 2)[:1], [], shots=2)
     shots = read_published_shots(tmp_path, EUROSAT, shots=2, seed=1)
     assert "fewer than 2 images of 'Forest (1)'" in caplog.text
     with pytest.raises(DataError, match="no training image of 'Sea or Lake'"):
@@ -117,16 +110,8 @@ def test_a_file_that_was_cut_is_reported_and_cannot_train(
     assert task_of_test(EUROSAT, shots, {"base": (0,), "new": (1,)}).train.classes == (0,)
 
 
-def test_splits_may_lie_in_a_folder_that_is_called_otherwise_than_the_dataset(tmp_path: Path):
-    elsewhere = replace(EUROSAT, source=FolderSource(tmp_path / "data" / "euro-sat"))
-    file = tmp_path / "euro-sat/split_fewshot/shot_1-seed_1_train.jsonl"
-    write_lines(file, published("2750/", 1))
-    assert read_published_shots(tmp_path, elsewhere, shots=1, seed=1).train == records(1)
-
-
 def test_published_shots_with_a_group_on_both_sides_are_refused(tmp_path: Path):
     dataset = replace(EUROSAT, train=grouped(EUROSAT.train, 3), val=grouped(EUROSAT.val, 3))
-    write_lines(tmp_path / "shot_1-seed_1_train.jsonl", published("2750/", 1))
-    write_lines(tmp_path / "shot_1-seed_1_val.jsonl", published("2750/", 4))
+    write(tmp_path, published("2750/", 1), published("2750/", 4))
     with pytest.raises(DataError, match=r"groups are on two sides.*Forest_1.jpg' in train and"):
         read_published_shots(tmp_path, dataset, shots=1, seed=1)
