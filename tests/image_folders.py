@@ -16,6 +16,6 @@ def image_folder(
         for label, name in enumerate(names):
             (root / split / name).mkdir(parents=True)
             for n in range(number):
-                image = Image.new("RGB", (8, 8), (n, len(split), label))
+                image = Image.new("RGB", (8, 8), (255 - n, len(split), label))
                 image.save(root / split / name / f"{n}.png")
     return root

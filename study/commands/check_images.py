@@ -9,7 +9,6 @@ from study.commands.check_result import CheckResult, Fact
 from study.commands.console import track
 from study.data.datasets import PACKAGED
 from study.data.file_checks import check_files
-from study.data.images.rgb import HIGHEST, dark_images
 from study.data.images.sources import IMAGE_SUFFIXES, FolderSource
 from study.data.readers.benchmarks import download_note
 from study.data.readers.published import differing_counts
@@ -20,6 +19,8 @@ from study.trial.study import Study
 
 SAMPLE = 64
 """How many images of a dataset are decoded where not all are."""
+DARK = 32
+"""The level, of 255, below which all pixels of all images are nearly black."""
 
 
 def decode_images(study: Study, *, every: bool) -> CheckResult:
@@ -40,9 +41,13 @@ def decode_images(study: Study, *, every: bool) -> CheckResult:
         images = _decode_all(dataset, paths)
         tried += len(images)
         unreadable += [fault for fault, _ in images if fault]
-        dark = dark_images(max((highest for _, highest in images), default=0))
-        if dark:
-            warnings.append(f"{dataset.name}: {dark}")
+        levels = [level for fault, level in images if not fault]
+        if levels and max(levels) < DARK:
+            warnings.append(
+                f"{dataset.name}: its images are nearly black: the highest level in "
+                f"{amount(len(levels), 'image')} is {max(levels)} of 255; if they have fewer bits "
+                "than their files, such as 12 in 16, data.pixel_range=[0, 4095] is meant"
+            )
     text = f"all {amount(tried, 'image')}"
     if not every:
         text = f"a sample of {amount(tried, 'image')} (--images decodes all)"
@@ -57,14 +62,14 @@ def decode_images(study: Study, *, every: bool) -> CheckResult:
 
 
 def _decode_all(dataset: Dataset, paths: Sequence[str]) -> list[tuple[str, int]]:
-    """Return why each image cannot be read, or "", and its highest value if it has 16 bits."""
+    """Return why each image cannot be read, or "", and its highest level, from 0 to 255."""
 
     def decode(path: str) -> tuple[str, int]:
         try:
             image = dataset.source.open_image(path)
         except (DataError, OSError) as error:
             return str(error), 0
-        return "", int(image.info.get(HIGHEST, 0))
+        return "", max(high for _, high in image.getextrema())
 
     with ThreadPool() as pool:
         found = pool.imap(decode, paths, chunksize=8)

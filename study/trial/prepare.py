@@ -4,7 +4,7 @@ import json
 import logging
 import math
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from study.config.search_section import AshaConfig
 from study.config.trial_settings import HEADS, Head
 from study.data.images.decode import ImageCache, ImageCounter, decode_images
 from study.data.images.image_reading import ImageReading
-from study.data.images.rgb import dark_images
 from study.data.images.table import ImageTable
 from study.data.output_folders import IMAGES
 from study.data.prompts import ENSEMBLE
@@ -48,8 +47,6 @@ class Preparer:
     image_size: int
     """The width and height of the backbone's input, in pixels."""
     progress: ImageCounter | None = None
-    _dark_datasets: set[str] = field(default_factory=set, repr=False, compare=False)
-    """The names of the datasets that were warned of because their images are dark."""
 
     def shots(self, seed: int) -> Shots:
         """Return the shots that the study recorded for a seed; draw and record them at first.
@@ -132,9 +129,6 @@ class Preparer:
             paths = [record.path for record in target.test]
             tables[target.name] = self._decode(target, paths, self.study.target_root(target.name))
         train_images, eval_images = self._decode_own(tasks, split, tables.keys())
-        self._warn_if_dark(dataset.name, train_images, eval_images)
-        for name, table in tables.items():
-            self._warn_if_dark(name, table)
         skipped = {*train_images.skipped, *eval_images.skipped}
         own = skipped, dataset.class_names
         of_targets = {one.name: (tables[one.name].skipped, one.class_names) for one in targets}
@@ -217,13 +211,6 @@ class Preparer:
         if not path.exists() or path.read_bytes() != contents:
             make_folder(path.parent)
             write_atomically(path, contents, existing=path.parent)
-
-    def _warn_if_dark(self, name: str, *tables: ImageTable) -> None:
-        """Warn, once per dataset, if its 16-bit images use only a small part of their depth."""
-        warning = dark_images(max(table.highest for table in tables))
-        if warning and name not in self._dark_datasets:
-            self._dark_datasets.add(name)
-            logger.warning("%s: %s", name, warning)
 
     def _reading(self) -> ImageReading:
         """Return how images are read, framed as the checkpoint says."""

@@ -144,23 +144,7 @@ def test_without_a_search_no_image_is_kept_for_validation(prepare: Prepare):
         prepare(dataset="imagenet", shots=4).test(2)
 
 
-@pytest.mark.parametrize("augment", [False, True])
-def test_dark_images_are_asked_about_once_when_decoded_and_when_found(
-    augment: bool, prepare: Prepare, tmp_path: Path, caplog: pytest.LogCaptureFixture
-):
-    folder = deep_images(tmp_path / "deep")
-    preparer = prepare(dataset="deep", root=str(folder), shots=1, augment=augment)
-    for each in (preparer, Preparer(preparer.study, 16)):
-        caplog.clear()
-        each.search()
-        each.test(1)
-        (warning,) = caplog.messages
-        assert "data.pixel_range=[0, 4095]" in warning
-
-
-def test_a_pixel_range_is_for_all_but_packaged_datasets(
-    prepare: Prepare, tmp_path: Path, caplog: pytest.LogCaptureFixture
-):
+def test_a_pixel_range_is_for_all_but_packaged_datasets(prepare: Prepare, tmp_path: Path):
     deep = str(deep_images(tmp_path / "deep"))
     deep_images(tmp_path / "mine")
     targets = {"targets": ["mine", "digits"], "targets_root": str(tmp_path)}
@@ -170,7 +154,6 @@ def test_a_pixel_range_is_for_all_but_packaged_datasets(
         table = ImageTable(images)
         assert table.pixels(table.paths).max() == 255
         assert cache_fault(images, table.paths) is None
-    assert not caplog.messages
 
 
 def test_the_tasks_of_a_trial_are_on_record_under_their_hash(prepare: Prepare):

@@ -22,10 +22,8 @@ from PIL import Image
 
 from study.backbones.framing import CLIP_FRAMING, Framing
 from study.data.images.image_reading import DEFAULT_READING, ImageReading
-from study.data.images.rgb import HIGHEST
 from study.data.images.table import (
     HASH,
-    HIGHEST_VALUE,
     SCHEMA,
     SKIPPED,
     ImageTable,
@@ -187,8 +185,6 @@ class _Decoder:
     progress: ImageCounter | None
     skipped: list[str] = field(default_factory=list)
     """The images that are left out because they are unreadable."""
-    _highest: list[int] = field(default_factory=list)
-    """The highest value of each 16-bit image."""
 
     def write(self, file: Path) -> None:
         """Write the images in batches, then an empty batch with the hash.
@@ -208,7 +204,6 @@ class _Decoder:
                 metadata = {
                     HASH: digest.hexdigest().encode(),
                     SKIPPED: json.dumps(self.skipped).encode(),
-                    HIGHEST_VALUE: str(max(self._highest, default="")).encode(),
                 }
                 writer.write_batch(pa.RecordBatch.from_pylist([], SCHEMA), custom_metadata=metadata)
             sink.flush()
@@ -244,8 +239,6 @@ class _Decoder:
             image = self.source.open_image(path)
         except DataError as error:
             return error
-        if HIGHEST in image.info:
-            self._highest.append(image.info[HIGHEST])
         cache = self.cache
         framing = self.reading.framing
         pixels = preprocess(image, size=cache.size, keep_aspect=cache.keep_aspect, framing=framing)

@@ -10,8 +10,6 @@ from PIL import ExifTags, Image, ImageOps
 from study.data.images.image_reading import DEFAULT_READING, ImageReading, PixelRange
 from study.errors import DataError
 
-HIGHEST = "highest 16-bit value"
-"""The key in ``info`` of the highest value that a 16-bit image had before it was scaled."""
 FULL_DEPTH = 2**16 - 1
 LONGEST_ASPECT = 200
 """The largest allowed ratio of the sides: a strip one pixel wide would be resized to gigabytes."""
@@ -31,7 +29,7 @@ def to_rgb(image: Image.Image, reading: ImageReading = DEFAULT_READING) -> Image
         reading: how it is read.
 
     Returns:
-        A new image without metadata, except `HIGHEST`.
+        A new image without metadata.
 
     Raises:
         DataError: the image is deeper than 8 bits, and nothing says which values are black and
@@ -40,9 +38,8 @@ def to_rgb(image: Image.Image, reading: ImageReading = DEFAULT_READING) -> Image
         Exception: whatever Pillow's decoders raise for broken bytes.
     """
     opaque = image
-    highest = None
     if image.mode.partition(";")[0] in ("I", "F"):
-        opaque, highest = _scale_to_8_bits(image, reading.pixel_range)
+        opaque = _scale_to_8_bits(image, reading.pixel_range)
     elif image.mode == "L" and _sample_format(_tiff_tags(image)) == _SIGNED:
         raise DataError("has signed 8-bit pixels; expected unsigned ones")
     elif image.has_transparency_data:
@@ -51,8 +48,6 @@ def to_rgb(image: Image.Image, reading: ImageReading = DEFAULT_READING) -> Image
     rgb = opaque.convert("RGB")
     # With the image's other metadata, `exif_transpose` fails if some of them are broken.
     rgb.info = {}
-    if highest is not None:
-        rgb.info[HIGHEST] = highest
     rgb.getexif()[ExifTags.Base.Orientation] = _orientation(image)
     ImageOps.exif_transpose(rgb, in_place=True)
     if not 0 < max(rgb.size) <= LONGEST_ASPECT * min(rgb.size):
@@ -81,28 +76,8 @@ def _sample_format(tags: Mapping[int, Any]) -> int:
     return int(tags.get(ExifTags.Base.SampleFormat, (_UNSIGNED,))[0])
 
 
-def dark_images(highest: int | None) -> str | None:
-    """Return a warning if 16-bit images use only a small part of their depth, else None.
-
-    Args:
-        highest: the highest value of all 16-bit images that were read; None if there were none.
-    """
-    if not highest or highest * 8 >= FULL_DEPTH:
-        return None
-    bits = highest.bit_length()
-    return (
-        f"its 16-bit images are nearly black: their highest value is {highest}, and white is "
-        f"{FULL_DEPTH}; if they hold {bits} bits, data.pixel_range=[0, {2**bits - 1}] is meant"
-    )
-
-
-def _scale_to_8_bits(
-    image: Image.Image, pixel_range: PixelRange | None
-) -> tuple[Image.Image, int | None]:
+def _scale_to_8_bits(image: Image.Image, pixel_range: PixelRange | None) -> Image.Image:
     """Scale an image deeper than 8 bits to 8 bits.
-
-    Returns:
-        The image, and its highest value if it has 16 bits and no ``pixel_range`` is set, else None.
 
     Raises:
         DataError: see `to_rgb`.
@@ -130,10 +105,7 @@ def _scale_to_8_bits(
         levels = 255 - levels  # zero is white; Pillow inverts images of up to 8 bits only
     if "transparency" in image.info:
         levels[values == image.info["transparency"]] = 255
-    highest = None
-    if bits == 16 and pixel_range is None and values.size:
-        highest = int(values.max())
-    return Image.fromarray(levels), highest
+    return Image.fromarray(levels)
 
 
 def _as_pillow_scales(pixel_range: PixelRange, image: Image.Image) -> PixelRange:

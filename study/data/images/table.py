@@ -25,7 +25,7 @@ SCHEMA = pa.schema(
         ("pixels", pa.large_binary()),
     ]
 )
-HASH, SKIPPED, HIGHEST_VALUE = b"sha256", b"skipped", b"highest 16-bit value"
+HASH, SKIPPED = b"sha256", b"skipped"
 """The keys of the last batch's metadata."""
 TRIES = 10
 SCALE = (0.08, 1.0)
@@ -75,10 +75,6 @@ class ImageTable:
         for batch in self.batches:
             self.paths += batch["path"].to_pylist()
         self._row_of = {path: row for row, path in enumerate(self.paths)}
-        self.highest = int(metadata.get(HIGHEST_VALUE) or 0)
-        """The highest value of the 16-bit images before they were scaled.
-
-        0 means that there are none, or that a ``pixel_range`` says how they are scaled."""
 
     @cached_property
     def _images(self) -> list[Tensor]:

@@ -11,11 +11,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from study.data.images.decode import ImageCache, decode_images
 from study.data.images.image_reading import ImageReading, check_range
-from study.data.images.rgb import dark_images, to_rgb
+from study.data.images.rgb import to_rgb
 from study.data.images.sources import FolderSource, read_any_image
-from study.data.images.table import ImageTable
 from study.errors import DataError
 from tests.pictures import (
     GREY,
@@ -151,28 +149,6 @@ def test_a_range_maps_deep_pixels_linearly_and_leaves_eight_bits_alone(
 ):
     image = read_any_image(contents, reading=ImageReading(bounds))
     assert (pixels(image) == np.reshape(expected, (2, 4, -1))).all()
-
-
-def test_a_decoded_file_knows_the_highest_value_of_its_deep_images(tmp_path: Path):
-    Image.fromarray(np.full((4, 4), 4000, np.uint16)).save(tmp_path / "deep.png")
-    Image.fromarray(GREY).save(tmp_path / "flat.png")
-    cache = ImageCache(tmp_path / "cache", "k", size=4)
-
-    def highest(bounds: tuple[float, float] | None, *names: str) -> int:
-        source = FolderSource(tmp_path, reading=ImageReading(bounds))
-        return ImageTable(decode_images(source, names, cache)).highest
-
-    assert highest(None, "deep.png", "flat.png") == 4000
-    assert highest(None, "flat.png") == 0
-    assert highest((0, 4095), "deep.png", "flat.png") == 0, "it is another file"
-
-
-@pytest.mark.parametrize("highest, meant", [(4095, 4095), (8191, 8191), (1, 1)])
-def test_dark_images_are_warned_about_and_those_that_use_their_depth_are_not(
-    highest: int, meant: int
-):
-    assert f"data.pixel_range=[0, {meant}] is meant" in (dark_images(highest) or "")
-    assert [dark_images(other) for other in (None, 0, 8192, 65535)] == [None] * 4
 
 
 @pytest.mark.parametrize(
