@@ -98,7 +98,8 @@ class Dataset(records.Dataset):
         if "group" in rows:
             rows["group"] = rows.group.where(rows.group != "", rows.path)
         root = Path(os.path.commonpath([*map(os.path.dirname, named)])) if named else Path(folder)
-        return cls._of(name, rows_contents(name, rows, root, where=FRAME))
+        class_names, splits = rows_contents(name, rows, root, where=FRAME)
+        return cls._of(name, (class_names, splits, FolderSource(root)))
 
     @classmethod
     def from_huggingface(cls, dataset: object, *, name: str = OWN) -> "Dataset":

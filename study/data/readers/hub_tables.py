@@ -5,9 +5,8 @@ virtual ids such as `train/000123`.
 """
 
 import io
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,7 @@ from PIL import Image
 from study.data.data_internals import table_fingerprint
 from study.data.images.image_reading import DEFAULT_READING, ImageReading
 from study.data.images.sources import read_image
-from study.data.records import ClassNames, Contents, Record, Records, Splits, class_table, listed
-from study.data.splits import fixed_split
+from study.data.records import Contents, listed, match_names
 from study.errors import DataError
 
 COLUMNS = {
@@ -27,8 +25,6 @@ COLUMNS = {
     "group": (),
 }
 """The names that columns are known by, where none or several are of the kind of a part."""
-NUMBERS_AND_TEXTS = r"null|bool|u?int\d+|(large_)?string|string_view"
-"""The types of the cells of labels and groups."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +83,7 @@ class HubSource:
 def read_tables(name: str, tables: Any, columns: Mapping[str, str]) -> Contents:
     """Return the classes and images of the tables of splits, without decoding an image.
 
-    Without a test split, the validation split is the test split. With a training split alone, the
-    images are split by `fixed_split`.
+    Their rows are read like those of other tables, see `study.data.readers.tables.load_table`.
 
     Args:
         name: the dataset's name.
@@ -96,43 +91,48 @@ def read_tables(name: str, tables: Any, columns: Mapping[str, str]) -> Contents:
         columns: see `study.data.readers.huggingface.load_hub`.
 
     Raises:
-        DataError: columns are missing or of a wrong type, or labels are not those of the training
-            split.
+        DataError: columns are missing or of a wrong type, or rows are malformed.
     """
     import datasets
+    import pandas as pd  # both take half a second to import
     from huggingface_hub.constants import HF_HUB_CACHE  # which `datasets` brings
 
+    from study.data.readers.tables import rows_contents, table_rows
+
     features = tables["train"].features
-    image = _find_column(name, features, columns, "image")
-    label = _find_column(name, features, columns, "label")
-    group = _find_column(name, features, columns, "group") if "group" in columns else None
-    # Reading a row decodes all its images: no others are kept, and this one stays encoded.
-    kept = [column for column in dict.fromkeys((image, label, group)) if column]
+    column_of = match_names("columns", [*features], _known_names(features), columns, where=name)
+    for part in ("image", "label"):
+        if part not in column_of:
+            raise DataError(
+                f"{name}: no {part} column; name it in columns.{part} or rename it; "
+                f"the dataset has {listed(features)}"
+            )
+    kept = list(dict.fromkeys(column_of.values()))
+    image = column_of.pop("image")
+    frames = []
     try:
+        # Reading a row decodes all its images: no others are kept, and this one stays encoded.
         tables = tables.select_columns(kept)
         tables = tables.cast_column(image, datasets.Image(decode=False))
+        # Arrow's format decodes nothing, whatever the columns are.
+        texts = tables.select_columns([*column_of.values()]).with_format("arrow")
+        for split, table in texts.items():
+            cells = table[:]
+            frame = pd.DataFrame({part: cells[column] for part, column in column_of.items()})
+            frame["path"] = [f"{split}/{row:06d}" for row in range(len(table))]
+            frame["split"] = split if len(tables) > 1 else ""
+            frames.append(frame)
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise DataError(
-            f"{name}: a split lacks one of the columns {listed(kept)}, or column {image!r} holds "
-            f"no images ({error})"
+            f"{name}: a split lacks one of the columns {listed(kept)}, or "
+            f"column {image!r} holds no images ({error})"
         ) from error
-    class_names, records = _classes(name, tables, label)
-    if group is not None:
-        for split, of_split in records.items():
-            cells = list(tables[split][group])
-            blank = [row for row, cell in enumerate(cells) if cell is None or str(cell) == ""]
-            if blank:
-                raise DataError(
-                    f"{name}: column {group!r} is empty in {len(blank)} rows of {split}, first in "
-                    f"row {blank[0]}; expected a group of its own for each image"
-                )
-            pairs = zip(of_split, cells, strict=True)
-            records[split] = tuple(replace(record, group=str(cell)) for record, cell in pairs)
-    splits = Splits(**records)
-    if not splits.test:
-        splits = Splits(splits.train, test=splits.val)
-    if not splits.test:
-        splits = fixed_split(splits.train, class_names, key=name)
+    frame = pd.concat(frames)
+    label = features[column_of["label"]]
+    if isinstance(label, datasets.ClassLabel):
+        frame["class_name"] = frame.label.map(dict(enumerate(label.names)))
+    rows = table_rows(frame, {}, where=name)
+    class_names, splits = rows_contents(name, rows.set_index("path", drop=False), where=name)
     settings = datasets.config
     # Each has a variable of the environment, so that it may be outside the first.
     paths = [settings.HF_CACHE_HOME, settings.HF_DATASETS_CACHE, settings.EXTRACTED_DATASETS_PATH]
@@ -140,68 +140,13 @@ def read_tables(name: str, tables: Any, columns: Mapping[str, str]) -> Contents:
     return class_names, splits, HubSource(name, image, tables, folders)
 
 
-def _find_column(name: str, features: Any, requested: Mapping[str, str], part: str) -> str:
-    """Return the requested column of a part, the only one of its kind, or one of its known names.
-
-    Raises:
-        DataError: there is none, or a column of labels or groups holds something else.
-    """
+def _known_names(features: Any) -> dict[str, Sequence[str]]:
+    """Return the names that columns may have: the only one of a part's type, or usual names."""
     import datasets
 
-    kind = {"image": datasets.Image, "label": datasets.ClassLabel}.get(part, ())
-    candidates = [column for column, feature in features.items() if isinstance(feature, kind)]
-    if len(candidates) != 1:
-        candidates = [column for column in COLUMNS[part] if column in features]
-    column = requested.get(part) or next(iter(candidates), "")
-    if column not in features:
-        raise DataError(
-            f"{name}: no {part} column {column!r}; name it in columns.{part} or rename it; "
-            f"the dataset has {listed(features)}"
-        )
-    dtype = getattr(features[column], "dtype", type(features[column]).__name__)
-    is_class = isinstance(features[column], datasets.ClassLabel)
-    if part != "image" and not is_class and not re.fullmatch(NUMBERS_AND_TEXTS, dtype):
-        raise DataError(
-            f"{name}: column {column!r} is of type {dtype}; expected class labels, whole "
-            f"numbers and text; name another in columns.{part}"
-        )
-    return column
-
-
-def _classes(
-    name: str, tables: Mapping[str, Any], column: str
-) -> tuple[ClassNames, dict[str, Records]]:
-    """Return the class names and the records of every split, without opening an image.
-
-    Raises:
-        DataError: labels are numbers without names, or are not those of the training split.
-    """
-    import datasets
-
-    texts = {split: list(map(str, table[column])) for split, table in tables.items()}
-    feature = tables["train"].features[column]
-    if isinstance(feature, datasets.ClassLabel):
-        class_names = class_table(enumerate(feature.names), where=name)
-        label_of = {str(label): label for label in range(len(class_names))}
-    else:
-        trained = sorted(set(texts["train"]) - {"None"})
-        if all(text.isdecimal() for text in trained):
-            raise DataError(
-                f"{name}: column {column!r} holds numbers without class names; expected class "
-                "labels and text; name another in columns.label"
-            )
-        class_names = class_table(enumerate(trained), where=name)
-        label_of = {text: label for label, text in enumerate(class_names)}
-    records = {}
-    for split, of_rows in texts.items():
-        unknown = [row for row, text in enumerate(of_rows) if text not in label_of]
-        if unknown:
-            raise DataError(
-                f"{name}: {len(unknown)} images of {split} have no label of the training split "
-                f"(rows {listed(unknown)}); a hidden test split cannot be scored: choose others in "
-                "splits"
-            )
-        records[split] = tuple(
-            Record(f"{split}/{row:06d}", label_of[text]) for row, text in enumerate(of_rows)
-        )
-    return class_names, records
+    names: dict[str, Sequence[str]] = dict(COLUMNS)
+    for part, kind in (("image", datasets.Image), ("label", datasets.ClassLabel)):
+        of_kind = [column for column, feature in features.items() if isinstance(feature, kind)]
+        if len(of_kind) == 1:
+            names[part] = of_kind
+    return names

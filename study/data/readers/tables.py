@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sized
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from study.data.images.sources import FolderSource
 from study.data.records import (
     SPLITS,
+    ClassNames,
     Contents,
     DataFaults,
     Record,
@@ -61,7 +62,8 @@ def load_table(
         DataError: if columns are missing or rows are malformed; the message names them.
     """
     rows = table_rows(_read_frame(file), columns or {}, where=str(file))
-    return rows_contents(name, rows, file.parent, where=str(file), groups=groups)
+    class_names, splits = rows_contents(name, rows, file.parent, where=str(file), groups=groups)
+    return class_names, splits, FolderSource(file.parent)
 
 
 def _read_frame(file: Path) -> pd.DataFrame:
@@ -101,7 +103,8 @@ def table_rows(frame: pd.DataFrame, columns: Mapping[str, str], *, where: str) -
         where: the table, for messages.
 
     Raises:
-        DataError: the table has no rows, two columns have one name, or columns are missing.
+        DataError: the table has no rows, two columns have one name, columns are missing, or cells
+            hold something else than texts and numbers.
     """
     present = list(map(str, frame.columns))
     if len(set(present)) < len(present):
@@ -115,6 +118,12 @@ def table_rows(frame: pd.DataFrame, columns: Mapping[str, str], *, where: str) -
     texts = {}
     for part, column in names.items():
         cells = frame.iloc[:, present.index(column)]
+        nested = [cell for cell in cells if isinstance(cell, Sized) and not isinstance(cell, str)]
+        if nested:
+            raise DataError(
+                f"{where}: column {column!r} holds {nested[0]!r:.80}; expected texts and numbers; "
+                f"name another in columns.{part}"
+            )
         texts[part] = cells.astype(object).where(cells.notna(), "").map(str).to_numpy(object)
     rows = pd.DataFrame(texts, index=range(1, len(frame) + 1)).apply(
         lambda cells: cells.str.strip()
@@ -126,8 +135,13 @@ def table_rows(frame: pd.DataFrame, columns: Mapping[str, str], *, where: str) -
 
 
 def rows_contents(
-    name: str, rows: pd.DataFrame, folder: Path, *, where: str, groups: str | None = None
-) -> Contents:
+    name: str,
+    rows: pd.DataFrame,
+    folder: Path = Path(),
+    *,
+    where: str,
+    groups: str | None = None,
+) -> tuple[ClassNames, Splits]:
     """Return the classes and images of a table; see `load_table`.
 
     Args:
@@ -156,7 +170,7 @@ def rows_contents(
         splits = fixed_split(unsplit, class_names, key=name)
     elif not test:
         splits = Splits(train, test=val)
-    return class_names, splits, FolderSource(folder)
+    return class_names, splits
 
 
 def _parsed(texts: pd.DataFrame, folder: Path) -> pd.DataFrame:

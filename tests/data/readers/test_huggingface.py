@@ -87,7 +87,7 @@ def test_text_labels_are_class_names_and_numbers_alone_are_refused(tmp_path: Pat
     numbers = saved([0, 1] * 3, datasets.Value("int64"))
     table = numbers.add_column("text", ["zebra", "it's"] * 3)
     table.to_parquet(tmp_path / "x.parquet")
-    assert "numbers without class names" in refusal("animals", tmp_path / "x.parquet")
+    assert "label '0' is a number" in refusal("animals", tmp_path / "x.parquet")
     dataset = load_dataset("animals", tmp_path / "x.parquet", columns={"label": "text"})
     assert dataset.class_names == ("it's", "zebra")
     assert {record.label for record in dataset.train if int(record.path[6:]) % 2} == {0}
@@ -96,17 +96,25 @@ def test_text_labels_are_class_names_and_numbers_alone_are_refused(tmp_path: Pat
 def test_what_is_not_there_or_is_something_else_is_named(tmp_path: Path):
     file = write(tmp_path / "x.parquet", [0, 1] * 3)
     message = refusal("pets", file, columns={"label": "breed"})
-    assert "no label column 'breed'; name it in columns.label" in message
+    assert "columns 'breed' don't exist; columns are image, label, group" in message
+    unlabelled = (
+        saved([0, 1] * 3)
+        .rename_column("label", "breed")
+        .cast_column("breed", datasets.Value("string"))
+    )
+    unlabelled.to_parquet(tmp_path / "y.parquet")
+    message = refusal("pets", tmp_path / "y.parquet")
+    assert "no label column; name it in columns.label" in message
     assert "splits 'dev' don't exist" in refusal("pets", file, splits={"train": "dev"})
     write_cells(tmp_path / "y.parquet", [*range(4)], [*"aabb"], photo=[{"bytes": b"x"}] * 4)
     assert "column 'image' holds no images" in refusal("pets", tmp_path / "y.parquet")
-    for label in (0.0, [0], {"id": 0}):
+    for label in ([0], {"id": 0}):
         write_cells(tmp_path / "y.parquet", [{"bytes": b"x"}] * 4, [label] * 4)
-        assert "column 'label' is of type" in refusal("pets", tmp_path / "y.parquet")
+        assert "column 'label' holds " in refusal("pets", tmp_path / "y.parquet")
     (tmp_path / "hidden").mkdir()
     write(tmp_path / "hidden" / "train.parquet", [0, 1])
     write(tmp_path / "hidden" / "test.parquet", [-1, -1])
-    assert "2 images of test have no label" in refusal("pets", tmp_path / "hidden")
+    assert "row test/000000: label '-1' is not" in refusal("pets", tmp_path / "hidden")
 
 
 def test_a_file_is_opened_wherever_the_library_keeps_files(
@@ -243,7 +251,7 @@ def test_a_column_that_is_named_has_the_groups(tmp_path: Path):
     assert not groups_of(dataset.train) & groups_of(dataset.test)
     table.add_column("patient", [None, *range(15)]).to_parquet(tmp_path / "x.parquet")
     message = refusal("pets", tmp_path / "x.parquet", columns={"group": "patient"})
-    assert "column 'patient' is empty in 1 rows of train, first in row 0" in message
+    assert "row train/000000: group '' is empty" in message
 
 
 def test_a_table_of_the_library_has_a_hash_that_its_content_and_history_change():
