@@ -77,7 +77,7 @@ def find_unread(dataset: Dataset, source: FolderSource) -> Paths:
     Hidden files and folders, what studies wrote, and files beside all class folders that are no
     images, such as a licence, are passed over.
     """
-    if not source.class_folders:
+    if not source.by_class:
         return ()
     root = str(source.root)
     read = {f"{root}/{record.path}" for record in dataset.records}

@@ -106,8 +106,8 @@ class FolderSource:
 
     root: Path
     """The dataset's folder."""
-    class_folders: tuple[str, ...] = ()
-    """Folders below the root whose images are all meant; those with known suffixes are read."""
+    by_class: bool = False
+    """Whether the root has a folder for each class, all images of which are meant."""
     reading: ImageReading = DEFAULT_READING
     """How the images are read."""
 

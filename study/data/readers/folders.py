@@ -130,24 +130,20 @@ def load_folder(name: str, root: Path, *, groups: str | None = None) -> Contents
     if "train" not in split_folders or "test" not in split_folders:
         names = _class_names(root, folders)
         records = find_groups(class_records(root, "", names), groups, where=root)
-        return names, fixed_split(records, names, key=name), FolderSource(root, names)
-    class_folders = {}
-    for split, folder in split_folders.items():
-        class_folders[split] = subfolders(root / folder)
-    names = _class_names(root / split_folders["train"], class_folders["train"])
+        return names, fixed_split(records, names, key=name), FolderSource(root, by_class=True)
+    train = root / split_folders["train"]
+    names = _class_names(train, subfolders(train))
     of_split = {}
-    places = []
     for split, folder in split_folders.items():
-        places += [f"{folder}/{class_folder}" for class_folder in class_folders[split]]
-        untrained = sorted(set(class_folders[split]) - set(names))
+        untrained = sorted(set(subfolders(root / folder)) - set(names))
         if untrained:
             raise DataError(
                 f"{root}/{folder}: classes without training images: {listed(untrained)}; "
-                f"expected the folders of {root}/{split_folders['train']}"
+                f"expected the folders of {train}"
             )
         records = class_records(root, folder, names, optional=split != "train")
         of_split[split] = find_groups(records, groups, where=root)
-    return names, Splits(**of_split), FolderSource(root, tuple(places))
+    return names, Splits(**of_split), FolderSource(root, by_class=True)
 
 
 def _class_names(root: Path, folders: Sequence[str]) -> ClassNames:
