@@ -2,16 +2,13 @@
 
 import hashlib
 import json
-import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 
 import pyarrow as pa
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from study.data.records import ImagePaths, OnCorrupt, listed
 from study.errors import DataError
@@ -27,11 +24,6 @@ SCHEMA = pa.schema(
 )
 HASH, SKIPPED = b"sha256", b"skipped"
 """The keys of the last batch's metadata."""
-TRIES = 10
-SCALE = (0.08, 1.0)
-"""The range of the area of a crop, as a fraction of the area of its image."""
-RATIO = (3 / 4, 4 / 3)
-"""The range of width / height of a crop, drawn uniformly in its logarithm."""
 
 
 class ImageTable:
@@ -173,83 +165,6 @@ def hash_batch(batch: pa.RecordBatch, digest: "hashlib._Hash") -> None:
         digest.update(pixels.as_buffer())
 
 
-@dataclass(frozen=True)
-class Crops:
-    """The crop of each image of a batch, in pixels, and whether the image is mirrored.
-
-    Each field is a (batch,) tensor on the CPU: int64, and bool for `flip`.
-    """
-
-    top: Tensor
-    left: Tensor
-    height: Tensor
-    width: Tensor
-    flip: Tensor
-
-
-def draw_crops(
-    heights: Tensor,
-    widths: Tensor,
-    generator: torch.Generator,
-) -> Crops:
-    """Draw one crop per image, with the distribution of torchvision's RandomResizedCrop.
-
-    Area and aspect ratio are proposed ten times. The first proposal that fits is used or, if none
-    fits, the largest central rectangle of an allowed ratio. Half of the crops are mirrored, at
-    random.
-
-    Args:
-        heights: (batch,) heights of the images, in pixels.
-        widths: (batch,) widths of the images, in pixels.
-        generator: a CPU generator, so that the draw is the same with every device.
-    """
-    uniform = torch.rand(len(heights), 2 * TRIES + 3, generator=generator, dtype=torch.float64)
-    sides = torch.stack([heights, widths]).double()
-    tall, wide = sides
-    share = SCALE[0] + (SCALE[1] - SCALE[0]) * uniform[:, :TRIES]
-    area = (tall * wide)[:, None] * share
-    low, high = math.log(RATIO[0]), math.log(RATIO[1])
-    aspect = torch.exp(low + (high - low) * uniform[:, TRIES : 2 * TRIES])
-    # Heights and widths from here on: (2, batch), and (2, batch, TRIES) of the proposals.
-    proposed = torch.stack([area / aspect, area * aspect]).sqrt().round()
-    fits = ((proposed > 0) & (proposed <= sides[:, :, None])).all(dim=0)
-    # Not argmax: among equal values it need not return the first one.
-    first_fit = torch.where(fits, torch.arange(TRIES), TRIES).amin(dim=1)
-    has_fit = first_fit < TRIES
-    images = torch.arange(len(heights))
-    highest = torch.where(wide / tall < RATIO[0], torch.round(wide / RATIO[0]), tall)
-    widest = torch.where(wide / tall > RATIO[1], torch.round(tall * RATIO[1]), wide)
-    fitting = proposed[:, images, first_fit.clamp(max=TRIES - 1)]
-    size = torch.where(has_fit, fitting, torch.stack([highest, widest]))
-    spare = sides - size
-    random_place = (uniform[:, -3:-1].T * (spare + 1)).floor()
-    place = torch.where(has_fit, random_place, (spare / 2).floor())
-    flip = uniform[:, -1] < 0.5
-    top, left = place.long()
-    height, width = size.long()
-    return Crops(top, left, height, width, flip)
-
-
-def crop_resize(images: Iterable[Tensor], crops: Crops, size: int) -> Tensor:
-    """Crop every image, resize the crop (bicubic, antialiased) and mirror it where asked.
-
-    Args:
-        images: images of any sizes, each (3, height, width) uint8.
-        crops: one crop inside each image.
-        size: the height and width of the result, in pixels.
-
-    Returns:
-        (images, 3, size, size) uint8.
-    """
-    rectangles = torch.stack([crops.top, crops.left, crops.height, crops.width], dim=1).tolist()
-    resized = []
-    for image, (top, left, height, width) in zip(images, rectangles, strict=True):
-        crop = image[None, :, top : top + height, left : left + width]
-        resized.append(F.interpolate(crop, (size, size), mode="bicubic", antialias=True))
-    batch = torch.cat(resized).contiguous()
-    return torch.where(crops.flip.view(-1, 1, 1, 1), batch.flip(-1), batch)
-
-
 def random_resized_crop_flip(
     images: Sequence[Tensor] | Tensor,
     size: int,
@@ -263,15 +178,23 @@ def random_resized_crop_flip(
         images: (batch, 3, height, width) uint8, or a list of (3, height, width) uint8 of any sizes;
             on the CPU.
         size: the height and width of CLIP's input, in pixels.
-        generator: a CPU generator; the only source of randomness.
+        generator: a CPU generator, so that the draw is the same with every device; the only source
+            of randomness.
         device: the device of the result.
 
     Returns:
         (batch, 3, size, size) uint8 on the device.
     """
-    heights, widths = torch.tensor([image.shape[-2:] for image in images]).unbind(1)
-    resized = crop_resize(images, draw_crops(heights, widths, generator), size)
-    return to_device(resized, torch.device(device))
+    # The import takes a second, and few processes augment images.
+    from torchvision.transforms import v2
+
+    crop = v2.RandomResizedCrop(size, interpolation=v2.InterpolationMode.BICUBIC)
+    augment = v2.Compose([crop, v2.RandomHorizontalFlip()])
+    with torch.random.fork_rng(devices=[]):  # torchvision draws from PyTorch's own generator
+        torch.set_rng_state(generator.get_state())
+        augmented = torch.stack([augment(image) for image in images])
+        generator.set_state(torch.get_rng_state())
+    return to_device(augmented, torch.device(device))
 
 
 def normalize(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

@@ -1,26 +1,13 @@
-import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy import stats
 from torchvision.transforms import v2
-from torchvision.transforms.v2 import functional
 
 from study.data.images.decode import ImageCache, decode_images, preprocess
-from study.data.images.table import (
-    RATIO,
-    SCALE,
-    ImageTable,
-    crop_resize,
-    draw_crops,
-    normalize,
-    random_resized_crop_flip,
-)
+from study.data.images.table import ImageTable, normalize, random_resized_crop_flip
 from study.errors import DataError
 from tests.data.images.test_decode import PATHS
 
@@ -78,54 +65,15 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randint(0, 256, shape, generator=generator(seed), dtype=torch.uint8)
 
 
-@pytest.mark.parametrize("size", [(48, 64), (64, 64), (200, 40)])
-def test_crops_are_distributed_as_torchvisions(size: tuple[int, int]):
-    count = 1500
-    heights, widths = torch.tensor([size] * count).T
-    ours = dict(vars(draw_crops(heights, widths, generator(3))))
-    torch.manual_seed(7)
-    transform = v2.RandomResizedCrop(16, scale=SCALE, ratio=RATIO)
-    drawn = [transform.make_params([torch.zeros(3, *size)]) for _ in range(count)]
-    theirs = {name: torch.tensor([crop[name] for crop in drawn]) for name in drawn[0]}
-    for crops in (ours, theirs):
-        # The joint distribution too: ratios depend on both sides.
-        crops["ratio"] = crops["width"] / crops["height"]
-    for name in ("top", "left", "height", "width", "ratio"):
-        assert stats.ks_2samp(ours[name].numpy(), theirs[name].numpy()).pvalue > 1e-3, name
-
-
-@pytest.mark.parametrize(
-    "size, middle", [((10, 200), (0, 93, 10, 13)), ((200, 10), (93, 0, 13, 10))]
-)
-def test_an_image_too_narrow_for_any_crop_gives_its_middle(
-    size: tuple[int, int], middle: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr("study.data.images.table.SCALE", (1.0, 1.0))
-    heights, widths = torch.tensor([size]).T
-    crops = draw_crops(heights, widths, generator())
-    assert (crops.top, crops.left, crops.height, crops.width) == middle
-
-
-def test_half_of_the_images_are_mirrored():
-    nines = torch.full((4000,), 9)
-    mirrored = draw_crops(nines, nines, generator(1)).flip.sum()
-    assert abs(mirrored - 2000) < 4 * math.sqrt(1000)
-
-
-@settings(max_examples=100)
-@given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 36), st.integers(0, 99))
-def test_pixels_are_torchvisions_for_the_same_crop(height: int, width: int, size: int, seed: int):
+def test_images_are_augmented_by_the_transforms_of_the_reference():
     # As a table lays them out: rows of pixels, the colours of a pixel together.
-    image = noise(height, width, 3, seed=seed).permute(2, 0, 1)
-    crops = draw_crops(torch.tensor([height]), torch.tensor([width]), generator(seed))
-    # A crop that did not lie inside its image would have black margins here.
-    place = (int(side) for side in (crops.top, crops.left, crops.height, crops.width))
-    crop = functional.crop(image, *place)
+    images = [noise(20 + n, 30, 3, seed=n).permute(2, 0, 1) for n in range(9)]
+    augmented = random_resized_crop_flip(images, 8, generator(5))
+    torch.manual_seed(5)
     bicubic = v2.InterpolationMode.BICUBIC
-    theirs = functional.resize(crop, [size, size], interpolation=bicubic, antialias=True)
-    if crops.flip:
-        theirs = functional.horizontal_flip(theirs)
-    assert torch.equal(crop_resize([image], crops, size)[0], theirs)
+    crop = v2.RandomResizedCrop(8, scale=(0.08, 1), ratio=(3 / 4, 4 / 3), interpolation=bicubic)
+    theirs = [v2.RandomHorizontalFlip(0.5)(crop(image)) for image in images]
+    assert torch.equal(augmented, torch.stack(theirs))
 
 
 def test_only_the_generator_decides_and_a_list_is_read_as_a_batch_is():
