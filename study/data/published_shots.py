@@ -1,6 +1,5 @@
 """Few-shot splits that others published, matched to the images of a dataset."""
 
-import logging
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,8 +18,6 @@ from study.data.shots import Shots, make_shots
 from study.data.splits import check_splits, refuse_shared_groups
 from study.errors import DataError
 
-logger = logging.getLogger(__name__)
-
 
 def read_published_shots(path: Path, dataset: Dataset, *, shots: int, seed: int) -> Shots:
     """Read a few-shot split that others published, for comparisons on the same images.
@@ -28,8 +25,7 @@ def read_published_shots(path: Path, dataset: Dataset, *, shots: int, seed: int)
     Their files `shot_{n}-seed_{s}.json` have the lists `train.data` and `val.data` with one
     `{"impath", "label", "classname"}` per image, as those of cross-modal adaptation (Lin et al.,
     CVPR 2023), which are CoOp's draws. Their paths may be relative to a data root or absolute on
-    another machine, so they are matched to the dataset's paths by their last parts. Fewer images of
-    a class than `shots` are only warned about.
+    another machine, so they are matched to the dataset's paths by their last parts.
 
     Args:
         path: the folder with the files, or one with a folder of the dataset's name that has them.
@@ -39,7 +35,7 @@ def read_published_shots(path: Path, dataset: Dataset, *, shots: int, seed: int)
 
     Raises:
         DataError: if the dataset has no such image to train on, an image is listed twice, a label
-            or class name differs, or a class has more images than shots; the message names them.
+            or class name differs, or a class has another number of images; the message names them.
     """
     file = _find_file(path, dataset, f"shot_{shots}-seed_{seed}")
     match read_json(file):
@@ -48,24 +44,21 @@ def read_published_shots(path: Path, dataset: Dataset, *, shots: int, seed: int)
             val = _match_records(val_rows, dataset, where=f"{file}, val")
         case _:
             raise DataError(f"{file}: needs the lists train.data and val.data")
-    if not train:
-        raise DataError(f"{file}: has no training images")
     splits = Splits(train, val)
     check_splits(splits, where=str(file))
     refuse_shared_groups(splits, where=str(file))
     available = Counter(record.label for record in dataset.train)
-    too_many = []
-    too_few = []
-    for label, count in Counter(record.label for record in train).items():
-        class_and_count = f"{dataset.class_names[label]} ({count})"
-        if count > shots:
-            too_many.append(class_and_count)
-        elif count < min(shots, available[label]):
-            too_few.append(class_and_count)
-    if too_many:
-        raise DataError(f"{file}: more than {shots} images of {listed(too_many)}")
-    if too_few:
-        logger.warning("%s: fewer than %d images of %s: is it whole?", file, shots, listed(too_few))
+    counts = Counter(record.label for record in train)
+    wrong = [
+        f"{name} ({counts[label]})"
+        for label, name in enumerate(dataset.class_names)
+        if counts[label] != min(shots, available[label])
+    ]
+    if wrong:
+        raise DataError(
+            f"{file}: expected {shots} training images of each class, or all of a class that has "
+            f"fewer; got {listed(wrong)}"
+        )
     return make_shots(dataset.name, shots, seed, train, val)
 
 
