@@ -311,16 +311,11 @@ def class_table(pairs: Iterable[tuple[int, str]], *, where: str) -> ClassNames:
         # The text encoder cannot separate names that give the same prompt.
         in_prompt = name.replace("_", " ")
         first = labels.setdefault(in_prompt, label)
-        if first == label:
-            continue
-        if names[first] == name:
+        if first != label:
             raise DataError(
-                f"{where}: class name {name!r} has two labels, {first} and {label}; expected one"
+                f"{where}: the class names {names[first]!r} and {name!r} of labels {first} and "
+                f"{label} are the same text in a prompt, where '_' is a space; expected one label"
             )
-        raise DataError(
-            f"{where}: class names {names[first]!r} and {name!r} are the same text in a "
-            "prompt, where '_' is a space; expected one name for a class"
-        )
     missing = next((label for label in range(len(names)) if label not in names), None)
     if not names or missing is not None:
         raise DataError(

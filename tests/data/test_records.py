@@ -33,8 +33,8 @@ def test_a_path_inside_the_folder_is_written_one_way():
     "pairs, message",
     [
         ([(0, "a"), (0, "b")], "label 0 has two class names, 'a' and 'b'"),
-        ([(0, "a"), (1, "a")], "class name 'a' has two labels, 0 and 1"),
-        ([(0, "a b"), (1, "a_b")], "class names 'a b' and 'a_b' are the same text"),
+        ([(0, "a"), (1, "a")], "class names 'a' and 'a' of labels 0 and 1 are the same"),
+        ([(0, "a b"), (1, "a_b")], "class names 'a b' and 'a_b' of labels 0 and 1 are the same"),
         ([(0, "a"), (2, "c"), (4, "d")], "without 1"),
         ([(-1, "a"), (0, "b")], "got -1"),
         ([(0, " ")], "empty class name"),
