@@ -24,6 +24,7 @@ from study.data.readers.huggingface import (
     parquet_files,
 )
 from study.data.readers.published import load_published
+from study.data.readers.tables import load_table
 from study.data.records import Contents, Dataset, listed
 from study.data.splits import refuse_shared_groups
 from study.errors import DataError, did_you_mean
@@ -98,8 +99,6 @@ def _find_reader(name: str, root: Path | None) -> tuple[Callable[..., Contents],
         return partial(load_published, name, root), ()
     suffix = root.suffix.lower()
     if suffix in TABLE_SUFFIXES and (suffix != ".parquet" or _is_path_table(root)):
-        from study.data.readers.tables import load_table  # pandas takes half a second to import
-
         return partial(load_table, name, root), ("columns", "groups")
     if suffix == ".parquet" or is_saved(root) or (root.is_dir() and any(parquet_files(root))):
         return partial(load_parquet, name, root), FILE_OPTIONS

@@ -15,7 +15,7 @@ from study.data.records import (
     read_label,
 )
 from study.data.shots import Shots, make_shots
-from study.data.splits import check_splits, refuse_shared_groups
+from study.data.splits import refuse_shared_groups
 from study.errors import DataError
 
 
@@ -44,9 +44,11 @@ def read_published_shots(path: Path, dataset: Dataset, *, shots: int, seed: int)
             val = _match_records(val_rows, dataset, where=f"{file}, val")
         case _:
             raise DataError(f"{file}: needs the lists train.data and val.data")
-    splits = Splits(train, val)
-    check_splits(splits, where=str(file))
-    refuse_shared_groups(splits, where=str(file))
+    uses = Counter(record.path for record in train + val)
+    repeated = [path for path, count in uses.items() if count > 1]
+    if repeated:
+        raise DataError(f"{file}: listed twice: {listed(repeated)}")
+    refuse_shared_groups(Splits(train, val), where=str(file))
     available = Counter(record.label for record in dataset.train)
     counts = Counter(record.label for record in train)
     wrong = [

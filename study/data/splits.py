@@ -1,7 +1,7 @@
 """Splits of a dataset's images; images of a group stay on one side of each."""
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -21,27 +21,6 @@ from study.errors import DataError
 
 GROUP_SHARES = (0.5, 0.3, 0.2)
 """The shares of train, test and val where groups are split."""
-
-
-def check_splits(splits: Splits, *, where: str) -> None:
-    """Check that no image is listed twice, in one split or in two.
-
-    Raises:
-        DataError: if one is; the message names the images and the splits.
-    """
-    split_of: dict[str, str] = {}
-    for split, records in splits._asdict().items():
-        counts = Counter(record.path for record in records)
-        repeated = sorted(path for path, count in counts.items() if count > 1)
-        if repeated:
-            raise DataError(f"{where}: listed twice in {split}: {listed(repeated)}")
-        shared = sorted(counts.keys() & split_of.keys())
-        if shared:
-            raise DataError(
-                f"{where}: in both {split_of[shared[0]]} and {split}: {listed(shared)}; "
-                "an image may be in one split only"
-            )
-        split_of.update(dict.fromkeys(counts, split))
 
 
 def find_groups(records: Records, pattern: str | None, *, where: object) -> Records:

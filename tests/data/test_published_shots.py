@@ -75,7 +75,7 @@ def row(number: int = 1, label: object = 0, name: str = "Forest") -> dict[str, o
     [
         ([row(6)], "not among the training and validation images of eurosat"),
         ([row(9)], "not among the training and validation images of eurosat"),
-        ([row(4), *published("2750/", 1)], "in both train and val"),
+        ([row(4), *published("2750/", 1)], "listed twice"),
         ([row(), row()], "listed twice"),
         ([row(label=1)], "is 1 'For"),
         ([row(name="Wood")], "0 'Wood'"),

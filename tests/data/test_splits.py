@@ -5,25 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from study.data.records import Record, Splits
-from study.data.splits import (
-    check_splits,
-    find_groups,
-    fixed_split,
-    refuse_shared_groups,
-)
+from study.data.splits import find_groups, fixed_split, refuse_shared_groups
 from study.errors import DataError
-
-
-def test_an_image_listed_twice_is_named():
-    one, two, three = ((Record(path, 0),) for path in "abc")
-    for splits, message in (
-        (Splits(one + one, (), two), "listed twice in train: 'a'"),
-        (Splits(one, two, one), "in both train and test: 'a'"),
-        (Splits(one, two, two), "in both val and test"),
-    ):
-        with pytest.raises(DataError, match=message):
-            check_splits(splits, where="x")
-    check_splits(Splits(one, two, three), where="x")
 
 
 @given(st.lists(st.integers(2, 40), min_size=1, max_size=5), st.booleans())

@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 from PIL import Image
 
 from study.data.data_internals import table_fingerprint
 from study.data.images.image_reading import DEFAULT_READING, ImageReading
 from study.data.images.sources import read_image
+from study.data.readers.tables import rows_contents, table_rows
 from study.data.records import Contents, listed, match_names
 from study.errors import DataError
 
@@ -94,10 +96,7 @@ def read_tables(name: str, tables: Any, columns: Mapping[str, str]) -> Contents:
         DataError: columns are missing or of a wrong type, or rows are malformed.
     """
     import datasets
-    import pandas as pd  # both take half a second to import
     from huggingface_hub.constants import HF_HUB_CACHE  # which `datasets` brings
-
-    from study.data.readers.tables import rows_contents, table_rows
 
     features = tables["train"].features
     column_of = match_names("columns", [*features], _known_names(features), columns, where=name)

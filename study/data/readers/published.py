@@ -10,8 +10,10 @@ for selection are therefore drawn from the training images.
 """
 
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
+
+import pandas as pd
 
 from study.data.images.sources import FolderSource
 from study.data.readers.benchmarks import (
@@ -23,22 +25,17 @@ from study.data.readers.benchmarks import (
     download_note,
 )
 from study.data.readers.folders import class_records, subfolders
+from study.data.readers.tables import rows_contents
 from study.data.records import (
     SPLITS,
     ClassNames,
     Contents,
     Dataset,
-    Record,
-    Records,
     Splits,
-    class_table,
     listed,
     read_json,
-    read_label,
     read_text,
-    relative_path,
 )
-from study.data.splits import check_splits
 from study.errors import DataError
 
 CLASS_NAMES = "classnames.txt"
@@ -74,35 +71,41 @@ def read_split_file(path: Path, layout: Layout) -> tuple[ClassNames, Splits]:
         DataError: if the file is missing or not JSON, or an entry is malformed, is listed twice, or
             has a path outside the folder; the message names the entry.
     """
+    rows = {}
     match read_json(path):
         case {"train": [*train_items], "val": [*val_items], "test": [*test_items]}:
             lists = (train_items, val_items, test_items)
         case _:
             raise DataError(f"{path}: needs the lists 'train', 'val' and 'test'")
-    pairs = set()
-    records_of = []
     for split, items in zip(SPLITS, lists, strict=True):
-        records = []
         for number, item in enumerate(items):
-            record, name = _entry(item, layout.images, where=f"{path}, {split}[{number}]")
-            pairs.add((record.label, name))
-            records.append(record)
-        records_of.append(tuple(records))
-    names = class_table(sorted(pairs), where=str(path))
-    splits = Splits(*records_of)
-    check_splits(splits, where=str(path))
-    return names, splits
+            place = f"{split}[{number}]"
+            match item:
+                case [str(text), label, str(name)]:
+                    image = posixpath.join(layout.images, text)
+                    rows[place] = (image, str(label), name.strip(), split)
+                case _:
+                    raise DataError(
+                        f"{path}, {place}: got {item!r:.200}; expected [path, label, class name]"
+                    )
+    return _listed_contents(rows, where=str(path))
 
 
-def _entry(entry: object, images: str, *, where: str) -> tuple[Record, str]:
-    """Return the record and the class name of one `[path, label, class name]`."""
-    match entry:
-        case [str(text), value, str(name)]:
-            label = read_label(value)
-            if label is not None:
-                path = posixpath.join(images, relative_path(text, where=where))
-                return Record(path, label), name.strip()
-    raise DataError(f"{where}: got {entry!r:.200}; expected [path, label, class name]")
+def _listed_contents(
+    rows: Mapping[str, tuple[str, str, str, str]], *, where: str
+) -> tuple[ClassNames, Splits]:
+    """Return the classes and images of a published list.
+
+    Args:
+        rows: place of an entry in the list → its path, label, class name and split.
+        where: the list, for messages.
+
+    Raises:
+        DataError: entries are malformed.
+    """
+    columns = ["path", "label", "class_name", "split"]
+    frame = pd.DataFrame([*rows.values()], columns=columns, index=[*rows], dtype=object)
+    return rows_contents(where, frame, where=where)
 
 
 def _read_coop(name: str, folder: Path) -> Lists:
@@ -118,26 +121,19 @@ def _read_aircraft(name: str, folder: Path) -> Lists:
     Raises:
         DataError: if a list is missing, or a line has an unknown variant.
     """
-    file = folder / "variants.txt"
-    names = class_table(enumerate(_lines(file).values()), where=str(file))
-    splits = Splits(*(_aircraft_records(folder, split, names) for split in SPLITS))
-    check_splits(splits, where=str(folder))
-    return names, splits, ("images",)
-
-
-def _aircraft_records(folder: Path, split: str, names: Sequence[str]) -> Records:
-    """Return the records of a split of FGVC Aircraft."""
-    file = folder / f"images_variant_{split}.txt"
-    records = []
-    for number, line in _lines(file).items():
-        image, _, variant = line.partition(" ")
-        variant = variant.strip()
-        where = f"{file}, line {number}"
-        if variant not in names:
-            raise DataError(f"{where}: variant {variant!r} is not in variants.txt")
-        path = relative_path(f"{image}.jpg", where=where)
-        records.append(Record(f"images/{path}", names.index(variant)))
-    return tuple(records)
+    variants = [*_lines(folder / "variants.txt").values()]
+    rows = {}
+    for split in SPLITS:
+        file = f"images_variant_{split}.txt"
+        for number, line in _lines(folder / file).items():
+            place = f"{file}, line {number}"
+            image, _, variant = line.partition(" ")
+            variant = variant.strip()
+            if variant not in variants:
+                raise DataError(f"{folder}/{place}: variant {variant!r} is not in variants.txt")
+            label = variants.index(variant)
+            rows[place] = (f"images/{image}.jpg", str(label), variant, split)
+    return *_listed_contents(rows, where=str(folder)), ("images",)
 
 
 def _lines(path: Path) -> dict[int, str]:

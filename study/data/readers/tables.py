@@ -19,6 +19,7 @@ from study.data.records import (
     Splits,
     class_table,
     listed,
+    listed_texts,
     match_names,
     read_label,
     read_text,
@@ -125,9 +126,8 @@ def table_rows(frame: pd.DataFrame, columns: Mapping[str, str], *, where: str) -
                 f"name another in columns.{part}"
             )
         texts[part] = cells.astype(object).where(cells.notna(), "").map(str).to_numpy(object)
-    rows = pd.DataFrame(texts, index=range(1, len(frame) + 1)).apply(
-        lambda cells: cells.str.strip()
-    )
+    numbers = [f"row {number}" for number in range(1, len(frame) + 1)]
+    rows = pd.DataFrame(texts, index=numbers).apply(lambda cells: cells.str.strip())
     rows = rows[(rows != "").any(axis=1)]
     if rows.empty:
         raise DataError(f"{where}: has no rows")
@@ -137,7 +137,7 @@ def table_rows(frame: pd.DataFrame, columns: Mapping[str, str], *, where: str) -
 def rows_contents(
     name: str,
     rows: pd.DataFrame,
-    folder: Path = Path(),
+    folder: Path | None = None,
     *,
     where: str,
     groups: str | None = None,
@@ -146,8 +146,9 @@ def rows_contents(
 
     Args:
         name: the dataset's name in results.
-        rows: the table, see `table_rows`.
-        folder: the folder that paths are relative to.
+        rows: the texts of the table, see `table_rows`; the index has the place of a row, for
+            messages.
+        folder: the folder that absolute paths may lead into; None means that none is allowed.
         where: the table, for messages.
         groups: the pattern of the groups.
 
@@ -173,7 +174,7 @@ def rows_contents(
     return class_names, splits
 
 
-def _parsed(texts: pd.DataFrame, folder: Path) -> pd.DataFrame:
+def _parsed(texts: pd.DataFrame, folder: Path | None) -> pd.DataFrame:
     """Return a table with all columns, relative paths, and labels as numbers from 0.
 
     A faulty path is empty, and a faulty label -1.
@@ -187,7 +188,7 @@ def _parsed(texts: pd.DataFrame, folder: Path) -> pd.DataFrame:
     else:
         labels = names
         numbers = {text: number for number, text in enumerate(sorted(set(names)))}
-    root = folder.absolute()
+    root = f"{folder.absolute()}/" if folder else ""
     return pd.DataFrame(
         {
             "path": [_relative(text, root) for text in texts.path],
@@ -200,10 +201,10 @@ def _parsed(texts: pd.DataFrame, folder: Path) -> pd.DataFrame:
     )
 
 
-def _relative(text: str, root: Path) -> str:
+def _relative(text: str, root: str) -> str:
     """Return a path of a table, relative to the table's folder; "" if it leaves that folder."""
     try:
-        return relative_path(text.removeprefix(f"{root}/"), where="")
+        return relative_path(text.removeprefix(root), where="")
     except DataError:
         return ""
 
@@ -234,9 +235,9 @@ def _faults(texts: pd.DataFrame, rows: pd.DataFrame) -> Iterator[str]:
     if "group" in texts:
         checks.append((rows.group == "", "group", "is empty; expected a name of its own"))
     for wrong, column, fault in checks:
-        numbers = list(rows.index[wrong])
-        if numbers:
-            first, *others = numbers
+        places = list(rows.index[wrong])
+        if places:
+            first, *others = places
             text = (texts if column in texts else rows)[column][first]
-            more = f"; the same in row {listed(others)}" if others else ""
-            yield f"row {first}: {column} {text!r:.200} {fault}{more}"
+            more = f"; the same in {listed_texts(others)}" if others else ""
+            yield f"{first}: {column} {text!r:.200} {fault}{more}"

@@ -63,9 +63,7 @@ def test_splits_are_known_however_capitalized_and_validation_serves_as_test(
 def test_folders_that_would_be_one_class_are_named(flat: Path):
     (flat / "grey wolf").mkdir()
     (flat / "red_fox").mkdir()
-    assert "'grey wolf' and 'grey_wolf' of labels 0 and 1 are the same text" in refusal(
-        "mine", flat
-    )
+    assert "'grey wolf' and 'grey_wolf' of labels" in refusal("mine", flat)
 
 
 @pytest.mark.parametrize("place", [b"red fox/\xff.jpg", b"\xff/1.jpg"])

@@ -114,7 +114,7 @@ def test_what_is_not_there_or_is_something_else_is_named(tmp_path: Path):
     (tmp_path / "hidden").mkdir()
     write(tmp_path / "hidden" / "train.parquet", [0, 1])
     write(tmp_path / "hidden" / "test.parquet", [-1, -1])
-    assert "row test/000000: label '-1' is not" in refusal("pets", tmp_path / "hidden")
+    assert "test/000000: label '-1' is not" in refusal("pets", tmp_path / "hidden")
 
 
 def test_a_file_is_opened_wherever_the_library_keeps_files(
@@ -251,7 +251,7 @@ def test_a_column_that_is_named_has_the_groups(tmp_path: Path):
     assert not groups_of(dataset.train) & groups_of(dataset.test)
     table.add_column("patient", [None, *range(15)]).to_parquet(tmp_path / "x.parquet")
     message = refusal("pets", tmp_path / "x.parquet", columns={"group": "patient"})
-    assert "row train/000000: group '' is empty" in message
+    assert "train/000000: group '' is empty" in message
 
 
 def test_a_table_of_the_library_has_a_hash_that_its_content_and_history_change():
