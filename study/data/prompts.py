@@ -98,28 +98,24 @@ def refuse_unreadable_names(
     texts = [name.replace("_", " ") for name in class_names]
     rows = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
     names_of = defaultdict(list)
-    control, marked = [], []
+    marked = []
     for name, row in zip(class_names, rows, strict=True):
         names_of[tuple(row)].append(name)
-        codes = [f"U+{ord(c):04X}" for c in dict.fromkeys(name) if _is_control(c)]
-        if codes:
-            control.append(f"{name!r} ({', '.join(codes)})")
-        inside = [
-            text
-            for number, text in special.items()
-            if number in row and (number in ends or text.lower() in name.lower())
-        ]
-        if inside:
-            marked.append(f"{name!r} ({', '.join(inside)})")
+        marks = [f"U+{ord(c):04X}" for c in dict.fromkeys(name) if _is_control(c)]
+        for number, text in special.items():
+            if number in row and (number in ends or text.lower() in name.lower()):
+                marks.append(text)
+        if marks:
+            marked.append(f"{name!r} ({', '.join(marks)})")
     same = [" and ".join(map(repr, names)) for names in names_of.values() if len(names) > 1]
+    found = {
+        "classes that the backbone's tokenizer reads as the same text": [] if repeated else same,
+        "class names with line breaks, invisible characters or special tokens": marked,
+    }
     faults = [
         f"{dataset}: {fault}: {listed_texts(names)}; rename these classes"
-        for fault, names in (
-            ("classes that the backbone's tokenizer reads as the same text", same),
-            ("class names with line breaks or characters that are not seen", control),
-            ("class names that the backbone's tokenizer reads as special tokens", marked),
-        )
-        if names and not (repeated and names is same)
+        for fault, names in found.items()
+        if names
     ]
     if faults:
         raise DataFaults(faults)
