@@ -95,8 +95,6 @@ def test_an_unsound_split_file_is_refused(text: str, message: str, tmp_path: Pat
     [
         ("train", ["a.jpg", 0], r"train\[12\].*expected \[path, label"),
         ("val", ["a.jpg", True, "x"], r"val\[8\]: label 'True' is not a whole number"),
-        ("test", ["../a.jpg", 0, "x"], "not inside the dataset's folder"),
-        ("train", ["n.jpg", 9, "nine"], "got 0, .*, without 4"),
         ("test", ["banded/banded_0001.jpg", 0, "banded"], "is in an earlier row"),
     ],
 )
@@ -118,7 +116,6 @@ TRAIN_LIST = "images_variant_train.txt"
     "name, listing, line, message",
     [
         ("fgvc_aircraft", TRAIN_LIST, "0000099 Concorde", "line 13: variant 'Concorde'"),
-        ("fgvc_aircraft", TRAIN_LIST, "../../x 707-320", "not inside"),
         ("fgvc_aircraft", TRAIN_LIST, "0000001 707-320", "line 13: .* in an earlier row"),
         ("imagenet", "classnames.txt", "n123", "has no class name"),
         ("imagenet", "classnames.txt", "n01440764 again", "repeats an id"),
