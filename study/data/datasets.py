@@ -1,8 +1,9 @@
 """`load_dataset`, the single entry point to every dataset."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,7 @@ from study.errors import DataError, did_you_mean
 
 PACKAGED = {"digits": load_digits, "glyphs": load_glyphs}
 DATASET_NAMES = (*PACKAGED, *BENCHMARKS)
-FILE_OPTIONS = ("columns", "splits", "subset")
-HUB_OPTIONS = (*FILE_OPTIONS, "revision")
-READER_OPTIONS = (*HUB_OPTIONS, "groups")
+READER_OPTIONS = ("columns", "splits", "subset", "revision", "groups")
 """The options of all readers, by the names of the keys that set them."""
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 
@@ -71,8 +70,8 @@ def load_dataset(
             for, and what is allowed.
     """
     chosen = {option: value for option, value in options.items() if value is not None}
-    read, allowed = _find_reader(name, root)
-    unread = [option for option in chosen if option not in allowed]
+    read = _find_reader(name, root)
+    unread = [option for option in chosen if option not in signature(read).parameters]
     if unread:
         raise DataError(f"dataset {name!r} does not read {', '.join(unread)}")
     class_names, splits, source = read(**chosen)
@@ -84,27 +83,27 @@ def load_dataset(
     return Dataset(name, class_names, templates_of(name, templates), *splits, source)
 
 
-def _find_reader(name: str, root: Path | None) -> tuple[Callable[..., Contents], Collection[str]]:
-    """Return the function that reads a dataset, and the options that it reads."""
+def _find_reader(name: str, root: Path | None) -> Callable[..., Contents]:
+    """Return the function that reads a dataset; its parameters are the options that it reads."""
     if name in PACKAGED:
-        return PACKAGED[name], ()
+        return PACKAGED[name]
     if name.startswith(PREFIX):
-        return partial(load_hub, name), HUB_OPTIONS
+        return partial(load_hub, name)
     if root is None:
         raise DataError(
             f"dataset {name!r} needs a folder{_hint(name)}; without one: {', '.join(PACKAGED)}"
         )
     root = _check_root(name, root)
     if name in BENCHMARKS:
-        return partial(load_published, name, root), ()
+        return partial(load_published, name, root)
     suffix = root.suffix.lower()
     if suffix in TABLE_SUFFIXES and (suffix != ".parquet" or _is_path_table(root)):
-        return partial(load_table, name, root), ("columns", "groups")
+        return partial(load_table, name, root)
     if suffix == ".parquet" or is_saved(root) or (root.is_dir() and any(parquet_files(root))):
-        return partial(load_parquet, name, root), FILE_OPTIONS
+        return partial(load_parquet, name, root)
     if root.is_file():
         raise DataError(f"{root}: not a dataset; expected a folder, {', '.join(TABLE_SUFFIXES)}")
-    return partial(load_folder, name, root), ("groups",)
+    return partial(load_folder, name, root)
 
 
 def _check_root(name: str, root: Path) -> Path:
