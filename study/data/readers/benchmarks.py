@@ -17,7 +17,8 @@ MIRROR = "zhengli97/prompt_learning_dataset"
 class Layout:
     """The files and folders of a dataset below the data root.
 
-    A dataset has a published split file; a shifted test set of ImageNet has a folder per class.
+    A dataset has a published list of its images; ImageNet and its shifted test sets have a folder
+    per class.
     """
 
     folder: str
@@ -25,7 +26,9 @@ class Layout:
     images: str = "images"
     """The image folder inside the dataset's folder; "" means the dataset's folder itself."""
     split: str = ""
-    """The name of the split file; "" means that this is a shifted test set."""
+    """The name of the split file; "" means that there are class folders."""
+    train: str = ""
+    """The folder of the training images, where these have class folders; "" means none."""
     numbered: bool = False
     """Whether class folders are named by position in classnames.txt rather than WordNet id."""
 
@@ -47,8 +50,8 @@ class Benchmark:
     """The published numbers of classes and images."""
     how_to_get: str
     """Known problems of getting the images, such as dead links or copies that do not fit."""
-    layout: Layout | None = None
-    """The files and folders; None means that the dataset has a reader of its own."""
+    layout: Layout
+    """The files and folders."""
     template: str = DEFAULT_TEMPLATE
     """The prompt of the reference code, which differs from CoOp's for DTD (``{} texture.``)."""
     source: str = ""
@@ -62,6 +65,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         Counts(1000, 1281167, 0, 50000),
         "image-net.org gives the ILSVRC 2012 images to registered users; training images belong in "
         "images/train/<id>, validation images in images/val/<id>",
+        Layout("imagenet", "images/val", train="images/train"),
     ),
     "caltech101": Benchmark(
         Counts(100, 4128, 1649, 2465),
@@ -120,7 +124,8 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "fgvc_aircraft": Benchmark(
         Counts(100, 3334, 3333, 3333),
         "the archive is fgvc-aircraft-2013b.tar.gz; its data/ is the dataset's folder",
-        template="a photo of a {}, a type of aircraft.",
+        Layout("fgvc_aircraft", split="variants.txt"),
+        "a photo of a {}, a type of aircraft.",
     ),
     "imagenetv2": Benchmark(
         Counts(1000, 0, 0, 10000),
@@ -156,8 +161,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     ),
 }
 """The published datasets by name."""
-LAYOUTS = {n: b.layout for n, b in BENCHMARKS.items() if b.layout and b.layout.split}
-SHIFTS = {n: b.layout for n, b in BENCHMARKS.items() if b.layout and not b.layout.split}
+LAYOUTS = {name: benchmark.layout for name, benchmark in BENCHMARKS.items()}
 
 
 def download_note(name: str, folder: Path) -> str:

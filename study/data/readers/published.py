@@ -16,14 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from study.data.images.sources import FolderSource
-from study.data.readers.benchmarks import (
-    BENCHMARKS,
-    LAYOUTS,
-    SHIFTS,
-    Counts,
-    Layout,
-    download_note,
-)
+from study.data.readers.benchmarks import BENCHMARKS, LAYOUTS, Counts, Layout, download_note
 from study.data.readers.folders import class_records, subfolders
 from study.data.readers.tables import rows_contents
 from study.data.records import (
@@ -39,8 +32,8 @@ from study.data.records import (
 from study.errors import DataError
 
 CLASS_NAMES = "classnames.txt"
-Lists = tuple[ClassNames, Splits, tuple[str, ...]]
-"""The class names, the images of each split, and the image folders."""
+Lists = tuple[ClassNames, Splits]
+"""The class names, and the images of each split."""
 
 
 def load_published(name: str, root: Path) -> Contents:
@@ -50,27 +43,30 @@ def load_published(name: str, root: Path) -> Contents:
         DataError: if a list or an image folder is missing, or a list is invalid; the message says
             how to get the dataset.
     """
-    read, folder, marker = READERS[name]
-    path = root / folder
-    if not path.is_dir() and (root / marker).exists():
+    layout = LAYOUTS[name]
+    path = root / layout.folder
+    if not path.is_dir() and (root / (layout.split or layout.images)).exists():
         path = root
+    read = _read_imagenet
+    if layout.split:
+        read = read_split_file if layout.split.endswith(".json") else _read_aircraft
     try:
-        names, splits, folders = read(name, path)
-        for image_folder in folders:
-            if not (path / image_folder).is_dir():
-                raise DataError(f"image folder {image_folder} is missing; looked in {path}")
+        names, splits = read(path, layout)
+        if not (path / layout.images).is_dir():
+            raise DataError(f"image folder {layout.images} is missing; looked in {path}")
     except DataError as error:
         raise DataError(f"{error}. {download_note(name, path)}") from error
     return names, splits, FolderSource(path)
 
 
-def read_split_file(path: Path, layout: Layout) -> tuple[ClassNames, Splits]:
-    """Read the class names and the images of each split from a split file.
+def read_split_file(folder: Path, layout: Layout) -> Lists:
+    """Read a dataset that has a split file of CoOp.
 
     Raises:
         DataError: if the file is missing or not JSON, or an entry is malformed, is listed twice, or
             has a path outside the folder; the message names the entry.
     """
+    path = folder / layout.split
     rows = {}
     match read_json(path):
         case {"train": [*train_items], "val": [*val_items], "test": [*test_items]}:
@@ -91,9 +87,7 @@ def read_split_file(path: Path, layout: Layout) -> tuple[ClassNames, Splits]:
     return _listed_contents(rows, where=str(path))
 
 
-def _listed_contents(
-    rows: Mapping[str, tuple[str, str, str, str]], *, where: str
-) -> tuple[ClassNames, Splits]:
+def _listed_contents(rows: Mapping[str, tuple[str, str, str, str]], *, where: str) -> Lists:
     """Return the classes and images of a published list.
 
     Args:
@@ -108,20 +102,13 @@ def _listed_contents(
     return rows_contents(where, frame, where=where)
 
 
-def _read_coop(name: str, folder: Path) -> Lists:
-    """Read a dataset that has a published split file (one of `LAYOUTS`)."""
-    layout = LAYOUTS[name]
-    names, splits = read_split_file(folder / layout.split, layout)
-    return names, splits, (layout.images,)
-
-
-def _read_aircraft(name: str, folder: Path) -> Lists:
+def _read_aircraft(folder: Path, layout: Layout) -> Lists:
     """Read FGVC Aircraft, whose splits are text files with one `image variant` per line.
 
     Raises:
         DataError: if a list is missing, or a line has an unknown variant.
     """
-    variants = [*_lines(folder / "variants.txt").values()]
+    variants = [*_lines(folder / layout.split).values()]
     rows = {}
     for split in SPLITS:
         file = f"images_variant_{split}.txt"
@@ -130,10 +117,10 @@ def _read_aircraft(name: str, folder: Path) -> Lists:
             image, _, variant = line.partition(" ")
             variant = variant.strip()
             if variant not in variants:
-                raise DataError(f"{folder}/{place}: variant {variant!r} is not in variants.txt")
+                raise DataError(f"{folder}/{place}: variant {variant!r} is not in {layout.split}")
             label = variants.index(variant)
-            rows[place] = (f"images/{image}.jpg", str(label), variant, split)
-    return *_listed_contents(rows, where=str(folder)), ("images",)
+            rows[place] = (f"{layout.images}/{image}.jpg", str(label), variant, split)
+    return _listed_contents(rows, where=str(folder))
 
 
 def _lines(path: Path) -> dict[int, str]:
@@ -171,7 +158,7 @@ def read_class_names(path: Path) -> dict[str, str]:
     return names
 
 
-def _read_imagenet(name: str, folder: Path) -> Lists:
+def _read_imagenet(folder: Path, layout: Layout) -> Lists:
     """Read ImageNet, or one of its shifted test sets, which have no training images.
 
     Its classnames.txt is in the dataset's folder, or in imagenet/ beside it.
@@ -184,17 +171,14 @@ def _read_imagenet(name: str, folder: Path) -> Lists:
     if not file.exists():
         file = folder.parent / "imagenet" / CLASS_NAMES
     names = read_class_names(file)
-    shift = SHIFTS.get(name)
-    split_folders = {"train": "images/train", "test": "images/val"}
-    if shift:
-        split_folders = {"test": shift.images}
-        if shift.numbered:
-            names = {str(number): text for number, text in enumerate(names.values())}
+    if layout.numbered:
+        names = {str(number): text for number, text in enumerate(names.values())}
+    split_folders = {"test": layout.images}
+    if layout.train:
+        split_folders["train"] = layout.train
     classes_of = {}
     for split, split_folder in split_folders.items():
         parent = folder / split_folder
-        if not parent.is_dir():
-            raise DataError(f"image folder {split_folder} is missing; looked in {folder}")
         classes_of[split] = subfolders(parent)
         unknown = [wnid for wnid in classes_of[split] if wnid not in names]
         if unknown:
@@ -202,7 +186,7 @@ def _read_imagenet(name: str, folder: Path) -> Lists:
         if not classes_of[split]:
             raise DataError(f"{parent}: has no class folders, one for each id of {CLASS_NAMES}")
     classes = classes_of["test"]
-    if shift and shift.numbered:  # the class of a missing folder stays a possible answer
+    if layout.numbered:  # the class of a missing folder stays a possible answer
         classes = list(names)
     differing = set(classes) ^ set(classes_of.get("train", classes))
     if differing:
@@ -210,10 +194,10 @@ def _read_imagenet(name: str, folder: Path) -> Lists:
             f"{folder}/images: train and val differ in classes: {listed(sorted(differing))}"
         )
     records = {
-        split: class_records(folder, split_folder, classes, optional=shift is not None)
+        split: class_records(folder, split_folder, classes, optional=not layout.train)
         for split, split_folder in split_folders.items()
     }
-    return tuple(names[wnid] for wnid in classes), Splits(**records), tuple(split_folders.values())
+    return tuple(names[wnid] for wnid in classes), Splits(**records)
 
 
 def differing_counts(dataset: Dataset) -> Counts | None:
@@ -228,14 +212,3 @@ def differing_counts(dataset: Dataset) -> Counts | None:
     if benchmark.counts == counts:
         return None
     return benchmark.counts
-
-
-READERS = {
-    "imagenet": (_read_imagenet, "imagenet", CLASS_NAMES),
-    "fgvc_aircraft": (_read_aircraft, "fgvc_aircraft", "variants.txt"),
-}
-"""The reader of each dataset, its folder, and a file or folder that is in it."""
-for _name, _layout in LAYOUTS.items():
-    READERS[_name] = (_read_coop, _layout.folder, _layout.split)
-for _name, _layout in SHIFTS.items():
-    READERS[_name] = (_read_imagenet, _layout.folder, _layout.images)
