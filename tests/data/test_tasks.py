@@ -104,10 +104,9 @@ def test_a_selection_without_images_to_score_or_too_few_classes_is_refused():
         image_fold_tasks(bare, "accuracy", EVERY, 2)
 
 
-def test_shots_of_another_dataset_or_of_the_test_split_and_no_test_are_refused():
+def test_shots_that_are_not_the_datasets_or_of_the_test_split_and_no_test_are_refused():
     relabelled = Record(DATASET.train[0].path, 5)
     for wrong, message in (
-        (replace(SHOTS, dataset="other"), "shots are of 'other'"),
         (replace(SHOTS, train=DATASET.test[:2]), "test/0/0"),
         (replace(SHOTS, val=(relabelled,)), "label"),
     ):

@@ -133,16 +133,13 @@ class ArraySource:
     """Grey images held in memory."""
 
     name: str
-    """The name of the dataset, for messages."""
+    """The name of the dataset."""
     images: Mapping[str, NDArray[np.uint8]] = field(repr=False)
     """The pixels of each image by its id, (height, width) uint8."""
 
     def open_image(self, path: str) -> Image.Image:
         """Open one image as RGB."""
-        pixels = self.images.get(path)
-        if pixels is None:
-            raise DataError(f"{path}: dataset {self.name} has no such image")
-        return to_rgb(Image.fromarray(pixels))
+        return to_rgb(Image.fromarray(self.images[path]))
 
     def stamp(self, path: str) -> str:
         """Return the dataset's name: the images of a packaged dataset never change."""

@@ -105,15 +105,9 @@ class ImageTable:
         """Return copies of images of one size as a batch: (images, 3, height, width) uint8.
 
         Raises:
-            DataError: the images differ in size, or are not in the file.
+            DataError: images are not in the file.
         """
         images = [self._images[row] for row in self.rows(paths)]
-        sizes = {image.shape for image in images}
-        if len(sizes) != 1:
-            raise DataError(
-                f"{self.path}: {len(images)} images of {len(sizes)} sizes cannot be one batch; "
-                "expected one size (decode without keep_aspect)"
-            )
         return torch.stack(images).permute(0, 3, 1, 2)
 
 

@@ -52,13 +52,10 @@ class HubSource:
         """Return the encoded bytes of an image, or the file that holds them.
 
         Raises:
-            DataError: if there is no such image, it is empty, or its file is outside the folders.
+            DataError: if the image is empty, or its file is outside the folders.
         """
         split, _, number = path.partition("/")
-        table = self.tables.get(split)
-        if table is None or not number.isdecimal() or int(number) >= len(table):
-            raise DataError(f"{path}: dataset {self.name} has no such image")
-        cell = table[int(number)][self.column] or {}
+        cell = self.tables[split][int(number)][self.column] or {}
         contents = cell.get("bytes")
         if contents:
             return io.BytesIO(contents)

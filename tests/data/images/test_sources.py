@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 
 from study.data.images.sources import (
-    ArraySource,
     FolderSource,
     encode_base64,
     read_any_image,
@@ -86,13 +85,6 @@ def test_links_to_images_are_followed_and_broken_ones_named(root: Path):
         with pytest.raises(DataError, match=f"a/{name}"):
             FolderSource(root).open_image(f"a/{name}")
     assert FolderSource(root).open_image("b/1.png").size == (4, 3)
-
-
-def test_an_unknown_id_is_named():
-    source = ArraySource("digits", {"digits/0": np.zeros((8, 8), np.uint8)})
-    assert source.open_image("digits/0").size == (8, 8)
-    with pytest.raises(DataError, match="digits/1: dataset digits has no such image"):
-        source.open_image("digits/1")
 
 
 def test_text_is_base64_or_a_path_unless_files_are_out_of_bounds(
