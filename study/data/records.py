@@ -216,16 +216,14 @@ def read_text(path: Path) -> str:
         raise DataError(f"{path}: cannot be read ({error})") from error
 
 
-def read_json(path: Path, *, by_line: bool = False) -> Any:
-    """Read the JSON value of a file, or the list of those of its lines that are not blank.
+def read_json(path: Path) -> Any:
+    """Read the JSON value of a file.
 
     Raises:
         DataError: if the file is missing, or not JSON.
     """
     text = read_text(path)
     try:
-        if by_line:
-            return [json.loads(line) for line in text.splitlines() if line.strip()]
         return json.loads(text)
     # Numbers of thousands of digits raise ValueError, deep nesting RecursionError.
     except (ValueError, RecursionError) as error:

@@ -17,7 +17,7 @@ from study.data.records import (
     listed,
     listed_texts,
     ordered_records,
-    read_json,
+    read_text,
 )
 from study.data.splits import has_groups, split_by_groups
 from study.errors import DataError
@@ -105,7 +105,7 @@ def read_shots(path: Path) -> Shots:
     """
     parts: dict[str, list[Record]] = {"train": [], "val": []}
     try:
-        header, *entries = read_json(path, by_line=True)
+        header, *entries = map(json.loads, read_text(path).splitlines())
         for entry in entries:
             record = Record(entry["path"], entry["label"], entry.get("group", ""))
             parts[entry["split"]].append(record)
@@ -113,7 +113,7 @@ def read_shots(path: Path) -> Shots:
             header["dataset"], header["shots"], header["seed"], parts["train"], parts["val"]
         )
         digest = header["digest"]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: not a file of shots ({error!r})") from error
     if shots.digest != digest:
         raise DataError(

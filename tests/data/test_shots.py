@@ -41,7 +41,7 @@ def test_all_shots_are_all_images_less_a_fifth_that_validates(tmp_path: Path):
     [
         ("train/0/", "train/9/", "have digest .* the header says"),
         (r'"digest": "\w+"', r'"digest": "\\ud800"', "have digest .* the header says"),
-        (r"(?s).*", "{", "not whole JSON"),
+        (r"(?s).*", "{", "not a file of shots"),
         (r"(?s).*", '{"a": 1}\n{"split": "x"}', "not a file of shots"),
     ],
 )
