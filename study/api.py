@@ -22,10 +22,9 @@ from study.config.yaml_text import written_override
 from study.data import records
 from study.data.datasets import is_own_dataset, load_dataset
 from study.data.file_checks import refuse_absent
-from study.data.images.sources import FolderSource
+from study.data.images.sources import FolderSource, HubSource
 from study.data.output_folders import DATASETS
 from study.data.prompts import templates_of
-from study.data.readers.hub_tables import HubSource
 from study.data.readers.huggingface import loaded_contents
 from study.data.readers.tables import rows_contents, table_rows
 from study.data.splits import refuse_shared_groups

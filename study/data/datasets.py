@@ -11,12 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from study.data.images.image_reading import DEFAULT_READING, ImageReading
-from study.data.images.sources import FolderSource
+from study.data.images.sources import FolderSource, HubSource
 from study.data.prompts import templates_of
 from study.data.readers.benchmarks import BENCHMARKS, download_note
 from study.data.readers.folders import load_folder
 from study.data.readers.glyphs import load_digits, load_glyphs
-from study.data.readers.hub_tables import HubSource
 from study.data.readers.huggingface import (
     PREFIX,
     is_saved,

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
-from study.data.images.sources import FolderSource
+from study.data.images.sources import FolderSource, HubSource
 from study.data.output_folders import is_output_folder
 from study.data.readers.folders import is_hidden, is_image_name
-from study.data.readers.hub_tables import HubSource
 from study.data.records import Dataset, OnCorrupt, Record, listed
 from study.errors import DataError
 

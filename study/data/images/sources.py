@@ -1,4 +1,4 @@
-"""Sources of images: files below a folder, arrays in memory, and the forms that callers pass."""
+"""Sources of images: files below a folder, tables, arrays, and the forms that callers pass."""
 
 import base64
 import io
@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from study.data.data_internals import table_fingerprint
 from study.data.images.image_reading import DEFAULT_READING, ImageReading
 from study.data.images.rgb import to_rgb
-from study.data.records import relative_path
+from study.data.records import listed, relative_path
 from study.errors import DataError
 from study.storage.atomic import PASSING, StorageError
 
@@ -144,6 +145,56 @@ class ArraySource:
     def stamp(self, path: str) -> str:
         """Return the dataset's name: the images of a packaged dataset never change."""
         return self.name
+
+
+@dataclass(frozen=True)
+class HubSource:
+    """The images in the tables of the `datasets` library."""
+
+    name: str
+    """The dataset's name, for messages."""
+    column: str
+    """The name of the column that holds the images."""
+    tables: Mapping[str, Any] = field(repr=False)
+    """The table of each split."""
+    folders: tuple[Path, ...]
+    """The folders where the library keeps files; no file outside them is opened."""
+    reading: ImageReading = DEFAULT_READING
+    """How the images are read."""
+
+    def open_image(self, path: str) -> Image.Image:
+        """Open one image as RGB."""
+        return read_image(self.encoded(path), path=f"{self.name} {path}", reading=self.reading)
+
+    def encoded(self, path: str) -> io.BytesIO | Path:
+        """Return the encoded bytes of an image, or the file that holds them.
+
+        Raises:
+            DataError: if the image is empty, or its file is outside the folders.
+        """
+        split, _, number = path.partition("/")
+        cell = self.tables[split][int(number)][self.column] or {}
+        contents = cell.get("bytes")
+        if contents:
+            return io.BytesIO(contents)
+        link = cell.get("path")
+        if not link:
+            raise DataError(f"{path}: the image of {self.name} is empty")
+        file = Path(link).resolve()
+        if not any(file.is_relative_to(folder.resolve()) for folder in self.folders):
+            folders = listed(str(folder) for folder in self.folders)
+            raise DataError(f"{path}: {self.name} points to {file}, outside {folders}")
+        return file
+
+    def save(self, folder: Path) -> None:
+        """Write all images and labels into a new folder, from which `data.root` reads them."""
+        tables: Any = self.tables
+        tables.save_to_disk(str(folder))
+
+    def stamp(self, path: str) -> str:
+        """Return the `datasets` library's hash of the image's table, and how it is read."""
+        split = path.partition("/")[0]
+        return f"{table_fingerprint(self.tables[split])} {self.reading.pixel_range}"
 
 
 def read_any_image(

@@ -1,4 +1,8 @@
-"""Hugging Face datasets from the hub, from local Parquet, and as `save_to_disk` wrote them."""
+"""Hugging Face datasets from the hub, from local Parquet, and as `save_to_disk` wrote them.
+
+The images stay in the Arrow files of the library's cache and are decoded on demand. Records have
+virtual ids such as `train/000123`.
+"""
 
 import glob
 import re
@@ -8,16 +12,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+import pyarrow as pa
+
 from study.backbones.hub import download_hint, hub_fault
+from study.data.images.sources import HubSource
 from study.data.output_folders import is_output_folder
 from study.data.readers.folders import visible
-from study.data.readers.hub_tables import read_tables
+from study.data.readers.tables import rows_contents, table_rows
 from study.data.records import SPLITS, Contents, listed, match_names
 from study.errors import DataError
 
 Renamed = Mapping[str, str]
 """Our name of a column or split → the dataset's name of it."""
 PREFIX = "hf:"
+COLUMNS = {
+    "image": ("image", "img"),
+    "label": ("label", "labels", "fine_label", "class"),
+    "group": (),
+}
+"""The names that columns are known by, where none or several are of the kind of a part."""
 
 
 def load_hub(
@@ -60,7 +74,7 @@ def load_hub(
                 f"Bring it over: {bring}"
             )
         tables = _built_tables(name, where, splits or {}, subset=subset, revision=revision)
-    return read_tables(name, tables, columns or {})
+    return _read_tables(name, tables, columns or {})
 
 
 def load_parquet(
@@ -96,7 +110,7 @@ def load_parquet(
                 split = _split_of(file.relative_to(place))
                 files_of.setdefault(split, []).append(glob.escape(str(file)))
             tables = _load_files(name, "parquet", files_of, splits)
-    return read_tables(name, tables, columns or {})
+    return _read_tables(name, tables, columns or {})
 
 
 @contextmanager
@@ -238,7 +252,7 @@ def loaded_contents(name: str, loaded: object) -> Contents:
             f"{name}: got {type(loaded).__name__}; expected a Dataset or a DatasetDict of the "
             "library datasets"
         )
-    return read_tables(name, _tables_of(name, loaded, {}), {})
+    return _read_tables(name, _tables_of(name, loaded, {}), {})
 
 
 def _tables_of(name: str, loaded: Any, splits: Renamed) -> Any:
@@ -248,3 +262,72 @@ def _tables_of(name: str, loaded: Any, splits: Renamed) -> Any:
     if not isinstance(loaded, Mapping):
         loaded = {"train": loaded}
     return datasets.DatasetDict(_chosen_splits(name, loaded, splits))
+
+
+def _read_tables(name: str, tables: Any, columns: Mapping[str, str]) -> Contents:
+    """Return the classes and images of the tables of splits, without decoding an image.
+
+    Their rows are read like those of other tables, see `study.data.readers.tables.load_table`.
+
+    Args:
+        name: the dataset's name.
+        tables: a `DatasetDict` of the library, by our names of the splits.
+        columns: see `load_hub`.
+
+    Raises:
+        DataError: columns are missing or of a wrong type, or rows are malformed.
+    """
+    import datasets
+    from huggingface_hub.constants import HF_HUB_CACHE  # which `datasets` brings
+
+    features = tables["train"].features
+    column_of = match_names("columns", [*features], _known_names(features), columns, where=name)
+    for part in ("image", "label"):
+        if part not in column_of:
+            raise DataError(
+                f"{name}: no {part} column; name it in columns.{part} or rename it; "
+                f"the dataset has {listed(features)}"
+            )
+    kept = list(dict.fromkeys(column_of.values()))
+    image = column_of.pop("image")
+    frames = []
+    try:
+        # Reading a row decodes all its images: no others are kept, and this one stays encoded.
+        tables = tables.select_columns(kept)
+        tables = tables.cast_column(image, datasets.Image(decode=False))
+        # Arrow's format decodes nothing, whatever the columns are.
+        texts = tables.select_columns([*column_of.values()]).with_format("arrow")
+        for split, table in texts.items():
+            cells = table[:]
+            frame = pd.DataFrame({part: cells[column] for part, column in column_of.items()})
+            frame["path"] = [f"{split}/{row:06d}" for row in range(len(table))]
+            frame["split"] = split if len(tables) > 1 else ""
+            frames.append(frame)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise DataError(
+            f"{name}: a split lacks one of the columns {listed(kept)}, or "
+            f"column {image!r} holds no images ({error})"
+        ) from error
+    frame = pd.concat(frames)
+    label = features[column_of["label"]]
+    if isinstance(label, datasets.ClassLabel):
+        frame["class_name"] = frame.label.map(dict(enumerate(label.names)))
+    rows = table_rows(frame, {}, where=name)
+    class_names, splits = rows_contents(name, rows.set_index("path", drop=False), where=name)
+    settings = datasets.config
+    # Each has a variable of the environment, so that it may be outside the first.
+    paths = [settings.HF_CACHE_HOME, settings.HF_DATASETS_CACHE, settings.EXTRACTED_DATASETS_PATH]
+    folders = tuple(map(Path, [*paths, HF_HUB_CACHE]))
+    return class_names, splits, HubSource(name, image, tables, folders)
+
+
+def _known_names(features: Any) -> dict[str, Sequence[str]]:
+    """Return the names that columns may have: the only one of a part's type, or usual names."""
+    import datasets
+
+    names: dict[str, Sequence[str]] = dict(COLUMNS)
+    for part, kind in (("image", datasets.Image), ("label", datasets.ClassLabel)):
+        of_kind = [column for column, feature in features.items() if isinstance(feature, kind)]
+        if len(of_kind) == 1:
+            names[part] = of_kind
+    return names
