@@ -1,7 +1,7 @@
 """Checkpoints of the Hugging Face hub: whether they are available, and which files they have."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,19 +36,18 @@ class Source(NamedTuple):
 
         It is in the folder, or in the hub's cache, which names a folder by its commit.
         """
-        from transformers.utils import cached_file  # takes a second to import
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import EntryNotFoundError, GatedRepoError
 
+        folder = Path(self.name)
         for file in files:
-            path = cached_file(
-                self.name,
-                file,
-                **self.options,
-                _raise_exceptions_for_missing_entries=False,
-                _raise_exceptions_for_connection_errors=False,
-                _raise_exceptions_for_gated_repo=False,
-            )
-            if path is not None:
-                return Path(path)
+            if folder.is_dir():
+                if (folder / file).is_file():
+                    return folder / file
+                continue
+            # Where the hub cannot be asked, a file that is not in the cache is an entry not found.
+            with suppress(EntryNotFoundError, GatedRepoError):
+                return Path(hf_hub_download(str(self.name), file, **self.options))
         return None
 
 
