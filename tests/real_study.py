@@ -17,7 +17,7 @@ from study.backbones.architecture import Architecture
 from study.config.labels import OPEN
 from study.config.loading import build_config, dump_config
 from study.config.schema import StudyConfig
-from study.config.trial_settings import TrialSettings
+from study.config.trial_settings import HEADS, TrialSettings
 from study.embedded import EMBEDDED
 from study.method.delta import head_tensors, load_delta
 from study.method.head import Head
@@ -209,7 +209,7 @@ class FinishedStudy(StudyWriter):
         return config
 
     def test(self, seed: int, label: str = "best", test_score: float = 0.75):
-        """Write a finished test with the trained delta; of zero-shot CLIP there is none."""
+        """Write a finished test with the trained delta; that of zero-shot CLIP is empty."""
         own: JsonObject = {"subset": "none"} if label == "zero-shot" else self._best
         trial_id = f"test-{label}-seed{seed}"
         names = {"trial_id": trial_id, "stage": "test", "group": label, "label": label}
@@ -229,9 +229,9 @@ class FinishedStudy(StudyWriter):
             deltas=(tensors,),
             predictions=predictions_right("accuracy", digits, self._images, right, head),
             head=head,
-            scores={head: scores},
+            scores=dict.fromkeys(HEADS, scores),
         )
-        self.record(config, report, self._info)
+        self.record(config, report, replace(self._info, subset=config.settings.subset))
         self.end(config)
 
     def _trial(self, number: int, **columns: Any) -> TrialConfig:

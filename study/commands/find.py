@@ -124,15 +124,15 @@ def find_model(word: str, storage: str | Path | None = None) -> Iterator["SavedM
             ) from None
     from study.serving.saved_model import read_best_model, read_saved_model
 
-    with tempfile.TemporaryDirectory(prefix="clipfit-model-") as scratch:
-        if folder:
-            yield read_best_model(load_study(folder), Path(scratch))
-        elif is_registered:
-            from study import tracking
+    if folder:
+        yield read_best_model(load_study(folder))
+    elif is_registered:
+        from study import tracking
 
+        with tempfile.TemporaryDirectory(prefix="clipfit-model-") as scratch:
             yield tracking.download_model(word, Path(scratch))
-        else:
-            yield read_saved_model(Path(word))
+    else:
+        yield read_saved_model(Path(word))
 
 
 def load_study(folder: StudyFolder, overrides: Sequence[str] = ()) -> "Study":

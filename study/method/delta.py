@@ -45,7 +45,7 @@ class DeltaInfo:
     class_names: ClassNames
     """The names of all classes of the dataset, in the order of their ids."""
     templates: Templates
-    """The prompt templates, each with one ``{}``; training uses the first."""
+    """The prompt templates whose mean classifies, each with one ``{}``."""
     pixel_range: PixelRange | None = None
     """The values that become black and white, see `study.data.images.image_reading`."""
 

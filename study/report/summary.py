@@ -68,10 +68,11 @@ def next_steps(
     hints = [*viewing_hints[:1], *viewing_hints[1:][-1:]]
     steps = [("report", str(_from_here(folder / "report.html"))), *hints]
     tuned = [entry for entry in result.rows if entry.trainable]
-    deltas = sorted(folder.glob("trials/test-*/delta.safetensors"))
+    trials = result.test_trials(tuned[0].label) if len(tuned) == 1 else []
+    deltas = [folder / f"trials/{trial.trial_id}/delta.safetensors" for trial in trials]
     if result.best:
         steps.append(("predict", f"{study_command('predict', folder)} FOLDER"))
-    elif len(tuned) == 1 and deltas and not result.has_search:
+    elif deltas and deltas[0].exists() and not result.has_search:
         delta = shlex.quote(str(_from_here(deltas[0])))
         steps.append(("predict", f"{PROGRAM} predict {delta} FOLDER"))
     if result.registration:

@@ -175,5 +175,4 @@ def _save_deltas(folder: TrialFolder, deltas: Sequence[Tensors], info: DeltaInfo
     if len(deltas) == 1:
         names = ["delta.safetensors"]
     for name, tensors in zip(names, deltas, strict=True):
-        if tensors:
-            folder.write(name, to_delta_bytes(tensors, info), recorded=True)
+        folder.write(name, to_delta_bytes(tensors, info), recorded=True)

@@ -184,7 +184,7 @@ def load_classifier(  # noqa: PLR0913 -- each of them has a default
     Args:
         delta: a file written by `study.method.delta.save_delta`.
         class_names: the classes to choose between, two or more; None means those in the delta.
-        templates: prompt templates, whose features are averaged; None means the delta's first.
+        templates: prompt templates, whose features are averaged; None means the delta's.
         backbone: the hub name or folder of the checkpoint; None means the one in the delta.
         revision: the backbone's revision on the hub; None means the one in the delta, unless
             ``backbone`` is another checkpoint.
@@ -208,7 +208,7 @@ def load_classifier(  # noqa: PLR0913 -- each of them has a default
     else:
         id_of_name = {info.class_names[class_id]: class_id for class_id in reversed(head_classes)}
         class_ids = [id_of_name.get(name, -1) for name in names]
-    chosen_templates = templates_of("this classifier", custom_templates or info.templates[:1])
+    chosen_templates = templates_of("this classifier", custom_templates or info.templates)
     repeated = names == info.class_names
     refuse_unreadable_names("class_names", names, loaded.tokenizer, repeated=repeated)
     loaded.clip.to(chosen_device)

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from study.backbones.description import EMBEDDED, NAME_ON_HUB
-from study.config.loading import load_config
 from study.config.trial_settings import TrialSettings
 from study.errors import DataError, DeltaError, SubsetError
-from study.method.delta import HEAD_ROWS, DeltaInfo, load_delta, save_delta
+from study.method.delta import HEAD_ROWS, DeltaInfo, load_delta
 from study.method.subsets import parse
 from study.results.best_configuration import (
     BestConfiguration,
@@ -49,8 +48,7 @@ class SavedModel:
     delta: Path
     """The file of tuned parameters."""
     info: DeltaInfo
-    """The default classes, templates (all are used) and location of the backbone. They may differ
-    from those in the file."""
+    """The facts in the file: classes, templates and the location of the backbone."""
     settings: TrialSettings
     """The tuned parameters, the kind of the head, and α, as far as they are known. The
     α of a model without origin is unknown."""
@@ -87,24 +85,14 @@ class SavedModel:
         Raises:
             StudyError: see `load_classifier`.
         """
-        if class_names is None:
-            class_names = self.info.class_names
-        return load_classifier(
-            self.delta,
-            class_names=class_names,
-            templates=self.info.templates,
-            backbone=self.info.backbone,
-            revision=self.info.revision,
-            device=device,
-            pixel_range=self.info.pixel_range,
-        )
+        return load_classifier(self.delta, class_names=class_names, device=device)
 
 
 def read_saved_model(delta: Path) -> SavedModel:
     """Return the model of a file of tuned parameters.
 
-    If the file is in the folder of a trial, the model has the trial's settings and the templates of
-    its study. Elsewhere, the model has the template of its training, no origin, and an unknown α.
+    If the file is in the folder of a trial, the model has the trial's settings. Elsewhere, it has
+    no origin, and an unknown α.
 
     Raises:
         DeltaError: the file is missing or damaged, or is not a delta.
@@ -113,48 +101,34 @@ def read_saved_model(delta: Path) -> SavedModel:
     tensors, info = load_delta(delta)
     trial = TrialFolder(delta.resolve().parent)
     if trial.path.parent.name == "trials" and (trial.path / "config.json").exists():
-        return _read_trial_model(delta, info, trial)
+        folder = StudyFolder(trial.path.parent.parent)
+        settings = TrialSettings.model_validate(trial.read_config()["settings"])
+        for report in trial.read_reports()[-1:]:
+            settings = settings.with_reported_head(report)
+        return SavedModel(
+            f"trial {trial.trial_id} of study '{folder.name}'",
+            delta,
+            info,
+            settings=settings,
+            origin=Origin(folder.read_identity()["study_id"], trial.trial_id),
+        )
     try:
         parse(info.subset)
     except SubsetError as error:
         raise DeltaError(f"delta {delta} has damaged metadata: {error}") from error
     head = "linear" if HEAD_ROWS in tensors else "text"
-    return SavedModel(
-        str(delta),
-        delta,
-        replace(info, templates=info.templates[:1]),
-        settings=TrialSettings(subset=info.subset, head=head),
-    )
+    settings = TrialSettings(subset=info.subset, head=head)
+    return SavedModel(str(delta), delta, info, settings=settings)
 
 
-def _read_trial_model(delta: Path, info: DeltaInfo, trial: TrialFolder) -> SavedModel:
-    folder = StudyFolder(trial.path.parent.parent)
-    study = Study(load_config(folder.config_path, frozen=True), folder)
-    reports = trial.read_reports()
-    settings = TrialSettings.model_validate(trial.read_config()["settings"])
-    if reports:
-        settings = settings.with_reported_head(reports[-1])
-    return SavedModel(
-        f"trial {trial.trial_id} of study '{folder.name}'",
-        delta,
-        _with_study_templates(info, study),
-        settings=settings,
-        origin=Origin(folder.read_identity()["study_id"], trial.trial_id),
-    )
-
-
-def read_best_model(study: Study, scratch: Path) -> SavedModel:
+def read_best_model(study: Study) -> SavedModel:
     """Return the model of a study's best configuration, or of the best that has a delta.
 
     The registry gets the same model of the study. While a study is extended, it is that of before.
 
-    Args:
-        study: the study.
-        scratch: a folder for a delta of a best configuration that tunes nothing.
-
     Raises:
         DataError: the study is not finished, or has no best configuration.
-        DeltaError: no delta of the best configuration can be read.
+        DeltaError: the delta of the best configuration cannot be read.
         FolderError: a file of the study is damaged.
     """
     name = study.folder.name
@@ -180,18 +154,20 @@ def read_best_model(study: Study, scratch: Path) -> SavedModel:
             f"  {study_command('resume', study.folder.path)}"
         )
     refuse_chance(study, best, registered)
-    delta, info = read_delta(registered, study, scratch)
     instead_of = None
     if registered.candidate.label != best.candidate.label:
         instead_of = best.candidate.settings
-    trial_id = registered.model_trial.trial_id
-    return SavedModel(
-        f"the final model of study '{name}' (trial {trial_id})",
-        delta,
-        info,
-        settings=registered.candidate.settings,
+    trial, head = registered.model_trial, registered.candidate.settings.head
+    saved = read_saved_model(trial.path / DELTA)
+    if saved.settings.head != head:
+        raise DeltaError(
+            f"{saved.delta} has the {saved.settings.head} head of an earlier best configuration; "
+            f"expected a {head} head"
+        )
+    return replace(
+        saved,
+        name=f"the final model of study '{name}' (trial {trial.trial_id})",
         instead_of=instead_of,
-        origin=Origin(study.folder.read_identity()["study_id"], trial_id),
     )
 
 
@@ -210,40 +186,3 @@ def refuse_chance(study: Study, *configurations: BestConfiguration) -> None:
                 f"and guessing would have {chance.chance:.1%} (chance); use the "
                 f"delta.safetensors of a trial, in {study.folder.path / 'trials'}"
             )
-
-
-def read_delta(best: BestConfiguration, study: Study, scratch: Path) -> tuple[Path, DeltaInfo]:
-    """Return the delta of a best configuration, with the classes and templates to use it with.
-
-    Args:
-        best: the best configuration of the study, with finished tests.
-        study: the study.
-        scratch: a folder for the delta of one that tunes nothing, which the study lacks.
-
-    Raises:
-        DeltaError: there is no delta, or it is damaged.
-    """
-    settings = best.candidate.settings
-    delta = best.model_trial.path / DELTA
-    if delta.exists():
-        _, info = load_delta(delta)
-    elif settings.writes_delta and (settings.subset, settings.head) == ("none", "text"):
-        # Any other delta of the study has the same backbone and names.
-        deltas = sorted(study.folder.path.glob("trials/test-*/delta.safetensors"))
-        if not deltas:
-            raise DeltaError(f"study '{study.folder.name}' has kept no tuned parameters")
-        _, other_info = load_delta(deltas[0])
-        info = replace(other_info, subset="none")
-        delta = scratch / DELTA
-        save_delta(delta, {}, info)
-    else:
-        label = best.candidate.label
-        raise DeltaError(f"{delta} is missing, the file of tuned parameters of '{label}'")
-    return delta, _with_study_templates(info, study)
-
-
-def _with_study_templates(info: DeltaInfo, study: Study) -> DeltaInfo:
-    """Return a delta's description with the templates that its study tests with."""
-    if study.config.data.ensemble:
-        return info
-    return replace(info, templates=info.templates[:1])

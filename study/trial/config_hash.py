@@ -71,7 +71,6 @@ def compute_config_hash(config: TrialConfig, data: TrialData, architecture: Arch
         "class_averaged": data.protocol.class_averaged,
         "class_names": data.class_names,
         "templates": data.templates,
-        "ensemble": data.ensemble,
         "augment": data.augment,
         "split": data.split,
         "targets": targets,

@@ -150,7 +150,6 @@ class Preparer:
             eval_images=eval_images.path,
             augment=data.augment,
             split=split,
-            ensemble=data.ensemble,
             targets={
                 target.name: Target(
                     target.class_names,
@@ -276,11 +275,11 @@ def find_shots(study: Study, seed: int) -> Shots:
 
 
 def configured_templates(dataset: Dataset, data: DataConfig) -> Templates:
-    """Return the prompt templates that a study uses for a dataset; the first is for training."""
+    """Return the prompt templates whose mean classifies a dataset; the first is for training."""
+    if not data.ensemble:
+        return dataset.templates[:1]
     is_configured = data.templates is not None and dataset.name == data.dataset
-    if data.ensemble and not is_configured:
-        return dataset.templates + ENSEMBLE
-    return dataset.templates
+    return dataset.templates if is_configured else dataset.templates + ENSEMBLE
 
 
 def tasks_of_search(study: Study, shots: Shots) -> Tasks:

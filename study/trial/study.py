@@ -266,6 +266,7 @@ class Target(NamedTuple):
 
     class_names: ClassNames
     templates: Templates
+    """The templates whose mean classifies."""
     images: Path
     """The Arrow file of the decoded images."""
 
@@ -277,6 +278,7 @@ class TrialData:
     protocol: Protocol
     class_names: ClassNames
     templates: Templates
+    """The templates whose mean classifies; training uses the first."""
     tasks: Tasks
     """The tasks, one model each; the trial's score is computed over all of them."""
     digest: str
@@ -289,8 +291,6 @@ class TrialData:
     """Whether training images are cropped and flipped at random."""
     split: Split
     """The split of the evaluation images; ``test`` is evaluated after the last epoch only."""
-    ensemble: bool = False
-    """Whether to classify by the mean of all templates instead of the first one."""
     targets: Mapping[str, Target] = field(default_factory=dict)
     """The targets, by the name of their part among the evaluations."""
     reading: ImageReading = DEFAULT_READING

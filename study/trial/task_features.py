@@ -48,9 +48,7 @@ def tokenize(model: TaskModel, target: Target, classes: ClassIds, templates: int
 
 def text_features(model: TaskModel, target: Target, classes: ClassIds) -> Tensor:
     """Return the text features of a target's classes by its prompts, (classes, dim) float32."""
-    templates = 1
-    if model.data.ensemble:
-        templates = len(target.templates)
+    templates = len(target.templates)
     ids = tokenize(model, target, classes, templates)
     return class_features(model.staged, ids, templates, model.data.caches)
 

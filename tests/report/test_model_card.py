@@ -26,8 +26,8 @@ def study(finish: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture
-def saved(study: Any, tmp_path: Path) -> SavedModel:
-    return read_best_model(study.study, tmp_path)
+def saved(study: Any) -> SavedModel:
+    return read_best_model(study.study)
 
 
 def card_of(saved: SavedModel, study: Any = None, trial: str = "") -> tuple[str, Any]:
@@ -76,7 +76,7 @@ def test_a_test_that_candidates_share_is_found_under_the_head_of_the_model(
     zero_shot, best = study.folder.read_json("candidates.json")
     plain = best | {"label": "plain", "settings": best["settings"] | {"head": "text"}}
     study.folder.write_json("candidates.json", [zero_shot, plain, best])
-    saved = read_best_model(study.study, tmp_path)
+    saved = read_best_model(study.study)
     assert not_none(find_study_of(saved)).trial.label == "best"
 
 

@@ -65,12 +65,11 @@ def test_a_step_goes_on_with_short_epochs_and_writes_them_together(
     assert list(chain.from_iterable(written)) == [1, 2, 3, 4]
 
 
-def test_every_trained_trial_leaves_its_delta_the_stopped_ones_too(searched: Any):
+def test_every_trial_leaves_its_delta_the_stopped_ones_too(searched: Any):
     for trial in searched.folder.trials():
         config = TrialConfig.model_validate(trial.read_config())
         path = trial.path / "delta.safetensors"
-        has_content = config.trainable or config.settings.head == "linear"
-        assert path.exists() == bool(has_content and config.settings.writes_delta)
+        assert path.exists() == config.settings.writes_delta
         if path.exists():
             tensors, info = load_delta(path)
             numbers = [t.numel() for name, t in tensors.items() if not name.startswith("head.")]

@@ -80,7 +80,6 @@ def test_whatever_a_result_depends_on_changes_the_hash(
         larger,
         replace(data, class_names=data.class_names[::-1]),
         replace(data, templates=("{}",)),
-        replace(data, ensemble=True),
         replace(data, augment=True),
         replace(data, split="test"),
         replace(data, digest="0" * 64),

@@ -133,8 +133,9 @@ def test_an_ensemble_is_of_all_templates_or_of_those_given(prepare: Prepare, bac
     losses = {report.metrics["train_loss"] for report in reports}
     assert len(losses) == 1, "training keeps to the first template"
     given = ["a {}.", "the {}."]
-    data = prepare("zero_shot", dataset="eurosat", ensemble=True, templates=given).test(1)
-    assert data.templates == tuple(given)
+    for ensemble, used in ((True, given), (False, given[:1])):
+        values = {"dataset": "eurosat", "ensemble": ensemble, "templates": given}
+        assert prepare("zero_shot", **values).test(1).templates == tuple(used)
 
 
 def test_without_a_search_no_image_is_kept_for_validation(prepare: Prepare):

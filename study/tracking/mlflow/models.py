@@ -14,7 +14,6 @@ from mlflow.exceptions import MlflowException
 
 from study.data.records import listed
 from study.errors import DeltaError, TrackingError, redacted_text
-from study.method.delta import load_delta
 from study.serving.saved_model import DELTA, Origin, SavedModel, read_saved_model
 from study.tracking.mlflow import server
 from study.tracking.mlflow.address import is_absent_store, tracking_uri
@@ -79,11 +78,10 @@ def _download(uri: str, address: re.Match[str], folder: Path, fault: str) -> Mod
 def _read_model(version: ModelVersion, folder: Path) -> SavedModel:
     """Return the downloaded model; DeltaError if it is damaged."""
     saved = read_saved_model(folder / DELTA)
-    _, info = load_delta(folder / DELTA)  # with all templates that the model is used with
     tags = version.tags
     name, origin = f"models:/{version.name}/{version.version}", None
     if {"study", "study_id", "trial_id"} <= tags.keys():
         name += f", of study '{tags['study']}' (trial {tags['trial_id']})"
         origin = Origin(tags["study_id"], tags["trial_id"])
     settings = saved.settings.model_copy(update={"alpha": float(tags.get("alpha", 1.0))})
-    return replace(saved, origin=origin, name=name, info=info, settings=settings)
+    return replace(saved, origin=origin, name=name, settings=settings)

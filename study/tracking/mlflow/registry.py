@@ -25,9 +25,9 @@ from study.backbones.architecture import Architecture
 from study.data.images.sources import encode_base64
 from study.data.shots import read_shots
 from study.errors import DataError
-from study.method.delta import load_delta, save_delta
+from study.method.delta import load_delta
 from study.results.best_configuration import BestConfiguration, read_best, read_final
-from study.serving.saved_model import DELTA, read_delta, refuse_chance
+from study.serving.saved_model import DELTA, refuse_chance
 from study.storage.study_folder import CHAMPION, REGISTERED, Registration
 from study.tracking.mlflow import server
 from study.tracking.mlflow.champion import BEATS_CHANCE, NOT_SHOWN, SHOWN, decide_champion
@@ -145,13 +145,10 @@ def _write_model(best: BestConfiguration, run: StudyRun, scratch: Path) -> Path:
     The code is this package, so that the model can be served where that is not installed.
 
     Raises:
-        StudyError: it has no delta, and no other delta names its backbone and classes.
+        DeltaError: its delta is missing or damaged.
     """
-    own_delta, info = read_delta(best, run.study, scratch)
-    tensors, _ = load_delta(own_delta)
-    delta = scratch / "own" / DELTA
-    delta.parent.mkdir()
-    save_delta(delta, tensors, info)
+    delta = best.model_trial.path / DELTA
+    _, info = load_delta(delta)
     code = scratch / "code" / PACKAGE.name
     shutil.copytree(PACKAGE, code, ignore=NO_CODE)
     # A drawn image, not one of the user's, since a registry is shared.

@@ -87,7 +87,7 @@ def test_a_siglip_gives_the_tuned_answers(
 def test_the_classes_have_prompts_and_those_of_a_head_its_rows(make_delta: Any, tmp_path: Path):
     saved = make_delta(head=(1,), templates=("a {}.", "the {}"))
     names = ("digit_nine", 'naïve 🐈‍⬛ "cat"', saved.info.class_names[1])
-    model = replace(saved, info=replace(saved.info, class_names=names)).load_classifier()
+    model = saved.load_classifier(class_names=names)
     write_classes(tmp_path, replace(saved, info=replace(saved.info, class_names=names)), model)
     write_head(tmp_path, model)
     found = json.loads((tmp_path / "classes.json").read_text())

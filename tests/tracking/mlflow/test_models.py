@@ -42,7 +42,7 @@ def place(registered: Registered) -> Iterator[Path]:
 def test_it_is_the_best_configuration_that_the_study_itself_has(
     registered: Registered, store: str, tmp_path: Path, address: str
 ):
-    own = read_best_model(registered.study.study, tmp_path)
+    own = read_best_model(registered.study.study)
     saved = download_model(address, tmp_path)
     assert saved.info == own.info
     for name in ("subset", "head", "alpha"):
