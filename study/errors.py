@@ -23,7 +23,7 @@ class StudyError(Exception):
     """A fault that a user can fix; shown as one message, without a traceback."""
 
 
-class SubsetError(StudyError):
+class SubsetError(StudyError, ValueError):
     """A subset expression that cannot be parsed, or that names parameters a model lacks."""
 
 

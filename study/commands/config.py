@@ -30,7 +30,7 @@ def run(options: Namespace) -> None:
             raise ConfigError("--schema covers all configurations and takes no other arguments")
         import json
 
-        from study.config.json_schema import json_schema
+        from study.config.sweep import json_schema
 
         print(json.dumps(json_schema(), indent=1, ensure_ascii=False))
         return

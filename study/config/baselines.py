@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, StrictFloat, Tag, model_validator
 
 from study.config.labels import LINEAR, ZERO_SHOT
 from study.config.methods import FixedMethod, Linear, Method, method_name
@@ -21,7 +21,7 @@ class SubsetBaseline(Section):
     """The subset, in the language of `study.method.subsets`."""
     rates: dict[KnownKind, Rate] = Field(default_factory=dict)
     """The learning rate of each kind of parameter that the subset has."""
-    distill_weight: float = Field(0.0, ge=0, le=MAX_WEIGHT)
+    distill_weight: StrictFloat = Field(0.0, ge=0, le=MAX_WEIGHT)
     """The paper's λ."""
 
     @model_validator(mode="after")
@@ -52,12 +52,12 @@ Baseline = Annotated[
 """An entry of ``search.baselines``."""
 
 
-def published_baselines() -> dict[str, Baseline]:
+def published_baselines() -> dict[str, Baseline | None]:
     """Return zero-shot CLIP, CLIPFit, BitFit, all LayerNorms, and a linear classifier on CLIP.
 
     Those that tune CLIP have the paper's learning rate and λ.
     """
-    baselines: dict[str, Baseline] = {ZERO_SHOT: SubsetBaseline(subset="none")}
+    baselines: dict[str, Baseline | None] = {ZERO_SHOT: SubsetBaseline(subset="none")}
     rates = dict.fromkeys(kind_names(), LEARNING_RATE)
     for subset in ("clipfit", "bitfit", "ln"):
         baselines[subset] = SubsetBaseline(

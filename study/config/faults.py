@@ -1,7 +1,5 @@
 """What pydantic finds wrong with a configuration, as faults: a key, its message and the value."""
 
-from collections.abc import Iterator
-
 from pydantic import BaseModel, ValidationError
 
 from study.config.reference import list_keys
@@ -12,25 +10,18 @@ from study.errors import Fault, did_you_mean
 def find_faults(error: ValidationError) -> list[Fault]:
     """Return each of pydantic's errors as a fault; an unknown key names the nearest known one."""
     faults = []
-    errors = error.errors(include_url=False)
-    lists = {found["loc"][:-1] for found in errors}
-    for found in errors:
-        if found["type"] == "too_short" and found["loc"] in lists:
-            continue  # pydantic counts the entries without those that are at fault
+    known = [name for key in list_keys() for name in (key.name, key.name.rpartition(".")[0])]
+    for found in error.errors(include_url=False):
         # Parts in brackets are no keys: they name the forms that a value may have.
         parts = [str(part) for part in found["loc"] if not str(part).startswith("[")]
         key = ".".join(parts)
         message = found["msg"].removeprefix("Value error, ")
-        if found["type"] == "extra_forbidden":
-            hint = did_you_mean(key, list(_keys_and_sections()))
+        if found["type"] == "extra_forbidden" and key in known:
+            message = "dots are for overrides; expected this key inside its section"
+        elif found["type"] == "extra_forbidden":
+            hint = did_you_mean(key, known)
             message = f"unknown key{hint}; `clipfit-study config` lists all keys"
         elif not isinstance(found["input"], dict | BaseModel):  # a section would be too long
             message += f", got {short_repr(found['input'])}"
         faults.append(Fault(key, message))
     return faults
-
-
-def _keys_and_sections() -> Iterator[str]:
-    for key in list_keys():
-        yield key.name
-        yield key.name.rpartition(".")[0]

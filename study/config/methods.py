@@ -10,7 +10,7 @@ constants.
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, StrictFloat, StrictInt, Tag
 
 from study.backbones.architecture import FAMILIES, Architecture, Family
 from study.config.section import Section
@@ -163,11 +163,11 @@ class Lora(TrainedMethod):
     """LoRA, by PEFT (the optional extra ``lora``)."""
     lr: RateOrRange = (1e-4, 3e-2)
     """The learning rate of LoRA's matrices; a range is searched."""
-    rank: int = Field(4, ge=1, le=4096)
+    rank: StrictInt = Field(4, ge=1, le=4096)
     """The rank of LoRA's matrices."""
-    alpha: float = Field(8.0, gt=0, le=MAX_WEIGHT)
+    alpha: StrictFloat = Field(8.0, gt=0, le=MAX_WEIGHT)
     """LoRA's α: the product of its matrices is multiplied by α / rank."""
-    dropout: float = Field(0.0, ge=0, lt=1)
+    dropout: StrictFloat = Field(0.0, ge=0, lt=1)
     """The dropout before LoRA's matrices."""
 
     def count(self, architecture: Architecture) -> int:
@@ -191,7 +191,7 @@ class Projection(TrainedMethod):
     """ProLIP: the projection of CLIP's image encoder alone."""
     lr: RateOrRange = (1e-4, 3e-2)
     """The learning rate of the projection; a range is searched."""
-    distance_weight: float | None = Field(None, ge=0, le=MAX_WEIGHT)
+    distance_weight: StrictFloat | None = Field(None, ge=0, le=MAX_WEIGHT)
     """λ of ProLIP, the weight of the squared distance of the projection from its initial values.
     None means 1/N for N training images of a class."""
 

@@ -1,13 +1,12 @@
 """Every key of a configuration with its meaning, taken from the schema."""
 
 from collections.abc import Iterator
-from typing import NamedTuple, get_origin
+from typing import Any, NamedTuple, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from study.config.schema import StudyConfig
-from study.config.section import types_in
 
 
 class Key(NamedTuple):
@@ -33,7 +32,7 @@ def list_keys() -> list[Key]:
 def _keys(prefix: str, section: type[BaseModel]) -> Iterator[Key]:
     """Yield each of a section's keys, and the keys of sections in it."""
     for name, field in section.model_fields.items():
-        types = list(types_in(field.annotation))
+        types = _types_in(field.annotation)
         inner = [kind for kind in types if isinstance(kind, type) and issubclass(kind, BaseModel)]
         if field.annotation not in inner:  # a section has keys alone
             yield Key(f"{prefix}{name}", field)
@@ -43,3 +42,11 @@ def _keys(prefix: str, section: type[BaseModel]) -> Iterator[Key]:
                 method = kind.model_fields.get("method")
                 key += f".{method.default.upper() if method else 'LABEL'}"
             yield from _keys(f"{prefix}{key}.", kind)
+
+
+def _types_in(annotation: Any) -> list[Any]:
+    """Return the types that an annotation is made of."""
+    arguments = get_args(annotation)
+    if not arguments:
+        return [annotation]
+    return [kind for argument in arguments for kind in _types_in(argument)]

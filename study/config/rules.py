@@ -30,9 +30,13 @@ def broken_rules(config: StudyConfig) -> list[Fault]:
     Rules that depend on the protocol stand in `study.protocols`.
     """
     faults = [*_broken_by_data(config.data), *_broken_by_search(config.search)]
-    seeds = config.test.seeds
-    if len(set(seeds)) < len(seeds):
-        faults.append(Fault("test.seeds", f"{list(seeds)} names one seed twice"))
+    for key, values in (
+        ("search.heads", config.search.heads),
+        ("search.space.sites", config.search.space.sites),
+        ("test.seeds", config.test.seeds),
+    ):
+        if len(set(values)) < len(values):
+            faults.append(Fault(key, f"{list(values)} names one value twice"))
     if config.ablation:
         faults += _broken_by_ablation(config.ablation)
     uri = config.tracking.uri or ""
@@ -71,11 +75,9 @@ def _broken_by_search(search: SearchConfig) -> Iterator[Fault]:
         signs_and_layers = [(sign, term.layers) for sign, term in parse(site).terms]
         if signs_and_layers != [(1, None)]:
             yield Fault("search.space.sites", f"'{site}' must be one term without layers")
-    if len(set(sites)) < len(sites):
-        yield Fault("search.space.sites", "names one site twice")
     if not search.fixed_baselines:
         yield Fault("search.baselines", "is empty; expected one or more")
-    for label in search.baselines:
+    for label in search.kept_baselines:
         if label in (BASELINE, TUNED, OPEN, *RANKS, WITH_DELTA):
             yield Fault(f"search.baselines.{label}", "is a name that results use; use another")
 

@@ -1,12 +1,19 @@
 """The configuration of a study: one frozen schema with every default in it."""
 
+import os
 import re
 from collections.abc import Mapping
-from contextlib import suppress
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator
+from pydantic import (
+    AfterValidator,
+    Discriminator,
+    Field,
+    StrictFloat,
+    StrictInt,
+    Tag,
+    field_validator,
+)
 
 from study.backbones.description import EMBEDDED
 from study.config.search_section import SearchConfig
@@ -55,6 +62,9 @@ def _check_rising(bounds: tuple[float, float]) -> tuple[float, float]:
     return bounds
 
 
+PixelRange = Annotated[tuple[StrictFloat, StrictFloat], AfterValidator(_check_rising)]
+
+
 def _check_pattern(pattern: str) -> str:
     try:
         re.compile(pattern)
@@ -81,7 +91,7 @@ class DataConfig(Section):
         Discriminator(lambda shots: "[all]" if shots == ALL else "[number]"),
     ] = 16
     """The number of labelled training images per class, or ``all``."""
-    val_shots: int | None = Field(None, ge=0, le=100_000)
+    val_shots: StrictInt | None = Field(None, ge=0, le=100_000)
     """The number of validation images per class, besides the shots; with 0, validation
     needs folds. None means min(shots, 4), or with ``all`` the dataset's validation images, else a
     fifth of each class."""
@@ -119,7 +129,7 @@ class DataConfig(Section):
     """Whether training images are cropped, resized and flipped at random."""
     on_corrupt: OnCorrupt = "fail"
     """What to do if an image cannot be decoded: ``fail``, or ``skip`` and log it."""
-    pixel_range: Annotated[tuple[float, float], AfterValidator(_check_rising)] | None = None
+    pixel_range: PixelRange | None = None
     """The values that become black and white in images deeper than 8 bits, also in the targets.
 
     None means the full range of 16-bit images, and 0 to 1 for floating-point ones."""
@@ -139,13 +149,9 @@ class BackboneConfig(Section):
         """Return a local folder as an absolute path, which workers and later readers can find."""
         refuse_variables(name)
         if name.startswith("~"):
-            with suppress(ValueError):  # no user has this name
-                name = expand_home(name)
-        with suppress(OSError):  # too long for a file name
-            folder = Path(name)
-            if name != EMBEDDED and not folder.is_absolute() and folder.is_dir():
-                return str(folder.resolve())
-        return name
+            name = expand_home(name)
+        is_folder = name != EMBEDDED and os.path.isdir(name)  # noqa: PTH112 -- no error
+        return os.path.abspath(name) if is_folder else name  # noqa: PTH100 -- links stay
 
 
 class TrainingConfig(Section):
@@ -153,13 +159,13 @@ class TrainingConfig(Section):
 
     epochs: Count = 100
     """The number of epochs of a trial, the warm-up included."""
-    batch_size: int = Field(32, ge=1, le=65_536)
+    batch_size: StrictInt = Field(32, ge=1, le=65_536)
     """The number of images in a training step."""
-    eval_batch_size: int = Field(256, ge=1, le=65_536)
+    eval_batch_size: StrictInt = Field(256, ge=1, le=65_536)
     """The number of images evaluated at once."""
     optimizer: Optimizer = "sgd"
     """The optimizer: ``sgd``, the paper's, or ``adamw``."""
-    momentum: float = Field(MOMENTUM, ge=0, lt=1)
+    momentum: StrictFloat = Field(MOMENTUM, ge=0, lt=1)
     """The momentum of ``sgd``; ``adamw`` does not read it."""
     weight_decay: Decay = WEIGHT_DECAY
     """The weight decay of every tuned parameter."""
@@ -193,7 +199,7 @@ class TestConfig(Section):
 
     seeds: tuple[Seed, ...] = Field((1, 2, 3, 4, 5), min_length=2, max_length=1000)
     """The seeds of the test; each has its own shots and batch order. zero_shot ignores them."""
-    runners_up: int = Field(2, ge=0, le=8)
+    runners_up: StrictInt = Field(2, ge=0, le=8)
     """The number of configurations tested besides the best one and the baselines."""
 
 
@@ -225,7 +231,7 @@ class AblationConfig(Section):
     windows: Literal["sliding", "from_bottom", "from_top"] = "sliding"
     """The windows of ``layers``: ``width`` layers at each place (``sliding``), or 1, 2, … layers
     from one end (``from_bottom``, ``from_top``)."""
-    width: int = Field(1, ge=1, le=1000)
+    width: StrictInt = Field(1, ge=1, le=1000)
     """The number of layers in a sliding window."""
     rates: Annotated[
         Annotated[Rates, Tag("[list]")]
@@ -235,7 +241,7 @@ class AblationConfig(Section):
     """Learning rates to try in each cell: a list for all kinds of parameter, or one for each kind.
 
     A single rate is tested without validation."""
-    distill_weight: float = Field(DISTILL_WEIGHT, ge=0, le=MAX_WEIGHT)
+    distill_weight: StrictFloat = Field(DISTILL_WEIGHT, ge=0, le=MAX_WEIGHT)
     """λ of every cell in which the text encoder is tuned."""
 
     def rates_for(self, kind: str) -> tuple[float, ...]:
@@ -254,18 +260,18 @@ class AblationConfig(Section):
 class ResourcesConfig(Section):
     """The resources of one trial; the number of trials at once follows from the cluster."""
 
-    cpus_per_trial: float = Field(1, gt=0, le=10_000)
+    cpus_per_trial: StrictFloat = Field(1, gt=0, le=10_000)
     """CPU cores of a trial."""
-    gpus_per_trial: Annotated[float, AfterValidator(_check_gpus)] = Field(0, ge=0, le=1000)
+    gpus_per_trial: Annotated[StrictFloat, AfterValidator(_check_gpus)] = Field(0, ge=0, le=1000)
     """GPUs of a trial, a whole number or a fraction of one: 0.25 lets four trials share a GPU."""
     max_concurrent: Count | None = None
     """The most trials at once.
 
     None means as many as fit; on a cluster one more, which waits for a machine to join. With a
     number, an autoscaler sees that many waiting."""
-    max_failures: int = Field(3, ge=0, le=10_000)
+    max_failures: StrictInt = Field(3, ge=0, le=10_000)
     """How often a trial continues from its last epoch after its worker died."""
-    max_epoch_seconds: float | None = Field(21_600, gt=0, le=31_536_000)
+    max_epoch_seconds: StrictFloat | None = Field(21_600, gt=0, le=31_536_000)
     """The seconds after which an epoch, with its evaluation, counts as hung and its worker as dead.
     None means no limit."""
 

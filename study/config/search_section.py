@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, field_serializer, field_validator
+from pydantic import Field, StrictFloat, StrictInt, field_validator
 
 from study.backbones.architecture import ENCODERS, FAMILIES, Family
 from study.config.baselines import Baseline, fixed_settings, published_baselines
@@ -65,20 +65,20 @@ class SpaceConfig(Section):
 class AshaConfig(Section):
     """Asynchronous successive halving (ASHA), counted in epochs."""
 
-    grace_period: int = Field(3, ge=SHORTEST_GRACE_PERIOD, le=100_000)
+    grace_period: StrictInt = Field(3, ge=SHORTEST_GRACE_PERIOD, le=100_000)
     """Epochs before the first decision; epoch 0 is the warm-up."""
-    reduction_factor: float = Field(3, gt=1, le=1000)
+    reduction_factor: StrictFloat = Field(3, gt=1, le=1000)
     """At each decision, about one in this many trials continues."""
 
 
 class SearchConfig(Section):
     """How trials are proposed, scored and stopped."""
 
-    trials: int = Field(48, ge=0, le=100_000)
+    trials: StrictInt = Field(48, ge=0, le=100_000)
     """The number of trials: baselines, tuned CLIPFit and the open search.
 
     0 means no search: the baselines are tested as they are."""
-    minutes: float | None = Field(None, gt=0, le=1_000_000)
+    minutes: StrictFloat | None = Field(None, gt=0, le=1_000_000)
     """The most minutes of the search; None means no limit.
 
     Baselines are always trained. Test, final model and report take additional time."""
@@ -90,7 +90,7 @@ class SearchConfig(Section):
     """The score on validation and test: ``accuracy`` over images, or its mean over classes
     (``balanced_accuracy``). ``auto`` is ``balanced_accuracy`` if one class has more than twice the
     training images of another, else ``accuracy``."""
-    folds: int | None = Field(None, ge=2, le=1000)
+    folds: StrictInt | None = Field(None, ge=2, le=1000)
     """The number of parts of the shots (folds; None means 4) or base classes (class_folds; 3).
 
     Other rules of selection have no parts."""
@@ -100,21 +100,14 @@ class SearchConfig(Section):
     """What classifies images: ``text``, the features of the classes, or ``linear``, a head on image
     features. Each training is scored with all of them, and used with the best."""
     space: SpaceConfig = SpaceConfig()
-    method_trials: int = Field(4, ge=1, le=10_000)
+    method_trials: StrictInt = Field(4, ge=1, le=10_000)
     """The number of trials of each other method whose rate is searched, beside ``trials``."""
-    baselines: dict[Label, Baseline] = Field(default_factory=published_baselines)
+    baselines: dict[Label, Baseline | None] = Field(default_factory=published_baselines)
     """The baselines by label, which are tested whatever their validation scores are.
 
     Entries are added to the defaults, or replace those with the same label; null removes one. An
     entry with ``method`` is another method: ``linear``, ``full``, ``lora``, ``projection``,
     ``clap`` or ``two_stage``."""
-
-    @field_validator("heads")
-    @classmethod
-    def _refuse_repeated_heads(cls, heads: tuple[Head, ...]) -> tuple[Head, ...]:
-        if len(set(heads)) < len(heads):
-            raise ValueError("names one head twice")
-        return heads
 
     @field_validator("baselines", mode="before")
     @classmethod
@@ -122,21 +115,17 @@ class SearchConfig(Section):
         if not isinstance(value, Mapping):
             return value
         published = published_baselines().items()
-        others = {label: baseline for label, baseline in published if label not in value}
-        return others | {label: entry for label, entry in value.items() if entry is not None}
+        return {label: entry for label, entry in published if label not in value} | dict(value)
 
-    @field_serializer("baselines", mode="wrap")
-    def _keep_removals(
-        self, baselines: Mapping[str, Baseline], serialize: SerializerFunctionWrapHandler
-    ) -> dict[str, Any]:
-        """Return the entries with null for each published one that is not among them."""
-        removed = [label for label in published_baselines() if label not in baselines]
-        return {**serialize(baselines), **dict.fromkeys(removed)}
+    @property
+    def kept_baselines(self) -> dict[str, Baseline]:
+        """The baselines by label, without those that null removes."""
+        return {label: baseline for label, baseline in self.baselines.items() if baseline}
 
     @property
     def fixed_baselines(self) -> dict[str, TrialSettings]:
         """The settings of the baselines that are trained as they stand, by label."""
-        found = {label: fixed_settings(baseline) for label, baseline in self.baselines.items()}
+        found = {label: fixed_settings(baseline) for label, baseline in self.kept_baselines.items()}
         return {label: settings for label, settings in found.items() if settings}
 
     @property
@@ -170,7 +159,7 @@ class SearchConfig(Section):
     @property
     def counted_baselines(self) -> int:
         """The number of baselines among ``trials``, which other methods stand outside of."""
-        return len(self.baselines) - len(self.other_methods)
+        return len(self.kept_baselines) - len(self.other_methods)
 
     @property
     def planned_trials(self) -> int:

@@ -14,13 +14,12 @@ A folder stands for the studies of all its files.
 """
 
 import itertools
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from study.config.faults import find_faults
 from study.config.loading import build_config
@@ -28,19 +27,7 @@ from study.config.schema import StudyConfig
 from study.config.yaml_text import short_repr
 from study.config.yaml_values import parse_overrides, read_values
 from study.errors import ConfigError, FaultsError
-
-MOST_STUDIES = 10_000
-"""The largest number of studies that one file may make."""
-
-
-def _check_plain(value: Any) -> Any:
-    if isinstance(value, dict | list):
-        raise ValueError("must be a text, a number or a boolean, because a study is named by it")
-    return value
-
-
-Plain = Annotated[Any, AfterValidator(_check_plain)]
-"""A text, a number, true, false or null."""
+from study.storage.result_folder import FORMAT, KEY, JsonObject
 
 
 class SweepException(BaseModel):
@@ -48,7 +35,7 @@ class SweepException(BaseModel):
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    axes: dict[str, list[Plain]] = Field(alias="for")
+    axes: dict[str, list[Any]] = Field(alias="for")
     """The studies that it is for: some of the values of some axes."""
     values: dict[str, Any] = Field(alias="set")
     """The values of these studies, by dotted key."""
@@ -63,7 +50,7 @@ class Sweep(BaseModel):
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
-    sweep: dict[str, Annotated[list[Plain], Field(min_length=1)]] = Field(default_factory=dict)
+    sweep: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
     """Keys with dots, each with a list of values: a study for each combination."""
     exceptions: list[SweepException] = Field(default_factory=list)
     """Values that some of these studies have in place of others."""
@@ -94,6 +81,19 @@ class SweepStudy:
     """The value of each axis, by dotted key."""
     config: StudyConfig
     """The configuration of the study."""
+
+
+def json_schema() -> JsonObject:
+    """Return the JSON schema of a file, one study or a sweep, by which editors complete it.
+
+    It has the types of single values, and no rules between them.
+    """
+    schema: JsonObject = StudyConfig.model_json_schema()
+    sweep = Sweep.model_json_schema()
+    schema["properties"] |= {KEY: {"const": FORMAT, "description": "The format."}}
+    schema["properties"] |= sweep["properties"]
+    schema["$defs"] |= sweep["$defs"]
+    return schema
 
 
 def is_sweep(source: Path) -> bool:
@@ -148,11 +148,6 @@ def _studies_of_file(file: Path, overridden: Mapping[str, Any]) -> Iterator[Swee
     axes = sweep.sweep
     for axis in axes.keys() & overridden.keys():
         axes[axis] = [overridden[axis]]
-    count = math.prod(map(len, axes.values()))
-    if count > MOST_STUDIES:
-        raise ConfigError(
-            f"{file}: sweep makes {count} studies; at most {MOST_STUDIES} are allowed"
-        )
     prefix = overridden.get("name") or file.resolve().parent.name
     for combination in itertools.product(*axes.values()):
         point = dict(zip(axes, combination, strict=True))

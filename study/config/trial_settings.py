@@ -3,40 +3,19 @@
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, Field, StrictFloat, model_validator
 
 from study.backbones.architecture import Depths
 from study.config.methods import Method
 from study.config.section import Section
 from study.config.value_types import Positive
-from study.errors import SubsetError
 from study.method.parameters import ParameterTensor, kind_names
 from study.method.subsets import kinds, parse
 from study.method.training_options import MAX_WEIGHT, Regularizer
 
-
-def _canonical_subset(text: str) -> str:
-    try:
-        return str(parse(text))
-    except SubsetError as error:
-        raise ValueError(str(error)) from None
-
-
-SubsetText = Annotated[str, AfterValidator(_canonical_subset)]
+SubsetText = Annotated[str, AfterValidator(lambda text: str(parse(text)))]
 """A subset in its canonical form."""
-
-
-def _check_kind(kind: str) -> str:
-    if kind not in kind_names():
-        raise ValueError(
-            f"'{kind}' is not a kind of parameter; expected one of {', '.join(kind_names())}"
-        )
-    return kind
-
-
-KnownKind = Annotated[
-    str, AfterValidator(_check_kind), WithJsonSchema({"type": "string", "enum": list(kind_names())})
-]
+KnownKind = Annotated[str, Field(pattern=f"^({'|'.join(kind_names())})$")]
 """The name of a kind of parameter."""
 
 
@@ -67,12 +46,12 @@ class TrialSettings(Section):
     """The subset, in the language of `study.method.subsets`."""
     rates: dict[KnownKind, Positive] = Field(default_factory=dict)
     """The learning rate of each kind of parameter; that of a baseline is at most 1000."""
-    distill_weight: float = Field(0.0, ge=0, le=MAX_WEIGHT)
+    distill_weight: StrictFloat = Field(0.0, ge=0, le=MAX_WEIGHT)
     """The paper's λ."""
     head: Head | None = "text"
     """The head that the training is used with; None means the better one by validation, which
     is a result of the trial."""
-    alpha: float = Field(1.0, ge=0, le=1)
+    alpha: StrictFloat = Field(1.0, ge=0, le=1)
     """α, the share of the tuned change that is kept: θ₀ + α(θ − θ₀)."""
     method: Method | None = None
     """Another way to train than by the subset, which is then ``none``; None means the subset's."""

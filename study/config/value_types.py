@@ -5,18 +5,26 @@ import re
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    StrictFloat,
+    StrictInt,
+    Tag,
+)
 
 from study.method.training_options import MAX_WEIGHT
 
 # The bounds of numbers are far beyond useful values; they refuse typing errors.
 HIGHEST_RATE = 1000
 """The highest learning rate."""
-Count = Annotated[int, Field(ge=1, le=100_000)]
-Positive = Annotated[float, Field(gt=0)]
-Rate = Annotated[float, Field(gt=0, le=HIGHEST_RATE)]
+Count = Annotated[StrictInt, Field(ge=1, le=100_000)]
+Positive = Annotated[StrictFloat, Field(gt=0)]
+Rate = Annotated[StrictFloat, Field(gt=0, le=HIGHEST_RATE)]
 """A learning rate."""
-Decay = Annotated[float, Field(ge=0, le=100)]
+Decay = Annotated[StrictFloat, Field(ge=0, le=100)]
 """A weight decay."""
 
 
@@ -28,7 +36,7 @@ def _increasing(bounds: tuple[float, float]) -> tuple[float, float]:
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 """The pattern of a study's name."""
-Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Seed = Annotated[StrictInt, Field(ge=0, lt=2**31)]
 LABEL = r"^[a-z0-9][a-z0-9._-]{0,39}$"
 """The pattern of a label."""
 Label = Annotated[str, Field(pattern=LABEL)]
@@ -44,7 +52,7 @@ RateOrRange = Annotated[
     Discriminator(lambda rate: "[range]" if isinstance(rate, list | tuple) else "[number]"),
 ]
 """A fixed learning rate, or the range of one that is searched."""
-Weight = Annotated[float, Field(gt=0, le=MAX_WEIGHT)]
+Weight = Annotated[StrictFloat, Field(gt=0, le=MAX_WEIGHT)]
 Weights = Annotated[tuple[Weight, Weight], AfterValidator(_increasing)]
 """The lower and upper bound of a log-uniform draw of λ."""
 Rates = Annotated[tuple[Rate, ...], Field(min_length=1, max_length=100)]

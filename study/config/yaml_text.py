@@ -1,13 +1,12 @@
-"""Configurations for people: values in messages and overrides, and a file with comments."""
+"""YAML as people mean it, values in messages and overrides, and a file with comments."""
 
 import json
 import math
 import re
 import reprlib
-import sys
 import textwrap
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +22,58 @@ DEEPEST = 1
 """The number of sections around the innermost section that has lines of its own."""
 
 
+class Loader(yaml.SafeLoader):
+    """A safe loader that takes numbers, true and false, and null for such values, as people do.
+
+    All else is text: PyYAML would read 010 as 8, 1:30 as 90, 2001-02-03 as a date and "no" as
+    false. A repeated key, of which PyYAML would keep the last value, is refused.
+    """
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012, as the base class declares it
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Construct a mapping, or raise ConstructorError if a key is repeated."""
+        pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+        counts = Counter(key.value for key, _ in pairs if isinstance(key, yaml.ScalarNode))
+        for key, count in counts.items():
+            if count > 1:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key '{key}' is given twice", node.start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
+class Dumper(yaml.SafeDumper):
+    """A safe dumper, which quotes each text that `Loader` would read as something else."""
+
+
+FLOAT = re.compile(
+    r"([-+]?((\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+|\.(inf|Inf|INF))"
+    r"|\.(nan|NaN|NAN))\Z"
+)
+"""A number with a point or an exponent; PyYAML would read 1e-3 as text."""
+for _tag, _pattern in (
+    ("null", re.compile(r"(~|null|Null|NULL|)\Z")),
+    ("bool", re.compile(r"(true|True|TRUE|false|False|FALSE)\Z")),
+    ("int", re.compile(r"[-+]?(0|[1-9][0-9_]*)\Z")),
+    ("float", FLOAT),
+    ("merge", re.compile(r"<<\Z")),
+):
+    Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", _pattern, None)
+# What PyYAML reads as a number, a date and the like is quoted without this.
+Dumper.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+.0123456789"))
+
+
 def yaml_on_one_line(value: Any) -> str:
-    """Return a value as YAML on one line; a text has quotation marks only if it needs them."""
-    with suppress(yaml.YAMLError, ValueError):
-        if isinstance(value, str) and yaml.safe_load(value) == value == value.splitlines()[0]:
-            return value
+    """Return a value as YAML on one line."""
     # Inside a list, YAML writes no end mark after a value.
-    text = yaml.safe_dump(
-        [value], default_flow_style=True, sort_keys=False, width=math.inf, allow_unicode=True
+    text = yaml.dump(
+        [value],
+        Dumper=Dumper,
+        default_flow_style=True,
+        sort_keys=False,
+        width=math.inf,
+        allow_unicode=True,
     )
     # YAML would fold a text with line breaks over several lines. JSON, which is valid YAML, escapes
     # them.
@@ -58,10 +101,7 @@ def short_repr(value: Any) -> str:
     """Return a value as Python writes it, cut short: aliases of YAML can make it endless."""
     short = reprlib.Repr()
     short.maxstring = short.maxother = short.maxlong = LONGEST
-    try:
-        return short.repr(value)[:LONGEST]
-    except ValueError:
-        return f"a number of more than {sys.get_int_max_str_digits()} digits"
+    return short.repr(value)[:LONGEST]
 
 
 def commented_yaml(values: Mapping[str, Any], comments: Mapping[str, str], header: str = "") -> str:

@@ -108,7 +108,7 @@ def read_or_choose_candidates(study: Study) -> tuple[Candidate, ...]:
             f"no trial of {folder.name} ran all its epochs, so there is nothing to test; "
             f"the last error was: {errors[-1] if errors else 'none'}"
         )
-    chosen = choose_candidates(finished, config.search.baselines, config.test.runners_up)
+    chosen = choose_candidates(finished, config.search.kept_baselines, config.test.runners_up)
     candidates = [make_candidate(study, label, one.settings, one) for label, one in chosen.items()]
     return study.write_candidates(with_earlier_candidates(study, candidates))
 

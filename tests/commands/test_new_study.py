@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from study.commands.new_study import make_study, with_sites_of_backbone
-from study.config.json_schema import json_schema
 from study.config.loading import build_config, load_config
 from study.config.search_section import SITES_OF
+from study.config.sweep import json_schema
 from tests.commands.conftest import Run
 from tests.config.test_loading import CONFIGS
 from tests.siglips import save_siglip

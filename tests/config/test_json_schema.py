@@ -6,13 +6,13 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from study.config.json_schema import json_schema
+from study.config.sweep import json_schema
 from tests.config.test_loading import CONFIG_FILES, CONFIGS
 
 VALIDATOR = Draft202012Validator(json_schema())
 SOUND = (
-    "{seed: 3, search.trials: 40, search.space.rates.bias: [0.1, 0.2]}",
-    "{format: 2, search: {asha: null, baselines: {mine: {subset: ln, rates: {ln: 1}}}}}",
+    "{seed: 3, search: {trials: 40, space: {rates: {bias: [0.1, 0.2]}}}}",
+    "{format: 2, search: {asha: null, baselines: {a: {subset: ln, rates: {ln: 1}}, b: null}}}",
     "{data: {shots: all, columns: {path: file}}, ablation: {design: grid, subsets: {a: ln}}}",
     "{sweep: {seed: [1]}, exceptions: [{for: {seed: [1]}, set: {data.shots: 4}}]}",
 )
@@ -20,6 +20,7 @@ FAULTY = {
     "{serch: {trials: 4}}": "",
     "{format: 1}": "format",
     "{search: {trails: 4}}": "search",
+    "{search.trials: 4}": "",
     "{search: {trials: many}}": "search.trials",
     "{data: {shots: most}}": "data.shots",
     "{data: null}": "data",
