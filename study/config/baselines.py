@@ -1,11 +1,11 @@
 """The baselines of a search: subsets at fixed rates, and other methods."""
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
-from pydantic import Discriminator, Field, StrictFloat, Tag, model_validator
+from pydantic import Field, StrictFloat, Tag, model_validator
 
 from study.config.labels import LINEAR, ZERO_SHOT
-from study.config.methods import FixedMethod, Linear, Method, method_name
+from study.config.methods import BY_METHOD, FixedMethod, Linear, TaggedMethod
 from study.config.section import Section
 from study.config.trial_settings import KnownKind, SubsetText, TrialSettings
 from study.config.value_types import Rate
@@ -36,18 +36,9 @@ class SubsetBaseline(Section):
         return self
 
 
-def _form_of_baseline(entry: Any) -> str:
-    name = method_name(entry)
-    if name is None:
-        return "[subset]"
-    return "[linear]" if name == "linear" else "[method]"
-
-
 Baseline = Annotated[
-    Annotated[SubsetBaseline, Tag("[subset]")]
-    | Annotated[Linear, Tag("[linear]")]
-    | Annotated[Method, Tag("[method]")],
-    Discriminator(_form_of_baseline),
+    Annotated[SubsetBaseline, Tag("[None]")] | Annotated[Linear, Tag("[linear]")] | TaggedMethod,
+    BY_METHOD,
 ]
 """An entry of ``search.baselines``."""
 

@@ -211,26 +211,28 @@ METHODS: dict[str, type[OtherMethod]] = {
 """All methods, by name."""
 
 
-def method_name(entry: Any) -> Any:
-    """Return the name of the method in a mapping or an object; None if it has none."""
+def _tag(entry: Any) -> str:
+    """Return the method of a mapping or an object, or None, in brackets; see `find_faults`."""
     if isinstance(entry, Mapping):
-        return entry.get("method")
-    return getattr(entry, "method", None)
+        return f"[{entry.get('method')}]"
+    return f"[{getattr(entry, 'method', None)}]"
 
 
-Method = Annotated[
+BY_METHOD = Discriminator(
+    _tag,
+    custom_error_type="method",
+    custom_error_message=f"method is unknown; expected one of {', '.join(METHODS)}",
+)
+"""What chooses the class of an entry with the key ``method``, by its tag."""
+TaggedMethod = (
     Annotated[FullFineTuning, Tag("[full]")]
     | Annotated[Lora, Tag("[lora]")]
     | Annotated[Clap, Tag("[clap]")]
     | Annotated[TwoStage, Tag("[two_stage]")]
-    | Annotated[Projection, Tag("[projection]")],
-    Discriminator(
-        lambda entry: f"[{method_name(entry)}]",
-        custom_error_type="method",
-        custom_error_message=f"method is unknown; expected one of {', '.join(METHODS)}",
-    ),
-]
-"""A method that a trial trains. Its tags are no keys, see `study.config.faults`."""
+    | Annotated[Projection, Tag("[projection]")]
+)
+Method = Annotated[TaggedMethod, BY_METHOD]
+"""A method that a trial trains."""
 
 
 def method_of_delta(tensors: Iterable[str]) -> str | None:
