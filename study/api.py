@@ -18,7 +18,7 @@ from study.commands.new_study import make_study
 from study.commands.predict import find_images
 from study.config.loading import load_config
 from study.config.sweep import is_sweep
-from study.config.yaml_text import written_override
+from study.config.yaml_text import yaml_on_one_line
 from study.data import records
 from study.data.datasets import is_own_dataset, load_dataset
 from study.data.file_checks import refuse_absent
@@ -348,4 +348,4 @@ def load_model(
 
 def _written(overrides: Mapping[str, object]) -> list[str]:
     """Return overrides as a command line has them, so that messages are the same."""
-    return [written_override(key, value) for key, value in overrides.items()]
+    return [f"{key}={yaml_on_one_line(value)}" for key, value in overrides.items()]

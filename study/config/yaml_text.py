@@ -7,12 +7,9 @@ import reprlib
 import textwrap
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import yaml
-
-from study.errors import ConfigError
 
 LONGEST = 200
 """The largest number of characters of a value in a message."""
@@ -44,7 +41,10 @@ class Loader(yaml.SafeLoader):
 
 
 class Dumper(yaml.SafeDumper):
-    """A safe dumper, which quotes each text that `Loader` would read as something else."""
+    """A safe dumper, which quotes each text that `Loader` would read as something else.
+
+    What YAML has no form for, such as a path, is written as its text.
+    """
 
 
 FLOAT = re.compile(
@@ -62,6 +62,7 @@ for _tag, _pattern in (
     Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", _pattern, None)
 # What PyYAML reads as a number, a date and the like is quoted without this.
 Dumper.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+.0123456789"))
+Dumper.add_multi_representer(object, lambda dumper, value: dumper.represent_str(str(value)))
 
 
 def yaml_on_one_line(value: Any) -> str:
@@ -78,23 +79,6 @@ def yaml_on_one_line(value: Any) -> str:
     # YAML would fold a text with line breaks over several lines. JSON, which is valid YAML, escapes
     # them.
     return text.strip()[1:-1] if len(text.splitlines()) == 1 else json.dumps(value)
-
-
-def written_override(key: str, value: object) -> str:
-    """Return ``key=value`` as `study.config.yaml_values.parse_overrides` reads it.
-
-    Raises:
-        ConfigError: YAML has no such value.
-    """
-    if isinstance(value, Path):
-        value = str(value)
-    try:
-        return f"{key}={yaml_on_one_line(value)}"
-    except yaml.YAMLError:
-        raise ConfigError(
-            f"{key} is {short_repr(value)}, a {type(value).__name__}; expected text, numbers, "
-            "true and false, None, and lists and mappings of them, or a Path"
-        ) from None
 
 
 def short_repr(value: Any) -> str:
