@@ -18,7 +18,7 @@ from study.config.labels import (
     ZERO_SHOT,
 )
 from study.config.schema import AblationConfig, DataConfig, StudyConfig
-from study.config.search_section import SHORTEST_GRACE_PERIOD, SearchConfig
+from study.config.search_section import SearchConfig
 from study.data.shots import ALL
 from study.errors import SECRET_OF_A_QUERY, Fault
 from study.method.subsets import parse
@@ -77,7 +77,7 @@ def _broken_by_search(search: SearchConfig) -> Iterator[Fault]:
             yield Fault("search.space.sites", f"'{site}' must be one term without layers")
     if not search.fixed_baselines:
         yield Fault("search.baselines", "is empty; expected one or more")
-    for label in search.kept_baselines:
+    for label in search.baselines:
         if label in (BASELINE, TUNED, OPEN, *RANKS, WITH_DELTA):
             yield Fault(f"search.baselines.{label}", "is a name that results use; use another")
 
@@ -108,12 +108,10 @@ def broken_search_rules(config: StudyConfig) -> Iterator[Fault]:
     asha = config.search.asha
     epochs = config.training.epochs
     if asha and asha.grace_period > epochs:
-        advice = "search.asha: null for no stopping"
-        if epochs >= SHORTEST_GRACE_PERIOD:
-            advice = f"{epochs} or fewer, or {advice}"
         yield Fault(
             "search.asha.grace_period",
-            f"{asha.grace_period} is longer than training.epochs, which is {epochs}; use {advice}",
+            f"{asha.grace_period} is longer than training.epochs, which is {epochs}; lower it, or "
+            "use search.asha: null for no stopping",
         )
     for label in (ZERO_SHOT, PUBLISHED):
         if label not in config.search.fixed_baselines:

@@ -18,8 +18,6 @@ AUTO = "auto"
 """The name that leaves the rule of selection to the protocol."""
 TUNED_SHARE = 0.25
 """The share of the trials that tune the learning rates and λ of CLIPFit's own subset."""
-SHORTEST_GRACE_PERIOD = 3
-"""The fewest epochs before the first decision of successive halving."""
 
 
 def _sites_of(family: Family) -> tuple[str, ...]:
@@ -65,7 +63,7 @@ class SpaceConfig(Section):
 class AshaConfig(Section):
     """Asynchronous successive halving (ASHA), counted in epochs."""
 
-    grace_period: StrictInt = Field(3, ge=SHORTEST_GRACE_PERIOD, le=100_000)
+    grace_period: StrictInt = Field(3, ge=3, le=100_000)
     """Epochs before the first decision; epoch 0 is the warm-up."""
     reduction_factor: StrictFloat = Field(3, gt=1, le=1000)
     """At each decision, about one in this many trials continues."""

@@ -5,7 +5,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StrictFloat, model_validator
 
-from study.backbones.architecture import Depths
 from study.config.methods import Method
 from study.config.section import Section
 from study.config.value_types import Positive
@@ -116,20 +115,6 @@ class TrialSettings(Section):
         if tensors or self.method:
             changes["alpha"] = self.alpha
         return effective.model_copy(update=changes)
-
-    def result_key(self, depths: Depths, regularizer: Regularizer) -> "tuple[str, TrialSettings]":
-        """Return a key that is equal for settings with equal results.
-
-        Args:
-            depths: the layers of the study's model.
-            regularizer: the loss term that λ weighs.
-
-        Returns:
-            The key of the subset, and the settings that have an effect, without the subset.
-        """
-        subset = parse(self.subset)
-        effective = self.effective(subset.resolve(depths), regularizer)
-        return subset.key(depths), effective.model_copy(update={"subset": "none"})
 
     def column_values(self) -> dict[str, str | float | None]:
         """Return a value for each of `settings_columns`; None where the settings have no rate.

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from study.config.labels import BASELINE, PUBLISHED, RANKS, TUNED, WITH_DELTA
 from study.config.trial_settings import TrialSettings
 from study.errors import StudyError
+from study.method.subsets import parse
 from study.results.best_configuration import extensions
 from study.storage.atomic import sha256_of
 from study.storage.result_folder import JsonObject
@@ -108,7 +109,7 @@ def read_or_choose_candidates(study: Study) -> tuple[Candidate, ...]:
             f"no trial of {folder.name} ran all its epochs, so there is nothing to test; "
             f"the last error was: {errors[-1] if errors else 'none'}"
         )
-    chosen = choose_candidates(finished, config.search.kept_baselines, config.test.runners_up)
+    chosen = choose_candidates(finished, config.search.baselines, config.test.runners_up)
     candidates = [make_candidate(study, label, one.settings, one) for label, one in chosen.items()]
     return study.write_candidates(with_earlier_candidates(study, candidates))
 
@@ -147,9 +148,10 @@ def training_hash(study: Study, settings: TrialSettings) -> str:
         Twelve hexadecimal digits.
     """
     training = study.config.training
-    subset_key, effective = settings.result_key(study.architecture.depths, training.regularizer)
+    subset, depths = parse(settings.subset), study.architecture.depths
+    effective = settings.effective(subset.resolve(depths), training.regularizer)
     facts = {
-        "subset": subset_key,
+        "subset": subset.key(depths),
         "settings": effective.model_dump(mode="json", exclude={"subset", "head"}),
         "epochs": training.epochs,
         "images": "shots",

@@ -6,7 +6,6 @@ import pytest
 
 from study.commands.find import built_in_file, find_config
 from study.config.loading import build_config, dump_config, load_config
-from study.config.methods import FullFineTuning, Lora
 from study.config.schema import StudyConfig
 from study.config.sweep import is_sweep, load_sweep
 from study.errors import ConfigError, FaultsError
@@ -43,19 +42,6 @@ def test_an_override_reaches_a_field_and_creates_its_section(file: Path):
     config = load_config(file, overrides)
     assert (config.data.shots, config.data.short, config.search.asha) == (4, "take_all", None)
     assert config.search.space.rates == {"bias": (0.001, 0.1), "ln": (0.0005, 0.2)}
-
-
-def test_one_override_adds_a_method_to_the_baselines_of_a_file(file: Path):
-    published = load_config(file).search.baselines
-    methods = (
-        "search.baselines.lora={method: lora, rank: 2, alpha: 4, lr: [1e-3, 1e-1]}",
-        "search.baselines.full={method: full, lr: 1e-5}",
-    )
-    search = load_config(file, methods).search
-    assert list(search.baselines) == [*published, "lora", "full"]
-    assert search.baselines.items() >= published.items()
-    assert search.searched_methods == {"lora": Lora(rank=2, alpha=4, lr=(1e-3, 1e-1))}
-    assert search.fixed_baselines["full"].method == FullFineTuning(lr=1e-5)
 
 
 def test_faults_of_the_file_and_of_overrides_are_reported_together(file: Path):

@@ -27,9 +27,9 @@ def test_every_field_is_read_outside_the_schema():
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute)
     }
-    # Those of another method are read where its model is built, by patterns of its class, the
-    # options of a dataset's reader by their names, and baselines by what they are.
-    elsewhere = {"baselines", "lr", "rank", "alpha", "dropout", "distance_weight", *READER_OPTIONS}
+    # Those of another method are read where its model is built, by patterns of its class, and the
+    # options of a dataset's reader by their names.
+    elsewhere = {"lr", "rank", "alpha", "dropout", "distance_weight", *READER_OPTIONS}
     assert {key.name.rpartition(".")[2] for key in list_keys()} - elsewhere <= read
 
 

@@ -47,13 +47,6 @@ def test_a_method_has_its_name_for_a_subset_and_keeps_its_alpha(method: Method):
     assert hash(TrialSettings.model_validate(found.model_dump(mode="json"))) == hash(found)
 
 
-def test_a_subset_in_other_words_is_the_same_and_another_rate_is_not():
-    norms = settings("text.ln + vision.ln", None, 0.1).result_key(DEPTHS, "cosine")
-    assert settings("ln", None, 0.1).result_key(DEPTHS, "cosine") == norms
-    assert settings("ln", None, 0.2).result_key(DEPTHS, "cosine") != norms
-    assert settings("vision.ln", None, 0.1).result_key(DEPTHS, "cosine") != norms
-
-
 def test_the_weight_acts_on_what_its_term_reads():
     vision, nothing = parse("vision.ln").resolve(DEPTHS), parse("none").resolve(DEPTHS)
     assert weight_has_effect(vision, "l2_init")
