@@ -12,7 +12,7 @@ from study.config.faults import find_faults
 from study.config.renamed_keys import find_renamed
 from study.config.rules import broken_rules
 from study.config.schema import StudyConfig
-from study.config.yaml_text import Dumper
+from study.config.yaml_text import SafeDumper
 from study.config.yaml_values import parse_overrides, put_value, read_values
 from study.errors import ConfigError, FaultsError
 from study.storage.result_folder import FORMAT, KEY
@@ -76,4 +76,4 @@ def build_config(
 def dump_config(config: StudyConfig) -> str:
     """Return the whole configuration, defaults included, as YAML that `load_config` reads."""
     values = {KEY: FORMAT, **config.model_dump(mode="json")}
-    return str(yaml.dump(values, Dumper=Dumper, sort_keys=False, allow_unicode=True))
+    return str(yaml.dump(values, Dumper=SafeDumper, sort_keys=False, allow_unicode=True))

@@ -19,7 +19,7 @@ DEEPEST = 1
 """The number of sections around the innermost section that has lines of its own."""
 
 
-class Loader(yaml.SafeLoader):
+class SafeLoader(yaml.SafeLoader):
     """A safe loader that takes numbers, true and false, and null for such values, as people do.
 
     All else is text: PyYAML would read 010 as 8, 1:30 as 90, 2001-02-03 as a date and "no" as
@@ -40,8 +40,8 @@ class Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-class Dumper(yaml.SafeDumper):
-    """A safe dumper, which quotes each text that `Loader` would read as something else.
+class SafeDumper(yaml.SafeDumper):
+    """A safe dumper, which quotes each text that `SafeLoader` would read as something else.
 
     What YAML has no form for, such as a path, is written as its text.
     """
@@ -59,10 +59,10 @@ for _tag, _pattern in (
     ("float", FLOAT),
     ("merge", re.compile(r"<<\Z")),
 ):
-    Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", _pattern, None)
+    SafeLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", _pattern, None)
 # What PyYAML reads as a number, a date and the like is quoted without this.
-Dumper.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+.0123456789"))
-Dumper.add_multi_representer(object, lambda dumper, value: dumper.represent_str(str(value)))
+SafeDumper.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+.0123456789"))
+SafeDumper.add_multi_representer(object, lambda dumper, value: dumper.represent_str(str(value)))
 
 
 def yaml_on_one_line(value: Any) -> str:
@@ -70,7 +70,7 @@ def yaml_on_one_line(value: Any) -> str:
     # Inside a list, YAML writes no end mark after a value.
     text = yaml.dump(
         [value],
-        Dumper=Dumper,
+        Dumper=SafeDumper,
         default_flow_style=True,
         sort_keys=False,
         width=math.inf,

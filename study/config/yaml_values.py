@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from study.config.yaml_text import LONGEST, Loader, short_repr
+from study.config.yaml_text import LONGEST, SafeLoader, short_repr
 from study.data.records import read_text
 from study.errors import ConfigError, DataError
 from study.storage.result_folder import KEY, refuse_other_format
@@ -46,7 +46,7 @@ def read_values(source: Path, *, frozen: bool = False) -> Values:
 def _read_yaml(text: str, subject: str) -> Any:
     """Return the value of YAML; the message of a ConfigError about it begins with the subject."""
     try:
-        return yaml.load(text, Loader)  # noqa: S506, it is a subclass of SafeLoader
+        return yaml.load(text, SafeLoader)  # noqa: S506, it is a subclass of SafeLoader
     except Exception as error:  # PyYAML raises many kinds, such as RecursionError
         reason = str(error) if isinstance(error, yaml.YAMLError) else repr(error)
         raise ConfigError(f"{subject} not valid YAML: {reason[:1000]}") from error

@@ -23,7 +23,7 @@ CALLS = {
     *("yaml.load", "yaml.unsafe_load", "yaml.full_load", "yaml.load_all"),
 }
 METHODS = {"extractall", "unpack_archive", "read_pickle"}
-SAFE = {"_SafeLoader", "yaml.SafeLoader"}
+SAFE = {"SafeLoader", "yaml.SafeLoader"}
 """Second arguments with which a call is safe."""
 ONLY = {"trust_remote_code": "False", "allow_pickle": "False", "use_safetensors": "True"}
 """Arguments that may be given with one value alone."""
