@@ -157,18 +157,27 @@ def read_best_model(study: Study) -> SavedModel:
     instead_of = None
     if registered.candidate.label != best.candidate.label:
         instead_of = best.candidate.settings
-    trial, head = registered.model_trial, registered.candidate.settings.head
-    saved = read_saved_model(trial.path / DELTA)
+    return replace(
+        read_tested_model(registered),
+        name=f"the final model of study '{name}' (trial {registered.model_trial.trial_id})",
+        instead_of=instead_of,
+    )
+
+
+def read_tested_model(best: BestConfiguration) -> SavedModel:
+    """Return the model of a best configuration that has finished tests.
+
+    Raises:
+        DeltaError: its delta is missing or damaged, or has the head of an earlier best
+            configuration of the same training.
+    """
+    saved, head = read_saved_model(best.model_trial.path / DELTA), best.candidate.settings.head
     if saved.settings.head != head:
         raise DeltaError(
             f"{saved.delta} has the {saved.settings.head} head of an earlier best configuration; "
             f"expected a {head} head"
         )
-    return replace(
-        saved,
-        name=f"the final model of study '{name}' (trial {trial.trial_id})",
-        instead_of=instead_of,
-    )
+    return saved
 
 
 def refuse_chance(study: Study, *configurations: BestConfiguration) -> None:

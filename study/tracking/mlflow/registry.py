@@ -25,9 +25,8 @@ from study.backbones.architecture import Architecture
 from study.data.images.sources import encode_base64
 from study.data.shots import read_shots
 from study.errors import DataError
-from study.method.delta import load_delta
 from study.results.best_configuration import BestConfiguration, read_best, read_final
-from study.serving.saved_model import DELTA, refuse_chance
+from study.serving.saved_model import read_tested_model, refuse_chance
 from study.storage.study_folder import CHAMPION, REGISTERED, Registration
 from study.tracking.mlflow import server
 from study.tracking.mlflow.champion import BEATS_CHANCE, NOT_SHOWN, SHOWN, decide_champion
@@ -145,10 +144,10 @@ def _write_model(best: BestConfiguration, run: StudyRun, scratch: Path) -> Path:
     The code is this package, so that the model can be served where that is not installed.
 
     Raises:
-        DeltaError: its delta is missing or damaged.
+        DeltaError: its delta is missing or damaged, or has another head.
     """
-    delta = best.model_trial.path / DELTA
-    _, info = load_delta(delta)
+    saved = read_tested_model(best)
+    info = saved.info
     code = scratch / "code" / PACKAGE.name
     shutil.copytree(PACKAGE, code, ignore=NO_CODE)
     # A drawn image, not one of the user's, since a registry is shared.
@@ -157,7 +156,7 @@ def _write_model(best: BestConfiguration, run: StudyRun, scratch: Path) -> Path:
         mlflow.pyfunc.save_model(
             scratch / "model",
             python_model=str(Path(__file__).with_name("served_model.py")),
-            artifacts={"delta": str(delta)},
+            artifacts={"delta": str(saved.delta)},
             mlflow_model=Model(run_id=run.run_id),
             input_example=[example],
             pip_requirements=requirements(run.study.architecture),
