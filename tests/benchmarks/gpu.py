@@ -37,11 +37,16 @@ from study.data.images.decode import preprocess
 from study.data.images.sources import read_image
 from study.data.images.table import random_resized_crop_flip
 from study.method.training import Objective
+from study.method.training_options import Precision
 from tests.benchmarks.measuring import machine
 from tests.benchmarks.step.random_clip import DISTILL_WEIGHT, SHAPES, TINY, Step, make_step
 
-PRECISIONS = {"float32": "float32", "TF32": "float32", "bfloat16": "held"}
-"""The precisions of steps, and what `make_step` calls them."""
+PRECISIONS: dict[str, Precision] = {
+    "float32": "float32",
+    "TF32": "float32",
+    "bfloat16": "bfloat16",
+}
+"""The precisions of steps, and what a trial calls them."""
 PROCESSES = (1, 2, 4, 8)
 BATCH = 32
 STEPS_A_TRIAL = 50 * 50
@@ -206,7 +211,7 @@ def steps_of_trials_at_once(count: int, device: str, shape: str, seconds: float)
 def steps_a_second(device: str, shape: str, together: Barrier, seconds: float) -> float:
     """Repeat a step beside other processes; it waits for its device to see the loss."""
     torch.set_num_threads(1)
-    step = make_step(BATCH, shape=shape, precision="held", device=device)
+    step = make_step(BATCH, shape=shape, precision="bfloat16", device=device)
     step.take_augmented()
     together.wait()
     return rate(step.take_augmented, seconds)

@@ -44,7 +44,6 @@ RIVALS = {
 SUBSETS = {"CLIPFit as published": PUBLISHED, "CLIPFit, rates tuned": TUNED}
 """The labels of CLIPFit, whose training is tested with both heads."""
 SEARCHED = "best of the search"
-SUBSET = "best subset by validation"
 FINAL = "final model, on shots and validation images"
 
 
@@ -56,7 +55,6 @@ def main() -> None:
     parser.add_argument("--storage", type=Path, default=Path("runs/rivals"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     parser.add_argument("--shots", type=int, nargs="+", default=[16, 4])
-    parser.add_argument("--trials", type=int, default=24)
     parser.add_argument("--settings", nargs="*", default=[], metavar="key=value")
     options = parser.parse_args()
     print(machine(), end="\n\n", flush=True)
@@ -79,7 +77,7 @@ def run(folder: StudyFolder, seed: int, shots: int, options: argparse.Namespace)
             *(f"name={folder.name}", storage, f"seed={seed}"),
             *(f"backbone.name={options.backbone}", f"data.root={options.images.resolve()}"),
             *(f"data.shots={shots}", f"data.val_shots={min(shots, 4)}"),
-            *(f"search.trials={options.trials}", "search.minutes=null"),
+            *("search.trials=24", "search.minutes=null"),
             *("search.baselines.bitfit=null", "search.baselines.ln=null"),
             "search.baselines.lora={method: lora}",
             f"test.seeds={[10 * seed + number for number in range(1, 1 + TEST_SEEDS)]}",
@@ -119,10 +117,6 @@ def test_scores(result: StudyResult) -> Iterator[tuple[str, float]]:
         if row := result.find_row(label):
             for head in ("text", "linear"):
                 yield f"{name}, {head} head", row.means[f"score_{head}"].mean
-            yield f"{name}, as used", row.test.mean
-    subsets = [row for row in result.rows if row.settings.subset != "none"]
-    if subsets:
-        yield SUBSET, max(subsets, key=lambda row: row.val_score or 0.0).test.mean
     if row := result.find_row(BEST):
         yield SEARCHED, row.test.mean
     if result.final and result.final.test:

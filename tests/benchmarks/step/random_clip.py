@@ -22,12 +22,6 @@ from study.method.subsets import parse
 from study.method.training import Objective, make_optimizer, training_step
 from study.method.training_options import Precision
 
-PRECISIONS: dict[str, tuple[Precision, bool]] = {
-    "float32": ("float32", False),
-    "autocast": ("bfloat16", False),
-    "held": ("bfloat16", True),
-}
-"""The precision that is computed in, and whether frozen matrices are held in it."""
 TINY = "tiny"
 SHAPES = {
     "ViT-B/32": {"patch_size": 32},
@@ -53,10 +47,7 @@ TEXT_SHAPES = {
     "ViT-L/14": {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12},
     TINY: {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2},
 }
-CLASSES = 100
 DISTILL_WEIGHT = 8.0
-
-
 CONTEXT = 77
 START, END = 49406, 49407
 SHARED = [320, 1125, 539, 320]
@@ -131,8 +122,8 @@ def make_step(
     batch: int,
     *,
     subset: str = "clipfit",
-    classes: int = CLASSES,
-    precision: str = "float32",
+    classes: int = 100,
+    precision: Precision = "float32",
     device: str = "cpu",
     shape: str = "ViT-B/16",
 ) -> Step:
@@ -142,24 +133,22 @@ def make_step(
         batch: the number of images.
         subset: what is tuned.
         classes: the number of classes.
-        precision: a name of `PRECISIONS`.
+        precision: what is computed in; frozen matrices are held in it as well.
         device: the device of the model.
         shape: a name of `SHAPES`.
     """
-    computed, is_held = PRECISIONS[precision]
     backbone = make_backbone(shape)
-    if is_held:
-        cast_matrices(backbone.clip, computed)
+    cast_matrices(backbone.clip, precision)
     backbone.clip.to(device)
     generator = torch.Generator().manual_seed(0)
     ids = make_prompts(classes, generator).to(device)
     size = backbone.image_size
     pixels = torch.randn(batch, 3, size, size, generator=generator)
     labels = torch.randint(classes, (batch,), generator=generator).to(device)
-    classifier = FewShotClassifier(backbone, parse(subset), precision=computed)
+    classifier = FewShotClassifier(backbone, parse(subset), precision=precision)
     optimizer = make_optimizer(classifier.tuned, {"bias": 0.002, "ln": 0.002})
     with torch.no_grad():
-        zero_shot = FewShotClassifier(backbone, parse("none"), precision=computed)
+        zero_shot = FewShotClassifier(backbone, parse("none"), precision=precision)
         zero_shot_text = zero_shot.encode_text(ids)
     return Step(classifier, optimizer, pixels, labels, ids, zero_shot_text)
 

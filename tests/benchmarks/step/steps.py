@@ -1,15 +1,13 @@
-"""The CPU seconds of a training step, naive, staged and in bfloat16.
+"""The CPU seconds of a training step, naive and staged.
 
     python tests/benchmarks/step/steps.py                # about an hour of a quiet machine
     python tests/benchmarks/step/steps.py --quick        # tiny: shows that it works
 
-Every round takes each variant in turn; tables have medians.
+Every round takes each variant in turn; the table has medians.
 
 naive   as the public trainer does: two text passes over 77 tokens, for logits and distillation
 staged  as trials do it; what is computed once a trial is not counted
 floor   both encoders there and back, nothing else
-
-Precisions are float32, autocast to bfloat16, and frozen matrices held in bfloat16.
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ from functools import partial
 import torch
 
 from tests.benchmarks.measuring import machine, median_seconds, table
-from tests.benchmarks.step.random_clip import CLASSES, PRECISIONS, TINY, Step, make_step
+from tests.benchmarks.step.random_clip import TINY, Step, make_step
 
 VARIANTS = {"naive": Step.take_naive, "staged": Step.take_staged, "floor": Step.take_floor}
 ROWS = [(8, 100, "clipfit"), (8, 100, "text.mlp.fc2.bias"), (32, 100, "clipfit")]
@@ -28,7 +26,7 @@ ROWS = [(8, 100, "clipfit"), (8, 100, "text.mlp.fc2.bias"), (32, 100, "clipfit")
 
 
 def main() -> None:
-    """Measure, and print a table after the other."""
+    """Measure, and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="tiny: measures nothing")
@@ -37,8 +35,6 @@ def main() -> None:
     print(machine(), end="\n\n", flush=True)
     shape = TINY if options.quick else "ViT-B/16"
     print(variants_table(shape, options.rounds), flush=True)
-    for batch in [2] if options.quick else [8, 32]:
-        print(precisions_table(batch, options.rounds, shape), flush=True)
 
 
 def variants_table(shape: str, rounds: int) -> str:
@@ -56,20 +52,6 @@ def variants_table(shape: str, rounds: int) -> str:
         rows.append([str(batch), str(classes), subset, *cells])
     header = ("batch", "classes", "tuned", *VARIANTS, "naive / staged", "staged / floor")
     return table(f"CPU seconds a step, medians of {rounds}", header, rows)
-
-
-def precisions_table(batch: int, rounds: int, shape: str) -> str:
-    """Measure a step in each precision, and return the table."""
-    tasks = {}
-    for name in PRECISIONS:
-        tasks[name] = make_step(batch, precision=name, shape=shape).take_augmented
-    seconds = median_seconds(tasks, rounds)
-    rows = []
-    for name in PRECISIONS:
-        faster = seconds["float32"] / seconds[name]
-        rows.append([name, f"{1000 * seconds[name]:.1f}", f"{faster:.2f}"])
-    title = f"A step of CLIPFit, batch {batch}, {CLASSES} classes, medians of {rounds}"
-    return table(title, ("", "ms", "times as fast"), rows)
 
 
 if __name__ == "__main__":
