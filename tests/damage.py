@@ -1,5 +1,6 @@
 """What happens to files: one bit flips, the end is lost, nothing but zeros or other weights."""
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,15 @@ def cut(path: Path):
 
 def overwrite(path: Path):
     path.write_bytes(b"\0" * path.stat().st_size)
+
+
+def fill_disk(folder: Path):
+    """Leave no byte free: a file in a folder grows until it may not."""
+    with (folder / "ballast").open("wb", buffering=0) as file:
+        for size in (2**20, 2**12):  # the last page as well
+            with contextlib.suppress(OSError):
+                while True:
+                    file.write(bytes(size))
 
 
 def change_weights(path: Path, changes: Mapping[str, "Tensor | None"]):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.damage import fill_disk
 from tests.study_writer import MakeStudy, StudyWriter
 
 from .drivers_client import Drivers
@@ -26,13 +27,7 @@ class Disk:
 
     def fill(self):
         """Leave no byte free."""
-        with (self._kept / "ballast").open("wb", buffering=0) as ballast:
-            for size in (2**20, 2**12):  # the last page as well
-                try:
-                    while True:
-                        ballast.write(bytes(size))
-                except OSError:
-                    continue
+        fill_disk(self._kept)
 
     def free(self):
         """Give the space back."""

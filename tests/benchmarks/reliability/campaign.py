@@ -35,8 +35,7 @@ import pandas as pd
 
 from study.errors import INTERRUPTED
 from tests.benchmarks.measuring import machine, table
-from tests.benchmarks.reliability.campaign_conditions import CONDITIONS, UnavailableError
-from tests.benchmarks.reliability.campaign_faults import FAULTS
+from tests.benchmarks.reliability.campaign_faults import FAULTS, UnavailableError
 from tests.benchmarks.reliability.campaign_study import KINDS, Place
 from tests.benchmarks.reliability.study_contents import differences
 from tests.faults.drivers_client import Drivers
@@ -142,7 +141,6 @@ def run(draw: Draw, chance: random.Random, storage: Path, drivers: Drivers) -> d
     signal.alarm(HANGS_AFTER)
     try:
         with Place(path, draw.kind, drivers) as place:
-            CONDITIONS.get(draw.fault, lambda _: None)(place)
             fault = FAULTS[draw.fault](place, chance)
             trials = fnmatch.filter(twin["trials"], place.trials)
             wanted = round(draw.moment * len(trials))

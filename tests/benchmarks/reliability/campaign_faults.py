@@ -1,7 +1,9 @@
 """What happens to the studies of a campaign: each fault is one that machines and people make.
 
 A fault is a generator. Up to its first `yield` it meets the study while that runs; the rest follows
-once the driver has ended, and brings back what was away. It yields what it did.
+once the driver has ended, and brings back what was away. It yields what it did. Some faults need
+something before their study begins: a clock, a disk, a limit. Each is of that study's processes
+alone; the machine keeps its own.
 """
 
 from __future__ import annotations
@@ -11,21 +13,24 @@ import random
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import psutil
 
-from tests.benchmarks.reliability.campaign_conditions import SMALL, set_clock
-from tests.benchmarks.reliability.campaign_study import Place
-from tests.damage import cut, flip
+from tests.benchmarks.reliability.campaign_study import Place, mount, unmount
+from tests.damage import cut, fill_disk, flip
 
 Fault = Callable[[Place, random.Random], Iterator[str]]
 WORKER = "ray::ResourceTrainable"
 """How the title of a process begins that runs trials."""
 DIE_WITHIN = 3.0
 """Seconds in which the workers of a driver end that was killed."""
+SMALL = 64
+"""Megabytes of a small temporary folder, and of a container's /dev/shm."""
+CGROUPS = Path("/sys/fs/cgroup")
 
 
 def killing(name: str) -> Fault:
@@ -114,15 +119,6 @@ def forbid_writing(folder: Path) -> None:
 def unmount_top(folder: Path) -> None:
     """Take away what was mounted last."""
     subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-def fill(folder: Path) -> None:
-    """Fill a small disk that a study uses: a file may not grow, whoever writes it."""
-    with (folder / "ballast").open("wb", buffering=0) as file:
-        for size in (2**20, 2**12):  # the last page as well
-            with contextlib.suppress(OSError):
-                while True:
-                    file.write(bytes(size))
 
 
 def free(folder: Path) -> None:
@@ -220,6 +216,87 @@ def limiting_memory(place: Place, chance: random.Random) -> Iterator[str]:
     yield f"limited the memory of {worker}"
 
 
+class UnavailableError(Exception):
+    """A machine cannot make a fault; the draw does not count."""
+
+
+def fake_clock(place: Place) -> None:
+    """Let the study read its clock from a file.
+
+    Raises:
+        UnavailableError: the library is not there.
+    """
+    library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+    if library is None:
+        raise UnavailableError("no libfaketime (the package faketime of Debian)")
+    set_clock(place, "+0")
+    words = [f"LD_PRELOAD={library}", f"FAKETIME_TIMESTAMP_FILE={place.path / 'clock'}"]
+    place.drive_by("env", *words, "FAKETIME_NO_CACHE=1", "DONT_FAKE_MONOTONIC=1")
+
+
+def set_clock(place: Place, offset: str) -> None:
+    """Let the clock of the study differ so much from the machine's."""
+    new = place.path / "new clock"
+    new.write_text(offset)
+    new.replace(place.path / "clock")
+
+
+def small_temporary_folder(place: Place) -> None:
+    """Give the study a small disk for temporary files, which Ray's sockets and logs are on."""
+    own_temporary_folder(place)
+    mount(place.temporary, f"size={SMALL}m")
+    place.ends.callback(unmount, place.temporary)
+
+
+def own_temporary_folder(place: Place) -> None:
+    """Give the study a temporary folder; its path is short, as those of sockets must be."""
+    place.temporary = Path(tempfile.mkdtemp(prefix="t", dir="/tmp"))
+    place.ends.callback(shutil.rmtree, place.temporary, ignore_errors=True)
+    place.environment |= dict.fromkeys(("TMPDIR", "RAY_TMPDIR"), str(place.temporary))
+
+
+def small_shared_memory(place: Place) -> None:
+    """Let the study have as little shared memory as a container has by default.
+
+    Raises:
+        UnavailableError: nothing can be mounted in a namespace of one's own.
+    """
+    script = f'mount -t tmpfs -o size={SMALL}m tmpfs /dev/shm && exec "$@"'
+    prefix = ["unshare", "--mount", "sh", "-c", script, "sh"]
+    if shutil.which("unshare") is None or subprocess.run([*prefix, "true"], check=False).returncode:
+        raise UnavailableError("no mount namespace")
+    place.drive_by(*prefix)
+
+
+def memory_group(place: Place) -> None:
+    """Make a control group, of version 1 or 2, that can limit memory.
+
+    Raises:
+        UnavailableError: none can be made.
+    """
+    root, limit = CGROUPS / "memory", "memory.limit_in_bytes"
+    try:
+        if not root.exists():
+            root, limit = CGROUPS, "memory.max"
+            (root / "cgroup.subtree_control").write_text("+memory")
+        place.memory_limit = root / f"campaign-{place.path.name}" / limit
+        place.memory_limit.parent.mkdir(exist_ok=True)
+    except OSError as error:
+        raise UnavailableError(f"no control group for memory ({error})") from error
+    # It stays where a worker is still about to end.
+    place.ends.callback(lambda: subprocess.run(["rmdir", place.memory_limit.parent], check=False))
+
+
+def after(prepare: Callable[[Place], None], fault: Fault) -> Fault:
+    """Return a fault for which a place is prepared before the study begins."""
+
+    def prepared(place: Place, chance: random.Random) -> Iterator[str]:
+        prepare(place)
+        return fault(place, chance)
+
+    return prepared
+
+
 FAULTS: Mapping[str, Fault] = {
     "driver killed": killing("driver"),
     "worker killed": killing(WORKER),
@@ -234,19 +311,23 @@ FAULTS: Mapping[str, Fault] = {
     "storage away": breaking_disk(take_away, unmount_top, for_good=False),
     "storage away for good": breaking_disk(take_away, unmount_top, for_good=True),
     "storage read-only": breaking_disk(forbid_writing, unmount_top, for_good=True),
-    "disk full": breaking_disk(fill, free, for_good=False),
-    "disk full for good": breaking_disk(fill, free, for_good=True),
+    "disk full": breaking_disk(fill_disk, free, for_good=False),
+    "disk full for good": breaking_disk(fill_disk, free, for_good=True),
     "MLflow dead": dying,
     "MLflow slow": answering("slow"),
     "MLflow fails": answering("500"),
     "MLflow lies": answering("200 {}", only_writes=True),
     "MLflow restored": restoring,
     "driver stands still for minutes": stopping("driver", 600, 600),
-    "stale Ray address": leaving_address,
+    "stale Ray address": after(own_temporary_folder, leaving_address),
     "another study": beside_another,
-    "clock jumps": jumping,
-    "temporary folder full": breaking_disk(fill, free, for_good=False, disk="temporary"),
-    "temporary folder full for good": breaking_disk(fill, free, for_good=True, disk="temporary"),
-    "little shared memory": having_little,
-    "worker out of memory": limiting_memory,
+    "clock jumps": after(fake_clock, jumping),
+    "temporary folder full": after(
+        small_temporary_folder, breaking_disk(fill_disk, free, for_good=False, disk="temporary")
+    ),
+    "temporary folder full for good": after(
+        small_temporary_folder, breaking_disk(fill_disk, free, for_good=True, disk="temporary")
+    ),
+    "little shared memory": after(small_shared_memory, having_little),
+    "worker out of memory": after(memory_group, limiting_memory),
 }

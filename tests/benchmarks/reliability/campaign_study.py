@@ -46,7 +46,7 @@ class Place:
         self.environment: dict[str, str] = {}
         """Of the study's processes, beside their own."""
         self.temporary = self.memory_limit = Path()
-        """What some faults need, see `campaign_conditions`."""
+        """What some faults need, see `campaign_faults`."""
         self.ends = ExitStack()
         """What is closed and given back in the end."""
         self.copies: dict[str, bytes] = {}
