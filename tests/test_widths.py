@@ -1,17 +1,19 @@
 """Commands print everything on a terminal of any width, and the same wherever they print it."""
 
-import json
-import subprocess
-import sys
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
 
+from study.commands import estimate
+from study.commands.main import main
+from study.results import bootstrap
+from study.trial.cost import Cost
 from tests.example_studies import ExampleStudy, ablation_study, search_study
 from tests.results.conftest import placed
-from tests.screens import characters, run_in_terminal, sentences, squeezed, table_lines
+from tests.screens import characters, terminal
 from tests.study_writer import StudyWriter
 from tests.tracking.mlflow.records import sync
 
@@ -20,7 +22,6 @@ pytestmark = pytest.mark.long
 WIDTH = 60
 WIDE = 1000
 """The width of a terminal on which nothing needs to be wrapped."""
-MARK = "\x1e"
 COMMANDS = {
     "list": (["list"], "in runs:"),  # first, as some of the others write files
     "leaderboard": (["leaderboard", "glyphs-few-shot"], "best by validation"),
@@ -32,25 +33,6 @@ COMMANDS = {
     "check": (["run", "quickstart", "--check", "--estimate"], "all is well"),
 }
 """The words of each command, and what shows that it did what it is for."""
-CHILD = """
-import fcntl, json, struct, sys, termios
-from study.commands.main import main
-from study.results import bootstrap
-from study.trial.cost import Cost
-from study.commands import estimate
-
-estimate.measure_in_processes = lambda *_, **__: Cost(step=0.1, image=0.01, memory=10**9)
-bootstrap.DRAWS = 100  # intervals are as wide on the screen
-widths, named = json.loads(sys.argv[1])
-for name, words in named.items():
-    for width in widths:
-        fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
-        print(f"\\x1e{width}\\x1e{name}\\x1e", end="", flush=True)
-        code = main(words)
-        if code:
-            print("exit code", code)
-        sys.stdout.flush()
-"""
 
 
 @pytest.fixture(scope="module")
@@ -71,42 +53,41 @@ def place(tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], 
     return place
 
 
-@pytest.fixture(scope="module")
-def screens(place: Path) -> dict[tuple[int, str], str]:
-    """What each command printed on a pseudo-terminal of each width."""
-    words = {name: words for name, (words, _) in COMMANDS.items()}
-    work = json.dumps([[WIDE, WIDTH], words])
-    output = run_in_terminal(["-c", CHILD, work], place)
-    _, *parts = output.split(MARK)
-    names = zip(map(int, parts[::3]), parts[1::3], strict=True)
-    return dict(zip(names, parts[2::3], strict=True))
+@pytest.fixture(autouse=True)
+def quick(place: Path, monkeypatch: pytest.MonkeyPatch):
+    """Work in the folder, and measure little: intervals are as wide on the screen."""
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(bootstrap, "DRAWS", 100)
+    cost = Cost(step=0.1, image=0.01, memory=10**9)
+    monkeypatch.setattr(estimate, "measure_in_processes", lambda *_, **__: cost)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_each_command_does_what_it_is_for(screens: dict[tuple[int, str], str], name: str):
-    _, message = COMMANDS[name]
-    assert message in " ".join(screens[WIDE, name].split())
-    assert "exit code" not in screens[WIDE, name]
+def shown(words: Sequence[str], width: int) -> str:
+    """Return what a command that succeeds shows on a terminal."""
+    with terminal(width) as screen:
+        assert main(words) == 0
+    return screen.shown
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_no_cell_is_lost(screens: dict[tuple[int, str], str], name: str):
-    whole, screen = screens[WIDE, name], screens[WIDTH, name]
+def squeezed(text: str) -> str:
+    """Return text without the spaces and lines' ends by which it is wrapped."""
+    return "".join(text.split())
+
+
+@pytest.mark.parametrize("words, message", COMMANDS.values(), ids=[*COMMANDS])
+def test_a_narrow_terminal_shows_each_cell_and_each_sentence(words: list[str], message: str):
+    whole, screen = shown(words, WIDE), shown(words, WIDTH)
+    assert message in " ".join(whole.split())
     assert not characters(whole) - characters(screen)
-    wide = [line for line in table_lines(screen) if cell_len(line) > WIDTH]
+    wide = [line for line in screen.splitlines() if cell_len(line) > WIDTH]
     # A command is on one line, so that it can be pasted.
     assert not [line for line in wide if not line.startswith("  clipfit-study ")]
+    for line in whole.splitlines():
+        is_sentence = line.strip() and not re.match(r"[┏┡└├┃│ ]|.*━", line)
+        assert not is_sentence or squeezed(line) in squeezed(screen)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_no_sentence_is_cut(screens: dict[tuple[int, str], str], name: str):
-    screen = squeezed(screens[WIDTH, name])
-    for sentence in sentences(screens[WIDE, name]):
-        assert squeezed(sentence) in screen
-
-
-def test_what_is_piped_has_the_width_that_the_readme_names(place: Path):
-    words = [sys.executable, "-m", "study", "leaderboard", "glyphs-few-shot"]
-    run = subprocess.run(words, cwd=place, capture_output=True, text=True, check=True)
-    lines = table_lines(run.stdout)
-    assert max(map(cell_len, lines)) <= 120
+def test_what_is_piped_has_the_width_that_the_readme_names(capsys: pytest.CaptureFixture[str]):
+    assert main(["leaderboard", "glyphs-few-shot"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(cell_len(line) for line in lines if re.match(r"[┏┡└├┃│ ]", line)) <= 120

@@ -12,9 +12,9 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from study.report.tables import Table, csv_text, markdown_text, plain_table, records_csv
-from study.report.terminal import amount, print_sentences
+from study.report.terminal import amount, print_csv, print_error, print_sentences
 from study.report.visible_text import VisibleFormatter, visible_text
-from tests.screens import characters, run_in_terminal
+from tests.screens import characters, terminal
 
 
 def shown(table: Table, width: int) -> str:
@@ -45,9 +45,9 @@ def test_sentences_are_wrapped_between_words_on_a_terminal_alone(is_terminal: bo
 def test_an_error_is_wrapped_between_words_and_its_command_is_whole():
     words = " ".join(f"word{number}" for number in range(30))
     command = f"    clipfit-study resume {'a-long-name' * 9}"
-    code = "from study.report.terminal import print_error\n"
-    code += f"print_error({f'{words}{chr(10)}{command}'!r})"
-    *text, last = run_in_terminal(["-c", code]).splitlines()
+    with terminal() as screen:
+        print_error(f"{words}\n{command}")
+    *text, last = screen.shown.splitlines()
     assert len(text) > 2
     assert " ".join(line.strip() for line in text) == f"error: {words}"
     assert last == command
@@ -114,9 +114,10 @@ def test_texts_are_shown_as_they_are_and_a_terminal_obeys_none():
     table = Table("", ["path"], [["\x1b[31mred.png"], ["a\u202eb"]])
     assert "│ \\x1b[31mred.png │" in shown(table, 60)
     assert "│ a\\u202eb        │" in shown(table, 60)
-    code = "from study.report.terminal import print_csv, print_error\n"
-    code += "print_csv('a\\x1b[2J.png,cat\\n'); print_error('b\\x1b[2J.png')"
-    assert run_in_terminal(["-c", code]).split() == ["a\\x1b[2J.png,cat", "error:", "b\\x1b[2J.png"]
+    with terminal() as screen:
+        print_csv("a\x1b[2J.png,cat\n")
+        print_error("b\x1b[2J.png")
+    assert screen.shown.split() == ["a\\x1b[2J.png,cat", "error:", "b\\x1b[2J.png"]
 
 
 def test_unknown_values_are_dashes_and_marks_of_markdown_are_escaped():
