@@ -186,6 +186,29 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         cluster.shutdown()
 
 
+class Running:
+    """A command that runs, and what it has said so far, which is in a file of a folder."""
+
+    def __init__(self, command: Sequence[str], place: Path, **options: Any):
+        self._output = place / "said.txt"
+        with self._output.open("wb") as file:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                **options,
+            )
+
+    @property
+    def said(self) -> str:
+        return self._output.read_text(errors="replace")
+
+    def end_well(self):
+        """Wait for its end, which must be a good one."""
+        assert self.process.wait() == 0, self.said[-6000:]
+
+
 def wait_for(what: str, happened: Callable[[], Any], seconds: float = 120.0) -> Any:
     """Wait until something is so, or fail and say what was not."""
     deadline = time.monotonic() + seconds

@@ -136,31 +136,24 @@ def test_machines_at_hand_may_be_one_or_many_and_their_user_edits_two_lines(
     assert prepared["max_workers"] == len(worker_ips)
 
 
-class Kubernetes:
-    """The objects of kubernetes.yaml."""
-
-    def __init__(self):
-        self.all = list(yaml.safe_load_all((CLUSTERS / "kubernetes.yaml").read_text()))
-        (self.job,) = self.of("RayJob")
-        self.cluster: Any = self.job["spec"]["rayClusterSpec"]
-        (self.mlflow,) = (deployment["spec"] for deployment in self.of("Deployment"))
-        self.groups = [self.cluster["headGroupSpec"], *self.cluster["workerGroupSpecs"]]
-
-    def of(self, kind: str) -> list[JsonObject]:
-        return [document for document in self.all if document["kind"] == kind]
+KUBERNETES = [*yaml.safe_load_all((CLUSTERS / "kubernetes.yaml").read_text())]
 
 
-@pytest.fixture
-def kubernetes() -> Kubernetes:
-    return Kubernetes()
+def of_kubernetes(kind: str) -> list[JsonObject]:
+    """The objects of a kind in kubernetes.yaml."""
+    return [document for document in KUBERNETES if document["kind"] == kind]
+
+
+(RAY_JOB,) = of_kubernetes("RayJob")
+RAY_CLUSTER: Any = RAY_JOB["spec"]["rayClusterSpec"]
+GROUPS = [RAY_CLUSTER["headGroupSpec"], *RAY_CLUSTER["workerGroupSpecs"]]
+(MLFLOW,) = (deployment["spec"] for deployment in of_kubernetes("Deployment"))
 
 
 @pytest.mark.parametrize("version", ["1.30", kubernetes_validate.latest_version()])
-def test_kubernetes_knows_every_key_of_its_objects_and_of_the_pods_of_ray(
-    kubernetes: Kubernetes, version: str
-):
-    objects = [document for document in kubernetes.all if document["kind"] != "RayJob"]
-    for group in kubernetes.groups:
+def test_kubernetes_knows_every_key_of_its_objects_and_of_the_pods_of_ray(version: str):
+    objects = [document for document in KUBERNETES if document["kind"] != "RayJob"]
+    for group in GROUPS:
         pods = {"metadata": {"name": "ray"}, "template": group["template"]}
         objects.append({"apiVersion": "v1", "kind": "PodTemplate", **pods})
     for document in objects:
@@ -169,23 +162,21 @@ def test_kubernetes_knows_every_key_of_its_objects_and_of_the_pods_of_ray(
             kubernetes_validate.validate(document | {"sepc": {}}, version, strict=True)
 
 
-def test_kubernetes_has_one_image_of_the_same_ray_and_python_and_a_study_that_there_is(
-    kubernetes: Kubernetes,
-):
-    pods = [group["template"]["spec"] for group in (*kubernetes.groups, kubernetes.mlflow)]
+def test_kubernetes_has_one_image_of_the_same_ray_and_python_and_a_study_that_there_is():
+    pods = [group["template"]["spec"] for group in (*GROUPS, MLFLOW)]
     images = {container["image"] for pod in pods for container in pod["containers"]}
     assert images == {f"clipfit:{PROJECT['version']}"}
-    assert kubernetes.cluster["rayVersion"] == RAY
+    assert RAY_CLUSTER["rayVersion"] == RAY
     base = f"FROM rayproject/ray:{RAY}-py{PYTHON.replace('.', '')}-gpu"
     assert base in (CLUSTERS / "Dockerfile").read_text().splitlines()
-    _, program, name, *overrides = kubernetes.job["spec"]["entrypoint"].split()
+    _, program, name, *overrides = RAY_JOB["spec"]["entrypoint"].split()
     assert (ROOT / program.removeprefix("/home/ray/clipfit/")).is_file()
     assert load_config(ROOT / "configs" / f"{name}.yaml", overrides)
 
 
-def test_rays_autoscaler_reads_of_kubernetes_what_the_gpu_study_fills(kubernetes: Kubernetes):
-    names = {"name": kubernetes.job["metadata"]["name"], "namespace": "default"}
-    cluster = read_by_ray({"metadata": names, "spec": kubernetes.cluster})
+def test_rays_autoscaler_reads_of_kubernetes_what_the_gpu_study_fills():
+    names = {"name": RAY_JOB["metadata"]["name"], "namespace": "default"}
+    cluster = read_by_ray({"metadata": names, "spec": RAY_CLUSTER})
     assert cluster["idle_timeout_minutes"] == 10
     head, gpu = (cluster["available_node_types"][name] for name in ("headgroup", "gpu"))
     assert (head["resources"]["CPU"], gpu["min_workers"]) == (0, 0)
@@ -195,15 +186,15 @@ def test_rays_autoscaler_reads_of_kubernetes_what_the_gpu_study_fills(kubernetes
     assert resources.max_concurrent == on_a_gpu * gpu["max_workers"]
 
 
-def test_kubernetes_authenticates_and_opens_nothing(kubernetes: Kubernetes):
-    assert kubernetes.cluster["authOptions"] == {"mode": "token"}
-    assert {service["spec"]["type"] for service in kubernetes.of("Service")} == {"ClusterIP"}
-    assert not {"Ingress", "Gateway", "HTTPRoute"} & {one["kind"] for one in kubernetes.all}
+def test_kubernetes_authenticates_and_opens_nothing():
+    assert RAY_CLUSTER["authOptions"] == {"mode": "token"}
+    assert {service["spec"]["type"] for service in of_kubernetes("Service")} == {"ClusterIP"}
+    assert not {"Ingress", "Gateway", "HTTPRoute"} & {one["kind"] for one in KUBERNETES}
     opening = "hostPort|hostNetwork|NodePort|LoadBalancer|privileged"
     assert not re.search(opening, without_comments(CLUSTERS / "kubernetes.yaml"))
-    (policy,) = (document["spec"] for document in kubernetes.of("NetworkPolicy"))
-    mlflow = kubernetes.mlflow["template"]["metadata"]["labels"]
+    (policy,) = (document["spec"] for document in of_kubernetes("NetworkPolicy"))
+    mlflow = MLFLOW["template"]["metadata"]["labels"]
     assert policy["podSelector"]["matchLabels"] == mlflow
     allowed = policy["ingress"][0]["from"][0]["podSelector"]["matchLabels"]
-    for group in kubernetes.groups:
+    for group in GROUPS:
         assert group["template"]["metadata"]["labels"] == allowed

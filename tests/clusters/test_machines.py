@@ -6,7 +6,6 @@ The tests share one cluster and come in the order of the file; the last ones tak
 import os
 import pty
 import re
-import subprocess
 import time
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import yaml
 from study.run import main
 from study.storage.study_folder import StudyFolder
 from study.storage.trial_folder import TrialFolder
-from tests.clusters.conftest import Site, assert_finished, wait_for
+from tests.clusters.conftest import Running, Site, assert_finished, wait_for
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
@@ -46,24 +45,6 @@ def cluster(site: Site, tiny_backbone: Path) -> Site:
     return site
 
 
-class Submission:
-    """A `ray submit` that runs, and what it says."""
-
-    def __init__(self, command: list[str], folder: Path):
-        self._said = folder / "said.txt"
-        with self._said.open("wb") as file:
-            self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
-            )
-
-    def end_well(self) -> str:
-        """Wait for its end, which must be a good one."""
-        code = self.process.wait()
-        said = self._said.read_text(errors="replace")
-        assert code == 0, said[-6000:]
-        return said
-
-
 def live_nodes(site: Site) -> int:
     found = re.search(r"(\d+) local\.cluster\.node", site.head.shell("ray status"))
     return int(found[1]) if found else 0
@@ -89,13 +70,13 @@ def test_a_study_runs_on_both_machines_and_its_results_are_in_mlflow_on_the_head
 ):
     """Submitted without an argument: the cluster file names its configuration."""
     seen = set()
-    submitted = Submission(cluster.submit(), tmp_path)
+    submitted = Running(cluster.submit(), tmp_path)
     while submitted.process.poll() is None:
         seen |= {m.name for m in (cluster.head, cluster.worker) if m.processes(TRAINABLE)}
         time.sleep(0.5)
-    said = submitted.end_well()
+    submitted.end_well()
     assert seen == {"head", "worker"}
-    assert "clipfit" in said, "what was found is shown where the study was submitted"
+    assert "clipfit" in submitted.said, "what was found is shown where the study was submitted"
     assert_complete(cluster, "first")
 
 
@@ -114,7 +95,7 @@ def test_ctrl_c_ends_the_driver_and_resume_and_extend_go_on(cluster: Site, tmp_p
     wait_for("the driver ends", lambda: not cluster.head.processes("run.py"), 30)
     for command in (["resume"], ["extend", f"search.trials={SEARCHED + 2}"]):
         command.insert(1, "interrupted")
-        Submission(cluster.submit(*command), tmp_path).end_well()
+        Running(cluster.submit(*command), tmp_path).end_well()
     assert_complete(cluster, "interrupted", SEARCHED + 2)
 
 
@@ -145,7 +126,7 @@ def test_a_machine_that_dies_loses_no_result_and_its_trials_go_on_elsewhere(
     cluster: Site, tmp_path: Path
 ):
     folder = folder_of(cluster, "bereaved")
-    submitted = Submission(cluster.submit("name=bereaved", "training.epochs=200"), tmp_path)
+    submitted = Running(cluster.submit("name=bereaved", "training.epochs=200"), tmp_path)
     wait_for(
         "trials are trained on both machines",
         lambda: (

@@ -16,7 +16,7 @@ import pytest
 from study.search.trainable import ClipFitTrainable
 from study.storage.result_folder import JsonObject
 from study.storage.study_folder import StudyFolder
-from tests.clusters.conftest import SMALL, wait_for
+from tests.clusters.conftest import SMALL, Running, wait_for
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
@@ -26,29 +26,18 @@ SLOTS = 2
 WAITS = "waiting for a machine that has room for a trial"
 
 
-class Running:
+class WatchedStudy(Running):
     """A study that runs on a cluster in this computer, and what it has noted."""
 
     def __init__(self, place: Path, arguments: Sequence[str], address: str):
-        self.place = place
         self.folder = StudyFolder(place / "runs" / "watched")
-        with (place / "said.txt").open("wb") as file:
-            self.process = subprocess.Popen(
-                [sys.executable, str(PROGRAM), str(place / "notes.jsonl"), *SMALL, *arguments],
-                cwd=place,
-                env={**os.environ, "RAY_ADDRESS": address},
-                stdout=file,
-                stderr=subprocess.STDOUT,
-            )
-
-    @property
-    def said(self) -> str:
-        return (self.place / "said.txt").read_text(errors="replace")
+        self._notes = place / "notes.jsonl"
+        command = [sys.executable, str(PROGRAM), str(self._notes), *SMALL, *arguments]
+        super().__init__(command, place, cwd=place, env=os.environ | {"RAY_ADDRESS": address})
 
     def notes(self, what: str) -> list[JsonObject]:
         """What has been noted of one kind, the oldest first."""
-        path = self.place / "notes.jsonl"
-        lines = path.read_text().splitlines() if path.exists() else []
+        lines = self._notes.read_text().splitlines() if self._notes.exists() else []
         return [note for note in map(json.loads, lines) if note["what"] == what]
 
     def processes(self) -> dict[int, JsonObject]:
@@ -62,12 +51,12 @@ class Running:
 
     def end_well(self):
         """Wait for its end, which must be a good one of it and of each trial."""
-        assert self.process.wait() == 0, self.said[-6000:]
+        super().end_well()
         ends = [trial.read_end() for trial in self.folder.trials()]
         assert {end and end.status for end in ends} == {"finished"}
 
 
-Start = Callable[..., Running]
+Start = Callable[..., WatchedStudy]
 
 
 @pytest.fixture
@@ -75,10 +64,10 @@ def start(nodes: Any, tiny_backbone: Path, tmp_path: Path) -> Iterator[Start]:
     """Start a study on the nodes, in which so many processes wait for each other."""
     started = []
 
-    def run(wait_for: int, *words: str) -> Running:
+    def run(wait_for: int, *words: str) -> WatchedStudy:
         (tmp_path / "wait_for").write_text(str(wait_for))
         words = ("name=watched", f"backbone.name={tiny_backbone}", *words)
-        started.append(Running(tmp_path, words, nodes.address))
+        started.append(WatchedStudy(tmp_path, words, nodes.address))
         return started[-1]
 
     yield run
