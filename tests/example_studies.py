@@ -3,7 +3,9 @@
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -56,10 +58,10 @@ CELLS = {
 class ExampleStudy(StudyWriter):
     """A writer of studies whose scores are drawn."""
 
-    def __init__(self, path: Path, *, seed: int = 3, **sections: Any):
+    def __init__(self, path: Path, **sections: Any):
         super().__init__(path, **sections)
         self.base_to_new = self.config.protocol == "base_to_new"
-        self.random = np.random.default_rng(seed)
+        self.random = np.random.default_rng(5 if self.base_to_new else 3)
         half = len(CLASSES) // 2
         self._parts: Mapping[str, Sequence[str]] = {"accuracy": CLASSES}
         if self.base_to_new:
@@ -143,7 +145,6 @@ class ExampleStudy(StudyWriter):
         effect: float = 0.0,
         *,
         val_score: float,
-        training: str | None = None,
         **settings: Any,
     ):
         """Test a further candidate.
@@ -152,13 +153,11 @@ class ExampleStudy(StudyWriter):
             label: its label.
             effect: how much better it is on test than the best configuration, a fraction.
             val_score: its validation score.
-            training: the label of the candidate whose training it shares, if any.
             settings: its settings, as columns of tables.
         """
         own = TrialSettings.from_column_values({"subset": "none", **settings})
-        fields = {"val_score": val_score, "training": training or label}
-        candidate = self.choose_also(label, own, **fields)
-        for number, seed in enumerate(SEEDS if training is None else ()):
+        candidate = self.choose_also(label, own, val_score=val_score)
+        for number, seed in enumerate(SEEDS):
             *_, best = self.folder.trial(f"test-best-seed{seed}").read_reports()
             test = best["test_score"] + effect + self.random.normal(0, 0.002)
             self.test(candidate, number, seed, test)
@@ -178,11 +177,11 @@ class ExampleStudy(StudyWriter):
         )
         self.train(config, test=score)
 
-    def add_linear(self, effect: float = -0.01):
+    def add_linear(self):
         """Add a linear classifier as candidate, and give the best configuration a linear head."""
         best = self.candidates["best"].settings.model_copy(update={"head": "linear"})
         self.change_candidate("best", settings=best)
-        self.add_candidate("linear", effect, val_score=0.6, head="linear")
+        self.add_candidate("linear", -0.01, val_score=0.6, head="linear")
 
     def choose_full(self):
         """Let validation have chosen full fine-tuning, which cannot be written as a delta."""
@@ -241,40 +240,34 @@ class ExampleStudy(StudyWriter):
 
 
 def written_once(write: Callable[..., None]) -> Callable[..., Path]:
-    """Keep each study that was written for this process; from the second time on, copy it."""
-    kept: dict[str, dict[Path, bytes]] = {}
+    """Write each study once for this process, and make copies of it."""
+
+    @cache
+    def place_of(name: str, **options: Any) -> TemporaryDirectory[str]:
+        place = TemporaryDirectory()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("os.fsync", lambda _: None)  # it takes most of the time
+            write(Path(place.name, name), **options)
+        return place
 
     def written(folder: Path, **options: Any) -> Path:
-        files = kept.get(f"{folder.name} {options}")
-        if files is None:
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("os.fsync", lambda _: None)  # it takes most of the time
-                write(folder, **options)
-            paths = [path for path in folder.rglob("*") if path.is_file()]
-            files = {path.relative_to(folder): path.read_bytes() for path in paths}
-            kept[f"{folder.name} {options}"] = files
-            return folder
-        for path, contents in files.items():
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / path).write_bytes(contents)
+        shutil.copytree(Path(place_of(folder.name, **options).name, folder.name), folder)
         return folder
 
     return written
 
 
 @written_once
-def search_study(folder: Path, *, base_to_new: bool = False, seed: int = 3, edge: float = 0.01):
+def search_study(folder: Path, *, base_to_new: bool = False, edge: float = 0.01):
     """Write a finished study: baselines, two search groups, seven candidates with five seeds.
 
     Args:
         folder: where the study goes.
         base_to_new: the protocol.
-        seed: of the generator.
         edge: how much better the best configuration is on test than tuned CLIPFit, a fraction.
     """
     study = ExampleStudy(
         folder,
-        seed=seed,
         protocol="base_to_new" if base_to_new else "few_shot",
         data={"dataset": "glyphs", "shots": 4},
         training={"epochs": EPOCHS},
@@ -328,11 +321,9 @@ def _search(study: ExampleStudy) -> list[tuple[float, TrialConfig]]:
 
 
 @written_once
-def ablation_study(folder: Path, *, seed: int = 3):
+def ablation_study(folder: Path):
     """Write a finished ablation: each cell with five seeds, at a known distance to the base."""
-    study = ExampleStudy(
-        folder, seed=seed, protocol="few_shot", data={"dataset": "glyphs"}, storage="runs"
-    )
+    study = ExampleStudy(folder, protocol="few_shot", data={"dataset": "glyphs"}, storage="runs")
     luck = study.random.normal(0, 0.01, len(SEEDS))
     for number, (label, (subset, effect)) in enumerate(CELLS.items()):
         for own in SEEDS:

@@ -42,13 +42,13 @@ def tuned_study(few_shot_study: Path) -> Path:
 @pytest.fixture
 def base_to_new_study(tmp_path: Path) -> Path:
     """A finished base-to-new study."""
-    return search_study(tmp_path / "glyphs-base-to-new", base_to_new=True, seed=5)
+    return search_study(tmp_path / "glyphs-base-to-new", base_to_new=True)
 
 
 @pytest.fixture(scope="session")
 def drawn_study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Chart]]:
     """A finished base-to-new study with its charts, which take seconds: for reading only."""
-    folder = search_study(tmp_path_factory.mktemp("drawn") / "glyphs", base_to_new=True, seed=5)
+    folder = search_study(tmp_path_factory.mktemp("drawn") / "glyphs", base_to_new=True)
     return folder, make_charts(read_study_result(folder))
 
 

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from study.config.loading import build_config, dump_config
+from study.config.trial_settings import TrialSettings
 from study.errors import ConfigError, DataError
 from study.results.study_result import read_study_result
 from study.results.trial_results import RESULTS, trials_schema, trials_table, write_trials
@@ -93,9 +94,9 @@ def test_a_training_that_two_candidates_use_with_a_head_each_has_a_score_for_bot
         report = json.loads(last)
         report["scores"]["linear"] = {"accuracy": 0.65, "score": 0.65}
         path.write_text("".join(f"{line}\n" for line in (*lines, json.dumps(report))))
-    ExampleStudy(few_shot_study).add_candidate(
-        "linear", training="zero-shot", val_score=0.5, head="linear"
-    )
+    settings = TrialSettings(subset="none", head="linear")
+    fields = {"val_score": 0.5, "training": "zero-shot"}
+    ExampleStudy(few_shot_study).choose_also("linear", settings, **fields)
     result = read_study_result(few_shot_study)
     linear, text = not_none(result.find_row("linear")), not_none(result.find_row("zero-shot"))
     assert (linear.labels, text.labels) == (["linear"], ["zero-shot"])
