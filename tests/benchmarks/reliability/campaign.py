@@ -36,8 +36,7 @@ import pandas as pd
 from study.errors import INTERRUPTED
 from tests.benchmarks.measuring import machine, table
 from tests.benchmarks.reliability.campaign_faults import FAULTS, UnavailableError
-from tests.benchmarks.reliability.campaign_study import KINDS, Place
-from tests.benchmarks.reliability.study_contents import differences
+from tests.benchmarks.reliability.campaign_study import KINDS, Place, differences
 from tests.faults.drivers_client import Drivers
 
 USER_ERROR = 2

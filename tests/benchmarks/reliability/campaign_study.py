@@ -1,15 +1,16 @@
-"""The studies of a campaign of faults: where one runs, and what it comes to."""
+"""The studies of a campaign of faults: where one runs, what it comes to, and how two differ."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import re
 import shutil
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ import psutil
 import yaml
 from mlflow import MlflowClient
 
+from study.errors import StudyError
 from study.storage.study_folder import DESCRIPTION, StudyFolder
-from tests.benchmarks.reliability.study_contents import trial_contents
+from study.storage.trial_folder import TrialFolder
 from tests.faults.drivers_client import Drivers
 from tests.faults.proxy import Proxy
 from tests.tracking_server import TrackingServer
@@ -29,6 +31,9 @@ KINDS: Mapping[str, Mapping[str, str]] = yaml.safe_load(
 )
 """What each kind of study is, see there."""
 DISK = "size=128m"
+UNLIKE = ("config_hash",)
+"""What differs where a proposal was lost with its driver, or where the code has changed since."""
+TIMED = ("seconds", "ended_at", "images_per_second", "began_at")
 
 
 class Place:
@@ -218,3 +223,49 @@ def unmount(folder: Path) -> None:
     """Take away every disk that is mounted on a folder, which may be one on another."""
     while folder.is_mount():
         subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def trial_contents(trial: TrialFolder) -> list[Any]:
+    """Return a trial's configuration, epochs, end and the hashes of its files, without times.
+
+    Raises:
+        StudyError: the trial is damaged.
+    """
+    damage = trial.damaged()
+    if damage:
+        raise StudyError(f"{trial.trial_id} is damaged: {damage}")
+    config = {key: value for key, value in trial.read_config().items() if key not in UNLIKE}
+    reports = []
+    for report in trial.read_reports():
+        reports.append({key: value for key, value in report.items() if key not in TIMED})
+    hashes = {}
+    for pattern in ("*.safetensors", "predictions.parquet"):
+        for path in trial.path.glob(pattern):
+            hashes[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    end = trial.read_end()
+    ending: list[Any] = []
+    if end is not None:
+        ending = [end.status, end.epochs]
+        if end.status != "finished":  # that of a finished one tells which training it was
+            ending.append(end.reason)
+    return [config, reports, ending, hashes]
+
+
+def differences(one: Any, other: Any) -> Iterator[str]:
+    """Yield in words each value that two nested lists and dicts do not share."""
+    old, new = dict(flatten(one)), dict(flatten(other))
+    for place in sorted(old.keys() | new.keys()):
+        pair = old.get(place, "missing"), new.get(place, "missing")
+        if pair[0] != pair[1]:
+            yield f"{place} is {pair[0]}, in the other {pair[1]}"
+
+
+def flatten(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each value in nested lists and dicts with its place, and the length of each."""
+    if isinstance(value, dict | list):
+        yield f"{place}/length", len(value)
+        pairs = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, inner in pairs:
+            yield from flatten(inner, f"{place}/{key}")
+    else:
+        yield place, value

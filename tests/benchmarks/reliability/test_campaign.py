@@ -12,8 +12,7 @@ from tests.benchmarks.reliability.campaign import (
     wrong_end,
 )
 from tests.benchmarks.reliability.campaign_faults import FAULTS
-from tests.benchmarks.reliability.campaign_study import KINDS
-from tests.benchmarks.reliability.study_contents import differences
+from tests.benchmarks.reliability.campaign_study import KINDS, differences
 
 TWIN: dict[str, Any] = {
     "trials": {"a": [1], "b": [2]},
