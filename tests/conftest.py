@@ -1,16 +1,13 @@
 """What all tests share: a quiet, offline environment and a small random CLIP on disk."""
 
 import gc
-import importlib
 import logging
 import os
 import re
 import shutil
-import string
 from collections.abc import Callable, Iterator
 from contextlib import chdir
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -38,7 +35,6 @@ for name in (
 
 gc.disable()  # until all is imported: it takes a third of that time
 
-START, END = "<|startoftext|>", "<|endoftext|>"
 TOGETHER = (
     *("tests/search/", "tests/faults/test_tracking_server.py", "tests/faults/test_storage.py"),
     *(f"tests/tracking/mlflow/test_{name}" for name in ("m", "s")),
@@ -83,14 +79,10 @@ def _no_earlier_outage(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.fixture(scope="session")
-def miniature() -> ModuleType:
-    """The makers of miniature datasets."""
-    return importlib.import_module("tests.miniature")
-
-
-@pytest.fixture(scope="session")
-def root(miniature: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data root with a miniature of all seventeen: 4 classes, few images."""
+    from tests import miniature
+
     root = tmp_path_factory.mktemp("data")
     for name in (*miniature.ELEVEN, *miniature.SHIFTED):
         miniature.make(name, root, classes=4, counts=(4, 2, 2))
@@ -99,47 +91,10 @@ def root(miniature: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture(scope="session")
 def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random CLIP of 16-pixel images that spells every word, as a Hugging Face folder.
+    """A random CLIP of 16-pixel images that spells every word, as a Hugging Face folder."""
+    from tests.small_clips import save_clip
 
-    Its text encoder has 2 layers and its vision encoder 3, so that mixing them up shows.
-    """
-    import torch
-    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
-
-    letters = [*string.ascii_lowercase, *string.digits, *string.punctuation]
-    pieces = [*letters, *(f"{letter}</w>" for letter in letters), START, END]
-    vocabulary = {piece: index for index, piece in enumerate(pieces)}
-    encoder = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2}
-    config = CLIPConfig(
-        text_config={
-            **encoder,
-            "num_hidden_layers": 2,
-            "vocab_size": len(vocabulary),
-            "bos_token_id": vocabulary[START],
-            "eos_token_id": vocabulary[END],
-            "pad_token_id": vocabulary[END],
-        },
-        vision_config={**encoder, "num_hidden_layers": 3, "image_size": 16, "patch_size": 8},
-        projection_dim=24,
-    )
-    folder = tmp_path_factory.mktemp("tiny-clip")
-    clip = CLIPModel(config)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for name, parameter in clip.named_parameters():
-            if name != "logit_scale":
-                is_norm = "norm" in name and name.endswith("weight")
-                noise = torch.randn(parameter.shape, generator=generator)
-                parameter.copy_(is_norm + 0.15 * noise)
-    clip.save_pretrained(folder)
-    CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=77).save_pretrained(folder)
-    CLIPImageProcessor(
-        size={"shortest_edge": 16},
-        crop_size={"height": 16, "width": 16},
-        image_mean=[0.5] * 3,
-        image_std=[0.25] * 3,
-    ).save_pretrained(folder)
-    return folder
+    return save_clip(tmp_path_factory.mktemp("tiny-clip"))
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,8 @@
-"""Miniatures of the field's datasets in their exact formats on disk, from a few drawn images."""
+"""Miniatures of the field's datasets in their exact formats, and image folders as users have."""
 
 import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -137,3 +137,19 @@ def _make_imagenet(name: str, root: Path, classes: int, counts: Sequence[int]) -
     lines = [f"{wnid} {spoken}" for wnid, spoken in names.items()]
     (folder / "classnames.txt").write_text("\n".join(lines) + "\n")
     return folder
+
+
+PETS = ("cat", "dog")
+
+
+def image_folder(
+    root: Path, trained: Iterable[str] = PETS, tested: Iterable[str] = PETS, *, number: int = 6
+) -> Path:
+    """Make an image folder with so many images of each class and split, no two of them alike."""
+    for split, names in (("train", trained), ("test", tested)):
+        for label, name in enumerate(names):
+            (root / split / name).mkdir(parents=True)
+            for n in range(number):
+                image = Image.new("RGB", (8, 8), (255 - n, len(split), label))
+                image.save(root / split / name / f"{n}.png")
+    return root

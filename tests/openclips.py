@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import open_clip
-import torch
 from safetensors.torch import save_file
 
 from study.backbones.openclip_checkpoint import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS
 from study.storage.result_folder import JsonObject
+from tests.small_clips import randomize
 
 MODEL: JsonObject = {
     "embed_dim": 24,
@@ -25,13 +25,7 @@ def write_open_clip(folder: Path, changes: JsonObject, prepared: JsonObject | No
     contents = {"model_cfg": model_cfg, "preprocess_cfg": prepared or {}}
     (folder / OPEN_CLIP_CONFIG).write_text(json.dumps(contents))
     theirs = make_open_clip(model_cfg)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for name, parameter in theirs.named_parameters():
-            if "logit" not in name:
-                centre = float("ln" in name and name.endswith("weight"))
-                noise = torch.randn(parameter.shape, generator=generator)
-                parameter.copy_(centre + 0.1 * noise)
+    randomize(theirs, 0.1)
     save_file(theirs.state_dict(), folder / OPEN_CLIP_WEIGHTS)
     return theirs
 

@@ -14,7 +14,7 @@ import pytest
 
 from study.storage.result_folder import JsonObject
 from tests.environments import outside
-from tests.free_port import free_port
+from tests.ports import free_port
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import (
     PreTrainedTokenizerFast,
@@ -13,6 +12,8 @@ from transformers import (
     SiglipModel,
     SiglipTokenizer,
 )
+
+from tests.small_clips import randomize
 
 WORDS = ("a", "photo", "of", "cat", "dog", "bird", "red", "digit", *"0123456789", ".")
 VOCABULARY = {word: at for at, word in enumerate(("<pad>", "<eos>", "<unk>", *WORDS))}
@@ -34,13 +35,9 @@ def make_siglip(side: int, *, vocabulary: int, length: int) -> SiglipModel:
         vision_config={**encoder, "num_hidden_layers": 3, "image_size": side, "patch_size": 8},
     )
     model = SiglipModel(config).eval().requires_grad_(False)
-    generator = torch.Generator().manual_seed(0)
-    for name, parameter in model.named_parameters():
-        # Fresh biases are 0 and fresh LayerNorm weights 1, which hides a mix-up of two of them.
-        norm_weight = "norm" in name and name.endswith("weight")
-        noise = torch.randn(parameter.shape, generator=generator)
-        parameter.copy_(norm_weight + 0.1 * noise)
+    randomize(model, 0.1)
     model.logit_scale.fill_(2.0)
+    model.logit_bias.fill_(-1.0)
     return model
 
 

@@ -14,7 +14,7 @@ import study
 from study import Dataset
 from study.data.datasets import load_dataset
 from study.errors import ConfigError, DataError
-from tests.image_folders import image_folder
+from tests.miniature import image_folder
 
 PAGE = Path(study.__file__).with_name("api.md")
 NAMES = ("cat", "dog")

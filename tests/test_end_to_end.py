@@ -6,19 +6,19 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pandas as pd
 import pytest
-from mlflow import MlflowClient
 
 from study import run as run_module
 from study.storage.study_folder import StudyFolder
 from study.trial.study import read_candidates
-from tests.mlflow_address import mlflow_at
-from tests.not_none import not_none
 from tests.real_study import configs_of
-from tests.whole_study import assert_whole
+from tests.study_writer import StudyWriter
+from tests.tracking.mlflow.records import assert_whole
+from tests.tracking_server import mlflow_at
 
 SCRIPT = Path(run_module.__file__ or "")
 TRIALS, SEEDS = 6, (1, 2)
@@ -42,9 +42,12 @@ class Whole:
     """A study that was killed in its search and resumed to its end."""
 
     def __init__(self, place: Path, server: str):
-        self.place, self.server = place, server
+        self.server = server
         self.folder = StudyFolder(place / "runs" / "whole")
-        driver = self._start("quickstart", *OVERRIDES)
+        options: Any = {"cwd": place, "env": {**os.environ, "MLFLOW_TRACKING_URI": server}}
+        options |= {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        command = [sys.executable, str(SCRIPT)]
+        driver = subprocess.Popen([*command, "quickstart", *OVERRIDES], **options)
         deadline = time.monotonic() + 240
         try:
             while len(list(self.folder.path.glob("trials/*/end.json"))) < 3:
@@ -62,27 +65,13 @@ class Whole:
             if "mlflow.json" not in path.name  # neither it nor one that is being written
         }
         """The files of the trials that had ended when the driver was killed."""
-        resumed = self._start("resume", "whole")
-        try:
-            self.output, _ = resumed.communicate(timeout=400)
-        finally:
-            resumed.kill()
+        resumed = subprocess.run([*command, "resume", "whole"], timeout=400, check=False, **options)
+        self.output: str = resumed.stdout
         assert resumed.returncode == 0, self.output
         with mlflow_at(server):
             runs = mlflow.search_runs(experiment_names=["whole"])
         self.runs: pd.DataFrame = runs.set_index(runs["tags.trial_id"].fillna("parent"))
         """All that MLflow has of it, by the trial's id."""
-
-    def _start(self, *arguments: str) -> "subprocess.Popen[str]":
-        """Start the command line as a user does."""
-        return subprocess.Popen(
-            [sys.executable, str(SCRIPT), *arguments],
-            cwd=self.place,
-            env={**os.environ, "MLFLOW_TRACKING_URI": self.server},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
 
 
 @pytest.fixture(scope="module")
@@ -111,9 +100,7 @@ def test_no_trial_was_lost_or_trained_twice_or_changed_by_the_resume(whole: Whol
 
 
 def test_mlflow_has_a_parent_and_a_child_for_each_trial_with_every_epoch_once(whole: Whole):
-    client = MlflowClient(whole.server)
-    experiment = not_none(client.get_experiment_by_name("whole"))
-    assert_whole(whole.folder, client, experiment.experiment_id)
+    assert_whole(whole.server, StudyWriter(whole.folder.path))
 
 
 def test_only_tests_have_seen_test(whole: Whole):

@@ -1,4 +1,4 @@
-"""An MLflow server of a test's own, which can be killed and started again."""
+"""An MLflow server of a test's own, which can be killed and started again, and what asks it."""
 
 import os
 import signal
@@ -6,10 +6,14 @@ import subprocess
 import sys
 import time
 import urllib.request
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tests.free_port import free_port
+import mlflow
+import pytest
+
+from tests.ports import free_port
 
 HOST = "127.0.0.1"
 STARTS_WITHIN, ENDS_WITHIN = 240.0, 30.0
@@ -71,3 +75,17 @@ class TrackingServer:
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+
+
+@contextmanager
+def mlflow_at(uri: str) -> Iterator[None]:
+    """Let MLflow's own functions ask this server."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        # MLflow sets it too, and commands that later tests start would obey it.
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+        before = mlflow.get_tracking_uri()
+        mlflow.set_tracking_uri(uri)
+        try:
+            yield
+        finally:
+            mlflow.set_tracking_uri(before)

@@ -13,8 +13,8 @@ from study.backbones.description import read_architecture
 from study.backbones.hub import PREPROCESSING, Source, must_read_locally
 from study.backbones.load_backbone import load_backbone
 from study.errors import BackboneError
-from tests.listening import listening
 from tests.openclips import write_open_clip
+from tests.ports import listening
 from tests.siglips import save_siglip
 
 NAME = "owner/clip"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.image_folders import image_folder
+from tests.miniature import image_folder
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 

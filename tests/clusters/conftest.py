@@ -23,11 +23,11 @@ from typing import Any
 
 import pytest
 import yaml
-from mlflow import MlflowClient
 
 from study.storage.study_folder import StudyFolder
 from tests.not_none import not_none
-from tests.whole_study import assert_whole
+from tests.study_writer import StudyWriter
+from tests.tracking.mlflow.records import assert_whole
 
 ROOT = Path(__file__).parents[2]
 HOME = Path(pwd.getpwuid(os.getuid()).pw_dir)
@@ -221,9 +221,7 @@ def wait_for(what: str, happened: Callable[[], Any], seconds: float = 120.0) -> 
 
 def assert_finished(study: StudyFolder, database: Path):
     """All trials ran to their end, once, here and in an MLflow database."""
-    client = MlflowClient(f"sqlite:///{database}")
-    experiment = not_none(client.get_experiment_by_name("clipfit-study"))
-    assert_whole(study, client, experiment.experiment_id)
+    assert_whole(f"sqlite:///{database}", StudyWriter(study.path))
     assert {not_none(trial.read_end()).status for trial in study.trials()} == {"finished"}
 
 

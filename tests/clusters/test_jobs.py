@@ -15,8 +15,8 @@ import pytest
 
 from study.storage.study_folder import StudyFolder
 from tests.clusters.conftest import ROOT, SMALL, wait_for
-from tests.free_port import free_port
-from tests.mlflow_address import mlflow_at
+from tests.ports import free_port
+from tests.tracking_server import mlflow_at
 
 pytestmark = [pytest.mark.long, pytest.mark.ci, pytest.mark.timeout(900)]
 

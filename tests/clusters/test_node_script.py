@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.clusters.conftest import ROOT, wait_for
-from tests.free_port import free_port
+from tests.ports import free_port
 
 PYTHON, RAY = "3.11", "2.60.0"
 

@@ -20,8 +20,8 @@ import pytest
 
 from study.storage.study_folder import StudyFolder
 from tests.clusters.conftest import ROOT, SMALL, assert_finished, wait_for
-from tests.free_port import free_port
 from tests.not_none import not_none
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 

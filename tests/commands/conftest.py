@@ -1,7 +1,9 @@
 """What tests of commands and studies share: a folder with a study, and small ones to run."""
 
 import io
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -88,3 +90,17 @@ def output() -> io.StringIO:
 @pytest.fixture
 def console(output: io.StringIO) -> Console:
     return Console(file=output, width=500)
+
+
+@contextmanager
+def reacting() -> Iterator[None]:
+    """Let no signal be ignored that was, as those of a terminal are in the background."""
+    handlers: dict[signal.Signals, Any] = {
+        signal.SIGHUP: signal.SIG_DFL,
+        signal.SIGTERM: signal.SIG_DFL,
+        signal.SIGINT: signal.default_int_handler,
+    }
+    with ExitStack() as stack:
+        for name, handler in handlers.items():
+            stack.callback(signal.signal, name, signal.signal(name, handler))
+        yield

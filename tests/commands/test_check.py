@@ -19,7 +19,7 @@ from study.storage.study_folder import StudyFolder
 from study.trial.cost import Cost
 from study.trial.study import Study
 from tests.commands.conftest import Configure, Run
-from tests.image_folders import image_folder
+from tests.miniature import image_folder
 from tests.siglips import save_siglip
 
 Look = Callable[..., list[str]]

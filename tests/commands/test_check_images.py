@@ -1,7 +1,6 @@
 """A look at images before a study: what cannot be read, and what may be wrong of them."""
 
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,8 @@ from study.errors import FaultsError
 from study.storage.result_folder import JsonObject
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Study
-from tests.image_folders import image_folder
+from tests import miniature
+from tests.miniature import image_folder
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_each_warning_has_a_number_and_at_most_a_few_examples(root: Path):
 
 
 def test_another_number_than_was_published_is_warned_of_with_how_to_get_all(
-    miniature: ModuleType, tmp_path: Path
+    tmp_path: Path,
 ):
     miniature.make("dtd", tmp_path)
     (line,) = dataset_warnings(load_dataset("dtd", tmp_path))

@@ -30,10 +30,9 @@ from study.search.searcher import Rounds
 from study.storage.study_folder import DESCRIPTION, StudyFolder
 from study.tracking.tracker import Tracker, TrackerMessages
 from study.trial.study import Candidate, Study
-from tests.commands.conftest import Configure
+from tests.commands.conftest import Configure, reacting
 from tests.damage import flip
-from tests.image_folders import image_folder
-from tests.reacting import reacting
+from tests.miniature import image_folder
 from tests.settings import NONE, settings
 from tests.study_writer import StudyWriter
 

@@ -14,7 +14,7 @@ import pytest
 from study.commands.console import print_json, tolerant_console
 from study.commands.main import main
 from study.commands.signals import exit_at_ctrl_c, handle_signals, interrupt
-from tests.reacting import reacting
+from tests.commands.conftest import reacting
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,6 @@
 import json
 import shutil
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -12,13 +11,14 @@ import study.commands.execution
 from study.run import main
 from study.storage.study_folder import StudyFolder
 from study.trial.study import Candidate
+from tests import miniature
 from tests.real_study import statuses
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1500)]
 
 
 def test_no_test_image_is_opened_before_the_choice(
-    miniature: ModuleType, tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     folder = miniature.make("eurosat", tmp_path / "locked", classes=4, counts=(4, 2, 2))
     split = json.loads((folder / "split_zhou_EuroSAT.json").read_text())

@@ -12,7 +12,7 @@ from study.report.pictures import PICTURE_SIDE, Gallery, encode_picture, make_ga
 from study.results.study_result import read_study_result
 from study.trial.study import Prediction, Study
 from tests.example_studies import ExampleStudy
-from tests.image_folders import image_folder
+from tests.miniature import image_folder
 from tests.not_none import not_none
 
 SECRET = "taken at 52.5200 N by J. Doe"

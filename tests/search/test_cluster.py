@@ -16,7 +16,7 @@ from study.search.cluster import (
     refuse_unreachable_cluster,
 )
 from study.search.driver import ray_session
-from tests.listening import listening
+from tests.ports import listening
 
 DEAD = "127.0.0.1:9"
 

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from study.errors import DataError
 from study.storage.study_folder import StudyFolder
 from study.trial.prepare import Preparer
 from study.trial.study import SPLIT_HASH, EpochReport, Study, TrialData
+from tests import miniature
 from tests.trial.outcomes import last_report
 
 Prepare = Callable[..., Preparer]
@@ -86,9 +86,7 @@ def test_transfer_is_tested_with_each_targets_own_prompts(prepare: Prepare, back
     assert alone["test_score"] == alone["test_accuracy"] == metrics["test_eurosat"]
 
 
-def test_an_unreadable_image_is_left_out_of_its_own_dataset_alone(
-    prepare: Prepare, miniature: ModuleType, tmp_path: Path
-):
+def test_an_unreadable_image_is_left_out_of_its_own_dataset_alone(prepare: Prepare, tmp_path: Path):
     own = tmp_path / "own"
     for name in ("food101", "dtd"):
         miniature.make(name, own, classes=3)
@@ -172,9 +170,7 @@ def test_the_tasks_of_a_trial_are_on_record_under_their_hash(prepare: Prepare):
     assert len(list(path.parent.glob("tasks-*.jsonl"))) == 2
 
 
-def test_no_more_images_are_opened_than_a_stage_needs(
-    miniature: ModuleType, prepare: Prepare, tmp_path: Path
-):
+def test_no_more_images_are_opened_than_a_stage_needs(prepare: Prepare, tmp_path: Path):
     folder = miniature.make("eurosat", tmp_path / "own", classes=4, counts=(4, 2, 2))
     split = json.loads((folder / "split_zhou_EuroSAT.json").read_text())
     for path, _, _ in split["test"]:

@@ -8,15 +8,18 @@ from mlflow.entities import Run
 
 from study.commands.sync import send_missing
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
+from study.tracking.mlflow.run_content import round_significant
 from study.trial.study import Study
-from tests.study_writer import EPOCHS, StudyWriter
+from tests.not_none import not_none
+from tests.study_writer import StudyWriter
 
 
 def runs(uri: str, study: StudyWriter) -> dict[str, Run]:
     """The study's runs by trial id; the parent as ``""``."""
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name(study.config.tracking.experiment)
-    found = client.search_runs([experiment.experiment_id]) if experiment else []
+    own = f"tags.study = '{study.folder.name}'"
+    found = client.search_runs([experiment.experiment_id], own) if experiment else []
     by_trial = {run.data.tags.get("trial_id", ""): run for run in found}
     assert len(by_trial) == len(found), "a trial has two runs"
     return by_trial
@@ -51,17 +54,26 @@ def artifacts(uri: str, run: Run, path: str | None = None) -> set[str]:
     return found
 
 
-def assert_whole(uri: str, study: StudyWriter, trials: int):
-    """All trials are there once, ended and with their epochs and artifacts, under one parent."""
+def assert_whole(uri: str, study: StudyWriter):
+    """MLflow has each trial once, ended, with each epoch and its artifacts, under one parent."""
     found = runs(uri, study)
-    assert len(found) == trials + 1
     assert {run.info.status for run in found.values()} == {"FINISHED"}
     parent = found.pop("")
     assert parent.data.params["training.momentum"] == "0.9"
-    for run in found.values():
+    trials = {trial.trial_id: trial for trial in study.folder.trials()}
+    assert found.keys() == trials.keys()
+    for trial_id, run in found.items():
+        trial, end = trials[trial_id], not_none(trials[trial_id].read_end())
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
-        assert run.data.params["subset"] == "vision.ln[0:2]"
-        assert [step for step, _ in history(uri, run)] == [*range(1, EPOCHS + 1)]
+        assert run.data.tags["ended"] == end.status
+        assert run.data.params["subset"] == trial.read_config()["settings"]["subset"]
+        reports = trial.read_reports()
+        assert [report["epoch"] for report in reports] in ([0], [*range(1, end.epochs + 1)])
+        scored = [report for report in reports if "val_score" in report]
+        scores = [(report["epoch"], round_significant(report["val_score"])) for report in scored]
+        assert history(uri, run) == scores
         for key in ("epochs", "seconds", "trainable"):
             assert len(history(uri, run, key)) == 1
-        assert {"config.json", "reports.jsonl", "delta.safetensors"} <= artifacts(uri, run)
+        on_disk = {path.name for path in trial.path.iterdir()}
+        sent = {"config.json", "reports.jsonl", "delta.safetensors"} & on_disk
+        assert sent <= artifacts(uri, run)

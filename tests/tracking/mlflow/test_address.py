@@ -11,7 +11,7 @@ from study.storage.atomic import StorageError
 from study.storage.new_folders import JOB
 from study.tracking.mlflow.address import DEFAULT_URI, is_absent_store, tracking_uri
 from study.tracking.mlflow.mlflow_tracker import MlflowTracker
-from tests.listening import listening
+from tests.ports import listening
 
 
 @pytest.fixture(autouse=True)

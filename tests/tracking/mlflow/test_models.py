@@ -10,8 +10,8 @@ from PIL import Image
 from study.errors import DeltaError, TrackingError
 from study.serving.saved_model import read_best_model
 from study.tracking.mlflow.models import download_model
-from tests.mlflow_address import mlflow_at
 from tests.tracking.mlflow.conftest import Registered
+from tests.tracking_server import mlflow_at
 
 CHAMPION, FIRST = "models:/clipfit-digits@champion", "models:/clipfit-digits/1"
 IMAGES = [Image.linear_gradient("L"), Image.radial_gradient("L")]

@@ -21,8 +21,8 @@ from study import tracking
 from study.data.datasets import load_dataset
 from study.data.images.sources import encode_base64
 from study.errors import DeltaError
-from tests.mlflow_address import mlflow_at
 from tests.tracking.mlflow.conftest import Registered
+from tests.tracking_server import mlflow_at
 
 CHAMPION = "models:/clipfit-digits@champion"
 

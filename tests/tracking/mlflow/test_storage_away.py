@@ -71,7 +71,7 @@ def test_all_is_sent_if_storage_goes_away_for_a_while_and_mlflow_is_not_blamed(
         wait_until(lambda: timers)
         timers[0].join()
     assert tracker.close(finished=True).missing == ""
-    assert_whole(mlflow_store, study, 1)
+    assert_whole(mlflow_store, study)
     parent = runs(mlflow_store, study)[""]
     assert parent.data.tags["mlflow.note.content"] == "the **best** is here"
     assert artifacts(mlflow_store, parent) == {"study.yaml", "identity.json", "description.md"}

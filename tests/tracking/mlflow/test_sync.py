@@ -246,7 +246,7 @@ def test_trials_follow_to_another_run_of_the_study_where_its_own_is_lost(
     before = runs(mlflow_server, study)
     MlflowClient(mlflow_server).delete_run(before[""].info.run_id)
     sync(study, mlflow_server)
-    assert_whole(mlflow_server, study, 1)
+    assert_whole(mlflow_server, study)
     after = runs(mlflow_server, study)
     assert after["search-0000"].info.run_id == before["search-0000"].info.run_id
 
@@ -278,4 +278,4 @@ def test_what_mlflow_has_lost_is_named_and_sent_again(
     lose(MlflowClient(mlflow_store), runs(mlflow_store, study)["search-0000"])
     sync(study, mlflow_store)
     assert "what it had of search-0000;" in caplog.text
-    assert_whole(mlflow_store, study, 2)
+    assert_whole(mlflow_store, study)
