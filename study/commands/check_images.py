@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Sequence
 from multiprocessing.pool import ThreadPool
 
+import numpy as np
+
 from study.backbones.description import EMBEDDED, backbone_path
 from study.backbones.hub import PREPROCESSING, Source
 from study.commands.check_result import CheckResult, Fact
@@ -69,7 +71,7 @@ def _decode_all(dataset: Dataset, paths: Sequence[str]) -> list[tuple[str, int]]
             image = dataset.source.open_image(path)
         except (DataError, OSError) as error:
             return str(error), 0
-        return "", max(high for _, high in image.getextrema())
+        return "", int(np.asarray(image).max())
 
     with ThreadPool() as pool:
         found = pool.imap(decode, paths, chunksize=8)

@@ -87,7 +87,7 @@ def study_status(result: "StudyResult") -> Status:
     finished.sort(key=lambda trial: (-(trial.val_score or 0), trial.trainable, trial.number))
     best = read_best(result.study)
     state = "testing" if result.candidates else "searching"
-    if folder.is_complete():
+    if result.is_complete:
         state = "finished"
     elif not folder.has_driver():
         state = INTERRUPTED

@@ -116,6 +116,11 @@ class StudyResult:
         """The study's protocol."""
         return self.study.protocol
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether all of the study's steps have ended."""
+        return self.folder.is_complete()
+
     @cached_property
     def registration(self) -> Registration | None:
         """The registration of the final model when it is first used; None if there is none.
